@@ -1,0 +1,165 @@
+//! How failures turn into waits: pure arithmetic, the same for every store.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// How a budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// How many failures within a window cost no wait.
+    pub free: u32,
+    /// How long failures are counted together, from the first of them.
+    pub window: Duration,
+    /// What a failure past the free ones costs.
+    pub cost: Cost,
+}
+
+/// What a failure past the free ones costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// A wait that starts at `base` and doubles with each further failure, up to `cap`.
+    Doubling {
+        /// The first wait.
+        base: Duration,
+        /// The longest wait.
+        cap: Duration,
+    },
+    /// Nothing more until the window ends: the last free failure closes it.
+    RestOfWindow,
+}
+
+/// Failures counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// How many since the window began.
+    pub failures: u32,
+    /// When the window began: at its first failure.
+    pub started: Timestamp,
+    /// Until when everything is refused.
+    pub blocked_until: Timestamp,
+}
+
+impl Budget {
+    /// A budget of which nothing is spent.
+    pub fn fresh(now: Timestamp) -> Self {
+        Self { failures: 0, started: now, blocked_until: now }
+    }
+
+    /// This budget as it stands at `now`: a new window if the old one is over and no wait is left. If the clock was
+    /// set back, the count stays and no wait is longer than the schedule's longest.
+    #[must_use]
+    pub fn at(self, now: Timestamp, schedule: &Schedule) -> Self {
+        let longest = now.after(schedule.longest_wait());
+        let over = now >= self.started.after(schedule.window) && now >= self.blocked_until;
+        if over {
+            return Self::fresh(now);
+        }
+        Self { started: self.started.min(now), blocked_until: self.blocked_until.min(longest), ..self }
+    }
+
+    /// How long everything is still refused; `None` if nothing is.
+    pub fn wait(&self, now: Timestamp) -> Option<Duration> {
+        (self.blocked_until > now).then(|| self.blocked_until.since(now))
+    }
+
+    /// This budget with one more failure.
+    #[must_use]
+    pub fn fail(self, now: Timestamp, schedule: &Schedule) -> Self {
+        let current = self.at(now, schedule);
+        let failures = current.failures.saturating_add(1);
+        let blocked_until = match schedule.cost {
+            Cost::Doubling { base, cap } if failures > schedule.free => {
+                let doublings = (failures - schedule.free - 1).min(31);
+                now.after(base.saturating_mul(1 << doublings).min(cap))
+            }
+            Cost::RestOfWindow if failures >= schedule.free => current.started.after(schedule.window),
+            Cost::Doubling { .. } | Cost::RestOfWindow => current.blocked_until,
+        };
+        Self { failures, started: current.started, blocked_until }
+    }
+
+    /// When this budget can be forgotten.
+    pub fn expires(&self, schedule: &Schedule) -> Timestamp {
+        self.started.after(schedule.window).max(self.blocked_until)
+    }
+}
+
+impl Schedule {
+    fn longest_wait(&self) -> Duration {
+        match self.cost {
+            Cost::Doubling { cap, .. } => cap,
+            Cost::RestOfWindow => self.window,
+        }
+    }
+}
+
+/// At most `max` of something within a window that starts with the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many.
+    pub max: u32,
+    /// Within how long.
+    pub window: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const ACCOUNT: Schedule = Schedule {
+        free: 5,
+        window: Duration::from_secs(900),
+        cost: Cost::Doubling { base: Duration::from_secs(1), cap: MINUTE },
+    };
+    const ADDRESS: Schedule = Schedule { free: 100, window: Duration::from_secs(900), cost: Cost::RestOfWindow };
+    const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+    #[test]
+    fn five_are_free_then_waits_double_up_to_a_minute() {
+        let (mut now, mut budget, mut waits) = (START, Budget::fresh(START), Vec::new());
+        for _ in 0..13 {
+            budget = budget.fail(now, &ACCOUNT);
+            let wait = budget.wait(now).unwrap_or_default();
+            waits.push(wait.as_secs());
+            now = now.after(wait);
+        }
+        assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn an_address_is_refused_after_its_hundredth_failure_until_the_window_ends() {
+        let mut budget = Budget::fresh(START);
+        for n in 0..100 {
+            assert_eq!(budget.wait(START), None, "{n}");
+            budget = budget.fail(START, &ADDRESS);
+        }
+        assert_eq!(budget.wait(START), Some(ADDRESS.window));
+        let later = START.after(ADDRESS.window);
+        assert_eq!(budget.at(later, &ADDRESS), Budget::fresh(later));
+    }
+
+    #[test]
+    fn a_window_ends_fifteen_minutes_after_its_first_failure() {
+        let spent = (0..5).fold(Budget::fresh(START), |b, _| b.fail(START, &ACCOUNT));
+        let almost = START.after(ACCOUNT.window).before(Duration::from_micros(1));
+        assert_eq!(spent.fail(almost, &ACCOUNT).failures, 6);
+        assert_eq!(spent.fail(START.after(ACCOUNT.window), &ACCOUNT).failures, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn no_clock_step_makes_a_wait_longer_than_the_longest(steps in proptest::collection::vec(-7200i64..7200, 1..60)) {
+            let (mut now, mut budget) = (START, Budget::fresh(START));
+            for step in steps {
+                now = Timestamp::from_micros(now.as_micros() + step * 1_000_000);
+                budget = budget.at(now, &ACCOUNT);
+                prop_assert!(budget.wait(now).unwrap_or_default() <= MINUTE);
+                budget = budget.fail(now, &ACCOUNT);
+            }
+        }
+    }
+}

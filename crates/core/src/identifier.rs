@@ -1,0 +1,224 @@
+//! What a user is found by: a name, a phone or an e-mail address.
+//!
+//! All three live in one namespace, compared by their canonical key: NFKC, lowercase, and China's `+86` taken off a
+//! mobile number. So a key belongs to at most one user, whatever it is to them.
+
+use unicode_normalization::UnicodeNormalization;
+
+/// The longest identifier, in bytes of its canonical form (RFC 5321's longest address).
+pub const LONGEST: usize = 254;
+
+/// What a login field holds: any text that could name a user.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identifier {
+    key: String,
+    text: String,
+}
+
+impl Identifier {
+    /// Reads a login field. `None` if no user can have such an identifier: empty, over [`LONGEST`] bytes, or with
+    /// control characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let key = canonical(text)?;
+        Some(Self { key, text: text.to_owned() })
+    }
+
+    /// The canonical form, by which users are compared and found.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// As it was given, without the white space around it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+fn canonical(text: &str) -> Option<String> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().collect::<String>().trim().to_owned();
+    if folded.is_empty() || folded.len() > LONGEST || folded.chars().any(char::is_control) {
+        return None;
+    }
+    match folded.strip_prefix("+86") {
+        Some(national) if is_mobile(national) => Some(national.to_owned()),
+        _ => Some(folded),
+    }
+}
+
+/// `1` and ten digits: a mobile number of mainland China, as the documents have it.
+fn is_mobile(key: &str) -> bool {
+    key.len() == 11 && key.starts_with('1') && is_digits(key)
+}
+
+fn is_digits(key: &str) -> bool {
+    key.bytes().all(|b| b.is_ascii_digit())
+}
+
+macro_rules! kind {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(Identifier);
+
+        impl $name {
+            /// The canonical form, by which users are compared and found.
+            pub fn key(&self) -> &str {
+                self.0.key()
+            }
+
+            /// As it was given.
+            pub fn text(&self) -> &str {
+                self.0.text()
+            }
+
+            /// As any identifier.
+            pub fn identifier(&self) -> &Identifier {
+                &self.0
+            }
+        }
+    };
+}
+
+kind! {
+    /// A phone number.
+    Phone
+}
+
+impl Phone {
+    /// Reads what a client may give: `1` and ten digits, or E.164 (`+`, 7 to 15 digits, no leading 0).
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Identifier::parse(text)?;
+        let e164 = |digits: &str| (7..=15).contains(&digits.len()) && is_digits(digits) && !digits.starts_with('0');
+        let known = is_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(e164);
+        known.then_some(Self(id))
+    }
+
+    /// Reads what an administrator may store: what a client may give, or any 5 to 15 digits.
+    pub fn provision(text: &str) -> Option<Self> {
+        Self::parse(text).or_else(|| {
+            let id = Identifier::parse(text)?;
+            ((5..=15).contains(&id.key().len()) && is_digits(id.key())).then_some(Self(id))
+        })
+    }
+}
+
+kind! {
+    /// An e-mail address.
+    Email
+}
+
+impl Email {
+    /// Reads what a client may give: one `@`, a local part of up to 64 bytes, and a host name with a dot in it.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::provision(text).filter(|email| {
+            email.key().rsplit_once('@').is_some_and(|(_, host)| {
+                host.contains('.') && host.split('.').all(|l| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-'))
+            })
+        })
+    }
+
+    /// Reads what an administrator may store: as [`Email::parse`], and hosts without a dot (the TMS document's
+    /// sample has `1@hna`).
+    pub fn provision(text: &str) -> Option<Self> {
+        let id = Identifier::parse(text)?;
+        let (local, host) = id.key().split_once('@')?;
+        let local_ok = (1..=64).contains(&local.len()) && !local.chars().any(|c| c.is_whitespace() || c == '"');
+        let host_ok = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'));
+        (local_ok && host_ok).then_some(Self(id))
+    }
+}
+
+kind! {
+    /// A user name: any identifier of up to 64 characters without an `@` in it.
+    Name
+}
+
+impl Name {
+    /// Reads a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Identifier::parse(text)?;
+        (id.key().chars().count() <= 64 && !id.key().contains('@')).then_some(Self(id))
+    }
+}
+
+/// Where a code can be sent: a phone or an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Recipient {
+    /// By short message.
+    Phone(Phone),
+    /// By mail.
+    Email(Email),
+}
+
+impl Recipient {
+    /// Reads a phone or an e-mail address, as a client may give them.
+    pub fn parse(text: &str) -> Option<Self> {
+        Phone::parse(text).map(Self::Phone).or_else(|| Email::parse(text).map(Self::Email))
+    }
+
+    /// As any identifier.
+    pub fn identifier(&self) -> &Identifier {
+        match self {
+            Self::Phone(phone) => phone.identifier(),
+            Self::Email(email) => email.identifier(),
+        }
+    }
+
+    /// The canonical form.
+    pub fn key(&self) -> &str {
+        self.identifier().key()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn one_account_whatever_the_writing() {
+        let keys = |texts: &[&str]| texts.iter().map(|t| Identifier::parse(t).unwrap().key).collect::<Vec<_>>();
+        assert_eq!(keys(&["Mark", " mark ", "ＭＡＲＫ"]), ["mark"; 3]);
+        assert_eq!(keys(&["13800138000", "+8613800138000", "１３８００１３８０００"]), ["13800138000"; 3]);
+        assert_eq!(keys(&["A@QQ.com", "a@qq.COM"]), ["a@qq.com"; 2]);
+    }
+
+    #[test]
+    fn phones_as_clients_and_as_administrators_give_them() {
+        for good in ["13800138000", "+8613800138000", "+14155550123"] {
+            assert!(Phone::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "1", "1380013800", "23800138000", "+0123456789", "+123456", "1380013800x", "a@b.c"] {
+            assert!(Phone::parse(bad).is_none(), "{bad}");
+        }
+        assert!(Phone::provision("1548736484").is_some());
+        assert!(Phone::provision("1234").is_none());
+    }
+
+    #[test]
+    fn emails() {
+        for good in ["123456@qq.cpom", "a.b+c@例子.cn"] {
+            assert!(Email::parse(good).is_some(), "{good}");
+        }
+        for bad in ["@b.c", "a@", "a@b@c.d", "a b@c.d", "a@b..c", "a@.c", "1@hna", "a"] {
+            assert!(Email::parse(bad).is_none(), "{bad}");
+        }
+        assert!(Email::provision("1@hna").is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_stable(text in "\\PC{0,80}") {
+            if let Some(id) = Identifier::parse(&text) {
+                let again = Identifier::parse(id.key()).unwrap();
+                prop_assert_eq!(again.key(), id.key());
+                prop_assert!(id.key().len() <= LONGEST);
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The domain of Stele: one user base behind several login dialects.
+//!
+//! What is where:
+//! - values: [`identifier`], [`password`], [`proof`], [`user`], [`session`], [`code`], [`app`], [`origin`]
+//! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
+//! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
+//! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Deps`]
+//! - what the system does: [`usecase`], one file each
+//!
+//! Nothing here knows HTTP, a database or a dialect's wire format.
+
+pub mod app;
+pub mod budget;
+pub mod code;
+mod deps;
+mod error;
+pub mod hasher;
+pub mod hex;
+pub mod identifier;
+pub mod mac;
+pub mod origin;
+pub mod password;
+pub mod policy;
+pub mod ports;
+pub mod proof;
+pub mod random;
+pub mod seal;
+pub mod session;
+pub mod time;
+pub mod usecase;
+pub mod user;
+pub mod verifier;
+
+pub use deps::Deps;
+pub use error::{Error, Result};

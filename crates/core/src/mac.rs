@@ -1,0 +1,42 @@
+//! Keyed hashes (HMAC-SHA-256) of what is too short to be hashed bare: codes and captcha answers.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+/// A keyed hash.
+pub type Tag = [u8; 32];
+
+/// The key of the keyed hashes. Never printed.
+pub struct MacKey(Zeroizing<[u8; 32]>);
+
+impl MacKey {
+    /// Takes a key over.
+    pub fn new(key: Zeroizing<[u8; 32]>) -> Self {
+        Self(key)
+    }
+
+    /// The keyed hash of `parts`, each preceded by its length so that no two lists collide.
+    pub fn tag(&self, parts: &[&[u8]]) -> Tag {
+        // A key shorter than the hash's block is filled up with zeros (RFC 2104, section 2).
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(&*self.0);
+        let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MacKey(…)")
+    }
+}
+
+/// SHA-256 of `bytes`: enough for tokens, which hold 128 random bits.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,53 @@
+//! Whom a request comes from, as the limits count it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// A client's address (IPv6 by its /64), or the app that calls on a client's behalf (MeFP).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// An address; IPv6 ones with all but the first 64 bits cleared, IPv4-mapped ones as IPv4.
+    Address(IpAddr),
+    /// A registered app, by name.
+    App(String),
+}
+
+impl Origin {
+    /// The origin of a client at `address`.
+    pub fn address(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V4(v4) => IpAddr::V4(v4),
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        })
+    }
+
+    /// The origin of calls made by `app`.
+    pub fn app(name: &str) -> Self {
+        Self::App(name.to_owned())
+    }
+}
+
+impl fmt::Display for Origin {
+    /// The form that stores key by: `ip:192.0.2.1`, `ip:2001:db8::/64`, `app:melink`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(v4 @ IpAddr::V4(_)) => write!(f, "ip:{v4}"),
+            Self::Address(v6 @ IpAddr::V6(_)) => write!(f, "ip:{v6}/64"),
+            Self::App(name) => write!(f, "app:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted_by_network() {
+        let key = |text: &str| Origin::address(text.parse().unwrap()).to_string();
+        assert_eq!(key("192.0.2.1"), "ip:192.0.2.1");
+        assert_eq!(key("::ffff:192.0.2.1"), "ip:192.0.2.1");
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "ip:2001:db8:1:2::/64");
+        assert_eq!(key("2001:db8:1:2:ffff::"), key("2001:db8:1:2::1"));
+    }
+}

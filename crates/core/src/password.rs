@@ -1,0 +1,161 @@
+//! The secret that every dialect proves: `D = lowercase hex md5(utf8(password))`.
+
+use std::fmt;
+
+use md5::{Digest as _, Md5};
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::hex;
+
+/// The longest new password, in characters.
+pub const LONGEST: usize = 128;
+
+/// A password as a person types it. Never printed, wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct RawPassword(String);
+
+impl RawPassword {
+    /// Takes a password over.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The password's text, for a verifier.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// `D` of this password.
+    pub fn digest(&self) -> PasswordDigest {
+        PasswordDigest(Md5::digest(self.0.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for RawPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RawPassword(…)")
+    }
+}
+
+/// `D`, the canonical secret: the md5 of a password. As good as the password, so never printed or stored bare.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct PasswordDigest([u8; 16]);
+
+impl PasswordDigest {
+    /// Reads 32 hex digits in either case.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        hex::decode(text).map(Self)
+    }
+
+    /// Takes the 16 bytes that the hex digits stand for.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// `D` as it is hashed and concatenated: 32 lowercase hex digits.
+    pub(crate) fn hex(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(hex::encode16(&self.0))
+    }
+
+    /// The bytes behind the hex digits, for sealing.
+    pub(crate) fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// `md5(D + timestamp)` (cloudbox document, "authsalt"): the timestamp's decimal digits after the 32 hex ones.
+    pub fn salted(&self, timestamp: u64) -> [u8; 16] {
+        Md5::new().chain_update(self.hex().as_slice()).chain_update(timestamp.to_string()).finalize().into()
+    }
+
+    /// Whether `digest` is this digest salted with `timestamp`, in constant time.
+    pub fn proves(&self, digest: &[u8; 16], timestamp: u64) -> bool {
+        self.salted(timestamp).ct_eq(digest).into()
+    }
+}
+
+impl fmt::Debug for PasswordDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordDigest(…)")
+    }
+}
+
+/// Why a new password is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weak {
+    /// Fewer characters than the policy's minimum.
+    Short,
+    /// More than [`LONGEST`] characters.
+    Long,
+}
+
+/// A new password that passed the rules for its form.
+#[derive(Clone, Debug)]
+pub struct NewPassword(PasswordDigest);
+
+impl NewPassword {
+    /// A password a user chose: `min` to [`LONGEST`] characters.
+    ///
+    /// # Errors
+    /// [`Weak`], which says at which end it fails.
+    pub fn chosen(raw: &RawPassword, min: usize) -> Result<Self, Weak> {
+        match raw.0.chars().count() {
+            n if n < min => Err(Weak::Short),
+            n if n > LONGEST => Err(Weak::Long),
+            _ => Ok(Self(raw.digest())),
+        }
+    }
+
+    /// A password that arrives as `D` and so cannot be judged.
+    pub fn digest(digest: PasswordDigest) -> Self {
+        Self(digest)
+    }
+
+    /// A password an administrator sets: anything that is not empty.
+    pub fn provisioned(raw: &RawPassword) -> Option<Self> {
+        (!raw.0.is_empty()).then(|| Self(raw.digest()))
+    }
+
+    /// `D` of the new password.
+    pub fn as_digest(&self) -> &PasswordDigest {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn only_the_right_pair_proves(password in "\\PC{1,40}", other in "\\PC{1,40}", at: u64, shift in 1u64..1000) {
+            let digest = RawPassword::new(password.clone()).digest();
+            let salted = digest.salted(at);
+            prop_assert!(digest.proves(&salted, at));
+            prop_assert!(!digest.proves(&salted, at.wrapping_add(shift)));
+            if other != password {
+                prop_assert!(!RawPassword::new(other).digest().proves(&salted, at));
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_counted_in_characters() {
+        let raw = |text: &str| RawPassword::new(text.to_owned());
+        assert_eq!(NewPassword::chosen(&raw("12345"), 6).unwrap_err(), Weak::Short);
+        assert!(NewPassword::chosen(&raw("密码密码密码"), 6).is_ok());
+        assert!(NewPassword::chosen(&raw(&"密".repeat(128)), 6).is_ok());
+        assert_eq!(NewPassword::chosen(&raw(&"密".repeat(129)), 6).unwrap_err(), Weak::Long);
+        assert!(NewPassword::provisioned(&raw("")).is_none());
+        assert!(NewPassword::provisioned(&raw("1")).is_some());
+    }
+
+    #[test]
+    fn nothing_prints_the_secret() {
+        let raw = RawPassword::new("hunter2".into());
+        let text = format!("{raw:?} {:?} {:?}", raw.digest(), NewPassword::digest(raw.digest()));
+        assert!(!text.contains("hunter2") && !text.contains("2ab96390"), "{text}");
+    }
+}

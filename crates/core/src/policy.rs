@@ -1,0 +1,106 @@
+//! Every number of the domain that can be configured, with DESIGN's defaults.
+
+use std::time::Duration;
+
+use crate::budget::{Cost, Quota, Schedule};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+const QUARTER: Duration = Duration::from_secs(900);
+
+/// The rules that the use cases go by.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How far a salted proof's timestamp may be from now; `None`: any (clients with broken clocks).
+    pub skew: Option<Duration>,
+    /// How long a digest is remembered where `skew` is `None`.
+    pub replay_memory: Duration,
+    /// How long a session lives after it was last used.
+    pub session_ttl: Duration,
+    /// The fewest characters of a password that a user chooses.
+    pub password_min: usize,
+    /// Whether sealed digests are kept, without which no salted proof can be checked.
+    pub salted: bool,
+    /// How long a code lives.
+    pub code_ttl: Duration,
+    /// How many wrong tries burn a code.
+    pub code_tries: u32,
+    /// How long a reset token lives (JWT document, 验证手机).
+    pub reset_ttl: Duration,
+    /// How long a one-time token between apps lives (MeFP document, 获取Token).
+    pub ticket_ttl: Duration,
+    /// How long a captcha lives.
+    pub captcha_ttl: Duration,
+    /// How old a login may be to change the password without the old one (JWT document, 更新密码).
+    pub recent_login: Duration,
+    /// Limits on guessing.
+    pub guessing: Guessing,
+    /// Limits on sending codes.
+    pub sending: Sending,
+}
+
+/// Limits on guessing passwords and codes, summed over the dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guessing {
+    /// An account's budget, and each known origin's own budget there.
+    pub account: Schedule,
+    /// An address's budget.
+    pub address: Schedule,
+    /// An app's budget.
+    pub app: Schedule,
+    /// How long after a login an origin is known to an account.
+    pub known_for: Duration,
+    /// After how many failures an account is asked for a challenge, by origins unknown to it.
+    pub challenge_after: u32,
+}
+
+/// Limits on sending codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// To one recipient.
+    pub recipient: Quota,
+    /// From one address.
+    pub address: Quota,
+    /// From one app.
+    pub app: Quota,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            skew: Some(Duration::from_secs(300)),
+            replay_memory: 30 * DAY,
+            session_ttl: 12 * HOUR,
+            password_min: 6,
+            salted: true,
+            code_ttl: HOUR,
+            code_tries: 5,
+            reset_ttl: Duration::from_secs(600),
+            ticket_ttl: Duration::from_secs(300),
+            captcha_ttl: Duration::from_secs(300),
+            recent_login: QUARTER,
+            guessing: Guessing::default(),
+            sending: Sending::default(),
+        }
+    }
+}
+
+impl Default for Guessing {
+    fn default() -> Self {
+        let doubling = Cost::Doubling { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        Self {
+            account: Schedule { free: 5, window: QUARTER, cost: doubling },
+            address: Schedule { free: 100, window: QUARTER, cost: Cost::RestOfWindow },
+            app: Schedule { free: 1_000, window: QUARTER, cost: Cost::RestOfWindow },
+            known_for: 30 * DAY,
+            challenge_after: 5,
+        }
+    }
+}
+
+impl Default for Sending {
+    fn default() -> Self {
+        let hourly = |max| Quota { max, window: HOUR };
+        Self { recipient: hourly(5), address: hourly(30), app: hourly(1_000) }
+    }
+}

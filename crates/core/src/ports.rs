@@ -1,0 +1,292 @@
+//! The doors to the outside: what the domain needs of a database, a short-lived store and a delivery channel.
+//!
+//! Every method is atomic by itself, for all instances of all services at once. Absence is a value, never an error;
+//! an error means that the store could not do it ([`Error::Unavailable`]) or that what it holds makes no sense
+//! ([`Error::Internal`]).
+//!
+//! [`Error::Unavailable`]: crate::Error::Unavailable
+//! [`Error::Internal`]: crate::Error::Internal
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::Result;
+use crate::app::{App, ClientToken};
+use crate::budget::Quota;
+use crate::code::{Code, CodeKey, Purpose};
+use crate::identifier::Recipient;
+use crate::mac::Tag;
+use crate::origin::Origin;
+use crate::policy::Guessing;
+use crate::session::{Session, Ticket, TicketKind, TokenKey};
+use crate::time::Timestamp;
+use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};
+
+/// Users, apps and client tokens: durable. What was answered must survive a crash.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// The account with this canonical identifier key: one indexed read.
+    async fn find(&self, key: &str) -> Result<Option<Account>>;
+
+    /// The account with this id or number.
+    async fn find_ref(&self, user: UserRef) -> Result<Option<Account>>;
+
+    /// Stores a user, giving it the next number; `None` if one of its identifiers is taken.
+    async fn add(&self, new: &NewUser) -> Result<Option<User>>;
+
+    /// Replaces the credential if the epoch still is `epoch`, and raises the epoch. Gives the new epoch, `None` if
+    /// the user is gone or the epoch has moved.
+    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>>;
+
+    /// Replaces the credential by one for the same password, if the epoch still is `epoch`; the epoch stays. Gives
+    /// whether it did.
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool>;
+
+    /// Locks a user out or lets them in again, and raises the epoch. Gives whether there is such a user.
+    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
+
+    /// Up to `limit` users with numbers above `after`, in order.
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>>;
+
+    /// The app of this name.
+    async fn app(&self, name: &str) -> Result<Option<App>>;
+
+    /// Stores an app; `false` if the name is taken.
+    async fn add_app(&self, app: &App) -> Result<bool>;
+
+    /// The client token with this hash.
+    async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>>;
+
+    /// Stores a client token; `false` if the name is taken.
+    async fn add_client_token(&self, token: &ClientToken) -> Result<bool>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// What a guess at a password or code is counted by.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The account's key: see [`Attempt::account_key`].
+    pub account: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// When.
+    pub now: Timestamp,
+    /// The limits in force.
+    pub limits: Guessing,
+}
+
+impl Attempt {
+    /// The key that an account's failures are counted under: the user's id, or for an identifier that nobody has,
+    /// a hash of it.
+    pub fn account_key(user: Option<UserId>, identifier_key: &str) -> String {
+        match user {
+            Some(id) => format!("user:{id}"),
+            None => format!("nobody:{}", crate::hex::encode(&crate::mac::sha256(identifier_key.as_bytes()))),
+        }
+    }
+}
+
+/// What the limits say of an attempt that was not made yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Go on.
+    Open {
+        /// Failures of the budget it counts against: the account's, or the origin's own if it is known there.
+        failures: u32,
+        /// Whether the origin has logged in to the account lately.
+        known: bool,
+    },
+    /// Refused; nothing may be verified or counted.
+    Blocked {
+        /// For how long.
+        retry_after: Duration,
+    },
+}
+
+/// A proof to be accepted once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayMark {
+    /// What it is remembered by: user and digest, hashed.
+    pub key: [u8; 32],
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+/// What became of an attempt to log in.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The proof is wrong: count a failure.
+    Wrong,
+    /// The proof is right.
+    Right(Box<Success>),
+}
+
+/// What a right proof brings about, all of it or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Success {
+    /// The proof, if it may be accepted only once.
+    pub replay: Option<ReplayMark>,
+    /// A code that was presented with it and is now used up.
+    pub code: Option<CodeKey>,
+    /// Whether the failures are forgiven and the origin is known from now on. `false` for a disabled user.
+    pub welcome: bool,
+    /// The session to open.
+    pub session: Option<(TokenKey, Session)>,
+}
+
+/// How an attempt was booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// As the verdict says.
+    Done,
+    /// The limits refuse it after all (others failed meanwhile): nothing was counted, the verdict does not matter.
+    Blocked {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// The proof was accepted before; nothing else was done.
+    Replayed,
+    /// The code was used up meanwhile; nothing else was done.
+    CodeGone,
+}
+
+/// A guess at a code.
+#[derive(Clone, Debug)]
+pub struct CodeGuess {
+    /// The codes it may be, each with the keyed hash that this guess would have there.
+    pub candidates: Vec<(CodeKey, Tag)>,
+    /// The epoch the code must have been sent under.
+    pub epoch: i64,
+    /// Whether a right guess uses the code up and forgives the account's failures.
+    pub consume: bool,
+    /// How many wrong guesses burn a code.
+    pub max_tries: u32,
+}
+
+/// How a guess at a code was booked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeCheck {
+    /// Right: the index of the candidate.
+    Right(usize),
+    /// Wrong: counted against every candidate, the account and the origin.
+    Wrong,
+    /// The limits refuse it; nothing was looked at or counted.
+    Blocked {
+        /// For how long.
+        retry_after: Duration,
+    },
+}
+
+/// A code to be kept.
+#[derive(Clone, Debug)]
+pub struct NewCode {
+    /// What it is found by; an older code there is replaced.
+    pub key: CodeKey,
+    /// Its keyed hash.
+    pub tag: Tag,
+    /// The epoch of its user's credential; 0 if nobody has the identifier yet.
+    pub epoch: i64,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// A use of something that is counted: a key and how often it may be used.
+#[derive(Clone, Debug)]
+pub struct Use {
+    /// What is counted.
+    pub key: String,
+    /// How often.
+    pub quota: Quota,
+}
+
+/// The short-lived state: limits, replay memory, sessions, codes, tickets, captchas. Shared by all instances.
+///
+/// It may lose what it holds (an operator may empty it): whoever reads it must fail closed.
+#[async_trait]
+pub trait StateStore: Send + Sync {
+    /// When this store came up empty: proofs dated at or before that second may have been accepted already.
+    async fn birth(&self) -> Result<Timestamp>;
+
+    /// What the limits say of `attempt`. Counts nothing.
+    async fn admit(&self, attempt: &Attempt) -> Result<Admission>;
+
+    /// Books an attempt to log in: one trip. Asks the limits again first.
+    async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement>;
+
+    /// Checks a guess at a code and books it: one trip. Asks the limits first.
+    async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck>;
+
+    /// Counts one use of each of `uses`, and keeps `code` if there is one. If any use is over its quota, counts and
+    /// keeps nothing and gives how long to wait.
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>>;
+
+    /// The session with this key, if it has not expired.
+    async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>>;
+
+    /// Stores a session.
+    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()>;
+
+    /// Notes that a session was used; does nothing if it is gone.
+    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()>;
+
+    /// Carries a session over to a new epoch: it survives the change of password it made.
+    async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()>;
+
+    /// Ends a session. Gives whether there was one.
+    async fn end_session(&self, key: &TokenKey) -> Result<bool>;
+
+    /// Stores a ticket.
+    async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()>;
+
+    /// Takes a ticket out, once, if it is of this kind, for this audience, and has not expired. A try that does not
+    /// fit leaves it there.
+    async fn redeem_ticket(
+        &self,
+        key: &TokenKey,
+        kind: TicketKind,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ticket>>;
+
+    /// Notes that a captcha was issued.
+    async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()>;
+
+    /// Whether a captcha was issued, has not expired and was not taken.
+    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool>;
+
+    /// Takes a captcha: `true` once, if it was issued and has not expired.
+    async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool>;
+
+    /// Forgets what has expired by `now`.
+    async fn sweep(&self, now: Timestamp) -> Result<()>;
+
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// A code on its way.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// When it was made.
+    pub at: Timestamp,
+    /// To whom.
+    pub to: Recipient,
+    /// What for.
+    pub purpose: Purpose,
+    /// From which dialect: what language to write in.
+    pub dialect: &'static str,
+    /// The code.
+    pub code: Code,
+}
+
+/// Takes codes to their recipients.
+pub trait Delivery: Send + Sync {
+    /// Hands a message over for delivery and returns at once, so that its time tells nothing.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`] if it cannot even be taken on.
+    fn dispatch(&self, message: Message) -> Result<()>;
+}

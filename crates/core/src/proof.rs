@@ -1,0 +1,82 @@
+//! What a client sends to prove the password.
+
+use crate::password::{PasswordDigest, RawPassword};
+use crate::time::Timestamp;
+
+/// `md5(D + timestamp)` and the timestamp it was made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Salted {
+    /// The 16 bytes of the md5.
+    pub digest: [u8; 16],
+    /// Seconds since the Unix epoch.
+    pub timestamp: u64,
+}
+
+impl Salted {
+    /// When the client says it made the proof; saturates far in the future.
+    pub fn made_at(&self) -> Timestamp {
+        Timestamp::from_secs(i64::try_from(self.timestamp).unwrap_or(i64::MAX))
+    }
+}
+
+/// A proof of the password, in the form that the dialect sends.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// The password itself (portal, MeFP, JWT).
+    Raw(RawPassword),
+    /// `D` itself (TMS, one reading of its document).
+    Digest(PasswordDigest),
+    /// `md5(D + timestamp)` (cloudbox; TMS, the other reading).
+    Salted(Salted),
+    /// Either of the last two (TMS's default): tried as salted first, which is cheap.
+    Either(Salted),
+}
+
+impl Proof {
+    /// The salted reading of this proof, if it has one: what must be fresh and may be accepted only once.
+    pub fn salted(&self) -> Option<Salted> {
+        match self {
+            Self::Salted(salted) | Self::Either(salted) => Some(*salted),
+            Self::Raw(_) | Self::Digest(_) => None,
+        }
+    }
+
+    /// Whether checking it may cost a password hash, so that the limits must be asked first.
+    pub fn is_costly(&self) -> bool {
+        !matches!(self, Self::Salted(_))
+    }
+}
+
+/// Reads a timestamp in seconds: a plain decimal number below 2^63, without sign, fraction, exponent, leading zero or
+/// white space, so that one proof has one writing. `None` for anything else.
+pub fn parse_timestamp(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let value: u64 = plain.then(|| text.parse().ok())??;
+    (value <= i64::MAX.unsigned_abs()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_have_one_writing() {
+        assert_eq!(parse_timestamp("1511839692"), Some(1_511_839_692));
+        assert_eq!(parse_timestamp("0"), Some(0));
+        for bad in ["", "-1", "+1", "01", "1.0", "1e9", " 1", "1 ", "0x10", "１", "99999999999999999999", "NaN"] {
+            assert_eq!(parse_timestamp(bad), None, "{bad}");
+        }
+        assert_eq!(parse_timestamp("9223372036854775808"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_prints_back(text in "\\PC{0,24}") {
+            if let Some(value) = parse_timestamp(&text) {
+                prop_assert_eq!(value.to_string(), text);
+            }
+        }
+    }
+}

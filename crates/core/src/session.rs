@@ -1,0 +1,116 @@
+//! Sessions and one-time tickets, found by the hash of their token.
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::hex;
+use crate::mac::sha256;
+use crate::random::Random;
+use crate::time::Timestamp;
+use crate::user::UserId;
+
+/// A dialect's name, as sessions and codes are bound to it: `cloudbox`, `tms`, `portal`, `mefp`, `jwt`, or a sixth.
+pub type Dialect = &'static str;
+
+/// A bearer token: 32 lowercase hex digits, 128 random bits. Never stored, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Token(String);
+
+impl Token {
+    /// A new token.
+    pub fn generate(random: &dyn Random) -> Self {
+        Self(random.hex128())
+    }
+
+    /// Reads what a client presents: 32 hex digits in either case; `None` for what cannot be a token.
+    pub fn parse(text: &str) -> Option<Self> {
+        hex::decode::<16>(text).map(|bytes| Self(hex::encode(&bytes)))
+    }
+
+    /// The token's text, to be handed to its bearer and to nobody else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What its record is found by.
+    pub fn key(&self) -> TokenKey {
+        TokenKey(sha256(self.0.as_bytes()))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// SHA-256 of a token: what a session or ticket is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenKey(pub [u8; 32]);
+
+impl TokenKey {
+    /// The key of a session that has no token: a user's presence at an app (MeFP).
+    pub fn presence(dialect: Dialect, app: &str, user: UserId) -> Self {
+        let parts = [dialect.as_bytes(), b"\0presence\0", app.as_bytes(), b"\0", user.as_bytes()];
+        Self(sha256(&parts.concat()))
+    }
+}
+
+/// A session's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Whose it is.
+    pub user: UserId,
+    /// Where it was opened; it is good there only.
+    pub dialect: String,
+    /// Through which app; empty if through none.
+    pub app: String,
+    /// When it was opened.
+    pub created: Timestamp,
+    /// When it ends unless used before.
+    pub expires: Timestamp,
+    /// When it was last used, to within [`TOUCH_AFTER`].
+    pub last_seen: Timestamp,
+    /// The credential's epoch it was opened under; it is dead under any other.
+    pub epoch: i64,
+}
+
+/// How stale `last_seen` may get before it is written again: so that reading a session is not always a write.
+pub const TOUCH_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What a one-time ticket is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TicketKind {
+    /// Setting a new password (JWT document, 验证手机).
+    Reset,
+    /// Handing a user over to another app (MeFP document, 获取Token).
+    Handover,
+}
+
+impl TicketKind {
+    /// A stable name, for stores.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reset => "reset",
+            Self::Handover => "handover",
+        }
+    }
+}
+
+/// A one-time ticket's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// What it is good for.
+    pub kind: TicketKind,
+    /// Whose it is.
+    pub user: UserId,
+    /// The credential's epoch it was issued under.
+    pub epoch: i64,
+    /// Who issued it: an app's name, or empty.
+    pub source: String,
+    /// Who alone may redeem it: an app's name, or the user's id.
+    pub audience: String,
+    /// When it ends.
+    pub expires: Timestamp,
+}

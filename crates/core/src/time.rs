@@ -1,0 +1,156 @@
+//! Instants as microseconds since the Unix epoch, and the injected [`Clock`].
+
+use std::time::Duration;
+
+use ::time::format_description::StaticFormatDescription;
+use ::time::macros::format_description;
+use ::time::{OffsetDateTime, UtcOffset};
+
+const RFC3339_MICROS: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+const OFFSET: StaticFormatDescription = format_description!("[offset_hour sign:mandatory]:[offset_minute]");
+const DATE_TIME: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+
+/// An instant: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The instant `micros` microseconds after the Unix epoch.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// The instant `secs` whole seconds after the Unix epoch, saturating at the ends of the range.
+    pub const fn from_secs(secs: i64) -> Self {
+        Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// This instant, `span` later; saturates.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(micros(span)))
+    }
+
+    /// This instant, `span` earlier; saturates.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(span)))
+    }
+
+    /// How long after `earlier` this instant is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// RFC 3339 with microseconds: `2017-11-23T04:59:11.544126Z`, or `…+08:00` for another offset.
+    pub fn rfc3339(self, offset: Offset) -> String {
+        let local = self.at(offset);
+        let date = local.format(RFC3339_MICROS).unwrap_or_default();
+        if offset.0 == UtcOffset::UTC {
+            return date + "Z";
+        }
+        date + &local.format(OFFSET).unwrap_or_default()
+    }
+
+    /// `YYYY-MM-DD HH:MM:SS` at `offset`.
+    pub fn date_time(self, offset: Offset) -> String {
+        self.at(offset).format(DATE_TIME).unwrap_or_default()
+    }
+
+    fn at(self, offset: Offset) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+            .to_offset(offset.0)
+    }
+}
+
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A fixed offset from UTC, as the documents print their times in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset(UtcOffset);
+
+impl Offset {
+    /// `Z`.
+    pub const UTC: Self = Self(UtcOffset::UTC);
+    /// China Standard Time, `+08:00`.
+    pub const CHINA: Self = Self(::time::macros::offset!(+8));
+
+    /// Reads `Z` or `±HH:MM`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == "Z" {
+            return Some(Self::UTC);
+        }
+        let (sign, rest) = match text.split_at_checked(1)? {
+            ("+", rest) => (1, rest),
+            ("-", rest) => (-1, rest),
+            _ => return None,
+        };
+        let (hours, minutes) = rest.split_once(':')?;
+        if hours.len() != 2 || minutes.len() != 2 {
+            return None;
+        }
+        let (hours, minutes): (i8, i8) = (hours.parse().ok()?, minutes.parse().ok()?);
+        UtcOffset::from_hms(sign * hours, sign * minutes, 0).ok().map(Self)
+    }
+}
+
+/// Tells the time. Injected, so that tests can stop and step it.
+pub trait Clock: Send + Sync {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
+        Timestamp(i64::try_from(nanos / 1_000).unwrap_or(i64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_sample_times_are_reproduced() {
+        let cloudbox = Timestamp::from_micros(1_511_413_151_544_126);
+        assert_eq!(cloudbox.rfc3339(Offset::UTC), "2017-11-23T04:59:11.544126Z");
+        let tms = Timestamp::from_micros(1_521_525_602_412_827);
+        assert_eq!(tms.rfc3339(Offset::CHINA), "2018-03-20T14:00:02.412827+08:00");
+        assert_eq!(tms.date_time(Offset::CHINA), "2018-03-20 14:00:02");
+    }
+
+    #[test]
+    fn offsets_are_read_strictly() {
+        assert_eq!(Offset::parse("+08:00"), Some(Offset::CHINA));
+        assert_eq!(Offset::parse("Z"), Some(Offset::UTC));
+        for bad in ["", "8", "+8:00", "+08", "08:00", "+99:00", "é"] {
+            assert_eq!(Offset::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        let last = Timestamp::from_micros(i64::MAX);
+        assert_eq!(last.after(Duration::from_secs(1)), last);
+        assert_eq!(Timestamp::from_secs(1).since(last), Duration::ZERO);
+    }
+}

@@ -1,0 +1,259 @@
+//! The user schema: everything that any of the five dialects answers.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::identifier::{Email, Name, Phone};
+use crate::seal::Sealed;
+use crate::time::Timestamp;
+
+/// A user's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(pub Uuid);
+
+impl UserId {
+    /// The 16 bytes of the UUID.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The id with these 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// A random (version 4) id made of these 16 random bytes.
+    pub fn from_random(bytes: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The first user number; numbers count up from here (portal document, 金桐号).
+pub const FIRST_NUMBER: i64 = 100_001;
+
+/// How clients refer to a user by id: the UUID, its 32 hex digits, or the user's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserRef {
+    /// By UUID.
+    Id(UserId),
+    /// By number.
+    Number(i64),
+}
+
+impl UserRef {
+    /// Reads a UUID with or without hyphens (nothing else that UUID libraries take), or a decimal number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hyphened = text.len() == 36;
+        let simple = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if hyphened || simple {
+            return Uuid::try_parse(text).ok().map(|id| Self::Id(UserId(id)));
+        }
+        let number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        number.then(|| text.parse().ok().map(Self::Number))?
+    }
+}
+
+/// What a user may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Administers.
+    Admin,
+    /// Uses.
+    #[default]
+    User,
+}
+
+impl Role {
+    /// `admin` or `user`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::User => "user",
+        }
+    }
+
+    /// Reads `admin` or `user`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Admin, Self::User].into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// 男 or 女, where it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gender {
+    /// 男
+    Male,
+    /// 女
+    Female,
+}
+
+impl Gender {
+    /// `男` or `女`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Male => "男",
+            Self::Female => "女",
+        }
+    }
+
+    /// Reads `男` or `女`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Male, Self::Female].into_iter().find(|gender| gender.as_str() == text)
+    }
+}
+
+/// What a user says or an administrator sets about a person. Absent texts are empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// cloudbox `user_real_name`, JWT `realName`.
+    pub real_name: String,
+    /// cloudbox `user_gender`, JWT `gender`.
+    pub gender: Option<Gender>,
+    /// cloudbox `user_nickname`.
+    pub nickname: String,
+    /// cloudbox `avatar_url`, JWT `avatar`.
+    pub avatar_url: String,
+    /// cloudbox `enterprise`: a UUID.
+    pub enterprise: String,
+    /// cloudbox `group`.
+    pub group: String,
+    /// JWT `organizationName`.
+    pub organization: String,
+    /// JWT `departmentName`.
+    pub department: String,
+    /// JWT `description`.
+    pub description: String,
+    /// portal `orgId`; a user who has one is an 组织用户 (`user_type` 1).
+    pub org_id: String,
+    /// portal `memo`.
+    pub memo: String,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The id.
+    pub id: UserId,
+    /// The number, from [`FIRST_NUMBER`] up.
+    pub number: i64,
+    /// The name, as given.
+    pub name: Option<String>,
+    /// The phone, as given.
+    pub phone: Option<String>,
+    /// The e-mail address, as given.
+    pub email: Option<String>,
+    /// What the user registered with, as given, if they registered themselves.
+    pub registered_with: Option<String>,
+    /// The app they registered through (MeFP `reg_app`); empty if through none.
+    pub registered_through: String,
+    /// When they were registered.
+    pub registered_at: Timestamp,
+    /// cloudbox `user_alias_id`: 32 hex digits.
+    pub alias_id: String,
+    /// What they may do.
+    pub role: Role,
+    /// Whether an administrator has locked them out.
+    pub disabled: bool,
+    /// About the person.
+    pub profile: Profile,
+}
+
+impl User {
+    /// What to call the user where a document has one name only: the name, else what they registered with, else
+    /// phone or e-mail.
+    pub fn display_name(&self) -> &str {
+        [&self.name, &self.registered_with, &self.phone, &self.email]
+            .into_iter()
+            .find_map(|field| field.as_deref())
+            .unwrap_or_default()
+    }
+}
+
+/// What is kept of a password. Raised by every change, reset and disabling, the epoch is what older sessions, tokens
+/// and codes die by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// A verifier for raw and digest proofs (see [`crate::verifier`]).
+    pub verifier: String,
+    /// The sealed `D`, for salted proofs; absent where salted dialects are off, and for imported hashes.
+    pub sealed: Option<Sealed>,
+}
+
+/// A user with what proves them.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The user.
+    pub user: User,
+    /// The credential.
+    pub credential: Credential,
+    /// The credential's epoch: 0 at first.
+    pub epoch: i64,
+}
+
+/// A user to be stored.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The id.
+    pub id: UserId,
+    /// The name.
+    pub name: Option<Name>,
+    /// The phone.
+    pub phone: Option<Phone>,
+    /// The e-mail address.
+    pub email: Option<Email>,
+    /// What they register with, as given.
+    pub registered_with: Option<String>,
+    /// The app they register through; empty if through none.
+    pub registered_through: String,
+    /// When.
+    pub registered_at: Timestamp,
+    /// 32 hex digits.
+    pub alias_id: String,
+    /// What they may do.
+    pub role: Role,
+    /// About the person.
+    pub profile: Profile,
+    /// What proves them.
+    pub credential: Credential,
+}
+
+impl NewUser {
+    /// The canonical keys this user is found by, each once.
+    pub fn keys(&self) -> Vec<&str> {
+        let mut keys: Vec<&str> = [
+            self.name.as_ref().map(Name::key),
+            self.phone.as_ref().map(Phone::key),
+            self.email.as_ref().map(Email::key),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_referred_to_by_uuid_hex_or_number() {
+        let id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
+        let by_id = UserRef::parse(id).unwrap();
+        assert_eq!(UserRef::parse(&id.replace('-', "")), Some(by_id));
+        assert_eq!(UserRef::parse(&id.to_uppercase()), Some(by_id));
+        assert_eq!(UserRef::parse("4"), Some(UserRef::Number(4)));
+        for bad in ["", "-1", "4.0", "{0b922f14-d00b-11e7-aafd-525400bbac8e}", "urn:uuid:x", "1234567890123456789"] {
+            assert_eq!(UserRef::parse(bad), None, "{bad}");
+        }
+    }
+}

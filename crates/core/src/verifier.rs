@@ -1,0 +1,236 @@
+//! What is kept to check raw and digest proofs: argon2id of `D`, or a foreign hash until its first use.
+//!
+//! Stored forms:
+//! - `$argon2id$…`: ours, a PHC string over the 32 hex digits of `D`;
+//! - `{raw}$argon2…`: an imported PHC string over the password itself;
+//! - `{raw}$2a$…`, `$2b$…`, `$2y$…`: imported bcrypt;
+//! - `{raw}$md5ps$SALT$HASH` and `{raw}$md5sp$SALT$HASH`: imported `md5(password + salt)` and `md5(salt + password)`,
+//!   salt as hex of its bytes, hash as 32 hex digits.
+//!
+//! A foreign hash verifies once and is then replaced by our own pair.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{CustomizedPasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use md5::{Digest as _, Md5};
+use subtle::ConstantTimeEq as _;
+
+use crate::hex;
+use crate::password::{PasswordDigest, RawPassword};
+
+/// What a verifier is asked about.
+#[derive(Clone, Debug)]
+pub enum Secret {
+    /// A password.
+    Raw(RawPassword),
+    /// A `D`; no foreign hash can be checked with it.
+    Digest(PasswordDigest),
+}
+
+impl Secret {
+    /// `D` of this secret.
+    pub fn digest(&self) -> PasswordDigest {
+        match self {
+            Self::Raw(raw) => raw.digest(),
+            Self::Digest(digest) => digest.clone(),
+        }
+    }
+}
+
+/// How hard a hash is to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// KiB of memory.
+    pub memory: u32,
+    /// Passes over it.
+    pub passes: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+impl Default for Cost {
+    /// OWASP's first choice for argon2id with 19 MiB.
+    fn default() -> Self {
+        Self { memory: 19_456, passes: 2, lanes: 1 }
+    }
+}
+
+impl Cost {
+    /// The most that an imported hash may ask for: a hash from outside must not exhaust this machine.
+    pub const MOST: Self = Self { memory: 262_144, passes: 16, lanes: 16 };
+
+    fn within(self, most: Self) -> bool {
+        self.memory <= most.memory && self.passes <= most.passes && self.lanes <= most.lanes
+    }
+
+    fn argon2(self) -> Option<(Argon2<'static>, Params)> {
+        let params = Params::new(self.memory, self.passes, self.lanes, Some(32)).ok()?;
+        Some((Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone()), params))
+    }
+}
+
+/// The most rounds an imported bcrypt hash may ask for, as the base-2 logarithm.
+const MOST_BCRYPT_COST: u32 = 14;
+const FOREIGN: &str = "{raw}";
+
+/// argon2id of `D` as a PHC string; `None` if `cost` is out of argon2's range.
+pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Cost) -> Option<String> {
+    let (argon2, params) = cost.argon2()?;
+    let hash =
+        argon2.hash_password_customized(digest.hex().as_slice(), salt, Some("argon2id"), Some(0x13), params).ok()?;
+    Some(hash.to_string())
+}
+
+/// Whether `stored` is one of ours and as hard as `cost` asks, or should be replaced at the next chance.
+pub fn is_current(stored: &str, cost: Cost) -> bool {
+    !stored.starts_with(FOREIGN) && phc_cost(stored).is_some_and(|actual| cost.within(actual))
+}
+
+/// Whether `stored` is a hash made elsewhere.
+pub fn is_foreign(stored: &str) -> bool {
+    stored.starts_with(FOREIGN)
+}
+
+/// Whether `secret` is what `stored` was made from. Anything unreadable or too costly matches nothing.
+pub fn verify(stored: &str, secret: &Secret) -> bool {
+    match (stored.strip_prefix(FOREIGN), secret) {
+        (None, _) => verify_phc(stored, secret.digest().hex().as_slice()),
+        (Some(foreign), Secret::Raw(raw)) => verify_foreign(foreign, raw.expose()),
+        (Some(_), Secret::Digest(_)) => false,
+    }
+}
+
+/// Reads a hash made elsewhere and gives the form it is stored in, or says why it cannot be taken.
+///
+/// # Errors
+/// A sentence for the administrator: an unknown form, or one that is too costly to verify.
+pub fn import(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    let costly = "this hash asks for more memory or time than is allowed";
+    if text.starts_with("$argon2") {
+        let cost = phc_cost(text).ok_or("this argon2 hash cannot be read")?;
+        return if cost.within(Cost::MOST) { Ok(format!("{FOREIGN}{text}")) } else { Err(costly) };
+    }
+    if let Some(cost) = bcrypt_cost(text) {
+        return if cost <= MOST_BCRYPT_COST { Ok(format!("{FOREIGN}{text}")) } else { Err(costly) };
+    }
+    match SaltedMd5::parse(text) {
+        Some(_) => Ok(format!("{FOREIGN}{text}")),
+        None => Err("not a hash that can be imported: argon2 (PHC), bcrypt, $md5ps$SALT$HASH or $md5sp$SALT$HASH"),
+    }
+}
+
+fn verify_foreign(stored: &str, password: &str) -> bool {
+    if let Some(cost) = bcrypt_cost(stored) {
+        // bcrypt reads 72 bytes and stops at a NUL; a longer password would match its own beginning.
+        let whole = !password.contains('\0') && password.len() <= 72;
+        return whole && cost <= MOST_BCRYPT_COST && bcrypt::verify(password, stored).unwrap_or(false);
+    }
+    match SaltedMd5::parse(stored) {
+        Some(md5) => md5.matches(password),
+        None => verify_phc(stored, password.as_bytes()),
+    }
+}
+
+fn verify_phc(stored: &str, secret: &[u8]) -> bool {
+    let bounded = phc_cost(stored).is_some_and(|cost| cost.within(Cost::MOST));
+    bounded && PasswordHash::new(stored).is_ok_and(|phc| Argon2::default().verify_password(secret, &phc).is_ok())
+}
+
+fn phc_cost(stored: &str) -> Option<Cost> {
+    let phc = PasswordHash::new(stored).ok()?;
+    phc.hash?;
+    let params = Params::try_from(&phc).ok()?;
+    Some(Cost { memory: params.m_cost(), passes: params.t_cost(), lanes: params.p_cost() })
+}
+
+fn bcrypt_cost(stored: &str) -> Option<u32> {
+    let rest = ["$2a$", "$2b$", "$2y$"].iter().find_map(|prefix| stored.strip_prefix(prefix))?;
+    let (cost, hash) = rest.split_once('$')?;
+    (hash.len() == 53).then(|| cost.parse().ok())?
+}
+
+struct SaltedMd5 {
+    salt_first: bool,
+    salt: Vec<u8>,
+    hash: [u8; 16],
+}
+
+impl SaltedMd5 {
+    fn parse(stored: &str) -> Option<Self> {
+        let (salt_first, rest) = match stored.split_at_checked(7)? {
+            ("$md5ps$", rest) => (false, rest),
+            ("$md5sp$", rest) => (true, rest),
+            _ => return None,
+        };
+        let (salt, hash) = rest.split_once('$')?;
+        let pairs = salt.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(hex::decode::<1>));
+        let salt = pairs.map(|byte| byte.map(|[b]| b)).collect::<Option<Vec<u8>>>()?;
+        (salt.len() <= 256).then_some(Self { salt_first, salt, hash: hex::decode(hash)? })
+    }
+
+    fn matches(&self, password: &str) -> bool {
+        let (first, second) =
+            if self.salt_first { (&self.salt[..], password.as_bytes()) } else { (password.as_bytes(), &self.salt[..]) };
+        let actual: [u8; 16] = Md5::new().chain_update(first).chain_update(second).finalize().into();
+        actual.ct_eq(&self.hash).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHEAP: Cost = Cost { memory: 64, passes: 1, lanes: 1 };
+
+    fn raw(text: &str) -> Secret {
+        Secret::Raw(RawPassword::new(text.to_owned()))
+    }
+
+    #[test]
+    fn ours_takes_the_password_and_its_digest() {
+        let stored = hash(&raw("123456").digest(), &[7; 16], CHEAP).unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
+        assert!(verify(&stored, &raw("123456")));
+        assert!(verify(&stored, &Secret::Digest(raw("123456").digest())));
+        assert!(!verify(&stored, &raw("1234567")));
+        assert!(!verify(&stored, &raw("e10adc3949ba59abbe56e057f20f883e")), "D is not a password");
+        assert!(is_current(&stored, CHEAP) && !is_current(&stored, Cost::default()));
+    }
+
+    #[test]
+    fn foreign_hashes_verify_the_password_only() {
+        // Each made by another implementation: see tests/vectors/README.md.
+        let vectors = include_str!("../tests/vectors/foreign.txt");
+        for line in vectors.lines().filter(|line| !line.starts_with('#')) {
+            let stored = import(line).unwrap();
+            assert!(verify(&stored, &raw("correct horse")), "{line}");
+            assert!(!verify(&stored, &raw("wrong")), "{line}");
+            assert!(!verify(&stored, &Secret::Digest(raw("correct horse").digest())), "{line}");
+            assert!(is_foreign(&stored) && !is_current(&stored, CHEAP));
+        }
+    }
+
+    #[test]
+    fn what_would_exhaust_the_machine_is_refused() {
+        for bad in [
+            "$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+            "$2b$31$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu",
+            "5f4dcc3b5aa765d61d8327deb882cf99",
+            "$md5ps$zz$5f4dcc3b5aa765d61d8327deb882cf99",
+            "",
+        ] {
+            assert!(import(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bcrypt_neither_truncates_nor_stops_at_nul() {
+        let long = "x".repeat(73);
+        let stored = format!("{FOREIGN}{}", bcrypt::hash(&long[..72], 4).unwrap());
+        assert!(verify(&stored, &raw(&long[..72])));
+        assert!(!verify(&stored, &raw(&long)));
+        let stored = format!("{FOREIGN}{}", bcrypt::hash("ab", 4).unwrap());
+        assert!(!verify(&stored, &raw("ab\0c")));
+    }
+}
