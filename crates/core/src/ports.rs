@@ -74,6 +74,9 @@ pub struct Attempt {
     pub origin: Origin,
     /// When.
     pub now: Timestamp,
+    /// When a salted proof says it was made, where that matters: at or before the second the store was born it is
+    /// stale, for the store cannot know whether it was accepted before.
+    pub proof_made: Option<Timestamp>,
     /// The limits in force.
     pub limits: Guessing,
 }
@@ -147,6 +150,8 @@ pub enum Settlement {
         /// For how long.
         retry_after: Duration,
     },
+    /// The proof was made at or before the second this store was born; nothing was counted.
+    Stale,
     /// The proof was accepted before; nothing else was done.
     Replayed,
     /// The code was used up meanwhile; nothing else was done.
@@ -213,7 +218,8 @@ pub trait StateStore: Send + Sync {
     /// What the limits say of `attempt`. Counts nothing.
     async fn admit(&self, attempt: &Attempt) -> Result<Admission>;
 
-    /// Books an attempt to log in: one trip. Asks the limits again first.
+    /// Books an attempt to log in: one trip. Asks the limits again first, then compares
+    /// [`Attempt::proof_made`] with the store's birth.
     async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement>;
 
     /// Checks a guess at a code and books it: one trip. Asks the limits first.

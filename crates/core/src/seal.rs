@@ -36,7 +36,10 @@ pub enum OpenError {
 pub struct Sealer {
     keys: BTreeMap<KeyId, Aes256Gcm>,
     current: KeyId,
+    decoy: Sealed,
 }
+
+const DECOY: &[u8] = b"decoy";
 
 impl Sealer {
     /// A key ring of `keys`; `None` if there is none.
@@ -44,7 +47,16 @@ impl Sealer {
         let keys: BTreeMap<_, _> =
             keys.into_iter().map(|(id, key)| (id, Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)))).collect();
         let current = *keys.keys().next_back()?;
-        Some(Self { keys, current })
+        // Always the same message under the same nonce, so the nonce tells nothing.
+        let mut bytes = vec![0; 12];
+        let message = Payload { msg: &[0; 16], aad: &additional_data(current, DECOY) };
+        bytes.extend(keys[&current].encrypt(&Nonce::from([0; 12]), message).unwrap_or_default());
+        Some(Self { keys, current, decoy: Sealed { key_id: current, bytes } })
+    }
+
+    /// Opens something that is of no use: the work of [`Sealer::open`] where there is nothing to open.
+    pub fn open_decoy(&self) -> Zeroizing<Vec<u8>> {
+        self.open(DECOY, &self.decoy).unwrap_or_default()
     }
 
     /// The number of the key that seals.

@@ -1,1 +1,29 @@
-//! stub
+//! The chassis that every service shares: settings, logs, stores, body decoding, answers in dialect, shutdown.
+//!
+//! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
+//! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
+//! - [`boot`], [`keys`], [`outbox`]: from settings to a running domain
+//! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
+
+pub mod admin;
+pub mod boot;
+pub mod cli;
+pub mod config;
+pub mod dialect;
+pub mod extract;
+pub mod input;
+pub mod keys;
+pub mod net;
+pub mod outbox;
+pub mod serve;
+pub mod service;
+pub mod settings;
+pub mod telemetry;
+pub mod trust;
+
+pub use config::{ConfigError, Setting, Settings, setting};
+pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
+pub use extract::{ClientAddress, authorization};
+pub use input::{Fault, Fields};
+pub use serve::serve;
+pub use service::{Context, Routes, Service, resource};

@@ -1,1 +1,72 @@
 //! What the system does, one file each.
+//!
+//! | use case | who asks |
+//! | --- | --- |
+//! | [`login`], [`logout`], [`change_password`] | every dialect; cloudbox, TMS, portal and JWT; cloudbox and TMS |
+//! | [`register`], [`reset_password`], [`send_code`], [`check_code`] | portal and MeFP |
+//! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
+//! | [`handover`] | MeFP |
+//! | [`client_token`] | TMS |
+//! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`] | the `stele` command |
+//!
+//! [`authenticate`], `prove` and `credential` are what several of them share.
+
+pub mod add_app;
+pub mod add_user;
+pub mod authenticate;
+pub mod captcha;
+pub mod change_password;
+pub mod check_code;
+pub mod client_token;
+mod credential;
+pub mod grant_reset;
+pub mod handover;
+pub mod login;
+pub mod logout;
+mod prove;
+pub mod provision_password;
+pub mod register;
+pub mod reset_password;
+pub mod send_code;
+pub mod send_reset;
+pub mod set_disabled;
+pub mod set_password;
+
+use crate::Deps;
+use crate::origin::Origin;
+use crate::ports::Attempt;
+use crate::session::Dialect;
+use crate::user::UserId;
+
+/// By which door a request comes in.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The dialect: sessions and codes are good in the one that made them only.
+    pub dialect: Dialect,
+    /// The app that calls on the user's behalf; empty if none does.
+    pub app: String,
+    /// Whom the limits count it against.
+    pub origin: Origin,
+}
+
+impl Caller {
+    /// A client that calls for itself, from `address`.
+    pub fn direct(dialect: Dialect, address: std::net::IpAddr) -> Self {
+        Self { dialect, app: String::new(), origin: Origin::address(address) }
+    }
+
+    /// An app that calls for its users.
+    pub fn app(dialect: Dialect, app: &str) -> Self {
+        Self { dialect, app: app.to_owned(), origin: Origin::app(app) }
+    }
+
+    fn attempt(&self, deps: &Deps, user: Option<UserId>, identifier_key: &str) -> Attempt {
+        Attempt {
+            account: Attempt::account_key(user, identifier_key),
+            origin: self.origin.clone(),
+            now: deps.now(),
+            proof_made: None,
+            limits: deps.policy.guessing,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Registering an app (MeFP), and reading its secret back.
+
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::{Deps, Error, Result};
+
+/// How long an app's secret is: it serves as the initialisation vector of AES-CBC.
+pub const SECRET_LENGTH: usize = 16;
+
+/// Registers an app with `secret` (16 bytes of printable ASCII) or a random one; gives the secret.
+///
+/// # Errors
+/// `Invalid` name, secret or `may_token`, `IdentifierTaken`; faults of ours.
+pub async fn add_app(
+    deps: &Deps,
+    name: &str,
+    secret: Option<Zeroizing<String>>,
+    may_token: Vec<String>,
+) -> Result<Zeroizing<String>> {
+    if !App::valid_name(name) {
+        return Err(Error::Invalid("name"));
+    }
+    if !may_token.iter().all(|other| App::valid_name(other)) {
+        return Err(Error::Invalid("may-token"));
+    }
+    let secret = secret.unwrap_or_else(|| Zeroizing::new(deps.random.hex128()[..SECRET_LENGTH].to_owned()));
+    if secret.len() != SECRET_LENGTH || !secret.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(Error::Invalid("secret"));
+    }
+    let sealed = deps.sealer.seal(&App::seal_context(name), secret.as_bytes(), deps.random.as_ref());
+    let app = App { name: name.to_owned(), secret: sealed, may_token, created_at: deps.now() };
+    if deps.users.add_app(&app).await? { Ok(secret) } else { Err(Error::IdentifierTaken) }
+}
+
+/// An app's secret.
+///
+/// # Errors
+/// Faults of ours: a sealing key that is missing or wrong.
+pub fn secret_of(deps: &Deps, app: &App) -> Result<Zeroizing<[u8; SECRET_LENGTH]>> {
+    let opened = deps.sealer.open(&App::seal_context(&app.name), &app.secret).map_err(Error::internal)?;
+    opened.as_slice().try_into().map(Zeroizing::new).map_err(Error::internal)
+}

@@ -1,0 +1,60 @@
+//! Adding a user as an administrator.
+
+use super::credential;
+use crate::identifier::{Email, Name, Phone};
+use crate::password::NewPassword;
+use crate::user::{Credential, NewUser, Profile, Role, User, UserId};
+use crate::{Deps, Error, Result};
+
+/// A user to add.
+#[derive(Debug)]
+pub struct AddUser {
+    /// The name.
+    pub name: Name,
+    /// The phone.
+    pub phone: Option<Phone>,
+    /// The e-mail address.
+    pub email: Option<Email>,
+    /// What they may do.
+    pub role: Role,
+    /// About the person.
+    pub profile: Profile,
+    /// What proves them.
+    pub secret: Provided,
+}
+
+/// What an administrator has of a user's password.
+#[derive(Debug)]
+pub enum Provided {
+    /// The password.
+    Password(NewPassword),
+    /// A hash made elsewhere, in the form [`crate::verifier::import`] gives.
+    Foreign(String),
+}
+
+/// Adds a user.
+///
+/// # Errors
+/// `IdentifierTaken`; `Busy` and faults of ours.
+pub async fn add_user(deps: &Deps, request: AddUser) -> Result<User> {
+    let AddUser { name, phone, email, role, profile, secret } = request;
+    let id = UserId::from_random(deps.random.bits128());
+    let credential = match secret {
+        Provided::Password(password) => credential::make(deps, id, password.as_digest()).await?,
+        Provided::Foreign(verifier) => Credential { verifier, sealed: None },
+    };
+    let new = NewUser {
+        id,
+        name: Some(name),
+        phone,
+        email,
+        registered_with: None,
+        registered_through: String::new(),
+        registered_at: deps.now(),
+        alias_id: deps.random.hex128(),
+        role,
+        profile,
+        credential,
+    };
+    deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)
+}

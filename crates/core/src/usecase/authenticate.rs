@@ -1,0 +1,26 @@
+//! From a session token to its user.
+
+use crate::session::{Dialect, Session, TOUCH_AFTER, Token, TokenKey};
+use crate::user::{Account, UserRef};
+use crate::{Deps, Error, Result};
+
+/// The session of `token` in `dialect` and its user. Using a session prolongs it.
+///
+/// # Errors
+/// `NotAuthenticated` if it is unknown, expired, of another dialect, of an older credential or of a disabled user;
+/// faults of ours: a store that cannot say is never taken for a live session.
+pub async fn authenticate(deps: &Deps, dialect: Dialect, token: &Token) -> Result<(Session, Account)> {
+    live(deps, dialect, &token.key()).await?.ok_or(Error::NotAuthenticated)
+}
+
+/// The session under `key`, if it is alive.
+pub(super) async fn live(deps: &Deps, dialect: Dialect, key: &TokenKey) -> Result<Option<(Session, Account)>> {
+    let now = deps.now();
+    let Some(session) = deps.state.session(key, now).await?.filter(|s| s.dialect == dialect) else { return Ok(None) };
+    let account = deps.users.find_ref(UserRef::Id(session.user)).await?;
+    let Some(account) = account.filter(|a| a.epoch == session.epoch && !a.user.disabled) else { return Ok(None) };
+    if now.since(session.last_seen) >= TOUCH_AFTER {
+        deps.state.touch_session(key, now, now.after(deps.policy.session_ttl)).await?;
+    }
+    Ok(Some((session, account)))
+}

@@ -1,0 +1,58 @@
+//! Captchas (JWT document, 生成验证码): the text follows from the id and a key, so only ids in use are kept.
+
+use subtle::ConstantTimeEq as _;
+
+use crate::{Deps, Result};
+
+/// Ids stay below 2^53, so that every JSON reader takes them as integers.
+const IDS: u64 = 1 << 53;
+const LENGTH: usize = 5;
+/// Letters and digits that are not mistaken for one another.
+const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxy3456789";
+
+/// A solved captcha.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// The id it was issued under.
+    pub id: u64,
+    /// What the client read in the picture; letter case does not matter.
+    pub text: String,
+}
+
+/// Issues a captcha; gives its id.
+///
+/// # Errors
+/// Faults of ours.
+pub async fn issue(deps: &Deps) -> Result<u64> {
+    let id = deps.random.below(IDS);
+    deps.state.put_captcha(id, deps.now().after(deps.policy.captcha_ttl)).await?;
+    Ok(id)
+}
+
+/// The text to draw for `id`; `None` if it was not issued, has expired, or was tried.
+///
+/// # Errors
+/// Faults of ours.
+pub async fn text(deps: &Deps, id: u64) -> Result<Option<String>> {
+    Ok(deps.state.has_captcha(id, deps.now()).await?.then(|| answer(deps, id)))
+}
+
+/// Whether `solution` is right. Each captcha can be tried once, right or wrong.
+///
+/// # Errors
+/// Faults of ours.
+pub async fn solve(deps: &Deps, solution: &Solution) -> Result<bool> {
+    let issued = deps.state.take_captcha(solution.id, deps.now()).await?;
+    let typed = solution.text.trim().to_ascii_lowercase();
+    let right: bool = typed.as_bytes().ct_eq(answer(deps, solution.id).as_bytes()).into();
+    Ok(issued && right)
+}
+
+fn answer(deps: &Deps, id: u64) -> String {
+    let tag = deps.mac.tag(&[b"captcha", &id.to_be_bytes()]);
+    tag.chunks_exact(4).take(LENGTH).map(|word| char::from(ALPHABET[pick(word)])).collect()
+}
+
+fn pick(word: &[u8]) -> usize {
+    word.iter().fold(0_usize, |acc, &byte| (acc * 256 + usize::from(byte)) % ALPHABET.len())
+}

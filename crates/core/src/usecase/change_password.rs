@@ -1,0 +1,61 @@
+//! Changing a password by proving the old one (cloudbox document, 重置密码接口; TMS document, 修改密码).
+
+use super::authenticate::authenticate;
+use super::login::{LoggedIn, new_session};
+use super::prove::{Claim, prove};
+use super::{Caller, credential};
+use crate::password::NewPassword;
+use crate::ports::Success;
+use crate::proof::Proof;
+use crate::session::Token;
+use crate::user::{Role, UserRef};
+use crate::{Deps, Error, Result};
+
+/// A wish to change a password.
+#[derive(Debug)]
+pub struct ChangePassword<'a> {
+    /// Whose.
+    pub user: UserRef,
+    /// The proof of the old password.
+    pub proof: Proof,
+    /// The new password.
+    pub password: NewPassword,
+    /// By which door.
+    pub caller: &'a Caller,
+    /// A live token of the same user or of an administrator, where the door asks for one.
+    pub token: Option<&'a Token>,
+}
+
+/// Changes a password, ends every session, ticket and code of the user, and opens a fresh session.
+///
+/// # Errors
+/// `NotAuthenticated` or `NotAllowed` if a token was given that does not do; what logging in may say of the old
+/// proof; `Busy` and faults of ours.
+pub async fn change_password(deps: &Deps, request: ChangePassword<'_>) -> Result<LoggedIn> {
+    let ChangePassword { user, proof, password, caller, token } = request;
+    let account = deps.users.find_ref(user).await?;
+    if let Some(token) = token {
+        let (_, bearer) = authenticate(deps, caller.dialect, token).await?;
+        let own = account.as_ref().is_some_and(|account| account.user.id == bearer.user.id);
+        if !own && bearer.user.role != Role::Admin {
+            return Err(Error::NotAllowed);
+        }
+    }
+    let key = match user {
+        UserRef::Id(id) => id.to_string(),
+        UserRef::Number(number) => number.to_string(),
+    };
+    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), &key);
+    let claim = Claim { account: account.as_ref(), attempt, proof: &proof, admitted: true, asked: false };
+    prove(deps, claim, |_| Success { welcome: true, ..Success::default() }).await?;
+    let account = account.ok_or(Error::UnknownUser)?;
+
+    // A foreign hash may just have been upgraded; the epoch tells whether it still is the same password.
+    let new = credential::make(deps, account.user.id, password.as_digest()).await?;
+    let epoch = deps.users.change_credential(account.user.id, account.epoch, &new).await?;
+    let epoch = epoch.ok_or(Error::WrongPassword)?;
+    let token = Token::generate(deps.random.as_ref());
+    let session = new_session(deps, caller, &account, epoch);
+    deps.state.open_session(&token.key(), &session).await?;
+    Ok(LoggedIn { user: account.user, token, session })
+}

@@ -1,0 +1,37 @@
+//! Checking a code without using it up (MeFP document, 验证验证码).
+
+use super::Caller;
+use crate::code::{Code, CodeKey, Purpose};
+use crate::identifier::Recipient;
+use crate::ports::{Attempt, CodeCheck, CodeGuess};
+use crate::{Deps, Error, Result};
+
+/// Checks `code`, sent to `to` in this dialect and through this app for any of `purposes`. A wrong one is counted.
+///
+/// # Errors
+/// `WrongCode`, `TooMany`; faults of ours.
+pub async fn check_code(deps: &Deps, caller: &Caller, to: &Recipient, purposes: &[Purpose], code: &Code) -> Result<()> {
+    let account = deps.users.find(to.key()).await?;
+    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), to.key());
+    let keys: Vec<_> = purposes.iter().map(|&purpose| CodeKey::new(caller.dialect, purpose, to.key())).collect();
+    guess(deps, caller, &attempt, &keys, code, account.map_or(0, |a| a.epoch), false).await.map(|_| ())
+}
+
+/// Books a guess at the codes under `keys`; gives the index of the one that it is.
+pub(super) async fn guess(
+    deps: &Deps,
+    caller: &Caller,
+    attempt: &Attempt,
+    keys: &[CodeKey],
+    code: &Code,
+    epoch: i64,
+    consume: bool,
+) -> Result<usize> {
+    let candidates = keys.iter().map(|key| (key.clone(), code.tag(&deps.mac, key, &caller.app))).collect();
+    let guess = CodeGuess { candidates, epoch, consume, max_tries: deps.policy.code_tries };
+    match deps.state.guess_code(attempt, &guess).await? {
+        CodeCheck::Right(index) => Ok(index),
+        CodeCheck::Wrong => Err(Error::WrongCode),
+        CodeCheck::Blocked { retry_after } => Err(Error::TooMany { retry_after }),
+    }
+}

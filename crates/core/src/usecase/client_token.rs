@@ -1,0 +1,26 @@
+//! Tokens of client applications (TMS document: the logins carry one too).
+
+use crate::app::ClientToken;
+use crate::session::Token;
+use crate::{Deps, Error, Result};
+
+/// Adds a client token; this is the only time that it is seen.
+///
+/// # Errors
+/// `Invalid` name, `IdentifierTaken`; faults of ours.
+pub async fn add(deps: &Deps, name: &str) -> Result<Token> {
+    if !crate::app::App::valid_name(name) {
+        return Err(Error::Invalid("name"));
+    }
+    let token = Token::generate(deps.random.as_ref());
+    let record = ClientToken { name: name.to_owned(), hash: token.key().0, created_at: deps.now() };
+    if deps.users.add_client_token(&record).await? { Ok(token) } else { Err(Error::IdentifierTaken) }
+}
+
+/// Whose client token this is.
+///
+/// # Errors
+/// `NotAuthenticated` if it is nobody's; faults of ours.
+pub async fn recognise(deps: &Deps, token: &Token) -> Result<ClientToken> {
+    deps.users.client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
+}

@@ -1,0 +1,35 @@
+//! Trading a reset code for a one-use reset token (JWT document, 验证手机).
+
+use super::{Caller, check_code};
+use crate::code::{Code, CodeKey, Purpose};
+use crate::identifier::Identifier;
+use crate::ports::Attempt;
+use crate::session::{Ticket, TicketKind, Token};
+use crate::{Deps, Error, Result};
+
+/// Uses `code` up and gives a token that sets the password of `account` once.
+///
+/// # Errors
+/// `WrongCode` (also for an unknown account), `TooMany`; faults of ours.
+pub async fn grant_reset(deps: &Deps, caller: &Caller, account: &str, code: &Code) -> Result<Token> {
+    let parsed = Identifier::parse(account);
+    let key = parsed.as_ref().map_or(account, Identifier::key);
+    let found = deps.users.find(parsed.as_ref().map_or("", Identifier::key)).await?;
+    let user = found.as_ref().map(|account| account.user.id);
+    let attempt = caller.attempt(deps, user, key);
+    let keys = [CodeKey::new(caller.dialect, Purpose::Reset, &Attempt::account_key(user, key))];
+    let epoch = found.as_ref().map_or(0, |account| account.epoch);
+    check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
+    let user = user.ok_or(Error::WrongCode)?;
+    let token = Token::generate(deps.random.as_ref());
+    let ticket = Ticket {
+        kind: TicketKind::Reset,
+        user,
+        epoch,
+        source: String::new(),
+        audience: user.to_string(),
+        expires: deps.now().after(deps.policy.reset_ttl),
+    };
+    deps.state.put_ticket(&token.key(), &ticket).await?;
+    Ok(token)
+}

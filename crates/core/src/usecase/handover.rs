@@ -1,0 +1,46 @@
+//! Handing a user over from one app to another by a one-time token (MeFP document, 获取Token).
+
+use super::authenticate::live;
+use super::Caller;
+use crate::app::App;
+use crate::identifier::Phone;
+use crate::session::{Ticket, TicketKind, Token, TokenKey};
+use crate::user::{User, UserRef};
+use crate::{Deps, Error, Result};
+
+/// A token by which `to` may learn, once, that the user of `phone` is present at `from`.
+///
+/// # Errors
+/// `TicketRefused` unless both apps are registered, `from` may hand over to `to`, and the user has logged in or
+/// registered through `from` within the session's lifetime; faults of ours.
+pub async fn issue(deps: &Deps, caller: &Caller, from: &App, to: &str, phone: &Phone) -> Result<Token> {
+    let allowed = from.may_token.iter().any(|name| name == to);
+    let target = deps.users.app(to).await?.filter(|_| allowed).ok_or(Error::TicketRefused)?;
+    let account = deps.users.find(phone.key()).await?.ok_or(Error::TicketRefused)?;
+    let presence = TokenKey::presence(caller.dialect, &from.name, account.user.id);
+    live(deps, caller.dialect, &presence).await?.ok_or(Error::TicketRefused)?;
+    let token = Token::generate(deps.random.as_ref());
+    let ticket = Ticket {
+        kind: TicketKind::Handover,
+        user: account.user.id,
+        epoch: account.epoch,
+        source: from.name.clone(),
+        audience: target.name,
+        expires: deps.now().after(deps.policy.ticket_ttl),
+    };
+    deps.state.put_ticket(&token.key(), &ticket).await?;
+    Ok(token)
+}
+
+/// Redeems a token as `app`: gives its user and the app that issued it. Another app's try does not use it up.
+///
+/// # Errors
+/// `TicketRefused` if it is unknown, expired, used, for another app, or its user changed the password or was locked
+/// out; faults of ours.
+pub async fn redeem(deps: &Deps, app: &App, token: &Token) -> Result<(User, String)> {
+    let ticket = deps.state.redeem_ticket(&token.key(), TicketKind::Handover, &app.name, deps.now()).await?;
+    let ticket = ticket.ok_or(Error::TicketRefused)?;
+    let account = deps.users.find_ref(UserRef::Id(ticket.user)).await?;
+    let account = account.filter(|a| a.epoch == ticket.epoch && !a.user.disabled).ok_or(Error::TicketRefused)?;
+    Ok((account.user, ticket.source))
+}

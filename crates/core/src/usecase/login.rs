@@ -1,0 +1,154 @@
+//! Logging in.
+
+use super::prove::{self, Claim, prove};
+use super::{Caller, captcha, check_code};
+use crate::code::{Code, CodeKey, Purpose};
+use crate::identifier::Identifier;
+use crate::ports::{Attempt, Success};
+use crate::proof::Proof;
+use crate::session::{Session, Token, TokenKey};
+use crate::user::{Account, Role, User};
+use crate::{Deps, Error, Result};
+
+/// An attempt to log in.
+#[derive(Debug)]
+pub struct Login<'a> {
+    /// What the login field holds: a name, phone or e-mail address, or nonsense.
+    pub identifier: &'a str,
+    /// The proof of the password.
+    pub proof: Proof,
+    /// By which door.
+    pub caller: &'a Caller,
+    /// Who may use this door.
+    pub audience: Audience,
+    /// What is asked of strangers after too many failures.
+    pub challenge: Challenge,
+    /// How the session is carried.
+    pub carrier: Carrier,
+}
+
+/// Who may log in by a door. Others are told what a wrong password is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every user.
+    Everyone,
+    /// Administrators.
+    Admins,
+}
+
+/// What is asked, beside the password, of an origin unknown to an account that has had its free failures.
+#[derive(Debug)]
+pub enum Challenge {
+    /// Nothing.
+    Never,
+    /// A code sent to the identifier for [`Purpose::Any`] in this dialect, if it was typed.
+    Code(Option<Code>),
+    /// A captcha, if it was solved.
+    Captcha(Option<captcha::Solution>),
+}
+
+/// How a session is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// By a token that the client keeps.
+    Token,
+    /// By nothing: the user counts as present at the calling app (MeFP).
+    Presence,
+}
+
+/// Someone who has logged in.
+#[derive(Debug)]
+pub struct LoggedIn {
+    /// Who.
+    pub user: User,
+    /// The session's token; with [`Carrier::Presence`] it opens nothing.
+    pub token: Token,
+    /// The session.
+    pub session: Session,
+}
+
+/// Logs in: one indexed read, one trip to the short-lived store (two where the proof costs a hash).
+///
+/// # Errors
+/// `TooMany`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `UnknownUser` and `WrongPassword` (which cost the same
+/// work; a dialect that must not tell them apart answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
+pub async fn login(deps: &Deps, request: Login<'_>) -> Result<LoggedIn> {
+    let Login { identifier, proof, caller, audience, challenge, carrier } = request;
+    let parsed = Identifier::parse(identifier);
+    // Nobody has an empty key: what cannot be an identifier is looked up all the same, so that it costs as much.
+    let key = parsed.as_ref().map_or("", Identifier::key);
+    let account = deps.users.find(key).await?;
+    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), parsed.as_ref().map_or(identifier, |p| p.key()));
+
+    let asked = !matches!(challenge, Challenge::Never);
+    let used_code = if asked { meet(deps, caller, &attempt, account.as_ref(), key, challenge).await? } else { None };
+    let token = Token::generate(deps.random.as_ref());
+    let mut opened = None;
+    let claim = Claim {
+        admitted: audience == Audience::Everyone || account.as_ref().is_some_and(|a| a.user.role == Role::Admin),
+        account: account.as_ref(),
+        attempt,
+        proof: &proof,
+        asked,
+    };
+    prove(deps, claim, |account| {
+        let session = new_session(deps, caller, account, account.epoch);
+        let key = match carrier {
+            Carrier::Token => token.key(),
+            Carrier::Presence => TokenKey::presence(caller.dialect, &caller.app, account.user.id),
+        };
+        opened = Some(session.clone());
+        Success { replay: None, code: used_code, welcome: true, session: Some((key, session)) }
+    })
+    .await?;
+    match (account, opened) {
+        (Some(account), Some(session)) => Ok(LoggedIn { user: account.user, token, session }),
+        _ => Err(Error::internal("a proof was accepted for nobody")),
+    }
+}
+
+/// A session that begins now under `epoch`.
+pub(super) fn new_session(deps: &Deps, caller: &Caller, account: &Account, epoch: i64) -> Session {
+    let now = deps.now();
+    Session {
+        user: account.user.id,
+        dialect: caller.dialect.to_owned(),
+        app: caller.app.clone(),
+        created: now,
+        expires: now.after(deps.policy.session_ttl),
+        last_seen: now,
+        epoch,
+    }
+}
+
+/// Asks the limits and, if they ask for a challenge, sees that it is met. Gives the code that a success uses up.
+async fn meet(
+    deps: &Deps,
+    caller: &Caller,
+    attempt: &Attempt,
+    account: Option<&Account>,
+    identifier_key: &str,
+    challenge: Challenge,
+) -> Result<Option<CodeKey>> {
+    let (failures, known) = prove::admit(deps, attempt).await?;
+    if known || failures < deps.policy.guessing.challenge_after {
+        return Ok(None);
+    }
+    match challenge {
+        Challenge::Never => Ok(None),
+        Challenge::Code(None) | Challenge::Captcha(None) => Err(Error::ChallengeRequired),
+        Challenge::Code(Some(code)) => {
+            let key = CodeKey::new(caller.dialect, Purpose::Any, identifier_key);
+            let epoch = account.map_or(0, |account| account.epoch);
+            match check_code::guess(deps, caller, attempt, &[key.clone()], &code, epoch, false).await {
+                Ok(_) => Ok(Some(key)),
+                Err(Error::WrongCode) => Err(Error::ChallengeFailed),
+                Err(other) => Err(other),
+            }
+        }
+        Challenge::Captcha(Some(solution)) => {
+            let met = captcha::solve(deps, &solution).await?;
+            if met { Ok(None) } else { Err(Error::ChallengeFailed) }
+        }
+    }
+}

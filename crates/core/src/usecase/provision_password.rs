@@ -1,0 +1,24 @@
+//! Setting a user's password as an administrator.
+
+use super::credential;
+use crate::password::NewPassword;
+use crate::user::UserRef;
+use crate::{Deps, Error, Result};
+
+/// How often a change that loses a race against another is tried again.
+const TRIES: usize = 5;
+
+/// Sets a password and ends every session, ticket and code of the user.
+///
+/// # Errors
+/// `UnknownUser`; `Busy` and faults of ours.
+pub async fn provision_password(deps: &Deps, user: UserRef, password: &NewPassword) -> Result<()> {
+    for _ in 0..TRIES {
+        let account = deps.users.find_ref(user).await?.ok_or(Error::UnknownUser)?;
+        let new = credential::make(deps, account.user.id, password.as_digest()).await?;
+        if deps.users.change_credential(account.user.id, account.epoch, &new).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Error::unavailable("the password kept changing meanwhile"))
+}

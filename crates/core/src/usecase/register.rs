@@ -1,0 +1,71 @@
+//! Opening an account with a code (portal document, 注册接口; MeFP document, 注册).
+
+use super::{Caller, check_code, credential, login};
+use crate::code::{Code, CodeKey, Purpose};
+use crate::identifier::Recipient;
+use crate::password::NewPassword;
+use crate::session::TokenKey;
+use crate::user::{Account, NewUser, Profile, Role, User, UserId};
+use crate::{Deps, Error, Result};
+
+/// Someone who wants an account.
+#[derive(Debug)]
+pub struct Register<'a> {
+    /// What they register with, and where their code went.
+    pub to: &'a Recipient,
+    /// The purpose the code was sent for.
+    pub purpose: Purpose,
+    /// The code.
+    pub code: &'a Code,
+    /// Their password.
+    pub password: &'a NewPassword,
+    /// By which door; through an app, they count as present there from now on.
+    pub caller: &'a Caller,
+}
+
+/// Opens an account. A wrong code is told before a known user.
+///
+/// # Errors
+/// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.
+pub async fn register(deps: &Deps, request: Register<'_>) -> Result<User> {
+    let Register { to, purpose, code, password, caller } = request;
+    let existing = deps.users.find(to.key()).await?;
+    let attempt = caller.attempt(deps, existing.as_ref().map(|a| a.user.id), to.key());
+    let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
+    let epoch = existing.as_ref().map_or(0, |account| account.epoch);
+    check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;
+    if existing.is_some() {
+        return Err(Error::IdentifierTaken);
+    }
+    // The code is used up only once nothing but the database can fail, so that a busy moment costs nobody a code.
+    let new = new_user(deps, to, password, caller).await?;
+    check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
+    let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;
+    if !caller.app.is_empty() {
+        let account = Account { user: user.clone(), credential: new.credential, epoch: 0 };
+        let session = login::new_session(deps, caller, &account, 0);
+        deps.state.open_session(&TokenKey::presence(caller.dialect, &caller.app, user.id), &session).await?;
+    }
+    Ok(user)
+}
+
+async fn new_user(deps: &Deps, to: &Recipient, password: &NewPassword, caller: &Caller) -> Result<NewUser> {
+    let id = UserId::from_random(deps.random.bits128());
+    let (phone, email) = match to {
+        Recipient::Phone(phone) => (Some(phone.clone()), None),
+        Recipient::Email(email) => (None, Some(email.clone())),
+    };
+    Ok(NewUser {
+        id,
+        name: None,
+        phone,
+        email,
+        registered_with: Some(to.identifier().text().to_owned()),
+        registered_through: caller.app.clone(),
+        registered_at: deps.now(),
+        alias_id: deps.random.hex128(),
+        role: Role::User,
+        profile: Profile::default(),
+        credential: credential::make(deps, id, password.as_digest()).await?,
+    })
+}

@@ -1,0 +1,13 @@
+//! Locking a user out, or letting them in again.
+
+use crate::user::UserRef;
+use crate::{Deps, Error, Result};
+
+/// Locks a user out and ends every session, ticket and code of theirs, or lets them log in again.
+///
+/// # Errors
+/// `UnknownUser`; faults of ours.
+pub async fn set_disabled(deps: &Deps, user: UserRef, disabled: bool) -> Result<()> {
+    let account = deps.users.find_ref(user).await?.ok_or(Error::UnknownUser)?;
+    if deps.users.set_disabled(account.user.id, disabled).await? { Ok(()) } else { Err(Error::UnknownUser) }
+}

@@ -1,0 +1,58 @@
+//! Setting a new password with a reset token or a recent login (JWT document, 更新密码).
+
+use super::{Caller, authenticate::authenticate, credential};
+use crate::identifier::Identifier;
+use crate::password::NewPassword;
+use crate::session::{TicketKind, Token};
+use crate::user::Account;
+use crate::{Deps, Error, Result};
+
+/// What allows it.
+#[derive(Debug)]
+pub enum Authority {
+    /// A one-use reset token, from [`super::grant_reset`].
+    Reset(Token),
+    /// A login of the same account, at most [`crate::policy::Policy::recent_login`] old.
+    Login(Token),
+}
+
+/// Sets the password of `account` and ends every other session, ticket and code of the user. A try for another
+/// account than the token's does not use the token up.
+///
+/// # Errors
+/// `NotAuthenticated` whatever is wrong with account or token; `Busy` and faults of ours.
+pub async fn set_password(
+    deps: &Deps,
+    caller: &Caller,
+    account: &str,
+    password: &NewPassword,
+    authority: &Authority,
+) -> Result<()> {
+    let parsed = Identifier::parse(account);
+    let found = deps.users.find(parsed.as_ref().map_or("", Identifier::key)).await?;
+    let account = found.ok_or(Error::NotAuthenticated)?;
+    allow(deps, caller, &account, authority).await?;
+    let new = credential::make(deps, account.user.id, password.as_digest()).await?;
+    let epoch = deps.users.change_credential(account.user.id, account.epoch, &new).await?;
+    let epoch = epoch.ok_or(Error::NotAuthenticated)?;
+    if let Authority::Login(token) = authority {
+        deps.state.restamp_session(&token.key(), epoch).await?;
+    }
+    Ok(())
+}
+
+async fn allow(deps: &Deps, caller: &Caller, account: &Account, authority: &Authority) -> Result<()> {
+    let now = deps.now();
+    let allowed = match authority {
+        Authority::Reset(token) => {
+            let audience = account.user.id.to_string();
+            let ticket = deps.state.redeem_ticket(&token.key(), TicketKind::Reset, &audience, now).await?;
+            ticket.is_some_and(|ticket| ticket.epoch == account.epoch) && !account.user.disabled
+        }
+        Authority::Login(token) => {
+            let (session, owner) = authenticate(deps, caller.dialect, token).await?;
+            owner.user.id == account.user.id && now.since(session.created) <= deps.policy.recent_login
+        }
+    };
+    if allowed { Ok(()) } else { Err(Error::NotAuthenticated) }
+}

@@ -1,0 +1,9 @@
+DROP TABLE captchas;
+DROP TABLE tickets;
+DROP TABLE uses;
+DROP TABLE codes;
+DROP TABLE sessions;
+DROP TABLE replays;
+DROP TABLE known_origins;
+DROP TABLE budgets;
+DROP TABLE meta;

@@ -1,0 +1,79 @@
+//! What an administrator is told when a store cannot be opened, and how a failed query is told to the domain.
+
+use std::path::PathBuf;
+
+use diesel::result::{DatabaseErrorKind, Error as DbError};
+use stele_core::Error;
+
+use crate::Target;
+
+/// Why a store cannot be used, and what to do about it. Never holds a password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The setting names no database that Stele knows.
+    #[error("not a database Stele knows ({0}): give postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
+    Target(String),
+    /// A file cannot be created or written.
+    #[error("cannot write {path}: {cause}: the folder must exist, and this user must be able to write there")]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// A file is something else.
+    #[error("{0} is not an SQLite database: move it out of the way, or set another path")]
+    NotADatabase(PathBuf),
+    /// The schema is of a version that this program does not know.
+    #[error("{0} was written by a newer Stele: update this one, or set another database")]
+    Newer(Target),
+    /// The database does not answer.
+    #[error("cannot use {target}: {cause}: check that it runs, the address, and who may log in")]
+    Unreachable {
+        /// The database.
+        target: Target,
+        /// What it says.
+        cause: String,
+    },
+    /// The schema could not be brought up to date. It is as it was.
+    #[error("cannot bring the schema of {target} up to date: {cause}: nothing was changed; try again")]
+    Migration {
+        /// The database.
+        target: Target,
+        /// What it says.
+        cause: String,
+    },
+}
+
+/// What a failed query is to the domain. A database that is busy, full, read-only or gone is unavailable and may be
+/// back later; a row or statement that makes no sense will not get better by itself.
+pub(crate) fn failure(error: DbError) -> Error {
+    match error {
+        DbError::DatabaseError(
+            DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::NotNullViolation
+            | DatabaseErrorKind::CheckViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::ExclusionViolation,
+            _,
+        )
+        | DbError::DeserializationError(_)
+        | DbError::SerializationError(_)
+        | DbError::QueryBuilderError(_)
+        | DbError::IntegerConversion(_)
+        | DbError::InvalidCString(_)
+        | DbError::NotFound => Error::internal(error),
+        _ => Error::unavailable(error),
+    }
+}
+
+/// Whether a row was not stored because one like it is there.
+pub(crate) fn is_taken(error: &DbError) -> bool {
+    matches!(error, DbError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
+}
+
+/// A row that makes no sense: names the column, never the value.
+pub(crate) fn corrupt(column: &'static str) -> DbError {
+    DbError::DeserializationError(format!("the column {column} holds what it cannot").into())
+}

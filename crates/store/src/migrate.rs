@@ -1,0 +1,86 @@
+//! Schemas: embedded migrations, and how a database stands to them.
+
+use diesel::backend::Backend;
+use diesel::migration::{MigrationSource, MigrationVersion};
+use diesel::sql_types::Bool;
+use diesel::{QueryDsl, QueryResult, SqliteConnection, dsl};
+use diesel_async::AsyncPgConnection;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+pub(crate) const USERS_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/users-sqlite");
+pub(crate) const USERS_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
+pub(crate) const STATE_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/state-sqlite");
+
+/// How a database's schema stands to the one this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// There is nothing yet: migrate.
+    Empty,
+    /// Migrations are missing: migrate.
+    Older,
+    /// As it should be.
+    Current,
+    /// A newer program has been here.
+    Newer,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+diesel::table! {
+    // diesel's own.
+    __diesel_schema_migrations (version) {
+        version -> Text,
+    }
+}
+use __diesel_schema_migrations::dsl as journal;
+
+/// How a database with these `applied` versions stands to `known`.
+pub(crate) fn compare<DB: Backend>(known: &EmbeddedMigrations, applied: &[String]) -> Result<SchemaState, Failure> {
+    let migrations = MigrationSource::<DB>::migrations(known)?;
+    let versions: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
+    Ok(if applied.is_empty() {
+        SchemaState::Empty
+    } else if applied.iter().any(|version| !versions.contains(version)) {
+        SchemaState::Newer
+    } else if versions.iter().any(|version| !applied.contains(version)) {
+        SchemaState::Older
+    } else {
+        SchemaState::Current
+    })
+}
+
+/// Runs what is missing. The caller holds a transaction and a lock, so that it happens once and wholly or not at all.
+pub(crate) fn run<C, DB>(conn: &mut C, known: EmbeddedMigrations) -> Result<(), Failure>
+where
+    DB: Backend,
+    C: MigrationHarness<DB>,
+{
+    let applied: Vec<String> = conn.applied_migrations()?.iter().map(MigrationVersion::to_string).collect();
+    match compare::<DB>(&known, &applied)? {
+        SchemaState::Current => Ok(()),
+        SchemaState::Newer => Err("a newer program has been here".into()),
+        SchemaState::Empty | SchemaState::Older => conn.run_pending_migrations(known).map(drop),
+    }
+}
+
+// A database without a journal is told from one with an empty one by asking the catalogue: making it would be a write.
+const IN_SQLITE: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
+const IN_POSTGRES: &str = "to_regclass('__diesel_schema_migrations') IS NOT NULL";
+
+/// The applied versions in an SQLite file; none if it is empty. Writes nothing.
+pub(crate) fn applied_sqlite(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
+    use diesel::RunQueryDsl;
+    if !diesel::select(dsl::sql::<Bool>(IN_SQLITE)).get_result::<bool>(conn)? {
+        return Ok(Vec::new());
+    }
+    journal::__diesel_schema_migrations.select(journal::version).load(conn)
+}
+
+/// The applied versions in a PostgreSQL database; none if it is empty. Writes nothing.
+pub(crate) async fn applied_postgres(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
+    use diesel_async::RunQueryDsl;
+    if !diesel::select(dsl::sql::<Bool>(IN_POSTGRES)).get_result::<bool>(conn).await? {
+        return Ok(Vec::new());
+    }
+    journal::__diesel_schema_migrations.select(journal::version).load(conn).await
+}

@@ -1,0 +1,81 @@
+//! How SQLite files are made and opened.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, ConnectionError, ConnectionResult, SqliteConnection};
+
+use crate::OpenError;
+
+/// What a commit waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum Durability {
+    /// The disk: what was answered survives a power cut.
+    Power,
+    /// The system: what was answered survives the process.
+    Process,
+}
+
+/// Makes the file if it is not there, readable by its owner alone, and checks that it is (or can become) a database.
+pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    // SQLite would go by the umask; its -wal and -shm files take the mode of this one.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
+    check_header(path, file)
+}
+
+/// Checks that an existing file is a database.
+pub(crate) fn check(path: &Path) -> Result<(), OpenError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
+    check_header(path, file)
+}
+
+fn check_header(path: &Path, file: std::fs::File) -> Result<(), OpenError> {
+    let mut header = Vec::new();
+    file.take(16).read_to_end(&mut header).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
+    // An empty file is an empty database.
+    let known = header.is_empty() || header == b"SQLite format 3\0";
+    known.then_some(()).ok_or_else(|| OpenError::NotADatabase(path.to_owned()))
+}
+
+/// Connects to an existing file.
+pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<SqliteConnection> {
+    let mut conn = SqliteConnection::establish(&uri(path)?)?;
+    let synchronous = match durability {
+        Durability::Power => "FULL",
+        Durability::Process => "NORMAL",
+    };
+    // The wait for locks comes first, so that what follows waits too. The cache is small (KiB): the system has one.
+    let pragmas = format!(
+        "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
+         PRAGMA foreign_keys = ON; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 4194304;"
+    );
+    // Turning to WAL, once in a file's life, does not wait for another who is at it.
+    for _ in 0..50 {
+        if conn.batch_execute(&pragmas).is_ok() {
+            return Ok(conn);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
+}
+
+/// The file as a URI that opens it only if it exists: SQLite never makes a file by itself, with a mode we did not
+/// choose.
+fn uri(path: &Path) -> ConnectionResult<String> {
+    let absolute = std::path::absolute(path).map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
+    let text = absolute.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
+    let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Ok(format!("file:{escaped}?mode=rw"))
+}

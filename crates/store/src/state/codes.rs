@@ -1,0 +1,115 @@
+//! Verification codes, and what a guess at one or at a password brings about.
+
+use diesel::prelude::*;
+use stele_core::code::CodeKey;
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, Success, Verdict};
+use stele_core::time::Timestamp;
+use subtle::ConstantTimeEq;
+
+use super::limits::{self, Standing};
+use super::schema::{codes, replays};
+use super::sessions;
+
+/// Books an attempt to log in. Everything is asked before anything is written: this job has the write lock.
+pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
+    let standing = Standing::load(conn, attempt)?;
+    if let Some(retry_after) = standing.wait(attempt.now) {
+        return Ok(Settlement::Blocked { retry_after });
+    }
+    let Success { replay, code, welcome, session } = match verdict {
+        Verdict::Right(success) => &**success,
+        Verdict::Wrong => {
+            standing.fail(conn, attempt.now)?;
+            return Ok(Settlement::Done);
+        }
+    };
+    if let Some(mark) = replay
+        && was_accepted(conn, mark, attempt.now)?
+    {
+        return Ok(Settlement::Replayed);
+    }
+    if let Some(key) = code
+        && !take(conn, key, attempt.now)?
+    {
+        return Ok(Settlement::CodeGone);
+    }
+    if let Some(mark) = replay {
+        let row = (replays::key.eq(mark.key.as_slice()), replays::expires.eq(mark.expires.as_micros()));
+        diesel::replace_into(replays::table).values(row).execute(conn)?;
+    }
+    if *welcome {
+        standing.forgive(conn)?;
+        limits::know(conn, attempt)?;
+    }
+    if let Some((key, session)) = session {
+        sessions::put(conn, key, session)?;
+    }
+    Ok(Settlement::Done)
+}
+
+fn was_accepted(conn: &mut SqliteConnection, mark: &ReplayMark, now: Timestamp) -> QueryResult<bool> {
+    let live = replays::table.find(mark.key.as_slice()).filter(replays::expires.gt(now.as_micros()));
+    diesel::select(diesel::dsl::exists(live)).get_result(conn)
+}
+
+/// Uses a code up; `false` if there is none.
+fn take(conn: &mut SqliteConnection, key: &CodeKey, now: Timestamp) -> QueryResult<bool> {
+    let live = codes::table.find(key.as_str()).filter(codes::expires.gt(now.as_micros()));
+    Ok(diesel::delete(live).execute(conn)? > 0)
+}
+
+/// Checks a guess at a code and books it.
+pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &CodeGuess) -> QueryResult<CodeCheck> {
+    let now = attempt.now;
+    let standing = Standing::load(conn, attempt)?;
+    if let Some(retry_after) = standing.wait(now) {
+        return Ok(CodeCheck::Blocked { retry_after });
+    }
+    let max_tries = i64::from(guess.max_tries);
+    let (mut right, mut live) = (None, Vec::new());
+    for (index, (key, tag)) in guess.candidates.iter().enumerate() {
+        let row = codes::table
+            .find(key.as_str())
+            .filter(codes::expires.gt(now.as_micros()))
+            .filter(codes::epoch.eq(guess.epoch))
+            .filter(codes::tries.lt(max_tries))
+            .select((codes::tag, codes::tries))
+            .first::<(Vec<u8>, i64)>(conn)
+            .optional()?;
+        if let Some((stored, tries)) = row {
+            if bool::from(stored.as_slice().ct_eq(tag.as_slice())) {
+                right = right.or(Some(index));
+            }
+            live.push((key, tries + 1));
+        }
+    }
+    if let Some(index) = right {
+        if guess.consume {
+            diesel::delete(codes::table.find(guess.candidates[index].0.as_str())).execute(conn)?;
+            standing.forgive(conn)?;
+        }
+        return Ok(CodeCheck::Right(index));
+    }
+    for (key, tries) in live {
+        let row = codes::table.find(key.as_str());
+        if tries >= max_tries {
+            diesel::delete(row).execute(conn)?;
+        } else {
+            diesel::update(row).set(codes::tries.eq(tries)).execute(conn)?;
+        }
+    }
+    standing.fail(conn, now)?;
+    Ok(CodeCheck::Wrong)
+}
+
+/// Keeps a code, in place of an older one.
+pub(super) fn put(conn: &mut SqliteConnection, code: &NewCode) -> QueryResult<()> {
+    let row = (
+        codes::key.eq(code.key.as_str()),
+        codes::tag.eq(code.tag.as_slice()),
+        codes::epoch.eq(code.epoch),
+        codes::tries.eq(0),
+        codes::expires.eq(code.expires.as_micros()),
+    );
+    diesel::replace_into(codes::table).values(row).execute(conn).map(drop)
+}

@@ -1,0 +1,84 @@
+//! The tables. Instants are microseconds.
+
+diesel::table! {
+    meta (key) {
+        key -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    budgets (key) {
+        key -> Text,
+        failures -> BigInt,
+        started -> BigInt,
+        blocked_until -> BigInt,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    known_origins (account, origin) {
+        account -> Text,
+        origin -> Text,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    replays (key) {
+        key -> Binary,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    sessions (key) {
+        key -> Binary,
+        user -> Binary,
+        dialect -> Text,
+        app -> Text,
+        created -> BigInt,
+        expires -> BigInt,
+        last_seen -> BigInt,
+        epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    codes (key) {
+        key -> Text,
+        tag -> Binary,
+        epoch -> BigInt,
+        tries -> BigInt,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    uses (key) {
+        key -> Text,
+        count -> BigInt,
+        started -> BigInt,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    tickets (key) {
+        key -> Binary,
+        kind -> Text,
+        user -> Binary,
+        epoch -> BigInt,
+        source -> Text,
+        audience -> Text,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
+    captchas (id) {
+        id -> BigInt,
+        expires -> BigInt,
+    }
+}

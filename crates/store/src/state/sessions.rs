@@ -1,0 +1,143 @@
+//! Sessions, one-time tickets and captchas.
+
+use diesel::prelude::*;
+use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::time::Timestamp;
+use stele_core::user::UserId;
+
+use super::schema::{captchas, sessions, tickets};
+use crate::error::corrupt;
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = sessions)]
+struct SessionRow {
+    key: Vec<u8>,
+    user: Vec<u8>,
+    dialect: String,
+    app: String,
+    created: i64,
+    expires: i64,
+    last_seen: i64,
+    epoch: i64,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = tickets)]
+struct TicketRow {
+    key: Vec<u8>,
+    kind: String,
+    user: Vec<u8>,
+    epoch: i64,
+    source: String,
+    audience: String,
+    expires: i64,
+}
+
+fn user_id(bytes: Vec<u8>, column: &'static str) -> QueryResult<UserId> {
+    bytes.try_into().map(UserId::from_bytes).map_err(|_| corrupt(column))
+}
+
+pub(super) fn get(conn: &mut SqliteConnection, key: &TokenKey, now: Timestamp) -> QueryResult<Option<Session>> {
+    let live = sessions::table.find(key.0.as_slice()).filter(sessions::expires.gt(now.as_micros()));
+    let Some(row) = live.select(SessionRow::as_select()).first(conn).optional()? else {
+        return Ok(None);
+    };
+    Ok(Some(Session {
+        user: user_id(row.user, "sessions.user")?,
+        dialect: row.dialect,
+        app: row.app,
+        created: Timestamp::from_micros(row.created),
+        expires: Timestamp::from_micros(row.expires),
+        last_seen: Timestamp::from_micros(row.last_seen),
+        epoch: row.epoch,
+    }))
+}
+
+/// Stores a session, in place of an older one: a presence has the same key each time.
+pub(super) fn put(conn: &mut SqliteConnection, key: &TokenKey, session: &Session) -> QueryResult<()> {
+    let row = SessionRow {
+        key: key.0.to_vec(),
+        user: session.user.as_bytes().to_vec(),
+        dialect: session.dialect.clone(),
+        app: session.app.clone(),
+        created: session.created.as_micros(),
+        expires: session.expires.as_micros(),
+        last_seen: session.last_seen.as_micros(),
+        epoch: session.epoch,
+    };
+    diesel::replace_into(sessions::table).values(row).execute(conn).map(drop)
+}
+
+pub(super) fn touch(
+    conn: &mut SqliteConnection,
+    key: &TokenKey,
+    last_seen: Timestamp,
+    expires: Timestamp,
+) -> QueryResult<()> {
+    diesel::update(sessions::table.find(key.0.as_slice()))
+        .set((sessions::last_seen.eq(last_seen.as_micros()), sessions::expires.eq(expires.as_micros())))
+        .execute(conn)
+        .map(drop)
+}
+
+pub(super) fn restamp(conn: &mut SqliteConnection, key: &TokenKey, epoch: i64) -> QueryResult<()> {
+    diesel::update(sessions::table.find(key.0.as_slice())).set(sessions::epoch.eq(epoch)).execute(conn).map(drop)
+}
+
+pub(super) fn end(conn: &mut SqliteConnection, key: &TokenKey) -> QueryResult<bool> {
+    Ok(diesel::delete(sessions::table.find(key.0.as_slice())).execute(conn)? > 0)
+}
+
+pub(super) fn put_ticket(conn: &mut SqliteConnection, key: &TokenKey, ticket: &Ticket) -> QueryResult<()> {
+    let row = TicketRow {
+        key: key.0.to_vec(),
+        kind: ticket.kind.as_str().to_owned(),
+        user: ticket.user.as_bytes().to_vec(),
+        epoch: ticket.epoch,
+        source: ticket.source.clone(),
+        audience: ticket.audience.clone(),
+        expires: ticket.expires.as_micros(),
+    };
+    diesel::replace_into(tickets::table).values(row).execute(conn).map(drop)
+}
+
+pub(super) fn redeem_ticket(
+    conn: &mut SqliteConnection,
+    key: &TokenKey,
+    kind: TicketKind,
+    audience: &str,
+    now: Timestamp,
+) -> QueryResult<Option<Ticket>> {
+    let fitting = tickets::table
+        .find(key.0.as_slice())
+        .filter(tickets::kind.eq(kind.as_str()))
+        .filter(tickets::audience.eq(audience))
+        .filter(tickets::expires.gt(now.as_micros()));
+    let Some(row) = fitting.select(TicketRow::as_select()).first(conn).optional()? else {
+        return Ok(None);
+    };
+    diesel::delete(tickets::table.find(key.0.as_slice())).execute(conn)?;
+    Ok(Some(Ticket {
+        kind,
+        user: user_id(row.user, "tickets.user")?,
+        epoch: row.epoch,
+        source: row.source,
+        audience: row.audience,
+        expires: Timestamp::from_micros(row.expires),
+    }))
+}
+
+pub(super) fn put_captcha(conn: &mut SqliteConnection, id: u64, expires: Timestamp) -> QueryResult<()> {
+    let row = (captchas::id.eq(id.cast_signed()), captchas::expires.eq(expires.as_micros()));
+    diesel::replace_into(captchas::table).values(row).execute(conn).map(drop)
+}
+
+pub(super) fn has_captcha(conn: &mut SqliteConnection, id: u64, now: Timestamp) -> QueryResult<bool> {
+    let live = captchas::table.find(id.cast_signed()).filter(captchas::expires.gt(now.as_micros()));
+    diesel::select(diesel::dsl::exists(live)).get_result(conn)
+}
+
+pub(super) fn take_captcha(conn: &mut SqliteConnection, id: u64, now: Timestamp) -> QueryResult<bool> {
+    let live = captchas::table.find(id.cast_signed()).filter(captchas::expires.gt(now.as_micros()));
+    Ok(diesel::delete(live).execute(conn)? > 0)
+}

@@ -1,0 +1,174 @@
+//! One thread that has the file to itself, and does what it is given in batches: one commit serves many.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use diesel::prelude::*;
+use diesel::result::{DatabaseErrorKind, Error as DbError};
+use stele_core::{Error, Result};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::failure;
+use crate::sqlite::{self, Durability};
+
+/// How many jobs may wait. More than that, and the store says that it is unavailable rather than fall behind.
+const QUEUE: usize = 4_096;
+
+/// The most jobs of one commit: so that no answer waits for a long train of others.
+const BATCH: usize = 128;
+
+/// How long to wait for an answer: more than SQLite waits for a lock, so that it is SQLite who says that it is busy.
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
+
+/// Whether a job writes: a batch without one takes no write lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+}
+
+/// A handle to the thread, which ends when the last handle is dropped and its jobs are done.
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Box<dyn Job>>,
+}
+
+impl Writer {
+    /// Starts the thread, on a connection to `path`.
+    pub(super) fn start(conn: SqliteConnection, path: PathBuf) -> std::io::Result<Self> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let thread = Thread { conn: Some(conn), path };
+        std::thread::Builder::new().name("stele-state".to_owned()).spawn(move || thread.run(queue))?;
+        Ok(Self { jobs })
+    }
+
+    /// Has `work` done, wholly or not at all, and waits until it is committed.
+    pub(super) async fn call<T, F>(&self, access: Access, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Task { access, work: Some(work), outcome: None, reply };
+        self.jobs.try_send(Box::new(task)).map_err(|e| {
+            Error::unavailable(match e {
+                mpsc::error::TrySendError::Full(_) => "too many are waiting for the state store",
+                mpsc::error::TrySendError::Closed(_) => "the state store has stopped",
+            })
+        })?;
+        tokio::time::timeout(ANSWER_LIMIT, answer).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?
+    }
+}
+
+/// A [`Task`], whatever its type of answer.
+trait Job: Send {
+    fn access(&self) -> Access;
+    /// Does the work and keeps the outcome.
+    fn work(&mut self, conn: &mut SqliteConnection) -> QueryResult<()>;
+    /// Notes that the work failed, whatever it thought of itself.
+    fn fail(&mut self, error: DbError);
+    /// Answers, with the outcome if the batch was committed.
+    fn answer(self: Box<Self>, committed: bool);
+}
+
+struct Task<T, F> {
+    access: Access,
+    work: Option<F>,
+    outcome: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Job for Task<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send,
+{
+    fn access(&self) -> Access {
+        self.access
+    }
+
+    fn work(&mut self, conn: &mut SqliteConnection) -> QueryResult<()> {
+        if let Some(work) = self.work.take() {
+            self.outcome = Some(Ok(work(conn)?));
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: DbError) {
+        self.outcome = Some(Err(failure(error)));
+    }
+
+    fn answer(self: Box<Self>, committed: bool) {
+        let outcome = match self.outcome {
+            Some(Ok(_)) if !committed => None,
+            outcome => outcome,
+        };
+        // Who asked may have gone.
+        let _ = self.reply.send(outcome.unwrap_or_else(|| Err(Error::unavailable("the state store could not commit"))));
+    }
+}
+
+struct Thread {
+    /// `None` after a failure that may have left it in an unknown state.
+    conn: Option<SqliteConnection>,
+    path: PathBuf,
+}
+
+impl Thread {
+    fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+        while let Some(first) = queue.blocking_recv() {
+            // Whatever is there goes along; nothing is waited for.
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(job) = queue.try_recv()
+            {
+                batch.push(job);
+            }
+            let committed = match self.commit(&mut batch) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::error!(path = %self.path.display(), %error, jobs = batch.len(), "state store: no commit");
+                    self.conn = None;
+                    false
+                }
+            };
+            for job in batch {
+                job.answer(committed);
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> QueryResult<()> {
+        let conn = match &mut self.conn {
+            Some(conn) => conn,
+            gone => gone.insert(sqlite::connect(&self.path, Durability::Process).map_err(|e| {
+                DbError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(e.to_string()))
+            })?),
+        };
+        if batch.iter().any(|job| job.access() == Access::Write) {
+            conn.immediate_transaction(|conn| work(conn, batch))
+        } else {
+            conn.transaction(|conn| work(conn, batch))
+        }
+    }
+}
+
+/// Does the work of each job, each that writes in a savepoint of its own, so that one that fails undoes itself alone.
+fn work(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<()> {
+    for job in batch {
+        let outcome = match job.access() {
+            Access::Read => guarded(job.as_mut(), conn),
+            Access::Write => conn.transaction(|conn| guarded(job.as_mut(), conn)),
+        };
+        if let Err(error) = outcome {
+            job.fail(error);
+        }
+    }
+    Ok(())
+}
+
+/// A job that panics has failed; the thread goes on.
+fn guarded(job: &mut dyn Job, conn: &mut SqliteConnection) -> QueryResult<()> {
+    catch_unwind(AssertUnwindSafe(|| job.work(conn)))
+        .unwrap_or_else(|_| Err(DbError::QueryBuilderError("a job of the state store panicked".into())))
+}

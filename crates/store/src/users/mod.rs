@@ -1,0 +1,123 @@
+//! Users, apps and client tokens: durable, in PostgreSQL or SQLite.
+
+mod pool;
+mod queries;
+mod rows;
+mod schema;
+
+use std::sync::Arc;
+
+use diesel::connection::{Connection, SimpleConnection};
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use stele_core::ports::UserStore;
+
+use crate::migrate::{self, SchemaState};
+use crate::sqlite::{self, Durability};
+use crate::{OpenError, Target};
+use pool::{CONNECT_LIMIT, Db};
+use queries::Users;
+
+/// The database that users are kept in.
+pub struct Database {
+    target: Target,
+    db: Arc<Db>,
+}
+
+impl Database {
+    /// Takes up `target` without connecting to it: that happens when it is first used, and again whenever it was lost.
+    ///
+    /// # Errors
+    /// [`OpenError::Unreachable`] if no pool can be built for it.
+    pub fn open(target: &Target) -> Result<Self, OpenError> {
+        let db = Db::new(target).map_err(|e| unreachable(target, e))?;
+        Ok(Self { target: target.clone(), db: Arc::new(db) })
+    }
+
+    /// Brings the schema up to date, making the SQLite file if it is not there. Any number of programs may do so at
+    /// once.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the database cannot be reached or changed, or is newer than this program.
+    pub async fn migrate(&self) -> Result<(), OpenError> {
+        if let Target::Sqlite(path) = &self.target {
+            sqlite::prepare(path)?;
+        }
+        if self.schema().await? == SchemaState::Newer {
+            return Err(OpenError::Newer(self.target.clone()));
+        }
+        let target = self.target.clone();
+        let task = match &self.target {
+            Target::Sqlite(path) => {
+                let path = path.clone();
+                tokio::task::spawn_blocking(move || {
+                    let mut conn = sqlite::connect(&path, Durability::Power).map_err(|e| unreachable(&target, e))?;
+                    conn.immediate_transaction(|conn| migrate::run(conn, migrate::USERS_SQLITE))
+                        .map_err(|e| OpenError::Migration { target, cause: e.to_string() })
+                })
+            }
+            Target::Postgres(url) => {
+                let conn = self.connect(url).await?;
+                tokio::task::spawn_blocking(move || {
+                    let mut conn = AsyncConnectionWrapper::<AsyncPgConnection>::from(conn);
+                    Connection::transaction(&mut conn, |conn| {
+                        // One at a time; the number is ours alone ("stele" in ASCII).
+                        conn.batch_execute("SELECT pg_advisory_xact_lock(495874794597)")?;
+                        migrate::run(conn, migrate::USERS_POSTGRES)
+                    })
+                    .map_err(|e| OpenError::Migration { target, cause: e.to_string() })
+                })
+            }
+        };
+        task.await.map_err(|e| OpenError::Migration { target: self.target.clone(), cause: e.to_string() })?
+    }
+
+    /// How the schema stands to the one this program knows. Writes nothing; a missing SQLite file is empty.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the database cannot be reached or is not one.
+    pub async fn schema(&self) -> Result<SchemaState, OpenError> {
+        match &self.target {
+            Target::Sqlite(path) => self.schema_sqlite(path.clone()).await,
+            Target::Postgres(url) => self.schema_postgres(url).await,
+        }
+    }
+
+    /// The users in this database.
+    pub fn users(&self) -> Arc<dyn UserStore> {
+        Arc::new(Users::new(Arc::clone(&self.db)))
+    }
+
+    async fn schema_sqlite(&self, path: std::path::PathBuf) -> Result<SchemaState, OpenError> {
+        if !path.exists() {
+            return Ok(SchemaState::Empty);
+        }
+        let task = tokio::task::spawn_blocking(move || {
+            sqlite::check(&path)?;
+            let target = Target::Sqlite(path.clone());
+            let mut conn = sqlite::connect(&path, Durability::Power).map_err(|e| unreachable(&target, e))?;
+            let applied = migrate::applied_sqlite(&mut conn).map_err(|e| unreachable(&target, e))?;
+            migrate::compare::<diesel::sqlite::Sqlite>(&migrate::USERS_SQLITE, &applied)
+                .map_err(|e| unreachable(&target, e))
+        });
+        task.await.map_err(|e| unreachable(&self.target, e))?
+    }
+
+    async fn schema_postgres(&self, url: &str) -> Result<SchemaState, OpenError> {
+        let mut conn = self.connect(url).await?;
+        let applied = migrate::applied_postgres(&mut conn).await.map_err(|e| unreachable(&self.target, e))?;
+        migrate::compare::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied).map_err(|e| unreachable(&self.target, e))
+    }
+
+    /// A connection of its own, without the pool's limits on statements: migrations may take long.
+    async fn connect(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
+        tokio::time::timeout(CONNECT_LIMIT, AsyncPgConnection::establish(url))
+            .await
+            .map_err(|e| unreachable(&self.target, e))?
+            .map_err(|e| unreachable(&self.target, e))
+    }
+}
+
+fn unreachable(target: &Target, cause: impl std::fmt::Display) -> OpenError {
+    OpenError::Unreachable { target: target.clone(), cause: cause.to_string() }
+}

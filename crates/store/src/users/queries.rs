@@ -1,0 +1,202 @@
+//! The queries. Each is written once, and compiled for either backend by the macros of [`super::pool`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::pooled_connection::deadpool::Object;
+use diesel_async::{AsyncConnection, RunQueryDsl};
+use stele_core::app::{App, ClientToken};
+use stele_core::ports::UserStore;
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::{Error, Result};
+
+use super::pool::{CONNECT_LIMIT, Db, Lease, OPERATION_LIMIT, query, transaction};
+use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
+use super::schema::{apps, client_tokens, identifiers, users};
+use crate::error::{failure, is_taken};
+
+pub(super) struct Users {
+    db: Arc<Db>,
+}
+
+impl Users {
+    pub(super) fn new(db: Arc<Db>) -> Self {
+        Self { db }
+    }
+}
+
+type AccountRow = (i64, Person, Secret);
+
+fn account(row: Option<AccountRow>) -> Result<Option<Account>> {
+    row.map(|(number, person, secret)| secret.account(person.user(number)?)).transpose().map_err(failure)
+}
+
+/// Whether a row was stored; `false` if one like it is there.
+fn stored(outcome: QueryResult<usize>) -> Result<bool> {
+    match outcome {
+        Ok(_) => Ok(true),
+        Err(error) if is_taken(&error) => Ok(false),
+        Err(error) => Err(failure(error)),
+    }
+}
+
+#[async_trait]
+impl UserStore for Users {
+    async fn find(&self, key: &str) -> Result<Option<Account>> {
+        // PostgreSQL has no such text and would complain.
+        if key.contains('\0') {
+            return Ok(None);
+        }
+        let row = query!(self.db, |conn| {
+            identifiers::table
+                .inner_join(users::table)
+                .filter(identifiers::key.eq(key))
+                .select((users::number, Person::as_select(), Secret::as_select()))
+                .first::<AccountRow>(conn)
+                .await
+                .optional()
+        });
+        account(row.map_err(failure)?)
+    }
+
+    async fn find_ref(&self, user: UserRef) -> Result<Option<Account>> {
+        let row = match user {
+            UserRef::Id(id) => query!(self.db, |conn| {
+                let one = users::table.filter(users::id.eq(id.as_bytes().as_slice()));
+                let columns = (users::number, Person::as_select(), Secret::as_select());
+                one.select(columns).first::<AccountRow>(conn).await.optional()
+            }),
+            UserRef::Number(number) => query!(self.db, |conn| {
+                let one = users::table.filter(users::number.eq(number));
+                let columns = (users::number, Person::as_select(), Secret::as_select());
+                one.select(columns).first::<AccountRow>(conn).await.optional()
+            }),
+        };
+        account(row.map_err(failure)?)
+    }
+
+    async fn add(&self, new: &NewUser) -> Result<Option<User>> {
+        let person = Person::new(new);
+        if person.has_nul() {
+            return Err(Error::Invalid("profile"));
+        }
+        let secret = Secret::first(&new.credential);
+        let keys = new.keys();
+        let added: QueryResult<Option<i64>> = transaction!(self.db, |conn| {
+            // Asked first, because in PostgreSQL a failed insert uses up a number.
+            let taken =
+                identifiers::table.filter(identifiers::key.eq_any(&keys)).count().get_result::<i64>(conn).await?;
+            if taken > 0 {
+                return Ok(None);
+            }
+            let row = diesel::insert_into(users::table).values((&person, &secret));
+            let number = row.returning(users::number).get_result::<i64>(conn).await?;
+            // One by one and in order, so that two who want the same keys wait for each other rather than both.
+            for key in &keys {
+                let row = (identifiers::key.eq(*key), identifiers::number.eq(number));
+                diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
+            }
+            Ok(Some(number))
+        });
+        match added {
+            Ok(Some(number)) => person.user(number).map(Some).map_err(failure),
+            Ok(None) => Ok(None),
+            Err(error) if is_taken(&error) => Ok(None),
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
+        let (seal_key_id, sealed) = sealed_columns(new);
+        let raised: QueryResult<Option<i64>> = query!(self.db, |conn| {
+            diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
+                .set((
+                    users::verifier.eq(&new.verifier),
+                    users::seal_key_id.eq(seal_key_id),
+                    users::sealed.eq(&sealed),
+                    users::epoch.eq(users::epoch + 1),
+                ))
+                .returning(users::epoch)
+                .get_result(conn)
+                .await
+                .optional()
+        });
+        raised.map_err(failure)
+    }
+
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
+        let (seal_key_id, sealed) = sealed_columns(new);
+        let changed = query!(self.db, |conn| {
+            diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
+                .set((users::verifier.eq(&new.verifier), users::seal_key_id.eq(seal_key_id), users::sealed.eq(&sealed)))
+                .execute(conn)
+                .await
+        });
+        Ok(changed.map_err(failure)? > 0)
+    }
+
+    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
+        let changed = query!(self.db, |conn| {
+            diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
+                .set((users::disabled.eq(disabled), users::epoch.eq(users::epoch + 1)))
+                .execute(conn)
+                .await
+        });
+        Ok(changed.map_err(failure)? > 0)
+    }
+
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
+        let rows = query!(self.db, |conn| {
+            users::table
+                .filter(users::number.gt(after))
+                .order(users::number)
+                .limit(limit.into())
+                .select((users::number, Person::as_select()))
+                .load::<(i64, Person)>(conn)
+                .await
+        });
+        let users = rows.map_err(failure)?.into_iter().map(|(number, person)| person.user(number));
+        users.collect::<QueryResult<_>>().map_err(failure)
+    }
+
+    async fn app(&self, name: &str) -> Result<Option<App>> {
+        // Nor could it be stored; and PostgreSQL has no text with a NUL in it.
+        if !App::valid_name(name) {
+            return Ok(None);
+        }
+        let row =
+            query!(self.db, |conn| apps::table.find(name).select(AppRow::as_select()).first(conn).await.optional());
+        row.map_err(failure)?.map(AppRow::app).transpose().map_err(failure)
+    }
+
+    async fn add_app(&self, app: &App) -> Result<bool> {
+        if !std::iter::once(&app.name).chain(&app.may_token).all(|name| App::valid_name(name)) {
+            return Err(Error::Invalid("app"));
+        }
+        let row = AppRow::new(app);
+        stored(query!(self.db, |conn| diesel::insert_into(apps::table).values(&row).execute(conn).await))
+    }
+
+    async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
+        let row = query!(self.db, |conn| {
+            let one = client_tokens::table.filter(client_tokens::hash.eq(hash.as_slice()));
+            one.select(ClientTokenRow::as_select()).first(conn).await.optional()
+        });
+        row.map_err(failure)?.map(ClientTokenRow::client_token).transpose().map_err(failure)
+    }
+
+    async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
+        if token.name.contains('\0') {
+            return Err(Error::Invalid("name"));
+        }
+        let row = ClientTokenRow::new(token);
+        stored(query!(self.db, |conn| diesel::insert_into(client_tokens::table).values(&row).execute(conn).await))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        query!(self.db, |conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).await)
+            .map(drop)
+            .map_err(failure)
+    }
+}

@@ -1,0 +1,220 @@
+//! Rows, and their translation to the domain and back. What a row cannot mean is an error, never a default.
+
+use diesel::prelude::*;
+use stele_core::app::{App, ClientToken};
+use stele_core::identifier::{Email, Name, Phone};
+use stele_core::seal::Sealed;
+use stele_core::time::Timestamp;
+use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User, UserId};
+
+use super::schema::{apps, client_tokens, users};
+use crate::error::corrupt;
+
+/// A user without number and credential.
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = users)]
+pub(super) struct Person {
+    id: Vec<u8>,
+    name: Option<String>,
+    phone: Option<String>,
+    email: Option<String>,
+    registered_with: Option<String>,
+    registered_through: String,
+    registered_at: i64,
+    alias_id: String,
+    role: i16,
+    disabled: bool,
+    real_name: String,
+    gender: Option<String>,
+    nickname: String,
+    avatar_url: String,
+    enterprise: String,
+    group_name: String,
+    organization: String,
+    department: String,
+    description: String,
+    org_id: String,
+    memo: String,
+}
+
+/// A credential and its epoch.
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = users)]
+pub(super) struct Secret {
+    verifier: String,
+    seal_key_id: Option<i64>,
+    sealed: Option<Vec<u8>>,
+    epoch: i64,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = apps)]
+pub(super) struct AppRow {
+    name: String,
+    seal_key_id: i64,
+    sealed: Vec<u8>,
+    may_token: String,
+    created_at: i64,
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = client_tokens)]
+pub(super) struct ClientTokenRow {
+    name: String,
+    hash: Vec<u8>,
+    created_at: i64,
+}
+
+const ADMIN: i16 = 1;
+const USER: i16 = 2;
+
+impl Person {
+    pub(super) fn new(new: &NewUser) -> Self {
+        let Profile { real_name, gender, nickname, avatar_url, enterprise, group, organization, .. } = &new.profile;
+        let Profile { department, description, org_id, memo, .. } = &new.profile;
+        Self {
+            id: new.id.as_bytes().to_vec(),
+            name: new.name.as_ref().map(Name::text).map(str::to_owned),
+            phone: new.phone.as_ref().map(Phone::text).map(str::to_owned),
+            email: new.email.as_ref().map(Email::text).map(str::to_owned),
+            registered_with: new.registered_with.clone(),
+            registered_through: new.registered_through.clone(),
+            registered_at: new.registered_at.as_micros(),
+            alias_id: new.alias_id.clone(),
+            role: match new.role {
+                Role::Admin => ADMIN,
+                Role::User => USER,
+            },
+            disabled: false,
+            real_name: real_name.clone(),
+            gender: gender.map(|gender| gender.as_str().to_owned()),
+            nickname: nickname.clone(),
+            avatar_url: avatar_url.clone(),
+            enterprise: enterprise.clone(),
+            group_name: group.clone(),
+            organization: organization.clone(),
+            department: department.clone(),
+            description: description.clone(),
+            org_id: org_id.clone(),
+            memo: memo.clone(),
+        }
+    }
+
+    /// Whether PostgreSQL could not store a text of this: it takes no NUL. SQLite would, but both shall do the same.
+    pub(super) fn has_nul(&self) -> bool {
+        let optional = [&self.name, &self.phone, &self.email, &self.registered_with];
+        let required = [
+            &self.registered_through,
+            &self.alias_id,
+            &self.real_name,
+            &self.nickname,
+            &self.avatar_url,
+            &self.enterprise,
+            &self.group_name,
+            &self.organization,
+            &self.department,
+            &self.description,
+            &self.org_id,
+            &self.memo,
+        ];
+        optional.into_iter().flatten().chain(required).any(|text| text.contains('\0'))
+    }
+
+    pub(super) fn user(self, number: i64) -> QueryResult<User> {
+        Ok(User {
+            id: UserId::from_bytes(self.id.try_into().map_err(|_| corrupt("users.id"))?),
+            number,
+            name: self.name,
+            phone: self.phone,
+            email: self.email,
+            registered_with: self.registered_with,
+            registered_through: self.registered_through,
+            registered_at: Timestamp::from_micros(self.registered_at),
+            alias_id: self.alias_id,
+            role: match self.role {
+                ADMIN => Role::Admin,
+                USER => Role::User,
+                _ => return Err(corrupt("users.role")),
+            },
+            disabled: self.disabled,
+            profile: Profile {
+                real_name: self.real_name,
+                gender: match self.gender {
+                    None => None,
+                    Some(text) => Some(Gender::parse(&text).ok_or_else(|| corrupt("users.gender"))?),
+                },
+                nickname: self.nickname,
+                avatar_url: self.avatar_url,
+                enterprise: self.enterprise,
+                group: self.group_name,
+                organization: self.organization,
+                department: self.department,
+                description: self.description,
+                org_id: self.org_id,
+                memo: self.memo,
+            },
+        })
+    }
+}
+
+impl Secret {
+    /// The first credential of a user.
+    pub(super) fn first(credential: &Credential) -> Self {
+        let (seal_key_id, sealed) = sealed_columns(credential);
+        Self { verifier: credential.verifier.clone(), seal_key_id, sealed, epoch: 0 }
+    }
+
+    pub(super) fn account(self, user: User) -> QueryResult<Account> {
+        let sealed = match (self.seal_key_id, self.sealed) {
+            (None, None) => None,
+            (Some(key_id), Some(bytes)) => Some(unseal(key_id, bytes, "users.seal_key_id")?),
+            _ => return Err(corrupt("users.sealed")),
+        };
+        Ok(Account { user, credential: Credential { verifier: self.verifier, sealed }, epoch: self.epoch })
+    }
+}
+
+/// The columns `seal_key_id` and `sealed` of a credential.
+pub(super) fn sealed_columns(credential: &Credential) -> (Option<i64>, Option<Vec<u8>>) {
+    credential.sealed.as_ref().map(|sealed| (i64::from(sealed.key_id), sealed.bytes.clone())).unzip()
+}
+
+fn unseal(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<Sealed> {
+    Ok(Sealed { key_id: key_id.try_into().map_err(|_| corrupt(column))?, bytes })
+}
+
+impl AppRow {
+    pub(super) fn new(app: &App) -> Self {
+        Self {
+            name: app.name.clone(),
+            seal_key_id: app.secret.key_id.into(),
+            sealed: app.secret.bytes.clone(),
+            // No app's name has a comma in it.
+            may_token: app.may_token.join(","),
+            created_at: app.created_at.as_micros(),
+        }
+    }
+
+    pub(super) fn app(self) -> QueryResult<App> {
+        Ok(App {
+            secret: unseal(self.seal_key_id, self.sealed, "apps.seal_key_id")?,
+            may_token: self.may_token.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            created_at: Timestamp::from_micros(self.created_at),
+            name: self.name,
+        })
+    }
+}
+
+impl ClientTokenRow {
+    pub(super) fn new(token: &ClientToken) -> Self {
+        Self { name: token.name.clone(), hash: token.hash.to_vec(), created_at: token.created_at.as_micros() }
+    }
+
+    pub(super) fn client_token(self) -> QueryResult<ClientToken> {
+        Ok(ClientToken {
+            hash: self.hash.try_into().map_err(|_| corrupt("client_tokens.hash"))?,
+            created_at: Timestamp::from_micros(self.created_at),
+            name: self.name,
+        })
+    }
+}

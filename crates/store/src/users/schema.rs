@@ -1,0 +1,60 @@
+//! The tables, as both backends have them. Instants are microseconds.
+
+diesel::table! {
+    users (number) {
+        number -> BigInt,
+        id -> Binary,
+        name -> Nullable<Text>,
+        phone -> Nullable<Text>,
+        email -> Nullable<Text>,
+        registered_with -> Nullable<Text>,
+        registered_through -> Text,
+        registered_at -> BigInt,
+        alias_id -> Text,
+        role -> SmallInt,
+        disabled -> Bool,
+        real_name -> Text,
+        gender -> Nullable<Text>,
+        nickname -> Text,
+        avatar_url -> Text,
+        enterprise -> Text,
+        group_name -> Text,
+        organization -> Text,
+        department -> Text,
+        description -> Text,
+        org_id -> Text,
+        memo -> Text,
+        verifier -> Text,
+        seal_key_id -> Nullable<BigInt>,
+        sealed -> Nullable<Binary>,
+        epoch -> BigInt,
+    }
+}
+
+diesel::table! {
+    identifiers (key) {
+        key -> Text,
+        number -> BigInt,
+    }
+}
+
+diesel::table! {
+    apps (name) {
+        name -> Text,
+        seal_key_id -> BigInt,
+        sealed -> Binary,
+        may_token -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    client_tokens (name) {
+        name -> Text,
+        hash -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::joinable!(identifiers -> users (number));
+diesel::allow_tables_to_appear_in_same_query!(identifiers, users);

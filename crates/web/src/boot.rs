@@ -1,0 +1,147 @@
+//! From settings to a running domain: keys, stores, delivery.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stele_core::Deps;
+use stele_core::hasher::Hasher;
+use stele_core::ports::{StateStore, UserStore};
+use stele_core::random::{OsRandom, Random};
+use stele_core::time::{Clock, SystemClock};
+use stele_store::{Database, SchemaState, SqliteState, Target};
+
+use crate::config::{ConfigError, Settings};
+use crate::outbox::Outbox;
+use crate::service::{Context, Service};
+use crate::settings;
+use crate::trust::Trust;
+use crate::keys;
+
+/// Time and chance: the machine's, or a test's.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<dyn Random>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom) }
+    }
+}
+
+/// Makes what is missing: the data folder, keys, and the current schema. What `stele up` and `stele migrate` do.
+///
+/// # Errors
+/// One line: what cannot be made, and where.
+pub async fn provision(settings: &Settings, services: &[Service], random: &dyn Random) -> Result<(), ConfigError> {
+    keys::make_folder(&settings.data())?;
+    let folder = settings.keys();
+    keys::provision(&folder, random)?;
+    for service in services {
+        (service.provision)(&folder, settings)?;
+    }
+    database(settings).await?.migrate().await.map_err(|e| ConfigError::new(e.to_string()))
+}
+
+/// The database that the settings name.
+///
+/// # Errors
+/// One line: it cannot be opened or reached.
+pub async fn database(settings: &Settings) -> Result<Database, ConfigError> {
+    let target = match settings.text("STELE_DATABASE_URL") {
+        Some(url) => Target::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}")))?,
+        None => Target::Sqlite(settings.data().join("users.db")),
+    };
+    Database::open(&target).await.map_err(|e| ConfigError::new(e.to_string()))
+}
+
+/// Opens everything that the settings name.
+///
+/// # Errors
+/// One line: the setting, key, file or server that is at fault, and the remedy.
+pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Context, ConfigError> {
+    let policy = settings::policy(&settings)?;
+    let trust = Trust::from_settings(&settings)?;
+    let keys = keys::load(&settings.keys())?;
+    let users = users(&settings).await?;
+    let state = state(&settings, surroundings.clock.clone())?;
+    let delivery = delivery(&settings)?;
+    let hasher = hasher(&settings, surroundings.random.as_ref())?;
+    let deps = Deps {
+        users,
+        state,
+        delivery: Arc::new(delivery),
+        clock: surroundings.clock,
+        random: surroundings.random,
+        hasher,
+        sealer: Arc::new(keys.sealer),
+        mac: Arc::new(keys.mac),
+        policy: Arc::new(policy),
+    };
+    Ok(Context { deps, settings, trust })
+}
+
+async fn users(settings: &Settings) -> Result<Arc<dyn UserStore>, ConfigError> {
+    let database = database(settings).await?;
+    let remedy = match database.schema().await.map_err(|e| ConfigError::new(e.to_string()))? {
+        SchemaState::Current => return Ok(database.users()),
+        SchemaState::Empty => "is empty; run `stele migrate` first",
+        SchemaState::Older => "has an older schema; run `stele migrate` first",
+        SchemaState::Newer => "has a newer schema than this program knows; run a newer one",
+    };
+    Err(ConfigError::new(format!("the database {database} {remedy}")))
+}
+
+fn state(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn StateStore>, ConfigError> {
+    if settings.text("STELE_REDIS_URL").is_some() {
+        return Err(ConfigError::new("STELE_REDIS_URL: this version keeps short-lived state in the data folder only"));
+    }
+    let state = SqliteState::open(&settings.data().join("state.db"), clock);
+    Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
+}
+
+fn delivery(settings: &Settings) -> Result<Outbox, ConfigError> {
+    match settings.text("STELE_DELIVERY").unwrap_or("outbox") {
+        "outbox" => {
+            tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
+            Outbox::open(&settings.data())
+        }
+        other => Err(ConfigError::new(format!("STELE_DELIVERY: `{other}` is not known; this version has `outbox`"))),
+    }
+}
+
+fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {
+    let cost = settings::hash_cost(settings)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let slots = settings.number("STELE_HASH_SLOTS", cores)?;
+    let queue = settings.number("STELE_HASH_QUEUE", 512)?;
+    Hasher::new(cost, slots, queue, random)
+        .ok_or_else(|| ConfigError::new("STELE_HASH_COST: argon2 does not take these numbers"))
+}
+
+/// Waits until the second in which the short-lived store was born is over. Proofs dated in that second are stale, and
+/// the first client to come must not be told so for nothing. Takes a second at most, on the very first start.
+///
+/// # Errors
+/// If the store cannot say when it was born.
+pub async fn outlive_birth(deps: &Deps) -> Result<(), ConfigError> {
+    let birth = deps.state.birth().await.map_err(|e| ConfigError::new(e.to_string()))?;
+    let over = stele_core::time::Timestamp::from_secs(birth.as_secs() + 1);
+    let left = over.since(deps.now()).min(Duration::from_secs(1));
+    tokio::time::sleep(left).await;
+    Ok(())
+}
+
+/// Forgets what has expired, every minute, for as long as it is polled.
+pub async fn sweep(deps: Deps) {
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        minutes.tick().await;
+        if let Err(cause) = deps.state.sweep(deps.now()).await {
+            tracing::warn!(%cause, "what has expired could not be swept");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Opening a port, with an error that says what is wrong with it.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+
+use crate::config::ConfigError;
+
+/// Listens on `address`, which the setting called `setting` gave.
+///
+/// # Errors
+/// One line: the port is taken, not allowed, or the address is not this machine's.
+pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigError> {
+    TcpListener::bind(address).map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::AddrInUse => "the port is taken; stop what listens there or choose another",
+            ErrorKind::PermissionDenied => "the port may not be opened; choose one above 1023",
+            ErrorKind::AddrNotAvailable => "this machine has no such address",
+            _ => "it cannot be opened",
+        };
+        ConfigError::new(format!("cannot listen on {address} ({setting}): {remedy} ({error})"))
+    })
+}

@@ -1,0 +1,145 @@
+//! A dialect's service: what it is made of, and how the chassis runs it.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpResponse, HttpServer, Resource};
+use futures_util::FutureExt as _;
+use stele_core::Deps;
+use tracing::Instrument as _;
+
+use crate::config::{ConfigError, Setting, Settings};
+use crate::dialect::{Dialect, Refusal};
+use crate::extract::Refuse;
+use crate::trust::Trust;
+
+/// What a service is started with.
+#[derive(Clone)]
+pub struct Context {
+    /// The domain.
+    pub deps: Deps,
+    /// The settings.
+    pub settings: Settings,
+    /// Whose word about the client's address is taken.
+    pub trust: Trust,
+}
+
+/// A dialect's routes, set up once and shared by all workers.
+pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
+/// A dialect's service. `main` hands it to [`crate::serve`]; `stele up` runs all of them.
+#[derive(Clone, Copy)]
+pub struct Service {
+    /// The dialect's name.
+    pub name: &'static str,
+    /// The port it listens on by default.
+    pub port: u16,
+    /// What it reads beside the settings that all share.
+    pub settings: &'static [Setting],
+    /// Reads its settings and sets its routes up.
+    pub routes: fn(&Context) -> Result<Routes, ConfigError>,
+    /// Makes what it needs in the key folder, if it is not there: only `stele up` and `stele migrate` do.
+    pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
+    /// How its dialect renders refusals.
+    pub refuse: fn(&Refusal) -> HttpResponse,
+}
+
+impl Service {
+    /// A service of dialect `D` that needs no keys of its own.
+    pub const fn new<D: Dialect>(
+        port: u16,
+        settings: &'static [Setting],
+        routes: fn(&Context) -> Result<Routes, ConfigError>,
+    ) -> Self {
+        Self { name: D::NAME, port, settings, routes, provision: |_, _| Ok(()), refuse: D::refuse }
+    }
+
+    /// This service, with something to make in the key folder.
+    #[must_use]
+    pub const fn provisioned_by(mut self, provision: fn(&Path, &Settings) -> Result<(), ConfigError>) -> Self {
+        self.provision = provision;
+        self
+    }
+
+    /// The default of `STELE_LISTEN`.
+    pub fn default_listen(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Starts serving on `listener`. The server stops when its handle says so; it does not listen to signals.
+    ///
+    /// # Errors
+    /// If a setting cannot be used.
+    pub fn start(&self, context: &Context, listener: TcpListener) -> Result<Server, ConfigError> {
+        let routes = (self.routes)(context)?;
+        let refuse = self.refuse;
+        let (deps, trust) = (Data::new(context.deps.clone()), context.trust.clone());
+        let workers = workers(&context.settings)?;
+        let name = self.name;
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(deps.clone())
+                .app_data(trust.clone())
+                .app_data(Refuse(refuse))
+                .wrap(from_fn(move |request, next| guard(name, refuse, request, next)))
+                .configure(|config| routes(config))
+                .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
+        })
+        .workers(workers)
+        .backlog(4096)
+        .client_request_timeout(Duration::from_secs(10))
+        .shutdown_timeout(10)
+        .disable_signals()
+        .listen(listener)
+        .map_err(|e| ConfigError::new(format!("{name}: cannot listen: {e}")))?;
+        Ok(server.run())
+    }
+}
+
+/// How many threads serve requests: `STELE_WORKERS`, by default one a core.
+///
+/// # Errors
+/// If it is not a number above 0.
+pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    settings.read("STELE_WORKERS", cores, |text| {
+        text.parse().ok().filter(|&n| (1..=1024).contains(&n)).ok_or_else(|| format!("`{text}` is not a number from 1 to 1024"))
+    })
+}
+
+/// A resource at `path` that answers other methods in the dialect; add the method with
+/// `.route(web::post().to(handler))`.
+pub fn resource<D: Dialect>(path: &str) -> Resource {
+    web::resource(path).default_service(web::to(|| std::future::ready(D::refuse(&Refusal::Method))))
+}
+
+/// Around every request: a span with the request id, and an answer in dialect if a handler panics.
+async fn guard<B: MessageBody + 'static>(
+    service: &'static str,
+    refuse: fn(&Refusal) -> HttpResponse,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let span = tracing::info_span!("request", service, id);
+    let http = request.request().clone();
+    let work = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
+    match work.await {
+        Ok(Ok(response)) => {
+            tracing::debug!(parent: &span, path = response.request().path(), status = response.status().as_u16(), "answered");
+            Ok(response.map_into_left_body())
+        }
+        Ok(Err(error)) => Err(error),
+        Err(_) => {
+            tracing::error!(parent: &span, path = http.path(), "a handler panicked");
+            Ok(ServiceResponse::new(http, refuse(&Refusal::Internal)).map_into_right_body())
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The settings that all services share, and the domain's rules made of them.
+
+use std::time::Duration;
+
+use stele_core::budget::Cost as Wait;
+use stele_core::policy::Policy;
+use stele_core::verifier::Cost;
+
+use crate::config::{ConfigError, Setting, Settings, setting};
+
+/// What every service reads.
+pub const SHARED: &[Setting] = &[
+    setting("STELE_LISTEN", "the program's own port on loopback", "address and port to serve on"),
+    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health and readiness"),
+    setting("STELE_DATA", "./var", "folder of the embedded store, the keys and the outbox (also --data)"),
+    setting("STELE_DATABASE_URL", "<data>/users.db", "users: postgres://…; without it, SQLite in the data folder"),
+    setting("STELE_REDIS_URL", "<data>/state.db", "short-lived state: redis://…; without it, SQLite in the data folder"),
+    setting("STELE_KEYS", "<data>/keys", "folder of the sealing and signing keys; all instances share one set"),
+    setting("STELE_DELIVERY", "outbox", "where codes go: outbox (JSON lines in the data folder, for development)"),
+    setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
+    setting("STELE_TIMESTAMP_SKEW", "300s", "how far a salted proof's timestamp may be off; 0: any"),
+    setting("STELE_SESSION_TTL", "12h", "how long a session lives after its last use"),
+    setting("STELE_PASSWORD_MIN", "6", "fewest characters of a new password, 1 to 128"),
+    setting("STELE_SALTED", "true", "keep sealed digests, which cloudbox's and TMS's salted logins need"),
+    setting("STELE_CODE_TTL", "1h", "how long a verification code lives"),
+    setting("STELE_LIMIT_WINDOW", "15m", "how long failures are counted together"),
+    setting("STELE_LIMIT_ACCOUNT", "5", "an account's free failures in a window; then the waits begin"),
+    setting("STELE_LIMIT_WAIT", "1s", "the first wait; each further failure doubles it"),
+    setting("STELE_LIMIT_WAIT_MAX", "60s", "the longest wait"),
+    setting("STELE_LIMIT_ADDRESS", "100", "an address's failures in a window"),
+    setting("STELE_LIMIT_APP", "1000", "a MeFP app's failures in a window"),
+    setting("STELE_SEND_RECIPIENT", "5", "codes sent to one recipient in an hour"),
+    setting("STELE_SEND_ADDRESS", "30", "codes sent for one address in an hour"),
+    setting("STELE_SEND_APP", "1000", "codes sent for one MeFP app in an hour"),
+    setting("STELE_HASH_COST", "19456,2,1", "argon2id's memory in KiB, passes and lanes"),
+    setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
+    setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
+    setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    setting("STELE_LOG", "info", "level, or directives such as info,stele_store=debug"),
+    setting("STELE_LOG_FORMAT", "human", "human or json"),
+];
+
+/// The rules that the settings ask for.
+///
+/// # Errors
+/// The first setting that cannot be used.
+pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
+    let mut policy = Policy::default();
+    let skew = settings.span("STELE_TIMESTAMP_SKEW", Duration::from_secs(300))?;
+    policy.skew = (!skew.is_zero()).then_some(skew);
+    policy.session_ttl = positive(settings, "STELE_SESSION_TTL", policy.session_ttl)?;
+    policy.code_ttl = positive(settings, "STELE_CODE_TTL", policy.code_ttl)?;
+    policy.salted = settings.flag("STELE_SALTED", true)?;
+    policy.password_min = settings.read("STELE_PASSWORD_MIN", policy.password_min, |text| {
+        text.parse().ok().filter(|n| (1..=128).contains(n)).ok_or_else(|| format!("`{text}` is not a number from 1 to 128"))
+    })?;
+    let guessing = &mut policy.guessing;
+    let window = positive(settings, "STELE_LIMIT_WINDOW", guessing.account.window)?;
+    for schedule in [&mut guessing.account, &mut guessing.address, &mut guessing.app] {
+        schedule.window = window;
+    }
+    guessing.account.free = settings.number("STELE_LIMIT_ACCOUNT", guessing.account.free)?;
+    guessing.challenge_after = guessing.account.free;
+    guessing.account.cost = Wait::Doubling {
+        base: positive(settings, "STELE_LIMIT_WAIT", Duration::from_secs(1))?,
+        cap: positive(settings, "STELE_LIMIT_WAIT_MAX", Duration::from_secs(60))?,
+    };
+    guessing.address.free = settings.number("STELE_LIMIT_ADDRESS", guessing.address.free)?;
+    guessing.app.free = settings.number("STELE_LIMIT_APP", guessing.app.free)?;
+    policy.sending.recipient.max = settings.number("STELE_SEND_RECIPIENT", policy.sending.recipient.max)?;
+    policy.sending.address.max = settings.number("STELE_SEND_ADDRESS", policy.sending.address.max)?;
+    policy.sending.app.max = settings.number("STELE_SEND_APP", policy.sending.app.max)?;
+    Ok(policy)
+}
+
+fn positive(settings: &Settings, name: &str, default: Duration) -> Result<Duration, ConfigError> {
+    let span = settings.span(name, default)?;
+    if span.is_zero() { Err(ConfigError::new(format!("{name}: must be longer than 0"))) } else { Ok(span) }
+}
+
+/// `STELE_HASH_COST`.
+///
+/// # Errors
+/// If it is not three numbers.
+pub fn hash_cost(settings: &Settings) -> Result<Cost, ConfigError> {
+    settings.read("STELE_HASH_COST", Cost::default(), |text| {
+        let numbers: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[memory, passes, lanes]) => Ok(Cost { memory, passes, lanes }),
+            _ => Err(format!("`{text}` is not memory,passes,lanes such as 19456,2,1")),
+        }
+    })
+}

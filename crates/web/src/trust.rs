@@ -1,0 +1,141 @@
+//! Who is calling: the peer, or whom a trusted proxy says it calls for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderMap;
+use ipnet::IpNet;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::config::{ConfigError, Settings};
+
+/// The header by which the gateway of the same process proves itself to its services.
+pub const HOP_HEADER: &str = "x-stele-hop";
+
+/// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+#[derive(Clone, Default)]
+pub struct Trust {
+    proxies: Arc<[IpNet]>,
+    /// In `stele up` the services listen on loopback, where anyone on the machine could pose as the gateway; so
+    /// there the gateway shows a secret made at start instead.
+    hop: Option<Arc<Zeroizing<String>>>,
+}
+
+impl Trust {
+    /// Reads `STELE_TRUSTED_PROXIES`: addresses and CIDRs, separated by commas.
+    ///
+    /// # Errors
+    /// If one of them is neither.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let proxies = settings.read("STELE_TRUSTED_PROXIES", Vec::new(), |text| {
+            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parse_net).collect()
+        })?;
+        Ok(Self { proxies: proxies.into(), hop: None })
+    }
+
+    /// Trusts whoever shows `secret` in [`HOP_HEADER`], whatever its address, and nobody else.
+    pub fn hop(secret: Zeroizing<String>) -> Self {
+        Self { proxies: Arc::new([]), hop: Some(Arc::new(secret)) }
+    }
+
+    /// Whether a request from `peer` with these headers comes from a trusted proxy.
+    pub fn believes(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let peer = peer.to_canonical();
+        let shown = || headers.get(HOP_HEADER).map(|value| value.as_bytes());
+        let by_hop = self.hop.as_ref().is_some_and(|secret| shown().is_some_and(|v| v.ct_eq(secret.as_bytes()).into()));
+        by_hop || self.is_proxy(peer)
+    }
+
+    /// The client's address: the peer's, or if that is a trusted proxy the last address in `X-Forwarded-For` that is
+    /// not itself a trusted proxy's. What lies further left was written by strangers.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.believes(peer, headers) {
+            return peer.to_canonical();
+        }
+        let mut client = peer.to_canonical();
+        let values: Vec<_> = headers.get_all("x-forwarded-for").filter_map(|v| v.to_str().ok()).collect();
+        for entry in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+            let Some(address) = parse_forwarded(entry.trim()) else { break };
+            client = address;
+            if !self.is_proxy(address) {
+                break;
+            }
+        }
+        client
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|net| net.contains(&address))
+    }
+}
+
+fn parse_net(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    parsed.map_err(|_| format!("`{text}` is neither an address nor a CIDR such as 10.0.0.0/8"))
+}
+
+/// An entry of `X-Forwarded-For`: an address, an IPv4 address with a port, or an IPv6 one in brackets.
+fn parse_forwarded(entry: &str) -> Option<IpAddr> {
+    let plain = entry.parse::<IpAddr>().ok();
+    let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    plain.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn client(proxies: &str, peer: &str, forwarded: &[&str]) -> String {
+        let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", proxies.to_owned())]);
+        let lines: Vec<_> = forwarded.iter().map(|v| ("x-forwarded-for", *v)).collect();
+        Trust::from_settings(&settings).unwrap().client(peer.parse().unwrap(), &headers(&lines)).to_string()
+    }
+
+    #[test]
+    fn strangers_are_not_believed() {
+        assert_eq!(client("", "192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+        assert_eq!(client("10.0.0.0/8", "192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn the_last_untrusted_hop_is_the_client() {
+        let proxies = "10.0.0.0/8, 192.0.2.7";
+        assert_eq!(client(proxies, "10.1.1.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(proxies, "10.1.1.1", &["1.1.1.1, 203.0.113.9, 10.2.2.2"]), "203.0.113.9");
+        assert_eq!(client(proxies, "10.1.1.1", &["1.1.1.1", "203.0.113.9"]), "203.0.113.9");
+        assert_eq!(client(proxies, "10.1.1.1", &["1.1.1.1, garbage"]), "10.1.1.1");
+        assert_eq!(client(proxies, "::ffff:10.1.1.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(client(proxies, "10.1.1.1", &[]), "10.1.1.1");
+    }
+
+    #[test]
+    fn a_hop_secret_is_shown_not_guessed() {
+        let trust = Trust::hop(Zeroizing::new("secret".into()));
+        let peer = "127.0.0.1".parse().unwrap();
+        let good = headers(&[("x-stele-hop", "secret"), ("x-forwarded-for", "203.0.113.9")]);
+        assert_eq!(trust.client(peer, &good).to_string(), "203.0.113.9");
+        for wrong in ["", "secre", "Secret"] {
+            let bad = headers(&[("x-stele-hop", wrong), ("x-forwarded-for", "203.0.113.9")]);
+            assert_eq!(trust.client(peer, &bad), peer);
+        }
+    }
+
+    #[test]
+    fn a_bad_proxy_is_named() {
+        let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", "10.0.0.0/8,gateway".to_owned())]);
+        let error = Trust::from_settings(&settings).err().unwrap().to_string();
+        assert!(error.contains("STELE_TRUSTED_PROXIES") && error.contains("`gateway`"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! The gateway's own answers, in the dialect of the route they are given on.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::web::Bytes;
+use serde::Deserialize;
+
+/// What a client should wait before it tries again when a service is away.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why the gateway answers in place of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The path is spelled in a way that never reaches a service.
+    NotFound,
+    /// A method that is never passed on.
+    Method,
+    /// The body exceeds `STELE_BODY_LIMIT`.
+    TooLarge,
+    /// Too many headers, or too long ones.
+    HeadersTooLarge,
+    /// The body is not framed as its headers say.
+    BadRequest,
+    /// The client took too long to send its body.
+    SlowRequest,
+    /// The service took too long to answer.
+    SlowService,
+    /// No instance of the service can be reached, or it broke off.
+    Unavailable,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 8] = [
+        Self::NotFound,
+        Self::Method,
+        Self::TooLarge,
+        Self::HeadersTooLarge,
+        Self::BadRequest,
+        Self::SlowRequest,
+        Self::SlowService,
+        Self::Unavailable,
+    ];
+
+    /// The HTTP status it is answered with, in every dialect.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::SlowRequest => StatusCode::REQUEST_TIMEOUT,
+            Self::SlowService => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// The bodies of a dialect, by cause, as the routing table has them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refusals {
+    not_found: String,
+    method: String,
+    too_large: String,
+    headers_too_large: String,
+    bad_request: String,
+    timeout: String,
+    unavailable: String,
+}
+
+impl Refusals {
+    pub(crate) fn body(&self, cause: Cause) -> &str {
+        match cause {
+            Cause::NotFound => &self.not_found,
+            Cause::Method => &self.method,
+            Cause::TooLarge => &self.too_large,
+            Cause::HeadersTooLarge => &self.headers_too_large,
+            Cause::BadRequest => &self.bad_request,
+            Cause::SlowRequest | Cause::SlowService => &self.timeout,
+            Cause::Unavailable => &self.unavailable,
+        }
+    }
+
+    /// The first body that is not JSON: clients would choke on it when it is needed most.
+    pub(crate) fn malformed(&self) -> Option<&str> {
+        let bodies = Cause::ALL.into_iter().map(|cause| self.body(cause));
+        bodies.into_iter().find(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_err())
+    }
+
+    pub(crate) fn answer(&self, cause: Cause) -> HttpResponse {
+        json(cause.status(), self.body(cause).to_owned())
+    }
+}
+
+/// What is answered where no route leads: no dialect to speak.
+pub(crate) fn no_route() -> HttpResponse {
+    json(StatusCode::NOT_FOUND, Bytes::from_static(NO_ROUTE.as_bytes()))
+}
+
+const NO_ROUTE: &str = r#"{"error":"no_route","message":"没有匹配的接口 / no route"}"#;
+
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header((CONTENT_TYPE, "application/json; charset=utf-8")).insert_header((CACHE_CONTROL, "no-store"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        answer.insert_header((RETRY_AFTER, RETRY.as_secs()));
+    }
+    answer.body(body.into())
+}
+
+/// Ends the connection after this answer: the rest of an unread body is not worth waiting for.
+pub(crate) fn closing(mut answer: HttpResponse) -> HttpResponse {
+    answer.head_mut().set_connection_type(ConnectionType::Close);
+    answer
+}

@@ -1,0 +1,199 @@
+//! The routing table: TOML in, checked routes out, every fault with its line.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use stele_web::config::{ConfigError, Settings};
+use toml::Spanned;
+
+use crate::path;
+use crate::refusal::Refusals;
+use crate::upstreams::Upstreams;
+
+const BUILT_IN: &str = include_str!("../routes.toml");
+
+/// Where one service is found, and how its dialect says no.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) service: String,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) refusals: Refusals,
+}
+
+#[derive(Clone, Debug)]
+struct Prefix {
+    text: String,
+    ignore_case: bool,
+    route: usize,
+}
+
+/// All routes, findable by path.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    routes: Vec<Route>,
+    /// The longest first, so that the first that matches is the one meant.
+    prefixes: Vec<Prefix>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTable {
+    #[serde(default)]
+    route: Vec<RawRoute>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRoute {
+    prefix: Spanned<RawPrefix>,
+    #[serde(default)]
+    ignore_case: bool,
+    service: Spanned<String>,
+    upstream: Spanned<String>,
+    refusals: Spanned<Refusals>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a prefix or a list of prefixes")]
+enum RawPrefix {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Table {
+    /// The table in force: `STELE_ROUTES` or the built-in one, its upstreams as `STELE_UPSTREAM_…` say.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let built_in = || Self::parse("the built-in routes.toml", BUILT_IN);
+        let mut table = match settings.text("STELE_ROUTES") {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|e| ConfigError::new(format!("STELE_ROUTES: cannot read {path}: {e}")))?;
+                Self::parse(path, &text)
+            }
+            None => built_in(),
+        }
+        .map_err(ConfigError::new)?;
+        for route in &mut table.routes {
+            let name = upstream_setting(&route.service);
+            route.upstreams = settings.read(&name, route.upstreams.clone(), Upstreams::parse)?;
+        }
+        Ok(table)
+    }
+
+    /// Reads and checks a table; a fault is told as `file:line: reason`.
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, String> {
+        let at = |span: Option<Range<usize>>, reason: &str| {
+            let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            format!("{file}:{line}: {}", reason.trim_end().replace('\n', "; "))
+        };
+        let raw: RawTable = toml::from_str(text).map_err(|e| at(e.span(), e.message()))?;
+        let mut table = Self { routes: Vec::new(), prefixes: Vec::new() };
+        for route in raw.route {
+            table.add(route).map_err(|fault| at(Some(fault.span), &fault.reason))?;
+        }
+        if table.routes.is_empty() {
+            return Err(at(None, "no [[route]] at all"));
+        }
+        table.prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.text.len()));
+        Ok(table)
+    }
+
+    fn add(&mut self, raw: RawRoute) -> Result<(), Fault> {
+        let span = raw.prefix.span();
+        let prefixes = match raw.prefix.into_inner() {
+            RawPrefix::One(one) => vec![one],
+            RawPrefix::Many(many) => many,
+        };
+        if prefixes.is_empty() {
+            return Err(Fault::new(span, "a route needs a prefix"));
+        }
+        for text in prefixes {
+            self.check_prefix(&text).map_err(|reason| Fault::new(span.clone(), reason))?;
+            self.prefixes.push(Prefix { text, ignore_case: raw.ignore_case, route: self.routes.len() });
+        }
+        let span = raw.service.span();
+        let service = raw.service.into_inner();
+        self.check_service(&service).map_err(|reason| Fault::new(span, reason))?;
+        let upstreams =
+            Upstreams::parse(raw.upstream.get_ref()).map_err(|reason| Fault::new(raw.upstream.span(), reason))?;
+        if let Some(body) = raw.refusals.get_ref().malformed() {
+            return Err(Fault::new(raw.refusals.span(), format!("`{body}` is not JSON")));
+        }
+        self.routes.push(Route { service, upstreams, refusals: raw.refusals.into_inner() });
+        Ok(())
+    }
+
+    fn check_prefix(&self, text: &str) -> Result<(), String> {
+        if !path::is_plain(text) || !text.ends_with('/') {
+            return Err(format!("`{text}` is not a prefix; write a plain path from / to /, such as /api/v1/x/"));
+        }
+        // Prefixes apart only by letter case would make the route hang on the client's spelling.
+        match self.prefixes.iter().find(|other| other.text.eq_ignore_ascii_case(text)) {
+            Some(other) if other.text == text => Err(format!("duplicate prefix `{text}`")),
+            Some(other) => Err(format!("duplicate prefix: `{text}` and `{}` differ only by letter case", other.text)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_service(&self, service: &str) -> Result<(), String> {
+        let named = !service.is_empty() && service.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        // STELE_UPSTREAM_TIMEOUT is not a service's address.
+        if !named || service == "timeout" {
+            return Err(format!("`{service}` is not a service's name; write lowercase letters, digits and -"));
+        }
+        if self.find_service(service).is_some() {
+            return Err(format!("service `{service}` has a route already; list all its prefixes there"));
+        }
+        Ok(())
+    }
+
+    /// The route of the longest prefix of `path`.
+    pub(crate) fn find(&self, path: &str) -> Option<&Route> {
+        let prefix = self.prefixes.iter().find(|prefix| prefix.matches(path))?;
+        self.routes.get(prefix.route)
+    }
+
+    pub(crate) fn find_service(&self, service: &str) -> Option<&Route> {
+        self.routes.iter().find(|route| route.service == service)
+    }
+
+    pub(crate) fn find_service_mut(&mut self, service: &str) -> Option<&mut Route> {
+        self.routes.iter_mut().find(|route| route.service == service)
+    }
+
+    pub(crate) fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+}
+
+impl Prefix {
+    fn matches(&self, path: &str) -> bool {
+        // Bytes, for a path is any text and may not be cut within a character.
+        let head = path.as_bytes().get(..self.text.len());
+        head.is_some_and(|head| match self.ignore_case {
+            true => head.eq_ignore_ascii_case(self.text.as_bytes()),
+            false => head == self.text.as_bytes(),
+        })
+    }
+}
+
+struct Fault {
+    span: Range<usize>,
+    reason: String,
+}
+
+impl Fault {
+    fn new(span: Range<usize>, reason: impl Into<String>) -> Self {
+        Self { span, reason: reason.into() }
+    }
+}
+
+/// `STELE_UPSTREAM_<SERVICE>`.
+pub(crate) fn upstream_setting(service: &str) -> String {
+    format!("STELE_UPSTREAM_{}", service.to_ascii_uppercase().replace('-', "_"))
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

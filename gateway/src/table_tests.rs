@@ -1,0 +1,142 @@
+//! Matching, and the faults a table can have.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const REFUSALS: &str = "not_found = '{}'\nmethod = '{}'\ntoo_large = '{}'\nheaders_too_large = '{}'\n\
+                        bad_request = '{}'\ntimeout = '{}'\nunavailable = '{}'\n";
+
+fn built_in() -> Table {
+    Table::parse("routes.toml", BUILT_IN).unwrap()
+}
+
+fn service(path: &str) -> Option<String> {
+    built_in().find(path).map(|route| route.service.clone())
+}
+
+fn route(head: &str) -> String {
+    format!("[[route]]\n{head}\n[route.refusals]\n{REFUSALS}")
+}
+
+fn fault(text: &str) -> String {
+    Table::parse("t.toml", text).err().unwrap_or_else(|| panic!("accepted: {text}"))
+}
+
+#[test]
+fn each_prefix_leads_to_its_service() {
+    for (path, expected) in [
+        ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),
+        ("/api/v1/cloudbox/", "cloudbox"),
+        ("/container/api/v1/cloudbox/tms/auth/authsalt", "tms"),
+        ("/i/login", "portal"),
+        ("/code/send", "portal"),
+        ("/auth/check/loginname", "mefp"),
+        ("/api/v1/Auth/Login", "jwt"),
+        ("/api/vi/Auth/getCAPTCHA", "jwt"),
+        ("/API/V1/auth/login", "jwt"),
+        ("/api/VI/AUTH/x", "jwt"),
+    ] {
+        assert_eq!(service(path).as_deref(), Some(expected), "{path}");
+    }
+}
+
+#[test]
+fn what_only_resembles_a_prefix_leads_nowhere() {
+    for path in ["", "/", "/i", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/api/v1/Auth", "/x/i/login", "/auth登", "*"]
+    {
+        assert_eq!(service(path), None, "{path}");
+    }
+}
+
+#[test]
+fn the_longest_prefix_wins_whatever_the_order() {
+    for (first, second) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
+        let one = route(&format!("prefix = '{first}'\nservice = 's{}'\nupstream = 'http://h:1'", first.len()));
+        let two = route(&format!("prefix = '{second}'\nservice = 's{}'\nupstream = 'http://h:1'", second.len()));
+        let table = Table::parse("t", &(one + &two)).unwrap();
+        assert_eq!(table.find("/a/b/c").unwrap().service, "s5");
+        assert_eq!(table.find("/a/c").unwrap().service, "s3");
+    }
+}
+
+#[test]
+fn a_fault_is_told_with_file_line_and_reason() {
+    let good = route("prefix = ['/a/', '/b/']\nservice = 'one'\nupstream = 'http://h:1'");
+    let lines = good.lines().count();
+    let cases = [
+        ("[[route]\n".to_owned(), 1, ""),
+        ("colour = 1\n".to_owned(), 1, "colour"),
+        (route("prefix = '/c/'\nservise = 'x'\nupstream = 'http://h:1'"), 3, "servise"),
+        (route("prefix = '/c/'\nignore_case = 1\nservice = 'x'\nupstream = 'http://h:1'"), 3, "boolean"),
+        (route("prefix = 7\nservice = 'x'\nupstream = 'http://h:1'"), 2, "prefix"),
+        (route("prefix = []\nservice = 'x'\nupstream = 'http://h:1'"), 2, "prefix"),
+        (route("prefix = '/a/'\nservice = 'x'\nupstream = 'http://h:1'"), 2, "duplicate prefix `/a/`"),
+        (route("prefix = '/A/'\nservice = 'x'\nupstream = 'http://h:1'"), 2, "letter case"),
+        (route("prefix = '/c'\nservice = 'x'\nupstream = 'http://h:1'"), 2, "`/c`"),
+        (route("prefix = '/c%2f/'\nservice = 'x'\nupstream = 'http://h:1'"), 2, "`/c%2f/`"),
+        (route("prefix = '/c/'\nservice = 'one'\nupstream = 'http://h:1'"), 3, "`one`"),
+        (route("prefix = '/c/'\nservice = 'O ne'\nupstream = 'http://h:1'"), 3, "`O ne`"),
+        (route("prefix = '/c/'\nservice = 'timeout'\nupstream = 'http://h:1'"), 3, "`timeout`"),
+        (route("prefix = '/c/'\nservice = 'x'\nupstream = 'https://h:1'"), 4, "`https://h:1`"),
+        (route("prefix = '/c/'\nservice = 'x'\nupstream = 'http://h:1/p'"), 4, "`http://h:1/p`"),
+        (route("prefix = '/c/'\nservice = 'x'"), 1, "upstream"),
+        (route("prefix = '/c/'\nservice = 'x'\nupstream = 'http://h:1'").replacen("'{}'", "'{'", 1), 5, "JSON"),
+        (route("prefix = '/c/'\nservice = 'x'\nupstream = 'http://h:1'").replacen("method", "metod", 1), 7, "metod"),
+    ];
+    for (bad, line, reason) in cases {
+        let told = fault(&format!("{good}{bad}"));
+        let place = format!("t.toml:{}: ", lines + line);
+        assert!(told.starts_with(&place) && told.contains(reason), "{told}\nexpected {place}{reason}");
+        assert!(!told.contains('\n'), "{told}");
+    }
+    assert!(fault("").contains("no [[route]]"));
+}
+
+#[test]
+fn settings_override_upstreams() {
+    let settings = Settings::default().with([("STELE_UPSTREAM_TMS", "http://a:1,http://b:2".to_owned())]);
+    let table = Table::from_settings(&settings).unwrap();
+    assert_eq!(table.find_service("tms").unwrap().upstreams.instances().len(), 2);
+    let settings = Settings::default().with([("STELE_UPSTREAM_TMS", "b:2".to_owned())]);
+    let error = Table::from_settings(&settings).unwrap_err().to_string();
+    assert!(error.starts_with("STELE_UPSTREAM_TMS: `b:2`"), "{error}");
+}
+
+#[test]
+fn a_table_of_ones_own_takes_the_place_of_the_built_in_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap().to_owned();
+    std::fs::write(&path, route("prefix = '/c/'\nservice = 'new-one'\nupstream = 'http://h:1'")).unwrap();
+    let settings =
+        || Settings::default().with([("STELE_ROUTES", path.clone()), ("STELE_UPSTREAM_NEW_ONE", "http://x:9".into())]);
+    let table = Table::from_settings(&settings()).unwrap();
+    assert_eq!(table.find("/c/x").unwrap().upstreams.instances()[0].address(), "x:9");
+    assert!(table.find("/i/login").is_none());
+    std::fs::write(&path, "\n\nx = 1").unwrap();
+    let error = Table::from_settings(&settings()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{path}:3: ")), "{error}");
+    let settings = Settings::default().with([("STELE_ROUTES", "/does/not/exist".to_owned())]);
+    assert!(Table::from_settings(&settings).unwrap_err().to_string().contains("/does/not/exist"));
+}
+
+proptest! {
+    #[test]
+    fn any_path_is_matched_without_panic(path in "\\PC{0,60}") {
+        let _ = built_in().find(&path);
+    }
+
+    #[test]
+    fn letter_case_matters_only_where_the_table_says_so(flips in any::<u64>()) {
+        let flip = |text: &str| -> String {
+            let flipped = |(at, c): (usize, char)| if flips >> (at % 64) & 1 == 1 { c.to_ascii_uppercase() } else { c };
+            text.char_indices().map(flipped).collect()
+        };
+        prop_assert_eq!(service(&flip("/api/v1/auth/login")).as_deref(), Some("jwt"));
+        for strict in ["/api/v1/cloudbox/x", "/container/api/v1/cloudbox/tms/x", "/i/x", "/code/x", "/auth/x"] {
+            let spelled = flip(strict);
+            let head = |path: &str| path[..path.len() - 1].to_owned();
+            prop_assert_eq!(service(&spelled).is_some(), head(&spelled) == head(strict));
+        }
+    }
+}
