@@ -85,7 +85,10 @@ pub(crate) fn for_service(request: &HttpRequest, caller: &Caller, hop: Option<&H
 pub(crate) fn for_client(theirs: &HeaderMap, ours: &mut HeaderMap) {
     let named = Named::by(theirs);
     for (name, value) in theirs {
-        if !is_hop_by_hop(name) && !named.has(name) && *name != CONTENT_LENGTH && !name.as_str().starts_with("access-control-")
+        if !is_hop_by_hop(name)
+            && !named.has(name)
+            && *name != CONTENT_LENGTH
+            && !name.as_str().starts_with("access-control-")
         {
             ours.append(name.clone(), value.clone());
         }
@@ -103,7 +106,9 @@ fn is_rewritten(name: &HeaderName) -> bool {
     // The 100 was sent by this server, the length is told by the body.
     let framing = [HOST, CONTENT_LENGTH, EXPECT].contains(name);
     let name = name.as_str();
-    framing || name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-request-id" | HOP_HEADER)
+    framing
+        || name.starts_with("x-forwarded-")
+        || matches!(name, "forwarded" | "x-real-ip" | "x-request-id" | HOP_HEADER)
 }
 
 /// `X_Forwarded_For` and `X-Forwarded-For` are one to many a framework.

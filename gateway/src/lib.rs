@@ -1,1 +1,26 @@
-//! stub
+//! The only public address: every request comes in here and is passed on to the service whose prefix it has.
+//!
+//! - [`Config`]: settings, and the routing table (`routes.toml`), checked before the first request
+//! - [`start`]: the server; [`run`]: the server as a program
+//! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
+//!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one
+//!
+//! The gateway knows no dialect: how each says no is written in the table.
+
+mod config;
+mod cors;
+mod download;
+mod headers;
+mod health;
+mod path;
+mod proxy;
+mod refusal;
+mod server;
+mod table;
+mod upload;
+mod upstreams;
+
+pub use config::{COMMON, Config, SETTINGS};
+pub use health::Probe;
+pub use refusal::Cause;
+pub use server::{run, start};

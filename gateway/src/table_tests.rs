@@ -43,7 +43,8 @@ fn each_prefix_leads_to_its_service() {
 
 #[test]
 fn what_only_resembles_a_prefix_leads_nowhere() {
-    for path in ["", "/", "/i", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/api/v1/Auth", "/x/i/login", "/auth登", "*"]
+    for path in
+        ["", "/", "/i", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/api/v1/Auth", "/x/i/login", "/auth登", "*"]
     {
         assert_eq!(service(path), None, "{path}");
     }

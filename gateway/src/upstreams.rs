@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use actix_web::error::HttpError;
 use actix_web::http::uri::{Authority, PathAndQuery, Scheme};
 use actix_web::http::{Uri, uri};
 
@@ -66,7 +67,7 @@ impl Instance {
     }
 
     /// The URI of `target` at this instance, byte for byte.
-    pub(crate) fn uri(&self, target: PathAndQuery) -> Result<Uri, actix_web::http::Error> {
+    pub(crate) fn uri(&self, target: PathAndQuery) -> Result<Uri, HttpError> {
         uri::Builder::new().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(target).build()
     }
 
@@ -101,8 +102,19 @@ mod tests {
             assert!(Upstreams::parse(good).is_ok(), "{good}");
         }
         for bad in [
-            "", ",", "127.0.0.1:8101", "https://a:1", "http://a", "http://a:0", "http://a:99999", "http://a:1/x", "http://:1",
-            "http://u@a:1", "http://a:1?q", "http://a:1 http://b:2", "HTTP://a:1,x",
+            "",
+            ",",
+            "127.0.0.1:8101",
+            "https://a:1",
+            "http://a",
+            "http://a:0",
+            "http://a:99999",
+            "http://a:1/x",
+            "http://:1",
+            "http://u@a:1",
+            "http://a:1?q",
+            "http://a:1 http://b:2",
+            "HTTP://a:1,x",
         ] {
             assert!(Upstreams::parse(bad).is_err(), "{bad}");
         }

@@ -1,1 +1,25 @@
-//! stub
+//! What the services' tests stand on: a laboratory with a clock that stands still, chance that repeats itself, and a
+//! sink for codes; services started alone on free ports; golden transcripts.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
+
+mod golden;
+mod lab;
+mod raw;
+mod surroundings;
+
+pub use golden::golden;
+pub use lab::{Lab, Running, UserBuilder};
+pub use raw::raw;
+pub use surroundings::{ManualClock, SeededRandom, Sent, Sink};
+
+/// An HTTP client that follows no redirects and keeps no cookies.
+pub fn http() -> reqwest::Client {
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap()
+}
+
+/// 32 lowercase hex digits of the md5 of `text`.
+pub fn md5_hex(text: &str) -> String {
+    use md5::Digest as _;
+    stele_core::hex::encode(&md5::Md5::digest(text.as_bytes()))
+}

@@ -43,19 +43,22 @@ pub async fn provision(settings: &Settings, services: &[Service], random: &dyn R
     for service in services {
         (service.provision)(&folder, settings)?;
     }
-    database(settings).await?.migrate().await.map_err(|e| ConfigError::new(e.to_string()))
+    database(settings)?.migrate().await.map_err(|e| ConfigError::new(e.to_string()))
 }
 
 /// The database that the settings name.
 ///
 /// # Errors
 /// One line: it cannot be opened or reached.
-pub async fn database(settings: &Settings) -> Result<Database, ConfigError> {
-    let target = match settings.text("STELE_DATABASE_URL") {
-        Some(url) => Target::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}")))?,
-        None => Target::Sqlite(settings.data().join("users.db")),
-    };
-    Database::open(&target).await.map_err(|e| ConfigError::new(e.to_string()))
+pub fn database(settings: &Settings) -> Result<Database, ConfigError> {
+    Database::open(&target(settings)?).map_err(|e| ConfigError::new(e.to_string()))
+}
+
+fn target(settings: &Settings) -> Result<Target, ConfigError> {
+    match settings.text("STELE_DATABASE_URL") {
+        Some(url) => Target::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}"))),
+        None => Ok(Target::Sqlite(settings.data().join("users.db"))),
+    }
 }
 
 /// Opens everything that the settings name.
@@ -67,7 +70,7 @@ pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Cont
     let trust = Trust::from_settings(&settings)?;
     let keys = keys::load(&settings.keys())?;
     let users = users(&settings).await?;
-    let state = state(&settings, surroundings.clock.clone())?;
+    let state = state(&settings, surroundings.clock.as_ref())?;
     let delivery = delivery(&settings)?;
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
     let deps = Deps {
@@ -85,17 +88,18 @@ pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Cont
 }
 
 async fn users(settings: &Settings) -> Result<Arc<dyn UserStore>, ConfigError> {
-    let database = database(settings).await?;
+    let target = target(settings)?;
+    let database = database(settings)?;
     let remedy = match database.schema().await.map_err(|e| ConfigError::new(e.to_string()))? {
         SchemaState::Current => return Ok(database.users()),
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
         SchemaState::Newer => "has a newer schema than this program knows; run a newer one",
     };
-    Err(ConfigError::new(format!("the database {database} {remedy}")))
+    Err(ConfigError::new(format!("the database {target} {remedy}")))
 }
 
-fn state(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Arc<dyn StateStore>, ConfigError> {
+fn state(settings: &Settings, clock: &dyn Clock) -> Result<Arc<dyn StateStore>, ConfigError> {
     if settings.text("STELE_REDIS_URL").is_some() {
         return Err(ConfigError::new("STELE_REDIS_URL: this version keeps short-lived state in the data folder only"));
     }

@@ -16,6 +16,12 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     if let Some(retry_after) = standing.wait(attempt.now) {
         return Ok(Settlement::Blocked { retry_after });
     }
+    // A proof from before the birth, or the very second of it, may have been accepted by a store that is gone.
+    if let Some(made) = attempt.proof_made
+        && made.as_secs() <= super::born(conn)?.as_secs()
+    {
+        return Ok(Settlement::Stale);
+    }
     let Success { replay, code, welcome, session } = match verdict {
         Verdict::Right(success) => &**success,
         Verdict::Wrong => {

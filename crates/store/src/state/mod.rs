@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
+use stele_core::Result;
 use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
 use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
-use stele_core::{Error, Result};
 
+use crate::error::corrupt;
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
@@ -80,12 +81,16 @@ impl SqliteState {
     }
 }
 
+/// When the store came up empty. Without that no proof can be told from a replay: fail closed.
+fn born(conn: &mut SqliteConnection) -> QueryResult<Timestamp> {
+    let micros = meta::table.find(BIRTH).select(meta::value).first(conn).optional()?;
+    micros.map(Timestamp::from_micros).ok_or_else(|| corrupt("meta.birth"))
+}
+
 #[async_trait]
 impl StateStore for SqliteState {
     async fn birth(&self) -> Result<Timestamp> {
-        let born = self.read(|conn| meta::table.find(BIRTH).select(meta::value).first(conn).optional()).await?;
-        // Without it no proof can be told from a replay: fail closed.
-        born.map(Timestamp::from_micros).ok_or_else(|| Error::internal("the state store has no birth"))
+        self.read(born).await
     }
 
     async fn admit(&self, attempt: &Attempt) -> Result<Admission> {

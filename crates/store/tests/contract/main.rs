@@ -1,0 +1,19 @@
+//! What every store does, whatever it keeps things in: one suite, run on each backend.
+//!
+//! PostgreSQL takes part if `STELE_TEST_DATABASE_URL` names a database in which schemas may be made.
+// `cfg(test)` says nothing new to the compiler: it tells clippy that helpers are tests too.
+
+#[cfg(test)]
+mod codes;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod logins;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod users;

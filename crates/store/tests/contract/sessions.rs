@@ -1,0 +1,136 @@
+use std::sync::Arc;
+
+use stele_core::ports::{StateStore, Success, Verdict};
+use stele_core::session::{Session, Ticket, TicketKind};
+use stele_core::time::Timestamp;
+
+use crate::support::*;
+
+const LATER: Timestamp = Timestamp::from_secs(1_500_010_000);
+
+#[tokio::test]
+async fn a_session_lives_until_it_expires_or_is_ended() {
+    for StateBackend { name, state, .. } in state_backends() {
+        let one = session(LATER);
+        state.open_session(&token(1), &one).await.unwrap();
+        assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one.clone()), "{name}");
+        assert_eq!(state.session(&token(2), NOW).await.unwrap(), None);
+        assert_eq!(state.session(&token(1), LATER).await.unwrap(), None);
+
+        let (seen, expires) = (NOW.after(secs(60)), LATER.after(secs(60)));
+        state.touch_session(&token(1), seen, expires).await.unwrap();
+        state.restamp_session(&token(1), 4).await.unwrap();
+        let touched = Session { last_seen: seen, expires, epoch: 4, ..one.clone() };
+        assert_eq!(state.session(&token(1), LATER).await.unwrap(), Some(touched));
+
+        // A presence is opened again under its key.
+        state.open_session(&token(1), &one).await.unwrap();
+        assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one));
+
+        assert!(state.end_session(&token(1)).await.unwrap());
+        assert!(!state.end_session(&token(1)).await.unwrap());
+        state.touch_session(&token(1), seen, expires).await.unwrap();
+        state.restamp_session(&token(1), 4).await.unwrap();
+        assert_eq!(state.session(&token(1), NOW).await.unwrap(), None);
+        state.ping().await.unwrap();
+    }
+}
+
+fn ticket() -> Ticket {
+    Ticket {
+        kind: TicketKind::Handover,
+        user: id(1),
+        epoch: 2,
+        source: "from".to_owned(),
+        audience: "to".to_owned(),
+        expires: LATER,
+    }
+}
+
+async fn redeem(state: &dyn StateStore, kind: TicketKind, audience: &str, now: Timestamp) -> Option<Ticket> {
+    state.redeem_ticket(&token(1), kind, audience, now).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_ticket_is_redeemed_once_by_whom_it_is_for() {
+    for StateBackend { state, .. } in state_backends() {
+        state.put_ticket(&token(1), &ticket()).await.unwrap();
+        assert_eq!(redeem(&*state, TicketKind::Reset, "to", NOW).await, None);
+        assert_eq!(redeem(&*state, TicketKind::Handover, "other", NOW).await, None);
+        assert_eq!(redeem(&*state, TicketKind::Handover, "to", LATER).await, None);
+        assert_eq!(state.redeem_ticket(&token(2), TicketKind::Handover, "to", NOW).await.unwrap(), None);
+        assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, Some(ticket()));
+        assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_redeem_a_ticket_one_gets_it() {
+    for StateBackend { state, .. } in state_backends() {
+        state.put_ticket(&token(1), &ticket()).await.unwrap();
+        let redeeming = (0..64).map(|_| {
+            let state = Arc::clone(&state);
+            async move { redeem(&*state, TicketKind::Handover, "to", NOW).await }
+        });
+        assert_eq!(all_at_once(redeeming).await.into_iter().flatten().count(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_captcha_is_taken_once() {
+    for StateBackend { state, .. } in state_backends() {
+        for id in [0, (1 << 53) - 1, u64::MAX] {
+            assert!(!state.has_captcha(id, NOW).await.unwrap());
+            state.put_captcha(id, LATER).await.unwrap();
+            assert!(state.has_captcha(id, NOW).await.unwrap());
+            assert!(!state.has_captcha(id, LATER).await.unwrap());
+            assert!(!state.take_captcha(id, LATER).await.unwrap());
+            let taking = (0..32).map(|_| {
+                let state = Arc::clone(&state);
+                async move { state.take_captcha(id, NOW).await.unwrap() }
+            });
+            assert_eq!(all_at_once(taking).await.into_iter().filter(|&taken| taken).count(), 1);
+            assert!(!state.has_captcha(id, NOW).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn sweeping_forgets_what_has_expired_and_nothing_else() {
+    for StateBackend { state, .. } in state_backends() {
+        for n in 0..2_100 {
+            state.put_captcha(n, NOW).await.unwrap();
+        }
+        state.put_captcha(9_999, LATER).await.unwrap();
+        state.open_session(&token(1), &session(NOW)).await.unwrap();
+        state.open_session(&token(2), &session(LATER)).await.unwrap();
+        state.put_ticket(&token(1), &ticket()).await.unwrap();
+        state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap();
+        let at = attempt(home(), NOW);
+        state.settle(&at, &Verdict::Wrong).await.unwrap();
+        let success = Success { welcome: true, ..once(1, LATER) };
+        state.settle(&attempt(elsewhere(), NOW), &Verdict::Right(Box::new(success))).await.unwrap();
+        state.settle(&at, &Verdict::Wrong).await.unwrap();
+
+        state.sweep(NOW).await.unwrap();
+        // What is asked with a time before its end shows whether it is still there.
+        let before = NOW.before(secs(1));
+        for n in [0, 1_000, 2_099] {
+            assert!(!state.has_captcha(n, before).await.unwrap());
+        }
+        assert!(state.has_captcha(9_999, before).await.unwrap());
+        assert!(state.session(&token(1), before).await.unwrap().is_none());
+        assert!(state.session(&token(2), before).await.unwrap().is_some());
+        let open = |failures, known| stele_core::ports::Admission::Open { failures, known };
+        assert_eq!(state.admit(&at).await.unwrap(), open(1, false));
+        assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, true));
+
+        state.sweep(NOW.after(secs(31 * 86_400))).await.unwrap();
+        assert!(state.session(&token(2), before).await.unwrap().is_none());
+        assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
+        assert_eq!(state.admit(&at).await.unwrap(), open(0, false));
+        assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, false));
+        // The birth does not expire.
+        assert_eq!(state.birth().await.unwrap(), BIRTH);
+    }
+}

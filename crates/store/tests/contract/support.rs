@@ -1,0 +1,203 @@
+//! Backends to test, and samples to test with.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use stele_core::code::{CodeKey, Purpose};
+use stele_core::identifier::{Email, Name, Phone};
+use stele_core::origin::Origin;
+use stele_core::policy::Guessing;
+use stele_core::ports::{Attempt, NewCode, ReplayMark, StateStore, Success, UserStore, Verdict};
+use stele_core::random::{OsRandom, Random as _};
+use stele_core::seal::Sealed;
+use stele_core::session::{Session, TokenKey};
+use stele_core::time::{Clock, Timestamp};
+use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
+use stele_store::{Database, SqliteState, Target};
+use tempfile::TempDir;
+
+/// When the state stores of the tests are born.
+pub(crate) const BIRTH: Timestamp = Timestamp::from_secs(1_500_000_000);
+
+/// An hour later: when most tests play.
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_500_003_600);
+
+/// A clock that stands still until it is set.
+pub(crate) struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub(crate) fn at(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.as_micros()))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// A store of users, and what has to live as long.
+pub(crate) struct UserBackend {
+    pub(crate) name: &'static str,
+    pub(crate) users: Arc<dyn UserStore>,
+    _dir: TempDir,
+}
+
+/// Every store of users there is, empty.
+pub(crate) async fn user_backends() -> Vec<UserBackend> {
+    let dir = tempfile::tempdir().unwrap();
+    let sqlite = Database::open(&Target::sqlite(dir.path().join("users.db"))).unwrap();
+    sqlite.migrate().await.unwrap();
+    let mut backends = vec![UserBackend { name: "sqlite", users: sqlite.users(), _dir: dir }];
+    if let Some(target) = postgres().await {
+        let postgres = Database::open(&target).unwrap();
+        postgres.migrate().await.unwrap();
+        let _dir = tempfile::tempdir().unwrap();
+        backends.push(UserBackend { name: "postgres", users: postgres.users(), _dir });
+    }
+    backends
+}
+
+/// A PostgreSQL schema of its own, if there is a server to test with.
+pub(crate) async fn postgres() -> Option<Target> {
+    use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
+    let url = std::env::var("STELE_TEST_DATABASE_URL").ok()?;
+    let schema = format!("stele_test_{}", OsRandom.hex128());
+    let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
+    conn.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
+    let joint = if url.contains('?') { '&' } else { '?' };
+    Some(Target::parse(&format!("{url}{joint}options=-c%20search_path%3D{schema}")).unwrap())
+}
+
+/// A store of short-lived state, and what has to live as long.
+pub(crate) struct StateBackend {
+    pub(crate) name: &'static str,
+    pub(crate) state: Arc<dyn StateStore>,
+    _dir: TempDir,
+}
+
+/// Every store of short-lived state there is, empty, born at [`BIRTH`].
+pub(crate) fn state_backends() -> Vec<StateBackend> {
+    let dir = tempfile::tempdir().unwrap();
+    let state = SqliteState::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap();
+    vec![StateBackend { name: "sqlite", state, _dir: dir }]
+}
+
+/// Runs `tasks` at once, on as many threads as there are.
+pub(crate) async fn all_at_once<T, F>(tasks: impl IntoIterator<Item = F>) -> Vec<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let handles: Vec<_> = tasks.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for handle in handles {
+        results.push(handle.await.unwrap());
+    }
+    results
+}
+
+/// Polls `future` once and drops it, as a server does when the client hangs up.
+pub(crate) fn abandon<F: Future>(future: F) {
+    let mut future = pin!(future);
+    let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Pending), "done before it could be abandoned");
+}
+
+pub(crate) fn id(n: u8) -> UserId {
+    UserId::from_bytes([n; 16])
+}
+
+pub(crate) fn random_id() -> UserId {
+    let mut bytes = [0; 16];
+    OsRandom.fill(&mut bytes);
+    UserId::from_random(bytes)
+}
+
+pub(crate) fn credential(verifier: &str) -> Credential {
+    let sealed = Some(Sealed { key_id: 7, bytes: verifier.bytes().collect() });
+    Credential { verifier: verifier.to_owned(), sealed }
+}
+
+/// A user with a name and nothing else.
+pub(crate) fn named(name: &str) -> NewUser {
+    NewUser {
+        id: random_id(),
+        name: Name::parse(name),
+        phone: None,
+        email: None,
+        registered_with: None,
+        registered_through: String::new(),
+        registered_at: NOW,
+        alias_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        role: Role::User,
+        profile: Profile::default(),
+        credential: credential("first"),
+    }
+}
+
+pub(crate) fn with_phone(phone: &str) -> NewUser {
+    NewUser { name: None, phone: Phone::provision(phone), ..named("unused") }
+}
+
+pub(crate) fn with_email(email: &str) -> NewUser {
+    NewUser { name: None, email: Email::provision(email), ..named("unused") }
+}
+
+pub(crate) fn home() -> Origin {
+    Origin::address([192, 0, 2, 1].into())
+}
+
+pub(crate) fn elsewhere() -> Origin {
+    Origin::address([198, 51, 100, 7].into())
+}
+
+/// An attempt at the account `alice`.
+pub(crate) fn attempt(origin: Origin, now: Timestamp) -> Attempt {
+    Attempt { account: "user:alice".to_owned(), origin, now, proof_made: None, limits: Guessing::default() }
+}
+
+/// A right proof that makes the origin known.
+pub(crate) fn welcome() -> Verdict {
+    Verdict::Right(Box::new(Success { welcome: true, ..Success::default() }))
+}
+
+/// A right proof that may be accepted once.
+pub(crate) fn once(key: u8, expires: Timestamp) -> Success {
+    Success { replay: Some(ReplayMark { key: [key; 32], expires }), ..Success::default() }
+}
+
+pub(crate) fn token(n: u8) -> TokenKey {
+    TokenKey([n; 32])
+}
+
+pub(crate) fn session(expires: Timestamp) -> Session {
+    Session {
+        user: id(1),
+        dialect: "cloudbox".to_owned(),
+        app: "app".to_owned(),
+        created: NOW,
+        expires,
+        last_seen: NOW,
+        epoch: 3,
+    }
+}
+
+pub(crate) fn code_key(subject: &str) -> CodeKey {
+    CodeKey::new("portal", Purpose::Any, subject)
+}
+
+/// A code for `subject` whose tag is all `tag`, good for an hour.
+pub(crate) fn code(subject: &str, tag: u8) -> NewCode {
+    NewCode { key: code_key(subject), tag: [tag; 32], epoch: 0, expires: NOW.after(secs(3_600)) }
+}

@@ -1,0 +1,239 @@
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use stele_core::Error;
+use stele_core::app::{App, ClientToken};
+use stele_core::seal::Sealed;
+use stele_core::user::{Credential, FIRST_NUMBER, Gender, NewUser, Profile, Role, UserRef};
+
+use crate::support::*;
+
+#[tokio::test]
+async fn a_user_comes_back_as_stored() {
+    for UserBackend { name, users, .. } in user_backends().await {
+        let text = |field: &str| format!("{field} 值");
+        let new = NewUser {
+            phone: with_phone("+8613800138000").phone,
+            email: with_email("Mark@QQ.com").email,
+            registered_with: Some("+8613800138000".to_owned()),
+            registered_through: "melink".to_owned(),
+            role: Role::Admin,
+            profile: Profile {
+                real_name: text("real_name"),
+                gender: Some(Gender::Female),
+                nickname: text("nickname"),
+                avatar_url: text("avatar_url"),
+                enterprise: text("enterprise"),
+                group: text("group"),
+                organization: text("organization"),
+                department: text("department"),
+                description: text("description"),
+                org_id: text("org_id"),
+                memo: text("memo"),
+            },
+            ..named("Mark")
+        };
+        let user = users.add(&new).await.unwrap().unwrap();
+        assert_eq!((user.number, user.id, user.disabled), (FIRST_NUMBER, new.id, false), "{name}");
+        assert_eq!(user.name.as_deref(), Some("Mark"));
+        assert_eq!(user.phone.as_deref(), Some("+8613800138000"));
+        assert_eq!(user.email.as_deref(), Some("Mark@QQ.com"));
+        assert_eq!(user.registered_with, new.registered_with);
+        assert_eq!(user.registered_through, new.registered_through);
+        assert_eq!((user.registered_at, user.role), (new.registered_at, new.role));
+        assert_eq!((&user.alias_id, &user.profile), (&new.alias_id, &new.profile));
+
+        for key in ["mark", "13800138000", "mark@qq.com"] {
+            let found = users.find(key).await.unwrap().unwrap();
+            assert_eq!((found.user, found.credential, found.epoch), (user.clone(), credential("first"), 0));
+        }
+        for key in ["Mark", "nobody", "", "mark\0", "mark%", "'"] {
+            assert!(users.find(key).await.unwrap().is_none(), "{key:?}");
+        }
+        for one in [UserRef::Id(user.id), UserRef::Number(user.number)] {
+            assert_eq!(users.find_ref(one).await.unwrap().unwrap().user, user);
+        }
+        for nobody in [UserRef::Id(random_id()), UserRef::Number(1), UserRef::Number(i64::MAX)] {
+            assert!(users.find_ref(nobody).await.unwrap().is_none());
+        }
+        users.ping().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn absent_fields_and_unsealed_credentials_stay_absent() {
+    for UserBackend { users, .. } in user_backends().await {
+        let bare = Credential { verifier: "phc".to_owned(), sealed: None };
+        let new = NewUser { credential: bare.clone(), ..with_phone("10086") };
+        users.add(&new).await.unwrap().unwrap();
+        let found = users.find("10086").await.unwrap().unwrap();
+        assert_eq!((found.user.name, found.user.email, found.user.registered_with), (None, None, None));
+        assert_eq!((found.credential, found.user.profile), (bare, Profile::default()));
+    }
+}
+
+#[tokio::test]
+async fn identifiers_share_one_namespace() {
+    for UserBackend { users, .. } in user_backends().await {
+        // One user may have the same key twice: named after their phone.
+        let both = NewUser { phone: with_phone("13800138000").phone, ..named("13800138000") };
+        assert!(users.add(&both).await.unwrap().is_some());
+        assert!(users.add(&named("13800138000")).await.unwrap().is_none());
+        assert!(users.add(&with_phone("+8613800138000")).await.unwrap().is_none());
+        // Nothing is left of a user who was refused for one key of two.
+        let half = NewUser { phone: with_phone("13800138000").phone, ..named("half") };
+        assert!(users.add(&half).await.unwrap().is_none());
+        assert!(users.find("half").await.unwrap().is_none());
+        assert!(users.add(&named("half")).await.unwrap().is_some());
+        // Nor may an id be given twice.
+        assert!(users.add(&NewUser { id: both.id, ..named("third") }).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_want_one_identifier_one_gets_it() {
+    for UserBackend { name, users, .. } in user_backends().await {
+        let wanting = (0..32).map(|n| {
+            let users = Arc::clone(&users);
+            let new = if n % 2 == 0 { named("13800138000") } else { with_phone("13800138000") };
+            async move { users.add(&new).await.unwrap().is_some() }
+        });
+        let got = all_at_once(wanting).await;
+        assert_eq!(got.into_iter().filter(|&got| got).count(), 1, "{name}");
+        assert_eq!(users.list(0, 100).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn numbers_count_up_and_are_not_used_up_by_refusals() {
+    for UserBackend { name, users, .. } in user_backends().await {
+        for n in 0..3 {
+            users.add(&named(&format!("first{n}"))).await.unwrap().unwrap();
+            assert!(users.add(&named("first0")).await.unwrap().is_none());
+        }
+        let adding = (0..20).map(|n| {
+            let users = Arc::clone(&users);
+            async move { users.add(&named(&format!("second{n}"))).await.unwrap().unwrap().number }
+        });
+        let mut numbers = all_at_once(adding).await;
+        numbers.sort_unstable();
+        assert_eq!(numbers, (FIRST_NUMBER + 3..FIRST_NUMBER + 23).collect::<Vec<_>>(), "{name}");
+
+        let page = |users: Vec<stele_core::user::User>| users.iter().map(|u| u.number).collect::<Vec<_>>();
+        assert_eq!(page(users.list(0, 2).await.unwrap()), [FIRST_NUMBER, FIRST_NUMBER + 1]);
+        assert_eq!(page(users.list(FIRST_NUMBER + 1, 2).await.unwrap()), [FIRST_NUMBER + 2, FIRST_NUMBER + 3]);
+        assert_eq!(users.list(FIRST_NUMBER + 22, 2).await.unwrap(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_changes_only_from_the_epoch_it_was_read_at() {
+    for UserBackend { users, .. } in user_backends().await {
+        let id = users.add(&named("alice")).await.unwrap().unwrap().id;
+        let next = Credential { verifier: "next".to_owned(), sealed: None };
+        assert_eq!(users.change_credential(id, 0, &next).await.unwrap(), Some(1));
+        assert_eq!(users.change_credential(id, 0, &credential("stale")).await.unwrap(), None);
+        assert!(!users.upgrade_credential(id, 0, &credential("stale")).await.unwrap());
+        let found = users.find("alice").await.unwrap().unwrap();
+        assert_eq!((found.credential, found.epoch), (next, 1));
+
+        assert!(users.upgrade_credential(id, 1, &credential("better")).await.unwrap());
+        let found = users.find("alice").await.unwrap().unwrap();
+        assert_eq!((found.credential, found.epoch), (credential("better"), 1));
+
+        assert_eq!(users.change_credential(random_id(), 0, &credential("x")).await.unwrap(), None);
+        assert!(!users.upgrade_credential(random_id(), 0, &credential("x")).await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_changes_from_one_epoch_one_is_made() {
+    for UserBackend { users, .. } in user_backends().await {
+        let id = users.add(&named("alice")).await.unwrap().unwrap().id;
+        let changing = (0..16).map(|n| {
+            let users = Arc::clone(&users);
+            async move { users.change_credential(id, 0, &credential(&n.to_string())).await.unwrap() }
+        });
+        let epochs: Vec<_> = all_at_once(changing).await.into_iter().flatten().collect();
+        assert_eq!(epochs, [1]);
+    }
+}
+
+#[tokio::test]
+async fn disabling_and_enabling_raise_the_epoch() {
+    for UserBackend { users, .. } in user_backends().await {
+        let id = users.add(&named("alice")).await.unwrap().unwrap().id;
+        assert!(users.set_disabled(id, true).await.unwrap());
+        let found = users.find("alice").await.unwrap().unwrap();
+        assert_eq!((found.user.disabled, found.epoch), (true, 1));
+        assert!(users.set_disabled(id, false).await.unwrap());
+        let found = users.find("alice").await.unwrap().unwrap();
+        assert_eq!((found.user.disabled, found.epoch), (false, 2));
+        assert!(!users.set_disabled(random_id(), true).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn texts_are_data() {
+    for UserBackend { users, .. } in user_backends().await {
+        let odd = NewUser { registered_through: "'; DROP TABLE users; --".to_owned(), ..named("ro\"b'); --") };
+        assert_eq!(users.add(&odd).await.unwrap().unwrap().registered_through, odd.registered_through);
+        assert!(users.find("ro\"b'); --").await.unwrap().is_some());
+        let nul = NewUser { registered_through: "a\0b".to_owned(), ..named("nul") };
+        assert!(matches!(users.add(&nul).await, Err(Error::Invalid(_))));
+    }
+}
+
+#[tokio::test]
+async fn apps() {
+    for UserBackend { users, .. } in user_backends().await {
+        let app = |name: &str, may: &[&str]| App {
+            name: name.to_owned(),
+            secret: Sealed { key_id: u32::MAX, bytes: vec![0, 1, 255] },
+            may_token: may.iter().map(|&name| name.to_owned()).collect(),
+            created_at: NOW,
+        };
+        for one in [app("melink", &["portal", "not-yet"]), app("alone", &[])] {
+            assert!(users.add_app(&one).await.unwrap());
+            assert_eq!(users.app(&one.name).await.unwrap(), Some(one));
+        }
+        assert!(!users.add_app(&app("melink", &[])).await.unwrap());
+        assert_eq!(users.app("melink").await.unwrap().unwrap().may_token, ["portal", "not-yet"]);
+        for unknown in ["Melink", "nobody", "", "mel\0ink"] {
+            assert_eq!(users.app(unknown).await.unwrap(), None);
+        }
+        assert!(matches!(users.add_app(&app("a,b", &[])).await, Err(Error::Invalid(_))));
+        assert!(matches!(users.add_app(&app("a", &["b,c"])).await, Err(Error::Invalid(_))));
+    }
+}
+
+#[tokio::test]
+async fn client_tokens() {
+    for UserBackend { users, .. } in user_backends().await {
+        let one = ClientToken { name: "kiosk 一".to_owned(), hash: [1; 32], created_at: NOW };
+        assert!(users.add_client_token(&one).await.unwrap());
+        assert!(!users.add_client_token(&ClientToken { hash: [2; 32], ..one.clone() }).await.unwrap());
+        assert_eq!(users.client_token(&[1; 32]).await.unwrap(), Some(one));
+        assert_eq!(users.client_token(&[2; 32]).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn clients_that_hang_up_neither_block_nor_break_the_store() {
+    for UserBackend { name, users, .. } in user_backends().await {
+        // Each pool is used up several times over, in the middle of whatever it was doing.
+        for n in 0..40 {
+            let new = named(&format!("gone{n}"));
+            let limit = std::time::Duration::from_micros(50 * n);
+            let _ = tokio::time::timeout(limit, users.add(&new)).await;
+            abandon(users.find("gone0"));
+        }
+        let after = join_all((0..8).map(|n| named(&format!("after{n}"))).map(|new| {
+            let users = Arc::clone(&users);
+            async move { users.add(&new).await.map(|user| user.is_some()) }
+        }));
+        for added in after.await {
+            assert!(added.unwrap(), "{name}");
+        }
+    }
+}

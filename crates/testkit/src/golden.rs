@@ -1,0 +1,57 @@
+//! Golden transcripts: what a client sends and what it is answered, to the byte.
+//!
+//! A file holds exchanges, separated by lines of `=====`: a raw request (head, empty line, body), a line of `-----`,
+//! and the expected answer: its status line, its headers but `date` (lowercase, sorted), an empty line, its body.
+//! `content-length` and `connection: close` are added to requests. `UPDATE_GOLDEN=1` writes the answers anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::{Running, raw};
+
+const EXCHANGE: &str = "\n=====\n";
+const ANSWER: &str = "\n-----\n";
+
+/// Plays the transcript in `path` (from the crate's folder) against `service` and compares every byte.
+pub async fn golden(service: &Running, path: &str) {
+    let file = Path::new(path);
+    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let mut played = Vec::new();
+    for exchange in text.trim_end().split(EXCHANGE) {
+        let request = exchange.split(ANSWER).next().unwrap_or_default().trim_end_matches('\n');
+        let answer = normalise(&raw(service.address(), &bytes(request)).await);
+        played.push(format!("{request}{ANSWER}{}", answer.trim_end()));
+    }
+    let played = played.join(EXCHANGE) + "\n";
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(file, played).unwrap();
+        return;
+    }
+    assert_eq!(played, text, "{path} differs; UPDATE_GOLDEN=1 writes it anew");
+}
+
+fn bytes(request: &str) -> Vec<u8> {
+    let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
+    let mut out = head.trim_end().replace('\n', "\r\n");
+    out += "\r\nhost: stele.test\r\nconnection: close\r\n";
+    if !body.is_empty() {
+        write!(out, "content-length: {}\r\n", body.len()).unwrap();
+    }
+    out += "\r\n";
+    out += body;
+    out.into_bytes()
+}
+
+fn normalise(answer: &str) -> String {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap_or_default();
+    let mut headers: Vec<String> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_lowercase(), value.trim()))
+        .filter(|(name, _)| name != "date")
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    headers.sort();
+    format!("{status}\n{}\n\n{body}", headers.join("\n"))
+}

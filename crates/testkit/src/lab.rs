@@ -1,0 +1,210 @@
+//! A user base of a test's own, and services on it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use stele_core::Deps;
+use stele_core::identifier::{Email, Name, Phone};
+use stele_core::password::{NewPassword, RawPassword};
+use stele_core::time::Timestamp;
+use stele_core::usecase::add_user::{AddUser, Provided, add_user};
+use stele_core::usecase::{add_app, client_token};
+use stele_core::user::{Profile, Role, User};
+use stele_web::boot::{self, Surroundings};
+use stele_web::{Context, Service, Settings};
+use zeroize::Zeroizing;
+
+use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
+
+/// When every laboratory's clock stands at first: 2026-01-01T08:00:00Z.
+const START: Timestamp = Timestamp::from_secs(1_767_254_400);
+
+/// A user base in a folder of its own, with keys, a clock that stands still and repeatable chance.
+pub struct Lab {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    sink: Arc<Sink>,
+    context: Context,
+}
+
+impl Lab {
+    /// A laboratory with default settings, but for cheap password hashes.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A laboratory with these settings on top.
+    pub async fn with(extra: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // The short-lived store is born a day before the test begins, so that no proof in it is from before.
+        let clock = Arc::new(ManualClock::at(START.before(Duration::from_secs(86_400))));
+        let surroundings = Surroundings { clock: clock.clone(), random: Arc::new(SeededRandom::default()) };
+        let settings = Settings::default()
+            .with([
+                ("STELE_DATA", folder.path().to_str().unwrap().to_owned()),
+                ("STELE_HASH_COST", "64,1,1".to_owned()),
+                ("STELE_WORKERS", "1".to_owned()),
+            ])
+            .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
+        let mut context = boot::open(settings, surroundings).await.unwrap();
+        let sink = Arc::new(Sink::default());
+        context.deps.delivery = sink.clone();
+        clock.set(START);
+        Self { folder, clock, sink, context }
+    }
+
+    /// The domain.
+    pub fn deps(&self) -> &Deps {
+        &self.context.deps
+    }
+
+    /// What services are started with.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// The data folder.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// All codes sent so far.
+    pub fn codes(&self) -> Vec<Sent> {
+        self.sink.all()
+    }
+
+    /// The newest code sent to `to`.
+    pub fn code_for(&self, to: &str) -> String {
+        let sent = self.codes().into_iter().rev().find(|sent| sent.to == to);
+        sent.unwrap_or_else(|| panic!("no code was sent to {to}")).code
+    }
+
+    /// A user to add.
+    pub fn user(&self, name: &str) -> UserBuilder<'_> {
+        UserBuilder {
+            lab: self,
+            name: name.to_owned(),
+            password: "123456".to_owned(),
+            phone: None,
+            email: None,
+            role: Role::User,
+            profile: Profile::default(),
+        }
+    }
+
+    /// Registers a MeFP app.
+    pub async fn app(&self, name: &str, secret: &str, may_token: &[&str]) {
+        let may_token = may_token.iter().map(|name| (*name).to_owned()).collect();
+        add_app::add_app(self.deps(), name, Some(Zeroizing::new(secret.to_owned())), may_token).await.unwrap();
+    }
+
+    /// Adds a TMS client token.
+    pub async fn client_token(&self, name: &str) -> String {
+        client_token::add(self.deps(), name).await.unwrap().expose().to_owned()
+    }
+
+    /// Starts a service alone on a free port of loopback.
+    pub async fn start(&self, service: Service) -> Running {
+        (service.provision)(&self.context.settings.keys(), &self.context.settings).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = service.start(&self.context, listener).unwrap();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Running { address, handle }
+    }
+}
+
+/// A service that runs until it is dropped.
+pub struct Running {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL of `path` there.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+/// A user to add; everything but the name may be left out. The password is `123456`.
+pub struct UserBuilder<'a> {
+    lab: &'a Lab,
+    name: String,
+    password: String,
+    phone: Option<String>,
+    email: Option<String>,
+    role: Role,
+    profile: Profile,
+}
+
+impl UserBuilder<'_> {
+    /// Another password.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        password.clone_into(&mut self.password);
+        self
+    }
+
+    /// A phone.
+    #[must_use]
+    pub fn phone(mut self, phone: &str) -> Self {
+        self.phone = Some(phone.to_owned());
+        self
+    }
+
+    /// An e-mail address.
+    #[must_use]
+    pub fn email(mut self, email: &str) -> Self {
+        self.email = Some(email.to_owned());
+        self
+    }
+
+    /// An administrator.
+    #[must_use]
+    pub fn admin(mut self) -> Self {
+        self.role = Role::Admin;
+        self
+    }
+
+    /// More about the person.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Adds the user.
+    pub async fn add(self) -> User {
+        let password = NewPassword::provisioned(&RawPassword::new(self.password)).expect("a password");
+        let request = AddUser {
+            name: Name::parse(&self.name).expect("a name"),
+            phone: self.phone.map(|phone| Phone::provision(&phone).expect("a phone")),
+            email: self.email.map(|email| Email::provision(&email).expect("an e-mail address")),
+            role: self.role,
+            profile: self.profile,
+            secret: Provided::Password(password),
+        };
+        add_user(self.lab.deps(), request).await.unwrap()
+    }
+}

@@ -1,0 +1,185 @@
+//! What the gateway is told: routes, limits, whom it believes.
+
+use std::time::Duration;
+
+use stele_web::config::{ConfigError, Setting, Settings, setting};
+use stele_web::trust::Trust;
+use zeroize::Zeroizing;
+
+use crate::cors::Cors;
+use crate::health::Probe;
+use crate::refusal::Cause;
+use crate::table::{Table, upstream_setting};
+use crate::upstreams::Upstreams;
+
+/// The settings that only the gateway reads.
+pub const SETTINGS: &[Setting] = &[
+    setting("STELE_ROUTES", "the built-in table", "TOML file with the routes, in place of the built-in ones"),
+    setting("STELE_UPSTREAM_CLOUDBOX", "http://127.0.0.1:8101", "instances of the service, separated by commas"),
+    setting("STELE_UPSTREAM_TMS", "http://127.0.0.1:8102", "instances of the service, separated by commas"),
+    setting("STELE_UPSTREAM_PORTAL", "http://127.0.0.1:8103", "instances of the service, separated by commas"),
+    setting("STELE_UPSTREAM_MEFP", "http://127.0.0.1:8104", "instances of the service, separated by commas"),
+    setting("STELE_UPSTREAM_JWT", "http://127.0.0.1:8105", "instances of the service, separated by commas"),
+    setting("STELE_UPSTREAM_TIMEOUT", "30s", "how long a service may take to answer"),
+    setting("STELE_CLIENT_TIMEOUT", "5s", "how long a new connection may take to send its first request's headers"),
+    setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body"),
+    setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes"),
+    setting(
+        "STELE_CORS_ORIGINS",
+        "none",
+        "origins whose pages may call: https://…, by commas; * for all, without cookies",
+    ),
+];
+
+/// The settings it reads that the services have too.
+pub const COMMON: &[Setting] = &[
+    setting("STELE_LISTEN", "127.0.0.1:8080", "address and port to serve on"),
+    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health and readiness"),
+    setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
+    setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    setting("STELE_LOG", "info", "level, or directives such as info,gateway=debug"),
+    setting("STELE_LOG_FORMAT", "human", "human or json"),
+];
+
+/// Everything the gateway is started with.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) table: Table,
+    pub(crate) trust: Trust,
+    pub(crate) cors: Cors,
+    pub(crate) limits: Limits,
+    pub(crate) workers: usize,
+    pub(crate) hop: Option<Zeroizing<String>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) body: u64,
+    pub(crate) body_time: Duration,
+    pub(crate) head_time: Duration,
+    pub(crate) upstream_time: Duration,
+}
+
+impl Config {
+    /// Reads and checks all there is to know.
+    ///
+    /// # Errors
+    /// The first setting or line of the routing table that cannot be used.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let table = Table::from_settings(settings)?;
+        refuse_unknown_upstreams(settings, &table)?;
+        let limits = Limits {
+            body: settings.number("STELE_BODY_LIMIT", 64 * 1024)?,
+            body_time: positive(settings, "STELE_BODY_TIMEOUT", 15)?,
+            head_time: positive(settings, "STELE_CLIENT_TIMEOUT", 5)?,
+            upstream_time: positive(settings, "STELE_UPSTREAM_TIMEOUT", 30)?,
+        };
+        Ok(Self {
+            table,
+            trust: Trust::from_settings(settings)?,
+            cors: settings.read("STELE_CORS_ORIGINS", Cors::Off, Cors::parse)?,
+            limits,
+            workers: stele_web::service::workers(settings)?,
+            hop: None,
+        })
+    }
+
+    /// Sends the requests for `service` to `urls` (one, or several separated by commas), whatever the settings say.
+    ///
+    /// # Errors
+    /// If no route leads to the service, or a URL is more than `http://host:port`.
+    pub fn with_upstream(mut self, service: &str, urls: &str) -> Result<Self, ConfigError> {
+        let route = self.table.find_service_mut(service);
+        let route = route.ok_or_else(|| ConfigError::new(format!("no route leads to service `{service}`")))?;
+        route.upstreams = Upstreams::parse(urls).map_err(|why| ConfigError::new(format!("{service}: {why}")))?;
+        Ok(self)
+    }
+
+    /// Shows `secret` to the services with every request, as [`stele_web::trust::Trust::hop`] expects it.
+    #[must_use]
+    pub fn with_hop_secret(mut self, secret: Zeroizing<String>) -> Self {
+        self.hop = Some(secret);
+        self
+    }
+
+    /// The services that the routes lead to, in the table's order.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.table.routes().iter().map(|route| route.service.as_str())
+    }
+
+    /// The body with which the gateway itself answers for `service`.
+    pub fn refusal(&self, service: &str, cause: Cause) -> Option<&str> {
+        self.table.find_service(service).map(|route| route.refusals.body(cause))
+    }
+
+    /// Looks whether the services can be reached; for the admin port.
+    pub fn probe(&self) -> Probe {
+        Probe::new(&self.table)
+    }
+}
+
+fn positive(settings: &Settings, name: &str, default: u64) -> Result<Duration, ConfigError> {
+    let span = settings.span(name, Duration::from_secs(default))?;
+    if span.is_zero() { Err(ConfigError::new(format!("{name}: must be longer than 0"))) } else { Ok(span) }
+}
+
+/// A slip in `STELE_UPSTREAM_…` would go unnoticed, and its service be sought at the default address.
+fn refuse_unknown_upstreams(settings: &Settings, table: &Table) -> Result<(), ConfigError> {
+    let known = |name: &str| {
+        let routed = table.routes().iter().any(|route| upstream_setting(&route.service) == name);
+        routed || SETTINGS.iter().any(|setting| setting.name == name)
+    };
+    match settings.names().find(|name| name.starts_with("STELE_UPSTREAM_") && !known(name)) {
+        Some(name) => Err(ConfigError::new(format!("{name}: no route leads to such a service"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(values: &[(&'static str, &str)]) -> Result<Config, ConfigError> {
+        let values = values.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        Config::from_settings(&Settings::default().with(values))
+    }
+
+    fn error(name: &'static str, value: &str) -> String {
+        config(&[(name, value)]).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn every_built_in_route_has_its_setting() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.services().collect::<Vec<_>>(), ["cloudbox", "tms", "portal", "mefp", "jwt"]);
+        for route in config.table.routes() {
+            let name = upstream_setting(&route.service);
+            let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
+            assert_eq!(setting.default, format!("http://{}", route.upstreams.instances()[0].address()));
+        }
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_named() {
+        for (name, value) in [
+            ("STELE_BODY_LIMIT", "64K"),
+            ("STELE_BODY_TIMEOUT", "0"),
+            ("STELE_CLIENT_TIMEOUT", "soon"),
+            ("STELE_UPSTREAM_TIMEOUT", "-1"),
+            ("STELE_UPSTREAM_TSM", "http://a:1"),
+            ("STELE_CORS_ORIGINS", "example.com"),
+            ("STELE_TRUSTED_PROXIES", "lb"),
+            ("STELE_WORKERS", "0"),
+        ] {
+            assert!(error(name, value).starts_with(&format!("{name}: ")), "{}", error(name, value));
+        }
+    }
+
+    #[test]
+    fn upstreams_can_be_given_by_code() {
+        let config = config(&[]).unwrap().with_upstream("tms", "http://127.0.0.1:1").unwrap();
+        assert_eq!(config.table.find_service("tms").unwrap().upstreams.instances()[0].address(), "127.0.0.1:1");
+        assert!(config.clone().with_upstream("tsm", "http://127.0.0.1:1").is_err());
+        assert!(config.with_upstream("tms", "http://127.0.0.1:1/x").is_err());
+    }
+}

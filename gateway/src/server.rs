@@ -1,0 +1,103 @@
+//! The server and the client it passes requests on with.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::KeepAlive;
+use actix_web::http::header::HeaderValue;
+use actix_web::{App, HttpServer, web};
+use awc::{Client, Connector};
+use stele_web::config::{ConfigError, Settings};
+use stele_web::{admin, cli, net, serve, telemetry};
+
+use crate::config::{COMMON, Config, SETTINGS};
+use crate::proxy::{Gate, handle};
+
+/// Connections that wait to be accepted: a burst of clients that reconnect is not turned away.
+const BACKLOG: i32 = 4096;
+/// Connections a worker holds. One address may have them all; it is the services that limit what one may try.
+const MOST_CONNECTIONS: usize = 25_000;
+/// Requests a worker has in flight to all services.
+const MOST_IN_FLIGHT: usize = 10_000;
+const KEEP_CLIENTS: Duration = Duration::from_secs(75);
+/// The services close idle connections after 5 s; one taken up just then would be a request lost.
+const KEEP_UPSTREAMS: Duration = Duration::from_secs(4);
+/// An instance on this network accepts at once, or another one is asked.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long requests in flight may take to end once the gateway is told to stop.
+const GRACE_SECONDS: u64 = 10;
+
+/// Starts the gateway on `listener`. It stops when its handle says so; it does not listen to signals.
+///
+/// # Errors
+/// If the hop secret is not fit for a header, or the listener cannot be used.
+pub fn start(config: Config, listener: TcpListener) -> Result<Server, ConfigError> {
+    let fault = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
+    // Whoever opened it may have given it a shorter queue.
+    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(fault)?;
+    let hop = config.hop.as_ref().map(|secret| hop_header(secret)).transpose()?;
+    let probe = config.probe();
+    let (workers, head_time) = (config.workers, config.limits.head_time);
+    let config = Arc::new(config);
+    let server = HttpServer::new(move || {
+        let gate = Gate { config: config.clone(), hop: hop.clone(), probe: probe.clone(), client: client() };
+        App::new().app_data(web::Data::new(gate)).default_service(web::to(handle))
+    })
+    .workers(workers)
+    .max_connections(MOST_CONNECTIONS)
+    .keep_alive(KeepAlive::Timeout(KEEP_CLIENTS))
+    .client_request_timeout(head_time)
+    .client_disconnect_timeout(Duration::from_secs(1))
+    .tcp_nodelay(true)
+    .shutdown_timeout(GRACE_SECONDS)
+    .disable_signals()
+    .listen(listener)
+    .map_err(fault)?;
+    Ok(server.run())
+}
+
+/// Answers are passed on as they are: neither followed nor unpacked, and timed by the caller.
+fn client() -> Client {
+    let connector = Connector::new().timeout(CONNECT).conn_keep_alive(KEEP_UPSTREAMS).limit(MOST_IN_FLIGHT);
+    Client::builder().connector(connector).no_default_headers().disable_redirects().disable_timeout().finish()
+}
+
+fn hop_header(secret: &str) -> Result<HeaderValue, ConfigError> {
+    let mut header = HeaderValue::from_str(secret)
+        .map_err(|_| ConfigError::new("the hop secret must be printable ASCII".to_owned()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// The gateway as a program: the whole of its `main`.
+pub fn run() -> ExitCode {
+    let known = [COMMON, SETTINGS];
+    let matches = cli::command("gateway", "The public address of Stele: routes by URL prefix", &known).get_matches();
+    let run = || {
+        let settings = cli::settings(&matches, &known)?;
+        telemetry::start(&settings)?;
+        actix_web::rt::System::new().block_on(serve_until_told(settings))
+    };
+    cli::exit(run())
+}
+
+async fn serve_until_told(settings: Settings) -> Result<(), ConfigError> {
+    let config = Config::from_settings(&settings)?;
+    let listen = settings.address("STELE_LISTEN", ([127, 0, 0, 1], 8080).into())?;
+    let admin_listen = settings.address("STELE_ADMIN_LISTEN", serve::admin_default(listen))?;
+    let listener = net::bind(listen, "STELE_LISTEN")?;
+    let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    let probe = config.probe();
+    let ready = move || {
+        let probe = probe.clone();
+        Box::pin(async move { probe.missing().await.is_empty() }) as _
+    };
+    let server = start(config, listener)?;
+    actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready))?);
+    actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()]));
+    tracing::info!(%listen, %admin_listen, "ready");
+    server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
+}

@@ -1,0 +1,62 @@
+//! The three calls.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use stele_core::password::NewPassword;
+use stele_core::proof::Proof;
+use stele_core::session::Token;
+use stele_core::usecase::Caller;
+use stele_core::usecase::change_password::{self, ChangePassword};
+use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
+use stele_core::usecase::logout;
+use stele_core::{Deps, Error};
+use stele_web::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
+
+use crate::dialect::Cloudbox;
+use crate::wire;
+
+type Reply = Result<HttpResponse, Failure<Cloudbox>>;
+
+/// 用户登录认证接口
+pub(crate) async fn login(deps: Data<Deps>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
+    let form = wire::Login::try_from(&fields)?;
+    let request = login::Login {
+        identifier: form.username,
+        proof: Proof::Salted(form.proof),
+        caller: &Caller::direct(Cloudbox::NAME, address),
+        audience: Audience::Everyone,
+        challenge: Challenge::Never,
+        carrier: Carrier::Token,
+    };
+    Ok(welcome(&login::login(&deps, request).await?))
+}
+
+/// 重置密码接口
+pub(crate) async fn pwdreset(deps: Data<Deps>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
+    let form = wire::PwdReset::try_from(&fields)?;
+    let request = ChangePassword {
+        user: form.user,
+        proof: Proof::Salted(form.proof),
+        password: NewPassword::digest(form.password),
+        caller: &Caller::direct(Cloudbox::NAME, address),
+        token: None,
+    };
+    Ok(welcome(&change_password::change_password(&deps, request).await?))
+}
+
+fn welcome(user: &LoggedIn) -> HttpResponse {
+    json(StatusCode::OK, &wire::Succ::from(user))
+}
+
+/// 登出接口
+pub(crate) async fn logout(deps: Data<Deps>, request: HttpRequest, body: Result<Fields, actix_web::Error>) -> Reply {
+    // What the body says does not matter; that it is small and comes in time does.
+    let refused = body.err().map(|error| error.error_response());
+    if let Some(refused) = refused.filter(|response| response.status() != StatusCode::BAD_REQUEST) {
+        return Ok(refused);
+    }
+    let token = authorization(request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)?;
+    logout::logout(&deps, Cloudbox::NAME, &token).await?;
+    Ok(json(StatusCode::OK, &wire::BYE))
+}

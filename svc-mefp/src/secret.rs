@@ -1,0 +1,115 @@
+//! `mefp_secret`, the 32 bytes that all apps share: from a setting, or from a file in the key folder.
+
+use std::path::Path;
+
+use stele_core::random::{OsRandom, Random};
+use stele_web::{ConfigError, Setting, Settings, keys, setting};
+use zeroize::Zeroizing;
+
+/// How long it is: an AES-256 key.
+pub const LENGTH: usize = 32;
+/// The setting.
+const NAME: &str = "STELE_MEFP_SECRET";
+/// The file in the key folder.
+const FILE: &str = "mefp.secret";
+const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// What this service reads beside the settings that all share.
+pub const SETTINGS: &[Setting] =
+    &[setting(NAME, "<keys>/mefp.secret", "mefp_secret, which all MeFP apps share: 32 printable ASCII characters")];
+
+/// `mefp_secret`: the setting, else the file.
+///
+/// # Errors
+/// One line: it is in neither place (with both remedies), or it is not 32 printable ASCII characters.
+pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
+    if settings.text(NAME).is_some() {
+        return settings.read(NAME, Zeroizing::default(), judged);
+    }
+    let path = settings.keys().join(FILE);
+    let shown = path.display();
+    if !path.exists() {
+        return Err(ConfigError::new(format!(
+            "{NAME} is not set and there is no {shown}; set the one to the secret that the apps have, or let `stele \
+             migrate` make the other"
+        )));
+    }
+    judged(keys::read_secret(&path)?.trim_end_matches(['\r', '\n']))
+        .map_err(|why| ConfigError::new(format!("{shown}: {why}")))
+}
+
+/// Makes the file if neither it nor the setting is there.
+///
+/// # Errors
+/// One line, if the file cannot be made.
+pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> {
+    if settings.text(NAME).is_some() {
+        return Ok(());
+    }
+    keys::make_once(&folder.join(FILE), || generate(&OsRandom))
+}
+
+fn judged(text: &str) -> Result<Zeroizing<String>, String> {
+    // The text itself is never repeated: it may be a secret with a slip.
+    if text.len() == LENGTH && text.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(Zeroizing::new(text.to_owned()));
+    }
+    Err(format!("must be {LENGTH} printable ASCII characters without spaces; this has {} bytes", text.len()))
+}
+
+fn generate(random: &dyn Random) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+    for _ in 0..LENGTH {
+        let pick = usize::try_from(random.below(ALPHABET.len() as u64)).unwrap_or_default();
+        text.push(char::from(ALPHABET[pick]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "0123456789abcdef0123456789abcdef";
+
+    fn with(values: &[(&str, &str)]) -> Settings {
+        Settings::default().with(values.iter().map(|(name, text)| (*name, (*text).to_owned())))
+    }
+
+    #[test]
+    fn the_setting_comes_first() {
+        assert_eq!(*secret(&with(&[(NAME, GOOD)])).unwrap(), GOOD);
+    }
+
+    #[test]
+    fn without_either_both_remedies_are_named() {
+        let error = secret(&with(&[("STELE_KEYS", "/nowhere")])).unwrap_err().to_string();
+        for part in [NAME, "/nowhere/mefp.secret", "stele migrate"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_bad_secret_is_refused_and_not_repeated() {
+        for bad in ["short", &GOOD[1..], "0123456789abcdef 123456789abcdef", "密密密密密密密密密密12"] {
+            let error = secret(&with(&[(NAME, bad)])).unwrap_err().to_string();
+            assert!(error.starts_with(NAME) && error.contains("32") && !error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_made_once_and_only_without_the_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().to_str().unwrap();
+        provision(folder.path(), &with(&[(NAME, GOOD)])).unwrap();
+        assert!(!folder.path().join(FILE).exists());
+        provision(folder.path(), &Settings::default()).unwrap();
+        let settings = with(&[("STELE_KEYS", keys)]);
+        let first = secret(&settings).unwrap();
+        assert!(first.len() == LENGTH && first.bytes().all(|b| b.is_ascii_alphanumeric()));
+        provision(folder.path(), &Settings::default()).unwrap();
+        assert_eq!(secret(&settings).unwrap(), first);
+        std::fs::write(folder.path().join(FILE), "damaged").unwrap();
+        assert!(secret(&settings).unwrap_err().to_string().contains(FILE));
+    }
+}
