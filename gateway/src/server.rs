@@ -10,6 +10,7 @@ use actix_web::http::KeepAlive;
 use actix_web::http::header::HeaderValue;
 use actix_web::{App, HttpServer, web};
 use awc::{Client, Connector};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use stele_web::config::{ConfigError, Settings};
 use stele_web::{admin, cli, net, serve, telemetry};
 
@@ -36,6 +37,7 @@ const GRACE_SECONDS: u64 = 10;
 /// If the hop secret is not fit for a header, or the listener cannot be used.
 pub fn start(config: Config, listener: TcpListener) -> Result<Server, ConfigError> {
     let fault = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
+    raise_open_files();
     // Whoever opened it may have given it a shorter queue.
     socket2::SockRef::from(&listener).listen(BACKLOG).map_err(fault)?;
     let hop = config.hop.as_ref().map(|secret| hop_header(secret)).transpose()?;
@@ -57,6 +59,17 @@ pub fn start(config: Config, listener: TcpListener) -> Result<Server, ConfigErro
     .listen(listener)
     .map_err(fault)?;
     Ok(server.run())
+}
+
+/// Each connection is an open file, and many systems allow a process 1024 of them until it asks for more.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        limit.current = limit.maximum.or(limit.current.max(Some(1 << 20)));
+        if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%cause, "the limit of open files stays as it is");
+        }
+    }
 }
 
 /// Answers are passed on as they are: neither followed nor unpacked, and timed by the caller.

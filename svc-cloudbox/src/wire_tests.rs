@@ -1,1 +1,136 @@
+//! The translation, without a server: the document's samples and everything near them.
 
+use proptest::prelude::*;
+use stele_core::session::{Session, Token};
+use stele_core::time::Timestamp;
+use stele_core::user::{Profile, Role, User, UserId};
+
+use super::*;
+
+const ID: &str = "0b922f14-d00b-11e7-aafd-525400bbac8e";
+const DIGEST: &str = "00b945c1fd92aa2623b704d8d37d8ffc";
+const NEW: &str = "199db40c253bdc3875400e8ac67b9e21";
+
+fn fields(json: &str) -> Fields {
+    Fields::from_json(json.as_bytes()).unwrap()
+}
+
+fn login(json: &str) -> Result<(String, Salted), Fault> {
+    Login::try_from(&fields(json)).map(|login| (login.username.to_owned(), login.proof))
+}
+
+#[test]
+fn the_documents_requests_are_read() {
+    let sample = format!(r#"{{ "username": "test", "password":"{DIGEST}", "timestamp":1511839692 }}"#);
+    let salted = Salted { digest: hex::decode(DIGEST).unwrap(), timestamp: 1_511_839_692 };
+    assert_eq!(login(&sample), Ok(("test".to_owned(), salted)));
+
+    let sample = format!(
+        r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW}", "timestamp":1511839692 }}"#
+    );
+    let read = PwdReset::try_from(&fields(&sample)).unwrap();
+    assert_eq!((read.user, read.proof), (UserRef::parse(ID).unwrap(), salted));
+}
+
+#[test]
+fn the_documents_answer_is_reproduced() {
+    let Some(UserRef::Id(id)) = UserRef::parse(ID) else { panic!("{ID} is a UUID") };
+    let user = user(id);
+    let session = session(&user);
+    let token = Token::parse("dbf15a70056b49feaa394288ea9299e3").unwrap();
+    let expected = concat!(
+        r#"{"message":"Succ","code":"0000","data":{"user_id":"0b922f14-d00b-11e7-aafd-525400bbac8e","#,
+        r#""user_name":"dddddd","register_time":"2017-11-23T04:59:11.544126Z","status":"","avatar_url":"","#,
+        r#""user_phone":"12312312312","user_email":"","user_token":"dbf15a70056b49feaa394288ea9299e3","role":"user","#,
+        r#""user_real_name":"fff","user_gender":"男","user_nickname":"","#,
+        r#""user_alias_id":"0b9314d8d00b11e7aafd525400bbac8e","enterprise":"e8d3bc38-beb0-11e7-888f-525400d25920","#,
+        r#""group":"rentuser"}}"#
+    );
+    let done = LoggedIn { user, token, session };
+    assert_eq!(serde_json::to_string(&Succ::from(&done)).unwrap(), expected);
+}
+
+fn user(id: UserId) -> User {
+    User {
+        id,
+        number: 100_001,
+        name: Some("dddddd".to_owned()),
+        phone: Some("12312312312".to_owned()),
+        email: None,
+        registered_with: None,
+        registered_through: String::new(),
+        registered_at: Timestamp::from_micros(1_511_413_151_544_126),
+        alias_id: "0b9314d8d00b11e7aafd525400bbac8e".to_owned(),
+        role: Role::User,
+        disabled: false,
+        profile: Profile {
+            real_name: "fff".to_owned(),
+            gender: Some(Gender::Male),
+            enterprise: "e8d3bc38-beb0-11e7-888f-525400d25920".to_owned(),
+            group: "rentuser".to_owned(),
+            ..Profile::default()
+        },
+    }
+}
+
+fn session(user: &User) -> Session {
+    let at = user.registered_at;
+    let (dialect, app) = ("cloudbox".to_owned(), String::new());
+    Session { user: user.id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 }
+}
+
+#[test]
+fn each_bad_field_is_named() {
+    let good = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW), ("timestamp", "1511839692")];
+    let bad = [
+        ("user_id", "me"),
+        ("orig_password", &DIGEST[1..]),
+        ("new_password", "199db40c253bdc3875400e8ac67b9e2g"),
+        ("timestamp", "-1"),
+    ];
+    for (at, (name, value)) in bad.into_iter().enumerate() {
+        let body = |value: Option<&str>| {
+            let mut pairs: Vec<_> = good.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            pairs[at] = value.map_or_else(String::new, |value| format!("{name}={value}"));
+            Fields::from_urlencoded(&pairs.join("&")).unwrap()
+        };
+        let fault = |fields: Fields| PwdReset::try_from(&fields).unwrap_err();
+        assert_eq!(fault(body(None)), Fault::Missing(Cow::Borrowed(name)));
+        assert_eq!(fault(body(Some(""))), Fault::Missing(Cow::Borrowed(name)));
+        assert_eq!(fault(body(Some(value))), Fault::Invalid(Cow::Borrowed(name)));
+    }
+}
+
+#[test]
+fn nothing_prints_what_was_sent() {
+    let body = fields(&format!(r#"{{"user_id":4,"orig_password":"{DIGEST}","new_password":"{NEW}","timestamp":1}}"#));
+    let printed = format!("{:?} {body:?}", PwdReset::try_from(&body).unwrap().password);
+    assert!(!printed.contains(NEW) && !printed.contains(DIGEST), "{printed}");
+}
+
+proptest! {
+    #[test]
+    fn one_proof_is_read_from_every_writing(digest: [u8; 16], timestamp in 0..=i64::MAX.unsigned_abs(), name in "[a-z]{1,9}") {
+        let lower = hex::encode(&digest);
+        let upper = lower.to_uppercase();
+        let expected = Ok((name.clone(), Salted { digest, timestamp }));
+        for password in [lower, upper] {
+            for timestamp in [timestamp.to_string(), format!(r#""{timestamp}""#)] {
+                let json = format!(r#"{{"timestamp":{timestamp},"username":"{name}","password":"{password}"}}"#);
+                prop_assert_eq!(login(&json), expected.clone());
+            }
+        }
+    }
+
+    #[test]
+    fn only_hex_and_decimals_are_read(password in "\\PC{0,40}", timestamp in "\\PC{0,22}") {
+        let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
+        match login(&json) {
+            Ok((_, proof)) => {
+                prop_assert_eq!(hex::encode(&proof.digest), password.to_lowercase());
+                prop_assert_eq!(proof.timestamp.to_string(), timestamp);
+            }
+            Err(fault) => prop_assert!(matches!(fault.field(), Some("password" | "timestamp"))),
+        }
+    }
+}

@@ -1,1 +1,98 @@
-//! stub
+//! The JWT dialect (`dialects/jwt.md`): logging in for a signed token, and getting a forgotten password back by a
+//! code. `WIRE.md` beside this crate has its routes, its quirks and its errors.
+//!
+//! - [`wire`]: what clients send and are answered, and nothing else
+//! - [`dialect`]: how this dialect says no
+//! - [`account`], [`captcha`]: the handlers
+//! - [`keys`], [`tokens`], [`bearer`]: signing keys, the tokens they sign, and where clients carry them
+
+pub mod account;
+pub mod bearer;
+pub mod captcha;
+pub mod dialect;
+pub mod keys;
+pub mod tokens;
+pub mod wire;
+
+use std::sync::Arc;
+
+use actix_web::http::Uri;
+use actix_web::web::{self, Data};
+use stele_web::{ConfigError, Context, Routes, Service, Setting, Settings, resource, setting};
+
+pub use dialect::Jwt;
+use tokens::Tokens;
+
+/// The service.
+pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes).provisioned_by(keys::provision);
+
+/// What this dialect reads beside the settings that all share.
+pub const SETTINGS: &[Setting] = &[
+    setting("STELE_JWT_ALG", "EdDSA", "how tokens are signed: EdDSA or RS256"),
+    setting("STELE_JWT_ISSUER", "stele", "the issuer that tokens name"),
+    setting("STELE_PUBLIC_URL", "none", "where clients reach us, such as https://auth.example.com: the start of a captcha's URL"),
+];
+
+/// What the settings make of this service.
+pub struct Setup {
+    /// Signs and verifies tokens.
+    pub tokens: Tokens,
+    /// What a captcha's URL begins with; empty if clients are to complete it.
+    pub public_url: String,
+}
+
+fn routes(context: &Context) -> Result<Routes, ConfigError> {
+    let settings = &context.settings;
+    let issuer = settings.text("STELE_JWT_ISSUER").unwrap_or("stele");
+    let tokens = Tokens::new(keys::load(&settings.keys(), keys::algorithm(settings)?)?, issuer);
+    let setup = Data::new(Setup { tokens, public_url: public_url(settings)? });
+    Ok(Arc::new(move |config| {
+        let at = |operation| resource::<Jwt>(&path(operation));
+        config
+            .app_data(setup.clone())
+            .service(at("Login").route(web::post().to(account::login)))
+            .service(at("Logout").route(web::get().to(account::logout)))
+            .service(at("ForgetPassword").route(web::post().to(account::forget_password)))
+            .service(at("validatePhone").route(web::post().to(account::validate_phone)))
+            .service(at("updatePassword").route(web::post().to(account::update_password)))
+            .service(at("getCAPTCHA").route(web::get().to(captcha::issue)))
+            .service(at("CAPTCHA").route(web::post().to(captcha::issue_by_post)))
+            .service(resource::<Jwt>(&(path("CAPTCHA") + "/{id}")).route(web::get().to(captcha::picture)));
+    }))
+}
+
+/// The path of an operation: in any letter case, and under `v1` or `vi`, for the document writes both.
+fn path(operation: &str) -> String {
+    format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
+}
+
+fn public_url(settings: &Settings) -> Result<String, ConfigError> {
+    settings.read("STELE_PUBLIC_URL", String::new(), |text| {
+        let url = text.trim_end_matches('/');
+        let uri: Option<Uri> = url.parse().ok();
+        let web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+        let plain = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
+        let good = uri.is_some_and(|uri| web(&uri) && plain(&uri));
+        good.then(|| url.to_owned()).ok_or_else(|| format!("`{text}` is no address such as https://auth.example.com"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Result<String, ConfigError> {
+        public_url(&Settings::default().with([("STELE_PUBLIC_URL", text.to_owned())]))
+    }
+
+    #[test]
+    fn a_public_url_is_checked() {
+        assert_eq!(url(""), Ok(String::new()));
+        assert_eq!(url("https://auth.example.com/"), Ok("https://auth.example.com".to_owned()));
+        assert_eq!(url("http://10.0.0.1:8080/base"), Ok("http://10.0.0.1:8080/base".to_owned()));
+        for bad in ["auth.example.com", "ftp://a", "https://", "https://a?b", "https://a#b", "https://a@b", "//a", "a b"] {
+            let error = url(bad).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains("STELE_PUBLIC_URL"), "{bad}: {error}");
+        }
+    }
+}

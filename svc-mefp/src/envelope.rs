@@ -60,7 +60,7 @@ impl Envelope {
         buffer.extend_from_slice(text);
         buffer.resize(text.len() + pad, u8::try_from(pad).unwrap_or_default());
         let whole = buffer.len();
-        let encryptor = Encryptor::<Aes256>::new(&(*self.key.0).into(), &(*self.iv).into());
+        let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         // `NoPadding` takes any number of whole blocks, which the line above has made.
         let sealed = encryptor.encrypt_padded::<NoPadding>(&mut buffer, whole).unwrap_or_default();
         BASE64.encode(sealed)
@@ -73,7 +73,7 @@ impl Envelope {
     /// could be opened and has a field twice.
     pub fn open(&self, encrypt: &str) -> Result<Fields, Fault> {
         let (mut buffer, whole) = blocks(encrypt);
-        let decryptor = Decryptor::<Aes256>::new(&(*self.key.0).into(), &(*self.iv).into());
+        let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         let padded = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
         let text = unpadded(padded);
         // What is not UTF-8 or did not come whole is read all the same: it costs as much, and is then thrown away.

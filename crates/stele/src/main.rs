@@ -1,1 +1,5 @@
-fn main() {}
+//! The `stele` command.
+
+fn main() -> std::process::ExitCode {
+    stele::run()
+}

@@ -49,9 +49,8 @@ impl Lab {
             ])
             .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
-        let mut context = boot::open(settings, surroundings).await.unwrap();
         let sink = Arc::new(Sink::default());
-        context.deps.delivery = sink.clone();
+        let context = boot::open_with(settings, surroundings, sink.clone()).await.unwrap();
         clock.set(START);
         Self { folder, clock, sink, context }
     }

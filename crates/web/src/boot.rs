@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stele_core::Deps;
 use stele_core::hasher::Hasher;
-use stele_core::ports::{StateStore, UserStore};
+use stele_core::ports::{Delivery, StateStore, UserStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
 use stele_store::{Database, SchemaState, SqliteState, Target};
@@ -61,22 +61,34 @@ fn target(settings: &Settings) -> Result<Target, ConfigError> {
     }
 }
 
-/// Opens everything that the settings name.
+/// Opens everything that a service works with.
 ///
 /// # Errors
 /// One line: the setting, key, file or server that is at fault, and the remedy.
 pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Context, ConfigError> {
+    let delivery = Arc::new(delivery(&settings)?);
+    open_with(settings, surroundings, delivery).await
+}
+
+/// Opens everything but a delivery channel, which is given.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    settings: Settings,
+    surroundings: Surroundings,
+    delivery: Arc<dyn Delivery>,
+) -> Result<Context, ConfigError> {
     let policy = settings::policy(&settings)?;
     let trust = Trust::from_settings(&settings)?;
     let keys = keys::load(&settings.keys())?;
     let users = users(&settings).await?;
     let state = state(&settings, surroundings.clock.as_ref())?;
-    let delivery = delivery(&settings)?;
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
     let deps = Deps {
         users,
         state,
-        delivery: Arc::new(delivery),
+        delivery,
         clock: surroundings.clock,
         random: surroundings.random,
         hasher,
@@ -107,6 +119,7 @@ fn state(settings: &Settings, clock: &dyn Clock) -> Result<Arc<dyn StateStore>, 
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
 }
 
+/// The delivery channels that the settings name.
 fn delivery(settings: &Settings) -> Result<Outbox, ConfigError> {
     match settings.text("STELE_DELIVERY").unwrap_or("outbox") {
         "outbox" => {

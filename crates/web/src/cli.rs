@@ -27,6 +27,26 @@ pub fn command(name: &'static str, about: &'static str, settings: &[&[Setting]])
         )
 }
 
+/// What the command line says. Help and version are printed, a wrong option is told in one line; either ends here.
+///
+/// # Errors
+/// The code to exit with.
+pub fn matches(command: Command) -> Result<ArgMatches, ExitCode> {
+    let name = command.get_name().to_owned();
+    command.try_get_matches().map_err(|error| {
+        if !error.use_stderr() {
+            // To a closed pipe (`--help | head`) there is nobody to complain to.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let text = error.to_string();
+        let reason = text.split("\n\nUsage:").next().unwrap_or(&text);
+        let reason = reason.split("\n\nFor more").next().unwrap_or(reason).trim_start_matches("error: ");
+        complain(&format!("{reason} (see `{name} --help`)"));
+        ExitCode::from(USAGE)
+    })
+}
+
 /// The settings as the command line, the environment and the TOML file give them.
 ///
 /// # Errors

@@ -16,7 +16,10 @@ use crate::{admin, cli, net, telemetry};
 /// Runs `service` until it is told to stop. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
     let known = [SHARED, service.settings];
-    let matches = cli::command(service.name, "One dialect of Stele, as a service of its own", &known).get_matches();
+    let matches = match cli::matches(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
     let run = || {
         let settings = cli::settings(&matches, &known)?;
         telemetry::start(&settings)?;

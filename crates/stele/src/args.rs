@@ -1,0 +1,250 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use stele_core::identifier::{Email, Name, Phone};
+use stele_core::user::{Gender, Profile, Role};
+use stele_web::{ConfigError, Settings, cli, config};
+
+use crate::services;
+
+/// One user base behind five login dialects.
+#[derive(Debug, Parser)]
+#[command(name = "stele", version, about, max_term_width = 120)]
+pub struct Args {
+    /// The data folder: embedded store, keys, outbox (STELE_DATA)
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
+    /// A TOML file with settings
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in this process: the gateway and all five dialects, on an embedded store
+    Up {
+        /// Where the gateway serves (STELE_LISTEN) [default: 127.0.0.1:8080]
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<String>,
+        /// Make a user for each dialect and print a curl line for each
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Administer users
+    #[command(subcommand)]
+    User(User),
+    /// Register MeFP apps
+    #[command(subcommand)]
+    App(App),
+    /// Give out TMS client tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Make missing keys and bring the database to the current schema
+    Migrate,
+    /// Explain the settings in force and try whether everything can be reached
+    Check,
+}
+
+/// Administer users. USER is a name, phone, e-mail address, id or number.
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Add a user; prints the id
+    Add(Box<AddUser>),
+    /// List users, oldest first
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user, as JSON
+    Show {
+        /// Name, phone, e-mail address, id or number
+        user: String,
+    },
+    /// Lock a user out and end their sessions
+    Disable {
+        /// Name, phone, e-mail address, id or number
+        user: String,
+    },
+    /// Let a user in again
+    Enable {
+        /// Name, phone, e-mail address, id or number
+        user: String,
+    },
+    /// Set a user's password and end their sessions
+    Passwd {
+        /// Name, phone, e-mail address, id or number
+        user: String,
+        /// Read the password from standard input (its first line)
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+}
+
+/// A user to add.
+#[derive(Debug, ClapArgs)]
+#[command(group(clap::ArgGroup::new("secret").required(true).args(["password_stdin", "hash_stdin"])))]
+pub struct AddUser {
+    /// The name to log in with
+    #[arg(long, value_parser = name)]
+    pub username: Name,
+    /// Phone: 5 to 15 digits, or E.164 with +
+    #[arg(long, value_parser = phone)]
+    pub phone: Option<Phone>,
+    /// E-mail address
+    #[arg(long, value_parser = email)]
+    pub email: Option<Email>,
+    /// admin or user
+    #[arg(long, default_value = "user", value_parser = role)]
+    pub role: Role,
+    /// Real name
+    #[arg(long)]
+    pub real_name: Option<String>,
+    /// 男 or 女
+    #[arg(long, value_parser = gender)]
+    pub gender: Option<Gender>,
+    /// Enterprise, a UUID (cloudbox)
+    #[arg(long, value_parser = uuid)]
+    pub enterprise: Option<String>,
+    /// Group (cloudbox)
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Nickname (cloudbox, TMS)
+    #[arg(long)]
+    pub nickname: Option<String>,
+    /// URL of a picture
+    #[arg(long)]
+    pub avatar_url: Option<String>,
+    /// Organisation's name (JWT)
+    #[arg(long)]
+    pub organization: Option<String>,
+    /// Department's name (JWT)
+    #[arg(long)]
+    pub department: Option<String>,
+    /// Description (JWT)
+    #[arg(long)]
+    pub description: Option<String>,
+    /// Organisation's id (portal); makes the user an 组织用户
+    #[arg(long)]
+    pub org_id: Option<String>,
+    /// Memo (portal)
+    #[arg(long)]
+    pub memo: Option<String>,
+    /// Read the password from standard input (its first line)
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub password_stdin: bool,
+    /// Read a hash made elsewhere from standard input: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub hash_stdin: bool,
+}
+
+impl AddUser {
+    /// What the options say about the person.
+    pub fn profile(&self) -> Profile {
+        let text = |option: &Option<String>| option.clone().unwrap_or_default();
+        Profile {
+            real_name: text(&self.real_name),
+            gender: self.gender,
+            nickname: text(&self.nickname),
+            avatar_url: text(&self.avatar_url),
+            enterprise: text(&self.enterprise),
+            group: text(&self.group),
+            organization: text(&self.organization),
+            department: text(&self.department),
+            description: text(&self.description),
+            org_id: text(&self.org_id),
+            memo: text(&self.memo),
+        }
+    }
+}
+
+/// Register MeFP apps.
+#[derive(Debug, Subcommand)]
+pub enum App {
+    /// Register an app; prints MeFP's shared secret and the app's own, this once
+    Add {
+        /// The name that the app sends as app_from
+        name: String,
+        /// The app's secret: 16 printable ASCII characters [default: random]
+        #[arg(long, value_name = "S16")]
+        secret: Option<String>,
+        /// The apps it may hand its users over to, separated by commas; they may be added later
+        #[arg(long, value_name = "APP,…", value_delimiter = ',')]
+        may_token: Vec<String>,
+    },
+}
+
+/// Give out TMS client tokens.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a client token; prints it, this once
+    Add {
+        /// What it is for
+        name: String,
+    },
+}
+
+impl Args {
+    /// The settings as the command line, the environment and the TOML file give them.
+    ///
+    /// # Errors
+    /// What [`Settings::load`] says.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::load(self.config.as_deref(), &services::settings())?;
+        if let Some(data) = &self.data {
+            settings = settings.with([("STELE_DATA", data.clone())]);
+        }
+        if let Command::Up { listen: Some(listen), .. } = &self.command {
+            settings = settings.with([("STELE_LISTEN", listen.clone())]);
+        }
+        Ok(settings)
+    }
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// The code to exit with: help was printed, or what is wrong.
+pub fn parse() -> Result<Args, ExitCode> {
+    let settings = config::explain(&services::settings());
+    let command = Args::command().mut_subcommand("up", |up| up.after_help(settings));
+    let matches = cli::matches(command)?;
+    Args::from_arg_matches(&matches).map_err(|error| {
+        cli::complain(&error.to_string());
+        ExitCode::from(cli::USAGE)
+    })
+}
+
+fn name(text: &str) -> Result<Name, &'static str> {
+    Name::parse(text).ok_or("a name has 1 to 64 characters and no @")
+}
+
+fn phone(text: &str) -> Result<Phone, &'static str> {
+    Phone::provision(text).ok_or("a phone has 5 to 15 digits, or is E.164 with +")
+}
+
+fn email(text: &str) -> Result<Email, &'static str> {
+    Email::provision(text).ok_or("this is no e-mail address")
+}
+
+fn role(text: &str) -> Result<Role, &'static str> {
+    Role::parse(text).ok_or("a role is admin or user")
+}
+
+fn gender(text: &str) -> Result<Gender, &'static str> {
+    Gender::parse(text).ok_or("write 男 or 女")
+}
+
+fn uuid(text: &str) -> Result<String, &'static str> {
+    match stele_core::user::UserRef::parse(text) {
+        Some(stele_core::user::UserRef::Id(id)) => Ok(id.to_string()),
+        _ => Err("an enterprise is a UUID"),
+    }
+}

@@ -1,0 +1,16 @@
+//! `stele app`.
+
+use stele_core::usecase::add_app;
+use stele_web::Context;
+use zeroize::Zeroizing;
+
+use super::CommandError;
+use crate::args::App;
+
+pub(crate) async fn run(context: &Context, command: App) -> Result<(), CommandError> {
+    let App::Add { name, secret, may_token } = command;
+    let shared = svc_mefp::secret(&context.settings)?;
+    let secret = add_app::add_app(&context.deps, &name, secret.map(Zeroizing::new), may_token).await?;
+    println!("mefp_secret {}\napp_secret {}", shared.as_str(), secret.as_str());
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! `stele check`: what is configured, and whether it works.
+
+use stele_web::boot::{self, Surroundings};
+use stele_web::{ConfigError, Settings, keys, serve};
+
+use super::{CommandError, admin};
+use crate::services;
+
+/// Settings whose values are secrets, or hold one.
+const SECRET: [&str; 3] = ["STELE_MEFP_SECRET", "STELE_DATABASE_URL", "STELE_REDIS_URL"];
+
+pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
+    explain(&settings);
+    let database = settings.text("STELE_DATABASE_URL").is_some();
+    let outbox = settings.text("STELE_DELIVERY").is_none_or(|delivery| delivery == "outbox");
+    keys::load(&settings.keys())?;
+    println!("ok: keys in {}", settings.keys().display());
+    let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
+    for service in services::ALL {
+        (service.routes)(&context)?;
+        println!("ok: {}'s settings", service.name);
+    }
+    gateway::Config::from_settings(&context.settings)?;
+    println!("ok: the routing table");
+    if !serve::ready(context.deps).await {
+        return Err(ConfigError::new("the stores were opened but do not answer").into());
+    }
+    println!("ok: the stores answer, and the schema is current");
+    if database && outbox {
+        let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only";
+        return Err(ConfigError::new(text).into());
+    }
+    println!("{}", if outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" });
+    Ok(())
+}
+
+fn explain(settings: &Settings) {
+    let known = services::settings();
+    for setting in known.iter().flat_map(|list| list.iter()) {
+        let value = match settings.text(setting.name) {
+            Some(_) if SECRET.contains(&setting.name) => "(set)",
+            Some(value) => value,
+            None => setting.default,
+        };
+        println!("{:<28} {value:<36} {}", setting.name, setting.help);
+    }
+    for name in settings.names() {
+        if !known.iter().any(|list| list.iter().any(|setting| setting.name == name)) {
+            println!("warning: {name} is set, but nothing reads it");
+        }
+    }
+}

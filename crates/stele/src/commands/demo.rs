@@ -1,0 +1,147 @@
+//! `stele up --demo`: a user for each dialect, and a `curl` line for each that works when pasted.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use stele_core::identifier::{Name, Phone};
+use stele_core::password::{NewPassword, RawPassword};
+use stele_core::proof::Proof;
+use stele_core::session::Token;
+use stele_core::usecase::Caller;
+use stele_core::usecase::add_app::{add_app, secret_of};
+use stele_core::usecase::add_user::{AddUser, Provided, add_user};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
+use stele_core::usecase::provision_password::provision_password;
+use stele_core::user::{Gender, Profile, Role, UserRef};
+use stele_core::{Deps, Error};
+use stele_web::{ConfigError, Context};
+
+use super::CommandError;
+
+/// The MeFP app of the demonstration.
+const APP: &str = "demo";
+const PORTAL_PHONE: &str = "13800138003";
+const MEFP_PHONE: &str = "13800138004";
+
+struct Line {
+    dialect: &'static str,
+    url: String,
+    user: &'static str,
+    curl: String,
+}
+
+/// Makes the users (with a new password each time) and tells how to call each dialect as one of them.
+pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<String, CommandError> {
+    let deps = &context.deps;
+    let password = deps.random.hex128()[..10].to_owned();
+    person(deps, "demo-cloudbox", None, Role::User, &password).await?;
+    person(deps, "demo-tms", None, Role::Admin, &password).await?;
+    person(deps, "demo-portal", Some(PORTAL_PHONE), Role::User, &password).await?;
+    person(deps, "demo-mefp", Some(MEFP_PHONE), Role::User, &password).await?;
+    person(deps, "demo-jwt", None, Role::User, &password).await?;
+    let token = tms_token(deps, listen, &password).await?;
+    let lines = [
+        salted(listen, "cloudbox", "/api/v1/cloudbox/smarttms/auth/authsalt", "demo-cloudbox", &password, None),
+        salted(listen, "tms", "/container/api/v1/cloudbox/tms/auth/authsalt", "demo-tms", &password, Some(&token)),
+        portal(listen, &password),
+        mefp(context, listen, &password).await?,
+        jwt(listen, &password),
+    ];
+    Ok(table(&lines, &password))
+}
+
+async fn person(deps: &Deps, name: &str, phone: Option<&str>, role: Role, password: &str) -> Result<(), CommandError> {
+    let unfit = || ConfigError::new(format!("the demonstration user {name} cannot be made"));
+    let password = NewPassword::provisioned(&RawPassword::new(password.to_owned())).ok_or_else(unfit)?;
+    if let Some(account) = deps.users.find(name).await? {
+        return Ok(provision_password(deps, UserRef::Id(account.user.id), &password).await?);
+    }
+    let profile = Profile { real_name: "演示".to_owned(), gender: Some(Gender::Female), ..Profile::default() };
+    let request = AddUser {
+        name: Name::parse(name).ok_or_else(unfit)?,
+        phone: phone.and_then(Phone::parse),
+        email: None,
+        role,
+        profile,
+        secret: Provided::Password(password),
+    };
+    match add_user(deps, request).await {
+        Err(Error::IdentifierTaken) => {
+            Err(ConfigError::new(format!("someone else has {}; run --demo on a data folder of its own", phone.unwrap_or(name))).into())
+        }
+        other => Ok(other.map(|_| ())?),
+    }
+}
+
+/// A live token of the TMS user: TMS's logins carry a client token, or one of these.
+async fn tms_token(deps: &Deps, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
+    let request = Login {
+        identifier: "demo-tms",
+        proof: Proof::Raw(RawPassword::new(password.to_owned())),
+        caller: &Caller::direct("tms", listen.ip()),
+        audience: Audience::Everyone,
+        challenge: Challenge::Never,
+        carrier: Carrier::Token,
+    };
+    Ok(login(deps, request).await?.token)
+}
+
+fn salted(
+    listen: SocketAddr,
+    dialect: &'static str,
+    path: &str,
+    user: &'static str,
+    password: &str,
+    token: Option<&Token>,
+) -> Line {
+    let url = format!("http://{listen}{path}");
+    let authorization = token.map(|token| format!(" -H 'Authorization: {}'", token.expose())).unwrap_or_default();
+    let proof = format!("$(printf %s \"$(printf %s '{password}' | md5sum | cut -c1-32)$TS\" | md5sum | cut -c1-32)");
+    let body = format!("'{{\"username\":\"{user}\",\"password\":\"'{proof}'\",\"timestamp\":'$TS'}}'");
+    let curl = format!("TS=$(date +%s); curl -s {url} -H 'Content-Type: application/json'{authorization} -d {body}");
+    Line { dialect, url, user, curl }
+}
+
+fn portal(listen: SocketAddr, password: &str) -> Line {
+    let url = format!("http://{listen}/i/login");
+    let curl =
+        format!("curl -s {url} -d username={PORTAL_PHONE} --data-urlencode \"password=$(printf %s '{password}' | base64)\"");
+    Line { dialect: "portal", url, user: PORTAL_PHONE, curl }
+}
+
+async fn mefp(context: &Context, listen: SocketAddr, password: &str) -> Result<Line, CommandError> {
+    let deps = &context.deps;
+    if deps.users.app(APP).await?.is_none() {
+        add_app(deps, APP, None, vec![APP.to_owned()]).await?;
+    }
+    let app = deps.users.app(APP).await?.ok_or_else(|| ConfigError::new("the demonstration app cannot be made"))?;
+    let (key, iv) = (svc_mefp::secret(&context.settings)?, secret_of(deps, &app)?);
+    let hex = stele_core::hex::encode;
+    let aes = format!("openssl enc -aes-256-cbc -a -A -K {} -iv {}", hex(key.as_bytes()), hex(&*iv));
+    let body = format!("'{{\"login_name\":\"{MEFP_PHONE}\",\"password\":\"{password}\"}}'");
+    let envelope = format!("'{{\"app_from\":\"{APP}\",\"encrypt\":\"'$(printf %s {body} | {aes})'\"}}'");
+    let url = format!("http://{listen}/auth/login");
+    let open = format!("sed 's/.*\"encrypt\":\"\\([^\"]*\\)\".*/\\1/' | {aes} -d");
+    let curl = format!("curl -s {url} -H 'Content-Type: application/json' -d {envelope} | {open}");
+    Ok(Line { dialect: "mefp", url, user: MEFP_PHONE, curl })
+}
+
+fn jwt(listen: SocketAddr, password: &str) -> Line {
+    let url = format!("http://{listen}/api/v1/Auth/Login");
+    let curl = format!("curl -s {url} -d account=demo-jwt -d password={password}");
+    Line { dialect: "jwt", url, user: "demo-jwt", curl }
+}
+
+fn table(lines: &[Line], password: &str) -> String {
+    let width = |cell: fn(&Line) -> &str| lines.iter().map(|line| cell(line).len()).max().unwrap_or(0);
+    let (urls, users) = (width(|line| &line.url), width(|line| line.user));
+    let mut out = format!("\n{:<9} {:<urls$}  {:<users$}  password\n", "dialect", "URL", "user");
+    for Line { dialect, url, user, .. } in lines {
+        let _ = writeln!(out, "{dialect:<9} {url:<urls$}  {user:<users$}  {password}");
+    }
+    out += "\nPaste any of these (each user can log in through every dialect that takes their identifier):\n";
+    for Line { dialect, curl, .. } in lines {
+        let _ = write!(out, "\n# {dialect}\n{curl}; echo\n");
+    }
+    out + "\n"
+}

@@ -1,0 +1,35 @@
+//! What the commands do, one file each.
+
+pub(crate) mod admin;
+pub(crate) mod app;
+pub(crate) mod check;
+mod demo;
+pub(crate) mod token;
+pub(crate) mod up;
+pub(crate) mod user;
+
+use stele_core::Error;
+use stele_web::ConfigError;
+
+/// Why a command was not done.
+pub(crate) enum CommandError {
+    /// The command line, a setting, a key, a file or a port is at fault: exit code 2.
+    Setup(ConfigError),
+    /// What was asked cannot be done: exit code 1.
+    Refused(String),
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::Setup(error)
+    }
+}
+
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(option) => Self::Setup(ConfigError::new(format!("{option} is not acceptable; see --help"))),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The `stele` command: every dialect in one process, and administration.
+//!
+//! [`args`] says what can be typed, [`commands`] does it, [`services`] lists the dialects.
+
+#![expect(clippy::print_stdout, reason = "what a command answers goes to standard output")]
+
+pub mod args;
+mod commands;
+pub mod services;
+
+use std::process::ExitCode;
+
+use stele_web::{cli, telemetry};
+
+use crate::args::Command;
+use crate::commands::{CommandError, admin, app, check, token, up, user};
+
+/// Runs the command that the command line names. Exit code 0: done; 1: it could not be done (no such user, …); 2: the
+/// command line, a setting, a key, a file or a port is at fault.
+pub fn run() -> ExitCode {
+    let args = match args::parse() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let result = (|| {
+        let settings = args.settings()?;
+        telemetry::start(&settings)?;
+        let system = actix_web::rt::System::new();
+        system.block_on(async {
+            match args.command {
+                Command::Up { demo, .. } => up::run(settings, demo).await,
+                Command::User(command) => user::run(&admin::open(settings).await?, command).await,
+                Command::App(command) => app::run(&admin::open(settings).await?, command).await,
+                Command::Token(command) => token::run(&admin::open(settings).await?, command).await,
+                Command::Migrate => admin::migrate(settings).await,
+                Command::Check => check::run(settings).await,
+            }
+        })
+    })();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CommandError::Setup(error)) => cli::exit(Err(error)),
+        Err(CommandError::Refused(reason)) => {
+            cli::complain(&reason);
+            ExitCode::FAILURE
+        }
+    }
+}

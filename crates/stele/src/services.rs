@@ -1,0 +1,20 @@
+//! The dialects. A sixth is one more line here, one route in `gateway/routes.toml` and one stanza in
+//! `docker-compose.yml`; a test holds the three lists equal.
+
+use stele_web::config::Setting;
+use stele_web::settings::SHARED;
+use stele_web::{Service, setting};
+
+/// Every dialect's service.
+pub const ALL: [Service; 5] =
+    [svc_cloudbox::SERVICE, svc_tms::SERVICE, svc_portal::SERVICE, svc_mefp::SERVICE, svc_jwt::SERVICE];
+
+/// What `stele up` reads beside what others read.
+const OWN: &[Setting] = &[setting("STELE_DEMO", "false", "make demonstration users, as --demo does")];
+
+/// Every setting of every part.
+pub fn settings() -> Vec<&'static [Setting]> {
+    let mut lists = vec![SHARED, gateway::SETTINGS, OWN];
+    lists.extend(ALL.iter().map(|service| service.settings));
+    lists
+}

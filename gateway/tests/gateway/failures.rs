@@ -1,0 +1,107 @@
+//! Services that are away, slow or broken.
+
+use std::time::Instant;
+
+use actix_web::HttpResponse;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{SERVICES, echo, gateway, listener, nobody, service};
+
+/// A service that reads a request, says `answer` and closes.
+fn babbling(answer: &'static str) -> String {
+    let listener = listener();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    actix_web::rt::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
+#[actix_web::test]
+async fn a_service_that_is_away_is_told_in_every_dialect() {
+    let gateway = gateway(&[], &[]);
+    for ((service, path), body) in SERVICES.iter().zip([
+        r#"{"message":"服务暂不可用","code":"1009"}"#,
+        r#"{"message":"服务暂不可用","code":"1009"}"#,
+        r#"{"status":{"status_code":"503","status_message":"服务暂不可用","message":"服务暂不可用"},"content":{}}"#,
+        r#"{"result":0,"errors":{"code":50300,"message":"服务暂不可用"}}"#,
+        r#"{"code":-1,"message":"服务暂不可用"}"#,
+    ]) {
+        for (method, sent) in [("GET", ""), ("POST", "a=b")] {
+            let reply = gateway.send(method, path, "", sent).await;
+            assert_eq!((reply.status, reply.body.as_str()), (503, body), "{service}");
+            assert_eq!(reply.header("retry-after"), Some("1"));
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_service_that_does_not_answer_is_given_up() {
+    // The system accepts for it; nobody reads.
+    let silent = listener();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let gateway = gateway(&[("portal", &url), ("jwt", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
+    let started = Instant::now();
+    let reply = gateway.send("POST", "/i/login", "", "a=b").await;
+    assert!(started.elapsed().as_secs() >= 1);
+    let portal = r#"{"status":{"status_code":"503","status_message":"服务超时","message":"服务超时"},"content":{}}"#;
+    assert_eq!((reply.status, reply.body.as_str()), (504, portal));
+    let reply = gateway.get("/api/vi/Auth/CAPTCHA").await;
+    assert_eq!((reply.status, reply.body.as_str()), (504, r#"{"code":-1,"message":"服务超时"}"#));
+}
+
+#[actix_web::test]
+async fn a_service_that_talks_nonsense_or_hangs_up_is_unavailable() {
+    for answer in ["", "nonsense\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 20"] {
+        let gateway = gateway(&[("tms", &babbling(answer))], &[]);
+        let reply = gateway.get("/container/api/v1/cloudbox/tms/x").await;
+        let told = r#"{"message":"服务暂不可用","code":"1009"}"#;
+        assert_eq!((reply.status, reply.body.as_str()), (503, told), "{answer:?}");
+    }
+}
+
+#[actix_web::test]
+async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
+    let url = babbling("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
+    let reply = gateway(&[("tms", &url)], &[]).get("/container/api/v1/cloudbox/tms/x").await;
+    assert_eq!((reply.header("content-length"), reply.body.as_str()), (Some("100"), "only this"));
+}
+
+#[actix_web::test]
+async fn an_answer_that_stalls_is_cut_off() {
+    let url = service(|| async {
+        let stalled = futures_util::stream::pending::<Result<actix_web::web::Bytes, actix_web::Error>>();
+        HttpResponse::Ok().streaming(stalled)
+    });
+    let gateway = gateway(&[("tms", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
+    // Would wait for ever if it were not.
+    let reply = gateway.get("/container/api/v1/cloudbox/tms/x").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, ""));
+}
+
+#[actix_web::test]
+async fn an_instance_that_cannot_be_reached_is_passed_over() {
+    let urls = format!("{},{},{}", nobody(), echo("mefp"), nobody());
+    let gateway = gateway(&[("mefp", &urls)], &[]);
+    for _ in 0..6 {
+        let reply = gateway.send("POST", "/auth/login", "", "body").await;
+        assert_eq!((reply.status, reply.json()["body"].as_str()), (200, Some("body")));
+    }
+}
+
+#[actix_web::test]
+async fn instances_take_turns() {
+    let gateway = gateway(&[("mefp", &format!("{},{}", echo("one"), echo("two")))], &[]);
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..10 {
+        let by = gateway.get("/auth/login").await.header("x-served-by").unwrap().to_owned();
+        *seen.entry(by).or_insert(0) += 1;
+    }
+    assert_eq!(seen, [("one".to_owned(), 5), ("two".to_owned(), 5)].into());
+}

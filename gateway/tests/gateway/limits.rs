@@ -1,0 +1,106 @@
+//! Sizes and times, each refused in the dialect of the route.
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::{Gateway, echo, gateway, read_all};
+
+const TOO_LARGE: &str = r#"{"message":"请求内容过大","code":"1001"}"#;
+const HEADERS_TOO_LARGE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求头过大"}}"#;
+
+fn front(settings: &[(&'static str, &str)]) -> Gateway {
+    gateway(&[("tms", &echo("tms")), ("mefp", &echo("mefp"))], settings)
+}
+
+const TMS: &str = "/container/api/v1/cloudbox/tms/x";
+
+fn chunked(target: &str, chunks: impl Iterator<Item = String>) -> String {
+    let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let body: String = chunks.map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+    format!("{head}{body}0\r\n\r\n")
+}
+
+#[actix_web::test]
+async fn a_body_of_64_kib_crosses_and_one_byte_more_does_not() {
+    let gateway = front(&[]);
+    let body = "x".repeat(64 * 1024);
+    let reply = gateway.send("POST", TMS, "", &body).await;
+    assert_eq!((reply.status, reply.json()["body"].as_str()), (200, Some(body.as_str())));
+    let reply = gateway.send("POST", TMS, "", &format!("{body}x")).await;
+    assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
+}
+
+#[actix_web::test]
+async fn a_told_length_is_refused_before_the_body_comes() {
+    let gateway = front(&[("STELE_BODY_LIMIT", "10")]);
+    let reply = gateway.raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n")).await;
+    assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
+    assert_eq!(reply.header("connection"), Some("close"));
+    let huge = "POST /auth/x HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551615\r\n\r\n";
+    assert_eq!(gateway.raw(huge).await.status, 413);
+}
+
+#[actix_web::test]
+async fn chunks_are_counted_as_they_come() {
+    let gateway = front(&[]);
+    let chunk = || "x".repeat(8 * 1024);
+    let reply = gateway.raw(chunked(TMS, (0..8).map(|_| chunk()))).await;
+    assert_eq!((reply.status, reply.json()["body"].as_str().map(str::len)), (200, Some(64 * 1024)));
+    let reply = gateway.raw(chunked(TMS, (0..8).map(|_| chunk()).chain(["x".to_owned()]))).await;
+    assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
+}
+
+#[actix_web::test]
+async fn an_endless_body_is_cut_off() {
+    let gateway = front(&[]);
+    let mut stream = gateway.connect().await;
+    let head = format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    // Sent until the gateway closes: it must, or this never ends.
+    let endless = async { while stream.write_all(chunk.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(crate::support::PATIENCE, endless).await.expect("the gateway reads for ever");
+}
+
+#[actix_web::test]
+async fn too_many_or_too_long_headers_are_refused() {
+    let gateway = front(&[]);
+    let many: String = (0..70).map(|n| format!("X-{n}: y\r\n")).collect();
+    let long = format!("X-Long: {}\r\n", "y".repeat(17 * 1024));
+    for headers in [&many, &long] {
+        let reply = gateway.send("GET", "/auth/login", headers, "").await;
+        assert_eq!((reply.status, reply.body.as_str()), (431, HEADERS_TOO_LARGE));
+    }
+    let reply = gateway.get(&format!("/auth/login?{}", "y".repeat(17 * 1024))).await;
+    assert_eq!((reply.status, reply.body.as_str()), (431, HEADERS_TOO_LARGE));
+    let fine: String = (0..55).map(|n| format!("X-{n}: {}\r\n", "y".repeat(200))).collect();
+    assert_eq!(gateway.send("GET", "/auth/login", &fine, "").await.status, 200);
+}
+
+#[actix_web::test]
+async fn headers_beyond_what_the_parser_takes_are_refused_without_a_dialect() {
+    let gateway = front(&[]);
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    assert_eq!(gateway.send("GET", "/auth/login", &many, "").await.status, 431);
+    let endless = format!("GET /auth/login HTTP/1.1\r\nHost: h\r\nX: {}", "y".repeat(256 * 1024));
+    assert_eq!(gateway.raw(endless).await.status, 431);
+}
+
+#[actix_web::test]
+async fn a_client_that_never_ends_its_head_is_let_go() {
+    let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    assert_eq!(gateway.raw("GET /auth/login HTTP/1.1\r\nHost: h\r\n").await.status, 408);
+    let mut idle = gateway.connect().await;
+    let told = String::from_utf8(read_all(&mut idle).await).unwrap();
+    assert!(told.is_empty() || told.starts_with("HTTP/1.1 408"), "{told}");
+}
+
+#[actix_web::test]
+async fn a_client_that_never_ends_its_body_is_told_in_its_dialect() {
+    let gateway = front(&[("STELE_BODY_TIMEOUT", "1")]);
+    let timeout = r#"{"message":"服务超时","code":"1009"}"#;
+    for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+        let reply = gateway.raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
+        assert_eq!((reply.status, reply.body.as_str()), (408, timeout), "{framing}");
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+}

@@ -1,0 +1,92 @@
+//! Health, many connections, and stopping.
+
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use futures_util::future::join_all;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{Notify, mpsc};
+
+use crate::support::{SERVICES, echo, gateway, nobody, read_all, service};
+
+#[actix_web::test]
+async fn health_is_answered_here() {
+    let gateway = gateway(&[], &[]);
+    let reply = gateway.get("/healthz").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
+    assert_eq!(gateway.send("HEAD", "/healthz", "", "").await.status, 200);
+    assert_eq!(gateway.send("POST", "/healthz", "", "").await.status, 404);
+}
+
+#[actix_web::test]
+async fn readiness_names_the_services_that_are_away() {
+    let url = echo("any");
+    let away = nobody();
+    let mut upstreams = SERVICES.map(|(name, _)| (name, url.clone()));
+    let with = |upstreams: &[(&str, String)]| {
+        gateway(&upstreams.iter().map(|(name, url)| (*name, url.as_str())).collect::<Vec<_>>(), &[])
+    };
+    let reply = with(&upstreams).get("/readyz").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, r#"{"missing":[],"ready":true}"#));
+    upstreams[1].1 = away.clone();
+    upstreams[3].1 = away.clone();
+    upstreams[4].1 = format!("{away},{url}");
+    let reply = with(&upstreams).get("/readyz").await;
+    assert_eq!((reply.status, reply.body.as_str()), (503, r#"{"missing":["tms","mefp"],"ready":false}"#));
+}
+
+#[actix_web::test]
+async fn two_thousand_connections_from_one_address_leave_room_for_more() {
+    let gateway = gateway(&[("portal", &echo("portal"))], &[("STELE_CLIENT_TIMEOUT", "60")]);
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.extend(join_all((0..100).map(|_| gateway.connect())).await);
+    }
+    // Each has begun a request, so that the gateway itself, not only the system, holds it.
+    for stream in &mut idle {
+        stream.write_all(b"GET /i/login HTTP/1.1\r\n").await.unwrap();
+    }
+    assert_eq!(gateway.get("/i/login").await.status, 200);
+    for stream in idle.iter_mut().step_by(100) {
+        stream.write_all(b"Host: h\r\nConnection: close\r\n\r\n").await.unwrap();
+        assert!(read_all(stream).await.starts_with(b"HTTP/1.1 200 OK"));
+    }
+    assert_eq!(idle.len(), 2_000);
+}
+
+#[actix_web::test]
+async fn stopping_lets_requests_in_flight_end() {
+    let (entered, mut entries) = mpsc::unbounded_channel();
+    let release = Arc::new(Notify::new());
+    let released = release.clone();
+    let url = service(move || {
+        let _ = entered.send(());
+        let released = released.clone();
+        async move {
+            released.notified().await;
+            HttpResponse::Ok().body("answered all the same")
+        }
+    });
+    let gateway = gateway(&[("portal", &url)], &[]);
+    let mut client = gateway.connect().await;
+    client.write_all(b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    entries.recv().await.unwrap();
+    let stopping = actix_web::rt::spawn(gateway.handle.stop(true));
+    // The port is closed first.
+    while tokio::net::TcpStream::connect(gateway.address).await.is_ok() {
+        actix_web::rt::task::yield_now().await;
+    }
+    release.notify_one();
+    assert!(read_all(&mut client).await.ends_with(b"answered all the same"));
+    stopping.await.unwrap();
+}
+
+#[actix_web::test]
+async fn what_cannot_be_started_is_told() {
+    let config = || gateway::Config::from_settings(&stele_web::config::Settings::default()).unwrap();
+    let bad = config().with_hop_secret(crate::support::secret("line\nbreak"));
+    assert!(gateway::start(bad, crate::support::listener()).err().unwrap().to_string().contains("hop secret"));
+    let portal = config().refusal("portal", gateway::Cause::SlowService).unwrap().to_owned();
+    assert!(portal.contains("服务超时"));
+    assert_eq!(gateway::Cause::ALL.len(), 8);
+}

@@ -1,0 +1,126 @@
+//! Which request reaches which service, and which none.
+
+use crate::support::{Gateway, SERVICES, echo, gateway};
+
+const NO_ROUTE: &str = r#"{"error":"no_route","message":"没有匹配的接口 / no route"}"#;
+
+fn all() -> Gateway {
+    let urls = SERVICES.map(|(name, _)| (name, echo(name)));
+    gateway(&urls.each_ref().map(|(name, url)| (*name, url.as_str())), &[])
+}
+
+#[actix_web::test]
+async fn each_prefix_reaches_its_service_byte_for_byte() {
+    let gateway = all();
+    for (target, service) in [
+        ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),
+        ("/api/v1/cloudbox/smarttms/auth/authsalt", "cloudbox"),
+        ("/container/api/v1/cloudbox/tms/auth/authsalt", "tms"),
+        ("/i/register", "portal"),
+        ("/code/send?x=1&y=%2F..%2f;//&z", "portal"),
+        ("/auth/check/loginname", "mefp"),
+        ("/api/v1/Auth/Login", "jwt"),
+        ("/api/vi/Auth/getCAPTCHA?", "jwt"),
+        ("/API/V1/AUTH/login", "jwt"),
+        ("/api/VI/auth/Login!$&'()*+,=:@~-._", "jwt"),
+        ("/i/", "portal"),
+    ] {
+        let reply = gateway.get(target).await;
+        assert_eq!((reply.status, reply.json()["service"].as_str()), (200, Some(service)), "{target}");
+        assert_eq!(reply.json()["target"], target);
+        assert_eq!(reply.header("x-served-by"), Some(service));
+    }
+}
+
+#[actix_web::test]
+async fn a_target_with_a_host_is_routed_by_its_path() {
+    let reply = all().get("http://other.example/i/login?a=b").await;
+    assert_eq!(reply.json()["target"], "/i/login?a=b");
+}
+
+#[actix_web::test]
+async fn method_and_body_arrive() {
+    let gateway = all();
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO"] {
+        let reply = gateway.send(method, "/i/login", "", "body").await;
+        assert_eq!((&reply.json()["method"], &reply.json()["body"]), (&method.into(), &"body".into()));
+    }
+    let reply = gateway.send("POST", "/i/login", "Content-Length: 0\r\n", "").await;
+    assert_eq!(reply.seen("content-length"), ["0"]);
+}
+
+#[actix_web::test]
+async fn without_a_route_the_answer_is_neutral() {
+    let gateway = all();
+    for target in
+        ["/", "/i", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/metrics", "/healthz/", "//i/login", "*"]
+    {
+        let reply = gateway.get(target).await;
+        assert_eq!((reply.status, reply.body.as_str()), (404, NO_ROUTE), "{target}");
+        assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+    }
+}
+
+#[actix_web::test]
+async fn paths_that_can_be_read_in_two_ways_reach_no_service() {
+    let gateway = all();
+    for rest in [
+        "/x",
+        "x//y",
+        ".",
+        "..",
+        "./x",
+        "../auth/login",
+        "x/..",
+        "x/./y",
+        "%2e%2e/x",
+        "x%2fy",
+        "x%2Fy",
+        "%",
+        "%zz",
+        "x%00",
+        "x;y",
+        ";/x",
+        "x\\y",
+        "..\\x",
+        "%5c",
+        "%E7%99%BB",
+        "x//",
+        "/",
+    ] {
+        for (prefix, body) in [
+            ("/api/v1/cloudbox/", r#"{"message":"接口不存在","code":"1001"}"#),
+            ("/container/api/v1/cloudbox/tms/", r#"{"message":"接口不存在","code":"1001"}"#),
+            (
+                "/code/",
+                r#"{"status":{"status_code":"404","status_message":"接口不存在","message":"接口不存在"},"content":{}}"#,
+            ),
+            ("/auth/", r#"{"result":0,"errors":{"code":40400,"message":"接口不存在"}}"#),
+            ("/api/VI/auth/", r#"{"code":-1,"message":"接口不存在"}"#),
+        ] {
+            let reply = gateway.get(&format!("{prefix}{rest}")).await;
+            assert_eq!((reply.status, reply.body.as_str()), (404, body), "{prefix}{rest}");
+            assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn bytes_outside_ascii_reach_no_service() {
+    let gateway = all();
+    for path in ["/i/登录", "/i/\u{7f}", "/i/\u{1}"] {
+        let reply = gateway.get(path).await;
+        assert!(matches!(reply.status, 400 | 404), "{path:?}: {reply:?}");
+        assert_eq!(reply.header("x-served-by"), None);
+    }
+}
+
+#[actix_web::test]
+async fn methods_that_reflect_or_tunnel_are_refused() {
+    let gateway = all();
+    let reply = gateway.send("TRACE", "/auth/login", "", "").await;
+    assert_eq!(reply.status, 405);
+    assert_eq!(reply.body, r#"{"result":0,"errors":{"code":40500,"message":"请求方法不支持"}}"#);
+    assert_eq!(gateway.send("CONNECT", "example.com:443", "", "").await.status, 404);
+}

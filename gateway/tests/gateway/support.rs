@@ -1,0 +1,201 @@
+//! A gateway, services that echo, and a client that sends exactly the bytes it is told to.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, Handler, HttpRequest, HttpResponse, HttpServer, Responder, web};
+use gateway::Config;
+use serde_json::{Value, json};
+use stele_web::config::Settings;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+/// Each service, and a path of it.
+pub(crate) const SERVICES: [(&str, &str); 5] = [
+    ("cloudbox", "/api/v1/cloudbox/x"),
+    ("tms", "/container/api/v1/cloudbox/tms/x"),
+    ("portal", "/i/login"),
+    ("mefp", "/auth/login"),
+    ("jwt", "/api/v1/Auth/Login"),
+];
+
+/// No test waits longer, whatever goes wrong.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// An address where nobody listens.
+pub(crate) fn nobody() -> String {
+    format!("http://{}", listener().local_addr().unwrap())
+}
+
+/// A service that answers everything with `handler`.
+pub(crate) fn service<F, Args>(handler: F) -> String
+where
+    F: Handler<Args> + Send,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let listener = listener();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = HttpServer::new(move || {
+        App::new().app_data(web::PayloadConfig::new(1 << 24)).default_service(web::to(handler.clone()))
+    });
+    actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
+    url
+}
+
+/// A service that answers what reached it.
+pub(crate) fn echo(name: &'static str) -> String {
+    service(move |request: HttpRequest, body: web::Bytes| async move {
+        let headers: Vec<_> =
+            request.headers().iter().map(|(name, value)| json!([name.as_str(), value.to_str().unwrap()])).collect();
+        HttpResponse::Ok().insert_header(("X-Served-By", name)).json(json!({
+            "service": name,
+            "method": request.method().as_str(),
+            "target": request.uri().to_string(),
+            "headers": headers,
+            "body": String::from_utf8_lossy(&body),
+        }))
+    })
+}
+
+pub(crate) struct Gateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: ServerHandle,
+}
+
+/// A gateway with these settings in front of these services.
+pub(crate) fn gateway(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Gateway {
+    gateway_with(upstreams, settings, |config| config)
+}
+
+pub(crate) fn gateway_with(
+    upstreams: &[(&str, &str)],
+    settings: &[(&'static str, &str)],
+    adapt: impl FnOnce(Config) -> Config,
+) -> Gateway {
+    let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let settings = Settings::default().with([("STELE_WORKERS", "1".to_owned())]).with(values);
+    let mut config = Config::from_settings(&settings).unwrap();
+    for (service, _) in SERVICES {
+        config = config.with_upstream(service, "http://127.0.0.1:1").unwrap();
+    }
+    for (service, url) in upstreams {
+        config = config.with_upstream(service, url).unwrap();
+    }
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let server = gateway::start(adapt(config), listener).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Gateway { address, handle }
+}
+
+pub(crate) fn secret(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+/// An answer, its body whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Reply {
+    fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
+        let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+        let body = if chunked { unchunk(body) } else { body.to_owned() };
+        Self { status, head: head.to_owned(), body }
+    }
+
+    /// The only value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let all = self.headers(name);
+        assert!(all.len() < 2, "{name} more than once: {}", self.head);
+        all.first().copied()
+    }
+
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// What the echoing service saw of a header.
+    pub(crate) fn seen(&self, name: &str) -> Vec<String> {
+        let json = self.json();
+        let pairs = json["headers"].as_array().unwrap().iter();
+        pairs.filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn unchunk(mut text: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = text.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            break;
+        }
+        body += &rest[..size];
+        text = &rest[size + 2..];
+    }
+    body
+}
+
+impl Gateway {
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends these bytes, and reads until the gateway closes.
+    pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> Reply {
+        let mut stream = self.connect().await;
+        // It may have answered and closed before it was sent everything.
+        let _ = stream.write_all(bytes.as_ref()).await;
+        Reply::parse(&read_all(&mut stream).await)
+    }
+
+    pub(crate) async fn send(&self, method: &str, target: &str, headers: &str, body: &str) -> Reply {
+        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: public.example\r\nConnection: close\r\n{headers}{length}");
+        self.raw(format!("{head}\r\n{body}")).await
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Reply {
+        self.send("GET", target, "", "").await
+    }
+}
+
+/// Everything until the other side closes.
+pub(crate) async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let reading = stream.read_to_end(&mut bytes);
+    // A reset after the answer is a close as well.
+    let _ = tokio::time::timeout(PATIENCE, reading).await.expect("the gateway neither answered nor closed");
+    bytes
+}
+
+/// Reads on until `bytes` hold `wanted`.
+pub(crate) async fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, wanted: &str) {
+    let reading = async {
+        while !String::from_utf8_lossy(bytes).contains(wanted) {
+            let read = stream.read_buf(bytes).await.unwrap();
+            assert!(read > 0, "closed before {wanted:?}: {:?}", String::from_utf8_lossy(bytes));
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{wanted:?} never came"));
+}

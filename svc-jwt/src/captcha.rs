@@ -1,0 +1,92 @@
+//! Captchas: issuing one, and drawing its picture.
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use captcha::Captcha;
+use captcha::filters::{Dots, Noise, Wave};
+use stele_core::usecase::captcha as usecase;
+use stele_core::{Deps, Error};
+use stele_web::Fields;
+
+use crate::account::merged;
+use crate::dialect::{Reply, told};
+use crate::{Setup, wire};
+
+const FAILED: &str = "获取验证码失败";
+
+/// 生成验证码, as the document's text has it.
+pub(crate) async fn issue(deps: Data<Deps>, setup: Data<Setup>) -> Reply {
+    match usecase::issue(&deps).await {
+        // Never made of the request's Host, which anyone may write (ATTACKS 39).
+        Ok(id) => Ok(wire::captcha(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", setup.public_url))),
+        Err(error) => told(error, FAILED, false),
+    }
+}
+
+/// 生成验证码, as the document's sample has it. It takes no parameters, but what comes must be readable.
+pub(crate) async fn issue_by_post(request: HttpRequest, fields: Fields, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
+    merged(&request, fields)?;
+    issue(deps, setup).await
+}
+
+/// The picture. Looking at it does not use the captcha up.
+pub(crate) async fn picture(request: HttpRequest, deps: Data<Deps>) -> Reply {
+    let id = request.match_info().get("id").and_then(wire::captcha_id);
+    let text = match id {
+        Some(id) => usecase::text(&deps, id).await,
+        None => Ok(None),
+    };
+    match text {
+        Ok(Some(text)) => {
+            // Drawing takes milliseconds, in which a worker could answer others.
+            let png = web::block(move || draw(&text)).await.map_err(Error::internal)?;
+            Ok(png_response(png.ok_or_else(|| Error::internal("a captcha could not be drawn"))?))
+        }
+        Ok(None) => Ok(wire::failure(StatusCode::NOT_FOUND, FAILED)),
+        Err(error) => told(error, FAILED, false),
+    }
+}
+
+fn png_response(png: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "image/png"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .body(png)
+}
+
+/// A picture of `text` in which a person can read it.
+fn draw(text: &str) -> Option<Vec<u8>> {
+    let mut captcha = Captcha::new();
+    for letter in text.chars() {
+        // The library draws a random one of the letters it is given: give it one.
+        captcha.set_chars(&[letter]).add_char();
+    }
+    captcha
+        .apply_filter(Noise::new(0.2))
+        .apply_filter(Wave::new(2.0, 10.0).horizontal())
+        .apply_filter(Wave::new(2.0, 10.0).vertical())
+        .view(260, 120)
+        .apply_filter(Dots::new(8).min_radius(3).max_radius(6))
+        .as_png()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zz_write() {
+        for t in ["mwmwm", "abcde", "fghjk", "npqrs", "tuvwx", "y3456", "78934"] {
+            let s = std::time::Instant::now();
+            std::fs::write(format!("/tmp/captcha-{t}.png"), draw(t).unwrap()).unwrap();
+            println!("{:?}", s.elapsed());
+            let mut c = Captcha::new();
+            for l in t.chars() { c.set_chars(&[l]).add_char(); }
+            println!("{t} {:?} {}", c.text_area(), c.chars_as_string());
+        }
+        println!("{:?}", Captcha::new().supported_chars());
+    }
+}

@@ -1,0 +1,7 @@
+//! The JWT dialect as a program of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stele_web::serve(svc_jwt::SERVICE)
+}

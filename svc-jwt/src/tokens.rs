@@ -1,0 +1,90 @@
+//! The tokens: signed proof that a session was opened, which dies with the session.
+
+use jsonwebtoken::{Header, Validation};
+use serde::{Deserialize, Serialize};
+use stele_core::session::{Session, Token};
+use stele_core::time::Timestamp;
+use stele_core::{Error, Result};
+
+use crate::keys::Keys;
+
+/// The longest token that is looked at, in bytes. Ours have a few hundred.
+const LONGEST: usize = 4_096;
+
+/// Signs and verifies tokens.
+pub struct Tokens {
+    keys: Keys,
+    issuer: String,
+    validation: Validation,
+}
+
+/// What a token says. Reading it demands all five, as these types: an `exp` that is a text or a fraction is none.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    jti: String,
+    iat: i64,
+    exp: i64,
+    iss: String,
+}
+
+/// What a token that we signed and that has not expired names. Whether the session lives, the store knows.
+#[derive(Debug)]
+pub struct Bearer {
+    /// The session's token.
+    pub session: Token,
+    /// The user's id, as text.
+    pub user: String,
+}
+
+impl Tokens {
+    /// Signs with `keys`, as `issuer`.
+    pub fn new(keys: Keys, issuer: &str) -> Self {
+        // The algorithm is the keys'; what a token's header says must only agree with it (ATTACKS 27).
+        let mut validation = Validation::new(keys.algorithm.jose());
+        validation.leeway = 0;
+        // The library would ask the machine's clock; `verify` asks ours.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        validation.set_issuer(&[issuer]);
+        Self { keys, issuer: issuer.to_owned(), validation }
+    }
+
+    /// A token for a session that has just been opened under `token`.
+    ///
+    /// # Errors
+    /// A fault of ours, if the key does not sign.
+    pub fn issue(&self, session: &Session, token: &Token) -> Result<String> {
+        let key = &self.keys.newest;
+        let header = Header { kid: Some(key.id.clone()), ..Header::new(self.keys.algorithm.jose()) };
+        let claims = Claims {
+            sub: session.user.to_string(),
+            jti: token.expose().to_owned(),
+            iat: session.created.as_secs(),
+            exp: session.expires.as_secs(),
+            iss: self.issuer.clone(),
+        };
+        jsonwebtoken::encode(&header, &claims, &key.signing).map_err(Error::internal)
+    }
+
+    /// Reads a token; `None` unless we signed it and it has not expired at `now`.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Bearer> {
+        if token.len() > LONGEST {
+            return None;
+        }
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        let key = self.keys.find(header.kid.as_deref()?)?;
+        if header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
+            return None;
+        }
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifying, &self.validation).ok()?.claims;
+        let session = Token::parse(&claims.jti)?;
+        (now.as_secs() < claims.exp).then_some(Bearer { session, user: claims.sub })
+    }
+}
+
+/// Whether this is a JWT rather than a reset token: three parts with dots between them.
+pub fn is_jwt(text: &str) -> bool {
+    text.matches('.').count() == 2
+}

@@ -1,0 +1,105 @@
+//! From an envelope to a handler and back into an envelope.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, ServiceConfig};
+use stele_core::app::App;
+use stele_core::usecase::Caller;
+use stele_core::usecase::add_app::{SECRET_LENGTH, secret_of};
+use stele_core::{Deps, Error};
+use stele_web::{Dialect as _, Failure, Fault, Fields, json, resource};
+use zeroize::Zeroizing;
+
+use crate::dialect::{self, Mefp};
+use crate::envelope::{Envelope, Key};
+use crate::wire::{Outer, Reply, Sealed};
+
+/// What a handler says: to be encrypted, whichever it is.
+pub(crate) type Said = Result<Reply, Failure<Mefp>>;
+
+/// A call that came in an envelope which could be opened.
+pub(crate) struct Call {
+    pub(crate) deps: Data<Deps>,
+    /// The app that calls.
+    pub(crate) app: App,
+    /// The app, as use cases and limits take it.
+    pub(crate) caller: Caller,
+}
+
+/// Serves `path` by `handler`, which is given the request that the envelope held.
+pub(crate) fn route<R, H>(config: &mut ServiceConfig, path: &str, handler: H)
+where
+    R: for<'a> TryFrom<&'a Fields, Error = Failure<Mefp>> + 'static,
+    H: AsyncFn(&Call, R) -> Said + Copy + 'static,
+{
+    let serve = move |deps: Data<Deps>, key: Data<Key>, outer: Fields| async move {
+        let (call, envelope, inner) = open(deps, &key, &outer).await?;
+        let request = inner.map_err(Failure::from).and_then(|fields| R::try_from(&fields));
+        let said = match request {
+            Ok(request) => handler(&call, request).await,
+            Err(failure) => Err(failure),
+        };
+        Ok::<_, Failure<Mefp>>(answer(&envelope, said))
+    };
+    config.service(resource::<Mefp>(path).route(web::post().to(serve)));
+}
+
+/// Opens the envelope in `outer`. Gives the call, what its answer is sealed with, and the inner fields or what is
+/// wrong with them. An unknown app costs what a known one does.
+///
+/// # Errors
+/// Told in plain: the one error of an envelope that cannot be opened, a missing outer field, a fault of ours.
+async fn open(
+    deps: Data<Deps>,
+    key: &Key,
+    outer: &Fields,
+) -> Result<(Call, Envelope, Result<Fields, Fault>), Failure<Mefp>> {
+    let Outer { encrypt, app_from } = Outer::try_from(outer)?;
+    // No app has an empty name: what cannot be a name is looked up all the same.
+    let name = if App::valid_name(app_from) { app_from } else { "" };
+    let app = deps.users.app(name).await?;
+    let iv = match &app {
+        Some(app) => secret_of(&deps, app)?,
+        None => decoy(&deps),
+    };
+    let envelope = Envelope::new(key.clone(), iv);
+    match (app, envelope.open(encrypt)) {
+        (None, _) | (_, Err(Fault::Unreadable)) => Err(Fault::Unreadable.into()),
+        (Some(app), inner) => {
+            let caller = Caller::app(Mefp::NAME, &app.name);
+            Ok((Call { deps, app, caller }, envelope, inner))
+        }
+    }
+}
+
+/// A secret that is nobody's, for the work of unsealing one.
+fn decoy(deps: &Deps) -> Zeroizing<[u8; SECRET_LENGTH]> {
+    let opened = deps.sealer.open_decoy();
+    Zeroizing::new(opened.as_slice().try_into().unwrap_or_default())
+}
+
+/// Puts what a handler said into an envelope; status and headers stay outside.
+fn answer(envelope: &Envelope, said: Said) -> HttpResponse {
+    match said {
+        Ok(reply) => sealed(envelope, StatusCode::OK, &reply),
+        Err(Failure::Refused(refusal)) => {
+            let (status, reply) = dialect::refused(&refusal);
+            sealed(envelope, status, &reply)
+        }
+        Err(Failure::Failed(error)) => {
+            let (status, reply) = dialect::failed(&error);
+            stele_web::failed(&error, sealed(envelope, status, &reply))
+        }
+        Err(Failure::Never(never, _)) => match never {},
+    }
+}
+
+fn sealed(envelope: &Envelope, status: StatusCode, reply: &Reply) -> HttpResponse {
+    match serde_json::to_vec(reply) {
+        Ok(text) => json(status, &Sealed { encrypt: envelope.seal(&Zeroizing::new(text)) }),
+        Err(cause) => {
+            let error = Error::internal(cause);
+            stele_web::failed(&error, Mefp::fail(&error))
+        }
+    }
+}

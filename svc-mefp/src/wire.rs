@@ -1,0 +1,229 @@
+//! What goes over the wire: the outer request, and the inner requests and answers with the document's quirks.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use stele_core::code::{Code, Purpose};
+use stele_core::identifier::{Phone, Recipient};
+use stele_core::password::RawPassword;
+use stele_core::session::Token;
+use stele_core::usecase::send_code::Sendable;
+use stele_core::user::User;
+use stele_core::time::Offset;
+use stele_core::Error;
+use stele_web::{Failure, Fault, Fields};
+
+use crate::dialect::Mefp;
+
+/// How many digits a code has: a client that sends it as a number drops the zeros in front.
+const CODE_DIGITS: usize = 6;
+
+/// The outer request: the only part that is not encrypted.
+#[derive(Debug)]
+pub(crate) struct Outer<'a> {
+    pub(crate) encrypt: &'a str,
+    pub(crate) app_from: &'a str,
+}
+
+impl<'a> TryFrom<&'a Fields> for Outer<'a> {
+    type Error = Fault;
+
+    fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
+        Ok(Self { encrypt: fields.required("encrypt")?, app_from: fields.required("app_from")? })
+    }
+}
+
+/// The outer answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Sealed {
+    pub(crate) encrypt: String,
+}
+
+/// 注册
+#[derive(Debug)]
+pub(crate) struct Register {
+    pub(crate) to: Recipient,
+    pub(crate) password: RawPassword,
+    pub(crate) code: Code,
+}
+
+/// 登录
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) phone: Phone,
+    pub(crate) password: RawPassword,
+}
+
+/// 获取手机验证码
+#[derive(Debug)]
+pub(crate) struct Captcha {
+    pub(crate) to: Recipient,
+    pub(crate) purpose: Purpose,
+    pub(crate) sendable: Sendable,
+}
+
+/// 找回密码
+#[derive(Debug)]
+pub(crate) struct Forgot {
+    pub(crate) to: Recipient,
+    pub(crate) password: RawPassword,
+    pub(crate) code: Code,
+}
+
+/// 获取Token
+#[derive(Debug)]
+pub(crate) struct GetToken {
+    pub(crate) phone: Phone,
+    pub(crate) app_to: String,
+}
+
+/// 验证用户名
+#[derive(Debug)]
+pub(crate) struct CheckLoginname {
+    pub(crate) phone: Phone,
+}
+
+/// 验证验证码
+#[derive(Debug)]
+pub(crate) struct CheckCaptcha {
+    pub(crate) to: Recipient,
+    pub(crate) code: Code,
+}
+
+/// Redeeming a token: not in the document, which says how a token is got and not what for.
+#[derive(Debug)]
+pub(crate) struct CheckToken {
+    /// `None` if the text cannot be a token.
+    pub(crate) token: Option<Token>,
+}
+
+/// Reads an inner request: first whether every field is there, then whether `login_name` is a phone, then the rest.
+macro_rules! read {
+    ($name:ident, |$fields:ident| $read:expr) => {
+        impl TryFrom<&Fields> for $name {
+            type Error = Failure<Mefp>;
+
+            fn try_from($fields: &Fields) -> Result<Self, Self::Error> {
+                $read
+            }
+        }
+    };
+}
+
+read!(Register, |fields| {
+    let [name, password, captcha] = all(fields, ["login_name", "password", "captcha"])?;
+    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: code(captcha) })
+});
+
+read!(Login, |fields| {
+    let [name, password] = all(fields, ["login_name", "password"])?;
+    Ok(Self { phone: phone(name)?, password: RawPassword::new(password.to_owned()) })
+});
+
+read!(Captcha, |fields| {
+    let [name, usage] = all(fields, ["login_name", "usage"])?;
+    let to = recipient(name)?;
+    match usage {
+        "1" => Ok(Self { to, purpose: Purpose::Register, sendable: Sendable::Strangers }),
+        "2" => Ok(Self { to, purpose: Purpose::Reset, sendable: Sendable::Users }),
+        _ => Err(Fault::Invalid(Cow::Borrowed("usage")).into()),
+    }
+});
+
+read!(Forgot, |fields| {
+    let [name, password, captcha] = all(fields, ["login_name", "new_password", "captcha"])?;
+    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: code(captcha) })
+});
+
+read!(GetToken, |fields| {
+    let [name, app_to] = all(fields, ["login_name", "app_to"])?;
+    Ok(Self { phone: phone(name)?, app_to: app_to.to_owned() })
+});
+
+read!(CheckLoginname, |fields| {
+    let [name] = all(fields, ["login_name"])?;
+    Ok(Self { phone: phone(name)? })
+});
+
+read!(CheckCaptcha, |fields| {
+    let [name, captcha] = all(fields, ["login_name", "captcha"])?;
+    Ok(Self { to: recipient(name)?, code: code(captcha) })
+});
+
+read!(CheckToken, |fields| {
+    let [token] = all(fields, ["token"])?;
+    Ok(Self { token: Token::parse(token) })
+});
+
+fn all<'a, const N: usize>(fields: &'a Fields, names: [&'static str; N]) -> Result<[&'a str; N], Fault> {
+    let mut texts = [""; N];
+    for (text, name) in texts.iter_mut().zip(names) {
+        *text = fields.required(name)?;
+    }
+    Ok(texts)
+}
+
+fn phone(login_name: &str) -> Result<Phone, Error> {
+    Phone::parse(login_name).ok_or(Error::Invalid("phone"))
+}
+
+fn recipient(login_name: &str) -> Result<Recipient, Error> {
+    phone(login_name).map(Recipient::Phone)
+}
+
+fn code(captcha: &str) -> Code {
+    let short = captcha.len() < CODE_DIGITS && captcha.bytes().all(|b| b.is_ascii_digit());
+    if short { Code::typed(&format!("{captcha:0>CODE_DIGITS$}")) } else { Code::typed(captcha) }
+}
+
+/// An inner answer. `result` is 1, or 0 with `errors`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Reply {
+    /// Nothing more to say.
+    Done { result: u8 },
+    /// 获取Token
+    Token { result: u8, token: String },
+    /// 验证用户名: the name exists.
+    Known { result: u8, reg_app: String, reg_time: String },
+    /// Whose token it was, and which app handed it out.
+    Bearer { result: u8, login_name: String, app_from: String },
+    /// No.
+    No { result: u8, errors: Errors },
+}
+
+/// Why not.
+#[derive(Debug, Serialize)]
+pub(crate) struct Errors {
+    code: u32,
+    message: Cow<'static, str>,
+}
+
+impl Reply {
+    pub(crate) fn done() -> Self {
+        Self::Done { result: 1 }
+    }
+
+    pub(crate) fn token(token: &Token) -> Self {
+        Self::Token { result: 1, token: token.expose().to_owned() }
+    }
+
+    /// `reg_app` is empty for a user who registered elsewhere.
+    pub(crate) fn known(user: User) -> Self {
+        let reg_time = user.registered_at.date_time(Offset::CHINA);
+        Self::Known { result: 1, reg_app: user.registered_through, reg_time }
+    }
+
+    pub(crate) fn bearer(user: &User, app_from: String) -> Self {
+        let login_name = user.phone.as_deref().unwrap_or_else(|| user.display_name()).to_owned();
+        Self::Bearer { result: 1, login_name, app_from }
+    }
+
+    pub(crate) fn no(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::No { result: 0, errors: Errors { code, message: message.into() } }
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

@@ -1,0 +1,95 @@
+//! Base64 as portal clients send it (portal document: `base64_encode 加密`), passwords and codes alike.
+//!
+//! The document's clients post forms. One that does not percent-encode turns each `+` of the base64 into a space, so a
+//! space stands for `+`. That collides with white space around the value only at its end: there, spaces that complete
+//! a group of four are read as `+` if this gives a text.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use zeroize::Zeroizing;
+
+/// Decodes standard or URL-safe base64, padded or not, to a text. `None` for anything else, and for an empty text.
+pub(crate) fn decode(value: &str) -> Option<String> {
+    let start = value.trim_start();
+    let trimmed = start.trim_end();
+    let missing = trimmed.len().next_multiple_of(4) - trimmed.len();
+    let spaces = start[trimmed.len()..].bytes().take_while(|&b| b == b' ').count();
+    let completed = (missing > 0 && spaces >= missing).then(|| &start[..trimmed.len() + missing]);
+    // A leading `+` would make the first byte 0xF8 or above, which no UTF-8 has, so nothing is lost in front.
+    completed.and_then(text).or_else(|| text(trimmed))
+}
+
+fn text(encoded: &str) -> Option<String> {
+    let alphabet = |c| match c {
+        ' ' | '-' => '+',
+        '_' => '/',
+        other => other,
+    };
+    let standard = Zeroizing::new(encoded.chars().map(alphabet).collect::<String>());
+    let engine = if standard.ends_with('=') { STANDARD } else { STANDARD_NO_PAD };
+    let bytes = engine.decode(standard.as_bytes()).ok()?;
+    String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Writing {
+        Padded,
+        Unpadded,
+        UrlSafe,
+        UrlSafeUnpadded,
+    }
+
+    fn encode(writing: Writing, text: &str) -> String {
+        match writing {
+            Writing::Padded => STANDARD.encode(text),
+            Writing::Unpadded => STANDARD_NO_PAD.encode(text),
+            Writing::UrlSafe => URL_SAFE.encode(text),
+            Writing::UrlSafeUnpadded => URL_SAFE_NO_PAD.encode(text),
+        }
+    }
+
+    fn writing() -> impl Strategy<Value = Writing> {
+        prop::sample::select(vec![Writing::Padded, Writing::Unpadded, Writing::UrlSafe, Writing::UrlSafeUnpadded])
+    }
+
+    proptest! {
+        #[test]
+        fn every_writing_of_a_text_is_read(text in "(?s).{1,60}", how in writing()) {
+            prop_assert_eq!(decode(&encode(how, &text)), Some(text));
+        }
+
+        #[test]
+        fn a_form_without_percent_encoding_loses_nothing(text in "[ -~>叾~?]{1,60}", padded: bool) {
+            let sent = encode(if padded { Writing::Padded } else { Writing::Unpadded }, &text).replace('+', " ");
+            prop_assert_eq!(decode(&sent), Some(text));
+        }
+
+        #[test]
+        fn white_space_around_padded_base64_is_ignored(text in "(?s).{1,60}", before in "[ \t\r\n]{0,4}", after in "[ \t\r\n]{0,4}") {
+            let sent = format!("{before}{}{after}", STANDARD.encode(&text));
+            prop_assert_eq!(decode(&sent), Some(text));
+        }
+
+        #[test]
+        fn anything_may_come_and_what_is_read_has_that_writing(sent in "(?s).{0,40}") {
+            if let Some(text) = decode(&sent) {
+                prop_assert!(!text.is_empty());
+                let plain = sent.trim_start().replace([' ', '-'], "+").replace('_', "/");
+                prop_assert!(plain.starts_with(&STANDARD_NO_PAD.encode(&text)), "{sent:?} is not {text:?}");
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_text_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let text = String::from_utf8(bytes.clone()).ok().filter(|text| !text.is_empty());
+            prop_assert_eq!(decode(&STANDARD.encode(bytes)), text);
+        }
+    }
+}

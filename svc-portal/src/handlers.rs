@@ -1,0 +1,121 @@
+//! The five calls.
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use stele_core::code::Purpose;
+use stele_core::identifier::Recipient;
+use stele_core::password::{NewPassword, RawPassword};
+use stele_core::proof::Proof;
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login as log_in};
+use stele_core::usecase::logout::logout as log_out;
+use stele_core::usecase::register::{Register, register as open_account};
+use stele_core::usecase::reset_password::{ResetPassword, reset_password};
+use stele_core::usecase::send_code::{Sendable, send_code};
+use stele_core::usecase::Caller;
+use stele_core::{Deps, Error};
+use stele_web::{ClientAddress, Dialect as _, Failure, Fault, Fields};
+
+use crate::dialect::{Nothing, Portal, bad_recipient, ok};
+use crate::{cookie, wire};
+
+type Reply = Result<HttpResponse, Failure<Portal>>;
+
+/// What the settings say of this dialect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Whether a login may tell an unknown user from a wrong password, as the document does.
+    pub tell_unknown: bool,
+}
+
+/// 注册接口
+pub(crate) async fn register(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
+    let form = wire::WithCode::try_from(&fields)?;
+    let request = Register {
+        to: &form.username,
+        purpose: Purpose::Any,
+        code: &form.code,
+        password: &chosen(&deps, &form.password)?,
+        caller: &caller(address),
+    };
+    let user = open_account(&deps, request).await?;
+    Ok(ok(wire::Memo { memo: &user.profile.memo }))
+}
+
+/// 登录接口
+pub(crate) async fn login(
+    request: HttpRequest,
+    deps: Data<Deps>,
+    options: Data<Options>,
+    address: ClientAddress,
+    fields: Fields,
+) -> Reply {
+    let form = wire::Login::try_from(&fields)?;
+    let attempt = Login {
+        identifier: &form.identifier,
+        proof: Proof::Raw(form.password),
+        caller: &caller(address),
+        audience: Audience::Everyone,
+        challenge: Challenge::Code(form.code),
+        carrier: Carrier::Token,
+    };
+    let found = log_in(&deps, attempt).await.map_err(|error| match error {
+        Error::UnknownUser if !options.tell_unknown => Error::WrongPassword,
+        other => other,
+    })?;
+    let mut response = ok(wire::Profile::from(&found.user));
+    cookie::set(&mut response, &request, &found.token)?;
+    Ok(response)
+}
+
+/// 退出接口
+pub(crate) async fn logout(request: HttpRequest, deps: Data<Deps>, body: Result<Fields, actix_web::Error>) -> Reply {
+    // Whom the body names does not matter, readable or not; that it is small and comes in time does.
+    let refused = body.err().map(|error| error.error_response());
+    if let Some(refused) = refused.filter(|response| response.status() != StatusCode::BAD_REQUEST) {
+        return Ok(refused);
+    }
+    if let Some(token) = cookie::token(request.headers()) {
+        match log_out(&deps, Portal::NAME, &token).await {
+            Ok(()) | Err(Error::NotAuthenticated) => {}
+            Err(other) => return Err(other.into()),
+        }
+    }
+    let mut response = ok(Nothing {});
+    cookie::clear(&mut response, &request)?;
+    Ok(response)
+}
+
+/// 注册接口 (so the document heads it), at /i/resetpwd
+pub(crate) async fn resetpwd(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
+    let form = wire::WithCode::try_from(&fields)?;
+    let request = ResetPassword {
+        to: &form.username,
+        purpose: Purpose::Any,
+        code: &form.code,
+        password: &chosen(&deps, &form.password)?,
+        caller: &caller(address),
+    };
+    reset_password(&deps, request).await?;
+    // The password is changed, whatever becomes of this: a failed read costs the client no more than the memo.
+    let account = deps.users.find(form.username.key()).await.ok().flatten();
+    Ok(ok(wire::Memo { memo: account.as_ref().map_or("", |account| &account.user.profile.memo) }))
+}
+
+/// 发送验证码接口
+pub(crate) async fn send(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
+    let form = wire::Send::try_from(&fields)?;
+    let Some(to) = Recipient::parse(form.username) else { return Ok(bad_recipient(form.username)) };
+    send_code(&deps, &caller(address), &to, Purpose::Any, Sendable::Anyone).await?;
+    Ok(ok(Nothing {}))
+}
+
+fn caller(ClientAddress(address): ClientAddress) -> Caller {
+    Caller::direct(Portal::NAME, address)
+}
+
+fn chosen(deps: &Deps, password: &RawPassword) -> Result<NewPassword, Fault> {
+    NewPassword::chosen(password, deps.policy.password_min).map_err(|_| Fault::Invalid(Cow::Borrowed(wire::PASSWORD)))
+}

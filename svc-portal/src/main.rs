@@ -1,0 +1,5 @@
+//! The portal dialect as a program of its own.
+
+fn main() -> std::process::ExitCode {
+    stele_web::serve(svc_portal::SERVICE)
+}

@@ -1,0 +1,136 @@
+//! What clients send and are answered (portal document).
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use stele_core::code::Code;
+use stele_core::identifier::{Email, Phone, Recipient};
+use stele_core::password::RawPassword;
+use stele_core::user::{FIRST_NUMBER, User};
+use stele_web::{Fault, Fields};
+
+use crate::encoded;
+
+const USERNAME: &str = "username";
+pub(crate) const PASSWORD: &str = "password";
+const CODE: &str = "code";
+
+/// 登录接口
+#[derive(Debug)]
+pub(crate) struct Login<'a> {
+    /// What to look the user up by.
+    pub identifier: Cow<'a, str>,
+    pub password: RawPassword,
+    /// Not in the document's list of parameters, but in its answers: 3208.
+    pub code: Option<Code>,
+}
+
+/// 注册接口, both of that name: /i/register and /i/resetpwd.
+#[derive(Debug)]
+pub(crate) struct WithCode {
+    pub username: Recipient,
+    pub password: RawPassword,
+    pub code: Code,
+}
+
+/// 发送验证码接口
+#[derive(Debug)]
+pub(crate) struct Send<'a> {
+    pub username: &'a str,
+}
+
+impl<'a> TryFrom<&'a Fields> for Login<'a> {
+    type Error = Fault;
+
+    fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
+        let username = fields.required(USERNAME)?;
+        let code = fields.optional(CODE)?.map(|value| decode(CODE, value)).transpose()?;
+        Ok(Self {
+            identifier: identifier(username),
+            password: password(fields)?,
+            code: code.map(|text| Code::typed(&text)),
+        })
+    }
+}
+
+impl TryFrom<&Fields> for WithCode {
+    type Error = Fault;
+
+    fn try_from(fields: &Fields) -> Result<Self, Fault> {
+        let username = Recipient::parse(fields.required(USERNAME)?).ok_or(Fault::Invalid(Cow::Borrowed(USERNAME)))?;
+        let password = password(fields)?;
+        let code = Code::typed(&decode(CODE, fields.required(CODE)?)?);
+        Ok(Self { username, password, code })
+    }
+}
+
+impl<'a> TryFrom<&'a Fields> for Send<'a> {
+    type Error = Fault;
+
+    fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
+        fields.required(USERNAME).map(|username| Self { username })
+    }
+}
+
+fn password(fields: &Fields) -> Result<RawPassword, Fault> {
+    decode(PASSWORD, fields.required(PASSWORD)?).map(RawPassword::new)
+}
+
+fn decode(field: &'static str, value: &str) -> Result<String, Fault> {
+    encoded::decode(value).ok_or(Fault::Invalid(Cow::Borrowed(field)))
+}
+
+/// The portal knows users by phone and e-mail. Any other login field becomes one that no user can have (it holds a
+/// control character), so that a name costs the same work and counts against the same limits as an unknown phone.
+fn identifier(username: &str) -> Cow<'_, str> {
+    let known = Phone::parse(username).is_some() || Email::provision(username).is_some();
+    if known { Cow::Borrowed(username) } else { Cow::Owned(format!("\0{username}")) }
+}
+
+/// The content of a login's answer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Profile<'a> {
+    id: String,
+    user_name: &'a str,
+    mobile: &'a str,
+    email: &'a str,
+    user_type: u8,
+    gid: String,
+    #[serde(rename = "orgId")]
+    org_id: &'a str,
+    passport: &'a str,
+    memo: &'a str,
+}
+
+impl<'a> From<&'a User> for Profile<'a> {
+    fn from(user: &'a User) -> Self {
+        let about = &user.profile;
+        Self {
+            // The document's sample has "1" beside "100001".
+            id: (user.number - FIRST_NUMBER + 1).to_string(),
+            user_name: user.display_name(),
+            mobile: user.phone.as_deref().unwrap_or_default(),
+            email: user.email.as_deref().unwrap_or_default(),
+            user_type: u8::from(!about.org_id.is_empty()),
+            gid: user.number.to_string(),
+            org_id: &about.org_id,
+            passport: passport(user),
+            memo: &about.memo,
+        }
+    }
+}
+
+fn passport(user: &User) -> &str {
+    let fields = [&user.registered_with, &user.phone, &user.email, &user.name];
+    fields.into_iter().find_map(|field| field.as_deref()).unwrap_or_default()
+}
+
+/// The content of the answers of register and resetpwd.
+#[derive(Debug, Serialize)]
+pub(crate) struct Memo<'a> {
+    pub memo: &'a str,
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
