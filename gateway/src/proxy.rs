@@ -90,19 +90,32 @@ impl Gate {
         route: Option<&Route>,
     ) -> HttpResponse {
         let framing = Framing::of(request);
-        let Some(route) = route else { return closing_if(framing.has_body(), refusal::no_route()) };
-        if let Err(cause) = self.check(request, framing) {
-            return closing_if(framing.has_body(), route.refusals.answer(cause));
-        }
-        if let Some(preflight) = self.config.cors.preflight(request) {
-            return closing_if(framing.has_body(), preflight);
-        }
         let limits = &self.config.limits;
         let upload = Upload::new(payload, framing, limits.body, limits.body_time);
-        match self.forward(request, caller, route, framing, &upload).await {
-            Ok((answer, lease)) => download::pass_on(request.method(), answer, lease, limits.upstream_time),
-            Err(cause) => closing_if(!upload.is_done(), route.refusals.answer(cause)),
+        let answer = match route {
+            None => refusal::no_route(),
+            Some(route) => match self.pass(request, caller, route, framing, &upload).await {
+                Ok(answer) => answer,
+                Err(cause) => route.refusals.answer(cause),
+            },
+        };
+        if upload.is_done() { answer } else { refusal::closing(answer, upload) }
+    }
+
+    async fn pass(
+        &self,
+        request: &HttpRequest,
+        caller: &Caller,
+        route: &Route,
+        framing: Framing,
+        upload: &Upload,
+    ) -> Result<HttpResponse, Cause> {
+        self.check(request, framing)?;
+        if let Some(preflight) = self.config.cors.preflight(request) {
+            return Ok(preflight);
         }
+        let (answer, lease) = self.forward(request, caller, route, framing, upload).await?;
+        Ok(download::pass_on(request.method(), answer, lease, self.config.limits.upstream_time))
     }
 
     /// What can be judged before a service is asked.
@@ -203,8 +216,4 @@ impl Gate {
 fn never_connected(error: &SendRequestError) -> bool {
     // `Disconnected` is what a connection that was used and then lost is called.
     matches!(error, SendRequestError::Connect(cause) if !matches!(cause, ConnectError::Disconnected))
-}
-
-fn closing_if(unread: bool, answer: HttpResponse) -> HttpResponse {
-    if unread { refusal::closing(answer) } else { answer }
 }

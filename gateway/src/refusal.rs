@@ -1,8 +1,11 @@
 //! The gateway's own answers, in the dialect of the route they are given on.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Bytes;
@@ -113,8 +116,29 @@ pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
     answer.body(body.into())
 }
 
-/// Ends the connection after this answer: the rest of an unread body is not worth waiting for.
-pub(crate) fn closing(mut answer: HttpResponse) -> HttpResponse {
+/// Ends the connection after this answer, for the rest of an unread body is not worth waiting for.
+///
+/// `unread` is kept until the answer is sent: the server takes a body that was let go for one to read on to its end,
+/// and a chunked one need not have an end.
+pub(crate) fn closing(answer: HttpResponse, unread: impl Unpin + 'static) -> HttpResponse {
+    let mut answer = answer.map_body(|_, body| BoxBody::new(Holding { body, _unread: unread }));
     answer.head_mut().set_connection_type(ConnectionType::Close);
     answer
+}
+
+struct Holding<U> {
+    body: BoxBody,
+    _unread: U,
+}
+
+impl<U: Unpin> MessageBody for Holding<U> {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.body).poll_next(cx)
+    }
 }

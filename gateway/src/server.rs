@@ -1,6 +1,6 @@
 //! The server and the client it passes requests on with.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,9 +108,15 @@ async fn serve_until_told(settings: Settings) -> Result<(), ConfigError> {
         let probe = probe.clone();
         Box::pin(async move { probe.missing().await.is_empty() }) as _
     };
+    // Port 0 asks the system for one; the log says which.
+    let (listen, admin_listen) = (bound(&listener, listen), bound(&admin_listener, admin_listen));
     let server = start(config, listener)?;
     actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready))?);
     actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()]));
     tracing::info!(%listen, %admin_listen, "ready");
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
+}
+
+fn bound(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
 }

@@ -41,7 +41,8 @@ fn a_code_sent_as_a_number_gets_its_zeros_back() {
     }
     for sent in ["1234567", "-12345", "1.5"] {
         let json = format!(r#"{{"login_name": "15068880258", "captcha": {sent}}}"#);
-        assert_ne!(read::<CheckCaptcha>(&json).unwrap().code.expose().len(), 6, "{sent}");
+        let code = read::<CheckCaptcha>(&json).unwrap().code;
+        assert!(code.expose().len() > 6 || code.expose().bytes().any(|b| !b.is_ascii_digit()), "{sent}");
     }
 }
 
@@ -65,7 +66,8 @@ fn answers_have_the_documents_fields_in_its_order() {
 proptest! {
     #[test]
     fn every_code_survives_being_sent_as_a_number(number in 0_u32..1_000_000) {
-        prop_assert_eq!(code(&number.to_string()).expose(), format!("{number:06}"));
+        let typed = code(&number.to_string());
+        prop_assert_eq!(typed.expose(), format!("{number:06}"));
     }
 
     #[test]

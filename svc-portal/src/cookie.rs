@@ -62,7 +62,9 @@ mod tests {
     #[test]
     fn the_token_is_found_among_others() {
         let ours = format!("{NAME}={TOKEN}");
-        for header in [ours.clone(), format!("a=b; {ours}"), format!("junk;=;; {ours} ; c=%zz"), format!("{NAME}=old; {ours}")] {
+        for header in
+            [ours.clone(), format!("a=b; {ours}"), format!("junk;=;; {ours} ; c=%zz"), format!("{NAME}=old; {ours}")]
+        {
             assert_eq!(read(&[&header]).as_deref(), Some(TOKEN), "{header}");
         }
         assert_eq!(read(&["a=b", &ours]).as_deref(), Some(TOKEN));
@@ -70,7 +72,14 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_none() {
-        for header in ["", "a=b", "stele_session", "stele_session=", "stele_session=xyz", "Stele_Session=0123456789abcdef0123456789abcdef"] {
+        for header in [
+            "",
+            "a=b",
+            "stele_session",
+            "stele_session=",
+            "stele_session=xyz",
+            "Stele_Session=0123456789abcdef0123456789abcdef",
+        ] {
             assert_eq!(read(&[header]), None, "{header}");
         }
         assert_eq!(read(&[]), None);

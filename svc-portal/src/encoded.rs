@@ -59,6 +59,17 @@ mod tests {
         prop::sample::select(vec![Writing::Padded, Writing::Unpadded, Writing::UrlSafe, Writing::UrlSafeUnpadded])
     }
 
+    /// Made by Python: see tests/vectors/README.md.
+    #[test]
+    fn vectors() {
+        let vectors = include_str!("../tests/vectors/base64.json");
+        let vectors: Vec<(String, Option<String>)> = serde_json::from_str(vectors).unwrap();
+        assert!(vectors.len() > 100);
+        for (sent, text) in vectors {
+            assert_eq!(decode(&sent), text, "{sent:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_writing_of_a_text_is_read(text in "(?s).{1,60}", how in writing()) {

@@ -9,12 +9,12 @@ use stele_core::code::Purpose;
 use stele_core::identifier::Recipient;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
+use stele_core::usecase::Caller;
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login as log_in};
 use stele_core::usecase::logout::logout as log_out;
 use stele_core::usecase::register::{Register, register as open_account};
 use stele_core::usecase::reset_password::{ResetPassword, reset_password};
 use stele_core::usecase::send_code::{Sendable, send_code};
-use stele_core::usecase::Caller;
 use stele_core::{Deps, Error};
 use stele_web::{ClientAddress, Dialect as _, Failure, Fault, Fields};
 

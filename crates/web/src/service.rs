@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, Resource};
@@ -129,17 +130,18 @@ async fn guard<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
     let span = tracing::info_span!("request", service, id);
-    let http = request.request().clone();
+    // Not the request itself: the router takes it only while nobody else holds it.
+    let path = request.path().to_owned();
     let work = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
     match work.await {
         Ok(Ok(response)) => {
-            tracing::debug!(parent: &span, path = response.request().path(), status = response.status().as_u16(), "answered");
-            Ok(response.map_into_left_body())
+            tracing::debug!(parent: &span, path, status = response.status().as_u16(), "answered");
+            Ok(response)
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
-            tracing::error!(parent: &span, path = http.path(), "a handler panicked");
-            Ok(ServiceResponse::new(http, refuse(&Refusal::Internal)).map_into_right_body())
+            tracing::error!(parent: &span, path, "a handler panicked");
+            Err(InternalError::from_response("a handler panicked", refuse(&Refusal::Internal)).into())
         }
     }
 }

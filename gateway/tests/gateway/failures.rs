@@ -3,24 +3,9 @@
 use std::time::Instant;
 
 use actix_web::HttpResponse;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{SERVICES, echo, gateway, listener, nobody, service};
-
-/// A service that reads a request, says `answer` and closes.
-fn babbling(answer: &'static str) -> String {
-    let listener = listener();
-    listener.set_nonblocking(true).unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    actix_web::rt::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    url
-}
+use crate::support::{SERVICES, babbling, echo, gateway, listener, nobody, read_all, service};
 
 #[actix_web::test]
 async fn a_service_that_is_away_is_told_in_every_dialect() {
@@ -69,8 +54,12 @@ async fn a_service_that_talks_nonsense_or_hangs_up_is_unavailable() {
 #[actix_web::test]
 async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     let url = babbling("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-    let reply = gateway(&[("tms", &url)], &[]).get("/container/api/v1/cloudbox/tms/x").await;
-    assert_eq!((reply.header("content-length"), reply.body.as_str()), (Some("100"), "only this"));
+    let gateway = gateway(&[("tms", &url)], &[]);
+    let mut client = gateway.connect().await;
+    client.write_all(b"GET /container/api/v1/cloudbox/tms/x HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    // Closed, although the client would have gone on: what came of the answer cannot be taken for a whole one.
+    let came = String::from_utf8(read_all(&mut client).await).unwrap();
+    assert!(came.is_empty() || (came.contains("content-length: 100") && came.ends_with("only this")), "{came}");
 }
 
 #[actix_web::test]

@@ -6,6 +6,7 @@ mod forwarding;
 mod framing;
 mod limits;
 mod operation;
+mod program;
 mod routing;
 mod streaming;
 // Its helpers may unwrap as tests may, but lints only know that from this line.

@@ -64,6 +64,21 @@ pub(crate) fn echo(name: &'static str) -> String {
     })
 }
 
+/// A service that reads a request, says `answer` and closes.
+pub(crate) fn babbling(answer: &'static str) -> String {
+    let listener = listener();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    actix_web::rt::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    url
+}
+
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,

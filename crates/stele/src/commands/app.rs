@@ -9,7 +9,7 @@ use crate::args::App;
 
 pub(crate) async fn run(context: &Context, command: App) -> Result<(), CommandError> {
     let App::Add { name, secret, may_token } = command;
-    let shared = svc_mefp::secret(&context.settings)?;
+    let shared = svc_mefp::secret::secret(&context.settings)?;
     let secret = add_app::add_app(&context.deps, &name, secret.map(Zeroizing::new), may_token).await?;
     println!("mefp_secret {}\napp_secret {}", shared.as_str(), secret.as_str());
     Ok(())

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use actix_web::dev::{Server, ServerHandle};
 use gateway::Config;
-use stele_core::random::Random as _;
 use stele_web::boot::{self, Surroundings};
 use stele_web::serve::{admin_default, ready, stop_on_signal};
 use stele_web::trust::Trust;

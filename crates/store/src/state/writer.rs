@@ -172,3 +172,66 @@ fn guarded(job: &mut dyn Job, conn: &mut SqliteConnection) -> QueryResult<()> {
     catch_unwind(AssertUnwindSafe(|| job.work(conn)))
         .unwrap_or_else(|_| Err(DbError::QueryBuilderError("a job of the state store panicked".into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection;
+    use diesel::sql_types::BigInt;
+
+    use super::*;
+
+    fn writer(dir: &tempfile::TempDir) -> Writer {
+        let path = dir.path().join("test.db");
+        sqlite::prepare(&path).unwrap();
+        let mut conn = sqlite::connect(&path, Durability::Process).unwrap();
+        conn.batch_execute("CREATE TABLE t (n BIGINT PRIMARY KEY)").unwrap();
+        Writer::start(conn, path).unwrap()
+    }
+
+    fn insert(conn: &mut SqliteConnection, n: i64) -> QueryResult<usize> {
+        diesel::sql_query("INSERT INTO t VALUES (?)").bind::<BigInt, _>(n).execute(conn)
+    }
+
+    async fn count(writer: &Writer) -> i64 {
+        let count = |conn: &mut SqliteConnection| {
+            diesel::select(diesel::dsl::sql::<BigInt>("(SELECT count(*) FROM t)")).get_result(conn)
+        };
+        writer.call(Access::Read, count).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn jobs_that_fail_or_panic_undo_themselves_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = writer(&dir);
+        // Held up, so that the others make one batch.
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let first = writer.call(Access::Write, move |_| Ok(wait.recv().is_ok()));
+        let good = writer.call(Access::Write, |conn| insert(conn, 1));
+        let failing = writer.call(Access::Write, |conn| insert(conn, 2).and_then(|_| insert(conn, 1)));
+        let panicking = writer.call(Access::Write, |conn| insert(conn, 3).map(|_| assert_eq!(1, 2, "on purpose")));
+        let last = writer.call(Access::Write, |conn| insert(conn, 4));
+        let release = async { go.send(()) };
+        let (first, good, failing, panicking, last, released) =
+            tokio::join!(first, good, failing, panicking, last, release);
+        assert!(first.unwrap() && released.is_ok());
+        assert_eq!((good.unwrap(), last.unwrap()), (1, 1));
+        assert!(matches!(failing, Err(Error::Internal(_))));
+        assert!(matches!(panicking, Err(Error::Internal(_))));
+        assert_eq!(count(&writer).await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = std::sync::Arc::new(writer(&dir));
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let held = writer.call(Access::Write, move |_| Ok(wait.recv().is_ok()));
+        let more = (0..QUEUE + BATCH + 1).map(|n| writer.call(Access::Write, move |conn| insert(conn, n as i64)));
+        let release = async { go.send(()) };
+        let (held, more, _) = tokio::join!(held, futures_util::future::join_all(more), release);
+        assert!(held.unwrap());
+        let refused = more.iter().filter(|result| matches!(result, Err(Error::Unavailable(_)))).count();
+        assert!((1..=BATCH + 2).contains(&refused), "{refused}");
+        assert_eq!(count(&writer).await, (more.len() - refused) as i64);
+    }
+}

@@ -21,7 +21,8 @@ fn users(path: &Path) -> Database {
 }
 
 fn execute(path: &Path, sql: &str) {
-    SqliteConnection::establish(path.to_str().unwrap()).unwrap().batch_execute(sql).unwrap();
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    conn.batch_execute(&format!("PRAGMA busy_timeout = 5000; {sql}")).unwrap();
 }
 
 const FROM_THE_FUTURE: &str = "INSERT INTO __diesel_schema_migrations (version) VALUES ('9999')";

@@ -146,13 +146,13 @@ async fn parallel_failures_are_all_counted_until_the_wait_begins() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_makes_no_wait_longer() {
+async fn a_clock_set_back_makes_no_wait_longer_than_the_longest() {
     for StateBackend { state, .. } in state_backends() {
         fail(&*state, &attempt(home(), NOW.after(secs(7_200))), 6).await;
         let Admission::Blocked { retry_after } = state.admit(&attempt(home(), NOW)).await.unwrap() else {
             panic!("the wait was forgotten")
         };
-        assert!(retry_after <= secs(60));
+        assert!(retry_after <= secs(900));
     }
 }
 

@@ -1,0 +1,85 @@
+//! The gateway as a program: its command line, its log, its end.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.env_clear().env("STELE_ADMIN_LISTEN", "127.0.0.1:0").env("STELE_LOG_FORMAT", "json");
+    command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    told
+}
+
+/// Ends the program also if the test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+#[test]
+fn help_lists_every_setting() {
+    let output = command().arg("--help").output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    for setting in gateway::COMMON.iter().chain(gateway::SETTINGS) {
+        assert!(told.contains(setting.name) && told.contains(setting.help), "{}", setting.name);
+    }
+    assert!(command().arg("--version").output().unwrap().stdout.starts_with(b"gateway "));
+}
+
+#[test]
+fn a_start_that_cannot_be_made_ends_with_one_line_and_code_2() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "[[route]]\nprefix = '/a/'\nservise = 'x'\n").unwrap();
+    let told = refused(&command().env("STELE_ROUTES", file.path()).output().unwrap());
+    assert!(told.contains(&format!("{}:3: unknown field `servise`", file.path().display())), "{told}");
+    let told = refused(&command().env("STELE_UPSTREAM_TMS", "ftp://x").output().unwrap());
+    assert!(told.contains("STELE_UPSTREAM_TMS: `ftp://x`"), "{told}");
+    let taken = crate::support::listener();
+    let told = refused(&command().env("STELE_ADMIN_LISTEN", taken.local_addr().unwrap().to_string()).output().unwrap());
+    assert!(told.contains("STELE_ADMIN_LISTEN") && told.contains("taken"), "{told}");
+}
+
+fn get(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut told = String::new();
+    stream.read_to_string(&mut told).unwrap();
+    told
+}
+
+#[test]
+fn it_serves_logs_no_secret_and_ends_on_a_signal() {
+    let mut child = Running(command().spawn().unwrap());
+    let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines().map(|line| line.unwrap());
+    let ready = log.find(|line| line.contains("\"ready\"")).unwrap();
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    let (public, admin) = (ready["listen"].as_str().unwrap(), ready["admin_listen"].as_str().unwrap());
+    let head = "Host: h\r\nConnection: close\r\nAuthorization: hidden-header\r\n";
+    let told = get(public, &format!("POST /i/..?hidden=query HTTP/1.1\r\n{head}Content-Length: 11\r\n\r\nhidden-body"));
+    assert!(told.starts_with("HTTP/1.1 404"), "{told}");
+    let told = get(admin, "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+    assert!(child.0.wait().unwrap().success());
+    let log: Vec<_> = log.collect();
+    assert!(log.iter().all(|line| !line.contains("hidden")), "{log:?}");
+    let lines = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = lines.into_iter().find(|line| line["message"] == "request").unwrap();
+    assert_eq!((&line["method"], &line["path"], &line["status"]), (&"POST".into(), &"/i/..".into(), &404.into()));
+    assert_eq!((&line["service"], line["id"].as_str().map(str::len)), (&"portal".into(), Some(32)));
+    assert!(line["ms"].is_u64());
+}

@@ -1,0 +1,60 @@
+//! Trouble on our side: opaque, in dialect, and never taken for a wrong password.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use serde_json::json;
+use stele_core::hasher::Hasher;
+use stele_core::random::OsRandom;
+use stele_core::seal::Sealer;
+use stele_core::verifier::Cost;
+use stele_testkit::{Lab, md5_hex};
+
+use crate::support::{LOGIN, PWDRESET, salted};
+
+/// Asks a service whose domain was tampered with.
+async fn ask(lab: &Lab, tamper: impl FnOnce(&mut stele_core::Deps), path: &str) -> (u16, Option<String>, String) {
+    let mut context = lab.context().clone();
+    tamper(&mut context.deps);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}{path}", listener.local_addr().unwrap());
+    let server = svc_cloudbox::SERVICE.start(&context, listener).unwrap();
+    let handle = server.handle();
+    tokio::spawn(server);
+    let now = lab.clock().now().as_secs();
+    let proof = salted("123456", now);
+    let body = json!({
+        "username": "mark", "password": proof, "timestamp": now,
+        "user_id": 100_001, "orig_password": proof, "new_password": md5_hex("654321"),
+    });
+    let answer = stele_testkit::http().post(url).json(&body).send().await.unwrap();
+    let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
+    let seen = (answer.status().as_u16(), wait, answer.text().await.unwrap());
+    handle.stop(false).await;
+    seen
+}
+
+#[tokio::test]
+async fn a_lost_sealing_key_is_our_fault_not_the_users() {
+    let lab = Lab::new().await;
+    lab.user("mark").add().await;
+    for key in [1, 99] {
+        let other = Sealer::new([(key, [7; 32].into())]).unwrap();
+        let answer = ask(&lab, |deps| deps.sealer = Arc::new(other), LOGIN).await;
+        assert_eq!(answer, (500, None, r#"{"message":"服务内部错误","code":"1009"}"#.to_owned()));
+    }
+    // Nothing was counted or used up.
+    let answer = ask(&lab, |_| (), LOGIN).await;
+    assert_eq!(answer.0, 200);
+    assert!(answer.2.starts_with(r#"{"message":"Succ","code":"0000""#), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_full_hashing_queue_asks_to_come_back() {
+    let lab = Lab::new().await;
+    lab.user("mark").add().await;
+    let cost = Cost { memory: 64, passes: 1, lanes: 1 };
+    let full = Hasher::new(cost, 1, 0, &OsRandom).unwrap();
+    let answer = ask(&lab, |deps| deps.hasher = full, PWDRESET).await;
+    assert_eq!(answer, (503, Some("1".to_owned()), r#"{"message":"服务暂不可用","code":"1009"}"#.to_owned()));
+}

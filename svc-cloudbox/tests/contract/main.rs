@@ -1,0 +1,26 @@
+//! The cloudbox service alone, over HTTP.
+
+#![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
+
+mod bad_input;
+mod documented;
+mod faults;
+mod limits;
+mod replay;
+mod sessions;
+mod support;
+mod vectors;
+
+#[tokio::test]
+async fn golden_login() {
+    let lab = stele_testkit::Lab::new().await;
+    lab.user("mark").add().await;
+    stele_testkit::golden(&lab.start(svc_cloudbox::SERVICE).await, "tests/golden/login.http").await;
+}
+
+#[tokio::test]
+async fn golden_pwdreset() {
+    let lab = stele_testkit::Lab::new().await;
+    lab.user("mark").add().await;
+    stele_testkit::golden(&lab.start(svc_cloudbox::SERVICE).await, "tests/golden/pwdreset.http").await;
+}

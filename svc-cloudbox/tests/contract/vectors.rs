@@ -1,0 +1,45 @@
+//! Digests that an independent implementation made (`tests/vectors/README.md`).
+
+use serde_json::{Value, json};
+use stele_core::hex;
+use stele_core::password::{PasswordDigest, RawPassword};
+
+use crate::support::{Bench, LOGIN};
+
+fn vectors() -> Vec<Value> {
+    serde_json::from_str(include_str!("../vectors/salted.json")).unwrap()
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap()
+}
+
+#[test]
+fn the_domain_agrees_with_the_vectors() {
+    let mut checked = 0;
+    for vector in vectors() {
+        let of_password = RawPassword::new(text(&vector, "password").to_owned()).digest();
+        let of_hex = PasswordDigest::from_hex(text(&vector, "digest")).unwrap();
+        for salted in vector["salted"].as_array().unwrap() {
+            let at = salted["timestamp"].as_u64().unwrap();
+            for digest in [&of_password, &of_hex] {
+                assert_eq!(hex::encode(&digest.salted(at)), text(salted, "digest"), "{vector} at {at}");
+                checked += 1;
+            }
+        }
+    }
+    assert_eq!(checked, 15 * 8 * 2);
+}
+
+#[tokio::test]
+async fn clients_made_elsewhere_log_in() {
+    let bench = Bench::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    for (n, vector) in vectors().into_iter().enumerate() {
+        let name = format!("user{n}");
+        bench.lab.user(&name).password(text(&vector, "password")).add().await;
+        for salted in vector["salted"].as_array().unwrap() {
+            let body = json!({ "username": name, "password": salted["digest"], "timestamp": salted["timestamp"] });
+            assert_eq!(bench.post(LOGIN, &body).await.code(), "0000", "{vector}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! 生成验证码.
+
+use stele_testkit::raw;
+
+use crate::Bench;
+
+#[actix_web::test]
+async fn the_url_serves_the_picture() {
+    let bench = Bench::new().await;
+    let answer = bench.get("/api/vi/Auth/getCAPTCHA").await.json();
+    let id = answer["data"]["id"].as_u64().unwrap();
+    assert!(id < 1 << 53);
+    let path = answer["data"]["URL"].as_str().unwrap();
+    for path in [path.to_owned(), path.to_lowercase(), path.replace("v1", "vi")] {
+        let response = bench.request("GET", &path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "image/png");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert!(response.bytes().await.unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+    }
+}
+
+#[actix_web::test]
+async fn unknown_used_and_expired_ids_have_no_picture() {
+    let bench = Bench::new().await;
+    let (id, _) = bench.captcha().await;
+    let strange = [(id ^ 1).to_string(), "x".into(), "-1".into(), "9007199254740992".into(), "9".repeat(400), "%00".into()];
+    for id in strange {
+        bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.fails(404, "获取验证码失败");
+    }
+    bench.wait(301);
+    bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.fails(404, "获取验证码失败");
+}
+
+#[actix_web::test]
+async fn the_url_is_made_of_the_setting_and_never_of_the_host() {
+    for (setting, start) in [("", ""), ("https://auth.example.com/", "https://auth.example.com")] {
+        let bench = Bench::with(&[("STELE_PUBLIC_URL", setting), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]).await;
+        let request = "GET /api/vi/Auth/getCAPTCHA HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\n\
+                       Forwarded: host=evil.example\r\nConnection: close\r\n\r\n";
+        let answer = raw(bench.service.address(), request.as_bytes()).await;
+        assert!(!answer.contains("evil"), "{answer}");
+        assert!(answer.contains(&format!(r#""URL":"{start}/api/v1/Auth/CAPTCHA/"#)), "{answer}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Limits on guessing, and the captcha that strangers are asked for.
+
+use crate::Bench;
+
+const RIGHT: &str = "account=a&password=123456";
+const WRONG: &str = "account=a&password=wrong1";
+const ASKED: &str = "请输入验证码";
+const STRANGER: &str = "203.0.113.9";
+
+/// A service behind a proxy, with a user who has had five failures.
+async fn after_five_failures() -> Bench {
+    let bench = Bench::behind_proxy().await;
+    bench.lab.user("a").add().await;
+    for _ in 0..5 {
+        bench.login_from(STRANGER, WRONG).await.fails(200, "用户名或密码错误");
+    }
+    bench
+}
+
+fn solved(body: &str, id: u64, text: &str) -> String {
+    format!("{body}&captchaId={id}&captcha={text}")
+}
+
+#[actix_web::test]
+async fn strangers_are_asked_for_a_captcha_whatever_they_send() {
+    let bench = after_five_failures().await;
+    for body in [RIGHT, WRONG, "account=a&password=123456&captcha=abc34", "account=a&password=123456&captchaId=1"] {
+        bench.login_from(STRANGER, body).await.fails(200, ASKED);
+    }
+    bench.login_from("198.51.100.7", RIGHT).await.fails(200, ASKED);
+    let (id, text) = bench.captcha().await;
+    let answer = bench.login_from(STRANGER, &solved(RIGHT, id, &text.to_uppercase())).await;
+    assert_eq!(answer.message(), "登录成功");
+    assert_eq!(bench.login_from("198.51.100.7", RIGHT).await.message(), "登录成功", "a success clears the count");
+}
+
+#[actix_web::test]
+async fn an_unknown_account_is_asked_just_so() {
+    let bench = Bench::behind_proxy().await;
+    for _ in 0..5 {
+        bench.login_from(STRANGER, "account=nobody&password=wrong1").await.fails(200, "用户名或密码错误");
+    }
+    bench.login_from(STRANGER, "account=NOBODY&password=wrong1").await.fails(200, ASKED);
+}
+
+#[actix_web::test]
+async fn a_captcha_is_tried_once_right_or_wrong() {
+    let bench = after_five_failures().await;
+    let (id, text) = bench.captcha().await;
+    bench.login_from(STRANGER, &solved(RIGHT, id, "wrong")).await.fails(200, ASKED);
+    bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await.fails(200, ASKED);
+
+    let (id, text) = bench.captcha().await;
+    bench.login_from(STRANGER, &solved(WRONG, id, &text)).await.fails(200, "用户名或密码错误");
+    bench.wait(60);
+    bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await.fails(200, ASKED);
+
+    let (first, _) = bench.captcha().await;
+    let (_, second) = bench.captcha().await;
+    bench.login_from(STRANGER, &solved(RIGHT, first, &second)).await.fails(200, ASKED);
+    let (id, text) = bench.captcha().await;
+    bench.wait(301);
+    bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await.fails(200, ASKED);
+}
+
+#[actix_web::test]
+async fn one_captcha_does_for_one_of_two_logins_at_once() {
+    let bench = after_five_failures().await;
+    let (id, text) = bench.captcha().await;
+    let body = solved(RIGHT, id, &text);
+    let (one, two) = tokio::join!(bench.login_from(STRANGER, &body), bench.login_from(STRANGER, &body));
+    let mut messages = [one.message(), two.message()];
+    messages.sort();
+    // The one that comes second is asked for a captcha, or finds that the first one's success cleared the count.
+    assert!(messages.contains(&"登录成功".to_owned()), "{messages:?}");
+    let used = bench.login_from("198.51.100.8", &solved(WRONG, id, &text)).await;
+    used.fails(200, "用户名或密码错误");
+}
+
+#[actix_web::test]
+async fn the_owners_address_is_not_kept_out() {
+    let bench = Bench::behind_proxy().await;
+    bench.lab.user("a").add().await;
+    assert_eq!(bench.login_from("192.0.2.1", RIGHT).await.message(), "登录成功");
+    for _ in 0..5 {
+        bench.login_from(STRANGER, WRONG).await.fails(200, "用户名或密码错误");
+    }
+    bench.login_from(STRANGER, RIGHT).await.fails(200, ASKED);
+    assert_eq!(bench.login_from("192.0.2.1", RIGHT).await.message(), "登录成功");
+}
+
+#[actix_web::test]
+async fn a_wait_comes_before_the_challenge_and_verifies_nothing() {
+    let bench = after_five_failures().await;
+    let (id, text) = bench.captcha().await;
+    bench.login_from(STRANGER, &solved(WRONG, id, &text)).await.fails(200, "用户名或密码错误");
+    let (id, text) = bench.captcha().await;
+    let answer = bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await;
+    answer.fails(429, "操作过于频繁，请稍后再试");
+    assert_eq!(answer.header("retry-after"), "1");
+    bench.wait(1);
+    assert_eq!(bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await.message(), "登录成功", "it was not used up");
+}
+
+#[actix_web::test]
+async fn a_forged_forwarding_header_is_not_believed() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").add().await;
+    assert_eq!(bench.login_from("192.0.2.1", RIGHT).await.message(), "登录成功");
+    for at in 0..6 {
+        bench.login_from(&format!("203.0.113.{at}"), WRONG).await.fails(200, "用户名或密码错误");
+    }
+    bench.login_from("203.0.113.99", RIGHT).await.fails(429, "操作过于频繁，请稍后再试");
+}

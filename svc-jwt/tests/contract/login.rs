@@ -1,0 +1,130 @@
+//! 登录 and 登出.
+
+use stele_core::user::{Gender, Profile};
+
+use crate::Bench;
+
+const LOGIN: &str = "/api/v1/Auth/Login";
+
+fn profile() -> Profile {
+    Profile {
+        real_name: "张三".into(),
+        gender: Some(Gender::Male),
+        avatar_url: "http://a.cn/1.png".into(),
+        organization: "海航".into(),
+        department: "研发".into(),
+        description: "说明".into(),
+        ..Profile::default()
+    }
+}
+
+#[actix_web::test]
+async fn the_answer_has_the_documents_fields_in_its_order() {
+    let bench = Bench::new().await;
+    let user = bench.lab.user("Mark").admin().profile(profile()).add().await;
+    let answer = bench.post(LOGIN, "account=mark&password=123456").await;
+    let token = answer.token();
+    let expected = format!(
+        r#"{{"code":0,"message":"登录成功","user":{{"userId":"{}","account":"Mark","realName":"张三","organizationName":"海航","departmentName":"研发","roleName":"admin","description":"说明","avatar":"http://a.cn/1.png","gender":true}},"token":"{token}"}}"#,
+        user.id
+    );
+    assert_eq!(answer.text, expected);
+    assert_eq!(answer.header("authorization"), format!("Bearer {token}"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
+}
+
+#[actix_web::test]
+async fn what_is_not_known_of_a_user_is_empty() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").add().await;
+    bench.lab.user("w").profile(Profile { gender: Some(Gender::Female), ..profile() }).add().await;
+    let user = &bench.post(LOGIN, "account=a&password=123456").await.json()["user"];
+    for field in ["realName", "organizationName", "departmentName", "description", "avatar"] {
+        assert_eq!(user[field], "", "{field}");
+    }
+    assert_eq!((&user["gender"], &user["roleName"]), (&false.into(), &"user".into()));
+    assert_eq!(bench.post(LOGIN, "account=w&password=123456").await.json()["user"]["gender"], false);
+}
+
+#[actix_web::test]
+async fn any_identifier_any_body_any_letter_case_of_the_path() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").phone("13800138000").email("a@b.cn").add().await;
+    for account in ["a", "A", "13800138000", "%2B8613800138000", "A@B.cn"] {
+        bench.login(account, "123456").await;
+    }
+    for path in ["/api/vi/Auth/Login", "/api/v1/auth/login", "/API/V1/AUTH/LOGIN", "/Api/VI/aUTH/lOGIN"] {
+        assert_eq!(bench.post(path, "account=a&password=123456").await.message(), "登录成功", "{path}");
+    }
+    let post = |path: &str| bench.request("POST", path);
+    let part = reqwest::multipart::Form::new().text("account", "a").text("password", "123456");
+    let requests = [
+        post(LOGIN).multipart(part),
+        post(LOGIN).header("content-type", "application/x-www-form-urlencoded").body("account=a&password=123456"),
+        post(LOGIN).json(&serde_json::json!({"account": "a", "password": "123456"})),
+        post(LOGIN).body(r#"{"account":"a","password":123456}"#),
+        post("/api/v1/Auth/Login?account=a&password=123456"),
+        post("/api/v1/Auth/Login?account=a").header("content-type", "multipart/form-data").body("password=123456"),
+    ];
+    for (at, request) in requests.into_iter().enumerate() {
+        assert_eq!(bench.send(request).await.message(), "登录成功", "request {at}");
+    }
+}
+
+#[actix_web::test]
+async fn unknown_users_and_wrong_passwords_are_told_alike() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").add().await;
+    let huge = format!("account=a&password={}", "x".repeat(60_000));
+    for body in ["account=a&password=wrong1", "account=nobody&password=123456", "account=%20&password=1", &huge] {
+        bench.post(LOGIN, body).await.fails(200, "用户名或密码错误");
+    }
+}
+
+#[actix_web::test]
+async fn a_disabled_user_is_told_so_only_with_the_right_password() {
+    let bench = Bench::new().await;
+    let user = bench.lab.user("a").add().await;
+    let token = bench.login("a", "123456").await;
+    stele_core::usecase::set_disabled::set_disabled(bench.lab.deps(), user.id, true).await.unwrap();
+    bench.post(LOGIN, "account=a&password=123456").await.fails(200, "用户已被禁用");
+    bench.post(LOGIN, "account=a&password=wrong1").await.fails(200, "用户名或密码错误");
+    bench.logout(&token).await.fails(401, "注销失败");
+}
+
+#[actix_web::test]
+async fn logging_out_ends_one_session() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").add().await;
+    let (one, two) = (bench.login("a", "123456").await, bench.login("a", "123456").await);
+    assert_ne!(one, two);
+    assert_eq!(bench.logout(&format!("bearer {one}")).await.text, r#"{"code":0,"message":"注销成功"}"#);
+    bench.logout(&one).await.fails(401, "注销失败");
+    assert!(bench.lives(&two).await);
+    let by_token = bench.request("GET", "/api/vi/Auth/Logout").header("token", &two);
+    assert_eq!(bench.send(by_token).await.message(), "注销成功");
+    bench.get("/api/v1/Auth/Logout").await.fails(401, "注销失败");
+}
+
+#[actix_web::test]
+async fn authorization_goes_before_token() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").add().await;
+    let token = bench.login("a", "123456").await;
+    let logout = || bench.request("GET", "/api/v1/Auth/Logout").header("token", &token);
+    bench.send(logout().header("authorization", "other")).await.fails(401, "注销失败");
+    bench.send(logout().header("token", &token)).await.fails(401, "注销失败");
+    assert_eq!(bench.send(logout().header("authorization", "")).await.message(), "注销成功");
+}
+
+#[actix_web::test]
+async fn a_token_lives_as_long_as_its_session_was_given_at_first() {
+    let bench = Bench::with(&[("STELE_SESSION_TTL", "1h")]).await;
+    bench.lab.user("a").add().await;
+    let (one, two) = (bench.login("a", "123456").await, bench.login("a", "123456").await);
+    bench.wait(3_599);
+    assert_eq!(bench.logout(&one).await.message(), "注销成功");
+    bench.wait(1);
+    bench.logout(&two).await.fails(401, "注销失败");
+}

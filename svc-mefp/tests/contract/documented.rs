@@ -1,0 +1,173 @@
+//! What the document says, call by call, and its numbers.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::user::UserRef;
+
+use crate::bench::{Bench, PHONE, ROUTES, SHUT, secret};
+
+const DONE: &str = r#"{"result":1}"#;
+
+#[actix_web::test]
+async fn a_user_registers_logs_in_forgets_and_is_handed_over() {
+    let bench = Bench::new().await;
+    let name = json!({ "login_name": PHONE });
+    let unknown = bench.melink("/auth/check/loginname", &name).await;
+    assert_eq!(unknown.text, r#"{"result":0,"errors":{"code":40005,"message":"用户名不存在"}}"#);
+
+    let code = bench.code("melink", PHONE, 1).await;
+    let check = json!({ "login_name": PHONE, "captcha": code });
+    for _ in 0..3 {
+        assert_eq!(bench.melink("/auth/check/captcha", &check).await.text, DONE, "a check uses nothing up");
+    }
+    let register = json!({ "login_name": PHONE, "password": "123456", "captcha": code });
+    assert_eq!(bench.melink("/auth/register", &register).await.text, DONE);
+    assert_eq!(bench.melink("/auth/check/captcha", &check).await.code(), 40002);
+    let known = bench.wlfz("/auth/check/loginname", &name).await;
+    assert_eq!(known.text, r#"{"result":1,"reg_app":"melink","reg_time":"2026-01-01 16:00:00"}"#);
+    assert_eq!(bench.login("melink", PHONE, "123456").await.text, DONE);
+
+    let code = bench.code("melink", PHONE, 2).await;
+    assert_eq!(bench.melink("/auth/check/captcha", &json!({ "login_name": PHONE, "captcha": code })).await.text, DONE);
+    let forgot = json!({ "login_name": PHONE, "new_password": "654321", "captcha": code });
+    assert_eq!(bench.melink("/auth/forgot", &forgot).await.text, DONE);
+    assert_eq!(bench.login("melink", PHONE, "123456").await.code(), 40003);
+    assert_eq!(bench.login("melink", PHONE, "654321").await.text, DONE);
+
+    let told = bench.melink("/auth/token", &json!({ "login_name": PHONE, "app_to": "wlfz" })).await;
+    let token = told.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(told.text, format!(r#"{{"result":1,"token":"{token}"}}"#));
+    let redeemed = bench.wlfz("/auth/check/token", &json!({ "token": token })).await;
+    assert_eq!(redeemed.text, format!(r#"{{"result":1,"login_name":"{PHONE}","app_from":"melink"}}"#));
+}
+
+/// The document's sample envelope has a comma missing, and 54 bytes in it.
+#[actix_web::test]
+async fn the_documents_sample_envelope_cannot_be_opened() {
+    let bench = Bench::new().await;
+    let sample = "{\n\t\"encrypt\": \"XK7ThnRIws1fXgXaBoNu/e7sdv8NUt9/AWUYfo5HmviOVMGrKk9stbWrNQgIfY1lzkJlCyKy\"\n\t\
+                  \"app_from\": \"melink\"\n}";
+    for body in [sample.to_owned(), sample.replace("\"\n\t\"app", "\",\n\t\"app")] {
+        for (path, _) in ROUTES {
+            let told = bench.post("melink", path, "application/json", body.clone()).await;
+            assert_eq!((told.status, told.text.as_str(), told.encrypted), (400, SHUT, false));
+        }
+    }
+}
+
+/// Comments and missing commas make the document's inner samples no JSON; what they mean is what the others test.
+#[actix_web::test]
+async fn the_documents_inner_samples_are_not_json_as_they_stand() {
+    let bench = Bench::new().await;
+    for (path, sample) in [
+        ("/auth/register", "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"password\": \"123456\"          # 应用\n}"),
+        ("/auth/login", "{\n    \"login_name\": \"13612345678\"          # \n    \"password\": \"123456\"                 # \n}"),
+        ("/auth/forgot", "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"new_password\" \"123456\"       # 新密码\n}"),
+        ("/auth/captcha", "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"usage\": 1                    # 用途\n}"),
+    ] {
+        let told = bench.call("melink", path, sample).await;
+        assert_eq!((told.status, told.text.as_str(), told.encrypted), (400, SHUT, false), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_bad_code_is_told_before_a_known_user() {
+    let bench = Bench::new().await;
+    let code = bench.code("melink", PHONE, 1).await;
+    let register = |captcha: &str| json!({ "login_name": PHONE, "password": "123456", "captcha": captcha });
+    assert_eq!(bench.melink("/auth/register", &register("000000x")).await.both(), (200, 40002));
+    assert_eq!(bench.melink("/auth/register", &register(&code)).await.both(), (200, 0));
+    assert_eq!(bench.melink("/auth/register", &register(&code)).await.both(), (200, 40002));
+    // Someone else took the phone between send and registration.
+    let code = bench.code("melink", "13800138000", 1).await;
+    bench.lab.user("mark").phone("13800138000").add().await;
+    let late = json!({ "login_name": "13800138000", "password": "123456", "captcha": code });
+    let told = bench.melink("/auth/register", &late).await;
+    assert_eq!(told.text, r#"{"result":0,"errors":{"code":40001,"message":"用户名已存在"}}"#);
+    let forgot = json!({ "login_name": "13900139000", "new_password": "123456", "captcha": "123456" });
+    assert_eq!(bench.melink("/auth/forgot", &forgot).await.both(), (200, 40002));
+}
+
+#[actix_web::test]
+async fn codes_for_registering_go_to_strangers_and_codes_for_resetting_to_users() {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").phone("13800138000").add().await;
+    let known = bench.melink("/auth/captcha", &json!({ "login_name": "13800138000", "usage": 1 })).await;
+    assert_eq!(known.text, r#"{"result":0,"errors":{"code":40001,"message":"用户名已存在"}}"#);
+    let unknown = bench.melink("/auth/captcha", &json!({ "login_name": PHONE, "usage": "2" })).await;
+    assert_eq!(unknown.text, r#"{"result":0,"errors":{"code":40007,"message":"用户不存在"}}"#);
+    assert!(bench.lab.codes().is_empty());
+    bench.code("melink", PHONE, 1).await;
+    bench.code("melink", "13800138000", 2).await;
+    let sent = bench.lab.codes();
+    assert_eq!(sent.iter().map(|sent| sent.purpose).collect::<Vec<_>>(), ["register", "reset"]);
+    assert!(sent.iter().all(|sent| sent.dialect == "mefp"));
+}
+
+#[actix_web::test]
+async fn unknown_wrong_and_disabled_are_told_the_same() {
+    let bench = Bench::new().await;
+    let mark = bench.lab.user("mark").phone("13800138000").add().await;
+    let wrong = bench.login("melink", "13800138000", "wrong!").await;
+    let unknown = bench.login("melink", "13900139000", "wrong!").await;
+    set_disabled(bench.lab.deps(), UserRef::Id(mark.id), true).await.unwrap();
+    let disabled = bench.login("melink", "13800138000", "123456").await;
+    assert_eq!(wrong.text, r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
+    assert_eq!((wrong.status, wrong.encrypted), (200, true));
+    assert_eq!((&unknown, &disabled), (&wrong, &wrong));
+    let known = bench.melink("/auth/check/loginname", &json!({ "login_name": "13800138000" })).await;
+    assert_eq!(known.text, r#"{"result":1,"reg_app":"","reg_time":"2026-01-01 16:00:00"}"#);
+}
+
+#[actix_web::test]
+async fn a_login_name_is_a_phone() {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").phone("13800138000").email("mark@hna.cn").add().await;
+    for name in ["mark", "mark@hna.cn", "1380013800", "23800138000", "1548736484", "+86", " ", "1380013800a"] {
+        for (path, inner) in ROUTES.iter().filter(|(_, inner)| inner.contains("login_name")) {
+            let mut inner: serde_json::Value = serde_json::from_str(inner).unwrap();
+            inner["login_name"] = json!(name);
+            let told = bench.melink(path, &inner).await;
+            let expected = r#"{"result":0,"errors":{"code":40004,"message":"电话号码错误"}}"#;
+            assert_eq!((told.status, told.text.as_str()), (200, expected), "{path} {name}");
+        }
+    }
+    for name in ["13800138000", "+8613800138000", " 13800138000 ", "１３８００１３８０００"] {
+        assert_eq!(bench.login("melink", name, "123456").await.text, DONE, "{name}");
+    }
+    let number = json!({ "login_name": 13_800_138_000_u64, "password": 123_456 });
+    assert_eq!(bench.melink("/auth/login", &number).await.text, DONE);
+}
+
+#[actix_web::test]
+async fn new_passwords_have_six_to_128_characters() {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").phone("13800138000").add().await;
+    for password in ["12345".to_owned(), "密".repeat(129)] {
+        let register = json!({ "login_name": PHONE, "password": password, "captcha": "1" });
+        let told = bench.melink("/auth/register", &register).await;
+        assert_eq!(told.text, r#"{"result":0,"errors":{"code":40000,"message":"参数错误: password"}}"#);
+        assert_eq!((told.status, told.encrypted), (400, true));
+        let forgot = json!({ "login_name": "13800138000", "new_password": password, "captcha": "1" });
+        let told = bench.melink("/auth/forgot", &forgot).await;
+        assert_eq!(told.text, r#"{"result":0,"errors":{"code":40000,"message":"参数错误: new_password"}}"#);
+    }
+    for (phone, password) in [(PHONE, "密码密码密码".to_owned()), ("13900139000", "密".repeat(128))] {
+        let captcha = bench.code("melink", phone, 1).await;
+        let register = json!({ "login_name": phone, "password": password, "captcha": captcha });
+        assert_eq!(bench.melink("/auth/register", &register).await.text, DONE);
+        assert_eq!(bench.login("melink", phone, &password).await.text, DONE);
+    }
+}
+
+#[actix_web::test]
+async fn a_new_app_works_at_once() {
+    let bench = Bench::new().await;
+    let body = r#"{"login_name":"15068880258"}"#;
+    assert_eq!(bench.call("later", "/auth/check/loginname", body).await.text, SHUT);
+    bench.lab.app("later", &secret("later"), &[]).await;
+    bench.lab.clock().advance(Duration::from_millis(1));
+    assert_eq!(bench.call("later", "/auth/check/loginname", body).await.code(), 40005);
+}

@@ -1,0 +1,39 @@
+//! Golden transcripts. Each `NAME.http` has a `NAME.plain` beside it: what its envelopes hold, one a line.
+
+use std::path::Path;
+
+use stele_testkit::golden;
+
+use crate::bench::{Bench, unseal};
+
+async fn play(name: &str) {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").phone("13612345678").password("hna123").add().await;
+    let path = format!("tests/golden/{name}.http");
+    golden(&bench.service, &path).await;
+    let plain: String = std::fs::read_to_string(&path).unwrap().lines().filter_map(opened).collect();
+    let beside = Path::new("tests/golden").join(name).with_extension("plain");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&beside, &plain).unwrap();
+    }
+    assert_eq!(plain, std::fs::read_to_string(&beside).unwrap());
+}
+
+/// What the envelope in this line holds: `>` from the app, `<` to it.
+fn opened(line: &str) -> Option<String> {
+    let outer: serde_json::Value = serde_json::from_str(line).ok()?;
+    let sealed = outer["encrypt"].as_str()?;
+    let mark = if outer["app_from"].is_string() { '>' } else { '<' };
+    let app = outer["app_from"].as_str().unwrap_or("melink");
+    Some(format!("{mark} {}\n", unseal(app, sealed)))
+}
+
+#[actix_web::test]
+async fn login() {
+    play("login").await;
+}
+
+#[actix_web::test]
+async fn register() {
+    play("register").await;
+}

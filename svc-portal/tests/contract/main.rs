@@ -1,0 +1,13 @@
+//! The portal's contract, spoken over HTTP to the service alone.
+
+mod codes;
+mod faults;
+mod golden;
+mod input;
+mod login;
+mod logout;
+mod portal;
+mod register;
+mod reset;
+mod send;
+mod strangers;

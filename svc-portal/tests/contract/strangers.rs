@@ -1,0 +1,152 @@
+//! After five failures an account asks strangers for a code (the document's 3208 on login), and makes them wait.
+
+use std::time::Duration;
+
+use crate::portal::{Answer, PHONE, Portal, b64};
+
+const OWNER: &str = "192.0.2.1";
+const STRANGER: &str = "203.0.113.1";
+
+async fn login(portal: &Portal, password: &str, code: &str) -> Answer {
+    let form = [("username", PHONE), ("password", &b64(password)), ("code", &b64(code))];
+    portal.post_from(STRANGER, "/i/login", &form).await
+}
+
+async fn fail(portal: &Portal, username: &str, expected: &str) {
+    for n in 0..5 {
+        portal.login_from(&format!("203.0.113.{}", n % 3), username, "wrong!").await.is(expected);
+    }
+}
+
+async fn portal() -> Portal {
+    let portal = Portal::new().await;
+    portal.lab.user("mark").password("hna123").phone(PHONE).add().await;
+    portal
+}
+
+#[tokio::test]
+async fn five_failures_are_free_then_a_code_is_asked_for() {
+    let portal = portal().await;
+    fail(&portal, PHONE, "3202").await;
+    for password in ["hna123", "wrong!"] {
+        // Not having a code costs nothing, so there is no wait yet.
+        let answer = portal.login_from(STRANGER, PHONE, password).await;
+        assert_eq!(answer.is("3208").text, "验证码错误");
+    }
+    let code = portal.code(PHONE).await;
+    login(&portal, "hna123", &code).await.is("200");
+    // The success cleared the count.
+    portal.login_from("203.0.113.77", PHONE, "hna123").await.is("200");
+}
+
+#[tokio::test]
+async fn the_wait_comes_first() {
+    let portal = portal().await;
+    fail(&portal, PHONE, "3202").await;
+    let code = portal.code(PHONE).await;
+    login(&portal, "hna123", &Portal::not(&code)).await.is("3208");
+    for (password, code) in [("hna123", code.as_str()), ("wrong!", "999999")] {
+        assert_eq!(login(&portal, password, code).await.is("429").retry_after, Some(1));
+    }
+    portal.lab.clock().advance(Duration::from_secs(1));
+    // A right code with a wrong password fails, doubles the wait, and does not use the code up.
+    login(&portal, "wrong!", &code).await.is("3202");
+    assert_eq!(login(&portal, "hna123", &code).await.is("429").retry_after, Some(2));
+    portal.lab.clock().advance(Duration::from_secs(2));
+    login(&portal, "hna123", &code).await.is("200");
+    login(&portal, "hna123", &code).await.is("200");
+}
+
+#[tokio::test]
+async fn strangers_do_not_keep_the_owner_out() {
+    let portal = portal().await;
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+    fail(&portal, PHONE, "3202").await;
+    login(&portal, "wrong!", "000000").await.is("3208");
+    login(&portal, "wrong!", "000000").await.is("429");
+    portal.login_from(OWNER, PHONE, "wrong!").await.is("3202");
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+}
+
+#[tokio::test]
+async fn a_known_address_has_a_budget_of_its_own_and_is_never_asked() {
+    let portal = portal().await;
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+    for _ in 0..6 {
+        portal.login_from(OWNER, PHONE, "wrong!").await.is("3202");
+    }
+    let answer = portal.login_from(OWNER, PHONE, "hna123").await;
+    assert_eq!(answer.is("429").retry_after, Some(1));
+    // It is the owner's own; strangers are not touched by it.
+    portal.login_from(STRANGER, PHONE, "hna123").await.is("200");
+    portal.lab.clock().advance(Duration::from_secs(1));
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+}
+
+#[tokio::test]
+async fn an_address_is_known_for_thirty_days() {
+    let portal = portal().await;
+    let days = |n: u64| Duration::from_secs(n * 86_400);
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+    portal.lab.clock().advance(days(30) - Duration::from_secs(1));
+    fail(&portal, PHONE, "3202").await;
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+    portal.lab.clock().advance(days(30) + Duration::from_secs(1));
+    fail(&portal, PHONE, "3202").await;
+    portal.login_from(OWNER, PHONE, "hna123").await.is("3208");
+}
+
+#[tokio::test]
+async fn the_count_is_forgotten_after_a_quarter_of_an_hour() {
+    let portal = portal().await;
+    fail(&portal, PHONE, "3202").await;
+    portal.login_from(STRANGER, PHONE, "hna123").await.is("3208");
+    portal.lab.clock().advance(Duration::from_secs(900));
+    portal.login_from(STRANGER, PHONE, "hna123").await.is("200");
+}
+
+#[tokio::test]
+async fn one_count_for_every_writing_of_the_account() {
+    let portal = Portal::new().await;
+    portal.lab.user("mark").password("hna123").phone(PHONE).email("a@b.cn").add().await;
+    for username in [PHONE, "+8613800138000", "a@b.cn", "A@B.CN", " 13800138000"] {
+        portal.login_from(STRANGER, username, "wrong!").await.is("3202");
+    }
+    for username in [PHONE, "a@b.cn"] {
+        portal.login_from(STRANGER, username, "hna123").await.is("3208");
+    }
+    // The code may go to either of them, but belongs to the one it was sent to.
+    let code = portal.code("a@b.cn").await;
+    login(&portal, "hna123", &code).await.is("3208");
+    portal.lab.clock().advance(Duration::from_secs(1));
+    let form = [("username", "a@b.cn"), ("password", &b64("hna123")), ("code", &b64(&code))];
+    portal.post_from(STRANGER, "/i/login", &form).await.is("200");
+}
+
+#[tokio::test]
+async fn an_unknown_user_and_a_name_are_limited_alike() {
+    let portal = portal().await;
+    for username in ["13900139000", "nobody@qq.com", "mark"] {
+        fail(&portal, username, "3201").await;
+        let answer = portal.login_from(STRANGER, username, "hna123").await;
+        assert_eq!(answer.is("3208").text, "验证码错误");
+        let form = [("username", username), ("password", &b64("hna123")), ("code", &b64("000000"))];
+        portal.post_from(STRANGER, "/i/login", &form).await.is("3208");
+        assert_eq!(portal.post_from(STRANGER, "/i/login", &form).await.is("429").retry_after, Some(1));
+    }
+    // Failing by the name is no way to trouble the account.
+    portal.login_from(STRANGER, PHONE, "hna123").await.is("200");
+}
+
+#[tokio::test]
+async fn an_address_has_a_hundred_failures() {
+    let portal = Portal::new().await;
+    for n in 0..100 {
+        portal.login_from(STRANGER, &format!("13800138{n:03}"), "wrong!").await.is("3201");
+    }
+    portal.member(PHONE, "hna123").await;
+    assert_eq!(portal.login_from(STRANGER, PHONE, "hna123").await.is("429").retry_after, Some(900));
+    portal.login_from(OWNER, PHONE, "hna123").await.is("200");
+    portal.lab.clock().advance(Duration::from_secs(900));
+    portal.login_from(STRANGER, PHONE, "hna123").await.is("200");
+}
