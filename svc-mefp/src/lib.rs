@@ -28,8 +28,7 @@ pub use dialect::Mefp;
 const PORT: u16 = 8104;
 
 /// The service.
-pub const SERVICE: Service =
-    Service::new::<Mefp>(PORT, secret::SETTINGS, routes).provisioned_by(secret::provision);
+pub const SERVICE: Service = Service::new::<Mefp>(PORT, secret::SETTINGS, routes).provisioned_by(secret::provision);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let key = Data::new(envelope::Key::new(&*secret::secret(&context.settings)?)?);

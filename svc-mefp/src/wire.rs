@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use stele_core::Error;
 use stele_core::code::{Code, Purpose};
 use stele_core::identifier::{Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::session::Token;
+use stele_core::time::Offset;
 use stele_core::usecase::send_code::Sendable;
 use stele_core::user::User;
-use stele_core::time::Offset;
-use stele_core::Error;
 use stele_web::{Failure, Fault, Fields};
 
 use crate::dialect::Mefp;

@@ -36,7 +36,7 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
     setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
-    setting("STELE_LOG", "info", "level, or directives such as info,stele_store=debug"),
+    setting("STELE_LOG", "info,actix_server=warn", "level, or directives such as info,stele_store=debug"),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
 

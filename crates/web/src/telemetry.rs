@@ -6,13 +6,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, Settings};
 
+/// The default level. The server library tells of every thread it starts.
+const QUIET: &str = "info,actix_server=warn";
+
 /// Starts logging as `STELE_LOG` (a level, or directives as `info,stele_store=debug`) and `STELE_LOG_FORMAT`
 /// (`human` or `json`) say. A second call changes nothing.
 ///
 /// # Errors
 /// If either setting cannot be read.
 pub fn start(settings: &Settings) -> Result<(), ConfigError> {
-    let filter = settings.read("STELE_LOG", EnvFilter::new("info"), |text| {
+    let filter = settings.read("STELE_LOG", EnvFilter::new(QUIET), |text| {
         EnvFilter::try_new(text).map_err(|e| format!("`{text}` is not a level or a list of directives: {e}"))
     })?;
     let json = settings.read("STELE_LOG_FORMAT", false, |text| match text {

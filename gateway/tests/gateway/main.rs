@@ -6,9 +6,10 @@ mod forwarding;
 mod framing;
 mod limits;
 mod operation;
-mod program;
 mod routing;
 mod streaming;
-// Its helpers may unwrap as tests may, but lints only know that from this line.
+// Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
+#[cfg(test)]
+mod program;
 #[cfg(test)]
 mod support;

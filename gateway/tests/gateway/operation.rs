@@ -55,6 +55,25 @@ async fn two_thousand_connections_from_one_address_leave_room_for_more() {
 }
 
 #[actix_web::test]
+async fn answers_are_never_mixed_up() {
+    let urls = format!("{},{}", echo("one"), echo("two"));
+    let gateway = gateway(&[("portal", &urls)], &[("STELE_WORKERS", "2")]);
+    let client = awc::Client::default();
+    join_all((0..40).map(|who| {
+        let (client, url) = (client.clone(), format!("http://{}/i/{who}", gateway.address));
+        async move {
+            for n in 0..25 {
+                let sent = format!("{who}:{n}:").repeat(n * 20 + 1);
+                let mut answer = client.post(&url).send_body(sent.clone()).await.unwrap();
+                let told: serde_json::Value = answer.json().await.unwrap();
+                assert_eq!((&told["body"], &told["target"]), (&sent.into(), &format!("/i/{who}").into()));
+            }
+        }
+    }))
+    .await;
+}
+
+#[actix_web::test]
 async fn stopping_lets_requests_in_flight_end() {
     let (entered, mut entries) = mpsc::unbounded_channel();
     let release = Arc::new(Notify::new());

@@ -125,7 +125,7 @@ async fn told(app: &str, answer: reqwest::Response) -> Told {
     match outer.get("encrypt") {
         Some(sealed) => {
             assert_eq!(outer.as_object().unwrap().len(), 1);
-            Told { status, retry_after, encrypted: true, text: unseal(app, sealed.as_str().unwrap()) }
+            Told { status, retry_after, encrypted: true, text: unseal(app, sealed.as_str().unwrap()).unwrap() }
         }
         None => Told { status, retry_after, encrypted: false, text },
     }
@@ -151,9 +151,9 @@ pub(crate) fn seal_blocks(app: &str, blocks: &[u8]) -> String {
     STANDARD.encode(cipher.encrypt_padded::<NoPadding>(&mut bytes, blocks.len()).unwrap())
 }
 
-/// What `app` reads of an answer.
-pub(crate) fn unseal(app: &str, sealed: &str) -> String {
-    let mut bytes = STANDARD.decode(sealed).unwrap();
+/// What `app` reads of an answer, if it can.
+pub(crate) fn unseal(app: &str, sealed: &str) -> Option<String> {
+    let mut bytes = STANDARD.decode(sealed).ok()?;
     let cipher = cbc::Decryptor::<Aes256>::new_from_slices(KEY.as_bytes(), secret(app).as_bytes()).unwrap();
-    String::from_utf8(cipher.decrypt_padded::<Pkcs7>(&mut bytes).unwrap().to_vec()).unwrap()
+    String::from_utf8(cipher.decrypt_padded::<Pkcs7>(&mut bytes).ok()?.to_vec()).ok()
 }

@@ -62,10 +62,22 @@ async fn the_documents_sample_envelope_cannot_be_opened() {
 async fn the_documents_inner_samples_are_not_json_as_they_stand() {
     let bench = Bench::new().await;
     for (path, sample) in [
-        ("/auth/register", "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"password\": \"123456\"          # 应用\n}"),
-        ("/auth/login", "{\n    \"login_name\": \"13612345678\"          # \n    \"password\": \"123456\"                 # \n}"),
-        ("/auth/forgot", "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"new_password\" \"123456\"       # 新密码\n}"),
-        ("/auth/captcha", "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"usage\": 1                    # 用途\n}"),
+        (
+            "/auth/register",
+            "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"password\": \"123456\"          # 应用\n}",
+        ),
+        (
+            "/auth/login",
+            "{\n    \"login_name\": \"13612345678\"          # \n    \"password\": \"123456\"                 # \n}",
+        ),
+        (
+            "/auth/forgot",
+            "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"new_password\" \"123456\"       # 新密码\n}",
+        ),
+        (
+            "/auth/captcha",
+            "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"usage\": 1                    # 用途\n}",
+        ),
     ] {
         let told = bench.call("melink", path, sample).await;
         assert_eq!((told.status, told.text.as_str(), told.encrypted), (400, SHUT, false), "{path}");

@@ -25,7 +25,7 @@ fn opened(line: &str) -> Option<String> {
     let sealed = outer["encrypt"].as_str()?;
     let mark = if outer["app_from"].is_string() { '>' } else { '<' };
     let app = outer["app_from"].as_str().unwrap_or("melink");
-    Some(format!("{mark} {}\n", unseal(app, sealed)))
+    Some(format!("{mark} {}\n", unseal(app, sealed).unwrap_or_else(|| "cannot be opened".to_owned())))
 }
 
 #[actix_web::test]

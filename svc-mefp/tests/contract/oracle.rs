@@ -25,8 +25,24 @@ fn outer(encrypt: &str, app_from: &str) -> String {
 fn unreadable_inside() -> Vec<String> {
     let many: String = (0..65).map(|n| format!("\"f{n}\":1,")).collect();
     let texts = [
-        "", " ", "x", "[]", "null", "\"{}\"", "1", "{", "{\"login_name\":\"1", "{} {}", "{},", "{'login_name':1}",
-        "{\"a\":1,}", "{\"a\":01}", "{\"a\":1 \"b\":2}", "{\"a\":NaN}", "{\"a\":\"\n\"}", "\u{0}{}",
+        "",
+        " ",
+        "x",
+        "[]",
+        "null",
+        "\"{}\"",
+        "1",
+        "{",
+        "{\"login_name\":\"1",
+        "{} {}",
+        "{},",
+        "{'login_name':1}",
+        "{\"a\":1,}",
+        "{\"a\":01}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":NaN}",
+        "{\"a\":\"\n\"}",
+        "\u{0}{}",
     ];
     let deep = "[".repeat(20_000);
     let mut all: Vec<String> = texts.iter().map(|text| seal("melink", text)).collect();
@@ -52,9 +68,21 @@ fn damaged() -> Vec<String> {
     let good = seal("melink", INNER);
     let bytes = STANDARD.decode(&good).unwrap();
     let mut all = vec![
-        "x".to_owned(), "=".to_owned(), "====".to_owned(), "\n".to_owned(), "密".to_owned(), "A".repeat(60_000),
-        "*".repeat(60_000), good.replace('=', "*"), format!("={good}"), good.replace(['+', '/'], "-"), good[1..].to_owned(),
-        good[..good.len() - 5].to_owned(), format!("{good}{good}"), format!("{good}\u{0}"), "!!!!".to_owned() + &good,
+        "x".to_owned(),
+        "=".to_owned(),
+        "====".to_owned(),
+        "\n".to_owned(),
+        "密".to_owned(),
+        "A".repeat(60_000),
+        "*".repeat(60_000),
+        good.replace('=', "*"),
+        format!("={good}"),
+        good.replace(['+', '/'], "-"),
+        good[1..].to_owned(),
+        good[..good.len() - 5].to_owned(),
+        format!("{good}{good}"),
+        format!("{good}\u{0}"),
+        "!!!!".to_owned() + &good,
     ];
     for length in [1, 8, 15, 17, 31, 33, bytes.len() - 1] {
         all.push(STANDARD.encode(&bytes[..length]));
@@ -75,7 +103,8 @@ async fn all_faults_are_told_the_same_to_the_byte() {
     let good = seal("melink", INNER);
     let mut bodies: Vec<String> = unreadable_inside().iter().chain(&damaged()).map(|e| outer(e, "melink")).collect();
     // Good for melink; for all others as unknown as can be. The last is known, and has another secret.
-    for app in ["nobody", "Melink", "melink ", "melink\u{0}", "密", "\u{0}", &"m".repeat(5_000), "' or 1=1 --", "wlfz"] {
+    for app in ["nobody", "Melink", "melink ", "melink\u{0}", "密", "\u{0}", &"m".repeat(5_000), "' or 1=1 --", "wlfz"]
+    {
         bodies.push(outer(&good, app));
         bodies.push(outer("AAAA", app));
     }

@@ -63,8 +63,8 @@ async fn without_the_store_nothing_opens_and_with_it_all_is_well() {
 
 #[tokio::test]
 async fn when_all_hashing_is_taken_clients_are_told_to_come_back() {
-    // One slot, nobody may wait, and a hash that takes a while.
-    let settings = [("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "0"), ("STELE_HASH_COST", "65536,8,1")];
+    // One slot, one request in it, and a hash that takes a while.
+    let settings = [("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "1"), ("STELE_HASH_COST", "65536,8,1")];
     let portal = Portal::with(&settings).await;
     let login = || portal.login(PHONE, "hna123");
     let (a, b, c, d) = tokio::join!(login(), login(), login(), login());

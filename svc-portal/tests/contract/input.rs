@@ -18,8 +18,7 @@ async fn unreadable_bodies() {
     let portal = Portal::new().await;
     let deep = "[".repeat(20_000);
     let nested = format!(r#"{{"username":{deep}"#);
-    let closed = format!(r#"{{"username":{deep}{}}}"#, "]".repeat(20_000));
-    let bodies: [(&str, &[u8]); 13] = [
+    let bodies: [(&str, &[u8]); 12] = [
         (JSON, b"{"),
         (JSON, br#"{"username":"1380"#),
         (JSON, b"[]"),
@@ -28,7 +27,6 @@ async fn unreadable_bodies() {
         (JSON, b"{\"username\":\"\xff\"}"),
         (JSON, deep.as_bytes()),
         (JSON, nested.as_bytes()),
-        (JSON, closed.as_bytes()),
         (FORM, b"username=%FF"),
         (FORM, b"\xff\xfe\x00"),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\n1"),
@@ -45,12 +43,14 @@ async fn unreadable_bodies() {
 #[tokio::test]
 async fn fields_that_are_missing_doubled_or_of_another_type_are_named() {
     let portal = Portal::new().await;
+    let deep = format!(r#"{{"username":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
     for path in READERS {
         for (kind, body) in [(JSON, ""), (JSON, "{}"), (FORM, ""), (FORM, "username="), (JSON, r#"{"username":null}"#)]
         {
             post(&portal, path, kind, body).await.refuses("缺少参数: username");
         }
-        for body in [r#"{"username":[]}"#, r#"{"username":{"a":1}}"#, r#"{"username":true}"#] {
+        for body in [r#"{"username":[]}"#, r#"{"username":{"a":1}}"#, r#"{"username":true}"#, &deep].map(str::to_owned)
+        {
             post(&portal, path, JSON, body).await.refuses("参数错误: username");
         }
         post(&portal, path, JSON, r#"{"username":"a","username":"b"}"#).await.refuses("参数重复: username");

@@ -22,6 +22,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let listen = listener.local_addr().unwrap_or(wanted);
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin_default(listen))?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
 
     let surroundings = Surroundings::default();
     let hop = Zeroizing::new(surroundings.random.hex128());
@@ -39,8 +40,8 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(boot::sweep(context.deps.clone()));
 
-    announce(&context, listen, admin_listen, demo).await?;
     let gateway = actix_web::rt::spawn(gateway);
+    announce(&context, listen, admin_listen, demo).await?;
     stop_on_signal(handles).await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
