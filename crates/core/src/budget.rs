@@ -55,7 +55,10 @@ impl Budget {
         if over {
             return Self::fresh(now);
         }
-        Self { started: self.started.min(now), blocked_until: self.blocked_until.min(longest), ..self }
+        let started = self.started.min(now);
+        // A budget that never waited says so by ending its wait where it started.
+        let waited = self.blocked_until > self.started;
+        Self { started, blocked_until: if waited { self.blocked_until.min(longest) } else { started }, ..self }
     }
 
     /// How long everything is still refused; `None` if nothing is.
@@ -148,6 +151,14 @@ mod tests {
         let almost = START.after(ACCOUNT.window).before(Duration::from_micros(1));
         assert_eq!(spent.fail(almost, &ACCOUNT).failures, 6);
         assert_eq!(spent.fail(START.after(ACCOUNT.window), &ACCOUNT).failures, 1);
+    }
+
+    #[test]
+    fn a_free_failure_stays_free_when_the_clock_is_set_back() {
+        let failed = Budget::fresh(START).fail(START, &ACCOUNT);
+        let earlier = START.before(Duration::from_secs(3_600));
+        assert_eq!(failed.at(earlier, &ACCOUNT).wait(earlier), None);
+        assert_eq!(failed.fail(earlier, &ACCOUNT).failures, 2);
     }
 
     proptest! {

@@ -96,6 +96,8 @@ impl Service {
         .workers(workers)
         .backlog(4096)
         .client_request_timeout(Duration::from_secs(10))
+        // Longer than the gateway keeps an idle connection, so that it never sends into one that is being closed.
+        .keep_alive(Duration::from_secs(75))
         .shutdown_timeout(10)
         .disable_signals()
         .listen(listener)

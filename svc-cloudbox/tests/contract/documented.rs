@@ -4,7 +4,7 @@ use serde_json::json;
 use stele_core::user::{Gender, Profile};
 use stele_testkit::md5_hex;
 
-use crate::support::{BYE, Bench, LOGIN, LOGOUT, NO_TOKEN, PWDRESET, STALE, WRONG, salted};
+use crate::support::{BYE, Bench, LOGIN, LOGOUT, NO_TOKEN, PWDRESET, REPLAYED, STALE, WRONG, salted};
 
 const LOGIN_SAMPLE: &str = r#"{
     "username": "test",
@@ -192,9 +192,9 @@ async fn the_documents_samples_are_read_where_clocks_may_be_broken() {
     // The sample's digest is of a password that nobody knows; with a known one, the same body works.
     let with_digest = |sample: &str| sample.replace("00b945c1fd92aa2623b704d8d37d8ffc", &salted("123456", SAMPLE_TIME));
     bench.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.token();
-    bench.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.is(200, crate::support::REPLAYED);
+    bench.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.is(200, REPLAYED);
     let reset = with_digest(PWDRESET_SAMPLE).replace("0b922f14-d00b-11e7-aafd-525400bbac8e", &user.id.to_string());
-    bench.post_as(PWDRESET, "application/json", reset.clone()).await.is(200, crate::support::REPLAYED);
+    bench.post_as(PWDRESET, "application/json", reset.clone()).await.is(200, REPLAYED);
     let other_second = reset.replace(&salted("123456", SAMPLE_TIME), &salted("123456", SAMPLE_TIME + 1));
     let other_second = other_second.replace(&SAMPLE_TIME.to_string(), &(SAMPLE_TIME + 1).to_string());
     bench.post_as(PWDRESET, "application/json", other_second).await.token();

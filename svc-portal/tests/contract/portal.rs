@@ -1,5 +1,7 @@
 //! A portal of a test's own, and how to speak to it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may panic")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;

@@ -1,0 +1,16 @@
+//! The `stele` command and what it runs, as a stranger meets them: over its command line and its one public address,
+//! written from the five documents and not from the services' code.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod client;
+mod command;
+mod demo;
+mod faults;
+mod independent;
+mod kill;
+mod limits;
+mod lists;
+mod one_account;
+mod secrets;
+mod support;

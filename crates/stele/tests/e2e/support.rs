@@ -1,0 +1,238 @@
+//! Runs the `stele` command: `stele up` on a free port over a folder of its own, and its other commands beside it.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up on it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tries until there is a value; panics with `what` when patience ends.
+pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// What a command that ended left behind.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Outcome {
+    /// The last word on standard output of a command that succeeded: the id, the secret, the token.
+    #[track_caller]
+    pub(crate) fn last_word(&self) -> String {
+        self.done().stdout.split_whitespace().last().expect("something on standard output").to_owned()
+    }
+
+    /// The command succeeded and complained about nothing.
+    #[track_caller]
+    pub(crate) fn done(&self) -> &Self {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
+        self
+    }
+
+    /// The command gave up with `code`, and with one line on standard error that has `told` in it.
+    #[track_caller]
+    pub(crate) fn refused(&self, code: i32, told: &str) {
+        assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
+        let one_line = self.stderr.ends_with('\n') && self.stderr.lines().count() == 1;
+        assert!(one_line && self.stderr.starts_with("error: "), "{self:?}");
+        assert!(self.stderr.contains(told), "`{told}` is not in {self:?}");
+    }
+}
+
+/// A folder for a server's data and for what it prints.
+pub(crate) struct Home {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+}
+
+impl Home {
+    /// A home whose password hashes are cheap.
+    pub(crate) fn new() -> Self {
+        Self::with(&[("STELE_HASH_COST", "64,1,1")])
+    }
+
+    /// A home with these settings.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        let mut home = Self { folder: TempDir::new().unwrap(), environment: Vec::new() };
+        home.set("STELE_ADMIN_LISTEN", "127.0.0.1:0");
+        for (name, value) in settings {
+            home.set(name, value);
+        }
+        home
+    }
+
+    /// Sets a setting of what is run from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A path in the folder, beside the data.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// `stele` with `args` on this home.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_stele"));
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STELE_")) {
+            command.env_remove(name);
+        }
+        command.env("STELE_DATA", self.data()).envs(self.environment.iter().cloned()).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(self.folder.path());
+        command
+    }
+
+    /// Runs `stele` with `args` to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+        self.run_with(args, "")
+    }
+
+    /// Runs `stele` with `args` and `input` on its standard input, to its end.
+    pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Outcome {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        // A command that refuses its arguments does not read; the pipe may be closed already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Adds a user; returns the id.
+    #[track_caller]
+    pub(crate) fn add_user(&self, name: &str, password: &str, options: &[&str]) -> String {
+        let args = [&["user", "add", "--username", name, "--password-stdin"], options].concat();
+        self.run_with(&args, password).last_word()
+    }
+
+    /// Registers a MeFP app that may hand its users over to `may_token`; returns `mefp_secret` and the app's own.
+    #[track_caller]
+    pub(crate) fn add_app(&self, name: &str, may_token: &str) -> (String, String) {
+        let outcome = self.run(&["app", "add", name, "--may-token", may_token]);
+        let shared = outcome.done().stdout.lines().next().unwrap().split_whitespace().last().unwrap().to_owned();
+        (shared, outcome.last_word())
+    }
+
+    /// Starts `stele up`.
+    pub(crate) fn up(&self) -> Server {
+        self.up_with(&[])
+    }
+
+    /// Starts `stele up` with more arguments and waits until it says that it is up.
+    pub(crate) fn up_with(&self, args: &[&str]) -> Server {
+        let args = [&["up", "--listen", "127.0.0.1:0"], args].concat();
+        let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
+        let log = File::options().create(true).append(true).open(&stderr).unwrap();
+        let child = self.command(&args).stdout(File::create(&stdout).unwrap()).stderr(log).spawn().unwrap();
+        let mut server = Server { child, url: String::new(), stdout, stderr, outbox: self.data().join("outbox.jsonl") };
+        server.url = eventually("stele up", || server.ready());
+        server
+    }
+}
+
+/// A running `stele up`; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    stdout: PathBuf,
+    stderr: PathBuf,
+    outbox: PathBuf,
+}
+
+impl Server {
+    fn ready(&mut self) -> Option<String> {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("stele up ended with {status}: {}", self.log());
+        }
+        let printed = self.stdout();
+        let (first, _) = printed.split_once('\n')?;
+        let url = first.strip_prefix("Stele is up at ").expect("the ready line comes first").split(' ').next().unwrap();
+        // The last line of what it prints: whatever is between, a demonstration's table, is there too.
+        printed.contains("Ctrl-C stops it.\n").then(|| url.to_owned())
+    }
+
+    /// What it printed on standard output.
+    pub(crate) fn stdout(&self) -> String {
+        std::fs::read_to_string(&self.stdout).unwrap()
+    }
+
+    /// What it logged on standard error, former servers of this home included.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()
+    }
+
+    /// Where codes are delivered.
+    pub(crate) fn outbox(&self) -> &Path {
+        &self.outbox
+    }
+
+    /// `HOST:PORT` of the public address.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
+    /// Every code sent to `to`, oldest first.
+    pub(crate) fn codes(&self, to: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.outbox).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["to"] == to).map(|line| line["code"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The code that is sent to `to` after the `seen` that were.
+    pub(crate) fn code_after(&self, to: &str, seen: usize) -> String {
+        eventually(&format!("code {seen} for {to}"), || self.codes(to).into_iter().nth(seen))
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        eventually("the end of stele up", || self.child.try_wait().unwrap()).code()
+    }
+
+    /// Stops it as a service manager does, and returns its log.
+    pub(crate) fn stop(mut self) -> String {
+        self.signal(Signal::TERM);
+        assert_eq!(self.ended(), Some(0), "{}", self.log());
+        self.log()
+    }
+
+    /// Kills it where it stands.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
