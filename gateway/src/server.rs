@@ -17,15 +17,13 @@ use stele_web::{admin, cli, net, serve, telemetry};
 use crate::config::{COMMON, Config, SETTINGS};
 use crate::proxy::{Gate, handle};
 
-/// Connections that wait to be accepted: a burst of clients that reconnect is not turned away.
-const BACKLOG: i32 = 4096;
 /// Connections a worker holds. One address may have them all; it is the services that limit what one may try.
 const MOST_CONNECTIONS: usize = 25_000;
 /// Requests a worker has in flight to all services.
 const MOST_IN_FLIGHT: usize = 10_000;
 const KEEP_CLIENTS: Duration = Duration::from_secs(75);
-/// The services close idle connections after 5 s; one taken up just then would be a request lost.
-const KEEP_UPSTREAMS: Duration = Duration::from_secs(4);
+/// The services keep idle connections for longer (75 s): one closed just as it is taken up would be a request lost.
+const KEEP_UPSTREAMS: Duration = Duration::from_secs(15);
 /// An instance on this network accepts at once, or another one is asked.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long requests in flight may take to end once the gateway is told to stop.
@@ -38,8 +36,7 @@ const GRACE_SECONDS: u64 = 10;
 pub fn start(config: Config, listener: TcpListener) -> Result<Server, ConfigError> {
     let fault = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
     raise_open_files();
-    // Whoever opened it may have given it a shorter queue.
-    socket2::SockRef::from(&listener).listen(BACKLOG).map_err(fault)?;
+    net::lengthen(&listener)?;
     let hop = config.hop.as_ref().map(|secret| hop_header(secret)).transpose()?;
     let probe = config.probe();
     let (workers, head_time) = (config.workers, config.limits.head_time);
@@ -88,7 +85,11 @@ fn hop_header(secret: &str) -> Result<HeaderValue, ConfigError> {
 /// The gateway as a program: the whole of its `main`.
 pub fn run() -> ExitCode {
     let known = [COMMON, SETTINGS];
-    let matches = cli::command("gateway", "The public address of Stele: routes by URL prefix", &known).get_matches();
+    let command = cli::command("gateway", "The public address of Stele: routes by URL prefix", &known);
+    let matches = match cli::matches(command) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
     let run = || {
         let settings = cli::settings(&matches, &known)?;
         telemetry::start(&settings)?;

@@ -89,8 +89,7 @@ pub(crate) async fn update_password(
 ) -> Reply {
     let wire::UpdatePassword { account, password } = (&merged(&request, fields)?).try_into()?;
     // Before the token is looked at: a password that is refused must not use a reset token up.
-    let password =
-        NewPassword::chosen(&password, deps.policy.password_min).map_err(|_| wire::invalid("password"))?;
+    let password = NewPassword::chosen(&password, deps.policy.password_min).map_err(|_| wire::invalid("password"))?;
     let caller = Caller::direct(Jwt::NAME, address);
     let updated = async {
         let authority = authority(&deps, &setup.tokens, presented(request.headers())).await?;

@@ -1,7 +1,7 @@
 //! Captchas: issuing one, and drawing its picture.
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use captcha::Captcha;

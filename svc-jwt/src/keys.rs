@@ -182,7 +182,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         provision(folder.path(), &settings("EdDSA")).unwrap();
         let first = fs::read_to_string(folder.path().join("jwt-eddsa-1.pem")).unwrap();
-        for (name, pem) in [("jwt-eddsa-10.pem", generate(Algorithm::EdDsa).unwrap()), ("jwt-eddsa-2.pem", first.clone().into())] {
+        for (name, pem) in
+            [("jwt-eddsa-10.pem", generate(Algorithm::EdDsa).unwrap()), ("jwt-eddsa-2.pem", first.clone().into())]
+        {
             fs::write(folder.path().join(name), &*pem).unwrap();
         }
         for strange in ["jwt-eddsa-01.pem", "jwt-eddsa-x.pem", "jwt-eddsa-99.draft-1", "jwt-rs256-1.pem"] {

@@ -30,7 +30,11 @@ pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes).provisi
 pub const SETTINGS: &[Setting] = &[
     setting("STELE_JWT_ALG", "EdDSA", "how tokens are signed: EdDSA or RS256"),
     setting("STELE_JWT_ISSUER", "stele", "the issuer that tokens name"),
-    setting("STELE_PUBLIC_URL", "none", "where clients reach us, such as https://auth.example.com: the start of a captcha's URL"),
+    setting(
+        "STELE_PUBLIC_URL",
+        "none",
+        "where clients reach us, such as https://auth.example.com: the start of a captcha's URL",
+    ),
 ];
 
 /// What the settings make of this service.
@@ -90,7 +94,9 @@ mod tests {
         assert_eq!(url(""), Ok(String::new()));
         assert_eq!(url("https://auth.example.com/"), Ok("https://auth.example.com".to_owned()));
         assert_eq!(url("http://10.0.0.1:8080/base"), Ok("http://10.0.0.1:8080/base".to_owned()));
-        for bad in ["auth.example.com", "ftp://a", "https://", "https://a?b", "https://a#b", "https://a@b", "//a", "a b"] {
+        for bad in
+            ["auth.example.com", "ftp://a", "https://", "https://a?b", "https://a#b", "https://a@b", "//a", "a b"]
+        {
             let error = url(bad).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(error.contains("STELE_PUBLIC_URL"), "{bad}: {error}");
         }

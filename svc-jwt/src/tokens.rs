@@ -88,3 +88,66 @@ impl Tokens {
 pub fn is_jwt(text: &str) -> bool {
     text.matches('.').count() == 2
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use stele_core::random::OsRandom;
+    use stele_core::user::UserId;
+    use stele_web::Settings;
+
+    use super::*;
+    use crate::keys::{self, Algorithm};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
+
+    static TOKENS: LazyLock<Tokens> = LazyLock::new(|| tokens("stele"));
+
+    fn tokens(issuer: &str) -> Tokens {
+        let folder = tempfile::tempdir().unwrap();
+        keys::provision(folder.path(), &Settings::default()).unwrap();
+        Tokens::new(keys::load(folder.path(), Algorithm::EdDsa).unwrap(), issuer)
+    }
+
+    fn issue(tokens: &Tokens) -> (String, Session) {
+        let session = Session {
+            user: UserId::from_bytes([7; 16]),
+            dialect: "jwt".to_owned(),
+            app: String::new(),
+            created: NOW,
+            expires: Timestamp::from_secs(NOW.as_secs() + 10),
+            last_seen: NOW,
+            epoch: 0,
+        };
+        (tokens.issue(&session, &Token::generate(&OsRandom)).unwrap(), session)
+    }
+
+    #[test]
+    fn what_is_issued_is_read_back_until_it_expires() {
+        let (token, session) = issue(&TOKENS);
+        assert!(is_jwt(&token));
+        assert_eq!(TOKENS.verify(&token, NOW).unwrap().user, session.user.to_string());
+        assert!(TOKENS.verify(&token, Timestamp::from_micros(session.expires.as_micros() - 1)).is_some());
+        assert!(TOKENS.verify(&token, session.expires).is_none());
+        assert!(tokens("stele").verify(&token, NOW).is_none(), "another key of the same name");
+    }
+
+    #[test]
+    fn long_tokens_are_not_looked_at() {
+        let (token, _) = issue(&tokens(&"x".repeat(LONGEST)));
+        assert!(TOKENS.verify(&token, NOW).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_else_verifies(text in "\\PC{0,80}", at in 0..200_usize, byte in "[A-Za-z0-9_.-]") {
+            prop_assert!(TOKENS.verify(&text, NOW).is_none());
+            let (token, _) = issue(&TOKENS);
+            let mut changed = token.clone();
+            changed.replace_range(at..=at, &byte);
+            prop_assert!(changed == token || TOKENS.verify(&changed, NOW).is_none());
+        }
+    }
+}

@@ -196,3 +196,49 @@ pub fn bearing(message: &str, user: Option<&User>, token: &str) -> CoreResult<Ht
     response.headers_mut().insert(AUTHORIZATION, header);
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn forget(body: &str) -> Result<Recipient, Fault> {
+        let fields = Fields::from_urlencoded(body).unwrap();
+        ForgetPassword::try_from(&fields).map(|request| request.to)
+    }
+
+    #[test]
+    fn a_phone_goes_before_an_address() {
+        let phone = Phone::parse("13800138000").map(Recipient::Phone).unwrap();
+        assert_eq!(forget("account=a&email=a%40b.cn&phone=13800138000"), Ok(phone));
+        let email = Email::parse("a@b.cn").map(Recipient::Email).unwrap();
+        assert_eq!(forget("account=a&email=a%40b.cn&phone="), Ok(email));
+        assert_eq!(forget("account=a"), Err(Fault::Missing("phone".into())));
+        assert_eq!(forget("account=a&phone=1&email=a%40b.cn"), Err(invalid("phone")));
+        assert_eq!(forget("account=a&email=1"), Err(invalid("email")));
+    }
+
+    #[test]
+    fn half_a_captcha_is_none() {
+        let captcha = |rest: &str| {
+            let fields = Fields::from_urlencoded(&format!("account=a&password=1{rest}")).unwrap();
+            Login::try_from(&fields).map(|login| login.captcha.map(|solution| (solution.id, solution.text)))
+        };
+        assert_eq!(captcha("&captchaId=7&captcha=AbC34"), Ok(Some((7, "AbC34".to_owned()))));
+        for none in ["", "&captchaId=7", "&captcha=x", "&captchaId=&captcha=x", "&captchaId=7&captcha="] {
+            assert_eq!(captcha(none), Ok(None), "{none}");
+        }
+        assert_eq!(captcha("&captchaId=x"), Err(invalid("captchaId")));
+    }
+
+    proptest! {
+        #[test]
+        fn captcha_ids_are_whole_numbers_below_2_to_the_53(text in "\\PC{0,24}", id: u64) {
+            prop_assert_eq!(captcha_id(&id.to_string()), Some(id).filter(|&id| id < IDS));
+            if let Some(id) = captcha_id(&text) {
+                prop_assert_eq!(text.trim_start_matches('0').to_owned(), Some(id).filter(|&id| id > 0).map_or(String::new(), |id| id.to_string()));
+            }
+        }
+    }
+}

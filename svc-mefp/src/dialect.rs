@@ -67,10 +67,10 @@ mod tests {
 
     use super::*;
 
-    fn told(answer: (StatusCode, Reply)) -> (u16, u64) {
-        let body = serde_json::to_value(&answer.1).unwrap();
+    fn told((status, reply): &(StatusCode, Reply)) -> (u16, u64) {
+        let body = serde_json::to_value(reply).unwrap();
         assert_eq!(body["result"], 0);
-        (answer.0.as_u16(), body["errors"]["code"].as_u64().unwrap())
+        (status.as_u16(), body["errors"]["code"].as_u64().unwrap())
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
             (Error::unavailable("x"), (503, 50300)),
             (Error::internal("x"), (500, 50000)),
         ] {
-            assert_eq!(told(failed(&error)), expected, "{error}");
+            assert_eq!(told(&failed(&error)), expected, "{error}");
         }
         for (refusal, expected) in [
             (Refusal::NotFound, (404, 40400)),
@@ -101,7 +101,7 @@ mod tests {
             (Refusal::Input(Fault::Missing("encrypt".into())), (400, 40000)),
             (Refusal::Internal, (500, 50000)),
         ] {
-            assert_eq!(told(refused(&refusal)), expected, "{refusal:?}");
+            assert_eq!(told(&refused(&refusal)), expected, "{refusal:?}");
         }
     }
 

@@ -124,3 +124,44 @@ fn pkcs7_length(padded: &[u8]) -> u8 {
     }
     u8::conditional_select(&0, &last, valid)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same rule, written for reading.
+    fn plainly(padded: &[u8]) -> &[u8] {
+        let last = padded.last().map_or(0, |&last| usize::from(last));
+        let tail = padded.len().saturating_sub(last);
+        if (1..=BLOCK).contains(&last) && padded[tail..].iter().all(|&byte| usize::from(byte) == last) {
+            return &padded[..tail];
+        }
+        let end = padded.iter().rposition(|&byte| byte != 0 && byte != b' ').map_or(0, |at| at + 1);
+        &padded[..end]
+    }
+
+    #[test]
+    fn each_length_of_padding_is_taken_off_and_no_other() {
+        for pad in 0..=255_u8 {
+            let padded = [vec![b'}'; 48 - usize::from(pad.min(48))], vec![pad; usize::from(pad.min(48))]].concat();
+            assert_eq!(pkcs7_length(&padded), if pad <= 16 { pad } else { 0 }, "{pad}");
+        }
+        assert_eq!(pkcs7_length(b""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn padding_is_judged_as_the_rule_has_it(
+            text in proptest::collection::vec(any::<u8>(), 0..40),
+            tail in 0_u8..=33,
+            times in 0_usize..40,
+        ) {
+            let mut padded = text;
+            padded.resize(padded.len() + times, tail);
+            padded.resize(padded.len().next_multiple_of(BLOCK), tail);
+            prop_assert_eq!(unpadded(&padded), plainly(&padded));
+        }
+    }
+}

@@ -7,11 +7,9 @@ use stele_core::code::Purpose;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::usecase::check_code::check_code;
-use stele_core::usecase::handover;
-use stele_core::usecase::login::{self as entry, Audience, Carrier, Challenge};
-use stele_core::usecase::register::{self as registration};
 use stele_core::usecase::reset_password::{ResetPassword, reset_password};
 use stele_core::usecase::send_code::send_code;
+use stele_core::usecase::{handover, login as entry, register as registration};
 use stele_core::{Deps, Error};
 use stele_web::Fault;
 
@@ -38,9 +36,9 @@ pub(crate) async fn login(call: &Call, request: wire::Login) -> Said {
         identifier: request.phone.text(),
         proof: Proof::Raw(request.password),
         caller: &call.caller,
-        audience: Audience::Everyone,
-        challenge: Challenge::Never,
-        carrier: Carrier::Presence,
+        audience: entry::Audience::Everyone,
+        challenge: entry::Challenge::Never,
+        carrier: entry::Carrier::Presence,
     };
     match entry::login(&call.deps, attempt).await {
         Ok(_) => Ok(Reply::done()),

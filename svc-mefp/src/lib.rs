@@ -31,7 +31,7 @@ const PORT: u16 = 8104;
 pub const SERVICE: Service = Service::new::<Mefp>(PORT, secret::SETTINGS, routes).provisioned_by(secret::provision);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let key = Data::new(envelope::Key::new(&*secret::secret(&context.settings)?)?);
+    let key = Data::new(envelope::Key::new(&secret::secret(&context.settings)?)?);
     Ok(Arc::new(move |config| {
         config.app_data(key.clone());
         call::route(config, "/auth/register", handlers::register);

@@ -98,10 +98,8 @@ pub(crate) async fn resetpwd(deps: Data<Deps>, address: ClientAddress, fields: F
         password: &chosen(&deps, &form.password)?,
         caller: &caller(address),
     };
-    reset_password(&deps, request).await?;
-    // The password is changed, whatever becomes of this: a failed read costs the client no more than the memo.
-    let account = deps.users.find(form.username.key()).await.ok().flatten();
-    Ok(ok(wire::Memo { memo: account.as_ref().map_or("", |account| &account.user.profile.memo) }))
+    let user = reset_password(&deps, request).await?;
+    Ok(ok(wire::Memo { memo: &user.profile.memo }))
 }
 
 /// 发送验证码接口

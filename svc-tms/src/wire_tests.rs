@@ -1,1 +1,124 @@
+//! The translation, without a server: the document's samples and everything near them.
 
+use proptest::prelude::*;
+use stele_core::session::{Session, Token};
+use stele_core::time::Timestamp;
+use stele_core::user::{Profile, User};
+
+use super::*;
+
+const ID: &str = "01a56814-2da2-11e8-aafd-525400bbac8e";
+const DIGEST: &str = "00b945c1fd92aa2623b704d8d37d8ffc";
+const NEW: &str = "199db40c253bdc3875400e8ac67b9e21";
+const READINGS: [Reading; 3] = [Reading::Salted, Reading::Digest, Reading::Either];
+
+fn fields(json: &str) -> Fields {
+    Fields::from_json(json.as_bytes()).unwrap()
+}
+
+fn login(json: &str, reading: Reading) -> Result<Proof, Fault> {
+    Login::read(&fields(json), reading).map(|login| login.proof)
+}
+
+#[test]
+fn the_documents_samples_have_placeholders_for_digests() {
+    let sample = r#"{ "username":"mark", "password":"hna123", "timestamp":1521515662 }"#;
+    for reading in READINGS {
+        assert_eq!(login(sample, reading).unwrap_err(), Fault::Invalid(Cow::Borrowed("password")));
+    }
+    let read = login(&sample.replace("hna123", DIGEST), Reading::Either).unwrap();
+    let salted = read.salted().unwrap();
+    assert_eq!((hex::encode(&salted.digest).as_str(), salted.timestamp), (DIGEST, 1_521_515_662));
+
+    let sample =
+        r#"{ "user_id":"4", "orig_password":"orig_password", "new_password":"new_password", "timestamp":1522395456 }"#;
+    let fault = |sample: &str| PwdReset::read(&fields(sample), Reading::Either).unwrap_err();
+    assert_eq!(fault(sample), Fault::Invalid(Cow::Borrowed("orig_password")));
+    let sample =
+        sample.replace(r#""orig_password" "#, "").replacen(r#":"orig_password""#, &format!(r#":"{DIGEST}""#), 1);
+    assert_eq!(fault(&sample), Fault::Invalid(Cow::Borrowed("new_password")));
+    let sample = sample.replace(r#":"new_password""#, &format!(r#":"{NEW}""#));
+    assert_eq!(PwdReset::read(&fields(&sample), Reading::Either).unwrap().user, UserRef::Number(4));
+}
+
+#[test]
+fn a_timestamp_is_needed_where_it_salts_and_readable_everywhere() {
+    let body = |timestamp: &str| format!(r#"{{"username":"mark","password":"{DIGEST}"{timestamp}}}"#);
+    for reading in [Reading::Salted, Reading::Either] {
+        for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#] {
+            assert_eq!(login(&body(absent), reading).unwrap_err(), Fault::Missing(Cow::Borrowed("timestamp")));
+        }
+    }
+    for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#, r#","timestamp":1"#] {
+        assert!(matches!(login(&body(absent), Reading::Digest), Ok(Proof::Digest(_))), "{absent}");
+    }
+    for reading in READINGS {
+        for bad in [r#","timestamp":"now""#, r#","timestamp":-1"#, r#","timestamp":1.5"#, r#","timestamp":true"#] {
+            assert_eq!(login(&body(bad), reading).unwrap_err(), Fault::Invalid(Cow::Borrowed("timestamp")));
+        }
+    }
+}
+
+#[test]
+fn the_documents_answer_is_reproduced() {
+    let Some(UserRef::Id(id)) = UserRef::parse(ID) else { panic!("{ID} is a UUID") };
+    let at = Timestamp::from_micros(1_521_703_447_037_042);
+    let user = User {
+        id,
+        number: 100_001,
+        name: Some("ddffccc".to_owned()),
+        phone: Some("1548736484".to_owned()),
+        email: None,
+        registered_with: None,
+        registered_through: String::new(),
+        registered_at: at,
+        alias_id: "01a572502da211e8aafd525400bbac8e".to_owned(),
+        role: Role::User,
+        disabled: false,
+        profile: Profile {
+            real_name: "bbbbb".to_owned(),
+            gender: Some(Gender::Male),
+            // Cloudbox's, which TMS does not answer.
+            enterprise: "e8d3bc38-beb0-11e7-888f-525400d25920".to_owned(),
+            group: "rentuser".to_owned(),
+            ..Profile::default()
+        },
+    };
+    let (dialect, app) = ("tms".to_owned(), String::new());
+    let session = Session { user: id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 };
+    let token = Token::parse("11f58f61a2b44eff8ab01686fc0c309b").unwrap();
+    let done = LoggedIn { user, token, session };
+    let expected = concat!(
+        r#"{"message":"Succ","code":"0000","data":{"user_id":"01a56814-2da2-11e8-aafd-525400bbac8e","#,
+        r#""user_name":"ddffccc","register_time":"2018-03-22T15:24:07.037042+08:00","status":"","avatar_url":"","#,
+        r#""user_phone":"1548736484","user_email":"","user_token":"11f58f61a2b44eff8ab01686fc0c309b","#,
+        r#""user_real_name":"bbbbb","user_gender":"男","user_nickname":"","#,
+        r#""user_alias_id":"01a572502da211e8aafd525400bbac8e","role":"2","group":"user"}}"#
+    );
+    assert_eq!(serde_json::to_string(&Succ::new(&done, Offset::CHINA)).unwrap(), expected);
+}
+
+proptest! {
+    #[test]
+    fn one_proof_is_read_from_every_writing(digest: [u8; 16], timestamp in 0..=i64::MAX.unsigned_abs()) {
+        let lower = hex::encode(&digest);
+        for password in [lower.to_uppercase(), lower] {
+            for timestamp_text in [timestamp.to_string(), format!(r#""{timestamp}""#)] {
+                let json = format!(r#"{{"timestamp":{timestamp_text},"username":"u","password":"{password}"}}"#);
+                let expected = Salted { digest, timestamp };
+                prop_assert!(matches!(login(&json, Reading::Salted), Ok(Proof::Salted(read)) if read == expected));
+                prop_assert!(matches!(login(&json, Reading::Either), Ok(Proof::Either(read)) if read == expected));
+                let Ok(Proof::Digest(read)) = login(&json, Reading::Digest) else { panic!("{json}") };
+                prop_assert_eq!(read.salted(7), PasswordDigest::from_bytes(digest).salted(7));
+            }
+        }
+    }
+
+    #[test]
+    fn only_hex_and_decimals_are_read(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", turn in 0usize..3) {
+        let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
+        let hex = password.len() == 32 && password.bytes().all(|b| b.is_ascii_hexdigit());
+        let decimal = parse_timestamp(&timestamp).is_some();
+        prop_assert_eq!(login(&json, READINGS[turn]).is_ok(), hex && decimal);
+    }
+}

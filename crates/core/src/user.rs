@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::identifier::{Email, Name, Phone};
+use crate::identifier::{Email, Identifier, Name, Phone, Recipient};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
 
@@ -173,6 +173,16 @@ impl User {
             .into_iter()
             .find_map(|field| field.as_deref())
             .unwrap_or_default()
+    }
+
+    /// Whether `to` is this user's own phone or e-mail address. That it finds the user is not enough: it may be what
+    /// someone named them.
+    pub fn is_reached_by(&self, to: &Recipient) -> bool {
+        let own = match to {
+            Recipient::Phone(_) => &self.phone,
+            Recipient::Email(_) => &self.email,
+        };
+        own.as_deref().and_then(Identifier::parse).is_some_and(|own| own.key() == to.key())
     }
 }
 

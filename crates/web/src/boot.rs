@@ -11,11 +11,11 @@ use stele_core::time::{Clock, SystemClock};
 use stele_store::{Database, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
+use crate::keys;
 use crate::outbox::Outbox;
 use crate::service::{Context, Service};
 use crate::settings;
 use crate::trust::Trust;
-use crate::keys;
 
 /// Time and chance: the machine's, or a test's.
 #[derive(Clone)]
@@ -115,7 +115,7 @@ fn state(settings: &Settings, clock: &dyn Clock) -> Result<Arc<dyn StateStore>, 
     if settings.text("STELE_REDIS_URL").is_some() {
         return Err(ConfigError::new("STELE_REDIS_URL: this version keeps short-lived state in the data folder only"));
     }
-    let state = SqliteState::open(&settings.data().join("state.db"), clock);
+    let state = SqliteState::open(settings.data().join("state.db"), clock);
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
 }
 

@@ -90,7 +90,7 @@ impl Settings {
                 let text = std::fs::read_to_string(value)
                     .map_err(|e| ConfigError(format!("{name}: cannot read {value}: {e}")))?;
                 // The variable itself, if it is there too, has the last word whatever the order they come in.
-                if !self.values.get(base).is_some_and(|v| v.source == base) {
+                if self.values.get(base).is_none_or(|v| v.source != base) {
                     let text = text.trim_end_matches(['\r', '\n']).to_owned();
                     self.values.insert(base.to_owned(), Value { text, source: format!("{name}={value}") });
                 }
@@ -105,8 +105,8 @@ impl Settings {
     fn read_toml(&mut self, path: &Path, known: &[&[Setting]]) -> Result<(), ConfigError> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {shown}: {e}")))?;
-        let table: toml::Table =
-            toml::from_str(&text).map_err(|e| ConfigError(format!("--config {shown}: {}", e.to_string().trim_end())))?;
+        let table: toml::Table = toml::from_str(&text)
+            .map_err(|e| ConfigError(format!("--config {shown}: {}", e.to_string().trim_end())))?;
         for (key, value) in table {
             let name = format!("STELE_{}", key.to_ascii_uppercase());
             if !known.iter().any(|list| list.iter().any(|s| s.name == name)) {
@@ -116,7 +116,11 @@ impl Settings {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
                 toml::Value::Boolean(flag) => flag.to_string(),
-                _ => return Err(ConfigError(format!("--config {shown}: `{key}` must be a text, a number or true/false"))),
+                _ => {
+                    return Err(ConfigError(format!(
+                        "--config {shown}: `{key}` must be a text, a number or true/false"
+                    )));
+                }
             };
             self.values.insert(name, Value { text, source: format!("`{key}` in {shown}") });
         }
@@ -274,7 +278,8 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, seconds) in [("0", 0), ("300", 300), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)] {
+        for (text, seconds) in [("0", 0), ("300", 300), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)]
+        {
             assert_eq!(parse_span(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for bad in ["", "m", "-1", "1.5h", "1 h", "99999999999999999999", "9999999d", "1é"] {

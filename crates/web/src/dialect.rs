@@ -156,7 +156,9 @@ fn finish(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse 
 /// A JSON answer with its fields in the order they are declared in, never cached.
 pub fn json(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
     match serde_json::to_vec(body) {
-        Ok(bytes) => finish(HttpResponse::build(status).content_type("application/json; charset=utf-8").body(bytes), None),
+        Ok(bytes) => {
+            finish(HttpResponse::build(status).content_type("application/json; charset=utf-8").body(bytes), None)
+        }
         Err(cause) => {
             tracing::error!(%cause, "an answer could not be written");
             HttpResponse::InternalServerError().finish()

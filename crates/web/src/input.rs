@@ -131,7 +131,8 @@ impl Fields {
     async fn from_multipart(kind: &str, body: Bytes) -> Result<Self, Fault> {
         let mut fields = Self::default();
         // Without a boundary in the content type, the body's first line has it.
-        let kind = if kind.contains("boundary=") { kind.to_owned() } else { format!("{kind}; boundary={}", boundary(&body)?) };
+        let kind =
+            if kind.contains("boundary=") { kind.to_owned() } else { format!("{kind}; boundary={}", boundary(&body)?) };
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(&kind).map_err(|_| Fault::Unreadable)?);
         let stream = futures_util::stream::iter([Ok(body)]);
@@ -211,7 +212,11 @@ fn boundary(body: &[u8]) -> Result<&str, Fault> {
     let line = body.trim_ascii_start().split(|&b| b == b'\r' || b == b'\n').next().unwrap_or_default();
     let boundary = line.strip_prefix(b"--").and_then(|rest| std::str::from_utf8(rest).ok()).ok_or(Fault::Unreadable)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&b);
-    if (1..=70).contains(&boundary.len()) && boundary.bytes().all(plain) { Ok(boundary) } else { Err(Fault::Unreadable) }
+    if (1..=70).contains(&boundary.len()) && boundary.bytes().all(plain) {
+        Ok(boundary)
+    } else {
+        Err(Fault::Unreadable)
+    }
 }
 
 fn decode_component(text: &str) -> Result<String, Fault> {

@@ -14,10 +14,10 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use stele_core::hex;
 use stele_core::mac::{MacKey, sha256};
 use stele_core::random::Random;
 use stele_core::seal::{KeyId, Sealer};
-use stele_core::hex;
 use zeroize::Zeroizing;
 
 use crate::config::ConfigError;
@@ -140,7 +140,8 @@ fn read_key(path: &Path) -> Result<Bytes32, ConfigError> {
         let key = Zeroizing::new(hex::decode::<32>(key)?);
         (checksum(&key) == sum).then_some(key)
     };
-    let damaged = || format!("{}: the key is damaged; put it back from a backup (a new one opens nothing)", path.display());
+    let damaged =
+        || format!("{}: the key is damaged; put it back from a backup (a new one opens nothing)", path.display());
     read().ok_or_else(|| ConfigError::new(damaged()))
 }
 

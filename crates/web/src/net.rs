@@ -5,12 +5,15 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::config::ConfigError;
 
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+
 /// Listens on `address`, which the setting called `setting` gave.
 ///
 /// # Errors
 /// One line: the port is taken, not allowed, or the address is not this machine's.
 pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigError> {
-    TcpListener::bind(address).map_err(|error| {
+    let listener = TcpListener::bind(address).map_err(|error| {
         let remedy = match error.kind() {
             ErrorKind::AddrInUse => "the port is taken; stop what listens there or choose another",
             ErrorKind::PermissionDenied => "the port may not be opened; choose one above 1023",
@@ -18,5 +21,16 @@ pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigErr
             _ => "it cannot be opened",
         };
         ConfigError::new(format!("cannot listen on {address} ({setting}): {remedy} ({error})"))
-    })
+    })?;
+    lengthen(&listener)?;
+    Ok(listener)
+}
+
+/// Lets more connections wait to be accepted than the standard library's 128, so that a burst is not turned away.
+///
+/// # Errors
+/// If the system refuses.
+pub fn lengthen(listener: &TcpListener) -> Result<(), ConfigError> {
+    let fault = |e| ConfigError::new(format!("a longer queue of connections is refused: {e}"));
+    socket2::SockRef::from(listener).listen(BACKLOG).map_err(fault)
 }

@@ -83,6 +83,7 @@ impl Service {
         let refuse = self.refuse;
         let (deps, trust) = (Data::new(context.deps.clone()), context.trust.clone());
         let workers = workers(&context.settings)?;
+        crate::net::lengthen(&listener)?;
         let name = self.name;
         let server = HttpServer::new(move || {
             App::new()
@@ -94,7 +95,6 @@ impl Service {
                 .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
         })
         .workers(workers)
-        .backlog(4096)
         .client_request_timeout(Duration::from_secs(10))
         // Longer than the gateway keeps an idle connection, so that it never sends into one that is being closed.
         .keep_alive(Duration::from_secs(75))
@@ -113,7 +113,10 @@ impl Service {
 pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     settings.read("STELE_WORKERS", cores, |text| {
-        text.parse().ok().filter(|&n| (1..=1024).contains(&n)).ok_or_else(|| format!("`{text}` is not a number from 1 to 1024"))
+        text.parse()
+            .ok()
+            .filter(|&n| (1..=1024).contains(&n))
+            .ok_or_else(|| format!("`{text}` is not a number from 1 to 1024"))
     })
 }
 

@@ -14,7 +14,11 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health and readiness"),
     setting("STELE_DATA", "./var", "folder of the embedded store, the keys and the outbox (also --data)"),
     setting("STELE_DATABASE_URL", "<data>/users.db", "users: postgres://…; without it, SQLite in the data folder"),
-    setting("STELE_REDIS_URL", "<data>/state.db", "short-lived state: redis://…; without it, SQLite in the data folder"),
+    setting(
+        "STELE_REDIS_URL",
+        "<data>/state.db",
+        "short-lived state: redis://…; without it, SQLite in the data folder",
+    ),
     setting("STELE_KEYS", "<data>/keys", "folder of the sealing and signing keys; all instances share one set"),
     setting("STELE_DELIVERY", "outbox", "where codes go: outbox (JSON lines in the data folder, for development)"),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
@@ -52,7 +56,10 @@ pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     policy.code_ttl = positive(settings, "STELE_CODE_TTL", policy.code_ttl)?;
     policy.salted = settings.flag("STELE_SALTED", true)?;
     policy.password_min = settings.read("STELE_PASSWORD_MIN", policy.password_min, |text| {
-        text.parse().ok().filter(|n| (1..=128).contains(n)).ok_or_else(|| format!("`{text}` is not a number from 1 to 128"))
+        text.parse()
+            .ok()
+            .filter(|n| (1..=128).contains(n))
+            .ok_or_else(|| format!("`{text}` is not a number from 1 to 128"))
     })?;
     let guessing = &mut policy.guessing;
     let window = positive(settings, "STELE_LIMIT_WINDOW", guessing.account.window)?;

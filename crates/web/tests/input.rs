@@ -68,8 +68,11 @@ fn deep_json_is_named_and_costs_no_stack() {
 fn doubled_fields_are_named_in_every_form() {
     let multipart = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b\r\n\
                      Content-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--\r\n";
-    let forms: [(&str, &str); 3] =
-        [(JSON, r#"{"a":1,"b":{"a":1},"a":1,"c":[1]}"#), (FORM, "a=1&b=2&a=1"), ("multipart/form-data; boundary=b", multipart)];
+    let forms: [(&str, &str); 3] = [
+        (JSON, r#"{"a":1,"b":{"a":1},"a":1,"c":[1]}"#),
+        (FORM, "a=1&b=2&a=1"),
+        ("multipart/form-data; boundary=b", multipart),
+    ];
     for (kind, body) in forms {
         assert_eq!(read(Some(kind), body).unwrap_err(), Fault::Doubled("a".into()), "{kind}");
     }
@@ -95,7 +98,12 @@ fn what_cannot_be_read_is_unreadable() {
     ];
     for (kind, body) in bodies {
         let result = read(Some(kind), body);
-        assert_eq!(result.unwrap_err(), Fault::Unreadable, "{kind} {}", String::from_utf8_lossy(&body[..body.len().min(60)]));
+        assert_eq!(
+            result.unwrap_err(),
+            Fault::Unreadable,
+            "{kind} {}",
+            String::from_utf8_lossy(&body[..body.len().min(60)])
+        );
     }
 }
 

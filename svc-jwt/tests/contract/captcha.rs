@@ -4,7 +4,7 @@ use stele_testkit::raw;
 
 use crate::Bench;
 
-#[actix_web::test]
+#[tokio::test]
 async fn the_url_serves_the_picture() {
     let bench = Bench::new().await;
     let answer = bench.get("/api/vi/Auth/getCAPTCHA").await.json();
@@ -20,11 +20,12 @@ async fn the_url_serves_the_picture() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn unknown_used_and_expired_ids_have_no_picture() {
     let bench = Bench::new().await;
     let (id, _) = bench.captcha().await;
-    let strange = [(id ^ 1).to_string(), "x".into(), "-1".into(), "9007199254740992".into(), "9".repeat(400), "%00".into()];
+    let strange =
+        [(id ^ 1).to_string(), "x".into(), "-1".into(), "9007199254740992".into(), "9".repeat(400), "%00".into()];
     for id in strange {
         bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.fails(404, "获取验证码失败");
     }
@@ -32,7 +33,7 @@ async fn unknown_used_and_expired_ids_have_no_picture() {
     bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.fails(404, "获取验证码失败");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn the_url_is_made_of_the_setting_and_never_of_the_host() {
     for (setting, start) in [("", ""), ("https://auth.example.com/", "https://auth.example.com")] {
         let bench = Bench::with(&[("STELE_PUBLIC_URL", setting), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]).await;

@@ -21,7 +21,7 @@ fn solved(body: &str, id: u64, text: &str) -> String {
     format!("{body}&captchaId={id}&captcha={text}")
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn strangers_are_asked_for_a_captcha_whatever_they_send() {
     let bench = after_five_failures().await;
     for body in [RIGHT, WRONG, "account=a&password=123456&captcha=abc34", "account=a&password=123456&captchaId=1"] {
@@ -34,7 +34,7 @@ async fn strangers_are_asked_for_a_captcha_whatever_they_send() {
     assert_eq!(bench.login_from("198.51.100.7", RIGHT).await.message(), "登录成功", "a success clears the count");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn an_unknown_account_is_asked_just_so() {
     let bench = Bench::behind_proxy().await;
     for _ in 0..5 {
@@ -43,7 +43,7 @@ async fn an_unknown_account_is_asked_just_so() {
     bench.login_from(STRANGER, "account=NOBODY&password=wrong1").await.fails(200, ASKED);
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_captcha_is_tried_once_right_or_wrong() {
     let bench = after_five_failures().await;
     let (id, text) = bench.captcha().await;
@@ -63,7 +63,7 @@ async fn a_captcha_is_tried_once_right_or_wrong() {
     bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await.fails(200, ASKED);
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn one_captcha_does_for_one_of_two_logins_at_once() {
     let bench = after_five_failures().await;
     let (id, text) = bench.captcha().await;
@@ -77,7 +77,7 @@ async fn one_captcha_does_for_one_of_two_logins_at_once() {
     used.fails(200, "用户名或密码错误");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn the_owners_address_is_not_kept_out() {
     let bench = Bench::behind_proxy().await;
     bench.lab.user("a").add().await;
@@ -89,7 +89,7 @@ async fn the_owners_address_is_not_kept_out() {
     assert_eq!(bench.login_from("192.0.2.1", RIGHT).await.message(), "登录成功");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_wait_comes_before_the_challenge_and_verifies_nothing() {
     let bench = after_five_failures().await;
     let (id, text) = bench.captcha().await;
@@ -102,7 +102,7 @@ async fn a_wait_comes_before_the_challenge_and_verifies_nothing() {
     assert_eq!(bench.login_from(STRANGER, &solved(RIGHT, id, &text)).await.message(), "登录成功", "it was not used up");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_forged_forwarding_header_is_not_believed() {
     let bench = Bench::new().await;
     bench.lab.user("a").add().await;

@@ -1,6 +1,7 @@
 //! 登录 and 登出.
 
-use stele_core::user::{Gender, Profile};
+use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::user::{Gender, Profile, UserRef};
 
 use crate::Bench;
 
@@ -18,7 +19,7 @@ fn profile() -> Profile {
     }
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn the_answer_has_the_documents_fields_in_its_order() {
     let bench = Bench::new().await;
     let user = bench.lab.user("Mark").admin().profile(profile()).add().await;
@@ -34,7 +35,7 @@ async fn the_answer_has_the_documents_fields_in_its_order() {
     assert_eq!(answer.header("content-type"), "application/json; charset=utf-8");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn what_is_not_known_of_a_user_is_empty() {
     let bench = Bench::new().await;
     bench.lab.user("a").add().await;
@@ -47,7 +48,7 @@ async fn what_is_not_known_of_a_user_is_empty() {
     assert_eq!(bench.post(LOGIN, "account=w&password=123456").await.json()["user"]["gender"], false);
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn any_identifier_any_body_any_letter_case_of_the_path() {
     let bench = Bench::new().await;
     bench.lab.user("a").phone("13800138000").email("a@b.cn").add().await;
@@ -72,7 +73,7 @@ async fn any_identifier_any_body_any_letter_case_of_the_path() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn unknown_users_and_wrong_passwords_are_told_alike() {
     let bench = Bench::new().await;
     bench.lab.user("a").add().await;
@@ -82,18 +83,18 @@ async fn unknown_users_and_wrong_passwords_are_told_alike() {
     }
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_disabled_user_is_told_so_only_with_the_right_password() {
     let bench = Bench::new().await;
     let user = bench.lab.user("a").add().await;
     let token = bench.login("a", "123456").await;
-    stele_core::usecase::set_disabled::set_disabled(bench.lab.deps(), user.id, true).await.unwrap();
+    set_disabled(bench.lab.deps(), UserRef::Id(user.id), true).await.unwrap();
     bench.post(LOGIN, "account=a&password=123456").await.fails(200, "用户已被禁用");
     bench.post(LOGIN, "account=a&password=wrong1").await.fails(200, "用户名或密码错误");
     bench.logout(&token).await.fails(401, "注销失败");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn logging_out_ends_one_session() {
     let bench = Bench::new().await;
     bench.lab.user("a").add().await;
@@ -107,7 +108,7 @@ async fn logging_out_ends_one_session() {
     bench.get("/api/v1/Auth/Logout").await.fails(401, "注销失败");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn authorization_goes_before_token() {
     let bench = Bench::new().await;
     bench.lab.user("a").add().await;
@@ -118,7 +119,7 @@ async fn authorization_goes_before_token() {
     assert_eq!(bench.send(logout().header("authorization", "")).await.message(), "注销成功");
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_token_lives_as_long_as_its_session_was_given_at_first() {
     let bench = Bench::with(&[("STELE_SESSION_TTL", "1h")]).await;
     bench.lab.user("a").add().await;

@@ -3,6 +3,7 @@
 //! - [`samples`]: the document's sample calls, to the byte
 //! - [`login`], [`challenge`], [`password`], [`captcha`]: route by route
 //! - [`tokens`]: hostile tokens
+//! - [`faults`]: without the short-lived store
 //! - [`input`]: bad input on every route
 //! - [`golden`]: transcripts in `tests/golden/`
 
@@ -10,6 +11,7 @@
 
 mod captcha;
 mod challenge;
+mod faults;
 mod golden;
 mod input;
 mod login;
@@ -98,7 +100,7 @@ impl Bench {
         self.send(form.header("authorization", token)).await
     }
 
-    /// Whether a login token is of a live session. Asks with a new password that is refused after the token is.
+    /// Whether a login token is of a live session.
     async fn lives(&self, token: &str) -> bool {
         let bearer = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
         let session = stele_core::session::Token::parse(bearer["jti"].as_str().unwrap()).unwrap();

@@ -22,7 +22,7 @@ async fn play(bench: &Bench, method: &str, path: &str, headers: &str, body: &str
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn login_and_logout() {
     let bench = Bench::new().await;
     bench.lab.user("a").password("123").add().await;
@@ -40,7 +40,7 @@ async fn login_and_logout() {
     assert_eq!(literally, again);
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_forgotten_password() {
     let bench = Bench::new().await;
     bench.lab.user("a").email("123@qq.com").add().await;
@@ -66,7 +66,7 @@ async fn a_forgotten_password() {
     assert_eq!(updated, (200, r#"{"code":0,"message":"更新密码成功"}"#.to_owned()));
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_captcha() {
     let bench = Bench::new().await;
     for (method, path) in [("POST", "/api/vi/Auth/CAPTCHA"), ("GET", "/api/vi/Auth/getCAPTCHA")] {

@@ -73,10 +73,13 @@ async fn the_shortest_password_is_a_setting() {
     portal.with_code("/i/register", PHONE, "12345678", &code).await.is("200");
 }
 
+/// From a user and an encoded code to a content type and a body.
+type Form = fn(&str, &str) -> (String, String);
+
 #[tokio::test]
 async fn every_body_is_read() {
     let portal = Portal::new().await;
-    let forms: [(&str, fn(&str, &str) -> (String, String)); 5] = [
+    let forms: [(&str, Form); 5] = [
         ("13800138001", |user, code| {
             let body = format!(r#"{{"username":{user},"password":"aG5hMTIz","code":"{code}"}}"#);
             ("application/json".into(), body)

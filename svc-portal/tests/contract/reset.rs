@@ -56,3 +56,12 @@ async fn a_code_of_someone_else_does_not_do() {
     portal.with_code("/i/resetpwd", "13900139000", "new123", &code).await.is("200");
     portal.login(PHONE, "hna123").await.is("200");
 }
+
+#[tokio::test]
+async fn a_code_to_a_phone_does_not_open_the_account_that_is_named_like_it() {
+    let portal = Portal::new().await;
+    portal.lab.user(PHONE).password("hna123").add().await;
+    let code = portal.code(PHONE).await;
+    portal.with_code("/i/resetpwd", PHONE, "new123", &code).await.is("3201");
+    portal.login(PHONE, "hna123").await.is("200");
+}

@@ -1,7 +1,7 @@
 //! Handing a user over from one app to another by a one-time token (MeFP document, 获取Token).
 
-use super::authenticate::live;
 use super::Caller;
+use super::authenticate::live;
 use crate::app::App;
 use crate::identifier::Phone;
 use crate::session::{Ticket, TicketKind, Token, TokenKey};

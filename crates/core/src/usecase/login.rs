@@ -78,7 +78,8 @@ pub async fn login(deps: &Deps, request: Login<'_>) -> Result<LoggedIn> {
     // Nobody has an empty key: what cannot be an identifier is looked up all the same, so that it costs as much.
     let key = parsed.as_ref().map_or("", Identifier::key);
     let account = deps.users.find(key).await?;
-    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), parsed.as_ref().map_or(identifier, |p| p.key()));
+    let attempt =
+        caller.attempt(deps, account.as_ref().map(|a| a.user.id), parsed.as_ref().map_or(identifier, |p| p.key()));
 
     let asked = !matches!(challenge, Challenge::Never);
     let used_code = if asked { meet(deps, caller, &attempt, account.as_ref(), key, challenge).await? } else { None };
@@ -140,7 +141,7 @@ async fn meet(
         Challenge::Code(Some(code)) => {
             let key = CodeKey::new(caller.dialect, Purpose::Any, identifier_key);
             let epoch = account.map_or(0, |account| account.epoch);
-            match check_code::guess(deps, caller, attempt, &[key.clone()], &code, epoch, false).await {
+            match check_code::guess(deps, caller, attempt, std::slice::from_ref(&key), &code, epoch, false).await {
                 Ok(_) => Ok(Some(key)),
                 Err(Error::WrongCode) => Err(Error::ChallengeFailed),
                 Err(other) => Err(other),

@@ -46,6 +46,7 @@ pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&A
 
     let right = check(deps, account, proof).await?;
     let proven = account.filter(|_| right.is_some() && admitted);
+    let as_digest = right == Some(None);
     let verdict = match proven {
         None => Verdict::Wrong,
         Some(account) => {
@@ -63,7 +64,7 @@ pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&A
         (Settlement::Done, None) => Err(Error::WrongPassword),
         (Settlement::Done, Some(account)) if account.user.disabled => Err(Error::Disabled),
         (Settlement::Done, Some(account)) => {
-            upgrade(deps, account, proof).await;
+            upgrade(deps, account, proof, as_digest).await;
             Ok(())
         }
     }
@@ -123,10 +124,11 @@ fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: crate::time:
 }
 
 /// A login must not fail because its upgrade does: the next one tries again.
-async fn upgrade(deps: &Deps, account: &Account, proof: &Proof) {
+async fn upgrade(deps: &Deps, account: &Account, proof: &Proof, as_digest: bool) {
     let secret = match proof {
         Proof::Raw(raw) => Secret::Raw(raw.clone()),
         Proof::Digest(digest) => Secret::Digest(digest.clone()),
+        Proof::Either(either) if as_digest => Secret::Digest(PasswordDigest::from_bytes(either.digest)),
         // D is sealed already, or this proof could not have been right.
         Proof::Salted(_) | Proof::Either(_) => return,
     };

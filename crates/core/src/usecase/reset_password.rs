@@ -4,6 +4,7 @@ use super::{Caller, check_code, credential};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
+use crate::user::User;
 use crate::{Deps, Error, Result};
 
 /// Someone who has forgotten their password.
@@ -22,20 +23,21 @@ pub struct ResetPassword<'a> {
 }
 
 /// Sets a new password and ends every session, ticket and code of the user. A wrong code is told before an unknown
-/// user.
+/// user. Gives the user.
 ///
 /// # Errors
 /// `WrongCode`, `UnknownUser`, `TooMany`; `Busy` and faults of ours.
-pub async fn reset_password(deps: &Deps, request: ResetPassword<'_>) -> Result<()> {
+pub async fn reset_password(deps: &Deps, request: ResetPassword<'_>) -> Result<User> {
     let ResetPassword { to, purpose, code, password, caller } = request;
     let account = deps.users.find(to.key()).await?;
     let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     let epoch = account.as_ref().map_or(0, |account| account.epoch);
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;
-    let account = account.ok_or(Error::UnknownUser)?;
+    let account = account.filter(|account| account.user.is_reached_by(to)).ok_or(Error::UnknownUser)?;
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
     // If the epoch has moved, someone changed the password meanwhile, and the code died with the old one.
-    deps.users.change_credential(account.user.id, epoch, &new).await?.map(|_| ()).ok_or(Error::WrongCode)
+    deps.users.change_credential(account.user.id, epoch, &new).await?.ok_or(Error::WrongCode)?;
+    Ok(account.user)
 }

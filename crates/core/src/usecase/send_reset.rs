@@ -5,7 +5,6 @@ use super::send_code::{count, dispatch, new_code};
 use crate::code::{CodeKey, Purpose};
 use crate::identifier::{Identifier, Recipient};
 use crate::ports::Attempt;
-use crate::user::Account;
 use crate::{Deps, Result};
 
 /// Sends a reset code to `to` if it is the phone or the e-mail address of `account`. Does and answers the same if it
@@ -20,15 +19,7 @@ pub async fn send_reset(deps: &Deps, caller: &Caller, account: &str, to: &Recipi
     let subject = Attempt::account_key(found.as_ref().map(|a| a.user.id), key);
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
     let (code, new) = new_code(deps, caller, CodeKey::new(caller.dialect, Purpose::Reset, &subject), epoch);
-    let theirs = found.as_ref().is_some_and(|account| reaches(account, to));
+    let theirs = found.as_ref().is_some_and(|account| account.user.is_reached_by(to));
     count(deps, caller, to, theirs.then_some(&new)).await?;
     if theirs { dispatch(deps, caller, to, Purpose::Reset, code) } else { Ok(()) }
-}
-
-fn reaches(account: &Account, to: &Recipient) -> bool {
-    let own = match to {
-        Recipient::Phone(_) => &account.user.phone,
-        Recipient::Email(_) => &account.user.email,
-    };
-    own.as_deref().and_then(Identifier::parse).is_some_and(|own| own.key() == to.key())
 }

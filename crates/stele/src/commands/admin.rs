@@ -36,7 +36,9 @@ pub(crate) fn secret_from_stdin() -> Result<Zeroizing<String>, CommandError> {
     read.map_err(|e| ConfigError::new(format!("standard input cannot be read: {e}")))?;
     let line = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
     if line.is_empty() {
-        return Err(ConfigError::new("standard input is empty; write the secret to it, as in: printf %s SECRET | …").into());
+        return Err(
+            ConfigError::new("standard input is empty; write the secret to it, as in: printf %s SECRET | …").into()
+        );
     }
     Ok(line)
 }

@@ -66,9 +66,11 @@ async fn person(deps: &Deps, name: &str, phone: Option<&str>, role: Role, passwo
         secret: Provided::Password(password),
     };
     match add_user(deps, request).await {
-        Err(Error::IdentifierTaken) => {
-            Err(ConfigError::new(format!("someone else has {}; run --demo on a data folder of its own", phone.unwrap_or(name))).into())
-        }
+        Err(Error::IdentifierTaken) => Err(ConfigError::new(format!(
+            "someone else has {}; run --demo on a data folder of its own",
+            phone.unwrap_or(name)
+        ))
+        .into()),
         other => Ok(other.map(|_| ())?),
     }
 }
@@ -104,8 +106,9 @@ fn salted(
 
 fn portal(listen: SocketAddr, password: &str) -> Line {
     let url = format!("http://{listen}/i/login");
-    let curl =
-        format!("curl -s {url} -d username={PORTAL_PHONE} --data-urlencode \"password=$(printf %s '{password}' | base64)\"");
+    let curl = format!(
+        "curl -s {url} -d username={PORTAL_PHONE} --data-urlencode \"password=$(printf %s '{password}' | base64)\""
+    );
     Line { dialect: "portal", url, user: PORTAL_PHONE, curl }
 }
 

@@ -6,7 +6,6 @@
 mod client;
 mod command;
 mod demo;
-mod faults;
 mod independent;
 mod kill;
 mod limits;

@@ -1,0 +1,271 @@
+//! A client of the five dialects, written from their documents.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
+use md5::{Digest as _, Md5};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+
+use crate::support::Server;
+
+/// The five dialects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Cloudbox,
+    Tms,
+    Portal,
+    Mefp,
+    Jwt,
+}
+
+impl Dialect {
+    pub(crate) const ALL: [Self; 5] = [Self::Cloudbox, Self::Tms, Self::Portal, Self::Mefp, Self::Jwt];
+}
+
+pub(crate) const CLOUDBOX: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
+pub(crate) const CLOUDBOX_LOGOUT: &str = "/api/v1/cloudbox/smarttms/logout";
+pub(crate) const CLOUDBOX_RESET: &str = "/api/v1/cloudbox/auth/pwdreset";
+pub(crate) const TMS: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
+pub(crate) const TMS_RESET: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
+
+/// One person by the identifiers that a dialect takes: a name, a phone and an e-mail address.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) phone: String,
+    pub(crate) email: String,
+}
+
+/// What was answered. MeFP's envelope is opened already.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+impl Answer {
+    /// The dialect's own code, as text.
+    pub(crate) fn code(&self) -> String {
+        let json = &self.json;
+        let places = [&json["code"], &json["status"]["status_code"], &json["errors"]["code"], &json["result"]];
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        places.into_iter().find(|value| !value.is_null()).map(text).unwrap_or_default()
+    }
+
+    /// Whether it says, in any dialect, that all went well.
+    pub(crate) fn succeeded(&self) -> bool {
+        self.status == 200
+            && matches!(self.code().as_str(), "0000" | "200" | "1" | "0")
+            && self.json["errors"].is_null()
+            && self.json["result"] != 0
+    }
+
+    /// A token in it, wherever the dialect has it.
+    pub(crate) fn token(&self) -> String {
+        [&self.json["data"]["user_token"], &self.json["token"]].into_iter().find_map(Value::as_str).unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn good(self) -> Self {
+        assert!(self.succeeded(), "{self:?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn is(self, status: u16, code: &str) -> Self {
+        assert_eq!((self.status, self.code().as_str()), (status, code), "{self:?}");
+        self
+    }
+}
+
+/// A MeFP app's keys.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) name: String,
+    pub(crate) shared: String,
+    pub(crate) own: String,
+}
+
+impl App {
+    pub(crate) fn new(name: &str, (shared, own): (String, String)) -> Self {
+        Self { name: name.to_owned(), shared, own }
+    }
+
+    pub(crate) fn seal(&self, text: &str) -> String {
+        let mut buffer = text.as_bytes().to_vec();
+        buffer.resize(text.len() + 16, 0);
+        let cipher =
+            cbc::Encryptor::<aes::Aes256>::new_from_slices(self.shared.as_bytes(), self.own.as_bytes()).unwrap();
+        STANDARD.encode(cipher.encrypt_padded::<Pkcs7>(&mut buffer, text.len()).unwrap())
+    }
+
+    pub(crate) fn open(&self, sealed: &str) -> String {
+        let mut buffer = STANDARD.decode(sealed).unwrap();
+        let cipher =
+            cbc::Decryptor::<aes::Aes256>::new_from_slices(self.shared.as_bytes(), self.own.as_bytes()).unwrap();
+        String::from_utf8(cipher.decrypt_padded::<Pkcs7>(&mut buffer).unwrap().to_vec()).unwrap()
+    }
+}
+
+/// Calls one server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    url: String,
+    /// The MeFP app that it calls as.
+    pub(crate) app: App,
+    /// The TMS client token that it carries.
+    pub(crate) tms: String,
+    /// Headers of every request.
+    pub(crate) always: Vec<(&'static str, String)>,
+}
+
+impl Client {
+    pub(crate) fn new(server: &Server, app: App, tms: &str) -> Self {
+        let http = reqwest::Client::builder().cookie_store(false).build().unwrap();
+        Self { http, url: server.url.clone(), app, tms: tms.to_owned(), always: Vec::new() }
+    }
+
+    /// The same client as seen behind a proxy that says it is `address`.
+    pub(crate) fn from(&self, address: &str) -> Self {
+        Self { always: vec![("x-forwarded-for", address.to_owned())], ..self.clone() }
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: String) -> Answer {
+        self.try_send(method, path, headers, body).await.unwrap()
+    }
+
+    pub(crate) async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> reqwest::Result<Answer> {
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
+        for (name, value) in
+            self.always.iter().map(|(name, value)| (*name, value.as_str())).chain(headers.iter().copied())
+        {
+            request = request.header(name, value);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
+        let json = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Answer { status, headers, text, json })
+    }
+
+    pub(crate) async fn json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+        let headers = [&[("content-type", "application/json")], headers].concat();
+        self.send(Method::POST, path, &headers, body.to_string()).await
+    }
+
+    pub(crate) async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+        self.try_form(path, headers, fields).await.unwrap()
+    }
+
+    pub(crate) async fn try_form(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        fields: &[(&str, &str)],
+    ) -> reqwest::Result<Answer> {
+        let headers = [&[("content-type", "application/x-www-form-urlencoded")], headers].concat();
+        self.try_send(Method::POST, path, &headers, urlencoded(fields)).await
+    }
+
+    pub(crate) async fn mefp(&self, path: &str, message: &Value) -> Answer {
+        let envelope = json!({ "encrypt": self.app.seal(&message.to_string()), "app_from": self.app.name });
+        let mut answer = self.json(path, &[], &envelope).await;
+        if let Some(sealed) = answer.json["encrypt"].as_str() {
+            answer.text = self.app.open(sealed);
+            answer.json = serde_json::from_str(&answer.text).unwrap();
+        }
+        answer
+    }
+
+    /// Logs in with a password by a dialect's own call.
+    pub(crate) async fn login(&self, dialect: Dialect, person: &Person, password: &str) -> Answer {
+        let identifier = match dialect {
+            Dialect::Cloudbox | Dialect::Tms => &person.name,
+            Dialect::Portal | Dialect::Jwt => &person.email,
+            Dialect::Mefp => &person.phone,
+        };
+        self.login_as(dialect, identifier, password).await
+    }
+
+    pub(crate) async fn login_as(&self, dialect: Dialect, identifier: &str, password: &str) -> Answer {
+        match dialect {
+            Dialect::Cloudbox => self.json(CLOUDBOX, &[], &salted(identifier, password)).await,
+            Dialect::Tms => self.json(TMS, &[("authorization", &self.tms)], &salted(identifier, password)).await,
+            Dialect::Portal => {
+                self.form("/i/login", &[], &[("username", identifier), ("password", &STANDARD.encode(password))]).await
+            }
+            Dialect::Mefp => self.mefp("/auth/login", &json!({ "login_name": identifier, "password": password })).await,
+            Dialect::Jwt => {
+                self.form("/api/v1/Auth/Login", &[], &[("account", identifier), ("password", password)]).await
+            }
+        }
+    }
+
+    /// Whether a session token that a dialect gave out is alive; asking may end it.
+    pub(crate) async fn alive(&self, dialect: Dialect, token: &str) -> Option<bool> {
+        let answer = match dialect {
+            Dialect::Cloudbox => self.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
+            // Refused for the token or, if that is good, for the missing parameters.
+            Dialect::Tms => self.json(TMS_RESET, &[("authorization", token)], &json!({})).await,
+            Dialect::Jwt => self.send(Method::GET, "/api/v1/Auth/Logout", &[("token", token)], String::new()).await,
+            Dialect::Portal | Dialect::Mefp => return None,
+        };
+        Some(answer.status != 401)
+    }
+}
+
+pub(crate) fn urlencoded(fields: &[(&str, &str)]) -> String {
+    let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
+}
+
+pub(crate) fn base64(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+/// 32 lowercase hex digits.
+pub(crate) fn md5_hex(text: &str) -> String {
+    Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A timestamp that was not used before: within the window, and not older than a store that is new.
+pub(crate) fn timestamp() -> u64 {
+    static USED: AtomicU64 = AtomicU64::new(0);
+    #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    now + USED.fetch_add(1, Ordering::Relaxed) % 280
+}
+
+/// `md5(md5(password) + timestamp)`.
+pub(crate) fn proof(password: &str, timestamp: u64) -> String {
+    md5_hex(&format!("{}{timestamp}", md5_hex(password)))
+}
+
+/// The body of a salted login.
+pub(crate) fn salted(username: &str, password: &str) -> Value {
+    let timestamp = timestamp();
+    json!({ "username": username, "password": proof(password, timestamp), "timestamp": timestamp })
+}
+
+/// The body of cloudbox's and TMS's `pwdreset`.
+pub(crate) fn change(id: &str, old: &str, new: &str) -> Value {
+    let timestamp = timestamp();
+    json!({ "user_id": id, "orig_password": proof(old, timestamp), "new_password": md5_hex(new), "timestamp": timestamp })
+}

@@ -1,0 +1,47 @@
+//! Every documented call, made by a client that shares nothing with the services: see `independent/README.md`.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::Home;
+
+#[test]
+fn every_documented_call_answers_as_its_document_says() {
+    let home = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_SEND_ADDRESS", "100")]);
+    let server = home.up();
+    let person = |name: &str, phone: &str, options: &[&str]| -> Value {
+        let (email, password) = (format!("{name}@example.com"), format!("{name}-secret"));
+        let id = home.add_user(name, &password, &[&["--phone", phone, "--email", &email], options].concat());
+        let shown: Value = serde_json::from_str(&home.run(&["user", "show", name]).done().stdout).unwrap();
+        let number = shown["number"].to_string();
+        json!({ "id": id, "number": number, "name": name, "phone": phone, "email": email, "password": password })
+    };
+    let enterprise = ["--enterprise", "e8d3bc38-beb0-11e7-888f-525400d25920", "--group", "rentuser"];
+    let cloudbox = [&["--real-name", "fff", "--gender", "男"], &enterprise[..]].concat();
+    let jwt = ["--real-name", "钱七", "--gender", "男", "--organization", "组织", "--department", "部门"];
+    let jwt = [&jwt[..], &["--description", "说明", "--avatar-url", "https://example.com/a.png"]].concat();
+    let (mefp_secret, melink) = home.add_app("melink", "wlfz,unheard-of");
+    let (_, wlfz) = home.add_app("wlfz", "wlfz");
+    let surroundings = json!({
+        "url": server.url,
+        "outbox": server.outbox(),
+        "client_token": home.run(&["token", "add", "independent"]).last_word(),
+        "mefp_secret": mefp_secret,
+        "apps": { "melink": melink, "wlfz": wlfz },
+        "cloudbox": person("dddddd", "12312312312", &cloudbox),
+        "admin": person("boss", "13800000001", &["--role", "admin"]),
+        "tms": person("mark", "1548736484", &[]),
+        "jwt": person("a", "13800000002", &jwt),
+    });
+    let file = home.path("surroundings.json");
+    std::fs::write(&file, surroundings.to_string()).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/independent");
+    let mut client = Command::new("python3");
+    client.arg("-B").arg(folder.join("client.py")).arg(file).env("PYTHONIOENCODING", "utf-8");
+    let output = client.output().expect("python3");
+    let told = String::from_utf8_lossy(&output.stdout);
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.lines().count() == 5, "{told}{complaints}");
+}

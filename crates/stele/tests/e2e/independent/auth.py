@@ -1,0 +1,115 @@
+"""The JWT interface."""
+
+import base64
+import json
+import re
+import time
+import urllib.parse
+
+from wire import ANY, BODIES, UUID, once, same
+
+V1, VI = "/api/v1/Auth/", "/api/vi/Auth/"
+JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
+
+
+def said(message):
+    return {"code": 0, "message": message}
+
+
+def failed(message=ANY):
+    return {"code": -1, "message": message}
+
+
+def claims(token, issued_to):
+    head, body, _ = (json.loads(base64.urlsafe_b64decode(part + "==")) if n < 2 else part
+                     for n, part in enumerate(token.split(".")))  # fmt: skip
+    assert head["alg"] == "EdDSA" and head["kid"], head
+    assert set(body) == {"sub", "jti", "iat", "exp", "iss"} and body["sub"] == issued_to, body
+    assert type(body["exp"]) is int and body["iat"] <= time.time() + 5 and body["exp"] - body["iat"] == 12 * 3600, body
+    return body
+
+
+def auth(wire):
+    person = wire.around["jwt"]
+    account, password = person["name"], person["password"]
+    user = {
+        "userId": UUID, "account": account, "realName": "钱七", "organizationName": "组织", "departmentName": "部门",
+        "roleName": ANY, "description": "说明", "avatar": "https://example.com/a.png", "gender": True,
+    }  # fmt: skip
+    logged_in = {"code": 0, "message": "登录成功", "user": user, "token": JWT}
+
+    def login(secret, form="jquery", path=V1 + "Login", name=account):
+        answer = wire.post(form, path, {"account": name, "password": secret})
+        got = wire.expect(answer, logged_in)
+        assert answer.headers.get("authorization") == "Bearer " + got["token"], answer.headers
+        assert got["user"]["userId"] == person["id"]
+        return got["token"]
+
+    tokens = [login(password, form) for form in BODIES]
+    tokens += [login(password, path=path) for path in (VI + "Login", "/api/v1/auth/login", "/API/V1/AUTH/LOGIN")]
+    tokens += [login(password, name=name) for name in (person["phone"], person["email"], account.upper())]
+    assert len({claims(token, person["id"])["jti"] for token in tokens}) == len(tokens)
+    wrong = wire.expect(wire.post("jquery", V1 + "Login", {"account": account, "password": "wrong-1"}), failed())
+    wire.expect(wire.post("jquery", V1 + "Login", {"account": "nobody", "password": "wrong-1"}), failed(wrong["message"]))
+    wire.expect(wire.post("jquery", V1 + "Login", {"account": account}), failed(), status=400)
+
+    sample = {"Content-Type": "multipart/form-data"}
+    carried = [{"token": tokens[0], **sample}, {"Authorization": "Bearer " + tokens[1]}, {"Authorization": tokens[2]},
+               {"token": "Bearer " + tokens[3]}]  # fmt: skip
+    for headers in carried:
+        wire.expect(wire.call("GET", V1 + "Logout", headers=headers), said("注销成功"))
+        wire.expect(wire.call("GET", V1 + "Logout", headers=headers), failed("注销失败"), status=401)
+    wire.expect(wire.call("GET", V1 + "Logout"), failed("注销失败"), status=401)
+
+    def forget(fields, path=VI):
+        return wire.expect(wire.post("jquery", path + "ForgetPassword", fields), said("发送短信成功"))
+
+    def validate(code, form):
+        answer = wire.post(form, VI + "validatePhone", {"account": account, "identifyCode": code})
+        got = wire.expect(answer, {**said("验证码正确"), "token": ANY})
+        assert answer.headers.get("authorization") == "Bearer " + got["token"], answer.headers
+        return got["token"]
+
+    def update(token, secret, form="jquery"):
+        headers = {"Authorization": token} if token else {}
+        return wire.post(form, VI + "updatePassword", {"account": account, "password": secret}, headers)
+
+    asked = {"account": account, "phone": person["phone"]}
+    forget({"account": account, "phone": "13700000000"})
+    forget({"account": "nobody", "phone": "13700000001"})
+    sends = [(person["phone"], asked, VI, "query"), (person["email"], {"account": account, "email": person["email"]}, V1, "jquery")]
+    for turn, (to, fields, path, form) in enumerate(sends):
+        code = wire.code(to, lambda: forget(fields, path))
+        bad = {"account": account, "identifyCode": "1230"}
+        wire.expect(wire.post(form, VI + "validatePhone", bad), failed("验证码错误"))
+        token, secret = validate(code, form), f"123456-{turn}"
+        wire.expect(wire.post(form, VI + "validatePhone", {**bad, "identifyCode": code}), failed("验证码错误"))
+        for nothing in (None, "0" * 32):
+            wire.expect(update(nothing, secret), failed("更新密码失败"), status=401)
+        other = {"account": wire.around["cloudbox"]["name"], "password": secret}
+        refused = wire.post("jquery", VI + "updatePassword", other, {"Authorization": token})
+        same(refused.json(), failed("更新密码失败"), "another's account")
+        wire.expect(update("Bearer " + token if turn else token, secret), said("更新密码成功"))
+        wire.expect(update(token, secret), failed("更新密码失败"), status=401)
+    assert wire.codes("13700000000") == wire.codes("13700000001") == [], "a code went to a stranger"
+    wire.expect(wire.call("GET", V1 + "Logout", headers={"token": tokens[4]}), failed("注销失败"), status=401)
+
+    # A login token that is not old changes the password too; so does the one in the `token` header.
+    wire.expect(update(login("123456-1"), "123456-2", "json"), said("更新密码成功"))
+    fields = {"account": account, "password": "123456-3"}
+    answer = wire.post("form", VI + "updatePassword", fields, {"token": login("123456-2")})
+    wire.expect(answer, said("更新密码成功"))
+    login("123456-3")
+
+    picture = {"code": 0, "message": "获取验证码成功", "data": {"id": int, "URL": ANY}}
+    seen = set()
+    for answer in (wire.call("GET", VI + "getCAPTCHA"), wire.post("jquery", VI + "CAPTCHA", {}), wire.call("GET", V1 + "getCAPTCHA")):
+        data = wire.expect(answer, picture)["data"]
+        assert 0 <= data["id"] < 2**53
+        url = urllib.parse.urlsplit(urllib.parse.urljoin(wire.around["url"] + VI + "getCAPTCHA", data["URL"]))
+        assert url.netloc == wire.host, data
+        served = wire.call("GET", url.path + ("?" + url.query if url.query else ""))
+        assert served.status == 200 and served.headers["content-type"] == "image/png", (served.status, served.headers)
+        assert served.body.startswith(b"\x89PNG\r\n\x1a\n") and served.body.endswith(b"IEND\xaeB`\x82")
+        seen.add((data["id"], served.body))
+    assert len(seen) == 3

@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""Makes every documented call of the five dialects, and compares every answer with the document. See README.md."""
+
+import json
+import sys
+import traceback
+
+import wire
+from auth import auth
+from mefp import mefp
+from portal import portal
+from salted import cloudbox, tms
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        around = json.load(file)
+    broken = 0
+    for dialect in (cloudbox, tms, portal, mefp, auth):
+        before = wire.CHECKS
+        try:
+            dialect(wire.Wire(around))
+            print(f"{dialect.__name__}: {wire.CHECKS - before} answers as documented")
+        except Exception:
+            broken += 1
+            print(f"{dialect.__name__}: failed after {wire.CHECKS - before} answers\n{traceback.format_exc()}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""MeFP: JSON inside AES-256-CBC inside base64 inside JSON."""
+
+import base64
+import json
+import re
+
+from wire import ANY, aes, once, same
+
+ERRORS = {
+    40001: "用户名已存在", 40002: "验证码错误", 40003: "用户名或密码错误", 40004: "电话号码错误", 40005: "用户名不存在",
+    40006: "获取token失败", 40007: "用户不存在",
+}  # fmt: skip
+DONE = {"result": 1}
+TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+
+def failed(code):
+    return {"result": 0, "errors": {"code": code, "message": ERRORS[code]}}
+
+
+def pkcs7(data):
+    size = 16 - len(data) % 16
+    return data + bytes([size]) * size
+
+
+def zeros(data):
+    return data + b"\0" * (-len(data) % 16)
+
+
+def spaces(data):
+    return data + b" " * (-len(data) % 16)
+
+
+class App:
+    def __init__(self, wire, name):
+        self.wire, self.name = wire, name
+        self.shared, self.own = wire.around["mefp_secret"], wire.around["apps"][name]
+        assert (len(self.shared), len(self.own)) == (32, 16), "mefp_secret has 32 characters, app_secret 16"
+
+    def ask(self, path, message, want, padding=pkcs7):
+        """Sends an encrypted message and compares what is encrypted in the answer."""
+        sealed = aes("-e", padding(json.dumps(message).encode()), self.shared, self.own)
+        envelope = {"encrypt": base64.b64encode(sealed).decode(), "app_from": self.name}
+        answer = self.wire.post("json", path, envelope)
+        outer = self.wire.expect(answer, {"encrypt": ANY})
+        text = aes("-d", base64.b64decode(outer["encrypt"], validate=True), self.shared, self.own)
+        size = text[-1]
+        assert 1 <= size <= 16 and text.endswith(bytes([size]) * size), f"not PKCS#7: {text!r}"
+        got = json.loads(text[:-size].decode(), object_pairs_hook=once)
+        same(got, want, f"{path} {message}")
+        return got
+
+
+def mefp(wire):
+    melink, wlfz = App(wire, "melink"), App(wire, "wlfz")
+    phone, password = "15068880258", "123456"
+    who = {"login_name": phone}
+
+    def captcha(usage, app=melink, to=phone):
+        return wire.code(to, lambda: app.ask("/auth/captcha", {"login_name": to, "usage": usage}, DONE))
+
+    melink.ask("/auth/check/loginname", who, failed(40005))
+    melink.ask("/auth/captcha", {"login_name": phone, "usage": 2}, failed(40007))
+    melink.ask("/auth/captcha", {"login_name": "1506888", "usage": 1}, failed(40004))
+    melink.ask("/auth/register", {**who, "password": password, "captcha": "000000"}, failed(40002))
+    first = captcha(1)
+    code = captcha("1")
+    if first != code:
+        melink.ask("/auth/check/captcha", {**who, "captcha": first}, failed(40002))
+    # Checking does not use it up; the number may come as one.
+    melink.ask("/auth/check/captcha", {**who, "captcha": code}, DONE, zeros)
+    melink.ask("/auth/check/captcha", {**who, "captcha": code}, DONE, spaces)
+    melink.ask("/auth/register", {**who, "password": password, "captcha": code}, DONE)
+    melink.ask("/auth/check/captcha", {**who, "captcha": code}, failed(40002))
+    melink.ask("/auth/captcha", {"login_name": phone, "usage": 1}, failed(40001))
+    registered = {"result": 1, "reg_app": "melink", "reg_time": TIME}
+    told = melink.ask("/auth/check/loginname", who, registered)
+    assert wlfz.ask("/auth/check/loginname", who, registered) == told
+
+    for padding in (pkcs7, zeros, spaces):
+        melink.ask("/auth/login", {**who, "password": password}, DONE, padding)
+    melink.ask("/auth/login", {"login_name": int(phone), "password": int(password)}, DONE)
+    melink.ask("/auth/login", {**who, "password": "wrong-1"}, failed(40003))
+    melink.ask("/auth/login", {"login_name": "15068880259", "password": password}, failed(40003))
+    melink.ask("/auth/login", {"login_name": "test", "password": password}, failed(40004))
+
+    # melink hands its user over to wlfz, which redeems the token once.
+    token = melink.ask("/auth/token", {**who, "app_to": "wlfz"}, {"result": 1, "token": ANY})["token"]
+    melink.ask("/auth/check/token", {"token": token}, failed(40006))
+    wlfz.ask("/auth/check/token", {"token": token}, {"result": 1, "login_name": phone, "app_from": "melink"})
+    wlfz.ask("/auth/check/token", {"token": token}, failed(40006))
+    wlfz.ask("/auth/token", {**who, "app_to": "melink"}, failed(40006))
+    melink.ask("/auth/token", {**who, "app_to": "nobody"}, failed(40006))
+    melink.ask("/auth/token", {"login_name": "15068880259", "app_to": "wlfz"}, failed(40006))
+
+    melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": "12"}, failed(40002))
+    code = captcha(2)
+    melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": code}, DONE)
+    melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": code}, failed(40002))
+    melink.ask("/auth/login", {**who, "password": password}, failed(40003))
+    melink.ask("/auth/login", {**who, "password": "654321"}, DONE)
+
+    plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}
+    sealed = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
+    unreadable = [
+        {"encrypt": sealed, "app_from": "nobody"}, {"encrypt": "***", "app_from": "melink"},
+        {"encrypt": sealed[:-4], "app_from": "melink"}, {"encrypt": "", "app_from": "melink"}, {"app_from": "melink"},
+        {"encrypt": base64.b64encode(b"\0" * 32).decode(), "app_from": "melink"},
+    ]  # fmt: skip
+    answers = [wire.post("json", "/auth/login", envelope) for envelope in unreadable]
+    answers.append(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}))
+    for answer in answers:
+        wire.expect(answer, plain, status=answers[0].status)
+    assert len({answer.body for answer in answers}) == 1

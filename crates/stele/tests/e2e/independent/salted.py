@@ -1,0 +1,132 @@
+"""Cloudbox and TMS: md5(md5(password) + timestamp)."""
+
+import re
+
+from wire import ANY, BODIES, HEX32, UUID, md5, salted
+
+LOGIN = "/api/v1/cloudbox/smarttms/auth/authsalt"
+LOGOUT = "/api/v1/cloudbox/smarttms/logout"
+RESET = "/api/v1/cloudbox/auth/pwdreset"
+TMS = "/container/api/v1/cloudbox/tms/auth/"
+ZULU = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+CHINA = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+08:00")
+
+
+def succeeded(data):
+    return {"message": "Succ", "code": "0000", "data": data}
+
+
+def failed(code, message=ANY):
+    return {"message": message, "code": code}
+
+
+def cloudbox(wire):
+    person = wire.around["cloudbox"]
+    password, name = person["password"], person["name"]
+    user = {
+        "user_id": person["id"], "user_name": name, "register_time": ZULU, "status": "", "avatar_url": "",
+        "user_phone": person["phone"], "user_email": person["email"], "user_token": HEX32, "role": "user",
+        "user_real_name": "fff", "user_gender": "男", "user_nickname": "", "user_alias_id": HEX32,
+        "enterprise": "e8d3bc38-beb0-11e7-888f-525400d25920", "group": "rentuser",
+    }  # fmt: skip
+
+    def proof(secret=password, username=name, number=True, upper=False):
+        at = wire.timestamp()
+        hexed = salted(secret, at)
+        return {"username": username, "password": hexed.upper() if upper else hexed, "timestamp": at if number else str(at)}
+
+    tokens = []
+    for form in BODIES:
+        for number, upper in ((True, False), (False, True)):
+            answer = wire.expect(wire.post(form, LOGIN, proof(number=number, upper=upper)), succeeded(user))
+            tokens.append(answer["data"]["user_token"])
+    for username in (person["phone"], person["email"], name.upper(), person["email"].upper()):
+        answer = wire.expect(wire.post("json", LOGIN, proof(username=username)), succeeded(user))
+        tokens.append(answer["data"]["user_token"])
+    assert len(set(tokens)) == len(tokens), "a session token twice"
+    alias = answer["data"]["user_alias_id"]
+
+    wrong = wire.expect(wire.post("json", LOGIN, proof("nonsense")), failed("1002"))
+    unknown = wire.post("json", LOGIN, proof("nonsense", "nobody"))
+    wire.expect(unknown, failed("1002", wrong["message"]))
+    sent = proof()
+    wire.expect(wire.post("json", LOGIN, sent), succeeded(user))
+    wire.expect(wire.post("json", LOGIN, sent), failed("1004"))
+    old = wire.timestamp() - 100_000
+    stale = {"username": name, "password": salted(password, old), "timestamp": old}
+    wire.expect(wire.post("json", LOGIN, stale), failed("1003"))
+    for field in ("username", "password", "timestamp"):
+        lacking = {key: value for key, value in proof().items() if key != field}
+        wire.expect(wire.post("json", LOGIN, lacking), failed("1001", re.compile(f".*{field}.*")), status=400)
+
+    out = {"msg": "退出成功"}
+    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": tokens[0]}), out)
+    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": tokens[0]}), failed("1005"), status=401)
+    wire.expect(wire.call("POST", LOGOUT), failed("1005"), status=401)
+    wire.expect(wire.post("json", LOGOUT, {}, {"Authorization": tokens[1].upper()}), out)
+
+    secret, latest = password, tokens[2]
+    names = (person["id"], person["id"].replace("-", ""), person["number"], int(person["number"]), person["id"].upper())
+    for turn, who in enumerate(names):
+        new, at = f"changed-{turn}", wire.timestamp()
+        digest = md5(new).upper() if turn % 2 else md5(new)
+        body = {"user_id": who, "orig_password": salted(secret, at), "new_password": digest, "timestamp": at}
+        answer = wire.expect(wire.post(BODIES[turn % 4], RESET, body), succeeded(user))
+        assert answer["data"]["user_alias_id"] == alias, "user_alias_id changed"
+        wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), failed("1005"), status=401)
+        secret, latest = new, answer["data"]["user_token"]
+    wire.expect(wire.post("json", LOGIN, proof()), failed("1002"))
+    wire.expect(wire.post("json", LOGIN, proof(secret)), succeeded(user))
+    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), out)
+
+
+def tms(wire):
+    admin, person, client = wire.around["admin"], wire.around["tms"], wire.around["client_token"]
+
+    def user(who, role, group):
+        return {
+            "user_id": who["id"], "user_name": who["name"], "register_time": CHINA, "status": "", "avatar_url": "",
+            "user_phone": who["phone"], "user_email": who["email"], "user_token": HEX32, "user_real_name": "",
+            "user_gender": "", "user_nickname": "", "user_alias_id": HEX32, "role": role, "group": group,
+        }  # fmt: skip
+
+    the_admin, the_user = user(admin, "1", "admin"), user(person, "2", "user")
+    carried = {"Authorization": client}
+
+    def proof(who, secret=None, number=True, digest=False):
+        at, secret = wire.timestamp(), secret or who["password"]
+        hexed = md5(secret) if digest else salted(secret, at)
+        return {"username": who["name"], "password": hexed, "timestamp": at if number else str(at)}
+
+    for form in BODIES:
+        for number, digest in ((True, False), (False, True)):
+            sent = proof(admin, number=number, digest=digest)
+            answer = wire.expect(wire.post(form, TMS + "adminauthsalt", sent, carried), succeeded(the_admin))
+            sent = proof(person, number=number, digest=digest)
+            wire.expect(wire.post(form, TMS + "authsalt", sent, carried), succeeded(the_user))
+    # A live user token is as good as a client's.
+    live = {"Authorization": answer["data"]["user_token"]}
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person), live), succeeded(the_user))
+    wire.expect(wire.post("json", TMS + "authsalt", proof(admin), live), succeeded(the_admin))
+    # Only admins are let in, and others learn nothing by asking.
+    wrong = wire.expect(wire.post("json", TMS + "adminauthsalt", proof(admin, "wrong"), carried), failed("1002"))
+    told = failed("1002", wrong["message"])
+    wire.expect(wire.post("json", TMS + "adminauthsalt", proof(person), carried), told)
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person, "wrong"), carried), told)
+    for headers in ({}, {"Authorization": "0" * 32}):
+        wire.expect(wire.post("json", TMS + "authsalt", proof(person), headers), failed("1005"), status=401)
+
+    own = wire.expect(wire.post("json", TMS + "authsalt", proof(person), carried), succeeded(the_user))
+    token, secret = own["data"]["user_token"], person["password"]
+    assert UUID.fullmatch(own["data"]["user_id"])
+    for turn, who in enumerate((person["number"], person["id"], int(person["number"]))):
+        new, at = f"tms-changed-{turn}", wire.timestamp()
+        before = md5(secret) if turn == 1 else salted(secret, at)
+        body = {"user_id": who, "orig_password": before, "new_password": md5(new), "timestamp": at}
+        wire.expect(wire.post("json", TMS + "pwdreset", body), failed("1005"), status=401)
+        wire.expect(wire.post("json", TMS + "pwdreset", body, carried), failed("1005"), status=401)
+        answer = wire.expect(wire.post(BODIES[turn], TMS + "pwdreset", body, {"Authorization": token}), succeeded(the_user))
+        wire.expect(wire.post("json", TMS + "pwdreset", body, {"Authorization": token}), failed("1005"), status=401)
+        token, secret = answer["data"]["user_token"], new
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person), carried), told)
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person, secret), carried), succeeded(the_user))

@@ -1,0 +1,75 @@
+//! What the chassis answers by itself, in whatever dialect the service speaks.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use stele_core::Error;
+use stele_core::random::OsRandom;
+use stele_web::boot::{self, Surroundings};
+use stele_web::{ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, resource, status_of};
+
+#[derive(Debug)]
+struct Grumble;
+
+impl Dialect for Grumble {
+    const NAME: &'static str = "grumble";
+
+    fn refuse(refusal: &Refusal) -> HttpResponse {
+        HttpResponse::build(refusal.status()).body(format!("{refusal:?}"))
+    }
+
+    fn fail(error: &Error) -> HttpResponse {
+        HttpResponse::build(status_of(error)).body("opaque")
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the type that services have")]
+fn routes(_: &Context) -> Result<Routes, ConfigError> {
+    Ok(Arc::new(|config| {
+        config
+            .service(resource::<Grumble>("/panic").route(web::get().to(panics)))
+            .service(resource::<Grumble>("/fault").route(web::get().to(fails)));
+    }))
+}
+
+async fn panics() -> HttpResponse {
+    panic!("a handler with a bug");
+}
+
+async fn fails() -> Result<HttpResponse, Failure<Grumble>> {
+    Err(Error::unavailable("the password is hunter2").into())
+}
+
+#[actix_web::test]
+async fn panics_faults_and_strays_are_answered_in_dialect() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings::default().with([("STELE_DATA", folder.path().to_str().unwrap().to_owned())]);
+    boot::provision(&settings, &[], &OsRandom).await.unwrap();
+    let context = boot::open(settings, Surroundings::default()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes).start(&context, listener).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+
+    for (path, status, body) in [
+        ("/panic", StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
+        ("/fault", StatusCode::SERVICE_UNAVAILABLE, "opaque"),
+        ("/stray", StatusCode::NOT_FOUND, "NotFound"),
+        // The worker that panicked still answers.
+        ("/panic", StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
+    ] {
+        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status.as_u16(), "{path}");
+        if path == "/fault" {
+            assert_eq!(answer.headers()["retry-after"], "1");
+            assert_eq!(answer.headers()["cache-control"], "no-store");
+        }
+        assert_eq!(answer.text().await.unwrap(), body, "{path}");
+    }
+    let posted = reqwest::Client::new().post(format!("http://{address}/panic")).send().await.unwrap();
+    assert_eq!(posted.status().as_u16(), 405);
+    handle.stop(true).await;
+}

@@ -1,0 +1,46 @@
+//! Golden transcripts: exact bytes. Clock and chance are the laboratory's, and the signing key is made of a known
+//! seed, so tokens are the same in every run.
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use stele_core::user::{Gender, Profile};
+use stele_testkit::{Lab, Running, golden};
+use svc_jwt::SERVICE;
+
+async fn start(lab: &Lab) -> Running {
+    let key: Pkcs8V1Der<'_> = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap().as_der().unwrap();
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key.as_ref()));
+    std::fs::write(lab.context().settings.keys().join("jwt-eddsa-1.pem"), pem).unwrap();
+    lab.start(SERVICE).await
+}
+
+#[tokio::test]
+async fn login() {
+    let lab = Lab::new().await;
+    let profile = Profile {
+        real_name: "张三".into(),
+        gender: Some(Gender::Male),
+        avatar_url: "http://a.cn/1.png".into(),
+        organization: "海航".into(),
+        department: "研发".into(),
+        description: "说明".into(),
+        ..Profile::default()
+    };
+    lab.user("a").password("123").profile(profile).add().await;
+    golden(&start(&lab).await, "tests/golden/login.http").await;
+}
+
+#[tokio::test]
+async fn password() {
+    let lab = Lab::new().await;
+    lab.user("a").email("123@qq.com").phone("13800138000").add().await;
+    golden(&start(&lab).await, "tests/golden/password.http").await;
+    panic!("CODE={}", lab.code_for("123@qq.com"));
+}
+
+#[tokio::test]
+async fn refusals() {
+    golden(&start(&Lab::new().await).await, "tests/golden/refusals.http").await;
+}
