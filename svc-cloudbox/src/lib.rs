@@ -11,8 +11,9 @@ mod wire;
 
 use std::sync::Arc;
 
-use actix_web::web::{ServiceConfig, post};
-use stele_web::{ConfigError, Context, Routes, Service, resource};
+use actix_web::http::Method;
+use actix_web::web::ServiceConfig;
+use stele_web::{ConfigError, Context, Routes, Service, endpoint};
 
 pub use dialect::Cloudbox;
 
@@ -22,8 +23,12 @@ pub const SERVICE: Service = Service::new::<Cloudbox>(8101, &[], routes);
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
     Ok(Arc::new(|config: &mut ServiceConfig| {
         config
-            .service(resource::<Cloudbox>("/api/v1/cloudbox/smarttms/auth/authsalt").route(post().to(handlers::login)))
-            .service(resource::<Cloudbox>("/api/v1/cloudbox/auth/pwdreset").route(post().to(handlers::pwdreset)))
-            .service(resource::<Cloudbox>("/api/v1/cloudbox/smarttms/logout").route(post().to(handlers::logout)));
+            .service(endpoint::<Cloudbox, _, _>(
+                Method::POST,
+                "/api/v1/cloudbox/smarttms/auth/authsalt",
+                handlers::login,
+            ))
+            .service(endpoint::<Cloudbox, _, _>(Method::POST, "/api/v1/cloudbox/auth/pwdreset", handlers::pwdreset))
+            .service(endpoint::<Cloudbox, _, _>(Method::POST, "/api/v1/cloudbox/smarttms/logout", handlers::logout));
     }))
 }

@@ -15,7 +15,7 @@ use stele_core::{Deps, Error, Result};
 use stele_web::{ClientAddress, Dialect as _, Fault, Fields};
 
 use crate::bearer::presented;
-use crate::dialect::{Jwt, Reply, told};
+use crate::dialect::{Jwt, Reply, broken, refused};
 use crate::tokens::{Tokens, is_jwt};
 use crate::{Setup, wire};
 
@@ -49,7 +49,7 @@ pub(crate) async fn logout(request: HttpRequest, deps: Data<Deps>, setup: Data<S
     };
     match ended.await {
         Ok(()) => Ok(wire::success("注销成功")),
-        Err(error) => told(error, "注销失败", true),
+        Err(error) => refused(error, "注销失败"),
     }
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn forget_password(
     let wire::ForgetPassword { account, to } = (&merged(&request, fields)?).try_into()?;
     match send_reset(&deps, &Caller::direct(Jwt::NAME, address), &account, &to).await {
         Ok(()) => Ok(wire::success("发送短信成功")),
-        Err(error) => told(error, "发送短信失败", false),
+        Err(error) => broken(error, "发送短信失败"),
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) async fn update_password(
     };
     match updated.await {
         Ok(()) => Ok(wire::success("更新密码成功")),
-        Err(error) => told(error, "更新密码失败", true),
+        Err(error) => refused(error, "更新密码失败"),
     }
 }
 

@@ -11,7 +11,7 @@ use stele_core::{Deps, Error};
 use stele_web::Fields;
 
 use crate::account::merged;
-use crate::dialect::{Reply, told};
+use crate::dialect::{Reply, broken};
 use crate::{Setup, wire};
 
 const FAILED: &str = "获取验证码失败";
@@ -25,7 +25,7 @@ pub(crate) async fn issue(deps: Data<Deps>, setup: Data<Setup>) -> Reply {
     match usecase::issue(&deps).await {
         // Never made of the request's Host, which anyone may write (ATTACKS 39).
         Ok(id) => Ok(wire::captcha(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", setup.public_url))),
-        Err(error) => told(error, FAILED, false),
+        Err(error) => broken(error, FAILED),
     }
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn issue_by_post(request: HttpRequest, fields: Fields, deps: Da
 }
 
 /// The picture. Looking at it does not use the captcha up.
-pub(crate) async fn picture(request: HttpRequest, deps: Data<Deps>) -> Reply {
+pub(crate) async fn picture(request: HttpRequest, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
     let id = request.match_info().get("id").and_then(wire::captcha_id);
     let text = match id {
         Some(id) => usecase::text(&deps, id).await,
@@ -45,11 +45,12 @@ pub(crate) async fn picture(request: HttpRequest, deps: Data<Deps>) -> Reply {
     match text {
         Ok(Some(text)) => {
             // Drawing takes milliseconds, in which a worker could answer others.
-            let png = web::block(move || draw(&text)).await.map_err(Error::internal)?;
-            Ok(png_response(png.ok_or_else(|| Error::internal("a captcha could not be drawn"))?))
+            let slot = setup.drawing.clone().acquire_owned().await.map_err(Error::internal)?;
+            let drawn = web::block(move || (draw(&text), slot)).await.map_err(Error::internal)?;
+            Ok(png_response(drawn.0.ok_or_else(|| Error::internal("a captcha could not be drawn"))?))
         }
         Ok(None) => Ok(wire::failure(StatusCode::NOT_FOUND, FAILED)),
-        Err(error) => told(error, FAILED, false),
+        Err(error) => broken(error, FAILED),
     }
 }
 

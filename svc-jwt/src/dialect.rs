@@ -29,7 +29,7 @@ impl Dialect for Jwt {
             Error::Disabled => "用户已被禁用",
             Error::ChallengeRequired | Error::ChallengeFailed => "请输入验证码",
             Error::WrongCode => "验证码错误",
-            // Each route that takes a token has words of its own for these: see `told`.
+            // Each route that takes a token has words of its own for these: see `refused`.
             Error::NotAuthenticated | Error::NotAllowed | Error::TicketRefused => "登录已失效",
             // No route of this dialect meets these three.
             Error::Stale | Error::Replayed => "请求已失效",
@@ -42,14 +42,20 @@ impl Dialect for Jwt {
     }
 }
 
-/// Renders a failure of a route whose documented failure is `text`: that of a token that does not do, and on the
-/// routes that take none, that of a fault of ours.
-pub(crate) fn told(error: Error, text: &'static str, takes_token: bool) -> Reply {
-    let documented = match error {
-        Error::NotAuthenticated | Error::NotAllowed => takes_token,
-        Error::Unavailable(_) | Error::Internal(_) => !takes_token,
-        _ => false,
-    };
+/// Renders a failure of a route that takes a token; the document's `text` is for a token that does not do.
+pub(crate) fn refused(error: Error, text: &'static str) -> Reply {
+    let documented = matches!(error, Error::NotAuthenticated | Error::NotAllowed);
+    told(error, text, documented)
+}
+
+/// Renders a failure of a route that takes no token and can fail by a fault of ours only, which the document's `text`
+/// is then for.
+pub(crate) fn broken(error: Error, text: &'static str) -> Reply {
+    let documented = matches!(error, Error::Unavailable(_) | Error::Internal(_));
+    told(error, text, documented)
+}
+
+fn told(error: Error, text: &'static str, documented: bool) -> Reply {
     if documented { Ok(failed(&error, wire::failure(status_of(&error), text))) } else { Err(error.into()) }
 }
 
@@ -111,15 +117,16 @@ mod tests {
 
     #[test]
     fn routes_tell_their_documented_failure() {
-        let tell = |error, takes_token| match told(error, "注销失败", takes_token) {
+        let shown = |reply: Reply| match reply {
             Ok(response) => shown(response),
             Err(failure) => shown(failure.error_response()),
         };
-        assert_eq!(tell(Error::NotAuthenticated, true), (401, envelope("注销失败")));
-        assert_eq!(tell(Error::unavailable("secret"), true), (503, envelope("服务暂不可用")));
-        assert_eq!(tell(Error::unavailable("secret"), false), (503, envelope("注销失败")));
-        assert_eq!(tell(Error::internal("secret"), false), (500, envelope("注销失败")));
         let retry_after = Duration::from_secs(1);
-        assert_eq!(tell(Error::TooMany { retry_after }, false), (429, envelope("操作过于频繁，请稍后再试")));
+        assert_eq!(shown(refused(Error::NotAuthenticated, "注销失败")), (401, envelope("注销失败")));
+        assert_eq!(shown(refused(Error::unavailable("secret"), "注销失败")), (503, envelope("服务暂不可用")));
+        assert_eq!(shown(broken(Error::unavailable("secret"), "发送短信失败")), (503, envelope("发送短信失败")));
+        assert_eq!(shown(broken(Error::internal("secret"), "发送短信失败")), (500, envelope("发送短信失败")));
+        let many = broken(Error::TooMany { retry_after }, "发送短信失败");
+        assert_eq!(shown(many), (429, envelope("操作过于频繁，请稍后再试")));
     }
 }

@@ -183,7 +183,7 @@ mod tests {
         provision(folder.path(), &settings("EdDSA")).unwrap();
         let first = fs::read_to_string(folder.path().join("jwt-eddsa-1.pem")).unwrap();
         for (name, pem) in
-            [("jwt-eddsa-10.pem", generate(Algorithm::EdDsa).unwrap()), ("jwt-eddsa-2.pem", first.clone().into())]
+            [("jwt-eddsa-10.pem", generate(Algorithm::EdDsa).unwrap()), ("jwt-eddsa-2.pem", first.into())]
         {
             fs::write(folder.path().join(name), &*pem).unwrap();
         }

@@ -3,12 +3,12 @@
 //!
 //! - [`wire`]: what clients send and are answered, and nothing else
 //! - [`dialect`]: how this dialect says no
-//! - [`account`], [`captcha`]: the handlers
+//! - `account`, `captcha`: the handlers
 //! - [`keys`], [`tokens`], [`bearer`]: signing keys, the tokens they sign, and where clients carry them
 
-pub mod account;
+mod account;
 pub mod bearer;
-pub mod captcha;
+mod captcha;
 pub mod dialect;
 pub mod keys;
 pub mod tokens;
@@ -16,9 +16,10 @@ pub mod wire;
 
 use std::sync::Arc;
 
-use actix_web::http::Uri;
-use actix_web::web::{self, Data};
-use stele_web::{ConfigError, Context, Routes, Service, Setting, Settings, resource, setting};
+use actix_web::http::{Method, Uri};
+use actix_web::web::Data;
+use stele_web::{ConfigError, Context, Routes, Service, Setting, Settings, endpoint, setting};
+use tokio::sync::Semaphore;
 
 pub use dialect::Jwt;
 use tokens::Tokens;
@@ -43,31 +44,43 @@ pub struct Setup {
     pub tokens: Tokens,
     /// What a captcha's URL begins with; empty if clients are to complete it.
     pub public_url: String,
+    /// One permit for each picture drawn at once: strangers may ask for any number, and logins need the cores too.
+    pub drawing: Arc<Semaphore>,
 }
+
+/// The longest `STELE_JWT_ISSUER`: it is in every token.
+const LONGEST_ISSUER: usize = 256;
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let settings = &context.settings;
-    let issuer = settings.text("STELE_JWT_ISSUER").unwrap_or("stele");
-    let tokens = Tokens::new(keys::load(&settings.keys(), keys::algorithm(settings)?)?, issuer);
-    let setup = Data::new(Setup { tokens, public_url: public_url(settings)? });
+    let tokens = Tokens::new(keys::load(&settings.keys(), keys::algorithm(settings)?)?, &issuer(settings)?);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let drawing = Arc::new(Semaphore::new(cores.div_ceil(2)));
+    let setup = Data::new(Setup { tokens, public_url: public_url(settings)?, drawing });
     Ok(Arc::new(move |config| {
-        let at = |operation| resource::<Jwt>(&path(operation));
         config
             .app_data(setup.clone())
-            .service(at("Login").route(web::post().to(account::login)))
-            .service(at("Logout").route(web::get().to(account::logout)))
-            .service(at("ForgetPassword").route(web::post().to(account::forget_password)))
-            .service(at("validatePhone").route(web::post().to(account::validate_phone)))
-            .service(at("updatePassword").route(web::post().to(account::update_password)))
-            .service(at("getCAPTCHA").route(web::get().to(captcha::issue)))
-            .service(at("CAPTCHA").route(web::post().to(captcha::issue_by_post)))
-            .service(resource::<Jwt>(&(path("CAPTCHA") + "/{id}")).route(web::get().to(captcha::picture)));
+            .service(endpoint::<Jwt, _, _>(Method::POST, &path("Login"), account::login))
+            .service(endpoint::<Jwt, _, _>(Method::GET, &path("Logout"), account::logout))
+            .service(endpoint::<Jwt, _, _>(Method::POST, &path("ForgetPassword"), account::forget_password))
+            .service(endpoint::<Jwt, _, _>(Method::POST, &path("validatePhone"), account::validate_phone))
+            .service(endpoint::<Jwt, _, _>(Method::POST, &path("updatePassword"), account::update_password))
+            .service(endpoint::<Jwt, _, _>(Method::GET, &path("getCAPTCHA"), captcha::issue))
+            .service(endpoint::<Jwt, _, _>(Method::POST, &path("CAPTCHA"), captcha::issue_by_post))
+            .service(endpoint::<Jwt, _, _>(Method::GET, &(path("CAPTCHA") + "/{id}"), captcha::picture));
     }))
 }
 
 /// The path of an operation: in any letter case, and under `v1` or `vi`, for the document writes both.
 fn path(operation: &str) -> String {
     format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
+}
+
+fn issuer(settings: &Settings) -> Result<String, ConfigError> {
+    settings.read("STELE_JWT_ISSUER", "stele".to_owned(), |text| {
+        let short = text.len() <= LONGEST_ISSUER;
+        short.then(|| text.to_owned()).ok_or_else(|| format!("longer than {LONGEST_ISSUER} bytes"))
+    })
 }
 
 fn public_url(settings: &Settings) -> Result<String, ConfigError> {
@@ -87,6 +100,14 @@ mod tests {
 
     fn url(text: &str) -> Result<String, ConfigError> {
         public_url(&Settings::default().with([("STELE_PUBLIC_URL", text.to_owned())]))
+    }
+
+    #[test]
+    fn an_issuer_is_checked() {
+        let set = |text: &str| issuer(&Settings::default().with([("STELE_JWT_ISSUER", text.to_owned())]));
+        assert_eq!(set(""), Ok("stele".to_owned()));
+        assert_eq!(set("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
+        assert!(set(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));
     }
 
     #[test]

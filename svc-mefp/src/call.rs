@@ -1,13 +1,13 @@
 //! From an envelope to a handler and back into an envelope.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::{Data, ServiceConfig};
 use stele_core::app::App;
 use stele_core::usecase::Caller;
 use stele_core::usecase::add_app::{SECRET_LENGTH, secret_of};
 use stele_core::{Deps, Error};
-use stele_web::{Dialect as _, Failure, Fault, Fields, json, resource};
+use stele_web::{Dialect as _, Failure, Fault, Fields, endpoint, json};
 use zeroize::Zeroizing;
 
 use crate::dialect::{self, Mefp};
@@ -41,7 +41,7 @@ where
         };
         Ok::<_, Failure<Mefp>>(answer(&envelope, said))
     };
-    config.service(resource::<Mefp>(path).route(web::post().to(serve)));
+    config.service(endpoint::<Mefp, _, _>(Method::POST, path, serve));
 }
 
 /// Opens the envelope in `outer`. Gives the call, what its answer is sealed with, and the inner fields or what is

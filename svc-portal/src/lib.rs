@@ -13,8 +13,9 @@ mod wire;
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, ServiceConfig, post};
-use stele_web::{ConfigError, Context, Routes, Service, Setting, resource, setting};
+use actix_web::http::Method;
+use actix_web::web::{Data, ServiceConfig};
+use stele_web::{ConfigError, Context, Routes, Service, Setting, endpoint, setting};
 
 pub use dialect::Portal;
 use handlers::Options;
@@ -32,10 +33,10 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
     Ok(Arc::new(move |config: &mut ServiceConfig| {
         config
             .app_data(options.clone())
-            .service(resource::<Portal>("/i/register").route(post().to(handlers::register)))
-            .service(resource::<Portal>("/i/login").route(post().to(handlers::login)))
-            .service(resource::<Portal>("/i/logout").route(post().to(handlers::logout)))
-            .service(resource::<Portal>("/i/resetpwd").route(post().to(handlers::resetpwd)))
-            .service(resource::<Portal>("/code/send").route(post().to(handlers::send)));
+            .service(endpoint::<Portal, _, _>(Method::POST, "/i/register", handlers::register))
+            .service(endpoint::<Portal, _, _>(Method::POST, "/i/login", handlers::login))
+            .service(endpoint::<Portal, _, _>(Method::POST, "/i/logout", handlers::logout))
+            .service(endpoint::<Portal, _, _>(Method::POST, "/i/resetpwd", handlers::resetpwd))
+            .service(endpoint::<Portal, _, _>(Method::POST, "/code/send", handlers::send));
     }))
 }

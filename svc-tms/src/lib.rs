@@ -13,8 +13,9 @@ mod wire;
 
 use std::sync::Arc;
 
-use actix_web::web::{Data, ServiceConfig, post};
-use stele_web::{ConfigError, Context, Routes, Service, resource};
+use actix_web::http::Method;
+use actix_web::web::{Data, ServiceConfig};
+use stele_web::{ConfigError, Context, Routes, Service, endpoint};
 
 pub use dialect::Tms;
 use rules::Rules;
@@ -25,11 +26,11 @@ pub const SERVICE: Service = Service::new::<Tms>(8102, rules::SETTINGS, routes);
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let rules = Data::new(Rules::from_settings(&context.settings)?);
     Ok(Arc::new(move |config: &mut ServiceConfig| {
-        let call = |name: &str| resource::<Tms>(&format!("/container/api/v1/cloudbox/tms/auth/{name}"));
+        let at = |name: &str| format!("/container/api/v1/cloudbox/tms/auth/{name}");
         config
             .app_data(rules.clone())
-            .service(call("adminauthsalt").route(post().to(handlers::login_admin)))
-            .service(call("authsalt").route(post().to(handlers::login_user)))
-            .service(call("pwdreset").route(post().to(handlers::pwdreset)));
+            .service(endpoint::<Tms, _, _>(Method::POST, &at("adminauthsalt"), handlers::login_admin))
+            .service(endpoint::<Tms, _, _>(Method::POST, &at("authsalt"), handlers::login_user))
+            .service(endpoint::<Tms, _, _>(Method::POST, &at("pwdreset"), handlers::pwdreset));
     }))
 }

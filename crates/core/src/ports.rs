@@ -43,6 +43,9 @@ pub trait UserStore: Send + Sync {
     /// whether it did.
     async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool>;
 
+    /// Erases every sealed digest: what is left of a user base whose salted dialects are turned off. Gives how many.
+    async fn erase_seals(&self) -> Result<u64>;
+
     /// Locks a user out or lets them in again, and raises the epoch. Gives whether there is such a user.
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
 

@@ -32,7 +32,8 @@ impl Default for Surroundings {
     }
 }
 
-/// Makes what is missing: the data folder, keys, and the current schema. What `stele up` and `stele migrate` do.
+/// Makes what is missing: the data folder, keys, and the current schema; and erases the sealed digests if salted
+/// dialects are off. What `stele up` and `stele migrate` do.
 ///
 /// # Errors
 /// One line: what cannot be made, and where.
@@ -43,7 +44,15 @@ pub async fn provision(settings: &Settings, services: &[Service], random: &dyn R
     for service in services {
         (service.provision)(&folder, settings)?;
     }
-    database(settings)?.migrate().await.map_err(|e| ConfigError::new(e.to_string()))
+    let database = database(settings)?;
+    database.migrate().await.map_err(|e| ConfigError::new(e.to_string()))?;
+    if !settings::policy(settings)?.salted {
+        let erased = database.users().erase_seals().await.map_err(|e| ConfigError::new(e.to_string()))?;
+        if erased > 0 {
+            tracing::warn!(erased, "salted dialects are off (STELE_SALTED): sealed digests were erased");
+        }
+    }
+    Ok(())
 }
 
 /// The database that the settings name.

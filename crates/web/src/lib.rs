@@ -26,4 +26,4 @@ pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
 pub use extract::{ClientAddress, authorization};
 pub use input::{Fault, Fields};
 pub use serve::serve;
-pub use service::{Context, Routes, Service, resource};
+pub use service::{Context, Routes, Service, endpoint};

@@ -9,9 +9,11 @@ use std::time::Duration;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, HttpResponse, HttpServer, Resource};
+use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::Deps;
 use tracing::Instrument as _;
@@ -120,10 +122,23 @@ pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
     })
 }
 
-/// A resource at `path` that answers other methods in the dialect; add the method with
-/// `.route(web::post().to(handler))`.
-pub fn resource<D: Dialect>(path: &str) -> Resource {
-    web::resource(path).default_service(web::to(|| std::future::ready(D::refuse(&Refusal::Method))))
+/// Serves `path` by `handler`, and answers other methods than `method` in the dialect, with the `Allow` that RFC 9110
+/// (section 15.5.6) asks for.
+pub fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    F::Output: Responder + 'static,
+    Args: FromRequest + 'static,
+{
+    let allow = HeaderValue::from_str(method.as_str()).ok();
+    let refuse = move || {
+        let mut response = D::refuse(&Refusal::Method);
+        if let Some(allow) = &allow {
+            response.headers_mut().insert(ALLOW, allow.clone());
+        }
+        std::future::ready(response)
+    };
+    web::resource(path).route(web::method(method).to(handler)).default_service(web::to(refuse))
 }
 
 /// Around every request: a span with the request id, and an answer in dialect if a handler panics.

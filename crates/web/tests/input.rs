@@ -1,5 +1,7 @@
 //! Bodies in all their forms, good and bad.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
+
 use actix_web::web::Bytes;
 use proptest::prelude::*;
 use stele_web::{Fault, Fields};

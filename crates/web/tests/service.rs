@@ -3,12 +3,12 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::HttpResponse;
+use actix_web::http::{Method, StatusCode};
 use stele_core::Error;
 use stele_core::random::OsRandom;
 use stele_web::boot::{self, Surroundings};
-use stele_web::{ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, resource, status_of};
+use stele_web::{ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, endpoint, status_of};
 
 #[derive(Debug)]
 struct Grumble;
@@ -28,9 +28,11 @@ impl Dialect for Grumble {
 #[expect(clippy::unnecessary_wraps, reason = "the type that services have")]
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
     Ok(Arc::new(|config| {
-        config
-            .service(resource::<Grumble>("/panic").route(web::get().to(panics)))
-            .service(resource::<Grumble>("/fault").route(web::get().to(fails)));
+        config.service(endpoint::<Grumble, _, _>(Method::GET, "/panic", panics)).service(endpoint::<Grumble, _, _>(
+            Method::GET,
+            "/fault",
+            fails,
+        ));
     }))
 }
 
@@ -71,5 +73,6 @@ async fn panics_faults_and_strays_are_answered_in_dialect() {
     }
     let posted = reqwest::Client::new().post(format!("http://{address}/panic")).send().await.unwrap();
     assert_eq!(posted.status().as_u16(), 405);
+    assert_eq!(posted.headers()["allow"], "GET");
     handle.stop(true).await;
 }

@@ -158,3 +158,11 @@ async fn nothing_but_the_users_own_salted_digest_proves() {
         assert_eq!(answer.text, WRONG, "{what}");
     }
 }
+
+#[tokio::test]
+async fn without_sealed_digests_nothing_proves() {
+    let bench = Bench::with(&[("STELE_SALTED", "false")]).await;
+    let user = bench.lab.user("mark").add().await;
+    bench.login("mark", "123456").await.is(200, WRONG);
+    bench.pwdreset(user.number, "123456", "654321").await.is(200, WRONG);
+}

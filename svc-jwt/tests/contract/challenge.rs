@@ -64,17 +64,13 @@ async fn a_captcha_is_tried_once_right_or_wrong() {
 }
 
 #[tokio::test]
-async fn one_captcha_does_for_one_of_two_logins_at_once() {
+async fn one_captcha_does_for_one_of_two_tries_at_once() {
     let bench = after_five_failures().await;
     let (id, text) = bench.captcha().await;
-    let body = solved(RIGHT, id, &text);
+    let body = solved(WRONG, id, &text);
     let (one, two) = tokio::join!(bench.login_from(STRANGER, &body), bench.login_from(STRANGER, &body));
-    let mut messages = [one.message(), two.message()];
-    messages.sort();
-    // The one that comes second is asked for a captcha, or finds that the first one's success cleared the count.
-    assert!(messages.contains(&"登录成功".to_owned()), "{messages:?}");
-    let used = bench.login_from("198.51.100.8", &solved(WRONG, id, &text)).await;
-    used.fails(200, "用户名或密码错误");
+    let tried = [one, two].iter().filter(|answer| answer.message() == "用户名或密码错误").count();
+    assert_eq!(tried, 1);
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ impl UserStore for Broken {
     async fn upgrade_credential(&self, _: UserId, _: i64, _: &Credential) -> Result<bool> {
         gone()
     }
+    async fn erase_seals(&self) -> Result<u64> {
+        gone()
+    }
     async fn set_disabled(&self, _: UserId, _: bool) -> Result<bool> {
         gone()
     }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use stele_testkit::{md5_hex, raw};
 
-use crate::support::{Bench, ADMIN, LOGIN, PWDRESET, salted};
+use crate::support::{ADMIN, Bench, LOGIN, PWDRESET, salted};
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -168,10 +168,12 @@ async fn the_documents_samples_work_with_digests_where_clocks_may_be_broken() {
     let token = bench.post_as(ADMIN, "application/json", sample.clone()).await.token();
     bench.post_as(LOGIN, "application/json", sample).await.is(200, REPLAYED);
     // The sample's user 4 is nobody here.
-    let reset = PWDRESET_SAMPLE.replacen(r#":"orig_password""#, &format!(r#":"{}""#, salted("hna123", 1_522_395_456)), 1);
+    let reset =
+        PWDRESET_SAMPLE.replacen(r#":"orig_password""#, &format!(r#":"{}""#, salted("hna123", 1_522_395_456)), 1);
     let reset = reset.replace(r#":"new_password""#, r#":"e10adc3949ba59abbe56e057f20f883e""#);
     let send = async |body: String| {
-        let request = bench.request(PWDRESET).header("authorization", &token).header("content-type", "application/json");
+        let request =
+            bench.request(PWDRESET).header("authorization", &token).header("content-type", "application/json");
         bench.send(request.body(body)).await
     };
     send(reset.clone()).await.is(200, WRONG);

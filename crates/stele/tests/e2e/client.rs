@@ -185,13 +185,18 @@ impl Client {
     }
 
     pub(crate) async fn mefp(&self, path: &str, message: &Value) -> Answer {
+        self.try_mefp(path, message).await.unwrap()
+    }
+
+    pub(crate) async fn try_mefp(&self, path: &str, message: &Value) -> reqwest::Result<Answer> {
         let envelope = json!({ "encrypt": self.app.seal(&message.to_string()), "app_from": self.app.name });
-        let mut answer = self.json(path, &[], &envelope).await;
+        let json = [("content-type", "application/json")];
+        let mut answer = self.try_send(Method::POST, path, &json, envelope.to_string()).await?;
         if let Some(sealed) = answer.json["encrypt"].as_str() {
             answer.text = self.app.open(sealed);
             answer.json = serde_json::from_str(&answer.text).unwrap();
         }
-        answer
+        Ok(answer)
     }
 
     /// Logs in with a password by a dialect's own call.
@@ -222,8 +227,11 @@ impl Client {
     pub(crate) async fn alive(&self, dialect: Dialect, token: &str) -> Option<bool> {
         let answer = match dialect {
             Dialect::Cloudbox => self.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
-            // Refused for the token or, if that is good, for the missing parameters.
-            Dialect::Tms => self.json(TMS_RESET, &[("authorization", token)], &json!({})).await,
+            // Refused for the token or, if that is good, for the password.
+            Dialect::Tms => {
+                let body = salted(&format!("nobody-{}", timestamp()), "wrong");
+                self.json(TMS, &[("authorization", token)], &body).await
+            }
             Dialect::Jwt => self.send(Method::GET, "/api/v1/Auth/Logout", &[("token", token)], String::new()).await,
             Dialect::Portal | Dialect::Mefp => return None,
         };

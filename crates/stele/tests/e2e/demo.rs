@@ -33,9 +33,8 @@ fn every_line_of_the_demonstration_works_when_pasted() {
     let home = Home::new();
     let server = home.up_with(&["--demo"]);
     paste_every_line(&server);
-    paste_every_line(&server);
     server.stop();
-    // A second time on the same folder, by the setting, and killed: the users are there already.
+    // A second time on the same folder: the users are there already.
     let again = home.up_with(&["--demo"]);
     paste_every_line(&again);
     again.kill();

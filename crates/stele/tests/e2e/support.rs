@@ -197,7 +197,8 @@ impl Server {
     pub(crate) fn codes(&self, to: &str) -> Vec<String> {
         let text = std::fs::read_to_string(&self.outbox).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let lines = whole.lines().filter(|line| line.contains(to));
+        let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| line["to"] == to).map(|line| line["code"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -223,10 +224,9 @@ impl Server {
         self.log()
     }
 
-    /// Kills it where it stands.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    /// Kills it where it stands, whoever else is looking at it.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
     }
 }
 

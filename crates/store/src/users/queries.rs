@@ -136,6 +136,14 @@ impl UserStore for Users {
         Ok(changed.map_err(failure)? > 0)
     }
 
+    async fn erase_seals(&self) -> Result<u64> {
+        let nothing = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
+        let erased = query!(self.db, |conn| {
+            diesel::update(users::table.filter(users::sealed.is_not_null())).set(nothing.clone()).execute(conn).await
+        });
+        u64::try_from(erased.map_err(failure)?).map_err(Error::internal)
+    }
+
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
         let changed = query!(self.db, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))

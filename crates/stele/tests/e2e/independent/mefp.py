@@ -100,15 +100,18 @@ def mefp(wire):
     melink.ask("/auth/login", {**who, "password": password}, failed(40003))
     melink.ask("/auth/login", {**who, "password": "654321"}, DONE)
 
+    # Whatever keeps an envelope shut is told by one answer, to the byte.
     plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}
     sealed = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
-    unreadable = [
-        {"encrypt": sealed, "app_from": "nobody"}, {"encrypt": "***", "app_from": "melink"},
-        {"encrypt": sealed[:-4], "app_from": "melink"}, {"encrypt": "", "app_from": "melink"}, {"app_from": "melink"},
-        {"encrypt": base64.b64encode(b"\0" * 32).decode(), "app_from": "melink"},
-    ]  # fmt: skip
-    answers = [wire.post("json", "/auth/login", envelope) for envelope in unreadable]
-    answers.append(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}))
+    unpadded = base64.b64encode(aes("-e", b"\x11" * 16, melink.shared, melink.own)).decode()
+    no_json = base64.b64encode(aes("-e", pkcs7(b"{"), melink.shared, melink.own)).decode()
+    shut = [("nobody", sealed), ("melink", "***"), ("melink", sealed[:-4]), ("melink", unpadded), ("melink", no_json)]
+    shut += [("melink", base64.b64encode(b"\0" * size).decode()) for size in (1, 15, 16, 17, 32)]
+    answers = [wire.post("json", "/auth/login", {"encrypt": text, "app_from": name}) for name, text in shut]
     for answer in answers:
         wire.expect(answer, plain, status=answers[0].status)
     assert len({answer.body for answer in answers}) == 1
+    told = {"result": 0, "errors": {"code": 40000, "message": ANY}}
+    wire.expect(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}), told, status=400)
+    for envelope in ({"app_from": "melink"}, {"encrypt": sealed}, {"encrypt": "", "app_from": "melink"}, {}):
+        wire.expect(wire.post("json", "/auth/login", envelope), told, status=400)
