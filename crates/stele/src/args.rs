@@ -140,7 +140,7 @@ pub struct AddUser {
     /// Read the password from standard input (its first line)
     #[arg(long, action = ArgAction::SetTrue)]
     pub password_stdin: bool,
-    /// Read a hash made elsewhere from standard input: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH (SALT in hex)
+    /// Read a foreign hash from standard input: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH (in hex)
     #[arg(long, action = ArgAction::SetTrue)]
     pub hash_stdin: bool,
 }

@@ -22,12 +22,17 @@ pub async fn golden(service: &Running, path: &str) {
         let answer = normalise(&raw(service.address(), &bytes(request)).await);
         played.push(format!("{request}{ANSWER}{}", answer.trim_end()));
     }
+    let expected = text.trim_end().split(EXCHANGE);
+    let differing = expected.zip(&played).find(|(expected, played)| expected != played);
     let played = played.join(EXCHANGE) + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(file, played).unwrap();
         return;
     }
-    assert_eq!(played, text, "{path} differs; UPDATE_GOLDEN=1 writes it anew");
+    if let Some((expected, played)) = differing {
+        panic!("{path} differs (UPDATE_GOLDEN=1 writes it anew).\nExpected:\n{expected}\n\nPlayed:\n{played}");
+    }
+    assert_eq!(played, text, "{path} differs in form; UPDATE_GOLDEN=1 writes it anew");
 }
 
 fn bytes(request: &str) -> Vec<u8> {

@@ -11,5 +11,6 @@ mod kill;
 mod limits;
 mod lists;
 mod one_account;
+mod refusals;
 mod secrets;
 mod support;

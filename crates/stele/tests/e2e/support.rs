@@ -84,6 +84,11 @@ impl Home {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Takes the last setting back.
+    pub(crate) fn unset(&mut self) {
+        self.environment.pop();
+    }
+
     /// A path in the folder, beside the data.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
