@@ -35,6 +35,20 @@ pub enum OpenError {
         /// What it says.
         cause: String,
     },
+    /// The setting names no Redis that Stele knows.
+    #[error(
+        "not a Redis Stele knows ({0}): give redis://[USER:PASSWORD@]HOST[:PORT][/DB], \
+         redis+sentinel://HOST:PORT,…/MASTER[/DB] or redis+cluster://HOST:PORT,…; rediss for TLS"
+    )]
+    Redis(&'static str),
+    /// Redis does not answer, or not as it must.
+    #[error("cannot use {place}: {cause}: check that it runs, the address, and who may log in")]
+    RedisUnreachable {
+        /// The servers and what they are to each other, without user and password.
+        place: String,
+        /// What it says.
+        cause: String,
+    },
     /// The schema could not be brought up to date. It is as it was.
     #[error("cannot bring the schema of {target} up to date: {cause}: nothing was changed; try again")]
     Migration {

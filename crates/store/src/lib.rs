@@ -3,6 +3,7 @@
 //! - [`Target`]: which database, read from a setting
 //! - [`Database`]: users, apps and client tokens, in PostgreSQL or SQLite, by one set of queries
 //! - [`SqliteState`]: the short-lived state, embedded
+//! - [`RedisState`]: the short-lived state, shared by all instances of all services
 //! - [`OpenError`]: what an administrator is told when either cannot be used
 
 mod error;
@@ -14,7 +15,7 @@ mod users;
 
 pub use error::OpenError;
 pub use migrate::SchemaState;
-pub use state::SqliteState;
+pub use state::{RedisState, SqliteState};
 pub use target::Target;
 pub use users::Database;
 

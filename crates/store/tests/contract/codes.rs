@@ -19,7 +19,7 @@ async fn check(state: &dyn StateStore, guess: &CodeGuess) -> CodeCheck {
 
 #[tokio::test]
 async fn a_right_guess_uses_the_code_up_or_only_checks_it() {
-    for StateBackend { name, state, .. } in state_backends() {
+    for StateBackend { name, state, .. } in state_backends().await {
         assert_eq!(check(&*state, &guess(1, true)).await, CodeCheck::Wrong, "{name}");
         sent(&*state, &code("alice", 1)).await;
         for _ in 0..3 {
@@ -36,7 +36,7 @@ async fn a_right_guess_uses_the_code_up_or_only_checks_it() {
 
 #[tokio::test]
 async fn a_code_dies_of_age_of_an_epoch_and_of_a_newer_one() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         sent(&*state, &code("alice", 1)).await;
         assert_eq!(check(&*state, &CodeGuess { epoch: 1, ..guess(1, false) }).await, CodeCheck::Wrong);
         assert_eq!(check(&*state, &guess(1, false)).await, CodeCheck::Right(0));
@@ -52,7 +52,7 @@ async fn a_code_dies_of_age_of_an_epoch_and_of_a_newer_one() {
 async fn sending_over_the_quota_keeps_the_old_code() {
     use stele_core::budget::Quota;
     use stele_core::ports::Use;
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let uses = [Use { key: "to:alice".to_owned(), quota: Quota { max: 1, window: secs(60) } }];
         assert_eq!(state.send_code(&uses, Some(&code("alice", 1)), NOW).await.unwrap(), None);
         assert_eq!(state.send_code(&uses, Some(&code("alice", 2)), NOW).await.unwrap(), Some(secs(60)));
@@ -62,7 +62,7 @@ async fn sending_over_the_quota_keeps_the_old_code() {
 
 #[tokio::test]
 async fn five_wrong_guesses_burn_a_code() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         sent(&*state, &code("alice", 1)).await;
         for n in 0..5 {
             assert_eq!(check(&*state, &guess(9, true)).await, CodeCheck::Wrong, "{n}");
@@ -80,7 +80,7 @@ async fn five_wrong_guesses_burn_a_code() {
 
 #[tokio::test]
 async fn a_guess_counts_against_every_candidate() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let both = |tag: u8| CodeGuess {
             candidates: vec![(code_key("alice"), [tag; 32]), (code_key("a@b.c"), [tag; 32])],
             ..guess(0, true)
@@ -99,7 +99,7 @@ async fn a_guess_counts_against_every_candidate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_guesses_do_not_pass_the_limits() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         sent(&*state, &code("alice", 1)).await;
         let guesses = (0..200u32).map(|n| {
             let state = Arc::clone(&state);
@@ -116,7 +116,7 @@ async fn parallel_guesses_do_not_pass_the_limits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_guesses_under_many_accounts_do_not_pass_the_tries() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         sent(&*state, &code("alice", 1)).await;
         // However they get around the account's limit: five tries are all there is.
         let guesses = (0..200u8).map(|n| {
@@ -136,7 +136,7 @@ async fn parallel_guesses_under_many_accounts_do_not_pass_the_tries() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_right_guesses_one_uses_the_code() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         sent(&*state, &code("alice", 1)).await;
         let guesses = (0..64).map(|n: u8| {
             let state = Arc::clone(&state);
@@ -150,7 +150,7 @@ async fn of_many_right_guesses_one_uses_the_code() {
 
 #[tokio::test]
 async fn passwords_and_codes_are_counted_together() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         sent(&*state, &code("alice", 1)).await;
         for _ in 0..3 {
             state.settle(&attempt(home(), NOW), &Verdict::Wrong).await.unwrap();

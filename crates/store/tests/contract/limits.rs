@@ -19,7 +19,7 @@ fn open(failures: u32, known: bool) -> Admission {
 
 #[tokio::test]
 async fn after_five_failures_each_doubles_a_wait() {
-    for StateBackend { name, state, .. } in state_backends() {
+    for StateBackend { name, state, .. } in state_backends().await {
         let mut at = attempt(home(), NOW);
         assert_eq!(state.admit(&at).await.unwrap(), open(0, false), "{name}");
         fail(&*state, &at, 5).await;
@@ -41,7 +41,7 @@ async fn after_five_failures_each_doubles_a_wait() {
 
 #[tokio::test]
 async fn an_account_has_one_budget_for_all_who_are_unknown_to_it() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         fail(&*state, &attempt(home(), NOW), 3).await;
         fail(&*state, &attempt(Origin::app("melink"), NOW), 3).await;
         let blocked = Admission::Blocked { retry_after: secs(1) };
@@ -53,7 +53,7 @@ async fn an_account_has_one_budget_for_all_who_are_unknown_to_it() {
 
 #[tokio::test]
 async fn a_known_origin_has_a_budget_of_its_own() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         assert_eq!(state.settle(&attempt(home(), NOW), &welcome()).await.unwrap(), Settlement::Done);
         // Strangers cannot keep the owner out.
         fail(&*state, &attempt(elsewhere(), NOW), 6).await;
@@ -77,7 +77,7 @@ async fn a_known_origin_has_a_budget_of_its_own() {
 
 #[tokio::test]
 async fn a_success_clears_the_account_and_not_the_address() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         for round in 0..20 {
             fail(&*state, &attempt(home(), NOW), 5).await;
             if round < 19 {
@@ -95,7 +95,7 @@ async fn a_success_clears_the_account_and_not_the_address() {
 
 #[tokio::test]
 async fn a_right_password_of_a_disabled_user_forgives_nothing() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         fail(&*state, &attempt(home(), NOW), 4).await;
         let right = Verdict::Right(Box::default());
         assert_eq!(state.settle(&attempt(home(), NOW), &right).await.unwrap(), Settlement::Done);
@@ -105,7 +105,7 @@ async fn a_right_password_of_a_disabled_user_forgives_nothing() {
 
 #[tokio::test]
 async fn an_app_has_a_thousand_failures() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let app = Origin::app("melink");
         for n in 0..1_000 {
             let at = Attempt { account: format!("user:{n}"), ..attempt(app.clone(), NOW) };
@@ -119,7 +119,7 @@ async fn an_app_has_a_thousand_failures() {
 
 #[tokio::test]
 async fn ipv6_is_counted_by_network() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let from = |text: &str| attempt(Origin::address(text.parse().unwrap()), NOW);
         assert_eq!(state.settle(&from("2001:db8:1:2::1"), &welcome()).await.unwrap(), Settlement::Done);
         assert_eq!(state.admit(&from("2001:db8:1:2:ffff::9")).await.unwrap(), open(0, true));
@@ -135,7 +135,7 @@ async fn ipv6_is_counted_by_network() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_failures_are_all_counted_until_the_wait_begins() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let failing = (0..200).map(|n: u32| {
             let (state, origin) = (Arc::clone(&state), Origin::address([10, 0, 0, n as u8].into()));
             async move { state.settle(&attempt(origin, NOW), &Verdict::Wrong).await.unwrap() }
@@ -147,7 +147,7 @@ async fn parallel_failures_are_all_counted_until_the_wait_begins() {
 
 #[tokio::test]
 async fn a_clock_set_back_makes_no_wait_longer_than_the_longest() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         fail(&*state, &attempt(home(), NOW.after(secs(7_200))), 6).await;
         let Admission::Blocked { retry_after } = state.admit(&attempt(home(), NOW)).await.unwrap() else {
             panic!("the wait was forgotten")
@@ -163,7 +163,7 @@ fn uses(keys: &[(&str, u32)]) -> Vec<Use> {
 
 #[tokio::test]
 async fn uses_are_counted_in_windows_from_the_first() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let wanted = uses(&[("to:alice", 2), ("from:home", 3)]);
         let send = async |keys: &[Use], now: Timestamp| state.send_code(keys, None, now).await.unwrap();
         assert_eq!(send(&wanted, NOW).await, None);
@@ -183,7 +183,7 @@ async fn uses_are_counted_in_windows_from_the_first() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn parallel_uses_do_not_pass_the_quota() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let sending = (0..64).map(|_| {
             let state = Arc::clone(&state);
             async move { state.send_code(&uses(&[("to:alice", 5)]), None, NOW).await.unwrap().is_none() }

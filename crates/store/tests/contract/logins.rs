@@ -10,7 +10,7 @@ fn right(success: Success) -> Verdict {
 
 #[tokio::test]
 async fn a_proof_is_accepted_once() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         let until = NOW.after(secs(300));
         let at = attempt(home(), NOW);
         assert_eq!(state.settle(&at, &right(once(1, until))).await.unwrap(), Settlement::Done);
@@ -33,7 +33,7 @@ async fn a_proof_is_accepted_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_with_one_proof_one_gets_in() {
-    for StateBackend { name, state, .. } in state_backends() {
+    for StateBackend { name, state, .. } in state_backends().await {
         let logins = (0..64).map(|n| {
             let state = Arc::clone(&state);
             let success = Success {
@@ -56,7 +56,7 @@ async fn of_many_with_one_proof_one_gets_in() {
 
 #[tokio::test]
 async fn a_code_that_is_gone_undoes_the_login() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         assert_eq!(state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
         let at = attempt(home(), NOW);
         let success = |mark, n| Success {
@@ -85,7 +85,7 @@ async fn a_code_that_is_gone_undoes_the_login() {
 
 #[tokio::test]
 async fn proofs_from_before_the_birth_are_stale() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         assert_eq!(state.birth().await.unwrap(), BIRTH);
         let made = |at| Attempt { proof_made: Some(at), ..attempt(home(), NOW) };
         let micro = std::time::Duration::from_micros(1);

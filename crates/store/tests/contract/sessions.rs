@@ -10,7 +10,7 @@ const LATER: Timestamp = Timestamp::from_secs(1_500_010_000);
 
 #[tokio::test]
 async fn a_session_lives_until_it_expires_or_is_ended() {
-    for StateBackend { name, state, .. } in state_backends() {
+    for StateBackend { name, state, .. } in state_backends().await {
         let one = session(LATER);
         state.open_session(&token(1), &one).await.unwrap();
         assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one.clone()), "{name}");
@@ -53,7 +53,7 @@ async fn redeem(state: &dyn StateStore, kind: TicketKind, audience: &str, now: T
 
 #[tokio::test]
 async fn a_ticket_is_redeemed_once_by_whom_it_is_for() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         state.put_ticket(&token(1), &ticket()).await.unwrap();
         assert_eq!(redeem(&*state, TicketKind::Reset, "to", NOW).await, None);
         assert_eq!(redeem(&*state, TicketKind::Handover, "other", NOW).await, None);
@@ -66,7 +66,7 @@ async fn a_ticket_is_redeemed_once_by_whom_it_is_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_many_who_redeem_a_ticket_one_gets_it() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         state.put_ticket(&token(1), &ticket()).await.unwrap();
         let redeeming = (0..64).map(|_| {
             let state = Arc::clone(&state);
@@ -78,7 +78,7 @@ async fn of_many_who_redeem_a_ticket_one_gets_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_captcha_is_taken_once() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, .. } in state_backends().await {
         for id in [0, (1 << 53) - 1, u64::MAX] {
             assert!(!state.has_captcha(id, NOW).await.unwrap());
             state.put_captcha(id, LATER).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_captcha_is_taken_once() {
 
 #[tokio::test]
 async fn sweeping_forgets_what_has_expired_and_nothing_else() {
-    for StateBackend { state, .. } in state_backends() {
+    for StateBackend { state, sweeps, .. } in state_backends().await {
         for n in 0..2_100 {
             state.put_captcha(n, NOW).await.unwrap();
         }
@@ -115,21 +115,25 @@ async fn sweeping_forgets_what_has_expired_and_nothing_else() {
         state.sweep(NOW).await.unwrap();
         // What is asked with a time before its end shows whether it is still there.
         let before = NOW.before(secs(1));
-        for n in [0, 1_000, 2_099] {
-            assert!(!state.has_captcha(n, before).await.unwrap());
+        if sweeps {
+            for n in [0, 1_000, 2_099] {
+                assert!(!state.has_captcha(n, before).await.unwrap());
+            }
+            assert!(state.session(&token(1), before).await.unwrap().is_none());
         }
         assert!(state.has_captcha(9_999, before).await.unwrap());
-        assert!(state.session(&token(1), before).await.unwrap().is_none());
         assert!(state.session(&token(2), before).await.unwrap().is_some());
         let open = |failures, known| stele_core::ports::Admission::Open { failures, known };
         assert_eq!(state.admit(&at).await.unwrap(), open(1, false));
         assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, true));
 
         state.sweep(NOW.after(secs(31 * 86_400))).await.unwrap();
-        assert!(state.session(&token(2), before).await.unwrap().is_none());
-        assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
-        assert_eq!(state.admit(&at).await.unwrap(), open(0, false));
-        assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, false));
+        if sweeps {
+            assert!(state.session(&token(2), before).await.unwrap().is_none());
+            assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
+            assert_eq!(state.admit(&at).await.unwrap(), open(0, false));
+            assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, false));
+        }
         // The birth does not expire.
         assert_eq!(state.birth().await.unwrap(), BIRTH);
     }

@@ -17,8 +17,10 @@ use stele_core::seal::Sealed;
 use stele_core::session::{Session, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
-use stele_store::{Database, SqliteState, Target};
+use stele_store::{Database, RedisState, SqliteState, Target};
 use tempfile::TempDir;
+
+use crate::server::{Kind, Server};
 
 /// When the state stores of the tests are born.
 pub(crate) const BIRTH: Timestamp = Timestamp::from_secs(1_500_000_000);
@@ -32,6 +34,10 @@ pub(crate) struct ManualClock(AtomicI64);
 impl ManualClock {
     pub(crate) fn at(now: Timestamp) -> Self {
         Self(AtomicI64::new(now.as_micros()))
+    }
+
+    pub(crate) fn set(&self, now: Timestamp) {
+        self.0.store(now.as_micros(), Ordering::SeqCst);
     }
 }
 
@@ -83,14 +89,55 @@ pub(crate) async fn postgres() -> Option<Target> {
 pub(crate) struct StateBackend {
     pub(crate) name: &'static str,
     pub(crate) state: Arc<dyn StateStore>,
-    _dir: TempDir,
+    /// Whether sweeping is what clears away; else the store does so by itself, some time.
+    pub(crate) sweeps: bool,
+    _home: Home,
+}
+
+#[expect(dead_code, reason = "only held")]
+enum Home {
+    Folder(TempDir),
+    Server(Option<Arc<Server>>),
 }
 
 /// Every store of short-lived state there is, empty, born at [`BIRTH`].
-pub(crate) fn state_backends() -> Vec<StateBackend> {
+pub(crate) async fn state_backends() -> Vec<StateBackend> {
+    let (state, dir) = sqlite_state();
+    // A cluster takes two seconds to start: where keys are is in `redis_arithmetic` and `redis_faults`.
+    let (url, server) = redis_url(Kind::One);
+    vec![
+        StateBackend { name: "sqlite", state, sweeps: true, _home: Home::Folder(dir) },
+        StateBackend {
+            name: "redis",
+            state: redis_state(&url, BIRTH).await,
+            sweeps: false,
+            _home: Home::Server(server),
+        },
+    ]
+}
+
+/// An embedded store, born at [`BIRTH`].
+pub(crate) fn sqlite_state() -> (Arc<SqliteState>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let state = SqliteState::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap();
-    vec![StateBackend { name: "sqlite", state, _dir: dir }]
+    (SqliteState::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap(), dir)
+}
+
+/// A store at `url` whose clock stands at `now`.
+pub(crate) async fn redis_state(url: &str, now: Timestamp) -> Arc<RedisState> {
+    RedisState::open(url, Arc::new(ManualClock::at(now))).await.unwrap()
+}
+
+/// A place of its own on a server shared by the tests of this process: on the one that `STELE_TEST_REDIS_URL` names,
+/// if it does, else on a private one.
+pub(crate) fn redis_url(kind: Kind) -> (String, Option<Arc<Server>>) {
+    let prefix = OsRandom.hex128();
+    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
+    if let (Kind::One, Ok(url)) = (kind, std::env::var("STELE_TEST_REDIS_URL")) {
+        let joint = if url.contains('?') { '&' } else { '?' };
+        return (format!("{url}{joint}prefix={prefix}"), None);
+    }
+    let server = Server::shared(kind);
+    (format!("{}?prefix={prefix}", server.url()), Some(server))
 }
 
 /// Runs `tasks` at once, on as many threads as there are.

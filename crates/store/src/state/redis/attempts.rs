@@ -1,0 +1,129 @@
+//! Attempts, codes and uses: what the limits have a say in.
+
+use std::time::Duration;
+
+use stele_core::origin::Origin;
+use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Success, Use, Verdict};
+use stele_core::time::Timestamp;
+use stele_core::{Result, hex};
+
+use super::call::{self, Call};
+use super::scripts::{self, Script};
+use super::{RedisState, nonsense, records};
+
+/// What these scripts answer: what became of it, and up to two numbers.
+type Answer = (String, i64, i64);
+
+impl RedisState {
+    /// A call that asks the limits first: the keys and arguments that `standing.lua` names.
+    fn attempt(&self, script: &'static Script, attempt: &Attempt) -> Call {
+        let Attempt { account, origin, now, limits, .. } = attempt;
+        let origin_schedule = match origin {
+            Origin::Address(_) => &limits.address,
+            Origin::App(_) => &limits.app,
+        };
+        // No id and no hash has an @ in it, so no account's key is another's at an origin.
+        Call::new(script)
+            .key(self.together("known", format_args!("{account}@{origin}")))
+            .key(self.together("account", account))
+            .key(self.together("account", format_args!("{account}@{origin}")))
+            .key(self.together("origin", origin))
+            .instant(*now)
+            .schedule(&limits.account)
+            .schedule(origin_schedule)
+            .span(limits.known_for)
+    }
+
+    pub(super) async fn admission(&self, attempt: &Attempt) -> Result<Admission> {
+        let (outcome, number, known): Answer = self.link.run(&self.attempt(&scripts::ADMIT, attempt)).await?;
+        match (outcome.as_str(), u32::try_from(number)) {
+            ("blocked", _) => Ok(Admission::Blocked { retry_after: call::wait(number) }),
+            ("open", Ok(failures)) => Ok(Admission::Open { failures, known: known == 1 }),
+            _ => Err(nonsense("admission")),
+        }
+    }
+
+    pub(super) async fn settlement(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement> {
+        let mut call = self.attempt(&scripts::SETTLE, attempt).key(self.birth_key());
+        call = match attempt.proof_made {
+            Some(made) => call.arg(made.as_secs()),
+            None => call.flag(false),
+        };
+        let Verdict::Right(success) = verdict else {
+            return settled(self.link.run(&call.arg("wrong")).await?);
+        };
+        let Success { replay, code, welcome, session } = &**success;
+        call = call
+            .arg("right")
+            .instant_or_none(replay.as_ref().map(|mark| mark.expires))
+            .flag(code.is_some())
+            .flag(*welcome);
+        if let Some(mark) = replay {
+            call = call.key(self.together("replay", hex::encode(&mark.key)));
+        }
+        if let Some(code) = code {
+            call = call.key(self.together("code", code.as_str()));
+        }
+        call = match session {
+            Some((key, session)) if self.whole => records::with_session(call.key(self.session_key(key)), session),
+            Some(_) | None => call.flag(false),
+        };
+        let settlement = settled(self.link.run(&call).await?)?;
+        // On a cluster a session is where its token is looked for, which may be another node: a second trip. If that
+        // fails, so does the login; nobody has the token yet.
+        if let (Settlement::Done, Some((key, session)), false) = (settlement, session, self.whole) {
+            let call = Call::new(&scripts::PUT_SESSION).key(self.session_key(key)).instant(attempt.now);
+            self.done(records::with_session(call, session)).await?;
+        }
+        Ok(settlement)
+    }
+
+    pub(super) async fn code_check(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
+        let CodeGuess { candidates, epoch, consume, max_tries } = guess;
+        let mut call = self.attempt(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(*consume).arg(*max_tries);
+        for (key, tag) in candidates {
+            call = call.key(self.together("code", key.as_str())).arg(tag.as_slice());
+        }
+        let (outcome, number, _): Answer = self.link.run(&call).await?;
+        match (outcome.as_str(), usize::try_from(number)) {
+            ("blocked", _) => Ok(CodeCheck::Blocked { retry_after: call::wait(number) }),
+            ("right", Ok(index)) if index < candidates.len() => Ok(CodeCheck::Right(index)),
+            ("wrong", _) => Ok(CodeCheck::Wrong),
+            _ => Err(nonsense("check of a code")),
+        }
+    }
+
+    pub(super) async fn count(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+        if uses.is_empty() && code.is_none() {
+            return Ok(None);
+        }
+        let mut call = Call::new(&scripts::SEND_CODE).instant(now).arg(uses.len());
+        call = match code {
+            Some(code) => call.arg(code.tag.as_slice()).arg(code.epoch).instant(code.expires),
+            None => call.flag(false).flag(false).flag(false),
+        };
+        for Use { key, quota } in uses {
+            call = call.key(self.together("use", key)).arg(quota.max).span(quota.window);
+        }
+        if let Some(code) = code {
+            call = call.key(self.together("code", code.key.as_str()));
+        }
+        let (outcome, number, _): Answer = self.link.run(&call).await?;
+        match outcome.as_str() {
+            "blocked" => Ok(Some(call::wait(number))),
+            "done" => Ok(None),
+            _ => Err(nonsense("count")),
+        }
+    }
+}
+
+fn settled((outcome, number, _): Answer) -> Result<Settlement> {
+    match outcome.as_str() {
+        "done" => Ok(Settlement::Done),
+        "blocked" => Ok(Settlement::Blocked { retry_after: call::wait(number) }),
+        "stale" => Ok(Settlement::Stale),
+        "replayed" => Ok(Settlement::Replayed),
+        "codegone" => Ok(Settlement::CodeGone),
+        _ => Err(nonsense("settlement")),
+    }
+}

@@ -1,0 +1,89 @@
+//! One call: a script, its keys and its arguments; and what the scripts' numbers are in Rust.
+
+use std::time::Duration;
+
+use redis::{Cmd, ToRedisArgs};
+use stele_core::budget::{Cost, Schedule};
+use stele_core::time::Timestamp;
+
+use super::scripts::Script;
+
+/// The last number that Lua counts to one by one: as an instant in microseconds, in the year 2255.
+const LAST: i64 = (1 << 53) - 1;
+
+/// A script with its keys and arguments, in the order that its head names them.
+pub(super) struct Call {
+    pub(super) script: &'static Script,
+    keys: Vec<String>,
+    args: Vec<Vec<u8>>,
+}
+
+impl Call {
+    pub(super) fn new(script: &'static Script) -> Self {
+        Self { script, keys: Vec::new(), args: Vec::new() }
+    }
+
+    pub(super) fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.args.extend(arg.to_redis_args());
+        self
+    }
+
+    /// Whether something is there: the scripts read `''` as no.
+    pub(super) fn flag(self, flag: bool) -> Self {
+        self.arg(if flag { "1" } else { "" })
+    }
+
+    pub(super) fn instant(self, instant: Timestamp) -> Self {
+        self.arg(number(instant))
+    }
+
+    pub(super) fn instant_or_none(self, instant: Option<Timestamp>) -> Self {
+        match instant {
+            Some(instant) => self.instant(instant),
+            None => self.flag(false),
+        }
+    }
+
+    pub(super) fn span(self, span: Duration) -> Self {
+        self.arg(i64::try_from(span.as_micros()).unwrap_or(LAST).min(LAST))
+    }
+
+    pub(super) fn schedule(self, schedule: &Schedule) -> Self {
+        let call = self.arg(schedule.free).span(schedule.window);
+        match schedule.cost {
+            Cost::Doubling { base, cap } => call.span(base).span(cap),
+            Cost::RestOfWindow => call.flag(false).flag(false),
+        }
+    }
+
+    /// The command, by the script's hash.
+    pub(super) fn by_hash(&self) -> Cmd {
+        self.command("EVALSHA", &self.script.hash)
+    }
+
+    /// The command with the whole script, for a server that has not seen it yet.
+    pub(super) fn in_full(&self) -> Cmd {
+        self.command("EVAL", self.script.text)
+    }
+
+    fn command(&self, name: &str, script: &str) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command
+    }
+}
+
+/// An instant as the scripts and records have it.
+pub(super) fn number(instant: Timestamp) -> i64 {
+    instant.as_micros().clamp(-LAST, LAST)
+}
+
+/// A wait that a script tells.
+pub(super) fn wait(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}

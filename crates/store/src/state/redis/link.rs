@@ -1,0 +1,231 @@
+//! One connection for everybody, and a keeper that looks after it.
+//!
+//! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
+//! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
+//! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
+use stele_core::time::Clock;
+use stele_core::{Error, Result};
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::call::Call;
+use super::scripts;
+use super::servers::Servers;
+
+/// How long a call may take, waiting for a connection included: a login is told within two seconds.
+const ANSWER_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// How long making a connection may take, all the way to the first answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long the keeper rests after a failed try.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How often the keeper looks whether the server still answers.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// A connection that any number of callers use at once.
+#[derive(Clone)]
+pub(super) enum Connection {
+    /// To one server.
+    One(MultiplexedConnection),
+    /// To all nodes of a cluster.
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    async fn query<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::One(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
+    }
+
+    async fn run<T: FromRedisValue>(&mut self, call: &Call) -> RedisResult<T> {
+        match self.query(&call.by_hash()).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.query(&call.in_full()).await
+            }
+            result => result,
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Line {
+    /// The first try, or the first since the connection was lost, is not over yet.
+    Trying,
+    /// The last try failed.
+    Down(Arc<str>),
+    /// The connection, and its number: so that one that was found broken is not taken for its successor.
+    Up(u64, Connection),
+}
+
+/// A handle to the keeper's connection. The keeper ends with it.
+pub(super) struct Link {
+    line: watch::Receiver<Line>,
+    broken: mpsc::UnboundedSender<u64>,
+    keeper: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+impl Link {
+    /// Connects, and starts the keeper on the runtime that this is called on. Gives what is wrong if the first try
+    /// fails.
+    pub(super) async fn open(servers: Servers, birth_key: String, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let (line_out, line) = watch::channel(Line::Trying);
+        let (broken, broken_in) = mpsc::unbounded_channel();
+        let keeper = Keeper { servers, birth_key, clock, line: line_out, broken: broken_in };
+        let mut link = Self { line, broken, keeper: tokio::spawn(keeper.keep()).abort_handle() };
+        let first = link.line.wait_for(|line| !matches!(line, Line::Trying)).await;
+        match first.map(|line| line.clone()) {
+            Ok(Line::Down(cause)) => Err(cause.to_string()),
+            Ok(_) => Ok(link),
+            Err(_) => Err("the runtime is ending".to_owned()),
+        }
+    }
+
+    /// Has a script run.
+    pub(super) async fn run<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
+        self.with(async |connection: &mut Connection| connection.run(call).await).await
+    }
+
+    /// Has a command run.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        self.with(async |connection: &mut Connection| connection.query(command).await).await
+    }
+
+    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>) -> Result<T> {
+        let mut used = None;
+        let answer = timeout(ANSWER_LIMIT, async {
+            let (number, mut connection) = self.connection().await?;
+            used = Some(number);
+            Ok(work(&mut connection).await)
+        });
+        let (error, lost) = match answer.await {
+            Ok(Ok(Ok(answer))) => return Ok(answer),
+            Ok(Ok(Err(error))) => {
+                let lost = is_lost(&error);
+                (failure(error), lost)
+            }
+            Ok(Err(unconnected)) => return Err(unconnected),
+            Err(late) => (Error::unavailable(late), true),
+        };
+        if let (true, Some(number)) = (lost, used) {
+            // A keeper that is gone has nothing to replace.
+            let _ = self.broken.send(number);
+        }
+        Err(error)
+    }
+
+    async fn connection(&self) -> Result<(u64, Connection)> {
+        let mut line = self.line.clone();
+        let line = line.wait_for(|line| !matches!(line, Line::Trying)).await.map_err(Error::unavailable)?;
+        match &*line {
+            Line::Up(number, connection) => Ok((*number, connection.clone())),
+            Line::Down(cause) => Err(Error::unavailable(cause.to_string())),
+            Line::Trying => Err(Error::unavailable("not connected")),
+        }
+    }
+}
+
+/// Whether a connection on which this happened should be replaced: it is gone, or leads to a server that does not
+/// take writes (any more), as after a failover.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_unrecoverable_error()
+        || error.is_timeout()
+        || matches!(
+            error.kind(),
+            ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::ClusterDown)
+                | ErrorKind::ClusterConnectionNotFound
+        )
+}
+
+/// What a failed command is to the domain: what may get better by itself is unavailable.
+fn failure(error: RedisError) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedReturnType
+        | ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot) => Error::internal(error),
+        _ => Error::unavailable(error),
+    }
+}
+
+struct Keeper {
+    servers: Servers,
+    birth_key: String,
+    clock: Arc<dyn Clock>,
+    line: watch::Sender<Line>,
+    broken: mpsc::UnboundedReceiver<u64>,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut number = 0;
+        loop {
+            match timeout(CONNECT_LIMIT, self.connect()).await {
+                Ok(Ok(connection)) => {
+                    number += 1;
+                    if number > 1 {
+                        tracing::info!(servers = %self.servers, "state store: connected again");
+                    }
+                    self.line.send_replace(Line::Up(number, connection.clone()));
+                    let cause = self.watch(number, connection).await;
+                    tracing::warn!(servers = %self.servers, cause, "state store: connection lost");
+                    self.line.send_replace(Line::Trying);
+                }
+                Ok(Err(error)) => self.rest(&error.to_string()).await,
+                Err(_) => self.rest("no answer").await,
+            }
+        }
+    }
+
+    async fn rest(&self, cause: &str) {
+        let was = self.line.send_replace(Line::Down(cause.into()));
+        if !matches!(was, Line::Down(_)) {
+            tracing::warn!(servers = %self.servers, cause, "state store: cannot connect");
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+
+    /// Connects, and has the server note its birth if it came up empty or anew: before any login gets there.
+    async fn connect(&self) -> RedisResult<Connection> {
+        let mut connection = self.servers.connect().await?;
+        self.beat(&mut connection).await?;
+        Ok(connection)
+    }
+
+    async fn beat(&self, connection: &mut Connection) -> RedisResult<()> {
+        let birth = Call::new(&scripts::BIRTH).key(self.birth_key.clone()).instant(self.clock.now());
+        connection.run::<i64>(&birth).await.map(drop)
+    }
+
+    /// Returns when the connection is no longer good, with the reason.
+    async fn watch(&mut self, number: u64, mut connection: Connection) -> String {
+        loop {
+            match timeout(BEAT, self.broken.recv()).await {
+                Ok(Some(broken)) if broken == number => return "a call failed".to_owned(),
+                Ok(Some(_)) => {}
+                // The link is gone, and this task is about to be ended.
+                Ok(None) => return "closed".to_owned(),
+                Err(_) => match timeout(ANSWER_LIMIT, self.beat(&mut connection)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return error.to_string(),
+                    Err(_) => return "no answer".to_owned(),
+                },
+            }
+        }
+    }
+}

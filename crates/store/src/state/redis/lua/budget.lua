@@ -1,0 +1,42 @@
+-- The arithmetic of `stele_core::budget`, line for line. A schedule without a base costs the rest of the window.
+local function schedule(free, window, base, cap)
+    return { free = tonumber(free), window = tonumber(window), base = tonumber(base), cap = tonumber(cap) }
+end
+
+local function budget_fresh(now)
+    return { failures = 0, started = now, blocked = now }
+end
+
+local function budget_at(budget, now, s)
+    if now >= after(budget.started, s.window) and now >= budget.blocked then
+        return budget_fresh(now)
+    end
+    local started = math.min(budget.started, now)
+    local blocked = started
+    if budget.blocked > budget.started then
+        blocked = math.min(budget.blocked, after(now, s.base and s.cap or s.window))
+    end
+    return { failures = budget.failures, started = started, blocked = blocked }
+end
+
+local function budget_wait(budget, now)
+    return math.max(budget.blocked - now, 0)
+end
+
+local function budget_fail(budget, now, s)
+    local current = budget_at(budget, now, s)
+    local failures = math.min(current.failures + 1, 4294967295)
+    local blocked = current.blocked
+    if s.base then
+        if failures > s.free then
+            blocked = after(now, math.min(s.base * 2 ^ math.min(failures - s.free - 1, 31), s.cap))
+        end
+    elseif failures >= s.free then
+        blocked = after(current.started, s.window)
+    end
+    return { failures = failures, started = current.started, blocked = blocked }
+end
+
+local function budget_expires(budget, s)
+    return math.max(after(budget.started, s.window), budget.blocked)
+end

@@ -1,0 +1,3 @@
+-- KEYS 1 session  ARGV 1 now  2 its end  from 3: its fields
+put_record(KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[1]), 3)
+return 1

@@ -1,0 +1,13 @@
+-- Codes, sessions and tickets. A code and a ticket are good on the run of the server that took them alone: one that
+-- was restored, from a disk or a replica, may hold what was used up.
+local function code_lives(key, now)
+    local row = redis.call('HMGET', key, 'expires', 'run')
+    return row[1] and tonumber(row[1]) > now and row[2] == server_run()
+end
+
+-- Stores the fields of ARGV from `first` on, in place of what is there.
+local function put_record(key, expires, now, first)
+    redis.call('DEL', key)
+    redis.call('HSET', key, unpack(ARGV, first))
+    keep_until(key, expires, now)
+end

@@ -1,0 +1,5 @@
+-- KEYS 1 session  ARGV 1 the epoch
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[1])
+end
+return 1

@@ -1,0 +1,51 @@
+-- Books an attempt to log in. Everything is asked before anything is written.
+-- KEYS 5 birth, then those there are of: replay mark, code, session
+-- ARGV 11 the second the proof was made  12 'right' or 'wrong'  13 until when the proof is remembered  14 whether
+--      there is a code  15 whether to forgive and to know  16 the session's end, and from 17 its fields; '' for none
+local s = standing()
+if s.wait > 0 then
+    return { 'blocked', s.wait, 0 }
+end
+local made = tonumber(ARGV[11])
+if made and made <= math.floor(birth(KEYS[5], now) / 1000000) then
+    return { 'stale', 0, 0 }
+end
+if ARGV[12] == 'wrong' then
+    fail(s)
+    return { 'done', 0, 0 }
+end
+
+local last = 5
+local function key_if(there)
+    if there then
+        last = last + 1
+        return KEYS[last]
+    end
+end
+local replay = key_if(ARGV[13] ~= '')
+local code = key_if(ARGV[14] ~= '')
+local session = key_if(ARGV[16] ~= '')
+
+if replay and (tonumber(redis.call('GET', replay)) or 0) > now then
+    return { 'replayed', 0, 0 }
+end
+if code and not code_lives(code, now) then
+    return { 'codegone', 0, 0 }
+end
+if code then
+    redis.call('DEL', code)
+end
+if replay then
+    redis.call('SET', replay, ARGV[13])
+    keep_until(replay, tonumber(ARGV[13]), now)
+end
+if ARGV[15] ~= '' then
+    forgive(s)
+    local known_until = after(now, tonumber(ARGV[10]))
+    redis.call('SET', KEYS[1], string.format('%.0f', known_until))
+    keep_until(KEYS[1], known_until, now)
+end
+if session then
+    put_record(session, tonumber(ARGV[16]), now, 17)
+end
+return { 'done', 0, 0 }

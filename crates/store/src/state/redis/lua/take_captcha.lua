@@ -1,0 +1,8 @@
+-- Takes a captcha, once, if it has not expired.
+-- KEYS 1 captcha  ARGV 1 now
+local row = redis.call('HMGET', KEYS[1], 'expires', 'run')
+if not row[1] or tonumber(row[1]) <= tonumber(ARGV[1]) or row[2] ~= server_run() then
+    return 0
+end
+redis.call('DEL', KEYS[1])
+return 1

@@ -1,0 +1,82 @@
+//! Sessions and tickets as Redis has them: hashes of text.
+
+use redis::Cmd;
+use stele_core::session::{Session, Ticket, TicketKind};
+use stele_core::time::Timestamp;
+use stele_core::user::UserId;
+use stele_core::{Result, hex};
+
+use super::call::{self, Call};
+use super::nonsense;
+
+const SESSION: [&str; 7] = ["user", "dialect", "app", "created", "expires", "last_seen", "epoch"];
+
+/// The command that asks for the fields of a session.
+pub(super) fn get_session(key: &str) -> Cmd {
+    let mut command = redis::cmd("HMGET");
+    command.arg(key).arg(&SESSION);
+    command
+}
+
+/// The session of these fields; `None` if there is none.
+pub(super) fn session(row: Vec<Option<String>>) -> Result<Option<Session>> {
+    if row.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let row: Option<Vec<String>> = row.into_iter().collect();
+    let row: Option<[String; 7]> = row.and_then(|row| row.try_into().ok());
+    let read = |[user, dialect, app, created, expires, last_seen, epoch]: [String; 7]| {
+        Some(Session {
+            user: user_id(&user)?,
+            dialect,
+            app,
+            created: instant(&created)?,
+            expires: instant(&expires)?,
+            last_seen: instant(&last_seen)?,
+            epoch: epoch.parse().ok()?,
+        })
+    };
+    row.and_then(read).map(Some).ok_or_else(|| nonsense("session"))
+}
+
+/// Adds a session's end and fields to a call.
+pub(super) fn with_session(call: Call, session: &Session) -> Call {
+    let Session { user, dialect, app, created, expires, last_seen, epoch } = session;
+    let [created, last_seen, end] = [created, last_seen, expires].map(|instant| call::number(*instant).to_string());
+    let values =
+        [hex::encode(user.as_bytes()), dialect.clone(), app.clone(), created, end, last_seen, epoch.to_string()];
+    SESSION.iter().zip(values).fold(call.instant(*expires), |call, (name, value)| call.arg(*name).arg(value))
+}
+
+/// Adds a ticket's end and fields to a call.
+pub(super) fn with_ticket(call: Call, ticket: &Ticket) -> Call {
+    let Ticket { kind, user, epoch, source, audience, expires } = ticket;
+    call.instant(*expires)
+        .arg(&["kind", kind.as_str(), "audience", audience, "source", source])
+        .arg("user")
+        .arg(hex::encode(user.as_bytes()))
+        .arg("epoch")
+        .arg(*epoch)
+        .arg("expires")
+        .instant(*expires)
+}
+
+/// The ticket that was redeemed, if one was: its user, epoch, source and end.
+pub(super) fn ticket(
+    row: Option<(String, i64, String, i64)>,
+    kind: TicketKind,
+    audience: &str,
+) -> Result<Option<Ticket>> {
+    let Some((user, epoch, source, expires)) = row else { return Ok(None) };
+    let user = user_id(&user).ok_or_else(|| nonsense("ticket"))?;
+    let expires = Timestamp::from_micros(expires);
+    Ok(Some(Ticket { kind, user, epoch, source, audience: audience.to_owned(), expires }))
+}
+
+fn user_id(text: &str) -> Option<UserId> {
+    hex::decode(text).map(UserId::from_bytes)
+}
+
+fn instant(text: &str) -> Option<Timestamp> {
+    text.parse().ok().map(Timestamp::from_micros)
+}

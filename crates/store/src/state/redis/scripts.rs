@@ -1,0 +1,35 @@
+//! The scripts: each does what one call of the port must have done whole.
+
+use std::sync::LazyLock;
+
+/// A script in Lua and the hash that a server knows it by once it has seen it.
+pub(super) struct Script {
+    pub(super) text: &'static str,
+    pub(super) hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
+
+macro_rules! script {
+    ($name:ident, $($part:literal),+) => {
+        pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("lua/common.lua"), $(include_str!($part)),+)));
+    };
+}
+
+script!(BIRTH, "lua/birth.lua");
+script!(ADMIT, "lua/budget.lua", "lua/standing.lua", "lua/admit.lua");
+script!(SETTLE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/settle.lua");
+script!(GUESS_CODE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/guess_code.lua");
+script!(SEND_CODE, "lua/send_code.lua");
+script!(PUT_SESSION, "lua/records.lua", "lua/put_session.lua");
+script!(TOUCH_SESSION, "lua/touch_session.lua");
+script!(RESTAMP_SESSION, "lua/restamp_session.lua");
+script!(PUT_TICKET, "lua/records.lua", "lua/put_ticket.lua");
+script!(REDEEM_TICKET, "lua/redeem_ticket.lua");
+script!(PUT_CAPTCHA, "lua/put_captcha.lua");
+script!(TAKE_CAPTCHA, "lua/take_captcha.lua");
