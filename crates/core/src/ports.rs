@@ -269,7 +269,7 @@ pub trait StateStore: Send + Sync {
     /// Takes a captcha: `true` once, if it was issued and has not expired.
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool>;
 
-    /// Forgets what has expired by `now`.
+    /// Forgets what has expired by `now`, where the store does not do so by itself.
     async fn sweep(&self, now: Timestamp) -> Result<()>;
 
     /// Whether the store answers.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::server::{Kind, Server};
+use crate::server::{Kind, Server, eventually};
 use crate::support::*;
 
 /// A proxy that can be stalled: it then takes everything and passes on nothing.
@@ -187,6 +187,36 @@ async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_u
     assert!(!state.take_captcha(1, back).await.unwrap());
     assert_eq!(state.guess_code(&attempt(home(), back), &guess).await.unwrap(), CodeCheck::Wrong);
     assert_eq!(login(&state, back, 4).await.unwrap(), Settlement::Done);
+}
+
+#[tokio::test]
+async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
+    let master = Server::start(Kind::One);
+    let replica = Server::start(Kind::Replica(master.port));
+    let sentinel = Server::start(Kind::Sentinel(master.port));
+    let clock = Arc::new(ManualClock::at(BIRTH));
+    // A sentinel that is gone does not matter.
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port);
+    let state = RedisState::open(&url, Arc::clone(&clock) as _).await.unwrap();
+    assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
+    let replicated = || !replica.lives("session").is_empty() && sentinel.ask("SENTINEL replicas main").contains("name");
+    assert!(eventually(replicated), "{}", sentinel.ask("SENTINEL replicas main"));
+
+    clock.set(NOW.after(secs(20)));
+    master.stop("KILL");
+    let started = Instant::now();
+    while let Err(error) = state.ping().await {
+        assert!(matches!(error, Error::Unavailable(_)), "{error}");
+        assert!(started.elapsed() < secs(20), "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(replica.ask("ROLE").contains("master"));
+    let back = NOW.after(secs(21));
+    assert!(state.session(&token(1), back).await.unwrap().is_some());
+    let again = Attempt { now: back, ..made(NOW.after(secs(20))) };
+    let replayed = state.settle(&again, &right(once(9, NOW.after(secs(300))))).await.unwrap();
+    assert_eq!(replayed, Settlement::Stale);
+    assert_eq!(login(&state, back, 2).await.unwrap(), Settlement::Done);
 }
 
 #[tokio::test]

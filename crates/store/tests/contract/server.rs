@@ -1,7 +1,7 @@
 //! A Redis server of the tests' own.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
@@ -19,6 +19,10 @@ pub(crate) enum Kind {
     One,
     /// A cluster of one node, which takes keys of one slot in a script and no others.
     Cluster,
+    /// A replica of the server on this port.
+    Replica(u16),
+    /// A sentinel that watches over the server on this port and calls it `main`.
+    Sentinel(u16),
 }
 
 /// A server on a free port, which ends with the value.
@@ -57,18 +61,32 @@ impl Server {
     #[must_use]
     pub(crate) fn resume(&self) -> bool {
         let dir = self.dir.path().to_str().unwrap();
-        let mut args: Vec<String> =
-            ["sh", "--bind", "127.0.0.1", "--save", "", "--dir", dir, "--port"].map(str::to_owned).into();
-        args.push(self.port.to_string());
-        if self.kind == Kind::Cluster {
-            let bus = free_port().to_string();
-            args.extend(
-                ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port"].map(str::to_owned),
-            );
-            args.push(bus);
+        let port = self.port.to_string();
+        let mut args: Vec<String> = ["--bind", "127.0.0.1", "--dir", dir, "--port", &port].map(str::to_owned).into();
+        match self.kind {
+            Kind::One => args.extend(["--save", "", "--repl-diskless-sync-delay", "0"].map(str::to_owned)),
+            Kind::Cluster => {
+                let bus = free_port().to_string();
+                let cluster =
+                    ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-port", &bus];
+                args.extend(cluster.map(str::to_owned));
+            }
+            Kind::Replica(master) => {
+                args.extend(["--replicaof", "127.0.0.1", &master.to_string()].map(str::to_owned));
+            }
+            Kind::Sentinel(master) => {
+                let config = self.dir.path().join("sentinel.conf");
+                let watch = format!(
+                    "sentinel monitor main 127.0.0.1 {master} 1\nsentinel down-after-milliseconds main 500\n\
+                     sentinel failover-timeout main 2000\n"
+                );
+                std::fs::write(&config, watch).unwrap();
+                args.insert(0, config.to_str().unwrap().to_owned());
+                args.push("--sentinel".to_owned());
+            }
         }
         let nurse = Command::new("sh")
-            .args(["-c", NURSE])
+            .args(["-c", NURSE, "sh"])
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -76,10 +94,20 @@ impl Server {
             .spawn()
             .unwrap();
         *self.nurse.lock().unwrap() = Some(nurse);
-        let slots = self.kind == Kind::One || eventually(|| self.ask("CLUSTER ADDSLOTSRANGE 0 16383").contains("OK"));
-        eventually(|| self.ask("CONFIG GET dir").contains(dir))
-            && slots
-            && (self.kind == Kind::One || eventually(|| self.ask("CLUSTER INFO").contains("cluster_state:ok")))
+        // Whoever answers on this port is this server, or it is not up.
+        let answers = match self.kind {
+            Kind::Sentinel(_) => eventually(|| self.ask("SENTINEL masters").contains("main")),
+            _ => eventually(|| self.ask("CONFIG GET dir").contains(dir)),
+        };
+        answers
+            && match self.kind {
+                Kind::One | Kind::Sentinel(_) => true,
+                Kind::Replica(_) => eventually(|| self.ask("INFO replication").contains("master_link_status:up")),
+                Kind::Cluster => {
+                    eventually(|| self.ask("CLUSTER ADDSLOTSRANGE 0 16383").contains("OK"))
+                        && eventually(|| self.ask("CLUSTER INFO").contains("cluster_state:ok"))
+                }
+            }
     }
 
     /// Ends the server: with `TERM` in good order, with `KILL` not.
@@ -93,8 +121,12 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        let kind = if self.kind == Kind::Cluster { "+cluster" } else { "" };
-        format!("redis{kind}://127.0.0.1:{}", self.port)
+        let port = self.port;
+        match self.kind {
+            Kind::One | Kind::Replica(_) => format!("redis://127.0.0.1:{port}"),
+            Kind::Cluster => format!("redis+cluster://127.0.0.1:{port}"),
+            Kind::Sentinel(_) => format!("redis+sentinel://127.0.0.1:{port}/main"),
+        }
     }
 
     /// The answer to a command without quotes; empty if there is none.
@@ -105,7 +137,9 @@ impl Server {
     fn converse(&self, command: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+        stream.write_all(format!("{command}\r\n").as_bytes())?;
+        // The server answers what it has read before it notices.
+        stream.shutdown(Shutdown::Write)?;
         let mut answer = String::new();
         BufReader::new(stream).read_to_string(&mut answer)?;
         Ok(answer)
@@ -130,7 +164,8 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn eventually(done: impl Fn() -> bool) -> bool {
+/// Asks until it is so, five seconds at most.
+pub(crate) fn eventually(done: impl Fn() -> bool) -> bool {
     let started = Instant::now();
     while !done() {
         if started.elapsed() > Duration::from_secs(5) {
