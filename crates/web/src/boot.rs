@@ -8,7 +8,7 @@ use stele_core::hasher::Hasher;
 use stele_core::ports::{Delivery, StateStore, UserStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
-use stele_store::{Database, SchemaState, SqliteState, Target};
+use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
 use crate::keys;
@@ -92,7 +92,7 @@ pub async fn open_with(
     let trust = Trust::from_settings(&settings)?;
     let keys = keys::load(&settings.keys())?;
     let users = users(&settings).await?;
-    let state = state(&settings, surroundings.clock.as_ref())?;
+    let state = state(&settings, &surroundings.clock).await?;
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
     let deps = Deps {
         users,
@@ -120,11 +120,12 @@ async fn users(settings: &Settings) -> Result<Arc<dyn UserStore>, ConfigError> {
     Err(ConfigError::new(format!("the database {target} {remedy}")))
 }
 
-fn state(settings: &Settings, clock: &dyn Clock) -> Result<Arc<dyn StateStore>, ConfigError> {
-    if settings.text("STELE_REDIS_URL").is_some() {
-        return Err(ConfigError::new("STELE_REDIS_URL: this version keeps short-lived state in the data folder only"));
+async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn StateStore>, ConfigError> {
+    if let Some(url) = settings.text("STELE_REDIS_URL") {
+        let state = RedisState::open(url, Arc::clone(clock)).await;
+        return Ok(state.map_err(|e| ConfigError::new(format!("STELE_REDIS_URL: {e}")))?);
     }
-    let state = SqliteState::open(settings.data().join("state.db"), clock);
+    let state = SqliteState::open(settings.data().join("state.db"), clock.as_ref());
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
 }
 

@@ -17,7 +17,8 @@ pub const SHARED: &[Setting] = &[
     setting(
         "STELE_REDIS_URL",
         "<data>/state.db",
-        "short-lived state: redis://…; without it, SQLite in the data folder",
+        "short-lived state: redis://[USER:PASSWORD@]HOST[:PORT][/DB], redis+sentinel://HOST:PORT,…/MASTER[/DB] or \
+         redis+cluster://HOST:PORT,…, with rediss for TLS; without it, SQLite in the data folder",
     ),
     setting("STELE_KEYS", "<data>/keys", "folder of the sealing and signing keys; all instances share one set"),
     setting("STELE_DELIVERY", "outbox", "where codes go: outbox (JSON lines in the data folder, for development)"),
