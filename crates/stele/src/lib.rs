@@ -1,6 +1,6 @@
 //! The `stele` command: every dialect in one process, and administration.
 //!
-//! [`args`] says what can be typed, [`commands`] does it, [`services`] lists the dialects.
+//! [`args`] says what can be typed, `commands` does it, [`services`] lists the dialects.
 
 #![expect(clippy::print_stdout, reason = "what a command answers goes to standard output")]
 
