@@ -38,7 +38,7 @@ pub fn run() -> ExitCode {
         })
     })();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(CommandError::Enough) => ExitCode::SUCCESS,
         Err(CommandError::Setup(error)) => cli::exit(Err(error)),
         Err(CommandError::Refused(reason)) => {
             cli::complain(&reason);

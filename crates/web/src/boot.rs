@@ -138,10 +138,19 @@ fn state(settings: &Settings, clock: &dyn Clock) -> Result<Arc<dyn StateStore>, 
 
 /// The delivery channels that the settings name.
 fn delivery(settings: &Settings) -> Result<Outbox, ConfigError> {
-    match settings.text("STELE_DELIVERY").unwrap_or("outbox") {
-        "outbox" => Outbox::open(&settings.data()),
-        other => Err(ConfigError::new(format!("STELE_DELIVERY: `{other}` is not known; this version has `outbox`"))),
-    }
+    check_delivery(settings)?;
+    Outbox::open(&settings.data())
+}
+
+/// Whether `STELE_DELIVERY` can be used. Opens nothing.
+///
+/// # Errors
+/// If it cannot.
+pub fn check_delivery(settings: &Settings) -> Result<(), ConfigError> {
+    settings.read("STELE_DELIVERY", (), |text| match text {
+        "outbox" => Ok(()),
+        other => Err(format!("`{other}` is not known; this version has `outbox`")),
+    })
 }
 
 fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {
