@@ -3,10 +3,12 @@
 //! - [`Config`]: settings, and the routing table (`routes.toml`), checked before the first request
 //! - [`start`]: the server; [`run`]: the server as a program
 //! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
-//!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one
+//!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one,
+//!   `access` logs
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
 
+mod access;
 mod config;
 mod cors;
 mod download;

@@ -1,7 +1,6 @@
 //! One request: found its route, checked, passed on, answered, logged.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use actix_web::body::{BodyStream, None as NoBody, SizedStream};
 use actix_web::http::header::{HeaderValue, UPGRADE};
@@ -12,6 +11,7 @@ use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, ClientResponse};
 use serde_json::json;
 
+use crate::access::Entry;
 use crate::config::Config;
 use crate::headers::{self, Caller};
 use crate::health::Probe;
@@ -31,9 +31,9 @@ pub(crate) struct Gate {
 
 /// Answers every request there is.
 pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: web::Data<Gate>) -> HttpResponse {
-    let started = Instant::now();
     let caller = Caller::of(&request, &gate.config.trust);
     let route = gate.config.table.find(request.path_as_sent());
+    let mut entry = Entry::new(&request, &caller, route);
     let mut answer = match gate.health(&request).await {
         Some(health) => health,
         None => gate.answer(&request, payload, &caller, route).await,
@@ -41,21 +41,13 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: we
     if route.is_some() {
         gate.config.cors.mark(request.headers(), answer.headers_mut());
     }
-    tracing::info!(
-        id = caller.request_id.to_str().unwrap_or_default(),
-        method = %request.method(),
-        path = request.path_as_sent(),
-        status = answer.status().as_u16(),
-        ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        service = route.map_or("-", |route| route.service.as_str()),
-        "request"
-    );
+    entry.status = answer.status().as_u16();
     answer.headers_mut().insert(headers::REQUEST_ID, caller.request_id);
     answer
 }
 
 /// The path before anything decodes it.
-trait PathAsSent {
+pub(crate) trait PathAsSent {
     fn path_as_sent(&self) -> &str;
 }
 

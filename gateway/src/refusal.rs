@@ -72,7 +72,8 @@ pub(crate) struct Refusals {
     too_large: String,
     headers_too_large: String,
     bad_request: String,
-    timeout: String,
+    slow_request: String,
+    slow_service: String,
     unavailable: String,
 }
 
@@ -84,7 +85,8 @@ impl Refusals {
             Cause::TooLarge => &self.too_large,
             Cause::HeadersTooLarge => &self.headers_too_large,
             Cause::BadRequest => &self.bad_request,
-            Cause::SlowRequest | Cause::SlowService => &self.timeout,
+            Cause::SlowRequest => &self.slow_request,
+            Cause::SlowService => &self.slow_service,
             Cause::Unavailable => &self.unavailable,
         }
     }

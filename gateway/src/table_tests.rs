@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 const REFUSALS: &str = "not_found = '{}'\nmethod = '{}'\ntoo_large = '{}'\nheaders_too_large = '{}'\n\
-                        bad_request = '{}'\ntimeout = '{}'\nunavailable = '{}'\n";
+                        bad_request = '{}'\nslow_request = '{}'\nslow_service = '{}'\nunavailable = '{}'\n";
 
 fn built_in() -> Table {
     Table::parse("routes.toml", BUILT_IN).unwrap()

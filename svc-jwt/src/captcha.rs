@@ -6,12 +6,12 @@ use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use captcha::Captcha;
 use captcha::filters::{Dots, Noise, Wave};
-use stele_core::usecase::captcha as usecase;
+use stele_core::usecase::{Caller, captcha as usecase};
 use stele_core::{Deps, Error};
-use stele_web::Fields;
+use stele_web::{ClientAddress, Dialect as _, Fields};
 
 use crate::account::merged;
-use crate::dialect::{Reply, broken};
+use crate::dialect::{Jwt, Reply, broken};
 use crate::{Setup, wire};
 
 const FAILED: &str = "获取验证码失败";
@@ -21,8 +21,8 @@ const HEIGHT: u32 = 120;
 const WAVE: u32 = 10;
 
 /// 生成验证码, as the document's text has it.
-pub(crate) async fn issue(deps: Data<Deps>, setup: Data<Setup>) -> Reply {
-    match usecase::issue(&deps).await {
+pub(crate) async fn issue(ClientAddress(address): ClientAddress, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
+    match usecase::issue(&deps, &Caller::direct(Jwt::NAME, address)).await {
         // Never made of the request's Host, which anyone may write (ATTACKS 39).
         Ok(id) => Ok(wire::captcha(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", setup.public_url))),
         Err(error) => broken(error, FAILED),
@@ -30,9 +30,15 @@ pub(crate) async fn issue(deps: Data<Deps>, setup: Data<Setup>) -> Reply {
 }
 
 /// 生成验证码, as the document's sample has it. It takes no parameters, but what comes must be readable.
-pub(crate) async fn issue_by_post(request: HttpRequest, fields: Fields, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
+pub(crate) async fn issue_by_post(
+    request: HttpRequest,
+    fields: Fields,
+    address: ClientAddress,
+    deps: Data<Deps>,
+    setup: Data<Setup>,
+) -> Reply {
     merged(&request, fields)?;
-    issue(deps, setup).await
+    issue(address, deps, setup).await
 }
 
 /// The picture. Looking at it does not use the captcha up.

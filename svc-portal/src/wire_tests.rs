@@ -101,7 +101,8 @@ fn a_login_takes_phones_and_e_mails_as_they_are() {
 proptest! {
     #[test]
     fn any_other_login_is_an_identifier_that_nobody_has(username in "\\PC{1,40}") {
-        if Recipient::parse(&username).is_none() && !username.contains('@') {
+        // What folds to an address with an @ may be one that an administrator stored.
+        if Recipient::parse(&username).is_none() && Email::provision(&username).is_none() {
             prop_assert!(Identifier::parse(&identifier(&username)).is_none(), "{username:?}");
         }
     }

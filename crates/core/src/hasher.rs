@@ -22,7 +22,7 @@ pub struct Hasher {
 
 struct Inner {
     cost: Cost,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
     decoy: String,
@@ -37,7 +37,7 @@ impl Hasher {
         let decoy = verifier::hash(&PasswordDigest::from_bytes(random.bits128()), &random.bits128(), cost)?;
         let inner = Inner {
             cost,
-            slots: Semaphore::new(slots.max(1)),
+            slots: Arc::new(Semaphore::new(slots.max(1))),
             waiting: AtomicUsize::new(0),
             queue,
             decoy,
@@ -46,7 +46,7 @@ impl Hasher {
         Some(Self { inner: Arc::new(inner) })
     }
 
-    /// How many hashes were computed so far: what "the same work" is measured by.
+    /// How many hashes of today's cost were computed so far: what "the same work" is measured by.
     pub fn computed(&self) -> u64 {
         self.inner.computed.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ impl Hasher {
     /// [`Error::Busy`] if the queue is full.
     pub async fn hash(&self, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
         let cost = self.inner.cost;
-        let hash = self.run(move |_| verifier::hash(&digest, &salt, cost)).await?;
+        let hash = self.run(move |inner| inner.counted(|| verifier::hash(&digest, &salt, cost))).await?;
         hash.ok_or_else(|| Error::internal("argon2 refused its parameters"))
     }
 
@@ -72,42 +72,50 @@ impl Hasher {
     /// [`Error::Busy`] if the queue is full.
     pub async fn verify(&self, stored: Option<String>, secret: Secret) -> Result<bool> {
         self.run(move |inner| match stored {
-            Some(stored) if !verifier::is_foreign(&stored) => verifier::verify(&stored, &secret),
+            Some(stored) if verifier::is_current(&stored, inner.cost) => {
+                inner.counted(|| verifier::verify(&stored, &secret))
+            }
             other => {
-                // No user, or a hash of another price: compute one of ours as well, so that the time tells neither.
-                verifier::verify(&inner.decoy, &secret);
-                other.is_some_and(|foreign| verifier::verify(&foreign, &secret))
+                // No user, or a hash of another price (made elsewhere, or before the cost was raised): compute one of
+                // today's as well, so that the time tells neither.
+                inner.counted(|| verifier::verify(&inner.decoy, &secret));
+                other.is_some_and(|cheaper| verifier::verify(&cheaper, &secret))
             }
         })
         .await
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
-        let _place = Place::take(&self.inner)?;
-        let permit = self.inner.slots.acquire().await.map_err(Error::internal)?;
-        let inner = self.inner.clone();
+        let place = Place::take(self.inner.clone())?;
+        let permit = self.inner.slots.clone().acquire_owned().await.map_err(Error::internal)?;
+        // Slot and place belong to the work, not to who waits for it: a client that hangs up does not stop the hash.
         let done = tokio::task::spawn_blocking(move || {
-            inner.computed.fetch_add(1, Ordering::Relaxed);
-            work(&inner)
-        })
-        .await;
-        drop(permit);
-        done.map_err(Error::internal)
+            let _permit = permit;
+            work(&place.0)
+        });
+        done.await.map_err(Error::internal)
+    }
+}
+
+impl Inner {
+    fn counted<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        work()
     }
 }
 
 /// A place in the queue or in a slot, given back when dropped.
-struct Place<'a>(&'a Inner);
+struct Place(Arc<Inner>);
 
-impl<'a> Place<'a> {
-    fn take(inner: &'a Inner) -> Result<Self> {
+impl Place {
+    fn take(inner: Arc<Inner>) -> Result<Self> {
         let place = Self(inner);
-        let before = inner.waiting.fetch_add(1, Ordering::Relaxed);
-        if before >= inner.queue { Err(Error::Busy { retry_after: RETRY_AFTER }) } else { Ok(place) }
+        let before = place.0.waiting.fetch_add(1, Ordering::Relaxed);
+        if before >= place.0.queue { Err(Error::Busy { retry_after: RETRY_AFTER }) } else { Ok(place) }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -133,6 +141,29 @@ mod tests {
         assert!(hasher.verify(Some(stored), secret()).await.unwrap());
         assert!(!hasher.verify(None, secret()).await.unwrap());
         assert_eq!(hasher.computed() - start, 2);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_price_costs_one_of_todays_as_well() {
+        let dearer = Cost { passes: 4, ..CHEAP };
+        let hasher = Hasher::new(dearer, 1, 8, &OsRandom).unwrap();
+        let old = verifier::hash(&secret().digest(), &[1; 16], CHEAP).unwrap();
+        let start = hasher.computed();
+        assert!(hasher.verify(Some(old), secret()).await.unwrap());
+        assert_eq!(hasher.computed() - start, 1);
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_goes_away_keeps_the_slot_until_the_work_is_done() {
+        let hasher = Hasher::new(CHEAP, 1, 2, &OsRandom).unwrap();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let work = hasher.run(move |_| wait.recv());
+        let gone = tokio::time::timeout(Duration::from_millis(20), work).await;
+        assert!(gone.is_err());
+        assert_eq!(hasher.inner.waiting.load(Ordering::Relaxed), 1);
+        assert_eq!(hasher.inner.slots.available_permits(), 0);
+        release.send(()).unwrap();
+        assert!(!hasher.verify(None, secret()).await.unwrap());
     }
 
     #[tokio::test]

@@ -63,6 +63,8 @@ pub struct Sending {
     pub address: Quota,
     /// From one app.
     pub app: Quota,
+    /// Captchas drawn for one address.
+    pub captcha: Quota,
 }
 
 impl Default for Policy {
@@ -101,6 +103,6 @@ impl Default for Guessing {
 impl Default for Sending {
     fn default() -> Self {
         let hourly = |max| Quota { max, window: HOUR };
-        Self { recipient: hourly(5), address: hourly(30), app: hourly(1_000) }
+        Self { recipient: hourly(5), address: hourly(30), app: hourly(1_000), captcha: hourly(300) }
     }
 }

@@ -43,6 +43,9 @@ pub trait UserStore: Send + Sync {
     /// whether it did.
     async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool>;
 
+    /// Whether anything is sealed: digests of users, or secrets of apps. May look at every row.
+    async fn has_seals(&self) -> Result<bool>;
+
     /// Erases every sealed digest: what is left of a user base whose salted dialects are turned off. Gives how many.
     async fn erase_seals(&self) -> Result<u64>;
 

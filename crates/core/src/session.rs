@@ -1,6 +1,7 @@
 //! Sessions and one-time tickets, found by the hash of their token.
 
 use std::fmt;
+use std::time::Duration;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -70,14 +71,17 @@ pub struct Session {
     pub created: Timestamp,
     /// When it ends unless used before.
     pub expires: Timestamp,
-    /// When it was last used, to within [`TOUCH_AFTER`].
+    /// When it was last used, to within [`touch_after`].
     pub last_seen: Timestamp,
     /// The credential's epoch it was opened under; it is dead under any other.
     pub epoch: i64,
 }
 
-/// How stale `last_seen` may get before it is written again: so that reading a session is not always a write.
-pub const TOUCH_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+/// How stale `last_seen` may get before it is written again, so that reading a session is not always a write: a minute,
+/// or a tenth of the session's life if that is shorter.
+pub fn touch_after(ttl: Duration) -> Duration {
+    (ttl / 10).min(Duration::from_secs(60))
+}
 
 /// What a one-time ticket is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The `stele` command: every dialect in one process, and administration.
 //!
-//! [`args`] says what can be typed, [`commands`] does it, [`services`] lists the dialects.
+//! [`args`] says what can be typed, `commands` does it, [`services`] lists the dialects.
 
 #![expect(clippy::print_stdout, reason = "what a command answers goes to standard output")]
 
@@ -38,7 +38,7 @@ pub fn run() -> ExitCode {
         })
     })();
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) | Err(CommandError::Enough) => ExitCode::SUCCESS,
         Err(CommandError::Setup(error)) => cli::exit(Err(error)),
         Err(CommandError::Refused(reason)) => {
             cli::complain(&reason);

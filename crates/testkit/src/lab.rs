@@ -17,6 +17,7 @@ use stele_web::{Context, Service, Settings};
 use zeroize::Zeroizing;
 
 use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
+use crate::switched::Switch;
 
 /// When every laboratory's clock stands at first: 2026-01-01T08:00:00Z.
 const START: Timestamp = Timestamp::from_secs(1_767_254_400);
@@ -26,8 +27,15 @@ pub struct Lab {
     folder: tempfile::TempDir,
     clock: Arc<ManualClock>,
     sink: Arc<Sink>,
+    switch: Switch,
     context: Context,
 }
+
+/// Takes a store away (`true`) or gives it back.
+pub type Down = fn(&Lab, bool);
+
+/// Both stores, by name.
+pub const STORES: [(&str, Down); 2] = [("users", Lab::users_down), ("state", Lab::state_down)];
 
 impl Lab {
     /// A laboratory with default settings, but for cheap password hashes.
@@ -50,9 +58,28 @@ impl Lab {
             .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
         let sink = Arc::new(Sink::default());
-        let context = boot::open_with(settings, surroundings, sink.clone()).await.unwrap();
+        let mut context = boot::open_with(settings, surroundings, sink.clone()).await.unwrap();
+        let switch = Switch::default();
+        context.deps.users = switch.users(context.deps.users);
+        context.deps.state = switch.state(context.deps.state);
         clock.set(START);
-        Self { folder, clock, sink, context }
+        Self { folder, clock, sink, switch, context }
+    }
+
+    /// Takes the user store away (`true`) or gives it back, from the services as from [`Lab::deps`]. While it is away
+    /// it answers `Unavailable`, with a cause that no client may see.
+    pub fn users_down(&self, down: bool) {
+        self.switch.users_down(down);
+    }
+
+    /// As [`Lab::users_down`], but that what an app is can still be read.
+    pub fn accounts_down(&self, down: bool) {
+        self.switch.accounts_down(down);
+    }
+
+    /// As [`Lab::users_down`], for the short-lived store.
+    pub fn state_down(&self, down: bool) {
+        self.switch.state_down(down);
     }
 
     /// The domain.

@@ -1,5 +1,5 @@
 //! What the services' tests stand on: a laboratory with a clock that stands still, chance that repeats itself, and a
-//! sink for codes; services started alone on free ports; golden transcripts.
+//! sink for codes, and stores that can be taken away; services started alone on free ports; golden transcripts.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
@@ -7,9 +7,10 @@ mod golden;
 mod lab;
 mod raw;
 mod surroundings;
+mod switched;
 
 pub use golden::golden;
-pub use lab::{Lab, Running, UserBuilder};
+pub use lab::{Down, Lab, Running, STORES, UserBuilder};
 pub use raw::raw;
 pub use surroundings::{ManualClock, SeededRandom, Sent, Sink};
 

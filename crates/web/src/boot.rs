@@ -39,13 +39,18 @@ impl Default for Surroundings {
 /// One line: what cannot be made, and where.
 pub async fn provision(settings: &Settings, services: &[Service], random: &dyn Random) -> Result<(), ConfigError> {
     keys::make_folder(&settings.data())?;
+    let database = database(settings)?;
+    database.migrate().await.map_err(|e| ConfigError::new(e.to_string()))?;
     let folder = settings.keys();
+    let sealed = || async { database.users().has_seals().await.map_err(|e| ConfigError::new(e.to_string())) };
+    if !keys::has_seal_key(&folder) && sealed().await? {
+        let text = "the sealing keys are gone, but the database holds what was sealed under them; put them back";
+        return Err(ConfigError::new(format!("{}: {text}", folder.display())));
+    }
     keys::provision(&folder, random)?;
     for service in services {
         (service.provision)(&folder, settings)?;
     }
-    let database = database(settings)?;
-    database.migrate().await.map_err(|e| ConfigError::new(e.to_string()))?;
     if !settings::policy(settings)?.salted {
         let erased = database.users().erase_seals().await.map_err(|e| ConfigError::new(e.to_string()))?;
         if erased > 0 {
@@ -76,7 +81,10 @@ fn target(settings: &Settings) -> Result<Target, ConfigError> {
 /// One line: the setting, key, file or server that is at fault, and the remedy.
 pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Context, ConfigError> {
     let delivery = Arc::new(delivery(&settings)?);
-    open_with(settings, surroundings, delivery).await
+    let context = open_with(settings, surroundings, delivery).await?;
+    // Only now: an error at the start is one line, with nothing before it.
+    tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
+    Ok(context)
 }
 
 /// Opens everything but a delivery channel, which is given.
@@ -131,13 +139,19 @@ async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn St
 
 /// The delivery channels that the settings name.
 fn delivery(settings: &Settings) -> Result<Outbox, ConfigError> {
-    match settings.text("STELE_DELIVERY").unwrap_or("outbox") {
-        "outbox" => {
-            tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
-            Outbox::open(&settings.data())
-        }
-        other => Err(ConfigError::new(format!("STELE_DELIVERY: `{other}` is not known; this version has `outbox`"))),
-    }
+    check_delivery(settings)?;
+    Outbox::open(&settings.data())
+}
+
+/// Whether `STELE_DELIVERY` can be used. Opens nothing.
+///
+/// # Errors
+/// If it cannot.
+pub fn check_delivery(settings: &Settings) -> Result<(), ConfigError> {
+    settings.read("STELE_DELIVERY", (), |text| match text {
+        "outbox" => Ok(()),
+        other => Err(format!("`{other}` is not known; this version has `outbox`")),
+    })
 }
 
 fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {

@@ -81,10 +81,10 @@ impl Fields {
         let mut fields = Self::default();
         let mut fault = None;
         let read = reader.deserialize_map(Object { fields: &mut fields, fault: &mut fault });
-        match (fault, read.and_then(|()| reader.end())) {
-            (Some(fault), _) => Err(fault),
-            (None, Ok(())) => Ok(fields),
-            (None, Err(_)) => Err(Fault::Unreadable),
+        match (read.and_then(|()| reader.end()), fault) {
+            (Err(_), _) => Err(Fault::Unreadable),
+            (Ok(()), Some(fault)) => Err(fault),
+            (Ok(()), None) => Ok(fields),
         }
     }
 

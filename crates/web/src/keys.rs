@@ -57,17 +57,20 @@ fn missing(path: &Path, error: &std::io::Error) -> ConfigError {
     ConfigError::new(format!("{}: cannot read the keys: {error}; {REMEDY}", path.display()))
 }
 
+/// Whether there is a sealing key in `folder`, readable or not.
+pub fn has_seal_key(folder: &Path) -> bool {
+    let seal = |name: &str| name.starts_with("seal-") && name.ends_with(".key");
+    let mut entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.any(|entry| entry.file_name().to_str().is_some_and(seal))
+}
+
 /// Makes the folder and the keys that are not there.
 ///
 /// # Errors
 /// One line, if the folder or a file cannot be made.
 pub fn provision(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
     make_folder(folder)?;
-    let any_seal = fs::read_dir(folder)
-        .map_err(|e| missing(folder, &e))?
-        .filter_map(Result::ok)
-        .any(|entry| entry.file_name().to_str().is_some_and(|n| n.starts_with("seal-") && n.ends_with(".key")));
-    if !any_seal {
+    if !has_seal_key(folder) {
         make_once(&folder.join("seal-1.key"), || new_key(random))?;
     }
     make_once(&folder.join("mac.key"), || new_key(random))

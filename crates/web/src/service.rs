@@ -37,7 +37,7 @@ pub struct Context {
 /// A dialect's routes, set up once and shared by all workers.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
-/// A dialect's service. `main` hands it to [`crate::serve`]; `stele up` runs all of them.
+/// A dialect's service. `main` hands it to [`crate::serve()`]; `stele up` runs all of them.
 #[derive(Clone, Copy)]
 pub struct Service {
     /// The dialect's name.

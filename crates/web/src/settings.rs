@@ -37,11 +37,16 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_SEND_RECIPIENT", "5", "codes sent to one recipient in an hour"),
     setting("STELE_SEND_ADDRESS", "30", "codes sent for one address in an hour"),
     setting("STELE_SEND_APP", "1000", "codes sent for one MeFP app in an hour"),
+    setting("STELE_SEND_CAPTCHA", "300", "captchas drawn for one address in an hour"),
     setting("STELE_HASH_COST", "19456,2,1", "argon2id's memory in KiB, passes and lanes"),
     setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
     setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
-    setting("STELE_LOG", "info,actix_server=warn", "level, or directives such as info,stele_store=debug"),
+    setting(
+        "STELE_LOG",
+        "info,actix_server=warn,actix_http=off",
+        "level, or directives such as info,stele_store=debug",
+    ),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
 
@@ -77,6 +82,7 @@ pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     guessing.app.free = settings.number("STELE_LIMIT_APP", guessing.app.free)?;
     policy.sending.recipient.max = settings.number("STELE_SEND_RECIPIENT", policy.sending.recipient.max)?;
     policy.sending.address.max = settings.number("STELE_SEND_ADDRESS", policy.sending.address.max)?;
+    policy.sending.captcha.max = settings.number("STELE_SEND_CAPTCHA", policy.sending.captcha.max)?;
     policy.sending.app.max = settings.number("STELE_SEND_APP", policy.sending.app.max)?;
     Ok(policy)
 }

@@ -6,8 +6,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigError, Settings};
 
-/// The default level. The server library tells of every thread it starts.
-const QUIET: &str = "info,actix_server=warn";
+/// The default level. The server library tells of every thread it starts and of every malformed request, which is a
+/// stranger's to make as many of as they like.
+const QUIET: &str = "info,actix_server=warn,actix_http=off";
 
 /// Starts logging as `STELE_LOG` (a level, or directives as `info,stele_store=debug`) and `STELE_LOG_FORMAT`
 /// (`human` or `json`) say. A second call changes nothing.

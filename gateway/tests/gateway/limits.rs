@@ -97,7 +97,7 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
 #[actix_web::test]
 async fn a_client_that_never_ends_its_body_is_told_in_its_dialect() {
     let gateway = front(&[("STELE_BODY_TIMEOUT", "1")]);
-    let timeout = r#"{"message":"服务超时","code":"1009"}"#;
+    let timeout = r#"{"message":"请求超时","code":"1009"}"#;
     for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
         let reply = gateway.raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
         assert_eq!((reply.status, reply.body.as_str()), (408, timeout), "{framing}");

@@ -8,9 +8,9 @@ use stele_core::hasher::Hasher;
 use stele_core::random::OsRandom;
 use stele_core::seal::Sealer;
 use stele_core::verifier::Cost;
-use stele_testkit::{Lab, md5_hex};
+use stele_testkit::{Lab, STORES, md5_hex};
 
-use crate::support::{LOGIN, PWDRESET, salted};
+use crate::support::{Answer, BYE, Bench, LOGIN, NO_TOKEN, PWDRESET, REPLAYED, salted};
 
 /// Asks a service whose domain was tampered with.
 async fn ask(lab: &Lab, tamper: impl FnOnce(&mut stele_core::Deps), path: &str) -> (u16, Option<String>, String) {
@@ -57,4 +57,58 @@ async fn a_full_hashing_queue_asks_to_come_back() {
     let full = Hasher::new(cost, 1, 0, &OsRandom).unwrap();
     let answer = ask(&lab, |deps| deps.hasher = full, PWDRESET).await;
     assert_eq!(answer, (503, Some("1".to_owned()), r#"{"message":"服务暂不可用","code":"1009"}"#.to_owned()));
+}
+
+/// Our trouble, to the byte, so nothing of the cause.
+#[track_caller]
+fn is_unavailable(answer: &Answer) {
+    answer.is(503, r#"{"message":"服务暂不可用","code":"1009"}"#);
+    assert_eq!(answer.retry_after.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
+    for (store, down) in STORES {
+        let bench = Bench::new().await;
+        let mark = bench.lab.user("mark").add().await;
+        let ended = bench.login("mark", "123456").await.token();
+        bench.logout(&ended).await.is(200, BYE);
+        bench.pass(1);
+        let outdated = bench.login("mark", "123456").await.token();
+        bench.pass(1);
+        let live = bench.pwdreset(mark.number, "123456", "hna123").await.token();
+        bench.pass(1);
+        let used = bench.now();
+        bench.login("mark", "hna123").await.token();
+
+        down(&bench.lab, true);
+        is_unavailable(&bench.login("mark", "hna123").await);
+        is_unavailable(&bench.pwdreset(mark.number, "hna123", "654321").await);
+        bench.pass(1);
+        is_unavailable(&bench.login("mark", "hna123").await);
+        is_unavailable(&bench.pwdreset(mark.number, "hna123", "654321").await);
+        is_unavailable(&bench.logout(&live).await);
+        is_unavailable(&bench.login("nobody", "hna123").await);
+        // More than the limits let pass.
+        for _ in 0..8 {
+            is_unavailable(&bench.login("mark", "wrong").await);
+        }
+        for dead in [&ended, &outdated] {
+            // With the users away, a session that is gone is known to be.
+            let answer = bench.logout(dead).await;
+            if store == "users" && dead == &ended { answer.is(401, NO_TOKEN) } else { is_unavailable(&answer) }
+        }
+        down(&bench.lab, false);
+
+        bench.login_at("mark", "hna123", used).await.is(200, REPLAYED);
+        for dead in [&ended, &outdated] {
+            bench.logout(dead).await.is(401, NO_TOKEN);
+        }
+        // What was told 503 was neither counted nor done: the proof, the session and the password are still good.
+        bench.login("mark", "hna123").await.token();
+        bench.logout(&live).await.is(200, BYE);
+        bench.pass(1);
+        let fresh = bench.pwdreset(mark.number, "hna123", "654321").await.token();
+        bench.logout(&fresh).await.is(200, BYE);
+    }
 }

@@ -1,6 +1,6 @@
 //! 生成验证码.
 
-use stele_testkit::raw;
+use stele_testkit::{Lab, raw};
 
 use crate::Bench;
 
@@ -43,4 +43,21 @@ async fn the_url_is_made_of_the_setting_and_never_of_the_host() {
         assert!(!answer.contains("evil"), "{answer}");
         assert!(answer.contains(&format!(r#""URL":"{start}/api/v1/Auth/CAPTCHA/"#)), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn strangers_are_not_drawn_any_number() {
+    let lab = Lab::with(&[("STELE_SEND_CAPTCHA", "2")]).await;
+    let service = lab.start(svc_jwt::SERVICE).await;
+    let draw = async || {
+        let answer = stele_testkit::http().get(service.url("/api/v1/Auth/getCAPTCHA")).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().contains_key("retry-after"), answer.text().await.unwrap())
+    };
+    for _ in 0..2 {
+        assert_eq!(draw().await.0, 200);
+    }
+    let refused = r#"{"code":-1,"message":"操作过于频繁，请稍后再试"}"#.to_owned();
+    assert_eq!(draw().await, (429, true, refused));
+    lab.clock().advance(std::time::Duration::from_secs(3_600));
+    assert_eq!(draw().await.0, 200);
 }

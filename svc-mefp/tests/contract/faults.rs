@@ -1,103 +1,107 @@
 //! Our own faults: 503, in plain while no envelope is open, encrypted after, and never taken for a wrong password.
 
-use std::net::TcpListener;
-use std::sync::Arc;
+use serde_json::{Value, json};
 
-use async_trait::async_trait;
-use serde_json::json;
-use stele_core::app::{App, ClientToken};
-use stele_core::ports::UserStore;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
-use stele_core::{Error, Result};
-use svc_mefp::SERVICE;
+use crate::bench::{Bench, PHONE, ROUTES, Told};
 
-use crate::bench::{Bench, ROUTES, seal, unseal};
+const GONE: &str = r#"{"result":0,"errors":{"code":50300,"message":"服务暂时不可用，请稍后再试"}}"#;
+const REFUSED: &str = r#"{"result":0,"errors":{"code":40006,"message":"获取token失败"}}"#;
 
-/// A database that answers nothing, or nothing but what an app is.
-struct Broken(Option<Arc<dyn UserStore>>);
-
-fn gone<T>() -> Result<T> {
-    Err(Error::unavailable("postgres://user:secret@db is gone"))
+/// To the byte, so nothing of the cause.
+fn gone(encrypted: bool) -> Told {
+    Told { status: 503, retry_after: Some(1), encrypted, text: GONE.to_owned() }
 }
 
-#[async_trait]
-impl UserStore for Broken {
-    async fn find(&self, _: &str) -> Result<Option<Account>> {
-        gone()
-    }
-    async fn find_ref(&self, _: UserRef) -> Result<Option<Account>> {
-        gone()
-    }
-    async fn add(&self, _: &NewUser) -> Result<Option<User>> {
-        gone()
-    }
-    async fn change_credential(&self, _: UserId, _: i64, _: &Credential) -> Result<Option<i64>> {
-        gone()
-    }
-    async fn upgrade_credential(&self, _: UserId, _: i64, _: &Credential) -> Result<bool> {
-        gone()
-    }
-    async fn erase_seals(&self) -> Result<u64> {
-        gone()
-    }
-    async fn set_disabled(&self, _: UserId, _: bool) -> Result<bool> {
-        gone()
-    }
-    async fn list(&self, _: i64, _: u32) -> Result<Vec<User>> {
-        gone()
-    }
-    async fn app(&self, name: &str) -> Result<Option<App>> {
-        match &self.0 {
-            Some(users) => users.app(name).await,
-            None => gone(),
-        }
-    }
-    async fn add_app(&self, _: &App) -> Result<bool> {
-        gone()
-    }
-    async fn client_token(&self, _: &[u8; 32]) -> Result<Option<ClientToken>> {
-        gone()
-    }
-    async fn add_client_token(&self, _: &ClientToken) -> Result<bool> {
-        gone()
-    }
-    async fn ping(&self) -> Result<()> {
-        gone()
-    }
+/// Calls a route as `melink` with the well-formed request of [`ROUTES`], but for an app that it may hand over to.
+async fn call(bench: &Bench, path: &str, inner: &str) -> Told {
+    bench.call("melink", path, &inner.replace("\"melink\"", "\"wlfz\"")).await
 }
 
-/// Posts well-formed requests to the routes of a service on `users`, but for the last, where a token that nobody has
-/// is refused before a user is looked up; gives status, `Retry-After` and body.
-async fn all(bench: &Bench, users: Broken) -> Vec<(u16, String, String)> {
-    let mut context = bench.lab.context().clone();
-    context.deps.users = Arc::new(users);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = SERVICE.start(&context, listener).unwrap();
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
-    let mut told = Vec::new();
-    for (path, inner) in ROUTES.iter().take(ROUTES.len() - 1) {
-        let inner = inner.replace("\"melink\"", "\"wlfz\"");
-        let body = json!({ "encrypt": seal("melink", &inner), "app_from": "melink" });
-        let answer = stele_testkit::http().post(format!("http://{address}{path}")).json(&body).send().await.unwrap();
-        let retry = answer.headers()["retry-after"].to_str().unwrap().to_owned();
-        told.push((answer.status().as_u16(), retry, answer.text().await.unwrap()));
-    }
-    handle.stop(false).await;
-    told
+/// Asks for a token as `melink`, where the user is present.
+async fn token(bench: &Bench) -> Told {
+    bench.melink("/auth/token", &json!({ "login_name": PHONE, "app_to": "wlfz" })).await
+}
+
+async fn redeem(bench: &Bench, token: &Told) -> Told {
+    bench.wlfz("/auth/check/token", &json!({ "token": token.json()["token"] })).await
+}
+
+/// The service, with a user who is present at `melink`, and two tokens: one that was redeemed and one that was not.
+async fn present() -> (Bench, Told, Told) {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").phone(PHONE).add().await;
+    assert_eq!(bench.login("melink", PHONE, "123456").await.code(), 0);
+    let (used, unused) = (token(&bench).await, token(&bench).await);
+    assert_eq!(redeem(&bench, &used).await.code(), 0);
+    (bench, used, unused)
+}
+
+/// All is well: the used token is still dead, and what was good is still good.
+async fn is_well(bench: &Bench, used: &Told, unused: &Told) {
+    assert_eq!(redeem(bench, used).await.text, REFUSED);
+    assert_eq!(redeem(bench, unused).await.code(), 0);
+    assert_eq!(redeem(bench, unused).await.text, REFUSED);
+    assert_eq!(token(bench).await.code(), 0);
+    assert_eq!(bench.login("melink", PHONE, "123456").await.code(), 0);
+    let code = bench.code("melink", PHONE, 2).await;
+    let check = json!({ "login_name": PHONE, "captcha": code });
+    assert_eq!(bench.melink("/auth/check/captcha", &check).await.code(), 0);
 }
 
 #[actix_web::test]
 async fn a_database_that_is_gone_is_told_as_that_and_no_more() {
-    let bench = Bench::new().await;
-    let expected = r#"{"result":0,"errors":{"code":50300,"message":"服务暂时不可用，请稍后再试"}}"#;
-    for (status, retry, text) in all(&bench, Broken(None)).await {
-        assert_eq!((status, retry.as_str(), text.as_str()), (503, "1", expected));
+    let (bench, used, unused) = present().await;
+    bench.lab.users_down(true);
+    for (path, inner) in ROUTES {
+        assert_eq!(call(&bench, path, inner).await, gone(false), "{path}");
     }
-    for (status, retry, text) in all(&bench, Broken(Some(bench.lab.deps().users.clone()))).await {
-        let outer: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let inner = unseal("melink", outer["encrypt"].as_str().unwrap()).unwrap();
-        assert_eq!((status, retry.as_str(), inner.as_str()), (503, "1", expected));
+    for token in [&used, &unused] {
+        assert_eq!(redeem(&bench, token).await, gone(false));
     }
+    bench.lab.users_down(false);
+    is_well(&bench, &used, &unused).await;
+}
+
+#[actix_web::test]
+async fn a_database_that_knows_only_apps_is_told_in_an_envelope() {
+    let (bench, used, unused) = present().await;
+    let lost = token(&bench).await;
+    bench.lab.accounts_down(true);
+    // But for the last, where a token that nobody has is refused before a user is looked up.
+    for (path, inner) in ROUTES.iter().take(ROUTES.len() - 1) {
+        assert_eq!(call(&bench, path, inner).await, gone(true), "{path}");
+    }
+    assert_eq!(redeem(&bench, &lost).await, gone(true));
+    assert_eq!(redeem(&bench, &used).await.text, REFUSED);
+    bench.lab.accounts_down(false);
+    is_well(&bench, &used, &unused).await;
+}
+
+#[actix_web::test]
+async fn a_short_lived_store_that_is_gone_opens_nothing() {
+    let (bench, used, unused) = present().await;
+    let nobody = "13612345678";
+    bench.lab.state_down(true);
+    let calls: [(&str, Value); 9] = [
+        ("/auth/register", json!({ "login_name": nobody, "password": "123456", "captcha": "629457" })),
+        ("/auth/login", json!({ "login_name": PHONE, "password": "123456" })),
+        ("/auth/login", json!({ "login_name": nobody, "password": "123456" })),
+        ("/auth/captcha", json!({ "login_name": nobody, "usage": 1 })),
+        ("/auth/captcha", json!({ "login_name": PHONE, "usage": 2 })),
+        ("/auth/forgot", json!({ "login_name": PHONE, "new_password": "654321", "captcha": "629457" })),
+        ("/auth/token", json!({ "login_name": PHONE, "app_to": "wlfz" })),
+        ("/auth/check/captcha", json!({ "login_name": PHONE, "captcha": "629457" })),
+        ("/auth/check/token", json!({ "token": "00000000000000000000000000000000" })),
+    ];
+    for (path, inner) in calls {
+        assert_eq!(bench.melink(path, &inner).await, gone(true), "{path}");
+    }
+    for token in [&used, &unused] {
+        assert_eq!(redeem(&bench, token).await, gone(true));
+    }
+    // The one call that asks the database alone.
+    assert_eq!(bench.melink("/auth/check/loginname", &json!({ "login_name": PHONE })).await.code(), 0);
+    assert_eq!(bench.lab.codes(), []);
+    bench.lab.state_down(false);
+    is_well(&bench, &used, &unused).await;
 }

@@ -8,9 +8,9 @@ use stele_core::hasher::Hasher;
 use stele_core::random::OsRandom;
 use stele_core::seal::Sealer;
 use stele_core::verifier::Cost;
-use stele_testkit::Lab;
+use stele_testkit::{Lab, STORES};
 
-use crate::support::{LOGIN, salted};
+use crate::support::{ADMIN, Answer, Bench, LOGIN, NO_TOKEN, REPLAYED, salted};
 
 /// Asks a service whose domain was tampered with.
 async fn ask(lab: &Lab, password: &str, tamper: impl FnOnce(&mut stele_core::Deps)) -> (u16, Option<String>, String) {
@@ -64,5 +64,64 @@ async fn a_bad_setting_stops_the_service_with_its_name() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let error = svc_tms::SERVICE.start(lab.context(), listener).err().unwrap().to_string();
         assert!(error.starts_with(&format!("{setting}: `perhaps`")), "{error}");
+    }
+}
+
+/// Our trouble, to the byte, so nothing of the cause.
+#[track_caller]
+fn is_unavailable(answer: &Answer) {
+    answer.is(503, r#"{"message":"服务暂不可用","code":"1009"}"#);
+    assert_eq!(answer.retry_after.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
+    for ((_, down), required) in STORES.into_iter().flat_map(|store| [(store, "true"), (store, "false")]) {
+        let bench = Bench::with(&[("STELE_TMS_REQUIRE_TOKEN", required)]).await;
+        let root = bench.lab.user("root").admin().add().await;
+        let dead = bench.login_admin("root", "123456").await.token();
+        bench.pass(1);
+        let live = bench.pwdreset(&dead, root.number, "123456", "hna123").await.token();
+        bench.pass(1);
+        let used = bench.now();
+        bench.login_admin("root", "hna123").await.token();
+        // A login for which a user vouches, by a token of theirs.
+        let login_by = async |token: &str| {
+            let proof = salted("hna123", bench.now());
+            bench.post(LOGIN, token, &json!({ "username": "root", "password": proof, "timestamp": bench.now() })).await
+        };
+
+        down(&bench.lab, true);
+        for _ in ["a used proof", "a fresh one"] {
+            is_unavailable(&bench.login_admin("root", "hna123").await);
+            is_unavailable(&bench.login("root", "hna123").await);
+            for token in [&live, &dead] {
+                is_unavailable(&login_by(token).await);
+                is_unavailable(&bench.pwdreset(token, root.number, "hna123", "654321").await);
+            }
+            bench.pass(1);
+        }
+        is_unavailable(&bench.login("nobody", "hna123").await);
+        // More than the limits let pass.
+        for _ in 0..8 {
+            is_unavailable(&bench.login("root", "wrong").await);
+        }
+        down(&bench.lab, false);
+
+        for path in [ADMIN, LOGIN] {
+            bench.prove(path, "root", &salted("hna123", used), used).await.is(200, REPLAYED);
+        }
+        bench.pwdreset(&dead, root.number, "hna123", "654321").await.is(401, NO_TOKEN);
+        if required == "true" {
+            login_by(&dead).await.is(401, NO_TOKEN);
+        }
+        // What was told 503 was neither counted nor done: the proof, the session and the password are still good.
+        let told = used + 1;
+        bench.prove(ADMIN, "root", &salted("hna123", told), told).await.token();
+        login_by(&live).await.token();
+        bench.pass(1);
+        bench.pwdreset(&live, root.number, "hna123", "654321").await.token();
+        bench.pass(1);
+        bench.login("root", "654321").await.token();
     }
 }

@@ -1,6 +1,6 @@
 //! From a session token to its user.
 
-use crate::session::{Dialect, Session, TOUCH_AFTER, Token, TokenKey};
+use crate::session::{Dialect, Session, Token, TokenKey, touch_after};
 use crate::user::{Account, UserRef};
 use crate::{Deps, Error, Result};
 
@@ -19,7 +19,7 @@ pub(super) async fn live(deps: &Deps, dialect: Dialect, key: &TokenKey) -> Resul
     let Some(session) = deps.state.session(key, now).await?.filter(|s| s.dialect == dialect) else { return Ok(None) };
     let account = deps.users.find_ref(UserRef::Id(session.user)).await?;
     let Some(account) = account.filter(|a| a.epoch == session.epoch && !a.user.disabled) else { return Ok(None) };
-    if now.since(session.last_seen) >= TOUCH_AFTER {
+    if now.since(session.last_seen) >= touch_after(deps.policy.session_ttl) {
         deps.state.touch_session(key, now, now.after(deps.policy.session_ttl)).await?;
     }
     Ok(Some((session, account)))

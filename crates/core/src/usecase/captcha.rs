@@ -2,7 +2,9 @@
 
 use subtle::ConstantTimeEq as _;
 
-use crate::{Deps, Result};
+use super::Caller;
+use crate::ports::Use;
+use crate::{Deps, Error, Result};
 
 /// Ids stay below 2^53, so that every JSON reader takes them as integers.
 const IDS: u64 = 1 << 53;
@@ -19,11 +21,15 @@ pub struct Solution {
     pub text: String,
 }
 
-/// Issues a captcha; gives its id.
+/// Issues a captcha to `caller`; gives its id.
 ///
 /// # Errors
-/// Faults of ours.
-pub async fn issue(deps: &Deps) -> Result<u64> {
+/// `TooMany`; faults of ours.
+pub async fn issue(deps: &Deps, caller: &Caller) -> Result<u64> {
+    let drawn = Use { key: format!("captcha:{}", caller.origin), quota: deps.policy.sending.captcha };
+    if let Some(retry_after) = deps.state.send_code(&[drawn], None, deps.now()).await? {
+        return Err(Error::TooMany { retry_after });
+    }
     let id = deps.random.below(IDS);
     deps.state.put_captcha(id, deps.now().after(deps.policy.captcha_ttl)).await?;
     Ok(id)

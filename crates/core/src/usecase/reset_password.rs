@@ -26,7 +26,7 @@ pub struct ResetPassword<'a> {
 /// user. Gives the user.
 ///
 /// # Errors
-/// `WrongCode`, `UnknownUser`, `TooMany`; `Busy` and faults of ours.
+/// `WrongCode`, `UnknownUser`, `Disabled`, `TooMany`; `Busy` and faults of ours.
 pub async fn reset_password(deps: &Deps, request: ResetPassword<'_>) -> Result<User> {
     let ResetPassword { to, purpose, code, password, caller } = request;
     let account = deps.users.find(to.key()).await?;
@@ -35,6 +35,9 @@ pub async fn reset_password(deps: &Deps, request: ResetPassword<'_>) -> Result<U
     let epoch = account.as_ref().map_or(0, |account| account.epoch);
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;
     let account = account.filter(|account| account.user.is_reached_by(to)).ok_or(Error::UnknownUser)?;
+    if account.user.disabled {
+        return Err(Error::Disabled);
+    }
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
     // If the epoch has moved, someone changed the password meanwhile, and the code died with the old one.

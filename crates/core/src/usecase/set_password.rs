@@ -30,8 +30,8 @@ pub async fn set_password(
 ) -> Result<()> {
     let parsed = Identifier::parse(account);
     let found = deps.users.find(parsed.as_ref().map_or("", Identifier::key)).await?;
+    allow(deps, caller, found.as_ref(), authority).await?;
     let account = found.ok_or(Error::NotAuthenticated)?;
-    allow(deps, caller, &account, authority).await?;
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
     let epoch = deps.users.change_credential(account.user.id, account.epoch, &new).await?;
     let epoch = epoch.ok_or(Error::NotAuthenticated)?;
@@ -41,17 +41,20 @@ pub async fn set_password(
     Ok(())
 }
 
-async fn allow(deps: &Deps, caller: &Caller, account: &Account, authority: &Authority) -> Result<()> {
+/// An account that does not exist costs what one does that the token is not for.
+async fn allow(deps: &Deps, caller: &Caller, account: Option<&Account>, authority: &Authority) -> Result<()> {
     let now = deps.now();
     let allowed = match authority {
         Authority::Reset(token) => {
-            let audience = account.user.id.to_string();
+            let audience = account.map_or_else(|| "nobody".to_owned(), |account| account.user.id.to_string());
             let ticket = deps.state.redeem_ticket(&token.key(), TicketKind::Reset, &audience, now).await?;
-            ticket.is_some_and(|ticket| ticket.epoch == account.epoch) && !account.user.disabled
+            let theirs = |account: &Account| ticket.is_some_and(|ticket| ticket.epoch == account.epoch);
+            account.is_some_and(|account| theirs(account) && !account.user.disabled)
         }
         Authority::Login(token) => {
             let (session, owner) = authenticate(deps, caller.dialect, token).await?;
-            owner.user.id == account.user.id && now.since(session.created) <= deps.policy.recent_login
+            let recent = now.since(session.created) <= deps.policy.recent_login;
+            account.is_some_and(|account| account.user.id == owner.user.id) && recent
         }
     };
     if allowed { Ok(()) } else { Err(Error::NotAuthenticated) }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stele_core::ports::{Delivery, Message};
 use stele_core::random::OsRandom;
 use stele_web::boot::{self, Surroundings};
-use stele_web::{ConfigError, Context, Settings};
+use stele_web::{ConfigError, Context, Settings, keys};
 use zeroize::Zeroizing;
 
 use super::CommandError;
@@ -25,6 +25,7 @@ pub(crate) fn no_delivery() -> Arc<dyn Delivery> {
 /// Makes missing keys and brings the schema up to date.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     boot::provision(&settings, &services::ALL, &OsRandom).await?;
+    keys::load(&settings.keys())?;
     println!("keys in {}: ready\nschema: current", settings.keys().display());
     Ok(())
 }

@@ -13,6 +13,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     explain(&settings);
     let database = settings.text("STELE_DATABASE_URL").is_some();
     let outbox = settings.text("STELE_DELIVERY").is_none_or(|delivery| delivery == "outbox");
+    boot::check_delivery(&settings)?;
     keys::load(&settings.keys())?;
     println!("ok: keys in {}", settings.keys().display());
     let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;

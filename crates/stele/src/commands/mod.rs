@@ -17,6 +17,18 @@ pub(crate) enum CommandError {
     Setup(ConfigError),
     /// What was asked cannot be done: exit code 1.
     Refused(String),
+    /// Whoever reads the output has read enough (`| head`): not a fault.
+    Enough,
+}
+
+/// Prints a line on standard output.
+pub(crate) fn say(line: &str) -> Result<(), CommandError> {
+    use std::io::Write as _;
+    match writeln!(std::io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::Enough),
+        Err(error) => Err(CommandError::Refused(format!("standard output cannot be written: {error}"))),
+        Ok(()) => Ok(()),
+    }
 }
 
 impl From<ConfigError> for CommandError {

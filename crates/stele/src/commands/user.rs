@@ -10,8 +10,8 @@ use stele_core::user::{Account, User as Person, UserRef};
 use stele_core::{Deps, Error, verifier};
 use stele_web::{ConfigError, Context};
 
-use super::CommandError;
 use super::admin::secret_from_stdin;
+use super::{CommandError, say};
 use crate::args::{AddUser, User};
 
 /// How many users are read at once.
@@ -24,8 +24,7 @@ pub(crate) async fn run(context: &Context, command: User) -> Result<(), CommandE
         User::List { json } => list(deps, json).await,
         User::Show { user } => {
             let account = find(deps, &user).await?;
-            println!("{:#}", describe(&account.user));
-            Ok(())
+            say(&format!("{:#}", describe(&account.user)))
         }
         User::Disable { user } => disable(deps, &user, true).await,
         User::Enable { user } => disable(deps, &user, false).await,
@@ -64,12 +63,13 @@ async fn list(deps: &Deps, json: bool) -> Result<(), CommandError> {
         after = last.number;
         for user in &page {
             if json {
-                println!("{}", describe(user));
+                say(&describe(user).to_string())?;
             } else {
                 let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
                 let (name, phone, email) = (or_dash(&user.name), or_dash(&user.phone), or_dash(&user.email));
                 let status = if user.disabled { "disabled" } else { "active" };
-                println!("{}\t{}\t{name}\t{phone}\t{email}\t{}\t{status}", user.id, user.number, user.role.as_str());
+                let (id, number, role) = (user.id, user.number, user.role.as_str());
+                say(&format!("{id}\t{number}\t{name}\t{phone}\t{email}\t{role}\t{status}"))?;
             }
         }
     }

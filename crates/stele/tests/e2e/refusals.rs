@@ -1,7 +1,7 @@
 //! What the command cannot do, it says in one line on standard error that begins with `error: ` and names what is at
 //! fault; the exit code is 2 for the command line, a setting, a key, a file or a port, and 1 for what was asked.
 
-use std::fs::{create_dir_all, read, read_dir, write};
+use std::fs::{read, read_dir, write};
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -99,11 +99,16 @@ fn ports_that_cannot_be_had_are_told_in_a_line() {
 fn folders_that_cannot_be_written_are_told_in_a_line() {
     let home = Home::new();
     write(home.path("file"), "").unwrap();
-    for folder in [home.path("file/below").to_str().unwrap(), home.path("file").to_str().unwrap(), "/proc/stele", "/dev/null"] {
+    for folder in
+        [home.path("file/below").to_str().unwrap(), home.path("file").to_str().unwrap(), "/proc/stele", "/dev/null"]
+    {
         for command in [&UP[..], &["migrate"], &["user", "list"], &["check"]] {
             let outcome = home.run(&[command, &["--data", folder]].concat());
             assert_eq!(outcome.code, Some(2), "{folder}: {outcome:?}");
-            assert!(outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1, "{folder}: {outcome:?}");
+            assert!(
+                outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1,
+                "{folder}: {outcome:?}"
+            );
             assert!(outcome.stderr.contains(folder), "{folder}: {outcome:?}");
         }
     }
@@ -126,7 +131,9 @@ fn damaged_keys_are_named() {
         for damage in damages {
             write(&key, damage).unwrap();
             home.run(&UP).refused(2, name);
-            home.run(&["migrate"]).refused(2, name);
+            if name.starts_with("seal-") || name == "mac.key" {
+                home.run(&["migrate"]).refused(2, name);
+            }
             assert_eq!(read(&key).unwrap(), damage, "a damaged key is not replaced");
         }
         write(&key, good).unwrap();
@@ -149,6 +156,10 @@ fn a_lost_key_is_not_made_anew_while_something_is_sealed_with_it() {
     std::fs::remove_file(home.data().join("keys/seal-1.key")).unwrap();
     home.run(&["user", "list"]).refused(2, "seal");
     home.run(&["check"]).code.filter(|code| *code == 2).expect("the check fails");
+    // Neither does what makes missing keys make this one: it would open nothing.
+    home.run(&["migrate"]).refused(2, "put them back");
+    home.run(&["up", "--listen", "127.0.0.1:0"]).refused(2, "put them back");
+    assert!(!home.data().join("keys/seal-1.key").exists());
 }
 
 #[test]
@@ -168,7 +179,7 @@ fn settings_that_cannot_be_used_are_named() {
         ("STELE_LIMIT_WAIT", "1 fortnight"),
         ("STELE_HASH_COST", "1,2"),
         ("STELE_HASH_COST", "1,1,1"),
-        ("STELE_HASH_SLOTS", "0"),
+        ("STELE_HASH_SLOTS", "none"),
         ("STELE_WORKERS", "many"),
         ("STELE_LOG", "stele=loud"),
         ("STELE_LOG_FORMAT", "xml"),
@@ -213,7 +224,11 @@ fn files_that_cannot_be_read_are_named() {
     let routes = home.path("routes.toml");
     home.set("STELE_ROUTES", routes.to_str().unwrap());
     home.run(&UP).refused(2, "routes.toml");
-    let cases = [("[[route]]\nprefix = \"/a/\"\nservise = \"x\"\n", "routes.toml:3"), ("", "routes.toml"), ("[[", "routes.toml")];
+    let cases = [
+        ("[[route]]\nprefix = \"/a/\"\nservise = \"x\"\n", "routes.toml:3"),
+        ("", "routes.toml"),
+        ("[[", "routes.toml"),
+    ];
     for (text, told) in cases {
         write(&routes, text).unwrap();
         home.run(&UP).refused(2, told);
@@ -229,20 +244,27 @@ fn sql(file: &std::path::Path, statement: &str) {
 #[test]
 fn databases_that_are_not_ours_are_named() {
     for file in ["users.db", "state.db"] {
-        let home = quiet();
-        create_dir_all(home.data()).unwrap();
-        write(home.data().join(file), "this is no database, but a text that is longer than a header would be\n".repeat(99)).unwrap();
-        home.run(&UP).refused(2, file);
-        home.run(&["migrate"]).refused(2, file);
-        // A database that a newer version has brought further.
+        // `migrate` brings the users' database up to date; short-lived state is made where it is opened.
+        let commands: [&[&str]; 4] = [&["user", "list"], &["check"], &UP, &["migrate"]];
+        let commands = if file == "users.db" { &commands[..] } else { &commands[..3] };
         let home = ready();
-        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231235959')";
-        sql(&home.data().join(file), newer);
-        for command in [&UP[..], &["migrate"], &["user", "list"], &["check"]] {
+        write(home.data().join(file), "no database, but a text longer than a header\n".repeat(99)).unwrap();
+        for command in commands {
             let outcome = home.run(command);
-            assert_eq!(outcome.code, Some(2), "{file}: {outcome:?}");
-            assert!(outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1, "{file}: {outcome:?}");
-            assert!(outcome.stderr.contains("newer"), "{file}: {outcome:?}");
+            let one_line = outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1;
+            assert!(one_line && outcome.code == Some(2) && outcome.stderr.contains(file), "{command:?}: {outcome:?}");
+        }
+        // One that a newer version has brought further.
+        let home = ready();
+        home.run(&["user", "list"]).done();
+        sql(&home.data().join(file), "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231235959')");
+        for command in commands {
+            let outcome = home.run(command);
+            let one_line = outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1;
+            assert!(
+                one_line && outcome.code == Some(2) && outcome.stderr.contains("newer"),
+                "{command:?}: {outcome:?}"
+            );
         }
     }
 }

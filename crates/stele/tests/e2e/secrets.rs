@@ -260,3 +260,17 @@ async fn no_secret_is_logged_or_stored() {
     secrets.not_in("what commands told", &secrets.told);
     secrets.not_below(&home.data());
 }
+
+#[test]
+#[should_panic(expected = "codes of MeFP are in a log")]
+fn a_leak_would_be_found() {
+    let mut secrets = Secrets::default();
+    for code in ["100001", "200002", "300003"] {
+        secrets.code("MeFP", code.to_owned());
+    }
+    secrets.not_in("a log", b"100001, 2000020 and 300003");
+    secrets.password("a password", "a-password");
+    assert!(std::panic::catch_unwind(|| secrets.not_in("a log", &[b"x" as &[u8], b"a-password"].concat())).is_err());
+    secrets.texts.clear();
+    secrets.not_in("a log", b"100001, 200002 and 300003");
+}

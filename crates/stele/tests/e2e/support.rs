@@ -1,7 +1,7 @@
 //! Runs the `stele` command: `stele up` on a free port over a folder of its own, and its other commands beside it.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tries until there is a value; panics with `what` when patience ends.
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
@@ -54,6 +54,23 @@ impl Outcome {
         let one_line = self.stderr.ends_with('\n') && self.stderr.lines().count() == 1;
         assert!(one_line && self.stderr.starts_with("error: "), "{self:?}");
         assert!(self.stderr.contains(told), "`{told}` is not in {self:?}");
+    }
+}
+
+fn text(file: &mut File) -> String {
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A process that does not outlive the test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -117,12 +134,13 @@ impl Home {
 
     /// Runs `stele` with `args` and `input` on its standard input, to its end.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Outcome {
-        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let (out, err) = (stdout.try_clone().unwrap(), stderr.try_clone().unwrap());
+        let mut child = Killed(self.command(args).stdin(Stdio::piped()).stdout(out).stderr(err).spawn().unwrap());
         // A command that refuses its arguments does not read; the pipe may be closed already.
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let _ = child.0.stdin.take().unwrap().write_all(input.as_bytes());
+        let status = eventually(&format!("the end of {args:?}"), || child.0.try_wait().unwrap());
+        Outcome { code: status.code(), stdout: text(&mut stdout), stderr: text(&mut stderr) }
     }
 
     /// Adds a user; returns the id.
@@ -151,15 +169,16 @@ impl Home {
         let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
         let log = File::options().create(true).append(true).open(&stderr).unwrap();
         let child = self.command(&args).stdout(File::create(&stdout).unwrap()).stderr(log).spawn().unwrap();
+        let child = Killed(child);
         let mut server = Server { child, url: String::new(), stdout, stderr, outbox: self.data().join("outbox.jsonl") };
         server.url = eventually("stele up", || server.ready());
         server
     }
 }
 
-/// A running `stele up`; killed when dropped.
+/// A running `stele up`.
 pub(crate) struct Server {
-    child: Child,
+    child: Killed,
     pub(crate) url: String,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -168,7 +187,7 @@ pub(crate) struct Server {
 
 impl Server {
     fn ready(&mut self) -> Option<String> {
-        if let Some(status) = self.child.try_wait().unwrap() {
+        if let Some(status) = self.child.0.try_wait().unwrap() {
             panic!("stele up ended with {status}: {}", self.log());
         }
         let printed = self.stdout();
@@ -214,12 +233,12 @@ impl Server {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
     /// Waits for its end.
     pub(crate) fn ended(&mut self) -> Option<i32> {
-        eventually("the end of stele up", || self.child.try_wait().unwrap()).code()
+        eventually("the end of stele up", || self.child.0.try_wait().unwrap()).code()
     }
 
     /// Stops it as a service manager does, and returns its log.
@@ -232,12 +251,5 @@ impl Server {
     /// Kills it where it stands, whoever else is looking at it.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

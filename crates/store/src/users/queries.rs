@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, RunQueryDsl};
@@ -134,6 +135,14 @@ impl UserStore for Users {
                 .await
         });
         Ok(changed.map_err(failure)? > 0)
+    }
+
+    async fn has_seals(&self) -> Result<bool> {
+        let found = query!(self.db, |conn| {
+            let users = users::table.filter(users::sealed.is_not_null());
+            diesel::select(exists(users).or(exists(apps::table.select(apps::name)))).get_result::<bool>(conn).await
+        });
+        found.map_err(failure)
     }
 
     async fn erase_seals(&self) -> Result<u64> {

@@ -2,6 +2,7 @@
 
 mod codes;
 mod limits;
+mod power;
 mod schema;
 mod sessions;
 mod sweep;
@@ -54,6 +55,7 @@ impl SqliteState {
             migrate::run(conn, migrate::STATE_SQLITE)?;
             let born = (meta::key.eq(BIRTH), meta::value.eq(clock.now().as_micros()));
             diesel::insert_or_ignore_into(meta::table).values(born).execute(conn)?;
+            power::outlived(conn, power::boot_id(), clock.now())?;
             Ok(())
         })
         .map_err(|e: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration {

@@ -1,0 +1,199 @@
+//! Stores that can be taken away and given back, as an outage does it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stele_core::app::{App, ClientToken};
+use stele_core::ports::{
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, UserStore, Verdict,
+};
+use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::time::Timestamp;
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::{Error, Result};
+
+/// What a store that is off says: nothing of it may reach a client.
+const CAUSE: &str = "switched off: postgres://user:secret@db";
+
+/// Takes the stores that it wraps away. All clones are one switch; everything is up at first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Switch {
+    accounts: Down,
+    apps: Down,
+    state: Down,
+}
+
+/// Whether something is away.
+#[derive(Clone, Debug, Default)]
+struct Down(Arc<AtomicBool>);
+
+impl Down {
+    fn set(&self, down: bool) {
+        self.0.store(down, Ordering::SeqCst);
+    }
+
+    /// The store, while it is up.
+    fn up<'a, S: ?Sized>(&self, store: &'a Arc<S>) -> Result<&'a S> {
+        if self.0.load(Ordering::SeqCst) { Err(Error::unavailable(CAUSE)) } else { Ok(store) }
+    }
+}
+
+impl Switch {
+    /// `store`, under this switch.
+    pub(crate) fn users(&self, store: Arc<dyn UserStore>) -> Arc<dyn UserStore> {
+        Arc::new(Users { store, accounts: self.accounts.clone(), apps: self.apps.clone() })
+    }
+
+    /// `store`, under this switch.
+    pub(crate) fn state(&self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
+        Arc::new(State { store, down: self.state.clone() })
+    }
+
+    /// Whether the user store is away.
+    pub(crate) fn users_down(&self, down: bool) {
+        self.accounts.set(down);
+        self.apps.set(down);
+    }
+
+    /// Whether the user store is away but for what an app is.
+    pub(crate) fn accounts_down(&self, down: bool) {
+        self.accounts.set(down);
+    }
+
+    /// Whether the short-lived store is away.
+    pub(crate) fn state_down(&self, down: bool) {
+        self.state.set(down);
+    }
+}
+
+struct Users {
+    store: Arc<dyn UserStore>,
+    accounts: Down,
+    apps: Down,
+}
+
+impl Users {
+    fn up(&self) -> Result<&dyn UserStore> {
+        self.accounts.up(&self.store)
+    }
+}
+
+#[async_trait]
+impl UserStore for Users {
+    async fn find(&self, key: &str) -> Result<Option<Account>> {
+        self.up()?.find(key).await
+    }
+    async fn find_ref(&self, user: UserRef) -> Result<Option<Account>> {
+        self.up()?.find_ref(user).await
+    }
+    async fn add(&self, new: &NewUser) -> Result<Option<User>> {
+        self.up()?.add(new).await
+    }
+    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
+        self.up()?.change_credential(user, epoch, new).await
+    }
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
+        self.up()?.upgrade_credential(user, epoch, new).await
+    }
+    async fn has_seals(&self) -> Result<bool> {
+        self.up()?.has_seals().await
+    }
+    async fn erase_seals(&self) -> Result<u64> {
+        self.up()?.erase_seals().await
+    }
+    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
+        self.up()?.set_disabled(user, disabled).await
+    }
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
+        self.up()?.list(after, limit).await
+    }
+    async fn app(&self, name: &str) -> Result<Option<App>> {
+        self.apps.up(&self.store)?.app(name).await
+    }
+    async fn add_app(&self, app: &App) -> Result<bool> {
+        self.up()?.add_app(app).await
+    }
+    async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
+        self.up()?.client_token(hash).await
+    }
+    async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
+        self.up()?.add_client_token(token).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.up()?.ping().await
+    }
+}
+
+struct State {
+    store: Arc<dyn StateStore>,
+    down: Down,
+}
+
+impl State {
+    fn up(&self) -> Result<&dyn StateStore> {
+        self.down.up(&self.store)
+    }
+}
+
+#[async_trait]
+impl StateStore for State {
+    async fn birth(&self) -> Result<Timestamp> {
+        self.up()?.birth().await
+    }
+    async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
+        self.up()?.admit(attempt).await
+    }
+    async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement> {
+        self.up()?.settle(attempt, verdict).await
+    }
+    async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
+        self.up()?.guess_code(attempt, guess).await
+    }
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+        self.up()?.send_code(uses, code, now).await
+    }
+    async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
+        self.up()?.session(key, now).await
+    }
+    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        self.up()?.open_session(key, session).await
+    }
+    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
+        self.up()?.touch_session(key, last_seen, expires).await
+    }
+    async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
+        self.up()?.restamp_session(key, epoch).await
+    }
+    async fn end_session(&self, key: &TokenKey) -> Result<bool> {
+        self.up()?.end_session(key).await
+    }
+    async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
+        self.up()?.put_ticket(key, ticket).await
+    }
+    async fn redeem_ticket(
+        &self,
+        key: &TokenKey,
+        kind: TicketKind,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ticket>> {
+        self.up()?.redeem_ticket(key, kind, audience, now).await
+    }
+    async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
+        self.up()?.put_captcha(id, expires).await
+    }
+    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+        self.up()?.has_captcha(id, now).await
+    }
+    async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+        self.up()?.take_captcha(id, now).await
+    }
+    async fn sweep(&self, now: Timestamp) -> Result<()> {
+        self.up()?.sweep(now).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.up()?.ping().await
+    }
+}
