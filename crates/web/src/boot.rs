@@ -11,8 +11,8 @@ use stele_core::time::{Clock, SystemClock};
 use stele_store::{Database, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
+use crate::delivery::Plan;
 use crate::keys;
-use crate::outbox::Outbox;
 use crate::service::{Context, Service};
 use crate::settings;
 use crate::trust::Trust;
@@ -75,7 +75,7 @@ fn target(settings: &Settings) -> Result<Target, ConfigError> {
 /// # Errors
 /// One line: the setting, key, file or server that is at fault, and the remedy.
 pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Context, ConfigError> {
-    let delivery = Arc::new(delivery(&settings)?);
+    let delivery = Plan::read(&settings, &surroundings)?.open()?;
     open_with(settings, surroundings, delivery).await
 }
 
@@ -126,17 +126,6 @@ fn state(settings: &Settings, clock: &dyn Clock) -> Result<Arc<dyn StateStore>, 
     }
     let state = SqliteState::open(settings.data().join("state.db"), clock);
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
-}
-
-/// The delivery channels that the settings name.
-fn delivery(settings: &Settings) -> Result<Outbox, ConfigError> {
-    match settings.text("STELE_DELIVERY").unwrap_or("outbox") {
-        "outbox" => {
-            tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
-            Outbox::open(&settings.data())
-        }
-        other => Err(ConfigError::new(format!("STELE_DELIVERY: `{other}` is not known; this version has `outbox`"))),
-    }
 }
 
 fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {

@@ -58,16 +58,21 @@ fn users_are_added_shown_and_listed() {
     let home = Home::new();
     home.run(&["migrate"]).done();
     let id = home.add_user("Mark", "a-password", &["--phone", "+8613800138000", "--email", "Mark@Example.com"]);
-    let profile = ["--role", "admin", "--real-name", "马克", "--gender", "男", "--org-id", "7", "--memo", "m", "--nickname", "n"];
+    let profile =
+        ["--role", "admin", "--real-name", "马克", "--gender", "男", "--org-id", "7", "--memo", "m", "--nickname", "n"];
     let other = home.add_user("other", "x", &profile);
     for user in ["mark", "MARK", &id, &id.replace('-', ""), "100001", "+8613800138000", "mark@example.COM"] {
         let shown: Value = serde_json::from_str(&home.run(&["user", "show", user]).done().stdout).unwrap();
         assert_eq!(shown["id"], id.as_str(), "{user}");
         assert_eq!((&shown["name"], &shown["email"]), (&"Mark".into(), &"Mark@Example.com".into()));
-        assert_eq!((&shown["role"], &shown["disabled"], &shown["number"]), (&"user".into(), &false.into(), &100_001.into()));
+        assert_eq!(
+            (&shown["role"], &shown["disabled"], &shown["number"]),
+            (&"user".into(), &false.into(), &100_001.into())
+        );
     }
     let shown: Value = serde_json::from_str(&home.run(&["user", "show", "other"]).done().stdout).unwrap();
-    for (field, value) in [("role", "admin"), ("real_name", "马克"), ("gender", "男"), ("org_id", "7"), ("memo", "m")] {
+    for (field, value) in [("role", "admin"), ("real_name", "马克"), ("gender", "男"), ("org_id", "7"), ("memo", "m")]
+    {
         assert_eq!(shown[field], value, "{field}");
     }
     home.run(&["user", "disable", "other"]).done();
@@ -81,7 +86,10 @@ fn users_are_added_shown_and_listed() {
     let users: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((users.len(), &users[1]["disabled"], &users[1]["id"]), (2, &false.into(), &other.as_str().into()));
     // What the password is, nobody is told.
-    assert!(!json.contains("a-password") && !json.contains(&md5_hex("a-password")) && !json.contains("argon2"), "{json}");
+    assert!(
+        !json.contains("a-password") && !json.contains(&md5_hex("a-password")) && !json.contains("argon2"),
+        "{json}"
+    );
 }
 
 #[tokio::test]
@@ -91,8 +99,7 @@ async fn commands_work_beside_a_running_server_and_at_once() {
     let nobody = Client::new(&server, App::new("late", ("0".repeat(32), "0".repeat(16))), "");
     nobody.login_as(Dialect::Mefp, "13800138000", "a-password").await.is(400, "40000");
     let id = home.add_user("mark", "a-password", &["--phone", "13800138000", "--email", "mark@example.com"]);
-    let person =
-        Person { id, name: "mark".into(), phone: "13800138000".into(), email: "mark@example.com".into() };
+    let person = Person { id, name: "mark".into(), phone: "13800138000".into(), email: "mark@example.com".into() };
     let outcome = home.run(&["app", "add", "late", "--secret", "0123456789abcdef", "--may-token", "a,b"]);
     assert_eq!(outcome.last_word(), "0123456789abcdef");
     let shared = outcome.stdout.split_whitespace().nth(1).unwrap().to_owned();
@@ -207,7 +214,8 @@ fn ends_well_on(signal: Signal) {
     // The request is being read: from here on it is owed an answer.
     stream.write_all(&body.as_bytes()[..9]).unwrap();
     server.signal(signal);
-    let log = crate::support::eventually("the stop is logged", || Some(server.log()).filter(|log| log.contains("stopping")));
+    let log =
+        crate::support::eventually("the stop is logged", || Some(server.log()).filter(|log| log.contains("stopping")));
     assert!(!log.contains("ERROR"), "{log}");
     stream.write_all(&body.as_bytes()[9..]).unwrap();
     let mut answer = String::new();

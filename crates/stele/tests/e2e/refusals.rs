@@ -99,11 +99,16 @@ fn ports_that_cannot_be_had_are_told_in_a_line() {
 fn folders_that_cannot_be_written_are_told_in_a_line() {
     let home = Home::new();
     write(home.path("file"), "").unwrap();
-    for folder in [home.path("file/below").to_str().unwrap(), home.path("file").to_str().unwrap(), "/proc/stele", "/dev/null"] {
+    for folder in
+        [home.path("file/below").to_str().unwrap(), home.path("file").to_str().unwrap(), "/proc/stele", "/dev/null"]
+    {
         for command in [&UP[..], &["migrate"], &["user", "list"], &["check"]] {
             let outcome = home.run(&[command, &["--data", folder]].concat());
             assert_eq!(outcome.code, Some(2), "{folder}: {outcome:?}");
-            assert!(outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1, "{folder}: {outcome:?}");
+            assert!(
+                outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1,
+                "{folder}: {outcome:?}"
+            );
             assert!(outcome.stderr.contains(folder), "{folder}: {outcome:?}");
         }
     }
@@ -213,7 +218,11 @@ fn files_that_cannot_be_read_are_named() {
     let routes = home.path("routes.toml");
     home.set("STELE_ROUTES", routes.to_str().unwrap());
     home.run(&UP).refused(2, "routes.toml");
-    let cases = [("[[route]]\nprefix = \"/a/\"\nservise = \"x\"\n", "routes.toml:3"), ("", "routes.toml"), ("[[", "routes.toml")];
+    let cases = [
+        ("[[route]]\nprefix = \"/a/\"\nservise = \"x\"\n", "routes.toml:3"),
+        ("", "routes.toml"),
+        ("[[", "routes.toml"),
+    ];
     for (text, told) in cases {
         write(&routes, text).unwrap();
         home.run(&UP).refused(2, told);
@@ -231,7 +240,11 @@ fn databases_that_are_not_ours_are_named() {
     for file in ["users.db", "state.db"] {
         let home = quiet();
         create_dir_all(home.data()).unwrap();
-        write(home.data().join(file), "this is no database, but a text that is longer than a header would be\n".repeat(99)).unwrap();
+        write(
+            home.data().join(file),
+            "this is no database, but a text that is longer than a header would be\n".repeat(99),
+        )
+        .unwrap();
         home.run(&UP).refused(2, file);
         home.run(&["migrate"]).refused(2, file);
         // A database that a newer version has brought further.
@@ -241,7 +254,10 @@ fn databases_that_are_not_ours_are_named() {
         for command in [&UP[..], &["migrate"], &["user", "list"], &["check"]] {
             let outcome = home.run(command);
             assert_eq!(outcome.code, Some(2), "{file}: {outcome:?}");
-            assert!(outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1, "{file}: {outcome:?}");
+            assert!(
+                outcome.stderr.starts_with("error: ") && outcome.stderr.lines().count() == 1,
+                "{file}: {outcome:?}"
+            );
             assert!(outcome.stderr.contains("newer"), "{file}: {outcome:?}");
         }
     }
