@@ -32,9 +32,6 @@ use smtp::Smtp;
 use text::Texts;
 use webhook::Webhook;
 
-/// How long a process that stops waits for codes that it has promised.
-const DRAIN: Duration = Duration::from_secs(5);
-
 /// What `STELE_DELIVERY` asks for.
 pub struct Plan {
     settings: Settings,
@@ -173,7 +170,7 @@ impl Delivery for Channels {
 
 async fn drain(queue: Option<&Queue>) -> usize {
     match queue {
-        Some(queue) => queue.drain(DRAIN).await,
+        Some(queue) => queue.drain().await,
         None => 0,
     }
 }

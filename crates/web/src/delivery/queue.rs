@@ -31,6 +31,8 @@ pub struct Bounds {
     pub worth: Duration,
     /// How old the oldest message may be, or for how long the provider may have failed, before more are refused.
     pub stale: Duration,
+    /// How long a process that stops waits for what it has promised.
+    pub drain: Duration,
 }
 
 impl Default for Bounds {
@@ -43,6 +45,7 @@ impl Default for Bounds {
             pause: Duration::from_secs(1),
             worth: Duration::from_secs(300),
             stale: Duration::from_secs(20),
+            drain: Duration::from_secs(5),
         }
     }
 }
@@ -112,11 +115,11 @@ impl Queue {
         self.jobs.send(job).map_err(|_| Error::unavailable(format!("{}: its tasks have ended", self.shared.channel)))
     }
 
-    /// Waits until nothing waits or is on its way, `limit` at most. Gives how many messages are left.
-    pub(super) async fn drain(&self, limit: Duration) -> usize {
+    /// Waits, as long as the bounds allow, until nothing waits or is on its way. Gives how many messages are left.
+    pub(super) async fn drain(&self) -> usize {
         let mut left = self.shared.left.subscribe();
         // The sender lives as long as this queue.
-        let _ = timeout(limit, left.wait_for(|&left| left == 0)).await;
+        let _ = timeout(self.shared.bounds.drain, left.wait_for(|&left| left == 0)).await;
         *left.borrow()
     }
 }

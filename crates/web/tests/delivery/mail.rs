@@ -2,8 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::time::Duration;
-use stele_web::delivery::Bounds;
 
 use crate::mailserver::{MailServer, Mood};
 use crate::{bounds, message, open, soon};
@@ -47,7 +45,7 @@ async fn a_code_arrives_as_a_mail() {
 #[actix_web::test]
 async fn without_starttls_nothing_is_said() {
     let server = MailServer::start(Mood::Well).await;
-    let delivery = open(&format!("smtp://u:p@{}?from=codes@example.com", server.address), bounds());
+    let delivery = open(&format!("smtp://u:p@127.0.0.1:{}?from=codes@example.com", server.port), bounds());
     delivery.dispatch(message("mark@example.com")).unwrap();
     soon(delivery.drain()).await;
     assert_eq!(server.count("EHLO"), 3);
@@ -74,14 +72,7 @@ async fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
 }
 
 #[actix_web::test]
-async fn a_server_that_hangs_is_left_and_an_accepted_mail_is_not_sent_twice() {
-    let brief = || Bounds { attempt: Duration::from_millis(50), ..bounds() };
-    let mut server = MailServer::start(Mood::Ignore("")).await;
-    let delivery = open(&server.url, brief());
-    delivery.dispatch(message("mark@example.com")).unwrap();
-    soon(delivery.drain()).await;
-    assert!(!server.has_more());
-
+async fn an_accepted_mail_is_not_sent_twice() {
     let mut server = MailServer::start(Mood::Ignore("QUIT")).await;
     let delivery = open(&server.url, bounds());
     delivery.dispatch(message("mark@example.com")).unwrap();

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 use crate::soon;
 
@@ -31,25 +32,44 @@ pub(crate) struct Mail {
 pub(crate) struct MailServer {
     /// Without encryption.
     pub(crate) url: String,
-    pub(crate) address: String,
+    pub(crate) port: u16,
     mails: mpsc::UnboundedReceiver<Mail>,
     commands: Arc<Mutex<Vec<String>>>,
 }
 
+/// Where a server encrypts.
+#[derive(Clone)]
+pub(crate) enum Tls {
+    Never,
+    /// From the first byte on.
+    Wrapped(TlsAcceptor),
+    /// When it is asked to.
+    Start(TlsAcceptor),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type Wire = BufReader<Box<dyn Stream>>;
+
 impl MailServer {
     pub(crate) async fn start(mood: Mood) -> Self {
+        Self::start_with(mood, Tls::Never).await
+    }
+
+    pub(crate) async fn start_with(mood: Mood, tls: Tls) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let url = format!("smtp://codes:pass%2Cword@{address}?from=Stele%20%3Ccodes@example.com%3E&tls=none");
+        let port = listener.local_addr().unwrap().port();
+        let url = format!("smtp://codes:pass%2Cword@127.0.0.1:{port}?from=Stele%20%3Ccodes@example.com%3E&tls=none");
         let (sender, mails) = mpsc::unbounded_channel();
         let commands = Arc::<Mutex<Vec<String>>>::default();
         let noted = commands.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, mood, noted.clone(), sender.clone()));
+                tokio::spawn(serve(Box::new(stream), mood, tls.clone(), noted.clone(), sender.clone()));
             }
         });
-        Self { url, address, mails, commands }
+        Self { url, port, mails, commands }
     }
 
     /// The next mail.
@@ -74,11 +94,15 @@ impl MailServer {
 }
 
 async fn serve(
-    stream: TcpStream,
+    mut stream: Box<dyn Stream>,
     mood: Mood,
+    tls: Tls,
     commands: Arc<Mutex<Vec<String>>>,
     mails: mpsc::UnboundedSender<Mail>,
 ) -> Option<()> {
+    if let Tls::Wrapped(acceptor) = &tls {
+        stream = Box::new(acceptor.accept(stream).await.ok()?);
+    }
     let mut stream = BufReader::new(stream);
     let mut mail = Mail { from: String::new(), to: String::new(), data: String::new() };
     if matches!(mood, Mood::Ignore("")) {
@@ -103,6 +127,14 @@ async fn serve(
             _ => {}
         }
         match verb.as_str() {
+            "EHLO" if matches!(tls, Tls::Start(_)) => {
+                say(&mut stream, "250-mail.example.com\r\n250-8BITMIME\r\n250-STARTTLS\r\n250 AUTH PLAIN").await?;
+            }
+            "STARTTLS" => {
+                let Tls::Start(acceptor) = &tls else { return None };
+                say(&mut stream, "220 go on").await?;
+                stream = BufReader::new(Box::new(acceptor.accept(stream.into_inner()).await.ok()?));
+            }
             "EHLO" => say(&mut stream, "250-mail.example.com\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN").await?,
             "AUTH" => say(&mut stream, "235 welcome").await?,
             "MAIL" => {
@@ -135,12 +167,12 @@ async fn serve(
     }
 }
 
-async fn hear(stream: &mut BufReader<TcpStream>) -> Option<String> {
+async fn hear(stream: &mut Wire) -> Option<String> {
     let mut line = String::new();
     let read = stream.read_line(&mut line).await.ok()?;
     (read > 0).then(|| line.trim_end().to_owned())
 }
 
-async fn say(stream: &mut BufReader<TcpStream>, line: &str) -> Option<()> {
+async fn say(stream: &mut Wire, line: &str) -> Option<()> {
     stream.write_all(format!("{line}\r\n").as_bytes()).await.ok()
 }

@@ -7,8 +7,10 @@ mod gateway;
 mod mail;
 mod mailserver;
 mod short;
+mod tls;
 mod trouble;
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,9 +48,10 @@ fn settings(delivery: &str) -> Settings {
     Settings::default().with([("STELE_DELIVERY", delivery.to_owned()), ("STELE_WEBHOOK_SECRET", SECRET.to_owned())])
 }
 
-/// Retries at once.
+/// Tries again at once, and ends nothing before the test does.
 fn bounds() -> Bounds {
-    Bounds { pause: Duration::from_millis(1), ..Bounds::default() }
+    let (pause, never) = (Duration::from_millis(1), PATIENCE * 2);
+    Bounds { pause, attempt: never, drain: never, ..Bounds::default() }
 }
 
 fn open(delivery: &str, bounds: Bounds) -> Arc<dyn Delivery> {
@@ -58,6 +61,17 @@ fn open(delivery: &str, bounds: Bounds) -> Arc<dyn Delivery> {
 fn message(to: &str) -> Message {
     let to = Recipient::parse(to).unwrap();
     Message { at: NOW, to, purpose: Purpose::Reset, dialect: "jwt", code: Code::typed(CODE) }
+}
+
+/// Whether this process was started by [`alone`].
+const ALONE: &str = "DELIVERY_TEST_ALONE";
+
+/// Runs a test of this program in a process of its own, with this variable of the environment.
+async fn alone(test: &str, name: &str, value: &OsStr) {
+    let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test]).env(ALONE, "1").env(name, value).kill_on_drop(true);
+    let output = soon(child.output()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 async fn soon<F: Future>(work: F) -> F::Output {
