@@ -295,10 +295,24 @@ pub struct Message {
 }
 
 /// Takes codes to their recipients.
+#[async_trait]
 pub trait Delivery: Send + Sync {
+    /// Whether a message to `to` would be taken on. To be asked before anything is looked up or counted: so a send
+    /// that is bound to fail costs the recipient none of theirs, and its failure does not tell whether they have an
+    /// account.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unavailable`] if it would not.
+    fn check(&self, _to: &Recipient) -> Result<()> {
+        Ok(())
+    }
+
     /// Hands a message over for delivery and returns at once, so that its time tells nothing.
     ///
     /// # Errors
     /// [`crate::Error::Unavailable`] if it cannot even be taken on.
     fn dispatch(&self, message: Message) -> Result<()>;
+
+    /// Waits, for seconds at most, until what was dispatched is delivered or given up: for a process that stops.
+    async fn drain(&self) {}
 }

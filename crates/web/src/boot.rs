@@ -11,8 +11,8 @@ use stele_core::time::{Clock, SystemClock};
 use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
+use crate::delivery::Plan;
 use crate::keys;
-use crate::outbox::Outbox;
 use crate::service::{Context, Service};
 use crate::settings;
 use crate::trust::Trust;
@@ -80,10 +80,13 @@ fn target(settings: &Settings) -> Result<Target, ConfigError> {
 /// # Errors
 /// One line: the setting, key, file or server that is at fault, and the remedy.
 pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Context, ConfigError> {
-    let delivery = Arc::new(delivery(&settings)?);
-    let context = open_with(settings, surroundings, delivery).await?;
-    // Only now: an error at the start is one line, with nothing before it.
-    tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
+    let plan = Plan::read(&settings, &surroundings)?;
+    let outbox = plan.is_outbox();
+    let context = open_with(settings, surroundings, plan.open()?).await?;
+    if outbox {
+        // Only now: an error at the start is one line, with nothing before it.
+        tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
+    }
     Ok(context)
 }
 
@@ -135,23 +138,6 @@ async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn St
     }
     let state = SqliteState::open(settings.data().join("state.db"), clock.as_ref());
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
-}
-
-/// The delivery channels that the settings name.
-fn delivery(settings: &Settings) -> Result<Outbox, ConfigError> {
-    check_delivery(settings)?;
-    Outbox::open(&settings.data())
-}
-
-/// Whether `STELE_DELIVERY` can be used. Opens nothing.
-///
-/// # Errors
-/// If it cannot.
-pub fn check_delivery(settings: &Settings) -> Result<(), ConfigError> {
-    settings.read("STELE_DELIVERY", (), |text| match text {
-        "outbox" => Ok(()),
-        other => Err(format!("`{other}` is not known; this version has `outbox`")),
-    })
 }
 
 fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {

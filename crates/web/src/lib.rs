@@ -2,19 +2,19 @@
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
-//! - [`boot`], [`keys`], [`outbox`]: from settings to a running domain
+//! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
 pub mod admin;
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod delivery;
 pub mod dialect;
 pub mod extract;
 pub mod input;
 pub mod keys;
 pub mod net;
-pub mod outbox;
 pub mod serve;
 pub mod service;
 pub mod settings;

@@ -36,13 +36,15 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let context = boot::open(settings, Surroundings::default()).await?;
     boot::outlive_birth(&context.deps).await?;
     let server = service.start(&context, listener)?;
-    let deps = context.deps.clone();
+    let (deps, delivery) = (context.deps.clone(), context.deps.delivery.clone());
     let admin = admin::serve(admin_listener, Arc::new(move || Box::pin(ready(deps.clone()))))?;
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(boot::sweep(context.deps));
     actix_web::rt::spawn(stop_on_signal(vec![server.handle()]));
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
-    server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)))
+    let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
+    delivery.drain().await;
+    ended
 }
 
 /// Whether both stores answer.

@@ -21,7 +21,25 @@ pub const SHARED: &[Setting] = &[
          redis+cluster://HOST:PORT,…, with rediss for TLS; without it, SQLite in the data folder",
     ),
     setting("STELE_KEYS", "<data>/keys", "folder of the sealing and signing keys; all instances share one set"),
-    setting("STELE_DELIVERY", "outbox", "where codes go: outbox (JSON lines in the data folder, for development)"),
+    setting(
+        "STELE_DELIVERY",
+        "outbox",
+        "where codes go: outbox (JSON lines in the data folder, for development); or one URL a channel, by commas: \
+         smtps://USER:PASSWORD@HOST?from=SENDER or smtp://… (STARTTLS; tls=none: unencrypted) for mail, \
+         webhook+https://… for short messages",
+    ),
+    setting("STELE_DELIVERY_ENGLISH", "none", "dialects whose codes are sent in English, by commas; others: Chinese"),
+    setting(
+        "STELE_WEBHOOK_TEMPLATE",
+        crate::delivery::TEMPLATE,
+        "JSON for the webhook; in its strings {to}, {code}, {purpose} (register, reset, any) and {text} are filled in",
+    ),
+    setting(
+        "STELE_WEBHOOK_SECRET",
+        "none",
+        "signs the webhook's requests, 16 characters or more: X-Stele-Signature is t=TIME,v1=HEX, where HEX is the \
+         HMAC-SHA-256 of TIME, a dot and the body",
+    ),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
     setting("STELE_TIMESTAMP_SKEW", "300s", "how far a salted proof's timestamp may be off; 0: any"),
     setting("STELE_SESSION_TTL", "12h", "how long a session lives after its last use"),

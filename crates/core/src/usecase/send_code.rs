@@ -29,6 +29,7 @@ pub async fn send_code(
     purpose: Purpose,
     sendable: Sendable,
 ) -> Result<()> {
+    deps.delivery.check(to)?;
     let account = deps.users.find(to.key()).await?;
     match (sendable, &account) {
         (Sendable::Strangers, Some(_)) => return Err(Error::IdentifierTaken),

@@ -13,6 +13,7 @@ use crate::{Deps, Result};
 /// # Errors
 /// `TooMany`; faults of ours.
 pub async fn send_reset(deps: &Deps, caller: &Caller, account: &str, to: &Recipient) -> Result<()> {
+    deps.delivery.check(to)?;
     let parsed = Identifier::parse(account);
     let key = parsed.as_ref().map_or("", Identifier::key);
     let found = deps.users.find(key).await?;

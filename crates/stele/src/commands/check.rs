@@ -1,19 +1,20 @@
 //! `stele check`: what is configured, and whether it works.
 
 use stele_web::boot::{self, Surroundings};
+use stele_web::delivery::Plan;
 use stele_web::{ConfigError, Settings, keys, serve};
 
 use super::{CommandError, admin};
 use crate::services;
 
 /// Settings whose values are secrets, or hold one.
-const SECRET: [&str; 3] = ["STELE_MEFP_SECRET", "STELE_DATABASE_URL", "STELE_REDIS_URL"];
+const SECRET: [&str; 5] =
+    ["STELE_MEFP_SECRET", "STELE_DATABASE_URL", "STELE_REDIS_URL", "STELE_DELIVERY", "STELE_WEBHOOK_SECRET"];
 
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     explain(&settings);
     let database = settings.text("STELE_DATABASE_URL").is_some();
-    let outbox = settings.text("STELE_DELIVERY").is_none_or(|delivery| delivery == "outbox");
-    boot::check_delivery(&settings)?;
+    let outbox = Plan::read(&settings, &Surroundings::default())?.is_outbox();
     keys::load(&settings.keys())?;
     println!("ok: keys in {}", settings.keys().display());
     let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;

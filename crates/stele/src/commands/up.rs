@@ -43,6 +43,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let gateway = actix_web::rt::spawn(gateway);
     announce(&context, listen, admin_listen, demo).await?;
     stop_on_signal(handles).await;
+    context.deps.delivery.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
 }

@@ -1,0 +1,132 @@
+//! One message's way to its recipient: attempts, pauses, and what the log is told.
+
+use std::time::Instant;
+
+use async_trait::async_trait;
+use stele_core::identifier::Recipient;
+use stele_core::ports::Message;
+use tokio::time::{sleep, timeout};
+
+use super::queue::Bounds;
+
+/// Why an attempt failed. The cause is for the log: neither the code nor the recipient is in it.
+#[derive(Debug)]
+pub(super) struct Failure {
+    cause: String,
+    again: bool,
+    provider: bool,
+}
+
+impl Failure {
+    /// The provider cannot be reached or is in trouble; that may pass.
+    pub(super) fn trouble(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), again: true, provider: true }
+    }
+
+    /// The provider does not let us in.
+    pub(super) fn locked_out(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), again: false, provider: true }
+    }
+
+    /// The provider does not take this message now. That says nothing of others.
+    pub(super) fn postponed(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), again: true, provider: false }
+    }
+
+    /// The provider does not take this message. That says nothing of others: a stranger who asks for codes to numbers
+    /// that do not exist must not close the channel.
+    pub(super) fn refused(cause: impl Into<String>) -> Self {
+        Self { cause: cause.into(), again: false, provider: false }
+    }
+}
+
+/// Takes messages to their recipients.
+#[async_trait]
+pub(super) trait Provider: Send + Sync + 'static {
+    /// A message as it is sent, the same in every attempt.
+    type Parcel: Send + Sync;
+
+    /// What the channel is called in logs.
+    const CHANNEL: &'static str;
+
+    /// Makes a message ready.
+    fn pack(&self, message: &Message) -> Result<Self::Parcel, Failure>;
+
+    /// Makes one attempt. It may be given up at any point.
+    async fn send(&self, parcel: &Self::Parcel) -> Result<(), Failure>;
+}
+
+/// Attempts to deliver a message taken on at `since` until it succeeds, is refused, or `bounds` end it; tells `note` of
+/// each sign that the provider does well or does not.
+pub(super) async fn deliver<P: Provider>(
+    provider: &P,
+    message: &Message,
+    since: Instant,
+    bounds: &Bounds,
+    note: impl Fn(bool),
+) {
+    let mut attempts = 0;
+    if let Err(failure) = attempt_all(provider, message, since, bounds, note, &mut attempts).await {
+        let (to, purpose, dialect) = (masked(&message.to), message.purpose.as_str(), message.dialect);
+        let cause = failure.cause;
+        tracing::error!(channel = P::CHANNEL, to, purpose, dialect, attempts, cause, "a code was not delivered");
+    }
+}
+
+async fn attempt_all<P: Provider>(
+    provider: &P,
+    message: &Message,
+    since: Instant,
+    bounds: &Bounds,
+    note: impl Fn(bool),
+    attempts: &mut u32,
+) -> Result<(), Failure> {
+    let parcel = provider.pack(message)?;
+    let mut pause = bounds.pause;
+    loop {
+        if since.elapsed() >= bounds.worth {
+            return Err(Failure::refused("it waited for so long that its code is of no use"));
+        }
+        *attempts += 1;
+        let outcome = timeout(bounds.attempt, provider.send(&parcel)).await;
+        let Err(failure) = outcome.unwrap_or_else(|_| Err(Failure::trouble("no answer in time"))) else {
+            note(true);
+            return Ok(());
+        };
+        if failure.provider {
+            note(false);
+        }
+        if !failure.again || *attempts >= bounds.attempts {
+            return Err(failure);
+        }
+        tracing::warn!(channel = P::CHANNEL, attempts, cause = failure.cause, "a code will be sent again");
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+/// Enough of a recipient for an administrator to recognise, and too little to call or write to.
+fn masked(to: &Recipient) -> String {
+    match to {
+        Recipient::Phone(phone) => {
+            let last: String = phone.key().chars().rev().take(2).collect();
+            format!("*{}", last.chars().rev().collect::<String>())
+        }
+        Recipient::Email(email) => {
+            let (local, host) = email.key().split_once('@').unwrap_or_default();
+            format!("{}*@{host}", local.chars().next().unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipients_are_masked() {
+        let masked = |text| masked(&Recipient::parse(text).unwrap());
+        assert_eq!(masked("+8613800138042"), "*42");
+        assert_eq!(masked("mark@example.com"), "m*@example.com");
+    }
+}

@@ -1,0 +1,108 @@
+//! A gateway for short messages, which answers as it is told.
+
+use std::sync::{Arc, Mutex};
+
+use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Bytes, Data};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use tokio::sync::{Notify, mpsc};
+
+use crate::soon;
+
+/// What a gateway does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    Answer(u16),
+    /// Does not answer until [`Gateway::release`].
+    Hang,
+}
+
+/// A request, as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) signature: String,
+    pub(crate) key: String,
+    pub(crate) content_type: String,
+    pub(crate) authorization: Option<String>,
+    pub(crate) body: String,
+}
+
+pub(crate) struct Gateway {
+    pub(crate) url: String,
+    requests: mpsc::UnboundedReceiver<Request>,
+    state: Data<State>,
+    handle: ServerHandle,
+}
+
+struct State {
+    acts: Mutex<Vec<Act>>,
+    otherwise: Act,
+    requests: mpsc::UnboundedSender<Request>,
+    released: Arc<Notify>,
+}
+
+impl Gateway {
+    /// Does `acts`, one a request, and then `otherwise`.
+    pub(crate) fn start(acts: &[Act], otherwise: Act) -> Self {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let acts = Mutex::new(acts.iter().rev().copied().collect());
+        let state = Data::new(State { acts, otherwise, requests: sender, released: Arc::default() });
+        let shared = state.clone();
+        let server = HttpServer::new(move || App::new().app_data(shared.clone()).default_service(web::to(receive)))
+            .workers(1)
+            .disable_signals()
+            .bind("127.0.0.1:0")
+            .unwrap();
+        let url = format!("webhook+http://user:pass%20word@{}/send?token=t0ken", server.addrs()[0]);
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        Self { url, requests, state, handle }
+    }
+
+    /// The next request.
+    pub(crate) async fn next(&mut self) -> Request {
+        soon(self.requests.recv()).await.unwrap()
+    }
+
+    /// Whether a request has come that nobody has asked for yet.
+    pub(crate) fn has_more(&mut self) -> bool {
+        self.requests.try_recv().is_ok()
+    }
+
+    /// Answers the request that hangs.
+    pub(crate) fn release(&self) {
+        self.state.released.notify_one();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+async fn receive(request: HttpRequest, body: Bytes, state: Data<State>) -> HttpResponse {
+    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+    state
+        .requests
+        .send(Request {
+            signature: header("x-stele-signature").unwrap(),
+            key: header("idempotency-key").unwrap(),
+            content_type: header("content-type").unwrap(),
+            authorization: header("authorization"),
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        })
+        .unwrap();
+    let act = state.acts.lock().unwrap().pop().unwrap_or(state.otherwise);
+    match act {
+        Act::Answer(status) => HttpResponse::build(StatusCode::from_u16(status).unwrap())
+            .insert_header(("location", "/elsewhere"))
+            .body("an answer"),
+        Act::Hang => {
+            state.released.notified().await;
+            HttpResponse::Ok().finish()
+        }
+    }
+}
