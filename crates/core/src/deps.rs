@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::hasher::Hasher;
 use crate::mac::MacKey;
 use crate::policy::Policy;
-use crate::ports::{Delivery, StateStore, UserStore};
+use crate::ports::{Delivery, KeyWatch, StateStore, UserStore};
 use crate::random::Random;
-use crate::seal::Sealer;
+use crate::salted::SaltedLogins;
+use crate::seal::{OpenError, Sealed, Sealer};
 use crate::time::{Clock, Timestamp};
+use crate::{Error, Result};
 
 /// Stores, keys, rules, time and chance, bundled. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +31,10 @@ pub struct Deps {
     pub hasher: Hasher,
     /// Seals digests and app secrets.
     pub sealer: Arc<Sealer>,
+    /// Keeps the keys those that are in service.
+    pub keys: Arc<dyn KeyWatch>,
+    /// Who logged in by salted proofs, until it is stored.
+    pub salted_logins: Arc<SaltedLogins>,
     /// Hashes codes and captcha answers.
     pub mac: Arc<MacKey>,
     /// The rules.
@@ -37,5 +45,28 @@ impl Deps {
     /// The present instant.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Whether digests are sealed and salted proofs can be checked: the configuration says so, and nobody ended it.
+    pub fn salted(&self) -> bool {
+        self.policy.salted && self.sealer.seals_digests()
+    }
+
+    /// Seals `secret` for the row that `context` names.
+    pub fn seal(&self, context: &[u8], secret: &[u8]) -> Sealed {
+        self.sealer.seal(self.now(), context, secret, self.random.as_ref())
+    }
+
+    /// Opens what was sealed for `context`, perhaps by another process under a key that this one has not heard of.
+    ///
+    /// # Errors
+    /// A fault of ours: the key is missing or wrong.
+    pub async fn open(&self, context: &[u8], sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>> {
+        let mut opened = self.sealer.open(context, sealed);
+        if let Err(OpenError::MissingKey(_)) = opened {
+            self.keys.look().await;
+            opened = self.sealer.open(context, sealed);
+        }
+        opened.map_err(Error::internal)
     }
 }

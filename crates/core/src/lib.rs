@@ -3,6 +3,7 @@
 //! What is where:
 //! - values: [`identifier`], [`password`], [`proof`], [`user`], [`session`], [`code`], [`app`], [`origin`]
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
+//! - who still logs in by salted proofs: [`salted`]
 //! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
 //! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Deps`]
 //! - what the system does: [`usecase`], one file each
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod ports;
 pub mod proof;
 pub mod random;
+pub mod salted;
 pub mod seal;
 pub mod session;
 pub mod time;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use zeroize::Zeroizing;
 
 use crate::random::Random;
+use crate::time::Timestamp;
 
-/// A key's number. Higher numbers are newer; the highest seals, all open.
+/// A key's number. Higher numbers are newer; the highest whose time has come seals, all open.
 pub type KeyId = u32;
 
 /// What is stored: the key's number, then nonce, ciphertext and tag.
@@ -25,55 +27,90 @@ pub struct Sealed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The key is not in the key ring.
-    #[error("sealing key {0} is missing")]
+    #[error("the sealing key seal-{0} is missing here")]
     MissingKey(KeyId),
     /// The key is not the one it was sealed under, or the row was changed or moved.
-    #[error("sealing key {0} does not open what was sealed under it")]
+    #[error("the sealing key seal-{0} does not open what was sealed under it")]
     WrongKey(KeyId),
 }
 
-/// The sealing keys.
+/// A sealing key in service.
+pub struct SealingKey {
+    /// Its number.
+    pub id: KeyId,
+    /// From when on it seals: before, it only opens, so that every process knows it before one uses it.
+    pub seals_from: Timestamp,
+    /// The key, where it is not known yet; without it, a key of this number that is known is kept.
+    pub key: Option<Zeroizing<[u8; 32]>>,
+}
+
+/// The sealing keys. What is in service may change while requests are served.
 pub struct Sealer {
-    keys: BTreeMap<KeyId, Aes256Gcm>,
-    current: KeyId,
+    ring: RwLock<Arc<Ring>>,
+}
+
+#[derive(Clone)]
+struct Ring {
+    keys: BTreeMap<KeyId, (Timestamp, Aes256Gcm)>,
+    /// Whether users' digests may be sealed.
+    digests: bool,
     decoy: Sealed,
 }
 
 const DECOY: &[u8] = b"decoy";
+const ALWAYS: Timestamp = Timestamp::from_secs(0);
 
 impl Sealer {
-    /// A key ring of `keys`; `None` if there is none.
+    /// A key ring of `keys` that all seal from the first; `None` if there is none.
     pub fn new(keys: impl IntoIterator<Item = (KeyId, Zeroizing<[u8; 32]>)>) -> Option<Self> {
-        let keys: BTreeMap<_, _> =
-            keys.into_iter().map(|(id, key)| (id, Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key)))).collect();
-        let current = *keys.keys().next_back()?;
-        // Always the same message under the same nonce, so the nonce tells nothing.
-        let mut bytes = vec![0; 12];
-        let message = Payload { msg: &[0; 16], aad: &additional_data(current, DECOY) };
-        bytes.extend(keys[&current].encrypt(&Nonce::from([0; 12]), message).unwrap_or_default());
-        Some(Self { keys, current, decoy: Sealed { key_id: current, bytes } })
+        Self::of(keys.into_iter().map(|(id, key)| SealingKey { id, seals_from: ALWAYS, key: Some(key) }), true)
+    }
+
+    /// A key ring of `keys`; `None` if there is none. `digests`: whether users' digests may be sealed.
+    pub fn of(keys: impl IntoIterator<Item = SealingKey>, digests: bool) -> Option<Self> {
+        Some(Self { ring: RwLock::new(Arc::new(Ring::of(keys, digests, None)?)) })
+    }
+
+    /// Puts other keys in service, for all who seal or open from now on. Without any, nothing changes.
+    pub fn renew(&self, keys: impl IntoIterator<Item = SealingKey>, digests: bool) {
+        let before = self.ring();
+        if let Some(ring) = Ring::of(keys, digests, Some(&before)) {
+            *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        }
     }
 
     /// Opens something that is of no use: the work of [`Sealer::open`] where there is nothing to open.
     pub fn open_decoy(&self) -> Zeroizing<Vec<u8>> {
-        self.open(DECOY, &self.decoy).unwrap_or_default()
+        let ring = self.ring();
+        ring.open(DECOY, &ring.decoy).unwrap_or_default()
     }
 
-    /// The number of the key that seals.
-    pub fn current(&self) -> KeyId {
-        self.current
+    /// The number of the key that seals at `now`.
+    pub fn current(&self, now: Timestamp) -> KeyId {
+        self.ring().current(now)
+    }
+
+    /// Whether the key is here.
+    pub fn knows(&self, id: KeyId) -> bool {
+        self.ring().keys.contains_key(&id)
+    }
+
+    /// Whether users' digests may be sealed, as far as this process has heard.
+    pub fn seals_digests(&self) -> bool {
+        self.ring().digests
     }
 
     /// Seals `secret`, bound to `context` (what row it is for) and to the key's number.
-    pub fn seal(&self, context: &[u8], secret: &[u8], random: &dyn Random) -> Sealed {
+    pub fn seal(&self, now: Timestamp, context: &[u8], secret: &[u8], random: &dyn Random) -> Sealed {
+        let ring = self.ring();
+        let key_id = ring.current(now);
         let mut nonce = [0; 12];
         random.fill(&mut nonce);
-        let aad = additional_data(self.current, context);
+        let message = Payload { msg: secret, aad: &additional_data(key_id, context) };
         let mut bytes = nonce.to_vec();
-        let sealed = self.keys[&self.current].encrypt(&Nonce::from(nonce), Payload { msg: secret, aad: &aad });
         // AES-GCM fails only for messages of 64 GiB and more.
-        bytes.extend(sealed.unwrap_or_default());
-        Sealed { key_id: self.current, bytes }
+        bytes.extend(ring.keys[&key_id].1.encrypt(&Nonce::from(nonce), message).unwrap_or_default());
+        Sealed { key_id, bytes }
     }
 
     /// Opens what [`Sealer::seal`] made for the same `context`.
@@ -81,11 +118,45 @@ impl Sealer {
     /// # Errors
     /// [`OpenError`] if the key is missing or wrong, or the bytes were changed or moved from another row.
     pub fn open(&self, context: &[u8], sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        let key = self.keys.get(&sealed.key_id).ok_or(OpenError::MissingKey(sealed.key_id))?;
+        self.ring().open(context, sealed)
+    }
+
+    fn ring(&self) -> Arc<Ring> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Ring {
+    fn of(keys: impl IntoIterator<Item = SealingKey>, digests: bool, before: Option<&Self>) -> Option<Self> {
+        let known = |id| before.and_then(|ring| Some(ring.keys.get(&id)?.1.clone()));
+        let keys: BTreeMap<_, _> = keys
+            .into_iter()
+            .filter_map(|SealingKey { id, seals_from, key }| {
+                let cipher = key.map(|key| Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key))).or_else(|| known(id))?;
+                Some((id, (seals_from, cipher)))
+            })
+            .collect();
+        let (&id, (_, cipher)) = keys.last_key_value()?;
+        // Always the same message under the same nonce, so the nonce tells nothing.
+        let mut bytes = vec![0; 12];
+        let message = Payload { msg: &[0; 16], aad: &additional_data(id, DECOY) };
+        bytes.extend(cipher.encrypt(&Nonce::from([0; 12]), message).unwrap_or_default());
+        Some(Self { keys, digests, decoy: Sealed { key_id: id, bytes } })
+    }
+
+    /// The newest key whose time has come; if none's has, the oldest.
+    fn current(&self, now: Timestamp) -> KeyId {
+        let mut newest_first = self.keys.iter().rev();
+        let ready = newest_first.find(|(_, (seals_from, _))| *seals_from <= now).or(self.keys.first_key_value());
+        ready.map_or(self.decoy.key_id, |(&id, _)| id)
+    }
+
+    fn open(&self, context: &[u8], sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (_, cipher) = self.keys.get(&sealed.key_id).ok_or(OpenError::MissingKey(sealed.key_id))?;
         let wrong = OpenError::WrongKey(sealed.key_id);
         let (nonce, body) = sealed.bytes.split_first_chunk::<12>().ok_or(wrong)?;
         let aad = additional_data(sealed.key_id, context);
-        key.decrypt(&Nonce::from(*nonce), Payload { msg: body, aad: &aad }).map(Zeroizing::new).map_err(|_| wrong)
+        cipher.decrypt(&Nonce::from(*nonce), Payload { msg: body, aad: &aad }).map(Zeroizing::new).map_err(|_| wrong)
     }
 }
 
@@ -95,7 +166,7 @@ fn additional_data(key_id: KeyId, context: &[u8]) -> Vec<u8> {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer").field("keys", &self.keys.keys()).finish()
+        f.debug_struct("Sealer").field("keys", &self.ring().keys.keys()).finish()
     }
 }
 
@@ -111,19 +182,43 @@ mod tests {
     #[test]
     fn opens_only_with_its_key_in_its_row() {
         let old = sealer(&[(1, 7)]);
-        let sealed = old.seal(b"row", b"secret", &OsRandom);
+        let sealed = old.seal(ALWAYS, b"row", b"secret", &OsRandom);
         assert_eq!(old.open(b"row", &sealed).unwrap().as_slice(), b"secret");
         assert_eq!(old.open(b"other", &sealed), Err(OpenError::WrongKey(1)));
         assert_eq!(sealer(&[(1, 8)]).open(b"row", &sealed), Err(OpenError::WrongKey(1)));
         assert_eq!(sealer(&[(2, 7)]).open(b"row", &sealed), Err(OpenError::MissingKey(1)));
         let rotated = sealer(&[(1, 7), (2, 9)]);
         assert_eq!(rotated.open(b"row", &sealed).unwrap().as_slice(), b"secret");
-        assert_eq!(rotated.seal(b"row", b"secret", &OsRandom).key_id, 2);
+        assert_eq!(rotated.seal(ALWAYS, b"row", b"secret", &OsRandom).key_id, 2);
         for i in 0..sealed.bytes.len() {
             let mut flipped = sealed.clone();
             flipped.bytes[i] ^= 1;
             assert!(old.open(b"row", &flipped).is_err());
             assert!(old.open(b"row", &Sealed { key_id: 1, bytes: sealed.bytes[..i].to_vec() }).is_err());
         }
+    }
+
+    #[test]
+    fn a_new_key_opens_at_once_and_seals_when_its_time_has_come() {
+        let (before, after) = (Timestamp::from_secs(99), Timestamp::from_secs(100));
+        let of = |id, from, byte: Option<u8>| SealingKey {
+            id,
+            seals_from: Timestamp::from_secs(from),
+            key: byte.map(|byte| Zeroizing::new([byte; 32])),
+        };
+        let ring = sealer(&[(1, 7)]);
+        let old = ring.seal(after, b"row", b"secret", &OsRandom);
+        ring.renew([of(1, 0, None), of(2, 100, Some(9)), of(3, 0, None)], false);
+        assert!(ring.knows(2) && !ring.knows(3) && !ring.seals_digests());
+        assert_eq!((ring.current(before), ring.current(after)), (1, 2));
+        let new = sealer(&[(2, 9)]).seal(after, b"row", b"secret", &OsRandom);
+        for sealed in [&old, &new] {
+            assert_eq!(ring.open(b"row", sealed).unwrap().as_slice(), b"secret");
+        }
+        ring.renew([of(2, 100, None)], true);
+        assert_eq!(ring.open(b"row", &old), Err(OpenError::MissingKey(1)));
+        assert_eq!(ring.current(before), 2, "there is no other");
+        ring.renew([], true);
+        assert!(ring.open(b"row", &new).is_ok(), "a ring is never empty");
     }
 }

@@ -9,7 +9,7 @@ use crate::seal::Sealed;
 use crate::time::Timestamp;
 
 /// A user's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub Uuid);
 
 impl UserId {
@@ -205,6 +205,8 @@ pub struct Account {
     pub credential: Credential,
     /// The credential's epoch: 0 at first.
     pub epoch: i64,
+    /// When they last logged in by a salted proof, to within a day; `None` if they never did.
+    pub salted_at: Option<Timestamp>,
 }
 
 /// A user to be stored.

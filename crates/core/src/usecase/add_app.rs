@@ -28,7 +28,7 @@ pub async fn add_app(
     if secret.len() != SECRET_LENGTH || !secret.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Error::Invalid("secret"));
     }
-    let sealed = deps.sealer.seal(&App::seal_context(name), secret.as_bytes(), deps.random.as_ref());
+    let sealed = deps.seal(&App::seal_context(name), secret.as_bytes());
     let app = App { name: name.to_owned(), secret: sealed, may_token, created_at: deps.now() };
     if deps.users.add_app(&app).await? { Ok(secret) } else { Err(Error::IdentifierTaken) }
 }
@@ -37,7 +37,7 @@ pub async fn add_app(
 ///
 /// # Errors
 /// Faults of ours: a sealing key that is missing or wrong.
-pub fn secret_of(deps: &Deps, app: &App) -> Result<Zeroizing<[u8; SECRET_LENGTH]>> {
-    let opened = deps.sealer.open(&App::seal_context(&app.name), &app.secret).map_err(Error::internal)?;
+pub async fn secret_of(deps: &Deps, app: &App) -> Result<Zeroizing<[u8; SECRET_LENGTH]>> {
+    let opened = deps.open(&App::seal_context(&app.name), &app.secret).await?;
     opened.as_slice().try_into().map(Zeroizing::new).map_err(Error::internal)
 }

@@ -6,22 +6,22 @@ use crate::verifier::{self, Secret};
 use crate::{Deps, Result};
 
 /// What a user's sealed digest is bound to.
-pub(super) fn seal_context(user: UserId) -> Vec<u8> {
+pub(crate) fn seal_context(user: UserId) -> Vec<u8> {
     [b"user\0", user.as_bytes().as_slice()].concat()
 }
 
 /// The pair for `digest`: argon2id, and sealed while salted dialects are on.
 pub(super) async fn make(deps: &Deps, user: UserId, digest: &PasswordDigest) -> Result<Credential> {
     let verifier = deps.hasher.hash(digest.clone(), deps.random.bits128()).await?;
-    let seal = || deps.sealer.seal(&seal_context(user), digest.expose(), deps.random.as_ref());
-    Ok(Credential { verifier, sealed: deps.policy.salted.then(seal) })
+    let seal = || deps.seal(&seal_context(user), digest.expose());
+    Ok(Credential { verifier, sealed: deps.salted().then(seal) })
 }
 
 /// Replaces what is outdated about the credential of someone who has just proved `secret`: an imported hash, weaker
 /// parameters, a digest that is not sealed, or is although salted dialects are off.
 pub(super) async fn upgrade(deps: &Deps, account: &Account, secret: &Secret) -> Result<()> {
     let current = verifier::is_current(&account.credential.verifier, deps.hasher.cost());
-    if current && account.credential.sealed.is_some() == deps.policy.salted {
+    if current && account.credential.sealed.is_some() == deps.salted() {
         return Ok(());
     }
     let new = make(deps, account.user.id, &secret.digest()).await?;

@@ -7,7 +7,7 @@
 //! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
-//! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`] | the `stele` command |
+//! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`], [`mod@reseal`], [`mod@end_salted`] | the `stele` command |
 //!
 //! [`authenticate`], `prove` and `credential` are what several of them share.
 
@@ -19,6 +19,7 @@ pub mod change_password;
 pub mod check_code;
 pub mod client_token;
 mod credential;
+pub mod end_salted;
 pub mod grant_reset;
 pub mod handover;
 pub mod login;
@@ -26,6 +27,7 @@ pub mod logout;
 mod prove;
 pub mod provision_password;
 pub mod register;
+pub mod reseal;
 pub mod reset_password;
 pub mod send_code;
 pub mod send_reset;

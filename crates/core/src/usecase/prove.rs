@@ -47,6 +47,7 @@ pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&A
     let right = check(deps, account, proof).await?;
     let proven = account.filter(|_| right.is_some() && admitted);
     let as_digest = right == Some(None);
+    let as_salted = right.is_some() && !as_digest;
     let verdict = match proven {
         None => Verdict::Wrong,
         Some(account) => {
@@ -64,6 +65,9 @@ pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&A
         (Settlement::Done, None) => Err(Error::WrongPassword),
         (Settlement::Done, Some(account)) if account.user.disabled => Err(Error::Disabled),
         (Settlement::Done, Some(account)) => {
+            if as_salted {
+                deps.salted_logins.note(account, deps.now());
+            }
             upgrade(deps, account, proof, as_digest).await;
             Ok(())
         }
@@ -89,9 +93,9 @@ async fn check(deps: &Deps, account: Option<&Account>, proof: &Proof) -> Result<
     match proof {
         Proof::Raw(raw) => hashed(Secret::Raw(raw.clone())).await,
         Proof::Digest(digest) => hashed(Secret::Digest(digest.clone())).await,
-        Proof::Salted(salted) => Ok(check_salted(deps, account, *salted)?.then_some(Some(*salted))),
+        Proof::Salted(salted) => Ok(check_salted(deps, account, *salted).await?.then_some(Some(*salted))),
         Proof::Either(salted) => {
-            if check_salted(deps, account, *salted)? {
+            if check_salted(deps, account, *salted).await? {
                 return Ok(Some(Some(*salted)));
             }
             hashed(Secret::Digest(PasswordDigest::from_bytes(salted.digest))).await
@@ -99,13 +103,11 @@ async fn check(deps: &Deps, account: Option<&Account>, proof: &Proof) -> Result<
     }
 }
 
-fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) -> Result<bool> {
-    let sealed = account.filter(|_| deps.policy.salted).and_then(|a| Some((a, a.credential.sealed.as_ref()?)));
+async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) -> Result<bool> {
+    let sealed = account.filter(|_| deps.salted()).and_then(|a| Some((a, a.credential.sealed.as_ref()?)));
     let opened = match sealed {
         // A key that is missing or wrong is our fault; the user's password may well be right.
-        Some((account, sealed)) => {
-            deps.sealer.open(&credential::seal_context(account.user.id), sealed).map_err(Error::internal)?
-        }
+        Some((account, sealed)) => deps.open(&credential::seal_context(account.user.id), sealed).await?,
         None => deps.sealer.open_decoy(),
     };
     let bytes: [u8; 16] = opened.as_slice().try_into().map_err(Error::internal)?;

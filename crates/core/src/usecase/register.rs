@@ -42,7 +42,7 @@ pub async fn register(deps: &Deps, request: Register<'_>) -> Result<User> {
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;
     if !caller.app.is_empty() {
-        let account = Account { user: user.clone(), credential: new.credential, epoch: 0 };
+        let account = Account { user: user.clone(), credential: new.credential, epoch: 0, salted_at: None };
         let session = login::new_session(deps, caller, &account, 0);
         deps.state.open_session(&TokenKey::presence(caller.dialect, &caller.app, user.id), &session).await?;
     }

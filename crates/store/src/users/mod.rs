@@ -1,5 +1,6 @@
 //! Users, apps and client tokens: durable, in PostgreSQL or SQLite.
 
+mod keys;
 mod pool;
 mod queries;
 mod rows;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
-use stele_core::ports::UserStore;
+use stele_core::ports::{KeyStore, UserStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
@@ -85,6 +86,11 @@ impl Database {
 
     /// The users in this database.
     pub fn users(&self) -> Arc<dyn UserStore> {
+        Arc::new(Users::new(Arc::clone(&self.db)))
+    }
+
+    /// The keys in service on this database.
+    pub fn keys(&self) -> Arc<dyn KeyStore> {
         Arc::new(Users::new(Arc::clone(&self.db)))
     }
 

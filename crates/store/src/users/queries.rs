@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use diesel::dsl::exists;
+use diesel::dsl::{case_when, exists, not};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable};
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use stele_core::app::{App, ClientToken};
@@ -14,17 +15,27 @@ use stele_core::{Error, Result};
 
 use super::pool::{CONNECT_LIMIT, Db, Lease, OPERATION_LIMIT, query, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
-use super::schema::{apps, client_tokens, identifiers, users};
+use super::schema::{apps, client_tokens, facts, identifiers, users};
 use crate::error::{failure, is_taken};
 
 pub(super) struct Users {
-    db: Arc<Db>,
+    pub(super) db: Arc<Db>,
 }
 
 impl Users {
     pub(super) fn new(db: Arc<Db>) -> Self {
         Self { db }
     }
+}
+
+/// The fact that salted dialects are ended, by its name.
+pub(super) const SALTED_ENDED: &str = "salted_ended";
+
+/// A column of a sealed digest: empty once salted dialects are ended, whatever the process that writes has heard.
+macro_rules! allowed {
+    ($value:expr) => {
+        case_when(not(exists(facts::table.filter(facts::name.eq(SALTED_ENDED)))), $value)
+    };
 }
 
 type AccountRow = (i64, Person, Secret);
@@ -82,7 +93,8 @@ impl UserStore for Users {
         if person.has_nul() {
             return Err(Error::Invalid("profile"));
         }
-        let secret = Secret::first(&new.credential);
+        let verifier = &new.credential.verifier;
+        let (seal_key_id, sealed) = sealed_columns(&new.credential);
         let keys = new.keys();
         let added: QueryResult<Option<i64>> = transaction!(self.db, |conn| {
             // Asked first, because in PostgreSQL a failed insert uses up a number.
@@ -91,7 +103,9 @@ impl UserStore for Users {
             if taken > 0 {
                 return Ok(None);
             }
-            let row = diesel::insert_into(users::table).values((&person, &secret));
+            let sealing = (users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())), users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())));
+            let secret = (users::verifier.eq(verifier), users::epoch.eq(0), sealing);
+            let row = diesel::insert_into(users::table).values((&person, secret));
             let number = row.returning(users::number).get_result::<i64>(conn).await?;
             // One by one and in order, so that two who want the same keys wait for each other rather than both.
             for key in &keys {
@@ -114,8 +128,8 @@ impl UserStore for Users {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
                 .set((
                     users::verifier.eq(&new.verifier),
-                    users::seal_key_id.eq(seal_key_id),
-                    users::sealed.eq(&sealed),
+                    users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
                     users::epoch.eq(users::epoch + 1),
                 ))
                 .returning(users::epoch)
@@ -130,27 +144,15 @@ impl UserStore for Users {
         let (seal_key_id, sealed) = sealed_columns(new);
         let changed = query!(self.db, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
-                .set((users::verifier.eq(&new.verifier), users::seal_key_id.eq(seal_key_id), users::sealed.eq(&sealed)))
+                .set((
+                    users::verifier.eq(&new.verifier),
+                    users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                ))
                 .execute(conn)
                 .await
         });
         Ok(changed.map_err(failure)? > 0)
-    }
-
-    async fn has_seals(&self) -> Result<bool> {
-        let found = query!(self.db, |conn| {
-            let users = users::table.filter(users::sealed.is_not_null());
-            diesel::select(exists(users).or(exists(apps::table.select(apps::name)))).get_result::<bool>(conn).await
-        });
-        found.map_err(failure)
-    }
-
-    async fn erase_seals(&self) -> Result<u64> {
-        let nothing = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
-        let erased = query!(self.db, |conn| {
-            diesel::update(users::table.filter(users::sealed.is_not_null())).set(nothing.clone()).execute(conn).await
-        });
-        u64::try_from(erased.map_err(failure)?).map_err(Error::internal)
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {

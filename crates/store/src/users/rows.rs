@@ -37,14 +37,15 @@ pub(super) struct Person {
     memo: String,
 }
 
-/// A credential and its epoch.
-#[derive(Queryable, Selectable, Insertable)]
+/// A credential, its epoch, and when it last served a salted proof.
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub(super) struct Secret {
     verifier: String,
     seal_key_id: Option<i64>,
     sealed: Option<Vec<u8>>,
     epoch: i64,
+    salted_at: Option<i64>,
 }
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -158,19 +159,15 @@ impl Person {
 }
 
 impl Secret {
-    /// The first credential of a user.
-    pub(super) fn first(credential: &Credential) -> Self {
-        let (seal_key_id, sealed) = sealed_columns(credential);
-        Self { verifier: credential.verifier.clone(), seal_key_id, sealed, epoch: 0 }
-    }
-
     pub(super) fn account(self, user: User) -> QueryResult<Account> {
         let sealed = match (self.seal_key_id, self.sealed) {
             (None, None) => None,
             (Some(key_id), Some(bytes)) => Some(unseal(key_id, bytes, "users.seal_key_id")?),
             _ => return Err(corrupt("users.sealed")),
         };
-        Ok(Account { user, credential: Credential { verifier: self.verifier, sealed }, epoch: self.epoch })
+        let credential = Credential { verifier: self.verifier, sealed };
+        let salted_at = self.salted_at.map(Timestamp::from_micros);
+        Ok(Account { user, credential, epoch: self.epoch, salted_at })
     }
 }
 
@@ -179,7 +176,7 @@ pub(super) fn sealed_columns(credential: &Credential) -> (Option<i64>, Option<Ve
     credential.sealed.as_ref().map(|sealed| (i64::from(sealed.key_id), sealed.bytes.clone())).unzip()
 }
 
-fn unseal(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<Sealed> {
+pub(super) fn unseal(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<Sealed> {
     Ok(Sealed { key_id: key_id.try_into().map_err(|_| corrupt(column))?, bytes })
 }
 

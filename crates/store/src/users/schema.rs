@@ -28,6 +28,7 @@ diesel::table! {
         seal_key_id -> Nullable<BigInt>,
         sealed -> Nullable<Binary>,
         epoch -> BigInt,
+        salted_at -> Nullable<BigInt>,
     }
 }
 
@@ -56,5 +57,23 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    keys (name) {
+        name -> Text,
+        seal_id -> Nullable<BigInt>,
+        probe -> Nullable<Binary>,
+        added_at -> BigInt,
+        works_from -> BigInt,
+    }
+}
+
+diesel::table! {
+    facts (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}
+
 diesel::joinable!(identifiers -> users (number));
 diesel::allow_tables_to_appear_in_same_query!(identifiers, users);
+diesel::allow_tables_to_appear_in_same_query!(facts, users);

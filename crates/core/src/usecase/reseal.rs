@@ -1,0 +1,125 @@
+//! Sealing anew, under the newest key, what is sealed under older ones: beside the services, in small steps, each of
+//! which counts by itself, so that it may be stopped anywhere and gone on with.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::credential::seal_context;
+use crate::app::App;
+use crate::ports::{KeyStore, SealedUser};
+use crate::random::Random;
+use crate::seal::{KeyId, OpenError, Sealed, Sealer};
+use crate::time::{Clock, Timestamp};
+use crate::{Error, Result};
+
+/// How many rows are changed in one step, during which others may have to wait to write.
+const BATCH: u32 = 200;
+/// How often it is looked for rows that were sealed under an older key meanwhile.
+const PASSES: usize = 3;
+
+/// What sealing anew works with.
+pub struct Resealing<'a> {
+    /// The keys, the old ones too.
+    pub sealer: &'a Sealer,
+    /// Where the rows are.
+    pub keys: &'a dyn KeyStore,
+    /// Chance.
+    pub random: &'a dyn Random,
+    /// The time.
+    pub clock: &'a dyn Clock,
+}
+
+/// What was done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Rows that are sealed under the newest key now.
+    pub rows: u64,
+    /// Users and apps whose rows their key does not open: damaged, or moved from elsewhere. They are as they were.
+    pub unreadable: BTreeSet<String>,
+}
+
+/// How many rows are sealed under older keys than the one that seals.
+///
+/// # Errors
+/// Faults of ours.
+pub async fn pending(work: &Resealing<'_>) -> Result<u64> {
+    let current = work.sealer.current(work.clock.now());
+    let under = work.keys.sealed_under().await?;
+    Ok(under.iter().filter(|(key, ..)| *key < current).map(|(_, users, apps)| users + apps).sum())
+}
+
+/// Seals anew what is sealed under older keys, telling `progress` of each step how many rows it saw. A row that
+/// someone else changes meanwhile is left as they made it.
+///
+/// # Errors
+/// An old key is missing; faults of ours. What was done so far is kept.
+pub async fn reseal(work: &Resealing<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<Resealed> {
+    let mut done = Resealed::default();
+    for _ in 0..PASSES {
+        let before = done.rows;
+        let current = work.sealer.current(work.clock.now());
+        for (key, ..) in work.keys.sealed_under().await?.into_iter().filter(|(key, ..)| *key < current) {
+            users(work, key, &mut done, progress).await?;
+            apps(work, key, &mut done, progress).await?;
+        }
+        if done.rows == before {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+async fn users(
+    work: &Resealing<'_>,
+    key: KeyId,
+    done: &mut Resealed,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<()> {
+    let mut after = 0;
+    loop {
+        let begun = work.clock.now();
+        let page = work.keys.sealed_users(key, after, BATCH).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.number;
+        let mut changes = Vec::with_capacity(page.len());
+        for SealedUser { id, sealed, .. } in &page {
+            match anew(work, &seal_context(*id), sealed)? {
+                Some(new) => changes.push((*id, sealed.clone(), new)),
+                None => drop(done.unreadable.insert(format!("user {id}"))),
+            }
+        }
+        done.rows += work.keys.reseal_users(&changes).await?;
+        progress(page.len() as u64);
+        rest(work.clock, begun).await;
+    }
+}
+
+async fn apps(
+    work: &Resealing<'_>,
+    key: KeyId,
+    done: &mut Resealed,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<()> {
+    for App { name, secret, .. } in work.keys.sealed_apps(key).await? {
+        match anew(work, &App::seal_context(&name), &secret)? {
+            Some(new) => done.rows += u64::from(work.keys.reseal_app(&name, &secret, &new).await?),
+            None => drop(done.unreadable.insert(format!("app {name}"))),
+        }
+        progress(1);
+    }
+    Ok(())
+}
+
+/// The same secret under the key that seals now; `None` if it cannot be opened.
+fn anew(work: &Resealing<'_>, context: &[u8], sealed: &Sealed) -> Result<Option<Sealed>> {
+    match work.sealer.open(context, sealed) {
+        Ok(secret) => Ok(Some(work.sealer.seal(work.clock.now(), context, &secret, work.random))),
+        Err(OpenError::WrongKey(_)) => Ok(None),
+        Err(missing @ OpenError::MissingKey(_)) => Err(Error::internal(missing)),
+    }
+}
+
+/// Leaves the database to others for as long as a step took.
+pub(super) async fn rest(clock: &dyn Clock, begun: Timestamp) {
+    tokio::time::sleep(clock.now().since(begun).min(Duration::from_millis(250))).await;
+}
