@@ -119,6 +119,13 @@ async fn authority(deps: &Deps, tokens: &Tokens, presented: Option<&str>) -> Res
 
 /// The live session that a login token is of.
 async fn session(deps: &Deps, tokens: &Tokens, jwt: &str) -> Result<Token> {
+    if let Some(key) = tokens.unheard_of(jwt) {
+        // Another process may sign with a key that was put in service since this one looked.
+        deps.keys.look().await;
+        if deps.keys.lacks(&key) {
+            return Err(Error::internal(format!("the signing key {key} is missing here")));
+        }
+    }
     let bearer = tokens.verify(jwt, deps.now()).ok_or(Error::NotAuthenticated)?;
     let (session, _) = authenticate(deps, Jwt::NAME, &bearer.session).await?;
     if session.user.to_string() == bearer.user { Ok(bearer.session) } else { Err(Error::NotAuthenticated) }

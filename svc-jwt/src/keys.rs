@@ -1,9 +1,8 @@
-//! Signing keys in the key folder: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem`, PKCS#8 in PEM. The highest number signs,
-//! all verify, so a key is replaced by adding the next number everywhere and removing the old one a session's
-//! lifetime later.
+//! Signing keys in the key folder: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem`, PKCS#8 in PEM. Of those in service, the
+//! highest number whose time has come signs, and all verify: so a key is replaced by putting the next one in service
+//! and taking the old one out of it a session's lifetime later.
 
-use std::fs;
-use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
@@ -11,11 +10,13 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
-use stele_web::keys::{make_once, read_secret};
+use stele_core::mac::sha256;
+use stele_core::random::Random;
+use stele_core::time::Timestamp;
+use stele_web::keyring::{Holder, InService};
+use stele_web::keys::{Family, Probe};
 use stele_web::{ConfigError, Settings};
 use zeroize::Zeroizing;
-
-const REMEDY: &str = "`stele migrate` makes missing keys, and all instances must share one set";
 
 /// How tokens are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +57,33 @@ pub fn algorithm(settings: &Settings) -> Result<Algorithm, ConfigError> {
     })
 }
 
+/// The family of an algorithm's keys.
+pub fn family(algorithm: Algorithm) -> Family {
+    let extension = "pem";
+    match algorithm {
+        Algorithm::EdDsa => Family {
+            name: "jwt-eddsa",
+            extension,
+            make: |_| generate(Algorithm::EdDsa),
+            probe: |pem| probe(pem, Algorithm::EdDsa),
+        },
+        Algorithm::Rs256 => Family {
+            name: "jwt-rs256",
+            extension,
+            make: |_| generate(Algorithm::Rs256),
+            probe: |pem| probe(pem, Algorithm::Rs256),
+        },
+    }
+}
+
+/// The keys that the settings ask for.
+///
+/// # Errors
+/// If the algorithm is not known.
+pub fn signing(settings: &Settings) -> Result<Option<Family>, ConfigError> {
+    Ok(Some(family(algorithm(settings)?)))
+}
+
 /// A key pair.
 pub struct Key {
     /// What tokens name it by: `eddsa-1`.
@@ -64,76 +92,76 @@ pub struct Key {
     pub signing: EncodingKey,
     /// The public half.
     pub verifying: DecodingKey,
+    number: u32,
+    signs_from: Timestamp,
 }
 
-/// The key pairs of one algorithm.
+/// The key pairs in service of one algorithm.
 pub struct Keys {
     /// The algorithm: the keys' own, whatever a token says.
     pub algorithm: Algorithm,
-    /// The newest key, which signs.
-    pub newest: Key,
-    /// The older ones.
-    pub older: Vec<Key>,
+    /// Newest first.
+    keys: RwLock<Vec<Arc<Key>>>,
 }
 
 impl Keys {
-    /// The key with this id. The id is compared with what was loaded, and with nothing else.
-    pub fn find(&self, id: &str) -> Option<&Key> {
-        std::iter::once(&self.newest).chain(&self.older).find(|key| key.id == id)
+    /// Of this algorithm; none yet.
+    pub fn none(algorithm: Algorithm) -> Self {
+        Self { algorithm, keys: RwLock::default() }
+    }
+
+    /// The key with this id. The id is compared with those in service, and with nothing else.
+    pub fn find(&self, id: &str) -> Option<Arc<Key>> {
+        self.held().into_iter().find(|key| key.id == id)
+    }
+
+    /// The key that signs at `now`: the newest whose time has come; if none's has, the oldest.
+    pub fn newest(&self, now: Timestamp) -> Option<Arc<Key>> {
+        let held = self.held();
+        held.iter().find(|key| key.signs_from <= now).or(held.last()).cloned()
+    }
+
+    /// The name that the key of this id has where keys are put in service: `jwt-eddsa-1`.
+    pub fn name(id: &str) -> String {
+        format!("jwt-{id}")
+    }
+
+    fn held(&self) -> Vec<Arc<Key>> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Reads the keys of `algorithm` in `folder`.
-///
-/// # Errors
-/// One line that names the file, if there is none or one is damaged or unreadable.
-pub fn load(folder: &Path, algorithm: Algorithm) -> Result<Keys, ConfigError> {
-    let tag = algorithm.tag();
-    let mut numbers = numbers(folder, algorithm)?;
-    numbers.sort_unstable();
-    let mut keys = Vec::new();
-    for number in numbers.into_iter().rev() {
-        let path = folder.join(format!("jwt-{tag}-{number}.pem"));
-        let (signing, verifying) = parse(&read_secret(&path)?, algorithm).ok_or_else(|| {
-            ConfigError::new(format!(
-                "{}: not a PKCS#8 key for {:?} in PEM, or damaged; put it back from a backup, or remove it and log all in anew",
-                path.display(),
-                algorithm.jose()
-            ))
-        })?;
-        keys.push(Key { id: format!("{tag}-{number}"), signing, verifying });
+impl Holder for Keys {
+    fn family(&self) -> Family {
+        family(self.algorithm)
     }
-    let mut keys = keys.into_iter();
-    let none = || ConfigError::new(format!("{}: there is no jwt-{tag}-1.pem; {REMEDY}", folder.display()));
-    Ok(Keys { algorithm, newest: keys.next().ok_or_else(none)?, older: keys.collect() })
+
+    fn holds(&self, number: u32) -> bool {
+        self.held().iter().any(|key| key.number == number)
+    }
+
+    fn hold(&self, keys: Vec<InService>) {
+        let held = self.held();
+        let key = |(number, signs_from, text): InService| {
+            let (signing, verifying) = match text {
+                Some(pem) => parse(&pem, self.algorithm)?,
+                None => {
+                    let known = held.iter().find(|key| key.number == number)?;
+                    (known.signing.clone(), known.verifying.clone())
+                }
+            };
+            let id = format!("{}-{number}", self.algorithm.tag());
+            Some(Arc::new(Key { id, signing, verifying, number, signs_from }))
+        };
+        let mut keys: Vec<_> = keys.into_iter().filter_map(key).collect();
+        keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.number));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
 }
 
-/// Makes a key of the configured algorithm, if there is none.
-///
-/// # Errors
-/// One line, if it cannot be made.
-pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> {
-    let algorithm = algorithm(settings)?;
-    if !numbers(folder, algorithm)?.is_empty() {
-        return Ok(());
-    }
-    let pem = generate(algorithm).ok_or_else(|| ConfigError::new("a signing key for JWTs could not be made"))?;
-    make_once(&folder.join(format!("jwt-{}-1.pem", algorithm.tag())), || pem)
-}
-
-/// The numbers of the keys in `folder`.
-fn numbers(folder: &Path, algorithm: Algorithm) -> Result<Vec<u32>, ConfigError> {
-    let unreadable =
-        |e: std::io::Error| ConfigError::new(format!("{}: cannot read the keys: {e}; {REMEDY}", folder.display()));
-    let prefix = format!("jwt-{}-", algorithm.tag());
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
-        let text = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".pem"));
-        let number = text.and_then(|text| text.parse::<u32>().ok().filter(|number| number.to_string() == text));
-        numbers.extend(number);
-    }
-    Ok(numbers)
+/// What a key is told from another by: its public half, hashed.
+fn probe(pem: &str, algorithm: Algorithm) -> Option<Probe> {
+    Some(sha256(parse(pem, algorithm)?.1.try_get_as_bytes().ok()?))
 }
 
 fn parse(pem: &str, algorithm: Algorithm) -> Option<(EncodingKey, DecodingKey)> {
@@ -177,56 +205,41 @@ mod tests {
         Settings::default().with([("STELE_JWT_ALG", algorithm.to_owned())])
     }
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(seconds)
+    }
+
     #[test]
-    fn the_highest_number_signs_and_all_verify() {
-        let folder = tempfile::tempdir().unwrap();
-        provision(folder.path(), &settings("EdDSA")).unwrap();
-        let first = fs::read_to_string(folder.path().join("jwt-eddsa-1.pem")).unwrap();
-        for (name, pem) in
-            [("jwt-eddsa-10.pem", generate(Algorithm::EdDsa).unwrap()), ("jwt-eddsa-2.pem", first.into())]
-        {
-            fs::write(folder.path().join(name), &*pem).unwrap();
-        }
-        for strange in ["jwt-eddsa-01.pem", "jwt-eddsa-x.pem", "jwt-eddsa-99.draft-1", "jwt-rs256-1.pem"] {
-            fs::write(folder.path().join(strange), "not read").unwrap();
-        }
-        let keys = load(folder.path(), Algorithm::EdDsa).unwrap();
-        assert_eq!(keys.newest.id, "eddsa-10");
-        assert_eq!(keys.older.len(), 2);
-        assert!(keys.find("eddsa-1").is_some() && keys.find("eddsa-2").is_some() && keys.find("eddsa-10").is_some());
+    fn the_newest_whose_time_has_come_signs_and_all_verify() {
+        let pem = || generate(Algorithm::EdDsa);
+        let keys = Keys::none(Algorithm::EdDsa);
+        assert!(keys.newest(at(0)).is_none());
+        keys.hold(vec![(2, at(0), pem()), (10, at(100), pem()), (1, at(0), pem())]);
+        assert_eq!(keys.newest(at(99)).unwrap().id, "eddsa-2");
+        assert_eq!(keys.newest(at(100)).unwrap().id, "eddsa-10");
+        assert!(["eddsa-1", "eddsa-2", "eddsa-10"].iter().all(|id| keys.find(id).is_some()));
         for hostile in ["", "eddsa-3", "eddsa-01", "EDDSA-1", "../keys/jwt-eddsa-1.pem", "eddsa-1\0"] {
             assert!(keys.find(hostile).is_none(), "{hostile}");
         }
+        let public = |key: Arc<Key>| key.verifying.try_get_as_bytes().unwrap().to_vec();
+        let before = public(keys.find("eddsa-10").unwrap());
+        keys.hold(vec![(10, at(100), None), (11, at(0), None)]);
+        assert_eq!(public(keys.find("eddsa-10").unwrap()), before);
+        assert!(keys.find("eddsa-1").is_none() && keys.find("eddsa-11").is_none());
     }
 
     #[test]
-    fn a_key_is_made_once_and_only_if_there_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        assert!(load(folder.path(), Algorithm::EdDsa).err().unwrap().to_string().contains("jwt-eddsa-1.pem"));
-        fs::write(folder.path().join("jwt-eddsa-2.pem"), &*generate(Algorithm::EdDsa).unwrap()).unwrap();
-        provision(folder.path(), &settings("EdDSA")).unwrap();
-        assert!(!folder.path().join("jwt-eddsa-1.pem").exists());
-        provision(folder.path(), &settings("RS256")).unwrap();
-        let made = fs::read_to_string(folder.path().join("jwt-rs256-1.pem")).unwrap();
-        provision(folder.path(), &settings("RS256")).unwrap();
-        assert_eq!(fs::read_to_string(folder.path().join("jwt-rs256-1.pem")).unwrap(), made);
-        assert_eq!(load(folder.path(), Algorithm::Rs256).unwrap().newest.id, "rs256-1");
-    }
-
-    #[test]
-    fn a_damaged_or_foreign_key_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("jwt-eddsa-1.pem");
+    fn what_is_no_key_of_the_algorithm_has_no_probe() {
         let good = generate(Algorithm::EdDsa).unwrap();
         let rsa = generate(Algorithm::Rs256).unwrap();
         let cut = good.replacen("MC", "", 1);
+        let of = |algorithm, pem: &str| (family(algorithm).probe)(pem);
         for bad in ["", "garbage", &good[..60], &cut, &rsa] {
-            fs::write(&path, bad).unwrap();
-            let error = load(folder.path(), Algorithm::EdDsa).err().unwrap().to_string();
-            assert!(error.contains("jwt-eddsa-1.pem"), "{error}");
+            assert_eq!(of(Algorithm::EdDsa, bad), None);
         }
-        fs::write(&path, [0xff, 0xfe]).unwrap();
-        assert!(load(folder.path(), Algorithm::EdDsa).err().unwrap().to_string().contains("jwt-eddsa-1.pem"));
+        assert!(of(Algorithm::EdDsa, &good).is_some() && of(Algorithm::Rs256, &rsa).is_some());
+        assert_eq!(of(Algorithm::Rs256, &good), None);
+        assert_ne!(of(Algorithm::EdDsa, &good), of(Algorithm::EdDsa, &generate(Algorithm::EdDsa).unwrap()));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use dialect::Jwt;
 use tokens::Tokens;
 
 /// The service.
-pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes).provisioned_by(keys::provision);
+pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes).signing_by(keys::signing);
 
 /// What this dialect reads beside the settings that all share.
 pub const SETTINGS: &[Setting] = &[
@@ -53,7 +53,9 @@ const LONGEST_ISSUER: usize = 256;
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let settings = &context.settings;
-    let tokens = Tokens::new(keys::load(&settings.keys(), keys::algorithm(settings)?)?, &issuer(settings)?);
+    let signing = Arc::new(keys::Keys::none(keys::algorithm(settings)?));
+    context.keys.attach(signing.clone())?;
+    let tokens = Tokens::new(signing, &issuer(settings)?);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let drawing = Arc::new(Semaphore::new(cores.div_ceil(2)));
     let setup = Data::new(Setup { tokens, public_url: public_url(settings)?, drawing });

@@ -1,10 +1,13 @@
 //! The tokens: signed proof that a session was opened, which dies with the session.
 
+use std::sync::Arc;
+
 use jsonwebtoken::{Header, Validation};
 use serde::{Deserialize, Serialize};
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::{Error, Result};
+use stele_web::keyring::Holder as _;
 
 use crate::keys::Keys;
 
@@ -13,7 +16,7 @@ const LONGEST: usize = 4_096;
 
 /// Signs and verifies tokens.
 pub struct Tokens {
-    keys: Keys,
+    keys: Arc<Keys>,
     issuer: String,
     validation: Validation,
 }
@@ -39,7 +42,7 @@ pub struct Bearer {
 
 impl Tokens {
     /// Signs with `keys`, as `issuer`.
-    pub fn new(keys: Keys, issuer: &str) -> Self {
+    pub fn new(keys: Arc<Keys>, issuer: &str) -> Self {
         // The algorithm is the keys'; what a token's header says must only agree with it (ATTACKS 27).
         let mut validation = Validation::new(keys.algorithm.jose());
         validation.leeway = 0;
@@ -56,7 +59,7 @@ impl Tokens {
     /// # Errors
     /// A fault of ours, if the key does not sign.
     pub fn issue(&self, session: &Session, token: &Token) -> Result<String> {
-        let key = &self.keys.newest;
+        let key = self.keys.newest(session.created).ok_or_else(|| Error::internal("no signing key is in service"))?;
         let header = Header { kid: Some(key.id.clone()), ..Header::new(self.keys.algorithm.jose()) };
         let claims = Claims {
             sub: session.user.to_string(),
@@ -66,6 +69,15 @@ impl Tokens {
             iss: self.issuer.clone(),
         };
         jsonwebtoken::encode(&header, &claims, &key.signing).map_err(Error::internal)
+    }
+
+    /// The name of the key that a token says it is signed with, if that could be one of ours and is not known here.
+    pub fn unheard_of(&self, token: &str) -> Option<String> {
+        let id = (token.len() <= LONGEST).then(|| jsonwebtoken::decode_header(token).ok()?.kid)??;
+        let family = self.keys.family().name;
+        let name = Keys::name(&id);
+        let number: u32 = name.strip_prefix(family)?.strip_prefix('-')?.parse().ok()?;
+        (self.keys.find(&id).is_none() && name == format!("{family}-{number}")).then_some(name)
     }
 
     /// Reads a token; `None` unless we signed it and it has not expired at `now`.
@@ -96,19 +108,19 @@ mod tests {
     use proptest::prelude::*;
     use stele_core::random::OsRandom;
     use stele_core::user::UserId;
-    use stele_web::Settings;
 
     use super::*;
-    use crate::keys::{self, Algorithm};
+    use crate::keys::Algorithm;
 
     const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
 
     static TOKENS: LazyLock<Tokens> = LazyLock::new(|| tokens("stele"));
 
     fn tokens(issuer: &str) -> Tokens {
-        let folder = tempfile::tempdir().unwrap();
-        keys::provision(folder.path(), &Settings::default()).unwrap();
-        Tokens::new(keys::load(folder.path(), Algorithm::EdDsa).unwrap(), issuer)
+        let keys = Keys::none(Algorithm::EdDsa);
+        let pem = (keys.family().make)(&OsRandom);
+        keys.hold(vec![(1, Timestamp::from_secs(0), pem)]);
+        Tokens::new(Arc::new(keys), issuer)
     }
 
     fn issue(tokens: &Tokens) -> (String, Session) {
@@ -132,6 +144,21 @@ mod tests {
         assert!(TOKENS.verify(&token, Timestamp::from_micros(session.expires.as_micros() - 1)).is_some());
         assert!(TOKENS.verify(&token, session.expires).is_none());
         assert!(tokens("stele").verify(&token, NOW).is_none(), "another key of the same name");
+    }
+
+    #[test]
+    fn a_key_that_is_not_known_is_named_if_it_could_be_ours() {
+        let (token, _) = issue(&TOKENS);
+        assert_eq!(TOKENS.unheard_of(&token), None);
+        let other = |id: &str| {
+            let header = Header { kid: Some(id.to_owned()), ..Header::new(jsonwebtoken::Algorithm::EdDSA) };
+            jsonwebtoken::encode(&header, &(), &TOKENS.keys.newest(NOW).unwrap().signing).unwrap()
+        };
+        assert_eq!(TOKENS.unheard_of(&other("eddsa-2")).as_deref(), Some("jwt-eddsa-2"));
+        for hostile in ["", "eddsa-02", "rs256-2", "eddsa-x", "../eddsa-2", "eddsa-99999999999"] {
+            assert_eq!(TOKENS.unheard_of(&other(hostile)), None, "{hostile}");
+        }
+        assert_eq!(TOKENS.unheard_of("no.token.this"), None);
     }
 
     #[test]

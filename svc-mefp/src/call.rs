@@ -59,7 +59,7 @@ async fn open(
     let name = if App::valid_name(app_from) { app_from } else { "" };
     let app = deps.users.app(name).await?;
     let iv = match &app {
-        Some(app) => secret_of(&deps, app)?,
+        Some(app) => secret_of(&deps, app).await?,
         None => decoy(&deps),
     };
     let envelope = Envelope::new(key.clone(), iv);

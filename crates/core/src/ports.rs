@@ -180,6 +180,12 @@ pub trait KeyWatch: Send + Sync {
     /// Looks whether keys were put in service that this process does not know. Cheap to ask often: it looks once a
     /// second at most.
     async fn look(&self);
+
+    /// Whether the key of this name is in service and missing in this process.
+    fn lacks(&self, key: &str) -> bool;
+
+    /// Does what has to be done now and then, for as long as it is polled.
+    async fn keep_up(&self);
 }
 
 /// What a guess at a password or code is counted by.

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+mod keys;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +10,7 @@ use stele_core::identifier::{Email, Name, Phone};
 use stele_core::user::{Gender, Profile, Role};
 use stele_web::{ConfigError, Settings, cli, config};
 
+pub use self::keys::{Challenge, Keys};
 use crate::services;
 
 /// One user base behind five login dialects.
@@ -46,6 +49,12 @@ pub enum Command {
     /// Give out TMS client tokens
     #[command(subcommand)]
     Token(Token),
+    /// Put keys in service and take them out of it
+    #[command(subcommand)]
+    Keys(Keys),
+    /// End salted logins (cloudbox's and TMS's), or allow them again
+    #[command(subcommand)]
+    Challenge(Challenge),
     /// Make missing keys and bring the database to the current schema
     Migrate,
     /// Explain the settings in force and try whether everything can be reached

@@ -8,6 +8,7 @@ use actix_web::dev::ServerHandle;
 use stele_core::Deps;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
+use stele_core::random::OsRandom;
 use stele_core::time::Timestamp;
 use stele_core::usecase::add_user::{AddUser, Provided, add_user};
 use stele_core::usecase::{add_app, client_token};
@@ -139,7 +140,10 @@ impl Lab {
 
     /// Starts a service alone on a free port of loopback.
     pub async fn start(&self, service: Service) -> Running {
-        (service.provision)(&self.context.settings.keys(), &self.context.settings).unwrap();
+        let settings = &self.context.settings;
+        let keys = boot::database(settings).unwrap().keys();
+        boot::provision_service(keys.as_ref(), settings, &service, &OsRandom).await.unwrap();
+        self.context.keys.refresh().await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = service.start(&self.context, listener).unwrap();

@@ -97,12 +97,6 @@ impl UserStore for Users {
     async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
         self.up()?.upgrade_credential(user, epoch, new).await
     }
-    async fn has_seals(&self) -> Result<bool> {
-        self.up()?.has_seals().await
-    }
-    async fn erase_seals(&self) -> Result<u64> {
-        self.up()?.erase_seals().await
-    }
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
         self.up()?.set_disabled(user, disabled).await
     }

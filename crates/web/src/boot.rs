@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use stele_core::Deps;
 use stele_core::hasher::Hasher;
-use stele_core::ports::{Delivery, StateStore, UserStore};
+use stele_core::ports::{Delivery, KeyStore, StateStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
 use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
 use crate::delivery::Plan;
+use crate::keyring::{self, KeyRing};
 use crate::keys;
 use crate::service::{Context, Service};
 use crate::settings;
@@ -41,23 +42,42 @@ pub async fn provision(settings: &Settings, services: &[Service], random: &dyn R
     keys::make_folder(&settings.data())?;
     let database = database(settings)?;
     database.migrate().await.map_err(|e| ConfigError::new(e.to_string()))?;
-    let folder = settings.keys();
-    let sealed = || async { database.users().has_seals().await.map_err(|e| ConfigError::new(e.to_string())) };
-    if !keys::has_seal_key(&folder) && sealed().await? {
-        let text = "the sealing keys are gone, but the database holds what was sealed under them; put them back";
-        return Err(ConfigError::new(format!("{}: {text}", folder.display())));
-    }
-    keys::provision(&folder, random)?;
+    let (store, folder) = (database.keys(), settings.keys());
+    keys::make_folder(&folder)?;
+    keyring::begin(store.as_ref(), &folder, random).await?;
     for service in services {
-        (service.provision)(&folder, settings)?;
+        provision_service(store.as_ref(), settings, service, random).await?;
     }
     if !settings::policy(settings)?.salted {
-        let erased = database.users().erase_seals().await.map_err(|e| ConfigError::new(e.to_string()))?;
+        let mut erased = 0;
+        loop {
+            match store.erase_seals(500).await.map_err(|e| ConfigError::new(e.to_string()))? {
+                0 => break,
+                some => erased += some,
+            }
+        }
         if erased > 0 {
             tracing::warn!(erased, "salted dialects are off (STELE_SALTED): sealed digests were erased");
         }
     }
     Ok(())
+}
+
+/// Makes what one service needs in the key folder, and puts its first signing key in service.
+///
+/// # Errors
+/// One line: what cannot be made, and where.
+pub async fn provision_service(
+    store: &dyn KeyStore,
+    settings: &Settings,
+    service: &Service,
+    random: &dyn Random,
+) -> Result<(), ConfigError> {
+    (service.provision)(&settings.keys(), settings)?;
+    match (service.signing)(settings)? {
+        Some(family) => keyring::begin_family(store, &settings.keys(), &family, random).await,
+        None => Ok(()),
+    }
 }
 
 /// The database that the settings name.
@@ -101,29 +121,35 @@ pub async fn open_with(
 ) -> Result<Context, ConfigError> {
     let policy = settings::policy(&settings)?;
     let trust = Trust::from_settings(&settings)?;
-    let keys = keys::load(&settings.keys())?;
-    let users = users(&settings).await?;
+    let database = current(&settings).await?;
+    let ring = KeyRing::open(settings.keys(), database.keys(), Arc::clone(&surroundings.clock)).await?;
     let state = state(&settings, &surroundings.clock).await?;
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
     let deps = Deps {
-        users,
+        users: database.users(),
         state,
         delivery,
         clock: surroundings.clock,
         random: surroundings.random,
         hasher,
-        sealer: Arc::new(keys.sealer),
-        mac: Arc::new(keys.mac),
+        sealer: ring.sealer(),
+        keys: ring.clone(),
+        salted_logins: ring.salted_logins(),
+        mac: ring.mac(),
         policy: Arc::new(policy),
     };
-    Ok(Context { deps, settings, trust })
+    Ok(Context { deps, settings, trust, keys: ring })
 }
 
-async fn users(settings: &Settings) -> Result<Arc<dyn UserStore>, ConfigError> {
+/// The database that the settings name, if it has the schema that this program knows.
+///
+/// # Errors
+/// One line: it cannot be reached, or what to do about its schema.
+pub async fn current(settings: &Settings) -> Result<Database, ConfigError> {
     let target = target(settings)?;
     let database = database(settings)?;
     let remedy = match database.schema().await.map_err(|e| ConfigError::new(e.to_string()))? {
-        SchemaState::Current => return Ok(database.users()),
+        SchemaState::Current => return Ok(database),
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
         SchemaState::Newer => "has a newer schema than this program knows; run a newer one",
@@ -143,8 +169,16 @@ async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn St
 fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {
     let cost = settings::hash_cost(settings)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let slots = settings.number("STELE_HASH_SLOTS", cores)?;
-    let queue = settings.number("STELE_HASH_QUEUE", 512)?;
+    let some = |name, default| {
+        let number = settings.number(name, default)?;
+        if number == 0 {
+            Err(ConfigError::new(format!("{name}: `0` would let nobody in; write 1 or more")))
+        } else {
+            Ok(number)
+        }
+    };
+    let slots = some("STELE_HASH_SLOTS", cores)?;
+    let queue = some("STELE_HASH_QUEUE", 512)?;
     Hasher::new(cost, slots, queue, random)
         .ok_or_else(|| ConfigError::new("STELE_HASH_COST: argon2 does not take these numbers"))
 }
@@ -162,8 +196,13 @@ pub async fn outlive_birth(deps: &Deps) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Forgets what has expired, every minute, for as long as it is polled.
+/// Forgets what has expired, every minute, and keeps up with the keys in service, for as long as it is polled.
 pub async fn sweep(deps: Deps) {
+    let keys = deps.keys.clone();
+    tokio::join!(forget(deps), keys.keep_up());
+}
+
+async fn forget(deps: Deps) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {
         minutes.tick().await;

@@ -206,7 +206,8 @@ impl Settings {
     }
 }
 
-fn parse_span(text: &str) -> Option<Duration> {
+/// Reads a span: a number of seconds, or a number with `s`, `m`, `h` or `d`; ten years at most.
+pub fn parse_span(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.char_indices().next_back()? {
         (_, digit) if digit.is_ascii_digit() => (text, 1),
         (at, 's') => (&text[..at], 1),

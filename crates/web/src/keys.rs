@@ -2,9 +2,10 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `seal-N.key` | sealing key number N; the highest number seals, all open |
+//! | `seal-N.key` | sealing key number N |
 //! | `mac.key` | the key of keyed hashes |
 //!
+//! Which keys are in service, and from when each seals or signs, is in the database: a file that is not is not read.
 //! A key file is one line: 64 hex digits, a space, and the first 8 hex digits of the key's SHA-256, by which a damaged
 //! file is told from a key. Files are made with mode 0600 in a folder of mode 0700, once: two processes that start
 //! together end up with the same keys.
@@ -12,68 +13,176 @@
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use stele_core::hex;
 use stele_core::mac::{MacKey, sha256};
+use stele_core::ports::KeyRecord;
 use stele_core::random::Random;
-use stele_core::seal::{KeyId, Sealer};
+use stele_core::seal::KeyId;
 use zeroize::Zeroizing;
 
 use crate::config::ConfigError;
 
 type Bytes32 = Zeroizing<[u8; 32]>;
 
-/// The keys that every service needs.
-pub struct Keys {
-    /// Sealing keys.
-    pub sealer: Sealer,
-    /// The key of keyed hashes.
-    pub mac: MacKey,
+/// What a key is told from another by, and nothing of it.
+pub type Probe = [u8; 32];
+
+/// A kind of numbered keys.
+#[derive(Clone, Copy)]
+pub struct Family {
+    /// What its keys are called, before the number: `seal`.
+    pub name: &'static str,
+    /// The ending of its files.
+    pub extension: &'static str,
+    /// Makes a key, as the text of its file.
+    pub make: fn(&dyn Random) -> Option<Zeroizing<String>>,
+    /// The probe of a key; `None` if the text is not one of this family.
+    pub probe: fn(&str) -> Option<Probe>,
 }
 
-/// Reads the keys in `folder`.
-///
-/// # Errors
-/// One line that names the file, if one is missing, damaged or unreadable.
-pub fn load(folder: &Path) -> Result<Keys, ConfigError> {
-    let entries = fs::read_dir(folder).map_err(|e| missing(folder, &e))?;
-    let mut sealing = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| missing(folder, &e))?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|n| n.strip_prefix("seal-")?.strip_suffix(".key"));
-        if let Some(id) = number.and_then(|n| n.parse::<KeyId>().ok()) {
-            sealing.push((id, read_key(&entry.path())?));
-        }
-    }
-    let none = || ConfigError::new(format!("{}: there is no seal-1.key; {REMEDY}", folder.display()));
-    Ok(Keys { sealer: Sealer::new(sealing).ok_or_else(none)?, mac: MacKey::new(read_key(&folder.join("mac.key"))?) })
-}
+/// The sealing keys.
+pub const SEALING: Family = Family {
+    name: "seal",
+    extension: "key",
+    make: |random| Some(new_key(random)),
+    probe: |text| Some(MacKey::new(parse(text)?).tag(PROBE)),
+};
+
+/// The name and the file of the key of keyed hashes.
+pub const MAC: (&str, &str) = ("mac", "mac.key");
+
+/// What a key that makes keyed hashes is probed with. Codes are never tagged with one part.
+const PROBE: &[&[u8]] = &[b"stele key probe"];
 
 const REMEDY: &str = "`stele migrate` makes missing keys, and all instances must share one set";
+
+impl Family {
+    /// The name of a key: `seal-1`.
+    pub fn key(&self, number: KeyId) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// The file of a key.
+    pub fn file(&self, folder: &Path, number: KeyId) -> PathBuf {
+        folder.join(format!("{}.{}", self.key(number), self.extension))
+    }
+
+    /// The numbers of the keys that lie in `folder`, in service or not, in order.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn numbers(&self, folder: &Path) -> Result<Vec<KeyId>, ConfigError> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| missing(folder, &e))? {
+            let name = entry.map_err(|e| missing(folder, &e))?.file_name();
+            let number = || {
+                let text = name.to_str()?.strip_prefix(self.name)?.strip_prefix('-')?;
+                let text = text.strip_suffix(self.extension)?.strip_suffix('.')?;
+                text.parse().ok().filter(|number: &KeyId| number.to_string() == text)
+            };
+            numbers.extend(number());
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Reads a key: its file's text, and its probe.
+    ///
+    /// # Errors
+    /// One line that names the file, if it is missing, damaged or unreadable.
+    pub fn read(&self, folder: &Path, number: KeyId) -> Result<(Zeroizing<String>, Probe), ConfigError> {
+        let path = self.file(folder, number);
+        let text = read_secret(&path)?;
+        let probe = (self.probe)(&text).ok_or_else(|| damaged(&path))?;
+        Ok((text, probe))
+    }
+
+    /// Reads a key that is in service.
+    ///
+    /// # Errors
+    /// As [`Family::read`]; and if the file holds another key than the one that was put in service.
+    pub fn read_as(&self, folder: &Path, record: &KeyRecord, number: KeyId) -> Result<Zeroizing<String>, ConfigError> {
+        let path = self.file(folder, number);
+        if !path.exists() {
+            return Err(gone(&path, &record.name));
+        }
+        let (text, probe) = self.read(folder, number)?;
+        if record.probe.as_ref().is_some_and(|known| *known != probe) {
+            return Err(another(&path, &record.name));
+        }
+        Ok(text)
+    }
+}
+
+/// Reads the key of keyed hashes and checks that it is the one in service.
+///
+/// # Errors
+/// One line that names the file.
+pub fn load_mac(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
+    let path = folder.join(MAC.1);
+    let (key, probe) = read_mac(folder)?;
+    let known = records.iter().find(|record| record.name == MAC.0).and_then(|record| record.probe.as_ref());
+    match known {
+        None => {
+            Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
+        }
+        Some(known) if *known != probe => Err(another(&path, MAC.0)),
+        Some(_) => Ok(key),
+    }
+}
+
+/// Reads the key of keyed hashes, whichever it is.
+///
+/// # Errors
+/// One line that names the file.
+pub fn read_mac(folder: &Path) -> Result<(MacKey, Probe), ConfigError> {
+    let path = folder.join(MAC.1);
+    let key = MacKey::new(parse(&read_secret(&path)?).ok_or_else(|| damaged(&path))?);
+    let probe = key.tag(PROBE);
+    Ok((key, probe))
+}
+
+/// Makes the key of keyed hashes, if it is not there.
+///
+/// # Errors
+/// One line, if the file cannot be made.
+pub fn make_mac(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
+    make_once(&folder.join(MAC.1), || new_key(random))
+}
+
+/// The bytes of a sealing key's file.
+pub(crate) fn parse(text: &str) -> Option<Bytes32> {
+    let (key, sum) = text.trim_end().split_once(' ')?;
+    let key = Zeroizing::new(hex::decode::<32>(key)?);
+    (checksum(&key) == sum).then_some(key)
+}
 
 fn missing(path: &Path, error: &std::io::Error) -> ConfigError {
     ConfigError::new(format!("{}: cannot read the keys: {error}; {REMEDY}", path.display()))
 }
 
-/// Whether there is a sealing key in `folder`, readable or not.
-pub fn has_seal_key(folder: &Path) -> bool {
-    let seal = |name: &str| name.starts_with("seal-") && name.ends_with(".key");
-    let mut entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    entries.any(|entry| entry.file_name().to_str().is_some_and(seal))
+fn gone(path: &Path, key: &str) -> ConfigError {
+    ConfigError::new(format!(
+        "{}: the key {key} is in service, but missing here; put it back from a backup or copy it from another instance",
+        path.display()
+    ))
 }
 
-/// Makes the folder and the keys that are not there.
-///
-/// # Errors
-/// One line, if the folder or a file cannot be made.
-pub fn provision(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
-    make_folder(folder)?;
-    if !has_seal_key(folder) {
-        make_once(&folder.join("seal-1.key"), || new_key(random))?;
-    }
-    make_once(&folder.join("mac.key"), || new_key(random))
+fn another(path: &Path, key: &str) -> ConfigError {
+    ConfigError::new(format!(
+        "{}: this is not the key {key} that this database works with; put that one back from a backup or copy it from \
+         another instance",
+        path.display()
+    ))
+}
+
+fn damaged(path: &Path) -> ConfigError {
+    ConfigError::new(format!(
+        "{}: the key is damaged; put it back from a backup (a new one opens nothing)",
+        path.display()
+    ))
 }
 
 /// Makes a folder for this user alone, if it is not there.
@@ -136,49 +245,75 @@ fn checksum(key: &Bytes32) -> String {
     hex::encode(&sha256(&**key)[..4])
 }
 
-fn read_key(path: &Path) -> Result<Bytes32, ConfigError> {
-    let text = read_secret(path)?;
-    let read = || {
-        let (key, sum) = text.trim_end().split_once(' ')?;
-        let key = Zeroizing::new(hex::decode::<32>(key)?);
-        (checksum(&key) == sum).then_some(key)
-    };
-    let damaged =
-        || format!("{}: the key is damaged; put it back from a backup (a new one opens nothing)", path.display());
-    read().ok_or_else(|| ConfigError::new(damaged()))
-}
-
 #[cfg(test)]
 mod tests {
     use stele_core::random::OsRandom;
+    use stele_core::time::Timestamp;
 
     use super::*;
+
+    fn make(folder: &Path, number: KeyId) {
+        make_once(&SEALING.file(folder, number), || (SEALING.make)(&OsRandom).unwrap()).unwrap();
+    }
+
+    fn record(folder: &Path, number: KeyId) -> KeyRecord {
+        let probe = SEALING.read(folder, number).unwrap().1;
+        let at = Timestamp::from_secs(0);
+        KeyRecord { name: SEALING.key(number), probe: Some(probe.to_vec()), added_at: at, works_from: at }
+    }
 
     #[test]
     fn keys_are_made_once_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys");
-        assert!(load(&keys).err().unwrap().to_string().contains("stele migrate"));
-        provision(&keys, &OsRandom).unwrap();
-        let first = fs::read_to_string(keys.join("seal-1.key")).unwrap();
-        provision(&keys, &OsRandom).unwrap();
-        assert_eq!(fs::read_to_string(keys.join("seal-1.key")).unwrap(), first);
-        assert_eq!(fs::metadata(keys.join("mac.key")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(&keys).unwrap().count(), 2, "no draft is left");
-        assert_eq!(load(&keys).unwrap().sealer.current(), 1);
+        assert!(SEALING.numbers(&keys).err().unwrap().to_string().contains("stele migrate"));
+        make_folder(&keys).unwrap();
+        for number in [10, 2] {
+            make(&keys, number);
+        }
+        for strange in ["seal-01.key", "seal-x.key", "seal-3.key.retired", "seal-4key", "unseal-5.key"] {
+            fs::write(keys.join(strange), "not read").unwrap();
+        }
+        assert_eq!(SEALING.numbers(&keys).unwrap(), [2, 10]);
+        let first = fs::read_to_string(keys.join("seal-2.key")).unwrap();
+        make(&keys, 2);
+        assert_eq!(fs::read_to_string(keys.join("seal-2.key")).unwrap(), first);
+        assert_eq!(fs::metadata(keys.join("seal-2.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&keys).unwrap().count(), 7, "no draft is left");
     }
 
     #[test]
-    fn a_damaged_key_is_named() {
+    fn a_damaged_missing_or_other_key_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        provision(folder.path(), &OsRandom).unwrap();
+        make(folder.path(), 1);
+        let one = record(folder.path(), 1);
         let path = folder.path().join("seal-1.key");
         let good = fs::read_to_string(&path).unwrap();
         let flipped = if good.starts_with('0') { good.replacen('0', "1", 1) } else { format!("0{}", &good[1..]) };
+        let told = || SEALING.read_as(folder.path(), &one, 1).err().map(|e| e.to_string()).unwrap_or_default();
         for bad in ["", "garbage", &good[..40], &flipped] {
             fs::write(&path, bad).unwrap();
-            let error = load(folder.path()).err().unwrap().to_string();
-            assert!(error.contains("seal-1.key") && error.contains("damaged"), "{error}");
+            assert!(told().contains("seal-1.key") && told().contains("damaged"), "{}", told());
         }
+        fs::write(&path, &*new_key(&OsRandom)).unwrap();
+        assert!(told().contains("seal-1.key: this is not the key seal-1"), "{}", told());
+        fs::remove_file(&path).unwrap();
+        assert!(told().contains("seal-1.key: the key seal-1 is in service, but missing"), "{}", told());
+        fs::write(&path, good).unwrap();
+        assert_eq!(told(), "");
+    }
+
+    #[test]
+    fn the_key_of_keyed_hashes_is_the_one_in_service() {
+        let folder = tempfile::tempdir().unwrap();
+        make_mac(folder.path(), &OsRandom).unwrap();
+        let at = Timestamp::from_secs(0);
+        let probe = Some(read_mac(folder.path()).unwrap().1.to_vec());
+        let records = [KeyRecord { name: "mac".into(), probe, added_at: at, works_from: at }];
+        assert!(load_mac(folder.path(), &records).is_ok());
+        assert!(load_mac(folder.path(), &[]).err().unwrap().to_string().contains("stele migrate"));
+        fs::write(folder.path().join("mac.key"), &*new_key(&OsRandom)).unwrap();
+        let told = load_mac(folder.path(), &records).err().unwrap().to_string();
+        assert!(told.contains("mac.key: this is not the key mac"), "{told}");
     }
 }

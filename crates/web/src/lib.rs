@@ -2,7 +2,7 @@
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
-//! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
+//! - [`boot`], [`keys`], [`keyring`], [`delivery`]: from settings to a running domain
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
 pub mod admin;
@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod dialect;
 pub mod extract;
 pub mod input;
+pub mod keyring;
 pub mod keys;
 pub mod net;
 pub mod serve;

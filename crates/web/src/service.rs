@@ -21,6 +21,8 @@ use tracing::Instrument as _;
 use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal};
 use crate::extract::Refuse;
+use crate::keyring::KeyRing;
+use crate::keys::Family;
 use crate::trust::Trust;
 
 /// What a service is started with.
@@ -32,6 +34,8 @@ pub struct Context {
     pub settings: Settings,
     /// Whose word about the client's address is taken.
     pub trust: Trust,
+    /// The keys in service.
+    pub keys: Arc<KeyRing>,
 }
 
 /// A dialect's routes, set up once and shared by all workers.
@@ -50,6 +54,8 @@ pub struct Service {
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
     /// Makes what it needs in the key folder, if it is not there: only `stele up` and `stele migrate` do.
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
+    /// The keys it signs with, if it does.
+    pub signing: fn(&Settings) -> Result<Option<Family>, ConfigError>,
     /// How its dialect renders refusals.
     pub refuse: fn(&Refusal) -> HttpResponse,
 }
@@ -61,13 +67,28 @@ impl Service {
         settings: &'static [Setting],
         routes: fn(&Context) -> Result<Routes, ConfigError>,
     ) -> Self {
-        Self { name: D::NAME, port, settings, routes, provision: |_, _| Ok(()), refuse: D::refuse }
+        Self {
+            name: D::NAME,
+            port,
+            settings,
+            routes,
+            provision: |_, _| Ok(()),
+            signing: |_| Ok(None),
+            refuse: D::refuse,
+        }
     }
 
     /// This service, with something to make in the key folder.
     #[must_use]
     pub const fn provisioned_by(mut self, provision: fn(&Path, &Settings) -> Result<(), ConfigError>) -> Self {
         self.provision = provision;
+        self
+    }
+
+    /// This service, signing with keys of a family.
+    #[must_use]
+    pub const fn signing_by(mut self, signing: fn(&Settings) -> Result<Option<Family>, ConfigError>) -> Self {
+        self.signing = signing;
         self
     }
 

@@ -1,9 +1,16 @@
 //! Hostile tokens (ATTACKS 27 and 28). Each is held against both routes that take login tokens.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
+use stele_core::ports::{Dropped, KeyRecord, KeyStore as _};
+use stele_core::time::Timestamp;
+use stele_web::keyring::Holder as _;
 use svc_jwt::{SERVICE, keys};
 
 use crate::Bench;
@@ -43,8 +50,16 @@ async fn bench(algorithm: &str) -> (Bench, String, EncodingKey) {
     bench.lab.user("a").add().await;
     let token = bench.login("a", "123456").await;
     let settings = &bench.lab.context().settings;
-    let keys = keys::load(&settings.keys(), keys::algorithm(settings).unwrap()).unwrap();
-    (bench, token, keys.newest.signing)
+    let key = key(&settings.keys(), keys::algorithm(settings).unwrap());
+    (bench, token, key.signing.clone())
+}
+
+/// The key number 1 in a folder.
+fn key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::Key> {
+    let keys = keys::Keys::none(algorithm);
+    let pem = keys::family(algorithm).read(folder, 1).unwrap().0;
+    keys.hold(vec![(1, Timestamp::from_secs(0), Some(pem))]);
+    keys.newest(Timestamp::from_secs(0)).unwrap()
 }
 
 async fn is_refused(bench: &Bench, token: &str) {
@@ -101,8 +116,8 @@ async fn the_public_key_as_a_shared_secret() {
         let (bench, token, _) = bench(setting).await;
         let (header, claims) = parts(&token);
         let settings = &bench.lab.context().settings;
-        let keys = keys::load(&settings.keys(), keys::algorithm(settings).unwrap()).unwrap();
-        let public = keys.newest.verifying.try_get_as_bytes().unwrap();
+        let key = key(&settings.keys(), keys::algorithm(settings).unwrap());
+        let public = key.verifying.try_get_as_bytes().unwrap();
         let secret = EncodingKey::from_secret(public);
         is_refused(&bench, &sign(&with(&header, "alg", "HS256".into()), &claims, &secret, Algorithm::HS256)).await;
         is_refused(&bench, &sign(&header, &claims, &secret, Algorithm::HS256)).await;
@@ -146,9 +161,10 @@ async fn a_hostile_kid_or_header() {
         is_refused(&bench, &sign(&bad, &claims, &key, Algorithm::EdDSA)).await;
     }
     // A key of the attacker's own, which the header brings along.
-    let own = keys::load(Bench::new().await.lab.folder().join("keys").as_path(), keys::Algorithm::EdDsa).unwrap();
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(own.newest.verifying.try_get_as_bytes().unwrap())});
-    is_refused(&bench, &sign(&with(&header, "jwk", jwk), &claims, &own.newest.signing, Algorithm::EdDSA)).await;
+    let own = self::key(&Bench::new().await.lab.folder().join("keys"), keys::Algorithm::EdDsa);
+    let jwk =
+        json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(own.verifying.try_get_as_bytes().unwrap())});
+    is_refused(&bench, &sign(&with(&header, "jwk", jwk), &claims, &own.signing, Algorithm::EdDSA)).await;
     assert!(bench.lives(&token).await);
 }
 
@@ -225,17 +241,45 @@ async fn another_services_session() {
 }
 
 #[tokio::test]
-async fn an_older_key_verifies_and_the_newest_signs() {
+async fn a_key_signs_when_its_time_has_come_and_the_older_one_verifies_on() {
     let (bench, old, _) = bench("EdDSA").await;
-    let folder = bench.lab.context().settings.keys();
-    let donor = Bench::new().await;
-    std::fs::copy(donor.lab.context().settings.keys().join("jwt-eddsa-1.pem"), folder.join("jwt-eddsa-2.pem")).unwrap();
-    let bench = Bench { service: bench.lab.start(SERVICE).await, ..bench };
+    let context = bench.lab.context();
+    let (folder, family) = (context.settings.keys(), keys::family(keys::Algorithm::EdDsa));
+    stele_web::keyring::make(&folder, &family, 2, bench.lab.deps().random.as_ref()).unwrap();
+    let store = stele_web::boot::database(&context.settings).unwrap().keys();
+    let now = bench.lab.clock().now();
+    let (probe, hour) = (family.read(&folder, 2).unwrap().1.to_vec(), Duration::from_secs(3_600));
+    let record = KeyRecord { name: family.key(2), probe: Some(probe), added_at: now, works_from: now.after(hour) };
+    assert!(store.add_key(&record).await.unwrap());
+    context.keys.refresh().await.unwrap();
+    assert_eq!(parts(&bench.login("a", "123456").await).0["kid"], "eddsa-1");
+    bench.lab.clock().advance(hour);
     let new = bench.login("a", "123456").await;
     assert_eq!(parts(&new).0["kid"], "eddsa-2");
     for token in [old, new] {
         assert_eq!(bench.logout(&token).await.message(), "注销成功");
     }
+    // Out of service, it verifies no more.
+    let third = bench.login("a", "123456").await;
+    assert_eq!(store.drop_key("jwt-eddsa-2").await.unwrap(), Dropped::Done);
+    context.keys.refresh().await.unwrap();
+    is_refused(&bench, &third).await;
+    assert_eq!(parts(&bench.login("a", "123456").await).0["kid"], "eddsa-1");
+}
+
+#[tokio::test]
+async fn a_key_in_service_that_is_missing_here_is_our_fault_not_the_users() {
+    let (bench, token, signing) = bench("EdDSA").await;
+    let context = bench.lab.context();
+    let store = stele_web::boot::database(&context.settings).unwrap().keys();
+    let now = bench.lab.clock().now();
+    let record = KeyRecord { name: "jwt-eddsa-2".into(), probe: Some(vec![7; 32]), added_at: now, works_from: now };
+    assert!(store.add_key(&record).await.unwrap());
+    let (header, claims) = parts(&token);
+    let strange = sign(&with(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);
+    assert_eq!(bench.logout(&strange).await.status, 500);
+    is_refused(&bench, &sign(&with(&header, "kid", "eddsa-3".into()), &claims, &signing, Algorithm::EdDSA)).await;
+    assert!(bench.lives(&token).await);
 }
 
 #[tokio::test]

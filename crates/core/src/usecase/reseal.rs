@@ -123,3 +123,16 @@ fn anew(work: &Resealing<'_>, context: &[u8], sealed: &Sealed) -> Result<Option<
 pub(super) async fn rest(clock: &dyn Clock, begun: Timestamp) {
     tokio::time::sleep(clock.now().since(begun).min(Duration::from_millis(250))).await;
 }
+
+/// Whether the key opens what is sealed under it, as far as some rows tell; `true` if there are none.
+///
+/// # Errors
+/// Faults of ours.
+pub async fn opens(keys: &dyn KeyStore, sealer: &Sealer, key: KeyId) -> Result<bool> {
+    let users = keys.sealed_users(key, 0, BATCH).await?;
+    let apps = keys.sealed_apps(key).await?;
+    let user = |row: &SealedUser| sealer.open(&seal_context(row.id), &row.sealed).is_ok();
+    let app = |row: &App| sealer.open(&App::seal_context(&row.name), &row.secret).is_ok();
+    // One that opens is enough: another may be damaged.
+    Ok((users.is_empty() && apps.is_empty()) || users.iter().any(user) || apps.iter().any(app))
+}

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use stele_core::ports::{Delivery, Message};
 use stele_core::random::OsRandom;
+use stele_core::time::SystemClock;
 use stele_web::boot::{self, Surroundings};
-use stele_web::{ConfigError, Context, Settings, keys};
+use stele_web::keyring::KeyRing;
+use stele_web::{ConfigError, Context, Settings};
 use zeroize::Zeroizing;
 
 use super::CommandError;
@@ -25,7 +27,9 @@ pub(crate) fn no_delivery() -> Arc<dyn Delivery> {
 /// Makes missing keys and brings the schema up to date.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     boot::provision(&settings, &services::ALL, &OsRandom).await?;
-    keys::load(&settings.keys())?;
+    // As whatever runs will: what is wrong with a key is told now.
+    let database = boot::current(&settings).await?;
+    KeyRing::open(settings.keys(), database.keys(), Arc::new(SystemClock)).await?;
     println!("keys in {}: ready\nschema: current", settings.keys().display());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use stele_web::boot::{self, Surroundings};
 use stele_web::delivery::Plan;
-use stele_web::{ConfigError, Settings, keys, serve};
+use stele_web::{ConfigError, Settings, serve};
 
 use super::{CommandError, admin};
 use crate::services;
@@ -15,9 +15,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     explain(&settings);
     let database = settings.text("STELE_DATABASE_URL").is_some();
     let outbox = Plan::read(&settings, &Surroundings::default())?.is_outbox();
-    keys::load(&settings.keys())?;
-    println!("ok: keys in {}", settings.keys().display());
     let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
+    println!("ok: keys in {}", context.settings.keys().display());
     for service in services::ALL {
         (service.routes)(&context)?;
         println!("ok: {}'s settings", service.name);

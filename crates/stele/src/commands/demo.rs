@@ -118,7 +118,7 @@ async fn mefp(context: &Context, listen: SocketAddr, password: &str) -> Result<L
         add_app(deps, APP, None, vec![APP.to_owned()]).await?;
     }
     let app = deps.users.app(APP).await?.ok_or_else(|| ConfigError::new("the demonstration app cannot be made"))?;
-    let (key, iv) = (svc_mefp::secret::secret(&context.settings)?, secret_of(deps, &app)?);
+    let (key, iv) = (svc_mefp::secret::secret(&context.settings)?, secret_of(deps, &app).await?);
     let hex = stele_core::hex::encode;
     let aes = format!("openssl enc -aes-256-cbc -a -A -K {} -iv {}", hex(key.as_bytes()), hex(&*iv));
     let body = format!("'{{\"login_name\":\"{MEFP_PHONE}\",\"password\":\"{password}\"}}'");

@@ -2,8 +2,11 @@
 
 pub(crate) mod admin;
 pub(crate) mod app;
+pub(crate) mod challenge;
 pub(crate) mod check;
 mod demo;
+pub(crate) mod keys;
+mod progress;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod user;

@@ -103,7 +103,8 @@ impl KeyStore for Users {
         let rows: QueryResult<_> = query!(self.db, |conn| {
             async {
                 let sealed = users::table.filter(users::seal_key_id.is_not_null()).group_by(users::seal_key_id);
-                let of_users = sealed.select((users::seal_key_id, count_star())).load::<(Option<i64>, i64)>(conn).await?;
+                let of_users =
+                    sealed.select((users::seal_key_id, count_star())).load::<(Option<i64>, i64)>(conn).await?;
                 let sealed = apps::table.group_by(apps::seal_key_id);
                 let of_apps = sealed.select((apps::seal_key_id, count_star())).load::<(i64, i64)>(conn).await?;
                 Ok((of_users, of_apps))
@@ -239,7 +240,8 @@ impl KeyStore for Users {
                 let columns = (count(users::salted_at), max(users::salted_at));
                 let noted = users::table.filter(users::salted_at.is_not_null());
                 let ever = noted.select(columns).first(conn).await?;
-                let lately = users::table.filter(users::salted_at.ge(since.as_micros())).count().get_result(conn).await?;
+                let lately =
+                    users::table.filter(users::salted_at.ge(since.as_micros())).count().get_result(conn).await?;
                 Ok((ever, lately))
             }
             .await

@@ -103,7 +103,10 @@ impl UserStore for Users {
             if taken > 0 {
                 return Ok(None);
             }
-            let sealing = (users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())), users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())));
+            let sealing = (
+                users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
+            );
             let secret = (users::verifier.eq(verifier), users::epoch.eq(0), sealing);
             let row = diesel::insert_into(users::table).values((&person, secret));
             let number = row.returning(users::number).get_result::<i64>(conn).await?;

@@ -9,6 +9,7 @@ mod codes;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod keys;
 mod limits;
 #[cfg(test)]
 mod logins;

@@ -11,7 +11,7 @@ use stele_core::code::{CodeKey, Purpose};
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
-use stele_core::ports::{Attempt, NewCode, ReplayMark, StateStore, Success, UserStore, Verdict};
+use stele_core::ports::{Attempt, KeyRecord, KeyStore, NewCode, ReplayMark, StateStore, Success, UserStore, Verdict};
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealed;
 use stele_core::session::{Session, TokenKey};
@@ -55,6 +55,7 @@ pub(crate) fn secs(secs: u64) -> Duration {
 pub(crate) struct UserBackend {
     pub(crate) name: &'static str,
     pub(crate) users: Arc<dyn UserStore>,
+    pub(crate) keys: Arc<dyn KeyStore>,
     _dir: TempDir,
 }
 
@@ -63,14 +64,27 @@ pub(crate) async fn user_backends() -> Vec<UserBackend> {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = Database::open(&Target::sqlite(dir.path().join("users.db"))).unwrap();
     sqlite.migrate().await.unwrap();
-    let mut backends = vec![UserBackend { name: "sqlite", users: sqlite.users(), _dir: dir }];
+    let mut backends = vec![backend("sqlite", &sqlite, dir).await];
     if let Some(target) = postgres().await {
         let postgres = Database::open(&target).unwrap();
         postgres.migrate().await.unwrap();
-        let _dir = tempfile::tempdir().unwrap();
-        backends.push(UserBackend { name: "postgres", users: postgres.users(), _dir });
+        backends.push(backend("postgres", &postgres, tempfile::tempdir().unwrap()).await);
     }
     backends
+}
+
+/// A database with the sealing keys that the tests seal under in service.
+async fn backend(name: &'static str, database: &Database, dir: TempDir) -> UserBackend {
+    let keys = database.keys();
+    for key in [1, 7, u32::MAX] {
+        assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
+    }
+    UserBackend { name, users: database.users(), keys, _dir: dir }
+}
+
+/// A key in service.
+pub(crate) fn key_record(name: &str) -> KeyRecord {
+    KeyRecord { name: name.to_owned(), probe: Some(vec![7; 32]), added_at: NOW, works_from: NOW.after(secs(60)) }
 }
 
 /// A PostgreSQL schema of its own, if there is a server to test with. It is left there: the server is for tests.

@@ -237,20 +237,3 @@ async fn clients_that_hang_up_neither_block_nor_break_the_store() {
         }
     }
 }
-
-#[tokio::test]
-async fn seals_are_erased_everywhere_and_nothing_else() {
-    for UserBackend { users, .. } in user_backends().await {
-        assert!(!users.has_seals().await.unwrap());
-        let id = users.add(&named("alice")).await.unwrap().unwrap().id;
-        let sealed = Sealed { key_id: 1, bytes: vec![1; 44] };
-        let whole = Credential { verifier: "v".to_owned(), sealed: Some(sealed) };
-        assert_eq!(users.change_credential(id, 0, &whole).await.unwrap(), Some(1));
-        assert!(users.has_seals().await.unwrap());
-        users.erase_seals().await.unwrap();
-        assert!(!users.has_seals().await.unwrap());
-        let found = users.find("alice").await.unwrap().unwrap();
-        assert_eq!((found.credential, found.epoch), (Credential { sealed: None, ..whole }, 1));
-        assert_eq!(users.erase_seals().await.unwrap(), 0);
-    }
-}

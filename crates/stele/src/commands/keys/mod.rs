@@ -1,0 +1,75 @@
+//! `stele keys`: which keys are in service. The commands act on the database and the key folder; running instances
+//! take up by themselves what has changed.
+
+mod list;
+mod retire;
+mod rotate;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use stele_core::ports::{KeyRecord, KeyStore};
+use stele_core::random::{OsRandom, Random};
+use stele_core::time::{Clock, SystemClock, Timestamp};
+use stele_web::keys::{Family, SEALING};
+use stele_web::{ConfigError, Settings, boot};
+
+use super::CommandError;
+use crate::args::Keys;
+use crate::services;
+
+/// What the commands work with.
+struct Desk {
+    store: Arc<dyn KeyStore>,
+    folder: PathBuf,
+    /// The families of signing keys.
+    signing: Vec<Family>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl Desk {
+    async fn open(settings: &Settings) -> Result<Self, CommandError> {
+        let store = boot::current(settings).await?.keys();
+        let families: Result<Vec<_>, _> = services::ALL.iter().map(|service| (service.signing)(settings)).collect();
+        let signing = families?.into_iter().flatten().collect();
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
+        Ok(Self { store, folder: settings.keys(), signing, clock, random })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The family that a key in service belongs to, and its number there.
+    fn family_of(&self, record: &KeyRecord) -> Option<(Family, u32)> {
+        let mut families = std::iter::once(SEALING).chain(self.signing.iter().copied());
+        families.find_map(|family| Some((family, record.number(family.name)?)))
+    }
+}
+
+/// The key of a family that works at `now`: the newest whose time has come.
+fn working(records: &[KeyRecord], family: &Family, now: Timestamp) -> Option<u32> {
+    let due = records.iter().filter(|record| record.works_from <= now);
+    due.filter_map(|record| record.number(family.name)).max()
+}
+
+pub(crate) async fn run(settings: &Settings, command: Keys) -> Result<(), CommandError> {
+    let desk = Desk::open(settings).await?;
+    match command {
+        Keys::List { json } => list::run(&desk, json).await,
+        Keys::Rotate { jwt, lead, no_reseal, json } => {
+            let family = if jwt { desk.signing.first().copied() } else { Some(SEALING) };
+            let family = family.ok_or_else(|| ConfigError::new("no dialect here signs"))?;
+            let put = rotate::put_in_service(&desk, &family, lead).await?;
+            rotate::announce(&put, json)?;
+            if jwt || no_reseal {
+                return Ok(());
+            }
+            rotate::wait_for(&desk, &put).await;
+            rotate::reseal(&desk, json).await
+        }
+        Keys::Reseal { json } => rotate::reseal(&desk, json).await,
+        Keys::Retire { key } => retire::run(&desk, settings, &key).await,
+    }
+}
