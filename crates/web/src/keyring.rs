@@ -4,7 +4,7 @@
 //! A process looks for keys that were put in service every few seconds, on SIGHUP, and when it meets one that it does
 //! not know; so each knows a new key before any works with it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -54,8 +54,8 @@ pub struct KeyRing {
     salted_logins: Arc<SaltedLogins>,
     holders: Mutex<Vec<Arc<dyn Holder>>>,
     records: Mutex<Vec<KeyRecord>>,
-    /// The keys that were complained about.
-    lacking: Mutex<BTreeSet<String>>,
+    /// The keys that cannot be read here, and whether it was their time when that was complained about.
+    lacking: Mutex<BTreeMap<String, bool>>,
     looked: tokio::sync::Mutex<Option<Instant>>,
 }
 
@@ -76,7 +76,7 @@ impl KeyRing {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, ConfigError> {
         let records = store.keys().await.map_err(fault)?;
-        let gathered = gather(&folder, &SEALING, &records, |_| false);
+        let gathered = gather(&folder, &SEALING, &records, &[], |_| false);
         let none = ConfigError::new(format!("{}: no sealing key is in service; run `stele migrate`", folder.display()));
         if gathered.keys.is_empty() && gathered.faults.is_empty() {
             return Err(none);
@@ -120,7 +120,7 @@ impl KeyRing {
     /// One line that names the key and its file; or that there is none.
     pub fn attach(&self, holder: Arc<dyn Holder>) -> Result<(), ConfigError> {
         let family = holder.family();
-        let gathered = gather(&self.folder, &family, &lock(&self.records), |_| false);
+        let gathered = gather(&self.folder, &family, &lock(&self.records), &[], |_| false);
         let keys = strictly(gathered, self.clock.now())?;
         if keys.is_empty() {
             let file = family.file(&self.folder, 1);
@@ -139,11 +139,13 @@ impl KeyRing {
     pub async fn refresh(&self) -> stele_core::Result<()> {
         let records = self.store.keys().await?;
         let digests = self.store.salted_ended().await?.is_none();
-        let Gathered { keys, mut faults } = gather(&self.folder, &SEALING, &records, |key| self.sealer.knows(key));
+        let before = lock(&self.records).clone();
+        let Gathered { keys, mut faults } =
+            gather(&self.folder, &SEALING, &records, &before, |key| self.sealer.knows(key));
         self.sealer.renew(keys.into_iter().map(sealing), digests);
         let holders = lock(&self.holders).clone();
         for holder in holders {
-            let gathered = gather(&self.folder, &holder.family(), &records, |key| holder.holds(key));
+            let gathered = gather(&self.folder, &holder.family(), &records, &before, |key| holder.holds(key));
             if !gathered.keys.is_empty() {
                 holder.hold(gathered.keys);
             }
@@ -155,15 +157,18 @@ impl KeyRing {
     }
 
     fn complain(&self, faults: &[(KeyRecord, ConfigError)]) {
+        let now = self.clock.now();
         let mut lacking = lock(&self.lacking);
-        for (record, cause) in faults.iter().filter(|(record, _)| !lacking.contains(&record.name)) {
-            if record.works_from > self.clock.now() {
-                tracing::warn!(key = record.name, %cause, "a new key is to work soon and cannot be taken up here");
-            } else {
-                tracing::error!(key = record.name, %cause, "a key cannot be taken up: what needs it fails here");
+        let before = std::mem::take(&mut *lacking);
+        for (KeyRecord { name, works_from, .. }, cause) in faults {
+            let due = *works_from <= now;
+            match before.get(name) {
+                Some(told) if *told == due => {}
+                _ if due => tracing::error!(key = name, %cause, "a key cannot be taken up: what needs it fails here"),
+                _ => tracing::warn!(key = name, %cause, "a new key is to work soon and cannot be taken up here"),
             }
+            lacking.insert(name.clone(), due);
         }
-        *lacking = faults.iter().map(|(record, _)| record.name.clone()).collect();
     }
 }
 
@@ -181,7 +186,7 @@ impl KeyWatch for KeyRing {
     }
 
     fn lacks(&self, key: &str) -> bool {
-        lock(&self.lacking).contains(key)
+        lock(&self.lacking).contains_key(key)
     }
 
     async fn keep_up(&self) {
@@ -273,11 +278,19 @@ async fn enter(store: &dyn KeyStore, name: String, probe: keys::Probe) -> Result
     store.add_key(&KeyRecord { name, probe, added_at, works_from }).await.map(drop).map_err(fault)
 }
 
-fn gather(folder: &Path, family: &Family, records: &[KeyRecord], known: impl Fn(KeyId) -> bool) -> Gathered {
+/// The keys of a family in service. Those that are `held` are not read again, unless another key has their name now.
+fn gather(
+    folder: &Path,
+    family: &Family,
+    records: &[KeyRecord],
+    before: &[KeyRecord],
+    held: impl Fn(KeyId) -> bool,
+) -> Gathered {
     let mut gathered = Gathered { keys: Vec::new(), faults: Vec::new() };
     for record in records {
         let Some(number) = record.number(family.name) else { continue };
-        if known(number) {
+        let same = |old: &KeyRecord| old.name == record.name && old.probe == record.probe;
+        if held(number) && before.iter().any(same) {
             gathered.keys.push((number, record.works_from, None));
             continue;
         }

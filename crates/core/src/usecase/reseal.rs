@@ -13,7 +13,7 @@ use crate::time::{Clock, Timestamp};
 use crate::{Error, Result};
 
 /// How many rows are changed in one step, during which others may have to wait to write.
-const BATCH: u32 = 200;
+const BATCH: u32 = 50;
 /// How often it is looked for rows that were sealed under an older key meanwhile.
 const PASSES: usize = 3;
 

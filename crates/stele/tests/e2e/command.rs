@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::client::{App, Client, Dialect, Person, md5_hex};
 use crate::support::{Home, PATIENCE};
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["up"],
     &["user"],
@@ -22,6 +22,14 @@ const COMMANDS: [&[&str]; 14] = [
     &["app"],
     &["app", "add"],
     &["token", "add"],
+    &["keys"],
+    &["keys", "list"],
+    &["keys", "rotate"],
+    &["keys", "reseal"],
+    &["keys", "retire"],
+    &["challenge"],
+    &["challenge", "off"],
+    &["challenge", "on"],
     &["migrate"],
     &["check"],
 ];

@@ -7,6 +7,8 @@ mod client;
 mod command;
 mod demo;
 mod independent;
+mod keys;
+mod keys_lost;
 mod kill;
 mod limits;
 mod lists;

@@ -157,8 +157,8 @@ fn a_lost_key_is_not_made_anew_while_something_is_sealed_with_it() {
     home.run(&["user", "list"]).refused(2, "seal");
     home.run(&["check"]).code.filter(|code| *code == 2).expect("the check fails");
     // Neither does what makes missing keys make this one: it would open nothing.
-    home.run(&["migrate"]).refused(2, "put them back");
-    home.run(&["up", "--listen", "127.0.0.1:0"]).refused(2, "put them back");
+    home.run(&["migrate"]).refused(2, "put it back");
+    home.run(&["up", "--listen", "127.0.0.1:0"]).refused(2, "put it back");
     assert!(!home.data().join("keys/seal-1.key").exists());
 }
 
@@ -180,6 +180,8 @@ fn settings_that_cannot_be_used_are_named() {
         ("STELE_HASH_COST", "1,2"),
         ("STELE_HASH_COST", "1,1,1"),
         ("STELE_HASH_SLOTS", "none"),
+        ("STELE_HASH_SLOTS", "0"),
+        ("STELE_HASH_QUEUE", "0"),
         ("STELE_WORKERS", "many"),
         ("STELE_LOG", "stele=loud"),
         ("STELE_LOG_FORMAT", "xml"),

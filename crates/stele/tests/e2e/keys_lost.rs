@@ -1,0 +1,88 @@
+//! Keys that are wrong or missing: named at the start, and our fault, never the user's, in a running server.
+
+use std::fs;
+
+use crate::client::{CLOUDBOX, Dialect, salted};
+use crate::keys::client;
+use crate::support::{Home, eventually};
+
+const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
+
+fn quiet() -> Home {
+    Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "error")])
+}
+
+#[test]
+fn a_wrong_or_missing_key_is_named_at_the_start() {
+    let (home, stranger) = (quiet(), quiet());
+    for home in [&home, &stranger] {
+        home.run(&["migrate"]).done();
+        home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).done();
+        home.run(&["keys", "rotate", "--no-reseal", "--lead", "0", "--jwt"]).done();
+    }
+    let starts: [&[&str]; 4] = [&UP, &["migrate"], &["user", "list"], &["app", "add", "x"]];
+    for (key, file) in [("seal-1", "seal-1.key"), ("seal-2", "seal-2.key"), ("mac", "mac.key")] {
+        let (own, strange) = (home.data().join("keys").join(file), stranger.data().join("keys").join(file));
+        let good = fs::read(&own).unwrap();
+        fs::copy(strange, &own).unwrap();
+        for start in starts {
+            home.run(start).refused(2, &format!("keys/{file}: this is not the key {key}"));
+        }
+        fs::remove_file(&own).unwrap();
+        for start in starts {
+            home.run(start).refused(2, file);
+        }
+        assert!(!own.exists(), "no start makes a key that is lost");
+        fs::write(&own, good).unwrap();
+    }
+    for number in [1, 2] {
+        let file = format!("jwt-eddsa-{number}.pem");
+        let own = home.data().join("keys").join(&file);
+        let good = fs::read(&own).unwrap();
+        fs::copy(stranger.data().join("keys").join(&file), &own).unwrap();
+        home.run(&UP).refused(2, &format!("this is not the key jwt-eddsa-{number}"));
+        fs::remove_file(&own).unwrap();
+        home.run(&UP).refused(2, &format!("the key jwt-eddsa-{number} is in service, but missing"));
+        fs::write(&own, good).unwrap();
+    }
+    home.run(&["check"]).done();
+}
+
+#[tokio::test]
+async fn a_running_server_that_lacks_a_key_says_so_and_counts_nothing() {
+    let home = Home::new();
+    let server = home.up();
+    // Another machine with a key folder of its own, where the new key is made first.
+    let keys = home.path("other-keys");
+    fs::create_dir(&keys).unwrap();
+    for entry in fs::read_dir(home.data().join("keys")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), keys.join(entry.file_name())).unwrap();
+    }
+    let mut other = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_DATA", home.data().to_str().unwrap())]);
+    other.set("STELE_KEYS", keys.to_str().unwrap());
+    other.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).done();
+    other.add_user("mark", "a-password", &[]);
+
+    let client = client(&server);
+    for password in ["a-password", "wrong"].into_iter().cycle().take(20) {
+        client.json(CLOUDBOX, &[], &salted("mark", password)).await.is(500, "1009");
+    }
+    let log = eventually("it is logged", || Some(server.log()).filter(|log| log.contains("seal-2 is missing here")));
+    assert!(log.contains("seal-2.key: the key seal-2 is in service, but missing here"), "{log}");
+    // The user is found and their password is right: a proof that needs no seal works.
+    client.login_as(Dialect::Jwt, "mark", "a-password").await.good();
+    client.login_as(Dialect::Jwt, "mark", "wrong").await.is(200, "-1");
+
+    // Nothing was counted, so the owner gets in as soon as the key is there.
+    fs::copy(keys.join("seal-2.key"), home.data().join("keys/seal-2.key")).unwrap();
+    loop {
+        let answer = client.json(CLOUDBOX, &[], &salted("mark", "a-password")).await;
+        if answer.status != 500 {
+            answer.good();
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    server.stop();
+}
