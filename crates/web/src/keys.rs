@@ -122,8 +122,11 @@ impl Family {
 /// One line that names the file.
 pub fn load_mac(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
     let path = folder.join(MAC.1);
-    let (key, probe) = read_mac(folder)?;
     let known = records.iter().find(|record| record.name == MAC.0).and_then(|record| record.probe.as_ref());
+    if known.is_some() && !path.exists() {
+        return Err(gone(&path, MAC.0));
+    }
+    let (key, probe) = read_mac(folder)?;
     match known {
         None => {
             Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))

@@ -44,7 +44,11 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_TIMESTAMP_SKEW", "300s", "how far a salted proof's timestamp may be off; 0: any"),
     setting("STELE_SESSION_TTL", "12h", "how long a session lives after its last use"),
     setting("STELE_PASSWORD_MIN", "6", "fewest characters of a new password, 1 to 128"),
-    setting("STELE_SALTED", "true", "keep sealed digests, which cloudbox's and TMS's salted logins need"),
+    setting(
+        "STELE_SALTED",
+        "true",
+        "keep sealed digests, which cloudbox's and TMS's salted logins need (`stele challenge off` ends them at once)",
+    ),
     setting("STELE_CODE_TTL", "1h", "how long a verification code lives"),
     setting("STELE_LIMIT_WINDOW", "15m", "how long failures are counted together"),
     setting("STELE_LIMIT_ACCOUNT", "5", "an account's free failures in a window; then the waits begin"),

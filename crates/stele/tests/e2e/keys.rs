@@ -103,7 +103,7 @@ async fn signing_keys_overlap() {
     let (one, two) = (client(&one), client(&two));
     let old = one.login_as(Dialect::Jwt, "mark", "a-password").await.good().token();
     assert_eq!(kid(&old), "eddsa-1");
-    home.run(&["keys", "rotate", "--jwt", "--lead", "0"]).done();
+    home.run(&["keys", "rotate", "--jwt", "--lead", "2s"]).done();
     // One of them takes it up; the other has to take it up at once when it sees what that one signed.
     let mut new = old.clone();
     while kid(&new) == "eddsa-1" {
