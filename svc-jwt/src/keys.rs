@@ -11,7 +11,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use stele_core::mac::sha256;
-use stele_core::random::Random;
 use stele_core::time::Timestamp;
 use stele_web::keyring::{Holder, InService};
 use stele_web::keys::{Family, Probe};
