@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
-use stele_core::ports::{Dropped, KeyRecord, KeyStore as _};
+use stele_core::ports::{Dropped, KeyRecord};
 use stele_core::time::Timestamp;
 use stele_web::keyring::Holder as _;
 use svc_jwt::{SERVICE, keys};
