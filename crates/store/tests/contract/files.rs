@@ -132,6 +132,7 @@ async fn files_are_their_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
     let database = users(&dir.path().join("users.db"));
     database.migrate().await.unwrap();
+    assert!(database.keys().add_key(&key_record("seal-7")).await.unwrap());
     let users = database.users();
     users.add(&named("alice")).await.unwrap();
     let state = state(&dir.path().join("state.db")).unwrap();
