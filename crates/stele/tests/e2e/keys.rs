@@ -49,11 +49,9 @@ async fn a_key_is_replaced_while_two_servers_let_people_in() {
             let (client, over, logins) = (client(server), over.clone(), logins.clone());
             tokio::spawn(async move {
                 while !over.load(Ordering::SeqCst) {
-                    // A timestamp comes again after some hundred logins: then the proof was right, and used before.
-                    let answer = client.login_as(Dialect::Cloudbox, "mark", "a-password").await;
-                    if answer.code() != "1004" {
-                        answer.good();
-                    }
+                    client.login_as(Dialect::Cloudbox, "mark", "a-password").await.good();
+                    // The clients of a test have 280 timestamps each five minutes.
+                    tokio::time::sleep(Duration::from_millis(60)).await;
                     logins.fetch_add(1, Ordering::SeqCst);
                 }
             })
