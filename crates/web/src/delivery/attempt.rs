@@ -1,6 +1,6 @@
 //! One message's way to its recipient: attempts, pauses, and what the log is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use stele_core::identifier::Recipient;
@@ -15,28 +15,35 @@ pub(super) struct Failure {
     cause: String,
     again: bool,
     provider: bool,
+    not_before: Option<Duration>,
 }
 
 impl Failure {
     /// The provider cannot be reached or is in trouble; that may pass.
     pub(super) fn trouble(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: true, provider: true }
+        Self { cause: cause.into(), again: true, provider: true, not_before: None }
+    }
+
+    /// This failure, of a provider that wants to be left alone for so long.
+    pub(super) fn not_before(mut self, span: Option<Duration>) -> Self {
+        self.not_before = span;
+        self
     }
 
     /// The provider does not let us in.
     pub(super) fn locked_out(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: false, provider: true }
+        Self { cause: cause.into(), again: false, provider: true, not_before: None }
     }
 
     /// The provider does not take this message now. That says nothing of others.
     pub(super) fn postponed(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: true, provider: false }
+        Self { cause: cause.into(), again: true, provider: false, not_before: None }
     }
 
     /// The provider does not take this message. That says nothing of others: a stranger who asks for codes to numbers
     /// that do not exist must not close the channel.
     pub(super) fn refused(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: false, provider: false }
+        Self { cause: cause.into(), again: false, provider: false, not_before: None }
     }
 }
 
@@ -99,8 +106,13 @@ async fn attempt_all<P: Provider>(
         if !failure.again || *attempts >= bounds.attempts {
             return Err(failure);
         }
+        let wait = failure.not_before.map_or(pause, |span| span.max(pause));
+        // A message that waits for longer holds the channel up for everybody.
+        if wait > pause && since.elapsed().saturating_add(wait) > bounds.stale {
+            return Err(failure);
+        }
         tracing::warn!(channel = P::CHANNEL, attempts, cause = failure.cause, "a code will be sent again");
-        sleep(pause).await;
+        sleep(wait).await;
         pause *= 2;
     }
 }
