@@ -10,6 +10,7 @@ mod client;
 #[path = "../e2e/support.rs"]
 mod support;
 
+mod clock;
 mod delivery;
 mod provider;
 mod scene;
