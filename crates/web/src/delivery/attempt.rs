@@ -133,7 +133,44 @@ fn masked(to: &Recipient) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use stele_core::code::{Code, Purpose};
+    use stele_core::time::Timestamp;
+
     use super::*;
+
+    /// Wants to be left alone for so many seconds.
+    struct Busy(u64, AtomicU32);
+
+    #[async_trait]
+    impl Provider for Busy {
+        type Parcel = ();
+
+        const CHANNEL: &'static str = "sms";
+
+        fn pack(&self, _: &Message) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn send(&self, (): &()) -> Result<(), Failure> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Err(Failure::trouble("busy").not_before(Some(Duration::from_secs(self.0))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_is_left_alone_for_as_long_as_it_asks_and_given_up_if_that_is_too_long() {
+        let to = Recipient::parse("13800138000").unwrap();
+        let code = Code::typed("012345");
+        let message = Message { at: Timestamp::from_secs(0), to, purpose: Purpose::Any, dialect: "jwt", code };
+        let bounds = Bounds { pause: Duration::from_millis(1), ..Bounds::default() };
+        for (asks, attempts) in [(0, 3), (600, 1), (u64::MAX, 1)] {
+            let provider = Busy(asks, AtomicU32::new(0));
+            deliver(&provider, &message, Instant::now(), &bounds, |_| {}).await;
+            assert_eq!(provider.1.into_inner(), attempts, "{asks}");
+        }
+    }
 
     #[test]
     fn recipients_are_masked() {
