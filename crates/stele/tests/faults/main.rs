@@ -10,7 +10,11 @@ mod client;
 #[path = "../e2e/support.rs"]
 mod support;
 
+mod before;
+mod between;
 mod clock;
 mod delivery;
+mod disk;
 mod provider;
 mod scene;
+mod stores;

@@ -56,13 +56,6 @@ impl Scene {
         }
     }
 
-    /// Logs in by every dialect.
-    pub(crate) async fn all_log_in(&self, person: &Person) {
-        for dialect in Dialect::ALL {
-            self.client.login(dialect, person, PASSWORD).await.good();
-        }
-    }
-
     /// How many codes were given up.
     pub(crate) fn undelivered(&self) -> usize {
         self.server.log().matches("a code was not delivered").count()
