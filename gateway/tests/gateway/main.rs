@@ -1,9 +1,11 @@
 //! The gateway over real sockets, in front of services that report what reached them.
 
+mod change;
 mod cors;
 mod failures;
 mod forwarding;
 mod framing;
+mod instances;
 mod limits;
 mod operation;
 mod routing;
