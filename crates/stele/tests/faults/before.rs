@@ -135,6 +135,7 @@ impl Before {
             is_unavailable(Dialect::Portal, &register(client, pair).await);
         });
         tokio::join!(join_all(proofs), join_all(alive), join_all(ended), join_all(codes));
+        scene.says_ready(503).await;
     }
 
     /// Until every dialect lets the person in, which it must two seconds after `back` at the latest.
@@ -160,6 +161,7 @@ impl Before {
     /// When the stores are back: what was ended is, what was used up is, and the rest is what the store remembers.
     pub(crate) async fn is_as_it_was(&self, scene: &Scene, memory: Memory) {
         let client = &scene.client;
+        scene.says_ready(200).await;
         for (dialect, body) in &self.proofs {
             let code = if memory == Memory::Whole { "1004" } else { "1003" };
             prove(client, *dialect, body).await.is(200, code);

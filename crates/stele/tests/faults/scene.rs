@@ -1,5 +1,8 @@
 //! A running `stele up` with people, and what a dialect says when it cannot do something.
 
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
 use serde_json::json;
 
 use crate::client::{Answer, App, Client, Dialect, Person};
@@ -53,6 +56,19 @@ impl Scene {
                 self.client.form("/api/v1/Auth/ForgetPassword", &[], &fields).await
             }
             Dialect::Cloudbox | Dialect::Tms => panic!("{dialect:?} sends no codes"),
+        }
+    }
+
+    /// Waits until `/readyz` at the public address is answered so.
+    pub(crate) async fn says_ready(&self, status: u16) {
+        let began = Instant::now();
+        loop {
+            let answer = self.client.send(Method::GET, "/readyz", &[], String::new()).await;
+            if answer.status == status {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
