@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::servers;
 use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
-use crate::switched::Switch;
+use crate::switched::{Switch, Watcher};
 
 /// When every laboratory's clock stands at first: 2026-01-01T08:00:00Z.
 const START: Timestamp = Timestamp::from_secs(1_767_254_400);
@@ -83,6 +83,11 @@ impl Lab {
     /// As [`Lab::users_down`], for the short-lived store.
     pub fn state_down(&self, down: bool) {
         self.switch.state_down(down);
+    }
+
+    /// Has `watcher` told of every call of a store, in place of who was before.
+    pub fn watch(&self, watcher: Option<Watcher>) {
+        self.switch.watch(watcher);
     }
 
     /// The domain.

@@ -15,6 +15,7 @@ pub use golden::golden;
 pub use lab::{Down, Lab, Running, STORES, UserBuilder};
 pub use raw::raw;
 pub use surroundings::{ManualClock, SeededRandom, Sent, Sink};
+pub use switched::{Moment, Watcher};
 
 /// An HTTP client that follows no redirects and keeps no cookies.
 pub fn http() -> reqwest::Client {
