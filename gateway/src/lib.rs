@@ -4,13 +4,14 @@
 //! - [`start`]: the server; [`run`]: the server as a program
 //! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
 //!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one,
-//!   `access` logs
+//!   `access` logs, `docs` tells what is served
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
 
 mod access;
 mod config;
 mod cors;
+mod docs;
 mod download;
 mod headers;
 mod health;

@@ -19,7 +19,7 @@ use crate::refusal::{self, Cause};
 use crate::table::Route;
 use crate::upload::{Framing, Upload};
 use crate::upstreams::{Instance, Lease};
-use crate::{download, path};
+use crate::{docs, download, path};
 
 /// What a worker needs to answer requests.
 pub(crate) struct Gate {
@@ -34,8 +34,12 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: we
     let caller = Caller::of(&request, &gate.config.trust);
     let route = gate.config.table.find(request.path_as_sent());
     let mut entry = Entry::new(&request, &caller, route);
-    let mut answer = match gate.health(&request).await {
-        Some(health) => health,
+    let own = match gate.health(&request).await {
+        None if route.is_none() => docs::answer(&request, &gate).await,
+        health => health,
+    };
+    let mut answer = match own {
+        Some(own) => own,
         None => gate.answer(&request, payload, &caller, route).await,
     };
     if route.is_some() {
@@ -67,7 +71,7 @@ impl Gate {
             "/readyz" => {
                 let missing = self.probe.missing().await;
                 let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                let body = json!({"ready": missing.is_empty(), "missing": missing});
+                let body = json!({"missing": missing, "ready": missing.is_empty()});
                 Some(refusal::json(status, body.to_string()))
             }
             _ => None,

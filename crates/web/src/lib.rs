@@ -3,6 +3,7 @@
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
 //! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
+//! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
 pub mod admin;
@@ -15,6 +16,7 @@ pub mod extract;
 pub mod input;
 pub mod keys;
 pub mod net;
+pub mod openapi;
 pub mod serve;
 pub mod service;
 pub mod settings;
@@ -25,5 +27,6 @@ pub use config::{ConfigError, Setting, Settings, setting};
 pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
 pub use extract::{ClientAddress, authorization};
 pub use input::{Fault, Fields};
+pub use openapi::Calls;
 pub use serve::serve;
-pub use service::{Context, Routes, Service, endpoint};
+pub use service::{Context, Routes, Service};
