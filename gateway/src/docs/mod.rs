@@ -22,7 +22,8 @@ use stele_web::openapi::PATH;
 use tokio::sync::Mutex;
 use utoipa_swagger_ui::serve;
 
-use crate::proxy::{Gate, PathAsSent as _};
+use crate::config::Config;
+use crate::proxy::PathAsSent as _;
 use crate::refusal;
 use crate::table::Table;
 use crate::upstreams::Upstreams;
@@ -51,13 +52,13 @@ struct Found {
 }
 
 /// Answers what is asked of the documents and their page; `None` if it is something else.
-pub(crate) async fn answer(request: &HttpRequest, gate: &Gate) -> Option<HttpResponse> {
-    let docs = gate.config.docs.as_ref()?;
+pub(crate) async fn answer(request: &HttpRequest, config: &Config, client: &Client) -> Option<HttpResponse> {
+    let docs = config.docs.as_ref()?;
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
     }
     match request.path_as_sent() {
-        PATH => Some(refusal::json(StatusCode::OK, docs.text(&gate.config.table, &gate.client).await)),
+        PATH => Some(refusal::json(StatusCode::OK, docs.text(&config.table, client).await)),
         "/docs" => Some(HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()),
         path => page(path.strip_prefix("/docs/")?),
     }
@@ -104,9 +105,11 @@ impl Docs {
 /// What the first instance that has an answer in time says that it serves.
 async fn fetch(upstreams: &Upstreams, client: &Client) -> Option<Value> {
     let asked = async {
-        for instance in upstreams.order() {
+        let mut instances = upstreams.instances().to_vec();
+        instances.sort_by_key(|instance| !instance.is_usable());
+        for instance in instances {
             let Ok(uri) = instance.uri(PathAndQuery::from_static(PATH)) else { continue };
-            let Ok(mut answer) = client.get(uri).send().await else { continue };
+            let Ok(mut answer) = client.get(uri).address(instance.address()).send().await else { continue };
             if answer.status() == StatusCode::OK
                 && let Ok(body) = answer.body().limit(LARGEST).await
                 && let Ok(document) = serde_json::from_slice(&body)
