@@ -21,6 +21,9 @@ use crate::dialect::{Dialect, status_of};
 /// The forms in which every body is read alike.
 const FORMS: [&str; 3] = [JSON, "application/x-www-form-urlencoded", "multipart/form-data"];
 
+/// Examples are sorted by name, and this one is to be shown first.
+const SUCCESS: &str = "0 Success";
+
 /// What is said of one call of dialect `D`.
 pub struct Description<D> {
     id: &'static str,
@@ -218,7 +221,7 @@ impl<D: Dialect> Description<D> {
         }
         let success = self.played.as_ref().and_then(|played| played.answer.clone());
         let success = success.or_else(|| self.answers.first().map(|object| object.example()));
-        let mut examples: Vec<_> = success.map(|value| ("Success".to_owned(), value)).into_iter().collect();
+        let mut examples: Vec<_> = success.map(|value| (SUCCESS.to_owned(), value)).into_iter().collect();
         let refused = self.refused.iter().filter(|(status, ..)| *status == StatusCode::OK);
         examples.extend(refused.map(|(_, name, value)| (name.clone(), value.clone())));
         let text = match examples.len() {

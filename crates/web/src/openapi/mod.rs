@@ -118,7 +118,8 @@ impl<D: Dialect> Calls<D> {
         let schemes = (about.schemes)().into_iter();
         let components = schemes.fold(components, |all, (name, scheme)| all.security_scheme(name, scheme));
         let info = InfoBuilder::new().title(about.title).version(env!("CARGO_PKG_VERSION"));
-        let tag = TagBuilder::new().name(D::NAME).summary(Some(about.title)).description(Some(about.text));
+        // Without a summary: OpenAPI 3.1 knows none.
+        let tag = TagBuilder::new().name(D::NAME).description(Some(format!("{}：{}", about.title, about.text)));
         OpenApiBuilder::new()
             .info(info.description(Some(about.text)).build())
             .paths(paths)
