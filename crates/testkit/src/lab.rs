@@ -153,17 +153,23 @@ impl Lab {
         let server = service.start(&self.context, listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
-        Running { address, handle }
+        Running { service, address, handle }
     }
 }
 
 /// A service that runs until it is dropped.
 pub struct Running {
+    service: Service,
     address: SocketAddr,
     handle: ServerHandle,
 }
 
 impl Running {
+    /// What runs.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

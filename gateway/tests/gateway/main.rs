@@ -1,6 +1,7 @@
 //! The gateway over real sockets, in front of services that report what reached them.
 
 mod cors;
+mod docs;
 mod failures;
 mod forwarding;
 mod framing;
