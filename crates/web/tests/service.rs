@@ -1,6 +1,7 @@
 //! What the chassis answers by itself, in whatever dialect the service speaks.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -54,12 +55,43 @@ async fn fails() -> Result<HttpResponse, Failure<Grumble>> {
     Err(Error::unavailable("the password is hunter2").into())
 }
 
+async fn context(folder: &Path) -> Result<Context, ConfigError> {
+    let settings = Settings::default().with([("STELE_DATA", folder.display().to_string())]);
+    boot::provision(&settings, &[], &OsRandom).await?;
+    boot::open(settings, Surroundings::default()).await
+}
+
+#[actix_web::test]
+async fn before_it_stops_a_service_says_so_and_still_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes).start(&context, listener).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    // One client, which keeps its connections where it may.
+    let client = reqwest::Client::new();
+    let ask = async |path: &str| {
+        let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
+        let closes = answer.headers().get("connection").is_some_and(|value| value == "close");
+        (answer.status().as_u16(), closes)
+    };
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/fault", 503), ("/panic", 500)] {
+        assert_eq!(ask(path).await, (status, false), "{path}");
+    }
+    assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "Method");
+    context.drain.begin();
+    for (path, status) in [("/healthz", 200), ("/readyz", 503), ("/fault", 503), ("/panic", 500), ("/stray", 404)] {
+        assert_eq!(ask(path).await, (status, true), "{path}");
+    }
+    handle.stop(true).await;
+}
+
 #[actix_web::test]
 async fn panics_faults_and_strays_are_answered_in_dialect() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::default().with([("STELE_DATA", folder.path().to_str().unwrap().to_owned())]);
-    boot::provision(&settings, &[], &OsRandom).await.unwrap();
-    let context = boot::open(settings, Surroundings::default()).await.unwrap();
+    let context = context(folder.path()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
