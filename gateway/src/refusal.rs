@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Bytes;
 use serde::Deserialize;
@@ -98,7 +98,12 @@ impl Refusals {
     }
 
     pub(crate) fn answer(&self, cause: Cause) -> HttpResponse {
-        json(cause.status(), self.body(cause).to_owned())
+        let mut answer = json(cause.status(), self.body(cause).to_owned());
+        if cause == Cause::Method {
+            // RFC 9110, section 15.5.6, asks for it; all that any service takes, for only the service knows better.
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+        }
+        answer
     }
 }
 

@@ -46,7 +46,7 @@ Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may 
 };
 
 const ACCOUNT: Field = Field::text("account", "用户名：名字、手机号或邮箱，不分大小写", "a");
-const CODE: Field = Field::digits("identifyCode", "验证码", "^[0-9]{6}$", "345548");
+const CODE: Field = Field::digits("identifyCode", "验证码，六位数字", "^[0-9]{1,10}$", "345548");
 
 static LOGIN: Object = Object::request(
     "Login",
