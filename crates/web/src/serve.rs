@@ -99,8 +99,8 @@ pub fn stop_on_signal(servers: Vec<ServerHandle>, drain: Drain, time: Duration) 
             return std::future::pending().await;
         };
         let wait = tokio::select! { _ = interrupt.recv() => Duration::ZERO, _ = terminate.recv() => time };
-        tracing::info!("stopping: answering what was asked already");
         drain.begin();
+        tracing::info!("stopping: answering what was asked already");
         let stop = async {
             if !wait.is_zero() {
                 drain.until_quiet(wait).await;

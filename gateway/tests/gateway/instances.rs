@@ -29,7 +29,7 @@ impl Instance {
             let (says, counts) = (says.clone(), counts.clone());
             let readiness = move || {
                 let ready = says.load(Ordering::SeqCst);
-                async move { if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() } }
+                std::future::ready(if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() }.finish())
             };
             let answer = move || {
                 counts.fetch_add(1, Ordering::SeqCst);

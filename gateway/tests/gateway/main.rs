@@ -1,16 +1,18 @@
 //! The gateway over real sockets, in front of services that report what reached them.
 
-mod change;
 mod cors;
 mod failures;
 mod forwarding;
 mod framing;
-mod instances;
 mod limits;
 mod operation;
 mod routing;
 mod streaming;
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
+#[cfg(test)]
+mod change;
+#[cfg(test)]
+mod instances;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
