@@ -2,6 +2,7 @@
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
+//! - [`serve`], [`admin`], [`drain`]: a program's life, its health, its end
 //! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
@@ -11,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod dialect;
+pub mod drain;
 pub mod extract;
 pub mod input;
 pub mod keys;
@@ -23,6 +25,7 @@ pub mod trust;
 
 pub use config::{ConfigError, Setting, Settings, setting};
 pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
+pub use drain::Drain;
 pub use extract::{ClientAddress, authorization};
 pub use input::{Fault, Fields};
 pub use serve::serve;
