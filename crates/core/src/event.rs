@@ -11,6 +11,7 @@ use crate::app::{App, ClientToken};
 use crate::code::Purpose;
 use crate::origin::Origin;
 use crate::proof::ProofKind;
+use crate::random::Random;
 use crate::session::Dialect;
 use crate::time::Timestamp;
 use crate::user::UserId;
@@ -63,6 +64,11 @@ impl RequestId {
     pub fn parse(text: &str) -> Option<Self> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.into()))
+    }
+
+    /// A new one.
+    pub fn random(random: &dyn Random) -> Self {
+        Self(random.hex128().into())
     }
 
     /// Its text.

@@ -33,7 +33,11 @@ pub(super) struct Claim<'a> {
 /// # Errors
 /// `TooMany`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code that
 /// `success` uses up is gone), `Disabled`; `Busy` and faults of ours.
-pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&Account) -> Success) -> Result<ProofKind> {
+pub(super) async fn prove(
+    deps: &Deps,
+    claim: Claim<'_>,
+    success: impl FnOnce(&Account) -> Success,
+) -> Result<ProofKind> {
     let Claim { account, mut attempt, proof, admitted, asked } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
