@@ -19,7 +19,7 @@ pub mod input;
 pub mod keys;
 pub mod metrics;
 pub mod net;
-mod otlp;
+pub mod otlp;
 pub mod request;
 pub mod serve;
 pub mod service;

@@ -1,6 +1,8 @@
 //! Spans for OpenTelemetry, by its semantic conventions. They have a target of their own ([`TRACE`]), which nobody asks
 //! for unless there is a collector: then no span is made, and no field of one is computed.
 
+use std::net::SocketAddr;
+
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
@@ -58,12 +60,11 @@ pub fn server(method: &Method, path: &str, headers: &HeaderMap) -> Span {
     span
 }
 
-/// The span of a request that is sent on to `host:port`, within the current one.
-pub fn client(method: &Method, instance: &str) -> Span {
+/// The span of a request that is sent on to `instance`, within the current one.
+pub fn client(method: &Method, instance: SocketAddr) -> Span {
     if !is_on() {
         return Span::none();
     }
-    let (address, port) = instance.rsplit_once(':').unwrap_or((instance, ""));
     tracing::info_span!(
         target: TRACE,
         "request",
@@ -73,8 +74,8 @@ pub fn client(method: &Method, instance: &str) -> Span {
         error.type = field::Empty,
         http.request.method = method_name(method),
         http.response.status_code = field::Empty,
-        server.address = address,
-        server.port = port.parse::<i64>().unwrap_or_default(),
+        server.address = %instance.ip(),
+        server.port = i64::from(instance.port()),
     )
 }
 
@@ -117,7 +118,15 @@ pub fn answered(span: &Span, status: u16) {
 /// Names the span of a request by the pattern that its path matched.
 pub fn routed(span: &Span, method: &Method, route: &str) {
     if !span.is_none() {
-        span.record("http.route", route).record("otel.name", format!("{} {route}", method_name(method)));
+        span.record("http.route", route);
+        named(span, method, route);
+    }
+}
+
+/// Names the span of a request by what it is for.
+pub fn named(span: &Span, method: &Method, target: &str) {
+    if !span.is_none() {
+        span.record("otel.name", format!("{} {target}", method_name(method)));
     }
 }
 
