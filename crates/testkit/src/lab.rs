@@ -16,6 +16,7 @@ use stele_web::boot::{self, Surroundings};
 use stele_web::{Context, Service, Settings};
 use zeroize::Zeroizing;
 
+use crate::servers;
 use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
 use crate::switched::Switch;
 
@@ -38,7 +39,8 @@ pub type Down = fn(&Lab, bool);
 pub const STORES: [(&str, Down); 2] = [("users", Lab::users_down), ("state", Lab::state_down)];
 
 impl Lab {
-    /// A laboratory with default settings, but for cheap password hashes.
+    /// A laboratory with default settings, but for cheap password hashes; on embedded stores or, where
+    /// `STELE_TEST_STORES` is `servers`, on PostgreSQL and Redis.
     pub async fn new() -> Self {
         Self::with(&[]).await
     }
@@ -56,6 +58,7 @@ impl Lab {
                 ("STELE_HASH_COST", "64,1,1".to_owned()),
                 ("STELE_WORKERS", "1".to_owned()),
             ])
+            .with(if servers::wanted() { servers::settings().to_vec() } else { Vec::new() })
             .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
         let sink = Arc::new(Sink::default());
