@@ -44,6 +44,9 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin_default(listen))?;
     let listener = net::bind(listen, "STELE_LISTEN")?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    // Port 0 asks the system for one; the log says which.
+    let listen = listener.local_addr().unwrap_or(listen);
+    let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
     let context = boot::open(settings, Surroundings::default()).await?;
     boot::outlive_birth(&context.deps).await?;
     let time = drain_time(&context.settings, DRAIN)?;
