@@ -46,9 +46,10 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: we
     let config = gate.live.config();
     let caller = Caller::of(&request, &config.trust);
     // Whoever looks after the gateway asks every second: nothing to see.
-    let seen = !drain::is_health(request.path_as_sent());
-    let around = |span: fn(&HttpRequest) -> Span| if seen { span(&request) } else { Span::none() };
-    let trace = around(|request| trace::server(request.method(), request.path_as_sent(), request.headers()));
+    let trace = match drain::is_health(request.path_as_sent()) {
+        true => Span::none(),
+        false => trace::server(request.method(), request.path_as_sent(), request.headers()),
+    };
     let log = request::log_span("gateway", &caller.request_id, &trace);
     let answering = answer(request, payload, gate, &config, caller, trace.clone());
     answering.instrument(log).instrument(trace).await

@@ -99,10 +99,9 @@ async fn one_login_through_gateway_service_postgres_and_redis_is_one_tree() {
     }
 
     // A context that is not well formed is nobody's: a new trace begins.
-    let second: Vec<_> = others.iter().filter(|span| span.parent().is_empty()).collect();
-    assert!(second.len() > 0 && others.iter().all(|span| span.trace() != TRACE), "{others:#?}");
-    let wrong: Vec<_> = others.iter().filter(|span| span.sent.name == "POST cloudbox").collect();
-    assert_eq!((wrong.len(), wrong[0].parent()), (1, String::new()));
+    let root = the(&others, "POST cloudbox");
+    assert_eq!((root.parent(), others.len()), (String::new(), 5), "{others:#?}");
+    assert!(others.iter().all(|span| span.trace() == root.trace()), "{others:#?}");
 
     // Each line of the request has its id and its trace, at the gateway and at the service.
     let access: Vec<_> = gateway.lines().into_iter().filter(|line| line["message"] == "request").collect();
