@@ -9,7 +9,7 @@ use stele_web::trace;
 use tracing::{Span, field};
 
 use crate::headers::Caller;
-use crate::metrics::Counters;
+use crate::live::Live;
 use crate::proxy::PathAsSent as _;
 use crate::table::Route;
 
@@ -23,7 +23,7 @@ pub(crate) struct Entry {
     id: RequestId,
     trace: Span,
     service: Arc<String>,
-    count: Counters,
+    live: Arc<Live>,
     /// What it was answered with.
     pub(crate) status: u16,
 }
@@ -34,7 +34,7 @@ impl Entry {
         caller: &Caller,
         route: Option<&Route>,
         trace: Span,
-        count: Counters,
+        live: Arc<Live>,
     ) -> Self {
         Self {
             started: Instant::now(),
@@ -42,7 +42,7 @@ impl Entry {
             id: caller.request_id.clone(),
             trace,
             service: Arc::new(route.map_or("none", |route| route.service.as_str()).to_owned()),
-            count,
+            live,
             status: CLIENT_GONE,
         }
     }
@@ -52,7 +52,7 @@ impl Drop for Entry {
     /// Never the query, a header or a body: they may hold secrets.
     fn drop(&mut self) {
         let time = self.started.elapsed();
-        self.count.answered(&self.service, self.request.method(), self.status, time);
+        self.live.count.answered(&self.service, self.request.method(), self.status, time);
         // Not within the span that is around the other lines: what is there is here.
         tracing::info!(
             parent: None,

@@ -22,7 +22,6 @@ type Service = [(&'static str, Arc<String>); 1];
 type Request = (Service, ([(&'static str, &'static str); 1], [(&'static str, u16); 1]));
 
 /// The handles that count.
-#[derive(Clone)]
 pub(crate) struct Counters {
     requests: Family<Request, Counter>,
     times: Histograms<Service>,

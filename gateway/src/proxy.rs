@@ -64,7 +64,7 @@ async fn answer(
     trace: Span,
 ) -> HttpResponse {
     let route = config.table.find(request.path_as_sent());
-    let mut entry = Entry::new(&request, &caller, route, trace.clone(), gate.live.count.clone());
+    let mut entry = Entry::new(&request, &caller, route, trace.clone(), Arc::clone(&gate.live));
     let health = gate.health(&request);
     let counted = health.is_none() && gate.live.drain.admit();
     let mut answer = match health {
