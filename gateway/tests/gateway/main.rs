@@ -10,6 +10,10 @@ mod routing;
 mod streaming;
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
+mod change;
+#[cfg(test)]
+mod instances;
+#[cfg(test)]
 mod program;
 #[cfg(test)]
 mod support;
