@@ -84,11 +84,11 @@ async fn every_login_is_counted_once_and_where_it_belongs() {
         Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LIMIT_ACCOUNT", "7"), ("STELE_SEND_RECIPIENT", "1")]);
     let server = home.up();
     let phone = "13800138000";
-    let id = home.add_user("mark", "the-password", &["--phone", phone]);
+    let id = home.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
     let app = App::new("melink", home.add_app("melink", "melink"));
     let tms = home.run(&["token", "add", "e2e"]).last_word();
     let client = Client::new(&server, app, &tms);
-    let person = Person { id, name: "mark".into(), phone: phone.into(), email: String::new() };
+    let person = Person { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
 
     let before = look(&server).await;
     assert_eq!(before["stele_logins_total{dialect=\"cloudbox\",proof=\"salted\",result=\"ok\"}"], 0.0);

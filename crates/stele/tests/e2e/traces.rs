@@ -31,10 +31,10 @@ async fn one_login_through_gateway_service_postgres_and_redis_is_one_tree() {
     for (name, value) in servers::settings() {
         home.set(name, &value);
     }
-    home.set("STELE_LOG", "trace");
-    home.run(&["migrate"]);
+    home.run(&["migrate"]).done();
     home.add_user("mark", "the-secret-password", &[]);
     for (name, value) in [
+        ("STELE_LOG", "trace"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint().as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=collector-secret"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
@@ -130,10 +130,10 @@ async fn a_collector_that_is_away_or_hangs_hinders_nobody() {
         home.set("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{place}"));
         home.set("OTEL_BSP_SCHEDULE_DELAY", "20");
         let server = home.up();
-        let id = home.add_user("mark", "the-password", &[]);
+        let id = home.add_user("mark", "the-password", &["--email", "mark@example.com"]);
         let app = App { name: String::new(), shared: String::new(), own: String::new() };
         let client = Client::new(&server, app, "");
-        let person = Person { id, name: "mark".into(), phone: String::new(), email: String::new() };
+        let person = Person { id, name: "mark".into(), phone: String::new(), email: "mark@example.com".into() };
         let mut sent = 0;
         // Until it was tried more than once.
         while sent < 20 || (told && !server.log().contains("traces cannot be sent")) {
