@@ -39,7 +39,7 @@ pub const SETTINGS: &[Setting] = &[
 /// The settings it reads that the services have too.
 pub const COMMON: &[Setting] = &[
     setting("STELE_LISTEN", "127.0.0.1:8080", "address and port to serve on"),
-    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health and readiness"),
+    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
     stele_web::settings::DRAIN,

@@ -4,7 +4,7 @@
 //! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
 //! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
 //!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one,
-//!   `access` logs, `docs` tells what is served
+//!   `access` logs, `docs` tells what is served, `metrics` counts
 //! - `supervise` looks, beside the requests, how the instances do and where the names of services lead
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
@@ -16,6 +16,7 @@ mod docs;
 mod download;
 mod headers;
 mod live;
+mod metrics;
 mod path;
 mod program;
 mod proxy;

@@ -7,9 +7,11 @@ use actix_web::dev::Server;
 use arc_swap::ArcSwap;
 use stele_web::Drain;
 use stele_web::config::ConfigError;
+use stele_web::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::metrics::{Counters, Instances};
 use crate::server;
 use crate::upstreams::CircuitState;
 
@@ -19,6 +21,7 @@ pub(crate) struct Live {
     pub(crate) drain: Drain,
     /// Calls the one who looks after the instances.
     pub(crate) alarm: Arc<Notify>,
+    pub(crate) count: Counters,
 }
 
 impl Live {
@@ -50,11 +53,21 @@ pub struct InstanceView {
 }
 
 impl Gateway {
-    /// A gateway that does not serve yet.
+    /// A gateway that does not serve yet, and counts for nobody.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        Self::counted(config, &Metrics::default())
+    }
+
+    /// A gateway that does not serve yet, and counts in `metrics`.
+    #[must_use]
+    pub fn counted(config: Config, metrics: &Metrics) -> Self {
+        let count = Counters::of(metrics);
+        config.services().for_each(|service| count.expect(service));
         let (config, drain, alarm) = (ArcSwap::from_pointee(config), Drain::default(), Arc::default());
-        Self(Arc::new(Live { config, drain, alarm }))
+        let live = Arc::new(Live { config, drain, alarm, count });
+        metrics.collect(Box::new(Instances(Arc::downgrade(&live))));
+        Self(live)
     }
 
     /// Serves on `listener`. The server stops when its handle says so; it does not listen to signals.

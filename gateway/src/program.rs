@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use stele_web::config::{ConfigError, Setting, Settings};
-use stele_web::{admin, cli, net, serve, telemetry};
+use stele_web::metrics::Metrics;
+use stele_web::{admin, cli, net, otlp, serve, telemetry};
 
 use crate::config::{COMMON, Config, SETTINGS};
 use crate::live::Gateway;
 
-const KNOWN: [&[Setting]; 2] = [COMMON, SETTINGS];
+const KNOWN: [&[Setting]; 3] = [COMMON, SETTINGS, otlp::SETTINGS];
 
 /// The gateway as a program: the whole of its `main`.
 pub fn run() -> ExitCode {
@@ -22,7 +23,7 @@ pub fn run() -> ExitCode {
     };
     let run = || {
         let settings = cli::settings(&matches, &KNOWN)?;
-        telemetry::start(&settings)?;
+        let _telemetry = telemetry::start(&settings, "stele-gateway")?;
         actix_web::rt::System::new().block_on(serve_until_told(settings, matches.clone()))
     };
     cli::exit(run())
@@ -37,11 +38,12 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
     // Port 0 asks the system for one; the log says which.
     let (listen, admin_listen) = (bound(&listener, listen), bound(&admin_listener, admin_listen));
-    let gateway = Gateway::new(config);
+    let metrics = Metrics::default();
+    let gateway = Gateway::counted(config, &metrics);
     let server = gateway.start(listener)?;
     let watched = gateway.clone();
     let ready = move || Box::pin(std::future::ready(watched.is_ready())) as _;
-    actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready))?);
+    actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready), metrics)?);
     actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()], gateway.drain(), time));
     let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));

@@ -10,8 +10,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, ClientResponse};
 use serde_json::json;
-use stele_web::drain;
+use stele_web::{drain, request, trace};
 use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, Span};
 
 use crate::access::Entry;
 use crate::config::Config;
@@ -44,17 +45,35 @@ struct Passing<'a> {
 pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: web::Data<Gate>) -> HttpResponse {
     let config = gate.live.config();
     let caller = Caller::of(&request, &config.trust);
+    // Whoever looks after the gateway asks every second: nothing to see.
+    let trace = match drain::is_health(request.path_as_sent()) {
+        true => Span::none(),
+        false => trace::server(request.method(), request.path_as_sent(), request.headers()),
+    };
+    let log = request::log_span("gateway", &caller.request_id, &trace);
+    let answering = answer(request, payload, gate, &config, caller, trace.clone());
+    answering.instrument(log).instrument(trace).await
+}
+
+async fn answer(
+    request: HttpRequest,
+    payload: web::Payload,
+    gate: web::Data<Gate>,
+    config: &Config,
+    caller: Caller,
+    trace: Span,
+) -> HttpResponse {
     let route = config.table.find(request.path_as_sent());
-    let mut entry = Entry::new(&request, &caller, route);
+    let mut entry = Entry::new(&request, &caller, route, trace.clone(), Arc::clone(&gate.live));
     let health = gate.health(&request);
     let counted = health.is_none() && gate.live.drain.admit();
     let own = match health {
-        None if route.is_none() => docs::answer(&request, &config, &gate.client).await,
+        None if route.is_none() => docs::answer(&request, config, &gate.client).await,
         health => health,
     };
     let mut answer = match own {
         Some(own) => own,
-        None => gate.answer(&request, payload, &caller, &config, route).await,
+        None => gate.answer(&request, payload, &caller, config, route).await,
     };
     if route.is_some() {
         config.cors.mark(request.headers(), answer.headers_mut());
@@ -64,7 +83,11 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: we
         drain::close(&mut answer);
     }
     entry.status = answer.status().as_u16();
-    answer.headers_mut().insert(headers::REQUEST_ID, caller.request_id);
+    trace::answered(&trace, entry.status);
+    if let Some(route) = route {
+        trace::named(&trace, request.method(), &route.service);
+    }
+    answer.headers_mut().insert(headers::REQUEST_ID, caller.id_header());
     answer
 }
 
@@ -112,7 +135,10 @@ impl Gate {
                 let passing = Passing { request, caller, config, route, framing, upload: &upload };
                 match self.pass(&passing).await {
                     Ok(answer) => answer,
-                    Err(cause) => route.refusals.answer(cause),
+                    Err(cause) => {
+                        self.live.count.refused(&route.service, cause);
+                        route.refusals.answer(cause)
+                    }
                 }
             }
         };
@@ -132,6 +158,9 @@ impl Gate {
         let deadline = Instant::now() + passing.config.limits.upstream_time;
         let mut tried = Vec::new();
         while let Some(mut lease) = passing.route.upstreams.lease(&tried) {
+            if !tried.is_empty() {
+                self.live.count.retried(&passing.route.service);
+            }
             match timeout_at(deadline, self.send(passing, lease.instance())).await {
                 Ok(outcome) => {
                     if let Some(answered) = self.judge(passing, &mut lease, outcome)? {
@@ -194,14 +223,22 @@ impl Gate {
         let uri = instance.uri(target).map_err(SendRequestError::Http)?;
         let mut ours = self.client.request(request.method().clone(), uri).address(instance.address()).no_decompress();
         *ours.headers_mut() = headers::for_service(request, caller, instance.host(), self.hop.as_ref());
+        let span = trace::client(request.method(), instance.address());
+        trace::pass_on(&span, ours.headers_mut());
         let upload = passing.upload.clone();
-        match passing.framing {
+        let outcome = match passing.framing {
             Framing::None => ours.send_body(NoBody::new()),
             Framing::Sized(0) => ours.send(),
             Framing::Sized(length) => ours.send_body(SizedStream::new(length, upload)),
             Framing::Chunked => ours.send_body(BodyStream::new(upload)),
         }
-        .await
+        .instrument(span.clone())
+        .await;
+        match &outcome {
+            Ok(answer) => trace::answered(&span, answer.status().as_u16()),
+            Err(_) => trace::failed(&span, "no_answer"),
+        }
+        outcome
     }
 }
 

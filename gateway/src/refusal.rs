@@ -48,6 +48,20 @@ impl Cause {
         Self::Unavailable,
     ];
 
+    /// A stable name, for metrics and for the routing table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Method => "method",
+            Self::TooLarge => "too_large",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::BadRequest => "bad_request",
+            Self::SlowRequest => "slow_request",
+            Self::SlowService => "slow_service",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// The HTTP status it is answered with, in every dialect.
     pub fn status(self) -> StatusCode {
         match self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::hasher::Hasher;
 use crate::mac::MacKey;
 use crate::policy::Policy;
-use crate::ports::{Delivery, StateStore, UserStore};
+use crate::ports::{Delivery, Events, StateStore, UserStore};
 use crate::random::Random;
 use crate::seal::Sealer;
 use crate::time::{Clock, Timestamp};
@@ -19,6 +19,8 @@ pub struct Deps {
     pub state: Arc<dyn StateStore>,
     /// Code delivery.
     pub delivery: Arc<dyn Delivery>,
+    /// Who is told what happened.
+    pub events: Arc<dyn Events>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.

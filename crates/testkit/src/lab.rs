@@ -50,7 +50,8 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         // The short-lived store is born a day before the test begins, so that no proof in it is from before.
         let clock = Arc::new(ManualClock::at(START.before(Duration::from_secs(86_400))));
-        let surroundings = Surroundings { clock: clock.clone(), random: Arc::new(SeededRandom::default()) };
+        let surroundings =
+            Surroundings { clock: clock.clone(), random: Arc::new(SeededRandom::default()), ..Surroundings::default() };
         let settings = Settings::default()
             .with([
                 ("STELE_DATA", folder.path().to_str().unwrap().to_owned()),

@@ -14,22 +14,26 @@ use crate::config::{ConfigError, Settings};
 use crate::delivery::Plan;
 use crate::drain::Drain;
 use crate::keys;
+use crate::metrics::{self, Metrics};
+use crate::request::Recorder;
 use crate::service::{Context, Service};
 use crate::settings;
 use crate::trust::Trust;
 
-/// Time and chance: the machine's, or a test's.
+/// Time and chance, the machine's or a test's; and what is counted.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// The metrics of this process.
+    pub metrics: Metrics,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom) }
+        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom), metrics: Metrics::default() }
     }
 }
 
@@ -103,13 +107,17 @@ pub async fn open_with(
     let policy = settings::policy(&settings)?;
     let trust = Trust::from_settings(&settings)?;
     let keys = keys::load(&settings.keys())?;
-    let users = users(&settings).await?;
+    let metrics = surroundings.metrics;
+    let users = metrics::watched_users(users(&settings).await?, &metrics, users_system(&settings)?);
     let state = state(&settings, &surroundings.clock).await?;
+    let state = metrics::watched_state(state, &metrics, state_system(&settings));
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
+    metrics.hasher(hasher.clone());
     let deps = Deps {
         users,
         state,
         delivery,
+        events: Arc::new(Recorder { metrics: metrics.clone() }),
         clock: surroundings.clock,
         random: surroundings.random,
         hasher,
@@ -117,7 +125,20 @@ pub async fn open_with(
         mac: Arc::new(keys.mac),
         policy: Arc::new(policy),
     };
-    Ok(Context { deps, settings, trust, drain: Drain::default() })
+    Ok(Context { deps, settings, trust, metrics, drain: Drain::default() })
+}
+
+/// What OpenTelemetry calls the database of the users.
+fn users_system(settings: &Settings) -> Result<&'static str, ConfigError> {
+    Ok(match target(settings)? {
+        Target::Postgres(_) => "postgresql",
+        Target::Sqlite(_) => "sqlite",
+    })
+}
+
+/// What it calls the database of the short-lived state.
+fn state_system(settings: &Settings) -> &'static str {
+    if settings.text("STELE_REDIS_URL").is_some() { "redis" } else { "sqlite" }
 }
 
 async fn users(settings: &Settings) -> Result<Arc<dyn UserStore>, ConfigError> {

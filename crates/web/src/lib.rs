@@ -3,6 +3,7 @@
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
 //! - [`serve`], [`admin`], [`drain`]: a program's life, its health, its end
+//! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside
 //! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
@@ -17,12 +18,16 @@ pub mod drain;
 pub mod extract;
 pub mod input;
 pub mod keys;
+pub mod metrics;
 pub mod net;
 pub mod openapi;
+pub mod otlp;
+pub mod request;
 pub mod serve;
 pub mod service;
 pub mod settings;
 pub mod telemetry;
+pub mod trace;
 pub mod trust;
 
 pub use config::{ConfigError, Setting, Settings, setting};

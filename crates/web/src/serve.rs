@@ -15,7 +15,7 @@ use crate::config::{ConfigError, Settings};
 use crate::drain::Drain;
 use crate::service::{Context, Service};
 use crate::settings::SHARED;
-use crate::{admin, cli, net, telemetry};
+use crate::{admin, cli, net, otlp, telemetry};
 
 /// The default of `STELE_DRAIN` where others can take the requests over: the gateway looks every second.
 pub const DRAIN: Duration = Duration::from_secs(2);
@@ -26,14 +26,14 @@ const ABORTED: i32 = 130;
 
 /// Runs `service` until it is told to stop. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
-    let known = [SHARED, service.settings];
+    let known = [SHARED, service.settings, otlp::SETTINGS];
     let matches = match cli::matches(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
         Ok(matches) => matches,
         Err(code) => return code,
     };
     let run = || {
         let settings = cli::settings(&matches, &known)?;
-        telemetry::start(&settings)?;
+        let _telemetry = telemetry::start(&settings, &format!("stele-{}", service.name))?;
         actix_web::rt::System::new().block_on(run(service, settings))
     };
     cli::exit(run())
@@ -44,12 +44,15 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin_default(listen))?;
     let listener = net::bind(listen, "STELE_LISTEN")?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    // Port 0 asks the system for one; the log says which.
+    let listen = listener.local_addr().unwrap_or(listen);
+    let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
     let context = boot::open(settings, Surroundings::default()).await?;
     boot::outlive_birth(&context.deps).await?;
     let time = drain_time(&context.settings, DRAIN)?;
     let server = service.start(&context, listener)?;
     let delivery = context.deps.delivery.clone();
-    let admin = admin::serve(admin_listener, readiness(&context))?;
+    let admin = admin::serve(admin_listener, readiness(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(boot::sweep(context.deps));
     actix_web::rt::spawn(stop_on_signal(vec![server.handle()], context.drain, time));

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -16,14 +16,17 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::Deps;
-use tracing::Instrument as _;
+use stele_core::proof::ProofKind;
 
 use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal};
 use crate::drain::{self, Drain};
 use crate::extract::Refuse;
+use crate::metrics::Metrics;
 use crate::openapi::{self, OpenApi};
+use crate::request::{Arrival, Route};
 use crate::serve::ready;
+use crate::trace;
 use crate::trust::Trust;
 
 /// What a service is started with.
@@ -37,6 +40,8 @@ pub struct Context {
     pub trust: Trust,
     /// Whether the program is going to stop.
     pub drain: Drain,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// A dialect's routes, set up once and shared by all workers.
@@ -59,6 +64,8 @@ pub struct Service {
     pub refuse: fn(&Refusal) -> HttpResponse,
     /// What it serves, for people and programs: at [`openapi::PATH`].
     pub document: fn() -> OpenApi,
+    /// What its clients may prove a password by.
+    pub proofs: &'static [ProofKind],
 }
 
 impl Service {
@@ -69,7 +76,16 @@ impl Service {
         routes: fn(&Context) -> Result<Routes, ConfigError>,
         document: fn() -> OpenApi,
     ) -> Self {
-        Self { name: D::NAME, port, settings, routes, provision: |_, _| Ok(()), refuse: D::refuse, document }
+        Self {
+            name: D::NAME,
+            port,
+            settings,
+            routes,
+            provision: |_, _| Ok(()),
+            refuse: D::refuse,
+            document,
+            proofs: D::PROOFS,
+        }
     }
 
     /// This service, with something to make in the key folder.
@@ -95,15 +111,17 @@ impl Service {
         let workers = workers(&context.settings)?;
         crate::net::lengthen(&listener)?;
         let (name, document) = (self.name, self.document);
-        let draining = context.drain.clone();
+        context.metrics.expect(name, self.proofs);
+        let (drain, metrics) = (context.drain.clone(), context.metrics.clone());
+        let guard = Arc::new(Guard { service: name, refuse, drain, trust, metrics });
         let server = HttpServer::new(move || {
-            let drain = draining.clone();
+            let guard = guard.clone();
             App::new()
                 .app_data(deps.clone())
-                .app_data(Data::new(drain.clone()))
-                .app_data(trust.clone())
+                .app_data(Data::new(guard.drain.clone()))
+                .app_data(guard.trust.clone())
                 .app_data(Refuse(refuse))
-                .wrap(from_fn(move |request, next| guard(name, refuse, drain.clone(), request, next)))
+                .wrap(from_fn(move |request, next| guard.clone().around(request, next)))
                 .configure(|config| health(config, refuse))
                 .configure(|config| routes(config))
                 .route(openapi::PATH, web::get().to(move || std::future::ready(web::Json(document()))))
@@ -162,43 +180,86 @@ where
         }
         std::future::ready(response)
     };
-    web::resource(path).route(web::method(method).to(handler)).default_service(web::to(refuse))
+    let route = Route(Arc::new(label(path)));
+    web::resource(path).app_data(route).route(web::method(method).to(handler)).default_service(web::to(refuse))
 }
 
-/// Around every request: a span with the request id, an answer in dialect if a handler panics, and the end of the
-/// connection if the program is going to stop.
-async fn guard<B: MessageBody + 'static>(
+/// A path's pattern as metrics and traces name it: what matches in any letter case is told as it is written.
+fn label(pattern: &str) -> String {
+    let plain = |segment: &str| match segment.split_once(":(?i:") {
+        Some((_, text)) => text.trim_end_matches(")}").to_owned(),
+        None => segment.to_owned(),
+    };
+    pattern.split('/').map(plain).collect::<Vec<_>>().join("/")
+}
+
+/// What is around every request: its name and its spans, an answer in dialect if a handler panics, the end of the
+/// connection if the program is going to stop, and what it is counted by.
+struct Guard {
     service: &'static str,
     refuse: fn(&Refusal) -> HttpResponse,
     drain: Drain,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let span = tracing::info_span!("request", service, id);
-    // Not the request itself: the router takes it only while nobody else holds it.
-    let path = request.path().to_owned();
-    let counted = !drain::is_health(&path) && drain.admit();
-    let work = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
-    let outcome = work.await;
-    // Asked anew: what began before the end was announced may be answered after it.
-    let closing = counted || drain.is_draining();
-    match outcome {
-        Ok(Ok(mut response)) => {
-            tracing::debug!(parent: &span, path, status = response.status().as_u16(), "answered");
-            if closing {
-                drain::close(response.response_mut());
-            }
-            Ok(response)
+    trust: Trust,
+    metrics: Metrics,
+}
+
+impl Guard {
+    async fn around<B: MessageBody + 'static>(
+        self: Arc<Self>,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+        if drain::is_health(request.path()) {
+            // Asked every second, by those who look after the program: nothing to see.
+            return next.call(request).await;
         }
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            tracing::error!(parent: &span, path, "a handler panicked");
-            let mut response = refuse(&Refusal::Internal);
-            if closing {
-                drain::close(&mut response);
-            }
-            Err(InternalError::from_response("a handler panicked", response).into())
+        let begun = Instant::now();
+        let arrival = Arrival::new(self.service, &request, &self.trust);
+        // Not the request itself: the router takes it only while nobody else holds it.
+        let (method, path) = (request.method().clone(), request.path().to_owned());
+        let counted = self.drain.admit();
+        let outcome = arrival.around(AssertUnwindSafe(next.call(request)).catch_unwind()).await;
+        // Asked anew: what began before the end was announced may be answered after it.
+        let closing = counted || self.drain.is_draining();
+        let (route, status) = match &outcome {
+            Ok(Ok(response)) => (response.request().app_data::<Route>(), response.status().as_u16()),
+            Ok(Err(error)) => (None, error.as_response_error().status_code().as_u16()),
+            Err(_) => (None, 500),
+        };
+        tracing::debug!(parent: arrival.log(), path, status, "answered");
+        trace::answered(&arrival.trace, status);
+        if let Some(Route(route)) = route {
+            trace::routed(&arrival.trace, &method, route);
         }
+        let route = route.map_or_else(|| Arc::new("none".to_owned()), |Route(route)| route.clone());
+        self.metrics.answered(self.service, route, &method, status, begun.elapsed());
+        match outcome {
+            Ok(Ok(mut response)) => {
+                if closing {
+                    drain::close(response.response_mut());
+                }
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::error!(parent: arrival.log(), path, "a handler panicked");
+                let mut response = (self.refuse)(&Refusal::Internal);
+                if closing {
+                    drain::close(&mut response);
+                }
+                Err(InternalError::from_response("a handler panicked", response).into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_told_as_they_are_written() {
+        assert_eq!(label("/i/login"), "/i/login");
+        assert_eq!(label("/{api:(?i:api)}/{operation:(?i:Login)}/{id}"), "/api/Login/{id}");
     }
 }

@@ -8,7 +8,7 @@ use super::credential;
 use crate::mac::sha256;
 use crate::password::PasswordDigest;
 use crate::ports::{Admission, Attempt, ReplayMark, Settlement, Success, Verdict};
-use crate::proof::{Proof, Salted};
+use crate::proof::{Proof, ProofKind, Salted};
 use crate::user::Account;
 use crate::verifier::Secret;
 use crate::{Deps, Error, Result};
@@ -31,12 +31,17 @@ pub(super) struct Claim<'a> {
     pub asked: bool,
 }
 
-/// Checks and books a proof. `Ok` means that it is right, was not used before, and `success` was booked with it.
+/// Checks and books a proof. `Ok` means that it is right, was not used before, and `success` was booked with it; it says
+/// what the proof was made of.
 ///
 /// # Errors
 /// `TooMany`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code that
 /// `success` uses up is gone), `Disabled`; `Busy` and faults of ours.
-pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&Account) -> Success) -> Result<()> {
+pub(super) async fn prove(
+    deps: &Deps,
+    claim: Claim<'_>,
+    success: impl FnOnce(&Account) -> Success,
+) -> Result<ProofKind> {
     let Claim { account, mut attempt, proof, admitted, asked } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
@@ -69,7 +74,11 @@ pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&A
         (Settlement::Done, Some(account)) if account.user.disabled => Err(Error::Disabled),
         (Settlement::Done, Some(account)) => {
             upgrade(deps, account, proof, as_digest).await;
-            Ok(())
+            Ok(match proof.kind() {
+                ProofKind::Either if as_digest => ProofKind::Digest,
+                ProofKind::Either => ProofKind::Salted,
+                plain => plain,
+            })
         }
     }
 }

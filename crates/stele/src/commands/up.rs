@@ -33,14 +33,14 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
 
     let services = Services::start(&context)?;
     let time = drain_time(&context.settings, Duration::ZERO)?;
-    let gateway = Gateway::new(services.behind(config, &hop)?);
+    let gateway = Gateway::counted(services.behind(config, &hop)?, &context.metrics);
     context.drain = gateway.drain();
     let server = gateway.start(listener)?;
     let handles = [server.handle()].into_iter().chain(services.handles.clone()).collect();
     let settings = context.settings.clone();
     let read = move || services.behind(Config::from_settings(&settings)?, &hop);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
-    actix_web::rt::spawn(admin::serve(admin_listener, readiness(&context))?);
+    actix_web::rt::spawn(admin::serve(admin_listener, readiness(&context), context.metrics.clone())?);
     actix_web::rt::spawn(boot::sweep(context.deps.clone()));
 
     let gateway = actix_web::rt::spawn(server);

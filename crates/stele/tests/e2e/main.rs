@@ -4,14 +4,18 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod client;
+mod collector;
 mod command;
 mod demo;
 mod independent;
 mod kill;
 mod limits;
 mod lists;
+mod metrics;
 mod migrate;
 mod one_account;
+mod programs;
 mod refusals;
 mod secrets;
 mod support;
+mod traces;

@@ -65,7 +65,7 @@ fn text(file: &mut File) -> String {
 }
 
 /// A process that does not outlive the test.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -118,8 +118,14 @@ impl Home {
 
     /// `stele` with `args` on this home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stele"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STELE_")) {
+        self.program(Path::new(env!("CARGO_BIN_EXE_stele")), args)
+    }
+
+    /// The program at `path` with `args` on this home.
+    pub(crate) fn program(&self, path: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(path);
+        let ours = |name: &str| name.starts_with("STELE_") || name.starts_with("OTEL_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.env("STELE_DATA", self.data()).envs(self.environment.iter().cloned()).args(args);

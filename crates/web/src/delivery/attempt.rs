@@ -63,6 +63,12 @@ pub(super) trait Provider: Send + Sync + 'static {
     async fn send(&self, parcel: &Self::Parcel) -> Result<(), Failure>;
 }
 
+/// What became of a message.
+pub(super) struct Report {
+    pub(super) delivered: bool,
+    pub(super) attempts: u32,
+}
+
 /// Attempts to deliver a message taken on at `since` until it succeeds, is refused, or `bounds` end it; tells `note` of
 /// each sign that the provider does well or does not.
 pub(super) async fn deliver<P: Provider>(
@@ -71,13 +77,16 @@ pub(super) async fn deliver<P: Provider>(
     since: Instant,
     bounds: &Bounds,
     note: impl Fn(bool),
-) {
+) -> Report {
     let mut attempts = 0;
-    if let Err(failure) = attempt_all(provider, message, since, bounds, note, &mut attempts).await {
+    let outcome = attempt_all(provider, message, since, bounds, note, &mut attempts).await;
+    let delivered = outcome.is_ok();
+    if let Err(failure) = outcome {
         let (to, purpose, dialect) = (masked(&message.to), message.purpose.as_str(), message.dialect);
         let cause = failure.cause;
         tracing::error!(channel = P::CHANNEL, to, purpose, dialect, attempts, cause, "a code was not delivered");
     }
+    Report { delivered, attempts }
 }
 
 async fn attempt_all<P: Provider>(
