@@ -7,7 +7,7 @@
 
 mod cookie;
 mod dialect;
-mod encoded;
+pub mod encoded;
 mod handlers;
 mod wire;
 

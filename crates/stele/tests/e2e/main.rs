@@ -14,3 +14,4 @@ mod one_account;
 mod refusals;
 mod secrets;
 mod support;
+mod threats;
