@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::cors::Cors;
 use crate::docs::Docs;
 use crate::refusal::Cause;
+use crate::path;
 use crate::table::{Table, upstream_setting};
 use crate::upstreams::Upstreams;
 use crate::upstreams::resolve::{Resolver, SystemResolver};
@@ -71,6 +72,11 @@ pub(crate) struct Limits {
 }
 
 impl Config {
+    /// The service that a request for `path`, as it was sent, reaches; `None` if it reaches none.
+    pub fn service_for(&self, path: &str) -> Option<&str> {
+        path::is_plain(path).then(|| self.table.find(path))?.map(|route| route.service.as_str())
+    }
+
     /// Reads and checks all there is to know.
     ///
     /// # Errors

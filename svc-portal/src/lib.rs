@@ -8,7 +8,7 @@
 
 mod cookie;
 mod dialect;
-mod encoded;
+pub mod encoded;
 mod handlers;
 mod openapi;
 mod wire;

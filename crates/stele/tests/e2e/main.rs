@@ -18,4 +18,5 @@ mod programs;
 mod refusals;
 mod secrets;
 mod support;
+mod threats;
 mod traces;
