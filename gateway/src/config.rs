@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::cors::Cors;
 use crate::docs::Docs;
-use crate::refusal::Cause;
 use crate::path;
+use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
 use crate::upstreams::Upstreams;
 use crate::upstreams::resolve::{Resolver, SystemResolver};

@@ -67,7 +67,7 @@ async fn before_it_stops_a_service_says_so_and_still_answers() {
     let context = context(folder.path()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Service::new::<Grumble>(0, &[], routes).start(&context, listener).unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     // One client, which keeps its connections where it may.

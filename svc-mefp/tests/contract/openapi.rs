@@ -3,7 +3,7 @@
 use stele_testkit::{Lab, documented};
 use svc_mefp::SERVICE;
 
-#[tokio::test]
+#[actix_web::test]
 async fn the_routes_and_their_document_are_the_same() {
     documented(&Lab::new().await.start(SERVICE).await).await;
 }
