@@ -40,6 +40,7 @@ pub type Labels<const N: usize> = [(&'static str, &'static str); N];
 pub type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 type Route = [(&'static str, Arc<String>); 1];
+type Status = [(&'static str, u16); 1];
 
 /// The metrics of a process. Clones are the same.
 #[derive(Clone)]
@@ -51,7 +52,7 @@ struct Inner {
     events: Family<Labels<3>, Counter>,
     sessions: Family<Labels<1>, Counter>,
     limits: Family<Labels<2>, Counter>,
-    requests: Family<(Labels<2>, (Route, [(&'static str, u16); 1])), Counter>,
+    requests: Family<(Labels<2>, (Route, Status)), Counter>,
     request_times: Histograms<(Labels<1>, Route)>,
     store_times: Histograms<Labels<3>>,
     store_errors: Family<Labels<4>, Counter>,
