@@ -1,6 +1,6 @@
 //! The server and the client it passes requests on with.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use actix_web::{App, HttpServer, web};
 use awc::{Client, Connector};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use stele_web::config::{ConfigError, Settings};
-use stele_web::{admin, cli, net, serve, telemetry};
+use stele_web::{admin, cli, healthcheck, net, serve, telemetry};
 
 use crate::config::{COMMON, Config, SETTINGS};
 use crate::proxy::{Gate, handle};
 
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 /// Connections a worker holds. One address may have them all; it is the services that limit what one may try.
 const MOST_CONNECTIONS: usize = 25_000;
 /// Requests a worker has in flight to all services.
@@ -90,6 +91,9 @@ pub fn run() -> ExitCode {
         Ok(matches) => matches,
         Err(code) => return code,
     };
+    if let Some(code) = healthcheck::asked(&matches, &known, DEFAULT_LISTEN) {
+        return code;
+    }
     let run = || {
         let settings = cli::settings(&matches, &known)?;
         telemetry::start(&settings)?;
@@ -100,7 +104,7 @@ pub fn run() -> ExitCode {
 
 async fn serve_until_told(settings: Settings) -> Result<(), ConfigError> {
     let config = Config::from_settings(&settings)?;
-    let listen = settings.address("STELE_LISTEN", ([127, 0, 0, 1], 8080).into())?;
+    let listen = settings.address("STELE_LISTEN", DEFAULT_LISTEN)?;
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", serve::admin_default(listen))?;
     let listener = net::bind(listen, "STELE_LISTEN")?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;

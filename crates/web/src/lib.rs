@@ -1,7 +1,7 @@
 //! The chassis that every service shares: settings, logs, stores, body decoding, answers in dialect, shutdown.
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
-//! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
+//! - [`config`], [`settings`], [`cli`], [`telemetry`], [`healthcheck`]: how a program is told what to do, and tells what it does
 //! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
@@ -12,6 +12,7 @@ pub mod config;
 pub mod delivery;
 pub mod dialect;
 pub mod extract;
+pub mod healthcheck;
 pub mod input;
 pub mod keys;
 pub mod net;

@@ -11,7 +11,7 @@ use crate::boot::{self, Surroundings};
 use crate::config::{ConfigError, Settings};
 use crate::service::Service;
 use crate::settings::SHARED;
-use crate::{admin, cli, net, telemetry};
+use crate::{admin, cli, healthcheck, net, telemetry};
 
 /// Runs `service` until it is told to stop. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
@@ -20,6 +20,9 @@ pub fn serve(service: Service) -> ExitCode {
         Ok(matches) => matches,
         Err(code) => return code,
     };
+    if let Some(code) = healthcheck::asked(&matches, &known, service.default_listen()) {
+        return code;
+    }
     let run = || {
         let settings = cli::settings(&matches, &known)?;
         telemetry::start(&settings)?;
