@@ -56,16 +56,23 @@ pub(crate) fn too_large(request: &HttpRequest) -> bool {
     headers.len() > MOST_HEADERS || bytes + target > MOST_BYTES
 }
 
-/// The headers a service gets.
-pub(crate) fn for_service(request: &HttpRequest, caller: &Caller, hop: Option<&HeaderValue>) -> HeaderMap {
+/// The headers that the service called `service` gets.
+pub(crate) fn for_service(
+    request: &HttpRequest,
+    caller: &Caller,
+    service: &HeaderValue,
+    hop: Option<&HeaderValue>,
+) -> HeaderMap {
     let theirs = request.headers();
     let named = Named::by(theirs);
-    let mut ours = HeaderMap::with_capacity(theirs.len() + 5);
+    let mut ours = HeaderMap::with_capacity(theirs.len() + 6);
     for (name, value) in theirs {
         if !is_hop_by_hop(name) && !named.has(name) && !is_rewritten(name) && !is_alias(name) {
             ours.append(name.clone(), value.clone());
         }
     }
+    // The service's name: the URI has the address of one of its instances.
+    ours.insert(HOST, service.clone());
     // One address: the chain before it is resolved here, where the proxies are known.
     if let Ok(client) = HeaderValue::from_str(&caller.client.to_string()) {
         ours.insert(FORWARDED_FOR, client);

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpServer, web};
 
 use crate::config::ConfigError;
+use crate::drain;
 
 /// Says whether the service can do its work right now.
 pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
@@ -20,16 +21,11 @@ pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Se
 pub fn serve(listener: TcpListener, ready: Ready) -> Result<Server, ConfigError> {
     let server = HttpServer::new(move || {
         let ready = ready.clone();
-        App::new().route("/healthz", web::get().to(|| async { HttpResponse::Ok().body("ok\n") })).route(
+        App::new().route("/healthz", web::get().to(|| async { drain::healthy() })).route(
             "/readyz",
             web::get().to(move || {
                 let ready = ready.clone();
-                async move {
-                    match ready().await {
-                        true => HttpResponse::Ok().body("ready\n"),
-                        false => HttpResponse::ServiceUnavailable().body("not ready\n"),
-                    }
-                }
+                async move { drain::readiness(ready().await) }
             }),
         )
     })

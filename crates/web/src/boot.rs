@@ -12,6 +12,7 @@ use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
 use crate::delivery::Plan;
+use crate::drain::Drain;
 use crate::keys;
 use crate::service::{Context, Service};
 use crate::settings;
@@ -116,7 +117,7 @@ pub async fn open_with(
         mac: Arc::new(keys.mac),
         policy: Arc::new(policy),
     };
-    Ok(Context { deps, settings, trust })
+    Ok(Context { deps, settings, trust, drain: Drain::default() })
 }
 
 async fn users(settings: &Settings) -> Result<Arc<dyn UserStore>, ConfigError> {

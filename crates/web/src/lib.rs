@@ -1,7 +1,8 @@
 //! The chassis that every service shares: settings, logs, stores, body decoding, answers in dialect, shutdown.
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
-//! - [`config`], [`settings`], [`cli`], [`telemetry`], [`healthcheck`]: how a program is told what to do, and tells what it does
+//! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
+//! - [`serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
 //! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
@@ -11,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod dialect;
+pub mod drain;
 pub mod extract;
 pub mod healthcheck;
 pub mod input;
@@ -24,6 +26,7 @@ pub mod trust;
 
 pub use config::{ConfigError, Setting, Settings, setting};
 pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
+pub use drain::Drain;
 pub use extract::{ClientAddress, authorization};
 pub use input::{Fault, Fields};
 pub use serve::serve;

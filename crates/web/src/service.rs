@@ -20,7 +20,9 @@ use tracing::Instrument as _;
 
 use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal};
+use crate::drain::{self, Drain};
 use crate::extract::Refuse;
+use crate::serve::ready;
 use crate::trust::Trust;
 
 /// What a service is started with.
@@ -32,6 +34,8 @@ pub struct Context {
     pub settings: Settings,
     /// Whose word about the client's address is taken.
     pub trust: Trust,
+    /// Whether the program is going to stop.
+    pub drain: Drain,
 }
 
 /// A dialect's routes, set up once and shared by all workers.
@@ -87,12 +91,16 @@ impl Service {
         let workers = workers(&context.settings)?;
         crate::net::lengthen(&listener)?;
         let name = self.name;
+        let draining = context.drain.clone();
         let server = HttpServer::new(move || {
+            let drain = draining.clone();
             App::new()
                 .app_data(deps.clone())
+                .app_data(Data::new(drain.clone()))
                 .app_data(trust.clone())
                 .app_data(Refuse(refuse))
-                .wrap(from_fn(move |request, next| guard(name, refuse, request, next)))
+                .wrap(from_fn(move |request, next| guard(name, refuse, drain.clone(), request, next)))
+                .configure(|config| health(config, refuse))
                 .configure(|config| routes(config))
                 .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
         })
@@ -106,6 +114,17 @@ impl Service {
         .map_err(|e| ConfigError::new(format!("{name}: cannot listen: {e}")))?;
         Ok(server.run())
     }
+}
+
+/// The gateway asks at the service's own address, for that is what it passes requests on to.
+fn health(config: &mut ServiceConfig, refuse: fn(&Refusal) -> HttpResponse) {
+    let readiness = |deps: Data<Deps>, drain: Data<Drain>| async move {
+        drain::readiness(!drain.is_draining() && ready(deps.get_ref().clone()).await)
+    };
+    let other = move || std::future::ready(refuse(&Refusal::Method));
+    let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::healthy() }));
+    let readyz = web::resource("/readyz").route(web::get().to(readiness));
+    config.service(healthz.default_service(web::to(other))).service(readyz.default_service(web::to(other)));
 }
 
 /// How many threads serve requests: `STELE_WORKERS`, by default one a core.
@@ -141,10 +160,12 @@ where
     web::resource(path).route(web::method(method).to(handler)).default_service(web::to(refuse))
 }
 
-/// Around every request: a span with the request id, and an answer in dialect if a handler panics.
+/// Around every request: a span with the request id, an answer in dialect if a handler panics, and the end of the
+/// connection if the program is going to stop.
 async fn guard<B: MessageBody + 'static>(
     service: &'static str,
     refuse: fn(&Refusal) -> HttpResponse,
+    drain: Drain,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
@@ -152,16 +173,27 @@ async fn guard<B: MessageBody + 'static>(
     let span = tracing::info_span!("request", service, id);
     // Not the request itself: the router takes it only while nobody else holds it.
     let path = request.path().to_owned();
+    let counted = !drain::is_health(&path) && drain.admit();
     let work = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
-    match work.await {
-        Ok(Ok(response)) => {
+    let outcome = work.await;
+    // Asked anew: what began before the end was announced may be answered after it.
+    let closing = counted || drain.is_draining();
+    match outcome {
+        Ok(Ok(mut response)) => {
             tracing::debug!(parent: &span, path, status = response.status().as_u16(), "answered");
+            if closing {
+                drain::close(response.response_mut());
+            }
             Ok(response)
         }
         Ok(Err(error)) => Err(error),
         Err(_) => {
             tracing::error!(parent: &span, path, "a handler panicked");
-            Err(InternalError::from_response("a handler panicked", refuse(&Refusal::Internal)).into())
+            let mut response = refuse(&Refusal::Internal);
+            if closing {
+                drain::close(&mut response);
+            }
+            Err(InternalError::from_response("a handler panicked", response).into())
         }
     }
 }

@@ -8,6 +8,13 @@ use stele_core::verifier::Cost;
 
 use crate::config::{ConfigError, Setting, Settings, setting};
 
+/// How a program ends; the gateway reads it too.
+pub const DRAIN: Setting = setting(
+    "STELE_DRAIN",
+    "2s (stele up: 0)",
+    "how long a program told to stop by SIGTERM says that it is not ready and serves on, before it stops",
+);
+
 /// What every service reads.
 pub const SHARED: &[Setting] = &[
     setting("STELE_LISTEN", "the program's own port on loopback", "address and port to serve on"),
@@ -60,6 +67,7 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
     setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    DRAIN,
     setting(
         "STELE_LOG",
         "info,actix_server=warn,actix_http=off",
