@@ -1,11 +1,13 @@
 //! What the services' tests stand on: a laboratory with a clock that stands still, chance that repeats itself, and a
-//! sink for codes, and stores that can be taken away; services started alone on free ports; golden transcripts.
+//! sink for codes, and stores that can be taken away; services started alone on free ports; real PostgreSQL and Redis
+//! servers; golden transcripts.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
 mod golden;
 mod lab;
 mod raw;
+pub mod servers;
 mod surroundings;
 mod switched;
 

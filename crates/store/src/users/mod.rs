@@ -1,21 +1,24 @@
 //! Users, apps and client tokens: durable, in PostgreSQL or SQLite.
 
 mod pool;
+mod postgres;
 mod queries;
 mod rows;
 mod schema;
+mod tls;
 
 use std::sync::Arc;
 
 use diesel::connection::{Connection, SimpleConnection};
+use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
 use stele_core::ports::UserStore;
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
-use pool::{CONNECT_LIMIT, Db};
+use pool::{ADMIN_LIMIT, Db};
+use postgres::Server;
 use queries::Users;
 
 /// The database that users are kept in.
@@ -28,9 +31,9 @@ impl Database {
     /// Takes up `target` without connecting to it: that happens when it is first used, and again whenever it was lost.
     ///
     /// # Errors
-    /// [`OpenError::Unreachable`] if no pool can be built for it.
+    /// [`OpenError`] if what it says cannot be read.
     pub fn open(target: &Target) -> Result<Self, OpenError> {
-        let db = Db::new(target).map_err(|e| unreachable(target, e))?;
+        let db = Db::new(target)?;
         Ok(Self { target: target.clone(), db: Arc::new(db) })
     }
 
@@ -111,7 +114,8 @@ impl Database {
 
     /// A connection of its own, without the pool's limits on statements: migrations may take long.
     async fn connect(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
-        tokio::time::timeout(CONNECT_LIMIT, AsyncPgConnection::establish(url))
+        let server = Server::parse(url)?;
+        tokio::time::timeout(ADMIN_LIMIT, server.connect())
             .await
             .map_err(|e| unreachable(&self.target, e))?
             .map_err(|e| unreachable(&self.target, e))

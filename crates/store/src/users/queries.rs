@@ -12,7 +12,7 @@ use stele_core::ports::UserStore;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 
-use super::pool::{CONNECT_LIMIT, Db, Lease, OPERATION_LIMIT, query, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, SLOW_LIMITS, SQLITE_LIMITS, query, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
 use super::schema::{apps, client_tokens, identifiers, users};
 use crate::error::{failure, is_taken};
@@ -138,7 +138,7 @@ impl UserStore for Users {
     }
 
     async fn has_seals(&self) -> Result<bool> {
-        let found = query!(self.db, |conn| {
+        let found = query!(self.db, SLOW_LIMITS, |conn| {
             let users = users::table.filter(users::sealed.is_not_null());
             diesel::select(exists(users).or(exists(apps::table.select(apps::name)))).get_result::<bool>(conn).await
         });
@@ -147,7 +147,7 @@ impl UserStore for Users {
 
     async fn erase_seals(&self) -> Result<u64> {
         let nothing = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
-        let erased = query!(self.db, |conn| {
+        let erased = query!(self.db, SLOW_LIMITS, |conn| {
             diesel::update(users::table.filter(users::sealed.is_not_null())).set(nothing.clone()).execute(conn).await
         });
         u64::try_from(erased.map_err(failure)?).map_err(Error::internal)

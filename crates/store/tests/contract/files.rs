@@ -9,6 +9,7 @@ use diesel::{Connection, SqliteConnection};
 use stele_core::Error;
 use stele_core::ports::{StateStore, Verdict};
 use stele_store::{Database, OpenError, SchemaState, SqliteState, Target};
+use stele_testkit::servers;
 
 use crate::support::*;
 
@@ -48,7 +49,7 @@ async fn a_schema_goes_from_empty_to_current_to_newer() {
 
 #[tokio::test]
 async fn postgres_schemas_too() {
-    let Some(target) = postgres().await else { return };
+    let target = Target::parse(&servers::database_url()).unwrap();
     let database = Database::open(&target).unwrap();
     assert_eq!(database.schema().await.unwrap(), SchemaState::Empty);
     let migrating = (0..4).map(|_| {

@@ -18,9 +18,8 @@ use stele_core::session::{Session, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
 use stele_store::{Database, RedisState, SqliteState, Target};
+use stele_testkit::servers;
 use tempfile::TempDir;
-
-use crate::server::{Kind, Server};
 
 /// When the state stores of the tests are born.
 pub(crate) const BIRTH: Timestamp = Timestamp::from_secs(1_500_000_000);
@@ -55,7 +54,7 @@ pub(crate) fn secs(secs: u64) -> Duration {
 pub(crate) struct UserBackend {
     pub(crate) name: &'static str,
     pub(crate) users: Arc<dyn UserStore>,
-    _dir: TempDir,
+    _home: Option<TempDir>,
 }
 
 /// Every store of users there is, empty.
@@ -63,26 +62,12 @@ pub(crate) async fn user_backends() -> Vec<UserBackend> {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = Database::open(&Target::sqlite(dir.path().join("users.db"))).unwrap();
     sqlite.migrate().await.unwrap();
-    let mut backends = vec![UserBackend { name: "sqlite", users: sqlite.users(), _dir: dir }];
-    if let Some(target) = postgres().await {
-        let postgres = Database::open(&target).unwrap();
-        postgres.migrate().await.unwrap();
-        let _dir = tempfile::tempdir().unwrap();
-        backends.push(UserBackend { name: "postgres", users: postgres.users(), _dir });
-    }
-    backends
-}
-
-/// A PostgreSQL schema of its own, if there is a server to test with. It is left there: the server is for tests.
-pub(crate) async fn postgres() -> Option<Target> {
-    use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
-    let url = std::env::var("STELE_TEST_DATABASE_URL").ok()?;
-    let schema = format!("stele_test_{}", OsRandom.hex128());
-    let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
-    conn.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
-    let joint = if url.contains('?') { '&' } else { '?' };
-    Some(Target::parse(&format!("{url}{joint}options=-c%20search_path%3D{schema}")).unwrap())
+    let postgres = Database::open(&Target::parse(&servers::database_url()).unwrap()).unwrap();
+    postgres.migrate().await.unwrap();
+    vec![
+        UserBackend { name: "sqlite", users: sqlite.users(), _home: Some(dir) },
+        UserBackend { name: "postgres", users: postgres.users(), _home: None },
+    ]
 }
 
 /// A store of short-lived state, and what has to live as long.
@@ -91,28 +76,17 @@ pub(crate) struct StateBackend {
     pub(crate) state: Arc<dyn StateStore>,
     /// Whether sweeping is what clears away; else the store does so by itself, some time.
     pub(crate) sweeps: bool,
-    _home: Home,
-}
-
-#[expect(dead_code, reason = "only held")]
-enum Home {
-    Folder(TempDir),
-    Server(Option<Arc<Server>>),
+    _home: Option<TempDir>,
 }
 
 /// Every store of short-lived state there is, empty, born at [`BIRTH`].
 pub(crate) async fn state_backends() -> Vec<StateBackend> {
     let (state, dir) = sqlite_state();
     // A cluster takes two seconds to start: where keys are is in `redis_arithmetic` and `redis_faults`.
-    let (url, server) = redis_url(Kind::One);
+    let redis = redis_state(&servers::redis_url(), BIRTH).await;
     vec![
-        StateBackend { name: "sqlite", state, sweeps: true, _home: Home::Folder(dir) },
-        StateBackend {
-            name: "redis",
-            state: redis_state(&url, BIRTH).await,
-            sweeps: false,
-            _home: Home::Server(server),
-        },
+        StateBackend { name: "sqlite", state, sweeps: true, _home: Some(dir) },
+        StateBackend { name: "redis", state: redis, sweeps: false, _home: None },
     ]
 }
 
@@ -125,19 +99,6 @@ pub(crate) fn sqlite_state() -> (Arc<SqliteState>, TempDir) {
 /// A store at `url` whose clock stands at `now`.
 pub(crate) async fn redis_state(url: &str, now: Timestamp) -> Arc<RedisState> {
     RedisState::open(url, Arc::new(ManualClock::at(now))).await.unwrap()
-}
-
-/// A place of its own on a server shared by the tests of this process: on the one that `STELE_TEST_REDIS_URL` names,
-/// if it does, else on a private one.
-pub(crate) fn redis_url(kind: Kind) -> (String, Option<Arc<Server>>) {
-    let prefix = OsRandom.hex128();
-    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
-    if let (Kind::One, Ok(url)) = (kind, std::env::var("STELE_TEST_REDIS_URL")) {
-        let joint = if url.contains('?') { '&' } else { '?' };
-        return (format!("{url}{joint}prefix={prefix}"), None);
-    }
-    let server = Server::shared(kind);
-    (format!("{}?prefix={prefix}", server.url()), Some(server))
 }
 
 /// Runs `tasks` at once, on as many threads as there are.
