@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Runs in the image with the `stele` command: makes the people, apps and tokens that the clients use, and prints the
 # independent client's surroundings without its addresses and the deployment's own secret.
 set -eu
