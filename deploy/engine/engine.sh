@@ -30,7 +30,7 @@ start_engine() {
     # shellcheck disable=SC2016  # expanded by the inner shell
     setsid "${before[@]}" sh -c 'ip link set lo up; exec dockerd "$@"' dockerd --data-root="$work/data" \
         --exec-root="$work/exec" --pidfile="$work/dockerd.pid" --host="$DOCKER_HOST" "${options[@]}" >>"$work/dockerd.log" 2>&1 &
-    eventually 60 docker info || { tail -5 "$work/dockerd.log"; return 1; }
+    eventually 60 docker version || { tail -5 "$work/dockerd.log"; return 1; }
     engine_pid=$(<"$work/dockerd.pid")
     if [[ $1 == --network=own ]]; then
         network=(nsenter --target "$engine_pid" --net)

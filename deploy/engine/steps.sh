@@ -55,7 +55,7 @@ come_up() {
 
 people() { # the clients' surroundings, in $work/around.json
     compose run --rm -T --volume "$work/stele/deploy/engine/people.sh:/people.sh:ro" --entrypoint sh migrate \
-        /people.sh 60 >"$work/people.json"
+        /people.sh 45 >"$work/people.json"
     local outbox
     outbox=$(docker volume inspect --format '{{.Mountpoint}}' stele_outbox)/outbox.jsonl
     python3 - "$work" "$outbox" <<'PYTHON'
@@ -109,7 +109,7 @@ start_load() { # start_load FIRST: up to 90 seconds of logins by the people from
     "${network[@]}" python3 -B deploy/engine/load.py "$work/around.json" 90 "$1" >"$work/load" 2>&1 &
     load=$!
 }
-end_load() { # end_load MOST: told to stop, at most so many logins of each dialect have failed
+end_load() { # end_load MOST: told to stop; at most so many cloudbox logins have failed, and no other
     kill "$load" 2>/dev/null || true
     wait "$load" || true
     load=''
@@ -120,7 +120,8 @@ import json, pathlib, sys
 told = json.loads(pathlib.Path(sys.argv[1]).read_text().splitlines()[-1])
 dialects = [counts for counts in told.values() if isinstance(counts, dict)]
 assert len(dialects) == 5 and all(counts["logins"] >= 5 for counts in dialects), told
-assert all(counts["failures"] <= int(sys.argv[2]) for counts in dialects), told
+failures = {name: counts["failures"] for name, counts in told.items() if isinstance(counts, dict)}
+assert failures.pop("cloudbox") <= int(sys.argv[2]) and not any(failures.values()), told
 PYTHON
 }
 answered() { # answered CONTAINER: how many requests it says to have answered, the gateway's own questions left out
