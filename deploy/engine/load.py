@@ -34,7 +34,7 @@ class Person:
 
     def __init__(self, around, number):
         self.wire, self.name, self.password = Wire(around), f"load-{number}", f"load-{number}-secret"
-        self.phone, self.around, self.last = f"139{number:08}", around, 0
+        self.phone, self.around, self.last = f"186{number:08}", around, 0
 
     def proof(self):
         self.last = max(self.last + 1, int(time.time()))

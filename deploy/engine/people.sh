@@ -21,5 +21,5 @@ printf ',"jwt":%s}\n' "$(person a 13800000002 --real-name 钱七 --gender 男 --
     --description 说明 --avatar-url https://example.com/a.png)"
 for number in $(seq 1 "$1"); do
     printf 'load-%s-secret' "$number" | stele user add --username "load-$number" \
-        --phone "$(printf '139%08d' "$number")" --password-stdin > /dev/null
+        --phone "$(printf '186%08d' "$number")" --password-stdin > /dev/null
 done

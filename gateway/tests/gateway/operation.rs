@@ -114,7 +114,9 @@ async fn stopping_lets_requests_in_flight_end() {
 async fn what_cannot_be_started_is_told() {
     let config = || gateway::Config::from_settings(&stele_web::config::Settings::default()).unwrap();
     let bad = config().with_hop_secret(crate::support::secret("line\nbreak"));
-    assert!(gateway::Gateway::new(bad).start(crate::support::listener()).err().unwrap().to_string().contains("hop secret"));
+    assert!(
+        gateway::Gateway::new(bad).start(crate::support::listener()).err().unwrap().to_string().contains("hop secret")
+    );
     let portal = config().refusal("portal", gateway::Cause::SlowService).unwrap().to_owned();
     assert!(portal.contains("服务超时"));
     assert_eq!(gateway::Cause::ALL.len(), 8);
