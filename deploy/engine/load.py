@@ -47,7 +47,7 @@ class Person:
 
     def tms(self):
         headers = {"Authorization": self.around["client_token"]}
-        return self.wire.post("json", TMS + "auth/authsalt", self.proof(), headers), lambda body: body["code"] == "0000"
+        return self.wire.post("json", TMS + "authsalt", self.proof(), headers), lambda body: body["code"] == "0000"
 
     def portal(self):
         fields = {"username": self.phone, "password": b64(self.password)}
