@@ -104,8 +104,9 @@ every_dialect() {
     note <"$work/answers"
 }
 
-load=''
+load='' since=''
 start_load() { # start_load FIRST: up to 90 seconds of logins by the people from that number on
+    since=$(date +%s)
     "${network[@]}" python3 -B deploy/engine/load.py "$work/around.json" 90 "$1" >"$work/load" 2>&1 &
     load=$!
 }
@@ -124,8 +125,8 @@ failures = {name: counts["failures"] for name, counts in told.items() if isinsta
 assert failures.pop("cloudbox") <= int(sys.argv[2]) and not any(failures.values()), told
 PYTHON
 }
-answered() { # answered CONTAINER: how many requests it says to have answered, the gateway's own questions left out
-    docker logs "$1" 2>&1 | awk '/"answered"/ && !/"\/readyz"/ { count++ } END { print count + 0 }'
+answered() { # answered CONTAINER: how many requests of this load it has answered, the gateway's own questions left out
+    docker logs --since "$since" "$1" 2>&1 | awk '/"answered"/ && !/"\/readyz"/ { count++ } END { print count + 0 }'
 }
 has_answered() { (($(answered "$1") >= $2)); }
 
