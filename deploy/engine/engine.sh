@@ -43,6 +43,8 @@ stop_engine() {
         eventually 60 gone "$engine_pid"
         engine_pid=''
     fi
+    # It leaves its network's handle mounted; one that died leaves more.
+    awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount
 }
 gone() { ! kill -0 "$1"; }
 
@@ -111,9 +113,7 @@ take_down() {
     if [[ -n $engine_pid && -e $work/stele/docker-compose.yml ]]; then
         (cd "$work/stele" && compose down --volumes --timeout 5) >/dev/null 2>&1 || true
     fi
-    stop_engine
-    # Whatever an engine that died has left mounted below the folder.
-    awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount 2>/dev/null || true
+    stop_engine || true
     rm -rf --one-file-system "$work"
     exit "$status"
 }
