@@ -8,6 +8,7 @@ use stele_web::trust::Trust;
 use zeroize::Zeroizing;
 
 use crate::cors::Cors;
+use crate::docs::Docs;
 use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
 use crate::upstreams::Upstreams;
@@ -27,6 +28,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("STELE_CLIENT_TIMEOUT", "5s", "how long a new connection may take to send its first request's headers"),
     setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body"),
     setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes"),
+    setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
     setting(
         "STELE_CORS_ORIGINS",
         "none",
@@ -51,6 +53,7 @@ pub struct Config {
     pub(crate) table: Table,
     pub(crate) trust: Trust,
     pub(crate) cors: Cors,
+    pub(crate) docs: Option<Docs>,
     pub(crate) limits: Limits,
     pub(crate) workers: usize,
     pub(crate) health_interval: Duration,
@@ -85,6 +88,7 @@ impl Config {
             table,
             trust: Trust::from_settings(settings)?,
             cors: settings.read("STELE_CORS_ORIGINS", Cors::Off, Cors::parse)?,
+            docs: settings.flag("STELE_DOCS", true)?.then(Docs::default),
             limits,
             workers: stele_web::service::workers(settings)?,
             health_interval: positive(settings, "STELE_HEALTH_INTERVAL", 1)?,
@@ -184,6 +188,7 @@ mod tests {
             ("STELE_CORS_ORIGINS", "example.com"),
             ("STELE_TRUSTED_PROXIES", "lb"),
             ("STELE_WORKERS", "0"),
+            ("STELE_DOCS", "maybe"),
         ] {
             assert!(error(name, value).starts_with(&format!("{name}: ")), "{}", error(name, value));
         }

@@ -4,7 +4,7 @@
 //! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
 //! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
 //!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one,
-//!   `access` logs
+//!   `access` logs, `docs` tells what is served
 //! - `supervise` looks, beside the requests, how the instances do and where the names of services lead
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
@@ -12,6 +12,7 @@
 mod access;
 mod config;
 mod cors;
+mod docs;
 mod download;
 mod headers;
 mod live;

@@ -53,16 +53,15 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
 }
 
-/// Puts in force what `read` reads, on each SIGHUP; what cannot be used is told, and the old goes on.
-pub async fn reload_on_hangup(gateway: Gateway, read: impl Fn() -> Result<Config, ConfigError>) {
-    let reload = || match read() {
+/// Puts in force what `read` reads, on each SIGHUP since this call; what cannot be used is told, and the old goes on.
+pub fn reload_on_hangup(gateway: Gateway, read: impl Fn() -> Result<Config, ConfigError>) -> impl Future<Output = ()> {
+    serve::on_hangup(move || match read() {
         Ok(config) => {
             gateway.reload(config);
             tracing::info!("SIGHUP: the new routing table is in force");
         }
         Err(error) => tracing::error!(%error, "SIGHUP: the old routing table stays in force"),
-    };
-    serve::on_hangup(reload).await;
+    })
 }
 
 fn bound(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {

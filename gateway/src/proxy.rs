@@ -21,7 +21,7 @@ use crate::refusal::{self, Cause};
 use crate::table::Route;
 use crate::upload::{Framing, Upload};
 use crate::upstreams::instance::{Instance, Lease};
-use crate::{download, path};
+use crate::{docs, download, path};
 
 /// What a worker needs to answer requests.
 pub(crate) struct Gate {
@@ -48,8 +48,12 @@ pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: we
     let mut entry = Entry::new(&request, &caller, route);
     let health = gate.health(&request);
     let counted = health.is_none() && gate.live.drain.admit();
-    let mut answer = match health {
-        Some(health) => health,
+    let own = match health {
+        None if route.is_none() => docs::answer(&request, &config, &gate.client).await,
+        health => health,
+    };
+    let mut answer = match own {
+        Some(own) => own,
         None => gate.answer(&request, payload, &caller, &config, route).await,
     };
     if route.is_some() {
@@ -86,7 +90,7 @@ impl Gate {
                 let gateway = Gateway(Arc::clone(&self.live));
                 let (ready, missing) = (gateway.is_ready(), gateway.missing());
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                Some(refusal::json(status, json!({"ready": ready, "missing": missing}).to_string()))
+                Some(refusal::json(status, json!({"missing": missing, "ready": ready}).to_string()))
             }
             _ => None,
         }

@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::live::Live;
 use crate::proxy::never_connected;
-use crate::upstreams::instance::{Checked, Instance};
 use crate::upstreams::Upstreams;
+use crate::upstreams::instance::{Checked, Instance};
 
 /// How long an instance may take to say how it does, and half of that to accept the connection.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix_web::http::ConnectionType;
 use actix_web::HttpResponse;
+use actix_web::http::ConnectionType;
 use tokio::time::{Instant, sleep};
 
 /// Clients have turned elsewhere when no request has come for so long.

@@ -4,6 +4,7 @@
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
 //! - [`serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
 //! - [`boot`], [`keys`], [`delivery`]: from settings to a running domain
+//! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
 pub mod admin;
@@ -18,6 +19,7 @@ pub mod healthcheck;
 pub mod input;
 pub mod keys;
 pub mod net;
+pub mod openapi;
 pub mod serve;
 pub mod service;
 pub mod settings;
@@ -29,5 +31,6 @@ pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
 pub use drain::Drain;
 pub use extract::{ClientAddress, authorization};
 pub use input::{Fault, Fields};
+pub use openapi::Calls;
 pub use serve::serve;
-pub use service::{Context, Routes, Service, endpoint};
+pub use service::{Context, Routes, Service};

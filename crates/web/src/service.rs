@@ -22,6 +22,7 @@ use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal};
 use crate::drain::{self, Drain};
 use crate::extract::Refuse;
+use crate::openapi::{self, OpenApi};
 use crate::serve::ready;
 use crate::trust::Trust;
 
@@ -56,6 +57,8 @@ pub struct Service {
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
     /// How its dialect renders refusals.
     pub refuse: fn(&Refusal) -> HttpResponse,
+    /// What it serves, for people and programs: at [`openapi::PATH`].
+    pub document: fn() -> OpenApi,
 }
 
 impl Service {
@@ -64,8 +67,9 @@ impl Service {
         port: u16,
         settings: &'static [Setting],
         routes: fn(&Context) -> Result<Routes, ConfigError>,
+        document: fn() -> OpenApi,
     ) -> Self {
-        Self { name: D::NAME, port, settings, routes, provision: |_, _| Ok(()), refuse: D::refuse }
+        Self { name: D::NAME, port, settings, routes, provision: |_, _| Ok(()), refuse: D::refuse, document }
     }
 
     /// This service, with something to make in the key folder.
@@ -90,7 +94,7 @@ impl Service {
         let (deps, trust) = (Data::new(context.deps.clone()), context.trust.clone());
         let workers = workers(&context.settings)?;
         crate::net::lengthen(&listener)?;
-        let name = self.name;
+        let (name, document) = (self.name, self.document);
         let draining = context.drain.clone();
         let server = HttpServer::new(move || {
             let drain = draining.clone();
@@ -102,6 +106,7 @@ impl Service {
                 .wrap(from_fn(move |request, next| guard(name, refuse, drain.clone(), request, next)))
                 .configure(|config| health(config, refuse))
                 .configure(|config| routes(config))
+                .route(openapi::PATH, web::get().to(move || std::future::ready(web::Json(document()))))
                 .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
         })
         .workers(workers)
@@ -143,7 +148,7 @@ pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
 
 /// Serves `path` by `handler`, and answers other methods than `method` in the dialect, with the `Allow` that RFC 9110
 /// (section 15.5.6) asks for.
-pub fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
+pub(crate) fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     F::Output: Responder + 'static,

@@ -37,6 +37,11 @@ pub const SHARED: &[Setting] = &[
     ),
     setting("STELE_DELIVERY_ENGLISH", "none", "dialects whose codes are sent in English, by commas; others: Chinese"),
     setting(
+        "STELE_DELIVERY_TEXTS",
+        "built in",
+        "TOML file with texts of your own: [zh] and [en], each with any of text, subject, mail and purpose",
+    ),
+    setting(
         "STELE_WEBHOOK_TEMPLATE",
         crate::delivery::TEMPLATE,
         "JSON for the webhook; in its strings {to}, {code}, {purpose} (register, reset, any) and {text} are filled in",

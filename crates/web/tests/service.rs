@@ -8,7 +8,8 @@ use actix_web::http::{Method, StatusCode};
 use stele_core::Error;
 use stele_core::random::OsRandom;
 use stele_web::boot::{self, Surroundings};
-use stele_web::{ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, endpoint, status_of};
+use stele_web::openapi::{About, Description, OpenApi};
+use stele_web::{Calls, ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, status_of};
 
 #[derive(Debug)]
 struct Grumble;
@@ -27,13 +28,22 @@ impl Dialect for Grumble {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type that services have")]
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
-    Ok(Arc::new(|config| {
-        config.service(endpoint::<Grumble, _, _>(Method::GET, "/panic", panics)).service(endpoint::<Grumble, _, _>(
-            Method::GET,
-            "/fault",
-            fails,
-        ));
-    }))
+    Ok(Arc::new(|config| calls().serve(config)))
+}
+
+fn calls() -> Calls<Grumble> {
+    Calls::default().at(Method::GET, "/panic", "/panic", panics, || Description::of("panic", "Panic", "Always.")).at(
+        Method::GET,
+        "/fault",
+        "/fault",
+        fails,
+        || Description::of("fault", "Fail", "Always."),
+    )
+}
+
+fn document() -> OpenApi {
+    let about = About { title: "Grumble", text: "No.", refusals: &[], more: &[], schemes: Vec::new };
+    calls().document(&about)
 }
 
 async fn panics() -> HttpResponse {
@@ -52,7 +62,7 @@ async fn panics_faults_and_strays_are_answered_in_dialect() {
     let context = boot::open(settings, Surroundings::default()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Service::new::<Grumble>(0, &[], routes).start(&context, listener).unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
 

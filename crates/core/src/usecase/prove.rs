@@ -13,6 +13,10 @@ use crate::user::Account;
 use crate::verifier::Secret;
 use crate::{Deps, Error, Result};
 
+/// For how long a proof is remembered beyond the time that it is fresh: a clock that is set back by an hour, to where
+/// the proof is fresh once more, does not make it good once more. See `docs/adr/0011-a-clock-that-is-set.md`.
+const CLOCK_STEP: std::time::Duration = std::time::Duration::from_secs(70 * 60);
+
 /// A proof to be checked against an account.
 pub(super) struct Claim<'a> {
     /// The account; `None` costs as much and is always wrong.
@@ -117,7 +121,7 @@ fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: crate::time:
     let key = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let expires = match deps.policy.skew {
         // One second more, for the timestamp is in whole seconds.
-        Some(skew) => salted.made_at().after(skew + std::time::Duration::from_secs(1)),
+        Some(skew) => salted.made_at().after(skew + std::time::Duration::from_secs(1) + CLOCK_STEP),
         None => now.after(deps.policy.replay_memory),
     };
     ReplayMark { key, expires }

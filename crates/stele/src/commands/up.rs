@@ -44,8 +44,9 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     actix_web::rt::spawn(boot::sweep(context.deps.clone()));
 
     let gateway = actix_web::rt::spawn(server);
+    let stopped = stop_on_signal(handles, context.drain.clone(), time);
     announce(&context, listen, admin_listen, demo).await?;
-    stop_on_signal(handles, context.drain, time).await;
+    stopped.await;
     context.deps.delivery.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)

@@ -10,6 +10,7 @@ mod independent;
 mod kill;
 mod limits;
 mod lists;
+mod migrate;
 mod one_account;
 mod refusals;
 mod secrets;

@@ -219,10 +219,16 @@ impl Server {
 
     /// Every code sent to `to`, oldest first.
     pub(crate) fn codes(&self, to: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.outbox).unwrap_or_default();
+        Self::codes_in(&self.outbox, to)
+    }
+
+    /// Every code for `to` in an outbox, oldest first.
+    pub(crate) fn codes_in(outbox: &Path, to: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(outbox).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().filter(|line| line.contains(to));
-        let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // A full disk may have torn a line.
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["to"] == to).map(|line| line["code"].as_str().unwrap().to_owned()).collect()
     }
 

@@ -31,7 +31,8 @@ impl Server {
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
         let (url, asked) = split(url)?;
         let trust = asked.trust()?;
-        let mut config: Config = url.parse().map_err(|e: tokio_postgres::Error| OpenError::Target(e.to_string()))?;
+        let unread = |e: tokio_postgres::Error| OpenError::Target(with_causes(&e));
+        let mut config: Config = url.parse().map_err(unread)?;
         config.ssl_mode(match asked.mode.as_str() {
             "disable" => SslMode::Disable,
             "prefer" => SslMode::Prefer,

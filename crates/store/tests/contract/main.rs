@@ -13,6 +13,10 @@ mod limits;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]
+mod postgres_faults;
+#[cfg(test)]
+mod postgres_tls;
+#[cfg(test)]
 mod redis_arithmetic;
 #[cfg(test)]
 mod redis_faults;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use stele_core::random::{OsRandom, Random as _};
 
-pub use postgres::Postgres;
+pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;
 pub use redis::{Kind, Redis};
 
@@ -23,6 +23,20 @@ pub fn database_url() -> String {
         Some(url) => postgres::fresh(&url),
         None => PRIVATE.get_or_init(Postgres::start).url(),
     }
+}
+
+/// Whether services are to be tested on PostgreSQL and Redis: `STELE_TEST_STORES` is `servers`.
+pub fn wanted() -> bool {
+    match setting("STELE_TEST_STORES").as_deref() {
+        None | Some("embedded") => false,
+        Some("servers") => true,
+        Some(other) => panic!("STELE_TEST_STORES={other}: embedded or servers"),
+    }
+}
+
+/// The settings of a service whose stores are a test's own on PostgreSQL and Redis.
+pub fn settings() -> [(&'static str, String); 2] {
+    [("STELE_DATABASE_URL", database_url()), ("STELE_REDIS_URL", redis_url())]
 }
 
 /// The URL of a Redis with a prefix of a test's own: on the server that `STELE_TEST_REDIS_URL` names, if it does, else

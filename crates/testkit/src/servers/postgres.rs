@@ -137,8 +137,8 @@ pub(super) fn fresh(url: &str) -> String {
     format!("{url}{}options=-c%20search_path%3D{schema}", joint(url))
 }
 
-/// Has a statement executed, whether or not the caller is on a runtime.
-fn execute(url: &str, sql: &str) {
+/// Has a statement executed in the database at `url`, whether or not the caller is on a runtime.
+pub fn execute(url: &str, sql: &str) {
     let work = async || {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
         let executed = async {

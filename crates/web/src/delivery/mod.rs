@@ -2,12 +2,13 @@
 //!
 //! - `outbox`: JSON lines in the data folder
 //! - `queue`, `attempt`: what keeps a provider that hangs or fails away from everybody else
-//! - `smtp`, `webhook`: the providers; `text`: what they send
+//! - `smtp`, `webhook`: the providers; `text`, `template`: what they send
 
 mod attempt;
 mod outbox;
 mod queue;
 mod smtp;
+mod template;
 mod text;
 mod webhook;
 
