@@ -1,17 +1,18 @@
 //! The gateway as a program: started, told to read its table again, stopped.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ArgMatches;
 use stele_web::config::{ConfigError, Setting, Settings};
 use stele_web::metrics::Metrics;
-use stele_web::{admin, cli, net, otlp, serve, telemetry};
+use stele_web::{admin, cli, healthcheck, net, otlp, serve, telemetry};
 
 use crate::config::{COMMON, Config, SETTINGS};
 use crate::live::Gateway;
 
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const KNOWN: [&[Setting]; 3] = [COMMON, SETTINGS, otlp::SETTINGS];
 
 /// The gateway as a program: the whole of its `main`.
@@ -21,6 +22,9 @@ pub fn run() -> ExitCode {
         Ok(matches) => matches,
         Err(code) => return code,
     };
+    if let Some(code) = healthcheck::asked(&matches, &KNOWN, DEFAULT_LISTEN) {
+        return code;
+    }
     let run = || {
         let settings = cli::settings(&matches, &KNOWN)?;
         let _telemetry = telemetry::start(&settings, "stele-gateway")?;
@@ -31,7 +35,7 @@ pub fn run() -> ExitCode {
 
 async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
     let config = Config::from_settings(&settings)?;
-    let listen = settings.address("STELE_LISTEN", ([127, 0, 0, 1], 8080).into())?;
+    let listen = settings.address("STELE_LISTEN", DEFAULT_LISTEN)?;
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", serve::admin_default(listen))?;
     let time = serve::drain_time(&settings, serve::DRAIN)?;
     let listener = net::bind(listen, "STELE_LISTEN")?;

@@ -15,7 +15,7 @@ use crate::config::{ConfigError, Settings};
 use crate::drain::Drain;
 use crate::service::{Context, Service};
 use crate::settings::SHARED;
-use crate::{admin, cli, net, otlp, telemetry};
+use crate::{admin, cli, healthcheck, net, otlp, telemetry};
 
 /// The default of `STELE_DRAIN` where others can take the requests over: the gateway looks every second.
 pub const DRAIN: Duration = Duration::from_secs(2);
@@ -31,6 +31,9 @@ pub fn serve(service: Service) -> ExitCode {
         Ok(matches) => matches,
         Err(code) => return code,
     };
+    if let Some(code) = healthcheck::asked(&matches, &known, service.default_listen()) {
+        return code;
+    }
     let run = || {
         let settings = cli::settings(&matches, &known)?;
         let _telemetry = telemetry::start(&settings, &format!("stele-{}", service.name))?;
