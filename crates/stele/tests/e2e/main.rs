@@ -6,6 +6,7 @@
 mod client;
 mod collector;
 mod command;
+mod dashboard;
 mod demo;
 mod independent;
 mod kill;
