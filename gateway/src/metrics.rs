@@ -19,13 +19,14 @@ use crate::live::{Gateway, InstanceView, Live};
 use crate::refusal::Cause;
 
 type Service = [(&'static str, Arc<String>); 1];
+type Label = [(&'static str, &'static str); 1];
 type Request = (Service, ([(&'static str, &'static str); 1], [(&'static str, u16); 1]));
 
 /// The handles that count.
 pub(crate) struct Counters {
     requests: Family<Request, Counter>,
     times: Histograms<Service>,
-    refusals: Family<(Service, [(&'static str, &'static str); 1]), Counter>,
+    refusals: Family<(Service, Label), Counter>,
     retries: Family<Service, Counter>,
 }
 
