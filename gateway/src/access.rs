@@ -1,10 +1,15 @@
-//! The access log: one event a request, whatever becomes of it.
+//! The access log and the counts: one event a request, whatever becomes of it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::HttpRequest;
+use stele_core::event::RequestId;
+use stele_web::trace;
+use tracing::{Span, field};
 
 use crate::headers::Caller;
+use crate::live::Live;
 use crate::proxy::PathAsSent as _;
 use crate::table::Route;
 
@@ -15,19 +20,29 @@ const CLIENT_GONE: u16 = 499;
 pub(crate) struct Entry {
     started: Instant,
     request: HttpRequest,
-    id: String,
-    service: String,
+    id: RequestId,
+    trace: Span,
+    service: Arc<String>,
+    live: Arc<Live>,
     /// What it was answered with.
     pub(crate) status: u16,
 }
 
 impl Entry {
-    pub(crate) fn new(request: &HttpRequest, caller: &Caller, route: Option<&Route>) -> Self {
+    pub(crate) fn new(
+        request: &HttpRequest,
+        caller: &Caller,
+        route: Option<&Route>,
+        trace: Span,
+        live: Arc<Live>,
+    ) -> Self {
         Self {
             started: Instant::now(),
             request: request.clone(),
-            id: caller.request_id.to_str().unwrap_or_default().to_owned(),
-            service: route.map_or("-", |route| route.service.as_str()).to_owned(),
+            id: caller.request_id.clone(),
+            trace,
+            service: Arc::new(route.map_or("none", |route| route.service.as_str()).to_owned()),
+            live,
             status: CLIENT_GONE,
         }
     }
@@ -36,13 +51,18 @@ impl Entry {
 impl Drop for Entry {
     /// Never the query, a header or a body: they may hold secrets.
     fn drop(&mut self) {
+        let time = self.started.elapsed();
+        self.live.count.answered(&self.service, self.request.method(), self.status, time);
+        // Not within the span that is around the other lines: what is there is here.
         tracing::info!(
-            id = self.id,
+            parent: None,
+            id = self.id.as_str(),
+            trace_id = trace::id(&self.trace).map(field::display),
             method = %self.request.method(),
             path = self.request.path_as_sent(),
             status = self.status,
-            ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            service = self.service,
+            ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            service = self.service.as_str(),
             "request"
         );
     }

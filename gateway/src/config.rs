@@ -1,5 +1,6 @@
 //! What the gateway is told: routes, limits, whom it believes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stele_web::config::{ConfigError, Setting, Settings, setting};
@@ -7,23 +8,28 @@ use stele_web::trust::Trust;
 use zeroize::Zeroizing;
 
 use crate::cors::Cors;
-use crate::health::Probe;
+use crate::docs::Docs;
+use crate::path;
 use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
 use crate::upstreams::Upstreams;
+use crate::upstreams::resolve::{Resolver, SystemResolver};
 
 /// The settings that only the gateway reads.
 pub const SETTINGS: &[Setting] = &[
     setting("STELE_ROUTES", "the built-in table", "TOML file with the routes, in place of the built-in ones"),
-    setting("STELE_UPSTREAM_CLOUDBOX", "http://127.0.0.1:8101", "instances of the service, separated by commas"),
-    setting("STELE_UPSTREAM_TMS", "http://127.0.0.1:8102", "instances of the service, separated by commas"),
-    setting("STELE_UPSTREAM_PORTAL", "http://127.0.0.1:8103", "instances of the service, separated by commas"),
-    setting("STELE_UPSTREAM_MEFP", "http://127.0.0.1:8104", "instances of the service, separated by commas"),
-    setting("STELE_UPSTREAM_JWT", "http://127.0.0.1:8105", "instances of the service, separated by commas"),
+    setting("STELE_UPSTREAM_CLOUDBOX", "http://127.0.0.1:8101", "the service, http://host:port; several by commas"),
+    setting("STELE_UPSTREAM_TMS", "http://127.0.0.1:8102", "the service, http://host:port; several by commas"),
+    setting("STELE_UPSTREAM_PORTAL", "http://127.0.0.1:8103", "the service, http://host:port; several by commas"),
+    setting("STELE_UPSTREAM_MEFP", "http://127.0.0.1:8104", "the service, http://host:port; several by commas"),
+    setting("STELE_UPSTREAM_JWT", "http://127.0.0.1:8105", "the service, http://host:port; several by commas"),
+    setting("STELE_RESOLVE", "5s", "how often the names of services are looked up again"),
+    setting("STELE_HEALTH_INTERVAL", "1s", "how often each instance is asked whether it is ready"),
     setting("STELE_UPSTREAM_TIMEOUT", "30s", "how long a service may take to answer"),
     setting("STELE_CLIENT_TIMEOUT", "5s", "how long a new connection may take to send its first request's headers"),
     setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body"),
     setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes"),
+    setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
     setting(
         "STELE_CORS_ORIGINS",
         "none",
@@ -34,9 +40,10 @@ pub const SETTINGS: &[Setting] = &[
 /// The settings it reads that the services have too.
 pub const COMMON: &[Setting] = &[
     setting("STELE_LISTEN", "127.0.0.1:8080", "address and port to serve on"),
-    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health and readiness"),
+    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    stele_web::settings::DRAIN,
     setting("STELE_LOG", "info", "level, or directives such as info,gateway=debug"),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
@@ -47,8 +54,12 @@ pub struct Config {
     pub(crate) table: Table,
     pub(crate) trust: Trust,
     pub(crate) cors: Cors,
+    pub(crate) docs: Option<Docs>,
     pub(crate) limits: Limits,
     pub(crate) workers: usize,
+    pub(crate) health_interval: Duration,
+    pub(crate) resolve_interval: Duration,
+    pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) hop: Option<Zeroizing<String>>,
 }
 
@@ -61,6 +72,11 @@ pub(crate) struct Limits {
 }
 
 impl Config {
+    /// The service that a request for `path`, as it was sent, reaches; `None` if it reaches none.
+    pub fn service_for(&self, path: &str) -> Option<&str> {
+        path::is_plain(path).then(|| self.table.find(path))?.map(|route| route.service.as_str())
+    }
+
     /// Reads and checks all there is to know.
     ///
     /// # Errors
@@ -78,8 +94,12 @@ impl Config {
             table,
             trust: Trust::from_settings(settings)?,
             cors: settings.read("STELE_CORS_ORIGINS", Cors::Off, Cors::parse)?,
+            docs: settings.flag("STELE_DOCS", true)?.then(Docs::default),
             limits,
             workers: stele_web::service::workers(settings)?,
+            health_interval: positive(settings, "STELE_HEALTH_INTERVAL", 1)?,
+            resolve_interval: positive(settings, "STELE_RESOLVE", 5)?,
+            resolver: Arc::new(SystemResolver),
             hop: None,
         })
     }
@@ -102,6 +122,13 @@ impl Config {
         self
     }
 
+    /// Looks names up by `resolver`, and not by the system's.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
+        self
+    }
+
     /// The services that the routes lead to, in the table's order.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.table.routes().iter().map(|route| route.service.as_str())
@@ -110,11 +137,6 @@ impl Config {
     /// The body with which the gateway itself answers for `service`.
     pub fn refusal(&self, service: &str, cause: Cause) -> Option<&str> {
         self.table.find_service(service).map(|route| route.refusals.body(cause))
-    }
-
-    /// Looks whether the services can be reached; for the admin port.
-    pub fn probe(&self) -> Probe {
-        Probe::new(&self.table)
     }
 }
 
@@ -155,7 +177,7 @@ mod tests {
         for route in config.table.routes() {
             let name = upstream_setting(&route.service);
             let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
-            assert_eq!(setting.default, format!("http://{}", route.upstreams.instances()[0].address()));
+            assert_eq!(setting.default, format!("http://{}", route.upstreams.names()[0]));
         }
     }
 
@@ -166,10 +188,13 @@ mod tests {
             ("STELE_BODY_TIMEOUT", "0"),
             ("STELE_CLIENT_TIMEOUT", "soon"),
             ("STELE_UPSTREAM_TIMEOUT", "-1"),
+            ("STELE_HEALTH_INTERVAL", "0"),
+            ("STELE_RESOLVE", "often"),
             ("STELE_UPSTREAM_TSM", "http://a:1"),
             ("STELE_CORS_ORIGINS", "example.com"),
             ("STELE_TRUSTED_PROXIES", "lb"),
             ("STELE_WORKERS", "0"),
+            ("STELE_DOCS", "maybe"),
         ] {
             assert!(error(name, value).starts_with(&format!("{name}: ")), "{}", error(name, value));
         }
@@ -178,7 +203,7 @@ mod tests {
     #[test]
     fn upstreams_can_be_given_by_code() {
         let config = config(&[]).unwrap().with_upstream("tms", "http://127.0.0.1:1").unwrap();
-        assert_eq!(config.table.find_service("tms").unwrap().upstreams.instances()[0].address(), "127.0.0.1:1");
+        assert_eq!(config.table.find_service("tms").unwrap().upstreams.names(), ["127.0.0.1:1"]);
         assert!(config.clone().with_upstream("tsm", "http://127.0.0.1:1").is_err());
         assert!(config.with_upstream("tms", "http://127.0.0.1:1/x").is_err());
     }

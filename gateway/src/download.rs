@@ -15,7 +15,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::headers;
-use crate::upstreams::Lease;
+use crate::upstreams::instance::Lease;
 
 /// The body of an answer, given up when the service sends nothing for a while.
 struct Download {

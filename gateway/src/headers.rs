@@ -7,7 +7,8 @@ use actix_web::http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
     UPGRADE,
 };
-use stele_core::random::{OsRandom, Random as _};
+use stele_core::event::RequestId;
+use stele_core::random::OsRandom;
 use stele_web::trust::{HOP_HEADER, Trust};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,7 +26,7 @@ const MOST_BYTES: usize = 16 * 1024;
 pub(crate) struct Caller {
     client: IpAddr,
     trusted: bool,
-    pub(crate) request_id: HeaderValue,
+    pub(crate) request_id: RequestId,
 }
 
 impl Caller {
@@ -33,19 +34,15 @@ impl Caller {
         let peer = request.peer_addr().map_or(IpAddr::from([0; 4]), |socket| socket.ip());
         let headers = request.headers();
         let trusted = trust.believes(peer, headers);
-        let shown = headers.get(REQUEST_ID).filter(|id| trusted && is_request_id(id.as_bytes()));
-        let request_id = shown.cloned().unwrap_or_else(new_request_id);
+        let shown = headers.get(REQUEST_ID).filter(|_| trusted).and_then(|id| RequestId::parse(id.to_str().ok()?));
+        let request_id = shown.unwrap_or_else(|| RequestId::random(&OsRandom));
         Self { client: trust.client(peer, headers), trusted, request_id }
     }
-}
 
-fn is_request_id(id: &[u8]) -> bool {
-    (1..=64).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
-fn new_request_id() -> HeaderValue {
-    // Hex is always a header's text; the fallback is there for the type.
-    HeaderValue::from_str(&OsRandom.hex128()).unwrap_or(HeaderValue::from_static("-"))
+    /// The request's id, as a header. It is always a header's text; the fallback is there for the type.
+    pub(crate) fn id_header(&self) -> HeaderValue {
+        HeaderValue::from_str(self.request_id.as_str()).unwrap_or(HeaderValue::from_static("-"))
+    }
 }
 
 /// Whether the head of a request is larger than any client's of ours.
@@ -56,16 +53,23 @@ pub(crate) fn too_large(request: &HttpRequest) -> bool {
     headers.len() > MOST_HEADERS || bytes + target > MOST_BYTES
 }
 
-/// The headers a service gets.
-pub(crate) fn for_service(request: &HttpRequest, caller: &Caller, hop: Option<&HeaderValue>) -> HeaderMap {
+/// The headers that the service called `service` gets.
+pub(crate) fn for_service(
+    request: &HttpRequest,
+    caller: &Caller,
+    service: &HeaderValue,
+    hop: Option<&HeaderValue>,
+) -> HeaderMap {
     let theirs = request.headers();
     let named = Named::by(theirs);
-    let mut ours = HeaderMap::with_capacity(theirs.len() + 5);
+    let mut ours = HeaderMap::with_capacity(theirs.len() + 6);
     for (name, value) in theirs {
         if !is_hop_by_hop(name) && !named.has(name) && !is_rewritten(name) && !is_alias(name) {
             ours.append(name.clone(), value.clone());
         }
     }
+    // The service's name: the URI has the address of one of its instances.
+    ours.insert(HOST, service.clone());
     // One address: the chain before it is resolved here, where the proxies are known.
     if let Ok(client) = HeaderValue::from_str(&caller.client.to_string()) {
         ours.insert(FORWARDED_FOR, client);
@@ -74,7 +78,7 @@ pub(crate) fn for_service(request: &HttpRequest, caller: &Caller, hop: Option<&H
     if let Some(host) = host(request, caller) {
         ours.insert(FORWARDED_HOST, host);
     }
-    ours.insert(REQUEST_ID, caller.request_id.clone());
+    ours.insert(REQUEST_ID, caller.id_header());
     if let Some(secret) = hop {
         ours.insert(HeaderName::from_static(HOP_HEADER), secret.clone());
     }

@@ -1,28 +1,35 @@
 //! The only public address: every request comes in here and is passed on to the service whose prefix it has.
 //!
 //! - [`Config`]: settings, and the routing table (`routes.toml`), checked before the first request
-//! - [`start`]: the server; [`run`]: the server as a program
+//! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
 //! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
 //!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one,
-//!   `access` logs
+//!   `access` logs, `docs` tells what is served, `metrics` counts
+//! - `supervise` looks, beside the requests, how the instances do and where the names of services lead
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
 
 mod access;
 mod config;
 mod cors;
+mod docs;
 mod download;
 mod headers;
-mod health;
+mod live;
+mod metrics;
 mod path;
+mod program;
 mod proxy;
 mod refusal;
 mod server;
+mod supervise;
 mod table;
 mod upload;
 mod upstreams;
 
 pub use config::{COMMON, Config, SETTINGS};
-pub use health::Probe;
+pub use live::{Gateway, InstanceView};
+pub use program::{reload_on_hangup, run};
 pub use refusal::Cause;
-pub use server::{run, start};
+pub use upstreams::CircuitState;
+pub use upstreams::resolve::{Lookup, Resolver};

@@ -10,39 +10,84 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, ClientResponse};
 use serde_json::json;
+use stele_web::{drain, request, trace};
+use tokio::time::{Instant, timeout_at};
+use tracing::{Instrument as _, Span};
 
 use crate::access::Entry;
 use crate::config::Config;
 use crate::headers::{self, Caller};
-use crate::health::Probe;
+use crate::live::{Gateway, Live};
 use crate::refusal::{self, Cause};
 use crate::table::Route;
 use crate::upload::{Framing, Upload};
-use crate::upstreams::{Instance, Lease};
-use crate::{download, path};
+use crate::upstreams::instance::{Instance, Lease};
+use crate::{docs, download, path};
 
 /// What a worker needs to answer requests.
 pub(crate) struct Gate {
-    pub(crate) config: Arc<Config>,
+    pub(crate) live: Arc<Live>,
     pub(crate) hop: Option<HeaderValue>,
-    pub(crate) probe: Probe,
     pub(crate) client: Client,
+}
+
+/// A request that is to be passed on.
+struct Passing<'a> {
+    request: &'a HttpRequest,
+    caller: &'a Caller,
+    config: &'a Config,
+    route: &'a Route,
+    framing: Framing,
+    upload: &'a Upload,
 }
 
 /// Answers every request there is.
 pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: web::Data<Gate>) -> HttpResponse {
-    let caller = Caller::of(&request, &gate.config.trust);
-    let route = gate.config.table.find(request.path_as_sent());
-    let mut entry = Entry::new(&request, &caller, route);
-    let mut answer = match gate.health(&request).await {
-        Some(health) => health,
-        None => gate.answer(&request, payload, &caller, route).await,
+    let config = gate.live.config();
+    let caller = Caller::of(&request, &config.trust);
+    // Whoever looks after the gateway asks every second: nothing to see.
+    let trace = match drain::is_health(request.path_as_sent()) {
+        true => Span::none(),
+        false => trace::server(request.method(), request.path_as_sent(), request.headers()),
+    };
+    let log = request::log_span("gateway", &caller.request_id, &trace);
+    let answering = answer(request, payload, gate, &config, caller, trace.clone());
+    answering.instrument(log).instrument(trace).await
+}
+
+async fn answer(
+    request: HttpRequest,
+    payload: web::Payload,
+    gate: web::Data<Gate>,
+    config: &Config,
+    caller: Caller,
+    trace: Span,
+) -> HttpResponse {
+    let route = config.table.find(request.path_as_sent());
+    let mut entry = Entry::new(&request, &caller, route, trace.clone(), Arc::clone(&gate.live));
+    let health = gate.health(&request);
+    let counted = health.is_none() && gate.live.drain.admit();
+    let own = match health {
+        None if route.is_none() => docs::answer(&request, config, &gate.client).await,
+        health => health,
+    };
+    let mut answer = match own {
+        Some(own) => own,
+        None => gate.answer(&request, payload, &caller, config, route).await,
     };
     if route.is_some() {
-        gate.config.cors.mark(request.headers(), answer.headers_mut());
+        config.cors.mark(request.headers(), answer.headers_mut());
+    }
+    // Asked anew: what came before the end was announced may be answered after it.
+    if counted || gate.live.drain.is_draining() {
+        drain::close(&mut answer);
     }
     entry.status = answer.status().as_u16();
-    answer.headers_mut().insert(headers::REQUEST_ID, caller.request_id);
+    trace::answered(&trace, entry.status);
+    if let Some(route) = route {
+        trace::named(&trace, request.method(), &route.service);
+    }
+    answer.headers_mut().insert(headers::REQUEST_ID, caller.id_header());
     answer
 }
 
@@ -58,17 +103,17 @@ impl PathAsSent for HttpRequest {
 }
 
 impl Gate {
-    async fn health(&self, request: &HttpRequest) -> Option<HttpResponse> {
+    fn health(&self, request: &HttpRequest) -> Option<HttpResponse> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return None;
         }
         match request.path_as_sent() {
             "/healthz" => Some(HttpResponse::Ok().body("ok")),
             "/readyz" => {
-                let missing = self.probe.missing().await;
-                let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                let body = json!({"ready": missing.is_empty(), "missing": missing});
-                Some(refusal::json(status, body.to_string()))
+                let gateway = Gateway(Arc::clone(&self.live));
+                let (ready, missing) = (gateway.is_ready(), gateway.missing());
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                Some(refusal::json(status, json!({"missing": missing, "ready": ready}).to_string()))
             }
             _ => None,
         }
@@ -79,39 +124,128 @@ impl Gate {
         request: &HttpRequest,
         payload: web::Payload,
         caller: &Caller,
+        config: &Config,
         route: Option<&Route>,
     ) -> HttpResponse {
         let framing = Framing::of(request);
-        let limits = &self.config.limits;
-        let upload = Upload::new(payload, framing, limits.body, limits.body_time);
+        let upload = Upload::new(payload, framing, config.limits.body, config.limits.body_time);
         let answer = match route {
             None => refusal::no_route(),
-            Some(route) => match self.pass(request, caller, route, framing, &upload).await {
-                Ok(answer) => answer,
-                Err(cause) => route.refusals.answer(cause),
-            },
+            Some(route) => {
+                let passing = Passing { request, caller, config, route, framing, upload: &upload };
+                match self.pass(&passing).await {
+                    Ok(answer) => answer,
+                    Err(cause) => {
+                        self.live.count.refused(&route.service, cause);
+                        route.refusals.answer(cause)
+                    }
+                }
+            }
         };
         if upload.is_done() { answer } else { refusal::closing(answer, upload) }
     }
 
-    async fn pass(
-        &self,
-        request: &HttpRequest,
-        caller: &Caller,
-        route: &Route,
-        framing: Framing,
-        upload: &Upload,
-    ) -> Result<HttpResponse, Cause> {
-        self.check(request, framing)?;
-        if let Some(preflight) = self.config.cors.preflight(request) {
+    async fn pass(&self, passing: &Passing<'_>) -> Result<HttpResponse, Cause> {
+        passing.check()?;
+        if let Some(preflight) = passing.config.cors.preflight(passing.request) {
             return Ok(preflight);
         }
-        let (answer, lease) = self.forward(request, caller, route, framing, upload).await?;
-        Ok(download::pass_on(request.method(), answer, lease, self.config.limits.upstream_time))
+        let (answer, lease) = self.forward(passing).await?;
+        Ok(download::pass_on(passing.request.method(), answer, lease, passing.config.limits.upstream_time))
     }
 
+    async fn forward(&self, passing: &Passing<'_>) -> Result<(ClientResponse, Lease), Cause> {
+        let deadline = Instant::now() + passing.config.limits.upstream_time;
+        let mut tried = Vec::new();
+        while let Some(mut lease) = passing.route.upstreams.lease(&tried) {
+            if !tried.is_empty() {
+                self.live.count.retried(&passing.route.service);
+            }
+            match timeout_at(deadline, self.send(passing, lease.instance())).await {
+                Ok(outcome) => {
+                    if let Some(answered) = self.judge(passing, &mut lease, outcome)? {
+                        return Ok((answered, lease));
+                    }
+                }
+                Err(_) if !passing.upload.is_done() => return Err(Cause::SlowRequest),
+                Err(_) => {
+                    lease.failed();
+                    passing.warn(&lease, &"no answer in time");
+                    return Err(Cause::SlowService);
+                }
+            }
+            tried.push(Arc::clone(lease.instance()));
+        }
+        Err(Cause::Unavailable)
+    }
+
+    /// What came of one attempt: an answer, nothing but the leave to try another instance, or the end.
+    ///
+    /// Another instance is asked only if this one cannot have seen the request: it could not even be connected to. A
+    /// connection that was kept and turns out to be closed proves nothing, for the instance may have acted before it
+    /// died, and no request is known here to be harmless when it is done twice.
+    fn judge(
+        &self,
+        passing: &Passing<'_>,
+        lease: &mut Lease,
+        outcome: Result<ClientResponse, SendRequestError>,
+    ) -> Result<Option<ClientResponse>, Cause> {
+        let error = match outcome {
+            // Nobody asked to switch protocols; there is nothing sensible to do with it.
+            Ok(answer) if answer.status().is_informational() => {
+                lease.failed();
+                passing.warn(lease, &"answered 1xx");
+                return Err(Cause::Unavailable);
+            }
+            Ok(answer) => {
+                lease.succeeded();
+                return Ok(Some(answer));
+            }
+            Err(error) => error,
+        };
+        // The client's fault, not the instance's.
+        if let Some(cause) = passing.upload.refusal() {
+            return Err(cause);
+        }
+        passing.warn(lease, &error);
+        if !never_connected(&error) {
+            lease.failed();
+            return Err(Cause::Unavailable);
+        }
+        lease.unreachable();
+        self.live.alarm.notify_one();
+        if passing.upload.is_untouched() { Ok(None) } else { Err(Cause::Unavailable) }
+    }
+
+    async fn send(&self, passing: &Passing<'_>, instance: &Instance) -> Result<ClientResponse, SendRequestError> {
+        let Passing { request, caller, .. } = *passing;
+        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = instance.uri(target).map_err(SendRequestError::Http)?;
+        let mut ours = self.client.request(request.method().clone(), uri).address(instance.address()).no_decompress();
+        *ours.headers_mut() = headers::for_service(request, caller, instance.host(), self.hop.as_ref());
+        let span = trace::client(request.method(), instance.address());
+        trace::pass_on(&span, ours.headers_mut());
+        let upload = passing.upload.clone();
+        let outcome = match passing.framing {
+            Framing::None => ours.send_body(NoBody::new()),
+            Framing::Sized(0) => ours.send(),
+            Framing::Sized(length) => ours.send_body(SizedStream::new(length, upload)),
+            Framing::Chunked => ours.send_body(BodyStream::new(upload)),
+        }
+        .instrument(span.clone())
+        .await;
+        match &outcome {
+            Ok(answer) => trace::answered(&span, answer.status().as_u16()),
+            Err(_) => trace::failed(&span, "no_answer"),
+        }
+        outcome
+    }
+}
+
+impl Passing<'_> {
     /// What can be judged before a service is asked.
-    fn check(&self, request: &HttpRequest, framing: Framing) -> Result<(), Cause> {
+    fn check(&self) -> Result<(), Cause> {
+        let request = self.request;
         if !path::is_plain(request.path_as_sent()) {
             return Err(Cause::NotFound);
         }
@@ -125,87 +259,20 @@ impl Gate {
         if request.headers().get_all(UPGRADE).any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
             return Err(Cause::BadRequest);
         }
-        match framing {
+        match self.framing {
             Framing::Sized(length) if length > self.config.limits.body => Err(Cause::TooLarge),
             Framing::None | Framing::Sized(_) | Framing::Chunked => Ok(()),
         }
     }
 
-    async fn forward(
-        &self,
-        request: &HttpRequest,
-        caller: &Caller,
-        route: &Route,
-        framing: Framing,
-        upload: &Upload,
-    ) -> Result<(ClientResponse, Lease), Cause> {
-        let attempts = self.attempt_in_turn(request, caller, route, framing, upload);
-        match tokio::time::timeout(self.config.limits.upstream_time, attempts).await {
-            Ok(outcome) => outcome,
-            Err(_) if !upload.is_done() => Err(Cause::SlowRequest),
-            Err(_) => {
-                tracing::warn!(service = route.service, "no answer in time");
-                Err(Cause::SlowService)
-            }
-        }
-    }
-
-    /// Asks one instance; another only if the first could not even be connected to, for then nothing was sent.
-    async fn attempt_in_turn(
-        &self,
-        request: &HttpRequest,
-        caller: &Caller,
-        route: &Route,
-        framing: Framing,
-        upload: &Upload,
-    ) -> Result<(ClientResponse, Lease), Cause> {
-        for instance in route.upstreams.order() {
-            let lease = instance.lease();
-            match self.send(request, caller, &instance, framing, upload.clone()).await {
-                // Nobody asked to switch protocols; there is nothing sensible to do with it.
-                Ok(answer) if answer.status().is_informational() => {
-                    tracing::warn!(service = route.service, instance = instance.address(), "answered 1xx");
-                    return Err(Cause::Unavailable);
-                }
-                Ok(answer) => return Ok((answer, lease)),
-                Err(error) => {
-                    if let Some(cause) = upload.refusal() {
-                        return Err(cause);
-                    }
-                    tracing::warn!(service = route.service, instance = instance.address(), cause = %error, "no answer");
-                    if !(never_connected(&error) && upload.is_untouched()) {
-                        return Err(Cause::Unavailable);
-                    }
-                }
-            }
-        }
-        Err(Cause::Unavailable)
-    }
-
-    async fn send(
-        &self,
-        request: &HttpRequest,
-        caller: &Caller,
-        instance: &Instance,
-        framing: Framing,
-        upload: Upload,
-    ) -> Result<ClientResponse, SendRequestError> {
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = instance.uri(target).map_err(SendRequestError::Http)?;
-        let mut ours = self.client.request(request.method().clone(), uri).no_decompress();
-        *ours.headers_mut() = headers::for_service(request, caller, self.hop.as_ref());
-        match framing {
-            Framing::None => ours.send_body(NoBody::new()),
-            Framing::Sized(0) => ours.send(),
-            Framing::Sized(length) => ours.send_body(SizedStream::new(length, upload)),
-            Framing::Chunked => ours.send_body(BodyStream::new(upload)),
-        }
-        .await
+    fn warn(&self, lease: &Lease, cause: &dyn std::fmt::Display) {
+        let instance = lease.instance().address();
+        tracing::warn!(service = self.route.service, %instance, %cause, "no answer");
     }
 }
 
 /// Whether not a byte of the request can have reached the instance.
-fn never_connected(error: &SendRequestError) -> bool {
+pub(crate) fn never_connected(error: &SendRequestError) -> bool {
     // `Disconnected` is what a connection that was used and then lost is called.
     matches!(error, SendRequestError::Connect(cause) if !matches!(cause, ConnectError::Disconnected))
 }

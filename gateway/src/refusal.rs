@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Bytes;
 use serde::Deserialize;
@@ -47,6 +47,20 @@ impl Cause {
         Self::SlowService,
         Self::Unavailable,
     ];
+
+    /// A stable name, for metrics and for the routing table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Method => "method",
+            Self::TooLarge => "too_large",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::BadRequest => "bad_request",
+            Self::SlowRequest => "slow_request",
+            Self::SlowService => "slow_service",
+            Self::Unavailable => "unavailable",
+        }
+    }
 
     /// The HTTP status it is answered with, in every dialect.
     pub fn status(self) -> StatusCode {
@@ -98,7 +112,12 @@ impl Refusals {
     }
 
     pub(crate) fn answer(&self, cause: Cause) -> HttpResponse {
-        json(cause.status(), self.body(cause).to_owned())
+        let mut answer = json(cause.status(), self.body(cause).to_owned());
+        if cause == Cause::Method {
+            // RFC 9110, section 15.5.6, asks for it; all that any service takes, for only the service knows better.
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
+        }
+        answer
     }
 }
 

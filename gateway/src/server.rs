@@ -1,7 +1,6 @@
 //! The server and the client it passes requests on with.
 
-use std::net::{SocketAddr, TcpListener};
-use std::process::ExitCode;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +10,12 @@ use actix_web::http::header::HeaderValue;
 use actix_web::{App, HttpServer, web};
 use awc::{Client, Connector};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use stele_web::config::{ConfigError, Settings};
-use stele_web::{admin, cli, net, serve, telemetry};
+use stele_web::config::ConfigError;
+use stele_web::net;
 
-use crate::config::{COMMON, Config, SETTINGS};
+use crate::live::Live;
 use crate::proxy::{Gate, handle};
+use crate::supervise;
 
 /// Connections a worker holds. One address may have them all; it is the services that limit what one may try.
 const MOST_CONNECTIONS: usize = 25_000;
@@ -29,26 +29,22 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// How long requests in flight may take to end once the gateway is told to stop.
 const GRACE_SECONDS: u64 = 10;
 
-/// Starts the gateway on `listener`. It stops when its handle says so; it does not listen to signals.
-///
-/// # Errors
-/// If the hop secret is not fit for a header, or the listener cannot be used.
-pub fn start(config: Config, listener: TcpListener) -> Result<Server, ConfigError> {
+/// Serves on `listener`, and looks after the instances beside it.
+pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, ConfigError> {
     let fault = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
     raise_open_files();
     net::lengthen(&listener)?;
+    let config = live.config();
     let hop = config.hop.as_ref().map(|secret| hop_header(secret)).transpose()?;
-    let probe = config.probe();
-    let (workers, head_time) = (config.workers, config.limits.head_time);
-    let config = Arc::new(config);
+    actix_web::rt::spawn(supervise::watch(Arc::downgrade(&live)));
     let server = HttpServer::new(move || {
-        let gate = Gate { config: config.clone(), hop: hop.clone(), probe: probe.clone(), client: client() };
+        let gate = Gate { live: live.clone(), hop: hop.clone(), client: client() };
         App::new().app_data(web::Data::new(gate)).default_service(web::to(handle))
     })
-    .workers(workers)
+    .workers(config.workers)
     .max_connections(MOST_CONNECTIONS)
     .keep_alive(KeepAlive::Timeout(KEEP_CLIENTS))
-    .client_request_timeout(head_time)
+    .client_request_timeout(config.limits.head_time)
     .client_disconnect_timeout(Duration::from_secs(1))
     .tcp_nodelay(true)
     .shutdown_timeout(GRACE_SECONDS)
@@ -80,44 +76,4 @@ fn hop_header(secret: &str) -> Result<HeaderValue, ConfigError> {
         .map_err(|_| ConfigError::new("the hop secret must be printable ASCII".to_owned()))?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-/// The gateway as a program: the whole of its `main`.
-pub fn run() -> ExitCode {
-    let known = [COMMON, SETTINGS];
-    let command = cli::command("gateway", "The public address of Stele: routes by URL prefix", &known);
-    let matches = match cli::matches(command) {
-        Ok(matches) => matches,
-        Err(code) => return code,
-    };
-    let run = || {
-        let settings = cli::settings(&matches, &known)?;
-        telemetry::start(&settings)?;
-        actix_web::rt::System::new().block_on(serve_until_told(settings))
-    };
-    cli::exit(run())
-}
-
-async fn serve_until_told(settings: Settings) -> Result<(), ConfigError> {
-    let config = Config::from_settings(&settings)?;
-    let listen = settings.address("STELE_LISTEN", ([127, 0, 0, 1], 8080).into())?;
-    let admin_listen = settings.address("STELE_ADMIN_LISTEN", serve::admin_default(listen))?;
-    let listener = net::bind(listen, "STELE_LISTEN")?;
-    let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
-    let probe = config.probe();
-    let ready = move || {
-        let probe = probe.clone();
-        Box::pin(async move { probe.missing().await.is_empty() }) as _
-    };
-    // Port 0 asks the system for one; the log says which.
-    let (listen, admin_listen) = (bound(&listener, listen), bound(&admin_listener, admin_listen));
-    let server = start(config, listener)?;
-    actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready))?);
-    actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()]));
-    tracing::info!(%listen, %admin_listen, "ready");
-    server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
-}
-
-fn bound(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
 }

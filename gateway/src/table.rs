@@ -162,6 +162,15 @@ impl Table {
         self.routes.iter_mut().find(|route| route.service == service)
     }
 
+    /// Goes on with what `old` knows of the instances of services that both lead to.
+    pub(crate) fn succeed(&self, old: &Self) {
+        for route in &self.routes {
+            if let Some(before) = old.find_service(&route.service) {
+                route.upstreams.succeed(&before.upstreams);
+            }
+        }
+    }
+
     pub(crate) fn routes(&self) -> &[Route] {
         &self.routes
     }

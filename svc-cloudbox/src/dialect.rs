@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
+use stele_core::proof::ProofKind;
 use stele_web::{Dialect, Refusal, json, status_of};
 
 const PARAMETER: &str = "1001";
@@ -29,6 +30,7 @@ struct No<'a> {
 
 impl Dialect for Cloudbox {
     const NAME: &'static str = "cloudbox";
+    const PROOFS: &'static [ProofKind] = &[ProofKind::Salted];
 
     fn refuse(refusal: &Refusal) -> HttpResponse {
         let code = match refusal {

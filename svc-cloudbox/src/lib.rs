@@ -4,31 +4,30 @@
 //! - `wire`: what clients send and are answered, and nothing else
 //! - `dialect`: how cloudbox says no
 //! - `handlers`: parse, call, render
+//! - `openapi`: what is told of all this to people and programs
 
 mod dialect;
 mod handlers;
+mod openapi;
 mod wire;
 
 use std::sync::Arc;
 
-use actix_web::http::Method;
 use actix_web::web::ServiceConfig;
-use stele_web::{ConfigError, Context, Routes, Service, endpoint};
+use stele_web::{Calls, ConfigError, Context, Routes, Service};
 
 pub use dialect::Cloudbox;
 
 /// The service.
-pub const SERVICE: Service = Service::new::<Cloudbox>(8101, &[], routes);
+pub const SERVICE: Service = Service::new::<Cloudbox>(8101, &[], routes, openapi::document);
 
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
-    Ok(Arc::new(|config: &mut ServiceConfig| {
-        config
-            .service(endpoint::<Cloudbox, _, _>(
-                Method::POST,
-                "/api/v1/cloudbox/smarttms/auth/authsalt",
-                handlers::login,
-            ))
-            .service(endpoint::<Cloudbox, _, _>(Method::POST, "/api/v1/cloudbox/auth/pwdreset", handlers::pwdreset))
-            .service(endpoint::<Cloudbox, _, _>(Method::POST, "/api/v1/cloudbox/smarttms/logout", handlers::logout));
-    }))
+    Ok(Arc::new(|config: &mut ServiceConfig| calls().serve(config)))
+}
+
+fn calls() -> Calls<Cloudbox> {
+    Calls::default()
+        .post("/api/v1/cloudbox/auth/pwdreset", handlers::pwdreset, openapi::pwdreset)
+        .post("/api/v1/cloudbox/smarttms/auth/authsalt", handlers::login, openapi::login)
+        .post("/api/v1/cloudbox/smarttms/logout", handlers::logout, openapi::logout)
 }

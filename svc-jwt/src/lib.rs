@@ -4,6 +4,7 @@
 //! - [`wire`]: what clients send and are answered, and nothing else
 //! - [`dialect`]: how this dialect says no
 //! - `account`, `captcha`: the handlers
+//! - `openapi`: what is told of all this to people and programs
 //! - [`keys`], [`tokens`], [`bearer`]: signing keys, the tokens they sign, and where clients carry them
 
 mod account;
@@ -11,6 +12,7 @@ pub mod bearer;
 mod captcha;
 pub mod dialect;
 pub mod keys;
+mod openapi;
 pub mod tokens;
 pub mod wire;
 
@@ -18,14 +20,16 @@ use std::sync::Arc;
 
 use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
-use stele_web::{ConfigError, Context, Routes, Service, Setting, Settings, endpoint, setting};
+use actix_web::{FromRequest, Handler, Responder};
+use stele_web::openapi::Description;
+use stele_web::{Calls, ConfigError, Context, Routes, Service, Setting, Settings, setting};
 use tokio::sync::Semaphore;
 
 pub use dialect::Jwt;
 use tokens::Tokens;
 
 /// The service.
-pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes).signing_by(keys::signing);
+pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes, openapi::document).signing_by(keys::signing);
 
 /// What this dialect reads beside the settings that all share.
 pub const SETTINGS: &[Setting] = &[
@@ -59,18 +63,35 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let drawing = Arc::new(Semaphore::new(cores.div_ceil(2)));
     let setup = Data::new(Setup { tokens, public_url: public_url(settings)?, drawing });
-    Ok(Arc::new(move |config| {
-        config
-            .app_data(setup.clone())
-            .service(endpoint::<Jwt, _, _>(Method::POST, &path("Login"), account::login))
-            .service(endpoint::<Jwt, _, _>(Method::GET, &path("Logout"), account::logout))
-            .service(endpoint::<Jwt, _, _>(Method::POST, &path("ForgetPassword"), account::forget_password))
-            .service(endpoint::<Jwt, _, _>(Method::POST, &path("validatePhone"), account::validate_phone))
-            .service(endpoint::<Jwt, _, _>(Method::POST, &path("updatePassword"), account::update_password))
-            .service(endpoint::<Jwt, _, _>(Method::GET, &path("getCAPTCHA"), captcha::issue))
-            .service(endpoint::<Jwt, _, _>(Method::POST, &path("CAPTCHA"), captcha::issue_by_post))
-            .service(endpoint::<Jwt, _, _>(Method::GET, &(path("CAPTCHA") + "/{id}"), captcha::picture));
-    }))
+    Ok(Arc::new(move |config| calls().serve(config.app_data(setup.clone()))))
+}
+
+fn calls() -> Calls<Jwt> {
+    let calls = Calls::default();
+    let calls = add(calls, Method::POST, "Login", account::login, openapi::login);
+    let calls = add(calls, Method::GET, "Logout", account::logout, openapi::logout);
+    let calls = add(calls, Method::POST, "ForgetPassword", account::forget_password, openapi::forget_password);
+    let calls = add(calls, Method::POST, "validatePhone", account::validate_phone, openapi::validate_phone);
+    let calls = add(calls, Method::POST, "updatePassword", account::update_password, openapi::update_password);
+    let calls = add(calls, Method::GET, "getCAPTCHA", captcha::issue, openapi::get_captcha);
+    let calls = add(calls, Method::POST, "CAPTCHA", captcha::issue_by_post, openapi::captcha);
+    let picture = path("CAPTCHA") + "/{id}";
+    calls.at(Method::GET, "/api/v1/Auth/CAPTCHA/{id}", &picture, captcha::picture, openapi::picture)
+}
+
+fn add<F, Args>(
+    calls: Calls<Jwt>,
+    method: Method,
+    operation: &str,
+    handler: F,
+    describe: fn() -> Description<Jwt>,
+) -> Calls<Jwt>
+where
+    F: Handler<Args>,
+    F::Output: Responder + 'static,
+    Args: FromRequest + 'static,
+{
+    calls.at(method, &format!("/api/v1/Auth/{operation}"), &path(operation), handler, describe)
 }
 
 /// The path of an operation: in any letter case, and under `v1` or `vi`, for the document writes both.

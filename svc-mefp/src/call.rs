@@ -1,13 +1,14 @@
 //! From an envelope to a handler and back into an envelope.
 
 use actix_web::HttpResponse;
-use actix_web::http::{Method, StatusCode};
-use actix_web::web::{Data, ServiceConfig};
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
 use stele_core::app::App;
 use stele_core::usecase::Caller;
 use stele_core::usecase::add_app::{SECRET_LENGTH, secret_of};
 use stele_core::{Deps, Error};
-use stele_web::{Dialect as _, Failure, Fault, Fields, endpoint, json};
+use stele_web::openapi::Description;
+use stele_web::{Calls, Dialect as _, Failure, Fault, Fields, json};
 use zeroize::Zeroizing;
 
 use crate::dialect::{self, Mefp};
@@ -26,8 +27,8 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
 }
 
-/// Serves `path` by `handler`, which is given the request that the envelope held.
-pub(crate) fn route<R, H>(config: &mut ServiceConfig, path: &str, handler: H)
+/// Adds a call at `path`, served by `handler`, which is given the request that the envelope held.
+pub(crate) fn add<R, H>(calls: Calls<Mefp>, path: &str, handler: H, describe: fn() -> Description<Mefp>) -> Calls<Mefp>
 where
     R: for<'a> TryFrom<&'a Fields, Error = Failure<Mefp>> + 'static,
     H: AsyncFn(&Call, R) -> Said + Copy + 'static,
@@ -41,7 +42,7 @@ where
         };
         Ok::<_, Failure<Mefp>>(answer(&envelope, said))
     };
-    config.service(endpoint::<Mefp, _, _>(Method::POST, path, serve));
+    calls.post(path, serve, describe)
 }
 
 /// Opens the envelope in `outer`. Gives the call, what its answer is sealed with, and the inner fields or what is

@@ -94,7 +94,7 @@ pub(crate) async fn check_captcha(call: &Call, request: wire::CheckCaptcha) -> S
 /// POST /auth/check/token
 pub(crate) async fn check_token(call: &Call, request: wire::CheckToken) -> Said {
     let token = request.token.ok_or(Error::TicketRefused)?;
-    let (user, app_from) = handover::redeem(&call.deps, &call.app, &token).await?;
+    let (user, app_from) = handover::redeem(&call.deps, &call.caller, &call.app, &token).await?;
     Ok(Reply::bearer(&user, app_from))
 }
 

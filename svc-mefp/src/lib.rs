@@ -7,6 +7,7 @@
 //! - `dialect`: how it says no
 //! - `call`: from an envelope to a handler and back into an envelope
 //! - `handlers`: one a route
+//! - `openapi`: what is told of all this to people and programs
 //!
 //! `WIRE.md` has the routes, the quirks and the error table.
 
@@ -14,13 +15,14 @@ mod call;
 mod dialect;
 pub mod envelope;
 mod handlers;
+mod openapi;
 pub mod secret;
 mod wire;
 
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use stele_web::{ConfigError, Context, Routes, Service};
+use stele_web::{Calls, ConfigError, Context, Routes, Service};
 
 pub use dialect::Mefp;
 
@@ -28,19 +30,22 @@ pub use dialect::Mefp;
 const PORT: u16 = 8104;
 
 /// The service.
-pub const SERVICE: Service = Service::new::<Mefp>(PORT, secret::SETTINGS, routes).provisioned_by(secret::provision);
+pub const SERVICE: Service =
+    Service::new::<Mefp>(PORT, secret::SETTINGS, routes, openapi::document).provisioned_by(secret::provision);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let key = Data::new(envelope::Key::new(&secret::secret(&context.settings)?)?);
-    Ok(Arc::new(move |config| {
-        config.app_data(key.clone());
-        call::route(config, "/auth/register", handlers::register);
-        call::route(config, "/auth/login", handlers::login);
-        call::route(config, "/auth/captcha", handlers::captcha);
-        call::route(config, "/auth/forgot", handlers::forgot);
-        call::route(config, "/auth/token", handlers::token);
-        call::route(config, "/auth/check/loginname", handlers::check_loginname);
-        call::route(config, "/auth/check/captcha", handlers::check_captcha);
-        call::route(config, "/auth/check/token", handlers::check_token);
-    }))
+    Ok(Arc::new(move |config| calls().serve(config.app_data(key.clone()))))
+}
+
+fn calls() -> Calls<Mefp> {
+    let calls = Calls::default();
+    let calls = call::add(calls, "/auth/register", handlers::register, openapi::register);
+    let calls = call::add(calls, "/auth/login", handlers::login, openapi::login);
+    let calls = call::add(calls, "/auth/captcha", handlers::captcha, openapi::captcha);
+    let calls = call::add(calls, "/auth/forgot", handlers::forgot, openapi::forgot);
+    let calls = call::add(calls, "/auth/token", handlers::token, openapi::token);
+    let calls = call::add(calls, "/auth/check/loginname", handlers::check_loginname, openapi::check_loginname);
+    let calls = call::add(calls, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
+    call::add(calls, "/auth/check/token", handlers::check_token, openapi::check_token)
 }

@@ -219,6 +219,14 @@ impl Reply {
         Self::Bearer { result: 1, login_name, app_from }
     }
 
+    /// Number and text of a refusal; empty for what is none.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::No { errors, .. } => format!("`{}` {}", errors.code, errors.message),
+            Self::Done { .. } | Self::Token { .. } | Self::Known { .. } | Self::Bearer { .. } => String::new(),
+        }
+    }
+
     pub(crate) fn no(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
         Self::No { result: 0, errors: Errors { code, message: message.into() } }
     }

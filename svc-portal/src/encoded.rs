@@ -9,7 +9,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 /// Decodes standard or URL-safe base64, padded or not, to a text. `None` for anything else, and for an empty text.
-pub(crate) fn decode(value: &str) -> Option<String> {
+pub fn decode(value: &str) -> Option<String> {
     let start = value.trim_start();
     let trimmed = start.trim_end();
     let missing = trimmed.len().next_multiple_of(4) - trimmed.len();

@@ -4,18 +4,19 @@
 //! - `wire`: what clients send and are answered, and nothing else; `encoded`: its base64
 //! - `dialect`: how the portal says yes and no
 //! - `handlers`: parse, call, render; `cookie`: how its sessions are carried
+//! - `openapi`: what is told of all this to people and programs
 
 mod cookie;
 mod dialect;
-mod encoded;
+pub mod encoded;
 mod handlers;
+mod openapi;
 mod wire;
 
 use std::sync::Arc;
 
-use actix_web::http::Method;
 use actix_web::web::{Data, ServiceConfig};
-use stele_web::{ConfigError, Context, Routes, Service, Setting, endpoint, setting};
+use stele_web::{Calls, ConfigError, Context, Routes, Service, Setting, setting};
 
 pub use dialect::Portal;
 use handlers::Options;
@@ -26,17 +27,18 @@ const SETTINGS: &[Setting] =
     &[setting(TELL_UNKNOWN, "true", "answer an unknown user at login with 3201; false: as a wrong password, 3202")];
 
 /// The service.
-pub const SERVICE: Service = Service::new::<Portal>(8103, SETTINGS, routes);
+pub const SERVICE: Service = Service::new::<Portal>(8103, SETTINGS, routes, openapi::document);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let options = Data::new(Options { tell_unknown: context.settings.flag(TELL_UNKNOWN, true)? });
-    Ok(Arc::new(move |config: &mut ServiceConfig| {
-        config
-            .app_data(options.clone())
-            .service(endpoint::<Portal, _, _>(Method::POST, "/i/register", handlers::register))
-            .service(endpoint::<Portal, _, _>(Method::POST, "/i/login", handlers::login))
-            .service(endpoint::<Portal, _, _>(Method::POST, "/i/logout", handlers::logout))
-            .service(endpoint::<Portal, _, _>(Method::POST, "/i/resetpwd", handlers::resetpwd))
-            .service(endpoint::<Portal, _, _>(Method::POST, "/code/send", handlers::send));
-    }))
+    Ok(Arc::new(move |config: &mut ServiceConfig| calls().serve(config.app_data(options.clone()))))
+}
+
+fn calls() -> Calls<Portal> {
+    Calls::default()
+        .post("/i/register", handlers::register, openapi::register)
+        .post("/i/login", handlers::login, openapi::login)
+        .post("/i/logout", handlers::logout, openapi::logout)
+        .post("/i/resetpwd", handlers::resetpwd, openapi::resetpwd)
+        .post("/code/send", handlers::send, openapi::send)
 }

@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
+use stele_core::proof::ProofKind;
 use stele_web::{Dialect, Refusal, json, status_of};
 
 const PARAMETER: &str = "1001";
@@ -29,6 +30,7 @@ struct No<'a> {
 
 impl Dialect for Tms {
     const NAME: &'static str = "tms";
+    const PROOFS: &'static [ProofKind] = &[ProofKind::Salted, ProofKind::Digest, ProofKind::Either];
 
     fn refuse(refusal: &Refusal) -> HttpResponse {
         let code = match refusal {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use crate::hasher::Hasher;
 use crate::mac::MacKey;
 use crate::policy::Policy;
-use crate::ports::{Delivery, KeyWatch, StateStore, UserStore};
+use crate::ports::{Delivery, Events, KeyWatch, StateStore, UserStore};
 use crate::random::Random;
 use crate::salted::SaltedLogins;
 use crate::seal::{Sealed, Sealer};
@@ -23,6 +23,8 @@ pub struct Deps {
     pub state: Arc<dyn StateStore>,
     /// Code delivery.
     pub delivery: Arc<dyn Delivery>,
+    /// Who is told what happened.
+    pub events: Arc<dyn Events>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::error::{Error, Result};
 use crate::password::PasswordDigest;
@@ -22,6 +23,7 @@ pub struct Hasher {
 
 struct Inner {
     cost: Cost,
+    size: usize,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
@@ -37,6 +39,7 @@ impl Hasher {
         let decoy = verifier::hash(&PasswordDigest::from_bytes(random.bits128()), &random.bits128(), cost)?;
         let inner = Inner {
             cost,
+            size: slots.max(1),
             slots: Arc::new(Semaphore::new(slots.max(1))),
             waiting: AtomicUsize::new(0),
             queue,
@@ -49,6 +52,17 @@ impl Hasher {
     /// How many hashes of today's cost were computed so far: what "the same work" is measured by.
     pub fn computed(&self) -> u64 {
         self.inner.computed.load(Ordering::Relaxed)
+    }
+
+    /// How many hashes are computed right now, of how many at once.
+    pub fn slots(&self) -> (usize, usize) {
+        let inner = &self.inner;
+        (inner.size - inner.slots.available_permits().min(inner.size), inner.size)
+    }
+
+    /// How many hashes are computed or wait for a slot, of how many at most.
+    pub fn queue(&self) -> (usize, usize) {
+        (self.inner.waiting.load(Ordering::Relaxed), self.inner.queue)
     }
 
     /// The cost of new hashes.
@@ -86,6 +100,11 @@ impl Hasher {
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
+        let span = tracing::info_span!(target: crate::TRACE, "argon2id");
+        self.in_turn(work).instrument(span).await
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
         let place = Place::take(self.inner.clone())?;
         let permit = self.inner.slots.clone().acquire_owned().await.map_err(Error::internal)?;
         // Slot and place belong to the work, not to who waits for it: a client that hangs up does not stop the hash.

@@ -5,6 +5,7 @@
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
 //! - who still logs in by salted proofs: [`salted`]
 //! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
+//! - what is told of it: [`event`]
 //! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Deps`]
 //! - what the system does: [`usecase`], one file each
 //!
@@ -15,6 +16,7 @@ pub mod budget;
 pub mod code;
 mod deps;
 mod error;
+pub mod event;
 pub mod hasher;
 pub mod hex;
 pub mod identifier;
@@ -32,6 +34,10 @@ pub mod time;
 pub mod usecase;
 pub mod user;
 pub mod verifier;
+
+/// The target of the spans that only traces are made of. Logs leave them out, so that without an exporter nobody asks for
+/// them, and they cost a look at a flag.
+pub const TRACE: &str = "stele::trace";
 
 pub use deps::Deps;
 pub use error::{Error, Result};

@@ -15,6 +15,7 @@ use crate::Result;
 use crate::app::{App, ClientToken};
 use crate::budget::Quota;
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Event;
 use crate::identifier::Recipient;
 use crate::mac::Tag;
 use crate::origin::Origin;
@@ -432,4 +433,16 @@ pub trait Delivery: Send + Sync {
 
     /// Waits, for seconds at most, until what was dispatched is delivered or given up: for a process that stops.
     async fn drain(&self) {}
+}
+
+/// Is told what happened: counts it, keeps the trail.
+pub trait Events: Send + Sync {
+    /// Takes note of an event. Called within the request: it must neither wait nor fail, and whoever has to write it
+    /// somewhere does so later, in a batch.
+    fn record(&self, event: Event);
+}
+
+/// Whoever does not care to know.
+impl Events for () {
+    fn record(&self, _: Event) {}
 }

@@ -32,7 +32,42 @@ pub enum Proof {
     Either(Salted),
 }
 
+/// What a proof is made of, without it: for metrics and the trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProofKind {
+    /// The password.
+    Raw,
+    /// `D`.
+    Digest,
+    /// `md5(D + timestamp)`.
+    Salted,
+    /// One of the last two; which, is known only once it was right.
+    Either,
+}
+
+impl ProofKind {
+    /// A stable name, for metrics and the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Digest => "digest",
+            Self::Salted => "salted",
+            Self::Either => "either",
+        }
+    }
+}
+
 impl Proof {
+    /// What it is made of.
+    pub fn kind(&self) -> ProofKind {
+        match self {
+            Self::Raw(_) => ProofKind::Raw,
+            Self::Digest(_) => ProofKind::Digest,
+            Self::Salted(_) => ProofKind::Salted,
+            Self::Either(_) => ProofKind::Either,
+        }
+    }
+
     /// The salted reading of this proof, if it has one: what must be fresh and may be accepted only once.
     pub fn salted(&self) -> Option<Salted> {
         match self {

@@ -24,7 +24,10 @@ pub fn run() -> ExitCode {
     };
     let result = (|| {
         let settings = args.settings()?;
-        telemetry::start(&settings)?;
+        let _telemetry = match args.command {
+            Command::Up { .. } => telemetry::start(&settings, "stele")?,
+            _ => telemetry::logs(&settings)?,
+        };
         let system = actix_web::rt::System::new();
         system.block_on(async {
             match args.command {

@@ -3,7 +3,7 @@
 
 use stele_web::config::Setting;
 use stele_web::settings::SHARED;
-use stele_web::{Service, setting};
+use stele_web::{Service, otlp, setting};
 
 /// Every dialect's service.
 pub const ALL: [Service; 5] =
@@ -14,7 +14,7 @@ const OWN: &[Setting] = &[setting("STELE_DEMO", "false", "make demonstration use
 
 /// Every setting of every part.
 pub fn settings() -> Vec<&'static [Setting]> {
-    let mut lists = vec![SHARED, gateway::SETTINGS, OWN];
+    let mut lists = vec![SHARED, gateway::SETTINGS, OWN, otlp::SETTINGS];
     lists.extend(ALL.iter().map(|service| service.settings));
     lists
 }

@@ -13,6 +13,14 @@ pub enum OpenError {
     /// The setting names no database that Stele knows.
     #[error("not a database Stele knows ({0}): give postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
     Target(String),
+    /// The certificates that `sslrootcert` names cannot be used.
+    #[error("cannot use the certificates in {path}: {cause}: sslrootcert must name a readable PEM file, or be system")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A file cannot be created or written.
     #[error("cannot write {path}: {cause}: the folder must exist, and this user must be able to write there")]
     Unwritable {

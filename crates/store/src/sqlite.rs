@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
+use diesel::result::Error as DbError;
 use diesel::{Connection, ConnectionError, ConnectionResult, SqliteConnection};
 
 use crate::OpenError;
@@ -69,6 +70,11 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<S
     }
     conn.batch_execute(&pragmas).map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(conn)
+}
+
+/// Whether a statement failed because the disk is full. diesel passes on no more than SQLite's words (`SQLITE_FULL`).
+pub(crate) fn is_full(error: &DbError) -> bool {
+    matches!(error, DbError::DatabaseError(_, told) if told.message().contains("disk is full"))
 }
 
 /// The file as a URI that opens it only if it exists: SQLite never makes a file by itself, with a mode we did not

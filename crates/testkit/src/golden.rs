@@ -2,12 +2,12 @@
 //!
 //! A file holds exchanges, separated by lines of `=====`: a raw request (head, empty line, body), a line of `-----`,
 //! and the expected answer: its status line, its headers but `date` (lowercase, sorted), an empty line, its body.
-//! `content-length` and `connection: close` are added to requests. `UPDATE_GOLDEN=1` writes the answers anew.
+//! Each exchange must also be as the service's OpenAPI document has it. `content-length` and `connection: close` are added to requests. `UPDATE_GOLDEN=1` writes the answers anew.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::{Running, raw};
+use crate::{Running, document, raw};
 
 const EXCHANGE: &str = "\n=====\n";
 const ANSWER: &str = "\n-----\n";
@@ -16,10 +16,12 @@ const ANSWER: &str = "\n-----\n";
 pub async fn golden(service: &Running, path: &str) {
     let file = Path::new(path);
     let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}"));
+    let described = serde_json::to_value((service.service().document)()).unwrap();
     let mut played = Vec::new();
     for exchange in text.trim_end().split(EXCHANGE) {
         let request = exchange.split(ANSWER).next().unwrap_or_default().trim_end_matches('\n');
         let answer = normalise(&raw(service.address(), &bytes(request)).await);
+        document::conforms(&described, request, &answer);
         played.push(format!("{request}{ANSWER}{}", answer.trim_end()));
     }
     let expected = text.trim_end().split(EXCHANGE);

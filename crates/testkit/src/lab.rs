@@ -17,8 +17,9 @@ use stele_web::boot::{self, Surroundings};
 use stele_web::{Context, Service, Settings};
 use zeroize::Zeroizing;
 
+use crate::servers;
 use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
-use crate::switched::Switch;
+use crate::switched::{Switch, Watcher};
 
 /// When every laboratory's clock stands at first: 2026-01-01T08:00:00Z.
 const START: Timestamp = Timestamp::from_secs(1_767_254_400);
@@ -39,7 +40,8 @@ pub type Down = fn(&Lab, bool);
 pub const STORES: [(&str, Down); 2] = [("users", Lab::users_down), ("state", Lab::state_down)];
 
 impl Lab {
-    /// A laboratory with default settings, but for cheap password hashes.
+    /// A laboratory with default settings, but for cheap password hashes; on embedded stores or, where
+    /// `STELE_TEST_STORES` is `servers`, on PostgreSQL and Redis.
     pub async fn new() -> Self {
         Self::with(&[]).await
     }
@@ -49,13 +51,15 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         // The short-lived store is born a day before the test begins, so that no proof in it is from before.
         let clock = Arc::new(ManualClock::at(START.before(Duration::from_secs(86_400))));
-        let surroundings = Surroundings { clock: clock.clone(), random: Arc::new(SeededRandom::default()) };
+        let surroundings =
+            Surroundings { clock: clock.clone(), random: Arc::new(SeededRandom::default()), ..Surroundings::default() };
         let settings = Settings::default()
             .with([
                 ("STELE_DATA", folder.path().to_str().unwrap().to_owned()),
                 ("STELE_HASH_COST", "64,1,1".to_owned()),
                 ("STELE_WORKERS", "1".to_owned()),
             ])
+            .with(if servers::wanted() { servers::settings().to_vec() } else { Vec::new() })
             .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
         let sink = Arc::new(Sink::default());
@@ -81,6 +85,11 @@ impl Lab {
     /// As [`Lab::users_down`], for the short-lived store.
     pub fn state_down(&self, down: bool) {
         self.switch.state_down(down);
+    }
+
+    /// Has `watcher` told of every call of a store, in place of who was before.
+    pub fn watch(&self, watcher: Option<Watcher>) {
+        self.switch.watch(watcher);
     }
 
     /// The domain.
@@ -149,17 +158,23 @@ impl Lab {
         let server = service.start(&self.context, listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
-        Running { address, handle }
+        Running { service, address, handle }
     }
 }
 
 /// A service that runs until it is dropped.
 pub struct Running {
+    service: Service,
     address: SocketAddr,
     handle: ServerHandle,
 }
 
 impl Running {
+    /// What runs.
+    pub fn service(&self) -> Service {
+        self.service
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -1,18 +1,23 @@
 //! What the services' tests stand on: a laboratory with a clock that stands still, chance that repeats itself, and a
-//! sink for codes, and stores that can be taken away; services started alone on free ports; golden transcripts.
+//! sink for codes, and stores that can be taken away; services started alone on free ports; real PostgreSQL and Redis
+//! servers; golden transcripts; OpenAPI documents held against what is served.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
+mod document;
 mod golden;
 mod lab;
 mod raw;
+pub mod servers;
 mod surroundings;
 mod switched;
 
+pub use document::{documented, is_valid};
 pub use golden::golden;
 pub use lab::{Down, Lab, Running, STORES, UserBuilder};
 pub use raw::raw;
 pub use surroundings::{ManualClock, SeededRandom, Sent, Sink};
+pub use switched::{Moment, Watcher};
 
 /// An HTTP client that follows no redirects and keeps no cookies.
 pub fn http() -> reqwest::Client {

@@ -1,7 +1,7 @@
-//! Stores that can be taken away and given back, as an outage does it.
+//! Stores that can be taken away and given back, as an outage does it, and watched while they are at work.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +23,42 @@ pub(crate) struct Switch {
     accounts: Down,
     apps: Down,
     state: Down,
+    watch: Watch,
+}
+
+/// When a watcher is told of a store's call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It is about to be made.
+    Before,
+    /// It has been answered; nobody has heard it yet.
+    After,
+}
+
+/// Is told of each call of a store by the name of its method, and says whether the answer is lost on its way.
+pub type Watcher = Arc<dyn Fn(&'static str, Moment) -> bool + Send + Sync>;
+
+/// Whoever watches.
+#[derive(Clone, Default)]
+struct Watch(Arc<Mutex<Option<Watcher>>>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl Watch {
+    fn tell(&self, call: &'static str, moment: Moment) -> bool {
+        let watcher = self.0.lock().unwrap().clone();
+        watcher.is_some_and(|watcher| watcher(call, moment))
+    }
+
+    async fn around<T>(&self, call: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.tell(call, Moment::Before);
+        let outcome = work.await;
+        if self.tell(call, Moment::After) { Err(Error::unavailable(CAUSE)) } else { outcome }
+    }
 }
 
 /// Whether something is away.
@@ -43,12 +79,17 @@ impl Down {
 impl Switch {
     /// `store`, under this switch.
     pub(crate) fn users(&self, store: Arc<dyn UserStore>) -> Arc<dyn UserStore> {
-        Arc::new(Users { store, accounts: self.accounts.clone(), apps: self.apps.clone() })
+        Arc::new(Users { store, accounts: self.accounts.clone(), apps: self.apps.clone(), watch: self.watch.clone() })
     }
 
     /// `store`, under this switch.
     pub(crate) fn state(&self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
-        Arc::new(State { store, down: self.state.clone() })
+        Arc::new(State { store, down: self.state.clone(), watch: self.watch.clone() })
+    }
+
+    /// Has `watcher` told of every call, in place of who was before.
+    pub(crate) fn watch(&self, watcher: Option<Watcher>) {
+        *self.watch.0.lock().unwrap() = watcher;
     }
 
     /// Whether the user store is away.
@@ -72,6 +113,7 @@ struct Users {
     store: Arc<dyn UserStore>,
     accounts: Down,
     apps: Down,
+    watch: Watch,
 }
 
 impl Users {
@@ -83,46 +125,47 @@ impl Users {
 #[async_trait]
 impl UserStore for Users {
     async fn find(&self, key: &str) -> Result<Option<Account>> {
-        self.up()?.find(key).await
+        self.watch.around("find", self.up()?.find(key)).await
     }
     async fn find_ref(&self, user: UserRef) -> Result<Option<Account>> {
-        self.up()?.find_ref(user).await
+        self.watch.around("find_ref", self.up()?.find_ref(user)).await
     }
     async fn add(&self, new: &NewUser) -> Result<Option<User>> {
-        self.up()?.add(new).await
+        self.watch.around("add", self.up()?.add(new)).await
     }
     async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
-        self.up()?.change_credential(user, epoch, new).await
+        self.watch.around("change_credential", self.up()?.change_credential(user, epoch, new)).await
     }
     async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
-        self.up()?.upgrade_credential(user, epoch, new).await
+        self.watch.around("upgrade_credential", self.up()?.upgrade_credential(user, epoch, new)).await
     }
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
-        self.up()?.set_disabled(user, disabled).await
+        self.watch.around("set_disabled", self.up()?.set_disabled(user, disabled)).await
     }
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
-        self.up()?.list(after, limit).await
+        self.watch.around("list", self.up()?.list(after, limit)).await
     }
     async fn app(&self, name: &str) -> Result<Option<App>> {
-        self.apps.up(&self.store)?.app(name).await
+        self.watch.around("app", self.apps.up(&self.store)?.app(name)).await
     }
     async fn add_app(&self, app: &App) -> Result<bool> {
-        self.up()?.add_app(app).await
+        self.watch.around("add_app", self.up()?.add_app(app)).await
     }
     async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
-        self.up()?.client_token(hash).await
+        self.watch.around("client_token", self.up()?.client_token(hash)).await
     }
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
-        self.up()?.add_client_token(token).await
+        self.watch.around("add_client_token", self.up()?.add_client_token(token)).await
     }
     async fn ping(&self) -> Result<()> {
-        self.up()?.ping().await
+        self.watch.around("ping", self.up()?.ping()).await
     }
 }
 
 struct State {
     store: Arc<dyn StateStore>,
     down: Down,
+    watch: Watch,
 }
 
 impl State {
@@ -134,37 +177,37 @@ impl State {
 #[async_trait]
 impl StateStore for State {
     async fn birth(&self) -> Result<Timestamp> {
-        self.up()?.birth().await
+        self.watch.around("birth", self.up()?.birth()).await
     }
     async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
-        self.up()?.admit(attempt).await
+        self.watch.around("admit", self.up()?.admit(attempt)).await
     }
     async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement> {
-        self.up()?.settle(attempt, verdict).await
+        self.watch.around("settle", self.up()?.settle(attempt, verdict)).await
     }
     async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
-        self.up()?.guess_code(attempt, guess).await
+        self.watch.around("guess_code", self.up()?.guess_code(attempt, guess)).await
     }
     async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
-        self.up()?.send_code(uses, code, now).await
+        self.watch.around("send_code", self.up()?.send_code(uses, code, now)).await
     }
     async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
-        self.up()?.session(key, now).await
+        self.watch.around("session", self.up()?.session(key, now)).await
     }
     async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        self.up()?.open_session(key, session).await
+        self.watch.around("open_session", self.up()?.open_session(key, session)).await
     }
     async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
-        self.up()?.touch_session(key, last_seen, expires).await
+        self.watch.around("touch_session", self.up()?.touch_session(key, last_seen, expires)).await
     }
     async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
-        self.up()?.restamp_session(key, epoch).await
+        self.watch.around("restamp_session", self.up()?.restamp_session(key, epoch)).await
     }
     async fn end_session(&self, key: &TokenKey) -> Result<bool> {
-        self.up()?.end_session(key).await
+        self.watch.around("end_session", self.up()?.end_session(key)).await
     }
     async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
-        self.up()?.put_ticket(key, ticket).await
+        self.watch.around("put_ticket", self.up()?.put_ticket(key, ticket)).await
     }
     async fn redeem_ticket(
         &self,
@@ -173,21 +216,21 @@ impl StateStore for State {
         audience: &str,
         now: Timestamp,
     ) -> Result<Option<Ticket>> {
-        self.up()?.redeem_ticket(key, kind, audience, now).await
+        self.watch.around("redeem_ticket", self.up()?.redeem_ticket(key, kind, audience, now)).await
     }
     async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
-        self.up()?.put_captcha(id, expires).await
+        self.watch.around("put_captcha", self.up()?.put_captcha(id, expires)).await
     }
     async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.up()?.has_captcha(id, now).await
+        self.watch.around("has_captcha", self.up()?.has_captcha(id, now)).await
     }
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.up()?.take_captcha(id, now).await
+        self.watch.around("take_captcha", self.up()?.take_captcha(id, now)).await
     }
     async fn sweep(&self, now: Timestamp) -> Result<()> {
-        self.up()?.sweep(now).await
+        self.watch.around("sweep", self.up()?.sweep(now)).await
     }
     async fn ping(&self) -> Result<()> {
-        self.up()?.ping().await
+        self.watch.around("ping", self.up()?.ping()).await
     }
 }

@@ -1,4 +1,4 @@
-//! The admin port: health and readiness, for those who run the service.
+//! The admin port: health, readiness and metrics, for those who run the service.
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -9,29 +9,27 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use crate::config::ConfigError;
+use crate::drain;
+use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Says whether the service can do its work right now.
 pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
-/// Serves `/healthz` and `/readyz` on `listener` with one thread.
+/// Serves `/healthz`, `/readyz` and `/metrics` on `listener` with one thread.
 ///
 /// # Errors
 /// If the listener cannot be used.
-pub fn serve(listener: TcpListener, ready: Ready) -> Result<Server, ConfigError> {
+pub fn serve(listener: TcpListener, ready: Ready, metrics: Metrics) -> Result<Server, ConfigError> {
     let server = HttpServer::new(move || {
-        let ready = ready.clone();
-        App::new().route("/healthz", web::get().to(|| async { HttpResponse::Ok().body("ok\n") })).route(
-            "/readyz",
-            web::get().to(move || {
-                let ready = ready.clone();
-                async move {
-                    match ready().await {
-                        true => HttpResponse::Ok().body("ready\n"),
-                        false => HttpResponse::ServiceUnavailable().body("not ready\n"),
-                    }
-                }
-            }),
-        )
+        let (ready, metrics) = (ready.clone(), metrics.clone());
+        let readiness = move || {
+            let ready = ready.clone();
+            async move { drain::readiness(ready().await) }
+        };
+        App::new()
+            .route("/healthz", web::get().to(|| async { drain::healthy() }))
+            .route("/readyz", web::get().to(readiness))
+            .route("/metrics", web::get().to(move || std::future::ready(exposed(&metrics))))
     })
     .workers(1)
     .shutdown_timeout(1)
@@ -39,4 +37,14 @@ pub fn serve(listener: TcpListener, ready: Ready) -> Result<Server, ConfigError>
     .listen(listener)
     .map_err(|e| ConfigError::new(format!("the admin port cannot be used: {e}")))?;
     Ok(server.run())
+}
+
+fn exposed(metrics: &Metrics) -> HttpResponse {
+    match metrics.render() {
+        Ok(text) => HttpResponse::Ok().content_type(CONTENT_TYPE).body(text),
+        Err(cause) => {
+            tracing::error!(%cause, "the metrics cannot be written");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
 }

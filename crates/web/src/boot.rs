@@ -12,24 +12,29 @@ use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
 use crate::delivery::Plan;
+use crate::drain::Drain;
 use crate::keyring::{self, KeyRing};
 use crate::keys;
+use crate::metrics::{self, Metrics};
+use crate::request::Recorder;
 use crate::service::{Context, Service};
 use crate::settings;
 use crate::trust::Trust;
 
-/// Time and chance: the machine's, or a test's.
+/// Time and chance, the machine's or a test's; and what is counted.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// The metrics of this process.
+    pub metrics: Metrics,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom) }
+        Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom), metrics: Metrics::default() }
     }
 }
 
@@ -123,12 +128,17 @@ pub async fn open_with(
     let trust = Trust::from_settings(&settings)?;
     let database = current(&settings).await?;
     let ring = KeyRing::open(settings.keys(), database.keys(), Arc::clone(&surroundings.clock)).await?;
+    let metrics = surroundings.metrics;
+    let users = metrics::watched_users(database.users(), &metrics, users_system(&settings)?);
     let state = state(&settings, &surroundings.clock).await?;
+    let state = metrics::watched_state(state, &metrics, state_system(&settings));
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
+    metrics.hasher(hasher.clone());
     let deps = Deps {
-        users: database.users(),
+        users,
         state,
         delivery,
+        events: Arc::new(Recorder { metrics: metrics.clone() }),
         clock: surroundings.clock,
         random: surroundings.random,
         hasher,
@@ -138,7 +148,20 @@ pub async fn open_with(
         mac: ring.mac(),
         policy: Arc::new(policy),
     };
-    Ok(Context { deps, settings, trust, keys: ring })
+    Ok(Context { deps, settings, trust, keys: ring, metrics, drain: Drain::default() })
+}
+
+/// What OpenTelemetry calls the database of the users.
+fn users_system(settings: &Settings) -> Result<&'static str, ConfigError> {
+    Ok(match target(settings)? {
+        Target::Postgres(_) => "postgresql",
+        Target::Sqlite(_) => "sqlite",
+    })
+}
+
+/// What it calls the database of the short-lived state.
+fn state_system(settings: &Settings) -> &'static str {
+    if settings.text("STELE_REDIS_URL").is_some() { "redis" } else { "sqlite" }
 }
 
 /// The database that the settings name, if it has the schema that this program knows.

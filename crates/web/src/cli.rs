@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::config::{self, ConfigError, Setting, Settings};
 
 /// What went wrong with a command line, a setting or a start: nothing that a retry would mend.
 pub const USAGE: u8 = 2;
 
-/// The command line of program `name`: `--listen`, `--data`, `--config`, and a help that lists `settings`.
+/// The command line of program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and a help that lists `settings`.
 pub fn command(name: &'static str, about: &'static str, settings: &[&[Setting]]) -> Command {
     Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
@@ -24,6 +24,12 @@ pub fn command(name: &'static str, about: &'static str, settings: &[&[Setting]])
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .help("A TOML file with settings"),
+        )
+        .arg(
+            Arg::new("healthcheck")
+                .long("healthcheck")
+                .action(ArgAction::SetTrue)
+                .help("Ask the running program whether it is ready; exits with 0 or 1"),
         )
 }
 

@@ -70,6 +70,9 @@ impl Settings {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
             if name.starts_with("STELE_") {
                 settings.take_variable(name, value)?;
+            } else if name.starts_with("OTEL_") {
+                // Read by OpenTelemetry's SDK itself, which knows no files.
+                settings = settings.with([(name, value.to_owned())]);
             }
         }
         Ok(settings)
@@ -225,7 +228,7 @@ pub fn parse_span(text: &str) -> Option<Duration> {
 pub fn explain(lists: &[&[Setting]]) -> String {
     let mut out = String::from(
         "Settings (each from the environment, from the file named by NAME_FILE, or from --config as the key without\n\
-         STELE_ in lower case):\n",
+         STELE_ in lower case; OTEL_… from the environment alone):\n",
     );
     for setting in lists.iter().flat_map(|list| list.iter()) {
         out += &format!("  {:<28} {} [default: {}]\n", setting.name, setting.help, setting.default);

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use stele_core::Error;
+use stele_core::proof::ProofKind;
 
 use crate::input::Fault;
 
@@ -78,6 +79,9 @@ pub fn status_of(error: &Error) -> StatusCode {
 pub trait Dialect: std::fmt::Debug + 'static {
     /// Its name, as its service, its sessions and its codes are called.
     const NAME: &'static str;
+
+    /// What its clients may prove a password by.
+    const PROOFS: &'static [ProofKind] = &[ProofKind::Raw];
 
     /// Renders a refusal of the chassis.
     fn refuse(refusal: &Refusal) -> HttpResponse;

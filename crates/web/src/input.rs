@@ -177,6 +177,14 @@ impl Fields {
         }
     }
 
+    /// The fields that are texts, as the members of a JSON object.
+    pub fn texts(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
+        self.0.iter().filter_map(|(name, value)| match value {
+            Value::Text(text) => Some((name.clone(), text.as_str().into())),
+            Value::Null | Value::Other => None,
+        })
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -225,13 +225,14 @@ pub fn make_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Re
     written.map_err(|e| ConfigError::new(format!("{}: the file cannot be made: {e}", path.display())))
 }
 
-/// Reads a small secret file, with a warning if others may read it too.
+/// Reads a small secret file, with a warning if others may read it too. Its group may: that is how an orchestrator hands
+/// a file to a user who does not own it.
 ///
 /// # Errors
 /// One line that names it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
     let text = fs::read_to_string(path).map_err(|e| missing(path, &e))?;
-    let open = fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o077 != 0);
+    let open = fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o037 != 0);
     if open {
         tracing::warn!(file = %path.display(), "others may read this secret: chmod 600");
     }

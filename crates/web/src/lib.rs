@@ -2,7 +2,10 @@
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
+//! - [`serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
+//! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside
 //! - [`boot`], [`keys`], [`keyring`], [`delivery`]: from settings to a running domain
+//! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
 pub mod admin;
@@ -11,20 +14,29 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod dialect;
+pub mod drain;
 pub mod extract;
+pub mod healthcheck;
 pub mod input;
 pub mod keyring;
 pub mod keys;
+pub mod metrics;
 pub mod net;
+pub mod openapi;
+pub mod otlp;
+pub mod request;
 pub mod serve;
 pub mod service;
 pub mod settings;
 pub mod telemetry;
+pub mod trace;
 pub mod trust;
 
 pub use config::{ConfigError, Setting, Settings, setting};
 pub use dialect::{Dialect, Failure, Refusal, failed, json, status_of};
+pub use drain::Drain;
 pub use extract::{ClientAddress, authorization};
 pub use input::{Fault, Fields};
+pub use openapi::Calls;
 pub use serve::serve;
-pub use service::{Context, Routes, Service, endpoint};
+pub use service::{Context, Routes, Service};

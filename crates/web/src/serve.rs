@@ -3,26 +3,40 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use stele_core::Deps;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admin::Ready;
 use crate::boot::{self, Surroundings};
 use crate::config::{ConfigError, Settings};
-use crate::service::Service;
+use crate::drain::Drain;
+use crate::service::{Context, Service};
 use crate::settings::SHARED;
-use crate::{admin, cli, net, telemetry};
+use crate::{admin, cli, healthcheck, net, otlp, telemetry};
+
+/// The default of `STELE_DRAIN` where others can take the requests over: the gateway looks every second.
+pub const DRAIN: Duration = Duration::from_secs(2);
+/// A store that has not answered by then does not. Below the second that the gateway gives a service to say so.
+const PING: Duration = Duration::from_millis(700);
+/// The exit code of a program that was told twice to stop.
+const ABORTED: i32 = 130;
 
 /// Runs `service` until it is told to stop. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
-    let known = [SHARED, service.settings];
+    let known = [SHARED, service.settings, otlp::SETTINGS];
     let matches = match cli::matches(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
         Ok(matches) => matches,
         Err(code) => return code,
     };
+    if let Some(code) = healthcheck::asked(&matches, &known, service.default_listen()) {
+        return code;
+    }
     let run = || {
         let settings = cli::settings(&matches, &known)?;
-        telemetry::start(&settings)?;
+        let _telemetry = telemetry::start(&settings, &format!("stele-{}", service.name))?;
         actix_web::rt::System::new().block_on(run(service, settings))
     };
     cli::exit(run())
@@ -33,23 +47,37 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin_default(listen))?;
     let listener = net::bind(listen, "STELE_LISTEN")?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    // Port 0 asks the system for one; the log says which.
+    let listen = listener.local_addr().unwrap_or(listen);
+    let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
     let context = boot::open(settings, Surroundings::default()).await?;
     boot::outlive_birth(&context.deps).await?;
+    let time = drain_time(&context.settings, DRAIN)?;
     let server = service.start(&context, listener)?;
-    let (deps, delivery) = (context.deps.clone(), context.deps.delivery.clone());
-    let admin = admin::serve(admin_listener, Arc::new(move || Box::pin(ready(deps.clone()))))?;
+    let delivery = context.deps.delivery.clone();
+    let admin = admin::serve(admin_listener, readiness(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(boot::sweep(context.deps));
-    actix_web::rt::spawn(stop_on_signal(vec![server.handle()]));
+    actix_web::rt::spawn(stop_on_signal(vec![server.handle()], context.drain, time));
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
     let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
     delivery.drain().await;
     ended
 }
 
-/// Whether both stores answer.
-pub async fn ready(deps: stele_core::Deps) -> bool {
-    deps.users.ping().await.is_ok() && deps.state.ping().await.is_ok()
+/// Whether both stores answer, and in time: whoever asks must not take a stalled store for a dead service.
+pub async fn ready(deps: Deps) -> bool {
+    let both = async { tokio::join!(deps.users.ping(), deps.state.ping()) };
+    matches!(tokio::time::timeout(PING, both).await, Ok((Ok(()), Ok(()))))
+}
+
+/// What the admin port says: both stores answer, and the program is not going to stop.
+pub fn readiness(context: &Context) -> Ready {
+    let (deps, drain) = (context.deps.clone(), context.drain.clone());
+    Arc::new(move || {
+        let (deps, drain) = (deps.clone(), drain.clone());
+        Box::pin(async move { !drain.is_draining() && ready(deps).await })
+    })
 }
 
 /// The default of `STELE_ADMIN_LISTEN`: loopback, 1000 ports up.
@@ -57,16 +85,57 @@ pub fn admin_default(listen: SocketAddr) -> SocketAddr {
     (std::net::Ipv4Addr::LOCALHOST, listen.port().checked_add(1_000).unwrap_or(0)).into()
 }
 
-/// Stops `servers` gracefully, one after the other, on SIGINT or SIGTERM.
-pub async fn stop_on_signal(servers: Vec<ServerHandle>) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        tracing::error!("signals cannot be listened to; only a kill will stop this process");
-        return;
-    };
-    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    tracing::info!("stopping: answering what was asked already");
-    for server in servers {
-        server.stop(true).await;
+/// `STELE_DRAIN`.
+///
+/// # Errors
+/// If it is not a span of time.
+pub fn drain_time(settings: &Settings, default: Duration) -> Result<Duration, ConfigError> {
+    settings.span("STELE_DRAIN", default)
+}
+
+/// Stops `servers`, one after the other, each once it has answered what it was asked: on SIGTERM when it has been seen
+/// for `time` that this program goes (not waited for if it is 0), on SIGINT now. A second signal ends the program.
+///
+/// Signals count from the call on, not only from when its future is first polled.
+pub fn stop_on_signal(servers: Vec<ServerHandle>, drain: Drain, time: Duration) -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+            tracing::error!("signals cannot be listened to; only a kill will stop this process");
+            return std::future::pending().await;
+        };
+        let wait = tokio::select! { _ = interrupt.recv() => Duration::ZERO, _ = terminate.recv() => time };
+        drain.begin();
+        tracing::info!("stopping: answering what was asked already");
+        let stop = async {
+            if !wait.is_zero() {
+                drain.until_quiet(wait).await;
+            }
+            for server in servers {
+                server.stop(true).await;
+            }
+        };
+        tokio::select! {
+            () = stop => return,
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::warn!("told to stop a second time: requests in flight are broken off");
+        std::process::exit(ABORTED);
+    }
+}
+
+/// Calls `reload` on each SIGHUP since this call, for as long as it is polled.
+pub fn on_hangup(mut reload: impl FnMut()) -> impl Future<Output = ()> {
+    let hangup = signal(SignalKind::hangup());
+    async move {
+        match hangup {
+            Ok(mut hangup) => {
+                while hangup.recv().await.is_some() {
+                    reload();
+                }
+            }
+            Err(cause) => tracing::error!(%cause, "SIGHUP cannot be listened to; it will end this process"),
+        }
     }
 }

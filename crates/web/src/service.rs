@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -16,13 +16,19 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::Deps;
-use tracing::Instrument as _;
+use stele_core::proof::ProofKind;
 
 use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal};
+use crate::drain::{self, Drain};
 use crate::extract::Refuse;
 use crate::keyring::KeyRing;
 use crate::keys::Family;
+use crate::metrics::Metrics;
+use crate::openapi::{self, OpenApi};
+use crate::request::{Arrival, Route};
+use crate::serve::ready;
+use crate::trace;
 use crate::trust::Trust;
 
 /// What a service is started with.
@@ -36,6 +42,10 @@ pub struct Context {
     pub trust: Trust,
     /// The keys in service.
     pub keys: Arc<KeyRing>,
+    /// Whether the program is going to stop.
+    pub drain: Drain,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// A dialect's routes, set up once and shared by all workers.
@@ -58,6 +68,10 @@ pub struct Service {
     pub signing: fn(&Settings) -> Result<Option<Family>, ConfigError>,
     /// How its dialect renders refusals.
     pub refuse: fn(&Refusal) -> HttpResponse,
+    /// What it serves, for people and programs: at [`openapi::PATH`].
+    pub document: fn() -> OpenApi,
+    /// What its clients may prove a password by.
+    pub proofs: &'static [ProofKind],
 }
 
 impl Service {
@@ -66,6 +80,7 @@ impl Service {
         port: u16,
         settings: &'static [Setting],
         routes: fn(&Context) -> Result<Routes, ConfigError>,
+        document: fn() -> OpenApi,
     ) -> Self {
         Self {
             name: D::NAME,
@@ -75,6 +90,8 @@ impl Service {
             provision: |_, _| Ok(()),
             signing: |_| Ok(None),
             refuse: D::refuse,
+            document,
+            proofs: D::PROOFS,
         }
     }
 
@@ -107,14 +124,21 @@ impl Service {
         let (deps, trust) = (Data::new(context.deps.clone()), context.trust.clone());
         let workers = workers(&context.settings)?;
         crate::net::lengthen(&listener)?;
-        let name = self.name;
+        let (name, document) = (self.name, self.document);
+        context.metrics.expect(name, self.proofs);
+        let (drain, metrics) = (context.drain.clone(), context.metrics.clone());
+        let guard = Arc::new(Guard { service: name, refuse, drain, trust, metrics });
         let server = HttpServer::new(move || {
+            let guard = guard.clone();
             App::new()
                 .app_data(deps.clone())
-                .app_data(trust.clone())
+                .app_data(Data::new(guard.drain.clone()))
+                .app_data(guard.trust.clone())
                 .app_data(Refuse(refuse))
-                .wrap(from_fn(move |request, next| guard(name, refuse, request, next)))
+                .wrap(from_fn(move |request, next| guard.clone().around(request, next)))
+                .configure(|config| health(config, refuse))
                 .configure(|config| routes(config))
+                .route(openapi::PATH, web::get().to(move || std::future::ready(web::Json(document()))))
                 .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
         })
         .workers(workers)
@@ -127,6 +151,17 @@ impl Service {
         .map_err(|e| ConfigError::new(format!("{name}: cannot listen: {e}")))?;
         Ok(server.run())
     }
+}
+
+/// The gateway asks at the service's own address, for that is what it passes requests on to.
+fn health(config: &mut ServiceConfig, refuse: fn(&Refusal) -> HttpResponse) {
+    let readiness = |deps: Data<Deps>, drain: Data<Drain>| async move {
+        drain::readiness(!drain.is_draining() && ready(deps.get_ref().clone()).await)
+    };
+    let other = move || std::future::ready(refuse(&Refusal::Method));
+    let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::healthy() }));
+    let readyz = web::resource("/readyz").route(web::get().to(readiness));
+    config.service(healthz.default_service(web::to(other))).service(readyz.default_service(web::to(other)));
 }
 
 /// How many threads serve requests: `STELE_WORKERS`, by default one a core.
@@ -145,7 +180,7 @@ pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
 
 /// Serves `path` by `handler`, and answers other methods than `method` in the dialect, with the `Allow` that RFC 9110
 /// (section 15.5.6) asks for.
-pub fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
+pub(crate) fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     F::Output: Responder + 'static,
@@ -159,30 +194,86 @@ where
         }
         std::future::ready(response)
     };
-    web::resource(path).route(web::method(method).to(handler)).default_service(web::to(refuse))
+    let route = Route(Arc::new(label(path)));
+    web::resource(path).app_data(route).route(web::method(method).to(handler)).default_service(web::to(refuse))
 }
 
-/// Around every request: a span with the request id, and an answer in dialect if a handler panics.
-async fn guard<B: MessageBody + 'static>(
+/// A path's pattern as metrics and traces name it: what matches in any letter case is told as it is written.
+fn label(pattern: &str) -> String {
+    let plain = |segment: &str| match segment.split_once(":(?i:") {
+        Some((_, text)) => text.trim_end_matches(")}").to_owned(),
+        None => segment.to_owned(),
+    };
+    pattern.split('/').map(plain).collect::<Vec<_>>().join("/")
+}
+
+/// What is around every request: its name and its spans, an answer in dialect if a handler panics, the end of the
+/// connection if the program is going to stop, and what it is counted by.
+struct Guard {
     service: &'static str,
     refuse: fn(&Refusal) -> HttpResponse,
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    let span = tracing::info_span!("request", service, id);
-    // Not the request itself: the router takes it only while nobody else holds it.
-    let path = request.path().to_owned();
-    let work = AssertUnwindSafe(next.call(request)).catch_unwind().instrument(span.clone());
-    match work.await {
-        Ok(Ok(response)) => {
-            tracing::debug!(parent: &span, path, status = response.status().as_u16(), "answered");
-            Ok(response)
+    drain: Drain,
+    trust: Trust,
+    metrics: Metrics,
+}
+
+impl Guard {
+    async fn around<B: MessageBody + 'static>(
+        self: Arc<Self>,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+        if drain::is_health(request.path()) {
+            // Asked every second, by those who look after the program: nothing to see.
+            return next.call(request).await;
         }
-        Ok(Err(error)) => Err(error),
-        Err(_) => {
-            tracing::error!(parent: &span, path, "a handler panicked");
-            Err(InternalError::from_response("a handler panicked", refuse(&Refusal::Internal)).into())
+        let begun = Instant::now();
+        let arrival = Arrival::new(self.service, &request, &self.trust);
+        // Not the request itself: the router takes it only while nobody else holds it.
+        let (method, path) = (request.method().clone(), request.path().to_owned());
+        let counted = self.drain.admit();
+        let outcome = arrival.around(AssertUnwindSafe(next.call(request)).catch_unwind()).await;
+        // Asked anew: what began before the end was announced may be answered after it.
+        let closing = counted || self.drain.is_draining();
+        let (route, status) = match &outcome {
+            Ok(Ok(response)) => (response.request().app_data::<Route>(), response.status().as_u16()),
+            Ok(Err(error)) => (None, error.as_response_error().status_code().as_u16()),
+            Err(_) => (None, 500),
+        };
+        tracing::debug!(parent: arrival.log(), path, status, "answered");
+        trace::answered(&arrival.trace, status);
+        if let Some(Route(route)) = route {
+            trace::routed(&arrival.trace, &method, route);
         }
+        let route = route.map_or_else(|| Arc::new("none".to_owned()), |Route(route)| route.clone());
+        self.metrics.answered(self.service, route, &method, status, begun.elapsed());
+        match outcome {
+            Ok(Ok(mut response)) => {
+                if closing {
+                    drain::close(response.response_mut());
+                }
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::error!(parent: arrival.log(), path, "a handler panicked");
+                let mut response = (self.refuse)(&Refusal::Internal);
+                if closing {
+                    drain::close(&mut response);
+                }
+                Err(InternalError::from_response("a handler panicked", response).into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_told_as_they_are_written() {
+        assert_eq!(label("/i/login"), "/i/login");
+        assert_eq!(label("/{api:(?i:api)}/{operation:(?i:Login)}/{id}"), "/api/Login/{id}");
     }
 }

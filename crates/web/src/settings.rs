@@ -8,10 +8,17 @@ use stele_core::verifier::Cost;
 
 use crate::config::{ConfigError, Setting, Settings, setting};
 
+/// How a program ends; the gateway reads it too.
+pub const DRAIN: Setting = setting(
+    "STELE_DRAIN",
+    "2s (stele up: 0)",
+    "how long a program told to stop by SIGTERM says that it is not ready and serves on, before it stops",
+);
+
 /// What every service reads.
 pub const SHARED: &[Setting] = &[
     setting("STELE_LISTEN", "the program's own port on loopback", "address and port to serve on"),
-    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health and readiness"),
+    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
     setting("STELE_DATA", "./var", "folder of the embedded store, the keys and the outbox (also --data)"),
     setting("STELE_DATABASE_URL", "<data>/users.db", "users: postgres://…; without it, SQLite in the data folder"),
     setting(
@@ -29,6 +36,11 @@ pub const SHARED: &[Setting] = &[
          webhook+https://… for short messages",
     ),
     setting("STELE_DELIVERY_ENGLISH", "none", "dialects whose codes are sent in English, by commas; others: Chinese"),
+    setting(
+        "STELE_DELIVERY_TEXTS",
+        "built in",
+        "TOML file with texts of your own: [zh] and [en], each with any of text, subject, mail and purpose",
+    ),
     setting(
         "STELE_WEBHOOK_TEMPLATE",
         crate::delivery::TEMPLATE,
@@ -64,6 +76,7 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
     setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    DRAIN,
     setting(
         "STELE_LOG",
         "info,actix_server=warn,actix_http=off",

@@ -1,6 +1,7 @@
 //! What the chassis answers by itself, in whatever dialect the service speaks.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -8,7 +9,8 @@ use actix_web::http::{Method, StatusCode};
 use stele_core::Error;
 use stele_core::random::OsRandom;
 use stele_web::boot::{self, Surroundings};
-use stele_web::{ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, endpoint, status_of};
+use stele_web::openapi::{About, Description, OpenApi};
+use stele_web::{Calls, ConfigError, Context, Dialect, Failure, Refusal, Routes, Service, Settings, status_of};
 
 #[derive(Debug)]
 struct Grumble;
@@ -27,13 +29,22 @@ impl Dialect for Grumble {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type that services have")]
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
-    Ok(Arc::new(|config| {
-        config.service(endpoint::<Grumble, _, _>(Method::GET, "/panic", panics)).service(endpoint::<Grumble, _, _>(
-            Method::GET,
-            "/fault",
-            fails,
-        ));
-    }))
+    Ok(Arc::new(|config| calls().serve(config)))
+}
+
+fn calls() -> Calls<Grumble> {
+    Calls::default().at(Method::GET, "/panic", "/panic", panics, || Description::of("panic", "Panic", "Always.")).at(
+        Method::GET,
+        "/fault",
+        "/fault",
+        fails,
+        || Description::of("fault", "Fail", "Always."),
+    )
+}
+
+fn document() -> OpenApi {
+    let about = About { title: "Grumble", text: "No.", refusals: &[], more: &[], schemes: Vec::new };
+    calls().document(&about)
 }
 
 async fn panics() -> HttpResponse {
@@ -44,15 +55,46 @@ async fn fails() -> Result<HttpResponse, Failure<Grumble>> {
     Err(Error::unavailable("the password is hunter2").into())
 }
 
+async fn context(folder: &Path) -> Result<Context, ConfigError> {
+    let settings = Settings::default().with([("STELE_DATA", folder.display().to_string())]);
+    boot::provision(&settings, &[], &OsRandom).await?;
+    boot::open(settings, Surroundings::default()).await
+}
+
+#[actix_web::test]
+async fn before_it_stops_a_service_says_so_and_still_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    // One client, which keeps its connections where it may.
+    let client = reqwest::Client::new();
+    let ask = async |path: &str| {
+        let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
+        let closes = answer.headers().get("connection").is_some_and(|value| value == "close");
+        (answer.status().as_u16(), closes)
+    };
+    for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/fault", 503), ("/panic", 500)] {
+        assert_eq!(ask(path).await, (status, false), "{path}");
+    }
+    assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "Method");
+    context.drain.begin();
+    for (path, status) in [("/healthz", 200), ("/readyz", 503), ("/fault", 503), ("/panic", 500), ("/stray", 404)] {
+        assert_eq!(ask(path).await, (status, true), "{path}");
+    }
+    handle.stop(true).await;
+}
+
 #[actix_web::test]
 async fn panics_faults_and_strays_are_answered_in_dialect() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings::default().with([("STELE_DATA", folder.path().to_str().unwrap().to_owned())]);
-    boot::provision(&settings, &[], &OsRandom).await.unwrap();
-    let context = boot::open(settings, Surroundings::default()).await.unwrap();
+    let context = context(folder.path()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Service::new::<Grumble>(0, &[], routes).start(&context, listener).unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
 

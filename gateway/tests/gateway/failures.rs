@@ -87,6 +87,7 @@ async fn an_instance_that_cannot_be_reached_is_passed_over() {
 #[actix_web::test]
 async fn instances_take_turns() {
     let gateway = gateway(&[("mefp", &format!("{},{}", echo("one"), echo("two")))], &[]);
+    gateway.usable(&["mefp"]).await;
     let mut seen = std::collections::BTreeMap::new();
     for _ in 0..10 {
         let by = gateway.get("/auth/login").await.header("x-served-by").unwrap().to_owned();

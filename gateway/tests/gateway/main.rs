@@ -1,6 +1,7 @@
 //! The gateway over real sockets, in front of services that report what reached them.
 
 mod cors;
+mod docs;
 mod failures;
 mod forwarding;
 mod framing;
@@ -9,6 +10,10 @@ mod operation;
 mod routing;
 mod streaming;
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
+#[cfg(test)]
+mod change;
+#[cfg(test)]
+mod instances;
 #[cfg(test)]
 mod program;
 #[cfg(test)]

@@ -3,13 +3,18 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
-    command.env_clear().env("STELE_ADMIN_LISTEN", "127.0.0.1:0").env("STELE_LOG_FORMAT", "json");
+    command
+        .env_clear()
+        .env("STELE_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("STELE_LOG_FORMAT", "json")
+        .env("STELE_DRAIN", "0");
     command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -59,6 +64,64 @@ fn get(address: &str, request: &str) -> String {
     let mut told = String::new();
     stream.read_to_string(&mut told).unwrap();
     told
+}
+
+/// The program, its log, and where it serves.
+fn start(command: &mut Command) -> (Running, impl Iterator<Item = Value> + use<>, String) {
+    let mut child = Running(command.spawn().unwrap());
+    let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
+    let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+    let ready = log.find(|line| line["message"] == "ready" && line["listen"].is_string()).unwrap();
+    let public = ready["listen"].as_str().unwrap().to_owned();
+    (child, log, public)
+}
+
+const GET: &str = "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+
+#[test]
+fn a_hangup_reads_the_table_again_and_refuses_a_bad_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let built_in = include_str!("../../routes.toml");
+    let write = |text: &str| std::fs::write(file.path(), text).unwrap();
+    write(built_in);
+    let (child, mut log, public) = start(command().env("STELE_ROUTES", file.path()));
+    let hang_up = || kill_process(Pid::from_child(&child.0), Signal::HUP).unwrap();
+    let found = |path: &str| !get(&public, &format!("GET {path} {GET}")).contains("no_route");
+    assert!(found("/auth/x") && !found("/door/x"));
+    write(&built_in.replace("\"/auth/\"", "\"/door/\""));
+    hang_up();
+    assert!(log.any(|line| line["message"] == "SIGHUP: the new routing table is in force"));
+    assert!(!found("/auth/x") && found("/door/x"));
+    write(&built_in.replacen("\nprefix", "\nprefox", 1));
+    hang_up();
+    let line = log.find(|line| line["message"] == "SIGHUP: the old routing table stays in force").unwrap();
+    let line_number = 1 + built_in.lines().position(|line| line.starts_with("prefix")).unwrap();
+    let told = line["error"].as_str().unwrap();
+    assert!(told.contains(&format!("{}:{line_number}: ", file.path().display())) && told.contains("prefox"), "{told}");
+    assert!(!found("/auth/x") && found("/door/x"));
+}
+
+#[test]
+fn told_to_stop_it_serves_on_for_a_while_and_told_twice_it_does_not() {
+    let says = |line: Value| line["message"].as_str().unwrap().starts_with("stopping");
+    let (mut child, mut log, public) = start(command().env("STELE_DRAIN", "1s"));
+    let asked = Instant::now();
+    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+    assert!(log.any(says));
+    let health = || get(&public, &format!("GET /healthz {GET}"));
+    let readiness = || get(&public, &format!("GET /readyz {GET}"));
+    // No service is there, so it was never ready; that it goes is seen by how it ends connections.
+    let kept = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert!(get(&public, kept).to_ascii_lowercase().contains("connection: close"));
+    assert!(health().starts_with("HTTP/1.1 200") && readiness().starts_with("HTTP/1.1 503"));
+    assert!(child.0.wait().unwrap().success());
+    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
+
+    let (mut child, mut log, _) = start(command().env("STELE_DRAIN", "1h"));
+    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+    assert!(log.any(says));
+    kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -120,6 +120,7 @@ async fn bytes_outside_ascii_reach_no_service() {
 async fn methods_that_reflect_or_tunnel_are_refused() {
     let gateway = all();
     let reply = gateway.send("TRACE", "/auth/login", "", "").await;
+    assert_eq!(reply.header("allow"), Some("GET, POST"));
     assert_eq!(reply.status, 405);
     assert_eq!(reply.body, r#"{"result":0,"errors":{"code":40500,"message":"请求方法不支持"}}"#);
     assert_eq!(gateway.send("CONNECT", "example.com:443", "", "").await.status, 404);

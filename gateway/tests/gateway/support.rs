@@ -1,11 +1,11 @@
 //! A gateway, services that echo, and a client that sends exactly the bytes it is told to.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, Handler, HttpRequest, HttpResponse, HttpServer, Responder, web};
-use gateway::Config;
+use gateway::{Config, InstanceView};
 use serde_json::{Value, json};
 use stele_web::config::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,7 +43,8 @@ where
     let listener = listener();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = HttpServer::new(move || {
-        App::new().app_data(web::PayloadConfig::new(1 << 24)).default_service(web::to(handler.clone()))
+        let app = App::new().app_data(web::PayloadConfig::new(1 << 24));
+        app.route("/readyz", web::get().to(HttpResponse::Ok)).default_service(web::to(handler.clone()))
     });
     actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
     url
@@ -82,6 +83,8 @@ pub(crate) fn babbling(answer: &'static str) -> String {
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,
+    /// What the program holds of it.
+    pub(crate) gateway: gateway::Gateway,
 }
 
 /// A gateway with these settings in front of these services.
@@ -94,6 +97,17 @@ pub(crate) fn gateway_with(
     settings: &[(&'static str, &str)],
     adapt: impl FnOnce(Config) -> Config,
 ) -> Gateway {
+    let gateway = gateway::Gateway::new(adapt(config(upstreams, settings)));
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let server = gateway.start(listener).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Gateway { address, handle, gateway }
+}
+
+/// What a gateway is told; the services that are not named are away.
+pub(crate) fn config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Config {
     let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let settings = Settings::default().with([("STELE_WORKERS", "1".to_owned())]).with(values);
     let mut config = Config::from_settings(&settings).unwrap();
@@ -103,12 +117,16 @@ pub(crate) fn gateway_with(
     for (service, url) in upstreams {
         config = config.with_upstream(service, url).unwrap();
     }
-    let listener = listener();
-    let address = listener.local_addr().unwrap();
-    let server = gateway::start(adapt(config), listener).unwrap();
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
-    Gateway { address, handle }
+    config
+}
+
+/// Waits until it is so.
+pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 pub(crate) fn secret(text: &str) -> Zeroizing<String> {
@@ -171,6 +189,19 @@ fn unchunk(mut text: &str) -> String {
 }
 
 impl Gateway {
+    /// The only instance at this URL.
+    pub(crate) fn instance(&self, url: &str) -> InstanceView {
+        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        self.gateway.instances().into_iter().find(|one| one.address == address).unwrap()
+    }
+
+    /// Waits until every instance of these services is known to be usable.
+    pub(crate) async fn usable(&self, services: &[&str]) {
+        let ours = |view: &InstanceView| services.contains(&view.service.as_str());
+        let all = || self.gateway.instances().into_iter().filter(ours).all(|view| view.usable);
+        eventually("usable instances", all).await;
+    }
+
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }

@@ -81,6 +81,21 @@ async fn a_proof_is_remembered_for_as_long_as_it_would_be_fresh() {
 }
 
 #[tokio::test]
+async fn a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour() {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").add().await;
+    let at = bench.now();
+    bench.login_at("mark", "123456", at).await.token();
+    bench.pass(3_600 + 300);
+    bench.lab.deps().state.sweep(bench.lab.deps().now()).await.unwrap();
+    bench.login_at("mark", "123456", at).await.is(200, STALE);
+    bench.login("mark", "123456").await.token();
+    bench.lab.clock().set(stele_core::time::Timestamp::from_secs(at + 300));
+    bench.login_at("mark", "123456", at).await.is(200, REPLAYED);
+    bench.login("mark", "123456").await.token();
+}
+
+#[tokio::test]
 async fn a_proof_is_accepted_once_by_all_instances_and_restarts() {
     let bench = Bench::new().await;
     bench.lab.user("mark").add().await;

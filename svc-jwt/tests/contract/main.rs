@@ -6,6 +6,7 @@
 //! - [`faults`]: without the short-lived store
 //! - [`input`]: bad input on every route
 //! - [`golden`]: transcripts in `tests/golden/`
+//! - [`openapi`]: its document
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -15,6 +16,7 @@ mod faults;
 mod golden;
 mod input;
 mod login;
+mod openapi;
 mod password;
 mod samples;
 mod tokens;

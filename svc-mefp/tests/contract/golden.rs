@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use stele_testkit::golden;
+use stele_testkit::{golden, is_valid};
 
 use crate::bench::{Bench, unseal};
 
@@ -17,6 +17,12 @@ async fn play(name: &str) {
         std::fs::write(&beside, &plain).unwrap();
     }
     assert_eq!(plain, std::fs::read_to_string(&beside).unwrap());
+    let document = serde_json::to_value((svc_mefp::SERVICE.document)()).unwrap();
+    for told in plain.lines().filter_map(|line| line.strip_prefix("< ")) {
+        let told = serde_json::from_str(told).unwrap();
+        let fits = |name: &&str| is_valid(&document, name, &told);
+        assert_eq!(["Done", "Issued", "Known", "Bearer", "No"].iter().filter(|name| fits(name)).count(), 1, "{told}");
+    }
 }
 
 /// What the envelope in this line holds: `>` from the app, `<` to it.

@@ -9,6 +9,7 @@ mod faults;
 mod golden;
 mod input;
 mod limits;
+mod openapi;
 mod oracle;
 mod tokens;
 mod vectors;

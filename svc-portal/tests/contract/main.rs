@@ -6,6 +6,7 @@ mod golden;
 mod input;
 mod login;
 mod logout;
+mod openapi;
 mod portal;
 mod register;
 mod reset;

@@ -6,6 +6,7 @@ mod bad_input;
 mod documented;
 mod faults;
 mod limits;
+mod openapi;
 mod proofs;
 mod sessions;
 mod support;

@@ -2,7 +2,9 @@
 
 use zeroize::Zeroizing;
 
+use super::watch::Watch;
 use crate::app::App;
+use crate::event::Act;
 use crate::{Deps, Error, Result};
 
 /// How long an app's secret is: it serves as the initialisation vector of AES-CBC.
@@ -18,6 +20,18 @@ pub async fn add_app(
     secret: Option<Zeroizing<String>>,
     may_token: Vec<String>,
 ) -> Result<Zeroizing<String>> {
+    let mut watch = Watch::administrative(deps, Act::AddApp);
+    let outcome = add(deps, name, secret, may_token, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn add(
+    deps: &Deps,
+    name: &str,
+    secret: Option<Zeroizing<String>>,
+    may_token: Vec<String>,
+    watch: &mut Watch<'_>,
+) -> Result<Zeroizing<String>> {
     if !App::valid_name(name) {
         return Err(Error::Invalid("name"));
     }
@@ -30,6 +44,7 @@ pub async fn add_app(
     }
     let sealed = deps.seal(&App::seal_context(name), secret.as_bytes());
     let app = App { name: name.to_owned(), secret: sealed, may_token, created_at: deps.now() };
+    watch.concerns(&app);
     if deps.users.add_app(&app).await? { Ok(secret) } else { Err(Error::IdentifierTaken) }
 }
 

@@ -1,6 +1,8 @@
 //! Adding a user as an administrator.
 
 use super::credential;
+use super::watch::Watch;
+use crate::event::Act;
 use crate::identifier::{Email, Name, Phone};
 use crate::password::NewPassword;
 use crate::user::{Credential, NewUser, Profile, Role, User, UserId};
@@ -37,6 +39,15 @@ pub enum Provided {
 /// # Errors
 /// `IdentifierTaken`; `Busy` and faults of ours.
 pub async fn add_user(deps: &Deps, request: AddUser) -> Result<User> {
+    let mut watch = Watch::administrative(deps, Act::AddUser);
+    let outcome = add(deps, request).await;
+    if let Ok(user) = &outcome {
+        watch.concerns(user.id);
+    }
+    watch.end(outcome)
+}
+
+async fn add(deps: &Deps, request: AddUser) -> Result<User> {
     let AddUser { name, phone, email, role, profile, secret } = request;
     let id = UserId::from_random(deps.random.bits128());
     let credential = match secret {

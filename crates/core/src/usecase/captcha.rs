@@ -3,6 +3,8 @@
 use subtle::ConstantTimeEq as _;
 
 use super::Caller;
+use super::watch::Watch;
+use crate::event::Act;
 use crate::ports::Use;
 use crate::{Deps, Error, Result};
 
@@ -26,6 +28,12 @@ pub struct Solution {
 /// # Errors
 /// `TooMany`; faults of ours.
 pub async fn issue(deps: &Deps, caller: &Caller) -> Result<u64> {
+    let watch = Watch::over(deps, Act::IssueCaptcha, caller);
+    let outcome = draw(deps, caller).await;
+    watch.end(outcome)
+}
+
+async fn draw(deps: &Deps, caller: &Caller) -> Result<u64> {
     let drawn = Use { key: format!("captcha:{}", caller.origin), quota: deps.policy.sending.captcha };
     if let Some(retry_after) = deps.state.send_code(&[drawn], None, deps.now()).await? {
         return Err(Error::TooMany { retry_after });

@@ -3,7 +3,9 @@
 use super::authenticate::authenticate;
 use super::login::{LoggedIn, new_session};
 use super::prove::{Claim, prove};
+use super::watch::Watch;
 use super::{Caller, credential};
+use crate::event::Act;
 use crate::password::NewPassword;
 use crate::ports::Success;
 use crate::proof::Proof;
@@ -32,8 +34,17 @@ pub struct ChangePassword<'a> {
 /// `NotAuthenticated` or `NotAllowed` if a token was given that does not do; what logging in may say of the old
 /// proof; `Busy` and faults of ours.
 pub async fn change_password(deps: &Deps, request: ChangePassword<'_>) -> Result<LoggedIn> {
+    let mut watch = Watch::over(deps, Act::ChangePassword(request.proof.kind()), request.caller);
+    let outcome = change(deps, request, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>) -> Result<LoggedIn> {
     let ChangePassword { user, proof, password, caller, token } = request;
     let account = deps.users.find_ref(user).await?;
+    if let Some(account) = &account {
+        watch.concerns(account.user.id);
+    }
     if let Some(token) = token {
         let (_, bearer) = authenticate(deps, caller.dialect, token).await?;
         let own = account.as_ref().is_some_and(|account| account.user.id == bearer.user.id);
@@ -47,7 +58,8 @@ pub async fn change_password(deps: &Deps, request: ChangePassword<'_>) -> Result
     };
     let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), &key);
     let claim = Claim { account: account.as_ref(), attempt, proof: &proof, admitted: true, asked: false };
-    prove(deps, claim, |_| Success { welcome: true, ..Success::default() }).await?;
+    let kind = prove(deps, claim, |_| Success { welcome: true, ..Success::default() }).await?;
+    watch.is(Act::ChangePassword(kind));
     let account = account.ok_or(Error::UnknownUser)?;
 
     // A foreign hash may just have been upgraded; the epoch tells whether it still is the same password.

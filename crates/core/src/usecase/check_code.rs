@@ -1,7 +1,9 @@
 //! Checking a code without using it up (MeFP document, 验证验证码).
 
 use super::Caller;
+use super::watch::Watch;
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::ports::{Attempt, CodeCheck, CodeGuess};
 use crate::{Deps, Error, Result};
@@ -11,10 +13,19 @@ use crate::{Deps, Error, Result};
 /// # Errors
 /// `WrongCode`, `TooMany`; faults of ours.
 pub async fn check_code(deps: &Deps, caller: &Caller, to: &Recipient, purposes: &[Purpose], code: &Code) -> Result<()> {
-    let account = deps.users.find(to.key()).await?;
-    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), to.key());
-    let keys: Vec<_> = purposes.iter().map(|&purpose| CodeKey::new(caller.dialect, purpose, to.key())).collect();
-    guess(deps, caller, &attempt, &keys, code, account.map_or(0, |a| a.epoch), false).await.map(|_| ())
+    let mut watch = Watch::over(deps, Act::CheckCode, caller);
+    let outcome = async {
+        let account = deps.users.find(to.key()).await?;
+        let user = account.as_ref().map(|a| a.user.id);
+        if let Some(user) = user {
+            watch.concerns(user);
+        }
+        let attempt = caller.attempt(deps, user, to.key());
+        let keys: Vec<_> = purposes.iter().map(|&purpose| CodeKey::new(caller.dialect, purpose, to.key())).collect();
+        guess(deps, caller, &attempt, &keys, code, account.map_or(0, |a| a.epoch), false).await.map(|_| ())
+    };
+    let outcome = outcome.await;
+    watch.end(outcome)
 }
 
 /// Books a guess at the codes under `keys`; gives the index of the one that it is.

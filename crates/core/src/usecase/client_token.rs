@@ -1,6 +1,8 @@
 //! Tokens of client applications (TMS document: the logins carry one too).
 
+use super::watch::Watch;
 use crate::app::ClientToken;
+use crate::event::Act;
 use crate::session::Token;
 use crate::{Deps, Error, Result};
 
@@ -9,11 +11,18 @@ use crate::{Deps, Error, Result};
 /// # Errors
 /// `Invalid` name, `IdentifierTaken`; faults of ours.
 pub async fn add(deps: &Deps, name: &str) -> Result<Token> {
+    let mut watch = Watch::administrative(deps, Act::AddClientToken);
+    let outcome = issue(deps, name, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn issue(deps: &Deps, name: &str, watch: &mut Watch<'_>) -> Result<Token> {
     if !crate::app::App::valid_name(name) {
         return Err(Error::Invalid("name"));
     }
     let token = Token::generate(deps.random.as_ref());
     let record = ClientToken { name: name.to_owned(), hash: token.key().0, created_at: deps.now() };
+    watch.concerns(&record);
     if deps.users.add_client_token(&record).await? { Ok(token) } else { Err(Error::IdentifierTaken) }
 }
 

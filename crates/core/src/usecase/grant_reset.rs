@@ -1,7 +1,9 @@
 //! Trading a reset code for a one-use reset token (JWT document, 验证手机).
 
+use super::watch::Watch;
 use super::{Caller, check_code};
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Act;
 use crate::identifier::Identifier;
 use crate::ports::Attempt;
 use crate::session::{Ticket, TicketKind, Token};
@@ -12,10 +14,19 @@ use crate::{Deps, Error, Result};
 /// # Errors
 /// `WrongCode` (also for an unknown account), `TooMany`; faults of ours.
 pub async fn grant_reset(deps: &Deps, caller: &Caller, account: &str, code: &Code) -> Result<Token> {
+    let mut watch = Watch::over(deps, Act::GrantReset, caller);
+    let outcome = grant(deps, caller, account, code, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn grant(deps: &Deps, caller: &Caller, account: &str, code: &Code, watch: &mut Watch<'_>) -> Result<Token> {
     let parsed = Identifier::parse(account);
     let key = parsed.as_ref().map_or(account, Identifier::key);
     let found = deps.users.find(parsed.as_ref().map_or("", Identifier::key)).await?;
     let user = found.as_ref().map(|account| account.user.id);
+    if let Some(user) = user {
+        watch.concerns(user);
+    }
     let attempt = caller.attempt(deps, user, key);
     let keys = [CodeKey::new(caller.dialect, Purpose::Reset, &Attempt::account_key(user, key))];
     let epoch = found.as_ref().map_or(0, |account| account.epoch);

@@ -1,8 +1,10 @@
 //! Logging in.
 
 use super::prove::{self, Claim, prove};
+use super::watch::Watch;
 use super::{Caller, captcha, check_code};
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Act;
 use crate::identifier::Identifier;
 use crate::ports::{Attempt, Success};
 use crate::proof::Proof;
@@ -73,11 +75,20 @@ pub struct LoggedIn {
 /// `TooMany`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `UnknownUser` and `WrongPassword` (which cost the same
 /// work; a dialect that must not tell them apart answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
 pub async fn login(deps: &Deps, request: Login<'_>) -> Result<LoggedIn> {
+    let mut watch = Watch::over(deps, Act::Login(request.proof.kind()), request.caller);
+    let outcome = attempt(deps, request, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Result<LoggedIn> {
     let Login { identifier, proof, caller, audience, challenge, carrier } = request;
     let parsed = Identifier::parse(identifier);
     // Nobody has an empty key: what cannot be an identifier is looked up all the same, so that it costs as much.
     let key = parsed.as_ref().map_or("", Identifier::key);
     let account = deps.users.find(key).await?;
+    if let Some(account) = &account {
+        watch.concerns(account.user.id);
+    }
     let attempt =
         caller.attempt(deps, account.as_ref().map(|a| a.user.id), parsed.as_ref().map_or(identifier, |p| p.key()));
 
@@ -92,7 +103,7 @@ pub async fn login(deps: &Deps, request: Login<'_>) -> Result<LoggedIn> {
         proof: &proof,
         asked,
     };
-    prove(deps, claim, |account| {
+    let kind = prove(deps, claim, |account| {
         let session = new_session(deps, caller, account, account.epoch);
         let key = match carrier {
             Carrier::Token => token.key(),
@@ -102,6 +113,7 @@ pub async fn login(deps: &Deps, request: Login<'_>) -> Result<LoggedIn> {
         Success { replay: None, code: used_code, welcome: true, session: Some((key, session)) }
     })
     .await?;
+    watch.is(Act::Login(kind));
     match (account, opened) {
         (Some(account), Some(session)) => Ok(LoggedIn { user: account.user, token, session }),
         _ => Err(Error::internal("a proof was accepted for nobody")),

@@ -1,6 +1,8 @@
 //! Logging out.
 
 use super::authenticate::authenticate;
+use super::watch::Watch;
+use crate::event::Act;
 use crate::session::{Dialect, Token};
 use crate::{Deps, Error, Result};
 
@@ -9,6 +11,13 @@ use crate::{Deps, Error, Result};
 /// # Errors
 /// `NotAuthenticated` if there is none that lives; faults of ours.
 pub async fn logout(deps: &Deps, dialect: Dialect, token: &Token) -> Result<()> {
-    authenticate(deps, dialect, token).await?;
+    let mut watch = Watch::unlimited(deps, Act::Logout, dialect);
+    let outcome = end(deps, dialect, token, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn end(deps: &Deps, dialect: Dialect, token: &Token, watch: &mut Watch<'_>) -> Result<()> {
+    let (session, _) = authenticate(deps, dialect, token).await?;
+    watch.concerns(session.user);
     if deps.state.end_session(&token.key()).await? { Ok(()) } else { Err(Error::NotAuthenticated) }
 }

@@ -9,7 +9,7 @@
 //! | [`client_token`] | TMS |
 //! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`], [`mod@reseal`], [`mod@end_salted`] | the `stele` command |
 //!
-//! [`authenticate`], `prove` and `credential` are what several of them share.
+//! [`authenticate`], `prove` and `credential` are what several of them share; `watch` tells what became of each.
 
 pub mod add_app;
 pub mod add_user;
@@ -33,6 +33,7 @@ pub mod send_code;
 pub mod send_reset;
 pub mod set_disabled;
 pub mod set_password;
+mod watch;
 
 use crate::Deps;
 use crate::origin::Origin;

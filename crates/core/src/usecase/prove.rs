@@ -8,10 +8,14 @@ use super::credential;
 use crate::mac::sha256;
 use crate::password::PasswordDigest;
 use crate::ports::{Admission, Attempt, ReplayMark, Settlement, Success, Verdict};
-use crate::proof::{Proof, Salted};
+use crate::proof::{Proof, ProofKind, Salted};
 use crate::user::Account;
 use crate::verifier::Secret;
 use crate::{Deps, Error, Result};
+
+/// For how long a proof is remembered beyond the time that it is fresh: a clock that is set back by an hour, to where
+/// the proof is fresh once more, does not make it good once more. See `docs/adr/0011-a-clock-that-is-set.md`.
+const CLOCK_STEP: std::time::Duration = std::time::Duration::from_secs(70 * 60);
 
 /// A proof to be checked against an account.
 pub(super) struct Claim<'a> {
@@ -27,12 +31,17 @@ pub(super) struct Claim<'a> {
     pub asked: bool,
 }
 
-/// Checks and books a proof. `Ok` means that it is right, was not used before, and `success` was booked with it.
+/// Checks and books a proof. `Ok` means that it is right, was not used before, and `success` was booked with it; it says
+/// what the proof was made of.
 ///
 /// # Errors
 /// `TooMany`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code that
 /// `success` uses up is gone), `Disabled`; `Busy` and faults of ours.
-pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&Account) -> Success) -> Result<()> {
+pub(super) async fn prove(
+    deps: &Deps,
+    claim: Claim<'_>,
+    success: impl FnOnce(&Account) -> Success,
+) -> Result<ProofKind> {
     let Claim { account, mut attempt, proof, admitted, asked } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
@@ -69,7 +78,11 @@ pub(super) async fn prove(deps: &Deps, claim: Claim<'_>, success: impl FnOnce(&A
                 deps.salted_logins.note(account, deps.now());
             }
             upgrade(deps, account, proof, as_digest).await;
-            Ok(())
+            Ok(match proof.kind() {
+                ProofKind::Either if as_digest => ProofKind::Digest,
+                ProofKind::Either => ProofKind::Salted,
+                plain => plain,
+            })
         }
     }
 }
@@ -119,7 +132,7 @@ fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: crate::time:
     let key = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let expires = match deps.policy.skew {
         // One second more, for the timestamp is in whole seconds.
-        Some(skew) => salted.made_at().after(skew + std::time::Duration::from_secs(1)),
+        Some(skew) => salted.made_at().after(skew + std::time::Duration::from_secs(1) + CLOCK_STEP),
         None => now.after(deps.policy.replay_memory),
     };
     ReplayMark { key, expires }

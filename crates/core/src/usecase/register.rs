@@ -1,7 +1,9 @@
 //! Opening an account with a code (portal document, 注册接口; MeFP document, 注册).
 
+use super::watch::Watch;
 use super::{Caller, check_code, credential, login};
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
 use crate::session::TokenKey;
@@ -28,8 +30,17 @@ pub struct Register<'a> {
 /// # Errors
 /// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.
 pub async fn register(deps: &Deps, request: Register<'_>) -> Result<User> {
+    let mut watch = Watch::over(deps, Act::Register, request.caller);
+    let outcome = open_account(deps, request, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn open_account(deps: &Deps, request: Register<'_>, watch: &mut Watch<'_>) -> Result<User> {
     let Register { to, purpose, code, password, caller } = request;
     let existing = deps.users.find(to.key()).await?;
+    if let Some(existing) = &existing {
+        watch.concerns(existing.user.id);
+    }
     let attempt = caller.attempt(deps, existing.as_ref().map(|a| a.user.id), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     let epoch = existing.as_ref().map_or(0, |account| account.epoch);
@@ -41,6 +52,7 @@ pub async fn register(deps: &Deps, request: Register<'_>) -> Result<User> {
     let new = new_user(deps, to, password, caller).await?;
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;
+    watch.concerns(user.id);
     if !caller.app.is_empty() {
         let account = Account { user: user.clone(), credential: new.credential, epoch: 0, salted_at: None };
         let session = login::new_session(deps, caller, &account, 0);

@@ -1,7 +1,9 @@
 //! Setting a new password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
 
+use super::watch::Watch;
 use super::{Caller, check_code, credential};
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
 use crate::user::User;
@@ -28,8 +30,17 @@ pub struct ResetPassword<'a> {
 /// # Errors
 /// `WrongCode`, `UnknownUser`, `Disabled`, `TooMany`; `Busy` and faults of ours.
 pub async fn reset_password(deps: &Deps, request: ResetPassword<'_>) -> Result<User> {
+    let mut watch = Watch::over(deps, Act::ResetPassword, request.caller);
+    let outcome = reset(deps, request, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn reset(deps: &Deps, request: ResetPassword<'_>, watch: &mut Watch<'_>) -> Result<User> {
     let ResetPassword { to, purpose, code, password, caller } = request;
     let account = deps.users.find(to.key()).await?;
+    if let Some(account) = &account {
+        watch.concerns(account.user.id);
+    }
     let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     let epoch = account.as_ref().map_or(0, |account| account.epoch);

@@ -1,7 +1,9 @@
 //! Sending a code (portal document, /code/send; MeFP document, 获取手机验证码).
 
 use super::Caller;
+use super::watch::Watch;
 use crate::code::{Code, CodeKey, Purpose};
+use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::origin::Origin;
 use crate::ports::{Message, NewCode, Use};
@@ -29,8 +31,24 @@ pub async fn send_code(
     purpose: Purpose,
     sendable: Sendable,
 ) -> Result<()> {
+    let mut watch = Watch::over(deps, Act::SendCode(purpose), caller);
+    let outcome = send(deps, caller, to, purpose, sendable, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn send(
+    deps: &Deps,
+    caller: &Caller,
+    to: &Recipient,
+    purpose: Purpose,
+    sendable: Sendable,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
     deps.delivery.check(to)?;
     let account = deps.users.find(to.key()).await?;
+    if let Some(account) = &account {
+        watch.concerns(account.user.id);
+    }
     match (sendable, &account) {
         (Sendable::Strangers, Some(_)) => return Err(Error::IdentifierTaken),
         (Sendable::Users, None) => return Err(Error::UnknownUser),

@@ -2,7 +2,9 @@
 
 use super::Caller;
 use super::send_code::{count, dispatch, new_code};
+use super::watch::Watch;
 use crate::code::{CodeKey, Purpose};
+use crate::event::{Act, Outcome};
 use crate::identifier::{Identifier, Recipient};
 use crate::ports::Attempt;
 use crate::{Deps, Result};
@@ -13,14 +15,33 @@ use crate::{Deps, Result};
 /// # Errors
 /// `TooMany`; faults of ours.
 pub async fn send_reset(deps: &Deps, caller: &Caller, account: &str, to: &Recipient) -> Result<()> {
+    let mut watch = Watch::over(deps, Act::SendCode(Purpose::Reset), caller);
+    match send(deps, caller, account, to, &mut watch).await {
+        // The client must not learn it; the trail must.
+        Ok(false) => {
+            watch.end_as(Outcome::UnknownUser);
+            Ok(())
+        }
+        other => watch.end(other).map(drop),
+    }
+}
+
+/// Gives whether it was sent.
+async fn send(deps: &Deps, caller: &Caller, account: &str, to: &Recipient, watch: &mut Watch<'_>) -> Result<bool> {
     deps.delivery.check(to)?;
     let parsed = Identifier::parse(account);
     let key = parsed.as_ref().map_or("", Identifier::key);
     let found = deps.users.find(key).await?;
+    if let Some(found) = &found {
+        watch.concerns(found.user.id);
+    }
     let subject = Attempt::account_key(found.as_ref().map(|a| a.user.id), key);
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
     let (code, new) = new_code(deps, caller, CodeKey::new(caller.dialect, Purpose::Reset, &subject), epoch);
     let theirs = found.as_ref().is_some_and(|account| account.user.is_reached_by(to));
     count(deps, caller, to, theirs.then_some(&new)).await?;
-    if theirs { dispatch(deps, caller, to, Purpose::Reset, code) } else { Ok(()) }
+    if theirs {
+        dispatch(deps, caller, to, Purpose::Reset, code)?;
+    }
+    Ok(theirs)
 }

@@ -1,6 +1,8 @@
 //! Setting a new password with a reset token or a recent login (JWT document, 更新密码).
 
+use super::watch::Watch;
 use super::{Caller, authenticate::authenticate, credential};
+use crate::event::Act;
 use crate::identifier::Identifier;
 use crate::password::NewPassword;
 use crate::session::{TicketKind, Token};
@@ -28,8 +30,24 @@ pub async fn set_password(
     password: &NewPassword,
     authority: &Authority,
 ) -> Result<()> {
+    let mut watch = Watch::over(deps, Act::SetPassword, caller);
+    let outcome = set(deps, caller, account, password, authority, &mut watch).await;
+    watch.end(outcome)
+}
+
+async fn set(
+    deps: &Deps,
+    caller: &Caller,
+    account: &str,
+    password: &NewPassword,
+    authority: &Authority,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
     let parsed = Identifier::parse(account);
     let found = deps.users.find(parsed.as_ref().map_or("", Identifier::key)).await?;
+    if let Some(found) = &found {
+        watch.concerns(found.user.id);
+    }
     allow(deps, caller, found.as_ref(), authority).await?;
     let account = found.ok_or(Error::NotAuthenticated)?;
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;

@@ -8,8 +8,14 @@ use super::{CommandError, admin};
 use crate::services;
 
 /// Settings whose values are secrets, or hold one.
-const SECRET: [&str; 5] =
-    ["STELE_MEFP_SECRET", "STELE_DATABASE_URL", "STELE_REDIS_URL", "STELE_DELIVERY", "STELE_WEBHOOK_SECRET"];
+const SECRET: [&str; 6] = [
+    "STELE_MEFP_SECRET",
+    "STELE_DATABASE_URL",
+    "STELE_REDIS_URL",
+    "STELE_DELIVERY",
+    "STELE_WEBHOOK_SECRET",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+];
 
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     explain(&settings);
@@ -45,7 +51,8 @@ fn explain(settings: &Settings) {
         };
         println!("{:<28} {value:<36} {}", setting.name, setting.help);
     }
-    for name in settings.names() {
+    // What else OpenTelemetry's SDK reads is its own.
+    for name in settings.names().filter(|name| name.starts_with("STELE_")) {
         if !known.iter().any(|list| list.iter().any(|setting| setting.name == name)) {
             println!("warning: {name} is set, but nothing reads it");
         }

@@ -1,12 +1,12 @@
 //! `stele up`: the gateway and every dialect in one process.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use gateway::Config;
+use gateway::{Config, Gateway, reload_on_hangup};
 use stele_web::boot::{self, Surroundings};
-use stele_web::serve::{admin_default, ready, stop_on_signal};
+use stele_web::serve::{admin_default, drain_time, readiness, stop_on_signal};
 use stele_web::trust::Trust;
 use stele_web::{ConfigError, Context, Settings, admin, net};
 use zeroize::Zeroizing;
@@ -17,7 +17,7 @@ use crate::services;
 pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandError> {
     let wanted = settings.address("STELE_LISTEN", (Ipv4Addr::LOCALHOST, 8080).into())?;
     let demo = demo || settings.flag("STELE_DEMO", false)?;
-    let gateway = Config::from_settings(&settings)?;
+    let config = Config::from_settings(&settings)?;
     let listener = net::bind(wanted, "STELE_LISTEN, or --listen")?;
     let listen = listener.local_addr().unwrap_or(wanted);
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin_default(listen))?;
@@ -31,37 +31,54 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     context.trust = Trust::hop(hop.clone());
     boot::outlive_birth(&context.deps).await?;
 
-    let (gateway, servers) = start_services(&context, gateway.with_hop_secret(hop))?;
-    let gateway = gateway::start(gateway, listener)?;
-    let mut handles = vec![gateway.handle()];
-    handles.extend(servers);
-    let deps = context.deps.clone();
-    let admin = admin::serve(admin_listener, Arc::new(move || Box::pin(ready(deps.clone()))))?;
-    actix_web::rt::spawn(admin);
+    let services = Services::start(&context)?;
+    let time = drain_time(&context.settings, Duration::ZERO)?;
+    let gateway = Gateway::counted(services.behind(config, &hop)?, &context.metrics);
+    context.drain = gateway.drain();
+    let server = gateway.start(listener)?;
+    let handles = [server.handle()].into_iter().chain(services.handles.clone()).collect();
+    let settings = context.settings.clone();
+    let read = move || services.behind(Config::from_settings(&settings)?, &hop);
+    actix_web::rt::spawn(reload_on_hangup(gateway, read));
+    actix_web::rt::spawn(admin::serve(admin_listener, readiness(&context), context.metrics.clone())?);
     actix_web::rt::spawn(boot::sweep(context.deps.clone()));
 
-    let gateway = actix_web::rt::spawn(gateway);
+    let gateway = actix_web::rt::spawn(server);
+    let stopped = stop_on_signal(handles, context.drain.clone(), time);
     announce(&context, listen, admin_listen, demo).await?;
-    stop_on_signal(handles).await;
+    stopped.await;
     context.deps.delivery.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
 }
 
-/// Starts every service on a free port of loopback, where only the gateway's hop secret is believed, and tells the
-/// gateway where they are.
-fn start_services(context: &Context, mut gateway: Config) -> Result<(Config, Vec<ServerHandle>), ConfigError> {
-    let mut handles = Vec::new();
-    for service in services::ALL {
-        let failed = |e| ConfigError::new(format!("no free port on loopback for {}: {e}", service.name));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let server: Server = service.start(context, listener)?;
-        handles.push(server.handle());
-        actix_web::rt::spawn(server);
-        gateway = gateway.with_upstream(service.name, &format!("http://{address}"))?;
+/// Every service, each on a free port of loopback, where only the gateway's hop secret is believed.
+struct Services {
+    addresses: Vec<(&'static str, SocketAddr)>,
+    handles: Vec<ServerHandle>,
+}
+
+impl Services {
+    fn start(context: &Context) -> Result<Self, ConfigError> {
+        let (mut addresses, mut handles) = (Vec::new(), Vec::new());
+        for service in services::ALL {
+            let failed = |e| ConfigError::new(format!("no free port on loopback for {}: {e}", service.name));
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+            addresses.push((service.name, listener.local_addr().map_err(failed)?));
+            let server: Server = service.start(context, listener)?;
+            handles.push(server.handle());
+            actix_web::rt::spawn(server);
+        }
+        Ok(Self { addresses, handles })
     }
-    Ok((gateway, handles))
+
+    /// A gateway's configuration that leads to them, whatever it led to.
+    fn behind(&self, config: Config, hop: &Zeroizing<String>) -> Result<Config, ConfigError> {
+        let lead = |config: Config, (name, address): &(&str, SocketAddr)| {
+            config.with_upstream(name, &format!("http://{address}"))
+        };
+        Ok(self.addresses.iter().try_fold(config, lead)?.with_hop_secret(hop.clone()))
+    }
 }
 
 async fn announce(context: &Context, listen: SocketAddr, admin: SocketAddr, demo: bool) -> Result<(), CommandError> {

@@ -242,3 +242,32 @@ fn ctrl_c_answers_what_was_asked_and_ends_well() {
 fn sigterm_answers_what_was_asked_and_ends_well() {
     ends_well_on(Signal::TERM);
 }
+
+#[test]
+fn a_hangup_reads_the_routes_again_and_ends_nothing() {
+    let mut home = Home::new();
+    let routes = home.path("routes.toml");
+    let built_in = include_str!("../../../../gateway/routes.toml");
+    std::fs::write(&routes, built_in).unwrap();
+    home.set("STELE_ROUTES", routes.to_str().unwrap());
+    let server = home.up();
+    let says = |told: &str| crate::support::eventually(told, || server.log().contains(told).then_some(()));
+    let ask = |path: &str| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("/auth/x").contains("40400") && ask("/door/x").contains("no_route"));
+    std::fs::write(&routes, built_in.replace("\"/auth/\"", "\"/door/\"")).unwrap();
+    server.signal(Signal::HUP);
+    says("the new routing table is in force");
+    // It still leads to the services of this process, which believe only its own gateway.
+    assert!(ask("/door/x").contains("40400") && ask("/auth/x").contains("no_route"));
+    std::fs::write(&routes, "x = 1").unwrap();
+    server.signal(Signal::HUP);
+    says("the old routing table stays in force");
+    assert!(ask("/door/x").contains("40400"));
+    server.stop();
+}

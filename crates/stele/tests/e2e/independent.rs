@@ -4,12 +4,28 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+use stele_testkit::servers;
 
 use crate::support::Home;
 
+const SETTINGS: [(&str, &str); 2] = [("STELE_HASH_COST", "64,1,1"), ("STELE_SEND_ADDRESS", "100")];
+
 #[test]
 fn every_documented_call_answers_as_its_document_says() {
-    let home = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_SEND_ADDRESS", "100")]);
+    every_call(&Home::with(&SETTINGS));
+}
+
+#[test]
+fn and_so_it_does_on_postgresql_and_redis() {
+    let mut home = Home::with(&SETTINGS);
+    for (name, value) in servers::settings() {
+        home.set(name, &value);
+    }
+    every_call(&home);
+    assert!(!home.data().join("users.db").exists() && !home.data().join("state.db").exists());
+}
+
+fn every_call(home: &Home) {
     let server = home.up();
     let person = |name: &str, phone: &str, options: &[&str]| -> Value {
         let (email, password) = (format!("{name}@example.com"), format!("{name}-secret"));

@@ -46,16 +46,43 @@ fn the_services_the_routes_and_the_compose_file_name_the_same_dialects() {
     let routed: BTreeSet<_> = routes().iter().map(|route| route["service"].as_str().unwrap().to_owned()).collect();
     let stanzas = stanzas();
     let composed: BTreeSet<_> =
-        stanzas.iter().filter(|(_, text)| text.contains("\"svc-")).map(|(name, _)| name.clone()).collect();
+        stanzas.iter().filter(|(_, text)| text.contains("image: stele/svc-")).map(|(name, _)| name.clone()).collect();
     assert_eq!(services, routed);
     assert_eq!(services, composed);
     for Service { name, port, .. } in ALL {
         let route = routes().into_iter().find(|route| route["service"].as_str() == Some(name)).unwrap();
         assert_eq!(route["upstream"].as_str().unwrap(), format!("http://127.0.0.1:{port}"), "{name}");
-        assert!(stanzas[name].contains(&format!("command: [\"svc-{name}\"]")), "{}", stanzas[name]);
-        assert!(stanzas[name].contains(&format!(":{port}\"")), "{}", stanzas[name]);
+        let admin = port + 1_000;
+        for text in [
+            format!("target: {name} }}\n    image: stele/svc-{name}\n"),
+            format!("STELE_LISTEN: \"0.0.0.0:{port}\", STELE_ADMIN_LISTEN: \"0.0.0.0:{admin}\" }}"),
+        ] {
+            assert!(stanzas[name].contains(&text), "{text} is not in {}", stanzas[name]);
+        }
         let upstream = format!("STELE_UPSTREAM_{}: http://{name}:{port}\n", name.to_uppercase());
         assert!(stanzas["gateway"].contains(&upstream), "{upstream} is not in the gateway's stanza");
+    }
+}
+
+#[test]
+fn whatever_else_deploys_the_services_names_each_of_them() {
+    for Service { name, port, .. } in ALL {
+        let (admin, upper) = (port + 1_000, name.to_uppercase());
+        for (file, line) in [
+            ("deploy/Dockerfile", format!("FROM base AS {name}\n")),
+            ("deploy/Dockerfile", format!("ENTRYPOINT [\"svc-{name}\"]\n")),
+            ("deploy/compose.two.yml", format!("  {name}: {{ scale: 2 }}\n")),
+            ("deploy/observability/compose.yml", format!("  {name}: {{ <<: *traced }}\n")),
+            ("deploy/observability/prometheus/prometheus.yml", format!("names: [{name}], type: A, port: {admin},")),
+            ("deploy/kubernetes/base/kustomization.yaml", format!("  - {name}.yaml\n")),
+            ("deploy/kubernetes/base/gateway.env", format!("STELE_UPSTREAM_{upper}=http://{name}:8100\n")),
+            ("deploy/kubernetes/overlays/production/kustomization.yaml", format!("name: stele/svc-{name}, newName:")),
+        ] {
+            assert!(repository(file).contains(&line), "{file} has no line with {line}");
+        }
+        // They differ in their names alone.
+        let cloudbox = repository("deploy/kubernetes/base/cloudbox.yaml").replace("cloudbox", name);
+        assert_eq!(repository(&format!("deploy/kubernetes/base/{name}.yaml")), cloudbox);
     }
 }
 

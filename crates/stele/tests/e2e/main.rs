@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod client;
+mod collector;
 mod command;
+mod dashboard;
 mod demo;
 mod independent;
 mod keys;
@@ -12,7 +14,12 @@ mod keys_lost;
 mod kill;
 mod limits;
 mod lists;
+mod metrics;
+mod migrate;
 mod one_account;
+mod programs;
 mod refusals;
 mod secrets;
 mod support;
+mod threats;
+mod traces;

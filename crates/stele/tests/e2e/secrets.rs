@@ -10,6 +10,7 @@ use crate::client::{
     App, CLOUDBOX, CLOUDBOX_LOGOUT, CLOUDBOX_RESET, Client, Dialect, Person, TMS, TMS_RESET, base64, change, md5_hex,
     proof, timestamp,
 };
+use crate::collector::Collector;
 use crate::support::{Home, Outcome, Server};
 
 const PHONE: &str = "13800138000";
@@ -218,8 +219,14 @@ async fn misplaced(client: &Client, person: &Person, secrets: &mut Secrets) {
 #[tokio::test]
 async fn no_secret_is_logged_or_stored() {
     let mut secrets = Secrets::default();
+    let collector = Collector::start();
     let settings = [("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "trace"), ("STELE_LIMIT_ACCOUNT", "1000")];
-    let home = Home::with(&settings);
+    let mut home = Home::with(&settings);
+    home.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
+    home.set(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        &format!("x-key={}", secrets.keep("the collector's key", "collector-secret")),
+    );
     let server = home.up();
     let password = secrets.password("a provisioned password", "provisioned-secret");
     let args =
@@ -254,7 +261,12 @@ async fn no_secret_is_logged_or_stored() {
     }
 
     assert!(secrets.not_below(&home.data()) >= 4, "the databases and their logs are looked at while they are in use");
+    let metrics = crate::metrics::text(&server).await;
+    assert!(metrics.contains("stele_logins_total"));
+    secrets.not_in("the metrics", metrics.as_bytes());
     let log = server.stop();
+    assert!(collector.spans().iter().any(|span| span.sent.name == "argon2id"), "the traces lack steps");
+    secrets.not_in("the traces", &collector.bytes());
     assert!(log.contains("TRACE") && log.contains("/auth/login"), "the log is not as talkative as it should be");
     secrets.not_in("the log", log.as_bytes());
     secrets.not_in("what commands told", &secrets.told);

@@ -65,7 +65,7 @@ fn text(file: &mut File) -> String {
 }
 
 /// A process that does not outlive the test.
-struct Killed(Child);
+pub(crate) struct Killed(pub(crate) Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -118,8 +118,14 @@ impl Home {
 
     /// `stele` with `args` on this home.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_stele"));
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STELE_")) {
+        self.program(Path::new(env!("CARGO_BIN_EXE_stele")), args)
+    }
+
+    /// The program at `path` with `args` on this home.
+    pub(crate) fn program(&self, path: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(path);
+        let ours = |name: &str| name.starts_with("STELE_") || name.starts_with("OTEL_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.env("STELE_DATA", self.data()).envs(self.environment.iter().cloned()).args(args);
@@ -219,10 +225,16 @@ impl Server {
 
     /// Every code sent to `to`, oldest first.
     pub(crate) fn codes(&self, to: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(&self.outbox).unwrap_or_default();
+        Self::codes_in(&self.outbox, to)
+    }
+
+    /// Every code for `to` in an outbox, oldest first.
+    pub(crate) fn codes_in(outbox: &Path, to: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(outbox).unwrap_or_default();
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let lines = whole.lines().filter(|line| line.contains(to));
-        let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // A full disk may have torn a line.
+        let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["to"] == to).map(|line| line["code"].as_str().unwrap().to_owned()).collect()
     }
 

@@ -15,7 +15,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
-use super::pool::{CONNECT_LIMIT, Db, Lease, OPERATION_LIMIT, query, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, SLOW_LIMITS, SQLITE_LIMITS, query, transaction};
 use super::queries::{SALTED_ENDED, Users};
 use super::rows::{AppRow, unseal};
 use super::schema::{apps, facts, keys, users};
@@ -86,7 +86,7 @@ impl KeyStore for Users {
     }
 
     async fn drop_key(&self, name: &str) -> Result<Dropped> {
-        dropped(transaction!(self.db, |conn| {
+        dropped(transaction!(self.db, SLOW_LIMITS, |conn| {
             let one = keys::table.filter(keys::name.eq(name));
             let seal = one.select(keys::seal_id).first::<Option<i64>>(conn).await.optional()?.flatten();
             let mut rows = 0;
@@ -100,7 +100,7 @@ impl KeyStore for Users {
     }
 
     async fn sealed_under(&self) -> Result<Vec<(KeyId, u64, u64)>> {
-        let rows: QueryResult<_> = query!(self.db, |conn| {
+        let rows: QueryResult<_> = query!(self.db, SLOW_LIMITS, |conn| {
             async {
                 let sealed = users::table.filter(users::seal_key_id.is_not_null()).group_by(users::seal_key_id);
                 let of_users =
@@ -146,7 +146,7 @@ impl KeyStore for Users {
     }
 
     async fn reseal_users(&self, changes: &[(UserId, Sealed, Sealed)]) -> Result<u64> {
-        let changed: QueryResult<usize> = transaction!(self.db, |conn| {
+        let changed: QueryResult<usize> = transaction!(self.db, SLOW_LIMITS, |conn| {
             let mut changed = 0;
             for (id, old, new) in changes {
                 let same = users::table
@@ -183,7 +183,7 @@ impl KeyStore for Users {
     async fn end_salted(&self, now: Timestamp) -> Result<bool> {
         let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
         let ended: QueryResult<usize> = match &*self.db {
-            Db::Pg(pool) => query!(@run pool, |conn| {
+            Db::Pg(pool) => query!(@run pool, SLOW_LIMITS, |conn| {
                 conn.transaction(async |conn| {
                     // Waits for whoever is about to store a digest, and lets others wait until the fact is there.
                     diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;
@@ -192,7 +192,7 @@ impl KeyStore for Users {
                 .await
             }),
             // SQLite lets one write at a time.
-            Db::Sqlite(pool) => query!(@run pool, |conn| {
+            Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |conn| {
                 diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
             }),
         };
@@ -205,14 +205,14 @@ impl KeyStore for Users {
     }
 
     async fn count_seals(&self) -> Result<u64> {
-        let rows = query!(self.db, |conn| {
+        let rows = query!(self.db, SLOW_LIMITS, |conn| {
             users::table.filter(users::seal_key_id.is_not_null()).count().get_result::<i64>(conn).await
         });
         unsigned(rows.map_err(failure)?)
     }
 
     async fn erase_seals(&self, limit: u32) -> Result<u64> {
-        let erased: QueryResult<usize> = transaction!(self.db, |conn| {
+        let erased: QueryResult<usize> = transaction!(self.db, SLOW_LIMITS, |conn| {
             let sealed = users::table.filter(users::seal_key_id.is_not_null()).limit(limit.into());
             let some: Vec<i64> = sealed.select(users::number).load(conn).await?;
             let nothing = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
@@ -235,7 +235,7 @@ impl KeyStore for Users {
     }
 
     async fn salted_use(&self, since: Timestamp) -> Result<SaltedUse> {
-        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, |conn| {
+        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, SLOW_LIMITS, |conn| {
             async {
                 let columns = (count(users::salted_at), max(users::salted_at));
                 let noted = users::table.filter(users::salted_at.is_not_null());

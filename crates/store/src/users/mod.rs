@@ -2,21 +2,24 @@
 
 mod keys;
 mod pool;
+mod postgres;
 mod queries;
 mod rows;
 mod schema;
+mod tls;
 
 use std::sync::Arc;
 
 use diesel::connection::{Connection, SimpleConnection};
+use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncPgConnection};
 use stele_core::ports::{KeyStore, UserStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
-use pool::{CONNECT_LIMIT, Db};
+use pool::{ADMIN_LIMIT, Db};
+use postgres::Server;
 use queries::Users;
 
 /// The database that users are kept in.
@@ -29,9 +32,9 @@ impl Database {
     /// Takes up `target` without connecting to it: that happens when it is first used, and again whenever it was lost.
     ///
     /// # Errors
-    /// [`OpenError::Unreachable`] if no pool can be built for it.
+    /// [`OpenError`] if what it says cannot be read.
     pub fn open(target: &Target) -> Result<Self, OpenError> {
-        let db = Db::new(target).map_err(|e| unreachable(target, e))?;
+        let db = Db::new(target)?;
         Ok(Self { target: target.clone(), db: Arc::new(db) })
     }
 
@@ -117,7 +120,8 @@ impl Database {
 
     /// A connection of its own, without the pool's limits on statements: migrations may take long.
     async fn connect(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
-        tokio::time::timeout(CONNECT_LIMIT, AsyncPgConnection::establish(url))
+        let server = Server::parse(url)?;
+        tokio::time::timeout(ADMIN_LIMIT, server.connect())
             .await
             .map_err(|e| unreachable(&self.target, e))?
             .map_err(|e| unreachable(&self.target, e))

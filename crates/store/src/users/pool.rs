@@ -4,26 +4,43 @@ use std::ops::DerefMut;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use diesel::{ConnectionError, SqliteConnection};
 use diesel_async::pooled_connection::deadpool::{BuildError, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use stele_core::Error;
 
-use crate::Target;
+use super::postgres::Server;
 use crate::sqlite::{self, Durability};
+use crate::{OpenError, Target};
 
 pub(super) type SqliteConn = SyncConnectionWrapper<SqliteConnection>;
 
-/// How long to wait for a connection, a new one included.
-pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-
-/// How long an operation may take: more than SQLite waits for a lock, so that it is SQLite who says that it is busy.
-pub(super) const OPERATION_LIMIT: Duration = Duration::from_secs(8);
+/// How long an administrator's command waits for a connection.
+pub(super) const ADMIN_LIMIT: Duration = Duration::from_secs(5);
 
 const SQLITE_CONNECTIONS: usize = 4;
 const POSTGRES_CONNECTIONS: usize = 8;
+
+/// How long a call may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Waiting for a connection, a new one included.
+    pub(super) connection: Duration,
+    /// All of it.
+    pub(super) call: Duration,
+}
+
+/// More than SQLite waits for a lock, so that it is SQLite who says that it is busy.
+pub(super) const SQLITE_LIMITS: Limits = Limits { connection: Duration::from_secs(2), call: Duration::from_secs(10) };
+
+/// A login is told within two seconds that the server is gone.
+pub(super) const POSTGRES_LIMITS: Limits =
+    Limits { connection: Duration::from_millis(1_500), call: Duration::from_millis(1_500) };
+
+/// For what looks at every user: as long as the server lets a statement run, and some.
+pub(super) const SLOW_LIMITS: Limits = Limits { call: Duration::from_secs(9), ..POSTGRES_LIMITS };
 
 /// The pool of either backend.
 pub(super) enum Db {
@@ -33,15 +50,16 @@ pub(super) enum Db {
 
 impl Db {
     /// A pool that connects when it is first used.
-    pub(super) fn new(target: &Target) -> Result<Self, BuildError> {
+    pub(super) fn new(target: &Target) -> Result<Self, OpenError> {
+        let unusable = |e: BuildError| OpenError::Unreachable { target: target.clone(), cause: e.to_string() };
         match target {
             Target::Postgres(url) => {
-                let manager = AsyncDieselConnectionManager::new_with_config(url, postgres_config());
-                Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map(Self::Pg)
+                let manager = AsyncDieselConnectionManager::new_with_config("", postgres_config(Server::parse(url)?));
+                Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map(Self::Pg).map_err(unusable)
             }
             Target::Sqlite(path) => {
                 let manager = AsyncDieselConnectionManager::new_with_config("", sqlite_config(path.clone()));
-                Pool::builder(manager).max_size(SQLITE_CONNECTIONS).build().map(Self::Sqlite)
+                Pool::builder(manager).max_size(SQLITE_CONNECTIONS).build().map(Self::Sqlite).map_err(unusable)
             }
         }
     }
@@ -62,21 +80,22 @@ fn sqlite_config(path: PathBuf) -> ManagerConfig<SqliteConn> {
     config
 }
 
-fn postgres_config() -> ManagerConfig<AsyncPgConnection> {
+fn postgres_config(server: Server) -> ManagerConfig<AsyncPgConnection> {
     let mut config = ManagerConfig::default();
     // A connection that the server closed is told without asking it.
     config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(|url| Box::pin(postgres_setup(url)));
+    config.custom_setup = Box::new(move |_| {
+        let server = server.clone();
+        Box::pin(async move {
+            let mut conn = server.connect().await?;
+            // The server gives up too, and frees the locks of an instance that is gone.
+            conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
+                .await
+                .map_err(ConnectionError::CouldntSetupConfiguration)?;
+            Ok(conn)
+        })
+    });
     config
-}
-
-async fn postgres_setup(url: &str) -> ConnectionResult<AsyncPgConnection> {
-    let mut conn = AsyncPgConnection::establish(url).await?;
-    // The server gives up too, and frees the locks of an instance that is gone.
-    conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
-        .await
-        .map_err(ConnectionError::CouldntSetupConfiguration)?;
-    Ok(conn)
 }
 
 /// A connection out of the pool. If its operation is abandoned (the client hung up, the time was up), it does not go
@@ -109,35 +128,52 @@ impl<O> Drop for Lease<O> {
     }
 }
 
-/// Runs a body of queries, an expression of type `QueryResult<_>`, on a connection of whichever backend it is.
+/// Runs a body of queries, an expression of type `QueryResult<_>`, on a connection of whichever backend it is. After a
+/// call that was not answered in time the idle connections are given up, too: they lead to the same server, or to
+/// where it was.
 macro_rules! query {
     ($db:expr, |$conn:ident| $body:expr) => {
+        query!($db, POSTGRES_LIMITS, |$conn| $body)
+    };
+    ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(pool) => query!(@run pool, |$conn| $body),
-            Db::Sqlite(pool) => query!(@run pool, |$conn| $body),
+            Db::Pg(pool) => query!(@run pool, $limits, |$conn| $body),
+            Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
         }
     };
-    (@run $pool:ident, |$conn:ident| $body:expr) => {{
-        let object = tokio::time::timeout(CONNECT_LIMIT, $pool.get())
-            .await
-            .map_err(stele_core::Error::unavailable)?
-            .map_err(stele_core::Error::unavailable)?;
-        let mut lease = Lease::new(object, |object| drop(Object::take(object)));
-        let $conn = lease.connection()?;
-        let outcome = tokio::time::timeout(OPERATION_LIMIT, async { $body })
-            .await
-            .map_err(stele_core::Error::unavailable)?;
-        lease.give_back();
-        outcome
+    (@run $pool:ident, $limits:expr, |$conn:ident| $body:expr) => {{
+        let in_time = tokio::time::timeout($limits.call, async {
+            let object = tokio::time::timeout($limits.connection, $pool.get()).await;
+            let object = object.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
+            let mut lease = Lease::new(object, |object| drop(Object::take(object)));
+            let $conn = lease.connection()?;
+            let outcome = async { $body }.await;
+            lease.give_back();
+            Ok::<_, Error>(outcome)
+        });
+        match in_time.await {
+            Ok(outcome) => outcome?,
+            Err(late) => {
+                $pool.retain(|_, _| false);
+                return Err(Error::unavailable(late));
+            }
+        }
     }};
 }
 
 /// As [`query`], in a transaction. SQLite takes the write lock at its start: taking it later cannot wait.
 macro_rules! transaction {
     ($db:expr, |$conn:ident| $body:expr) => {
+        transaction!($db, POSTGRES_LIMITS, |$conn| $body)
+    };
+    ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(pool) => query!(@run pool, |conn| conn.transaction(async |$conn| $body).await),
-            Db::Sqlite(pool) => query!(@run pool, |conn| conn.immediate_transaction(async |$conn| $body).await),
+            Db::Pg(pool) => {
+                query!(@run pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
+            }
+            Db::Sqlite(pool) => {
+                query!(@run pool, SQLITE_LIMITS, |conn| conn.immediate_transaction(async |$conn| $body).await)
+            }
         }
     };
 }

@@ -9,6 +9,7 @@ use diesel::{Connection, SqliteConnection};
 use stele_core::Error;
 use stele_core::ports::{StateStore, Verdict};
 use stele_store::{Database, OpenError, SchemaState, SqliteState, Target};
+use stele_testkit::servers;
 
 use crate::support::*;
 
@@ -46,18 +47,43 @@ async fn a_schema_goes_from_empty_to_current_to_newer() {
     assert!(matches!(database.migrate().await, Err(OpenError::Newer(_))));
 }
 
-#[tokio::test]
-async fn postgres_schemas_too() {
-    let Some(target) = postgres().await else { return };
-    let database = Database::open(&target).unwrap();
-    assert_eq!(database.schema().await.unwrap(), SchemaState::Empty);
-    let migrating = (0..4).map(|_| {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_schemas_too_though_many_make_them_at_once() {
+    for _ in 0..3 {
+        let url = servers::database_url();
+        let target = Target::parse(&url).unwrap();
         let database = Database::open(&target).unwrap();
-        async move { database.migrate().await }
-    });
-    for migrated in all_at_once(migrating).await {
-        migrated.unwrap();
+        assert_eq!(database.schema().await.unwrap(), SchemaState::Empty);
+        let migrating = (0..8).map(|_| {
+            let database = Database::open(&target).unwrap();
+            async move { database.migrate().await }
+        });
+        for migrated in all_at_once(migrating).await {
+            migrated.unwrap();
+        }
+        assert_eq!(database.schema().await.unwrap(), SchemaState::Current);
+        servers::execute(&url, FROM_THE_FUTURE);
+        assert_eq!(database.schema().await.unwrap(), SchemaState::Newer);
+        assert!(matches!(database.migrate().await, Err(OpenError::Newer(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_migrates_waits_for_who_was_first_and_not_for_who_is_gone() {
+    let server = servers::Postgres::start();
+    let (first, connection) = tokio_postgres::connect(&server.base_url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    first.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(495874794597)").await.unwrap();
+    let url = server.url();
+    let database = Database::open(&Target::parse(&url).unwrap()).unwrap();
+    let migrating = tokio::spawn(async move { database.migrate().await.map(|()| database) });
+    let started = std::time::Instant::now();
+    let waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+    while first.query(waiting, &[]).await.unwrap().is_empty() {
+        assert!(started.elapsed() < secs(10) && !migrating.is_finished());
+    }
+    drop(first);
+    let database = migrating.await.unwrap().unwrap();
     assert_eq!(database.schema().await.unwrap(), SchemaState::Current);
 }
 

@@ -12,8 +12,8 @@ use stele_core::policy::Guessing;
 use stele_core::ports::{Attempt, CodeGuess, NewCode, ReplayMark, StateStore, Success, Use, Verdict};
 use stele_core::session::TokenKey;
 use stele_core::time::Timestamp;
+use stele_testkit::servers;
 
-use crate::server::Kind;
 use crate::support::*;
 
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
 fn redis_answers_what_the_embedded_store_answers() {
     static ROUND: AtomicU64 = AtomicU64::new(0);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let [(one, _server), (cluster, _node)] = [Kind::One, Kind::Cluster].map(redis_url);
+    let (one, cluster) = (servers::redis_url(), servers::redis_cluster_url());
     let [one, cluster] = [one, cluster].map(|url| runtime.block_on(redis_state(&url, BIRTH)));
     let (embedded, _dir) = sqlite_state();
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) };

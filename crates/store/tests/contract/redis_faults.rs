@@ -8,48 +8,9 @@ use stele_core::ports::{Attempt, CodeCheck, CodeGuess, Settlement, StateStore, S
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::Timestamp;
 use stele_store::{OpenError, RedisState};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use stele_testkit::servers::{Kind, Proxy, Redis, eventually};
 
-use crate::server::{Kind, Server, eventually};
 use crate::support::*;
-
-/// A proxy that can be stalled: it then takes everything and passes on nothing.
-struct Proxy {
-    port: u16,
-    stalled: watch::Sender<bool>,
-}
-
-impl Proxy {
-    async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let own = listener.local_addr().unwrap().port();
-        let (stalled, is_stalled) = watch::channel(false);
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { continue };
-                let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-                tokio::spawn(pass(from_client, to_server, is_stalled.clone()));
-                tokio::spawn(pass(from_server, to_client, is_stalled.clone()));
-            }
-        });
-        Self { port: own, stalled }
-    }
-}
-
-async fn pass(
-    mut from: impl AsyncReadExt + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
-    mut stalled: watch::Receiver<bool>,
-) {
-    let mut buffer = [0; 4_096];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        if stalled.wait_for(|stalled| !stalled).await.is_err() || to.write_all(&buffer[..read]).await.is_err() {
-            break;
-        }
-    }
-}
 
 fn right(success: Success) -> Verdict {
     Verdict::Right(Box::new(success))
@@ -78,12 +39,12 @@ async fn recovered(state: &RedisState) {
 
 #[tokio::test]
 async fn a_stalled_server_is_told_within_two_seconds_and_is_back_when_it_is_back() {
-    let server = Server::start(Kind::One);
-    let proxy = Proxy::to(server.port).await;
-    let state = redis_state(&format!("redis://127.0.0.1:{}", proxy.port), BIRTH).await;
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let state = redis_state(&format!("redis://127.0.0.1:{}", proxy.port()), BIRTH).await;
     assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
 
-    proxy.stalled.send_replace(true);
+    proxy.stall();
     for _ in 0..3 {
         let started = Instant::now();
         assert!(matches!(login(&state, NOW, 2).await, Err(Error::Unavailable(_))));
@@ -94,7 +55,7 @@ async fn a_stalled_server_is_told_within_two_seconds_and_is_back_when_it_is_back
         assert!(matches!(state.take_captcha(1, NOW).await, Err(Error::Unavailable(_))));
         assert!(started.elapsed() < secs(2));
     }
-    proxy.stalled.send_replace(false);
+    proxy.resume();
     recovered(&state).await;
     assert!(state.session(&token(1), NOW).await.unwrap().is_some());
     assert_eq!(login(&state, NOW, 3).await.unwrap(), Settlement::Done);
@@ -102,10 +63,10 @@ async fn a_stalled_server_is_told_within_two_seconds_and_is_back_when_it_is_back
 
 #[tokio::test]
 async fn many_who_wait_for_a_stalled_server_are_all_told_in_time() {
-    let server = Server::start(Kind::One);
-    let proxy = Proxy::to(server.port).await;
-    let state = redis_state(&format!("redis://127.0.0.1:{}", proxy.port), BIRTH).await;
-    proxy.stalled.send_replace(true);
+    let server = Redis::start();
+    let proxy = Proxy::to(server.port());
+    let state = redis_state(&format!("redis://127.0.0.1:{}", proxy.port()), BIRTH).await;
+    proxy.stall();
     let started = Instant::now();
     let logins = (0..500u16).map(|n| {
         let state = Arc::clone(&state);
@@ -118,7 +79,7 @@ async fn many_who_wait_for_a_stalled_server_are_all_told_in_time() {
 #[tokio::test]
 async fn an_emptied_store_has_no_sessions_and_takes_no_old_proof() {
     for kind in [Kind::One, Kind::Cluster] {
-        let server = Server::start(kind);
+        let server = Redis::of(kind);
         let clock = Arc::new(ManualClock::at(BIRTH));
         let state = RedisState::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
         assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
@@ -148,7 +109,7 @@ async fn an_emptied_store_has_no_sessions_and_takes_no_old_proof() {
 
 #[tokio::test]
 async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_up() {
-    let server = Server::start(Kind::One);
+    let server = Redis::start();
     let clock = Arc::new(ManualClock::at(BIRTH));
     let state = RedisState::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
     assert_eq!(state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
@@ -165,14 +126,14 @@ async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_u
     let checked = state.guess_code(&attempt(home(), NOW), &guess).await.unwrap();
     assert_eq!(checked, CodeCheck::Right(0));
     assert_eq!(login(&state, NOW.after(secs(5)), 2).await.unwrap(), Settlement::Done);
-    server.stop("KILL");
+    server.kill();
     let started = Instant::now();
     assert!(matches!(login(&state, NOW.after(secs(6)), 3).await, Err(Error::Unavailable(_))));
     assert!(matches!(state.session(&token(1), NOW).await, Err(Error::Unavailable(_))));
     assert!(started.elapsed() < secs(2));
 
     clock.set(NOW.after(secs(20)));
-    assert!(server.resume());
+    server.restart();
     recovered(&state).await;
     assert!(
         state.session(&token(1), NOW).await.unwrap().is_some(),
@@ -191,19 +152,19 @@ async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_u
 
 #[tokio::test]
 async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
-    let master = Server::start(Kind::One);
-    let replica = Server::start(Kind::Replica(master.port));
-    let sentinel = Server::start(Kind::Sentinel(master.port));
+    let master = Redis::start();
+    let replica = Redis::of(Kind::Replica(master.port()));
+    let sentinel = Redis::of(Kind::Sentinel(master.port()));
     let clock = Arc::new(ManualClock::at(BIRTH));
     // A sentinel that is gone does not matter.
-    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port);
+    let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port());
     let state = RedisState::open(&url, Arc::clone(&clock) as _).await.unwrap();
     assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
     let replicated = || !replica.lives("session").is_empty() && sentinel.ask("SENTINEL replicas main").contains("name");
     assert!(eventually(replicated), "{}", sentinel.ask("SENTINEL replicas main"));
 
     clock.set(NOW.after(secs(20)));
-    master.stop("KILL");
+    master.kill();
     let started = Instant::now();
     while let Err(error) = state.ping().await {
         assert!(matches!(error, Error::Unavailable(_)), "{error}");
@@ -221,7 +182,7 @@ async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
 
 #[tokio::test]
 async fn a_server_that_forgot_the_scripts_is_told_them_again() {
-    let server = Server::start(Kind::One);
+    let server = Redis::start();
     let state = redis_state(&server.url(), BIRTH).await;
     for n in 0..3 {
         assert!(server.ask("SCRIPT FLUSH").contains("OK"));
@@ -232,7 +193,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
 #[tokio::test]
 async fn everything_but_the_birth_is_cleared_away_in_time() {
     for kind in [Kind::One, Kind::Cluster] {
-        let server = Server::start(kind);
+        let server = Redis::of(kind);
         let url = format!("{}?prefix=times", server.url());
         let state = redis_state(&url, NOW).await;
         let hour = NOW.after(secs(3_600));
@@ -285,8 +246,8 @@ async fn what_cannot_be_used_is_told_at_the_start_without_a_password() {
         assert!(text.contains("127.0.0.1:1") && !text.contains("hunter2"), "{text}");
     }
     assert!(started.elapsed() < secs(16));
-    let server = Server::start(Kind::One);
+    let server = Redis::start();
     assert!(server.ask("CONFIG SET requirepass other").contains("OK"));
-    let text = open(&format!("redis://:hunter2@127.0.0.1:{}", server.port)).await.to_string();
+    let text = open(&format!("redis://:hunter2@127.0.0.1:{}", server.port())).await.to_string();
     assert!(!text.contains("hunter2"), "{text}");
 }

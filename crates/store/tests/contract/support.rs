@@ -18,9 +18,8 @@ use stele_core::session::{Session, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
 use stele_store::{Database, RedisState, SqliteState, Target};
+use stele_testkit::servers;
 use tempfile::TempDir;
-
-use crate::server::{Kind, Server};
 
 /// When the state stores of the tests are born.
 pub(crate) const BIRTH: Timestamp = Timestamp::from_secs(1_500_000_000);
@@ -56,7 +55,7 @@ pub(crate) struct UserBackend {
     pub(crate) name: &'static str,
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
-    _dir: TempDir,
+    _home: Option<TempDir>,
 }
 
 /// Every store of users there is, empty.
@@ -64,39 +63,23 @@ pub(crate) async fn user_backends() -> Vec<UserBackend> {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = Database::open(&Target::sqlite(dir.path().join("users.db"))).unwrap();
     sqlite.migrate().await.unwrap();
-    let mut backends = vec![backend("sqlite", &sqlite, dir).await];
-    if let Some(target) = postgres().await {
-        let postgres = Database::open(&target).unwrap();
-        postgres.migrate().await.unwrap();
-        backends.push(backend("postgres", &postgres, tempfile::tempdir().unwrap()).await);
-    }
-    backends
+    let postgres = Database::open(&Target::parse(&servers::database_url()).unwrap()).unwrap();
+    postgres.migrate().await.unwrap();
+    vec![backend("sqlite", &sqlite, Some(dir)).await, backend("postgres", &postgres, None).await]
 }
 
 /// A database with the sealing keys that the tests seal under in service.
-async fn backend(name: &'static str, database: &Database, dir: TempDir) -> UserBackend {
+async fn backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
     let keys = database.keys();
     for key in [1, 7, u32::MAX] {
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
     }
-    UserBackend { name, users: database.users(), keys, _dir: dir }
+    UserBackend { name, users: database.users(), keys, _home: home }
 }
 
 /// A key in service.
 pub(crate) fn key_record(name: &str) -> KeyRecord {
     KeyRecord { name: name.to_owned(), probe: Some(vec![7; 32]), added_at: NOW, works_from: NOW.after(secs(60)) }
-}
-
-/// A PostgreSQL schema of its own, if there is a server to test with. It is left there: the server is for tests.
-pub(crate) async fn postgres() -> Option<Target> {
-    use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
-    let url = std::env::var("STELE_TEST_DATABASE_URL").ok()?;
-    let schema = format!("stele_test_{}", OsRandom.hex128());
-    let mut conn = AsyncPgConnection::establish(&url).await.unwrap();
-    conn.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
-    let joint = if url.contains('?') { '&' } else { '?' };
-    Some(Target::parse(&format!("{url}{joint}options=-c%20search_path%3D{schema}")).unwrap())
 }
 
 /// A store of short-lived state, and what has to live as long.
@@ -105,28 +88,17 @@ pub(crate) struct StateBackend {
     pub(crate) state: Arc<dyn StateStore>,
     /// Whether sweeping is what clears away; else the store does so by itself, some time.
     pub(crate) sweeps: bool,
-    _home: Home,
-}
-
-#[expect(dead_code, reason = "only held")]
-enum Home {
-    Folder(TempDir),
-    Server(Option<Arc<Server>>),
+    _home: Option<TempDir>,
 }
 
 /// Every store of short-lived state there is, empty, born at [`BIRTH`].
 pub(crate) async fn state_backends() -> Vec<StateBackend> {
     let (state, dir) = sqlite_state();
     // A cluster takes two seconds to start: where keys are is in `redis_arithmetic` and `redis_faults`.
-    let (url, server) = redis_url(Kind::One);
+    let redis = redis_state(&servers::redis_url(), BIRTH).await;
     vec![
-        StateBackend { name: "sqlite", state, sweeps: true, _home: Home::Folder(dir) },
-        StateBackend {
-            name: "redis",
-            state: redis_state(&url, BIRTH).await,
-            sweeps: false,
-            _home: Home::Server(server),
-        },
+        StateBackend { name: "sqlite", state, sweeps: true, _home: Some(dir) },
+        StateBackend { name: "redis", state: redis, sweeps: false, _home: None },
     ]
 }
 
@@ -139,19 +111,6 @@ pub(crate) fn sqlite_state() -> (Arc<SqliteState>, TempDir) {
 /// A store at `url` whose clock stands at `now`.
 pub(crate) async fn redis_state(url: &str, now: Timestamp) -> Arc<RedisState> {
     RedisState::open(url, Arc::new(ManualClock::at(now))).await.unwrap()
-}
-
-/// A place of its own on a server shared by the tests of this process: on the one that `STELE_TEST_REDIS_URL` names,
-/// if it does, else on a private one.
-pub(crate) fn redis_url(kind: Kind) -> (String, Option<Arc<Server>>) {
-    let prefix = OsRandom.hex128();
-    #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
-    if let (Kind::One, Ok(url)) = (kind, std::env::var("STELE_TEST_REDIS_URL")) {
-        let joint = if url.contains('?') { '&' } else { '?' };
-        return (format!("{url}{joint}prefix={prefix}"), None);
-    }
-    let server = Server::shared(kind);
-    (format!("{}?prefix={prefix}", server.url()), Some(server))
 }
 
 /// Runs `tasks` at once, on as many threads as there are.

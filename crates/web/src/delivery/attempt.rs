@@ -1,6 +1,6 @@
 //! One message's way to its recipient: attempts, pauses, and what the log is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use stele_core::identifier::Recipient;
@@ -15,28 +15,35 @@ pub(super) struct Failure {
     cause: String,
     again: bool,
     provider: bool,
+    not_before: Option<Duration>,
 }
 
 impl Failure {
     /// The provider cannot be reached or is in trouble; that may pass.
     pub(super) fn trouble(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: true, provider: true }
+        Self { cause: cause.into(), again: true, provider: true, not_before: None }
+    }
+
+    /// This failure, of a provider that wants to be left alone for so long.
+    pub(super) fn not_before(mut self, span: Option<Duration>) -> Self {
+        self.not_before = span;
+        self
     }
 
     /// The provider does not let us in.
     pub(super) fn locked_out(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: false, provider: true }
+        Self { cause: cause.into(), again: false, provider: true, not_before: None }
     }
 
     /// The provider does not take this message now. That says nothing of others.
     pub(super) fn postponed(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: true, provider: false }
+        Self { cause: cause.into(), again: true, provider: false, not_before: None }
     }
 
     /// The provider does not take this message. That says nothing of others: a stranger who asks for codes to numbers
     /// that do not exist must not close the channel.
     pub(super) fn refused(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), again: false, provider: false }
+        Self { cause: cause.into(), again: false, provider: false, not_before: None }
     }
 }
 
@@ -56,6 +63,12 @@ pub(super) trait Provider: Send + Sync + 'static {
     async fn send(&self, parcel: &Self::Parcel) -> Result<(), Failure>;
 }
 
+/// What became of a message.
+pub(super) struct Report {
+    pub(super) delivered: bool,
+    pub(super) attempts: u32,
+}
+
 /// Attempts to deliver a message taken on at `since` until it succeeds, is refused, or `bounds` end it; tells `note` of
 /// each sign that the provider does well or does not.
 pub(super) async fn deliver<P: Provider>(
@@ -64,13 +77,16 @@ pub(super) async fn deliver<P: Provider>(
     since: Instant,
     bounds: &Bounds,
     note: impl Fn(bool),
-) {
+) -> Report {
     let mut attempts = 0;
-    if let Err(failure) = attempt_all(provider, message, since, bounds, note, &mut attempts).await {
+    let outcome = attempt_all(provider, message, since, bounds, note, &mut attempts).await;
+    let delivered = outcome.is_ok();
+    if let Err(failure) = outcome {
         let (to, purpose, dialect) = (masked(&message.to), message.purpose.as_str(), message.dialect);
         let cause = failure.cause;
         tracing::error!(channel = P::CHANNEL, to, purpose, dialect, attempts, cause, "a code was not delivered");
     }
+    Report { delivered, attempts }
 }
 
 async fn attempt_all<P: Provider>(
@@ -99,8 +115,13 @@ async fn attempt_all<P: Provider>(
         if !failure.again || *attempts >= bounds.attempts {
             return Err(failure);
         }
+        let wait = failure.not_before.map_or(pause, |span| span.max(pause));
+        // A message that waits for longer holds the channel up for everybody.
+        if wait > pause && since.elapsed().saturating_add(wait) > bounds.stale {
+            return Err(failure);
+        }
         tracing::warn!(channel = P::CHANNEL, attempts, cause = failure.cause, "a code will be sent again");
-        sleep(pause).await;
+        sleep(wait).await;
         pause *= 2;
     }
 }
@@ -121,7 +142,44 @@ fn masked(to: &Recipient) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use stele_core::code::{Code, Purpose};
+    use stele_core::time::Timestamp;
+
     use super::*;
+
+    /// Wants to be left alone for so many seconds.
+    struct Busy(u64, AtomicU32);
+
+    #[async_trait]
+    impl Provider for Busy {
+        type Parcel = ();
+
+        const CHANNEL: &'static str = "sms";
+
+        fn pack(&self, _: &Message) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        async fn send(&self, (): &()) -> Result<(), Failure> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            Err(Failure::trouble("busy").not_before(Some(Duration::from_secs(self.0))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_provider_is_left_alone_for_as_long_as_it_asks_and_given_up_if_that_is_too_long() {
+        let to = Recipient::parse("13800138000").unwrap();
+        let code = Code::typed("012345");
+        let message = Message { at: Timestamp::from_secs(0), to, purpose: Purpose::Any, dialect: "jwt", code };
+        let bounds = Bounds { pause: Duration::from_millis(1), ..Bounds::default() };
+        for (asks, attempts) in [(0, 3), (600, 1), (u64::MAX, 1)] {
+            let provider = Busy(asks, AtomicU32::new(0));
+            deliver(&provider, &message, Instant::now(), &bounds, |_| {}).await;
+            assert_eq!(provider.1.into_inner(), attempts, "{asks}");
+        }
+    }
 
     #[test]
     fn recipients_are_masked() {

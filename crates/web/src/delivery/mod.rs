@@ -2,12 +2,13 @@
 //!
 //! - `outbox`: JSON lines in the data folder
 //! - `queue`, `attempt`: what keeps a provider that hangs or fails away from everybody else
-//! - `smtp`, `webhook`: the providers; `text`: what they send
+//! - `smtp`, `webhook`: the providers; `text`, `template`: what they send
 
 mod attempt;
 mod outbox;
 mod queue;
 mod smtp;
+mod template;
 mod text;
 mod webhook;
 
@@ -26,6 +27,7 @@ pub(crate) use webhook::TEMPLATE;
 
 use crate::boot::Surroundings;
 use crate::config::{ConfigError, Settings};
+use crate::metrics::Metrics;
 use crate::settings;
 use queue::Queue;
 use smtp::Smtp;
@@ -38,6 +40,7 @@ pub struct Plan {
     /// `None`: the outbox.
     providers: Option<Providers>,
     valid: Duration,
+    metrics: Metrics,
 }
 
 #[derive(Default)]
@@ -57,7 +60,7 @@ impl Plan {
             "outbox" => None,
             urls => Some(Providers::read(urls, settings, valid, surroundings)?),
         };
-        Ok(Self { settings: settings.clone(), providers, valid })
+        Ok(Self { settings: settings.clone(), providers, valid, metrics: surroundings.metrics.clone() })
     }
 
     /// Whether codes go to the outbox.
@@ -82,8 +85,8 @@ impl Plan {
         match self.providers {
             None => Ok(Arc::new(Outbox::open(&self.settings.data())?)),
             Some(Providers { email, sms }) => Ok(Arc::new(Channels {
-                email: email.map(|provider| Queue::start(provider, bounds)),
-                sms: sms.map(|provider| Queue::start(provider, bounds)),
+                email: email.map(|provider| Queue::start(provider, bounds, &self.metrics)),
+                sms: sms.map(|provider| Queue::start(provider, bounds, &self.metrics)),
             })),
         }
     }

@@ -47,14 +47,18 @@ impl Outbox {
 }
 
 fn write_all(mut file: File, messages: &Receiver<Message>) {
+    let mut torn = false;
     while let Ok(message) = messages.recv() {
-        if let Err(cause) = write(&mut file, &message) {
+        let written = write(&mut file, &message, torn);
+        // A full disk may have taken half a line: the next one must not be its other half.
+        torn = written.is_err();
+        if let Err(cause) = written {
             tracing::error!(%cause, "a code could not be written to the outbox");
         }
     }
 }
 
-fn write(file: &mut File, message: &Message) -> std::io::Result<()> {
+fn write(file: &mut File, message: &Message, torn: bool) -> std::io::Result<()> {
     let line = Line {
         at: message.at.rfc3339(Offset::UTC),
         channel: match message.to {
@@ -66,8 +70,8 @@ fn write(file: &mut File, message: &Message) -> std::io::Result<()> {
         code: message.code.expose(),
     };
     // One write a line: appends of several processes do not mix.
-    let mut text = serde_json::to_string(&line)?;
-    text.push('\n');
+    let line = serde_json::to_string(&line)?;
+    let text = if torn { format!("\n{line}\n") } else { format!("{line}\n") };
     file.write_all(text.as_bytes())
 }
 

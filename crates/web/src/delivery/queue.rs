@@ -7,12 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use stele_core::event::RequestId;
 use stele_core::ports::Message;
 use stele_core::{Error, Result};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
 
-use super::attempt::{Provider, deliver};
+use super::attempt::{Provider, Report, deliver};
+use crate::metrics::{Channel, Metrics};
+use crate::{request, trace};
 
 /// What a channel's queue holds to.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +65,7 @@ struct Shared {
     bounds: Bounds,
     state: Mutex<State>,
     left: watch::Sender<usize>,
+    count: Channel,
 }
 
 #[derive(Default)]
@@ -82,14 +87,23 @@ struct Job {
     message: Message,
     number: u64,
     since: Instant,
+    /// Around the lines of the log: by the id of the request that asked for it.
+    log: Span,
+    /// Its span in the trace of that request.
+    trace: Span,
     shared: Arc<Shared>,
 }
 
 impl Queue {
     /// A queue to `provider`, served by tasks of the runtime that this is called in.
-    pub(super) fn start<P: Provider>(provider: P, bounds: Bounds) -> Self {
-        let shared =
-            Arc::new(Shared { channel: P::CHANNEL, bounds, state: Mutex::default(), left: watch::Sender::new(0) });
+    pub(super) fn start<P: Provider>(provider: P, bounds: Bounds, metrics: &Metrics) -> Self {
+        let shared = Arc::new(Shared {
+            channel: P::CHANNEL,
+            bounds,
+            state: Mutex::default(),
+            left: watch::Sender::new(0),
+            count: metrics.channel(P::CHANNEL),
+        });
         let (jobs, queue) = mpsc::unbounded_channel();
         tokio::spawn(work(Arc::new(provider), bounds, queue));
         Self { shared, jobs }
@@ -108,10 +122,14 @@ impl Queue {
             let (number, since) = (state.next, Instant::now());
             state.next += 1;
             state.pending.insert(number, since);
-            self.shared.left.send_replace(state.pending.len());
+            self.shared.tell(&state);
             (number, since)
         };
-        let job = Job { message, number, since, shared: self.shared.clone() };
+        let id = request::current().map(|client| client.request);
+        let channel = self.shared.channel;
+        let log = tracing::error_span!(parent: None, "delivery", channel, id = id.as_ref().map(RequestId::as_str));
+        let trace = trace::delivery(channel);
+        let job = Job { message, number, since, log, trace, shared: self.shared.clone() };
         self.jobs.send(job).map_err(|_| Error::unavailable(format!("{}: its tasks have ended", self.shared.channel)))
     }
 
@@ -146,8 +164,24 @@ impl Shared {
         Ok(())
     }
 
+    fn tell(&self, state: &State) {
+        self.left.send_replace(state.pending.len());
+        self.count.pending.set(i64::try_from(state.pending.len()).unwrap_or(i64::MAX));
+    }
+
     fn well(&self) {
         self.state().trouble = None;
+    }
+
+    fn book(&self, report: &Report, trace: &Span) {
+        self.count.retries.inc_by(u64::from(report.attempts.saturating_sub(1)));
+        trace.record("stele.delivery.attempts", report.attempts);
+        if report.delivered {
+            self.count.delivered.inc();
+        } else {
+            self.count.failed.inc();
+            trace::failed(trace, "undelivered");
+        }
     }
 
     fn ill(&self) {
@@ -162,7 +196,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.pending.remove(&self.number);
-        self.shared.left.send_replace(state.pending.len());
+        self.shared.tell(&state);
     }
 }
 
@@ -175,9 +209,12 @@ async fn work<P: Provider>(provider: Arc<P>, bounds: Bounds, mut queue: mpsc::Un
             let shared = &job.shared;
             let note = |well| if well { shared.well() } else { shared.ill() };
             let work = deliver(provider.as_ref(), &job.message, job.since, &bounds, note);
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                tracing::error!(channel = P::CHANNEL, "delivery panicked");
-            }
+            let work = AssertUnwindSafe(work).catch_unwind().instrument(job.log.clone()).instrument(job.trace.clone());
+            let report = work.await.unwrap_or_else(|_| {
+                tracing::error!(parent: &job.log, "delivery panicked");
+                Report { delivered: false, attempts: 1 }
+            });
+            shared.book(&report, &job.trace);
             drop((job, slot));
         });
     }
@@ -189,7 +226,8 @@ mod tests {
 
     fn shared() -> Shared {
         let bounds = Bounds { stale: Duration::from_secs(20), ..Bounds::default() };
-        Shared { channel: "sms", bounds, state: Mutex::default(), left: watch::Sender::new(0) }
+        let count = Metrics::default().channel("sms");
+        Shared { channel: "sms", bounds, state: Mutex::default(), left: watch::Sender::new(0), count }
     }
 
     fn ago(seconds: u64) -> Instant {

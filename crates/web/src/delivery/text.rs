@@ -1,82 +1,157 @@
-//! What a recipient reads, in Chinese or in English.
+//! What a recipient reads, in Chinese or in English: the templates of `texts.toml`, or an operator's own.
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use stele_core::code::Purpose;
 use stele_core::ports::Message;
+use toml::Table;
 use zeroize::Zeroizing;
 
+use super::template::{fill_in, places};
 use crate::config::{ConfigError, Settings};
+
+const DEFAULTS: &str = include_str!("texts.toml");
 
 /// The texts around codes.
 #[derive(Clone, Debug)]
 pub(super) struct Texts {
     valid: Duration,
     english: Vec<String>,
+    templates: Templates,
 }
 
 /// A mail's subject and body.
 pub(super) struct Mail {
-    pub(super) subject: &'static str,
+    pub(super) subject: String,
     pub(super) body: Zeroizing<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Templates {
+    zh: Language,
+    en: Language,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Language {
+    text: String,
+    subject: String,
+    mail: String,
+    purpose: Purposes,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purposes {
+    register: String,
+    reset: String,
+    any: String,
 }
 
 impl Texts {
     /// Texts that say codes live for `valid`; in English for the dialects in `STELE_DELIVERY_ENGLISH`, in Chinese for
-    /// all others.
+    /// all others; as the file that `STELE_DELIVERY_TEXTS` names has them, as far as it does.
     ///
     /// # Errors
-    /// If the setting cannot be read.
+    /// If a setting or the file cannot be used.
     pub(super) fn from_settings(settings: &Settings, valid: Duration) -> Result<Self, ConfigError> {
         let english = settings.read("STELE_DELIVERY_ENGLISH", Vec::new(), |text| {
             Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
         })?;
-        Ok(Self { valid, english })
+        let own = settings.read("STELE_DELIVERY_TEXTS", String::new(), |path| {
+            std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))
+        })?;
+        let templates =
+            Templates::read(&own).map_err(|why| ConfigError::new(format!("STELE_DELIVERY_TEXTS: {why}")))?;
+        Ok(Self { valid, english, templates })
     }
 
-    fn is_english(&self, message: &Message) -> bool {
-        self.english.iter().any(|name| name == message.dialect)
+    fn language(&self, message: &Message) -> (&Language, String) {
+        if self.english.iter().any(|name| name == message.dialect) {
+            (&self.templates.en, english_span(self.valid))
+        } else {
+            (&self.templates.zh, chinese_span(self.valid))
+        }
     }
 
     /// A short message.
     pub(super) fn sms(&self, message: &Message) -> Zeroizing<String> {
-        let code = message.code.expose();
-        Zeroizing::new(if self.is_english(message) {
-            let purpose = match message.purpose {
-                Purpose::Register => "to sign up",
-                Purpose::Reset => "to reset your password",
-                Purpose::Any => "to verify that it is you",
-            };
-            format!("Your code {purpose} is {code}. It is valid for {}. Do not share it.", english_span(self.valid))
-        } else {
-            let purpose = match message.purpose {
-                Purpose::Register => "注册",
-                Purpose::Reset => "重置密码",
-                Purpose::Any => "身份验证",
-            };
-            format!("您的{purpose}验证码是 {code}，{}内有效，请勿告诉他人。", chinese_span(self.valid))
-        })
+        let (language, valid) = self.language(message);
+        language.fill(&language.text, message, &valid, "")
     }
 
-    /// A mail. Its subject is without the code: mail clients show subjects on locked screens.
+    /// A mail.
     pub(super) fn mail(&self, message: &Message) -> Mail {
-        let text = self.sms(message);
-        let (subject, greeting, end) = if self.is_english(message) {
-            let subject = match message.purpose {
-                Purpose::Register => "Your code to sign up",
-                Purpose::Reset => "Your code to reset your password",
-                Purpose::Any => "Your verification code",
-            };
-            (subject, "Hello,", "If you did not ask for it, ignore this mail.")
-        } else {
-            let subject = match message.purpose {
-                Purpose::Register => "注册验证码",
-                Purpose::Reset => "重置密码验证码",
-                Purpose::Any => "验证码",
-            };
-            (subject, "您好：", "如果这不是您本人的操作，请忽略此邮件。")
-        };
-        Mail { subject, body: Zeroizing::new(format!("{greeting}\r\n\r\n{}\r\n\r\n{end}\r\n", *text)) }
+        let (language, valid) = self.language(message);
+        let text = language.fill(&language.text, message, &valid, "");
+        let body = language.fill(&language.mail, message, &valid, &text);
+        let subject = fill_in(&language.subject, &|name| (name == "purpose").then(|| language.purpose(message)));
+        // As lines end in mail (RFC 5322, section 2.1), however they end in the template.
+        Mail { subject, body: Zeroizing::new(body.replace("\r\n", "\n").replace('\n', "\r\n")) }
+    }
+}
+
+impl Templates {
+    /// The defaults, with what `own` has in place of theirs.
+    fn read(own: &str) -> Result<Self, String> {
+        let table = |text: &str| text.parse::<Table>().map_err(|e| e.to_string().trim_end().to_owned());
+        let mut merged = table(DEFAULTS)?;
+        merge(&mut merged, table(own)?);
+        let templates: Self = merged.try_into().map_err(|e: toml::de::Error| e.message().to_owned())?;
+        for (name, language) in [("zh", &templates.zh), ("en", &templates.en)] {
+            language.check().map_err(|why| format!("[{name}]: {why}"))?;
+        }
+        Ok(templates)
+    }
+}
+
+fn merge(into: &mut Table, own: Table) {
+    for (key, value) in own {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(into)), toml::Value::Table(own)) => merge(into, own),
+            (_, value) => drop(into.insert(key, value)),
+        }
+    }
+}
+
+impl Language {
+    fn check(&self) -> Result<(), String> {
+        for (name, template, known, needed) in [
+            ("text", &self.text, &["code", "purpose", "valid"][..], &["code"][..]),
+            ("subject", &self.subject, &["purpose"], &[]),
+            ("mail", &self.mail, &["code", "purpose", "valid", "text"], &["code", "text"]),
+        ] {
+            let places = places(template);
+            if let Some(stranger) = places.iter().find(|place| !known.contains(&place.as_str())) {
+                return Err(format!("`{name}` has {{{stranger}}}; known there are {known:?}"));
+            }
+            if !needed.is_empty() && !needed.iter().any(|place| places.contains(*place)) {
+                return Err(format!("`{name}` has no place for the code; it needs {{{}}}", needed[0]));
+            }
+        }
+        let one_line = !self.subject.contains(['\r', '\n']) && !self.subject.is_empty();
+        if one_line { Ok(()) } else { Err("`subject` must be one line".to_owned()) }
+    }
+
+    fn purpose(&self, message: &Message) -> &str {
+        match message.purpose {
+            Purpose::Register => &self.purpose.register,
+            Purpose::Reset => &self.purpose.reset,
+            Purpose::Any => &self.purpose.any,
+        }
+    }
+
+    fn fill(&self, template: &str, message: &Message, valid: &str, text: &str) -> Zeroizing<String> {
+        Zeroizing::new(fill_in(template, &|name| match name {
+            "code" => Some(message.code.expose()),
+            "purpose" => Some(self.purpose(message)),
+            "valid" => Some(valid),
+            "text" => Some(text),
+            _ => None,
+        }))
     }
 }
 
@@ -135,7 +210,8 @@ mod tests {
         let mail = texts.mail(&message("jwt", Purpose::Reset));
         assert_eq!(mail.subject, "重置密码验证码");
         assert!(mail.body.contains("012345") && mail.body.starts_with("您好"));
-        assert_eq!(texts.mail(&message("sixth", Purpose::Any)).subject, "Your verification code");
+        assert_eq!(texts.mail(&message("portal", Purpose::Any)).subject, "身份验证码");
+        assert_eq!(texts.mail(&message("sixth", Purpose::Reset)).subject, "Your code to reset your password");
     }
 
     #[test]
@@ -144,5 +220,36 @@ mod tests {
         assert!(said(300).contains("5 分钟内"));
         assert!(said(90).contains("90 秒内"));
         assert_eq!(english_span(Duration::from_secs(7_200)), "2 hours");
+    }
+
+    #[test]
+    fn an_operators_own_texts_stand_in_for_the_defaults_and_slips_are_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |own: &str| {
+            std::fs::write(file.path(), own).unwrap();
+            let path = file.path().to_str().unwrap().to_owned();
+            let settings = Settings::default().with([("STELE_DELIVERY_TEXTS", path)]);
+            Texts::from_settings(&settings, Duration::from_secs(600)).map_err(|e| e.to_string())
+        };
+        let own =
+            "[zh]\ntext = \"【碑】{code}（{purpose}）{{valid}\"\npurpose.reset = \"改密\"\nmail = \"{text}\n再见\"";
+        let texts = read(own).unwrap();
+        let message = message("jwt", Purpose::Reset);
+        assert_eq!(*texts.sms(&message), "【碑】012345（改密）{10 分钟");
+        let mail = texts.mail(&message);
+        assert_eq!((mail.subject.as_str(), mail.body.as_str()), ("改密验证码", "【碑】012345（改密）{10 分钟\r\n再见"));
+        for (slip, told) in [
+            ("[zh", "TOML"),
+            ("[fr]\ntext = ''", "`fr`"),
+            ("[en]\nsms = ''", "`sms`"),
+            ("[en]\ntext = 'Your code'", "no place for the code"),
+            ("[en]\nmail = 'Your mail'", "no place for the code"),
+            ("[en]\nsubject = '{code}'", "{code}"),
+            ("[en]\ntext = '{code} {name}'", "{name}"),
+            ("[zh]\nsubject = \"a\\nBcc: b\"", "one line"),
+        ] {
+            let error = read(slip).err().unwrap();
+            assert!(error.starts_with("STELE_DELIVERY_TEXTS: ") && error.contains(told), "{slip}: {error}");
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use stele_core::ports::Message;
 use zeroize::Zeroizing;
 
 use super::attempt::{Failure, Provider};
+use super::template::{Fill, fill_in};
 use super::text::Texts;
 use crate::boot::Surroundings;
 use crate::config::{ConfigError, Settings};
@@ -118,22 +120,25 @@ impl Provider for Webhook {
         let response = request.send().await.map_err(|e| Failure::trouble(super::told(&e.without_url())))?;
         let status = response.status();
         let cause = format!("the gateway answered {}", status.as_u16());
+        let later = || Failure::trouble(cause.clone()).not_before(retry_after(response.headers()));
         match status {
             _ if status.is_success() => Ok(()),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(Failure::trouble(cause)),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(later()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::locked_out(cause)),
             _ if status.is_client_error() => Err(Failure::refused(cause)),
-            _ if status.is_server_error() => Err(Failure::trouble(cause)),
+            _ if status.is_server_error() => Err(later()),
             _ => Err(Failure::locked_out(cause)),
         }
     }
 }
 
+/// What `Retry-After` asks for, in seconds; the form with a date is rare, and our own pauses do.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
 /// JSON whose strings have places to be filled in. What is filled in stays text, whatever is in it.
 struct Template(Value);
-
-/// What a place's name stands for; `None` leaves the place as it is.
-type Fill<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
 
 impl Template {
     fn parse(text: &str) -> Result<Self, String> {
@@ -168,28 +173,6 @@ fn render(value: &Value, fill: &Fill<'_>) -> Value {
         }
         other => other.clone(),
     }
-}
-
-/// `text` with each `{name}`, of lowercase letters, filled in, in one pass.
-fn fill_in(text: &str, fill: &Fill<'_>) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        out += before;
-        let name =
-            after.split_once('}').filter(|(name, _)| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()));
-        match name.and_then(|(name, behind)| Some((fill(name)?, behind))) {
-            Some((value, behind)) => {
-                out += value;
-                rest = behind;
-            }
-            None => {
-                out.push('{');
-                rest = after;
-            }
-        }
-    }
-    out + rest
 }
 
 #[cfg(test)]

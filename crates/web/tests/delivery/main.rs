@@ -17,7 +17,6 @@ use std::time::Duration;
 use stele_core::code::{Code, Purpose};
 use stele_core::identifier::Recipient;
 use stele_core::ports::{Delivery, Message};
-use stele_core::random::OsRandom;
 use stele_core::time::{Clock, Timestamp};
 use stele_web::Settings;
 use stele_web::boot::Surroundings;
@@ -41,7 +40,7 @@ impl Clock for Stopped {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings { clock: Arc::new(Stopped), random: Arc::new(OsRandom) }
+    Surroundings { clock: Arc::new(Stopped), ..Surroundings::default() }
 }
 
 fn settings(delivery: &str) -> Settings {

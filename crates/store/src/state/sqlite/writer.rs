@@ -37,7 +37,7 @@ impl Writer {
     /// Starts the thread, on a connection to `path`.
     pub(super) fn start(conn: SqliteConnection, path: PathBuf) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let thread = Thread { conn: Some(conn), path };
+        let thread = Thread { conn: Some(conn), path, full: false };
         std::thread::Builder::new().name("stele-state".to_owned()).spawn(move || thread.run(queue))?;
         Ok(Self { jobs })
     }
@@ -112,6 +112,8 @@ struct Thread {
     /// `None` after a failure that may have left it in an unknown state.
     conn: Option<SqliteConnection>,
     path: PathBuf,
+    /// Whether there was no space when something was last written.
+    full: bool,
 }
 
 impl Thread {
@@ -124,10 +126,21 @@ impl Thread {
             {
                 batch.push(job);
             }
+            let wrote = batch.iter().any(|job| job.access() == Access::Write);
             let committed = match self.commit(&mut batch) {
-                Ok(()) => true,
+                Ok(full) => {
+                    if full || wrote {
+                        self.note(full);
+                    }
+                    true
+                }
                 Err(error) => {
-                    tracing::error!(path = %self.path.display(), %error, jobs = batch.len(), "state store: no commit");
+                    if sqlite::is_full(&error) {
+                        self.note(true);
+                    } else {
+                        let path = self.path.display();
+                        tracing::error!(%path, %error, jobs = batch.len(), "state store: no commit");
+                    }
                     self.conn = None;
                     false
                 }
@@ -138,7 +151,25 @@ impl Thread {
         }
     }
 
-    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> QueryResult<()> {
+    /// Tells once that the disk is full, and once that it is not any more.
+    fn note(&mut self, full: bool) {
+        if full == self.full {
+            return;
+        }
+        self.full = full;
+        let folder = self.path.parent().unwrap_or(&self.path).display();
+        if full {
+            tracing::error!(
+                %folder,
+                "the disk is full: nothing that was answered is lost, nobody can log in; free space there, and it goes on"
+            );
+        } else {
+            tracing::info!(%folder, "the disk has space again");
+        }
+    }
+
+    /// Gives whether some of it failed because the disk is full.
+    fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
             gone => gone.insert(sqlite::connect(&self.path, Durability::Process).map_err(|e| {
@@ -154,17 +185,20 @@ impl Thread {
 }
 
 /// Does the work of each job, each that writes in a savepoint of its own, so that one that fails undoes itself alone.
-fn work(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<()> {
+/// Gives whether one failed because the disk is full.
+fn work(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
+    let mut full = false;
     for job in batch {
         let outcome = match job.access() {
             Access::Read => guarded(job.as_mut(), conn),
             Access::Write => conn.transaction(|conn| guarded(job.as_mut(), conn)),
         };
         if let Err(error) = outcome {
+            full |= sqlite::is_full(&error);
             job.fail(error);
         }
     }
-    Ok(())
+    Ok(full)
 }
 
 /// A job that panics has failed; the thread goes on.

@@ -1,0 +1,204 @@
+//! Measures three ways to share connections to Redis, with the product's own calls: a login (one script, with limits,
+//! replay mark and session) and the check of a token.
+//!
+//!     cargo run --release --manifest-path bench/redis-connections/Cargo.toml
+//!
+//! It starts a `redis-server` of its own. Each round has every way do the same calls for the same time, one after the
+//! other; told are the medians of the rounds, in calls a second.
+
+#![allow(dead_code, reason = "of the product's files, only what is measured is used")]
+
+#[path = "../../../crates/store/src/state/redis/call.rs"]
+mod call;
+#[path = "../../../crates/store/src/state/redis/link.rs"]
+mod link;
+#[path = "../../../crates/store/src/state/redis/records.rs"]
+mod records;
+#[path = "../../../crates/store/src/state/redis/scripts.rs"]
+mod scripts;
+mod servers;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::{ConnectionLike, ConnectionManager};
+use redis::{Cmd, Value};
+use stele_core::Error;
+use stele_core::policy::Guessing;
+use stele_core::session::Session;
+use stele_core::time::{SystemClock, Timestamp};
+use stele_core::user::UserId;
+
+use call::Call;
+use link::Link;
+use servers::Servers;
+
+const CALLERS: usize = 64;
+const ROUNDS: usize = 9;
+const TURN: Duration = Duration::from_millis(1_500);
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// As the product has it.
+fn nonsense(what: &'static str) -> Error {
+    Error::internal(what)
+}
+
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start() -> (Server, String) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut command = Command::new("redis-server");
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
+    let server = Server(command.stdout(Stdio::null()).spawn().expect("redis-server must be installed"));
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    (server, format!("redis://127.0.0.1:{port}"))
+}
+
+/// The one call of a login: the same as `settle` makes for a right, salted proof that opens a session.
+fn login() -> Call {
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    let n = TURN.fetch_add(1, Ordering::Relaxed);
+    let (account, origin, limits) = (format!("user:{}", n % 10_000), "192.0.2.1", Guessing::default());
+    let session = Session {
+        user: UserId::from_bytes([7; 16]),
+        dialect: "cloudbox".to_owned(),
+        app: String::new(),
+        created: NOW,
+        expires: NOW.after(Duration::from_secs(43_200)),
+        last_seen: NOW,
+        epoch: 0,
+    };
+    let call = Call::new(&scripts::SETTLE)
+        .key(format!("{{b}}:known:{account}@{origin}"))
+        .key(format!("{{b}}:account:{account}"))
+        .key(format!("{{b}}:account:{account}@{origin}"))
+        .key(format!("{{b}}:origin:{origin}"))
+        .key("{b}:birth".to_owned())
+        .key(format!("{{b}}:replay:{n:064x}"))
+        .key(format!("b:session:{:064x}", n % 10_000))
+        .instant(NOW)
+        .schedule(&limits.account)
+        .schedule(&limits.address)
+        .span(limits.known_for)
+        .arg(NOW.as_secs())
+        .arg("right")
+        .instant(NOW.after(Duration::from_secs(300)))
+        .flag(false)
+        .flag(true);
+    records::with_session(call, &session)
+}
+
+/// The one command of the check of a token.
+fn token() -> Cmd {
+    static TURN: AtomicU64 = AtomicU64::new(0);
+    records::get_session(&format!("b:session:{:064x}", TURN.fetch_add(1, Ordering::Relaxed) % 10_000))
+}
+
+#[derive(Clone)]
+enum Way {
+    Deadpool(deadpool_redis::Pool),
+    Manager(ConnectionManager),
+    Ours(Arc<Link>),
+}
+
+impl Way {
+    async fn login(&self) {
+        let call = login();
+        let answer: (String, i64, i64) = match self {
+            Self::Deadpool(pool) => ask(&mut pool.get().await.unwrap(), &call.by_hash()).await,
+            Self::Manager(manager) => ask(&mut manager.clone(), &call.by_hash()).await,
+            Self::Ours(link) => link.run(&call).await.unwrap(),
+        };
+        assert_eq!(answer.0, "done");
+    }
+
+    async fn token(&self) {
+        let command = token();
+        let answer: Value = match self {
+            Self::Deadpool(pool) => ask(&mut pool.get().await.unwrap(), &command).await,
+            Self::Manager(manager) => ask(&mut manager.clone(), &command).await,
+            Self::Ours(link) => link.query(&command).await.unwrap(),
+        };
+        assert!(matches!(answer, Value::Array(fields) if fields.len() == 7));
+    }
+
+    /// Calls a second of all callers together.
+    async fn turn(&self, logins: bool) -> f64 {
+        let started = Instant::now();
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|_| {
+                let way = self.clone();
+                tokio::spawn(async move {
+                    let mut calls = 0u64;
+                    while started.elapsed() < TURN {
+                        if logins { way.login().await } else { way.token().await }
+                        calls += 1;
+                    }
+                    calls
+                })
+            })
+            .collect();
+        let mut calls = 0;
+        for caller in callers {
+            calls += caller.await.unwrap();
+        }
+        calls as f64 / started.elapsed().as_secs_f64()
+    }
+}
+
+async fn ask<T: redis::FromRedisValue>(connection: &mut impl ConnectionLike, command: &Cmd) -> T {
+    command.query_async(connection).await.unwrap()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[tokio::main]
+async fn main() {
+    let (_server, url) = start();
+    let client = redis::Client::open(url.as_str()).unwrap();
+    let link = Link::open(Servers::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock)).await.unwrap();
+    // Born long ago, so that no proof is stale; and the script is known from here on.
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let () = redis::cmd("DEL").arg("{b}:birth").query_async(&mut connection).await.unwrap();
+    let birth = Call::new(&scripts::BIRTH).key("{b}:birth".to_owned()).instant(Timestamp::from_secs(1_500_000_000));
+    let _: i64 = link.run(&birth).await.unwrap();
+    let _: Value = link.run(&login()).await.unwrap();
+
+    let pool = |size: usize| {
+        let mut config = deadpool_redis::Config::from_url(url.as_str());
+        config.pool = Some(deadpool_redis::PoolConfig::new(size));
+        Way::Deadpool(config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap())
+    };
+    let ways = [
+        ("deadpool-redis, 16 connections", pool(16)),
+        ("deadpool-redis, 64 connections", pool(CALLERS)),
+        ("redis's ConnectionManager", Way::Manager(ConnectionManager::new(client).await.unwrap())),
+        ("one multiplexed link (the product's)", Way::Ours(Arc::new(link))),
+    ];
+    println!("{CALLERS} callers at once, medians of {ROUNDS} rounds, calls a second");
+    for (what, logins) in [("logins", true), ("checks of a token", false)] {
+        let mut rates = vec![Vec::new(); ways.len()];
+        for _ in 0..ROUNDS {
+            for (way, rates) in ways.iter().zip(&mut rates) {
+                rates.push(way.1.turn(logins).await);
+            }
+        }
+        for (way, rates) in ways.iter().zip(rates) {
+            println!("{what:<18} {:<38} {:>8.0}", way.0, median(rates));
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What happened: for whoever counts it, and for whoever keeps the trail.
+//!
+//! Every use case that a client or an administrator can call tells of itself once, whatever becomes of it. An event
+//! holds no secret, for none of its types can: what was done and how it ended are words of a closed list, and names
+//! are those of records that exist.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::app::{App, ClientToken};
+use crate::code::Purpose;
+use crate::origin::Origin;
+use crate::proof::ProofKind;
+use crate::random::Random;
+use crate::session::Dialect;
+use crate::time::Timestamp;
+use crate::user::UserId;
+use crate::{Error, Result};
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it ended.
+    pub at: Timestamp,
+    /// What was asked.
+    pub act: Act,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Whom or what it concerned, as far as that is known.
+    pub subject: Option<Subject>,
+    /// By which door; `None` for what an administrator did.
+    pub door: Option<Door>,
+    /// Who asked; `None` for what an administrator did, and until the chassis has filled it in.
+    pub client: Option<Client>,
+}
+
+/// By which door a request came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// The dialect.
+    pub dialect: Dialect,
+    /// The app that called on the user's behalf; empty if none did.
+    pub app: String,
+    /// Whom the limits count it against, where the act has limits.
+    pub origin: Option<Origin>,
+}
+
+/// Who asked, as the chassis knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The whole address.
+    pub address: IpAddr,
+    /// What logs call the request.
+    pub request: RequestId,
+}
+
+/// What a request is called in logs, traces and the trail, by the gateway and by every service: 1 to 64 letters, digits,
+/// `.`, `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Reads an id; `None` if it cannot be one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.into()))
+    }
+
+    /// A new one.
+    pub fn random(random: &dyn Random) -> Self {
+        Self(random.hex128().into())
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whom or what an event concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A user.
+    User(UserId),
+    /// A registered app.
+    App(RecordName),
+    /// A client token.
+    ClientToken(RecordName),
+}
+
+/// The name of a record: never what a client typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordName(String);
+
+impl RecordName {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<UserId> for Subject {
+    fn from(user: UserId) -> Self {
+        Self::User(user)
+    }
+}
+
+impl From<&App> for Subject {
+    fn from(app: &App) -> Self {
+        Self::App(RecordName(app.name.clone()))
+    }
+}
+
+impl From<&ClientToken> for Subject {
+    fn from(token: &ClientToken) -> Self {
+        Self::ClientToken(RecordName(token.name.clone()))
+    }
+}
+
+/// What was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Logging in, by this proof.
+    Login(ProofKind),
+    /// Changing a password by this proof of the old one.
+    ChangePassword(ProofKind),
+    /// Opening an account with a code.
+    Register,
+    /// Setting a password with a code.
+    ResetPassword,
+    /// Trading a code for a reset token.
+    GrantReset,
+    /// Setting a password with a reset token or a recent login.
+    SetPassword,
+    /// Sending a code.
+    SendCode(Purpose),
+    /// Checking a code without using it up.
+    CheckCode,
+    /// Issuing a captcha.
+    IssueCaptcha,
+    /// Handing a user over to another app.
+    IssueTicket,
+    /// Taking a user over from another app.
+    RedeemTicket,
+    /// Ending a session.
+    Logout,
+    /// Adding a user, as an administrator.
+    AddUser,
+    /// Setting a user's password, as an administrator.
+    ProvisionPassword,
+    /// Locking a user out.
+    Disable,
+    /// Letting a user in again.
+    Enable,
+    /// Registering an app.
+    AddApp,
+    /// Adding a client token.
+    AddClientToken,
+}
+
+impl Act {
+    /// A stable name, for metrics and the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Login(_) => "login",
+            Self::ChangePassword(_) => "change_password",
+            Self::Register => "register",
+            Self::ResetPassword => "reset_password",
+            Self::GrantReset => "grant_reset",
+            Self::SetPassword => "set_password",
+            Self::SendCode(_) => "send_code",
+            Self::CheckCode => "check_code",
+            Self::IssueCaptcha => "issue_captcha",
+            Self::IssueTicket => "issue_ticket",
+            Self::RedeemTicket => "redeem_ticket",
+            Self::Logout => "logout",
+            Self::AddUser => "add_user",
+            Self::ProvisionPassword => "provision_password",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
+            Self::AddApp => "add_app",
+            Self::AddClientToken => "add_client_token",
+        }
+    }
+
+    /// Which limit it meets when it is [`Outcome::TooMany`].
+    pub fn limit(self) -> Limit {
+        match self {
+            Self::SendCode(_) => Limit::Send,
+            Self::IssueCaptcha => Limit::Captcha,
+            Self::Register | Self::ResetPassword | Self::GrantReset | Self::CheckCode => Limit::Code,
+            _ => Limit::Password,
+        }
+    }
+}
+
+/// The kinds of limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// On guessing passwords.
+    Password,
+    /// On guessing codes.
+    Code,
+    /// On sending codes.
+    Send,
+    /// On drawing captchas.
+    Captcha,
+}
+
+impl Limit {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Password, Self::Code, Self::Send, Self::Captcha];
+
+    /// A stable name, for metrics and the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Code => "code",
+            Self::Send => "send",
+            Self::Captcha => "captcha",
+        }
+    }
+}
+
+/// How it ended: done, or one word for each of the domain's errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words are the domain's errors, which are explained there")]
+pub enum Outcome {
+    Done,
+    Invalid,
+    UnknownUser,
+    WrongPassword,
+    Stale,
+    Replayed,
+    Disabled,
+    ChallengeRequired,
+    ChallengeFailed,
+    WrongCode,
+    Taken,
+    NotAuthenticated,
+    NotAllowed,
+    TicketRefused,
+    TooMany,
+    Busy,
+    Unavailable,
+    Internal,
+    /// Whoever asked went away before it ended; what was booked by then is booked.
+    Abandoned,
+}
+
+impl Outcome {
+    /// How a use case ended.
+    pub fn of<T>(result: &Result<T>) -> Self {
+        let Err(error) = result else { return Self::Done };
+        match error {
+            Error::Invalid(_) => Self::Invalid,
+            Error::UnknownUser => Self::UnknownUser,
+            Error::WrongPassword => Self::WrongPassword,
+            Error::Stale => Self::Stale,
+            Error::Replayed => Self::Replayed,
+            Error::Disabled => Self::Disabled,
+            Error::ChallengeRequired => Self::ChallengeRequired,
+            Error::ChallengeFailed => Self::ChallengeFailed,
+            Error::WrongCode => Self::WrongCode,
+            Error::IdentifierTaken => Self::Taken,
+            Error::NotAuthenticated => Self::NotAuthenticated,
+            Error::NotAllowed => Self::NotAllowed,
+            Error::TicketRefused => Self::TicketRefused,
+            Error::TooMany { .. } => Self::TooMany,
+            Error::Busy { .. } => Self::Busy,
+            Error::Unavailable(_) => Self::Unavailable,
+            Error::Internal(_) => Self::Internal,
+        }
+    }
+
+    /// A stable name, for metrics and the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "ok",
+            Self::Invalid => "invalid",
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::Stale => "stale",
+            Self::Replayed => "replayed",
+            Self::Disabled => "disabled",
+            Self::ChallengeRequired => "challenge_required",
+            Self::ChallengeFailed => "challenge_failed",
+            Self::WrongCode => "wrong_code",
+            Self::Taken => "taken",
+            Self::NotAuthenticated => "not_authenticated",
+            Self::NotAllowed => "not_allowed",
+            Self::TicketRefused => "ticket_refused",
+            Self::TooMany => "too_many",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_plain() {
+        assert_eq!(RequestId::parse("a.B-9_").unwrap().as_str(), "a.B-9_");
+        let long = "x".repeat(65);
+        for bad in ["", "a b", "a\"", "é", "a\n", long.as_str()] {
+            assert!(RequestId::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+}

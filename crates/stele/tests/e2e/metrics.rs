@@ -1,0 +1,162 @@
+//! The counts after logins that are known to the last one.
+
+use std::collections::BTreeMap;
+
+use crate::client::{App, Client, Dialect, Person, base64};
+use crate::support::{Home, Server};
+
+/// The samples of an exposition in the OpenMetrics text format, by name and labels. Checks its form on the way: each
+/// sample belongs to the family announced last, no series comes twice, a histogram's buckets add up, and it ends as it must.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    let mut family = (String::new(), String::new());
+    let mut bucket: Option<(String, f64)> = None;
+    assert!(text.ends_with("# EOF\n"), "no end");
+    for line in text.strip_suffix("# EOF\n").unwrap().lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let words: Vec<_> = comment.splitn(3, ' ').collect();
+            match words[0] {
+                "TYPE" => family = (words[1].to_owned(), words[2].to_owned()),
+                "HELP" => assert!(words.len() == 3, "{line}"),
+                _ => panic!("{line}"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+        assert!(labels.ends_with('}') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
+        let suffix = name.strip_prefix(&family.0).unwrap_or_else(|| panic!("{line} is not of {family:?}"));
+        let fits: &[&str] = match family.1.as_str() {
+            "counter" => &["_total"],
+            "gauge" => &[""],
+            "info" => &["_info"],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            other => panic!("{other}"),
+        };
+        assert!(fits.contains(&suffix), "{line} is not of {family:?}");
+        if suffix == "_bucket" {
+            let of = labels.split("le=").next().unwrap().to_owned();
+            if let Some((same, before)) = &bucket
+                && *same == of
+            {
+                assert!(*before <= value, "{line}");
+            }
+            bucket = Some((of, value));
+        } else if suffix == "_count" {
+            bucket = None;
+        }
+        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} is there twice");
+    }
+    samples
+}
+
+/// What the admin port exposes.
+pub(crate) async fn text(server: &Server) -> String {
+    let printed = server.stdout();
+    let admin = printed.split("(health: ").nth(1).unwrap().split("/readyz").next().unwrap();
+    let answer = stele_testkit::http().get(format!("{admin}/metrics")).send().await.unwrap();
+    answer.text().await.unwrap()
+}
+
+async fn look(server: &Server) -> BTreeMap<String, f64> {
+    parse(&text(server).await)
+}
+
+/// Everything that is above 0 in a family.
+fn counted(samples: &BTreeMap<String, f64>, family: &str) -> Vec<(String, u64)> {
+    let ours = samples.iter().filter_map(|(series, value)| {
+        let labels = series.strip_prefix(family)?.strip_prefix('{')?.strip_suffix('}')?.replace('"', "");
+        (*value > 0.0).then_some((labels, *value as u64))
+    });
+    ours.collect()
+}
+
+fn labelled(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+    let mut expected: Vec<_> = expected.iter().map(|(labels, count)| ((*labels).to_owned(), *count)).collect();
+    expected.sort();
+    expected
+}
+
+#[tokio::test]
+async fn every_login_is_counted_once_and_where_it_belongs() {
+    let home =
+        Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LIMIT_ACCOUNT", "7"), ("STELE_SEND_RECIPIENT", "1")]);
+    let server = home.up();
+    let phone = "13800138000";
+    let id = home.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
+    let app = App::new("melink", home.add_app("melink", "melink"));
+    let tms = home.run(&["token", "add", "e2e"]).last_word();
+    let client = Client::new(&server, app, &tms);
+    let person = Person { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
+
+    let before = look(&server).await;
+    assert_eq!(before["stele_logins_total{dialect=\"cloudbox\",proof=\"salted\",result=\"ok\"}"], 0.0);
+    assert_eq!(before["stele_limits_hit_total{dialect=\"jwt\",limit=\"captcha\"}"], 0.0);
+    assert_eq!(counted(&before, "stele_logins_total"), []);
+
+    for dialect in Dialect::ALL {
+        client.login(dialect, &person, "the-password").await.good();
+        assert!(!client.login(dialect, &person, "wrong").await.succeeded());
+    }
+    assert!(!client.login_as(Dialect::Jwt, "nobody", "wrong").await.succeeded());
+    let code = [("username", phone)];
+    client.form("/code/send", &[], &code).await.good();
+    assert_eq!(client.form("/code/send", &[], &code).await.status, 429);
+    let bad = [("username", phone), ("password", &*base64("new-password")), ("code", &*base64("000000x"))];
+    assert!(!client.form("/i/resetpwd", &[], &bad).await.succeeded());
+    assert_eq!(client.form("/i/nowhere", &[], &[]).await.status, 404);
+    assert_eq!(client.form("/nowhere/at/all", &[], &[]).await.status, 404);
+
+    let after = look(&server).await;
+    let expected = [
+        ("dialect=cloudbox,proof=salted,result=ok", 1),
+        ("dialect=cloudbox,proof=salted,result=wrong_password", 1),
+        // Which of the two it was is known once it was right.
+        ("dialect=tms,proof=salted,result=ok", 1),
+        ("dialect=tms,proof=either,result=wrong_password", 1),
+        ("dialect=portal,proof=raw,result=ok", 1),
+        ("dialect=portal,proof=raw,result=wrong_password", 1),
+        ("dialect=mefp,proof=raw,result=ok", 1),
+        ("dialect=mefp,proof=raw,result=wrong_password", 1),
+        ("dialect=jwt,proof=raw,result=ok", 1),
+        ("dialect=jwt,proof=raw,result=wrong_password", 1),
+        ("dialect=jwt,proof=raw,result=unknown_user", 1),
+    ];
+    assert_eq!(counted(&after, "stele_logins_total"), labelled(&expected));
+    let sessions = ["cloudbox", "tms", "portal", "mefp", "jwt"].map(|dialect| (format!("dialect={dialect}"), 1));
+    assert_eq!(counted(&after, "stele_sessions_opened_total").len(), sessions.len());
+    assert!(sessions.iter().all(|one| counted(&after, "stele_sessions_opened_total").contains(one)));
+    assert_eq!(counted(&after, "stele_limits_hit_total"), labelled(&[("dialect=portal,limit=send", 1)]));
+    for (labels, count) in [
+        ("dialect=portal,event=send_code,result=ok", 1),
+        ("dialect=portal,event=send_code,result=too_many", 1),
+        ("dialect=portal,event=reset_password,result=wrong_code", 1),
+        ("dialect=cloudbox,event=login,result=ok", 1),
+    ] {
+        assert!(counted(&after, "stele_events_total").contains(&(labels.to_owned(), count)), "{labels}: {after:#?}");
+    }
+
+    // The gateway and the services have seen the same requests.
+    let http = counted(&after, "stele_http_requests_total");
+    let total =
+        |of: &[(String, u64)], part: &str| of.iter().filter(|(l, _)| l.contains(part)).map(|(_, n)| n).sum::<u64>();
+    let gateway = counted(&after, "stele_gateway_requests_total");
+    for (service, requests) in [("cloudbox", 2), ("tms", 2), ("portal", 6), ("mefp", 2), ("jwt", 3)] {
+        let service = format!("service={service},");
+        assert_eq!((total(&http, &service), total(&gateway, &service)), (requests, requests), "{http:?} {gateway:?}");
+    }
+    assert_eq!(total(&gateway, "service=none,method=POST,status=404"), 1);
+    assert_eq!(total(&http, "service=portal,method=POST,route=none,status=404"), 1, "{http:?}");
+    assert_eq!(total(&http, "route=/api/v1/Auth/Login"), 0, "letter case and v1 are the pattern's: {http:?}");
+    assert!(total(&http, "route=/api/v[1i]/auth/Login") == 3, "{http:?}");
+    let finds = "stele_store_operation_duration_seconds_count{store=\"users\",system=\"sqlite\",operation=\"find\"}";
+    assert!(after[finds] >= 14.0 && after["stele_hashes_computed_total"] >= 8.0, "{after:#?}");
+    assert_eq!(counted(&after, "stele_store_errors_total"), []);
+    assert_eq!(after["stele_hash_slots_busy"], 0.0);
+    assert!(after["process_resident_memory_bytes"] > 1e6 && after["process_start_time_seconds"] > 1.7e9);
+    assert_eq!(counted(&after, "stele_gateway_upstream_up").len(), 5);
+
+    let public = client.send(reqwest::Method::GET, "/metrics", &[], String::new()).await;
+    assert_eq!(public.status, 404);
+}

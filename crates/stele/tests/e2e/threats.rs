@@ -1,0 +1,53 @@
+//! `docs/THREATS.md` names the tests that show each line of it; this holds the page to the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The files below `folder` whose name without `.rs` is `stem`.
+fn files(folder: &Path, stem: &str, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, stem, found);
+        } else if path.file_name().is_some_and(|name| name == format!("{stem}.rs").as_str()) {
+            found.push(path);
+        }
+    }
+}
+
+/// Whether `text` has a function of this name with a test's attribute right above it.
+fn has_test(text: &str, name: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    let mut attribute = String::new();
+    lines.any(|line| {
+        let here = line.split_once("fn ").is_some_and(|(_, rest)| rest.split('(').next() == Some(name));
+        let found = here && attribute.contains("test");
+        // Attributes may stand above each other; anything else comes between.
+        attribute = if line.starts_with("#[") { format!("{attribute}{line}") } else { String::new() };
+        found
+    })
+}
+
+#[test]
+fn every_test_that_is_named_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
+    let mut named = 0;
+    for quoted in page.split('`').skip(1).step_by(2) {
+        let Some((place, test)) = quoted.split_once("::") else { continue };
+        let Some((package, stem)) = place.split_once(' ') else { continue };
+        let folders = [root.join(package), root.join("crates").join(package)];
+        let folder = folders.iter().find(|folder| folder.is_dir()).unwrap_or_else(|| panic!("{quoted}: no such crate"));
+        let mut found = Vec::new();
+        files(folder, stem, &mut found);
+        assert!(!found.is_empty(), "{quoted}: no {stem}.rs in {package}");
+        let texts = found.iter().map(|file| fs::read_to_string(file).unwrap());
+        assert!(texts.into_iter().any(|text| has_test(&text, test)), "{quoted}: no such test");
+        named += 1;
+    }
+    assert!(named > 100, "only {named} tests are named");
+    // Every case has its line.
+    for case in 1..=48 {
+        assert!(page.contains(&format!("\n| {case} | ")), "case {case} is not on the page");
+    }
+}

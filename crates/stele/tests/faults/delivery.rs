@@ -1,0 +1,237 @@
+//! Codes by real providers, and what everybody else notices of one that refuses or hangs.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::{Dialect, base64};
+use crate::provider::Provider;
+use crate::scene::{PASSWORD, Scene, is_unavailable};
+use crate::support::eventually;
+
+const SECRET: &str = "a secret of the gateway";
+
+/// The URL of a mail server, with the user and the password that it knows.
+fn smtp(scheme: &str, port: u16, options: &str) -> String {
+    format!("{scheme}://codes:p%40ss%2Cw%C3%B6rd@localhost:{port}?from=%E7%A2%91%20%3Ccodes@example.com%3E{options}")
+}
+
+/// A folder with a certificate for `localhost` and its key.
+struct Identity(TempDir);
+
+impl Identity {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("certificate.pem"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+fn code_in(text: &str) -> String {
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.into_iter().find(|word| word.len() == 6).unwrap_or_else(|| panic!("a code in {text}")).to_owned()
+}
+
+#[track_caller]
+fn is_well_formed(mail: &Value, to: &str, encrypted: bool) {
+    assert_eq!((&mail["sender"], &mail["to"]), (&json!("codes@example.com"), &json!([to])), "{mail}");
+    assert_eq!((&mail["user"], &mail["encrypted"]), (&json!("codes"), &json!(encrypted)), "{mail}");
+    assert_eq!((&mail["defects"], &mail["ascii"]), (&json!([]), &json!(true)), "{mail}");
+    let headers = &mail["headers"];
+    assert_eq!(
+        (headers["from"].as_str(), headers["to"].as_str()),
+        (Some("碑 <codes@example.com>"), Some(to)),
+        "{mail}"
+    );
+    let id = headers["message-id"].as_str().unwrap();
+    assert!(id.starts_with('<') && id.ends_with('>') && id.contains('@'), "{mail}");
+    assert_eq!((&headers["auto-submitted"], &mail["charset"]), (&json!("auto-generated"), &json!("utf-8")), "{mail}");
+    #[expect(clippy::disallowed_methods, reason = "the reader of a mail has a clock of their own")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - mail["date"].as_f64().unwrap()).abs() < 60.0, "{mail}");
+}
+
+#[tokio::test]
+async fn mail_arrives_in_either_language_however_the_server_encrypts() {
+    let identity = Identity::new();
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| identity.path(name).display().to_string());
+    for (mode, scheme, options) in
+        [("plain", "smtp", "&tls=none"), ("starttls", "smtp", "&tls=required"), ("tls", "smtps", "")]
+    {
+        let args = [mode, &certificate, &key];
+        let server = Provider::start("mail.py", if mode == "plain" { &args[..1] } else { &args });
+        let scene = Scene::with(&[
+            ("STELE_DELIVERY", &smtp(scheme, server.port, options)),
+            ("STELE_DELIVERY_ENGLISH", "jwt"),
+            ("SSL_CERT_FILE", &certificate),
+        ]);
+        scene.person("mark", "13800138000");
+
+        scene.send_code(Dialect::Portal, "", "new@example.com").await.good();
+        let mail = server.next();
+        is_well_formed(&mail, "new@example.com", mode != "plain");
+        let code = code_in(mail["text"].as_str().unwrap());
+        let text = format!("您的身份验证码是 {code}，1 小时内有效，请勿告诉他人。");
+        assert_eq!(mail["headers"]["subject"], "身份验证码");
+        assert_eq!(mail["text"], format!("您好：\r\n\r\n{text}\r\n\r\n如果这不是您本人的操作，请忽略此邮件。\r\n"));
+        let fields = [("username", "new@example.com"), ("password", &base64(PASSWORD)), ("code", &base64(&code))];
+        scene.client.form("/i/register", &[], &fields).await.good();
+
+        scene.send_code(Dialect::Jwt, "mark", "mark@example.com").await.good();
+        let mail = server.next();
+        is_well_formed(&mail, "mark@example.com", mode != "plain");
+        let code = code_in(mail["text"].as_str().unwrap());
+        let text = format!("Your code to reset your password is {code}. It is valid for 1 hour. Do not share it.");
+        assert_eq!(mail["headers"]["subject"], "Your code to reset your password");
+        assert_eq!(
+            mail["text"].as_str().unwrap().trim_end(),
+            format!("Hello,\r\n\r\n{text}\r\n\r\nIf you did not ask for it, ignore this mail.")
+        );
+        let fields = [("account", "mark"), ("identifyCode", &code)];
+        scene.client.form("/api/v1/Auth/validatePhone", &[], &fields).await.good();
+        scene.server.stop();
+        assert_eq!(server.rest(), [] as [Value; 0]);
+    }
+}
+
+#[tokio::test]
+async fn mail_that_is_refused_for_now_is_sent_again_and_its_sender_is_told_the_same() {
+    let server = Provider::start("mail.py", &["plain"]);
+    let scene = Scene::with(&[("STELE_DELIVERY", &smtp("smtp", server.port, "&tls=none"))]);
+    // The client has its answer before the server is even asked: what becomes of the mail tells nobody who exists.
+    for to in ["451.a@example.com", "550.b@example.com", "always452.c@example.com", "d@example.com"] {
+        scene.send_code(Dialect::Portal, "", to).await.good();
+    }
+    eventually("two that are given up", || (scene.undelivered() == 2).then_some(()));
+    let log = scene.server.stop();
+    let told = server.rest();
+    let answers = |to: &str| -> Vec<i64> {
+        let theirs = told.iter().filter(|line| line["to"] == to || line["to"] == json!([to]));
+        theirs.map(|line| line["answered"].as_i64().unwrap_or(250)).collect()
+    };
+    assert_eq!(answers("451.a@example.com"), [451, 250], "{told:?}");
+    assert_eq!(answers("550.b@example.com"), [550], "{told:?}");
+    assert_eq!(answers("always452.c@example.com"), [452, 452, 452], "{told:?}");
+    assert_eq!(answers("d@example.com"), [250], "{told:?}");
+    assert!(!log.contains("a@example.com\"") && !log.contains("wörd"), "{log}");
+}
+
+#[tokio::test]
+async fn short_messages_arrive_signed_and_are_sent_again_when_the_gateway_asks() {
+    let gateway = Provider::start("sms.py", &[SECRET]);
+    let url = format!("webhook+http://127.0.0.1:{}/send?key=value", gateway.port);
+    let texts = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(texts.path(), "[zh]\ntext = \"【碑】{purpose}：{code}\"\n").unwrap();
+    let scene = Scene::with(&[
+        ("STELE_DELIVERY", &url),
+        ("STELE_WEBHOOK_SECRET", SECRET),
+        ("STELE_DELIVERY_ENGLISH", "mefp"),
+        ("STELE_DELIVERY_TEXTS", texts.path().to_str().unwrap()),
+    ]);
+    let mark = scene.person("mark", "13800138000");
+    let is_signed = |told: &Value| {
+        assert_eq!((&told["signed"], &told["path"]), (&json!(true), &json!("/send?key=value")), "{told}");
+        assert_eq!(told["type"], "application/json", "{told}");
+    };
+
+    scene.send_code(Dialect::Mefp, "", &mark.phone).await.good();
+    let told = gateway.next();
+    is_signed(&told);
+    let code = told["message"]["code"].as_str().unwrap();
+    let text = format!("Your code to reset your password is {code}. It is valid for 1 hour. Do not share it.");
+    assert_eq!(told["message"], json!({ "to": mark.phone, "code": code, "purpose": "reset", "text": text }));
+    let message = json!({ "login_name": mark.phone, "new_password": "another-one", "captcha": code });
+    scene.client.mefp("/auth/forgot", &message).await.good();
+
+    // Its `Retry-After` is two seconds, where our own pause would be one.
+    scene.send_code(Dialect::Portal, "", "13850300001").await.good();
+    let (first, second) = (gateway.next(), gateway.next());
+    is_signed(&first);
+    is_signed(&second);
+    assert_eq!((&first["answered"], &second["answered"]), (&json!(503), &json!(200)));
+    assert_eq!((&first["key"], &first["message"]), (&second["key"], &second["message"]));
+    assert!(second["at"].as_f64().unwrap() - first["at"].as_f64().unwrap() >= 2.0, "{first} {second}");
+    let code = first["message"]["code"].as_str().unwrap();
+    assert_eq!(first["message"]["text"], format!("【碑】身份：{code}"));
+    let fields = [("username", "13850300001"), ("password", &base64(PASSWORD)), ("code", &base64(code))];
+    scene.client.form("/i/register", &[], &fields).await.good();
+
+    scene.send_code(Dialect::Portal, "", "13840000001").await.good();
+    eventually("one that is given up", || (scene.undelivered() == 1).then_some(()));
+    let log = scene.server.stop();
+    assert_eq!(gateway.rest().len(), 1, "what is refused is refused");
+    assert!(log.contains("the gateway answered 400") && !log.contains("13840000001") && !log.contains(SECRET), "{log}");
+}
+
+/// How long a call that does not wait for a provider may take, on however slow a machine: less than one attempt at a
+/// provider that hangs, which is given five seconds.
+const NOT_WAITING: Duration = Duration::from_secs(4);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn providers_that_hang_are_told_of_in_dialect_and_slow_nobody_down() {
+    let (mail, gateway) = (Provider::start("mail.py", &["plain"]), Provider::start("sms.py", &[SECRET]));
+    let urls = format!("{},webhook+http://127.0.0.1:{}/", smtp("smtp", mail.port, "&tls=none"), gateway.port);
+    let scene = Scene::with(&[("STELE_DELIVERY", &urls), ("STELE_WEBHOOK_SECRET", SECRET)]);
+    let mark = scene.person("mark", "13800138000");
+    mail.hang(true);
+    gateway.hang(true);
+    let hung = Instant::now();
+    scene.send_code(Dialect::Portal, "", "first@example.com").await.good();
+
+    // The queue for short messages is full long before its oldest message is old.
+    let mut taken = 0;
+    loop {
+        let answer = scene.send_code(Dialect::Portal, "", &format!("138000{taken:05}")).await;
+        if !answer.succeeded() {
+            is_unavailable(Dialect::Portal, &answer);
+            break;
+        }
+        taken += 1;
+        assert!(taken <= 1_024, "the queue has an end");
+    }
+    for dialect in [Dialect::Portal, Dialect::Mefp, Dialect::Jwt] {
+        let asked = Instant::now();
+        is_unavailable(dialect, &scene.send_code(dialect, "mark", &mark.phone).await);
+        assert!(asked.elapsed() < NOT_WAITING, "{dialect:?}");
+    }
+    // Whether there is such an account makes no difference.
+    is_unavailable(Dialect::Jwt, &scene.send_code(Dialect::Jwt, "nobody", &mark.phone).await);
+    for dialect in Dialect::ALL {
+        let asked = Instant::now();
+        scene.client.login(dialect, &mark, PASSWORD).await.good();
+        assert!(asked.elapsed() < NOT_WAITING, "{dialect:?}");
+    }
+
+    // Mail is taken on until the first one has waited for twenty seconds.
+    let refused = loop {
+        let answer = scene.send_code(Dialect::Jwt, "mark", &mark.email).await;
+        if !answer.succeeded() {
+            break answer;
+        }
+        assert!(hung.elapsed() < Duration::from_secs(40), "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    is_unavailable(Dialect::Jwt, &refused);
+    is_unavailable(Dialect::Portal, &scene.send_code(Dialect::Portal, "", "another@example.com").await);
+
+    mail.hang(false);
+    gateway.hang(false);
+    for (dialect, to) in [(Dialect::Portal, "14800138000"), (Dialect::Mefp, &mark.phone), (Dialect::Jwt, &mark.email)] {
+        let back = Instant::now();
+        while !scene.send_code(dialect, "mark", to).await.succeeded() {
+            assert!(back.elapsed() < Duration::from_secs(20), "{dialect:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for (provider, to) in [(&gateway, mark.phone.as_str()), (&mail, &mark.email)] {
+        while !provider.next().to_string().contains(to) {}
+    }
+}

@@ -1,0 +1,88 @@
+"""A mail server that tells what it is sent, a line of JSON each, as Python's own parser of mail reads it.
+
+    mail.py plain|starttls|tls [CERTIFICATE KEY]
+
+The first line is its port. It asks for AUTH, and for encryption first unless it is `plain`. A recipient such as
+`451.mark@example.com` is answered 451 the first time, and `always452.mark@…` 452 every time; each answer that is not 250
+is told too. It ends when its standard input does.
+"""
+
+import asyncio
+import email
+import email.policy
+import email.utils
+import json
+import os
+import re
+import ssl
+import sys
+import threading
+
+from aiosmtpd.smtp import SMTP, AuthResult
+
+USER, PASSWORD = b"codes", "p@ss,wörd".encode()
+
+
+def tell(**line):
+    print(json.dumps(line), flush=True)
+
+
+class Handler:
+    def __init__(self):
+        self.seen = set()
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        mood = re.match(r"(always)?(\d{3})\.", address)
+        if mood and (mood[1] or address not in self.seen):
+            self.seen.add(address)
+            tell(to=address, answered=int(mood[2]))
+            return f"{mood[2]} {address} is not taken"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        tell(
+            sender=envelope.mail_from,
+            to=envelope.rcpt_tos,
+            user=session.auth_data.decode() if session.authenticated else None,
+            encrypted=server.transport.get_extra_info("ssl_object") is not None,
+            headers={name.lower(): str(value) for name, value in mail.items()},
+            date=email.utils.parsedate_to_datetime(mail["date"]).timestamp(),
+            charset=mail.get_content_charset(),
+            text=mail.get_content(),
+            ascii=envelope.content.isascii(),
+            defects=[str(defect) for part in [mail, *(mail[name] for name in mail.keys())] for defect in part.defects],
+        )
+        return "250 taken"
+
+
+def authenticate(server, session, envelope, mechanism, data):
+    right = (data.login, data.password) == (USER, PASSWORD)
+    return AuthResult(success=right, auth_data=data.login)
+
+
+async def main(mode, *identity):
+    context = None
+    if identity:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*identity)
+    handler = Handler()
+    start = mode == "starttls"
+    protocol = lambda: SMTP(
+        handler,
+        hostname="localhost",
+        tls_context=context if start else None,
+        require_starttls=start,
+        authenticator=authenticate,
+        auth_required=True,
+        auth_require_tls=start,
+    )
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(protocol, "127.0.0.1", 0, ssl=context if mode == "tls" else None)
+    tell(port=server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,228 @@
+//! TLS to PostgreSQL: rustls on aws-lc-rs, with channel binding.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_rustls::TlsConnector;
+
+use crate::OpenError;
+
+/// Whose certificates are believed.
+pub(super) enum Trust {
+    /// Anybody's: it keeps listeners out, and nobody who sits in between.
+    Anybody,
+    /// Those of these authorities, whatever host they name.
+    AnyName(Roots),
+    /// Those of these authorities that name the host.
+    Named(Roots),
+}
+
+/// Certificate authorities.
+pub(super) enum Roots {
+    /// Whom the system believes; `SSL_CERT_FILE` names others.
+    System,
+    These(RootCertStore),
+}
+
+impl Roots {
+    fn load(self) -> RootCertStore {
+        match self {
+            Self::These(roots) => roots,
+            Self::System => {
+                let mut roots = RootCertStore::empty();
+                // None at all is told by the verifier.
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                roots
+            }
+        }
+    }
+}
+
+/// Makes TLS links.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    pub(super) fn new(trust: Trust) -> Result<Self, OpenError> {
+        let unusable = |e: &dyn std::fmt::Display| OpenError::Target(format!("no TLS with these certificates: {e}"));
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let (roots, name_counts) = match trust {
+            Trust::Anybody => (None, false),
+            Trust::AnyName(roots) => (Some(roots), false),
+            Trust::Named(roots) => (Some(roots), true),
+        };
+        let chain = match roots {
+            None => None,
+            Some(roots) => {
+                let roots = Arc::new(roots.load());
+                let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+                Some(verifier.build().map_err(|e| unusable(&e))?)
+            }
+        };
+        let verifier = Verifier { chain, name_counts, provider: Arc::clone(&provider) };
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = config.with_safe_default_protocol_versions().map_err(|e| unusable(&e))?;
+        let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = config.with_no_client_auth();
+        config.alpn_protocols = vec![b"postgresql".to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+/// Checks as much of a certificate as the mode asks for, and always that whoever shows it has its key.
+#[derive(Debug)]
+struct Verifier {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    name_counts: bool,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // The name is looked at last: everything else is as it should be.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.name_counts => Ok(ServerCertVerified::assertion()),
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
+    type Stream = Stream<S>;
+    type TlsConnect = Handshake;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<Handshake> {
+        // Asked for in every mode, and for sockets that have no name: a fault only once TLS is spoken.
+        Ok(Handshake { config: Arc::clone(&self.0), name: ServerName::try_from(host.to_owned()).ok() })
+    }
+}
+
+/// A handshake to come.
+pub(super) struct Handshake {
+    config: Arc<ClientConfig>,
+    name: Option<ServerName<'static>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Handshake {
+    type Stream = Stream<S>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        Box::pin(async move {
+            let name = self.name.ok_or_else(|| io::Error::other("the host is not a name that TLS can check"))?;
+            TlsConnector::from(self.config).connect(name, stream).await.map(Stream)
+        })
+    }
+}
+
+/// A link under TLS.
+pub(super) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        let certificates = self.0.get_ref().1.peer_certificates();
+        let hash = certificates.and_then(|chain| chain.first()).and_then(|first| end_point(first));
+        hash.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// `tls-server-end-point` (RFC 5929, section 4.1): the certificate's hash, by the hash of its signature, or by SHA-256
+/// where that is MD5 or SHA-1; nothing where it has none or another.
+fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+    const RSA: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
+    const ECDSA: [u8; 6] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
+    let (inner, _) = element(certificate)?;
+    let (_, after_body) = element(inner)?;
+    let (algorithm, _) = element(after_body)?;
+    let (oid, _) = element(algorithm)?;
+    let (rsa, ecdsa) = (oid.strip_prefix(&RSA), oid.strip_prefix(&ECDSA));
+    match rsa.or(ecdsa)? {
+        [4 | 5 | 11] if rsa.is_some() => Some(Sha256::digest(certificate).to_vec()),
+        [1] | [3, 2] if ecdsa.is_some() => Some(Sha256::digest(certificate).to_vec()),
+        [12] | [3, 3] => Some(Sha384::digest(certificate).to_vec()),
+        [13] | [3, 4] => Some(Sha512::digest(certificate).to_vec()),
+        _ => None,
+    }
+}
+
+/// The content of the first element of some DER, and what follows it.
+fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&[_, first], rest) = der.split_first_chunk::<2>()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        // More than four bytes of length are no certificate.
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}

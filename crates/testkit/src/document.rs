@@ -1,0 +1,98 @@
+//! OpenAPI documents, held against what a service does.
+
+use actix_web::body::to_bytes;
+use reqwest::Method;
+use serde_json::{Value, json};
+use stele_web::Refusal;
+use stele_web::input::Fields;
+
+use crate::{Running, http};
+
+/// Every documented path is served by the documented methods and by no other. (That nothing else is served needs no
+/// test: routes and document are made of one list.)
+pub async fn documented(running: &Running) {
+    let told = http().get(running.url("/openapi.json")).send().await.unwrap();
+    assert_eq!(told.status(), 200);
+    let document: Value = told.json().await.unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(!paths.is_empty(), "no path is documented");
+    let nowhere = to_bytes((running.service().refuse)(&Refusal::NotFound).into_body()).await.unwrap();
+    for (path, item) in paths {
+        let methods: Vec<_> = item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        let url = running.url(&path.replace("{id}", "1"));
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] {
+            let answer = http().request(Method::from_bytes(method.as_bytes()).unwrap(), &url).send().await.unwrap();
+            let (status, allow) = (answer.status().as_u16(), answer.headers().get("allow").cloned());
+            let body = answer.bytes().await.unwrap();
+            if methods.iter().any(|documented| documented == method) {
+                assert!(status != 405 && body != nowhere, "{method} {path} is documented but not served: {status}");
+            } else {
+                assert_eq!(status, 405, "{method} {path} is served but not documented");
+                assert_eq!(allow.unwrap().to_str().unwrap(), methods.join(", "), "{path}");
+            }
+        }
+    }
+}
+
+/// Whether `value` is what the component `name` of `document` describes.
+pub fn is_valid(document: &Value, name: &str, value: &Value) -> bool {
+    faults(document, &json!({ "$ref": format!("#/components/schemas/{name}") }), value).is_empty()
+}
+
+/// The exchange is as the document has it: a call that was not refused as unreadable has a valid body, and the answer
+/// is one of those documented. What is answered with 404 or 405 may be anything.
+pub(crate) fn conforms(document: &Value, request: &str, answer: &str) {
+    let (head, body) = answer.split_once("\n\n").unwrap_or((answer, ""));
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    let mut start = request.split(' ');
+    let (method, path) = (start.next().unwrap_or_default(), start.next().unwrap_or_default());
+    let Some(operation) = operation(document, method, path) else {
+        assert!(matches!(status, "404" | "405"), "{method} {path} is answered {status} but not documented");
+        return;
+    };
+    if let (false, Some((_, sent))) = (status == "400", request.split_once("\n\n")) {
+        let sent = serde_json::from_str(sent).unwrap_or_else(|_| form(sent));
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let faults = faults(document, schema, &sent);
+        assert!(faults.is_empty(), "{method} {path} takes {sent}, unlike its document: {faults:?}");
+    }
+    let described = resolve(document, &operation["responses"][status]);
+    assert!(described.is_object(), "{method} {path}: {status} is not documented");
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
+    let content = &described["content"][kind.split(';').next().unwrap_or_default()];
+    assert!(content.is_object(), "{method} {path}: {status} with {kind} is not documented");
+    if let Ok(told) = serde_json::from_str::<Value>(body) {
+        let faults = faults(document, &content["schema"], &told);
+        assert!(faults.is_empty(), "{method} {path} answers {told}, unlike its document: {faults:?}");
+    }
+}
+
+/// The operation that serves `path`, in any letter case, and under `vi` as under `v1`: so the JWT dialect has it.
+fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Value> {
+    let wanted = path.replace("/api/vi/", "/api/v1/");
+    let found = document["paths"].as_object()?.iter().find(|(path, _)| match path.split_once('{') {
+        Some((start, _)) => wanted.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)),
+        None => path.eq_ignore_ascii_case(&wanted),
+    });
+    found?.1.get(method.to_lowercase())
+}
+
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
+}
+
+fn form(text: &str) -> Value {
+    let fields = Fields::from_urlencoded(text).unwrap();
+    fields.texts().collect()
+}
+
+fn faults(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    let mut schema = schema.clone();
+    assert!(schema.is_object(), "no schema");
+    schema["components"] = document["components"].clone();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    validator.iter_errors(value).map(|fault| format!("{fault} at {}", fault.instance_path())).collect()
+}

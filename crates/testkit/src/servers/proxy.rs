@@ -1,0 +1,93 @@
+//! A link to a server that can be stalled and cut.
+
+use std::net::TcpListener;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Stalled,
+    Cut,
+}
+
+/// A TCP proxy to a port of loopback. It passes on what it is sent until it is stalled or cut.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    state: watch::Sender<State>,
+}
+
+impl Proxy {
+    /// A proxy to `port`, on a thread of its own.
+    pub fn to(port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap().port();
+        listener.set_nonblocking(true).unwrap();
+        let (sender, state) = watch::channel(State::Open);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, port, state));
+        });
+        Self { port: own, state: sender }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on it takes everything and passes on nothing.
+    pub fn stall(&self) {
+        self.state.send_replace(State::Stalled);
+    }
+
+    /// Closes every link, and every new one at once.
+    pub fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Passes on again what was stalled, and what comes.
+    pub fn resume(&self) {
+        self.state.send_replace(State::Open);
+    }
+}
+
+/// Until the proxy is dropped.
+async fn serve(listener: TcpListener, port: u16, state: watch::Receiver<State>) {
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let mut dropped = state.clone();
+    let accept = async {
+        while let Ok((client, _)) = listener.accept().await {
+            if *state.borrow() != State::Cut {
+                tokio::spawn(link(client, port, state.clone()));
+            }
+        }
+    };
+    let gone = async { while dropped.changed().await.is_ok() {} };
+    tokio::select! { () = accept => {}, () = gone => {} }
+}
+
+async fn link(client: TcpStream, port: u16, mut state: watch::Receiver<State>) {
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (there, back) = (state.clone(), state.clone());
+    let both = async { tokio::join!(pass(from_client, to_server, there), pass(from_server, to_client, back)) };
+    tokio::select! { _ = both => {}, _ = state.wait_for(|state| *state == State::Cut) => {} }
+}
+
+async fn pass(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    mut state: watch::Receiver<State>,
+) {
+    let mut buffer = [0; 4_096];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let open = state.wait_for(|state| *state == State::Open).await.is_ok();
+        if !open || to.write_all(&buffer[..read]).await.is_err() {
+            break;
+        }
+    }
+}

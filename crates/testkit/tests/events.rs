@@ -1,0 +1,107 @@
+//! What use cases tell of themselves: one event each, however they end, with nothing secret in it.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stele_core::Deps;
+use stele_core::event::{Act, Event, Outcome, Subject};
+use stele_core::identifier::Recipient;
+use stele_core::password::RawPassword;
+use stele_core::ports::Events;
+use stele_core::proof::{Proof, ProofKind, Salted};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
+use stele_core::usecase::{Caller, add_app, logout, send_reset};
+use stele_testkit::{Lab, md5_hex};
+
+#[derive(Default)]
+struct Log(Mutex<Vec<Event>>);
+
+impl Events for Log {
+    fn record(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+impl Log {
+    /// What was told since the last time.
+    fn take(&self) -> Vec<(Act, Outcome, Option<Subject>)> {
+        let events = std::mem::take(&mut *self.0.lock().unwrap());
+        events.into_iter().map(|event| (event.act, event.outcome, event.subject)).collect()
+    }
+}
+
+fn watched(lab: &Lab) -> (Deps, Arc<Log>) {
+    let log = Arc::<Log>::default();
+    (Deps { events: log.clone(), ..lab.deps().clone() }, log)
+}
+
+fn caller() -> Caller {
+    Caller::direct("tms", IpAddr::from([192, 0, 2, 1]))
+}
+
+fn request<'a>(identifier: &'a str, proof: Proof, caller: &'a Caller) -> Login<'a> {
+    let (audience, challenge, carrier) = (Audience::Everyone, Challenge::Never, Carrier::Token);
+    Login { identifier, proof, caller, audience, challenge, carrier }
+}
+
+fn raw(password: &str) -> Proof {
+    Proof::Raw(RawPassword::new(password.to_owned()))
+}
+
+#[tokio::test]
+async fn a_login_tells_once_how_it_ended_and_what_proved_it() {
+    let lab = Lab::new().await;
+    let user = lab.user("mark").add().await;
+    let (deps, log) = watched(&lab);
+    let (caller, mark) = (caller(), Some(Subject::User(user.id)));
+    let timestamp = u64::try_from(deps.now().as_secs()).unwrap();
+    let digest = stele_core::hex::decode(&md5_hex(&format!("{}{timestamp}", md5_hex("123456")))).unwrap();
+    let salted = || Proof::Either(Salted { digest, timestamp });
+    let (kind, raw_kind) = (Act::Login(ProofKind::Salted), Act::Login(ProofKind::Raw));
+
+    let welcome = login(&deps, request("mark", salted(), &caller)).await.unwrap();
+    assert_eq!(log.take(), [(kind, Outcome::Done, mark.clone())], "which of the two it was is known");
+    login(&deps, request("mark", salted(), &caller)).await.unwrap_err();
+    assert_eq!(log.take(), [(Act::Login(ProofKind::Either), Outcome::Replayed, mark.clone())]);
+    login(&deps, request("mark", raw("654321"), &caller)).await.unwrap_err();
+    login(&deps, request("nobody", raw("654321"), &caller)).await.unwrap_err();
+    let expected = [(raw_kind, Outcome::WrongPassword, mark.clone()), (raw_kind, Outcome::UnknownUser, None)];
+    assert_eq!(log.take(), expected);
+
+    lab.state_down(true);
+    login(&deps, request("mark", raw("123456"), &caller)).await.unwrap_err();
+    lab.state_down(false);
+    assert_eq!(log.take(), [(raw_kind, Outcome::Unavailable, mark.clone())]);
+
+    logout::logout(&deps, "tms", &welcome.token).await.unwrap();
+    logout::logout(&deps, "tms", &welcome.token).await.unwrap_err();
+    assert_eq!(log.take(), [(Act::Logout, Outcome::Done, mark), (Act::Logout, Outcome::NotAuthenticated, None)]);
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_is_told_of_too() {
+    let lab = Lab::new().await;
+    lab.user("mark").add().await;
+    let (deps, log) = watched(&lab);
+    let caller = caller();
+    let asked = login(&deps, request("mark", raw("123456"), &caller));
+    tokio::time::timeout(Duration::ZERO, asked).await.unwrap_err();
+    assert_eq!(log.take(), [(Act::Login(ProofKind::Raw), Outcome::Abandoned, None)]);
+}
+
+#[tokio::test]
+async fn the_trail_learns_what_the_client_must_not_and_no_secret() {
+    let lab = Lab::new().await;
+    lab.user("mark").phone("13800138000").add().await;
+    let (deps, log) = watched(&lab);
+    let stranger = Recipient::parse("13900139000").unwrap();
+    send_reset::send_reset(&deps, &caller(), "mark", &stranger).await.unwrap();
+    let told = log.take();
+    assert_eq!((told.len(), told[0].1), (1, Outcome::UnknownUser), "nothing was sent: {told:?}");
+    let secret = add_app::add_app(&deps, "melink", None, Vec::new()).await.unwrap();
+    let told = format!("{:?}", log.take());
+    assert!(told.contains("AddApp, Done") && told.contains("melink") && !told.contains(secret.as_str()), "{told}");
+}

@@ -1,0 +1,64 @@
+//! What the system knows of this process, under the names that all programs use. Where the system does not tell
+//! (outside Linux), there is nothing.
+
+use std::fmt;
+use std::fs;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::process::{Resource, getrlimit};
+
+use super::gauge;
+
+#[derive(Debug)]
+pub(super) struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(stat) = Stat::read() else { return Ok(()) };
+        let help = "User and system CPU time spent";
+        let spent = ConstCounter::new(stat.cpu_seconds);
+        spent.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?)?;
+        let files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        for (name, help, value) in [
+            ("process_resident_memory_bytes", "Memory in use", stat.memory_bytes),
+            ("process_threads", "Threads", stat.threads),
+            ("process_open_fds", "Open files", files as f64),
+            ("process_max_fds", "Open files, at most", most as f64),
+            ("process_start_time_seconds", "When it was started, since the Unix epoch", stat.started),
+        ] {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        Ok(())
+    }
+}
+
+struct Stat {
+    cpu_seconds: f64,
+    memory_bytes: f64,
+    threads: f64,
+    started: f64,
+}
+
+impl Stat {
+    /// See proc_pid_stat(5). The name, which is in parentheses, may hold anything.
+    fn read() -> Option<Self> {
+        let text = fs::read_to_string("/proc/self/stat").ok()?;
+        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let boot = fs::read_to_string("/proc/stat").ok()?;
+        let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+        // The first field here is the third there.
+        let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+        let ticks = clock_ticks_per_second() as f64;
+        Some(Self {
+            cpu_seconds: (field(14)? + field(15)?) / ticks,
+            threads: field(20)?,
+            started: boot + field(22)? / ticks,
+            memory_bytes: field(24)? * page_size() as f64,
+        })
+    }
+}

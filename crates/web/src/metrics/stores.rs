@@ -1,0 +1,248 @@
+//! Around both stores: each operation is timed, its failures are counted, and within a request it is a span.
+//!
+//! The ports are where every round trip can be seen, whatever the backend: one operation is one statement, one
+//! transaction, or one script in Redis, and has its name.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+use stele_core::app::{App, ClientToken};
+use stele_core::ports::{
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, UserStore, Verdict,
+};
+use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::time::Timestamp;
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::{Error, Result};
+use tracing::{Instrument as _, Span};
+
+use super::Metrics;
+use crate::trace;
+
+/// `users`, timed and traced. `system` is what OpenTelemetry calls the database.
+pub(crate) fn watched_users(users: Arc<dyn UserStore>, metrics: &Metrics, system: &'static str) -> Arc<dyn UserStore> {
+    Arc::new(Watched { store: users, ops: UserOps::new(metrics, "users", system), system })
+}
+
+/// `state`, timed and traced.
+pub(crate) fn watched_state(
+    state: Arc<dyn StateStore>,
+    metrics: &Metrics,
+    system: &'static str,
+) -> Arc<dyn StateStore> {
+    Arc::new(Watched { store: state, ops: StateOps::new(metrics, "state", system), system })
+}
+
+struct Watched<S: ?Sized, O> {
+    store: Arc<S>,
+    ops: O,
+    system: &'static str,
+}
+
+/// The handles of one operation.
+struct Op {
+    times: Histogram,
+    unavailable: Counter,
+    internal: Counter,
+}
+
+impl Metrics {
+    fn operation(&self, store: &'static str, system: &'static str, operation: &'static str) -> Op {
+        let labels = [("store", store), ("system", system), ("operation", operation)];
+        let error = |error| {
+            let [store, system, operation] = labels;
+            self.0.store_errors.get_or_create_owned(&[store, system, operation, ("error", error)])
+        };
+        Op {
+            times: self.0.store_times.get_or_create_owned(&labels),
+            unavailable: error("unavailable"),
+            internal: error("internal"),
+        }
+    }
+}
+
+impl Op {
+    async fn watch<T>(&self, span: Span, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let begun = Instant::now();
+        let outcome = work.instrument(span.clone()).await;
+        self.times.observe(begun.elapsed().as_secs_f64());
+        match &outcome {
+            Err(Error::Unavailable(_)) => {
+                self.unavailable.inc();
+                trace::failed(&span, "unavailable");
+            }
+            Err(Error::Internal(_)) => {
+                self.internal.inc();
+                trace::failed(&span, "internal");
+            }
+            _ => {}
+        }
+        outcome
+    }
+}
+
+/// The handles of a store's operations, resolved once.
+macro_rules! operations {
+    ($name:ident: $($op:ident)*) => {
+        struct $name { $($op: Op),* }
+
+        impl $name {
+            fn new(metrics: &Metrics, store: &'static str, system: &'static str) -> Self {
+                Self { $($op: metrics.operation(store, system, stringify!($op))),* }
+            }
+        }
+    };
+}
+
+operations!(UserOps: find find_ref add change_credential upgrade_credential set_disabled list app
+    add_app client_token add_client_token ping);
+operations!(StateOps: birth admit settle guess_code send_code session open_session touch_session restamp_session
+    end_session put_ticket redeem_ticket put_captcha has_captcha take_captcha sweep ping);
+
+/// Calls an operation of the store that is watched.
+macro_rules! call {
+    ($self:ident, $store:literal, $op:ident($($arg:expr),*)) => {{
+        let span = trace::step!(
+            "store",
+            otel.name = concat!(stringify!($op), " ", $store),
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+            db.system.name = $self.system,
+            db.operation.name = stringify!($op),
+        );
+        $self.ops.$op.watch(span, $self.store.$op($($arg),*)).await
+    }};
+}
+
+#[async_trait]
+impl UserStore for Watched<dyn UserStore, UserOps> {
+    async fn find(&self, key: &str) -> Result<Option<Account>> {
+        call!(self, "users", find(key))
+    }
+
+    async fn find_ref(&self, user: UserRef) -> Result<Option<Account>> {
+        call!(self, "users", find_ref(user))
+    }
+
+    async fn add(&self, new: &NewUser) -> Result<Option<User>> {
+        call!(self, "users", add(new))
+    }
+
+    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
+        call!(self, "users", change_credential(user, epoch, new))
+    }
+
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
+        call!(self, "users", upgrade_credential(user, epoch, new))
+    }
+
+    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
+        call!(self, "users", set_disabled(user, disabled))
+    }
+
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
+        call!(self, "users", list(after, limit))
+    }
+
+    async fn app(&self, name: &str) -> Result<Option<App>> {
+        call!(self, "users", app(name))
+    }
+
+    async fn add_app(&self, app: &App) -> Result<bool> {
+        call!(self, "users", add_app(app))
+    }
+
+    async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
+        call!(self, "users", client_token(hash))
+    }
+
+    async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
+        call!(self, "users", add_client_token(token))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        call!(self, "users", ping())
+    }
+}
+
+#[async_trait]
+impl StateStore for Watched<dyn StateStore, StateOps> {
+    async fn birth(&self) -> Result<Timestamp> {
+        call!(self, "state", birth())
+    }
+
+    async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
+        call!(self, "state", admit(attempt))
+    }
+
+    async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement> {
+        call!(self, "state", settle(attempt, verdict))
+    }
+
+    async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
+        call!(self, "state", guess_code(attempt, guess))
+    }
+
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+        call!(self, "state", send_code(uses, code, now))
+    }
+
+    async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
+        call!(self, "state", session(key, now))
+    }
+
+    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        call!(self, "state", open_session(key, session))
+    }
+
+    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
+        call!(self, "state", touch_session(key, last_seen, expires))
+    }
+
+    async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
+        call!(self, "state", restamp_session(key, epoch))
+    }
+
+    async fn end_session(&self, key: &TokenKey) -> Result<bool> {
+        call!(self, "state", end_session(key))
+    }
+
+    async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
+        call!(self, "state", put_ticket(key, ticket))
+    }
+
+    async fn redeem_ticket(
+        &self,
+        key: &TokenKey,
+        kind: TicketKind,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ticket>> {
+        call!(self, "state", redeem_ticket(key, kind, audience, now))
+    }
+
+    async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
+        call!(self, "state", put_captcha(id, expires))
+    }
+
+    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+        call!(self, "state", has_captcha(id, now))
+    }
+
+    async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+        call!(self, "state", take_captcha(id, now))
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<()> {
+        call!(self, "state", sweep(now))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        call!(self, "state", ping())
+    }
+}

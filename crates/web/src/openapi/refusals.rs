@@ -1,0 +1,86 @@
+//! The answers that many calls of a dialect share: what the chassis refuses, limits, trouble on our side.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::body::MessageBody as _;
+use actix_web::http::StatusCode;
+use serde_json::Value;
+use stele_core::Error;
+use utoipa::openapi::content::Content;
+use utoipa::openapi::example::ExampleBuilder;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::{ContentBuilder, ObjectBuilder, RefOr, Response, ResponseBuilder, Schema, Type};
+
+use super::About;
+use super::schema::one_of;
+use crate::dialect::{Dialect, Refusal};
+use crate::input::Fault;
+
+pub(super) const JSON: &str = "application/json";
+
+/// What a status means, whatever the dialect: the name of the component, and a description.
+const MEANINGS: [(u16, &str, &str); 7] = [
+    (400, "BadRequest", "请求无法使用：参数缺失、重复或不合要求，或正文无法解析。The input cannot be used."),
+    (401, "Unauthorized", "登录凭证缺失或已失效。The token is missing or dead."),
+    (408, "RequestTimeout", "请求正文到达过慢。The body took too long."),
+    (413, "ContentTooLarge", "请求正文超过 64 KiB。The body is too large."),
+    (429, "TooManyRequests", "操作过于频繁。Too many failures or sends: wait."),
+    (500, "InternalServerError", "服务内部错误。A fault of ours."),
+    (503, "ServiceUnavailable", "服务暂不可用。A store is gone, or all hashing is taken."),
+];
+
+/// What status means: for a component, its name; and a description.
+pub(super) fn meaning(status: StatusCode) -> Option<(&'static str, &'static str)> {
+    MEANINGS.iter().find(|(number, ..)| *number == status.as_u16()).map(|(_, name, about)| (*name, *about))
+}
+
+/// All of them, by name.
+pub(super) fn all<D: Dialect>(about: &About) -> Vec<(&'static str, Response)> {
+    let rendered = MEANINGS.iter().filter_map(|(number, name, _)| {
+        let status = StatusCode::from_u16(*number).ok()?;
+        Some((*name, answer(about, status, examples::<D>(status))))
+    });
+    rendered.collect()
+}
+
+/// An answer of the dialect that is not 200.
+pub(super) fn answer(about: &About, status: StatusCode, examples: Vec<(String, Value)>) -> Response {
+    let text = meaning(status).map_or_else(|| status.canonical_reason().unwrap_or_default(), |(_, text)| text);
+    let response = ResponseBuilder::new().description(text).content(JSON, content(one_of(about.refusals), examples));
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+            let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("秒。Seconds to wait."));
+            response.header("Retry-After", header.build()).build()
+        }
+        _ => response.build(),
+    }
+}
+
+fn examples<D: Dialect>(status: StatusCode) -> Vec<(String, Value)> {
+    let retry_after = Duration::from_secs(1);
+    let missing = Refusal::Input(Fault::Missing("…".into()));
+    let answers = match status.as_u16() {
+        400 => vec![("Missing", D::refuse(&missing)), ("Unreadable", D::refuse(&Refusal::Input(Fault::Unreadable)))],
+        401 => vec![("NotAuthenticated", D::fail(&Error::NotAuthenticated))],
+        408 => vec![("Timeout", D::refuse(&Refusal::Timeout))],
+        413 => vec![("TooLarge", D::refuse(&Refusal::TooLarge))],
+        429 => vec![("TooMany", D::fail(&Error::TooMany { retry_after }))],
+        503 => vec![("Busy", D::fail(&Error::Busy { retry_after }))],
+        _ => vec![("Internal", D::refuse(&Refusal::Internal))],
+    };
+    answers.into_iter().map(|(name, response)| (name.to_owned(), body(response))).collect()
+}
+
+/// A JSON body with examples, by name.
+pub(super) fn content(schema: RefOr<Schema>, examples: Vec<(String, Value)>) -> Content {
+    let examples = examples.into_iter().map(|(name, value)| (name, ExampleBuilder::new().value(Some(value)).build()));
+    ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build()
+}
+
+/// What an answer says.
+pub(super) fn body(response: HttpResponse) -> Value {
+    let bytes = response.into_body().try_into_bytes().unwrap_or_default();
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}

@@ -1,0 +1,96 @@
+//! A request on its way through a service: what it is called, whom it comes from, and the spans around it.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use actix_web::dev::ServiceRequest;
+use stele_core::event::{Client, Event, RequestId};
+use stele_core::ports::Events;
+use stele_core::random::OsRandom;
+use tracing::{Instrument as _, Span, field};
+
+use crate::metrics::Metrics;
+use crate::trace;
+use crate::trust::Trust;
+
+tokio::task_local! {
+    static CURRENT: Client;
+}
+
+/// Who asked for what is being done; `None` outside of requests.
+pub fn current() -> Option<Client> {
+    CURRENT.try_with(Clone::clone).ok()
+}
+
+/// Whether something is being done for a request.
+pub(crate) fn is_one() -> bool {
+    CURRENT.try_with(|_| ()).is_ok()
+}
+
+/// The pattern of an endpoint's path, as metrics and traces name it.
+pub(crate) struct Route(pub(crate) Arc<String>);
+
+/// A request that has come in.
+pub(crate) struct Arrival {
+    client: Client,
+    log: Span,
+    /// Its span in the trace.
+    pub(crate) trace: Span,
+}
+
+impl Arrival {
+    pub(crate) fn new(service: &'static str, request: &ServiceRequest, trust: &Trust) -> Self {
+        let headers = request.headers();
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let client = Client { address: trust.client(peer, headers), request: request_id(request) };
+        let trace = trace::server(request.method(), request.path(), headers);
+        let log = log_span(service, &client.request, &trace);
+        Self { client, log, trace }
+    }
+
+    /// Does `work` as part of this request.
+    pub(crate) fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self.client.clone(), work.instrument(self.log.clone())).instrument(self.trace.clone())
+    }
+
+    /// What logs have around each line of this request.
+    pub(crate) fn log(&self) -> &Span {
+        &self.log
+    }
+}
+
+/// What the gateway calls the request; a name of our own for one that came another way.
+fn request_id(request: &ServiceRequest) -> RequestId {
+    let told = request.headers().get("x-request-id").and_then(|id| RequestId::parse(id.to_str().ok()?));
+    told.unwrap_or_else(|| RequestId::random(&OsRandom))
+}
+
+/// What logs have around each line of a request. At the level of errors, so that it is there at every level.
+pub fn log_span(service: &str, id: &RequestId, trace: &Span) -> Span {
+    let span = tracing::error_span!("request", service, id = id.as_str(), trace_id = field::Empty);
+    if let Some(trace) = trace::id(trace) {
+        span.record("trace_id", field::display(trace));
+    }
+    span
+}
+
+/// Adds to each event who asked, counts it, and logs it at the level `debug`.
+pub(crate) struct Recorder {
+    pub(crate) metrics: Metrics,
+}
+
+impl Events for Recorder {
+    fn record(&self, mut event: Event) {
+        event.client = current();
+        self.metrics.count(&event);
+        tracing::debug!(
+            dialect = event.door.as_ref().map(|door| door.dialect),
+            app = event.door.as_ref().map(|door| door.app.as_str()).filter(|app| !app.is_empty()),
+            act = event.act.as_str(),
+            outcome = event.outcome.as_str(),
+            subject = event.subject.as_ref().map(field::debug),
+            "event"
+        );
+    }
+}

@@ -1,0 +1,128 @@
+"""Checks what the schemas do not: that names lead somewhere, and that every container is as locked up as it is meant to
+be. Called by scripts/check-deploy: python check.py FOLDER MANIFEST…; writes the dashboard's queries to FOLDER as
+Prometheus rules, so that promtool can read them."""
+
+import json
+import pathlib
+import sys
+
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+FAULTS = []
+
+
+def fault(where, text):
+    FAULTS.append(f"{where}: {text}")
+
+
+def manifests(path):
+    things = [thing for thing in yaml.safe_load_all(path.read_text()) if thing]
+    named = {(thing["kind"], thing["metadata"]["name"]) for thing in things}
+    workloads = [thing for thing in things if thing["kind"] in ("Deployment", "Job")]
+    labels = [thing["spec"]["template"]["metadata"]["labels"] for thing in workloads]
+
+    def chosen(selector, where):
+        wanted = selector.get("matchLabels", selector)
+        if not any(wanted.items() <= have.items() for have in labels):
+            fault(where, f"selects no pod: {wanted}")
+
+    for thing in things:
+        kind, name, spec = thing["kind"], thing["metadata"]["name"], thing.get("spec", {})
+        where = f"{path.name}: {kind} {name}"
+        if kind in ("Deployment", "Job"):
+            pod(where, kind, spec["template"]["spec"], named)
+        if kind == "Deployment":
+            if not spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items():
+                fault(where, "does not select its own pods")
+            for need in ("PodDisruptionBudget", "HorizontalPodAutoscaler", "Service"):
+                if (need, name) not in named:
+                    fault(where, f"has no {need}")
+            if "replicas" in spec:
+                fault(where, "sets replicas, which the autoscaler does")
+        elif kind in ("Service", "PodDisruptionBudget"):
+            chosen(spec["selector"], where)
+        elif kind == "HorizontalPodAutoscaler":
+            if ("Deployment", spec["scaleTargetRef"]["name"]) not in named:
+                fault(where, "scales nothing")
+        elif kind == "Ingress":
+            for rule in spec["rules"]:
+                for route in rule["http"]["paths"]:
+                    if ("Service", route["backend"]["service"]["name"]) not in named:
+                        fault(where, "leads nowhere")
+        elif kind == "Secret":
+            fault(where, "secrets are not kept in manifests")
+
+
+def pod(where, kind, spec, named):
+    outer = spec["securityContext"]
+    if not outer.get("runAsNonRoot") or outer.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        fault(where, "may run as root, or without a seccomp profile")
+    if spec.get("automountServiceAccountToken") is not False:
+        fault(where, "is given a token of the cluster")
+    volumes = {volume["name"] for volume in spec.get("volumes", [])}
+    for container in spec["containers"]:
+        inner = container["securityContext"]
+        if not inner["readOnlyRootFilesystem"] or inner["allowPrivilegeEscalation"] or inner["capabilities"] != {"drop": ["ALL"]}:
+            fault(where, "is not restricted")
+        for bound in ("requests", "limits"):
+            if not {"cpu", "memory"} <= container["resources"][bound].keys():
+                fault(where, f"has no {bound}")
+        ports = {port["name"] for port in container.get("ports", [])}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe") if kind == "Deployment" else ():
+            if container[probe]["httpGet"]["port"] not in ports:
+                fault(where, f"has no port for its {probe}")
+        for source in container.get("envFrom", []):
+            if ("ConfigMap", source["configMapRef"]["name"]) not in named:
+                fault(where, f"takes settings from a map that is not there: {source}")
+        for mount in container.get("volumeMounts", []):
+            if mount["name"] not in volumes or not mount.get("readOnly"):
+                fault(where, f"mounts what is not there, or to write: {mount}")
+
+
+def collector(path):
+    settings = yaml.safe_load(path.read_text())
+    used = {"receivers": set(), "processors": set(), "exporters": set()}
+    for name, pipeline in settings["service"]["pipelines"].items():
+        for part, names in pipeline.items():
+            used[part] |= set(names)
+            for missing in set(names) - settings[part].keys():
+                fault(path.name, f"pipeline {name}: there is no {missing} among the {part}")
+    for part, names in used.items():
+        for idle in settings[part].keys() - names:
+            fault(path.name, f"{idle} of the {part} is in no pipeline")
+    for unknown in settings.keys() - {*used, "extensions", "service"}:
+        fault(path.name, f"unknown key {unknown}")
+
+
+def dashboard(path, sources, rules):
+    board = json.loads(path.read_text())
+    known = {source["uid"] for source in yaml.safe_load(sources.read_text())["datasources"]}
+    taken, seen, queries = set(), set(), []
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        if cells & taken or place["x"] + place["w"] > 24 or panel["id"] in seen:
+            fault(path.name, f"panel {panel['title']} lies over another, off the board, or has another's id")
+        taken |= cells
+        seen.add(panel["id"])
+        if panel["type"] != "row" and panel["datasource"]["uid"] not in known:
+            fault(path.name, f"panel {panel['title']} asks a source that is not provisioned")
+        queries += [target["expr"].replace("$__rate_interval", "5m") for target in panel.get("targets", [])]
+    rule = [{"record": f"dashboard:{number}", "expr": query} for number, query in enumerate(queries)]
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rule}]}))
+
+
+def main():
+    for name in sys.argv[2:]:
+        manifests(pathlib.Path(name))
+    collector(HERE / "observability/otelcol.yaml")
+    grafana = HERE / "observability/grafana"
+    rules = pathlib.Path(sys.argv[1]) / "dashboard-rules.yml"
+    dashboard(grafana / "dashboards/stele.json", grafana / "provisioning/datasources/stele.yml", rules)
+    print("\n".join(FAULTS), end="\n" if FAULTS else "")
+    return 1 if FAULTS else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+//! The portal's base64 values, as forms mangle them.
+#![no_main]
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use libfuzzer_sys::fuzz_target;
+use svc_portal::encoded::decode;
+
+fuzz_target!(|text: &str| {
+    if let Some(decoded) = decode(text) {
+        assert!(!decoded.is_empty());
+        assert_eq!(decode(&STANDARD.encode(&decoded)).as_ref(), Some(&decoded));
+    }
+    if !text.is_empty() {
+        // Every writing of a text gives that text, `+` made a space by a form included.
+        let standard = STANDARD.encode(text);
+        assert_eq!(decode(&standard).as_deref(), Some(text));
+        assert_eq!(decode(&standard.replace('+', " ")).as_deref(), Some(text));
+        assert_eq!(decode(&URL_SAFE_NO_PAD.encode(text)).as_deref(), Some(text));
+    }
+});

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Writes each target's seeds into corpus/<target>/, from the services' golden transcripts and a few known oddities."""
+import hashlib
+import json
+import pathlib
+import re
+import sys
+from urllib.parse import parse_qsl
+
+ROOT = pathlib.Path(__file__).resolve().parent
+CORPUS = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "corpus"
+SEEDS: dict[str, set[bytes]] = {}
+
+
+def seed(target: str, data: str | bytes) -> None:
+    SEEDS.setdefault(target, set()).add(data.encode() if isinstance(data, str) else data)
+
+
+def values(body: str) -> list[str]:
+    """The values of a body's fields, whatever its form."""
+    try:
+        return [str(value) for value in json.loads(body).values()]
+    except (ValueError, AttributeError):
+        return [value for _, value in parse_qsl(body)]
+
+
+def transcript(text: str) -> None:
+    for exchange in text.split("\n=====\n"):
+        request, _, answer = exchange.partition("\n-----\n")
+        head, _, body = request.partition("\n\n")
+        line, *headers = head.strip().splitlines()
+        path, _, query = line.split(" ")[1].partition("?")
+        fields = dict(header.split(": ", 1) for header in headers if ": " in header)
+        body = body.strip("\n")
+        seed("path", path)
+        seed("body", fields.get("content-type", "") + "\n" + body)
+        seed("json" if body.startswith("{") else "urlencoded", body if body.startswith("{") else query + "\n" + body)
+        for name in ("authorization", "token"):
+            if name in fields:
+                seed("token", fields[name])
+        for value in values(body):
+            for target in ("base64_form", "envelope", "identifier", "proof"):
+                seed(target, value)
+        for token in re.findall(r"eyJ[\w.-]+|\b[0-9a-f]{32}\b", answer):
+            seed("token", token)
+            seed("proof", token)
+
+
+def oddities() -> None:
+    for path in ("/i//login", "/auth/../i/login", "/api/v1/%61uth/Login", "/i/login;x=/auth/", "/API/VI/aUTH/Login",
+                 "/code/.%2e/auth/x", "/i/\\auth", "/container/api/v1/cloudbox/tms/auth"):
+        seed("path", path)
+    for text in ('{"username":1e3,"password":null}', '{"a":{"b":[1,2]},"a":1}', '\ufeff{"code":"1"}', "[" * 200, '{"a":"\\ud800"}'):
+        seed("json", text)
+        seed("body", "application/json\n" + text)
+    multipart = '--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nzhang\r\n--x--\r\n'
+    seed("body", "multipart/form-data; boundary=x\n" + multipart)
+    seed("body", "multipart/form-data\nusername=zhang&password=1")
+    for text in ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g",
+                 "{raw}$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+                 "$2y$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+                 "$argon2id$v=19$m=4294967295,t=4294967295,p=16777215$c2FsdHNhbHQ$aGFzaA",
+                 "$md5ps$73616c74$" + hashlib.md5(b"xsalt").hexdigest(),
+                 "$md5sp$73616c74$" + hashlib.md5(b"saltx").hexdigest()):
+        seed("phc", text)
+    for text in ("13800138000", "+8613800138000", "Zhang.San@Example.COM", "zhang_san", "张三", "100001",
+                 "6f9619ff-8b86-d011-b42d-00c04fc964ff", "a@b", "ｚｈａｎｇ"):
+        seed("identifier", text)
+    for text in ("1476180000", "-1", "1e9", "18446744073709551616", "0x10", " 1", "123456"):
+        seed("proof", text)
+    for text in ("192.0.2.7", "10.1.1.1, 192.0.2.7", "192.0.2.7, 10.0.0.2\n10.0.0.3", "[2001:db8::1]:443", "unknown, ,"):
+        seed("headers", text)
+    for text in ("Bearer eyJhbGciOiJub25lIn0.e30.", "bearer", "eyJhbGciOiJIUzI1NiIsImtpZCI6ImVkZHNhLTEifQ.e30.AAAA"):
+        seed("token", text)
+
+
+for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.http")):
+    transcript(path.read_text(encoding="utf-8"))
+for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.plain")):
+    seed("envelope", path.read_bytes())
+    seed("json", path.read_bytes())
+oddities()
+for target, seeds in sorted(SEEDS.items()):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    for data in seeds:
+        (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+print(", ".join(f"{target} {len(seeds)}" for target, seeds in sorted(SEEDS.items())))

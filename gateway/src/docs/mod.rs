@@ -1,0 +1,123 @@
+//! The documents of all services as one, at `/openapi.json`, and a page to browse it, at `/docs/`.
+//!
+//! The gateway knows no dialect here either: it asks the services what they serve, and the page is the same for any.
+
+mod merge;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::uri::PathAndQuery;
+use actix_web::http::{Method, StatusCode};
+use actix_web::web::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
+use awc::Client;
+use futures_util::future::join_all;
+use serde_json::Value;
+use stele_web::openapi::PATH;
+use tokio::sync::Mutex;
+use utoipa_swagger_ui::serve;
+
+use crate::config::Config;
+use crate::proxy::PathAsSent as _;
+use crate::refusal;
+use crate::table::Table;
+use crate::upstreams::Upstreams;
+
+/// A service that is well has its document ready in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The public may ask as often as it likes; the services are asked this often at most.
+const FRESH: Duration = Duration::from_secs(30);
+/// As long as a service is missing.
+const FRESH_IN_PART: Duration = Duration::from_secs(2);
+/// Many times what a service has to say.
+const LARGEST: usize = 1024 * 1024;
+
+/// Nothing from elsewhere, no script but the page's own, in nobody's frame. Styles are written by the script, into the
+/// elements it makes.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The documents, as they were last found.
+#[derive(Clone, Default)]
+pub(crate) struct Docs(Arc<Mutex<Option<Found>>>);
+
+struct Found {
+    good_until: Instant,
+    text: Bytes,
+}
+
+/// Answers what is asked of the documents and their page; `None` if it is something else.
+pub(crate) async fn answer(request: &HttpRequest, config: &Config, client: &Client) -> Option<HttpResponse> {
+    let docs = config.docs.as_ref()?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    match request.path_as_sent() {
+        PATH => Some(refusal::json(StatusCode::OK, docs.text(&config.table, client).await)),
+        "/docs" => Some(HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()),
+        path => page(path.strip_prefix("/docs/")?),
+    }
+}
+
+/// A file of the page.
+fn page(file: &str) -> Option<HttpResponse> {
+    let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
+        .use_base_layout()
+        .validator_url("none")
+        .doc_expansion("list")
+        .default_models_expand_depth(-1)
+        .display_request_duration(true);
+    let found = serve(file, Arc::new(config)).ok().flatten()?;
+    let mut answer = HttpResponse::Ok();
+    let charset = if found.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
+    answer
+        .insert_header((CONTENT_TYPE, found.content_type + charset))
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .insert_header((CACHE_CONTROL, "max-age=600"));
+    if found.gzpipped {
+        answer.insert_header((CONTENT_ENCODING, "gzip"));
+    }
+    Some(answer.body(found.bytes.into_owned()))
+}
+
+impl Docs {
+    async fn text(&self, table: &Table, client: &Client) -> Bytes {
+        let mut last = self.0.lock().await;
+        if let Some(found) = last.as_ref().filter(|found| Instant::now() < found.good_until) {
+            return found.text.clone();
+        }
+        let documents = join_all(table.routes().iter().map(|route| fetch(&route.upstreams, client))).await;
+        let whole = documents.iter().all(Option::is_some);
+        let text = Bytes::from(merge::merge(table, documents).to_string());
+        let good_until = Instant::now() + if whole { FRESH } else { FRESH_IN_PART };
+        *last = Some(Found { good_until, text: text.clone() });
+        text
+    }
+}
+
+/// What the first instance that has an answer in time says that it serves.
+async fn fetch(upstreams: &Upstreams, client: &Client) -> Option<Value> {
+    let asked = async {
+        let mut instances = upstreams.instances().to_vec();
+        instances.sort_by_key(|instance| !instance.is_usable());
+        for instance in instances {
+            let Ok(uri) = instance.uri(PathAndQuery::from_static(PATH)) else { continue };
+            let Ok(mut answer) = client.get(uri).address(instance.address()).send().await else { continue };
+            if answer.status() == StatusCode::OK
+                && let Ok(body) = answer.body().limit(LARGEST).await
+                && let Ok(document) = serde_json::from_slice(&body)
+            {
+                return Some(document);
+            }
+        }
+        None
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
+}

@@ -1,0 +1,126 @@
+//! A gateway as it runs: what it is told now, and what can be seen of it.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use arc_swap::ArcSwap;
+use stele_web::Drain;
+use stele_web::config::ConfigError;
+use stele_web::metrics::Metrics;
+use tokio::sync::Notify;
+
+use crate::config::Config;
+use crate::metrics::{Counters, Instances};
+use crate::server;
+use crate::upstreams::CircuitState;
+
+/// What all workers share.
+pub(crate) struct Live {
+    config: ArcSwap<Config>,
+    pub(crate) drain: Drain,
+    /// Calls the one who looks after the instances.
+    pub(crate) alarm: Arc<Notify>,
+    pub(crate) count: Counters,
+}
+
+impl Live {
+    /// What is in force now. A request keeps what was in force when it came.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+}
+
+/// A gateway, before and while it serves. Clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway(pub(crate) Arc<Live>);
+
+/// One instance of a service, as it is at this moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceView {
+    /// The service, as the routing table calls it.
+    pub service: String,
+    /// Where the instance is.
+    pub address: SocketAddr,
+    /// Whether it is given requests: it says that it can work, and they reach it.
+    pub usable: bool,
+    /// Requests that it has not answered to the end.
+    pub in_flight: usize,
+    /// What is let through to it.
+    pub circuit: CircuitState,
+    /// How often it could not be connected to, broke off or did not answer in time, since it is known.
+    pub failures: u64,
+}
+
+impl Gateway {
+    /// A gateway that does not serve yet, and counts for nobody.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::counted(config, &Metrics::default())
+    }
+
+    /// A gateway that does not serve yet, and counts in `metrics`.
+    #[must_use]
+    pub fn counted(config: Config, metrics: &Metrics) -> Self {
+        let count = Counters::of(metrics);
+        config.services().for_each(|service| count.expect(service));
+        let (config, drain, alarm) = (ArcSwap::from_pointee(config), Drain::default(), Arc::default());
+        let live = Arc::new(Live { config, drain, alarm, count });
+        metrics.collect(Box::new(Instances(Arc::downgrade(&live))));
+        Self(live)
+    }
+
+    /// Serves on `listener`. The server stops when its handle says so; it does not listen to signals.
+    ///
+    /// # Errors
+    /// If the hop secret is not fit for a header, or the listener cannot be used.
+    pub fn start(&self, listener: TcpListener) -> Result<Server, ConfigError> {
+        server::start(Arc::clone(&self.0), listener)
+    }
+
+    /// Puts `config` in force for requests that come from now on; what is known of instances that stay is kept.
+    /// Threads and the limits of connections stay as they are.
+    pub fn reload(&self, config: Config) {
+        config.table.succeed(&self.0.config().table);
+        self.0.config.store(Arc::new(config));
+        self.0.alarm.notify_one();
+    }
+
+    /// How the gateway is told that it is going to stop: it turns not ready, and closes connections with each answer.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        self.0.drain.clone()
+    }
+
+    /// Whether it is not going to stop, and every route leads to an instance that can work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.0.drain.is_draining() && self.missing().is_empty()
+    }
+
+    /// The services without an instance that can work, in the table's order.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let config = self.0.config();
+        let away = config.table.routes().iter().filter(|route| !route.upstreams.is_usable());
+        away.map(|route| route.service.clone()).collect()
+    }
+
+    /// Every instance of every service.
+    #[must_use]
+    pub fn instances(&self) -> Vec<InstanceView> {
+        let config = self.0.config();
+        let mut views = Vec::new();
+        for route in config.table.routes() {
+            views.extend(route.upstreams.instances().iter().map(|one| InstanceView {
+                service: route.service.clone(),
+                address: one.address(),
+                usable: one.is_usable(),
+                in_flight: one.in_flight(),
+                circuit: one.circuit(),
+                failures: one.failures(),
+            }));
+        }
+        views
+    }
+}

@@ -1,0 +1,114 @@
+//! What the gateway counts. Services are those of the routing table, `none` where no route leads; instances are those
+//! that the settings name, or that the names lead to.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use actix_web::http::Method;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use stele_web::metrics::{Histograms, Metrics, REQUEST_TIMES, method_name};
+
+use crate::live::{Gateway, InstanceView, Live};
+use crate::refusal::Cause;
+
+type Service = [(&'static str, Arc<String>); 1];
+type Label = [(&'static str, &'static str); 1];
+type Request = (Service, ([(&'static str, &'static str); 1], [(&'static str, u16); 1]));
+
+/// The handles that count.
+pub(crate) struct Counters {
+    requests: Family<Request, Counter>,
+    times: Histograms<Service>,
+    refusals: Family<(Service, Label), Counter>,
+    retries: Family<Service, Counter>,
+}
+
+impl Counters {
+    /// Handles that `metrics` exposes.
+    pub(crate) fn of(metrics: &Metrics) -> Self {
+        let counters = Self {
+            requests: Family::default(),
+            times: Family::new_with_constructor(|| Histogram::new(REQUEST_TIMES)),
+            refusals: Family::default(),
+            retries: Family::default(),
+        };
+        let help = "Requests that came to the gateway; 499: left alone by their client";
+        metrics.register("stele_gateway_requests", help, counters.requests.clone());
+        let help = "How long a client waited for the head of its answer";
+        metrics.register("stele_gateway_request_duration_seconds", help, counters.times.clone());
+        let help = "Requests that the gateway answered in place of a service";
+        metrics.register("stele_gateway_refusals", help, counters.refusals.clone());
+        let help = "Requests given to a further instance, for one could not be connected to";
+        metrics.register("stele_gateway_retries", help, counters.retries.clone());
+        counters
+    }
+
+    /// Starts what is worth seeing before it happens at zero.
+    pub(crate) fn expect(&self, service: &str) {
+        let service = label(service);
+        drop(self.times.get_or_create(&service));
+        drop(self.retries.get_or_create(&service));
+        for cause in Cause::ALL {
+            drop(self.refusals.get_or_create(&(service.clone(), [("cause", cause.as_str())])));
+        }
+    }
+
+    pub(crate) fn answered(&self, service: &Arc<String>, method: &Method, status: u16, time: Duration) {
+        let service = [("service", service.clone())];
+        self.times.get_or_create(&service).observe(time.as_secs_f64());
+        let labels = (service, ([("method", method_name(method))], [("status", status)]));
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    pub(crate) fn refused(&self, service: &str, cause: Cause) {
+        self.refusals.get_or_create(&(label(service), [("cause", cause.as_str())])).inc();
+    }
+
+    pub(crate) fn retried(&self, service: &str) {
+        self.retries.get_or_create(&label(service)).inc();
+    }
+}
+
+fn label(service: &str) -> Service {
+    [("service", Arc::new(service.to_owned()))]
+}
+
+/// How the instances do, looked at when somebody asks.
+pub(crate) struct Instances(pub(crate) Weak<Live>);
+
+impl fmt::Debug for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Instances")
+    }
+}
+
+impl Collector for Instances {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(live) = self.0.upgrade() else { return Ok(()) };
+        let instances = Gateway(live).instances();
+        let up = |one: &InstanceView| i64::from(one.usable);
+        let busy = |one: &InstanceView| i64::try_from(one.in_flight).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            (
+                "stele_gateway_upstream_up",
+                "Whether the instance is given requests",
+                &up as &dyn Fn(&InstanceView) -> i64,
+            ),
+            ("stele_gateway_upstream_in_flight", "Requests that the instance has not answered yet", &busy),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for one in &instances {
+                let labels = [("service", one.service.clone()), ("instance", one.address.to_string())];
+                ConstGauge::new(value(one)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

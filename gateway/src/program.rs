@@ -1,0 +1,71 @@
+//! The gateway as a program: started, told to read its table again, stopped.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use stele_web::config::{ConfigError, Setting, Settings};
+use stele_web::metrics::Metrics;
+use stele_web::{admin, cli, healthcheck, net, otlp, serve, telemetry};
+
+use crate::config::{COMMON, Config, SETTINGS};
+use crate::live::Gateway;
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const KNOWN: [&[Setting]; 3] = [COMMON, SETTINGS, otlp::SETTINGS];
+
+/// The gateway as a program: the whole of its `main`.
+pub fn run() -> ExitCode {
+    let command = cli::command("gateway", "The public address of Stele: routes by URL prefix", &KNOWN);
+    let matches = match cli::matches(command) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
+    if let Some(code) = healthcheck::asked(&matches, &KNOWN, DEFAULT_LISTEN) {
+        return code;
+    }
+    let run = || {
+        let settings = cli::settings(&matches, &KNOWN)?;
+        let _telemetry = telemetry::start(&settings, "stele-gateway")?;
+        actix_web::rt::System::new().block_on(serve_until_told(settings, matches.clone()))
+    };
+    cli::exit(run())
+}
+
+async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
+    let config = Config::from_settings(&settings)?;
+    let listen = settings.address("STELE_LISTEN", DEFAULT_LISTEN)?;
+    let admin_listen = settings.address("STELE_ADMIN_LISTEN", serve::admin_default(listen))?;
+    let time = serve::drain_time(&settings, serve::DRAIN)?;
+    let listener = net::bind(listen, "STELE_LISTEN")?;
+    let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    // Port 0 asks the system for one; the log says which.
+    let (listen, admin_listen) = (bound(&listener, listen), bound(&admin_listener, admin_listen));
+    let metrics = Metrics::default();
+    let gateway = Gateway::counted(config, &metrics);
+    let server = gateway.start(listener)?;
+    let watched = gateway.clone();
+    let ready = move || Box::pin(std::future::ready(watched.is_ready())) as _;
+    actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready), metrics)?);
+    actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()], gateway.drain(), time));
+    let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?);
+    actix_web::rt::spawn(reload_on_hangup(gateway, read));
+    tracing::info!(%listen, %admin_listen, "ready");
+    server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
+}
+
+/// Puts in force what `read` reads, on each SIGHUP since this call; what cannot be used is told, and the old goes on.
+pub fn reload_on_hangup(gateway: Gateway, read: impl Fn() -> Result<Config, ConfigError>) -> impl Future<Output = ()> {
+    serve::on_hangup(move || match read() {
+        Ok(config) => {
+            gateway.reload(config);
+            tracing::info!("SIGHUP: the new routing table is in force");
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP: the old routing table stays in force"),
+    })
+}
+
+fn bound(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}

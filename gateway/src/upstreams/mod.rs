@@ -1,0 +1,157 @@
+//! The instances of a service, and which of them gets the next request.
+//!
+//! - `configured`: what the settings name, `http://host:port`; each name has any number of addresses
+//! - [`instance`]: one address, and how it does; `circuit`: when it is left alone
+//! - [`resolve`]: from names to addresses
+
+mod circuit;
+mod configured;
+pub(crate) mod instance;
+pub(crate) mod resolve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+pub use self::circuit::CircuitState;
+use self::circuit::now;
+use self::configured::Configured;
+use self::instance::{Instance, Lease};
+use self::resolve::Resolver;
+
+/// A name that leads nowhere good is looked up so soon again.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// The instances of one service. Clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstreams(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    configured: Vec<Configured>,
+    /// Replaced as a whole, read before every request.
+    instances: ArcSwap<Vec<Arc<Instance>>>,
+    turn: AtomicUsize,
+    looked_up: AtomicU64,
+    looking: AtomicBool,
+}
+
+impl Upstreams {
+    /// Reads addresses separated by commas.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+        let configured = urls.map(Configured::parse).collect::<Result<Vec<_>, _>>()?;
+        if configured.is_empty() {
+            return Err("no upstream; write for example http://127.0.0.1:8101".to_owned());
+        }
+        let upstreams = Self(Arc::new(Inner {
+            configured,
+            instances: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+            looked_up: AtomicU64::new(0),
+            looking: AtomicBool::new(false),
+        }));
+        upstreams.gather(&[]);
+        Ok(upstreams)
+    }
+
+    /// What the settings name, `host:port` each.
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.0.configured.iter().map(Configured::name).collect()
+    }
+
+    /// Every instance known now.
+    pub(crate) fn instances(&self) -> Arc<Vec<Arc<Instance>>> {
+        self.0.instances.load_full()
+    }
+
+    /// Whether any instance says that it can work.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.0.instances.load().iter().any(|instance| instance.is_usable())
+    }
+
+    /// Takes an instance, none of those `tried`, for a request: a usable one. If there is none, one that can be
+    /// reached, for it can say itself what is wrong, in its dialect; else one that it is time to try again.
+    pub(crate) fn lease(&self, tried: &[Arc<Instance>]) -> Option<Lease> {
+        let all = self.0.instances.load();
+        let fresh = |one: &Arc<Instance>| !tried.iter().any(|tried| Arc::ptr_eq(tried, one));
+        let usable = self.pick(&all, |one| one.is_usable() && fresh(one));
+        let reachable = || self.pick(&all, |one| one.is_reachable() && fresh(one));
+        if let Some(instance) = usable.or_else(reachable) {
+            return Some(instance.lease());
+        }
+        all.iter().filter(|one| fresh(one)).find_map(Instance::try_trial)
+    }
+
+    /// The next in turn, unless another one, any, is less busy: to look at two tells nearly as much as to look at all.
+    fn pick<'a>(&self, all: &'a [Arc<Instance>], fit: impl Fn(&Arc<Instance>) -> bool) -> Option<&'a Arc<Instance>> {
+        let nth = |n| all.iter().filter(|one| fit(one)).nth(n);
+        let count = all.iter().filter(|one| fit(one)).count();
+        if count < 2 {
+            return nth(0);
+        }
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        let next = turn % count;
+        // A multiplicative hash of the turn: as good as chance here, and cheaper.
+        let spread = ((turn as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+        let other = (next + 1 + spread % (count - 1)) % count;
+        // Instances may have become unfit since they were counted.
+        match (nth(next), nth(other)) {
+            (Some(next), Some(other)) if other.in_flight() < next.in_flight() => Some(other),
+            (next, other) => next.or(other),
+        }
+    }
+
+    /// Looks the names up again, if `every` has passed since, or something is amiss; whether the instances changed.
+    /// The names that cannot be looked up keep the addresses they had.
+    pub(crate) async fn look_up(&self, resolver: &dyn Resolver, every: Duration) -> bool {
+        let inner = &self.0;
+        let amiss = inner.instances.load().iter().any(|one| !one.is_usable()) || inner.instances.load().is_empty();
+        let every = if amiss { every.min(HURRY) } else { every };
+        let last = inner.looked_up.load(Ordering::Relaxed);
+        let due = last == 0 || Duration::from_millis(now().saturating_sub(last)) >= every;
+        if !due || inner.configured.iter().all(Configured::is_literal) || inner.looking.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        for one in &inner.configured {
+            one.look_up(resolver).await;
+        }
+        inner.looked_up.store(now(), Ordering::Relaxed);
+        inner.looking.store(false, Ordering::Release);
+        self.gather(&self.instances())
+    }
+
+    /// Goes on with what `old` knows: addresses of names that both have, and how their instances do.
+    pub(crate) fn succeed(&self, old: &Self) {
+        for one in &self.0.configured {
+            if let Some(same) = old.0.configured.iter().find(|other| other.name() == one.name()) {
+                one.take_over(same);
+            }
+        }
+        self.gather(&old.instances());
+    }
+
+    /// Makes the instances anew from the addresses; those that are among `known` stay the ones they are.
+    fn gather(&self, known: &[Arc<Instance>]) -> bool {
+        let mut gathered: Vec<Arc<Instance>> = Vec::new();
+        for one in &self.0.configured {
+            for address in one.addresses() {
+                if gathered.iter().any(|instance| instance.address() == address) {
+                    continue;
+                }
+                let same = |instance: &&Arc<Instance>| instance.address() == address && instance.host() == one.host();
+                let kept = known.iter().find(same).cloned();
+                gathered.extend(kept.or_else(|| Instance::new(address, one.host().clone())));
+            }
+        }
+        let before = self.0.instances.swap(Arc::new(gathered.clone()));
+        let same = before.len() == gathered.len() && before.iter().zip(&gathered).all(|(a, b)| Arc::ptr_eq(a, b));
+        !same
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! The merged document, and the page that shows it.
+
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, gateway, nobody, service};
+
+/// A service that says it serves `path`, and a path of someone else's.
+fn documented(path: &'static str) -> String {
+    service(move |request: HttpRequest| async move {
+        assert_eq!(request.path(), "/openapi.json");
+        let answer = json!({ "$ref": "#/components/responses/No" });
+        let operation = json!({
+            "operationId": "login",
+            "tags": ["anything"],
+            "security": [{}, { "token": [] }],
+            "requestBody": {
+                "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Login" } } }
+            },
+            "responses": { "200": answer, "504": answer },
+        });
+        HttpResponse::Ok().json(json!({
+            "paths": { path: { "post": operation }, "/i/somebody-elses": { "post": operation } },
+            "components": {
+                "schemas": { "Login": { "properties": { "z": {}, "a": {} } } },
+                "securitySchemes": { "token": {} },
+            },
+            "tags": [{ "name": "anything", "description": "words" }],
+        }))
+    })
+}
+
+async fn document(gateway: &Gateway) -> Value {
+    let reply = gateway.get("/openapi.json").await;
+    assert_eq!(reply.status, 200);
+    serde_json::from_str(&reply.body).unwrap()
+}
+
+#[actix_web::test]
+async fn documents_become_one_in_which_nothing_collides() {
+    let (mefp, tms) = (documented("/auth/login"), documented("/container/api/v1/cloudbox/tms/auth/authsalt"));
+    let gateway = gateway(&[("mefp", &mefp), ("tms", &tms)], &[]);
+    let document = document(&gateway).await;
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    // In the order of the routes; and nobody speaks for the portal's paths.
+    assert_eq!(paths, ["/container/api/v1/cloudbox/tms/auth/authsalt", "/auth/login"]);
+    let operation = &document["paths"]["/auth/login"]["post"];
+    assert_eq!(operation["operationId"], "mefp.login");
+    assert_eq!(operation["tags"], json!(["mefp"]));
+    assert_eq!(operation["security"], json!([{}, { "mefp.token": [] }]));
+    let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(schema, "#/components/schemas/mefp.Login");
+    assert_eq!(operation["responses"]["504"]["$ref"], "#/components/responses/mefp.No");
+    // The gateway's own answer, in the dialect.
+    let own = &operation["responses"]["431"]["content"]["application/json"]["example"];
+    assert_eq!(own["errors"]["code"], 40000);
+    let schemas: Vec<_> = document["components"]["schemas"].as_object().unwrap().keys().collect();
+    assert_eq!(schemas, ["tms.Login", "mefp.Login"]);
+    let fields = document["components"]["schemas"]["tms.Login"]["properties"].as_object().unwrap();
+    assert_eq!(fields.keys().collect::<Vec<_>>(), ["z", "a"], "fields keep their order");
+    assert_eq!(document["tags"][1], json!({ "name": "mefp", "description": "words" }));
+    assert_eq!(document["servers"][0]["url"], "/");
+}
+
+#[actix_web::test]
+async fn a_service_that_is_away_or_babbles_is_named_and_the_others_are_there() {
+    let mefp = format!("{},{}", nobody(), documented("/auth/login"));
+    let babble = service(|| async { HttpResponse::Ok().body("{") });
+    let away = nobody();
+    let upstreams = [("mefp", mefp.as_str()), ("tms", &babble), ("portal", &away), ("jwt", &away), ("cloudbox", &away)];
+    let document = document(&gateway(&upstreams, &[])).await;
+    assert_eq!(document["info"]["x-stele-missing"], json!(["cloudbox", "tms", "portal", "jwt"]));
+    assert!(document["info"]["description"].as_str().unwrap().contains("cloudbox, tms, portal, jwt"));
+    assert_eq!(document["paths"].as_object().unwrap().len(), 1);
+}
+
+#[actix_web::test]
+async fn a_service_that_hangs_holds_nobody_up_for_long() {
+    let hanging = service(|| std::future::pending::<HttpResponse>());
+    let gateway = gateway(&[("mefp", &documented("/auth/login")), ("tms", &hanging)], &[]);
+    let started = std::time::Instant::now();
+    let document = document(&gateway).await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+    assert!(document["info"]["x-stele-missing"].as_array().unwrap().contains(&json!("tms")));
+    assert!(document["paths"]["/auth/login"].is_object());
+}
+
+#[actix_web::test]
+async fn the_page_is_whole_and_lets_nothing_in_from_elsewhere() {
+    let gateway = gateway(&[], &[]);
+    let moved = gateway.get("/docs").await;
+    assert_eq!((moved.status, moved.header("location").unwrap()), (308, "/docs/"));
+    let initializer = gateway.get("/docs/swagger-initializer.js").await;
+    assert!(initializer.body.contains("\"../openapi.json\""), "{}", initializer.body);
+    for file in ["", "index.html", "index.css", "swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"] {
+        // The heads: the bodies are packed, and no text.
+        let reply = gateway.send("HEAD", &format!("/docs/{file}"), "", "").await;
+        assert_eq!((reply.status, reply.header("content-encoding")), (200, Some("gzip")), "{file}");
+        assert!(reply.header("content-length").unwrap().parse::<usize>().unwrap() > 100, "{file}");
+        assert!(reply.header("content-security-policy").unwrap().starts_with("default-src 'none'; script-src 'self';"));
+        assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    }
+    for stray in ["/docs/nothing.js", "/docs/../healthz", "/docs/%2e%2e/x", "/docsx"] {
+        assert_eq!(gateway.get(stray).await.status, 404, "{stray}");
+    }
+    assert_eq!(gateway.send("POST", "/docs/", "", "").await.status, 404);
+    assert_eq!(gateway.send("HEAD", "/openapi.json", "", "").await.status, 200);
+}
+
+#[actix_web::test]
+async fn documents_can_be_kept_off_the_public_address() {
+    let gateway = gateway(&[], &[("STELE_DOCS", "false")]);
+    for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui-bundle.js"] {
+        assert_eq!(gateway.get(path).await.status, 404, "{path}");
+    }
+}

@@ -1,0 +1,218 @@
+//! Which instance answers, when another is asked, and what is seen of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::{App, HttpResponse, HttpServer, web};
+use gateway::CircuitState;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{Gateway, babbling, echo, eventually, gateway, listener, nobody, service};
+
+const PATH: &str = "/auth/login";
+
+/// An instance whose readiness is the test's to say, and which counts what it answers.
+struct Instance {
+    url: String,
+    ready: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+}
+
+impl Instance {
+    fn start(ready: bool) -> Self {
+        let (ready, answered) = (Arc::new(AtomicBool::new(ready)), Arc::new(AtomicUsize::new(0)));
+        let listener = listener();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (says, counts) = (ready.clone(), answered.clone());
+        let server = HttpServer::new(move || {
+            let (says, counts) = (says.clone(), counts.clone());
+            let readiness = move || {
+                let ready = says.load(Ordering::SeqCst);
+                std::future::ready(if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() }.finish())
+            };
+            let answer = move || {
+                counts.fetch_add(1, Ordering::SeqCst);
+                async { HttpResponse::Ok().body("answered") }
+            };
+            App::new().route("/readyz", web::get().to(readiness)).default_service(web::to(answer))
+        });
+        actix_web::rt::spawn(server.workers(1).disable_signals().listen(listener).unwrap().run());
+        Self { url, ready, answered }
+    }
+
+    fn answered(&self) -> usize {
+        self.answered.load(Ordering::SeqCst)
+    }
+
+    fn turn(&self, ready: bool) {
+        self.ready.store(ready, Ordering::SeqCst);
+    }
+}
+
+async fn ask(gateway: &Gateway, times: usize) {
+    for _ in 0..times {
+        let reply = gateway.send("POST", PATH, "", "body").await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "answered"));
+    }
+}
+
+#[actix_web::test]
+async fn whoever_is_not_ready_gets_nothing_unless_nobody_is() {
+    let (one, two) = (Instance::start(true), Instance::start(false));
+    let gateway = gateway(&[("mefp", &format!("{},{}", one.url, two.url))], &[]);
+    eventually("one usable", || gateway.instance(&one.url).usable).await;
+    ask(&gateway, 10).await;
+    assert_eq!((one.answered(), two.answered()), (10, 0));
+    two.turn(true);
+    eventually("both usable", || gateway.instance(&two.url).usable).await;
+    ask(&gateway, 10).await;
+    assert_eq!((one.answered(), two.answered()), (15, 5));
+    // A store is down, and all say so: they are asked all the same, for only they can tell it in their dialect.
+    one.turn(false);
+    two.turn(false);
+    eventually("none usable", || !gateway.instance(&one.url).usable && !gateway.instance(&two.url).usable).await;
+    ask(&gateway, 10).await;
+    assert_eq!((one.answered(), two.answered()), (20, 10));
+    assert!(gateway.gateway.missing().contains(&"mefp".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_service_that_is_gone_is_told_at_once_and_is_back_within_two_seconds() {
+    let place = listener();
+    let (url, address) = (format!("http://{}", place.local_addr().unwrap()), place.local_addr().unwrap());
+    drop(place);
+    let gateway = gateway(&[("mefp", &url)], &[]);
+    for _ in 0..3 {
+        assert_eq!(gateway.get(PATH).await.status, 503);
+    }
+    eventually("an open circuit", || gateway.instance(&url).circuit == CircuitState::Open).await;
+    let failures = gateway.instance(&url).failures;
+    assert!(failures >= 3 && !gateway.instance(&url).usable);
+    let answer = || async { HttpResponse::Ok().body("answered") };
+    let server = HttpServer::new(move || App::new().default_service(web::to(answer)));
+    actix_web::rt::spawn(server.workers(1).disable_signals().bind(address).unwrap().run());
+    let back = Instant::now();
+    while gateway.get(PATH).await.status != 200 {
+        assert!(back.elapsed() < Duration::from_secs(2), "it is back, and nobody noticed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    eventually("a closed circuit", || gateway.instance(&url).circuit == CircuitState::Closed).await;
+}
+
+#[actix_web::test]
+async fn a_service_that_only_accepts_connections_is_left_alone_after_three_requests() {
+    let silent = listener();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let gateway = gateway(&[("mefp", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1"), ("STELE_HEALTH_INTERVAL", "60")]);
+    for _ in 0..3 {
+        assert_eq!(gateway.send("POST", PATH, "", "body").await.status, 504);
+    }
+    assert_eq!(gateway.instance(&url).circuit, CircuitState::Open);
+    let asked = Instant::now();
+    assert_eq!(gateway.send("POST", PATH, "", "body").await.status, 503);
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert_eq!((gateway.instance(&url).in_flight, gateway.instance(&url).failures), (0, 3));
+}
+
+#[actix_web::test]
+async fn a_request_that_may_have_been_seen_is_sent_once() {
+    // Each ends the connection in its own way; none proves that it did not act.
+    for answer in ["", "nonsense\r\n\r\n", "HTTP/1.1 20"] {
+        let good = Instance::start(true);
+        let gateway = gateway(&[("mefp", &format!("{},{}", babbling(answer), good.url))], &[]);
+        let mut statuses = Vec::new();
+        for _ in 0..4 {
+            statuses.push(gateway.send("POST", PATH, "", "body").await.status);
+        }
+        assert!(statuses.contains(&503) && statuses.contains(&200), "{statuses:?}");
+        let answered = statuses.iter().filter(|&&status| status == 200).count();
+        assert_eq!(good.answered(), answered, "a lost request was sent again: {answer:?}");
+    }
+}
+
+/// A service that answers once a connection, and closes it when the next request has come.
+fn tired() -> (String, Arc<AtomicUsize>) {
+    let listener = listener();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let (url, asked) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(AtomicUsize::new(0)));
+    let count = asked.clone();
+    actix_web::rt::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let count = count.clone();
+            actix_web::rt::spawn(async move {
+                let mut bytes = [0; 4096];
+                let read = stream.read(&mut bytes).await.unwrap_or(0);
+                let health = bytes[..read].starts_with(b"GET /readyz");
+                count.fetch_add(usize::from(read > 0 && !health), Ordering::SeqCst);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nanswered").await;
+                let read = stream.read(&mut bytes).await.unwrap_or(0);
+                count.fetch_add(usize::from(read > 0), Ordering::SeqCst);
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[actix_web::test]
+async fn a_kept_connection_that_closes_proves_nothing() {
+    let (tired, asked) = tired();
+    let good = Instance::start(true);
+    let gateway = gateway(&[("mefp", &format!("{tired},{}", good.url))], &[("STELE_HEALTH_INTERVAL", "60")]);
+    gateway.usable(&["mefp"]).await;
+    let mut statuses = Vec::new();
+    // In turn: tired, good, tired (over the kept connection), good.
+    for _ in 0..4 {
+        statuses.push(gateway.send("POST", PATH, "", "a=b").await.status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 503]);
+    assert_eq!((asked.load(Ordering::SeqCst), good.answered()), (2, 2));
+}
+
+#[actix_web::test]
+async fn a_request_that_cannot_have_been_seen_is_sent_to_another() {
+    let (away, good) = (nobody(), Instance::start(true));
+    let gateway = gateway(&[("mefp", &format!("{away},{}", good.url))], &[]);
+    // Before anybody has looked, too: bodies are sent only once there is a connection.
+    ask(&gateway, 8).await;
+    assert_eq!(good.answered(), 8);
+    eventually("the absent one found out", || gateway.instance(&away).failures > 0).await;
+    assert!(!gateway.instance(&away).usable);
+}
+
+#[actix_web::test]
+async fn a_body_that_the_client_breaks_off_is_not_the_instances_fault() {
+    let url = echo("mefp");
+    let gateway = gateway(&[("mefp", &url)], &[]);
+    gateway.usable(&["mefp"]).await;
+    for _ in 0..5 {
+        let mut client = gateway.connect().await;
+        client.write_all(b"POST /auth/login HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf").await.unwrap();
+        drop(client);
+    }
+    eventually("nothing in flight", || gateway.instance(&url).in_flight == 0).await;
+    let view = gateway.instance(&url);
+    assert_eq!((view.usable, view.circuit, view.failures), (true, CircuitState::Closed, 0));
+}
+
+#[actix_web::test]
+async fn what_is_in_flight_is_counted_until_the_last_byte() {
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel::<Result<web::Bytes, std::io::Error>>();
+    let receiver = Arc::new(std::sync::Mutex::new(Some(receiver)));
+    let url = service(move || {
+        let mut receiver = receiver.lock().unwrap().take().unwrap();
+        let body = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        async { HttpResponse::Ok().streaming(body) }
+    });
+    let gateway = gateway(&[("mefp", &url)], &[]);
+    let mut client = gateway.connect().await;
+    client.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    sender.send(Ok(web::Bytes::from_static(b"part"))).unwrap();
+    crate::support::read_until(&mut client, &mut Vec::new(), "part").await;
+    assert_eq!(gateway.instance(&url).in_flight, 1);
+    drop(sender);
+    crate::support::read_all(&mut client).await;
+    eventually("nothing in flight", || gateway.instance(&url).in_flight == 0).await;
+}

@@ -1,0 +1,111 @@
+//! Clients that log in one after the other, each over a connection that it keeps, and remember what became of it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use awc::Client;
+
+use crate::programs::{PASSWORD, PATIENCE, PHONE};
+
+/// A login that did not succeed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) begun: Instant,
+    pub(crate) told: String,
+}
+
+/// Logins under way, until told to end.
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    clients: JoinHandle<()>,
+}
+
+struct Shared {
+    /// Where clients may go: what a load balancer would let them.
+    gateways: Mutex<Vec<SocketAddr>>,
+    over: AtomicBool,
+    succeeded: AtomicUsize,
+    failed: Mutex<Vec<Failed>>,
+}
+
+impl Load {
+    /// `clients` at once, on a thread of their own: the test stops programs and waits for them.
+    pub(crate) fn start(clients: usize, gateways: &[SocketAddr]) -> Self {
+        let shared = Arc::new(Shared {
+            gateways: Mutex::new(gateways.to_vec()),
+            over: AtomicBool::new(false),
+            succeeded: AtomicUsize::new(0),
+            failed: Mutex::default(),
+        });
+        let ours = shared.clone();
+        let run = move || {
+            let each = (0..clients).map(|number| log_in_on_and_on(ours.clone(), number));
+            actix_web::rt::System::new().block_on(futures_util::future::join_all(each));
+        };
+        Self { shared, clients: std::thread::spawn(run) }
+    }
+
+    /// Sends new logins to these gateways only.
+    pub(crate) fn turn_to(&self, gateways: &[SocketAddr]) {
+        *self.shared.gateways.lock().unwrap() = gateways.to_vec();
+    }
+
+    /// Waits for so many more logins that succeed.
+    pub(crate) fn more(&self, count: usize) {
+        let wanted = self.shared.succeeded.load(Ordering::SeqCst) + count;
+        let deadline = Instant::now() + PATIENCE;
+        while self.shared.succeeded.load(Ordering::SeqCst) < wanted {
+            let failed = self.shared.failed.lock().unwrap().len();
+            assert!(Instant::now() < deadline, "too few logins; {failed} failed");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Ends, once each client has its last answer; what failed.
+    pub(crate) fn end(self) -> Vec<Failed> {
+        self.shared.over.store(true, Ordering::SeqCst);
+        self.clients.join().unwrap();
+        std::mem::take(&mut *self.shared.failed.lock().unwrap())
+    }
+}
+
+async fn log_in_on_and_on(shared: Arc<Shared>, number: usize) {
+    let client = Client::builder().timeout(PATIENCE).finish();
+    let password = base64(PASSWORD);
+    for turn in number.. {
+        if shared.over.load(Ordering::SeqCst) {
+            return;
+        }
+        let gateway = {
+            let gateways = shared.gateways.lock().unwrap();
+            gateways[turn % gateways.len()]
+        };
+        let begun = Instant::now();
+        let form = [("username", PHONE), ("password", &password)];
+        let told = match client.post(format!("http://{gateway}/i/login")).send_form(&form).await {
+            Ok(mut answer) => match answer.body().await {
+                Ok(body) => String::from_utf8_lossy(&body).into_owned(),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if told.contains(r#""status_code":"200""#) {
+            shared.succeeded.fetch_add(1, Ordering::SeqCst);
+        } else {
+            shared.failed.lock().unwrap().push(Failed { begun, told });
+        }
+    }
+}
+
+/// Standard base64 of what fills its last group.
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    assert!(text.len().is_multiple_of(3));
+    let groups =
+        text.as_bytes().chunks(3).map(|group| group.iter().fold(0, |bits, &byte| bits << 8 | usize::from(byte)));
+    let digits = groups.flat_map(|bits| [18, 12, 6, 0].map(|shift| DIGITS[bits >> shift & 63]));
+    digits.map(char::from).collect()
+}

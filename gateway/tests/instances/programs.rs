@@ -1,0 +1,154 @@
+//! The programs as they are deployed, on one data folder, each at an address of its own.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// No test waits longer, whatever goes wrong.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const PHONE: &str = "13800138000";
+pub(crate) const PASSWORD: &str = "secret-of-the-load";
+
+/// A program of the workspace. Cargo names only the binaries of the test's own package; the others lie beside them.
+fn program(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_gateway")).with_file_name(name);
+    assert!(path.exists(), "{} is not built; run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
+/// An address that nobody else takes: one of loopback's, by the id of this process.
+fn address() -> SocketAddr {
+    static PORT: AtomicU16 = AtomicU16::new(20_000);
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    (Ipv4Addr::new(127, a.saturating_add(1), b, c), PORT.fetch_add(1, Ordering::Relaxed)).into()
+}
+
+/// A data folder with one user.
+pub(crate) struct Home(TempDir);
+
+/// A running program, killed when dropped.
+pub(crate) struct Program {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        let home = Self(TempDir::new().unwrap());
+        home.stele(&["migrate"], "");
+        home.stele(&["user", "add", "--username", "load", "--phone", PHONE, "--password-stdin"], PASSWORD);
+        home
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name));
+        command.env_clear().env("STELE_DATA", self.0.path().join("data")).env("STELE_HASH_COST", "64,1,1");
+        command.env("STELE_ADMIN_LISTEN", "127.0.0.1:0").env("STELE_WORKERS", "2").current_dir(self.0.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn stele(&self, args: &[&str], input: &str) {
+        let mut child = self.command("stele").args(args).stdin(Stdio::piped()).spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        assert!(child.wait().unwrap().success(), "stele {args:?}");
+    }
+
+    fn start(&self, name: &str, address: SocketAddr, settings: &[(&str, &str)]) -> Program {
+        let log = self.0.path().join(format!("{name}-{address}.log"));
+        let mut command = self.command(name);
+        command.args(["--listen", &address.to_string()]).envs(settings.iter().copied());
+        let child = command.stderr(File::options().create(true).append(true).open(&log).unwrap()).spawn().unwrap();
+        Program { child, address, log }
+    }
+
+    /// An instance of the portal, ready.
+    pub(crate) fn service(&self) -> Program {
+        self.service_at(address())
+    }
+
+    /// An instance of the portal at a place where one was before.
+    pub(crate) fn service_at(&self, address: SocketAddr) -> Program {
+        let mut service = self.start("svc-portal", address, &[("STELE_LOG", "info,stele_web=debug")]);
+        service.until("ready", |service| service.readiness() == Some(200));
+        service
+    }
+
+    /// A gateway in front of these instances that sees them all.
+    pub(crate) fn gateway(&self, services: &[&Program]) -> Program {
+        let urls: Vec<_> = services.iter().map(|service| format!("http://{}", service.address)).collect();
+        let urls = urls.join(",");
+        let settings = ["CLOUDBOX", "TMS", "PORTAL", "MEFP", "JWT"].map(|name| format!("STELE_UPSTREAM_{name}"));
+        let settings: Vec<_> = settings.iter().map(|name| (name.as_str(), urls.as_str())).collect();
+        let mut gateway = self.start("gateway", address(), &[&settings[..], &[("STELE_LOG", "info")]].concat());
+        gateway.until("ready", |gateway| gateway.readiness() == Some(200));
+        gateway
+    }
+}
+
+impl Program {
+    /// Waits until it is so.
+    pub(crate) fn until(&mut self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !so(self) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "ended with {ended:?}, not {what}: {}", self.log());
+            assert!(Instant::now() < deadline, "in vain: {what}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The status of its readiness page.
+    pub(crate) fn readiness(&self) -> Option<u16> {
+        let mut stream = TcpStream::connect(self.address).ok()?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").ok()?;
+        let mut told = String::new();
+        stream.read_to_string(&mut told).ok()?;
+        told.get(9..12)?.parse().ok()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// How many logins it has answered since there is this log.
+    pub(crate) fn logins(&self) -> usize {
+        self.log().lines().filter(|line| line.contains("answered") && line.contains("/i/login")).count()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end. Its connections are closed by then.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.end().unwrap_or_else(|| panic!("it does not end: {}", self.log()))
+    }
+
+    fn end(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
