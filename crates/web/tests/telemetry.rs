@@ -1,7 +1,5 @@
 //! Without a collector no span is made for one, however talkative the log is; with neither, the caller's words go on.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use stele_web::{Settings, telemetry, trace};

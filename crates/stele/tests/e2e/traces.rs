@@ -24,6 +24,33 @@ fn the<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     found[0]
 }
 
+/// The five spans of one login, by whom, under whom, and what they say.
+fn is_the_tree_of_a_login(ours: &[Span]) {
+    let front = the(ours, "POST cloudbox");
+    let onward = the(ours, "POST");
+    let served = the(ours, &format!("POST {CLOUDBOX}"));
+    let (find, settle) = (the(ours, "find users"), the(ours, "settle state"));
+    assert_eq!(ours.len(), 5, "{ours:#?}");
+    let about = |span: &Span| (span.service.clone(), span.parent(), span.sent.kind);
+    assert_eq!(about(front), ("stele-gateway".into(), PARENT.into(), SERVER));
+    assert_eq!(about(onward), ("stele-gateway".into(), front.id(), CLIENT));
+    assert_eq!(about(served), ("stele-cloudbox".into(), onward.id(), SERVER));
+    assert_eq!(about(find), ("stele-cloudbox".into(), served.id(), CLIENT));
+    assert_eq!(about(settle), ("stele-cloudbox".into(), served.id(), CLIENT));
+    for (span, key, value) in [
+        (front, "url.path", CLOUDBOX),
+        (front, "http.response.status_code", "200"),
+        (onward, "server.address", "127.0.0.1"),
+        (served, "http.route", CLOUDBOX),
+        (served, "http.request.method", "POST"),
+        (find, "db.system.name", "postgresql"),
+        (settle, "db.system.name", "redis"),
+        (settle, "db.operation.name", "settle"),
+    ] {
+        assert_eq!(span.attribute(key), value, "{key}: {span:#?}");
+    }
+}
+
 #[tokio::test]
 async fn one_login_through_gateway_service_postgres_and_redis_is_one_tree() {
     let collector = Collector::start();
@@ -74,29 +101,7 @@ async fn one_login_through_gateway_service_postgres_and_redis_is_one_tree() {
 
     let spans = collector.spans();
     let (ours, others): (Vec<_>, Vec<_>) = spans.iter().cloned().partition(|span| span.trace() == TRACE);
-    let front = the(&ours, "POST cloudbox");
-    let onward = the(&ours, "POST");
-    let served = the(&ours, &format!("POST {CLOUDBOX}"));
-    let (find, settle) = (the(&ours, "find users"), the(&ours, "settle state"));
-    assert_eq!(ours.len(), 5, "{ours:#?}");
-    let about = |span: &Span| (span.service.clone(), span.parent(), span.sent.kind);
-    assert_eq!(about(front), ("stele-gateway".into(), PARENT.into(), SERVER));
-    assert_eq!(about(onward), ("stele-gateway".into(), front.id(), CLIENT));
-    assert_eq!(about(served), ("stele-cloudbox".into(), onward.id(), SERVER));
-    assert_eq!(about(find), ("stele-cloudbox".into(), served.id(), CLIENT));
-    assert_eq!(about(settle), ("stele-cloudbox".into(), served.id(), CLIENT));
-    for (span, key, value) in [
-        (front, "url.path", CLOUDBOX),
-        (front, "http.response.status_code", "200"),
-        (onward, "server.address", "127.0.0.1"),
-        (served, "http.route", CLOUDBOX),
-        (served, "http.request.method", "POST"),
-        (find, "db.system.name", "postgresql"),
-        (settle, "db.system.name", "redis"),
-        (settle, "db.operation.name", "settle"),
-    ] {
-        assert_eq!(span.attribute(key), value, "{key}: {span:#?}");
-    }
+    is_the_tree_of_a_login(&ours);
 
     // A context that is not well formed is nobody's: a new trace begins.
     let root = the(&others, "POST cloudbox");
