@@ -21,7 +21,7 @@ fn users(path: &Path) -> Database {
     Database::open(&Target::sqlite(path)).unwrap()
 }
 
-fn execute(path: &Path, sql: &str) {
+pub(crate) fn execute(path: &Path, sql: &str) {
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     conn.batch_execute(&format!("PRAGMA busy_timeout = 5000; {sql}")).unwrap();
 }
@@ -98,38 +98,6 @@ async fn a_schema_that_lacks_a_migration_is_older() {
     assert_eq!(users(&path).schema().await.unwrap(), SchemaState::Empty);
     // What cannot be migrated stays as it was.
     assert!(matches!(users(&path).migrate().await, Err(OpenError::Migration { .. })));
-}
-
-const FIRST: &str = include_str!("../../migrations/users-sqlite/0001_initial/up.sql");
-
-#[tokio::test]
-async fn the_keys_that_rows_are_sealed_under_are_in_service_after_a_migration() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("users.db");
-    users(&path).migrate().await.unwrap();
-    // As the first version left it, with something sealed under two keys.
-    std::fs::remove_file(&path).unwrap();
-    for ending in ["db-wal", "db-shm"] {
-        let _ = std::fs::remove_file(path.with_extension(ending));
-    }
-    std::fs::write(&path, "").unwrap();
-    let texts = ",''".repeat(9);
-    execute(
-        &path,
-        &format!(
-            "{FIRST} CREATE TABLE __diesel_schema_migrations (version VARCHAR(50) PRIMARY KEY NOT NULL, run_on TIMESTAMP \
-             NOT NULL DEFAULT CURRENT_TIMESTAMP); INSERT INTO __diesel_schema_migrations (version) VALUES ('0001'); \
-             INSERT INTO users SELECT 1, x'0{{n}}', NULL, NULL, NULL, NULL, '', 0, '', 2, false, '', NULL{texts}, 'v', 3, \
-             x'00', 0; INSERT INTO apps VALUES ('a', 12, x'00', '', 0)"
-        )
-        .replace("{n}", "1"),
-    );
-    assert_eq!(users(&path).schema().await.unwrap(), SchemaState::Older);
-    users(&path).migrate().await.unwrap();
-    let keys = users(&path).keys().keys().await.unwrap();
-    let seen: Vec<_> =
-        keys.iter().map(|key| (key.name.as_str(), key.probe.is_some(), key.works_from.as_secs())).collect();
-    assert_eq!(seen, [("seal-12", false, 0), ("seal-3", false, 0)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

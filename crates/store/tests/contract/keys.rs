@@ -6,8 +6,14 @@ use stele_core::app::App;
 use stele_core::ports::{Dropped, SaltedUse};
 use stele_core::seal::Sealed;
 use stele_core::user::Credential;
+use stele_store::{Database, SchemaState, Target};
+use stele_testkit::servers;
 
+use crate::files::execute;
 use crate::support::*;
+
+const NO_KEYS_SQLITE: &str = include_str!("../../migrations/users-sqlite/0002_keys/down.sql");
+const NO_KEYS_POSTGRES: &str = include_str!("../../migrations/users-postgres/0002_keys/down.sql");
 
 fn sealed(key_id: u32, byte: u8) -> Sealed {
     Sealed { key_id, bytes: vec![byte; 44] }
@@ -193,5 +199,35 @@ async fn salted_logins_are_noted_and_counted() {
         let at = async |name: &str| users.find(name).await.unwrap().unwrap().salted_at;
         assert_eq!((at("user0").await, at("user1").await, at("user2").await), (Some(NOW), Some(later), None));
         assert_eq!(keys.salted_use(later).await.unwrap(), SaltedUse { users: 2, lately: 1, last: Some(later) });
+    }
+}
+
+#[tokio::test]
+async fn the_keys_that_rows_are_sealed_under_are_in_service_after_a_migration() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, url) = (dir.path().join("users.db"), servers::database_url());
+    let back: [(Target, &str, &dyn Fn(&str)); 2] = [
+        (Target::sqlite(&path), NO_KEYS_SQLITE, &|sql| execute(&path, sql)),
+        (Target::parse(&url).unwrap(), NO_KEYS_POSTGRES, &|sql| servers::execute(&url, sql)),
+    ];
+    for (target, no_keys, execute) in back {
+        let database = Database::open(&target).unwrap();
+        database.migrate().await.unwrap();
+        let UserBackend { users, keys, .. } = backend("any", &database, None).await;
+        let id = users.add(&named("alice")).await.unwrap().unwrap().id;
+        assert!(users.add_app(&app("melink", 1)).await.unwrap());
+        // As the first version left it.
+        execute(&format!("{no_keys}; DELETE FROM __diesel_schema_migrations WHERE version = '0002'"));
+        assert_eq!(database.schema().await.unwrap(), SchemaState::Older);
+        database.migrate().await.unwrap();
+        let records = keys.keys().await.unwrap();
+        let seen: Vec<_> =
+            records.iter().map(|key| (key.name.as_str(), &key.probe, key.works_from.as_secs())).collect();
+        assert_eq!(seen, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{target}");
+        assert_eq!(keys.sealed_under().await.unwrap(), [(1, 0, 1), (7, 1, 0)]);
+        assert_eq!(users.find("alice").await.unwrap().unwrap().credential, credential("first"));
+        assert_eq!(users.app("melink").await.unwrap(), Some(app("melink", 1)));
+        // And nothing else is: the number that was in service before is not.
+        assert!(users.change_credential(id, 0, &under(u32::MAX, 1)).await.is_err());
     }
 }

@@ -10,6 +10,7 @@ mod codes;
 mod files;
 #[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logins;

@@ -15,7 +15,7 @@ async fn users(server: &Postgres, port: u16) -> Arc<dyn UserStore> {
     let url = server.url().replace(&format!(":{}/", server.port()), &format!(":{port}/"));
     let database = Database::open(&Target::parse(&url).unwrap()).unwrap();
     database.migrate().await.unwrap();
-    let users = database.users();
+    let UserBackend { users, .. } = backend("postgres", &database, None).await;
     users.add(&named("alice")).await.unwrap().unwrap();
     users
 }

@@ -69,7 +69,7 @@ pub(crate) async fn user_backends() -> Vec<UserBackend> {
 }
 
 /// A database with the sealing keys that the tests seal under in service.
-async fn backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
+pub(crate) async fn backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
     let keys = database.keys();
     for key in [1, 7, u32::MAX] {
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
