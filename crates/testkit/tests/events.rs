@@ -89,7 +89,9 @@ async fn whoever_hangs_up_is_told_of_too() {
     let caller = caller();
     let asked = login(&deps, request("mark", raw("123456"), &caller));
     tokio::time::timeout(Duration::ZERO, asked).await.unwrap_err();
-    assert_eq!(log.take(), [(Act::Login(ProofKind::Raw), Outcome::Abandoned, None)]);
+    // How far it came before is the store's matter: whose login it was may be known or not.
+    let told = log.take();
+    assert!(matches!(told[..], [(Act::Login(ProofKind::Raw), Outcome::Abandoned, _)]), "{told:?}");
 }
 
 #[tokio::test]

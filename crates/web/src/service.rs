@@ -225,7 +225,11 @@ impl Guard {
     ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
         if drain::is_health(request.path()) {
             // Asked every second, by those who look after the program: nothing to see.
-            return next.call(request).await;
+            let mut response = next.call(request).await?;
+            if self.drain.is_draining() {
+                drain::close(response.response_mut());
+            }
+            return Ok(response);
         }
         let begun = Instant::now();
         let arrival = Arrival::new(self.service, &request, &self.trust);

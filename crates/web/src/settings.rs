@@ -20,7 +20,11 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_LISTEN", "the program's own port on loopback", "address and port to serve on"),
     setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
     setting("STELE_DATA", "./var", "folder of the embedded store, the keys and the outbox (also --data)"),
-    setting("STELE_DATABASE_URL", "<data>/users.db", "users: postgres://…; without it, SQLite in the data folder"),
+    setting(
+        "STELE_DATABASE_URL",
+        "<data>/users.db",
+        "users: postgres://USER:PASSWORD@HOST/NAME, sslmode and sslrootcert as in libpq; without it, SQLite in the data folder",
+    ),
     setting(
         "STELE_REDIS_URL",
         "<data>/state.db",

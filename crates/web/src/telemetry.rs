@@ -13,7 +13,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::config::{ConfigError, Settings};
 use crate::otlp::{self, Export};
-use crate::trace::TRACE;
+use crate::trace::{self, TRACE};
 
 /// The default level. The server library tells of every thread it starts and of every malformed request, which is a
 /// stranger's to make as many of as they like.
@@ -57,6 +57,9 @@ fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, Confi
         false => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
     let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != TRACE)));
+    if export.is_some() {
+        trace::turn_on();
+    }
     let spans = export.as_ref().map(|export| {
         let layer = OpenTelemetryLayer::new(export.provider().tracer("stele"));
         let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);

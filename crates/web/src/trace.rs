@@ -2,6 +2,7 @@
 //! for unless there is a collector: then no span is made, and no field of one is computed.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +11,7 @@ use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 pub use stele_core::TRACE;
-use tracing::{Level, Span, field};
+use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::metrics::method_name;
@@ -20,8 +21,16 @@ const LONGEST_PATH: usize = 256;
 
 /// Whether anybody collects spans.
 pub fn is_on() -> bool {
-    tracing::span_enabled!(target: TRACE, Level::INFO)
+    ON.load(Ordering::Relaxed)
 }
+
+/// Makes spans from now on: there is a collector.
+pub(crate) fn turn_on() {
+    ON.store(true, Ordering::Relaxed);
+}
+
+// Asking the subscriber is dearer, and it says yes wherever the log is as talkative as a span.
+static ON: AtomicBool = AtomicBool::new(false);
 
 /// A span of what is done within a request; none outside of one (health checks, sweeping), or if nobody collects.
 macro_rules! step {

@@ -65,7 +65,7 @@ pub(crate) fn echo(name: &'static str) -> String {
     })
 }
 
-/// A service that reads a request, says `answer` and closes.
+/// A service that says it is ready, and otherwise reads a request, says `answer` and closes.
 pub(crate) fn babbling(answer: &'static str) -> String {
     let listener = listener();
     listener.set_nonblocking(true).unwrap();
@@ -73,8 +73,11 @@ pub(crate) fn babbling(answer: &'static str) -> String {
     let url = format!("http://{}", listener.local_addr().unwrap());
     actix_web::rt::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(answer.as_bytes()).await;
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
+            let health = bytes[..read].starts_with(b"GET /readyz");
+            let said = if health { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" } else { answer };
+            let _ = stream.write_all(said.as_bytes()).await;
         }
     });
     url

@@ -79,7 +79,8 @@ async fn one_login_through_gateway_service_postgres_and_redis_is_one_tree() {
         (answer.headers()["x-request-id"].to_str().unwrap().to_owned(), answer.text().await.unwrap())
     };
     let (id, welcome) = login(&format!("00-{TRACE}-{PARENT}-01"), "the-secret-password").await;
-    let token = serde_json::from_str::<serde_json::Value>(&welcome).unwrap()["user_token"].as_str().unwrap().to_owned();
+    let welcome: serde_json::Value = serde_json::from_str(&welcome).unwrap();
+    let token = welcome["user_token"].as_str().unwrap_or_else(|| panic!("{welcome}")).to_owned();
     login("00-not-well-formed-01", "a-wrong-password").await;
     let mut seen = Vec::new();
     for address in [&gateway.admin, &service.admin] {

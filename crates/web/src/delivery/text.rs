@@ -232,7 +232,7 @@ mod tests {
             Texts::from_settings(&settings, Duration::from_secs(600)).map_err(|e| e.to_string())
         };
         let own =
-            "[zh]\ntext = \"【碑】{code}（{purpose}）{{valid}\"\npurpose.reset = \"改密\"\nmail = \"{text}\n再见\"";
+            "[zh]\ntext = \"【碑】{code}（{purpose}）{{valid}\"\npurpose.reset = \"改密\"\nmail = \"{text}\\n再见\"";
         let texts = read(own).unwrap();
         let message = message("jwt", Purpose::Reset);
         assert_eq!(*texts.sms(&message), "【碑】012345（改密）{10 分钟");
