@@ -4,6 +4,8 @@
 //! A process looks for keys that were put in service every few seconds, on SIGHUP, and when it meets one that it does
 //! not know; so each knows a new key before any works with it.
 
+mod begin;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +14,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stele_core::mac::MacKey;
 use stele_core::ports::{KeyRecord, KeyStore, KeyWatch};
-use stele_core::random::Random;
 use stele_core::salted::SaltedLogins;
 use stele_core::seal::{KeyId, Sealer, SealingKey};
-use stele_core::time::{Clock, SystemClock, Timestamp};
-use stele_core::usecase::reseal;
+use stele_core::time::{Clock, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::config::ConfigError;
-use crate::keys::{self, Family, MAC, SEALING};
+use crate::keys::{self, Family, SEALING};
+pub use begin::{begin, begin_family, make};
 
 /// How often a process looks for new keys.
 const EVERY: Duration = Duration::from_secs(5);
@@ -207,75 +208,6 @@ impl KeyWatch for KeyRing {
             }
         }
     }
-}
-
-/// Puts the first keys that every service needs in service, making those that are not there, and sees that those from
-/// before keys were put in service open what is sealed under them.
-///
-/// # Errors
-/// One line that names the key and its file.
-pub async fn begin(store: &dyn KeyStore, folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
-    begin_family(store, folder, &SEALING, random).await?;
-    let records = store.keys().await.map_err(fault)?;
-    for record in records.iter().filter(|record| record.probe.is_none()) {
-        let Some(number) = record.number(SEALING.name) else { continue };
-        let text = SEALING.read_as(folder, record, number)?;
-        let sealer = Sealer::of([sealing((number, record.works_from, Some(text)))], false);
-        let opens = match &sealer {
-            Some(sealer) => reseal::opens(store, sealer, number).await.map_err(fault)?,
-            None => false,
-        };
-        if !opens {
-            let file = SEALING.file(folder, number);
-            let text = "does not open what is sealed under it; put the right one back from a backup";
-            return Err(ConfigError::new(format!("{}: the key {} {text}", file.display(), record.name)));
-        }
-        store.set_probe(&record.name, &SEALING.read(folder, number)?.1).await.map_err(fault)?;
-    }
-    if !records.iter().any(|record| record.name == MAC.0) {
-        keys::make_mac(folder, random)?;
-        enter(store, MAC.0.to_owned(), keys::read_mac(folder)?.1).await?;
-    }
-    Ok(())
-}
-
-/// Puts the first keys of a family in service: those in the folder, or a new one.
-///
-/// # Errors
-/// One line that names the key's file.
-pub async fn begin_family(
-    store: &dyn KeyStore,
-    folder: &Path,
-    family: &Family,
-    random: &dyn Random,
-) -> Result<(), ConfigError> {
-    let records = store.keys().await.map_err(fault)?;
-    if records.iter().any(|record| record.number(family.name).is_some()) {
-        return Ok(());
-    }
-    if family.numbers(folder)?.is_empty() {
-        make(folder, family, 1, random)?;
-    }
-    for number in family.numbers(folder)? {
-        enter(store, family.key(number), family.read(folder, number)?.1).await?;
-    }
-    Ok(())
-}
-
-/// Makes a key's file, if it is not there.
-///
-/// # Errors
-/// One line that names it.
-pub fn make(folder: &Path, family: &Family, number: KeyId, random: &dyn Random) -> Result<(), ConfigError> {
-    let text = (family.make)(random);
-    let text = text.ok_or_else(|| ConfigError::new(format!("the key {} could not be made", family.key(number))))?;
-    keys::make_once(&family.file(folder, number), || text)
-}
-
-/// A key that works from the first.
-async fn enter(store: &dyn KeyStore, name: String, probe: keys::Probe) -> Result<(), ConfigError> {
-    let (probe, added_at, works_from) = (Some(probe.to_vec()), SystemClock.now(), Timestamp::from_secs(0));
-    store.add_key(&KeyRecord { name, probe, added_at, works_from }).await.map(drop).map_err(fault)
 }
 
 /// The keys of a family in service. Those that are `held` are not read again, unless another key has their name now.

@@ -12,6 +12,8 @@ use stele_testkit::servers;
 use crate::files::execute;
 use crate::support::*;
 
+type Execute<'a> = &'a dyn Fn(&str);
+
 const NO_KEYS_SQLITE: &str = include_str!("../../migrations/users-sqlite/0002_keys/down.sql");
 const NO_KEYS_POSTGRES: &str = include_str!("../../migrations/users-postgres/0002_keys/down.sql");
 
@@ -206,7 +208,7 @@ async fn salted_logins_are_noted_and_counted() {
 async fn the_keys_that_rows_are_sealed_under_are_in_service_after_a_migration() {
     let dir = tempfile::tempdir().unwrap();
     let (path, url) = (dir.path().join("users.db"), servers::database_url());
-    let back: [(Target, &str, &dyn Fn(&str)); 2] = [
+    let back: [(_, _, Execute<'_>); 2] = [
         (Target::sqlite(&path), NO_KEYS_SQLITE, &|sql| execute(&path, sql)),
         (Target::parse(&url).unwrap(), NO_KEYS_POSTGRES, &|sql| servers::execute(&url, sql)),
     ];
