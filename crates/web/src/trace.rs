@@ -135,7 +135,8 @@ pub fn routed(span: &Span, method: &Method, route: &str) {
 /// Names the span of a request by what it is for.
 pub fn named(span: &Span, method: &Method, target: &str) {
     if !span.is_none() {
-        span.record("otel.name", format!("{} {target}", method_name(method)));
+        // A span that has begun no longer takes a name as a field.
+        span.context().span().update_name(format!("{} {target}", method_name(method)));
     }
 }
 
