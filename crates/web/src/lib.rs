@@ -2,7 +2,7 @@
 //!
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
-//! - [`serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
+//! - [`mod@serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
 //! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside
 //! - [`boot`], [`keys`], [`keyring`], [`delivery`]: from settings to a running domain
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
