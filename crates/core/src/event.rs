@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::app::{App, ClientToken};
 use crate::code::Purpose;
 use crate::origin::Origin;
+use crate::ports::KeyRecord;
 use crate::proof::ProofKind;
 use crate::random::Random;
 use crate::session::Dialect;
@@ -32,6 +33,13 @@ pub struct Event {
     pub door: Option<Door>,
     /// Who asked; `None` for what an administrator did, and until the chassis has filled it in.
     pub client: Option<Client>,
+}
+
+impl Event {
+    /// What an administrator did, at `at`.
+    pub fn administrative(at: Timestamp, act: Act, outcome: Outcome, subject: Option<Subject>) -> Self {
+        Self { at, act, outcome, subject, door: None, client: None }
+    }
 }
 
 /// By which door a request came in.
@@ -78,7 +86,7 @@ impl RequestId {
 }
 
 /// Whom or what an event concerns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A user.
     User(UserId),
@@ -86,16 +94,22 @@ pub enum Subject {
     App(RecordName),
     /// A client token.
     ClientToken(RecordName),
+    /// A sealing or signing key.
+    Key(RecordName),
 }
 
 /// The name of a record: never what a client typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordName(String);
 
 impl RecordName {
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.0
     }
 }
 
@@ -117,8 +131,14 @@ impl From<&ClientToken> for Subject {
     }
 }
 
+impl From<&KeyRecord> for Subject {
+    fn from(key: &KeyRecord) -> Self {
+        Self::Key(RecordName(key.name.clone()))
+    }
+}
+
 /// What was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
     /// Logging in, by this proof.
     Login(ProofKind),
@@ -156,9 +176,46 @@ pub enum Act {
     AddApp,
     /// Adding a client token.
     AddClientToken,
+    /// Putting a key in service.
+    AddKey,
+    /// Sealing anew under the newest key.
+    Reseal,
+    /// Taking a key out of service.
+    RetireKey,
+    /// Ending salted logins.
+    EndSalted,
+    /// Allowing salted logins again.
+    AllowSalted,
 }
 
 impl Act {
+    /// Every kind of act, each once.
+    pub const ALL: [Self; 23] = [
+        Self::Login(ProofKind::Raw),
+        Self::ChangePassword(ProofKind::Raw),
+        Self::Register,
+        Self::ResetPassword,
+        Self::GrantReset,
+        Self::SetPassword,
+        Self::SendCode(Purpose::Any),
+        Self::CheckCode,
+        Self::IssueCaptcha,
+        Self::IssueTicket,
+        Self::RedeemTicket,
+        Self::Logout,
+        Self::AddUser,
+        Self::ProvisionPassword,
+        Self::Disable,
+        Self::Enable,
+        Self::AddApp,
+        Self::AddClientToken,
+        Self::AddKey,
+        Self::Reseal,
+        Self::RetireKey,
+        Self::EndSalted,
+        Self::AllowSalted,
+    ];
+
     /// A stable name, for metrics and the trail.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -180,6 +237,11 @@ impl Act {
             Self::Enable => "enable",
             Self::AddApp => "add_app",
             Self::AddClientToken => "add_client_token",
+            Self::AddKey => "add_key",
+            Self::Reseal => "reseal",
+            Self::RetireKey => "retire_key",
+            Self::EndSalted => "end_salted",
+            Self::AllowSalted => "allow_salted",
         }
     }
 
@@ -223,7 +285,7 @@ impl Limit {
 }
 
 /// How it ended: done, or one word for each of the domain's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the words are the domain's errors, which are explained there")]
 pub enum Outcome {
     Done,
@@ -249,6 +311,29 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one.
+    pub const ALL: [Self; 19] = [
+        Self::Done,
+        Self::Invalid,
+        Self::UnknownUser,
+        Self::WrongPassword,
+        Self::Stale,
+        Self::Replayed,
+        Self::Disabled,
+        Self::ChallengeRequired,
+        Self::ChallengeFailed,
+        Self::WrongCode,
+        Self::Taken,
+        Self::NotAuthenticated,
+        Self::NotAllowed,
+        Self::TicketRefused,
+        Self::TooMany,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Abandoned,
+    ];
+
     /// How a use case ended.
     pub fn of<T>(result: &Result<T>) -> Self {
         let Err(error) = result else { return Self::Done };

@@ -5,7 +5,7 @@
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
 //! - who still logs in by salted proofs: [`salted`]
 //! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
-//! - what is told of it: [`event`]
+//! - what is told of it: [`event`]; and kept: [`trail`]
 //! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Deps`]
 //! - what the system does: [`usecase`], one file each
 //!
@@ -31,6 +31,7 @@ pub mod salted;
 pub mod seal;
 pub mod session;
 pub mod time;
+pub mod trail;
 pub mod usecase;
 pub mod user;
 pub mod verifier;

@@ -8,6 +8,7 @@
 //! [`Error::Internal`]: crate::Error::Internal
 
 mod keys;
+mod trail;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};
 
 pub use keys::{Dropped, KeyRecord, KeyStore, KeyWatch, SaltedUse, SealedUser};
+pub use trail::TrailStore;
 
 /// Users, apps and client tokens: durable. What was answered must survive a crash.
 #[async_trait]

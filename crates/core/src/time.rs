@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use ::time::format_description::StaticFormatDescription;
+use ::time::format_description::well_known::Rfc3339;
 use ::time::macros::format_description;
-use ::time::{OffsetDateTime, UtcOffset};
+use ::time::{Date, OffsetDateTime, UtcOffset};
 
 const RFC3339_MICROS: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
 const OFFSET: StaticFormatDescription = format_description!("[offset_hour sign:mandatory]:[offset_minute]");
+const DATE: StaticFormatDescription = format_description!("[year]-[month]-[day]");
 const DATE_TIME: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
@@ -24,6 +26,13 @@ impl Timestamp {
     /// The instant `secs` whole seconds after the Unix epoch, saturating at the ends of the range.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000_000))
+    }
+
+    /// Reads an instant (RFC 3339) or a day (`YYYY-MM-DD`: its beginning in UTC); `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let day = || Date::parse(text, DATE).ok().map(|day| day.midnight().assume_utc());
+        let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day)?;
+        i64::try_from(at.unix_timestamp_nanos() / 1_000).ok().map(Self)
     }
 
     /// Microseconds since the Unix epoch.
@@ -136,6 +145,17 @@ mod tests {
         let tms = Timestamp::from_micros(1_521_525_602_412_827);
         assert_eq!(tms.rfc3339(Offset::CHINA), "2018-03-20T14:00:02.412827+08:00");
         assert_eq!(tms.date_time(Offset::CHINA), "2018-03-20 14:00:02");
+    }
+
+    #[test]
+    fn instants_and_days_are_read() {
+        let at = Timestamp::from_micros(1_511_413_151_544_126);
+        assert_eq!(Timestamp::parse("2017-11-23T04:59:11.544126Z"), Some(at));
+        assert_eq!(Timestamp::parse("2017-11-23T12:59:11.544126+08:00"), Some(at));
+        assert_eq!(Timestamp::parse("1970-01-02"), Some(Timestamp::from_secs(86_400)));
+        for bad in ["", "now", "2017-11-31", "2017-11-23T04:59", "12"] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod audit;
 mod keys;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use stele_core::identifier::{Email, Name, Phone};
 use stele_core::user::{Gender, Profile, Role};
 use stele_web::{ConfigError, Settings, cli, config};
 
+pub use self::audit::{Audit, When};
 pub use self::keys::{Challenge, Keys};
 use crate::services;
 
@@ -55,6 +57,8 @@ pub enum Command {
     /// End salted logins (cloudbox's and TMS's), or allow them again
     #[command(subcommand)]
     Challenge(Challenge),
+    /// Read the audit trail
+    Audit(Box<Audit>),
     /// Make missing keys and bring the database to the current schema
     Migrate,
     /// Explain the settings in force and try whether everything can be reached

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use stele_web::{cli, telemetry};
 
 use crate::args::Command;
-use crate::commands::{CommandError, admin, app, challenge, check, keys, token, up, user};
+use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
 
 /// Runs the command that the command line names. Exit code 0: done; 1: it could not be done (no such user, …); 2: the
 /// command line, a setting, a key, a file or a port is at fault.
@@ -32,11 +32,12 @@ pub fn run() -> ExitCode {
         system.block_on(async {
             match args.command {
                 Command::Up { demo, .. } => up::run(settings, demo).await,
-                Command::User(command) => user::run(&admin::open(settings).await?, command).await,
-                Command::App(command) => app::run(&admin::open(settings).await?, command).await,
-                Command::Token(command) => token::run(&admin::open(settings).await?, command).await,
+                Command::User(command) => admin::work(settings, async |at| user::run(at, command).await).await,
+                Command::App(command) => admin::work(settings, async |at| app::run(at, command).await).await,
+                Command::Token(command) => admin::work(settings, async |at| token::run(at, command).await).await,
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,
+                Command::Audit(command) => audit::run(&settings, *command).await,
                 Command::Migrate => admin::migrate(settings).await,
                 Command::Check => check::run(settings).await,
             }

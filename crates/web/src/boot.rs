@@ -19,6 +19,7 @@ use crate::metrics::{self, Metrics};
 use crate::request::Recorder;
 use crate::service::{Context, Service};
 use crate::settings;
+use crate::trail::Trail;
 use crate::trust::Trust;
 
 /// Time and chance, the machine's or a test's; and what is counted.
@@ -134,11 +135,13 @@ pub async fn open_with(
     let state = metrics::watched_state(state, &metrics, state_system(&settings));
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
     metrics.hasher(hasher.clone());
+    let keep = settings::audit_keep(&settings)?;
+    let trail = Trail::new(database.trail(), Arc::clone(&surroundings.clock), keep, &metrics);
     let deps = Deps {
         users,
         state,
         delivery,
-        events: Arc::new(Recorder { metrics: metrics.clone() }),
+        events: Arc::new(Recorder { metrics: metrics.clone(), trail: trail.clone() }),
         clock: surroundings.clock,
         random: surroundings.random,
         hasher,
@@ -148,7 +151,12 @@ pub async fn open_with(
         mac: ring.mac(),
         policy: Arc::new(policy),
     };
-    Ok(Context { deps, settings, trust, keys: ring, metrics, drain: Drain::default() })
+    Ok(Context { deps, settings, trust, keys: ring, trail, metrics, drain: Drain::default() })
+}
+
+/// The audit trail, for what is done without services: to be flushed by whoever does it.
+pub fn trail_of(database: &Database) -> Arc<Trail> {
+    Trail::new(database.trail(), Arc::new(SystemClock), None, &Metrics::default())
 }
 
 /// What OpenTelemetry calls the database of the users.
@@ -219,10 +227,11 @@ pub async fn outlive_birth(deps: &Deps) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Forgets what has expired, every minute, and keeps up with the keys in service, for as long as it is polled.
-pub async fn sweep(deps: Deps) {
+/// Does what nobody asks for, for as long as it is polled: writes the audit trail, forgets what has expired, and keeps
+/// up with the keys in service.
+pub async fn keep_up(deps: Deps, trail: Arc<Trail>) {
     let keys = deps.keys.clone();
-    tokio::join!(forget(deps), keys.keep_up());
+    tokio::join!(forget(deps), keys.keep_up(), trail.keep_up());
 }
 
 async fn forget(deps: Deps) {

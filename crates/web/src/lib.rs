@@ -3,7 +3,7 @@
 //! - a dialect implements [`dialect::Dialect`], lists its routes, and hands a [`service::Service`] to [`serve()`]
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
 //! - [`mod@serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
-//! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside
+//! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside; [`trail`]: what is kept of it
 //! - [`boot`], [`keys`], [`keyring`], [`delivery`]: from settings to a running domain
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
@@ -30,6 +30,7 @@ pub mod service;
 pub mod settings;
 pub mod telemetry;
 pub mod trace;
+pub mod trail;
 pub mod trust;
 
 pub use config::{ConfigError, Setting, Settings, setting};

@@ -12,6 +12,7 @@ use tracing::{Instrument as _, Span, field};
 
 use crate::metrics::Metrics;
 use crate::trace;
+use crate::trail::Trail;
 use crate::trust::Trust;
 
 tokio::task_local! {
@@ -75,9 +76,10 @@ pub fn log_span(service: &str, id: &RequestId, trace: &Span) -> Span {
     span
 }
 
-/// Adds to each event who asked, counts it, and logs it at the level `debug`.
+/// Adds to each event who asked, counts it, logs it at the level `debug`, and has the trail take it down.
 pub(crate) struct Recorder {
     pub(crate) metrics: Metrics,
+    pub(crate) trail: Arc<Trail>,
 }
 
 impl Events for Recorder {
@@ -92,5 +94,6 @@ impl Events for Recorder {
             subject = event.subject.as_ref().map(field::debug),
             "event"
         );
+        self.trail.record(event);
     }
 }

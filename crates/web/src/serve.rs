@@ -54,14 +54,15 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     boot::outlive_birth(&context.deps).await?;
     let time = drain_time(&context.settings, DRAIN)?;
     let server = service.start(&context, listener)?;
-    let delivery = context.deps.delivery.clone();
+    let (delivery, trail) = (context.deps.delivery.clone(), context.trail.clone());
     let admin = admin::serve(admin_listener, readiness(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
-    actix_web::rt::spawn(boot::sweep(context.deps));
+    actix_web::rt::spawn(boot::keep_up(context.deps, context.trail));
     actix_web::rt::spawn(stop_on_signal(vec![server.handle()], context.drain, time));
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
     let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
     delivery.drain().await;
+    trail.drain().await;
     ended
 }
 

@@ -15,11 +15,11 @@ use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder};
 use futures_util::FutureExt as _;
-use stele_core::Deps;
 use stele_core::proof::ProofKind;
+use stele_core::{Deps, Error};
 
 use crate::config::{ConfigError, Setting, Settings};
-use crate::dialect::{Dialect, Refusal};
+use crate::dialect::{Dialect, Refusal, failed};
 use crate::drain::{self, Drain};
 use crate::extract::Refuse;
 use crate::keyring::KeyRing;
@@ -29,6 +29,7 @@ use crate::openapi::{self, OpenApi};
 use crate::request::{Arrival, Route};
 use crate::serve::ready;
 use crate::trace;
+use crate::trail::Trail;
 use crate::trust::Trust;
 
 /// What a service is started with.
@@ -42,6 +43,8 @@ pub struct Context {
     pub trust: Trust,
     /// The keys in service.
     pub keys: Arc<KeyRing>,
+    /// The audit trail.
+    pub trail: Arc<Trail>,
     /// Whether the program is going to stop.
     pub drain: Drain,
     /// What is counted.
@@ -68,6 +71,8 @@ pub struct Service {
     pub signing: fn(&Settings) -> Result<Option<Family>, ConfigError>,
     /// How its dialect renders refusals.
     pub refuse: fn(&Refusal) -> HttpResponse,
+    /// How it renders domain errors.
+    pub fail: fn(&Error) -> HttpResponse,
     /// What it serves, for people and programs: at [`openapi::PATH`].
     pub document: fn() -> OpenApi,
     /// What its clients may prove a password by.
@@ -90,6 +95,7 @@ impl Service {
             provision: |_, _| Ok(()),
             signing: |_| Ok(None),
             refuse: D::refuse,
+            fail: D::fail,
             document,
             proofs: D::PROOFS,
         }
@@ -126,8 +132,8 @@ impl Service {
         crate::net::lengthen(&listener)?;
         let (name, document) = (self.name, self.document);
         context.metrics.expect(name, self.proofs);
-        let (drain, metrics) = (context.drain.clone(), context.metrics.clone());
-        let guard = Arc::new(Guard { service: name, refuse, drain, trust, metrics });
+        let Context { drain, metrics, trail, .. } = context.clone();
+        let guard = Arc::new(Guard { service: name, refuse, fail: self.fail, drain, trust, metrics, trail });
         let server = HttpServer::new(move || {
             let guard = guard.clone();
             App::new()
@@ -212,12 +218,20 @@ fn label(pattern: &str) -> String {
 struct Guard {
     service: &'static str,
     refuse: fn(&Refusal) -> HttpResponse,
+    fail: fn(&Error) -> HttpResponse,
     drain: Drain,
     trust: Trust,
     metrics: Metrics,
+    trail: Arc<Trail>,
 }
 
 impl Guard {
+    /// What cannot be written into the audit trail is not done.
+    fn unaudited(&self) -> actix_web::Error {
+        let error = Error::unavailable("the audit trail has been waiting for its database too long");
+        InternalError::from_response("the trail is full", failed(&error, (self.fail)(&error))).into()
+    }
+
     async fn around<B: MessageBody + 'static>(
         self: Arc<Self>,
         request: ServiceRequest,
@@ -236,7 +250,13 @@ impl Guard {
         // Not the request itself: the router takes it only while nobody else holds it.
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let counted = self.drain.admit();
-        let outcome = arrival.around(AssertUnwindSafe(next.call(request)).catch_unwind()).await;
+        let work = async {
+            if self.trail.is_full() {
+                return Err(self.unaudited());
+            }
+            next.call(request).await
+        };
+        let outcome = arrival.around(AssertUnwindSafe(work).catch_unwind()).await;
         // Asked anew: what began before the end was announced may be answered after it.
         let closing = counted || self.drain.is_draining();
         let (route, status) = match &outcome {

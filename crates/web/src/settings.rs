@@ -79,6 +79,11 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_HASH_COST", "19456,2,1", "argon2id's memory in KiB, passes and lanes"),
     setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
     setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
+    setting(
+        "STELE_AUDIT_KEEP",
+        "184d",
+        "how long the audit trail goes back (`stele audit` reads it), a day or more; 0: what is old is never forgotten",
+    ),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
     DRAIN,
     setting(
@@ -129,6 +134,20 @@ pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
 fn positive(settings: &Settings, name: &str, default: Duration) -> Result<Duration, ConfigError> {
     let span = settings.span(name, default)?;
     if span.is_zero() { Err(ConfigError::new(format!("{name}: must be longer than 0"))) } else { Ok(span) }
+}
+
+/// `STELE_AUDIT_KEEP`; `None` is for good. By default half a year, which some laws ask for.
+///
+/// # Errors
+/// If it is no span of time, or so short that nobody could look.
+pub fn audit_keep(settings: &Settings) -> Result<Option<Duration>, ConfigError> {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let keep = settings.span("STELE_AUDIT_KEEP", 184 * DAY)?;
+    match keep {
+        Duration::ZERO => Ok(None),
+        short if short < DAY => Err(ConfigError::new("STELE_AUDIT_KEEP: must be a day or more, or 0: for good")),
+        keep => Ok(Some(keep)),
+    }
 }
 
 /// `STELE_HASH_COST`.

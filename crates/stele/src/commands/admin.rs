@@ -3,20 +3,52 @@
 use std::io::BufRead as _;
 use std::sync::Arc;
 
-use stele_core::ports::{Delivery, Message};
+use stele_core::event::{Act, Event, Outcome, Subject};
+use stele_core::ports::{Delivery, Events as _, Message};
 use stele_core::random::OsRandom;
-use stele_core::time::SystemClock;
+use stele_core::time::{Clock as _, SystemClock};
 use stele_web::boot::{self, Surroundings};
 use stele_web::keyring::KeyRing;
+use stele_web::trail::Trail;
 use stele_web::{ConfigError, Context, Settings};
 use zeroize::Zeroizing;
 
 use super::CommandError;
 use crate::services;
 
-/// Opens the user base. Makes nothing that is missing.
-pub(crate) async fn open(settings: Settings) -> Result<Context, CommandError> {
-    Ok(boot::open_with(settings, Surroundings::default(), no_delivery()).await?)
+/// Does `work` on the user base; what it did is in the audit trail when this returns. Makes nothing that is missing.
+pub(crate) async fn work(
+    settings: Settings,
+    work: impl AsyncFnOnce(&Context) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let context = boot::open_with(settings, Surroundings::default(), no_delivery()).await?;
+    let done = work(&context).await;
+    // What went wrong before matters more.
+    let told = written(&context.trail).await;
+    done.and(told)
+}
+
+/// Takes down what an administrator did to keys, and writes it.
+pub(crate) async fn tell<T>(
+    trail: &Trail,
+    act: Act,
+    subject: Option<Subject>,
+    done: Result<T, CommandError>,
+) -> Result<T, CommandError> {
+    let outcome = match &done {
+        Ok(_) | Err(CommandError::Enough) => Outcome::Done,
+        Err(CommandError::Setup(_)) => Outcome::Invalid,
+        Err(CommandError::Refused(_)) => Outcome::NotAllowed,
+    };
+    trail.record(Event::administrative(SystemClock.now(), act, outcome, subject));
+    let told = written(trail).await;
+    done.and_then(|done| told.map(|()| done))
+}
+
+async fn written(trail: &Trail) -> Result<(), CommandError> {
+    trail.flush().await.map_err(|cause| {
+        CommandError::Refused(format!("what was done is done, but could not be written to the audit trail: {cause}"))
+    })
 }
 
 /// What commands deliver codes by: they send none.

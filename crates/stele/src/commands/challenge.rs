@@ -3,30 +3,41 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use stele_core::event::Act;
 use stele_core::ports::{KeyStore, SaltedUse};
 use stele_core::time::{Clock as _, Offset, SystemClock};
 use stele_core::usecase::end_salted::end_salted;
 use stele_web::{ConfigError, Settings, boot};
 
 use super::progress::Progress;
-use super::{CommandError, say};
+use super::{CommandError, admin, say};
 use crate::args::Challenge;
 
 /// What counts as lately.
 const LATELY: Duration = Duration::from_secs(30 * 86_400);
 
 pub(crate) async fn run(settings: &Settings, command: Challenge) -> Result<(), CommandError> {
-    let keys = boot::current(settings).await?.keys();
+    let database = boot::current(settings).await?;
+    let (keys, trail) = (database.keys(), boot::trail_of(&database));
     match command {
-        Challenge::Off { yes, json } => off(keys.as_ref(), yes, json).await,
-        Challenge::On => match keys.allow_salted().await? {
-            true => say("salted logins are allowed: each user's work after their next login with the password itself"),
-            false => say("salted logins were not ended"),
-        },
+        Challenge::Off { yes, json } => {
+            let seals = announce(keys.as_ref(), json).await?;
+            let ended = off(keys.as_ref(), seals, yes, json).await;
+            admin::tell(&trail, Act::EndSalted, None, ended).await
+        }
+        Challenge::On => admin::tell(&trail, Act::AllowSalted, None, on(keys.as_ref()).await).await,
     }
 }
 
-async fn off(keys: &dyn KeyStore, yes: bool, json: bool) -> Result<(), CommandError> {
+async fn on(keys: &dyn KeyStore) -> Result<(), CommandError> {
+    match keys.allow_salted().await? {
+        true => say("salted logins are allowed: each user's work after their next login with the password itself"),
+        false => say("salted logins were not ended"),
+    }
+}
+
+/// Says who will be locked out; gives how many digests are sealed.
+async fn announce(keys: &dyn KeyStore, json: bool) -> Result<u64, CommandError> {
     let found = keys.salted_use(SystemClock.now().before(LATELY)).await?;
     let seals = keys.count_seals().await?;
     if json {
@@ -38,6 +49,10 @@ async fn off(keys: &dyn KeyStore, yes: bool, json: bool) -> Result<(), CommandEr
         say(&told(found))?;
         say(&format!("{seals} sealed digests are erased for good; only each user's password can make a new one"))?;
     }
+    Ok(seals)
+}
+
+async fn off(keys: &dyn KeyStore, seals: u64, yes: bool, json: bool) -> Result<(), CommandError> {
     if !yes && !confirmed()? {
         return Err(CommandError::Refused("nothing was changed".to_owned()));
     }

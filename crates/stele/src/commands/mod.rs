@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod app;
+pub(crate) mod audit;
 pub(crate) mod challenge;
 pub(crate) mod check;
 mod demo;

@@ -41,13 +41,14 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let read = move || services.behind(Config::from_settings(&settings)?, &hop);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
     actix_web::rt::spawn(admin::serve(admin_listener, readiness(&context), context.metrics.clone())?);
-    actix_web::rt::spawn(boot::sweep(context.deps.clone()));
+    actix_web::rt::spawn(boot::keep_up(context.deps.clone(), context.trail.clone()));
 
     let gateway = actix_web::rt::spawn(server);
     let stopped = stop_on_signal(handles, context.drain.clone(), time);
     announce(&context, listen, admin_listen, demo).await?;
     stopped.await;
     context.deps.delivery.drain().await;
+    context.trail.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use stele_core::identifier::Identifier;
 use stele_core::password::{NewPassword, RawPassword};
+use stele_core::ports::UserStore;
 use stele_core::time::Offset;
 use stele_core::usecase::add_user::{self, Provided};
 use stele_core::usecase::{provision_password, set_disabled};
@@ -23,13 +24,13 @@ pub(crate) async fn run(context: &Context, command: User) -> Result<(), CommandE
         User::Add(options) => add(deps, *options).await,
         User::List { json } => list(deps, json).await,
         User::Show { user } => {
-            let account = find(deps, &user).await?;
+            let account = find(deps.users.as_ref(), &user).await?;
             say(&format!("{:#}", describe(&account.user)))
         }
         User::Disable { user } => disable(deps, &user, true).await,
         User::Enable { user } => disable(deps, &user, false).await,
         User::Passwd { user, .. } => {
-            let account = find(deps, &user).await?;
+            let account = find(deps.users.as_ref(), &user).await?;
             let password = password()?;
             Ok(provision_password::provision_password(deps, UserRef::Id(account.user.id), &password).await?)
         }
@@ -76,19 +77,19 @@ async fn list(deps: &Deps, json: bool) -> Result<(), CommandError> {
 }
 
 async fn disable(deps: &Deps, user: &str, disabled: bool) -> Result<(), CommandError> {
-    let account = find(deps, user).await?;
+    let account = find(deps.users.as_ref(), user).await?;
     Ok(set_disabled::set_disabled(deps, UserRef::Id(account.user.id), disabled).await?)
 }
 
 /// A user by name, phone or e-mail address, else by id or number.
-async fn find(deps: &Deps, text: &str) -> Result<Account, CommandError> {
+pub(super) async fn find(users: &dyn UserStore, text: &str) -> Result<Account, CommandError> {
     let named = match Identifier::parse(text) {
-        Some(identifier) => deps.users.find(identifier.key()).await?,
+        Some(identifier) => users.find(identifier.key()).await?,
         None => None,
     };
     let found = match (named, UserRef::parse(text)) {
         (Some(account), _) => Some(account),
-        (None, Some(user)) => deps.users.find_ref(user).await?,
+        (None, Some(user)) => users.find_ref(user).await?,
         (None, None) => None,
     };
     found.ok_or_else(|| Error::UnknownUser.into())

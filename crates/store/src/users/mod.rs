@@ -1,4 +1,4 @@
-//! Users, apps and client tokens: durable, in PostgreSQL or SQLite.
+//! Users, apps, client tokens, the keys in service and the audit trail: durable, in PostgreSQL or SQLite.
 
 mod keys;
 mod pool;
@@ -7,13 +7,14 @@ mod queries;
 mod rows;
 mod schema;
 mod tls;
+mod trail;
 
 use std::sync::Arc;
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use stele_core::ports::{KeyStore, UserStore};
+use stele_core::ports::{KeyStore, TrailStore, UserStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
@@ -21,6 +22,7 @@ use crate::{OpenError, Target};
 use pool::{ADMIN_LIMIT, Db};
 use postgres::Server;
 use queries::Users;
+use trail::Trail;
 
 /// The database that users are kept in.
 pub struct Database {
@@ -95,6 +97,11 @@ impl Database {
     /// The keys in service on this database.
     pub fn keys(&self) -> Arc<dyn KeyStore> {
         Arc::new(Users::new(Arc::clone(&self.db)))
+    }
+
+    /// The audit trail in this database.
+    pub fn trail(&self) -> Arc<dyn TrailStore> {
+        Arc::new(Trail::new(Arc::clone(&self.db)))
     }
 
     async fn schema_sqlite(&self, path: std::path::PathBuf) -> Result<SchemaState, OpenError> {

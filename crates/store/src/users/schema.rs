@@ -74,6 +74,26 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    audit (at, source, seq) {
+        at -> BigInt,
+        source -> BigInt,
+        seq -> BigInt,
+        act -> Text,
+        proof -> Nullable<Text>,
+        purpose -> Nullable<Text>,
+        result -> Text,
+        times -> BigInt,
+        dialect -> Nullable<Text>,
+        app -> Nullable<Text>,
+        subject_kind -> Nullable<Text>,
+        subject -> Nullable<Text>,
+        address -> Nullable<Text>,
+        request -> Nullable<Text>,
+        operator -> Nullable<Text>,
+    }
+}
+
 diesel::joinable!(identifiers -> users (number));
 diesel::allow_tables_to_appear_in_same_query!(identifiers, users);
 diesel::allow_tables_to_appear_in_same_query!(facts, users);

@@ -27,4 +27,6 @@ mod sessions;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod trail;
+#[cfg(test)]
 mod users;

@@ -11,7 +11,9 @@ use stele_core::code::{CodeKey, Purpose};
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
-use stele_core::ports::{Attempt, KeyRecord, KeyStore, NewCode, ReplayMark, StateStore, Success, UserStore, Verdict};
+use stele_core::ports::{
+    Attempt, KeyRecord, KeyStore, NewCode, ReplayMark, StateStore, Success, TrailStore, UserStore, Verdict,
+};
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealed;
 use stele_core::session::{Session, TokenKey};
@@ -55,6 +57,7 @@ pub(crate) struct UserBackend {
     pub(crate) name: &'static str,
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
+    pub(crate) trail: Arc<dyn TrailStore>,
     _home: Option<TempDir>,
 }
 
@@ -74,7 +77,7 @@ pub(crate) async fn backend(name: &'static str, database: &Database, home: Optio
     for key in [1, 7, u32::MAX] {
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
     }
-    UserBackend { name, users: database.users(), keys, _home: home }
+    UserBackend { name, users: database.users(), keys, trail: database.trail(), _home: home }
 }
 
 /// A key in service.

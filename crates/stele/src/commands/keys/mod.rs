@@ -8,19 +8,22 @@ mod rotate;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stele_core::event::{Act, Subject};
 use stele_core::ports::{KeyRecord, KeyStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock, Timestamp};
 use stele_web::keys::{Family, SEALING};
+use stele_web::trail::Trail;
 use stele_web::{ConfigError, Settings, boot};
 
-use super::CommandError;
+use super::{CommandError, admin};
 use crate::args::Keys;
 use crate::services;
 
 /// What the commands work with.
 struct Desk {
     store: Arc<dyn KeyStore>,
+    trail: Arc<Trail>,
     folder: PathBuf,
     /// The families of signing keys.
     signing: Vec<Family>,
@@ -30,15 +33,26 @@ struct Desk {
 
 impl Desk {
     async fn open(settings: &Settings) -> Result<Self, CommandError> {
-        let store = boot::current(settings).await?.keys();
+        let database = boot::current(settings).await?;
+        let (store, trail) = (database.keys(), boot::trail_of(&database));
         let families: Result<Vec<_>, _> = services::ALL.iter().map(|service| (service.signing)(settings)).collect();
         let signing = families?.into_iter().flatten().collect();
         let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-        Ok(Self { store, folder: settings.keys(), signing, clock, random })
+        Ok(Self { store, trail, folder: settings.keys(), signing, clock, random })
     }
 
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Writes into the audit trail what was done.
+    async fn tell<T>(
+        &self,
+        act: Act,
+        subject: Option<Subject>,
+        done: Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        admin::tell(&self.trail, act, subject, done).await
     }
 
     /// The family that a key in service belongs to, and its number there.
@@ -61,15 +75,17 @@ pub(crate) async fn run(settings: &Settings, command: Keys) -> Result<(), Comman
         Keys::Rotate { jwt, lead, no_reseal, json } => {
             let family = if jwt { desk.signing.first().copied() } else { Some(SEALING) };
             let family = family.ok_or_else(|| ConfigError::new("no dialect here signs"))?;
-            let put = rotate::put_in_service(&desk, &family, lead).await?;
+            let put = rotate::put_in_service(&desk, &family, lead).await;
+            let subject = put.as_ref().ok().map(Subject::from);
+            let put = desk.tell(Act::AddKey, subject, put).await?;
             rotate::announce(&put, json)?;
             if jwt || no_reseal {
                 return Ok(());
             }
             rotate::wait_for(&desk, &put).await;
-            rotate::reseal(&desk, json).await
+            desk.tell(Act::Reseal, None, rotate::reseal(&desk, json).await).await
         }
-        Keys::Reseal { json } => rotate::reseal(&desk, json).await,
+        Keys::Reseal { json } => desk.tell(Act::Reseal, None, rotate::reseal(&desk, json).await).await,
         Keys::Retire { key } => retire::run(&desk, settings, &key).await,
     }
 }

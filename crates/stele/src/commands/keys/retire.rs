@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use stele_core::event::Act;
 use stele_core::ports::{Dropped, KeyRecord};
 use stele_core::time::Offset;
 use stele_web::keys::{Family, MAC, SEALING};
@@ -19,13 +20,24 @@ pub(super) async fn run(desk: &Desk, settings: &Settings, key: &str) -> Result<(
     let records = desk.store.keys().await?;
     let found = records.iter().find(|record| record.name == name);
     let record = found.ok_or_else(|| CommandError::Refused(format!("no key {name} is in service")))?;
+    let retired = retire(desk, settings, &records, record).await;
+    desk.tell(Act::RetireKey, Some(record.into()), retired).await
+}
+
+async fn retire(
+    desk: &Desk,
+    settings: &Settings,
+    records: &[KeyRecord],
+    record: &KeyRecord,
+) -> Result<(), CommandError> {
+    let name = &record.name;
     if let Some((family, number)) = desk.family_of(record) {
-        spared(desk, &records, record, &family, number)?;
+        spared(desk, records, record, &family, number)?;
         if family.name != SEALING.name {
-            outlived(desk, settings, &records, &family, number)?;
+            outlived(desk, settings, records, &family, number)?;
         }
     }
-    match desk.store.drop_key(&name).await? {
+    match desk.store.drop_key(name).await? {
         Dropped::Done => {}
         Dropped::Unknown => return Err(CommandError::Refused(format!("no key {name} is in service"))),
         Dropped::InUse(rows) => {
@@ -33,7 +45,7 @@ pub(super) async fn run(desk: &Desk, settings: &Settings, key: &str) -> Result<(
             return Err(CommandError::Refused(text));
         }
     }
-    put_aside(desk, &name)
+    put_aside(desk, name)
 }
 
 /// A key that works is not taken away. One that is lost may be, if nothing was ever sealed under it.

@@ -1,0 +1,125 @@
+//! `stele audit`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stele_core::Error;
+use stele_core::event::Outcome;
+use stele_core::ports::TrailStore;
+use stele_core::time::{Clock as _, Offset, SystemClock};
+use stele_core::trail::{Entry, Filter, Order};
+use stele_core::user::UserRef;
+use stele_web::{Settings, boot};
+
+use super::{CommandError, say, user};
+use crate::args::{Audit, When};
+
+/// How many entries are read at once.
+const PAGE: u32 = 1_000;
+/// How far back it is looked where nothing is said.
+const LATELY: When = When::Ago(Duration::from_secs(86_400));
+
+pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), CommandError> {
+    let database = boot::current(settings).await?;
+    let users = database.users();
+    let subject = match (&command.user, &command.subject) {
+        (None, name) => name.clone(),
+        // Whoever is not there any more is in the trail by their id.
+        (Some(text), _) => Some(match (user::find(users.as_ref(), text).await, UserRef::parse(text)) {
+            (Ok(account), _) => account.user.id.to_string(),
+            (Err(CommandError::Refused(_)), Some(UserRef::Id(id))) => id.to_string(),
+            (Err(error), _) => return Err(error),
+        }),
+    };
+    let now = SystemClock.now();
+    let since = if command.all { None } else { Some(command.since.unwrap_or(LATELY).from(now)) };
+    let filter = Filter {
+        since,
+        until: command.until.map(|until| until.from(now)),
+        acts: command.act,
+        results: command.result,
+        but_results: if command.failed { vec![Outcome::Done.as_str().to_owned()] } else { Vec::new() },
+        dialects: command.dialect,
+        app: command.app,
+        subject,
+        address: command.address.map(|address| address.to_string()),
+        request: command.request,
+    };
+    let show = if command.json { |entry: &Entry| describe(entry).to_string() } else { line };
+    let trail = database.trail();
+    match command.last {
+        None => forward(trail.as_ref(), &filter, show).await,
+        Some(last) => backward(trail.as_ref(), &filter, last, show).await,
+    }
+}
+
+async fn forward(trail: &dyn TrailStore, filter: &Filter, show: fn(&Entry) -> String) -> Result<(), CommandError> {
+    let mut after = None;
+    loop {
+        let page = trail.page(filter, Order::OldestFirst, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        for entry in &page {
+            say(&show(entry))?;
+        }
+    }
+}
+
+async fn backward(
+    trail: &dyn TrailStore,
+    filter: &Filter,
+    last: u32,
+    show: fn(&Entry) -> String,
+) -> Result<(), CommandError> {
+    let mut lines = Vec::new();
+    let (mut left, mut after) = (last, None);
+    while left > 0 {
+        let page = trail.page(filter, Order::NewestFirst, after, left.min(PAGE)).await?;
+        let Some(oldest) = page.last() else { break };
+        after = Some(oldest.id);
+        left -= u32::try_from(page.len()).map_err(Error::internal)?;
+        lines.extend(page.iter().map(show));
+    }
+    lines.iter().rev().try_for_each(|line| say(line))
+}
+
+/// For people: what is not known is a dash.
+fn line(entry: &Entry) -> String {
+    let at = entry.id.at.rfc3339(Offset::UTC);
+    let act = match entry.proof.as_deref().or(entry.purpose.as_deref()) {
+        Some(how) => format!("{}({how})", entry.act),
+        None => entry.act.to_string(),
+    };
+    let result = match entry.times {
+        1 => entry.result.to_string(),
+        times => format!("{}×{times}", entry.result),
+    };
+    let door = match (&entry.dialect, &entry.app, &entry.operator) {
+        (Some(dialect), Some(app), _) => format!("{dialect}/{app}"),
+        (Some(dialect), None, _) => dialect.to_string(),
+        (None, _, Some(operator)) => operator.clone(),
+        (None, _, None) => "-".to_owned(),
+    };
+    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let (subject, address, request) = (or_dash(&entry.subject), or_dash(&entry.address), or_dash(&entry.request));
+    format!("{at}\t{act}\t{result}\t{door}\t{subject}\t{address}\t{request}")
+}
+
+fn describe(entry: &Entry) -> Value {
+    json!({
+        "id": format!("{:x}-{}", entry.id.source, entry.id.seq),
+        "at": entry.id.at.rfc3339(Offset::UTC),
+        "act": entry.act,
+        "proof": entry.proof,
+        "purpose": entry.purpose,
+        "result": entry.result,
+        "times": entry.times,
+        "dialect": entry.dialect,
+        "app": entry.app,
+        "subject_kind": entry.subject_kind,
+        "subject": entry.subject,
+        "address": entry.address,
+        "request": entry.request,
+        "operator": entry.operator,
+    })
+}

@@ -1,0 +1,227 @@
+//! The audit trail, in the users' database.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use diesel::pg::sql_types::Array;
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Nullable, Text};
+use diesel_async::RunQueryDsl;
+use diesel_async::pooled_connection::deadpool::Object;
+use stele_core::ports::TrailStore;
+use stele_core::time::Timestamp;
+use stele_core::trail::{Entry, EntryId, Filter, Order};
+use stele_core::{Error, Result};
+
+use super::pool::{Db, Lease, POSTGRES_LIMITS, SLOW_LIMITS, SQLITE_LIMITS, query};
+use super::schema::audit;
+use crate::error::failure;
+
+pub(super) struct Trail {
+    db: Arc<Db>,
+}
+
+impl Trail {
+    pub(super) fn new(db: Arc<Db>) -> Self {
+        Self { db }
+    }
+}
+
+/// One statement for a batch of any size: an array a column.
+const APPEND: &str = "INSERT INTO audit (at, source, seq, act, proof, purpose, result, times, dialect, app, \
+                      subject_kind, subject, address, request, operator) \
+                      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+                      ON CONFLICT DO NOTHING";
+
+/// As the table has it, column by column.
+#[derive(Queryable)]
+struct Row {
+    at: i64,
+    source: i64,
+    seq: i64,
+    act: String,
+    proof: Option<String>,
+    purpose: Option<String>,
+    result: String,
+    times: i64,
+    dialect: Option<String>,
+    app: Option<String>,
+    subject_kind: Option<String>,
+    subject: Option<String>,
+    address: Option<String>,
+    request: Option<String>,
+    operator: Option<String>,
+}
+
+impl From<Row> for Entry {
+    fn from(row: Row) -> Self {
+        let word = |text: Option<String>| text.map(Cow::Owned);
+        Self {
+            id: EntryId { at: Timestamp::from_micros(row.at), source: row.source, seq: row.seq },
+            act: row.act.into(),
+            proof: word(row.proof),
+            purpose: word(row.purpose),
+            result: row.result.into(),
+            times: row.times,
+            dialect: word(row.dialect),
+            app: row.app,
+            subject_kind: word(row.subject_kind),
+            subject: row.subject,
+            address: row.address,
+            request: row.request,
+            operator: row.operator,
+        }
+    }
+}
+
+/// A column of a batch, for PostgreSQL.
+fn column<'a, T>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> T) -> Vec<T> {
+    entries.iter().map(value).collect()
+}
+
+fn append_all(conn: &mut SqliteConnection, entries: &[Entry]) -> QueryResult<()> {
+    use diesel::RunQueryDsl;
+    // The write lock at the start: taking it later cannot wait.
+    conn.immediate_transaction(|conn| {
+        for entry in entries {
+            let row = (
+                audit::at.eq(entry.id.at.as_micros()),
+                audit::source.eq(entry.id.source),
+                audit::seq.eq(entry.id.seq),
+                audit::act.eq(entry.act.as_ref()),
+                audit::proof.eq(entry.proof.as_deref()),
+                audit::purpose.eq(entry.purpose.as_deref()),
+                audit::result.eq(entry.result.as_ref()),
+                audit::times.eq(entry.times),
+                audit::dialect.eq(entry.dialect.as_deref()),
+                audit::app.eq(entry.app.as_deref()),
+                audit::subject_kind.eq(entry.subject_kind.as_deref()),
+                audit::subject.eq(entry.subject.as_deref()),
+                audit::address.eq(entry.address.as_deref()),
+                audit::request.eq(entry.request.as_deref()),
+                audit::operator.eq(entry.operator.as_deref()),
+            );
+            let insert = diesel::insert_or_ignore_into(audit::table).values(row);
+            RunQueryDsl::execute(insert, conn)?;
+        }
+        Ok(())
+    })
+}
+
+/// The entries that a filter lets through, as a query for whichever backend is asked.
+macro_rules! filtered {
+    ($filter:expr) => {{
+        let filter: &Filter = $filter;
+        let mut found = audit::table.into_boxed();
+        if let Some(since) = filter.since {
+            found = found.filter(audit::at.ge(since.as_micros()));
+        }
+        if let Some(until) = filter.until {
+            found = found.filter(audit::at.lt(until.as_micros()));
+        }
+        if !filter.acts.is_empty() {
+            found = found.filter(audit::act.eq_any(&filter.acts));
+        }
+        if !filter.results.is_empty() {
+            found = found.filter(audit::result.eq_any(&filter.results));
+        }
+        if !filter.but_results.is_empty() {
+            found = found.filter(audit::result.ne_all(&filter.but_results));
+        }
+        if !filter.dialects.is_empty() {
+            found = found.filter(audit::dialect.eq_any(&filter.dialects));
+        }
+        if let Some(app) = &filter.app {
+            found = found.filter(audit::app.eq(app));
+        }
+        if let Some(subject) = &filter.subject {
+            found = found.filter(audit::subject.eq(subject));
+        }
+        if let Some(address) = &filter.address {
+            found = found.filter(audit::address.eq(address));
+        }
+        if let Some(request) = &filter.request {
+            found = found.filter(audit::request.eq(request));
+        }
+        found
+    }};
+}
+
+#[async_trait]
+impl TrailStore for Trail {
+    async fn append(&self, entries: &[Entry]) -> Result<()> {
+        let added: QueryResult<()> = match &*self.db {
+            Db::Pg(pool) => query!(@run pool, POSTGRES_LIMITS, |conn| {
+                diesel::sql_query(APPEND)
+                    .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.at.as_micros()))
+                    .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.source))
+                    .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.seq))
+                    .bind::<Array<Text>, _>(column(entries, |entry| entry.act.as_ref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.proof.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.purpose.as_deref()))
+                    .bind::<Array<Text>, _>(column(entries, |entry| entry.result.as_ref()))
+                    .bind::<Array<BigInt>, _>(column(entries, |entry| entry.times))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.dialect.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.app.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.subject_kind.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.subject.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.address.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.request.as_deref()))
+                    .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.operator.as_deref()))
+                    .execute(conn)
+                    .await
+                    .map(drop)
+            }),
+            Db::Sqlite(pool) => {
+                let entries = entries.to_vec();
+                query!(@run pool, SQLITE_LIMITS, |conn| {
+                    conn.spawn_blocking(move |conn| append_all(conn, &entries)).await
+                })
+            }
+        };
+        added.map_err(failure)
+    }
+
+    async fn page(&self, filter: &Filter, order: Order, after: Option<EntryId>, limit: u32) -> Result<Vec<Entry>> {
+        let rows: QueryResult<Vec<Row>> = query!(self.db, SLOW_LIMITS, |conn| {
+            let mut found = filtered!(filter).limit(limit.into());
+            let from = after.map(|EntryId { at, source, seq }| (at.as_micros(), source, seq));
+            found = match order {
+                Order::OldestFirst => found.order((audit::at, audit::source, audit::seq)),
+                Order::NewestFirst => found.order((audit::at.desc(), audit::source.desc(), audit::seq.desc())),
+            };
+            if let Some((at, source, seq)) = from {
+                // The first condition is what the index is searched by.
+                found = match order {
+                    Order::OldestFirst => found.filter(audit::at.ge(at)).filter(
+                        audit::at
+                            .gt(at)
+                            .or(audit::source.gt(source).or(audit::source.eq(source).and(audit::seq.gt(seq)))),
+                    ),
+                    Order::NewestFirst => found.filter(audit::at.le(at)).filter(
+                        audit::at
+                            .lt(at)
+                            .or(audit::source.lt(source).or(audit::source.eq(source).and(audit::seq.lt(seq)))),
+                    ),
+                };
+            }
+            found.load::<Row>(conn).await
+        });
+        Ok(rows.map_err(failure)?.into_iter().map(Entry::from).collect())
+    }
+
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        let gone: QueryResult<usize> = query!(self.db, SLOW_LIMITS, |conn| {
+            async {
+                // The last of the oldest: what is not after it goes, and what has the same instant with it.
+                let old = audit::table.filter(audit::at.lt(before.as_micros()));
+                let last = old.order(audit::at).offset(i64::from(limit.max(1)) - 1).select(audit::at);
+                let last = last.first::<i64>(conn).await.optional()?.unwrap_or(before.as_micros() - 1);
+                diesel::delete(audit::table.filter(audit::at.le(last))).execute(conn).await
+            }
+            .await
+        });
+        u64::try_from(gone.map_err(failure)?).map_err(Error::internal)
+    }
+}
