@@ -136,7 +136,10 @@ pub async fn open_with(
     let hasher = hasher(&settings, surroundings.random.as_ref())?;
     metrics.hasher(hasher.clone());
     let keep = settings::audit_keep(&settings)?;
-    let trail = Trail::new(database.trail(), Arc::clone(&surroundings.clock), keep, &metrics);
+    // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
+    // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
+    let own = self::database(&settings)?;
+    let trail = Trail::new(own.trail(), Arc::clone(&surroundings.clock), keep, &metrics);
     let deps = Deps {
         users,
         state,

@@ -186,6 +186,19 @@ async fn a_kill_takes_no_more_than_the_last_second() {
     assert!(oldest_lost.unwrap_or_default() <= BOUND, "{oldest_lost:?}: {written} of {}", answered.len());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_told_to_stop_writes_all_of_it() {
+    let home = Home::new();
+    let server = home.up();
+    home.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
+    let client = Client::new(&server, App::new("none", Default::default()), "");
+    for _ in 0..20 {
+        client.login_as(Dialect::Portal, "mark@example.com", PASSWORD).await.good();
+    }
+    server.stop();
+    assert_eq!(audit(&home, &["--act", "login"]).len(), 20);
+}
+
 #[tokio::test]
 async fn what_cannot_be_written_down_is_not_done() {
     let lab = Lab::new().await;
