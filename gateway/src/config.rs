@@ -1,5 +1,6 @@
 //! What the gateway is told: routes, limits, whom it believes.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("STELE_RESOLVE", "5s", "how often the names of services are looked up again"),
     setting("STELE_HEALTH_INTERVAL", "1s", "how often each instance is asked whether it is ready"),
     setting("STELE_UPSTREAM_TIMEOUT", "30s", "how long a service may take to answer"),
-    setting("STELE_CLIENT_TIMEOUT", "5s", "how long a new connection may take to send its first request's headers"),
-    setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body"),
+    setting("STELE_CLIENT_TIMEOUT", "5s", "how long a client may take to send the head of a request"),
+    setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body, or to take any of its answer"),
     setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes"),
+    setting("STELE_MAX_CONNECTIONS", "10000", "connections of clients held at once; further ones wait"),
     setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
     setting(
         "STELE_CORS_ORIGINS",
@@ -47,6 +49,12 @@ pub const COMMON: &[Setting] = &[
     setting("STELE_LOG", "info", "level, or directives such as info,gateway=debug"),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
+
+/// At worst each holds a head or a body as large as they may be, some 160 KiB: 1.6 GB.
+const MOST_CONNECTIONS: NonZeroUsize = match NonZeroUsize::new(10_000) {
+    Some(most) => most,
+    None => NonZeroUsize::MIN,
+};
 
 /// Everything the gateway is started with.
 #[derive(Clone)]
@@ -69,6 +77,8 @@ pub(crate) struct Limits {
     pub(crate) body_time: Duration,
     pub(crate) head_time: Duration,
     pub(crate) upstream_time: Duration,
+    /// Connections that clients hold at once.
+    pub(crate) connections: usize,
 }
 
 impl Config {
@@ -89,6 +99,7 @@ impl Config {
             body_time: positive(settings, "STELE_BODY_TIMEOUT", 15)?,
             head_time: positive(settings, "STELE_CLIENT_TIMEOUT", 5)?,
             upstream_time: positive(settings, "STELE_UPSTREAM_TIMEOUT", 30)?,
+            connections: settings.number("STELE_MAX_CONNECTIONS", MOST_CONNECTIONS)?.get(),
         };
         Ok(Self {
             table,
@@ -194,6 +205,7 @@ mod tests {
             ("STELE_CORS_ORIGINS", "example.com"),
             ("STELE_TRUSTED_PROXIES", "lb"),
             ("STELE_WORKERS", "0"),
+            ("STELE_MAX_CONNECTIONS", "0"),
             ("STELE_DOCS", "maybe"),
         ] {
             assert!(error(name, value).starts_with(&format!("{name}: ")), "{}", error(name, value));

@@ -53,6 +53,14 @@ pub(crate) fn too_large(request: &HttpRequest) -> bool {
     headers.len() > MOST_HEADERS || bytes + target > MOST_BYTES
 }
 
+/// Whether `Host` is what RFC 9110, section 7.2, wants it to be: a name or an address, and perhaps a port.
+pub(crate) fn names_a_host(request: &HttpRequest) -> bool {
+    request.headers().get(HOST).is_none_or(|host| {
+        let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
+        !host.is_empty() && host.as_bytes().iter().all(known)
+    })
+}
+
 /// The headers that the service called `service` gets.
 pub(crate) fn for_service(
     request: &HttpRequest,

@@ -2,6 +2,8 @@
 //!
 //! - [`Config`]: settings, and the routing table (`routes.toml`), checked before the first request
 //! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
+//! - `connection` is what a client's bytes come through: one request at a time, every head timed, and nothing of what
+//!   `scan` finds framed in a way that could be read as two
 //! - `table` finds the route, `path` refuses what could be read in two ways, `headers` decides what crosses,
 //!   `upload` and `download` are the bodies, `upstreams` picks the instance, `refusal` and `cors` answer without one,
 //!   `access` logs, `docs` tells what is served, `metrics` counts
@@ -11,6 +13,7 @@
 
 mod access;
 mod config;
+mod connection;
 mod cors;
 mod docs;
 mod download;
@@ -21,6 +24,7 @@ mod path;
 mod program;
 mod proxy;
 mod refusal;
+mod scan;
 mod server;
 mod supervise;
 mod table;

@@ -11,6 +11,7 @@ use stele_web::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::config::Config;
+use crate::connection::Held;
 use crate::metrics::{Counters, Instances};
 use crate::server;
 use crate::upstreams::CircuitState;
@@ -22,6 +23,7 @@ pub(crate) struct Live {
     /// Calls the one who looks after the instances.
     pub(crate) alarm: Arc<Notify>,
     pub(crate) count: Counters,
+    pub(crate) held: Arc<Held>,
 }
 
 impl Live {
@@ -65,7 +67,7 @@ impl Gateway {
         let count = Counters::of(metrics);
         config.services().for_each(|service| count.expect(service));
         let (config, drain, alarm) = (ArcSwap::from_pointee(config), Drain::default(), Arc::default());
-        let live = Arc::new(Live { config, drain, alarm, count });
+        let live = Arc::new(Live { config, drain, alarm, count, held: Arc::default() });
         metrics.collect(Box::new(Instances(Arc::downgrade(&live))));
         Self(live)
     }
@@ -104,6 +106,12 @@ impl Gateway {
         let config = self.0.config();
         let away = config.table.routes().iter().filter(|route| !route.upstreams.is_usable());
         away.map(|route| route.service.clone()).collect()
+    }
+
+    /// How many connections clients hold now.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.held.count()
     }
 
     /// Every instance of every service.

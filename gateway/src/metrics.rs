@@ -80,7 +80,7 @@ fn label(service: &str) -> Service {
     [("service", Arc::new(service.to_owned()))]
 }
 
-/// How the instances do, looked at when somebody asks.
+/// How many clients there are and how the instances do, looked at when somebody asks.
 pub(crate) struct Instances(pub(crate) Weak<Live>);
 
 impl fmt::Debug for Instances {
@@ -92,7 +92,12 @@ impl fmt::Debug for Instances {
 impl Collector for Instances {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(live) = self.0.upgrade() else { return Ok(()) };
-        let instances = Gateway(live).instances();
+        let gateway = Gateway(live);
+        let held = i64::try_from(gateway.connections()).unwrap_or(i64::MAX);
+        let help = "Connections that clients hold";
+        let family = encoder.encode_descriptor("stele_gateway_connections", help, None, MetricType::Gauge)?;
+        ConstGauge::new(held).encode(family)?;
+        let instances = gateway.instances();
         let up = |one: &InstanceView| i64::from(one.usable);
         let busy = |one: &InstanceView| i64::try_from(one.in_flight).unwrap_or(i64::MAX);
         for (name, help, value) in [

@@ -1,11 +1,12 @@
 //! One request: found its route, checked, passed on, answered, logged.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::body::{BodyStream, None as NoBody, SizedStream};
+use actix_web::body::{BodyStream, BoxBody, None as NoBody, SizedStream};
 use actix_web::http::header::{HeaderValue, UPGRADE};
 use actix_web::http::uri::PathAndQuery;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use awc::error::{ConnectError, SendRequestError};
 use awc::{Client, ClientResponse};
@@ -16,6 +17,7 @@ use tracing::{Instrument as _, Span};
 
 use crate::access::Entry;
 use crate::config::Config;
+use crate::connection::{Answer, Turn};
 use crate::headers::{self, Caller};
 use crate::live::{Gateway, Live};
 use crate::refusal::{self, Cause};
@@ -72,6 +74,8 @@ async fn answer(
         health => health,
     };
     let mut answer = match own {
+        // The server would read a body that nobody asked for to its end, which need not come.
+        Some(own) if Framing::of(&request).has_body() => refusal::closing(own, payload),
         Some(own) => own,
         None => gate.answer(&request, payload, &caller, config, route).await,
     };
@@ -79,7 +83,7 @@ async fn answer(
         config.cors.mark(request.headers(), answer.headers_mut());
     }
     // Asked anew: what came before the end was announced may be answered after it.
-    if counted || gate.live.drain.is_draining() {
+    if counted || gate.live.drain.is_draining() || gate.live.held.is_crowded() {
         drain::close(&mut answer);
     }
     entry.status = answer.status().as_u16();
@@ -88,7 +92,15 @@ async fn answer(
         trace::named(&trace, request.method(), &route.service);
     }
     answer.headers_mut().insert(headers::REQUEST_ID, caller.id_header());
-    answer
+    in_turn(&request, answer)
+}
+
+/// The client's next request waits until this answer is made, and is not taken if this one is the last.
+fn in_turn(request: &HttpRequest, answer: HttpResponse) -> HttpResponse {
+    let Some(turn) = request.conn_data::<Rc<Turn>>().map(Rc::clone) else { return answer };
+    let kept = request.head().connection_type() == ConnectionType::KeepAlive
+        && answer.head().connection_type() != ConnectionType::Close;
+    answer.map_body(|_, body| BoxBody::new(Answer::new(body, turn, !kept)))
 }
 
 /// The path before anything decodes it.
@@ -137,7 +149,11 @@ impl Gate {
                     Ok(answer) => answer,
                     Err(cause) => {
                         self.live.count.refused(&route.service, cause);
-                        route.refusals.answer(cause)
+                        let mut answer = route.refusals.answer(cause);
+                        if matches!(cause, Cause::BadRequest | Cause::HeadersTooLarge) {
+                            drain::close(&mut answer);
+                        }
+                        answer
                     }
                 }
             }
@@ -254,6 +270,9 @@ impl Passing<'_> {
         }
         if headers::too_large(request) {
             return Err(Cause::HeadersTooLarge);
+        }
+        if !headers::names_a_host(request) {
+            return Err(Cause::BadRequest);
         }
         // The server takes all that follows such a head for its body, whatever length was told.
         if request.headers().get_all(UPGRADE).any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {

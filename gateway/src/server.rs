@@ -1,24 +1,27 @@
 //! The server and the client it passes requests on with.
 
+use std::future::ready;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Server;
-use actix_web::http::KeepAlive;
+use actix_http::{HttpServiceBuilder, KeepAlive};
+use actix_server::Server;
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
 use actix_web::http::header::HeaderValue;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use awc::{Client, Connector};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use stele_web::config::ConfigError;
 use stele_web::net;
+use tokio::net::TcpStream;
 
+use crate::connection::{Connection, Times};
 use crate::live::Live;
 use crate::proxy::{Gate, handle};
 use crate::supervise;
 
-/// Connections a worker holds. One address may have them all; it is the services that limit what one may try.
-const MOST_CONNECTIONS: usize = 25_000;
 /// Requests a worker has in flight to all services.
 const MOST_IN_FLIGHT: usize = 10_000;
 const KEEP_CLIENTS: Duration = Duration::from_secs(75);
@@ -28,34 +31,66 @@ const KEEP_UPSTREAMS: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long requests in flight may take to end once the gateway is told to stop.
 const GRACE_SECONDS: u64 = 10;
+/// Open files that are no connections of requests: listeners, health checks, what runs in the same process.
+const OTHER_FILES: usize = 256;
 
 /// Serves on `listener`, and looks after the instances beside it.
 pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, ConfigError> {
     let fault = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
-    raise_open_files();
     net::lengthen(&listener)?;
     let config = live.config();
     let hop = config.hop.as_ref().map(|secret| hop_header(secret)).transpose()?;
+    let most = room_for(config.limits.connections);
+    live.held.allow(most);
     actix_web::rt::spawn(supervise::watch(Arc::downgrade(&live)));
-    let server = HttpServer::new(move || {
+    // A worker that has its share takes no more; when none does, clients wait until the system has them accepted.
+    let builder = Server::build().workers(config.workers).max_concurrent_connections(most.div_ceil(config.workers));
+    let stopping = builder.graceful_shutdown_signal();
+    let times = Times { head: config.limits.head_time, answer: config.limits.body_time };
+    let service = move || {
         let gate = Gate { live: live.clone(), hop: hop.clone(), client: client() };
-        App::new().app_data(web::Data::new(gate)).default_service(web::to(handle))
-    })
-    .workers(config.workers)
-    .max_connections(MOST_CONNECTIONS)
-    .keep_alive(KeepAlive::Timeout(KEEP_CLIENTS))
-    .client_request_timeout(config.limits.head_time)
-    .client_disconnect_timeout(Duration::from_secs(1))
-    .tcp_nodelay(true)
-    .shutdown_timeout(GRACE_SECONDS)
-    .disable_signals()
-    .listen(listener)
-    .map_err(fault)?;
-    Ok(server.run())
+        let app = App::new().app_data(web::Data::new(gate)).default_service(web::to(handle));
+        let stopping = stopping.clone();
+        let http = HttpServiceBuilder::default()
+            .keep_alive(KeepAlive::Timeout(KEEP_CLIENTS))
+            // The connection times every head, not only its first.
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(Duration::from_secs(1))
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.turn());
+            })
+            .h1(map_config(app, |_| AppConfig::default()));
+        let held = Arc::clone(&live.held);
+        let connect = move |socket: TcpStream| {
+            // Without it answers are late, not wrong.
+            let _ = socket.set_nodelay(true);
+            let peer = socket.peer_addr().ok();
+            ready(Ok((Connection::new(socket, times, Arc::clone(&held)), peer)))
+        };
+        fn_service(connect).and_then(http)
+    };
+    let server = builder.shutdown_timeout(GRACE_SECONDS).disable_signals().listen("gateway", listener, service);
+    Ok(server.map_err(fault)?.run())
 }
 
-/// Each connection is an open file, and many systems allow a process 1024 of them until it asks for more.
-fn raise_open_files() {
+/// How many connections of clients there may be: `most`, or what open files allow. Each may need another one, to a
+/// service, and a gateway that has none left for that answers nobody.
+fn room_for(most: usize) -> usize {
+    let files = raise_open_files().map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let room = (files.saturating_sub(OTHER_FILES) / 2).max(1);
+    if room < most {
+        tracing::warn!(files, connections = room, "fewer connections than STELE_MAX_CONNECTIONS: too few open files");
+    }
+    room.min(most)
+}
+
+/// Each connection is an open file, and many systems allow a process 1024 of them until it asks for more. How many it
+/// may have now.
+fn raise_open_files() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || limit.maximum.is_none() {
         limit.current = limit.maximum.or(limit.current.max(Some(1 << 20)));
@@ -63,6 +98,7 @@ fn raise_open_files() {
             tracing::warn!(%cause, "the limit of open files stays as it is");
         }
     }
+    getrlimit(Resource::Nofile).current
 }
 
 /// Answers are passed on as they are: neither followed nor unpacked, and timed by the caller.

@@ -1,8 +1,10 @@
 //! Sizes and times, each refused in the dialect of the route.
 
+use actix_web::HttpResponse;
+use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Gateway, echo, gateway, read_all};
+use crate::support::{Gateway, echo, eventually, gateway, read_all, read_until, service};
 
 const TOO_LARGE: &str = r#"{"message":"请求内容过大","code":"1001"}"#;
 const HEADERS_TOO_LARGE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求头过大"}}"#;
@@ -92,6 +94,83 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
     let mut idle = gateway.connect().await;
     let told = String::from_utf8(read_all(&mut idle).await).unwrap();
     assert!(told.is_empty() || told.starts_with("HTTP/1.1 408"), "{told}");
+}
+
+#[actix_web::test]
+async fn every_head_of_a_connection_is_timed() {
+    let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    for beginning in ["\r\n", "G", "GET /auth/login HTTP/1.1\r\nHost: h\r\n"] {
+        let mut client = gateway.connect().await;
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            client.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+            told.clear();
+            read_until(&mut client, &mut told, r#""target":"/auth/login""#).await;
+        }
+        client.write_all(beginning.as_bytes()).await.unwrap();
+        let told = String::from_utf8(read_all(&mut client).await).unwrap();
+        assert!(
+            told.ends_with("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
+            "{told}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn a_head_that_is_late_costs_the_request_before_it_nothing() {
+    let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    let reply = gateway.raw("GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\nGET /auth/login HTTP/1.1\r\n").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.contains("HTTP/1.1 408 "), "{}", reply.body);
+}
+
+#[actix_web::test]
+async fn a_body_that_nobody_asked_for_is_not_waited_for() {
+    let gateway = front(&[]);
+    for target in ["/healthz", "/docs", "/nowhere"] {
+        for framing in ["Content-Length: 9\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"] {
+            let reply = gateway.raw(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
+            assert_eq!(reply.header("connection"), Some("close"), "{target} {framing}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
+    // More than all buffers between the two hold.
+    let url = service(|| async { HttpResponse::Ok().body(vec![b'x'; 64 << 20]) });
+    let gateway = gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);
+    let mut client = gateway.connect().await;
+    client.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut told = Vec::new();
+    read_until(&mut client, &mut told, "200 OK").await;
+    assert_eq!(gateway.gateway.connections(), 1);
+    eventually("let go", || gateway.gateway.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
+    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2")]);
+    let silent = join_all((0..8).map(|_| gateway.connect())).await;
+    eventually("all are held", || gateway.gateway.connections() == 8).await;
+    let reply = gateway.get("/auth/login").await;
+    assert_eq!((reply.status, silent.len()), (200, 8));
+}
+
+#[actix_web::test]
+async fn when_more_than_half_is_held_no_connection_is_kept() {
+    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8")]);
+    let get = "GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n";
+    let mut kept = Vec::new();
+    for _ in 0..4 {
+        let mut client = gateway.connect().await;
+        client.write_all(get.as_bytes()).await.unwrap();
+        read_until(&mut client, &mut Vec::new(), r#""target":"/auth/login""#).await;
+        kept.push(client);
+    }
+    assert_eq!(gateway.gateway.connections(), 4);
+    let reply = gateway.raw(get).await;
+    assert_eq!((reply.status, reply.header("connection"), kept.len()), (200, Some("close"), 4));
 }
 
 #[actix_web::test]

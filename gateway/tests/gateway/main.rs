@@ -17,4 +17,6 @@ mod instances;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod recorder;
+#[cfg(test)]
 mod support;

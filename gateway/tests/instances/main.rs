@@ -1,4 +1,4 @@
-//! Real services behind the real gateway, under load: killed, stopped, started again.
+//! Real services behind the real gateway, under load: killed, stopped, started again, and beside slow clients.
 
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
@@ -7,3 +7,5 @@ mod faults;
 mod load;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod slow;

@@ -31,6 +31,14 @@ fn address() -> SocketAddr {
     (Ipv4Addr::new(127, a.saturating_add(1), b, c), PORT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
+fn get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
+    let mut told = String::new();
+    stream.read_to_string(&mut told).ok()?;
+    Some(told)
+}
+
 /// A data folder with one user.
 pub(crate) struct Home(TempDir);
 
@@ -85,11 +93,16 @@ impl Home {
 
     /// A gateway in front of these instances that sees them all.
     pub(crate) fn gateway(&self, services: &[&Program]) -> Program {
+        self.gateway_with(services, &[])
+    }
+
+    /// The same, with these settings.
+    pub(crate) fn gateway_with(&self, services: &[&Program], more: &[(&str, &str)]) -> Program {
         let urls: Vec<_> = services.iter().map(|service| format!("http://{}", service.address)).collect();
         let urls = urls.join(",");
         let settings = ["CLOUDBOX", "TMS", "PORTAL", "MEFP", "JWT"].map(|name| format!("STELE_UPSTREAM_{name}"));
         let settings: Vec<_> = settings.iter().map(|name| (name.as_str(), urls.as_str())).collect();
-        let mut gateway = self.start("gateway", address(), &[&settings[..], &[("STELE_LOG", "info")]].concat());
+        let mut gateway = self.start("gateway", address(), &[&settings[..], &[("STELE_LOG", "info")], more].concat());
         gateway.until("ready", |gateway| gateway.readiness() == Some(200));
         gateway
     }
@@ -109,11 +122,21 @@ impl Program {
 
     /// The status of its readiness page.
     pub(crate) fn readiness(&self) -> Option<u16> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").ok()?;
-        let mut told = String::new();
-        stream.read_to_string(&mut told).ok()?;
-        told.get(9..12)?.parse().ok()
+        get(self.address, "/readyz")?.get(9..12)?.parse().ok()
+    }
+
+    /// Its page of metrics, which is where its log says.
+    pub(crate) fn metrics(&self) -> String {
+        let log = self.log();
+        let place = log.split("admin_listen=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        get(place.unwrap().parse().unwrap(), "/metrics").unwrap()
+    }
+
+    /// The most memory it has had, in bytes.
+    pub(crate) fn most_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
     }
 
     pub(crate) fn log(&self) -> String {
