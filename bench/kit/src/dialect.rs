@@ -3,7 +3,7 @@
 use aes::Aes256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::block_padding::{NoPadding, Pkcs7};
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use md5::{Digest as _, Md5};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -117,6 +117,13 @@ impl App {
         let padded = self.encrypt(blocks);
         // A padding of its own is a block of its own.
         padded[..padded.len().saturating_sub(16)].to_vec()
+    }
+
+    /// Decrypts whole blocks and takes no padding off.
+    pub fn decrypt_blocks(&self, sealed: &[u8]) -> Vec<u8> {
+        let mut buffer = sealed.to_vec();
+        let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.vector).into());
+        cipher.decrypt_padded::<NoPadding>(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
     /// Decrypts; `None` if it is not padded as PKCS#7 has it.
@@ -284,6 +291,7 @@ mod tests {
         assert_eq!(app.decrypt(&app.encrypt(b"{}")).as_deref(), Some(&b"{}"[..]));
         assert_eq!(app.encrypt(b"{}").len(), 16);
         assert_eq!(app.encrypt_blocks(&[7; 32]).len(), 32);
+        assert_eq!(app.decrypt_blocks(&app.encrypt_blocks(&[7; 32])), [7; 32]);
         assert!(App::new("melink", "short", "0123456789abcdef").is_err());
     }
 }

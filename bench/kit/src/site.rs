@@ -64,10 +64,8 @@ impl Site {
 
     /// The settings, as the product reads them.
     pub fn settings(&self) -> Settings {
-        let known = |name: &str| -> Option<&'static str> {
-            let all = [stele_web::settings::SHARED].concat();
-            all.iter().map(|setting| setting.name).find(|other| *other == name)
-        };
+        let shared = stele_web::settings::SHARED;
+        let known = |name: &str| shared.iter().map(|setting| setting.name).find(|other| *other == name);
         let ours = self.settings.iter().filter_map(|(name, value)| Some((known(name)?, value.clone())));
         Settings::default().with([("STELE_DATA", self.data().display().to_string())]).with(ours)
     }
