@@ -16,7 +16,8 @@ pub(crate) const PASSWORD: &str = "the-right-password";
 
 /// As a deployment has it: the gateways believe a proxy in front of them (this command, from 127.0.0.1; what comes from
 /// another address of loopback comes from a stranger), and the services believe the gateways.
-const SETTINGS: &[(&str, &str)] = &[("STELE_TRUSTED_PROXIES", "127.0.0.1"), ("STELE_LOG", "warn")];
+const SETTINGS: &[(&str, &str)] =
+    &[("STELE_TRUSTED_PROXIES", "127.0.0.1"), ("STELE_LOG", "warn"), ("STELE_DRAIN", "0")];
 
 /// Limits out of the way; and hashes that cost next to nothing, for without limits there would be a hundred thousand.
 const OPEN: &[(&str, &str)] = &[

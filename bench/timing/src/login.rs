@@ -17,6 +17,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STELE_SEND_APP", "1000000000"),
     ("STELE_WORKERS", "1"),
     ("STELE_LOG", "warn"),
+    ("STELE_DRAIN", "0"),
 ];
 
 /// How many there are of those who are there, and of those who are not.
