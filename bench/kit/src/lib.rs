@@ -1,0 +1,68 @@
+//! What the commands in `bench/` stand on: the programs as they are released and the servers they need, started on free
+//! ports of loopback and ended by their own process ids; people to log in; the five dialects' requests as bytes; HTTP
+//! over connections that are kept; and how far a long work is.
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`Programs`] | the release binaries, built if they are not |
+//! | [`Servers`] | PostgreSQL and Redis |
+//! | [`Site`] | a data folder and what runs on it: `stele up`, or services and gateways one by one |
+//! | [`people`] | users, many at once |
+//! | [`dialect`] | requests and what is answered |
+//! | [`http`] | connections |
+//! | [`Progress`] | a bar, or lines |
+
+pub mod dialect;
+pub mod http;
+pub mod people;
+mod process;
+mod programs;
+mod progress;
+mod request;
+mod servers;
+mod site;
+mod table;
+
+pub use dialect::{App, Caller, Dialect, Told};
+pub use http::{Answer, Blocking, Connection, Reply};
+pub use people::Person;
+pub use process::Process;
+pub use programs::{Programs, repository};
+pub use progress::Progress;
+pub use request::Request;
+pub use servers::{Durability, Servers};
+pub use site::Site;
+pub use table::table;
+
+/// Why something cannot be measured: one line, with a remedy if there is one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(String);
+
+impl Failure {
+    /// A failure, told so.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<stele_core::Error> for Failure {
+    fn from(error: stele_core::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<stele_web::ConfigError> for Failure {
+    fn from(error: stele_web::ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What may fail.
+pub type Result<T> = std::result::Result<T, Failure>;

@@ -1,0 +1,57 @@
+//! Requests.
+
+use std::net::IpAddr;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method.
+    pub method: String,
+    /// Path and query, as they are sent.
+    pub path: String,
+    /// Headers beside `Host` and `Content-Length`.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    /// A POST of this body.
+    pub fn post(path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type".to_owned(), content_type.to_owned())];
+        Self { method: "POST".to_owned(), path: path.to_owned(), headers, body: body.into() }
+    }
+
+    /// A GET.
+    pub fn get(path: &str) -> Self {
+        Self { method: "GET".to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As a trusted proxy passes it on for this client.
+    #[must_use]
+    pub fn from_client(self, address: IpAddr) -> Self {
+        self.with("x-forwarded-for", &address.to_string())
+    }
+
+    /// As it is sent.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nhost: bench\r\n", self.method, self.path);
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        if self.method != "GET" {
+            head += &format!("content-length: {}\r\n", self.body.len());
+        }
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+}

@@ -1,0 +1,74 @@
+//! MeFP's 验证用户名 in plain JSON, on the product's own chassis and stores: the same call without its envelope.
+//!
+//! `{"app_from":…,"login_name":…}` is answered `{"result":1,"reg_app":…,"reg_time":…}`. It looks the calling app up, as
+//! the dialect does, for an API without envelopes has to know its callers, too; and it does all the rest that the
+//! service does around a call.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data, ServiceConfig};
+use serde::Serialize;
+use stele_core::app::App;
+use stele_core::identifier::Phone;
+use stele_core::time::Offset;
+use stele_core::{Deps, Error};
+use stele_web::openapi::{About, OpenApi};
+use stele_web::{Calls, Context, Dialect, Failure, Fields, Refusal, Routes, Service, json};
+
+#[derive(Debug)]
+struct Plain;
+
+#[derive(Serialize)]
+struct Known {
+    result: u8,
+    reg_app: String,
+    reg_time: String,
+}
+
+#[derive(Serialize)]
+struct No {
+    result: u8,
+    message: String,
+}
+
+impl Dialect for Plain {
+    // One of those that metrics know.
+    const NAME: &'static str = "mefp";
+
+    fn refuse(refusal: &Refusal) -> HttpResponse {
+        json(refusal.status(), &No { result: 0, message: refusal.text() })
+    }
+
+    fn fail(error: &Error) -> HttpResponse {
+        json(stele_web::status_of(error), &No { result: 0, message: error.to_string() })
+    }
+}
+
+async fn check_loginname(deps: Data<Deps>, fields: Fields) -> Result<HttpResponse, Failure<Plain>> {
+    let (app, name) = (fields.required("app_from")?, fields.required("login_name")?);
+    let app = if App::valid_name(app) { deps.users.app(app).await? } else { None };
+    app.ok_or(Error::NotAllowed)?;
+    let phone = Phone::parse(name).ok_or(Error::Invalid("phone"))?;
+    let account = deps.users.find(phone.key()).await?.ok_or(Error::UnknownUser)?;
+    let user = account.user;
+    let reg_time = user.registered_at.date_time(Offset::CHINA);
+    Ok(json(StatusCode::OK, &Known { result: 1, reg_app: user.registered_through, reg_time }))
+}
+
+fn routes(_: &Context) -> Result<Routes, stele_web::ConfigError> {
+    Ok(Arc::new(|config: &mut ServiceConfig| {
+        config.route("/auth/check/loginname", web::post().to(check_loginname));
+    }))
+}
+
+fn document() -> OpenApi {
+    let about = About { title: "Plain", text: "For measuring.", refusals: &[], more: &[], schemes: Vec::new };
+    Calls::<Plain>::default().document(&about)
+}
+
+fn main() -> ExitCode {
+    stele_web::serve(Service::new::<Plain>(8199, &[], routes, document))
+}

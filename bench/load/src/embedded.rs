@@ -1,0 +1,91 @@
+//! The users of the embedded store: a SQLite file in a folder that is kept from run to run.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::prelude::*;
+use stele_bench_kit::{Failure, Progress, Result};
+
+use crate::population::{self, COLUMNS, Rows, Value};
+
+/// How many rows a statement has.
+const ROWS: u64 = 250;
+/// For how long a population is good: its users have all logged in "today".
+const GOOD_FOR: i64 = 20 * 3_600;
+
+#[derive(QueryableByName)]
+struct Told {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    users: i64,
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    loaded: i64,
+}
+
+/// Whether the file holds this many users, and they are good for this run.
+pub(crate) fn has(file: &Path, users: u64) -> bool {
+    let ask = || {
+        let told: Told =
+            diesel::sql_query("SELECT users, loaded FROM bench_population").get_result(&mut open(file).ok()?).ok()?;
+        Some(told)
+    };
+    let now = i64::try_from(population::now()).unwrap_or(i64::MAX);
+    file.exists() && ask().is_some_and(|told| u64::try_from(told.users) == Ok(users) && now - told.loaded < GOOD_FOR)
+}
+
+/// Fills a file that has the product's schema with `users` users.
+///
+/// # Errors
+/// If SQLite refuses.
+pub(crate) fn fill(file: &Path, users: u64, rows: &Rows) -> Result<()> {
+    let mut connection = open(file)?;
+    let mut execute = |sql: &str| connection.batch_execute(sql).map_err(failure);
+    execute("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN IMMEDIATE")?;
+    execute("DELETE FROM identifiers; DELETE FROM users; DROP TABLE IF EXISTS bench_population")?;
+    let progress = Progress::new("SQLite: users", users);
+    let mut user = 0;
+    while user < users {
+        let end = users.min(user + ROWS);
+        let (mut people, mut keys) = (format!("INSERT INTO users ({COLUMNS}) VALUES "), String::new());
+        keys.push_str("INSERT INTO identifiers (key, number) VALUES ");
+        for one in user..end {
+            let comma = if one == user { "" } else { "," };
+            people.push_str(comma);
+            rows.row(one, |values| write_row(values, &mut people));
+            let (number, phone) = (population::FIRST_NUMBER + one, population::phone(one));
+            let _ = write!(keys, "{comma}('{}',{number}),('{phone}',{number})", population::name(one));
+        }
+        execute(&people)?;
+        execute(&keys)?;
+        progress.add(end - user);
+        user = end;
+    }
+    let now = population::now();
+    execute(&format!("CREATE TABLE bench_population AS SELECT {users} AS users, {now} AS loaded"))?;
+    execute("COMMIT; ANALYZE; PRAGMA wal_checkpoint(TRUNCATE)")?;
+    progress.finish();
+    Ok(())
+}
+
+fn write_row(values: &[Value<'_>], out: &mut String) {
+    for (column, value) in values.iter().enumerate() {
+        out.push(if column == 0 { '(' } else { ',' });
+        // Writing to memory does not fail. None of the texts has a quote in it.
+        let _ = match value {
+            Value::Number(number) => write!(out, "{number}"),
+            Value::Text(text) => write!(out, "'{text}'"),
+            Value::Bytes(bytes) => write!(out, "x'{}'", stele_core::hex::encode(bytes)),
+            Value::No => write!(out, "0"),
+        };
+    }
+    out.push(')');
+}
+
+fn open(file: &Path) -> Result<SqliteConnection> {
+    let path = file.to_str().ok_or_else(|| Failure::new("the path of the folder is not UTF-8"))?;
+    SqliteConnection::establish(path).map_err(failure)
+}
+
+fn failure(error: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("SQLite: {error}"))
+}

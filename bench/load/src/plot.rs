@@ -1,0 +1,87 @@
+//! The results as a picture: an SVG with a bar for each lane.
+
+use std::fmt::Write as _;
+
+use crate::report::{Report, thousands};
+use crate::sample::Spread;
+
+const ROW: usize = 26;
+const LEFT: usize = 400;
+const RIGHT: usize = 130;
+const WIDTH: usize = 1_000;
+const TOP: usize = 56;
+
+/// Rates of all lanes on one logarithmic scale, with the least and the most of the rounds as a line across each bar's
+/// end. References are grey.
+pub(crate) fn svg(report: &Report) -> String {
+    let lanes: Vec<_> = report
+        .lanes
+        .iter()
+        .filter_map(|lane| {
+            let rates = report.rounds.iter().filter_map(|round| Some(round.get(lane.key)?.rate));
+            Some((lane, Spread::of(rates)?))
+        })
+        .collect();
+    let height = TOP + lanes.len() * ROW + 40;
+    let most = lanes.iter().map(|(_, spread)| spread.most).fold(10.0, f64::max).log10().ceil();
+    let span = (WIDTH - LEFT - RIGHT) as f64;
+    // From 10 a second on.
+    let x = |rate: f64| LEFT as f64 + span * ((rate.max(10.0).log10() - 1.0) / (most - 1.0).max(1.0));
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         font-family=\"sans-serif\" font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
+         <text x=\"12\" y=\"24\" font-size=\"16\">Requests a second, medians of {} rounds (logarithmic)</text>\n\
+         <text x=\"12\" y=\"42\" fill=\"#666\">{}</text>\n",
+        report.rounds.len(),
+        escaped(&crate::machine::processor())
+    );
+    // Writing to memory does not fail.
+    let mut decade = 10.0;
+    while decade <= 10_f64.powf(most) {
+        let at = x(decade);
+        let bottom = height - 30;
+        let _ = writeln!(
+            out,
+            "<line x1=\"{at:.1}\" y1=\"{TOP}\" x2=\"{at:.1}\" y2=\"{bottom}\" stroke=\"#ddd\"/>\
+             <text x=\"{at:.1}\" y=\"{}\" text-anchor=\"middle\" fill=\"#666\">{}</text>",
+            bottom + 16,
+            decade
+        );
+        decade *= 10.0;
+    }
+    for (row, (lane, spread)) in lanes.iter().enumerate() {
+        let y = TOP + row * ROW;
+        let (end, middle) = (x(spread.median), y + ROW / 2);
+        let fill = if is_reference(lane.key) { "#9aa5b1" } else { "#1f6f8b" };
+        let _ = writeln!(
+            out,
+            "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>\
+             <rect x=\"{LEFT}\" y=\"{}\" width=\"{:.1}\" height=\"{}\" fill=\"{fill}\"/>\
+             <line x1=\"{:.1}\" y1=\"{middle}\" x2=\"{:.1}\" y2=\"{middle}\" stroke=\"black\"/>\
+             <text x=\"{:.1}\" y=\"{}\">{}</text>",
+            LEFT - 8,
+            y + 17,
+            escaped(&lane.title),
+            y + 4,
+            end - LEFT as f64,
+            ROW - 8,
+            x(spread.least),
+            x(spread.most),
+            x(spread.most) + 6.0,
+            y + 17,
+            thousands(spread.median)
+        );
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+/// What is measured to compare with.
+fn is_reference(key: &str) -> bool {
+    let others = ["hello", "select", "set", "get", "hello-own", "plain", "hash", "hash-all"];
+    others.contains(&key) || key.contains("nginx") || key.contains("haproxy")
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

@@ -1,0 +1,104 @@
+//! Servers that are not the product's: Redis, nginx, haproxy, and the empty handler.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use stele_bench_kit::Result;
+
+use crate::process::{Process, accepts, free_address};
+use crate::tools;
+
+/// A server and where it serves.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+}
+
+/// Redis as `docker-compose.yml` has it: each write appended to a file that is synced every second.
+///
+/// # Errors
+/// If it does not start.
+pub(crate) fn redis(folder: &Path) -> Result<Server> {
+    let address = free_address()?;
+    let mut command = Command::new(tools::program("redis-server")?);
+    command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]).arg(folder);
+    command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
+    started("redis", &command, "TERM", folder, address)
+}
+
+/// The empty actix handler.
+///
+/// # Errors
+/// If it does not start.
+pub(crate) fn upstream(folder: &Path) -> Result<Server> {
+    let address = free_address()?;
+    let mut command = Command::new(std::env::current_exe()?.with_file_name("upstream"));
+    command.arg(address.to_string());
+    started("upstream", &command, "TERM", folder, address)
+}
+
+/// nginx with one worker, which serves at as many addresses as there are upstreams: each before one of them.
+///
+/// # Errors
+/// If it does not start.
+pub(crate) fn nginx(folder: &Path, upstreams: &[SocketAddr]) -> Result<(Process, Vec<SocketAddr>)> {
+    let addresses: Vec<_> = upstreams.iter().map(|_| free_address()).collect::<Result<_>>()?;
+    let mut servers = String::new();
+    for (number, (address, upstream)) in addresses.iter().zip(upstreams).enumerate() {
+        servers += &format!(
+            "upstream u{number} {{ server {upstream}; keepalive 256; keepalive_requests 1000000000; }}\n\
+             server {{ listen {address}; keepalive_requests 1000000000;\n\
+             location / {{ proxy_pass http://u{number}; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
+             proxy_set_header X-Forwarded-For $remote_addr; }} }}\n"
+        );
+    }
+    let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
+    let at = folder.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {at}/nginx-{kind};\n"))
+        .concat();
+    let config = format!(
+        "{user}daemon off; worker_processes 1; pid {at}/nginx.pid; error_log {at}/nginx.log warn;\n\
+         events {{ worker_connections 16384; }}\nhttp {{ access_log off; tcp_nodelay on;\n{temporary}{servers}}}\n"
+    );
+    let file = folder.join("nginx.conf");
+    std::fs::write(&file, config)?;
+    let mut command = Command::new(tools::program("nginx")?);
+    command.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(&file);
+    let process = Process::start("nginx", &command, "QUIT", folder.join("nginx.out"))?;
+    process.until(|| addresses.iter().all(|address| accepts(*address)))?;
+    Ok((process, addresses))
+}
+
+/// haproxy with one thread, likewise.
+///
+/// # Errors
+/// If it does not start.
+pub(crate) fn haproxy(folder: &Path, upstreams: &[SocketAddr]) -> Result<(Process, Vec<SocketAddr>)> {
+    let addresses: Vec<_> = upstreams.iter().map(|_| free_address()).collect::<Result<_>>()?;
+    let mut config = "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode http\n  timeout connect 5s\n  \
+                      timeout client 75s\n  timeout server 30s\n  option http-keep-alive\n  http-reuse always\n  \
+                      option forwardfor\n"
+        .to_owned();
+    for (number, (address, upstream)) in addresses.iter().zip(upstreams).enumerate() {
+        config += &format!(
+            "frontend f{number}\n  bind {address}\n  default_backend b{number}\nbackend b{number}\n  \
+             server s {upstream}\n"
+        );
+    }
+    let file = folder.join("haproxy.cfg");
+    std::fs::write(&file, config)?;
+    let mut command = Command::new(tools::program("haproxy")?);
+    command.args(["-db", "-f"]).arg(&file);
+    let process = Process::start("haproxy", &command, "TERM", folder.join("haproxy.out"))?;
+    process.until(|| addresses.iter().all(|address| accepts(*address)))?;
+    Ok((process, addresses))
+}
+
+fn started(name: &'static str, command: &Command, end: &str, folder: &Path, address: SocketAddr) -> Result<Server> {
+    let process = Process::start(name, command, end, folder.join(format!("{name}.log")))?;
+    process.until(|| accepts(address))?;
+    Ok(Server { process, address })
+}

@@ -1,0 +1,176 @@
+//! Programs that are not the product's: where they are, which are missing, and what they measure.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use stele_bench_kit::{Failure, Result};
+
+/// A program, and Debian's package that has it.
+const WANTED: [(&str, &str); 9] = [
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("wrk", "wrk"),
+    ("redis-server", "redis-server"),
+    ("redis-benchmark", "redis-tools"),
+    ("initdb", "postgresql"),
+    ("postgres", "postgresql"),
+    ("psql", "postgresql-client"),
+    ("pgbench", "postgresql"),
+];
+
+/// Where the program `name` is, if it is installed.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    // Debian keeps PostgreSQL's own programs apart, by version.
+    let versions = std::fs::read_dir("/usr/lib/postgresql").map(|entries| entries.flatten().collect::<Vec<_>>());
+    let mut versions: Vec<PathBuf> = versions.unwrap_or_default().into_iter().map(|version| version.path()).collect();
+    versions.sort();
+    // A server and its tools must be of one version, so these come first.
+    folders.splice(0..0, versions.iter().rev().map(|version| version.join("bin")));
+    folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// The program `name`.
+///
+/// # Errors
+/// If it is not installed.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    find(name).ok_or_else(|| Failure::new(format!("there is no {name}")))
+}
+
+/// Whether all are installed.
+///
+/// # Errors
+/// Which are not, and the command that installs them.
+pub(crate) fn installed() -> Result<()> {
+    let missing: Vec<_> = WANTED.iter().filter(|(program, _)| find(program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    Err(Failure::new(format!("missing: {}; apt-get install {}", programs.join(", "), packages.join(" "))))
+}
+
+/// A rate, and latencies in milliseconds where the tool tells them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) rate: f64,
+    pub(crate) count: u64,
+    pub(crate) errors: u64,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+}
+
+/// `wrk` with one thread: GET `path` as fast as it is answered.
+///
+/// # Errors
+/// If it fails, or what it prints cannot be read.
+pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Duration) -> Result<Told> {
+    // Whole seconds is all it takes.
+    let seconds = time.as_secs_f64().round().max(1.0);
+    let mut command = Command::new(program("wrk")?);
+    command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
+    let text = output(command.arg(format!("http://{address}{path}")))?;
+    let after = |label: &str| {
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label));
+        line.map(|rest| rest.trim_start_matches(':').trim().to_owned())
+    };
+    let rate = after("Requests/sec").and_then(|rate| rate.parse().ok()).ok_or_else(|| unread("wrk", &text))?;
+    let percentile = |label| after(label).and_then(|time| milliseconds(&time));
+    // "Non-2xx or 3xx responses: 5", "Socket errors: connect 0, read 5, write 0, timeout 0".
+    let sockets = after("Socket errors").unwrap_or_default();
+    let of_sockets = sockets.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>();
+    let statuses = after("Non-2xx or 3xx responses").and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+    let errors = of_sockets + statuses;
+    let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
+    let count = count.ok_or_else(|| unread("wrk", &text))?;
+    Ok(Told { rate, count, errors, p50: percentile("50%"), p99: percentile("99%") })
+}
+
+/// `pgbench -M prepared`: this script, as fast as it is answered, without vacuuming first.
+///
+/// # Errors
+/// If it fails, or what it prints cannot be read.
+pub(crate) fn pgbench(
+    address: SocketAddr,
+    database: &str,
+    script: &Path,
+    clients: usize,
+    time: Duration,
+) -> Result<Told> {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let seconds = time.as_secs_f64().round().max(1.0).to_string();
+    let mut command = Command::new(program("pgbench")?);
+    command.args(["-n", "-M", "prepared", "-j", "1", "-c", &clients.to_string(), "-T", &seconds]);
+    command.args(["-h", &host, "-p", &port, "-U", "stele", "-f"]).arg(script).arg(database);
+    let text = output(&mut command)?;
+    let value = |label: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(label))?;
+        line.trim_start_matches([' ', '=', ':']).split_whitespace().next()?.split('/').next()?.parse::<f64>().ok()
+    };
+    let rate = value("tps").ok_or_else(|| unread("pgbench", &text))?;
+    let count = value("number of transactions actually processed").ok_or_else(|| unread("pgbench", &text))?;
+    let errors = value("number of failed transactions").unwrap_or_default();
+    Ok(Told { rate, count: count as u64, errors: errors as u64, p50: None, p99: None })
+}
+
+/// `redis-benchmark` with one command: `count` times, as fast as it is answered.
+///
+/// # Errors
+/// If it fails, or what it prints cannot be read.
+pub(crate) fn redis_benchmark(address: SocketAddr, test: &str, clients: usize, count: u64) -> Result<Told> {
+    let (host, port) = (address.ip().to_string(), address.port().to_string());
+    let mut command = Command::new(program("redis-benchmark")?);
+    command.args(["-h", &host, "-p", &port, "-t", test, "-c", &clients.to_string(), "-n", &count.to_string()]);
+    let text = output(command.args(["-r", "1000000", "--csv"]))?;
+    // "test","rps","avg_latency_ms","min","p50","p95","p99","max"
+    let line = text.lines().find(|line| line.to_ascii_lowercase().starts_with(&format!("\"{test}\"")));
+    let line = line.ok_or_else(|| unread("redis-benchmark", &text))?;
+    let cells: Vec<f64> = line.split(',').map(|cell| cell.trim_matches('"').parse().unwrap_or(f64::NAN)).collect();
+    match cells.get(1) {
+        Some(rate) if rate.is_finite() => {
+            Ok(Told { rate: *rate, count, errors: 0, p50: cells.get(4).copied(), p99: cells.get(6).copied() })
+        }
+        _ => Err(unread("redis-benchmark", &text)),
+    }
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let ended = command.stdin(Stdio::null()).output()?;
+    if ended.status.success() {
+        return Ok(String::from_utf8_lossy(&ended.stdout).into_owned());
+    }
+    let why = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+    Err(Failure::new(format!("{}: {why}", command.get_program().to_string_lossy())))
+}
+
+fn unread(tool: &str, text: &str) -> Failure {
+    Failure::new(format!("{tool} printed something else than expected: {text}"))
+}
+
+/// A time as wrk writes it: `812.00us`, `1.04ms`, `2.1s`.
+fn milliseconds(text: &str) -> Option<f64> {
+    let units = [("us", 0.001), ("ms", 1.0), ("s", 1_000.0), ("m", 60_000.0)];
+    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (number, factor) = found?;
+    Some(number.trim().parse::<f64>().ok()? * factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_in_their_units() {
+        assert_eq!(milliseconds("812.00us"), Some(0.812));
+        assert_eq!(milliseconds("1.04ms"), Some(1.04));
+        assert_eq!(milliseconds("2.5s"), Some(2_500.0));
+        assert_eq!(milliseconds("fast"), None);
+    }
+}

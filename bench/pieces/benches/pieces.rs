@@ -1,0 +1,148 @@
+//! See the crate's first page.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use actix_web::web::Bytes;
+use criterion::{Criterion, Throughput};
+use gateway::Config;
+use stele_core::password::PasswordDigest;
+use stele_core::random::{OsRandom, Random as _};
+use stele_core::seal::Sealer;
+use stele_core::session::{Session, Token};
+use stele_core::time::Timestamp;
+use stele_core::user::UserId;
+use stele_core::verifier::{self, Cost, Secret};
+use stele_core::{hex, mac};
+use stele_web::keyring::Holder as _;
+use stele_web::{Fields, Settings};
+use svc_jwt::keys::{Algorithm, Keys};
+use svc_jwt::tokens::Tokens;
+use svc_mefp::envelope::{Envelope, Key};
+use zeroize::Zeroizing;
+
+const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
+const D: [u8; 16] = *b"sixteen bytes 16";
+
+/// What cannot be made cannot be measured.
+fn made<T>(value: Option<T>, what: &str) -> T {
+    value.unwrap_or_else(|| {
+        eprintln!("{what} cannot be made");
+        std::process::exit(2)
+    })
+}
+
+fn proof(criterion: &mut Criterion) {
+    let digest = PasswordDigest::from_bytes(D);
+    let salted = digest.salted(1_767_254_400);
+    criterion.bench_function("salted proof: md5(D + timestamp), compared", |b| {
+        b.iter(|| black_box(&digest).proves(black_box(&salted), black_box(1_767_254_400)));
+    });
+    criterion.bench_function("replay mark: SHA-256 of user and digest", |b| {
+        b.iter(|| mac::sha256(black_box(&[7; 32])));
+    });
+    let sealer = made(Sealer::new([(1, Zeroizing::new([7; 32]))]), "a sealer");
+    let sealed = sealer.seal(NOW, b"user\0sixteen bytes 16", &D, &OsRandom);
+    criterion.bench_function("seal opened: AES-256-GCM, 16 bytes", |b| {
+        b.iter(|| sealer.open(black_box(b"user\0sixteen bytes 16"), black_box(&sealed)));
+    });
+    criterion.bench_function("session token: 128 random bits, SHA-256", |b| {
+        b.iter(|| Token::generate(&OsRandom).key());
+    });
+}
+
+fn password(criterion: &mut Criterion) {
+    let digest = PasswordDigest::from_bytes(D);
+    let stored = made(verifier::hash(&digest, &OsRandom.bits128(), Cost::default()), "a hash");
+    let secret = Secret::Digest(digest);
+    let mut group = criterion.benchmark_group("argon2id m=19456 t=2 p=1");
+    group.sample_size(20);
+    group.bench_function("verified", |b| b.iter(|| verifier::verify(black_box(&stored), black_box(&secret))));
+    group.finish();
+}
+
+fn envelope(criterion: &mut Criterion) {
+    let key = made(Key::new("0123456789abcdef0123456789abcdef").ok(), "a key");
+    let envelope = Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"));
+    let request = br#"{"login_name":"13800138000","password":"correct horse 07"}"#;
+    let answer = br#"{"result":1,"reg_app":"melink","reg_time":"2024-01-01 08:00:00"}"#;
+    let sealed = envelope.seal(request);
+    let mut group = criterion.benchmark_group("envelope: AES-256-CBC and base64");
+    group.throughput(Throughput::Bytes(request.len() as u64));
+    group.bench_function("opened, with its JSON", |b| b.iter(|| envelope.open(black_box(&sealed))));
+    group.throughput(Throughput::Bytes(answer.len() as u64));
+    group.bench_function("sealed", |b| b.iter(|| envelope.seal(black_box(answer))));
+    group.finish();
+}
+
+fn bodies(criterion: &mut Criterion) {
+    let proof = hex::encode(&D);
+    let json = format!(r#"{{"username":"13800138000","password":"{proof}","timestamp":"1767254400"}}"#);
+    let form = format!("username=13800138000&password={proof}&timestamp=1767254400");
+    let part = |name: &str, value: &str| {
+        format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let multipart = part("username", "13800138000") + &part("password", &proof) + &part("timestamp", "1767254400");
+    let bodies = [
+        ("JSON", "application/json", json),
+        ("form", "application/x-www-form-urlencoded", form),
+        ("multipart", "multipart/form-data; boundary=edge", multipart + "--edge--\r\n"),
+    ];
+    let mut group = criterion.benchmark_group("body of a login read");
+    for (name, kind, body) in bodies {
+        let body = Bytes::from(body);
+        group.bench_function(name, |b| {
+            b.iter(|| futures_executor::block_on(Fields::from_body(Some(kind), black_box(body.clone()))));
+        });
+    }
+    group.finish();
+}
+
+fn tokens(criterion: &mut Criterion) {
+    let session = Session {
+        user: UserId::from_bytes([7; 16]),
+        dialect: "jwt".to_owned(),
+        app: String::new(),
+        created: NOW,
+        expires: Timestamp::from_secs(NOW.as_secs() + 43_200),
+        last_seen: NOW,
+        epoch: 0,
+    };
+    let mut group = criterion.benchmark_group("JWT");
+    for (name, algorithm) in [("EdDSA", Algorithm::EdDsa), ("RS256", Algorithm::Rs256)] {
+        let keys = Keys::none(algorithm);
+        let pem = (keys.family().make)(&OsRandom);
+        keys.hold(vec![(1, Timestamp::from_secs(0), pem)]);
+        let tokens = Tokens::new(Arc::new(keys), "stele");
+        let token = Token::generate(&OsRandom);
+        let issued = made(tokens.issue(&session, &token).ok(), "a JWT");
+        group.bench_function(format!("{name} signed"), |b| b.iter(|| tokens.issue(black_box(&session), &token)));
+        group.bench_function(format!("{name} verified"), |b| b.iter(|| tokens.verify(black_box(&issued), NOW)));
+    }
+    group.finish();
+}
+
+fn routing(criterion: &mut Criterion) {
+    let config = made(Config::from_settings(&Settings::default()).ok(), "the built-in routes");
+    let mut group = criterion.benchmark_group("route found");
+    for path in [
+        "/api/v1/cloudbox/smarttms/auth/authsalt",
+        "/container/api/v1/cloudbox/tms/auth/authsalt",
+        "/API/vi/auth/Login",
+        "/no/route/leads/here",
+    ] {
+        group.bench_function(path, |b| b.iter(|| config.service_for(black_box(path))));
+    }
+    group.finish();
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    proof(&mut criterion);
+    password(&mut criterion);
+    envelope(&mut criterion);
+    bodies(&mut criterion);
+    tokens(&mut criterion);
+    routing(&mut criterion);
+    criterion.final_summary();
+}
