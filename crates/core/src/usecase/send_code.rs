@@ -56,7 +56,7 @@ async fn send(
     }
     let key = CodeKey::new(caller.dialect, purpose, to.key());
     let (code, new) = new_code(deps, caller, key, account.map_or(0, |a| a.epoch));
-    count(deps, caller, to, Some(&new)).await?;
+    count(deps, caller, to, &new).await?;
     dispatch(deps, caller, to, purpose, code)
 }
 
@@ -69,7 +69,7 @@ pub(super) fn new_code(deps: &Deps, caller: &Caller, key: CodeKey, epoch: i64) -
 }
 
 /// Counts a send by recipient and origin, and keeps its code, or refuses both.
-pub(super) async fn count(deps: &Deps, caller: &Caller, to: &Recipient, code: Option<&NewCode>) -> Result<()> {
+pub(super) async fn count(deps: &Deps, caller: &Caller, to: &Recipient, code: &NewCode) -> Result<()> {
     let sending = &deps.policy.sending;
     let from = match caller.origin {
         Origin::Address(_) => sending.address,
@@ -79,7 +79,7 @@ pub(super) async fn count(deps: &Deps, caller: &Caller, to: &Recipient, code: Op
         Use { key: format!("to:{}", to.key()), quota: sending.recipient },
         Use { key: format!("from:{}", caller.origin), quota: from },
     ];
-    match deps.state.send_code(&uses, code, deps.now()).await? {
+    match deps.state.send_code(&uses, Some(code), deps.now()).await? {
         None => Ok(()),
         Some(retry_after) => Err(Error::TooMany { retry_after }),
     }

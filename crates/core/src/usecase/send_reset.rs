@@ -6,7 +6,7 @@ use super::watch::Watch;
 use crate::code::{CodeKey, Purpose};
 use crate::event::{Act, Outcome};
 use crate::identifier::{Identifier, Recipient};
-use crate::ports::Attempt;
+use crate::ports::{Attempt, NewCode};
 use crate::{Deps, Result};
 
 /// Sends a reset code to `to` if it is the phone or the e-mail address of `account`. Does and answers the same if it
@@ -39,7 +39,10 @@ async fn send(deps: &Deps, caller: &Caller, account: &str, to: &Recipient, watch
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
     let (code, new) = new_code(deps, caller, CodeKey::new(caller.dialect, Purpose::Reset, &subject), epoch);
     let theirs = found.as_ref().is_some_and(|account| account.user.is_reached_by(to));
-    count(deps, caller, to, theirs.then_some(&new)).await?;
+    // What is not sent is kept all the same, where nobody looks for it: keeping takes time, and that would be seen.
+    let decoy = || CodeKey::new(caller.dialect, Purpose::Reset, &format!("decoy:{subject}"));
+    let kept = if theirs { new } else { NewCode { key: decoy(), ..new } };
+    count(deps, caller, to, &kept).await?;
     if theirs {
         dispatch(deps, caller, to, Purpose::Reset, code)?;
     }
