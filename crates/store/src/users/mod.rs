@@ -1,5 +1,6 @@
 //! Users, apps and client tokens: durable, in PostgreSQL or SQLite.
 
+mod detached;
 mod keys;
 mod pool;
 mod postgres;

@@ -13,7 +13,7 @@ use stele_core::ports::UserStore;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, SQLITE_LIMITS, query, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, SQLITE_LIMITS, begin, end, query, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
 use super::schema::{apps, client_tokens, facts, identifiers, users};
 use crate::error::{failure, is_taken};
