@@ -33,7 +33,7 @@ mod upstreams;
 
 pub use config::{COMMON, Config, SETTINGS};
 pub use live::{Gateway, InstanceView};
-pub use program::{reload_on_hangup, run};
+pub use program::{DEFAULT_LISTEN, reload_on_hangup, run};
 pub use refusal::Cause;
 pub use upstreams::CircuitState;
 pub use upstreams::resolve::{Lookup, Resolver};

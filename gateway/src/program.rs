@@ -12,7 +12,8 @@ use stele_web::{admin, cli, healthcheck, net, otlp, serve, telemetry};
 use crate::config::{COMMON, Config, SETTINGS};
 use crate::live::Gateway;
 
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// Where the gateway listens unless it is told otherwise.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const KNOWN: [&[Setting]; 3] = [COMMON, SETTINGS, otlp::SETTINGS];
 
 /// The gateway as a program: the whole of its `main`.

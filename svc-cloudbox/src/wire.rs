@@ -57,7 +57,7 @@ fn read<T>(fields: &Fields, name: &'static str, parse: impl FnOnce(&str) -> Opti
 }
 
 /// The answer to `authsalt` and `pwdreset`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct Succ<'a> {
     message: &'static str,
     code: &'static str,
@@ -65,7 +65,7 @@ pub(crate) struct Succ<'a> {
 }
 
 /// A user. Absent texts are empty, never null.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct UserData<'a> {
     user_id: String,
     user_name: &'a str,

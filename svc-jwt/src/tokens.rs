@@ -22,7 +22,7 @@ pub struct Tokens {
 }
 
 /// What a token says. Reading it demands all five, as these types: an `exp` that is a text or a fraction is none.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Claims {
     sub: String,
     jti: String,

@@ -152,7 +152,7 @@ struct CaptchaView<'a> {
 }
 
 /// Every answer, in the document's order; `token` is ours and comes last.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Answer<'a> {
     code: i8,
     message: &'a str,

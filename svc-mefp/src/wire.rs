@@ -19,7 +19,6 @@ use crate::dialect::Mefp;
 const CODE_DIGITS: usize = 6;
 
 /// The outer request: the only part that is not encrypted.
-#[derive(Debug)]
 pub(crate) struct Outer<'a> {
     pub(crate) encrypt: &'a str,
     pub(crate) app_from: &'a str,
@@ -177,7 +176,7 @@ fn code(captcha: &str) -> Code {
 }
 
 /// An inner answer. `result` is 1, or 0 with `errors`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Reply {
     /// Nothing more to say.

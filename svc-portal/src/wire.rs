@@ -8,6 +8,7 @@ use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::user::{FIRST_NUMBER, User};
 use stele_web::{Fault, Fields};
+use zeroize::Zeroizing;
 
 use crate::encoded;
 
@@ -48,7 +49,7 @@ impl<'a> TryFrom<&'a Fields> for Login<'a> {
         Ok(Self {
             identifier: identifier(username),
             password: password(fields)?,
-            code: code.map(|text| Code::typed(&text)),
+            code: code.map(|text| Code::typed(&Zeroizing::new(text))),
         })
     }
 }
@@ -59,7 +60,7 @@ impl TryFrom<&Fields> for WithCode {
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
         let username = Recipient::parse(fields.required(USERNAME)?).ok_or(Fault::Invalid(Cow::Borrowed(USERNAME)))?;
         let password = password(fields)?;
-        let code = Code::typed(&decode(CODE, fields.required(CODE)?)?);
+        let code = Code::typed(&Zeroizing::new(decode(CODE, fields.required(CODE)?)?));
         Ok(Self { username, password, code })
     }
 }

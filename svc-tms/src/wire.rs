@@ -67,7 +67,7 @@ fn read<T>(fields: &Fields, name: &'static str, parse: impl FnOnce(&str) -> Opti
 }
 
 /// The answer to every call.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(crate) struct Succ<'a> {
     message: &'static str,
     code: &'static str,
@@ -75,7 +75,7 @@ pub(crate) struct Succ<'a> {
 }
 
 /// A user. Absent texts are empty, never null.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct UserData<'a> {
     user_id: String,
     user_name: &'a str,

@@ -1,4 +1,8 @@
 //! Password hashing in a bounded number of slots, off the async threads.
+//!
+//! A slot has the memory of one hash of today's cost. One that needs more (imported, or made before the cost was
+//! lowered) takes as many slots as make up its memory, or all of them: so the memory is bounded by the slots', or by
+//! the one hash's that alone needs more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,41 +27,42 @@ pub struct Hasher {
 
 struct Inner {
     cost: Cost,
-    size: usize,
+    size: u32,
     slots: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue: usize,
-    decoy: String,
+    decoy: Decoy,
     computed: AtomicU64,
+}
+
+/// What is hashed where there is nothing to verify, or less than for others.
+struct Decoy {
+    digest: PasswordDigest,
+    salt: [u8; 16],
 }
 
 impl Hasher {
     /// A hasher of `cost`. `None` if the cost is out of argon2's range.
-    pub fn new(cost: Cost, slots: usize, queue: usize, random: &dyn Random) -> Option<Self> {
-        // What is compared against when there is no user. That some password matches it does not matter: whoever
-        // asks for a decoy never looks at the answer.
-        let decoy = verifier::hash(&PasswordDigest::from_bytes(random.bits128()), &random.bits128(), cost)?;
-        let inner = Inner {
-            cost,
-            size: slots.max(1),
-            slots: Arc::new(Semaphore::new(slots.max(1))),
-            waiting: AtomicUsize::new(0),
-            queue,
-            decoy,
-            computed: AtomicU64::new(0),
-        };
-        Some(Self { inner: Arc::new(inner) })
+    pub fn new(cost: Cost, slots: u32, queue: usize, random: &dyn Random) -> Option<Self> {
+        let decoy = Decoy { digest: PasswordDigest::from_bytes(random.bits128()), salt: random.bits128() };
+        // Tried once, so that nothing fails later.
+        verifier::hash(&decoy.digest, &decoy.salt, cost)?;
+        let size = slots.max(1);
+        let slots = Arc::new(Semaphore::new(usize::try_from(size).ok()?));
+        let (waiting, computed) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Some(Self { inner: Arc::new(Inner { cost, size, slots, waiting, queue, decoy, computed }) })
     }
 
-    /// How many hashes of today's cost were computed so far: what "the same work" is measured by.
+    /// How many times the work of a hash of today's cost was done so far: what "the same work" is measured by.
     pub fn computed(&self) -> u64 {
         self.inner.computed.load(Ordering::Relaxed)
     }
 
-    /// How many hashes are computed right now, of how many at once.
+    /// How many slots are taken right now, of how many.
     pub fn slots(&self) -> (usize, usize) {
         let inner = &self.inner;
-        (inner.size - inner.slots.available_permits().min(inner.size), inner.size)
+        let size = usize::try_from(inner.size).unwrap_or(usize::MAX);
+        (size - inner.slots.available_permits().min(size), size)
     }
 
     /// How many hashes are computed or wait for a slot, of how many at most.
@@ -75,8 +80,19 @@ impl Hasher {
     /// # Errors
     /// [`Error::Busy`] if the queue is full.
     pub async fn hash(&self, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
-        let cost = self.inner.cost;
-        let hash = self.run(move |inner| inner.counted(|| verifier::hash(&digest, &salt, cost))).await?;
+        self.hash_at(self.inner.cost, digest, salt).await
+    }
+
+    /// As [`Hasher::hash`], in place of `stored`: never cheaper than that was.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full.
+    pub async fn replace(&self, stored: &str, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
+        self.hash_at(verifier::replacement(stored, self.inner.cost), digest, salt).await
+    }
+
+    async fn hash_at(&self, cost: Cost, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
+        let hash = self.run(cost.memory, move |inner| inner.counted(|| verifier::hash(&digest, &salt, cost))).await?;
         hash.ok_or_else(|| Error::internal("argon2 refused its parameters"))
     }
 
@@ -85,29 +101,37 @@ impl Hasher {
     /// # Errors
     /// [`Error::Busy`] if the queue is full.
     pub async fn verify(&self, stored: Option<String>, secret: Secret) -> Result<bool> {
-        self.run(move |inner| match stored {
-            Some(stored) if verifier::is_current(&stored, inner.cost) => {
-                inner.counted(|| verifier::verify(&stored, &secret))
+        let memory = stored.as_deref().map_or(0, verifier::memory);
+        let work = move |inner: &Inner| match &stored {
+            Some(stored) => {
+                let right = verifier::verify(stored, &secret);
+                // A hash that is cheaper than today's (made elsewhere, or before the cost was raised) is made up for,
+                // so that the time does not tell that there is one.
+                inner.make_up(verifier::work(stored, &secret));
+                right
             }
-            other => {
-                // No user, or a hash of another price (made elsewhere, or before the cost was raised): compute one of
-                // today's as well, so that the time tells neither.
-                inner.counted(|| verifier::verify(&inner.decoy, &secret));
-                other.is_some_and(|cheaper| verifier::verify(&cheaper, &secret))
+            None => {
+                inner.make_up(0);
+                false
             }
-        })
-        .await
+        };
+        self.run(memory, move |inner| inner.counted(|| work(inner))).await
     }
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
+    async fn run<T: Send + 'static>(&self, memory: u32, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
         let span = tracing::info_span!(target: crate::TRACE, "argon2id");
-        self.in_turn(work).instrument(span).await
+        self.in_turn(memory, work).instrument(span).await
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        memory: u32,
+        work: impl FnOnce(&Inner) -> T + Send + 'static,
+    ) -> Result<T> {
         let place = Place::take(self.inner.clone())?;
-        let permit = self.inner.slots.clone().acquire_owned().await.map_err(Error::internal)?;
-        // Slot and place belong to the work, not to who waits for it: a client that hangs up does not stop the hash.
+        let slots = self.inner.slots.clone().acquire_many_owned(self.inner.slots_for(memory));
+        let permit = slots.await.map_err(Error::internal)?;
+        // Slots and place belong to the work, not to who waits for it: a client that hangs up does not stop the hash.
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             work(&place.0)
@@ -120,6 +144,18 @@ impl Inner {
     fn counted<T>(&self, work: impl FnOnce() -> T) -> T {
         self.computed.fetch_add(1, Ordering::Relaxed);
         work()
+    }
+
+    /// Does what is left of the work of a hash of today's cost, when `done` KiB were written.
+    fn make_up(&self, done: u64) {
+        if let Some(rest) = self.cost.rest(done) {
+            std::hint::black_box(verifier::hash(&self.decoy.digest, &self.decoy.salt, rest));
+        }
+    }
+
+    /// How many slots have `memory` KiB.
+    fn slots_for(&self, memory: u32) -> u32 {
+        memory.div_ceil(self.cost.memory.max(1)).clamp(1, self.size)
     }
 }
 
@@ -163,20 +199,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_of_another_price_costs_one_of_todays_as_well() {
+    async fn a_hash_of_another_price_is_made_up_to_todays() {
         let dearer = Cost { passes: 4, ..CHEAP };
         let hasher = Hasher::new(dearer, 1, 8, &OsRandom).unwrap();
-        let old = verifier::hash(&secret().digest(), &[1; 16], CHEAP).unwrap();
         let start = hasher.computed();
-        assert!(hasher.verify(Some(old), secret()).await.unwrap());
-        assert_eq!(hasher.computed() - start, 1);
+        for (cost, right) in [(CHEAP, secret()), (dearer, secret()), (Cost { memory: 256, ..CHEAP }, secret())] {
+            let old = verifier::hash(&secret().digest(), &[1; 16], cost).unwrap();
+            assert!(hasher.verify(Some(old.clone()), right).await.unwrap());
+            assert!(!hasher.verify(Some(old), Secret::Raw(RawPassword::new("wrong".into()))).await.unwrap());
+        }
+        assert_eq!(hasher.computed() - start, 6);
+    }
+
+    #[tokio::test]
+    async fn a_hash_takes_the_slots_that_have_its_memory() {
+        let hasher = Hasher::new(CHEAP, 4, 8, &OsRandom).unwrap();
+        for (memory, slots) in [(0, 1), (64, 1), (65, 2), (256, 4), (u32::MAX, 4)] {
+            assert_eq!(hasher.inner.slots_for(memory), slots, "{memory}");
+        }
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let mut one = std::pin::pin!(hasher.run(0, move |_| wait.recv()));
+        let large = verifier::hash(&secret().digest(), &[1; 16], Cost { memory: 256, ..CHEAP }).unwrap();
+        let mut all = std::pin::pin!(hasher.verify(Some(large), secret()));
+        let mut next = std::pin::pin!(hasher.verify(None, secret()));
+        let polled = std::future::poll_fn(|context| {
+            let pending = [one.as_mut().poll(context).is_pending(), all.as_mut().poll(context).is_pending()];
+            std::task::Poll::Ready((pending, next.as_mut().poll(context).is_pending()))
+        });
+        assert_eq!(polled.await, ([true, true], true));
+        // The large one waits for the only slot that is taken, and whoever comes later waits behind it.
+        assert_eq!((hasher.slots(), hasher.queue().0), ((4, 4), 3));
+        release.send(()).unwrap();
+        let (one, all, next) = tokio::join!(one, all, next);
+        assert!(one.unwrap().is_ok() && all.unwrap() && !next.unwrap());
+        assert_eq!((hasher.slots(), hasher.queue().0), ((0, 4), 0));
     }
 
     #[tokio::test]
     async fn a_caller_who_goes_away_keeps_the_slot_until_the_work_is_done() {
         let hasher = Hasher::new(CHEAP, 1, 2, &OsRandom).unwrap();
         let (release, wait) = std::sync::mpsc::channel::<()>();
-        let work = hasher.run(move |_| wait.recv());
+        let work = hasher.run(0, move |_| wait.recv());
         let gone = tokio::time::timeout(Duration::from_millis(20), work).await;
         assert!(gone.is_err());
         assert_eq!(hasher.inner.waiting.load(Ordering::Relaxed), 1);

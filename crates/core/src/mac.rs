@@ -2,13 +2,15 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// A keyed hash.
 pub type Tag = [u8; 32];
 
-/// The key of the keyed hashes. Never printed.
+/// The key of the keyed hashes. Never printed, wiped when dropped.
 pub struct MacKey(Zeroizing<[u8; 32]>);
+
+impl ZeroizeOnDrop for MacKey {}
 
 impl MacKey {
     /// Takes a key over.

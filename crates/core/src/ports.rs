@@ -46,9 +46,9 @@ pub trait UserStore: Send + Sync {
     /// the user is gone or the epoch has moved.
     async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>>;
 
-    /// Replaces the credential by one for the same password, if the epoch still is `epoch`; the epoch stays. Gives
-    /// whether it did.
-    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool>;
+    /// Replaces the credential by one for the same password, if the epoch still is `epoch` and the verifier still is
+    /// `old`: another process may have replaced it by a better one. The epoch stays. Gives whether it did.
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool>;
 
     /// Locks a user out or lets them in again, and raises the epoch. Gives whether there is such a user.
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;

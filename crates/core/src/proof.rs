@@ -1,10 +1,13 @@
 //! What a client sends to prove the password.
 
+use std::fmt;
+
 use crate::password::{PasswordDigest, RawPassword};
 use crate::time::Timestamp;
 
-/// `md5(D + timestamp)` and the timestamp it was made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `md5(D + timestamp)` and the timestamp it was made with. Who reads it can guess the password, so the digest is never
+/// printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salted {
     /// The 16 bytes of the md5.
     pub digest: [u8; 16],
@@ -16,6 +19,12 @@ impl Salted {
     /// When the client says it made the proof; saturates far in the future.
     pub fn made_at(&self) -> Timestamp {
         Timestamp::from_secs(i64::try_from(self.timestamp).unwrap_or(i64::MAX))
+    }
+}
+
+impl fmt::Debug for Salted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Salted(…, {})", self.timestamp)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Key, Nonce};
+use aes_gcm::{Aes256Gcm, Nonce};
 use zeroize::Zeroizing;
 
 use crate::random::Random;
@@ -14,13 +14,19 @@ use crate::time::Timestamp;
 /// A key's number. Higher numbers are newer; the highest whose time has come seals, all open.
 pub type KeyId = u32;
 
-/// What is stored: the key's number, then nonce, ciphertext and tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is stored: the key's number, then nonce, ciphertext and tag. Of these, the number alone is printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// The key it was sealed under.
     pub key_id: KeyId,
     /// 12 bytes of nonce, then the ciphertext and its 16-byte tag.
     pub bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealed(seal-{}, …)", self.key_id)
+    }
 }
 
 /// Why something sealed could not be opened. Always a fault on our side, never a wrong password.
@@ -132,7 +138,8 @@ impl Ring {
         let keys: BTreeMap<_, _> = keys
             .into_iter()
             .filter_map(|SealingKey { id, seals_from, key }| {
-                let cipher = key.map(|key| Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key))).or_else(|| known(id))?;
+                // The cipher wipes its key when it is dropped; there is no other copy than `key`.
+                let cipher = key.and_then(|key| Aes256Gcm::new_from_slice(&*key).ok()).or_else(|| known(id))?;
                 Some((id, (seals_from, cipher)))
             })
             .collect();

@@ -187,13 +187,19 @@ impl User {
 }
 
 /// What is kept of a password. Raised by every change, reset and disabling, the epoch is what older sessions, tokens
-/// and codes die by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// and codes die by. Never printed.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// A verifier for raw and digest proofs (see [`crate::verifier`]).
     pub verifier: String,
     /// The sealed `D`, for salted proofs; absent where salted dialects are off, and for imported hashes.
     pub sealed: Option<Sealed>,
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(…)")
+    }
 }
 
 /// A user with what proves them.

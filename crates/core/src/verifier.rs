@@ -56,8 +56,52 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// The most that an imported hash may ask for: a hash from outside must not exhaust this machine.
+    /// The most that any hash may ask for, ours or imported: a hash from outside must not exhaust this machine.
     pub const MOST: Self = Self { memory: 262_144, passes: 16, lanes: 16 };
+
+    /// The least that protects passwords: each as hard to guess as the others (OWASP Password Storage Cheat Sheet,
+    /// argon2id).
+    pub const LEAST: [Self; 5] = [
+        Self { memory: 47_104, passes: 1, lanes: 1 },
+        Self { memory: 19_456, passes: 2, lanes: 1 },
+        Self { memory: 12_288, passes: 3, lanes: 1 },
+        Self { memory: 9_216, passes: 4, lanes: 1 },
+        Self { memory: 7_168, passes: 5, lanes: 1 },
+    ];
+
+    /// Whether it is as hard as one of [`Cost::LEAST`].
+    pub fn is_strong(self) -> bool {
+        Self::LEAST.iter().any(|least| least.within(self))
+    }
+
+    /// Whether it asks for no more than [`Cost::MOST`]; what asks for more is never verified.
+    pub fn is_bearable(self) -> bool {
+        self.within(Self::MOST)
+    }
+
+    /// The KiB that are written, all passes together: what a hash's time goes by, whatever its lanes.
+    pub fn work(self) -> u64 {
+        u64::from(self.memory) * u64::from(self.passes)
+    }
+
+    /// What is left to compute of this cost when `done` KiB were written already; `None` if it is less than argon2 can.
+    pub fn rest(self, done: u64) -> Option<Self> {
+        let memory = self.work().saturating_sub(done) / u64::from(self.passes.max(1));
+        let memory = u32::try_from(memory).ok().filter(|&memory| memory >= 8 * self.lanes)?;
+        Some(Self { memory, ..self })
+    }
+
+    /// Whether it is as hard as `other`: in memory and in work. Lanes make a hash no harder.
+    fn is_as_hard_as(self, other: Self) -> bool {
+        self.memory >= other.memory && self.work() >= other.work()
+    }
+
+    /// The least cost that is as hard as both.
+    fn raised_to(self, other: Self) -> Self {
+        let memory = self.memory.max(other.memory);
+        let passes = self.work().max(other.work()).div_ceil(memory.max(1).into());
+        Self { memory, passes: passes.try_into().unwrap_or(u32::MAX), ..self }
+    }
 
     fn within(self, most: Self) -> bool {
         self.memory <= most.memory && self.passes <= most.passes && self.lanes <= most.lanes
@@ -83,7 +127,35 @@ pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Cost) -> Option<Stri
 
 /// Whether `stored` is one of ours and as hard as `cost` asks, or should be replaced at the next chance.
 pub fn is_current(stored: &str, cost: Cost) -> bool {
-    !stored.starts_with(FOREIGN) && phc_cost(stored).is_some_and(|actual| cost.within(actual))
+    own_cost(stored).is_some_and(|actual| actual.is_as_hard_as(cost))
+}
+
+/// What a hash that takes the place of `stored` is to cost where `cost` is asked for: no less than what was there.
+pub fn replacement(stored: &str, cost: Cost) -> Cost {
+    own_cost(stored).filter(|actual| actual.is_bearable()).map_or(cost, |actual| cost.raised_to(actual))
+}
+
+/// The KiB of memory that [`verify`] needs for `stored`: nothing worth counting for what is no argon2.
+pub fn memory(stored: &str) -> u32 {
+    argon2_cost(stored).map_or(0, |cost| cost.memory)
+}
+
+/// The KiB that [`verify`] writes: see [`Cost::work`]. bcrypt is not measured by it.
+pub fn work(stored: &str, secret: &Secret) -> u64 {
+    match secret {
+        // Not even tried.
+        Secret::Digest(_) if is_foreign(stored) => 0,
+        _ => argon2_cost(stored).map_or(0, Cost::work),
+    }
+}
+
+fn own_cost(stored: &str) -> Option<Cost> {
+    if is_foreign(stored) { None } else { phc_cost(stored) }
+}
+
+/// The cost of an argon2 hash that would be computed, ours or imported.
+fn argon2_cost(stored: &str) -> Option<Cost> {
+    phc_cost(stored.strip_prefix(FOREIGN).unwrap_or(stored)).filter(|cost| cost.is_bearable())
 }
 
 /// Whether `stored` is a hash made elsewhere.
@@ -109,7 +181,7 @@ pub fn import(text: &str) -> Result<String, &'static str> {
     let costly = "this hash asks for more memory or time than is allowed";
     if text.starts_with("$argon2") {
         let cost = phc_cost(text).ok_or("this argon2 hash cannot be read")?;
-        return if cost.within(Cost::MOST) { Ok(format!("{FOREIGN}{text}")) } else { Err(costly) };
+        return if cost.is_bearable() { Ok(format!("{FOREIGN}{text}")) } else { Err(costly) };
     }
     if let Some(cost) = bcrypt_cost(text) {
         return if cost <= MOST_BCRYPT_COST { Ok(format!("{FOREIGN}{text}")) } else { Err(costly) };
@@ -133,7 +205,7 @@ fn verify_foreign(stored: &str, password: &str) -> bool {
 }
 
 fn verify_phc(stored: &str, secret: &[u8]) -> bool {
-    let bounded = phc_cost(stored).is_some_and(|cost| cost.within(Cost::MOST));
+    let bounded = phc_cost(stored).is_some_and(Cost::is_bearable);
     bounded && PasswordHash::new(stored).is_ok_and(|phc| Argon2::default().verify_password(secret, &phc).is_ok())
 }
 
@@ -196,6 +268,75 @@ mod tests {
         assert!(!verify(&stored, &raw("1234567")));
         assert!(!verify(&stored, &raw("e10adc3949ba59abbe56e057f20f883e")), "D is not a password");
         assert!(is_current(&stored, CHEAP) && !is_current(&stored, Cost::default()));
+    }
+
+    #[test]
+    fn a_hash_is_replaced_by_one_that_is_as_hard_or_harder() {
+        let of = |memory, passes| Cost { memory, passes, lanes: 1 };
+        let stored = |cost| hash(&raw("123456").digest(), &[7; 16], cost).unwrap();
+        // What is stored, what is asked for, and what it is replaced by, if it is.
+        for (before, asked, after) in [
+            (of(64, 2), of(64, 2), None),
+            (of(64, 2), of(64, 1), None),
+            (of(128, 1), of(64, 2), None),
+            (of(64, 2), of(64, 3), Some(of(64, 3))),
+            (of(64, 2), of(128, 1), Some(of(128, 1))),
+            (of(64, 4), of(128, 1), Some(of(128, 2))),
+            (of(128, 1), of(64, 5), Some(of(128, 3))),
+        ] {
+            let stored = stored(before);
+            assert_eq!(is_current(&stored, asked), after.is_none(), "{before:?} {asked:?}");
+            let replacement = replacement(&stored, asked);
+            assert!(replacement.is_as_hard_as(before) && replacement.is_as_hard_as(asked));
+            if let Some(after) = after {
+                assert_eq!(replacement, after, "{before:?} {asked:?}");
+            }
+        }
+        let lanes = Cost { lanes: 4, ..CHEAP };
+        assert!(is_current(&stored(CHEAP), lanes) && is_current(&stored(lanes), CHEAP));
+        // A hash from elsewhere says nothing about what ours should cost.
+        let foreign = format!("{FOREIGN}{}", stored(of(256, 2)));
+        assert_eq!(replacement(&foreign, CHEAP), CHEAP);
+    }
+
+    #[test]
+    fn the_least_is_what_owasp_says() {
+        let of = |memory, passes, lanes| Cost { memory, passes, lanes };
+        assert!(Cost::default().is_strong() && Cost::MOST.is_strong() && Cost::MOST.is_bearable());
+        for strong in [of(47_104, 1, 1), of(65_536, 1, 4), of(12_288, 3, 1), of(7_168, 16, 1)] {
+            assert!(strong.is_strong(), "{strong:?}");
+        }
+        for weak in [of(47_103, 1, 1), of(19_455, 2, 1), of(7_167, 16, 1), of(7_168, 4, 1), of(0, 0, 0)] {
+            assert!(!weak.is_strong(), "{weak:?}");
+        }
+        for unbearable in [of(262_145, 1, 1), of(19_456, 17, 1), of(19_456, 2, 17)] {
+            assert!(!unbearable.is_bearable(), "{unbearable:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_computed_yet_makes_up_the_whole() {
+        let cost = Cost { memory: 47_104, passes: 3, lanes: 1 };
+        for done in [0, 64, 38_912, 100_000] {
+            let rest = cost.rest(done).unwrap();
+            assert!(rest.memory <= cost.memory && rest.work() + done <= cost.work());
+            assert!(rest.work() + done > cost.work() - u64::from(cost.passes), "{done}");
+        }
+        assert_eq!(cost.rest(0), Some(cost));
+        assert_eq!((cost.rest(cost.work()), cost.rest(u64::MAX)), (None, None));
+    }
+
+    #[test]
+    fn work_is_counted_only_where_it_is_done() {
+        let ours = hash(&raw("123456").digest(), &[7; 16], CHEAP).unwrap();
+        let (imported, digest) = (format!("{FOREIGN}{ours}"), Secret::Digest(raw("123456").digest()));
+        assert_eq!((work(&ours, &digest), work(&ours, &raw("x"))), (64, 64));
+        assert_eq!((work(&imported, &digest), work(&imported, &raw("x"))), (0, 64));
+        let costly = ours.replace("m=64", "m=4194304");
+        for stored in [costly.as_str(), "{raw}$md5ps$00$5f4dcc3b5aa765d61d8327deb882cf99", ""] {
+            assert_eq!((work(stored, &raw("x")), memory(stored)), (0, 0), "{stored}");
+        }
+        assert_eq!((memory(&ours), memory(&imported)), (64, 64));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::user::{Gender, Profile, Role};
 use stele_web::{ConfigError, Settings, cli, config};
+use zeroize::Zeroizing;
 
 pub use self::audit::{Audit, When};
 pub use self::keys::{Challenge, Keys};
@@ -187,11 +188,29 @@ pub enum App {
         name: String,
         /// The app's secret: 16 printable ASCII characters [default: random]
         #[arg(long, value_name = "S16")]
-        secret: Option<String>,
+        secret: Option<AppSecret>,
         /// The apps it may hand its users over to, separated by commas; they may be added later
         #[arg(long, value_name = "APP,…", value_delimiter = ',')]
         may_token: Vec<String>,
     },
+}
+
+/// An app's secret as it was typed. Never printed.
+#[derive(Clone)]
+pub struct AppSecret(pub Zeroizing<String>);
+
+impl std::str::FromStr for AppSecret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl std::fmt::Debug for AppSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AppSecret(…)")
+    }
 }
 
 /// Give out TMS client tokens.
@@ -259,5 +278,17 @@ fn uuid(text: &str) -> Result<String, &'static str> {
     match stele_core::user::UserRef::parse(text) {
         Some(stele_core::user::UserRef::Id(id)) => Ok(id.to_string()),
         _ => Err("an enterprise is a UUID"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typed_secret_is_not_printed() {
+        let args = Args::try_parse_from(["stele", "app", "add", "melink", "--secret", "0123456789abcdef"]).unwrap();
+        let text = format!("{args:?}");
+        assert!(text.contains("melink") && !text.contains("0123456789"), "{text}");
     }
 }

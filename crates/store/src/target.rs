@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use crate::OpenError;
 
 /// Which database users are kept in.
@@ -10,8 +12,8 @@ use crate::OpenError;
 pub enum Target {
     /// An SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL URL; it may hold a password, so it is never printed as it is.
-    Postgres(String),
+    /// A PostgreSQL URL; it may hold a password, so it is never printed as it is, and wiped when dropped.
+    Postgres(Zeroizing<String>),
 }
 
 impl Target {
@@ -23,7 +25,7 @@ impl Target {
         // Only the scheme is told: what follows may hold a password.
         let (scheme, rest) = url.split_once(':').ok_or_else(|| OpenError::Target("no scheme".to_owned()))?;
         match scheme.to_ascii_lowercase().as_str() {
-            "postgres" | "postgresql" if rest.starts_with("//") => Ok(Self::Postgres(url.to_owned())),
+            "postgres" | "postgresql" if rest.starts_with("//") => Ok(Self::Postgres(Zeroizing::new(url.to_owned()))),
             "sqlite" => match rest.strip_prefix("//").unwrap_or(rest) {
                 "" => Err(OpenError::Target("no path after sqlite:".to_owned())),
                 path => Ok(Self::Sqlite(PathBuf::from(path))),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use stele_core::Deps;
+use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::random::OsRandom;
@@ -56,7 +57,7 @@ impl Lab {
         let settings = Settings::default()
             .with([
                 ("STELE_DATA", folder.path().to_str().unwrap().to_owned()),
-                ("STELE_HASH_COST", "64,1,1".to_owned()),
+                ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
                 ("STELE_WORKERS", "1".to_owned()),
             ])
             .with(if servers::wanted() { servers::settings().to_vec() } else { Vec::new() })
@@ -149,13 +150,30 @@ impl Lab {
 
     /// Starts a service alone on a free port of loopback.
     pub async fn start(&self, service: Service) -> Running {
-        let settings = &self.context.settings;
+        self.start_on(&self.context, service).await
+    }
+
+    /// As [`Lab::start`], with another hasher: as an instance with other settings has it.
+    pub async fn start_hashing(&self, service: Service, hasher: Hasher) -> Running {
+        let mut context = self.context.clone();
+        context.deps.hasher = hasher;
+        self.start_on(&context, service).await
+    }
+
+    /// As [`Lab::start`], as when every hashing slot is taken and the queue behind is full.
+    pub async fn start_when_hashing_is_full(&self, service: Service) -> Running {
+        let full = Hasher::new(self.deps().hasher.cost(), 1, 0, &OsRandom);
+        self.start_hashing(service, full.unwrap()).await
+    }
+
+    async fn start_on(&self, context: &Context, service: Service) -> Running {
+        let settings = &context.settings;
         let keys = boot::database(settings).unwrap().keys();
         boot::provision_service(keys.as_ref(), settings, &service, &OsRandom).await.unwrap();
-        self.context.keys.refresh().await.unwrap();
+        context.keys.refresh().await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = service.start(&self.context, listener).unwrap();
+        let server = service.start(context, listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
         Running { service, address, handle }

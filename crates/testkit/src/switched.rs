@@ -136,8 +136,8 @@ impl UserStore for Users {
     async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
         self.watch.around("change_credential", self.up()?.change_credential(user, epoch, new)).await
     }
-    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
-        self.watch.around("upgrade_credential", self.up()?.upgrade_credential(user, epoch, new)).await
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
+        self.watch.around("upgrade_credential", self.up()?.upgrade_credential(user, epoch, old, new)).await
     }
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
         self.watch.around("set_disabled", self.up()?.set_disabled(user, disabled)).await

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stele_core::Deps;
-use stele_core::hasher::Hasher;
 use stele_core::ports::{Delivery, KeyStore, StateStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
@@ -13,6 +12,7 @@ use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 use crate::config::{ConfigError, Settings};
 use crate::delivery::Plan;
 use crate::drain::Drain;
+use crate::hashing::Hashing;
 use crate::keyring::{self, KeyRing};
 use crate::keys;
 use crate::metrics::{self, Metrics};
@@ -133,7 +133,7 @@ pub async fn open_with(
     let users = metrics::watched_users(database.users(), &metrics, users_system(&settings)?);
     let state = state(&settings, &surroundings.clock).await?;
     let state = metrics::watched_state(state, &metrics, state_system(&settings));
-    let hasher = hasher(&settings, surroundings.random.as_ref())?;
+    let hasher = Hashing::read(&settings)?.hasher(surroundings.random.as_ref())?;
     metrics.hasher(hasher.clone());
     let keep = settings::audit_keep(&settings)?;
     // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
@@ -198,23 +198,6 @@ async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn St
     }
     let state = SqliteState::open(settings.data().join("state.db"), clock.as_ref());
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
-}
-
-fn hasher(settings: &Settings, random: &dyn Random) -> Result<Hasher, ConfigError> {
-    let cost = settings::hash_cost(settings)?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let some = |name, default| {
-        let number = settings.number(name, default)?;
-        if number == 0 {
-            Err(ConfigError::new(format!("{name}: `0` would let nobody in; write 1 or more")))
-        } else {
-            Ok(number)
-        }
-    };
-    let slots = some("STELE_HASH_SLOTS", cores)?;
-    let queue = some("STELE_HASH_QUEUE", 512)?;
-    Hasher::new(cost, slots, queue, random)
-        .ok_or_else(|| ConfigError::new("STELE_HASH_COST: argon2 does not take these numbers"))
 }
 
 /// Waits until the second in which the short-lived store was born is over. Proofs dated in that second are stale, and

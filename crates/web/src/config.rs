@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 /// One setting, as `--help` and `stele check` explain it.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -44,9 +46,10 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// A value is wiped when it is dropped: it may hold a password.
 #[derive(Clone)]
 struct Value {
-    text: String,
+    text: Zeroizing<String>,
     source: String,
 }
 
@@ -82,7 +85,7 @@ impl Settings {
     #[must_use]
     pub fn with<'a>(mut self, values: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         for (name, text) in values {
-            self.values.insert(name.to_owned(), Value { text, source: name.to_owned() });
+            self.values.insert(name.to_owned(), Value { text: text.into(), source: name.to_owned() });
         }
         self
     }
@@ -92,14 +95,16 @@ impl Settings {
             Some(base) => {
                 let text = std::fs::read_to_string(value)
                     .map_err(|e| ConfigError(format!("{name}: cannot read {value}: {e}")))?;
+                let text = Zeroizing::new(text);
                 // The variable itself, if it is there too, has the last word whatever the order they come in.
                 if self.values.get(base).is_none_or(|v| v.source != base) {
-                    let text = text.trim_end_matches(['\r', '\n']).to_owned();
+                    let text = text.trim_end_matches(['\r', '\n']).to_owned().into();
                     self.values.insert(base.to_owned(), Value { text, source: format!("{name}={value}") });
                 }
             }
             None => {
-                self.values.insert(name.to_owned(), Value { text: value.to_owned(), source: name.to_owned() });
+                let text = value.to_owned().into();
+                self.values.insert(name.to_owned(), Value { text, source: name.to_owned() });
             }
         }
         Ok(())
@@ -108,6 +113,7 @@ impl Settings {
     fn read_toml(&mut self, path: &Path, known: &[&[Setting]]) -> Result<(), ConfigError> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {shown}: {e}")))?;
+        let text = Zeroizing::new(text);
         let table: toml::Table = toml::from_str(&text)
             .map_err(|e| ConfigError(format!("--config {shown}: {}", e.to_string().trim_end())))?;
         for (key, value) in table {
@@ -125,7 +131,7 @@ impl Settings {
                     )));
                 }
             };
-            self.values.insert(name, Value { text, source: format!("`{key}` in {shown}") });
+            self.values.insert(name, Value { text: text.into(), source: format!("`{key}` in {shown}") });
         }
         Ok(())
     }

@@ -165,7 +165,7 @@ pub fn json(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
         }
         Err(cause) => {
             tracing::error!(%cause, "an answer could not be written");
-            HttpResponse::InternalServerError().finish()
+            finish(HttpResponse::InternalServerError().finish(), None)
         }
     }
 }

@@ -12,6 +12,7 @@ use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
 use futures_util::future::{Ready, ready};
+use zeroize::Zeroize as _;
 
 use crate::dialect::Refusal;
 use crate::input::Fields;
@@ -46,7 +47,12 @@ impl FromRequest for Fields {
             let read = async {
                 let body = read_body(&request, payload).await?;
                 let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                Self::from_body(kind, body).await.map_err(Refusal::Input)
+                let fields = Self::from_body(kind, body.clone()).await.map_err(Refusal::Input);
+                // Passwords are in it. What the HTTP library read it into is the library's.
+                if let Ok(mut body) = body.try_into_mut() {
+                    body.as_mut().zeroize();
+                }
+                fields
             };
             read.await.map_err(|refusal| Refuse::error(&request, &refusal))
         })

@@ -12,7 +12,7 @@ use actix_web::web::Bytes;
 use futures_util::TryStreamExt as _;
 use percent_encoding::percent_decode_str;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use zeroize::Zeroize as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// The most fields a body may have: the widest documented one has four.
 const MOST_FIELDS: usize = 64;
@@ -228,7 +228,7 @@ fn boundary(body: &[u8]) -> Result<&str, Fault> {
 }
 
 fn decode_component(text: &str) -> Result<String, Fault> {
-    let spaced = text.replace('+', " ");
+    let spaced = Zeroizing::new(text.replace('+', " "));
     let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| Fault::Unreadable)?;
     Ok(decoded.into_owned())
 }

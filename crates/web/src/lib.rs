@@ -4,7 +4,7 @@
 //! - [`config`], [`settings`], [`cli`], [`telemetry`]: how a program is told what to do, and tells what it does
 //! - [`mod@serve`], [`admin`], [`healthcheck`], [`drain`]: a program's life, its health, its end
 //! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside; [`trail`]: what is kept of it
-//! - [`boot`], [`keys`], [`keyring`], [`delivery`]: from settings to a running domain
+//! - [`boot`], [`keys`], [`keyring`], [`hashing`], [`delivery`]: from settings to a running domain
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
 
@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod dialect;
 pub mod drain;
 pub mod extract;
+pub mod hashing;
 pub mod healthcheck;
 pub mod input;
 pub mod keyring;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use stele_core::budget::Cost as Wait;
 use stele_core::policy::Policy;
-use stele_core::verifier::Cost;
 
 use crate::config::{ConfigError, Setting, Settings, setting};
+use crate::hashing;
 
 /// How a program ends; the gateway reads it too.
 pub const DRAIN: Setting = setting(
@@ -76,8 +76,17 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_SEND_ADDRESS", "30", "codes sent for one address in an hour"),
     setting("STELE_SEND_APP", "1000", "codes sent for one MeFP app in an hour"),
     setting("STELE_SEND_CAPTCHA", "300", "captchas drawn for one address in an hour"),
-    setting("STELE_HASH_COST", "19456,2,1", "argon2id's memory in KiB, passes and lanes"),
-    setting("STELE_HASH_SLOTS", "one a core", "password hashes computed at once"),
+    setting(
+        hashing::COST,
+        "19456,2,1",
+        "argon2id's memory in KiB, passes and lanes, at most 262144,16,16; once it is raised, each hash is replaced at \
+         the next login that shows the password. Less than OWASP's least is refused; for tests: 64,1,1,weak",
+    ),
+    setting(
+        "STELE_HASH_SLOTS",
+        "one a core",
+        "password hashes computed at once, 1 to 256: each takes the memory of STELE_HASH_COST",
+    ),
     setting("STELE_HASH_QUEUE", "512", "password hashes computed or waiting before clients are told to come back"),
     setting(
         "STELE_AUDIT_KEEP",
@@ -88,8 +97,8 @@ pub const SHARED: &[Setting] = &[
     DRAIN,
     setting(
         "STELE_LOG",
-        "info,actix_server=warn,actix_http=off",
-        "level, or directives such as info,stele_store=debug",
+        "info",
+        "level, or directives such as info,stele_store=debug; of the server library only by name: actix_http=debug",
     ),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
@@ -148,18 +157,4 @@ pub fn audit_keep(settings: &Settings) -> Result<Option<Duration>, ConfigError> 
         short if short < DAY => Err(ConfigError::new("STELE_AUDIT_KEEP: must be a day or more, or 0: for good")),
         keep => Ok(Some(keep)),
     }
-}
-
-/// `STELE_HASH_COST`.
-///
-/// # Errors
-/// If it is not three numbers.
-pub fn hash_cost(settings: &Settings) -> Result<Cost, ConfigError> {
-    settings.read("STELE_HASH_COST", Cost::default(), |text| {
-        let numbers: Option<Vec<u32>> = text.split(',').map(|part| part.trim().parse().ok()).collect();
-        match numbers.as_deref() {
-            Some(&[memory, passes, lanes]) => Ok(Cost { memory, passes, lanes }),
-            _ => Err(format!("`{text}` is not memory,passes,lanes such as 19456,2,1")),
-        }
-    })
 }

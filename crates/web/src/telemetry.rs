@@ -15,9 +15,9 @@ use crate::config::{ConfigError, Settings};
 use crate::otlp::{self, Export};
 use crate::trace::{self, TRACE};
 
-/// The default level. The server library tells of every thread it starts and of every malformed request, which is a
-/// stranger's to make as many of as they like.
-const QUIET: &str = "info,actix_server=warn,actix_http=off";
+/// What is told of the server library unless it is asked for by name: it tells of every thread it starts and of every
+/// malformed request, which is a stranger's to make as many of as they like.
+const QUIET: [(&str, LevelFilter); 2] = [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
 
 /// Logs and traces of a program that runs. What is left of its traces is sent when this is dropped.
 #[must_use = "traces end when this is dropped"]
@@ -25,7 +25,8 @@ pub struct Telemetry {
     _export: Option<Export>,
 }
 
-/// Starts logging as `STELE_LOG` (a level, or directives as `info,stele_store=debug`) and `STELE_LOG_FORMAT`
+/// Starts logging as `STELE_LOG` (a level, or directives as `info,stele_store=debug`; the server library is as quiet as
+/// ever unless a directive names it) and `STELE_LOG_FORMAT`
 /// (`human` or `json`) say, and sending traces of `program` as `OTEL_…` say. A second call changes nothing.
 ///
 /// # Errors
@@ -43,9 +44,10 @@ pub fn logs(settings: &Settings) -> Result<Telemetry, ConfigError> {
 }
 
 fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, ConfigError> {
-    let filter = settings.read("STELE_LOG", EnvFilter::new(QUIET), |text| {
-        EnvFilter::try_new(text).map_err(|e| format!("`{text}` is not a level or a list of directives: {e}"))
-    })?;
+    let filter = match settings.read("STELE_LOG", None, |text| filter(text).map(Some))? {
+        Some(filter) => filter,
+        None => filter("info").map_err(ConfigError::new)?,
+    };
     let json = settings.read("STELE_LOG_FORMAT", false, |text| match text {
         "human" => Ok(false),
         "json" => Ok(true),
@@ -69,4 +71,81 @@ fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, Confi
     // A process has one log; when tests start several services the first call has set it up.
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
     Ok(Telemetry { _export: export })
+}
+
+/// What `directives` ask for, with [`QUIET`] for what they do not name.
+fn filter(directives: &str) -> Result<EnvFilter, String> {
+    let unread = |e| format!("`{directives}` is not a level or a list of directives: {e}");
+    EnvFilter::try_new(directives).map_err(unread)?;
+    let levels = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let level = levels.filter_map(|part| part.parse::<LevelFilter>().ok()).last().unwrap_or(LevelFilter::INFO);
+    // Of two directives for one target the later counts.
+    let quiet = QUIET.map(|(target, most)| format!("{target}={}", most.min(level)));
+    EnvFilter::try_new(format!("{level},{},{directives}", quiet.join(","))).map_err(unread)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is told of under `directives`: by whom, at which level.
+    fn told(directives: &str) -> Vec<&'static str> {
+        let told = Told::default();
+        let writer = told.clone();
+        let lines = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+        let log = tracing_subscriber::registry().with(lines.with_filter(filter(directives).unwrap()));
+        tracing::subscriber::with_default(log, || {
+            tracing::error!(target: "actix_http::h1::dispatcher", "library error");
+            tracing::debug!(target: "actix_http::h1::dispatcher", "library debug");
+            tracing::warn!(target: "actix_server::worker", "server warning");
+            tracing::info!(target: "actix_server::worker", "server info");
+            tracing::error!(target: "stele_store::users", "our error");
+            tracing::warn!(target: "stele_store::users", "our warning");
+            tracing::info!(target: "stele_store::users", "our info");
+            tracing::debug!(target: "stele_store::users", "our debug");
+        });
+        let text = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+        let all = ["library error", "library debug", "server warning", "server info"];
+        let all = all.into_iter().chain(["our error", "our warning", "our info", "our debug"]);
+        all.filter(|line| text.contains(line)).collect()
+    }
+
+    #[test]
+    fn a_level_is_ours_and_the_server_library_stays_quiet() {
+        assert_eq!(told("info"), ["server warning", "our error", "our warning", "our info"]);
+        assert_eq!(told("warn"), ["server warning", "our error", "our warning"]);
+        assert_eq!(told("error"), ["our error"]);
+        assert_eq!(told("off"), [""; 0]);
+        assert_eq!(told("trace"), ["server warning", "our error", "our warning", "our info", "our debug"]);
+        assert_eq!(told("stele_store=debug"), ["server warning", "our error", "our warning", "our info", "our debug"]);
+        assert_eq!(told("warn,stele_store=info"), ["server warning", "our error", "our warning", "our info"]);
+    }
+
+    #[test]
+    fn the_server_library_tells_what_it_is_asked_for_by_name() {
+        assert_eq!(told("error,actix_http=debug"), ["library error", "library debug", "our error"]);
+        assert_eq!(told("actix_server=info,warn"), ["server warning", "server info", "our error", "our warning"]);
+        assert_eq!(told("actix_http::h1=error,off"), ["library error"]);
+    }
+
+    #[test]
+    fn what_is_no_level_is_named() {
+        assert!(filter("stele=loud").unwrap_err().starts_with("`stele=loud` is not"));
+    }
 }

@@ -59,7 +59,7 @@ impl Home {
 
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
-        command.env_clear().env("STELE_DATA", self.0.path().join("data")).env("STELE_HASH_COST", "64,1,1");
+        command.env_clear().env("STELE_DATA", self.0.path().join("data")).env("STELE_HASH_COST", "64,1,1,weak");
         command.env("STELE_ADMIN_LISTEN", "127.0.0.1:0").env("STELE_WORKERS", "2").current_dir(self.0.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use stele_core::hasher::Hasher;
+use stele_core::password::RawPassword;
 use stele_core::random::OsRandom;
 use stele_core::seal::Sealer;
-use stele_core::verifier::Cost;
+use stele_core::verifier::{Cost, Secret};
 use stele_testkit::{Lab, STORES, md5_hex};
 
 use crate::support::{Answer, BYE, Bench, LOGIN, NO_TOKEN, PWDRESET, REPLAYED, salted};
@@ -57,6 +58,34 @@ async fn a_full_hashing_queue_asks_to_come_back() {
     let full = Hasher::new(cost, 1, 0, &OsRandom).unwrap();
     let answer = ask(&lab, |deps| deps.hasher = full, PWDRESET).await;
     assert_eq!(answer, (503, Some("1".to_owned()), r#"{"message":"服务暂不可用","code":"1009"}"#.to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn salted_logins_are_not_held_up_while_every_slot_is_taken() {
+    let settings = [("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "200"), ("STELE_HASH_COST", "65536,2,1")];
+    let bench = Bench::with(&settings).await;
+    bench.lab.user("mark").add().await;
+    let hasher = bench.lab.deps().hasher.clone();
+    let guess = || Secret::Raw(RawPassword::new("wrong".to_owned()));
+    let guesses: Vec<_> = (0..200)
+        .map(|_| {
+            let (hasher, secret) = (hasher.clone(), guess());
+            tokio::spawn(async move { hasher.verify(None, secret).await })
+        })
+        .collect();
+    while hasher.queue().0 < 150 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..5 {
+        bench.pass(1);
+        bench.login("mark", "123456").await.token();
+    }
+    // The guesses before were still waiting when those were answered.
+    assert_eq!(hasher.slots(), (1, 1));
+    assert!(hasher.queue().0 > 50, "{:?}", hasher.queue());
+    for guess in guesses {
+        guess.abort();
+    }
 }
 
 /// Our trouble, to the byte, so nothing of the cause.

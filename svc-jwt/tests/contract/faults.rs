@@ -1,4 +1,4 @@
-//! When a store is gone: 503 in dialect, no token passes for live, and all is well when it is back.
+//! When a store is gone or hashing is full: 503 in dialect, no token passes for live, and all is well when it is back.
 
 use stele_testkit::STORES;
 
@@ -64,4 +64,28 @@ async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
         bench.call("GET", "Logout", &token, "").await.fails(401, "注销失败");
         assert_eq!(bench.call("POST", "Login", "", UPDATE).await.message(), "登录成功");
     }
+}
+
+#[tokio::test]
+async fn a_full_hashing_queue_asks_to_come_back_and_costs_nothing() {
+    const FORM: &str = "account=a&password=123456";
+    let mut bench = Bench::new().await;
+    bench.lab.user("a").phone("13800138000").add().await;
+    let token = bench.login("a", "123456").await;
+    let idle = std::mem::replace(&mut bench.service, bench.lab.start_when_hashing_is_full(svc_jwt::SERVICE).await);
+    // More than the limits let pass, had they been counted.
+    for _ in 0..8 {
+        bench.is_unavailable("POST", "Login", "", FORM, "服务暂不可用").await;
+        bench.is_unavailable("POST", "Login", "", "account=nobody&password=x", "服务暂不可用").await;
+        bench.is_unavailable("POST", "updatePassword", &token, FORM, "服务暂不可用").await;
+    }
+    // What costs no hash is served.
+    assert_eq!(
+        bench.post("/api/vi/Auth/ForgetPassword", "account=a&phone=13800138000").await.message(),
+        "发送短信成功"
+    );
+    bench.service = idle;
+    assert!(bench.lives(&token).await);
+    assert_eq!(bench.call("POST", "updatePassword", &token, FORM).await.message(), "更新密码成功");
+    bench.login("a", "123456").await;
 }

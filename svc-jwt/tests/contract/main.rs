@@ -3,7 +3,7 @@
 //! - [`samples`]: the document's sample calls, to the byte
 //! - [`login`], [`challenge`], [`password`], [`captcha`]: route by route
 //! - [`tokens`]: hostile tokens
-//! - [`faults`]: without the short-lived store
+//! - [`faults`]: without a store, and without a place to hash; [`hashing`]: with another cost of hashes
 //! - [`input`]: bad input on every route
 //! - [`golden`]: transcripts in `tests/golden/`
 //! - [`openapi`]: its document
@@ -14,6 +14,7 @@ mod captcha;
 mod challenge;
 mod faults;
 mod golden;
+mod hashing;
 mod input;
 mod login;
 mod openapi;
@@ -62,6 +63,7 @@ impl Bench {
     async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        assert_eq!(headers["cache-control"], "no-store");
         Answer { status, headers, text: response.text().await.unwrap() }
     }
 

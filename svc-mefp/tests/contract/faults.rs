@@ -105,3 +105,23 @@ async fn a_short_lived_store_that_is_gone_opens_nothing() {
     bench.lab.state_down(false);
     is_well(&bench, &used, &unused).await;
 }
+
+#[actix_web::test]
+async fn a_full_hashing_queue_asks_to_come_back_and_costs_nobody_a_code() {
+    let nobody = "13612345678";
+    let mut bench = Bench::new().await;
+    bench.lab.user("mark").phone(PHONE).add().await;
+    let code = bench.code("melink", nobody, 1).await;
+    let full = bench.lab.start_when_hashing_is_full(svc_mefp::SERVICE).await;
+    let idle = std::mem::replace(&mut bench.service, full);
+    let register = json!({ "login_name": nobody, "password": "123456", "captcha": code });
+    for _ in 0..8 {
+        for phone in [PHONE, nobody] {
+            assert_eq!(bench.login("melink", phone, "123456").await, gone(true));
+        }
+        assert_eq!(bench.melink("/auth/register", &register).await, gone(true));
+    }
+    bench.service = idle;
+    assert_eq!(bench.login("melink", PHONE, "123456").await.code(), 0);
+    assert_eq!(bench.melink("/auth/register", &register).await.code(), 0);
+}

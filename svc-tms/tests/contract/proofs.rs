@@ -158,13 +158,15 @@ async fn a_digest_restores_what_salted_proofs_need() {
         let bench = bench(reading).await;
         let deps = bench.lab.deps();
         let account = deps.users.find("mark").await.unwrap().unwrap();
-        let unsealed = Credential { sealed: None, ..account.credential };
-        assert!(deps.users.upgrade_credential(account.user.id, account.epoch, &unsealed).await.unwrap());
+        let unsealed = Credential { sealed: None, ..account.credential.clone() };
+        let old = &account.credential.verifier;
+        assert!(deps.users.upgrade_credential(account.user.id, account.epoch, old, &unsealed).await.unwrap());
         bench.login_cloudbox("mark", "123456").await.unwrap_err();
         bench.digest_at("123456", bench.now()).await.token();
         bench.login_cloudbox("mark", "123456").await.unwrap();
         let after = deps.users.find_ref(UserRef::Id(account.user.id)).await.unwrap().unwrap();
         assert_eq!(after.epoch, account.epoch, "the sessions go on");
+        assert_eq!(after.credential.verifier, account.credential.verifier, "what is good is left as it is");
     }
 }
 

@@ -25,13 +25,21 @@ pub struct AddUser {
     pub secret: Provided,
 }
 
-/// What an administrator has of a user's password.
-#[derive(Debug)]
+/// What an administrator has of a user's password. Never printed.
 pub enum Provided {
     /// The password.
     Password(NewPassword),
     /// A hash made elsewhere, in the form [`crate::verifier::import`] gives.
     Foreign(String),
+}
+
+impl std::fmt::Debug for Provided {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password(…)",
+            Self::Foreign(_) => "Foreign(…)",
+        })
+    }
 }
 
 /// Adds a user.

@@ -14,13 +14,19 @@ const LENGTH: usize = 5;
 /// Letters and digits that are not mistaken for one another.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxy3456789";
 
-/// A solved captcha.
-#[derive(Clone, Debug)]
+/// A solved captcha. Its text is never printed.
+#[derive(Clone)]
 pub struct Solution {
     /// The id it was issued under.
     pub id: u64,
     /// What the client read in the picture; letter case does not matter.
     pub text: String,
+}
+
+impl std::fmt::Debug for Solution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Solution({}, …)", self.id)
+    }
 }
 
 /// Issues a captcha to `caller`; gives its id.

@@ -1,6 +1,7 @@
 //! Making the pair that a password is kept as.
 
 use crate::password::PasswordDigest;
+use crate::seal::Sealed;
 use crate::user::{Account, Credential, UserId};
 use crate::verifier::{self, Secret};
 use crate::{Deps, Result};
@@ -13,18 +14,29 @@ pub(crate) fn seal_context(user: UserId) -> Vec<u8> {
 /// The pair for `digest`: argon2id, and sealed while salted dialects are on.
 pub(super) async fn make(deps: &Deps, user: UserId, digest: &PasswordDigest) -> Result<Credential> {
     let verifier = deps.hasher.hash(digest.clone(), deps.random.bits128()).await?;
-    let seal = || deps.seal(&seal_context(user), digest.expose());
-    Ok(Credential { verifier, sealed: deps.salted().then(seal) })
+    Ok(Credential { verifier, sealed: sealed(deps, user, digest) })
 }
 
 /// Replaces what is outdated about the credential of someone who has just proved `secret`: an imported hash, weaker
-/// parameters, a digest that is not sealed, or is although salted dialects are off.
+/// parameters, a digest that is not sealed, or is although salted dialects are off. Nothing is made cheaper: not a hash
+/// that is dearer than today's, nor one that another process has replaced since `account` was read.
 pub(super) async fn upgrade(deps: &Deps, account: &Account, secret: &Secret) -> Result<()> {
-    let current = verifier::is_current(&account.credential.verifier, deps.hasher.cost());
-    if current && account.credential.sealed.is_some() == deps.salted() {
+    let old = &account.credential;
+    let current = verifier::is_current(&old.verifier, deps.hasher.cost());
+    if current && old.sealed.is_some() == deps.salted() {
         return Ok(());
     }
-    let new = make(deps, account.user.id, &secret.digest()).await?;
-    deps.users.upgrade_credential(account.user.id, account.epoch, &new).await?;
+    let digest = secret.digest();
+    let verifier = match current {
+        true => old.verifier.clone(),
+        false => deps.hasher.replace(&old.verifier, digest.clone(), deps.random.bits128()).await?,
+    };
+    let new = Credential { verifier, sealed: sealed(deps, account.user.id, &digest) };
+    deps.users.upgrade_credential(account.user.id, account.epoch, &old.verifier, &new).await?;
     Ok(())
+}
+
+/// `digest` sealed for its user's row, while salted dialects are on.
+fn sealed(deps: &Deps, user: UserId, digest: &PasswordDigest) -> Option<Sealed> {
+    deps.salted().then(|| deps.seal(&seal_context(user), digest.expose()))
 }

@@ -3,7 +3,6 @@
 use stele_core::Error;
 use stele_core::usecase::add_app;
 use stele_web::Context;
-use zeroize::Zeroizing;
 
 use super::CommandError;
 use crate::args::App;
@@ -11,7 +10,7 @@ use crate::args::App;
 pub(crate) async fn run(context: &Context, command: App) -> Result<(), CommandError> {
     let App::Add { name, secret, may_token } = command;
     let shared = svc_mefp::secret::secret(&context.settings)?;
-    let secret = match add_app::add_app(&context.deps, &name, secret.map(Zeroizing::new), may_token).await {
+    let secret = match add_app::add_app(&context.deps, &name, secret.map(|secret| secret.0), may_token).await {
         Err(Error::IdentifierTaken) => return Err(CommandError::Refused(format!("there is an app `{name}` already"))),
         other => other?,
     };

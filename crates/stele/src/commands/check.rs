@@ -2,6 +2,7 @@
 
 use stele_web::boot::{self, Surroundings};
 use stele_web::delivery::Plan;
+use stele_web::hashing::Hashing;
 use stele_web::{ConfigError, Settings, serve};
 
 use super::{CommandError, admin};
@@ -23,6 +24,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     let outbox = Plan::read(&settings, &Surroundings::default())?.is_outbox();
     let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
     println!("ok: keys in {}", context.settings.keys().display());
+    let hashing = Hashing::read(&context.settings)?;
+    let good = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
+    println!("{good}: passwords are hashed by {hashing}");
     for service in services::ALL {
         (service.routes)(&context)?;
         println!("ok: {}'s settings", service.name);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use gateway::{Config, Gateway, reload_on_hangup};
 use stele_web::boot::{self, Surroundings};
+use stele_web::hashing::Hashing;
 use stele_web::serve::{admin_default, drain_time, readiness, stop_on_signal};
 use stele_web::trust::Trust;
 use stele_web::{ConfigError, Context, Settings, admin, net};
@@ -15,7 +16,7 @@ use super::{CommandError, demo};
 use crate::services;
 
 pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandError> {
-    let wanted = settings.address("STELE_LISTEN", (Ipv4Addr::LOCALHOST, 8080).into())?;
+    let wanted = settings.address("STELE_LISTEN", gateway::DEFAULT_LISTEN)?;
     let demo = demo || settings.flag("STELE_DEMO", false)?;
     let config = Config::from_settings(&settings)?;
     let listener = net::bind(wanted, "STELE_LISTEN, or --listen")?;
@@ -45,6 +46,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
 
     let gateway = actix_web::rt::spawn(server);
     let stopped = stop_on_signal(handles, context.drain.clone(), time);
+    Hashing::read(&context.settings)?.tell();
     announce(&context, listen, admin_listen, demo).await?;
     stopped.await;
     context.deps.delivery.drain().await;

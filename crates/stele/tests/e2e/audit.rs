@@ -166,7 +166,7 @@ const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_takes_no_more_than_the_last_second() {
-    let home = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "warn")]);
+    let home = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "warn")]);
     let server = home.up();
     home.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
     let client = Client::new(&server, App::new("none", Default::default()), "");

@@ -160,6 +160,10 @@ impl Client {
         }
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        // Of a dialect: an answer may hold a token, a code or a user, and a refusal may hint at one.
+        let dialect = ["/api/", "/container/", "/i/", "/code/", "/auth/"].iter().any(|prefix| path.starts_with(prefix));
+        let stored = headers.get("cache-control").is_none_or(|value| value != "no-store");
+        assert!(!dialect || !stored, "{path}: {status} may be stored: {headers:?}");
         let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or_default();
         Ok(Answer { status, headers, text, json })

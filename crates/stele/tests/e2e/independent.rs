@@ -8,7 +8,7 @@ use stele_testkit::servers;
 
 use crate::support::Home;
 
-const SETTINGS: [(&str, &str); 2] = [("STELE_HASH_COST", "64,1,1"), ("STELE_SEND_ADDRESS", "100")];
+const SETTINGS: [(&str, &str); 2] = [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_SEND_ADDRESS", "100")];
 
 #[test]
 fn every_documented_call_answers_as_its_document_says() {

@@ -16,7 +16,7 @@ pub(crate) fn client(server: &Server) -> Client {
 
 /// A second home on the first one's data, for another process.
 fn beside(home: &Home) -> Home {
-    Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_DATA", home.data().to_str().unwrap())])
+    Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_DATA", home.data().to_str().unwrap())])
 }
 
 /// What `stele keys list` says of a key.
@@ -106,6 +106,28 @@ fn a_key_whose_time_has_not_come_can_be_taken_back() {
     assert_eq!(listed(&home, "seal-5").unwrap()["state"], "seals");
     assert_eq!(listed(&home, "seal-1").unwrap()["state"], "opens");
     home.run(&["keys", "retire", "1"]).done();
+    home.run(&["check"]).done();
+}
+
+#[test]
+fn a_key_that_cannot_be_put_aside_stays_in_service() {
+    let home = Home::new();
+    home.run(&["migrate"]).done();
+    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).done();
+    let kept = home.data().join("keys/seal-1.key.retired");
+    std::fs::write(&kept, "another key of this number, that was taken back").unwrap();
+    home.run(&["keys", "retire", "1"]).refused(2, "seal-1.key.retired: there is something else by this name");
+    assert_eq!(listed(&home, "seal-1").unwrap()["here"], "here");
+    // What was linked by a command that was killed is no hindrance.
+    std::fs::copy(home.data().join("keys/seal-1.key"), &kept).unwrap();
+    home.run(&["keys", "retire", "1"]).done();
+    assert!(listed(&home, "seal-1").is_none() && kept.exists() && !home.data().join("keys/seal-1.key").exists());
+
+    // Neither is a key put aside that is refused for another reason.
+    home.add_user("mark", "a-password", &[]);
+    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).done();
+    home.run(&["keys", "retire", "2"]).refused(1, "1 rows are sealed under it");
+    assert!(!home.data().join("keys/seal-2.key.retired").exists());
     home.run(&["check"]).done();
 }
 

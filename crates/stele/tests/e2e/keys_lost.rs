@@ -9,7 +9,7 @@ use crate::support::{Home, eventually};
 const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 
 fn quiet() -> Home {
-    Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "error")])
+    Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")])
 }
 
 #[test]
@@ -59,7 +59,7 @@ async fn a_running_server_that_lacks_a_key_says_so_and_counts_nothing() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), keys.join(entry.file_name())).unwrap();
     }
-    let mut other = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_DATA", home.data().to_str().unwrap())]);
+    let mut other = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_DATA", home.data().to_str().unwrap())]);
     other.set("STELE_KEYS", keys.to_str().unwrap());
     other.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).done();
     other.add_user("mark", "a-password", &[]);

@@ -118,7 +118,7 @@ async fn all_get_in(client: &Client, users: &mut [Registered]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_outlives_a_kill() {
-    let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "warn")]);
+    let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "warn")]);
     for name in ["STELE_SEND_ADDRESS", "STELE_LIMIT_ADDRESS", "STELE_SEND_APP"] {
         home.set(name, "1000000");
     }

@@ -15,7 +15,7 @@ struct Scene {
 impl Scene {
     /// A first wait that no test outlasts: what is refused once stays refused.
     fn new(settings: &[(&str, &str)]) -> Self {
-        let home = Home::with(&[&[("STELE_HASH_COST", "64,1,1"), ("STELE_LIMIT_WAIT", "60s")], settings].concat());
+        let home = Home::with(&[&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LIMIT_WAIT", "60s")], settings].concat());
         let server = home.up();
         let app = App::new("melink", home.add_app("melink", "melink"));
         let token = home.run(&["token", "add", "e2e"]).last_word();

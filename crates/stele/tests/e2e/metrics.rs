@@ -81,7 +81,7 @@ fn labelled(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
 #[tokio::test]
 async fn every_login_is_counted_once_and_where_it_belongs() {
     let home =
-        Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LIMIT_ACCOUNT", "7"), ("STELE_SEND_RECIPIENT", "1")]);
+        Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LIMIT_ACCOUNT", "7"), ("STELE_SEND_RECIPIENT", "1")]);
     let server = home.up();
     let phone = "13800138000";
     let id = home.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);

@@ -26,7 +26,8 @@ struct Opened {
 
 impl Scene {
     fn new() -> Self {
-        let settings = [("STELE_HASH_COST", "64,1,1"), ("STELE_SEND_ADDRESS", "1000"), ("STELE_SEND_RECIPIENT", "100")];
+        let settings =
+            [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_SEND_ADDRESS", "1000"), ("STELE_SEND_RECIPIENT", "100")];
         let home = Home::with(&settings);
         let server = home.up();
         let app = App::new("melink", home.add_app("melink", "melink"));

@@ -11,7 +11,7 @@ const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 
 /// A home where warnings do not come before the error.
 fn quiet() -> Home {
-    Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "error")])
+    Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")])
 }
 
 fn ready() -> Home {
@@ -179,6 +179,9 @@ fn settings_that_cannot_be_used_are_named() {
         ("STELE_LIMIT_WAIT", "1 fortnight"),
         ("STELE_HASH_COST", "1,2"),
         ("STELE_HASH_COST", "1,1,1"),
+        ("STELE_HASH_COST", "19455,2,1"),
+        ("STELE_HASH_COST", "262145,2,1"),
+        ("STELE_HASH_SLOTS", "257"),
         ("STELE_HASH_SLOTS", "none"),
         ("STELE_HASH_SLOTS", "0"),
         ("STELE_HASH_QUEUE", "0"),
@@ -215,7 +218,7 @@ fn files_that_cannot_be_read_are_named() {
     let config = home.path("stele.toml");
     let with_config = [&UP[..], &["--config", config.to_str().unwrap()]].concat();
     home.run(&with_config).refused(2, "stele.toml");
-    for malformed in ["hash_cost = ", "[[", "hash_cost = \"64,1,1\"\nhash_cost = \"64,1,1\"\n", "\u{0}"] {
+    for malformed in ["hash_cost = ", "[[", "hash_cost = \"64,1,1,weak\"\nhash_cost = \"64,1,1,weak\"\n", "\u{0}"] {
         write(&config, malformed).unwrap();
         home.run(&with_config).refused(2, "stele.toml");
     }

@@ -220,7 +220,7 @@ async fn misplaced(client: &Client, person: &Person, secrets: &mut Secrets) {
 async fn no_secret_is_logged_or_stored() {
     let mut secrets = Secrets::default();
     let collector = Collector::start();
-    let settings = [("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "trace"), ("STELE_LIMIT_ACCOUNT", "1000")];
+    let settings = [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "trace"), ("STELE_LIMIT_ACCOUNT", "1000")];
     let mut home = Home::with(&settings);
     home.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
     home.set(

@@ -83,7 +83,7 @@ pub(crate) struct Home {
 impl Home {
     /// A home whose password hashes are cheap.
     pub(crate) fn new() -> Self {
-        Self::with(&[("STELE_HASH_COST", "64,1,1")])
+        Self::with(&[("STELE_HASH_COST", "64,1,1,weak")])
     }
 
     /// A home with these settings.
@@ -171,7 +171,8 @@ impl Home {
 
     /// Starts `stele up` with more arguments and waits until it says that it is up.
     pub(crate) fn up_with(&self, args: &[&str]) -> Server {
-        let args = [&["up", "--listen", "127.0.0.1:0"], args].concat();
+        let listen = if args.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        let args = [&["up"], listen, args].concat();
         let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
         let log = File::options().create(true).append(true).open(&stderr).unwrap();
         let child = self.command(&args).stdout(File::create(&stdout).unwrap()).stderr(log).spawn().unwrap();
@@ -201,6 +202,11 @@ impl Server {
         let url = first.strip_prefix("Stele is up at ").expect("the ready line comes first").split(' ').next().unwrap();
         // The last line of what it prints: whatever is between, a demonstration's table, is there too.
         printed.contains("Ctrl-C stops it.\n").then(|| url.to_owned())
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.0.id()
     }
 
     /// What it printed on standard output.

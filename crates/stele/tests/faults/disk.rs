@@ -161,7 +161,7 @@ async fn holds(scene: &Scene, told: &mut [Told]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_told_and_loses_nothing_and_is_left_behind_without_a_restart() {
-    let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LIMIT_ADDRESS", "1000000")]);
+    let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LIMIT_ADDRESS", "1000000")]);
     for name in ["STELE_SEND_ADDRESS", "STELE_SEND_RECIPIENT", "STELE_LIMIT_ACCOUNT"] {
         home.set(name, "1000000");
     }
@@ -228,4 +228,24 @@ async fn a_full_disk_is_told_and_loses_nothing_and_is_left_behind_without_a_rest
     }
     scene.server.stop();
     drop(disk);
+}
+
+#[test]
+fn a_key_is_taken_out_of_service_only_where_its_file_can_be_put_aside() {
+    let mut home = Home::new();
+    let keys = home.path("keys");
+    home.set("STELE_KEYS", keys.to_str().unwrap());
+    let disk = Disk::at(keys.clone(), 1_024);
+    home.run(&["migrate"]).done();
+    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).done();
+    // As an orchestrator hands secrets out; the superuser cannot write there either.
+    assert!(as_root("mount", &["-o", "remount,ro"], &disk.folder));
+    home.run(&["keys", "retire", "1"]).refused(2, "seal-1.key.retired: the key cannot be put aside (Read-only");
+    let listed = home.run(&["keys", "list"]).done().stdout.clone();
+    assert!(listed.lines().any(|line| line.starts_with("seal-1\topens") && line.ends_with("here")), "{listed}");
+    home.run(&["check"]).done();
+    assert!(as_root("mount", &["-o", "remount,rw"], &disk.folder));
+    home.run(&["keys", "retire", "1"]).done();
+    assert!(!keys.join("seal-1.key").exists() && keys.join("seal-1.key.retired").exists());
+    home.run(&["check"]).done();
 }

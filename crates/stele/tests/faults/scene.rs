@@ -20,7 +20,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// `stele up` with these settings, cheap password hashes, and limits that a test does not reach.
     pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
-        let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1"), ("STELE_LOG", "info")]);
+        let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "info")]);
         for name in ["STELE_SEND_ADDRESS", "STELE_SEND_APP", "STELE_SEND_RECIPIENT", "STELE_LIMIT_ADDRESS"] {
             home.set(name, "1000000");
         }

@@ -1,5 +1,6 @@
 //! Users, apps, client tokens, the keys in service and the audit trail: durable, in PostgreSQL or SQLite.
 
+mod detached;
 mod keys;
 mod pool;
 mod postgres;

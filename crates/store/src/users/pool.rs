@@ -11,11 +11,13 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use stele_core::Error;
 
+use super::detached::Detached;
+pub(super) use super::detached::{begin, end};
 use super::postgres::Server;
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
 
-pub(super) type SqliteConn = SyncConnectionWrapper<SqliteConnection>;
+pub(super) type SqliteConn = SyncConnectionWrapper<SqliteConnection, Detached>;
 
 /// How long an administrator's command waits for a connection.
 pub(super) const ADMIN_LIMIT: Duration = Duration::from_secs(5);
@@ -172,7 +174,14 @@ macro_rules! transaction {
                 query!(@run pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
             }
             Db::Sqlite(pool) => {
-                query!(@run pool, SQLITE_LIMITS, |conn| conn.immediate_transaction(async |$conn| $body).await)
+                query!(@run pool, SQLITE_LIMITS, |conn| {
+                    begin(conn).await?;
+                    let done: diesel::QueryResult<_> = {
+                        let $conn = &mut *conn;
+                        async { $body }.await
+                    };
+                    end(conn, done).await
+                })
             }
         }
     };

@@ -13,7 +13,7 @@ use stele_core::ports::UserStore;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, SQLITE_LIMITS, query, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, SQLITE_LIMITS, begin, end, query, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
 use super::schema::{apps, client_tokens, facts, identifiers, users};
 use crate::error::{failure, is_taken};
@@ -143,10 +143,11 @@ impl UserStore for Users {
         raised.map_err(failure)
     }
 
-    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
         let (seal_key_id, sealed) = sealed_columns(new);
         let changed = query!(self.db, |conn| {
-            diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
+            let one = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
+            diesel::update(one.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(old)))
                 .set((
                     users::verifier.eq(&new.verifier),
                     users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),

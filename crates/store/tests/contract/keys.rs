@@ -60,7 +60,7 @@ async fn nothing_is_sealed_under_a_key_out_of_service_and_none_is_taken_that_is_
         assert_eq!(keys.drop_key("seal-7").await.unwrap(), Dropped::InUse(2));
         for stranger in [2, 8] {
             assert!(users.change_credential(id, 0, &under(stranger, 1)).await.is_err());
-            assert!(users.upgrade_credential(id, 0, &under(stranger, 1)).await.is_err());
+            assert!(users.upgrade_credential(id, 0, "first", &under(stranger, 1)).await.is_err());
             assert!(users.add_app(&app("other", stranger)).await.is_err());
             assert!(
                 keys.reseal_users(&[(id, credential("first").sealed.unwrap(), sealed(stranger, 1))]).await.is_err()
@@ -104,7 +104,7 @@ async fn rows_are_sealed_anew_only_as_they_were_read() {
         let mut ids = Vec::new();
         for n in 0..5 {
             let id = users.add(&named(&format!("user{n}"))).await.unwrap().unwrap().id;
-            assert!(users.upgrade_credential(id, 0, &under(7, n)).await.unwrap());
+            assert!(users.upgrade_credential(id, 0, "first", &under(7, n)).await.unwrap());
             ids.push(id);
         }
         let page = keys.sealed_users(7, 0, 3).await.unwrap();
@@ -153,7 +153,7 @@ async fn once_salted_dialects_are_ended_no_digest_is_stored() {
         // Whatever a process believes that has not heard of it.
         users.add(&named("late")).await.unwrap().unwrap();
         assert_eq!(users.change_credential(ids[0], 0, &under(7, 1)).await.unwrap(), Some(1));
-        assert!(users.upgrade_credential(ids[1], 0, &under(7, 1)).await.unwrap());
+        assert!(users.upgrade_credential(ids[1], 0, "first", &under(7, 1)).await.unwrap());
         for name in ["late", "user0", "user1", "user2"] {
             let found = users.find(name).await.unwrap().unwrap();
             assert_eq!(found.credential.sealed, None, "{name}");
@@ -162,7 +162,7 @@ async fn once_salted_dialects_are_ended_no_digest_is_stored() {
         assert_eq!((keys.count_seals().await.unwrap(), keys.sealed_under().await.unwrap()), (0, vec![(7, 0, 1)]));
         assert!(keys.allow_salted().await.unwrap());
         assert!(!keys.allow_salted().await.unwrap());
-        assert!(users.upgrade_credential(ids[1], 0, &under(7, 1)).await.unwrap());
+        assert!(users.upgrade_credential(ids[1], 0, "v", &under(7, 1)).await.unwrap());
         assert_eq!(users.find("user1").await.unwrap().unwrap().credential, under(7, 1));
     }
 }

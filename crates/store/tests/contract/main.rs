@@ -5,6 +5,8 @@
 // `cfg(test)` says nothing new to the compiler: it tells clippy that helpers are tests too.
 
 #[cfg(test)]
+mod abandoned;
+#[cfg(test)]
 mod codes;
 #[cfg(test)]
 mod files;

@@ -133,16 +133,17 @@ async fn a_credential_changes_only_from_the_epoch_it_was_read_at() {
         let next = Credential { verifier: "next".to_owned(), sealed: None };
         assert_eq!(users.change_credential(id, 0, &next).await.unwrap(), Some(1));
         assert_eq!(users.change_credential(id, 0, &credential("stale")).await.unwrap(), None);
-        assert!(!users.upgrade_credential(id, 0, &credential("stale")).await.unwrap());
+        assert!(!users.upgrade_credential(id, 0, "next", &credential("stale")).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
         assert_eq!((found.credential, found.epoch), (next, 1));
 
-        assert!(users.upgrade_credential(id, 1, &credential("better")).await.unwrap());
+        assert!(!users.upgrade_credential(id, 1, "first", &credential("stale")).await.unwrap());
+        assert!(users.upgrade_credential(id, 1, "next", &credential("better")).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
         assert_eq!((found.credential, found.epoch), (credential("better"), 1));
 
         assert_eq!(users.change_credential(random_id(), 0, &credential("x")).await.unwrap(), None);
-        assert!(!users.upgrade_credential(random_id(), 0, &credential("x")).await.unwrap());
+        assert!(!users.upgrade_credential(random_id(), 0, "first", &credential("x")).await.unwrap());
     }
 }
 

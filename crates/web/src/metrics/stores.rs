@@ -137,8 +137,8 @@ impl UserStore for Watched<dyn UserStore, UserOps> {
         call!(self, "users", change_credential(user, epoch, new))
     }
 
-    async fn upgrade_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<bool> {
-        call!(self, "users", upgrade_credential(user, epoch, new))
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
+        call!(self, "users", upgrade_credential(user, epoch, old, new))
     }
 
     async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {

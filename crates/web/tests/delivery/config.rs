@@ -62,7 +62,7 @@ async fn a_channel_that_is_missing_tells_nothing_and_costs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(&gateway.url).with([
         ("STELE_DATA", folder.path().to_str().unwrap().to_owned()),
-        ("STELE_HASH_COST", "64,1,1".to_owned()),
+        ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
         ("STELE_SEND_ADDRESS", "1".to_owned()),
     ]);
     boot::provision(&settings, &[], &OsRandom).await.unwrap();

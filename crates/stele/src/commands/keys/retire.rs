@@ -1,6 +1,8 @@
 //! Taking a key out of service.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use stele_core::event::Act;
@@ -8,6 +10,7 @@ use stele_core::ports::{Dropped, KeyRecord};
 use stele_core::time::Offset;
 use stele_web::keys::{Family, MAC, SEALING};
 use stele_web::{ConfigError, Settings, settings};
+use zeroize::Zeroizing;
 
 use super::{Desk, working};
 use crate::commands::{CommandError, say};
@@ -37,15 +40,19 @@ async fn retire(
             outlived(desk, settings, records, &family, number)?;
         }
     }
-    match desk.store.drop_key(name).await? {
-        Dropped::Done => {}
-        Dropped::Unknown => return Err(CommandError::Refused(format!("no key {name} is in service"))),
-        Dropped::InUse(rows) => {
-            let text = format!("{name} is needed: {rows} rows are sealed under it; run `stele keys reseal` first");
-            return Err(CommandError::Refused(text));
+    let aside = Aside::prepare(desk, name)?;
+    let refusal = match desk.store.drop_key(name).await {
+        Ok(Dropped::Done) => return put_aside(name, aside),
+        Ok(Dropped::Unknown) => format!("no key {name} is in service"),
+        Ok(Dropped::InUse(rows)) => {
+            format!("{name} is needed: {rows} rows are sealed under it; run `stele keys reseal` first")
         }
+        Err(fault) => fault.to_string(),
+    };
+    if let Some(aside) = aside {
+        aside.undo();
     }
-    put_aside(desk, name)
+    Err(CommandError::Refused(refusal))
 }
 
 /// A key that works is not taken away. One that is lost may be, if nothing was ever sealed under it.
@@ -83,20 +90,61 @@ fn outlived(
     Ok(())
 }
 
-/// The file is kept, under a name that is not read: a backup from before needs it.
-fn put_aside(desk: &Desk, name: &str) -> Result<(), CommandError> {
-    let families = [SEALING].into_iter().chain(desk.signing.iter().copied());
-    let ending = families.clone().find(|family| name.starts_with(family.name)).map_or("key", |family| family.extension);
-    let file = desk.folder.join(format!("{name}.{ending}"));
-    let aside = desk.folder.join(format!("{name}.{ending}.retired"));
-    say(&format!("{name} is out of service"))?;
-    if name == MAC.0 || !file.exists() {
-        return Ok(());
+/// A key's file and the name that it is kept under, which is not read: a backup from before needs it.
+struct Aside {
+    file: PathBuf,
+    kept: PathBuf,
+    /// Whether it has the second name from this command.
+    made: bool,
+}
+
+impl Aside {
+    /// Gives the file its second name, so that what hinders it is told while the key is still in service. `None` if
+    /// there is no file, or if it stays.
+    fn prepare(desk: &Desk, name: &str) -> Result<Option<Self>, CommandError> {
+        let mut families = [SEALING].into_iter().chain(desk.signing.iter().copied());
+        let ending = families.find(|family| name.starts_with(family.name)).map_or("key", |family| family.extension);
+        let file = desk.folder.join(format!("{name}.{ending}"));
+        let kept = desk.folder.join(format!("{name}.{ending}.retired"));
+        if name == MAC.0 || !file.exists() {
+            return Ok(None);
+        }
+        let hindered = |what: &str| {
+            let text = format!(
+                "{}: {what}, so {name} is still in service; run this where the key folder can be written: as its \
+                 owner, or on the machine that the other instances' folders are copied from",
+                kept.display()
+            );
+            Err(ConfigError::new(text).into())
+        };
+        let made = match fs::hard_link(&file, &kept) {
+            Ok(()) => true,
+            // From a command that was broken off, or from a key of this number that was taken back.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let read = |path| fs::read(path).map(Zeroizing::new);
+                match (read(&file), read(&kept)) {
+                    (Ok(ours), Ok(there)) if ours == there => false,
+                    _ => return hindered("there is something else by this name"),
+                }
+            }
+            Err(error) => return hindered(&format!("the key cannot be put aside ({error})")),
+        };
+        Ok(Some(Self { file, kept, made }))
     }
-    fs::rename(&file, &aside)
-        .map_err(|e| ConfigError::new(format!("{}: cannot be renamed: {e}; do so by hand", file.display())))?;
-    say(&format!(
-        "{} is needed only for backups from before; remove it, here and elsewhere, with them",
-        aside.display()
-    ))
+
+    fn undo(self) {
+        if self.made {
+            // What is left over is found to be the same the next time.
+            let _ = fs::remove_file(&self.kept);
+        }
+    }
+}
+
+fn put_aside(name: &str, aside: Option<Aside>) -> Result<(), CommandError> {
+    say(&format!("{name} is out of service"))?;
+    let Some(Aside { file, kept, .. }) = aside else { return Ok(()) };
+    fs::remove_file(&file).map_err(|e| {
+        ConfigError::new(format!("{}: cannot be removed: {e}; do so by hand, it is kept beside", file.display()))
+    })?;
+    say(&format!("{} is needed only for backups from before; remove it, here and elsewhere, with them", kept.display()))
 }

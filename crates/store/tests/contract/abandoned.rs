@@ -1,0 +1,110 @@
+//! Calls on the embedded store that nobody waits for any more: the client has hung up, a worker stops. Each runs in a
+//! runtime of one thread, as actix's workers do.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use stele_core::ports::UserStore;
+use stele_core::user::NewUser;
+use stele_store::{Database, Target};
+use tempfile::TempDir;
+
+use crate::support::*;
+
+async fn store() -> (Arc<dyn UserStore>, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(&Target::sqlite(dir.path().join("users.db"))).unwrap();
+    database.migrate().await.unwrap();
+    (backend("sqlite", &database, None).await.users, dir)
+}
+
+/// Polls `future` so many times, each when it has something to do, and drops it at once if it is not done by then.
+async fn leave<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let (mut future, mut left) = (pin!(future), polls);
+    poll_fn(|context| {
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn eventually(what: &str, users: &dyn UserStore, name: &str, good: impl Fn(Option<bool>) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !good(users.find(name).await.unwrap().map(|account| account.user.disabled)) {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_begun_ends_and_no_connection_is_lost() {
+    let (users, dir) = store().await;
+    let alice = users.add(&named("alice")).await.unwrap().unwrap().id;
+    let mut other = SqliteConnection::establish(dir.path().join("users.db").to_str().unwrap()).unwrap();
+    // Held up, so that what is begun is not at its end when it is left.
+    other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    assert!(leave(users.set_disabled(alice, true), 1).await.is_none());
+    other.batch_execute("COMMIT").unwrap();
+    eventually("a write that nobody waits for", users.as_ref(), "alice", |now| now == Some(true)).await;
+    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    // More than there are connections; those that find one in the making are left while it is made.
+    for _ in 0..20 {
+        assert!(leave(users.set_disabled(alice, true), 1).await.is_none());
+    }
+    other.batch_execute("COMMIT").unwrap();
+    let many = (0..16).map(|_| users.set_disabled(alice, true));
+    assert!(futures_util::future::join_all(many).await.into_iter().all(|done| done.unwrap()));
+}
+
+#[tokio::test]
+async fn what_takes_several_writes_is_done_wholly_or_not_at_all() {
+    let (users, _dir) = store().await;
+    users.ping().await.unwrap();
+    let (mut done, mut undone) = (0, 0);
+    for polls in 1..100 {
+        let (name, phone) = (format!("user{polls}"), format!("1380013{polls:04}"));
+        let new = NewUser { phone: with_phone(&phone).phone, ..named(&name) };
+        let answer = leave(users.add(&new), polls).await;
+        // Whoever comes next finds no lock that was left behind.
+        users.add(&named(&format!("next{polls}"))).await.unwrap().unwrap();
+        let found = [users.find(&name).await.unwrap(), users.find(&phone).await.unwrap()];
+        let [by_name, by_phone] = found.map(|account| account.map(|account| account.user.id));
+        assert_eq!(by_name, by_phone, "left after {polls}");
+        if let Some(answer) = answer {
+            assert_eq!(by_name, Some(answer.unwrap().unwrap().id));
+            done += 1;
+            break;
+        }
+        undone += usize::from(by_name.is_none());
+    }
+    assert!(done == 1 && undone > 2, "{done} {undone}");
+}
+
+#[test]
+fn a_worker_that_stops_stops_nobody_else() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (one, other) = (runtime(), runtime());
+    // The connection is made in the first, and so used in the second.
+    let (users, _dir) = one.block_on(store());
+    let alice = one.block_on(users.add(&named("alice"))).unwrap().unwrap().id;
+    let left = users.clone();
+    one.spawn(async move { left.set_disabled(alice, true).await });
+    one.block_on(tokio::task::yield_now());
+    // Waits for what was begun; what was not is not begun any more.
+    drop(one);
+    other.block_on(async {
+        let epoch = async || users.find("alice").await.unwrap().unwrap().epoch;
+        let before = epoch().await;
+        assert!(users.set_disabled(alice, false).await.unwrap());
+        assert!((0..=1).contains(&before) && epoch().await == before + 1, "{before}");
+    });
+}
