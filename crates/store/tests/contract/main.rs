@@ -27,4 +27,6 @@ mod sessions;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod trips;
+#[cfg(test)]
 mod users;
