@@ -32,10 +32,14 @@ def transcript(text: str) -> None:
         path, _, query = line.split(" ")[1].partition("?")
         fields = dict(header.split(": ", 1) for header in headers if ": " in header)
         body = body.strip("\n")
+        call = "\n".join([line.removesuffix(" HTTP/1.1"), *headers])
+        seed("call", f"{call}\n\n{body}")
+        for plain in PLAIN if path.startswith("/auth/") else []:
+            seed("call", f"{call}\n\n{plain}")
         seed("path", path)
         seed("body", fields.get("content-type", "") + "\n" + body)
         seed("json" if body.startswith("{") else "urlencoded", body if body.startswith("{") else query + "\n" + body)
-        for name in ("authorization", "token"):
+        for name in ("authorization", "token", "cookie"):
             if name in fields:
                 seed("token", fields[name])
         for value in values(body):
@@ -74,11 +78,18 @@ def oddities() -> None:
         seed("token", text)
 
 
+# What MeFP's envelopes hold.
+PLAIN = [
+    line.removeprefix("> ")
+    for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.plain"))
+    for line in path.read_text(encoding="utf-8").splitlines()
+    if line.startswith("> ")
+]
+for text in PLAIN:
+    seed("json", text)
+    seed("envelope", text)
 for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.http")):
     transcript(path.read_text(encoding="utf-8"))
-for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.plain")):
-    seed("envelope", path.read_bytes())
-    seed("json", path.read_bytes())
 oddities()
 for target, seeds in sorted(SEEDS.items()):
     folder = CORPUS / target

@@ -2,7 +2,7 @@
 #![no_main]
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use libfuzzer_sys::fuzz_target;
 use svc_portal::encoded::decode;
 
@@ -10,6 +10,9 @@ fuzz_target!(|text: &str| {
     if let Some(decoded) = decode(text) {
         assert!(!decoded.is_empty());
         assert_eq!(decode(&STANDARD.encode(&decoded)).as_ref(), Some(&decoded));
+        // What is read has that writing, and no other text does.
+        let plain = text.trim_start().replace([' ', '-'], "+").replace('_', "/");
+        assert!(plain.starts_with(&STANDARD_NO_PAD.encode(&decoded)));
     }
     if !text.is_empty() {
         // Every writing of a text gives that text, `+` made a space by a form included.

@@ -1,4 +1,5 @@
-//! Who is calling: `X-Forwarded-For` in many lines, behind a trusted proxy and without one.
+//! Who is calling: `X-Forwarded-For` in many lines, behind a trusted proxy and without one; and what the request is
+//! called.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -6,7 +7,12 @@ use std::sync::LazyLock;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use stele_core::event::RequestId;
 use stele_web::{Settings, trust::Trust};
+
+const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
+const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
     let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", "10.0.0.0/8, ::1".to_owned())]);
@@ -17,10 +23,28 @@ fuzz_target!(|data: &[u8]| {
     let mut headers = HeaderMap::new();
     for line in data.split(|&byte| byte == b'\n') {
         if let Ok(value) = HeaderValue::from_bytes(line) {
-            headers.append(HeaderName::from_static("x-forwarded-for"), value);
+            headers.append(FORWARDED, value);
         }
     }
-    let stranger = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    assert_eq!(TRUST.client(stranger, &headers), stranger, "a stranger's word about itself counts for nothing");
-    let _ = TRUST.client(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), &headers);
+    assert_eq!(TRUST.client(STRANGER, &headers), STRANGER, "a stranger's word about itself counts for nothing");
+    let client = TRUST.client(PROXY, &headers);
+    assert_eq!(client, client.to_canonical(), "an address has one writing");
+    // What a trusted proxy adds behind it is what counts, in a line of its own as in the same one.
+    for told in ["192.0.2.1", "192.0.2.1, 10.9.9.9", "[::ffff:192.0.2.1]:443"] {
+        let mut behind = headers.clone();
+        behind.append(FORWARDED, HeaderValue::from_static(told));
+        assert_eq!(TRUST.client(PROXY, &behind), STRANGER);
+        if let Ok(line) = HeaderValue::from_bytes(&[data, b",", told.as_bytes()].concat())
+            && line.to_str().is_ok()
+        {
+            let mut behind = HeaderMap::new();
+            behind.append(FORWARDED, line);
+            assert_eq!(TRUST.client(PROXY, &behind), STRANGER);
+        }
+    }
+    if let Some(id) = std::str::from_utf8(data).ok().and_then(RequestId::parse) {
+        // It goes into logs, the trail and headers as it is.
+        assert_eq!(id.as_str().as_bytes(), data);
+        assert!((1..=64).contains(&data.len()) && data.iter().all(|b| b.is_ascii_graphic() && !b"\"\\=".contains(b)));
+    }
 });

@@ -2,26 +2,42 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stele_core::identifier::{Email, Identifier, Name, Phone, Recipient};
+use stele_core::identifier::{Email, Identifier, LONGEST, Name, Phone, Recipient};
 use stele_core::user::UserRef;
 
+fn key(text: &str) -> Option<String> {
+    Identifier::parse(text).map(|identifier| identifier.key().to_owned())
+}
+
 fuzz_target!(|text: &str| {
-    if let Some(one) = Identifier::parse(text) {
-        let again = Identifier::parse(one.key()).expect("a key is an identifier");
-        assert_eq!(again.key(), one.key(), "the key is a fixed point");
+    if let Some(one) = key(text) {
+        assert_eq!(key(&one).as_ref(), Some(&one), "the key is a fixed point");
+        assert_eq!(key(&format!(" {text}\t")).as_ref(), Some(&one), "white space around it does not matter");
+        assert!(!one.is_empty() && one.len() <= LONGEST && !one.chars().any(char::is_control));
+        if text.is_ascii() {
+            assert_eq!(key(&text.to_ascii_uppercase()), Some(one), "nor does letter case");
+        }
     }
     if let Some(name) = Name::parse(text) {
         // No name looks like an e-mail address. One may look like a phone: names and phones share one namespace.
         assert!(Email::parse(name.text()).is_none());
-        assert_eq!(Identifier::parse(name.text()).map(|i| i.key().to_owned()).as_deref(), Some(name.key()));
+        assert_eq!(key(name.text()).as_deref(), Some(name.key()));
     }
-    for key in [Phone::parse(text).map(|p| p.key().to_owned()), Email::parse(text).map(|e| e.key().to_owned())] {
-        if let Some(key) = key {
-            assert_eq!(Identifier::parse(text).map(|i| i.key().to_owned()), Some(key));
+    // A thing of each kind is found by what login fields hold.
+    let phone = Phone::parse(text).map(|phone| phone.key().to_owned());
+    let email = Email::parse(text).map(|email| email.key().to_owned());
+    assert!(phone.is_none() || email.is_none());
+    let recipient = Recipient::parse(text).map(|to| to.key().to_owned());
+    for found in [&phone, &email, &recipient].into_iter().flatten() {
+        assert_eq!(key(text).as_ref(), Some(found));
+    }
+    assert_eq!(recipient, phone.or(email), "a recipient is one of the two");
+    match UserRef::parse(text) {
+        Some(UserRef::Id(id)) => assert_eq!(UserRef::parse(&id.to_string()), Some(UserRef::Id(id))),
+        Some(UserRef::Number(number)) => {
+            assert_eq!(UserRef::parse(&number.to_string()), Some(UserRef::Number(number)));
+            assert!(number >= 0);
         }
+        None => {}
     }
-    if let Some(to) = Recipient::parse(text) {
-        assert!(!to.key().is_empty());
-    }
-    let _ = UserRef::parse(text);
 });

@@ -1,38 +1,119 @@
-//! Tokens: of sessions, JWTs, and the headers that carry them. Nothing that was not signed here verifies.
+//! Tokens: of sessions, JWTs, and the headers that carry them. Nothing that was not signed here verifies, and what was
+//! does only if it says all that a token says.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
 
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, crypto};
 use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
 use stele_core::random::OsRandom;
-use stele_core::session::Token;
+use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
+use stele_core::user::UserId;
 use stele_web::keyring::Holder as _;
 use svc_jwt::tokens::{Tokens, is_jwt};
 use svc_jwt::{bearer, keys};
 
-static TOKENS: LazyLock<Tokens> = LazyLock::new(|| {
-    let keys = keys::Keys::none(keys::Algorithm::EdDsa);
-    keys.hold(vec![(1, Timestamp::from_secs(0), (keys.family().make)(&OsRandom))]);
-    Tokens::new(Arc::new(keys), "stele")
+const NOW: Timestamp = Timestamp::from_secs(0);
+const HEADER: &str = r#"{"typ":"JWT","alg":"EdDSA","kid":"eddsa-1"}"#;
+
+struct Ours {
+    keys: Arc<keys::Keys>,
+    tokens: Tokens,
+    issued: String,
+}
+
+static OURS: LazyLock<Ours> = LazyLock::new(|| {
+    let keys = Arc::new(keys::Keys::none(keys::Algorithm::EdDsa));
+    keys.hold(vec![(1, NOW, (keys.family().make)(&OsRandom))]);
+    let tokens = Tokens::new(keys.clone(), "stele");
+    let session = Session {
+        user: UserId::from_bytes([7; 16]),
+        dialect: "jwt".to_owned(),
+        app: String::new(),
+        created: NOW,
+        expires: Timestamp::from_secs(10),
+        last_seen: NOW,
+        epoch: 0,
+    };
+    let issued = tokens.issue(&session, &Token::generate(&OsRandom)).expect("a token");
+    assert!(tokens.verify(&issued, NOW).is_some());
+    Ours { keys, tokens, issued }
 });
+
+fn verifies(token: &str) -> bool {
+    OURS.tokens.verify(token, NOW).is_some()
+}
+
+/// The token with one of its three parts replaced by `data`, as text or encoded.
+fn changed(data: &[u8]) {
+    let parts: Vec<_> = OURS.issued.split('.').collect();
+    let encoded = URL_SAFE_NO_PAD.encode(data);
+    for at in 0..3 {
+        let mut other = parts.clone();
+        other[at] = &encoded;
+        let other = other.join(".");
+        assert!(other == OURS.issued || !verifies(&other));
+    }
+}
+
+/// Our signature under whatever claims `data` is, and under whatever header.
+fn signed(data: &[u8]) {
+    let key = OURS.keys.newest(NOW).expect("a key");
+    let parts = |header: &[u8], claims: &[u8]| {
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = crypto::sign(message.as_bytes(), &key.signing, Algorithm::EdDSA).expect("a signature");
+        format!("{message}.{signature}")
+    };
+    if let Some(bearer) = OURS.tokens.verify(&parts(HEADER.as_bytes(), data), NOW) {
+        let claims: Value = serde_json::from_slice(data).expect("JSON");
+        assert!(
+            claims["exp"].as_i64().is_some_and(|end| end > 0) && claims["iat"].is_i64() && claims["iss"] == "stele"
+        );
+        assert_eq!(claims["sub"], bearer.user);
+        assert!(claims["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(bearer.session.expose())));
+    }
+    let claims = OURS.issued.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
+    if verifies(&parts(data, &claims)) {
+        let header: Value = serde_json::from_slice(data).expect("JSON");
+        assert!(header["alg"] == "EdDSA" && header["kid"] == "eddsa-1");
+    }
+}
+
+fn headers(name: HeaderName, value: HeaderValue) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(name, value);
+    headers
+}
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(value) = HeaderValue::from_bytes(data) {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, value);
-        if let Some(token) = bearer::presented(&headers) {
-            assert!(TOKENS.verify(token, Timestamp::from_secs(0)).is_none());
-        }
-        let _ = stele_web::extract::authorization(&headers);
+        let headers = headers(AUTHORIZATION, value);
+        let token = bearer::presented(&headers);
+        assert!(!token.is_some_and(verifies));
+        // One rule for all dialects, but that an empty one is none.
+        assert_eq!(stele_web::extract::authorization(&headers), token.filter(|token| !token.is_empty()));
+    }
+    if let Ok(value) = HeaderValue::from_bytes(data) {
+        let found = svc_portal::cookie::token(&headers(COOKIE, value));
+        let text = String::from_utf8_lossy(data).to_lowercase();
+        assert!(found.is_none_or(|token| text.contains(token.expose()) && text.contains("stele_session")));
     }
     if let Ok(text) = std::str::from_utf8(data) {
-        assert!(TOKENS.verify(text, Timestamp::from_secs(0)).is_none());
+        assert!(!verifies(text));
         let _ = is_jwt(text);
+        let _ = OURS.tokens.unheard_of(text);
         if let Some(token) = Token::parse(text) {
             assert_eq!(Token::parse(token.expose()).map(|again| again.key()), Some(token.key()));
             assert_eq!(token.expose().len(), 32);
+            let cookie = HeaderValue::try_from(format!("a=b; stele_session={text}; c")).expect("a header");
+            assert_eq!(svc_portal::cookie::token(&headers(COOKIE, cookie)).map(|found| found.key()), Some(token.key()));
         }
     }
+    changed(data);
+    signed(data);
 });

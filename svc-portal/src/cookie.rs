@@ -10,7 +10,7 @@ const NAME: &str = "stele_session";
 
 /// The token in the request's cookie. What else is in the header does not matter, malformed or not: nobody must be
 /// kept from logging out by a cookie of someone else.
-pub(crate) fn token(headers: &HeaderMap) -> Option<Token> {
+pub fn token(headers: &HeaderMap) -> Option<Token> {
     let texts = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
     pairs.filter(|(name, _)| name.trim() == NAME).find_map(|(_, value)| Token::parse(value.trim()))

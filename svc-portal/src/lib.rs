@@ -3,10 +3,10 @@
 //! `WIRE.md` beside this crate has the routes, the quirks and the error table. Here:
 //! - `wire`: what clients send and are answered, and nothing else; `encoded`: its base64
 //! - `dialect`: how the portal says yes and no
-//! - `handlers`: parse, call, render; `cookie`: how its sessions are carried
+//! - `handlers`: parse, call, render; [`cookie`]: how its sessions are carried
 //! - `openapi`: what is told of all this to people and programs
 
-mod cookie;
+pub mod cookie;
 mod dialect;
 pub mod encoded;
 mod handlers;

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::servers;
 use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
 use crate::switched::{Switch, Watcher};
+use crate::work::Work;
 
 /// When every laboratory's clock stands at first: 2026-01-01T08:00:00Z.
 const START: Timestamp = Timestamp::from_secs(1_767_254_400);
@@ -91,6 +92,16 @@ impl Lab {
     /// Has `watcher` told of every call of a store, in place of who was before.
     pub fn watch(&self, watcher: Option<Watcher>) {
         self.switch.watch(watcher);
+    }
+
+    /// Does something, and gives what the services and the domain did for it. Nothing else may ask them meanwhile.
+    pub async fn work<T>(&self, asked: impl Future<Output = T>) -> (T, Work) {
+        let hashed = || self.deps().hasher.computed();
+        let before = hashed();
+        self.switch.take_made();
+        let answer = asked.await;
+        let [users, state] = self.switch.take_made();
+        (answer, Work { hashes: hashed() - before, users, state })
     }
 
     /// The domain.

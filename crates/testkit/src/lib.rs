@@ -11,6 +11,7 @@ mod raw;
 pub mod servers;
 mod surroundings;
 mod switched;
+mod work;
 
 pub use document::{documented, is_valid};
 pub use golden::golden;
@@ -18,6 +19,7 @@ pub use lab::{Down, Lab, Running, STORES, UserBuilder};
 pub use raw::raw;
 pub use surroundings::{ManualClock, SeededRandom, Sent, Sink};
 pub use switched::{Moment, Watcher};
+pub use work::Work;
 
 /// An HTTP client that follows no redirects and keeps no cookies.
 pub fn http() -> reqwest::Client {

@@ -18,13 +18,18 @@ use stele_core::{Error, Result};
 const CAUSE: &str = "switched off: postgres://user:secret@db";
 
 /// Takes the stores that it wraps away. All clones are one switch; everything is up at first.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Switch {
     accounts: Down,
     apps: Down,
     state: Down,
-    watch: Watch,
+    watcher: Arc<Mutex<Option<Watcher>>>,
+    users_made: Calls,
+    state_made: Calls,
 }
+
+/// The calls that a store was asked for so far, by the names of their methods.
+type Calls = Arc<Mutex<Vec<&'static str>>>;
 
 /// When a watcher is told of a store's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,23 +43,20 @@ pub enum Moment {
 /// Is told of each call of a store by the name of its method, and says whether the answer is lost on its way.
 pub type Watcher = Arc<dyn Fn(&'static str, Moment) -> bool + Send + Sync>;
 
-/// Whoever watches.
-#[derive(Clone, Default)]
-struct Watch(Arc<Mutex<Option<Watcher>>>);
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watch")
-    }
+/// Whoever watches a store, and what it was asked for.
+struct Watch {
+    watcher: Arc<Mutex<Option<Watcher>>>,
+    made: Calls,
 }
 
 impl Watch {
     fn tell(&self, call: &'static str, moment: Moment) -> bool {
-        let watcher = self.0.lock().unwrap().clone();
+        let watcher = self.watcher.lock().unwrap().clone();
         watcher.is_some_and(|watcher| watcher(call, moment))
     }
 
     async fn around<T>(&self, call: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.made.lock().unwrap().push(call);
         self.tell(call, Moment::Before);
         let outcome = work.await;
         if self.tell(call, Moment::After) { Err(Error::unavailable(CAUSE)) } else { outcome }
@@ -79,17 +81,27 @@ impl Down {
 impl Switch {
     /// `store`, under this switch.
     pub(crate) fn users(&self, store: Arc<dyn UserStore>) -> Arc<dyn UserStore> {
-        Arc::new(Users { store, accounts: self.accounts.clone(), apps: self.apps.clone(), watch: self.watch.clone() })
+        let watch = self.watch_over(&self.users_made);
+        Arc::new(Users { store, accounts: self.accounts.clone(), apps: self.apps.clone(), watch })
     }
 
     /// `store`, under this switch.
     pub(crate) fn state(&self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
-        Arc::new(State { store, down: self.state.clone(), watch: self.watch.clone() })
+        Arc::new(State { store, down: self.state.clone(), watch: self.watch_over(&self.state_made) })
+    }
+
+    fn watch_over(&self, made: &Calls) -> Watch {
+        Watch { watcher: self.watcher.clone(), made: made.clone() }
+    }
+
+    /// The calls of the user store and of the short-lived store since they were taken last, in their order.
+    pub(crate) fn take_made(&self) -> [Vec<&'static str>; 2] {
+        [&self.users_made, &self.state_made].map(|made| std::mem::take(&mut *made.lock().unwrap()))
     }
 
     /// Has `watcher` told of every call, in place of who was before.
     pub(crate) fn watch(&self, watcher: Option<Watcher>) {
-        *self.watch.0.lock().unwrap() = watcher;
+        *self.watcher.lock().unwrap() = watcher;
     }
 
     /// Whether the user store is away.

@@ -11,6 +11,7 @@ mod replay;
 mod sessions;
 mod support;
 mod vectors;
+mod work;
 
 #[tokio::test]
 async fn golden_login() {

@@ -21,6 +21,7 @@ mod openapi;
 mod password;
 mod samples;
 mod tokens;
+mod work;
 
 use std::time::Duration;
 

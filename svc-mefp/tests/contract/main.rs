@@ -13,3 +13,4 @@ mod openapi;
 mod oracle;
 mod tokens;
 mod vectors;
+mod work;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use stele_testkit::raw;
+use stele_testkit::{Work, raw};
 
 use crate::bench::{Bench, ROUTES, SHUT, seal, seal_blocks};
 
@@ -108,13 +108,19 @@ async fn all_faults_are_told_the_same_to_the_byte() {
         bodies.push(outer(&good, app));
         bodies.push(outer("AAAA", app));
     }
-    bodies.push("{\"encrypt\":".to_owned());
-    for body in bodies {
-        assert_eq!(whole(&bench, "/auth/login", &body).await, reference, "{body:.200}");
+    // And all after the same work: one look at the app, whether it is known or not.
+    let cost = Work::of(0, &["app"], &[]);
+    for body in &bodies {
+        let (told, work) = bench.lab.work(whole(&bench, "/auth/login", body)).await;
+        assert_eq!((&told, &work), (&reference, &cost), "{body:.200}");
     }
     for (path, _) in ROUTES {
-        assert_eq!(whole(&bench, path, &outer("AAAA", "melink")).await, reference, "{path}");
+        let (told, work) = bench.lab.work(whole(&bench, path, &outer("AAAA", "melink"))).await;
+        assert_eq!((&told, &work), (&reference, &cost), "{path}");
     }
+    // What is no envelope at all is told the same, and looked up nowhere.
+    let (told, work) = bench.lab.work(whole(&bench, "/auth/login", "{\"encrypt\":")).await;
+    assert_eq!((told, work), (reference, Work::default()));
 }
 
 /// What an attacker with one recorded message can ask: each value of the byte that decides the padding.
@@ -128,7 +134,9 @@ async fn a_recorded_message_cannot_be_read_by_asking() {
         let mut asked = recorded[before..before + 16].to_vec();
         asked[15] ^= byte;
         asked.extend_from_slice(block);
-        assert_eq!(whole(&bench, "/auth/login", &outer(&STANDARD.encode(&asked), "melink")).await, reference, "{byte}");
+        let asked = outer(&STANDARD.encode(&asked), "melink");
+        let (told, work) = bench.lab.work(whole(&bench, "/auth/login", &asked)).await;
+        assert_eq!((told, work), (reference.clone(), Work::of(0, &["app"], &[])), "{byte}");
     }
 }
 

@@ -45,17 +45,6 @@ async fn they_can_be_answered_the_same() {
 }
 
 #[tokio::test]
-async fn an_unknown_user_and_a_name_cost_the_same_work() {
-    let portal = Portal::new().await;
-    portal.lab.user("mark").password("hna123").phone(PHONE).add().await;
-    for username in [PHONE, "13900139000", "nobody@qq.com", "mark", "nobody"] {
-        let before = portal.lab.deps().hasher.computed();
-        portal.login(username, "hna124").await;
-        assert_eq!(portal.lab.deps().hasher.computed(), before + 1, "{username}");
-    }
-}
-
-#[tokio::test]
 async fn a_setting_that_is_no_flag_stops_the_service() {
     let lab = stele_testkit::Lab::with(&[("STELE_PORTAL_TELL_UNKNOWN", "maybe")]).await;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

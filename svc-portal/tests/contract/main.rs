@@ -12,3 +12,4 @@ mod register;
 mod reset;
 mod send;
 mod strangers;
+mod work;

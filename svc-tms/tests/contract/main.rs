@@ -11,6 +11,7 @@ mod proofs;
 mod sessions;
 mod support;
 mod tokens;
+mod work;
 
 /// The first client token that a laboratory gives, which the transcripts carry.
 const KIOSK: &str = "8005f02d43fa06e7d0585fb64c961d57";

@@ -31,4 +31,6 @@ mod support;
 #[cfg(test)]
 mod trail;
 #[cfg(test)]
+mod trips;
+#[cfg(test)]
 mod users;
