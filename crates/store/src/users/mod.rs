@@ -1,6 +1,7 @@
 //! Users, apps, client tokens, the keys in service and the audit trail: durable, in PostgreSQL or SQLite.
 
 mod keys;
+mod lanes;
 mod pool;
 mod postgres;
 mod queries;
