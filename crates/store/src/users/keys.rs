@@ -15,7 +15,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, SLOW_LIMITS, SQLITE_LIMITS, begin, end, query, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, begin, end, query, transaction};
 use super::queries::{SALTED_ENDED, Users};
 use super::rows::{AppRow, unseal};
 use super::schema::{apps, facts, keys, users};
@@ -183,7 +183,7 @@ impl KeyStore for Users {
     async fn end_salted(&self, now: Timestamp) -> Result<bool> {
         let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
         let ended: QueryResult<usize> = match &*self.db {
-            Db::Pg(pool) => query!(@run pool, SLOW_LIMITS, |conn| {
+            Db::Pg(Postgres { pool, .. }) => query!(@run pool, SLOW_LIMITS, |conn| {
                 conn.transaction(async |conn| {
                     // Waits for whoever is about to store a digest, and lets others wait until the fact is there.
                     diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;

@@ -2,6 +2,7 @@
 
 mod detached;
 mod keys;
+mod lanes;
 mod pool;
 mod postgres;
 mod queries;

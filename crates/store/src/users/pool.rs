@@ -4,7 +4,7 @@ use std::ops::DerefMut;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use diesel::{ConnectionError, SqliteConnection};
+use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
 use diesel_async::pooled_connection::deadpool::{BuildError, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
@@ -13,6 +13,7 @@ use stele_core::Error;
 
 use super::detached::Detached;
 pub(super) use super::detached::{begin, end};
+use super::lanes::Lanes;
 use super::postgres::Server;
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
@@ -44,10 +45,18 @@ pub(super) const POSTGRES_LIMITS: Limits =
 /// For what looks at every user: as long as the server lets a statement run, and some.
 pub(super) const SLOW_LIMITS: Limits = Limits { call: Duration::from_secs(9), ..POSTGRES_LIMITS };
 
-/// The pool of either backend.
+/// The connections to either backend.
 pub(super) enum Db {
-    Pg(Pool<AsyncPgConnection>),
+    Pg(Postgres),
     Sqlite(Pool<SqliteConn>),
+}
+
+/// The connections to PostgreSQL.
+pub(super) struct Postgres {
+    /// For what writes, and for what may be slow.
+    pub(super) pool: Pool<AsyncPgConnection>,
+    /// For what reads a row or none.
+    pub(super) lanes: Lanes,
 }
 
 impl Db {
@@ -56,8 +65,11 @@ impl Db {
         let unusable = |e: BuildError| OpenError::Unreachable { target: target.clone(), cause: e.to_string() };
         match target {
             Target::Postgres(url) => {
-                let manager = AsyncDieselConnectionManager::new_with_config("", postgres_config(Server::parse(url)?));
-                Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map(Self::Pg).map_err(unusable)
+                let server = Server::parse(url)?;
+                let lanes = Lanes::new(server.clone());
+                let manager = AsyncDieselConnectionManager::new_with_config("", postgres_config(server));
+                let pool = Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map_err(unusable)?;
+                Ok(Self::Pg(Postgres { pool, lanes }))
             }
             Target::Sqlite(path) => {
                 let manager = AsyncDieselConnectionManager::new_with_config("", sqlite_config(path.clone()));
@@ -88,16 +100,18 @@ fn postgres_config(server: Server) -> ManagerConfig<AsyncPgConnection> {
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_| {
         let server = server.clone();
-        Box::pin(async move {
-            let mut conn = server.connect().await?;
-            // The server gives up too, and frees the locks of an instance that is gone.
-            conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
-                .await
-                .map_err(ConnectionError::CouldntSetupConfiguration)?;
-            Ok(conn)
-        })
+        Box::pin(async move { connect(&server).await })
     });
     config
+}
+
+/// A new connection. The server gives up too, and frees the locks of an instance that is gone.
+pub(super) async fn connect(server: &Server) -> ConnectionResult<AsyncPgConnection> {
+    let mut conn = server.connect().await?;
+    conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
+        .await
+        .map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(conn)
 }
 
 /// A connection out of the pool. If its operation is abandoned (the client hung up, the time was up), it does not go
@@ -139,7 +153,7 @@ macro_rules! query {
     };
     ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(pool) => query!(@run pool, $limits, |$conn| $body),
+            Db::Pg(Postgres { pool, .. }) => query!(@run pool, $limits, |$conn| $body),
             Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
         }
     };
@@ -163,6 +177,42 @@ macro_rules! query {
     }};
 }
 
+/// As [`query`], for a read of a row or none: in PostgreSQL on a connection that others share. All of them may
+/// turn out to be lost, and are replaced.
+macro_rules! read {
+    ($db:expr, |$conn:ident| $body:expr) => {
+        match &*$db {
+            Db::Pg(Postgres { lanes, .. }) => {
+                let in_time = tokio::time::timeout(POSTGRES_LIMITS.call, async {
+                    let mut lost = 0;
+                    loop {
+                        let lane = lanes.lane().await?;
+                        let mut shared = lanes::connection(&lane)?;
+                        let $conn = &mut shared;
+                        let outcome = async { $body }.await;
+                        if !lanes::is_lost(&outcome) {
+                            break Ok::<_, Error>(outcome);
+                        }
+                        lanes.give_up(&lane);
+                        lost += 1;
+                        if lost > lanes::LANES {
+                            break Ok(outcome);
+                        }
+                    }
+                });
+                match in_time.await {
+                    Ok(outcome) => outcome?,
+                    Err(late) => {
+                        lanes.give_all_up();
+                        return Err(Error::unavailable(late));
+                    }
+                }
+            }
+            Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
+        }
+    };
+}
+
 /// As [`query`], in a transaction. SQLite takes the write lock at its start: taking it later cannot wait.
 macro_rules! transaction {
     ($db:expr, |$conn:ident| $body:expr) => {
@@ -170,7 +220,7 @@ macro_rules! transaction {
     };
     ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(pool) => {
+            Db::Pg(Postgres { pool, .. }) => {
                 query!(@run pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
             }
             Db::Sqlite(pool) => {
@@ -187,4 +237,4 @@ macro_rules! transaction {
     };
 }
 
-pub(super) use {query, transaction};
+pub(super) use {query, read, transaction};

@@ -13,7 +13,8 @@ use stele_core::ports::UserStore;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, SQLITE_LIMITS, begin, end, query, transaction};
+use super::lanes;
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SQLITE_LIMITS, begin, end, query, read, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
 use super::schema::{apps, client_tokens, facts, identifiers, users};
 use crate::error::{failure, is_taken};
@@ -60,7 +61,7 @@ impl UserStore for Users {
         if key.contains('\0') {
             return Ok(None);
         }
-        let row = query!(self.db, |conn| {
+        let row = read!(self.db, |conn| {
             identifiers::table
                 .inner_join(users::table)
                 .filter(identifiers::key.eq(key))
@@ -74,12 +75,12 @@ impl UserStore for Users {
 
     async fn find_ref(&self, user: UserRef) -> Result<Option<Account>> {
         let row = match user {
-            UserRef::Id(id) => query!(self.db, |conn| {
+            UserRef::Id(id) => read!(self.db, |conn| {
                 let one = users::table.filter(users::id.eq(id.as_bytes().as_slice()));
                 let columns = (users::number, Person::as_select(), Secret::as_select());
                 one.select(columns).first::<AccountRow>(conn).await.optional()
             }),
-            UserRef::Number(number) => query!(self.db, |conn| {
+            UserRef::Number(number) => read!(self.db, |conn| {
                 let one = users::table.filter(users::number.eq(number));
                 let columns = (users::number, Person::as_select(), Secret::as_select());
                 one.select(columns).first::<AccountRow>(conn).await.optional()
@@ -189,7 +190,7 @@ impl UserStore for Users {
             return Ok(None);
         }
         let row =
-            query!(self.db, |conn| apps::table.find(name).select(AppRow::as_select()).first(conn).await.optional());
+            read!(self.db, |conn| apps::table.find(name).select(AppRow::as_select()).first(conn).await.optional());
         row.map_err(failure)?.map(AppRow::app).transpose().map_err(failure)
     }
 
@@ -202,7 +203,7 @@ impl UserStore for Users {
     }
 
     async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
-        let row = query!(self.db, |conn| {
+        let row = read!(self.db, |conn| {
             let one = client_tokens::table.filter(client_tokens::hash.eq(hash.as_slice()));
             one.select(ClientTokenRow::as_select()).first(conn).await.optional()
         });

@@ -14,7 +14,7 @@ use stele_core::time::Timestamp;
 use stele_core::trail::{Entry, EntryId, Filter, Order};
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, SLOW_LIMITS, SQLITE_LIMITS, query};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, query};
 use super::schema::audit;
 use crate::error::failure;
 
@@ -152,7 +152,7 @@ macro_rules! filtered {
 impl TrailStore for Trail {
     async fn append(&self, entries: &[Entry]) -> Result<()> {
         let added: QueryResult<()> = match &*self.db {
-            Db::Pg(pool) => query!(@run pool, POSTGRES_LIMITS, |conn| {
+            Db::Pg(Postgres { pool, .. }) => query!(@run pool, POSTGRES_LIMITS, |conn| {
                 diesel::sql_query(APPEND)
                     .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.at.as_micros()))
                     .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.source))

@@ -92,3 +92,44 @@ async fn so_is_a_link_that_stalls_or_is_cut() {
         recovered(&users, name).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_does_not_notice_that_the_server_was_restarted() {
+    let server = Postgres::start();
+    let users = users(&server, server.port()).await;
+    for _ in 0..3 {
+        let asking = (0..16).map(|_| {
+            let users = Arc::clone(&users);
+            async move { users.find("alice").await.unwrap().is_some() }
+        });
+        assert!(all_at_once(asking).await.into_iter().all(|found| found));
+        server.stop();
+        server.restart();
+    }
+}
+
+#[test]
+fn connections_end_with_their_runtime_and_nobody_notices() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = Postgres::start();
+    let users = runtime().block_on(users(&server, server.port()));
+    for _ in 0..5 {
+        assert!(runtime().block_on(users.find("alice")).unwrap().is_some());
+    }
+    // Beside each other, each on its own.
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            let users = Arc::clone(&users);
+            std::thread::spawn(move || {
+                runtime().block_on(async {
+                    for _ in 0..50 {
+                        assert!(users.find("alice").await.unwrap().is_some());
+                    }
+                });
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}

@@ -65,7 +65,7 @@ async fn a_look_at_the_users_is_one_statement() {
         assert_eq!(users.client_token(&hash).await.unwrap().is_some(), hash == [7; 32]);
         one_more("client_token");
     }
-    assert!(users.upgrade_credential(user.id, 0, &credential("second")).await.unwrap());
+    assert!(users.upgrade_credential(user.id, 0, "first", &credential("second")).await.unwrap());
     one_more("upgrade_credential");
     assert_eq!(users.change_credential(user.id, 0, &credential("third")).await.unwrap(), Some(1));
     one_more("change_credential");
