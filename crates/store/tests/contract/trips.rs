@@ -40,8 +40,11 @@ async fn a_look_at_the_users_is_one_statement() {
     assert!(users.add_app(&app).await.unwrap());
     let kiosk = ClientToken { name: "kiosk".to_owned(), hash: [7; 32], created_at: NOW };
     assert!(users.add_client_token(&kiosk).await.unwrap());
-    // The first call makes the connection, and has each statement prepared.
+    // The first calls make the connections: for what writes, and those that reads share in turn.
     users.ping().await.unwrap();
+    for _ in 0..8 {
+        assert!(users.find("nobody").await.unwrap().is_none());
+    }
 
     let mut before = statements(&postgres);
     let mut one_more = |call: &str| {
