@@ -82,7 +82,7 @@ impl fmt::Display for Hashing {
     }
 }
 
-fn within<T: std::str::FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+fn within<T: Copy + std::str::FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| *number >= least && *number <= most);
     number.ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
 }

@@ -78,7 +78,7 @@ fn filter(directives: &str) -> Result<EnvFilter, String> {
     let unread = |e| format!("`{directives}` is not a level or a list of directives: {e}");
     EnvFilter::try_new(directives).map_err(unread)?;
     let levels = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let level = levels.filter_map(|part| part.parse::<LevelFilter>().ok()).last().unwrap_or(LevelFilter::INFO);
+    let level = levels.rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);
     // Of two directives for one target the later counts.
     let quiet = QUIET.map(|(target, most)| format!("{target}={}", most.min(level)));
     EnvFilter::try_new(format!("{level},{},{directives}", quiet.join(","))).map_err(unread)

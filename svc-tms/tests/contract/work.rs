@@ -56,9 +56,12 @@ async fn a_stale_proof_costs_the_same_whoever_it_is_for() {
     }
 }
 
+/// A proof of a password at a time.
+type Prove = fn(&str, i64) -> String;
+
 #[tokio::test]
 async fn a_login_makes_no_more_trips_than_it_must() {
-    let cases: [(&str, fn(&str, i64) -> String, Work); 4] = [
+    let cases: [(&str, Prove, Work); 4] = [
         ("salted", salted, Work::of(0, &["client_token", "find"], &["settle"])),
         // Whether it is salted is known only afterwards, and a hash must not be computed before the limits are asked.
         ("either", salted, Work::of(0, &["client_token", "find"], &["admit", "settle"])),

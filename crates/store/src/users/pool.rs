@@ -56,7 +56,7 @@ pub(super) struct Postgres {
     /// For what writes, and for what may be slow.
     pub(super) pool: Pool<AsyncPgConnection>,
     /// For what reads a row or none.
-    pub(super) lanes: Lanes,
+    pub(super) lanes: Box<Lanes>,
 }
 
 impl Db {
@@ -66,7 +66,7 @@ impl Db {
         match target {
             Target::Postgres(url) => {
                 let server = Server::parse(url)?;
-                let lanes = Lanes::new(server.clone());
+                let lanes = Box::new(Lanes::new(server.clone()));
                 let manager = AsyncDieselConnectionManager::new_with_config("", postgres_config(server));
                 let pool = Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map_err(unusable)?;
                 Ok(Self::Pg(Postgres { pool, lanes }))
