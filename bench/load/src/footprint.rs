@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use stele_bench_kit::Result;
+use stele_bench_kit::{Dialect, Failure, Result};
 
 use crate::machine::{self, Memory};
 use crate::sample::Spread;
@@ -25,36 +25,30 @@ pub(crate) struct Footprint {
 /// # Errors
 /// If one does not start.
 pub(crate) fn measure(stores: &Stores, sizes: Sizes, idle: Duration) -> Result<Vec<Footprint>> {
-    let services = [
-        ("cloudbox", "svc-cloudbox"),
-        ("tms", "svc-tms"),
-        ("portal", "svc-portal"),
-        ("mefp", "svc-mefp"),
-        ("jwt", "svc-jwt"),
-    ];
-    let mut starts: Vec<Start> =
-        services.into_iter().map(|(name, program)| stores.service(name, program, sizes.users)).collect();
-    let nowhere = crate::process::free_address()?;
-    starts.push(stores.gateway("gateway", &[nowhere], "info"));
-    starts.push(stores.up("stele up", false));
-    let (mut ready, mut running) = (Vec::new(), Vec::new());
-    for start in &starts {
+    let (mut all, mut running) = (Vec::new(), Vec::new());
+    let mut start = |start: Start| {
         let mut times = Vec::new();
         for number in 0..STARTS {
             let begun = Instant::now();
-            let server = stores.start(start)?;
+            let server = stores.start(&start)?;
             times.push(begun.elapsed().as_secs_f64());
             if number + 1 == STARTS {
                 running.push(server);
             }
         }
-        ready.push(times);
+        all.push((start.name, times));
+        Ok::<_, Failure>(running.iter().map(|server| server.address).collect::<Vec<_>>())
+    };
+    let mut services = Vec::new();
+    for dialect in Dialect::ALL {
+        services = start(stores.service(dialect.name(), dialect.program(), sizes.users))?;
     }
+    start(stores.whole_gateway("gateway", &services))?;
+    start(stores.up("stele up", false))?;
     std::thread::sleep(idle);
-    let each = starts.iter().zip(ready).zip(&running);
-    each.map(|((start, times), server)| {
-        let ready = Spread::of(times).unwrap_or(Spread { median: f64::NAN, least: f64::NAN, most: f64::NAN });
-        Ok(Footprint { name: start.name, ready, idle: machine::memory(server.process.id)? })
-    })
-    .collect()
+    let each = all.into_iter().zip(&running).map(|((name, times), server)| {
+        let ready = Spread::of(times).ok_or_else(|| Failure::new(format!("{name} was never started")))?;
+        Ok(Footprint { name, ready, idle: machine::memory(server.process.id)? })
+    });
+    each.collect()
 }

@@ -34,7 +34,7 @@ pub(crate) struct Spent {
 }
 
 impl Cpu {
-    /// What was spent so far by these processes (with all their children), by this one, which is called "client", and by
+    /// What was spent so far by these processes with all their children, by this one, which is called "client", and by
     /// what it ran to the end, called "tool".
     pub(crate) fn now(processes: &[(&'static str, u32)]) -> Self {
         let stats = stats();

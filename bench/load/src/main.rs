@@ -18,6 +18,7 @@ mod servers;
 mod site;
 mod tools;
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ fn run(args: &Args) -> Result<bool> {
         fastest: None,
         raw_beside: Vec::new(),
     };
-    let (rounds, spins) = all_rounds(args.rounds(), &mut lanes, &mut turns)?;
+    let (rounds, spins) = all_rounds(args.rounds(), stores.redis.address, &mut lanes, &mut turns)?;
     let report = Report { lanes, rounds, footprints, spins, raw_beside: turns.raw_beside, sizes, time: args.time() };
     let markdown = report.markdown();
     println!("{markdown}");
@@ -94,11 +95,17 @@ fn run(args: &Args) -> Result<bool> {
     Ok(errors == 0)
 }
 
-/// Each lane in turn, `count` times over.
-fn all_rounds(count: usize, lanes: &mut [Lane], turns: &mut Turns) -> Result<(Vec<Round>, Vec<Duration>)> {
+/// Each lane in turn, `count` times over, each time with nothing in Redis.
+fn all_rounds(
+    count: usize,
+    redis: SocketAddr,
+    lanes: &mut [Lane],
+    turns: &mut Turns,
+) -> Result<(Vec<Round>, Vec<Duration>)> {
     let (mut rounds, mut spins) = (Vec::new(), Vec::new());
     for number in 1..=count {
         let mut round = Round::new();
+        servers::empty(redis)?;
         for lane in lanes.iter_mut() {
             spins.push(machine::spin());
             let sample = turns.turn(lane)?;

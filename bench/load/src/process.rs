@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ impl Process {
         if let Some(folder) = command.get_current_dir() {
             nurse.current_dir(folder);
         }
+        // A group of its own: whoever interrupts this program from a terminal leaves the rest to the nurse.
+        nurse.process_group(0);
         let mut nurse = nurse.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut id = String::new();
         if let Some(told) = nurse.stdout.take() {

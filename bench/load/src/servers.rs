@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use stele_bench_kit::Result;
+use stele_bench_kit::{Failure, Result};
 
 use crate::process::{Process, accepts, free_address};
 use crate::tools;
@@ -25,7 +25,34 @@ pub(crate) fn redis(folder: &Path) -> Result<Server> {
     let mut command = Command::new(tools::program("redis-server")?);
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]).arg(folder);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
+    // It is rewritten between rounds instead, and not in whichever lane it happens to grow too long.
+    command.args(["--auto-aof-rewrite-percentage", "0"]);
     started("redis", &command, "TERM", folder, address)
+}
+
+/// Empties Redis and its file: each round begins alike.
+///
+/// # Errors
+/// If it does not do so.
+pub(crate) fn empty(redis: SocketAddr) -> Result<()> {
+    use std::io::{Read as _, Write as _};
+    let ask = |command: &str| -> Result<String> {
+        let mut stream = std::net::TcpStream::connect(redis)?;
+        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+        let mut told = String::new();
+        stream.read_to_string(&mut told)?;
+        Ok(told)
+    };
+    ask("FLUSHALL")?;
+    ask("BGREWRITEAOF")?;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !ask("INFO persistence")?.contains("aof_rewrite_in_progress:0") {
+        if std::time::Instant::now() > deadline {
+            return Err(Failure::new("Redis does not come to an end with rewriting its file"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// The empty actix handler.

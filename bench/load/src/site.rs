@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use stele_bench_kit::dialect::App;
-use stele_bench_kit::{Failure, Programs, Result};
+use stele_bench_kit::{Dialect, Failure, Programs, Result};
 use stele_core::hex;
 use stele_core::verifier::Cost;
 use tempfile::TempDir;
@@ -22,6 +22,9 @@ use crate::{embedded, tools};
 const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
 /// The one app, and its own secret.
 const APP: (&str, &str) = ("bench", "fedcba9876543210");
+
+/// The page that says whether a program is ready.
+const READY: &str = "/readyz";
 
 /// How many users each database has.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,8 @@ pub(crate) struct Start {
     program: PathBuf,
     arguments: &'static [&'static str],
     settings: Vec<(&'static str, String)>,
+    /// The page that says whether it is ready.
+    ready: &'static str,
 }
 
 impl Stores {
@@ -178,7 +183,8 @@ impl Stores {
 
     /// A service on PostgreSQL with this many users.
     pub(crate) fn service(&self, name: &'static str, program: &str, users: u64) -> Start {
-        Start { name, program: self.programs.path(program), arguments: &[], settings: self.on_servers(users) }
+        let (program, settings) = (self.programs.path(program), self.on_servers(users));
+        Start { name, program, arguments: &[], settings, ready: READY }
     }
 
     /// MeFP's call without its envelope.
@@ -187,11 +193,11 @@ impl Stores {
     /// If this program cannot tell where it is.
     pub(crate) fn plain(&self, users: u64) -> Result<Start> {
         let program = std::env::current_exe()?.with_file_name("plain");
-        Ok(Start { name: "plain", program, arguments: &[], settings: self.on_servers(users) })
+        Ok(Start { name: "plain", program, arguments: &[], settings: self.on_servers(users), ready: READY })
     }
 
     /// A gateway whose cloudbox routes lead to `instances`, at this level of its log: at `info`, the default, each
-    /// request is a line.
+    /// request is a line. That the other services are not there is as it should be, so it is not asked for them.
     pub(crate) fn gateway(&self, name: &'static str, instances: &[SocketAddr], log: &str) -> Start {
         let urls: Vec<_> = instances.iter().map(|address| format!("http://{address}")).collect();
         let settings = vec![
@@ -199,13 +205,20 @@ impl Stores {
             ("STELE_LOG", log.to_owned()),
             ("STELE_DRAIN", "0".to_owned()),
         ];
-        Start { name, program: self.programs.path("gateway"), arguments: &[], settings }
+        Start { name, program: self.programs.path("gateway"), arguments: &[], settings, ready: "/healthz" }
+    }
+
+    /// A gateway before one instance of each service, in the order of [`Dialect::ALL`].
+    pub(crate) fn whole_gateway(&self, name: &'static str, instances: &[SocketAddr]) -> Start {
+        let led = Dialect::ALL.iter().zip(instances);
+        let settings = led.map(|(dialect, address)| (dialect.upstream(), format!("http://{address}"))).collect();
+        Start { name, program: self.programs.path("gateway"), arguments: &[], settings, ready: READY }
     }
 
     /// `stele up`, on the embedded store or on PostgreSQL and Redis.
     pub(crate) fn up(&self, name: &'static str, on_servers: bool) -> Start {
         let settings = if on_servers { self.on_servers(self.sizes.users) } else { self.embedded() };
-        Start { name, program: self.programs.path("stele"), arguments: &["up"], settings }
+        Start { name, program: self.programs.path("stele"), arguments: &["up"], settings, ready: READY }
     }
 
     /// A folder that is removed after the run.
@@ -224,9 +237,7 @@ impl Stores {
         command.env("STELE_LISTEN", address.to_string()).env("STELE_ADMIN_LISTEN", admin.to_string());
         let log = self.folder().join(format!("{}-{}.log", start.name, address.port()));
         let process = Process::start(start.name, &command, "TERM", log)?;
-        // A gateway is asked for itself: that four of five services are not run is as it should be.
-        let path = if start.name.starts_with("gateway") { "/healthz" } else { "/readyz" };
-        process.until(|| answers(address, path))?;
+        process.until(|| answers(address, start.ready))?;
         Ok(Server { process, address })
     }
 }
