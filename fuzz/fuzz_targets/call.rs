@@ -75,7 +75,7 @@ away! {
     find_ref(UserRef) -> Option<Account>;
     add(&NewUser) -> Option<User>;
     change_credential(UserId, i64, &Credential) -> Option<i64>;
-    upgrade_credential(UserId, i64, &Credential) -> bool;
+    upgrade_credential(UserId, i64, &str, &Credential) -> bool;
     set_disabled(UserId, bool) -> bool;
     list(i64, u32) -> Vec<User>;
     add_app(&app::App) -> bool;
