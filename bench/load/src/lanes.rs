@@ -9,7 +9,7 @@ use stele_bench_kit::dialect::{self, App};
 use stele_bench_kit::{Blocking, Failure, Request, Result};
 use stele_core::hex;
 use stele_core::random::{OsRandom, Random as _};
-use stele_core::verifier::{self, Cost, Secret};
+use stele_core::verifier::{self, Cost, Memory, Secret};
 
 use crate::engine::{Expected, Load, Outcome, Pace, Requests};
 use crate::machine::Cpu;
@@ -179,14 +179,14 @@ impl Turns {
 /// Verifications of one password, on so many threads at once; the rate is that of all of them.
 fn hash(threads: usize, time: Duration) -> Result<tools::Told> {
     let digest = stele_core::password::PasswordDigest::from_bytes([7; 16]);
-    let stored = verifier::hash(&digest, &OsRandom.bits128(), Cost::default());
+    let stored = verifier::hash(&digest, &OsRandom.bits128(), Cost::default(), &mut Memory::default());
     let stored = stored.ok_or_else(|| Failure::new("argon2 does not take its parameters"))?;
     let begun = Instant::now();
     let work = || {
-        let secret = Secret::Digest(digest.clone());
+        let (secret, mut memory) = (Secret::Digest(digest.clone()), Memory::default());
         let mut count = 0_u64;
         while begun.elapsed() < time {
-            if !verifier::verify(&stored, &secret) {
+            if !verifier::verify(&stored, &secret, &mut memory) {
                 return Err(Failure::new("a right password was not accepted"));
             }
             count += 1;

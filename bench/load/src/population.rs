@@ -14,7 +14,7 @@ use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealer;
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
-use stele_core::verifier::{self, Cost};
+use stele_core::verifier::{self, Cost, Memory};
 
 use crate::engine::Requests;
 
@@ -84,7 +84,7 @@ impl Rows {
         let sealer = Sealer::new([(key, secret.into())]).ok_or_else(|| Failure::new("there is no sealing key"))?;
         let hash = |user: usize| {
             let digest = PasswordDigest::from_bytes(digest(user as u64));
-            verifier::hash(&digest, &OsRandom.bits128(), cost)
+            verifier::hash(&digest, &OsRandom.bits128(), cost, &mut Memory::default())
         };
         let verifiers: Option<Vec<_>> = (0..PASSWORDS).map(hash).collect();
         let verifiers = verifiers.ok_or_else(|| Failure::new("argon2 does not take its parameters"))?;

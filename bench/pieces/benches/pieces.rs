@@ -12,7 +12,7 @@ use stele_core::seal::Sealer;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
-use stele_core::verifier::{self, Cost, Secret};
+use stele_core::verifier::{self, Cost, Memory, Secret};
 use stele_core::{hex, mac};
 use stele_web::keyring::Holder as _;
 use stele_web::{Fields, Settings};
@@ -53,11 +53,16 @@ fn proof(criterion: &mut Criterion) {
 
 fn password(criterion: &mut Criterion) {
     let digest = PasswordDigest::from_bytes(D);
-    let stored = made(verifier::hash(&digest, &OsRandom.bits128(), Cost::default()), "a hash");
+    let stored = made(verifier::hash(&digest, &OsRandom.bits128(), Cost::default(), &mut Memory::default()), "a hash");
     let secret = Secret::Digest(digest);
     let mut group = criterion.benchmark_group("argon2id m=19456 t=2 p=1");
     group.sample_size(20);
-    group.bench_function("verified", |b| b.iter(|| verifier::verify(black_box(&stored), black_box(&secret))));
+    let verify = |memory: &mut Memory| verifier::verify(black_box(&stored), black_box(&secret), memory);
+    group.bench_function("verified, in memory that is there", |b| {
+        let mut memory = Memory::default();
+        b.iter(|| verify(&mut memory));
+    });
+    group.bench_function("verified, in new memory", |b| b.iter(|| verify(&mut Memory::default())));
     group.finish();
 }
 

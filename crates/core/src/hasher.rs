@@ -2,10 +2,10 @@
 //!
 //! A slot has the memory of one hash of today's cost. One that needs more (imported, or made before the cost was
 //! lowered) takes as many slots as make up its memory, or all of them: so the memory is bounded by the slots', or by
-//! the one hash's that alone needs more.
+//! the one hash's that alone needs more. It is kept from one hash to the next until [`Hasher::trim`] finds it unused.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 use crate::error::{Error, Result};
 use crate::password::PasswordDigest;
 use crate::random::Random;
-use crate::verifier::{self, Cost, Secret};
+use crate::verifier::{self, Cost, Memory, Secret};
 
 /// What a caller is told to wait when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -33,6 +33,13 @@ struct Inner {
     queue: usize,
     decoy: Decoy,
     computed: AtomicU64,
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// Memory that no hash works in right now; and whether one has since it was last looked for unused memory.
+struct Kept {
+    memory: Memory,
+    used: bool,
 }
 
 /// What is hashed where there is nothing to verify, or less than for others.
@@ -46,11 +53,11 @@ impl Hasher {
     pub fn new(cost: Cost, slots: u32, queue: usize, random: &dyn Random) -> Option<Self> {
         let decoy = Decoy { digest: PasswordDigest::from_bytes(random.bits128()), salt: random.bits128() };
         // Tried once, so that nothing fails later.
-        verifier::hash(&decoy.digest, &decoy.salt, cost)?;
+        verifier::hash(&decoy.digest, &decoy.salt, cost, &mut Memory::default())?;
         let size = slots.max(1);
         let slots = Arc::new(Semaphore::new(usize::try_from(size).ok()?));
-        let (waiting, computed) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Some(Self { inner: Arc::new(Inner { cost, size, slots, waiting, queue, decoy, computed }) })
+        let (waiting, computed, kept) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::default());
+        Some(Self { inner: Arc::new(Inner { cost, size, slots, waiting, queue, decoy, computed, kept }) })
     }
 
     /// How many times the work of a hash of today's cost was done so far: what "the same work" is measured by.
@@ -68,6 +75,12 @@ impl Hasher {
     /// How many hashes are computed or wait for a slot, of how many at most.
     pub fn queue(&self) -> (usize, usize) {
         (self.inner.waiting.load(Ordering::Relaxed), self.inner.queue)
+    }
+
+    /// Gives back to the system the memory that no hash has worked in since the last time: to be called now and then.
+    pub fn trim(&self) {
+        let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain_mut(|kept| std::mem::take(&mut kept.used));
     }
 
     /// The cost of new hashes.
@@ -92,7 +105,8 @@ impl Hasher {
     }
 
     async fn hash_at(&self, cost: Cost, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
-        let hash = self.run(cost.memory, move |inner| inner.counted(|| verifier::hash(&digest, &salt, cost))).await?;
+        let hash = self.run(cost.memory, move |inner| inner.work(|memory| verifier::hash(&digest, &salt, cost, memory)));
+        let hash = hash.await?;
         hash.ok_or_else(|| Error::internal("argon2 refused its parameters"))
     }
 
@@ -101,21 +115,21 @@ impl Hasher {
     /// # Errors
     /// [`Error::Busy`] if the queue is full.
     pub async fn verify(&self, stored: Option<String>, secret: Secret) -> Result<bool> {
-        let memory = stored.as_deref().map_or(0, verifier::memory);
-        let work = move |inner: &Inner| match &stored {
+        let size = stored.as_deref().map_or(0, verifier::memory);
+        let work = move |inner: &Inner, memory: &mut Memory| match &stored {
             Some(stored) => {
-                let right = verifier::verify(stored, &secret);
+                let right = verifier::verify(stored, &secret, memory);
                 // A hash that is cheaper than today's (made elsewhere, or before the cost was raised) is made up for,
                 // so that the time does not tell that there is one.
-                inner.make_up(verifier::work(stored, &secret));
+                inner.make_up(verifier::work(stored, &secret), memory);
                 right
             }
             None => {
-                inner.make_up(0);
+                inner.make_up(0, memory);
                 false
             }
         };
-        self.run(memory, move |inner| inner.counted(|| work(inner))).await
+        self.run(size, move |inner| inner.work(|memory| work(inner, memory))).await
     }
 
     async fn run<T: Send + 'static>(&self, memory: u32, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
@@ -141,15 +155,23 @@ impl Hasher {
 }
 
 impl Inner {
-    fn counted<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Does and counts the work of a hash, in memory that is there if there is any.
+    fn work<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> T {
         self.computed.fetch_add(1, Ordering::Relaxed);
-        work()
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = kept().pop().map(|kept| kept.memory).unwrap_or_default();
+        let done = work(&mut memory);
+        // A larger one's memory is not a slot's.
+        if memory.size() <= usize::try_from(self.cost.memory).unwrap_or(usize::MAX) {
+            kept().push(Kept { memory, used: true });
+        }
+        done
     }
 
     /// Does what is left of the work of a hash of today's cost, when `done` KiB were written.
-    fn make_up(&self, done: u64) {
+    fn make_up(&self, done: u64, memory: &mut Memory) {
         if let Some(rest) = self.cost.rest(done) {
-            std::hint::black_box(verifier::hash(&self.decoy.digest, &self.decoy.salt, rest));
+            std::hint::black_box(verifier::hash(&self.decoy.digest, &self.decoy.salt, rest, memory));
         }
     }
 
@@ -204,7 +226,7 @@ mod tests {
         let hasher = Hasher::new(dearer, 1, 8, &OsRandom).unwrap();
         let start = hasher.computed();
         for (cost, right) in [(CHEAP, secret()), (dearer, secret()), (Cost { memory: 256, ..CHEAP }, secret())] {
-            let old = verifier::hash(&secret().digest(), &[1; 16], cost).unwrap();
+            let old = verifier::hash(&secret().digest(), &[1; 16], cost, &mut Memory::default()).unwrap();
             assert!(hasher.verify(Some(old.clone()), right).await.unwrap());
             assert!(!hasher.verify(Some(old), Secret::Raw(RawPassword::new("wrong".into()))).await.unwrap());
         }
@@ -219,7 +241,8 @@ mod tests {
         }
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let mut one = std::pin::pin!(hasher.run(0, move |_| wait.recv()));
-        let large = verifier::hash(&secret().digest(), &[1; 16], Cost { memory: 256, ..CHEAP }).unwrap();
+        let large = Cost { memory: 256, ..CHEAP };
+        let large = verifier::hash(&secret().digest(), &[1; 16], large, &mut Memory::default()).unwrap();
         let mut all = std::pin::pin!(hasher.verify(Some(large), secret()));
         let mut next = std::pin::pin!(hasher.verify(None, secret()));
         let polled = std::future::poll_fn(|context| {
@@ -246,6 +269,25 @@ mod tests {
         assert_eq!(hasher.inner.slots.available_permits(), 0);
         release.send(()).unwrap();
         assert!(!hasher.verify(None, secret()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn memory_is_kept_while_it_is_used_and_no_more_than_a_slots() {
+        let hasher = Hasher::new(CHEAP, 2, 8, &OsRandom).unwrap();
+        let kept = || hasher.inner.kept.lock().unwrap().iter().map(|kept| kept.memory.size()).collect::<Vec<_>>();
+        assert!(kept().is_empty());
+        for _ in 0..3 {
+            hasher.hash(secret().digest(), [1; 16]).await.unwrap();
+            assert_eq!(kept(), [64]);
+        }
+        hasher.trim();
+        assert_eq!(kept(), [64], "used since the last time");
+        hasher.trim();
+        assert!(kept().is_empty());
+        let large = Cost { memory: 256, ..CHEAP };
+        let large = verifier::hash(&secret().digest(), &[1; 16], large, &mut Memory::default()).unwrap();
+        assert!(hasher.verify(Some(large), secret()).await.unwrap());
+        assert!(kept().is_empty());
     }
 
     #[tokio::test]

@@ -9,9 +9,8 @@
 //!
 //! A foreign hash verifies once and is then replaced by our own pair.
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{CustomizedPasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq as _;
 
@@ -107,9 +106,30 @@ impl Cost {
         self.memory <= most.memory && self.passes <= most.passes && self.lanes <= most.lanes
     }
 
-    fn argon2(self) -> Option<(Argon2<'static>, Params)> {
-        let params = Params::new(self.memory, self.passes, self.lanes, Some(32)).ok()?;
-        Some((Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone()), params))
+    fn params(self) -> Option<Params> {
+        Params::new(self.memory, self.passes, self.lanes, Some(32)).ok()
+    }
+}
+
+/// The memory that argon2 works in, which may serve one hash after another: a hash of 19 MiB in memory that the system
+/// has yet to give takes a quarter longer. Empty until it is first used.
+#[derive(Default)]
+pub struct Memory(Vec<Block>);
+
+impl Memory {
+    /// How many KiB it has.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// So many KiB of it, with whatever they held: argon2 writes each before it reads it.
+    fn blocks(&mut self, count: usize) -> &mut [Block] {
+        if self.0.len() < count {
+            // Nothing that is there need be copied.
+            self.0 = Vec::new();
+            self.0 = vec![Block::new(); count];
+        }
+        &mut self.0[..count]
     }
 }
 
@@ -118,11 +138,32 @@ const MOST_BCRYPT_COST: u32 = 14;
 const FOREIGN: &str = "{raw}";
 
 /// argon2id of `D` as a PHC string; `None` if `cost` is out of argon2's range.
-pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Cost) -> Option<String> {
-    let (argon2, params) = cost.argon2()?;
-    let hash =
-        argon2.hash_password_customized(digest.hex().as_slice(), salt, Some("argon2id"), Some(0x13), params).ok()?;
-    Some(hash.to_string())
+pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Cost, memory: &mut Memory) -> Option<String> {
+    let params = cost.params()?;
+    let mut output = [0; 32];
+    let shape = (Algorithm::Argon2id, Version::V0x13, &params);
+    fill(shape, digest.hex().as_slice(), salt, &mut output, memory)?;
+    let phc = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(&params).ok()?,
+        salt: Some(Salt::new(salt).ok()?),
+        hash: Some(Output::new(&output).ok()?),
+    };
+    Some(phc.to_string())
+}
+
+/// Computes a hash of the length of `output`; `None` if argon2 refuses what it is given.
+fn fill(
+    (algorithm, version, params): (Algorithm, Version, &Params),
+    secret: &[u8],
+    salt: &[u8],
+    output: &mut [u8],
+    memory: &mut Memory,
+) -> Option<()> {
+    let blocks = memory.blocks(params.block_count());
+    let argon2 = Argon2::new(algorithm, version, params.clone());
+    argon2.hash_password_into_with_memory(secret, salt, output, blocks).ok()
 }
 
 /// Whether `stored` is one of ours and as hard as `cost` asks, or should be replaced at the next chance.
@@ -164,10 +205,10 @@ pub fn is_foreign(stored: &str) -> bool {
 }
 
 /// Whether `secret` is what `stored` was made from. Anything unreadable or too costly matches nothing.
-pub fn verify(stored: &str, secret: &Secret) -> bool {
+pub fn verify(stored: &str, secret: &Secret, memory: &mut Memory) -> bool {
     match (stored.strip_prefix(FOREIGN), secret) {
-        (None, _) => verify_phc(stored, secret.digest().hex().as_slice()),
-        (Some(foreign), Secret::Raw(raw)) => verify_foreign(foreign, raw.expose()),
+        (None, _) => verify_phc(stored, secret.digest().hex().as_slice(), memory),
+        (Some(foreign), Secret::Raw(raw)) => verify_foreign(foreign, raw.expose(), memory),
         (Some(_), Secret::Digest(_)) => false,
     }
 }
@@ -192,7 +233,7 @@ pub fn import(text: &str) -> Result<String, &'static str> {
     }
 }
 
-fn verify_foreign(stored: &str, password: &str) -> bool {
+fn verify_foreign(stored: &str, password: &str, memory: &mut Memory) -> bool {
     if let Some(cost) = bcrypt_cost(stored) {
         // bcrypt reads 72 bytes and stops at a NUL; a longer password would match its own beginning.
         let whole = !password.contains('\0') && password.len() <= 72;
@@ -200,13 +241,25 @@ fn verify_foreign(stored: &str, password: &str) -> bool {
     }
     match SaltedMd5::parse(stored) {
         Some(md5) => md5.matches(password),
-        None => verify_phc(stored, password.as_bytes()),
+        None => verify_phc(stored, password.as_bytes(), memory),
     }
 }
 
-fn verify_phc(stored: &str, secret: &[u8]) -> bool {
+fn verify_phc(stored: &str, secret: &[u8], memory: &mut Memory) -> bool {
     let bounded = phc_cost(stored).is_some_and(Cost::is_bearable);
-    bounded && PasswordHash::new(stored).is_ok_and(|phc| Argon2::default().verify_password(secret, &phc).is_ok())
+    bounded && PasswordHash::new(stored).is_ok_and(|phc| matches_phc(&phc, secret, memory).unwrap_or(false))
+}
+
+/// `None` if `phc` is not whole, or no argon2.
+fn matches_phc(phc: &PasswordHash, secret: &[u8], memory: &mut Memory) -> Option<bool> {
+    let (salt, expected) = (phc.salt.as_ref()?, phc.hash.as_ref()?);
+    let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
+    let version = phc.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
+    let params = Params::try_from(phc).ok()?;
+    let mut output = [0; Output::MAX_LENGTH];
+    let output = output.get_mut(..expected.len())?;
+    fill((algorithm, version, &params), secret, salt, output, memory)?;
+    Some(output.ct_eq(expected.as_ref()).into())
 }
 
 fn phc_cost(stored: &str) -> Option<Cost> {
@@ -255,6 +308,14 @@ mod tests {
 
     const CHEAP: Cost = Cost { memory: 64, passes: 1, lanes: 1 };
 
+    fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Cost) -> Option<String> {
+        super::hash(digest, salt, cost, &mut Memory::default())
+    }
+
+    fn verify(stored: &str, secret: &Secret) -> bool {
+        super::verify(stored, secret, &mut Memory::default())
+    }
+
     fn raw(text: &str) -> Secret {
         Secret::Raw(RawPassword::new(text.to_owned()))
     }
@@ -268,6 +329,18 @@ mod tests {
         assert!(!verify(&stored, &raw("1234567")));
         assert!(!verify(&stored, &raw("e10adc3949ba59abbe56e057f20f883e")), "D is not a password");
         assert!(is_current(&stored, CHEAP) && !is_current(&stored, Cost::default()));
+    }
+
+    #[test]
+    fn what_was_in_the_memory_does_not_matter() {
+        let mut memory = Memory::default();
+        for cost in [CHEAP, Cost { memory: 32, passes: 3, lanes: 4 }, Cost { memory: 256, passes: 2, lanes: 1 }, CHEAP] {
+            let used = super::hash(&raw("123456").digest(), &[7; 16], cost, &mut memory).unwrap();
+            assert_eq!(Some(&used), hash(&raw("123456").digest(), &[7; 16], cost).as_ref(), "{cost:?}");
+            assert!(super::verify(&used, &raw("123456"), &mut memory));
+            assert!(!super::verify(&used, &raw("wrong"), &mut memory));
+        }
+        assert_eq!(memory.size(), 256, "as much as the largest took");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, begin, end, query, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, begin, end, query, transaction};
 use super::queries::{SALTED_ENDED, Users};
 use super::rows::{AppRow, unseal};
 use super::schema::{apps, facts, keys, users};
@@ -192,7 +192,7 @@ impl KeyStore for Users {
                 .await
             }),
             // SQLite lets one write at a time.
-            Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |conn| {
+            Db::Sqlite(Sqlite { pool, .. }) => query!(@run pool, SQLITE_LIMITS, |conn| {
                 diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
             }),
         };

@@ -2,6 +2,7 @@
 
 use std::ops::DerefMut;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
@@ -15,6 +16,7 @@ use super::detached::Detached;
 pub(super) use super::detached::{begin, end};
 use super::lanes::Lanes;
 use super::postgres::Server;
+use crate::sqlite::thread::Thread;
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
 
@@ -48,7 +50,24 @@ pub(super) const SLOW_LIMITS: Limits = Limits { call: Duration::from_secs(9), ..
 /// The connections to either backend.
 pub(super) enum Db {
     Pg(Postgres),
-    Sqlite(Pool<SqliteConn>),
+    Sqlite(Sqlite),
+}
+
+/// The connections to SQLite.
+pub(super) struct Sqlite {
+    /// For what writes, and for what may be slow.
+    pub(super) pool: Pool<SqliteConn>,
+    path: PathBuf,
+    /// For what reads a row or none; there from when it is first used.
+    reader: OnceLock<Result<Thread, String>>,
+}
+
+impl Sqlite {
+    /// The thread for what reads a row or none.
+    pub(super) fn reader(&self) -> stele_core::Result<&Thread> {
+        let start = || Thread::start("stele-users", self.path.clone(), Durability::Power, None);
+        self.reader.get_or_init(|| start().map_err(|e| e.to_string())).as_ref().map_err(|e| Error::unavailable(e.clone()))
+    }
 }
 
 /// The connections to PostgreSQL.
@@ -73,7 +92,8 @@ impl Db {
             }
             Target::Sqlite(path) => {
                 let manager = AsyncDieselConnectionManager::new_with_config("", sqlite_config(path.clone()));
-                Pool::builder(manager).max_size(SQLITE_CONNECTIONS).build().map(Self::Sqlite).map_err(unusable)
+                let pool = Pool::builder(manager).max_size(SQLITE_CONNECTIONS).build().map_err(unusable)?;
+                Ok(Self::Sqlite(Sqlite { pool, path: path.clone(), reader: OnceLock::new() }))
             }
         }
     }
@@ -154,7 +174,7 @@ macro_rules! query {
     ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
             Db::Pg(Postgres { pool, .. }) => query!(@run pool, $limits, |$conn| $body),
-            Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
+            Db::Sqlite(Sqlite { pool, .. }) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
         }
     };
     (@run $pool:ident, $limits:expr, |$conn:ident| $body:expr) => {{
@@ -177,10 +197,11 @@ macro_rules! query {
     }};
 }
 
-/// As [`query`], for a read of a row or none: in PostgreSQL on a connection that others share. All of them may
-/// turn out to be lost, and are replaced.
+/// Reads a row of the type `$row` or none by `$query`, whose values must be its own or borrowed from what can be moved.
+/// In PostgreSQL on a connection that others share, all of which may turn out to be lost, and are replaced; in SQLite on
+/// the thread that reads for all.
 macro_rules! read {
-    ($db:expr, |$conn:ident| $body:expr) => {
+    ($db:expr, $row:ty, $query:expr) => {
         match &*$db {
             Db::Pg(Postgres { lanes, .. }) => {
                 let in_time = tokio::time::timeout(POSTGRES_LIMITS.call, async {
@@ -188,27 +209,28 @@ macro_rules! read {
                     loop {
                         let lane = lanes.lane().await?;
                         let mut shared = lanes::connection(&lane)?;
-                        let $conn = &mut shared;
-                        let outcome = async { $body }.await;
+                        let outcome = diesel_async::RunQueryDsl::get_result::<$row>($query, &mut shared).await.optional();
                         if !lanes::is_lost(&outcome) {
-                            break Ok::<_, Error>(outcome);
+                            break outcome.map_err(failure);
                         }
                         lanes.give_up(&lane);
                         lost += 1;
                         if lost > lanes::LANES {
-                            break Ok(outcome);
+                            break outcome.map_err(failure);
                         }
                     }
                 });
-                match in_time.await {
-                    Ok(outcome) => outcome?,
-                    Err(late) => {
-                        lanes.give_all_up();
-                        return Err(Error::unavailable(late));
-                    }
-                }
+                in_time.await.unwrap_or_else(|late| {
+                    lanes.give_all_up();
+                    Err(Error::unavailable(late))
+                })
             }
-            Db::Sqlite(pool) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
+            Db::Sqlite(sqlite) => {
+                let work = move |conn: &mut SqliteConnection| {
+                    diesel::RunQueryDsl::get_result::<$row>($query, conn).optional()
+                };
+                sqlite.reader()?.call(Access::Read, work).await
+            }
         }
     };
 }
@@ -223,7 +245,7 @@ macro_rules! transaction {
             Db::Pg(Postgres { pool, .. }) => {
                 query!(@run pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
             }
-            Db::Sqlite(pool) => {
+            Db::Sqlite(Sqlite { pool, .. }) => {
                 query!(@run pool, SQLITE_LIMITS, |conn| {
                     begin(conn).await?;
                     let done: diesel::QueryResult<_> = {

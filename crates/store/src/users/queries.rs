@@ -14,10 +14,11 @@ use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 
 use super::lanes;
-use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SQLITE_LIMITS, begin, end, query, read, transaction};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SQLITE_LIMITS, Sqlite, begin, end, query, read, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
 use super::schema::{apps, client_tokens, facts, identifiers, users};
 use crate::error::{failure, is_taken};
+use crate::sqlite::thread::Access;
 
 pub(super) struct Users {
     pub(super) db: Arc<Db>,
@@ -61,32 +62,36 @@ impl UserStore for Users {
         if key.contains('\0') {
             return Ok(None);
         }
-        let row = read!(self.db, |conn| {
+        let key = key.to_owned();
+        let row = read!(
+            self.db,
+            AccountRow,
             identifiers::table
                 .inner_join(users::table)
-                .filter(identifiers::key.eq(key))
+                .filter(identifiers::key.eq(&key))
                 .select((users::number, Person::as_select(), Secret::as_select()))
-                .first::<AccountRow>(conn)
-                .await
-                .optional()
-        });
-        account(row.map_err(failure)?)
+        );
+        account(row?)
     }
 
     async fn find_ref(&self, user: UserRef) -> Result<Option<Account>> {
         let row = match user {
-            UserRef::Id(id) => read!(self.db, |conn| {
-                let one = users::table.filter(users::id.eq(id.as_bytes().as_slice()));
-                let columns = (users::number, Person::as_select(), Secret::as_select());
-                one.select(columns).first::<AccountRow>(conn).await.optional()
-            }),
-            UserRef::Number(number) => read!(self.db, |conn| {
-                let one = users::table.filter(users::number.eq(number));
-                let columns = (users::number, Person::as_select(), Secret::as_select());
-                one.select(columns).first::<AccountRow>(conn).await.optional()
-            }),
+            UserRef::Id(id) => read!(
+                self.db,
+                AccountRow,
+                users::table
+                    .filter(users::id.eq(id.as_bytes().as_slice()))
+                    .select((users::number, Person::as_select(), Secret::as_select()))
+            ),
+            UserRef::Number(number) => read!(
+                self.db,
+                AccountRow,
+                users::table
+                    .filter(users::number.eq(number))
+                    .select((users::number, Person::as_select(), Secret::as_select()))
+            ),
         };
-        account(row.map_err(failure)?)
+        account(row?)
     }
 
     async fn add(&self, new: &NewUser) -> Result<Option<User>> {
@@ -189,9 +194,9 @@ impl UserStore for Users {
         if !App::valid_name(name) {
             return Ok(None);
         }
-        let row =
-            read!(self.db, |conn| apps::table.find(name).select(AppRow::as_select()).first(conn).await.optional());
-        row.map_err(failure)?.map(AppRow::app).transpose().map_err(failure)
+        let name = name.to_owned();
+        let row = read!(self.db, AppRow, apps::table.find(&name).select(AppRow::as_select()));
+        row?.map(AppRow::app).transpose().map_err(failure)
     }
 
     async fn add_app(&self, app: &App) -> Result<bool> {
@@ -203,11 +208,15 @@ impl UserStore for Users {
     }
 
     async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
-        let row = read!(self.db, |conn| {
-            let one = client_tokens::table.filter(client_tokens::hash.eq(hash.as_slice()));
-            one.select(ClientTokenRow::as_select()).first(conn).await.optional()
-        });
-        row.map_err(failure)?.map(ClientTokenRow::client_token).transpose().map_err(failure)
+        let hash = *hash;
+        let row = read!(
+            self.db,
+            ClientTokenRow,
+            client_tokens::table
+                .filter(client_tokens::hash.eq(hash.as_slice()))
+                .select(ClientTokenRow::as_select())
+        );
+        row?.map(ClientTokenRow::client_token).transpose().map_err(failure)
     }
 
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {

@@ -14,7 +14,7 @@ use stele_core::time::Timestamp;
 use stele_core::trail::{Entry, EntryId, Filter, Order};
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, query};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, query};
 use super::schema::audit;
 use crate::error::failure;
 
@@ -173,7 +173,7 @@ impl TrailStore for Trail {
                     .await
                     .map(drop)
             }),
-            Db::Sqlite(pool) => {
+            Db::Sqlite(Sqlite { pool, .. }) => {
                 let entries = entries.to_vec();
                 query!(@run pool, SQLITE_LIMITS, |conn| {
                     conn.spawn_blocking(move |conn| append_all(conn, &entries)).await

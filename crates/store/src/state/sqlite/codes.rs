@@ -2,36 +2,39 @@
 
 use diesel::prelude::*;
 use stele_core::code::CodeKey;
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, Success, Verdict};
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Success, Verdict};
 use stele_core::time::Timestamp;
 use subtle::ConstantTimeEq;
 
-use super::limits::{self, Standing};
+use super::limits::{self, Facts, Standing};
 use super::schema::{codes, replays};
 use super::sessions;
 
 /// Books an attempt to log in. Everything is asked before anything is written: this job has the write lock.
 pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
-    let standing = Standing::load(conn, attempt)?;
+    let replay = match verdict {
+        Verdict::Right(success) => success.replay.as_ref(),
+        Verdict::Wrong => None,
+    };
+    let facts = Facts::load(conn, attempt, replay.map_or(&[], |mark| mark.key.as_slice()))?;
+    let standing = Standing::given(&facts, conn, attempt)?;
     if let Some(retry_after) = standing.wait(attempt.now) {
         return Ok(Settlement::Blocked { retry_after });
     }
     // A proof from before the birth, or the very second of it, may have been accepted by a store that is gone.
     if let Some(made) = attempt.proof_made
-        && made.as_secs() <= super::born(conn)?.as_secs()
+        && made.as_secs() <= facts.birth.as_secs()
     {
         return Ok(Settlement::Stale);
     }
-    let Success { replay, code, welcome, session } = match verdict {
+    let Success { code, welcome, session, .. } = match verdict {
         Verdict::Right(success) => &**success,
         Verdict::Wrong => {
             standing.fail(conn, attempt.now)?;
             return Ok(Settlement::Done);
         }
     };
-    if let Some(mark) = replay
-        && was_accepted(conn, mark, attempt.now)?
-    {
+    if facts.replayed {
         return Ok(Settlement::Replayed);
     }
     if let Some(key) = code
@@ -51,11 +54,6 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
         sessions::put(conn, key, session)?;
     }
     Ok(Settlement::Done)
-}
-
-fn was_accepted(conn: &mut SqliteConnection, mark: &ReplayMark, now: Timestamp) -> QueryResult<bool> {
-    let live = replays::table.find(mark.key.as_slice()).filter(replays::expires.gt(now.as_micros()));
-    diesel::select(diesel::dsl::exists(live)).get_result(conn)
 }
 
 /// Uses a code up; `false` if there is none.
@@ -80,7 +78,7 @@ pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &Code
             .filter(codes::epoch.eq(guess.epoch))
             .filter(codes::tries.lt(max_tries))
             .select((codes::tag, codes::tries))
-            .first::<(Vec<u8>, i64)>(conn)
+            .get_result::<(Vec<u8>, i64)>(conn)
             .optional()?;
         if let Some((stored, tries)) = row {
             if bool::from(stored.as_slice().ct_eq(tag.as_slice())) {

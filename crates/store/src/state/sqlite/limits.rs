@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use stele_core::budget::{Budget, Schedule};
 use stele_core::origin::Origin;
 use stele_core::ports::{Admission, Attempt, Use};
 use stele_core::time::Timestamp;
 
-use super::schema::{budgets, known_origins, uses};
+use super::BIRTH;
+use super::schema::{budgets, known_origins, meta, replays, uses};
 use crate::error::corrupt;
 
 /// One of the budgets an attempt counts against, as it stands.
@@ -16,22 +18,27 @@ struct Line {
     key: String,
     schedule: Schedule,
     budget: Budget,
+    /// Whether it is written down: nobody who has not failed is.
+    noted: bool,
 }
 
+/// A budget as it is stored.
+type BudgetRow = (String, i64, i64, i64);
+
 impl Line {
-    fn load(conn: &mut SqliteConnection, key: String, schedule: Schedule, now: Timestamp) -> QueryResult<Self> {
-        let columns = (budgets::failures, budgets::started, budgets::blocked_until);
-        let row = budgets::table.find(&key).select(columns).first::<(i64, i64, i64)>(conn).optional()?;
+    /// The budget of `key`, if it is among the `rows`.
+    fn of(rows: &[BudgetRow], key: String, schedule: Schedule, now: Timestamp) -> QueryResult<Self> {
+        let row = rows.iter().find(|(of, ..)| *of == key);
         let budget = match row {
             None => Budget::fresh(now),
-            Some((failures, started, blocked_until)) => Budget {
-                failures: failures.try_into().map_err(|_| corrupt("budgets.failures"))?,
-                started: Timestamp::from_micros(started),
-                blocked_until: Timestamp::from_micros(blocked_until),
+            Some((_, failures, started, blocked_until)) => Budget {
+                failures: (*failures).try_into().map_err(|_| corrupt("budgets.failures"))?,
+                started: Timestamp::from_micros(*started),
+                blocked_until: Timestamp::from_micros(*blocked_until),
             }
             .at(now, &schedule),
         };
-        Ok(Self { key, schedule, budget })
+        Ok(Self { key, schedule, budget, noted: row.is_some() })
     }
 
     fn fail(&self, conn: &mut SqliteConnection, now: Timestamp) -> QueryResult<()> {
@@ -55,22 +62,52 @@ pub(super) struct Standing {
     origin: Line,
 }
 
+/// What is asked about an attempt in one statement: when the store came up empty; whether the origin is known to the
+/// account; and whether the proof with this mark was accepted.
+pub(super) struct Facts {
+    pub(super) birth: Timestamp,
+    known: bool,
+    pub(super) replayed: bool,
+}
+
+impl Facts {
+    pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt, mark: &[u8]) -> QueryResult<Self> {
+        let (now, place) = (attempt.now.as_micros(), attempt.origin.to_string());
+        let known = known_origins::table.find((&attempt.account, &place)).filter(known_origins::expires.gt(now));
+        let replayed = replays::table.find(mark).filter(replays::expires.gt(now));
+        let birth = meta::table.find(BIRTH).select(meta::value).single_value();
+        let columns = (birth, exists(known), exists(replayed));
+        let (birth, known, replayed) = diesel::select(columns).get_result::<(Option<i64>, bool, bool)>(conn)?;
+        // Without it no proof can be told from a replay: fail closed.
+        let birth = birth.map(Timestamp::from_micros).ok_or_else(|| corrupt("meta.birth"))?;
+        Ok(Self { birth, known, replayed })
+    }
+}
+
 impl Standing {
     pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<Self> {
+        let facts = Facts::load(conn, attempt, &[])?;
+        Self::given(&facts, conn, attempt)
+    }
+
+    pub(super) fn given(facts: &Facts, conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<Self> {
         let Attempt { account, origin, now, limits, .. } = attempt;
         let place = origin.to_string();
-        let known = known_origins::table.find((account, &place)).filter(known_origins::expires.gt(now.as_micros()));
-        let known = diesel::select(diesel::dsl::exists(known)).get_result::<bool>(conn)?;
         // No id and no hash has an @ in it, so no account's key is another's at an origin.
-        let key = if known { format!("account:{account}@{place}") } else { format!("account:{account}") };
+        let key = if facts.known { format!("account:{account}@{place}") } else { format!("account:{account}") };
+        let place = format!("origin:{place}");
         let schedule = match origin {
             Origin::Address(_) => limits.address,
             Origin::App(_) => limits.app,
         };
+        let rows = budgets::table
+            .filter(budgets::key.eq(&key).or(budgets::key.eq(&place)))
+            .select((budgets::key, budgets::failures, budgets::started, budgets::blocked_until))
+            .load::<BudgetRow>(conn)?;
         Ok(Self {
-            known,
-            account: Line::load(conn, key, limits.account, *now)?,
-            origin: Line::load(conn, format!("origin:{place}"), schedule, *now)?,
+            known: facts.known,
+            account: Line::of(&rows, key, limits.account, *now)?,
+            origin: Line::of(&rows, place, schedule, *now)?,
         })
     }
 
@@ -94,7 +131,10 @@ impl Standing {
 
     /// Forgives the failures at the account; the origin's stay.
     pub(super) fn forgive(&self, conn: &mut SqliteConnection) -> QueryResult<()> {
-        diesel::delete(budgets::table.find(&self.account.key)).execute(conn).map(drop)
+        if self.account.noted {
+            diesel::delete(budgets::table.find(&self.account.key)).execute(conn)?;
+        }
+        Ok(())
     }
 }
 
@@ -113,7 +153,7 @@ pub(super) fn count(conn: &mut SqliteConnection, wanted: &[Use], now: Timestamp)
     let mut windows = Vec::with_capacity(wanted.len());
     let mut wait = None;
     for Use { key, quota } in wanted {
-        let row = uses::table.find(key).select((uses::count, uses::started)).first::<(i64, i64)>(conn).optional()?;
+        let row = uses::table.find(key).select((uses::count, uses::started)).get_result::<(i64, i64)>(conn).optional()?;
         // If the clock was set back, the window is not drawn out by it.
         let current = row.map(|(count, started)| (count, Timestamp::from_micros(started).min(now)));
         let (count, started) = current.filter(|(_, started)| now < started.after(quota.window)).unwrap_or((0, now));

@@ -6,7 +6,6 @@ mod power;
 mod schema;
 mod sessions;
 mod sweep;
-mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,16 +20,16 @@ use stele_core::time::{Clock, Timestamp};
 
 use crate::error::corrupt;
 use crate::migrate::{self, SchemaState};
+use crate::sqlite::thread::{Access, Thread};
 use crate::sqlite::{self, Durability};
 use crate::{OpenError, Target};
 use schema::meta;
-use writer::{Access, Writer};
 
 const BIRTH: &str = "birth";
 
 /// The short-lived state in an SQLite file.
 pub struct SqliteState {
-    writer: Writer,
+    thread: Thread,
 }
 
 impl SqliteState {
@@ -62,30 +61,30 @@ impl SqliteState {
             target: target.clone(),
             cause: e.to_string(),
         })?;
-        let writer = Writer::start(conn, path).map_err(|e| unusable(e.to_string()))?;
-        Ok(Arc::new(Self { writer }))
+        let thread = Thread::start("stele-state", path, Durability::Process, Some(conn));
+        Ok(Arc::new(Self { thread: thread.map_err(|e| unusable(e.to_string()))? }))
     }
 
     async fn read<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+        F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
-        self.writer.call(Access::Read, work).await
+        self.thread.call(Access::Read, work).await
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+        F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
-        self.writer.call(Access::Write, work).await
+        self.thread.call(Access::Write, work).await
     }
 }
 
 /// When the store came up empty. Without that no proof can be told from a replay: fail closed.
 fn born(conn: &mut SqliteConnection) -> QueryResult<Timestamp> {
-    let micros = meta::table.find(BIRTH).select(meta::value).first(conn).optional()?;
+    let micros = meta::table.find(BIRTH).select(meta::value).get_result(conn).optional()?;
     micros.map(Timestamp::from_micros).ok_or_else(|| corrupt("meta.birth"))
 }
 

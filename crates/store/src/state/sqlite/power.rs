@@ -23,7 +23,7 @@ pub(super) fn boot_id() -> Option<i64> {
 /// Does what must be done if the machine was started anew since the file was last opened.
 pub(super) fn outlived(conn: &mut SqliteConnection, boot: Option<i64>, now: Timestamp) -> QueryResult<()> {
     let Some(boot) = boot else { return Ok(()) };
-    let last = meta::table.find(BOOT).select(meta::value).first::<i64>(conn).optional()?;
+    let last = meta::table.find(BOOT).select(meta::value).get_result::<i64>(conn).optional()?;
     if last == Some(boot) {
         return Ok(());
     }

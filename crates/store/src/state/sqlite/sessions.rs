@@ -39,7 +39,7 @@ fn user_id(bytes: Vec<u8>, column: &'static str) -> QueryResult<UserId> {
 
 pub(super) fn get(conn: &mut SqliteConnection, key: &TokenKey, now: Timestamp) -> QueryResult<Option<Session>> {
     let live = sessions::table.find(key.0.as_slice()).filter(sessions::expires.gt(now.as_micros()));
-    let Some(row) = live.select(SessionRow::as_select()).first(conn).optional()? else {
+    let Some(row) = live.select(SessionRow::as_select()).get_result(conn).optional()? else {
         return Ok(None);
     };
     Ok(Some(Session {
@@ -113,7 +113,7 @@ pub(super) fn redeem_ticket(
         .filter(tickets::kind.eq(kind.as_str()))
         .filter(tickets::audience.eq(audience))
         .filter(tickets::expires.gt(now.as_micros()));
-    let Some(row) = fitting.select(TicketRow::as_select()).first(conn).optional()? else {
+    let Some(row) = fitting.select(TicketRow::as_select()).get_result(conn).optional()? else {
         return Ok(None);
     };
     diesel::delete(tickets::table.find(key.0.as_slice())).execute(conn)?;

@@ -1,5 +1,7 @@
 //! How SQLite files are made and opened.
 
+pub(crate) mod thread;
+
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;

@@ -1,4 +1,7 @@
-//! One thread that has the file to itself, and does what it is given in batches: one commit serves many.
+//! A thread with a connection of its own, which does what it is given in batches: one look at the queue, one lock of the
+//! file and one commit serve many.
+//!
+//! Handing each call to a thread that may block costs more than the call: SQLite has its answer in microseconds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -9,10 +12,10 @@ use diesel::result::{DatabaseErrorKind, Error as DbError};
 use stele_core::{Error, Result};
 use tokio::sync::{mpsc, oneshot};
 
+use super::Durability;
 use crate::error::failure;
-use crate::sqlite::{self, Durability};
 
-/// How many jobs may wait. More than that, and the store says that it is unavailable rather than fall behind.
+/// How many jobs may wait. More than that, and who asks is told that it is unavailable rather than fall behind.
 const QUEUE: usize = 4_096;
 
 /// The most jobs of one commit: so that no answer waits for a long train of others.
@@ -23,37 +26,43 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(8);
 
 /// Whether a job writes: a batch without one takes no write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     Read,
     Write,
 }
 
 /// A handle to the thread, which ends when the last handle is dropped and its jobs are done.
-pub(super) struct Writer {
+pub(crate) struct Thread {
     jobs: mpsc::Sender<Box<dyn Job>>,
 }
 
-impl Writer {
-    /// Starts the thread, on a connection to `path`.
-    pub(super) fn start(conn: SqliteConnection, path: PathBuf) -> std::io::Result<Self> {
+impl Thread {
+    /// Starts a thread for the file at `path`, on `conn`, or on a connection that it makes when it needs one.
+    pub(crate) fn start(
+        name: &'static str,
+        path: PathBuf,
+        durability: Durability,
+        conn: Option<SqliteConnection>,
+    ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let thread = Thread { conn: Some(conn), path, full: false };
-        std::thread::Builder::new().name("stele-state".to_owned()).spawn(move || thread.run(queue))?;
+        let runner = Runner { name, path, durability, conn, full: false };
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
         Ok(Self { jobs })
     }
 
-    /// Has `work` done, wholly or not at all, and waits until it is committed.
-    pub(super) async fn call<T, F>(&self, access: Access, work: F) -> Result<T>
+    /// Has `work` done, wholly or not at all, and waits until it is committed. It may be done more than once, each time
+    /// as if it had not been before.
+    pub(crate) async fn call<T, F>(&self, access: Access, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+        F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { access, work: Some(work), outcome: None, reply };
+        let task = Task { access, work, outcome: None, reply };
         self.jobs.try_send(Box::new(task)).map_err(|e| {
             Error::unavailable(match e {
-                mpsc::error::TrySendError::Full(_) => "too many are waiting for the state store",
-                mpsc::error::TrySendError::Closed(_) => "the state store has stopped",
+                mpsc::error::TrySendError::Full(_) => "too many are waiting for the store",
+                mpsc::error::TrySendError::Closed(_) => "the store has stopped",
             })
         })?;
         tokio::time::timeout(ANSWER_LIMIT, answer).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?
@@ -73,7 +82,7 @@ trait Job: Send {
 
 struct Task<T, F> {
     access: Access,
-    work: Option<F>,
+    work: F,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -81,16 +90,14 @@ struct Task<T, F> {
 impl<T, F> Job for Task<T, F>
 where
     T: Send,
-    F: FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send,
+    F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send,
 {
     fn access(&self) -> Access {
         self.access
     }
 
     fn work(&mut self, conn: &mut SqliteConnection) -> QueryResult<()> {
-        if let Some(work) = self.work.take() {
-            self.outcome = Some(Ok(work(conn)?));
-        }
+        self.outcome = Some(Ok((self.work)(conn)?));
         Ok(())
     }
 
@@ -104,19 +111,21 @@ where
             outcome => outcome,
         };
         // Who asked may have gone.
-        let _ = self.reply.send(outcome.unwrap_or_else(|| Err(Error::unavailable("the state store could not commit"))));
+        let _ = self.reply.send(outcome.unwrap_or_else(|| Err(Error::unavailable("the store could not commit"))));
     }
 }
 
-struct Thread {
-    /// `None` after a failure that may have left it in an unknown state.
-    conn: Option<SqliteConnection>,
+struct Runner {
+    name: &'static str,
     path: PathBuf,
+    durability: Durability,
+    /// `None` before it is needed, and after a failure that may have left it in an unknown state.
+    conn: Option<SqliteConnection>,
     /// Whether there was no space when something was last written.
     full: bool,
 }
 
-impl Thread {
+impl Runner {
     fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = queue.blocking_recv() {
             // Whatever is there goes along; nothing is waited for.
@@ -135,11 +144,11 @@ impl Thread {
                     true
                 }
                 Err(error) => {
-                    if sqlite::is_full(&error) {
+                    if super::is_full(&error) {
                         self.note(true);
                     } else {
-                        let path = self.path.display();
-                        tracing::error!(%path, %error, jobs = batch.len(), "state store: no commit");
+                        let (path, thread) = (self.path.display(), self.name);
+                        tracing::error!(thread, %path, %error, jobs = batch.len(), "no commit");
                     }
                     self.conn = None;
                     false
@@ -172,21 +181,35 @@ impl Thread {
     fn commit(&mut self, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
-            gone => gone.insert(sqlite::connect(&self.path, Durability::Process).map_err(|e| {
+            gone => gone.insert(super::connect(&self.path, self.durability).map_err(|e| {
                 DbError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(e.to_string()))
             })?),
         };
-        if batch.iter().any(|job| job.access() == Access::Write) {
-            conn.immediate_transaction(|conn| work(conn, batch))
-        } else {
-            conn.transaction(|conn| work(conn, batch))
+        if !batch.iter().any(|job| job.access() == Access::Write) {
+            // A statement alone is a transaction of its own.
+            return if batch.len() == 1 { Ok(one_by_one(conn, batch)) } else { reading(conn, batch) };
+        }
+        // Mostly all goes well: a savepoint for each costs more than to do it all again when one fails.
+        let mut failed = false;
+        let together = conn.immediate_transaction(|conn| {
+            let done = batch.iter_mut().try_for_each(|job| guarded(job.as_mut(), conn));
+            done.inspect_err(|_| failed = true)
+        });
+        match together {
+            Err(_) if failed => conn.immediate_transaction(|conn| Ok(one_by_one(conn, batch))),
+            outcome => outcome.map(|()| false),
         }
     }
 }
 
+/// Does the work of jobs that read, on one look at the file.
+fn reading(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
+    conn.transaction(|conn| Ok(one_by_one(conn, batch)))
+}
+
 /// Does the work of each job, each that writes in a savepoint of its own, so that one that fails undoes itself alone.
 /// Gives whether one failed because the disk is full.
-fn work(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
+fn one_by_one(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> bool {
     let mut full = false;
     for job in batch {
         let outcome = match job.access() {
@@ -194,17 +217,17 @@ fn work(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<
             Access::Write => conn.transaction(|conn| guarded(job.as_mut(), conn)),
         };
         if let Err(error) = outcome {
-            full |= sqlite::is_full(&error);
+            full |= super::is_full(&error);
             job.fail(error);
         }
     }
-    Ok(full)
+    full
 }
 
 /// A job that panics has failed; the thread goes on.
 fn guarded(job: &mut dyn Job, conn: &mut SqliteConnection) -> QueryResult<()> {
     catch_unwind(AssertUnwindSafe(|| job.work(conn)))
-        .unwrap_or_else(|_| Err(DbError::QueryBuilderError("a job of the state store panicked".into())))
+        .unwrap_or_else(|_| Err(DbError::QueryBuilderError("a job panicked".into())))
 }
 
 #[cfg(test)]
@@ -213,20 +236,21 @@ mod tests {
     use diesel::sql_types::BigInt;
 
     use super::*;
+    use crate::sqlite;
 
-    fn writer(dir: &tempfile::TempDir) -> Writer {
+    fn writer(dir: &tempfile::TempDir) -> Thread {
         let path = dir.path().join("test.db");
         sqlite::prepare(&path).unwrap();
         let mut conn = sqlite::connect(&path, Durability::Process).unwrap();
         conn.batch_execute("CREATE TABLE t (n BIGINT PRIMARY KEY)").unwrap();
-        Writer::start(conn, path).unwrap()
+        Thread::start("test", path, Durability::Process, Some(conn)).unwrap()
     }
 
     fn insert(conn: &mut SqliteConnection, n: i64) -> QueryResult<usize> {
         diesel::sql_query("INSERT INTO t VALUES (?)").bind::<BigInt, _>(n).execute(conn)
     }
 
-    async fn count(writer: &Writer) -> i64 {
+    async fn count(writer: &Thread) -> i64 {
         let count = |conn: &mut SqliteConnection| {
             diesel::select(diesel::dsl::sql::<BigInt>("(SELECT count(*) FROM t)")).get_result(conn)
         };
@@ -239,15 +263,15 @@ mod tests {
         let writer = writer(&dir);
         // Held up, so that the others make one batch.
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let first = writer.call(Access::Write, move |_| Ok(wait.recv().is_ok()));
+        let first = writer.call(Access::Write, move |_| Ok(wait.recv().is_err()));
         let good = writer.call(Access::Write, |conn| insert(conn, 1));
         let failing = writer.call(Access::Write, |conn| insert(conn, 2).and_then(|_| insert(conn, 1)));
         let panicking = writer.call(Access::Write, |conn| insert(conn, 3).map(|_| assert_eq!(1, 2, "on purpose")));
         let last = writer.call(Access::Write, |conn| insert(conn, 4));
-        let release = async { go.send(()) };
-        let (first, good, failing, panicking, last, released) =
+        let release = async { drop(go) };
+        let (first, good, failing, panicking, last, ()) =
             tokio::join!(first, good, failing, panicking, last, release);
-        assert!(first.unwrap() && released.is_ok());
+        assert!(first.unwrap());
         assert_eq!((good.unwrap(), last.unwrap()), (1, 1));
         assert!(matches!(failing, Err(Error::Internal(_))));
         assert!(matches!(panicking, Err(Error::Internal(_))));
@@ -259,10 +283,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writer = std::sync::Arc::new(writer(&dir));
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        let held = writer.call(Access::Write, move |_| Ok(wait.recv().is_ok()));
+        let held = writer.call(Access::Write, move |_| Ok(wait.recv().is_err()));
         let more = (0..QUEUE + BATCH + 1).map(|n| writer.call(Access::Write, move |conn| insert(conn, n as i64)));
-        let release = async { go.send(()) };
-        let (held, more, _) = tokio::join!(held, futures_util::future::join_all(more), release);
+        let release = async { drop(go) };
+        let (held, more, ()) = tokio::join!(held, futures_util::future::join_all(more), release);
         assert!(held.unwrap());
         let refused = more.iter().filter(|result| matches!(result, Err(Error::Unavailable(_)))).count();
         assert!((1..=BATCH + 2).contains(&refused), "{refused}");
