@@ -1,5 +1,6 @@
 //! How SQLite files are made and opened.
 
+mod log;
 pub(crate) mod thread;
 
 use std::fs::OpenOptions;
@@ -58,10 +59,16 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<S
         Durability::Power => "FULL",
         Durability::Process => "NORMAL",
     };
-    // The wait for locks comes first, so that what follows waits too. The cache is small (KiB): the system has one.
+    // The wait for locks comes first, so that what follows waits too. The cache (KiB) is small where the system's is good
+    // enough. The log is in pages of 4 KiB: see `log.rs`.
+    let (cache, log, kept) = match durability {
+        Durability::Power => (512, 1_000, 4 << 20),
+        Durability::Process => (16_384, 4_000, 64 << 20),
+    };
     let pragmas = format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-         PRAGMA foreign_keys = ON; PRAGMA cache_size = -512; PRAGMA journal_size_limit = 4194304;"
+         PRAGMA foreign_keys = ON; PRAGMA cache_size = -{cache}; PRAGMA wal_autocheckpoint = {log}; \
+         PRAGMA journal_size_limit = {kept};"
     );
     // Turning to WAL, once in a file's life, does not wait for another who is at it.
     for _ in 0..50 {

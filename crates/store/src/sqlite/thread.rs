@@ -13,6 +13,7 @@ use stele_core::{Error, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Durability;
+use super::log::Mover;
 use crate::error::failure;
 
 /// How many jobs may wait. More than that, and who asks is told that it is unavailable rather than fall behind.
@@ -45,7 +46,11 @@ impl Thread {
         conn: Option<SqliteConnection>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let runner = Runner { name, path, durability, conn, full: false };
+        let mover = match durability {
+            Durability::Power => None,
+            Durability::Process => Some(Mover::start(path.clone())?),
+        };
+        let runner = Runner { name, path, durability, conn, mover, full: false };
         std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
         Ok(Self { jobs })
     }
@@ -121,6 +126,8 @@ struct Runner {
     durability: Durability,
     /// `None` before it is needed, and after a failure that may have left it in an unknown state.
     conn: Option<SqliteConnection>,
+    /// For a file that is written all the time.
+    mover: Option<Mover>,
     /// Whether there was no space when something was last written.
     full: bool,
 }
@@ -154,6 +161,11 @@ impl Runner {
                     false
                 }
             };
+            if let Some(mover) = &mut self.mover
+                && wrote
+            {
+                mover.wrote(batch.len());
+            }
             for job in batch {
                 job.answer(committed);
             }

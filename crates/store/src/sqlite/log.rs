@@ -1,0 +1,80 @@
+//! Moves what was committed out of the log into the file, on a thread of its own.
+//!
+//! Moving waits for the disk, twice, and SQLite has the one who commits do it, every so many pages: all who log in wait
+//! with it. Here another thread moves while commits go on, again and again until little is left; that little is what
+//! the next commit finds to move, whereupon the log begins anew.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use diesel::prelude::*;
+use diesel::sql_types::Integer;
+
+use super::Durability;
+
+/// So many jobs make it worth a move: a thousand pages or two.
+const WORTH: usize = 500;
+/// So few pages are little: the disk has them in a few milliseconds.
+const LITTLE: i32 = 400;
+/// How often it is tried to get there: commits may come as fast as they are moved.
+const TRIES: usize = 16;
+
+/// A handle to the thread, which ends with it.
+pub(super) struct Mover {
+    wake: SyncSender<()>,
+    jobs: usize,
+}
+
+impl Mover {
+    /// Starts the thread for the file at `path`, to which it connects when there is something to move.
+    pub(super) fn start(path: PathBuf) -> std::io::Result<Self> {
+        let (wake, woken) = sync_channel(1);
+        std::thread::Builder::new().name("stele-log".to_owned()).spawn(move || run(&path, &woken))?;
+        Ok(Self { wake, jobs: 0 })
+    }
+
+    /// Tells that so many more jobs have been committed.
+    pub(super) fn wrote(&mut self, jobs: usize) {
+        self.jobs += jobs;
+        if self.jobs >= WORTH {
+            self.jobs = 0;
+            // It may be at it.
+            let _ = self.wake.try_send(());
+        }
+    }
+}
+
+fn run(path: &Path, woken: &Receiver<()>) {
+    let mut conn = None;
+    while woken.recv().is_ok() {
+        if let Err(cause) = move_most(&mut conn, path) {
+            // Whoever commits does it then.
+            tracing::debug!(path = %path.display(), cause, "the log could not be moved");
+            conn = None;
+        }
+    }
+}
+
+/// What `PRAGMA wal_checkpoint` tells: how many pages the log has, and how many of them are in the file.
+#[derive(QueryableByName)]
+struct Moved {
+    #[diesel(sql_type = Integer)]
+    checkpointed: i32,
+}
+
+fn move_most(conn: &mut Option<SqliteConnection>, path: &Path) -> Result<(), String> {
+    let conn = match conn {
+        Some(conn) => conn,
+        none => none.insert(super::connect(path, Durability::Process).map_err(|e| e.to_string())?),
+    };
+    let mut before = 0;
+    for _ in 0..TRIES {
+        let moved = diesel::sql_query("PRAGMA wal_checkpoint(PASSIVE)").get_result::<Moved>(conn);
+        let Moved { checkpointed } = moved.map_err(|e| e.to_string())?;
+        if checkpointed - before < LITTLE {
+            break;
+        }
+        before = checkpointed;
+    }
+    Ok(())
+}
