@@ -53,7 +53,6 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let time = self.started.elapsed();
         self.live.count.answered(&self.service, self.request.method(), self.status, time);
-        // Not within the span that is around the other lines: what is there is here.
         tracing::info!(
             parent: None,
             id = self.id.as_str(),

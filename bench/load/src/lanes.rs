@@ -80,6 +80,13 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
+    /// Has the next logins be younger than the stores.
+    pub(crate) fn renew(&mut self) {
+        for logins in [Some(&mut self.main), Some(&mut self.few), self.most.as_mut()].into_iter().flatten() {
+            logins.renew();
+        }
+    }
+
     /// One turn of a lane.
     ///
     /// # Errors

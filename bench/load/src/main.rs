@@ -106,6 +106,7 @@ fn all_rounds(
     for number in 1..=count {
         let mut round = Round::new();
         servers::empty(redis)?;
+        turns.renew();
         for lane in lanes.iter_mut() {
             spins.push(machine::spin());
             let sample = turns.turn(lane)?;

@@ -149,6 +149,11 @@ impl Logins {
         Self { users, taken: 0, timestamp: 0, proofs: Vec::new() }
     }
 
+    /// Begins a round of the users with a timestamp of its own: what is younger than a store that was emptied.
+    pub(crate) fn renew(&mut self) {
+        self.taken = self.users;
+    }
+
     /// The next `count`, computed now and to be sent soon.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ fn request_id(request: &ServiceRequest) -> RequestId {
 }
 
 /// What logs have around each line of a request. At the level of errors, so that it is there at every level.
-pub fn log_span(service: &str, id: &RequestId, trace: &Span) -> Span {
+fn log_span(service: &str, id: &RequestId, trace: &Span) -> Span {
     let span = tracing::error_span!("request", service, id = id.as_str(), trace_id = field::Empty);
     if let Some(trace) = trace::id(trace) {
         span.record("trace_id", field::display(trace));

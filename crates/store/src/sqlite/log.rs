@@ -12,8 +12,8 @@ use diesel::sql_types::Integer;
 
 use super::Durability;
 
-/// So many jobs make it worth a move: a thousand pages or two.
-const WORTH: usize = 500;
+/// So many jobs make it worth a move: some ten thousand pages.
+const WORTH: usize = 3_000;
 /// So few pages are little: the disk has them in a few milliseconds.
 const LITTLE: i32 = 400;
 /// How often it is tried to get there: commits may come as fast as they are moved.

@@ -59,11 +59,11 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<S
         Durability::Power => "FULL",
         Durability::Process => "NORMAL",
     };
-    // The wait for locks comes first, so that what follows waits too. The cache (KiB) is small where the system's is good
-    // enough. The log is in pages of 4 KiB: see `log.rs`.
+    // The wait for locks comes first, so that what follows waits too. The cache is in KiB. The log, in pages of 4 KiB, is
+    // kept at its size: to write anew where something was is quicker than to make a file longer. See `log.rs`.
     let (cache, log, kept) = match durability {
-        Durability::Power => (512, 1_000, 4 << 20),
-        Durability::Process => (16_384, 4_000, 64 << 20),
+        Durability::Power => (4_096, 4_000, 16 << 20),
+        Durability::Process => (16_384, 16_000, 64 << 20),
     };
     let pragmas = format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \

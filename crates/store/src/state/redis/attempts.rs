@@ -35,7 +35,7 @@ impl RedisState {
     }
 
     pub(super) async fn admission(&self, attempt: &Attempt) -> Result<Admission> {
-        let (outcome, number, known): Answer = self.link.run(&self.attempt(&scripts::ADMIT, attempt)).await?;
+        let (outcome, number, known): Answer = self.links.here().run(&self.attempt(&scripts::ADMIT, attempt)).await?;
         match (outcome.as_str(), u32::try_from(number)) {
             ("blocked", _) => Ok(Admission::Blocked { retry_after: call::wait(number) }),
             ("open", Ok(failures)) => Ok(Admission::Open { failures, known: known == 1 }),
@@ -50,7 +50,7 @@ impl RedisState {
             None => call.flag(false),
         };
         let Verdict::Right(success) = verdict else {
-            return settled(self.link.run(&call.arg("wrong")).await?);
+            return settled(self.links.here().run(&call.arg("wrong")).await?);
         };
         let Success { replay, code, welcome, session } = &**success;
         call = call
@@ -68,7 +68,7 @@ impl RedisState {
             Some((key, session)) if self.whole => records::with_session(call.key(self.session_key(key)), session),
             Some(_) | None => call.flag(false),
         };
-        let settlement = settled(self.link.run(&call).await?)?;
+        let settlement = settled(self.links.here().run(&call).await?)?;
         // On a cluster a session is where its token is looked for, which may be another node: a second trip. If that
         // fails, so does the login; nobody has the token yet.
         if let (Settlement::Done, Some((key, session)), false) = (settlement, session, self.whole) {
@@ -84,7 +84,7 @@ impl RedisState {
         for (key, tag) in candidates {
             call = call.key(self.together("code", key.as_str())).arg(tag.as_slice());
         }
-        let (outcome, number, _): Answer = self.link.run(&call).await?;
+        let (outcome, number, _): Answer = self.links.here().run(&call).await?;
         match (outcome.as_str(), usize::try_from(number)) {
             ("blocked", _) => Ok(CodeCheck::Blocked { retry_after: call::wait(number) }),
             ("right", Ok(index)) if index < candidates.len() => Ok(CodeCheck::Right(index)),
@@ -108,7 +108,7 @@ impl RedisState {
         if let Some(code) = code {
             call = call.key(self.together("code", code.key.as_str()));
         }
-        let (outcome, number, _): Answer = self.link.run(&call).await?;
+        let (outcome, number, _): Answer = self.links.here().run(&call).await?;
         match outcome.as_str() {
             "blocked" => Ok(Some(call::wait(number))),
             "done" => Ok(None),

@@ -1,10 +1,11 @@
-//! One connection for everybody, and a keeper that looks after it.
+//! One connection for all that a runtime asks, and a keeper that looks after it.
 //!
 //! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
 //! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
 //! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md`.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -12,6 +13,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use stele_core::time::Clock;
 use stele_core::{Error, Result};
+use tokio::runtime::{Handle, Id};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -69,6 +71,35 @@ enum Line {
     Up(u64, Connection),
 }
 
+/// Whom to connect to, and what is noted there.
+struct Whom {
+    servers: Servers,
+    birth_key: String,
+    clock: Arc<dyn Clock>,
+}
+
+/// The connections to some servers: one for each runtime that calls, so that no command and no answer crosses from one
+/// thread to another.
+pub(super) struct Links {
+    whom: Arc<Whom>,
+    links: Mutex<HashMap<Id, Arc<Link>>>,
+}
+
+impl Links {
+    /// Connects. Gives what is wrong if the first try fails.
+    pub(super) async fn open(servers: Servers, birth_key: String, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let links = Self { whom: Arc::new(Whom { servers, birth_key, clock }), links: Mutex::default() };
+        links.here().first().await?;
+        Ok(links)
+    }
+
+    /// The connection of the runtime that this is called on.
+    pub(super) fn here(&self) -> Arc<Link> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(links.entry(Handle::current().id()).or_insert_with(|| Arc::new(Link::start(&self.whom))))
+    }
+}
+
 /// A handle to the keeper's connection. The keeper ends with it.
 pub(super) struct Link {
     line: watch::Receiver<Line>,
@@ -83,17 +114,21 @@ impl Drop for Link {
 }
 
 impl Link {
-    /// Connects, and starts the keeper on the runtime that this is called on. Gives what is wrong if the first try
-    /// fails.
-    pub(super) async fn open(servers: Servers, birth_key: String, clock: Arc<dyn Clock>) -> Result<Self, String> {
+    /// Starts a keeper on the runtime that this is called on.
+    fn start(whom: &Arc<Whom>) -> Self {
         let (line_out, line) = watch::channel(Line::Trying);
         let (broken, broken_in) = mpsc::unbounded_channel();
-        let keeper = Keeper { servers, birth_key, clock, line: line_out, broken: broken_in };
-        let mut link = Self { line, broken, keeper: tokio::spawn(keeper.keep()).abort_handle() };
-        let first = link.line.wait_for(|line| !matches!(line, Line::Trying)).await;
+        let keeper = Keeper { whom: Arc::clone(whom), line: line_out, broken: broken_in };
+        Self { line, broken, keeper: tokio::spawn(keeper.keep()).abort_handle() }
+    }
+
+    /// Waits for the first try; gives what is wrong if it fails.
+    async fn first(&self) -> Result<(), String> {
+        let mut line = self.line.clone();
+        let first = line.wait_for(|line| !matches!(line, Line::Trying)).await;
         match first.map(|line| line.clone()) {
             Ok(Line::Down(cause)) => Err(cause.to_string()),
-            Ok(_) => Ok(link),
+            Ok(_) => Ok(()),
             Err(_) => Err("the runtime is ending".to_owned()),
         }
     }
@@ -164,9 +199,7 @@ fn failure(error: RedisError) -> Error {
 }
 
 struct Keeper {
-    servers: Servers,
-    birth_key: String,
-    clock: Arc<dyn Clock>,
+    whom: Arc<Whom>,
     line: watch::Sender<Line>,
     broken: mpsc::UnboundedReceiver<u64>,
 }
@@ -179,11 +212,11 @@ impl Keeper {
                 Ok(Ok(connection)) => {
                     number += 1;
                     if number > 1 {
-                        tracing::info!(servers = %self.servers, "state store: connected again");
+                        tracing::info!(servers = %self.whom.servers, "state store: connected again");
                     }
                     self.line.send_replace(Line::Up(number, connection.clone()));
                     let cause = self.watch(number, connection).await;
-                    tracing::warn!(servers = %self.servers, cause, "state store: connection lost");
+                    tracing::warn!(servers = %self.whom.servers, cause, "state store: connection lost");
                     self.line.send_replace(Line::Trying);
                 }
                 Ok(Err(error)) => self.rest(&error.to_string()).await,
@@ -195,20 +228,20 @@ impl Keeper {
     async fn rest(&self, cause: &str) {
         let was = self.line.send_replace(Line::Down(cause.into()));
         if !matches!(was, Line::Down(_)) {
-            tracing::warn!(servers = %self.servers, cause, "state store: cannot connect");
+            tracing::warn!(servers = %self.whom.servers, cause, "state store: cannot connect");
         }
         tokio::time::sleep(RETRY_AFTER).await;
     }
 
     /// Connects, and has the server note its birth if it came up empty or anew: before any login gets there.
     async fn connect(&self) -> RedisResult<Connection> {
-        let mut connection = self.servers.connect().await?;
+        let mut connection = self.whom.servers.connect().await?;
         self.beat(&mut connection).await?;
         Ok(connection)
     }
 
     async fn beat(&self, connection: &mut Connection) -> RedisResult<()> {
-        let birth = Call::new(&scripts::BIRTH).key(self.birth_key.clone()).instant(self.clock.now());
+        let birth = Call::new(&scripts::BIRTH).key(self.whom.birth_key.clone()).instant(self.whom.clock.now());
         connection.run::<i64>(&birth).await.map(drop)
     }
 

@@ -24,13 +24,13 @@ use stele_core::{Error, Result};
 
 use crate::OpenError;
 use call::Call;
-use link::Link;
+use link::Links;
 use place::Place;
 use servers::Servers;
 
 /// The short-lived state in Redis: one server, a master that sentinels know, or a cluster.
 pub struct RedisState {
-    link: Link,
+    links: Links,
     clock: Arc<dyn Clock>,
     prefix: String,
     /// Whether a script can see a session along with the limits.
@@ -48,8 +48,8 @@ impl RedisState {
         let unusable = |cause: String| OpenError::RedisUnreachable { place: place.to_string(), cause };
         let servers = Servers::new(&place).map_err(|e| unusable(e.to_string()))?;
         let prefix = place.prefix.clone();
-        let link = Link::open(servers, format!("{{{prefix}}}:birth"), Arc::clone(&clock)).await.map_err(unusable)?;
-        Ok(Arc::new(Self { link, clock, prefix, whole: !place.is_cluster() }))
+        let links = Links::open(servers, format!("{{{prefix}}}:birth"), Arc::clone(&clock)).await.map_err(unusable)?;
+        Ok(Arc::new(Self { links, clock, prefix, whole: !place.is_cluster() }))
     }
 
     /// A key of what one script must see together: it has the deployment's tag.
@@ -84,7 +84,7 @@ impl RedisState {
     }
 
     async fn done(&self, call: Call) -> Result<()> {
-        self.link.run::<i64>(&call).await.map(drop)
+        self.links.here().run::<i64>(&call).await.map(drop)
     }
 }
 
@@ -97,7 +97,7 @@ fn nonsense(what: &'static str) -> Error {
 impl StateStore for RedisState {
     async fn birth(&self) -> Result<Timestamp> {
         let call = Call::new(&scripts::BIRTH).key(self.birth_key()).instant(self.now());
-        Ok(Timestamp::from_micros(self.link.run(&call).await?))
+        Ok(Timestamp::from_micros(self.links.here().run(&call).await?))
     }
 
     async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
@@ -117,7 +117,7 @@ impl StateStore for RedisState {
     }
 
     async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
-        let row = self.link.query(&records::get_session(&self.session_key(key))).await?;
+        let row = self.links.here().query(&records::get_session(&self.session_key(key))).await?;
         Ok(records::session(row)?.filter(|session| session.expires > now))
     }
 
@@ -136,7 +136,7 @@ impl StateStore for RedisState {
     }
 
     async fn end_session(&self, key: &TokenKey) -> Result<bool> {
-        self.link.query(redis::cmd("DEL").arg(self.session_key(key))).await
+        self.links.here().query(redis::cmd("DEL").arg(self.session_key(key))).await
     }
 
     async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
@@ -152,7 +152,7 @@ impl StateStore for RedisState {
         now: Timestamp,
     ) -> Result<Option<Ticket>> {
         let call = Call::new(&scripts::REDEEM_TICKET).key(self.ticket_key(key)).instant(now);
-        let row = self.link.run(&call.arg(kind.as_str()).arg(audience)).await?;
+        let row = self.links.here().run(&call.arg(kind.as_str()).arg(audience)).await?;
         records::ticket(row, kind, audience)
     }
 
@@ -162,12 +162,12 @@ impl StateStore for RedisState {
     }
 
     async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        let expires: Option<i64> = self.link.query(redis::cmd("HGET").arg(self.captcha_key(id)).arg("expires")).await?;
+        let expires: Option<i64> = self.links.here().query(redis::cmd("HGET").arg(self.captcha_key(id)).arg("expires")).await?;
         Ok(expires.is_some_and(|expires| expires > call::number(now)))
     }
 
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.link.run(&Call::new(&scripts::TAKE_CAPTCHA).key(self.captcha_key(id)).instant(now)).await
+        self.links.here().run(&Call::new(&scripts::TAKE_CAPTCHA).key(self.captcha_key(id)).instant(now)).await
     }
 
     /// Nothing: Redis clears away by itself.

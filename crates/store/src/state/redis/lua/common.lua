@@ -8,10 +8,20 @@ local function after(instant, span)
     return math.min(instant + span, LAST)
 end
 
-local function keep_until(key, expires, now)
+-- The milliseconds that what is good until `expires` is kept for.
+local function kept_for(expires, now)
     local left = math.max(math.ceil((expires - now) / 1000), 0)
     -- PEXPIRE takes no span that ends after the 63-bit milliseconds do.
-    redis.call('PEXPIRE', key, string.format('%.0f', math.min(left, LAST / 1000) + MARGIN))
+    return string.format('%.0f', math.min(left, LAST / 1000) + MARGIN)
+end
+
+local function keep_until(key, expires, now)
+    redis.call('PEXPIRE', key, kept_for(expires, now))
+end
+
+-- Notes an instant until when it is so, for as long.
+local function note_until(key, expires, now)
+    redis.call('SET', key, string.format('%.0f', expires), 'PX', kept_for(expires, now))
 end
 
 -- Changes whenever the server is another one or was started anew: then what it holds may be from before a crash.

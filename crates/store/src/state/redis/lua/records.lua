@@ -5,9 +5,8 @@ local function code_lives(key, now)
     return row[1] and tonumber(row[1]) > now and row[2] == server_run()
 end
 
--- Stores the fields of ARGV from `first` on, in place of what is there.
+-- Stores the fields of ARGV from `first` on, in place of what is there, which has the same fields.
 local function put_record(key, expires, now, first)
-    redis.call('DEL', key)
     redis.call('HSET', key, unpack(ARGV, first))
     keep_until(key, expires, now)
 end

@@ -36,14 +36,11 @@ if code then
     redis.call('DEL', code)
 end
 if replay then
-    redis.call('SET', replay, ARGV[13])
-    keep_until(replay, tonumber(ARGV[13]), now)
+    note_until(replay, tonumber(ARGV[13]), now)
 end
 if ARGV[15] ~= '' then
     forgive(s)
-    local known_until = after(now, tonumber(ARGV[10]))
-    redis.call('SET', KEYS[1], string.format('%.0f', known_until))
-    keep_until(KEYS[1], known_until, now)
+    note_until(KEYS[1], after(now, tonumber(ARGV[10])), now)
 end
 if session then
     put_record(session, tonumber(ARGV[16]), now, 17)

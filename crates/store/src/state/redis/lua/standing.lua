@@ -10,7 +10,7 @@ local function line(key, s)
         local stored = { failures = tonumber(row[1]), started = tonumber(row[2]), blocked = tonumber(row[3]) }
         budget = budget_at(stored, now, s)
     end
-    return { key = key, schedule = s, budget = budget }
+    return { key = key, schedule = s, budget = budget, noted = row[1] }
 end
 
 local function standing()
@@ -35,5 +35,7 @@ end
 
 -- Forgives the failures at the account; the origin's stay.
 local function forgive(s)
-    redis.call('DEL', s.account.key)
+    if s.account.noted then
+        redis.call('DEL', s.account.key)
+    end
 end
