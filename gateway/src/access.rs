@@ -1,6 +1,6 @@
 //! The access log and the counts: one event a request, whatever becomes of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use actix_web::HttpRequest;
@@ -15,6 +15,9 @@ use crate::table::Route;
 
 /// What a request is logged with if its client goes away before it is answered.
 const CLIENT_GONE: u16 = 499;
+
+/// What the service of a request without a route is called.
+static NONE: LazyLock<Arc<String>> = LazyLock::new(|| Arc::new("none".to_owned()));
 
 /// A request on its way, logged when dropped: answered, or left alone by its client.
 pub(crate) struct Entry {
@@ -41,7 +44,7 @@ impl Entry {
             request: request.clone(),
             id: caller.request_id.clone(),
             trace,
-            service: Arc::new(route.map_or("none", |route| route.service.as_str()).to_owned()),
+            service: Arc::clone(route.map_or(&NONE, |route| &route.label)),
             live,
             status: CLIENT_GONE,
         }

@@ -8,7 +8,7 @@ use actix_web::http::header::{
     UPGRADE,
 };
 use stele_core::event::RequestId;
-use stele_core::random::OsRandom;
+use stele_core::random::PooledRandom;
 use stele_web::trust::{HOP_HEADER, Trust};
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,6 +27,8 @@ pub(crate) struct Caller {
     client: IpAddr,
     trusted: bool,
     pub(crate) request_id: RequestId,
+    /// The same, as a header.
+    pub(crate) id_header: HeaderValue,
 }
 
 impl Caller {
@@ -35,13 +37,10 @@ impl Caller {
         let headers = request.headers();
         let trusted = trust.believes(peer, headers);
         let shown = headers.get(REQUEST_ID).filter(|_| trusted).and_then(|id| RequestId::parse(id.to_str().ok()?));
-        let request_id = shown.unwrap_or_else(|| RequestId::random(&OsRandom));
-        Self { client: trust.client(peer, headers), trusted, request_id }
-    }
-
-    /// The request's id, as a header. It is always a header's text; the fallback is there for the type.
-    pub(crate) fn id_header(&self) -> HeaderValue {
-        HeaderValue::from_str(self.request_id.as_str()).unwrap_or(HeaderValue::from_static("-"))
+        let request_id = shown.unwrap_or_else(|| RequestId::random(&PooledRandom));
+        // It is always a header's text; the fallback is there for the type.
+        let id_header = HeaderValue::from_str(request_id.as_str()).unwrap_or(HeaderValue::from_static("-"));
+        Self { client: trust.client(peer, headers), trusted, request_id, id_header }
     }
 }
 
@@ -86,7 +85,7 @@ pub(crate) fn for_service(
     if let Some(host) = host(request, caller) {
         ours.insert(FORWARDED_HOST, host);
     }
-    ours.insert(REQUEST_ID, caller.id_header());
+    ours.insert(REQUEST_ID, caller.id_header.clone());
     if let Some(secret) = hop {
         ours.insert(HeaderName::from_static(HOP_HEADER), secret.clone());
     }

@@ -92,7 +92,7 @@ async fn answer(
     if let Some(route) = route {
         trace::named(&trace, request.method(), &route.service);
     }
-    answer.headers_mut().insert(headers::REQUEST_ID, caller.id_header());
+    answer.headers_mut().insert(headers::REQUEST_ID, caller.id_header);
     in_turn(&request, answer)
 }
 

@@ -1,6 +1,7 @@
 //! The routing table: TOML in, checked routes out, every fault with its line.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use stele_web::config::{ConfigError, Settings};
@@ -16,6 +17,8 @@ const BUILT_IN: &str = include_str!("../routes.toml");
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) service: String,
+    /// The same, as metrics and logs have it.
+    pub(crate) label: Arc<String>,
     pub(crate) upstreams: Upstreams,
     pub(crate) refusals: Refusals,
 }
@@ -120,7 +123,8 @@ impl Table {
         if let Some(body) = raw.refusals.get_ref().malformed() {
             return Err(Fault::new(raw.refusals.span(), format!("`{body}` is not JSON")));
         }
-        self.routes.push(Route { service, upstreams, refusals: raw.refusals.into_inner() });
+        let label = Arc::new(service.clone());
+        self.routes.push(Route { service, label, upstreams, refusals: raw.refusals.into_inner() });
         Ok(())
     }
 

@@ -2,19 +2,21 @@
 //!
 //! A slot has the memory of one hash of today's cost. One that needs more (imported, or made before the cost was
 //! lowered) takes as many slots as make up its memory, or all of them: so the memory is bounded by the slots', or by
-//! the one hash's that alone needs more. It is kept from one hash to the next until [`Hasher::trim`] finds it unused.
+//! the one hash's that alone needs more. It is kept from one hash to the next for as long as they come.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod slots;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 use crate::error::{Error, Result};
 use crate::password::PasswordDigest;
 use crate::random::Random;
 use crate::verifier::{self, Cost, Memory, Secret};
+use slots::Slots;
 
 /// What a caller is told to wait when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -23,23 +25,13 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Hasher {
     inner: Arc<Inner>,
+    slots: Arc<Slots>,
 }
 
 struct Inner {
     cost: Cost,
-    size: u32,
-    slots: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    queue: usize,
     decoy: Decoy,
     computed: AtomicU64,
-    kept: Mutex<Vec<Kept>>,
-}
-
-/// Memory that no hash works in right now; and whether one has since it was last looked for unused memory.
-struct Kept {
-    memory: Memory,
-    used: bool,
 }
 
 /// What is hashed where there is nothing to verify, or less than for others.
@@ -54,10 +46,8 @@ impl Hasher {
         let decoy = Decoy { digest: PasswordDigest::from_bytes(random.bits128()), salt: random.bits128() };
         // Tried once, so that nothing fails later.
         verifier::hash(&decoy.digest, &decoy.salt, cost, &mut Memory::default())?;
-        let size = slots.max(1);
-        let slots = Arc::new(Semaphore::new(usize::try_from(size).ok()?));
-        let (waiting, computed, kept) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::default());
-        Some(Self { inner: Arc::new(Inner { cost, size, slots, waiting, queue, decoy, computed, kept }) })
+        let slots = Arc::new(Slots::new(slots, cost.memory, queue));
+        Some(Self { inner: Arc::new(Inner { cost, decoy, computed: AtomicU64::new(0) }), slots })
     }
 
     /// How many times the work of a hash of today's cost was done so far: what "the same work" is measured by.
@@ -67,20 +57,12 @@ impl Hasher {
 
     /// How many slots are taken right now, of how many.
     pub fn slots(&self) -> (usize, usize) {
-        let inner = &self.inner;
-        let size = usize::try_from(inner.size).unwrap_or(usize::MAX);
-        (size - inner.slots.available_permits().min(size), size)
+        self.slots.taken()
     }
 
     /// How many hashes are computed or wait for a slot, of how many at most.
     pub fn queue(&self) -> (usize, usize) {
-        (self.inner.waiting.load(Ordering::Relaxed), self.inner.queue)
-    }
-
-    /// Gives back to the system the memory that no hash has worked in since the last time: to be called now and then.
-    pub fn trim(&self) {
-        let mut kept = self.inner.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain_mut(|kept| std::mem::take(&mut kept.used));
+        self.slots.present()
     }
 
     /// The cost of new hashes.
@@ -105,7 +87,7 @@ impl Hasher {
     }
 
     async fn hash_at(&self, cost: Cost, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
-        let hash = self.run(cost.memory, move |inner| inner.work(|memory| verifier::hash(&digest, &salt, cost, memory)));
+        let hash = self.run(cost.memory, move |_, memory| verifier::hash(&digest, &salt, cost, memory));
         let hash = hash.await?;
         hash.ok_or_else(|| Error::internal("argon2 refused its parameters"))
     }
@@ -129,72 +111,30 @@ impl Hasher {
                 false
             }
         };
-        self.run(size, move |inner| inner.work(|memory| work(inner, memory))).await
+        self.run(size, work).await
     }
 
-    async fn run<T: Send + 'static>(&self, memory: u32, work: impl FnOnce(&Inner) -> T + Send + 'static) -> Result<T> {
-        let span = tracing::info_span!(target: crate::TRACE, "argon2id");
-        self.in_turn(memory, work).instrument(span).await
-    }
-
-    async fn in_turn<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
         memory: u32,
-        work: impl FnOnce(&Inner) -> T + Send + 'static,
+        work: impl FnOnce(&Inner, &mut Memory) -> T + Send + 'static,
     ) -> Result<T> {
-        let place = Place::take(self.inner.clone())?;
-        let slots = self.inner.slots.clone().acquire_many_owned(self.inner.slots_for(memory));
-        let permit = slots.await.map_err(Error::internal)?;
-        // Slots and place belong to the work, not to who waits for it: a client that hangs up does not stop the hash.
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work(&place.0)
-        });
-        done.await.map_err(Error::internal)
+        let span = tracing::info_span!(target: crate::TRACE, "argon2id");
+        let inner = Arc::clone(&self.inner);
+        let counted = move |memory: &mut Memory| {
+            inner.computed.fetch_add(1, Ordering::Relaxed);
+            work(&inner, memory)
+        };
+        self.slots.run(memory, RETRY_AFTER, counted).instrument(span).await
     }
 }
 
 impl Inner {
-    /// Does and counts the work of a hash, in memory that is there if there is any.
-    fn work<T>(&self, work: impl FnOnce(&mut Memory) -> T) -> T {
-        self.computed.fetch_add(1, Ordering::Relaxed);
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = kept().pop().map(|kept| kept.memory).unwrap_or_default();
-        let done = work(&mut memory);
-        // A larger one's memory is not a slot's.
-        if memory.size() <= usize::try_from(self.cost.memory).unwrap_or(usize::MAX) {
-            kept().push(Kept { memory, used: true });
-        }
-        done
-    }
-
     /// Does what is left of the work of a hash of today's cost, when `done` KiB were written.
     fn make_up(&self, done: u64, memory: &mut Memory) {
         if let Some(rest) = self.cost.rest(done) {
             std::hint::black_box(verifier::hash(&self.decoy.digest, &self.decoy.salt, rest, memory));
         }
-    }
-
-    /// How many slots have `memory` KiB.
-    fn slots_for(&self, memory: u32) -> u32 {
-        memory.div_ceil(self.cost.memory.max(1)).clamp(1, self.size)
-    }
-}
-
-/// A place in the queue or in a slot, given back when dropped.
-struct Place(Arc<Inner>);
-
-impl Place {
-    fn take(inner: Arc<Inner>) -> Result<Self> {
-        let place = Self(inner);
-        let before = place.0.waiting.fetch_add(1, Ordering::Relaxed);
-        if before >= place.0.queue { Err(Error::Busy { retry_after: RETRY_AFTER }) } else { Ok(place) }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -237,24 +177,30 @@ mod tests {
     async fn a_hash_takes_the_slots_that_have_its_memory() {
         let hasher = Hasher::new(CHEAP, 4, 8, &OsRandom).unwrap();
         for (memory, slots) in [(0, 1), (64, 1), (65, 2), (256, 4), (u32::MAX, 4)] {
-            assert_eq!(hasher.inner.slots_for(memory), slots, "{memory}");
+            assert_eq!(hasher.slots.needed(memory), slots, "{memory}");
         }
         let (release, wait) = std::sync::mpsc::channel::<()>();
-        let mut one = std::pin::pin!(hasher.run(0, move |_| wait.recv()));
+        let (begin, begun) = std::sync::mpsc::channel();
+        let mut one = std::pin::pin!(hasher.run(0, move |_, _| begin.send(()).and(Ok(wait.recv()))));
         let large = Cost { memory: 256, ..CHEAP };
         let large = verifier::hash(&secret().digest(), &[1; 16], large, &mut Memory::default()).unwrap();
         let mut all = std::pin::pin!(hasher.verify(Some(large), secret()));
         let mut next = std::pin::pin!(hasher.verify(None, secret()));
         let polled = std::future::poll_fn(|context| {
-            let pending = [one.as_mut().poll(context).is_pending(), all.as_mut().poll(context).is_pending()];
-            std::task::Poll::Ready((pending, next.as_mut().poll(context).is_pending()))
+            let first = one.as_mut().poll(context).is_pending();
+            begun.recv().unwrap();
+            std::task::Poll::Ready([
+                first,
+                all.as_mut().poll(context).is_pending(),
+                next.as_mut().poll(context).is_pending(),
+            ])
         });
-        assert_eq!(polled.await, ([true, true], true));
+        assert_eq!(polled.await, [true; 3]);
         // The large one waits for the only slot that is taken, and whoever comes later waits behind it.
-        assert_eq!((hasher.slots(), hasher.queue().0), ((4, 4), 3));
+        assert_eq!((hasher.slots(), hasher.queue().0), ((1, 4), 3));
         release.send(()).unwrap();
         let (one, all, next) = tokio::join!(one, all, next);
-        assert!(one.unwrap().is_ok() && all.unwrap() && !next.unwrap());
+        assert!(one.unwrap().unwrap().is_ok() && all.unwrap() && !next.unwrap());
         assert_eq!((hasher.slots(), hasher.queue().0), ((0, 4), 0));
     }
 
@@ -262,32 +208,13 @@ mod tests {
     async fn a_caller_who_goes_away_keeps_the_slot_until_the_work_is_done() {
         let hasher = Hasher::new(CHEAP, 1, 2, &OsRandom).unwrap();
         let (release, wait) = std::sync::mpsc::channel::<()>();
-        let work = hasher.run(0, move |_| wait.recv());
+        let work = hasher.run(0, move |_, _| wait.recv());
         let gone = tokio::time::timeout(Duration::from_millis(20), work).await;
         assert!(gone.is_err());
-        assert_eq!(hasher.inner.waiting.load(Ordering::Relaxed), 1);
-        assert_eq!(hasher.inner.slots.available_permits(), 0);
+        assert_eq!(hasher.queue().0, 1);
+        assert_eq!(hasher.slots(), (1, 1));
         release.send(()).unwrap();
         assert!(!hasher.verify(None, secret()).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn memory_is_kept_while_it_is_used_and_no_more_than_a_slots() {
-        let hasher = Hasher::new(CHEAP, 2, 8, &OsRandom).unwrap();
-        let kept = || hasher.inner.kept.lock().unwrap().iter().map(|kept| kept.memory.size()).collect::<Vec<_>>();
-        assert!(kept().is_empty());
-        for _ in 0..3 {
-            hasher.hash(secret().digest(), [1; 16]).await.unwrap();
-            assert_eq!(kept(), [64]);
-        }
-        hasher.trim();
-        assert_eq!(kept(), [64], "used since the last time");
-        hasher.trim();
-        assert!(kept().is_empty());
-        let large = Cost { memory: 256, ..CHEAP };
-        let large = verifier::hash(&secret().digest(), &[1; 16], large, &mut Memory::default()).unwrap();
-        assert!(hasher.verify(Some(large), secret()).await.unwrap());
-        assert!(kept().is_empty());
     }
 
     #[tokio::test]
@@ -295,6 +222,6 @@ mod tests {
         let hasher = Hasher::new(CHEAP, 1, 0, &OsRandom).unwrap();
         let full = hasher.verify(None, secret()).await;
         assert!(matches!(full, Err(Error::Busy { .. })), "{full:?}");
-        assert_eq!(hasher.inner.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(hasher.queue().0, 0);
     }
 }

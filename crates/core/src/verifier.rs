@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn what_was_in_the_memory_does_not_matter() {
         let mut memory = Memory::default();
-        for cost in [CHEAP, Cost { memory: 32, passes: 3, lanes: 4 }, Cost { memory: 256, passes: 2, lanes: 1 }, CHEAP] {
+        for cost in [CHEAP, Cost { memory: 32, passes: 3, lanes: 4 }, Cost { memory: 256, passes: 2, lanes: 1 }, CHEAP]
+        {
             let used = super::hash(&raw("123456").digest(), &[7; 16], cost, &mut memory).unwrap();
             assert_eq!(Some(&used), hash(&raw("123456").digest(), &[7; 16], cost).as_ref(), "{cost:?}");
             assert!(super::verify(&used, &raw("123456"), &mut memory));

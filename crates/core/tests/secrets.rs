@@ -89,7 +89,10 @@ fn sealed() -> Sealed {
 
 fn credential() -> Credential {
     let cheap = Cost { memory: 64, passes: 1, lanes: 1 };
-    Credential { verifier: verifier::hash(&digest_of(PASSWORD), &[1; 16], cheap, &mut verifier::Memory::default()).unwrap(), sealed: Some(sealed()) }
+    Credential {
+        verifier: verifier::hash(&digest_of(PASSWORD), &[1; 16], cheap, &mut verifier::Memory::default()).unwrap(),
+        sealed: Some(sealed()),
+    }
 }
 
 fn user() -> User {

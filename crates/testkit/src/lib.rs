@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
+mod counted;
 mod document;
 mod golden;
 mod lab;
@@ -13,6 +14,7 @@ mod surroundings;
 mod switched;
 mod work;
 
+pub use counted::{Counted, Kept, counted, times};
 pub use document::{documented, is_valid};
 pub use golden::golden;
 pub use lab::{Down, Lab, Running, STORES, UserBuilder};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stele_core::Deps;
-use stele_core::hasher::Hasher;
 use stele_core::ports::{Delivery, KeyStore, StateStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
@@ -214,19 +213,11 @@ pub async fn outlive_birth(deps: &Deps) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Does what nobody asks for, for as long as it is polled: writes the audit trail, forgets what has expired, gives back
-/// memory that is not used, and keeps up with the keys in service.
+/// Does what nobody asks for, for as long as it is polled: writes the audit trail, forgets what has expired, and keeps
+/// up with the keys in service.
 pub async fn keep_up(deps: Deps, trail: Arc<Trail>) {
-    let (keys, hasher) = (deps.keys.clone(), deps.hasher.clone());
-    tokio::join!(forget(deps), trim(hasher), keys.keep_up(), trail.keep_up());
-}
-
-async fn trim(hasher: Hasher) {
-    let mut ticks = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        ticks.tick().await;
-        hasher.trim();
-    }
+    let keys = deps.keys.clone();
+    tokio::join!(forget(deps), keys.keep_up(), trail.keep_up());
 }
 
 async fn forget(deps: Deps) {

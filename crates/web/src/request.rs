@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::dev::ServiceRequest;
 use stele_core::event::{Client, Event, RequestId};
 use stele_core::ports::Events;
-use stele_core::random::OsRandom;
+use stele_core::random::PooledRandom;
 use tracing::{Instrument as _, Span, field};
 
 use crate::metrics::Metrics;
@@ -64,7 +64,7 @@ impl Arrival {
 /// What the gateway calls the request; a name of our own for one that came another way.
 fn request_id(request: &ServiceRequest) -> RequestId {
     let told = request.headers().get("x-request-id").and_then(|id| RequestId::parse(id.to_str().ok()?));
-    told.unwrap_or_else(|| RequestId::random(&OsRandom))
+    told.unwrap_or_else(|| RequestId::random(&PooledRandom))
 }
 
 /// What logs have around each line of a request. At the level of errors, so that it is there at every level.

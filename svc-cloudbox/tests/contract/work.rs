@@ -1,8 +1,8 @@
 //! What calls cost, counted: hashes and trips to the stores. Whoever is nobody costs what a wrong password costs.
 
-use stele_testkit::Work;
+use stele_testkit::{Kept, Work, counted, times};
 
-use crate::support::{Bench, STALE, WRONG};
+use crate::support::{Bench, LOGIN, STALE, WRONG, salted};
 
 #[tokio::test]
 async fn an_unknown_user_costs_what_a_wrong_password_costs() {
@@ -44,4 +44,33 @@ async fn a_login_makes_one_trip_to_each_store() {
     assert_eq!(work, Work::of(0, &["find"], &["settle"]));
     let (_, work) = bench.lab.work(bench.logout(&token)).await;
     assert_eq!(work, Work::of(0, &["find_ref"], &["session", "end_session"]));
+}
+
+/// As it was when this was last changed, and a fifth more, for compilers differ; on the embedded stores, unoptimized.
+const INSTRUCTIONS: u64 = 1;
+const ALLOCATIONS: u64 = 1;
+
+#[tokio::test]
+async fn a_login_takes_no_more_instructions_and_allocations_than_it_did() {
+    if let Some(times) = times() {
+        return log_in(times).await;
+    }
+    let cost = counted("work::a_login_takes_no_more_instructions_and_allocations_than_it_did");
+    println!("a login: {cost:?}");
+    assert!(cost.instructions <= INSTRUCTIONS && cost.allocations <= ALLOCATIONS, "{cost:?}");
+    assert!(cost.instructions > INSTRUCTIONS / 2 && cost.allocations > ALLOCATIONS / 2, "lower the bounds: {cost:?}");
+}
+
+async fn log_in(times: u64) {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").add().await;
+    let mut client = Kept::to(&bench.service).await;
+    let first = bench.now() - 150;
+    for at in (first..).take(usize::try_from(times).unwrap()) {
+        let proof = salted("123456", at);
+        let body = format!(r#"{{"username":"mark","password":"{proof}","timestamp":"{at}"}}"#);
+        let head = format!("POST {LOGIN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ");
+        let answer = client.ask(&format!("{head}{}\r\n\r\n{body}", body.len())).await;
+        assert!(answer.contains("\"code\":\"0000\""), "{answer}");
+    }
 }

@@ -281,8 +281,7 @@ mod tests {
         let panicking = writer.call(Access::Write, |conn| insert(conn, 3).map(|_| assert_eq!(1, 2, "on purpose")));
         let last = writer.call(Access::Write, |conn| insert(conn, 4));
         let release = async { drop(go) };
-        let (first, good, failing, panicking, last, ()) =
-            tokio::join!(first, good, failing, panicking, last, release);
+        let (first, good, failing, panicking, last, ()) = tokio::join!(first, good, failing, panicking, last, release);
         assert!(first.unwrap());
         assert_eq!((good.unwrap(), last.unwrap()), (1, 1));
         assert!(matches!(failing, Err(Error::Internal(_))));

@@ -15,7 +15,9 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, begin, end, query, transaction};
+use super::pool::{
+    Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, begin, end, query, transaction,
+};
 use super::queries::{SALTED_ENDED, Users};
 use super::rows::{AppRow, unseal};
 use super::schema::{apps, facts, keys, users};

@@ -66,7 +66,10 @@ impl Sqlite {
     /// The thread for what reads a row or none.
     pub(super) fn reader(&self) -> stele_core::Result<&Thread> {
         let start = || Thread::start("stele-users", self.path.clone(), Durability::Power, None);
-        self.reader.get_or_init(|| start().map_err(|e| e.to_string())).as_ref().map_err(|e| Error::unavailable(e.clone()))
+        self.reader
+            .get_or_init(|| start().map_err(|e| e.to_string()))
+            .as_ref()
+            .map_err(|e| Error::unavailable(e.clone()))
     }
 }
 
@@ -209,7 +212,8 @@ macro_rules! read {
                     loop {
                         let lane = lanes.lane().await?;
                         let mut shared = lanes::connection(&lane)?;
-                        let outcome = diesel_async::RunQueryDsl::get_result::<$row>($query, &mut shared).await.optional();
+                        let outcome =
+                            diesel_async::RunQueryDsl::get_result::<$row>($query, &mut shared).await.optional();
                         if !lanes::is_lost(&outcome) {
                             break outcome.map_err(failure);
                         }
@@ -226,9 +230,8 @@ macro_rules! read {
                 })
             }
             Db::Sqlite(sqlite) => {
-                let work = move |conn: &mut SqliteConnection| {
-                    diesel::RunQueryDsl::get_result::<$row>($query, conn).optional()
-                };
+                let work =
+                    move |conn: &mut SqliteConnection| diesel::RunQueryDsl::get_result::<$row>($query, conn).optional();
                 sqlite.reader()?.call(Access::Read, work).await
             }
         }

@@ -66,10 +66,11 @@ impl UserStore for Users {
         let row = read!(
             self.db,
             AccountRow,
-            identifiers::table
-                .inner_join(users::table)
-                .filter(identifiers::key.eq(&key))
-                .select((users::number, Person::as_select(), Secret::as_select()))
+            identifiers::table.inner_join(users::table).filter(identifiers::key.eq(&key)).select((
+                users::number,
+                Person::as_select(),
+                Secret::as_select()
+            ))
         );
         account(row?)
     }
@@ -79,16 +80,20 @@ impl UserStore for Users {
             UserRef::Id(id) => read!(
                 self.db,
                 AccountRow,
-                users::table
-                    .filter(users::id.eq(id.as_bytes().as_slice()))
-                    .select((users::number, Person::as_select(), Secret::as_select()))
+                users::table.filter(users::id.eq(id.as_bytes().as_slice())).select((
+                    users::number,
+                    Person::as_select(),
+                    Secret::as_select()
+                ))
             ),
             UserRef::Number(number) => read!(
                 self.db,
                 AccountRow,
-                users::table
-                    .filter(users::number.eq(number))
-                    .select((users::number, Person::as_select(), Secret::as_select()))
+                users::table.filter(users::number.eq(number)).select((
+                    users::number,
+                    Person::as_select(),
+                    Secret::as_select()
+                ))
             ),
         };
         account(row?)
@@ -212,9 +217,7 @@ impl UserStore for Users {
         let row = read!(
             self.db,
             ClientTokenRow,
-            client_tokens::table
-                .filter(client_tokens::hash.eq(hash.as_slice()))
-                .select(ClientTokenRow::as_select())
+            client_tokens::table.filter(client_tokens::hash.eq(hash.as_slice())).select(ClientTokenRow::as_select())
         );
         row?.map(ClientTokenRow::client_token).transpose().map_err(failure)
     }

@@ -162,7 +162,8 @@ impl StateStore for RedisState {
     }
 
     async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        let expires: Option<i64> = self.links.here().query(redis::cmd("HGET").arg(self.captcha_key(id)).arg("expires")).await?;
+        let expires: Option<i64> =
+            self.links.here().query(redis::cmd("HGET").arg(self.captcha_key(id)).arg("expires")).await?;
         Ok(expires.is_some_and(|expires| expires > call::number(now)))
     }
 

@@ -153,7 +153,8 @@ pub(super) fn count(conn: &mut SqliteConnection, wanted: &[Use], now: Timestamp)
     let mut windows = Vec::with_capacity(wanted.len());
     let mut wait = None;
     for Use { key, quota } in wanted {
-        let row = uses::table.find(key).select((uses::count, uses::started)).get_result::<(i64, i64)>(conn).optional()?;
+        let row =
+            uses::table.find(key).select((uses::count, uses::started)).get_result::<(i64, i64)>(conn).optional()?;
         // If the clock was set back, the window is not drawn out by it.
         let current = row.map(|(count, started)| (count, Timestamp::from_micros(started).min(now)));
         let (count, started) = current.filter(|(_, started)| now < started.after(quota.window)).unwrap_or((0, now));
