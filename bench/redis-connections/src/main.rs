@@ -142,7 +142,11 @@ impl Way {
                 tokio::spawn(async move {
                     let mut calls = 0u64;
                     while started.elapsed() < TURN {
-                        if logins { way.login().await } else { way.token().await }
+                        if logins {
+                            way.login().await
+                        } else {
+                            way.token().await
+                        }
                         calls += 1;
                     }
                     calls

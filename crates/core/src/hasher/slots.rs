@@ -2,8 +2,9 @@
 //!
 //! Threads of their own: one that has ended a hash begins the next at once, with the memory that it has, where a task
 //! that is woken, wakes a thread and is woken by it leaves a core with nothing to do in between, for a sixth of the time.
-//! And they stand back for whatever else wants a core, so that those who log in by a salted proof, which costs
-//! microseconds, do not wait behind hashes.
+//!
+//! They do not stand back by a lower priority: where the system shares out by groups of processes (Linux's autogroup),
+//! those who log in by a salted proof beside them waited for half a second then, and not for 10 ms.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,10 +18,6 @@ use crate::verifier::Memory;
 
 /// How long a thread without work stays, with its memory.
 const IDLE: Duration = Duration::from_secs(5);
-
-/// How far threads stand back, of 19: who else wants their core gets it at once, and nine times as much of it.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
 
 /// What is done in some slots. It gives what answers, which is done when the slots are free again.
 type Work = Box<dyn FnOnce(&mut Memory) -> Answer + Send>;
@@ -171,9 +168,6 @@ impl Slots {
     }
 
     fn serve(&self) {
-        // Elsewhere this would be of the whole process.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(NICENESS);
         let mut state = self.lock();
         loop {
             if let Some((slots, work)) = state.take() {
