@@ -32,7 +32,7 @@ use stele_core::time::{SystemClock, Timestamp};
 use stele_core::user::UserId;
 
 use call::Call;
-use link::Link;
+use link::{Link, Links};
 use servers::Servers;
 
 const CALLERS: usize = 64;
@@ -174,7 +174,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn main() {
     let (_server, url) = start();
     let client = redis::Client::open(url.as_str()).unwrap();
-    let link = Link::open(Servers::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock)).await.unwrap();
+    let links = Links::open(Servers::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock)).await.unwrap();
+    let link = links.here();
     // Born long ago, so that no proof is stale; and the script is known from here on.
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let () = redis::cmd("DEL").arg("{b}:birth").query_async(&mut connection).await.unwrap();
@@ -191,7 +192,7 @@ async fn main() {
         ("deadpool-redis, 16 connections", pool(16)),
         ("deadpool-redis, 64 connections", pool(CALLERS)),
         ("redis's ConnectionManager", Way::Manager(ConnectionManager::new(client).await.unwrap())),
-        ("one multiplexed link (the product's)", Way::Ours(Arc::new(link))),
+        ("one multiplexed link (the product's)", Way::Ours(link)),
     ];
     println!("{CALLERS} callers at once, medians of {ROUNDS} rounds, calls a second");
     for (what, logins) in [("logins", true), ("checks of a token", false)] {

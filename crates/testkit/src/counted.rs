@@ -24,6 +24,7 @@ pub struct Counted {
 }
 
 /// How often this process is to do what is counted; `None` if it is not one that [`counted`] started.
+#[expect(clippy::disallowed_methods, reason = "no setting of the product's")]
 pub fn times() -> Option<u64> {
     std::env::var(TIMES).ok().map(|times| times.parse().unwrap())
 }

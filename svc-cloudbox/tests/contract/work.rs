@@ -1,6 +1,6 @@
 //! What calls cost, counted: hashes and trips to the stores. Whoever is nobody costs what a wrong password costs.
 
-use stele_testkit::{Kept, Work, counted, times};
+use stele_testkit::{Kept, Work, counted, servers, times};
 
 use crate::support::{Bench, LOGIN, STALE, WRONG, salted};
 
@@ -46,9 +46,9 @@ async fn a_login_makes_one_trip_to_each_store() {
     assert_eq!(work, Work::of(0, &["find_ref"], &["session", "end_session"]));
 }
 
-/// As it was when this was last changed, and a fifth more, for compilers differ; on the embedded stores, unoptimized.
-const INSTRUCTIONS: u64 = 895_000;
-const ALLOCATIONS: u64 = 170;
+/// Instructions and allocations as they were when this was last changed, and a fifth more, for compilers differ: with the
+/// embedded stores, and with servers. Unoptimized.
+const MOST: [(u64, u64); 2] = [(895_000, 170), (955_000, 330)];
 
 #[tokio::test]
 async fn a_login_takes_no_more_instructions_and_allocations_than_it_did() {
@@ -56,9 +56,10 @@ async fn a_login_takes_no_more_instructions_and_allocations_than_it_did() {
         return log_in(times).await;
     }
     let cost = counted("work::a_login_takes_no_more_instructions_and_allocations_than_it_did");
-    println!("a login: {cost:?}");
-    assert!(cost.instructions <= INSTRUCTIONS && cost.allocations <= ALLOCATIONS, "{cost:?}");
-    assert!(cost.instructions > INSTRUCTIONS / 2 && cost.allocations > ALLOCATIONS / 2, "lower the bounds: {cost:?}");
+    let (instructions, allocations) = MOST[usize::from(servers::wanted())];
+    assert!(cost.instructions <= instructions && cost.allocations <= allocations, "{cost:?}");
+    let half = cost.instructions > instructions / 2 && cost.allocations > allocations / 2;
+    assert!(half, "so much less that the bounds should be lowered: {cost:?}");
 }
 
 async fn log_in(times: u64) {

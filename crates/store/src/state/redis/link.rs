@@ -2,7 +2,7 @@
 //!
 //! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
 //! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
-//! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md`.
+//! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md` and `0018`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
