@@ -12,7 +12,7 @@ use diesel::sql_types::Integer;
 
 use super::Durability;
 
-/// So many jobs make it worth a move: some ten thousand pages.
+/// So many jobs make it worth a move: about as many pages as who commits lets the log have (`connect`).
 const WORTH: usize = 3_000;
 /// So few pages are little: the disk has them in a few milliseconds.
 const LITTLE: i32 = 400;
@@ -55,7 +55,7 @@ fn run(path: &Path, woken: &Receiver<()>) {
     }
 }
 
-/// What `PRAGMA wal_checkpoint` tells: how many pages the log has, and how many of them are in the file.
+/// What is used of what `PRAGMA wal_checkpoint` tells: how many of the log's pages are in the file.
 #[derive(QueryableByName)]
 struct Moved {
     #[diesel(sql_type = Integer)]
