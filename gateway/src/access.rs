@@ -1,17 +1,16 @@
 //! The access log and the counts: one event a request, whatever becomes of it.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
 
-use actix_web::HttpRequest;
 use stele_core::event::RequestId;
 use stele_web::trace;
+use tokio::time::Instant;
 use tracing::{Span, field};
 
 use crate::headers::Caller;
 use crate::live::Live;
-use crate::proxy::PathAsSent as _;
 use crate::table::Route;
+use crate::wire::request::Request;
 
 /// What a request is logged with if its client goes away before it is answered.
 const CLIENT_GONE: u16 = 499;
@@ -20,48 +19,53 @@ const CLIENT_GONE: u16 = 499;
 static NONE: LazyLock<Arc<String>> = LazyLock::new(|| Arc::new("none".to_owned()));
 
 /// A request on its way, logged when dropped: answered, or left alone by its client.
-pub(crate) struct Entry {
+pub(crate) struct Entry<'a> {
     started: Instant,
-    request: HttpRequest,
-    id: RequestId,
-    trace: Span,
-    service: Arc<String>,
-    live: Arc<Live>,
+    request: &'a Request<'a>,
+    id: &'a RequestId,
+    trace: &'a Span,
+    service: &'a Arc<String>,
+    live: &'a Live,
     /// What it was answered with.
     pub(crate) status: u16,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     pub(crate) fn new(
-        request: &HttpRequest,
-        caller: &Caller,
-        route: Option<&Route>,
-        trace: Span,
-        live: Arc<Live>,
+        request: &'a Request<'a>,
+        caller: &'a Caller,
+        route: Option<&'a Route>,
+        trace: &'a Span,
+        live: &'a Live,
     ) -> Self {
         Self {
             started: Instant::now(),
-            request: request.clone(),
-            id: caller.request_id.clone(),
+            request,
+            id: &caller.request_id,
             trace,
-            service: Arc::clone(route.map_or(&NONE, |route| &route.label)),
+            service: route.map_or(&NONE, |route| &route.label),
             live,
             status: CLIENT_GONE,
         }
     }
+
+    /// When the request was there.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
 }
 
-impl Drop for Entry {
+impl Drop for Entry<'_> {
     /// Never the query, a header or a body: they may hold secrets.
     fn drop(&mut self) {
         let time = self.started.elapsed();
-        self.live.count.answered(&self.service, self.request.method(), self.status, time);
+        self.live.count.answered(self.service, &self.request.method, self.status, time);
         tracing::info!(
             parent: None,
             id = self.id.as_str(),
-            trace_id = trace::id(&self.trace).map(field::display),
-            method = %self.request.method(),
-            path = self.request.path_as_sent(),
+            trace_id = trace::id(self.trace).map(field::display),
+            method = %self.request.method,
+            path = self.request.path(),
             status = self.status,
             ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             service = self.service.as_str(),

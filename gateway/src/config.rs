@@ -50,7 +50,7 @@ pub const COMMON: &[Setting] = &[
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
 
-/// At worst each holds a head or a body as large as they may be, some 160 KiB: 1.6 GB.
+/// At worst each holds heads as large as they may be and what is on its way of bodies, some 160 KiB: 1.6 GB.
 const MOST_CONNECTIONS: NonZeroUsize = match NonZeroUsize::new(10_000) {
     Some(most) => most,
     None => NonZeroUsize::MIN,

@@ -3,10 +3,14 @@
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use actix_web::http::{Method, Uri};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::http::{Method, StatusCode, Uri};
+use stele_web::headers::Headers as _;
+
+use crate::answer::Answer;
+use crate::wire::fields::{Fields, put};
+use crate::wire::request::Request;
 
 /// What the documented requests carry.
 const ALLOWED_HEADERS: [&str; 4] = ["Authorization", "Content-Type", "token", "X-Requested-With"];
@@ -34,56 +38,54 @@ impl Cors {
     }
 
     /// The answer to a preflight, if that is what the request is.
-    pub(crate) fn preflight(&self, request: &HttpRequest) -> Option<HttpResponse> {
-        let headers = request.headers();
-        let asks = request.method() == Method::OPTIONS
-            && headers.contains_key(ORIGIN)
-            && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if *self == Self::Off || !asks {
+    pub(crate) fn preflight(&self, request: &Request<'_>) -> Option<Answer> {
+        if *self == Self::Off || request.method != Method::OPTIONS {
             return None;
         }
-        let mut answer = HttpResponse::NoContent().finish();
-        if self.grant(headers).is_some() {
-            let ours = answer.headers_mut();
-            ours.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-            ours.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-            if let Ok(allowed) = HeaderValue::from_str(&allowed_headers(headers)) {
-                ours.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
-            }
+        let origin = request.fields.first(ORIGIN.as_str())?;
+        request.fields.first(ACCESS_CONTROL_REQUEST_METHOD.as_str())?;
+        let answer = Answer::new(StatusCode::NO_CONTENT);
+        if self.grant(Some(origin)).is_none() {
+            return Some(answer);
         }
+        let answer = answer
+            .with(ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS")
+            .with(ACCESS_CONTROL_MAX_AGE, "600")
+            .with(ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(&request.fields));
         Some(answer)
     }
 
-    /// Says in `answer` whether the page that asked may read it.
-    pub(crate) fn mark(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+    /// Says in the head of an answer whether the page of `origin`, which asked, may read it.
+    pub(crate) fn mark(&self, origin: Option<&[u8]>, out: &mut Vec<u8>) {
         if let Self::Listed(_) = self {
             // Also where the origin is not allowed: the answer would have been another for one that is.
-            answer.append(VARY, HeaderValue::from_static("Origin"));
+            put(out, VARY.as_str(), b"Origin");
         }
-        let Some(origin) = self.grant(request) else { return };
+        let Some(origin) = self.grant(origin) else { return };
         if matches!(self, Self::Listed(_)) {
-            answer.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            put(out, ACCESS_CONTROL_ALLOW_CREDENTIALS.as_str(), b"true");
         }
-        answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        put(out, ACCESS_CONTROL_ALLOW_ORIGIN.as_str(), origin);
         // The JWT dialect answers its token there.
-        answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Authorization"));
+        put(out, ACCESS_CONTROL_EXPOSE_HEADERS.as_str(), b"Authorization");
     }
 
-    fn grant(&self, request: &HeaderMap) -> Option<HeaderValue> {
-        let origin = request.get(ORIGIN)?;
+    fn grant<'a>(&self, origin: Option<&'a [u8]>) -> Option<&'a [u8]> {
+        let origin = origin?;
         match self {
             Self::Off => None,
-            Self::Any => Some(HeaderValue::from_static("*")),
-            Self::Listed(origins) => origins.iter().any(|o| o.as_bytes() == origin.as_bytes()).then(|| origin.clone()),
+            Self::Any => Some(b"*"),
+            Self::Listed(origins) => origins.iter().any(|known| known.as_bytes() == origin).then_some(origin),
         }
     }
 }
 
-fn allowed_headers(request: &HeaderMap) -> String {
-    let asked = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).filter_map(|value| value.to_str().ok());
-    let asked: Vec<_> = asked.flat_map(|value| value.split(',')).map(str::trim).collect();
-    let allowed = ALLOWED_HEADERS.iter().filter(|name| asked.iter().any(|a| a.eq_ignore_ascii_case(name)));
-    allowed.copied().collect::<Vec<_>>().join(", ")
+fn allowed_headers(request: &Fields<'_>) -> String {
+    let asked =
+        request.all(ACCESS_CONTROL_REQUEST_HEADERS.as_str()).flat_map(|value| value.split(|&byte| byte == b','));
+    let asked: Vec<_> = asked.map(<[u8]>::trim_ascii).collect();
+    let is_asked = |name: &&&str| asked.iter().any(|asked| asked.eq_ignore_ascii_case(name.as_bytes()));
+    ALLOWED_HEADERS.iter().filter(is_asked).copied().collect::<Vec<_>>().join(", ")
 }
 
 /// An origin as browsers write it; anything else would never match.

@@ -1,71 +1,79 @@
 //! A service's answer on its way to the client.
 
-use std::future::Future as _;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
-use actix_web::body::{BodyStream, BoxBody, SizedStream};
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
-use actix_web::http::{Method, StatusCode};
-use actix_web::web::Bytes;
-use actix_web::{HttpResponse, HttpResponseBuilder};
-use awc::ClientResponse;
-use futures_util::Stream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
-use crate::headers;
-use crate::upstreams::instance::Lease;
+use crate::client::{Client, Lost};
+use crate::pipe::Pipe;
+use crate::wire::body::{Body, Coding};
 
-/// The body of an answer, given up when the service sends nothing for a while.
-struct Download {
-    answer: ClientResponse,
-    patience: Duration,
-    deadline: Pin<Box<Sleep>>,
-    /// The instance is busy until the last byte.
-    _lease: Lease,
+/// The body of an answer; its head is written.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) body: Body,
+    pub(crate) coding: Coding,
+    /// It is given up when the service sends nothing for so long.
+    pub(crate) patience: Duration,
 }
 
-/// Cuts the connection to the client off: the head is gone already, so this is all that can be said.
+/// Why the client does not have the whole answer: the head is gone already, so that nothing more can be said.
 #[derive(Debug, thiserror::Error)]
-enum Broken {
+pub(crate) enum Broken {
     #[error("the service stopped in the middle of its answer")]
     Stalled,
     #[error("the connection to the service broke in the middle of its answer: {0}")]
-    Lost(String),
+    Lost(io::Error),
+    #[error("the service's answer is not framed as its head says")]
+    Malformed,
+    #[error("the client went")]
+    Client,
 }
 
-/// The client's answer, made of the service's.
-pub(crate) fn pass_on(method: &Method, answer: ClientResponse, lease: Lease, patience: Duration) -> HttpResponse {
-    let status = answer.status();
-    let bodiless = method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let length = answer.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let mut headers = HeaderMap::new();
-    headers::for_client(answer.headers(), &mut headers);
-    let body = || Download { answer, patience, deadline: Box::pin(sleep(patience)), _lease: lease };
-    let mut builder = HttpResponseBuilder::new(status);
-    let mut ours = match length {
-        _ if bodiless => builder.finish(),
-        Some(length) => builder.body(BoxBody::new(SizedStream::new(length, body()))),
-        None => builder.body(BoxBody::new(BodyStream::new(body()))),
-    };
-    *ours.headers_mut() = headers;
-    ours
+impl From<Lost> for Broken {
+    fn from(_: Lost) -> Self {
+        Self::Client
+    }
 }
 
-impl Stream for Download {
-    type Item = Result<Bytes, Broken>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match Pin::new(&mut self.answer).poll_next(cx) {
-            Poll::Ready(Some(Ok(chunk))) => {
-                let next = Instant::now() + self.patience;
-                self.deadline.as_mut().reset(next);
-                Poll::Ready(Some(Ok(chunk)))
+impl Download {
+    /// Tells the client what is in `out`, and all that comes.
+    pub(crate) async fn run(&mut self, pipe: &mut Pipe, client: &mut Client, out: &mut Vec<u8>) -> Result<(), Broken> {
+        loop {
+            let relayed = self.body.relay(&mut pipe.come, self.coding, out);
+            client.tell(out).await?;
+            out.clear();
+            relayed.map_err(|_| Broken::Malformed)?;
+            if self.body.is_over() {
+                return Ok(());
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(Broken::Lost(error.to_string())))),
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self.deadline.as_mut().poll(cx).map(|()| Some(Err(Broken::Stalled))),
+            match self.more(pipe, client).await? {
+                0 if self.body.ends_with_connection() => {
+                    self.body = Body::Over;
+                    self.coding.end(out);
+                    client.tell(out).await?;
+                    return Ok(());
+                }
+                0 => return Err(Broken::Lost(io::ErrorKind::UnexpectedEof.into())),
+                _ => {}
+            }
         }
+    }
+
+    async fn more(&self, pipe: &mut Pipe, client: &mut Client) -> Result<usize, Broken> {
+        let due = Instant::now() + self.patience;
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = pipe.poll_read(cx) {
+                return Poll::Ready(read.map_err(Broken::Lost));
+            }
+            if client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Broken::Client));
+            }
+            client.alarm.poll(cx, due).map(|()| Err(Broken::Stalled))
+        });
+        read.await
     }
 }

@@ -11,7 +11,7 @@ use stele_web::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::config::Config;
-use crate::connection::Held;
+use crate::held::Held;
 use crate::metrics::{Counters, Instances};
 use crate::server;
 use crate::upstreams::CircuitState;

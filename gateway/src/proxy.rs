@@ -1,272 +1,209 @@
 //! One request: found its route, checked, passed on, answered, logged.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::body::{BodyStream, BoxBody, None as NoBody, SizedStream};
-use actix_web::http::header::{HeaderValue, UPGRADE};
-use actix_web::http::uri::PathAndQuery;
-use actix_web::http::{ConnectionType, Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
-use awc::error::{ConnectError, SendRequestError};
-use awc::{Client, ClientResponse};
+use actix_web::http::header::{HeaderValue, ORIGIN};
+use actix_web::http::{Method, StatusCode};
 use serde_json::json;
+use stele_web::headers::Headers as _;
 use stele_web::{drain, trace};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use crate::access::Entry;
+use crate::answer::{Answer, Length, Manner};
+use crate::client::Client;
 use crate::config::Config;
-use crate::connection::{Answer, Turn};
-use crate::headers::{self, Caller};
+use crate::download::Download;
+use crate::exchange::{Exchange, Failed, connect};
+use crate::headers::{self, Caller, ForService};
 use crate::live::{Gateway, Live};
+use crate::pipe::Pipe;
 use crate::refusal::{self, Cause};
 use crate::table::Route;
-use crate::upload::{Framing, Upload};
+use crate::upload::Upload;
 use crate::upstreams::instance::{Instance, Lease};
-use crate::{docs, download, path};
+use crate::upstreams::links::Links;
+use crate::wire::Version;
+use crate::wire::body::{Body, Coding};
+use crate::wire::fields::Kind;
+use crate::wire::request::{Framing, Request};
+use crate::wire::response::Response;
+use crate::{docs, path};
 
 /// What a worker needs to answer requests.
 pub(crate) struct Gate {
     pub(crate) live: Arc<Live>,
     pub(crate) hop: Option<HeaderValue>,
-    pub(crate) client: Client,
+    pub(crate) links: Links,
 }
 
-/// A request that is to be passed on.
-struct Passing<'a> {
-    request: &'a HttpRequest,
-    caller: &'a Caller,
+/// How a connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// With the client's next request.
+    Keep,
+    /// It is closed; `unread`: the client may be saying more.
+    Close { unread: bool },
+    /// It is cut, for what the client was told is not the whole.
+    Cut,
+}
+
+/// A request, and all that is known of it.
+struct Turn<'a> {
+    gate: &'a Gate,
     config: &'a Config,
-    route: &'a Route,
-    framing: Framing,
-    upload: &'a Upload,
+    request: &'a Request<'a>,
+    caller: &'a Caller,
+    route: Option<&'a Route>,
+    trace: &'a Span,
+    begun: Instant,
+    /// It came although the gateway is going to stop.
+    counted: bool,
 }
 
-/// Answers every request there is.
-pub(crate) async fn handle(request: HttpRequest, payload: web::Payload, gate: web::Data<Gate>) -> HttpResponse {
-    let config = gate.live.config();
-    let caller = Caller::of(&request, &config.trust);
-    // Whoever looks after the gateway asks every second: nothing to see.
-    let trace = match drain::is_health(request.path_as_sent()) {
-        true => Span::none(),
-        false => trace::server(request.method(), request.path_as_sent(), request.headers()),
+/// An answer that a service has begun.
+struct Passed<'a> {
+    answer: Begun,
+    pipe: Pipe,
+    lease: Lease,
+    patience: std::time::Duration,
+    gate: &'a Gate,
+}
+
+/// What its head says.
+struct Begun {
+    status: StatusCode,
+    body: Body,
+    coding: Coding,
+    /// Whether the connection to the service may be used again, and the client's.
+    reusable: bool,
+    keeps: bool,
+}
+
+/// What becomes of a request.
+enum Outcome<'a> {
+    Passed(Passed<'a>),
+    Own { answer: Answer, last: bool },
+    Gone,
+}
+
+/// Answers every request there is: the one of this head, whose body `client` is sending. `out` is room to write in.
+pub(crate) async fn answer(gate: &Gate, client: &mut Client, head: &[u8], out: &mut Vec<u8>) -> Then {
+    out.clear();
+    let request = match Request::parse(head) {
+        Ok(request) => request,
+        Err(fault) => {
+            // Who is gone need not be told.
+            let _ = client.tell(fault.answer()).await;
+            return Then::Close { unread: true };
+        }
     };
+    let config = gate.live.config();
+    let caller = Caller::of(client.peer, &request.fields, &config.trust);
+    // Whoever looks after the gateway asks every second: nothing to see.
+    let trace = match drain::is_health(request.path()) {
+        true => Span::none(),
+        false => trace::server(&request.method, request.path(), &request.fields),
+    };
+    let route = config.table.find(request.path());
+    let entry = Entry::new(&request, &caller, route, &trace, &gate.live);
+    let begun = entry.started();
+    let (request, caller) = (&request, &caller);
+    let turn = Turn { gate, config: &config, request, caller, route, trace: &trace, begun, counted: false };
     // No span for the log: the two lines that a request may have name it themselves, and a span costs as much as all of
     // them together.
-    let answering = answer(request, payload, gate, &config, caller, trace.clone());
-    if trace.is_none() { answering.await } else { answering.instrument(trace).await }
+    let answering = turn.take(entry, client, out);
+    if trace.is_none() { answering.await } else { answering.instrument(trace.clone()).await }
 }
 
-async fn answer(
-    request: HttpRequest,
-    payload: web::Payload,
-    gate: web::Data<Gate>,
-    config: &Config,
-    caller: Caller,
-    trace: Span,
-) -> HttpResponse {
-    let route = config.table.find(request.path_as_sent());
-    let mut entry = Entry::new(&request, &caller, route, trace.clone(), Arc::clone(&gate.live));
-    let health = gate.health(&request);
-    let counted = health.is_none() && gate.live.drain.admit();
-    let own = match health {
-        None if route.is_none() => docs::answer(&request, config, &gate.client).await,
-        health => health,
-    };
-    let mut answer = match own {
-        // The server would read a body that nobody asked for to its end, which need not come.
-        Some(own) if Framing::of(&request).has_body() => refusal::closing(own, payload),
-        Some(own) => own,
-        None => gate.answer(&request, payload, &caller, config, route).await,
-    };
-    if route.is_some() {
-        config.cors.mark(request.headers(), answer.headers_mut());
-    }
-    // Asked anew: what came before the end was announced may be answered after it.
-    if counted || gate.live.drain.is_draining() || gate.live.held.is_crowded() {
-        drain::close(&mut answer);
-    }
-    entry.status = answer.status().as_u16();
-    trace::answered(&trace, entry.status);
-    if let Some(route) = route {
-        trace::named(&trace, request.method(), &route.service);
-    }
-    answer.headers_mut().insert(headers::REQUEST_ID, caller.id_header);
-    in_turn(&request, answer)
-}
-
-/// The client's next request waits until this answer is made, and is not taken if this one is the last.
-fn in_turn(request: &HttpRequest, answer: HttpResponse) -> HttpResponse {
-    let Some(turn) = request.conn_data::<Rc<Turn>>().map(Rc::clone) else { return answer };
-    let kept = request.head().connection_type() == ConnectionType::KeepAlive
-        && answer.head().connection_type() != ConnectionType::Close;
-    answer.map_body(|_, body| BoxBody::new(Answer::new(body, turn, !kept)))
-}
-
-/// The path before anything decodes it.
-pub(crate) trait PathAsSent {
-    fn path_as_sent(&self) -> &str;
-}
-
-impl PathAsSent for HttpRequest {
-    fn path_as_sent(&self) -> &str {
-        self.uri().path()
-    }
-}
-
-impl Gate {
-    fn health(&self, request: &HttpRequest) -> Option<HttpResponse> {
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return None;
-        }
-        match request.path_as_sent() {
-            "/healthz" => Some(HttpResponse::Ok().body("ok")),
-            "/readyz" => {
-                let gateway = Gateway(Arc::clone(&self.live));
-                let (ready, missing) = (gateway.is_ready(), gateway.missing());
-                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                Some(refusal::json(status, json!({"missing": missing, "ready": ready}).to_string()))
-            }
-            _ => None,
-        }
-    }
-
-    async fn answer(
-        &self,
-        request: &HttpRequest,
-        payload: web::Payload,
-        caller: &Caller,
-        config: &Config,
-        route: Option<&Route>,
-    ) -> HttpResponse {
-        let framing = Framing::of(request);
-        let upload = Upload::new(payload, framing, config.limits.body, config.limits.body_time);
-        let answer = match route {
-            None => refusal::no_route(),
-            Some(route) => {
-                let passing = Passing { request, caller, config, route, framing, upload: &upload };
-                match self.pass(&passing).await {
-                    Ok(answer) => answer,
-                    Err(cause) => {
-                        self.live.count.refused(&route.service, cause);
-                        let mut answer = route.refusals.answer(cause);
-                        if matches!(cause, Cause::BadRequest | Cause::HeadersTooLarge) {
-                            drain::close(&mut answer);
-                        }
-                        answer
-                    }
-                }
-            }
+impl Turn<'_> {
+    async fn take(mut self, entry: Entry<'_>, client: &mut Client, out: &mut Vec<u8>) -> Then {
+        let Self { gate, config, request, route, .. } = self;
+        let health = gate.health(request);
+        self.counted = health.is_none() && gate.live.drain.admit();
+        let limits = &config.limits;
+        let mut upload = Upload::new(request.framing, limits.body, self.begun, limits.body_time);
+        let own = match health {
+            None if route.is_none() => docs::answer(request, config).await.or_else(|| Some(refusal::no_route())),
+            health => health,
         };
-        if upload.is_done() { answer } else { refusal::closing(answer, upload) }
-    }
-
-    async fn pass(&self, passing: &Passing<'_>) -> Result<HttpResponse, Cause> {
-        passing.check()?;
-        if let Some(preflight) = passing.config.cors.preflight(passing.request) {
-            return Ok(preflight);
-        }
-        let (answer, lease) = self.forward(passing).await?;
-        Ok(download::pass_on(passing.request.method(), answer, lease, passing.config.limits.upstream_time))
-    }
-
-    async fn forward(&self, passing: &Passing<'_>) -> Result<(ClientResponse, Lease), Cause> {
-        let deadline = Instant::now() + passing.config.limits.upstream_time;
-        let mut tried = Vec::new();
-        while let Some(mut lease) = passing.route.upstreams.lease(&tried) {
-            if !tried.is_empty() {
-                self.live.count.retried(&passing.route.service);
-            }
-            match timeout_at(deadline, self.send(passing, lease.instance())).await {
-                Ok(outcome) => {
-                    if let Some(answered) = self.judge(passing, &mut lease, outcome)? {
-                        return Ok((answered, lease));
-                    }
-                }
-                Err(_) if !passing.upload.is_done() => return Err(Cause::SlowRequest),
-                Err(_) => {
-                    lease.failed();
-                    passing.warn(&lease, &"no answer in time");
-                    return Err(Cause::SlowService);
-                }
-            }
-            tried.push(Arc::clone(lease.instance()));
-        }
-        Err(Cause::Unavailable)
-    }
-
-    /// What came of one attempt: an answer, nothing but the leave to try another instance, or the end.
-    ///
-    /// Another instance is asked only if this one cannot have seen the request: it could not even be connected to. A
-    /// connection that was kept and turns out to be closed proves nothing, for the instance may have acted before it
-    /// died, and no request is known here to be harmless when it is done twice.
-    fn judge(
-        &self,
-        passing: &Passing<'_>,
-        lease: &mut Lease,
-        outcome: Result<ClientResponse, SendRequestError>,
-    ) -> Result<Option<ClientResponse>, Cause> {
-        let error = match outcome {
-            // Nobody asked to switch protocols; there is nothing sensible to do with it.
-            Ok(answer) if answer.status().is_informational() => {
-                lease.failed();
-                passing.warn(lease, &"answered 1xx");
-                return Err(Cause::Unavailable);
-            }
-            Ok(answer) => {
-                lease.succeeded();
-                return Ok(Some(answer));
-            }
-            Err(error) => error,
+        let outcome = match (own, route) {
+            (Some(answer), _) => Outcome::Own { answer, last: false },
+            (None, Some(route)) => self.pass(route, client, &mut upload, out).await,
+            (None, None) => Outcome::Own { answer: refusal::no_route(), last: false },
         };
-        // The client's fault, not the instance's.
-        if let Some(cause) = passing.upload.refusal() {
-            return Err(cause);
+        match outcome {
+            Outcome::Gone => Then::Cut,
+            Outcome::Own { answer, last } => {
+                let keeps = !last && self.keeps(client, &upload);
+                out.clear();
+                answer.write(request.method == Method::HEAD, &self.manner(keeps), out);
+                self.tell_apart(entry, answer.status);
+                let told = client.tell(out).await;
+                match told {
+                    Ok(()) if keeps => Then::Keep,
+                    _ => Then::Close { unread: last || !upload.is_over() },
+                }
+            }
+            Outcome::Passed(passed) => {
+                self.tell_apart(entry, passed.answer.status);
+                passed.run(client, out, !upload.is_over()).await
+            }
         }
-        passing.warn(lease, &error);
-        if !never_connected(&error) {
-            lease.failed();
-            return Err(Cause::Unavailable);
-        }
-        lease.unreachable();
-        self.live.alarm.notify_one();
-        if passing.upload.is_untouched() { Ok(None) } else { Err(Cause::Unavailable) }
     }
 
-    async fn send(&self, passing: &Passing<'_>, instance: &Instance) -> Result<ClientResponse, SendRequestError> {
-        let Passing { request, caller, .. } = *passing;
-        let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
-        let uri = instance.uri(target).map_err(SendRequestError::Http)?;
-        let mut ours = self.client.request(request.method().clone(), uri).address(instance.address()).no_decompress();
-        *ours.headers_mut() = headers::for_service(request, caller, instance.host(), self.hop.as_ref());
-        let span = trace::client(request.method(), instance.address());
-        trace::pass_on(&span, ours.headers_mut());
-        let upload = passing.upload.clone();
-        let outcome = match passing.framing {
-            Framing::None => ours.send_body(NoBody::new()),
-            Framing::Sized(0) => ours.send(),
-            Framing::Sized(length) => ours.send_body(SizedStream::new(length, upload)),
-            Framing::Chunked => ours.send_body(BodyStream::new(upload)),
+    /// Logs the request, now that it is known how it is answered.
+    fn tell_apart(&self, mut entry: Entry<'_>, status: StatusCode) {
+        entry.status = status.as_u16();
+        trace::answered(self.trace, entry.status);
+        if let Some(route) = self.route {
+            trace::named(self.trace, &self.request.method, &route.service);
         }
-        .instrument(span.clone())
-        .await;
-        match &outcome {
-            Ok(answer) => trace::answered(&span, answer.status().as_u16()),
-            Err(_) => trace::failed(&span, "no_answer"),
-        }
-        outcome
     }
-}
 
-impl Passing<'_> {
+    /// Whether the client may send further requests after this answer.
+    fn keeps(&self, client: &mut Client, upload: &Upload) -> bool {
+        let live = &self.gate.live;
+        let more = !client.has_ended() || !client.come().is_empty();
+        // Asked anew: what came before the end was announced may be answered after it.
+        let stays = !self.counted && !live.drain.is_draining() && !live.held.is_crowded();
+        // The rest of a body that nobody reads is not worth waiting for.
+        self.request.keeps() && more && stays && upload.is_over()
+    }
+
+    fn manner(&self, keeps: bool) -> Manner<'_> {
+        let origin = || self.request.fields.first(ORIGIN.as_str());
+        let cors = self.route.map(|_| (&self.config.cors, origin()));
+        Manner { version: self.request.version, keeps, request_id: self.caller.request_id.as_str(), cors }
+    }
+
+    async fn pass(&self, route: &Route, client: &mut Client, upload: &mut Upload, out: &mut Vec<u8>) -> Outcome<'_> {
+        let refused = |cause| {
+            self.gate.live.count.refused(&route.service, cause);
+            let last = matches!(cause, Cause::BadRequest | Cause::HeadersTooLarge);
+            Outcome::Own { answer: route.refusals.answer(cause), last }
+        };
+        if let Err(cause) = self.check() {
+            return refused(cause);
+        }
+        if let Some(answer) = self.config.cors.preflight(self.request) {
+            return Outcome::Own { answer, last: false };
+        }
+        match self.forward(route, client, upload, out).await {
+            Ok(passed) => Outcome::Passed(passed),
+            Err(Some(cause)) => refused(cause),
+            Err(None) => Outcome::Gone,
+        }
+    }
+
     /// What can be judged before a service is asked.
     fn check(&self) -> Result<(), Cause> {
         let request = self.request;
-        if !path::is_plain(request.path_as_sent()) {
+        if !path::is_plain(request.path()) {
             return Err(Cause::NotFound);
         }
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        if matches!(request.method, Method::CONNECT | Method::TRACE) {
             return Err(Cause::Method);
         }
         if headers::too_large(request) {
@@ -275,24 +212,177 @@ impl Passing<'_> {
         if !headers::names_a_host(request) {
             return Err(Cause::BadRequest);
         }
-        // The server takes all that follows such a head for its body, whatever length was told.
-        if request.headers().get_all(UPGRADE).any(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        // What follows such a head is no request, for who sends it.
+        if request.fields.of_kind(Kind::Upgrade).any(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket")) {
             return Err(Cause::BadRequest);
         }
-        match self.framing {
+        match request.framing {
             Framing::Sized(length) if length > self.config.limits.body => Err(Cause::TooLarge),
             Framing::None | Framing::Sized(_) | Framing::Chunked => Ok(()),
         }
     }
 
-    fn warn(&self, lease: &Lease, cause: &dyn std::fmt::Display) {
-        let (instance, id) = (lease.instance().address(), self.caller.request_id.as_str());
-        tracing::warn!(service = self.route.service, %instance, id, %cause, "no answer");
+    /// Asks an instance; `None`: the client went.
+    ///
+    /// Another instance is asked only if this one cannot have seen the request: it could not even be connected to. A
+    /// connection that was kept and turns out to be closed proves nothing, for the instance may have acted before it
+    /// died, and no request is known here to be harmless when it is done twice.
+    async fn forward(
+        &self,
+        route: &Route,
+        client: &mut Client,
+        upload: &mut Upload,
+        out: &mut Vec<u8>,
+    ) -> Result<Passed<'_>, Option<Cause>> {
+        let due = self.begun + self.config.limits.upstream_time;
+        if self.request.waits() && client.tell(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
+            return Err(None);
+        }
+        let mut tried = Vec::new();
+        while let Some(mut lease) = route.upstreams.lease(&tried) {
+            let instance = Arc::clone(lease.instance());
+            if !tried.is_empty() {
+                self.gate.live.count.retried(&route.service);
+            }
+            let connected = match self.gate.links.take(instance.address()) {
+                Some(pipe) => Ok(pipe),
+                None => connect(client, instance.address(), due).await,
+            };
+            let mut pipe = match connected {
+                Ok(pipe) => pipe,
+                Err(Failed::Gone) => return Err(None),
+                Err(failed) => {
+                    self.warn(route, &instance, &failed);
+                    lease.unreachable();
+                    self.gate.live.alarm.notify_one();
+                    tried.push(instance);
+                    continue;
+                }
+            };
+            let answer = self.ask(&instance, client, &mut pipe, upload, due, out).await;
+            let answer = answer.map_err(|failed| self.judge(route, &mut lease, &failed))?;
+            lease.succeeded();
+            let patience = self.config.limits.upstream_time;
+            return Ok(Passed { answer, pipe, lease, patience, gate: self.gate });
+        }
+        Err(Some(Cause::Unavailable))
+    }
+
+    /// Asks over this connection, and writes the head of the client's answer.
+    async fn ask(
+        &self,
+        instance: &Instance,
+        client: &mut Client,
+        pipe: &mut Pipe,
+        upload: &mut Upload,
+        due: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<Begun, Failed> {
+        let request = self.request;
+        let span = trace::client(&request.method, instance.address());
+        let (caller, host, hop) = (self.caller, instance.host(), self.gate.hop.as_ref());
+        out.clear();
+        headers::for_service(request, &ForService { caller, host, hop, span: &span }, out);
+        let mut exchange = Exchange { client, pipe, upload, due };
+        let answered = exchange.run(&request.method, out, |exchange, response, out| {
+            // Nobody asked to switch protocols, nor to hear more than one answer; there is nothing sensible to do with it.
+            if response.status.is_informational() {
+                return Err(Failed::Malformed);
+            }
+            Ok(self.begin(exchange, response, out))
+        });
+        let answered = if span.is_none() { answered.await } else { answered.instrument(span.clone()).await };
+        match answered.flatten() {
+            Ok(begun) => {
+                trace::answered(&span, begun.status.as_u16());
+                Ok(begun)
+            }
+            Err(failed) => {
+                trace::failed(&span, "no_answer");
+                Err(failed)
+            }
+        }
+    }
+
+    /// Writes the head of the client's answer.
+    fn begin(&self, exchange: &mut Exchange<'_>, response: Response<'_>, out: &mut Vec<u8>) -> Begun {
+        let bodiless = response.body.is_over();
+        let length = match (response.length, self.request.version) {
+            (None, _) if bodiless => Length::None,
+            (Some(_), _) if response.status == StatusCode::NO_CONTENT => Length::None,
+            (Some(length), _) => Length::Told(length),
+            (None, Version::Http11) => Length::Chunked,
+            (None, Version::Http10) => Length::Closed,
+        };
+        let whole = exchange.upload.is_over();
+        let keeps = length != Length::Closed && self.keeps(exchange.client, exchange.upload);
+        let manner = self.manner(keeps);
+        manner.begin(response.status, out);
+        let dated = headers::for_client(&response, out);
+        manner.end(length, dated, out);
+        let coding = if length == Length::Chunked { Coding::Chunked } else { Coding::Plain };
+        let Response { status, body, keeps: reusable, .. } = response;
+        Begun { status, body, coding, reusable: reusable && whole, keeps }
+    }
+
+    /// What a client is told of a request that was not answered; what it means for the instance is noted.
+    fn judge(&self, route: &Route, lease: &mut Lease, failed: &Failed) -> Option<Cause> {
+        let cause = match failed {
+            // The client's doing, not the instance's.
+            Failed::Refused(cause) => return Some(*cause),
+            Failed::Gone => return None,
+            Failed::Late => Cause::SlowService,
+            Failed::Broken(_) | Failed::Malformed => Cause::Unavailable,
+        };
+        lease.failed();
+        self.warn(route, lease.instance(), failed);
+        Some(cause)
+    }
+
+    fn warn(&self, route: &Route, instance: &Instance, cause: &Failed) {
+        let (instance, id) = (instance.address(), self.caller.request_id.as_str());
+        tracing::warn!(service = route.service, %instance, id, %cause, "no answer");
     }
 }
 
-/// Whether not a byte of the request can have reached the instance.
-pub(crate) fn never_connected(error: &SendRequestError) -> bool {
-    // `Disconnected` is what a connection that was used and then lost is called.
-    matches!(error, SendRequestError::Connect(cause) if !matches!(cause, ConnectError::Disconnected))
+impl Passed<'_> {
+    /// Hands the answer on, whose head is in `out`.
+    async fn run(self, client: &mut Client, out: &mut Vec<u8>, unread: bool) -> Then {
+        let Self { answer, mut pipe, lease, patience, gate } = self;
+        let until_close = answer.coding == Coding::Plain && answer.body.ends_with_connection();
+        let mut download = Download { body: answer.body, coding: answer.coding, patience };
+        let handed_on = download.run(&mut pipe, client, out).await;
+        let address = lease.instance().address();
+        match handed_on {
+            Ok(()) => {
+                if answer.reusable {
+                    gate.links.keep(address, pipe, Instant::now());
+                }
+                if answer.keeps { Then::Keep } else { Then::Close { unread } }
+            }
+            Err(cause) => {
+                tracing::debug!(instance = %address, %cause, "an answer was not handed on whole");
+                // Where only the end of the connection tells the end of an answer, a plain one would.
+                if until_close { Then::Cut } else { Then::Close { unread } }
+            }
+        }
+    }
+}
+
+impl Gate {
+    fn health(&self, request: &Request<'_>) -> Option<Answer> {
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        match request.path() {
+            "/healthz" => Some(Answer::new(StatusCode::OK).body("ok")),
+            "/readyz" => {
+                let gateway = Gateway(Arc::clone(&self.live));
+                let (ready, missing) = (gateway.is_ready(), gateway.missing());
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                Some(Answer::json(status, json!({"missing": missing, "ready": ready}).to_string()))
+            }
+            _ => None,
+        }
+    }
 }

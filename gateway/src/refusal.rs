@@ -1,18 +1,11 @@
 //! The gateway's own answers, in the dialect of the route they are given on.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-use actix_web::HttpResponse;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use actix_web::http::{ConnectionType, StatusCode};
+use actix_web::http::StatusCode;
+use actix_web::http::header::ALLOW;
 use actix_web::web::Bytes;
 use serde::Deserialize;
 
-/// What a client should wait before it tries again when a service is away.
-const RETRY: Duration = Duration::from_secs(1);
+use crate::answer::Answer;
 
 /// Why the gateway answers in place of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,55 +104,16 @@ impl Refusals {
         bodies.into_iter().find(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_err())
     }
 
-    pub(crate) fn answer(&self, cause: Cause) -> HttpResponse {
-        let mut answer = json(cause.status(), self.body(cause).to_owned());
-        if cause == Cause::Method {
-            // RFC 9110, section 15.5.6, asks for it; all that any service takes, for only the service knows better.
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, POST"));
-        }
-        answer
+    pub(crate) fn answer(&self, cause: Cause) -> Answer {
+        let answer = Answer::json(cause.status(), self.body(cause).to_owned());
+        // RFC 9110, section 15.5.6, asks for it; all that any service takes, for only the service knows better.
+        if cause == Cause::Method { answer.with(ALLOW, "GET, POST") } else { answer }
     }
 }
 
 /// What is answered where no route leads: no dialect to speak.
-pub(crate) fn no_route() -> HttpResponse {
-    json(StatusCode::NOT_FOUND, Bytes::from_static(NO_ROUTE.as_bytes()))
+pub(crate) fn no_route() -> Answer {
+    Answer::json(StatusCode::NOT_FOUND, Bytes::from_static(NO_ROUTE.as_bytes()))
 }
 
 const NO_ROUTE: &str = r#"{"error":"no_route","message":"没有匹配的接口 / no route"}"#;
-
-pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> HttpResponse {
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header((CONTENT_TYPE, "application/json; charset=utf-8")).insert_header((CACHE_CONTROL, "no-store"));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        answer.insert_header((RETRY_AFTER, RETRY.as_secs()));
-    }
-    answer.body(body.into())
-}
-
-/// Ends the connection after this answer, for the rest of an unread body is not worth waiting for.
-///
-/// `unread` is kept until the answer is sent: the server takes a body that was let go for one to read on to its end,
-/// and a chunked one need not have an end.
-pub(crate) fn closing(answer: HttpResponse, unread: impl Unpin + 'static) -> HttpResponse {
-    let mut answer = answer.map_body(|_, body| BoxBody::new(Holding { body, _unread: unread }));
-    answer.head_mut().set_connection_type(ConnectionType::Close);
-    answer
-}
-
-struct Holding<U> {
-    body: BoxBody,
-    _unread: U,
-}
-
-impl<U: Unpin> MessageBody for Holding<U> {
-    type Error = Box<dyn std::error::Error>;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
-    }
-}

@@ -1,36 +1,32 @@
-//! The server and the client it passes requests on with.
+//! The server: its workers, and what each does with a connection.
 
-use std::future::ready;
+use std::future::Future as _;
 use std::net::TcpListener;
+use std::pin::pin;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
-use actix_http::{HttpServiceBuilder, KeepAlive};
-use actix_server::Server;
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
-use actix_web::dev::AppConfig;
+use actix_server::{GracefulShutdownSignal, Server};
+use actix_service::fn_service;
 use actix_web::http::header::HeaderValue;
-use actix_web::{App, web};
-use awc::{Client, Connector};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use stele_web::config::ConfigError;
 use stele_web::net;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
-use crate::connection::{Connection, Times};
+use crate::client::{Client, Said, Times};
 use crate::live::Live;
-use crate::proxy::{Gate, handle};
+use crate::proxy::{Gate, Then, answer};
 use crate::supervise;
+use crate::upstreams::links::Links;
 
-/// Requests a worker has in flight to all services.
-const MOST_IN_FLIGHT: usize = 10_000;
-const KEEP_CLIENTS: Duration = Duration::from_secs(75);
-/// The services keep idle connections for longer (75 s): one closed just as it is taken up would be a request lost.
-const KEEP_UPSTREAMS: Duration = Duration::from_secs(15);
-/// An instance on this network accepts at once, or another one is asked.
-const CONNECT: Duration = Duration::from_secs(2);
 /// How long requests in flight may take to end once the gateway is told to stop.
 const GRACE_SECONDS: u64 = 10;
+/// How often idle connections to services are looked through for those that nobody has used for a while.
+const SWEEP: Duration = Duration::from_secs(5);
 /// Open files that are no connections of requests: listeners, health checks, what runs in the same process.
 const OTHER_FILES: usize = 256;
 
@@ -48,33 +44,68 @@ pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, Co
     let stopping = builder.graceful_shutdown_signal();
     let times = Times { head: config.limits.head_time, answer: config.limits.body_time };
     let service = move || {
-        let gate = Gate { live: live.clone(), hop: hop.clone(), client: client() };
-        let app = App::new().app_data(web::Data::new(gate)).default_service(web::to(handle));
+        let gate = Rc::new(Gate { live: Arc::clone(&live), hop: hop.clone(), links: Links::default() });
+        actix_web::rt::spawn(sweep(Rc::downgrade(&gate)));
         let stopping = stopping.clone();
-        let http = HttpServiceBuilder::default()
-            .keep_alive(KeepAlive::Timeout(KEEP_CLIENTS))
-            // The connection times every head, not only its first.
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(Duration::from_secs(1))
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .on_connect_ext(|connection: &Connection, data| {
-                data.insert(connection.turn());
-            })
-            .h1(map_config(app, |_| AppConfig::default()));
-        let held = Arc::clone(&live.held);
-        let connect = move |socket: TcpStream| {
-            // Without it answers are late, not wrong.
-            let _ = socket.set_nodelay(true);
-            let peer = socket.peer_addr().ok();
-            ready(Ok((Connection::new(socket, times, Arc::clone(&held)), peer)))
-        };
-        fn_service(connect).and_then(http)
+        fn_service(move |socket: TcpStream| {
+            let (gate, stopping) = (Rc::clone(&gate), stopping.clone());
+            async move {
+                serve(&gate, socket, times, stopping).await;
+                Ok::<_, ()>(())
+            }
+        })
     };
     let server = builder.shutdown_timeout(GRACE_SECONDS).disable_signals().listen("gateway", listener, service);
     Ok(server.map_err(fault)?.run())
+}
+
+/// Answers a client until its connection is over, or the server stops.
+async fn serve(gate: &Gate, socket: TcpStream, times: Times, stopping: GracefulShutdownSignal) {
+    let _hold = gate.live.held.hold();
+    // Who has gone before it was looked at has no address.
+    let Ok(mut client) = Client::new(socket, times) else { return };
+    let mut stop = pin!(stopping.notified());
+    let mut stopped = false;
+    let (mut head, mut out, mut first) = (Vec::new(), Vec::new(), true);
+    loop {
+        let mut is_stopped = |cx: &mut Context<'_>| {
+            stopped = stopped || stop.as_mut().poll(cx).is_ready();
+            stopped
+        };
+        let length = match client.head(std::mem::take(&mut first), &mut is_stopped).await {
+            Said::Head(length) => length,
+            Said::Nothing => return client.close(false).await,
+            Said::Nonsense(last_word) => {
+                // Who is gone need not be told.
+                let _ = client.tell(last_word).await;
+                return client.close(true).await;
+            }
+        };
+        head.clear();
+        head.extend(client.come().drain(..length));
+        match answer(gate, &mut client, &head, &mut out).await {
+            Then::Keep => {}
+            Then::Close { unread } => return client.close(unread).await,
+            Then::Cut => return client.cut(),
+        }
+        for buffer in [&mut head, &mut out] {
+            buffer.clear();
+            buffer.shrink_to(MOST_KEPT);
+        }
+        client.shrink();
+    }
+}
+
+/// The room that a connection keeps from one request to the next.
+const MOST_KEPT: usize = 4 * 1024;
+
+/// Closes the connections to services that nobody uses, for as long as the worker works.
+async fn sweep(gate: Weak<Gate>) {
+    loop {
+        sleep(SWEEP).await;
+        let Some(gate) = gate.upgrade() else { return };
+        gate.links.sweep();
+    }
 }
 
 /// How many connections of clients there may be: `most`, or what open files allow. Each may need another one, to a
@@ -99,12 +130,6 @@ fn raise_open_files() -> Option<u64> {
         }
     }
     getrlimit(Resource::Nofile).current
-}
-
-/// Answers are passed on as they are: neither followed nor unpacked, and timed by the caller.
-fn client() -> Client {
-    let connector = Connector::new().timeout(CONNECT).conn_keep_alive(KEEP_UPSTREAMS).limit(MOST_IN_FLIGHT);
-    Client::builder().connector(connector).no_default_headers().disable_redirects().disable_timeout().finish()
 }
 
 fn hop_header(secret: &str) -> Result<HeaderValue, ConfigError> {

@@ -1,18 +1,14 @@
 //! Beside the requests: looks how every instance does, and where the names lead now.
 
-use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix_web::http::header::HOST;
-use actix_web::http::uri::PathAndQuery;
 use actix_web::rt::spawn;
-use awc::{Client, Connector};
 use tokio::time::{sleep, timeout};
 
 use crate::live::Live;
-use crate::proxy::never_connected;
 use crate::upstreams::Upstreams;
+use crate::upstreams::ask::{Unanswered, ask};
 use crate::upstreams::instance::{Checked, Instance};
 
 /// How long an instance may take to say how it does, and half of that to accept the connection.
@@ -22,11 +18,10 @@ const REST: Duration = Duration::from_millis(100);
 
 /// Looks every `STELE_HEALTH_INTERVAL`, and when something is amiss, for as long as the gateway lives.
 pub(crate) async fn watch(live: Weak<Live>) {
-    let client = client();
     while let Some(live) = live.upgrade() {
         let config = live.config();
         for route in config.table.routes() {
-            look_at(&live, &client, &route.service, &route.upstreams);
+            look_at(&live, &route.service, &route.upstreams);
         }
         let interval = config.health_interval;
         drop(config);
@@ -38,8 +33,8 @@ pub(crate) async fn watch(live: Weak<Live>) {
     }
 }
 
-fn look_at(live: &Arc<Live>, client: &Rc<Client>, service: &str, upstreams: &Upstreams) {
-    check_all(client, service, upstreams);
+fn look_at(live: &Arc<Live>, service: &str, upstreams: &Upstreams) {
+    check_all(service, upstreams);
     let (live, upstreams, service) = (Arc::clone(live), upstreams.clone(), service.to_owned());
     spawn(async move {
         let config = live.config();
@@ -51,11 +46,11 @@ fn look_at(live: &Arc<Live>, client: &Rc<Client>, service: &str, upstreams: &Ups
     });
 }
 
-fn check_all(client: &Rc<Client>, service: &str, upstreams: &Upstreams) {
+fn check_all(service: &str, upstreams: &Upstreams) {
     for instance in upstreams.instances().iter().filter(|one| one.begin_check()) {
-        let (client, instance, service) = (Rc::clone(client), Arc::clone(instance), service.to_owned());
+        let (instance, service) = (Arc::clone(instance), service.to_owned());
         spawn(async move {
-            let outcome = check(&client, &instance).await;
+            let outcome = check(&instance).await;
             if instance.checked(outcome) {
                 let address = instance.address();
                 match outcome {
@@ -70,19 +65,12 @@ fn check_all(client: &Rc<Client>, service: &str, upstreams: &Upstreams) {
 }
 
 /// Asks the instance itself, at the address that requests go to, over a connection of its own.
-async fn check(client: &Client, instance: &Instance) -> Checked {
-    let Ok(uri) = instance.uri(PathAndQuery::from_static("/readyz")) else { return Checked::Absent };
-    let question = client.get(uri).address(instance.address()).insert_header((HOST, instance.host().clone()));
-    match timeout(PATIENCE, question.force_close().send()).await {
+async fn check(instance: &Instance) -> Checked {
+    match timeout(PATIENCE, ask(instance, "/readyz", PATIENCE / 2, 0)).await {
         // What is not Stele's may have no such page; that it answers is what it can say.
-        Ok(Ok(answer)) if !answer.status().is_server_error() => Checked::Ready,
+        Ok(Ok(told)) if !told.status.is_server_error() => Checked::Ready,
         Ok(Ok(_)) => Checked::Unready,
-        Ok(Err(error)) if never_connected(&error) => Checked::Absent,
-        Ok(Err(_)) | Err(_) => Checked::Silent,
+        Ok(Err(Unanswered::Absent(_))) => Checked::Absent,
+        Ok(Err(Unanswered::Broken(_))) | Err(_) => Checked::Silent,
     }
-}
-
-fn client() -> Rc<Client> {
-    let connector = Connector::new().timeout(PATIENCE / 2);
-    Rc::new(Client::builder().connector(connector).no_default_headers().disable_redirects().disable_timeout().finish())
 }

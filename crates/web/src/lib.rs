@@ -6,7 +6,7 @@
 //! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside; [`trail`]: what is kept of it
 //! - [`boot`], [`keys`], [`keyring`], [`hashing`], [`delivery`]: from settings to a running domain
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
-//! - [`input`], [`extract`], [`trust`]: what a request holds, and whom it comes from
+//! - [`input`], [`extract`], [`headers`], [`trust`]: what a request holds, and whom it comes from
 
 pub mod admin;
 pub mod boot;
@@ -17,6 +17,7 @@ pub mod dialect;
 pub mod drain;
 pub mod extract;
 pub mod hashing;
+pub mod headers;
 pub mod healthcheck;
 pub mod input;
 pub mod keyring;

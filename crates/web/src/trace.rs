@@ -14,7 +14,11 @@ pub use stele_core::TRACE;
 use tracing::{Span, field};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use crate::headers::Headers;
 use crate::metrics::method_name;
+
+/// The headers that name a trace, by W3C's Trace Context.
+pub const NAMES: [&str; 2] = ["traceparent", "tracestate"];
 
 /// As much of a path as is told: a stranger chooses it.
 const LONGEST_PATH: usize = 256;
@@ -46,7 +50,7 @@ pub(crate) use step;
 
 /// The span of a request that came in: a child of the caller's, if the request says so in the W3C's words and these are
 /// well formed, else the root of a new trace.
-pub fn server(method: &Method, path: &str, headers: &HeaderMap) -> Span {
+pub fn server(method: &Method, path: &str, headers: &impl Headers) -> Span {
     if !is_on() {
         return Span::none();
     }
@@ -65,7 +69,7 @@ pub fn server(method: &Method, path: &str, headers: &HeaderMap) -> Span {
         url.scheme = "http",
     );
     // Only a span that has begun already refuses a parent.
-    let _ = span.set_parent(TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)));
+    let _ = span.set_parent(TraceContextPropagator::new().extract_with_context(&Context::new(), &Parents(headers)));
     span
 }
 
@@ -156,8 +160,9 @@ pub fn pass_on(span: &Span, headers: &mut HeaderMap) {
     if span.is_none() {
         return;
     }
-    headers.remove("traceparent");
-    headers.remove("tracestate");
+    for name in NAMES {
+        headers.remove(name);
+    }
     TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
 }
 
@@ -166,17 +171,19 @@ fn shortened(path: &str) -> &str {
     &path[..end]
 }
 
-struct Headers<'a>(&'a HeaderMap);
+struct Parents<'a, F>(&'a F);
 
-impl Extractor for Headers<'_> {
+impl<F: Headers> Extractor for Parents<'_, F> {
     /// A header that is there twice says nothing.
     fn get(&self, key: &str) -> Option<&str> {
-        let mut values = self.0.get_all(key);
-        values.next().filter(|_| values.next().is_none())?.to_str().ok()
+        // The names that are asked for are those below.
+        let key = NAMES.into_iter().find(|name| *name == key)?;
+        let mut values = self.0.all(key);
+        std::str::from_utf8(values.next().filter(|_| values.next().is_none())?).ok()
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
+        NAMES.into_iter().filter(|name| self.0.first(name).is_some()).collect()
     }
 }
 

@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::config::{ConfigError, Settings};
+use crate::headers::Headers;
 
 /// The header by which the gateway of the same process proves itself to its services.
 pub const HOP_HEADER: &str = "x-stele-hop";
@@ -40,23 +40,24 @@ impl Trust {
     }
 
     /// Whether a request from `peer` with these headers comes from a trusted proxy.
-    pub fn believes(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+    pub fn believes(&self, peer: IpAddr, headers: &impl Headers) -> bool {
         let peer = peer.to_canonical();
-        let shown = || headers.get(HOP_HEADER).map(|value| value.as_bytes());
+        let shown = || headers.first(HOP_HEADER);
         let by_hop = self.hop.as_ref().is_some_and(|secret| shown().is_some_and(|v| v.ct_eq(secret.as_bytes()).into()));
         by_hop || self.is_proxy(peer)
     }
 
     /// The client's address: the peer's, or if that is a trusted proxy the last address in `X-Forwarded-For` that is
     /// not itself a trusted proxy's. What lies further left was written by strangers.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: IpAddr, headers: &impl Headers) -> IpAddr {
         if !self.believes(peer, headers) {
             return peer.to_canonical();
         }
         let mut client = peer.to_canonical();
-        let values: Vec<_> = headers.get_all("x-forwarded-for").filter_map(|v| v.to_str().ok()).collect();
-        for entry in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-            let Some(address) = parse_forwarded(entry.trim()) else { break };
+        let values: Vec<_> = headers.all("x-forwarded-for").collect();
+        for entry in values.iter().rev().flat_map(|value| value.rsplit(|&byte| byte == b',')) {
+            let entry = std::str::from_utf8(entry).ok().map(str::trim);
+            let Some(address) = entry.and_then(parse_forwarded) else { break };
             client = address;
             if !self.is_proxy(address) {
                 break;
@@ -85,7 +86,7 @@ fn parse_forwarded(entry: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
 

@@ -11,22 +11,20 @@ use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
-use actix_web::{HttpRequest, HttpResponse};
-use awc::Client;
 use futures_util::future::join_all;
 use serde_json::Value;
 use stele_web::openapi::PATH;
 use tokio::sync::Mutex;
 use utoipa_swagger_ui::serve;
 
+use crate::answer::Answer;
 use crate::config::Config;
-use crate::proxy::PathAsSent as _;
-use crate::refusal;
 use crate::table::Table;
 use crate::upstreams::Upstreams;
+use crate::upstreams::ask::ask;
+use crate::wire::request::Request;
 
 /// A service that is well has its document ready in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -52,20 +50,20 @@ struct Found {
 }
 
 /// Answers what is asked of the documents and their page; `None` if it is something else.
-pub(crate) async fn answer(request: &HttpRequest, config: &Config, client: &Client) -> Option<HttpResponse> {
+pub(crate) async fn answer(request: &Request<'_>, config: &Config) -> Option<Answer> {
     let docs = config.docs.as_ref()?;
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
         return None;
     }
-    match request.path_as_sent() {
-        PATH => Some(refusal::json(StatusCode::OK, docs.text(&config.table, client).await)),
-        "/docs" => Some(HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()),
+    match request.path() {
+        PATH => Some(Answer::json(StatusCode::OK, docs.text(&config.table).await)),
+        "/docs" => Some(Answer::new(StatusCode::PERMANENT_REDIRECT).with(LOCATION, "/docs/")),
         path => page(path.strip_prefix("/docs/")?),
     }
 }
 
 /// A file of the page.
-fn page(file: &str) -> Option<HttpResponse> {
+fn page(file: &str) -> Option<Answer> {
     let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
         .use_base_layout()
         .validator_url("none")
@@ -73,27 +71,24 @@ fn page(file: &str) -> Option<HttpResponse> {
         .default_models_expand_depth(-1)
         .display_request_duration(true);
     let found = serve(file, Arc::new(config)).ok().flatten()?;
-    let mut answer = HttpResponse::Ok();
     let charset = if found.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
-    answer
-        .insert_header((CONTENT_TYPE, found.content_type + charset))
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
-        .insert_header((CACHE_CONTROL, "max-age=600"));
-    if found.gzpipped {
-        answer.insert_header((CONTENT_ENCODING, "gzip"));
-    }
+    let answer = Answer::new(StatusCode::OK)
+        .with(CONTENT_TYPE, found.content_type + charset)
+        .with(CONTENT_SECURITY_POLICY, POLICY)
+        .with(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .with(REFERRER_POLICY, "no-referrer")
+        .with(CACHE_CONTROL, "max-age=600");
+    let answer = if found.gzpipped { answer.with(CONTENT_ENCODING, "gzip") } else { answer };
     Some(answer.body(found.bytes.into_owned()))
 }
 
 impl Docs {
-    async fn text(&self, table: &Table, client: &Client) -> Bytes {
+    async fn text(&self, table: &Table) -> Bytes {
         let mut last = self.0.lock().await;
         if let Some(found) = last.as_ref().filter(|found| Instant::now() < found.good_until) {
             return found.text.clone();
         }
-        let documents = join_all(table.routes().iter().map(|route| fetch(&route.upstreams, client))).await;
+        let documents = join_all(table.routes().iter().map(|route| fetch(&route.upstreams))).await;
         let whole = documents.iter().all(Option::is_some);
         let text = Bytes::from(merge::merge(table, documents).to_string());
         let good_until = Instant::now() + if whole { FRESH } else { FRESH_IN_PART };
@@ -103,16 +98,14 @@ impl Docs {
 }
 
 /// What the first instance that has an answer in time says that it serves.
-async fn fetch(upstreams: &Upstreams, client: &Client) -> Option<Value> {
+async fn fetch(upstreams: &Upstreams) -> Option<Value> {
     let asked = async {
         let mut instances = upstreams.instances().to_vec();
         instances.sort_by_key(|instance| !instance.is_usable());
         for instance in instances {
-            let Ok(uri) = instance.uri(PathAndQuery::from_static(PATH)) else { continue };
-            let Ok(mut answer) = client.get(uri).address(instance.address()).send().await else { continue };
-            if answer.status() == StatusCode::OK
-                && let Ok(body) = answer.body().limit(LARGEST).await
-                && let Ok(document) = serde_json::from_slice(&body)
+            let Ok(told) = ask(&instance, PATH, PATIENCE, LARGEST).await else { continue };
+            if told.status == StatusCode::OK
+                && let Ok(document) = serde_json::from_slice(&told.body)
             {
                 return Some(document);
             }

@@ -4,10 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-use actix_web::error::HttpError;
 use actix_web::http::header::HeaderValue;
-use actix_web::http::uri::{Authority, PathAndQuery, Scheme};
-use actix_web::http::{Uri, uri};
 
 use super::circuit::{Circuit, CircuitState, now};
 
@@ -19,8 +16,6 @@ const UNREADY: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Instance {
     address: SocketAddr,
-    /// The address again, as the client pools connections by it: instances of one name must not share any.
-    authority: Authority,
     /// What the service is called in the settings, and so in `Host`.
     host: HeaderValue,
     readiness: AtomicU8,
@@ -45,23 +40,16 @@ pub(crate) enum Checked {
 }
 
 impl Instance {
-    pub(super) fn new(address: SocketAddr, host: HeaderValue) -> Option<Arc<Self>> {
-        let authority = address.to_string().parse().ok()?;
-        Some(Arc::new(Self {
+    pub(super) fn new(address: SocketAddr, host: HeaderValue) -> Arc<Self> {
+        Arc::new(Self {
             address,
-            authority,
             host,
             readiness: AtomicU8::new(UNCHECKED),
             circuit: Circuit::default(),
             in_flight: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
             checking: AtomicBool::new(false),
-        }))
-    }
-
-    /// The URI of `target` at this instance, byte for byte.
-    pub(crate) fn uri(&self, target: PathAndQuery) -> Result<Uri, HttpError> {
-        uri::Builder::new().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(target).build()
+        })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

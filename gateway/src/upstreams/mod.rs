@@ -3,10 +3,13 @@
 //! - `configured`: what the settings name, `http://host:port`; each name has any number of addresses
 //! - [`instance`]: one address, and how it does; `circuit`: when it is left alone
 //! - [`resolve`]: from names to addresses
+//! - [`links`]: connections to instances; [`ask`]: the gateway's own questions to them
 
+pub(crate) mod ask;
 mod circuit;
 mod configured;
 pub(crate) mod instance;
+pub(crate) mod links;
 pub(crate) mod resolve;
 
 use std::sync::Arc;
@@ -144,7 +147,7 @@ impl Upstreams {
                 }
                 let same = |instance: &&Arc<Instance>| instance.address() == address && instance.host() == one.host();
                 let kept = known.iter().find(same).cloned();
-                gathered.extend(kept.or_else(|| Instance::new(address, one.host().clone())));
+                gathered.push(kept.unwrap_or_else(|| Instance::new(address, one.host().clone())));
             }
         }
         let before = self.0.instances.swap(Arc::new(gathered.clone()));

@@ -1,0 +1,20 @@
+//! The header fields of a message, whoever has read it: the services by actix, the gateway by itself.
+
+use actix_web::http::header::{HeaderMap, HeaderValue};
+
+/// Fields that can be asked for by name.
+pub trait Headers {
+    /// Every value of `name`, which is in lower case, in the order in which they came.
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]>;
+
+    /// The first of them.
+    fn first<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+}
+
+impl Headers for HeaderMap {
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).map(HeaderValue::as_bytes)
+    }
+}

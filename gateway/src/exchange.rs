@@ -1,0 +1,158 @@
+//! A request sent to one instance, until the head of its answer is there.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use actix_web::http::Method;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::client::{Client, Lost};
+use crate::pipe::Pipe;
+use crate::refusal::Cause;
+use crate::upload::Upload;
+use crate::wire::response::Response;
+
+/// An instance on this network accepts at once, or another one is asked.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    /// The client's fault, not the instance's.
+    #[error("the client's body was refused")]
+    Refused(Cause),
+    #[error("the client went")]
+    Gone,
+    #[error("no answer in time")]
+    Late,
+    #[error("{0}")]
+    Broken(io::Error),
+    #[error("its answer is not HTTP/1.1")]
+    Malformed,
+}
+
+/// A request on its way.
+pub(crate) struct Exchange<'a> {
+    pub(crate) client: &'a mut Client,
+    pub(crate) pipe: &'a mut Pipe,
+    pub(crate) upload: &'a mut Upload,
+    /// When the head of the answer must have come.
+    pub(crate) due: Instant,
+}
+
+enum More {
+    OfBody,
+    OfAnswer,
+}
+
+/// Connects to `address` before `due`, unless the client goes.
+pub(crate) async fn connect(client: &mut Client, address: SocketAddr, due: Instant) -> Result<Pipe, Failed> {
+    let due = due.min(Instant::now() + CONNECT);
+    let mut connecting = pin!(TcpStream::connect(address));
+    let connected = poll_fn(|cx| {
+        if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+            return Poll::Ready(connected.map_err(Failed::Broken));
+        }
+        if client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(Failed::Gone));
+        }
+        client.alarm.poll(cx, due).map(|()| Err(Failed::Late))
+    });
+    Ok(Pipe::new(connected.await?))
+}
+
+impl Exchange<'_> {
+    /// Sends the head that is in `out` and the body behind it, as it comes; and hands on the head of the answer, with
+    /// `out` cleared for what is to be said of it.
+    pub(crate) async fn run<T>(
+        &mut self,
+        method: &Method,
+        out: &mut Vec<u8>,
+        answered: impl FnOnce(&mut Self, Response<'_>, &mut Vec<u8>) -> T,
+    ) -> Result<T, Failed> {
+        self.send(out).await?;
+        out.clear();
+        loop {
+            // What is handed on borrows what has come, and `self` does not.
+            let come = std::mem::take(&mut self.pipe.come);
+            let parsed = Response::parse(&come, method).map_err(|_| Failed::Malformed)?;
+            if let Some(response) = parsed {
+                let size = response.size;
+                let told = answered(self, response, out);
+                self.pipe.come = come;
+                self.pipe.come.drain(..size);
+                return Ok(told);
+            }
+            self.pipe.come = come;
+            self.listen().await?;
+        }
+    }
+
+    /// Sends head and body. An instance that answers before it has all of the body, or hears no more of it, has its
+    /// reasons: the answer tells them.
+    async fn send(&mut self, out: &mut Vec<u8>) -> Result<(), Failed> {
+        loop {
+            self.upload.relay(self.client.come(), out).map_err(Failed::Refused)?;
+            let heard = self.write(out).await?;
+            if !heard || self.upload.is_over() {
+                return Ok(());
+            }
+            out.clear();
+            match self.more().await? {
+                More::OfBody => {}
+                More::OfAnswer => return Ok(()),
+            }
+        }
+    }
+
+    /// Writes to the instance; whether it takes it.
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<bool, Failed> {
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| match self.pipe.poll_write(cx, bytes) {
+                Poll::Ready(written) => Poll::Ready(Ok(written.ok())),
+                Poll::Pending => self.client.alarm.poll(cx, self.due).map(|()| Err(Failed::Late)),
+            });
+            let Some(written) = written.await? else { return Ok(false) };
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(true)
+    }
+
+    /// Waits for more of the body, or for the beginning of an answer.
+    async fn more(&mut self) -> Result<More, Failed> {
+        let due = self.due.min(self.upload.due);
+        let more = poll_fn(|cx| {
+            if self.pipe.poll_read(cx).is_ready() {
+                return Poll::Ready(Ok(More::OfAnswer));
+            }
+            self.client.poll_read(cx, due).map(|read| read.map(|()| More::OfBody))
+        });
+        more.await.map_err(|lost| match lost {
+            Lost::Late => Failed::Refused(Cause::SlowRequest),
+            Lost::Ended => Failed::Refused(Cause::BadRequest),
+            Lost::Gone => Failed::Gone,
+        })
+    }
+
+    /// Waits for more of the answer.
+    async fn listen(&mut self) -> Result<(), Failed> {
+        let read = poll_fn(|cx| {
+            if let Poll::Ready(read) = self.pipe.poll_read(cx) {
+                return Poll::Ready(read.map_err(Failed::Broken));
+            }
+            if self.client.poll_gone(cx).is_ready() {
+                return Poll::Ready(Err(Failed::Gone));
+            }
+            self.client.alarm.poll(cx, self.due).map(|()| Err(Failed::Late))
+        });
+        match read.await? {
+            0 => Err(Failed::Broken(io::ErrorKind::UnexpectedEof.into())),
+            _ => Ok(()),
+        }
+    }
+}
