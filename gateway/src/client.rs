@@ -171,9 +171,11 @@ impl Client {
     pub(crate) async fn close(mut self, unread: bool) {
         let due = Instant::now() + LINGER;
         let shut = poll_fn(|cx| self.pipe.poll_shut(cx)).await;
-        let heard_all = !unread && self.pipe.come.is_empty();
-        if heard_all || shut.is_err() {
+        if shut.is_err() {
             return;
+        }
+        if !unread && self.pipe.come.is_empty() {
+            return self.pipe.discard(MOST_UNREAD);
         }
         let mut total = 0;
         while total < MOST_UNREAD && poll_fn(|cx| self.poll_read(cx, due)).await.is_ok() {

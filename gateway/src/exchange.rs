@@ -41,8 +41,11 @@ pub(crate) struct Exchange<'a> {
     pub(crate) client: &'a mut Client,
     pub(crate) pipe: &'a mut Pipe,
     pub(crate) upload: &'a mut Upload,
+    patience: Duration,
     /// When the head of the answer must have come.
-    pub(crate) due: Instant,
+    due: Instant,
+    /// All of the request was sent.
+    sent: bool,
 }
 
 enum More {
@@ -66,7 +69,17 @@ pub(crate) async fn connect(client: &mut Client, address: SocketAddr, due: Insta
     Ok(Pipe::new(connected.await?))
 }
 
-impl Exchange<'_> {
+impl<'a> Exchange<'a> {
+    /// A request to the service at the end of `pipe`, which may take `patience` to answer once it has all of it.
+    pub(crate) fn new(client: &'a mut Client, pipe: &'a mut Pipe, upload: &'a mut Upload, patience: Duration) -> Self {
+        Self { client, pipe, upload, patience, due: Instant::now() + patience, sent: false }
+    }
+
+    /// Whether the service was sent all of the request.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.sent
+    }
+
     /// Sends the head that is in `out` and the body behind it, as it comes; and hands on the head of the answer, with
     /// `out` cleared for what is to be said of it.
     pub(crate) async fn run<T>(
@@ -100,22 +113,32 @@ impl Exchange<'_> {
             self.upload.relay(self.client.come(), out).map_err(Failed::Refused)?;
             let heard = self.write(out).await?;
             if !heard || self.upload.is_over() {
+                self.sent = heard;
                 return Ok(());
             }
             out.clear();
             match self.more().await? {
-                More::OfBody => {}
+                // However long the client takes, the service has its time from then on.
+                More::OfBody => self.due = Instant::now() + self.patience,
                 More::OfAnswer => return Ok(()),
             }
         }
     }
 
-    /// Writes to the instance; whether it takes it.
+    /// Writes to the instance; whether it takes all of it, and has not begun to answer.
     async fn write(&mut self, mut bytes: &[u8]) -> Result<bool, Failed> {
         while !bytes.is_empty() {
-            let written = poll_fn(|cx| match self.pipe.poll_write(cx, bytes) {
-                Poll::Ready(written) => Poll::Ready(Ok(written.ok())),
-                Poll::Pending => self.client.alarm.poll(cx, self.due).map(|()| Err(Failed::Late)),
+            let written = poll_fn(|cx| {
+                if let Poll::Ready(written) = self.pipe.poll_write(cx, bytes) {
+                    return Poll::Ready(Ok(written.ok()));
+                }
+                if self.pipe.poll_read(cx).is_ready() {
+                    return Poll::Ready(Ok(None));
+                }
+                if self.client.poll_gone(cx).is_ready() {
+                    return Poll::Ready(Err(Failed::Gone));
+                }
+                self.client.alarm.poll(cx, self.due).map(|()| Err(Failed::Late))
             });
             let Some(written) = written.await? else { return Ok(false) };
             bytes = bytes.get(written..).unwrap_or_default();
@@ -125,7 +148,7 @@ impl Exchange<'_> {
 
     /// Waits for more of the body, or for the beginning of an answer.
     async fn more(&mut self) -> Result<More, Failed> {
-        let due = self.due.min(self.upload.due);
+        let due = self.upload.due;
         let more = poll_fn(|cx| {
             if self.pipe.poll_read(cx).is_ready() {
                 return Poll::Ready(Ok(More::OfAnswer));

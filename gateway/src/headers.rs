@@ -116,12 +116,13 @@ pub(crate) fn for_client(response: &Response<'_>, out: &mut Vec<u8>) -> bool {
     for field in response.fields.iter() {
         let crosses = match field.kind {
             Kind::End | Kind::Host | Kind::Caller | Kind::Trace | Kind::Expect => true,
-            Kind::Date => !std::mem::replace(&mut dated, true),
+            Kind::Date => !dated,
             Kind::Length | Kind::Encoding | Kind::Connection | Kind::Upgrade | Kind::Hop => false,
             Kind::RequestId | Kind::Cors => false,
         };
         if crosses && !named(field.name) {
             put(out, field.name, field.value);
+            dated |= field.kind == Kind::Date;
         }
     }
     dated

@@ -66,6 +66,16 @@ impl Pipe {
         silent && self.come.is_empty()
     }
 
+    /// Takes what is there to be read, `most` bytes of it, and forgets it.
+    pub(crate) fn discard(&mut self, most: usize) {
+        let mut scratch = [0; 1024];
+        for _ in 0..most / scratch.len() {
+            if !matches!(self.socket.try_read(&mut scratch), Ok(1..)) {
+                break;
+            }
+        }
+    }
+
     /// Gives back what more room there is than most need.
     pub(crate) fn shrink(&mut self) {
         self.room = LEAST_ROOM;

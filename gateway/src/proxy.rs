@@ -76,6 +76,8 @@ struct Begun {
     status: StatusCode,
     body: Body,
     coding: Coding,
+    /// Whether the client learns by the end of its connection alone that the answer ends.
+    until_close: bool,
     /// Whether the connection to the service may be used again, and the client's.
     reusable: bool,
     keeps: bool,
@@ -234,10 +236,10 @@ impl Turn<'_> {
         upload: &mut Upload,
         out: &mut Vec<u8>,
     ) -> Result<Passed<'_>, Option<Cause>> {
-        let due = self.begun + self.config.limits.upstream_time;
         if self.request.waits() && client.tell(b"HTTP/1.1 100 Continue\r\n\r\n").await.is_err() {
             return Err(None);
         }
+        let due = Instant::now() + self.config.limits.upstream_time;
         let mut tried = Vec::new();
         while let Some(mut lease) = route.upstreams.lease(&tried) {
             let instance = Arc::clone(lease.instance());
@@ -256,10 +258,14 @@ impl Turn<'_> {
                     lease.unreachable();
                     self.gate.live.alarm.notify_one();
                     tried.push(instance);
+                    // The time is over, which is no other instance's fault.
+                    if Instant::now() >= due {
+                        return Err(Some(Cause::SlowService));
+                    }
                     continue;
                 }
             };
-            let answer = self.ask(&instance, client, &mut pipe, upload, due, out).await;
+            let answer = self.ask(&instance, client, &mut pipe, upload, out).await;
             let answer = answer.map_err(|failed| self.judge(route, &mut lease, &failed))?;
             lease.succeeded();
             let patience = self.config.limits.upstream_time;
@@ -275,7 +281,6 @@ impl Turn<'_> {
         client: &mut Client,
         pipe: &mut Pipe,
         upload: &mut Upload,
-        due: Instant,
         out: &mut Vec<u8>,
     ) -> Result<Begun, Failed> {
         let request = self.request;
@@ -283,7 +288,7 @@ impl Turn<'_> {
         let (caller, host, hop) = (self.caller, instance.host(), self.gate.hop.as_ref());
         out.clear();
         headers::for_service(request, &ForService { caller, host, hop, span: &span }, out);
-        let mut exchange = Exchange { client, pipe, upload, due };
+        let mut exchange = Exchange::new(client, pipe, upload, self.config.limits.upstream_time);
         let answered = exchange.run(&request.method, out, |exchange, response, out| {
             // Nobody asked to switch protocols, nor to hear more than one answer; there is nothing sensible to do with it.
             if response.status.is_informational() {
@@ -314,15 +319,15 @@ impl Turn<'_> {
             (None, Version::Http11) => Length::Chunked,
             (None, Version::Http10) => Length::Closed,
         };
-        let whole = exchange.upload.is_over();
-        let keeps = length != Length::Closed && self.keeps(exchange.client, exchange.upload);
+        let (whole, until_close) = (exchange.is_sent(), length == Length::Closed);
+        let keeps = !until_close && self.keeps(exchange.client, exchange.upload);
         let manner = self.manner(keeps);
         manner.begin(response.status, out);
         let dated = headers::for_client(&response, out);
         manner.end(length, dated, out);
         let coding = if length == Length::Chunked { Coding::Chunked } else { Coding::Plain };
         let Response { status, body, keeps: reusable, .. } = response;
-        Begun { status, body, coding, reusable: reusable && whole, keeps }
+        Begun { status, body, coding, until_close, reusable: reusable && whole, keeps }
     }
 
     /// What a client is told of a request that was not answered; what it means for the instance is noted.
@@ -349,7 +354,6 @@ impl Passed<'_> {
     /// Hands the answer on, whose head is in `out`.
     async fn run(self, client: &mut Client, out: &mut Vec<u8>, unread: bool) -> Then {
         let Self { answer, mut pipe, lease, patience, gate } = self;
-        let until_close = answer.coding == Coding::Plain && answer.body.ends_with_connection();
         let mut download = Download { body: answer.body, coding: answer.coding, patience };
         let handed_on = download.run(&mut pipe, client, out).await;
         let address = lease.instance().address();
@@ -363,7 +367,7 @@ impl Passed<'_> {
             Err(cause) => {
                 tracing::debug!(instance = %address, %cause, "an answer was not handed on whole");
                 // Where only the end of the connection tells the end of an answer, a plain one would.
-                if until_close { Then::Cut } else { Then::Close { unread } }
+                if answer.until_close { Then::Cut } else { Then::Close { unread } }
             }
         }
     }

@@ -13,8 +13,12 @@ use crate::pipe::Pipe;
 const KEEP: Duration = Duration::from_secs(15);
 
 /// Connections that wait for a request, those that were used last at the end.
-#[derive(Debug, Default)]
-pub(crate) struct Links(RefCell<HashMap<SocketAddr, Vec<Idle>>>);
+#[derive(Debug)]
+pub(crate) struct Links {
+    kept: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    /// How many there may be, whoever they lead to.
+    most: usize,
+}
 
 #[derive(Debug)]
 struct Idle {
@@ -23,9 +27,13 @@ struct Idle {
 }
 
 impl Links {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { kept: RefCell::default(), most }
+    }
+
     /// A connection to this address that is as good as new, if there is one.
     pub(crate) fn take(&self, address: SocketAddr) -> Option<Pipe> {
-        let mut kept = self.0.borrow_mut();
+        let mut kept = self.kept.borrow_mut();
         let kept = kept.get_mut(&address)?;
         while let Some(idle) = kept.pop() {
             // The one used last: if it is too old, so are all.
@@ -40,16 +48,17 @@ impl Links {
 
     /// Keeps a connection on which everything was answered.
     pub(crate) fn keep(&self, address: SocketAddr, mut pipe: Pipe, now: Instant) {
-        if pipe.come.is_empty() {
+        let mut kept = self.kept.borrow_mut();
+        if pipe.come.is_empty() && kept.values().map(Vec::len).sum::<usize>() < self.most {
             pipe.shrink();
-            self.0.borrow_mut().entry(address).or_default().push(Idle { pipe, since: now });
+            kept.entry(address).or_default().push(Idle { pipe, since: now });
         }
     }
 
     /// Closes those that nobody has used for a while.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.0.borrow_mut().retain(|_, kept| {
+        self.kept.borrow_mut().retain(|_, kept| {
             kept.retain(|idle| now - idle.since <= KEEP);
             !kept.is_empty()
         });

@@ -58,7 +58,7 @@ impl Kind {
             b"connection" => Self::Connection,
             b"expect" => Self::Expect,
             b"upgrade" => Self::Upgrade,
-            b"te" | b"trailer" | b"keep-alive" => Self::Hop,
+            b"te" | b"trailer" | b"keep-alive" | b"close" => Self::Hop,
             b"forwarded" | b"x-real-ip" | b"x-stele-hop" => Self::Caller,
             b"x-request-id" => Self::RequestId,
             b"traceparent" | b"tracestate" => Self::Trace,

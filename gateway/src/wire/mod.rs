@@ -63,6 +63,8 @@ impl Version {
 
 /// The value of `Content-Length`: digits, and nothing else.
 fn length(value: &[u8]) -> Result<u64, Malformed> {
-    let digits = std::str::from_utf8(value).ok().map(str::trim).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).ok_or(Malformed)
+    if !value.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed);
+    }
+    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(Malformed)
 }

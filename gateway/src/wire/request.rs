@@ -172,6 +172,11 @@ mod tests {
             ("Content-Length: 5, 5\r\n", Err(Fault::Malformed)),
             ("Content-Length: +5\r\n", Err(Fault::Malformed)),
             ("Content-Length: 0x5\r\n", Err(Fault::Malformed)),
+            // White space to Unicode, and to nobody else.
+            ("Content-Length: \u{a0}5\r\n", Err(Fault::Malformed)),
+            ("Content-Length: 5\u{85}\r\n", Err(Fault::Malformed)),
+            ("Content-Length: 5\u{3000}\r\n", Err(Fault::Malformed)),
+            ("Transfer-Encoding: chunked\u{a0}\r\n", Err(Fault::Malformed)),
             ("Content-Length:\r\n", Err(Fault::Malformed)),
             ("Content-Length: 99999999999999999999\r\n", Err(Fault::Malformed)),
             ("Transfer-Encoding: identity\r\n", Err(Fault::Malformed)),

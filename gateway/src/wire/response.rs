@@ -45,7 +45,14 @@ impl<'a> Response<'a> {
         let fields = Fields::of(parsed.headers);
         let (body, length) = framing(method, status, &fields)?;
         let closes = fields.options().any(|option| option.eq_ignore_ascii_case(b"close"));
-        let keeps = version == Version::Http11 && !closes && !matches!(body, Body::UntilClose);
+        // Who tells of a body where there can be none may send one.
+        let confused = status == StatusCode::NO_CONTENT
+            && fields.iter().any(|field| match field.kind {
+                Kind::Length => length != Some(0),
+                Kind::Encoding => true,
+                _ => false,
+            });
+        let keeps = version == Version::Http11 && !closes && !confused && !matches!(body, Body::UntilClose);
         Ok(Some(Self { status, fields, body, length, keeps, size }))
     }
 }
@@ -93,6 +100,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\n", Method::GET, "UntilClose", false),
             ("HTTP/1.1 200\r\ncontent-length: 5\r\n\r\n", Method::HEAD, "Over", true),
             ("HTTP/1.1 204 No Content\r\n\r\n", Method::GET, "Over", true),
+            ("HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n", Method::GET, "Over", false),
             ("HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n", Method::GET, "Over", true),
         ] {
             assert_eq!(framed(head, &method), Ok((body.to_owned(), keeps)), "{head:?}");
@@ -108,6 +116,7 @@ mod tests {
             "content-length: 5\r\ntransfer-encoding: chunked\r\n",
             "transfer-encoding: gzip\r\n",
             "content-length: -1\r\n",
+            "content-length: 5\u{a0}\r\n",
         ] {
             let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
             assert!(Response::parse(head.as_bytes(), &Method::GET).is_err(), "{lines:?}");

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use actix_web::HttpResponse;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::{SERVICES, babbling, echo, gateway, listener, nobody, read_all, service};
+use crate::support::{PATIENCE, SERVICES, babbling, echo, gateway, listener, nobody, read_all, service};
 
 #[actix_web::test]
 async fn a_service_that_is_away_is_told_in_every_dialect() {
@@ -94,4 +94,68 @@ async fn instances_take_turns() {
         *seen.entry(by).or_insert(0) += 1;
     }
     assert_eq!(seen, [("one".to_owned(), 5), ("two".to_owned(), 5)].into());
+}
+
+/// What comes of a request of this version, and whether the connection was reset rather than closed.
+async fn told(gateway: &crate::support::Gateway, version: &str) -> (String, bool) {
+    let mut client = gateway.connect().await;
+    let get = format!("GET /container/api/v1/cloudbox/tms/x HTTP/{version}\r\nHost: h\r\n\r\n");
+    client.write_all(get.as_bytes()).await.unwrap();
+    let mut bytes = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, client.read_to_end(&mut bytes)).await.expect("neither closed nor reset");
+    (String::from_utf8(bytes).unwrap(), ended.is_err())
+}
+
+#[actix_web::test]
+async fn an_answer_that_only_the_end_ends_is_reset_if_it_breaks_off() {
+    let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
+    for broken in [chunks, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n"] {
+        let gateway = gateway(&[("tms", &babbling(broken))], &[]);
+        // To HTTP/1.0 there are no chunks, and a close would say that this is all.
+        assert!(told(&gateway, "1.0").await.1, "{broken:?}");
+        let (came, _) = told(&gateway, "1.1").await;
+        assert!(!came.contains("\r\n0\r\n"), "{came:?}");
+    }
+    let whole = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let (came, reset) = told(&gateway(&[("tms", &babbling(whole))], &[]), "1.0").await;
+    assert!(came.starts_with("HTTP/1.0 200") && came.ends_with("\r\n\r\nhello") && !reset, "{came:?}");
+}
+
+#[actix_web::test]
+async fn an_answer_without_a_length_is_handed_on_to_its_end() {
+    for head in ["HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\n"] {
+        let gateway = gateway(&[("tms", &babbling(format!("{head}all of this").leak()))], &[]);
+        assert_eq!(gateway.get("/container/api/v1/cloudbox/tms/x").await.body, "all of this");
+    }
+}
+
+#[actix_web::test]
+async fn a_service_that_answers_before_it_has_the_body_is_heard() {
+    let url = babbling("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 5\r\n\r\nlater");
+    let gateway = gateway(&[("tms", &url)], &[]);
+    let head = "POST /container/api/v1/cloudbox/tms/x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf";
+    let reply = gateway.raw(head).await;
+    assert_eq!((reply.status, reply.body.as_str(), reply.header("connection")), (429, "later", Some("close")));
+}
+
+/// An address that takes no more connections, and says nothing: nobody accepts, and the queue is full.
+fn full() -> (String, std::net::TcpListener, Vec<std::net::TcpStream>) {
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200));
+    let queue = std::iter::from_fn(|| connect().ok()).collect();
+    (format!("http://{address}"), listener, queue)
+}
+
+#[actix_web::test]
+async fn a_time_that_one_instance_has_used_up_is_no_other_ones_fault() {
+    let (full, _listener, _queue) = full();
+    let (one, two) = (echo("one"), echo("two"));
+    let urls = format!("{full},{one},{two}");
+    let gateway = gateway(&[("mefp", &urls)], &[("STELE_UPSTREAM_TIMEOUT", "1"), ("STELE_HEALTH_INTERVAL", "60")]);
+    // At once, while all are as good as each other: one of the first three is sent to the instance that is full.
+    let asked = futures_util::future::join_all((0..3).map(|_| gateway.get("/auth/login"))).await;
+    assert!(asked.iter().all(|reply| matches!(reply.status, 200 | 504)), "{asked:?}");
+    assert_eq!(gateway.instance(&one).failures + gateway.instance(&two).failures, 0);
+    assert_eq!(gateway.get("/auth/login").await.status, 200);
 }

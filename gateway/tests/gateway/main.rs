@@ -2,6 +2,7 @@
 
 mod cors;
 mod docs;
+#[cfg(test)]
 mod failures;
 mod forwarding;
 mod framing;
