@@ -12,8 +12,9 @@ use diesel::sql_types::Integer;
 
 use super::Durability;
 
-/// So many jobs make it worth a move: about as many pages as who commits lets the log have (`connect`).
-const WORTH: usize = 3_000;
+/// So many jobs make it worth a move: they write a sixth of the pages that who commits lets the log have (`connect`). When
+/// it has them, most were moved already, and it does not wait for the disk with all that was written since.
+const WORTH: usize = 1_500;
 /// So few pages are little: the disk has them in a few milliseconds.
 const LITTLE: i32 = 400;
 /// How often it is tried to get there: commits may come as fast as they are moved.

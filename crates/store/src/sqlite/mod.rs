@@ -60,10 +60,11 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<S
         Durability::Process => "NORMAL",
     };
     // The wait for locks comes first, so that what follows waits too. The cache is in KiB. The log, in pages of 4 KiB, is
-    // kept at its size: to write anew where something was is quicker than to make a file longer. See `log.rs`.
+    // kept at its size: to write anew where something was is quicker than to make a file longer. That of the state is long, as
+    // another thread moves it meanwhile: see `log.rs`.
     let (cache, log, kept) = match durability {
         Durability::Power => (8_192, 4_000, 32 << 20),
-        Durability::Process => (16_384, 8_000, 64 << 20),
+        Durability::Process => (16_384, 24_000, 128 << 20),
     };
     let pragmas = format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
