@@ -67,6 +67,17 @@ pub(crate) fn fill(file: &Path, users: u64, rows: &Rows) -> Result<()> {
     Ok(())
 }
 
+/// Empties the trail of earlier runs, for what it costs to write grows with it; and reads the file once, as a machine that
+/// has served for a while has done.
+///
+/// # Errors
+/// If SQLite refuses, or the file cannot be read.
+pub(crate) fn renew(file: &Path) -> Result<()> {
+    open(file)?.batch_execute("DELETE FROM audit; PRAGMA wal_checkpoint(TRUNCATE)").map_err(failure)?;
+    std::io::copy(&mut std::fs::File::open(file)?, &mut std::io::sink())?;
+    Ok(())
+}
+
 fn write_row(values: &[Value<'_>], out: &mut String) {
     for (column, value) in values.iter().enumerate() {
         out.push(if column == 0 { '(' } else { ',' });
