@@ -1,6 +1,7 @@
 //! What a call costs the processor and the allocator, counted by Valgrind: the same on a slow machine and a busy one,
 //! where a time would be neither.
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -73,7 +74,12 @@ pub struct Kept(TcpStream);
 impl Kept {
     /// Connects to a service.
     pub async fn to(service: &Running) -> Self {
-        Self(TcpStream::connect(service.address()).await.unwrap())
+        Self::at(service.address()).await
+    }
+
+    /// Connects to whoever listens there.
+    pub async fn at(address: SocketAddr) -> Self {
+        Self(TcpStream::connect(address).await.unwrap())
     }
 
     /// Sends `request` as it is, and gives the whole answer, which must tell its length.

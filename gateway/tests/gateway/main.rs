@@ -21,3 +21,5 @@ mod program;
 mod recorder;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod work;

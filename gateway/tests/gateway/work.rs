@@ -1,0 +1,61 @@
+//! What a request costs the gateway, counted.
+
+use std::net::SocketAddr;
+
+use stele_testkit::{Kept, counted, times};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::gateway;
+
+const REQUEST: &str = "POST /i/login HTTP/1.1\r\nHost: h\r\nUser-Agent: test\r\nAccept: */*\r\n\
+                       Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 24\r\n\r\nloginname=mark&password=x";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\
+                        date: Wed, 25 Nov 2026 00:00:00 GMT\r\n\r\n{}";
+
+/// Instructions and allocations as they were when this was last changed, and a fifth more, for compilers differ. Client
+/// and service have a part in them, and a small one. Unoptimized.
+const MOST: (u64, u64) = (175_000, 8);
+
+#[actix_web::test]
+async fn a_request_takes_no_more_instructions_and_allocations_than_it_did() {
+    if let Some(times) = times() {
+        return ask(times).await;
+    }
+    let cost = counted("work::a_request_takes_no_more_instructions_and_allocations_than_it_did");
+    assert!(cost.instructions <= MOST.0 && cost.allocations <= MOST.1, "{cost:?}");
+    let half = cost.instructions > MOST.0 / 2 && cost.allocations > MOST.1 / 2;
+    assert!(half, "so much less that the bounds should be lowered: {cost:?}");
+}
+
+async fn ask(times: u64) {
+    let gateway = gateway(&[("portal", &format!("http://{}", listening().await))], &[("STELE_HEALTH_INTERVAL", "60")]);
+    gateway.usable(&["portal"]).await;
+    let mut client = Kept::at(gateway.address).await;
+    for _ in 0..times {
+        let answer = client.ask(REQUEST).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("{}"), "{answer}");
+    }
+}
+
+/// A service that costs next to nothing: it knows how long what it is asked is, and has one answer.
+async fn listening() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    actix_web::rt::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            actix_web::rt::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+async fn serve(mut stream: TcpStream) {
+    let mut buffer = [0; 2048];
+    // Each request is sent at once, and comes so.
+    while let Ok(1..) = stream.read(&mut buffer).await {
+        if stream.write_all(ANSWER).await.is_err() {
+            return;
+        }
+    }
+}
