@@ -42,7 +42,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) pipe: &'a mut Pipe,
     pub(crate) upload: &'a mut Upload,
     patience: Duration,
-    /// When the head of the answer must have come.
+    /// When the service must have taken the next piece, or answered.
     due: Instant,
     /// All of the request was sent.
     sent: bool,
@@ -70,7 +70,7 @@ pub(crate) async fn connect(client: &mut Client, address: SocketAddr, due: Insta
 }
 
 impl<'a> Exchange<'a> {
-    /// A request to the service at the end of `pipe`, which may take `patience` to answer once it has all of it.
+    /// A request to the service at the end of `pipe`, which may take `patience` over each piece, and over its answer.
     pub(crate) fn new(client: &'a mut Client, pipe: &'a mut Pipe, upload: &'a mut Upload, patience: Duration) -> Self {
         Self { client, pipe, upload, patience, due: Instant::now() + patience, sent: false }
     }
@@ -90,6 +90,7 @@ impl<'a> Exchange<'a> {
     ) -> Result<T, Failed> {
         self.send(out).await?;
         out.clear();
+        self.due = Instant::now() + self.patience;
         loop {
             // What is handed on borrows what has come, and `self` does not.
             let come = std::mem::take(&mut self.pipe.come);
@@ -117,11 +118,18 @@ impl<'a> Exchange<'a> {
                 return Ok(());
             }
             out.clear();
-            match self.more().await? {
-                // However long the client takes, the service has its time from then on.
-                More::OfBody => self.due = Instant::now() + self.patience,
-                More::OfAnswer => return Ok(()),
+            // What came while the last piece was written is the next one.
+            if self.client.come().is_empty()
+                && let More::OfAnswer = self.more().await?
+            {
+                return Ok(());
             }
+            let now = Instant::now();
+            if now >= self.upload.due {
+                return Err(Failed::Refused(Cause::SlowRequest));
+            }
+            // However long the client takes, the service has its time from then on.
+            self.due = now + self.patience;
         }
     }
 
@@ -176,6 +184,61 @@ impl<'a> Exchange<'a> {
         match read.await? {
             0 => Err(Failed::Broken(io::ErrorKind::UnexpectedEof.into())),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::StatusCode;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+
+    use super::*;
+    use crate::client::Times;
+    use crate::wire::request::Framing;
+
+    /// What is read ahead while the first piece is written has its end within it.
+    const LENGTH: usize = 10_000;
+    const SOON: Duration = Duration::from_secs(3);
+
+    /// Both ends of a connection that has next to no room for what is on its way.
+    async fn narrow() -> (TcpStream, TcpStream) {
+        let (near, far) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+        far.set_recv_buffer_size(1024).unwrap();
+        far.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        near.set_send_buffer_size(1024).unwrap();
+        let listener = far.listen(1).unwrap();
+        let near = near.connect(listener.local_addr().unwrap());
+        let (near, far) = tokio::join!(near, listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_comes_of_a_body_while_it_is_written_is_not_forgotten() {
+        for half_closed in [false, true] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut sending = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let times = Times { head: SOON, answer: SOON };
+            let mut client = Client::new(listener.accept().await.unwrap().0, times).unwrap();
+            sending.write_all(&[b'x'; LENGTH]).await.unwrap();
+            if half_closed {
+                sending.shutdown().await.unwrap();
+            }
+            let (link, mut service) = narrow().await;
+            let serving = async {
+                service.read_exact(&mut [0; LENGTH]).await.unwrap();
+                service.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            let mut pipe = Pipe::new(link);
+            let mut upload = Upload::new(Framing::Sized(LENGTH as u64), LENGTH as u64, Instant::now(), SOON);
+            let mut exchange = Exchange::new(&mut client, &mut pipe, &mut upload, SOON);
+            let mut out = Vec::new();
+            let asking = exchange.run(&Method::POST, &mut out, |_, response, _| response.status);
+            let status = tokio::select! { status = asking => status, () = serving => unreachable!() };
+            assert_eq!(status.unwrap(), StatusCode::OK, "{half_closed}");
+            assert!(exchange.is_sent());
         }
     }
 }

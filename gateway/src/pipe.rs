@@ -59,14 +59,15 @@ impl Pipe {
         let _ = self.socket.set_zero_linger();
     }
 
-    /// Whether the other side still listens and has nothing to say: that no answer is pending, nor the end.
+    /// Whether the other side still listens and has nothing to say, as far as the reactor has told: that no answer is
+    /// pending, nor the end.
     pub(crate) fn is_quiet(&self) -> bool {
         let mut byte = [0];
         let silent = matches!(self.socket.try_read(&mut byte), Err(cause) if cause.kind() == io::ErrorKind::WouldBlock);
         silent && self.come.is_empty()
     }
 
-    /// Takes what is there to be read, `most` bytes of it, and forgets it.
+    /// Takes what is there to be read, as far as the reactor has told, `most` bytes of it, and forgets it.
     pub(crate) fn discard(&mut self, most: usize) {
         let mut scratch = [0; 1024];
         for _ in 0..most / scratch.len() {

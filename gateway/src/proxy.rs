@@ -255,13 +255,16 @@ impl Turn<'_> {
                 Err(Failed::Gone) => return Err(None),
                 Err(failed) => {
                     self.warn(route, &instance, &failed);
-                    lease.unreachable();
-                    self.gate.live.alarm.notify_one();
-                    tried.push(instance);
-                    // The time is over, which is no other instance's fault.
-                    if Instant::now() >= due {
+                    let is_over = Instant::now() >= due;
+                    // A time that others have used up says nothing of this one.
+                    if !is_over || tried.is_empty() {
+                        lease.unreachable();
+                        self.gate.live.alarm.notify_one();
+                    }
+                    if is_over {
                         return Err(Some(Cause::SlowService));
                     }
+                    tried.push(instance);
                     continue;
                 }
             };

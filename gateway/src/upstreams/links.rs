@@ -48,10 +48,16 @@ impl Links {
 
     /// Keeps a connection on which everything was answered.
     pub(crate) fn keep(&self, address: SocketAddr, mut pipe: Pipe, now: Instant) {
+        if !pipe.come.is_empty() {
+            return;
+        }
+        pipe.shrink();
         let mut kept = self.kept.borrow_mut();
-        if pipe.come.is_empty() && kept.values().map(Vec::len).sum::<usize>() < self.most {
-            pipe.shrink();
-            kept.entry(address).or_default().push(Idle { pipe, since: now });
+        kept.entry(address).or_default().push(Idle { pipe, since: now });
+        if kept.values().map(Vec::len).sum::<usize>() > self.most {
+            // The one that has waited longest: the first of its address.
+            let oldest = kept.values_mut().filter(|idle| !idle.is_empty()).min_by_key(|idle| idle[0].since);
+            drop(oldest.map(|idle| idle.remove(0)));
         }
     }
 

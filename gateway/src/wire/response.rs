@@ -43,7 +43,7 @@ impl<'a> Response<'a> {
         let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| Malformed)?;
         let version = Version::of(parsed.version);
         let fields = Fields::of(parsed.headers);
-        let (body, length) = framing(method, status, &fields)?;
+        let (body, length) = framing(method, status, version, &fields)?;
         let closes = fields.options().any(|option| option.eq_ignore_ascii_case(b"close"));
         // Who tells of a body where there can be none may send one.
         let confused = status == StatusCode::NO_CONTENT
@@ -58,12 +58,19 @@ impl<'a> Response<'a> {
 }
 
 /// The body, and its length if that is told: RFC 9112, section 6.3, without a word in it that two could read in two ways.
-fn framing(method: &Method, status: StatusCode, fields: &Fields<'_>) -> Result<(Body, Option<u64>), Malformed> {
+fn framing(
+    method: &Method,
+    status: StatusCode,
+    version: Version,
+    fields: &Fields<'_>,
+) -> Result<(Body, Option<u64>), Malformed> {
     let (mut lengths, mut encodings) = (fields.of_kind(Kind::Length), fields.of_kind(Kind::Encoding));
     let length = lengths.next().map(super::length).transpose()?;
     let body = match (length, encodings.next()) {
         (Some(length), None) => Body::sized(length),
-        (None, Some(encoding)) if encoding.eq_ignore_ascii_case(b"chunked") => Body::Chunked(Chunks::default()),
+        (None, Some(encoding)) if version == Version::Http11 && encoding.eq_ignore_ascii_case(b"chunked") => {
+            Body::Chunked(Chunks::default())
+        }
         (None, None) => Body::UntilClose,
         (_, Some(_)) => return Err(Malformed),
     };
@@ -121,6 +128,8 @@ mod tests {
             let head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
             assert!(Response::parse(head.as_bytes(), &Method::GET).is_err(), "{lines:?}");
         }
+        let old = b"HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        assert!(Response::parse(old, &Method::GET).is_err());
         assert!(Response::parse(b"nonsense\r\n\r\n", &Method::GET).is_err());
         assert!(Response::parse(b"HTTP/1.1 20", &Method::GET).unwrap().is_none());
         assert!(

@@ -137,25 +137,3 @@ async fn a_service_that_answers_before_it_has_the_body_is_heard() {
     let reply = gateway.raw(head).await;
     assert_eq!((reply.status, reply.body.as_str(), reply.header("connection")), (429, "later", Some("close")));
 }
-
-/// An address that takes no more connections, and says nothing: nobody accepts, and the queue is full.
-fn full() -> (String, std::net::TcpListener, Vec<std::net::TcpStream>) {
-    let listener = listener();
-    let address = listener.local_addr().unwrap();
-    let connect = || std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200));
-    let queue = std::iter::from_fn(|| connect().ok()).collect();
-    (format!("http://{address}"), listener, queue)
-}
-
-#[actix_web::test]
-async fn a_time_that_one_instance_has_used_up_is_no_other_ones_fault() {
-    let (full, _listener, _queue) = full();
-    let (one, two) = (echo("one"), echo("two"));
-    let urls = format!("{full},{one},{two}");
-    let gateway = gateway(&[("mefp", &urls)], &[("STELE_UPSTREAM_TIMEOUT", "1"), ("STELE_HEALTH_INTERVAL", "60")]);
-    // At once, while all are as good as each other: one of the first three is sent to the instance that is full.
-    let asked = futures_util::future::join_all((0..3).map(|_| gateway.get("/auth/login"))).await;
-    assert!(asked.iter().all(|reply| matches!(reply.status, 200 | 504)), "{asked:?}");
-    assert_eq!(gateway.instance(&one).failures + gateway.instance(&two).failures, 0);
-    assert_eq!(gateway.get("/auth/login").await.status, 200);
-}

@@ -216,3 +216,27 @@ async fn what_is_in_flight_is_counted_until_the_last_byte() {
     crate::support::read_all(&mut client).await;
     eventually("nothing in flight", || gateway.instance(&url).in_flight == 0).await;
 }
+
+/// An address that takes no more connections, and says nothing: nobody accepts, and the queue is full.
+fn full() -> (String, std::net::TcpListener, Vec<std::net::TcpStream>) {
+    let listener = listener();
+    let address = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_millis(200));
+    let queue = std::iter::from_fn(|| connect().ok()).collect();
+    (format!("http://{address}"), listener, queue)
+}
+
+#[actix_web::test]
+async fn a_time_that_one_instance_has_used_up_is_no_other_ones_fault() {
+    let (full, _listener, _queue) = full();
+    // Not ready, so that all three are as good as each other: each is given one of three requests.
+    let (one, two) = (Instance::start(false), Instance::start(false));
+    let urls = format!("{full},{},{}", one.url, two.url);
+    let gateway = gateway(&[("mefp", &urls)], &[("STELE_UPSTREAM_TIMEOUT", "1"), ("STELE_HEALTH_INTERVAL", "60")]);
+    let asked = futures_util::future::join_all((0..3).map(|_| gateway.get(PATH))).await;
+    let mut told: Vec<_> = asked.iter().map(|reply| reply.status).collect();
+    told.sort_unstable();
+    assert_eq!(told, [200, 200, 504]);
+    let failures = [&full, &one.url, &two.url].map(|url| gateway.instance(url).failures > 0);
+    assert_eq!(failures, [true, false, false]);
+}

@@ -9,7 +9,6 @@ mod framing;
 mod limits;
 mod operation;
 mod routing;
-mod streaming;
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
 mod change;
@@ -19,6 +18,8 @@ mod instances;
 mod program;
 #[cfg(test)]
 mod recorder;
+#[cfg(test)]
+mod streaming;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use actix_web::web::{Bytes, Payload};
 use actix_web::{Error, HttpResponse};
 use futures_util::{StreamExt as _, stream};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
 use crate::support::{PATIENCE, gateway, read_all, read_until, service};
@@ -86,4 +87,66 @@ async fn a_request_reaches_the_service_while_it_is_sent() {
     assert!((1..=40_000).contains(&first));
     client.write_all(&vec![b'x'; 20_000]).await.unwrap();
     assert!(read_all(&mut client).await.ends_with(b"60000"));
+}
+
+/// A service that takes next to nothing at once, and tells in the end how long the body was.
+async fn slow_reader() -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(16).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    actix_web::rt::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            actix_web::rt::spawn(async move {
+                let mut come = Vec::new();
+                read_until(&mut stream, &mut come, "\r\n\r\n").await;
+                let text = String::from_utf8_lossy(&come);
+                let (head, body) = text.split_once("\r\n\r\n").unwrap();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let (length, mut total) = (length.map_or(0, |length| length.parse().unwrap()), body.len());
+                let mut piece = [0; 1024];
+                while total < length {
+                    total += stream.read(&mut piece).await.unwrap();
+                }
+                let told = total.to_string();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len());
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    url
+}
+
+#[actix_web::test]
+async fn a_body_that_is_sent_faster_than_it_is_taken_arrives_whole() {
+    const LENGTH: usize = 8_000_000;
+    let url = slow_reader().await;
+    let settings = [("STELE_BODY_LIMIT", "10000000"), ("STELE_BODY_TIMEOUT", "10")];
+    let gateway = gateway(&[("portal", &url)], &settings);
+    for half_closed in [false, true] {
+        let mut client = gateway.connect().await;
+        let head = format!("POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {LENGTH}\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&vec![b'x'; LENGTH]).await.unwrap();
+        if half_closed {
+            client.shutdown().await.unwrap();
+        }
+        let told = String::from_utf8(read_all(&mut client).await).unwrap();
+        assert!(told.starts_with("HTTP/1.1 200") && told.ends_with(&LENGTH.to_string()), "{half_closed}: {told}");
+    }
+}
+
+#[actix_web::test]
+async fn a_client_that_takes_its_time_costs_the_service_none_of_its_own() {
+    let url = service(|body: Bytes| async move { HttpResponse::Ok().body(body) });
+    let gateway = gateway(&[("portal", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
+    let mut client = gateway.connect().await;
+    let head = "POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 8\r\n\r\nhalf";
+    client.write_all(head.as_bytes()).await.unwrap();
+    // Longer than the service may take.
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    client.write_all(b"half").await.unwrap();
+    let told = String::from_utf8(read_all(&mut client).await).unwrap();
+    assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("halfhalf"), "{told}");
 }

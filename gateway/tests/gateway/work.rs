@@ -14,7 +14,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: ap
                         date: Wed, 25 Nov 2026 00:00:00 GMT\r\n\r\n{}";
 
 /// Instructions and allocations as they were when this was last changed, and a fifth more, for compilers differ. Client
-/// and service have a part in them, and a small one. Unoptimized.
+/// and service have a part in them: two of the allocations. Unoptimized.
 const MOST: (u64, u64) = (175_000, 8);
 
 #[actix_web::test]
