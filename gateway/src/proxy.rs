@@ -23,7 +23,7 @@ use crate::refusal::{self, Cause};
 use crate::table::Route;
 use crate::upload::Upload;
 use crate::upstreams::instance::{Instance, Lease};
-use crate::upstreams::links::Links;
+use crate::upstreams::links::{Links, Loan};
 use crate::wire::Version;
 use crate::wire::body::{Body, Coding};
 use crate::wire::fields::Kind;
@@ -66,6 +66,7 @@ struct Turn<'a> {
 struct Passed<'a> {
     answer: Begun,
     pipe: Pipe,
+    loan: Loan<'a>,
     lease: Lease,
     patience: std::time::Duration,
     gate: &'a Gate,
@@ -246,7 +247,8 @@ impl Turn<'_> {
             if !tried.is_empty() {
                 self.gate.live.count.retried(&route.service);
             }
-            let connected = match self.gate.links.take(instance.address()) {
+            let (kept, loan) = self.gate.links.take(instance.address());
+            let connected = match kept {
                 Some(pipe) => Ok(pipe),
                 None => connect(client, instance.address(), due).await,
             };
@@ -272,7 +274,7 @@ impl Turn<'_> {
             let answer = answer.map_err(|failed| self.judge(route, &mut lease, &failed))?;
             lease.succeeded();
             let patience = self.config.limits.upstream_time;
-            return Ok(Passed { answer, pipe, lease, patience, gate: self.gate });
+            return Ok(Passed { answer, pipe, loan, lease, patience, gate: self.gate });
         }
         Err(Some(Cause::Unavailable))
     }
@@ -356,12 +358,13 @@ impl Turn<'_> {
 impl Passed<'_> {
     /// Hands the answer on, whose head is in `out`.
     async fn run(self, client: &mut Client, out: &mut Vec<u8>, unread: bool) -> Then {
-        let Self { answer, mut pipe, lease, patience, gate } = self;
+        let Self { answer, mut pipe, loan, lease, patience, gate } = self;
         let mut download = Download { body: answer.body, coding: answer.coding, patience };
         let handed_on = download.run(&mut pipe, client, out).await;
         let address = lease.instance().address();
         match handed_on {
             Ok(()) => {
+                drop(loan);
                 if answer.reusable {
                     gate.links.keep(address, pipe, Instant::now());
                 }

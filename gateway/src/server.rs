@@ -27,9 +27,6 @@ use crate::upstreams::links::Links;
 const GRACE_SECONDS: u64 = 10;
 /// How often idle connections to services are looked through for those that nobody has used for a while.
 const SWEEP: Duration = Duration::from_secs(5);
-/// One connection to a service is kept idle for so many that clients may hold, and some however few those are.
-const SPARE: usize = 4;
-const LEAST_SPARE: usize = 16;
 /// Open files that are no connections of requests: listeners, health checks, what runs in the same process.
 const OTHER_FILES: usize = 256;
 
@@ -48,11 +45,7 @@ pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, Co
     let stopping = builder.graceful_shutdown_signal();
     let times = Times { head: config.limits.head_time, answer: config.limits.body_time };
     let service = move || {
-        let gate = Rc::new(Gate {
-            live: Arc::clone(&live),
-            hop: hop.clone(),
-            links: Links::new((share / SPARE).max(LEAST_SPARE)),
-        });
+        let gate = Rc::new(Gate { live: Arc::clone(&live), hop: hop.clone(), links: Links::new(share) });
         actix_web::rt::spawn(sweep(Rc::downgrade(&gate)));
         let stopping = stopping.clone();
         fn_service(move |socket: TcpStream| {
@@ -117,10 +110,10 @@ async fn sweep(gate: Weak<Gate>) {
 }
 
 /// How many connections of clients there may be: `most`, or what open files allow. Each may need another one, to a
-/// service, beside those that are kept idle; and a gateway that has none left for that answers nobody.
+/// service, and a gateway that has none left for that answers nobody.
 fn room_for(most: usize) -> usize {
     let files = raise_open_files().map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
-    let room = (files.saturating_sub(OTHER_FILES) / (2 * SPARE + 1) * SPARE).max(1);
+    let room = (files.saturating_sub(OTHER_FILES) / 2).max(1);
     if room < most {
         tracing::warn!(files, connections = room, "fewer connections than STELE_MAX_CONNECTIONS: too few open files");
     }
