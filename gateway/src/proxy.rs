@@ -1,6 +1,7 @@
 //! One request: found its route, checked, passed on, answered, logged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::header::{HeaderValue, ORIGIN};
 use actix_web::http::{Method, StatusCode};
@@ -68,7 +69,7 @@ struct Passed<'a> {
     pipe: Pipe,
     loan: Loan<'a>,
     lease: Lease,
-    patience: std::time::Duration,
+    patience: Duration,
     gate: &'a Gate,
 }
 
@@ -128,7 +129,7 @@ impl Turn<'_> {
         let limits = &config.limits;
         let mut upload = Upload::new(request.framing, limits.body, self.begun, limits.body_time);
         let own = match health {
-            None if route.is_none() => docs::answer(request, config).await.or_else(|| Some(refusal::no_route())),
+            None if route.is_none() => docs::answer(request, config).await,
             health => health,
         };
         let outcome = match (own, route) {
@@ -142,7 +143,7 @@ impl Turn<'_> {
                 let keeps = !last && self.keeps(client, &upload);
                 out.clear();
                 answer.write(request.method == Method::HEAD, &self.manner(keeps), out);
-                self.tell_apart(entry, answer.status);
+                self.log(entry, answer.status);
                 let told = client.tell(out).await;
                 match told {
                     Ok(()) if keeps => Then::Keep,
@@ -150,14 +151,14 @@ impl Turn<'_> {
                 }
             }
             Outcome::Passed(passed) => {
-                self.tell_apart(entry, passed.answer.status);
+                self.log(entry, passed.answer.status);
                 passed.run(client, out, !upload.is_over()).await
             }
         }
     }
 
     /// Logs the request, now that it is known how it is answered.
-    fn tell_apart(&self, mut entry: Entry<'_>, status: StatusCode) {
+    fn log(&self, mut entry: Entry<'_>, status: StatusCode) {
         entry.status = status.as_u16();
         trace::answered(self.trace, entry.status);
         if let Some(route) = self.route {
