@@ -9,7 +9,7 @@ install_packages() {
     local -A package=([dockerd]=docker.io [docker-compose]=docker-compose [debootstrap]=debootstrap [iptables]=iptables
                       [ip]=iproute2 [nsenter]=util-linux [python3]=python3 [openssl]=openssl)
     for program in "${!package[@]}"; do
-        PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || missing+=("${package[$program]}")
+        PATH=$PATH:/usr/sbin type -P "$program" >/dev/null || missing+=("${package[$program]}")
     done
     if ((${#missing[@]})); then
         apt-get update -qq
