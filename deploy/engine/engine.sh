@@ -7,7 +7,7 @@ export DOCKER_HOST=''
 install_packages() {
     local missing=() program
     local -A package=([dockerd]=docker.io [docker-compose]=docker-compose [debootstrap]=debootstrap [iptables]=iptables
-                      [ip]=iproute2 [nsenter]=util-linux [python3]=python3 [openssl]=openssl)
+                      [ip]=iproute2 [nsenter]=util-linux [python3]=python3 [openssl]=openssl [curl]=curl)
     for program in "${!package[@]}"; do
         PATH=$PATH:/usr/sbin type -P "$program" >/dev/null || missing+=("${package[$program]}")
     done
