@@ -7,6 +7,7 @@ use actix_web::dev::Server;
 use arc_swap::ArcSwap;
 use stele_web::Drain;
 use stele_web::config::ConfigError;
+use stele_web::drain::{Readiness, STOPPING};
 use stele_web::metrics::Metrics;
 use tokio::sync::Notify;
 
@@ -98,6 +99,18 @@ impl Gateway {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.0.drain.is_draining() && self.missing().is_empty()
+    }
+
+    /// Whether [it is ready](Self::is_ready), and if not, why.
+    pub fn readiness(&self) -> Readiness {
+        let missing = self.missing();
+        if self.0.drain.is_draining() {
+            Err(STOPPING.to_owned())
+        } else if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("no instance can work of {}", missing.join(", ")))
+        }
     }
 
     /// The services without an instance that can work, in the table's order.

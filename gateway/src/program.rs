@@ -47,7 +47,7 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     let gateway = Gateway::counted(config, &metrics);
     let server = gateway.start(listener)?;
     let watched = gateway.clone();
-    let ready = move || Box::pin(std::future::ready(watched.is_ready())) as _;
+    let ready = move || Box::pin(std::future::ready(watched.readiness())) as _;
     actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready), metrics)?);
     actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()], gateway.drain(), time));
     let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?);

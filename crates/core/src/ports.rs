@@ -278,6 +278,10 @@ pub trait StateStore: Send + Sync {
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<()>;
+
+    /// What is wrong with how the store is set up although it answers, as last seen: the fault and its remedy, without
+    /// secrets. Asks nothing of the store.
+    fn defect(&self) -> Option<String>;
 }
 
 /// A code on its way.

@@ -121,6 +121,11 @@ impl Offset {
 pub trait Clock: Send + Sync {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// Whether this is the machine's clock. Where a test sets the time, it counts on other machines as well.
+    fn is_machine(&self) -> bool {
+        true
+    }
 }
 
 /// The machine's clock.

@@ -39,6 +39,10 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Self::now(self)
     }
+
+    fn is_machine(&self) -> bool {
+        false
+    }
 }
 
 /// Chance that is the same in every run: SHA-256 of a counter.

@@ -245,4 +245,7 @@ impl StateStore for State {
     async fn ping(&self) -> Result<()> {
         self.watch.around("ping", self.up()?.ping()).await
     }
+    fn defect(&self) -> Option<String> {
+        self.store.defect()
+    }
 }

@@ -9,11 +9,11 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
 use crate::config::ConfigError;
-use crate::drain;
+use crate::drain::{self, Readiness};
 use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// Says whether the service can do its work right now.
-pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
+pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
 
 /// Serves `/healthz`, `/readyz` and `/metrics` on `listener` with one thread.
 ///

@@ -84,11 +84,17 @@ pub fn healthy() -> HttpResponse {
     HttpResponse::Ok().body("ok\n")
 }
 
+/// Whether a program can do its work right now; if not, why, in words for operators.
+pub type Readiness = Result<(), String>;
+
+/// That a program which is going to stop is not ready.
+pub const STOPPING: &str = "it is going to stop";
+
 /// Answers `/readyz`.
-pub fn readiness(ready: bool) -> HttpResponse {
-    match ready {
-        true => HttpResponse::Ok().body("ready\n"),
-        false => HttpResponse::ServiceUnavailable().body("not ready\n"),
+pub fn readiness(readiness: Readiness) -> HttpResponse {
+    match readiness {
+        Ok(()) => HttpResponse::Ok().body("ready\n"),
+        Err(reason) => HttpResponse::ServiceUnavailable().body(format!("not ready: {reason}\n")),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::Ready;
 use crate::boot::{self, Surroundings};
 use crate::config::{ConfigError, Settings};
-use crate::drain::Drain;
+use crate::drain::{Drain, Readiness, STOPPING};
 use crate::hashing::Hashing;
 use crate::service::{Context, Service};
 use crate::settings::SHARED;
@@ -69,10 +69,22 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     ended
 }
 
-/// Whether both stores answer, and in time: whoever asks must not take a stalled store for a dead service.
-pub async fn ready(deps: Deps) -> bool {
-    let both = async { tokio::join!(deps.users.ping(), deps.state.ping()) };
-    matches!(tokio::time::timeout(PING, both).await, Ok((Ok(()), Ok(()))))
+/// Whether both stores answer, and in time, and nothing is wrong with their setup. A stalled store must not be taken for
+/// a dead service.
+pub async fn ready(deps: Deps) -> Readiness {
+    let (users, state) = tokio::join!(
+        answers("the users' database", deps.users.ping()),
+        answers("the store of short-lived state", deps.state.ping())
+    );
+    users.and(state)?;
+    deps.state.defect().map_or(Ok(()), Err)
+}
+
+async fn answers(store: &str, ping: impl Future<Output = stele_core::Result<()>>) -> Readiness {
+    match tokio::time::timeout(PING, ping).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(format!("{store} does not answer")),
+    }
 }
 
 /// What the admin port says: both stores answer, and the program is not going to stop.
@@ -80,7 +92,7 @@ pub fn readiness(context: &Context) -> Ready {
     let (deps, drain) = (context.deps.clone(), context.drain.clone());
     Arc::new(move || {
         let (deps, drain) = (deps.clone(), drain.clone());
-        Box::pin(async move { !drain.is_draining() && ready(deps).await })
+        Box::pin(async move { if drain.is_draining() { Err(STOPPING.to_owned()) } else { ready(deps).await } })
     })
 }
 

@@ -162,7 +162,8 @@ impl Service {
 /// The gateway asks at the service's own address, for that is what it passes requests on to.
 fn health(config: &mut ServiceConfig, refuse: fn(&Refusal) -> HttpResponse) {
     let readiness = |deps: Data<Deps>, drain: Data<Drain>| async move {
-        drain::readiness(!drain.is_draining() && ready(deps.get_ref().clone()).await)
+        let stopping = drain.is_draining();
+        drain::readiness(if stopping { Err(drain::STOPPING.to_owned()) } else { ready(deps.get_ref().clone()).await })
     };
     let other = move || std::future::ready(refuse(&Refusal::Method));
     let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::healthy() }));

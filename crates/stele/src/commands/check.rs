@@ -33,10 +33,8 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     }
     gateway::Config::from_settings(&context.settings)?;
     println!("ok: the routing table");
-    if !serve::ready(context.deps).await {
-        return Err(ConfigError::new("the stores were opened but do not answer").into());
-    }
-    println!("ok: the stores answer, and the schema is current");
+    serve::ready(context.deps).await.map_err(ConfigError::new)?;
+    println!("ok: the stores answer, are set up as they must be, and the schema is current");
     if database && outbox {
         let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only";
         return Err(ConfigError::new(text).into());

@@ -25,6 +25,8 @@ mod redis_arithmetic;
 #[cfg(test)]
 mod redis_faults;
 #[cfg(test)]
+mod redis_time;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod support;

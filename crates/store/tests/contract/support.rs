@@ -46,6 +46,10 @@ impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
     }
+
+    fn is_machine(&self) -> bool {
+        false
+    }
 }
 
 pub(crate) fn secs(secs: u64) -> Duration {

@@ -111,7 +111,8 @@ impl<'a> Monitor<'a> {
             }
             // A script, its hash, one key and which.
             let words: Vec<_> = line.split(' ').skip(3).collect();
-            let beat = words.len() > 3 && words[2] == "\"1\"" && words[3].ends_with(":birth\"");
+            let beat = words.len() > 3 && words[2] == "\"1\"" && words[3].ends_with(":birth\"")
+                || words.starts_with(&["\"INFO\""]);
             if !line.contains(" lua] ") && !beat {
                 commands.push(line);
             }

@@ -76,7 +76,9 @@ impl Redis {
             Kind::One | Kind::Sentinel(_) => true,
             Kind::Replica(_) => eventually(|| self.ask("INFO replication").contains("master_link_status:up")),
             Kind::Cluster => {
-                eventually(|| self.ask("CLUSTER ADDSLOTSRANGE 0 16383").contains("OK"))
+                // Started again, it has them.
+                let slots = || self.ask("CLUSTER ADDSLOTSRANGE 0 16383");
+                eventually(|| ["OK", "busy"].iter().any(|has| slots().contains(has)))
                     && eventually(|| self.ask("CLUSTER INFO").contains("cluster_state:ok"))
             }
         }

@@ -3,11 +3,14 @@
 //! The ports are where every round trip can be seen, whatever the backend: one operation is one statement, one
 //! transaction, or one script in Redis, and has its name.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use stele_core::app::{App, ClientToken};
@@ -20,7 +23,7 @@ use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 use tracing::{Instrument as _, Span};
 
-use super::Metrics;
+use super::{Metrics, gauge};
 use crate::trace;
 
 /// `users`, timed and traced. `system` is what OpenTelemetry calls the database.
@@ -34,7 +37,24 @@ pub(crate) fn watched_state(
     metrics: &Metrics,
     system: &'static str,
 ) -> Arc<dyn StateStore> {
+    metrics.collect(Box::new(Defect(state.clone())));
     Arc::new(Watched { store: state, ops: StateOps::new(metrics, "state", system), system })
+}
+
+/// Exposes whether the short-lived store is set up as it must be.
+struct Defect(Arc<dyn StateStore>);
+
+impl fmt::Debug for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Defect")
+    }
+}
+
+impl Collector for Defect {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 while the store of short-lived state answers, but may forget what it must keep (see /readyz)";
+        gauge(&mut encoder, "stele_state_store_defective", help, self.0.defect().is_some().into())
+    }
 }
 
 struct Watched<S: ?Sized, O> {
@@ -244,5 +264,9 @@ impl StateStore for Watched<dyn StateStore, StateOps> {
 
     async fn ping(&self) -> Result<()> {
         call!(self, "state", ping())
+    }
+
+    fn defect(&self) -> Option<String> {
+        self.store.defect()
     }
 }

@@ -11,6 +11,14 @@ use super::scripts::Script;
 /// The last number that Lua counts to one by one: as an instant in microseconds, in the year 2255.
 const LAST: i64 = (1 << 53) - 1;
 
+/// The server that a connection is taken to lead to: the last two arguments of every script.
+pub(super) struct Peer<'a> {
+    /// Its id, as `server_id` in `common.lua` gives it; empty before the first connection.
+    pub(super) server: &'a str,
+    /// What counts as its time, where a test sets the clock.
+    pub(super) set_clock: Option<Timestamp>,
+}
+
 /// A script with its keys and arguments, in the order that its head names them.
 pub(super) struct Call {
     pub(super) script: &'static Script,
@@ -62,18 +70,22 @@ impl Call {
     }
 
     /// The command, by the script's hash.
-    pub(super) fn by_hash(&self) -> Cmd {
-        self.command("EVALSHA", &self.script.hash)
+    pub(super) fn by_hash(&self, peer: &Peer<'_>) -> Cmd {
+        self.command("EVALSHA", &self.script.hash, peer)
     }
 
     /// The command with the whole script, for a server that has not seen it yet.
-    pub(super) fn in_full(&self) -> Cmd {
-        self.command("EVAL", self.script.text)
+    pub(super) fn in_full(&self, peer: &Peer<'_>) -> Cmd {
+        self.command("EVAL", self.script.text, peer)
     }
 
-    fn command(&self, name: &str, script: &str) -> Cmd {
+    fn command(&self, name: &str, script: &str, peer: &Peer<'_>) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args).arg(peer.server);
+        match peer.set_clock {
+            Some(now) => command.arg(number(now)),
+            None => command.arg(""),
+        };
         command
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
 //! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
-//! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md` and `0018`.
+//! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md`, `0018` and `0021`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::call::Call;
+use super::call::{Call, Peer};
+use super::eviction::Eviction;
 use super::scripts;
 use super::servers::Servers;
 
@@ -33,6 +34,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// How often the keeper looks whether the server still answers.
 const BEAT: Duration = Duration::from_secs(1);
+
+/// How often the keeper looks whether the servers evict keys.
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 
 /// A connection that any number of callers use at once.
 #[derive(Clone)]
@@ -51,14 +55,24 @@ impl Connection {
         }
     }
 
-    async fn run<T: FromRedisValue>(&mut self, call: &Call) -> RedisResult<T> {
-        match self.query(&call.by_hash()).await {
+    async fn run<T: FromRedisValue>(&mut self, call: &Call, peer: &Peer<'_>) -> RedisResult<T> {
+        match self.query(&call.by_hash(peer)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&call.in_full()).await
+                self.query(&call.in_full(peer)).await
             }
             result => result,
         }
     }
+}
+
+/// A connection, and where it leads.
+#[derive(Clone)]
+struct Established {
+    /// Tells a connection that was found broken from its successor.
+    number: u64,
+    connection: Connection,
+    /// The server that it was made to, as `server_id` in `common.lua` gives it; of a cluster, the node of the birth.
+    server: Arc<str>,
 }
 
 #[derive(Clone)]
@@ -67,8 +81,8 @@ enum Line {
     Trying,
     /// The last try failed.
     Down(Arc<str>),
-    /// The connection, and its number: so that one that was found broken is not taken for its successor.
-    Up(u64, Connection),
+    /// Connected.
+    Up(Established),
 }
 
 /// Whom to connect to, and what is noted there.
@@ -76,6 +90,13 @@ struct Whom {
     servers: Servers,
     birth_key: String,
     clock: Arc<dyn Clock>,
+    eviction: Eviction,
+}
+
+impl Whom {
+    fn peer<'a>(&self, server: &'a str) -> Peer<'a> {
+        Peer { server, set_clock: (!self.clock.is_machine()).then(|| self.clock.now()) }
+    }
 }
 
 /// The connections to some servers: one for each runtime that calls, so that no command and no answer crosses from one
@@ -88,9 +109,15 @@ pub(super) struct Links {
 impl Links {
     /// Connects. Gives what is wrong if the first try fails.
     pub(super) async fn open(servers: Servers, birth_key: String, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let links = Self { whom: Arc::new(Whom { servers, birth_key, clock }), links: Mutex::default() };
+        let whom = Whom { servers, birth_key, clock, eviction: Eviction::default() };
+        let links = Self { whom: Arc::new(whom), links: Mutex::default() };
         links.here().first().await?;
         Ok(links)
+    }
+
+    /// What is wrong with how the servers evict keys, if anything is, as last seen.
+    pub(super) fn eviction(&self) -> Option<String> {
+        self.whom.eviction.defect()
     }
 
     /// The connection of the runtime that this is called on.
@@ -102,6 +129,7 @@ impl Links {
 
 /// A handle to the keeper's connection. The keeper ends with it.
 pub(super) struct Link {
+    whom: Arc<Whom>,
     line: watch::Receiver<Line>,
     broken: mpsc::UnboundedSender<u64>,
     keeper: AbortHandle,
@@ -118,8 +146,8 @@ impl Link {
     fn start(whom: &Arc<Whom>) -> Self {
         let (line_out, line) = watch::channel(Line::Trying);
         let (broken, broken_in) = mpsc::unbounded_channel();
-        let keeper = Keeper { whom: Arc::clone(whom), line: line_out, broken: broken_in };
-        Self { line, broken, keeper: tokio::spawn(keeper.keep()).abort_handle() }
+        let keeper = Keeper { whom: Arc::clone(whom), line: line_out, broken: broken_in, server: "".into() };
+        Self { whom: Arc::clone(whom), line, broken, keeper: tokio::spawn(keeper.keep()).abort_handle() }
     }
 
     /// Waits for the first try; gives what is wrong if it fails.
@@ -135,20 +163,20 @@ impl Link {
 
     /// Has a script run.
     pub(super) async fn run<T: FromRedisValue>(&self, call: &Call) -> Result<T> {
-        self.with(async |connection: &mut Connection| connection.run(call).await).await
+        self.with(async |to: &mut Established| to.connection.run(call, &self.whom.peer(&to.server)).await).await
     }
 
     /// Has a command run.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        self.with(async |connection: &mut Connection| connection.query(command).await).await
+        self.with(async |to: &mut Established| to.connection.query(command).await).await
     }
 
-    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>) -> Result<T> {
+    async fn with<T>(&self, work: impl AsyncFnOnce(&mut Established) -> RedisResult<T>) -> Result<T> {
         let mut used = None;
         let answer = timeout(ANSWER_LIMIT, async {
-            let (number, mut connection) = self.connection().await?;
-            used = Some(number);
-            Ok(work(&mut connection).await)
+            let mut established = self.established().await?;
+            used = Some(established.number);
+            Ok(work(&mut established).await)
         });
         let (error, lost) = match answer.await {
             Ok(Ok(Ok(answer))) => return Ok(answer),
@@ -166,11 +194,11 @@ impl Link {
         Err(error)
     }
 
-    async fn connection(&self) -> Result<(u64, Connection)> {
+    async fn established(&self) -> Result<Established> {
         let mut line = self.line.clone();
         let line = line.wait_for(|line| !matches!(line, Line::Trying)).await.map_err(Error::unavailable)?;
         match &*line {
-            Line::Up(number, connection) => Ok((*number, connection.clone())),
+            Line::Up(established) => Ok(established.clone()),
             Line::Down(cause) => Err(Error::unavailable(cause.to_string())),
             Line::Trying => Err(Error::unavailable("not connected")),
         }
@@ -178,10 +206,11 @@ impl Link {
 }
 
 /// Whether a connection on which this happened should be replaced: it is gone, or leads to a server that does not
-/// take writes (any more), as after a failover.
+/// take writes (any more), as after a failover, or to another one than it was made to (`common.lua` says so).
 fn is_lost(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_timeout()
+        || error.code() == Some("NEWSERVER")
         || matches!(
             error.kind(),
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::ClusterDown)
@@ -202,6 +231,9 @@ struct Keeper {
     whom: Arc<Whom>,
     line: watch::Sender<Line>,
     broken: mpsc::UnboundedReceiver<u64>,
+    /// The server that it was last connected to; empty before the first. Another one has a new birth, whatever its
+    /// record says: that may be from before it was frozen or cut off, and replaced.
+    server: Arc<str>,
 }
 
 impl Keeper {
@@ -214,8 +246,9 @@ impl Keeper {
                     if number > 1 {
                         tracing::info!(servers = %self.whom.servers, "state store: connected again");
                     }
-                    self.line.send_replace(Line::Up(number, connection.clone()));
-                    let cause = self.watch(number, connection).await;
+                    let established = Established { number, connection, server: Arc::clone(&self.server) };
+                    self.line.send_replace(Line::Up(established.clone()));
+                    let cause = self.watch(established).await;
                     tracing::warn!(servers = %self.whom.servers, cause, "state store: connection lost");
                     self.line.send_replace(Line::Trying);
                 }
@@ -233,31 +266,41 @@ impl Keeper {
         tokio::time::sleep(RETRY_AFTER).await;
     }
 
-    /// Connects, and has the server note its birth if it came up empty or anew: before any login gets there.
-    async fn connect(&self) -> RedisResult<Connection> {
+    /// Connects, and has the server note its birth if it came up empty or is another one: before any login gets there.
+    async fn connect(&mut self) -> RedisResult<Connection> {
         let mut connection = self.whom.servers.connect().await?;
         self.beat(&mut connection).await?;
+        self.whom.eviction.look(&mut connection).await;
         Ok(connection)
     }
 
-    async fn beat(&self, connection: &mut Connection) -> RedisResult<()> {
-        let birth = Call::new(&scripts::BIRTH).key(self.whom.birth_key.clone()).instant(self.whom.clock.now());
-        connection.run::<i64>(&birth).await.map(drop)
+    async fn beat(&mut self, connection: &mut Connection) -> RedisResult<()> {
+        let call = Call::new(&scripts::BIRTH).key(self.whom.birth_key.clone());
+        let (_, server): (i64, String) = connection.run(&call, &self.whom.peer(&self.server)).await?;
+        self.server = server.into();
+        Ok(())
     }
 
     /// Returns when the connection is no longer good, with the reason.
-    async fn watch(&mut self, number: u64, mut connection: Connection) -> String {
+    async fn watch(&mut self, mut to: Established) -> String {
+        let mut looked = Instant::now();
         loop {
             match timeout(BEAT, self.broken.recv()).await {
-                Ok(Some(broken)) if broken == number => return "a call failed".to_owned(),
-                Ok(Some(_)) => {}
+                Ok(Some(broken)) if broken == to.number => return "a call failed".to_owned(),
+                Ok(Some(_)) => continue,
                 // The link is gone, and this task is about to be ended.
                 Ok(None) => return "closed".to_owned(),
-                Err(_) => match timeout(ANSWER_LIMIT, self.beat(&mut connection)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return error.to_string(),
-                    Err(_) => return "no answer".to_owned(),
-                },
+                Err(_) => {}
+            }
+            match timeout(ANSWER_LIMIT, self.beat(&mut to.connection)).await {
+                Ok(Ok(())) if self.server == to.server => {}
+                Ok(Ok(())) => return "it leads to another server".to_owned(),
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return "no answer".to_owned(),
+            }
+            if looked.elapsed() >= LOOK_AFTER {
+                looked = Instant::now();
+                self.whom.eviction.look(&mut to.connection).await;
             }
         }
     }

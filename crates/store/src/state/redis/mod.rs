@@ -2,10 +2,11 @@
 //!
 //! Everything that the limits, replays and codes are made of has one hash tag and so is in one slot of a cluster,
 //! where one script can see it whole. Sessions, tickets and captchas are each in the slot of their own key. Instants
-//! are the caller's, as everywhere; the server's clock only clears away what is long over.
+//! are the caller's, as everywhere; the server's clock dates births and clears away what is long over.
 
 mod attempts;
 mod call;
+mod eviction;
 mod link;
 mod place;
 mod records;
@@ -96,8 +97,9 @@ fn nonsense(what: &'static str) -> Error {
 #[async_trait]
 impl StateStore for RedisState {
     async fn birth(&self) -> Result<Timestamp> {
-        let call = Call::new(&scripts::BIRTH).key(self.birth_key()).instant(self.now());
-        Ok(Timestamp::from_micros(self.links.here().run(&call).await?))
+        let call = Call::new(&scripts::BIRTH).key(self.birth_key());
+        let (at, _): (i64, String) = self.links.here().run(&call).await?;
+        Ok(Timestamp::from_micros(at))
     }
 
     async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
@@ -179,5 +181,9 @@ impl StateStore for RedisState {
     /// Asks for the birth, which also notes that of a store that was emptied.
     async fn ping(&self) -> Result<()> {
         self.birth().await.map(drop)
+    }
+
+    fn defect(&self) -> Option<String> {
+        self.links.eviction()
     }
 }

@@ -54,7 +54,7 @@ impl SqliteState {
             migrate::run(conn, migrate::STATE_SQLITE)?;
             let born = (meta::key.eq(BIRTH), meta::value.eq(clock.now().as_micros()));
             diesel::insert_or_ignore_into(meta::table).values(born).execute(conn)?;
-            power::outlived(conn, power::boot_id(), clock.now())?;
+            power::outlived(conn, power::Uptime::now(), clock.now())?;
             Ok(())
         })
         .map_err(|e: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration {
@@ -175,6 +175,7 @@ impl StateStore for SqliteState {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<()> {
+        self.write(|conn| power::seen(conn, power::Uptime::now())).await?;
         for (table, key) in sweep::TABLES {
             // In jobs of their own, so that logins get in between.
             while self.write(move |conn| sweep::chunk(conn, table, key, now)).await? {}
@@ -184,5 +185,9 @@ impl StateStore for SqliteState {
 
     async fn ping(&self) -> Result<()> {
         self.read(|conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).map(drop)).await
+    }
+
+    fn defect(&self) -> Option<String> {
+        None
     }
 }

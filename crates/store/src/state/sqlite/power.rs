@@ -1,9 +1,12 @@
-//! What a power cut may have taken.
+//! What a power cut or an old copy of the file may have taken.
 //!
 //! The file is written without waiting for the disk (`synchronous=NORMAL`), which no kill of a process can undo, but a
-//! power cut can: the last moments before it may be gone. That must not bring back what was used up in them. So the
-//! first to open the file after the machine started gives the store a new birth, before which every proof is stale,
-//! and forgets what can be used once.
+//! power cut can: the last moments before it may be gone. So may more, if the file is a copy that was put back from a
+//! backup. That must not bring back what was used up meanwhile. So whoever opens the file first after the machine
+//! started, or after it was not in use for minutes, as a copy is not, gives the store a new birth, before which every
+//! proof is stale, and forgets what can be used once.
+
+use std::time::Duration;
 
 use diesel::prelude::*;
 use stele_core::mac::sha256;
@@ -13,28 +16,61 @@ use super::BIRTH;
 use super::schema::{captchas, codes, meta, tickets};
 
 const BOOT: &str = "boot";
+const SEEN: &str = "seen";
 
-/// What tells this start of the machine from others; `None` where the system does not say.
-pub(super) fn boot_id() -> Option<i64> {
-    let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
-    sha256(id.trim_ascii()).first_chunk().map(|bytes| i64::from_le_bytes(*bytes))
+/// A file that no process has had open for so long may be an old copy. Those that have it open say so once a minute.
+const UNSEEN: Duration = Duration::from_secs(150);
+
+/// Since when the machine runs, and for how long: by no clock that is ever set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Uptime {
+    /// What tells this start of the machine from others.
+    pub(super) boot: i64,
+    /// How long it has run.
+    pub(super) span: Duration,
 }
 
-/// Does what must be done if the machine was started anew since the file was last opened.
-pub(super) fn outlived(conn: &mut SqliteConnection, boot: Option<i64>, now: Timestamp) -> QueryResult<()> {
-    let Some(boot) = boot else { return Ok(()) };
-    let last = meta::table.find(BOOT).select(meta::value).get_result::<i64>(conn).optional()?;
-    if last == Some(boot) {
-        return Ok(());
+impl Uptime {
+    /// The machine's; `None` where the system does not say.
+    pub(super) fn now() -> Option<Self> {
+        let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        let boot = sha256(id.trim_ascii()).first_chunk().map(|bytes| i64::from_le_bytes(*bytes))?;
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let seconds = uptime.split('.').next()?.parse().ok()?;
+        Some(Self { boot, span: Duration::from_secs(seconds) })
     }
-    if last.is_some() {
-        let reborn = (meta::key.eq(BIRTH), meta::value.eq(now.as_micros()));
-        diesel::replace_into(meta::table).values(reborn).execute(conn)?;
-        diesel::delete(codes::table).execute(conn)?;
-        diesel::delete(tickets::table).execute(conn)?;
-        diesel::delete(captchas::table).execute(conn)?;
+
+    fn seconds(self) -> i64 {
+        i64::try_from(self.span.as_secs()).unwrap_or(i64::MAX)
     }
-    let seen = (meta::key.eq(BOOT), meta::value.eq(boot));
+}
+
+/// Does what must be done if the file may hold what was used up since.
+pub(super) fn outlived(conn: &mut SqliteConnection, uptime: Option<Uptime>, now: Timestamp) -> QueryResult<()> {
+    let Some(uptime) = uptime else { return Ok(()) };
+    let mut noted = |key| meta::table.find(key).select(meta::value).get_result::<i64>(conn).optional();
+    if let Some(boot) = noted(BOOT)? {
+        // A file of an earlier version does not say when it was seen.
+        let unseen = noted(SEEN)?.map(|seen| uptime.seconds().checked_sub(seen));
+        let limit = i64::try_from(UNSEEN.as_secs()).unwrap_or(i64::MAX);
+        let current = unseen.flatten().is_some_and(|unseen| (0..=limit).contains(&unseen));
+        if boot != uptime.boot || !current {
+            let reborn = (meta::key.eq(BIRTH), meta::value.eq(now.as_micros()));
+            diesel::replace_into(meta::table).values(reborn).execute(conn)?;
+            diesel::delete(codes::table).execute(conn)?;
+            diesel::delete(tickets::table).execute(conn)?;
+            diesel::delete(captchas::table).execute(conn)?;
+        }
+    }
+    let booted = (meta::key.eq(BOOT), meta::value.eq(uptime.boot));
+    diesel::replace_into(meta::table).values(booted).execute(conn)?;
+    seen(conn, Some(uptime))
+}
+
+/// Notes that the file is in use.
+pub(super) fn seen(conn: &mut SqliteConnection, uptime: Option<Uptime>) -> QueryResult<()> {
+    let Some(uptime) = uptime else { return Ok(()) };
+    let seen = (meta::key.eq(SEEN), meta::value.eq(uptime.seconds()));
     diesel::replace_into(meta::table).values(seen).execute(conn).map(drop)
 }
 
@@ -58,12 +94,35 @@ mod tests {
         drop(state);
 
         let mut conn = sqlite::connect(&path, sqlite::Durability::Process).unwrap();
-        outlived(&mut conn, boot_id(), LATER).unwrap();
+        outlived(&mut conn, Uptime::now(), LATER).unwrap();
         let state = SqliteState::open(&path, &SystemClock).unwrap();
         assert!(state.birth().await.unwrap() < LATER, "the same start of the machine");
         assert!(state.has_captcha(1, SystemClock.now()).await.unwrap());
 
-        outlived(&mut conn, boot_id().map(|id| id ^ 1), LATER).unwrap();
+        let other = Uptime::now().map(|uptime| Uptime { boot: uptime.boot ^ 1, ..uptime });
+        outlived(&mut conn, other, LATER).unwrap();
+        assert_eq!(state.birth().await.unwrap(), LATER);
+        assert!(!state.has_captcha(1, SystemClock.now()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_copy_from_a_backup_gives_the_store_a_new_birth() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let state = SqliteState::open(&path, &SystemClock).unwrap();
+        state.put_captcha(1, LATER.after(Duration::from_secs(60))).await.unwrap();
+
+        let uptime = Uptime::now().unwrap();
+        let after = |span| Some(Uptime { span: uptime.span + span, ..uptime });
+        let mut conn = sqlite::connect(&path, sqlite::Durability::Process).unwrap();
+        // In use until a moment ago, as at a restart; and by a process that has it open.
+        outlived(&mut conn, after(UNSEEN - Duration::from_secs(10)), LATER).unwrap();
+        seen(&mut conn, after(2 * UNSEEN)).unwrap();
+        outlived(&mut conn, after(3 * UNSEEN), LATER).unwrap();
+        let birth = state.birth().await.unwrap();
+        assert!(birth < LATER && state.has_captcha(1, SystemClock.now()).await.unwrap());
+
+        outlived(&mut conn, after(5 * UNSEEN), LATER).unwrap();
         assert_eq!(state.birth().await.unwrap(), LATER);
         assert!(!state.has_captcha(1, SystemClock.now()).await.unwrap());
     }

@@ -1,2 +1,2 @@
--- KEYS 1 birth  ARGV 1 now
-return birth(KEYS[1], tonumber(ARGV[1]))
+-- KEYS 1 birth. Gives it, and the server.
+return { birth(KEYS[1]), server_id() }

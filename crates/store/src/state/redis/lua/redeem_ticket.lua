@@ -1,7 +1,7 @@
 -- Takes a ticket out, once. A try that does not fit leaves it there.
 -- KEYS 1 ticket  ARGV 1 now  2 kind  3 audience
 local row = redis.call('HMGET', KEYS[1], 'kind', 'audience', 'expires', 'run', 'user', 'epoch', 'source')
-if row[1] ~= ARGV[2] or row[2] ~= ARGV[3] or tonumber(row[3]) <= tonumber(ARGV[1]) or row[4] ~= server_run() then
+if row[1] ~= ARGV[2] or row[2] ~= ARGV[3] or tonumber(row[3]) <= tonumber(ARGV[1]) or row[4] ~= server_id() then
     return false
 end
 redis.call('DEL', KEYS[1])

@@ -29,7 +29,7 @@ if #KEYS > wanted then
     local code = KEYS[#KEYS]
     local expires = tonumber(ARGV[5])
     redis.call('DEL', code)
-    redis.call('HSET', code, 'tag', ARGV[3], 'epoch', ARGV[4], 'tries', 0, 'expires', ARGV[5], 'run', server_run())
+    redis.call('HSET', code, 'tag', ARGV[3], 'epoch', ARGV[4], 'tries', 0, 'expires', ARGV[5], 'run', server_id())
     keep_until(code, expires, now)
 end
 return { 'done', 0, 0 }

@@ -2,12 +2,15 @@
 -- KEYS 5 birth, then those there are of: replay mark, code, session
 -- ARGV 11 the second the proof was made  12 'right' or 'wrong'  13 until when the proof is remembered  14 whether
 --      there is a code  15 whether to forgive and to know  16 the session's end, and from 17 its fields; '' for none
+local made = tonumber(ARGV[11])
+if made or (ARGV[12] == 'right' and (ARGV[13] ~= '' or ARGV[14] ~= '')) then
+    require_same_server()
+end
 local s = standing()
 if s.wait > 0 then
     return { 'blocked', s.wait, 0 }
 end
-local made = tonumber(ARGV[11])
-if made and made <= math.floor(birth(KEYS[5], now) / 1000000) then
+if made and made <= math.floor(birth(KEYS[5]) / 1000000) then
     return { 'stale', 0, 0 }
 end
 if ARGV[12] == 'wrong' then

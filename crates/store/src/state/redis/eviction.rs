@@ -1,0 +1,70 @@
+//! Whether the servers may evict keys: what is evicted is forgotten, a used proof or a limit among it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
+use redis::{RedisResult, from_redis_value};
+use tokio::time::timeout;
+
+use super::link::Connection;
+
+/// How long the answer is waited for.
+const LIMIT: Duration = Duration::from_millis(1_500);
+
+/// What was last seen of the servers' `maxmemory-policy`.
+#[derive(Default)]
+pub(super) struct Eviction(Mutex<Option<String>>);
+
+impl Eviction {
+    /// What is wrong, if anything is: the fault and its remedy.
+    pub(super) fn defect(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks at every server that the connection leads to. `INFO` tells the policy where `CONFIG` is forbidden. What
+    /// cannot be learned leaves what was known.
+    pub(super) async fn look(&self, connection: &mut Connection) {
+        let defect = match timeout(LIMIT, policies(connection)).await {
+            Ok(Ok(policies)) => policies.into_iter().find_map(|(node, policy)| fault(&node, &policy)),
+            Ok(Err(error)) => return tracing::warn!(%error, "state store: cannot read maxmemory-policy"),
+            Err(_) => return tracing::warn!("state store: cannot read maxmemory-policy: no answer"),
+        };
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&defect, &*known) {
+            (Some(defect), before) if before.as_ref() != Some(defect) => {
+                tracing::error!("state store: {defect}; not ready until it is");
+            }
+            (None, Some(_)) => tracing::info!("state store: maxmemory-policy is noeviction now"),
+            _ => {}
+        }
+        *known = defect;
+    }
+}
+
+fn fault(node: &str, policy: &str) -> Option<String> {
+    let at = if node.is_empty() { String::new() } else { format!(" at {node}") };
+    (policy != "noeviction").then(|| {
+        format!(
+            "Redis{at} has the maxmemory-policy {policy}, so it may forget used proofs, limits and sessions: set it to \
+             noeviction"
+        )
+    })
+}
+
+/// The policy of each server, by its address where there are several.
+async fn policies(connection: &mut Connection) -> RedisResult<Vec<(String, String)>> {
+    let mut command = redis::cmd("INFO");
+    command.arg("memory");
+    let answers: HashMap<String, String> = match connection {
+        Connection::One(one) => HashMap::from([(String::new(), command.query_async(one).await?)]),
+        Connection::Cluster(cluster) => {
+            let nodes = (MultipleNodeRoutingInfo::AllNodes, Some(ResponsePolicy::Special));
+            from_redis_value(cluster.route_command(command, RoutingInfo::MultiNode(nodes)).await?)?
+        }
+    };
+    // A server that does not tell has none.
+    let policy = |text: &str| text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:").map(str::to_owned));
+    Ok(answers.into_iter().filter_map(|(node, text)| Some((node, policy(&text)?))).collect())
+}
