@@ -68,6 +68,16 @@ pub trait UserStore: Send + Sync {
     /// Stores a client token; `false` if the name is taken.
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool>;
 
+    /// Remembers a proof as used; `false` if it was already. For proofs that need not be fresh, which no short-lived
+    /// store can tell from replays once it was emptied.
+    async fn use_proof(&self, proof: &ReplayMark) -> Result<bool>;
+
+    /// Takes [`UserStore::use_proof`] back, for a proof that was not accepted after all.
+    async fn release_proof(&self, proof: &ReplayMark) -> Result<()>;
+
+    /// Forgets up to `limit` used proofs that have expired by `now`. Gives how many.
+    async fn forget_proofs(&self, now: Timestamp, limit: u32) -> Result<u64>;
+
     /// Whether the store answers.
     async fn ping(&self) -> Result<()>;
 }

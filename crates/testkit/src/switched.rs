@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, UserStore, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, StateStore, Use, UserStore, Verdict,
 };
 use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
@@ -168,6 +168,15 @@ impl UserStore for Users {
     }
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
         self.watch.around("add_client_token", self.up()?.add_client_token(token)).await
+    }
+    async fn use_proof(&self, proof: &ReplayMark) -> Result<bool> {
+        self.watch.around("use_proof", self.up()?.use_proof(proof)).await
+    }
+    async fn release_proof(&self, proof: &ReplayMark) -> Result<()> {
+        self.watch.around("release_proof", self.up()?.release_proof(proof)).await
+    }
+    async fn forget_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.watch.around("forget_proofs", self.up()?.forget_proofs(now, limit)).await
     }
     async fn ping(&self) -> Result<()> {
         self.watch.around("ping", self.up()?.ping()).await

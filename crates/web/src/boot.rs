@@ -222,10 +222,23 @@ pub async fn keep_up(deps: Deps, trail: Arc<Trail>) {
 
 async fn forget(deps: Deps) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    // Where a skew is set there are none but those from before: looked for once.
+    let mut proofs = true;
     loop {
         minutes.tick().await;
         if let Err(cause) = deps.state.sweep(deps.now()).await {
             tracing::warn!(%cause, "what has expired could not be swept");
         }
+        if proofs && let Err(cause) = forget_proofs(&deps).await {
+            tracing::warn!(%cause, "used proofs that have expired could not be forgotten");
+        }
+        proofs = deps.policy.skew.is_none();
     }
+}
+
+/// In batches, so that logins get in between.
+async fn forget_proofs(deps: &Deps) -> stele_core::Result<()> {
+    const BATCH: u32 = 1_000;
+    while deps.users.forget_proofs(deps.now(), BATCH).await? >= BATCH.into() {}
+    Ok(())
 }

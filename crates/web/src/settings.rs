@@ -29,7 +29,8 @@ pub const SHARED: &[Setting] = &[
         "STELE_REDIS_URL",
         "<data>/state.db",
         "short-lived state: redis://[USER:PASSWORD@]HOST[:PORT][/DB], redis+sentinel://HOST:PORT,…/MASTER[/DB] or \
-         redis+cluster://HOST:PORT,…, with rediss for TLS; without it, SQLite in the data folder",
+         redis+cluster://HOST:PORT,…, with rediss for TLS; it must have maxmemory-policy noeviction; without it, SQLite in \
+         the data folder",
     ),
     setting("STELE_KEYS", "<data>/keys", "folder of the sealing and signing keys; all instances share one set"),
     setting(
@@ -57,7 +58,11 @@ pub const SHARED: &[Setting] = &[
          HMAC-SHA-256 of TIME, a dot and the body",
     ),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
-    setting("STELE_TIMESTAMP_SKEW", "300s", "how far a salted proof's timestamp may be off; 0: any"),
+    setting(
+        "STELE_TIMESTAMP_SKEW",
+        "300s",
+        "how far a salted proof's timestamp may be off; 0: any, and used proofs are kept in the users' database for 30 days",
+    ),
     setting("STELE_SESSION_TTL", "12h", "how long a session lives after its last use"),
     setting("STELE_PASSWORD_MIN", "6", "fewest characters of a new password, 1 to 128"),
     setting(

@@ -1,9 +1,15 @@
 //! Freshness and one-time use of salted proofs.
 
-use serde_json::json;
-use stele_testkit::md5_hex;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{Bench, LOGIN, PWDRESET, REPLAYED, STALE, WRONG, salted};
+use serde_json::json;
+use stele_core::Deps;
+use stele_core::origin::Origin;
+use stele_core::ports::{Attempt, Verdict};
+use stele_testkit::{Moment, md5_hex};
+
+use crate::support::{Bench, DISABLED, LOGIN, PWDRESET, REPLAYED, STALE, WRONG, salted};
 
 #[tokio::test]
 async fn a_proof_is_good_for_five_minutes_either_way() {
@@ -147,6 +153,67 @@ async fn without_a_skew_a_proof_is_remembered_for_thirty_days() {
     bench.pass(30 * 86_400 - 1);
     bench.lab.deps().state.sweep(bench.lab.deps().now()).await.unwrap();
     bench.login_at("mark", "123456", 1).await.is(200, REPLAYED);
+}
+
+#[tokio::test]
+async fn without_a_skew_a_used_proof_survives_the_loss_of_the_short_lived_store() {
+    let bench = Bench::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    let user = bench.lab.user("mark").add().await;
+    bench.login_at("mark", "123456", 1).await.token();
+    bench.disable(&user, true).await;
+    bench.login_at("mark", "123456", 2).await.is(200, DISABLED);
+    bench.disable(&user, false).await;
+    // All that it holds expires; what the users' database holds does not.
+    let later = bench.lab.deps().now().after(Duration::from_secs(40 * 86_400));
+    bench.lab.deps().state.sweep(later).await.unwrap();
+    for at in [1, 2] {
+        bench.login_at("mark", "123456", at).await.is(200, REPLAYED);
+    }
+    bench.login_at("mark", "123456", 3).await.token();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_skew_what_the_limits_refuse_is_not_used_up() {
+    let bench = Bench::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    bench.lab.user("mark").add().await;
+    for at in 0..6 {
+        bench.login_at("mark", "wrong", at).await.is(200, WRONG);
+    }
+    assert_eq!(bench.login_at("mark", "123456", 7).await.status, 429);
+    // Refused at the last moment: others failed between the two looks at the limits.
+    bench.pass(60);
+    let (deps, name) = (bench.lab.deps().clone(), "mark");
+    let attempt = attempt_at(&deps, name).await;
+    let (handle, once) = (tokio::runtime::Handle::current(), std::sync::Once::new());
+    bench.lab.watch(Some(Arc::new(move |call, moment| {
+        if (call, moment) == ("use_proof", Moment::After) {
+            once.call_once(|| {
+                let (deps, attempt) = (deps.clone(), attempt.clone());
+                let fail = async move { deps.state.settle(&attempt, &Verdict::Wrong).await };
+                std::thread::scope(|scope| {
+                    scope.spawn(|| handle.block_on(fail)).join().unwrap().unwrap();
+                });
+            });
+        }
+        false
+    })));
+    assert_eq!(bench.login_at("mark", "123456", 7).await.status, 429);
+    bench.lab.watch(None);
+    bench.pass(60);
+    bench.login_at("mark", "123456", 7).await.token();
+    bench.login_at("mark", "123456", 7).await.is(200, REPLAYED);
+}
+
+/// A failure at `name`'s account, from elsewhere.
+async fn attempt_at(deps: &Deps, name: &str) -> Attempt {
+    let user = deps.users.find(name).await.unwrap().unwrap().user;
+    Attempt {
+        account: Attempt::account_key(Some(user.id), name),
+        origin: Origin::address([198, 51, 100, 7].into()),
+        now: deps.now(),
+        proof_made: None,
+        limits: deps.policy.guessing,
+    }
 }
 
 #[tokio::test]

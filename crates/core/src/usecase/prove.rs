@@ -45,9 +45,11 @@ pub(super) async fn prove(
     let Claim { account, mut attempt, proof, admitted, asked } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
-    if !asked && (proof.is_costly() || !fresh) {
+    let asks = !asked && (proof.is_costly() || !fresh);
+    if asks {
         admit(deps, &attempt).await?;
     }
+    let asked = asked || asks;
     if !fresh {
         return Err(Error::Stale);
     }
@@ -57,15 +59,24 @@ pub(super) async fn prove(
     let proven = account.filter(|_| right.is_some() && admitted);
     let as_digest = right == Some(None);
     let as_salted = right.is_some() && !as_digest;
+    let replay = proven.zip(right.flatten()).map(|(account, salted)| replay_mark(deps, account, salted, attempt.now));
+    // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
+    let used = replay.clone().filter(|_| deps.policy.skew.is_none());
+    if let Some(mark) = &used {
+        use_for_good(deps, &attempt, asked, mark).await?;
+    }
     let verdict = match proven {
         None => Verdict::Wrong,
         Some(account) => {
-            let replay = right.flatten().map(|salted| replay_mark(deps, account, salted, attempt.now));
             let booked = if account.user.disabled { Success::default() } else { success(account) };
             Verdict::Right(Box::new(Success { replay, ..booked }))
         }
     };
-    match (deps.state.settle(&attempt, &verdict).await?, proven) {
+    let settlement = deps.state.settle(&attempt, &verdict).await?;
+    if let (Settlement::Blocked { .. } | Settlement::CodeGone, Some(mark)) = (settlement, used) {
+        release(deps, &mark).await;
+    }
+    match (settlement, proven) {
         (Settlement::Blocked { retry_after }, _) => Err(Error::TooMany { retry_after }),
         (Settlement::Stale, _) => Err(Error::Stale),
         (Settlement::Replayed, _) => Err(Error::Replayed),
@@ -84,6 +95,22 @@ pub(super) async fn prove(
                 plain => plain,
             })
         }
+    }
+}
+
+/// Remembers a right proof that need not be fresh in the users' database: the short-lived store may be emptied, and then
+/// nothing else tells the proof from a replay. What the limits refuse is not used up.
+async fn use_for_good(deps: &Deps, attempt: &Attempt, asked: bool, mark: &ReplayMark) -> Result<()> {
+    if !asked {
+        admit(deps, attempt).await?;
+    }
+    if deps.users.use_proof(mark).await? { Ok(()) } else { Err(Error::Replayed) }
+}
+
+/// Gives a proof back that was used up and then refused for another reason. If that fails, the client needs another one.
+async fn release(deps: &Deps, mark: &ReplayMark) {
+    if let Err(cause) = deps.users.release_proof(mark).await {
+        tracing::warn!(%cause, "a proof that was refused stays used up");
     }
 }
 

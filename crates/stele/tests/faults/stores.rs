@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use stele_testkit::servers::{Kind, Postgres, Proxy, Redis, eventually};
 
 use crate::before::{Before, Memory};
-use crate::scene::Scene;
+use crate::client::{CLOUDBOX, proof};
+use crate::scene::{PASSWORD, Scene};
 
 fn scene(postgres: u16, redis: &str) -> Scene {
     let users = format!("postgres://stele@127.0.0.1:{postgres}/postgres");
@@ -144,4 +146,52 @@ async fn many_logins_at_once_are_all_told_within_two_seconds() {
             assert!(back.elapsed() < Duration::from_secs(2));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_skew_an_emptied_redis_revives_no_used_proof() {
+    let redis = Redis::start();
+    let scene = Scene::with(&[("STELE_REDIS_URL", &redis.url()), ("STELE_TIMESTAMP_SKEW", "0")]);
+    let mark = scene.person("mark", "13800138000");
+    let login = async |at: u64| {
+        let body = json!({ "username": mark.name, "password": proof(PASSWORD, at), "timestamp": at });
+        scene.client.json(CLOUDBOX, &[], &body).await
+    };
+    login(1).await.good();
+    assert!(redis.ask("FLUSHALL").contains("OK"));
+    login(1).await.is(200, "1004");
+    redis.stop();
+    redis.restart();
+    let began = Instant::now();
+    while !login(2).await.succeeded() {
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    login(1).await.is(200, "1004");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_may_evict_makes_the_instance_not_ready_and_is_named() {
+    let redis = Redis::start();
+    let scene = Scene::with(&[("STELE_REDIS_URL", &redis.url())]);
+    scene.says_ready(200).await;
+    scene.home.run(&["check"]).done();
+    let set = |policy: &str| {
+        assert!(redis.ask(&format!("CONFIG SET maxmemory-policy {policy}")).contains("OK"));
+        // Looked at once a minute, and on each new connection.
+        redis.ask("CLIENT KILL TYPE normal");
+    };
+    set("allkeys-lru");
+    scene.says_ready(503).await;
+    let named = "Redis has the maxmemory-policy allkeys-lru";
+    assert!(scene.logged(named).contains("set it to noeviction"));
+    let admin = scene.server.stdout();
+    let admin = admin.split("health: ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let body = reqwest::get(&admin).await.unwrap().text().await.unwrap();
+    assert!(body.contains(named), "{body}");
+    let metrics = reqwest::get(admin.replace("/readyz", "/metrics")).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("stele_state_store_defective 1"), "{metrics}");
+    let check = scene.home.run(&["check"]);
+    assert!(check.code == Some(2) && check.stderr.contains(named), "{check:?}");
+    set("noeviction");
+    scene.says_ready(200).await;
 }

@@ -9,14 +9,17 @@ use diesel::sql_types::{BigInt, Binary, Nullable};
 use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 use stele_core::app::{App, ClientToken};
-use stele_core::ports::UserStore;
+use stele_core::ports::{ReplayMark, UserStore};
+use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
 
 use super::lanes;
-use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SQLITE_LIMITS, Sqlite, begin, end, query, read, transaction};
+use super::pool::{
+    Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, begin, end, query, read, transaction,
+};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
-use super::schema::{apps, client_tokens, facts, identifiers, users};
+use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
 use crate::error::{failure, is_taken};
 use crate::sqlite::thread::Access;
 
@@ -228,6 +231,37 @@ impl UserStore for Users {
         }
         let row = ClientTokenRow::new(token);
         stored(query!(self.db, |conn| diesel::insert_into(client_tokens::table).values(&row).execute(conn).await))
+    }
+
+    async fn use_proof(&self, proof: &ReplayMark) -> Result<bool> {
+        let row = (used_proofs::key.eq(proof.key.as_slice()), used_proofs::expires.eq(proof.expires.as_micros()));
+        let added = query!(self.db, |conn| {
+            diesel::insert_into(used_proofs::table).values(row).on_conflict_do_nothing().execute(conn).await
+        });
+        Ok(added.map_err(failure)? > 0)
+    }
+
+    async fn release_proof(&self, proof: &ReplayMark) -> Result<()> {
+        let gone = query!(self.db, |conn| {
+            diesel::delete(used_proofs::table.find(proof.key.as_slice())).execute(conn).await
+        });
+        gone.map(drop).map_err(failure)
+    }
+
+    async fn forget_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        let gone: QueryResult<usize> = query!(self.db, SLOW_LIMITS, |conn| {
+            async {
+                let old = used_proofs::table.filter(used_proofs::expires.le(now.as_micros()));
+                let old = old.order(used_proofs::expires).limit(limit.into()).select(used_proofs::key);
+                let old = old.load::<Vec<u8>>(conn).await?;
+                if old.is_empty() {
+                    return Ok(0);
+                }
+                diesel::delete(used_proofs::table.filter(used_proofs::key.eq_any(old))).execute(conn).await
+            }
+            .await
+        });
+        u64::try_from(gone.map_err(failure)?).map_err(Error::internal)
     }
 
     async fn ping(&self) -> Result<()> {

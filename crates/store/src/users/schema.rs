@@ -75,6 +75,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    used_proofs (key) {
+        key -> Binary,
+        expires -> BigInt,
+    }
+}
+
+diesel::table! {
     audit (at, source, seq) {
         at -> BigInt,
         source -> BigInt,

@@ -68,6 +68,11 @@ async fn a_look_at_the_users_is_one_statement() {
         assert_eq!(users.client_token(&hash).await.unwrap().is_some(), hash == [7; 32]);
         one_more("client_token");
     }
+    let mark = once(1, NOW).replay.unwrap();
+    for new in [true, false] {
+        assert_eq!(users.use_proof(&mark).await.unwrap(), new);
+        one_more("use_proof");
+    }
     assert!(users.upgrade_credential(user.id, 0, "first", &credential("second")).await.unwrap());
     one_more("upgrade_credential");
     assert_eq!(users.change_credential(user.id, 0, &credential("third")).await.unwrap(), Some(1));

@@ -238,3 +238,29 @@ async fn clients_that_hang_up_neither_block_nor_break_the_store() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_used_proof_is_used_until_it_is_released_or_expires() {
+    for UserBackend { name, users, .. } in user_backends().await {
+        let mark = |n: u8, expires| once(n, expires).replay.unwrap();
+        let proof = mark(1, NOW);
+        let tries = join_all((0..8).map(|_| users.use_proof(&proof))).await;
+        assert_eq!(tries.into_iter().filter(|used| *used.as_ref().unwrap()).count(), 1, "{name}");
+        // Whatever comes with it is the same proof.
+        assert!(!users.use_proof(&mark(1, NOW.after(secs(9)))).await.unwrap());
+        assert!(users.use_proof(&mark(2, NOW)).await.unwrap());
+        users.release_proof(&proof).await.unwrap();
+        users.release_proof(&proof).await.unwrap();
+        assert!(users.use_proof(&proof).await.unwrap());
+        assert!(!users.use_proof(&mark(2, NOW)).await.unwrap());
+
+        for n in 3..10 {
+            assert!(users.use_proof(&mark(n, NOW.after(secs(n.into())))).await.unwrap());
+        }
+        assert_eq!(users.forget_proofs(NOW.before(secs(1)), 100).await.unwrap(), 0);
+        assert_eq!(users.forget_proofs(NOW.after(secs(5)), 4).await.unwrap(), 4, "{name}: of five");
+        assert_eq!(users.forget_proofs(NOW.after(secs(5)), 4).await.unwrap(), 1);
+        assert!(users.use_proof(&proof).await.unwrap());
+        assert!(!users.use_proof(&mark(6, NOW)).await.unwrap(), "{name}: it has not expired");
+    }
+}

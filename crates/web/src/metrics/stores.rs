@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, UserStore, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, StateStore, Use, UserStore, Verdict,
 };
 use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
@@ -119,7 +119,7 @@ macro_rules! operations {
 }
 
 operations!(UserOps: find find_ref add change_credential upgrade_credential set_disabled list app
-    add_app client_token add_client_token ping);
+    add_app client_token add_client_token use_proof release_proof forget_proofs ping);
 operations!(StateOps: birth admit settle guess_code send_code session open_session touch_session restamp_session
     end_session put_ticket redeem_ticket put_captcha has_captcha take_captcha sweep ping);
 
@@ -183,6 +183,18 @@ impl UserStore for Watched<dyn UserStore, UserOps> {
 
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
         call!(self, "users", add_client_token(token))
+    }
+
+    async fn use_proof(&self, proof: &ReplayMark) -> Result<bool> {
+        call!(self, "users", use_proof(proof))
+    }
+
+    async fn release_proof(&self, proof: &ReplayMark) -> Result<()> {
+        call!(self, "users", release_proof(proof))
+    }
+
+    async fn forget_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        call!(self, "users", forget_proofs(now, limit))
     }
 
     async fn ping(&self) -> Result<()> {
