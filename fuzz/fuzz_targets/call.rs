@@ -29,7 +29,7 @@ use stele_core::ports::{
     Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, UserStore, Verdict,
 };
 use stele_core::random::OsRandom;
-use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result, app};
@@ -92,10 +92,10 @@ away! {
     guess_code(&Attempt, &CodeGuess) -> CodeCheck;
     send_code(&[Use], Option<&NewCode>, Timestamp) -> Option<Duration>;
     session(&TokenKey, Timestamp) -> Option<Session>;
-    open_session(&TokenKey, &Session) -> ();
-    touch_session(&TokenKey, Timestamp, Timestamp) -> ();
+    open_session(&NewSession) -> ();
+    touch_session(&TokenKey, &Session) -> ();
     restamp_session(&TokenKey, i64) -> ();
-    end_session(&TokenKey) -> bool;
+    end_session(&TokenKey, UserId) -> bool;
     put_ticket(&TokenKey, &Ticket) -> ();
     redeem_ticket(&TokenKey, TicketKind, &str, Timestamp) -> Option<Ticket>;
     put_captcha(u64, Timestamp) -> ();

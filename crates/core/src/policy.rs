@@ -17,6 +17,8 @@ pub struct Policy {
     pub replay_memory: Duration,
     /// How long a session lives after it was last used.
     pub session_ttl: Duration,
+    /// How many sessions a user may have, in all dialects together; a login beyond it ends the oldest.
+    pub sessions_per_user: u32,
     /// The fewest characters of a password that a user chooses.
     pub password_min: usize,
     /// Whether sealed digests are kept, without which no salted proof can be checked.
@@ -73,6 +75,7 @@ impl Default for Policy {
             skew: Some(Duration::from_secs(300)),
             replay_memory: 30 * DAY,
             session_ttl: 12 * HOUR,
+            sessions_per_user: 10_000,
             password_min: 6,
             salted: true,
             code_ttl: HOUR,

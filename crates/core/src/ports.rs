@@ -23,7 +23,7 @@ use crate::identifier::Recipient;
 use crate::mac::Tag;
 use crate::origin::Origin;
 use crate::policy::Guessing;
-use crate::session::{Session, Ticket, TicketKind, TokenKey};
+use crate::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};
 
@@ -154,7 +154,7 @@ pub struct Success {
     /// Whether the failures are forgiven and the origin is known from now on. `false` for a disabled user.
     pub welcome: bool,
     /// The session to open.
-    pub session: Option<(TokenKey, Session)>,
+    pub session: Option<NewSession>,
 }
 
 /// How an attempt was booked.
@@ -249,17 +249,18 @@ pub trait StateStore: Send + Sync {
     /// The session with this key, if it has not expired.
     async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>>;
 
-    /// Stores a session.
-    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()>;
+    /// Stores a session, in place of one with the same key. While its user has more than [`NewSession::per_user`], the
+    /// oldest of the others end; at most 1,000 at once, where the bound was lowered.
+    async fn open_session(&self, new: &NewSession) -> Result<()>;
 
-    /// Notes that a session was used; does nothing if it is gone.
-    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()>;
+    /// Notes that a session was used: its `last_seen` and `expires`. Does nothing if it is gone.
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()>;
 
     /// Carries a session over to a new epoch: it survives the change of password it made.
     async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()>;
 
-    /// Ends a session. Gives whether there was one.
-    async fn end_session(&self, key: &TokenKey) -> Result<bool>;
+    /// Ends a session of this user. Gives whether there was one.
+    async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool>;
 
     /// Stores a ticket.
     async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()>;

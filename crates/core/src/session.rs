@@ -77,6 +77,17 @@ pub struct Session {
     pub epoch: i64,
 }
 
+/// A session to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSession {
+    /// What it is found by.
+    pub key: TokenKey,
+    /// Its record.
+    pub session: Session,
+    /// How many sessions its user may have, this one included, 1 or more: beyond that the oldest ones end.
+    pub per_user: u32,
+}
+
 /// How stale `last_seen` may get before it is written again, so that reading a session is not always a write: a minute,
 /// or a tenth of the session's life if that is shorter.
 pub fn touch_after(ttl: Duration) -> Duration {

@@ -9,7 +9,7 @@ use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
     Admission, Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, StateStore, Use, UserStore, Verdict,
 };
-use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
@@ -215,17 +215,17 @@ impl StateStore for State {
     async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
         self.watch.around("session", self.up()?.session(key, now)).await
     }
-    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        self.watch.around("open_session", self.up()?.open_session(key, session)).await
+    async fn open_session(&self, new: &NewSession) -> Result<()> {
+        self.watch.around("open_session", self.up()?.open_session(new)).await
     }
-    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
-        self.watch.around("touch_session", self.up()?.touch_session(key, last_seen, expires)).await
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        self.watch.around("touch_session", self.up()?.touch_session(key, session)).await
     }
     async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
         self.watch.around("restamp_session", self.up()?.restamp_session(key, epoch)).await
     }
-    async fn end_session(&self, key: &TokenKey) -> Result<bool> {
-        self.watch.around("end_session", self.up()?.end_session(key)).await
+    async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
+        self.watch.around("end_session", self.up()?.end_session(key, user)).await
     }
     async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
         self.watch.around("put_ticket", self.up()?.put_ticket(key, ticket)).await

@@ -64,6 +64,11 @@ pub const SHARED: &[Setting] = &[
         "how far a salted proof's timestamp may be off; 0: any, and used proofs are kept in the users' database for 30 days",
     ),
     setting("STELE_SESSION_TTL", "12h", "how long a session lives after its last use"),
+    setting(
+        "STELE_SESSIONS_PER_USER",
+        "10000",
+        "sessions that one user may have, in all dialects together, 1 to 1000000: a login beyond it ends the oldest",
+    ),
     setting("STELE_PASSWORD_MIN", "6", "fewest characters of a new password, 1 to 128"),
     setting(
         "STELE_SALTED",
@@ -117,6 +122,12 @@ pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     let skew = settings.span("STELE_TIMESTAMP_SKEW", Duration::from_secs(300))?;
     policy.skew = (!skew.is_zero()).then_some(skew);
     policy.session_ttl = positive(settings, "STELE_SESSION_TTL", policy.session_ttl)?;
+    policy.sessions_per_user = settings.read("STELE_SESSIONS_PER_USER", policy.sessions_per_user, |text| {
+        text.parse()
+            .ok()
+            .filter(|n| (1..=1_000_000).contains(n))
+            .ok_or_else(|| format!("`{text}` is not a number from 1 to 1000000"))
+    })?;
     policy.code_ttl = positive(settings, "STELE_CODE_TTL", policy.code_ttl)?;
     policy.salted = settings.flag("STELE_SALTED", true)?;
     policy.password_min = settings.read("STELE_PASSWORD_MIN", policy.password_min, |text| {

@@ -1,6 +1,6 @@
 //! How long a session lives and what ends it.
 
-use stele_core::session::{Session, Token};
+use stele_core::session::{NewSession, Session, Token};
 use stele_core::usecase::authenticate::authenticate;
 
 use crate::support::{BYE, Bench, NO_TOKEN, WRONG};
@@ -64,6 +64,36 @@ async fn disabling_a_user_ends_their_sessions_for_good() {
 }
 
 #[tokio::test]
+async fn a_login_beyond_the_bound_ends_the_oldest_session() {
+    let bench = Bench::with(&[("STELE_SESSIONS_PER_USER", "3")]).await;
+    let user = bench.lab.user("mark").add().await;
+    bench.lab.user("anna").add().await;
+    let other_user = bench.login("anna", "123456").await.token();
+    let mut tokens = Vec::new();
+    for _ in 0..4 {
+        bench.pass(1);
+        tokens.push(bench.login("mark", "123456").await.token());
+    }
+    // A new password leaves two that are dead; they fall out before those that live.
+    bench.pass(1);
+    tokens.push(bench.pwdreset(user.id.to_string(), "123456", "654321").await.token());
+    for _ in 0..2 {
+        bench.pass(1);
+        tokens.push(bench.login("mark", "654321").await.token());
+    }
+    let mut alive = Vec::new();
+    for token in &tokens {
+        alive.push(authenticate(bench.lab.deps(), "cloudbox", &Token::parse(token).unwrap()).await.is_ok());
+    }
+    assert_eq!(alive, [false, false, false, false, true, true, true]);
+    bench.pass(1);
+    bench.login("mark", "654321").await.token();
+    bench.logout(&tokens[4]).await.is(401, NO_TOKEN);
+    bench.logout(&tokens[5]).await.is(200, BYE);
+    bench.logout(&other_user).await.is(200, BYE);
+}
+
+#[tokio::test]
 async fn a_session_lives_twelve_hours_after_its_last_use() {
     let bench = Bench::new().await;
     bench.lab.user("mark").add().await;
@@ -93,7 +123,8 @@ async fn a_token_of_another_dialect_is_not_one_of_ours() {
         last_seen: at,
         epoch: 0,
     };
-    bench.lab.deps().state.open_session(&token.key(), &session).await.unwrap();
+    let new = NewSession { key: token.key(), session, per_user: 10_000 };
+    bench.lab.deps().state.open_session(&new).await.unwrap();
     bench.logout(token.expose()).await.is(401, NO_TOKEN);
     authenticate(bench.lab.deps(), "tms", &token).await.unwrap();
 }

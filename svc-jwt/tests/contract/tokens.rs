@@ -235,7 +235,8 @@ async fn another_services_session() {
         last_seen: now,
         epoch: 0,
     };
-    bench.lab.deps().state.open_session(&foreign.key(), &session).await.unwrap();
+    let new = stele_core::session::NewSession { key: foreign.key(), session, per_user: 10_000 };
+    bench.lab.deps().state.open_session(&new).await.unwrap();
     let stolen = with(&claims, "jti", foreign.expose().into());
     is_refused(&bench, &sign(&header, &stolen, &key, Algorithm::EdDSA)).await;
 }

@@ -1,7 +1,7 @@
 //! How long a session lives and what ends it. A session shows itself alive by being good for a login or a change.
 
 use stele_core::Error;
-use stele_core::session::{Session, Token};
+use stele_core::session::{NewSession, Session, Token};
 use stele_core::usecase::authenticate::authenticate;
 
 use crate::support::Bench;
@@ -24,7 +24,8 @@ impl Bench {
             last_seen: now,
             epoch: account.epoch,
         };
-        deps.state.open_session(&token.key(), &session).await.unwrap();
+        let new = NewSession { key: token.key(), session, per_user: 10_000 };
+        deps.state.open_session(&new).await.unwrap();
         token.expose().to_owned()
     }
 

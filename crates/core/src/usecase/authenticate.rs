@@ -16,11 +16,15 @@ pub async fn authenticate(deps: &Deps, dialect: Dialect, token: &Token) -> Resul
 /// The session under `key`, if it is alive.
 pub(super) async fn live(deps: &Deps, dialect: Dialect, key: &TokenKey) -> Result<Option<(Session, Account)>> {
     let now = deps.now();
-    let Some(session) = deps.state.session(key, now).await?.filter(|s| s.dialect == dialect) else { return Ok(None) };
+    let Some(mut session) = deps.state.session(key, now).await?.filter(|s| s.dialect == dialect) else {
+        return Ok(None);
+    };
     let account = deps.users.find_ref(UserRef::Id(session.user)).await?;
     let Some(account) = account.filter(|a| a.epoch == session.epoch && !a.user.disabled) else { return Ok(None) };
     if now.since(session.last_seen) >= touch_after(deps.policy.session_ttl) {
-        deps.state.touch_session(key, now, now.after(deps.policy.session_ttl)).await?;
+        session.last_seen = now;
+        session.expires = now.after(deps.policy.session_ttl);
+        deps.state.touch_session(key, &session).await?;
     }
     Ok(Some((session, account)))
 }

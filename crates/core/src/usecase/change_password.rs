@@ -9,7 +9,7 @@ use crate::event::Act;
 use crate::password::NewPassword;
 use crate::ports::Success;
 use crate::proof::Proof;
-use crate::session::Token;
+use crate::session::{NewSession, Token};
 use crate::user::{Role, UserRef};
 use crate::{Deps, Error, Result};
 
@@ -68,6 +68,7 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
     let epoch = epoch.ok_or(Error::WrongPassword)?;
     let token = Token::generate(deps.random.as_ref());
     let session = new_session(deps, caller, &account, epoch);
-    deps.state.open_session(&token.key(), &session).await?;
-    Ok(LoggedIn { user: account.user, token, session })
+    let new = NewSession { key: token.key(), session, per_user: deps.policy.sessions_per_user };
+    deps.state.open_session(&new).await?;
+    Ok(LoggedIn { user: account.user, token, session: new.session })
 }

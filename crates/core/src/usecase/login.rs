@@ -8,7 +8,7 @@ use crate::event::Act;
 use crate::identifier::Identifier;
 use crate::ports::{Attempt, Success};
 use crate::proof::Proof;
-use crate::session::{Session, Token, TokenKey};
+use crate::session::{NewSession, Session, Token, TokenKey};
 use crate::user::{Account, Role, User};
 use crate::{Deps, Error, Result};
 
@@ -110,7 +110,8 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
             Carrier::Presence => TokenKey::presence(caller.dialect, &caller.app, account.user.id),
         };
         opened = Some(session.clone());
-        Success { replay: None, code: used_code, welcome: true, session: Some((key, session)) }
+        let session = NewSession { key, session, per_user: deps.policy.sessions_per_user };
+        Success { replay: None, code: used_code, welcome: true, session: Some(session) }
     })
     .await?;
     watch.is(Act::Login(kind));

@@ -19,5 +19,5 @@ pub async fn logout(deps: &Deps, dialect: Dialect, token: &Token) -> Result<()> 
 async fn end(deps: &Deps, dialect: Dialect, token: &Token, watch: &mut Watch<'_>) -> Result<()> {
     let (session, _) = authenticate(deps, dialect, token).await?;
     watch.concerns(session.user);
-    if deps.state.end_session(&token.key()).await? { Ok(()) } else { Err(Error::NotAuthenticated) }
+    if deps.state.end_session(&token.key(), session.user).await? { Ok(()) } else { Err(Error::NotAuthenticated) }
 }

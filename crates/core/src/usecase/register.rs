@@ -6,7 +6,7 @@ use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
-use crate::session::TokenKey;
+use crate::session::{NewSession, TokenKey};
 use crate::user::{Account, NewUser, Profile, Role, User, UserId};
 use crate::{Deps, Error, Result};
 
@@ -56,7 +56,8 @@ async fn open_account(deps: &Deps, request: Register<'_>, watch: &mut Watch<'_>)
     if !caller.app.is_empty() {
         let account = Account { user: user.clone(), credential: new.credential, epoch: 0, salted_at: None };
         let session = login::new_session(deps, caller, &account, 0);
-        deps.state.open_session(&TokenKey::presence(caller.dialect, &caller.app, user.id), &session).await?;
+        let key = TokenKey::presence(caller.dialect, &caller.app, user.id);
+        deps.state.open_session(&NewSession { key, session, per_user: deps.policy.sessions_per_user }).await?;
     }
     Ok(user)
 }

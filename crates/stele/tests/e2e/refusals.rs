@@ -172,6 +172,8 @@ fn settings_that_cannot_be_used_are_named() {
         ("STELE_TRUSTED_PROXIES", "10.0.0.0/33"),
         ("STELE_TIMESTAMP_SKEW", "-1s"),
         ("STELE_SESSION_TTL", "0"),
+        ("STELE_SESSIONS_PER_USER", "0"),
+        ("STELE_SESSIONS_PER_USER", "1000001"),
         ("STELE_PASSWORD_MIN", "0"),
         ("STELE_SALTED", "perhaps"),
         ("STELE_CODE_TTL", "soon"),

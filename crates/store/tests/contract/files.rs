@@ -205,7 +205,7 @@ async fn two_handles_on_one_file_share_everything() {
     let one = state(&path).unwrap();
     let two = SqliteState::open(&path, &ManualClock::at(NOW)).unwrap();
     assert_eq!(two.birth().await.unwrap(), BIRTH, "born once");
-    one.open_session(&token(1), &session(NOW.after(secs(60)))).await.unwrap();
+    one.open_session(&opening(1, session(NOW.after(secs(60))))).await.unwrap();
     assert!(two.session(&token(1), NOW).await.unwrap().is_some());
     let mut blocked = 0;
     for n in 0..8 {
@@ -250,17 +250,17 @@ async fn readers_do_not_wait_for_another_process_that_writes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
     let state = state(&path).unwrap();
-    state.open_session(&token(1), &session(NOW.after(secs(60)))).await.unwrap();
+    state.open_session(&opening(1, session(NOW.after(secs(60))))).await.unwrap();
     let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     let started = std::time::Instant::now();
     assert!(state.session(&token(1), NOW).await.unwrap().is_some());
     assert!(started.elapsed() < secs(2));
     // Who writes waits, is told that the store is unavailable, and nothing has happened.
-    assert!(matches!(state.end_session(&token(1)).await, Err(Error::Unavailable(_))));
+    assert!(matches!(state.end_session(&token(1), id(1)).await, Err(Error::Unavailable(_))));
     other.batch_execute("COMMIT").unwrap();
     assert!(state.session(&token(1), NOW).await.unwrap().is_some());
-    assert!(state.end_session(&token(1)).await.unwrap());
+    assert!(state.end_session(&token(1), id(1)).await.unwrap());
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn a_proof_is_accepted_once() {
         let at = attempt(home(), NOW);
         assert_eq!(state.settle(&at, &right(once(1, until))).await.unwrap(), Settlement::Done);
         // Not even for another account or from elsewhere, and nothing else is done.
-        let again = Success { session: Some((token(1), session(until))), welcome: true, ..once(1, until) };
+        let again = Success { session: Some(opening(1, session(until))), welcome: true, ..once(1, until) };
         let other = Attempt { account: "user:bob".to_owned(), ..attempt(elsewhere(), NOW) };
         for at in [&at, &other] {
             assert_eq!(state.settle(at, &right(again.clone())).await.unwrap(), Settlement::Replayed);
@@ -37,7 +37,7 @@ async fn of_many_with_one_proof_one_gets_in() {
         let logins = (0..64).map(|n| {
             let state = Arc::clone(&state);
             let success = Success {
-                session: Some((token(n), session(NOW.after(secs(60))))),
+                session: Some(opening(n, session(NOW.after(secs(60))))),
                 welcome: true,
                 ..once(1, NOW.after(secs(300)))
             };
@@ -61,7 +61,7 @@ async fn a_code_that_is_gone_undoes_the_login() {
         let at = attempt(home(), NOW);
         let success = |mark, n| Success {
             code: Some(code_key("alice")),
-            session: Some((token(n), session(NOW.after(secs(60))))),
+            session: Some(opening(n, session(NOW.after(secs(60))))),
             welcome: true,
             ..once(mark, NOW.after(secs(300)))
         };

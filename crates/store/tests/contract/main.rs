@@ -29,6 +29,8 @@ mod redis_time;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod sessions_of_user;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod trail;

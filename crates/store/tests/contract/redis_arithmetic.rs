@@ -10,7 +10,7 @@ use stele_core::code::{CodeKey, Purpose};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
 use stele_core::ports::{Attempt, CodeGuess, NewCode, ReplayMark, StateStore, Success, Use, Verdict};
-use stele_core::session::TokenKey;
+use stele_core::session::{NewSession, TokenKey};
 use stele_core::time::Timestamp;
 use stele_testkit::servers;
 
@@ -104,7 +104,7 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
                     replay: replay.map(|n| ReplayMark { key: mark(n), expires: until }),
                     code: code.then(|| code_at(0)),
                     welcome: *welcome,
-                    session: token.map(|token| (token, session(until))),
+                    session: token.map(|key| NewSession { key, session: session(until), per_user: 10_000 }),
                 };
                 let settled = state.settle(&attempt, &Verdict::Right(Box::new(success))).await.unwrap();
                 let opened = match token {

@@ -23,7 +23,7 @@ fn made(made: Timestamp) -> Attempt {
 
 async fn login(state: &RedisState, at: Timestamp, mark: u8) -> stele_core::Result<Settlement> {
     let success =
-        Success { session: Some((token(mark), session(at.after(secs(3_600))))), ..once(mark, at.after(secs(300))) };
+        Success { session: Some(opening(mark, session(at.after(secs(3_600))))), ..once(mark, at.after(secs(300))) };
     state.settle(&made(at), &right(success)).await
 }
 
@@ -206,8 +206,8 @@ async fn everything_but_the_birth_is_cleared_away_in_time() {
         state.settle(&attempt(home(), NOW), &welcome()).await.unwrap();
         state.settle(&attempt(elsewhere(), NOW), &Verdict::Wrong).await.unwrap();
         state.settle(&attempt(home(), NOW), &Verdict::Wrong).await.unwrap();
-        state.open_session(&token(2), &session(NOW)).await.unwrap();
-        state.touch_session(&token(2), NOW, hour).await.unwrap();
+        state.open_session(&opening(2, session(NOW))).await.unwrap();
+        state.touch_session(&token(2), &session(hour)).await.unwrap();
         state.restamp_session(&token(2), 7).await.unwrap();
         state.put_captcha(1, hour).await.unwrap();
         let ticket = Ticket {
@@ -220,14 +220,16 @@ async fn everything_but_the_birth_is_cleared_away_in_time() {
         };
         state.put_ticket(&token(3), &ticket).await.unwrap();
         let lives = server.lives("times");
-        // birth, use, code, replay, known, 2 accounts, 2 origins, 2 sessions, captcha, ticket
-        assert_eq!(lives.len(), 13, "{lives:?}");
+        // birth, use, code, replay, known, 2 accounts, 2 origins, 2 sessions and their index, captcha, ticket
+        assert_eq!(lives.len(), 14, "{lives:?}");
         for (key, life) in lives {
             let month = 31 * 86_400_000;
             assert_eq!(life == -1, key == "{times}:birth", "{key}");
             // No sooner than its end by the server's clock, and ten minutes later at the most.
             let end = if key.contains("known") { 30 * 86_400_000 } else { 240_000 };
             assert!(life == -1 || (end..month).contains(&life), "{key}: {life}");
+            // The index of a user's sessions lives as long as the one that was used last.
+            assert!(!key.contains(":sessions:") || life > 3_600_000, "{key}: {life}");
         }
     }
 }

@@ -12,24 +12,24 @@ const LATER: Timestamp = Timestamp::from_secs(1_500_010_000);
 async fn a_session_lives_until_it_expires_or_is_ended() {
     for StateBackend { name, state, .. } in state_backends().await {
         let one = session(LATER);
-        state.open_session(&token(1), &one).await.unwrap();
+        state.open_session(&opening(1, one.clone())).await.unwrap();
         assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one.clone()), "{name}");
         assert_eq!(state.session(&token(2), NOW).await.unwrap(), None);
         assert_eq!(state.session(&token(1), LATER).await.unwrap(), None);
 
-        let (seen, expires) = (NOW.after(secs(60)), LATER.after(secs(60)));
-        state.touch_session(&token(1), seen, expires).await.unwrap();
+        let used = Session { last_seen: NOW.after(secs(60)), expires: LATER.after(secs(60)), ..one.clone() };
+        state.touch_session(&token(1), &used).await.unwrap();
         state.restamp_session(&token(1), 4).await.unwrap();
-        let touched = Session { last_seen: seen, expires, epoch: 4, ..one.clone() };
+        let touched = Session { epoch: 4, ..used.clone() };
         assert_eq!(state.session(&token(1), LATER).await.unwrap(), Some(touched));
 
         // A presence is opened again under its key.
-        state.open_session(&token(1), &one).await.unwrap();
+        state.open_session(&opening(1, one.clone())).await.unwrap();
         assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one));
 
-        assert!(state.end_session(&token(1)).await.unwrap());
-        assert!(!state.end_session(&token(1)).await.unwrap());
-        state.touch_session(&token(1), seen, expires).await.unwrap();
+        assert!(state.end_session(&token(1), id(1)).await.unwrap());
+        assert!(!state.end_session(&token(1), id(1)).await.unwrap());
+        state.touch_session(&token(1), &used).await.unwrap();
         state.restamp_session(&token(1), 4).await.unwrap();
         assert_eq!(state.session(&token(1), NOW).await.unwrap(), None);
         state.ping().await.unwrap();
@@ -102,8 +102,8 @@ async fn sweeping_forgets_what_has_expired_and_nothing_else() {
             state.put_captcha(n, NOW).await.unwrap();
         }
         state.put_captcha(9_999, LATER).await.unwrap();
-        state.open_session(&token(1), &session(NOW)).await.unwrap();
-        state.open_session(&token(2), &session(LATER)).await.unwrap();
+        state.open_session(&opening(1, session(NOW))).await.unwrap();
+        state.open_session(&opening(2, session(LATER))).await.unwrap();
         state.put_ticket(&token(1), &ticket()).await.unwrap();
         state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap();
         let at = attempt(home(), NOW);

@@ -16,7 +16,7 @@ use stele_core::ports::{
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealed;
-use stele_core::session::{Session, TokenKey};
+use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
 use stele_store::{Database, RedisState, SqliteState, Target};
@@ -217,6 +217,11 @@ pub(crate) fn session(expires: Timestamp) -> Session {
         last_seen: NOW,
         epoch: 3,
     }
+}
+
+/// The session to be opened under [`token`] `n`, of a user who may have very many.
+pub(crate) fn opening(n: u8, session: Session) -> NewSession {
+    NewSession { key: token(n), session, per_user: 10_000 }
 }
 
 pub(crate) fn code_key(subject: &str) -> CodeKey {

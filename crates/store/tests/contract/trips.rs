@@ -6,6 +6,7 @@ use std::net::TcpStream;
 
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{CodeGuess, StateStore, Success, Verdict};
+use stele_core::session::NewSession;
 use stele_core::user::UserRef;
 use stele_store::{Database, Target};
 use stele_testkit::servers::{Postgres, Redis};
@@ -131,7 +132,8 @@ async fn a_call_of_the_short_lived_store_is_one_command() {
     let state = redis_state(&redis.url(), BIRTH).await;
     let mut monitor = Monitor::of(&redis);
     let right = |mark: u8| {
-        let session = Some((token(mark), session(NOW.after(secs(3_600)))));
+        // The second one is one too many: that takes no further trip.
+        let session = Some(NewSession { per_user: 1, ..opening(mark, session(NOW.after(secs(3_600)))) });
         Verdict::Right(Box::new(Success { session, welcome: true, ..once(mark, NOW.after(secs(300))) }))
     };
     let at = attempt(home(), NOW);
@@ -164,9 +166,9 @@ async fn a_call_of_the_short_lived_store_is_one_command() {
         one_more("guess_code, right");
         assert!(state.session(&token(round), NOW).await.unwrap().is_some());
         one_more("session");
-        state.touch_session(&token(round), NOW, NOW.after(secs(60))).await.unwrap();
+        state.touch_session(&token(round), &session(NOW.after(secs(60)))).await.unwrap();
         one_more("touch_session");
-        assert!(state.end_session(&token(round)).await.unwrap());
+        assert!(state.end_session(&token(round), id(1)).await.unwrap());
         one_more("end_session");
     }
 }

@@ -17,7 +17,7 @@ use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
     Admission, Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, StateStore, Use, UserStore, Verdict,
 };
-use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result};
@@ -228,20 +228,20 @@ impl StateStore for Watched<dyn StateStore, StateOps> {
         call!(self, "state", session(key, now))
     }
 
-    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        call!(self, "state", open_session(key, session))
+    async fn open_session(&self, new: &NewSession) -> Result<()> {
+        call!(self, "state", open_session(new))
     }
 
-    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
-        call!(self, "state", touch_session(key, last_seen, expires))
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        call!(self, "state", touch_session(key, session))
     }
 
     async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
         call!(self, "state", restamp_session(key, epoch))
     }
 
-    async fn end_session(&self, key: &TokenKey) -> Result<bool> {
-        call!(self, "state", end_session(key))
+    async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
+        call!(self, "state", end_session(key, user))
     }
 
     async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {

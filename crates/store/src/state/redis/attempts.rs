@@ -65,15 +65,17 @@ impl RedisState {
             call = call.key(self.together("code", code.as_str()));
         }
         call = match session {
-            Some((key, session)) if self.whole => records::with_session(call.key(self.session_key(key)), session),
+            Some(new) if self.whole => {
+                let call = call.key(self.session_key(&new.key)).key(self.sessions_key(new.session.user));
+                records::with_session(call, new)
+            }
             Some(_) | None => call.flag(false),
         };
         let settlement = settled(self.links.here().run(&call).await?)?;
-        // On a cluster a session is where its token is looked for, which may be another node: a second trip. If that
-        // fails, so does the login; nobody has the token yet.
-        if let (Settlement::Done, Some((key, session)), false) = (settlement, session, self.whole) {
-            let call = Call::new(&scripts::PUT_SESSION).key(self.session_key(key)).instant(attempt.now);
-            self.done(records::with_session(call, session)).await?;
+        // On a cluster a session is where its token is looked for, which may be another node: further trips. If one
+        // fails, so does the login; the client has no token yet.
+        if let (Settlement::Done, Some(new), false) = (settlement, session, self.whole) {
+            self.put_session(new, attempt.now).await?;
         }
         Ok(settlement)
     }

@@ -1,8 +1,9 @@
 //! The short-lived state in Redis: one script for each call, one trip for each script.
 //!
 //! Everything that the limits, replays and codes are made of has one hash tag and so is in one slot of a cluster,
-//! where one script can see it whole. Sessions, tickets and captchas are each in the slot of their own key. Instants
-//! are the caller's, as everywhere; the server's clock dates births and clears away what is long over.
+//! where one script can see it whole. Sessions, tickets and captchas are each in the slot of their own key, and so is
+//! the index of a user's sessions. Instants are the caller's, as everywhere; the server's clock dates births and clears
+//! away what is long over.
 
 mod attempts;
 mod call;
@@ -12,6 +13,7 @@ mod place;
 mod records;
 mod scripts;
 mod servers;
+mod sessions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +21,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stele_core::hex;
 use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
-use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
+use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
 use crate::OpenError;
@@ -34,7 +37,7 @@ pub struct RedisState {
     links: Links,
     clock: Arc<dyn Clock>,
     prefix: String,
-    /// Whether a script can see a session along with the limits.
+    /// Whether a script can see a session along with the limits, and all sessions of a user: not on a cluster.
     whole: bool,
 }
 
@@ -65,10 +68,6 @@ impl RedisState {
 
     fn birth_key(&self) -> String {
         format!("{{{}}}:birth", self.prefix)
-    }
-
-    fn session_key(&self, key: &TokenKey) -> String {
-        self.apart("session", hex::encode(&key.0))
     }
 
     fn ticket_key(&self, key: &TokenKey) -> String {
@@ -123,22 +122,20 @@ impl StateStore for RedisState {
         Ok(records::session(row)?.filter(|session| session.expires > now))
     }
 
-    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        let call = Call::new(&scripts::PUT_SESSION).key(self.session_key(key)).instant(self.now());
-        self.done(records::with_session(call, session)).await
+    async fn open_session(&self, new: &NewSession) -> Result<()> {
+        self.put_session(new, self.now()).await
     }
 
-    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
-        let call = Call::new(&scripts::TOUCH_SESSION).key(self.session_key(key)).instant(self.now());
-        self.done(call.instant(last_seen).instant(expires)).await
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        self.note_use(key, session).await
     }
 
     async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
         self.done(Call::new(&scripts::RESTAMP_SESSION).key(self.session_key(key)).arg(epoch)).await
     }
 
-    async fn end_session(&self, key: &TokenKey) -> Result<bool> {
-        self.links.here().query(redis::cmd("DEL").arg(self.session_key(key))).await
+    async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
+        self.remove_session(key, user).await
     }
 
     async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {

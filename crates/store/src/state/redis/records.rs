@@ -1,7 +1,7 @@
 //! Sessions and tickets as Redis has them: hashes of text.
 
 use redis::Cmd;
-use stele_core::session::{Session, Ticket, TicketKind};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Result, hex};
@@ -39,13 +39,20 @@ pub(super) fn session(row: Vec<Option<String>>) -> Result<Option<Session>> {
     row.and_then(read).map(Some).ok_or_else(|| nonsense("session"))
 }
 
-/// Adds a session's end and fields to a call.
-pub(super) fn with_session(call: Call, session: &Session) -> Call {
+/// Adds what the index of its user's sessions has of a session to a call: its end, its member, and its score.
+pub(super) fn with_entry(call: Call, key: &TokenKey, session: &Session) -> Call {
+    call.instant(session.expires).arg(key.0.as_slice()).instant(session.created)
+}
+
+/// Adds how many sessions its user may have to a call, and what `put_session` reads: its entry and fields.
+pub(super) fn with_session(call: Call, new: &NewSession) -> Call {
+    let NewSession { key, session, per_user } = new;
     let Session { user, dialect, app, created, expires, last_seen, epoch } = session;
     let [created, last_seen, end] = [created, last_seen, expires].map(|instant| call::number(*instant).to_string());
     let values =
         [hex::encode(user.as_bytes()), dialect.clone(), app.clone(), created, end, last_seen, epoch.to_string()];
-    SESSION.iter().zip(values).fold(call.instant(*expires), |call, (name, value)| call.arg(*name).arg(value))
+    let call = with_entry(call.arg(*per_user), key, session);
+    SESSION.iter().zip(values).fold(call, |call, (name, value)| call.arg(*name).arg(value))
 }
 
 /// Adds a ticket's end and fields to a call.

@@ -23,11 +23,13 @@ macro_rules! script {
 
 script!(BIRTH, "lua/birth.lua");
 script!(ADMIT, "lua/budget.lua", "lua/standing.lua", "lua/admit.lua");
-script!(SETTLE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/settle.lua");
+script!(SETTLE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/sessions.lua", "lua/settle.lua");
 script!(GUESS_CODE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/guess_code.lua");
 script!(SEND_CODE, "lua/send_code.lua");
-script!(PUT_SESSION, "lua/records.lua", "lua/put_session.lua");
-script!(TOUCH_SESSION, "lua/touch_session.lua");
+script!(PUT_SESSION, "lua/records.lua", "lua/sessions.lua", "lua/put_session.lua");
+script!(LIST_SESSION, "lua/sessions.lua", "lua/list_session.lua");
+script!(TOUCH_SESSION, "lua/sessions.lua", "lua/touch_session.lua");
+script!(END_SESSION, "lua/end_session.lua");
 script!(RESTAMP_SESSION, "lua/restamp_session.lua");
 script!(PUT_TICKET, "lua/records.lua", "lua/put_ticket.lua");
 script!(REDEEM_TICKET, "lua/redeem_ticket.lua");

@@ -12,11 +12,12 @@ use super::sessions;
 
 /// Books an attempt to log in. Everything is asked before anything is written: this job has the write lock.
 pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
-    let replay = match verdict {
-        Verdict::Right(success) => success.replay.as_ref(),
-        Verdict::Wrong => None,
+    let (replay, opened) = match verdict {
+        Verdict::Right(success) => (success.replay.as_ref(), success.session.as_ref()),
+        Verdict::Wrong => (None, None),
     };
-    let facts = Facts::load(conn, attempt, replay.map_or(&[], |mark| mark.key.as_slice()))?;
+    let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
+    let facts = Facts::load(conn, attempt, mark, opened.map_or(&[], |new| new.session.user.as_bytes()))?;
     let standing = Standing::given(&facts, conn, attempt)?;
     if let Some(retry_after) = standing.wait(attempt.now) {
         return Ok(Settlement::Blocked { retry_after });
@@ -27,7 +28,7 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     {
         return Ok(Settlement::Stale);
     }
-    let Success { code, welcome, session, .. } = match verdict {
+    let Success { code, welcome, .. } = match verdict {
         Verdict::Right(success) => &**success,
         Verdict::Wrong => {
             standing.fail(conn, attempt.now)?;
@@ -50,8 +51,11 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
         standing.forgive(conn)?;
         limits::know(conn, attempt)?;
     }
-    if let Some((key, session)) = session {
-        sessions::put(conn, key, session)?;
+    if let Some(new) = opened {
+        sessions::put(conn, new)?;
+        if facts.sessions >= i64::from(new.per_user) {
+            sessions::make_room(conn, new)?;
+        }
     }
     Ok(Settlement::Done)
 }

@@ -9,8 +9,8 @@ use stele_core::origin::Origin;
 use stele_core::ports::{Admission, Attempt, Use};
 use stele_core::time::Timestamp;
 
-use super::BIRTH;
 use super::schema::{budgets, known_origins, meta, replays, uses};
+use super::{BIRTH, sessions};
 use crate::error::corrupt;
 
 /// One of the budgets an attempt counts against, as it stands.
@@ -63,30 +63,33 @@ pub(super) struct Standing {
 }
 
 /// What is asked about an attempt in one statement: when the store came up empty; whether the origin is known to the
-/// account; and whether the proof with this mark was accepted.
+/// account; whether the proof with this mark was accepted; and how many sessions the user has.
 pub(super) struct Facts {
     pub(super) birth: Timestamp,
     known: bool,
     pub(super) replayed: bool,
+    /// How many sessions the user has.
+    pub(super) sessions: i64,
 }
 
 impl Facts {
-    pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt, mark: &[u8]) -> QueryResult<Self> {
+    pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt, mark: &[u8], user: &[u8]) -> QueryResult<Self> {
         let (now, place) = (attempt.now.as_micros(), attempt.origin.to_string());
         let known = known_origins::table.find((&attempt.account, &place)).filter(known_origins::expires.gt(now));
         let replayed = replays::table.find(mark).filter(replays::expires.gt(now));
         let birth = meta::table.find(BIRTH).select(meta::value).single_value();
-        let columns = (birth, exists(known), exists(replayed));
-        let (birth, known, replayed) = diesel::select(columns).get_result::<(Option<i64>, bool, bool)>(conn)?;
+        let columns = (birth, exists(known), exists(replayed), sessions::open(user));
+        type Columns = (Option<i64>, bool, bool, Option<i64>);
+        let (birth, known, replayed, sessions) = diesel::select(columns).get_result::<Columns>(conn)?;
         // Without it no proof can be told from a replay: fail closed.
         let birth = birth.map(Timestamp::from_micros).ok_or_else(|| corrupt("meta.birth"))?;
-        Ok(Self { birth, known, replayed })
+        Ok(Self { birth, known, replayed, sessions: sessions.unwrap_or(0) })
     }
 }
 
 impl Standing {
     pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<Self> {
-        let facts = Facts::load(conn, attempt, &[])?;
+        let facts = Facts::load(conn, attempt, &[], &[])?;
         Self::given(&facts, conn, attempt)
     }
 

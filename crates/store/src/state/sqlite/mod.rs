@@ -15,8 +15,9 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use stele_core::Result;
 use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
-use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
+use stele_core::user::UserId;
 
 use crate::error::corrupt;
 use crate::migrate::{self, SchemaState};
@@ -126,14 +127,18 @@ impl StateStore for SqliteState {
         self.read(move |conn| sessions::get(conn, &key, now)).await
     }
 
-    async fn open_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        let (key, session) = (*key, session.clone());
-        self.write(move |conn| sessions::put(conn, &key, &session)).await
+    async fn open_session(&self, new: &NewSession) -> Result<()> {
+        let new = new.clone();
+        self.write(move |conn| {
+            sessions::put(conn, &new)?;
+            sessions::make_room(conn, &new)
+        })
+        .await
     }
 
-    async fn touch_session(&self, key: &TokenKey, last_seen: Timestamp, expires: Timestamp) -> Result<()> {
-        let key = *key;
-        self.write(move |conn| sessions::touch(conn, &key, last_seen, expires)).await
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        let (key, used) = (*key, session.clone());
+        self.write(move |conn| sessions::touch(conn, &key, &used)).await
     }
 
     async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
@@ -141,7 +146,7 @@ impl StateStore for SqliteState {
         self.write(move |conn| sessions::restamp(conn, &key, epoch)).await
     }
 
-    async fn end_session(&self, key: &TokenKey) -> Result<bool> {
+    async fn end_session(&self, key: &TokenKey, _: UserId) -> Result<bool> {
         let key = *key;
         self.write(move |conn| sessions::end(conn, &key)).await
     }

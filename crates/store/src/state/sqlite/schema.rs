@@ -46,6 +46,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    session_counts (user) {
+        user -> Binary,
+        open -> BigInt,
+    }
+}
+
+diesel::table! {
     codes (key) {
         key -> Text,
         tag -> Binary,

@@ -1,12 +1,16 @@
 //! Sessions, one-time tickets and captchas.
 
 use diesel::prelude::*;
-use stele_core::session::{Session, Ticket, TicketKind, TokenKey};
+use diesel::sql_types::{BigInt, Binary};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 
-use super::schema::{captchas, sessions, tickets};
+use super::schema::{captchas, session_counts, sessions, tickets};
 use crate::error::corrupt;
+
+/// The most sessions that one login ends, where the bound was lowered: others wait for the writer.
+const MOST_ENDED: i64 = 1_000;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = sessions)]
@@ -54,7 +58,8 @@ pub(super) fn get(conn: &mut SqliteConnection, key: &TokenKey, now: Timestamp) -
 }
 
 /// Stores a session, in place of an older one: a presence has the same key each time.
-pub(super) fn put(conn: &mut SqliteConnection, key: &TokenKey, session: &Session) -> QueryResult<()> {
+pub(super) fn put(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
+    let NewSession { key, session, .. } = new;
     let row = SessionRow {
         key: key.0.to_vec(),
         user: session.user.as_bytes().to_vec(),
@@ -68,14 +73,39 @@ pub(super) fn put(conn: &mut SqliteConnection, key: &TokenKey, session: &Session
     diesel::replace_into(sessions::table).values(row).execute(conn).map(drop)
 }
 
-pub(super) fn touch(
-    conn: &mut SqliteConnection,
-    key: &TokenKey,
-    last_seen: Timestamp,
-    expires: Timestamp,
-) -> QueryResult<()> {
+/// How many sessions a user has.
+#[diesel::dsl::auto_type]
+pub(super) fn open<'a>(user: &'a [u8]) -> _ {
+    session_counts::table.find(user).select(session_counts::open).single_value()
+}
+
+/// Ends the oldest sessions of the user of `new`, which is stored, if they have too many.
+pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
+    let user = new.session.user.as_bytes();
+    let open: Option<i64> = diesel::select(open(user.as_slice())).get_result(conn)?;
+    match open.unwrap_or(0) - i64::from(new.per_user) {
+        over if over > 0 => end_oldest(conn, user, &new.key, over.min(MOST_ENDED)),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the oldest of a user's sessions, but never the one at `new`: by the clock of another instance it may be older.
+fn end_oldest(conn: &mut SqliteConnection, user: &[u8; 16], new: &TokenKey, count: i64) -> QueryResult<()> {
+    // Written as text because diesel deletes from no table that a subquery reads.
+    diesel::sql_query(
+        "DELETE FROM sessions WHERE key IN \
+         (SELECT key FROM sessions WHERE user = ? AND key <> ? ORDER BY created LIMIT ?)",
+    )
+    .bind::<Binary, _>(user.as_slice())
+    .bind::<Binary, _>(new.0.as_slice())
+    .bind::<BigInt, _>(count)
+    .execute(conn)
+    .map(drop)
+}
+
+pub(super) fn touch(conn: &mut SqliteConnection, key: &TokenKey, used: &Session) -> QueryResult<()> {
     diesel::update(sessions::table.find(key.0.as_slice()))
-        .set((sessions::last_seen.eq(last_seen.as_micros()), sessions::expires.eq(expires.as_micros())))
+        .set((sessions::last_seen.eq(used.last_seen.as_micros()), sessions::expires.eq(used.expires.as_micros())))
         .execute(conn)
         .map(drop)
 }

@@ -1,3 +1,3 @@
--- KEYS 1 session  ARGV 1 now  2 its end  from 3: its fields
-put_record(KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[1]), 3)
+-- KEYS 1 session  2 the index of its user's sessions, where one server has both  ARGV 1 now  from 2: the session
+put_session(KEYS[1], KEYS[2], tonumber(ARGV[1]), 2)
 return 1

@@ -1,7 +1,7 @@
 -- Books an attempt to log in. Everything is asked before anything is written.
--- KEYS 5 birth, then those there are of: replay mark, code, session
+-- KEYS 5 birth, then those there are of: replay mark, code, session and the index of its user's sessions
 -- ARGV 11 the second the proof was made  12 'right' or 'wrong'  13 until when the proof is remembered  14 whether
---      there is a code  15 whether to forgive and to know  16 the session's end, and from 17 its fields; '' for none
+--      there is a code  15 whether to forgive and to know  from 16: the session, as `put_session` reads it; '' for none
 local made = tonumber(ARGV[11])
 if made or (ARGV[12] == 'right' and (ARGV[13] ~= '' or ARGV[14] ~= '')) then
     require_same_server()
@@ -28,6 +28,7 @@ end
 local replay = key_if(ARGV[13] ~= '')
 local code = key_if(ARGV[14] ~= '')
 local session = key_if(ARGV[16] ~= '')
+local index = key_if(ARGV[16] ~= '')
 
 if replay and (tonumber(redis.call('GET', replay)) or 0) > now then
     return { 'replayed', 0, 0 }
@@ -46,6 +47,6 @@ if ARGV[15] ~= '' then
     note_until(KEYS[1], after(now, tonumber(ARGV[10])), now)
 end
 if session then
-    put_record(session, tonumber(ARGV[16]), now, 17)
+    put_session(session, index, now, 16)
 end
 return { 'done', 0, 0 }

@@ -1,0 +1,125 @@
+//! How many sessions a user may have.
+
+use std::sync::Arc;
+
+use stele_core::ports::{Settlement, StateStore, Success, Verdict};
+use stele_core::session::{NewSession, Session, TokenKey};
+use stele_core::time::Timestamp;
+use stele_store::SqliteState;
+use stele_testkit::servers;
+
+use crate::support::*;
+
+const LATER: Timestamp = Timestamp::from_secs(1_500_100_000);
+
+/// Two handles on each store there is, a cluster too.
+async fn pairs() -> Vec<(&'static str, [Arc<dyn StateStore>; 2], Option<tempfile::TempDir>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || SqliteState::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap();
+    let mut pairs: Vec<(_, [Arc<dyn StateStore>; 2], _)> = vec![("sqlite", [open(), open()], None)];
+    for (name, url) in [("redis", servers::redis_url()), ("cluster", servers::redis_cluster_url())] {
+        pairs.push((name, [redis_state(&url, BIRTH).await, redis_state(&url, BIRTH).await], None));
+    }
+    pairs[0].2 = Some(dir);
+    pairs
+}
+
+/// A session of user `user`, opened `n` seconds after [`NOW`], one of `per_user`.
+fn numbered(user: u8, n: u8, per_user: u32) -> NewSession {
+    let mut key = [n; 32];
+    key[31] = user;
+    let session = Session { user: id(user), created: NOW.after(secs(n.into())), ..session(LATER) };
+    NewSession { key: TokenKey(key), session, per_user }
+}
+
+async fn log_in(state: &dyn StateStore, new: &NewSession) {
+    let success = Success { session: Some(new.clone()), ..Success::default() };
+    let booked = state.settle(&attempt(home(), NOW), &Verdict::Right(Box::new(success))).await.unwrap();
+    assert_eq!(booked, Settlement::Done);
+}
+
+/// Which of a user's numbered sessions are alive.
+async fn alive(state: &dyn StateStore, user: u8, numbers: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let mut alive = Vec::new();
+    for n in numbers {
+        if state.session(&numbered(user, n, 1).key, NOW.after(secs(200))).await.unwrap().is_some() {
+            alive.push(n);
+        }
+    }
+    alive
+}
+
+#[tokio::test]
+async fn a_login_beyond_the_bound_ends_the_oldest_and_only_it() {
+    for (name, [state, _], _home) in pairs().await {
+        // Opened in another order than they are old, by a login and by a change of password.
+        for n in [3, 1, 4, 5, 2] {
+            if n % 2 == 0 {
+                state.open_session(&numbered(1, n, 5)).await.unwrap();
+            } else {
+                log_in(&*state, &numbered(1, n, 5)).await;
+            }
+        }
+        log_in(&*state, &numbered(2, 1, 5)).await;
+        assert_eq!(alive(&*state, 1, 1..=5).await, [1, 2, 3, 4, 5], "{name}");
+        // A presence that is opened again is no session more, and the newest from then on.
+        let again = NewSession { session: numbered(1, 6, 5).session, ..numbered(1, 1, 5) };
+        log_in(&*state, &again).await;
+        assert_eq!(alive(&*state, 1, 1..=5).await, [1, 2, 3, 4, 5], "{name}");
+        log_in(&*state, &numbered(1, 7, 5)).await;
+        assert_eq!(alive(&*state, 1, 1..=7).await, [1, 3, 4, 5, 7], "{name}");
+        state.open_session(&numbered(1, 8, 5)).await.unwrap();
+        assert_eq!(alive(&*state, 1, 1..=8).await, [1, 4, 5, 7, 8], "{name}");
+        // One that was ended makes room.
+        let ended = numbered(1, 5, 5);
+        assert!(state.end_session(&ended.key, ended.session.user).await.unwrap());
+        log_in(&*state, &numbered(1, 9, 5)).await;
+        assert_eq!(alive(&*state, 1, 1..=9).await, [1, 4, 7, 8, 9], "{name}");
+        // The new one is never the one that ends, though it is the oldest by its instance's clock.
+        log_in(&*state, &numbered(1, 0, 5)).await;
+        assert_eq!(alive(&*state, 1, 0..=9).await, [0, 1, 7, 8, 9], "{name}");
+        // A bound that was lowered holds from the next login on.
+        log_in(&*state, &numbered(1, 10, 2)).await;
+        assert_eq!(alive(&*state, 1, 0..=10).await, [9, 10], "{name}");
+        log_in(&*state, &numbered(1, 11, 1)).await;
+        assert_eq!(alive(&*state, 1, 0..=11).await, [11], "{name}");
+        assert_eq!(alive(&*state, 2, [1]).await, [1], "{name}: another user's");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_logins_at_once_leave_as_many_sessions_as_there_may_be() {
+    for (name, states, _home) in pairs().await {
+        log_in(&*states[0], &numbered(2, 0, 10)).await;
+        all_at_once((0..60).map(|n| {
+            let state = Arc::clone(&states[usize::from(n % 2)]);
+            async move { log_in(&*state, &numbered(1, n, 10)).await }
+        }))
+        .await;
+        assert_eq!(alive(&*states[0], 1, 0..60).await.len(), 10, "{name}");
+        assert_eq!(alive(&*states[1], 2, [0]).await, [0], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_expired_do_not_count_against_those_that_live() {
+    for (name, [state, _], _home) in pairs().await {
+        // One that is used on and on, and many that were not, as of a kiosk.
+        log_in(&*state, &numbered(1, 0, 40)).await;
+        for n in 1..40 {
+            let mut new = numbered(1, n, 40);
+            new.session.expires = NOW.after(secs(90));
+            log_in(&*state, &new).await;
+        }
+        let later = NOW.after(secs(100));
+        state.sweep(later).await.unwrap();
+        for n in 100..139 {
+            let success = Success { session: Some(numbered(1, n, 40)), ..Success::default() };
+            state.settle(&attempt(home(), later), &Verdict::Right(Box::new(success))).await.unwrap();
+        }
+        assert_eq!(alive(&*state, 1, 0..40).await, [0], "{name}");
+        assert_eq!(alive(&*state, 1, 100..139).await.len(), 39, "{name}");
+        log_in(&*state, &numbered(1, 139, 40)).await;
+        assert_eq!(alive(&*state, 1, [0, 100, 139]).await, [100, 139], "{name}: now it is one too many");
+    }
+}
