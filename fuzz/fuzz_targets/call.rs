@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use actix_http::Request;
 use actix_web::App;
@@ -26,7 +25,7 @@ use gateway::Config;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, UserStore, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, StateStore, Use, UserStore, Verdict,
 };
 use stele_core::random::OsRandom;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
@@ -90,7 +89,7 @@ away! {
     admit(&Attempt) -> Admission;
     settle(&Attempt, &Verdict) -> Settlement;
     guess_code(&Attempt, &CodeGuess) -> CodeCheck;
-    send_code(&[Use], Option<&NewCode>, Timestamp) -> Option<Duration>;
+    send_code(&[Use], Option<&NewCode>, Timestamp) -> Option<QuotaExceeded>;
     session(&TokenKey, Timestamp) -> Option<Session>;
     open_session(&NewSession) -> ();
     touch_session(&TokenKey, &Session) -> ();

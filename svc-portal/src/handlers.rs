@@ -106,8 +106,12 @@ pub(crate) async fn resetpwd(deps: Data<Deps>, address: ClientAddress, fields: F
 pub(crate) async fn send(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
     let form = wire::Send::try_from(&fields)?;
     let Some(to) = Recipient::parse(form.username) else { return Ok(bad_recipient(form.username)) };
-    send_code(&deps, &caller(address), &to, Purpose::Any, Sendable::Anyone).await?;
-    Ok(ok(Nothing {}))
+    match send_code(&deps, &caller(address), &to, Purpose::Any, Sendable::Anyone).await {
+        Ok(()) => Ok(ok(Nothing {})),
+        // A phone in a country that is not served.
+        Err(Error::Invalid(_)) => Ok(bad_recipient(form.username)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn caller(ClientAddress(address): ClientAddress) -> Caller {

@@ -28,6 +28,7 @@ const OPEN: &[(&str, &str)] = &[
     ("STELE_SEND_ADDRESS", "1000000000"),
     ("STELE_SEND_APP", "1000000000"),
     ("STELE_SEND_CAPTCHA", "1000000000"),
+    ("STELE_SEND_TOTAL", "0"),
     ("STELE_HASH_COST", "64,1,1,weak"),
 ];
 

@@ -14,6 +14,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STELE_LIMIT_APP", "1000000000"),
     ("STELE_SEND_RECIPIENT", "1000000000"),
     ("STELE_SEND_ADDRESS", "1000000000"),
+    ("STELE_SEND_TOTAL", "0"),
     ("STELE_SEND_APP", "1000000000"),
     ("STELE_WORKERS", "1"),
     ("STELE_LOG", "warn"),

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
+/// How many failures of a budget are kept with the origin that they came from.
+const ATTRIBUTED: u32 = 256;
+
 /// How a budget is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
@@ -82,6 +85,19 @@ impl Budget {
         Self { failures, started: current.started, blocked_until }
     }
 
+    /// One origin's part of this budget's failures, after a failure of its own: `own` before it. Of the first failures
+    /// it is kept whose they are; a budget so large that many origins could fill it does not grow with their number.
+    pub fn attribute(&self, own: u32) -> u32 {
+        if own > 0 || self.failures <= ATTRIBUTED { own.saturating_add(1) } else { 0 }
+    }
+
+    /// This budget without the failures of one origin, its `own`; `None` if none are left.
+    #[must_use]
+    pub fn forgive(self, own: u32) -> Option<Self> {
+        let failures = self.failures.saturating_sub(own);
+        (failures > 0).then_some(Self { failures, ..self })
+    }
+
     /// When this budget can be forgotten.
     pub fn expires(&self, schedule: &Schedule) -> Timestamp {
         self.started.after(schedule.window).max(self.blocked_until)
@@ -89,6 +105,12 @@ impl Budget {
 }
 
 impl Schedule {
+    /// This schedule with so many times the free failures.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { free: self.free.saturating_mul(times), ..self }
+    }
+
     fn longest_wait(&self) -> Duration {
         match self.cost {
             Cost::Doubling { cap, .. } => cap,
@@ -104,6 +126,14 @@ pub struct Quota {
     pub max: u32,
     /// Within how long.
     pub window: Duration,
+}
+
+impl Quota {
+    /// So many times this quota.
+    #[must_use]
+    pub fn times(self, times: u32) -> Self {
+        Self { max: self.max.saturating_mul(times), ..self }
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +181,16 @@ mod tests {
         let almost = START.after(ACCOUNT.window).before(Duration::from_micros(1));
         assert_eq!(spent.fail(almost, &ACCOUNT).failures, 6);
         assert_eq!(spent.fail(START.after(ACCOUNT.window), &ACCOUNT).failures, 1);
+    }
+
+    #[test]
+    fn a_success_takes_its_own_origins_failures_back() {
+        let three = (0..3).fold(Budget::fresh(START), |b, _| b.fail(START, &ACCOUNT));
+        assert_eq!(three.attribute(1), 2);
+        assert_eq!(three.forgive(2).map(|left| left.failures), Some(1));
+        assert_eq!(three.forgive(3), None);
+        let many = Budget { failures: ATTRIBUTED + 1, ..three };
+        assert_eq!((many.attribute(0), many.attribute(7)), (0, 8));
     }
 
     #[test]

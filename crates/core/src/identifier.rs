@@ -5,6 +5,9 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+/// China's calling code.
+const CHINA: &str = "86";
+
 /// The longest identifier, in bytes of its canonical form (RFC 5321's longest address).
 pub const LONGEST: usize = 254;
 
@@ -89,12 +92,20 @@ kind! {
 }
 
 impl Phone {
-    /// Reads what a client may give: `1` and ten digits, or E.164 (`+`, 7 to 15 digits, no leading 0).
+    /// Reads what a client may give: `1` and ten digits, or E.164 (`+`, 7 to 15 digits, no leading 0). China's `+86` is
+    /// taken before a mobile number only: nothing else there receives short messages.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let e164 = |digits: &str| (7..=15).contains(&digits.len()) && is_digits(digits) && !digits.starts_with('0');
-        let known = is_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(e164);
+        // A mobile number has lost its +86 in the key.
+        let abroad = |digits: &str| e164(digits) && !digits.starts_with(CHINA);
+        let known = is_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(abroad);
         known.then_some(Self(id))
+    }
+
+    /// Its digits from the calling code on; what has no calling code is China's.
+    pub fn international(&self) -> String {
+        self.key().strip_prefix('+').map_or_else(|| format!("{CHINA}{}", self.key()), str::to_owned)
     }
 
     /// Reads what an administrator may store: what a client may give, or any 5 to 15 digits.
@@ -193,7 +204,18 @@ mod tests {
         for good in ["13800138000", "+8613800138000", "+14155550123"] {
             assert!(Phone::parse(good).is_some(), "{good}");
         }
-        for bad in ["", "1", "1380013800", "23800138000", "+0123456789", "+123456", "1380013800x", "a@b.c"] {
+        for bad in [
+            "",
+            "1",
+            "1380013800",
+            "23800138000",
+            "+0123456789",
+            "+123456",
+            "1380013800x",
+            "a@b.c",
+            "+862112345678",
+            "+86",
+        ] {
             assert!(Phone::parse(bad).is_none(), "{bad}");
         }
         assert!(Phone::provision("1548736484").is_some());

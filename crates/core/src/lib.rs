@@ -14,12 +14,14 @@
 pub mod app;
 pub mod budget;
 pub mod code;
+pub mod countries;
 mod deps;
 mod error;
 pub mod event;
 pub mod hasher;
 pub mod hex;
 pub mod identifier;
+pub mod limit_key;
 pub mod mac;
 pub mod origin;
 pub mod password;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::budget::{Cost, Quota, Schedule};
+use crate::countries::Countries;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -39,6 +40,8 @@ pub struct Policy {
     pub guessing: Guessing,
     /// Limits on sending codes.
     pub sending: Sending,
+    /// Where short messages may be sent.
+    pub sms_countries: Countries,
 }
 
 /// Limits on guessing passwords and codes, summed over the dialects.
@@ -52,14 +55,14 @@ pub struct Guessing {
     pub app: Schedule,
     /// How long after a login an origin is known to an account.
     pub known_for: Duration,
-    /// After how many failures an account is asked for a challenge, by origins unknown to it.
+    /// After how many failures, in the budget that applies to the origin, a login asks for a challenge.
     pub challenge_after: u32,
 }
 
 /// Limits on sending codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sending {
-    /// To one recipient.
+    /// To one recipient: over all dialects together, but for JWT, which has as much of its own.
     pub recipient: Quota,
     /// From one address.
     pub address: Quota,
@@ -67,6 +70,8 @@ pub struct Sending {
     pub app: Quota,
     /// Captchas drawn for one address.
     pub captcha: Quota,
+    /// All together, from everywhere to all; `None`: as many as there are. It bounds what a flood costs.
+    pub total: Option<Quota>,
 }
 
 impl Default for Policy {
@@ -86,6 +91,7 @@ impl Default for Policy {
             recent_login: QUARTER,
             guessing: Guessing::default(),
             sending: Sending::default(),
+            sms_countries: Countries::default(),
         }
     }
 }
@@ -106,6 +112,12 @@ impl Default for Guessing {
 impl Default for Sending {
     fn default() -> Self {
         let hourly = |max| Quota { max, window: HOUR };
-        Self { recipient: hourly(5), address: hourly(30), app: hourly(1_000), captcha: hourly(300) }
+        Self {
+            recipient: hourly(5),
+            address: hourly(30),
+            app: hourly(1_000),
+            captcha: hourly(300),
+            total: Some(hourly(10_000)),
+        }
     }
 }

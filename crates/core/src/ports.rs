@@ -23,7 +23,7 @@ use crate::identifier::Recipient;
 use crate::mac::Tag;
 use crate::origin::Origin;
 use crate::policy::Guessing;
-use crate::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use crate::session::{Dialect, NewSession, Session, Ticket, TicketKind, TokenKey};
 use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};
 
@@ -87,6 +87,9 @@ pub trait UserStore: Send + Sync {
 pub struct Attempt {
     /// The account's key: see [`Attempt::account_key`].
     pub account: String,
+    /// The epoch of the account's credential; 0 for an unknown account. An origin is known under one epoch only, so a
+    /// changed or reset password ends what a thief's login made known.
+    pub epoch: i64,
     /// Where it comes from.
     pub origin: Origin,
     /// When.
@@ -224,6 +227,15 @@ pub struct Use {
     pub quota: Quota,
 }
 
+/// A quota that is spent; nothing was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// How long until every use is within its quota.
+    pub retry_after: Duration,
+    /// Which of the uses it is, counted from 0; the last, if it is several.
+    pub index: usize,
+}
+
 /// The short-lived state: limits, replay memory, sessions, codes, tickets, captchas. Shared by all instances.
 ///
 /// It may lose what it holds (an operator may empty it): whoever reads it must fail closed.
@@ -243,8 +255,8 @@ pub trait StateStore: Send + Sync {
     async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck>;
 
     /// Counts one use of each of `uses`, and keeps `code` if there is one. If any use is over its quota, counts and
-    /// keeps nothing and gives how long to wait.
-    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>>;
+    /// keeps nothing and returns which.
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<QuotaExceeded>>;
 
     /// The session with this key, if it has not expired.
     async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>>;
@@ -338,6 +350,10 @@ pub trait Events: Send + Sync {
     /// Takes note of an event. Called within the request: it must neither wait nor fail, and whoever has to write it
     /// somewhere does so later, in a batch.
     fn record(&self, event: Event);
+
+    /// Notes that a send in `dialect` was refused because the deployment has sent its `max`: an attack, or a ceiling that
+    /// is too low. As [`Events::record`], which follows.
+    fn send_total_reached(&self, _at: Timestamp, _dialect: Dialect, _max: u32) {}
 }
 
 /// Whoever does not care to know.

@@ -9,10 +9,12 @@ use stele_core::Deps;
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
+use stele_core::proof::Proof;
 use stele_core::random::OsRandom;
 use stele_core::time::Timestamp;
 use stele_core::usecase::add_user::{AddUser, Provided, add_user};
-use stele_core::usecase::{add_app, client_token};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
+use stele_core::usecase::{Caller, add_app, client_token};
 use stele_core::user::{Profile, Role, User};
 use stele_web::boot::{self, Surroundings};
 use stele_web::{Context, Service, Settings};
@@ -157,6 +159,20 @@ impl Lab {
     /// Adds a TMS client token.
     pub async fn client_token(&self, name: &str) -> String {
         client_token::add(self.deps(), name).await.unwrap().expose().to_owned()
+    }
+
+    /// Has an account's owner log in by TMS, from an address that no test calls from.
+    pub async fn owner_logs_in(&self, identifier: &str, password: &str) {
+        let caller = Caller::direct("tms", [198, 51, 100, 200].into());
+        let request = Login {
+            identifier,
+            proof: Proof::Raw(RawPassword::new(password.to_owned())),
+            caller: &caller,
+            audience: Audience::Everyone,
+            challenge: Challenge::Never,
+            carrier: Carrier::Token,
+        };
+        login(self.deps(), request).await.unwrap();
     }
 
     /// Starts a service alone on a free port of loopback.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, StateStore, Use, UserStore, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, ReplayMark, Settlement, StateStore, Use,
+    UserStore, Verdict,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
@@ -209,7 +209,7 @@ impl StateStore for State {
     async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
         self.watch.around("guess_code", self.up()?.guess_code(attempt, guess)).await
     }
-    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<QuotaExceeded>> {
         self.watch.around("send_code", self.up()?.send_code(uses, code, now)).await
     }
     async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {

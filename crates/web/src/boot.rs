@@ -1,6 +1,7 @@
 //! From settings to a running domain: keys, stores, delivery.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use stele_core::Deps;
@@ -144,7 +145,7 @@ pub async fn open_with(
         users,
         state,
         delivery,
-        events: Arc::new(Recorder { metrics: metrics.clone(), trail: trail.clone() }),
+        events: Arc::new(Recorder { metrics: metrics.clone(), trail: trail.clone(), warned: AtomicI64::new(0) }),
         clock: surroundings.clock,
         random: surroundings.random,
         hasher,

@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use actix_web::dev::ServiceRequest;
 use stele_core::event::{Client, Event, RequestId};
 use stele_core::ports::Events;
 use stele_core::random::PooledRandom;
+use stele_core::session::Dialect;
+use stele_core::time::Timestamp;
 use tracing::{Instrument as _, Span, field};
 
 use crate::metrics::Metrics;
@@ -80,9 +83,24 @@ fn log_span(service: &str, id: &RequestId, trace: &Span) -> Span {
 pub(crate) struct Recorder {
     pub(crate) metrics: Metrics,
     pub(crate) trail: Arc<Trail>,
+    /// The second in which it was last logged that the deployment may send no more.
+    pub(crate) warned: AtomicI64,
 }
 
 impl Events for Recorder {
+    fn send_total_reached(&self, at: Timestamp, dialect: Dialect, max: u32) {
+        self.metrics.send_total_reached(dialect);
+        let (now, before) = (at.as_secs(), self.warned.load(Ordering::Relaxed));
+        let due = now.abs_diff(before) >= 60;
+        if due && self.warned.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(
+                dialect,
+                "codes are no longer sent: the deployment has sent {max} within an hour. If that is no attack (`stele audit`), raise \
+                 STELE_SEND_TOTAL"
+            );
+        }
+    }
+
     fn record(&self, mut event: Event) {
         event.client = current();
         self.metrics.count(&event);

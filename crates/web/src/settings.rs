@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use stele_core::budget::Cost as Wait;
+use stele_core::budget::{Cost as Wait, Quota};
+use stele_core::countries::Countries;
 use stele_core::policy::Policy;
 
 use crate::config::{ConfigError, Setting, Settings, setting};
@@ -80,12 +81,36 @@ pub const SHARED: &[Setting] = &[
     setting("STELE_LIMIT_ACCOUNT", "5", "an account's free failures in a window; then the waits begin"),
     setting("STELE_LIMIT_WAIT", "1s", "the first wait; each further failure doubles it"),
     setting("STELE_LIMIT_WAIT_MAX", "60s", "the longest wait"),
-    setting("STELE_LIMIT_ADDRESS", "100", "an address's failures in a window"),
+    setting(
+        "STELE_LIMIT_ADDRESS",
+        "100",
+        "an address's failures in a window; IPv6 by /64, and twice as many in its /56, four times as many in its /48",
+    ),
     setting("STELE_LIMIT_APP", "1000", "a MeFP app's failures in a window"),
-    setting("STELE_SEND_RECIPIENT", "5", "codes sent to one recipient in an hour"),
-    setting("STELE_SEND_ADDRESS", "30", "codes sent for one address in an hour"),
+    setting(
+        "STELE_SEND_RECIPIENT",
+        "5",
+        "codes sent to one recipient in an hour, by portal and MeFP together; as many resets by JWT, sent or not",
+    ),
+    setting(
+        "STELE_SEND_ADDRESS",
+        "30",
+        "codes sent for one address in an hour; IPv6 by /64, and twice as many in its /56, four times as many in its /48",
+    ),
     setting("STELE_SEND_APP", "1000", "codes sent for one MeFP app in an hour"),
-    setting("STELE_SEND_CAPTCHA", "300", "captchas drawn for one address in an hour"),
+    setting("STELE_SEND_CAPTCHA", "300", "captchas drawn for one address in an hour, IPv6 as for STELE_SEND_ADDRESS"),
+    setting(
+        "STELE_SEND_TOTAL",
+        "10000",
+        "codes asked for in an hour, over all addresses, recipients and dialects: then none is sent until the hour ends, and the \
+         log says so; 0: no ceiling",
+    ),
+    setting(
+        "STELE_SMS_COUNTRIES",
+        "86",
+        "calling codes of the countries that short messages are sent to, by commas; a code may be narrowed by an area's digits: 1 \
+         is all of North America and the Caribbean, 1604 is Vancouver",
+    ),
     setting(
         hashing::COST,
         "19456,2,1",
@@ -153,6 +178,12 @@ pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     policy.sending.address.max = settings.number("STELE_SEND_ADDRESS", policy.sending.address.max)?;
     policy.sending.captcha.max = settings.number("STELE_SEND_CAPTCHA", policy.sending.captcha.max)?;
     policy.sending.app.max = settings.number("STELE_SEND_APP", policy.sending.app.max)?;
+    policy.sending.total =
+        match settings.number("STELE_SEND_TOTAL", policy.sending.total.map_or(0, |quota| quota.max))? {
+            0 => None,
+            max => policy.sending.total.map(|quota| Quota { max, ..quota }),
+        };
+    policy.sms_countries = settings.read("STELE_SMS_COUNTRIES", policy.sms_countries, Countries::parse)?;
     Ok(policy)
 }
 

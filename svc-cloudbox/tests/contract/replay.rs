@@ -206,9 +206,10 @@ async fn without_a_skew_what_the_limits_refuse_is_not_used_up() {
 
 /// A failure at `name`'s account, from elsewhere.
 async fn attempt_at(deps: &Deps, name: &str) -> Attempt {
-    let user = deps.users.find(name).await.unwrap().unwrap().user;
+    let account = deps.users.find(name).await.unwrap().unwrap();
     Attempt {
-        account: Attempt::account_key(Some(user.id), name),
+        account: Attempt::account_key(Some(account.user.id), name),
+        epoch: account.epoch,
         origin: Origin::address([198, 51, 100, 7].into()),
         now: deps.now(),
         proof_made: None,

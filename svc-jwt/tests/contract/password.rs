@@ -75,6 +75,34 @@ async fn sends_are_counted_by_what_was_submitted() {
 }
 
 #[tokio::test]
+async fn resets_count_in_a_quota_of_this_dialect_alone() {
+    use stele_core::Error;
+    use stele_core::code::Purpose;
+    use stele_core::identifier::Recipient;
+    use stele_core::usecase::Caller;
+    use stele_core::usecase::send_code::{Sendable, send_code};
+
+    let bench = with_two_users().await;
+    let portal = Caller::direct("portal", "192.0.2.7".parse().unwrap());
+    // The first sends nothing, the second does; elsewhere neither shows.
+    for (account, phone, sent) in [("no-such", "13900139000", 0), ("a", PHONE, 5)] {
+        for _ in 0..5 {
+            assert_eq!(bench.post(FORGET, &format!("account={account}&phone={phone}")).await.status, 200);
+        }
+        assert_eq!(bench.lab.codes().len(), sent);
+        bench.post(FORGET, &format!("account={account}&phone={phone}")).await.fails(429, "操作过于频繁，请稍后再试");
+    }
+    for phone in ["13900139000", PHONE] {
+        let to = Recipient::parse(phone).unwrap();
+        let send = async || send_code(bench.lab.deps(), &portal, &to, Purpose::Any, Sendable::Anyone).await;
+        for n in 0..5 {
+            send().await.unwrap_or_else(|error| panic!("{phone}, {n}: {error}"));
+        }
+        assert!(matches!(send().await, Err(Error::TooMany { .. })), "{phone}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_sends_thirty_an_hour() {
     let bench = Bench::new().await;
     for at in 0..30 {
@@ -196,4 +224,16 @@ async fn nothing_less_than_a_token_sets_a_password() {
         bench.update(token, "a", "new123").await.fails(401, "更新密码失败");
     }
     bench.login("a", "123456").await;
+}
+
+#[tokio::test]
+async fn a_phone_abroad_is_answered_the_same_and_sent_nothing() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").phone("+85251234567").email("a@b.cn").add().await;
+    for account in ["a", "nobody"] {
+        let answer = bench.post(FORGET, &format!("account={account}&phone=%2B85251234567")).await;
+        assert_eq!((answer.status, answer.message().as_str()), (200, "发送短信成功"));
+    }
+    assert_eq!(bench.lab.codes(), []);
+    bench.post(FORGET, "account=a&phone=%2B862112345678").await.fails(400, "参数错误: phone");
 }

@@ -67,3 +67,31 @@ async fn a_login_makes_no_more_trips_than_it_must() {
     // The limits are asked before a hash is computed.
     assert_eq!(work, Work::of(1, &["find"], &["admit", "settle"]));
 }
+
+/// What single calls cannot show: the owner's login in the middle changes nothing for others.
+#[tokio::test]
+async fn a_sequence_of_calls_answers_and_costs_the_same_for_an_unknown_user() {
+    let bench = with_a_user().await;
+    let mut seen = Vec::new();
+    for account in ["a", "nobody"] {
+        let mut calls = Vec::new();
+        for n in 0..16 {
+            if n == 4 {
+                bench.lab.owner_logs_in("a", "123456").await;
+            }
+            let (path, body) = match n % 4 {
+                3 if n < 12 => ("/api/vi/Auth/ForgetPassword", format!("account={account}&phone={PHONE}")),
+                1 => ("/api/vi/Auth/validatePhone", format!("account={account}&identifyCode=no")),
+                _ => (LOGIN, format!("account={account}&password=wrong1")),
+            };
+            let (answer, work) = bench.lab.work(bench.post(path, &body)).await;
+            calls.push((answer.status, answer.header("retry-after").to_owned(), answer.text, work));
+            bench.wait(1);
+        }
+        seen.push(calls);
+        // The recipient's quota is what was submitted, whoever's it is.
+        bench.wait(3_600);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert!(seen[0].iter().any(|(_, _, text, _)| text.contains("请输入验证码")), "the captcha was asked for");
+}

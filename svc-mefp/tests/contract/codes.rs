@@ -183,3 +183,15 @@ async fn the_default_is_a_thousand_codes_an_hour_for_an_app() {
     assert_eq!(bench.lab.deps().policy.sending.app.max, 1_000);
     assert_eq!(bench.lab.deps().policy.sending.app.window, HOUR);
 }
+
+#[actix_web::test]
+async fn phones_abroad_are_refused_before_anything_is_counted() {
+    let bench = Bench::with(&[("STELE_SEND_APP", "1")]).await;
+    for phone in ["+88216123456", "+85251234567", "+862112345678"] {
+        for usage in [1, 2] {
+            assert_eq!(send(&bench, "melink", phone, usage).await.both(), (200, 40004), "{phone}");
+        }
+    }
+    assert_eq!(bench.lab.codes(), []);
+    assert_eq!(send(&bench, "melink", PHONE, 1).await.both(), (200, 0));
+}

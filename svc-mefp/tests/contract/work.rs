@@ -61,3 +61,29 @@ async fn a_wrong_code_costs_the_same_whoever_it_is_for() {
         }
     }
 }
+
+/// What single calls cannot show: the owner's login in the middle changes nothing for others.
+#[actix_web::test]
+async fn a_sequence_of_calls_answers_and_costs_the_same_for_an_unknown_user() {
+    let bench = with_a_user().await;
+    let mut seen = Vec::new();
+    for phone in [USER, PHONE] {
+        let mut calls = Vec::new();
+        for n in 0..12 {
+            if n == 4 {
+                bench.lab.owner_logs_in(USER, "123456").await;
+            }
+            let (told, work) = if n % 3 == 2 {
+                let check = json!({ "login_name": phone, "captcha": "no code" });
+                bench.lab.work(bench.melink("/auth/check/captcha", &check)).await
+            } else {
+                bench.lab.work(bench.login("melink", phone, "wrong!")).await
+            };
+            calls.push((told.both(), told.retry_after, work));
+            bench.lab.clock().advance(std::time::Duration::from_secs(1));
+        }
+        seen.push(calls);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert!(seen[0].iter().any(|(both, ..)| both.0 == 429), "the limits were met");
+}

@@ -6,7 +6,7 @@ use crate::portal::{PHONE, Portal};
 
 #[tokio::test]
 async fn a_code_goes_out_for_anyone() {
-    let portal = Portal::new().await;
+    let portal = Portal::with(&[("STELE_SMS_COUNTRIES", "86,1415")]).await;
     portal.lab.user("mark").phone(PHONE).add().await;
     for to in [PHONE, "13900139000", "a@b.cn", "+14155550123"] {
         let answer = portal.post("/code/send", &[("username", to)]).await;
@@ -83,4 +83,48 @@ async fn a_forwarded_address_is_believed_from_a_proxy_alone() {
         portal.post_from(&from, "/code/send", &[("username", &to)]).await.is("200");
     }
     portal.post_from("192.0.2.99", "/code/send", &[("username", "13900139000")]).await.is("429");
+}
+
+#[tokio::test]
+async fn phones_abroad_are_bad_unless_their_country_is_served() {
+    let portal = Portal::new().await;
+    for abroad in ["+88216123456", "+85251234567", "+862112345678", "+14155550123"] {
+        // More often than an address may send: it is not counted.
+        for _ in 0..10 {
+            let answer = portal.post("/code/send", &[("username", abroad)]).await;
+            assert_eq!(answer.is("3203").text, "无效的手机号", "{abroad}");
+        }
+    }
+    assert_eq!(portal.lab.codes(), []);
+    portal.code(PHONE).await;
+}
+
+#[tokio::test]
+async fn an_ipv6_site_sends_four_times_what_an_address_does() {
+    let portal = Portal::new().await;
+    let mut sent = 0;
+    for n in 0..400u32 {
+        let (from, to) = (format!("2001:db8:7:{n:x}::1"), format!("138{n:08}"));
+        let answer = portal.post_from(&from, "/code/send", &[("username", &to)]).await;
+        sent += u32::from(answer.code == "200");
+    }
+    assert_eq!(sent, 120, "30 in a /64, 60 in a /56");
+    portal.post_from("2001:db8:8::1", "/code/send", &[("username", PHONE)]).await.is("200");
+}
+
+#[tokio::test]
+async fn the_deployment_sends_so_many_an_hour_in_all() {
+    let portal = Portal::with(&[("STELE_SEND_TOTAL", "3")]).await;
+    for n in 0..3 {
+        portal.post_from(&format!("192.0.2.{n}"), "/code/send", &[("username", &format!("a{n}@b.cn"))]).await.is("200");
+    }
+    for _ in 0..2 {
+        let answer = portal.post_from("192.0.2.9", "/code/send", &[("username", PHONE)]).await;
+        assert_eq!(answer.is("429").retry_after, Some(3_600));
+    }
+    let metrics = portal.lab.context().metrics.render().unwrap();
+    let counted = "stele_limits_hit_total{dialect=\"portal\",limit=\"send_total\"} 2";
+    assert!(metrics.contains(counted), "{metrics}");
+    portal.lab.clock().advance(Duration::from_secs(3_600));
+    portal.code(PHONE).await;
 }

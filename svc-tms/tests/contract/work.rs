@@ -77,3 +77,26 @@ async fn a_login_makes_no_more_trips_than_it_must() {
         assert_eq!(work, cost, "{reading}");
     }
 }
+
+/// What single calls cannot show: the owner's login in the middle changes nothing for others.
+#[tokio::test]
+async fn a_sequence_of_calls_answers_and_costs_the_same_for_an_unknown_user() {
+    let bench = Bench::new().await;
+    bench.lab.user("mark").add().await;
+    let mut seen = Vec::new();
+    for name in ["mark", "nobody"] {
+        let mut calls = Vec::new();
+        for n in 0..12 {
+            if n == 4 {
+                bench.lab.owner_logs_in("mark", "123456").await;
+            }
+            let proof = salted("wrong", bench.now());
+            let (answer, work) = bench.lab.work(bench.prove(LOGIN, name, &proof, bench.now())).await;
+            calls.push((answer.status, answer.text, answer.retry_after, work));
+            bench.pass(1);
+        }
+        seen.push(calls);
+    }
+    assert_eq!(seen[0], seen[1]);
+    assert!(seen[0].iter().any(|(status, ..)| *status == 429), "the limits were met");
+}

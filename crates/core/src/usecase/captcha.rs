@@ -3,9 +3,9 @@
 use subtle::ConstantTimeEq as _;
 
 use super::Caller;
+use super::send_code::uses_of_origin;
 use super::watch::Watch;
 use crate::event::Act;
-use crate::ports::Use;
 use crate::{Deps, Error, Result};
 
 /// Ids stay below 2^53, so that every JSON reader takes them as integers.
@@ -40,9 +40,9 @@ pub async fn issue(deps: &Deps, caller: &Caller) -> Result<u64> {
 }
 
 async fn draw(deps: &Deps, caller: &Caller) -> Result<u64> {
-    let drawn = Use { key: format!("captcha:{}", caller.origin), quota: deps.policy.sending.captcha };
-    if let Some(retry_after) = deps.state.send_code(&[drawn], None, deps.now()).await? {
-        return Err(Error::TooMany { retry_after });
+    let drawn = uses_of_origin("captcha", &caller.origin, deps.policy.sending.captcha);
+    if let Some(exceeded) = deps.state.send_code(&drawn, None, deps.now()).await? {
+        return Err(Error::TooMany { retry_after: exceeded.retry_after });
     }
     let id = deps.random.below(IDS);
     deps.state.put_captcha(id, deps.now().after(deps.policy.captcha_ttl)).await?;

@@ -56,7 +56,7 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
         UserRef::Id(id) => id.to_string(),
         UserRef::Number(number) => number.to_string(),
     };
-    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), &key);
+    let attempt = caller.attempt(deps, account.as_ref(), &key);
     let claim = Claim { account: account.as_ref(), attempt, proof: &proof, admitted: true, asked: false };
     let kind = prove(deps, claim, |_| Success { welcome: true, ..Success::default() }).await?;
     watch.is(Act::ChangePassword(kind));

@@ -16,11 +16,10 @@ pub async fn check_code(deps: &Deps, caller: &Caller, to: &Recipient, purposes: 
     let mut watch = Watch::over(deps, Act::CheckCode, caller);
     let outcome = async {
         let account = deps.users.find(to.key()).await?;
-        let user = account.as_ref().map(|a| a.user.id);
-        if let Some(user) = user {
-            watch.concerns(user);
+        if let Some(account) = &account {
+            watch.concerns(account.user.id);
         }
-        let attempt = caller.attempt(deps, user, to.key());
+        let attempt = caller.attempt(deps, account.as_ref(), to.key());
         let keys: Vec<_> = purposes.iter().map(|&purpose| CodeKey::new(caller.dialect, purpose, to.key())).collect();
         guess(deps, caller, &attempt, &keys, code, account.map_or(0, |a| a.epoch), false).await.map(|_| ())
     };

@@ -27,7 +27,7 @@ async fn grant(deps: &Deps, caller: &Caller, account: &str, code: &Code, watch: 
     if let Some(user) = user {
         watch.concerns(user);
     }
-    let attempt = caller.attempt(deps, user, key);
+    let attempt = caller.attempt(deps, found.as_ref(), key);
     let keys = [CodeKey::new(caller.dialect, Purpose::Reset, &Attempt::account_key(user, key))];
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;

@@ -23,7 +23,7 @@ pub struct Login<'a> {
     pub caller: &'a Caller,
     /// Who may use this door.
     pub audience: Audience,
-    /// What is asked of strangers after too many failures.
+    /// What is asked after too many failures.
     pub challenge: Challenge,
     /// How the session is carried.
     pub carrier: Carrier,
@@ -38,7 +38,7 @@ pub enum Audience {
     Admins,
 }
 
-/// What is asked, beside the password, of an origin unknown to an account that has had its free failures.
+/// What is asked, beside the password, once the budget that applies to the origin has had its free failures.
 #[derive(Debug)]
 pub enum Challenge {
     /// Nothing.
@@ -89,8 +89,7 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
     if let Some(account) = &account {
         watch.concerns(account.user.id);
     }
-    let attempt =
-        caller.attempt(deps, account.as_ref().map(|a| a.user.id), parsed.as_ref().map_or(identifier, |p| p.key()));
+    let attempt = caller.attempt(deps, account.as_ref(), parsed.as_ref().map_or(identifier, |p| p.key()));
 
     let asked = !matches!(challenge, Challenge::Never);
     let used_code = if asked { meet(deps, caller, &attempt, account.as_ref(), key, challenge).await? } else { None };
@@ -144,8 +143,9 @@ async fn meet(
     identifier_key: &str,
     challenge: Challenge,
 ) -> Result<Option<CodeKey>> {
-    let (failures, known) = prove::admit(deps, attempt).await?;
-    if known || failures < deps.policy.guessing.challenge_after {
+    // Known origins are asked as well, by the budget of their own: otherwise the question would show that the account
+    // exists.
+    if prove::admit(deps, attempt).await? < deps.policy.guessing.challenge_after {
         return Ok(None);
     }
     match challenge {

@@ -39,7 +39,7 @@ use crate::Deps;
 use crate::origin::Origin;
 use crate::ports::Attempt;
 use crate::session::Dialect;
-use crate::user::UserId;
+use crate::user::Account;
 
 /// By which door a request comes in.
 #[derive(Clone, Debug)]
@@ -63,9 +63,10 @@ impl Caller {
         Self { dialect, app: app.to_owned(), origin: Origin::app(app) }
     }
 
-    fn attempt(&self, deps: &Deps, user: Option<UserId>, identifier_key: &str) -> Attempt {
+    fn attempt(&self, deps: &Deps, account: Option<&Account>, identifier_key: &str) -> Attempt {
         Attempt {
-            account: Attempt::account_key(user, identifier_key),
+            account: Attempt::account_key(account.map(|account| account.user.id), identifier_key),
+            epoch: account.map_or(0, |account| account.epoch),
             origin: self.origin.clone(),
             now: deps.now(),
             proof_made: None,

@@ -114,10 +114,10 @@ async fn release(deps: &Deps, mark: &ReplayMark) {
     }
 }
 
-/// Asks the limits; gives the failures so far and whether the origin is known to the account.
-pub(super) async fn admit(deps: &Deps, attempt: &Attempt) -> Result<(u32, bool)> {
+/// Checks the limits; returns the failures so far in the budget that applies.
+pub(super) async fn admit(deps: &Deps, attempt: &Attempt) -> Result<u32> {
     match deps.state.admit(attempt).await? {
-        Admission::Open { failures, known } => Ok((failures, known)),
+        Admission::Open { failures, .. } => Ok(failures),
         Admission::Blocked { retry_after } => Err(Error::TooMany { retry_after }),
     }
 }

@@ -41,7 +41,7 @@ async fn open_account(deps: &Deps, request: Register<'_>, watch: &mut Watch<'_>)
     if let Some(existing) = &existing {
         watch.concerns(existing.user.id);
     }
-    let attempt = caller.attempt(deps, existing.as_ref().map(|a| a.user.id), to.key());
+    let attempt = caller.attempt(deps, existing.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     let epoch = existing.as_ref().map_or(0, |account| account.epoch);
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;

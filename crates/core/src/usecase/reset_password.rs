@@ -41,7 +41,7 @@ async fn reset(deps: &Deps, request: ResetPassword<'_>, watch: &mut Watch<'_>) -
     if let Some(account) = &account {
         watch.concerns(account.user.id);
     }
-    let attempt = caller.attempt(deps, account.as_ref().map(|a| a.user.id), to.key());
+    let attempt = caller.attempt(deps, account.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
     let epoch = account.as_ref().map_or(0, |account| account.epoch);
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;

@@ -1,7 +1,7 @@
 //! Sending a reset code to a user who names their account and their phone or e-mail address (JWT document, 忘记密码).
 
 use super::Caller;
-use super::send_code::{count, dispatch, new_code};
+use super::send_code::{RecipientQuota, count, dispatch, is_served, new_code};
 use super::watch::Watch;
 use crate::code::{CodeKey, Purpose};
 use crate::event::{Act, Outcome};
@@ -9,8 +9,8 @@ use crate::identifier::{Identifier, Recipient};
 use crate::ports::{Attempt, NewCode};
 use crate::{Deps, Result};
 
-/// Sends a reset code to `to` if it is the phone or the e-mail address of `account`. Does and answers the same if it
-/// is not, but for the sending; either way it is counted against what was submitted.
+/// Sends a reset code to `to` if it is the phone or the e-mail address of `account`, and in a country that is served. Does and answers the same if it
+/// is not, but for the sending; either way it is counted against what was submitted, in a quota of this dialect alone.
 ///
 /// # Errors
 /// `TooMany`; faults of ours.
@@ -18,16 +18,16 @@ pub async fn send_reset(deps: &Deps, caller: &Caller, account: &str, to: &Recipi
     let mut watch = Watch::over(deps, Act::SendCode(Purpose::Reset), caller);
     match send(deps, caller, account, to, &mut watch).await {
         // The client must not learn it; the trail must.
-        Ok(false) => {
-            watch.end_as(Outcome::UnknownUser);
+        Ok(outcome) => {
+            watch.end_as(outcome);
             Ok(())
         }
-        other => watch.end(other).map(drop),
+        Err(error) => watch.end(Err(error)),
     }
 }
 
-/// Gives whether it was sent.
-async fn send(deps: &Deps, caller: &Caller, account: &str, to: &Recipient, watch: &mut Watch<'_>) -> Result<bool> {
+/// Returns whether it was sent, and if not, why.
+async fn send(deps: &Deps, caller: &Caller, account: &str, to: &Recipient, watch: &mut Watch<'_>) -> Result<Outcome> {
     deps.delivery.check(to)?;
     let parsed = Identifier::parse(account);
     let key = parsed.as_ref().map_or("", Identifier::key);
@@ -42,9 +42,13 @@ async fn send(deps: &Deps, caller: &Caller, account: &str, to: &Recipient, watch
     // What is not sent is kept all the same, where nobody looks for it: keeping takes time, and that would be seen.
     let decoy = || CodeKey::new(caller.dialect, Purpose::Reset, &format!("decoy:{subject}"));
     let kept = if theirs { new } else { NewCode { key: decoy(), ..new } };
-    count(deps, caller, to, &kept).await?;
-    if theirs {
-        dispatch(deps, caller, to, Purpose::Reset, code)?;
-    }
-    Ok(theirs)
+    count(deps, caller, RecipientQuota::OfDialect, to, &kept).await?;
+    Ok(match (theirs, is_served(deps, to)) {
+        (true, true) => {
+            dispatch(deps, caller, to, Purpose::Reset, code)?;
+            Outcome::Done
+        }
+        (true, false) => Outcome::Invalid,
+        (false, _) => Outcome::UnknownUser,
+    })
 }

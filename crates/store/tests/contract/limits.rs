@@ -76,6 +76,20 @@ async fn a_known_origin_has_a_budget_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_origin_is_known_under_one_epoch_only() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let under = |epoch| Attempt { epoch, ..attempt(home(), NOW) };
+        assert_eq!(state.settle(&under(7), &welcome()).await.unwrap(), Settlement::Done);
+        fail(&*state, &under(7), 2).await;
+        assert_eq!(state.admit(&under(7)).await.unwrap(), open(2, true), "{name}");
+        // A thief's address: the owner has set a new password meanwhile.
+        assert_eq!(state.admit(&under(8)).await.unwrap(), open(0, false), "{name}");
+        fail(&*state, &Attempt { epoch: 8, ..attempt(elsewhere(), NOW) }, 6).await;
+        assert!(matches!(state.admit(&under(8)).await.unwrap(), Admission::Blocked { .. }), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_success_clears_the_account_and_not_the_address() {
     for StateBackend { state, .. } in state_backends().await {
         for round in 0..20 {
@@ -165,7 +179,9 @@ fn uses(keys: &[(&str, u32)]) -> Vec<Use> {
 async fn uses_are_counted_in_windows_from_the_first() {
     for StateBackend { state, .. } in state_backends().await {
         let wanted = uses(&[("to:alice", 2), ("from:home", 3)]);
-        let send = async |keys: &[Use], now: Timestamp| state.send_code(keys, None, now).await.unwrap();
+        let send = async |keys: &[Use], now: Timestamp| {
+            state.send_code(keys, None, now).await.unwrap().map(|exceeded| exceeded.retry_after)
+        };
         assert_eq!(send(&wanted, NOW).await, None);
         assert_eq!(send(&wanted, NOW.after(secs(600))).await, None);
         let refused = NOW.after(secs(1_200));
@@ -189,5 +205,56 @@ async fn parallel_uses_do_not_pass_the_quota() {
             async move { state.send_code(&uses(&[("to:alice", 5)]), None, NOW).await.unwrap().is_none() }
         });
         assert_eq!(all_at_once(sending).await.into_iter().filter(|&sent| sent).count(), 5);
+    }
+}
+
+#[tokio::test]
+async fn a_success_clears_what_its_own_origin_contributed() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let home = attempt(home(), NOW);
+        let stranger = attempt(elsewhere(), NOW);
+        fail(&*state, &stranger, 3).await;
+        fail(&*state, &home, 1).await;
+        assert_eq!(state.admit(&stranger).await.unwrap(), open(4, false), "{name}");
+        assert_eq!(state.settle(&home, &welcome()).await.unwrap(), Settlement::Done);
+        // The owner's slip is forgotten, and the stranger's failures are not: they would be at no other account.
+        assert_eq!(state.admit(&stranger).await.unwrap(), open(3, false), "{name}");
+        assert_eq!(state.settle(&stranger, &welcome()).await.unwrap(), Settlement::Done);
+        let third = attempt(Origin::app("melink"), NOW);
+        assert_eq!(state.admit(&third).await.unwrap(), open(0, false), "{name}");
+        // In a window that follows, an earlier one's failures are nobody's.
+        fail(&*state, &third, 2).await;
+        let later = |at: &Attempt| Attempt { now: NOW.after(secs(900)), ..at.clone() };
+        let fourth = later(&attempt(Origin::app("fourth"), NOW));
+        fail(&*state, &fourth, 2).await;
+        assert_eq!(state.settle(&later(&third), &welcome()).await.unwrap(), Settlement::Done);
+        assert_eq!(state.admit(&fourth).await.unwrap(), open(2, false), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn ipv6_networks_around_an_origin_have_budgets_that_grow_slowly() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let from = |text: &str, n: u32| Attempt {
+            account: format!("user:{n}"),
+            ..attempt(Origin::address(text.parse().unwrap()), NOW)
+        };
+        let mut n = 0;
+        let mut failures = async |networks: &[&str]| {
+            let mut done = 0;
+            for network in networks {
+                for _ in 0..150 {
+                    n += 1;
+                    let settled = state.settle(&from(network, n), &Verdict::Wrong).await.unwrap();
+                    done += u32::from(settled == Settlement::Done);
+                }
+            }
+            done
+        };
+        // What is refused counts nowhere: neither do the 50 of the first /64 use up the /56, nor so on.
+        assert_eq!(failures(&["2001:db8:1:100::"]).await, 100, "{name}");
+        assert_eq!(failures(&["2001:db8:1:101::", "2001:db8:1:1ff::"]).await, 100, "{name}");
+        assert_eq!(failures(&["2001:db8:1:200::", "2001:db8:1:300::", "2001:db8:1:ffff::"]).await, 200, "{name}");
+        assert_eq!(failures(&["2001:db8:2::", "192.0.2.77", "192.0.2.78"]).await, 300, "{name}");
     }
 }

@@ -11,6 +11,8 @@ mod codes;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod footprint;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod limits;

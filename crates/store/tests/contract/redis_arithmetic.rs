@@ -30,6 +30,7 @@ struct Step {
     /// By how much the clock moves first, in microseconds.
     by: i64,
     account: u8,
+    epoch: i64,
     origin: u8,
     /// How many seconds ago the proof was made.
     made: Option<u64>,
@@ -73,8 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => -5_000_000_000i64..0,
         1 => Just(1),
     ];
-    (by, 0u8..2, 0u8..3, proptest::option::weighted(0.3, 0u64..7_200), act)
-        .prop_map(|(by, account, origin, made, act)| Step { by, account, origin, made, act })
+    (by, 0u8..2, 0i64..2, 0u8..3, proptest::option::weighted(0.3, 0u64..7_200), act)
+        .prop_map(|(by, account, epoch, origin, made, act)| Step { by, account, epoch, origin, made, act })
 }
 
 /// What `state` answers at each step, in words.
@@ -86,7 +87,7 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
         key
     };
     let code_at = |n: usize| CodeKey::new("portal", Purpose::Any, &format!("{round}:{n}"));
-    for Step { by, account, origin, made, act } in steps {
+    for Step { by, account, epoch, origin, made, act } in steps {
         now = Timestamp::from_micros(now.as_micros() + by);
         let until = now.after(secs(3_000));
         let origin = match origin {
@@ -94,7 +95,8 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
             n => Origin::address(format!("2001:db8:{round:x}:{n}::").parse().unwrap()),
         };
         let proof_made = made.map(|ago| now.before(secs(ago)));
-        let attempt = Attempt { account: format!("user:{round}:{account}"), origin, now, proof_made, limits };
+        let attempt =
+            Attempt { account: format!("user:{round}:{account}"), epoch: *epoch, origin, now, proof_made, limits };
         let answer = match act {
             Act::Admit => format!("{:?}", state.admit(&attempt).await.unwrap()),
             Act::Wrong => format!("{:?}", state.settle(&attempt, &Verdict::Wrong).await.unwrap()),

@@ -190,7 +190,7 @@ pub(crate) fn elsewhere() -> Origin {
 
 /// An attempt at the account `alice`.
 pub(crate) fn attempt(origin: Origin, now: Timestamp) -> Attempt {
-    Attempt { account: "user:alice".to_owned(), origin, now, proof_made: None, limits: Guessing::default() }
+    Attempt { account: "user:alice".to_owned(), epoch: 0, origin, now, proof_made: None, limits: Guessing::default() }
 }
 
 /// A right proof that makes the origin known.

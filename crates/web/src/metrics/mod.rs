@@ -39,6 +39,9 @@ pub type Labels<const N: usize> = [(&'static str, &'static str); N];
 /// A family of histograms, all with the same bounds.
 pub type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// The deployment's ceiling, among the limits.
+const SEND_TOTAL: &str = "send_total";
+
 type Route = [(&'static str, Arc<String>); 1];
 type Status = [(&'static str, u16); 1];
 
@@ -145,6 +148,7 @@ impl Metrics {
         for limit in Limit::ALL {
             drop(self.0.limits.get_or_create(&[("dialect", dialect), ("limit", limit.as_str())]));
         }
+        drop(self.0.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]));
         drop(self.0.sessions.get_or_create(&[("dialect", dialect)]));
     }
 
@@ -174,6 +178,11 @@ impl Metrics {
             }
             _ => {}
         }
+    }
+
+    /// Counts a send that the deployment's ceiling refused.
+    pub(crate) fn send_total_reached(&self, dialect: &'static str) {
+        self.0.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]).inc();
     }
 
     /// Counts a request that a service answered.

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use prometheus_client::collector::Collector;
@@ -15,7 +15,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, ReplayMark, Settlement, StateStore, Use, UserStore, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, ReplayMark, Settlement, StateStore, Use,
+    UserStore, Verdict,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
@@ -220,7 +221,7 @@ impl StateStore for Watched<dyn StateStore, StateOps> {
         call!(self, "state", guess_code(attempt, guess))
     }
 
-    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<QuotaExceeded>> {
         call!(self, "state", send_code(uses, code, now))
     }
 

@@ -1,9 +1,10 @@
 //! Attempts, codes and uses: what the limits have a say in.
 
-use std::time::Duration;
-
-use stele_core::origin::Origin;
-use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Success, Use, Verdict};
+use stele_core::code::CodeKey;
+use stele_core::limit_key::{AttemptKeys, LimitKey, limit_key};
+use stele_core::ports::{
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, Success, Use, Verdict,
+};
 use stele_core::time::Timestamp;
 use stele_core::{Result, hex};
 
@@ -15,23 +16,29 @@ use super::{RedisState, nonsense, records};
 type Answer = (String, i64, i64);
 
 impl RedisState {
+    /// A key of what the limits count, which one script must see together.
+    fn counted(&self, kind: &str, key: &LimitKey) -> String {
+        self.together(kind, hex::encode(key))
+    }
+
+    fn code_key(&self, key: &CodeKey) -> String {
+        self.counted("code", &limit_key("code", key.as_str()))
+    }
+
     /// A call that asks the limits first: the keys and arguments that `standing.lua` names.
     fn attempt(&self, script: &'static Script, attempt: &Attempt) -> Call {
-        let Attempt { account, origin, now, limits, .. } = attempt;
-        let origin_schedule = match origin {
-            Origin::Address(_) => &limits.address,
-            Origin::App(_) => &limits.app,
-        };
-        // No id and no hash has an @ in it, so no account's key is another's at an origin.
-        Call::new(script)
-            .key(self.together("known", format_args!("{account}@{origin}")))
-            .key(self.together("account", account))
-            .key(self.together("account", format_args!("{account}@{origin}")))
-            .key(self.together("origin", origin))
-            .instant(*now)
-            .schedule(&limits.account)
-            .schedule(origin_schedule)
-            .span(limits.known_for)
+        let AttemptKeys { account, known, origins, tag } = AttemptKeys::of(attempt);
+        let call = Call::new(script)
+            .key(self.counted("known", &known))
+            .key(self.counted("account", &account))
+            .key(self.counted("own", &known));
+        let call = origins.iter().fold(call, |call, (key, _)| call.key(self.counted("origin", key)));
+        let schedules: Vec<_> = origins.iter().map(|(_, schedule)| *schedule).collect();
+        call.instant(attempt.now)
+            .schedule(&[attempt.limits.account])
+            .schedule(&schedules)
+            .span(attempt.limits.known_for)
+            .arg([b"o".as_slice(), &tag].concat())
     }
 
     pub(super) async fn admission(&self, attempt: &Attempt) -> Result<Admission> {
@@ -62,7 +69,7 @@ impl RedisState {
             call = call.key(self.together("replay", hex::encode(&mark.key)));
         }
         if let Some(code) = code {
-            call = call.key(self.together("code", code.as_str()));
+            call = call.key(self.code_key(code));
         }
         call = match session {
             Some(new) if self.whole => {
@@ -84,7 +91,7 @@ impl RedisState {
         let CodeGuess { candidates, epoch, consume, max_tries } = guess;
         let mut call = self.attempt(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(*consume).arg(*max_tries);
         for (key, tag) in candidates {
-            call = call.key(self.together("code", key.as_str())).arg(tag.as_slice());
+            call = call.key(self.code_key(key)).arg(tag.as_slice());
         }
         let (outcome, number, _): Answer = self.links.here().run(&call).await?;
         match (outcome.as_str(), usize::try_from(number)) {
@@ -95,7 +102,12 @@ impl RedisState {
         }
     }
 
-    pub(super) async fn count(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+    pub(super) async fn count(
+        &self,
+        uses: &[Use],
+        code: Option<&NewCode>,
+        now: Timestamp,
+    ) -> Result<Option<QuotaExceeded>> {
         if uses.is_empty() && code.is_none() {
             return Ok(None);
         }
@@ -105,15 +117,15 @@ impl RedisState {
             None => call.flag(false).flag(false).flag(false),
         };
         for Use { key, quota } in uses {
-            call = call.key(self.together("use", key)).arg(quota.max).span(quota.window);
+            call = call.key(self.counted("use", &limit_key("use", key))).arg(quota.max).span(quota.window);
         }
         if let Some(code) = code {
-            call = call.key(self.together("code", code.key.as_str()));
+            call = call.key(self.code_key(&code.key));
         }
-        let (outcome, number, _): Answer = self.links.here().run(&call).await?;
-        match outcome.as_str() {
-            "blocked" => Ok(Some(call::wait(number))),
-            "done" => Ok(None),
+        let (outcome, number, index): Answer = self.links.here().run(&call).await?;
+        match (outcome.as_str(), usize::try_from(index)) {
+            ("blocked", Ok(index)) => Ok(Some(QuotaExceeded { retry_after: call::wait(number), index })),
+            ("done", _) => Ok(None),
             _ => Err(nonsense("count")),
         }
     }

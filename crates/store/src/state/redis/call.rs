@@ -61,9 +61,12 @@ impl Call {
         self.arg(i64::try_from(span.as_micros()).unwrap_or(LAST).min(LAST))
     }
 
-    pub(super) fn schedule(self, schedule: &Schedule) -> Self {
-        let call = self.arg(schedule.free).span(schedule.window);
-        match schedule.cost {
+    /// Schedules that differ in their free failures only.
+    pub(super) fn schedule(self, schedules: &[Schedule]) -> Self {
+        let Some(Schedule { window, cost, .. }) = schedules.first().copied() else { return self };
+        let free: Vec<_> = schedules.iter().map(|schedule| schedule.free.to_string()).collect();
+        let call = self.arg(free.join(" ")).span(window);
+        match cost {
             Cost::Doubling { base, cap } => call.span(base).span(cap),
             Cost::RestOfWindow => call.flag(false).flag(false),
         }

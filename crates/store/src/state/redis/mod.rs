@@ -16,11 +16,12 @@ mod servers;
 mod sessions;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use stele_core::hex;
-use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
+use stele_core::ports::{
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, StateStore, Use, Verdict,
+};
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
@@ -113,7 +114,7 @@ impl StateStore for RedisState {
         self.code_check(attempt, guess).await
     }
 
-    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<QuotaExceeded>> {
         self.count(uses, code, now).await
     }
 

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use stele_core::code::CodeKey;
+use stele_core::limit_key::{AttemptKeys, LimitKey, limit_key};
 use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Success, Verdict};
 use stele_core::time::Timestamp;
 use subtle::ConstantTimeEq;
@@ -17,8 +18,9 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
         Verdict::Wrong => (None, None),
     };
     let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
-    let facts = Facts::load(conn, attempt, mark, opened.map_or(&[], |new| new.session.user.as_bytes()))?;
-    let standing = Standing::given(&facts, conn, attempt)?;
+    let keys = AttemptKeys::of(attempt);
+    let facts = Facts::load(conn, attempt, &keys, mark, opened.map_or(&[], |new| new.session.user.as_bytes()))?;
+    let standing = Standing::given(&facts, conn, attempt, &keys)?;
     if let Some(retry_after) = standing.wait(attempt.now) {
         return Ok(Settlement::Blocked { retry_after });
     }
@@ -49,7 +51,7 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     }
     if *welcome {
         standing.forgive(conn)?;
-        limits::know(conn, attempt)?;
+        limits::know(conn, attempt, &keys)?;
     }
     if let Some(new) = opened {
         sessions::put(conn, new)?;
@@ -60,9 +62,15 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     Ok(Settlement::Done)
 }
 
+/// What a code is stored under.
+fn stored_as(key: &CodeKey) -> LimitKey {
+    limit_key("code", key.as_str())
+}
+
 /// Uses a code up; `false` if there is none.
 fn take(conn: &mut SqliteConnection, key: &CodeKey, now: Timestamp) -> QueryResult<bool> {
-    let live = codes::table.find(key.as_str()).filter(codes::expires.gt(now.as_micros()));
+    let key = stored_as(key);
+    let live = codes::table.find(key.as_slice()).filter(codes::expires.gt(now.as_micros()));
     Ok(diesel::delete(live).execute(conn)? > 0)
 }
 
@@ -76,8 +84,9 @@ pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &Code
     let max_tries = i64::from(guess.max_tries);
     let (mut right, mut live) = (None, Vec::new());
     for (index, (key, tag)) in guess.candidates.iter().enumerate() {
+        let key = stored_as(key);
         let row = codes::table
-            .find(key.as_str())
+            .find(key.as_slice())
             .filter(codes::expires.gt(now.as_micros()))
             .filter(codes::epoch.eq(guess.epoch))
             .filter(codes::tries.lt(max_tries))
@@ -93,13 +102,14 @@ pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &Code
     }
     if let Some(index) = right {
         if guess.consume {
-            diesel::delete(codes::table.find(guess.candidates[index].0.as_str())).execute(conn)?;
+            let key = stored_as(&guess.candidates[index].0);
+            diesel::delete(codes::table.find(key.as_slice())).execute(conn)?;
             standing.forgive(conn)?;
         }
         return Ok(CodeCheck::Right(index));
     }
     for (key, tries) in live {
-        let row = codes::table.find(key.as_str());
+        let row = codes::table.find(key.as_slice());
         if tries >= max_tries {
             diesel::delete(row).execute(conn)?;
         } else {
@@ -112,8 +122,9 @@ pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &Code
 
 /// Keeps a code, in place of an older one.
 pub(super) fn put(conn: &mut SqliteConnection, code: &NewCode) -> QueryResult<()> {
+    let key = stored_as(&code.key);
     let row = (
-        codes::key.eq(code.key.as_str()),
+        codes::key.eq(key.as_slice()),
         codes::tag.eq(code.tag.as_slice()),
         codes::epoch.eq(code.epoch),
         codes::tries.eq(0),

@@ -5,52 +5,83 @@ use std::time::Duration;
 use diesel::dsl::exists;
 use diesel::prelude::*;
 use stele_core::budget::{Budget, Schedule};
-use stele_core::origin::Origin;
-use stele_core::ports::{Admission, Attempt, Use};
+use stele_core::limit_key::{AttemptKeys, LimitKey, OriginTag, limit_key};
+use stele_core::ports::{Admission, Attempt, QuotaExceeded, Use};
 use stele_core::time::Timestamp;
 
 use super::schema::{budgets, known_origins, meta, replays, uses};
-use super::{BIRTH, sessions};
+use super::{BIRTH, contributions, sessions};
 use crate::error::corrupt;
 
 /// One of the budgets an attempt counts against, as it stands.
 struct Line {
-    key: String,
+    key: LimitKey,
     schedule: Schedule,
     budget: Budget,
     /// Whether it is written down: nobody who has not failed is.
     noted: bool,
+    /// Whose the failures are, as far as that is kept.
+    by_origin: Vec<u8>,
 }
 
 /// A budget as it is stored.
-type BudgetRow = (String, i64, i64, i64);
+type BudgetRow = (Vec<u8>, i64, i64, i64, Vec<u8>);
 
 impl Line {
     /// The budget of `key`, if it is among the `rows`.
-    fn of(rows: &[BudgetRow], key: String, schedule: Schedule, now: Timestamp) -> QueryResult<Self> {
-        let row = rows.iter().find(|(of, ..)| *of == key);
-        let budget = match row {
-            None => Budget::fresh(now),
-            Some((_, failures, started, blocked_until)) => Budget {
-                failures: (*failures).try_into().map_err(|_| corrupt("budgets.failures"))?,
-                started: Timestamp::from_micros(*started),
-                blocked_until: Timestamp::from_micros(*blocked_until),
-            }
-            .at(now, &schedule),
+    fn of(rows: &[BudgetRow], key: LimitKey, schedule: Schedule, now: Timestamp) -> QueryResult<Self> {
+        let Some((_, failures, started, blocked_until, by_origin)) = rows.iter().find(|(of, ..)| *of == key) else {
+            return Ok(Self { key, schedule, budget: Budget::fresh(now), noted: false, by_origin: Vec::new() });
         };
-        Ok(Self { key, schedule, budget, noted: row.is_some() })
+        let stored = Budget {
+            failures: (*failures).try_into().map_err(|_| corrupt("budgets.failures"))?,
+            started: Timestamp::from_micros(*started),
+            blocked_until: Timestamp::from_micros(*blocked_until),
+        };
+        let budget = stored.at(now, &schedule);
+        // What an earlier window counted is over.
+        let by_origin = if budget.failures == 0 { Vec::new() } else { by_origin.clone() };
+        Ok(Self { key, schedule, budget, noted: true, by_origin })
     }
 
-    fn fail(&self, conn: &mut SqliteConnection, now: Timestamp) -> QueryResult<()> {
-        let budget = self.budget.fail(now, &self.schedule);
+    fn write(&self, conn: &mut SqliteConnection, budget: Budget, by_origin: &[u8]) -> QueryResult<()> {
         let row = (
-            budgets::key.eq(&self.key),
+            budgets::key.eq(self.key.as_slice()),
             budgets::failures.eq(i64::from(budget.failures)),
             budgets::started.eq(budget.started.as_micros()),
             budgets::blocked_until.eq(budget.blocked_until.as_micros()),
+            budgets::by_origin.eq(by_origin),
             budgets::expires.eq(budget.expires(&self.schedule).as_micros()),
         );
         diesel::replace_into(budgets::table).values(row).execute(conn).map(drop)
+    }
+
+    fn fail(&self, conn: &mut SqliteConnection, now: Timestamp) -> QueryResult<()> {
+        self.write(conn, self.budget.fail(now, &self.schedule), &self.by_origin)
+    }
+
+    /// As [`Line::fail`], keeping that the failure came from the origin with `tag`.
+    fn fail_by(&self, conn: &mut SqliteConnection, now: Timestamp, tag: &OriginTag) -> QueryResult<()> {
+        let budget = self.budget.fail(now, &self.schedule);
+        let own = budget.attribute(contributions::of(&self.by_origin, tag));
+        self.write(conn, budget, &contributions::with(&self.by_origin, tag, own))
+    }
+
+    fn forgive(&self, conn: &mut SqliteConnection) -> QueryResult<()> {
+        if self.noted {
+            diesel::delete(budgets::table.find(self.key.as_slice())).execute(conn)?;
+        }
+        Ok(())
+    }
+
+    /// Forgives what came from the origin with `tag`.
+    fn forgive_by(&self, conn: &mut SqliteConnection, tag: &OriginTag) -> QueryResult<()> {
+        let own = contributions::of(&self.by_origin, tag);
+        match self.budget.forgive(own) {
+            None => self.forgive(conn),
+            Some(left) if own > 0 => self.write(conn, left, &contributions::with(&self.by_origin, tag, 0)),
+            Some(_) => Ok(()),
+        }
     }
 }
 
@@ -59,7 +90,9 @@ pub(super) struct Standing {
     known: bool,
     /// The account's, or the origin's own if it is known to the account.
     account: Line,
-    origin: Line,
+    /// The origin's and those of the networks around it.
+    origins: Vec<Line>,
+    tag: OriginTag,
 }
 
 /// What is asked about an attempt in one statement: when the store came up empty; whether the origin is known to the
@@ -73,9 +106,15 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt, mark: &[u8], user: &[u8]) -> QueryResult<Self> {
-        let (now, place) = (attempt.now.as_micros(), attempt.origin.to_string());
-        let known = known_origins::table.find((&attempt.account, &place)).filter(known_origins::expires.gt(now));
+    pub(super) fn load(
+        conn: &mut SqliteConnection,
+        attempt: &Attempt,
+        keys: &AttemptKeys,
+        mark: &[u8],
+        user: &[u8],
+    ) -> QueryResult<Self> {
+        let now = attempt.now.as_micros();
+        let known = known_origins::table.find(keys.known.as_slice()).filter(known_origins::expires.gt(now));
         let replayed = replays::table.find(mark).filter(replays::expires.gt(now));
         let birth = meta::table.find(BIRTH).select(meta::value).single_value();
         let columns = (birth, exists(known), exists(replayed), sessions::open(user));
@@ -89,34 +128,50 @@ impl Facts {
 
 impl Standing {
     pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<Self> {
-        let facts = Facts::load(conn, attempt, &[], &[])?;
-        Self::given(&facts, conn, attempt)
+        let keys = AttemptKeys::of(attempt);
+        let facts = Facts::load(conn, attempt, &keys, &[], &[])?;
+        Self::given(&facts, conn, attempt, &keys)
     }
 
-    pub(super) fn given(facts: &Facts, conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<Self> {
-        let Attempt { account, origin, now, limits, .. } = attempt;
-        let place = origin.to_string();
-        // No id and no hash has an @ in it, so no account's key is another's at an origin.
-        let key = if facts.known { format!("account:{account}@{place}") } else { format!("account:{account}") };
-        let place = format!("origin:{place}");
-        let schedule = match origin {
-            Origin::Address(_) => limits.address,
-            Origin::App(_) => limits.app,
-        };
-        let rows = budgets::table
-            .filter(budgets::key.eq(&key).or(budgets::key.eq(&place)))
-            .select((budgets::key, budgets::failures, budgets::started, budgets::blocked_until))
-            .load::<BudgetRow>(conn)?;
+    pub(super) fn given(
+        facts: &Facts,
+        conn: &mut SqliteConnection,
+        attempt: &Attempt,
+        keys: &AttemptKeys,
+    ) -> QueryResult<Self> {
+        let account = if facts.known { keys.known } else { keys.account };
+        let wanted: Vec<&LimitKey> = std::iter::once(&account).chain(keys.origins.iter().map(|(key, _)| key)).collect();
+        let mut rows = Vec::new();
+        // Two at a time: one statement for an IPv4 address or an app, the same one twice for IPv6.
+        for pair in wanted.chunks(2) {
+            let (first, last) = (pair[0].as_slice(), pair[pair.len() - 1].as_slice());
+            rows.extend(
+                budgets::table
+                    .filter(budgets::key.eq(first).or(budgets::key.eq(last)))
+                    .select((
+                        budgets::key,
+                        budgets::failures,
+                        budgets::started,
+                        budgets::blocked_until,
+                        budgets::by_origin,
+                    ))
+                    .load::<BudgetRow>(conn)?,
+            );
+        }
+        let now = attempt.now;
+        let origins = keys.origins.iter().map(|(key, schedule)| Line::of(&rows, *key, *schedule, now));
         Ok(Self {
             known: facts.known,
-            account: Line::of(&rows, key, limits.account, *now)?,
-            origin: Line::of(&rows, place, schedule, *now)?,
+            account: Line::of(&rows, account, attempt.limits.account, now)?,
+            origins: origins.collect::<QueryResult<_>>()?,
+            tag: keys.tag,
         })
     }
 
     /// How long everything is refused; `None` if nothing is.
     pub(super) fn wait(&self, now: Timestamp) -> Option<Duration> {
-        self.account.budget.wait(now).max(self.origin.budget.wait(now))
+        let origins = self.origins.iter().map(|line| line.budget.wait(now));
+        origins.fold(self.account.budget.wait(now), Option::max)
     }
 
     pub(super) fn admission(&self, now: Timestamp) -> Admission {
@@ -128,50 +183,53 @@ impl Standing {
 
     /// Counts a failure, against the account and the origin.
     pub(super) fn fail(&self, conn: &mut SqliteConnection, now: Timestamp) -> QueryResult<()> {
-        self.account.fail(conn, now)?;
-        self.origin.fail(conn, now)
+        if self.known {
+            self.account.fail(conn, now)?;
+        } else {
+            self.account.fail_by(conn, now, &self.tag)?;
+        }
+        self.origins.iter().try_for_each(|line| line.fail(conn, now))
     }
 
-    /// Forgives the failures at the account; the origin's stay.
+    /// Forgives those of the account's failures that came from this origin; what the origin itself has failed stays.
     pub(super) fn forgive(&self, conn: &mut SqliteConnection) -> QueryResult<()> {
-        if self.account.noted {
-            diesel::delete(budgets::table.find(&self.account.key)).execute(conn)?;
-        }
-        Ok(())
+        if self.known { self.account.forgive(conn) } else { self.account.forgive_by(conn, &self.tag) }
     }
 }
 
 /// Makes the origin known to the account from now on.
-pub(super) fn know(conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<()> {
+pub(super) fn know(conn: &mut SqliteConnection, attempt: &Attempt, keys: &AttemptKeys) -> QueryResult<()> {
     let row = (
-        known_origins::account.eq(&attempt.account),
-        known_origins::origin.eq(attempt.origin.to_string()),
+        known_origins::key.eq(keys.known.as_slice()),
         known_origins::expires.eq(attempt.now.after(attempt.limits.known_for).as_micros()),
     );
     diesel::replace_into(known_origins::table).values(row).execute(conn).map(drop)
 }
 
-/// Counts one use of each, unless one is over its quota: then counts none and gives the longest wait.
-pub(super) fn count(conn: &mut SqliteConnection, wanted: &[Use], now: Timestamp) -> QueryResult<Option<Duration>> {
+/// Counts one use of each, unless one is over its quota: then counts none and returns which, with the longest wait.
+pub(super) fn count(conn: &mut SqliteConnection, wanted: &[Use], now: Timestamp) -> QueryResult<Option<QuotaExceeded>> {
     let mut windows = Vec::with_capacity(wanted.len());
-    let mut wait = None;
-    for Use { key, quota } in wanted {
-        let row =
-            uses::table.find(key).select((uses::count, uses::started)).get_result::<(i64, i64)>(conn).optional()?;
+    let mut exceeded: Option<QuotaExceeded> = None;
+    for (index, Use { key, quota }) in wanted.iter().enumerate() {
+        let key = limit_key("use", key);
+        let row = uses::table.find(key.as_slice()).select((uses::count, uses::started));
+        let row = row.get_result::<(i64, i64)>(conn).optional()?;
         // If the clock was set back, the window is not drawn out by it.
         let current = row.map(|(count, started)| (count, Timestamp::from_micros(started).min(now)));
         let (count, started) = current.filter(|(_, started)| now < started.after(quota.window)).unwrap_or((0, now));
         if count >= i64::from(quota.max) {
-            wait = wait.max(Some(started.after(quota.window).since(now)));
+            let wait = started.after(quota.window).since(now);
+            let longest = exceeded.map_or(wait, |before| before.retry_after.max(wait));
+            exceeded = Some(QuotaExceeded { retry_after: longest, index });
         }
         windows.push((key, count, started, quota.window));
     }
-    if wait.is_some() {
-        return Ok(wait);
+    if exceeded.is_some() {
+        return Ok(exceeded);
     }
     for (key, count, started, window) in windows {
         let row = (
-            uses::key.eq(key),
+            uses::key.eq(key.as_slice()),
             uses::count.eq(count + 1),
             uses::started.eq(started.as_micros()),
             uses::expires.eq(started.after(window).as_micros()),

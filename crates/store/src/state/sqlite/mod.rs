@@ -1,6 +1,7 @@
 //! The short-lived state, embedded: one SQLite file, which any number of processes may share.
 
 mod codes;
+mod contributions;
 mod limits;
 mod power;
 mod schema;
@@ -9,12 +10,13 @@ mod sweep;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
 use stele_core::Result;
-use stele_core::ports::{Admission, Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
+use stele_core::ports::{
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, StateStore, Use, Verdict,
+};
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
@@ -110,14 +112,14 @@ impl StateStore for SqliteState {
         self.write(move |conn| codes::guess(conn, &attempt, &guess)).await
     }
 
-    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<Duration>> {
+    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<QuotaExceeded>> {
         let (uses, code) = (uses.to_vec(), code.cloned());
         self.write(move |conn| {
-            let wait = limits::count(conn, &uses, now)?;
-            if let (None, Some(code)) = (wait, &code) {
+            let exceeded = limits::count(conn, &uses, now)?;
+            if let (None, Some(code)) = (exceeded, &code) {
                 codes::put(conn, code)?;
             }
-            Ok(wait)
+            Ok(exceeded)
         })
         .await
     }

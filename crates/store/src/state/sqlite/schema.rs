@@ -9,18 +9,18 @@ diesel::table! {
 
 diesel::table! {
     budgets (key) {
-        key -> Text,
+        key -> Binary,
         failures -> BigInt,
         started -> BigInt,
         blocked_until -> BigInt,
+        by_origin -> Binary,
         expires -> BigInt,
     }
 }
 
 diesel::table! {
-    known_origins (account, origin) {
-        account -> Text,
-        origin -> Text,
+    known_origins (key) {
+        key -> Binary,
         expires -> BigInt,
     }
 }
@@ -54,7 +54,7 @@ diesel::table! {
 
 diesel::table! {
     codes (key) {
-        key -> Text,
+        key -> Binary,
         tag -> Binary,
         epoch -> BigInt,
         tries -> BigInt,
@@ -64,7 +64,7 @@ diesel::table! {
 
 diesel::table! {
     uses (key) {
-        key -> Text,
+        key -> Binary,
         count -> BigInt,
         started -> BigInt,
         expires -> BigInt,

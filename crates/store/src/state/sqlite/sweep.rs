@@ -10,7 +10,7 @@ const CHUNK: usize = 1_000;
 /// Every table with its key.
 pub(super) const TABLES: [(&str, &str); 8] = [
     ("budgets", "key"),
-    ("known_origins", "account, origin"),
+    ("known_origins", "key"),
     ("replays", "key"),
     ("sessions", "key"),
     ("codes", "key"),

@@ -37,6 +37,16 @@ local function budget_fail(budget, now, s)
     return { failures = failures, started = current.started, blocked = blocked }
 end
 
+-- One origin's part of the failures, after a failure of its own.
+local function budget_attribute(budget, own)
+    return (own > 0 or budget.failures <= 256) and math.min(own + 1, 4294967295) or 0
+end
+
+local function budget_forgive(budget, own)
+    local failures = math.max(budget.failures - own, 0)
+    return failures > 0 and { failures = failures, started = budget.started, blocked = budget.blocked } or nil
+end
+
 local function budget_expires(budget, s)
     return math.max(after(budget.started, s.window), budget.blocked)
 end

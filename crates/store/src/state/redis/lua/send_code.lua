@@ -1,7 +1,7 @@
 -- Counts one use of each, and keeps a code; or, if one is over its quota, neither.
 -- KEYS 1-n what is counted, then the code
 -- ARGV 1 now  2 n  3 the code's tag  4 its epoch  5 its end  then for each use: how often, and within how long
-local now, wanted, wait, windows = tonumber(ARGV[1]), tonumber(ARGV[2]), nil, {}
+local now, wanted, wait, last, windows = tonumber(ARGV[1]), tonumber(ARGV[2]), nil, nil, {}
 for n = 1, wanted do
     local max, window = tonumber(ARGV[2 * n + 4]), tonumber(ARGV[2 * n + 5])
     local row = redis.call('HMGET', KEYS[n], 'count', 'started')
@@ -14,12 +14,12 @@ for n = 1, wanted do
         end
     end
     if count >= max then
-        wait = math.max(wait or 0, after(started, window) - now)
+        wait, last = math.max(wait or 0, after(started, window) - now), n - 1
     end
     windows[n] = { count = count + 1, started = started, expires = after(started, window) }
 end
 if wait then
-    return { 'blocked', wait, 0 }
+    return { 'blocked', wait, last }
 end
 for n, window in ipairs(windows) do
     redis.call('HSET', KEYS[n], 'count', window.count, 'started', window.started)

@@ -1,0 +1,92 @@
+//! Calling codes (ITU-T E.164): the countries that short messages are sent to.
+
+use crate::identifier::Phone;
+
+/// The calling codes of two digits. Those that begin with 1 and 7 have one digit, all others three.
+const OF_TWO_DIGITS: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 \
+                             65 66 81 82 84 86 90 91 92 93 94 95 98";
+
+/// The longest prefix that makes sense: a country and an area within it.
+const LONGEST: usize = 7;
+
+/// The countries, or areas of countries, that short messages may be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Countries(Vec<String>);
+
+impl Countries {
+    /// Reads calling codes separated by commas, without `+` or zeros in front: `86,852,853`. A code may be followed by
+    /// the digits of an area, which narrows it: `1` is all of North America and the Caribbean, `1604` Vancouver.
+    ///
+    /// # Errors
+    /// The code that is none, and why.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
+        let codes = codes.map(|code| match code.strip_prefix('+').unwrap_or(code) {
+            good if is_calling_code(good) => Ok(good.to_owned()),
+            _ => Err(format!("`{code}` is not a calling code such as 86, 852 or 1")),
+        });
+        Ok(Self(codes.collect::<Result<_, _>>()?))
+    }
+
+    /// Whether `phone` is in one of them.
+    pub fn include(&self, phone: &Phone) -> bool {
+        // Calling codes are prefix-free, and each entry has a whole one: +88216… is none of 86 and none of 8.
+        let number = phone.international();
+        self.0.iter().any(|code| number.starts_with(code.as_str()))
+    }
+}
+
+impl Default for Countries {
+    /// Mainland China.
+    fn default() -> Self {
+        Self(vec!["86".to_owned()])
+    }
+}
+
+/// Whether `digits` are a whole calling code, perhaps with an area after it.
+fn is_calling_code(digits: &str) -> bool {
+    let two = digits.get(..2).unwrap_or_default();
+    let length = match digits.as_bytes().first() {
+        None | Some(b'0') => return false,
+        Some(b'1' | b'7') => 1,
+        Some(_) if OF_TWO_DIGITS.split(' ').any(|code| code == two) => 2,
+        Some(_) => 3,
+    };
+    (length..=LONGEST).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn phone(text: &str) -> Phone {
+        Phone::parse(text).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn by_default_mainland_mobiles_alone() {
+        let china = Countries::default();
+        assert_eq!(Countries::parse("86").as_ref(), Ok(&china));
+        for inside in ["13800138000", "+8613800138000"] {
+            assert!(china.include(&phone(inside)), "{inside}");
+        }
+        for outside in ["+88216123456", "+8860912345678", "+85251234567", "+14155550123", "+81312345678"] {
+            assert!(!china.include(&phone(outside)), "{outside}");
+        }
+    }
+
+    #[test]
+    fn codes_are_whole_and_may_be_narrowed() {
+        let some = Countries::parse(" 852, +7 ,1604,886").unwrap();
+        for inside in ["+85251234567", "+79161234567", "+16045550123", "+886912345678"] {
+            assert!(some.include(&phone(inside)), "{inside}");
+        }
+        for outside in ["13800138000", "+14155550123", "+88216123456", "+85366123456"] {
+            assert!(!some.include(&phone(outside)), "{outside}");
+        }
+        for bad in ["8", "88", "85", "0", "086", "CN", "86x", "12345678", "8 6"] {
+            assert!(Countries::parse(bad).unwrap_err().contains("calling code"), "{bad}");
+        }
+        assert!(!Countries::parse("").unwrap().include(&phone("13800138000")), "to none");
+    }
+}

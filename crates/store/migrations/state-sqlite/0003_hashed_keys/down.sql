@@ -1,0 +1,4 @@
+DROP TABLE uses;
+DROP TABLE codes;
+DROP TABLE known_origins;
+DROP TABLE budgets;

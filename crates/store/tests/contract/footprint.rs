@@ -1,0 +1,188 @@
+//! What anonymous calls leave in the short-lived store: bytes for each (docs/CAPACITY.md prints them), and a bound on what
+//! one origin leaves within an hour.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use stele_core::budget::Quota;
+use stele_core::origin::Origin;
+use stele_core::policy::Sending;
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
+use stele_core::time::Timestamp;
+use stele_testkit::servers::Redis;
+use tempfile::TempDir;
+
+use crate::support::*;
+
+/// The longest identifier there is.
+const LONG: usize = 254;
+/// How often each call is made, with another subject and from another origin each time.
+const CALLS: u32 = 1_000;
+/// More bytes than any of them leaves.
+const MOST: u64 = 800;
+
+enum Backend {
+    Redis(Redis),
+    Sqlite(TempDir),
+}
+
+#[derive(diesel::QueryableByName)]
+struct Pages {
+    #[diesel(sql_type = BigInt)]
+    bytes: i64,
+}
+
+impl Backend {
+    /// How many bytes it holds.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Redis(redis) => {
+                let memory = redis.ask("INFO memory");
+                let used = memory.lines().find_map(|line| line.strip_prefix("used_memory_dataset:")).unwrap();
+                used.trim().parse().unwrap()
+            }
+            Self::Sqlite(dir) => {
+                let path = dir.path().join("state.db");
+                let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+                let used = "SELECT (page_count - freelist_count) * page_size AS bytes
+                            FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()";
+                let pages: Pages = diesel::sql_query(used).get_result(&mut conn).unwrap();
+                pages.bytes.try_into().unwrap()
+            }
+        }
+    }
+}
+
+async fn backends() -> Vec<(&'static str, Arc<dyn StateStore>, Backend)> {
+    let redis = Redis::start();
+    let shared: Arc<dyn StateStore> = redis_state(&redis.url(), BIRTH).await;
+    let (embedded, dir) = sqlite_state();
+    let embedded: Arc<dyn StateStore> = embedded;
+    vec![("Redis", shared, Backend::Redis(redis)), ("SQLite", embedded, Backend::Sqlite(dir))]
+}
+
+fn account(n: u32, origin: Origin, now: Timestamp) -> Attempt {
+    Attempt { account: format!("{n:0LONG$}"), ..attempt(origin, now) }
+}
+
+fn ipv4(n: u32) -> Origin {
+    Origin::address(std::net::Ipv4Addr::from_bits(0x0a00_0000 + n).into())
+}
+
+fn ipv6(n: u32) -> Origin {
+    Origin::address(std::net::Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n) << 80).into())
+}
+
+fn sent(subject: u32, now: Timestamp) -> NewCode {
+    NewCode { expires: now.after(secs(3_600)), ..code(&format!("{subject:0LONG$}"), 1) }
+}
+
+/// What a send counts in, as the use case has it.
+fn uses(kind: &str, recipient: Option<u32>, origin: &Origin, quota: Quota) -> Vec<Use> {
+    let sending = Sending::default();
+    let to = recipient.map(|n| Use { key: format!("to:{n:0LONG$}"), quota: sending.recipient });
+    let from = Use { key: format!("{kind}:{origin}"), quota };
+    let around =
+        origin.around().map(|(network, times)| Use { key: format!("{kind}:{network}"), quota: quota.times(times) });
+    let total = recipient.and(sending.total).map(|quota| Use { key: "total".to_owned(), quota: quota.times(1_000) });
+    to.into_iter().chain([from]).chain(around).chain(total).collect()
+}
+
+async fn wrong_password(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+    state.settle(&account(n, origin, now), &Verdict::Wrong).await.unwrap() == Settlement::Done
+}
+
+async fn wrong_code(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+    let candidates = vec![(code_key(&format!("{n:0LONG$}")), [9; 32])];
+    let guess = CodeGuess { candidates, epoch: 0, consume: true, max_tries: 5 };
+    state.guess_code(&account(n, origin, now), &guess).await.unwrap() == CodeCheck::Wrong
+}
+
+async fn send(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+    let uses = uses("from", Some(n), &origin, Sending::default().address);
+    state.send_code(&uses, Some(&sent(n, now)), now).await.unwrap().is_none()
+}
+
+async fn captcha(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+    let drawn = state.send_code(&uses("captcha", None, &origin, Sending::default().captcha), None, now).await.unwrap();
+    if drawn.is_none() {
+        state.put_captcha((1 << 52) + u64::from(n), now.after(secs(300))).await.unwrap();
+    }
+    drawn.is_none()
+}
+
+/// One of the calls above, by name.
+async fn call(name: &str, state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
+    match name {
+        "wrong password" => wrong_password(state, n, origin, now).await,
+        "wrong code" => wrong_code(state, n, origin, now).await,
+        "send" => send(state, n, origin, now).await,
+        "captcha" => captcha(state, n, origin, now).await,
+        other => panic!("{other}"),
+    }
+}
+
+const KINDS: [&str; 4] = ["wrong password", "wrong code", "send", "captcha"];
+
+#[tokio::test]
+async fn what_an_anonymous_call_leaves_is_bounded() {
+    let mut rows = Vec::new();
+    for (name, state, backend) in backends().await {
+        let mut subject = 0;
+        for kind in KINDS {
+            for (family, of) in [("IPv4", ipv4 as fn(u32) -> Origin), ("IPv6", ipv6)] {
+                let before = backend.bytes();
+                for _ in 0..CALLS {
+                    subject += 1;
+                    assert!(call(kind, &*state, subject, of(subject), NOW).await, "{name}: {kind}");
+                }
+                let bytes = (backend.bytes() - before) / u64::from(CALLS);
+                assert!(bytes <= MOST, "{name}: a {kind} from {family} leaves {bytes} bytes");
+                rows.push(format!("{name}: {kind}, {family}: {bytes} B"));
+            }
+        }
+    }
+    println!("{}", rows.join("\n"));
+}
+
+/// Floods from `next` until every call of every kind is refused, four windows of an hour in a row; returns the bytes left and
+/// how many calls were taken.
+async fn flood(state: &dyn StateStore, backend: &Backend, next: impl Fn(u32) -> Origin) -> (u64, u32) {
+    let (before, mut subject, mut taken) = (backend.bytes(), 0, 0);
+    for window in 0..4 {
+        let now = NOW.after(secs(900 * window));
+        for kind in KINDS {
+            let mut refused = 0;
+            // From the whole network: one of its origins may be spent before the others.
+            while refused < 200 {
+                subject += 1;
+                if call(kind, state, subject, next(subject), now).await {
+                    (taken, refused) = (taken + 1, 0);
+                } else {
+                    refused += 1;
+                }
+            }
+        }
+    }
+    (backend.bytes() - before, taken)
+}
+
+#[tokio::test]
+async fn what_one_origin_leaves_within_an_hour_is_bounded() {
+    let at = |bits: u128| Origin::address(std::net::Ipv6Addr::from_bits(bits).into());
+    let network: u128 = 0x2001_0db8_0007 << 80;
+    for (name, state, backend) in backends().await {
+        // 100 failures in each of four windows, 30 sends, 300 captchas; and so much of what is refused.
+        let (bytes, taken) = flood(&*state, &backend, |n| at(network | u128::from(n))).await;
+        println!("{name}: a /64 leaves {bytes} B within an hour, by {taken} calls");
+        assert_eq!(taken, 4 * 100 + 30 + 300, "{name}");
+        assert!(bytes <= 250_000, "{name}: a /64 leaves {bytes} bytes");
+    }
+    for (name, state, backend) in backends().await {
+        let (bytes, taken) = flood(&*state, &backend, |n| at(network | u128::from(n) << 64)).await;
+        println!("{name}: a /48 leaves {bytes} B within an hour, by {taken} calls");
+        assert_eq!(taken, 4 * (4 * 100) + 4 * 30 + 4 * 300, "{name}");
+        assert!(bytes <= 1_250_000, "{name}: a /48 leaves {bytes} bytes");
+    }
+}
