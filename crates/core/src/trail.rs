@@ -1,17 +1,80 @@
 //! The audit trail: what happened, as it is kept and found again.
 //!
-//! An [`Entry`] is an [`Event`] with a name of its own. Words stay words, for a newer program may have written some
-//! that this one does not know.
+//! An [`Entry`] is an [`Event`] with a name of its own, or a count of events. Words stay words, for a newer program may
+//! have written some that this one does not know.
 
 use std::borrow::Cow;
 
-use crate::event::{Act, Event, Subject};
+use crate::event::{Act, Event, Outcome, Subject};
 use crate::time::Timestamp;
+
+/// The act of an entry that counts failures of different acts.
+pub const VARIOUS: &str = "various";
+/// The act of an entry that counts failures which exceeded the budgets and have no entry of their own.
+pub const NOT_KEPT: &str = "not_kept";
+
+/// How an event is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// Not at all: it changed nothing and concerns no account.
+    Discard,
+    /// By an entry of its own at first; repetitions are counted in one entry a minute. It changed nothing, so a client
+    /// can repeat it without end.
+    Merge(FailureClass),
+    /// By an entry of its own.
+    Entry,
+}
+
+/// The kinds of failures, each with a budget of entries of its own, so that none can hide the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// A secret of an existing account was guessed at or used again: what the rate limits count.
+    Guess,
+    /// Everything else: it costs a client nothing to cause.
+    Refusal,
+}
+
+impl FailureClass {
+    /// A stable name, for metrics and the trail.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guess => "guesses",
+            Self::Refusal => "refusals",
+        }
+    }
+}
+
+impl Retention {
+    /// How `event` is kept:
+    ///
+    /// | act | outcome | kept |
+    /// | --- | --- | --- |
+    /// | an administrator's | any | an entry each |
+    /// | `issue_captcha` | ok | discarded |
+    /// | `logout` | `not_authenticated` (no live session) | discarded |
+    /// | `check_code` | ok (uses nothing up) | merged, as a refusal |
+    /// | any other | ok | an entry each |
+    /// | about an existing account | `wrong_password`, `wrong_code`, `challenge_failed`, `replayed`, `disabled` | merged, as a guess |
+    /// | any | any other | merged, as a refusal |
+    pub fn of(event: &Event) -> Self {
+        use Outcome::{ChallengeFailed, Disabled, Done, NotAuthenticated, Replayed, WrongCode, WrongPassword};
+        match (event.act, event.outcome) {
+            _ if event.door.is_none() => Self::Entry,
+            (Act::IssueCaptcha, Done) | (Act::Logout, NotAuthenticated) => Self::Discard,
+            (Act::CheckCode, Done) => Self::Merge(FailureClass::Refusal),
+            (_, Done) => Self::Entry,
+            (_, WrongPassword | WrongCode | ChallengeFailed | Replayed | Disabled) if event.subject.is_some() => {
+                Self::Merge(FailureClass::Guess)
+            }
+            _ => Self::Merge(FailureClass::Refusal),
+        }
+    }
+}
 
 /// What an entry is called, and the order of the trail: by time, then by who wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
-    /// When it ended.
+    /// When it ended; of several events, when the last did.
     pub at: Timestamp,
     /// The process that wrote it: a random number of its own.
     pub source: i64,
@@ -24,16 +87,20 @@ pub struct EntryId {
 pub struct Entry {
     /// What it is called.
     pub id: EntryId,
-    /// What was asked: a word of [`Act::as_str`].
+    /// Of several events, when the first ended.
+    pub first_at: Option<Timestamp>,
+    /// What was asked: a word of [`Act::as_str`], [`VARIOUS`] or [`NOT_KEPT`].
     pub act: Cow<'static, str>,
     /// By what a password was proved, where one was: a word of [`crate::proof::ProofKind::as_str`].
     pub proof: Option<Cow<'static, str>>,
     /// What a code was sent for, where one was: a word of [`crate::code::Purpose::as_str`].
     pub purpose: Option<Cow<'static, str>>,
-    /// How it ended: a word of [`crate::event::Outcome::as_str`].
+    /// How it ended: a word of [`Outcome::as_str`], or with [`NOT_KEPT`] one of [`FailureClass::as_str`].
     pub result: Cow<'static, str>,
-    /// How often, where refusals of the same kind are told as one.
+    /// How many events it counts.
     pub times: i64,
+    /// With [`NOT_KEPT`], from how many origins.
+    pub origins: Option<i64>,
     /// By which door; `None` for what an administrator did.
     pub dialect: Option<Cow<'static, str>>,
     /// The app that called on the user's behalf, if one did.
@@ -42,17 +109,17 @@ pub struct Entry {
     pub subject_kind: Option<Cow<'static, str>>,
     /// Whom or what: a user's id, or a name.
     pub subject: Option<String>,
-    /// The whole address of whoever asked.
+    /// The whole address of the client; of several events, of one of them.
     pub address: Option<String>,
-    /// What logs call the request.
+    /// What logs call the request; of several events, the request of one of them.
     pub request: Option<String>,
     /// Who did what an administrator does: `uid:0@host`.
     pub operator: Option<String>,
 }
 
 impl Entry {
-    /// The entry of `event`, which came `times` times, written by a process that `operator` runs.
-    pub fn new(event: Event, times: u32, source: i64, seq: i64, operator: &str) -> Self {
+    /// The entry of `event`, written by a process that `operator` runs.
+    pub fn new(event: Event, source: i64, seq: i64, operator: &str) -> Self {
         let word = Cow::Borrowed;
         let (proof, purpose) = match event.act {
             Act::Login(proof) | Act::ChangePassword(proof) => (Some(word(proof.as_str())), None),
@@ -77,11 +144,13 @@ impl Entry {
         };
         Self {
             id: EntryId { at: event.at, source, seq },
+            first_at: None,
             act: word(event.act.as_str()),
             proof,
             purpose,
             result: word(event.outcome.as_str()),
-            times: times.into(),
+            times: 1,
+            origins: None,
             dialect,
             app,
             subject_kind,
@@ -90,6 +159,36 @@ impl Entry {
             request,
             operator,
         }
+    }
+
+    /// An entry that says that failures of `class` from `origins` origins exceeded the budgets; it needs a name.
+    pub fn not_kept(class: FailureClass, origins: i64) -> Self {
+        Self {
+            id: EntryId { at: Timestamp::from_micros(0), source: 0, seq: 0 },
+            first_at: None,
+            act: Cow::Borrowed(NOT_KEPT),
+            proof: None,
+            purpose: None,
+            result: Cow::Borrowed(class.as_str()),
+            times: 0,
+            origins: Some(origins),
+            dialect: None,
+            app: None,
+            subject_kind: None,
+            subject: None,
+            address: None,
+            request: None,
+            operator: None,
+        }
+    }
+
+    /// This entry, counting `times` events, of which the first ended at `first` and the last at `last`.
+    #[must_use]
+    pub fn counting(mut self, times: i64, first: Timestamp, last: Timestamp) -> Self {
+        self.times = times;
+        self.first_at = (times > 1).then_some(first);
+        self.id.at = last;
+        self
     }
 }
 
@@ -166,17 +265,49 @@ mod tests {
             door: Some(Door { dialect: "mefp", app: "melink".to_owned(), origin: None }),
             client: RequestId::parse("r-1").map(|request| Client { address: IpAddr::from([192, 0, 2, 1]), request }),
         };
-        let entry = Entry::new(event.clone(), 3, 8, 9, "uid:0@host");
+        let entry = Entry::new(event.clone(), 8, 9, "uid:0@host");
         assert_eq!(entry.id, EntryId { at: Timestamp::from_secs(5), source: 8, seq: 9 });
         let words = (&*entry.act, entry.proof.as_deref(), &*entry.result, entry.times);
-        assert_eq!(words, ("login", Some("salted"), "wrong_password", 3));
+        assert_eq!(words, ("login", Some("salted"), "wrong_password", 1));
         assert_eq!((entry.dialect.as_deref(), entry.app.as_deref()), (Some("mefp"), Some("melink")));
         assert_eq!(entry.subject, Some(user.to_string()));
-        assert_eq!((entry.subject_kind.as_deref(), entry.operator), (Some("user"), None));
+        assert_eq!((entry.subject_kind.as_deref(), entry.operator.as_deref()), (Some("user"), None));
         assert_eq!((entry.address.as_deref(), entry.request.as_deref()), (Some("192.0.2.1"), Some("r-1")));
 
+        let counted = entry.counting(3, Timestamp::from_secs(1), Timestamp::from_secs(9));
+        assert_eq!((counted.times, counted.first_at), (3, Some(Timestamp::from_secs(1))));
+        assert_eq!(counted.id.at, Timestamp::from_secs(9));
+
         let event = Event { act: Act::AddUser, door: None, client: None, ..event };
-        let entry = Entry::new(event, 1, 8, 10, "uid:0@host");
+        let entry = Entry::new(event, 8, 10, "uid:0@host");
         assert_eq!((entry.dialect, entry.operator.as_deref()), (None, Some("uid:0@host")));
+    }
+
+    #[test]
+    fn what_changes_nothing_is_merged_or_discarded_and_everything_else_has_an_entry() {
+        let door = Some(Door { dialect: "jwt", app: String::new(), origin: None });
+        let user = Subject::User(UserId::from_bytes([7; 16]));
+        let kept = |act, outcome, subject: Option<&Subject>| {
+            let (at, subject) = (Timestamp::from_secs(5), subject.cloned());
+            Retention::of(&Event { at, act, outcome, subject, door: door.clone(), client: None })
+        };
+        let guesses = ["wrong_password", "wrong_code", "challenge_failed", "replayed", "disabled"];
+        for act in Act::ALL {
+            for outcome in Outcome::ALL {
+                let (of_user, of_none) = (kept(act, outcome, Some(&user)), kept(act, outcome, None));
+                let expected = match (act.as_str(), outcome.as_str()) {
+                    ("logout", "not_authenticated") | ("issue_captcha", "ok") => [Retention::Discard; 2],
+                    ("check_code", "ok") => [Retention::Merge(FailureClass::Refusal); 2],
+                    (_, "ok") => [Retention::Entry; 2],
+                    (_, guess) if guesses.contains(&guess) => {
+                        [Retention::Merge(FailureClass::Guess), Retention::Merge(FailureClass::Refusal)]
+                    }
+                    _ => [Retention::Merge(FailureClass::Refusal); 2],
+                };
+                assert_eq!([of_user, of_none], expected, "{act:?} {outcome:?}");
+                let administrative = Event::administrative(Timestamp::from_secs(5), act, outcome, None);
+                assert_eq!(Retention::of(&administrative), Retention::Entry, "{act:?} {outcome:?}");
+            }
+        }
     }
 }

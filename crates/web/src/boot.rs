@@ -20,7 +20,7 @@ use crate::metrics::{self, Metrics};
 use crate::request::Recorder;
 use crate::service::{Context, Service};
 use crate::settings;
-use crate::trail::Trail;
+use crate::trail::{Budgets, Trail};
 use crate::trust::Trust;
 
 /// Time and chance, the machine's or a test's; and what is counted.
@@ -136,11 +136,11 @@ pub async fn open_with(
     let state = metrics::watched_state(state, &metrics, state_system(&settings));
     let hasher = Hashing::read(&settings)?.hasher(surroundings.random.as_ref())?;
     metrics.hasher(hasher.clone());
-    let keep = settings::audit_keep(&settings)?;
+    let (keep, budgets) = (settings::audit_keep(&settings)?, settings::audit_budgets(&settings)?);
     // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
     // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
     let own = self::database(&settings)?;
-    let trail = Trail::new(own.trail(), Arc::clone(&surroundings.clock), keep, &metrics);
+    let trail = Trail::new(own.trail(), Arc::clone(&surroundings.clock), keep, budgets, &metrics);
     let deps = Deps {
         users,
         state,
@@ -160,7 +160,7 @@ pub async fn open_with(
 
 /// The audit trail, for what is done without services: to be flushed by whoever does it.
 pub fn trail_of(database: &Database) -> Arc<Trail> {
-    Trail::new(database.trail(), Arc::new(SystemClock), None, &Metrics::default())
+    Trail::new(database.trail(), Arc::new(SystemClock), None, Budgets::default(), &Metrics::default())
 }
 
 /// What OpenTelemetry calls the database of the users.

@@ -8,6 +8,7 @@ use stele_core::policy::Policy;
 
 use crate::config::{ConfigError, Setting, Settings, setting};
 use crate::hashing;
+use crate::trail::Budgets;
 
 /// How a program ends; the gateway reads it too.
 pub const DRAIN: Setting = setting(
@@ -128,6 +129,18 @@ pub const SHARED: &[Setting] = &[
         "184d",
         "how long the audit trail goes back (`stele audit` reads it), a day or more; 0: what is old is never forgotten",
     ),
+    setting(
+        "STELE_AUDIT_ORIGIN",
+        "240",
+        "audit entries an hour, 10 to 100000, for failures from one address or IPv6 /64 (a MeFP app: ten times as many), \
+         for guesses and for refusals each; further failures are only counted",
+    ),
+    setting(
+        "STELE_AUDIT_GUESSES",
+        "6000",
+        "audit entries an hour and process, 10 to 1000000, for wrong passwords and codes of existing accounts",
+    ),
+    setting("STELE_AUDIT_REFUSALS", "1800", "audit entries an hour and process, 10 to 1000000, for all other failures"),
     setting("STELE_WORKERS", "one a core", "threads that serve requests"),
     DRAIN,
     setting(
@@ -204,4 +217,23 @@ pub fn audit_keep(settings: &Settings) -> Result<Option<Duration>, ConfigError> 
         short if short < DAY => Err(ConfigError::new("STELE_AUDIT_KEEP: must be a day or more, or 0: for good")),
         keep => Ok(Some(keep)),
     }
+}
+
+/// How many entries of the audit trail failures may take in an hour.
+///
+/// # Errors
+/// If one is no number in its range.
+pub fn audit_budgets(settings: &Settings) -> Result<Budgets, ConfigError> {
+    let within = |name: &str, default: u32, most: u32| {
+        settings.read(name, default, |text| {
+            let number = text.parse().ok().filter(|number| (10..=most).contains(number));
+            number.ok_or_else(|| format!("`{text}` is not a number from 10 to {most}"))
+        })
+    };
+    let Budgets { origin, guesses, refusals } = Budgets::default();
+    Ok(Budgets {
+        origin: within("STELE_AUDIT_ORIGIN", origin, 100_000)?,
+        guesses: within("STELE_AUDIT_GUESSES", guesses, 1_000_000)?,
+        refusals: within("STELE_AUDIT_REFUSALS", refusals, 1_000_000)?,
+    })
 }

@@ -1,29 +1,32 @@
 //! Keeps the audit trail: a queue in memory, and a writer that empties it into the database in batches.
 //!
-//! No request waits for it. What happened is in the database within a second, if that answers; a process that is killed
-//! takes with it what it had not written by then, and nothing else is ever lost: while the database cannot be written,
-//! the queue grows up to a bound, and beyond that the services let nobody in ([`Trail::is_full`]).
+//! No request waits for it. What happened is in the database within a second, if that answers; repetitions of a failure
+//! are counted, and the count is there within a minute more ([`merge`]). A process that is killed takes with it what it
+//! had not written by then, and nothing else is ever lost: while the database cannot be written, the queue grows up to a
+//! bound, and beyond that the services refuse every request ([`Trail::is_full`]).
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod merge;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use stele_core::Result;
-use stele_core::event::{Act, Event, Outcome, Subject};
+use stele_core::event::Event;
 use stele_core::ports::{Events, TrailStore};
 use stele_core::random::{OsRandom, Random as _};
-use stele_core::session::Dialect;
 use stele_core::time::Clock;
-use stele_core::trail::Entry;
+use stele_core::trail::{Entry, FailureClass, NOT_KEPT, Retention};
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::metrics::{self, Metrics};
+pub use self::merge::Budgets;
+use self::merge::{Merged, Merger};
+use crate::metrics::{self, Labels, Metrics};
 
 /// How long an event waits for others to be written with.
 const GATHER: Duration = Duration::from_millis(200);
@@ -55,26 +58,17 @@ pub struct Trail {
     /// A whole batch is.
     enough: Notify,
     unwritten: tokio::sync::Mutex<Unwritten>,
+    /// Whether the last write failed.
+    failing: AtomicBool,
     written: Counter,
     lost: Counter,
+    merged: Counter,
+    not_kept: Family<Labels<1>, Counter>,
 }
 
-#[derive(Default)]
 struct Queue {
-    events: Vec<(Event, u32)>,
-    /// Where the failures are, so that the same one over and over takes one place.
-    failures: HashMap<Failure, usize>,
-}
-
-/// What makes two failures the same: the trail says how often it happened rather than repeating itself.
-#[derive(PartialEq, Eq, Hash)]
-struct Failure {
-    act: Act,
-    outcome: Outcome,
-    subject: Option<Subject>,
-    dialect: Option<Dialect>,
-    app: String,
-    address: Option<IpAddr>,
+    events: Vec<Event>,
+    merger: Merger,
 }
 
 /// What is out of the queue; a write that failed is tried again with it.
@@ -86,12 +80,13 @@ struct Unwritten {
 }
 
 impl Trail {
-    /// A trail into `store` that forgets what is older than `keep`. Nothing is written before [`Trail::keep_up`] is
+    /// A trail into `store` that forgets what is older than `keep`, and in which failures have `budgets`. Nothing is written before [`Trail::keep_up`] is
     /// polled or [`Trail::flush`] is called.
     pub fn new(
         store: Arc<dyn TrailStore>,
         clock: Arc<dyn Clock>,
         keep: Option<Duration>,
+        budgets: Budgets,
         metrics: &Metrics,
     ) -> Arc<Self> {
         let mut source = [0; 8];
@@ -102,16 +97,26 @@ impl Trail {
             keep,
             source: i64::from_le_bytes(source) & i64::MAX,
             operator: operator(),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue { events: Vec::new(), merger: Merger::new(budgets, Instant::now()) }),
             pending: AtomicUsize::new(0),
             some: Notify::new(),
             enough: Notify::new(),
             unwritten: tokio::sync::Mutex::default(),
+            failing: AtomicBool::new(false),
             written: Counter::default(),
             lost: Counter::default(),
+            merged: Counter::default(),
+            not_kept: Family::default(),
         });
         metrics.register("stele_audit_written", "Entries added to the audit trail", trail.written.clone());
         metrics.register("stele_audit_lost", "Events that found no place in the queue", trail.lost.clone());
+        let help = "Repeated failures that the audit trail counts in one entry";
+        metrics.register("stele_audit_merged", help, trail.merged.clone());
+        let help = "Failures beyond the audit trail's budgets: only counted";
+        metrics.register("stele_audit_not_kept", help, trail.not_kept.clone());
+        for class in [FailureClass::Guess, FailureClass::Refusal] {
+            drop(trail.not_kept.get_or_create(&[("class", class.as_str())]));
+        }
         metrics.collect(Box::new(Pending(trail.clone())));
         trail
     }
@@ -120,29 +125,42 @@ impl Trail {
     pub fn is_full(&self) -> bool {
         self.pending.load(Ordering::Relaxed) >= FULL
     }
+
+    /// Whether the database did not take what was last written. It is tried again until it does.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
 }
 
 impl Events for Trail {
     fn record(&self, event: Event) {
-        // Drawing a picture is no act on anybody's account.
-        if (event.act, event.outcome) == (Act::IssueCaptcha, Outcome::Done) {
+        let retention = Retention::of(&event);
+        if retention == Retention::Discard {
             return;
         }
         let mut queue = lock(&self.queue);
-        let queue = &mut *queue;
-        if event.outcome != Outcome::Done {
-            let place = *queue.failures.entry(Failure::of(&event)).or_insert(queue.events.len());
-            if let Some((_, times)) = queue.events.get_mut(place) {
-                *times = times.saturating_add(1);
-                return;
-            }
-        }
+        let event = match retention {
+            Retention::Merge(class) => match queue.merger.take(class, event, Instant::now()) {
+                Merged::Entry(event) => event,
+                Merged::Counted => {
+                    self.merged.inc();
+                    return;
+                }
+                Merged::NotKept { first } => {
+                    self.not_kept.get_or_create(&[("class", class.as_str())]).inc();
+                    if first {
+                        self.some.notify_one();
+                    }
+                    return;
+                }
+            },
+            _ => event,
+        };
         if self.pending.load(Ordering::Relaxed) >= MOST {
-            queue.failures.remove(&Failure::of(&event));
             self.lost.inc();
             return;
         }
-        queue.events.push((event, 1));
+        queue.events.push(event);
         self.pending.fetch_add(1, Ordering::Relaxed);
         match queue.events.len() {
             1 => self.some.notify_one(),
@@ -158,16 +176,32 @@ impl Trail {
     /// # Errors
     /// The database cannot be written; what is not in it is tried again with the next write.
     pub async fn flush(&self) -> Result<()> {
+        self.write_out(|merger| merger.end(Instant::now())).await
+    }
+
+    /// Writes what has been taken down by now, and what `ended` gives of the failures that are being counted.
+    async fn write_out(&self, ended: impl FnOnce(&mut Merger) -> Vec<Entry>) -> Result<()> {
         let mut unwritten = self.unwritten.lock().await;
         let Unwritten { entries, seq } = &mut *unwritten;
-        let Queue { events, .. } = std::mem::take(&mut *lock(&self.queue));
-        for (event, times) in events {
+        let (events, ended) = {
+            let mut queue = lock(&self.queue);
+            // While nothing can be written, they are counted on.
+            let ended = if entries.is_empty() { ended(&mut queue.merger) } else { Vec::new() };
+            (std::mem::take(&mut queue.events), ended)
+        };
+        self.pending.fetch_add(ended.len(), Ordering::Relaxed);
+        let events = events.into_iter().map(|event| Entry::new(event, self.source, 0, &self.operator));
+        for mut entry in events.chain(ended) {
+            warn_of(&entry);
             *seq += 1;
-            entries.push(Entry::new(event, times, self.source, *seq, &self.operator));
+            (entry.id.source, entry.id.seq) = (self.source, *seq);
+            entries.push(entry);
         }
         while !entries.is_empty() {
             let some = entries.len().min(BATCH);
-            self.store.append(&entries[..some]).await?;
+            let appended = self.store.append(&entries[..some]).await;
+            self.failing.store(appended.is_err(), Ordering::Relaxed);
+            appended?;
             entries.drain(..some);
             self.pending.fetch_sub(some, Ordering::Relaxed);
             self.written.inc_by(some as u64);
@@ -184,8 +218,7 @@ impl Trail {
         let mut failed = false;
         loop {
             if !failed {
-                self.some.notified().await;
-                tokio::select! { () = sleep(GATHER) => {}, () = self.enough.notified() => {} }
+                self.something().await;
             }
             match self.flush().await {
                 Ok(()) if failed => {
@@ -201,6 +234,23 @@ impl Trail {
                     sleep(AGAIN).await;
                 }
             }
+        }
+    }
+
+    /// Waits until there is something to write, and for what may come with it.
+    async fn something(&self) {
+        let due = lock(&self.queue).merger.due();
+        let ended = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.some.notified() => {
+                tokio::select! { () = sleep(GATHER) => {}, () = self.enough.notified() => {} }
+            }
+            () = ended => {}
         }
     }
 
@@ -223,9 +273,9 @@ impl Trail {
         }
     }
 
-    /// Writes what is left, for seconds at most: for a process that stops.
+    /// Writes what is left, and what was counted, for seconds at most: for a process that stops.
     pub async fn drain(&self) {
-        let cause = match tokio::time::timeout(LAST, self.flush()).await {
+        let cause = match tokio::time::timeout(LAST, self.write_all()).await {
             Ok(Ok(())) => return,
             Ok(Err(cause)) => cause.to_string(),
             Err(late) => late.to_string(),
@@ -233,19 +283,24 @@ impl Trail {
         let lost = self.pending.load(Ordering::Relaxed);
         tracing::error!(lost, cause, "the audit trail could not be written to its end");
     }
+
+    async fn write_all(&self) -> Result<()> {
+        // What could not be written before is first; what was counted meanwhile is next.
+        self.write_out(|_| Vec::new()).await?;
+        self.write_out(Merger::end_all).await
+    }
 }
 
-impl Failure {
-    fn of(event: &Event) -> Self {
-        let door = event.door.as_ref();
-        Self {
-            act: event.act,
-            outcome: event.outcome,
-            subject: event.subject.clone(),
-            dialect: door.map(|door| door.dialect),
-            app: door.map(|door| door.app.clone()).unwrap_or_default(),
-            address: event.client.as_ref().map(|client| client.address),
-        }
+/// Failures beyond the budgets are many: an operator may want to know without looking into the trail.
+fn warn_of(entry: &Entry) {
+    if entry.act == NOT_KEPT {
+        let (class, failures, origins) = (&*entry.result, entry.times, entry.origins);
+        tracing::warn!(
+            class,
+            failures,
+            origins,
+            "more failures than the audit trail keeps (STELE_AUDIT_ORIGIN, …_GUESSES, …_REFUSALS): counted in one entry"
+        );
     }
 }
 

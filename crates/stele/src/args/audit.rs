@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use stele_core::event::{Act, Outcome};
 use stele_core::time::Timestamp;
+use stele_core::trail::{FailureClass, NOT_KEPT, VARIOUS};
 use stele_web::config;
 
 const EXAMPLES: &str = "\
@@ -17,7 +18,10 @@ Examples:
   stele audit --all --json > trail.jsonl         everything that is kept, one JSON object a line
   stele audit --request 4f1c…                    what became of the request that a log names
 
-What happens is here within a second. STELE_AUDIT_KEEP says how long it stays.";
+What happens is here within a second. Of failures that repeat, the first is; the others follow within a minute, counted in
+one entry: how many since when (wrong_password×12 since …), with the time of the last and the address of one. Failures
+beyond STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and STELE_AUDIT_REFUSALS are only counted: the act not_kept says how many,
+and from how many origins (4096: or more). STELE_AUDIT_KEEP says how long entries stay.";
 
 /// Read the audit trail: who did what, by which door, from where, and how it ended. Holds no secret.
 #[derive(Debug, Args)]
@@ -53,7 +57,7 @@ pub struct Audit {
     /// Only through this app
     #[arg(long)]
     pub app: Option<String>,
-    /// Only from this address
+    /// Only from this address; of IPv6, from its /64
     #[arg(long)]
     pub address: Option<IpAddr>,
     /// Only of this request
@@ -95,11 +99,12 @@ fn when(text: &str) -> Result<When, &'static str> {
 }
 
 fn act(text: &str) -> Result<String, String> {
-    word(text, Act::ALL.map(Act::as_str).as_slice(), "acts")
+    word(text, &[&Act::ALL.map(Act::as_str)[..], &[VARIOUS, NOT_KEPT]].concat(), "acts")
 }
 
 fn result(text: &str) -> Result<String, String> {
-    word(text, Outcome::ALL.map(Outcome::as_str).as_slice(), "results")
+    let classes = [FailureClass::Guess, FailureClass::Refusal].map(FailureClass::as_str);
+    word(text, &[&Outcome::ALL.map(Outcome::as_str)[..], &classes].concat(), "results")
 }
 
 /// A word that the trail knows: one that it does not would find nothing, without a word.

@@ -1,13 +1,15 @@
 //! `stele audit`.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use stele_core::Error;
 use stele_core::event::Outcome;
+use stele_core::origin::Origin;
 use stele_core::ports::TrailStore;
 use stele_core::time::{Clock as _, Offset, SystemClock};
-use stele_core::trail::{Entry, Filter, Order};
+use stele_core::trail::{Entry, Filter, NOT_KEPT, Order};
 use stele_core::user::UserRef;
 use stele_web::{Settings, boot};
 
@@ -42,24 +44,46 @@ pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), Comma
         dialects: command.dialect,
         app: command.app,
         subject,
-        address: command.address.map(|address| address.to_string()),
+        address: exact(command.address).map(|address| address.to_string()),
         request: command.request,
     };
     let show = if command.json { |entry: &Entry| describe(entry).to_string() } else { line };
     let trail = database.trail();
+    let search = Search { filter, network: command.address.filter(|_| exact(command.address).is_none()) };
     match command.last {
-        None => forward(trail.as_ref(), &filter, show).await,
-        Some(last) => backward(trail.as_ref(), &filter, last, show).await,
+        None => forward(trail.as_ref(), &search, show).await,
+        Some(last) => backward(trail.as_ref(), &search, last, show).await,
     }
 }
 
-async fn forward(trail: &dyn TrailStore, filter: &Filter, show: fn(&Entry) -> String) -> Result<(), CommandError> {
+/// An IPv4 address. Failures from an IPv6 /64 are merged, with one address of it: all of the /64 is looked at.
+fn exact(address: Option<IpAddr>) -> Option<IpAddr> {
+    address.map(|address| address.to_canonical()).filter(IpAddr::is_ipv4)
+}
+
+/// What to find.
+struct Search {
+    filter: Filter,
+    /// Only from the /64 of this address.
+    network: Option<IpAddr>,
+}
+
+impl Search {
+    fn finds(&self, entry: &Entry) -> bool {
+        self.network.is_none_or(|network| {
+            let address = entry.address.as_deref().and_then(|address| address.parse().ok());
+            address.is_some_and(|address| Origin::address(address) == Origin::address(network))
+        })
+    }
+}
+
+async fn forward(trail: &dyn TrailStore, search: &Search, show: fn(&Entry) -> String) -> Result<(), CommandError> {
     let mut after = None;
     loop {
-        let page = trail.page(filter, Order::OldestFirst, after, PAGE).await?;
+        let page = trail.page(&search.filter, Order::OldestFirst, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
-        for entry in &page {
+        for entry in page.iter().filter(|entry| search.finds(entry)) {
             say(&show(entry))?;
         }
     }
@@ -67,41 +91,47 @@ async fn forward(trail: &dyn TrailStore, filter: &Filter, show: fn(&Entry) -> St
 
 async fn backward(
     trail: &dyn TrailStore,
-    filter: &Filter,
+    search: &Search,
     last: u32,
     show: fn(&Entry) -> String,
 ) -> Result<(), CommandError> {
-    let mut lines = Vec::new();
-    let (mut left, mut after) = (last, None);
-    while left > 0 {
-        let page = trail.page(filter, Order::NewestFirst, after, left.min(PAGE)).await?;
+    let last = usize::try_from(last).map_err(Error::internal)?;
+    let (mut lines, mut after) = (Vec::new(), None);
+    while lines.len() < last {
+        let page = trail.page(&search.filter, Order::NewestFirst, after, PAGE).await?;
         let Some(oldest) = page.last() else { break };
         after = Some(oldest.id);
-        left -= u32::try_from(page.len()).map_err(Error::internal)?;
-        lines.extend(page.iter().map(show));
+        lines.extend(page.iter().filter(|entry| search.finds(entry)).map(show));
     }
+    lines.truncate(last);
     lines.iter().rev().try_for_each(|line| say(line))
 }
 
-/// For people: what is not known is a dash.
+/// For people: what is not known is a dash. Of several events, the time is the last one's.
 fn line(entry: &Entry) -> String {
     let at = entry.id.at.rfc3339(Offset::UTC);
     let act = match entry.proof.as_deref().or(entry.purpose.as_deref()) {
         Some(how) => format!("{}({how})", entry.act),
         None => entry.act.to_string(),
     };
-    let result = match entry.times {
-        1 => entry.result.to_string(),
-        times => format!("{}×{times}", entry.result),
+    let result = match (entry.times, entry.first_at) {
+        (1, _) => entry.result.to_string(),
+        (times, None) => format!("{}×{times}", entry.result),
+        (times, Some(first)) => format!("{}×{times} since {}", entry.result, first.rfc3339(Offset::UTC)),
     };
     let door = match (&entry.dialect, &entry.app, &entry.operator) {
         (Some(dialect), Some(app), _) => format!("{dialect}/{app}"),
         (Some(dialect), None, _) => dialect.to_string(),
         (None, _, Some(operator)) => operator.clone(),
-        (None, _, None) => "-".to_owned(),
+        (None, Some(app), None) => format!("-/{app}"),
+        (None, None, None) => "-".to_owned(),
     };
     let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let (subject, address, request) = (or_dash(&entry.subject), or_dash(&entry.address), or_dash(&entry.request));
+    let (subject, request) = (or_dash(&entry.subject), or_dash(&entry.request));
+    let address = match entry.origins {
+        Some(origins) if entry.act == NOT_KEPT => format!("{origins} origins"),
+        _ => or_dash(&entry.address),
+    };
     format!("{at}\t{act}\t{result}\t{door}\t{subject}\t{address}\t{request}")
 }
 
@@ -109,11 +139,13 @@ fn describe(entry: &Entry) -> Value {
     json!({
         "id": format!("{:x}-{}", entry.id.source, entry.id.seq),
         "at": entry.id.at.rfc3339(Offset::UTC),
+        "first": entry.first_at.map(|first| first.rfc3339(Offset::UTC)),
         "act": entry.act,
         "proof": entry.proof,
         "purpose": entry.purpose,
         "result": entry.result,
         "times": entry.times,
+        "origins": entry.origins,
         "dialect": entry.dialect,
         "app": entry.app,
         "subject_kind": entry.subject_kind,

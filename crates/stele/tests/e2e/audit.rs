@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use stele_core::event::{Act, Client as Asker, Door, Event, Outcome, RequestId};
 use stele_core::ports::Events as _;
 use stele_core::proof::ProofKind;
 use stele_testkit::Lab;
 
-use crate::client::{App, Client, Dialect, Person, base64};
+use crate::client::{App, CLOUDBOX_LOGOUT, CLOUDBOX_RESET, Client, Dialect, Person, base64, change, md5_hex};
 use crate::support::{Home, PATIENCE, eventually};
 
 const PASSWORD: &str = "a-long-password";
@@ -197,6 +198,67 @@ async fn a_server_that_is_told_to_stop_writes_all_of_it() {
     }
     server.stop();
     assert_eq!(audit(&home, &["--act", "login"]).len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_requests_leave_a_few_entries_that_say_how_many_they_were() {
+    let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
+    home.set("STELE_LIMIT_ADDRESS", "5");
+    let server = home.up();
+    let app = App::new("none", Default::default());
+    let client = Client::new(&server, app, "");
+    let id = home.add_user("mark", PASSWORD, &["--email", "mark@example.com"]);
+    // 300 addresses of one /64: five guesses at an account that exists, then only refusals, at whatever account.
+    for n in 0..300 {
+        let account = if n < 5 { "mark@example.com".to_owned() } else { format!("{n}@example.com") };
+        client.from(&format!("2001:db8:0:1::{n:x}")).login_as(Dialect::Portal, &account, "wrong").await;
+    }
+    // One address: no account, whatever is tried.
+    for n in 0..300 {
+        let id = format!("00000000-0000-4000-8000-{n:012}");
+        client.from("192.0.2.7").json(CLOUDBOX_RESET, &[], &change(&id, "wrong", "new-password")).await;
+    }
+    // There is nothing to log out of, in any dialect that has a logout.
+    for n in 0..100 {
+        let client = client.from(&format!("198.51.100.{n}"));
+        let token = md5_hex(&n.to_string());
+        client.json(CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
+        client.send(Method::GET, "/api/v1/Auth/Logout", &[("token", &token)], String::new()).await;
+        client
+            .form("/i/logout", &[("cookie", &format!("stele_session={token}"))], &[("username", "x@example.com")])
+            .await;
+    }
+    eventually("the first of each at once", || {
+        let single = |entry: &Value| entry["times"] == 1 && entry["first"].is_null();
+        (audit(&home, &["--failed"]).into_iter().filter(single).count() >= 4).then_some(())
+    });
+    server.stop();
+    let entries = audit(&home, &["--failed"]);
+    assert!(entries.len() <= 16, "a few, and more for each minute that it took: {entries:?}");
+    let counted = |result: &str| {
+        entries
+            .iter()
+            .filter(|entry| entry["result"] == result)
+            .map(|entry| entry["times"].as_i64().unwrap())
+            .sum::<i64>()
+    };
+    assert_eq!(["wrong_password", "unknown_user", "too_many"].map(counted), [5, 5, 590], "{entries:?}");
+    assert_eq!(words(&audit(&home, &["--act", "logout"])), [""; 0]);
+
+    let network = audit(&home, &["--failed", "--address", "2001:db8:0:1::ffff"]);
+    let repeated =
+        |result: &str| network.iter().find(|entry| entry["result"] == result && entry["times"] != 1).unwrap();
+    let (guesses, refusals) = (repeated("wrong_password"), repeated("too_many"));
+    assert_eq!(
+        (&guesses["subject"], &refusals["subject"], &refusals["act"]),
+        (&json!(id), &json!(null), &json!("login"))
+    );
+    assert!(refusals["address"].as_str().unwrap().starts_with("2001:db8:0:1::"), "{refusals}");
+    let at = |key: &str| refusals[key].as_str().unwrap().to_owned();
+    assert!(at("first") < at("at"), "{refusals}");
+    let lines =
+        home.run(&["audit", "--address", "192.0.2.7", "--result", "too_many", "--last", "1"]).done().stdout.clone();
+    assert!(lines.contains("\ttoo_many×") && lines.contains(" since 2"), "{lines}");
 }
 
 #[tokio::test]

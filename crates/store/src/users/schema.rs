@@ -98,6 +98,8 @@ diesel::table! {
         address -> Nullable<Text>,
         request -> Nullable<Text>,
         operator -> Nullable<Text>,
+        first_at -> Nullable<BigInt>,
+        origins -> Nullable<BigInt>,
     }
 }
 

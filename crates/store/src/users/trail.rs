@@ -30,8 +30,9 @@ impl Trail {
 
 /// One statement for a batch of any size: an array a column.
 const APPEND: &str = "INSERT INTO audit (at, source, seq, act, proof, purpose, result, times, dialect, app, \
-                      subject_kind, subject, address, request, operator) \
-                      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+                      subject_kind, subject, address, request, operator, first_at, origins) \
+                      SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
+                      $17) \
                       ON CONFLICT DO NOTHING";
 
 /// As the table has it, column by column.
@@ -52,6 +53,8 @@ struct Row {
     address: Option<String>,
     request: Option<String>,
     operator: Option<String>,
+    first_at: Option<i64>,
+    origins: Option<i64>,
 }
 
 impl From<Row> for Entry {
@@ -59,11 +62,13 @@ impl From<Row> for Entry {
         let word = |text: Option<String>| text.map(Cow::Owned);
         Self {
             id: EntryId { at: Timestamp::from_micros(row.at), source: row.source, seq: row.seq },
+            first_at: row.first_at.map(Timestamp::from_micros),
             act: row.act.into(),
             proof: word(row.proof),
             purpose: word(row.purpose),
             result: row.result.into(),
             times: row.times,
+            origins: row.origins,
             dialect: word(row.dialect),
             app: row.app,
             subject_kind: word(row.subject_kind),
@@ -101,6 +106,8 @@ fn append_all(conn: &mut SqliteConnection, entries: &[Entry]) -> QueryResult<()>
                 audit::address.eq(entry.address.as_deref()),
                 audit::request.eq(entry.request.as_deref()),
                 audit::operator.eq(entry.operator.as_deref()),
+                audit::first_at.eq(entry.first_at.map(Timestamp::as_micros)),
+                audit::origins.eq(entry.origins),
             );
             let insert = diesel::insert_or_ignore_into(audit::table).values(row);
             RunQueryDsl::execute(insert, conn)?;
@@ -169,6 +176,10 @@ impl TrailStore for Trail {
                     .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.address.as_deref()))
                     .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.request.as_deref()))
                     .bind::<Array<Nullable<Text>>, _>(column(entries, |entry| entry.operator.as_deref()))
+                    .bind::<Array<Nullable<BigInt>>, _>(column(entries, |entry| {
+                        entry.first_at.map(Timestamp::as_micros)
+                    }))
+                    .bind::<Array<Nullable<BigInt>>, _>(column(entries, |entry| entry.origins))
                     .execute(conn)
                     .await
                     .map(drop)

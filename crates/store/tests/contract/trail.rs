@@ -10,11 +10,13 @@ use crate::support::*;
 fn entry(second: u64, seq: i64) -> Entry {
     Entry {
         id: EntryId { at: NOW.after(secs(second)), source: 5, seq },
+        first_at: None,
         act: "login".into(),
         proof: Some("salted".into()),
         purpose: None,
         result: "ok".into(),
         times: 1,
+        origins: None,
         dialect: Some("tms".into()),
         app: None,
         subject_kind: Some("user".into()),
@@ -43,6 +45,8 @@ async fn entries_come_back_as_added_in_order_and_each_once() {
             purpose: Some(Cow::Borrowed("reset")),
             app: Some("melink".to_owned()),
             times: 7,
+            first_at: Some(NOW),
+            origins: Some(4),
             ..entry(2, 3)
         };
         // Out of order, and with one instant twice.

@@ -1,0 +1,2 @@
+ALTER TABLE audit DROP COLUMN origins;
+ALTER TABLE audit DROP COLUMN first_at;
