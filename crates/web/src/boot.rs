@@ -1,5 +1,6 @@
 //! From settings to a running domain: keys, stores, delivery.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -161,6 +162,16 @@ pub async fn open_with(
 /// The audit trail, for what is done without services: to be flushed by whoever does it.
 pub fn trail_of(database: &Database) -> Arc<Trail> {
     Trail::new(database.trail(), Arc::new(SystemClock), None, Budgets::default(), &Metrics::default())
+}
+
+/// The folders of the stores that are embedded.
+pub(crate) fn embedded_folders(settings: &Settings) -> Vec<PathBuf> {
+    let users = match target(settings) {
+        Ok(Target::Sqlite(path)) => path.parent().map(Path::to_owned),
+        _ => None,
+    };
+    let state = settings.text("STELE_REDIS_URL").is_none().then(|| settings.data());
+    users.into_iter().chain(state).collect()
 }
 
 /// What OpenTelemetry calls the database of the users.

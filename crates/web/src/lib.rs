@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod net;
 pub mod openapi;
 pub mod otlp;
+pub mod readiness;
 pub mod request;
 pub mod serve;
 pub mod service;

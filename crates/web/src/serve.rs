@@ -12,8 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::Ready;
 use crate::boot::{self, Surroundings};
 use crate::config::{ConfigError, Settings};
-use crate::drain::{Drain, Readiness, STOPPING};
+use crate::drain::{Drain, Readiness};
 use crate::hashing::Hashing;
+use crate::readiness::ReadinessCheck;
 use crate::service::{Context, Service};
 use crate::settings::SHARED;
 use crate::{admin, cli, healthcheck, net, otlp, telemetry};
@@ -87,12 +88,12 @@ async fn answers(store: &str, ping: impl Future<Output = stele_core::Result<()>>
     }
 }
 
-/// What the admin port says: both stores answer, and the program is not going to stop.
+/// What the admin port says: both stores answer, the audit trail is written, and the program is not going to stop.
 pub fn readiness(context: &Context) -> Ready {
-    let (deps, drain) = (context.deps.clone(), context.drain.clone());
+    let readiness = ReadinessCheck::of(context);
     Arc::new(move || {
-        let (deps, drain) = (deps.clone(), drain.clone());
-        Box::pin(async move { if drain.is_draining() { Err(STOPPING.to_owned()) } else { ready(deps).await } })
+        let readiness = readiness.clone();
+        Box::pin(async move { readiness.check().await })
     })
 }
 

@@ -26,8 +26,8 @@ use crate::keyring::KeyRing;
 use crate::keys::Family;
 use crate::metrics::Metrics;
 use crate::openapi::{self, OpenApi};
+use crate::readiness::ReadinessCheck;
 use crate::request::{Arrival, Route};
-use crate::serve::ready;
 use crate::trace;
 use crate::trail::Trail;
 use crate::trust::Trust;
@@ -132,13 +132,14 @@ impl Service {
         crate::net::lengthen(&listener)?;
         let (name, document) = (self.name, self.document);
         context.metrics.expect(name, self.proofs);
+        let readiness = Data::new(ReadinessCheck::of(context));
         let Context { drain, metrics, trail, .. } = context.clone();
         let guard = Arc::new(Guard { service: name, refuse, fail: self.fail, drain, trust, metrics, trail });
         let server = HttpServer::new(move || {
             let guard = guard.clone();
             App::new()
                 .app_data(deps.clone())
-                .app_data(Data::new(guard.drain.clone()))
+                .app_data(readiness.clone())
                 .app_data(guard.trust.clone())
                 .app_data(Refuse(refuse))
                 .wrap(from_fn(move |request, next| guard.clone().around(request, next)))
@@ -161,10 +162,7 @@ impl Service {
 
 /// The gateway asks at the service's own address, for that is what it passes requests on to.
 fn health(config: &mut ServiceConfig, refuse: fn(&Refusal) -> HttpResponse) {
-    let readiness = |deps: Data<Deps>, drain: Data<Drain>| async move {
-        let stopping = drain.is_draining();
-        drain::readiness(if stopping { Err(drain::STOPPING.to_owned()) } else { ready(deps.get_ref().clone()).await })
-    };
+    let readiness = |readiness: Data<ReadinessCheck>| async move { drain::readiness(readiness.check().await) };
     let other = move || std::future::ready(refuse(&Refusal::Method));
     let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::healthy() }));
     let readyz = web::resource("/readyz").route(web::get().to(readiness));

@@ -3,7 +3,8 @@
 use stele_web::boot::{self, Surroundings};
 use stele_web::delivery::Plan;
 use stele_web::hashing::Hashing;
-use stele_web::{ConfigError, Settings, serve};
+use stele_web::readiness::ReadinessCheck;
+use stele_web::{ConfigError, Settings};
 
 use super::{CommandError, admin};
 use crate::services;
@@ -33,7 +34,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     }
     gateway::Config::from_settings(&context.settings)?;
     println!("ok: the routing table");
-    serve::ready(context.deps).await.map_err(ConfigError::new)?;
+    ReadinessCheck::of(&context).check().await.map_err(ConfigError::new)?;
     println!("ok: the stores answer, are set up as they must be, and the schema is current");
     if database && outbox {
         let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only";

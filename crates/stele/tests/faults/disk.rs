@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{Client, Dialect, base64};
+use crate::client::{CLOUDBOX, Client, Dialect, base64, md5_hex};
 use crate::scene::{PASSWORD, Scene, is_unavailable};
 use crate::support::{Home, PATIENCE, Server};
 
@@ -46,6 +46,12 @@ impl Disk {
     fn fill(&self) {
         let mut file = File::create(self.ballast()).unwrap();
         while file.write_all(&[0; 1_024]).is_ok() {}
+    }
+
+    /// Bytes that are taken.
+    fn used(&self) -> u64 {
+        let disk = rustix::fs::statvfs(&self.folder).unwrap();
+        (disk.f_blocks - disk.f_bfree) * disk.f_frsize
     }
 
     fn free(&self) {
@@ -198,7 +204,10 @@ async fn a_full_disk_is_told_and_loses_nothing_and_is_left_behind_without_a_rest
     let line = scene.logged("the disk is full");
     assert!(line.contains("ERROR") && line.contains(scene.home.data().to_str().unwrap()), "{line}");
 
+    scene.says_why("not ready: the disk under the data folder is full").await;
+
     disk.free();
+    scene.says_why("ready").await;
     let back = Instant::now();
     for dialect in Dialect::ALL {
         while !scene.client.login(dialect, &mark, PASSWORD).await.succeeded() {
@@ -226,6 +235,61 @@ async fn a_full_disk_is_told_and_loses_nothing_and_is_left_behind_without_a_rest
         let answer = scene.client.json(crate::client::CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
         assert_eq!(answer.status, 200, "answered, and lost: {answer:?}");
     }
+    scene.server.stop();
+    drop(disk);
+}
+
+/// Requests that cost a client nothing to have refused: a stale proof, and a logout of nothing, as seen from `address`.
+async fn refuse(client: &Client, address: String) {
+    let client = client.from(&address);
+    let stale = json!({ "username": "mark", "password": md5_hex("x"), "timestamp": 1_000_000_000 });
+    assert_eq!(client.json(CLOUDBOX, &[], &stale).await.code(), "1003");
+    client
+        .form(
+            "/i/logout",
+            &[("cookie", "stele_session=0123456789abcdef0123456789abcdef")],
+            &[("username", "x@example.com")],
+        )
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_requests_do_not_fill_the_disk() {
+    let mut home = Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
+    home.set("STELE_AUDIT_REFUSALS", "100");
+    let disk = Disk::at(home.data(), 8 * 1_024);
+    let scene = Scene::up(home);
+    let mark = scene.person("mark", "15800158000");
+    for dialect in Dialect::ALL {
+        scene.client.login(dialect, &mark, PASSWORD).await.good();
+    }
+    let before = disk.used();
+    // From one /64, and from as many.
+    for flood in ["2001:db8:1:1::", "2001:db8:2:"] {
+        let tasks: Vec<_> = (0..4)
+            .map(|task| {
+                let client = scene.client.clone();
+                tokio::spawn(async move {
+                    for n in (0..1_200).filter(|n| n % 4 == task) {
+                        let rest = if flood.ends_with("::") { format!("{n:x}") } else { format!("{n:x}::1") };
+                        refuse(&client, format!("{flood}{rest}")).await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    // What is gathered is written within a second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let grown = disk.used() - before;
+    println!("4,800 refused requests: {grown} bytes");
+    assert!(grown < 256 * 1_024, "{grown} bytes");
+    for dialect in Dialect::ALL {
+        scene.client.login(dialect, &mark, PASSWORD).await.good();
+    }
+    scene.says_why("ready").await;
     scene.server.stop();
     drop(disk);
 }

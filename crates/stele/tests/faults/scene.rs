@@ -72,6 +72,22 @@ impl Scene {
         }
     }
 
+    /// Waits until `/readyz` at the admin port says so, and at the public address answers accordingly.
+    pub(crate) async fn says_why(&self, said: &str) {
+        let printed = self.server.stdout();
+        let url = printed.split("(health: ").nth(1).unwrap().split(',').next().unwrap();
+        let began = Instant::now();
+        loop {
+            let text = stele_testkit::http().get(url).send().await.unwrap().text().await.unwrap();
+            if text.starts_with(said) {
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{text}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.says_ready(if said == "ready" { 200 } else { 503 }).await;
+    }
+
     /// How many codes were given up.
     pub(crate) fn undelivered(&self) -> usize {
         self.server.log().matches("a code was not delivered").count()

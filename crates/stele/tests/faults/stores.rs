@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stele_testkit::servers::{Kind, Postgres, Proxy, Redis, eventually};
+use stele_testkit::servers::{self, Kind, Postgres, Proxy, Redis, eventually};
 
 use crate::before::{Before, Memory};
 use crate::client::{CLOUDBOX, proof};
@@ -115,6 +115,33 @@ async fn postgresql_stalled_stopped_and_killed_is_told_within_two_seconds_and_fo
     }
     let log = scene.server.stop();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_that_cannot_be_written_makes_it_not_ready() {
+    let (postgres, redis) = (Postgres::start(), Redis::start());
+    let scene = scene(postgres.port(), &redis.url());
+    let mark = scene.person("mark", "13800138000");
+    let cloudbox = crate::client::Dialect::Cloudbox;
+    scene.client.login(cloudbox, &mark, PASSWORD).await.good();
+    scene.says_why("ready").await;
+
+    // As after a failover to a standby, or on a full disk: it can be read and not written, by any connection.
+    let other = format!("postgres://stele@127.0.0.1:{}/template1", postgres.port());
+    let read_only = |value: &str| {
+        let set = format!("ALTER DATABASE postgres SET default_transaction_read_only = {value}");
+        servers::execute(&other, &set);
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres'";
+        servers::execute(&other, all);
+    };
+    read_only("on");
+    // This login writes nothing there but the trail.
+    scene.client.login(cloudbox, &mark, PASSWORD).await;
+    scene.says_why("not ready: the audit trail cannot be written").await;
+    read_only("off");
+    scene.says_why("ready").await;
+    scene.client.login(cloudbox, &mark, PASSWORD).await.good();
+    scene.logged("the audit trail is written again; nothing of it is missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
