@@ -1,8 +1,11 @@
-//! The access log and the counts: one event a request, whatever becomes of it.
+//! The access log and the counts: each request is counted once, whatever becomes of it, and logged, but for a flood of
+//! refused ones.
 
+use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use stele_core::event::RequestId;
+use stele_web::log_text::clipped;
 use stele_web::trace;
 use tokio::time::Instant;
 use tracing::{Span, field};
@@ -23,6 +26,7 @@ pub(crate) struct Entry<'a> {
     started: Instant,
     request: &'a Request<'a>,
     id: &'a RequestId,
+    client: IpAddr,
     trace: &'a Span,
     service: &'a Arc<String>,
     live: &'a Live,
@@ -42,6 +46,7 @@ impl<'a> Entry<'a> {
             started: Instant::now(),
             request,
             id: &caller.request_id,
+            client: caller.client,
             trace,
             service: route.map_or(&NONE, |route| &route.label),
             live,
@@ -56,19 +61,29 @@ impl<'a> Entry<'a> {
 }
 
 impl Drop for Entry<'_> {
-    /// Never the query, a header or a body: they may hold secrets.
+    /// Never the query, a header or a body: they may hold secrets. Of refused requests not every one: `left_out` says how
+    /// many were not logged before this one.
     fn drop(&mut self) {
         let time = self.started.elapsed();
         self.live.count.answered(self.service, &self.request.method, self.status, time);
+        let left_out = match self.status {
+            ..400 => None,
+            // It costs a client nothing to be refused.
+            400.. => match self.live.refused_lines.take(self.client, Instant::now()) {
+                Some(left_out) => left_out.field(),
+                None => return self.live.count.unlogged(),
+            },
+        };
         tracing::info!(
             parent: None,
             id = self.id.as_str(),
             trace_id = trace::id(self.trace).map(field::display),
-            method = %self.request.method,
-            path = self.request.path(),
+            method = %clipped(self.request.method.as_str()),
+            path = &*clipped(self.request.path()),
             status = self.status,
             ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             service = self.service.as_str(),
+            left_out,
             "request"
         );
     }

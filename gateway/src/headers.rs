@@ -27,7 +27,7 @@ const MOST_BYTES: usize = 16 * 1024;
 /// Who is calling, as far as the gateway believes it.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    client: IpAddr,
+    pub(crate) client: IpAddr,
     trusted: bool,
     pub(crate) request_id: RequestId,
 }

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use stele_web::Drain;
 use stele_web::config::ConfigError;
 use stele_web::drain::{Readiness, STOPPING};
+use stele_web::log_text::ClientLines;
 use stele_web::metrics::Metrics;
 use tokio::sync::Notify;
 
@@ -25,7 +26,12 @@ pub(crate) struct Live {
     pub(crate) alarm: Arc<Notify>,
     pub(crate) count: Counters,
     pub(crate) held: Arc<Held>,
+    /// The access log's lines about refused requests.
+    pub(crate) refused_lines: ClientLines,
 }
+
+/// Lines a minute about refused requests: of one client, and of all.
+const REFUSED_LINES: (u32, u32) = (60, 3_000);
 
 impl Live {
     /// What is in force now. A request keeps what was in force when it came.
@@ -68,7 +74,8 @@ impl Gateway {
         let count = Counters::of(metrics);
         config.services().for_each(|service| count.expect(service));
         let (config, drain, alarm) = (ArcSwap::from_pointee(config), Drain::default(), Arc::default());
-        let live = Arc::new(Live { config, drain, alarm, count, held: Arc::default() });
+        let refused_lines = ClientLines::new(REFUSED_LINES.0, REFUSED_LINES.1);
+        let live = Arc::new(Live { config, drain, alarm, count, held: Arc::default(), refused_lines });
         metrics.collect(Box::new(Instances(Arc::downgrade(&live))));
         Self(live)
     }

@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     times: Histograms<Service>,
     refusals: Family<(Service, Label), Counter>,
     retries: Family<Service, Counter>,
+    unlogged: Counter,
 }
 
 impl Counters {
@@ -38,6 +39,7 @@ impl Counters {
             times: Family::new_with_constructor(|| Histogram::new(REQUEST_TIMES)),
             refusals: Family::default(),
             retries: Family::default(),
+            unlogged: Counter::default(),
         };
         let help = "Requests that came to the gateway; 499: left alone by their client";
         metrics.register("stele_gateway_requests", help, counters.requests.clone());
@@ -47,6 +49,8 @@ impl Counters {
         metrics.register("stele_gateway_refusals", help, counters.refusals.clone());
         let help = "Requests given to a further instance, for one could not be connected to";
         metrics.register("stele_gateway_retries", help, counters.retries.clone());
+        let help = "Refused requests that the access log leaves out: too many of one client, or in all";
+        metrics.register("stele_gateway_unlogged_requests", help, counters.unlogged.clone());
         counters
     }
 
@@ -69,6 +73,10 @@ impl Counters {
 
     pub(crate) fn refused(&self, service: &str, cause: Cause) {
         self.refusals.get_or_create(&(label(service), [("cause", cause.as_str())])).inc();
+    }
+
+    pub(crate) fn unlogged(&self) {
+        self.unlogged.inc();
     }
 
     pub(crate) fn retried(&self, service: &str) {

@@ -7,6 +7,7 @@ use actix_web::http::header::{HeaderValue, ORIGIN};
 use actix_web::http::{Method, StatusCode};
 use serde_json::json;
 use stele_web::headers::Headers as _;
+use stele_web::log_text::LineBudget;
 use stele_web::{drain, trace};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
@@ -62,6 +63,9 @@ struct Turn<'a> {
     /// It came although the gateway is going to stop.
     counted: bool,
 }
+
+/// While an instance is away every request may log a line.
+static NO_ANSWER: LineBudget = LineBudget::new(300);
 
 /// An answer that a service has begun.
 struct Passed<'a> {
@@ -351,8 +355,9 @@ impl Turn<'_> {
     }
 
     fn warn(&self, route: &Route, instance: &Instance, cause: &Failed) {
-        let (instance, id) = (instance.address(), self.caller.request_id.as_str());
-        tracing::warn!(service = route.service, %instance, id, %cause, "no answer");
+        let Some(left_out) = NO_ANSWER.take(Instant::now()) else { return };
+        let (instance, id, left_out) = (instance.address(), self.caller.request_id.as_str(), left_out.field());
+        tracing::warn!(service = route.service, %instance, id, %cause, left_out, "no answer");
     }
 }
 

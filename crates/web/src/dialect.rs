@@ -7,8 +7,10 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use stele_core::Error;
 use stele_core::proof::ProofKind;
+use tokio::time::Instant;
 
 use crate::input::Fault;
+use crate::log_text::LineBudget;
 
 /// Why the chassis itself turns a request away, before any use case sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,10 +142,15 @@ impl<D: Dialect> ResponseError for Failure<D> {
     }
 }
 
+/// While a store is away every request fails, and clients send as many as they like.
+static FAULTS: LineBudget = LineBudget::new(300);
+
 /// Adds what every dialect's answer to a domain error has, and logs the cause if the fault is ours.
 pub fn failed(error: &Error, response: HttpResponse) -> HttpResponse {
-    if let Error::Unavailable(cause) | Error::Internal(cause) = error {
-        tracing::error!(%cause, "the request failed by our fault");
+    if let Error::Unavailable(cause) | Error::Internal(cause) = error
+        && let Some(left_out) = FAULTS.take(Instant::now())
+    {
+        tracing::error!(%cause, left_out = left_out.field(), "the request failed by our fault");
     }
     let ours = matches!(error, Error::Unavailable(_));
     finish(response, error.retry_after().or(ours.then_some(1)))

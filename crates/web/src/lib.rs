@@ -22,6 +22,7 @@ pub mod healthcheck;
 pub mod input;
 pub mod keyring;
 pub mod keys;
+pub mod log_text;
 pub mod metrics;
 pub mod net;
 pub mod openapi;

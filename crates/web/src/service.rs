@@ -24,6 +24,7 @@ use crate::drain::{self, Drain};
 use crate::extract::Refuse;
 use crate::keyring::KeyRing;
 use crate::keys::Family;
+use crate::log_text::clipped;
 use crate::metrics::Metrics;
 use crate::openapi::{self, OpenApi};
 use crate::readiness::ReadinessCheck;
@@ -263,7 +264,7 @@ impl Guard {
             Ok(Err(error)) => (None, error.as_response_error().status_code().as_u16()),
             Err(_) => (None, 500),
         };
-        tracing::debug!(parent: arrival.log(), path, status, "answered");
+        tracing::debug!(parent: arrival.log(), path = &*clipped(&path), status, "answered");
         trace::answered(&arrival.trace, status);
         if let Some(Route(route)) = route {
             trace::routed(&arrival.trace, &method, route);
@@ -279,7 +280,7 @@ impl Guard {
             }
             Ok(Err(error)) => Err(error),
             Err(_) => {
-                tracing::error!(parent: arrival.log(), path, "a handler panicked");
+                tracing::error!(parent: arrival.log(), path = &*clipped(&path), "a handler panicked");
                 let mut response = (self.refuse)(&Refusal::Internal);
                 if closing {
                     drain::close(&mut response);

@@ -134,8 +134,16 @@ fn it_serves_logs_no_secret_and_ends_on_a_signal() {
     let head = "Host: h\r\nConnection: close\r\nAuthorization: hidden-header\r\n";
     let told = get(public, &format!("POST /i/..?hidden=query HTTP/1.1\r\n{head}Content-Length: 11\r\n\r\nhidden-body"));
     assert!(told.starts_with("HTTP/1.1 404"), "{told}");
+    let long =
+        format!("POST /i/{} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "x".repeat(15_000));
+    assert!(get(public, &long).starts_with("HTTP/1.1 "));
     let told = get(admin, "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    // One client is refused over and over.
+    let refused = "POST /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    (0..200).for_each(|_| drop(get(public, refused)));
+    let metrics = get(admin, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    assert!(metrics.contains("stele_gateway_unlogged_requests_total 1"), "{metrics}");
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
     assert!(child.0.wait().unwrap().success());
     let log: Vec<_> = log.collect();
@@ -144,5 +152,10 @@ fn it_serves_logs_no_secret_and_ends_on_a_signal() {
     let line = lines.into_iter().find(|line| line["message"] == "request").unwrap();
     assert_eq!((&line["method"], &line["path"], &line["status"]), (&"POST".into(), &"/i/..".into(), &404.into()));
     assert_eq!((&line["service"], line["id"].as_str().map(str::len)), (&"portal".into(), Some(32)));
-    assert!(line["ms"].is_u64());
+    assert!(line["ms"].is_u64() && line["left_out"].is_null());
+    // What clients send is logged in part, and what they are refused not each time.
+    let longest = log.iter().map(String::len).max().unwrap();
+    assert!(longest < 1_000, "a line of {longest} bytes");
+    assert!(log.iter().any(|line| line.contains("xxx…")), "{log:?}");
+    assert!(log.len() < 100, "{} lines", log.len());
 }
