@@ -76,3 +76,53 @@ impl fmt::Debug for Code {
         f.write_str("Code(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hex;
+    use crate::random::OsRandom;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn a_new_code_has_six_digits_and_is_read_as_it_is_sent() {
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let code = Code::generate(&OsRandom);
+            assert!(code.expose().len() == 6 && code.expose().bytes().all(|byte| byte.is_ascii_digit()));
+            assert_eq!(Code::typed(&format!(" {}\n", code.expose())).expose(), code.expose());
+            seen.insert(code.expose().to_owned());
+        }
+        assert!(seen.len() > 190, "they are drawn from a million: {}", seen.len());
+    }
+
+    /// Computed by Python's `hmac`, each part behind its length in eight bytes.
+    #[test]
+    fn a_code_is_stored_as_the_keyed_hash_of_all_that_it_is_bound_to() {
+        let key = MacKey::new(Zeroizing::new([0xab; 32]));
+        let at = CodeKey::new("mefp", Purpose::Reset, "p:+8613800138000");
+        let tag = Code::typed("629457").tag(&key, &at, "melink");
+        assert_eq!(hex::encode(&tag), "09724eebbb81785b597b10513a0a5b048c46af2fea23d98263ce25d8f6c31204");
+        assert_eq!(at.as_str(), "mefp:reset:p:+8613800138000");
+    }
+
+    #[test]
+    fn nothing_that_a_code_is_bound_to_may_change() {
+        let (key, other) = (MacKey::new(Zeroizing::new([1; 32])), MacKey::new(Zeroizing::new([2; 32])));
+        let at = |dialect, purpose, subject| CodeKey::new(dialect, purpose, subject);
+        let code = Code::typed("629457");
+        let all = [
+            code.tag(&key, &at("mefp", Purpose::Reset, "p:1"), "melink"),
+            code.tag(&other, &at("mefp", Purpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &at("portal", Purpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", Purpose::Register, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", Purpose::Any, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", Purpose::Reset, "p:2"), "melink"),
+            code.tag(&key, &at("mefp", Purpose::Reset, "p:1"), "wlfz"),
+            code.tag(&key, &at("mefp", Purpose::Reset, "p:1"), ""),
+            Code::typed("629458").tag(&key, &at("mefp", Purpose::Reset, "p:1"), "melink"),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+}

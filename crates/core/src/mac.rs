@@ -42,3 +42,29 @@ impl std::fmt::Debug for MacKey {
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hex;
+
+    /// Computed by Python's `hmac` and `hashlib`.
+    #[test]
+    fn keyed_hashes_are_those_of_another_implementation() {
+        let key = MacKey::new(Zeroizing::new([0xab; 32]));
+        assert_eq!(
+            hex::encode(&key.tag(&[b"ab", b"c"])),
+            "a8a9ad40d41075c6840c77dd0de7eef072675cf5012d37eb2b97fa998eb407f5"
+        );
+        assert_eq!(hex::encode(&sha256(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn no_two_lists_of_parts_have_one_hash() {
+        let key = MacKey::new(Zeroizing::new([0xab; 32]));
+        let lists: [&[&[u8]]; 7] =
+            [&[], &[b""], &[b"", b""], &[b"abc"], &[b"ab", b"c"], &[b"a", b"bc"], &[b"abc", b""]];
+        let different: std::collections::BTreeSet<_> = lists.iter().map(|parts| key.tag(parts)).collect();
+        assert_eq!(different.len(), lists.len());
+    }
+}

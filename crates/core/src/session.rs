@@ -129,3 +129,49 @@ pub struct Ticket {
     /// When it ends.
     pub expires: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::OsRandom;
+
+    #[test]
+    fn a_token_has_one_writing_and_is_found_by_its_hash() {
+        let token = Token::parse("8D7E1C5AB2F94036A1B2C3D4E5F60718").unwrap();
+        assert_eq!(token.expose(), "8d7e1c5ab2f94036a1b2c3d4e5f60718");
+        // Computed by Python's `hashlib`.
+        assert_eq!(hex::encode(&token.key().0), "c3cb388c4d163d2b5876b1b54d000ebd88050d6f045d67beb5825151ad2efaa8");
+        for text in ["", "8d7e1c5ab2f94036a1b2c3d4e5f6071", "8d7e1c5ab2f94036a1b2c3d4e5f607189", &"g".repeat(32)] {
+            assert!(Token::parse(text).is_none(), "{text:?}");
+        }
+        let (one, two) = (Token::generate(&OsRandom), Token::generate(&OsRandom));
+        assert_ne!(one.expose(), two.expose());
+        assert_eq!(Token::parse(one.expose()).unwrap().key(), one.key());
+    }
+
+    #[test]
+    fn a_presence_is_of_one_dialect_app_and_user() {
+        let (user, other) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
+        let key = TokenKey::presence("mefp", "melink", user);
+        assert_eq!(hex::encode(&key.0), "e653193d3f5cf071d1f74e324322223204e957a2313666e0bf9bba6ba7eddc5b");
+        for different in [
+            TokenKey::presence("jwt", "melink", user),
+            TokenKey::presence("mefp", "wlfz", user),
+            TokenKey::presence("mefp", "melink", other),
+        ] {
+            assert_ne!(different, key);
+        }
+    }
+
+    #[test]
+    fn a_session_is_touched_after_a_minute_or_a_tenth_of_its_life() {
+        for (life, after) in [(3_600, 60), (600, 60), (300, 30), (10, 1)] {
+            assert_eq!(touch_after(Duration::from_secs(life)), Duration::from_secs(after));
+        }
+    }
+
+    #[test]
+    fn tickets_are_stored_by_name() {
+        assert_eq!([TicketKind::Reset, TicketKind::Handover].map(TicketKind::as_str), ["reset", "handover"]);
+    }
+}

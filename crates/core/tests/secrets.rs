@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::FileExt as _;
 
 use stele_core::app::App;
 use stele_core::code::{Code, Purpose};
@@ -191,19 +193,95 @@ fn a_secret_that_is_printed_is_found() {
     hides("a leak", &digest_of(PASSWORD).salted(1_767_254_400));
 }
 
+/// A value in a place that stays allocated after the value is dropped, so that what lies there then can be read.
+struct Place<T> {
+    /// Dropped by `clear`, which leaves its bytes alone.
+    value: Vec<T>,
+    memory: File,
+}
+
+impl<T> Place<T> {
+    fn of(value: T) -> Self {
+        let mut place = Self { value: Vec::with_capacity(1), memory: File::open("/proc/self/mem").unwrap() };
+        place.value.push(value);
+        place
+    }
+
+    fn address(&self) -> usize {
+        self.value.as_ptr().addr()
+    }
+
+    /// The bytes of this process at an address, if any are mapped there. Allocates nothing.
+    fn read(&self, address: usize, bytes: &mut [u8]) -> bool {
+        self.memory.read_exact_at(bytes, address as u64).is_ok()
+    }
+
+    /// Where `secret` lies: in the value, or where one of its words points.
+    fn find(&self, secret: &[u8]) -> (usize, bool) {
+        let (mut own, mut there) = (vec![0; size_of::<T>()], vec![0; secret.len()]);
+        assert!(self.read(self.address(), &mut own));
+        if let Some(offset) = own.windows(secret.len()).position(|window| window == secret) {
+            return (self.address() + offset, true);
+        }
+        let mut words = own.chunks_exact(size_of::<usize>()).map(|word| usize::from_ne_bytes(word.try_into().unwrap()));
+        let pointer = words.find(|&word| self.read(word, &mut there) && there == secret);
+        (pointer.unwrap_or_else(|| panic!("the secret is not in the value")), false)
+    }
+}
+
+/// Whether nothing of `secret` is left in memory where `value` held it, after the value is dropped.
+fn is_wiped<T>(value: T, secret: &[u8]) -> bool {
+    let mut place = Place::of(value);
+    let (address, inside) = place.find(secret);
+    let mut left = vec![0; secret.len()];
+    place.value.clear();
+    assert!(place.read(address, &mut left));
+    // The allocator writes two words of its own into what it got back.
+    let own = if inside { 0 } else { 2 * size_of::<usize>() };
+    left[own..].iter().zip(&secret[own..]).all(|(left, was)| left != was || *left == 0)
+}
+
+/// As [`is_wiped`], of a value that is secret as a whole, in whatever form: pointers and tables may stay, keys may not.
+fn is_wholly_wiped<T>(value: T) -> bool {
+    let mut place = Place::of(value);
+    let (mut before, mut after) = (vec![0; size_of::<T>()], vec![0; size_of::<T>()]);
+    assert!(place.read(place.address(), &mut before));
+    place.value.clear();
+    assert!(place.read(place.address(), &mut after));
+    let was = before.iter().filter(|&&byte| byte != 0).count();
+    let left = before.iter().zip(&after).filter(|(before, after)| **before != 0 && before == after).count();
+    assert!(was >= 16, "there is something to wipe: {before:?}");
+    left * 8 < was
+}
+
 /// That a type is wiped when it is dropped is a promise of its trait: without it this does not compile.
-fn wiped<T: ZeroizeOnDrop>() {}
+fn promised<T: ZeroizeOnDrop>(value: T) -> T {
+    value
+}
 
 #[test]
 fn secrets_are_wiped_when_they_are_dropped() {
-    wiped::<RawPassword>();
-    wiped::<PasswordDigest>();
-    wiped::<Token>();
-    wiped::<Code>();
-    wiped::<MacKey>();
-    wiped::<Zeroizing<[u8; 32]>>();
+    let text = "a password of sixty-four characters, more than any allocator uses";
+    assert!(is_wiped(promised(RawPassword::new(text.to_owned())), text.as_bytes()));
+    assert!(is_wiped(promised(Code::typed(text)), text.as_bytes()));
+    assert!(is_wiped(promised(token()), TOKEN.as_bytes()));
+    assert!(is_wiped(promised(digest_of(PASSWORD)), &md5(PASSWORD.as_bytes())));
+    // What is made of them holds them.
+    assert!(is_wiped(new_password(), &md5(PASSWORD.as_bytes())));
+    assert!(is_wiped(Secret::Digest(digest_of(PASSWORD)), &md5(PASSWORD.as_bytes())));
+    assert!(is_wiped(Proof::Raw(RawPassword::new(text.to_owned())), text.as_bytes()));
+    assert!(is_wiped(promised(MacKey::new(Zeroizing::new([0xab; 32]))), &[0xab; 32]));
+    assert!(is_wiped(promised(Zeroizing::new([0xab_u8; 32])), &[0xab; 32]));
     // What a sealing key becomes; what the key of keyed hashes is hashed by, and a password.
-    wiped::<aes_gcm::Aes256Gcm>();
-    wiped::<sha2::Sha256>();
-    wiped::<md5::Md5>();
+    assert!(is_wholly_wiped(promised(<aes_gcm::Aes256Gcm as aes_gcm::KeyInit>::new(&[0xab; 32].into()))));
+    assert!(is_wholly_wiped(promised(<sha2::Sha256 as md5::Digest>::new_with_prefix(text))));
+    assert!(is_wholly_wiped(promised(<md5::Md5 as md5::Digest>::new_with_prefix(text))));
+}
+
+#[test]
+fn secrets_that_are_not_wiped_are_found_in_memory() {
+    let text = "what is dropped like this stays where it was until it is overwritten";
+    assert!(!is_wiped(text.to_owned(), text.as_bytes()));
+    assert!(!is_wiped([0xab_u8; 32], &[0xab; 32]));
+    assert!(!is_wholly_wiped([0xab_u8; 32]));
 }
