@@ -30,7 +30,7 @@ const START: Timestamp = Timestamp::from_secs(1_767_254_400);
 
 /// A user base in a folder of its own, with keys, a clock that stands still and repeatable chance.
 pub struct Lab {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     clock: Arc<ManualClock>,
     sink: Arc<Sink>,
     switch: Switch,
@@ -66,13 +66,44 @@ impl Lab {
             .with(if servers::wanted() { servers::settings().to_vec() } else { Vec::new() })
             .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
         boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
+        let folder = Arc::new(folder);
+        let lab = Self::open(folder, settings, clock, surroundings).await;
+        lab.clock.set(START);
+        lab
+    }
+
+    async fn open(
+        folder: Arc<tempfile::TempDir>,
+        settings: Settings,
+        clock: Arc<ManualClock>,
+        surroundings: Surroundings,
+    ) -> Self {
         let sink = Arc::new(Sink::default());
         let mut context = boot::open_with(settings, surroundings, sink.clone()).await.unwrap();
         let switch = Switch::default();
         context.deps.users = switch.users(context.deps.users);
         context.deps.state = switch.state(context.deps.state);
-        clock.set(START);
         Self { folder, clock, sink, switch, context }
+    }
+
+    /// Another instance: it reads the same settings, keys and clock and opens the stores itself, and shares nothing with
+    /// this one in memory.
+    pub async fn another(&self) -> Self {
+        let (clock, settings) = (self.clock.clone(), self.context.settings.clone());
+        let random = Arc::new(SeededRandom::another());
+        let surroundings = Surroundings { clock: clock.clone(), random, ..Surroundings::default() };
+        Self::open(self.folder.clone(), settings, clock, surroundings).await
+    }
+
+    /// The same user base after a restart: everything that was open is closed, and opened again. Services that were
+    /// started must have been stopped ([`Running::stop`]).
+    pub async fn restarted(self) -> Self {
+        let Self { folder, clock, context, .. } = self;
+        let settings = context.settings.clone();
+        drop(context);
+        let random = Arc::new(SeededRandom::another());
+        let surroundings = Surroundings { clock: clock.clone(), random, ..Surroundings::default() };
+        Self::open(folder, settings, clock, surroundings).await
     }
 
     /// Takes the user store away (`true`) or gives it back, from the services as from [`Lab::deps`]. While it is away
@@ -218,6 +249,11 @@ impl Running {
     /// What runs.
     pub fn service(&self) -> Service {
         self.service
+    }
+
+    /// Stops it; everything that it was asked is answered.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
     }
 
     /// Where it listens.

@@ -49,6 +49,13 @@ impl Clock for ManualClock {
 #[derive(Debug, Default)]
 pub struct SeededRandom(AtomicU64);
 
+impl SeededRandom {
+    /// Another sequence, of which no block is in the first one of a test.
+    pub fn another() -> Self {
+        Self(AtomicU64::new(1 << 32))
+    }
+}
+
 impl Random for SeededRandom {
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(32) {

@@ -107,10 +107,20 @@ async fn a_proof_is_accepted_once_by_all_instances_and_restarts() {
     bench.lab.user("mark").add().await;
     let now = bench.now();
     bench.login("mark", "123456").await.token();
-    let body = json!({ "username": "mark", "password": salted("123456", now), "timestamp": now });
-    let other = bench.lab.start(svc_cloudbox::SERVICE).await;
-    let answer = stele_testkit::http().post(other.url(LOGIN)).json(&body).send().await.unwrap();
-    assert_eq!(answer.text().await.unwrap(), REPLAYED);
+    // Another instance has its own handles and connections, and this one's use is known to it; and the other way round.
+    let other = Bench::on(bench.lab.another().await).await;
+    other.login_at("mark", "123456", now).await.is(200, REPLAYED);
+    other.login_at("mark", "123456", now + 1).await.token();
+    bench.login_at("mark", "123456", now + 1).await.is(200, REPLAYED);
+    other.service.stop().await;
+    drop(other.lab);
+    // Nothing of it was only in memory.
+    bench.service.stop().await;
+    let again = Bench::on(bench.lab.restarted().await).await;
+    for at in [now, now + 1] {
+        again.login_at("mark", "123456", at).await.is(200, REPLAYED);
+    }
+    again.login_at("mark", "123456", now + 2).await.token();
 }
 
 #[tokio::test]

@@ -66,7 +66,10 @@ impl Bench {
     }
 
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        let lab = Lab::with(settings).await;
+        Self::on(Lab::with(settings).await).await
+    }
+
+    pub(crate) async fn on(lab: Lab) -> Self {
         let service = lab.start(svc_cloudbox::SERVICE).await;
         Self { lab, service, http: stele_testkit::http() }
     }
