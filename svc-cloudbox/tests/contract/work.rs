@@ -58,8 +58,6 @@ async fn a_login_takes_no_more_instructions_and_allocations_than_it_did() {
     let cost = counted("work::a_login_takes_no_more_instructions_and_allocations_than_it_did");
     let (instructions, allocations) = MOST[usize::from(servers::wanted())];
     assert!(cost.instructions <= instructions && cost.allocations <= allocations, "{cost:?}");
-    let half = cost.instructions > instructions / 2 && cost.allocations > allocations / 2;
-    assert!(half, "so much less that the bounds should be lowered: {cost:?}");
 }
 
 async fn log_in(times: u64) {
