@@ -4,8 +4,10 @@ use std::time::Instant;
 
 use actix_web::HttpResponse;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
-use crate::support::{PATIENCE, SERVICES, babbling, echo, gateway, listener, nobody, read_all, service};
+use crate::support::{PATIENCE, SERVICES, babbling, echo, gateway, listener, nobody, read_all, read_until, service};
 
 #[actix_web::test]
 async fn a_service_that_is_away_is_told_in_every_dialect() {
@@ -53,13 +55,41 @@ async fn a_service_that_talks_nonsense_or_hangs_up_is_unavailable() {
 
 #[actix_web::test]
 async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
-    let url = babbling("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this");
-    let gateway = gateway(&[("tms", &url)], &[]);
+    let (url, break_off) = breaking("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await;
+    let gateway = gateway(&[("tms", &url)], &[("STELE_HEALTH_INTERVAL", "60")]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /container/api/v1/cloudbox/tms/x HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    // Closed, although the client would have gone on: what came of the answer cannot be taken for a whole one.
-    let came = String::from_utf8(read_all(&mut client).await).unwrap();
-    assert!(came.is_empty() || (came.contains("content-length: 100") && came.ends_with("only this")), "{came}");
+    // The service breaks off only when the client has what there is: a reset takes what was not read yet.
+    let mut came = Vec::new();
+    read_until(&mut client, &mut came, "only this").await;
+    break_off.send(()).unwrap();
+    // Closed or reset, although the client would have gone on: it has less than it was promised, and sees that.
+    let more = read_all(&mut client).await;
+    let came = String::from_utf8([came, more].concat()).unwrap();
+    assert!(came.starts_with("HTTP/1.1 200 OK\r\n") && came.contains("content-length: 100\r\n"), "{came}");
+    assert!(came.ends_with("\r\n\r\nonly this"), "nothing was made up: {came}");
+}
+
+/// A service that says `beginning` of its answer, and closes the connection when it is sent word.
+async fn breaking(beginning: &'static str) -> (String, oneshot::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (word, mut sent) = oneshot::channel();
+    actix_web::rt::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).await.unwrap();
+            if bytes[..read].starts_with(b"GET /readyz") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+                continue;
+            }
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            let _ = (&mut sent).await;
+            return;
+        }
+    });
+    (url, word)
 }
 
 #[actix_web::test]

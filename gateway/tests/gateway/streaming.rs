@@ -42,6 +42,9 @@ async fn an_answer_of_20_mb_comes_piece_by_piece() {
     assert!(rest.ends_with(b"0\r\n\r\n"));
 }
 
+/// So many pieces are 200 MB: far more than the system's buffers for all sockets between service and client.
+const OFFERED: usize = 3_200;
+
 #[actix_web::test]
 async fn a_slow_client_holds_the_service_back() {
     let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -49,7 +52,7 @@ async fn a_slow_client_holds_the_service_back() {
     let url = service(move || {
         let counter = counter.clone();
         let piece = Bytes::from(vec![b'x'; PIECE]);
-        let body = stream::iter(0..1_600).map(move |_| {
+        let body = stream::iter(0..OFFERED).map(move |_| {
             counter.fetch_add(PIECE, std::sync::atomic::Ordering::SeqCst);
             Ok::<_, Error>(piece.clone())
         });
@@ -58,9 +61,19 @@ async fn a_slow_client_holds_the_service_back() {
     let gateway = gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    // 100 MB are on offer; one is taken. What the service has made beyond it is what all buffers together hold.
+    // One MB is taken. What the service has made beyond it, when it makes no more, is what all buffers together hold.
     client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
-    assert!(made.load(std::sync::atomic::Ordering::SeqCst) < 60_000_000);
+    let made = || made.load(std::sync::atomic::Ordering::SeqCst);
+    let (mut before, mut still) = (0, 0);
+    while still < 10 && made() < OFFERED * PIECE {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        still = if made() == before { still + 1 } else { 0 };
+        before = made();
+    }
+    assert!(made() < 60_000_000, "{} bytes were made for a client that took one million", made());
+    // The client goes on, and so does the service.
+    assert!(read_all(&mut client).await.len() > OFFERED * PIECE - 1_000_000);
+    assert_eq!(made(), OFFERED * PIECE);
 }
 
 #[actix_web::test]
