@@ -141,6 +141,24 @@ mod tests {
         }
     }
 
+    /// Computed by Python's `hashlib`.
+    #[test]
+    fn digests_are_those_of_another_implementation_and_are_read_in_either_case() {
+        let digest = PasswordDigest::from_hex("e10adc3949ba59abbe56e057f20f883e").unwrap();
+        assert_eq!(digest.expose(), RawPassword::new("123456".to_owned()).digest().expose());
+        assert_eq!(PasswordDigest::from_hex("E10ADC3949BA59ABBE56E057F20F883E").unwrap().expose(), digest.expose());
+        assert_eq!(crate::hex::encode(&digest.salted(1_476_180_000)), "9ac0e9147880ae265644b4ea374d1ab3");
+        for text in [
+            "",
+            "10adc3949ba59abbe56e057f20f883e",
+            "e10adc3949ba59abbe56e057f20f883e0",
+            "e10adc3949ba59abbe56e057f20f883g",
+            " 10adc3949ba59abbe56e057f20f883e",
+        ] {
+            assert!(PasswordDigest::from_hex(text).is_none(), "{text:?}");
+        }
+    }
+
     #[test]
     fn lengths_are_counted_in_characters() {
         let raw = |text: &str| RawPassword::new(text.to_owned());
