@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import sys
+import tomllib
 from urllib.parse import parse_qsl
 
 ROOT = pathlib.Path(__file__).resolve().parent
@@ -78,6 +79,24 @@ def oddities() -> None:
         seed("token", text)
 
 
+def framing(text: str) -> None:
+    """The requests of the gateway's framing tests, byte for byte. The first byte says how they are cut."""
+    one = {"<LF>": "\n", "<CR>": "\r", "<NUL>": "\0", "<TAB>": "\t", "<VT>": "\v"}
+    many = {"x": "x", "line": "\r\n", "header": "A: b\r\n"}
+    for case in tomllib.loads(text)["case"]:
+        sent = case.get("send", "").replace("\n", "\r\n")
+        for mark, byte in one.items():
+            sent = sent.replace(mark, byte)
+        sent = re.sub(r"<(\w+)\*(\d+)>", lambda m: many.get(m[1], "") * min(int(m[2]), 40), sent)
+        head, _, body = sent.partition("\r\n\r\n")
+        for cut in "\0", "?":
+            seed("http_request", cut + sent)
+            seed("http_chunks", cut + body)
+        fields = head.partition("\r\n")[2]
+        for status in ("200 OK", "204 No Content", "304 Not Modified", "100 Continue"):
+            seed("http_response", f"0HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}")
+
+
 # What MeFP's envelopes hold.
 PLAIN = [
     line.removeprefix("> ")
@@ -91,6 +110,8 @@ for text in PLAIN:
 for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.http")):
     transcript(path.read_text(encoding="utf-8"))
 oddities()
+for path in sorted(ROOT.parent.glob("gateway/tests/gateway/framing/cases/*.toml")):
+    framing(path.read_text(encoding="utf-8"))
 for target, seeds in sorted(SEEDS.items()):
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)

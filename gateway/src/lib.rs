@@ -22,6 +22,8 @@ mod cors;
 mod docs;
 mod download;
 mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod headers;
 mod held;
 mod live;

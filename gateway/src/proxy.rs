@@ -192,7 +192,7 @@ impl Turn<'_> {
             let last = matches!(cause, Cause::BadRequest | Cause::HeadersTooLarge);
             Outcome::Own { answer: route.refusals.answer(cause), last }
         };
-        if let Err(cause) = self.check() {
+        if let Err(cause) = check(self.request, self.config.limits.body) {
             return refused(cause);
         }
         if let Some(answer) = self.config.cors.preflight(self.request) {
@@ -202,31 +202,6 @@ impl Turn<'_> {
             Ok(passed) => Outcome::Passed(passed),
             Err(Some(cause)) => refused(cause),
             Err(None) => Outcome::Gone,
-        }
-    }
-
-    /// What can be judged before a service is asked.
-    fn check(&self) -> Result<(), Cause> {
-        let request = self.request;
-        if !path::is_plain(request.path()) {
-            return Err(Cause::NotFound);
-        }
-        if matches!(request.method, Method::CONNECT | Method::TRACE) {
-            return Err(Cause::Method);
-        }
-        if headers::too_large(request) {
-            return Err(Cause::HeadersTooLarge);
-        }
-        if !headers::names_a_host(request) {
-            return Err(Cause::BadRequest);
-        }
-        // What follows such a head is no request, for who sends it.
-        if request.fields.of_kind(Kind::Upgrade).any(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket")) {
-            return Err(Cause::BadRequest);
-        }
-        match request.framing {
-            Framing::Sized(length) if length > self.config.limits.body => Err(Cause::TooLarge),
-            Framing::None | Framing::Sized(_) | Framing::Chunked => Ok(()),
         }
     }
 
@@ -358,6 +333,30 @@ impl Turn<'_> {
         let Some(left_out) = NO_ANSWER.take(Instant::now()) else { return };
         let (instance, id, left_out) = (instance.address(), self.caller.request_id.as_str(), left_out.field());
         tracing::warn!(service = route.service, %instance, id, %cause, left_out, "no answer");
+    }
+}
+
+/// What can be judged before a service is asked, whose bodies may have `most` bytes.
+pub(crate) fn check(request: &Request<'_>, most: u64) -> Result<(), Cause> {
+    if !path::is_plain(request.path()) {
+        return Err(Cause::NotFound);
+    }
+    if matches!(request.method, Method::CONNECT | Method::TRACE) {
+        return Err(Cause::Method);
+    }
+    if headers::too_large(request) {
+        return Err(Cause::HeadersTooLarge);
+    }
+    if !headers::names_a_host(request) {
+        return Err(Cause::BadRequest);
+    }
+    // What follows such a head is no request, for who sends it.
+    if request.fields.of_kind(Kind::Upgrade).any(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket")) {
+        return Err(Cause::BadRequest);
+    }
+    match request.framing {
+        Framing::Sized(length) if length > most => Err(Cause::TooLarge),
+        Framing::None | Framing::Sized(_) | Framing::Chunked => Ok(()),
     }
 }
 
