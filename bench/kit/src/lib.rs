@@ -11,6 +11,7 @@
 //! | [`dialect`] | requests and what is answered |
 //! | [`http`] | connections |
 //! | [`Progress`] | a bar, or lines |
+//! | [`svg`] | lines over time, as a picture |
 
 pub mod dialect;
 pub mod http;
@@ -21,12 +22,13 @@ mod progress;
 mod request;
 mod servers;
 mod site;
+pub mod svg;
 mod table;
 
 pub use dialect::{App, Caller, Dialect, Told};
 pub use http::{Answer, Blocking, Connection, Reply};
 pub use people::Person;
-pub use process::Process;
+pub use process::{Process, Usage};
 pub use programs::{Programs, repository};
 pub use progress::Progress;
 pub use request::Request;

@@ -134,26 +134,35 @@ impl Process {
 
     /// What it has used so far; nothing if it has ended.
     pub fn usage(&self) -> Usage {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        Usage::of(self.id)
+    }
+}
+
+impl Usage {
+    /// What the process with this id has used so far; nothing if it has ended.
+    pub fn of(id: u32) -> Self {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         let fields: Vec<u64> = stat
             .rsplit_once(')')
             .map(|(_, rest)| rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or_default()).collect())
             .unwrap_or_default();
         // utime and stime: the 14th and 15th of proc(5)'s fields, of which three are gone here.
         let ticks = fields.get(10..12).map_or(0, |times| times.iter().sum());
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let kibibytes = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or_default()
         };
         let second = rustix::param::clock_ticks_per_second().max(1);
-        Usage {
+        Self {
             cpu: Duration::from_micros(ticks * 1_000_000 / second),
             resident: kibibytes("VmRSS") * 1024,
             peak: kibibytes("VmHWM") * 1024,
         }
     }
+}
 
+impl Process {
     /// Ends it as a service manager does, and waits for it. Gives its code; `None` if a signal ended it.
     pub fn stop(&mut self) -> Option<i32> {
         self.signal("TERM")

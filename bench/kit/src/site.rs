@@ -70,6 +70,11 @@ impl Site {
         Settings::default().with([("STELE_DATA", self.data().display().to_string())]).with(ours)
     }
 
+    /// One of the settings that this site adds to the defaults.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
     /// A program on this site, with nothing of the caller's own settings.
     fn command(&self, program: &str, extra: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.programs.path(program));
@@ -169,13 +174,22 @@ impl Site {
         Process::start(&format!("{program}-{number}"), &command, (address, admin), log)
     }
 
+    /// How many messages were sent to numbers and addresses that begin with `to`.
+    pub fn messages(&self, to: &str) -> usize {
+        self.outbox(|other| other.trim_start_matches('+').starts_with(to)).len()
+    }
+
     /// Every code that was sent to `to`, oldest first.
     pub fn codes(&self, to: &str) -> Vec<String> {
+        self.outbox(|other| other == to)
+    }
+
+    fn outbox(&self, to: impl Fn(&str) -> bool) -> Vec<String> {
         let text = std::fs::read_to_string(self.data().join("outbox.jsonl")).unwrap_or_default();
         // A line that is being written is none yet.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
         let sent = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let sent = sent.filter(|sent| sent["to"] == to);
+        let sent = sent.filter(|sent| sent["to"].as_str().is_some_and(&to));
         sent.filter_map(|sent| sent["code"].as_str().map(str::to_owned)).collect()
     }
 }

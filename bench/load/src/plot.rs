@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use stele_bench_kit::svg::escaped;
+
 use crate::report::{Report, thousands};
 use crate::sample::Spread;
 
@@ -80,8 +82,4 @@ pub(crate) fn svg(report: &Report) -> String {
 fn is_reference(key: &str) -> bool {
     let others = ["hello", "select", "set", "get", "hello-own", "plain", "hash", "hash-all"];
     others.contains(&key) || key.contains("nginx") || key.contains("haproxy")
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
