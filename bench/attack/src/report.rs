@@ -52,8 +52,14 @@ impl Row {
 
     /// There was no time for it.
     #[must_use]
-    pub(crate) fn left_out(mut self) -> Self {
-        self.broken.push("left out: out of time".to_owned());
+    pub(crate) fn left_out(self) -> Self {
+        self.broken("left out: out of time")
+    }
+
+    /// It proves nothing, for this reason.
+    #[must_use]
+    pub(crate) fn broken(mut self, why: &str) -> Self {
+        self.broken.push(why.to_owned());
         self
     }
 
@@ -83,7 +89,7 @@ impl Row {
 
     /// What must work, works.
     pub(crate) fn works(&mut self, what: &str, so: bool) {
-        if !so {
+        if !so && !self.broken.iter().any(|other| other == what) {
             self.broken.push(what.to_owned());
         }
     }
@@ -115,6 +121,11 @@ impl Report {
     /// Whether nothing got through, nothing broke, and all that should work did.
     pub(crate) fn held(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|row| row.verdict() == "held")
+    }
+
+    /// Whether nothing got through and nothing broke, whatever did not work that should.
+    pub(crate) fn nothing_got_through(&self) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|row| row.through + row.faults == 0)
     }
 
     /// Whether every attack got through, as it should where nothing holds it.

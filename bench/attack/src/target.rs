@@ -9,6 +9,7 @@ use stele_bench_kit::{
 };
 
 use crate::report::{HEALTH, Row};
+use crate::stores::Stores;
 use crate::volley::{Lane, Shot};
 
 /// Everybody's.
@@ -29,15 +30,53 @@ const OPEN: &[(&str, &str)] = &[
     ("STELE_SEND_APP", "1000000000"),
     ("STELE_SEND_CAPTCHA", "1000000000"),
     ("STELE_SEND_TOTAL", "0"),
+    ("STELE_SESSIONS_PER_USER", "1000000"),
     ("STELE_HASH_COST", "64,1,1,weak"),
 ];
 
+/// Bounds that are reached within seconds.
+const LOW: &[(&str, &str)] = &[("STELE_SESSIONS_PER_USER", "20"), ("STELE_SEND_TOTAL", "300")];
+
+/// Sessions of one user, where they are few.
+pub(crate) const LOW_SESSIONS: u64 = 20;
+/// Codes in an hour in all, where they are few.
+pub(crate) const LOW_SENDS: u64 = 300;
+
+/// How much a fleet allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limits {
+    /// As it is installed.
+    Default,
+    /// Limits that are not what is attacked are out of the way.
+    None,
+    /// Bounds that are far away by default are near.
+    Low,
+}
+
+impl Limits {
+    fn settings(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Default => SETTINGS.to_vec(),
+            Self::None => [SETTINGS, OPEN].concat(),
+            Self::Low => [SETTINGS, LOW].concat(),
+        }
+    }
+
+    fn name(self, what: &'static str) -> String {
+        match self {
+            Self::Default => what.to_owned(),
+            Self::None => format!("{what}, no limits"),
+            Self::Low => format!("{what}, low limits"),
+        }
+    }
+}
+
 /// How many people there are.
-const PEOPLE: usize = 400;
+const PEOPLE: usize = 2_000;
 
 /// Programs that run together, and their people.
 pub(crate) struct Fleet {
-    name: &'static str,
+    name: String,
     /// Ended before their site is.
     processes: Vec<Process>,
     fronts: Vec<SocketAddr>,
@@ -45,23 +84,25 @@ pub(crate) struct Fleet {
     /// Another app's calls.
     pub(crate) other: Caller,
     pub(crate) site: Site,
+    pub(crate) stores: Stores,
     people: Cell<usize>,
     clients: Cell<u64>,
 }
 
 impl Fleet {
     /// `stele up`.
-    pub(crate) fn embedded(programs: &Programs, open: bool) -> Result<Self> {
-        let site = Site::embedded(programs, &settings(open))?;
+    pub(crate) fn embedded(programs: &Programs, limits: Limits) -> Result<Self> {
+        let site = Site::embedded(programs, &limits.settings())?;
         let up = site.up(&[])?;
         let fronts = vec![up.address()];
-        Self::of(if open { "stele up, no limits" } else { "stele up" }, site, vec![up], fronts)
+        let stores = Stores::Embedded(site.data());
+        Self::of(limits.name("stele up"), site, vec![up], fronts, stores)
     }
 
     /// Two gateways, each with an instance of each service, so that who turns to the other gateway turns to the other
     /// instance.
-    pub(crate) fn instances(programs: &Programs, servers: &Servers, open: bool) -> Result<Self> {
-        let site = Site::on_servers(programs, servers, &settings(open))?;
+    pub(crate) fn instances(programs: &Programs, servers: &Servers, limits: Limits) -> Result<Self> {
+        let site = Site::on_servers(programs, servers, &limits.settings())?;
         let (mut processes, mut fronts) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let services =
@@ -72,10 +113,12 @@ impl Fleet {
             processes.extend(services);
             processes.push(gateway);
         }
-        Self::of(if open { "instances, no limits" } else { "instances" }, site, processes, fronts)
+        let database = site.setting("STELE_DATABASE_URL").unwrap_or_default().to_owned();
+        let stores = Stores::Servers { database, redis: servers.redis().port() };
+        Self::of(limits.name("instances"), site, processes, fronts, stores)
     }
 
-    fn of(name: &'static str, site: Site, processes: Vec<Process>, fronts: Vec<SocketAddr>) -> Result<Self> {
+    fn of(name: String, site: Site, processes: Vec<Process>, fronts: Vec<SocketAddr>, stores: Stores) -> Result<Self> {
         let tms_token = site.tms_token("attack")?;
         let caller = Caller { app: site.app("melink", "wlfz,melink")?, tms_token: tms_token.clone() };
         let other = Caller { app: site.app("wlfz", "melink")?, tms_token };
@@ -88,12 +131,18 @@ impl Fleet {
             scope.spawn(add).join()
         });
         added.map_err(|_| Failure::new("people could not be added"))??;
-        Ok(Self { name, processes, fronts, caller, other, site, people: Cell::new(0), clients: Cell::new(0) })
+        let (people, clients) = (Cell::new(0), Cell::new(0));
+        Ok(Self { name, processes, fronts, caller, other, site, stores, people, clients })
     }
 
     /// What it is called.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its programs.
+    pub(crate) fn processes(&self) -> &[Process] {
+        &self.processes
     }
 
     /// Someone whom no attack has had yet.
@@ -107,6 +156,12 @@ impl Fleet {
     pub(crate) fn newcomer(&self) -> IpAddr {
         self.clients.set(self.clients.get() + 1);
         client(5_000_000 + self.clients.get())
+    }
+
+    /// A number that no other attack has for its networks, in a /48 or an IPv4 address.
+    pub(crate) fn fresh(&self) -> u64 {
+        self.clients.set(self.clients.get() + 1);
+        self.clients.get()
     }
 
     /// One of the ways in, in turn.
@@ -169,10 +224,6 @@ impl Fleet {
         }
         row
     }
-}
-
-fn settings(open: bool) -> Vec<(&'static str, &'static str)> {
-    if open { [SETTINGS, OPEN].concat() } else { SETTINGS.to_vec() }
 }
 
 /// Someone's address out there.
