@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use stele_core::identifier::{Email, Identifier, LONGEST, Name, Phone, Recipient};
-use stele_core::user::UserRef;
+use stele_core::user::{UserId, UserRef};
 
 fn key(text: &str) -> Option<String> {
     Identifier::parse(text).map(|identifier| identifier.key().to_owned())
@@ -32,12 +32,18 @@ fuzz_target!(|text: &str| {
         assert_eq!(key(text).as_ref(), Some(found));
     }
     assert_eq!(recipient, phone.or(email), "a recipient is one of the two");
+    let untrusted = UserId::parse_untrusted(text);
     match UserRef::parse(text) {
-        Some(UserRef::Id(id)) => assert_eq!(UserRef::parse(&id.to_string()), Some(UserRef::Id(id))),
+        Some(UserRef::Id(id)) => {
+            assert_eq!(UserRef::parse(&id.to_string()), Some(UserRef::Id(id)));
+            assert_eq!((UserId::parse(text), untrusted), (Some(id), Some(id)));
+        }
         Some(UserRef::Number(number)) => {
             assert_eq!(UserRef::parse(&number.to_string()), Some(UserRef::Number(number)));
             assert!(number >= 0);
+            let no_user = untrusted.expect("a number is read");
+            assert_eq!((UserId::parse(text), no_user.as_bytes()[..8].iter().max()), (None, Some(&0)));
         }
-        None => {}
+        None => assert_eq!(untrusted, None),
     }
 });

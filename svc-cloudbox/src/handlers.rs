@@ -7,7 +7,7 @@ use stele_core::password::NewPassword;
 use stele_core::proof::Proof;
 use stele_core::session::Token;
 use stele_core::usecase::Caller;
-use stele_core::usecase::change_password::{self, ChangePassword};
+use stele_core::usecase::change_password::{self, ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
 use stele_core::usecase::logout;
 use stele_core::{Deps, Error};
@@ -36,11 +36,10 @@ pub(crate) async fn login(deps: Data<Deps>, ClientAddress(address): ClientAddres
 pub(crate) async fn pwdreset(deps: Data<Deps>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
     let form = wire::PwdReset::try_from(&fields)?;
     let request = ChangePassword {
-        user: form.user,
+        whose: Whose::Unauthenticated(form.user),
         proof: Proof::Salted(form.proof),
         password: NewPassword::digest(form.password),
         caller: &Caller::direct(Cloudbox::NAME, address),
-        token: None,
     };
     Ok(welcome(&change_password::change_password(&deps, request).await?))
 }

@@ -60,7 +60,7 @@ static PWDRESET: Object = Object::request(
     &[
         Field::digits(
             "user_id",
-            "UUID、其 32 位十六进制，或用户编号",
+            "UUID 或其 32 位十六进制；十进制数不对应任何用户",
             "^([0-9]{1,18}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$",
             "0b922f14-d00b-11e7-aafd-525400bbac8e",
         ),

@@ -8,7 +8,7 @@ use stele_core::password::PasswordDigest;
 use stele_core::proof::{Salted, parse_timestamp};
 use stele_core::time::Offset;
 use stele_core::usecase::login::LoggedIn;
-use stele_core::user::{Gender, UserRef};
+use stele_core::user::{Gender, UserId};
 use stele_web::{Fault, Fields};
 
 /// The body of `authsalt`.
@@ -33,7 +33,7 @@ impl<'a> TryFrom<&'a Fields> for Login<'a> {
 /// The body of `pwdreset`.
 #[derive(Debug)]
 pub(crate) struct PwdReset {
-    pub(crate) user: UserRef,
+    pub(crate) user: UserId,
     /// `orig_password` and `timestamp`.
     pub(crate) proof: Salted,
     /// `new_password`, which is not salted.
@@ -44,7 +44,7 @@ impl TryFrom<&Fields> for PwdReset {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let user = read(fields, "user_id", UserRef::parse)?;
+        let user = read(fields, "user_id", UserId::parse_untrusted)?;
         let digest = read(fields, "orig_password", hex::decode)?;
         let password = read(fields, "new_password", PasswordDigest::from_hex)?;
         let timestamp = read(fields, "timestamp", parse_timestamp)?;

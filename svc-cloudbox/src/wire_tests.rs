@@ -29,13 +29,12 @@ fn the_documents_requests_are_read() {
         r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW}", "timestamp":1511839692 }}"#
     );
     let read = PwdReset::try_from(&fields(&sample)).unwrap();
-    assert_eq!((read.user, read.proof), (UserRef::parse(ID).unwrap(), salted));
+    assert_eq!((read.user, read.proof), (UserId::parse(ID).unwrap(), salted));
 }
 
 #[test]
 fn the_documents_answer_is_reproduced() {
-    let Some(UserRef::Id(id)) = UserRef::parse(ID) else { panic!("{ID} is a UUID") };
-    let user = user(id);
+    let user = user(UserId::parse(ID).unwrap());
     let session = session(&user);
     let token = Token::parse("dbf15a70056b49feaa394288ea9299e3").unwrap();
     let expected = concat!(

@@ -7,7 +7,7 @@ use stele_core::password::NewPassword;
 use stele_core::session::Token;
 use stele_core::usecase::Caller;
 use stele_core::usecase::authenticate::authenticate;
-use stele_core::usecase::change_password::{ChangePassword, change_password};
+use stele_core::usecase::change_password::{ChangePassword, Whose, change_password};
 use stele_core::usecase::client_token;
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
 use stele_core::{Deps, Error};
@@ -52,11 +52,10 @@ async fn login((deps, rules, address, http): Door, fields: Fields, audience: Aud
 pub(crate) async fn pwdreset((deps, rules, address, http): Door, fields: Fields) -> Reply {
     let form = wire::PwdReset::read(&fields, rules.proof)?;
     let request = ChangePassword {
-        user: form.user,
+        whose: Whose::Authenticated(form.user, &bearer(&http)?),
         proof: form.proof,
         password: NewPassword::digest(form.password),
         caller: &Caller::direct(Tms::NAME, address.0),
-        token: Some(&bearer(&http)?),
     };
     Ok(welcome(&change_password(&deps, request).await?, &rules))
 }

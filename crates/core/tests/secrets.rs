@@ -22,7 +22,7 @@ use stele_core::time::Timestamp;
 use stele_core::usecase::Caller;
 use stele_core::usecase::add_user::{AddUser, Provided};
 use stele_core::usecase::captcha::Solution;
-use stele_core::usecase::change_password::ChangePassword;
+use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::usecase::register::Register;
 use stele_core::usecase::reset_password::ResetPassword;
@@ -132,7 +132,7 @@ fn what_holds_a_password_prints_none() {
         let challenge = Challenge::Code(Some(Code::typed(CODE)));
         hides("a login", &Login { identifier: "mark", proof, caller, audience, challenge, carrier });
         let (user, token) = (UserRef::Number(100_001), token());
-        let change = ChangePassword { user, proof: again, password: new_password(), caller, token: Some(&token) };
+        let change = ChangePassword { whose: Whose::Authenticated(user, &token), proof: again, password: new_password(), caller };
         hides("a change of password", &change);
     }
     let to = Recipient::Phone(Phone::parse("13800138000").unwrap());

@@ -275,10 +275,7 @@ fn gender(text: &str) -> Result<Gender, &'static str> {
 }
 
 fn uuid(text: &str) -> Result<String, &'static str> {
-    match stele_core::user::UserRef::parse(text) {
-        Some(stele_core::user::UserRef::Id(id)) => Ok(id.to_string()),
-        _ => Err("an enterprise is a UUID"),
-    }
+    stele_core::user::UserId::parse(text).map(|id| id.to_string()).ok_or("an enterprise is a UUID")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use stele_core::identifier::Recipient;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::usecase::captcha::{self, Solution};
-use stele_core::usecase::change_password::{ChangePassword, change_password};
+use stele_core::usecase::change_password::{ChangePassword, Whose, change_password};
 use stele_core::usecase::check_code::check_code;
 use stele_core::usecase::grant_reset::grant_reset;
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
@@ -23,7 +23,6 @@ use stele_core::usecase::reset_password::{ResetPassword, reset_password};
 use stele_core::usecase::send_code::{Sendable, send_code};
 use stele_core::usecase::send_reset::send_reset;
 use stele_core::usecase::{Caller, captcha::issue};
-use stele_core::user::UserRef;
 use stele_core::{Error, Result};
 use stele_testkit::Lab;
 use tokio::sync::Mutex;
@@ -163,11 +162,10 @@ impl Side {
         let user = deps.users.find(&self.phone).await.unwrap().unwrap().user.id;
         let new = format!("{}+", self.password);
         let request = ChangePassword {
-            user: UserRef::Id(user),
+            whose: Whose::Unauthenticated(user),
             proof: Proof::Raw(RawPassword::new(self.password.clone())),
             password: NewPassword::chosen(&RawPassword::new(new.clone()), 6).unwrap(),
             caller: &self.owner(0),
-            token: None,
         };
         change_password(deps, request).await.unwrap();
         self.password = new;

@@ -106,14 +106,7 @@ async fn pwdreset_takes_every_writing_of_the_user_id() {
     let bench = Bench::new().await;
     let user = bench.lab.user("mark").add().await;
     let id = user.id.to_string();
-    let writings = [
-        json!(id),
-        json!(id.to_uppercase()),
-        json!(id.replace('-', "")),
-        json!(user.number.to_string()),
-        json!(user.number),
-    ];
-    for (turn, writing) in writings.into_iter().enumerate() {
+    for (turn, writing) in [id.clone(), id.to_uppercase(), id.replace('-', "")].into_iter().enumerate() {
         bench.pass(1);
         let (old, new) = if turn % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
         let answer = bench.pwdreset(writing, old, new).await;

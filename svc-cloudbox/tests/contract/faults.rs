@@ -23,10 +23,11 @@ async fn ask(lab: &Lab, tamper: impl FnOnce(&mut stele_core::Deps), path: &str) 
     let handle = server.handle();
     tokio::spawn(server);
     let now = lab.clock().now().as_secs();
+    let mark = lab.deps().users.find("mark").await.unwrap().unwrap().user.id.to_string();
     let proof = salted("123456", now);
     let body = json!({
         "username": "mark", "password": proof, "timestamp": now,
-        "user_id": 100_001, "orig_password": proof, "new_password": md5_hex("654321"),
+        "user_id": mark, "orig_password": proof, "new_password": md5_hex("654321"),
     });
     let answer = stele_testkit::http().post(url).json(&body).send().await.unwrap();
     let wait = answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
@@ -105,17 +106,17 @@ async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
         bench.pass(1);
         let outdated = bench.login("mark", "123456").await.token();
         bench.pass(1);
-        let live = bench.pwdreset(mark.number, "123456", "hna123").await.token();
+        let live = bench.pwdreset(mark.id.to_string(), "123456", "hna123").await.token();
         bench.pass(1);
         let used = bench.now();
         bench.login("mark", "hna123").await.token();
 
         down(&bench.lab, true);
         is_unavailable(&bench.login("mark", "hna123").await);
-        is_unavailable(&bench.pwdreset(mark.number, "hna123", "654321").await);
+        is_unavailable(&bench.pwdreset(mark.id.to_string(), "hna123", "654321").await);
         bench.pass(1);
         is_unavailable(&bench.login("mark", "hna123").await);
-        is_unavailable(&bench.pwdreset(mark.number, "hna123", "654321").await);
+        is_unavailable(&bench.pwdreset(mark.id.to_string(), "hna123", "654321").await);
         is_unavailable(&bench.logout(&live).await);
         is_unavailable(&bench.login("nobody", "hna123").await);
         // More than the limits let pass.
@@ -137,7 +138,7 @@ async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
         bench.login("mark", "hna123").await.token();
         bench.logout(&live).await.is(200, BYE);
         bench.pass(1);
-        let fresh = bench.pwdreset(mark.number, "hna123", "654321").await.token();
+        let fresh = bench.pwdreset(mark.id.to_string(), "hna123", "654321").await.token();
         bench.logout(&fresh).await.is(200, BYE);
     }
 }

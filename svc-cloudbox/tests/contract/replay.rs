@@ -18,7 +18,7 @@ async fn a_proof_is_good_for_five_minutes_either_way() {
     for (offset, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false), (86_400, false)] {
         let at = bench.now() + offset;
         let body = json!({
-            "user_id": user.number,
+            "user_id": user.id.to_string(),
             "orig_password": salted("123456", at),
             "new_password": md5_hex("123456"),
             "timestamp": at,
@@ -64,10 +64,10 @@ async fn a_proof_is_accepted_once_in_either_letter_case_by_either_call() {
     bench.login("13800138000", "123456").await.is(200, REPLAYED);
     let upper = json!({ "username": "MARK", "password": salted("123456", now).to_uppercase(), "timestamp": now });
     bench.post(LOGIN, &upper).await.is(200, REPLAYED);
-    bench.pwdreset(user.number, "123456", "654321").await.is(200, REPLAYED);
+    bench.pwdreset(user.id.to_string(), "123456", "654321").await.is(200, REPLAYED);
     bench.pass(1);
-    bench.pwdreset(user.number, "123456", "654321").await.token();
-    bench.pwdreset(user.number, "123456", "abcdef").await.is(200, WRONG);
+    bench.pwdreset(user.id.to_string(), "123456", "654321").await.token();
+    bench.pwdreset(user.id.to_string(), "123456", "abcdef").await.is(200, WRONG);
     bench.login("mark", "654321").await.token();
 }
 
@@ -257,5 +257,5 @@ async fn without_sealed_digests_nothing_proves() {
     let bench = Bench::with(&[("STELE_SALTED", "false")]).await;
     let user = bench.lab.user("mark").add().await;
     bench.login("mark", "123456").await.is(200, WRONG);
-    bench.pwdreset(user.number, "123456", "654321").await.is(200, WRONG);
+    bench.pwdreset(user.id.to_string(), "123456", "654321").await.is(200, WRONG);
 }

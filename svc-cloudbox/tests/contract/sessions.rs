@@ -38,7 +38,7 @@ async fn a_failed_pwdreset_ends_nothing() {
     let bench = Bench::new().await;
     let user = bench.lab.user("mark").add().await;
     let token = bench.login("mark", "123456").await.token();
-    bench.pwdreset(user.number, "wrong", "654321").await.is(200, WRONG);
+    bench.pwdreset(user.id.to_string(), "wrong", "654321").await.is(200, WRONG);
     bench.logout(&token).await.is(200, BYE);
 }
 
@@ -48,7 +48,7 @@ async fn the_same_password_again_ends_sessions_too() {
     let user = bench.lab.user("mark").add().await;
     let old = bench.login("mark", "123456").await.token();
     bench.pass(1);
-    bench.pwdreset(user.number, "123456", "123456").await.token();
+    bench.pwdreset(user.id.to_string(), "123456", "123456").await.token();
     bench.logout(&old).await.is(401, NO_TOKEN);
 }
 

@@ -10,28 +10,35 @@ use crate::password::NewPassword;
 use crate::ports::Success;
 use crate::proof::Proof;
 use crate::session::{NewSession, Token};
-use crate::user::{Role, UserRef};
+use crate::user::{Role, UserId, UserRef};
 use crate::{Deps, Error, Result};
 
 /// A wish to change a password.
 #[derive(Debug)]
 pub struct ChangePassword<'a> {
     /// Whose.
-    pub user: UserRef,
+    pub whose: Whose<'a>,
     /// The proof of the old password.
     pub proof: Proof,
     /// The new password.
     pub password: NewPassword,
     /// By which door.
     pub caller: &'a Caller,
-    /// A live token of the same user or of an administrator, where the door asks for one.
-    pub token: Option<&'a Token>,
+}
+
+/// Whose password is changed, and by what right beside the proof of the old one.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose<'a> {
+    /// By the proof alone: only by the UUID, for user numbers are sequential and could be tried one after another.
+    Unauthenticated(UserId),
+    /// With a live token of the same user or of an administrator.
+    Authenticated(UserRef, &'a Token),
 }
 
 /// Changes a password, ends every session, ticket and code of the user, and opens a fresh session.
 ///
 /// # Errors
-/// `NotAuthenticated` or `NotAllowed` if a token was given that does not do; what logging in may say of the old
+/// `NotAuthenticated` or `NotAllowed` if a token was given that is dead or another user's; what logging in may say of the old
 /// proof; `Busy` and faults of ours.
 pub async fn change_password(deps: &Deps, request: ChangePassword<'_>) -> Result<LoggedIn> {
     let mut watch = Watch::over(deps, Act::ChangePassword(request.proof.kind()), request.caller);
@@ -40,7 +47,11 @@ pub async fn change_password(deps: &Deps, request: ChangePassword<'_>) -> Result
 }
 
 async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>) -> Result<LoggedIn> {
-    let ChangePassword { user, proof, password, caller, token } = request;
+    let ChangePassword { whose, proof, password, caller } = request;
+    let (user, token) = match whose {
+        Whose::Unauthenticated(id) => (UserRef::Id(id), None),
+        Whose::Authenticated(user, token) => (user, Some(token)),
+    };
     let account = deps.users.find_ref(user).await?;
     if let Some(account) = &account {
         watch.concerns(account.user.id);

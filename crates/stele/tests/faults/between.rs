@@ -14,7 +14,7 @@ use stele_core::proof::Proof;
 use stele_core::session::Token;
 use stele_core::usecase::add_user::{AddUser, Provided, add_user};
 use stele_core::usecase::authenticate::authenticate;
-use stele_core::usecase::change_password::{ChangePassword, change_password};
+use stele_core::usecase::change_password::{ChangePassword, Whose, change_password};
 use stele_core::usecase::grant_reset::grant_reset;
 use stele_core::usecase::login::{Audience, Carrier, Challenge, LoggedIn, Login, login};
 use stele_core::usecase::logout::logout;
@@ -217,8 +217,9 @@ impl Bench {
             Case::Logout => logout(deps, DIALECT, session()).await.map(|()| None),
             Case::Change => {
                 let proof = Proof::Raw(RawPassword::new(OLD.to_owned()));
-                let user = subject.user.unwrap();
-                let request = ChangePassword { user, proof, password: new, caller: &caller, token: None };
+                let Some(UserRef::Id(user)) = subject.user else { panic!("the case needs a user") };
+                let whose = Whose::Unauthenticated(user);
+                let request = ChangePassword { whose, proof, password: new, caller: &caller };
                 change_password(deps, request).await.map(|entered| Some(entered.token))
             }
             Case::Reset => {

@@ -66,7 +66,7 @@ def cloudbox(wire):
     wire.expect(wire.post("json", LOGOUT, {}, {"Authorization": tokens[1].upper()}), out)
 
     secret, latest = password, tokens[2]
-    names = (person["id"], person["id"].replace("-", ""), person["number"], int(person["number"]), person["id"].upper())
+    names = (person["id"], person["id"].replace("-", ""), person["id"].upper(), person["id"].replace("-", "").upper())
     for turn, who in enumerate(names):
         new, at = f"changed-{turn}", wire.timestamp()
         digest = md5(new).upper() if turn % 2 else md5(new)
@@ -75,6 +75,11 @@ def cloudbox(wire):
         assert answer["data"]["user_alias_id"] == alias, "user_alias_id changed"
         wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), failed("1005"), status=401)
         secret, latest = new, answer["data"]["user_token"]
+    # The user's number is no id here: the right proof is answered as for an unknown user.
+    for number in (person["number"], int(person["number"])):
+        at = wire.timestamp()
+        body = {"user_id": number, "orig_password": salted(secret, at), "new_password": md5("x"), "timestamp": at}
+        wire.expect(wire.post("json", RESET, body), failed("1002", wrong["message"]))
     wire.expect(wire.post("json", LOGIN, proof()), failed("1002"))
     wire.expect(wire.post("json", LOGIN, proof(secret)), succeeded(user))
     wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), out)
