@@ -73,9 +73,9 @@ away! {
     find(&str) -> Option<Account>;
     find_ref(UserRef) -> Option<Account>;
     add(&NewUser) -> Option<User>;
-    change_credential(UserId, i64, &Credential) -> Option<i64>;
+    change_credential(UserId, i64, i64, &Credential) -> bool;
     upgrade_credential(UserId, i64, &str, &Credential) -> bool;
-    set_disabled(UserId, bool) -> bool;
+    set_disabled(UserId, bool, i64) -> bool;
     list(i64, u32) -> Vec<User>;
     add_app(&app::App) -> bool;
     client_token(&[u8; 32]) -> Option<app::ClientToken>;

@@ -42,16 +42,18 @@ pub trait UserStore: Send + Sync {
     /// Stores a user, giving it the next number; `None` if one of its identifiers is taken.
     async fn add(&self, new: &NewUser) -> Result<Option<User>>;
 
-    /// Replaces the credential if the epoch still is `epoch`, and raises the epoch. Gives the new epoch, `None` if
-    /// the user is gone or the epoch has moved.
-    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>>;
+    /// Replaces the credential and sets the epoch to `next` (from [`Random::epoch`]), if the epoch still is `epoch`.
+    /// Gives whether it was: `false` if the user is gone or another change came first.
+    ///
+    /// [`Random::epoch`]: crate::random::Random::epoch
+    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool>;
 
     /// Replaces the credential by one for the same password, if the epoch still is `epoch` and the verifier still is
     /// `old`: another process may have replaced it by a better one. The epoch stays. Gives whether it did.
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool>;
 
-    /// Locks a user out or lets them in again, and raises the epoch. Gives whether there is such a user.
-    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool>;
+    /// Locks a user out or lets them in again, and sets the epoch to `next`. Gives whether there is such a user.
+    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool>;
 
     /// Up to `limit` users with numbers above `after`, in order.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>>;

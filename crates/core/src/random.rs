@@ -21,6 +21,19 @@ pub trait Random: Send + Sync {
         hex::encode(&self.bits128())
     }
 
+    /// A new epoch for a credential: 63 random bits, never 0. Random and not counted, so that an epoch whose row was
+    /// lost in a failover or a restore is never reached again. See `docs/adr/0002-epochs-end-sessions.md`.
+    fn epoch(&self) -> i64 {
+        loop {
+            let mut bytes = [0; 8];
+            self.fill(&mut bytes);
+            let epoch = i64::from_le_bytes(bytes) & i64::MAX;
+            if epoch != 0 {
+                return epoch;
+            }
+        }
+    }
+
     /// A uniform number below `bound`, which must not be 0. Rejects rather than folds, so no value is likelier.
     fn below(&self, bound: u64) -> u64 {
         let zone = u64::MAX - u64::MAX % bound;
@@ -83,6 +96,14 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn an_epoch_is_positive_and_spread_over_63_bits() {
+        let epochs: HashSet<_> = (0..500).map(|_| PooledRandom.epoch()).collect();
+        assert_eq!(epochs.len(), 500);
+        assert!(epochs.iter().all(|&epoch| epoch > 0));
+        assert_eq!(epochs.iter().fold(0, |all, epoch| all | epoch), i64::MAX);
+    }
 
     #[test]
     fn a_pool_gives_nothing_twice() {

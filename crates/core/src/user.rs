@@ -207,8 +207,7 @@ impl User {
     }
 }
 
-/// What is kept of a password. Raised by every change, reset and disabling, the epoch is what older sessions, tokens
-/// and codes die by. Never printed.
+/// What is kept of a password. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
     /// A verifier for raw and digest proofs (see [`crate::verifier`]).
@@ -230,7 +229,8 @@ pub struct Account {
     pub user: User,
     /// The credential.
     pub credential: Credential,
-    /// The credential's epoch: 0 at first.
+    /// The credential's epoch: 0 at first, then a new random one with every change, reset, disabling and enabling.
+    /// Sessions, tokens and codes of any other epoch are dead. Epochs are equal or not; they have no order.
     pub epoch: i64,
     /// When they last logged in by a salted proof, to within a day; `None` if they never did.
     pub salted_at: Option<Timestamp>,

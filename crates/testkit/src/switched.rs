@@ -145,14 +145,14 @@ impl UserStore for Users {
     async fn add(&self, new: &NewUser) -> Result<Option<User>> {
         self.watch.around("add", self.up()?.add(new)).await
     }
-    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
-        self.watch.around("change_credential", self.up()?.change_credential(user, epoch, new)).await
+    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
+        self.watch.around("change_credential", self.up()?.change_credential(user, epoch, next, new)).await
     }
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
         self.watch.around("upgrade_credential", self.up()?.upgrade_credential(user, epoch, old, new)).await
     }
-    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
-        self.watch.around("set_disabled", self.up()?.set_disabled(user, disabled)).await
+    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool> {
+        self.watch.around("set_disabled", self.up()?.set_disabled(user, disabled, next)).await
     }
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
         self.watch.around("list", self.up()?.list(after, limit)).await

@@ -75,9 +75,10 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
 
     // A foreign hash may just have been upgraded; the epoch tells whether it still is the same password.
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
-    let epoch = deps.users.change_credential(account.user.id, account.epoch, &new).await?;
-    let epoch = epoch.ok_or(Error::WrongPassword)?;
-    let token = Token::generate(deps.random.as_ref());
+    let (token, epoch) = (Token::generate(deps.random.as_ref()), deps.random.epoch());
+    if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
+        return Err(Error::WrongPassword);
+    }
     let session = new_session(deps, caller, &account, epoch);
     let new = NewSession { key: token.key(), session, per_user: deps.policy.sessions_per_user };
     deps.state.open_session(&new).await?;

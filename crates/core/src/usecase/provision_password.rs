@@ -25,7 +25,7 @@ async fn set(deps: &Deps, user: UserRef, password: &NewPassword, watch: &mut Wat
         let account = deps.users.find_ref(user).await?.ok_or(Error::UnknownUser)?;
         watch.concerns(account.user.id);
         let new = credential::make(deps, account.user.id, password.as_digest()).await?;
-        if deps.users.change_credential(account.user.id, account.epoch, &new).await?.is_some() {
+        if deps.users.change_credential(account.user.id, account.epoch, deps.random.epoch(), &new).await? {
             return Ok(());
         }
     }

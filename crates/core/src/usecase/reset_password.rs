@@ -52,6 +52,6 @@ async fn reset(deps: &Deps, request: ResetPassword<'_>, watch: &mut Watch<'_>) -
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
     check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
     // If the epoch has moved, someone changed the password meanwhile, and the code died with the old one.
-    deps.users.change_credential(account.user.id, epoch, &new).await?.ok_or(Error::WrongCode)?;
-    Ok(account.user)
+    let changed = deps.users.change_credential(account.user.id, epoch, deps.random.epoch(), &new).await?;
+    if changed { Ok(account.user) } else { Err(Error::WrongCode) }
 }

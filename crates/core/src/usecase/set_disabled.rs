@@ -18,5 +18,6 @@ pub async fn set_disabled(deps: &Deps, user: UserRef, disabled: bool) -> Result<
 async fn set(deps: &Deps, user: UserRef, disabled: bool, watch: &mut Watch<'_>) -> Result<()> {
     let account = deps.users.find_ref(user).await?.ok_or(Error::UnknownUser)?;
     watch.concerns(account.user.id);
-    if deps.users.set_disabled(account.user.id, disabled).await? { Ok(()) } else { Err(Error::UnknownUser) }
+    let done = deps.users.set_disabled(account.user.id, disabled, deps.random.epoch()).await?;
+    if done { Ok(()) } else { Err(Error::UnknownUser) }
 }

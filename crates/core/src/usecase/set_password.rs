@@ -51,8 +51,10 @@ async fn set(
     allow(deps, caller, found.as_ref(), authority).await?;
     let account = found.ok_or(Error::NotAuthenticated)?;
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
-    let epoch = deps.users.change_credential(account.user.id, account.epoch, &new).await?;
-    let epoch = epoch.ok_or(Error::NotAuthenticated)?;
+    let epoch = deps.random.epoch();
+    if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
+        return Err(Error::NotAuthenticated);
+    }
     if let Authority::Login(token) = authority {
         deps.state.restamp_session(&token.key(), epoch).await?;
     }

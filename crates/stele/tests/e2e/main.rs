@@ -18,6 +18,7 @@ mod kill;
 mod limits;
 mod listening;
 mod lists;
+mod lost_change;
 mod metrics;
 mod migrate;
 mod one_account;

@@ -139,22 +139,20 @@ impl UserStore for Users {
         }
     }
 
-    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
+    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
         let (seal_key_id, sealed) = sealed_columns(new);
-        let raised: QueryResult<Option<i64>> = query!(self.db, |conn| {
+        let changed = query!(self.db, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
                 .set((
                     users::verifier.eq(&new.verifier),
                     users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
                     users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
-                    users::epoch.eq(users::epoch + 1),
+                    users::epoch.eq(next),
                 ))
-                .returning(users::epoch)
-                .get_result(conn)
+                .execute(conn)
                 .await
-                .optional()
         });
-        raised.map_err(failure)
+        Ok(changed.map_err(failure)? > 0)
     }
 
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
@@ -173,10 +171,10 @@ impl UserStore for Users {
         Ok(changed.map_err(failure)? > 0)
     }
 
-    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
+    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool> {
         let changed = query!(self.db, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
-                .set((users::disabled.eq(disabled), users::epoch.eq(users::epoch + 1)))
+                .set((users::disabled.eq(disabled), users::epoch.eq(next)))
                 .execute(conn)
                 .await
         });

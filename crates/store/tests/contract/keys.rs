@@ -59,14 +59,14 @@ async fn nothing_is_sealed_under_a_key_out_of_service_and_none_is_taken_that_is_
         assert_eq!(keys.sealed_under().await.unwrap(), [(7, 1, 1)], "{name}");
         assert_eq!(keys.drop_key("seal-7").await.unwrap(), Dropped::InUse(2));
         for stranger in [2, 8] {
-            assert!(users.change_credential(id, 0, &under(stranger, 1)).await.is_err());
+            assert!(users.change_credential(id, 0, 1, &under(stranger, 1)).await.is_err());
             assert!(users.upgrade_credential(id, 0, "first", &under(stranger, 1)).await.is_err());
             assert!(users.add_app(&app("other", stranger)).await.is_err());
             assert!(
                 keys.reseal_users(&[(id, credential("first").sealed.unwrap(), sealed(stranger, 1))]).await.is_err()
             );
         }
-        assert_eq!(users.change_credential(id, 0, &under(1, 1)).await.unwrap(), Some(1));
+        assert!(users.change_credential(id, 0, 1, &under(1, 1)).await.unwrap());
         assert_eq!(keys.drop_key("seal-7").await.unwrap(), Dropped::InUse(1));
         assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 8)).await.unwrap());
         assert_eq!(keys.sealed_under().await.unwrap(), [(1, 1, 1)]);
@@ -115,7 +115,7 @@ async fn rows_are_sealed_anew_only_as_they_were_read() {
         assert_eq!(keys.sealed_users(7, page[2].number, 3).await.unwrap().len(), 2);
         assert_eq!(keys.sealed_users(1, 0, 3).await.unwrap(), []);
         // One changes their password in between, another's is sealed anew already.
-        assert_eq!(users.change_credential(ids[1], 0, &under(7, 100)).await.unwrap(), Some(1));
+        assert!(users.change_credential(ids[1], 0, 1, &under(7, 100)).await.unwrap());
         assert_eq!(keys.reseal_users(&[(ids[2], sealed(7, 2), sealed(1, 50))]).await.unwrap(), 1);
         let changes: Vec<_> =
             page.into_iter().map(|row| (row.id, row.sealed.clone(), Sealed { key_id: 1, ..row.sealed })).collect();
@@ -152,7 +152,7 @@ async fn once_salted_dialects_are_ended_no_digest_is_stored() {
         assert_eq!(keys.erase_seals(3).await.unwrap(), 0);
         // Whatever a process believes that has not heard of it.
         users.add(&named("late")).await.unwrap().unwrap();
-        assert_eq!(users.change_credential(ids[0], 0, &under(7, 1)).await.unwrap(), Some(1));
+        assert!(users.change_credential(ids[0], 0, 1, &under(7, 1)).await.unwrap());
         assert!(users.upgrade_credential(ids[1], 0, "first", &under(7, 1)).await.unwrap());
         for name in ["late", "user0", "user1", "user2"] {
             let found = users.find(name).await.unwrap().unwrap();
@@ -230,6 +230,6 @@ async fn the_keys_that_rows_are_sealed_under_are_in_service_after_a_migration() 
         assert_eq!(users.find("alice").await.unwrap().unwrap().credential, credential("first"));
         assert_eq!(users.app("melink").await.unwrap(), Some(app("melink", 1)));
         // And nothing else is: the number that was in service before is not.
-        assert!(users.change_credential(id, 0, &under(u32::MAX, 1)).await.is_err());
+        assert!(users.change_credential(id, 0, 1, &under(u32::MAX, 1)).await.is_err());
     }
 }

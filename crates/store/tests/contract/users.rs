@@ -131,18 +131,18 @@ async fn a_credential_changes_only_from_the_epoch_it_was_read_at() {
     for UserBackend { users, .. } in user_backends().await {
         let id = users.add(&named("alice")).await.unwrap().unwrap().id;
         let next = Credential { verifier: "next".to_owned(), sealed: None };
-        assert_eq!(users.change_credential(id, 0, &next).await.unwrap(), Some(1));
-        assert_eq!(users.change_credential(id, 0, &credential("stale")).await.unwrap(), None);
+        assert!(users.change_credential(id, 0, i64::MAX, &next).await.unwrap());
+        assert!(!users.change_credential(id, 0, 2, &credential("stale")).await.unwrap());
         assert!(!users.upgrade_credential(id, 0, "next", &credential("stale")).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
-        assert_eq!((found.credential, found.epoch), (next, 1));
+        assert_eq!((found.credential, found.epoch), (next, i64::MAX));
 
-        assert!(!users.upgrade_credential(id, 1, "first", &credential("stale")).await.unwrap());
-        assert!(users.upgrade_credential(id, 1, "next", &credential("better")).await.unwrap());
+        assert!(!users.upgrade_credential(id, i64::MAX, "first", &credential("stale")).await.unwrap());
+        assert!(users.upgrade_credential(id, i64::MAX, "next", &credential("better")).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
-        assert_eq!((found.credential, found.epoch), (credential("better"), 1));
+        assert_eq!((found.credential, found.epoch), (credential("better"), i64::MAX));
 
-        assert_eq!(users.change_credential(random_id(), 0, &credential("x")).await.unwrap(), None);
+        assert!(!users.change_credential(random_id(), 0, 2, &credential("x")).await.unwrap());
         assert!(!users.upgrade_credential(random_id(), 0, "first", &credential("x")).await.unwrap());
     }
 }
@@ -151,26 +151,41 @@ async fn a_credential_changes_only_from_the_epoch_it_was_read_at() {
 async fn of_many_changes_from_one_epoch_one_is_made() {
     for UserBackend { users, .. } in user_backends().await {
         let id = users.add(&named("alice")).await.unwrap().unwrap().id;
-        let changing = (0..16).map(|n| {
+        let changing = (1..=16).map(|n| {
             let users = Arc::clone(&users);
-            async move { users.change_credential(id, 0, &credential(&n.to_string())).await.unwrap() }
+            async move { users.change_credential(id, 0, n, &credential(&n.to_string())).await.unwrap().then_some(n) }
         });
         let epochs: Vec<_> = all_at_once(changing).await.into_iter().flatten().collect();
-        assert_eq!(epochs, [1]);
+        assert_eq!(epochs, [users.find("alice").await.unwrap().unwrap().epoch]);
     }
 }
 
 #[tokio::test]
-async fn disabling_and_enabling_raise_the_epoch() {
+async fn disabling_and_enabling_replace_the_epoch() {
     for UserBackend { users, .. } in user_backends().await {
         let id = users.add(&named("alice")).await.unwrap().unwrap().id;
-        assert!(users.set_disabled(id, true).await.unwrap());
+        assert!(users.set_disabled(id, true, 9).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
-        assert_eq!((found.user.disabled, found.epoch), (true, 1));
-        assert!(users.set_disabled(id, false).await.unwrap());
+        assert_eq!((found.user.disabled, found.epoch), (true, 9));
+        assert!(users.set_disabled(id, false, 4).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
-        assert_eq!((found.user.disabled, found.epoch), (false, 2));
-        assert!(!users.set_disabled(random_id(), true).await.unwrap());
+        assert_eq!((found.user.disabled, found.epoch), (false, 4));
+        assert!(!users.set_disabled(random_id(), true, 9).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_is_set_and_never_counted() {
+    for UserBackend { users, .. } in user_backends().await {
+        let id = users.add(&named("alice")).await.unwrap().unwrap().id;
+        let mut before = 0;
+        // Also from and to the ends of the range, where a count would overflow.
+        for next in [i64::MAX, 1, i64::MAX - 1, 7] {
+            assert!(users.change_credential(id, before, next, &credential("x")).await.unwrap());
+            assert!(!users.change_credential(id, before, 3, &credential("stale")).await.unwrap());
+            assert_eq!(users.find("alice").await.unwrap().unwrap().epoch, next);
+            before = next;
+        }
     }
 }
 

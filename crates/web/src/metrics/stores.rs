@@ -154,16 +154,16 @@ impl UserStore for Watched<dyn UserStore, UserOps> {
         call!(self, "users", add(new))
     }
 
-    async fn change_credential(&self, user: UserId, epoch: i64, new: &Credential) -> Result<Option<i64>> {
-        call!(self, "users", change_credential(user, epoch, new))
+    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
+        call!(self, "users", change_credential(user, epoch, next, new))
     }
 
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
         call!(self, "users", upgrade_credential(user, epoch, old, new))
     }
 
-    async fn set_disabled(&self, user: UserId, disabled: bool) -> Result<bool> {
-        call!(self, "users", set_disabled(user, disabled))
+    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool> {
+        call!(self, "users", set_disabled(user, disabled, next))
     }
 
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
