@@ -65,6 +65,9 @@ def oddities() -> None:
                  "{raw}$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
                  "$2y$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
                  "$argon2id$v=19$m=4294967295,t=4294967295,p=16777215$c2FsdHNhbHQ$aGFzaA",
+                 "5f4dcc3b5aa765d61d8327deb882cf99",
+                 "{raw}$md5ps$$5f4dcc3b5aa765d61d8327deb882cf99",
+                 "{wrapped}$md5ps$00|$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaA",
                  "$md5ps$73616c74$" + hashlib.md5(b"xsalt").hexdigest(),
                  "$md5sp$73616c74$" + hashlib.md5(b"saltx").hexdigest()):
         seed("phc", text)

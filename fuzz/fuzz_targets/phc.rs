@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use stele_core::password::RawPassword;
-use stele_core::verifier::{self, Cost, Memory, Secret, hash, import, is_current, is_foreign};
+use stele_core::verifier::{self, Cost, Imported, Memory, Secret, earlier, hash, import, is_current, is_foreign, wrap};
 
 /// The cheapest that argon2 computes.
 const CHEAP: Cost = Cost { memory: 8, passes: 1, lanes: 1 };
@@ -19,8 +19,17 @@ fn verify(stored: &str, secret: &Secret) -> bool {
 
 fuzz_target!(|text: &str| {
     let _ = is_current(text, Cost::default());
-    if let Ok(stored) = import(text) {
-        assert!(is_foreign(&stored));
+    if let Some(Imported::Weak(weak)) = earlier(text) {
+        let stored = wrap(&weak, b"saltsaltsaltsalt", CHEAP, &mut Memory::default()).expect("a cost in range");
+        assert!(earlier(&stored).is_none(), "it is wrapped once");
+    }
+    let imported = match import(text) {
+        Ok(Imported::Strong(stored)) => Some(stored),
+        Ok(Imported::Weak(weak)) => wrap(&weak, b"saltsaltsaltsalt", CHEAP, &mut Memory::default()),
+        Ok(Imported::Digest(_)) | Err(_) => None,
+    };
+    if let Some(stored) = imported {
+        assert!(is_foreign(&stored) && stored.contains("$argon2id$v=19$"));
         assert!(!is_current(&stored, Cost::default()), "a foreign hash is always replaced");
         assert!(
             !verify(&stored, &Secret::Digest(RawPassword::new("x".to_owned()).digest())),

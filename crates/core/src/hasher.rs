@@ -15,7 +15,7 @@ use tracing::Instrument as _;
 use crate::error::{Error, Result};
 use crate::password::PasswordDigest;
 use crate::random::Random;
-use crate::verifier::{self, Cost, Memory, Secret};
+use crate::verifier::{self, Cost, Memory, Secret, Weak};
 use slots::Slots;
 
 /// What a caller is told to wait when the queue is full.
@@ -84,6 +84,16 @@ impl Hasher {
     /// [`Error::Busy`] if the queue is full.
     pub async fn replace(&self, stored: &str, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
         self.hash_at(verifier::replacement(stored, self.inner.cost), digest, salt).await
+    }
+
+    /// A cheap hash made elsewhere, wrapped in argon2id.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if the queue is full.
+    pub async fn wrap(&self, weak: Weak, salt: [u8; 16]) -> Result<String> {
+        let cost = self.inner.cost;
+        let wrapped = self.run(cost.memory, move |_, memory| verifier::wrap(&weak, &salt, cost, memory));
+        wrapped.await?.ok_or_else(|| Error::internal("argon2 refused its parameters"))
     }
 
     async fn hash_at(&self, cost: Cost, digest: PasswordDigest, salt: [u8; 16]) -> Result<String> {
@@ -171,6 +181,26 @@ mod tests {
             assert!(!hasher.verify(Some(old), Secret::Raw(RawPassword::new("wrong".into()))).await.unwrap());
         }
         assert_eq!(hasher.computed() - start, 6);
+    }
+
+    #[tokio::test]
+    async fn a_wrapped_hash_costs_what_an_unknown_user_costs() {
+        let dearer = Cost { passes: 4, ..CHEAP };
+        let hasher = Hasher::new(dearer, 1, 8, &OsRandom).unwrap();
+        let Ok(verifier::Imported::Weak(weak)) = verifier::import("$md5ps$6162$defe12aad396f90e6b179c239de260d4")
+        else {
+            panic!("a salted md5 is weak")
+        };
+        let wrapped = hasher.wrap(weak, [1; 16]).await.unwrap();
+        let wrong = || Secret::Raw(RawPassword::new("wrong".into()));
+        // All of its work is the outer hash's, and none is left to make up.
+        assert_eq!(verifier::work(&wrapped, &wrong()), dearer.work());
+        assert_eq!(dearer.rest(verifier::work(&wrapped, &wrong())), None);
+        let start = hasher.computed();
+        assert!(!hasher.verify(Some(wrapped.clone()), wrong()).await.unwrap());
+        assert!(!hasher.verify(Some(wrapped), Secret::Digest(secret().digest())).await.unwrap());
+        assert!(!hasher.verify(None, wrong()).await.unwrap());
+        assert_eq!(hasher.computed() - start, 3);
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 
 mod keys;
 mod trail;
+mod verifiers;
 
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};
 
 pub use keys::{Dropped, KeyRecord, KeyStore, KeyWatch, SaltedUse, SealedUser};
 pub use trail::TrailStore;
+pub use verifiers::{EarlierHash, VerifierStore};
 
 /// Users, apps and client tokens: durable. What was answered must survive a crash.
 #[async_trait]

@@ -132,14 +132,21 @@ fn what_holds_a_password_prints_none() {
         let challenge = Challenge::Code(Some(Code::typed(CODE)));
         hides("a login", &Login { identifier: "mark", proof, caller, audience, challenge, carrier });
         let (user, token) = (UserRef::Number(100_001), token());
-        let change = ChangePassword { whose: Whose::Authenticated(user, &token), proof: again, password: new_password(), caller };
+        let change = ChangePassword {
+            whose: Whose::Authenticated(user, &token),
+            proof: again,
+            password: new_password(),
+            caller,
+        };
         hides("a change of password", &change);
     }
     let to = Recipient::Phone(Phone::parse("13800138000").unwrap());
     let (code, password, purpose) = (&Code::typed(CODE), &new_password(), Purpose::Any);
     hides("a registration", &Register { to: &to, purpose, code, password, caller });
     hides("a reset", &ResetPassword { to: &to, purpose, code, password, caller });
-    for secret in [Provided::Password(new_password()), Provided::Foreign("{raw}$md5ps$00$abababab".to_owned())] {
+    let imported = verifier::import("$md5ps$00$abababababababababababababababab").unwrap();
+    hides("an imported hash", &imported);
+    for secret in [Provided::Password(new_password()), Provided::Foreign(imported)] {
         let name = Name::parse("mark").unwrap();
         let (phone, email, role, profile) = (None, None, Role::User, Profile::default());
         hides("a user to add", &AddUser { name, phone, email, role, profile, secret });

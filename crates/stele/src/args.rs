@@ -60,7 +60,7 @@ pub enum Command {
     Challenge(Challenge),
     /// Read the audit trail
     Audit(Box<Audit>),
-    /// Make missing keys and bring the database to the current schema
+    /// Make missing keys, bring the database to the current schema, and wrap what earlier builds imported in argon2id
     Migrate,
     /// Explain the settings in force and try whether everything can be reached
     Check,
@@ -154,7 +154,9 @@ pub struct AddUser {
     /// Read the password from standard input (its first line)
     #[arg(long, action = ArgAction::SetTrue)]
     pub password_stdin: bool,
-    /// Read a foreign hash from standard input: argon2 (PHC), bcrypt, $md5ps$SALT$HASH, $md5sp$SALT$HASH (in hex)
+    /// Read a foreign hash from standard input: argon2 (PHC), bcrypt, $md5ps$SALT$HASH for md5(password + salt) or
+    /// $md5sp$SALT$HASH for md5(salt + password) (in hex), or 32 hex digits for md5(password). What is cheaper to guess
+    /// from than argon2id is wrapped in argon2id; a plain md5 opens salted logins at once
     #[arg(long, action = ArgAction::SetTrue)]
     pub hash_stdin: bool,
 }

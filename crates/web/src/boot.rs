@@ -9,6 +9,7 @@ use stele_core::Deps;
 use stele_core::ports::{Delivery, KeyStore, StateStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
+use stele_core::usecase::wrap_hashes::{Wrapped, Wrapping, wrap_hashes};
 use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
 
 use crate::config::{ConfigError, Settings};
@@ -253,4 +254,28 @@ async fn forget_proofs(deps: &Deps) -> stele_core::Result<()> {
     const BATCH: u32 = 1_000;
     while deps.users.forget_proofs(deps.now(), BATCH).await? >= BATCH.into() {}
     Ok(())
+}
+
+/// Wraps imported hashes that earlier builds stored as they came, one at a time: logins come first.
+pub async fn wrap_earlier_hashes(context: Context) {
+    let work = async {
+        let verifiers = database(&context.settings).map_err(stele_core::Error::internal)?.verifiers();
+        let pending = verifiers.count_earlier().await?;
+        if pending == 0 {
+            return Ok(None);
+        }
+        tracing::info!(pending, "wrapping imported hashes in argon2id");
+        let Deps { hasher, random, clock, .. } = &context.deps;
+        let (verifiers, random, clock) = (verifiers.as_ref(), random.as_ref(), clock.as_ref());
+        let work = Wrapping { verifiers, hasher, random, clock, at_once: 1 };
+        wrap_hashes(&work, &mut |_| ()).await.map(Some)
+    };
+    match work.await {
+        Ok(None) => {}
+        Ok(Some(Wrapped { rows, unreadable: 0 })) => tracing::info!(rows, "imported hashes are wrapped in argon2id"),
+        Ok(Some(Wrapped { rows, unreadable })) => {
+            tracing::warn!(rows, unreadable, "some imported hashes cannot be read; set these users' passwords");
+        }
+        Err(cause) => tracing::warn!(%cause, "imported hashes are not wrapped yet; run `stele migrate`"),
+    }
 }

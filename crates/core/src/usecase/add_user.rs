@@ -5,7 +5,8 @@ use super::watch::Watch;
 use crate::event::Act;
 use crate::identifier::{Email, Name, Phone};
 use crate::password::NewPassword;
-use crate::user::{Credential, NewUser, Profile, Role, User, UserId};
+use crate::user::{NewUser, Profile, Role, User, UserId};
+use crate::verifier::Imported;
 use crate::{Deps, Error, Result};
 
 /// A user to add.
@@ -29,8 +30,8 @@ pub struct AddUser {
 pub enum Provided {
     /// The password.
     Password(NewPassword),
-    /// A hash made elsewhere, in the form [`crate::verifier::import`] gives.
-    Foreign(String),
+    /// A hash made elsewhere.
+    Foreign(Imported),
 }
 
 impl std::fmt::Debug for Provided {
@@ -60,7 +61,7 @@ async fn add(deps: &Deps, request: AddUser) -> Result<User> {
     let id = UserId::from_random(deps.random.bits128());
     let credential = match secret {
         Provided::Password(password) => credential::make(deps, id, password.as_digest()).await?,
-        Provided::Foreign(verifier) => Credential { verifier, sealed: None },
+        Provided::Foreign(hash) => credential::import(deps, id, hash).await?,
     };
     let new = NewUser {
         id,

@@ -3,7 +3,7 @@
 use crate::password::PasswordDigest;
 use crate::seal::Sealed;
 use crate::user::{Account, Credential, UserId};
-use crate::verifier::{self, Secret};
+use crate::verifier::{self, Imported, Secret};
 use crate::{Deps, Result};
 
 /// What a user's sealed digest is bound to.
@@ -15,6 +15,16 @@ pub(crate) fn seal_context(user: UserId) -> Vec<u8> {
 pub(super) async fn make(deps: &Deps, user: UserId, digest: &PasswordDigest) -> Result<Credential> {
     let verifier = deps.hasher.hash(digest.clone(), deps.random.bits128()).await?;
     Ok(Credential { verifier, sealed: sealed(deps, user, digest) })
+}
+
+/// What is kept of a hash made elsewhere until its first use. Nothing cheaper than argon2id.
+pub(super) async fn import(deps: &Deps, user: UserId, hash: Imported) -> Result<Credential> {
+    let verifier = match hash {
+        Imported::Digest(digest) => return make(deps, user, &digest).await,
+        Imported::Strong(verifier) => verifier,
+        Imported::Weak(weak) => deps.hasher.wrap(weak, deps.random.bits128()).await?,
+    };
+    Ok(Credential { verifier, sealed: None })
 }
 
 /// Replaces what is outdated about the credential of someone who has just proved `secret`: an imported hash, weaker

@@ -7,7 +7,7 @@
 //! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
-//! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`], [`mod@reseal`], [`mod@end_salted`] | the `stele` command |
+//! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`], [`mod@reseal`], [`mod@end_salted`], [`mod@wrap_hashes`] | the `stele` command |
 //!
 //! [`authenticate`], `prove` and `credential` are what several of them share; `watch` tells what became of each.
 
@@ -34,6 +34,7 @@ pub mod send_reset;
 pub mod set_disabled;
 pub mod set_password;
 mod watch;
+pub mod wrap_hashes;
 
 use crate::Deps;
 use crate::origin::Origin;

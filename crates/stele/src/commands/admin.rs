@@ -4,16 +4,19 @@ use std::io::BufRead as _;
 use std::sync::Arc;
 
 use stele_core::event::{Act, Event, Outcome, Subject};
-use stele_core::ports::{Delivery, Events as _, Message};
+use stele_core::ports::{Delivery, Events as _, Message, VerifierStore};
 use stele_core::random::OsRandom;
 use stele_core::time::{Clock as _, SystemClock};
+use stele_core::usecase::wrap_hashes::{Wrapping, wrap_hashes};
 use stele_web::boot::{self, Surroundings};
+use stele_web::hashing::Hashing;
 use stele_web::keyring::KeyRing;
 use stele_web::trail::Trail;
 use stele_web::{ConfigError, Context, Settings};
 use zeroize::Zeroizing;
 
-use super::CommandError;
+use super::progress::Progress;
+use super::{CommandError, say};
 use crate::services;
 
 /// Does `work` on the user base; what it did is in the audit trail when this returns. Makes nothing that is missing.
@@ -56,14 +59,35 @@ pub(crate) fn no_delivery() -> Arc<dyn Delivery> {
     Arc::new(NoDelivery)
 }
 
-/// Makes missing keys and brings the schema up to date.
+/// Makes missing keys, brings the schema up to date, and wraps imported hashes that earlier builds stored as they came.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     boot::provision(&settings, &services::ALL, &OsRandom).await?;
     // As whatever runs will: what is wrong with a key is told now.
     let database = boot::current(&settings).await?;
     KeyRing::open(settings.keys(), database.keys(), Arc::new(SystemClock)).await?;
-    println!("keys in {}: ready\nschema: current", settings.keys().display());
-    Ok(())
+    wrap_earlier_hashes(&settings, database.verifiers().as_ref()).await?;
+    say(&format!("keys in {}: ready\nschema: current", settings.keys().display()))
+}
+
+async fn wrap_earlier_hashes(settings: &Settings, verifiers: &dyn VerifierStore) -> Result<(), CommandError> {
+    let pending = verifiers.count_earlier().await?;
+    if pending == 0 {
+        return Ok(());
+    }
+    let (hashing, random) = (Hashing::read(settings)?, OsRandom);
+    let hasher = hashing.hasher(&random)?;
+    let work = Wrapping { verifiers, hasher: &hasher, random: &random, clock: &SystemClock, at_once: hashing.slots };
+    let mut progress = Progress::new(false, "imported hashes wrapped:", pending);
+    let done = wrap_hashes(&work, &mut |rows| progress.add(rows))
+        .await
+        .map_err(|cause| CommandError::Refused(format!("broken off: {cause}; `stele migrate` goes on")))?;
+    progress.finish()?;
+    match done.unreadable {
+        0 => Ok(()),
+        rows => {
+            say(&format!("{rows} imported hashes cannot be read; set these users' passwords (`stele user passwd`)"))
+        }
+    }
 }
 
 /// The first line of standard input.

@@ -43,6 +43,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
     actix_web::rt::spawn(admin::serve(admin_listener, readiness(&context), context.metrics.clone())?);
     actix_web::rt::spawn(boot::keep_up(context.deps.clone(), context.trail.clone()));
+    actix_web::rt::spawn(boot::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
     let stopped = stop_on_signal(handles, context.drain.clone(), time);

@@ -146,6 +146,13 @@ async fn foreign_hashes_let_their_owners_in() {
         client.login_as(Dialect::Jwt, name, password).await.good();
         client.login_as(Dialect::Cloudbox, name, password).await.good();
     }
+    // A plain md5 is `D` itself, so salted logins work at once.
+    let digest = md5_hex("secret-3").to_uppercase();
+    home.run_with(&["user", "add", "--username", "md5", "--hash-stdin"], &digest).done();
+    client.login_as(Dialect::Cloudbox, "md5", "wrong-1").await.is(200, "1002");
+    for dialect in [Dialect::Cloudbox, Dialect::Jwt] {
+        client.login_as(dialect, "md5", "secret-3").await.good();
+    }
 }
 
 #[test]

@@ -91,7 +91,8 @@ async fn sessions_of_a_change_that_a_failover_lost_stay_dead() {
         home.set(name, value);
     }
     let execute = |sql: &str| servers::execute(&settings[0].1, sql);
-    let backup = || execute("CREATE TABLE before AS SELECT number, disabled, verifier, seal_key_id, sealed, epoch FROM users");
+    let backup =
+        || execute("CREATE TABLE before AS SELECT number, disabled, verifier, seal_key_id, sealed, epoch FROM users");
     let restore = || {
         execute(
             "UPDATE users SET disabled = b.disabled, verifier = b.verifier, seal_key_id = b.seal_key_id, \

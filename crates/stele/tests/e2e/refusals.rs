@@ -47,7 +47,13 @@ fn a_wrong_command_line_is_told_in_a_line() {
     }
     home.run_with(&[&add[..], &["--password-stdin"]].concat(), "").refused(2, "standard input is empty");
     home.run_with(&[&add[..], &["--password-stdin"]].concat(), "\n").refused(2, "standard input is empty");
-    home.run_with(&[&add[..], &["--hash-stdin"]].concat(), "5f4dcc3b5aa765d61d8327deb882cf99").refused(2, "hash");
+    for (hash, message) in [
+        ("5f4dcc3b5aa765d61d8327deb882cf9", "not a hash that can be imported"),
+        ("$md5ps$$5f4dcc3b5aa765d61d8327deb882cf99", "give its 32 hex digits alone"),
+        ("$md5sp$$5f4dcc3b5aa765d61d8327deb882cf99", "give its 32 hex digits alone"),
+    ] {
+        home.run_with(&[&add[..], &["--hash-stdin"]].concat(), hash).refused(2, message);
+    }
     home.run_with(&[&add[..], &["--hash-stdin"]].concat(), "$argon2id$v=19$m=99999999,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g")
         .refused(2, "hash");
     home.run(&["app", "add", "melink", "--secret", "short"]).refused(2, "secret");

@@ -10,13 +10,14 @@ mod rows;
 mod schema;
 mod tls;
 mod trail;
+mod verifiers;
 
 use std::sync::Arc;
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use stele_core::ports::{KeyStore, TrailStore, UserStore};
+use stele_core::ports::{KeyStore, TrailStore, UserStore, VerifierStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
@@ -98,6 +99,11 @@ impl Database {
 
     /// The keys in service on this database.
     pub fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::new(Users::new(Arc::clone(&self.db)))
+    }
+
+    /// The verifiers of the users in this database.
+    pub fn verifiers(&self) -> Arc<dyn VerifierStore> {
         Arc::new(Users::new(Arc::clone(&self.db)))
     }
 

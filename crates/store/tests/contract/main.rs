@@ -40,3 +40,5 @@ mod trail;
 mod trips;
 #[cfg(test)]
 mod users;
+#[cfg(test)]
+mod verifiers;

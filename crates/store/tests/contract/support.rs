@@ -13,6 +13,7 @@ use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
 use stele_core::ports::{
     Attempt, KeyRecord, KeyStore, NewCode, ReplayMark, StateStore, Success, TrailStore, UserStore, Verdict,
+    VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealed;
@@ -62,6 +63,7 @@ pub(crate) struct UserBackend {
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
     pub(crate) trail: Arc<dyn TrailStore>,
+    pub(crate) verifiers: Arc<dyn VerifierStore>,
     _home: Option<TempDir>,
 }
 
@@ -81,7 +83,8 @@ pub(crate) async fn backend(name: &'static str, database: &Database, home: Optio
     for key in [1, 7, u32::MAX] {
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
     }
-    UserBackend { name, users: database.users(), keys, trail: database.trail(), _home: home }
+    let (users, trail, verifiers) = (database.users(), database.trail(), database.verifiers());
+    UserBackend { name, users, keys, trail, verifiers, _home: home }
 }
 
 /// A key in service.

@@ -1,0 +1,1 @@
+DROP INDEX users_with_earlier_hash;
