@@ -45,8 +45,18 @@ macro_rules! allowed {
 
 type AccountRow = (i64, Person, Secret);
 
+/// The number of the decoy: the row that is read for an identifier that no user has, so that it costs as much as a
+/// user's. It is never given out as an account.
+const DECOY: i64 = 0;
+
+diesel::define_sql_function! {
+    fn coalesce(value: Nullable<BigInt>, otherwise: BigInt) -> BigInt;
+}
+
 fn account(row: Option<AccountRow>) -> Result<Option<Account>> {
-    row.map(|(number, person, secret)| secret.account(person.user(number)?)).transpose().map_err(failure)
+    let account = row.map(|(number, person, secret)| secret.account(person.user(number)?));
+    let account = account.transpose().map_err(failure)?;
+    Ok(account.filter(|account| account.user.number != DECOY))
 }
 
 /// Whether a row was stored; `false` if one like it is there.
@@ -69,11 +79,12 @@ impl UserStore for Users {
         let row = read!(
             self.db,
             AccountRow,
-            identifiers::table.inner_join(users::table).filter(identifiers::key.eq(&key)).select((
-                users::number,
-                Person::as_select(),
-                Secret::as_select()
-            ))
+            users::table
+                .filter(users::number.eq(coalesce(
+                    identifiers::table.filter(identifiers::key.eq(&key)).select(identifiers::number).single_value(),
+                    DECOY
+                )))
+                .select((users::number, Person::as_select(), Secret::as_select()))
         );
         account(row?)
     }
@@ -184,7 +195,7 @@ impl UserStore for Users {
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
         let rows = query!(self.db, |conn| {
             users::table
-                .filter(users::number.gt(after))
+                .filter(users::number.gt(after.max(DECOY)))
                 .order(users::number)
                 .limit(limit.into())
                 .select((users::number, Person::as_select()))

@@ -1,10 +1,14 @@
 use std::sync::Arc;
 
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
 use futures_util::future::join_all;
 use stele_core::Error;
 use stele_core::app::{App, ClientToken};
 use stele_core::seal::Sealed;
-use stele_core::user::{Credential, FIRST_NUMBER, Gender, NewUser, Profile, Role, UserRef};
+use stele_core::user::{Credential, FIRST_NUMBER, Gender, NewUser, Profile, Role, UserId, UserRef};
+use stele_store::{Database, Target};
+use stele_testkit::servers;
 
 use crate::support::*;
 
@@ -186,6 +190,43 @@ async fn an_epoch_is_set_and_never_counted() {
             assert_eq!(users.find("alice").await.unwrap().unwrap().epoch, next);
             before = next;
         }
+    }
+}
+
+#[tokio::test]
+async fn the_decoy_is_no_account() {
+    for UserBackend { users, .. } in user_backends().await {
+        for by in [UserRef::Id(UserId::from_bytes([0; 16])), UserRef::Number(0)] {
+            assert!(users.find_ref(by).await.unwrap().is_none());
+        }
+        for key in ["decoy", "", "no-such-user"] {
+            assert!(users.find(key).await.unwrap().is_none(), "{key}");
+        }
+        assert_eq!(users.list(i64::MIN, 10).await.unwrap(), []);
+        let alice = users.add(&named("decoy")).await.unwrap().unwrap();
+        assert_eq!(alice.number, FIRST_NUMBER);
+        assert_eq!(users.find("decoy").await.unwrap().unwrap().user, alice);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_identifier_costs_the_decoding_of_a_row() {
+    let (dir, url) = (tempfile::tempdir().unwrap(), servers::database_url());
+    for target in [Target::sqlite(dir.path().join("users.db")), Target::parse(&url).unwrap()] {
+        let database = Database::open(&target).unwrap();
+        database.migrate().await.unwrap();
+        let users = database.users();
+        assert!(users.find("no-such-user").await.unwrap().is_none());
+        // A role that there is not: who decodes the row notices.
+        let damage = "UPDATE users SET role = 9 WHERE number = 0";
+        match &target {
+            Target::Sqlite(path) => {
+                let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+                conn.batch_execute(damage).unwrap();
+            }
+            Target::Postgres(url) => servers::execute(url, damage),
+        }
+        assert!(matches!(users.find("no-such-user").await, Err(Error::Internal(_))), "{target}");
     }
 }
 
