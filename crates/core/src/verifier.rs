@@ -39,8 +39,14 @@ impl Secret {
     }
 }
 
+/// KiB of address space that a [`Memory`] reserves at least. glibc's malloc maps an allocation of more than 32 MiB by
+/// itself and unmaps it when it is freed (mallopt(3), `M_MMAP_THRESHOLD`). A smaller one, of 19 MiB, comes from the
+/// arena of its thread once the first was freed, and an arena keeps what is freed. What is reserved and not used takes
+/// no memory.
+const RESERVED: usize = 33 * 1024;
+
 /// The memory that argon2 works in, which may serve one hash after another: a hash of 19 MiB in memory that the system
-/// has yet to give takes a tenth longer. Empty until it is first used.
+/// has yet to give takes a tenth longer. Empty until it is first used; given back to the system when dropped.
 #[derive(Default)]
 pub struct Memory(Vec<Block>);
 
@@ -52,10 +58,13 @@ impl Memory {
 
     /// So many KiB of it, with whatever they held: argon2 writes each before it reads it.
     fn blocks(&mut self, count: usize) -> &mut [Block] {
-        if self.0.len() < count {
+        if self.0.capacity() < count {
             // Nothing that is there need be copied.
             self.0 = Vec::new();
-            self.0 = vec![Block::new(); count];
+            self.0.reserve_exact(count.max(RESERVED));
+        }
+        if self.0.len() < count {
+            self.0.resize(count, Block::new());
         }
         &mut self.0[..count]
     }

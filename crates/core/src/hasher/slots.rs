@@ -30,6 +30,8 @@ pub(super) struct Slots {
     memory: u32,
     /// How many may be in slots or wait.
     most: usize,
+    /// How long a thread without work stays.
+    idle: Duration,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -97,7 +99,7 @@ impl Slots {
     pub(super) fn new(size: u32, memory: u32, most: usize) -> Self {
         let size = size.max(1);
         let state = State { free: size, ..State::default() };
-        Self { size, memory: memory.max(1), most, state: Mutex::new(state), changed: Condvar::new() }
+        Self { size, memory: memory.max(1), most, idle: IDLE, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// How many slots are taken, of how many.
@@ -194,7 +196,7 @@ impl Slots {
                 continue;
             }
             state.idle += 1;
-            let (waited, over) = self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            let (waited, over) = self.changed.wait_timeout(state, self.idle).unwrap_or_else(PoisonError::into_inner);
             state = waited;
             state.idle -= 1;
             if over.timed_out() && state.waiting.is_empty() {
@@ -246,6 +248,35 @@ mod tests {
         });
         assert_eq!(beside.await.unwrap(), (0, 2));
         assert!(kept(&slots).is_empty());
+    }
+
+    /// Bytes of this process that are in memory.
+    fn resident() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    #[tokio::test]
+    async fn memory_of_the_slots_is_given_back_after_every_burst() {
+        let cost = crate::verifier::Cost::default().memory;
+        let slots = Arc::new(Slots { idle: Duration::from_millis(1), ..Slots::new(2, cost, 8) });
+        let mut after_bursts = Vec::new();
+        for _ in 0..10 {
+            let burst = (0..8).map(|_| {
+                let slots = slots.clone();
+                tokio::spawn(async move { slots.run(cost, SECOND, fill(cost)).await.unwrap() })
+            });
+            for hash in burst.collect::<Vec<_>>() {
+                assert_eq!(hash.await.unwrap(), usize::try_from(cost).unwrap());
+            }
+            while slots.lock().threads > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            after_bursts.push(resident());
+        }
+        let (first, most) = (after_bursts[0], after_bursts.iter().max().unwrap());
+        assert!(most - first < u64::from(cost) * 1024 / 2, "{after_bursts:?}");
     }
 
     #[tokio::test]
