@@ -321,10 +321,15 @@ impl Turn<'_> {
             // The client's doing, not the instance's.
             Failed::Refused(cause) => return Some(*cause),
             Failed::Gone => return None,
-            Failed::Late => Cause::SlowService,
-            Failed::Broken(_) | Failed::Malformed => Cause::Unavailable,
+            Failed::Late => {
+                lease.late();
+                Cause::SlowService
+            }
+            Failed::Broken(_) | Failed::Malformed => {
+                lease.failed();
+                Cause::Unavailable
+            }
         };
-        lease.failed();
         self.warn(route, lease.instance(), failed);
         Some(cause)
     }

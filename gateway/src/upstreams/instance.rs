@@ -11,6 +11,8 @@ use super::circuit::{Circuit, CircuitState, now};
 const UNCHECKED: u8 = 0;
 const READY: u8 = 1;
 const UNREADY: u8 = 2;
+/// The last probe got no answer, or a request could not connect since.
+const UNANSWERED: u8 = 3;
 
 /// An instance, at one address. All workers share it.
 #[derive(Debug)]
@@ -77,6 +79,11 @@ impl Instance {
         self.readiness.load(Ordering::Relaxed) == READY && self.circuit.is_closed()
     }
 
+    /// Whether the last probe was answered, whatever it said.
+    fn answers_probes(&self) -> bool {
+        matches!(self.readiness.load(Ordering::Relaxed), READY | UNREADY)
+    }
+
     /// Whether a request may reach it, whatever it says of itself.
     pub(super) fn is_reachable(&self) -> bool {
         self.circuit.is_closed()
@@ -106,7 +113,11 @@ impl Instance {
     /// Notes how it does; whether that is news.
     pub(crate) fn checked(&self, outcome: Checked) -> bool {
         let was_usable = self.is_usable();
-        let readiness = if outcome == Checked::Ready { READY } else { UNREADY };
+        let readiness = match outcome {
+            Checked::Ready => READY,
+            Checked::Unready => UNREADY,
+            Checked::Silent | Checked::Absent => UNANSWERED,
+        };
         let before = self.readiness.swap(readiness, Ordering::Relaxed);
         match outcome {
             // It answers, so that requests reach it; what it answers them is its own.
@@ -142,11 +153,21 @@ impl Lease {
 
     /// It could not be connected to: it gets nothing more until somebody has looked how it does.
     pub(crate) fn unreachable(&mut self) {
-        self.instance.readiness.store(UNREADY, Ordering::Relaxed);
+        self.instance.readiness.store(UNANSWERED, Ordering::Relaxed);
         self.failed();
     }
 
-    /// It did not answer, or not in time, or nothing sensible.
+    /// It did not answer in time. While it answers probes, this says that the request takes long, not that the instance
+    /// is unwell: it is counted, and the circuit stays as it is.
+    pub(crate) fn late(&mut self) {
+        if self.instance.answers_probes() {
+            self.instance.failures.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.failed();
+        }
+    }
+
+    /// It broke the connection, or answered nothing sensible.
     pub(crate) fn failed(&mut self) {
         self.instance.failures.fetch_add(1, Ordering::Relaxed);
         if self.instance.circuit.fail(now(), std::mem::take(&mut self.trial)) {

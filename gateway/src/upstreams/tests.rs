@@ -153,6 +153,27 @@ fn a_request_that_cannot_connect_takes_its_instance_out_until_it_is_looked_at() 
     assert!(taken(&two, 2).contains(&1));
 }
 
+#[test]
+fn late_answers_open_a_circuit_only_while_probes_get_no_answer() {
+    let one = upstreams("http://127.0.0.1:1", Checked::Ready);
+    let late = |times: usize| (0..times).for_each(|_| one.lease(&[]).unwrap().late());
+    let circuit = || one.instances()[0].circuit();
+    late(20);
+    assert_eq!((circuit(), one.is_usable(), one.instances()[0].failures()), (CircuitState::Closed, true, 20));
+    all(&one, Checked::Unready);
+    late(20);
+    assert_eq!(circuit(), CircuitState::Closed, "it says what is wrong");
+    all(&one, Checked::Silent);
+    late(2);
+    assert_eq!(circuit(), CircuitState::Closed);
+    late(1);
+    assert_eq!(circuit(), CircuitState::Open);
+    // Broken connections count whatever a probe says.
+    all(&one, Checked::Ready);
+    (0..3).for_each(|_| one.lease(&[]).unwrap().failed());
+    assert_eq!(circuit(), CircuitState::Open);
+}
+
 #[tokio::test]
 async fn names_gain_and_lose_instances() {
     let resolver = Told::new(&["10.0.0.1:80"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use gateway::CircuitState;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -113,6 +113,27 @@ async fn a_service_that_only_accepts_connections_is_left_alone_after_three_reque
     assert_eq!(gateway.send("POST", PATH, "", "body").await.status, 503);
     assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     assert_eq!((gateway.instance(&url).in_flight, gateway.instance(&url).failures), (0, 3));
+}
+
+#[actix_web::test]
+async fn a_service_that_is_late_on_one_path_serves_the_others() {
+    let url = service(|request: HttpRequest| {
+        let slow = request.path().ends_with("/slow");
+        async move {
+            if slow {
+                std::future::pending::<()>().await;
+            }
+            HttpResponse::Ok().body("answered")
+        }
+    });
+    let gateway = gateway(&[("mefp", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
+    gateway.usable(&["mefp"]).await;
+    let late = futures_util::future::join_all((0..20).map(|_| gateway.get("/auth/slow"))).await;
+    assert!(late.iter().all(|reply| reply.status == 504));
+    let view = gateway.instance(&url);
+    assert_eq!((view.usable, view.circuit, view.failures), (true, CircuitState::Closed, 20));
+    assert_eq!(gateway.get(PATH).await.status, 200);
+    assert!(gateway.gateway.missing().iter().all(|missing| missing != "mefp"));
 }
 
 #[actix_web::test]
