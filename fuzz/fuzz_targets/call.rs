@@ -98,7 +98,7 @@ away! {
     put_ticket(&TokenKey, &Ticket) -> ();
     redeem_ticket(&TokenKey, TicketKind, &str, Timestamp) -> Option<Ticket>;
     put_captcha(u64, Timestamp) -> ();
-    has_captcha(u64, Timestamp) -> bool;
+    view_captcha(u64, u32, Timestamp) -> bool;
     take_captcha(u64, Timestamp) -> bool;
     sweep(Timestamp) -> ();
     ping() -> ();

@@ -3,7 +3,7 @@
 //!
 //! - [`wire`]: what clients send and are answered, and nothing else
 //! - [`dialect`]: how this dialect says no
-//! - `account`, `captcha`: the handlers
+//! - `account`, `captcha`: the handlers; [`picture`]: how a captcha is drawn
 //! - `openapi`: what is told of all this to people and programs
 //! - [`keys`], [`tokens`], [`bearer`]: signing keys, the tokens they sign, and where clients carry them
 
@@ -13,6 +13,7 @@ mod captcha;
 pub mod dialect;
 pub mod keys;
 mod openapi;
+pub mod picture;
 pub mod tokens;
 pub mod wire;
 
@@ -23,9 +24,9 @@ use actix_web::web::Data;
 use actix_web::{FromRequest, Handler, Responder};
 use stele_web::openapi::Description;
 use stele_web::{Calls, ConfigError, Context, Routes, Service, Setting, Settings, setting};
-use tokio::sync::Semaphore;
 
 pub use dialect::Jwt;
+use picture::Painter;
 use tokens::Tokens;
 
 /// The service.
@@ -48,8 +49,8 @@ pub struct Setup {
     pub tokens: Tokens,
     /// What a captcha's URL begins with; empty if clients are to complete it.
     pub public_url: String,
-    /// One permit for each picture drawn at once: strangers may ask for any number, and logins need the cores too.
-    pub drawing: Arc<Semaphore>,
+    /// Draws captchas.
+    pub painter: Painter,
 }
 
 /// The longest `STELE_JWT_ISSUER`: it is in every token.
@@ -60,9 +61,7 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let signing = Arc::new(keys::Keys::none(keys::algorithm(settings)?));
     context.keys.attach(signing.clone())?;
     let tokens = Tokens::new(signing, &issuer(settings)?);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let drawing = Arc::new(Semaphore::new(cores.div_ceil(2)));
-    let setup = Data::new(Setup { tokens, public_url: public_url(settings)?, drawing });
+    let setup = Data::new(Setup { tokens, public_url: public_url(settings)?, painter: Painter::start()? });
     Ok(Arc::new(move |config| calls().serve(config.app_data(setup.clone()))))
 }
 

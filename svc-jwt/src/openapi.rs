@@ -231,7 +231,7 @@ pub(crate) fn picture() -> Description<Jwt> {
     Description::of(
         "picture",
         "验证码图片",
-        "The picture. Looking at it does not use the captcha up. 看图不消耗验证码。",
+        "The picture, five times. Looking at it does not use the captcha up. 看图不消耗验证码，每个最多看五次。",
     )
     .segment(Field::count("id", "编号", "633809514562957"))
     .answers_png()

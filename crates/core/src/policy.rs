@@ -34,6 +34,8 @@ pub struct Policy {
     pub ticket_ttl: Duration,
     /// How long a captcha lives.
     pub captcha_ttl: Duration,
+    /// How many times a captcha's picture is shown.
+    pub captcha_views: u32,
     /// How old a login may be to change the password without the old one (JWT document, 更新密码).
     pub recent_login: Duration,
     /// Limits on guessing.
@@ -88,6 +90,7 @@ impl Default for Policy {
             reset_ttl: Duration::from_secs(600),
             ticket_ttl: Duration::from_secs(300),
             captcha_ttl: Duration::from_secs(300),
+            captcha_views: 5,
             recent_login: QUARTER,
             guessing: Guessing::default(),
             sending: Sending::default(),

@@ -294,8 +294,9 @@ pub trait StateStore: Send + Sync {
     /// Notes that a captcha was issued.
     async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()>;
 
-    /// Whether a captcha was issued, has not expired and was not taken.
-    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool>;
+    /// Counts a view of a captcha: `true` if it was issued, has not expired, was not taken, and was viewed fewer than
+    /// `most` times before.
+    async fn view_captcha(&self, id: u64, most: u32, now: Timestamp) -> Result<bool>;
 
     /// Takes a captcha: `true` once, if it was issued and has not expired.
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool>;

@@ -84,3 +84,27 @@ pub(crate) async fn applied_postgres(conn: &mut AsyncPgConnection) -> QueryResul
     }
     journal::__diesel_schema_migrations.select(journal::version).load(conn).await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use diesel::pg::Pg;
+    use diesel::sqlite::Sqlite;
+
+    use super::*;
+
+    fn versions<DB: Backend>(known: &EmbeddedMigrations) -> Vec<String> {
+        let migrations = MigrationSource::<DB>::migrations(known).unwrap();
+        migrations.iter().map(|migration| migration.name().version().to_string()).collect()
+    }
+
+    #[test]
+    fn no_two_migrations_have_one_version() {
+        let sets =
+            [versions::<Sqlite>(&USERS_SQLITE), versions::<Sqlite>(&STATE_SQLITE), versions::<Pg>(&USERS_POSTGRES)];
+        for versions in sets {
+            assert_eq!(versions.iter().collect::<HashSet<_>>().len(), versions.len(), "{versions:?}");
+        }
+    }
+}

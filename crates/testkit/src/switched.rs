@@ -242,8 +242,8 @@ impl StateStore for State {
     async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
         self.watch.around("put_captcha", self.up()?.put_captcha(id, expires)).await
     }
-    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.watch.around("has_captcha", self.up()?.has_captcha(id, now)).await
+    async fn view_captcha(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+        self.watch.around("view_captcha", self.up()?.view_captcha(id, most, now)).await
     }
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
         self.watch.around("take_captcha", self.up()?.take_captcha(id, now)).await

@@ -216,7 +216,7 @@ impl Side {
             Solved::Wrong | Solved::Right => issue(deps, caller).await.ok()?,
         };
         let text = match solved {
-            Solved::Right => captcha::text(deps, id).await.unwrap().unwrap(),
+            Solved::Right => captcha::view(deps, id).await.unwrap().unwrap().text,
             Solved::Not | Solved::Wrong => "wrong".to_owned(),
         };
         Some(Solution { id, text })

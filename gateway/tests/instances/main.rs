@@ -2,6 +2,8 @@
 
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
+mod captcha;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod load;

@@ -31,12 +31,18 @@ fn address() -> SocketAddr {
     (Ipv4Addr::new(127, a.saturating_add(1), b, c), PORT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-fn get(address: SocketAddr, path: &str) -> Option<String> {
+/// The whole answer to a GET; `None` if there is none.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
+    send(address, &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+}
+
+/// The whole answer to a request that asks for the connection to be closed; `None` if there is none.
+pub(crate) fn send(address: SocketAddr, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
-    let mut told = String::new();
-    stream.read_to_string(&mut told).ok()?;
-    Some(told)
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// A data folder with one user.
@@ -87,6 +93,13 @@ impl Home {
     /// An instance of the portal at a place where one was before.
     pub(crate) fn service_at(&self, address: SocketAddr) -> Program {
         let mut service = self.start("svc-portal", address, &[("STELE_LOG", "info,stele_web=debug")]);
+        service.until("ready", |service| service.readiness() == Some(200));
+        service
+    }
+
+    /// An instance of the JWT service with these settings, ready.
+    pub(crate) fn jwt(&self, settings: &[(&str, &str)]) -> Program {
+        let mut service = self.start("svc-jwt", address(), settings);
         service.until("ready", |service| service.readiness() == Some(200));
         service
     }

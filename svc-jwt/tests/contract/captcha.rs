@@ -21,6 +21,30 @@ async fn the_url_serves_the_picture() {
 }
 
 #[tokio::test]
+async fn a_picture_is_the_same_each_time_on_every_instance_and_shown_five_times() {
+    let bench = Bench::new().await;
+    let other = bench.lab.start(svc_jwt::SERVICE).await;
+    let mut shown = Vec::new();
+    for _ in 0..2 {
+        let id = bench.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
+        let path = format!("/api/v1/Auth/CAPTCHA/{id}");
+        let urls = [bench.service.url(&path), other.url(&path)];
+        let ask = async |turn: usize| bench.http.get(&urls[turn % 2]).send().await.unwrap();
+        let first = ask(0).await.bytes().await.unwrap();
+        for turn in 1..5 {
+            let response = ask(turn).await;
+            assert_eq!((response.status().as_u16(), response.bytes().await.unwrap() == first), (200, true), "{turn}");
+        }
+        for url in &urls {
+            let gone = bench.send(bench.http.get(url)).await;
+            gone.fails(404, "获取验证码失败");
+        }
+        shown.push(first);
+    }
+    assert_ne!(shown[0], shown[1]);
+}
+
+#[tokio::test]
 async fn unknown_used_and_expired_ids_have_no_picture() {
     let bench = Bench::new().await;
     let (id, _) = bench.captcha().await;

@@ -125,7 +125,7 @@ impl Bench {
     /// Issues a captcha; gives its id and what its picture shows.
     async fn captcha(&self) -> (u64, String) {
         let id = self.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
-        (id, stele_core::usecase::captcha::text(self.lab.deps(), id).await.unwrap().unwrap())
+        (id, stele_core::usecase::captcha::view(self.lab.deps(), id).await.unwrap().unwrap().text)
     }
 
     fn wait(&self, seconds: u64) {

@@ -29,6 +29,20 @@ impl std::fmt::Debug for Solution {
     }
 }
 
+/// What a captcha's picture is drawn from: the same for an id each time and on every instance. Never printed.
+pub struct Picture {
+    /// What it shows.
+    pub text: String,
+    /// What its noise follows from.
+    pub seed: [u8; 32],
+}
+
+impl std::fmt::Debug for Picture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Picture(…)")
+    }
+}
+
 /// Issues a captcha to `caller`; gives its id.
 ///
 /// # Errors
@@ -49,12 +63,17 @@ async fn draw(deps: &Deps, caller: &Caller) -> Result<u64> {
     Ok(id)
 }
 
-/// The text to draw for `id`; `None` if it was not issued, has expired, or was tried.
+/// What to draw for `id`, [`Policy::captcha_views`] times; `None` if it was not issued, has expired, was tried, or was
+/// viewed so often.
 ///
 /// # Errors
 /// Faults of ours.
-pub async fn text(deps: &Deps, id: u64) -> Result<Option<String>> {
-    Ok(deps.state.has_captcha(id, deps.now()).await?.then(|| answer(deps, id)))
+///
+/// [`Policy::captcha_views`]: crate::policy::Policy::captcha_views
+pub async fn view(deps: &Deps, id: u64) -> Result<Option<Picture>> {
+    let seen = deps.state.view_captcha(id, deps.policy.captcha_views, deps.now()).await?;
+    let seed = || deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
+    Ok(seen.then(|| Picture { text: answer(deps, id), seed: seed() }))
 }
 
 /// Whether `solution` is right. Each captcha can be tried once, right or wrong.

@@ -80,18 +80,39 @@ async fn of_many_who_redeem_a_ticket_one_gets_it() {
 async fn a_captcha_is_taken_once() {
     for StateBackend { state, .. } in state_backends().await {
         for id in [0, (1 << 53) - 1, u64::MAX] {
-            assert!(!state.has_captcha(id, NOW).await.unwrap());
+            assert!(!state.view_captcha(id, 100, NOW).await.unwrap());
             state.put_captcha(id, LATER).await.unwrap();
-            assert!(state.has_captcha(id, NOW).await.unwrap());
-            assert!(!state.has_captcha(id, LATER).await.unwrap());
+            assert!(state.view_captcha(id, 100, NOW).await.unwrap());
+            assert!(!state.view_captcha(id, 100, LATER).await.unwrap());
             assert!(!state.take_captcha(id, LATER).await.unwrap());
             let taking = (0..32).map(|_| {
                 let state = Arc::clone(&state);
                 async move { state.take_captcha(id, NOW).await.unwrap() }
             });
             assert_eq!(all_at_once(taking).await.into_iter().filter(|&taken| taken).count(), 1);
-            assert!(!state.has_captcha(id, NOW).await.unwrap());
+            assert!(!state.view_captcha(id, 100, NOW).await.unwrap());
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_captcha_is_viewed_a_few_times() {
+    for StateBackend { state, .. } in state_backends().await {
+        state.put_captcha(1, LATER).await.unwrap();
+        state.put_captcha(2, LATER).await.unwrap();
+        let views = async |id| {
+            let viewing = (0..32).map(|_| {
+                let state = Arc::clone(&state);
+                async move { state.view_captcha(id, 5, NOW).await.unwrap() }
+            });
+            all_at_once(viewing).await.into_iter().filter(|&seen| seen).count()
+        };
+        assert_eq!((views(1).await, views(1).await, views(2).await, views(3).await), (5, 0, 5, 0));
+        // To be tried it need not be visible any more.
+        assert!(state.take_captcha(1, NOW).await.unwrap());
+        // An id that comes again is another captcha.
+        state.put_captcha(1, LATER).await.unwrap();
+        assert_eq!(views(1).await, 5);
     }
 }
 
@@ -117,11 +138,11 @@ async fn sweeping_forgets_what_has_expired_and_nothing_else() {
         let before = NOW.before(secs(1));
         if sweeps {
             for n in [0, 1_000, 2_099] {
-                assert!(!state.has_captcha(n, before).await.unwrap());
+                assert!(!state.view_captcha(n, 100, before).await.unwrap());
             }
             assert!(state.session(&token(1), before).await.unwrap().is_none());
         }
-        assert!(state.has_captcha(9_999, before).await.unwrap());
+        assert!(state.view_captcha(9_999, 100, before).await.unwrap());
         assert!(state.session(&token(2), before).await.unwrap().is_some());
         let open = |failures, known| stele_core::ports::Admission::Open { failures, known };
         assert_eq!(state.admit(&at).await.unwrap(), open(1, false));

@@ -122,7 +122,7 @@ macro_rules! operations {
 operations!(UserOps: find find_ref add change_credential upgrade_credential set_disabled list app
     add_app client_token add_client_token use_proof release_proof forget_proofs ping);
 operations!(StateOps: birth admit settle guess_code send_code session open_session touch_session restamp_session
-    end_session put_ticket redeem_ticket put_captcha has_captcha take_captcha sweep ping);
+    end_session put_ticket redeem_ticket put_captcha view_captcha take_captcha sweep ping);
 
 /// Calls an operation of the store that is watched.
 macro_rules! call {
@@ -263,8 +263,8 @@ impl StateStore for Watched<dyn StateStore, StateOps> {
         call!(self, "state", put_captcha(id, expires))
     }
 
-    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        call!(self, "state", has_captcha(id, now))
+    async fn view_captcha(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+        call!(self, "state", view_captcha(id, most, now))
     }
 
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {

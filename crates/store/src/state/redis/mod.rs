@@ -161,10 +161,9 @@ impl StateStore for RedisState {
         self.done(call.instant(expires)).await
     }
 
-    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        let expires: Option<i64> =
-            self.links.here().query(redis::cmd("HGET").arg(self.captcha_key(id)).arg("expires")).await?;
-        Ok(expires.is_some_and(|expires| expires > call::number(now)))
+    async fn view_captcha(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+        let call = Call::new(&scripts::VIEW_CAPTCHA).key(self.captcha_key(id)).instant(now);
+        self.links.here().run(&call.arg(most)).await
     }
 
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {

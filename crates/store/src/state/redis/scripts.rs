@@ -34,4 +34,5 @@ script!(RESTAMP_SESSION, "lua/restamp_session.lua");
 script!(PUT_TICKET, "lua/records.lua", "lua/put_ticket.lua");
 script!(REDEEM_TICKET, "lua/redeem_ticket.lua");
 script!(PUT_CAPTCHA, "lua/put_captcha.lua");
+script!(VIEW_CAPTCHA, "lua/view_captcha.lua");
 script!(TAKE_CAPTCHA, "lua/take_captcha.lua");

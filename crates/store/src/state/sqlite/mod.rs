@@ -173,8 +173,8 @@ impl StateStore for SqliteState {
         self.write(move |conn| sessions::put_captcha(conn, id, expires)).await
     }
 
-    async fn has_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
-        self.read(move |conn| sessions::has_captcha(conn, id, now)).await
+    async fn view_captcha(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+        self.write(move |conn| sessions::view_captcha(conn, id, most, now)).await
     }
 
     async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {

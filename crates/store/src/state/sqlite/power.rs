@@ -97,12 +97,12 @@ mod tests {
         outlived(&mut conn, Uptime::now(), LATER).unwrap();
         let state = SqliteState::open(&path, &SystemClock).unwrap();
         assert!(state.birth().await.unwrap() < LATER, "the same start of the machine");
-        assert!(state.has_captcha(1, SystemClock.now()).await.unwrap());
+        assert!(state.view_captcha(1, 5, SystemClock.now()).await.unwrap());
 
         let other = Uptime::now().map(|uptime| Uptime { boot: uptime.boot ^ 1, ..uptime });
         outlived(&mut conn, other, LATER).unwrap();
         assert_eq!(state.birth().await.unwrap(), LATER);
-        assert!(!state.has_captcha(1, SystemClock.now()).await.unwrap());
+        assert!(!state.view_captcha(1, 5, SystemClock.now()).await.unwrap());
     }
 
     #[tokio::test]
@@ -120,10 +120,10 @@ mod tests {
         seen(&mut conn, after(2 * UNSEEN)).unwrap();
         outlived(&mut conn, after(3 * UNSEEN), LATER).unwrap();
         let birth = state.birth().await.unwrap();
-        assert!(birth < LATER && state.has_captcha(1, SystemClock.now()).await.unwrap());
+        assert!(birth < LATER && state.view_captcha(1, 5, SystemClock.now()).await.unwrap());
 
         outlived(&mut conn, after(5 * UNSEEN), LATER).unwrap();
         assert_eq!(state.birth().await.unwrap(), LATER);
-        assert!(!state.has_captcha(1, SystemClock.now()).await.unwrap());
+        assert!(!state.view_captcha(1, 5, SystemClock.now()).await.unwrap());
     }
 }

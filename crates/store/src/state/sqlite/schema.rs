@@ -87,5 +87,6 @@ diesel::table! {
     captchas (id) {
         id -> BigInt,
         expires -> BigInt,
+        views -> BigInt,
     }
 }

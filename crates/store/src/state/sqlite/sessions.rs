@@ -158,13 +158,14 @@ pub(super) fn redeem_ticket(
 }
 
 pub(super) fn put_captcha(conn: &mut SqliteConnection, id: u64, expires: Timestamp) -> QueryResult<()> {
-    let row = (captchas::id.eq(id.cast_signed()), captchas::expires.eq(expires.as_micros()));
+    let row = (captchas::id.eq(id.cast_signed()), captchas::expires.eq(expires.as_micros()), captchas::views.eq(0));
     diesel::replace_into(captchas::table).values(row).execute(conn).map(drop)
 }
 
-pub(super) fn has_captcha(conn: &mut SqliteConnection, id: u64, now: Timestamp) -> QueryResult<bool> {
+pub(super) fn view_captcha(conn: &mut SqliteConnection, id: u64, most: u32, now: Timestamp) -> QueryResult<bool> {
     let live = captchas::table.find(id.cast_signed()).filter(captchas::expires.gt(now.as_micros()));
-    diesel::select(diesel::dsl::exists(live)).get_result(conn)
+    let viewable = live.filter(captchas::views.lt(i64::from(most)));
+    Ok(diesel::update(viewable).set(captchas::views.eq(captchas::views + 1)).execute(conn)? > 0)
 }
 
 pub(super) fn take_captcha(conn: &mut SqliteConnection, id: u64, now: Timestamp) -> QueryResult<bool> {
