@@ -5,6 +5,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::text::hidden_in_identifier;
+
 /// China's calling code.
 const CHINA: &str = "86";
 
@@ -137,6 +139,9 @@ impl Email {
     pub fn provision(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let (local, host) = id.key().split_once('@')?;
+        if hidden_in_identifier(id.text()).is_some() {
+            return None;
+        }
         let local_ok = (1..=64).contains(&local.len()) && !local.chars().any(|c| c.is_whitespace() || c == '"');
         let host_ok = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'));
         (local_ok && host_ok).then_some(Self(id))
@@ -144,7 +149,7 @@ impl Email {
 }
 
 kind! {
-    /// A user name: any identifier of up to 64 characters without an `@` in it.
+    /// A user name: any identifier of up to 64 visible characters without an `@` in it.
     Name
 }
 
@@ -152,7 +157,8 @@ impl Name {
     /// Reads a name.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
-        (id.key().chars().count() <= 64 && !id.key().contains('@')).then_some(Self(id))
+        let visible = hidden_in_identifier(id.text()).is_none();
+        (visible && id.key().chars().count() <= 64 && !id.key().contains('@')).then_some(Self(id))
     }
 }
 
@@ -231,6 +237,18 @@ mod tests {
             assert!(Email::parse(bad).is_none(), "{bad}");
         }
         assert!(Email::provision("1@hna").is_some());
+    }
+
+    #[test]
+    fn new_names_and_addresses_hide_nothing() {
+        for hidden in ["\u{202e}", "\u{200b}", "\u{200d}", "\u{feff}", "\u{2066}", "\u{2028}", "\u{ad}", "\u{e0001}"] {
+            assert!(Name::parse(&format!("ma{hidden}rk")).is_none(), "{hidden:?}");
+            assert!(Email::provision(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
+            assert!(Recipient::parse(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
+            // A user of an earlier version who has such a name logs in.
+            assert!(Identifier::parse(&format!("ma{hidden}rk")).is_some(), "{hidden:?}");
+        }
+        assert!(Name::parse("欧阳娜娜 Mark-é").is_some());
     }
 
     proptest! {

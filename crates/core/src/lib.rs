@@ -1,7 +1,7 @@
 //! The domain of Stele: one user base behind several login dialects.
 //!
 //! What is where:
-//! - values: [`identifier`], [`password`], [`proof`], [`user`], [`session`], [`code`], [`app`], [`origin`]
+//! - values: [`identifier`], [`password`], [`proof`], [`user`], [`session`], [`code`], [`app`], [`origin`], [`text`]
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
 //! - who still logs in by salted proofs: [`salted`]
 //! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
@@ -32,6 +32,7 @@ pub mod random;
 pub mod salted;
 pub mod seal;
 pub mod session;
+pub mod text;
 pub mod time;
 pub mod trail;
 pub mod usecase;

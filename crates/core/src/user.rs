@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::identifier::{Email, Identifier, Name, Phone, Recipient};
 use crate::seal::Sealed;
+use crate::text::hidden_in_text;
 use crate::time::Timestamp;
 
 /// A user's id.
@@ -155,6 +156,25 @@ pub struct Profile {
     pub org_id: String,
     /// portal `memo`.
     pub memo: String,
+}
+
+impl Profile {
+    /// The first field, as administrators call it, that holds a character which is not seen: [`hidden_in_text`].
+    pub fn hidden_in(&self) -> Option<&'static str> {
+        let fields = [
+            ("real-name", &self.real_name),
+            ("nickname", &self.nickname),
+            ("avatar-url", &self.avatar_url),
+            ("enterprise", &self.enterprise),
+            ("group", &self.group),
+            ("organization", &self.organization),
+            ("department", &self.department),
+            ("description", &self.description),
+            ("org-id", &self.org_id),
+            ("memo", &self.memo),
+        ];
+        fields.into_iter().find(|(_, text)| hidden_in_text(text).is_some()).map(|(name, _)| name)
+    }
 }
 
 /// A user.

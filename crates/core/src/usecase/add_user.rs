@@ -58,6 +58,9 @@ pub async fn add_user(deps: &Deps, request: AddUser) -> Result<User> {
 
 async fn add(deps: &Deps, request: AddUser) -> Result<User> {
     let AddUser { name, phone, email, role, profile, secret } = request;
+    if let Some(field) = profile.hidden_in() {
+        return Err(Error::Invalid(field));
+    }
     let id = UserId::from_random(deps.random.bits128());
     let credential = match secret {
         Provided::Password(password) => credential::make(deps, id, password.as_digest()).await?,
