@@ -29,6 +29,11 @@ pub enum OpenError {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// A file is a symbolic link, so that what is written goes elsewhere.
+    #[error(
+        "{0} is a symbolic link: set the path that it leads to (STELE_DATA, or STELE_DATABASE_URL=sqlite:PATH), or remove it"
+    )]
+    Link(PathBuf),
     /// A file is something else.
     #[error("{0} is not an SQLite database: move it out of the way, or set another path")]
     NotADatabase(PathBuf),

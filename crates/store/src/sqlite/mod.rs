@@ -5,7 +5,7 @@ pub(crate) mod thread;
 
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -30,17 +30,22 @@ pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
     // SQLite would go by the umask; its -wal and -shm files take the mode of this one.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
-    check_header(path, file)
+    open(path, &mut options)
 }
 
 /// Checks that an existing file is a database.
 pub(crate) fn check(path: &Path) -> Result<(), OpenError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
+    open(path, OpenOptions::new().read(true).write(true))
+}
+
+/// Opens the file, unless it or one that SQLite keeps beside it is a symbolic link: it could lead to a file of others, or
+/// to one that they read.
+fn open(path: &Path, options: &mut OpenOptions) -> Result<(), OpenError> {
+    let beside = |ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
+    if let Some(link) = ["", "-wal", "-shm", "-journal"].map(beside).into_iter().find(|path| path.is_symlink()) {
+        return Err(OpenError::Link(link));
+    }
+    let file = options.open(path).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
     check_header(path, file)
 }
 
