@@ -1,10 +1,11 @@
 //! What the gateway is told: routes, limits, whom it believes.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stele_web::config::{ConfigError, Setting, Settings, setting};
+use stele_web::extract::BodyLimit;
+use stele_web::origins::AllowedOrigins;
 use stele_web::trust::Trust;
 use zeroize::Zeroizing;
 
@@ -29,14 +30,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("STELE_UPSTREAM_TIMEOUT", "30s", "how long a service may take to answer"),
     setting("STELE_CLIENT_TIMEOUT", "5s", "how long a client may take to send the head of a request"),
     setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body, or to take any of its answer"),
-    setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes"),
-    setting("STELE_MAX_CONNECTIONS", "10000", "connections of clients held at once; further ones wait"),
-    setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
     setting(
-        "STELE_CORS_ORIGINS",
-        "none",
-        "origins whose pages may call: https://…, by commas; * for all, without cookies",
+        "STELE_MAX_CONNECTIONS",
+        "10000",
+        "connections of clients held at once, 1 to 1000000; further ones wait. An address (IPv6: its /64) that is no \
+         trusted proxy's holds half of them at most",
     ),
+    setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
 ];
 
 /// The settings it reads that the services have too.
@@ -44,17 +44,19 @@ pub const COMMON: &[Setting] = &[
     setting("STELE_LISTEN", "127.0.0.1:8080", "address and port to serve on"),
     setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
-    setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    stele_web::origins::SETTING,
+    stele_web::settings::BODY_LIMIT,
+    stele_web::settings::WORKERS,
+    stele_web::settings::ADMIN_HOSTS,
     stele_web::settings::DRAIN,
     setting("STELE_LOG", "info", "level, or directives such as info,gateway=debug"),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
 
 /// At worst each holds heads as large as they may be and what is on its way of bodies, some 160 KiB: 1.6 GB.
-const MOST_CONNECTIONS: NonZeroUsize = match NonZeroUsize::new(10_000) {
-    Some(most) => most,
-    None => NonZeroUsize::MIN,
-};
+const CONNECTIONS: usize = 10_000;
+/// More than one process is given files for.
+const MOST_CONNECTIONS: usize = 1_000_000;
 
 /// Everything the gateway is started with.
 #[derive(Clone)]
@@ -95,16 +97,16 @@ impl Config {
         let table = Table::from_settings(settings)?;
         refuse_unknown_upstreams(settings, &table)?;
         let limits = Limits {
-            body: settings.number("STELE_BODY_LIMIT", 64 * 1024)?,
+            body: BodyLimit::from_settings(settings)?.0 as u64,
             body_time: positive(settings, "STELE_BODY_TIMEOUT", 15)?,
             head_time: positive(settings, "STELE_CLIENT_TIMEOUT", 5)?,
             upstream_time: positive(settings, "STELE_UPSTREAM_TIMEOUT", 30)?,
-            connections: settings.number("STELE_MAX_CONNECTIONS", MOST_CONNECTIONS)?.get(),
+            connections: settings.range("STELE_MAX_CONNECTIONS", CONNECTIONS, 1..=MOST_CONNECTIONS)?,
         };
         Ok(Self {
             table,
             trust: Trust::from_settings(settings)?,
-            cors: settings.read("STELE_CORS_ORIGINS", Cors::Off, Cors::parse)?,
+            cors: Cors(AllowedOrigins::from_settings(settings)?),
             docs: settings.flag("STELE_DOCS", true)?.then(Docs::default),
             limits,
             workers: stele_web::service::workers(settings)?,

@@ -48,7 +48,7 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     let server = gateway.start(listener)?;
     let watched = gateway.clone();
     let ready = move || Box::pin(std::future::ready(watched.readiness())) as _;
-    actix_web::rt::spawn(admin::serve(admin_listener, Arc::new(ready), metrics)?);
+    actix_web::rt::spawn(admin::serve(admin_listener, &settings, Arc::new(ready), metrics)?);
     actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()], gateway.drain(), time));
     let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));

@@ -16,6 +16,7 @@ use stele_core::usecase::register::{Register, register as open_account};
 use stele_core::usecase::reset_password::{ResetPassword, reset_password};
 use stele_core::usecase::send_code::{Sendable, send_code};
 use stele_core::{Deps, Error};
+use stele_web::origins::AllowedOrigins;
 use stele_web::{ClientAddress, Dialect as _, Failure, Fault, Fields};
 
 use crate::dialect::{Nothing, Portal, bad_recipient, ok};
@@ -24,10 +25,12 @@ use crate::{cookie, wire};
 type Reply = Result<HttpResponse, Failure<Portal>>;
 
 /// What the settings say of this dialect.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Whether a login may tell an unknown user from a wrong password, as the document does.
     pub tell_unknown: bool,
+    /// The other origins whose pages may log their visitors in and out.
+    pub origins: AllowedOrigins,
 }
 
 /// 注册接口
@@ -66,16 +69,29 @@ pub(crate) async fn login(
         other => other,
     })?;
     let mut response = ok(wire::Profile::from(&found.user));
-    cookie::set(&mut response, &request, &found.token)?;
+    if options.origins.is_cross_site(request.headers()) {
+        tracing::info!("login by a page of another site: no cookie is set; list its origin in STELE_CORS_ORIGINS");
+    } else {
+        cookie::set(&mut response, &request, &found.token)?;
+    }
     Ok(response)
 }
 
 /// 退出接口
-pub(crate) async fn logout(request: HttpRequest, deps: Data<Deps>, body: Result<Fields, actix_web::Error>) -> Reply {
+pub(crate) async fn logout(
+    request: HttpRequest,
+    deps: Data<Deps>,
+    options: Data<Options>,
+    body: Result<Fields, actix_web::Error>,
+) -> Reply {
     // Whom the body names does not matter, readable or not; that it is small and comes in time does.
     let refused = body.err().map(|error| error.error_response());
     if let Some(refused) = refused.filter(|response| response.status() != StatusCode::BAD_REQUEST) {
         return Ok(refused);
+    }
+    // A page of another site must not log its visitor out.
+    if options.origins.is_cross_site(request.headers()) {
+        return Ok(ok(Nothing {}));
     }
     if let Some(token) = cookie::token(request.headers()) {
         match log_out(&deps, Portal::NAME, &token).await {

@@ -16,6 +16,7 @@ mod wire;
 use std::sync::Arc;
 
 use actix_web::web::{Data, ServiceConfig};
+use stele_web::origins::AllowedOrigins;
 use stele_web::{Calls, ConfigError, Context, Routes, Service, Setting, setting};
 
 pub use dialect::Portal;
@@ -23,14 +24,17 @@ use handlers::Options;
 
 const TELL_UNKNOWN: &str = "STELE_PORTAL_TELL_UNKNOWN";
 
-const SETTINGS: &[Setting] =
-    &[setting(TELL_UNKNOWN, "true", "answer an unknown user at login with 3201; false: as a wrong password, 3202")];
+const SETTINGS: &[Setting] = &[
+    setting(TELL_UNKNOWN, "true", "answer an unknown user at login with 3201; false: as a wrong password, 3202"),
+    stele_web::origins::SETTING,
+];
 
 /// The service.
 pub const SERVICE: Service = Service::new::<Portal>(8103, SETTINGS, routes, openapi::document);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let options = Data::new(Options { tell_unknown: context.settings.flag(TELL_UNKNOWN, true)? });
+    let tell_unknown = context.settings.flag(TELL_UNKNOWN, true)?;
+    let options = Data::new(Options { tell_unknown, origins: AllowedOrigins::from_settings(&context.settings)? });
     Ok(Arc::new(move |config: &mut ServiceConfig| calls().serve(config.app_data(options.clone()))))
 }
 

@@ -16,7 +16,7 @@ const ABOUT: About = About {
     text: "用户相关 API：用发到手机或邮箱的验证码注册、登录、重置密码。Accounts that people open themselves with a code.
 
 `username` 为手机号（`1` 加十位数字，或 `+` 与国家代码）或邮箱。`password` 与 `code` 是 UTF-8 文本的 base64（标准或 URL 安全，
-可省略 `=`）：base64 不是加密。请求正文可以是 JSON、urlencoded 或 multipart，最大 64 KiB；表单里的 `+` 须写成 `%2B`。
+可省略 `=`）：base64 不是加密。请求正文可以是 JSON、urlencoded 或 multipart，默认最大 64 KiB；表单里的 `+` 须写成 `%2B`。
 Bodies may be JSON, urlencoded or multipart; password and code are base64.
 
 说明文字同时放在 `status_message` 与 `message` 里。
@@ -145,7 +145,7 @@ pub(crate) fn login() -> Description<Portal> {
         .answers([&WELCOME, &NO])
         .with_headers(&[(
             "Set-Cookie",
-            "`stele_session=…; Path=/; HttpOnly; SameSite=Lax`，仅在成功时。Only on success.",
+            "`stele_session=…; Path=/; HttpOnly; SameSite=Lax`，仅在成功时；由其他站点的网页发起的登录不设。Only on success, and not for a page of another site.",
         )])
         .refuses([Error::UnknownUser, Error::WrongPassword, Error::ChallengeRequired])
         .limited()

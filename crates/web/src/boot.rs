@@ -10,7 +10,8 @@ use stele_core::ports::{Delivery, KeyStore, StateStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
 use stele_core::usecase::wrap_hashes::{Wrapped, Wrapping, wrap_hashes};
-use stele_store::{Database, RedisState, SchemaState, SqliteState, Target};
+pub use stele_store::Target;
+use stele_store::{Database, RedisState, SchemaState, SqliteState};
 
 use crate::config::{ConfigError, Settings};
 use crate::delivery::Plan;
@@ -97,7 +98,11 @@ pub fn database(settings: &Settings) -> Result<Database, ConfigError> {
     Database::open(&target(settings)?).map_err(|e| ConfigError::new(e.to_string()))
 }
 
-fn target(settings: &Settings) -> Result<Target, ConfigError> {
+/// Where the settings keep the users.
+///
+/// # Errors
+/// One line: what is no database's URL.
+pub fn target(settings: &Settings) -> Result<Target, ConfigError> {
     match settings.text("STELE_DATABASE_URL") {
         Some(url) => Target::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}"))),
         None => Ok(Target::Sqlite(settings.data().join("users.db"))),

@@ -1,9 +1,11 @@
 //! The command line that the gateway and every service share.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use stele_core::text::escape;
 
 use crate::config::{self, ConfigError, Setting, Settings};
 
@@ -77,8 +79,17 @@ pub fn exit(result: Result<(), ConfigError>) -> ExitCode {
 }
 
 /// Prints one line on standard error, whatever the message has in it.
-#[expect(clippy::print_stderr, reason = "the one place where a program says why it ends")]
 pub fn complain(message: &str) {
+    say_error("error", message);
+}
+
+/// Prints a warning, one line on standard error.
+pub fn warn(message: &str) {
+    say_error("warning", message);
+}
+
+fn say_error(kind: &str, message: &str) {
     let line: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    eprintln!("error: {}", line.join(" "));
+    // `eprintln!` would panic on a closed pipe.
+    let _ = writeln!(std::io::stderr(), "{kind}: {}", escape(&line.join(" "), &[]));
 }

@@ -172,6 +172,21 @@ impl Settings {
         self.read(name, default, |text| text.parse().map_err(|_| format!("`{text}` is not a whole number in range")))
     }
 
+    /// A whole number within `range`.
+    ///
+    /// # Errors
+    /// If it is not one; the error names the range.
+    pub fn range<T>(&self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError>
+    where
+        T: Copy + std::str::FromStr + PartialOrd + fmt::Display,
+    {
+        self.read(name, default, |text| {
+            let number = text.parse().ok().filter(|number| range.contains(number));
+            let (least, most) = (range.start(), range.end());
+            number.ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
+        })
+    }
+
     /// `true` or `false` (also `on`/`off`, `1`/`0`).
     ///
     /// # Errors

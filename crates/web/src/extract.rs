@@ -14,12 +14,15 @@ use futures_util::StreamExt as _;
 use futures_util::future::{Ready, ready};
 use zeroize::Zeroize as _;
 
+use crate::config::{ConfigError, Settings};
 use crate::dialect::Refusal;
 use crate::input::Fields;
 use crate::trust::Trust;
 
-/// The largest body, in bytes.
-pub const BODY_LIMIT: usize = 64 * 1024;
+/// The largest body where `STELE_BODY_LIMIT` says nothing, in bytes.
+const BODY_LIMIT: usize = 64 * 1024;
+/// The most that it may say: a body is held whole.
+const MOST_BODY: usize = 16 * 1024 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -34,6 +37,20 @@ impl Refuse {
             None => HttpResponse::build(refusal.status()).finish(),
         };
         InternalError::from_response(refusal.text(), response).into()
+    }
+}
+
+/// The largest body, in bytes, of services and gateway alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyLimit(pub usize);
+
+impl BodyLimit {
+    /// Reads `STELE_BODY_LIMIT`.
+    ///
+    /// # Errors
+    /// If it is out of its range.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        settings.range("STELE_BODY_LIMIT", BODY_LIMIT, 1..=MOST_BODY).map(Self)
     }
 }
 
@@ -60,15 +77,16 @@ impl FromRequest for Fields {
 }
 
 async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Refusal> {
+    let limit = request.app_data::<BodyLimit>().map_or(BODY_LIMIT, |limit| limit.0);
     let announced = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > BODY_LIMIT) {
+    if announced.is_some_and(|length| length > limit) {
         return Err(Refusal::TooLarge);
     }
     let collect = async {
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0));
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BODY_LIMIT));
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Refusal::Input(crate::input::Fault::Unreadable))?;
-            if body.len() + chunk.len() > BODY_LIMIT {
+            if body.len() + chunk.len() > limit {
                 return Err(Refusal::TooLarge);
             }
             body.extend_from_slice(&chunk);

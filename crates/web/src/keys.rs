@@ -11,8 +11,8 @@
 //! together end up with the same keys.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use stele_core::hex;
@@ -23,6 +23,7 @@ use stele_core::seal::KeyId;
 use zeroize::Zeroizing;
 
 use crate::config::ConfigError;
+use crate::private_file::judge_secret;
 
 type Bytes32 = Zeroizing<[u8; 32]>;
 
@@ -225,18 +226,18 @@ pub fn make_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Re
     written.map_err(|e| ConfigError::new(format!("{}: the file cannot be made: {e}", path.display())))
 }
 
-/// Reads a small secret file, with a warning if others may read it too. Its group may: that is how an orchestrator hands
-/// a file to a user who does not own it.
+/// Reads a small secret file. One that others may read or change is refused; its group may read it where an orchestrator
+/// hands it to a user who does not own it.
 ///
 /// # Errors
 /// One line that names it.
 pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|e| missing(path, &e))?;
-    let open = fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o037 != 0);
-    if open {
-        tracing::warn!(file = %path.display(), "others may read this secret: chmod 600");
-    }
-    Ok(Zeroizing::new(text))
+    let unread = |e| missing(path, &e);
+    let mut file = fs::File::open(path).map_err(unread)?;
+    judge_secret(path, &file.metadata().map_err(unread)?)?;
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(unread)?;
+    Ok(text)
 }
 
 fn new_key(random: &dyn Random) -> Zeroizing<String> {
@@ -251,6 +252,8 @@ fn checksum(key: &Bytes32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use stele_core::random::OsRandom;
     use stele_core::time::Timestamp;
 
@@ -304,7 +307,38 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(told().contains("seal-1.key: the key seal-1 is in service, but missing"), "{}", told());
         fs::write(&path, good).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(told(), "");
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), 1);
+        let path = folder.path().join("seal-1.key");
+        let read_with = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            SEALING.read(folder.path(), 1).map(drop).map_err(|error| error.to_string())
+        };
+        for mode in [0o640, 0o604, 0o620, 0o660, 0o644, 0o666] {
+            let error = read_with(mode).unwrap_err();
+            assert!(error.contains("seal-1.key") && error.contains("chmod 600"), "{error}");
+        }
+        assert_eq!(read_with(0o400), Ok(()));
+        assert_eq!(read_with(0o600), Ok(()));
+    }
+
+    /// Kubernetes mounts each file of a Secret as a link into a folder that it swaps, readable by the pod's group.
+    #[test]
+    fn a_key_may_be_a_link_and_its_target_is_judged() {
+        let (folder, mounted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(folder.path(), 1);
+        let (target, link) = (folder.path().join("seal-1.key"), mounted.path().join("seal-1.key"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        for (mode, fine) in [(0o600, true), (0o440, true), (0o640, true), (0o660, false), (0o444, false)] {
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(SEALING.read(mounted.path(), 1).is_ok(), fine, "{mode:o}");
+        }
     }
 
     #[test]

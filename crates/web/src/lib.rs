@@ -6,7 +6,8 @@
 //! - [`metrics`], [`trace`], [`request`]: what is seen of it from outside; [`trail`]: what is kept of it
 //! - [`boot`], [`keys`], [`keyring`], [`hashing`], [`delivery`]: from settings to a running domain
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
-//! - [`input`], [`extract`], [`headers`], [`trust`]: what a request holds, and whom it comes from
+//! - [`input`], [`extract`], [`headers`], [`trust`], [`origins`]: what a request holds, and whom it comes from
+//! - `http`: the server below; [`private_file`]: files that hold secrets
 
 pub mod admin;
 pub mod boot;
@@ -19,6 +20,7 @@ pub mod extract;
 pub mod hashing;
 pub mod headers;
 pub mod healthcheck;
+mod http;
 pub mod input;
 pub mod keyring;
 pub mod keys;
@@ -26,7 +28,9 @@ pub mod log_text;
 pub mod metrics;
 pub mod net;
 pub mod openapi;
+pub mod origins;
 pub mod otlp;
+pub mod private_file;
 pub mod readiness;
 pub mod request;
 pub mod serve;

@@ -3,6 +3,8 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use crate::config::ConfigError;
 
 /// Connections that wait to be accepted.
@@ -33,4 +35,17 @@ pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigErr
 pub fn lengthen(listener: &TcpListener) -> Result<(), ConfigError> {
     let fault = |e| ConfigError::new(format!("a longer queue of connections is refused: {e}"));
     socket2::SockRef::from(listener).listen(BACKLOG).map_err(fault)
+}
+
+/// Asks for as many open files as the system allows: each connection is one, each thread that serves has some, and many
+/// systems allow a process 1024 until it asks for more. How many it may have now; `None`: any number.
+pub fn raise_open_files() -> Option<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || limit.maximum.is_none() {
+        limit.current = limit.maximum.or(limit.current.max(Some(1 << 20)));
+        if let Err(cause) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%cause, "the limit of open files stays as it is");
+        }
+    }
+    getrlimit(Resource::Nofile).current
 }

@@ -58,7 +58,7 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let hashing = Hashing::read(&context.settings)?;
     let server = service.start(&context, listener)?;
     let (delivery, trail) = (context.deps.delivery.clone(), context.trail.clone());
-    let admin = admin::serve(admin_listener, readiness(&context), context.metrics.clone())?;
+    let admin = admin::serve(admin_listener, &context.settings, readiness(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(boot::keep_up(context.deps, context.trail));
     actix_web::rt::spawn(stop_on_signal(vec![server.handle()], context.drain, time));

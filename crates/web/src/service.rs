@@ -13,7 +13,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, FromRequest, Handler, HttpResponse, HttpServer, Resource, Responder};
+use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::proof::ProofKind;
 use stele_core::{Deps, Error};
@@ -21,7 +21,8 @@ use stele_core::{Deps, Error};
 use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal, failed};
 use crate::drain::{self, Drain};
-use crate::extract::Refuse;
+use crate::extract::{BodyLimit, Refuse};
+use crate::http::{self, Times};
 use crate::keyring::KeyRing;
 use crate::keys::Family;
 use crate::log_text::clipped;
@@ -32,6 +33,9 @@ use crate::request::{Arrival, Route};
 use crate::trace;
 use crate::trail::Trail;
 use crate::trust::Trust;
+
+/// An idle connection is kept for longer than by the gateway, so that it never sends into one that is being closed.
+const TIMES: Times = Times { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
 
 /// What a service is started with.
 #[derive(Clone)]
@@ -131,33 +135,29 @@ impl Service {
         let (deps, trust) = (Data::new(context.deps.clone()), context.trust.clone());
         let workers = workers(&context.settings)?;
         crate::net::lengthen(&listener)?;
+        crate::net::raise_open_files();
         let (name, document) = (self.name, self.document);
         context.metrics.expect(name, self.proofs);
         let readiness = Data::new(ReadinessCheck::of(context));
         let Context { drain, metrics, trail, .. } = context.clone();
         let guard = Arc::new(Guard { service: name, refuse, fail: self.fail, drain, trust, metrics, trail });
-        let server = HttpServer::new(move || {
+        let limit = BodyLimit::from_settings(&context.settings)?;
+        let app = move || {
             let guard = guard.clone();
             App::new()
                 .app_data(deps.clone())
                 .app_data(readiness.clone())
                 .app_data(guard.trust.clone())
                 .app_data(Refuse(refuse))
+                .app_data(limit)
                 .wrap(from_fn(move |request, next| guard.clone().around(request, next)))
                 .configure(|config| health(config, refuse))
                 .configure(|config| routes(config))
                 .route(openapi::PATH, web::get().to(move || std::future::ready(web::Json(document()))))
                 .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
-        })
-        .workers(workers)
-        .client_request_timeout(Duration::from_secs(10))
-        // Longer than the gateway keeps an idle connection, so that it never sends into one that is being closed.
-        .keep_alive(Duration::from_secs(75))
-        .shutdown_timeout(10)
-        .disable_signals()
-        .listen(listener)
-        .map_err(|e| ConfigError::new(format!("{name}: cannot listen: {e}")))?;
-        Ok(server.run())
+        };
+        let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
+        Ok(http::listen(builder, name, listener, TIMES, app)?.run())
     }
 }
 
@@ -170,18 +170,16 @@ fn health(config: &mut ServiceConfig, refuse: fn(&Refusal) -> HttpResponse) {
     config.service(healthz.default_service(web::to(other))).service(readyz.default_service(web::to(other)));
 }
 
+/// The most threads that actix-server runs; it panics beyond.
+const MOST_WORKERS: usize = 512;
+
 /// How many threads serve requests: `STELE_WORKERS`, by default one a core.
 ///
 /// # Errors
-/// If it is not a number above 0.
+/// If it is not a number from 1 to 512.
 pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    settings.read("STELE_WORKERS", cores, |text| {
-        text.parse()
-            .ok()
-            .filter(|&n| (1..=1024).contains(&n))
-            .ok_or_else(|| format!("`{text}` is not a number from 1 to 1024"))
-    })
+    settings.range("STELE_WORKERS", cores.min(MOST_WORKERS), 1..=MOST_WORKERS)
 }
 
 /// Serves `path` by `handler`, and answers other methods than `method` in the dialect, with the `Allow` that RFC 9110

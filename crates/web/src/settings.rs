@@ -17,6 +17,19 @@ pub const DRAIN: Setting = setting(
     "how long a program told to stop by SIGTERM says that it is not ready and serves on, before it stops",
 );
 
+/// The largest body; the gateway reads it too.
+pub const BODY_LIMIT: Setting = setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes, 1 to 16777216");
+
+/// How many threads serve; the gateway reads it too.
+pub const WORKERS: Setting = setting("STELE_WORKERS", "one a core", "threads that serve requests, 1 to 512");
+
+/// How an admin port on loopback may be called; the gateway reads it too.
+pub const ADMIN_HOSTS: Setting = setting(
+    "STELE_ADMIN_HOSTS",
+    "none",
+    "names by which an admin port on loopback may be called beside localhost and addresses, by commas",
+);
+
 /// What every service reads.
 pub const SHARED: &[Setting] = &[
     setting("STELE_LISTEN", "the program's own port on loopback", "address and port to serve on"),
@@ -141,7 +154,9 @@ pub const SHARED: &[Setting] = &[
         "audit entries an hour and process, 10 to 1000000, for wrong passwords and codes of existing accounts",
     ),
     setting("STELE_AUDIT_REFUSALS", "1800", "audit entries an hour and process, 10 to 1000000, for all other failures"),
-    setting("STELE_WORKERS", "one a core", "threads that serve requests"),
+    BODY_LIMIT,
+    WORKERS,
+    ADMIN_HOSTS,
     DRAIN,
     setting(
         "STELE_LOG",

@@ -53,7 +53,8 @@ fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, Confi
         "json" => Ok(true),
         _ => Err(format!("`{text}` is neither human nor json")),
     })?;
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // Of an event that cannot be written, `fmt` writes to standard error by `eprintln!`, which panics on a closed pipe.
+    let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let lines = match json {
         true => lines.json().flatten_event(true).boxed(),
         false => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),

@@ -66,7 +66,9 @@ impl Trust {
         client
     }
 
-    fn is_proxy(&self, address: IpAddr) -> bool {
+    /// Whether this is the address of a trusted proxy.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.proxies.iter().any(|net| net.contains(&address))
     }
 }

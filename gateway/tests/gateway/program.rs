@@ -137,12 +137,12 @@ fn it_serves_logs_no_secret_and_ends_on_a_signal() {
     let long =
         format!("POST /i/{} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "x".repeat(15_000));
     assert!(get(public, &long).starts_with("HTTP/1.1 "));
-    let told = get(admin, "GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let told = get(admin, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(told.starts_with("HTTP/1.1 200"), "{told}");
     // One client is refused over and over.
     let refused = "POST /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     (0..200).for_each(|_| drop(get(public, refused)));
-    let metrics = get(admin, "GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let metrics = get(admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(metrics.contains("stele_gateway_unlogged_requests_total 1"), "{metrics}");
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
     assert!(child.0.wait().unwrap().success());

@@ -1,6 +1,8 @@
 //! Golden transcripts: exact bytes. Clock and chance are the laboratory's, and the signing key is made of a known
 //! seed, so tokens are the same in every run.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
@@ -12,7 +14,9 @@ use svc_jwt::SERVICE;
 async fn start(lab: &Lab) -> Running {
     let key: Pkcs8V1Der<'_> = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap().as_der().unwrap();
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(key.as_ref()));
-    std::fs::write(lab.context().settings.keys().join("jwt-eddsa-1.pem"), pem).unwrap();
+    let path = lab.context().settings.keys().join("jwt-eddsa-1.pem");
+    std::fs::write(&path, pem).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     lab.start(SERVICE).await
 }
 

@@ -1,6 +1,7 @@
 //! The portal's contract, spoken over HTTP to the service alone.
 
 mod codes;
+mod cross_site;
 mod faults;
 mod golden;
 mod input;

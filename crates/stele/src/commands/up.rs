@@ -12,7 +12,7 @@ use stele_web::trust::Trust;
 use stele_web::{ConfigError, Context, Settings, admin, net};
 use zeroize::Zeroizing;
 
-use super::{CommandError, demo};
+use super::{CommandError, demo, say};
 use crate::services;
 
 pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandError> {
@@ -41,7 +41,8 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let settings = context.settings.clone();
     let read = move || services.behind(Config::from_settings(&settings)?, &hop);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
-    actix_web::rt::spawn(admin::serve(admin_listener, readiness(&context), context.metrics.clone())?);
+    let ready = readiness(&context);
+    actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
     actix_web::rt::spawn(boot::keep_up(context.deps.clone(), context.trail.clone()));
     actix_web::rt::spawn(boot::wrap_earlier_hashes(context.clone()));
 
@@ -87,12 +88,12 @@ impl Services {
 
 async fn announce(context: &Context, listen: SocketAddr, admin: SocketAddr, demo: bool) -> Result<(), CommandError> {
     let data = context.settings.data();
-    println!("Stele is up at http://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
-    if demo {
-        print!("{}", demo::prepare(context, listen).await?);
-    } else {
-        println!("`stele up --demo` makes a user for each dialect and shows how to call it.");
-    }
-    println!("Ctrl-C stops it.");
+    let up = format!("Stele is up at http://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
+    let how = match demo {
+        true => demo::prepare(context, listen).await?,
+        false => "`stele up --demo` makes a user for each dialect and shows how to call it.\n".to_owned(),
+    };
+    // The server runs on, whether or not these lines can be written.
+    let _ = say(&format!("{up}\n{how}Ctrl-C stops it."));
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! The development outbox: codes as JSON lines in `<data>/outbox.jsonl`, appended by every process.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
@@ -13,6 +12,7 @@ use stele_core::time::Offset;
 use stele_core::{Error, Result};
 
 use crate::config::ConfigError;
+use crate::private_file;
 
 /// How many messages may wait to be written.
 const QUEUE: usize = 1024;
@@ -32,14 +32,14 @@ struct Line<'a> {
 }
 
 impl Outbox {
-    /// Opens (or makes, with mode 0600) the outbox in `data`.
+    /// Opens (or makes, with mode 0600) the outbox in `data`. It is refused as a symbolic link, and where others may read it.
     ///
     /// # Errors
     /// One line that names the file.
     pub fn open(data: &Path) -> std::result::Result<Self, ConfigError> {
         let path = data.join("outbox.jsonl");
         let failed = |e| ConfigError::new(format!("{}: the outbox cannot be written: {e}", path.display()));
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
+        let file = private_file::append(&path)?;
         let (queue, messages) = sync_channel(QUEUE);
         std::thread::Builder::new().name("outbox".into()).spawn(move || write_all(file, &messages)).map_err(failed)?;
         Ok(Self { queue })
@@ -81,5 +81,42 @@ impl Delivery for Outbox {
             TrySendError::Full(_) => Error::unavailable("the outbox's queue is full"),
             TrySendError::Disconnected(_) => Error::unavailable("the outbox's writer has ended"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn refusal(data: &Path) -> String {
+        Outbox::open(data).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_outbox_that_others_may_read_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("outbox.jsonl");
+        assert_eq!(refusal(data.path()), "");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for mode in [0o640, 0o604, 0o602, 0o620] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = refusal(data.path());
+            assert!(error.contains("outbox.jsonl") && error.contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_outbox_that_leads_elsewhere_is_refused() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = data.path().join("outbox.jsonl");
+        symlink(elsewhere.path().join("stolen"), &path).unwrap();
+        assert!(refusal(data.path()).contains("outbox.jsonl: is a symbolic link to"), "{}", refusal(data.path()));
+        assert!(!elsewhere.path().join("stolen").exists());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(refusal(data.path()).contains("outbox.jsonl"));
     }
 }

@@ -24,7 +24,7 @@ const MEANINGS: [(u16, &str, &str); 7] = [
     (400, "BadRequest", "请求无法使用：参数缺失、重复或不合要求，或正文无法解析。The input cannot be used."),
     (401, "Unauthorized", "登录凭证缺失或已失效。The token is missing or dead."),
     (408, "RequestTimeout", "请求正文到达过慢。The body took too long."),
-    (413, "ContentTooLarge", "请求正文超过 64 KiB。The body is too large."),
+    (413, "ContentTooLarge", "请求正文超过上限（默认 64 KiB）。The body is too large."),
     (429, "TooManyRequests", "操作过于频繁。Too many failures or sends: wait."),
     (500, "InternalServerError", "服务内部错误。A fault of ours."),
     (503, "ServiceUnavailable", "服务暂不可用。A store is gone, or all hashing is taken."),

@@ -1,0 +1,165 @@
+//! Which web pages are ours: for CORS at the gateway, and against login CSRF where cookies are set or believed.
+
+use actix_web::http::Uri;
+use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::uri::Authority;
+
+use crate::config::{ConfigError, Setting, Settings, setting};
+
+/// The setting.
+pub const SETTING: Setting = setting(
+    "STELE_CORS_ORIGINS",
+    "none",
+    "origins whose pages may call, with cookies: https://…, by commas; * for all, without cookies",
+);
+
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// `STELE_CORS_ORIGINS`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// No page of another origin.
+    #[default]
+    None,
+    /// Any page, without its user's cookies.
+    Any,
+    /// The pages of these origins, with cookies.
+    Listed(Vec<String>),
+}
+
+impl AllowedOrigins {
+    /// Reads the setting.
+    ///
+    /// # Errors
+    /// If one of them is no origin.
+    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        settings.read(SETTING.name, Self::None, Self::parse)
+    }
+
+    /// Reads origins, separated by commas, or `*`.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is none, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let origins: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+        match origins.as_slice() {
+            [] => Ok(Self::None),
+            ["*"] => Ok(Self::Any),
+            origins => origins.iter().map(|origin| parse_origin(origin)).collect::<Result<_, _>>().map(Self::Listed),
+        }
+    }
+
+    /// Whether this origin is listed by name, so that its pages may use cookies.
+    pub fn lists(&self, origin: &[u8]) -> bool {
+        matches!(self, Self::Listed(origins) if origins.iter().any(|known| known.as_bytes() == origin))
+    }
+
+    /// Whether a request was made by a page of another site that is not listed. Such a page must neither log its visitor
+    /// in (as somebody else) nor out, so no cookie is set or believed.
+    ///
+    /// `Sec-Fetch-Site` decides where a browser sends it (all since 2023, over HTTPS); else `Origin`, whose host must be
+    /// the one that the client asked for. A client that sends neither is no browser, or an old one: it is believed.
+    pub fn is_cross_site(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(ORIGIN);
+        if origin.is_some_and(|origin| self.lists(origin.as_bytes())) {
+            return false;
+        }
+        match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
+            // `none`: typed in by the user, or opened from a bookmark.
+            Some(b"same-origin" | b"same-site" | b"none") => false,
+            Some(b"cross-site") => true,
+            _ => origin.is_some_and(|origin| !is_own(origin, headers)),
+        }
+    }
+}
+
+/// Whether an origin's host is that of the request, as it was sent or, behind a gateway, as that was sent. No page of
+/// another site can send `X-Forwarded-Host`, so it needs no trust here. Cookies know no ports, nor does this.
+fn is_own(origin: &HeaderValue, headers: &HeaderMap) -> bool {
+    let Some(origin) = origin.to_str().ok().and_then(|text| text.split_once("://")).and_then(|(_, rest)| host(rest))
+    else {
+        return false;
+    };
+    let asked = headers.get_all(HOST).chain(headers.get_all(FORWARDED_HOST));
+    let mut asked = asked.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    asked.any(|asked| host(asked.trim()).is_some_and(|asked| asked == origin))
+}
+
+fn host(authority: &str) -> Option<String> {
+    Some(authority.parse::<Authority>().ok()?.host().to_ascii_lowercase())
+}
+
+/// An origin as browsers write it; anything else would never match.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| uri.path() == "/" && uri.query().is_none() && !text.ends_with('/'));
+    let whole = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
+    if !whole || text.contains(['@', '*', '#']) || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Err(format!(
+            "`{text}` is not an origin; write for example https://app.example.com, or * alone for all"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_written_as_browsers_write_them() {
+        assert_eq!(AllowedOrigins::parse(" , "), Ok(AllowedOrigins::None));
+        assert_eq!(AllowedOrigins::parse("*"), Ok(AllowedOrigins::Any));
+        let listed = AllowedOrigins::parse("https://a.example, http://localhost:3000").unwrap();
+        assert_eq!(listed, AllowedOrigins::Listed(vec!["https://a.example".into(), "http://localhost:3000".into()]));
+        for bad in [
+            "a.example",
+            "https://a.example/",
+            "https://a.example/x",
+            "https://A.example",
+            "https://*.example",
+            "null",
+            "*,https://a.example",
+            "https://a.example?x",
+            "ftp://a.example",
+            "https://u@a.example",
+            "https://a b",
+        ] {
+            assert!(AllowedOrigins::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    fn is_cross_site(origins: &str, lines: &[(&'static str, &str)]) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, HeaderValue::from_static("portal.example:8080"));
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        AllowedOrigins::parse(origins).unwrap().is_cross_site(&headers)
+    }
+
+    #[test]
+    fn a_browser_says_which_site_asks() {
+        for fine in ["same-origin", "same-site", "none"] {
+            assert!(!is_cross_site("", &[("sec-fetch-site", fine), ("origin", "https://else.example")]), "{fine}");
+        }
+        let evil = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")];
+        assert!(is_cross_site("", &evil) && is_cross_site("*", &evil));
+        assert!(is_cross_site("https://evil.example:8443,http://evil.example", &evil));
+        assert!(!is_cross_site("https://evil.example", &evil));
+        assert!(is_cross_site("", &evil[..1]));
+    }
+
+    #[test]
+    fn an_older_browser_says_which_origin_asks() {
+        for fine in ["http://portal.example", "https://PORTAL.example:9", "http://portal.example:8080"] {
+            assert!(!is_cross_site("", &[("origin", fine)]), "{fine}");
+        }
+        for evil in ["https://evil.example", "https://portal.example.evil.example", "null", "", "\u{e9}", "file://"] {
+            assert!(is_cross_site("", &[("origin", evil)]), "{evil}");
+        }
+        let behind = [("origin", "https://public.example"), ("x-forwarded-host", "public.example")];
+        assert!(!is_cross_site("", &behind));
+        assert!(!is_cross_site("", &[]), "no browser");
+    }
+}
