@@ -29,6 +29,7 @@ pub(crate) struct Counters {
     refusals: Family<(Service, Label), Counter>,
     retries: Family<Service, Counter>,
     unlogged: Counter,
+    connections_refused: Counter,
 }
 
 impl Counters {
@@ -40,6 +41,7 @@ impl Counters {
             refusals: Family::default(),
             retries: Family::default(),
             unlogged: Counter::default(),
+            connections_refused: Counter::default(),
         };
         let help = "Requests that came to the gateway; 499: left alone by their client";
         metrics.register("stele_gateway_requests", help, counters.requests.clone());
@@ -51,7 +53,13 @@ impl Counters {
         metrics.register("stele_gateway_retries", help, counters.retries.clone());
         let help = "Refused requests that the access log leaves out: too many of one client, or in all";
         metrics.register("stele_gateway_unlogged_requests", help, counters.unlogged.clone());
+        let help = "Connections closed at once, for their address holds its share";
+        metrics.register("stele_gateway_connections_refused", help, counters.connections_refused.clone());
         counters
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
     /// Starts what is worth seeing before it happens at zero.

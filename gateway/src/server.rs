@@ -1,7 +1,7 @@
 //! The server: its workers, and what each does with a connection.
 
 use std::future::Future as _;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use std::time::Duration;
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::fn_service;
 use actix_web::http::header::HeaderValue;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use stele_web::config::ConfigError;
 use stele_web::net;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::client::{Client, Said, Times};
+use crate::held::{self, Hold};
 use crate::live::Live;
 use crate::proxy::{Gate, Then, answer};
 use crate::supervise;
@@ -27,6 +27,8 @@ use crate::upstreams::links::Links;
 const GRACE_SECONDS: u64 = 10;
 /// How often idle connections to services are looked through for those that nobody has used for a while.
 const SWEEP: Duration = Duration::from_secs(5);
+/// As many connections as people behind one address may need.
+const LEAST_SHARE: usize = 2_000;
 /// Open files that are no connections of requests: listeners, health checks, what runs in the same process.
 const OTHER_FILES: usize = 256;
 
@@ -38,6 +40,10 @@ pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, Co
     let hop = config.hop.as_ref().map(|secret| hop_header(secret)).transpose()?;
     let most = room_for(config.limits.connections);
     live.held.allow(most);
+    if live.held.share() < LEAST_SHARE {
+        let share = live.held.share();
+        tracing::warn!(share, "a client address may hold few connections, half of all; 2,000 need 4,000 in all");
+    }
     actix_web::rt::spawn(supervise::watch(Arc::downgrade(&live)));
     // A worker that has its share takes no more; when none does, clients wait until the system has them accepted.
     let share = most.div_ceil(config.workers);
@@ -62,9 +68,9 @@ pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, Co
 
 /// Answers a client until its connection is over, or the server stops.
 async fn serve(gate: &Gate, socket: TcpStream, times: Times, stopping: GracefulShutdownSignal) {
-    let _hold = gate.live.held.hold();
-    // Who has gone before it was looked at has no address.
+    // A client that has gone already has no address.
     let Ok(mut client) = Client::new(socket, times) else { return };
+    let Some(_hold) = admit(gate, client.peer) else { return client.cut() };
     let mut stop = pin!(stopping.notified());
     let mut stopped = false;
     let (mut head, mut out, mut first) = (Vec::new(), Vec::new(), true);
@@ -97,6 +103,29 @@ async fn serve(gate: &Gate, socket: TcpStream, times: Times, stopping: GracefulS
     }
 }
 
+/// Counts the connection; `None` if its address holds its share of all, so that it must be closed.
+fn admit(gate: &Gate, peer: IpAddr) -> Option<Hold> {
+    let Live { held, count, .. } = gate.live.as_ref();
+    if gate.live.config().trust.is_proxy(peer) {
+        return Some(held.hold_proxy());
+    }
+    let hold = held.hold(peer);
+    if hold.is_none() {
+        count.connection_refused();
+        if let Some(connections) = held.refuse() {
+            let (share, address) = (held.share(), held::origin(peer));
+            tracing::warn!(
+                connections,
+                last = %address,
+                share,
+                "connections closed: their address holds half of STELE_MAX_CONNECTIONS; a proxy of yours belongs in \
+                 STELE_TRUSTED_PROXIES"
+            );
+        }
+    }
+    hold
+}
+
 /// The room that a connection keeps from one request to the next.
 const MOST_KEPT: usize = 4 * 1024;
 
@@ -112,25 +141,12 @@ async fn sweep(gate: Weak<Gate>) {
 /// How many connections of clients there may be: `most`, or what open files allow. Each may need another one, to a
 /// service, and a gateway that has none left for that answers nobody.
 fn room_for(most: usize) -> usize {
-    let files = raise_open_files().map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    let files = net::raise_open_files().map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
     let room = (files.saturating_sub(OTHER_FILES) / 2).max(1);
     if room < most {
         tracing::warn!(files, connections = room, "fewer connections than STELE_MAX_CONNECTIONS: too few open files");
     }
     room.min(most)
-}
-
-/// Each connection is an open file, and many systems allow a process 1024 of them until it asks for more. How many it
-/// may have now.
-fn raise_open_files() -> Option<u64> {
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || limit.maximum.is_none() {
-        limit.current = limit.maximum.or(limit.current.max(Some(1 << 20)));
-        if let Err(cause) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%cause, "the limit of open files stays as it is");
-        }
-    }
-    getrlimit(Resource::Nofile).current
 }
 
 fn hop_header(secret: &str) -> Result<HeaderValue, ConfigError> {

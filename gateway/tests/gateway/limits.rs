@@ -158,7 +158,9 @@ async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
 
 #[actix_web::test]
 async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
-    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2")]);
+    // As a proxy's, for one client's address holds half of them.
+    let proxy = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
+    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
     let begun = Instant::now();
     let silent = join_all((0..8).map(|_| gateway.connect())).await;
     eventually("all are held", || gateway.gateway.connections() == 8).await;
@@ -181,7 +183,7 @@ async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
 
 #[actix_web::test]
 async fn when_more_than_half_is_held_no_connection_is_kept() {
-    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8")]);
+    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
     let get = "GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut kept = Vec::new();
     for _ in 0..4 {

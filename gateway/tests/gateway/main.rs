@@ -11,6 +11,8 @@ mod operation;
 mod routing;
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod change;
 #[cfg(test)]
 mod instances;
