@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use stele_core::identifier::{Email, Name, Phone};
+use stele_core::text::hidden_in_text;
 use stele_core::user::{Gender, Profile, Role};
 use stele_web::{ConfigError, Settings, cli, config};
 use zeroize::Zeroizing;
@@ -119,7 +120,7 @@ pub struct AddUser {
     #[arg(long, default_value = "user", value_parser = role)]
     pub role: Role,
     /// Real name
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub real_name: Option<String>,
     /// 男 or 女
     #[arg(long, value_parser = gender)]
@@ -128,28 +129,28 @@ pub struct AddUser {
     #[arg(long, value_parser = uuid)]
     pub enterprise: Option<String>,
     /// Group (cloudbox)
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub group: Option<String>,
     /// Nickname (cloudbox, TMS)
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub nickname: Option<String>,
     /// URL of a picture
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub avatar_url: Option<String>,
     /// Organisation's name (JWT)
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub organization: Option<String>,
     /// Department's name (JWT)
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub department: Option<String>,
     /// Description (JWT)
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub description: Option<String>,
     /// Organisation's id (portal); makes the user an 组织用户
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub org_id: Option<String>,
     /// Memo (portal)
-    #[arg(long)]
+    #[arg(long, value_parser = visible)]
     pub memo: Option<String>,
     /// Read the password from standard input (its first line)
     #[arg(long, action = ArgAction::SetTrue)]
@@ -189,8 +190,13 @@ pub enum App {
         /// The name that the app sends as app_from
         name: String,
         /// The app's secret: 16 printable ASCII characters [default: random]
+        ///
+        /// Everybody on this machine can read it there; --secret-stdin is better
         #[arg(long, value_name = "S16")]
         secret: Option<AppSecret>,
+        /// Read the app's secret from standard input (its first line)
+        #[arg(long, conflicts_with = "secret")]
+        secret_stdin: bool,
         /// The apps it may hand its users over to, separated by commas; they may be added later
         #[arg(long, value_name = "APP,…", value_delimiter = ',')]
         may_token: Vec<String>,
@@ -257,7 +263,14 @@ pub fn parse() -> Result<Args, ExitCode> {
 }
 
 fn name(text: &str) -> Result<Name, &'static str> {
-    Name::parse(text).ok_or("a name has 1 to 64 characters and no @")
+    Name::parse(text).ok_or("a name has 1 to 64 characters, all of them visible, and no @")
+}
+
+fn visible(text: &str) -> Result<String, String> {
+    match hidden_in_text(text) {
+        None => Ok(text.to_owned()),
+        Some(hidden) => Err(format!("a control or invisible character is in it: U+{:04X}", u32::from(hidden))),
+    }
 }
 
 fn phone(text: &str) -> Result<Phone, &'static str> {

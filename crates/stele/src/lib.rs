@@ -2,8 +2,6 @@
 //!
 //! [`args`] says what can be typed, `commands` does it, [`services`] lists the dialects.
 
-#![expect(clippy::print_stdout, reason = "what a command answers goes to standard output")]
-
 pub mod args;
 mod commands;
 pub mod services;

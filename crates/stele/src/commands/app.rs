@@ -2,18 +2,27 @@
 
 use stele_core::Error;
 use stele_core::usecase::add_app;
-use stele_web::Context;
+use stele_web::{Context, cli};
+use zeroize::Zeroizing;
 
-use super::CommandError;
-use crate::args::App;
+use super::admin::secret_from_stdin;
+use super::{CommandError, say};
+use crate::args::{App, AppSecret};
 
 pub(crate) async fn run(context: &Context, command: App) -> Result<(), CommandError> {
-    let App::Add { name, secret, may_token } = command;
+    let App::Add { name, secret, secret_stdin, may_token } = command;
+    let secret = match secret {
+        Some(AppSecret(secret)) => {
+            cli::warn("--secret shows the secret to everybody on this machine (ps): use --secret-stdin");
+            Some(secret)
+        }
+        None if secret_stdin => Some(secret_from_stdin()?),
+        None => None,
+    };
     let shared = svc_mefp::secret::secret(&context.settings)?;
-    let secret = match add_app::add_app(&context.deps, &name, secret.map(|secret| secret.0), may_token).await {
+    let secret = match add_app::add_app(&context.deps, &name, secret, may_token).await {
         Err(Error::IdentifierTaken) => return Err(CommandError::Refused(format!("there is an app `{name}` already"))),
         other => other?,
     };
-    println!("mefp_secret {}\napp_secret {}", shared.as_str(), secret.as_str());
-    Ok(())
+    say(&Zeroizing::new(format!("mefp_secret {}\napp_secret {}", shared.as_str(), secret.as_str())))
 }

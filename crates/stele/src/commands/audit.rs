@@ -13,7 +13,7 @@ use stele_core::trail::{Entry, Filter, NOT_KEPT, Order};
 use stele_core::user::UserRef;
 use stele_web::{Settings, boot};
 
-use super::{CommandError, say, user};
+use super::{CommandError, cell, say_next, user};
 use crate::args::{Audit, When};
 
 /// How many entries are read at once.
@@ -84,7 +84,7 @@ async fn forward(trail: &dyn TrailStore, search: &Search, show: fn(&Entry) -> St
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for entry in page.iter().filter(|entry| search.finds(entry)) {
-            say(&show(entry))?;
+            say_next(&show(entry))?;
         }
     }
 }
@@ -104,7 +104,7 @@ async fn backward(
         lines.extend(page.iter().filter(|entry| search.finds(entry)).map(show));
     }
     lines.truncate(last);
-    lines.iter().rev().try_for_each(|line| say(line))
+    lines.iter().rev().try_for_each(|line| say_next(line))
 }
 
 /// For people: what is not known is a dash. Of several events, the time is the last one's.
@@ -126,12 +126,13 @@ fn line(entry: &Entry) -> String {
         (None, Some(app), None) => format!("-/{app}"),
         (None, None, None) => "-".to_owned(),
     };
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let or_dash = |text: &Option<String>| cell(text.as_deref().unwrap_or("-")).into_owned();
     let (subject, request) = (or_dash(&entry.subject), or_dash(&entry.request));
     let address = match entry.origins {
         Some(origins) if entry.act == NOT_KEPT => format!("{origins} origins"),
         _ => or_dash(&entry.address),
     };
+    let door = cell(&door);
     format!("{at}\t{act}\t{result}\t{door}\t{subject}\t{address}\t{request}")
 }
 

@@ -1,12 +1,13 @@
 //! `stele check`: what is configured, and whether it works.
 
-use stele_web::boot::{self, Surroundings};
+use stele_web::boot::{self, Surroundings, Target};
 use stele_web::delivery::Plan;
 use stele_web::hashing::Hashing;
+use stele_web::private_file::{self, Finding};
 use stele_web::readiness::ReadinessCheck;
 use stele_web::{ConfigError, Settings};
 
-use super::{CommandError, admin};
+use super::{CommandError, admin, say};
 use crate::services;
 
 /// Settings whose values are secrets, or hold one.
@@ -20,31 +21,57 @@ const SECRET: [&str; 6] = [
 ];
 
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
-    explain(&settings);
+    explain(&settings)?;
     let database = settings.text("STELE_DATABASE_URL").is_some();
     let outbox = Plan::read(&settings, &Surroundings::default())?.is_outbox();
     let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
-    println!("ok: keys in {}", context.settings.keys().display());
+    say(&format!("ok: keys in {}", context.settings.keys().display()))?;
+    files(&context.settings)?;
     let hashing = Hashing::read(&context.settings)?;
     let good = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
-    println!("{good}: passwords are hashed by {hashing}");
+    say(&format!("{good}: passwords are hashed by {hashing}"))?;
     for service in services::ALL {
         (service.routes)(&context)?;
-        println!("ok: {}'s settings", service.name);
+        say(&format!("ok: {}'s settings", service.name))?;
     }
     gateway::Config::from_settings(&context.settings)?;
-    println!("ok: the routing table");
+    say("ok: the routing table")?;
     ReadinessCheck::of(&context).check().await.map_err(ConfigError::new)?;
-    println!("ok: the stores answer, are set up as they must be, and the schema is current");
+    say("ok: the stores answer, are set up as they must be, and the schema is current")?;
     if database && outbox {
         let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only";
         return Err(ConfigError::new(text).into());
     }
-    println!("{}", if outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" });
-    Ok(())
+    say(if outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" })
 }
 
-fn explain(settings: &Settings) {
+/// Whether others on this machine can read or replace what is kept in files.
+fn files(settings: &Settings) -> Result<(), CommandError> {
+    let data = settings.data();
+    let mut findings = Vec::new();
+    findings.extend(private_file::judge_folder(&data));
+    findings.extend(private_file::judge_folder(&settings.keys()));
+    findings.extend(private_file::judge_file(&data.join("outbox.jsonl")));
+    if let Target::Sqlite(path) = boot::target(settings)? {
+        findings.extend(private_file::judge_database(&path));
+    }
+    if settings.text("STELE_REDIS_URL").is_none() {
+        findings.extend(private_file::judge_database(&data.join("state.db")));
+    }
+    let mut fault = None;
+    for finding in findings {
+        match finding {
+            Finding::Warning(text) => say(&format!("warning: {text}"))?,
+            Finding::Fault(text) => fault = fault.or(Some(text)),
+        }
+    }
+    match fault {
+        None => say("ok: the files are this user's alone"),
+        Some(text) => Err(ConfigError::new(text).into()),
+    }
+}
+
+fn explain(settings: &Settings) -> Result<(), CommandError> {
     let known = services::settings();
     for setting in known.iter().flat_map(|list| list.iter()) {
         let value = match settings.text(setting.name) {
@@ -52,12 +79,13 @@ fn explain(settings: &Settings) {
             Some(value) => value,
             None => setting.default,
         };
-        println!("{:<28} {value:<36} {}", setting.name, setting.help);
+        say(&format!("{:<28} {value:<36} {}", setting.name, setting.help))?;
     }
     // What else OpenTelemetry's SDK reads is its own.
     for name in settings.names().filter(|name| name.starts_with("STELE_")) {
         if !known.iter().any(|list| list.iter().any(|setting| setting.name == name)) {
-            println!("warning: {name} is set, but nothing reads it");
+            say(&format!("warning: {name} is set, but nothing reads it"))?;
         }
     }
+    Ok(())
 }

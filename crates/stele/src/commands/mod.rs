@@ -12,7 +12,10 @@ pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod user;
 
+use std::borrow::Cow;
+
 use stele_core::Error;
+use stele_core::text::escape;
 use stele_web::ConfigError;
 
 /// Why a command was not done.
@@ -21,14 +24,28 @@ pub(crate) enum CommandError {
     Setup(ConfigError),
     /// What was asked cannot be done: exit code 1.
     Refused(String),
-    /// Whoever reads the output has read enough (`| head`): not a fault.
+    /// Standard output is a closed pipe (`| head`), so a listing ends early: exit code 0.
     Enough,
 }
 
-/// Prints a line on standard output.
+/// Prints a line on standard output. A closed pipe (`| head`) is no fault and does not stop the work.
 pub(crate) fn say(line: &str) -> Result<(), CommandError> {
+    match say_next(line) {
+        Err(CommandError::Enough) => Ok(()),
+        other => other,
+    }
+}
+
+/// A text that was stored or sent, as a column of a line: one line, and nothing in it that a terminal obeys.
+pub(crate) fn cell(text: &str) -> Cow<'_, str> {
+    escape(text, &[])
+}
+
+/// Prints a line of a listing. On a closed pipe the listing ends: [`CommandError::Enough`].
+pub(crate) fn say_next(line: &str) -> Result<(), CommandError> {
     use std::io::Write as _;
-    match writeln!(std::io::stdout().lock(), "{line}") {
+    // Whatever was stored, a terminal is given nothing that it obeys.
+    match writeln!(std::io::stdout().lock(), "{}", escape(line, &['\t', '\n'])) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::Enough),
         Err(error) => Err(CommandError::Refused(format!("standard output cannot be written: {error}"))),
         Ok(()) => Ok(()),

@@ -4,7 +4,7 @@ use stele_core::Error;
 use stele_core::usecase::client_token;
 use stele_web::Context;
 
-use super::CommandError;
+use super::{CommandError, say};
 use crate::args::Token;
 
 pub(crate) async fn run(context: &Context, command: Token) -> Result<(), CommandError> {
@@ -13,6 +13,5 @@ pub(crate) async fn run(context: &Context, command: Token) -> Result<(), Command
         Err(Error::IdentifierTaken) => return Err(CommandError::Refused(format!("there is a token `{name}` already"))),
         other => other?,
     };
-    println!("{}", token.expose());
-    Ok(())
+    say(token.expose())
 }

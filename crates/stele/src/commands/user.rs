@@ -12,7 +12,7 @@ use stele_core::{Deps, Error, verifier};
 use stele_web::{ConfigError, Context};
 
 use super::admin::secret_from_stdin;
-use super::{CommandError, say};
+use super::{CommandError, cell, say, say_next};
 use crate::args::{AddUser, User};
 
 /// How many users are read at once.
@@ -47,8 +47,7 @@ async fn add(deps: &Deps, options: AddUser) -> Result<(), CommandError> {
     let AddUser { username, phone, email, role, .. } = options;
     let request = add_user::AddUser { name: username, phone, email, role, profile, secret };
     let user = add_user::add_user(deps, request).await?;
-    println!("{}", user.id);
-    Ok(())
+    say(&user.id.to_string())
 }
 
 fn password() -> Result<NewPassword, CommandError> {
@@ -64,13 +63,13 @@ async fn list(deps: &Deps, json: bool) -> Result<(), CommandError> {
         after = last.number;
         for user in &page {
             if json {
-                say(&describe(user).to_string())?;
+                say_next(&describe(user).to_string())?;
             } else {
-                let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+                let or_dash = |text: &Option<String>| cell(text.as_deref().unwrap_or("-")).into_owned();
                 let (name, phone, email) = (or_dash(&user.name), or_dash(&user.phone), or_dash(&user.email));
                 let status = if user.disabled { "disabled" } else { "active" };
                 let (id, number, role) = (user.id, user.number, user.role.as_str());
-                say(&format!("{id}\t{number}\t{name}\t{phone}\t{email}\t{role}\t{status}"))?;
+                say_next(&format!("{id}\t{number}\t{name}\t{phone}\t{email}\t{role}\t{status}"))?;
             }
         }
     }

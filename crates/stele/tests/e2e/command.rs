@@ -108,7 +108,7 @@ async fn commands_work_beside_a_running_server_and_at_once() {
     nobody.login_as(Dialect::Mefp, "13800138000", "a-password").await.is(400, "40000");
     let id = home.add_user("mark", "a-password", &["--phone", "13800138000", "--email", "mark@example.com"]);
     let person = Person { id, name: "mark".into(), phone: "13800138000".into(), email: "mark@example.com".into() };
-    let outcome = home.run(&["app", "add", "late", "--secret", "0123456789abcdef", "--may-token", "a,b"]);
+    let outcome = home.run_with(&["app", "add", "late", "--secret-stdin", "--may-token", "a,b"], "0123456789abcdef");
     assert_eq!(outcome.last_word(), "0123456789abcdef");
     let shared = outcome.stdout.split_whitespace().nth(1).unwrap().to_owned();
     let app = App::new("late", (shared, outcome.last_word()));

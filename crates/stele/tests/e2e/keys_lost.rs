@@ -1,6 +1,8 @@
 //! Keys that are wrong or missing: named at the start, and our fault, never the user's, in a running server.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use crate::client::{CLOUDBOX, Dialect, salted};
 use crate::keys::client;
@@ -10,6 +12,12 @@ const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 
 fn quiet() -> Home {
     Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")])
+}
+
+/// As a backup does that keeps modes.
+fn put_back(file: &Path, key: &[u8]) {
+    fs::write(file, key).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -33,7 +41,7 @@ fn a_wrong_or_missing_key_is_named_at_the_start() {
             home.run(start).refused(2, file);
         }
         assert!(!own.exists(), "no start makes a key that is lost");
-        fs::write(&own, good).unwrap();
+        put_back(&own, &good);
     }
     for number in [1, 2] {
         let file = format!("jwt-eddsa-{number}.pem");
@@ -43,7 +51,7 @@ fn a_wrong_or_missing_key_is_named_at_the_start() {
         home.run(&UP).refused(2, &format!("this is not the key jwt-eddsa-{number}"));
         fs::remove_file(&own).unwrap();
         home.run(&UP).refused(2, &format!("the key jwt-eddsa-{number} is in service, but missing"));
-        fs::write(&own, good).unwrap();
+        put_back(&own, &good);
     }
     home.run(&["check"]).done();
 }

@@ -4,11 +4,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod audit;
+mod bounds;
 mod client;
 mod collector;
 mod command;
 mod dashboard;
 mod demo;
+mod direct;
+mod files;
 mod hashing;
 mod headers;
 mod independent;
@@ -22,6 +25,7 @@ mod lost_change;
 mod metrics;
 mod migrate;
 mod one_account;
+mod pipes;
 mod programs;
 mod refusals;
 mod secrets;

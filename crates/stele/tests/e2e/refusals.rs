@@ -56,7 +56,7 @@ fn a_wrong_command_line_is_told_in_a_line() {
     }
     home.run_with(&[&add[..], &["--hash-stdin"]].concat(), "$argon2id$v=19$m=99999999,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g")
         .refused(2, "hash");
-    home.run(&["app", "add", "melink", "--secret", "short"]).refused(2, "secret");
+    home.run_with(&["app", "add", "melink", "--secret-stdin"], "short").refused(2, "secret");
     home.run(&["app", "add", ""]).refused(2, "name");
     assert_eq!(home.run(&["user", "list"]).done().stdout, "");
 }

@@ -6,7 +6,7 @@ use stele_core::time::{Offset, Timestamp};
 use stele_web::keys::{self, MAC, SEALING};
 
 use super::{Desk, working};
-use crate::commands::{CommandError, say};
+use crate::commands::{CommandError, say_next};
 
 pub(super) async fn run(desk: &Desk, json: bool) -> Result<(), CommandError> {
     let records = desk.store.keys().await?;
@@ -21,13 +21,18 @@ pub(super) async fn run(desk: &Desk, json: bool) -> Result<(), CommandError> {
         if json {
             let (users, apps) = sealed.unzip();
             let works_from = record.works_from.rfc3339(Offset::UTC);
-            say(&json!({ "key": record.name, "state": state, "in_service_since": since, "works_from": works_from,
+            say_next(
+                &json!({ "key": record.name, "state": state, "in_service_since": since, "works_from": works_from,
                          "users": users, "apps": apps, "here": here })
-            .to_string())?;
+                .to_string(),
+            )?;
         } else {
             let sealed = sealed.map_or_else(|| "-".to_owned(), |(users, apps)| format!("{users} users, {apps} apps"));
             let name = &record.name;
-            say(&format!("{name}\t{state}\tsince {}\t{sealed}\t{here}", since.as_deref().unwrap_or("before 0.2")))?;
+            say_next(&format!(
+                "{name}\t{state}\tsince {}\t{sealed}\t{here}",
+                since.as_deref().unwrap_or("before 0.2")
+            ))?;
         }
     }
     Ok(())
