@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// The folder of the product's release programs [default: they are built]
     #[arg(long, value_name = "DIR")]
     pub(crate) programs: Option<PathBuf>,
+    /// The folder of an earlier build's release programs, to measure beside these in the same rounds
+    #[arg(long, value_name = "DIR")]
+    pub(crate) baseline: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Lanes, by key:
@@ -55,6 +58,7 @@ const EXAMPLES: &str = "Lanes, by key:
   gateway-get nginx-get haproxy-get gateway-log gateway-post nginx-post haproxy-post
   salted salted-open salted-many salted-few salted-most        at the service
   salted-gateway salted-nginx salted-haproxy salted-two        through something
+  salted-baseline salted-gateway-baseline token-baseline mefp-baseline raw-baseline up-baseline   with --baseline
   token mefp plain hash hash-all raw salted-beside up up-servers
 
 Examples:

@@ -39,6 +39,9 @@ impl Judged {
 /// How a figure comes out of a round; `None` if what it needs was not measured.
 type Figure = fn(&Round) -> Option<f64>;
 
+/// What a build may lose against an earlier one in the same rounds: 3 %.
+const NOT_SLOWER: Bar = Bar::AtLeast(0.97);
+
 /// The bars that come from the lanes.
 const BARS: &[(&str, Figure, Bar, &str)] = &[
     ("gateway against nginx, GET", |r| ratio(r, "gateway-get", "nginx-get"), Bar::AtLeast(1.0), ""),
@@ -67,6 +70,12 @@ const BARS: &[(&str, Figure, Bar, &str)] = &[
     ("… against the same on PostgreSQL and Redis", |r| ratio(r, "up", "up-servers"), Bar::AtLeast(0.6), ""),
     ("all users against few of them", |r| ratio(r, "salted", "salted-few"), Bar::AtLeast(0.9), ""),
     ("most users against few of them", |r| ratio(r, "salted-most", "salted-few"), Bar::AtLeast(0.9), ""),
+    ("salted login at the service against the baseline", |r| ratio(r, "salted", "salted-baseline"), NOT_SLOWER, ""),
+    ("… through the gateway", |r| ratio(r, "salted-gateway", "salted-gateway-baseline"), NOT_SLOWER, ""),
+    ("token check against the baseline", |r| ratio(r, "token", "token-baseline"), NOT_SLOWER, ""),
+    ("MeFP call against the baseline", |r| ratio(r, "mefp", "mefp-baseline"), NOT_SLOWER, ""),
+    ("login by password against the baseline", |r| ratio(r, "raw", "raw-baseline"), NOT_SLOWER, ""),
+    ("`stele up`, embedded, against the baseline", |r| ratio(r, "up", "up-baseline"), NOT_SLOWER, ""),
     (
         "two instances against one, through the gateway",
         |r| ratio(r, "salted-two", "salted-gateway"),

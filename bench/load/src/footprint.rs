@@ -41,10 +41,10 @@ pub(crate) fn measure(stores: &Stores, sizes: Sizes, idle: Duration) -> Result<V
     };
     let mut services = Vec::new();
     for dialect in Dialect::ALL {
-        services = start(stores.service(dialect.name(), dialect.program(), sizes.users))?;
+        services = start(stores.service(stores.current(), dialect.name(), dialect.program(), sizes.users))?;
     }
     start(stores.whole_gateway("gateway", &services))?;
-    start(stores.up("stele up", false))?;
+    start(stores.up(stores.current(), "stele up", false))?;
     std::thread::sleep(idle);
     let each = all.into_iter().zip(&running).map(|((name, times), server)| {
         let ready = Spread::of(times).ok_or_else(|| Failure::new(format!("{name} was never started")))?;

@@ -2,6 +2,7 @@
 
 mod args;
 mod bars;
+mod baseline;
 mod cluster;
 mod embedded;
 mod engine;
@@ -55,7 +56,8 @@ fn run(args: &Args) -> Result<bool> {
     };
     let sizes = args.sizes();
     eprintln!("Stores in {} (the first time, and after 20 hours, they are filled)", args.keep().display());
-    let stores = Stores::open(programs, &args.keep(), sizes)?;
+    let baseline = args.baseline.as_deref().map(Programs::at).transpose()?;
+    let stores = Stores::open(programs, baseline, &args.keep(), sizes)?;
     let footprints = if args.only.is_empty() {
         eprintln!("Start and memory of each program");
         footprint::measure(&stores, sizes, args.idle())?

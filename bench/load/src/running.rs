@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use stele_bench_kit::dialect::CLOUDBOX_LOGIN;
 use stele_bench_kit::{Blocking, Failure, Result};
 
+use crate::baseline::Baseline;
 use crate::lanes::{self, Lane, Population, Work};
 use crate::population::{self, Logins};
 use crate::process::Process;
@@ -17,7 +18,7 @@ pub(crate) const CONNECTIONS: usize = 64;
 /// How many there are where it is about many.
 pub(crate) const MANY: usize = 2_000;
 /// How many connections bring raw passwords: more than there are slots, fewer than wait.
-const RAW: usize = 16;
+pub(crate) const RAW: usize = 16;
 
 /// All that runs, beside the stores.
 pub(crate) struct Running {
@@ -36,6 +37,7 @@ pub(crate) struct Running {
     haproxy: Vec<SocketAddr>,
     up: SocketAddr,
     up_on_servers: SocketAddr,
+    baseline: Option<Baseline>,
 }
 
 impl Running {
@@ -44,7 +46,7 @@ impl Running {
     /// # Errors
     /// If something does not start.
     pub(crate) fn start(stores: &Stores, sizes: Sizes) -> Result<Self> {
-        let folder = stores.folder();
+        let (folder, build) = (stores.folder(), stores.current());
         let upstream = servers::upstream(folder)?;
         let mut servers = Vec::new();
         let mut run = |start: Start| {
@@ -53,24 +55,28 @@ impl Running {
             servers.push(server);
             Ok::<_, Failure>(address)
         };
-        let cloudbox = run(stores.service("cloudbox", "svc-cloudbox", sizes.users))?;
-        let second = run(stores.service("cloudbox", "svc-cloudbox", sizes.users))?;
-        let cloudbox_few = run(stores.service("cloudbox", "svc-cloudbox", sizes.few))?;
+        let cloudbox = run(stores.service(build, "cloudbox", "svc-cloudbox", sizes.users))?;
+        let second = run(stores.service(build, "cloudbox", "svc-cloudbox", sizes.users))?;
+        let cloudbox_few = run(stores.service(build, "cloudbox", "svc-cloudbox", sizes.few))?;
         let cloudbox_most = match sizes.most {
-            Some(most) => Some(run(stores.service("cloudbox", "svc-cloudbox", most))?),
+            Some(most) => Some(run(stores.service(build, "cloudbox", "svc-cloudbox", most))?),
             None => None,
         };
-        let portal = run(stores.service("portal", "svc-portal", sizes.users))?;
-        let mefp = run(stores.service("mefp", "svc-mefp", sizes.users))?;
+        let portal = run(stores.service(build, "portal", "svc-portal", sizes.users))?;
+        let mefp = run(stores.service(build, "mefp", "svc-mefp", sizes.users))?;
         let plain = run(stores.plain(sizes.users)?)?;
         let gateways = [
-            run(stores.gateway("gateway", &[upstream.address], "warn"))?,
-            run(stores.gateway("gateway", &[cloudbox], "warn"))?,
-            run(stores.gateway("gateway", &[cloudbox, second], "warn"))?,
-            run(stores.gateway("gateway", &[upstream.address], "info"))?,
+            run(stores.gateway(build, "gateway", &[upstream.address], "warn"))?,
+            run(stores.gateway(build, "gateway", &[cloudbox], "warn"))?,
+            run(stores.gateway(build, "gateway", &[cloudbox, second], "warn"))?,
+            run(stores.gateway(build, "gateway", &[upstream.address], "info"))?,
         ];
-        let up = run(stores.up("stele up", false))?;
-        let up_on_servers = run(stores.up("stele up", true))?;
+        let up = run(stores.up(build, "stele up", false))?;
+        let up_on_servers = run(stores.up(build, "stele up", true))?;
+        let baseline = match stores.baseline() {
+            Some(build) => Some(Baseline::start(stores, build, sizes, &mut run)?),
+            None => None,
+        };
         let (nginx_process, nginx) = servers::nginx(folder, &[upstream.address, cloudbox])?;
         let (haproxy_process, haproxy) = servers::haproxy(folder, &[upstream.address, cloudbox])?;
         let upstream_address = upstream.address;
@@ -90,6 +96,7 @@ impl Running {
             haproxy,
             up,
             up_on_servers,
+            baseline,
         })
     }
 
@@ -172,6 +179,14 @@ impl Running {
             let title = format!("salted login at the service, {most} users");
             lanes.push(lane("salted-most", &title, salted(address, CONNECTIONS, Population::Most, None)));
         }
+        if let Some(baseline) = &self.baseline {
+            for lane in baseline.lanes(&app, sizes)? {
+                // Right after its twin, so that both have the machine in the same state.
+                let twin = lane.key.strip_suffix("-baseline");
+                let at = lanes.iter().position(|current| Some(current.key) == twin).map_or(lanes.len(), |at| at + 1);
+                lanes.insert(at, lane);
+            }
+        }
         Ok(lanes)
     }
 
@@ -238,7 +253,7 @@ fn limits(running: &Running, stores: &Stores, script: PathBuf, sizes: Sizes) -> 
     ]
 }
 
-fn lane(key: &'static str, title: &str, work: Work) -> Lane {
+pub(crate) fn lane(key: &'static str, title: &str, work: Work) -> Lane {
     Lane { key, title: title.to_owned(), work, last: None }
 }
 
