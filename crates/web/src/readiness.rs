@@ -36,11 +36,12 @@ impl ReadinessCheck {
         if self.drain.is_draining() {
             return Err(STOPPING.to_owned());
         }
-        if self.trail.is_failing() {
-            return Err("the audit trail cannot be written (the log says why); it is tried twice a second".to_owned());
-        }
+        // First, for then the trail cannot be written either.
         if self.folders.iter().any(|folder| is_full(folder)) {
             return Err("the disk under the data folder is full; free space there".to_owned());
+        }
+        if self.trail.is_failing() {
+            return Err("the audit trail cannot be written (the log says why); it is tried twice a second".to_owned());
         }
         serve::ready(self.deps.clone()).await
     }
