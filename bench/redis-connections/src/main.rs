@@ -10,6 +10,8 @@
 
 #[path = "../../../crates/store/src/state/redis/call.rs"]
 mod call;
+#[path = "../../../crates/store/src/state/redis/eviction.rs"]
+mod eviction;
 #[path = "../../../crates/store/src/state/redis/link.rs"]
 mod link;
 #[path = "../../../crates/store/src/state/redis/records.rs"]
@@ -27,13 +29,16 @@ use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{Cmd, Value};
 use stele_core::Error;
 use stele_core::policy::Guessing;
-use stele_core::session::Session;
+use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::{SystemClock, Timestamp};
 use stele_core::user::UserId;
 
-use call::Call;
+use call::{Call, Peer};
 use link::{Link, Links};
 use servers::Servers;
+
+/// A script does not ask whether the connection leads where it did.
+const ANY_SERVER: Peer<'_> = Peer { server: "", set_clock: None };
 
 const CALLERS: usize = 64;
 const ROUNDS: usize = 9;
@@ -87,6 +92,7 @@ fn login() -> Call {
         .key("{b}:birth".to_owned())
         .key(format!("{{b}}:replay:{n:064x}"))
         .key(format!("b:session:{:064x}", n % 10_000))
+        .key(format!("b:sessions:{:032x}", n % 10_000))
         .instant(NOW)
         .schedule(&[limits.account])
         .schedule(&[limits.address])
@@ -97,7 +103,9 @@ fn login() -> Call {
         .instant(NOW.after(Duration::from_secs(300)))
         .flag(false)
         .flag(true);
-    records::with_session(call, &session)
+    let mut key = [0; 32];
+    key[24..].copy_from_slice(&(n % 10_000).to_be_bytes());
+    records::with_session(call, &NewSession { key: TokenKey(key), session, per_user: 10_000 })
 }
 
 /// The one command of the check of a token.
@@ -117,8 +125,8 @@ impl Way {
     async fn login(&self) {
         let call = login();
         let answer: (String, i64, i64) = match self {
-            Self::Deadpool(pool) => ask(&mut pool.get().await.unwrap(), &call.by_hash()).await,
-            Self::Manager(manager) => ask(&mut manager.clone(), &call.by_hash()).await,
+            Self::Deadpool(pool) => ask(&mut pool.get().await.unwrap(), &call.by_hash(&ANY_SERVER)).await,
+            Self::Manager(manager) => ask(&mut manager.clone(), &call.by_hash(&ANY_SERVER)).await,
             Self::Ours(link) => link.run(&call).await.unwrap(),
         };
         assert_eq!(answer.0, "done");
