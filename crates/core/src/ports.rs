@@ -356,7 +356,7 @@ pub trait Events: Send + Sync {
     /// somewhere does so later, in a batch.
     fn record(&self, event: Event);
 
-    /// Notes that a send in `dialect` was refused because the deployment has sent its `max`: an attack, or a ceiling that
+    /// Notes that a send in `dialect` was refused because its ceiling, `max` an hour, is reached: an attack, or a ceiling that
     /// is too low. As [`Events::record`], which follows.
     fn send_total_reached(&self, _at: Timestamp, _dialect: Dialect, _max: u32) {}
 }

@@ -240,17 +240,20 @@ pub async fn keep_up(deps: Deps, trail: Arc<Trail>) {
 
 async fn forget(deps: Deps) {
     let mut minutes = tokio::time::interval(Duration::from_secs(60));
-    // Where a skew is set there are none but those from before: looked for once.
+    // Where a skew is set there are none but those from before: looked for until none is found.
     let mut proofs = true;
     loop {
         minutes.tick().await;
         if let Err(cause) = deps.state.sweep(deps.now()).await {
             tracing::warn!(%cause, "what has expired could not be swept");
         }
-        if proofs && let Err(cause) = forget_proofs(&deps).await {
-            tracing::warn!(%cause, "used proofs that have expired could not be forgotten");
+        if proofs {
+            let forgotten = forget_proofs(&deps).await;
+            proofs = deps.policy.skew.is_none() || forgotten.is_err();
+            if let Err(cause) = forgotten {
+                tracing::warn!(%cause, "used proofs that have expired could not be forgotten");
+            }
         }
-        proofs = deps.policy.skew.is_none();
     }
 }
 

@@ -38,7 +38,7 @@ pub fn clipped(text: &str) -> Cow<'_, str> {
 }
 
 fn is_unprintable(char: char) -> bool {
-    let invisible = matches!(char, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let invisible = matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     char.is_control() || invisible
 }
 
@@ -133,10 +133,11 @@ mod tests {
     fn a_clients_text_is_bounded_and_holds_nothing_that_changes_a_line() {
         assert!(matches!(clipped("/i/login"), Cow::Borrowed("/i/login")));
         assert_eq!(clipped("/i/登录"), "/i/登录");
+        assert_eq!(clipped("\u{61c}"), "\\u{61c}");
         assert_eq!(clipped("a\nb\u{1b}[2J\u{202e}c"), "a\\u{a}b\\u{1b}[2J\\u{202e}c");
-        for long in ["x".repeat(15_000), "\u{7}".repeat(15_000), "é".repeat(15_000)] {
+        for long in ["x".repeat(15_000), "\u{7}".repeat(15_000), "é".repeat(15_000), "\u{202e}".repeat(15_000)] {
             let clipped = clipped(&long);
-            assert!(clipped.ends_with('…') && clipped.len() <= 6 * LONGEST + 3, "{}", clipped.len());
+            assert!(clipped.ends_with('…') && clipped.len() <= 8 * LONGEST + 3, "{}", clipped.len());
         }
         assert_eq!(clipped(&"x".repeat(LONGEST)).len(), LONGEST);
     }

@@ -95,7 +95,7 @@ impl Events for Recorder {
         if due && self.warned.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             tracing::warn!(
                 dialect,
-                "codes are no longer sent: the deployment has sent {max} within an hour. If that is no attack (`stele audit`), raise \
+                "codes are no longer sent: {max} were asked for within an hour. If that is no attack (`stele audit`), raise \
                  STELE_SEND_TOTAL"
             );
         }

@@ -84,7 +84,7 @@ pub async fn ready(deps: Deps) -> Readiness {
 async fn answers(store: &str, ping: impl Future<Output = stele_core::Result<()>>) -> Readiness {
     match tokio::time::timeout(PING, ping).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(format!("{store} does not answer")),
+        Ok(Err(_)) | Err(_) => Err(format!("{store} does not answer, or cannot be written")),
     }
 }
 

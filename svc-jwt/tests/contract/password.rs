@@ -103,6 +103,24 @@ async fn resets_count_in_a_quota_of_this_dialect_alone() {
 }
 
 #[tokio::test]
+async fn resets_that_send_nothing_do_not_use_up_what_other_dialects_may_send() {
+    use stele_core::code::Purpose;
+    use stele_core::identifier::Recipient;
+    use stele_core::usecase::Caller;
+    use stele_core::usecase::send_code::{Sendable, send_code};
+
+    let bench = Bench::with(&[("STELE_SEND_TOTAL", "3")]).await;
+    for n in 0..3 {
+        assert_eq!(bench.post(FORGET, &format!("account=no-such&phone=1390013900{n}")).await.status, 200);
+    }
+    bench.post(FORGET, "account=no-such&phone=13900139009").await.fails(429, "操作过于频繁，请稍后再试");
+    assert_eq!(bench.lab.codes().len(), 0);
+    let portal = Caller::direct("portal", "192.0.2.7".parse().unwrap());
+    let to = Recipient::parse(PHONE).unwrap();
+    send_code(bench.lab.deps(), &portal, &to, Purpose::Any, Sendable::Anyone).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_address_sends_thirty_an_hour() {
     let bench = Bench::new().await;
     for at in 0..30 {

@@ -112,16 +112,19 @@ pub(super) async fn count(
         Origin::Address(_) => sending.address,
         Origin::App(_) => sending.app,
     };
-    let recipient = match quota {
-        RecipientQuota::Shared => format!("to:{}", to.key()),
-        RecipientQuota::OfDialect => format!("to@{}:{}", caller.dialect, to.key()),
+    let (recipient, total) = match quota {
+        RecipientQuota::Shared => (format!("to:{}", to.key()), "total".to_owned()),
+        RecipientQuota::OfDialect => {
+            (format!("to@{}:{}", caller.dialect, to.key()), format!("total@{}", caller.dialect))
+        }
     };
     let mut uses = vec![Use { key: recipient, quota: sending.recipient }];
     uses.extend(uses_of_origin("from", &caller.origin, from));
-    // Last, so that a refusal shows whether the ceiling is the cause. What is asked for is counted, sent or not: otherwise
-    // what is left would show which resets are sent.
+    // Last, so that a refusal shows whether the ceiling is the cause. The dialect's own counts what is asked for, sent or
+    // not: otherwise what is left would show which resets are sent. It is apart, so that requests that send nothing
+    // cannot use up what the other dialects may send.
     let ceiling = sending.total.map(|quota| (uses.len(), quota));
-    uses.extend(sending.total.map(|quota| Use { key: "total".to_owned(), quota }));
+    uses.extend(sending.total.map(|quota| Use { key: total, quota }));
     let Some(exceeded) = deps.state.send_code(&uses, Some(code), deps.now()).await? else { return Ok(()) };
     if let Some((_, quota)) = ceiling.filter(|(index, _)| *index == exceeded.index) {
         deps.events.send_total_reached(deps.now(), caller.dialect, quota.max);

@@ -207,3 +207,26 @@ async fn a_server_that_may_evict_is_named_until_it_may_not() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_is_not_ready() {
+    let server = Redis::start();
+    let state = redis_state(&server.url(), BIRTH).await;
+    state.ping().await.unwrap();
+    assert!(server.ask("CONFIG SET maxmemory 1").contains("OK"));
+    assert!(state.ping().await.is_err(), "its memory is full");
+    assert!(server.ask("CONFIG SET maxmemory 0").contains("OK"));
+    state.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_is_not_ready() {
+    let master = Redis::start();
+    redis_state(&master.url(), BIRTH).await.ping().await.unwrap();
+    let replica = Redis::of(Kind::Replica(master.port()));
+    replicated(&replica, &master);
+    // With the replicated record of the master's birth, only a write shows what it is.
+    if let Ok(state) = RedisState::open(&replica.url(), Arc::new(ManualClock::at(BIRTH))).await {
+        assert!(state.ping().await.is_err());
+    }
+}

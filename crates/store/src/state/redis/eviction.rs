@@ -14,8 +14,16 @@ use super::link::Connection;
 const LIMIT: Duration = Duration::from_millis(1_500);
 
 /// What was last seen of the servers' `maxmemory-policy`.
-#[derive(Default)]
 pub(super) struct Eviction(Mutex<Option<String>>);
+
+impl Default for Eviction {
+    /// Not read yet, which counts as a defect: a check that cannot be made must not pass.
+    fn default() -> Self {
+        Self(Mutex::new(Some(
+            "Redis's maxmemory-policy could not be read yet; allow the command INFO, and see the log".to_owned(),
+        )))
+    }
+}
 
 impl Eviction {
     /// What is wrong, if anything is: the fault and its remedy.
@@ -53,18 +61,18 @@ fn fault(node: &str, policy: &str) -> Option<String> {
     })
 }
 
-/// The policy of each server, by its address where there are several.
+/// The policy of each master, by its address where there are several: replicas do not evict by themselves.
 async fn policies(connection: &mut Connection) -> RedisResult<Vec<(String, String)>> {
     let mut command = redis::cmd("INFO");
     command.arg("memory");
     let answers: HashMap<String, String> = match connection {
         Connection::One(one) => HashMap::from([(String::new(), command.query_async(one).await?)]),
         Connection::Cluster(cluster) => {
-            let nodes = (MultipleNodeRoutingInfo::AllNodes, Some(ResponsePolicy::Special));
+            let nodes = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::Special));
             from_redis_value(cluster.route_command(command, RoutingInfo::MultiNode(nodes)).await?)?
         }
     };
-    // A server that does not tell has none.
     let policy = |text: &str| text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:").map(str::to_owned));
-    Ok(answers.into_iter().filter_map(|(node, text)| Some((node, policy(&text)?))).collect())
+    // Every Redis since 2.8 has the line; what has none is not known to keep what it is given.
+    Ok(answers.into_iter().map(|(node, text)| (node, policy(&text).unwrap_or_else(|| "unknown".to_owned()))).collect())
 }

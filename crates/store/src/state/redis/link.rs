@@ -5,7 +5,7 @@
 //! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md`, `0018` and `0021`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -91,9 +91,15 @@ struct Whom {
     birth_key: String,
     clock: Arc<dyn Clock>,
     eviction: Eviction,
+    /// The server that a connection of this process was last made to: where connections made later begin.
+    last: Mutex<Arc<str>>,
 }
 
 impl Whom {
+    fn last(&self) -> MutexGuard<'_, Arc<str>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn peer<'a>(&self, server: &'a str) -> Peer<'a> {
         Peer { server, set_clock: (!self.clock.is_machine()).then(|| self.clock.now()) }
     }
@@ -109,7 +115,7 @@ pub(super) struct Links {
 impl Links {
     /// Connects. Gives what is wrong if the first try fails.
     pub(super) async fn open(servers: Servers, birth_key: String, clock: Arc<dyn Clock>) -> Result<Self, String> {
-        let whom = Whom { servers, birth_key, clock, eviction: Eviction::default() };
+        let whom = Whom { servers, birth_key, clock, eviction: Eviction::default(), last: Mutex::new("".into()) };
         let links = Self { whom: Arc::new(whom), links: Mutex::default() };
         links.here().first().await?;
         Ok(links)
@@ -146,7 +152,8 @@ impl Link {
     fn start(whom: &Arc<Whom>) -> Self {
         let (line_out, line) = watch::channel(Line::Trying);
         let (broken, broken_in) = mpsc::unbounded_channel();
-        let keeper = Keeper { whom: Arc::clone(whom), line: line_out, broken: broken_in, server: "".into() };
+        let server = Arc::clone(&whom.last());
+        let keeper = Keeper { whom: Arc::clone(whom), line: line_out, broken: broken_in, server };
         Self { whom: Arc::clone(whom), line, broken, keeper: tokio::spawn(keeper.keep()).abort_handle() }
     }
 
@@ -277,7 +284,10 @@ impl Keeper {
     async fn beat(&mut self, connection: &mut Connection) -> RedisResult<()> {
         let call = Call::new(&scripts::BIRTH).key(self.whom.birth_key.clone());
         let (_, server): (i64, String) = connection.run(&call, &self.whom.peer(&self.server)).await?;
-        self.server = server.into();
+        if *self.server != *server {
+            self.server = server.into();
+            *self.whom.last() = Arc::clone(&self.server);
+        }
         Ok(())
     }
 

@@ -175,9 +175,9 @@ impl StateStore for RedisState {
         Ok(())
     }
 
-    /// Asks for the birth, which also notes that of a store that was emptied.
+    /// Writes: a replica, and a server without memory or disk space, answer what is read.
     async fn ping(&self) -> Result<()> {
-        self.birth().await.map(drop)
+        self.done(Call::new(&scripts::WRITABLE).key(self.birth_key())).await
     }
 
     fn defect(&self) -> Option<String> {

@@ -22,6 +22,7 @@ macro_rules! script {
 }
 
 script!(BIRTH, "lua/birth.lua");
+script!(WRITABLE, "lua/writable.lua");
 script!(ADMIT, "lua/budget.lua", "lua/standing.lua", "lua/admit.lua");
 script!(SETTLE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/sessions.lua", "lua/settle.lua");
 script!(GUESS_CODE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/guess_code.lua");

@@ -82,11 +82,22 @@ pub(super) fn open<'a>(user: &'a [u8]) -> _ {
 /// Ends the oldest sessions of the user of `new`, which is stored, if they have too many.
 pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     let user = new.session.user.as_bytes();
-    let open: Option<i64> = diesel::select(open(user.as_slice())).get_result(conn)?;
-    match open.unwrap_or(0) - i64::from(new.per_user) {
+    if over(conn, new)? <= 0 {
+        return Ok(());
+    }
+    // Counted again before any is ended: a process of an earlier build that has the file open does not keep the count.
+    let theirs = sessions::table.filter(sessions::user.eq(user.as_slice())).count().get_result::<i64>(conn)?;
+    diesel::update(session_counts::table.find(user.as_slice())).set(session_counts::open.eq(theirs)).execute(conn)?;
+    match over(conn, new)? {
         over if over > 0 => end_oldest(conn, user, &new.key, over.min(MOST_ENDED)),
         _ => Ok(()),
     }
+}
+
+/// How many sessions more than they may the user of `new` has.
+fn over(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<i64> {
+    let open: Option<i64> = diesel::select(open(new.session.user.as_bytes().as_slice())).get_result(conn)?;
+    Ok(open.unwrap_or(0) - i64::from(new.per_user))
 }
 
 /// Ends the oldest of a user's sessions, but never the one at `new`: by the clock of another instance it may be older.

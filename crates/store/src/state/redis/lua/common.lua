@@ -46,12 +46,14 @@ local function server_id()
     return this_server
 end
 
--- Fails unless the connection still leads to the server that it was made to. The caller then reconnects, which notes a
--- new birth.
-local function require_same_server()
-    if connected_to ~= '' and connected_to ~= server_id() then
-        error({ err = 'NEWSERVER the connection leads to another server than before' })
-    end
+-- Whether the connection still leads to the server that it was made to. If not, `new_server()` is the answer, upon which
+-- the caller reconnects, and that notes a new birth.
+local function is_same_server()
+    return connected_to == '' or connected_to == server_id()
+end
+
+local function new_server()
+    return redis.error_reply('NEWSERVER the connection leads to another server than before')
 end
 
 -- When this store came up empty or may have lost something, noting it if that was not done yet: there is no record, or

@@ -4,7 +4,9 @@
 --      there is a code  16 whether to forgive and to know  from 17: the session, as `put_session` reads it; '' for none
 local made = tonumber(ARGV[12])
 if made or (ARGV[13] == 'right' and (ARGV[14] ~= '' or ARGV[15] ~= '')) then
-    require_same_server()
+    if not is_same_server() then
+        return new_server()
+    end
 end
 local s = standing()
 if s.wait > 0 then
