@@ -22,7 +22,7 @@ const ENTRIES: u64 = 2 * 240 + 20;
 pub(crate) enum Case {
     /// Logins from one IPv6 /64, each from another address and at another account.
     Network,
-    /// Logouts at the portal with a cookie that nobody was given.
+    /// Logouts at the portal with a cookie that was never issued.
     Cookies,
     /// Changes of a password at cloudbox, each for another user, from one address.
     Users,

@@ -1,4 +1,4 @@
-//! Having codes sent from very many networks, and to countries where nobody is served.
+//! Having codes sent from very many networks, and to countries that are not served.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,7 +23,7 @@ pub(crate) enum Case {
     Countries,
 }
 
-/// What a code is sent to: nobody's, so that each is another recipient.
+/// What a code is sent to: no user's, so that each is another recipient.
 fn recipient(number: u64, offset: usize) -> Person {
     Person::numbered(50_000_000 + offset + usize::try_from(number).unwrap_or_default())
 }
@@ -73,7 +73,7 @@ pub(crate) async fn networks(options: &Options, name: &str, fleet: &Fleet, case:
     Ok(row.noted(format!("taken: {taken}; allowed: {allowed}")))
 }
 
-/// Satellite phones and premium numbers, which cost whoever pays for messages most.
+/// Satellite phones and premium numbers, which cost the payer of messages most.
 async fn countries(name: &str, fleet: &Fleet) -> Result<Row> {
     let mut row = Row::new(name, fleet);
     for number in 0..60_u64 {

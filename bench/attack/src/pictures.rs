@@ -28,7 +28,7 @@ async fn issue(fleet: &Fleet, turn: u64) -> Result<Option<Request>> {
     Ok(id.map(|id| Request::get(&format!("/api/v1/Auth/CAPTCHA/{id}"))))
 }
 
-/// Thousands of requests for pictures whose answers nobody waits for, while others log in; then hundreds that wait.
+/// Thousands of requests for pictures whose answers are not waited for, while others log in; then hundreds that wait.
 pub(crate) async fn pictures(options: &Options, name: &str, fleet: &Fleet) -> Result<Row> {
     let mut row = Row::new(name, fleet);
     let Some(picture) = issue(fleet, 0).await? else {

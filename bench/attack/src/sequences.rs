@@ -10,7 +10,7 @@ use crate::target::{Fleet, stamp};
 /// Which sequence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
-    /// Failures under a phone, then a change of password by number: the owner's number would be told to wait.
+    /// Failures under a phone, then a change of password by number: the owner's number would be asked to wait.
     Numbers,
     /// Failures at JWT from an address that is new to the account, until it asks for a captcha.
     Strangers,

@@ -73,7 +73,7 @@ pub trait UserStore: Send + Sync {
     async fn add_client_token(&self, token: &ClientToken) -> Result<bool>;
 
     /// Remembers a proof as used; `false` if it was already. For proofs that need not be fresh, which no short-lived
-    /// store can tell from replays once it was emptied.
+    /// store can distinguish from replays once it was emptied.
     async fn use_proof(&self, proof: &ReplayMark) -> Result<bool>;
 
     /// Takes [`UserStore::use_proof`] back, for a proof that was not accepted after all.

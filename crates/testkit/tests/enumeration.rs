@@ -178,34 +178,36 @@ impl Side {
         let wrong = Code::typed("wrong");
         let password = NewPassword::chosen(&RawPassword::new("chosen by a stranger".to_owned()), 6).unwrap();
         match call {
-            Call::Login => told(&self.log_in(&self.stranger("tms", from), "wrong", Challenge::Never).await),
+            Call::Login => answer_of(&self.log_in(&self.stranger("tms", from), "wrong", Challenge::Never).await),
             Call::LoginWithCaptcha(solved) => {
                 let solution = self.solution(&jwt, solved).await;
-                told(&self.log_in(&jwt, "wrong", Challenge::Captcha(solution)).await)
+                answer_of(&self.log_in(&jwt, "wrong", Challenge::Captcha(solution)).await)
             }
             Call::LoginWithCode { typed } => {
-                told(&self.log_in(&portal, "wrong", Challenge::Code(typed.then_some(wrong))).await)
+                answer_of(&self.log_in(&portal, "wrong", Challenge::Code(typed.then_some(wrong))).await)
             }
-            Call::Send => told(&send_code(deps, &portal, &to, Purpose::Any, Sendable::Anyone).await),
+            Call::Send => answer_of(&send_code(deps, &portal, &to, Purpose::Any, Sendable::Anyone).await),
             Call::Reset { own_phone } => {
                 let other = Recipient::parse("13900139000").unwrap();
-                told(&send_reset(deps, &jwt, &self.phone, if own_phone { &to } else { &other }).await)
+                answer_of(&send_reset(deps, &jwt, &self.phone, if own_phone { &to } else { &other }).await)
             }
-            Call::GrantReset => told(&grant_reset(deps, &jwt, &self.phone, &wrong).await),
+            Call::GrantReset => answer_of(&grant_reset(deps, &jwt, &self.phone, &wrong).await),
             Call::ResetPassword => {
                 let (purpose, code) = (Purpose::Any, &wrong);
                 let request = ResetPassword { to: &to, purpose, code, password: &password, caller: &portal };
-                told(&reset_password(deps, request).await)
+                answer_of(&reset_password(deps, request).await)
             }
             Call::Register => {
                 let (purpose, code) = (Purpose::Any, &wrong);
-                told(&register(deps, Register { to: &to, purpose, code, password: &password, caller: &portal }).await)
+                answer_of(
+                    &register(deps, Register { to: &to, purpose, code, password: &password, caller: &portal }).await,
+                )
             }
             Call::CheckCode => {
                 let purposes = [Purpose::Register, Purpose::Reset];
-                told(&check_code(deps, &self.stranger("mefp", from), &to, &purposes, &wrong).await)
+                answer_of(&check_code(deps, &self.stranger("mefp", from), &to, &purposes, &wrong).await)
             }
-            Call::Captcha => told(&issue(deps, &jwt).await),
+            Call::Captcha => answer_of(&issue(deps, &jwt).await),
         }
     }
 
@@ -236,8 +238,8 @@ impl Side {
     }
 }
 
-/// What a dialect lets a stranger know that promises not to tell an unknown user from a wrong password.
-fn told<T: Debug>(result: &Result<T>) -> String {
+/// What a dialect lets a stranger know that promises to answer an unknown user like a wrong password.
+fn answer_of<T: Debug>(result: &Result<T>) -> String {
     match result {
         Ok(_) => "done".to_owned(),
         Err(Error::UnknownUser | Error::WrongPassword) => "wrong password".to_owned(),

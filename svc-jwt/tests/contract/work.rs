@@ -89,7 +89,7 @@ async fn a_sequence_of_calls_answers_and_costs_the_same_for_an_unknown_user() {
             bench.wait(1);
         }
         seen.push(calls);
-        // The recipient's quota is what was submitted, whoever's it is.
+        // The recipient's quota is what was submitted, whether or not it is the account's.
         bench.wait(3_600);
     }
     assert_eq!(seen[0], seen[1]);

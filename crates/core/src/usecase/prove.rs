@@ -99,7 +99,7 @@ pub(super) async fn prove(
 }
 
 /// Remembers a right proof that need not be fresh in the users' database: the short-lived store may be emptied, and then
-/// nothing else tells the proof from a replay. What the limits refuse is not used up.
+/// nothing else distinguishes the proof from a replay. What the limits refuse is not used up.
 async fn use_for_good(deps: &Deps, attempt: &Attempt, asked: bool, mark: &ReplayMark) -> Result<()> {
     if !asked {
         admit(deps, attempt).await?;

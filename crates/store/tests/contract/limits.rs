@@ -222,7 +222,7 @@ async fn a_success_clears_what_its_own_origin_contributed() {
         assert_eq!(state.settle(&stranger, &welcome()).await.unwrap(), Settlement::Done);
         let third = attempt(Origin::app("melink"), NOW);
         assert_eq!(state.admit(&third).await.unwrap(), open(0, false), "{name}");
-        // In a window that follows, an earlier one's failures are nobody's.
+        // In a window that follows, an earlier one's failures have no origin.
         fail(&*state, &third, 2).await;
         let later = |at: &Attempt| Attempt { now: NOW.after(secs(900)), ..at.clone() };
         let fourth = later(&attempt(Origin::app("fourth"), NOW));

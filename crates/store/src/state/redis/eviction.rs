@@ -31,7 +31,7 @@ impl Eviction {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks at every server that the connection leads to. `INFO` tells the policy where `CONFIG` is forbidden. What
+    /// Looks at every server that the connection leads to. `INFO` shows the policy where `CONFIG` is forbidden. What
     /// cannot be learned leaves what was known.
     pub(super) async fn look(&self, connection: &mut Connection) {
         let defect = match timeout(LIMIT, policies(connection)).await {

@@ -2,7 +2,7 @@
 //!
 //! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
 //! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
-//! they are told at once, until one succeeds. See `docs/adr/0005-redis-connections.md`, `0018` and `0021`.
+//! they get an error at once, until one succeeds. See `docs/adr/0005-redis-connections.md`, `0018` and `0021`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +68,7 @@ impl Connection {
 /// A connection, and where it leads.
 #[derive(Clone)]
 struct Established {
-    /// Tells a connection that was found broken from its successor.
+    /// Distinguishes a connection that was found broken from its successor.
     number: u64,
     connection: Connection,
     /// The server that it was made to, as `server_id` in `common.lua` gives it; of a cluster, the node of the birth.

@@ -2,7 +2,7 @@
 //!
 //! The file is written without waiting for the disk (`synchronous=NORMAL`), which no kill of a process can undo, but a
 //! power cut can: the last moments before it may be gone. So may more, if the file is a copy that was put back from a
-//! backup. That must not bring back what was used up meanwhile. So whoever opens the file first after the machine
+//! backup. That must not bring back what was used up meanwhile. So the process that opens the file first after the machine
 //! started, or after it was not in use for minutes, as a copy is not, gives the store a new birth, before which every
 //! proof is stale, and forgets what can be used once.
 
@@ -24,7 +24,7 @@ const UNSEEN: Duration = Duration::from_secs(150);
 /// Since when the machine runs, and for how long: by no clock that is ever set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Uptime {
-    /// What tells this start of the machine from others.
+    /// What distinguishes this start of the machine from others.
     pub(super) boot: i64,
     /// How long it has run.
     pub(super) span: Duration,
