@@ -38,17 +38,18 @@ pub(crate) async fn issue_by_post(
 /// The picture, a few times. Looking at it does not use the captcha up.
 pub(crate) async fn picture(request: HttpRequest, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
     let id = request.match_info().get("id").and_then(wire::captcha_id);
-    let shown = match id {
-        Some(id) => usecase::view(&deps, id).await,
-        None => Ok(None),
+    let drawn = async {
+        let Some(id) = id else { return Ok(None) };
+        // Before the view is counted: one that is refused as busy has shown nothing.
+        let place = setup.painter.reserve()?;
+        match usecase::view(&deps, id).await? {
+            Some(picture) => place.png(picture).await.map(Some),
+            None => Ok(None),
+        }
     };
-    let drawn = match shown {
-        Ok(Some(picture)) => setup.painter.png(picture).await,
-        Ok(None) => return Ok(wire::failure(StatusCode::NOT_FOUND, FAILED)),
-        Err(error) => Err(error),
-    };
-    match drawn {
-        Ok(png) => Ok(png_response(png)),
+    match drawn.await {
+        Ok(Some(png)) => Ok(png_response(png)),
+        Ok(None) => Ok(wire::failure(StatusCode::NOT_FOUND, FAILED)),
         Err(error) => broken(error, FAILED),
     }
 }

@@ -71,8 +71,29 @@ impl Painter {
     /// # Errors
     /// [`Error::Busy`] at once if the queue is full; faults of ours.
     pub async fn png(&self, picture: Picture) -> Result<Vec<u8>> {
+        self.reserve()?.png(picture).await
+    }
+
+    /// A place in the queue, to be taken before a view is counted.
+    ///
+    /// # Errors
+    /// `Busy` if the queue is full.
+    pub fn reserve(&self) -> Result<Place<'_>> {
+        self.jobs.try_reserve().map(Place).map_err(|_| Error::Busy { retry_after: RETRY_AFTER })
+    }
+}
+
+/// A place in the queue, given back when it is dropped.
+pub struct Place<'a>(mpsc::Permit<'a, Job>);
+
+impl Place<'_> {
+    /// The picture as a PNG.
+    ///
+    /// # Errors
+    /// Faults of ours.
+    pub async fn png(self, picture: Picture) -> Result<Vec<u8>> {
         let (reply, drawn) = oneshot::channel();
-        self.jobs.try_send(Job { picture, reply }).map_err(|_| Error::Busy { retry_after: RETRY_AFTER })?;
+        self.0.send(Job { picture, reply });
         drawn.await.map_err(Error::internal)?.ok_or_else(|| Error::internal("a captcha could not be drawn"))
     }
 }

@@ -193,6 +193,16 @@ fn state_system(settings: &Settings) -> &'static str {
     if settings.text("STELE_REDIS_URL").is_some() { "redis" } else { "sqlite" }
 }
 
+/// Whether an earlier build made the schema of the database that the settings name. Makes the data folder if it is missing.
+///
+/// # Errors
+/// One line: the folder cannot be made, or the database cannot be reached.
+pub async fn has_older_schema(settings: &Settings) -> Result<bool, ConfigError> {
+    keys::make_folder(&settings.data())?;
+    let schema = database(settings)?.schema().await.map_err(|e| ConfigError::new(e.to_string()))?;
+    Ok(schema == SchemaState::Older)
+}
+
 /// The database that the settings name, if it has the schema that this program knows.
 ///
 /// # Errors

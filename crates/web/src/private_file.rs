@@ -51,7 +51,10 @@ pub(crate) fn judge_secret(path: &Path, meta: &Metadata) -> Result<(), ConfigErr
     if meta.mode() & 0o777 & !allowed == 0 {
         return Ok(());
     }
-    Err(ConfigError::new(format!("{}, or in a Kubernetes volume defaultMode: 0400", open_to_others(path, meta))))
+    Err(ConfigError::new(format!(
+        "{}, or in Kubernetes: for a secret defaultMode: 0440 with fsGroup, for a claim fsGroupChangePolicy: OnRootMismatch",
+        open_to_others(path, meta)
+    )))
 }
 
 /// What is wrong with a folder of secrets. One that belongs to another user is the orchestrator's matter.

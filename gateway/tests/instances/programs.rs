@@ -33,7 +33,7 @@ fn address() -> SocketAddr {
 
 /// The whole answer to a GET; `None` if there is none.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
-    send(address, &format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
+    send(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
 /// The whole answer to a request that asks for the connection to be closed; `None` if there is none.

@@ -60,13 +60,23 @@ pub(crate) fn no_delivery() -> Arc<dyn Delivery> {
 }
 
 /// Makes missing keys, brings the schema up to date, and wraps imported hashes that earlier builds stored as they came.
+/// Instances of such a build cannot read a wrapped hash; where the schema was older they may still be running, so hashes
+/// are left to the next run.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
+    let was_older = boot::has_older_schema(&settings).await?;
     boot::provision(&settings, &services::ALL, &OsRandom).await?;
     // As whatever runs will: what is wrong with a key is told now.
     let database = boot::current(&settings).await?;
     KeyRing::open(settings.keys(), database.keys(), Arc::new(SystemClock)).await?;
-    wrap_earlier_hashes(&settings, database.verifiers().as_ref()).await?;
-    say(&format!("keys in {}: ready\nschema: current", settings.keys().display()))
+    let verifiers = database.verifiers();
+    let left = was_older && verifiers.count_earlier().await? > 0;
+    if !left {
+        wrap_earlier_hashes(&settings, verifiers.as_ref()).await?;
+    }
+    let next =
+        "\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in argon2id";
+    let next = if left { next } else { "" };
+    say(&format!("keys in {}: ready\nschema: current{next}", settings.keys().display()))
 }
 
 async fn wrap_earlier_hashes(settings: &Settings, verifiers: &dyn VerifierStore) -> Result<(), CommandError> {

@@ -111,11 +111,14 @@ async fn an_unknown_identifier_is_limited_like_a_known_one() {
 async fn a_success_clears_the_account_in_every_dialect() {
     let scene = Scene::new(&[]);
     let person = scene.person("mark", "13800138000");
+    // MeFP's calls come from its app, the others from one address: a success clears what its own origin contributed.
+    let direct = [Dialect::Cloudbox, Dialect::Tms, Dialect::Portal, Dialect::Jwt];
     for turn in 0..20 {
-        let dialect = Dialect::ALL[turn % 5];
+        let dialect = if turn < 16 { direct[turn % 4] } else { Dialect::Mefp };
         let answer = scene.client.login(dialect, &person, "typo").await;
         assert_eq!(answer.status, 200, "{answer:?}");
         if turn % 4 == 3 {
+            let dialect = if turn < 16 { direct[turn / 4] } else { dialect };
             scene.client.login(dialect, &person, PASSWORD).await.good();
         }
     }

@@ -80,7 +80,12 @@ async fn both_get_in(home: &Home) {
 
 async fn migrate_wraps(home: &Home, execute: impl Fn(&str)) {
     home.run(&["migrate"]).done();
-    imported_before(home, execute);
+    imported_before(home, &execute);
+    // A schema of an earlier build, whose instances may still run and could not read a wrapped hash.
+    execute("DELETE FROM __diesel_schema_migrations WHERE version = '0013'");
+    execute("DROP INDEX users_with_earlier_hash");
+    let printed = home.run(&["migrate"]).done().stdout.clone();
+    assert!(printed.contains("run `stele migrate` again"), "{printed}");
     let printed = home.run(&["migrate"]).done().stdout.clone();
     assert!(printed.starts_with("imported hashes wrapped: 2 of 2\n"), "{printed}");
     let printed = home.run(&["migrate"]).done().stdout.clone();

@@ -14,21 +14,25 @@ use super::link::Connection;
 const LIMIT: Duration = Duration::from_millis(1_500);
 
 /// What was last seen of the servers' `maxmemory-policy`.
-pub(super) struct Eviction(Mutex<Option<String>>);
+#[derive(Default)]
+pub(super) struct Eviction(Mutex<Seen>);
 
-impl Default for Eviction {
-    /// Not read yet, which counts as a defect: a check that cannot be made must not pass.
-    fn default() -> Self {
-        Self(Mutex::new(Some(
-            "Redis's maxmemory-policy could not be read yet; allow the command INFO, and see the log".to_owned(),
-        )))
-    }
+#[derive(Default)]
+enum Seen {
+    /// Nothing yet, which counts as a defect: a check that cannot be made must not pass.
+    #[default]
+    Nothing,
+    /// No fault, or this one.
+    Policies(Option<String>),
 }
 
 impl Eviction {
     /// What is wrong, if anything is: the fault and its remedy.
     pub(super) fn defect(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Seen::Nothing => Some("Redis's maxmemory-policy could not be read yet: allow the command INFO".to_owned()),
+            Seen::Policies(fault) => fault.clone(),
+        }
     }
 
     /// Looks at every server that the connection leads to. `INFO` shows the policy where `CONFIG` is forbidden. What
@@ -41,13 +45,12 @@ impl Eviction {
         };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match (&defect, &*known) {
-            (Some(defect), before) if before.as_ref() != Some(defect) => {
-                tracing::error!("state store: {defect}; not ready until it is");
-            }
-            (None, Some(_)) => tracing::info!("state store: maxmemory-policy is noeviction now"),
-            _ => {}
+            (Some(defect), Seen::Policies(Some(before))) if defect == before => {}
+            (Some(defect), _) => tracing::error!("state store: {defect}; not ready until it is"),
+            (None, Seen::Policies(Some(_))) => tracing::info!("state store: maxmemory-policy is noeviction now"),
+            (None, _) => {}
         }
-        *known = defect;
+        *known = Seen::Policies(defect);
     }
 }
 
