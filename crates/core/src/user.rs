@@ -32,7 +32,7 @@ impl UserId {
     }
 
     /// Reads what a client without a token may send: [`UserId::parse`], or a decimal number, which gives an id that no
-    /// user has ([`UserId::unassigned`]). Numbers are sequential, so they must not find anyone here; looking one up
+    /// user has (`UserId::unassigned`). Numbers are sequential, so they must not find anyone here; looking one up
     /// costs as much as looking up an unknown UUID.
     pub fn parse_untrusted(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned))

@@ -1,7 +1,7 @@
 //! Keeps the audit trail: a queue in memory, and a writer that empties it into the database in batches.
 //!
 //! No request waits for it. What happened is in the database within a second, if that answers; repetitions of a failure
-//! are counted, and the count is there within a minute more ([`merge`]). A process that is killed takes with it what it
+//! are counted, and the count is there within a minute more (`merge`). A process that is killed takes with it what it
 //! had not written by then, and nothing else is ever lost: while the database cannot be written, the queue grows up to a
 //! bound, and beyond that the services refuse every request ([`Trail::is_full`]).
 
