@@ -164,6 +164,23 @@ mod tests {
     }
 
     #[test]
+    fn a_network_has_so_many_times_the_free_failures_and_uses() {
+        assert_eq!(ADDRESS.times(4), Schedule { free: 400, ..ADDRESS });
+        assert_eq!(Quota { max: 30, window: MINUTE }.times(4), Quota { max: 120, window: MINUTE });
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_the_count_and_shortens_the_wait() {
+        let before = Budget { failures: 9, started: START, blocked_until: START.after(MINUTE * 10) };
+        let back = Timestamp::from_secs(999_000);
+        let now = before.at(back, &ACCOUNT);
+        assert_eq!(now, Budget { failures: 9, started: back, blocked_until: back.after(MINUTE) });
+        let never_waited = Budget { failures: 3, started: START, blocked_until: START };
+        assert_eq!(never_waited.at(back, &ACCOUNT), Budget { failures: 3, started: back, blocked_until: back });
+        assert_eq!(ADDRESS.longest_wait(), ADDRESS.window);
+    }
+
+    #[test]
     fn an_address_is_refused_after_its_hundredth_failure_until_the_window_ends() {
         let mut budget = Budget::fresh(START);
         for n in 0..100 {

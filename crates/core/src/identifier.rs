@@ -198,6 +198,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_identifier_has_1_to_254_bytes_and_no_control_characters() {
+        assert!(Identifier::parse(&"x".repeat(LONGEST)).is_some());
+        // As it was given, or in its canonical form only (each is three bytes, and four in lower case or more).
+        for bad in
+            ["x".repeat(LONGEST + 1), "\u{fb03}".repeat(LONGEST / 3 + 1), "ﷺ".repeat(80), " ".into(), "a\u{7}b".into()]
+        {
+            assert_eq!(Identifier::parse(&bad), None, "{bad:?}");
+        }
+        // Only before a mobile number does +86 say nothing.
+        assert_eq!(Identifier::parse("+862112345678").unwrap().key(), "+862112345678");
+    }
+
+    #[test]
     fn one_account_whatever_the_writing() {
         let keys = |texts: &[&str]| texts.iter().map(|t| Identifier::parse(t).unwrap().key).collect::<Vec<_>>();
         assert_eq!(keys(&["Mark", " mark ", "ＭＡＲＫ"]), ["mark"; 3]);
