@@ -80,11 +80,18 @@ away! {
     add_app(&app::App) -> bool;
     client_token(&[u8; 32]) -> Option<app::ClientToken>;
     add_client_token(&app::ClientToken) -> bool;
+    use_proof(&ReplayMark) -> bool;
+    release_proof(&ReplayMark) -> ();
+    forget_proofs(Timestamp, u32) -> u64;
     ping() -> ();
 }
 
 away! {
-    StateStore {}
+    StateStore {
+        fn defect(&self) -> Option<String> {
+            None
+        }
+    }
     birth() -> Timestamp;
     admit(&Attempt) -> Admission;
     settle(&Attempt, &Verdict) -> Settlement;
