@@ -25,7 +25,8 @@ use gateway::Config;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, StateStore, Use, UserStore, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, ReplayMark, Settlement, StateStore, Use,
+    UserStore, Verdict,
 };
 use stele_core::random::OsRandom;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
