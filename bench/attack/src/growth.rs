@@ -13,6 +13,9 @@ use crate::report::Row;
 use crate::target::{Fleet, client, stamp};
 use crate::volley::{Shot, volley};
 
+/// cloudbox takes the md5 of a new password; anything else is a bad parameter, before any account is looked up.
+const NEW_DIGEST: &str = "5f4dcc3b5aa765d61d8327deb882cf99";
+
 /// The most entries of the audit trail that one origin may cause in an hour, in all classes of failures
 /// (`STELE_AUDIT_ORIGIN`), and what the attack's own good calls add.
 const ENTRIES: u64 = 2 * 240 + 20;
@@ -43,7 +46,7 @@ fn request(fleet: &Fleet, case: Case, origin: u64, number: u64) -> Request {
             let at = stamp();
             let body = json!({
                 "user_id": (100_001 + number).to_string(), "orig_password": proof("guess", at),
-                "new_password": "a-new-password", "timestamp": at,
+                "new_password": NEW_DIGEST, "timestamp": at,
             });
             json_post(CLOUDBOX_RESET, &body).from_client(address(origin))
         }

@@ -7,6 +7,9 @@ use stele_bench_kit::{Dialect, Failure, Person, Request, Result, Told};
 use crate::report::Row;
 use crate::target::{Fleet, stamp};
 
+/// cloudbox takes the md5 of a new password; anything else is a bad parameter, before any account is looked up.
+const NEW_DIGEST: &str = "5f4dcc3b5aa765d61d8327deb882cf99";
+
 /// Which sequence.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -52,7 +55,7 @@ async fn numbers(fleet: &Fleet, row: &mut Row) -> Result<()> {
     let reset = |number: i64| -> Request {
         let at = stamp();
         let body = json!({
-            "user_id": number.to_string(), "orig_password": proof("guess", at), "new_password": "a-new-password",
+            "user_id": number.to_string(), "orig_password": proof("guess", at), "new_password": NEW_DIGEST,
             "timestamp": at,
         });
         json_post(CLOUDBOX_RESET, &body).from_client(fleet.newcomer())
