@@ -71,10 +71,9 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<S
         Durability::Power => (8_192, 4_000, 32 << 20),
         Durability::Process => (16_384, 24_000, 128 << 20),
     };
-    // Without recursive triggers, REPLACE passes by those that watch rows end.
     let pragmas = format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-         PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON; PRAGMA cache_size = -{cache}; PRAGMA wal_autocheckpoint = {log}; \
+         PRAGMA foreign_keys = ON; PRAGMA cache_size = -{cache}; PRAGMA wal_autocheckpoint = {log}; \
          PRAGMA journal_size_limit = {kept};"
     );
     // Turning to WAL, once in a file's life, does not wait for another who is at it.

@@ -19,7 +19,7 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     };
     let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
     let keys = AttemptKeys::of(attempt);
-    let facts = Facts::load(conn, attempt, &keys, mark, opened.map_or(&[], |new| new.session.user.as_bytes()))?;
+    let facts = Facts::load(conn, attempt, &keys, mark, opened)?;
     let standing = Standing::given(&facts, conn, attempt, &keys)?;
     if let Some(retry_after) = standing.wait(attempt.now) {
         return Ok(Settlement::Blocked { retry_after });
@@ -51,11 +51,13 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     }
     if *welcome {
         standing.forgive(conn)?;
-        limits::know(conn, attempt, &keys)?;
+        if facts.known_until < attempt.limits.known_enough(attempt.now) {
+            limits::know(conn, attempt, &keys)?;
+        }
     }
     if let Some(new) = opened {
         sessions::put(conn, new)?;
-        if facts.sessions >= i64::from(new.per_user) {
+        if facts.crowded {
             sessions::make_room(conn, new)?;
         }
     }

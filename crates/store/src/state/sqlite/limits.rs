@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use stele_core::budget::{Budget, Schedule};
 use stele_core::limit_key::{AttemptKeys, LimitKey, OriginTag, limit_key};
 use stele_core::ports::{Admission, Attempt, QuotaExceeded, Use};
+use stele_core::session::NewSession;
 use stele_core::time::Timestamp;
 
 use super::schema::{budgets, known_origins, meta, replays, uses};
@@ -96,13 +97,15 @@ pub(super) struct Standing {
 }
 
 /// What is asked about an attempt in one statement: when the store came up empty; whether the origin is known to the
-/// account; whether the proof with this mark was accepted; and how many sessions the user has.
+/// account; whether the proof with this mark was accepted; and whether the user has all the sessions that they may.
 pub(super) struct Facts {
     pub(super) birth: Timestamp,
+    /// Until when the origin is known to the account; in the past if it is not.
+    pub(super) known_until: Timestamp,
     known: bool,
     pub(super) replayed: bool,
-    /// How many sessions the user has.
-    pub(super) sessions: i64,
+    /// Whether another session is one too many.
+    pub(super) crowded: bool,
 }
 
 impl Facts {
@@ -111,25 +114,27 @@ impl Facts {
         attempt: &Attempt,
         keys: &AttemptKeys,
         mark: &[u8],
-        user: &[u8],
+        opened: Option<&NewSession>,
     ) -> QueryResult<Self> {
         let now = attempt.now.as_micros();
-        let known = known_origins::table.find(keys.known.as_slice()).filter(known_origins::expires.gt(now));
-        let replayed = replays::table.find(mark).filter(replays::expires.gt(now));
+        let (user, most) = opened.map_or((&[][..], 1), |new| (new.session.user.as_bytes(), new.per_user));
         let birth = meta::table.find(BIRTH).select(meta::value).single_value();
-        let columns = (birth, exists(known), exists(replayed), sessions::open(user));
-        type Columns = (Option<i64>, bool, bool, Option<i64>);
-        let (birth, known, replayed, sessions) = diesel::select(columns).get_result::<Columns>(conn)?;
+        let known = known_origins::table.find(keys.known.as_slice()).select(known_origins::expires).single_value();
+        let replayed = exists(replays::table.find(mark).filter(replays::expires.gt(now)));
+        let columns = (birth, known, replayed, sessions::has_more_than(user, i64::from(most) - 1));
+        type Columns = (Option<i64>, Option<i64>, bool, bool);
+        let (birth, known, replayed, crowded) = diesel::select(columns).get_result::<Columns>(conn)?;
         // Without it no proof can be told from a replay: fail closed.
         let birth = birth.map(Timestamp::from_micros).ok_or_else(|| corrupt("meta.birth"))?;
-        Ok(Self { birth, known, replayed, sessions: sessions.unwrap_or(0) })
+        let known_until = Timestamp::from_micros(known.unwrap_or(i64::MIN));
+        Ok(Self { birth, known_until, known: known_until > attempt.now, replayed, crowded })
     }
 }
 
 impl Standing {
     pub(super) fn load(conn: &mut SqliteConnection, attempt: &Attempt) -> QueryResult<Self> {
         let keys = AttemptKeys::of(attempt);
-        let facts = Facts::load(conn, attempt, &keys, &[], &[])?;
+        let facts = Facts::load(conn, attempt, &keys, &[], None)?;
         Self::given(&facts, conn, attempt, &keys)
     }
 

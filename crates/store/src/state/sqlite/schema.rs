@@ -46,13 +46,6 @@ diesel::table! {
 }
 
 diesel::table! {
-    session_counts (user) {
-        user -> Binary,
-        open -> BigInt,
-    }
-}
-
-diesel::table! {
     codes (key) {
         key -> Binary,
         tag -> Binary,

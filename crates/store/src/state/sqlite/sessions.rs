@@ -1,12 +1,13 @@
 //! Sessions, one-time tickets and captchas.
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary};
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 
-use super::schema::{captchas, session_counts, sessions, tickets};
+use super::schema::{captchas, sessions, tickets};
 use crate::error::corrupt;
 
 /// The most sessions that one login ends, where the bound was lowered: others wait for the writer.
@@ -73,43 +74,24 @@ pub(super) fn put(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<
     diesel::replace_into(sessions::table).values(row).execute(conn).map(drop)
 }
 
-/// How many sessions a user has.
+/// Whether a user has more than `count` sessions. Reads as many entries of an index as they have, up to `count`.
 #[diesel::dsl::auto_type]
-pub(super) fn open<'a>(user: &'a [u8]) -> _ {
-    session_counts::table.find(user).select(session_counts::open).single_value()
+pub(super) fn has_more_than<'a>(user: &'a [u8], count: i64) -> _ {
+    exists(sessions::table.filter(sessions::user.eq(user)).limit(1_i64).offset(count))
 }
 
-/// Ends the oldest sessions of the user of `new`, which is stored, if they have too many.
+/// Ends the sessions of the user of `new`, which is stored, that are too many: those before the newest. Never `new`
+/// itself: by the clock of another instance it may be older.
 pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
-    let user = new.session.user.as_bytes();
-    if over(conn, new)? <= 0 {
-        return Ok(());
-    }
-    // Counted again before any is ended: a process of an earlier build that has the file open does not keep the count.
-    let theirs = sessions::table.filter(sessions::user.eq(user.as_slice())).count().get_result::<i64>(conn)?;
-    diesel::update(session_counts::table.find(user.as_slice())).set(session_counts::open.eq(theirs)).execute(conn)?;
-    match over(conn, new)? {
-        over if over > 0 => end_oldest(conn, user, &new.key, over.min(MOST_ENDED)),
-        _ => Ok(()),
-    }
-}
-
-/// How many sessions more than they may the user of `new` has.
-fn over(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<i64> {
-    let open: Option<i64> = diesel::select(open(new.session.user.as_bytes().as_slice())).get_result(conn)?;
-    Ok(open.unwrap_or(0) - i64::from(new.per_user))
-}
-
-/// Ends the oldest of a user's sessions, but never the one at `new`: by the clock of another instance it may be older.
-fn end_oldest(conn: &mut SqliteConnection, user: &[u8; 16], new: &TokenKey, count: i64) -> QueryResult<()> {
     // Written as text because diesel deletes from no table that a subquery reads.
     diesel::sql_query(
         "DELETE FROM sessions WHERE key IN \
-         (SELECT key FROM sessions WHERE user = ? AND key <> ? ORDER BY created LIMIT ?)",
+         (SELECT key FROM sessions WHERE user = ? AND key <> ? ORDER BY created DESC LIMIT ? OFFSET ?)",
     )
-    .bind::<Binary, _>(user.as_slice())
-    .bind::<Binary, _>(new.0.as_slice())
-    .bind::<BigInt, _>(count)
+    .bind::<Binary, _>(new.session.user.as_bytes().as_slice())
+    .bind::<Binary, _>(new.key.0.as_slice())
+    .bind::<BigInt, _>(MOST_ENDED)
+    .bind::<BigInt, _>(i64::from(new.per_user) - 1)
     .execute(conn)
     .map(drop)
 }

@@ -6,11 +6,14 @@ local SAMPLE = 32
 -- The most sessions that one login ends, where the bound was lowered.
 local MOST_ENDED = 1000
 
+-- Milliseconds that the index is kept longer than it has to be, for most logins to find it kept for long enough.
+local SPARE = 3600000
+
 local function list_session(index, member, created, expires, now)
     redis.call('ZADD', index, created, member)
-    local kept = kept_for(expires, now)
-    if redis.call('PTTL', index) < tonumber(kept) then
-        redis.call('PEXPIRE', index, kept)
+    local kept = tonumber(kept_for(expires, now))
+    if redis.call('PTTL', index) < kept then
+        redis.call('PEXPIRE', index, string.format('%.0f', math.min(kept + SPARE, LAST / 1000 + MARGIN)))
     end
 end
 

@@ -24,7 +24,8 @@ local function line(key, s, part)
 end
 
 local function standing()
-    local known = (tonumber(redis.call('GET', KEYS[1])) or 0) > now
+    local known_until = tonumber(redis.call('GET', KEYS[1])) or 0
+    local known = known_until > now
     local of_account = schedule(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
     local account = known and line(KEYS[3], of_account) or line(KEYS[2], of_account, ARGV[11])
     local wait, origins = budget_wait(account.budget, now), {}
@@ -34,7 +35,17 @@ local function standing()
         table.insert(origins, origin)
     end
     -- `last` is the number of the last key that is named above.
-    return { known = known, account = account, origins = origins, wait = wait, last = 3 + #origins }
+    return {
+        known = known, known_until = known_until, account = account, origins = origins, wait = wait, last = 3 + #origins
+    }
+end
+
+-- Makes the origin known to the account from now on, unless it is known for as long but for a thousandth.
+local function know(s)
+    local known_for = tonumber(ARGV[10])
+    if s.known_until < after(now, math.floor(known_for - known_for / 1000)) then
+        note_until(KEYS[1], after(now, known_for), now)
+    end
 end
 
 local function write_line(l, budget)
