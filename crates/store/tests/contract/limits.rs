@@ -76,6 +76,21 @@ async fn a_known_origin_has_a_budget_of_its_own() {
 }
 
 #[tokio::test]
+async fn an_origin_stays_known_from_login_to_login() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let known_for = attempt(home(), NOW).limits.known_for;
+        // The second finds it known for long enough, but for less than a thousandth; the third does not.
+        let (soon, later) = (NOW.after(known_for / 1_000), NOW.after(known_for / 2));
+        for at in [NOW, soon, later] {
+            assert_eq!(state.settle(&attempt(home(), at), &welcome()).await.unwrap(), Settlement::Done, "{name}");
+            let last = at.after(known_for - known_for / 1_000).before(std::time::Duration::from_micros(1));
+            assert_eq!(state.admit(&attempt(home(), last)).await.unwrap(), open(0, true), "{name}");
+        }
+        assert_eq!(state.admit(&attempt(home(), later.after(known_for))).await.unwrap(), open(0, false), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn an_origin_is_known_under_one_epoch_only() {
     for StateBackend { name, state, .. } in state_backends().await {
         let under = |epoch| Attempt { epoch, ..attempt(home(), NOW) };
