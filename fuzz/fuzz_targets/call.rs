@@ -33,7 +33,8 @@ use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result, app};
-use stele_web::boot::{self, Surroundings};
+use stele_web::boot::{self, Assembly, Surroundings};
+use stele_web::delivery::Plan;
 use stele_web::dialect::Refusal;
 use stele_web::extract::Refuse;
 use stele_web::{Context, Service, Settings};
@@ -122,13 +123,15 @@ async fn context(folder: &Path) -> Context {
         ("STELE_TMS_REQUIRE_TOKEN", "false".to_owned()),
     ]);
     boot::provision(&settings, &SERVICES, &OsRandom).await.expect("a folder with keys");
-    let mut context = boot::open(settings, Surroundings::default()).await.expect("good settings");
-    let secret = context.deps.seal(&app::App::seal_context("melink"), SECRET);
-    let app = app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: context.deps.now() };
+    let surroundings = Surroundings::default();
+    let delivery = Plan::read(&settings, &surroundings).and_then(Plan::open).expect("good settings");
+    let mut assembly = Assembly::open(settings, surroundings, delivery).await.expect("good settings");
+    let secret = assembly.deps.seal(&app::App::seal_context("melink"), SECRET);
+    let app = app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: assembly.deps.now() };
     let away = Arc::new(Away { app });
-    context.deps.users = away.clone();
-    context.deps.state = away;
-    context
+    assembly.deps.users = away.clone();
+    assembly.deps.state = away;
+    assembly.finish()
 }
 
 /// Answers a request: status, content type, body.
@@ -139,7 +142,7 @@ fn serve(system: &Rc<SystemRunner>, context: &Context, service: Service) -> Serv
     let routes = (service.routes)(context).expect("good settings");
     let refuse = service.refuse;
     let app = App::new()
-        .app_data(Data::new(context.deps.clone()))
+        .app_data(Data::new(context.use_cases.clone()))
         .app_data(context.trust.clone())
         .app_data(Refuse(refuse))
         .configure(|config| routes(config))

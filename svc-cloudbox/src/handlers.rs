@@ -7,10 +7,9 @@ use stele_core::password::NewPassword;
 use stele_core::proof::Proof;
 use stele_core::session::Token;
 use stele_core::usecase::Caller;
-use stele_core::usecase::change_password::{self, ChangePassword, Whose};
+use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
-use stele_core::usecase::logout;
-use stele_core::{Deps, Error};
+use stele_core::{Error, UseCases};
 use stele_web::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
 
 use crate::dialect::Cloudbox;
@@ -19,7 +18,7 @@ use crate::wire;
 type Reply = Result<HttpResponse, Failure<Cloudbox>>;
 
 /// 用户登录认证接口
-pub(crate) async fn login(deps: Data<Deps>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
+pub(crate) async fn login(use_cases: Data<UseCases>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
     let form = wire::Login::try_from(&fields)?;
     let request = login::Login {
         identifier: form.username,
@@ -29,11 +28,15 @@ pub(crate) async fn login(deps: Data<Deps>, ClientAddress(address): ClientAddres
         challenge: Challenge::Never,
         carrier: Carrier::Token,
     };
-    Ok(welcome(&login::login(&deps, request).await?))
+    Ok(welcome(&use_cases.login(request).await?))
 }
 
 /// 重置密码接口
-pub(crate) async fn pwdreset(deps: Data<Deps>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
+pub(crate) async fn pwdreset(
+    use_cases: Data<UseCases>,
+    ClientAddress(address): ClientAddress,
+    fields: Fields,
+) -> Reply {
     let form = wire::PwdReset::try_from(&fields)?;
     let request = ChangePassword {
         whose: Whose::Unauthenticated(form.user),
@@ -41,7 +44,7 @@ pub(crate) async fn pwdreset(deps: Data<Deps>, ClientAddress(address): ClientAdd
         password: NewPassword::digest(form.password),
         caller: &Caller::direct(Cloudbox::NAME, address),
     };
-    Ok(welcome(&change_password::change_password(&deps, request).await?))
+    Ok(welcome(&use_cases.change_password(request).await?))
 }
 
 fn welcome(user: &LoggedIn) -> HttpResponse {
@@ -49,13 +52,17 @@ fn welcome(user: &LoggedIn) -> HttpResponse {
 }
 
 /// 登出接口
-pub(crate) async fn logout(deps: Data<Deps>, request: HttpRequest, body: Result<Fields, actix_web::Error>) -> Reply {
+pub(crate) async fn logout(
+    use_cases: Data<UseCases>,
+    request: HttpRequest,
+    body: Result<Fields, actix_web::Error>,
+) -> Reply {
     // What the body says does not matter; that it is small and comes in time does.
     let refused = body.err().map(|error| error.error_response());
     if let Some(refused) = refused.filter(|response| response.status() != StatusCode::BAD_REQUEST) {
         return Ok(refused);
     }
     let token = authorization(request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)?;
-    logout::logout(&deps, Cloudbox::NAME, &token).await?;
+    use_cases.logout(Cloudbox::NAME, &token).await?;
     Ok(json(StatusCode::OK, &wire::BYE))
 }

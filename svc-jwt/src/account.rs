@@ -2,16 +2,12 @@
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
-use stele_core::password::NewPassword;
 use stele_core::proof::Proof;
 use stele_core::session::Token;
-use stele_core::usecase::authenticate::authenticate;
-use stele_core::usecase::grant_reset::grant_reset;
-use stele_core::usecase::login::{self, Audience, Carrier, Challenge};
-use stele_core::usecase::send_reset::send_reset;
-use stele_core::usecase::set_password::{Authority, set_password};
-use stele_core::usecase::{Caller, logout as end};
-use stele_core::{Deps, Error, Result};
+use stele_core::usecase::Caller;
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
+use stele_core::usecase::set_password::Authority;
+use stele_core::{Error, Result, UseCases};
 use stele_web::{ClientAddress, Dialect as _, Fault, Fields};
 
 use crate::bearer::presented;
@@ -24,11 +20,11 @@ pub(crate) async fn login(
     request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
     let wire::Login { account, password, captcha } = (&merged(&request, fields)?).try_into()?;
-    let login = login::Login {
+    let login = Login {
         identifier: &account,
         proof: Proof::Raw(password),
         caller: &Caller::direct(Jwt::NAME, address),
@@ -36,16 +32,16 @@ pub(crate) async fn login(
         challenge: Challenge::Captcha(captcha),
         carrier: Carrier::Token,
     };
-    let opened = login::login(&deps, login).await?;
+    let opened = use_cases.login(login).await?;
     let token = setup.tokens.issue(&opened.session, &opened.token)?;
     Ok(wire::bearing("登录成功", Some(&opened.user), &token)?)
 }
 
 /// 登出.
-pub(crate) async fn logout(request: HttpRequest, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
+pub(crate) async fn logout(request: HttpRequest, use_cases: Data<UseCases>, setup: Data<Setup>) -> Reply {
     let ended = async {
-        let session = session(&deps, &setup.tokens, presented(request.headers()).unwrap_or_default()).await?;
-        end::logout(&deps, Jwt::NAME, &session).await
+        let session = session(&use_cases, &setup.tokens, presented(request.headers()).unwrap_or_default()).await?;
+        use_cases.logout(Jwt::NAME, &session).await
     };
     match ended.await {
         Ok(()) => Ok(wire::success("注销成功")),
@@ -58,10 +54,10 @@ pub(crate) async fn forget_password(
     request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
 ) -> Reply {
     let wire::ForgetPassword { account, to } = (&merged(&request, fields)?).try_into()?;
-    match send_reset(&deps, &Caller::direct(Jwt::NAME, address), &account, &to).await {
+    match use_cases.send_reset(&Caller::direct(Jwt::NAME, address), &account, &to).await {
         Ok(()) => Ok(wire::success("发送短信成功")),
         Err(error) => broken(error, "发送短信失败"),
     }
@@ -72,10 +68,10 @@ pub(crate) async fn validate_phone(
     request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
 ) -> Reply {
     let wire::ValidatePhone { account, code } = (&merged(&request, fields)?).try_into()?;
-    let token = grant_reset(&deps, &Caller::direct(Jwt::NAME, address), &account, &code).await?;
+    let token = use_cases.grant_reset(&Caller::direct(Jwt::NAME, address), &account, &code).await?;
     Ok(wire::bearing("验证码正确", None, token.expose())?)
 }
 
@@ -84,16 +80,16 @@ pub(crate) async fn update_password(
     request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
     let wire::UpdatePassword { account, password } = (&merged(&request, fields)?).try_into()?;
     // Before the token is looked at: a password that is refused must not use a reset token up.
-    let password = NewPassword::chosen(&password, deps.policy.password_min).map_err(|_| wire::invalid("password"))?;
+    let password = use_cases.choose_password(&password).map_err(|_| wire::invalid("password"))?;
     let caller = Caller::direct(Jwt::NAME, address);
     let updated = async {
-        let authority = authority(&deps, &setup.tokens, presented(request.headers())).await?;
-        set_password(&deps, &caller, &account, &password, &authority).await
+        let authority = authority(&use_cases, &setup.tokens, presented(request.headers())).await?;
+        use_cases.set_password(&caller, &account, &password, &authority).await
     };
     match updated.await {
         Ok(()) => Ok(wire::success("更新密码成功")),
@@ -109,24 +105,20 @@ pub(crate) fn merged(request: &HttpRequest, mut fields: Fields) -> std::result::
 }
 
 /// What a token allows to set a password: a login token or a reset token, told apart by their form.
-async fn authority(deps: &Deps, tokens: &Tokens, presented: Option<&str>) -> Result<Authority> {
+async fn authority(use_cases: &UseCases, tokens: &Tokens, presented: Option<&str>) -> Result<Authority> {
     let text = presented.ok_or(Error::NotAuthenticated)?;
     if is_jwt(text) {
-        return session(deps, tokens, text).await.map(Authority::Login);
+        return session(use_cases, tokens, text).await.map(Authority::Login);
     }
     Token::parse(text).map(Authority::Reset).ok_or(Error::NotAuthenticated)
 }
 
 /// The live session that a login token is of.
-async fn session(deps: &Deps, tokens: &Tokens, jwt: &str) -> Result<Token> {
+async fn session(use_cases: &UseCases, tokens: &Tokens, jwt: &str) -> Result<Token> {
     if let Some(key) = tokens.unheard_of(jwt) {
-        // Another process may sign with a key that was put in service since this one looked.
-        deps.keys.look().await;
-        if deps.keys.lacks(&key) {
-            return Err(Error::internal(format!("the signing key {key} is missing here")));
-        }
+        use_cases.take_up_key(&key).await?;
     }
-    let bearer = tokens.verify(jwt, deps.now()).ok_or(Error::NotAuthenticated)?;
-    let (session, _) = authenticate(deps, Jwt::NAME, &bearer.session).await?;
+    let bearer = tokens.verify(jwt, use_cases.now()).ok_or(Error::NotAuthenticated)?;
+    let (session, _) = use_cases.authenticate(Jwt::NAME, &bearer.session).await?;
     if session.user.to_string() == bearer.user { Ok(bearer.session) } else { Err(Error::NotAuthenticated) }
 }

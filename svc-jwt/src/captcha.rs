@@ -4,8 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use stele_core::Deps;
-use stele_core::usecase::{Caller, captcha as usecase};
+use stele_core::UseCases;
+use stele_core::usecase::Caller;
 use stele_web::{ClientAddress, Dialect as _, Fields};
 
 use crate::account::merged;
@@ -15,8 +15,12 @@ use crate::{Setup, wire};
 const FAILED: &str = "获取验证码失败";
 
 /// 生成验证码, as the document's text has it.
-pub(crate) async fn issue(ClientAddress(address): ClientAddress, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
-    match usecase::issue(&deps, &Caller::direct(Jwt::NAME, address)).await {
+pub(crate) async fn issue(
+    ClientAddress(address): ClientAddress,
+    use_cases: Data<UseCases>,
+    setup: Data<Setup>,
+) -> Reply {
+    match use_cases.issue_captcha(&Caller::direct(Jwt::NAME, address)).await {
         // Never made of the request's Host, which anyone may write (ATTACKS 39).
         Ok(id) => Ok(wire::captcha(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", setup.public_url))),
         Err(error) => broken(error, FAILED),
@@ -28,21 +32,21 @@ pub(crate) async fn issue_by_post(
     request: HttpRequest,
     fields: Fields,
     address: ClientAddress,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
     merged(&request, fields)?;
-    issue(address, deps, setup).await
+    issue(address, use_cases, setup).await
 }
 
 /// The picture, a few times. Looking at it does not use the captcha up.
-pub(crate) async fn picture(request: HttpRequest, deps: Data<Deps>, setup: Data<Setup>) -> Reply {
+pub(crate) async fn picture(request: HttpRequest, use_cases: Data<UseCases>, setup: Data<Setup>) -> Reply {
     let id = request.match_info().get("id").and_then(wire::captcha_id);
     let drawn = async {
         let Some(id) = id else { return Ok(None) };
         // Before the view is counted: one that is refused as busy has shown nothing.
         let place = setup.painter.reserve()?;
-        match usecase::view(&deps, id).await? {
+        match use_cases.view_captcha(id).await? {
             Some(picture) => place.png(picture).await.map(Some),
             None => Ok(None),
         }

@@ -5,8 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use stele_core::app::App;
 use stele_core::usecase::Caller;
-use stele_core::usecase::add_app::{SECRET_LENGTH, secret_of};
-use stele_core::{Deps, Error};
+use stele_core::{Error, UseCases};
 use stele_web::openapi::Description;
 use stele_web::{Calls, Dialect as _, Failure, Fault, Fields, json};
 use zeroize::Zeroizing;
@@ -20,7 +19,7 @@ pub(crate) type Said = Result<Reply, Failure<Mefp>>;
 
 /// A call that came in an envelope which could be opened.
 pub(crate) struct Call {
-    pub(crate) deps: Data<Deps>,
+    pub(crate) use_cases: Data<UseCases>,
     /// The app that calls.
     pub(crate) app: App,
     /// The app, as use cases and limits take it.
@@ -33,8 +32,8 @@ where
     R: for<'a> TryFrom<&'a Fields, Error = Failure<Mefp>> + 'static,
     H: AsyncFn(&Call, R) -> Said + Copy + 'static,
 {
-    let serve = move |deps: Data<Deps>, key: Data<Key>, outer: Fields| async move {
-        let (call, envelope, inner) = open(deps, &key, &outer).await?;
+    let serve = move |use_cases: Data<UseCases>, key: Data<Key>, outer: Fields| async move {
+        let (call, envelope, inner) = open(use_cases, &key, &outer).await?;
         let request = inner.map_err(Failure::from).and_then(|fields| R::try_from(&fields));
         let said = match request {
             Ok(request) => handler(&call, request).await,
@@ -51,32 +50,20 @@ where
 /// # Errors
 /// Told in plain: the one error of an envelope that cannot be opened, a missing outer field, a fault of ours.
 async fn open(
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
     key: &Key,
     outer: &Fields,
 ) -> Result<(Call, Envelope, Result<Fields, Fault>), Failure<Mefp>> {
     let Outer { encrypt, app_from } = Outer::try_from(outer)?;
-    // No app has an empty name: what cannot be a name is looked up all the same.
-    let name = if App::valid_name(app_from) { app_from } else { "" };
-    let app = deps.users.app(name).await?;
-    let iv = match &app {
-        Some(app) => secret_of(&deps, app).await?,
-        None => decoy(&deps),
-    };
+    let (app, iv) = use_cases.app(app_from).await?;
     let envelope = Envelope::new(key.clone(), iv);
     match (app, envelope.open(encrypt)) {
         (None, _) | (_, Err(Fault::Unreadable)) => Err(Fault::Unreadable.into()),
         (Some(app), inner) => {
             let caller = Caller::app(Mefp::NAME, &app.name);
-            Ok((Call { deps, app, caller }, envelope, inner))
+            Ok((Call { use_cases, app, caller }, envelope, inner))
         }
     }
-}
-
-/// A secret that is nobody's, for the work of unsealing one.
-fn decoy(deps: &Deps) -> Zeroizing<[u8; SECRET_LENGTH]> {
-    let opened = deps.sealer.open_decoy();
-    Zeroizing::new(opened.as_slice().try_into().unwrap_or_default())
 }
 
 /// Puts what a handler said into an envelope; status and headers stay outside.

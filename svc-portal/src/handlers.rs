@@ -10,12 +10,11 @@ use stele_core::identifier::Recipient;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::usecase::Caller;
-use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login as log_in};
-use stele_core::usecase::logout::logout as log_out;
-use stele_core::usecase::register::{Register, register as open_account};
-use stele_core::usecase::reset_password::{ResetPassword, reset_password};
-use stele_core::usecase::send_code::{Sendable, send_code};
-use stele_core::{Deps, Error};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
+use stele_core::usecase::register::Register;
+use stele_core::usecase::reset_password::ResetPassword;
+use stele_core::usecase::send_code::Sendable;
+use stele_core::{Error, UseCases};
 use stele_web::origins::AllowedOrigins;
 use stele_web::{ClientAddress, Dialect as _, Failure, Fault, Fields};
 
@@ -34,23 +33,23 @@ pub(crate) struct Options {
 }
 
 /// 注册接口
-pub(crate) async fn register(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
+pub(crate) async fn register(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> Reply {
     let form = wire::WithCode::try_from(&fields)?;
     let request = Register {
         to: &form.username,
         purpose: Purpose::Any,
         code: &form.code,
-        password: &chosen(&deps, &form.password)?,
+        password: &chosen(&use_cases, &form.password)?,
         caller: &caller(address),
     };
-    let user = open_account(&deps, request).await?;
+    let user = use_cases.register(request).await?;
     Ok(ok(wire::Memo { memo: &user.profile.memo }))
 }
 
 /// 登录接口
 pub(crate) async fn login(
     request: HttpRequest,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
     options: Data<Options>,
     address: ClientAddress,
     fields: Fields,
@@ -64,7 +63,7 @@ pub(crate) async fn login(
         challenge: Challenge::Code(form.code),
         carrier: Carrier::Token,
     };
-    let found = log_in(&deps, attempt).await.map_err(|error| match error {
+    let found = use_cases.login(attempt).await.map_err(|error| match error {
         Error::UnknownUser if !options.tell_unknown => Error::WrongPassword,
         other => other,
     })?;
@@ -80,7 +79,7 @@ pub(crate) async fn login(
 /// 退出接口
 pub(crate) async fn logout(
     request: HttpRequest,
-    deps: Data<Deps>,
+    use_cases: Data<UseCases>,
     options: Data<Options>,
     body: Result<Fields, actix_web::Error>,
 ) -> Reply {
@@ -94,7 +93,7 @@ pub(crate) async fn logout(
         return Ok(ok(Nothing {}));
     }
     if let Some(token) = cookie::token(request.headers()) {
-        match log_out(&deps, Portal::NAME, &token).await {
+        match use_cases.logout(Portal::NAME, &token).await {
             Ok(()) | Err(Error::NotAuthenticated) => {}
             Err(other) => return Err(other.into()),
         }
@@ -105,24 +104,24 @@ pub(crate) async fn logout(
 }
 
 /// 注册接口 (so the document heads it), at /i/resetpwd
-pub(crate) async fn resetpwd(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
+pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> Reply {
     let form = wire::WithCode::try_from(&fields)?;
     let request = ResetPassword {
         to: &form.username,
         purpose: Purpose::Any,
         code: &form.code,
-        password: &chosen(&deps, &form.password)?,
+        password: &chosen(&use_cases, &form.password)?,
         caller: &caller(address),
     };
-    let user = reset_password(&deps, request).await?;
+    let user = use_cases.reset_password(request).await?;
     Ok(ok(wire::Memo { memo: &user.profile.memo }))
 }
 
 /// 发送验证码接口
-pub(crate) async fn send(deps: Data<Deps>, address: ClientAddress, fields: Fields) -> Reply {
+pub(crate) async fn send(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> Reply {
     let form = wire::Send::try_from(&fields)?;
     let Some(to) = Recipient::parse(form.username) else { return Ok(bad_recipient(form.username)) };
-    match send_code(&deps, &caller(address), &to, Purpose::Any, Sendable::Anyone).await {
+    match use_cases.send_code(&caller(address), &to, Purpose::Any, Sendable::Anyone).await {
         Ok(()) => Ok(ok(Nothing {})),
         // A phone in a country that is not served.
         Err(Error::Invalid(_)) => Ok(bad_recipient(form.username)),
@@ -134,6 +133,6 @@ fn caller(ClientAddress(address): ClientAddress) -> Caller {
     Caller::direct(Portal::NAME, address)
 }
 
-fn chosen(deps: &Deps, password: &RawPassword) -> Result<NewPassword, Fault> {
-    NewPassword::chosen(password, deps.policy.password_min).map_err(|_| Fault::Invalid(Cow::Borrowed(wire::PASSWORD)))
+fn chosen(use_cases: &UseCases, password: &RawPassword) -> Result<NewPassword, Fault> {
+    use_cases.choose_password(password).map_err(|_| Fault::Invalid(Cow::Borrowed(wire::PASSWORD)))
 }

@@ -6,11 +6,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use stele_core::password::NewPassword;
 use stele_core::session::Token;
 use stele_core::usecase::Caller;
-use stele_core::usecase::authenticate::authenticate;
-use stele_core::usecase::change_password::{ChangePassword, Whose, change_password};
-use stele_core::usecase::client_token;
+use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
-use stele_core::{Deps, Error};
+use stele_core::{Error, UseCases};
 use stele_web::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
 
 use crate::dialect::Tms;
@@ -20,7 +18,7 @@ use crate::wire;
 type Reply = Result<HttpResponse, Failure<Tms>>;
 
 /// What every call is made with.
-type Door = (Data<Deps>, Data<Rules>, ClientAddress, HttpRequest);
+type Door = (Data<UseCases>, Data<Rules>, ClientAddress, HttpRequest);
 
 /// 管理员加密登录接口
 pub(crate) async fn login_admin(door: Door, fields: Fields) -> Reply {
@@ -32,10 +30,10 @@ pub(crate) async fn login_user(door: Door, fields: Fields) -> Reply {
     login(door, fields, Audience::Everyone).await
 }
 
-async fn login((deps, rules, address, http): Door, fields: Fields, audience: Audience) -> Reply {
+async fn login((use_cases, rules, address, http): Door, fields: Fields, audience: Audience) -> Reply {
     let form = wire::Login::read(&fields, rules.proof)?;
     if rules.require_token {
-        vouch(&deps, &bearer(&http)?).await?;
+        vouch(&use_cases, &bearer(&http)?).await?;
     }
     let request = login::Login {
         identifier: form.username,
@@ -45,11 +43,11 @@ async fn login((deps, rules, address, http): Door, fields: Fields, audience: Aud
         challenge: Challenge::Never,
         carrier: Carrier::Token,
     };
-    Ok(welcome(&login::login(&deps, request).await?, &rules))
+    Ok(welcome(&use_cases.login(request).await?, &rules))
 }
 
 /// 修改密码
-pub(crate) async fn pwdreset((deps, rules, address, http): Door, fields: Fields) -> Reply {
+pub(crate) async fn pwdreset((use_cases, rules, address, http): Door, fields: Fields) -> Reply {
     let form = wire::PwdReset::read(&fields, rules.proof)?;
     let request = ChangePassword {
         whose: Whose::Authenticated(form.user, &bearer(&http)?),
@@ -57,7 +55,7 @@ pub(crate) async fn pwdreset((deps, rules, address, http): Door, fields: Fields)
         password: NewPassword::digest(form.password),
         caller: &Caller::direct(Tms::NAME, address.0),
     };
-    Ok(welcome(&change_password(&deps, request).await?, &rules))
+    Ok(welcome(&use_cases.change_password(request).await?, &rules))
 }
 
 fn welcome(user: &LoggedIn, rules: &Rules) -> HttpResponse {
@@ -69,9 +67,9 @@ fn bearer(http: &HttpRequest) -> Result<Token, Error> {
 }
 
 /// Whether `token` lets its bearer try to log in: a client application's, or a user's who is logged in already.
-async fn vouch(deps: &Deps, token: &Token) -> Result<(), Error> {
-    match client_token::recognise(deps, token).await {
-        Err(Error::NotAuthenticated) => authenticate(deps, Tms::NAME, token).await.map(drop),
+async fn vouch(use_cases: &UseCases, token: &Token) -> Result<(), Error> {
+    match use_cases.recognise_client_token(token).await {
+        Err(Error::NotAuthenticated) => use_cases.authenticate(Tms::NAME, token).await.map(drop),
         known => known.map(drop),
     }
 }

@@ -1,11 +1,12 @@
 //! Users, many at once, through the product's own stores.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use stele_core::Deps;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::PasswordDigest;
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
-use stele_web::Context;
-use stele_web::boot::{self, Surroundings};
+use stele_web::boot::{Assembly, Surroundings};
+use stele_web::delivery::Plan;
 
 use crate::{Failure, Progress, Result, Site};
 
@@ -33,8 +34,7 @@ impl Person {
         }
     }
 
-    fn new_user(&self, context: &Context, digest: &[u8; 16], verifier: &str) -> Result<NewUser> {
-        let deps = &context.deps;
+    fn new_user(&self, deps: &Deps, digest: &[u8; 16], verifier: &str) -> Result<NewUser> {
         let unfit = || Failure::new(format!("{} cannot be a user", self.name));
         let id = UserId::from_random(deps.random.bits128());
         // What a user's sealed digest is bound to: `core::usecase::credential`.
@@ -55,12 +55,11 @@ impl Person {
     }
 }
 
-/// Opens the site's stores, to look at or to change what is in them.
-///
-/// # Errors
-/// If they cannot be opened.
-pub async fn open(site: &Site) -> Result<Context> {
-    Ok(boot::open(site.settings(), Surroundings::default()).await?)
+/// The site's stores, keys and rules.
+async fn deps(site: &Site) -> Result<Deps> {
+    let (settings, surroundings) = (site.settings(), Surroundings::default());
+    let delivery = Plan::read(&settings, &surroundings)?.open()?;
+    Ok(Assembly::open(settings, surroundings, delivery).await?.deps)
 }
 
 /// Adds the people numbered `first` and on, who all have `password`. It is hashed once for all of them, at the site's
@@ -70,17 +69,16 @@ pub async fn open(site: &Site) -> Result<Context> {
 /// If one is there already; faults of the store.
 pub async fn add(site: &Site, first: usize, count: usize, password: &str) -> Result<Vec<Person>> {
     use md5::Digest as _;
-    let context = open(site).await?;
     let digest: [u8; 16] = md5::Md5::digest(password.as_bytes()).into();
-    let deps = &context.deps;
+    let deps = &deps(site).await?;
     let verifier = deps.hasher.hash(PasswordDigest::from_bytes(digest), deps.random.bits128()).await?;
     let people: Vec<_> = (first..first + count).map(Person::numbered).collect();
     // A handful is there before a bar is drawn.
     let progress = (count >= 1_000).then(|| Progress::new("users added", count as u64));
-    let (context, verifier, told) = (&context, verifier.as_str(), progress.as_ref());
+    let (verifier, told) = (verifier.as_str(), progress.as_ref());
     let each = people.iter().map(|person| async move {
-        let new = person.new_user(context, &digest, verifier)?;
-        let added = context.deps.users.add(&new).await?;
+        let new = person.new_user(deps, &digest, verifier)?;
+        let added = deps.users.add(&new).await?;
         added.ok_or_else(|| Failure::new(format!("{} is there already", person.name)))?;
         if let Some(progress) = told {
             progress.add(1);

@@ -1,4 +1,6 @@
-//! What every use case works with.
+//! What every use case works with, as the composition root hands it to [`UseCases::new`].
+//!
+//! [`UseCases::new`]: crate::UseCases::new
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 //! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
 //! - what is told of it: [`event`]; and kept: [`trail`]
 //! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Deps`]
-//! - what the system does: [`usecase`], one file each
+//! - what the system does: [`usecase`], one file each, all methods of [`UseCases`]
 //!
 //! Nothing here knows HTTP, a database or a dialect's wire format.
 
@@ -45,3 +45,4 @@ pub const TRACE: &str = "stele::trace";
 
 pub use deps::Deps;
 pub use error::{Error, Result};
+pub use usecase::UseCases;

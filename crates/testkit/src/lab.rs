@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use stele_core::Deps;
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::random::OsRandom;
 use stele_core::time::Timestamp;
-use stele_core::usecase::add_user::{AddUser, Provided, add_user};
-use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
-use stele_core::usecase::{Caller, add_app, client_token};
+use stele_core::usecase::Caller;
+use stele_core::usecase::add_user::{AddUser, Provided};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::user::{Profile, Role, User};
-use stele_web::boot::{self, Surroundings};
+use stele_core::{Deps, UseCases};
+use stele_web::boot::{self, Assembly, Surroundings};
 use stele_web::{Context, Service, Settings};
 use zeroize::Zeroizing;
 
@@ -34,6 +34,7 @@ pub struct Lab {
     clock: Arc<ManualClock>,
     sink: Arc<Sink>,
     switch: Switch,
+    deps: Deps,
     context: Context,
 }
 
@@ -79,11 +80,12 @@ impl Lab {
         surroundings: Surroundings,
     ) -> Self {
         let sink = Arc::new(Sink::default());
-        let mut context = boot::open_with(settings, surroundings, sink.clone()).await.unwrap();
+        let mut assembly = Assembly::open(settings, surroundings, sink.clone()).await.unwrap();
         let switch = Switch::default();
-        context.deps.users = switch.users(context.deps.users);
-        context.deps.state = switch.state(context.deps.state);
-        Self { folder, clock, sink, switch, context }
+        assembly.deps.users = switch.users(assembly.deps.users);
+        assembly.deps.state = switch.state(assembly.deps.state);
+        let deps = assembly.deps.clone();
+        Self { folder, clock, sink, switch, deps, context: assembly.finish() }
     }
 
     /// Another instance: it reads the same settings, keys and clock and opens the stores itself, and shares nothing with
@@ -98,9 +100,9 @@ impl Lab {
     /// The same user base after a restart: everything that was open is closed, and opened again. Services that were
     /// started must have been stopped ([`Running::stop`]).
     pub async fn restarted(self) -> Self {
-        let Self { folder, clock, context, .. } = self;
+        let Self { folder, clock, deps, context, .. } = self;
         let settings = context.settings.clone();
-        drop(context);
+        drop((deps, context));
         let random = Arc::new(SeededRandom::another());
         let surroundings = Surroundings { clock: clock.clone(), random, ..Surroundings::default() };
         Self::open(folder, settings, clock, surroundings).await
@@ -137,9 +139,21 @@ impl Lab {
         (answer, Work { hashes: hashed() - before, users, state })
     }
 
-    /// The domain.
+    /// The use cases, as services have them.
+    pub fn use_cases(&self) -> &UseCases {
+        &self.context.use_cases
+    }
+
+    /// The stores and rules behind the use cases, which services do not see.
     pub fn deps(&self) -> &Deps {
-        &self.context.deps
+        &self.deps
+    }
+
+    /// What services are started with, over stores or rules that `change` has changed.
+    pub fn context_with(&self, change: impl FnOnce(&mut Deps)) -> Context {
+        let mut deps = self.deps.clone();
+        change(&mut deps);
+        Context { use_cases: UseCases::new(deps), ..self.context.clone() }
     }
 
     /// What services are started with.
@@ -184,12 +198,12 @@ impl Lab {
     /// Registers a MeFP app.
     pub async fn app(&self, name: &str, secret: &str, may_token: &[&str]) {
         let may_token = may_token.iter().map(|name| (*name).to_owned()).collect();
-        add_app::add_app(self.deps(), name, Some(Zeroizing::new(secret.to_owned())), may_token).await.unwrap();
+        self.use_cases().add_app(name, Some(Zeroizing::new(secret.to_owned())), may_token).await.unwrap();
     }
 
     /// Adds a TMS client token.
     pub async fn client_token(&self, name: &str) -> String {
-        client_token::add(self.deps(), name).await.unwrap().expose().to_owned()
+        self.use_cases().add_client_token(name).await.unwrap().expose().to_owned()
     }
 
     /// Has an account's owner log in by TMS, from an address that no test calls from.
@@ -203,7 +217,7 @@ impl Lab {
             challenge: Challenge::Never,
             carrier: Carrier::Token,
         };
-        login(self.deps(), request).await.unwrap();
+        self.use_cases().login(request).await.unwrap();
     }
 
     /// Starts a service alone on a free port of loopback.
@@ -213,9 +227,7 @@ impl Lab {
 
     /// As [`Lab::start`], with another hasher: as an instance with other settings has it.
     pub async fn start_hashing(&self, service: Service, hasher: Hasher) -> Running {
-        let mut context = self.context.clone();
-        context.deps.hasher = hasher;
-        self.start_on(&context, service).await
+        self.start_on(&self.context_with(|deps| deps.hasher = hasher), service).await
     }
 
     /// As [`Lab::start`], as when every hashing slot is taken and the queue behind is full.
@@ -331,6 +343,6 @@ impl UserBuilder<'_> {
             profile: self.profile,
             secret: Provided::Password(password),
         };
-        add_user(self.lab.deps(), request).await.unwrap()
+        self.lab.use_cases().add_user(request).await.unwrap()
     }
 }

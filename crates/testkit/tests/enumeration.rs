@@ -13,16 +13,13 @@ use stele_core::code::{Code, Purpose};
 use stele_core::identifier::Recipient;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
-use stele_core::usecase::captcha::{self, Solution};
-use stele_core::usecase::change_password::{ChangePassword, Whose, change_password};
-use stele_core::usecase::check_code::check_code;
-use stele_core::usecase::grant_reset::grant_reset;
-use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
-use stele_core::usecase::register::{Register, register};
-use stele_core::usecase::reset_password::{ResetPassword, reset_password};
-use stele_core::usecase::send_code::{Sendable, send_code};
-use stele_core::usecase::send_reset::send_reset;
-use stele_core::usecase::{Caller, captcha::issue};
+use stele_core::usecase::Caller;
+use stele_core::usecase::captcha::Solution;
+use stele_core::usecase::change_password::{ChangePassword, Whose};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
+use stele_core::usecase::register::Register;
+use stele_core::usecase::reset_password::ResetPassword;
+use stele_core::usecase::send_code::Sendable;
 use stele_core::{Error, Result};
 use stele_testkit::Lab;
 use tokio::sync::Mutex;
@@ -137,7 +134,7 @@ impl Side {
             challenge,
             carrier: Carrier::Token,
         };
-        login(self.lab.deps(), request).await.map(drop)
+        self.lab.use_cases().login(request).await.map(drop)
     }
 
     /// What the owner does is not answered to strangers.
@@ -158,8 +155,8 @@ impl Side {
         if !self.exists {
             return;
         }
-        let deps = self.lab.deps();
-        let user = deps.users.find(&self.phone).await.unwrap().unwrap().user.id;
+        let use_cases = self.lab.use_cases();
+        let user = self.lab.deps().users.find(&self.phone).await.unwrap().unwrap().user.id;
         let new = format!("{}+", self.password);
         let request = ChangePassword {
             whose: Whose::Unauthenticated(user),
@@ -167,12 +164,12 @@ impl Side {
             password: NewPassword::chosen(&RawPassword::new(new.clone()), 6).unwrap(),
             caller: &self.owner(0),
         };
-        change_password(deps, request).await.unwrap();
+        use_cases.change_password(request).await.unwrap();
         self.password = new;
     }
 
     async fn call(&self, from: u8, call: Call) -> String {
-        let deps = self.lab.deps();
+        let use_cases = self.lab.use_cases();
         let (portal, jwt) = (self.stranger("portal", from), self.stranger("jwt", from));
         let to = Recipient::parse(&self.phone).unwrap();
         let wrong = Code::typed("wrong");
@@ -186,39 +183,41 @@ impl Side {
             Call::LoginWithCode { typed } => {
                 answer_of(&self.log_in(&portal, "wrong", Challenge::Code(typed.then_some(wrong))).await)
             }
-            Call::Send => answer_of(&send_code(deps, &portal, &to, Purpose::Any, Sendable::Anyone).await),
+            Call::Send => answer_of(&use_cases.send_code(&portal, &to, Purpose::Any, Sendable::Anyone).await),
             Call::Reset { own_phone } => {
                 let other = Recipient::parse("13900139000").unwrap();
-                answer_of(&send_reset(deps, &jwt, &self.phone, if own_phone { &to } else { &other }).await)
+                answer_of(&use_cases.send_reset(&jwt, &self.phone, if own_phone { &to } else { &other }).await)
             }
-            Call::GrantReset => answer_of(&grant_reset(deps, &jwt, &self.phone, &wrong).await),
+            Call::GrantReset => answer_of(&use_cases.grant_reset(&jwt, &self.phone, &wrong).await),
             Call::ResetPassword => {
                 let (purpose, code) = (Purpose::Any, &wrong);
                 let request = ResetPassword { to: &to, purpose, code, password: &password, caller: &portal };
-                answer_of(&reset_password(deps, request).await)
+                answer_of(&use_cases.reset_password(request).await)
             }
             Call::Register => {
                 let (purpose, code) = (Purpose::Any, &wrong);
                 answer_of(
-                    &register(deps, Register { to: &to, purpose, code, password: &password, caller: &portal }).await,
+                    &use_cases
+                        .register(Register { to: &to, purpose, code, password: &password, caller: &portal })
+                        .await,
                 )
             }
             Call::CheckCode => {
                 let purposes = [Purpose::Register, Purpose::Reset];
-                answer_of(&check_code(deps, &self.stranger("mefp", from), &to, &purposes, &wrong).await)
+                answer_of(&use_cases.check_code(&self.stranger("mefp", from), &to, &purposes, &wrong).await)
             }
-            Call::Captcha => answer_of(&issue(deps, &jwt).await),
+            Call::Captcha => answer_of(&use_cases.issue_captcha(&jwt).await),
         }
     }
 
     async fn solution(&self, caller: &Caller, solved: Solved) -> Option<Solution> {
-        let deps = self.lab.deps();
+        let use_cases = self.lab.use_cases();
         let id = match solved {
             Solved::Not => return None,
-            Solved::Wrong | Solved::Right => issue(deps, caller).await.ok()?,
+            Solved::Wrong | Solved::Right => use_cases.issue_captcha(caller).await.ok()?,
         };
         let text = match solved {
-            Solved::Right => captcha::view(deps, id).await.unwrap().unwrap().text,
+            Solved::Right => use_cases.view_captcha(id).await.unwrap().unwrap().text,
             Solved::Not | Solved::Wrong => "wrong".to_owned(),
         };
         Some(Solution { id, text })

@@ -7,14 +7,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
-use stele_core::Deps;
 use stele_core::event::{Act, Event, Outcome, Subject};
 use stele_core::identifier::Recipient;
 use stele_core::password::RawPassword;
 use stele_core::ports::Events;
 use stele_core::proof::{Proof, ProofKind, Salted};
-use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
-use stele_core::usecase::{Caller, add_app, logout, send_reset};
+use stele_core::usecase::Caller;
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
+use stele_core::{Deps, UseCases};
 use stele_testkit::{Lab, md5_hex};
 
 #[derive(Default)]
@@ -34,9 +34,9 @@ impl Log {
     }
 }
 
-fn watched(lab: &Lab) -> (Deps, Arc<Log>) {
+fn watched(lab: &Lab) -> (UseCases, Arc<Log>) {
     let log = Arc::<Log>::default();
-    (Deps { events: log.clone(), ..lab.deps().clone() }, log)
+    (UseCases::new(Deps { events: log.clone(), ..lab.deps().clone() }), log)
 }
 
 fn caller() -> Caller {
@@ -56,29 +56,29 @@ fn raw(password: &str) -> Proof {
 async fn a_login_tells_once_how_it_ended_and_what_proved_it() {
     let lab = Lab::new().await;
     let user = lab.user("mark").add().await;
-    let (deps, log) = watched(&lab);
+    let (use_cases, log) = watched(&lab);
     let (caller, mark) = (caller(), Some(Subject::User(user.id)));
-    let timestamp = u64::try_from(deps.now().as_secs()).unwrap();
+    let timestamp = u64::try_from(use_cases.now().as_secs()).unwrap();
     let digest = stele_core::hex::decode(&md5_hex(&format!("{}{timestamp}", md5_hex("123456")))).unwrap();
     let salted = || Proof::Either(Salted { digest, timestamp });
     let (kind, raw_kind) = (Act::Login(ProofKind::Salted), Act::Login(ProofKind::Raw));
 
-    let welcome = login(&deps, request("mark", salted(), &caller)).await.unwrap();
+    let welcome = use_cases.login(request("mark", salted(), &caller)).await.unwrap();
     assert_eq!(log.take(), [(kind, Outcome::Done, mark.clone())], "which of the two it was is known");
-    login(&deps, request("mark", salted(), &caller)).await.unwrap_err();
+    use_cases.login(request("mark", salted(), &caller)).await.unwrap_err();
     assert_eq!(log.take(), [(Act::Login(ProofKind::Either), Outcome::Replayed, mark.clone())]);
-    login(&deps, request("mark", raw("654321"), &caller)).await.unwrap_err();
-    login(&deps, request("nobody", raw("654321"), &caller)).await.unwrap_err();
+    use_cases.login(request("mark", raw("654321"), &caller)).await.unwrap_err();
+    use_cases.login(request("nobody", raw("654321"), &caller)).await.unwrap_err();
     let expected = [(raw_kind, Outcome::WrongPassword, mark.clone()), (raw_kind, Outcome::UnknownUser, None)];
     assert_eq!(log.take(), expected);
 
     lab.state_down(true);
-    login(&deps, request("mark", raw("123456"), &caller)).await.unwrap_err();
+    use_cases.login(request("mark", raw("123456"), &caller)).await.unwrap_err();
     lab.state_down(false);
     assert_eq!(log.take(), [(raw_kind, Outcome::Unavailable, mark.clone())]);
 
-    logout::logout(&deps, "tms", &welcome.token).await.unwrap();
-    logout::logout(&deps, "tms", &welcome.token).await.unwrap_err();
+    use_cases.logout("tms", &welcome.token).await.unwrap();
+    use_cases.logout("tms", &welcome.token).await.unwrap_err();
     assert_eq!(log.take(), [(Act::Logout, Outcome::Done, mark), (Act::Logout, Outcome::NotAuthenticated, None)]);
 }
 
@@ -87,9 +87,9 @@ async fn a_login_tells_once_how_it_ended_and_what_proved_it() {
 async fn whoever_hangs_up_is_told_of_too() {
     let lab = Lab::new().await;
     lab.user("mark").add().await;
-    let (deps, log) = watched(&lab);
+    let (use_cases, log) = watched(&lab);
     let caller = caller();
-    let mut asked = Box::pin(login(&deps, request("mark", raw("123456"), &caller)));
+    let mut asked = Box::pin(use_cases.login(request("mark", raw("123456"), &caller)));
     assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(asked);
     // How far it came before is the store's matter: whose login it was may be known or not.
@@ -101,12 +101,12 @@ async fn whoever_hangs_up_is_told_of_too() {
 async fn the_trail_learns_what_the_client_must_not_and_no_secret() {
     let lab = Lab::new().await;
     lab.user("mark").phone("13800138000").add().await;
-    let (deps, log) = watched(&lab);
+    let (use_cases, log) = watched(&lab);
     let stranger = Recipient::parse("13900139000").unwrap();
-    send_reset::send_reset(&deps, &caller(), "mark", &stranger).await.unwrap();
+    use_cases.send_reset(&caller(), "mark", &stranger).await.unwrap();
     let told = log.take();
     assert_eq!((told.len(), told[0].1), (1, Outcome::UnknownUser), "nothing was sent: {told:?}");
-    let secret = add_app::add_app(&deps, "melink", None, Vec::new()).await.unwrap();
+    let secret = use_cases.add_app("melink", None, Vec::new()).await.unwrap();
     let told = format!("{:?}", log.take());
     assert!(told.contains("AddApp, Done") && told.contains("melink") && !told.contains(secret.as_str()), "{told}");
 }

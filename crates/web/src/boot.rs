@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::time::Duration;
 
-use stele_core::Deps;
 use stele_core::ports::{Delivery, KeyStore, StateStore};
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
-use stele_core::usecase::wrap_hashes::{Wrapped, Wrapping, wrap_hashes};
+use stele_core::usecase::administration::{Administration, AdministrationDeps};
+use stele_core::usecase::wrap_hashes::Wrapped;
+use stele_core::{Deps, UseCases};
 pub use stele_store::Target;
 use stele_store::{Database, RedisState, SchemaState, SqliteState};
 
@@ -133,41 +133,96 @@ pub async fn open_with(
     surroundings: Surroundings,
     delivery: Arc<dyn Delivery>,
 ) -> Result<Context, ConfigError> {
-    let policy = settings::policy(&settings)?;
-    let trust = Trust::from_settings(&settings)?;
-    let database = current(&settings).await?;
-    let ring = KeyRing::open(settings.keys(), database.keys(), Arc::clone(&surroundings.clock)).await?;
-    let metrics = surroundings.metrics;
-    let users = metrics::watched_users(database.users(), &metrics, users_system(&settings)?);
-    let state = state(&settings, &surroundings.clock).await?;
-    let state = metrics::watched_state(state, &metrics, state_system(&settings));
-    let hasher = Hashing::read(&settings)?.hasher(surroundings.random.as_ref())?;
-    metrics.hasher(hasher.clone());
-    let (keep, budgets) = (settings::audit_keep(&settings)?, settings::audit_budgets(&settings)?);
-    // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
-    // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
-    let own = self::database(&settings)?;
-    let trail = Trail::new(own.trail(), Arc::clone(&surroundings.clock), keep, budgets, &metrics);
-    let deps = Deps {
-        users,
-        state,
-        delivery,
-        events: Arc::new(Recorder { metrics: metrics.clone(), trail: trail.clone(), warned: AtomicI64::new(0) }),
-        clock: surroundings.clock,
-        random: surroundings.random,
-        hasher,
-        sealer: ring.sealer(),
-        keys: ring.clone(),
-        salted_logins: ring.salted_logins(),
-        mac: ring.mac(),
-        policy: Arc::new(policy),
-    };
-    Ok(Context { deps, settings, trust, keys: ring, trail, metrics, drain: Drain::default() })
+    Ok(Assembly::open(settings, surroundings, delivery).await?.finish())
 }
 
-/// The audit trail, for what is done without services: to be flushed by whoever does it.
-pub fn trail_of(database: &Database) -> Arc<Trail> {
-    Trail::new(database.trail(), Arc::new(SystemClock), None, Budgets::default(), &Metrics::default())
+/// Everything that a process works with, before it is closed over: where a test may still put something else in.
+pub struct Assembly {
+    /// What the use cases are made of.
+    pub deps: Deps,
+    settings: Settings,
+    trust: Trust,
+    keys: Arc<KeyRing>,
+    trail: Arc<Trail>,
+    metrics: Metrics,
+}
+
+impl Assembly {
+    /// Opens everything but a delivery channel, which is given.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub async fn open(
+        settings: Settings,
+        surroundings: Surroundings,
+        delivery: Arc<dyn Delivery>,
+    ) -> Result<Self, ConfigError> {
+        let policy = settings::policy(&settings)?;
+        let trust = Trust::from_settings(&settings)?;
+        let database = current(&settings).await?;
+        let ring = KeyRing::open(settings.keys(), database.keys(), Arc::clone(&surroundings.clock)).await?;
+        let metrics = surroundings.metrics;
+        let users = metrics::watched_users(database.users(), &metrics, users_system(&settings)?);
+        let state = state(&settings, &surroundings.clock).await?;
+        let state = metrics::watched_state(state, &metrics, state_system(&settings));
+        let hasher = Hashing::read(&settings)?.hasher(surroundings.random.as_ref())?;
+        metrics.hasher(hasher.clone());
+        let (keep, budgets) = (settings::audit_keep(&settings)?, settings::audit_budgets(&settings)?);
+        // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
+        // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
+        let own = self::database(&settings)?;
+        let trail = Trail::new(own.trail(), Arc::clone(&surroundings.clock), keep, budgets, &metrics);
+        let deps = Deps {
+            users,
+            state,
+            delivery,
+            events: Arc::new(Recorder { metrics: metrics.clone(), trail: trail.clone(), warned: AtomicI64::new(0) }),
+            clock: surroundings.clock,
+            random: surroundings.random,
+            hasher,
+            sealer: ring.sealer(),
+            keys: ring.clone(),
+            salted_logins: ring.salted_logins(),
+            mac: ring.mac(),
+            policy: Arc::new(policy),
+        };
+        Ok(Self { deps, settings, trust, keys: ring, trail, metrics })
+    }
+
+    /// What services and commands work with.
+    pub fn finish(self) -> Context {
+        let Self { deps, settings, trust, keys, trail, metrics } = self;
+        Context { use_cases: UseCases::new(deps), settings, trust, keys, trail, metrics, drain: Drain::default() }
+    }
+}
+
+/// What an administrator works with, on the database of the settings: it needs no key. The trail is to be flushed by
+/// the caller.
+///
+/// # Errors
+/// As [`current`].
+pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<Trail>), ConfigError> {
+    let database = current(settings).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let trail = Trail::new(database.trail(), Arc::clone(&clock), None, Budgets::default(), &Metrics::default());
+    let deps = AdministrationDeps {
+        users: database.users(),
+        keys: database.keys(),
+        verifiers: database.verifiers(),
+        trail: database.trail(),
+        events: trail.clone(),
+        clock,
+        random: Arc::new(OsRandom),
+    };
+    Ok((Administration::new(deps), trail))
+}
+
+/// The keys in service, as a service of these settings has them.
+///
+/// # Errors
+/// One line that names the key and its file; or as [`database`].
+pub async fn key_ring(settings: &Settings) -> Result<Arc<KeyRing>, ConfigError> {
+    KeyRing::open(settings.keys(), database(settings)?.keys(), Arc::new(SystemClock)).await
 }
 
 /// The folders of the stores that are embedded.
@@ -228,50 +283,10 @@ async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn St
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
 }
 
-/// Waits until the second in which the short-lived store was born is over. Proofs dated in that second are stale, and
-/// the first client to come must not be told so for nothing. Takes a second at most, on the very first start.
-///
-/// # Errors
-/// If the store cannot say when it was born.
-pub async fn outlive_birth(deps: &Deps) -> Result<(), ConfigError> {
-    let birth = deps.state.birth().await.map_err(|e| ConfigError::new(e.to_string()))?;
-    let over = stele_core::time::Timestamp::from_secs(birth.as_secs() + 1);
-    let left = over.since(deps.now()).min(Duration::from_secs(1));
-    tokio::time::sleep(left).await;
-    Ok(())
-}
-
-/// Does what nobody asks for, for as long as it is polled: writes the audit trail, forgets what has expired, and keeps
-/// up with the keys in service.
-pub async fn keep_up(deps: Deps, trail: Arc<Trail>) {
-    let keys = deps.keys.clone();
-    tokio::join!(forget(deps), keys.keep_up(), trail.keep_up());
-}
-
-async fn forget(deps: Deps) {
-    let mut minutes = tokio::time::interval(Duration::from_secs(60));
-    // Where a skew is set there are none but those from before: looked for until none is found.
-    let mut proofs = true;
-    loop {
-        minutes.tick().await;
-        if let Err(cause) = deps.state.sweep(deps.now()).await {
-            tracing::warn!(%cause, "what has expired could not be swept");
-        }
-        if proofs {
-            let forgotten = forget_proofs(&deps).await;
-            proofs = deps.policy.skew.is_none() || forgotten.is_err();
-            if let Err(cause) = forgotten {
-                tracing::warn!(%cause, "used proofs that have expired could not be forgotten");
-            }
-        }
-    }
-}
-
-/// In batches, so that logins get in between.
-async fn forget_proofs(deps: &Deps) -> stele_core::Result<()> {
-    const BATCH: u32 = 1_000;
-    while deps.users.forget_proofs(deps.now(), BATCH).await? >= BATCH.into() {}
-    Ok(())
+/// Background tasks: writes the audit trail, forgets what has expired, and keeps up with the keys in service. Runs until
+/// dropped.
+pub async fn keep_up(use_cases: UseCases, trail: Arc<Trail>) {
+    tokio::join!(use_cases.maintain(), trail.keep_up());
 }
 
 /// Wraps imported hashes that earlier builds stored as they came, one at a time: logins come first.
@@ -283,10 +298,7 @@ pub async fn wrap_earlier_hashes(context: Context) {
             return Ok(None);
         }
         tracing::info!(pending, "wrapping imported hashes in argon2id");
-        let Deps { hasher, random, clock, .. } = &context.deps;
-        let (verifiers, random, clock) = (verifiers.as_ref(), random.as_ref(), clock.as_ref());
-        let work = Wrapping { verifiers, hasher, random, clock, at_once: 1 };
-        wrap_hashes(&work, &mut |_| ()).await.map(Some)
+        context.use_cases.wrap_hashes(verifiers.as_ref()).await.map(Some)
     };
     match work.await {
         Ok(None) => {}

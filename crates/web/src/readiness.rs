@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stele_core::Deps;
+use stele_core::UseCases;
 
 use crate::drain::{Drain, Readiness, STOPPING};
 use crate::service::Context;
@@ -16,7 +16,7 @@ const LEAST_FREE: u64 = 256 * 1024;
 /// What `/readyz` asks. Clones ask the same.
 #[derive(Clone)]
 pub struct ReadinessCheck {
-    deps: Deps,
+    use_cases: UseCases,
     drain: Drain,
     trail: Arc<Trail>,
     /// Where embedded stores are.
@@ -26,8 +26,8 @@ pub struct ReadinessCheck {
 impl ReadinessCheck {
     /// Of a process that works with `context`.
     pub fn of(context: &Context) -> Self {
-        let Context { deps, drain, trail, settings, .. } = context.clone();
-        Self { deps, drain, trail, folders: boot::embedded_folders(&settings) }
+        let Context { use_cases, drain, trail, settings, .. } = context.clone();
+        Self { use_cases, drain, trail, folders: boot::embedded_folders(&settings) }
     }
 
     /// Whether both stores answer in time and can be written, as far as can be seen without writing, and the process is
@@ -43,7 +43,7 @@ impl ReadinessCheck {
         if self.trail.is_failing() {
             return Err("the audit trail cannot be written (the log says why); it is tried twice a second".to_owned());
         }
-        serve::ready(self.deps.clone()).await
+        serve::ready(&self.use_cases).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use stele_core::Deps;
+use stele_core::UseCases;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Ready;
@@ -53,32 +53,32 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let listen = listener.local_addr().unwrap_or(listen);
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
     let context = boot::open(settings, Surroundings::default()).await?;
-    boot::outlive_birth(&context.deps).await?;
+    outlive_birth(&context).await?;
     let time = drain_time(&context.settings, DRAIN)?;
     let hashing = Hashing::read(&context.settings)?;
     let server = service.start(&context, listener)?;
-    let (delivery, trail) = (context.deps.delivery.clone(), context.trail.clone());
+    let (use_cases, trail) = (context.use_cases.clone(), context.trail.clone());
     let admin = admin::serve(admin_listener, &context.settings, readiness(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
-    actix_web::rt::spawn(boot::keep_up(context.deps, context.trail));
+    actix_web::rt::spawn(boot::keep_up(context.use_cases, context.trail));
     actix_web::rt::spawn(stop_on_signal(vec![server.handle()], context.drain, time));
     hashing.tell();
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
     let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
-    delivery.drain().await;
+    use_cases.drain_deliveries().await;
     trail.drain().await;
     ended
 }
 
 /// Whether both stores answer, and in time, and nothing is wrong with their setup. A stalled store must not be taken for
 /// a dead service.
-pub async fn ready(deps: Deps) -> Readiness {
+pub async fn ready(use_cases: &UseCases) -> Readiness {
     let (users, state) = tokio::join!(
-        answers("the users' database", deps.users.ping()),
-        answers("the store of short-lived state", deps.state.ping())
+        answers("the users' database", use_cases.ping_users()),
+        answers("the store of short-lived state", use_cases.ping_state())
     );
     users.and(state)?;
-    deps.state.defect().map_or(Ok(()), Err)
+    use_cases.state_defect().map_or(Ok(()), Err)
 }
 
 async fn answers(store: &str, ping: impl Future<Output = stele_core::Result<()>>) -> Readiness {
@@ -86,6 +86,14 @@ async fn answers(store: &str, ping: impl Future<Output = stele_core::Result<()>>
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(format!("{store} does not answer, or cannot be written")),
     }
+}
+
+/// Waits until a proof that is made now is not from before the short-lived store was born: a second at most.
+///
+/// # Errors
+/// The store cannot say when it was born.
+pub async fn outlive_birth(context: &Context) -> Result<(), ConfigError> {
+    context.use_cases.outlive_birth().await.map_err(|e| ConfigError::new(e.to_string()))
 }
 
 /// What the admin port says: both stores answer, the audit trail is written, and the program is not going to stop.

@@ -16,7 +16,7 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::proof::ProofKind;
-use stele_core::{Deps, Error};
+use stele_core::{Error, UseCases};
 
 use crate::config::{ConfigError, Setting, Settings};
 use crate::dialect::{Dialect, Refusal, failed};
@@ -41,7 +41,7 @@ const TIMES: Times = Times { head: Duration::from_secs(10), idle: Duration::from
 #[derive(Clone)]
 pub struct Context {
     /// The domain.
-    pub deps: Deps,
+    pub use_cases: UseCases,
     /// The settings.
     pub settings: Settings,
     /// Whose word about the client's address is taken.
@@ -132,7 +132,7 @@ impl Service {
     pub fn start(&self, context: &Context, listener: TcpListener) -> Result<Server, ConfigError> {
         let routes = (self.routes)(context)?;
         let refuse = self.refuse;
-        let (deps, trust) = (Data::new(context.deps.clone()), context.trust.clone());
+        let (use_cases, trust) = (Data::new(context.use_cases.clone()), context.trust.clone());
         let workers = workers(&context.settings)?;
         crate::net::lengthen(&listener)?;
         crate::net::raise_open_files();
@@ -145,7 +145,7 @@ impl Service {
         let app = move || {
             let guard = guard.clone();
             App::new()
-                .app_data(deps.clone())
+                .app_data(use_cases.clone())
                 .app_data(readiness.clone())
                 .app_data(guard.trust.clone())
                 .app_data(Refuse(refuse))

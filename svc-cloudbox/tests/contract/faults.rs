@@ -15,8 +15,7 @@ use crate::support::{Answer, BYE, Bench, LOGIN, NO_TOKEN, PWDRESET, REPLAYED, sa
 
 /// Asks a service whose domain was tampered with.
 async fn ask(lab: &Lab, tamper: impl FnOnce(&mut stele_core::Deps), path: &str) -> (u16, Option<String>, String) {
-    let mut context = lab.context().clone();
-    tamper(&mut context.deps);
+    let context = lab.context_with(tamper);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}{path}", listener.local_addr().unwrap());
     let server = svc_cloudbox::SERVICE.start(&context, listener).unwrap();

@@ -2,7 +2,6 @@
 
 use serde_json::json;
 use stele_core::password::{NewPassword, RawPassword};
-use stele_core::usecase::provision_password::provision_password;
 
 use crate::support::{Answer, Bench, DISABLED, LOGIN, REPLAYED, STALE, TOO_MANY, WRONG, by_id, salted};
 
@@ -203,7 +202,7 @@ async fn a_password_that_an_administrator_sets_works_here() {
     let bench = Bench::new().await;
     let user = bench.lab.user("mark").add().await;
     let short = NewPassword::provisioned(&RawPassword::new("1".to_owned())).unwrap();
-    provision_password(bench.lab.deps(), by_id(user.id), &short).await.unwrap();
+    bench.lab.use_cases().provision_password(by_id(user.id), &short).await.unwrap();
     bench.login("mark", "123456").await.is(200, WRONG);
     bench.login("mark", "1").await.token();
 }

@@ -1,7 +1,6 @@
 //! How long a session lives and what ends it.
 
 use stele_core::session::{NewSession, Session, Token};
-use stele_core::usecase::authenticate::authenticate;
 
 use crate::support::{BYE, Bench, NO_TOKEN, WRONG};
 
@@ -83,7 +82,7 @@ async fn a_login_beyond_the_bound_ends_the_oldest_session() {
     }
     let mut alive = Vec::new();
     for token in &tokens {
-        alive.push(authenticate(bench.lab.deps(), "cloudbox", &Token::parse(token).unwrap()).await.is_ok());
+        alive.push(bench.lab.use_cases().authenticate("cloudbox", &Token::parse(token).unwrap()).await.is_ok());
     }
     assert_eq!(alive, [false, false, false, false, true, true, true]);
     bench.pass(1);
@@ -101,7 +100,7 @@ async fn a_session_lives_twelve_hours_after_its_last_use() {
     bench.pass(1);
     let used = bench.login("mark", "123456").await.token();
     bench.pass(11 * HOUR);
-    authenticate(bench.lab.deps(), "cloudbox", &Token::parse(&used).unwrap()).await.unwrap();
+    bench.lab.use_cases().authenticate("cloudbox", &Token::parse(&used).unwrap()).await.unwrap();
     bench.pass(HOUR);
     bench.logout(&unused).await.is(401, NO_TOKEN);
     bench.pass(10 * HOUR);
@@ -126,5 +125,5 @@ async fn a_token_of_another_dialect_is_not_one_of_ours() {
     let new = NewSession { key: token.key(), session, per_user: 10_000 };
     bench.lab.deps().state.open_session(&new).await.unwrap();
     bench.logout(token.expose()).await.is(401, NO_TOKEN);
-    authenticate(bench.lab.deps(), "tms", &token).await.unwrap();
+    bench.lab.use_cases().authenticate("tms", &token).await.unwrap();
 }

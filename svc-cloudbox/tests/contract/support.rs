@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::{User, UserId, UserRef};
 use stele_testkit::{Lab, Running, md5_hex};
 
@@ -130,7 +130,8 @@ impl Bench {
     }
 
     pub(crate) async fn disable(&self, user: &User, disabled: bool) {
-        set_disabled(self.lab.deps(), by_id(user.id), disabled).await.unwrap();
+        let status = if disabled { UserStatus::Disabled } else { UserStatus::Active };
+        self.lab.use_cases().set_status(by_id(user.id), status).await.unwrap();
     }
 
     /// How many password hashes were computed so far.

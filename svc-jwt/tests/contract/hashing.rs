@@ -3,7 +3,7 @@
 use stele_core::hasher::Hasher;
 use stele_core::identifier::Name;
 use stele_core::random::OsRandom;
-use stele_core::usecase::add_user::{AddUser, Provided, add_user};
+use stele_core::usecase::add_user::{AddUser, Provided};
 use stele_core::user::{Account, Profile, Role};
 use stele_core::verifier::{self, Cost};
 use svc_jwt::SERVICE;
@@ -72,7 +72,7 @@ async fn an_imported_hash_becomes_one_of_todays_whatever_it_cost() {
             profile: Profile::default(),
             secret: Provided::Foreign(verifier::import(line).unwrap()),
         };
-        add_user(bench.lab.deps(), request).await.unwrap();
+        bench.lab.use_cases().add_user(request).await.unwrap();
         let refused = bench.post("/api/v1/Auth/Login", &format!("account={name}&password=wrong")).await;
         assert_eq!(refused.message(), "用户名或密码错误", "{line}");
         bench.login(&name, "correct horse").await;

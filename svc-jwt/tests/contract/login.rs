@@ -1,6 +1,6 @@
 //! 登录 and 登出.
 
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::{Gender, Profile, UserRef};
 
 use crate::Bench;
@@ -88,7 +88,7 @@ async fn a_disabled_user_is_told_so_only_with_the_right_password() {
     let bench = Bench::new().await;
     let user = bench.lab.user("a").add().await;
     let token = bench.login("a", "123456").await;
-    set_disabled(bench.lab.deps(), UserRef::Id(user.id), true).await.unwrap();
+    bench.lab.use_cases().set_status(UserRef::Id(user.id), UserStatus::Disabled).await.unwrap();
     bench.post(LOGIN, "account=a&password=123456").await.fails(200, "用户已被禁用");
     bench.post(LOGIN, "account=a&password=wrong1").await.fails(200, "用户名或密码错误");
     bench.logout(&token).await.fails(401, "注销失败");

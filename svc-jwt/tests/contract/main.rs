@@ -109,7 +109,7 @@ impl Bench {
     async fn lives(&self, token: &str) -> bool {
         let bearer = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
         let session = stele_core::session::Token::parse(bearer["jti"].as_str().unwrap()).unwrap();
-        stele_core::usecase::authenticate::authenticate(self.lab.deps(), "jwt", &session).await.is_ok()
+        self.lab.use_cases().authenticate("jwt", &session).await.is_ok()
     }
 
     /// A reset token for `account`, by way of `phone`.
@@ -125,7 +125,7 @@ impl Bench {
     /// Issues a captcha; gives its id and what its picture shows.
     async fn captcha(&self) -> (u64, String) {
         let id = self.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
-        (id, stele_core::usecase::captcha::view(self.lab.deps(), id).await.unwrap().unwrap().text)
+        (id, self.lab.use_cases().view_captcha(id).await.unwrap().unwrap().text)
     }
 
     fn wait(&self, seconds: u64) {

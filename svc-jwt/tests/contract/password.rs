@@ -80,7 +80,7 @@ async fn resets_count_in_a_quota_of_this_dialect_alone() {
     use stele_core::code::Purpose;
     use stele_core::identifier::Recipient;
     use stele_core::usecase::Caller;
-    use stele_core::usecase::send_code::{Sendable, send_code};
+    use stele_core::usecase::send_code::Sendable;
 
     let bench = with_two_users().await;
     let portal = Caller::direct("portal", "192.0.2.7".parse().unwrap());
@@ -94,7 +94,7 @@ async fn resets_count_in_a_quota_of_this_dialect_alone() {
     }
     for phone in ["13900139000", PHONE] {
         let to = Recipient::parse(phone).unwrap();
-        let send = async || send_code(bench.lab.deps(), &portal, &to, Purpose::Any, Sendable::Anyone).await;
+        let send = async || bench.lab.use_cases().send_code(&portal, &to, Purpose::Any, Sendable::Anyone).await;
         for n in 0..5 {
             send().await.unwrap_or_else(|error| panic!("{phone}, {n}: {error}"));
         }
@@ -107,7 +107,7 @@ async fn resets_that_send_nothing_do_not_use_up_what_other_dialects_may_send() {
     use stele_core::code::Purpose;
     use stele_core::identifier::Recipient;
     use stele_core::usecase::Caller;
-    use stele_core::usecase::send_code::{Sendable, send_code};
+    use stele_core::usecase::send_code::Sendable;
 
     let bench = Bench::with(&[("STELE_SEND_TOTAL", "3")]).await;
     for n in 0..3 {
@@ -117,7 +117,7 @@ async fn resets_that_send_nothing_do_not_use_up_what_other_dialects_may_send() {
     assert_eq!(bench.lab.codes().len(), 0);
     let portal = Caller::direct("portal", "192.0.2.7".parse().unwrap());
     let to = Recipient::parse(PHONE).unwrap();
-    send_code(bench.lab.deps(), &portal, &to, Purpose::Any, Sendable::Anyone).await.unwrap();
+    bench.lab.use_cases().send_code(&portal, &to, Purpose::Any, Sendable::Anyone).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,8 +8,7 @@ use stele_core::code::Purpose;
 use stele_core::identifier::Recipient;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::usecase::Caller;
-use stele_core::usecase::provision_password::provision_password;
-use stele_core::usecase::send_code::{Sendable, send_code};
+use stele_core::usecase::send_code::Sendable;
 use stele_core::user::UserRef;
 
 use crate::bench::{Bench, PHONE, Told};
@@ -65,7 +64,7 @@ async fn another_dialects_code_is_no_good_here() {
     let to = Recipient::parse(PHONE).unwrap();
     for purpose in [Purpose::Any, Purpose::Register] {
         let portal = Caller::direct("portal", [192, 0, 2, 1].into());
-        send_code(bench.lab.deps(), &portal, &to, purpose, Sendable::Anyone).await.unwrap();
+        bench.lab.use_cases().send_code(&portal, &to, purpose, Sendable::Anyone).await.unwrap();
         let code = bench.lab.code_for(PHONE);
         assert_eq!(check(&bench, "melink", PHONE, &code).await, 40002);
         assert_eq!(register(&bench, "melink", PHONE, &code).await, 40002);
@@ -136,7 +135,7 @@ async fn a_code_dies_with_the_password_it_was_to_reset() {
     let mark = bench.lab.user("mark").phone("13800138000").add().await;
     let code = bench.code("melink", "13800138000", 2).await;
     let new = NewPassword::provisioned(&RawPassword::new("another".to_owned())).unwrap();
-    provision_password(bench.lab.deps(), UserRef::Id(mark.id), &new).await.unwrap();
+    bench.lab.use_cases().provision_password(UserRef::Id(mark.id), &new).await.unwrap();
     assert_eq!(forgot(&bench, "melink", "13800138000", &code).await, 40002);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::UserRef;
 
 use crate::bench::{Bench, PHONE, ROUTES, SHUT, secret};
@@ -124,7 +124,7 @@ async fn unknown_wrong_and_disabled_are_told_the_same() {
     let mark = bench.lab.user("mark").phone("13800138000").add().await;
     let wrong = bench.login("melink", "13800138000", "wrong!").await;
     let unknown = bench.login("melink", "13900139000", "wrong!").await;
-    set_disabled(bench.lab.deps(), UserRef::Id(mark.id), true).await.unwrap();
+    bench.lab.use_cases().set_status(UserRef::Id(mark.id), UserStatus::Disabled).await.unwrap();
     let disabled = bench.login("melink", "13800138000", "123456").await;
     assert_eq!(wrong.text, r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
     assert_eq!((wrong.status, wrong.encrypted), (200, true));

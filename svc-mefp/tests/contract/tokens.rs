@@ -5,8 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stele_core::password::{NewPassword, RawPassword};
-use stele_core::usecase::provision_password::provision_password;
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::UserRef;
 
 use crate::bench::{Bench, PHONE, Told, secret};
@@ -141,7 +140,7 @@ async fn a_change_elsewhere_ends_presence_and_tokens() {
     let (bench, user) = present().await;
     let token = token(&bench).await;
     let new = NewPassword::provisioned(&RawPassword::new("another".to_owned())).unwrap();
-    provision_password(bench.lab.deps(), user, &new).await.unwrap();
+    bench.lab.use_cases().provision_password(user, &new).await.unwrap();
     assert_eq!(bench.wlfz("/auth/check/token", &token).await.text, REFUSED);
     assert_eq!(ask(&bench, "melink", "wlfz").await.text, REFUSED);
 }
@@ -150,8 +149,8 @@ async fn a_change_elsewhere_ends_presence_and_tokens() {
 async fn disabling_ends_presence_and_tokens_for_good() {
     let (bench, user) = present().await;
     let token = token(&bench).await;
-    for disabled in [true, false] {
-        set_disabled(bench.lab.deps(), user, disabled).await.unwrap();
+    for status in [UserStatus::Disabled, UserStatus::Active] {
+        bench.lab.use_cases().set_status(user, status).await.unwrap();
         assert_eq!(bench.wlfz("/auth/check/token", &token).await.text, REFUSED);
         assert_eq!(ask(&bench, "melink", "wlfz").await.text, REFUSED);
     }

@@ -1,7 +1,7 @@
 //! What calls cost, counted: hashes and trips to the stores. Whoever is nobody costs what somebody costs.
 
 use serde_json::json;
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::UserRef;
 use stele_testkit::Work;
 
@@ -28,7 +28,7 @@ async fn unknown_wrong_and_disabled_cost_the_same() {
     let (told, work) = bench.lab.work(bench.login("melink", USER, "123456")).await;
     assert_eq!((told.both(), &work), ((200, 0), &cost), "nor does it cost more to be let in");
     let user = bench.lab.deps().users.find(USER).await.unwrap().unwrap().user;
-    set_disabled(bench.lab.deps(), UserRef::Id(user.id), true).await.unwrap();
+    bench.lab.use_cases().set_status(UserRef::Id(user.id), UserStatus::Disabled).await.unwrap();
     let (told, work) = bench.lab.work(bench.login("melink", USER, "123456")).await;
     assert_eq!((told.both(), work), ((200, 40003), cost));
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use stele_core::password::{NewPassword, RawPassword};
-use stele_core::usecase::provision_password::provision_password;
 use stele_core::user::UserRef;
 
 use crate::portal::{PHONE, Portal, b64};
@@ -140,7 +139,7 @@ async fn it_dies_with_the_password_it_was_sent_under() {
 
     let code = portal.code(PHONE).await;
     let password = NewPassword::provisioned(&RawPassword::new("set123".into())).unwrap();
-    provision_password(portal.lab.deps(), UserRef::Id(user.id), &password).await.unwrap();
+    portal.lab.use_cases().provision_password(UserRef::Id(user.id), &password).await.unwrap();
     portal.with_code("/i/resetpwd", PHONE, "evil123", &code).await.is("3208");
     portal.login(PHONE, "set123").await.is("200");
 }
@@ -150,14 +149,14 @@ async fn a_code_of_another_dialect_does_not_do() {
     use stele_core::code::Purpose;
     use stele_core::identifier::Recipient;
     use stele_core::usecase::Caller;
-    use stele_core::usecase::send_code::{Sendable, send_code};
+    use stele_core::usecase::send_code::Sendable;
 
     let portal = Portal::new().await;
     portal.member(PHONE, "hna123").await;
     let caller = Caller::direct("jwt", "192.0.2.1".parse().unwrap());
     let to = Recipient::parse(PHONE).unwrap();
     for purpose in [Purpose::Reset, Purpose::Any] {
-        send_code(portal.lab.deps(), &caller, &to, purpose, Sendable::Anyone).await.unwrap();
+        portal.lab.use_cases().send_code(&caller, &to, purpose, Sendable::Anyone).await.unwrap();
         let code = portal.lab.code_for(PHONE);
         portal.with_code("/i/resetpwd", PHONE, "new123", &code).await.is("3208");
     }

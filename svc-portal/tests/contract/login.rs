@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::{Profile, UserRef};
 
 use crate::portal::{HOME, PHONE, Portal, b64};
@@ -68,13 +68,13 @@ async fn a_disabled_user_is_told_what_a_wrong_password_is_told() {
     let user = portal.lab.user("mark").password("hna123").phone(PHONE).add().await;
     let token = portal.login(PHONE, "hna123").await.token();
     assert!(portal.lives(&token).await);
-    set_disabled(portal.lab.deps(), UserRef::Id(user.id), true).await.unwrap();
+    portal.lab.use_cases().set_status(UserRef::Id(user.id), UserStatus::Disabled).await.unwrap();
     assert!(!portal.lives(&token).await);
     let disabled = portal.login(PHONE, "hna123").await;
     let wrong = portal.login(PHONE, "hna124").await;
     assert_eq!(disabled.is("3202").body, wrong.body);
     assert_eq!(disabled.set_cookie, None);
-    set_disabled(portal.lab.deps(), UserRef::Id(user.id), false).await.unwrap();
+    portal.lab.use_cases().set_status(UserRef::Id(user.id), UserStatus::Active).await.unwrap();
     portal.login(PHONE, "hna123").await.is("200");
 }
 

@@ -61,8 +61,7 @@ async fn a_session_of_another_dialect_is_not_ended_here() {
     use stele_core::password::RawPassword;
     use stele_core::proof::Proof;
     use stele_core::usecase::Caller;
-    use stele_core::usecase::authenticate::authenticate;
-    use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
+    use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 
     let portal = Portal::new().await;
     portal.member(PHONE, "hna123").await;
@@ -74,7 +73,7 @@ async fn a_session_of_another_dialect_is_not_ended_here() {
         challenge: Challenge::Never,
         carrier: Carrier::Token,
     };
-    let token = login(portal.lab.deps(), request).await.unwrap().token;
+    let token = portal.lab.use_cases().login(request).await.unwrap().token;
     logout(&portal, Some(&format!("stele_session={}", token.expose())), "").await.is("200");
-    assert!(authenticate(portal.lab.deps(), "jwt", &token).await.is_ok());
+    assert!(portal.lab.use_cases().authenticate("jwt", &token).await.is_ok());
 }

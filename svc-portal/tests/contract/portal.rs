@@ -127,7 +127,7 @@ impl Portal {
     /// Whether the session of `token` lives.
     pub(crate) async fn lives(&self, token: &str) -> bool {
         let token = stele_core::session::Token::parse(token).unwrap();
-        match stele_core::usecase::authenticate::authenticate(self.lab.deps(), "portal", &token).await {
+        match self.lab.use_cases().authenticate("portal", &token).await {
             Ok(_) => true,
             Err(stele_core::Error::NotAuthenticated) => false,
             Err(other) => panic!("{other}"),

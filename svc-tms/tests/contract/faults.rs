@@ -14,8 +14,7 @@ use crate::support::{ADMIN, Answer, Bench, LOGIN, NO_TOKEN, REPLAYED, salted};
 
 /// Asks a service whose domain was tampered with.
 async fn ask(lab: &Lab, password: &str, tamper: impl FnOnce(&mut stele_core::Deps)) -> (u16, Option<String>, String) {
-    let mut context = lab.context().clone();
-    tamper(&mut context.deps);
+    let context = lab.context_with(tamper);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}{LOGIN}", listener.local_addr().unwrap());
     let server = svc_tms::SERVICE.start(&context, listener).unwrap();

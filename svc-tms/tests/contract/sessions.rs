@@ -2,7 +2,6 @@
 
 use stele_core::Error;
 use stele_core::session::{NewSession, Session, Token};
-use stele_core::usecase::authenticate::authenticate;
 
 use crate::support::Bench;
 
@@ -30,7 +29,7 @@ impl Bench {
     }
 
     async fn alive(&self, token: &str) -> bool {
-        match authenticate(self.lab.deps(), "tms", &Token::parse(token).unwrap()).await {
+        match self.lab.use_cases().authenticate("tms", &Token::parse(token).unwrap()).await {
             Ok(_) => true,
             Err(Error::NotAuthenticated) => false,
             Err(other) => panic!("{other}"),
@@ -50,7 +49,7 @@ async fn pwdreset_ends_every_older_session_in_every_dialect_and_opens_one() {
     bench.pass(1);
     let fresh = bench.pwdreset(&used, mark.number, "123456", "654321").await.token();
     assert!(!bench.alive(&old).await && !bench.alive(&used).await && bench.alive(&fresh).await);
-    let of_cloudbox = authenticate(bench.lab.deps(), "cloudbox", &of_cloudbox).await;
+    let of_cloudbox = bench.lab.use_cases().authenticate("cloudbox", &of_cloudbox).await;
     assert!(matches!(of_cloudbox, Err(Error::NotAuthenticated)), "{of_cloudbox:?}");
 }
 

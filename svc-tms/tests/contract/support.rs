@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stele_core::proof::{Proof, Salted};
 use stele_core::usecase::Caller;
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge};
-use stele_core::usecase::set_disabled::set_disabled;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::{User, UserRef};
 use stele_testkit::{Lab, Running, md5_hex};
 
@@ -150,11 +150,12 @@ impl Bench {
             challenge: Challenge::Never,
             carrier: Carrier::Token,
         };
-        login::login(self.lab.deps(), request).await.map(|done| done.token.expose().to_owned())
+        self.lab.use_cases().login(request).await.map(|done| done.token.expose().to_owned())
     }
 
     pub(crate) async fn disable(&self, user: &User, disabled: bool) {
-        set_disabled(self.lab.deps(), UserRef::Id(user.id), disabled).await.unwrap();
+        let status = if disabled { UserStatus::Disabled } else { UserStatus::Active };
+        self.lab.use_cases().set_status(UserRef::Id(user.id), status).await.unwrap();
     }
 
     /// How many password hashes were computed so far.

@@ -11,10 +11,9 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use serde::Serialize;
-use stele_core::app::App;
 use stele_core::identifier::Phone;
 use stele_core::time::Offset;
-use stele_core::{Deps, Error};
+use stele_core::{Error, UseCases};
 use stele_web::openapi::{About, OpenApi};
 use stele_web::{Calls, Context, Dialect, Failure, Fields, Refusal, Routes, Service, json};
 
@@ -47,13 +46,11 @@ impl Dialect for Plain {
     }
 }
 
-async fn check_loginname(deps: Data<Deps>, fields: Fields) -> Result<HttpResponse, Failure<Plain>> {
+async fn check_loginname(use_cases: Data<UseCases>, fields: Fields) -> Result<HttpResponse, Failure<Plain>> {
     let (app, name) = (fields.required("app_from")?, fields.required("login_name")?);
-    let app = if App::valid_name(app) { deps.users.app(app).await? } else { None };
-    app.ok_or(Error::NotAllowed)?;
+    use_cases.app(app).await?.0.ok_or(Error::NotAllowed)?;
     let phone = Phone::parse(name).ok_or(Error::Invalid("phone"))?;
-    let account = deps.users.find(phone.key()).await?.ok_or(Error::UnknownUser)?;
-    let user = account.user;
+    let user = use_cases.user_with_phone(&phone).await?.ok_or(Error::UnknownUser)?;
     let reg_time = user.registered_at.date_time(Offset::CHINA);
     Ok(json(StatusCode::OK, &Known { result: 1, reg_app: user.registered_through, reg_time }))
 }

@@ -5,24 +5,26 @@ use zeroize::Zeroizing;
 use super::watch::Watch;
 use crate::app::App;
 use crate::event::Act;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// How long an app's secret is: it serves as the initialisation vector of AES-CBC.
 pub const SECRET_LENGTH: usize = 16;
 
-/// Registers an app with `secret` (16 bytes of printable ASCII) or a random one; gives the secret.
-///
-/// # Errors
-/// `Invalid` name, secret or `may_token`, `IdentifierTaken`; faults of ours.
-pub async fn add_app(
-    deps: &Deps,
-    name: &str,
-    secret: Option<Zeroizing<String>>,
-    may_token: Vec<String>,
-) -> Result<Zeroizing<String>> {
-    let mut watch = Watch::administrative(deps, Act::AddApp);
-    let outcome = add(deps, name, secret, may_token, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Registers an app with `secret` (16 bytes of printable ASCII) or a random one; gives the secret.
+    ///
+    /// # Errors
+    /// `Invalid` name, secret or `may_token`, `IdentifierTaken`; faults of ours.
+    pub async fn add_app(
+        &self,
+        name: &str,
+        secret: Option<Zeroizing<String>>,
+        may_token: Vec<String>,
+    ) -> Result<Zeroizing<String>> {
+        let mut watch = Watch::administrative(&self.deps, Act::AddApp);
+        let outcome = add(&self.deps, name, secret, may_token, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn add(
@@ -46,13 +48,4 @@ async fn add(
     let app = App { name: name.to_owned(), secret: sealed, may_token, created_at: deps.now() };
     watch.concerns(&app);
     if deps.users.add_app(&app).await? { Ok(secret) } else { Err(Error::IdentifierTaken) }
-}
-
-/// An app's secret.
-///
-/// # Errors
-/// Faults of ours: a sealing key that is missing or wrong.
-pub async fn secret_of(deps: &Deps, app: &App) -> Result<Zeroizing<[u8; SECRET_LENGTH]>> {
-    let opened = deps.open(&App::seal_context(&app.name), &app.secret).await?;
-    opened.as_slice().try_into().map(Zeroizing::new).map_err(Error::internal)
 }

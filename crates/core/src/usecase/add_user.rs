@@ -7,7 +7,7 @@ use crate::identifier::{Email, Name, Phone};
 use crate::password::NewPassword;
 use crate::user::{NewUser, Profile, Role, User, UserId};
 use crate::verifier::Imported;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// A user to add.
 #[derive(Debug)]
@@ -43,17 +43,19 @@ impl std::fmt::Debug for Provided {
     }
 }
 
-/// Adds a user.
-///
-/// # Errors
-/// `IdentifierTaken`; `Busy` and faults of ours.
-pub async fn add_user(deps: &Deps, request: AddUser) -> Result<User> {
-    let mut watch = Watch::administrative(deps, Act::AddUser);
-    let outcome = add(deps, request).await;
-    if let Ok(user) = &outcome {
-        watch.concerns(user.id);
+impl UseCases {
+    /// Adds a user.
+    ///
+    /// # Errors
+    /// `IdentifierTaken`; `Busy` and faults of ours.
+    pub async fn add_user(&self, request: AddUser) -> Result<User> {
+        let mut watch = Watch::administrative(&self.deps, Act::AddUser);
+        let outcome = add(&self.deps, request).await;
+        if let Ok(user) = &outcome {
+            watch.concerns(user.id);
+        }
+        watch.end(outcome)
     }
-    watch.end(outcome)
 }
 
 async fn add(deps: &Deps, request: AddUser) -> Result<User> {

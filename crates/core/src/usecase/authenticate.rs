@@ -2,14 +2,20 @@
 
 use crate::session::{Dialect, Session, Token, TokenKey, touch_after};
 use crate::user::{Account, UserRef};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
-/// The session of `token` in `dialect` and its user. Using a session prolongs it.
-///
-/// # Errors
-/// `NotAuthenticated` if it is unknown, expired, of another dialect, of an older credential or of a disabled user;
-/// faults of ours: a store that cannot say is never taken for a live session.
-pub async fn authenticate(deps: &Deps, dialect: Dialect, token: &Token) -> Result<(Session, Account)> {
+impl UseCases {
+    /// The session of `token` in `dialect` and its user. Using a session prolongs it.
+    ///
+    /// # Errors
+    /// `NotAuthenticated` if it is unknown, expired, of another dialect, of an older credential or of a disabled user;
+    /// faults of ours: a store that cannot say is never taken for a live session.
+    pub async fn authenticate(&self, dialect: Dialect, token: &Token) -> Result<(Session, Account)> {
+        authenticate(&self.deps, dialect, token).await
+    }
+}
+
+pub(super) async fn authenticate(deps: &Deps, dialect: Dialect, token: &Token) -> Result<(Session, Account)> {
     live(deps, dialect, &token.key()).await?.ok_or(Error::NotAuthenticated)
 }
 

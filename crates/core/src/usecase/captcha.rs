@@ -6,7 +6,7 @@ use super::Caller;
 use super::send_code::uses_of_origin;
 use super::watch::Watch;
 use crate::event::Act;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// Ids stay below 2^53, so that every JSON reader takes them as integers.
 const IDS: u64 = 1 << 53;
@@ -43,14 +43,16 @@ impl std::fmt::Debug for Picture {
     }
 }
 
-/// Issues a captcha to `caller`; gives its id.
-///
-/// # Errors
-/// `TooMany`; faults of ours.
-pub async fn issue(deps: &Deps, caller: &Caller) -> Result<u64> {
-    let watch = Watch::over(deps, Act::IssueCaptcha, caller);
-    let outcome = draw(deps, caller).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Issues a captcha to `caller`; gives its id.
+    ///
+    /// # Errors
+    /// `TooMany`; faults of ours.
+    pub async fn issue_captcha(&self, caller: &Caller) -> Result<u64> {
+        let watch = Watch::over(&self.deps, Act::IssueCaptcha, caller);
+        let outcome = draw(&self.deps, caller).await;
+        watch.end(outcome)
+    }
 }
 
 async fn draw(deps: &Deps, caller: &Caller) -> Result<u64> {
@@ -63,24 +65,26 @@ async fn draw(deps: &Deps, caller: &Caller) -> Result<u64> {
     Ok(id)
 }
 
-/// What to draw for `id`, [`Policy::captcha_views`] times; `None` if it was not issued, has expired, was tried, or was
-/// viewed so often.
-///
-/// # Errors
-/// Faults of ours.
-///
-/// [`Policy::captcha_views`]: crate::policy::Policy::captcha_views
-pub async fn view(deps: &Deps, id: u64) -> Result<Option<Picture>> {
-    let seen = deps.state.view_captcha(id, deps.policy.captcha_views, deps.now()).await?;
-    let seed = || deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
-    Ok(seen.then(|| Picture { text: answer(deps, id), seed: seed() }))
+impl UseCases {
+    /// What to draw for `id`, [`Policy::captcha_views`] times; `None` if it was not issued, has expired, was tried, or was
+    /// viewed so often.
+    ///
+    /// # Errors
+    /// Faults of ours.
+    ///
+    /// [`Policy::captcha_views`]: crate::policy::Policy::captcha_views
+    pub async fn view_captcha(&self, id: u64) -> Result<Option<Picture>> {
+        let seen = self.deps.state.view_captcha(id, self.deps.policy.captcha_views, self.deps.now()).await?;
+        let seed = || self.deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
+        Ok(seen.then(|| Picture { text: answer(&self.deps, id), seed: seed() }))
+    }
 }
 
 /// Whether `solution` is right. Each captcha can be tried once, right or wrong.
 ///
 /// # Errors
 /// Faults of ours.
-pub async fn solve(deps: &Deps, solution: &Solution) -> Result<bool> {
+pub(super) async fn solve(deps: &Deps, solution: &Solution) -> Result<bool> {
     let issued = deps.state.take_captcha(solution.id, deps.now()).await?;
     let typed = solution.text.trim().to_ascii_lowercase();
     let right: bool = typed.as_bytes().ct_eq(answer(deps, solution.id).as_bytes()).into();

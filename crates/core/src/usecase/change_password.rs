@@ -1,8 +1,8 @@
 //! Changing a password by proving the old one (cloudbox document, 重置密码接口; TMS document, 修改密码).
 
 use super::authenticate::authenticate;
-use super::login::{LoggedIn, new_session};
-use super::prove::{Claim, prove};
+use super::login::{Audience, LoggedIn, new_session};
+use super::prove::{Claim, Limits, prove};
 use super::watch::Watch;
 use super::{Caller, credential};
 use crate::event::Act;
@@ -11,7 +11,7 @@ use crate::ports::Success;
 use crate::proof::Proof;
 use crate::session::{NewSession, Token};
 use crate::user::{Role, UserId, UserRef};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// A wish to change a password.
 #[derive(Debug)]
@@ -35,15 +35,17 @@ pub enum Whose<'a> {
     Authenticated(UserRef, &'a Token),
 }
 
-/// Changes a password, ends every session, ticket and code of the user, and opens a fresh session.
-///
-/// # Errors
-/// `NotAuthenticated` or `NotAllowed` if a token was given that is dead or another user's; what logging in may say of the old
-/// proof; `Busy` and faults of ours.
-pub async fn change_password(deps: &Deps, request: ChangePassword<'_>) -> Result<LoggedIn> {
-    let mut watch = Watch::over(deps, Act::ChangePassword(request.proof.kind()), request.caller);
-    let outcome = change(deps, request, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Changes a password, ends every session, ticket and code of the user, and opens a fresh session.
+    ///
+    /// # Errors
+    /// `NotAuthenticated` or `NotAllowed` if a token was given that is dead or another user's; what logging in may say of the old
+    /// proof; `Busy` and faults of ours.
+    pub async fn change_password(&self, request: ChangePassword<'_>) -> Result<LoggedIn> {
+        let mut watch = Watch::over(&self.deps, Act::ChangePassword(request.proof.kind()), request.caller);
+        let outcome = change(&self.deps, request, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>) -> Result<LoggedIn> {
@@ -68,10 +70,10 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
         UserRef::Number(number) => number.to_string(),
     };
     let attempt = caller.attempt(deps, account.as_ref(), &key);
-    let claim = Claim { account: account.as_ref(), attempt, proof: &proof, admitted: true, asked: false };
-    let kind = prove(deps, claim, |_| Success { welcome: true, ..Success::default() }).await?;
-    watch.is(Act::ChangePassword(kind));
-    let account = account.ok_or(Error::UnknownUser)?;
+    let claim = Claim { account, attempt, proof: &proof, audience: Audience::Everyone, limits: Limits::NotAsked };
+    let proven = prove(deps, claim, |_| (Success { welcome: true, ..Success::default() }, ())).await?;
+    watch.is(Act::ChangePassword(proven.kind));
+    let account = proven.account;
 
     // A foreign hash may just have been upgraded; the epoch tells whether it still is the same password.
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
@@ -79,7 +81,7 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
     if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
         return Err(Error::WrongPassword);
     }
-    let session = new_session(deps, caller, &account, epoch);
+    let session = new_session(deps, caller, account.user.id, epoch);
     let new = NewSession { key: token.key(), session, per_user: deps.policy.sessions_per_user };
     deps.state.open_session(&new).await?;
     Ok(LoggedIn { user: account.user, token, session: new.session })

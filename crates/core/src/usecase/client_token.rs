@@ -4,16 +4,18 @@ use super::watch::Watch;
 use crate::app::ClientToken;
 use crate::event::Act;
 use crate::session::Token;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
-/// Adds a client token; this is the only time that it is seen.
-///
-/// # Errors
-/// `Invalid` name, `IdentifierTaken`; faults of ours.
-pub async fn add(deps: &Deps, name: &str) -> Result<Token> {
-    let mut watch = Watch::administrative(deps, Act::AddClientToken);
-    let outcome = issue(deps, name, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Adds a client token; this is the only time that it is seen.
+    ///
+    /// # Errors
+    /// `Invalid` name, `IdentifierTaken`; faults of ours.
+    pub async fn add_client_token(&self, name: &str) -> Result<Token> {
+        let mut watch = Watch::administrative(&self.deps, Act::AddClientToken);
+        let outcome = issue(&self.deps, name, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn issue(deps: &Deps, name: &str, watch: &mut Watch<'_>) -> Result<Token> {
@@ -26,10 +28,12 @@ async fn issue(deps: &Deps, name: &str, watch: &mut Watch<'_>) -> Result<Token> 
     if deps.users.add_client_token(&record).await? { Ok(token) } else { Err(Error::IdentifierTaken) }
 }
 
-/// Whose client token this is.
-///
-/// # Errors
-/// `NotAuthenticated` if it is nobody's; faults of ours.
-pub async fn recognise(deps: &Deps, token: &Token) -> Result<ClientToken> {
-    deps.users.client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
+impl UseCases {
+    /// Whose client token this is.
+    ///
+    /// # Errors
+    /// `NotAuthenticated` if it is nobody's; faults of ours.
+    pub async fn recognise_client_token(&self, token: &Token) -> Result<ClientToken> {
+        self.deps.users.client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
+    }
 }

@@ -13,7 +13,11 @@ const BATCH: u32 = 500;
 ///
 /// # Errors
 /// Faults of ours.
-pub async fn end_salted(keys: &dyn KeyStore, clock: &dyn Clock, progress: &mut (dyn FnMut(u64) + Send)) -> Result<u64> {
+pub(super) async fn end_salted(
+    keys: &dyn KeyStore,
+    clock: &dyn Clock,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<u64> {
     // First, so that what is erased stays erased.
     keys.end_salted(clock.now()).await?;
     let mut erased = 0;

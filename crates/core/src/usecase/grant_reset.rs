@@ -1,22 +1,25 @@
 //! Trading a reset code for a one-use reset token (JWT document, 验证手机).
 
+use super::Caller;
+use super::check_code::{self, CodeUse};
 use super::watch::Watch;
-use super::{Caller, check_code};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Identifier;
 use crate::ports::Attempt;
 use crate::session::{Ticket, TicketKind, Token};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
-/// Uses `code` up and gives a token that sets the password of `account` once.
-///
-/// # Errors
-/// `WrongCode` (also for an unknown account), `TooMany`; faults of ours.
-pub async fn grant_reset(deps: &Deps, caller: &Caller, account: &str, code: &Code) -> Result<Token> {
-    let mut watch = Watch::over(deps, Act::GrantReset, caller);
-    let outcome = grant(deps, caller, account, code, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Uses `code` up and gives a token that sets the password of `account` once.
+    ///
+    /// # Errors
+    /// `WrongCode` (also for an unknown account), `TooMany`; faults of ours.
+    pub async fn grant_reset(&self, caller: &Caller, account: &str, code: &Code) -> Result<Token> {
+        let mut watch = Watch::over(&self.deps, Act::GrantReset, caller);
+        let outcome = grant(&self.deps, caller, account, code, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn grant(deps: &Deps, caller: &Caller, account: &str, code: &Code, watch: &mut Watch<'_>) -> Result<Token> {
@@ -29,14 +32,13 @@ async fn grant(deps: &Deps, caller: &Caller, account: &str, code: &Code, watch: 
     }
     let attempt = caller.attempt(deps, found.as_ref(), key);
     let keys = [CodeKey::new(caller.dialect, Purpose::Reset, &Attempt::account_key(user, key))];
-    let epoch = found.as_ref().map_or(0, |account| account.epoch);
-    check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
+    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Consume).await?;
     let user = user.ok_or(Error::WrongCode)?;
     let token = Token::generate(deps.random.as_ref());
     let ticket = Ticket {
         kind: TicketKind::Reset,
         user,
-        epoch,
+        epoch: attempt.epoch,
         source: String::new(),
         audience: user.to_string(),
         expires: deps.now().after(deps.policy.reset_ttl),

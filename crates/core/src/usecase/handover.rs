@@ -8,17 +8,19 @@ use crate::event::Act;
 use crate::identifier::Phone;
 use crate::session::{Ticket, TicketKind, Token, TokenKey};
 use crate::user::{User, UserRef};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
-/// A token by which `to` may learn, once, that the user of `phone` is present at `from`.
-///
-/// # Errors
-/// `TicketRefused` unless both apps are registered, `from` may hand over to `to`, and the user has logged in or
-/// registered through `from` within the session's lifetime; faults of ours.
-pub async fn issue(deps: &Deps, caller: &Caller, from: &App, to: &str, phone: &Phone) -> Result<Token> {
-    let mut watch = Watch::over(deps, Act::IssueTicket, caller);
-    let outcome = hand_over(deps, caller, from, to, phone, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// A token by which `to` may learn, once, that the user of `phone` is present at `from`.
+    ///
+    /// # Errors
+    /// `TicketRefused` unless both apps are registered, `from` may hand over to `to`, and the user has logged in or
+    /// registered through `from` within the session's lifetime; faults of ours.
+    pub async fn issue_ticket(&self, caller: &Caller, from: &App, to: &str, phone: &Phone) -> Result<Token> {
+        let mut watch = Watch::over(&self.deps, Act::IssueTicket, caller);
+        let outcome = hand_over(&self.deps, caller, from, to, phone, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn hand_over(
@@ -30,6 +32,8 @@ async fn hand_over(
     watch: &mut Watch<'_>,
 ) -> Result<Token> {
     let allowed = from.may_token.iter().any(|name| name == to);
+    // A database may balk at what cannot be a name; no app has an empty one.
+    let to = if App::valid_name(to) { to } else { "" };
     let target = deps.users.app(to).await?.filter(|_| allowed).ok_or(Error::TicketRefused)?;
     let account = deps.users.find(phone.key()).await?.ok_or(Error::TicketRefused)?;
     watch.concerns(account.user.id);
@@ -48,15 +52,17 @@ async fn hand_over(
     Ok(token)
 }
 
-/// Redeems a token as `app`, which is also the caller: gives its user and the app that issued it. Another app's try does not use it up.
-///
-/// # Errors
-/// `TicketRefused` if it is unknown, expired, used, for another app, or its user changed the password or was locked
-/// out; faults of ours.
-pub async fn redeem(deps: &Deps, caller: &Caller, app: &App, token: &Token) -> Result<(User, String)> {
-    let mut watch = Watch::over(deps, Act::RedeemTicket, caller);
-    let outcome = take_over(deps, app, token, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Redeems a token as `app`, which is also the caller: gives its user and the app that issued it. Another app's try does not use it up.
+    ///
+    /// # Errors
+    /// `TicketRefused` if it is unknown, expired, used, for another app, or its user changed the password or was locked
+    /// out; faults of ours.
+    pub async fn redeem_ticket(&self, caller: &Caller, app: &App, token: &Token) -> Result<(User, String)> {
+        let mut watch = Watch::over(&self.deps, Act::RedeemTicket, caller);
+        let outcome = take_over(&self.deps, app, token, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn take_over(deps: &Deps, app: &App, token: &Token, watch: &mut Watch<'_>) -> Result<(User, String)> {

@@ -1,16 +1,17 @@
 //! Logging in.
 
-use super::prove::{self, Claim, prove};
+use super::check_code::{self, CodeUse};
+use super::prove::{self, Claim, Limits, prove};
 use super::watch::Watch;
-use super::{Caller, captcha, check_code};
+use super::{Caller, captcha};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Identifier;
 use crate::ports::{Attempt, Success};
 use crate::proof::Proof;
 use crate::session::{NewSession, Session, Token, TokenKey};
-use crate::user::{Account, Role, User};
-use crate::{Deps, Error, Result};
+use crate::user::{Role, User, UserId};
+use crate::{Deps, Error, Result, UseCases};
 
 /// An attempt to log in.
 #[derive(Debug)]
@@ -36,6 +37,16 @@ pub enum Audience {
     Everyone,
     /// Administrators.
     Admins,
+}
+
+impl Audience {
+    /// Whether `user` belongs to it.
+    pub(super) fn admits(self, user: &User) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Admins => user.role == Role::Admin,
+        }
+    }
 }
 
 /// What is asked, beside the password, once the budget that applies to the origin has had its free failures.
@@ -69,15 +80,17 @@ pub struct LoggedIn {
     pub session: Session,
 }
 
-/// Logs in: one indexed read, one trip to the short-lived store (two where the proof costs a hash).
-///
-/// # Errors
-/// `TooMany`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `UnknownUser` and `WrongPassword` (which cost the same
-/// work; a dialect that must not tell them apart answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
-pub async fn login(deps: &Deps, request: Login<'_>) -> Result<LoggedIn> {
-    let mut watch = Watch::over(deps, Act::Login(request.proof.kind()), request.caller);
-    let outcome = attempt(deps, request, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Logs in: one indexed read, one trip to the short-lived store (two where the proof costs a hash).
+    ///
+    /// # Errors
+    /// `TooMany`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `UnknownUser` and `WrongPassword` (which cost the same
+    /// work; a dialect that must not tell them apart answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
+    pub async fn login(&self, request: Login<'_>) -> Result<LoggedIn> {
+        let mut watch = Watch::over(&self.deps, Act::Login(request.proof.kind()), request.caller);
+        let outcome = attempt(&self.deps, request, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Result<LoggedIn> {
@@ -91,40 +104,31 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
     }
     let attempt = caller.attempt(deps, account.as_ref(), parsed.as_ref().map_or(identifier, |p| p.key()));
 
-    let asked = !matches!(challenge, Challenge::Never);
-    let used_code = if asked { meet(deps, caller, &attempt, account.as_ref(), key, challenge).await? } else { None };
-    let token = Token::generate(deps.random.as_ref());
-    let mut opened = None;
-    let claim = Claim {
-        admitted: audience == Audience::Everyone || account.as_ref().is_some_and(|a| a.user.role == Role::Admin),
-        account: account.as_ref(),
-        attempt,
-        proof: &proof,
-        asked,
+    let (limits, used_code) = match challenge {
+        Challenge::Never => (Limits::NotAsked, None),
+        asked => (Limits::Asked, meet(deps, caller, &attempt, key, asked).await?),
     };
-    let kind = prove(deps, claim, |account| {
-        let session = new_session(deps, caller, account, account.epoch);
+    let token = Token::generate(deps.random.as_ref());
+    let claim = Claim { account, attempt, proof: &proof, audience, limits };
+    let proven = prove(deps, claim, |account| {
+        let session = new_session(deps, caller, account.user.id, account.epoch);
         let key = match carrier {
             Carrier::Token => token.key(),
             Carrier::Presence => TokenKey::presence(caller.dialect, &caller.app, account.user.id),
         };
-        opened = Some(session.clone());
-        let session = NewSession { key, session, per_user: deps.policy.sessions_per_user };
-        Success { replay: None, code: used_code, welcome: true, session: Some(session) }
+        let new = NewSession { key, session: session.clone(), per_user: deps.policy.sessions_per_user };
+        (Success { replay: None, code: used_code, welcome: true, session: Some(new) }, session)
     })
     .await?;
-    watch.is(Act::Login(kind));
-    match (account, opened) {
-        (Some(account), Some(session)) => Ok(LoggedIn { user: account.user, token, session }),
-        _ => Err(Error::internal("a proof was accepted for nobody")),
-    }
+    watch.is(Act::Login(proven.kind));
+    Ok(LoggedIn { user: proven.account.user, token, session: proven.granted })
 }
 
 /// A session that begins now under `epoch`.
-pub(super) fn new_session(deps: &Deps, caller: &Caller, account: &Account, epoch: i64) -> Session {
+pub(super) fn new_session(deps: &Deps, caller: &Caller, user: UserId, epoch: i64) -> Session {
     let now = deps.now();
     Session {
-        user: account.user.id,
+        user,
         dialect: caller.dialect.to_owned(),
         app: caller.app.clone(),
         created: now,
@@ -139,7 +143,6 @@ async fn meet(
     deps: &Deps,
     caller: &Caller,
     attempt: &Attempt,
-    account: Option<&Account>,
     identifier_key: &str,
     challenge: Challenge,
 ) -> Result<Option<CodeKey>> {
@@ -153,8 +156,7 @@ async fn meet(
         Challenge::Code(None) | Challenge::Captcha(None) => Err(Error::ChallengeRequired),
         Challenge::Code(Some(code)) => {
             let key = CodeKey::new(caller.dialect, Purpose::Any, identifier_key);
-            let epoch = account.map_or(0, |account| account.epoch);
-            match check_code::guess(deps, caller, attempt, std::slice::from_ref(&key), &code, epoch, false).await {
+            match check_code::guess(deps, caller, attempt, std::slice::from_ref(&key), &code, CodeUse::Check).await {
                 Ok(_) => Ok(Some(key)),
                 Err(Error::WrongCode) => Err(Error::ChallengeFailed),
                 Err(other) => Err(other),

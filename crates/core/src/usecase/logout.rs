@@ -4,16 +4,18 @@ use super::authenticate::authenticate;
 use super::watch::Watch;
 use crate::event::Act;
 use crate::session::{Dialect, Token};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
-/// Ends the session of `token`.
-///
-/// # Errors
-/// `NotAuthenticated` if there is none that lives; faults of ours.
-pub async fn logout(deps: &Deps, dialect: Dialect, token: &Token) -> Result<()> {
-    let mut watch = Watch::unlimited(deps, Act::Logout, dialect);
-    let outcome = end(deps, dialect, token, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Ends the session of `token`.
+    ///
+    /// # Errors
+    /// `NotAuthenticated` if there is none that lives; faults of ours.
+    pub async fn logout(&self, dialect: Dialect, token: &Token) -> Result<()> {
+        let mut watch = Watch::unlimited(&self.deps, Act::Logout, dialect);
+        let outcome = end(&self.deps, dialect, token, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn end(deps: &Deps, dialect: Dialect, token: &Token, watch: &mut Watch<'_>) -> Result<()> {

@@ -1,4 +1,5 @@
-//! What the system does, one file each.
+//! What the system does, one file each: methods of [`UseCases`], which holds the stores, the limits and the audit trail
+//! so that nothing reaches them by another way.
 //!
 //! | use case | who asks |
 //! | --- | --- |
@@ -7,23 +8,27 @@
 //! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
-//! | [`add_user`], [`provision_password`], [`set_disabled`], [`add_app`], [`mod@reseal`], [`mod@end_salted`], [`mod@wrap_hashes`] | the `stele` command |
+//! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`]; and [`administration`] | the `stele` command |
+//! | [`lookup`] and [`maintenance`] | dialects and commands; every process that serves |
 //!
 //! [`authenticate`], `prove` and `credential` are what several of them share; `watch` tells what became of each.
 
 pub mod add_app;
 pub mod add_user;
+pub mod administration;
 pub mod authenticate;
 pub mod captcha;
 pub mod change_password;
 pub mod check_code;
 pub mod client_token;
 mod credential;
-pub mod end_salted;
+mod end_salted;
 pub mod grant_reset;
 pub mod handover;
 pub mod login;
 pub mod logout;
+pub mod lookup;
+pub mod maintenance;
 mod prove;
 pub mod provision_password;
 pub mod register;
@@ -31,8 +36,8 @@ pub mod reseal;
 pub mod reset_password;
 pub mod send_code;
 pub mod send_reset;
-pub mod set_disabled;
 pub mod set_password;
+pub mod set_status;
 mod watch;
 pub mod wrap_hashes;
 
@@ -40,7 +45,27 @@ use crate::Deps;
 use crate::origin::Origin;
 use crate::ports::Attempt;
 use crate::session::Dialect;
+use crate::time::Timestamp;
 use crate::user::Account;
+
+/// Everything a dialect or a command may do. What it works with is private: a holder of this type goes through its use
+/// cases, and so through limits and audit trail. Cheap to clone.
+#[derive(Clone)]
+pub struct UseCases {
+    deps: Deps,
+}
+
+impl UseCases {
+    /// Use cases on these stores, keys and rules.
+    pub fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Timestamp {
+        self.deps.now()
+    }
+}
 
 /// By which door a request comes in.
 #[derive(Clone, Debug)]

@@ -5,10 +5,12 @@
 //! was found is then thrown away if they refuse. A proof that costs a hash asks the limits before it pays.
 
 use super::credential;
+use super::login::Audience;
 use crate::mac::sha256;
 use crate::password::PasswordDigest;
 use crate::ports::{Admission, Attempt, ReplayMark, Settlement, Success, Verdict};
 use crate::proof::{Proof, ProofKind, Salted};
+use crate::time::Timestamp;
 use crate::user::Account;
 use crate::verifier::Secret;
 use crate::{Deps, Error, Result};
@@ -20,88 +22,131 @@ const CLOCK_STEP: std::time::Duration = std::time::Duration::from_secs(70 * 60);
 /// A proof to be checked against an account.
 pub(super) struct Claim<'a> {
     /// The account; `None` costs as much and is always wrong.
-    pub account: Option<&'a Account>,
+    pub account: Option<Account>,
     /// What it is counted by.
     pub attempt: Attempt,
     /// The proof.
     pub proof: &'a Proof,
-    /// Whether this user may use this door at all; `false` is told as a wrong password.
-    pub admitted: bool,
+    /// Who may use this door; for others the proof is wrong.
+    pub audience: Audience,
     /// Whether the limits were asked already.
-    pub asked: bool,
+    pub limits: Limits,
 }
 
-/// Checks and books a proof. `Ok` means that it is right, was not used before, and `success` was booked with it; it says
-/// what the proof was made of.
+/// Whether the limits were asked about an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limits {
+    /// Not yet.
+    NotAsked,
+    /// They admit it.
+    Asked,
+}
+
+/// A proof that is right, was not used before, and is booked.
+pub(super) struct Proven<T> {
+    /// Whose password it proves.
+    pub account: Account,
+    /// What it was made of.
+    pub kind: ProofKind,
+    /// What was made for it.
+    pub granted: T,
+}
+
+/// What the stored credential says of a proof.
+#[derive(Clone, Copy)]
+enum Match {
+    /// It does not match.
+    No,
+    /// The password hash matches.
+    Hash,
+    /// It is the digest salted; as such it must not be accepted again.
+    Salted(Salted),
+}
+
+/// Checks and books a proof, together with the success that `grant` makes for its account.
 ///
 /// # Errors
-/// `TooMany`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code that
-/// `success` uses up is gone), `Disabled`; `Busy` and faults of ours.
-pub(super) async fn prove(
+/// `TooMany`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code that the
+/// success uses up is gone), `Disabled`; `Busy` and faults of ours.
+pub(super) async fn prove<T>(
     deps: &Deps,
     claim: Claim<'_>,
-    success: impl FnOnce(&Account) -> Success,
-) -> Result<ProofKind> {
-    let Claim { account, mut attempt, proof, admitted, asked } = claim;
+    grant: impl FnOnce(&Account) -> (Success, T),
+) -> Result<Proven<T>> {
+    let Claim { account, mut attempt, proof, audience, mut limits } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
-    let asks = !asked && (proof.is_costly() || !fresh);
-    if asks {
+    if limits == Limits::NotAsked && (proof.is_costly() || !fresh) {
         admit(deps, &attempt).await?;
+        limits = Limits::Asked;
     }
-    let asked = asked || asks;
     if !fresh {
         return Err(Error::Stale);
     }
     attempt.proof_made = salted.filter(|_| deps.policy.skew.is_some()).map(|salted| salted.made_at());
 
-    let right = check(deps, account, proof).await?;
-    let proven = account.filter(|_| right.is_some() && admitted);
-    let as_digest = right == Some(None);
-    let as_salted = right.is_some() && !as_digest;
-    let replay = proven.zip(right.flatten()).map(|(account, salted)| replay_mark(deps, account, salted, attempt.now));
+    let matched = check(deps, account.as_ref(), proof).await?;
+    let (verdict, judged) = judge(deps, account, matched, audience, attempt.now, grant);
     // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
-    let used = replay.clone().filter(|_| deps.policy.skew.is_none());
-    if let Some(mark) = &used {
-        use_for_good(deps, &attempt, asked, mark).await?;
-    }
-    let verdict = match proven {
-        None => Verdict::Wrong,
-        Some(account) => {
-            let booked = if account.user.disabled { Success::default() } else { success(account) };
-            Verdict::Right(Box::new(Success { replay, ..booked }))
-        }
+    let used = match &verdict {
+        Verdict::Right(success) if deps.policy.skew.is_none() => success.replay.clone(),
+        Verdict::Right(_) | Verdict::Wrong => None,
     };
+    if let Some(mark) = &used {
+        use_for_good(deps, &attempt, limits, mark).await?;
+    }
     let settlement = deps.state.settle(&attempt, &verdict).await?;
     if let (Settlement::Blocked { .. } | Settlement::CodeGone, Some(mark)) = (settlement, used) {
         release(deps, &mark).await;
     }
-    match (settlement, proven) {
-        (Settlement::Blocked { retry_after }, _) => Err(Error::TooMany { retry_after }),
-        (Settlement::Stale, _) => Err(Error::Stale),
-        (Settlement::Replayed, _) => Err(Error::Replayed),
-        (Settlement::CodeGone, _) => Err(Error::ChallengeFailed),
-        (Settlement::Done, None) if account.is_none() => Err(Error::UnknownUser),
-        (Settlement::Done, None) => Err(Error::WrongPassword),
-        (Settlement::Done, Some(account)) if account.user.disabled => Err(Error::Disabled),
-        (Settlement::Done, Some(account)) => {
-            if as_salted {
-                deps.salted_logins.note(account, deps.now());
-            }
-            upgrade(deps, account, proof, as_digest).await;
-            Ok(match proof.kind() {
-                ProofKind::Either if as_digest => ProofKind::Digest,
-                ProofKind::Either => ProofKind::Salted,
-                plain => plain,
-            })
-        }
+    match settlement {
+        Settlement::Blocked { retry_after } => return Err(Error::TooMany { retry_after }),
+        Settlement::Stale => return Err(Error::Stale),
+        Settlement::Replayed => return Err(Error::Replayed),
+        Settlement::CodeGone => return Err(Error::ChallengeFailed),
+        Settlement::Done => {}
     }
+    let (account, granted) = judged?;
+    if matches!(matched, Match::Salted(_)) {
+        deps.salted_logins.note(&account, deps.now());
+    }
+    upgrade(deps, &account, proof, matched).await;
+    let kind = match (proof.kind(), matched) {
+        (ProofKind::Either, Match::Salted(_)) => ProofKind::Salted,
+        (ProofKind::Either, _) => ProofKind::Digest,
+        (plain, _) => plain,
+    };
+    Ok(Proven { account, kind, granted })
+}
+
+/// What the stores are to book, and what the caller gets if they do.
+fn judge<T>(
+    deps: &Deps,
+    account: Option<Account>,
+    matched: Match,
+    audience: Audience,
+    now: Timestamp,
+    grant: impl FnOnce(&Account) -> (Success, T),
+) -> (Verdict, Result<(Account, T)>) {
+    let Some(account) = account else { return (Verdict::Wrong, Err(Error::UnknownUser)) };
+    let replay = match matched {
+        _ if !audience.admits(&account.user) => return (Verdict::Wrong, Err(Error::WrongPassword)),
+        Match::No => return (Verdict::Wrong, Err(Error::WrongPassword)),
+        Match::Hash => None,
+        Match::Salted(salted) => Some(replay_mark(deps, &account, salted, now)),
+    };
+    let right = |success| Verdict::Right(Box::new(Success { replay, ..success }));
+    if account.user.disabled {
+        return (right(Success::default()), Err(Error::Disabled));
+    }
+    let (success, granted) = grant(&account);
+    (right(success), Ok((account, granted)))
 }
 
 /// Remembers a right proof that need not be fresh in the users' database: the short-lived store may be emptied, and then
 /// nothing else distinguishes the proof from a replay. What the limits refuse is not used up.
-async fn use_for_good(deps: &Deps, attempt: &Attempt, asked: bool, mark: &ReplayMark) -> Result<()> {
-    if !asked {
+async fn use_for_good(deps: &Deps, attempt: &Attempt, limits: Limits, mark: &ReplayMark) -> Result<()> {
+    if limits == Limits::NotAsked {
         admit(deps, attempt).await?;
     }
     if deps.users.use_proof(mark).await? { Ok(()) } else { Err(Error::Replayed) }
@@ -126,21 +171,19 @@ fn is_fresh(deps: &Deps, salted: Salted, now_secs: i64) -> bool {
     deps.policy.skew.is_none_or(|skew| salted.made_at().as_secs().abs_diff(now_secs) <= skew.as_secs())
 }
 
-/// Whether the proof is right, and if so, the salted proof it was (which must not be accepted again).
-async fn check(deps: &Deps, account: Option<&Account>, proof: &Proof) -> Result<Option<Option<Salted>>> {
-    let stored = || account.map(|account| account.credential.verifier.clone());
-    let hashed = |secret| async { Ok::<_, Error>(deps.hasher.verify(stored(), secret).await?.then_some(None)) };
-    match proof {
-        Proof::Raw(raw) => hashed(Secret::Raw(raw.clone())).await,
-        Proof::Digest(digest) => hashed(Secret::Digest(digest.clone())).await,
-        Proof::Salted(salted) => Ok(check_salted(deps, account, *salted).await?.then_some(Some(*salted))),
-        Proof::Either(salted) => {
-            if check_salted(deps, account, *salted).await? {
-                return Ok(Some(Some(*salted)));
-            }
-            hashed(Secret::Digest(PasswordDigest::from_bytes(salted.digest))).await
+/// Compares the proof with the account's credential.
+async fn check(deps: &Deps, account: Option<&Account>, proof: &Proof) -> Result<Match> {
+    let secret = match proof {
+        Proof::Raw(raw) => Secret::Raw(raw.clone()),
+        Proof::Digest(digest) => Secret::Digest(digest.clone()),
+        Proof::Salted(salted) | Proof::Either(salted) if check_salted(deps, account, *salted).await? => {
+            return Ok(Match::Salted(*salted));
         }
-    }
+        Proof::Salted(_) => return Ok(Match::No),
+        Proof::Either(other) => Secret::Digest(PasswordDigest::from_bytes(other.digest)),
+    };
+    let stored = account.map(|account| account.credential.verifier.clone());
+    Ok(if deps.hasher.verify(stored, secret).await? { Match::Hash } else { Match::No })
 }
 
 async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) -> Result<bool> {
@@ -155,7 +198,7 @@ async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) ->
     Ok(proves && sealed.is_some())
 }
 
-fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: crate::time::Timestamp) -> ReplayMark {
+fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: Timestamp) -> ReplayMark {
     // The proof's time is in front of it, so that those of one time are stored side by side: a store that keeps its rows
     // in order has them in a page or two, and not one in each. It is no part of what tells proofs apart.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
@@ -171,13 +214,13 @@ fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: crate::time:
 }
 
 /// A login must not fail because its upgrade does: the next one tries again.
-async fn upgrade(deps: &Deps, account: &Account, proof: &Proof, as_digest: bool) {
-    let secret = match proof {
-        Proof::Raw(raw) => Secret::Raw(raw.clone()),
-        Proof::Digest(digest) => Secret::Digest(digest.clone()),
-        Proof::Either(either) if as_digest => Secret::Digest(PasswordDigest::from_bytes(either.digest)),
+async fn upgrade(deps: &Deps, account: &Account, proof: &Proof, matched: Match) {
+    let secret = match (proof, matched) {
+        (Proof::Raw(raw), _) => Secret::Raw(raw.clone()),
+        (Proof::Digest(digest), _) => Secret::Digest(digest.clone()),
+        (Proof::Either(either), Match::Hash) => Secret::Digest(PasswordDigest::from_bytes(either.digest)),
         // D is sealed already, or this proof could not have been right.
-        Proof::Salted(_) | Proof::Either(_) => return,
+        (Proof::Salted(_) | Proof::Either(_), _) => return,
     };
     if let Err(cause) = credential::upgrade(deps, account, &secret).await {
         tracing::warn!(%cause, "a credential could not be upgraded");

@@ -5,19 +5,21 @@ use super::watch::Watch;
 use crate::event::Act;
 use crate::password::NewPassword;
 use crate::user::UserRef;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// How often a change that loses a race against another is tried again.
 const TRIES: usize = 5;
 
-/// Sets a password and ends every session, ticket and code of the user.
-///
-/// # Errors
-/// `UnknownUser`; `Busy` and faults of ours.
-pub async fn provision_password(deps: &Deps, user: UserRef, password: &NewPassword) -> Result<()> {
-    let mut watch = Watch::administrative(deps, Act::ProvisionPassword);
-    let outcome = set(deps, user, password, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Sets a password and ends every session, ticket and code of the user.
+    ///
+    /// # Errors
+    /// `UnknownUser`; `Busy` and faults of ours.
+    pub async fn provision_password(&self, user: UserRef, password: &NewPassword) -> Result<()> {
+        let mut watch = Watch::administrative(&self.deps, Act::ProvisionPassword);
+        let outcome = set(&self.deps, user, password, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn set(deps: &Deps, user: UserRef, password: &NewPassword, watch: &mut Watch<'_>) -> Result<()> {

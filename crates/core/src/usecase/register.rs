@@ -1,14 +1,15 @@
 //! Opening an account with a code (portal document, 注册接口; MeFP document, 注册).
 
+use super::check_code::{self, CodeUse};
 use super::watch::Watch;
-use super::{Caller, check_code, credential, login};
+use super::{Caller, credential, login};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
 use crate::session::{NewSession, TokenKey};
-use crate::user::{Account, NewUser, Profile, Role, User, UserId};
-use crate::{Deps, Error, Result};
+use crate::user::{NewUser, Profile, Role, User, UserId};
+use crate::{Deps, Error, Result, UseCases};
 
 /// Someone who wants an account.
 #[derive(Debug)]
@@ -25,14 +26,16 @@ pub struct Register<'a> {
     pub caller: &'a Caller,
 }
 
-/// Opens an account. A wrong code is told before a known user.
-///
-/// # Errors
-/// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.
-pub async fn register(deps: &Deps, request: Register<'_>) -> Result<User> {
-    let mut watch = Watch::over(deps, Act::Register, request.caller);
-    let outcome = open_account(deps, request, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Opens an account. A wrong code is told before a known user.
+    ///
+    /// # Errors
+    /// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.
+    pub async fn register(&self, request: Register<'_>) -> Result<User> {
+        let mut watch = Watch::over(&self.deps, Act::Register, request.caller);
+        let outcome = open_account(&self.deps, request, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn open_account(deps: &Deps, request: Register<'_>, watch: &mut Watch<'_>) -> Result<User> {
@@ -43,19 +46,17 @@ async fn open_account(deps: &Deps, request: Register<'_>, watch: &mut Watch<'_>)
     }
     let attempt = caller.attempt(deps, existing.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
-    let epoch = existing.as_ref().map_or(0, |account| account.epoch);
-    check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;
+    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Check).await?;
     if existing.is_some() {
         return Err(Error::IdentifierTaken);
     }
     // The code is used up only once nothing but the database can fail, so that a busy moment costs nobody a code.
     let new = new_user(deps, to, password, caller).await?;
-    check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
+    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Consume).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;
     watch.concerns(user.id);
     if !caller.app.is_empty() {
-        let account = Account { user: user.clone(), credential: new.credential, epoch: 0, salted_at: None };
-        let session = login::new_session(deps, caller, &account, 0);
+        let session = login::new_session(deps, caller, user.id, 0);
         let key = TokenKey::presence(caller.dialect, &caller.app, user.id);
         deps.state.open_session(&NewSession { key, session, per_user: deps.policy.sessions_per_user }).await?;
     }

@@ -1,13 +1,14 @@
 //! Setting a new password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
 
+use super::check_code::{self, CodeUse};
 use super::watch::Watch;
-use super::{Caller, check_code, credential};
+use super::{Caller, credential};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
 use crate::user::User;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// Someone who has forgotten their password.
 #[derive(Debug)]
@@ -24,15 +25,17 @@ pub struct ResetPassword<'a> {
     pub caller: &'a Caller,
 }
 
-/// Sets a new password and ends every session, ticket and code of the user. A wrong code is told before an unknown
-/// user. Gives the user.
-///
-/// # Errors
-/// `WrongCode`, `UnknownUser`, `Disabled`, `TooMany`; `Busy` and faults of ours.
-pub async fn reset_password(deps: &Deps, request: ResetPassword<'_>) -> Result<User> {
-    let mut watch = Watch::over(deps, Act::ResetPassword, request.caller);
-    let outcome = reset(deps, request, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Sets a new password and ends every session, ticket and code of the user. A wrong code is told before an unknown
+    /// user. Gives the user.
+    ///
+    /// # Errors
+    /// `WrongCode`, `UnknownUser`, `Disabled`, `TooMany`; `Busy` and faults of ours.
+    pub async fn reset_password(&self, request: ResetPassword<'_>) -> Result<User> {
+        let mut watch = Watch::over(&self.deps, Act::ResetPassword, request.caller);
+        let outcome = reset(&self.deps, request, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn reset(deps: &Deps, request: ResetPassword<'_>, watch: &mut Watch<'_>) -> Result<User> {
@@ -43,15 +46,14 @@ async fn reset(deps: &Deps, request: ResetPassword<'_>, watch: &mut Watch<'_>) -
     }
     let attempt = caller.attempt(deps, account.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
-    let epoch = account.as_ref().map_or(0, |account| account.epoch);
-    check_code::guess(deps, caller, &attempt, &keys, code, epoch, false).await?;
+    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Check).await?;
     let account = account.filter(|account| account.user.is_reached_by(to)).ok_or(Error::UnknownUser)?;
     if account.user.disabled {
         return Err(Error::Disabled);
     }
     let new = credential::make(deps, account.user.id, password.as_digest()).await?;
-    check_code::guess(deps, caller, &attempt, &keys, code, epoch, true).await?;
+    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Consume).await?;
     // If the epoch has moved, someone changed the password meanwhile, and the code died with the old one.
-    let changed = deps.users.change_credential(account.user.id, epoch, deps.random.epoch(), &new).await?;
+    let changed = deps.users.change_credential(account.user.id, account.epoch, deps.random.epoch(), &new).await?;
     if changed { Ok(account.user) } else { Err(Error::WrongCode) }
 }

@@ -8,7 +8,7 @@ use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::origin::Origin;
 use crate::ports::{Message, NewCode, Use};
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// Whom a code may be sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +21,17 @@ pub enum Sendable {
     Users,
 }
 
-/// Sends a code for `purpose` to `to`, replacing an earlier one.
-///
-/// # Errors
-/// `Invalid("phone")` for a phone in a country that is not served, `IdentifierTaken` or `UnknownUser` as `sendable` has it
-/// (such refusals are not counted), `TooMany`; faults of ours.
-pub async fn send_code(
-    deps: &Deps,
-    caller: &Caller,
-    to: &Recipient,
-    purpose: Purpose,
-    sendable: Sendable,
-) -> Result<()> {
-    let mut watch = Watch::over(deps, Act::SendCode(purpose), caller);
-    let outcome = send(deps, caller, to, purpose, sendable, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Sends a code for `purpose` to `to`, replacing an earlier one.
+    ///
+    /// # Errors
+    /// `Invalid("phone")` for a phone in a country that is not served, `IdentifierTaken` or `UnknownUser` as `sendable` has it
+    /// (such refusals are not counted), `TooMany`; faults of ours.
+    pub async fn send_code(&self, caller: &Caller, to: &Recipient, purpose: Purpose, sendable: Sendable) -> Result<()> {
+        let mut watch = Watch::over(&self.deps, Act::SendCode(purpose), caller);
+        let outcome = send(&self.deps, caller, to, purpose, sendable, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn send(

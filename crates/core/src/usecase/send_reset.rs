@@ -7,22 +7,24 @@ use crate::code::{CodeKey, Purpose};
 use crate::event::{Act, Outcome};
 use crate::identifier::{Identifier, Recipient};
 use crate::ports::{Attempt, NewCode};
-use crate::{Deps, Result};
+use crate::{Deps, Result, UseCases};
 
-/// Sends a reset code to `to` if it is the phone or the e-mail address of `account`, and in a country that is served. Does and answers the same if it
-/// is not, but for the sending; either way it is counted against what was submitted, in a quota of this dialect alone.
-///
-/// # Errors
-/// `TooMany`; faults of ours.
-pub async fn send_reset(deps: &Deps, caller: &Caller, account: &str, to: &Recipient) -> Result<()> {
-    let mut watch = Watch::over(deps, Act::SendCode(Purpose::Reset), caller);
-    match send(deps, caller, account, to, &mut watch).await {
-        // The client must not learn it; the trail must.
-        Ok(outcome) => {
-            watch.end_as(outcome);
-            Ok(())
+impl UseCases {
+    /// Sends a reset code to `to` if it is the phone or the e-mail address of `account`, and in a country that is served. Does and answers the same if it
+    /// is not, but for the sending; either way it is counted against what was submitted, in a quota of this dialect alone.
+    ///
+    /// # Errors
+    /// `TooMany`; faults of ours.
+    pub async fn send_reset(&self, caller: &Caller, account: &str, to: &Recipient) -> Result<()> {
+        let mut watch = Watch::over(&self.deps, Act::SendCode(Purpose::Reset), caller);
+        match send(&self.deps, caller, account, to, &mut watch).await {
+            // The client must not learn it; the trail must.
+            Ok(outcome) => {
+                watch.end_as(outcome);
+                Ok(())
+            }
+            Err(error) => watch.end(Err(error)),
         }
-        Err(error) => watch.end(Err(error)),
     }
 }
 

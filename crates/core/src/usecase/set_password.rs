@@ -7,7 +7,7 @@ use crate::identifier::Identifier;
 use crate::password::NewPassword;
 use crate::session::{TicketKind, Token};
 use crate::user::Account;
-use crate::{Deps, Error, Result};
+use crate::{Deps, Error, Result, UseCases};
 
 /// What allows it.
 #[derive(Debug)]
@@ -18,21 +18,23 @@ pub enum Authority {
     Login(Token),
 }
 
-/// Sets the password of `account` and ends every other session, ticket and code of the user. A try for another
-/// account than the token's does not use the token up.
-///
-/// # Errors
-/// `NotAuthenticated` whatever is wrong with account or token; `Busy` and faults of ours.
-pub async fn set_password(
-    deps: &Deps,
-    caller: &Caller,
-    account: &str,
-    password: &NewPassword,
-    authority: &Authority,
-) -> Result<()> {
-    let mut watch = Watch::over(deps, Act::SetPassword, caller);
-    let outcome = set(deps, caller, account, password, authority, &mut watch).await;
-    watch.end(outcome)
+impl UseCases {
+    /// Sets the password of `account` and ends every other session, ticket and code of the user. A try for another
+    /// account than the token's does not use the token up.
+    ///
+    /// # Errors
+    /// `NotAuthenticated` whatever is wrong with account or token; `Busy` and faults of ours.
+    pub async fn set_password(
+        &self,
+        caller: &Caller,
+        account: &str,
+        password: &NewPassword,
+        authority: &Authority,
+    ) -> Result<()> {
+        let mut watch = Watch::over(&self.deps, Act::SetPassword, caller);
+        let outcome = set(&self.deps, caller, account, password, authority, &mut watch).await;
+        watch.end(outcome)
+    }
 }
 
 async fn set(

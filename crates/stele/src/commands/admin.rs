@@ -3,14 +3,12 @@
 use std::io::BufRead as _;
 use std::sync::Arc;
 
-use stele_core::event::{Act, Event, Outcome, Subject};
-use stele_core::ports::{Delivery, Events as _, Message, VerifierStore};
+use stele_core::event::{Act, Outcome, Subject};
+use stele_core::ports::{Delivery, Message};
 use stele_core::random::OsRandom;
-use stele_core::time::{Clock as _, SystemClock};
-use stele_core::usecase::wrap_hashes::{Wrapping, wrap_hashes};
+use stele_core::usecase::administration::Administration;
 use stele_web::boot::{self, Surroundings};
 use stele_web::hashing::Hashing;
-use stele_web::keyring::KeyRing;
 use stele_web::trail::Trail;
 use stele_web::{ConfigError, Context, Settings};
 use zeroize::Zeroizing;
@@ -33,6 +31,7 @@ pub(crate) async fn work(
 
 /// Takes down what an administrator did to keys, and writes it.
 pub(crate) async fn tell<T>(
+    administration: &Administration,
     trail: &Trail,
     act: Act,
     subject: Option<Subject>,
@@ -43,7 +42,7 @@ pub(crate) async fn tell<T>(
         Err(CommandError::Setup(_)) => Outcome::Invalid,
         Err(CommandError::Refused(_)) => Outcome::NotAllowed,
     };
-    trail.record(Event::administrative(SystemClock.now(), act, outcome, subject));
+    administration.record(act, subject, outcome);
     let told = written(trail).await;
     done.and_then(|done| told.map(|()| done))
 }
@@ -66,12 +65,12 @@ pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     let was_older = boot::has_older_schema(&settings).await?;
     boot::provision(&settings, &services::ALL, &OsRandom).await?;
     // As whatever runs will: what is wrong with a key is told now.
-    let database = boot::current(&settings).await?;
-    KeyRing::open(settings.keys(), database.keys(), Arc::new(SystemClock)).await?;
-    let verifiers = database.verifiers();
-    let left = was_older && verifiers.count_earlier().await? > 0;
-    if !left {
-        wrap_earlier_hashes(&settings, verifiers.as_ref()).await?;
+    let (administration, _) = boot::administration(&settings).await?;
+    boot::key_ring(&settings).await?;
+    let pending = administration.pending_wraps().await?;
+    let left = was_older && pending > 0;
+    if pending > 0 && !was_older {
+        wrap_earlier_hashes(&settings, &administration, pending).await?;
     }
     let next =
         "\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in argon2id";
@@ -79,16 +78,16 @@ pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     say(&format!("keys in {}: ready\nschema: current{next}", settings.keys().display()))
 }
 
-async fn wrap_earlier_hashes(settings: &Settings, verifiers: &dyn VerifierStore) -> Result<(), CommandError> {
-    let pending = verifiers.count_earlier().await?;
-    if pending == 0 {
-        return Ok(());
-    }
-    let (hashing, random) = (Hashing::read(settings)?, OsRandom);
-    let hasher = hashing.hasher(&random)?;
-    let work = Wrapping { verifiers, hasher: &hasher, random: &random, clock: &SystemClock, at_once: hashing.slots };
+async fn wrap_earlier_hashes(
+    settings: &Settings,
+    administration: &Administration,
+    pending: u64,
+) -> Result<(), CommandError> {
+    let hashing = Hashing::read(settings)?;
+    let hasher = hashing.hasher(&OsRandom)?;
     let mut progress = Progress::new(false, "imported hashes wrapped:", pending);
-    let done = wrap_hashes(&work, &mut |rows| progress.add(rows))
+    let done = administration
+        .wrap_hashes(&hasher, hashing.slots, &mut |rows| progress.add(rows))
         .await
         .map_err(|cause| CommandError::Refused(format!("broken off: {cause}; `stele migrate` goes on")))?;
     progress.finish()?;

@@ -1,7 +1,6 @@
 //! `stele app`.
 
 use stele_core::Error;
-use stele_core::usecase::add_app;
 use stele_web::{Context, cli};
 use zeroize::Zeroizing;
 
@@ -20,7 +19,7 @@ pub(crate) async fn run(context: &Context, command: App) -> Result<(), CommandEr
         None => None,
     };
     let shared = svc_mefp::secret::secret(&context.settings)?;
-    let secret = match add_app::add_app(&context.deps, &name, secret, may_token).await {
+    let secret = match context.use_cases.add_app(&name, secret, may_token).await {
         Err(Error::IdentifierTaken) => return Err(CommandError::Refused(format!("there is an app `{name}` already"))),
         other => other?,
     };

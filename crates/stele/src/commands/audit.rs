@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use stele_core::Error;
 use stele_core::event::Outcome;
 use stele_core::origin::Origin;
-use stele_core::ports::TrailStore;
-use stele_core::time::{Clock as _, Offset, SystemClock};
+use stele_core::time::Offset;
 use stele_core::trail::{Entry, Filter, NOT_KEPT, Order};
+use stele_core::usecase::administration::Administration;
 use stele_core::user::UserRef;
 use stele_web::{Settings, boot};
 
-use super::{CommandError, cell, say_next, user};
+use super::{CommandError, cell, say_next};
 use crate::args::{Audit, When};
 
 /// How many entries are read at once.
@@ -22,18 +22,17 @@ const PAGE: u32 = 1_000;
 const LATELY: When = When::Ago(Duration::from_secs(86_400));
 
 pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), CommandError> {
-    let database = boot::current(settings).await?;
-    let users = database.users();
+    let (administration, _) = boot::administration(settings).await?;
     let subject = match (&command.user, &command.subject) {
         (None, name) => name.clone(),
         // Whoever is not there any more is in the trail by their id.
-        (Some(text), _) => Some(match (user::find(users.as_ref(), text).await, UserRef::parse(text)) {
-            (Ok(account), _) => account.user.id.to_string(),
-            (Err(CommandError::Refused(_)), Some(UserRef::Id(id))) => id.to_string(),
-            (Err(error), _) => return Err(error),
+        (Some(text), _) => Some(match (administration.find_user(text).await, UserRef::parse(text)) {
+            (Ok(user), _) => user.id.to_string(),
+            (Err(Error::UnknownUser), Some(UserRef::Id(id))) => id.to_string(),
+            (Err(error), _) => return Err(error.into()),
         }),
     };
-    let now = SystemClock.now();
+    let now = administration.now();
     let since = if command.all { None } else { Some(command.since.unwrap_or(LATELY).from(now)) };
     let filter = Filter {
         since,
@@ -48,11 +47,10 @@ pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), Comma
         request: command.request,
     };
     let show = if command.json { |entry: &Entry| describe(entry).to_string() } else { line };
-    let trail = database.trail();
     let search = Search { filter, network: command.address.filter(|_| exact(command.address).is_none()) };
     match command.last {
-        None => forward(trail.as_ref(), &search, show).await,
-        Some(last) => backward(trail.as_ref(), &search, last, show).await,
+        None => forward(&administration, &search, show).await,
+        Some(last) => backward(&administration, &search, last, show).await,
     }
 }
 
@@ -77,10 +75,14 @@ impl Search {
     }
 }
 
-async fn forward(trail: &dyn TrailStore, search: &Search, show: fn(&Entry) -> String) -> Result<(), CommandError> {
+async fn forward(
+    administration: &Administration,
+    search: &Search,
+    show: fn(&Entry) -> String,
+) -> Result<(), CommandError> {
     let mut after = None;
     loop {
-        let page = trail.page(&search.filter, Order::OldestFirst, after, PAGE).await?;
+        let page = administration.trail(&search.filter, Order::OldestFirst, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for entry in page.iter().filter(|entry| search.finds(entry)) {
@@ -90,7 +92,7 @@ async fn forward(trail: &dyn TrailStore, search: &Search, show: fn(&Entry) -> St
 }
 
 async fn backward(
-    trail: &dyn TrailStore,
+    administration: &Administration,
     search: &Search,
     last: u32,
     show: fn(&Entry) -> String,
@@ -98,7 +100,7 @@ async fn backward(
     let last = usize::try_from(last).map_err(Error::internal)?;
     let (mut lines, mut after) = (Vec::new(), None);
     while lines.len() < last {
-        let page = trail.page(&search.filter, Order::NewestFirst, after, PAGE).await?;
+        let page = administration.trail(&search.filter, Order::NewestFirst, after, PAGE).await?;
         let Some(oldest) = page.last() else { break };
         after = Some(oldest.id);
         lines.extend(page.iter().filter(|entry| search.finds(entry)).map(show));

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use stele_core::event::Act;
-use stele_core::ports::{KeyStore, SaltedUse};
-use stele_core::time::{Clock as _, Offset, SystemClock};
-use stele_core::usecase::end_salted::end_salted;
+use stele_core::ports::SaltedUse;
+use stele_core::time::Offset;
+use stele_core::usecase::administration::Administration;
 use stele_web::{ConfigError, Settings, boot};
 
 use super::progress::Progress;
@@ -17,29 +17,30 @@ use crate::args::Challenge;
 const LATELY: Duration = Duration::from_secs(30 * 86_400);
 
 pub(crate) async fn run(settings: &Settings, command: Challenge) -> Result<(), CommandError> {
-    let database = boot::current(settings).await?;
-    let (keys, trail) = (database.keys(), boot::trail_of(&database));
+    let (administration, trail) = boot::administration(settings).await?;
     match command {
         Challenge::Off { yes, json } => {
-            let seals = announce(keys.as_ref(), json).await?;
-            let ended = off(keys.as_ref(), seals, yes, json).await;
-            admin::tell(&trail, Act::EndSalted, None, ended).await
+            let seals = announce(&administration, json).await?;
+            let ended = off(&administration, seals, yes, json).await;
+            admin::tell(&administration, &trail, Act::EndSalted, None, ended).await
         }
-        Challenge::On => admin::tell(&trail, Act::AllowSalted, None, on(keys.as_ref()).await).await,
+        Challenge::On => {
+            let allowed = on(&administration).await;
+            admin::tell(&administration, &trail, Act::AllowSalted, None, allowed).await
+        }
     }
 }
 
-async fn on(keys: &dyn KeyStore) -> Result<(), CommandError> {
-    match keys.allow_salted().await? {
+async fn on(administration: &Administration) -> Result<(), CommandError> {
+    match administration.allow_salted().await? {
         true => say("salted logins are allowed: each user's work after their next login with the password itself"),
         false => say("salted logins were not ended"),
     }
 }
 
 /// Says who will be locked out; gives how many digests are sealed.
-async fn announce(keys: &dyn KeyStore, json: bool) -> Result<u64, CommandError> {
-    let found = keys.salted_use(SystemClock.now().before(LATELY)).await?;
-    let seals = keys.count_seals().await?;
+async fn announce(administration: &Administration, json: bool) -> Result<u64, CommandError> {
+    let (found, seals) = administration.salted_use(administration.now().before(LATELY)).await?;
     if json {
         let last = found.last.map(|at| at.rfc3339(Offset::UTC));
         let told =
@@ -52,12 +53,13 @@ async fn announce(keys: &dyn KeyStore, json: bool) -> Result<u64, CommandError> 
     Ok(seals)
 }
 
-async fn off(keys: &dyn KeyStore, seals: u64, yes: bool, json: bool) -> Result<(), CommandError> {
+async fn off(administration: &Administration, seals: u64, yes: bool, json: bool) -> Result<(), CommandError> {
     if !yes && !confirmed()? {
         return Err(CommandError::Refused("nothing was changed".to_owned()));
     }
     let mut progress = Progress::new(json, "erased", seals);
-    end_salted(keys, &SystemClock, &mut |rows| progress.add(rows))
+    administration
+        .end_salted(&mut |rows| progress.add(rows))
         .await
         .map_err(|cause| CommandError::Refused(format!("broken off: {cause}; `stele challenge off` goes on")))?;
     progress.finish()

@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use stele_core::identifier::{Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
+use stele_core::random::{OsRandom, Random as _};
 use stele_core::session::Token;
 use stele_core::usecase::Caller;
-use stele_core::usecase::add_app::{add_app, secret_of};
-use stele_core::usecase::add_user::{AddUser, Provided, add_user};
-use stele_core::usecase::login::{Audience, Carrier, Challenge, Login, login};
-use stele_core::usecase::provision_password::provision_password;
+use stele_core::usecase::add_user::{AddUser, Provided};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::user::{Gender, Profile, Role, UserRef};
-use stele_core::{Deps, Error};
+use stele_core::{Error, UseCases};
 use stele_web::{ConfigError, Context};
 
 use super::CommandError;
@@ -32,14 +31,14 @@ struct Line {
 
 /// Makes the users (with a new password each time) and tells how to call each dialect as one of them.
 pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<String, CommandError> {
-    let deps = &context.deps;
-    let password = deps.random.hex128()[..10].to_owned();
-    person(deps, "demo-cloudbox", None, Role::User, &password).await?;
-    person(deps, "demo-tms", None, Role::Admin, &password).await?;
-    person(deps, "demo-portal", Some(PORTAL_PHONE), Role::User, &password).await?;
-    person(deps, "demo-mefp", Some(MEFP_PHONE), Role::User, &password).await?;
-    person(deps, "demo-jwt", None, Role::User, &password).await?;
-    let token = tms_token(deps, listen, &password).await?;
+    let use_cases = &context.use_cases;
+    let password = OsRandom.hex128()[..10].to_owned();
+    person(use_cases, "demo-cloudbox", None, Role::User, &password).await?;
+    person(use_cases, "demo-tms", None, Role::Admin, &password).await?;
+    person(use_cases, "demo-portal", Some(PORTAL_PHONE), Role::User, &password).await?;
+    person(use_cases, "demo-mefp", Some(MEFP_PHONE), Role::User, &password).await?;
+    person(use_cases, "demo-jwt", None, Role::User, &password).await?;
+    let token = tms_token(use_cases, listen, &password).await?;
     let lines = [
         salted(listen, "cloudbox", "/api/v1/cloudbox/smarttms/auth/authsalt", "demo-cloudbox", &password, None),
         salted(listen, "tms", "/container/api/v1/cloudbox/tms/auth/authsalt", "demo-tms", &password, Some(&token)),
@@ -50,11 +49,19 @@ pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<Str
     Ok(table(&lines, &password))
 }
 
-async fn person(deps: &Deps, name: &str, phone: Option<&str>, role: Role, password: &str) -> Result<(), CommandError> {
+async fn person(
+    use_cases: &UseCases,
+    name: &str,
+    phone: Option<&str>,
+    role: Role,
+    password: &str,
+) -> Result<(), CommandError> {
     let unfit = || ConfigError::new(format!("the demonstration user {name} cannot be made"));
     let password = NewPassword::provisioned(&RawPassword::new(password.to_owned())).ok_or_else(unfit)?;
-    if let Some(account) = deps.users.find(name).await? {
-        return Ok(provision_password(deps, UserRef::Id(account.user.id), &password).await?);
+    match use_cases.find_user(name).await {
+        Ok(user) => return Ok(use_cases.provision_password(UserRef::Id(user.id), &password).await?),
+        Err(Error::UnknownUser) => {}
+        Err(error) => return Err(error.into()),
     }
     let profile = Profile { real_name: "演示".to_owned(), gender: Some(Gender::Female), ..Profile::default() };
     let request = AddUser {
@@ -65,7 +72,7 @@ async fn person(deps: &Deps, name: &str, phone: Option<&str>, role: Role, passwo
         profile,
         secret: Provided::Password(password),
     };
-    match add_user(deps, request).await {
+    match use_cases.add_user(request).await {
         Err(Error::IdentifierTaken) => Err(ConfigError::new(format!(
             "someone else has {}; run --demo on a data folder of its own",
             phone.unwrap_or(name)
@@ -76,7 +83,7 @@ async fn person(deps: &Deps, name: &str, phone: Option<&str>, role: Role, passwo
 }
 
 /// A live token of the TMS user: TMS's logins carry a client token, or one of these.
-async fn tms_token(deps: &Deps, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
+async fn tms_token(use_cases: &UseCases, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
     let request = Login {
         identifier: "demo-tms",
         proof: Proof::Raw(RawPassword::new(password.to_owned())),
@@ -85,7 +92,7 @@ async fn tms_token(deps: &Deps, listen: SocketAddr, password: &str) -> Result<To
         challenge: Challenge::Never,
         carrier: Carrier::Token,
     };
-    Ok(login(deps, request).await?.token)
+    Ok(use_cases.login(request).await?.token)
 }
 
 fn salted(
@@ -113,12 +120,11 @@ fn portal(listen: SocketAddr, password: &str) -> Line {
 }
 
 async fn mefp(context: &Context, listen: SocketAddr, password: &str) -> Result<Line, CommandError> {
-    let deps = &context.deps;
-    if deps.users.app(APP).await?.is_none() {
-        add_app(deps, APP, None, vec![APP.to_owned()]).await?;
+    let use_cases = &context.use_cases;
+    if use_cases.app(APP).await?.0.is_none() {
+        use_cases.add_app(APP, None, vec![APP.to_owned()]).await?;
     }
-    let app = deps.users.app(APP).await?.ok_or_else(|| ConfigError::new("the demonstration app cannot be made"))?;
-    let (key, iv) = (svc_mefp::secret::secret(&context.settings)?, secret_of(deps, &app).await?);
+    let (key, (_, iv)) = (svc_mefp::secret::secret(&context.settings)?, use_cases.app(APP).await?);
     let hex = stele_core::hex::encode;
     let aes = format!("openssl enc -aes-256-cbc -a -A -K {} -iv {}", hex(key.as_bytes()), hex(&*iv));
     let body = format!("'{{\"login_name\":\"{MEFP_PHONE}\",\"password\":\"{password}\"}}'");

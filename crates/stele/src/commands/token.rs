@@ -1,7 +1,6 @@
 //! `stele token`.
 
 use stele_core::Error;
-use stele_core::usecase::client_token;
 use stele_web::Context;
 
 use super::{CommandError, say};
@@ -9,7 +8,7 @@ use crate::args::Token;
 
 pub(crate) async fn run(context: &Context, command: Token) -> Result<(), CommandError> {
     let Token::Add { name } = command;
-    let token = match client_token::add(&context.deps, &name).await {
+    let token = match context.use_cases.add_client_token(&name).await {
         Err(Error::IdentifierTaken) => return Err(CommandError::Refused(format!("there is a token `{name}` already"))),
         other => other?,
     };

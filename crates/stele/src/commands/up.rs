@@ -7,7 +7,7 @@ use actix_web::dev::{Server, ServerHandle};
 use gateway::{Config, Gateway, reload_on_hangup};
 use stele_web::boot::{self, Surroundings};
 use stele_web::hashing::Hashing;
-use stele_web::serve::{admin_default, drain_time, readiness, stop_on_signal};
+use stele_web::serve::{admin_default, drain_time, outlive_birth, readiness, stop_on_signal};
 use stele_web::trust::Trust;
 use stele_web::{ConfigError, Context, Settings, admin, net};
 use zeroize::Zeroizing;
@@ -30,7 +30,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     boot::provision(&settings, &services::ALL, surroundings.random.as_ref()).await?;
     let mut context = boot::open(settings, surroundings).await?;
     context.trust = Trust::hop(hop.clone());
-    boot::outlive_birth(&context.deps).await?;
+    outlive_birth(&context).await?;
 
     let services = Services::start(&context)?;
     let time = drain_time(&context.settings, Duration::ZERO)?;
@@ -43,7 +43,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
     let ready = readiness(&context);
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
-    actix_web::rt::spawn(boot::keep_up(context.deps.clone(), context.trail.clone()));
+    actix_web::rt::spawn(boot::keep_up(context.use_cases.clone(), context.trail.clone()));
     actix_web::rt::spawn(boot::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
@@ -51,7 +51,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     Hashing::read(&context.settings)?.tell();
     announce(&context, listen, admin_listen, demo).await?;
     stopped.await;
-    context.deps.delivery.drain().await;
+    context.use_cases.drain_deliveries().await;
     context.trail.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)

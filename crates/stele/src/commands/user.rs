@@ -1,14 +1,12 @@
 //! `stele user`.
 
 use serde_json::{Value, json};
-use stele_core::identifier::Identifier;
 use stele_core::password::{NewPassword, RawPassword};
-use stele_core::ports::UserStore;
 use stele_core::time::Offset;
 use stele_core::usecase::add_user::{self, Provided};
-use stele_core::usecase::{provision_password, set_disabled};
-use stele_core::user::{Account, User as Person, UserRef};
-use stele_core::{Deps, Error, verifier};
+use stele_core::usecase::set_status::UserStatus;
+use stele_core::user::{User as Person, UserRef};
+use stele_core::{UseCases, verifier};
 use stele_web::{ConfigError, Context};
 
 use super::admin::secret_from_stdin;
@@ -19,25 +17,25 @@ use crate::args::{AddUser, User};
 const PAGE: u32 = 500;
 
 pub(crate) async fn run(context: &Context, command: User) -> Result<(), CommandError> {
-    let deps = &context.deps;
+    let use_cases = &context.use_cases;
     match command {
-        User::Add(options) => add(deps, *options).await,
-        User::List { json } => list(deps, json).await,
+        User::Add(options) => add(use_cases, *options).await,
+        User::List { json } => list(use_cases, json).await,
         User::Show { user } => {
-            let account = find(deps.users.as_ref(), &user).await?;
-            say(&format!("{:#}", describe(&account.user)))
+            let user = use_cases.find_user(&user).await?;
+            say(&format!("{:#}", describe(&user)))
         }
-        User::Disable { user } => disable(deps, &user, true).await,
-        User::Enable { user } => disable(deps, &user, false).await,
+        User::Disable { user } => set_status(use_cases, &user, UserStatus::Disabled).await,
+        User::Enable { user } => set_status(use_cases, &user, UserStatus::Active).await,
         User::Passwd { user, .. } => {
-            let account = find(deps.users.as_ref(), &user).await?;
+            let user = use_cases.find_user(&user).await?;
             let password = password()?;
-            Ok(provision_password::provision_password(deps, UserRef::Id(account.user.id), &password).await?)
+            Ok(use_cases.provision_password(UserRef::Id(user.id), &password).await?)
         }
     }
 }
 
-async fn add(deps: &Deps, options: AddUser) -> Result<(), CommandError> {
+async fn add(use_cases: &UseCases, options: AddUser) -> Result<(), CommandError> {
     let secret = if options.hash_stdin {
         Provided::Foreign(verifier::import(&secret_from_stdin()?).map_err(ConfigError::new)?)
     } else {
@@ -46,7 +44,7 @@ async fn add(deps: &Deps, options: AddUser) -> Result<(), CommandError> {
     let profile = options.profile();
     let AddUser { username, phone, email, role, .. } = options;
     let request = add_user::AddUser { name: username, phone, email, role, profile, secret };
-    let user = add_user::add_user(deps, request).await?;
+    let user = use_cases.add_user(request).await?;
     say(&user.id.to_string())
 }
 
@@ -55,10 +53,10 @@ fn password() -> Result<NewPassword, CommandError> {
     NewPassword::provisioned(&raw).ok_or_else(|| ConfigError::new("the password is empty").into())
 }
 
-async fn list(deps: &Deps, json: bool) -> Result<(), CommandError> {
+async fn list(use_cases: &UseCases, json: bool) -> Result<(), CommandError> {
     let mut after = 0;
     loop {
-        let page = deps.users.list(after, PAGE).await?;
+        let page = use_cases.list_users(after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.number;
         for user in &page {
@@ -75,23 +73,9 @@ async fn list(deps: &Deps, json: bool) -> Result<(), CommandError> {
     }
 }
 
-async fn disable(deps: &Deps, user: &str, disabled: bool) -> Result<(), CommandError> {
-    let account = find(deps.users.as_ref(), user).await?;
-    Ok(set_disabled::set_disabled(deps, UserRef::Id(account.user.id), disabled).await?)
-}
-
-/// A user by name, phone or e-mail address, else by id or number.
-pub(super) async fn find(users: &dyn UserStore, text: &str) -> Result<Account, CommandError> {
-    let named = match Identifier::parse(text) {
-        Some(identifier) => users.find(identifier.key()).await?,
-        None => None,
-    };
-    let found = match (named, UserRef::parse(text)) {
-        (Some(account), _) => Some(account),
-        (None, Some(user)) => users.find_ref(user).await?,
-        (None, None) => None,
-    };
-    found.ok_or_else(|| Error::UnknownUser.into())
+async fn set_status(use_cases: &UseCases, user: &str, status: UserStatus) -> Result<(), CommandError> {
+    let user = use_cases.find_user(user).await?;
+    Ok(use_cases.set_status(UserRef::Id(user.id), status).await?)
 }
 
 fn describe(user: &Person) -> Value {

@@ -12,19 +12,15 @@ use stele_core::identifier::{Name, Phone, Recipient};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::session::Token;
-use stele_core::usecase::add_user::{AddUser, Provided, add_user};
-use stele_core::usecase::authenticate::authenticate;
-use stele_core::usecase::change_password::{ChangePassword, Whose, change_password};
-use stele_core::usecase::grant_reset::grant_reset;
-use stele_core::usecase::login::{Audience, Carrier, Challenge, LoggedIn, Login, login};
-use stele_core::usecase::logout::logout;
-use stele_core::usecase::register::{Register, register};
-use stele_core::usecase::reset_password::{ResetPassword, reset_password};
-use stele_core::usecase::send_code::{Sendable, send_code};
-use stele_core::usecase::send_reset::send_reset;
-use stele_core::usecase::set_disabled::set_disabled;
-use stele_core::usecase::set_password::{Authority, set_password};
-use stele_core::usecase::{Caller, client_token};
+use stele_core::usecase::Caller;
+use stele_core::usecase::add_user::{AddUser, Provided};
+use stele_core::usecase::change_password::{ChangePassword, Whose};
+use stele_core::usecase::login::{Audience, Carrier, Challenge, LoggedIn, Login};
+use stele_core::usecase::register::Register;
+use stele_core::usecase::reset_password::ResetPassword;
+use stele_core::usecase::send_code::Sendable;
+use stele_core::usecase::set_password::Authority;
+use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::{Profile, Role, UserRef};
 use stele_testkit::servers::{Postgres, Redis};
 use stele_testkit::{Lab, Moment};
@@ -142,7 +138,7 @@ impl Bench {
             challenge: Challenge::Never,
             carrier: Carrier::Token,
         };
-        login(self.lab.deps(), request).await
+        self.lab.use_cases().login(request).await
     }
 
     /// Whether a password is let in.
@@ -155,7 +151,7 @@ impl Bench {
     }
 
     async fn is_alive(&self, session: &Token) -> bool {
-        match authenticate(self.lab.deps(), DIALECT, session).await {
+        match self.lab.use_cases().authenticate(DIALECT, session).await {
             Ok(_) => true,
             Err(Error::NotAuthenticated) => false,
             Err(other) => panic!("{other}"),
@@ -163,14 +159,14 @@ impl Bench {
     }
 
     async fn send(&self, phone: &str) -> Code {
-        send_code(self.lab.deps(), &caller(), &to(phone), Purpose::Any, Sendable::Anyone).await.unwrap();
+        self.lab.use_cases().send_code(&caller(), &to(phone), Purpose::Any, Sendable::Anyone).await.unwrap();
         Code::typed(&self.lab.code_for(phone))
     }
 
     async fn ticket(&self, name: &str, phone: &str) -> Token {
-        send_reset(self.lab.deps(), &caller(), name, &to(phone)).await.unwrap();
+        self.lab.use_cases().send_reset(&caller(), name, &to(phone)).await.unwrap();
         let code = Code::typed(&self.lab.code_for(phone));
-        grant_reset(self.lab.deps(), &caller(), name, &code).await.unwrap()
+        self.lab.use_cases().grant_reset(&caller(), name, &code).await.unwrap()
     }
 
     async fn subject(&self, case: Case, number: usize) -> Subject {
@@ -184,7 +180,7 @@ impl Bench {
         match case {
             Case::Register | Case::Reset => subject.code = Some(self.send(&subject.phone).await),
             Case::SetByTicket => subject.ticket = Some(self.ticket(&subject.name, &subject.phone).await),
-            Case::Enable => set_disabled(self.lab.deps(), subject.user.unwrap(), true).await.unwrap(),
+            Case::Enable => self.lab.use_cases().set_status(subject.user.unwrap(), UserStatus::Disabled).await.unwrap(),
             _ => {}
         }
         subject
@@ -192,7 +188,7 @@ impl Bench {
 
     /// Does what the case is about.
     async fn act(&self, case: Case, subject: &Subject) -> stele_core::Result<Option<Token>> {
-        let (deps, caller, new) = (self.lab.deps(), caller(), new_password(NEW));
+        let (use_cases, caller, new) = (self.lab.use_cases(), caller(), new_password(NEW));
         let recipient = to(&subject.phone);
         let session = || subject.session.as_ref().unwrap();
         match case {
@@ -205,41 +201,42 @@ impl Bench {
                     profile: Profile::default(),
                     secret: Provided::Password(new),
                 };
-                add_user(deps, request).await.map(|_| None)
+                use_cases.add_user(request).await.map(|_| None)
             }
             Case::Register => {
                 let code = subject.code.as_ref().unwrap();
                 let request = Register { to: &recipient, purpose: Purpose::Any, code, password: &new, caller: &caller };
-                register(deps, request).await.map(|_| None)
+                use_cases.register(request).await.map(|_| None)
             }
             Case::Login => self.log_in(&subject.name, OLD).await.map(|entered| Some(entered.token)),
-            Case::Use => authenticate(deps, DIALECT, session()).await.map(|_| None),
-            Case::Logout => logout(deps, DIALECT, session()).await.map(|()| None),
+            Case::Use => use_cases.authenticate(DIALECT, session()).await.map(|_| None),
+            Case::Logout => use_cases.logout(DIALECT, session()).await.map(|()| None),
             Case::Change => {
                 let proof = Proof::Raw(RawPassword::new(OLD.to_owned()));
                 let Some(UserRef::Id(user)) = subject.user else { panic!("the case needs a user") };
                 let whose = Whose::Unauthenticated(user);
                 let request = ChangePassword { whose, proof, password: new, caller: &caller };
-                change_password(deps, request).await.map(|entered| Some(entered.token))
+                use_cases.change_password(request).await.map(|entered| Some(entered.token))
             }
             Case::Reset => {
                 let code = subject.code.as_ref().unwrap();
                 let request =
                     ResetPassword { to: &recipient, purpose: Purpose::Any, code, password: &new, caller: &caller };
-                reset_password(deps, request).await.map(|_| None)
+                use_cases.reset_password(request).await.map(|_| None)
             }
             Case::SetByTicket => {
                 let authority = Authority::Reset(subject.ticket.clone().unwrap());
-                set_password(deps, &caller, &subject.name, &new, &authority).await.map(|()| None)
+                use_cases.set_password(&caller, &subject.name, &new, &authority).await.map(|()| None)
             }
             Case::SetByLogin => {
                 let authority = Authority::Login(session().clone());
-                set_password(deps, &caller, &subject.name, &new, &authority).await.map(|()| None)
+                use_cases.set_password(&caller, &subject.name, &new, &authority).await.map(|()| None)
             }
             Case::Disable | Case::Enable => {
-                set_disabled(deps, subject.user.unwrap(), case == Case::Disable).await.map(|()| None)
+                let status = if case == Case::Disable { UserStatus::Disabled } else { UserStatus::Active };
+                use_cases.set_status(subject.user.unwrap(), status).await.map(|()| None)
             }
-            Case::AddClientToken => client_token::add(deps, &subject.name).await.map(Some),
+            Case::AddClientToken => use_cases.add_client_token(&subject.name).await.map(Some),
         }
     }
 }

@@ -6,9 +6,8 @@ use stele_core::identifier::{Email, Name, Recipient};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::random::OsRandom;
 use stele_core::usecase::Caller;
-use stele_core::usecase::add_user::{AddUser, Provided, add_user};
-use stele_core::usecase::send_code::{Sendable, send_code};
-use stele_core::usecase::send_reset::send_reset;
+use stele_core::usecase::add_user::{AddUser, Provided};
+use stele_core::usecase::send_code::Sendable;
 use stele_core::user::{Profile, Role};
 use stele_web::boot;
 use stele_web::delivery::Plan;
@@ -66,7 +65,7 @@ async fn a_channel_that_is_missing_tells_nothing_and_costs_nothing() {
         ("STELE_SEND_ADDRESS", "1".to_owned()),
     ]);
     boot::provision(&settings, &[], &OsRandom).await.unwrap();
-    let deps = boot::open(settings, surroundings()).await.unwrap().deps;
+    let use_cases = boot::open(settings, surroundings()).await.unwrap().use_cases;
     let password = NewPassword::provisioned(&RawPassword::new("123456".to_owned())).unwrap();
     let mark = AddUser {
         name: Name::parse("mark").unwrap(),
@@ -76,23 +75,23 @@ async fn a_channel_that_is_missing_tells_nothing_and_costs_nothing() {
         profile: Profile::default(),
         secret: Provided::Password(password),
     };
-    add_user(&deps, mark).await.unwrap();
+    use_cases.add_user(mark).await.unwrap();
 
     let caller = Caller::direct("jwt", "192.0.2.1".parse().unwrap());
     // There is no provider for mail: whoever has an account is told the same as whoever has none.
     let to = |text: &str| Recipient::parse(text).unwrap();
     for address in ["mark@example.com", "nobody@example.com"] {
         for account in ["mark", "nobody"] {
-            let outcome = send_reset(&deps, &caller, account, &to(address)).await;
+            let outcome = use_cases.send_reset(&caller, account, &to(address)).await;
             assert!(matches!(outcome, Err(Error::Unavailable(_))), "{account} {address}: {outcome:?}");
         }
-        let outcome = send_code(&deps, &caller, &to(address), Purpose::Any, Sendable::Strangers).await;
+        let outcome = use_cases.send_code(&caller, &to(address), Purpose::Any, Sendable::Strangers).await;
         assert!(matches!(outcome, Err(Error::Unavailable(_))), "{address}: {outcome:?}");
     }
     // Nothing of that was counted.
-    send_code(&deps, &caller, &to(PHONE), Purpose::Any, Sendable::Anyone).await.unwrap();
+    use_cases.send_code(&caller, &to(PHONE), Purpose::Any, Sendable::Anyone).await.unwrap();
     gateway.next().await;
-    let over = send_code(&deps, &caller, &to(PHONE), Purpose::Any, Sendable::Anyone).await;
+    let over = use_cases.send_code(&caller, &to(PHONE), Purpose::Any, Sendable::Anyone).await;
     assert!(matches!(over, Err(Error::TooMany { .. })), "{over:?}");
-    soon(deps.delivery.drain()).await;
+    soon(use_cases.drain_deliveries()).await;
 }

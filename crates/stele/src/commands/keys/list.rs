@@ -9,8 +9,8 @@ use super::{Desk, working};
 use crate::commands::{CommandError, say_next};
 
 pub(super) async fn run(desk: &Desk, json: bool) -> Result<(), CommandError> {
-    let records = desk.store.keys().await?;
-    let under = desk.store.sealed_under().await?;
+    let records = desk.administration.keys().await?;
+    let under = desk.administration.sealed_under().await?;
     for record in &records {
         let state = state(desk, &records, record);
         let here = here(desk, record);

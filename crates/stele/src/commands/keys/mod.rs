@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use stele_core::event::{Act, Subject};
-use stele_core::ports::{KeyRecord, KeyStore};
-use stele_core::random::{OsRandom, Random};
-use stele_core::time::{Clock, SystemClock, Timestamp};
+use stele_core::ports::KeyRecord;
+use stele_core::time::Timestamp;
+use stele_core::usecase::administration::Administration;
 use stele_web::keys::{Family, SEALING};
 use stele_web::trail::Trail;
 use stele_web::{ConfigError, Settings, boot};
@@ -22,27 +22,23 @@ use crate::services;
 
 /// What the commands work with.
 struct Desk {
-    store: Arc<dyn KeyStore>,
+    administration: Administration,
     trail: Arc<Trail>,
     folder: PathBuf,
     /// The families of signing keys.
     signing: Vec<Family>,
-    clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
 }
 
 impl Desk {
     async fn open(settings: &Settings) -> Result<Self, CommandError> {
-        let database = boot::current(settings).await?;
-        let (store, trail) = (database.keys(), boot::trail_of(&database));
+        let (administration, trail) = boot::administration(settings).await?;
         let families: Result<Vec<_>, _> = services::ALL.iter().map(|service| (service.signing)(settings)).collect();
         let signing = families?.into_iter().flatten().collect();
-        let (clock, random) = (Arc::new(SystemClock), Arc::new(OsRandom));
-        Ok(Self { store, trail, folder: settings.keys(), signing, clock, random })
+        Ok(Self { administration, trail, folder: settings.keys(), signing })
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.administration.now()
     }
 
     /// Writes into the audit trail what was done.
@@ -52,7 +48,7 @@ impl Desk {
         subject: Option<Subject>,
         done: Result<T, CommandError>,
     ) -> Result<T, CommandError> {
-        admin::tell(&self.trail, act, subject, done).await
+        admin::tell(&self.administration, &self.trail, act, subject, done).await
     }
 
     /// The family that a key in service belongs to, and its number there.
@@ -83,9 +79,9 @@ pub(crate) async fn run(settings: &Settings, command: Keys) -> Result<(), Comman
                 return Ok(());
             }
             rotate::wait_for(&desk, &put).await;
-            desk.tell(Act::Reseal, None, rotate::reseal(&desk, json).await).await
+            desk.tell(Act::Reseal, None, rotate::reseal(&desk, settings, json).await).await
         }
-        Keys::Reseal { json } => desk.tell(Act::Reseal, None, rotate::reseal(&desk, json).await).await,
+        Keys::Reseal { json } => desk.tell(Act::Reseal, None, rotate::reseal(&desk, settings, json).await).await,
         Keys::Retire { key } => retire::run(&desk, settings, &key).await,
     }
 }

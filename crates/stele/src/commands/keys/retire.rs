@@ -20,7 +20,7 @@ const APART: Duration = Duration::from_secs(60);
 
 pub(super) async fn run(desk: &Desk, settings: &Settings, key: &str) -> Result<(), CommandError> {
     let name = if key.parse::<u32>().is_ok() { format!("{}-{key}", SEALING.name) } else { key.to_owned() };
-    let records = desk.store.keys().await?;
+    let records = desk.administration.keys().await?;
     let found = records.iter().find(|record| record.name == name);
     let record = found.ok_or_else(|| CommandError::Refused(format!("no key {name} is in service")))?;
     let retired = retire(desk, settings, &records, record).await;
@@ -41,7 +41,7 @@ async fn retire(
         }
     }
     let aside = Aside::prepare(desk, name)?;
-    let refusal = match desk.store.drop_key(name).await {
+    let refusal = match desk.administration.drop_key(name).await {
         Ok(Dropped::Done) => return put_aside(name, aside),
         Ok(Dropped::Unknown) => format!("no key {name} is in service"),
         Ok(Dropped::InUse(rows)) => {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use stele_core::ports::KeyRecord;
+use stele_core::random::OsRandom;
 use stele_core::time::Offset;
-use stele_core::usecase::reseal::{self, Resealing};
-use stele_web::keyring::{self, KeyRing};
 use stele_web::keys::Family;
+use stele_web::{Settings, boot, keyring};
 
 use super::Desk;
 use crate::commands::progress::Progress;
@@ -16,7 +16,7 @@ use crate::commands::{CommandError, say};
 /// Puts the next key of a family in service, to work after `lead`: one that lies in the folder already (copied there,
 /// or made by a command that was broken off), else a new one.
 pub(super) async fn put_in_service(desk: &Desk, family: &Family, lead: Duration) -> Result<KeyRecord, CommandError> {
-    let records = desk.store.keys().await?;
+    let records = desk.administration.keys().await?;
     let own = records.iter().filter_map(|record| Some((record.number(family.name)?, record)));
     let Some((newest, record)) = own.max_by_key(|(number, _)| *number) else {
         return Err(CommandError::Refused(format!("no {} key is in service; run `stele migrate`", family.name)));
@@ -28,11 +28,11 @@ pub(super) async fn put_in_service(desk: &Desk, family: &Family, lead: Duration)
     }
     let waiting = family.numbers(&desk.folder)?.into_iter().find(|number| *number > newest);
     let number = waiting.unwrap_or(newest + 1);
-    keyring::make(&desk.folder, family, number, desk.random.as_ref())?;
+    keyring::make(&desk.folder, family, number, &OsRandom)?;
     let probe = Some(family.read(&desk.folder, number)?.1.to_vec());
     let name = family.key(number);
     let record = KeyRecord { name, probe, added_at: now, works_from: now.after(lead) };
-    if desk.store.add_key(&record).await? {
+    if desk.administration.add_key(&record).await? {
         return Ok(record);
     }
     let file = family.file(&desk.folder, number);
@@ -60,13 +60,11 @@ pub(super) async fn wait_for(desk: &Desk, record: &KeyRecord) {
 }
 
 /// Seals anew what is sealed under older keys.
-pub(super) async fn reseal(desk: &Desk, json: bool) -> Result<(), CommandError> {
-    let ring = KeyRing::open(desk.folder.clone(), desk.store.clone(), desk.clock.clone()).await?;
-    let sealer = ring.sealer();
-    let (keys, random, clock) = (desk.store.as_ref(), desk.random.as_ref(), desk.clock.as_ref());
-    let work = Resealing { sealer: &sealer, keys, random, clock };
-    let mut progress = Progress::new(json, "resealed", reseal::pending(&work).await?);
-    let done = reseal::reseal(&work, &mut |rows| progress.add(rows))
+pub(super) async fn reseal(desk: &Desk, settings: &Settings, json: bool) -> Result<(), CommandError> {
+    let (administration, sealer) = (&desk.administration, boot::key_ring(settings).await?.sealer());
+    let mut progress = Progress::new(json, "resealed", administration.pending_reseal(&sealer).await?);
+    let done = administration
+        .reseal(&sealer, &mut |rows| progress.add(rows))
         .await
         .map_err(|cause| CommandError::Refused(format!("broken off: {cause}; `stele keys reseal` goes on")))?;
     progress.finish()?;
@@ -76,7 +74,7 @@ pub(super) async fn reseal(desk: &Desk, json: bool) -> Result<(), CommandError> 
             "{count} rows cannot be opened by their key, the first is of {first}: set these users' passwords anew"
         )));
     }
-    let left = reseal::pending(&work).await?;
+    let left = administration.pending_reseal(&sealer).await?;
     if left > 0 {
         let text = "an instance seals with an old key: see its log, then run `stele keys reseal`";
         return Err(CommandError::Refused(format!("{left} rows were sealed under older keys meanwhile; {text}")));

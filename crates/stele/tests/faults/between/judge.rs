@@ -22,9 +22,9 @@ impl Bench {
             Case::Login | Case::Use | Case::Logout => self.judge_session(case, subject, answered, what).await,
             Case::AddClientToken => {
                 if let Some(Some(token)) = answered {
-                    client_token::recognise(self.lab.deps(), &token).await.expect(what);
+                    self.lab.use_cases().recognise_client_token(&token).await.expect(what);
                 } else {
-                    match client_token::add(self.lab.deps(), &subject.name).await {
+                    match self.lab.use_cases().add_client_token(&subject.name).await {
                         Ok(_) | Err(Error::IdentifierTaken) => {}
                         Err(other) => panic!("{what}: {other}"),
                     }

@@ -32,8 +32,8 @@ impl Bench {
     /// Waits until both stores answer, as they must soon.
     async fn recovered(&self) {
         let started = Instant::now();
-        let deps = self.lab.deps();
-        while deps.users.ping().await.is_err() || deps.state.ping().await.is_err() {
+        let use_cases = self.lab.use_cases();
+        while use_cases.ping_users().await.is_err() || use_cases.ping_state().await.is_err() {
             assert!(started.elapsed() < Duration::from_secs(8), "the stores are there, and not found");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
