@@ -145,6 +145,7 @@ mod tests {
     #[test]
     fn digests_are_those_of_another_implementation_and_are_read_in_either_case() {
         let digest = PasswordDigest::from_hex("e10adc3949ba59abbe56e057f20f883e").unwrap();
+        assert_eq!(crate::hex::encode(digest.expose()), "e10adc3949ba59abbe56e057f20f883e");
         assert_eq!(digest.expose(), RawPassword::new("123456".to_owned()).digest().expose());
         assert_eq!(PasswordDigest::from_hex("E10ADC3949BA59ABBE56E057F20F883E").unwrap().expose(), digest.expose());
         assert_eq!(crate::hex::encode(&digest.salted(1_476_180_000)), "9ac0e9147880ae265644b4ea374d1ab3");
