@@ -119,6 +119,43 @@ async fn panics_faults_and_strays_are_answered_in_dialect() {
     handle.stop(true).await;
 }
 
+/// Closed at once, the refusal could be lost in a reset; and nothing is read without end.
+#[actix_web::test]
+async fn a_body_that_still_comes_after_its_refusal_is_read_for_a_moment() {
+    use std::time::{Duration, Instant};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let context = context(folder.path()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    let refused = async || {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = "POST /stray HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"NotFound") {
+            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        stream
+    };
+    // A client that sends the rest of it and then reads.
+    let mut stream = refused().await;
+    stream.write_all(&[b'x'; 200_000]).await.unwrap();
+    assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0, "the end, and no reset");
+    // A client that does not stop. What is due is checked twice a second.
+    let begun = Instant::now();
+    let mut stream = refused().await;
+    while stream.write_all(&[b'x'; 100]).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is still read");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+    handle.stop(true).await;
+}
+
 // A helper of tests, as the lints know it.
 #[cfg(test)]
 async fn admin_status(settings: &Settings, address: &str, host: &str) -> String {
