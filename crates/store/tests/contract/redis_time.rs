@@ -208,6 +208,59 @@ async fn a_server_that_may_evict_is_named_until_it_may_not() {
     }
 }
 
+/// A cluster of two masters; the second has slot 0 alone.
+fn cluster_of_two() -> [Redis; 2] {
+    let nodes = [Redis::of(Kind::Cluster), Redis::of(Kind::Cluster)];
+    let [first, second] = &nodes;
+    let port = second.ask("CONFIG GET cluster-port");
+    let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", second.port(), port.lines().last().unwrap());
+    // With a dead master, the cluster goes on for a minute.
+    let patience = "CONFIG SET cluster-node-timeout 60000";
+    for (node, command) in [
+        (first, "CLUSTER DELSLOTS 0"),
+        (second, "CLUSTER DELSLOTSRANGE 1 16383"),
+        (first, patience),
+        (second, patience),
+        (first, &meet),
+    ] {
+        let answer = node.ask(command);
+        assert!(answer.contains("OK"), "{command}: {answer}");
+    }
+    let is_whole = |node: &Redis| {
+        let info = node.ask("CLUSTER INFO");
+        info.contains("cluster_size:2") && info.contains("cluster_state:ok")
+    };
+    assert!(eventually(|| nodes.iter().all(is_whole)), "{}", first.ask("CLUSTER NODES"));
+    nodes
+}
+
+#[tokio::test]
+async fn a_cluster_of_which_a_master_cannot_be_asked_is_not_ready() {
+    let [first, second] = cluster_of_two();
+    let open = async || {
+        let state = redis_state(&first.url(), BIRTH).await;
+        state.ping().await.unwrap();
+        state
+    };
+    assert_eq!(open().await.defect(), None);
+    assert!(second.ask("CONFIG SET maxmemory-policy allkeys-lru").contains("OK"));
+    let defect = open().await.defect().unwrap();
+    assert!(defect.contains("allkeys-lru") && defect.contains(&second.port().to_string()), "{defect}");
+    for gone in [Redis::pause, Redis::kill] {
+        gone(&second);
+        let defect = open().await.defect().unwrap();
+        assert!(defect.contains("could not be read"), "{defect}");
+    }
+    // It is found out soon after the master is back.
+    let state = open().await;
+    second.restart();
+    let started = Instant::now();
+    while state.defect().is_some() {
+        assert!(started.elapsed() < secs(30), "{:?}", state.defect());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_no_writes_is_not_ready() {
     let server = Redis::start();

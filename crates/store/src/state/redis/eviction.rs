@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
-use redis::{RedisResult, from_redis_value};
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo};
+use redis::{ErrorKind, RedisResult, from_redis_value};
 use tokio::time::timeout;
 
 use super::link::Connection;
@@ -30,9 +31,18 @@ impl Eviction {
     /// What is wrong, if anything is: the fault and its remedy.
     pub(super) fn defect(&self) -> Option<String> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Seen::Nothing => Some("Redis's maxmemory-policy could not be read yet: allow the command INFO".to_owned()),
+            Seen::Nothing => {
+                let fault = "Redis's maxmemory-policy could not be read yet: every master must answer INFO, and one of a \
+                             cluster CLUSTER INFO";
+                Some(fault.to_owned())
+            }
             Seen::Policies(fault) => fault.clone(),
         }
+    }
+
+    /// Whether the policies have been read.
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(&*self.0.lock().unwrap_or_else(PoisonError::into_inner), Seen::Nothing)
     }
 
     /// Looks at every server that the connection leads to. `INFO` shows the policy where `CONFIG` is forbidden. What
@@ -72,10 +82,31 @@ async fn policies(connection: &mut Connection) -> RedisResult<Vec<(String, Strin
         Connection::One(one) => HashMap::from([(String::new(), command.query_async(one).await?)]),
         Connection::Cluster(cluster) => {
             let nodes = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::Special));
-            from_redis_value(cluster.route_command(command, RoutingInfo::MultiNode(nodes)).await?)?
+            let answer = cluster.route_command(command, RoutingInfo::MultiNode(nodes)).await?;
+            let answers: HashMap<String, String> = from_redis_value(answer)?;
+            // The client asks no master that it has never been connected to, and does not say so.
+            let masters = masters(cluster).await?;
+            if masters.is_none_or(|masters| masters > answers.len()) {
+                return Err((ErrorKind::ClusterConnectionNotFound, "not every master answers").into());
+            }
+            answers
         }
     };
-    let policy = |text: &str| text.lines().find_map(|line| line.strip_prefix("maxmemory_policy:").map(str::to_owned));
     // Every Redis since 2.8 has the line; what has none is not known to keep what it is given.
-    Ok(answers.into_iter().map(|(node, text)| (node, policy(&text).unwrap_or_else(|| "unknown".to_owned()))).collect())
+    let policy = |text: &str| value(text, "maxmemory_policy:").unwrap_or("unknown").to_owned();
+    Ok(answers.into_iter().map(|(node, text)| (node, policy(&text))).collect())
+}
+
+/// How many masters of a cluster have slots, dead ones included.
+async fn masters(cluster: &mut ClusterConnection) -> RedisResult<Option<usize>> {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("INFO");
+    let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+    let text: String = from_redis_value(cluster.route_command(command, any).await?)?;
+    Ok(value(&text, "cluster_size:").and_then(|size| size.parse().ok()))
+}
+
+/// The value of the line of `text` that begins with `field`.
+fn value<'a>(text: &'a str, field: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(field))
 }

@@ -38,6 +38,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often the keeper looks whether the servers evict keys.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 
+/// How soon it looks again if that could not be learned yet: until then the instance is not ready.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 /// A connection that any number of callers use at once.
 #[derive(Clone)]
 pub(super) enum Connection {
@@ -308,9 +311,13 @@ impl Keeper {
                 Ok(Err(error)) => return error.to_string(),
                 Err(_) => return "no answer".to_owned(),
             }
-            if looked.elapsed() >= LOOK_AFTER {
+            let rest = if self.whom.eviction.is_known() { LOOK_AFTER } else { LOOK_AGAIN_AFTER };
+            if looked.elapsed() >= rest {
                 looked = Instant::now();
-                self.whom.eviction.look(&mut to.connection).await;
+                // On a new connection: the client of a cluster asks no master that was away when it connected.
+                if let Ok(Ok(mut fresh)) = timeout(ANSWER_LIMIT, self.whom.servers.connect()).await {
+                    self.whom.eviction.look(&mut fresh).await;
+                }
             }
         }
     }
