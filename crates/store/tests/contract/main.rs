@@ -19,6 +19,8 @@ mod limits;
 #[cfg(test)]
 mod logins;
 #[cfg(test)]
+mod migrations;
+#[cfg(test)]
 mod postgres_faults;
 #[cfg(test)]
 mod postgres_tls;

@@ -7,7 +7,7 @@ use stele_core::trail::{Entry, EntryId, Filter, Order};
 
 use crate::support::*;
 
-fn entry(second: u64, seq: i64) -> Entry {
+pub(crate) fn entry(second: u64, seq: i64) -> Entry {
     Entry {
         id: EntryId { at: NOW.after(secs(second)), source: 5, seq },
         first_at: None,

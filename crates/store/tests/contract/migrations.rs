@@ -1,0 +1,209 @@
+//! Every migration can be reverted and run again on a database with rows, however many there are.
+
+use std::path::Path;
+
+use diesel::backend::Backend;
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, RunQueryDsl, SqliteConnection, dsl};
+use diesel_async::AsyncPgConnection;
+use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use stele_core::app::{App, ClientToken};
+use stele_core::identifier::Phone;
+use stele_core::ports::{Attempt, ReplayMark, Settlement, StateStore, Success, Verdict};
+use stele_core::session::{NewSession, Ticket, TicketKind};
+use stele_core::trail::{Filter, Order};
+use stele_core::user::NewUser;
+use stele_store::{Database, SqliteState, Target};
+use stele_testkit::servers;
+use tokio::runtime::Runtime;
+
+use crate::support::*;
+use crate::trail::entry;
+
+type Source = fn() -> EmbeddedMigrations;
+type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
+
+/// Runs all migrations one by one; then reverts the last one, the last two, … all of them, and runs them again. Each
+/// revert must leave the schema that was there before the migration. In each round, `fill` adds rows of its number before,
+/// and `check` looks for them behind. It gets the oldest version that was reverted; not the first one, which drops all
+/// tables.
+fn walk<DB: Backend, C: MigrationHarness<DB>>(
+    conn: &mut C,
+    source: Source,
+    schema: fn(&mut C) -> String,
+    fill: impl Fn(u8),
+    check: impl Fn(u8, &str),
+) {
+    // Makes diesel's own table.
+    assert_eq!(conn.applied_migrations().unwrap(), []);
+    let mut schemas = vec![schema(conn)];
+    while conn.has_pending_migration(source()).unwrap() {
+        conn.run_next_migration(source()).unwrap();
+        schemas.push(schema(conn));
+    }
+    let all = schemas.len() - 1;
+    for round in 1..=all {
+        let number = u8::try_from(round).unwrap();
+        fill(number);
+        let mut oldest = String::new();
+        for left in (all - round..all).rev() {
+            oldest = conn.revert_last_migration(source()).unwrap().to_string();
+            assert_eq!(schema(conn), schemas[left], "{oldest} reverted");
+        }
+        conn.run_pending_migrations(source()).unwrap();
+        assert_eq!(schema(conn), schemas[all], "{oldest} run again");
+        if round < all {
+            check(number, &oldest);
+        }
+    }
+    fill(0);
+}
+
+/// A connection as the product has it.
+fn sqlite(path: &Path) -> SqliteConnection {
+    std::fs::File::create(path).unwrap();
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON").unwrap();
+    conn
+}
+
+/// Tables, indexes and triggers as they were written; white space varies where a column came or went.
+fn sqlite_schema(conn: &mut SqliteConnection) -> String {
+    let lines = "(SELECT group_concat(line, char(10)) FROM (SELECT type || ' ' || name || ' ' || \
+                 replace(replace(coalesce(sql, ''), char(10), ''), ' ', '') AS line \
+                 FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1))";
+    diesel::select(dsl::sql::<Text>(lines)).get_result(conn).unwrap()
+}
+
+fn postgres_schema(conn: &mut PgConnection) -> String {
+    let lines = "(SELECT string_agg(line, chr(10) ORDER BY line) FROM (\
+                 SELECT concat_ws(' ', table_name, column_name, data_type, is_nullable, column_default) AS line \
+                 FROM information_schema.columns WHERE table_schema = current_schema() \
+                 UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = current_schema() \
+                 UNION ALL SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint \
+                 WHERE connamespace = current_schema()::regnamespace) AS lines)";
+    diesel::select(dsl::sql::<Text>(lines)).get_result(conn).unwrap()
+}
+
+fn account(n: u8) -> Attempt {
+    Attempt { account: format!("user:{n}"), ..attempt(home(), NOW) }
+}
+
+fn proof(n: u8) -> Success {
+    once(n, NOW.after(secs(300)))
+}
+
+fn ticket() -> Ticket {
+    let (source, audience, expires) = (String::new(), "to".to_owned(), NOW.after(secs(600)));
+    Ticket { kind: TicketKind::Reset, user: id(1), epoch: 0, source, audience, expires }
+}
+
+async fn fill_state(state: &SqliteState, n: u8) {
+    let opened = Success { session: Some(opening(n, session(NOW.after(secs(600))))), welcome: true, ..proof(n) };
+    let settled = state.settle(&account(n), &Verdict::Right(Box::new(opened))).await.unwrap();
+    assert_eq!(settled, Settlement::Done, "{n}");
+    let elsewhere = Attempt { origin: elsewhere(), ..account(n) };
+    state.settle(&elsewhere, &Verdict::Wrong).await.unwrap();
+    let quota = stele_core::budget::Quota { max: 5, window: secs(3_600) };
+    let uses = [stele_core::ports::Use { key: format!("to:{n}"), quota }];
+    assert_eq!(state.send_code(&uses, Some(&code("alice", n)), NOW).await.unwrap(), None);
+    state.put_ticket(&token(n), &ticket()).await.unwrap();
+    state.put_captcha(n.into(), NOW.after(secs(600))).await.unwrap();
+    assert!(state.view_captcha(n.into(), 5, NOW).await.unwrap());
+}
+
+/// What was counted may be forgotten; what a client holds, and what it has used up, may not.
+async fn check_state(state: &SqliteState, n: u8) {
+    assert_eq!(state.birth().await.unwrap(), BIRTH);
+    let again = state.settle(&account(n), &Verdict::Right(Box::new(proof(n)))).await.unwrap();
+    assert_eq!(again, Settlement::Replayed, "{n}");
+    assert_eq!(state.session(&token(n), NOW).await.unwrap(), Some(session(NOW.after(secs(600)))), "{n}");
+    let redeemed = state.redeem_ticket(&token(n), TicketKind::Reset, "to", NOW).await.unwrap();
+    assert_eq!(redeemed, Some(ticket()), "{n}");
+    assert!(state.view_captcha(n.into(), 5, NOW).await.unwrap() && state.take_captcha(n.into(), NOW).await.unwrap());
+    // The user's sessions are found as before.
+    let last = NewSession { per_user: 1, ..opening(100 + n, session(NOW.after(secs(600)))) };
+    state.open_session(&last).await.unwrap();
+    assert_eq!(state.session(&token(n), NOW).await.unwrap(), None, "{n}");
+}
+
+#[test]
+fn migrations_of_the_embedded_state_can_be_reverted_over_rows() {
+    const ALL: EmbeddedMigrations = embed_migrations!("migrations/state-sqlite");
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("state.db");
+    let mut conn = sqlite(&path);
+    let open = || SqliteState::open(&path, &ManualClock::at(BIRTH)).unwrap();
+    let fill = |n| runtime.block_on(fill_state(&open(), n));
+    let check = |n, _: &str| runtime.block_on(check_state(&open(), n));
+    walk(&mut conn, || ALL, sqlite_schema, fill, check);
+}
+
+fn user(n: u8) -> NewUser {
+    let phone = Phone::provision(&format!("1380000000{n}"));
+    NewUser { id: id(n + 1), phone, ..named(&format!("user{n}")) }
+}
+
+fn mark(n: u8) -> ReplayMark {
+    ReplayMark { key: [n; 32], expires: NOW.after(secs(300)) }
+}
+
+async fn fill_users(database: &Database, n: u8) {
+    let (users, keys, trail) = (database.users(), database.keys(), database.trail());
+    // After the first round it is there, or was found in use.
+    keys.add_key(&key_record("seal-7")).await.unwrap();
+    assert!(keys.add_key(&key_record(&format!("jwt-eddsa-{n}"))).await.unwrap());
+    let added = users.add(&user(n)).await.unwrap().unwrap();
+    assert!(n > 0 || added.number == 100_001, "numbers count from the first again: {}", added.number);
+    let secret = credential("first").sealed.unwrap();
+    let app = App { name: format!("app{n}"), secret, may_token: Vec::new(), created_at: NOW };
+    assert!(users.add_app(&app).await.unwrap());
+    let token = ClientToken { name: format!("token{n}"), hash: [n; 32], created_at: NOW };
+    assert!(users.add_client_token(&token).await.unwrap());
+    assert!(users.use_proof(&mark(n)).await.unwrap());
+    trail.append(&[entry(n.into(), n.into())]).await.unwrap();
+}
+
+async fn check_users(database: &Database, n: u8, oldest: &str) {
+    let (users, keys, trail) = (database.users(), database.keys(), database.trail());
+    let account = users.find(&format!("user{n}")).await.unwrap().unwrap();
+    assert_eq!((account.user.id, account.credential), (id(n + 1), credential("first")));
+    assert_eq!(users.find(&format!("1380000000{n}")).await.unwrap().unwrap().user.id, id(n + 1));
+    assert!(users.find("no-such").await.unwrap().is_none());
+    assert!(users.app(&format!("app{n}")).await.unwrap().is_some());
+    assert_eq!(users.client_token(&[n; 32]).await.unwrap().unwrap().name, format!("token{n}"));
+    // A key that seals rows is found in them.
+    let keys = keys.keys().await.unwrap();
+    assert!(keys.iter().any(|key| key.name == "seal-7"), "{n}");
+    assert_eq!(keys.contains(&key_record(&format!("jwt-eddsa-{n}"))), oldest > "0002", "{n}");
+    // What a migration made is dropped with it.
+    assert_eq!(users.use_proof(&mark(n)).await.unwrap(), oldest <= "0010", "{n}");
+    let found = trail.page(&Filter::default(), Order::OldestFirst, None, 100).await.unwrap();
+    assert_eq!(found.contains(&entry(n.into(), n.into())), oldest > "0003", "{n}");
+}
+
+#[test]
+fn migrations_of_users_in_sqlite_can_be_reverted_over_rows() {
+    const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-sqlite");
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("users.db");
+    let mut conn = sqlite(&path);
+    let open = || Database::open(&Target::sqlite(&path)).unwrap();
+    let fill = |n| runtime.block_on(fill_users(&open(), n));
+    let check = |n, oldest: &str| runtime.block_on(check_users(&open(), n, oldest));
+    walk(&mut conn, || ALL, sqlite_schema, fill, check);
+}
+
+#[test]
+fn migrations_of_users_in_postgres_can_be_reverted_over_rows() {
+    const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
+    let (runtime, url) = (Runtime::new().unwrap(), servers::database_url());
+    let mut conn = PgConnection::establish(&url).unwrap();
+    let target = Target::parse(&url).unwrap();
+    let open = || Database::open(&target).unwrap();
+    let fill = |n| runtime.block_on(async { fill_users(&open(), n).await });
+    let check = |n, oldest: &str| runtime.block_on(async { check_users(&open(), n, oldest).await });
+    walk(&mut conn, || ALL, postgres_schema, fill, check);
+}
