@@ -65,3 +65,41 @@ fn png_response(png: Vec<u8>) -> HttpResponse {
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .body(png)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix_web::ResponseError as _;
+    use actix_web::test::TestRequest;
+    use stele_testkit::Lab;
+
+    use super::*;
+    use crate::keys::{Algorithm, Keys};
+    use crate::picture::Painter;
+    use crate::tokens::Tokens;
+
+    #[tokio::test]
+    async fn a_picture_that_is_refused_as_busy_is_not_counted_as_shown() {
+        let lab = Lab::new().await;
+        let caller = Caller::direct(Jwt::NAME, [192, 0, 2, 1].into());
+        let id = lab.use_cases().issue_captcha(&caller).await.unwrap();
+        let tokens = Tokens::new(Arc::new(Keys::none(Algorithm::EdDsa)), "stele");
+        let setup = Data::new(Setup { tokens, public_url: String::new(), painter: Painter::start().unwrap() });
+        let use_cases = Data::new(lab.use_cases().clone());
+        let ask = async || {
+            let request = TestRequest::default().param("id", id.to_string()).to_http_request();
+            let reply = picture(request, use_cases.clone(), setup.clone()).await;
+            reply.unwrap_or_else(|failure| failure.error_response()).status().as_u16()
+        };
+        let all_places: Vec<_> = std::iter::from_fn(|| setup.painter.reserve().ok()).collect();
+        for _ in 0..10 {
+            assert_eq!(ask().await, 503);
+        }
+        drop(all_places);
+        for shown in 0..5 {
+            assert_eq!(ask().await, 200, "{shown}");
+        }
+        assert_eq!(ask().await, 404);
+    }
+}
