@@ -106,6 +106,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_has_a_salted_reading_is_known_and_what_may_cost_a_hash() {
+        let raw = RawPassword::new("123456".to_owned());
+        let salted = Salted { digest: [7; 16], timestamp: 9 };
+        for (proof, name, reading, costly) in [
+            (Proof::Raw(raw.clone()), "raw", None, true),
+            (Proof::Digest(raw.digest()), "digest", None, true),
+            (Proof::Salted(salted), "salted", Some(9), false),
+            (Proof::Either(salted), "either", Some(9), true),
+        ] {
+            assert_eq!(proof.kind().as_str(), name);
+            assert_eq!(proof.salted().map(|salted| salted.timestamp), reading, "{name}");
+            assert_eq!(proof.is_costly(), costly, "{name}");
+        }
+    }
+
+    #[test]
     fn timestamps_have_one_writing() {
         assert_eq!(parse_timestamp("1511839692"), Some(1_511_839_692));
         assert_eq!(parse_timestamp("0"), Some(0));

@@ -51,3 +51,59 @@ impl SaltedLogins {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::{Credential, Profile, Role, User};
+
+    const NOW: Timestamp = Timestamp::from_secs(1_500_000_000);
+
+    fn id(n: usize) -> UserId {
+        UserId::from_bytes(u128::try_from(n).unwrap().to_be_bytes())
+    }
+
+    fn account(n: usize, salted_at: Option<Timestamp>) -> Account {
+        let user = User {
+            id: id(n),
+            number: 100_001,
+            name: None,
+            phone: None,
+            email: None,
+            registered_with: None,
+            registered_through: String::new(),
+            registered_at: NOW,
+            alias_id: String::new(),
+            role: Role::User,
+            disabled: false,
+            profile: Profile::default(),
+        };
+        Account { user, credential: Credential { verifier: String::new(), sealed: None }, epoch: 0, salted_at }
+    }
+
+    fn is_noted(salted_at: Option<Timestamp>) -> bool {
+        let logins = SaltedLogins::default();
+        logins.note(&account(1, salted_at), NOW);
+        logins.waiting().contains(&id(1))
+    }
+
+    #[test]
+    fn a_login_is_noted_once_a_day() {
+        assert!(is_noted(None));
+        assert!(is_noted(Some(NOW.before(FRESH))));
+        assert!(is_noted(Some(NOW.before(2 * FRESH))));
+        assert!(!is_noted(Some(NOW)));
+        assert!(!is_noted(Some(NOW.before(FRESH - Duration::from_secs(1)))));
+    }
+
+    #[test]
+    fn no_more_than_so_many_wait() {
+        let logins = SaltedLogins::default();
+        logins.waiting().extend((0..MOST - 1).map(id));
+        for n in MOST..MOST + 3 {
+            logins.note(&account(n, None), NOW);
+        }
+        assert_eq!(logins.waiting().len(), MOST);
+        assert!(logins.waiting().contains(&id(MOST)));
+    }
+}

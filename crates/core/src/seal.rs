@@ -206,6 +206,14 @@ mod tests {
     }
 
     #[test]
+    fn a_decoy_opens_as_a_digest_does() {
+        let ring = sealer(&[(1, 7), (2, 9)]);
+        assert_eq!(ring.open_decoy().as_slice(), [0; 16]);
+        ring.renew([SealingKey { id: 3, seals_from: ALWAYS, key: Some(Zeroizing::new([1; 32])) }], true);
+        assert_eq!(ring.open_decoy().as_slice(), [0; 16]);
+    }
+
+    #[test]
     fn a_new_key_opens_at_once_and_seals_when_its_time_has_come() {
         let (before, after) = (Timestamp::from_secs(99), Timestamp::from_secs(100));
         let of = |id, from, byte: Option<u8>| SealingKey {
@@ -225,6 +233,7 @@ mod tests {
         ring.renew([of(2, 100, None)], true);
         assert_eq!(ring.open(b"row", &old), Err(OpenError::MissingKey(1)));
         assert_eq!(ring.current(before), 2, "there is no other");
+        assert!(ring.seals_digests());
         ring.renew([], true);
         assert!(ring.open(b"row", &new).is_ok(), "a ring is never empty");
     }

@@ -331,4 +331,12 @@ mod tests {
             assert_eq!(UserId::from_random(bytes).0.get_version_num(), 4);
         }
     }
+
+    #[test]
+    fn roles_and_genders_are_read_as_they_are_written() {
+        assert_eq!([Role::Admin, Role::User].map(Role::as_str), ["admin", "user"]);
+        assert_eq!(["admin", "user", "Admin", ""].map(Role::parse), [Some(Role::Admin), Some(Role::User), None, None]);
+        assert_eq!([Gender::Male, Gender::Female].map(Gender::as_str), ["男", "女"]);
+        assert_eq!(["男", "女", "", "male"].map(Gender::parse), [Some(Gender::Male), Some(Gender::Female), None, None]);
+    }
 }
