@@ -84,7 +84,7 @@ build_images() {
             cp "$programs/$target" programs/ && strip --strip-debug "programs/$target"
         done
         echo '!programs' >> .dockerignore
-        awk -v build='FROM debian:bookworm-slim AS build\nCOPY programs /src/target/release/\nRUN install -d -m 0700 /out/stele /out/stele-keys\n' '
+        awk -v build='FROM debian:bookworm-slim AS build\nCOPY programs /src/target/dist/\nRUN install -d -m 0700 /out/stele /out/stele-keys\n' '
             /^FROM/ { skip = 0 }
             /^FROM .* AS manifests/ { skip = 1 }
             /^FROM .* AS build/ { print build; skip = 1 }

@@ -21,18 +21,18 @@ pub fn repository() -> &'static Path {
 pub struct Programs(PathBuf);
 
 impl Programs {
-    /// Builds all programs with `cargo build --release`, which takes minutes the first time and says how far it is on
+    /// Builds all programs as the images have them (`--profile dist`), which takes minutes the first time and says how far it is on
     /// standard error, and no time if they are built already.
     ///
     /// # Errors
     /// If they cannot be built.
     pub fn build() -> Result<Self> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--release", "--locked", "--message-format", "json-render-diagnostics"]);
+        cargo.args(["build", "--profile", "dist", "--locked", "--message-format", "json-render-diagnostics"]);
         for name in ALL {
             cargo.args(["-p", name]);
         }
-        eprintln!("Building the programs (cargo build --release); the first time this takes some minutes.");
+        eprintln!("Building the programs (cargo build --profile dist); the first time this takes some minutes.");
         let built = cargo.current_dir(repository()).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let built = built.map_err(|error| Failure::new(format!("cargo cannot be run: {error}")))?;
         if !built.status.success() {
@@ -43,7 +43,7 @@ impl Programs {
         let artifacts = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let mut paths = artifacts.filter_map(|artifact| artifact["executable"].as_str().map(PathBuf::from));
         let stele = paths.find(|path| path.file_name().is_some_and(|name| name == "stele"));
-        Self::at(stele.as_deref().and_then(Path::parent).unwrap_or(Path::new("target/release")))
+        Self::at(stele.as_deref().and_then(Path::parent).unwrap_or(Path::new("target/dist")))
     }
 
     /// Programs that are in `folder` already.
