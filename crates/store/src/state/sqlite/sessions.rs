@@ -85,8 +85,9 @@ pub(super) fn has_more_than<'a>(user: &'a [u8], count: i64) -> _ {
 pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     // Written as text because diesel deletes from no table that a subquery reads.
     diesel::sql_query(
-        "DELETE FROM sessions WHERE key IN \
-         (SELECT key FROM sessions WHERE user = ? AND key <> ? ORDER BY created DESC LIMIT ? OFFSET ?)",
+        "DELETE FROM sessions WHERE id IN \
+         (SELECT id FROM sessions WHERE user = ? AND id <> (SELECT id FROM sessions WHERE key = ?) \
+          ORDER BY created DESC LIMIT ? OFFSET ?)",
     )
     .bind::<Binary, _>(new.session.user.as_bytes().as_slice())
     .bind::<Binary, _>(new.key.0.as_slice())
