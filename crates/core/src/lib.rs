@@ -4,7 +4,7 @@
 //! - values: [`identifier`], [`password`], [`proof`], [`user`], [`session`], [`code`], [`app`], [`origin`], [`text`]
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
 //! - who still logs in by salted proofs: [`salted`]
-//! - rules: [`policy`] (every number that can be configured), [`budget`] (how failures turn into waits)
+//! - rules: [`policy`] (every number that can be configured), [`rate_limit`] (how failures turn into waits)
 //! - what is told of it: [`event`]; and kept: [`trail`]
 //! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Deps`]
 //! - what the system does: [`usecase`], one file each, all methods of [`UseCases`]
@@ -12,7 +12,6 @@
 //! Nothing here knows HTTP, a database or a dialect's wire format.
 
 pub mod app;
-pub mod budget;
 pub mod code;
 pub mod countries;
 mod deps;
@@ -29,6 +28,7 @@ pub mod policy;
 pub mod ports;
 pub mod proof;
 pub mod random;
+pub mod rate_limit;
 pub mod salted;
 pub mod seal;
 pub mod session;

@@ -1,9 +1,9 @@
 //! Keys of what the limits count: hashes of a fixed size, for the names in them can be the client's choice and long.
 
-use crate::budget::Schedule;
 use crate::mac::sha256;
 use crate::origin::Origin;
 use crate::ports::Attempt;
+use crate::rate_limit::Schedule;
 
 /// What stores count by: the first half of a SHA-256. Two names with the same key take work of 2^64 to find, and would
 /// share a budget.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::budget::{Cost, Quota, Schedule};
 use crate::countries::Countries;
+use crate::rate_limit::{Cost, Quota, Schedule};
 use crate::time::Timestamp;
 
 const HOUR: Duration = Duration::from_secs(3_600);

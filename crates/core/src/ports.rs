@@ -17,13 +17,13 @@ use async_trait::async_trait;
 
 use crate::Result;
 use crate::app::{App, ClientToken};
-use crate::budget::Quota;
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Event;
 use crate::identifier::Recipient;
 use crate::mac::Tag;
 use crate::origin::Origin;
 use crate::policy::Guessing;
+use crate::rate_limit::Quota;
 use crate::session::{Dialect, NewSession, Session, Ticket, TicketKind, TokenKey};
 use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};

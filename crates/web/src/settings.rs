@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use stele_core::budget::{Cost as Wait, Quota};
 use stele_core::countries::Countries;
 use stele_core::policy::Policy;
+use stele_core::rate_limit::{Cost as Wait, Quota};
 
 use crate::config::{ConfigError, Setting, Settings, setting};
 use crate::hashing;

@@ -2,12 +2,12 @@
 
 use super::Caller;
 use super::watch::Watch;
-use crate::budget::Quota;
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::origin::Origin;
 use crate::ports::{Message, NewCode, Use};
+use crate::rate_limit::Quota;
 use crate::{Deps, Error, Result, UseCases};
 
 /// Whom a code may be sent to.

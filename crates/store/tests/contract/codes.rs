@@ -50,8 +50,8 @@ async fn a_code_dies_of_age_of_an_epoch_and_of_a_newer_one() {
 
 #[tokio::test]
 async fn sending_over_the_quota_keeps_the_old_code() {
-    use stele_core::budget::Quota;
     use stele_core::ports::{QuotaExceeded, Use};
+    use stele_core::rate_limit::Quota;
     for StateBackend { state, .. } in state_backends().await {
         let uses = [Use { key: "to:alice".to_owned(), quota: Quota { max: 1, window: secs(60) } }];
         assert_eq!(state.send_code(&uses, Some(&code("alice", 1)), NOW).await.unwrap(), None);

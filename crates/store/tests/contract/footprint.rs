@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use stele_core::budget::Quota;
 use stele_core::origin::Origin;
 use stele_core::policy::Sending;
 use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
+use stele_core::rate_limit::Quota;
 use stele_core::time::Timestamp;
 use stele_testkit::servers::Redis;
 use tempfile::TempDir;

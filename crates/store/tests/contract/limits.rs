@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use stele_core::budget::Quota;
 use stele_core::origin::Origin;
 use stele_core::ports::{Admission, Attempt, Settlement, StateStore, Use, Verdict};
+use stele_core::rate_limit::Quota;
 use stele_core::time::Timestamp;
 
 use crate::support::*;

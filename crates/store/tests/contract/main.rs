@@ -21,6 +21,8 @@ mod logins;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
 mod postgres_faults;
 #[cfg(test)]
 mod postgres_tls;

@@ -106,7 +106,7 @@ async fn fill_state(state: &SqliteState, n: u8) {
     assert_eq!(settled, Settlement::Done, "{n}");
     let elsewhere = Attempt { origin: elsewhere(), ..account(n) };
     state.settle(&elsewhere, &Verdict::Wrong).await.unwrap();
-    let quota = stele_core::budget::Quota { max: 5, window: secs(3_600) };
+    let quota = stele_core::rate_limit::Quota { max: 5, window: secs(3_600) };
     let uses = [stele_core::ports::Use { key: format!("to:{n}"), quota }];
     assert_eq!(state.send_code(&uses, Some(&code("alice", n)), NOW).await.unwrap(), None);
     state.put_ticket(&token(n), &ticket()).await.unwrap();

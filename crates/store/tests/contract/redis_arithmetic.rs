@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use stele_core::budget::{Cost, Quota, Schedule};
 use stele_core::code::{CodeKey, Purpose};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
 use stele_core::ports::{Attempt, CodeGuess, NewCode, ReplayMark, StateStore, Success, Use, Verdict};
+use stele_core::rate_limit::{Cost, Quota, Schedule};
 use stele_core::session::{NewSession, TokenKey};
 use stele_core::time::Timestamp;
 use stele_testkit::servers;

@@ -199,7 +199,7 @@ async fn everything_but_the_birth_is_cleared_away_in_time() {
         let hour = NOW.after(secs(3_600));
         let uses = [stele_core::ports::Use {
             key: "to:alice".to_owned(),
-            quota: stele_core::budget::Quota { max: 5, window: secs(3_600) },
+            quota: stele_core::rate_limit::Quota { max: 5, window: secs(3_600) },
         }];
         state.send_code(&uses, Some(&code("alice", 1)), NOW).await.unwrap();
         assert_eq!(login(&state, NOW.after(secs(1)), 1).await.unwrap(), Settlement::Done);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{Cmd, ToRedisArgs};
-use stele_core::budget::{Cost, Schedule};
+use stele_core::rate_limit::{Cost, Schedule};
 use stele_core::time::Timestamp;
 
 use super::scripts::Script;

@@ -3,7 +3,8 @@
 use diesel::prelude::*;
 use stele_core::code::CodeKey;
 use stele_core::limit_key::{AttemptKeys, LimitKey, limit_key};
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Success, Verdict};
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Verdict};
+use stele_core::rate_limit::Decision;
 use stele_core::time::Timestamp;
 use subtle::ConstantTimeEq;
 
@@ -13,43 +14,28 @@ use super::sessions;
 
 /// Books an attempt to log in. Everything is asked before anything is written: this job has the write lock.
 pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
-    let (replay, opened) = match verdict {
-        Verdict::Right(success) => (success.replay.as_ref(), success.session.as_ref()),
-        Verdict::Wrong => (None, None),
+    let (replay, opened, welcome) = match verdict {
+        Verdict::Right(success) => (success.replay.as_ref(), success.session.as_ref(), success.welcome),
+        Verdict::Wrong => (None, None, false),
     };
     let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
     let keys = AttemptKeys::of(attempt);
     let facts = Facts::load(conn, attempt, &keys, mark, opened)?;
     let standing = Standing::given(&facts, conn, attempt, &keys)?;
-    if let Some(retry_after) = standing.wait(attempt.now) {
-        return Ok(Settlement::Blocked { retry_after });
-    }
-    // A proof from before the birth, or the very second of it, may have been accepted by a store that is gone.
-    if let Some(made) = attempt.proof_made
-        && made.as_secs() <= facts.birth.as_secs()
-    {
-        return Ok(Settlement::Stale);
-    }
-    let Success { code, welcome, .. } = match verdict {
-        Verdict::Right(success) => &**success,
-        Verdict::Wrong => {
-            standing.fail(conn, attempt.now)?;
+    let take_code = |code: &CodeKey| take(conn, code, attempt.now);
+    match standing.state.decide(attempt, verdict, facts.birth, facts.replayed, take_code)? {
+        Decision::Refuse(settlement) => return Ok(settlement),
+        Decision::CountFailure => {
+            standing.fail(conn)?;
             return Ok(Settlement::Done);
         }
-    };
-    if facts.replayed {
-        return Ok(Settlement::Replayed);
-    }
-    if let Some(key) = code
-        && !take(conn, key, attempt.now)?
-    {
-        return Ok(Settlement::CodeGone);
+        Decision::Accept => {}
     }
     if let Some(mark) = replay {
         let row = (replays::key.eq(mark.key.as_slice()), replays::expires.eq(mark.expires.as_micros()));
         diesel::replace_into(replays::table).values(row).execute(conn)?;
     }
-    if *welcome {
+    if welcome {
         standing.forgive(conn)?;
         if facts.known_until < attempt.limits.known_enough(attempt.now) {
             limits::know(conn, attempt, &keys)?;
@@ -80,7 +66,7 @@ fn take(conn: &mut SqliteConnection, key: &CodeKey, now: Timestamp) -> QueryResu
 pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &CodeGuess) -> QueryResult<CodeCheck> {
     let now = attempt.now;
     let standing = Standing::load(conn, attempt)?;
-    if let Some(retry_after) = standing.wait(now) {
+    if let Some(retry_after) = standing.state.wait() {
         return Ok(CodeCheck::Blocked { retry_after });
     }
     let max_tries = i64::from(guess.max_tries);
@@ -118,7 +104,7 @@ pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &Code
             diesel::update(row).set(codes::tries.eq(tries)).execute(conn)?;
         }
     }
-    standing.fail(conn, now)?;
+    standing.fail(conn)?;
     Ok(CodeCheck::Wrong)
 }
 

@@ -99,7 +99,7 @@ impl StateStore for SqliteState {
 
     async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
         let attempt = attempt.clone();
-        self.read(move |conn| Ok(limits::Standing::load(conn, &attempt)?.admission(attempt.now))).await
+        self.read(move |conn| Ok(limits::Standing::load(conn, &attempt)?.state.admission())).await
     }
 
     async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement> {

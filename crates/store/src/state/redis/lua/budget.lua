@@ -1,4 +1,4 @@
--- The arithmetic of `stele_core::budget`, line for line. A schedule without a base costs the rest of the window.
+-- The arithmetic of `stele_core::rate_limit`, line for line. A schedule without a base costs the rest of the window.
 local function schedule(free, window, base, cap)
     return { free = tonumber(free), window = tonumber(window), base = tonumber(base), cap = tonumber(cap) }
 end

@@ -128,11 +128,37 @@ pub struct Quota {
     pub window: Duration,
 }
 
+/// Uses counted together in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// How many.
+    pub used: u32,
+    /// When the first of them was.
+    pub started: Timestamp,
+}
+
 impl Quota {
     /// So many times this quota.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
         Self { max: self.max.saturating_mul(times), ..self }
+    }
+
+    /// The window that is open at `now`, given the one that was stored. If the clock was set back, it is not drawn out by
+    /// it.
+    pub fn window(&self, stored: Option<Window>, now: Timestamp) -> Window {
+        let current = stored.map(|window| Window { started: window.started.min(now), ..window });
+        current.filter(|window| now < self.end(window)).unwrap_or(Window { used: 0, started: now })
+    }
+
+    /// How long a further use is refused; `None` if it is not.
+    pub fn wait(&self, window: &Window, now: Timestamp) -> Option<Duration> {
+        (window.used >= self.max).then(|| self.end(window).since(now))
+    }
+
+    /// When a window can be forgotten.
+    pub fn end(&self, window: &Window) -> Timestamp {
+        window.started.after(self.window)
     }
 }
 
