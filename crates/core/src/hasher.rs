@@ -41,12 +41,12 @@ struct Decoy {
 }
 
 impl Hasher {
-    /// A hasher of `cost`. `None` if the cost is out of argon2's range.
+    /// A hasher of `cost`. `None` if the cost is out of argon2's range, or the system gives no thread for each slot.
     pub fn new(cost: Cost, slots: u32, queue: usize, random: &dyn Random) -> Option<Self> {
         let decoy = Decoy { digest: PasswordDigest::from_bytes(random.bits128()), salt: random.bits128() };
         // Tried once, so that nothing fails later.
         verifier::hash(&decoy.digest, &decoy.salt, cost, &mut Memory::default())?;
-        let slots = Arc::new(Slots::new(slots, cost.memory, queue));
+        let slots = Arc::new(Slots::new(slots, cost.memory, queue)?);
         Some(Self { inner: Arc::new(Inner { cost, decoy, computed: AtomicU64::new(0) }), slots })
     }
 

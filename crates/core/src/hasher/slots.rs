@@ -1,215 +1,187 @@
-//! The threads that hash, and who waits for them.
+//! A fixed set of threads that hash, and the memory they share.
 //!
-//! Threads of their own: one that has ended a hash begins the next at once, with the memory that it has, where a task
-//! that is woken, wakes a thread and is woken by it leaves a core with nothing to do in between, for a sixth of the time.
+//! Threads of their own take the next hash as soon as one is done, in memory that is already mapped. Tasks that wait for
+//! a permit and then for a blocking thread leave a core idle in between, for a sixth of the time.
 //!
-//! They do not stand back by a lower priority: where the system shares out by groups of processes (Linux's autogroup),
-//! those who log in by a salted proof beside them waited for half a second then, and not for 10 ms.
+//! They have no lower priority: where the system shares cores by groups of processes (Linux's autogroup), p99 of the
+//! salted logins beside them was 500 ms with it and 10 ms without.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::{Error, Result};
 use crate::verifier::Memory;
 
-/// How long a thread without work stays, with its memory.
+/// How long without a new hash until memory is given back.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// What is done in some slots. It gives what answers, which is done when the slots are free again.
+/// A hash to compute. It gives what sends its result, to be called once its slots are free again.
 type Work = Box<dyn FnOnce(&mut Memory) -> Answer + Send>;
 type Answer = Box<dyn FnOnce() + Send>;
 
-/// Slots of so many KiB each, and a queue before them.
-pub(super) struct Slots {
-    size: u32,
-    /// The KiB of a slot.
-    memory: u32,
-    /// How many may be in slots or wait.
-    most: usize,
-    /// How long a thread without work stays.
-    idle: Duration,
-    state: Mutex<State>,
-    changed: Condvar,
-}
+/// A place in the queue: taken out by the thread that begins the work, or by the caller who gives up before that.
+type Place = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
 
-#[derive(Default)]
-struct State {
-    free: u32,
-    /// In slots or waiting.
-    present: usize,
-    waiting: VecDeque<Waiting>,
-    next: u64,
-    threads: u32,
-    idle: u32,
-    /// What no hash works in right now: never more than there are slots free, nor than there are threads.
-    kept: Vec<Memory>,
-}
-
-struct Waiting {
-    number: u64,
+struct Job {
     slots: u32,
+    place: Place,
     work: Work,
 }
 
-impl State {
-    /// Takes the first in the queue out of it, if there are slots for it.
-    fn take(&mut self) -> Option<(u32, Work)> {
-        if self.waiting.front()?.slots > self.free {
-            return None;
-        }
-        let first = self.waiting.pop_front()?;
-        self.free -= first.slots;
-        Some((first.slots, first.work))
-    }
-
-    /// Memory to work in, and no more beside it than what is free has.
-    fn memory(&mut self) -> Memory {
-        let memory = self.kept.pop().unwrap_or_default();
-        self.trim();
-        memory
-    }
-
-    fn trim(&mut self) {
-        self.kept.truncate(usize::try_from(self.free.min(self.threads)).unwrap_or(0));
-    }
+/// Slots of so many KiB each, as many threads, and a queue before them.
+pub(super) struct Slots {
+    shared: Arc<Shared>,
+    jobs: Sender<Job>,
+    /// Bounds how many hashes are computed or wait.
+    queue: Arc<Semaphore>,
+    most: usize,
 }
 
-/// A place in the queue, given up when its owner goes before it is served.
-struct Place<'a> {
-    slots: &'a Slots,
-    number: u64,
+struct Shared {
+    size: u32,
+    /// The KiB of a slot.
+    memory: u32,
+    idle: Duration,
+    state: Mutex<State>,
+    freed: Condvar,
 }
 
-impl Drop for Place<'_> {
+struct State {
+    free: u32,
+    /// Memory that no hash works in, of at most the free slots.
+    kept: Vec<Memory>,
+}
+
+/// Gives the place up when the caller is gone, unless the work has begun.
+struct Waiting(Place);
+
+impl Drop for Waiting {
     fn drop(&mut self) {
-        let mut state = self.slots.lock();
-        let before = state.waiting.len();
-        state.waiting.retain(|waiting| waiting.number != self.number);
-        state.present -= before - state.waiting.len();
-        // The next one may need less.
-        self.slots.changed.notify_one();
+        drop(lock(&self.0).take());
     }
 }
 
 impl Slots {
-    pub(super) fn new(size: u32, memory: u32, most: usize) -> Self {
-        let size = size.max(1);
-        let state = State { free: size, ..State::default() };
-        Self { size, memory: memory.max(1), most, idle: IDLE, state: Mutex::new(state), changed: Condvar::new() }
+    /// `size` slots of `memory` KiB with a thread each, and room for `most` hashes, waiting ones included. `None` if
+    /// the system gives no thread.
+    pub(super) fn new(size: u32, memory: u32, most: usize) -> Option<Self> {
+        Self::with_idle(size, memory, most, IDLE)
+    }
+
+    fn with_idle(size: u32, memory: u32, most: usize, idle: Duration) -> Option<Self> {
+        let (size, memory) = (size.max(1), memory.max(1));
+        let state = Mutex::new(State { free: size, kept: Vec::new() });
+        let shared = Arc::new(Shared { size, memory, idle, state, freed: Condvar::new() });
+        let (jobs, queue) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..size {
+            let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
+            std::thread::Builder::new().name("stele-hash".to_owned()).spawn(move || shared.serve(&queue)).ok()?;
+        }
+        Some(Self { shared, jobs, queue: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))), most })
     }
 
     /// How many slots are taken, of how many.
     pub(super) fn taken(&self) -> (usize, usize) {
         let count = |slots| usize::try_from(slots).unwrap_or(usize::MAX);
-        (count(self.size - self.lock().free), count(self.size))
+        (count(self.shared.size - self.shared.lock().free), count(self.shared.size))
     }
 
     /// How many are in slots or wait, of how many at most.
     pub(super) fn present(&self) -> (usize, usize) {
-        (self.lock().present, self.most)
+        (self.most.saturating_sub(self.queue.available_permits()), self.most)
     }
 
     /// How many slots have `memory` KiB.
     pub(super) fn needed(&self, memory: u32) -> u32 {
-        memory.div_ceil(self.memory).clamp(1, self.size)
+        memory.div_ceil(self.shared.memory).clamp(1, self.shared.size)
     }
 
-    /// Does `work` in as many slots as have `memory` KiB, in turn. Once it has begun it ends, whoever waits for it.
+    /// Does `work` in as many slots as have `memory` KiB, in turn. Once it has begun it ends, even if the caller is gone.
     ///
     /// # Errors
     /// [`Error::Busy`] if the queue is full; faults of ours.
     pub(super) async fn run<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         memory: u32,
         retry_after: Duration,
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T> {
+        let permit = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| Error::Busy { retry_after })?;
+        let place: Place = Arc::new(Mutex::new(Some(permit)));
         let (reply, answer) = oneshot::channel();
         let work: Work = Box::new(move |memory| {
             let done = work(memory);
-            // Who asked may have gone.
+            // The caller may be gone.
             Box::new(move || drop(reply.send(done)))
         });
-        let place = self.enqueue(self.needed(memory), work, retry_after)?;
+        let waiting = Waiting(Arc::clone(&place));
+        self.jobs
+            .send(Job { slots: self.needed(memory), place, work })
+            .map_err(|_| Error::internal("no hashing thread"))?;
         let done = answer.await.map_err(Error::internal);
-        drop(place);
+        drop(waiting);
         done
     }
+}
 
-    fn enqueue(self: &Arc<Self>, slots: u32, work: Work, retry_after: Duration) -> Result<Place<'_>> {
-        let mut state = self.lock();
-        if state.present >= self.most {
-            return Err(Error::Busy { retry_after });
-        }
-        let number = state.next;
-        state.next += 1;
-        state.present += 1;
-        state.waiting.push_back(Waiting { number, slots, work });
-        let place = Place { slots: self, number };
-        // Each idle thread is about to take one.
-        if state.waiting.len() > usize::try_from(state.idle).unwrap_or(usize::MAX) && state.threads < self.size {
-            state.threads += 1;
-            let slots = Arc::clone(self);
-            let thread = std::thread::Builder::new().name("stele-hash".to_owned()).spawn(move || slots.serve());
-            if let Err(cause) = thread {
-                state.threads -= 1;
-                // Others serve the queue, if there are any.
-                if state.threads == 0 {
-                    drop(state);
-                    return Err(Error::unavailable(cause));
+impl Shared {
+    fn serve(&self, queue: &Mutex<Receiver<Job>>) {
+        loop {
+            // One thread at a time waits, for work and then for its slots: so hashes begin in the order of their calls.
+            let receiver = lock(queue);
+            match receiver.recv_timeout(self.idle) {
+                Ok(job) => {
+                    let memory = self.take(job.slots);
+                    drop(receiver);
+                    self.compute(job, memory);
                 }
+                Err(RecvTimeoutError::Timeout) => self.lock().kept.clear(),
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
-        drop(state);
-        self.changed.notify_one();
-        Ok(place)
     }
 
-    fn serve(&self) {
+    /// Waits until so many slots are free, and takes them with memory to work in.
+    fn take(&self, slots: u32) -> Memory {
+        let waited = self.freed.wait_while(self.lock(), |state| state.free < slots);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.free -= slots;
+        let memory = state.kept.pop().unwrap_or_default();
+        let most = usize::try_from(state.free).unwrap_or(usize::MAX);
+        state.kept.truncate(most);
+        memory
+    }
+
+    fn compute(&self, Job { slots, place, work }: Job, mut memory: Memory) {
+        let permit = lock(&place).take();
+        // Work that panics has failed: its answer is dropped with it. So is what no caller waits for.
+        let answer = permit.as_ref().and_then(|_| catch_unwind(AssertUnwindSafe(|| work(&mut memory))).ok());
         let mut state = self.lock();
-        loop {
-            if let Some((slots, work)) = state.take() {
-                let mut memory = state.memory();
-                drop(state);
-                // What panics has failed: its answer is dropped with it.
-                let answer = catch_unwind(AssertUnwindSafe(|| work(&mut memory))).ok();
-                state = self.lock();
-                state.free += slots;
-                state.present -= 1;
-                // That of a hash of more than today's cost is no slot's.
-                if memory.size() <= usize::try_from(self.memory).unwrap_or(usize::MAX) {
-                    state.kept.push(memory);
-                    state.trim();
-                }
-                if !state.waiting.is_empty() {
-                    self.changed.notify_one();
-                }
-                drop(state);
-                if let Some(answer) = answer {
-                    answer();
-                }
-                state = self.lock();
-                continue;
-            }
-            state.idle += 1;
-            let (waited, over) = self.changed.wait_timeout(state, self.idle).unwrap_or_else(PoisonError::into_inner);
-            state = waited;
-            state.idle -= 1;
-            if over.timed_out() && state.waiting.is_empty() {
-                state.threads -= 1;
-                state.trim();
-                return;
-            }
+        state.free += slots;
+        // That of a hash of more than today's cost is no slot's.
+        if memory.size() <= usize::try_from(self.memory).unwrap_or(usize::MAX) {
+            state.kept.push(memory);
+        }
+        drop(state);
+        self.freed.notify_one();
+        drop(permit);
+        if let Some(answer) = answer {
+            answer();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -219,7 +191,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn kept(slots: &Slots) -> Vec<usize> {
-        slots.lock().kept.iter().map(Memory::size).collect()
+        slots.shared.lock().kept.iter().map(Memory::size).collect()
     }
 
     /// So much work as to have its memory.
@@ -234,7 +206,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_kept_by_who_is_there_and_no_more_than_what_is_free() {
-        let slots = Arc::new(Slots::new(2, 64, 8));
+        let slots = Arc::new(Slots::new(2, 64, 8).unwrap());
         assert_eq!(slots.run(64, SECOND, fill(64)).await.unwrap(), 64);
         let both = async { tokio::join!(slots.run(64, SECOND, fill(64)), slots.run(64, SECOND, fill(64))) };
         let (one, two) = both.await;
@@ -260,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn memory_of_the_slots_is_given_back_after_every_burst() {
         let cost = crate::verifier::Cost::default().memory;
-        let slots = Arc::new(Slots { idle: Duration::from_millis(1), ..Slots::new(2, cost, 8) });
+        let slots = Arc::new(Slots::with_idle(2, cost, 8, Duration::from_millis(1)).unwrap());
         let mut after_bursts = Vec::new();
         for _ in 0..10 {
             let burst = (0..8).map(|_| {
@@ -270,7 +242,7 @@ mod tests {
             for hash in burst.collect::<Vec<_>>() {
                 assert_eq!(hash.await.unwrap(), usize::try_from(cost).unwrap());
             }
-            while slots.lock().threads > 0 {
+            while slots.present().0 > 0 || !slots.shared.lock().kept.is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             after_bursts.push(resident());
@@ -281,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_panics_has_failed_and_gives_its_slot_back() {
-        let slots = Arc::new(Slots::new(1, 64, 1));
+        let slots = Arc::new(Slots::new(1, 64, 1).unwrap());
         for _ in 0..3 {
             let failed = slots.run(64, SECOND, |_| assert_eq!(1, 2, "on purpose")).await;
             assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
@@ -289,12 +261,12 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         }
-        assert_eq!((slots.run(64, SECOND, fill(64)).await.unwrap(), slots.lock().threads), (64, 1));
+        assert_eq!(slots.run(64, SECOND, fill(64)).await.unwrap(), 64);
     }
 
     #[tokio::test]
     async fn many_at_once_are_all_served_by_as_many_threads_as_slots() {
-        let slots = Arc::new(Slots::new(3, 8, 1_000));
+        let slots = Arc::new(Slots::new(3, 8, 1_000).unwrap());
         let all: Vec<_> = (0..1_000_u32)
             .map(|n| {
                 let slots = slots.clone();
@@ -314,7 +286,9 @@ mod tests {
         while slots.present().0 > 0 {
             tokio::task::yield_now().await;
         }
-        let state = slots.lock();
-        assert!(state.waiting.is_empty() && state.free == 3 && state.threads <= 3);
+        while slots.taken().0 > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(slots.shared.lock().free, 3);
     }
 }
