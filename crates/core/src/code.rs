@@ -2,29 +2,29 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 use crate::mac::{MacKey, Tag};
 use crate::random::Random;
 use crate::session::Dialect;
 
 /// What a code is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Purpose {
     /// Opening an account (MeFP usage 1).
     Register,
     /// Setting a new password (MeFP usage 2, JWT).
     Reset,
     /// Anything in the dialect (the portal names no purpose).
+    #[default]
     Any,
 }
 
 impl Purpose {
     /// A stable name, for stores and delivery.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Register => "register",
-            Self::Reset => "reset",
-            Self::Any => "any",
-        }
+        self.into()
     }
 }
 

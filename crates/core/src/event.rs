@@ -7,6 +7,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
+
 use crate::app::{App, ClientToken};
 use crate::code::Purpose;
 use crate::origin::Origin;
@@ -138,7 +140,8 @@ impl From<&KeyRecord> for Subject {
 }
 
 /// What was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Act {
     /// Logging in, by this proof.
     Login(ProofKind),
@@ -190,59 +193,13 @@ pub enum Act {
 
 impl Act {
     /// Every kind of act, each once.
-    pub const ALL: [Self; 23] = [
-        Self::Login(ProofKind::Raw),
-        Self::ChangePassword(ProofKind::Raw),
-        Self::Register,
-        Self::ResetPassword,
-        Self::GrantReset,
-        Self::SetPassword,
-        Self::SendCode(Purpose::Any),
-        Self::CheckCode,
-        Self::IssueCaptcha,
-        Self::IssueTicket,
-        Self::RedeemTicket,
-        Self::Logout,
-        Self::AddUser,
-        Self::ProvisionPassword,
-        Self::Disable,
-        Self::Enable,
-        Self::AddApp,
-        Self::AddClientToken,
-        Self::AddKey,
-        Self::Reseal,
-        Self::RetireKey,
-        Self::EndSalted,
-        Self::AllowSalted,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
 
     /// A stable name, for metrics and the trail.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Login(_) => "login",
-            Self::ChangePassword(_) => "change_password",
-            Self::Register => "register",
-            Self::ResetPassword => "reset_password",
-            Self::GrantReset => "grant_reset",
-            Self::SetPassword => "set_password",
-            Self::SendCode(_) => "send_code",
-            Self::CheckCode => "check_code",
-            Self::IssueCaptcha => "issue_captcha",
-            Self::IssueTicket => "issue_ticket",
-            Self::RedeemTicket => "redeem_ticket",
-            Self::Logout => "logout",
-            Self::AddUser => "add_user",
-            Self::ProvisionPassword => "provision_password",
-            Self::Disable => "disable",
-            Self::Enable => "enable",
-            Self::AddApp => "add_app",
-            Self::AddClientToken => "add_client_token",
-            Self::AddKey => "add_key",
-            Self::Reseal => "reseal",
-            Self::RetireKey => "retire_key",
-            Self::EndSalted => "end_salted",
-            Self::AllowSalted => "allow_salted",
-        }
+        self.into()
     }
 
     /// Which limit it meets when it is [`Outcome::TooMany`].
@@ -257,7 +214,8 @@ impl Act {
 }
 
 /// The kinds of limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Limit {
     /// On guessing passwords.
     Password,
@@ -271,23 +229,22 @@ pub enum Limit {
 
 impl Limit {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Password, Self::Code, Self::Send, Self::Captcha];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
 
     /// A stable name, for metrics and the trail.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::Code => "code",
-            Self::Send => "send",
-            Self::Captcha => "captcha",
-        }
+        self.into()
     }
 }
 
 /// How it ended: done, or one word for each of the domain's errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[expect(missing_docs, reason = "the words are the domain's errors, which are explained there")]
 pub enum Outcome {
+    #[strum(serialize = "ok")]
     Done,
     Invalid,
     UnknownUser,
@@ -312,27 +269,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one.
-    pub const ALL: [Self; 19] = [
-        Self::Done,
-        Self::Invalid,
-        Self::UnknownUser,
-        Self::WrongPassword,
-        Self::Stale,
-        Self::Replayed,
-        Self::Disabled,
-        Self::ChallengeRequired,
-        Self::ChallengeFailed,
-        Self::WrongCode,
-        Self::Taken,
-        Self::NotAuthenticated,
-        Self::NotAllowed,
-        Self::TicketRefused,
-        Self::TooMany,
-        Self::Busy,
-        Self::Unavailable,
-        Self::Internal,
-        Self::Abandoned,
-    ];
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::iter()
+    }
 
     /// How a use case ended.
     pub fn of<T>(result: &Result<T>) -> Self {
@@ -360,27 +299,7 @@ impl Outcome {
 
     /// A stable name, for metrics and the trail.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Done => "ok",
-            Self::Invalid => "invalid",
-            Self::UnknownUser => "unknown_user",
-            Self::WrongPassword => "wrong_password",
-            Self::Stale => "stale",
-            Self::Replayed => "replayed",
-            Self::Disabled => "disabled",
-            Self::ChallengeRequired => "challenge_required",
-            Self::ChallengeFailed => "challenge_failed",
-            Self::WrongCode => "wrong_code",
-            Self::Taken => "taken",
-            Self::NotAuthenticated => "not_authenticated",
-            Self::NotAllowed => "not_allowed",
-            Self::TicketRefused => "ticket_refused",
-            Self::TooMany => "too_many",
-            Self::Busy => "busy",
-            Self::Unavailable => "unavailable",
-            Self::Internal => "internal",
-            Self::Abandoned => "abandoned",
-        }
+        self.into()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use strum::IntoStaticStr;
+
 use crate::password::{PasswordDigest, RawPassword};
 use crate::time::Timestamp;
 
@@ -42,9 +44,11 @@ pub enum Proof {
 }
 
 /// What a proof is made of, without it: for metrics and the trail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum ProofKind {
     /// The password.
+    #[default]
     Raw,
     /// `D`.
     Digest,
@@ -57,12 +61,7 @@ pub enum ProofKind {
 impl ProofKind {
     /// A stable name, for metrics and the trail.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Digest => "digest",
-            Self::Salted => "salted",
-            Self::Either => "either",
-        }
+        self.into()
     }
 }
 

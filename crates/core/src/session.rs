@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use strum::IntoStaticStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::hex;
@@ -95,7 +96,8 @@ pub fn touch_after(ttl: Duration) -> Duration {
 }
 
 /// What a one-time ticket is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum TicketKind {
     /// Setting a new password (JWT document, 验证手机).
     Reset,
@@ -106,10 +108,7 @@ pub enum TicketKind {
 impl TicketKind {
     /// A stable name, for stores.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reset => "reset",
-            Self::Handover => "handover",
-        }
+        self.into()
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use strum::IntoStaticStr;
+
 use crate::event::{Act, Event, Outcome, Subject};
 use crate::time::Timestamp;
 
@@ -26,21 +28,20 @@ pub enum Retention {
 }
 
 /// The kinds of failures, each with a budget of entries of its own, so that none can hide the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 pub enum FailureClass {
     /// A secret of an existing account was guessed at or used again: what the rate limits count.
+    #[strum(serialize = "guesses")]
     Guess,
     /// Everything else: it costs a client nothing to cause.
+    #[strum(serialize = "refusals")]
     Refusal,
 }
 
 impl FailureClass {
     /// A stable name, for metrics and the trail.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Guess => "guesses",
-            Self::Refusal => "refusals",
-        }
+        self.into()
     }
 }
 
@@ -292,8 +293,8 @@ mod tests {
             Retention::of(&Event { at, act, outcome, subject, door: door.clone(), client: None })
         };
         let guesses = ["wrong_password", "wrong_code", "challenge_failed", "replayed", "disabled"];
-        for act in Act::ALL {
-            for outcome in Outcome::ALL {
+        for act in Act::all() {
+            for outcome in Outcome::all() {
                 let (of_user, of_none) = (kept(act, outcome, Some(&user)), kept(act, outcome, None));
                 let expected = match (act.as_str(), outcome.as_str()) {
                     ("logout", "not_authenticated") | ("issue_captcha", "ok") => [Retention::Discard; 2],

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use crate::identifier::{Email, Identifier, Name, Phone, Recipient};
@@ -83,7 +84,8 @@ fn parse_number(text: &str) -> Option<i64> {
 }
 
 /// What a user may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Role {
     /// Administers.
     Admin,
@@ -95,39 +97,35 @@ pub enum Role {
 impl Role {
     /// `admin` or `user`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::User => "user",
-        }
+        self.into()
     }
 
     /// Reads `admin` or `user`.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Admin, Self::User].into_iter().find(|role| role.as_str() == text)
+        text.parse().ok()
     }
 }
 
 /// 男 or 女, where it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 pub enum Gender {
     /// 男
+    #[strum(serialize = "男")]
     Male,
     /// 女
+    #[strum(serialize = "女")]
     Female,
 }
 
 impl Gender {
     /// `男` or `女`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Male => "男",
-            Self::Female => "女",
-        }
+        self.into()
     }
 
     /// Reads `男` or `女`.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Male, Self::Female].into_iter().find(|gender| gender.as_str() == text)
+        text.parse().ok()
     }
 }
 

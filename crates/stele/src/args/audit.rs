@@ -99,12 +99,14 @@ fn when(text: &str) -> Result<When, &'static str> {
 }
 
 fn act(text: &str) -> Result<String, String> {
-    word(text, &[&Act::ALL.map(Act::as_str)[..], &[VARIOUS, NOT_KEPT]].concat(), "acts")
+    let acts: Vec<_> = Act::all().map(Act::as_str).chain([VARIOUS, NOT_KEPT]).collect();
+    word(text, &acts, "acts")
 }
 
 fn result(text: &str) -> Result<String, String> {
     let classes = [FailureClass::Guess, FailureClass::Refusal].map(FailureClass::as_str);
-    word(text, &[&Outcome::ALL.map(Outcome::as_str)[..], &classes].concat(), "results")
+    let results: Vec<_> = Outcome::all().map(Outcome::as_str).chain(classes).collect();
+    word(text, &results, "results")
 }
 
 /// A word that the trail knows: one that it does not would find nothing, without a word.

@@ -145,7 +145,7 @@ impl Metrics {
                 drop(self.0.logins.get_or_create(&login(dialect, *proof, outcome)));
             }
         }
-        for limit in Limit::ALL {
+        for limit in Limit::all() {
             drop(self.0.limits.get_or_create(&[("dialect", dialect), ("limit", limit.as_str())]));
         }
         drop(self.0.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]));
