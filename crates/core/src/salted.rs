@@ -55,7 +55,8 @@ impl SaltedLogins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::{Credential, Profile, Role, User};
+    use crate::user::Credential;
+    use crate::user::tests::user;
 
     const NOW: Timestamp = Timestamp::from_secs(1_500_000_000);
 
@@ -64,21 +65,12 @@ mod tests {
     }
 
     fn account(n: usize, salted_at: Option<Timestamp>) -> Account {
-        let user = User {
-            id: id(n),
-            number: 100_001,
-            name: None,
-            phone: None,
-            email: None,
-            registered_with: None,
-            registered_through: String::new(),
-            registered_at: NOW,
-            alias_id: String::new(),
-            role: Role::User,
-            disabled: false,
-            profile: Profile::default(),
-        };
-        Account { user, credential: Credential { verifier: String::new(), sealed: None }, epoch: 0, salted_at }
+        Account {
+            user: user(id(n)),
+            credential: Credential { verifier: String::new(), sealed: None },
+            epoch: 0,
+            salted_at,
+        }
     }
 
     fn is_noted(salted_at: Option<Timestamp>) -> bool {

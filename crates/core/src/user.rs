@@ -299,8 +299,26 @@ impl NewUser {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A user without a name.
+    pub(crate) fn user(id: UserId) -> User {
+        User {
+            id,
+            number: FIRST_NUMBER,
+            name: None,
+            phone: Some("+8613800000000".to_owned()),
+            email: Some("A@example.com".to_owned()),
+            registered_with: None,
+            registered_through: String::new(),
+            registered_at: Timestamp::from_secs(0),
+            alias_id: String::new(),
+            role: Role::User,
+            disabled: false,
+            profile: Profile::default(),
+        }
+    }
 
     #[test]
     fn users_are_referred_to_by_uuid_hex_or_number() {
@@ -336,5 +354,49 @@ mod tests {
         assert_eq!(["admin", "user", "Admin", ""].map(Role::parse), [Some(Role::Admin), Some(Role::User), None, None]);
         assert_eq!([Gender::Male, Gender::Female].map(Gender::as_str), ["男", "女"]);
         assert_eq!(["男", "女", "", "male"].map(Gender::parse), [Some(Gender::Male), Some(Gender::Female), None, None]);
+    }
+
+    #[test]
+    fn a_user_is_called_by_name_and_reached_where_they_are() {
+        let nameless = user(UserId::from_bytes([1; 16]));
+        assert_eq!(nameless.display_name(), "+8613800000000");
+        let registered = User { registered_with: nameless.email.clone(), ..nameless.clone() };
+        assert_eq!(registered.display_name(), "A@example.com");
+        assert_eq!(User { name: Some("alice".to_owned()), ..registered }.display_name(), "alice");
+        for (to, own) in
+            [("13800000000", true), ("13800000001", false), ("a@example.com", true), ("b@example.com", false)]
+        {
+            assert_eq!(nameless.is_reached_by(&Recipient::parse(to).unwrap()), own, "{to}");
+        }
+        // What someone named them is not theirs.
+        let named = User { phone: None, email: None, name: Some("13800000000".to_owned()), ..nameless };
+        assert!(!named.is_reached_by(&Recipient::parse("13800000000").unwrap()));
+    }
+
+    #[test]
+    fn a_new_user_is_found_by_each_key_once() {
+        let new = |name: &str| NewUser {
+            id: UserId::from_bytes([1; 16]),
+            name: Name::parse(name),
+            phone: Phone::provision("13800000000"),
+            email: Email::provision("A@example.com"),
+            registered_with: None,
+            registered_through: String::new(),
+            registered_at: Timestamp::from_secs(0),
+            alias_id: String::new(),
+            role: Role::User,
+            profile: Profile::default(),
+            credential: Credential { verifier: String::new(), sealed: None },
+        };
+        assert_eq!(new("alice").keys(), ["13800000000", "a@example.com", "alice"]);
+        assert_eq!(new("13800000000").keys(), ["13800000000", "a@example.com"]);
+    }
+
+    #[test]
+    fn the_field_that_hides_a_character_is_named() {
+        assert_eq!(Profile::default().hidden_in(), None);
+        let hidden = "a\u{202e}b".to_owned();
+        assert_eq!(Profile { memo: hidden.clone(), ..Profile::default() }.hidden_in(), Some("memo"));
+        assert_eq!(Profile { nickname: hidden, ..Profile::default() }.hidden_in(), Some("nickname"));
     }
 }
