@@ -69,10 +69,11 @@ fn sqlite(path: &Path) -> SqliteConnection {
     conn
 }
 
-/// Tables, indexes and triggers as they were written; white space varies where a column came or went.
+/// Tables, indexes and triggers as they were written, but for what SQLite changes itself: white space where a column came or
+/// went, and quotes where a table was renamed.
 fn sqlite_schema(conn: &mut SqliteConnection) -> String {
     let lines = "(SELECT group_concat(line, char(10)) FROM (SELECT type || ' ' || name || ' ' || \
-                 replace(replace(coalesce(sql, ''), char(10), ''), ' ', '') AS line \
+                 replace(replace(replace(coalesce(sql, ''), char(10), ''), ' ', ''), char(34), '') AS line \
                  FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!' ORDER BY 1))";
     diesel::select(dsl::sql::<Text>(lines)).get_result(conn).unwrap()
 }
