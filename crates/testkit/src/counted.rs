@@ -53,7 +53,9 @@ pub fn counted(test: &str) -> Counted {
 fn count(test: &str, times: u64, tool: &str, flags: &[&str], told: fn(&str) -> Option<u64>) -> u64 {
     let mut command = Command::new("valgrind");
     command.arg(format!("--tool={tool}")).args(flags).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(TIMES, times.to_string());
+    command
+        .args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads=1"])
+        .env(TIMES, times.to_string());
     let output = command.output().expect("valgrind is installed (scripts/test does that)");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stdout));

@@ -18,6 +18,7 @@ fn answers(port: u16) -> bool {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn postgres_stands_still_stops_dies_and_comes_back_with_its_data() {
     let server = Postgres::start();
     let proxy = Proxy::to(server.port());
@@ -43,6 +44,7 @@ fn postgres_stands_still_stops_dies_and_comes_back_with_its_data() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn redis_too() {
     let server = Redis::start();
     assert!(server.ask("PING").contains("PONG"));

@@ -51,6 +51,7 @@ async fn a_login_makes_one_trip_to_each_store() {
 const MOST: [(u64, u64); 2] = [(895_000, 170), (955_000, 330)];
 
 #[tokio::test]
+#[ignore = "needs Valgrind"]
 async fn a_login_takes_no_more_instructions_and_allocations_than_it_did() {
     if let Some(times) = times() {
         return log_in(times).await;

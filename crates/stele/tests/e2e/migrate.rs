@@ -19,6 +19,7 @@ fn at_once(home: &Home) {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn many_may_migrate_at_once() {
     let mut home = Home::new();
     at_once(&home);
@@ -29,6 +30,7 @@ fn many_may_migrate_at_once() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn a_postgresql_schema_is_migrated_by_the_command_alone() {
     let mut home = Home::new();
     home.set(SHARED_URL, &servers::database_url());
@@ -94,6 +96,7 @@ async fn migrate_wraps(home: &Home, execute: impl Fn(&str)) {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn migrate_wraps_what_earlier_builds_imported() {
     let home = Home::new();
     migrate_wraps(&home, |sql| execute(&home, sql)).await;

@@ -52,6 +52,7 @@ fn is_the_tree_of_a_login(ours: &[Span]) {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn one_login_through_gateway_service_postgres_and_redis_is_one_tree() {
     let collector = Collector::start();
     let mut home = Home::new();

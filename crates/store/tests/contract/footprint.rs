@@ -126,6 +126,7 @@ async fn call(name: &str, state: &dyn StateStore, n: u32, origin: Origin, now: T
 const KINDS: [&str; 4] = ["wrong password", "wrong code", "send", "captcha"];
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn what_an_anonymous_call_leaves_is_bounded() {
     let mut rows = Vec::new();
     for (name, state, backend) in backends().await {
@@ -169,6 +170,7 @@ async fn flood(state: &dyn StateStore, backend: &Backend, next: impl Fn(u32) -> 
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn what_one_origin_leaves_within_an_hour_is_bounded() {
     let at = |bits: u128| Origin::address(std::net::Ipv6Addr::from_bits(bits).into());
     let network: u128 = 0x2001_0db8_0007 << 80;

@@ -205,6 +205,7 @@ async fn salted_logins_are_noted_and_counted() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn the_keys_that_rows_are_sealed_under_are_in_service_after_a_migration() {
     let dir = tempfile::tempdir().unwrap();
     let (path, url) = (dir.path().join("users.db"), servers::database_url());

@@ -59,6 +59,7 @@ async fn recovered(users: &Arc<dyn UserStore>, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_that_stops_or_dies_is_told_and_is_back_when_it_is_back() {
     let server = Postgres::start();
     let users = users(&server, server.port()).await;
@@ -71,6 +72,7 @@ async fn a_server_that_stops_or_dies_is_told_and_is_back_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_that_stands_still_is_told_and_is_back_when_it_goes_on() {
     let server = Postgres::start();
     let users = users(&server, server.port()).await;
@@ -81,6 +83,7 @@ async fn a_server_that_stands_still_is_told_and_is_back_when_it_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn so_is_a_link_that_stalls_or_is_cut() {
     let server = Postgres::start();
     let proxy = Proxy::to(server.port());
@@ -94,6 +97,7 @@ async fn so_is_a_link_that_stalls_or_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn whoever_reads_does_not_notice_that_the_server_was_restarted() {
     let server = Postgres::start();
     let users = users(&server, server.port()).await;
@@ -109,6 +113,7 @@ async fn whoever_reads_does_not_notice_that_the_server_was_restarted() {
 }
 
 #[test]
+#[ignore = "needs PostgreSQL and Redis"]
 fn connections_end_with_their_runtime_and_nobody_notices() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = Postgres::start();

@@ -49,6 +49,7 @@ async fn refused(url: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn each_mode_believes_whom_it_says_and_nobody_else() {
     let (ours, other) = (Authority::new(), Authority::new());
     let server = ours.server();
@@ -88,6 +89,7 @@ async fn each_mode_believes_whom_it_says_and_nobody_else() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_without_tls_is_refused_wherever_tls_was_asked_for() {
     let (ours, server) = (Authority::new(), Postgres::start());
     let at = |parameters: &str| format!("{}?{parameters}", server.base_url());

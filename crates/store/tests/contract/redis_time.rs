@@ -50,6 +50,7 @@ fn replicated(replica: &Redis, master: &Redis) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_frozen_master_that_is_promoted_again_takes_no_used_proof() {
     let old = Redis::start();
     let new = Redis::of(Kind::Replica(old.port()));
@@ -90,6 +91,7 @@ async fn a_frozen_master_that_is_promoted_again_takes_no_used_proof() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_master_that_was_resynchronized_takes_nothing_that_was_used_up() {
     let server = Redis::start();
     let other = Redis::of(Kind::Replica(server.port()));
@@ -124,6 +126,7 @@ async fn a_master_that_was_resynchronized_takes_nothing_that_was_used_up() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_connection_that_leads_to_another_server_accepts_nothing() {
     let server = Redis::start();
     let clock = Arc::new(ManualClock::at(BIRTH));
@@ -153,6 +156,7 @@ impl Clock for Fast {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_fast_clock_of_one_instance_locks_nobody_out() {
     for kind in [Kind::One, Kind::Cluster] {
         let server = Redis::of(kind);
@@ -177,6 +181,7 @@ async fn a_fast_clock_of_one_instance_locks_nobody_out() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_that_may_evict_is_named_until_it_may_not() {
     for kind in [Kind::One, Kind::Cluster] {
         let server = Redis::of(kind);
@@ -262,6 +267,7 @@ async fn a_cluster_of_which_a_master_cannot_be_asked_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_server_that_takes_no_writes_is_not_ready() {
     let server = Redis::start();
     let state = redis_state(&server.url(), BIRTH).await;
@@ -273,6 +279,7 @@ async fn a_server_that_takes_no_writes_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_replica_is_not_ready() {
     let master = Redis::start();
     redis_state(&master.url(), BIRTH).await.ping().await.unwrap();

@@ -30,6 +30,7 @@ fn statements(postgres: &Postgres) -> Vec<String> {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_look_at_the_users_is_one_statement() {
     let postgres = postgres();
     let database = Database::open(&Target::parse(&postgres.url()).unwrap()).unwrap();
@@ -127,6 +128,7 @@ impl<'a> Monitor<'a> {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_call_of_the_short_lived_store_is_one_command() {
     let redis = Redis::start();
     let state = redis_state(&redis.url(), BIRTH).await;

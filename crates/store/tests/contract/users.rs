@@ -210,6 +210,7 @@ async fn the_decoy_is_no_account() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn an_unknown_identifier_costs_the_decoding_of_a_row() {
     let (dir, url) = (tempfile::tempdir().unwrap(), servers::database_url());
     for target in [Target::sqlite(dir.path().join("users.db")), Target::parse(&url).unwrap()] {

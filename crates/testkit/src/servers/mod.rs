@@ -25,6 +25,21 @@ pub fn database_url() -> String {
     }
 }
 
+/// Whether tests that run on every kind of store have servers for it: those that the settings name, or programs to start
+/// private ones with. `STELE_TEST_SERVERS=required` (`scripts/test`) takes no for a failure, `none` for the answer.
+pub fn at_hand() -> bool {
+    match setting("STELE_TEST_SERVERS").as_deref() {
+        Some("required") => true,
+        Some("none") => false,
+        Some(other) => panic!("STELE_TEST_SERVERS={other}: required or none"),
+        None => {
+            let postgres = setting("STELE_TEST_DATABASE_URL").is_some() || postgres::find("initdb").is_some();
+            let redis = setting("STELE_TEST_REDIS_URL").is_some() || process::program("redis-server", &[]).is_some();
+            postgres && redis
+        }
+    }
+}
+
 /// Whether services are to be tested on PostgreSQL and Redis: `STELE_TEST_STORES` is `servers`.
 pub fn wanted() -> bool {
     match setting("STELE_TEST_STORES").as_deref() {

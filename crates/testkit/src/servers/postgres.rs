@@ -153,15 +153,20 @@ pub fn execute(url: &str, sql: &str) {
     executed.unwrap_or_else(|error| panic!("the PostgreSQL of the tests: {sql}: {error:?}"));
 }
 
-/// A program of PostgreSQL: in `PATH`, or the newest where Debian puts them.
+/// A program of PostgreSQL.
 fn installed(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name}: install Debian's package postgresql"))
+}
+
+/// A program of PostgreSQL: in `PATH`, or the newest where Debian puts them.
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     let root = Path::new("/usr/lib/postgresql");
     let mut versions: Vec<u32> = std::fs::read_dir(root)
         .map(|entries| entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
         .unwrap_or_default();
     versions.sort_unstable_by(|a, b| b.cmp(a));
     let folders: Vec<_> = versions.iter().map(|version| root.join(version.to_string()).join("bin")).collect();
-    program(name, &folders).unwrap_or_else(|| panic!("{name}: install Debian's package postgresql"))
+    program(name, &folders)
 }
 
 /// The process that serves a cluster, and whether it takes connections.

@@ -96,26 +96,31 @@ async fn every(cases: &[Case], victim: Victim) {
 // Several tests, for a server that was killed takes its time to start: they take it at once.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgresql_killed_leaves_nobody_half_registered() {
     every(&[Case::AddUser, Case::Register, Case::AddClientToken], Victim::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgresql_killed_leaves_no_password_half_changed() {
     every(&[Case::Change, Case::Reset], Victim::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgresql_killed_leaves_no_password_half_set() {
     every(&[Case::SetByTicket, Case::SetByLogin], Victim::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn postgresql_killed_leaves_no_session_half_ended() {
     every(&[Case::Login, Case::Use, Case::Logout, Case::Disable, Case::Enable], Victim::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn redis_killed_leaves_nothing_half_done() {
     every(&CASES, Victim::Redis).await;
 }
