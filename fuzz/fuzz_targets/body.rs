@@ -5,7 +5,7 @@
 use actix_web::web::Bytes;
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use stele_web::{Fault, Fields};
+use stele_dialect::{Fault, Fields};
 
 const BOUNDARY: &str = "a-line-that-no-value-has";
 

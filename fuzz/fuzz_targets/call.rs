@@ -33,11 +33,11 @@ use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result, app};
-use stele_web::boot::{self, Assembly, Surroundings};
-use stele_web::delivery::Plan;
-use stele_web::dialect::Refusal;
-use stele_web::extract::Refuse;
-use stele_web::{Context, Service, Settings};
+use stele_app::context::{self, Assembly};
+use stele_app::{Context, Service, Surroundings};
+use stele_dialect::Refusal;
+use stele_dialect::extract::Refuse;
+use stele_service::Settings;
 use svc_mefp::envelope::{Envelope, Key};
 use zeroize::Zeroizing;
 
@@ -122,9 +122,10 @@ async fn context(folder: &Path) -> Context {
         // Behind a token, nobody could come to where the fields are read.
         ("STELE_TMS_REQUIRE_TOKEN", "false".to_owned()),
     ]);
-    boot::provision(&settings, &SERVICES, &OsRandom).await.expect("a folder with keys");
+    stele_app::provision(&settings, &SERVICES, &OsRandom).await.expect("a folder with keys");
     let surroundings = Surroundings::default();
-    let delivery = Plan::read(&settings, &surroundings).and_then(Plan::open).expect("good settings");
+    let plan = context::plan(&settings, &surroundings).expect("good settings");
+    let delivery = plan.open(&surroundings.metrics).expect("good settings");
     let mut assembly = Assembly::open(settings, surroundings, delivery).await.expect("good settings");
     let secret = assembly.deps.seal(&app::App::seal_context("melink"), SECRET);
     let app = app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: assembly.deps.now() };

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use stele_web::{Fault, Fields};
+use stele_dialect::{Fault, Fields};
 use svc_mefp::envelope::{Envelope, Key};
 use zeroize::Zeroizing;
 

@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use stele_core::event::RequestId;
-use stele_web::{Settings, trust::Trust};
+use stele_service::Settings;
+use stele_service::request::RequestId;
+use stele_service::trust::Trust;
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));

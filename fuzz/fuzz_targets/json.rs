@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stele_web::{Fault, Fields};
+use stele_dialect::{Fault, Fields};
 
 /// The most fields that are taken.
 const MOST: usize = 64;

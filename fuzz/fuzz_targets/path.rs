@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use gateway::Config;
 use libfuzzer_sys::fuzz_target;
-use stele_web::Settings;
+use stele_service::Settings;
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::from_settings(&Settings::default()).expect("built in"));
 

@@ -14,7 +14,7 @@ use stele_core::random::OsRandom;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
-use stele_web::keyring::Holder as _;
+use stele_keys::Holder as _;
 use svc_jwt::tokens::{Tokens, is_jwt};
 use svc_jwt::{bearer, keys};
 
@@ -96,7 +96,7 @@ fuzz_target!(|data: &[u8]| {
         let token = bearer::presented(&headers);
         assert!(!token.is_some_and(verifies));
         // One rule for all dialects, but that an empty one is none.
-        assert_eq!(stele_web::extract::authorization(&headers), token.filter(|token| !token.is_empty()));
+        assert_eq!(stele_dialect::extract::authorization(&headers), token.filter(|token| !token.is_empty()));
     }
     if let Ok(value) = HeaderValue::from_bytes(data) {
         let found = svc_portal::cookie::token(&headers(COOKIE, value));

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use libfuzzer_sys::fuzz_target;
-use stele_web::{Fault, Fields};
+use stele_dialect::{Fault, Fields};
 
 /// The most fields that are taken.
 const MOST: usize = 64;

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use stele_core::event::RequestId;
-use stele_web::log_text::clipped;
-use stele_web::trace;
+use stele_service::log_text::clipped;
+use stele_service::request::RequestId;
+use stele_service::trace;
 use tokio::time::Instant;
 use tracing::{Span, field};
 

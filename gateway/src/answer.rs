@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::io::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_TYPE, DATE, HeaderName, HttpDate, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use actix_web::web::Bytes;
-use stele_core::time::{Clock as _, SystemClock};
 
 use crate::cors::Cors;
 use crate::headers::REQUEST_ID;
@@ -126,7 +125,7 @@ impl Manner<'_> {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "`Date` is the machine's time (RFC 9110, section 6.6.1)")]
 fn now() -> HttpDate {
-    let seconds = u64::try_from(SystemClock.now().as_secs()).unwrap_or_default();
-    (UNIX_EPOCH + Duration::from_secs(seconds)).into()
+    SystemTime::now().into()
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stele_web::config::{ConfigError, Setting, Settings, setting};
-use stele_web::extract::BodyLimit;
-use stele_web::origins::AllowedOrigins;
-use stele_web::trust::Trust;
+use stele_service::config::{ConfigError, Setting, Settings, setting};
+use stele_service::origins::AllowedOrigins;
+use stele_service::settings::BodyLimit;
+use stele_service::trust::Trust;
 use zeroize::Zeroizing;
 
 use crate::cors::Cors;
@@ -44,11 +44,11 @@ pub const COMMON: &[Setting] = &[
     setting("STELE_LISTEN", "127.0.0.1:8080", "address and port to serve on"),
     setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
     setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
-    stele_web::origins::SETTING,
-    stele_web::settings::BODY_LIMIT,
-    stele_web::settings::WORKERS,
-    stele_web::settings::ADMIN_HOSTS,
-    stele_web::settings::DRAIN,
+    stele_service::origins::SETTING,
+    stele_service::settings::BODY_LIMIT,
+    stele_service::settings::WORKERS,
+    stele_service::settings::ADMIN_HOSTS,
+    stele_service::settings::DRAIN,
     setting("STELE_LOG", "info", "level, or directives such as info,gateway=debug"),
     setting("STELE_LOG_FORMAT", "human", "human or json"),
 ];
@@ -109,7 +109,7 @@ impl Config {
             cors: Cors(AllowedOrigins::from_settings(settings)?),
             docs: settings.flag("STELE_DOCS", true)?.then(Docs::default),
             limits,
-            workers: stele_web::service::workers(settings)?,
+            workers: stele_service::settings::workers(settings)?,
             health_interval: positive(settings, "STELE_HEALTH_INTERVAL", 1)?,
             resolve_interval: positive(settings, "STELE_RESOLVE", 5)?,
             resolver: Arc::new(SystemResolver),
@@ -128,7 +128,7 @@ impl Config {
         Ok(self)
     }
 
-    /// Shows `secret` to the services with every request, as [`stele_web::trust::Trust::hop`] expects it.
+    /// Shows `secret` to the services with every request, as [`stele_service::trust::Trust::hop`] expects it.
     #[must_use]
     pub fn with_hop_secret(mut self, secret: Zeroizing<String>) -> Self {
         self.hop = Some(secret);

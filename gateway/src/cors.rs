@@ -6,8 +6,8 @@ use actix_web::http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use actix_web::http::{Method, StatusCode};
-use stele_web::headers::Headers as _;
-use stele_web::origins::AllowedOrigins;
+use stele_service::headers::Headers as _;
+use stele_service::origins::AllowedOrigins;
 
 use crate::answer::Answer;
 use crate::wire::fields::{Fields, put};

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
-use stele_web::Settings;
-use stele_web::trust::Trust;
+use stele_service::Settings;
+use stele_service::trust::Trust;
 use tracing::Span;
 
 use crate::headers::{self, Caller, ForService};

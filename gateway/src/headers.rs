@@ -4,11 +4,10 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use stele_core::event::RequestId;
-use stele_core::random::PooledRandom;
-use stele_web::headers::Headers as _;
-use stele_web::trace;
-use stele_web::trust::{HOP_HEADER, Trust};
+use stele_service::headers::Headers as _;
+use stele_service::request::RequestId;
+use stele_service::trace;
+use stele_service::trust::{HOP_HEADER, Trust};
 use tracing::Span;
 
 use crate::wire::fields::{Fields, Kind, put};
@@ -37,7 +36,7 @@ impl Caller {
         let trusted = trust.believes(peer, fields);
         let shown = fields.of_kind(Kind::RequestId).next().filter(|_| trusted);
         let shown = shown.and_then(|id| RequestId::parse(std::str::from_utf8(id).ok()?));
-        let request_id = shown.unwrap_or_else(|| RequestId::random(&PooledRandom));
+        let request_id = shown.unwrap_or_else(RequestId::random);
         Self { client: trust.client(peer, fields), trusted, request_id }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use actix_web::dev::Server;
 use arc_swap::ArcSwap;
-use stele_web::Drain;
-use stele_web::config::ConfigError;
-use stele_web::drain::{Readiness, STOPPING};
-use stele_web::log_text::ClientLines;
-use stele_web::metrics::Metrics;
+use stele_service::Drain;
+use stele_service::config::ConfigError;
+use stele_service::drain::{Readiness, STOPPING};
+use stele_service::log_text::ClientLines;
+use stele_service::metrics::Metrics;
 use tokio::sync::Notify;
 
 use crate::config::Config;

@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
-use stele_web::metrics::{Histograms, Metrics, REQUEST_TIMES, method_name};
+use stele_service::metrics::{Histograms, Metrics, REQUEST_TIMES, method_name};
 
 use crate::live::{Gateway, InstanceView, Live};
 use crate::refusal::Cause;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use stele_web::config::{ConfigError, Setting, Settings};
-use stele_web::metrics::Metrics;
-use stele_web::{admin, cli, healthcheck, net, otlp, serve, telemetry};
+use stele_service::config::{ConfigError, Setting, Settings};
+use stele_service::metrics::Metrics;
+use stele_service::{admin, cli, drain, healthcheck, net, otlp, signals, telemetry};
 
 use crate::config::{COMMON, Config, SETTINGS};
 use crate::live::Gateway;
@@ -37,8 +37,8 @@ pub fn run() -> ExitCode {
 async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
     let config = Config::from_settings(&settings)?;
     let listen = settings.address("STELE_LISTEN", DEFAULT_LISTEN)?;
-    let admin_listen = settings.address("STELE_ADMIN_LISTEN", serve::admin_default(listen))?;
-    let time = serve::drain_time(&settings, serve::DRAIN)?;
+    let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
+    let time = drain::time(&settings, drain::DEFAULT)?;
     let listener = net::bind(listen, "STELE_LISTEN")?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
     // Port 0 asks the system for one; the log says which.
@@ -49,7 +49,7 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     let watched = gateway.clone();
     let ready = move || Box::pin(std::future::ready(watched.readiness())) as _;
     actix_web::rt::spawn(admin::serve(admin_listener, &settings, Arc::new(ready), metrics)?);
-    actix_web::rt::spawn(serve::stop_on_signal(vec![server.handle()], gateway.drain(), time));
+    actix_web::rt::spawn(signals::stop_on_signal(vec![server.handle()], gateway.drain(), time));
     let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
     tracing::info!(%listen, %admin_listen, "ready");
@@ -58,7 +58,7 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
 
 /// Puts in force what `read` reads, on each SIGHUP since this call; what cannot be used is told, and the old goes on.
 pub fn reload_on_hangup(gateway: Gateway, read: impl Fn() -> Result<Config, ConfigError>) -> impl Future<Output = ()> {
-    serve::on_hangup(move || match read() {
+    signals::on_hangup(move || match read() {
         Ok(config) => {
             gateway.reload(config);
             tracing::info!("SIGHUP: the new routing table is in force");

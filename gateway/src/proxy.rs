@@ -6,9 +6,9 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderValue, ORIGIN};
 use actix_web::http::{Method, StatusCode};
 use serde_json::json;
-use stele_web::headers::Headers as _;
-use stele_web::log_text::LineBudget;
-use stele_web::{drain, trace};
+use stele_service::headers::Headers as _;
+use stele_service::log_text::LineBudget;
+use stele_service::{drain, trace};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::fn_service;
 use actix_web::http::header::HeaderValue;
-use stele_web::config::ConfigError;
-use stele_web::net;
+use stele_service::config::ConfigError;
+use stele_service::net;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stele_web::config::{ConfigError, Settings};
+use stele_service::config::{ConfigError, Settings};
 use toml::Spanned;
 
 use crate::path;

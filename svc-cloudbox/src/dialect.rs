@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
 use stele_core::proof::ProofKind;
-use stele_web::{Dialect, Refusal, json, status_of};
+use stele_dialect::{Dialect, Refusal, json, status_of};
 
 const PARAMETER: &str = "1001";
 const WRONG: &str = "1002";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::ResponseError as _;
 use actix_web::body::{BodySize, MessageBody as _};
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
-use stele_web::{Failure, Fault};
+use stele_dialect::{Failure, Fault};
 
 use super::*;
 

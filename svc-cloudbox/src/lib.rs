@@ -14,7 +14,9 @@ mod wire;
 use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
-use stele_web::{Calls, ConfigError, Context, Routes, Service};
+use stele_app::{Context, Service};
+use stele_dialect::{Calls, Routes};
+use stele_service::ConfigError;
 
 pub use dialect::Cloudbox;
 

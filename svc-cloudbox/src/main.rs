@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    stele_web::serve(svc_cloudbox::SERVICE)
+    stele_app::serve(svc_cloudbox::SERVICE)
 }

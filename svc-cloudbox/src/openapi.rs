@@ -1,8 +1,8 @@
 //! What cloudbox serves, described.
 
 use stele_core::Error;
-use stele_web::openapi::{About, ApiKey, ApiKeyValue, Description, Field, Object, OpenApi, SecurityScheme};
-use stele_web::{Dialect as _, Refusal};
+use stele_dialect::openapi::{About, ApiKey, ApiKeyValue, Description, Field, Object, OpenApi, SecurityScheme};
+use stele_dialect::{Dialect as _, Refusal};
 
 use crate::Cloudbox;
 

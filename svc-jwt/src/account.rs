@@ -8,7 +8,7 @@ use stele_core::usecase::Caller;
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::usecase::set_password::Authority;
 use stele_core::{Error, Result, UseCases};
-use stele_web::{ClientAddress, Dialect as _, Fault, Fields};
+use stele_dialect::{ClientAddress, Dialect as _, Fault, Fields};
 
 use crate::bearer::presented;
 use crate::dialect::{Jwt, Reply, broken, refused};

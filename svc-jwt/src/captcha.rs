@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use stele_core::UseCases;
 use stele_core::usecase::Caller;
-use stele_web::{ClientAddress, Dialect as _, Fields};
+use stele_dialect::{ClientAddress, Dialect as _, Fields};
 
 use crate::account::merged;
 use crate::dialect::{Jwt, Reply, broken};

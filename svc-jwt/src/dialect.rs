@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use actix_web::HttpResponse;
 use stele_core::Error;
-use stele_web::{Dialect, Failure, Fault, Refusal, failed, status_of};
+use stele_dialect::{Dialect, Failure, Fault, Refusal, failed, status_of};
 
 use crate::wire;
 

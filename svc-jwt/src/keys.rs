@@ -12,9 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use stele_core::mac::sha256;
 use stele_core::time::Timestamp;
-use stele_web::keyring::{Holder, InService};
-use stele_web::keys::{Family, Probe};
-use stele_web::{ConfigError, Settings};
+use stele_keys::{Family, Holder, InService, Probe};
+use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 /// How tokens are signed.

@@ -22,8 +22,10 @@ use std::sync::Arc;
 use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
 use actix_web::{FromRequest, Handler, Responder};
-use stele_web::openapi::Description;
-use stele_web::{Calls, ConfigError, Context, Routes, Service, Setting, Settings, setting};
+use stele_app::{Context, Service};
+use stele_dialect::openapi::Description;
+use stele_dialect::{Calls, Routes};
+use stele_service::{ConfigError, Setting, Settings, setting};
 
 pub use dialect::Jwt;
 use picture::Painter;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    stele_web::serve(svc_jwt::SERVICE)
+    stele_app::serve(svc_jwt::SERVICE)
 }

@@ -2,9 +2,10 @@
 
 use actix_web::http::StatusCode;
 use stele_core::Error;
-use stele_web::openapi::{About, ApiKey, ApiKeyValue, Description, Field, HttpAuthScheme, HttpBuilder, Object};
-use stele_web::openapi::{OpenApi, SecurityScheme};
-use stele_web::{Dialect as _, Fault, Refusal};
+use stele_dialect::openapi::{
+    About, ApiKey, ApiKeyValue, Description, Field, HttpAuthScheme, HttpBuilder, Object, OpenApi, SecurityScheme,
+};
+use stele_dialect::{Dialect as _, Fault, Refusal};
 
 use crate::{Jwt, wire};
 

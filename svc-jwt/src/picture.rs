@@ -11,7 +11,7 @@ use chacha20::rand_core::{Rng as _, SeedableRng as _};
 use lodepng::{ColorType, Image};
 use stele_core::usecase::captcha::Picture;
 use stele_core::{Error, Result};
-use stele_web::ConfigError;
+use stele_service::ConfigError;
 use tokio::sync::{mpsc, oneshot};
 
 /// The picture's size, in pixels.

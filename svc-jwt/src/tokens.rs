@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::{Error, Result};
-use stele_web::keyring::Holder as _;
+use stele_keys::Holder as _;
 
 use crate::keys::Keys;
 

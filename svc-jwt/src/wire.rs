@@ -12,7 +12,7 @@ use stele_core::password::RawPassword;
 use stele_core::usecase::captcha::Solution;
 use stele_core::user::{Gender, User};
 use stele_core::{Error, Result as CoreResult};
-use stele_web::{Fault, Fields, json};
+use stele_dialect::{Fault, Fields, json};
 
 /// Captcha ids are below 2^53, so that clients written in JavaScript keep them whole.
 const IDS: u64 = 1 << 53;

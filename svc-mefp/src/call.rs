@@ -6,8 +6,8 @@ use actix_web::web::Data;
 use stele_core::app::App;
 use stele_core::usecase::Caller;
 use stele_core::{Error, UseCases};
-use stele_web::openapi::Description;
-use stele_web::{Calls, Dialect as _, Failure, Fault, Fields, json};
+use stele_dialect::openapi::Description;
+use stele_dialect::{Calls, Dialect as _, Failure, Fault, Fields, json};
 use zeroize::Zeroizing;
 
 use crate::dialect::{self, Mefp};
@@ -76,7 +76,7 @@ fn answer(envelope: &Envelope, said: Said) -> HttpResponse {
         }
         Err(Failure::Failed(error)) => {
             let (status, reply) = dialect::failed(&error);
-            stele_web::failed(&error, sealed(envelope, status, &reply))
+            stele_dialect::failed(&error, sealed(envelope, status, &reply))
         }
         Err(Failure::Never(never, _)) => match never {},
     }
@@ -87,7 +87,7 @@ fn sealed(envelope: &Envelope, status: StatusCode, reply: &Reply) -> HttpRespons
         Ok(text) => json(status, &Sealed { encrypt: envelope.seal(&Zeroizing::new(text)) }),
         Err(cause) => {
             let error = Error::internal(cause);
-            stele_web::failed(&error, Mefp::fail(&error))
+            stele_dialect::failed(&error, Mefp::fail(&error))
         }
     }
 }

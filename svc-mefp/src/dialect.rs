@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use stele_core::Error;
-use stele_web::{Dialect, Fault, Refusal, json, status_of};
+use stele_dialect::{Dialect, Fault, Refusal, json, status_of};
 
 use crate::wire::Reply;
 

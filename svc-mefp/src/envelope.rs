@@ -11,7 +11,8 @@ use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use cbc::{Decryptor, Encryptor};
 use stele_core::usecase::add_app::SECRET_LENGTH;
-use stele_web::{ConfigError, Fault, Fields};
+use stele_dialect::{Fault, Fields};
+use stele_service::ConfigError;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 use zeroize::Zeroizing;
 

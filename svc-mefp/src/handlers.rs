@@ -8,7 +8,7 @@ use stele_core::proof::Proof;
 use stele_core::usecase::reset_password::ResetPassword;
 use stele_core::usecase::{login as entry, register as registration};
 use stele_core::{Error, UseCases};
-use stele_web::Fault;
+use stele_dialect::Fault;
 
 use crate::call::{Call, Said};
 use crate::wire::{self, Reply};

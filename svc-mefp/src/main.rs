@@ -1,5 +1,5 @@
 //! The MeFP dialect as a service of its own.
 
 fn main() -> std::process::ExitCode {
-    stele_web::serve(svc_mefp::SERVICE)
+    stele_app::serve(svc_mefp::SERVICE)
 }

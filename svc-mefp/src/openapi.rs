@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use stele_core::Error;
-use stele_web::openapi::{About, Description, Field, Object, OpenApi};
+use stele_dialect::openapi::{About, Description, Field, Object, OpenApi};
 
 use crate::Mefp;
 use crate::dialect::failed;

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use stele_core::random::{OsRandom, Random};
-use stele_web::{ConfigError, Setting, Settings, keys, setting};
+use stele_keys::files;
+use stele_service::{ConfigError, Setting, Settings, setting};
 use zeroize::Zeroizing;
 
 /// How long it is: an AES-256 key.
@@ -34,7 +35,7 @@ pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
              migrate` make the other"
         )));
     }
-    judged(keys::read_secret(&path)?.trim_end_matches(['\r', '\n']))
+    judged(files::read_secret(&path)?.trim_end_matches(['\r', '\n']))
         .map_err(|why| ConfigError::new(format!("{shown}: {why}")))
 }
 
@@ -46,7 +47,7 @@ pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> 
     if settings.text(NAME).is_some() {
         return Ok(());
     }
-    keys::make_once(&folder.join(FILE), || generate(&OsRandom))
+    files::make_once(&folder.join(FILE), || generate(&OsRandom))
 }
 
 fn judged(text: &str) -> Result<Zeroizing<String>, String> {

@@ -11,7 +11,7 @@ use stele_core::session::Token;
 use stele_core::time::Offset;
 use stele_core::usecase::send_code::Sendable;
 use stele_core::user::User;
-use stele_web::{Failure, Fault, Fields};
+use stele_dialect::{Failure, Fault, Fields};
 
 use crate::dialect::Mefp;
 

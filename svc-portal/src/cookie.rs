@@ -4,7 +4,7 @@ use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse};
 use stele_core::session::Token;
 use stele_core::{Error, Result};
-use stele_web::trust::Trust;
+use stele_service::trust::Trust;
 
 const NAME: &str = "stele_session";
 

@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
-use stele_web::{Dialect, Fault, Refusal, json, status_of};
+use stele_dialect::{Dialect, Fault, Refusal, json, status_of};
 
 const UNKNOWN_USER: &str = "3201";
 const WRONG_PASSWORD: &str = "3202";

@@ -15,8 +15,8 @@ use stele_core::usecase::register::Register;
 use stele_core::usecase::reset_password::ResetPassword;
 use stele_core::usecase::send_code::Sendable;
 use stele_core::{Error, UseCases};
-use stele_web::origins::AllowedOrigins;
-use stele_web::{ClientAddress, Dialect as _, Failure, Fault, Fields};
+use stele_dialect::{ClientAddress, Dialect as _, Failure, Fault, Fields};
+use stele_service::origins::AllowedOrigins;
 
 use crate::dialect::{Nothing, Portal, bad_recipient, ok};
 use crate::{cookie, wire};

@@ -16,8 +16,10 @@ mod wire;
 use std::sync::Arc;
 
 use actix_web::web::{Data, ServiceConfig};
-use stele_web::origins::AllowedOrigins;
-use stele_web::{Calls, ConfigError, Context, Routes, Service, Setting, setting};
+use stele_app::{Context, Service};
+use stele_dialect::{Calls, Routes};
+use stele_service::origins::AllowedOrigins;
+use stele_service::{ConfigError, Setting, setting};
 
 pub use dialect::Portal;
 use handlers::Options;
@@ -26,7 +28,7 @@ const TELL_UNKNOWN: &str = "STELE_PORTAL_TELL_UNKNOWN";
 
 const SETTINGS: &[Setting] = &[
     setting(TELL_UNKNOWN, "true", "answer an unknown user at login with 3201; false: as a wrong password, 3202"),
-    stele_web::origins::SETTING,
+    stele_service::origins::SETTING,
 ];
 
 /// The service.

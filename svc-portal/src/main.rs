@@ -1,5 +1,5 @@
 //! The portal dialect as a program of its own.
 
 fn main() -> std::process::ExitCode {
-    stele_web::serve(svc_portal::SERVICE)
+    stele_app::serve(svc_portal::SERVICE)
 }

@@ -1,7 +1,7 @@
 //! What the portal serves, described.
 
 use stele_core::Error;
-use stele_web::openapi::{About, ApiKey, ApiKeyValue, Description, Field, Object, OpenApi, SecurityScheme};
+use stele_dialect::openapi::{About, ApiKey, ApiKeyValue, Description, Field, Object, OpenApi, SecurityScheme};
 
 use crate::Portal;
 use crate::dialect::bad_recipient;

@@ -7,7 +7,7 @@ use stele_core::code::Code;
 use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::user::{FIRST_NUMBER, User};
-use stele_web::{Fault, Fields};
+use stele_dialect::{Fault, Fields};
 use zeroize::Zeroizing;
 
 use crate::encoded;

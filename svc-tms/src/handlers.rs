@@ -9,7 +9,7 @@ use stele_core::usecase::Caller;
 use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
 use stele_core::{Error, UseCases};
-use stele_web::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
+use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
 
 use crate::dialect::Tms;
 use crate::rules::Rules;

@@ -1,7 +1,7 @@
 //! Where the document can be read in more than one way, what this installation goes by.
 
 use stele_core::time::Offset;
-use stele_web::{ConfigError, Setting, Settings, setting};
+use stele_service::{ConfigError, Setting, Settings, setting};
 
 /// The settings of this dialect.
 pub(crate) const SETTINGS: &[Setting] = &[

@@ -9,7 +9,7 @@ use stele_core::proof::{Proof, Salted, parse_timestamp};
 use stele_core::time::Offset;
 use stele_core::usecase::login::LoggedIn;
 use stele_core::user::{Gender, Role, UserRef};
-use stele_web::{Fault, Fields};
+use stele_dialect::{Fault, Fields};
 
 use crate::rules::Reading;
 

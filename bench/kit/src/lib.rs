@@ -60,8 +60,8 @@ impl From<stele_core::Error> for Failure {
     }
 }
 
-impl From<stele_web::ConfigError> for Failure {
-    fn from(error: stele_web::ConfigError) -> Self {
+impl From<stele_service::ConfigError> for Failure {
+    fn from(error: stele_service::ConfigError) -> Self {
         Self(error.to_string())
     }
 }

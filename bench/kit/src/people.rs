@@ -1,12 +1,12 @@
 //! Users, many at once, through the product's own stores.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use stele_app::Surroundings;
+use stele_app::context::{self, Assembly};
 use stele_core::Deps;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::PasswordDigest;
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
-use stele_web::boot::{Assembly, Surroundings};
-use stele_web::delivery::Plan;
 
 use crate::{Failure, Progress, Result, Site};
 
@@ -58,7 +58,7 @@ impl Person {
 /// The site's stores, keys and rules.
 async fn deps(site: &Site) -> Result<Deps> {
     let (settings, surroundings) = (site.settings(), Surroundings::default());
-    let delivery = Plan::read(&settings, &surroundings)?.open()?;
+    let delivery = context::plan(&settings, &surroundings)?.open(&surroundings.metrics)?;
     Ok(Assembly::open(settings, surroundings, delivery).await?.deps)
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use stele_web::Settings;
+use stele_service::Settings;
 use tempfile::TempDir;
 
 use crate::process::{appended, free_address};
@@ -64,7 +64,7 @@ impl Site {
 
     /// The settings, as the product reads them.
     pub fn settings(&self) -> Settings {
-        let shared = stele_web::settings::SHARED;
+        let shared = stele_app::settings::SHARED;
         let known = |name: &str| shared.iter().map(|setting| setting.name).find(|other| *other == name);
         let ours = self.settings.iter().filter_map(|(name, value)| Some((known(name)?, value.clone())));
         Settings::default().with([("STELE_DATA", self.data().display().to_string())]).with(ours)

@@ -14,7 +14,6 @@ use crate::code::Purpose;
 use crate::origin::Origin;
 use crate::ports::KeyRecord;
 use crate::proof::ProofKind;
-use crate::random::Random;
 use crate::session::Dialect;
 use crate::time::Timestamp;
 use crate::user::UserId;
@@ -71,14 +70,10 @@ pub struct RequestId(Arc<str>);
 
 impl RequestId {
     /// Reads an id; `None` if it cannot be one.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: impl Into<Arc<str>>) -> Option<Self> {
+        let text = text.into();
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.into()))
-    }
-
-    /// A new one.
-    pub fn random(random: &dyn Random) -> Self {
-        Self(random.hex128().into())
+        ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then_some(Self(text))
     }
 
     /// Its text.

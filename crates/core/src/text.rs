@@ -1,7 +1,4 @@
-//! Text that people see: which characters it may have, and how the others are shown.
-
-use std::borrow::Cow;
-use std::fmt::Write as _;
+//! Text that people see: which characters it may have.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
@@ -28,26 +25,6 @@ pub fn hidden_in_identifier(text: &str) -> Option<char> {
 pub fn hidden_in_text(text: &str) -> Option<char> {
     let joiners = [ZERO_WIDTH_NON_JOINER, ZERO_WIDTH_JOINER];
     text.chars().find(|character| !is_visible(*character) && !joiners.contains(character))
-}
-
-/// This text with each character that is not visible, and not in `kept`, written as in JSON: `\u202e`.
-pub fn escape<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
-    let stays = |character: char| is_visible(character) || kept.contains(&character);
-    if text.chars().all(stays) {
-        return Cow::Borrowed(text);
-    }
-    let mut escaped = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if stays(character) {
-            escaped.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                // Writing to a text does not fail.
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        }
-    }
-    Cow::Owned(escaped)
 }
 
 #[cfg(test)]
@@ -92,13 +69,5 @@ mod tests {
         let family = "👨\u{200d}👩\u{200d}👧";
         assert_eq!((hidden_in_text(family), hidden_in_identifier(family)), (None, Some('\u{200d}')));
         assert_eq!(hidden_in_text("gpj\u{202e}exe"), Some('\u{202e}'));
-    }
-
-    #[test]
-    fn what_is_escaped_is_still_json() {
-        assert_eq!(escape("Mark 男", &[]), "Mark 男");
-        assert_eq!(escape("a\u{202e}b\tc\n", &['\t']), "a\\u202eb\tc\\u000a");
-        // Beyond 16 bits, as JSON has it (RFC 8259, section 7).
-        assert_eq!(escape("\"\u{9b}\u{e0001}x\"", &[]), "\"\\u009b\\udb40\\udc01x\"");
     }
 }

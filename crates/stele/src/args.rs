@@ -10,7 +10,7 @@ use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::text::hidden_in_text;
 use stele_core::user::{Gender, Profile, Role};
-use stele_web::{ConfigError, Settings, cli, config};
+use stele_service::{ConfigError, Settings, cli, config};
 use zeroize::Zeroizing;
 
 pub use self::audit::{Audit, When};

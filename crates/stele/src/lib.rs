@@ -8,7 +8,7 @@ pub mod services;
 
 use std::process::ExitCode;
 
-use stele_web::{cli, telemetry};
+use stele_service::{cli, telemetry};
 
 use crate::args::Command;
 use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};

@@ -1,9 +1,9 @@
 //! The dialects. A sixth is one more line here, one route in `gateway/routes.toml` and one stanza in
 //! `docker-compose.yml`; a test holds the three lists equal.
 
-use stele_web::config::Setting;
-use stele_web::settings::SHARED;
-use stele_web::{Service, otlp, setting};
+use stele_app::Service;
+use stele_app::settings::SHARED;
+use stele_service::{Setting, otlp, setting};
 
 /// Every dialect's service.
 pub const ALL: [Service; 5] =

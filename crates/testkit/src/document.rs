@@ -3,8 +3,7 @@
 use actix_web::body::to_bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
-use stele_web::Refusal;
-use stele_web::input::Fields;
+use stele_dialect::{Fields, Refusal};
 
 use crate::{Running, http};
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use stele_app::context::Assembly;
+use stele_app::{Context, Service, Surroundings, stores};
 use stele_core::hasher::Hasher;
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
@@ -16,11 +18,10 @@ use stele_core::usecase::add_user::{AddUser, Provided};
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::user::{Profile, Role, User};
 use stele_core::{Deps, UseCases};
-use stele_web::boot::{self, Assembly, Surroundings};
-use stele_web::{Context, Service, Settings};
+use stele_service::Settings;
+use stele_testservers as servers;
 use zeroize::Zeroizing;
 
-use crate::servers;
 use crate::surroundings::{ManualClock, SeededRandom, Sent, Sink};
 use crate::switched::{Switch, Watcher};
 use crate::work::Work;
@@ -66,7 +67,7 @@ impl Lab {
             ])
             .with(if servers::wanted() { servers::settings().to_vec() } else { Vec::new() })
             .with(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        boot::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
+        stele_app::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
         let folder = Arc::new(folder);
         let lab = Self::open(folder, settings, clock, surroundings).await;
         lab.clock.set(START);
@@ -238,8 +239,8 @@ impl Lab {
 
     async fn start_on(&self, context: &Context, service: Service) -> Running {
         let settings = &context.settings;
-        let keys = boot::database(settings).unwrap().keys();
-        boot::provision_service(keys.as_ref(), settings, &service, &OsRandom).await.unwrap();
+        let keys = stores::database(settings).unwrap().keys();
+        stele_app::provision_service(keys.as_ref(), settings, &service, &OsRandom).await.unwrap();
         context.keys.refresh().await.unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -15,7 +15,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use futures_util::future::join_all;
 use serde_json::Value;
-use stele_web::openapi::PATH;
+use stele_service::OPENAPI_PATH;
 use tokio::sync::Mutex;
 use utoipa_swagger_ui::serve;
 
@@ -56,7 +56,7 @@ pub(crate) async fn answer(request: &Request<'_>, config: &Config) -> Option<Ans
         return None;
     }
     match request.path() {
-        PATH => Some(Answer::json(StatusCode::OK, docs.text(&config.table).await)),
+        OPENAPI_PATH => Some(Answer::json(StatusCode::OK, docs.text(&config.table).await)),
         "/docs" => Some(Answer::new(StatusCode::PERMANENT_REDIRECT).with(LOCATION, "/docs/")),
         path => page(path.strip_prefix("/docs/")?),
     }
@@ -64,7 +64,7 @@ pub(crate) async fn answer(request: &Request<'_>, config: &Config) -> Option<Ans
 
 /// A file of the page.
 fn page(file: &str) -> Option<Answer> {
-    let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
+    let config = utoipa_swagger_ui::Config::new([format!("..{OPENAPI_PATH}")])
         .use_base_layout()
         .validator_url("none")
         .doc_expansion("list")
@@ -103,7 +103,7 @@ async fn fetch(upstreams: &Upstreams) -> Option<Value> {
         let mut instances = upstreams.instances().to_vec();
         instances.sort_by_key(|instance| !instance.is_usable());
         for instance in instances {
-            let Ok(told) = ask(&instance, PATH, PATIENCE, LARGEST).await else { continue };
+            let Ok(told) = ask(&instance, OPENAPI_PATH, PATIENCE, LARGEST).await else { continue };
             if told.status == StatusCode::OK
                 && let Ok(document) = serde_json::from_slice(&told.body)
             {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use stele_core::random::{OsRandom, Random as _};
+use stele_service::random;
 
 /// Failures in a row that open a circuit.
 const THRESHOLD: u32 = 3;
@@ -109,7 +109,7 @@ impl Circuit {
 
     fn open(&self, from: u64, now: u64) -> bool {
         let before = self.openings.load(Ordering::Relaxed);
-        let until = now + backoff(before, OsRandom.below(u64::MAX));
+        let until = now + backoff(before, random::bits128() as u64);
         let opened = self.until.compare_exchange(from, until, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if opened {
             self.openings.store(before.saturating_add(1), Ordering::Relaxed);

@@ -116,7 +116,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl stele_web::headers::Headers for Fields<'_> {
+impl stele_service::headers::Headers for Fields<'_> {
     fn all<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b [u8]> {
         self.0.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }

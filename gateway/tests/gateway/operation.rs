@@ -112,7 +112,7 @@ async fn stopping_lets_requests_in_flight_end() {
 
 #[actix_web::test]
 async fn what_cannot_be_started_is_told() {
-    let config = || gateway::Config::from_settings(&stele_web::config::Settings::default()).unwrap();
+    let config = || gateway::Config::from_settings(&stele_service::config::Settings::default()).unwrap();
     let bad = config().with_hop_secret(crate::support::secret("line\nbreak"));
     assert!(
         gateway::Gateway::new(bad).start(crate::support::listener()).err().unwrap().to_string().contains("hop secret")

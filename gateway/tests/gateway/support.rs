@@ -7,7 +7,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, Handler, HttpRequest, HttpResponse, HttpServer, Responder, web};
 use gateway::{Config, InstanceView};
 use serde_json::{Value, json};
-use stele_web::config::Settings;
+use stele_service::config::Settings;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;

@@ -92,7 +92,8 @@ impl Home {
 
     /// An instance of the portal at a place where one was before.
     pub(crate) fn service_at(&self, address: SocketAddr) -> Program {
-        let mut service = self.start("svc-portal", address, &[("STELE_LOG", "info,stele_web=debug")]);
+        let mut service =
+            self.start("svc-portal", address, &[("STELE_LOG", "info,stele_app=debug,stele_dialect=debug")]);
         service.until("ready", |service| service.readiness() == Some(200));
         service
     }

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use stele_core::ports::{Dropped, KeyRecord};
 use stele_core::time::Timestamp;
-use stele_web::keyring::Holder as _;
+use stele_keys::Holder as _;
 use svc_jwt::{SERVICE, keys};
 
 use crate::Bench;
@@ -246,8 +246,8 @@ async fn a_key_signs_when_its_time_has_come_and_the_older_one_verifies_on() {
     let (bench, old, _) = bench("EdDSA").await;
     let context = bench.lab.context();
     let (folder, family) = (context.settings.keys(), keys::family(keys::Algorithm::EdDsa));
-    stele_web::keyring::make(&folder, &family, 2, bench.lab.deps().random.as_ref()).unwrap();
-    let store = stele_web::boot::database(&context.settings).unwrap().keys();
+    stele_keys::keyring::make(&folder, &family, 2, bench.lab.deps().random.as_ref()).unwrap();
+    let store = stele_app::stores::database(&context.settings).unwrap().keys();
     let now = bench.lab.clock().now();
     let (probe, hour) = (family.read(&folder, 2).unwrap().1.to_vec(), Duration::from_secs(3_600));
     let record = KeyRecord { name: family.key(2), probe: Some(probe), added_at: now, works_from: now.after(hour) };
@@ -272,7 +272,7 @@ async fn a_key_signs_when_its_time_has_come_and_the_older_one_verifies_on() {
 async fn a_key_in_service_that_is_missing_here_is_our_fault_not_the_users() {
     let (bench, token, signing) = bench("EdDSA").await;
     let context = bench.lab.context();
-    let store = stele_web::boot::database(&context.settings).unwrap().keys();
+    let store = stele_app::stores::database(&context.settings).unwrap().keys();
     let now = bench.lab.clock().now();
     let record = KeyRecord { name: "jwt-eddsa-2".into(), probe: Some(vec![7; 32]), added_at: now, works_from: now };
     assert!(store.add_key(&record).await.unwrap());

@@ -11,11 +11,12 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data, ServiceConfig};
 use serde::Serialize;
+use stele_app::{Context, Service};
 use stele_core::identifier::Phone;
 use stele_core::time::Offset;
 use stele_core::{Error, UseCases};
-use stele_web::openapi::{About, OpenApi};
-use stele_web::{Calls, Context, Dialect, Failure, Fields, Refusal, Routes, Service, json};
+use stele_dialect::openapi::{About, OpenApi};
+use stele_dialect::{Calls, Dialect, Failure, Fields, Refusal, Routes, json};
 
 #[derive(Debug)]
 struct Plain;
@@ -42,7 +43,7 @@ impl Dialect for Plain {
     }
 
     fn fail(error: &Error) -> HttpResponse {
-        json(stele_web::status_of(error), &No { result: 0, message: error.to_string() })
+        json(stele_dialect::status_of(error), &No { result: 0, message: error.to_string() })
     }
 }
 
@@ -55,7 +56,7 @@ async fn check_loginname(use_cases: Data<UseCases>, fields: Fields) -> Result<Ht
     Ok(json(StatusCode::OK, &Known { result: 1, reg_app: user.registered_through, reg_time }))
 }
 
-fn routes(_: &Context) -> Result<Routes, stele_web::ConfigError> {
+fn routes(_: &Context) -> Result<Routes, stele_service::ConfigError> {
     Ok(Arc::new(|config: &mut ServiceConfig| {
         config.route("/auth/check/loginname", web::post().to(check_loginname));
     }))
@@ -67,5 +68,5 @@ fn document() -> OpenApi {
 }
 
 fn main() -> ExitCode {
-    stele_web::serve(Service::new::<Plain>(8199, &[], routes, document))
+    stele_app::serve(Service::new::<Plain>(8199, &[], routes, document))
 }

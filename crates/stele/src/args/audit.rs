@@ -7,7 +7,7 @@ use clap::Args;
 use stele_core::event::{Act, Outcome};
 use stele_core::time::Timestamp;
 use stele_core::trail::{FailureClass, NOT_KEPT, VARIOUS};
-use stele_web::config;
+use stele_service::config;
 
 const EXAMPLES: &str = "\
 Examples:

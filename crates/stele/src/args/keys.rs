@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use stele_web::config;
+use stele_service::config;
 
 /// Put keys in service and take them out of it.
 #[derive(Debug, Subcommand)]

@@ -3,14 +3,14 @@
 use std::io::BufRead as _;
 use std::sync::Arc;
 
+use stele_app::hashing::Hashing;
+use stele_app::trail::Trail;
+use stele_app::{Context, Surroundings, context, stores};
 use stele_core::event::{Act, Outcome, Subject};
 use stele_core::ports::{Delivery, Message};
 use stele_core::random::OsRandom;
 use stele_core::usecase::administration::Administration;
-use stele_web::boot::{self, Surroundings};
-use stele_web::hashing::Hashing;
-use stele_web::trail::Trail;
-use stele_web::{ConfigError, Context, Settings};
+use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 use super::progress::Progress;
@@ -22,7 +22,7 @@ pub(crate) async fn work(
     settings: Settings,
     work: impl AsyncFnOnce(&Context) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let context = boot::open_with(settings, Surroundings::default(), no_delivery()).await?;
+    let context = stele_app::open_with(settings, Surroundings::default(), no_delivery()).await?;
     let done = work(&context).await;
     // What went wrong before matters more.
     let told = written(&context.trail).await;
@@ -62,11 +62,11 @@ pub(crate) fn no_delivery() -> Arc<dyn Delivery> {
 /// Instances of such a build cannot read a wrapped hash; where the schema was older they may still be running, so hashes
 /// are left to the next run.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
-    let was_older = boot::has_older_schema(&settings).await?;
-    boot::provision(&settings, &services::ALL, &OsRandom).await?;
+    let was_older = stores::has_older_schema(&settings).await?;
+    stele_app::provision(&settings, &services::ALL, &OsRandom).await?;
     // As whatever runs will: what is wrong with a key is told now.
-    let (administration, _) = boot::administration(&settings).await?;
-    boot::key_ring(&settings).await?;
+    let (administration, _) = context::administration(&settings).await?;
+    context::key_ring(&settings).await?;
     let pending = administration.pending_wraps().await?;
     let left = was_older && pending > 0;
     if pending > 0 && !was_older {

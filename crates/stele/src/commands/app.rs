@@ -1,7 +1,8 @@
 //! `stele app`.
 
+use stele_app::Context;
 use stele_core::Error;
-use stele_web::{Context, cli};
+use stele_service::cli;
 use zeroize::Zeroizing;
 
 use super::admin::secret_from_stdin;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stele_app::context;
 use stele_core::Error;
 use stele_core::event::Outcome;
 use stele_core::origin::Origin;
@@ -11,7 +12,7 @@ use stele_core::time::Offset;
 use stele_core::trail::{Entry, Filter, NOT_KEPT, Order};
 use stele_core::usecase::administration::Administration;
 use stele_core::user::UserRef;
-use stele_web::{Settings, boot};
+use stele_service::Settings;
 
 use super::{CommandError, cell, say_next};
 use crate::args::{Audit, When};
@@ -22,7 +23,7 @@ const PAGE: u32 = 1_000;
 const LATELY: When = When::Ago(Duration::from_secs(86_400));
 
 pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), CommandError> {
-    let (administration, _) = boot::administration(settings).await?;
+    let (administration, _) = context::administration(settings).await?;
     let subject = match (&command.user, &command.subject) {
         (None, name) => name.clone(),
         // Whoever is not there any more is in the trail by their id.

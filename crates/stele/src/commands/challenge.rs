@@ -3,11 +3,12 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use stele_app::context;
 use stele_core::event::Act;
 use stele_core::ports::SaltedUse;
 use stele_core::time::Offset;
 use stele_core::usecase::administration::Administration;
-use stele_web::{ConfigError, Settings, boot};
+use stele_service::{ConfigError, Settings};
 
 use super::progress::Progress;
 use super::{CommandError, admin, say};
@@ -17,7 +18,7 @@ use crate::args::Challenge;
 const LATELY: Duration = Duration::from_secs(30 * 86_400);
 
 pub(crate) async fn run(settings: &Settings, command: Challenge) -> Result<(), CommandError> {
-    let (administration, trail) = boot::administration(settings).await?;
+    let (administration, trail) = context::administration(settings).await?;
     match command {
         Challenge::Off { yes, json } => {
             let seals = announce(&administration, json).await?;

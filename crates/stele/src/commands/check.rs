@@ -1,11 +1,11 @@
 //! `stele check`: what is configured, and whether it works.
 
-use stele_web::boot::{self, Surroundings, Target};
-use stele_web::delivery::Plan;
-use stele_web::hashing::Hashing;
-use stele_web::private_file::{self, Finding};
-use stele_web::readiness::ReadinessCheck;
-use stele_web::{ConfigError, Settings};
+use stele_app::hashing::Hashing;
+use stele_app::readiness::ReadinessCheck;
+use stele_app::stores::{self, Target};
+use stele_app::{Surroundings, context};
+use stele_service::private_file::{self, Finding};
+use stele_service::{ConfigError, Settings};
 
 use super::{CommandError, admin, say};
 use crate::services;
@@ -23,8 +23,8 @@ const SECRET: [&str; 6] = [
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     explain(&settings)?;
     let database = settings.text("STELE_DATABASE_URL").is_some();
-    let outbox = Plan::read(&settings, &Surroundings::default())?.is_outbox();
-    let context = boot::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
+    let outbox = context::plan(&settings, &Surroundings::default())?.is_outbox();
+    let context = stele_app::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
     say(&format!("ok: keys in {}", context.settings.keys().display()))?;
     files(&context.settings)?;
     let hashing = Hashing::read(&context.settings)?;
@@ -52,7 +52,7 @@ fn files(settings: &Settings) -> Result<(), CommandError> {
     findings.extend(private_file::judge_folder(&data));
     findings.extend(private_file::judge_folder(&settings.keys()));
     findings.extend(private_file::judge_file(&data.join("outbox.jsonl")));
-    if let Target::Sqlite(path) = boot::target(settings)? {
+    if let Target::Sqlite(path) = stores::target(settings)? {
         findings.extend(private_file::judge_database(&path));
     }
     if settings.text("STELE_REDIS_URL").is_none() {

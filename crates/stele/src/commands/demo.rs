@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use stele_app::Context;
 use stele_core::identifier::{Name, Phone};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
@@ -13,7 +14,7 @@ use stele_core::usecase::add_user::{AddUser, Provided};
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::user::{Gender, Profile, Role, UserRef};
 use stele_core::{Error, UseCases};
-use stele_web::{ConfigError, Context};
+use stele_service::ConfigError;
 
 use super::CommandError;
 

@@ -15,8 +15,8 @@ pub(crate) mod user;
 use std::borrow::Cow;
 
 use stele_core::Error;
-use stele_core::text::escape;
-use stele_web::ConfigError;
+use stele_service::ConfigError;
+use stele_service::log_text::escape;
 
 /// Why a command was not done.
 pub(crate) enum CommandError {

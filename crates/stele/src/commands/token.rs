@@ -1,7 +1,7 @@
 //! `stele token`.
 
+use stele_app::Context;
 use stele_core::Error;
-use stele_web::Context;
 
 use super::{CommandError, say};
 use crate::args::Token;

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use gateway::{Config, Gateway, reload_on_hangup};
-use stele_web::boot::{self, Surroundings};
-use stele_web::hashing::Hashing;
-use stele_web::serve::{admin_default, drain_time, outlive_birth, readiness, stop_on_signal};
-use stele_web::trust::Trust;
-use stele_web::{ConfigError, Context, Settings, admin, net};
+use stele_app::hashing::Hashing;
+use stele_app::readiness::readiness;
+use stele_app::serve::outlive_birth;
+use stele_app::{Context, Surroundings, background};
+use stele_service::trust::Trust;
+use stele_service::{ConfigError, Settings, admin, drain, net, signals};
 use zeroize::Zeroizing;
 
 use super::{CommandError, demo, say};
@@ -21,19 +22,19 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let config = Config::from_settings(&settings)?;
     let listener = net::bind(wanted, "STELE_LISTEN, or --listen")?;
     let listen = listener.local_addr().unwrap_or(wanted);
-    let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin_default(listen))?;
+    let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
     let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
 
     let surroundings = Surroundings::default();
     let hop = Zeroizing::new(surroundings.random.hex128());
-    boot::provision(&settings, &services::ALL, surroundings.random.as_ref()).await?;
-    let mut context = boot::open(settings, surroundings).await?;
+    stele_app::provision(&settings, &services::ALL, surroundings.random.as_ref()).await?;
+    let mut context = stele_app::open(settings, surroundings).await?;
     context.trust = Trust::hop(hop.clone());
     outlive_birth(&context).await?;
 
     let services = Services::start(&context)?;
-    let time = drain_time(&context.settings, Duration::ZERO)?;
+    let time = drain::time(&context.settings, Duration::ZERO)?;
     let gateway = Gateway::counted(services.behind(config, &hop)?, &context.metrics);
     context.drain = gateway.drain();
     let server = gateway.start(listener)?;
@@ -43,11 +44,11 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
     let ready = readiness(&context);
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
-    actix_web::rt::spawn(boot::keep_up(context.use_cases.clone(), context.trail.clone()));
-    actix_web::rt::spawn(boot::wrap_earlier_hashes(context.clone()));
+    actix_web::rt::spawn(background::keep_up(context.use_cases.clone(), context.trail.clone()));
+    actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
-    let stopped = stop_on_signal(handles, context.drain.clone(), time);
+    let stopped = signals::stop_on_signal(handles, context.drain.clone(), time);
     Hashing::read(&context.settings)?.tell();
     announce(&context, listen, admin_listen, demo).await?;
     stopped.await;

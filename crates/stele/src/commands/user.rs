@@ -1,13 +1,14 @@
 //! `stele user`.
 
 use serde_json::{Value, json};
+use stele_app::Context;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::time::Offset;
 use stele_core::usecase::add_user::{self, Provided};
 use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::{User as Person, UserRef};
 use stele_core::{UseCases, verifier};
-use stele_web::{ConfigError, Context};
+use stele_service::ConfigError;
 
 use super::admin::secret_from_stdin;
 use super::{CommandError, cell, say, say_next};

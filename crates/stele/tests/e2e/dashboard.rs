@@ -35,7 +35,7 @@ fn registered(folder: &Path, names: &mut BTreeSet<String>) {
 #[test]
 fn every_metric_of_the_dashboard_and_the_alerts_is_there() {
     let mut told = BTreeSet::new();
-    for sources in ["crates/web/src", "gateway/src"] {
+    for sources in ["crates/service/src", "crates/app/src", "crates/delivery/src", "gateway/src"] {
         registered(&repository(sources), &mut told);
     }
     let observability = |file: &str| read_to_string(repository("deploy/observability").join(file)).unwrap();

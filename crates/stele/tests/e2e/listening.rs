@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use reqwest::Method;
-use stele_web::serve::admin_default;
+use stele_service::admin::default_listen;
 
 use crate::client::{App, Client};
 use crate::support::Home;
@@ -18,7 +18,7 @@ fn every_program_listens_on_loopback_unless_told_otherwise() {
         assert!(listen.ip().is_loopback(), "{}: {listen}", service.name);
         // The admin port is another, and on loopback even where the service is not.
         for listen in [listen, SocketAddr::from((Ipv4Addr::UNSPECIFIED, service.port))] {
-            let admin = admin_default(listen);
+            let admin = default_listen(listen);
             assert!(admin.ip().is_loopback() && admin.port() == listen.port() + 1_000, "{}: {admin}", service.name);
         }
     }

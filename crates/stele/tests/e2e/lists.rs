@@ -8,9 +8,9 @@ use actix_web::body::to_bytes;
 use gateway::Cause;
 use reqwest::Method;
 use stele::services::ALL;
-use stele_web::Service;
-use stele_web::dialect::Refusal;
-use stele_web::input::Fault;
+use stele_app::Service;
+use stele_dialect::dialect::Refusal;
+use stele_dialect::input::Fault;
 use toml::Value;
 
 use crate::client::{App, Client};

@@ -9,7 +9,7 @@ use diesel::{Connection, SqliteConnection};
 use stele_core::Error;
 use stele_core::ports::{StateStore, Verdict};
 use stele_store::{Database, OpenError, SchemaState, SqliteState, Target};
-use stele_testkit::servers;
+use stele_testservers as servers;
 
 use crate::support::*;
 

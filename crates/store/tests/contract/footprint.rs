@@ -10,7 +10,7 @@ use stele_core::policy::Sending;
 use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
 use stele_core::rate_limit::Quota;
 use stele_core::time::Timestamp;
-use stele_testkit::servers::Redis;
+use stele_testservers::Redis;
 use tempfile::TempDir;
 
 use crate::support::*;

@@ -7,7 +7,7 @@ use stele_core::ports::{Dropped, SaltedUse};
 use stele_core::seal::Sealed;
 use stele_core::user::Credential;
 use stele_store::{Database, SchemaState, Target};
-use stele_testkit::servers;
+use stele_testservers as servers;
 
 use crate::files::execute;
 use crate::support::*;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use stele_core::Error;
 use stele_core::ports::UserStore;
 use stele_store::{Database, Target};
-use stele_testkit::servers::{Postgres, Proxy};
+use stele_testservers::{Postgres, Proxy};
 
 use crate::support::*;
 

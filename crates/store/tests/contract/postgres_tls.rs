@@ -2,7 +2,7 @@
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use stele_store::{Database, OpenError, SchemaState, Target};
-use stele_testkit::servers::Postgres;
+use stele_testservers::Postgres;
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,

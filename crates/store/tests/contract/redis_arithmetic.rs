@@ -12,7 +12,7 @@ use stele_core::ports::{Attempt, CodeGuess, NewCode, ReplayMark, StateStore, Suc
 use stele_core::rate_limit::{Cost, Quota, Schedule};
 use stele_core::session::{NewSession, TokenKey};
 use stele_core::time::Timestamp;
-use stele_testkit::servers;
+use stele_testservers as servers;
 
 use crate::support::*;
 

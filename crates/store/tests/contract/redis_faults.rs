@@ -8,7 +8,7 @@ use stele_core::ports::{Attempt, CodeCheck, CodeGuess, Settlement, StateStore, S
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::Timestamp;
 use stele_store::{OpenError, RedisState};
-use stele_testkit::servers::{Kind, Proxy, Redis, eventually};
+use stele_testservers::{Kind, Proxy, Redis, eventually};
 
 use crate::support::*;
 

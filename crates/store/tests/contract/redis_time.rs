@@ -9,7 +9,7 @@ use stele_core::ports::{Attempt, CodeCheck, CodeGuess, Settlement, StateStore, V
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::{Clock, SystemClock, Timestamp};
 use stele_store::RedisState;
-use stele_testkit::servers::{Kind, Redis, eventually};
+use stele_testservers::{Kind, Redis, eventually};
 
 use crate::support::*;
 

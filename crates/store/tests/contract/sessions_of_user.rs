@@ -6,7 +6,7 @@ use stele_core::ports::{Settlement, StateStore, Success, Verdict};
 use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::Timestamp;
 use stele_store::SqliteState;
-use stele_testkit::servers;
+use stele_testservers as servers;
 
 use crate::support::*;
 

@@ -21,7 +21,7 @@ use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
 use stele_store::{Database, RedisState, SqliteState, Target};
-use stele_testkit::servers;
+use stele_testservers as servers;
 use tempfile::TempDir;
 
 /// When the state stores of the tests are born.

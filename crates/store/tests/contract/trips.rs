@@ -9,7 +9,7 @@ use stele_core::ports::{CodeGuess, StateStore, Success, Verdict};
 use stele_core::session::NewSession;
 use stele_core::user::UserRef;
 use stele_store::{Database, Target};
-use stele_testkit::servers::{Postgres, Redis};
+use stele_testservers::{Postgres, Redis};
 
 use crate::support::*;
 

@@ -8,7 +8,7 @@ use stele_core::app::{App, ClientToken};
 use stele_core::seal::Sealed;
 use stele_core::user::{Credential, FIRST_NUMBER, Gender, NewUser, Profile, Role, UserId, UserRef};
 use stele_store::{Database, Target};
-use stele_testkit::servers;
+use stele_testservers as servers;
 
 use crate::support::*;
 

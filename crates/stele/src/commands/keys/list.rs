@@ -3,7 +3,7 @@
 use serde_json::json;
 use stele_core::ports::KeyRecord;
 use stele_core::time::{Offset, Timestamp};
-use stele_web::keys::{self, MAC, SEALING};
+use stele_keys::{MAC, SEALING, files};
 
 use super::{Desk, working};
 use crate::commands::{CommandError, say_next};
@@ -55,7 +55,7 @@ fn state(desk: &Desk, records: &[KeyRecord], record: &KeyRecord) -> String {
 fn here(desk: &Desk, record: &KeyRecord) -> String {
     let read = match desk.family_of(record) {
         Some((family, number)) => family.read_as(&desk.folder, record, number).map(drop),
-        None if record.name == MAC.0 => keys::load_mac(&desk.folder, std::slice::from_ref(record)).map(drop),
+        None if record.name == MAC.0 => files::load_mac(&desk.folder, std::slice::from_ref(record)).map(drop),
         None => return "not looked for".to_owned(),
     };
     read.err().map_or_else(|| "here".to_owned(), |fault| fault.to_string())

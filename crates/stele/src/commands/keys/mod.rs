@@ -8,13 +8,14 @@ mod rotate;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use stele_app::context;
+use stele_app::trail::Trail;
 use stele_core::event::{Act, Subject};
 use stele_core::ports::KeyRecord;
 use stele_core::time::Timestamp;
 use stele_core::usecase::administration::Administration;
-use stele_web::keys::{Family, SEALING};
-use stele_web::trail::Trail;
-use stele_web::{ConfigError, Settings, boot};
+use stele_keys::{Family, SEALING};
+use stele_service::{ConfigError, Settings};
 
 use super::{CommandError, admin};
 use crate::args::Keys;
@@ -31,7 +32,7 @@ struct Desk {
 
 impl Desk {
     async fn open(settings: &Settings) -> Result<Self, CommandError> {
-        let (administration, trail) = boot::administration(settings).await?;
+        let (administration, trail) = context::administration(settings).await?;
         let families: Result<Vec<_>, _> = services::ALL.iter().map(|service| (service.signing)(settings)).collect();
         let signing = families?.into_iter().flatten().collect();
         Ok(Self { administration, trail, folder: settings.keys(), signing })

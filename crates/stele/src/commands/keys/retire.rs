@@ -5,11 +5,12 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use stele_app::settings;
 use stele_core::event::Act;
 use stele_core::ports::{Dropped, KeyRecord};
 use stele_core::time::Offset;
-use stele_web::keys::{Family, MAC, SEALING};
-use stele_web::{ConfigError, Settings, settings};
+use stele_keys::{Family, MAC, SEALING};
+use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 use super::{Desk, working};

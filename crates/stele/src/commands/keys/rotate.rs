@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use stele_app::context;
 use stele_core::ports::KeyRecord;
 use stele_core::random::OsRandom;
 use stele_core::time::Offset;
-use stele_web::keys::Family;
-use stele_web::{Settings, boot, keyring};
+use stele_keys::{Family, keyring};
+use stele_service::Settings;
 
 use super::Desk;
 use crate::commands::progress::Progress;
@@ -61,7 +62,7 @@ pub(super) async fn wait_for(desk: &Desk, record: &KeyRecord) {
 
 /// Seals anew what is sealed under older keys.
 pub(super) async fn reseal(desk: &Desk, settings: &Settings, json: bool) -> Result<(), CommandError> {
-    let (administration, sealer) = (&desk.administration, boot::key_ring(settings).await?.sealer());
+    let (administration, sealer) = (&desk.administration, context::key_ring(settings).await?.sealer());
     let mut progress = Progress::new(json, "resealed", administration.pending_reseal(&sealer).await?);
     let done = administration
         .reseal(&sealer, &mut |rows| progress.add(rows))

@@ -1,0 +1,119 @@
+//! What is counted of the domain: logins, events, sessions, limits, password hashing; and around the stores.
+
+mod stores;
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use stele_core::event::{Act, Event, Limit, Outcome};
+use stele_core::hasher::Hasher;
+use stele_core::proof::ProofKind;
+use stele_service::metrics::{Labels, Metrics, gauge};
+
+pub(crate) use stores::StoreMetrics;
+
+/// The deployment's ceiling, among the limits.
+const SEND_TOTAL: &str = "send_total";
+
+/// The domain's counters. Clones are the same.
+#[derive(Clone, Default)]
+pub struct DomainMetrics {
+    logins: Family<Labels<3>, Counter>,
+    events: Family<Labels<3>, Counter>,
+    sessions: Family<Labels<1>, Counter>,
+    limits: Family<Labels<2>, Counter>,
+}
+
+impl DomainMetrics {
+    /// The domain's counters, exposed by `metrics`; and how busy `hasher` is.
+    pub fn register(metrics: &Metrics, hasher: Hasher) -> Self {
+        let domain = Self::default();
+        metrics.register("stele_logins", "Logins, by what proved them and how they ended", domain.logins.clone());
+        let help = "What clients and administrators asked, and how it ended";
+        metrics.register("stele_events", help, domain.events.clone());
+        metrics.register("stele_sessions_opened", "Sessions opened", domain.sessions.clone());
+        metrics.register("stele_limits_hit", "What a limit refused", domain.limits.clone());
+        metrics.collect(Box::new(Hashing(hasher)));
+        domain
+    }
+
+    /// Starts what is worth seeing before it happens at zero, for a service of `dialect` with these proofs.
+    pub fn expect(&self, dialect: &'static str, proofs: &[ProofKind]) {
+        for proof in proofs {
+            for outcome in [Outcome::Done, Outcome::WrongPassword, Outcome::UnknownUser, Outcome::TooMany] {
+                drop(self.logins.get_or_create(&login(dialect, *proof, outcome)));
+            }
+        }
+        for limit in Limit::ALL {
+            drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", limit.as_str())]));
+        }
+        drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]));
+        drop(self.sessions.get_or_create(&[("dialect", dialect)]));
+    }
+
+    /// Counts what happened.
+    pub fn count(&self, event: &Event) {
+        let dialect = event.door.as_ref().map_or("none", |door| door.dialect);
+        let (act, outcome) = (event.act, event.outcome);
+        self.events.get_or_create(&[("dialect", dialect), ("event", act.as_str()), ("result", outcome.as_str())]).inc();
+        if let Act::Login(proof) = act {
+            self.logins.get_or_create(&login(dialect, proof, outcome)).inc();
+        }
+        let through_app = event.door.as_ref().is_some_and(|door| !door.app.is_empty());
+        match (act, outcome) {
+            (_, Outcome::TooMany) => {
+                self.limits.get_or_create(&[("dialect", dialect), ("limit", act.limit().as_str())]).inc();
+            }
+            (Act::Login(_) | Act::ChangePassword(_), Outcome::Done) => {
+                self.sessions.get_or_create(&[("dialect", dialect)]).inc();
+            }
+            // Whoever registers through an app counts as present there.
+            (Act::Register, Outcome::Done) if through_app => {
+                self.sessions.get_or_create(&[("dialect", dialect)]).inc();
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts a send that the deployment's ceiling refused.
+    pub fn send_total_reached(&self, dialect: &'static str) {
+        self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]).inc();
+    }
+}
+
+fn login(dialect: &'static str, proof: ProofKind, outcome: Outcome) -> Labels<3> {
+    [("dialect", dialect), ("proof", proof.as_str()), ("result", outcome.as_str())]
+}
+
+struct Hashing(Hasher);
+
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hashing")
+    }
+}
+
+impl Collector for Hashing {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let ((busy, slots), (queue, limit)) = (self.0.slots(), self.0.queue());
+        for (name, help, value) in [
+            ("stele_hash_slots", "Password hashes computed at once, at most", slots),
+            ("stele_hash_slots_busy", "Password hashes being computed", busy),
+            ("stele_hash_queue_limit", "Password hashes computed or waiting, at most", limit),
+            ("stele_hash_queue_length", "Password hashes computed or waiting", queue),
+        ] {
+            gauge(&mut encoder, name, help, value as f64)?;
+        }
+        let computed = ConstCounter::new(self.0.computed());
+        computed.encode(encoder.encode_descriptor(
+            "stele_hashes_computed",
+            "Password hashes computed",
+            None,
+            MetricType::Counter,
+        )?)
+    }
+}

@@ -1,0 +1,44 @@
+//! Counters of deliveries, retries and pending messages, by channel.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use stele_service::metrics::{Labels, Metrics};
+
+/// The counters of every channel.
+#[derive(Default)]
+pub(crate) struct DeliveryMetrics {
+    deliveries: Family<Labels<2>, Counter>,
+    retries: Family<Labels<1>, Counter>,
+    pending: Family<Labels<1>, Gauge>,
+}
+
+/// The counters of one channel.
+pub(crate) struct Channel {
+    pub(crate) delivered: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) retries: Counter,
+    pub(crate) pending: Gauge,
+}
+
+impl DeliveryMetrics {
+    /// The counters, exposed by `metrics`.
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let all = Self::default();
+        metrics.register("stele_deliveries", "Messages that were delivered or given up", all.deliveries.clone());
+        metrics.register("stele_delivery_retries", "Attempts after the first", all.retries.clone());
+        let help = "Messages that wait or are on their way";
+        metrics.register("stele_delivery_pending", help, all.pending.clone());
+        all
+    }
+
+    pub(crate) fn channel(&self, channel: &'static str) -> Channel {
+        let result = |result| self.deliveries.get_or_create_owned(&[("channel", channel), ("result", result)]);
+        Channel {
+            delivered: result("delivered"),
+            failed: result("failed"),
+            retries: self.retries.get_or_create_owned(&[("channel", channel)]),
+            pending: self.pending.get_or_create_owned(&[("channel", channel)]),
+        }
+    }
+}

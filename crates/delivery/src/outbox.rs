@@ -1,0 +1,120 @@
+//! The development outbox: codes as JSON lines in `<data>/outbox.jsonl`, appended by every process.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use serde::Serialize;
+use stele_core::identifier::Recipient;
+use stele_core::ports::{Delivery, Message};
+use stele_core::time::Offset;
+use stele_core::{Error, Result};
+use stele_service::{ConfigError, private_file};
+
+/// How many messages may wait to be written.
+const QUEUE: usize = 1024;
+
+/// Appends codes to a file, on a thread of its own.
+pub struct Outbox {
+    queue: SyncSender<Message>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at: String,
+    channel: &'static str,
+    to: &'a str,
+    purpose: &'static str,
+    code: &'a str,
+}
+
+impl Outbox {
+    /// Opens (or makes, with mode 0600) the outbox in `data`. It is refused as a symbolic link, and where others may read it.
+    ///
+    /// # Errors
+    /// One line that names the file.
+    pub fn open(data: &Path) -> std::result::Result<Self, ConfigError> {
+        let path = data.join("outbox.jsonl");
+        let failed = |e| ConfigError::new(format!("{}: the outbox cannot be written: {e}", path.display()));
+        let file = private_file::append(&path)?;
+        let (queue, messages) = sync_channel(QUEUE);
+        std::thread::Builder::new().name("outbox".into()).spawn(move || write_all(file, &messages)).map_err(failed)?;
+        Ok(Self { queue })
+    }
+}
+
+fn write_all(mut file: File, messages: &Receiver<Message>) {
+    let mut torn = false;
+    while let Ok(message) = messages.recv() {
+        let written = write(&mut file, &message, torn);
+        // A full disk may have taken half a line: the next one must not be its other half.
+        torn = written.is_err();
+        if let Err(cause) = written {
+            tracing::error!(%cause, "a code could not be written to the outbox");
+        }
+    }
+}
+
+fn write(file: &mut File, message: &Message, torn: bool) -> std::io::Result<()> {
+    let line = Line {
+        at: message.at.rfc3339(Offset::UTC),
+        channel: match message.to {
+            Recipient::Phone(_) => "sms",
+            Recipient::Email(_) => "email",
+        },
+        to: message.to.identifier().text(),
+        purpose: message.purpose.as_str(),
+        code: message.code.expose(),
+    };
+    // One write a line: appends of several processes do not mix.
+    let line = serde_json::to_string(&line)?;
+    let text = if torn { format!("\n{line}\n") } else { format!("{line}\n") };
+    file.write_all(text.as_bytes())
+}
+
+impl Delivery for Outbox {
+    fn dispatch(&self, message: Message) -> Result<()> {
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => Error::unavailable("the outbox's queue is full"),
+            TrySendError::Disconnected(_) => Error::unavailable("the outbox's writer has ended"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn refusal(data: &Path) -> String {
+        Outbox::open(data).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_outbox_that_others_may_read_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("outbox.jsonl");
+        assert_eq!(refusal(data.path()), "");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for mode in [0o640, 0o604, 0o602, 0o620] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let error = refusal(data.path());
+            assert!(error.contains("outbox.jsonl") && error.contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_outbox_that_leads_elsewhere_is_refused() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = data.path().join("outbox.jsonl");
+        symlink(elsewhere.path().join("stolen"), &path).unwrap();
+        assert!(refusal(data.path()).contains("outbox.jsonl: is a symbolic link to"), "{}", refusal(data.path()));
+        assert!(!elsewhere.path().join("stolen").exists());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(refusal(data.path()).contains("outbox.jsonl"));
+    }
+}

@@ -1,0 +1,172 @@
+//! Mail by SMTP, one connection a message.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use lettre::address::Envelope;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message as Mail};
+use lettre::transport::smtp::Error as SmtpError;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
+use stele_core::ports::Message;
+use tokio::time::timeout;
+
+use crate::attempt::{Failure, Provider};
+use crate::text::Texts;
+
+/// How long a server may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// A mail server.
+pub(super) struct Smtp {
+    host: String,
+    port: u16,
+    tls: Tls,
+    credentials: Option<Credentials>,
+    from: Mailbox,
+    hello: ClientId,
+    texts: Texts,
+}
+
+enum Tls {
+    /// From the first byte on (`smtps`).
+    Wrapped(TlsParameters),
+    /// By STARTTLS; without it nothing is sent.
+    Start(TlsParameters),
+    None,
+}
+
+/// A mail as it goes over the wire.
+pub(super) struct Parcel {
+    envelope: Envelope,
+    bytes: Vec<u8>,
+}
+
+impl Smtp {
+    /// Reads `smtp://…` or `smtps://…`. Errors do not repeat the URL, which may hold a password.
+    pub(super) fn parse(url: &Url, texts: Texts) -> Result<Self, String> {
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the mail server's URL names no host")?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (mut from, mut tls) = (None, None);
+        for (key, value) in url.query_pairs() {
+            match key.as_ref() {
+                "from" => from = Some(value.parse().map_err(|e| format!("`{value}` is not a sender (from=): {e}"))?),
+                "tls" => tls = Some(value.into_owned()),
+                other => return Err(format!("the mail server's URL has `{other}`; known are from= and tls=")),
+            }
+        }
+        let from = from.ok_or("the mail server's URL needs a sender: add ?from=codes@example.com")?;
+        let parameters = || {
+            // Without this, every mail would fail, and only the log would tell.
+            if rustls_native_certs::load_native_certs().certs.is_empty() {
+                return Err("this machine has no CA certificates; install ca-certificates".to_owned());
+            }
+            TlsParameters::new(host.clone()).map_err(|e| format!("TLS to the mail server: {e}"))
+        };
+        let (tls, port) = match (url.scheme(), tls.as_deref()) {
+            ("smtps", None) => (Tls::Wrapped(parameters()?), 465),
+            ("smtps", Some(_)) => return Err("smtps:// is always encrypted; leave tls= out".into()),
+            (_, None | Some("required")) => (Tls::Start(parameters()?), 587),
+            (_, Some("none")) => (Tls::None, 587),
+            (_, Some(other)) => return Err(format!("tls={other} is neither `required` (STARTTLS) nor `none`")),
+        };
+        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
+        let credentials = match (url.username(), url.password()) {
+            ("", None) => None,
+            (user, Some(password)) if !user.is_empty() => match (decoded(user), decoded(password)) {
+                (Ok(user), Ok(password)) => Some(Credentials::new(user, password)),
+                _ => return Err("the mail server's user or password is not percent-encoded UTF-8".into()),
+            },
+            _ => return Err("the mail server's URL needs a user and a password, or neither".into()),
+        };
+        let port = url.port().unwrap_or(port);
+        Ok(Self { host, port, tls, credentials, from, hello: ClientId::default(), texts })
+    }
+
+    /// Whether codes and the password, if there is one, go over the network in the clear.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.tls, Tls::None)
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+        let wrapped = match &self.tls {
+            Tls::Wrapped(parameters) => Some(parameters.clone()),
+            _ => None,
+        };
+        let server = (self.host.as_str(), self.port);
+        // The time limit is around the whole attempt.
+        let connection = AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, wrapped, None).await;
+        let mut connection = connection.map_err(|e| Failure::trouble(told(&e)))?;
+        if let Tls::Start(parameters) = &self.tls {
+            let started = connection.starttls(parameters.clone(), &self.hello).await;
+            started.map_err(|e| Failure::trouble(told(&e)))?;
+        }
+        if let Some(credentials) = &self.credentials {
+            let entered = connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await;
+            entered.map_err(|e| match status(&e) {
+                Some(400..500) | None => Failure::trouble(told(&e)),
+                Some(_) => Failure::locked_out(told(&e)),
+            })?;
+        }
+        Ok(connection)
+    }
+}
+
+#[async_trait]
+impl Provider for Smtp {
+    type Parcel = Parcel;
+
+    const CHANNEL: &'static str = "email";
+
+    fn pack(&self, message: &Message) -> Result<Parcel, Failure> {
+        let unfit = |_| Failure::refused("it is not an address that mail can be sent to");
+        // The form that the account was found by, not the one that was typed: letters that merely fold to the
+        // account's may name somebody else's mailbox (CVE-2019-19844).
+        let to = message.to.key().parse().map_err(unfit)?;
+        let text = self.texts.mail(message);
+        let at = UNIX_EPOCH + Duration::from_micros(message.at.as_micros().try_into().unwrap_or_default());
+        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        let mail = Mail::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .date(at)
+            .message_id(None)
+            .subject(text.subject)
+            .raw_header(HeaderValue::new(automatic, "auto-generated".into()))
+            .header(ContentType::TEXT_PLAIN)
+            .body(text.body.to_string())
+            .map_err(|_| Failure::refused("the mail cannot be written"))?;
+        Ok(Parcel { envelope: mail.envelope().clone(), bytes: mail.formatted() })
+    }
+
+    async fn send(&self, parcel: &Parcel) -> Result<(), Failure> {
+        let mut connection = self.connect().await?;
+        connection.send(&parcel.envelope, &parcel.bytes).await.map_err(|e| match status(&e) {
+            None if e.is_client() => Failure::refused("the server does not take addresses like this one"),
+            None | Some(421) => Failure::trouble(told(&e)),
+            Some(400..500) => Failure::postponed(told(&e)),
+            Some(530..=538) => Failure::locked_out(told(&e)),
+            Some(_) => Failure::refused(told(&e)),
+        })?;
+        // The mail is accepted: whatever comes now must not send it a second time.
+        tokio::spawn(async move { timeout(GOODBYE, connection.abort()).await });
+        Ok(())
+    }
+}
+
+fn status(error: &SmtpError) -> Option<u16> {
+    error.status().map(u16::from)
+}
+
+/// What the log may know. Servers repeat addresses in their answers: of those, only the number.
+fn told(error: &SmtpError) -> String {
+    match error.status() {
+        Some(code) => format!("the mail server answered {code}"),
+        None if error.is_response() => "the mail server's answer is not SMTP".into(),
+        None => crate::told(error),
+    }
+}

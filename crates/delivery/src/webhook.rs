@@ -1,0 +1,215 @@
+//! Short messages by a gateway's webhook: a signed POST of JSON.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
+use serde_json::{Map, Value};
+use sha2::Sha256;
+use stele_core::hex;
+use stele_core::ports::Message;
+use stele_core::random::Random;
+use stele_core::time::Clock;
+use stele_service::{ConfigError, Settings};
+use zeroize::Zeroizing;
+
+use crate::attempt::{Failure, Provider};
+use crate::template::{Fill, fill_in};
+use crate::text::Texts;
+
+/// `STELE_WEBHOOK_TEMPLATE`'s default.
+pub const TEMPLATE: &str = r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#;
+
+/// What a template may hold.
+const PLACES: [&str; 4] = ["to", "code", "purpose", "text"];
+
+/// Fewer characters of a secret are guessed.
+const SHORTEST_SECRET: usize = 16;
+
+/// A gateway for short messages.
+pub(super) struct Webhook {
+    client: Client,
+    url: Url,
+    template: Template,
+    secret: Hmac<Sha256>,
+    texts: Texts,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// A request without its signature, whose time is each attempt's own.
+pub(super) struct Parcel {
+    key: String,
+    body: Zeroizing<String>,
+}
+
+impl Webhook {
+    /// Reads `STELE_WEBHOOK_TEMPLATE` and `STELE_WEBHOOK_SECRET` for the gateway at `url`.
+    pub(super) fn new(
+        url: Url,
+        settings: &Settings,
+        texts: Texts,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, ConfigError> {
+        let template = settings.read("STELE_WEBHOOK_TEMPLATE", None, |text| Template::parse(text).map(Some))?;
+        let template = match template {
+            Some(template) => template,
+            None => Template::parse(TEMPLATE).map_err(ConfigError::new)?,
+        };
+        let secret = settings.text("STELE_WEBHOOK_SECRET").filter(|secret| secret.len() >= SHORTEST_SECRET);
+        let secret = secret.and_then(|secret| Hmac::new_from_slice(secret.as_bytes()).ok()).ok_or_else(|| {
+            ConfigError::new(format!(
+                "STELE_WEBHOOK_SECRET: the gateway knows our requests by it; set at least {SHORTEST_SECRET} characters"
+            ))
+        })?;
+        // No proxy and no redirect: a code goes to the address that is configured and to no other.
+        let mut client = Client::builder().redirect(Policy::none()).no_proxy().user_agent("stele");
+        if url.scheme() == "http" {
+            // Nothing to verify: works on machines that have no certificates.
+            client = client.tls_certs_only([]);
+        }
+        let client = client.build().map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", crate::told(&e))))?;
+        Ok(Self { client, url, template, secret, texts, clock, random })
+    }
+
+    /// Whether codes go over the network in the clear.
+    pub(super) fn is_open(&self) -> bool {
+        self.url.scheme() == "http"
+    }
+
+    fn signature(&self, body: &str) -> String {
+        let time = self.clock.now().as_secs();
+        let mut mac = self.secret.clone();
+        mac.update(format!("{time}.").as_bytes());
+        mac.update(body.as_bytes());
+        format!("t={time},v1={}", hex::encode(&mac.finalize().into_bytes()))
+    }
+}
+
+#[async_trait]
+impl Provider for Webhook {
+    type Parcel = Parcel;
+
+    const CHANNEL: &'static str = "sms";
+
+    fn pack(&self, message: &Message) -> Result<Parcel, Failure> {
+        let text = self.texts.sms(message);
+        let fill = |name: &str| match name {
+            "to" => Some(message.to.key()),
+            "code" => Some(message.code.expose()),
+            "purpose" => Some(message.purpose.as_str()),
+            "text" => Some(text.as_str()),
+            _ => None,
+        };
+        let body = Zeroizing::new(self.template.render(&fill).to_string());
+        Ok(Parcel { key: self.random.hex128(), body })
+    }
+
+    async fn send(&self, parcel: &Parcel) -> Result<(), Failure> {
+        let request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("Idempotency-Key", &parcel.key)
+            .header("X-Stele-Signature", self.signature(&parcel.body))
+            .body(parcel.body.to_string());
+        // The URL may hold a secret.
+        let response = request.send().await.map_err(|e| Failure::trouble(crate::told(&e.without_url())))?;
+        let status = response.status();
+        let cause = format!("the gateway answered {}", status.as_u16());
+        let later = || Failure::trouble(cause.clone()).not_before(retry_after(response.headers()));
+        match status {
+            _ if status.is_success() => Ok(()),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(later()),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::locked_out(cause)),
+            _ if status.is_client_error() => Err(Failure::refused(cause)),
+            _ if status.is_server_error() => Err(later()),
+            _ => Err(Failure::locked_out(cause)),
+        }
+    }
+}
+
+/// What `Retry-After` asks for, in seconds; the form with a date is rare, and our own pauses do.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// JSON whose strings have places to be filled in. What is filled in stays text, whatever is in it.
+struct Template(Value);
+
+impl Template {
+    fn parse(text: &str) -> Result<Self, String> {
+        let template = Self(serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?);
+        let names = RefCell::new(BTreeSet::new());
+        template.render(&|name| {
+            names.borrow_mut().insert(name.to_owned());
+            None
+        });
+        let names = names.into_inner();
+        let has = |name: &str| names.contains(name);
+        if let Some(stranger) = names.iter().find(|name| !PLACES.contains(&name.as_str())) {
+            return Err(format!("`{{{stranger}}}` is not known; there are {{to}}, {{code}}, {{purpose}} and {{text}}"));
+        }
+        if !has("to") || !(has("code") || has("text")) {
+            return Err("it needs {to}, and {code} or {text}, inside its strings".into());
+        }
+        Ok(template)
+    }
+
+    fn render(&self, fill: &Fill<'_>) -> Value {
+        render(&self.0, fill)
+    }
+}
+
+fn render(value: &Value, fill: &Fill<'_>) -> Value {
+    match value {
+        Value::String(text) => Value::String(fill_in(text, fill)),
+        Value::Array(items) => items.iter().map(|item| render(item, fill)).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| (name.clone(), render(field, fill))).collect::<Map<_, _>>().into()
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled_as_text() {
+        // As a gateway asks for it that takes the parameters of a text as JSON inside JSON.
+        let template = r#"{"PhoneNumbers":["{to}"],"n":1,"TemplateParam":"{\"code\":\"{code}\"}","{to}":"{"}"#;
+        let template = Template::parse(template).unwrap();
+        let filled = template.render(&|name| match name {
+            "to" => Some("\"{code}\\"),
+            "code" => Some("012345"),
+            _ => None,
+        });
+        let expected = serde_json::json!({
+            "PhoneNumbers": ["\"{code}\\"], "n": 1, "TemplateParam": "{\"code\":\"012345\"}", "{to}": "{",
+        });
+        assert_eq!(filled, expected);
+    }
+
+    #[test]
+    fn templates_that_cannot_be_meant_are_refused() {
+        for (bad, why) in [
+            ("{to} {code}", "not JSON"),
+            (r#"{"to":"{phone}","text":"{text}"}"#, "`{phone}` is not known"),
+            (r#"{"to":"{to}"}"#, "needs"),
+            (r#"{"code":"{code}"}"#, "needs"),
+        ] {
+            let error = Template::parse(bad).err().unwrap();
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+        assert!(Template::parse(TEMPLATE).is_ok());
+    }
+}

@@ -1,0 +1,43 @@
+//! What `STELE_DELIVERY` may say.
+
+use crate::{HOUR, plan, settings};
+
+#[test]
+fn slips_are_named_without_the_password() {
+    for (bad, why) in [
+        ("mailto:hunter2", "known are"),
+        ("hunter2", "by commas"),
+        ("https://hunter2@example.com", "known are"),
+        ("outbox,smtp://a:hunter2@b?from=c@d.e", "by commas"),
+        ("smtp://user:hunter2@example.com", "needs a sender"),
+        ("smtp://user:hunter2@example.com?from=nobody", "not a sender"),
+        ("smtp://user@example.com?from=a@b.c", "a user and a password"),
+        ("smtp://user:hunter2@example.com?from=a@b.c&tls=maybe", "tls=maybe"),
+        ("smtps://user:hunter2@example.com?from=a@b.c&tls=none", "always encrypted"),
+        ("smtp://user:hunter2@example.com?from=a@b.c&ssl=1", "`ssl`"),
+        ("smtp://u:hunter2@a.b?from=a@b.c,smtps://u:hunter2@c.d?from=a@b.c", "more than one"),
+    ] {
+        let error = plan(&settings(bad), HOUR).err().unwrap().to_string();
+        assert!(error.starts_with("STELE_DELIVERY: ") && error.contains(why), "{bad}: {error}");
+        assert!(!error.contains("hunter2"), "{bad}: {error}");
+    }
+    let short = settings("webhook+https://example.com/").with([("STELE_WEBHOOK_SECRET", "hunter2".to_owned())]);
+    let error = plan(&short, HOUR).err().unwrap().to_string();
+    assert!(error.starts_with("STELE_WEBHOOK_SECRET: ") && !error.contains("hunter2"), "{error}");
+    let template = settings("webhook+https://example.com/").with([("STELE_WEBHOOK_TEMPLATE", "{".to_owned())]);
+    let error = plan(&template, HOUR).err().unwrap().to_string();
+    assert!(error.starts_with("STELE_WEBHOOK_TEMPLATE: "), "{error}");
+}
+
+#[test]
+fn what_may_be_said() {
+    for good in [
+        "outbox",
+        "smtps://user:p%40ss@mail.example.com?from=Stele%20%3Ccodes@example.com%3E",
+        "smtp://[::1]:2525?from=codes@example.com&tls=required",
+        "webhook+https://user:pass@sms.example.com/v1/send?key=1 , smtp://relay?from=a@b.c&tls=none",
+    ] {
+        let read = plan(&settings(good), HOUR).unwrap();
+        assert_eq!(read.is_outbox(), good == "outbox");
+    }
+}

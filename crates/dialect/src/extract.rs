@@ -1,0 +1,106 @@
+//! What handlers take: the fields of a body, the caller's address, a bearer token.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::InternalError;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
+use futures_util::future::{Ready, ready};
+use stele_service::settings::BodyLimit;
+use stele_service::trust::Trust;
+use zeroize::Zeroize as _;
+
+use crate::dialect::Refusal;
+use crate::input::Fields;
+
+/// How long a body may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// How the dialect of this service renders refusals: set by the chassis.
+#[derive(Clone, Copy)]
+pub struct Refuse(pub fn(&Refusal) -> HttpResponse);
+
+impl Refuse {
+    fn error(request: &HttpRequest, refusal: &Refusal) -> actix_web::Error {
+        let response = match request.app_data::<Self>() {
+            Some(Self(render)) => render(refusal),
+            None => HttpResponse::build(refusal.status()).finish(),
+        };
+        InternalError::from_response(refusal.text(), response).into()
+    }
+}
+
+impl FromRequest for Fields {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let read = async {
+                let body = read_body(&request, payload).await?;
+                let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                let fields = Self::from_body(kind, body.clone()).await.map_err(Refusal::Input);
+                // Passwords are in it. What the HTTP library read it into is the library's.
+                if let Ok(mut body) = body.try_into_mut() {
+                    body.as_mut().zeroize();
+                }
+                fields
+            };
+            read.await.map_err(|refusal| Refuse::error(&request, &refusal))
+        })
+    }
+}
+
+async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Refusal> {
+    let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default().0;
+    let announced = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(Refusal::TooLarge);
+    }
+    let collect = async {
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BodyLimit::default().0));
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| Refusal::Input(crate::input::Fault::Unreadable))?;
+            if body.len() + chunk.len() > limit {
+                return Err(Refusal::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(BODY_TIME, collect).await.unwrap_or(Err(Refusal::Timeout))
+}
+
+/// The client's address: the peer's, or what a trusted proxy says.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+impl FromRequest for ClientAddress {
+    type Error = std::convert::Infallible;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Without a peer (a Unix socket, a test) there is one address for all, which fails towards being limited.
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let trust = request.app_data::<Trust>();
+        ready(Ok(Self(trust.map_or(peer, |trust| trust.client(peer, request.headers())))))
+    }
+}
+
+/// The token in `Authorization`, with or without `Bearer`; `None` if there is none, or more than one.
+pub fn authorization(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION);
+    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?.trim();
+    let bare = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+        _ => value,
+    };
+    (!bare.is_empty()).then_some(bare)
+}

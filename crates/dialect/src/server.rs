@@ -1,0 +1,224 @@
+//! The server of a dialect: its routes, health pages and document, and what is around every request.
+
+use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
+use futures_util::FutureExt as _;
+use stele_core::{Error, UseCases};
+use stele_service::admin::Ready;
+use stele_service::http::{self, Times};
+use stele_service::log_text::clipped;
+use stele_service::metrics::Metrics;
+use stele_service::settings::{BodyLimit, workers};
+use stele_service::trust::Trust;
+use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, net, trace};
+
+use crate::dialect::{Dialect, Refusal, failed};
+use crate::extract::Refuse;
+use crate::openapi::OpenApi;
+use crate::request::{Arrival, Route};
+
+/// An idle connection is kept for longer than by the gateway, so that it never sends into one that is being closed.
+const TIMES: Times = Times { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+
+/// A dialect's routes, set up once and shared by all workers.
+pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
+/// What the server needs of a dialect.
+pub struct Served {
+    /// The dialect's name.
+    pub name: &'static str,
+    /// Its routes.
+    pub routes: Routes,
+    /// How it renders refusals.
+    pub refuse: fn(&Refusal) -> HttpResponse,
+    /// How it renders domain errors.
+    pub fail: fn(&Error) -> HttpResponse,
+    /// What it serves, for people and programs: at [`OPENAPI_PATH`].
+    pub document: fn() -> OpenApi,
+}
+
+/// What the server needs of the process that it runs in.
+pub struct Host {
+    /// The domain.
+    pub use_cases: UseCases,
+    /// Whose word about the client's address is taken.
+    pub trust: Trust,
+    /// Whether the program is going to stop.
+    pub drain: Drain,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether it can do its work.
+    pub ready: Ready,
+    /// Whether so much of the audit trail is unwritten that nothing more should be begun.
+    pub audit_is_full: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// Starts serving a dialect on `listener`. The server stops when its handle says so; it does not listen to signals.
+///
+/// # Errors
+/// If a setting cannot be used.
+pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListener) -> Result<Server, ConfigError> {
+    let Served { name, routes, refuse, fail, document } = served;
+    let Host { use_cases, trust, drain, metrics, ready, audit_is_full } = host;
+    let (use_cases, workers, limit) = (Data::new(use_cases), workers(settings)?, BodyLimit::from_settings(settings)?);
+    net::lengthen(&listener)?;
+    net::raise_open_files();
+    let guard = Arc::new(Guard { service: name, refuse, fail, drain, trust, metrics, audit_is_full });
+    let app = move || {
+        let guard = guard.clone();
+        App::new()
+            .app_data(use_cases.clone())
+            .app_data(guard.trust.clone())
+            .app_data(Refuse(refuse))
+            .app_data(limit)
+            .wrap(from_fn(move |request, next| guard.clone().around(request, next)))
+            .configure(|config| health(config, &ready, refuse))
+            .configure(|config| routes(config))
+            .route(OPENAPI_PATH, web::get().to(move || std::future::ready(web::Json(document()))))
+            .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
+    };
+    let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
+    Ok(http::listen(builder, name, listener, TIMES, app)?.run())
+}
+
+/// The gateway asks at the service's own address, for that is what it passes requests on to.
+fn health(config: &mut ServiceConfig, ready: &Ready, refuse: fn(&Refusal) -> HttpResponse) {
+    let ready = Arc::clone(ready);
+    let readiness = move || {
+        let ready = ready();
+        async move { drain::readiness(ready.await) }
+    };
+    let other = move || std::future::ready(refuse(&Refusal::Method));
+    let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::healthy() }));
+    let readyz = web::resource("/readyz").route(web::get().to(readiness));
+    config.service(healthz.default_service(web::to(other))).service(readyz.default_service(web::to(other)));
+}
+
+/// Serves `path` by `handler`, and answers other methods than `method` in the dialect, with the `Allow` that RFC 9110
+/// (section 15.5.6) asks for.
+pub(crate) fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    F::Output: Responder + 'static,
+    Args: FromRequest + 'static,
+{
+    let allow = HeaderValue::from_str(method.as_str()).ok();
+    let refuse = move || {
+        let mut response = D::refuse(&Refusal::Method);
+        if let Some(allow) = &allow {
+            response.headers_mut().insert(ALLOW, allow.clone());
+        }
+        std::future::ready(response)
+    };
+    let route = Route(Arc::new(label(path)));
+    web::resource(path).app_data(route).route(web::method(method).to(handler)).default_service(web::to(refuse))
+}
+
+/// A path's pattern as metrics and traces name it: what matches in any letter case is told as it is written.
+fn label(pattern: &str) -> String {
+    let plain = |segment: &str| match segment.split_once(":(?i:") {
+        Some((_, text)) => text.trim_end_matches(")}").to_owned(),
+        None => segment.to_owned(),
+    };
+    pattern.split('/').map(plain).collect::<Vec<_>>().join("/")
+}
+
+/// What is around every request: its name and its spans, an answer in dialect if a handler panics, the end of the
+/// connection if the program is going to stop, and what it is counted by.
+struct Guard {
+    service: &'static str,
+    refuse: fn(&Refusal) -> HttpResponse,
+    fail: fn(&Error) -> HttpResponse,
+    drain: Drain,
+    trust: Trust,
+    metrics: Metrics,
+    audit_is_full: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Guard {
+    /// What cannot be written into the audit trail is not done.
+    fn unaudited(&self) -> actix_web::Error {
+        let error = Error::unavailable("the audit trail has been waiting for its database too long");
+        InternalError::from_response("the trail is full", failed(&error, (self.fail)(&error))).into()
+    }
+
+    async fn around<B: MessageBody + 'static>(
+        self: Arc<Self>,
+        request: ServiceRequest,
+        next: Next<B>,
+    ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+        if drain::is_health(request.path()) {
+            // Asked every second, by those who look after the program: nothing to see.
+            let mut response = next.call(request).await?;
+            if self.drain.is_draining() {
+                drain::close(response.response_mut());
+            }
+            return Ok(response);
+        }
+        let begun = Instant::now();
+        let arrival = Arrival::new(self.service, &request, &self.trust);
+        // Not the request itself: the router takes it only while nobody else holds it.
+        let (method, path) = (request.method().clone(), request.path().to_owned());
+        let counted = self.drain.admit();
+        let work = async {
+            if (self.audit_is_full)() {
+                return Err(self.unaudited());
+            }
+            next.call(request).await
+        };
+        let outcome = arrival.around(AssertUnwindSafe(work).catch_unwind()).await;
+        // Asked anew: what began before the end was announced may be answered after it.
+        let closing = counted || self.drain.is_draining();
+        let (route, status) = match &outcome {
+            Ok(Ok(response)) => (response.request().app_data::<Route>(), response.status().as_u16()),
+            Ok(Err(error)) => (None, error.as_response_error().status_code().as_u16()),
+            Err(_) => (None, 500),
+        };
+        tracing::debug!(parent: arrival.log(), path = &*clipped(&path), status, "answered");
+        trace::answered(&arrival.trace, status);
+        if let Some(Route(route)) = route {
+            trace::routed(&arrival.trace, &method, route);
+        }
+        let route = route.map_or_else(|| Arc::new("none".to_owned()), |Route(route)| route.clone());
+        self.metrics.answered(self.service, route, &method, status, begun.elapsed());
+        match outcome {
+            Ok(Ok(mut response)) => {
+                if closing {
+                    drain::close(response.response_mut());
+                }
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                tracing::error!(parent: arrival.log(), path = &*clipped(&path), "a handler panicked");
+                let mut response = (self.refuse)(&Refusal::Internal);
+                if closing {
+                    drain::close(&mut response);
+                }
+                Err(InternalError::from_response("a handler panicked", response).into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_told_as_they_are_written() {
+        assert_eq!(label("/i/login"), "/i/login");
+        assert_eq!(label("/{api:(?i:api)}/{operation:(?i:Login)}/{id}"), "/api/Login/{id}");
+    }
+}

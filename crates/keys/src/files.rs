@@ -1,0 +1,356 @@
+//! The key folder: sealing keys, the key of keyed hashes, and what single dialects keep there.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `seal-N.key` | sealing key number N |
+//! | `mac.key` | the key of keyed hashes |
+//!
+//! Which keys are in service, and from when each seals or signs, is in the database: a file that is not is not read.
+//! A key file is one line: 64 hex digits, a space, and the first 8 hex digits of the key's SHA-256, by which a damaged
+//! file is told from a key. Files are made with mode 0600 in a folder of mode 0700, once: two processes that start
+//! together end up with the same keys.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use stele_core::hex;
+use stele_core::mac::{MacKey, sha256};
+use stele_core::ports::KeyRecord;
+use stele_core::random::Random;
+use stele_core::seal::KeyId;
+use stele_service::ConfigError;
+use stele_service::private_file::judge_secret;
+use zeroize::Zeroizing;
+
+type Bytes32 = Zeroizing<[u8; 32]>;
+
+/// What a key is told from another by, and nothing of it.
+pub type Probe = [u8; 32];
+
+/// A kind of numbered keys.
+#[derive(Clone, Copy)]
+pub struct Family {
+    /// What its keys are called, before the number: `seal`.
+    pub name: &'static str,
+    /// The ending of its files.
+    pub extension: &'static str,
+    /// Makes a key, as the text of its file.
+    pub make: fn(&dyn Random) -> Option<Zeroizing<String>>,
+    /// The probe of a key; `None` if the text is not one of this family.
+    pub probe: fn(&str) -> Option<Probe>,
+}
+
+/// The sealing keys.
+pub const SEALING: Family = Family {
+    name: "seal",
+    extension: "key",
+    make: |random| Some(new_key(random)),
+    probe: |text| Some(MacKey::new(parse(text)?).tag(PROBE)),
+};
+
+/// The name and the file of the key of keyed hashes.
+pub const MAC: (&str, &str) = ("mac", "mac.key");
+
+/// What a key that makes keyed hashes is probed with. Codes are never tagged with one part.
+const PROBE: &[&[u8]] = &[b"stele key probe"];
+
+const REMEDY: &str = "`stele migrate` makes missing keys, and all instances must share one set";
+
+impl Family {
+    /// The name of a key: `seal-1`.
+    pub fn key(&self, number: KeyId) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// The file of a key.
+    pub fn file(&self, folder: &Path, number: KeyId) -> PathBuf {
+        folder.join(format!("{}.{}", self.key(number), self.extension))
+    }
+
+    /// The numbers of the keys that lie in `folder`, in service or not, in order.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn numbers(&self, folder: &Path) -> Result<Vec<KeyId>, ConfigError> {
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|e| missing(folder, &e))? {
+            let name = entry.map_err(|e| missing(folder, &e))?.file_name();
+            let number = || {
+                let text = name.to_str()?.strip_prefix(self.name)?.strip_prefix('-')?;
+                let text = text.strip_suffix(self.extension)?.strip_suffix('.')?;
+                text.parse().ok().filter(|number: &KeyId| number.to_string() == text)
+            };
+            numbers.extend(number());
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Reads a key: its file's text, and its probe.
+    ///
+    /// # Errors
+    /// One line that names the file, if it is missing, damaged or unreadable.
+    pub fn read(&self, folder: &Path, number: KeyId) -> Result<(Zeroizing<String>, Probe), ConfigError> {
+        let path = self.file(folder, number);
+        let text = read_secret(&path)?;
+        let probe = (self.probe)(&text).ok_or_else(|| damaged(&path))?;
+        Ok((text, probe))
+    }
+
+    /// Reads a key that is in service.
+    ///
+    /// # Errors
+    /// As [`Family::read`]; and if the file holds another key than the one that was put in service.
+    pub fn read_as(&self, folder: &Path, record: &KeyRecord, number: KeyId) -> Result<Zeroizing<String>, ConfigError> {
+        let path = self.file(folder, number);
+        if !path.exists() {
+            return Err(gone(&path, &record.name));
+        }
+        let (text, probe) = self.read(folder, number)?;
+        if record.probe.as_ref().is_some_and(|known| *known != probe) {
+            return Err(another(&path, &record.name));
+        }
+        Ok(text)
+    }
+}
+
+/// Reads the key of keyed hashes and checks that it is the one in service.
+///
+/// # Errors
+/// One line that names the file.
+pub fn load_mac(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
+    let path = folder.join(MAC.1);
+    let known = records.iter().find(|record| record.name == MAC.0).and_then(|record| record.probe.as_ref());
+    if known.is_some() && !path.exists() {
+        return Err(gone(&path, MAC.0));
+    }
+    let (key, probe) = read_mac(folder)?;
+    match known {
+        None => {
+            Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
+        }
+        Some(known) if *known != probe => Err(another(&path, MAC.0)),
+        Some(_) => Ok(key),
+    }
+}
+
+/// Reads the key of keyed hashes, whichever it is.
+///
+/// # Errors
+/// One line that names the file.
+pub fn read_mac(folder: &Path) -> Result<(MacKey, Probe), ConfigError> {
+    let path = folder.join(MAC.1);
+    let key = MacKey::new(parse(&read_secret(&path)?).ok_or_else(|| damaged(&path))?);
+    let probe = key.tag(PROBE);
+    Ok((key, probe))
+}
+
+/// Makes the key of keyed hashes, if it is not there.
+///
+/// # Errors
+/// One line, if the file cannot be made.
+pub fn make_mac(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
+    make_once(&folder.join(MAC.1), || new_key(random))
+}
+
+/// The bytes of a sealing key's file.
+pub(crate) fn parse(text: &str) -> Option<Bytes32> {
+    let (key, sum) = text.trim_end().split_once(' ')?;
+    let key = Zeroizing::new(hex::decode::<32>(key)?);
+    (checksum(&key) == sum).then_some(key)
+}
+
+fn missing(path: &Path, error: &std::io::Error) -> ConfigError {
+    ConfigError::new(format!("{}: cannot read the keys: {error}; {REMEDY}", path.display()))
+}
+
+fn gone(path: &Path, key: &str) -> ConfigError {
+    ConfigError::new(format!(
+        "{}: the key {key} is in service, but missing here; put it back from a backup or copy it from another instance",
+        path.display()
+    ))
+}
+
+fn another(path: &Path, key: &str) -> ConfigError {
+    ConfigError::new(format!(
+        "{}: this is not the key {key} that this database works with; put that one back from a backup or copy it from \
+         another instance",
+        path.display()
+    ))
+}
+
+fn damaged(path: &Path) -> ConfigError {
+    ConfigError::new(format!(
+        "{}: the key is damaged; put it back from a backup (a new one opens nothing)",
+        path.display()
+    ))
+}
+
+/// Makes a folder for this user alone, if it is not there.
+///
+/// # Errors
+/// One line that names it.
+pub fn make_folder(folder: &Path) -> Result<(), ConfigError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|e| ConfigError::new(format!("{}: the folder cannot be made: {e}", folder.display())))
+}
+
+/// Makes a file of mode 0600 with what `content` gives, unless it is there already: whole or not at all, and never
+/// over another process's.
+///
+/// # Errors
+/// One line that names it.
+pub fn make_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Result<(), ConfigError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let draft = path.with_extension(format!("draft-{}", std::process::id()));
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(content().as_bytes())?;
+        file.sync_all()?;
+        // Unlike a rename, a link never replaces.
+        match fs::hard_link(&draft, path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        }
+    };
+    let written = write();
+    let _ = fs::remove_file(&draft);
+    written.map_err(|e| ConfigError::new(format!("{}: the file cannot be made: {e}", path.display())))
+}
+
+/// Reads a small secret file. One that others may read or change is refused; its group may read it where an orchestrator
+/// hands it to a user who does not own it.
+///
+/// # Errors
+/// One line that names it.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    let unread = |e| missing(path, &e);
+    let mut file = fs::File::open(path).map_err(unread)?;
+    judge_secret(path, &file.metadata().map_err(unread)?)?;
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(unread)?;
+    Ok(text)
+}
+
+fn new_key(random: &dyn Random) -> Zeroizing<String> {
+    let mut key: Bytes32 = Zeroizing::new([0; 32]);
+    random.fill(&mut *key);
+    Zeroizing::new(format!("{} {}\n", hex::encode(&*key), checksum(&key)))
+}
+
+fn checksum(key: &Bytes32) -> String {
+    hex::encode(&sha256(&**key)[..4])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use stele_core::random::OsRandom;
+    use stele_core::time::Timestamp;
+
+    use super::*;
+
+    fn make(folder: &Path, number: KeyId) {
+        make_once(&SEALING.file(folder, number), || (SEALING.make)(&OsRandom).unwrap()).unwrap();
+    }
+
+    fn record(folder: &Path, number: KeyId) -> KeyRecord {
+        let probe = SEALING.read(folder, number).unwrap().1;
+        let at = Timestamp::from_secs(0);
+        KeyRecord { name: SEALING.key(number), probe: Some(probe.to_vec()), added_at: at, works_from: at }
+    }
+
+    #[test]
+    fn keys_are_made_once_and_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        assert!(SEALING.numbers(&keys).err().unwrap().to_string().contains("stele migrate"));
+        make_folder(&keys).unwrap();
+        for number in [10, 2] {
+            make(&keys, number);
+        }
+        for strange in ["seal-01.key", "seal-x.key", "seal-3.key.retired", "seal-4key", "unseal-5.key"] {
+            fs::write(keys.join(strange), "not read").unwrap();
+        }
+        assert_eq!(SEALING.numbers(&keys).unwrap(), [2, 10]);
+        let first = fs::read_to_string(keys.join("seal-2.key")).unwrap();
+        make(&keys, 2);
+        assert_eq!(fs::read_to_string(keys.join("seal-2.key")).unwrap(), first);
+        assert_eq!(fs::metadata(keys.join("seal-2.key")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&keys).unwrap().count(), 7, "no draft is left");
+    }
+
+    #[test]
+    fn a_damaged_missing_or_other_key_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), 1);
+        let one = record(folder.path(), 1);
+        let path = folder.path().join("seal-1.key");
+        let good = fs::read_to_string(&path).unwrap();
+        let flipped = if good.starts_with('0') { good.replacen('0', "1", 1) } else { format!("0{}", &good[1..]) };
+        let told = || SEALING.read_as(folder.path(), &one, 1).err().map(|e| e.to_string()).unwrap_or_default();
+        for bad in ["", "garbage", &good[..40], &flipped] {
+            fs::write(&path, bad).unwrap();
+            assert!(told().contains("seal-1.key") && told().contains("damaged"), "{}", told());
+        }
+        fs::write(&path, &*new_key(&OsRandom)).unwrap();
+        assert!(told().contains("seal-1.key: this is not the key seal-1"), "{}", told());
+        fs::remove_file(&path).unwrap();
+        assert!(told().contains("seal-1.key: the key seal-1 is in service, but missing"), "{}", told());
+        fs::write(&path, good).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(told(), "");
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        make(folder.path(), 1);
+        let path = folder.path().join("seal-1.key");
+        let read_with = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            SEALING.read(folder.path(), 1).map(drop).map_err(|error| error.to_string())
+        };
+        for mode in [0o640, 0o604, 0o620, 0o660, 0o644, 0o666] {
+            let error = read_with(mode).unwrap_err();
+            assert!(error.contains("seal-1.key") && error.contains("chmod 600"), "{error}");
+        }
+        assert_eq!(read_with(0o400), Ok(()));
+        assert_eq!(read_with(0o600), Ok(()));
+    }
+
+    /// Kubernetes mounts each file of a Secret as a link into a folder that it swaps, readable by the pod's group.
+    #[test]
+    fn a_key_may_be_a_link_and_its_target_is_judged() {
+        let (folder, mounted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(folder.path(), 1);
+        let (target, link) = (folder.path().join("seal-1.key"), mounted.path().join("seal-1.key"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        for (mode, fine) in [(0o600, true), (0o440, true), (0o640, true), (0o660, false), (0o444, false)] {
+            fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(SEALING.read(mounted.path(), 1).is_ok(), fine, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_keyed_hashes_is_the_one_in_service() {
+        let folder = tempfile::tempdir().unwrap();
+        make_mac(folder.path(), &OsRandom).unwrap();
+        let at = Timestamp::from_secs(0);
+        let probe = Some(read_mac(folder.path()).unwrap().1.to_vec());
+        let records = [KeyRecord { name: "mac".into(), probe, added_at: at, works_from: at }];
+        assert!(load_mac(folder.path(), &records).is_ok());
+        assert!(load_mac(folder.path(), &[]).err().unwrap().to_string().contains("stele migrate"));
+        fs::write(folder.path().join("mac.key"), &*new_key(&OsRandom)).unwrap();
+        let told = load_mac(folder.path(), &records).err().unwrap().to_string();
+        assert!(told.contains("mac.key: this is not the key mac"), "{told}");
+    }
+}

@@ -1,0 +1,35 @@
+//! What every process needs, whatever it serves: configuration, telemetry, metrics, health, graceful shutdown.
+//!
+//! - [`config`], [`settings`], [`cli`]: settings and the command line
+//! - [`telemetry`], [`otlp`], [`trace`], [`log_text`], [`metrics`]: logs, traces, metrics
+//! - [`admin`], [`healthcheck`], [`drain`], [`signals`]: health, readiness, graceful shutdown
+//! - [`net`], [`mod@http`]: listeners and the HTTP/1.1 server on them
+//! - [`headers`], [`trust`], [`origins`], [`request`]: the client's address, web pages' origins, request ids
+//! - [`private_file`]: files that hold secrets; [`random`]: random bits that are no secret
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod drain;
+pub mod headers;
+pub mod healthcheck;
+pub mod http;
+pub mod log_text;
+pub mod metrics;
+pub mod net;
+pub mod origins;
+pub mod otlp;
+pub mod private_file;
+pub mod random;
+pub mod request;
+pub mod settings;
+pub mod signals;
+pub mod telemetry;
+pub mod trace;
+pub mod trust;
+
+pub use config::{ConfigError, Setting, Settings, setting};
+pub use drain::Drain;
+
+/// The path at which a service serves its OpenAPI document.
+pub const OPENAPI_PATH: &str = "/openapi.json";

@@ -1,0 +1,204 @@
+//! Spans for OpenTelemetry, by its semantic conventions. They have a target of their own ([`TRACE`]), which nobody asks
+//! for unless there is a collector: then no span is made, and no field of one is computed.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, TraceId};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::{Span, field};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use crate::headers::Headers;
+use crate::metrics::method_name;
+
+/// The headers that name a trace, by W3C's Trace Context.
+pub const NAMES: [&str; 2] = ["traceparent", "tracestate"];
+
+/// The target of spans. Logs leave it out, so that without an exporter spans cost a look at a flag.
+pub const TRACE: &str = "stele::trace";
+
+/// As much of a path as is told: a stranger chooses it.
+const LONGEST_PATH: usize = 256;
+
+/// Whether anybody collects spans.
+pub fn is_on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// Makes spans from now on: there is a collector.
+pub(crate) fn turn_on() {
+    ON.store(true, Ordering::Relaxed);
+}
+
+// Asking the subscriber is dearer, and it says yes wherever the log is as talkative as a span.
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// A span of what is done within a request; none outside of one (health checks, sweeping), or if nobody collects.
+#[macro_export]
+macro_rules! step {
+    ($name:literal, $($fields:tt)*) => {
+        if $crate::trace::is_on() && $crate::request::is_current() {
+            tracing::info_span!(target: $crate::trace::TRACE, $name, $($fields)*)
+        } else {
+            tracing::Span::none()
+        }
+    };
+}
+pub use step;
+
+/// The span of a request that came in: a child of the caller's, if the request says so in the W3C's words and these are
+/// well formed, else the root of a new trace.
+pub fn server(method: &Method, path: &str, headers: &impl Headers) -> Span {
+    if !is_on() {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        target: TRACE,
+        parent: None,
+        "request",
+        otel.name = method_name(method),
+        otel.kind = "server",
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+        http.request.method = method_name(method),
+        http.route = field::Empty,
+        http.response.status_code = field::Empty,
+        url.path = shortened(path),
+        url.scheme = "http",
+    );
+    // Only a span that has begun already refuses a parent.
+    let _ = span.set_parent(TraceContextPropagator::new().extract_with_context(&Context::new(), &Parents(headers)));
+    span
+}
+
+/// The span of a request that is sent on to `instance`, within the current one.
+pub fn client(method: &Method, instance: SocketAddr) -> Span {
+    if !is_on() {
+        return Span::none();
+    }
+    tracing::info_span!(
+        target: TRACE,
+        "request",
+        otel.name = method_name(method),
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+        http.request.method = method_name(method),
+        http.response.status_code = field::Empty,
+        server.address = %instance.ip(),
+        server.port = i64::from(instance.port()),
+    )
+}
+
+/// The span of a code on its way by `channel`: in the trace of the request that asked for it, but not holding it up.
+pub fn delivery(channel: &'static str) -> Span {
+    if !is_on() {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        target: TRACE,
+        parent: None,
+        "deliver",
+        otel.kind = "client",
+        otel.status_code = field::Empty,
+        error.type = field::Empty,
+        stele.delivery.channel = channel,
+        stele.delivery.attempts = field::Empty,
+    );
+    // A child in tracing's own sense would keep its parent open until it ends.
+    let _ = span.set_parent(Span::current().context());
+    span
+}
+
+/// Notes that what `span` is of has failed.
+pub fn failed(span: &Span, kind: &str) {
+    span.record("otel.status_code", "ERROR").record("error.type", kind);
+}
+
+/// Notes what a request was answered with. By the conventions a 4xx is no failure of the server.
+pub fn answered(span: &Span, status: u16) {
+    if span.is_none() {
+        return;
+    }
+    span.record("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        failed(span, &status.to_string());
+    }
+}
+
+/// Names the span of a request by the pattern that its path matched.
+pub fn routed(span: &Span, method: &Method, route: &str) {
+    if !span.is_none() {
+        span.record("http.route", route);
+        named(span, method, route);
+    }
+}
+
+/// Names the span of a request by what it is for.
+pub fn named(span: &Span, method: &Method, target: &str) {
+    if !span.is_none() {
+        // A span that has begun no longer takes a name as a field.
+        span.context().span().update_name(format!("{} {target}", method_name(method)));
+    }
+}
+
+/// The trace that `span` is in, as logs name it.
+pub fn id(span: &Span) -> Option<TraceId> {
+    if span.is_none() {
+        return None;
+    }
+    let context = span.context();
+    let context = context.span().span_context().clone();
+    context.is_valid().then(|| context.trace_id())
+}
+
+/// Tells the next hop that it is called within `span`, in place of what the caller told. If nobody collects, the caller's
+/// words are passed on as they are.
+pub fn pass_on(span: &Span, headers: &mut HeaderMap) {
+    if span.is_none() {
+        return;
+    }
+    for name in NAMES {
+        headers.remove(name);
+    }
+    TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
+}
+
+fn shortened(path: &str) -> &str {
+    let end = (0..=LONGEST_PATH.min(path.len())).rev().find(|&at| path.is_char_boundary(at)).unwrap_or(0);
+    &path[..end]
+}
+
+struct Parents<'a, F>(&'a F);
+
+impl<F: Headers> Extractor for Parents<'_, F> {
+    /// A header that is there twice says nothing.
+    fn get(&self, key: &str) -> Option<&str> {
+        // The names that are asked for are those below.
+        let key = NAMES.into_iter().find(|name| *name == key)?;
+        let mut values = self.0.all(key);
+        std::str::from_utf8(values.next().filter(|_| values.next().is_none())?).ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        NAMES.into_iter().filter(|name| self.0.first(name).is_some()).collect()
+    }
+}
+
+struct HeadersMut<'a>(&'a mut HeaderMap);
+
+impl Injector for HeadersMut<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // An empty `tracestate` says nothing.
+        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value))
+            && !value.is_empty()
+        {
+            self.0.insert(name, value);
+        }
+    }
+}

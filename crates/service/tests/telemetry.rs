@@ -1,0 +1,20 @@
+//! Without a collector no span is made for one, however talkative the log is; with neither, the caller's words go on.
+
+use actix_web::http::Method;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use stele_service::{Settings, telemetry, trace};
+
+#[test]
+fn without_a_collector_nobody_pays_for_spans() {
+    let settings = Settings::default().with([("STELE_LOG", "trace".to_owned())]);
+    let _telemetry = telemetry::start(&settings, "stele-test").unwrap();
+    assert!(tracing::enabled!(tracing::Level::TRACE), "the log is on");
+    assert!(!trace::is_on());
+    let words = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let mut headers = HeaderMap::new();
+    headers.insert(HeaderName::from_static("traceparent"), words.clone());
+    let span = trace::server(&Method::POST, "/", &headers);
+    assert!(span.is_none() && trace::id(&span).is_none());
+    trace::pass_on(&span, &mut headers);
+    assert_eq!(headers.get("traceparent"), Some(&words));
+}
