@@ -48,7 +48,7 @@ impl DomainMetrics {
                 drop(self.logins.get_or_create(&login(dialect, *proof, outcome)));
             }
         }
-        for limit in Limit::ALL {
+        for limit in Limit::all() {
             drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", limit.as_str())]));
         }
         drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]));

@@ -16,7 +16,7 @@ use stele_core::session::{NewSession, Ticket, TicketKind};
 use stele_core::trail::{Filter, Order};
 use stele_core::user::NewUser;
 use stele_store::{Database, SqliteState, Target};
-use stele_testkit::servers;
+use stele_testservers as servers;
 use tokio::runtime::Runtime;
 
 use crate::support::*;
