@@ -1,7 +1,7 @@
 //! The HTTP/1.1 server of services and admin ports: actix's, behind a guard on each connection.
 //!
 //! actix-http 3.20 panics on a header name of 64 KiB or more, which httparse reads and `http::HeaderName` refuses. It has
-//! no setting that bounds a head below that, so [`NameGuard`] looks at what is read before actix-http does.
+//! no setting that bounds a head below that, so `NameGuard` looks at what is read before actix-http does.
 
 use std::fmt;
 use std::io;
