@@ -69,7 +69,3 @@ fn told(error: &Error) -> (&'static str, Cow<'static, str>) {
 fn no(status: StatusCode, code: &'static str, message: &str) -> HttpResponse {
     json(status, &No { message, code })
 }
-
-#[cfg(test)]
-#[path = "dialect_tests.rs"]
-mod tests;

@@ -1,37 +1,7 @@
 //! OpenAPI documents, held against what a service does.
 
-use actix_web::body::to_bytes;
-use reqwest::Method;
 use serde_json::{Value, json};
-use stele_dialect::{Fields, Refusal};
-
-use crate::{Running, http};
-
-/// Every documented path is served by the documented methods and by no other. (That nothing else is served needs no
-/// test: routes and document are made of one list.)
-pub async fn documented(running: &Running) {
-    let told = http().get(running.url("/openapi.json")).send().await.unwrap();
-    assert_eq!(told.status(), 200);
-    let document: Value = told.json().await.unwrap();
-    let paths = document["paths"].as_object().unwrap();
-    assert!(!paths.is_empty(), "no path is documented");
-    let nowhere = to_bytes((running.service().refuse)(&Refusal::NotFound).into_body()).await.unwrap();
-    for (path, item) in paths {
-        let methods: Vec<_> = item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
-        let url = running.url(&path.replace("{id}", "1"));
-        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] {
-            let answer = http().request(Method::from_bytes(method.as_bytes()).unwrap(), &url).send().await.unwrap();
-            let (status, allow) = (answer.status().as_u16(), answer.headers().get("allow").cloned());
-            let body = answer.bytes().await.unwrap();
-            if methods.iter().any(|documented| documented == method) {
-                assert!(status != 405 && body != nowhere, "{method} {path} is documented but not served: {status}");
-            } else {
-                assert_eq!(status, 405, "{method} {path} is served but not documented");
-                assert_eq!(allow.unwrap().to_str().unwrap(), methods.join(", "), "{path}");
-            }
-        }
-    }
-}
+use stele_dialect::Fields;
 
 /// Whether `value` is what the component `name` of `document` describes.
 pub fn is_valid(document: &Value, name: &str, value: &Value) -> bool {

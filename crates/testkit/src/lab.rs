@@ -93,7 +93,7 @@ impl Lab {
     /// this one in memory.
     pub async fn another(&self) -> Self {
         let (clock, settings) = (self.clock.clone(), self.context.settings.clone());
-        let random = Arc::new(SeededRandom::another());
+        let random = Arc::new(SeededRandom::nth(1));
         let surroundings = Surroundings { clock: clock.clone(), random, ..Surroundings::default() };
         Self::open(self.folder.clone(), settings, clock, surroundings).await
     }
@@ -104,7 +104,7 @@ impl Lab {
         let Self { folder, clock, deps, context, .. } = self;
         let settings = context.settings.clone();
         drop((deps, context));
-        let random = Arc::new(SeededRandom::another());
+        let random = Arc::new(SeededRandom::nth(2));
         let surroundings = Surroundings { clock: clock.clone(), random, ..Surroundings::default() };
         Self::open(folder, settings, clock, surroundings).await
     }
@@ -226,15 +226,15 @@ impl Lab {
         self.start_on(&self.context, service).await
     }
 
-    /// As [`Lab::start`], with another hasher: as an instance with other settings has it.
-    pub async fn start_hashing(&self, service: Service, hasher: Hasher) -> Running {
-        self.start_on(&self.context_with(|deps| deps.hasher = hasher), service).await
+    /// As [`Lab::start`], with a domain that `change` was made to: as an instance with other settings or keys has it.
+    pub async fn start_with(&self, service: Service, change: impl FnOnce(&mut Deps)) -> Running {
+        self.start_on(&self.context_with(change), service).await
     }
 
     /// As [`Lab::start`], as when every hashing slot is taken and the queue behind is full.
     pub async fn start_when_hashing_is_full(&self, service: Service) -> Running {
         let full = Hasher::new(self.deps().hasher.cost(), 1, 0, &OsRandom);
-        self.start_hashing(service, full.unwrap()).await
+        self.start_with(service, |deps| deps.hasher = full.unwrap()).await
     }
 
     async fn start_on(&self, context: &Context, service: Service) -> Running {

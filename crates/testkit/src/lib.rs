@@ -1,9 +1,11 @@
 //! What the services' tests stand on: a laboratory with a clock that stands still, chance that repeats itself, and a
 //! sink for codes, and stores that can be taken away; services started alone on free ports; real PostgreSQL and Redis
-//! servers; golden transcripts; OpenAPI documents held against what is served.
+//! servers; golden transcripts; and a suite of tests that every dialect gets ([`conformance`]).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
+mod app;
+pub mod conformance;
 mod counted;
 mod document;
 mod golden;
@@ -13,8 +15,9 @@ mod surroundings;
 mod switched;
 mod work;
 
+pub use app::{Answer, TestApp};
 pub use counted::{Counted, Kept, counted, times};
-pub use document::{documented, is_valid};
+pub use document::is_valid;
 pub use golden::golden;
 pub use lab::{Down, Lab, Running, STORES, UserBuilder};
 pub use raw::raw;

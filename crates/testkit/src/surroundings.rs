@@ -50,9 +50,9 @@ impl Clock for ManualClock {
 pub struct SeededRandom(AtomicU64);
 
 impl SeededRandom {
-    /// Another sequence, of which no block is in the first one of a test.
-    pub fn another() -> Self {
-        Self(AtomicU64::new(1 << 32))
+    /// The `n`-th sequence; none has a block of another one, nor of the default, which is the zeroth.
+    pub fn nth(n: u64) -> Self {
+        Self(AtomicU64::new(n << 32))
     }
 }
 

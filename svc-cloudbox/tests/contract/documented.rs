@@ -2,9 +2,11 @@
 
 use serde_json::json;
 use stele_core::user::{Gender, Profile};
+use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::conformance::salted::salted;
 use stele_testkit::md5_hex;
 
-use crate::support::{BYE, Bench, LOGIN, LOGOUT, NO_TOKEN, PWDRESET, REPLAYED, STALE, WRONG, salted};
+use crate::app::{App, BYE, LOGIN, LOGOUT, NO_TOKEN, PWDRESET, REPLAYED, Reply as _, STALE, WRONG};
 
 const LOGIN_SAMPLE: &str = r#"{
     "username": "test",
@@ -23,7 +25,7 @@ const SAMPLE_TIME: i64 = 1_511_839_692;
 
 #[tokio::test]
 async fn login_answers_the_whole_user_in_the_documents_order() {
-    let bench = Bench::new().await;
+    let app = App::new().await;
     let profile = Profile {
         real_name: "马克".into(),
         gender: Some(Gender::Male),
@@ -33,8 +35,8 @@ async fn login_answers_the_whole_user_in_the_documents_order() {
         group: "rentuser".into(),
         ..Profile::default()
     };
-    let user = bench.lab.user("Mark").phone("13800138000").email("a@b.cn").profile(profile).admin().add().await;
-    let answer = bench.login("mark", "123456").await;
+    let user = app.lab.user("Mark").phone("13800138000").email("a@b.cn").profile(profile).admin().add().await;
+    let answer = app.login("mark", "123456").await;
     let (id, alias, token) = (user.id, &user.alias_id, answer.token());
     let expected = format!(
         concat!(
@@ -56,9 +58,9 @@ async fn login_answers_the_whole_user_in_the_documents_order() {
 
 #[tokio::test]
 async fn what_a_user_does_not_have_is_an_empty_text() {
-    let bench = Bench::new().await;
-    bench.lab.user("mark").add().await;
-    let data = bench.login("mark", "123456").await.json()["data"].clone();
+    let app = App::new().await;
+    app.lab.user("mark").add().await;
+    let data = app.login("mark", "123456").await.json()["data"].clone();
     for name in ["status", "avatar_url", "user_phone", "user_email", "user_real_name", "user_gender", "user_nickname"] {
         assert_eq!(data[name], "", "{name}");
     }
@@ -66,91 +68,55 @@ async fn what_a_user_does_not_have_is_an_empty_text() {
 }
 
 #[tokio::test]
-async fn a_user_logs_in_by_name_phone_or_email_in_any_letter_case() {
-    let bench = Bench::new().await;
-    bench.lab.user("Mark").phone("13800138000").email("Mark@Stele.cn").add().await;
-    for username in ["Mark", "MARK", " mark ", "13800138000", "+8613800138000", "mark@stele.CN"] {
-        bench.pass(1);
-        bench.login(username, "123456").await.token();
-    }
-}
-
-#[tokio::test]
-async fn login_is_read_from_every_kind_of_body() {
-    let bench = Bench::new().await;
-    bench.lab.user("mark").add().await;
-    for (kind, form) in [
-        ("application/json", r#"{"username":"mark","password":"P","timestamp":T}"#),
-        ("application/json", r#"{"username":"mark","password":"P","timestamp":"T","extra":[1,{"a":null}]}"#),
-        ("application/json; charset=UTF-8", "\u{feff} {\"timestamp\":T,\"password\":\"P\",\"username\":\"mark\"}\n"),
-        ("text/plain", r#"{"username":"mark","password":"P","timestamp":T}"#),
-        ("application/x-www-form-urlencoded", "username=mark&password=P&timestamp=T"),
-        ("multipart/form-data", "username=m%61rk&password=P&timestamp=T"),
-        (
-            "multipart/form-data; boundary=b",
-            "--b\r\ncontent-disposition: form-data; name=\"username\"\r\n\r\nmark\r\n\
-             --b\r\ncontent-disposition: form-data; name=\"password\"\r\n\r\nP\r\n\
-             --b\r\ncontent-disposition: form-data; name=\"timestamp\"\r\n\r\nT\r\n--b--\r\n",
-        ),
-    ] {
-        bench.pass(1);
-        let now = bench.now();
-        let body = form.replace('P', &salted("123456", now)).replace('T', &now.to_string());
-        let answer = bench.post_as(LOGIN, kind, body).await;
-        assert_eq!(answer.code(), "0000", "{kind} {form} {answer:?}");
-    }
-}
-
-#[tokio::test]
 async fn pwdreset_takes_every_writing_of_the_user_id() {
-    let bench = Bench::new().await;
-    let user = bench.lab.user("mark").add().await;
+    let app = App::new().await;
+    let user = app.lab.user("mark").add().await;
     let id = user.id.to_string();
     for (turn, writing) in [id.clone(), id.to_uppercase(), id.replace('-', "")].into_iter().enumerate() {
-        bench.pass(1);
+        app.wait(1);
         let (old, new) = if turn % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
-        let answer = bench.pwdreset(writing, old, new).await;
+        let answer = app.pwdreset(writing, old, new).await;
         assert_eq!(answer.json()["data"]["user_id"], id, "{answer:?}");
-        bench.login("mark", new).await.token();
-        bench.pass(1);
-        bench.login("mark", old).await.is(200, WRONG);
+        app.login("mark", new).await.token();
+        app.wait(1);
+        app.login("mark", old).await.is(200, WRONG);
     }
 }
 
 #[tokio::test]
 async fn pwdreset_needs_no_token_and_ignores_one() {
-    let bench = Bench::new().await;
-    let user = bench.lab.user("mark").add().await;
-    let now = bench.now();
+    let app = App::new().await;
+    let user = app.lab.user("mark").add().await;
+    let now = app.now();
     let body = json!({
         "user_id": user.id.to_string(),
         "orig_password": salted("123456", now).to_uppercase(),
         "new_password": md5_hex("654321").to_uppercase(),
         "timestamp": now.to_string(),
     });
-    let request = bench.request(PWDRESET).header("authorization", "nonsense").json(&body);
-    let token = bench.send(request).await.token();
-    bench.logout(&token).await.is(200, BYE);
-    bench.login("mark", "654321").await.token();
+    let request = app.request("POST", PWDRESET).header("authorization", "nonsense").json(&body);
+    let token = app.send(request).await.token();
+    app.logout(&token).await.is(200, BYE);
+    app.login("mark", "654321").await.token();
 }
 
 #[tokio::test]
 async fn logout_takes_the_token_bare_or_as_bearer() {
-    let bench = Bench::new().await;
-    bench.lab.user("mark").add().await;
+    let app = App::new().await;
+    app.lab.user("mark").add().await;
     for (head, upper) in [("", false), ("Bearer ", false), ("bearer  ", false), ("", true)] {
-        bench.pass(1);
-        let token = bench.login("mark", "123456").await.token();
+        app.wait(1);
+        let token = app.login("mark", "123456").await.token();
         let sent = if upper { token.to_uppercase() } else { token.clone() };
-        bench.logout(&format!("{head}{sent}")).await.is(200, BYE);
-        bench.logout(&token).await.is(401, NO_TOKEN);
+        app.logout(&format!("{head}{sent}")).await.is(200, BYE);
+        app.logout(&token).await.is(401, NO_TOKEN);
     }
 }
 
 #[tokio::test]
 async fn logout_does_not_mind_its_body() {
-    let bench = Bench::new().await;
-    bench.lab.user("mark").add().await;
+    let app = App::new().await;
+    app.lab.user("mark").add().await;
     for (kind, body) in [
         ("application/json", &b""[..]),
         ("application/json", b"{}"),
@@ -160,37 +126,37 @@ async fn logout_does_not_mind_its_body() {
         ("multipart/form-data; boundary=b", b"--b"),
         ("text/plain", b"\xff\xfe"),
     ] {
-        bench.pass(1);
-        let token = bench.login("mark", "123456").await.token();
-        let request = bench.request(LOGOUT).header("authorization", token).header("content-type", kind);
-        bench.send(request.body(body)).await.is(200, BYE);
+        app.wait(1);
+        let token = app.login("mark", "123456").await.token();
+        let request = app.request("POST", LOGOUT).header("authorization", token).header("content-type", kind);
+        app.send(request.body(body)).await.is(200, BYE);
     }
 }
 
 #[tokio::test]
 async fn the_documents_samples_are_stale_by_now() {
-    let bench = Bench::new().await;
-    bench.lab.user("test").add().await;
-    bench.post_as(LOGIN, "application/json", LOGIN_SAMPLE).await.is(200, STALE);
-    bench.post_as(PWDRESET, "application/json", PWDRESET_SAMPLE).await.is(200, STALE);
+    let app = App::new().await;
+    app.lab.user("test").add().await;
+    app.post_as(LOGIN, "application/json", LOGIN_SAMPLE).await.is(200, STALE);
+    app.post_as(PWDRESET, "application/json", PWDRESET_SAMPLE).await.is(200, STALE);
 }
 
 #[tokio::test]
 async fn the_documents_samples_are_read_where_clocks_may_be_broken() {
-    let bench = Bench::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
-    let user = bench.lab.user("test").add().await;
-    bench.post_as(LOGIN, "application/json", LOGIN_SAMPLE).await.is(200, WRONG);
-    bench.post_as(PWDRESET, "application/json", PWDRESET_SAMPLE).await.is(200, WRONG);
+    let app = App::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    let user = app.lab.user("test").add().await;
+    app.post_as(LOGIN, "application/json", LOGIN_SAMPLE).await.is(200, WRONG);
+    app.post_as(PWDRESET, "application/json", PWDRESET_SAMPLE).await.is(200, WRONG);
 
     // The sample's digest is of a password that nobody knows; with a known one, the same body works.
     let with_digest = |sample: &str| sample.replace("00b945c1fd92aa2623b704d8d37d8ffc", &salted("123456", SAMPLE_TIME));
-    bench.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.token();
-    bench.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.is(200, REPLAYED);
+    app.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.token();
+    app.post_as(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.is(200, REPLAYED);
     let reset = with_digest(PWDRESET_SAMPLE).replace("0b922f14-d00b-11e7-aafd-525400bbac8e", &user.id.to_string());
-    bench.post_as(PWDRESET, "application/json", reset.clone()).await.is(200, REPLAYED);
+    app.post_as(PWDRESET, "application/json", reset.clone()).await.is(200, REPLAYED);
     let other_second = reset.replace(&salted("123456", SAMPLE_TIME), &salted("123456", SAMPLE_TIME + 1));
     let other_second = other_second.replace(&SAMPLE_TIME.to_string(), &(SAMPLE_TIME + 1).to_string());
-    bench.post_as(PWDRESET, "application/json", other_second).await.token();
+    app.post_as(PWDRESET, "application/json", other_second).await.token();
 
     // D is now the sample's new password, as it stands.
     let body = json!({
@@ -198,5 +164,5 @@ async fn the_documents_samples_are_read_where_clocks_may_be_broken() {
         "password": md5_hex(&format!("199db40c253bdc3875400e8ac67b9e21{SAMPLE_TIME}")),
         "timestamp": SAMPLE_TIME,
     });
-    bench.post(LOGIN, &body).await.token();
+    app.post(LOGIN, &body).await.token();
 }

@@ -2,16 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
-mod bad_input;
+mod app;
 mod documented;
 mod faults;
 mod limits;
-mod openapi;
-mod replay;
 mod sessions;
-mod support;
 mod vectors;
 mod work;
+
+stele_testkit::conformance!(app::App, sessions, salted);
 
 #[tokio::test]
 async fn golden_login() {

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 use stele_core::hex;
 use stele_core::password::{PasswordDigest, RawPassword};
+use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::support::{Bench, LOGIN};
+use crate::app::{App, LOGIN, Reply as _};
 
 fn vectors() -> Vec<Value> {
     serde_json::from_str(include_str!("../vectors/salted.json")).unwrap()
@@ -33,13 +34,13 @@ fn the_domain_agrees_with_the_vectors() {
 
 #[tokio::test]
 async fn clients_made_elsewhere_log_in() {
-    let bench = Bench::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    let app = App::with(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
     for (n, vector) in vectors().into_iter().enumerate() {
         let name = format!("user{n}");
-        bench.lab.user(&name).password(text(&vector, "password")).add().await;
+        app.lab.user(&name).password(text(&vector, "password")).add().await;
         for salted in vector["salted"].as_array().unwrap() {
             let body = json!({ "username": name, "password": salted["digest"], "timestamp": salted["timestamp"] });
-            assert_eq!(bench.post(LOGIN, &body).await.code(), "0000", "{vector}");
+            assert_eq!(app.post(LOGIN, &body).await.code(), "0000", "{vector}");
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use stele_testkit::{Lab, raw};
 
-use crate::Bench;
+use stele_testkit::conformance::DialectUnderTest as _;
+
+use crate::{Bench, Reply as _};
 
 #[tokio::test]
 async fn the_url_serves_the_picture() {
@@ -29,14 +31,14 @@ async fn a_picture_is_the_same_each_time_on_every_instance_and_shown_five_times(
         let id = bench.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
         let path = format!("/api/v1/Auth/CAPTCHA/{id}");
         let urls = [bench.service.url(&path), other.url(&path)];
-        let ask = async |turn: usize| bench.http.get(&urls[turn % 2]).send().await.unwrap();
+        let ask = async |turn: usize| stele_testkit::http().get(&urls[turn % 2]).send().await.unwrap();
         let first = ask(0).await.bytes().await.unwrap();
         for turn in 1..5 {
             let response = ask(turn).await;
             assert_eq!((response.status().as_u16(), response.bytes().await.unwrap() == first), (200, true), "{turn}");
         }
         for url in &urls {
-            let gone = bench.send(bench.http.get(url)).await;
+            let gone = bench.send(stele_testkit::http().get(url)).await;
             gone.fails(404, "获取验证码失败");
         }
         shown.push(first);

@@ -8,13 +8,15 @@ use stele_core::user::{Account, Profile, Role};
 use stele_core::verifier::{self, Cost};
 use svc_jwt::SERVICE;
 
-use crate::Bench;
+use stele_testkit::conformance::DialectUnderTest as _;
+
+use crate::{Bench, Reply as _};
 
 impl Bench {
     /// An instance whose hashes cost so much takes the place of the one before.
     async fn costing(&mut self, memory: u32, passes: u32) {
         let hasher = Hasher::new(Cost { memory, passes, lanes: 1 }, 2, 64, &OsRandom).unwrap();
-        self.service = self.lab.start_hashing(SERVICE, hasher).await;
+        self.service = self.lab.start_with(SERVICE, |deps| deps.hasher = hasher).await;
     }
 
     async fn account(&self, name: &str) -> Account {

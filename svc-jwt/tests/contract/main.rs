@@ -4,9 +4,8 @@
 //! - [`login`], [`challenge`], [`password`], [`captcha`]: route by route
 //! - [`tokens`]: hostile tokens
 //! - [`faults`]: without a store, and without a place to hash; [`hashing`]: with another cost of hashes
-//! - [`input`]: bad input on every route
+//! - [`input`]: what is read in a way of its own; what all dialects do alike is in the conformance suite
 //! - [`golden`]: transcripts in `tests/golden/`
-//! - [`openapi`]: its document
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -17,63 +16,118 @@ mod golden;
 mod hashing;
 mod input;
 mod login;
-mod openapi;
 mod password;
 mod samples;
 mod tokens;
 mod work;
 
-use std::time::Duration;
-
-use reqwest::header::HeaderMap;
+use reqwest::RequestBuilder;
 use serde_json::Value;
-use stele_testkit::{Lab, Running, http};
+use stele_app::Service;
+use stele_core::session::Token;
+use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect};
+use stele_testkit::{Answer, Lab, TestApp, Work, conformance, stands_for_its_app};
 use svc_jwt::SERVICE;
 
 /// The service on a user base of its own.
 struct Bench {
-    lab: Lab,
-    service: Running,
-    http: reqwest::Client,
+    app: TestApp,
 }
 
-/// What the service answered.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    text: String,
+stands_for_its_app!(Bench);
+
+conformance!(Bench, sessions, codes);
+
+impl DialectUnderTest for Bench {
+    const SERVICE: Service = SERVICE;
+    const LOGIN: &'static str = "/api/v1/Auth/Login";
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("captchaId", &["-1", "1.5", "1e3", "\"x\"", "9007199254740992", "99999999999999999999999", "\"+1\""]),
+        ("phone", &["123", "\"a@b.cn\"", "\"+862112345678\""]),
+    ];
+    const NOWHERE: &'static [&'static str] = &[
+        "/api/v1/Auth/",
+        "/api/v1/Auth/Nothing",
+        "/api/v1/Auth/Login/",
+        "/api/v1/Auth/Login/x",
+        "/api/v2/Auth/Login",
+        "/api/v1i/Auth/Login",
+        "/x/api/v1/Auth/Login",
+        "/api/v1/Auth//Login",
+        "/api/v1/Auth/CAPTCHA/1/2",
+        "/api/v1/Auth/CAPTCHA/",
+    ];
+
+    async fn start(lab: Lab) -> Self {
+        Self { app: TestApp::start(lab, SERVICE).await }
+    }
+
+    fn login_cost(_: bool) -> Work {
+        // The limits are asked before a hash is computed.
+        Work::of(1, &["find"], &["admit", "settle"])
+    }
+
+    fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
+        vec![("account", identifier.to_owned()), ("password", password.to_owned())]
+    }
+
+    fn accepted(answer: &Answer) -> bool {
+        answer.message() == "登录成功"
+    }
+
+    async fn login_challenged(&self, origin: u8, identifier: &str, password: &str) -> Answer {
+        let (id, text) = self.captcha().await;
+        let mut fields = self.login_fields(origin, identifier, password);
+        fields.extend([("captchaId", id.to_string()), ("captcha", text)]);
+        self.log_in_with(origin, fields).await
+    }
+
+    async fn stranger_calls(&self, n: usize, identifier: &str) -> Answer {
+        match n % 4 {
+            3 if n < 12 => self.request_code(0, identifier).await,
+            1 => self.redeem_code(identifier, "no").await,
+            _ => DialectUnderTest::login(self, 0, identifier, "wrong!").await,
+        }
+    }
+}
+
+impl SessionDialect for Bench {
+    fn session(&self, answer: &Answer) -> Token {
+        session(&answer.token())
+    }
+}
+
+/// The session that a login token is of.
+fn session(token: &str) -> Token {
+    let bearer = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
+    Token::parse(bearer["jti"].as_str().unwrap()).unwrap()
+}
+
+impl CodeDialect for Bench {
+    async fn request_code(&self, origin: u8, phone: &str) -> Answer {
+        let body = serde_json::json!({ "account": phone, "phone": phone });
+        let request = self.request("POST", "/api/vi/Auth/ForgetPassword").json(&body);
+        self.send(request.header("x-forwarded-for", format!("203.0.113.{origin}"))).await
+    }
+
+    async fn redeem_code(&self, phone: &str, code: &str) -> Answer {
+        let body = serde_json::json!({ "account": phone, "identifyCode": code });
+        self.send(self.request("POST", "/api/vi/Auth/validatePhone").json(&body)).await
+    }
+
+    fn done(answer: &Answer) -> bool {
+        answer.status == 200 && answer.json()["code"] == 0
+    }
 }
 
 impl Bench {
-    async fn new() -> Self {
-        Self::with(&[]).await
-    }
-
-    async fn with(settings: &[(&str, &str)]) -> Self {
-        let lab = Lab::with(settings).await;
-        let service = lab.start(SERVICE).await;
-        Self { lab, service, http: http() }
-    }
-
     /// A service that believes `X-Forwarded-For`, so that a test can come from anywhere.
     async fn behind_proxy() -> Self {
-        Self::with(&[("STELE_TRUSTED_PROXIES", "127.0.0.1")]).await
-    }
-
-    async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        assert_eq!(headers["cache-control"], "no-store");
-        Answer { status, headers, text: response.text().await.unwrap() }
-    }
-
-    fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.request(method.parse().unwrap(), self.service.url(path))
+        Self::with(&[conformance::BEHIND_PROXY]).await
     }
 
     /// A POST as jQuery sends it: multipart's content type over an urlencoded body.
-    fn form(&self, path: &str, body: &str) -> reqwest::RequestBuilder {
+    fn form(&self, path: &str, body: &str) -> RequestBuilder {
         self.request("POST", path).header("content-type", "multipart/form-data").body(body.to_owned())
     }
 
@@ -107,9 +161,7 @@ impl Bench {
 
     /// Whether a login token is of a live session.
     async fn lives(&self, token: &str) -> bool {
-        let bearer = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
-        let session = stele_core::session::Token::parse(bearer["jti"].as_str().unwrap()).unwrap();
-        self.lab.use_cases().authenticate("jwt", &session).await.is_ok()
+        self.app.lives(&session(token)).await
     }
 
     /// A reset token for `account`, by way of `phone`.
@@ -127,17 +179,19 @@ impl Bench {
         let id = self.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
         (id, self.lab.use_cases().view_captcha(id).await.unwrap().unwrap().text)
     }
-
-    fn wait(&self, seconds: u64) {
-        self.lab.clock().advance(Duration::from_secs(seconds));
-    }
 }
 
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
-    }
+/// What answers of this dialect hold.
+trait Reply {
+    fn message(&self) -> String;
 
+    fn token(&self) -> String;
+
+    /// Asserts a failure in dialect.
+    fn fails(&self, status: u16, message: &str);
+}
+
+impl Reply for Answer {
     fn message(&self) -> String {
         self.json()["message"].as_str().unwrap().to_owned()
     }
@@ -146,15 +200,8 @@ impl Answer {
         self.json()["token"].as_str().unwrap().to_owned()
     }
 
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    /// Asserts a failure in dialect.
     #[track_caller]
     fn fails(&self, status: u16, message: &str) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.text, format!(r#"{{"code":-1,"message":"{message}"}}"#));
-        assert_eq!(self.header("cache-control"), "no-store");
+        self.is(status, &format!(r#"{{"code":-1,"message":"{message}"}}"#));
     }
 }

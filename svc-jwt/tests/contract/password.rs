@@ -2,7 +2,9 @@
 
 use stele_testkit::raw;
 
-use crate::Bench;
+use stele_testkit::conformance::DialectUnderTest as _;
+
+use crate::{Bench, Reply as _};
 
 const FORGET: &str = "/api/vi/Auth/ForgetPassword";
 const VALIDATE: &str = "/api/vi/Auth/validatePhone";
@@ -53,25 +55,8 @@ async fn phone_or_email_and_phone_first() {
     assert_eq!(bench.lab.codes().len(), 3);
     forget("account=a").await.fails(400, "缺少参数: phone");
     forget("account=a&phone=123&email=a@b.cn").await.fails(400, "参数错误: phone");
-    forget("account=a&phone=a@b.cn").await.fails(400, "参数错误: phone");
     forget("account=a&email=13800138000").await.fails(400, "参数错误: email");
     assert_eq!(bench.lab.codes().len(), 3);
-}
-
-#[tokio::test]
-async fn sends_are_counted_by_what_was_submitted() {
-    let bench = with_two_users().await;
-    for account in ["a", "b", "nobody", "a", "a"] {
-        assert_eq!(bench.post(FORGET, &format!("account={account}&phone={PHONE}")).await.status, 200);
-    }
-    for account in ["a", "b", "nobody"] {
-        let answer = bench.post(FORGET, &format!("account={account}&phone={PHONE}")).await;
-        answer.fails(429, "操作过于频繁，请稍后再试");
-        assert_eq!(answer.header("retry-after"), "3600");
-    }
-    assert_eq!(bench.lab.codes().len(), 3);
-    bench.wait(3_600);
-    assert_eq!(bench.post(FORGET, &format!("account=a&phone={PHONE}")).await.status, 200);
 }
 
 #[tokio::test]
@@ -144,28 +129,6 @@ async fn a_code_is_of_one_account_and_used_once() {
     assert_eq!(answer.header("authorization"), format!("Bearer {}", answer.token()));
     assert_eq!(answer.text, format!(r#"{{"code":0,"message":"验证码正确","token":"{}"}}"#, answer.token()));
     bench.post(VALIDATE, &format!("account=a&identifyCode={code}")).await.fails(200, "验证码错误");
-}
-
-#[tokio::test]
-async fn a_code_dies_of_age_of_a_newer_one_and_of_five_wrong_tries() {
-    let bench = with_two_users().await;
-    let forget = async || {
-        assert_eq!(bench.post(FORGET, &format!("account=a&phone={PHONE}")).await.status, 200);
-        bench.lab.code_for(PHONE)
-    };
-    let validate = async |code: &str| bench.post(VALIDATE, &format!("account=a&identifyCode={code}")).await;
-    let code = forget().await;
-    bench.wait(3_600);
-    validate(&code).await.fails(200, "验证码错误");
-    let (older, _newer) = (forget().await, forget().await);
-    validate(&older).await.fails(200, "验证码错误");
-    bench.wait(900);
-    let code = forget().await;
-    for wrong in ["x", "12345", "1234567", "abcdef", "-1"] {
-        validate(wrong).await.fails(200, "验证码错误");
-    }
-    validate(&code).await.fails(200, "验证码错误");
-    validate("x").await.fails(429, "操作过于频繁，请稍后再试");
 }
 
 #[tokio::test]

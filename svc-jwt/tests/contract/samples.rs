@@ -3,6 +3,8 @@
 
 use stele_testkit::raw;
 
+use stele_testkit::conformance::DialectUnderTest as _;
+
 use crate::Bench;
 
 fn ajax(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {

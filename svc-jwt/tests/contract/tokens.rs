@@ -13,7 +13,9 @@ use stele_core::time::Timestamp;
 use stele_keys::Holder as _;
 use svc_jwt::{SERVICE, keys};
 
-use crate::Bench;
+use stele_testkit::conformance::DialectUnderTest as _;
+
+use crate::{Bench, Reply as _};
 
 fn part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())

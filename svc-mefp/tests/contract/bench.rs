@@ -6,7 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use cbc::cipher::block_padding::{NoPadding, Pkcs7};
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use serde_json::{Value, json};
-use stele_testkit::{Lab, Running, http};
+use stele_app::Service;
+use stele_testkit::conformance::input::documented;
+use stele_testkit::conformance::{Call, CodeDialect, DialectUnderTest, Settings, WRONG};
+use stele_testkit::{Answer, Lab, TestApp, Work, stands_for_its_app};
 use svc_mefp::SERVICE;
 
 /// `mefp_secret`.
@@ -28,106 +31,148 @@ pub(crate) const ROUTES: [(&str, &str); 8] = [
     ("/auth/check/token", r#"{"token":"00000000000000000000000000000000"}"#),
 ];
 
-/// The service, its laboratory, and a client. `melink` may hand users over to `wlfz`, and `wlfz` to nobody.
+/// The service, and two apps. `melink` may hand users over to `wlfz`, and `wlfz` to nobody.
 pub(crate) struct Bench {
-    pub(crate) lab: Lab,
-    pub(crate) service: Running,
-    client: reqwest::Client,
+    app: TestApp,
 }
 
-/// What came back: status, `Retry-After`, and the body, decrypted if it was encrypted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) status: u16,
-    pub(crate) retry_after: Option<u64>,
-    pub(crate) encrypted: bool,
-    pub(crate) text: String,
+stands_for_its_app!(Bench);
+
+/// The app that calls from an origin.
+fn app_of(origin: u8) -> &'static str {
+    if origin == 0 { "melink" } else { "wlfz" }
 }
 
-impl Told {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap()
+impl DialectUnderTest for Bench {
+    const SERVICE: Service = SERVICE;
+    const SETTINGS: Settings = &[("STELE_MEFP_SECRET", KEY)];
+    const LOGIN: &'static str = "/auth/login";
+    const IDENTIFIERS: &'static [&'static str] =
+        &["13800138000", "+8613800138000", " 13800138000 ", "１３８００１３８０００"];
+    const TAKES_NONSENSE: bool = false;
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] =
+        &[("usage", &["0", "3", "\"x\"", "1.0", "-1"])];
+    const NOWHERE: &'static [&'static str] =
+        &["/auth/", "/auth/nothing", "/auth/check", "/auth/login/", "/auth/Login", "/auth/check/password"];
+
+    async fn start(lab: Lab) -> Self {
+        lab.app("melink", &secret("melink"), &["wlfz", "later"]).await;
+        lab.app("wlfz", &secret("wlfz"), &[]).await;
+        Self { app: TestApp::start(lab, SERVICE).await }
     }
 
+    fn login_cost(_: bool) -> Work {
+        // The app first: its secret is what opens the envelope.
+        Work::of(1, &["app", "find"], &["admit", "settle"])
+    }
+
+    fn login_fields(&self, origin: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
+        let (app, inner) = (app_of(origin), json!({ "login_name": identifier, "password": password }));
+        vec![("encrypt", seal(app, &inner.to_string())), ("app_from", app.to_owned())]
+    }
+
+    fn accepted(answer: &Answer) -> bool {
+        answer.code() == 0
+    }
+
+    /// As whichever app can read it.
+    fn open(&self, answer: Answer) -> Answer {
+        let Some(sealed) = answer.json()["encrypt"].as_str().map(str::to_owned) else { return answer };
+        assert_eq!(answer.json().as_object().unwrap().len(), 1);
+        let read = ["melink", "wlfz", "later"].into_iter().filter_map(|app| unseal(app, &sealed));
+        let text = read.into_iter().find(|text| serde_json::from_str::<Value>(text).is_ok()).unwrap();
+        Answer { text, sealed: true, ..answer }
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        let sealed = ROUTES.iter().map(|(path, inner)| Call::sealed(path, inner));
+        documented(SERVICE).into_iter().chain(sealed).collect()
+    }
+
+    async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> Answer {
+        if call.sealed {
+            self.call("melink", &call.path, body).await
+        } else {
+            self.post(&call.path, content_type, body).await
+        }
+    }
+
+    async fn stranger_calls(&self, n: usize, identifier: &str) -> Answer {
+        if n % 3 == 2 {
+            return self
+                .melink("/auth/check/captcha", &json!({ "login_name": identifier, "captcha": "no code" }))
+                .await;
+        }
+        self.login("melink", identifier, WRONG).await
+    }
+}
+
+impl CodeDialect for Bench {
+    async fn request_code(&self, origin: u8, phone: &str) -> Answer {
+        self.call(app_of(origin), "/auth/captcha", json!({ "login_name": phone, "usage": 2 }).to_string()).await
+    }
+
+    async fn redeem_code(&self, phone: &str, code: &str) -> Answer {
+        self.melink("/auth/forgot", &json!({ "login_name": phone, "new_password": "654321", "captcha": code })).await
+    }
+
+    fn done(answer: &Answer) -> bool {
+        Self::accepted(answer)
+    }
+}
+
+/// What answers of this dialect hold.
+pub(crate) trait Reply {
     /// The error's number; 0 if there was none.
-    pub(crate) fn code(&self) -> u64 {
+    fn code(&self) -> u64;
+
+    /// Status and error's number.
+    fn both(&self) -> (u16, u64);
+}
+
+impl Reply for Answer {
+    fn code(&self) -> u64 {
         let body = self.json();
         if body["result"] == 1 { 0 } else { body["errors"]["code"].as_u64().unwrap() }
     }
 
-    /// Status and error's number.
-    pub(crate) fn both(&self) -> (u16, u64) {
+    fn both(&self) -> (u16, u64) {
         (self.status, self.code())
     }
 }
 
 impl Bench {
-    pub(crate) async fn new() -> Self {
-        Self::with(&[]).await
-    }
-
-    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        let settings: Vec<_> = [("STELE_MEFP_SECRET", KEY)].iter().chain(settings).copied().collect();
-        let lab = Lab::with(&settings).await;
-        lab.app("melink", &secret("melink"), &["wlfz", "later"]).await;
-        lab.app("wlfz", &secret("wlfz"), &[]).await;
-        let service = lab.start(SERVICE).await;
-        Self { lab, service, client: http() }
-    }
-
     /// Calls as `app`, with `inner` sealed, and opens the answer.
-    pub(crate) async fn call(&self, app: &str, path: &str, inner: &str) -> Told {
+    pub(crate) async fn call(&self, app: &str, path: &str, inner: impl AsRef<[u8]>) -> Answer {
         let body = json!({ "encrypt": seal(app, inner), "app_from": app }).to_string();
-        self.post(app, path, "application/json", body).await
+        self.post(path, "application/json", body).await
     }
 
     /// Calls as `melink`.
-    pub(crate) async fn melink(&self, path: &str, inner: &Value) -> Told {
-        self.call("melink", path, &inner.to_string()).await
+    pub(crate) async fn melink(&self, path: &str, inner: &Value) -> Answer {
+        self.call("melink", path, inner.to_string()).await
     }
 
     /// Calls as `wlfz`.
-    pub(crate) async fn wlfz(&self, path: &str, inner: &Value) -> Told {
-        self.call("wlfz", path, &inner.to_string()).await
+    pub(crate) async fn wlfz(&self, path: &str, inner: &Value) -> Answer {
+        self.call("wlfz", path, inner.to_string()).await
     }
 
-    /// Posts `body` as it is, and opens the answer as `app` if it is encrypted.
-    pub(crate) async fn post(&self, app: &str, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> Told {
-        let request = self.client.post(self.service.url(path)).header("content-type", kind).body(body);
-        told(app, request.send().await.unwrap()).await
-    }
-
-    /// Asks by another method.
-    pub(crate) async fn ask(&self, method: reqwest::Method, path: &str) -> Told {
-        told("melink", self.client.request(method, self.service.url(path)).send().await.unwrap()).await
+    /// Posts `body` as it is, and opens the answer if it is encrypted.
+    pub(crate) async fn post(&self, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.open(self.post_as(path, kind, body).await)
     }
 
     /// Sends a code for `usage` through `app`, and gives it.
     pub(crate) async fn code(&self, app: &str, phone: &str, usage: u8) -> String {
-        let told = self.call(app, "/auth/captcha", &json!({ "login_name": phone, "usage": usage }).to_string()).await;
+        let told = self.call(app, "/auth/captcha", json!({ "login_name": phone, "usage": usage }).to_string()).await;
         assert_eq!(told.text, r#"{"result":1}"#);
         self.lab.code_for(phone)
     }
 
     /// Logs in through `app`.
-    pub(crate) async fn login(&self, app: &str, phone: &str, password: &str) -> Told {
-        self.call(app, "/auth/login", &json!({ "login_name": phone, "password": password }).to_string()).await
-    }
-}
-
-async fn told(app: &str, answer: reqwest::Response) -> Told {
-    let status = answer.status().as_u16();
-    assert_eq!(answer.headers()["content-type"], "application/json; charset=utf-8");
-    assert_eq!(answer.headers()["cache-control"], "no-store");
-    let retry_after = answer.headers().get("retry-after").map(|value| value.to_str().unwrap().parse().unwrap());
-    let text = answer.text().await.unwrap();
-    let outer: Value = serde_json::from_str(&text).unwrap();
-    match outer.get("encrypt") {
-        Some(sealed) => {
-            assert_eq!(outer.as_object().unwrap().len(), 1);
-            Told { status, retry_after, encrypted: true, text: unseal(app, sealed.as_str().unwrap()).unwrap() }
-        }
-        None => Told { status, retry_after, encrypted: false, text },
+    pub(crate) async fn login(&self, app: &str, phone: &str, password: &str) -> Answer {
+        self.call(app, "/auth/login", json!({ "login_name": phone, "password": password }).to_string()).await
     }
 }
 
@@ -137,9 +182,10 @@ pub(crate) fn secret(app: &str) -> String {
 }
 
 /// `text` with PKCS#7, encrypted as `app` does.
-pub(crate) fn seal(app: &str, text: &str) -> String {
+pub(crate) fn seal(app: &str, text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let pad = 16 - text.len() % 16;
-    let mut bytes = text.as_bytes().to_vec();
+    let mut bytes = text.to_vec();
     bytes.resize(text.len() + pad, u8::try_from(pad).unwrap());
     seal_blocks(app, &bytes)
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::{golden, is_valid};
 
 use crate::bench::{Bench, unseal};

@@ -9,8 +9,9 @@ mod faults;
 mod golden;
 mod input;
 mod limits;
-mod openapi;
 mod oracle;
 mod tokens;
 mod vectors;
 mod work;
+
+stele_testkit::conformance!(bench::Bench, codes);

@@ -3,9 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
+use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::{Work, raw};
 
-use crate::bench::{Bench, ROUTES, SHUT, seal, seal_blocks};
+use crate::bench::{Bench, ROUTES, Reply as _, SHUT, seal, seal_blocks};
 
 const INNER: &str = r#"{"login_name":"13612345678","password":"123456"}"#;
 
@@ -150,6 +151,6 @@ async fn all_apps_share_the_key_but_not_the_first_block() {
     }
     first.extend_from_slice(br#"{"login_name":"15068880258"}    "#);
     let forged = seal_blocks("wlfz", &first);
-    let told = bench.post("melink", "/auth/check/loginname", "application/json", outer(&forged, "melink")).await;
-    assert_eq!((told.code(), told.encrypted), (40005, true));
+    let told = bench.post("/auth/check/loginname", "application/json", outer(&forged, "melink")).await;
+    assert_eq!((told.code(), told.sealed), (40005, true));
 }

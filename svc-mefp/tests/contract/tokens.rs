@@ -7,12 +7,14 @@ use serde_json::{Value, json};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::usecase::set_status::UserStatus;
 use stele_core::user::UserRef;
+use stele_testkit::Answer;
+use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::bench::{Bench, PHONE, Told, secret};
+use crate::bench::{Bench, PHONE, Reply as _, secret};
 
 const REFUSED: &str = r#"{"result":0,"errors":{"code":40006,"message":"获取token失败"}}"#;
 
-async fn ask(bench: &Bench, app: &str, to: &str) -> Told {
+async fn ask(bench: &Bench, app: &str, to: &str) -> Answer {
     bench.call(app, "/auth/token", &json!({ "login_name": PHONE, "app_to": to }).to_string()).await
 }
 

@@ -1,5 +1,7 @@
 //! Login CSRF: a page of another site posts a form, and the browser would keep the cookie of the account that the page chose.
 
+use stele_testkit::conformance::DialectUnderTest as _;
+
 use crate::portal::{Answer, HOME, PHONE, Portal, b64};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];

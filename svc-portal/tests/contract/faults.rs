@@ -1,8 +1,7 @@
 //! When a store is gone: a clear 503 in dialect, nothing fails open, and all is well when it is back.
 
-use std::time::Duration;
-
 use stele_testkit::STORES;
+use stele_testkit::conformance::DialectUnderTest as _;
 
 use crate::portal::{HOME, PHONE, Portal, b64};
 
@@ -44,21 +43,4 @@ async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
         post("/i/resetpwd", "").await.is("3208");
         post("/i/login", "").await.is("200");
     }
-}
-
-#[tokio::test]
-async fn when_all_hashing_is_taken_clients_are_told_to_come_back() {
-    // One slot, one request in it, and a hash that takes a while.
-    let settings = [("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "1"), ("STELE_HASH_COST", "65536,8,1")];
-    let portal = Portal::with(&settings).await;
-    let login = || portal.login(PHONE, "hna123");
-    let (a, b, c, d) = tokio::join!(login(), login(), login(), login());
-    let answers = [a, b, c, d];
-    let busy: Vec<_> = answers.iter().filter(|answer| answer.code == "503").collect();
-    assert!(!busy.is_empty(), "{answers:?}");
-    for answer in busy {
-        assert_eq!((answer.is("503").text.as_str(), answer.retry_after), ("服务暂不可用", Some(1)));
-    }
-    portal.lab.clock().advance(Duration::from_secs(900));
-    login().await.is("3201");
 }

@@ -1,9 +1,7 @@
 //! /i/login
 
-use std::time::Duration;
-
-use stele_core::usecase::set_status::UserStatus;
-use stele_core::user::{Profile, UserRef};
+use stele_core::user::Profile;
+use stele_testkit::conformance::DialectUnderTest as _;
 
 use crate::portal::{HOME, PHONE, Portal, b64};
 
@@ -63,22 +61,6 @@ async fn names_and_other_phones_do_not_log_in() {
 }
 
 #[tokio::test]
-async fn a_disabled_user_is_told_what_a_wrong_password_is_told() {
-    let portal = Portal::new().await;
-    let user = portal.lab.user("mark").password("hna123").phone(PHONE).add().await;
-    let token = portal.login(PHONE, "hna123").await.token();
-    assert!(portal.lives(&token).await);
-    portal.lab.use_cases().set_status(UserRef::Id(user.id), UserStatus::Disabled).await.unwrap();
-    assert!(!portal.lives(&token).await);
-    let disabled = portal.login(PHONE, "hna123").await;
-    let wrong = portal.login(PHONE, "hna124").await;
-    assert_eq!(disabled.is("3202").body, wrong.body);
-    assert_eq!(disabled.set_cookie, None);
-    portal.lab.use_cases().set_status(UserRef::Id(user.id), UserStatus::Active).await.unwrap();
-    portal.login(PHONE, "hna123").await.is("200");
-}
-
-#[tokio::test]
 async fn base64_comes_in_many_writings() {
     let portal = Portal::new().await;
     // ab>ab> is YWI+YWI+: each plus turns into a space in a form that is not percent-encoded.
@@ -88,11 +70,6 @@ async fn base64_comes_in_many_writings() {
         let answer = portal.send(request.body(format!("password={password}&username={PHONE}"))).await;
         assert_eq!(answer.code, "200", "{password}");
     }
-    for bad in ["ab>ab>", "YWI*YWI+", "/w==", "===="] {
-        portal.post("/i/login", &[("username", PHONE), ("password", bad)]).await.refuses("password");
-    }
-    let form = [("username", PHONE), ("password", &b64("ab>ab>")), ("code", "12345!")];
-    portal.post("/i/login", &form).await.refuses("code");
 }
 
 #[tokio::test]
@@ -122,27 +99,4 @@ async fn a_stranger_is_not_believed_about_https() {
     let request = portal.request(HOME, "/i/login").header("x-forwarded-proto", "https").body(body);
     let cookie = portal.send(request).await.set_cookie.unwrap();
     assert!(!cookie.contains("Secure"), "{cookie}");
-}
-
-#[tokio::test]
-async fn a_session_slides_and_ends() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    let token = portal.login(PHONE, "hna123").await.token();
-    let hours = |n: u64| Duration::from_secs(n * 3600);
-    portal.lab.clock().advance(hours(11));
-    assert!(portal.lives(&token).await);
-    portal.lab.clock().advance(hours(11));
-    assert!(portal.lives(&token).await);
-    portal.lab.clock().advance(hours(12));
-    assert!(!portal.lives(&token).await);
-}
-
-#[tokio::test]
-async fn sessions_are_independent() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    let (one, two) = (portal.login(PHONE, "hna123").await.token(), portal.login(PHONE, "hna123").await.token());
-    assert_ne!(one, two);
-    assert!(portal.lives(&one).await && portal.lives(&two).await);
 }

@@ -1,5 +1,7 @@
 //! /i/logout
 
+use stele_testkit::conformance::DialectUnderTest as _;
+
 use crate::portal::{Answer, HOME, PHONE, Portal};
 
 const OK: &str = r#"{"status":{"status_code":"200","status_message":"OK","message":"OK"},"content":{}}"#;

@@ -7,10 +7,11 @@ mod golden;
 mod input;
 mod login;
 mod logout;
-mod openapi;
 mod portal;
 mod register;
 mod reset;
 mod send;
 mod strangers;
 mod work;
+
+stele_testkit::conformance!(portal::Portal, sessions, codes);

@@ -5,13 +5,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use stele_testkit::{Lab, Running};
-use svc_portal::SERVICE;
+use stele_app::Service;
+use stele_core::session::Token;
+use stele_testkit::conformance::input::urlencoded;
+use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect, Settings};
+use stele_testkit::{Lab, TestApp, Work, stands_for_its_app};
 
 /// The phone most tests use.
 pub(crate) const PHONE: &str = "13800138000";
-/// The service trusts loopback, so that a test can call from any address.
-pub(crate) const PROXY: (&str, &str) = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
 /// Where requests come from unless a test says otherwise.
 pub(crate) const HOME: &str = "192.0.2.1";
 
@@ -22,9 +23,79 @@ pub(crate) fn b64(text: &str) -> String {
 
 /// A running portal.
 pub(crate) struct Portal {
-    pub(crate) lab: Lab,
-    pub(crate) service: Running,
-    http: reqwest::Client,
+    app: TestApp,
+}
+
+stands_for_its_app!(Portal);
+
+impl DialectUnderTest for Portal {
+    const SERVICE: Service = svc_portal::SERVICE;
+    /// A test can call from any address.
+    const SETTINGS: Settings = &[("STELE_TRUSTED_PROXIES", "127.0.0.1")];
+    const INDISTINCT: Settings = &[("STELE_PORTAL_TELL_UNKNOWN", "false")];
+    const LOGIN: &'static str = "/i/login";
+    const IDENTIFIERS: &'static [&'static str] =
+        &[PHONE, "+8613800138000", " 13800138000", "mark@stele.cn", "MARK@STELE.CN"];
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("password", &["\"123456!\"", "\"ab>ab>\"", "\"YWI*YWI+\"", "\"/w==\"", "\"====\"", "17"]),
+        ("code", &["\"12345!\"", "\"/w==\"", "17"]),
+    ];
+    const NOWHERE: &'static [&'static str] =
+        &["/i/", "/i/nothing", "/i/login/", "/i/LOGIN", "/i/login/x", "/code/", "/code/sends", "/i/%00"];
+
+    async fn start(lab: Lab) -> Self {
+        Self { app: TestApp::start(lab, Self::SERVICE).await }
+    }
+
+    fn login_cost(_: bool) -> Work {
+        // The limits are asked before a hash is computed.
+        Work::of(1, &["find"], &["admit", "settle"])
+    }
+
+    fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
+        vec![("username", identifier.to_owned()), ("password", b64(password))]
+    }
+
+    fn accepted(answer: &stele_testkit::Answer) -> bool {
+        answer.json()["status"]["status_code"] == "200"
+    }
+
+    async fn login_challenged(&self, origin: u8, identifier: &str, password: &str) -> stele_testkit::Answer {
+        self.post("/code/send", &[("username", identifier)]).await.is("200");
+        let mut fields = self.login_fields(origin, identifier, password);
+        fields.push(("code", b64(&self.lab.codes().pop().unwrap().code)));
+        self.log_in_with(origin, fields).await
+    }
+
+    async fn stranger_calls(&self, n: usize, identifier: &str) -> stele_testkit::Answer {
+        match n % 3 {
+            2 => self.redeem_code(identifier, "000000").await,
+            1 if n > 6 => self.request_code(0, identifier).await,
+            _ => DialectUnderTest::login(self, 0, identifier, "wrong!").await,
+        }
+    }
+}
+
+impl SessionDialect for Portal {
+    fn session(&self, answer: &stele_testkit::Answer) -> Token {
+        let cookie = answer.header("set-cookie").strip_prefix("stele_session=").unwrap();
+        Token::parse(cookie.split(';').next().unwrap()).unwrap()
+    }
+}
+
+impl CodeDialect for Portal {
+    async fn request_code(&self, origin: u8, phone: &str) -> stele_testkit::Answer {
+        self.form(&format!("203.0.113.{origin}"), "/code/send", &[("username", phone)]).await
+    }
+
+    async fn redeem_code(&self, phone: &str, code: &str) -> stele_testkit::Answer {
+        let form = [("username", phone), ("password", &b64("new123")), ("code", &b64(code))];
+        self.form(HOME, "/i/resetpwd", &form).await
+    }
+
+    fn done(answer: &stele_testkit::Answer) -> bool {
+        Self::accepted(answer)
+    }
 }
 
 /// What it answered.
@@ -65,28 +136,22 @@ impl Answer {
 }
 
 impl Portal {
-    pub(crate) async fn new() -> Self {
-        Self::with(&[]).await
-    }
-
-    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        let lab = Lab::with(&[&[PROXY], settings].concat()).await;
-        let service = lab.start(SERVICE).await;
-        Self { lab, service, http: stele_testkit::http() }
-    }
-
     /// A request to `path` from `address`, to be sent by [`Portal::send`].
     pub(crate) fn request(&self, address: &str, path: &str) -> reqwest::RequestBuilder {
-        self.http.post(self.service.url(path)).header("x-forwarded-for", address)
+        self.app.request("POST", path).header("x-forwarded-for", address)
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        read(request.send().await.unwrap()).await
+        read(&self.app.send(request).await)
     }
 
     pub(crate) async fn post_from(&self, address: &str, path: &str, form: &[(&str, &str)]) -> Answer {
+        read(&self.form(address, path, form).await)
+    }
+
+    async fn form(&self, address: &str, path: &str, form: &[(&str, &str)]) -> stele_testkit::Answer {
         let request = self.request(address, path).header("content-type", "application/x-www-form-urlencoded");
-        self.send(request.body(urlencoded(form))).await
+        self.app.send(request.body(urlencoded(form))).await
     }
 
     pub(crate) async fn post(&self, path: &str, form: &[(&str, &str)]) -> Answer {
@@ -126,28 +191,14 @@ impl Portal {
 
     /// Whether the session of `token` lives.
     pub(crate) async fn lives(&self, token: &str) -> bool {
-        let token = stele_core::session::Token::parse(token).unwrap();
-        match self.lab.use_cases().authenticate("portal", &token).await {
-            Ok(_) => true,
-            Err(stele_core::Error::NotAuthenticated) => false,
-            Err(other) => panic!("{other}"),
-        }
+        self.app.lives(&Token::parse(token).unwrap()).await
     }
 }
 
-fn urlencoded(form: &[(&str, &str)]) -> String {
-    let escape = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
-    form.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&")
-}
-
-async fn read(response: reqwest::Response) -> Answer {
-    let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    assert_eq!(header("content-type").as_deref(), Some("application/json; charset=utf-8"));
-    assert_eq!(header("cache-control").as_deref(), Some("no-store"));
-    let (http, set_cookie) = (response.status().as_u16(), header("set-cookie"));
-    let retry_after = header("retry-after").map(|seconds| seconds.parse().unwrap());
-    let body = response.text().await.unwrap();
-    let answer: Value = serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}"));
+fn read(response: &stele_testkit::Answer) -> Answer {
+    let (http, body, retry_after) = (response.status, response.text.clone(), response.retry_after());
+    let set_cookie = response.headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
+    let answer = response.json();
     let of = |name: &str| answer["status"][name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned();
     let (code, text) = (of("status_code"), of("status_message"));
     let content = answer["content"].clone();

@@ -1,6 +1,8 @@
 //! /i/register
 
-use crate::portal::{PHONE, Portal, b64};
+use stele_testkit::conformance::DialectUnderTest as _;
+
+use crate::portal::{PHONE, Portal};
 
 const OK: &str = r#"{"status":{"status_code":"200","status_message":"OK","message":"OK"},"content":{"memo":""}}"#;
 
@@ -71,42 +73,4 @@ async fn the_shortest_password_is_a_setting() {
     let code = portal.code(PHONE).await;
     portal.with_code("/i/register", PHONE, "1234567", &code).await.refuses("password");
     portal.with_code("/i/register", PHONE, "12345678", &code).await.is("200");
-}
-
-/// From a user and an encoded code to a content type and a body.
-type Form = fn(&str, &str) -> (String, String);
-
-#[tokio::test]
-async fn every_body_is_read() {
-    let portal = Portal::new().await;
-    let forms: [(&str, Form); 5] = [
-        ("13800138001", |user, code| {
-            let body = format!(r#"{{"username":{user},"password":"aG5hMTIz","code":"{code}"}}"#);
-            ("application/json".into(), body)
-        }),
-        ("13800138002", |user, code| {
-            ("application/x-www-form-urlencoded".into(), format!("username={user}&password=aG5hMTIz&code={code}"))
-        }),
-        ("13800138003", |user, code| {
-            // jQuery's "multipart": the content type alone.
-            ("multipart/form-data".into(), format!("username={user}&password=aG5hMTIz&code={code}"))
-        }),
-        ("13800138004", |user, code| {
-            let part = |name: &str, value: &str| {
-                format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-            };
-            let body = part("username", user) + &part("password", "aG5hMTIz") + &part("code", code) + "--x--\r\n";
-            ("multipart/form-data; boundary=x".into(), body)
-        }),
-        ("13800138005", |user, code| {
-            ("text/plain".into(), format!(r#"{{"username":"{user}","password":"aG5hMTIz","code":"{code}"}}"#))
-        }),
-    ];
-    for (user, form) in forms {
-        let code = b64(&portal.code(user).await);
-        let (kind, body) = form(user, &code);
-        let request = portal.request("192.0.2.1", "/i/register").header("content-type", kind).body(body);
-        portal.send(request).await.is("200");
-        portal.login(user, "hna123").await.is("200");
-    }
 }

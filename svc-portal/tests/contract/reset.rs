@@ -1,6 +1,7 @@
 //! /i/resetpwd
 
 use stele_core::user::Profile;
+use stele_testkit::conformance::DialectUnderTest as _;
 
 use crate::portal::{PHONE, Portal};
 

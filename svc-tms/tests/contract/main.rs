@@ -2,16 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
-mod bad_input;
+mod app;
 mod documented;
 mod faults;
 mod limits;
-mod openapi;
 mod proofs;
 mod sessions;
-mod support;
 mod tokens;
 mod work;
+
+stele_testkit::conformance!(app::App, sessions, salted);
 
 /// The first client token that a laboratory gives, which the transcripts carry.
 const KIOSK: &str = "8005f02d43fa06e7d0585fb64c961d57";

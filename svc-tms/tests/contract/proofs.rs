@@ -2,17 +2,19 @@
 
 use serde_json::json;
 use stele_core::user::{Credential, UserRef};
-use stele_testkit::md5_hex;
+use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::conformance::salted::salted;
+use stele_testkit::{Answer, md5_hex};
 
-use crate::support::{ADMIN, Answer, Bench, LOGIN, PWDRESET, REPLAYED, STALE, WRONG, salted};
+use crate::app::{ADMIN, App, LOGIN, PWDRESET, REPLAYED, Reply as _, STALE, WRONG};
 
-async fn bench(reading: &str) -> Bench {
-    let bench = Bench::with(&[("STELE_TMS_PROOF", reading)]).await;
-    bench.lab.user("mark").add().await;
-    bench
+async fn app(reading: &str) -> App {
+    let app = App::with(&[("STELE_TMS_PROOF", reading)]).await;
+    app.lab.user("mark").add().await;
+    app
 }
 
-impl Bench {
+impl App {
     /// Logs in with `D`, without a timestamp.
     async fn bare(&self, username: &str, password: &str) -> Answer {
         self.post(LOGIN, &self.kiosk, &json!({ "username": username, "password": md5_hex(password) })).await
@@ -26,38 +28,39 @@ impl Bench {
 
 #[tokio::test]
 async fn either_takes_both_and_wants_a_fresh_timestamp_with_both() {
-    let bench = bench("either").await;
-    bench.login("mark", "123456").await.token();
-    bench.login("mark", "123456").await.is(200, REPLAYED);
+    let app = app("either").await;
+    app.login("mark", "123456").await.token();
+    app.login("mark", "123456").await.is(200, REPLAYED);
     // D is the same every time, so it cannot be accepted only once.
-    bench.digest_at("123456", bench.now()).await.token();
-    bench.digest_at("123456", bench.now()).await.token();
-    bench.digest_at("123456", bench.now() - 301).await.is(200, STALE);
-    bench.digest_at("wrong", bench.now()).await.is(200, WRONG);
+    app.digest_at("123456", app.now()).await.token();
+    app.digest_at("123456", app.now()).await.token();
+    app.digest_at("123456", app.now() - 301).await.is(200, STALE);
+    app.digest_at("wrong", app.now()).await.is(200, WRONG);
+    app.prove(LOGIN, "mark", &md5_hex("123456").to_uppercase(), app.now()).await.token();
     let missing = r#"{"message":"缺少参数: timestamp","code":"1001"}"#;
-    bench.bare("mark", "123456").await.is(400, missing);
+    app.bare("mark", "123456").await.is(400, missing);
 }
 
 #[tokio::test]
 async fn salted_does_not_take_the_digest() {
-    let bench = bench("salted").await;
-    let before = bench.hashes();
-    bench.digest_at("123456", bench.now()).await.is(200, WRONG);
-    bench.login("mark", "123456").await.token();
-    assert_eq!(bench.hashes(), before);
+    let app = app("salted").await;
+    let before = app.hashes();
+    app.digest_at("123456", app.now()).await.is(200, WRONG);
+    app.login("mark", "123456").await.token();
+    assert_eq!(app.hashes(), before);
 }
 
 #[tokio::test]
 async fn digest_takes_nothing_else_and_needs_no_timestamp() {
-    let bench = bench("digest").await;
-    bench.login("mark", "123456").await.is(200, WRONG);
-    bench.bare("mark", "123456").await.token();
-    bench.bare("mark", "wrong").await.is(200, WRONG);
+    let app = app("digest").await;
+    app.login("mark", "123456").await.is(200, WRONG);
+    app.bare("mark", "123456").await.token();
+    app.bare("mark", "wrong").await.is(200, WRONG);
     for at in [0, 1_521_515_662, i64::MAX] {
-        bench.digest_at("123456", at).await.token();
+        app.digest_at("123456", at).await.token();
     }
     let bad = json!({ "username": "mark", "password": md5_hex("123456"), "timestamp": "soon" });
-    bench.post(LOGIN, &bench.kiosk, &bad).await.is(400, r#"{"message":"参数错误: timestamp","code":"1001"}"#);
+    app.post(LOGIN, &app.kiosk, &bad).await.is(400, r#"{"message":"参数错误: timestamp","code":"1001"}"#);
 }
 
 #[tokio::test]
@@ -68,13 +71,13 @@ async fn pwdreset_reads_the_old_password_as_a_login_does() {
         ("either", vec![salted("123456", 1_767_254_400), md5_hex("123456")], vec![md5_hex("wrong")]),
     ] {
         for (proof, accepted) in good.iter().map(|p| (p, true)).chain(bad.iter().map(|p| (p, false))) {
-            let bench = bench(reading).await;
+            let app = app(reading).await;
             // Opened as by another login, so that the proof is not used up.
-            let token = bench.live_token("mark").await;
+            let token = app.live_token("mark").await;
             let body = json!({
                 "user_id": 100_001, "orig_password": proof, "new_password": md5_hex("654321"), "timestamp": 1_767_254_400,
             });
-            let answer = bench.post(PWDRESET, &token, &body).await;
+            let answer = app.post(PWDRESET, &token, &body).await;
             assert_eq!(answer.code() == "0000", accepted, "{reading} {answer:?}");
         }
     }
@@ -82,88 +85,65 @@ async fn pwdreset_reads_the_old_password_as_a_login_does() {
 
 #[tokio::test]
 async fn pwdreset_needs_no_timestamp_where_it_is_a_digest() {
-    let bench = bench("digest").await;
-    let token = bench.live_token("mark").await;
+    let app = app("digest").await;
+    let token = app.live_token("mark").await;
     let body = json!({ "user_id": 100_001, "orig_password": md5_hex("123456"), "new_password": md5_hex("654321") });
-    bench.post(PWDRESET, &token, &body).await.token();
-    bench.bare("mark", "654321").await.token();
-}
-
-#[tokio::test]
-async fn hex_is_read_in_either_case_and_a_replay_is_one_in_both() {
-    let bench = bench("either").await;
-    let now = bench.now();
-    bench.prove(LOGIN, "mark", &md5_hex("123456").to_uppercase(), now).await.token();
-    bench.prove(LOGIN, "mark", &salted("123456", now).to_uppercase(), now).await.token();
-    bench.login("MARK", "123456").await.is(200, REPLAYED);
-}
-
-#[tokio::test]
-async fn a_proof_is_good_for_five_minutes_either_way() {
-    let bench = bench("either").await;
-    for offset in [-301, 301, -86_400, 86_400] {
-        let at = bench.now() + offset;
-        bench.prove(LOGIN, "mark", &salted("123456", at), at).await.is(200, STALE);
-    }
-    for offset in [-300, -1, 0, 1, 300] {
-        let at = bench.now() + offset;
-        bench.prove(LOGIN, "mark", &salted("123456", at), at).await.token();
-        bench.prove(LOGIN, "mark", &salted("123456", at), at).await.is(200, REPLAYED);
-    }
+    app.post(PWDRESET, &token, &body).await.token();
+    app.bare("mark", "654321").await.token();
 }
 
 #[tokio::test]
 async fn a_proof_is_good_once_in_all_calls_and_dialects() {
-    let bench = Bench::new().await;
-    let admin = bench.lab.user("admin").admin().add().await;
-    let token = bench.login_admin("admin", "123456").await.token();
-    bench.login_admin("admin", "123456").await.is(200, REPLAYED);
-    bench.login("admin", "123456").await.is(200, REPLAYED);
-    bench.pwdreset(&token, admin.number, "123456", "654321").await.is(200, REPLAYED);
-    let replayed = bench.login_cloudbox("admin", "123456").await;
+    let app = App::new().await;
+    let admin = app.lab.user("admin").admin().add().await;
+    let token = app.login_admin("admin", "123456").await.token();
+    app.login_admin("admin", "123456").await.is(200, REPLAYED);
+    app.login("admin", "123456").await.is(200, REPLAYED);
+    app.pwdreset(&token, admin.number, "123456", "654321").await.is(200, REPLAYED);
+    let replayed = app.login_cloudbox("admin", "123456").await;
     assert!(matches!(replayed, Err(stele_core::Error::Replayed)), "{replayed:?}");
 
-    bench.pass(1);
-    bench.login_cloudbox("admin", "123456").await.unwrap();
-    bench.login("admin", "123456").await.is(200, REPLAYED);
+    app.wait(1);
+    app.login_cloudbox("admin", "123456").await.unwrap();
+    app.login("admin", "123456").await.is(200, REPLAYED);
 }
 
 #[tokio::test]
 async fn the_digest_of_another_user_proves_nothing() {
-    let bench = bench("either").await;
-    bench.lab.user("anna").password("hna123").add().await;
-    bench.digest_at("hna123", bench.now()).await.is(200, WRONG);
-    bench.login("mark", "hna123").await.is(200, WRONG);
+    let app = app("either").await;
+    app.lab.user("anna").password("hna123").add().await;
+    app.digest_at("hna123", app.now()).await.is(200, WRONG);
+    app.login("mark", "hna123").await.is(200, WRONG);
     // What was salted is not taken for D at another time, nor the other way round.
-    bench.prove(LOGIN, "mark", &salted("123456", bench.now() - 1), bench.now()).await.is(200, WRONG);
+    app.prove(LOGIN, "mark", &salted("123456", app.now() - 1), app.now()).await.is(200, WRONG);
 }
 
 #[tokio::test]
 async fn only_administrators_pass_the_administrators_door() {
-    let bench = bench("either").await;
-    bench.lab.user("admin").admin().add().await;
-    let now = bench.now();
+    let app = app("either").await;
+    app.lab.user("admin").admin().add().await;
+    let now = app.now();
     for proof in [salted("123456", now), md5_hex("123456"), md5_hex("wrong")] {
-        bench.prove(ADMIN, "mark", &proof, now).await.is(200, WRONG);
-        bench.prove(ADMIN, "nobody", &proof, now).await.is(200, WRONG);
+        app.prove(ADMIN, "mark", &proof, now).await.is(200, WRONG);
+        app.prove(ADMIN, "nobody", &proof, now).await.is(200, WRONG);
     }
-    bench.prove(ADMIN, "admin", &md5_hex("123456"), now).await.token();
+    app.prove(ADMIN, "admin", &md5_hex("123456"), now).await.token();
     // What was refused there was not used up.
-    bench.login("mark", "123456").await.token();
+    app.login("mark", "123456").await.token();
 }
 
 #[tokio::test]
 async fn a_digest_restores_what_salted_proofs_need() {
     for reading in ["either", "digest"] {
-        let bench = bench(reading).await;
-        let deps = bench.lab.deps();
+        let app = app(reading).await;
+        let deps = app.lab.deps();
         let account = deps.users.find("mark").await.unwrap().unwrap();
         let unsealed = Credential { sealed: None, ..account.credential.clone() };
         let old = &account.credential.verifier;
         assert!(deps.users.upgrade_credential(account.user.id, account.epoch, old, &unsealed).await.unwrap());
-        bench.login_cloudbox("mark", "123456").await.unwrap_err();
-        bench.digest_at("123456", bench.now()).await.token();
-        bench.login_cloudbox("mark", "123456").await.unwrap();
+        app.login_cloudbox("mark", "123456").await.unwrap_err();
+        app.digest_at("123456", app.now()).await.token();
+        app.login_cloudbox("mark", "123456").await.unwrap();
         let after = deps.users.find_ref(UserRef::Id(account.user.id)).await.unwrap().unwrap();
         assert_eq!(after.epoch, account.epoch, "the sessions go on");
         assert_eq!(after.credential.verifier, account.credential.verifier, "what is good is left as it is");
@@ -175,9 +155,9 @@ async fn without_sealed_digests_only_the_digest_proves() {
     for (reading, as_salted, as_digest) in
         [("salted", "1002", "1002"), ("digest", "1002", "0000"), ("either", "1002", "0000")]
     {
-        let bench = Bench::with(&[("STELE_TMS_PROOF", reading), ("STELE_SALTED", "false")]).await;
-        bench.lab.user("mark").add().await;
-        assert_eq!(bench.login("mark", "123456").await.code(), as_salted, "{reading}");
-        assert_eq!(bench.digest_at("123456", bench.now()).await.code(), as_digest, "{reading}");
+        let app = App::with(&[("STELE_TMS_PROOF", reading), ("STELE_SALTED", "false")]).await;
+        app.lab.user("mark").add().await;
+        assert_eq!(app.login("mark", "123456").await.code(), as_salted, "{reading}");
+        assert_eq!(app.digest_at("123456", app.now()).await.code(), as_digest, "{reading}");
     }
 }

@@ -86,6 +86,14 @@ fn whatever_else_deploys_the_services_names_each_of_them() {
     }
 }
 
+#[test]
+fn every_dialect_runs_the_conformance_suite() {
+    for Service { name, .. } in ALL {
+        let tests = repository(&format!("svc-{name}/tests/contract/main.rs"));
+        assert!(tests.contains("conformance!("), "{name}");
+    }
+}
+
 /// Where the gateway's text for a fault is not what the service behind says.
 async fn differences(faults: &[(&str, Cause, Refusal)]) -> String {
     let mut differences = Vec::new();

@@ -1,15 +1,17 @@
-//! A laboratory with the service in it, and how clients of this dialect speak.
-
-use std::time::Duration;
+//! The service, and how clients of this dialect call it.
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use stele_app::Service;
 use stele_core::proof::{Proof, Salted};
+use stele_core::session::Token;
 use stele_core::usecase::Caller;
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge};
-use stele_core::usecase::set_status::UserStatus;
-use stele_core::user::{User, UserRef};
-use stele_testkit::{Lab, Running, md5_hex};
+use stele_testkit::conformance::salted::salted;
+use stele_testkit::conformance::{
+    BAD_DIGESTS, BAD_TIMESTAMPS, BAD_USER_IDS, DialectUnderTest, SaltedDialect, SessionDialect, Settings,
+};
+use stele_testkit::{Answer, Lab, TestApp, Work, md5_hex, stands_for_its_app};
 
 pub(crate) const ADMIN: &str = "/container/api/v1/cloudbox/tms/auth/adminauthsalt";
 pub(crate) const LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
@@ -19,96 +21,98 @@ pub(crate) const WRONG: &str = r#"{"message":"用户名或密码错误","code":"
 pub(crate) const STALE: &str = r#"{"message":"时间戳已过期","code":"1003"}"#;
 pub(crate) const REPLAYED: &str = r#"{"message":"请求已被使用","code":"1004"}"#;
 pub(crate) const NO_TOKEN: &str = r#"{"message":"登录凭证缺失或已失效","code":"1005"}"#;
-pub(crate) const DISABLED: &str = r#"{"message":"用户已被禁用","code":"1006"}"#;
-pub(crate) const TOO_MANY: &str = r#"{"message":"操作过于频繁，请稍后再试","code":"1007"}"#;
 
-pub(crate) struct Bench {
-    pub(crate) lab: Lab,
-    pub(crate) service: Running,
+pub(crate) struct App {
+    app: TestApp,
     /// A client token.
     pub(crate) kiosk: String,
-    http: reqwest::Client,
 }
 
-/// What came back.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) retry_after: Option<String>,
-    pub(crate) text: String,
-}
+stands_for_its_app!(App);
 
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+impl DialectUnderTest for App {
+    const SERVICE: Service = svc_tms::SERVICE;
+    const LOGIN: &'static str = LOGIN;
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("password", BAD_DIGESTS),
+        ("orig_password", BAD_DIGESTS),
+        ("new_password", BAD_DIGESTS),
+        ("timestamp", BAD_TIMESTAMPS),
+        ("user_id", BAD_USER_IDS),
+    ];
+    const NOWHERE: &'static [&'static str] =
+        &["/container/api/v1/cloudbox/tms/", "/container/api/v1/cloudbox/tms/auth/login"];
+
+    async fn start(lab: Lab) -> Self {
+        // Another instance adds one of its own.
+        let kiosk = lab.client_token(&lab.deps().random.hex128()).await;
+        Self { app: TestApp::start(lab, Self::SERVICE).await, kiosk }
     }
 
-    pub(crate) fn code(&self) -> String {
+    fn login_cost(right: bool) -> Work {
+        // The token first, that every call carries. Whether a proof is salted is known only afterwards, and a hash must
+        // not be computed before the limits are asked.
+        Work::of(u64::from(!right), &["client_token", "find"], &["admit", "settle"])
+    }
+
+    fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
+        Self::proof_fields(identifier, &salted(password, self.now()), self.now())
+    }
+
+    fn accepted(answer: &Answer) -> bool {
+        answer.status == 200 && answer.code() == "0000"
+    }
+
+    fn carry(&self, request: RequestBuilder) -> RequestBuilder {
+        request.header("authorization", &self.kiosk)
+    }
+}
+
+impl SaltedDialect for App {
+    const SALTED_ALONE: Settings = &[("STELE_TMS_PROOF", "salted")];
+
+    fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)> {
+        vec![("username", identifier.to_owned()), ("password", digest.to_owned()), ("timestamp", at.to_string())]
+    }
+}
+
+impl SessionDialect for App {
+    fn session(&self, answer: &Answer) -> Token {
+        Token::parse(&answer.token()).unwrap()
+    }
+}
+
+/// What answers of this dialect hold.
+pub(crate) trait Reply {
+    fn code(&self) -> String;
+
+    /// The `user_token` of a success.
+    fn token(&self) -> String;
+}
+
+impl Reply for Answer {
+    fn code(&self) -> String {
         self.json()["code"].as_str().unwrap().to_owned()
     }
 
-    /// The `user_token` of a success.
     #[track_caller]
-    pub(crate) fn token(&self) -> String {
-        assert_eq!((self.status, self.code().as_str()), (200, "0000"), "{self:?}");
+    fn token(&self) -> String {
+        assert!(App::accepted(self), "{self:?}");
         self.json()["data"]["user_token"].as_str().unwrap().to_owned()
     }
-
-    #[track_caller]
-    pub(crate) fn is(&self, status: u16, text: &str) {
-        assert_eq!((self.status, self.text.as_str()), (status, text));
-    }
 }
 
-/// `md5(md5(password) + at)`.
-pub(crate) fn salted(password: &str, at: i64) -> String {
-    md5_hex(&format!("{}{at}", md5_hex(password)))
-}
-
-impl Bench {
-    pub(crate) async fn new() -> Self {
-        Self::with(&[]).await
-    }
-
-    pub(crate) async fn with(settings: &[(&str, &str)]) -> Self {
-        let lab = Lab::with(settings).await;
-        let service = lab.start(svc_tms::SERVICE).await;
-        let kiosk = lab.client_token("kiosk").await;
-        Self { lab, service, kiosk, http: stele_testkit::http() }
-    }
-
-    pub(crate) fn now(&self) -> i64 {
-        self.lab.clock().now().as_secs()
-    }
-
-    pub(crate) fn pass(&self, seconds: u64) {
-        self.lab.clock().advance(Duration::from_secs(seconds));
-    }
-
-    /// A request without a token.
-    pub(crate) fn request(&self, path: &str) -> RequestBuilder {
-        self.http.post(self.service.url(path))
-    }
-
-    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        assert_eq!(response.headers()["content-type"], "application/json; charset=utf-8");
-        assert_eq!(response.headers()["cache-control"], "no-store");
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
-        Answer { status, retry_after, text: response.text().await.unwrap() }
-    }
-
+impl App {
     /// Posts with a token; with an empty one, without.
     pub(crate) async fn post(&self, path: &str, token: &str, body: &Value) -> Answer {
-        let request = self.request(path).json(body);
+        let request = self.request("POST", path).json(body);
         self.send(if token.is_empty() { request } else { request.header("authorization", token) }).await
     }
 
     /// Posts with the client token.
     pub(crate) async fn post_as(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
-        let request = self.request(path).header("authorization", &self.kiosk);
-        self.send(request.header("content-type", content_type).body(body)).await
+        let request = self.carry(self.request("POST", path)).header("content-type", content_type);
+        self.send(request.body(body)).await
     }
 
     /// Logs in with this proof, sent at `at`.
@@ -151,15 +155,5 @@ impl Bench {
             carrier: Carrier::Token,
         };
         self.lab.use_cases().login(request).await.map(|done| done.token.expose().to_owned())
-    }
-
-    pub(crate) async fn disable(&self, user: &User, disabled: bool) {
-        let status = if disabled { UserStatus::Disabled } else { UserStatus::Active };
-        self.lab.use_cases().set_status(UserRef::Id(user.id), status).await.unwrap();
-    }
-
-    /// How many password hashes were computed so far.
-    pub(crate) fn hashes(&self) -> u64 {
-        self.lab.deps().hasher.computed()
     }
 }

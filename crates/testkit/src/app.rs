@@ -1,0 +1,166 @@
+//! A service under test, a client of it, and what the client is answered.
+
+use std::time::Duration;
+
+use actix_web::body::MessageBody as _;
+use reqwest::RequestBuilder;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+use stele_app::Service;
+use stele_core::Error;
+use stele_core::password::{NewPassword, RawPassword};
+use stele_core::session::Token;
+use stele_core::usecase::set_status::UserStatus;
+use stele_core::user::{User, UserRef};
+use stele_dialect::Refusal;
+
+use crate::{Lab, Running, http};
+
+/// A service on a user base of its own, and a client.
+pub struct TestApp {
+    /// The user base.
+    pub lab: Lab,
+    /// The service.
+    pub service: Running,
+    http: reqwest::Client,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body; of a sealed answer, what was within.
+    pub text: String,
+    /// Whether the body was encrypted.
+    pub sealed: bool,
+}
+
+impl PartialEq for Answer {
+    /// Whether a client can tell them apart; the time is the same for both.
+    fn eq(&self, other: &Self) -> bool {
+        let headers = |answer: &Self| {
+            let mut headers = answer.headers.clone();
+            headers.remove("date");
+            headers
+        };
+        (self.status, &self.text, self.sealed) == (other.status, &other.text, other.sealed)
+            && headers(self) == headers(other)
+    }
+}
+
+impl Answer {
+    /// The body.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// A header; empty if it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// How many seconds to wait.
+    pub fn retry_after(&self) -> Option<u64> {
+        self.headers.get("retry-after").map(|seconds| seconds.to_str().unwrap().parse().unwrap())
+    }
+
+    /// Asserts status and body.
+    #[track_caller]
+    pub fn is(&self, status: u16, text: &str) {
+        assert_eq!((self.status, self.text.as_str()), (status, text));
+    }
+}
+
+impl TestApp {
+    /// Starts `service` on `lab`.
+    pub async fn start(lab: Lab, service: Service) -> Self {
+        let service = lab.start(service).await;
+        Self { lab, service, http: http() }
+    }
+
+    /// The time, in seconds.
+    pub fn now(&self) -> i64 {
+        self.lab.clock().now().as_secs()
+    }
+
+    /// Lets seconds pass.
+    pub fn wait(&self, seconds: u64) {
+        self.lab.clock().advance(Duration::from_secs(seconds));
+    }
+
+    /// A request.
+    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+        self.http.request(method.parse().unwrap(), self.service.url(path))
+    }
+
+    /// Sends a request; whatever is answered is JSON and may not be stored.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        assert_eq!(headers["content-type"], "application/json; charset=utf-8");
+        assert_eq!(headers["cache-control"], "no-store");
+        Answer { status, headers, text: response.text().await.unwrap(), sealed: false }
+    }
+
+    /// Posts a body.
+    pub async fn post_as(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.send(self.request("POST", path).header("content-type", content_type).body(body)).await
+    }
+
+    /// Disables a user, or enables them again.
+    pub async fn disable(&self, user: &User, disabled: bool) {
+        let status = if disabled { UserStatus::Disabled } else { UserStatus::Active };
+        self.lab.use_cases().set_status(UserRef::Id(user.id), status).await.unwrap();
+    }
+
+    /// Sets a password, as an administrator does.
+    pub async fn set_password(&self, user: &User, password: &str) {
+        let password = NewPassword::provisioned(&RawPassword::new(password.to_owned())).unwrap();
+        self.lab.use_cases().provision_password(UserRef::Id(user.id), &password).await.unwrap();
+    }
+
+    /// How many password hashes were computed so far.
+    pub fn hashes(&self) -> u64 {
+        self.lab.deps().hasher.computed()
+    }
+
+    /// Whether a session of this service's dialect lives; if so, it is prolonged.
+    pub async fn lives(&self, token: &Token) -> bool {
+        match self.lab.use_cases().authenticate(self.service.service().name, token).await {
+            Ok(_) => true,
+            Err(Error::NotAuthenticated) => false,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// The body that the dialect renders an error as.
+    pub fn answer_to(&self, error: &Error) -> String {
+        shown((self.service.service().fail)(error)).2
+    }
+
+    /// Asserts that the dialect refused a request for this reason.
+    #[track_caller]
+    pub fn refuses(&self, answer: &Answer, refusal: &Refusal) {
+        let (status, _, text) = shown((self.service.service().refuse)(refusal));
+        answer.is(status, &text);
+    }
+
+    /// Asserts that a request failed by this error, as the dialect renders it, to the byte: so nothing of a cause.
+    #[track_caller]
+    pub fn fails(&self, answer: &Answer, error: &Error) {
+        let (status, retry_after, text) = shown(stele_dialect::failed(error, (self.service.service().fail)(error)));
+        answer.is(status, &text);
+        assert_eq!(answer.retry_after(), retry_after, "{answer:?}");
+    }
+}
+
+/// Status, `Retry-After` and body of a response.
+pub(crate) fn shown(response: actix_web::HttpResponse) -> (u16, Option<u64>, String) {
+    let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after").map(|seconds| seconds.to_str().unwrap().parse().unwrap());
+    let body = response.into_body().try_into_bytes().unwrap();
+    (status, retry_after, String::from_utf8(body.to_vec()).unwrap())
+}

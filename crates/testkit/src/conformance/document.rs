@@ -1,0 +1,159 @@
+//! What the dialect's OpenAPI document says it serves is served and nothing else; errors read as pinned.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use stele_app::Service;
+use stele_core::Error;
+use stele_dialect::{Fault, Refusal};
+
+use super::DialectUnderTest;
+use crate::app::shown;
+use crate::raw;
+
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+
+/// The document, as it is served.
+async fn document(app: &impl DialectUnderTest) -> Value {
+    let answer = app.request("GET", "/openapi.json").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.json().await.unwrap()
+}
+
+/// Every documented path is served by the documented methods; the others are refused in dialect. (That no other path is
+/// served needs no test: routes and document are made of one list.)
+pub async fn the_routes_and_their_document_are_the_same<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let document = document(&app).await;
+    let paths = document["paths"].as_object().unwrap();
+    assert!(!paths.is_empty(), "no path is documented");
+    let nowhere = shown((D::SERVICE.refuse)(&Refusal::NotFound)).2;
+    for (path, item) in paths {
+        let documented: Vec<_> = item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        let url = app.service.url(&path.replace("{id}", "1"));
+        for method in METHODS {
+            let request = crate::http().request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
+            if documented.iter().any(|documented| documented == method) {
+                let answer = request.send().await.unwrap();
+                let status = answer.status();
+                let body = answer.bytes().await.unwrap();
+                assert!(status != 405 && body != nowhere, "{method} {path} is documented but not served: {status}");
+                continue;
+            }
+            let mut answer = app.send(request).await;
+            assert_eq!(answer.header("allow"), documented.join(", "), "{method} {path} is served but not documented");
+            if method == "HEAD" {
+                answer.text = shown((D::SERVICE.refuse)(&Refusal::Method)).2;
+            }
+            app.refuses(&answer, &Refusal::Method);
+        }
+    }
+}
+
+pub async fn bodies_that_are_too_large_are_refused_everywhere<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let large = format!(r#"{{"username":"{}"}}"#, "x".repeat(200_000));
+    let refused = shown((D::SERVICE.refuse)(&Refusal::TooLarge)).2;
+    for (path, item) in document(&app).await["paths"].as_object().unwrap() {
+        if !item["post"].is_object() {
+            continue;
+        }
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
+        let announced = format!("{head}content-length: {}\r\n\r\n{large}", large.len());
+        let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+        for request in [announced, chunked] {
+            let answer = raw(app.service.address(), request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with(&refused), "{path}: {answer}");
+        }
+    }
+}
+
+pub async fn other_paths_are_refused<D: DialectUnderTest>() {
+    let app = D::new().await;
+    for path in D::NOWHERE.iter().chain(&["/", "/%ff"]) {
+        for method in ["GET", "POST"] {
+            app.refuses(&app.send(app.request(method, path)).await, &Refusal::NotFound);
+        }
+    }
+}
+
+/// `tests/golden/errors.txt` has every domain error and every refusal: status, `Retry-After` and body.
+/// `UPDATE_GOLDEN=1` writes it.
+pub async fn every_error_is_rendered_as_pinned<D: DialectUnderTest>() {
+    let path = Path::new("tests/golden/errors.txt");
+    let rendered = rendered(D::SERVICE);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &rendered).unwrap();
+    }
+    let pinned = std::fs::read_to_string(path).unwrap();
+    for (rendered, pinned) in rendered.lines().zip(pinned.lines()) {
+        assert_eq!(rendered, pinned);
+    }
+    assert_eq!(rendered, pinned);
+}
+
+fn rendered(service: Service) -> String {
+    let mut lines = String::new();
+    for error in every_error() {
+        let response = stele_dialect::failed(&error, (service.fail)(&error));
+        assert_eq!(response.headers().get("cache-control").unwrap(), "no-store");
+        let (status, wait, body) = shown(response);
+        let wait = wait.map_or(String::new(), |seconds| format!(", retry after {seconds}"));
+        let name = format!("{error:?}");
+        let name = match error {
+            Error::Unavailable(_) | Error::Internal(_) => name.split('(').next().unwrap(),
+            _ => name.split(' ').next().unwrap(),
+        };
+        writeln!(lines, "{name}: {status}{wait}: {body}").unwrap();
+    }
+    let refusals = [Refusal::NotFound, Refusal::Method, Refusal::TooLarge, Refusal::Timeout, Refusal::Internal];
+    let faults = [
+        Fault::Unreadable,
+        Fault::Missing("username".into()),
+        Fault::Doubled("user\"name".into()),
+        Fault::Invalid("timestamp".into()),
+    ];
+    for refusal in refusals.into_iter().chain(faults.map(Refusal::Input)) {
+        let (status, _, body) = shown((service.refuse)(&refusal));
+        writeln!(lines, "{refusal:?}: {status}: {body}").unwrap();
+    }
+    lines
+}
+
+fn every_error() -> [Error; 18] {
+    let retry_after = Duration::from_millis(1_001);
+    let all = [
+        Error::Invalid("password"),
+        Error::Invalid("phone"),
+        Error::UnknownUser,
+        Error::WrongPassword,
+        Error::Stale,
+        Error::Replayed,
+        Error::Disabled,
+        Error::ChallengeRequired,
+        Error::ChallengeFailed,
+        Error::WrongCode,
+        Error::IdentifierTaken,
+        Error::NotAuthenticated,
+        Error::NotAllowed,
+        Error::TicketRefused,
+        Error::TooMany { retry_after },
+        Error::Busy { retry_after },
+        Error::unavailable("redis at 10.0.0.1"),
+        Error::internal("sealing key 1 is missing"),
+    ];
+    for error in &all {
+        // A new one does not compile until it is here, and in the list.
+        match error {
+            Error::Invalid(_) | Error::UnknownUser | Error::WrongPassword | Error::Stale | Error::Replayed => {}
+            Error::Disabled | Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => {}
+            Error::IdentifierTaken | Error::NotAuthenticated | Error::NotAllowed | Error::TicketRefused => {}
+            Error::TooMany { .. } | Error::Busy { .. } | Error::Unavailable(_) | Error::Internal(_) => {}
+        }
+    }
+    all
+}

@@ -1,0 +1,337 @@
+//! The conformance suite: what every dialect does alike, whatever its document calls it.
+//!
+//! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](crate::conformance); that
+//! gives them each test of [`login`], [`limits`], [`faults`], [`input`] and [`document`] under its name. [`sessions`] is
+//! for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients salt
+//! ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect itself renders; that this is what its document has, to the
+//! byte, is pinned by `tests/golden/errors.txt` and the golden transcripts.
+
+#![expect(missing_docs, reason = "a test's name says what it shows")]
+
+pub mod codes;
+pub mod document;
+pub mod faults;
+pub mod input;
+pub mod limits;
+pub mod login;
+pub mod salted;
+pub mod sessions;
+
+use std::ops::DerefMut;
+
+use reqwest::RequestBuilder;
+use stele_app::Service;
+use stele_core::Error;
+use stele_core::session::Token;
+use stele_core::user::User;
+
+pub use input::Call;
+pub use salted::{BAD_DIGESTS, BAD_TIMESTAMPS, BAD_USER_IDS};
+
+use crate::{Answer, Lab, TestApp, Work};
+
+/// The phone of the user that most tests are about, an identifier in every dialect.
+pub const PHONE: &str = "13800138000";
+/// The phone of no user.
+pub const STRANGER: &str = "13900139000";
+/// The password of the user.
+pub const PASSWORD: &str = "hna123";
+/// Another one.
+pub const WRONG: &str = "wrong!";
+/// Has the service believe `X-Forwarded-For`.
+pub const BEHIND_PROXY: (&str, &str) = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
+
+/// Settings, by name.
+pub type Settings = &'static [(&'static str, &'static str)];
+
+/// A running service of a dialect, and how its clients call it.
+#[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
+pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
+    /// The service.
+    const SERVICE: Service;
+    /// Settings that it needs.
+    const SETTINGS: Settings = &[];
+    /// Settings under which an unknown user is answered what a wrong password is.
+    const INDISTINCT: Settings = &[];
+    /// The path of the login.
+    const LOGIN: &'static str;
+    /// Every writing of the identifiers `Mark`, [`PHONE`] and `Mark@Stele.cn` that this dialect takes.
+    const IDENTIFIERS: &'static [&'static str] = &["Mark", "MARK", " mark ", PHONE, "+8613800138000", "mark@stele.CN"];
+    /// Whether its login takes any text for an identifier, be it nonsense.
+    const TAKES_NONSENSE: bool = true;
+    /// JSON values that a field cannot have, by the field's name.
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[];
+    /// Paths below its prefix, or elsewhere, that it does not serve.
+    const NOWHERE: &'static [&'static str];
+
+    /// Starts the service on `lab`, with what its clients need to call.
+    async fn start(lab: Lab) -> Self;
+
+    /// What a login costs, right or wrong.
+    fn login_cost(right: bool) -> Work;
+
+    /// The fields of a login from the `origin`-th origin.
+    fn login_fields(&self, origin: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)>;
+
+    /// Whether a login was accepted.
+    fn accepted(answer: &Answer) -> bool;
+
+    /// Adds to a request what clients show beside the body, such as a token.
+    fn carry(&self, request: RequestBuilder) -> RequestBuilder {
+        request
+    }
+
+    /// Reads an answer, where there is more to it than its bytes.
+    fn open(&self, answer: Answer) -> Answer {
+        answer
+    }
+
+    /// The calls that read their body, with a good value for each field; by default, what the document says.
+    fn calls(&self) -> Vec<Call> {
+        input::documented(Self::SERVICE)
+    }
+
+    /// Posts `body` as the content of a call.
+    async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> Answer {
+        self.post_as(&call.path, content_type, body).await
+    }
+
+    /// Logs in as a client that has met the challenge first.
+    async fn login_challenged(&self, origin: u8, identifier: &str, password: &str) -> Answer {
+        self.login(origin, identifier, password).await
+    }
+
+    /// The `n`-th call of a stranger who wants to know whether there is such a user.
+    async fn stranger_calls(&self, _: usize, identifier: &str) -> Answer {
+        self.login(0, identifier, WRONG).await
+    }
+
+    /// The service on a new user base.
+    async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// As [`DialectUnderTest::new`], with these settings on top.
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        Self::start(Lab::with(&[Self::SETTINGS, settings].concat()).await).await
+    }
+
+    /// Logs in.
+    async fn login(&self, origin: u8, identifier: &str, password: &str) -> Answer {
+        self.log_in_with(origin, self.login_fields(origin, identifier, password)).await
+    }
+
+    /// Logs in with these fields.
+    async fn log_in_with(&self, origin: u8, fields: Vec<(&'static str, String)>) -> Answer {
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+        let request = self.request("POST", Self::LOGIN).header("x-forwarded-for", format!("203.0.113.{origin}"));
+        let request = self.carry(request).json(&fields.collect::<serde_json::Map<_, _>>());
+        self.open(self.send(request).await)
+    }
+
+    /// Adds the user that most tests are about.
+    async fn mark(&self) -> User {
+        self.lab.user("Mark").password(PASSWORD).phone(PHONE).email("Mark@Stele.cn").add().await
+    }
+
+    /// Fails to log in so often that the next attempt has to wait: five failures are free, the sixth starts a wait of
+    /// a second.
+    async fn exhaust(&self, identifier: &str) {
+        for origin in 1..=5 {
+            self.fails(&self.login(origin, identifier, WRONG).await, &Error::WrongPassword);
+        }
+        self.fails(&self.login_challenged(6, identifier, WRONG).await, &Error::WrongPassword);
+    }
+
+    /// Asserts that a login is accepted; gives its answer.
+    #[track_caller]
+    fn assert_accepted(&self, answer: Answer) -> Answer {
+        assert!(Self::accepted(&answer), "{answer:?}");
+        answer
+    }
+}
+
+/// A dialect whose clients are given a session's token.
+#[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
+pub trait SessionDialect: DialectUnderTest {
+    /// The session that an accepted login opened.
+    fn session(&self, answer: &Answer) -> Token;
+
+    /// Logs in; gives the session.
+    async fn open_session(&self) -> Token {
+        // A salted proof is good once a second.
+        self.wait(1);
+        let answer = self.login(0, PHONE, PASSWORD).await;
+        self.session(&self.assert_accepted(answer))
+    }
+}
+
+/// A dialect whose clients prove a password by `md5(D + timestamp)`.
+pub trait SaltedDialect: DialectUnderTest {
+    /// Settings under which nothing but a salted digest proves.
+    const SALTED_ALONE: Settings = &[];
+
+    /// The fields of a login with this digest, made at `at`.
+    fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)>;
+}
+
+/// A dialect that sends codes to set a new password by.
+#[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
+pub trait CodeDialect: DialectUnderTest {
+    /// Asks for a code to be sent to the phone of a user.
+    async fn request_code(&self, origin: u8, phone: &str) -> Answer;
+
+    /// Shows a code for setting a new password; a code that is accepted is used up.
+    async fn redeem_code(&self, phone: &str, code: &str) -> Answer;
+
+    /// Whether what was asked for was done.
+    fn done(answer: &Answer) -> bool;
+}
+
+/// Makes a type whose field `app` is a [`TestApp`](crate::TestApp) stand for it.
+#[macro_export]
+macro_rules! stands_for_its_app {
+    ($type:ty) => {
+        impl std::ops::Deref for $type {
+            type Target = $crate::TestApp;
+
+            fn deref(&self) -> &Self::Target {
+                &self.app
+            }
+        }
+
+        impl std::ops::DerefMut for $type {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.app
+            }
+        }
+
+        impl From<$type> for $crate::TestApp {
+            fn from(dialect: $type) -> Self {
+                dialect.app
+            }
+        }
+    };
+}
+
+/// Runs a test of the suite. With threads of its own: stores are watched in one while another goes on.
+pub fn run(test: impl Future<Output = ()>) {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build().unwrap().block_on(test);
+}
+
+/// Gives a dialect the tests of the suite: `conformance!(App)`, and after its name `sessions`, `salted` or `codes` for those
+/// that are not for every dialect.
+#[macro_export]
+macro_rules! conformance {
+    ($dialect:ty $(, $more:ident)*) => {
+        $crate::conformance_tests! { $dialect:
+            document::every_error_is_rendered_as_pinned,
+            document::the_routes_and_their_document_are_the_same,
+            document::bodies_that_are_too_large_are_refused_everywhere,
+            document::other_paths_are_refused,
+            faults::a_full_hashing_queue_asks_to_come_back_and_costs_nothing,
+            faults::without_a_store_no_login_passes_and_nothing_is_counted,
+            input::bodies_that_cannot_be_read,
+            input::a_missing_field_is_named,
+            input::a_doubled_field_is_named,
+            input::a_field_of_the_wrong_kind_is_named,
+            input::a_field_with_a_bad_value_is_named,
+            input::a_login_is_read_from_every_kind_of_body,
+            limits::the_sixth_failure_starts_a_wait_that_the_right_password_does_not_break,
+            limits::waits_double_up_to_a_minute,
+            limits::a_success_clears_the_accounts_count,
+            limits::the_count_is_shared_by_every_identifier,
+            limits::only_wrong_passwords_are_counted,
+            limits::an_origin_has_a_limit_over_all_accounts,
+            limits::an_address_is_not_believed_from_anyone,
+            limits::strangers_do_not_keep_the_owner_out,
+            login::a_user_logs_in_by_every_identifier,
+            login::an_unknown_user_is_answered_and_costs_what_a_wrong_password_does,
+            login::a_login_costs_no_more_than_it_must,
+            login::a_sequence_of_calls_answers_and_costs_the_same_for_an_unknown_user,
+            login::a_disabled_user_is_refused_only_with_the_right_password,
+            login::a_password_that_an_administrator_sets_works_here
+        }
+        $($crate::conformance!(@$more $dialect);)*
+    };
+    (@sessions $dialect:ty) => {
+        $crate::conformance_tests! { $dialect:
+            sessions::each_login_opens_a_session_of_its_own,
+            sessions::a_session_lives_twelve_hours_after_its_last_use,
+            sessions::disabling_a_user_ends_their_sessions_for_good,
+            sessions::a_password_changed_elsewhere_ends_sessions
+        }
+    };
+    (@salted $dialect:ty) => {
+        $crate::conformance_tests! { $dialect:
+            salted::a_proof_is_good_for_five_minutes_either_way,
+            salted::extreme_timestamps_are_stale_and_nothing_worse,
+            salted::the_skew_is_a_setting,
+            salted::a_stale_proof_costs_the_same_whoever_it_is_for,
+            salted::a_proof_is_accepted_once_in_either_letter_case_by_every_identifier,
+            salted::a_proof_is_remembered_for_as_long_as_it_would_be_fresh,
+            salted::a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour,
+            salted::a_proof_is_accepted_once_by_all_instances_and_restarts,
+            salted::only_one_of_many_at_once_gets_in,
+            salted::proofs_from_before_an_empty_store_was_born_are_stale,
+            salted::without_a_skew_a_proof_is_remembered_for_thirty_days,
+            salted::without_a_skew_a_used_proof_survives_the_loss_of_the_short_lived_store,
+            salted::without_a_skew_what_the_limits_refuse_is_not_used_up,
+            salted::only_the_users_own_salted_digest_proves,
+            salted::without_sealed_digests_no_salted_proof_is_accepted,
+            salted::stale_and_used_proofs_are_not_counted,
+            salted::checks_come_in_the_designs_order,
+            salted::a_lost_sealing_key_is_our_fault_not_the_users
+        }
+    };
+    (@codes $dialect:ty) => {
+        $crate::conformance_tests! { $dialect:
+            codes::a_code_is_used_once,
+            codes::of_many_at_once_one_is_accepted,
+            codes::a_newer_code_replaces_it_and_an_hour_ends_it,
+            codes::five_wrong_tries_burn_a_code,
+            codes::parallel_guesses_do_not_pass_the_cap,
+            codes::wrong_codes_count_as_the_accounts_failures,
+            codes::a_code_dies_with_the_password_it_was_sent_under,
+            codes::another_dialects_code_is_not_accepted,
+            codes::a_wrong_code_costs_the_same_whoever_it_is_for,
+            codes::one_recipient_gets_five_codes_an_hour
+        }
+    };
+}
+
+/// A test for each function of the suite that is named.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ($dialect:ty: $($module:ident::$test:ident),+) => {
+        $(#[test]
+        fn $test() {
+            $crate::conformance::run($crate::conformance::$module::$test::<$dialect>());
+        })+
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// A test that the macro does not name would be run by no dialect.
+    #[test]
+    fn every_test_of_the_suite_is_named() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance");
+        let list = std::fs::read_to_string(folder.join("mod.rs")).unwrap();
+        let mut named = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            for test in text.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split_once('<')) {
+                assert!(list.contains(&format!(" {module}::{}", test.0)), "{module}::{} is not named", test.0);
+                named += 1;
+            }
+        }
+        assert!(named > 40, "{named}");
+    }
+}

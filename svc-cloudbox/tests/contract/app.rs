@@ -1,0 +1,121 @@
+//! The service, and how clients of this dialect call it.
+
+use serde_json::{Value, json};
+use stele_app::Service;
+use stele_core::session::Token;
+use stele_testkit::conformance::salted::{login_at, salted};
+use stele_testkit::conformance::{
+    BAD_DIGESTS, BAD_TIMESTAMPS, BAD_USER_IDS, DialectUnderTest, SaltedDialect, SessionDialect,
+};
+use stele_testkit::{Answer, Lab, TestApp, Work, md5_hex, stands_for_its_app};
+
+pub(crate) const LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
+pub(crate) const PWDRESET: &str = "/api/v1/cloudbox/auth/pwdreset";
+pub(crate) const LOGOUT: &str = "/api/v1/cloudbox/smarttms/logout";
+
+pub(crate) const BYE: &str = r#"{"msg":"退出成功"}"#;
+pub(crate) const WRONG: &str = r#"{"message":"用户名或密码错误","code":"1002"}"#;
+pub(crate) const STALE: &str = r#"{"message":"时间戳已过期","code":"1003"}"#;
+pub(crate) const REPLAYED: &str = r#"{"message":"请求已被使用","code":"1004"}"#;
+pub(crate) const NO_TOKEN: &str = r#"{"message":"登录凭证缺失或已失效","code":"1005"}"#;
+pub(crate) const DISABLED: &str = r#"{"message":"用户已被禁用","code":"1006"}"#;
+
+pub(crate) struct App {
+    app: TestApp,
+}
+
+stands_for_its_app!(App);
+
+impl DialectUnderTest for App {
+    const SERVICE: Service = svc_cloudbox::SERVICE;
+    const LOGIN: &'static str = LOGIN;
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
+        ("password", BAD_DIGESTS),
+        ("orig_password", BAD_DIGESTS),
+        ("new_password", BAD_DIGESTS),
+        ("timestamp", BAD_TIMESTAMPS),
+        ("user_id", BAD_USER_IDS),
+    ];
+    const NOWHERE: &'static [&'static str] =
+        &["/api/v1/cloudbox/", "/api/v1/cloudbox/auth/authsalt", "/api/v1/cloudbox/auth/PWDRESET"];
+
+    async fn start(lab: Lab) -> Self {
+        Self { app: TestApp::start(lab, Self::SERVICE).await }
+    }
+
+    fn login_cost(_: bool) -> Work {
+        // A salted proof costs no password hash.
+        Work::of(0, &["find"], &["settle"])
+    }
+
+    fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
+        Self::proof_fields(identifier, &salted(password, self.now()), self.now())
+    }
+
+    fn accepted(answer: &Answer) -> bool {
+        answer.status == 200 && answer.code() == "0000"
+    }
+}
+
+impl SaltedDialect for App {
+    fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)> {
+        vec![("username", identifier.to_owned()), ("password", digest.to_owned()), ("timestamp", at.to_string())]
+    }
+}
+
+impl SessionDialect for App {
+    fn session(&self, answer: &Answer) -> Token {
+        Token::parse(&answer.token()).unwrap()
+    }
+}
+
+/// What answers of this dialect hold.
+pub(crate) trait Reply {
+    fn code(&self) -> String;
+
+    /// The `user_token` of a success.
+    fn token(&self) -> String;
+}
+
+impl Reply for Answer {
+    fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn token(&self) -> String {
+        assert!(App::accepted(self), "{self:?}");
+        self.json()["data"]["user_token"].as_str().unwrap().to_owned()
+    }
+}
+
+impl App {
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request("POST", path).json(body)).await
+    }
+
+    /// Logs in with a proof made at `at`.
+    pub(crate) async fn login_at(&self, username: &str, password: &str, at: i64) -> Answer {
+        login_at(self, username, password, at).await
+    }
+
+    /// Logs in with a proof made now. Once a second at most: each proof is good once.
+    pub(crate) async fn login(&self, username: &str, password: &str) -> Answer {
+        self.login_at(username, password, self.now()).await
+    }
+
+    /// Changes a password, with a proof made now.
+    pub(crate) async fn pwdreset(&self, user: impl Into<Value>, old: &str, new: &str) -> Answer {
+        let body = json!({
+            "user_id": user.into(),
+            "orig_password": salted(old, self.now()),
+            "new_password": md5_hex(new),
+            "timestamp": self.now(),
+        });
+        self.post(PWDRESET, &body).await
+    }
+
+    pub(crate) async fn logout(&self, authorization: &str) -> Answer {
+        self.send(self.request("POST", LOGOUT).header("authorization", authorization)).await
+    }
+}
