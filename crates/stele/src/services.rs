@@ -1,13 +1,20 @@
-//! The dialects. A sixth is one more line here, one route in `gateway/routes.toml` and one stanza in
-//! `docker-compose.yml`; a test holds the three lists equal.
+//! The dialects, as `dialects.toml` lists them: `scripts/dialects` writes the list here, and wherever else they are named.
 
 use stele_app::Service;
 use stele_app::settings::SHARED;
 use stele_service::{Setting, otlp, setting};
 
 /// Every dialect's service.
-pub const ALL: [Service; 5] =
-    [svc_cloudbox::SERVICE, svc_tms::SERVICE, svc_portal::SERVICE, svc_mefp::SERVICE, svc_jwt::SERVICE];
+// dialects: services
+#[rustfmt::skip]
+pub const ALL: [Service; 5] = [
+    svc_cloudbox::SERVICE,
+    svc_tms::SERVICE,
+    svc_portal::SERVICE,
+    svc_mefp::SERVICE,
+    svc_jwt::SERVICE,
+];
+// dialects: end
 
 /// What `stele up` reads beside what others read.
 const OWN: &[Setting] = &[setting("STELE_DEMO", "false", "make demonstration users, as --demo does")];

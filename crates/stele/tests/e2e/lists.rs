@@ -1,8 +1,8 @@
 //! The places that name the dialects name the same ones, and the gateway's own refusals are those of the service behind.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
 use std::path::Path;
+use std::process::Command;
 
 use actix_web::body::to_bytes;
 use gateway::Cause;
@@ -25,65 +25,15 @@ fn routes() -> Vec<Value> {
     table["route"].as_array().unwrap().clone()
 }
 
-/// The stanzas of a compose file's `services`, by name.
-fn stanzas() -> BTreeMap<String, String> {
-    let text = repository("docker-compose.yml");
-    let mut stanzas = BTreeMap::new();
-    let mut name = String::new();
-    let services = text.lines().skip_while(|line| *line != "services:").skip(1);
-    for line in services.take_while(|line| line.is_empty() || line.starts_with(' ') || line.starts_with('#')) {
-        match line.strip_prefix("  ").and_then(|line| line.strip_suffix(':')) {
-            Some(key) if !key.starts_with([' ', '#']) => key.clone_into(&mut name),
-            _ => stanzas.entry(name.clone()).or_insert_with(String::new).extend([line, "\n"]),
-        }
-    }
-    stanzas
-}
-
 #[test]
-fn the_services_the_routes_and_the_compose_file_name_the_same_dialects() {
-    let services: BTreeSet<_> = ALL.iter().map(|service| service.name.to_owned()).collect();
-    let routed: BTreeSet<_> = routes().iter().map(|route| route["service"].as_str().unwrap().to_owned()).collect();
-    let stanzas = stanzas();
-    let composed: BTreeSet<_> =
-        stanzas.iter().filter(|(_, text)| text.contains("image: stele/svc-")).map(|(name, _)| name.clone()).collect();
-    assert_eq!(services, routed);
-    assert_eq!(services, composed);
-    for Service { name, port, .. } in ALL {
-        let route = routes().into_iter().find(|route| route["service"].as_str() == Some(name)).unwrap();
-        assert_eq!(route["upstream"].as_str().unwrap(), format!("http://127.0.0.1:{port}"), "{name}");
-        let admin = port + 1_000;
-        for text in [
-            format!("target: {name} }}\n    image: stele/svc-{name}\n"),
-            format!("STELE_LISTEN: \"0.0.0.0:{port}\", STELE_ADMIN_LISTEN: \"0.0.0.0:{admin}\" }}"),
-        ] {
-            assert!(stanzas[name].contains(&text), "{text} is not in {}", stanzas[name]);
-        }
-        let upstream = format!("STELE_UPSTREAM_{}: http://{name}:{port}\n", name.to_uppercase());
-        assert!(stanzas["gateway"].contains(&upstream), "{upstream} is not in the gateway's stanza");
-    }
-}
-
-#[test]
-fn whatever_else_deploys_the_services_names_each_of_them() {
-    for Service { name, port, .. } in ALL {
-        let (admin, upper) = (port + 1_000, name.to_uppercase());
-        for (file, line) in [
-            ("deploy/Dockerfile", format!("FROM base AS {name}\n")),
-            ("deploy/Dockerfile", format!("ENTRYPOINT [\"svc-{name}\"]\n")),
-            ("deploy/compose.two.yml", format!("  {name}: {{ scale: 2 }}\n")),
-            ("deploy/observability/compose.yml", format!("  {name}: {{ <<: *traced }}\n")),
-            ("deploy/observability/prometheus/prometheus.yml", format!("names: [{name}], type: A, port: {admin},")),
-            ("deploy/kubernetes/base/kustomization.yaml", format!("  - {name}.yaml\n")),
-            ("deploy/kubernetes/base/gateway.env", format!("STELE_UPSTREAM_{upper}=http://{name}:8100\n")),
-            ("deploy/kubernetes/overlays/production/kustomization.yaml", format!("name: stele/svc-{name}, newName:")),
-        ] {
-            assert!(repository(file).contains(&line), "{file} has no line with {line}");
-        }
-        // They differ in their names alone.
-        let cloudbox = repository("deploy/kubernetes/base/cloudbox.yaml").replace("cloudbox", name);
-        assert_eq!(repository(&format!("deploy/kubernetes/base/{name}.yaml")), cloudbox);
-    }
+fn what_names_the_dialects_is_as_the_manifest_has_it() {
+    let manifest: toml::Table = repository("dialects.toml").parse().unwrap();
+    let listed = manifest["dialects"].as_array().unwrap().iter();
+    let listed = listed.map(|line| (line["name"].as_str().unwrap(), line["port"].as_integer().unwrap()));
+    assert_eq!(listed.collect::<Vec<_>>(), ALL.map(|Service { name, port, .. }| (name, i64::from(port))));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/dialects");
+    let checked = Command::new("python3").arg(script).arg("--check").output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 #[test]
