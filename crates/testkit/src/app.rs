@@ -39,7 +39,7 @@ pub struct Answer {
 }
 
 impl PartialEq for Answer {
-    /// Whether a client can tell them apart; the time is the same for both.
+    /// Whether they are the same to a client, whatever the time.
     fn eq(&self, other: &Self) -> bool {
         let headers = |answer: &Self| {
             let mut headers = answer.headers.clone();

@@ -111,13 +111,13 @@ async fn a_short_lived_store_that_is_gone_opens_nothing() {
 }
 
 #[actix_web::test]
-async fn a_full_hashing_queue_costs_nobody_a_code() {
-    let nobody = "13612345678";
+async fn a_full_hashing_queue_uses_no_code_up() {
+    let stranger = "13612345678";
     let mut bench = Bench::new().await;
-    let code = bench.code("melink", nobody, 1).await;
+    let code = bench.code("melink", stranger, 1).await;
     let full = bench.lab.start_when_hashing_is_full(svc_mefp::SERVICE).await;
     let idle = std::mem::replace(&mut bench.service, full);
-    let register = json!({ "login_name": nobody, "password": "123456", "captcha": code });
+    let register = json!({ "login_name": stranger, "password": "123456", "captcha": code });
     for _ in 0..8 {
         assert_eq!(bench.melink("/auth/register", &register).await.both(), (503, 50300));
     }

@@ -69,7 +69,7 @@ async fn five_wrong_tries_burn_it_whichever_call_they_came_to() {
 }
 
 #[tokio::test]
-async fn it_dies_with_the_password_whoever_it_was_sent_to() {
+async fn it_dies_with_the_password_for_every_recipient() {
     let portal = Portal::new().await;
     portal.lab.user("mark").password("hna123").phone(PHONE).email("a@b.cn").add().await;
     let (by_phone, by_email) = (portal.code(PHONE).await, portal.code("a@b.cn").await);

@@ -115,7 +115,7 @@ pub async fn another_dialects_code_is_not_accepted<D: CodeDialect>() {
     }
 }
 
-pub async fn a_wrong_code_costs_the_same_whoever_it_is_for<D: CodeDialect>() {
+pub async fn a_wrong_code_costs_the_same_for_every_user<D: CodeDialect>() {
     let app = D::new().await;
     app.mark().await;
     code(&app).await;

@@ -1,4 +1,4 @@
-//! Trouble on our side: told in dialect, never taken for a wrong password, and gone when its cause is.
+//! Faults on our side: answered in dialect, never taken for a wrong password, and gone when its cause is.
 
 use std::time::Duration;
 

@@ -105,7 +105,7 @@ pub fn urlencoded(pairs: &[(&str, &str)]) -> String {
 async fn refuses<D: DialectUnderTest>(app: &D, call: &Call, kind: &str, body: impl Into<Vec<u8>>, fault: Fault) {
     let body = body.into();
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-    // What is within an envelope is told within one, unless it cannot be read at all.
+    // Faults within an envelope are answered within one, unless it cannot be read at all.
     let sealed = call.sealed && fault != Fault::Unreadable;
     let (status, _, text) = shown((D::SERVICE.refuse)(&Refusal::Input(fault)));
     let answer = app.submit(call, kind, body).await;

@@ -78,7 +78,7 @@ pub async fn only_wrong_passwords_are_counted<D: DialectUnderTest>() {
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }
 
-/// Ten failures at ten accounts, from origins of their own; then nobody gets in from the last one, for a quarter of an
+/// Ten failures at ten accounts, from origins of their own; then no login from the last one passes, for a quarter of an
 /// hour.
 async fn ten_accounts<D: DialectUnderTest>(origins: [u8; 10]) {
     let limits = [("STELE_LIMIT_ADDRESS", "10"), ("STELE_LIMIT_APP", "10"), ("STELE_TRUSTED_PROXIES", "")];

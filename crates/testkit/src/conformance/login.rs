@@ -19,7 +19,7 @@ pub async fn an_unknown_user_is_answered_and_costs_what_a_wrong_password_does<D:
     let wrong = app.login(0, PHONE, WRONG).await;
     app.fails(&wrong, &Error::WrongPassword);
     let long = "x".repeat(1_000);
-    let nonsense = ["nobody", "nobody@qq.com", "no\u{1}body", " ", "4", "100001", &long];
+    let nonsense = ["noone", "noone@qq.com", "no\u{1}one", " ", "4", "100001", &long];
     let unknown = [STRANGER].into_iter().chain(nonsense.into_iter().filter(|_| D::TAKES_NONSENSE));
     for identifier in [PHONE].into_iter().chain(unknown) {
         let (answer, work) = app.lab.work(app.login(0, identifier, WRONG)).await;

@@ -268,7 +268,7 @@ macro_rules! conformance {
             salted::a_proof_is_good_for_five_minutes_either_way,
             salted::extreme_timestamps_are_stale_and_nothing_worse,
             salted::the_skew_is_a_setting,
-            salted::a_stale_proof_costs_the_same_whoever_it_is_for,
+            salted::a_stale_proof_costs_the_same_for_every_user,
             salted::a_proof_is_accepted_once_in_either_letter_case_by_every_identifier,
             salted::a_proof_is_remembered_for_as_long_as_it_would_be_fresh,
             salted::a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour,
@@ -295,7 +295,7 @@ macro_rules! conformance {
             codes::wrong_codes_count_as_the_accounts_failures,
             codes::a_code_dies_with_the_password_it_was_sent_under,
             codes::another_dialects_code_is_not_accepted,
-            codes::a_wrong_code_costs_the_same_whoever_it_is_for,
+            codes::a_wrong_code_costs_the_same_for_every_user,
             codes::one_recipient_gets_five_codes_an_hour
         }
     };

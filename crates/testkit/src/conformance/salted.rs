@@ -104,7 +104,7 @@ pub async fn the_skew_is_a_setting<D: SaltedDialect>() {
     accepts(&app, app.now() - 10).await;
 }
 
-pub async fn a_stale_proof_costs_the_same_whoever_it_is_for<D: SaltedDialect>() {
+pub async fn a_stale_proof_costs_the_same_for_every_user<D: SaltedDialect>() {
     let app: D = app(&[]).await;
     let then = app.now() - 301;
     let (_, cost) = app.lab.work(login_at(&app, PHONE, PASSWORD, then)).await;
@@ -310,7 +310,7 @@ pub async fn checks_come_in_the_designs_order<D: SaltedDialect>() {
     let wrong = async |at| login_at(&app, PHONE, WRONG, at).await;
     accepts(&app, app.now()).await;
     app.disable(&user, true).await;
-    // Disabled is told last, and only to those who know the password.
+    // Disabled is answered last, and only to those who know the password.
     app.fails(&wrong(app.now()).await, &Error::WrongPassword);
     refuses(&app, app.now(), Error::Replayed).await;
     refuses(&app, app.now() - 301, Error::Stale).await;
@@ -326,7 +326,7 @@ pub async fn checks_come_in_the_designs_order<D: SaltedDialect>() {
     app.fails(&wrong(1).await, &wait());
     app.fails(&wrong(app.now()).await, &wait());
     refuses(&app, app.now(), wait()).await;
-    // What cannot be read is told before all.
+    // What cannot be read is refused before all.
     assert_eq!(prove(&app, PHONE, "x", 1).await.status, 400);
     app.disable(&user, false).await;
     app.wait(1);
