@@ -68,7 +68,7 @@ impl DialectUnderTest for Bench {
 
     fn login_fields(&self, origin: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
         let (app, inner) = (app_of(origin), json!({ "login_name": identifier, "password": password }));
-        vec![("encrypt", seal(app, &inner.to_string())), ("app_from", app.to_owned())]
+        vec![("encrypt", seal(app, inner.to_string())), ("app_from", app.to_owned())]
     }
 
     fn accepted(answer: &Answer) -> bool {

@@ -26,7 +26,7 @@ async fn each_outer_field_is_named_in_plain() {
 async fn the_envelope_may_come_in_any_form() {
     let bench = Bench::new().await;
     let (path, inner) = ("/auth/check/loginname", r#"{"login_name":"15068880258"}"#);
-    let sealed = (0..100).map(|n| seal("melink", &format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
+    let sealed = (0..100).map(|n| seal("melink", format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
     let sealed = sealed.unwrap();
     let escaped = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let wrapped = sealed.as_bytes().chunks(20).map(|line| std::str::from_utf8(line).unwrap()).collect::<Vec<_>>();

@@ -47,7 +47,7 @@ fn unreadable_inside() -> Vec<String> {
     ];
     let deep = "[".repeat(20_000);
     let mut all: Vec<String> = texts.iter().map(|text| seal("melink", text)).collect();
-    all.extend([seal("melink", &deep), seal("melink", &format!("{{{many}\"x\":1}}"))]);
+    all.extend([seal("melink", &deep), seal("melink", format!("{{{many}\"x\":1}}"))]);
     for blocks in [
         b"{\"login_name\":\"\xff\xfe13612345678\"}".as_slice(), // not UTF-8
         b"{\"a\":\"b\"}\x05\x05\x05\x05\x04\x05\x05",           // PKCS#7, but for one byte
