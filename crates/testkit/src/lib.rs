@@ -1,6 +1,6 @@
 //! What the services' tests stand on: a laboratory with a clock that stands still, chance that repeats itself, and a
 //! sink for codes, and stores that can be taken away; services started alone on free ports; real PostgreSQL and Redis
-//! servers; golden transcripts; and a suite of tests that every dialect gets ([`conformance`]).
+//! servers; golden transcripts; and a suite of tests that every dialect gets ([`mod@conformance`]).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 

@@ -1,6 +1,6 @@
 //! The conformance suite: what every dialect does alike, whatever its document calls it.
 //!
-//! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](crate::conformance); that
+//! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance); that
 //! gives them each test of [`login`], [`limits`], [`faults`], [`input`] and [`document`] under its name. [`sessions`] is
 //! for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients salt
 //! ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect itself renders; that this is what its document has, to the
