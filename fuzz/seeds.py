@@ -91,13 +91,8 @@ def framing(text: str) -> None:
         for mark, byte in one.items():
             sent = sent.replace(mark, byte)
         sent = re.sub(r"<(\w+)\*(\d+)>", lambda m: many.get(m[1], "") * min(int(m[2]), 40), sent)
-        head, _, body = sent.partition("\r\n\r\n")
         for cut in "\0", "?":
             seed("http_request", cut + sent)
-            seed("http_chunks", cut + body)
-        fields = head.partition("\r\n")[2]
-        for status in ("200 OK", "204 No Content", "304 Not Modified", "100 Continue"):
-            seed("http_response", f"0HTTP/1.1 {status}\r\n{fields}\r\n\r\n{body}")
 
 
 # What MeFP's envelopes hold.

@@ -12,8 +12,8 @@ use tracing::{Span, field};
 
 use crate::headers::Caller;
 use crate::live::Live;
+use crate::request::RequestLine;
 use crate::table::Route;
-use crate::wire::request::Request;
 
 /// What a request is logged with if its client goes away before it is answered.
 const CLIENT_GONE: u16 = 499;
@@ -24,7 +24,7 @@ static NONE: LazyLock<Arc<String>> = LazyLock::new(|| Arc::new("none".to_owned()
 /// A request on its way, logged when dropped: answered, or left alone by its client.
 pub(crate) struct Entry<'a> {
     started: Instant,
-    request: &'a Request<'a>,
+    line: &'a RequestLine,
     id: &'a RequestId,
     client: IpAddr,
     trace: &'a Span,
@@ -36,7 +36,7 @@ pub(crate) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(crate) fn new(
-        request: &'a Request<'a>,
+        line: &'a RequestLine,
         caller: &'a Caller,
         route: Option<&'a Route>,
         trace: &'a Span,
@@ -44,7 +44,7 @@ impl<'a> Entry<'a> {
     ) -> Self {
         Self {
             started: Instant::now(),
-            request,
+            line,
             id: &caller.request_id,
             client: caller.client,
             trace,
@@ -65,7 +65,7 @@ impl Drop for Entry<'_> {
     /// many were not logged before this one.
     fn drop(&mut self) {
         let time = self.started.elapsed();
-        self.live.count.answered(self.service, &self.request.method, self.status, time);
+        self.live.count.answered(self.service, &self.line.method, self.status, time);
         let left_out = match self.status {
             ..400 => None,
             // It costs a client nothing to be refused.
@@ -78,8 +78,8 @@ impl Drop for Entry<'_> {
             parent: None,
             id = self.id.as_str(),
             trace_id = trace::id(self.trace).map(field::display),
-            method = %clipped(self.request.method.as_str()),
-            path = &*clipped(self.request.path()),
+            method = %clipped(self.line.method.as_str()),
+            path = &*clipped(self.line.path()),
             status = self.status,
             ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
             service = self.service.as_str(),

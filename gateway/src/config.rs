@@ -1,9 +1,12 @@
 //! What the gateway is told: routes, limits, whom it believes.
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use stele_service::config::{ConfigError, Setting, Settings, setting};
+use stele_service::net;
 use stele_service::origins::AllowedOrigins;
 use stele_service::settings::BodyLimit;
 use stele_service::trust::Trust;
@@ -14,8 +17,13 @@ use crate::docs::Docs;
 use crate::path;
 use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
+use crate::tls::{self, Tls};
 use crate::upstreams::Upstreams;
 use crate::upstreams::resolve::{Resolver, SystemResolver};
+
+const REDIRECT: &str = "STELE_TLS_REDIRECT_LISTEN";
+const REDIRECT_PORT: &str = "STELE_TLS_REDIRECT_PORT";
+const HSTS: &str = "STELE_TLS_HSTS";
 
 /// The settings that only the gateway reads.
 pub const SETTINGS: &[Setting] = &[
@@ -37,6 +45,19 @@ pub const SETTINGS: &[Setting] = &[
         "10000",
         "connections of clients held at once, 1 to 1000000; further ones wait. An address (IPv6: its /64) that is no \
          trusted proxy's holds half of them at most",
+    ),
+    setting(tls::CERT, "none: plain HTTP", "PEM file with the certificate chain; read again when it changes"),
+    setting(tls::KEY, "none", "PEM file with the certificate's private key; read again when it changes"),
+    setting(
+        REDIRECT,
+        "none",
+        "address and port at which plain HTTP is answered with a redirect to HTTPS; needs STELE_TLS_CERT",
+    ),
+    setting(REDIRECT_PORT, "STELE_LISTEN's", "the port of https:// that STELE_TLS_REDIRECT_LISTEN leads to"),
+    setting(
+        HSTS,
+        "0: not said",
+        "for how long browsers are to use HTTPS alone, such as 365d (Strict-Transport-Security); needs STELE_TLS_CERT",
     ),
     setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
 ];
@@ -73,6 +94,35 @@ pub struct Config {
     pub(crate) resolve_interval: Duration,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) hop: Option<Zeroizing<String>>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) redirect: Option<Redirect>,
+    /// `Strict-Transport-Security`.
+    pub(crate) hsts: Option<HeaderValue>,
+}
+
+/// Where plain HTTP is sent to HTTPS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Redirect {
+    listen: SocketAddr,
+    /// The port of `https://`; the public listener's if it is `None`.
+    port: Option<u16>,
+}
+
+impl Redirect {
+    fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        if settings.text(REDIRECT).is_none() {
+            return Ok(None);
+        }
+        let listen = settings.address(REDIRECT, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
+        let port = settings.range(REDIRECT_PORT, 0, 0..=u16::MAX)?;
+        Ok(Some(Self { listen, port: (port > 0).then_some(port) }))
+    }
+
+    /// The port that is led to, and the listener.
+    pub(crate) fn bind(self, public: &TcpListener) -> Result<(u16, TcpListener), ConfigError> {
+        let port = self.port.or_else(|| Some(public.local_addr().ok()?.port())).unwrap_or_default();
+        Ok((port, net::bind(self.listen, REDIRECT)?))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +155,8 @@ impl Config {
             upstream_time: positive(settings, "STELE_UPSTREAM_TIMEOUT", 30)?,
             connections: settings.range("STELE_MAX_CONNECTIONS", CONNECTIONS, 1..=MOST_CONNECTIONS)?,
         };
+        let (tls, redirect) = (Tls::from_settings(settings)?, Redirect::from_settings(settings)?);
+        let hsts = settings.span(HSTS, Duration::ZERO)?;
         Ok(Self {
             table,
             trust: Trust::from_settings(settings)?,
@@ -116,7 +168,36 @@ impl Config {
             resolve_interval: positive(settings, "STELE_RESOLVE", 5)?,
             resolver: Arc::new(SystemResolver),
             hop: None,
+            tls,
+            redirect,
+            hsts: (!hsts.is_zero()).then(|| strict_transport(hsts)),
         })
+    }
+
+    /// Checks that nothing asks for TLS where there is no certificate.
+    ///
+    /// # Errors
+    /// The setting that does.
+    pub fn complete(self) -> Result<Self, ConfigError> {
+        let wanted = [self.redirect.map(|_| REDIRECT), self.hsts.as_ref().map(|_| HSTS)];
+        match wanted.into_iter().flatten().next().filter(|_| self.tls.is_none()) {
+            Some(name) => Err(ConfigError::new(format!("{name}: needs {}", tls::CERT))),
+            None => Ok(self),
+        }
+    }
+
+    /// Serves TLS with this certificate chain and key, as PEM, whatever the settings say.
+    ///
+    /// # Errors
+    /// If they cannot be used.
+    pub fn with_certificate(mut self, cert: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
+        self.tls = Some(Tls::from_pem(cert, key)?);
+        Ok(self)
+    }
+
+    /// Whether the public address speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Sends the requests for `service` to `urls` (one, or several separated by commas), whatever the settings say.
@@ -153,6 +234,10 @@ impl Config {
     pub fn refusal(&self, service: &str, cause: Cause) -> Option<&str> {
         self.table.find_service(service).map(|route| route.refusals.body(cause))
     }
+}
+
+fn strict_transport(span: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("max-age={}", span.as_secs())).unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
 fn positive(settings: &Settings, name: &str, default: u64) -> Result<Duration, ConfigError> {

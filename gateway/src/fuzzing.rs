@@ -1,172 +1,150 @@
-//! The HTTP/1.1 readers and writers as plain functions, for the fuzz targets in `fuzz/`. Not part of any other build.
+//! The way of a request from a client's bytes to a service's, without sockets, for the fuzz target in `fuzz/`. Not part
+//! of any other build.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use actix_web::http::Method;
-use actix_web::http::header::HeaderValue;
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::HeaderValue;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use stele_service::Settings;
 use stele_service::trust::Trust;
-use tracing::Span;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-use crate::headers::{self, Caller, ForService};
-use crate::proxy;
-use crate::wire::body::{Body, Coding};
-use crate::wire::chunks::Chunks;
-use crate::wire::lines::Lines;
-use crate::wire::request::{Framing, Request};
-use crate::wire::response::Response;
-use crate::wire::{Fault, Version};
+use crate::connection::{Scheme, SharedAlarm};
+use crate::headers::{Caller, ForService};
+use crate::http1;
+use crate::proxy::{for_instance, is_framed};
+use crate::request::{self, RequestLine};
+use crate::request_body::{BodyLimits, RequestBody};
 
 /// Where the requests come from.
 pub const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const LIMIT: u64 = 64 * 1024;
 
-/// How a message's body is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frame {
-    /// There is none.
-    None,
-    /// So many bytes.
-    Sized(u64),
-    /// Chunks.
-    Chunked,
-    /// Everything until the connection ends.
-    UntilClose,
-}
-
-/// A request's head, as the gateway reads it.
+/// What a service gets for a request that the gateway takes.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Head {
-    /// Its length in bytes.
-    pub size: usize,
+pub struct Forwarded {
     /// The method.
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Whether it is HTTP/1.1, not 1.0.
-    pub is_current: bool,
-    /// The body that follows.
-    pub frame: Frame,
-    /// Whether the client may send another request behind it.
-    pub is_kept: bool,
-}
-
-/// Not HTTP, or of two meanings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused;
-
-/// Reads the head of a request that comes in `pieces`; `None` while it is not whole.
-///
-/// # Errors
-/// If the gateway refuses it whatever its route.
-pub fn request(pieces: &[&[u8]]) -> Result<Option<Head>, Refused> {
-    let (mut lines, mut come) = (Lines::default(), Vec::new());
-    for piece in pieces {
-        come.extend_from_slice(piece);
-        if let Some(size) = lines.end(&come).map_err(refused)? {
-            let request = Request::parse(come.get(..size).unwrap_or_default()).map_err(refused)?;
-            return Ok(Some(Head {
-                size,
-                method: request.method.to_string(),
-                target: request.target().to_owned(),
-                is_current: request.version == Version::Http11,
-                frame: match request.framing {
-                    Framing::None => Frame::None,
-                    Framing::Sized(length) => Frame::Sized(length),
-                    Framing::Chunked => Frame::Chunked,
-                },
-                is_kept: request.keeps(),
-            }));
-        }
-    }
-    Ok(None)
-}
-
-fn refused(_: Fault) -> Refused {
-    Refused
-}
-
-/// The head that a service gets for this one, unless the gateway refuses it in its route's dialect.
-pub fn forwarded(head: &[u8]) -> Option<Vec<u8>> {
-    let request = Request::parse(head).ok()?;
-    proxy::check(&request, u64::MAX).ok()?;
-    let trust = Trust::from_settings(&Settings::default()).ok()?;
-    let caller = Caller::of(PEER, &request.fields, &trust);
-    let (host, span) = (HeaderValue::from_static("service"), Span::none());
-    let mut out = Vec::new();
-    headers::for_service(&request, &ForService { caller: &caller, host: &host, hop: None, span: &span }, &mut out);
-    Some(out)
-}
-
-/// What became of the bytes of a body.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Relayed {
-    /// What goes on.
+    /// The body that the client sent.
+    pub body: Vec<u8>,
+    /// Every byte that the service is sent.
     pub written: Vec<u8>,
-    /// How much of that is content.
-    pub content: u64,
-    /// What came behind the body.
-    pub rest: Vec<u8>,
-    /// Whether the body has ended.
-    pub is_over: bool,
 }
 
-/// Passes a body on that comes in `pieces`, in chunks (`chunked`) or as it is.
-///
-/// # Errors
-/// If it is not framed like this.
-pub fn relayed(frame: Frame, pieces: &[&[u8]], chunked: bool) -> Result<Relayed, Refused> {
-    let mut body = match frame {
-        Frame::None => Body::Over,
-        Frame::Sized(length) => Body::sized(length),
-        Frame::Chunked => Body::Chunked(Chunks::default()),
-        Frame::UntilClose => Body::UntilClose,
-    };
-    let coding = if chunked { Coding::Chunked } else { Coding::Plain };
-    let (mut come, mut written, mut content) = (Vec::new(), Vec::new(), 0);
-    for piece in pieces {
-        come.extend_from_slice(piece);
-        content += body.relay(&mut come, coding, &mut written).map_err(|_| Refused)?;
+/// What services get when a client sends `pieces`, one after another, and then no more.
+pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return Vec::new() };
+    let all = Rc::new(RefCell::new(Vec::new()));
+    let service = service_fn(|request| {
+        let all = Rc::clone(&all);
+        async move {
+            if let Some(forwarded) = forward(request).await {
+                all.borrow_mut().push(forwarded);
+            }
+            Ok::<_, Infallible>(Response::new(RequestBody::Whole(None)))
+        }
+    });
+    let io =
+        TokioIo::new(Memory { input: pieces.iter().map(|piece| piece.to_vec()).rev().collect(), ..Memory::default() });
+    // What is no HTTP ends the connection.
+    let _ = runtime.block_on(http1::builder().serve_connection(io, service));
+    all.take()
+}
+
+/// Does with a request what the proxy does.
+async fn forward(request: Request<Incoming>) -> Option<Forwarded> {
+    let (parts, incoming) = request.into_parts();
+    let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version };
+    let mut headers = parts.headers;
+    if request::is_malformed(&line, &headers) {
+        return None;
     }
-    Ok(Relayed { written, content, rest: come, is_over: body.is_over() })
+    request::check(&line, &headers, incoming.size_hint().exact(), LIMIT).ok()?;
+    let trust = Trust::from_settings(&Settings::default()).ok()?;
+    let (caller, host) = (Caller::of(PEER, &headers, &trust), HeaderValue::from_static("service"));
+    let framed = is_framed(&headers);
+    let limits = BodyLimits { bytes: LIMIT, due: Instant::now() + Duration::from_secs(1) };
+    let body = RequestBody::receive(incoming, limits, &SharedAlarm::default()).await.ok()?;
+    let body = collect(body).await?;
+    let told = ForService { caller: &caller, scheme: Scheme::Http, host: &host, hop: None };
+    crate::headers::for_service(&line, &mut headers, &told);
+    let request = for_instance(&line, headers, RequestBody::Whole(Some(body.clone())), framed);
+    let (method, target) = (line.method.to_string(), line.target().to_owned());
+    Some(Forwarded { method, target, body: body.to_vec(), written: write(request).await? })
 }
 
-/// The head of a service's answer, as the gateway reads it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct AnswerHead {
-    /// Its length in bytes.
-    pub size: usize,
-    /// The status.
-    pub status: u16,
-    /// `Content-Length`.
-    pub length: Option<u64>,
-    /// The body that follows.
-    pub frame: Frame,
-    /// Whether another request may follow on this connection.
-    pub is_kept: bool,
-    /// The fields that the client gets of it.
-    pub forwarded: Vec<u8>,
+async fn collect(body: RequestBody) -> Option<Bytes> {
+    let (mut body, mut all) = (pin!(body), Vec::new());
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        all.extend_from_slice(frame.ok()?.data_ref()?);
+    }
+    Some(all.into())
 }
 
-/// Reads the head of the answer to a request of this method; `None` while it is not whole.
-///
-/// # Errors
-/// If it is not HTTP, or of two meanings.
-pub fn answer(bytes: &[u8], method: &str) -> Result<Option<AnswerHead>, Refused> {
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| Refused)?;
-    let Some(response) = Response::parse(bytes, &method).map_err(|_| Refused)? else { return Ok(None) };
-    let mut forwarded = Vec::new();
-    headers::for_client(&response, &mut forwarded);
-    Ok(Some(AnswerHead {
-        size: response.size,
-        status: response.status.as_u16(),
-        length: response.length,
-        frame: match response.body {
-            Body::Over => Frame::None,
-            Body::Sized(length) => Frame::Sized(length),
-            Body::Chunked(_) => Frame::Chunked,
-            Body::UntilClose => Frame::UntilClose,
-        },
-        is_kept: response.keeps,
-        forwarded,
-    }))
+/// What hyper writes for a request.
+async fn write(request: Request<RequestBody>) -> Option<Vec<u8>> {
+    let output = Rc::default();
+    let io = Memory { output: Rc::clone(&output), is_open: true, ..Memory::default() };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.ok()?;
+    let (mut connection, mut answer) = (pin!(connection), pin!(sender.send_request(request)));
+    poll_fn(|cx| {
+        // All is written at once, and no answer comes.
+        let _ = connection.as_mut().poll(cx);
+        let _ = answer.as_mut().poll(cx);
+        Poll::Ready(())
+    })
+    .await;
+    Some(output.take())
+}
+
+/// A socket whose other side has sent some pieces, the last one first.
+#[derive(Default)]
+struct Memory {
+    input: Vec<Vec<u8>>,
+    output: Rc<RefCell<Vec<u8>>>,
+    /// The other side may send more.
+    is_open: bool,
+}
+
+impl AsyncRead for Memory {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(mut piece) = self.input.pop() else {
+            return if self.is_open { Poll::Pending } else { Poll::Ready(Ok(())) };
+        };
+        let rest = piece.split_off(piece.len().min(buf.remaining()));
+        buf.put_slice(&piece);
+        if !rest.is_empty() {
+            self.input.push(rest);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.output.borrow_mut().extend_from_slice(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }

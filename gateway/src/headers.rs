@@ -1,27 +1,76 @@
 //! Which headers cross the gateway, and what it says about the client.
 
-use std::io::Write as _;
 use std::net::IpAddr;
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use stele_service::headers::Headers as _;
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, EXPECT, HOST, HeaderName,
+    HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+};
+use hyper::{HeaderMap, Version};
+use stele_service::headers::Headers;
 use stele_service::request::RequestId;
 use stele_service::trace;
 use stele_service::trust::{HOP_HEADER, Trust};
 use tracing::Span;
 
-use crate::wire::fields::{Fields, Kind, put};
-use crate::wire::request::{Framing, Request};
-use crate::wire::response::Response;
+use crate::connection::Scheme;
+use crate::request::RequestLine;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FORWARDED_HOST: &str = "x-forwarded-host";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// More than any browser sends, and below the 96 that are read at all, with no dialect to refuse more in.
+/// More than any browser sends, and below the 100 that are read at all, with no dialect to refuse more in.
 const MOST_HEADERS: usize = 64;
 /// Names, values, separators and the request target.
 const MOST_BYTES: usize = 16 * 1024;
+
+/// The headers of a message, as [`stele_service`] looks at them.
+pub(crate) struct Fields<'a>(pub(crate) &'a HeaderMap);
+
+impl Headers for Fields<'_> {
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
+
+/// What a header is to a proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// End-to-end: forwarded.
+    EndToEnd,
+    /// Hop-by-hop, RFC 9110, section 7.6.1, or a part of the framing: each connection has its own.
+    HopByHop,
+    /// What the gateway says itself of a request, so that no client can: who calls, for which host, by which name.
+    Forwarded,
+    /// A trace's parent, by W3C's Trace Context.
+    Trace,
+    /// What pages of other origins may do: a matter of the gateway's settings.
+    Cors,
+}
+
+impl Kind {
+    fn of(name: &HeaderName) -> Self {
+        match *name {
+            ACCEPT_ENCODING | AUTHORIZATION | CONTENT_TYPE | COOKIE | DATE | USER_AGENT => Self::EndToEnd,
+            CONNECTION | CONTENT_LENGTH | EXPECT | HOST | TE | TRAILER | TRANSFER_ENCODING | UPGRADE => Self::HopByHop,
+            _ => Self::of_text(name.as_str()),
+        }
+    }
+
+    fn of_text(name: &str) -> Self {
+        match name {
+            "keep-alive" | "close" => Self::HopByHop,
+            "forwarded" | "x-real-ip" | HOP_HEADER | "x-request-id" => Self::Forwarded,
+            "traceparent" | "tracestate" => Self::Trace,
+            _ if name.starts_with("proxy-") => Self::HopByHop,
+            _ if name.starts_with("x-forwarded-") => Self::Forwarded,
+            _ if name.starts_with("access-control-") => Self::Cors,
+            _ => Self::EndToEnd,
+        }
+    }
+}
 
 /// Who is calling, as far as the gateway believes it.
 #[derive(Debug)]
@@ -32,112 +81,199 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn of(peer: IpAddr, fields: &Fields<'_>, trust: &Trust) -> Self {
-        let trusted = trust.believes(peer, fields);
-        let shown = fields.of_kind(Kind::RequestId).next().filter(|_| trusted);
-        let shown = shown.and_then(|id| RequestId::parse(std::str::from_utf8(id).ok()?));
+    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trust: &Trust) -> Self {
+        let fields = Fields(headers);
+        let trusted = trust.believes(peer, &fields);
+        let shown = headers.get(REQUEST_ID).filter(|_| trusted);
+        let shown = shown.and_then(|id| RequestId::parse(id.to_str().ok()?));
         let request_id = shown.unwrap_or_else(RequestId::random);
-        Self { client: trust.client(peer, fields), trusted, request_id }
+        Self { client: trust.client(peer, &fields), trusted, request_id }
+    }
+
+    /// The request's id, as a header has it.
+    pub(crate) fn request_id_value(&self) -> HeaderValue {
+        // It is of letters, digits and `.`, `_`, `-`.
+        HeaderValue::from_str(self.request_id.as_str()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
 /// Whether the head of a request is larger than any client's of ours.
-pub(crate) fn too_large(request: &Request<'_>) -> bool {
-    let bytes: usize = request.fields.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
-    request.fields.count() > MOST_HEADERS || bytes + request.target().len() > MOST_BYTES
+pub(crate) fn too_large(line: &RequestLine, headers: &HeaderMap) -> bool {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    headers.len() > MOST_HEADERS || bytes + line.target().len() > MOST_BYTES
 }
 
-/// Whether `Host` is what RFC 9110, section 7.2, wants it to be: a name or an address, and perhaps a port.
-pub(crate) fn names_a_host(request: &Request<'_>) -> bool {
-    request.fields.of_kind(Kind::Host).all(|host| {
-        let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
-        !host.is_empty() && host.iter().all(known)
-    })
+/// Whether a header lists `token`, in any letter case.
+pub(crate) fn is_token_of(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let values = headers.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// What the service is told beside what the client says.
 pub(crate) struct ForService<'a> {
     pub(crate) caller: &'a Caller,
+    /// How the client's connection is.
+    pub(crate) scheme: Scheme,
     /// The name of the service: the connection leads to one of its instances.
     pub(crate) host: &'a HeaderValue,
     /// What proves the gateway to the services of the same process.
     pub(crate) hop: Option<&'a HeaderValue>,
-    /// What the service's answer is waited for in, if somebody collects spans.
-    pub(crate) span: &'a Span,
 }
 
-/// Writes the head that the service gets.
-pub(crate) fn for_service(request: &Request<'_>, told: &ForService<'_>, out: &mut Vec<u8>) {
-    let theirs = &request.fields;
-    for part in [request.method.as_str(), " ", request.target(), " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
+/// Makes the headers of a client's request those that the service gets.
+pub(crate) fn for_service(line: &RequestLine, headers: &mut HeaderMap, told: &ForService<'_>) {
+    let proto = proto(headers, told);
+    let host = host(line, headers, told.caller);
+    join_cookies(line, headers);
+    remove(headers, |name| match Kind::of(name) {
+        // `X_Forwarded_For` and `X-Forwarded-For` are one to many a framework.
+        Kind::EndToEnd => name.as_str().contains('_'),
+        Kind::Cors => false,
+        // Where spans are collected, the one here is the parent: see `set_parent`.
+        Kind::Trace => trace::is_on(),
+        Kind::HopByHop | Kind::Forwarded => true,
+    });
+    headers.insert(HOST, told.host.clone());
+    // One address: the chain before it is resolved here, where the proxies are known.
+    if let Ok(client) = HeaderValue::try_from(told.caller.client.to_string()) {
+        headers.insert(FORWARDED_FOR, client);
     }
-    put(out, "host", told.host.as_bytes());
-    let named = theirs.are_named();
-    for field in theirs.iter() {
-        let crosses = match field.kind {
-            Kind::End | Kind::Cors | Kind::Date => true,
-            // In place of it, the span here is told, if there is one.
-            Kind::Trace => told.span.is_none(),
-            Kind::Host | Kind::Length | Kind::Encoding | Kind::Connection | Kind::Expect | Kind::Upgrade => false,
-            Kind::Hop | Kind::Caller | Kind::RequestId => false,
-        };
-        if crosses && !is_alias(field.name) && !named(field.name) {
-            put(out, field.name, field.value);
-        }
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto.as_str()));
+    if let Some(host) = host {
+        headers.insert(FORWARDED_HOST, host);
     }
-    // One address: the chain before it is resolved here, where the proxies are known. Writing to memory does not fail.
-    let _ = write!(out, "x-forwarded-for: {}\r\n", told.caller.client);
-    put(out, FORWARDED_PROTO, proto(theirs, told.caller));
-    if let Some(host) = host(theirs, told.caller) {
-        put(out, FORWARDED_HOST, host);
-    }
-    put(out, REQUEST_ID.as_str(), told.caller.request_id.as_str().as_bytes());
+    headers.insert(REQUEST_ID, told.caller.request_id_value());
     if let Some(secret) = told.hop {
-        put(out, HOP_HEADER, secret.as_bytes());
+        headers.insert(HeaderName::from_static(HOP_HEADER), secret.clone());
     }
-    if !told.span.is_none() {
-        let mut parents = HeaderMap::new();
-        trace::pass_on(told.span, &mut parents);
-        parents.iter().for_each(|(name, value)| put(out, name.as_str(), value.as_bytes()));
-    }
-    let _ = match request.framing {
-        Framing::None => Ok(()),
-        Framing::Sized(length) => write!(out, "content-length: {length}\r\n"),
-        Framing::Chunked => write!(out, "transfer-encoding: chunked\r\n"),
-    };
-    out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a service's headers into the client's answer; whether the date is among them.
-pub(crate) fn for_client(response: &Response<'_>, out: &mut Vec<u8>) -> bool {
-    let (named, mut dated) = (response.fields.are_named(), false);
-    for field in response.fields.iter() {
-        let crosses = match field.kind {
-            Kind::End | Kind::Host | Kind::Caller | Kind::Trace | Kind::Expect => true,
-            Kind::Date => !dated,
-            Kind::Length | Kind::Encoding | Kind::Connection | Kind::Upgrade | Kind::Hop => false,
-            Kind::RequestId | Kind::Cors => false,
-        };
-        if crosses && !named(field.name) {
-            put(out, field.name, field.value);
-            dated |= field.kind == Kind::Date;
+/// Makes `span` the parent of the service's span.
+pub(crate) fn set_parent(span: &Span, headers: &mut HeaderMap) {
+    trace::pass_on(span, |name, value| {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    });
+}
+
+/// Makes the headers of a service's answer those that the client gets. Those that frame it are hyper's to write; to HEAD
+/// the length tells what GET would get.
+pub(crate) fn for_client(headers: &mut HeaderMap, is_head: bool) {
+    let length = headers.get(CONTENT_LENGTH).filter(|_| is_head).cloned();
+    let mut dates = headers.get_all(DATE).into_iter();
+    if let (Some(date), Some(_)) = (dates.next().cloned(), dates.next()) {
+        headers.insert(DATE, date);
+    }
+    remove(headers, |name| match Kind::of(name) {
+        Kind::EndToEnd | Kind::Trace => false,
+        Kind::Forwarded => *name == REQUEST_ID,
+        Kind::HopByHop => *name != HOST && *name != EXPECT,
+        Kind::Cors => true,
+    });
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+}
+
+/// Removes the headers that do not cross, and those that `Connection` names.
+fn remove(headers: &mut HeaderMap, stays_here: impl Fn(&HeaderName) -> bool) {
+    let ordinary: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
+    let is_ordinary = |option: &&[u8]| ordinary.iter().any(|known| option.eq_ignore_ascii_case(known));
+    let named = tokens(headers, &CONNECTION).filter(|option| !is_ordinary(option));
+    let named = named.filter_map(|option| HeaderName::from_bytes(option).ok());
+    let removed: Vec<HeaderName> = headers.keys().filter(|name| stays_here(name)).cloned().chain(named).collect();
+    for name in removed {
+        headers.remove(name);
+    }
+}
+
+/// RFC 9113, section 8.2.3: HTTP/2 may send cookies in several fields, and HTTP/1.1 has one.
+fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
+    if line.version == Version::HTTP_2 && headers.get_all(COOKIE).iter().count() > 1 {
+        let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(b"; ".as_slice())) {
+            headers.insert(COOKIE, joined);
         }
     }
-    dated
 }
 
-/// `X_Forwarded_For` and `X-Forwarded-For` are one to many a framework.
-fn is_alias(name: &str) -> bool {
-    name.contains('_')
+fn proto(headers: &HeaderMap, told: &ForService<'_>) -> Scheme {
+    let shown = headers.get(FORWARDED_PROTO).filter(|_| told.caller.trusted);
+    if shown.is_some_and(|proto| proto == "https") { Scheme::Https } else { told.scheme }
 }
 
-fn proto(theirs: &Fields<'_>, caller: &Caller) -> &'static [u8] {
-    let https = caller.trusted && theirs.first(FORWARDED_PROTO) == Some(b"https");
-    if https { b"https" } else { b"http" }
+fn host(line: &RequestLine, headers: &HeaderMap, caller: &Caller) -> Option<HeaderValue> {
+    let shown = headers.get(FORWARDED_HOST).filter(|_| caller.trusted).or_else(|| headers.get(HOST)).cloned();
+    let authority = || HeaderValue::from_str(line.uri.authority()?.as_str()).ok();
+    shown.or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
 }
 
-fn host<'a>(theirs: &'a Fields<'_>, caller: &Caller) -> Option<&'a [u8]> {
-    let told = theirs.first(FORWARDED_HOST).filter(|_| caller.trusted);
-    told.or_else(|| theirs.of_kind(Kind::Host).next())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_known_by_what_a_proxy_does_with_them() {
+        for (name, kind) in [
+            ("host", Kind::HopByHop),
+            ("content-length", Kind::HopByHop),
+            ("transfer-encoding", Kind::HopByHop),
+            ("connection", Kind::HopByHop),
+            ("te", Kind::HopByHop),
+            ("keep-alive", Kind::HopByHop),
+            ("proxy-authorization", Kind::HopByHop),
+            ("proxy-anything-of-any-length-at-all", Kind::HopByHop),
+            ("x-forwarded-for", Kind::Forwarded),
+            ("x-forwarded-anything-of-any-length", Kind::Forwarded),
+            ("x-stele-hop", Kind::Forwarded),
+            ("x-request-id", Kind::Forwarded),
+            ("access-control-allow-credentials", Kind::Cors),
+            ("traceparent", Kind::Trace),
+            ("content-lengths", Kind::EndToEnd),
+            ("xforwarded-for", Kind::EndToEnd),
+            ("authorization", Kind::EndToEnd),
+            ("a", Kind::EndToEnd),
+        ] {
+            assert_eq!(Kind::of(&HeaderName::from_static(name)), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_connection_names_ends_here() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Secret"),
+            ("connection", "token ,Upgrade"),
+            ("x-secret", "1"),
+            ("token", "t"),
+            ("x-other", "y"),
+            ("y", "z"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        remove(&mut headers, |name| *name == CONNECTION);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-other", "y"]);
+    }
+
+    #[test]
+    fn cookies_of_http2_are_one() {
+        let line = |version| {
+            let (parts, ()) = hyper::Request::builder().version(version).body(()).unwrap().into_parts();
+            RequestLine { method: parts.method, uri: parts.uri, version: parts.version }
+        };
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("a=1"));
+        headers.append(COOKIE, HeaderValue::from_static("b=2"));
+        join_cookies(&line(Version::HTTP_11), &mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().count(), 2);
+        join_cookies(&line(Version::HTTP_2), &mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
 }

@@ -2,43 +2,51 @@
 //!
 //! - [`Config`]: settings, and the routing table (`routes.toml`), checked before the first request
 //! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
-//! - `server` has the workers; `client` is a client's connection: one request at a time, every head timed
-//! - `proxy` is the way of a request: `table` finds the route, `path` refuses what could be read in two ways, `upstreams`
-//!   picks the instance, `exchange` asks it, `headers` decides what crosses, `upload` and `download` are the bodies
-//! - `answer`, `refusal` and `cors` answer without an instance; `access` logs, `docs` tells what is served, `metrics`
-//!   counts
-//! - `wire` is HTTP/1.1, of which nothing is let through that could be read in two ways; `pipe` a socket and what has
-//!   come, `alarm` a timer
-//! - `supervise` looks, beside the requests, how the instances do and where the names of services lead
+//! - `server` has the workers; `http1` and `http2` serve a client's connection, whose state is `connection`, whose socket
+//!   is `client_io`, whose certificate is `tls` and whose end is `close`; `redirect` sends plain clients to `https`
+//! - `proxy` is the way of a request: `table` finds the route, `request` and `path` refuse what could be read in two
+//!   ways, `upstreams` picks the instance and has the connection to it, `headers` decides what crosses, `request_body`
+//!   and `response_body` are the bodies
+//! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `docs` shows what is served,
+//!   `metrics` counts
+//! - `supervise` checks, beside the requests, how the instances do and where the names of services lead
+//! - `alarm`: a timer that is hardly ever set again
+//!
+//! HTTP is read and written by hyper, on both sides. Each request is framed afresh for its service.
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
 
 mod access;
 mod alarm;
 mod answer;
-mod client;
+mod client_io;
+mod close;
 mod config;
+mod connection;
 mod cors;
 mod docs;
-mod download;
-mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;
+mod health;
 mod held;
+mod http1;
+mod http2;
 mod live;
 mod metrics;
 mod path;
-mod pipe;
 mod program;
 mod proxy;
+mod redirect;
 mod refusal;
+mod request;
+mod request_body;
+mod response_body;
 mod server;
 mod supervise;
 mod table;
-mod upload;
+mod tls;
 mod upstreams;
-mod wire;
 
 pub use config::{COMMON, Config, SETTINGS};
 pub use live::{Gateway, InstanceView};

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use actix_web::dev::Server;
+use actix_server::Server;
 use arc_swap::ArcSwap;
 use stele_service::Drain;
 use stele_service::config::ConfigError;
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::held::Held;
 use crate::metrics::{Counters, Instances};
 use crate::server;
+use crate::tls::Tls;
 use crate::upstreams::CircuitState;
 
 /// What all workers share.
@@ -26,6 +27,8 @@ pub(crate) struct Live {
     pub(crate) alarm: Arc<Notify>,
     pub(crate) count: Counters,
     pub(crate) held: Arc<Held>,
+    /// With a certificate, the public address speaks TLS alone.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// The access log's lines about refused requests.
     pub(crate) refused_lines: ClientLines,
 }
@@ -73,9 +76,10 @@ impl Gateway {
     pub fn counted(config: Config, metrics: &Metrics) -> Self {
         let count = Counters::of(metrics);
         config.services().for_each(|service| count.expect(service));
+        let tls = config.tls.clone();
         let (config, drain, alarm) = (ArcSwap::from_pointee(config), Drain::default(), Arc::default());
         let refused_lines = ClientLines::new(REFUSED_LINES.0, REFUSED_LINES.1);
-        let live = Arc::new(Live { config, drain, alarm, count, held: Arc::default(), refused_lines });
+        let live = Arc::new(Live { config, drain, alarm, count, held: Arc::default(), tls, refused_lines });
         metrics.collect(Box::new(Instances(Arc::downgrade(&live))));
         Self(live)
     }
@@ -85,13 +89,16 @@ impl Gateway {
     /// # Errors
     /// If the hop secret is not fit for a header, or the listener cannot be used.
     pub fn start(&self, listener: TcpListener) -> Result<Server, ConfigError> {
-        server::start(Arc::clone(&self.0), listener)
+        server::start(&self.0, listener)
     }
 
     /// Puts `config` in force for requests that come from now on; what is known of instances that stay is kept.
-    /// Threads and the limits of connections stay as they are.
+    /// Threads, listeners and the limits of connections stay as they are.
     pub fn reload(&self, config: Config) {
         config.table.succeed(&self.0.config().table);
+        if let (Some(tls), Some(new)) = (&self.0.tls, &config.tls) {
+            tls.replace(new);
+        }
         self.0.config.store(Arc::new(config));
         self.0.alarm.notify_one();
     }

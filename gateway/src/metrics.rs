@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix_web::http::Method;
+use hyper::Method;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
@@ -75,7 +75,7 @@ impl Counters {
     pub(crate) fn answered(&self, service: &Arc<String>, method: &Method, status: u16, time: Duration) {
         let service = [("service", service.clone())];
         self.times.get_or_create(&service).observe(time.as_secs_f64());
-        let labels = (service, ([("method", method_name(method))], [("status", status)]));
+        let labels = (service, ([("method", method_name(method.as_str()))], [("status", status)]));
         self.requests.get_or_create(&labels).inc();
     }
 

@@ -29,13 +29,13 @@ pub fn run() -> ExitCode {
     let run = || {
         let settings = cli::settings(&matches, &KNOWN)?;
         let _telemetry = telemetry::start(&settings, "stele-gateway")?;
-        actix_web::rt::System::new().block_on(serve_until_told(settings, matches.clone()))
+        actix_rt::System::new().block_on(serve_until_told(settings, matches.clone()))
     };
     cli::exit(run())
 }
 
 async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
-    let config = Config::from_settings(&settings)?;
+    let config = Config::from_settings(&settings)?.complete()?;
     let listen = settings.address("STELE_LISTEN", DEFAULT_LISTEN)?;
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
     let time = drain::time(&settings, drain::DEFAULT)?;
@@ -48,10 +48,10 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     let server = gateway.start(listener)?;
     let watched = gateway.clone();
     let ready = move || Box::pin(std::future::ready(watched.readiness())) as _;
-    actix_web::rt::spawn(admin::serve(admin_listener, &settings, Arc::new(ready), metrics)?);
-    actix_web::rt::spawn(signals::stop_on_signal(vec![server.handle()], gateway.drain(), time));
-    let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?);
-    actix_web::rt::spawn(reload_on_hangup(gateway, read));
+    actix_rt::spawn(admin::serve(admin_listener, &settings, Arc::new(ready), metrics)?);
+    actix_rt::spawn(signals::stop_on_signal(vec![server.handle()], gateway.drain(), time));
+    let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?)?.complete();
+    actix_rt::spawn(reload_on_hangup(gateway, read));
     tracing::info!(%listen, %admin_listen, "ready");
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
 }

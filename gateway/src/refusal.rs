@@ -1,8 +1,8 @@
 //! The gateway's own answers, in the dialect of the route they are given on.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::ALLOW;
-use actix_web::web::Bytes;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::header::ALLOW;
 use serde::Deserialize;
 
 use crate::answer::Answer;
@@ -107,8 +107,13 @@ impl Refusals {
     pub(crate) fn answer(&self, cause: Cause) -> Answer {
         let answer = Answer::json(cause.status(), self.body(cause).to_owned());
         // RFC 9110, section 15.5.6, asks for it; all that any service takes, for only the service knows better.
-        if cause == Cause::Method { answer.with(ALLOW, "GET, POST") } else { answer }
+        if cause == Cause::Method { answer.with_static(ALLOW, "GET, POST") } else { answer }
     }
+}
+
+/// What is answered to a head that cannot be read where no route leads.
+pub(crate) fn malformed() -> Answer {
+    Answer::new(StatusCode::BAD_REQUEST)
 }
 
 /// What is answered where no route leads: no dialect to speak.

@@ -1,27 +1,26 @@
 //! The server: its workers, and what each does with a connection.
 
-use std::future::Future as _;
 use std::net::{IpAddr, TcpListener};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Context;
 use std::time::Duration;
 
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::fn_service;
-use actix_web::http::header::HeaderValue;
+use hyper::header::HeaderValue;
 use stele_service::config::ConfigError;
 use stele_service::net;
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::client::{Client, Said, Times};
+use crate::client_io::{ClientIo, ClientStream};
+use crate::connection::{ConnectionState, EntryPoint, Protocol, Times};
 use crate::held::{self, Hold};
 use crate::live::Live;
-use crate::proxy::{Gate, Then, answer};
-use crate::supervise;
-use crate::upstreams::links::Links;
+use crate::proxy::WorkerState;
+use crate::upstreams::pool::ConnectionPool;
+use crate::{http1, http2, supervise, tls};
 
 /// How long requests in flight may take to end once the gateway is told to stop.
 const GRACE_SECONDS: u64 = 10;
@@ -33,7 +32,7 @@ const LEAST_SHARE: usize = 2_000;
 const OTHER_FILES: usize = 256;
 
 /// Serves on `listener`, and looks after the instances beside it.
-pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, ConfigError> {
+pub(crate) fn start(live: &Arc<Live>, listener: TcpListener) -> Result<Server, ConfigError> {
     let fault = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
     net::lengthen(&listener)?;
     let config = live.config();
@@ -44,69 +43,91 @@ pub(crate) fn start(live: Arc<Live>, listener: TcpListener) -> Result<Server, Co
         let share = live.held.share();
         tracing::warn!(share, "a client address may hold few connections, half of all; 2,000 need 4,000 in all");
     }
-    actix_web::rt::spawn(supervise::watch(Arc::downgrade(&live)));
+    actix_rt::spawn(supervise::watch(Arc::downgrade(live)));
     // A worker that has its share takes no more; when none does, clients wait until the system has them accepted.
     let share = most.div_ceil(config.workers);
     let builder = Server::build().workers(config.workers).max_concurrent_connections(share);
     let stopping = builder.graceful_shutdown_signal();
     let times = Times { head: config.limits.head_time, answer: config.limits.body_time };
-    let service = move || {
-        let gate = Rc::new(Gate { live: Arc::clone(&live), hop: hop.clone(), links: Links::new(share) });
-        actix_web::rt::spawn(sweep(Rc::downgrade(&gate)));
-        let stopping = stopping.clone();
-        fn_service(move |socket: TcpStream| {
-            let (gate, stopping) = (Rc::clone(&gate), stopping.clone());
-            async move {
-                serve(&gate, socket, times, stopping).await;
-                Ok::<_, ()>(())
-            }
-        })
+    let redirect = config.redirect.map(|redirect| redirect.bind(&listener)).transpose()?;
+    if let Some(tls) = &live.tls {
+        actix_rt::spawn(tls::watch(Arc::downgrade(tls)));
+    }
+    let service = |entry_point| {
+        let (live, hop, stopping) = (Arc::clone(live), hop.clone(), stopping.clone());
+        move || {
+            let pool = ConnectionPool::new(share);
+            let worker = Rc::new(WorkerState { live: Arc::clone(&live), hop: hop.clone(), pool });
+            actix_rt::spawn(sweep(Rc::downgrade(&worker)));
+            let stopping = stopping.clone();
+            fn_service(move |socket: TcpStream| {
+                let (worker, stopping) = (Rc::clone(&worker), stopping.clone());
+                async move {
+                    serve(&worker, socket, entry_point, times, stopping).await;
+                    Ok::<_, ()>(())
+                }
+            })
+        }
     };
-    let server = builder.shutdown_timeout(GRACE_SECONDS).disable_signals().listen("gateway", listener, service);
-    Ok(server.map_err(fault)?.run())
+    let mut builder = builder.shutdown_timeout(GRACE_SECONDS).disable_signals();
+    if let Some((port, listener)) = redirect {
+        builder = builder.listen("redirect", listener, service(EntryPoint::Redirect(port))).map_err(fault)?;
+    }
+    builder = builder.listen("gateway", listener, service(EntryPoint::Routes)).map_err(fault)?;
+    Ok(builder.run())
 }
 
 /// Answers a client until its connection is over, or the server stops.
-async fn serve(gate: &Gate, socket: TcpStream, times: Times, stopping: GracefulShutdownSignal) {
+async fn serve(
+    worker: &Rc<WorkerState>,
+    socket: TcpStream,
+    entry_point: EntryPoint,
+    times: Times,
+    stopping: GracefulShutdownSignal,
+) {
     // A client that has gone already has no address.
-    let Ok(mut client) = Client::new(socket, times) else { return };
-    let Some(_hold) = admit(gate, client.peer) else { return client.cut() };
-    let mut stop = pin!(stopping.notified());
-    let mut stopped = false;
-    let (mut head, mut out, mut first) = (Vec::new(), Vec::new(), true);
-    loop {
-        let mut is_stopped = |cx: &mut Context<'_>| {
-            stopped = stopped || stop.as_mut().poll(cx).is_ready();
-            stopped
-        };
-        let length = match client.head(std::mem::take(&mut first), &mut is_stopped).await {
-            Said::Head(length) => length,
-            Said::Nothing => return client.close(false).await,
-            Said::Nonsense(last_word) => {
-                // Who is gone need not be told.
-                let _ = client.tell(last_word).await;
-                return client.close(true).await;
-            }
-        };
-        head.clear();
-        head.extend(client.come().drain(..length));
-        match answer(gate, &mut client, &head, &mut out).await {
-            Then::Keep => {}
-            Then::Close { unread } => return client.close(unread).await,
-            Then::Cut => return client.cut(),
+    let Ok(peer) = socket.peer_addr() else { return };
+    let Some(_guard) = admit(worker, peer.ip()) else {
+        // Without it the client sees a close.
+        let _ = socket.set_zero_linger();
+        return;
+    };
+    // Without it messages are late, not wrong.
+    let _ = socket.set_nodelay(true);
+    let Some(stream) = secure(worker, socket, entry_point, times).await else { return };
+    let protocol = stream.protocol();
+    let stop = pin!(stopping.notified());
+    let state = ConnectionState::new(peer.ip(), stream.scheme(), entry_point);
+    let io = ClientIo::new(stream, Rc::clone(&state));
+    match protocol {
+        Protocol::Http1 => http1::serve(worker, io, &state, times, stop).await,
+        Protocol::Http2 => http2::serve(worker, io, &state, times, stop).await,
+    }
+}
+
+/// TLS over the socket, if there is a certificate; `None` if the client does not end its handshake in time, or cannot.
+async fn secure(
+    worker: &WorkerState,
+    socket: TcpStream,
+    entry_point: EntryPoint,
+    times: Times,
+) -> Option<ClientStream> {
+    let tls = worker.live.tls.as_ref().filter(|_| entry_point == EntryPoint::Routes);
+    let Some(tls) = tls else { return Some(ClientStream::Plain(socket)) };
+    match timeout(times.head, tls.accept(socket)).await {
+        Ok(Ok(stream)) => Some(ClientStream::Tls(Box::new(stream))),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            None
         }
-        for buffer in [&mut head, &mut out] {
-            buffer.clear();
-            buffer.shrink_to(MOST_KEPT);
-        }
-        client.shrink();
+        Err(_) => None,
     }
 }
 
 /// Counts the connection; `None` if its address holds its share of all, so that it must be closed.
-fn admit(gate: &Gate, peer: IpAddr) -> Option<Hold> {
-    let Live { held, count, .. } = gate.live.as_ref();
-    if gate.live.config().trust.is_proxy(peer) {
+fn admit(worker: &WorkerState, peer: IpAddr) -> Option<Hold> {
+    let Live { held, count, .. } = worker.live.as_ref();
+    if worker.live.config().trust.is_proxy(peer) {
         return Some(held.hold_proxy());
     }
     let hold = held.hold(peer);
@@ -126,15 +147,12 @@ fn admit(gate: &Gate, peer: IpAddr) -> Option<Hold> {
     hold
 }
 
-/// The room that a connection keeps from one request to the next.
-const MOST_KEPT: usize = 4 * 1024;
-
 /// Closes the connections to services that nobody uses, for as long as the worker works.
-async fn sweep(gate: Weak<Gate>) {
+async fn sweep(worker: Weak<WorkerState>) {
     loop {
         sleep(SWEEP).await;
-        let Some(gate) = gate.upgrade() else { return };
-        gate.links.sweep();
+        let Some(worker) = worker.upgrade() else { return };
+        worker.pool.sweep();
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix_web::rt::spawn;
+use actix_rt::spawn;
 use tokio::time::{sleep, timeout};
 
 use crate::live::Live;
 use crate::upstreams::Upstreams;
-use crate::upstreams::ask::{Unanswered, ask};
+use crate::upstreams::ask::{ProbeError, ask};
 use crate::upstreams::instance::{Checked, Instance};
 
 /// How long an instance may take to say how it does, and half of that to accept the connection.
@@ -70,7 +70,7 @@ async fn check(instance: &Instance) -> Checked {
         // What is not Stele's may have no such page; that it answers is what it can say.
         Ok(Ok(told)) if !told.status.is_server_error() => Checked::Ready,
         Ok(Ok(_)) => Checked::Unready,
-        Ok(Err(Unanswered::Absent(_))) => Checked::Absent,
-        Ok(Err(Unanswered::Broken(_))) | Err(_) => Checked::Silent,
+        Ok(Err(ProbeError::Connect(_))) => Checked::Absent,
+        Ok(Err(ProbeError::Exchange(_))) | Err(_) => Checked::Silent,
     }
 }

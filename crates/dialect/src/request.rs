@@ -26,7 +26,7 @@ impl Arrival {
         let headers = request.headers();
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
         let client = Client { address: trust.client(peer, headers), request: request_id(request) };
-        let trace = trace::server(request.method(), request.path(), headers);
+        let trace = trace::server(request.method().as_str(), request.path(), headers);
         let log = log_span(service, &client.request, &trace);
         Self { client, log, trace }
     }

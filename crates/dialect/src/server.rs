@@ -188,7 +188,7 @@ impl Guard {
         tracing::debug!(parent: arrival.log(), path = &*clipped(&path), status, "answered");
         trace::answered(&arrival.trace, status);
         if let Some(Route(route)) = route {
-            trace::routed(&arrival.trace, &method, route);
+            trace::routed(&arrival.trace, method.as_str(), route);
         }
         let route = route.map_or_else(|| Arc::new("none".to_owned()), |Route(route)| route.clone());
         self.metrics.answered(self.service, route, &method, status, begun.elapsed());

@@ -4,8 +4,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, TraceId};
@@ -53,7 +51,7 @@ pub use step;
 
 /// The span of a request that came in: a child of the caller's, if the request says so in the W3C's words and these are
 /// well formed, else the root of a new trace.
-pub fn server(method: &Method, path: &str, headers: &impl Headers) -> Span {
+pub fn server(method: &str, path: &str, headers: &impl Headers) -> Span {
     if !is_on() {
         return Span::none();
     }
@@ -77,7 +75,7 @@ pub fn server(method: &Method, path: &str, headers: &impl Headers) -> Span {
 }
 
 /// The span of a request that is sent on to `instance`, within the current one.
-pub fn client(method: &Method, instance: SocketAddr) -> Span {
+pub fn client(method: &str, instance: SocketAddr) -> Span {
     if !is_on() {
         return Span::none();
     }
@@ -132,7 +130,7 @@ pub fn answered(span: &Span, status: u16) {
 }
 
 /// Names the span of a request by the pattern that its path matched.
-pub fn routed(span: &Span, method: &Method, route: &str) {
+pub fn routed(span: &Span, method: &str, route: &str) {
     if !span.is_none() {
         span.record("http.route", route);
         named(span, method, route);
@@ -140,7 +138,7 @@ pub fn routed(span: &Span, method: &Method, route: &str) {
 }
 
 /// Names the span of a request by what it is for.
-pub fn named(span: &Span, method: &Method, target: &str) {
+pub fn named(span: &Span, method: &str, target: &str) {
     if !span.is_none() {
         // A span that has begun no longer takes a name as a field.
         span.context().span().update_name(format!("{} {target}", method_name(method)));
@@ -157,16 +155,12 @@ pub fn id(span: &Span) -> Option<TraceId> {
     context.is_valid().then(|| context.trace_id())
 }
 
-/// Tells the next hop that it is called within `span`, in place of what the caller told. If nobody collects, the caller's
-/// words are passed on as they are.
-pub fn pass_on(span: &Span, headers: &mut HeaderMap) {
-    if span.is_none() {
-        return;
+/// Hands the headers that make `span` the parent of the next hop's to `set`, by name and value; none without a span.
+/// They take the place of the caller's.
+pub fn pass_on(span: &Span, set: impl FnMut(&str, String)) {
+    if !span.is_none() {
+        TraceContextPropagator::new().inject_context(&span.context(), &mut Carrier(set));
     }
-    for name in NAMES {
-        headers.remove(name);
-    }
-    TraceContextPropagator::new().inject_context(&span.context(), &mut HeadersMut(headers));
 }
 
 fn shortened(path: &str) -> &str {
@@ -190,15 +184,13 @@ impl<F: Headers> Extractor for Parents<'_, F> {
     }
 }
 
-struct HeadersMut<'a>(&'a mut HeaderMap);
+struct Carrier<F>(F);
 
-impl Injector for HeadersMut<'_> {
+impl<F: FnMut(&str, String)> Injector for Carrier<F> {
     fn set(&mut self, key: &str, value: String) {
         // An empty `tracestate` says nothing.
-        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value))
-            && !value.is_empty()
-        {
-            self.0.insert(name, value);
+        if !value.is_empty() {
+            (self.0)(key, value);
         }
     }
 }

@@ -43,6 +43,9 @@ pub enum Command {
         /// Make a user for each dialect and print a curl line for each
         #[arg(long)]
         demo: bool,
+        /// Serve HTTPS with a certificate made at this start, for trying: no client trusts it by itself
+        #[arg(long)]
+        tls_self_signed: bool,
     },
     /// Administer users
     #[command(subcommand)]

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use stele_service::{cli, telemetry};
 
 use crate::args::Command;
+use crate::commands::up::Certificate;
 use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
 
 /// Runs the command that the command line names. Exit code 0: done; 1: it could not be done (no such user, …); 2: the
@@ -29,7 +30,10 @@ pub fn run() -> ExitCode {
         let system = actix_web::rt::System::new();
         system.block_on(async {
             match args.command {
-                Command::Up { demo, .. } => up::run(settings, demo).await,
+                Command::Up { demo, tls_self_signed, .. } => {
+                    let certificate = if tls_self_signed { Certificate::SelfSigned } else { Certificate::Settings };
+                    up::run(settings, demo, certificate).await
+                }
                 Command::User(command) => admin::work(settings, async |at| user::run(at, command).await).await,
                 Command::App(command) => admin::work(settings, async |at| app::run(at, command).await).await,
                 Command::Token(command) => admin::work(settings, async |at| token::run(at, command).await).await,

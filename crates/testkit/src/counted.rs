@@ -94,7 +94,8 @@ impl Kept {
             answer.extend_from_slice(&buffer[..read]);
             let text = std::str::from_utf8(&answer).unwrap_or_default();
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let fields = head.lines().filter_map(|line| line.split_once(": "));
+            let length = fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length")).unwrap().1;
             if body.len() == length.parse::<usize>().unwrap() {
                 return text.to_owned();
             }

@@ -4,27 +4,28 @@
 
 mod merge;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+use futures_util::future::join_all;
+use hyper::body::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use actix_web::http::{Method, StatusCode};
-use actix_web::web::Bytes;
-use futures_util::future::join_all;
+use hyper::{Method, StatusCode};
 use serde_json::Value;
-use stele_service::OPENAPI_PATH;
+use stele_service::OPENAPI_PATH as PATH;
 use tokio::sync::Mutex;
 use utoipa_swagger_ui::serve;
 
 use crate::answer::Answer;
 use crate::config::Config;
+use crate::request::RequestLine;
 use crate::table::Table;
 use crate::upstreams::Upstreams;
 use crate::upstreams::ask::ask;
-use crate::wire::request::Request;
 
 /// A service that is well has its document ready in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -50,21 +51,21 @@ struct Found {
 }
 
 /// Answers what is asked of the documents and their page; `None` if it is something else.
-pub(crate) async fn answer(request: &Request<'_>, config: &Config) -> Option<Answer> {
+pub(crate) async fn answer(request: &RequestLine, config: &Config) -> Option<Answer> {
     let docs = config.docs.as_ref()?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return None;
     }
     match request.path() {
-        OPENAPI_PATH => Some(Answer::json(StatusCode::OK, docs.text(&config.table).await)),
-        "/docs" => Some(Answer::new(StatusCode::PERMANENT_REDIRECT).with(LOCATION, "/docs/")),
+        PATH => Some(Answer::json(StatusCode::OK, docs.text(&config.table).await)),
+        "/docs" => Some(Answer::new(StatusCode::PERMANENT_REDIRECT).with_static(LOCATION, "/docs/")),
         path => page(path.strip_prefix("/docs/")?),
     }
 }
 
 /// A file of the page.
 fn page(file: &str) -> Option<Answer> {
-    let config = utoipa_swagger_ui::Config::new([format!("..{OPENAPI_PATH}")])
+    let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
         .use_base_layout()
         .validator_url("none")
         .doc_expansion("list")
@@ -73,13 +74,16 @@ fn page(file: &str) -> Option<Answer> {
     let found = serve(file, Arc::new(config)).ok().flatten()?;
     let charset = if found.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
     let answer = Answer::new(StatusCode::OK)
-        .with(CONTENT_TYPE, found.content_type + charset)
-        .with(CONTENT_SECURITY_POLICY, POLICY)
-        .with(X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .with(REFERRER_POLICY, "no-referrer")
-        .with(CACHE_CONTROL, "max-age=600");
-    let answer = if found.gzpipped { answer.with(CONTENT_ENCODING, "gzip") } else { answer };
-    Some(answer.body(found.bytes.into_owned()))
+        .with(CONTENT_TYPE, HeaderValue::try_from(found.content_type + charset).ok()?)
+        .with_static(CONTENT_SECURITY_POLICY, POLICY)
+        .with_static(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .with_static(REFERRER_POLICY, "no-referrer")
+        .with_static(CACHE_CONTROL, "max-age=600");
+    let answer = if found.gzpipped { answer.with_static(CONTENT_ENCODING, "gzip") } else { answer };
+    Some(match found.bytes {
+        Cow::Borrowed(bytes) => answer.body(Bytes::from_static(bytes)),
+        Cow::Owned(bytes) => answer.body(bytes),
+    })
 }
 
 impl Docs {
@@ -103,7 +107,7 @@ async fn fetch(upstreams: &Upstreams) -> Option<Value> {
         let mut instances = upstreams.instances().to_vec();
         instances.sort_by_key(|instance| !instance.is_usable());
         for instance in instances {
-            let Ok(told) = ask(&instance, OPENAPI_PATH, PATIENCE, LARGEST).await else { continue };
+            let Ok(told) = ask(&instance, PATH, PATIENCE, LARGEST).await else { continue };
             if told.status == StatusCode::OK
                 && let Ok(document) = serde_json::from_slice(&told.body)
             {

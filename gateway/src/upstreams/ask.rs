@@ -2,75 +2,68 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode};
+use hyper::header::{CONNECTION, HOST, HeaderValue};
+use hyper::{Request, StatusCode, Uri};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::connection::{ProxyError, UpstreamConnection};
 use super::instance::Instance;
-use crate::pipe::Pipe;
-use crate::wire::body::Coding;
-use crate::wire::fields;
-use crate::wire::response::Response;
+use crate::request_body::RequestBody;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unanswered {
+pub(crate) enum ProbeError {
     #[error("it cannot be connected to: {0}")]
-    Absent(io::Error),
+    Connect(io::Error),
     #[error("it does not answer: {0}")]
-    Broken(io::Error),
+    Exchange(ProxyError),
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ProbeResponse {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
 }
 
 /// Asks for `path` over a connection of its own that is made within `patience`; reads at most `most` bytes of a body.
-pub(crate) async fn ask(instance: &Instance, path: &str, patience: Duration, most: usize) -> Result<Told, Unanswered> {
+pub(crate) async fn ask(
+    instance: &Instance,
+    path: &'static str,
+    patience: Duration,
+    most: usize,
+) -> Result<ProbeResponse, ProbeError> {
     let connecting = timeout(patience, TcpStream::connect(instance.address())).await;
-    let socket = connecting.map_err(io::Error::from).flatten().map_err(Unanswered::Absent)?;
-    exchange(Pipe::new(socket), instance, path, most).await.map_err(Unanswered::Broken)
+    let socket = connecting.map_err(io::Error::from).flatten().map_err(ProbeError::Connect)?;
+    exchange(socket, instance, path, most).await.map_err(ProbeError::Exchange)
 }
 
-async fn exchange(mut pipe: Pipe, instance: &Instance, path: &str, most: usize) -> io::Result<Told> {
-    let mut question = format!("GET {path} HTTP/1.1\r\n").into_bytes();
-    fields::put(&mut question, "host", instance.host().as_bytes());
-    question.extend_from_slice(b"connection: close\r\n\r\n");
-    let mut rest = question.as_slice();
-    while !rest.is_empty() {
-        let written = poll_fn(|cx| pipe.poll_write(cx, rest)).await?;
-        rest = rest.get(written..).unwrap_or_default();
+async fn exchange(
+    socket: TcpStream,
+    instance: &Instance,
+    path: &'static str,
+    most: usize,
+) -> Result<ProbeResponse, ProxyError> {
+    let mut connection = UpstreamConnection::new(socket).await.map_err(ProxyError::Http)?;
+    let mut request = Request::new(RequestBody::Whole(None));
+    *request.uri_mut() = Uri::from_static(path);
+    request.headers_mut().insert(HOST, instance.host().clone());
+    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let answer = connection.send(request, |_| Poll::Pending).await?;
+    let (status, mut incoming) = (answer.status(), answer.into_body());
+    let mut body = Vec::new();
+    if most == 0 {
+        return Ok(ProbeResponse { status, body });
     }
-    let broken = || io::Error::from(io::ErrorKind::InvalidData);
-    let (status, mut body) = loop {
-        if let Some(response) = Response::parse(&pipe.come, &Method::GET).map_err(|_| broken())? {
-            let (status, body, size) = (response.status, response.body, response.size);
-            pipe.come.drain(..size);
-            break (status, body);
-        }
-        if poll_fn(|cx| pipe.poll_read(cx)).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    };
-    let mut content = Vec::new();
-    loop {
-        body.relay(&mut pipe.come, Coding::Plain, &mut content).map_err(|_| broken())?;
-        if body.is_over() || most == 0 {
-            return Ok(Told { status, body: content });
-        }
-        if content.len() > most {
-            return Err(broken());
-        }
-        if poll_fn(|cx| pipe.poll_read(cx)).await? == 0 {
-            return match body.ends_with_connection() {
-                true => Ok(Told { status, body: content }),
-                false => Err(io::ErrorKind::UnexpectedEof.into()),
-            };
+    while let Some(piece) = poll_fn(|cx| connection.poll_piece(cx, &mut incoming)).await {
+        body.extend_from_slice(&piece.map_err(ProxyError::Http)?);
+        if body.len() > most {
+            return Err(ProxyError::Malformed);
         }
     }
+    Ok(ProbeResponse { status, body })
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use actix_web::http::header::HeaderValue;
-use actix_web::http::uri::Authority;
+use hyper::header::HeaderValue;
+use hyper::http::uri::Authority;
 
 use super::resolve::Resolver;
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-use actix_web::http::header::HeaderValue;
+use hyper::header::HeaderValue;
 
 use super::circuit::{Circuit, CircuitState, now};
 

@@ -3,13 +3,14 @@
 //! - `configured`: what the settings name, `http://host:port`; each name has any number of addresses
 //! - [`instance`]: one address, and how it does; `circuit`: when it is left alone
 //! - [`resolve`]: from names to addresses
-//! - [`links`]: connections to instances; [`ask`]: the gateway's own questions to them
+//! - [`connection`]: a connection to an instance; [`pool`]: those that are kept; [`ask`]: the gateway's own questions to them
 
 pub(crate) mod ask;
 mod circuit;
 mod configured;
+pub(crate) mod connection;
 pub(crate) mod instance;
-pub(crate) mod links;
+pub(crate) mod pool;
 pub(crate) mod resolve;
 
 use std::sync::Arc;

@@ -38,10 +38,10 @@ async fn other_origins_get_no_permission() {
     {
         let reply = preflight(&gateway, origin).await;
         assert_eq!(reply.status, 204);
-        assert!(!reply.head.contains("access-control-"), "{origin}: {}", reply.head);
+        assert!(!reply.head.to_ascii_lowercase().contains("access-control-"), "{origin}: {}", reply.head);
         let reply = gateway.send("GET", "/api/v1/Auth/x", &format!("Origin: {origin}\r\n"), "").await;
         assert_eq!((reply.status, reply.header("vary")), (200, Some("Origin")));
-        assert!(!reply.head.contains("access-control-"), "{origin}: {}", reply.head);
+        assert!(!reply.head.to_ascii_lowercase().contains("access-control-"), "{origin}: {}", reply.head);
     }
 }
 
@@ -72,7 +72,11 @@ async fn by_default_nothing_is_allowed_and_the_service_sees_the_options() {
     let gateway = front("");
     let reply = preflight(&gateway, "https://app.example").await;
     assert_eq!((reply.status, reply.header("x-served-by")), (200, Some("jwt")));
-    assert!(!reply.head.contains("access-control-") && reply.header("vary").is_none(), "{}", reply.head);
+    assert!(
+        !reply.head.to_ascii_lowercase().contains("access-control-") && reply.header("vary").is_none(),
+        "{}",
+        reply.head
+    );
 }
 
 #[actix_web::test]

@@ -66,7 +66,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     // Closed or reset, although the client would have gone on: it has less than it was promised, and sees that.
     let more = read_all(&mut client).await;
     let came = String::from_utf8([came, more].concat()).unwrap();
-    assert!(came.starts_with("HTTP/1.1 200 OK\r\n") && came.contains("content-length: 100\r\n"), "{came}");
+    assert!(came.starts_with("HTTP/1.1 200 OK\r\n") && came.contains("Content-Length: 100\r\n"), "{came}");
     assert!(came.ends_with("\r\n\r\nonly this"), "nothing was made up: {came}");
 }
 

@@ -39,10 +39,9 @@ async fn hop_by_hop_headers_and_what_connection_names_stay_here() {
                Keep-Alive: timeout=5\r\nProxy-Authorization: Basic eA==\r\nProxy-Connection: close\r\nTE: trailers\r\n\
                Trailer: X-T\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nX-Kept: 1\r\n\r\n";
     let gateway = untrusting();
-    let mut reply = gateway.raw(raw).await;
-    // The interim answer comes first.
-    assert_eq!(reply.status, 100);
-    reply.body = reply.body.split_once("\r\n\r\n").unwrap().1.to_owned();
+    // Without a body there is nothing to wait for leave to send: RFC 9110, section 10.1.1.
+    let reply = gateway.raw(raw).await;
+    assert_eq!(reply.status, 200);
     for name in [
         "x-secret",
         "token",

@@ -7,6 +7,8 @@
 mod control;
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod fronts;
 
 use futures_util::future::join_all;
 

@@ -25,4 +25,6 @@ mod streaming;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod work;

@@ -37,6 +37,11 @@ impl Recorder {
         Self { url, seen }
     }
 
+    /// The same, once.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+
     /// Every request that has come, in order: method, target, body.
     pub(crate) fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()

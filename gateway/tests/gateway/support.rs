@@ -113,7 +113,7 @@ pub(crate) fn gateway_with(
 pub(crate) fn config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Config {
     let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let settings = Settings::default().with([("STELE_WORKERS", "1".to_owned())]).with(values);
-    let mut config = Config::from_settings(&settings).unwrap();
+    let mut config = Config::from_settings(&settings).unwrap().complete().unwrap();
     for (service, _) in SERVICES {
         config = config.with_upstream(service, "http://127.0.0.1:1").unwrap();
     }

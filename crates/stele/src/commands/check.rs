@@ -34,7 +34,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
         (service.routes)(&context)?;
         say(&format!("ok: {}'s settings", service.name))?;
     }
-    gateway::Config::from_settings(&context.settings)?;
+    gateway::Config::from_settings(&context.settings)?.complete()?;
     say("ok: the routing table")?;
     ReadinessCheck::of(&context).check().await.map_err(ConfigError::new)?;
     say("ok: the stores answer, are set up as they must be, and the schema is current")?;

@@ -1,6 +1,6 @@
 //! `stele up`: the gateway and every dialect in one process.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
@@ -16,10 +16,35 @@ use zeroize::Zeroizing;
 use super::{CommandError, demo, say};
 use crate::services;
 
-pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandError> {
+/// Where the gateway's certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Certificate {
+    /// `STELE_TLS_CERT`, if it is set.
+    Settings,
+    /// It is made at the start, and kept nowhere.
+    SelfSigned,
+}
+
+pub(crate) async fn run(settings: Settings, demo: bool, certificate: Certificate) -> Result<(), CommandError> {
     let wanted = settings.address("STELE_LISTEN", gateway::DEFAULT_LISTEN)?;
     let demo = demo || settings.flag("STELE_DEMO", false)?;
-    let config = Config::from_settings(&settings)?;
+    let made = match certificate {
+        Certificate::Settings => None,
+        Certificate::SelfSigned => Some(self_signed(wanted.ip())?),
+    };
+    let configure = move |settings: &Settings| {
+        let config = Config::from_settings(settings)?;
+        match &made {
+            Some((cert, key)) => config.with_certificate(cert.as_bytes(), key.as_bytes())?.complete(),
+            None => config.complete(),
+        }
+    };
+    let config = configure(&settings)?;
+    let served = match certificate {
+        Certificate::SelfSigned => Served { scheme: "https", curl: "curl -sk" },
+        Certificate::Settings if config.is_secure() => Served { scheme: "https", curl: "curl -s" },
+        Certificate::Settings => Served { scheme: "http", curl: "curl -s" },
+    };
     let listener = net::bind(wanted, "STELE_LISTEN, or --listen")?;
     let listen = listener.local_addr().unwrap_or(wanted);
     let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
@@ -40,7 +65,7 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let server = gateway.start(listener)?;
     let handles = [server.handle()].into_iter().chain(services.handles.clone()).collect();
     let settings = context.settings.clone();
-    let read = move || services.behind(Config::from_settings(&settings)?, &hop);
+    let read = move || services.behind(configure(&settings)?, &hop);
     actix_web::rt::spawn(reload_on_hangup(gateway, read));
     let ready = readiness(&context);
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
@@ -50,12 +75,28 @@ pub(crate) async fn run(settings: Settings, demo: bool) -> Result<(), CommandErr
     let gateway = actix_web::rt::spawn(server);
     let stopped = signals::stop_on_signal(handles, context.drain.clone(), time);
     Hashing::read(&context.settings)?.tell();
-    announce(&context, listen, admin_listen, demo).await?;
+    announce(&context, listen, admin_listen, demo, served).await?;
     stopped.await;
     context.use_cases.drain_deliveries().await;
     context.trail.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
+}
+
+/// A certificate of this machine and its key, as PEM.
+fn self_signed(listen: IpAddr) -> Result<(String, Zeroizing<String>), ConfigError> {
+    let failed = |error: rcgen::Error| ConfigError::new(format!("--tls-self-signed: {error}"));
+    let names =
+        ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string(), listen.to_string()];
+    let certified = rcgen::generate_simple_self_signed(names).map_err(failed)?;
+    Ok((certified.cert.pem(), Zeroizing::new(certified.signing_key.serialize_pem())))
+}
+
+/// How the gateway is called.
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    scheme: &'static str,
+    curl: &'static str,
 }
 
 /// Every service, each on a free port of loopback, where only the gateway's hop secret is believed.
@@ -87,11 +128,20 @@ impl Services {
     }
 }
 
-async fn announce(context: &Context, listen: SocketAddr, admin: SocketAddr, demo: bool) -> Result<(), CommandError> {
+async fn announce(
+    context: &Context,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    demo: bool,
+    Served { scheme, curl }: Served,
+) -> Result<(), CommandError> {
     let data = context.settings.data();
-    let up = format!("Stele is up at http://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
+    let up = format!("Stele is up at {scheme}://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
     let how = match demo {
-        true => demo::prepare(context, listen).await?,
+        true => {
+            let lines = demo::prepare(context, listen).await?;
+            lines.replace("curl -s", curl).replace("http://", &format!("{scheme}://"))
+        }
         false => "`stele up --demo` makes a user for each dialect and shows how to call it.\n".to_owned(),
     };
     // The server runs on, whether or not these lines can be written.

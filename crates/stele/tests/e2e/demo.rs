@@ -51,3 +51,12 @@ fn the_demonstration_does_not_take_over_a_strangers_phone() {
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
     assert!(outcome.stderr.lines().last().unwrap().starts_with("error: someone else has 13800138003"), "{outcome:?}");
 }
+
+#[test]
+fn the_demonstration_works_over_https_with_a_certificate_made_at_the_start() {
+    let home = Home::new();
+    let server = home.up_with(&["--demo", "--tls-self-signed"]);
+    assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
+    paste_every_line(&server);
+    server.stop();
+}

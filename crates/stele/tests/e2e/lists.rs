@@ -51,7 +51,7 @@ async fn differences(faults: &[(&str, Cause, Refusal)]) -> String {
         let service = ALL.into_iter().find(|service| route["service"].as_str() == Some(service.name)).unwrap();
         for (name, cause, refusal) in faults {
             let response = (service.refuse)(refusal);
-            assert_eq!(response.status(), cause.status(), "{}: {name}", service.name);
+            assert_eq!(response.status().as_u16(), cause.status().as_u16(), "{}: {name}", service.name);
             let body = to_bytes(response.into_body()).await.unwrap();
             let (says, table) = (str::from_utf8(&body).unwrap(), route["refusals"][name].as_str().unwrap());
             if says != table {

@@ -52,7 +52,7 @@ fn server(case: usize, services: &[Recorder]) -> String {
 
 /// nginx, as `scripts/test` names it; Debian has it where only root's PATH leads.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
-fn program() -> String {
+pub(super) fn program() -> String {
     std::env::var("STELE_TEST_NGINX").unwrap_or_else(|_| "/usr/sbin/nginx".to_owned())
 }
 

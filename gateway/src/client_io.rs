@@ -1,0 +1,107 @@
+//! A client's socket as hyper reads and writes it, which notes what the connection's timers go by.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::connection::{ConnectionState, Protocol, Scheme};
+
+/// A client's socket, and TLS over it.
+#[derive(Debug)]
+pub(crate) enum ClientStream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A client's stream.
+#[derive(Debug)]
+pub(crate) struct ClientIo {
+    stream: ClientStream,
+    state: Rc<ConnectionState>,
+}
+
+impl ClientStream {
+    pub(crate) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Plain(_) => Scheme::Http,
+            Self::Tls(_) => Scheme::Https,
+        }
+    }
+
+    /// What the client negotiated.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2".as_slice()) => Protocol::Http2,
+            Self::Plain(_) | Self::Tls(_) => Protocol::Http1,
+        }
+    }
+}
+
+impl ClientIo {
+    pub(crate) fn new(stream: ClientStream, state: Rc<ConnectionState>) -> Self {
+        Self { stream, state }
+    }
+
+    /// The socket below.
+    pub(crate) fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            ClientStream::Plain(tcp) => tcp,
+            ClientStream::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Sends the end of the stream, which hyper is not given to send.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            ClientStream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            ClientStream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+
+    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.state.note_write(written.is_pending());
+        written
+    }
+}
+
+impl AsyncRead for ClientIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(match &mut self.stream {
+            ClientStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            ClientStream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        })?;
+        if buf.filled().len() > before {
+            self.state.note_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match &mut self.stream {
+            ClientStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            ClientStream::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        };
+        self.noted(written)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = match &mut self.stream {
+            ClientStream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            ClientStream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        };
+        self.noted(flushed)
+    }
+
+    /// Does nothing: the connection is closed once hyper has let go of it, see [`crate::close`].
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

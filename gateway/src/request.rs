@@ -1,0 +1,170 @@
+//! What is judged of a request's head beyond what hyper judges, before a service is asked.
+
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Uri, Version};
+
+use crate::headers::{is_token_of, too_large};
+use crate::path;
+use crate::refusal::Cause;
+
+/// The first line of a request, or what HTTP/2 has in its place.
+#[derive(Debug)]
+pub(crate) struct RequestLine {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+}
+
+impl RequestLine {
+    /// Path and query; empty if the target is a host alone.
+    pub(crate) fn target(&self) -> &str {
+        self.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
+    }
+
+    /// The path before anything decodes it.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The target that a service gets.
+    pub(crate) fn origin_form(&self) -> Uri {
+        self.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
+    }
+
+    /// Whether what follows the request on its connection may be no request.
+    pub(crate) fn is_last(&self, headers: &HeaderMap) -> bool {
+        self.method == Method::CONNECT || is_token_of(headers, &CONNECTION, "upgrade")
+    }
+}
+
+/// Whether the head is one that hyper takes and RFC 9112 does not: no route is asked then.
+///
+/// - Section 3.2: one `Host`, and one in HTTP/1.1 in any case
+/// - Section 6.1: no encoding but `chunked`, and that once
+/// - Section 3.2 of RFC 9112 and 3 of RFC 3986: a target is ASCII
+/// - Section 7.2.2 of RFC 1945: a POST of HTTP/1.0 has a length
+pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_encoded = match encodings.next() {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => return true,
+        encoding => encoding.is_some(),
+    };
+    let hosts = headers.get_all(HOST).iter().count();
+    let is_host_missing = match line.version {
+        Version::HTTP_10 => false,
+        Version::HTTP_2 => hosts == 0 && line.uri.authority().is_none(),
+        _ => hosts == 0,
+    };
+    let is_length_missing = line.version == Version::HTTP_10
+        && line.method == Method::POST
+        && !is_encoded
+        && !headers.contains_key(CONTENT_LENGTH);
+    let is_ascii = line.target().bytes().all(|byte| byte.is_ascii_graphic());
+    encodings.next().is_some() || hosts > 1 || is_host_missing || is_length_missing || !is_ascii
+}
+
+/// What can be judged before a service is asked, whose bodies may have `most` bytes; `length` is what the body has by
+/// its head.
+pub(crate) fn check(line: &RequestLine, headers: &HeaderMap, length: Option<u64>, most: u64) -> Result<(), Cause> {
+    if !path::is_plain(line.path()) {
+        return Err(Cause::NotFound);
+    }
+    if matches!(line.method, Method::CONNECT | Method::TRACE) {
+        return Err(Cause::Method);
+    }
+    if too_large(line, headers) {
+        return Err(Cause::HeadersTooLarge);
+    }
+    if !names_a_host(line, headers) {
+        return Err(Cause::BadRequest);
+    }
+    // What follows such a head is no request, for who sends it.
+    if is_token_of(headers, &UPGRADE, "websocket") {
+        return Err(Cause::BadRequest);
+    }
+    if length.is_some_and(|length| length > most) { Err(Cause::TooLarge) } else { Ok(()) }
+}
+
+/// Whether `Host` is what RFC 9110, section 7.2, wants it to be, a name or an address, and perhaps a port; and in HTTP/2
+/// the same as `:authority`.
+pub(crate) fn names_a_host(line: &RequestLine, headers: &HeaderMap) -> bool {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
+    let authority =
+        line.uri.authority().filter(|_| line.version == Version::HTTP_2).map(|authority| authority.as_str());
+    let is_one = |host: &[u8]| authority.is_none_or(|authority| host.eq_ignore_ascii_case(authority.as_bytes()));
+    let is_host = |host: &[u8]| !host.is_empty() && host.iter().all(known);
+    let hosts = headers.get_all(HOST).iter().map(|host| host.as_bytes());
+    authority.is_none_or(|authority| is_host(authority.as_bytes()))
+        && hosts.into_iter().all(|host| is_host(host) && is_one(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    /// The head of a request whose fields are `name: value` a line.
+    fn head(method: &str, target: &str, version: Version, fields: &str) -> (RequestLine, HeaderMap) {
+        let mut request = Request::builder().method(method).uri(target).version(version);
+        for line in fields.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        (RequestLine { method: parts.method, uri: parts.uri, version: parts.version }, parts.headers)
+    }
+
+    #[test]
+    fn targets_lose_what_is_not_for_a_service() {
+        for (sent, target, path) in [
+            ("/i/login?a=b?c", "/i/login?a=b?c", "/i/login"),
+            ("/", "/", "/"),
+            ("http://u@h/i/a?b", "/i/a?b", "/i/a"),
+            ("/i/a#/../../auth/b", "/i/a", "/i/a"),
+            ("/i/a?b=|c^", "/i/a?b=|c^", "/i/a"),
+            ("*", "*", "*"),
+            ("h:80", "", ""),
+        ] {
+            let (line, _) = head("GET", sent, Version::HTTP_11, "");
+            assert_eq!((line.target(), line.path()), (target, path), "{sent}");
+        }
+    }
+
+    #[test]
+    fn heads_that_hyper_takes_and_the_gateway_does_not_are_malformed() {
+        const CHUNKED: &str = "host: h\ntransfer-encoding: chunked";
+        for (method, version, fields, is_refused) in [
+            ("GET", Version::HTTP_11, "host: h", false),
+            ("GET", Version::HTTP_11, "", true),
+            ("GET", Version::HTTP_11, "host: h\nhost: h", true),
+            ("GET", Version::HTTP_10, "", false),
+            ("GET", Version::HTTP_10, "host: a\nhost: b", true),
+            ("POST", Version::HTTP_10, "host: h", true),
+            ("POST", Version::HTTP_10, "host: h\ncontent-length: 0", false),
+            ("POST", Version::HTTP_11, CHUNKED, false),
+            ("POST", Version::HTTP_11, "host: h\ntransfer-encoding: gzip, chunked", true),
+            ("POST", Version::HTTP_11, "host: h\ntransfer-encoding: chunked\ntransfer-encoding: chunked", true),
+        ] {
+            let (line, headers) = head(method, "/i/a", version, fields);
+            assert_eq!(is_malformed(&line, &headers), is_refused, "{method} {version:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn http2_has_one_host_in_two_places() {
+        for (target, fields, is_malformed_, is_named) in [
+            ("https://h:1/i/a", "", false, true),
+            ("https://h:1/i/a", "host: H:1", false, true),
+            ("https://h:1/i/a", "host: other", false, false),
+            ("https://u@h/i/a", "", false, false),
+            ("/i/a", "host: h", false, true),
+            ("/i/a", "", true, true),
+        ] {
+            let (line, headers) = head("GET", target, Version::HTTP_2, fields);
+            let seen = (is_malformed(&line, &headers), names_a_host(&line, &headers));
+            assert_eq!(seen, (is_malformed_, is_named), "{target} {fields}");
+        }
+    }
+}

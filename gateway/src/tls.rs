@@ -1,0 +1,158 @@
+//! TLS on the public address: the certificate, which is read again when its files change.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use stele_service::config::{ConfigError, Settings};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub(crate) const CERT: &str = "STELE_TLS_CERT";
+pub(crate) const KEY: &str = "STELE_TLS_KEY";
+
+/// What a client may negotiate, the most wanted first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+/// How often it is looked whether the files have changed.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// The certificate in use, and where it comes from.
+pub(crate) struct Tls {
+    current: ArcSwap<ServerConfig>,
+    files: Mutex<Option<Files>>,
+}
+
+/// Two PEM files, as they were when they were last read.
+#[derive(Clone, PartialEq, Eq)]
+struct Files {
+    paths: [PathBuf; 2],
+    stamps: [Option<Stamp>; 2],
+}
+
+/// What changes when a file does: device, inode, size, and time of the last change.
+type Stamp = (u64, u64, u64, i64, i64);
+
+impl Tls {
+    /// Reads `STELE_TLS_CERT` and `STELE_TLS_KEY`; `None` if neither is set.
+    ///
+    /// # Errors
+    /// If one of them is missing or cannot be used, or they do not belong together.
+    pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Arc<Self>>, ConfigError> {
+        let paths = match (settings.text(CERT), settings.text(KEY)) {
+            (Some(cert), Some(key)) => [cert, key].map(PathBuf::from),
+            (None, None) => return Ok(None),
+            (Some(_), None) => return Err(ConfigError::new(format!("{KEY}: missing beside {CERT}"))),
+            (None, Some(_)) => return Err(ConfigError::new(format!("{CERT}: missing beside {KEY}"))),
+        };
+        let files = Files::new(paths);
+        let current = files.load().map_err(ConfigError::new)?;
+        Ok(Some(Arc::new(Self { current: ArcSwap::new(current), files: Mutex::new(Some(files)) })))
+    }
+
+    /// A certificate chain and its key, as PEM.
+    ///
+    /// # Errors
+    /// If they cannot be used, or do not belong together.
+    pub(crate) fn from_pem(cert: &[u8], key: &[u8]) -> Result<Arc<Self>, ConfigError> {
+        let current = server_config(cert, key).map_err(|why| ConfigError::new(format!("certificate: {why}")))?;
+        Ok(Arc::new(Self { current: ArcSwap::new(current), files: Mutex::default() }))
+    }
+
+    /// Uses what `new` has from the next connection on.
+    pub(crate) fn replace(&self, new: &Self) {
+        self.current.store(new.current.load_full());
+        self.files().clone_from(&*new.files());
+    }
+
+    /// Answers a client's handshake.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        TlsAcceptor::from(self.current.load_full()).accept(socket).await
+    }
+
+    /// Reads the files again if they have changed. Files that cannot be used change nothing but the log.
+    fn refresh(&self) {
+        let Some(old) = self.files().clone() else { return };
+        let new = Files::new(old.paths.clone());
+        if new == old {
+            return;
+        }
+        match new.load() {
+            Ok(config) => {
+                self.current.store(config);
+                tracing::info!(cert = %new.paths[0].display(), "TLS: the new certificate is in force");
+            }
+            Err(error) => tracing::error!(%error, "TLS: the old certificate stays in force"),
+        }
+        *self.files() = Some(new);
+    }
+
+    fn files(&self) -> std::sync::MutexGuard<'_, Option<Files>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks after the files for as long as the gateway lives.
+pub(crate) async fn watch(tls: Weak<Tls>) {
+    while let Some(tls) = tls.upgrade() {
+        tls.refresh();
+        drop(tls);
+        sleep(WATCH).await;
+    }
+}
+
+impl Files {
+    fn new(paths: [PathBuf; 2]) -> Self {
+        let stamp = |path: &PathBuf| {
+            let data = fs::metadata(path).ok()?;
+            Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+        };
+        let stamps = [stamp(&paths[0]), stamp(&paths[1])];
+        Self { paths, stamps }
+    }
+
+    fn load(&self) -> Result<Arc<ServerConfig>, String> {
+        let [cert, key] = &self.paths;
+        let read = |name: &str, path: &PathBuf| {
+            fs::read(path).map_err(|error| format!("{name}: cannot read {}: {error}", path.display()))
+        };
+        server_config(&read(CERT, cert)?, &read(KEY, key)?)
+            .map_err(|why| format!("{CERT}: {} with {}: {why}", cert.display(), key.display()))
+    }
+}
+
+/// TLS 1.2 and 1.3 with the provider's suites, all of them with forward secrecy.
+fn server_config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("the certificate is not PEM: {error}"))?;
+    if chain.is_empty() {
+        return Err("no certificate in it".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the key is not PEM: {error}"))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| error.to_string())?;
+    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    // Sessions are resumed by tickets, on whatever worker; their keys change every six hours.
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
+    Ok(Arc::new(config))
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls")
+    }
+}

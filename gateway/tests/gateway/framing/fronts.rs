@@ -1,0 +1,133 @@
+//! The same requests with another proxy in front: whatever that one makes of them, the gateway behind it makes no request
+//! more. What reaches the services through both is held against what reaches them through the other one alone.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::TIME;
+use super::control::program;
+use super::corpus::{groups, recorders};
+use crate::recorder::Recorder;
+use crate::support::{PATIENCE, gateway, listener};
+
+/// The groups whose requests can be read as two.
+const GROUPS: [&str; 8] =
+    ["host", "length-and-encoding", "lengths", "encodings", "line-ends", "chunks", "trailers", "pipelining"];
+
+/// Where the proxy in front listens: before the services, and before the gateway.
+struct Places {
+    direct: SocketAddr,
+    through: SocketAddr,
+}
+
+/// A running proxy, stopped when dropped.
+struct Front {
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn place(recorder: &Recorder) -> &str {
+    recorder.url.strip_prefix("http://").unwrap()
+}
+
+fn start(program: &str, arguments: &[&str], config: &str, places: &Places) -> Front {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("front.conf"), config).unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder.path());
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let front = Front { child: child.unwrap_or_else(|e| panic!("{program}: {e}")), _folder: folder };
+    let deadline = Instant::now() + PATIENCE;
+    while [places.direct, places.through].iter().any(|place| TcpStream::connect(place).is_err()) {
+        assert!(Instant::now() < deadline, "{program} does not serve");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    front
+}
+
+fn nginx(places: &Places, services: &[Recorder], gateway: SocketAddr) -> Front {
+    let [portal, mefp, jwt] = [0, 1, 2].map(|at| place(&services[at]));
+    let Places { direct, through } = places;
+    let temporary: String =
+        ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(|name| format!("{name}_temp_path {name};")).concat();
+    let config = format!(
+        "daemon off; master_process off; pid pid; error_log error.log; events {{ }}
+         http {{ access_log off; {temporary} client_header_timeout {TIME}s; client_body_timeout {TIME}s;
+           keepalive_timeout {TIME}s; proxy_http_version 1.1; proxy_set_header Connection '';
+           upstream portal {{ server {portal}; keepalive 4; }} upstream mefp {{ server {mefp}; keepalive 4; }}
+           upstream jwt {{ server {jwt}; keepalive 4; }} upstream gateway {{ server {gateway}; keepalive 4; }}
+           server {{ listen {direct}; location /i/ {{ proxy_pass http://portal; }}
+             location /auth/ {{ proxy_pass http://mefp; }} location /api/ {{ proxy_pass http://jwt; }} }}
+           server {{ listen {through}; location / {{ proxy_pass http://gateway; }} }} }}"
+    );
+    let folder = ["-e", "error.log", "-c", "front.conf", "-p", "."];
+    start(&program(), &folder, &config, places)
+}
+
+fn haproxy(places: &Places, services: &[Recorder], gateway: SocketAddr) -> Front {
+    let [portal, mefp, jwt] = [0, 1, 2].map(|at| place(&services[at]));
+    let Places { direct, through } = places;
+    let config = format!(
+        "defaults\n mode http\n timeout connect {TIME}s\n timeout client {TIME}s\n timeout server {TIME}s\n \
+         timeout http-request {TIME}s\n http-reuse always\n\
+         frontend direct\n bind {direct}\n use_backend portal if {{ path_beg /i/ }}\n \
+         use_backend mefp if {{ path_beg /auth/ }}\n default_backend jwt\n\
+         frontend through\n bind {through}\n default_backend gateway\n\
+         backend portal\n server s {portal}\nbackend mefp\n server s {mefp}\nbackend jwt\n server s {jwt}\n\
+         backend gateway\n server s {gateway}\n"
+    );
+    start("/usr/sbin/haproxy", &["-db", "-f", "front.conf"], &config, places)
+}
+
+async fn hold(front: impl FnOnce(&Places, &[Recorder], SocketAddr) -> Front) {
+    let services = recorders();
+    let [portal, mefp, jwt] = &services;
+    let upstreams = [("portal", portal.url.as_str()), ("mefp", &mefp.url), ("jwt", &jwt.url)];
+    let settings =
+        [("STELE_CLIENT_TIMEOUT", TIME), ("STELE_BODY_TIMEOUT", TIME), ("STELE_TRUSTED_PROXIES", "127.0.0.1")];
+    let gateway = gateway(&upstreams, &settings);
+    let [direct, through] = [listener(), listener()].map(|listener| listener.local_addr().unwrap());
+    let places = Places { direct, through };
+    let _front = front(&places, &services, gateway.address);
+    let groups = groups();
+    let cases = groups.iter().filter(|group| GROUPS.contains(&group.name)).flat_map(|group| &group.cases);
+    for case in cases {
+        let mut reached = Vec::new();
+        for place in [places.direct, places.through] {
+            case.run(place, &services).await;
+            reached.push(services.iter().flat_map(Recorder::take).collect::<Vec<_>>());
+        }
+        let [alone, both] = &reached[..] else { unreachable!() };
+        // The proxy alone sends what the recorder takes for none, such as HTTP/1.0.
+        if alone.iter().any(|one| one.contains(" garbage ")) {
+            continue;
+        }
+        let mut left = alone.clone();
+        for one in both {
+            let at = left.iter().position(|other| other == one);
+            let at = at.unwrap_or_else(|| panic!("{}: {one:?} reaches a service beside {alone:?}", case.name));
+            left.remove(at);
+        }
+    }
+}
+
+#[actix_web::test]
+async fn behind_nginx_the_gateway_makes_no_request_more() {
+    hold(nginx).await;
+}
+
+#[actix_web::test]
+async fn behind_haproxy_the_gateway_makes_no_request_more() {
+    hold(haproxy).await;
+}

@@ -1,0 +1,224 @@
+//! TLS on the public address, as curl and openssl see it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use tempfile::TempDir;
+
+use crate::support::{Gateway, PATIENCE, echo, eventually, gateway, gateway_with, listener};
+
+/// A folder with a certificate of `localhost`, and its key.
+struct Files {
+    folder: TempDir,
+}
+
+impl Files {
+    fn new(name: &str) -> Self {
+        let files = Self { folder: TempDir::new().unwrap() };
+        files.put(name);
+        files
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Puts a new certificate, whose subject is `name`, and its key in place.
+    fn put(&self, name: &str) {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let cert = params.self_signed(&key).unwrap();
+        for (file, text) in [("cert.pem", cert.pem()), ("key.pem", key.serialize_pem())] {
+            // As a deployment does it: a file is replaced, not written over.
+            fs::write(self.path("new"), text).unwrap();
+            fs::rename(self.path("new"), self.path(file)).unwrap();
+        }
+    }
+
+    fn start(&self, settings: &[(&'static str, &str)]) -> Gateway {
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| self.path(name).display().to_string());
+        let tls = [("STELE_TLS_CERT", cert.as_str()), ("STELE_TLS_KEY", &key)];
+        gateway(&[("portal", &echo("portal"))], &[&tls, settings].concat())
+    }
+}
+
+/// What a program prints. Beside the gateway, which serves on this thread.
+async fn run(program: &'static str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let output = actix_web::rt::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+/// What curl prints of a request: the answer, and what was negotiated in a last line.
+async fn curl(gateway: &Gateway, arguments: &[&str], target: &str) -> String {
+    let url = format!("https://127.0.0.1:{}{target}", gateway.address.port());
+    run("curl", &[&["-sSki", "-w", "\nHTTP/%{http_version} %{http_code}", "-m", "20"], arguments, &[&url]].concat())
+        .await
+}
+
+/// What openssl says of a handshake.
+async fn openssl(gateway: &Gateway, arguments: &[&str]) -> String {
+    let address = gateway.address.to_string();
+    run("openssl", &[&["s_client", "-connect", &address], arguments].concat()).await
+}
+
+#[actix_web::test]
+async fn both_versions_of_http_reach_the_service() {
+    let gateway = Files::new("one").start(&[("STELE_TLS_HSTS", "365d")]);
+    for (version, told) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
+        let body = "x".repeat(60_000);
+        let data = format!("a={body}");
+        let answer = curl(&gateway, &[version, "-d", &data, "-H", "X-Forwarded-Proto: http"], "/i/login?q=1").await;
+        assert!(answer.ends_with(told), "{answer}");
+        assert!(answer.contains(&body) && answer.contains(r#""target":"/i/login?q=1""#), "{answer}");
+        assert!(answer.contains(r#"["x-forwarded-proto","https"]"#), "{answer}");
+        assert!(answer.contains(r#"["x-forwarded-host","127.0.0.1:"#), "{answer}");
+        let lower = answer.to_ascii_lowercase();
+        assert!(lower.contains("strict-transport-security: max-age=31536000\r\n"), "{answer}");
+        assert!(lower.contains("x-request-id: ") && !lower.contains("connection: "), "{answer}");
+    }
+    // No dialect where no route leads, and the dialect where one does.
+    assert!(curl(&gateway, &["--http2"], "/nowhere").await.ends_with("HTTP/2 404"));
+    let refused = curl(&gateway, &["--http2", "-X", "TRACE"], "/i/login").await;
+    assert!(refused.ends_with("HTTP/2 405") && refused.contains("status_code"), "{refused}");
+    let large = "x".repeat(70_000);
+    let refused = curl(&gateway, &["--http2", "-d", &large], "/i/login").await;
+    assert!(refused.ends_with("HTTP/2 413"), "{refused}");
+}
+
+#[actix_web::test]
+async fn a_connection_of_http2_has_many_requests_at_once() {
+    let gateway = Files::new("one").start(&[]);
+    let url = format!("https://127.0.0.1:{}/i/[1-60]", gateway.address.port());
+    let told =
+        run("curl", &["-sk", "--http2", "-Z", "-w", "%{http_version}/%{num_connects}\n", "-o", "/dev/null", &url])
+            .await;
+    assert_eq!(told.lines().filter(|line| line.starts_with("2/")).count(), 60, "{told}");
+    assert!(told.lines().filter(|line| *line == "2/0").count() >= 50, "{told}");
+}
+
+#[actix_web::test]
+async fn old_clients_have_suites_with_forward_secrecy_and_no_others() {
+    let gateway = Files::new("one").start(&[]);
+    for suite in ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"] {
+        let told = openssl(&gateway, &["-tls1_2", "-cipher", suite]).await;
+        assert!(told.contains("Protocol  : TLSv1.2") && told.contains(&format!("Cipher    : {suite}")), "{told}");
+    }
+    assert!(openssl(&gateway, &["-tls1_3"]).await.contains("TLSv1.3"));
+    for refused in [
+        ["-tls1_2", "-cipher", "AES128-SHA@SECLEVEL=0"],
+        ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA@SECLEVEL=0"],
+        ["-tls1_1", "-cipher", "ALL@SECLEVEL=0"],
+        ["-tls1", "-cipher", "ALL@SECLEVEL=0"],
+    ] {
+        let told = openssl(&gateway, &refused).await;
+        assert!(told.contains("Cipher is (NONE)"), "{refused:?}: {told}");
+    }
+}
+
+async fn subject(gateway: &Gateway) -> String {
+    let told = openssl(gateway, &[]).await;
+    told.lines().find(|line| line.trim_start().starts_with("subject=")).unwrap_or_default().to_owned()
+}
+
+#[actix_web::test]
+async fn a_new_certificate_is_used_and_connections_stay() {
+    let files = Files::new("one");
+    let gateway = files.start(&[]);
+    assert!(subject(&gateway).await.contains("one"));
+    // Two requests on one connection, and the certificate changes in between.
+    let [one, two] = ["/i/1", "/i/2"].map(|path| format!("https://127.0.0.1:{}{path}", gateway.address.port()));
+    let arguments =
+        ["-sk", "--rate", "20/m", "-w", "%{num_connects}\n", "-o", "/dev/null", "-o", "/dev/null", &one, &two];
+    let kept = run("curl", &arguments);
+    let changed = async {
+        eventually("a request", || gateway.gateway.connections() == 1).await;
+        files.put("two");
+        replaced(&gateway, "two").await;
+    };
+    assert_eq!(futures_util::future::join(kept, changed).await.0, "1\n0\n");
+    // A key that is not the certificate's, and one that is none.
+    for bad in [Files::new("three").path("key.pem"), files.path("cert.pem")] {
+        let bad = fs::read(&bad).unwrap_or_else(|_| b"no key".to_vec());
+        fs::write(files.path("key.pem"), bad).unwrap();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        assert!(subject(&gateway).await.contains("two"));
+    }
+    files.put("four");
+    replaced(&gateway, "four").await;
+}
+
+async fn replaced(gateway: &Gateway, name: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !subject(gateway).await.contains(name) {
+        assert!(Instant::now() < deadline, "never {name}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[actix_web::test]
+async fn a_handshake_that_does_not_end_is_given_up() {
+    let gateway = Files::new("one").start(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    let mut silent = gateway.connect().await;
+    assert!(crate::support::read_all(&mut silent).await.is_empty());
+    eventually("let go", || gateway.gateway.connections() == 0).await;
+    // Plain HTTP gets no answer.
+    let mut plain = gateway.connect().await;
+    tokio::io::AsyncWriteExt::write_all(&mut plain, b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    assert!(!crate::support::read_all(&mut plain).await.starts_with(b"HTTP"));
+}
+
+#[actix_web::test]
+async fn plain_http_is_sent_to_https() {
+    let files = Files::new("one");
+    let place = listener().local_addr().unwrap().to_string();
+    let redirecting = [("STELE_TLS_REDIRECT_LISTEN", place.as_str()), ("STELE_TLS_REDIRECT_PORT", "443")];
+    let gateway = files.start(&redirecting);
+    for (host, sent, location) in [
+        ("example.com:8080", "/i/login?a=b", "https://example.com/i/login?a=b"),
+        ("[::1]:80", "/", "https://[::1]/"),
+        ("[::1]", "/healthz", "https://[::1]/healthz"),
+    ] {
+        let (url, host) = (format!("http://{place}{sent}"), format!("Host: {host}"));
+        let told = run(
+            "curl",
+            &["-s", "-d", "a=b", "-H", &host, "-o", "/dev/null", "-w", "%{http_code} %header{location}", &url],
+        )
+        .await;
+        assert_eq!(told, format!("308 {location}"));
+    }
+    let told = run("curl", &["-s", "-H", "Host: a/b", "-w", "%{http_code}", &format!("http://{place}/i/login")]).await;
+    assert_eq!(told, "400");
+    gateway.handle.stop(false).await;
+}
+
+#[actix_web::test]
+async fn what_tls_needs_is_named() {
+    let files = Files::new("one");
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| files.path(name).display().to_string());
+    let refused = |settings: &[(&'static str, &str)]| {
+        let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        let settings = stele_service::config::Settings::default().with(values);
+        gateway::Config::from_settings(&settings).and_then(gateway::Config::complete).err().unwrap().to_string()
+    };
+    assert!(refused(&[("STELE_TLS_CERT", &cert)]).starts_with("STELE_TLS_KEY: missing"));
+    assert!(refused(&[("STELE_TLS_KEY", &key)]).starts_with("STELE_TLS_CERT: missing"));
+    assert!(
+        refused(&[("STELE_TLS_CERT", "/nowhere"), ("STELE_TLS_KEY", &key)]).contains("STELE_TLS_CERT: cannot read")
+    );
+    assert!(refused(&[("STELE_TLS_CERT", &key), ("STELE_TLS_KEY", &key)]).contains("no certificate"));
+    assert!(refused(&[("STELE_TLS_CERT", &cert), ("STELE_TLS_KEY", &cert)]).contains("key is not PEM"));
+    assert!(refused(&[("STELE_TLS_HSTS", "1d")]).starts_with("STELE_TLS_HSTS: needs STELE_TLS_CERT"));
+    let name = refused(&[("STELE_TLS_REDIRECT_LISTEN", "127.0.0.1:0")]);
+    assert!(name.starts_with("STELE_TLS_REDIRECT_LISTEN: needs"), "{name}");
+    let given = |config: gateway::Config| {
+        config.with_certificate(&fs::read(Path::new(&cert)).unwrap(), &fs::read(Path::new(&key)).unwrap()).unwrap()
+    };
+    let gateway = gateway_with(&[("portal", &echo("portal"))], &[], given);
+    assert!(curl(&gateway, &[], "/i/login").await.ends_with("HTTP/2 200"));
+}
