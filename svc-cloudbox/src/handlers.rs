@@ -10,6 +10,7 @@ use stele_core::usecase::Caller;
 use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
 use stele_core::{Error, UseCases};
+use stele_dialect::message_code::succeed;
 use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
 
 use crate::dialect::Cloudbox;
@@ -48,7 +49,7 @@ pub(crate) async fn pwdreset(
 }
 
 fn welcome(user: &LoggedIn) -> HttpResponse {
-    json(StatusCode::OK, &wire::Succ::from(user))
+    succeed(wire::User::from(user))
 }
 
 /// 登出接口

@@ -1,9 +1,11 @@
 //! The translation, without a server: the document's samples and everything near them.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
-use stele_core::user::{Profile, Role, User, UserId};
+use stele_core::user::{self, Gender, Profile, Role, UserId};
 
 use super::*;
 
@@ -38,19 +40,19 @@ fn the_documents_answer_is_reproduced() {
     let session = session(&user);
     let token = Token::parse("dbf15a70056b49feaa394288ea9299e3").unwrap();
     let expected = concat!(
-        r#"{"message":"Succ","code":"0000","data":{"user_id":"0b922f14-d00b-11e7-aafd-525400bbac8e","#,
+        r#"{"user_id":"0b922f14-d00b-11e7-aafd-525400bbac8e","#,
         r#""user_name":"dddddd","register_time":"2017-11-23T04:59:11.544126Z","status":"","avatar_url":"","#,
         r#""user_phone":"12312312312","user_email":"","user_token":"dbf15a70056b49feaa394288ea9299e3","role":"user","#,
         r#""user_real_name":"fff","user_gender":"男","user_nickname":"","#,
         r#""user_alias_id":"0b9314d8d00b11e7aafd525400bbac8e","enterprise":"e8d3bc38-beb0-11e7-888f-525400d25920","#,
-        r#""group":"rentuser"}}"#
+        r#""group":"rentuser"}"#
     );
     let done = LoggedIn { user, token, session };
-    assert_eq!(serde_json::to_string(&Succ::from(&done)).unwrap(), expected);
+    assert_eq!(serde_json::to_string(&User::from(&done)).unwrap(), expected);
 }
 
-fn user(id: UserId) -> User {
-    User {
+fn user(id: UserId) -> user::User {
+    user::User {
         id,
         number: 100_001,
         name: Some("dddddd".to_owned()),
@@ -72,7 +74,7 @@ fn user(id: UserId) -> User {
     }
 }
 
-fn session(user: &User) -> Session {
+fn session(user: &user::User) -> Session {
     let at = user.registered_at;
     let (dialect, app) = ("cloudbox".to_owned(), String::new());
     Session { user: user.id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 }

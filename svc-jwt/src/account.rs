@@ -34,7 +34,7 @@ pub(crate) async fn login(
     };
     let opened = use_cases.login(login).await?;
     let token = setup.tokens.issue(&opened.session, &opened.token)?;
-    Ok(wire::bearing("登录成功", Some(&opened.user), &token)?)
+    Ok(wire::logged_in(&opened.user, &token)?)
 }
 
 /// 登出.
@@ -72,7 +72,7 @@ pub(crate) async fn validate_phone(
 ) -> Reply {
     let wire::ValidatePhone { account, code } = (&merged(&request, fields)?).try_into()?;
     let token = use_cases.grant_reset(&Caller::direct(Jwt::NAME, address), &account, &code).await?;
-    Ok(wire::bearing("验证码正确", None, token.expose())?)
+    Ok(wire::granted(token.expose())?)
 }
 
 /// 更新密码.

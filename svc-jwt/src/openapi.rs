@@ -7,16 +7,15 @@ use stele_dialect::openapi::{
 };
 use stele_dialect::{Dialect as _, Fault, Refusal};
 
+use crate::wire::{CAPTCHA, DONE, GRANTED, NO, WELCOME};
 use crate::{Jwt, wire};
 
-const GOLDEN_LOGIN: &str = include_str!("../tests/golden/login.http");
-const GOLDEN_PASSWORD: &str = include_str!("../tests/golden/password.http");
 const BEARER: &str = "bearer";
 const TOKEN: &str = "token";
 
 const ABOUT: About = About {
     title: "JWT",
-    text: "Auth 认证接口：登录得到签名的 JWT，用验证码找回密码。Log in for a signed token; get a forgotten password back.
+    text: &["Auth 认证接口：登录得到签名的 JWT，用验证码找回密码。Log in for a signed token; get a forgotten password back.
 
 路径不分大小写，`/api/v1/Auth/` 与 `/api/vi/Auth/` 等同。POST 的参数可以在正文里（JSON、urlencoded、multipart，或 multipart
 的类型配 urlencoded 的正文），也可以在查询串里；两处都有则为重复。
@@ -33,7 +32,7 @@ Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may 
 | 401 | 注销失败；更新密码失败 |
 | 404 | 接口不存在；获取验证码失败 |
 | 429 | 操作过于频繁，请稍后再试（见 `Retry-After`） |
-| 500, 503 | 服务内部错误；服务暂不可用；发送短信失败；获取验证码失败 |",
+| 500, 503 | 服务内部错误；服务暂不可用；发送短信失败；获取验证码失败 |"],
     refusals: &[&NO],
     more: &[],
     schemes: || {
@@ -80,77 +79,6 @@ static UPDATE: Object = Object::request(
 
 static NOTHING: Object = Object::request("Nothing", "没有参数", &[]);
 
-static NO: Object = Object::answer(
-    "No",
-    "失败",
-    &[Field::number("code", "固定为 -1", &[-1]), Field::text("message", "说明", "用户名或密码错误")],
-);
-
-const ZERO: Field = Field::number("code", "固定为 0", &[0]);
-
-static DONE: Object = Object::answer(
-    "Done",
-    "成功",
-    &[ZERO, Field::one_of("message", "说明", &["注销成功", "发送短信成功", "更新密码成功"])],
-);
-
-static WELCOME: Object = Object::answer(
-    "Welcome",
-    "登录成功",
-    &[
-        ZERO,
-        Field::one_of("message", "说明", &["登录成功"]),
-        Field::object("user", "用户", &USER),
-        Field::like("token", "JWT", r"^[\w-]+\.[\w-]+\.[\w-]+$", "eyJ0eXAiOiJKV1QifQ.e30.c2ln"),
-    ],
-);
-
-static USER: Object = Object::answer(
-    "User",
-    "用户；没有的文本为空字符串",
-    &[
-        Field::like(
-            "userId",
-            "用户 UUID",
-            "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            "0b922f14-d00b-11e7-aafd-525400bbac8e",
-        ),
-        Field::text("account", "用户名", "a"),
-        Field::text("realName", "真实姓名", "张三"),
-        Field::text("organizationName", "组织", "海航"),
-        Field::text("departmentName", "部门", "研发"),
-        Field::one_of("roleName", "角色", &["user", "admin"]),
-        Field::text("description", "说明", ""),
-        Field::text("avatar", "头像", ""),
-        Field::truth("gender", "true 为男，false 为女或未知"),
-    ],
-);
-
-static GRANTED: Object = Object::answer(
-    "Granted",
-    "验证码正确",
-    &[
-        ZERO,
-        Field::one_of("message", "说明", &["验证码正确"]),
-        Field::like("token", "重置凭证：10 分钟内一次有效", "^[0-9a-f]{32}$", "5924513516a5993435ec4a240610304a"),
-    ],
-);
-
-static CAPTCHA: Object = Object::answer(
-    "Captcha",
-    "获取验证码成功",
-    &[ZERO, Field::one_of("message", "说明", &["获取验证码成功"]), Field::object("data", "验证码", &ISSUED)],
-);
-
-static ISSUED: Object = Object::answer(
-    "Issued",
-    "验证码",
-    &[
-        Field::count("id", "编号，小于 2^53", "633809514562957"),
-        Field::text("URL", "图片的地址", "/api/v1/Auth/CAPTCHA/633809514562957"),
-    ],
-);
-
 /// The document.
 pub(crate) fn document() -> OpenApi {
     crate::calls().document(&ABOUT)
@@ -167,7 +95,6 @@ pub(crate) fn login() -> Description<Jwt> {
         .answers([&WELCOME, &NO])
         .refuses([Error::WrongPassword, Error::Disabled, Error::ChallengeRequired])
         .limited()
-        .played(GOLDEN_LOGIN, "POST /api/v1/Auth/Login")
 }
 
 pub(crate) fn logout() -> Description<Jwt> {
@@ -175,17 +102,12 @@ pub(crate) fn logout() -> Description<Jwt> {
         .answers([&DONE])
         .tells("NotAuthenticated", wire::failure(StatusCode::UNAUTHORIZED, "注销失败"))
         .needs(&[BEARER, TOKEN])
-        .played(GOLDEN_LOGIN, "GET /api/v1/Auth/Logout")
 }
 
 pub(crate) fn forget_password() -> Description<Jwt> {
     let text = "Send a code to the phone or address, if it is the account's; the answer is the same if not. \
                 账号与手机号或邮箱是否相符，答复都一样。";
-    Description::of("ForgetPassword", "忘记密码", text)
-        .takes(&FORGET)
-        .answers([&DONE])
-        .limited()
-        .played(GOLDEN_PASSWORD, "POST /api/v1/Auth/ForgetPassword")
+    Description::of("ForgetPassword", "忘记密码", text).takes(&FORGET).answers([&DONE]).limited()
 }
 
 pub(crate) fn validate_phone() -> Description<Jwt> {
@@ -209,14 +131,12 @@ pub(crate) fn update_password() -> Description<Jwt> {
         .tells("NotAuthenticated", wire::failure(StatusCode::UNAUTHORIZED, "更新密码失败"))
         .limited()
         .needs(&[BEARER, TOKEN])
-        .played(GOLDEN_PASSWORD, "POST /api/vi/Auth/updatePassword")
 }
 
 pub(crate) fn get_captcha() -> Description<Jwt> {
     Description::of("getCAPTCHA", "生成验证码", "A captcha's id, and where its picture is. 同一地址每小时 300 个。")
         .answers([&CAPTCHA])
         .limited()
-        .played(GOLDEN_LOGIN, "GET /api/vi/Auth/getCAPTCHA")
 }
 
 pub(crate) fn captcha() -> Description<Jwt> {
@@ -225,7 +145,6 @@ pub(crate) fn captcha() -> Description<Jwt> {
         .answers([&CAPTCHA])
         .tells("Unreadable", Jwt::refuse(&Refusal::Input(Fault::Unreadable)))
         .limited()
-        .played(GOLDEN_LOGIN, "POST /api/vi/Auth/CAPTCHA")
 }
 
 pub(crate) fn picture() -> Description<Jwt> {

@@ -5,14 +5,13 @@ use std::borrow::Cow;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
-use serde::Serialize;
 use stele_core::code::Code;
 use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::usecase::captcha::Solution;
 use stele_core::user::{Gender, User};
 use stele_core::{Error, Result as CoreResult};
-use stele_dialect::{Fault, Fields, json};
+use stele_dialect::{Fault, Fields, json, reply};
 
 /// Captcha ids are below 2^53, so that clients written in JavaScript keep them whole.
 const IDS: u64 = 1 << 53;
@@ -111,31 +110,36 @@ pub fn invalid(name: &'static str) -> Fault {
     Fault::Invalid(Cow::Borrowed(name))
 }
 
-/// A user, as the login answers one. Absent texts are empty.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct UserView<'a> {
-    user_id: String,
-    account: &'a str,
-    real_name: &'a str,
-    organization_name: &'a str,
-    department_name: &'a str,
-    role_name: &'static str,
-    description: &'a str,
-    avatar: &'a str,
-    /// `true` is 男. The document knows no third value, so 女 and unknown are both `false`.
-    gender: bool,
+reply! {
+    /// A user, as the login answers one. Absent texts are empty.
+    #[expect(non_snake_case, reason = "as the document writes them")]
+    pub(crate) struct UserView<'a> = USER "User" "用户；没有的文本为空字符串" {
+        userId: String => like(
+            "用户 UUID",
+            "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+            "0b922f14-d00b-11e7-aafd-525400bbac8e"
+        ),
+        account: &'a str => text("用户名", "a"),
+        realName: &'a str => text("真实姓名", "张三"),
+        organizationName: &'a str => text("组织", "海航"),
+        departmentName: &'a str => text("部门", "研发"),
+        roleName: &'static str => one_of("角色", &["user", "admin"]),
+        description: &'a str => text("说明", ""),
+        avatar: &'a str => text("头像", ""),
+        // The document knows no third value.
+        gender: bool => truth("true 为男，false 为女或未知"),
+    }
 }
 
 impl<'a> From<&'a User> for UserView<'a> {
     fn from(user: &'a User) -> Self {
         Self {
-            user_id: user.id.to_string(),
+            userId: user.id.to_string(),
             account: user.display_name(),
-            real_name: &user.profile.real_name,
-            organization_name: &user.profile.organization,
-            department_name: &user.profile.department,
-            role_name: user.role.as_str(),
+            realName: &user.profile.real_name,
+            organizationName: &user.profile.organization,
+            departmentName: &user.profile.department,
+            roleName: user.role.as_str(),
             description: &user.profile.description,
             avatar: &user.profile.avatar_url,
             gender: user.profile.gender == Some(Gender::Male),
@@ -143,56 +147,94 @@ impl<'a> From<&'a User> for UserView<'a> {
     }
 }
 
-/// A captcha, as it is announced.
-#[derive(Debug, Serialize)]
-struct CaptchaView<'a> {
-    id: u64,
-    #[serde(rename = "URL")]
-    url: &'a str,
-}
-
-/// Every answer, in the document's order; `token` is ours and comes last.
-#[derive(Serialize)]
-struct Answer<'a> {
-    code: i8,
-    message: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<UserView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<CaptchaView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(code: i8, message: &'a str) -> Self {
-        Self { code, message, user: None, data: None, token: None }
+reply! {
+    /// A captcha, as it is announced.
+    #[expect(non_snake_case, reason = "as the document writes it")]
+    pub(crate) struct CaptchaView<'a> = ISSUED "Issued" "验证码" {
+        id: u64 => count("编号，小于 2^53", "633809514562957"),
+        URL: &'a str => text("图片的地址", "/api/v1/Auth/CAPTCHA/633809514562957"),
     }
 }
 
+reply! {
+    pub(crate) struct No<'a> = NO "No" "失败" {
+        code: i8 => number("固定为 -1", &[-1]),
+        message: &'a str => text("说明", "用户名或密码错误"),
+    }
+}
+
+reply! {
+    pub(crate) struct Done<'a> = DONE "Done" "成功" {
+        code: i8 => number("固定为 0", &[0]),
+        message: &'a str => one_of("说明", &["注销成功", "发送短信成功", "更新密码成功"]),
+    }
+}
+
+reply! {
+    pub(crate) struct Captcha<'a> = CAPTCHA "Captcha" "获取验证码成功" {
+        code: i8 => number("固定为 0", &[0]),
+        message: &'static str => one_of("说明", &[CAPTCHA_MADE]),
+        data: CaptchaView<'a> => object("验证码", &ISSUED),
+    }
+}
+
+reply! {
+    pub(crate) struct Welcome<'a> = WELCOME "Welcome" "登录成功" {
+        code: i8 => number("固定为 0", &[0]),
+        message: &'static str => one_of("说明", &[LOGGED_IN]),
+        user: UserView<'a> => object("用户", &USER),
+        // Ours, and last.
+        token: &'a str => like("JWT", r"^[\w-]+\.[\w-]+\.[\w-]+$", "eyJ0eXAiOiJKV1QifQ.e30.c2ln"),
+    }
+}
+
+reply! {
+    pub(crate) struct Granted<'a> = GRANTED "Granted" "验证码正确" {
+        code: i8 => number("固定为 0", &[0]),
+        message: &'static str => one_of("说明", &[CODE_RIGHT]),
+        token: &'a str => like("重置凭证：10 分钟内一次有效", "^[0-9a-f]{32}$", "5924513516a5993435ec4a240610304a"),
+    }
+}
+
+const CAPTCHA_MADE: &str = "获取验证码成功";
+const LOGGED_IN: &str = "登录成功";
+const CODE_RIGHT: &str = "验证码正确";
+
 /// `{"code":-1,"message":…}`.
 pub fn failure(status: StatusCode, message: &str) -> HttpResponse {
-    json(status, &Answer::new(-1, message))
+    json(status, &No { code: -1, message })
 }
 
 /// `{"code":0,"message":…}`.
 pub fn success(message: &str) -> HttpResponse {
-    json(StatusCode::OK, &Answer::new(0, message))
+    json(StatusCode::OK, &Done { code: 0, message })
 }
 
 /// A captcha's id, and where its picture is.
 pub fn captcha(id: u64, url: &str) -> HttpResponse {
-    json(StatusCode::OK, &Answer { data: Some(CaptchaView { id, url }), ..Answer::new(0, "获取验证码成功") })
+    json(StatusCode::OK, &Captcha { code: 0, message: CAPTCHA_MADE, data: CaptchaView { id, URL: url } })
 }
 
-/// A token, and after a login its user: in the body and, where JWT clients look for it, in `Authorization`.
+/// A login token and its user.
 ///
 /// # Errors
 /// A fault of ours, if the token cannot be in a header.
-pub fn bearing(message: &str, user: Option<&User>, token: &str) -> CoreResult<HttpResponse> {
+pub fn logged_in(user: &User, token: &str) -> CoreResult<HttpResponse> {
+    bearing(token, &Welcome { code: 0, message: LOGGED_IN, user: user.into(), token })
+}
+
+/// A reset token.
+///
+/// # Errors
+/// A fault of ours, if the token cannot be in a header.
+pub fn granted(token: &str) -> CoreResult<HttpResponse> {
+    bearing(token, &Granted { code: 0, message: CODE_RIGHT, token })
+}
+
+/// An answer with a token, which is where JWT clients look for it as well: in `Authorization`.
+fn bearing(token: &str, answer: &impl serde::Serialize) -> CoreResult<HttpResponse> {
     let header = HeaderValue::try_from(format!("Bearer {token}")).map_err(Error::internal)?;
-    let answer = Answer { user: user.map(UserView::from), token: Some(token), ..Answer::new(0, message) };
-    let mut response = json(StatusCode::OK, &answer);
+    let mut response = json(StatusCode::OK, answer);
     response.headers_mut().insert(AUTHORIZATION, header);
     Ok(response)
 }

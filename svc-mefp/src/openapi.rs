@@ -6,13 +6,11 @@ use stele_dialect::openapi::{About, Description, Field, Object, OpenApi};
 
 use crate::Mefp;
 use crate::dialect::failed;
-
-const GOLDEN_LOGIN: &str = include_str!("../tests/golden/login.http");
-const GOLDEN_REGISTER: &str = include_str!("../tests/golden/register.http");
+use crate::wire::{self, BEARER, DONE, ISSUED, KNOWN, NO, SEALED};
 
 const ABOUT: About = About {
     title: "MeFP",
-    text: "用户统一认证：应用服务器替用户注册、登录、找回密码、换取 token。App servers call for their users.
+    text: &["用户统一认证：应用服务器替用户注册、登录、找回密码、换取 token。App servers call for their users.
 
 请求与答复都在信封里：AES-256-CBC，密钥为 `mefp_secret`（32 个 ASCII 字符），初始化向量为应用的 `app_secret`（16 个字符），
 PKCS#7 填充（也接受补零或空格），再做 base64。请求可以是 JSON，也可以是同名的表单字段。
@@ -33,7 +31,7 @@ headers are outside it. An envelope that cannot be opened is told in plain; ever
 | `40007` | 200 | 用户不存在 |
 | `40400` `40500` `41300` | 404, 405, 413 | 接口不存在，方法不支持，内容过大（明文） |
 | `42900` | 429 | 操作过于频繁，见 `Retry-After` |
-| `50000` `50300` | 500, 503 | 服务端故障 |",
+| `50000` `50300` | 500, 503 | 服务端故障 |"],
     refusals: &[&SEALED, &NO],
     more: &[
         &REGISTER, &LOGIN, &CAPTCHA, &FORGOT, &TOKEN, &CHECK_LOGINNAME, &CHECK_CAPTCHA, &CHECK_TOKEN, &DONE, &ISSUED,
@@ -51,42 +49,10 @@ static OUTER: Object = Object::request(
     ],
 );
 
-static SEALED: Object = Object::answer(
-    "Sealed",
-    "信封里的答复",
-    &[Field::like(
-        "encrypt",
-        "加密后的答复，base64",
-        "^([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-        "cPWXWz+gT0AuXWXkAeADnw==",
-    )],
-);
-
-static NO: Object = Object::answer(
-    "No",
-    "明文的失败；信封里的失败也是这个样子",
-    &[Field::number("result", "固定为 0", &[0]), Field::object("errors", "错误", &ERRORS)],
-);
-
-static ERRORS: Object = Object::answer(
-    "Errors",
-    "错误",
-    &[
-        Field::number(
-            "code",
-            "请求错误代码",
-            &[40000, 40001, 40002, 40003, 40004, 40005, 40006, 40007, 40400, 40500, 41300, 42900, 50000, 50300],
-        ),
-        Field::text("message", "错误内容", "请求无法解密"),
-    ],
-);
-
 const NAME: Field =
     Field::digits("login_name", "手机号码：`1` 加十位数字，或 E.164", r"^\+?[0-9]{7,15}$", "13612345678");
 const PASSWORD: Field = Field::text("password", "密码", "hna123");
 const CODE: Field = Field::digits("captcha", "验证码；不足六位的数字在前面补零", "^[0-9]{1,6}$", "629457");
-const RESULT: Field = Field::number("result", "固定为 1", &[1]);
-const CALLING: Field = Field::text("app_from", "发出 token 的应用", "melink");
 
 static REGISTER: Object = Object::request("Register", "信封里：注册", &[NAME, PASSWORD, CODE]);
 static LOGIN: Object = Object::request("Login", "信封里：登录", &[NAME, PASSWORD]);
@@ -103,25 +69,7 @@ static CHECK_LOGINNAME: Object = Object::request("CheckLoginname", "信封里：
 static CHECK_CAPTCHA: Object = Object::request("CheckCaptcha", "信封里：验证验证码", &[NAME, CODE]);
 static CHECK_TOKEN: Object = Object::request("CheckToken", "信封里：兑换 token", &[HANDED]);
 
-const HANDED: Field =
-    Field::like("token", "一次性，5 分钟内有效", "^[0-9a-f]{32}$", "1f5edc6f1efb165d45a654798d4baaa5");
-
-static DONE: Object = Object::answer("Done", "信封里：成功", &[RESULT]);
-static ISSUED: Object = Object::answer("Issued", "信封里：token", &[RESULT, HANDED]);
-static KNOWN: Object = Object::answer(
-    "Known",
-    "信封里：用户名存在",
-    &[
-        RESULT,
-        Field::text("reg_app", "注册时的应用；不是通过应用注册的则为空", "melink"),
-        Field::like("reg_time", "注册时间，+08:00", r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", "2011-07-23 20:27:00"),
-    ],
-);
-static BEARER: Object = Object::answer(
-    "Bearer",
-    "信封里：token 是谁的",
-    &[RESULT, Field::text("login_name", "手机号；没有则为用户名", "13612345678"), CALLING],
-);
+const HANDED: Field = Field::like("token", "一次性，5 分钟内有效", wire::TOKEN, "1f5edc6f1efb165d45a654798d4baaa5");
 
 /// The document.
 pub(crate) fn document() -> OpenApi {
@@ -151,46 +99,39 @@ const PHONE: Error = Error::Invalid("phone");
 pub(crate) fn register() -> Description<Mefp> {
     let errors = [PHONE, Error::WrongCode, Error::IdentifierTaken];
     sealed("register", "注册", "Register with a code of usage 1.", (&REGISTER, &DONE), errors)
-        .played(GOLDEN_REGISTER, "POST /auth/register")
 }
 
 pub(crate) fn login() -> Description<Mefp> {
     sealed("login", "登录", "Check a password.", (&LOGIN, &DONE), [PHONE, Error::WrongPassword])
-        .played(GOLDEN_LOGIN, "POST /auth/login")
 }
 
 pub(crate) fn captcha() -> Description<Mefp> {
     let text = "Send a code of six digits, good for an hour; a newer one replaces it. 重复获取即覆盖前一次获取值。";
     let errors = [PHONE, Error::IdentifierTaken, Error::UnknownUser];
-    sealed("captcha", "获取手机验证码", text, (&CAPTCHA, &DONE), errors).played(GOLDEN_REGISTER, "POST /auth/captcha")
+    sealed("captcha", "获取手机验证码", text, (&CAPTCHA, &DONE), errors)
 }
 
 pub(crate) fn forgot() -> Description<Mefp> {
     let errors = [PHONE, Error::WrongCode, Error::UnknownUser];
     sealed("forgot", "找回密码", "Set a new password with a code of usage 2.", (&FORGOT, &DONE), errors)
-        .played(GOLDEN_REGISTER, "POST /auth/forgot")
 }
 
 pub(crate) fn token() -> Description<Mefp> {
     let text = "A one-time token for another app: both must be registered, and the user present at this one.";
     sealed("token", "获取 Token", text, (&TOKEN, &ISSUED), [PHONE, Error::TicketRefused])
-        .played(GOLDEN_LOGIN, "POST /auth/token")
 }
 
 pub(crate) fn check_loginname() -> Description<Mefp> {
     let text = "Whether there is such a user. 不存在时为 40005 用户名不存在。";
     sealed("checkLoginname", "验证用户名", text, (&CHECK_LOGINNAME, &KNOWN), [PHONE])
-        .played(GOLDEN_LOGIN, "POST /auth/check/loginname")
 }
 
 pub(crate) fn check_captcha() -> Description<Mefp> {
     let text = "Whether a code is good, without using it up. 不会消耗验证码；错误的算一次尝试。";
     sealed("checkCaptcha", "验证验证码", text, (&CHECK_CAPTCHA, &DONE), [PHONE, Error::WrongCode])
-        .played(GOLDEN_REGISTER, "POST /auth/check/captcha")
 }
 
 pub(crate) fn check_token() -> Description<Mefp> {
     let text = "Whose token it is: not in the document, which says how a token is got and not what for.";
     sealed("checkToken", "兑换 Token", text, (&CHECK_TOKEN, &BEARER), [Error::TicketRefused])
-        .played(GOLDEN_REGISTER, "POST /auth/check/token")
 }

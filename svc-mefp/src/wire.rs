@@ -11,7 +11,7 @@ use stele_core::session::Token;
 use stele_core::time::Offset;
 use stele_core::usecase::send_code::Sendable;
 use stele_core::user::User;
-use stele_dialect::{Failure, Fault, Fields};
+use stele_dialect::{Failure, Fault, Fields, reply};
 
 use crate::dialect::Mefp;
 
@@ -32,10 +32,15 @@ impl<'a> TryFrom<&'a Fields> for Outer<'a> {
     }
 }
 
-/// The outer answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct Sealed {
-    pub(crate) encrypt: String,
+reply! {
+    /// The outer answer.
+    pub(crate) struct Sealed = SEALED "Sealed" "信封里的答复" {
+        encrypt: String => like(
+            "加密后的答复，base64",
+            "^([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+            "cPWXWz+gT0AuXWXkAeADnw=="
+        ),
+    }
 }
 
 /// 注册
@@ -175,59 +180,106 @@ fn code(captcha: &str) -> Code {
     if short { Code::typed(&format!("{captcha:0>CODE_DIGITS$}")) } else { Code::typed(captcha) }
 }
 
-/// An inner answer. `result` is 1, or 0 with `errors`.
+/// An inner answer.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum Reply {
     /// Nothing more to say.
-    Done { result: u8 },
+    Done(Done),
     /// 获取Token
-    Token { result: u8, token: String },
+    Issued(Issued),
     /// 验证用户名: the name exists.
-    Known { result: u8, reg_app: String, reg_time: String },
+    Known(Known),
     /// Whose token it was, and which app handed it out.
-    Bearer { result: u8, login_name: String, app_from: String },
+    Bearer(Bearer),
     /// No.
-    No { result: u8, errors: Errors },
+    No(No),
 }
 
-/// Why not.
-#[derive(Debug, Serialize)]
-pub(crate) struct Errors {
-    code: u32,
-    message: Cow<'static, str>,
+reply! {
+    /// `result` is 1 for what was done.
+    pub(crate) struct Done = DONE "Done" "信封里：成功" {
+        result: u8 => number("固定为 1", &[1]),
+    }
 }
+
+reply! {
+    /// A token for another app.
+    pub(crate) struct Issued = ISSUED "Issued" "信封里：token" {
+        result: u8 => number("固定为 1", &[1]),
+        token: String => like("一次性，5 分钟内有效", TOKEN, "1f5edc6f1efb165d45a654798d4baaa5"),
+    }
+}
+
+reply! {
+    /// `reg_app` is empty for a user who registered elsewhere.
+    pub(crate) struct Known = KNOWN "Known" "信封里：用户名存在" {
+        result: u8 => number("固定为 1", &[1]),
+        reg_app: String => text("注册时的应用；不是通过应用注册的则为空", "melink"),
+        reg_time: String => like("注册时间，+08:00", r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", "2011-07-23 20:27:00"),
+    }
+}
+
+reply! {
+    /// Whose token it was.
+    pub(crate) struct Bearer = BEARER "Bearer" "信封里：token 是谁的" {
+        result: u8 => number("固定为 1", &[1]),
+        login_name: String => text("手机号；没有则为用户名", "13612345678"),
+        app_from: String => text("发出 token 的应用", "melink"),
+    }
+}
+
+reply! {
+    /// `result` is 0 for what was not.
+    pub(crate) struct No = NO "No" "明文的失败；信封里的失败也是这个样子" {
+        result: u8 => number("固定为 0", &[0]),
+        errors: Errors => object("错误", &ERRORS),
+    }
+}
+
+reply! {
+    /// Why not.
+    pub(crate) struct Errors = ERRORS "Errors" "错误" {
+        code: u32 => number(
+            "请求错误代码",
+            &[40000, 40001, 40002, 40003, 40004, 40005, 40006, 40007, 40400, 40500, 41300, 42900, 50000, 50300]
+        ),
+        message: Cow<'static, str> => text("错误内容", "请求无法解密"),
+    }
+}
+
+/// How a one-time token is written.
+pub(crate) const TOKEN: &str = "^[0-9a-f]{32}$";
 
 impl Reply {
     pub(crate) fn done() -> Self {
-        Self::Done { result: 1 }
+        Self::Done(Done { result: 1 })
     }
 
     pub(crate) fn token(token: &Token) -> Self {
-        Self::Token { result: 1, token: token.expose().to_owned() }
+        Self::Issued(Issued { result: 1, token: token.expose().to_owned() })
     }
 
-    /// `reg_app` is empty for a user who registered elsewhere.
     pub(crate) fn known(user: User) -> Self {
         let reg_time = user.registered_at.date_time(Offset::CHINA);
-        Self::Known { result: 1, reg_app: user.registered_through, reg_time }
+        Self::Known(Known { result: 1, reg_app: user.registered_through, reg_time })
     }
 
     pub(crate) fn bearer(user: &User, app_from: String) -> Self {
         let login_name = user.phone.as_deref().unwrap_or_else(|| user.display_name()).to_owned();
-        Self::Bearer { result: 1, login_name, app_from }
+        Self::Bearer(Bearer { result: 1, login_name, app_from })
     }
 
     /// Number and text of a refusal; empty for what is none.
     pub(crate) fn told(&self) -> String {
         match self {
-            Self::No { errors, .. } => format!("`{}` {}", errors.code, errors.message),
-            Self::Done { .. } | Self::Token { .. } | Self::Known { .. } | Self::Bearer { .. } => String::new(),
+            Self::No(No { errors, .. }) => format!("`{}` {}", errors.code, errors.message),
+            Self::Done(_) | Self::Issued(_) | Self::Known(_) | Self::Bearer(_) => String::new(),
         }
     }
 
     pub(crate) fn no(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::No { result: 0, errors: Errors { code, message: message.into() } }
+        Self::No(No { result: 0, errors: Errors { code, message: message.into() } })
     }
 }
 

@@ -59,7 +59,7 @@ fn answers_have_the_documents_fields_in_its_order() {
     assert_eq!(text(Reply::done()), r#"{"result":1}"#);
     let no = Reply::no(40003, "用户名或密码错误");
     assert_eq!(text(no), r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
-    let known = Reply::Known { result: 1, reg_app: "melink".into(), reg_time: "2011-07-23 20:27:00".into() };
+    let known = Reply::Known(Known { result: 1, reg_app: "melink".into(), reg_time: "2011-07-23 20:27:00".into() });
     assert_eq!(text(known), r#"{"result":1,"reg_app":"melink","reg_time":"2011-07-23 20:27:00"}"#);
 }
 

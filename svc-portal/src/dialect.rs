@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
-use stele_dialect::{Dialect, Fault, Refusal, json, status_of};
+use stele_dialect::{Dialect, Fault, Refusal, json, reply, status_of};
 
 const UNKNOWN_USER: &str = "3201";
 const WRONG_PASSWORD: &str = "3202";
@@ -25,17 +25,25 @@ struct Envelope<'a, C> {
     content: C,
 }
 
-/// The document names the text `message` in its prose and `status_message` in its sample: both are sent.
-#[derive(Serialize)]
-struct Status<'a> {
-    status_code: &'a str,
-    status_message: &'a str,
-    message: &'a str,
+reply! {
+    /// The document names the text `message` in its prose and `status_message` in its sample: both are sent.
+    pub(crate) struct Status<'a> = WRONG "Wrong" "失败的状态" {
+        status_code: &'a str => one_of(
+            "状态码",
+            &[
+                WRONG_PASSWORD, UNKNOWN_USER, BAD_PHONE, BAD_EMAIL, TAKEN, WRONG_CODE, "400", "401", "404", "405", "408",
+                "413", "429", "500", "503",
+            ]
+        ),
+        status_message: &'a str => text("状态提示信息", "密码错误"),
+        message: &'a str => text("同上", "密码错误"),
+    }
 }
 
-/// `{}`.
-#[derive(Serialize)]
-pub(crate) struct Nothing {}
+reply! {
+    /// `{}`.
+    pub(crate) struct Nothing = NOTHING "Nothing" "空" {}
+}
 
 impl Dialect for Portal {
     const NAME: &'static str = "portal";

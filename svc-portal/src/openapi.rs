@@ -4,16 +4,15 @@ use stele_core::Error;
 use stele_dialect::openapi::{About, ApiKey, ApiKeyValue, Description, Field, Object, OpenApi, SecurityScheme};
 
 use crate::Portal;
-use crate::dialect::bad_recipient;
+use crate::dialect::{NOTHING, WRONG, bad_recipient};
+use crate::wire::{MEMO, PROFILE};
 
-const GOLDEN_ACCOUNT: &str = include_str!("../tests/golden/account.http");
-const GOLDEN_LOGIN: &str = include_str!("../tests/golden/login.http");
 const SESSION: &str = "session";
 const RECIPIENT: &str = r"^(\+?[0-9]{7,15}|[^@\s]+@[^@\s]+\.[^@\s]+)$";
 
 const ABOUT: About = About {
     title: "门户 Portal",
-    text: "用户相关 API：用发到手机或邮箱的验证码注册、登录、重置密码。Accounts that people open themselves with a code.
+    text: &["用户相关 API：用发到手机或邮箱的验证码注册、登录、重置密码。Accounts that people open themselves with a code.
 
 `username` 为手机号（`1` 加十位数字，或 `+` 与国家代码）或邮箱。`password` 与 `code` 是 UTF-8 文本的 base64（标准或 URL 安全，
 可省略 `=`）：base64 不是加密。请求正文可以是 JSON、urlencoded 或 multipart，默认最大 64 KiB；表单里的 `+` 须写成 `%2B`。
@@ -31,7 +30,7 @@ Bodies may be JSON, urlencoded or multipart; password and code are base64.
 | `3207` | 200 | 用户已注册 |
 | `3208` | 200 | 验证码错误；或登录需要验证码 |
 | `400` | 400 | 参数缺失、错误或重复（会指出字段），请求无法解析 |
-| `404` `405` `408` `413` `429` `500` `503` | 同 | 与 HTTP 状态相同 |",
+| `404` `405` `408` `413` `429` `500` `503` | 同 | 与 HTTP 状态相同 |"],
     refusals: &[&NO],
     more: &[],
     schemes: || {
@@ -68,43 +67,6 @@ static OK: Object = Object::answer(
     ],
 );
 
-static WRONG: Object = Object::answer(
-    "Wrong",
-    "失败的状态",
-    &[
-        Field::one_of(
-            "status_code",
-            "状态码",
-            &[
-                "3202", "3201", "3203", "3204", "3207", "3208", "400", "401", "404", "405", "408", "413", "429", "500",
-                "503",
-            ],
-        ),
-        Field::text("status_message", "状态提示信息", "密码错误"),
-        Field::text("message", "同上", "密码错误"),
-    ],
-);
-
-static NOTHING: Object = Object::answer("Nothing", "空", &[]);
-
-static MEMO: Object = Object::answer("Memo", "注册、重置密码的内容", &[Field::text("memo", "其他", "")]);
-
-static PROFILE: Object = Object::answer(
-    "Profile",
-    "登录的内容",
-    &[
-        Field::like("id", "用户 id，从 1 起", "^[0-9]+$", "1"),
-        Field::text("user_name", "用户名", "13800138000"),
-        Field::text("mobile", "手机号；没有则为空", "13800138000"),
-        Field::text("email", "邮箱；没有则为空", "123456@qq.cpom"),
-        Field::number("user_type", "角色：1 组织用户，0 个人用户", &[0, 1]),
-        Field::like("gid", "金桐号，从 100001 起", "^[0-9]+$", "100001"),
-        Field::text("orgId", "组织 ID", "100001"),
-        Field::text("passport", "注册时的手机号或邮箱", "13800138000"),
-        Field::text("memo", "其他", ""),
-    ],
-);
-
 macro_rules! envelope {
     ($name:ident, $told:literal, $about:literal, $status:ident, $content:ident) => {
         static $name: Object = Object::answer(
@@ -135,7 +97,6 @@ pub(crate) fn register() -> Description<Portal> {
     .answers([&OPENED, &NO])
     .refuses([Error::WrongCode, Error::IdentifierTaken])
     .limited()
-    .played(GOLDEN_ACCOUNT, "POST /i/register")
 }
 
 pub(crate) fn login() -> Description<Portal> {
@@ -149,7 +110,6 @@ pub(crate) fn login() -> Description<Portal> {
         )])
         .refuses([Error::UnknownUser, Error::WrongPassword, Error::ChallengeRequired])
         .limited()
-        .played(GOLDEN_LOGIN, "POST /i/login")
 }
 
 pub(crate) fn logout() -> Description<Portal> {
@@ -160,7 +120,6 @@ pub(crate) fn logout() -> Description<Portal> {
         .with_headers(&[("Set-Cookie", "收回 cookie。Takes the cookie back.")])
         .needs(&[SESSION])
         .or_nothing()
-        .played(GOLDEN_LOGIN, "POST /i/logout")
 }
 
 pub(crate) fn resetpwd() -> Description<Portal> {
@@ -170,7 +129,6 @@ pub(crate) fn resetpwd() -> Description<Portal> {
         .answers([&OPENED, &NO])
         .refuses([Error::WrongCode, Error::UnknownUser])
         .limited()
-        .played(GOLDEN_ACCOUNT, "POST /i/resetpwd")
 }
 
 pub(crate) fn send() -> Description<Portal> {
@@ -181,5 +139,4 @@ pub(crate) fn send() -> Description<Portal> {
         .tells("BadPhone", bad_recipient("1"))
         .tells("BadEmail", bad_recipient("@"))
         .limited()
-        .played(GOLDEN_ACCOUNT, "POST /code/send")
 }

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
 use stele_core::code::Code;
 use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::user::{FIRST_NUMBER, User};
-use stele_dialect::{Fault, Fields};
+use stele_dialect::{Fault, Fields, reply};
 use zeroize::Zeroizing;
 
 use crate::encoded;
@@ -58,7 +57,7 @@ impl TryFrom<&Fields> for WithCode {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let username = Recipient::parse(fields.required(USERNAME)?).ok_or(Fault::Invalid(Cow::Borrowed(USERNAME)))?;
+        let username = fields.parsed(USERNAME, Recipient::parse)?;
         let password = password(fields)?;
         let code = Code::typed(&Zeroizing::new(decode(CODE, fields.required(CODE)?)?));
         Ok(Self { username, password, code })
@@ -88,19 +87,21 @@ fn identifier(username: &str) -> Cow<'_, str> {
     if known { Cow::Borrowed(username) } else { Cow::Owned(format!("\0{username}")) }
 }
 
-/// The content of a login's answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct Profile<'a> {
-    id: String,
-    user_name: &'a str,
-    mobile: &'a str,
-    email: &'a str,
-    user_type: u8,
-    gid: String,
-    #[serde(rename = "orgId")]
-    org_id: &'a str,
-    passport: &'a str,
-    memo: &'a str,
+reply! {
+    /// The content of a login's answer.
+    #[derive(Debug)]
+    #[expect(non_snake_case, reason = "as the document writes it")]
+    pub(crate) struct Profile<'a> = PROFILE "Profile" "登录的内容" {
+        id: String => like("用户 id，从 1 起", "^[0-9]+$", "1"),
+        user_name: &'a str => text("用户名", "13800138000"),
+        mobile: &'a str => text("手机号；没有则为空", "13800138000"),
+        email: &'a str => text("邮箱；没有则为空", "123456@qq.cpom"),
+        user_type: u8 => number("角色：1 组织用户，0 个人用户", &[0, 1]),
+        gid: String => like("金桐号，从 100001 起", "^[0-9]+$", "100001"),
+        orgId: &'a str => text("组织 ID", "100001"),
+        passport: &'a str => text("注册时的手机号或邮箱", "13800138000"),
+        memo: &'a str => text("其他", ""),
+    }
 }
 
 impl<'a> From<&'a User> for Profile<'a> {
@@ -114,7 +115,7 @@ impl<'a> From<&'a User> for Profile<'a> {
             email: user.email.as_deref().unwrap_or_default(),
             user_type: u8::from(!about.org_id.is_empty()),
             gid: user.number.to_string(),
-            org_id: &about.org_id,
+            orgId: &about.org_id,
             passport: passport(user),
             memo: &about.memo,
         }
@@ -126,10 +127,12 @@ fn passport(user: &User) -> &str {
     fields.into_iter().find_map(|field| field.as_deref()).unwrap_or_default()
 }
 
-/// The content of the answers of register and resetpwd.
-#[derive(Debug, Serialize)]
-pub(crate) struct Memo<'a> {
-    pub memo: &'a str,
+reply! {
+    /// The content of the answers of register and resetpwd.
+    #[derive(Debug)]
+    pub(crate) struct Memo<'a> = MEMO "Memo" "注册、重置密码的内容" {
+        memo: &'a str => text("其他", ""),
+    }
 }
 
 #[cfg(test)]

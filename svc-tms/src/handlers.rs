@@ -1,6 +1,5 @@
 //! The three calls.
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use stele_core::password::NewPassword;
@@ -9,7 +8,8 @@ use stele_core::usecase::Caller;
 use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
 use stele_core::{Error, UseCases};
-use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
+use stele_dialect::message_code::succeed;
+use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, authorization};
 
 use crate::dialect::Tms;
 use crate::rules::Rules;
@@ -59,7 +59,7 @@ pub(crate) async fn pwdreset((use_cases, rules, address, http): Door, fields: Fi
 }
 
 fn welcome(user: &LoggedIn, rules: &Rules) -> HttpResponse {
-    json(StatusCode::OK, &wire::Succ::new(user, rules.offset))
+    succeed(wire::User::new(user, rules.offset))
 }
 
 fn bearer(http: &HttpRequest) -> Result<Token, Error> {

@@ -1,9 +1,11 @@
 //! The translation, without a server: the document's samples and everything near them.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
-use stele_core::user::{Profile, User};
+use stele_core::user::{self, Gender, Profile};
 
 use super::*;
 
@@ -63,7 +65,7 @@ fn a_timestamp_is_needed_where_it_salts_and_readable_everywhere() {
 fn the_documents_answer_is_reproduced() {
     let Some(UserRef::Id(id)) = UserRef::parse(ID) else { panic!("{ID} is a UUID") };
     let at = Timestamp::from_micros(1_521_703_447_037_042);
-    let user = User {
+    let user = user::User {
         id,
         number: 100_001,
         name: Some("ddffccc".to_owned()),
@@ -89,13 +91,13 @@ fn the_documents_answer_is_reproduced() {
     let token = Token::parse("11f58f61a2b44eff8ab01686fc0c309b").unwrap();
     let done = LoggedIn { user, token, session };
     let expected = concat!(
-        r#"{"message":"Succ","code":"0000","data":{"user_id":"01a56814-2da2-11e8-aafd-525400bbac8e","#,
+        r#"{"user_id":"01a56814-2da2-11e8-aafd-525400bbac8e","#,
         r#""user_name":"ddffccc","register_time":"2018-03-22T15:24:07.037042+08:00","status":"","avatar_url":"","#,
         r#""user_phone":"1548736484","user_email":"","user_token":"11f58f61a2b44eff8ab01686fc0c309b","#,
         r#""user_real_name":"bbbbb","user_gender":"男","user_nickname":"","#,
-        r#""user_alias_id":"01a572502da211e8aafd525400bbac8e","role":"2","group":"user"}}"#
+        r#""user_alias_id":"01a572502da211e8aafd525400bbac8e","role":"2","group":"user"}"#
     );
-    assert_eq!(serde_json::to_string(&Succ::new(&done, Offset::CHINA)).unwrap(), expected);
+    assert_eq!(serde_json::to_string(&User::new(&done, Offset::CHINA)).unwrap(), expected);
 }
 
 proptest! {

@@ -165,6 +165,14 @@ impl Fields {
         self.optional(name)?.ok_or(Fault::Missing(Cow::Borrowed(name)))
     }
 
+    /// A field that must be there, as `parse` reads it.
+    ///
+    /// # Errors
+    /// [`Fault::Missing`] or [`Fault::Invalid`], with its name.
+    pub fn parsed<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+        parse(self.required(name)?).ok_or(Fault::Invalid(Cow::Borrowed(name)))
+    }
+
     /// A field that may be absent, empty or null.
     ///
     /// # Errors

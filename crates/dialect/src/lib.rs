@@ -3,12 +3,14 @@
 //!
 //! - [`mod@dialect`]: how a dialect renders what is refused
 //! - [`input`], [`extract`]: the fields of a body, the client's address, a bearer token
+//! - [`message_code`]: what cloudbox and TMS have alike
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
 //! - [`server`], `request`: what is around every request
 
 pub mod dialect;
 pub mod extract;
 pub mod input;
+pub mod message_code;
 pub mod openapi;
 mod request;
 pub mod server;

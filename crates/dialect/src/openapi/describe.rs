@@ -14,7 +14,6 @@ use utoipa::openapi::{Responses, ResponsesBuilder, SchemaFormat, SecurityRequire
 
 use super::refusals::{self, JSON};
 use super::schema::one_of;
-use super::transcript::{Played, find};
 use super::{About, Field, Object};
 use crate::dialect::{Dialect, status_of};
 
@@ -38,7 +37,6 @@ pub struct Description<D> {
     refused: Vec<(StatusCode, String, Value)>,
     limited: bool,
     security: Vec<SecurityRequirement>,
-    played: Option<Played>,
     dialect: PhantomData<D>,
 }
 
@@ -58,7 +56,6 @@ impl<D: Dialect> Description<D> {
             refused: Vec::new(),
             limited: false,
             security: Vec::new(),
-            played: None,
             dialect: PhantomData,
         }
     }
@@ -150,13 +147,6 @@ impl<D: Dialect> Description<D> {
         self
     }
 
-    /// Its examples are the first exchange in the golden `transcript` that begins with `start` and ends well.
-    #[must_use]
-    pub fn played(mut self, transcript: &str, start: &str) -> Self {
-        self.played = find(transcript, start);
-        self
-    }
-
     /// The objects that it names.
     pub(super) fn objects(&self) -> impl Iterator<Item = &'static Object> {
         self.takes.map(|(object, _)| object).into_iter().chain(self.answers.iter().copied())
@@ -177,8 +167,7 @@ impl<D: Dialect> Description<D> {
     }
 
     fn request_body(&self, object: &'static Object, required: bool) -> RequestBody {
-        let played = self.played.as_ref().and_then(|played| played.request.clone());
-        let example = played.unwrap_or_else(|| object.example());
+        let example = object.example();
         let content = |_| ContentBuilder::new().schema(Some(object.reference())).example(Some(example.clone())).build();
         let start = RequestBodyBuilder::new().required(Some(if required { Required::True } else { Required::False }));
         FORMS.iter().fold(start, |body, form| body.content(*form, content(form))).build()
@@ -219,8 +208,7 @@ impl<D: Dialect> Description<D> {
             let content = ContentBuilder::new().schema(Some(Schema::Object(bytes.build()))).build();
             return response.description("图片。A picture.").content("image/png", content).build();
         }
-        let success = self.played.as_ref().and_then(|played| played.answer.clone());
-        let success = success.or_else(|| self.answers.first().map(|object| object.example()));
+        let success = self.answers.first().map(|object| object.example());
         let mut examples: Vec<_> = success.map(|value| (SUCCESS.to_owned(), value)).into_iter().collect();
         let refused = self.refused.iter().filter(|(status, ..)| *status == StatusCode::OK);
         examples.extend(refused.map(|(_, name, value)| (name.clone(), value.clone())));

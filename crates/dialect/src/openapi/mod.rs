@@ -1,13 +1,11 @@
 //! What a dialect serves, as one list: each call with its path, its handler and its description. The routes and the
 //! OpenAPI document are both made of it, so that neither has what the other lacks.
 //!
-//! Examples are not written by hand: answers that refuse are rendered by the dialect itself, the others come from
-//! golden transcripts.
+//! Answers that refuse are rendered by the dialect itself; the examples of the others are those of their fields.
 
 mod describe;
 mod refusals;
 mod schema;
-mod transcript;
 
 use std::marker::PhantomData;
 
@@ -31,8 +29,8 @@ pub use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBui
 pub struct About {
     /// Its name, for people.
     pub title: &'static str,
-    /// What it is and what its errors mean, in Markdown.
-    pub text: &'static str,
+    /// What it is and what its errors mean: paragraphs of Markdown.
+    pub text: &'static [&'static str],
     /// What an answer is whose status is not 200.
     pub refusals: &'static [&'static Object],
     /// Schemas that no request or answer names, but the descriptions do.
@@ -114,11 +112,12 @@ impl<D: Dialect> Calls<D> {
         let components = refusals.into_iter().fold(components, |all, (name, answer)| all.response(name, answer));
         let schemes = (about.schemes)().into_iter();
         let components = schemes.fold(components, |all, (name, scheme)| all.security_scheme(name, scheme));
+        let text = about.text.join("\n\n");
         let info = InfoBuilder::new().title(about.title).version(env!("CARGO_PKG_VERSION"));
         // Without a summary: OpenAPI 3.1 knows none.
-        let tag = TagBuilder::new().name(D::NAME).description(Some(format!("{}：{}", about.title, about.text)));
+        let tag = TagBuilder::new().name(D::NAME).description(Some(format!("{}：{text}", about.title)));
         OpenApiBuilder::new()
-            .info(info.description(Some(about.text)).build())
+            .info(info.description(Some(text)).build())
             .paths(paths)
             .components(Some(components.build()))
             .tags(Some([tag.build()]))

@@ -38,6 +38,8 @@ enum Kind {
     Count,
     Bool,
     Object(&'static Object),
+    /// The fields of an object, in place of a field.
+    Flat(&'static Object),
 }
 
 impl Object {
@@ -53,7 +55,7 @@ impl Object {
 
     /// An object with the example of each of its fields.
     pub fn example(&self) -> Value {
-        let fields = self.fields.iter().map(|field| (field.name.to_owned(), field.example()));
+        let fields = self.flattened().into_iter().map(|field| (field.name.to_owned(), field.example()));
         Value::Object(fields.collect::<Map<_, _>>())
     }
 
@@ -68,16 +70,25 @@ impl Object {
             return;
         }
         all.push((self.name, self.schema()));
-        for field in self.fields {
+        for field in self.flattened() {
             if let Kind::Object(inner) = field.kind {
                 inner.collect(all);
             }
         }
     }
 
+    /// Its fields, and in place of those that are flat their objects' own.
+    fn flattened(&self) -> Vec<&'static Field> {
+        let own = |field: &'static Field| match field.kind {
+            Kind::Flat(object) => object.flattened(),
+            _ => vec![field],
+        };
+        self.fields.iter().flat_map(own).collect()
+    }
+
     fn schema(&self) -> Schema {
         let mut object = ObjectBuilder::new().schema_type(Type::Object).description(Some(self.about));
-        for field in self.fields {
+        for field in self.flattened() {
             object = object.property(field.name, field.schema());
             if field.required {
                 object = object.required(field.name);
@@ -146,6 +157,11 @@ impl Field {
         Self::new(name, about, Kind::Object(object), "")
     }
 
+    /// The fields of an object in place of this one, as `serde(flatten)` writes them.
+    pub const fn flat(name: &'static str, object: &'static Object) -> Self {
+        Self::new(name, "", Kind::Flat(object), "")
+    }
+
     /// This field, which may be absent.
     #[must_use]
     pub const fn optional(mut self) -> Self {
@@ -171,7 +187,7 @@ impl Field {
             },
             Kind::Number(numbers) => numbers.first().copied().into(),
             Kind::Bool => true.into(),
-            Kind::Object(object) => object.example(),
+            Kind::Object(object) | Kind::Flat(object) => object.example(),
         }
     }
 
@@ -187,8 +203,29 @@ impl Field {
             Kind::Number(numbers) => plain(Type::Integer).enum_values(Some(numbers.iter().map(|n| json!(n)))),
             Kind::Count => plain(Type::Integer).minimum(Some(0)),
             Kind::Bool => plain(Type::Boolean),
-            Kind::Object(object) => return object.reference(),
+            Kind::Object(object) | Kind::Flat(object) => return object.reference(),
         };
         RefOr::T(Schema::Object(object.examples([self.example()]).build()))
     }
+}
+
+/// Declares an answer once: the struct that is serialized, and the table that the document's schema is made of, so that
+/// neither has a field that the other lacks. After a field's type stands what the document says of it: a constructor of
+/// [`Field`] with its arguments.
+#[macro_export]
+macro_rules! reply {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? = $table:ident $title:literal $about:literal {
+        $($(#[$attribute:meta])* $field:ident: $type:ty => $kind:ident($($argument:expr),+),)*
+    }) => {
+        $(#[$meta])*
+        #[derive(serde::Serialize)]
+        $vis struct $name $(<$life>)? { $($(#[$attribute])* pub(crate) $field: $type),* }
+
+        #[doc = $about]
+        $vis static $table: $crate::openapi::Object = $crate::openapi::Object::answer(
+            $title,
+            $about,
+            &[$($crate::openapi::Field::$kind(stringify!($field), $($argument),+)),*],
+        );
+    };
 }
