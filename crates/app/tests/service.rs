@@ -44,7 +44,7 @@ fn calls() -> Calls<Grumble> {
 }
 
 fn document() -> OpenApi {
-    let about = About { title: "Grumble", text: "No.", refusals: &[], more: &[], schemes: Vec::new };
+    let about = About { title: "Grumble", text: &["No."], refusals: &[], more: &[], schemes: Vec::new };
     calls().document(&about)
 }
 
