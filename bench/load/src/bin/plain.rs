@@ -63,7 +63,7 @@ fn routes(_: &Context) -> Result<Routes, stele_service::ConfigError> {
 }
 
 fn document() -> OpenApi {
-    let about = About { title: "Plain", text: "For measuring.", refusals: &[], more: &[], schemes: Vec::new };
+    let about = About { title: "Plain", text: &["For measuring."], refusals: &[], more: &[], schemes: Vec::new };
     Calls::<Plain>::default().document(&about)
 }
 
