@@ -5,7 +5,7 @@
 
 use actix_codec::Decoder as _;
 use actix_http::h1::{Codec, Message, MessageType};
-use actix_http::{Request, ServiceConfig};
+use actix_http::{HttpMessage as _, Request, ServiceConfig};
 use actix_web::rt::System;
 use bytes::{Bytes, BytesMut};
 use gateway::fuzzing::{Forwarded, PEER, forwarded};
