@@ -9,7 +9,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use stele_service::Settings;
 use stele_service::request::RequestId;
-use stele_service::trust::Trust;
+use stele_service::trust::{TRUSTED_PROXIES, Trust};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -17,7 +17,7 @@ const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 static TRUST: LazyLock<Trust> = LazyLock::new(|| {
     let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", "10.0.0.0/8, ::1".to_owned())]);
-    Trust::from_settings(&settings).expect("a good setting")
+    settings.get(&TRUSTED_PROXIES).expect("a good setting")
 });
 
 fuzz_target!(|data: &[u8]| {

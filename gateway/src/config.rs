@@ -1,15 +1,16 @@
 //! What the gateway is told: routes, limits, whom it believes.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
-use stele_service::config::{ConfigError, Setting, Settings, setting};
-use stele_service::net;
-use stele_service::origins::AllowedOrigins;
-use stele_service::settings::BodyLimit;
-use stele_service::trust::Trust;
+use stele_service::origins::{self, CORS_ORIGINS};
+use stele_service::setting::{List, Shape, derived, unset, value};
+use stele_service::settings::{BODY_LIMIT, WORKERS, common};
+use stele_service::trust::{TRUSTED_PROXIES, Trust};
+use stele_service::{ConfigError, Declared as _, Settings, net, otlp};
 use zeroize::Zeroizing;
 
 use crate::cors::Cors;
@@ -17,69 +18,70 @@ use crate::docs::Docs;
 use crate::path;
 use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
-use crate::tls::{self, Tls};
+use crate::tls::Tls;
 use crate::upstreams::Upstreams;
 use crate::upstreams::resolve::{Resolver, SystemResolver};
 
-const REDIRECT: &str = "STELE_TLS_REDIRECT_LISTEN";
-const REDIRECT_PORT: &str = "STELE_TLS_REDIRECT_PORT";
-const HSTS: &str = "STELE_TLS_HSTS";
-
-/// The settings that only the gateway reads.
-pub const SETTINGS: &[Setting] = &[
-    setting("STELE_ROUTES", "the built-in table", "TOML file with the routes, in place of the built-in ones"),
+stele_service::settings! {
+    /// The settings that only the gateway reads.
+    pub const SETTINGS = "STELE_";
+    /// TOML file with the routes, in place of the built-in ones
+    pub(crate) ROUTES: Option<PathBuf> = unset("the built-in table");
     // dialects: upstreams
-    setting("STELE_UPSTREAM_CLOUDBOX", "http://127.0.0.1:8101", "the service, http://host:port; several by commas"),
-    setting("STELE_UPSTREAM_TMS", "http://127.0.0.1:8102", "the service, http://host:port; several by commas"),
-    setting("STELE_UPSTREAM_PORTAL", "http://127.0.0.1:8103", "the service, http://host:port; several by commas"),
-    setting("STELE_UPSTREAM_MEFP", "http://127.0.0.1:8104", "the service, http://host:port; several by commas"),
-    setting("STELE_UPSTREAM_JWT", "http://127.0.0.1:8105", "the service, http://host:port; several by commas"),
+    /// instances of the service of cloudbox
+    UPSTREAM_CLOUDBOX: Option<String> = upstream(|| built_in("cloudbox"));
+    /// instances of the service of tms
+    UPSTREAM_TMS: Option<String> = upstream(|| built_in("tms"));
+    /// instances of the service of portal
+    UPSTREAM_PORTAL: Option<String> = upstream(|| built_in("portal"));
+    /// instances of the service of mefp
+    UPSTREAM_MEFP: Option<String> = upstream(|| built_in("mefp"));
+    /// instances of the service of jwt
+    UPSTREAM_JWT: Option<String> = upstream(|| built_in("jwt"));
     // dialects: end
-    setting("STELE_RESOLVE", "5s", "how often the names of services are looked up again"),
-    setting("STELE_HEALTH_INTERVAL", "1s", "how often each instance is asked whether it is ready"),
-    setting("STELE_UPSTREAM_TIMEOUT", "30s", "how long a service may take to answer"),
-    setting("STELE_CLIENT_TIMEOUT", "5s", "how long a client may take to send the head of a request"),
-    setting("STELE_BODY_TIMEOUT", "15s", "how long a client may take to send a body, or to take any of its answer"),
-    setting(
-        "STELE_MAX_CONNECTIONS",
-        "10000",
-        "connections of clients held at once, 1 to 1000000; further ones wait. An address (IPv6: its /64) that is no \
-         trusted proxy's holds half of them at most",
-    ),
-    setting(tls::CERT, "none: plain HTTP", "PEM file with the certificate chain; read again when it changes"),
-    setting(tls::KEY, "none", "PEM file with the certificate's private key; read again when it changes"),
-    setting(
-        REDIRECT,
-        "none",
-        "address and port at which plain HTTP is answered with a redirect to HTTPS; needs STELE_TLS_CERT",
-    ),
-    setting(REDIRECT_PORT, "STELE_LISTEN's", "the port of https:// that STELE_TLS_REDIRECT_LISTEN leads to"),
-    setting(
-        HSTS,
-        "0: not said",
-        "for how long browsers are to use HTTPS alone, such as 365d (Strict-Transport-Security); needs STELE_TLS_CERT",
-    ),
-    setting("STELE_DOCS", "true", "whether /openapi.json and the page at /docs/ are served"),
-];
+    /// how often the names of services are looked up again
+    RESOLVE: Duration = value("5s").positive();
+    /// how often each instance is asked whether it is ready
+    HEALTH_INTERVAL: Duration = value("1s").positive();
+    /// how long a service may take to answer
+    UPSTREAM_TIMEOUT: Duration = value("30s").positive();
+    /// how long a client may take to send the head of a request
+    CLIENT_TIMEOUT: Duration = value("5s").positive();
+    /// how long a client may take to send a body, or to take any of its answer
+    BODY_TIMEOUT: Duration = value("15s").positive();
+    /// connections of clients held at once; further ones wait. An address (IPv6: its /64) that is no trusted proxy's holds
+    /// half of them at most
+    MAX_CONNECTIONS: usize = value("10000").range(1, 1_000_000);
+    /// PEM file with the certificate chain; read again when it changes
+    pub(crate) TLS_CERT: Option<PathBuf> = unset("none: plain HTTP");
+    /// PEM file with the certificate's private key; read again when it changes
+    pub(crate) TLS_KEY: Option<PathBuf> = unset("none");
+    /// address and port at which plain HTTP is answered with a redirect to HTTPS; needs `STELE_TLS_CERT`
+    TLS_REDIRECT_LISTEN: Option<SocketAddr> = unset("none");
+    /// the port of `https://` that `STELE_TLS_REDIRECT_LISTEN` leads to; 0: that of `STELE_LISTEN`
+    TLS_REDIRECT_PORT: Option<u16> = unset("that of STELE_LISTEN").range(0, 65_535);
+    /// for how long browsers are to use HTTPS alone (`Strict-Transport-Security`); needs `STELE_TLS_CERT`
+    TLS_HSTS: Option<Duration> = unset("0: not sent");
+    /// whether `/openapi.json` and the page at `/docs/` are served
+    DOCS: bool = value("true");
+}
 
-/// The settings it reads that the services have too.
-pub const COMMON: &[Setting] = &[
-    setting("STELE_LISTEN", "127.0.0.1:8080", "address and port to serve on"),
-    setting("STELE_ADMIN_LISTEN", "loopback, the port plus 1000", "address and port of health, readiness and metrics"),
-    setting("STELE_TRUSTED_PROXIES", "none", "whose X-Forwarded-* are believed: addresses and CIDRs, by commas"),
-    stele_service::origins::SETTING,
-    stele_service::settings::BODY_LIMIT,
-    stele_service::settings::WORKERS,
-    stele_service::settings::ADMIN_HOSTS,
-    stele_service::settings::DRAIN,
-    setting("STELE_LOG", "info", "level, or directives such as info,gateway=debug"),
-    setting("STELE_LOG_FORMAT", "human", "human or json"),
-];
+/// Every setting that the gateway reads.
+pub fn settings() -> Vec<List> {
+    let mut lists = common();
+    lists.extend([origins::SETTINGS, SETTINGS, otlp::SETTINGS]);
+    lists
+}
 
-/// At worst each holds heads as large as they may be and what is on its way of bodies, some 160 KiB: 1.6 GB.
-const CONNECTIONS: usize = 10_000;
-/// More than one process is given files for.
-const MOST_CONNECTIONS: usize = 1_000_000;
+const fn upstream(default: fn() -> Option<String>) -> Shape<Option<String>> {
+    derived(default).takes("http://host:port, several by commas")
+}
+
+/// Where the built-in table leads to for a service.
+fn built_in(service: &str) -> Option<String> {
+    let table = Table::built_in().ok()?;
+    Some(format!("http://{}", table.find_service(service)?.upstreams.names().first()?))
+}
 
 /// Everything the gateway is started with.
 #[derive(Clone)]
@@ -110,18 +112,14 @@ pub(crate) struct Redirect {
 
 impl Redirect {
     fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
-        if settings.text(REDIRECT).is_none() {
-            return Ok(None);
-        }
-        let listen = settings.address(REDIRECT, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
-        let port = settings.range(REDIRECT_PORT, 0, 0..=u16::MAX)?;
-        Ok(Some(Self { listen, port: (port > 0).then_some(port) }))
+        let port = settings.get(&TLS_REDIRECT_PORT)?.filter(|port| *port > 0);
+        Ok(settings.get(&TLS_REDIRECT_LISTEN)?.map(|listen| Self { listen, port }))
     }
 
     /// The port that is led to, and the listener.
     pub(crate) fn bind(self, public: &TcpListener) -> Result<(u16, TcpListener), ConfigError> {
         let port = self.port.or_else(|| Some(public.local_addr().ok()?.port())).unwrap_or_default();
-        Ok((port, net::bind(self.listen, REDIRECT)?))
+        Ok((port, net::bind(self.listen, TLS_REDIRECT_LISTEN.name())?))
     }
 }
 
@@ -149,28 +147,28 @@ impl Config {
         let table = Table::from_settings(settings)?;
         refuse_unknown_upstreams(settings, &table)?;
         let limits = Limits {
-            body: BodyLimit::from_settings(settings)?.0 as u64,
-            body_time: positive(settings, "STELE_BODY_TIMEOUT", 15)?,
-            head_time: positive(settings, "STELE_CLIENT_TIMEOUT", 5)?,
-            upstream_time: positive(settings, "STELE_UPSTREAM_TIMEOUT", 30)?,
-            connections: settings.range("STELE_MAX_CONNECTIONS", CONNECTIONS, 1..=MOST_CONNECTIONS)?,
+            body: settings.get(&BODY_LIMIT)? as u64,
+            body_time: settings.get(&BODY_TIMEOUT)?,
+            head_time: settings.get(&CLIENT_TIMEOUT)?,
+            upstream_time: settings.get(&UPSTREAM_TIMEOUT)?,
+            connections: settings.get(&MAX_CONNECTIONS)?,
         };
         let (tls, redirect) = (Tls::from_settings(settings)?, Redirect::from_settings(settings)?);
-        let hsts = settings.span(HSTS, Duration::ZERO)?;
+        let hsts = settings.get(&TLS_HSTS)?.filter(|span| !span.is_zero());
         Ok(Self {
             table,
-            trust: Trust::from_settings(settings)?,
-            cors: Cors(AllowedOrigins::from_settings(settings)?),
-            docs: settings.flag("STELE_DOCS", true)?.then(Docs::default),
+            trust: settings.get(&TRUSTED_PROXIES)?,
+            cors: Cors(settings.get(&CORS_ORIGINS)?),
+            docs: settings.get(&DOCS)?.then(Docs::default),
             limits,
-            workers: stele_service::settings::workers(settings)?,
-            health_interval: positive(settings, "STELE_HEALTH_INTERVAL", 1)?,
-            resolve_interval: positive(settings, "STELE_RESOLVE", 5)?,
+            workers: settings.get(&WORKERS)?,
+            health_interval: settings.get(&HEALTH_INTERVAL)?,
+            resolve_interval: settings.get(&RESOLVE)?,
             resolver: Arc::new(SystemResolver),
             hop: None,
             tls,
             redirect,
-            hsts: (!hsts.is_zero()).then(|| strict_transport(hsts)),
+            hsts: hsts.map(strict_transport),
         })
     }
 
@@ -179,9 +177,9 @@ impl Config {
     /// # Errors
     /// The setting that does.
     pub fn complete(self) -> Result<Self, ConfigError> {
-        let wanted = [self.redirect.map(|_| REDIRECT), self.hsts.as_ref().map(|_| HSTS)];
+        let wanted = [self.redirect.map(|_| TLS_REDIRECT_LISTEN.name()), self.hsts.as_ref().map(|_| TLS_HSTS.name())];
         match wanted.into_iter().flatten().next().filter(|_| self.tls.is_none()) {
-            Some(name) => Err(ConfigError::new(format!("{name}: needs {}", tls::CERT))),
+            Some(name) => Err(ConfigError::new(format!("{name}: needs {}", TLS_CERT.name()))),
             None => Ok(self),
         }
     }
@@ -240,16 +238,11 @@ fn strict_transport(span: Duration) -> HeaderValue {
     HeaderValue::try_from(format!("max-age={}", span.as_secs())).unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
-fn positive(settings: &Settings, name: &str, default: u64) -> Result<Duration, ConfigError> {
-    let span = settings.span(name, Duration::from_secs(default))?;
-    if span.is_zero() { Err(ConfigError::new(format!("{name}: must be longer than 0"))) } else { Ok(span) }
-}
-
 /// A slip in `STELE_UPSTREAM_…` would go unnoticed, and its service be sought at the default address.
 fn refuse_unknown_upstreams(settings: &Settings, table: &Table) -> Result<(), ConfigError> {
     let known = |name: &str| {
         let routed = table.routes().iter().any(|route| upstream_setting(&route.service) == name);
-        routed || SETTINGS.iter().any(|setting| setting.name == name)
+        routed || SETTINGS.iter().any(|setting| setting.name() == name)
     };
     match settings.names().find(|name| name.starts_with("STELE_UPSTREAM_") && !known(name)) {
         Some(name) => Err(ConfigError::new(format!("{name}: no route leads to such a service"))),
@@ -278,8 +271,8 @@ mod tests {
         assert_eq!(config.services().collect::<Vec<_>>(), named.collect::<Vec<_>>());
         for route in config.table.routes() {
             let name = upstream_setting(&route.service);
-            let setting = SETTINGS.iter().find(|setting| setting.name == name).unwrap();
-            assert_eq!(setting.default, format!("http://{}", route.upstreams.names()[0]));
+            let setting = SETTINGS.iter().find(|setting| setting.name() == name).unwrap();
+            assert_eq!(setting.default_text(), format!("http://{}", route.upstreams.names()[0]));
         }
     }
 

@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use stele_service::Settings;
-use stele_service::trust::Trust;
+use stele_service::trust::TRUSTED_PROXIES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -74,7 +74,7 @@ async fn forward(request: Request<Incoming>) -> Option<Forwarded> {
         return None;
     }
     request::check(&line, &headers, incoming.size_hint().exact(), LIMIT).ok()?;
-    let trust = Trust::from_settings(&Settings::default()).ok()?;
+    let trust = Settings::default().get(&TRUSTED_PROXIES).ok()?;
     let (caller, host) = (Caller::of(PEER, &headers, &trust), HeaderValue::from_static("service"));
     let framed = is_framed(&headers);
     let limits = BodyLimits { bytes: LIMIT, due: Instant::now() + Duration::from_secs(1) };

@@ -48,7 +48,7 @@ mod table;
 mod tls;
 mod upstreams;
 
-pub use config::{COMMON, Config, SETTINGS};
+pub use config::{Config, SETTINGS, settings};
 pub use live::{Gateway, InstanceView};
 pub use program::{DEFAULT_LISTEN, reload_on_hangup, run};
 pub use refusal::Cause;

@@ -5,29 +5,29 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use stele_service::config::{ConfigError, Setting, Settings};
+use stele_service::admin::{self, ADMIN_LISTEN};
 use stele_service::metrics::Metrics;
-use stele_service::{admin, cli, drain, healthcheck, net, otlp, signals, telemetry};
+use stele_service::settings::{DRAIN, LISTEN};
+use stele_service::{ConfigError, Declared as _, Settings, cli, healthcheck, net, signals, telemetry};
 
-use crate::config::{COMMON, Config, SETTINGS};
+use crate::config::{self, Config};
 use crate::live::Gateway;
 
 /// Where the gateway listens unless it is told otherwise.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-const KNOWN: [&[Setting]; 3] = [COMMON, SETTINGS, otlp::SETTINGS];
 
 /// The gateway as a program: the whole of its `main`.
 pub fn run() -> ExitCode {
-    let command = cli::command("gateway", "The public address of Stele: routes by URL prefix", &KNOWN);
+    let command = cli::command("gateway", "The public address of Stele: routes by URL prefix", &config::settings());
     let matches = match cli::matches(command) {
         Ok(matches) => matches,
         Err(code) => return code,
     };
-    if let Some(code) = healthcheck::asked(&matches, &KNOWN, DEFAULT_LISTEN) {
+    if let Some(code) = healthcheck::asked(&matches, &config::settings(), DEFAULT_LISTEN) {
         return code;
     }
     let run = || {
-        let settings = cli::settings(&matches, &KNOWN)?;
+        let settings = cli::settings(&matches, &config::settings())?;
         let _telemetry = telemetry::start(&settings, "stele-gateway")?;
         actix_rt::System::new().block_on(serve_until_told(settings, matches.clone()))
     };
@@ -36,11 +36,11 @@ pub fn run() -> ExitCode {
 
 async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
     let config = Config::from_settings(&settings)?.complete()?;
-    let listen = settings.address("STELE_LISTEN", DEFAULT_LISTEN)?;
-    let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
-    let time = drain::time(&settings, drain::DEFAULT)?;
-    let listener = net::bind(listen, "STELE_LISTEN")?;
-    let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    let listen = settings.get(&LISTEN)?.unwrap_or(DEFAULT_LISTEN);
+    let admin_listen = admin::address(&settings, listen)?;
+    let time = settings.get(&DRAIN)?;
+    let listener = net::bind(listen, LISTEN.name())?;
+    let admin_listener = net::bind(admin_listen, ADMIN_LISTEN.name())?;
     // Port 0 asks the system for one; the log says which.
     let (listen, admin_listen) = (bound(&listener, listen), bound(&admin_listener, admin_listen));
     let metrics = Metrics::default();
@@ -50,7 +50,7 @@ async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(),
     let ready = move || Box::pin(std::future::ready(watched.readiness())) as _;
     actix_rt::spawn(admin::serve(admin_listener, &settings, Arc::new(ready), metrics)?);
     actix_rt::spawn(signals::stop_on_signal(vec![server.handle()], gateway.drain(), time));
-    let read = move || Config::from_settings(&cli::settings(&matches, &KNOWN)?)?.complete();
+    let read = move || Config::from_settings(&cli::settings(&matches, &config::settings())?)?.complete();
     actix_rt::spawn(reload_on_hangup(gateway, read));
     tracing::info!(%listen, %admin_listen, "ready");
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))

@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stele_service::config::{ConfigError, Settings};
+use stele_service::{ConfigError, Declared as _, Settings};
 use toml::Spanned;
 
+use crate::config::ROUTES;
 use crate::path;
 use crate::refusal::Refusals;
 use crate::upstreams::Upstreams;
@@ -66,21 +67,27 @@ enum RawPrefix {
 impl Table {
     /// The table in force: `STELE_ROUTES` or the built-in one, its upstreams as `STELE_UPSTREAM_…` say.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let built_in = || Self::parse("the built-in routes.toml", BUILT_IN);
-        let mut table = match settings.text("STELE_ROUTES") {
+        let mut table = match settings.text(&ROUTES) {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|e| ConfigError::new(format!("STELE_ROUTES: cannot read {path}: {e}")))?;
+                    .map_err(|e| ConfigError::new(format!("{}: cannot read {path}: {e}", ROUTES.name())))?;
                 Self::parse(path, &text)
             }
-            None => built_in(),
+            None => Self::built_in(),
         }
         .map_err(ConfigError::new)?;
         for route in &mut table.routes {
             let name = upstream_setting(&route.service);
-            route.upstreams = settings.read(&name, route.upstreams.clone(), Upstreams::parse)?;
+            if let Some(upstreams) = settings.read(&name, Upstreams::parse)? {
+                route.upstreams = upstreams;
+            }
         }
         Ok(table)
+    }
+
+    /// The built-in table.
+    pub(crate) fn built_in() -> Result<Self, String> {
+        Self::parse("the built-in routes.toml", BUILT_IN)
     }
 
     /// Reads and checks a table; a fault is told as `file:line: reason`.

@@ -12,14 +12,13 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use stele_service::config::{ConfigError, Settings};
+use stele_service::{ConfigError, Declared as _, Settings};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-pub(crate) const CERT: &str = "STELE_TLS_CERT";
-pub(crate) const KEY: &str = "STELE_TLS_KEY";
+use crate::config::{TLS_CERT, TLS_KEY};
 
 /// What a client may negotiate, the most wanted first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -48,11 +47,12 @@ impl Tls {
     /// # Errors
     /// If one of them is missing or cannot be used, or they do not belong together.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Arc<Self>>, ConfigError> {
-        let paths = match (settings.text(CERT), settings.text(KEY)) {
-            (Some(cert), Some(key)) => [cert, key].map(PathBuf::from),
+        let missing = |name: &str, other: &str| Err(ConfigError::new(format!("{name}: missing beside {other}")));
+        let paths = match (settings.get(&TLS_CERT)?, settings.get(&TLS_KEY)?) {
+            (Some(cert), Some(key)) => [cert, key],
             (None, None) => return Ok(None),
-            (Some(_), None) => return Err(ConfigError::new(format!("{KEY}: missing beside {CERT}"))),
-            (None, Some(_)) => return Err(ConfigError::new(format!("{CERT}: missing beside {KEY}"))),
+            (Some(_), None) => return missing(TLS_KEY.name(), TLS_CERT.name()),
+            (None, Some(_)) => return missing(TLS_CERT.name(), TLS_KEY.name()),
         };
         let files = Files::new(paths);
         let current = files.load().map_err(ConfigError::new)?;
@@ -125,8 +125,8 @@ impl Files {
         let read = |name: &str, path: &PathBuf| {
             fs::read(path).map_err(|error| format!("{name}: cannot read {}: {error}", path.display()))
         };
-        server_config(&read(CERT, cert)?, &read(KEY, key)?)
-            .map_err(|why| format!("{CERT}: {} with {}: {why}", cert.display(), key.display()))
+        server_config(&read(TLS_CERT.name(), cert)?, &read(TLS_KEY.name(), key)?)
+            .map_err(|why| format!("{}: {} with {}: {why}", TLS_CERT.name(), cert.display(), key.display()))
     }
 }
 

@@ -16,6 +16,8 @@ use stele_keys::{Family, Holder, InService, Probe};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
+use crate::JWT_ALG;
+
 /// How tokens are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -41,6 +43,14 @@ impl Algorithm {
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
         }
     }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "EdDSA" => Ok(Self::EdDsa),
+            "RS256" => Ok(Self::Rs256),
+            _ => Err(format!("`{text}` is not known; write EdDSA or RS256")),
+        }
+    }
 }
 
 /// `STELE_JWT_ALG`.
@@ -48,11 +58,7 @@ impl Algorithm {
 /// # Errors
 /// If it is neither of the two.
 pub fn algorithm(settings: &Settings) -> Result<Algorithm, ConfigError> {
-    settings.read("STELE_JWT_ALG", Algorithm::EdDsa, |text| match text {
-        "EdDSA" => Ok(Algorithm::EdDsa),
-        "RS256" => Ok(Algorithm::Rs256),
-        _ => Err(format!("`{text}` is not known; write EdDSA or RS256")),
-    })
+    settings.get(&JWT_ALG)
 }
 
 /// The family of an algorithm's keys.

@@ -25,25 +25,27 @@ use actix_web::{FromRequest, Handler, Responder};
 use stele_app::{Context, Service};
 use stele_dialect::openapi::Description;
 use stele_dialect::{Calls, Routes};
-use stele_service::{ConfigError, Setting, Settings, setting};
+use stele_service::ConfigError;
+use stele_service::setting::parsed;
 
 pub use dialect::Jwt;
+use keys::Algorithm;
 use picture::Painter;
 use tokens::Tokens;
 
 /// The service.
 pub const SERVICE: Service = Service::new::<Jwt>(8105, SETTINGS, routes, openapi::document).signing_by(keys::signing);
 
-/// What this dialect reads beside the settings that all share.
-pub const SETTINGS: &[Setting] = &[
-    setting("STELE_JWT_ALG", "EdDSA", "how tokens are signed: EdDSA or RS256"),
-    setting("STELE_JWT_ISSUER", "stele", "the issuer that tokens name"),
-    setting(
-        "STELE_PUBLIC_URL",
-        "none",
-        "where clients reach us, such as https://auth.example.com: the start of a captcha's URL",
-    ),
-];
+stele_service::settings! {
+    /// What this dialect reads beside the settings that all share.
+    pub const SETTINGS = "STELE_";
+    /// how tokens are signed
+    pub JWT_ALG: Algorithm = parsed(Algorithm::parse, "EdDSA or RS256", "EdDSA");
+    /// the issuer that tokens name
+    JWT_ISSUER: String = parsed(issuer, "a text", "stele");
+    /// where clients reach us: the start of a captcha's URL
+    PUBLIC_URL: String = parsed(public_url, "such as https://auth.example.com", "");
+}
 
 /// What the settings make of this service.
 pub struct Setup {
@@ -62,8 +64,8 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let settings = &context.settings;
     let signing = Arc::new(keys::Keys::none(keys::algorithm(settings)?));
     context.keys.attach(signing.clone())?;
-    let tokens = Tokens::new(signing, &issuer(settings)?);
-    let setup = Data::new(Setup { tokens, public_url: public_url(settings)?, painter: Painter::start()? });
+    let tokens = Tokens::new(signing, &settings.get(&JWT_ISSUER)?);
+    let setup = Data::new(Setup { tokens, public_url: settings.get(&PUBLIC_URL)?, painter: Painter::start()? });
     Ok(Arc::new(move |config| calls().serve(config.app_data(setup.clone()))))
 }
 
@@ -100,35 +102,36 @@ fn path(operation: &str) -> String {
     format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
 }
 
-fn issuer(settings: &Settings) -> Result<String, ConfigError> {
-    settings.read("STELE_JWT_ISSUER", "stele".to_owned(), |text| {
-        let short = text.len() <= LONGEST_ISSUER;
-        short.then(|| text.to_owned()).ok_or_else(|| format!("longer than {LONGEST_ISSUER} bytes"))
-    })
+fn issuer(text: &str) -> Result<String, String> {
+    let short = text.len() <= LONGEST_ISSUER;
+    short.then(|| text.to_owned()).ok_or_else(|| format!("longer than {LONGEST_ISSUER} bytes"))
 }
 
-fn public_url(settings: &Settings) -> Result<String, ConfigError> {
-    settings.read("STELE_PUBLIC_URL", String::new(), |text| {
-        let url = text.trim_end_matches('/');
-        let uri: Option<Uri> = url.parse().ok();
-        let web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-        let plain = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
-        let good = uri.is_some_and(|uri| web(&uri) && plain(&uri));
-        good.then(|| url.to_owned()).ok_or_else(|| format!("`{text}` is no address such as https://auth.example.com"))
-    })
+fn public_url(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let url = text.trim_end_matches('/');
+    let uri: Option<Uri> = url.parse().ok();
+    let web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let plain = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
+    let good = uri.is_some_and(|uri| web(&uri) && plain(&uri));
+    good.then(|| url.to_owned()).ok_or_else(|| format!("`{text}` is no address such as https://auth.example.com"))
 }
 
 #[cfg(test)]
 mod tests {
+    use stele_service::Settings;
+
     use super::*;
 
     fn url(text: &str) -> Result<String, ConfigError> {
-        public_url(&Settings::default().with([("STELE_PUBLIC_URL", text.to_owned())]))
+        Settings::default().with([("STELE_PUBLIC_URL", text.to_owned())]).get(&PUBLIC_URL)
     }
 
     #[test]
     fn an_issuer_is_checked() {
-        let set = |text: &str| issuer(&Settings::default().with([("STELE_JWT_ISSUER", text.to_owned())]));
+        let set = |text: &str| Settings::default().with([("STELE_JWT_ISSUER", text.to_owned())]).get(&JWT_ISSUER);
         assert_eq!(set(""), Ok("stele".to_owned()));
         assert_eq!(set("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
         assert!(set(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));

@@ -4,35 +4,38 @@ use std::path::Path;
 
 use stele_core::random::{OsRandom, Random};
 use stele_keys::files;
-use stele_service::{ConfigError, Setting, Settings, setting};
+use stele_service::setting::parsed_or_none;
+use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 /// How long it is: an AES-256 key.
 pub const LENGTH: usize = 32;
-/// The setting.
-const NAME: &str = "STELE_MEFP_SECRET";
 /// The file in the key folder.
 const FILE: &str = "mefp.secret";
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// What this service reads beside the settings that all share.
-pub const SETTINGS: &[Setting] =
-    &[setting(NAME, "<keys>/mefp.secret", "mefp_secret, which all MeFP apps share: 32 printable ASCII characters")];
+stele_service::settings! {
+    /// What this service reads beside the settings that all share.
+    pub const SETTINGS = "STELE_";
+    /// `mefp_secret`, which all MeFP apps share
+    pub MEFP_SECRET: Option<Zeroizing<String>> =
+        parsed_or_none(given, "32 printable ASCII characters", "mefp.secret in the folder of the keys").secret();
+}
 
 /// `mefp_secret`: the setting, else the file.
 ///
 /// # Errors
 /// One line: it is in neither place (with both remedies), or it is not 32 printable ASCII characters.
 pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
-    if settings.text(NAME).is_some() {
-        return settings.read(NAME, Zeroizing::default(), judged);
+    if let Some(secret) = settings.get(&MEFP_SECRET)? {
+        return Ok(secret);
     }
     let path = settings.keys().join(FILE);
     let shown = path.display();
     if !path.exists() {
         return Err(ConfigError::new(format!(
-            "{NAME} is not set and there is no {shown}; set the one to the secret that the apps have, or let `stele \
-             migrate` make the other"
+            "STELE_MEFP_SECRET is not set and there is no {shown}; set the one to the secret that the apps have, or let \
+             `stele migrate` make the other"
         )));
     }
     judged(files::read_secret(&path)?.trim_end_matches(['\r', '\n']))
@@ -44,10 +47,14 @@ pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
 /// # Errors
 /// One line, if the file cannot be made.
 pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> {
-    if settings.text(NAME).is_some() {
+    if settings.text(&MEFP_SECRET).is_some() {
         return Ok(());
     }
     files::make_once(&folder.join(FILE), || generate(&OsRandom))
+}
+
+fn given(text: &str) -> Result<Option<Zeroizing<String>>, String> {
+    judged(text).map(Some)
 }
 
 fn judged(text: &str) -> Result<Zeroizing<String>, String> {
@@ -71,6 +78,7 @@ fn generate(random: &dyn Random) -> Zeroizing<String> {
 mod tests {
     use super::*;
 
+    const NAME: &str = "STELE_MEFP_SECRET";
     const GOOD: &str = "0123456789abcdef0123456789abcdef";
 
     fn with(values: &[(&str, &str)]) -> Settings {

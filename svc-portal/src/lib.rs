@@ -18,25 +18,27 @@ use std::sync::Arc;
 use actix_web::web::{Data, ServiceConfig};
 use stele_app::{Context, Service};
 use stele_dialect::{Calls, Routes};
-use stele_service::origins::AllowedOrigins;
-use stele_service::{ConfigError, Setting, setting};
+use stele_service::ConfigError;
+use stele_service::origins::CORS_ORIGINS;
+use stele_service::setting::{List, value};
 
 pub use dialect::Portal;
 use handlers::Options;
 
-const TELL_UNKNOWN: &str = "STELE_PORTAL_TELL_UNKNOWN";
+const SETTINGS: List = &[&PORTAL_TELL_UNKNOWN, &CORS_ORIGINS];
 
-const SETTINGS: &[Setting] = &[
-    setting(TELL_UNKNOWN, "true", "answer an unknown user at login with 3201; false: as a wrong password, 3202"),
-    stele_service::origins::SETTING,
-];
+stele_service::settings! {
+    "STELE_";
+    /// answer an unknown user at login with 3201; false: as a wrong password, 3202
+    PORTAL_TELL_UNKNOWN: bool = value("true");
+}
 
 /// The service.
 pub const SERVICE: Service = Service::new::<Portal>(8103, SETTINGS, routes, openapi::document);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let tell_unknown = context.settings.flag(TELL_UNKNOWN, true)?;
-    let options = Data::new(Options { tell_unknown, origins: AllowedOrigins::from_settings(&context.settings)? });
+    let tell_unknown = context.settings.get(&PORTAL_TELL_UNKNOWN)?;
+    let options = Data::new(Options { tell_unknown, origins: context.settings.get(&CORS_ORIGINS)? });
     Ok(Arc::new(move |config: &mut ServiceConfig| calls().serve(config.app_data(options.clone()))))
 }
 

@@ -1,14 +1,19 @@
 //! Where the document can be read in more than one way, what this installation goes by.
 
 use stele_core::time::Offset;
-use stele_service::{ConfigError, Setting, Settings, setting};
+use stele_service::setting::{parsed, value};
+use stele_service::{ConfigError, Settings};
 
-/// The settings of this dialect.
-pub(crate) const SETTINGS: &[Setting] = &[
-    setting("STELE_TMS_PROOF", "either", "what a TMS password is: salted, md5(D+timestamp); digest, D itself; either"),
-    setting("STELE_TMS_TZ", "+08:00", "the offset that TMS times are told at: Z or ±HH:MM"),
-    setting("STELE_TMS_REQUIRE_TOKEN", "true", "whether TMS logins need a token in Authorization"),
-];
+stele_service::settings! {
+    /// The settings of this dialect.
+    pub(crate) const SETTINGS = "STELE_";
+    /// what a TMS password is: salted, `md5(D+timestamp)`; digest, `D` itself; either
+    TMS_PROOF: Reading = parsed(Reading::parse, "salted, digest or either", "either");
+    /// the offset of TMS times
+    TMS_TZ: Offset = parsed(offset, "Z or ±HH:MM", "+08:00");
+    /// whether TMS logins need a token in `Authorization`
+    TMS_REQUIRE_TOKEN: bool = value("true");
+}
 
 /// What a password on the wire is ("password是已经md5加密过的密码" does not say).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +36,24 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let proof = settings.read("STELE_TMS_PROOF", Reading::Either, |text| match text {
-            "salted" => Ok(Reading::Salted),
-            "digest" => Ok(Reading::Digest),
-            "either" => Ok(Reading::Either),
-            _ => Err(format!("`{text}` is none of salted, digest, either")),
-        })?;
-        let offset = settings.read("STELE_TMS_TZ", Offset::CHINA, |text| {
-            Offset::parse(text).ok_or_else(|| format!("`{text}` is not an offset; write Z, or for example +08:00"))
-        })?;
-        Ok(Self { proof, offset, require_token: settings.flag("STELE_TMS_REQUIRE_TOKEN", true)? })
+        let (proof, offset) = (settings.get(&TMS_PROOF)?, settings.get(&TMS_TZ)?);
+        Ok(Self { proof, offset, require_token: settings.get(&TMS_REQUIRE_TOKEN)? })
     }
+}
+
+impl Reading {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "salted" => Ok(Self::Salted),
+            "digest" => Ok(Self::Digest),
+            "either" => Ok(Self::Either),
+            _ => Err(format!("`{text}` is none of salted, digest, either")),
+        }
+    }
+}
+
+fn offset(text: &str) -> Result<Offset, String> {
+    Offset::parse(text).ok_or_else(|| format!("`{text}` is not an offset; write Z, or for example +08:00"))
 }
 
 #[cfg(test)]

@@ -10,14 +10,14 @@ use stele_core::{Deps, UseCases};
 use stele_delivery::Plan;
 use stele_keys::KeyRing;
 use stele_service::metrics::Metrics;
-use stele_service::trust::Trust;
+use stele_service::trust::{TRUSTED_PROXIES, Trust};
 use stele_service::{ConfigError, Drain, Settings};
 
 use crate::hashing::Hashing;
 use crate::metrics::{DomainMetrics, StoreMetrics};
 use crate::recorder::Recorder;
 use crate::trail::{Budgets, Trail};
-use crate::{settings, stores};
+use crate::{settings, stores, trail};
 
 /// Time and chance, the machine's or a test's; and what is counted.
 #[derive(Clone)]
@@ -115,7 +115,7 @@ impl Assembly {
         delivery: Arc<dyn Delivery>,
     ) -> Result<Self, ConfigError> {
         let policy = settings::policy(&settings)?;
-        let trust = Trust::from_settings(&settings)?;
+        let trust = settings.get(&TRUSTED_PROXIES)?;
         let database = stores::current(&settings).await?;
         let ring = KeyRing::open(settings.keys(), database.keys(), Arc::clone(&surroundings.clock)).await?;
         let metrics = surroundings.metrics;
@@ -125,7 +125,7 @@ impl Assembly {
         let state = watch.state(state, stores::state_system(&settings));
         let hasher = Hashing::read(&settings)?.hasher(surroundings.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
-        let (keep, budgets) = (settings::audit_keep(&settings)?, settings::audit_budgets(&settings)?);
+        let (keep, budgets) = trail::retention(&settings)?;
         // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
         // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
         let own = stores::database(&settings)?;

@@ -5,16 +5,34 @@ use std::fmt;
 use stele_core::hasher::Hasher;
 use stele_core::random::Random;
 use stele_core::verifier::Cost;
-use stele_service::{ConfigError, Settings};
+use stele_service::setting::{made, parsed_or, value};
+use stele_service::{ConfigError, Declared as _, Settings};
 
-/// The setting of the cost.
-pub(crate) const COST: &str = "STELE_HASH_COST";
+stele_service::settings! {
+    /// How passwords are hashed.
+    pub const SETTINGS = "STELE_";
+    /// argon2id's memory in KiB, passes and lanes, at most 262144,16,16; once it is raised, each hash is replaced at the next
+    /// login that shows the password. Less than OWASP's least is refused; for tests: 64,1,1,weak
+    HASH_COST: Cost = parsed_or(cost, "three numbers by commas", Cost::default, written);
+    /// password hashes computed at once: each takes the memory of `STELE_HASH_COST`. Beyond, threads wait for cores
+    HASH_SLOTS: u32 = made(cores, "one a core").range(1, MOST_SLOTS as u64);
+    /// password hashes computed or waiting before clients are asked to come back
+    HASH_QUEUE: usize = value("512").range(1, 1_000_000);
+}
+
 /// What stands behind a cost that is less than what protects passwords, and is meant.
 const WEAK: &str = "weak";
-/// The most slots: beyond, threads wait for cores.
 const MOST_SLOTS: u32 = 256;
-/// The most places: beyond, whoever is last waits for minutes.
-const MOST_PLACES: usize = 1_000_000;
+
+fn cores() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(cores).unwrap_or(MOST_SLOTS).min(MOST_SLOTS)
+}
+
+/// A cost as a user writes it.
+fn written(cost: &Cost) -> String {
+    format!("{},{},{}", cost.memory, cost.passes, cost.lanes)
+}
 
 /// Password hashing, as the settings have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +51,8 @@ impl Hashing {
     /// # Errors
     /// The first that cannot be used, with the remedy.
     pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let cores = u32::try_from(cores).unwrap_or(MOST_SLOTS).min(MOST_SLOTS);
-        let slots = settings.read("STELE_HASH_SLOTS", cores, |text| within(text, 1, MOST_SLOTS))?;
-        let queue = settings.read("STELE_HASH_QUEUE", 512, |text| within(text, 1, MOST_PLACES))?;
-        Ok(Self { cost: settings.read(COST, Cost::default(), cost)?, slots, queue })
+        let (cost, slots) = (settings.get(&HASH_COST)?, settings.get(&HASH_SLOTS)?);
+        Ok(Self { cost, slots, queue: settings.get(&HASH_QUEUE)? })
     }
 
     /// A hasher.
@@ -46,14 +61,14 @@ impl Hashing {
     /// If argon2 does not take the cost.
     pub fn hasher(self, random: &dyn Random) -> Result<Hasher, ConfigError> {
         Hasher::new(self.cost, self.slots, self.queue, random)
-            .ok_or_else(|| ConfigError::new(format!("{COST}: argon2 does not take these numbers")))
+            .ok_or_else(|| ConfigError::new(format!("{}: argon2 does not take these numbers", HASH_COST.name())))
     }
 
     /// Tells the log what a program that has started works with.
     pub fn tell(self) {
         tracing::info!("passwords are hashed by {self}");
         if self.is_weak() {
-            tracing::warn!("{COST}: passwords are cheap to guess from a stolen database; for tests only");
+            tracing::warn!("STELE_HASH_COST: passwords are cheap to guess from a stolen database; for tests only");
         }
     }
 
@@ -81,11 +96,6 @@ impl fmt::Display for Hashing {
     }
 }
 
-fn within<T: Copy + std::str::FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
-    let number = text.parse().ok().filter(|number| *number >= least && *number <= most);
-    number.ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
-}
-
 /// Reads `19456,2,1`; or, for tests, what is weaker, as `64,1,1,weak`.
 fn cost(text: &str) -> Result<Cost, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
@@ -99,14 +109,13 @@ fn cost(text: &str) -> Result<Cost, String> {
     };
     let cost = Cost { memory, passes, lanes };
     if !cost.is_bearable() {
-        let Cost { memory, passes, lanes } = Cost::MOST;
-        return Err(format!("`{text}` asks for too much; at most {memory},{passes},{lanes} is computed"));
+        return Err(format!("`{text}` asks for too much; at most {} is computed", written(&Cost::MOST)));
     }
     if passes == 0 || lanes == 0 || memory < 8 * lanes {
         return Err(format!("`{text}` is not for argon2: it needs a pass, a lane, and 8 KiB for each lane"));
     }
     if !cost.is_strong() && !meant {
-        let least = Cost::LEAST.map(|Cost { memory, passes, lanes }| format!("{memory},{passes},{lanes}"));
+        let least = Cost::LEAST.map(|cost| written(&cost));
         let least = least.join(" or ");
         return Err(format!(
             "`{text}` makes passwords cheap to guess from a stolen database; write at least {least}; or, where nobody's \
@@ -136,7 +145,7 @@ mod tests {
             ("262144,16,16", Cost::MOST),
             ("64,1,1,weak", Cost { memory: 64, passes: 1, lanes: 1 }),
         ] {
-            let hashing = read(&[(COST, text)]).unwrap();
+            let hashing = read(&[(HASH_COST.name(), text)]).unwrap();
             assert_eq!((hashing.cost, hashing.is_weak()), (cost, text.ends_with(WEAK)), "{text}");
             if hashing.is_weak() {
                 assert!(hashing.hasher(&OsRandom).is_ok());
@@ -157,7 +166,7 @@ mod tests {
             ("19456,2,0", "needs a pass"),
             ("7,1,1,weak", "8 KiB"),
         ] {
-            let error = read(&[(COST, text)]).unwrap_err();
+            let error = read(&[(HASH_COST.name(), text)]).unwrap_err();
             assert!(error.starts_with("STELE_HASH_COST: `") && error.contains(told), "{text}: {error}");
         }
     }
@@ -179,7 +188,7 @@ mod tests {
         assert_eq!(told.memory(), 256, "one imported hash may need more than four slots have");
         let text = told.to_string();
         assert!(text.contains("4 at once: 76 MiB (256 MiB while an imported hash"), "{text}");
-        let told = read(&[("STELE_HASH_SLOTS", "16"), (COST, "65536,2,1")]).unwrap();
+        let told = read(&[("STELE_HASH_SLOTS", "16"), (HASH_COST.name(), "65536,2,1")]).unwrap();
         assert_eq!(told.memory(), 1_024);
         let text = told.to_string();
         assert!(text.contains("16 at once: 1024 MiB, 512 waiting"), "{text}");

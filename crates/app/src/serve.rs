@@ -2,18 +2,21 @@
 
 use std::process::ExitCode;
 
-use stele_service::{ConfigError, Settings, admin, cli, drain, healthcheck, net, otlp, signals, telemetry};
+use stele_service::admin::ADMIN_LISTEN;
+use stele_service::settings::{DRAIN, LISTEN};
+use stele_service::{ConfigError, Declared as _, Settings, admin, cli, healthcheck, net, signals, telemetry};
 
 use crate::background;
 use crate::context::{self, Context, Surroundings};
 use crate::hashing::Hashing;
 use crate::readiness::readiness;
 use crate::service::Service;
-use crate::settings::SHARED;
+use crate::settings::shared;
 
 /// Runs `service` until it is told to stop. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
-    let known = [SHARED, service.settings, otlp::SETTINGS];
+    let mut known = shared();
+    known.push(service.settings);
     let matches = match cli::matches(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
         Ok(matches) => matches,
         Err(code) => return code,
@@ -30,16 +33,16 @@ pub fn serve(service: Service) -> ExitCode {
 }
 
 async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
-    let listen = settings.address("STELE_LISTEN", service.default_listen())?;
-    let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
-    let listener = net::bind(listen, "STELE_LISTEN")?;
-    let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    let listen = settings.get(&LISTEN)?.unwrap_or_else(|| service.default_listen());
+    let admin_listen = admin::address(&settings, listen)?;
+    let listener = net::bind(listen, LISTEN.name())?;
+    let admin_listener = net::bind(admin_listen, ADMIN_LISTEN.name())?;
     // Port 0 asks the system for one; the log says which.
     let listen = listener.local_addr().unwrap_or(listen);
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
     let context = context::open(settings, Surroundings::default()).await?;
     outlive_birth(&context).await?;
-    let time = drain::time(&context.settings, drain::DEFAULT)?;
+    let time = context.settings.get(&DRAIN)?;
     let hashing = Hashing::read(&context.settings)?;
     let server = service.start(&context, listener)?;
     let (use_cases, trail) = (context.use_cases.clone(), context.trail.clone());

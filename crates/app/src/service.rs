@@ -12,7 +12,8 @@ use stele_dialect::openapi::OpenApi;
 use stele_dialect::server::{self, Host, Served};
 use stele_dialect::{Dialect, Refusal, Routes};
 use stele_keys::Family;
-use stele_service::{ConfigError, Setting, Settings};
+use stele_service::setting::List;
+use stele_service::{ConfigError, Settings};
 
 use crate::context::Context;
 use crate::readiness::readiness;
@@ -25,7 +26,7 @@ pub struct Service {
     /// The port it listens on by default.
     pub port: u16,
     /// What it reads beside the settings that all share.
-    pub settings: &'static [Setting],
+    pub settings: List,
     /// Reads its settings and sets its routes up.
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
     /// Makes what it needs in the key folder, if it is not there: only `stele up` and `stele migrate` do.
@@ -46,7 +47,7 @@ impl Service {
     /// A service of dialect `D` that needs no keys of its own.
     pub const fn new<D: Dialect>(
         port: u16,
-        settings: &'static [Setting],
+        settings: List,
         routes: fn(&Context) -> Result<Routes, ConfigError>,
         document: fn() -> OpenApi,
     ) -> Self {

@@ -6,9 +6,21 @@ use std::sync::Arc;
 use stele_core::ports::StateStore;
 use stele_core::time::Clock;
 use stele_keys::files;
+use stele_service::setting::unset;
 use stele_service::{ConfigError, Settings};
 pub use stele_store::{Database, Target};
 use stele_store::{RedisState, SchemaState, SqliteState};
+use zeroize::Zeroizing;
+
+stele_service::settings! {
+    /// Where users and short-lived state are.
+    pub const SETTINGS = "STELE_";
+    /// users: `postgres://USER:PASSWORD@HOST/NAME`, `sslmode` and `sslrootcert` as in libpq
+    pub DATABASE_URL: Option<Zeroizing<String>> = unset("SQLite: users.db in the data folder").takes("a URL").secret();
+    /// short-lived state: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://HOST:PORT,…/MASTER[/DB]` or
+    /// `redis+cluster://HOST:PORT,…`, with `rediss` for TLS; it must have `maxmemory-policy noeviction`
+    pub REDIS_URL: Option<Zeroizing<String>> = unset("SQLite: state.db in the data folder").takes("a URL").secret();
+}
 
 /// The database that the settings name.
 ///
@@ -23,7 +35,7 @@ pub fn database(settings: &Settings) -> Result<Database, ConfigError> {
 /// # Errors
 /// One line: what is no database's URL.
 pub fn target(settings: &Settings) -> Result<Target, ConfigError> {
-    match settings.text("STELE_DATABASE_URL") {
+    match settings.text(&DATABASE_URL) {
         Some(url) => Target::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}"))),
         None => Ok(Target::Sqlite(settings.data().join("users.db"))),
     }
@@ -35,7 +47,7 @@ pub(crate) fn embedded_folders(settings: &Settings) -> Vec<PathBuf> {
         Ok(Target::Sqlite(path)) => path.parent().map(Path::to_owned),
         _ => None,
     };
-    let state = settings.text("STELE_REDIS_URL").is_none().then(|| settings.data());
+    let state = settings.text(&REDIS_URL).is_none().then(|| settings.data());
     users.into_iter().chain(state).collect()
 }
 
@@ -49,7 +61,7 @@ pub(crate) fn users_system(settings: &Settings) -> Result<&'static str, ConfigEr
 
 /// What it calls the database of the short-lived state.
 pub(crate) fn state_system(settings: &Settings) -> &'static str {
-    if settings.text("STELE_REDIS_URL").is_some() { "redis" } else { "sqlite" }
+    if settings.text(&REDIS_URL).is_some() { "redis" } else { "sqlite" }
 }
 
 /// Whether an earlier build made the schema of the database that the settings name. Makes the data folder if it is missing.
@@ -80,7 +92,7 @@ pub async fn current(settings: &Settings) -> Result<Database, ConfigError> {
 
 /// The store of short-lived state.
 pub(crate) async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn StateStore>, ConfigError> {
-    if let Some(url) = settings.text("STELE_REDIS_URL") {
+    if let Some(url) = settings.text(&REDIS_URL) {
         let state = RedisState::open(url, Arc::clone(clock)).await;
         return Ok(state.map_err(|e| ConfigError::new(format!("STELE_REDIS_URL: {e}")))?);
     }

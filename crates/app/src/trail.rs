@@ -22,11 +22,42 @@ use stele_core::random::{OsRandom, Random as _};
 use stele_core::time::Clock;
 use stele_core::trail::{Entry, FailureClass, NOT_KEPT, Retention};
 use stele_service::metrics::{self, Labels, Metrics};
+use stele_service::setting::{FromText as _, Range, derived, parsed};
+use stele_service::{ConfigError, Settings};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::merge::Budgets;
 use self::merge::{Merged, Merger};
+
+stele_service::settings! {
+    /// The audit trail.
+    pub const SETTINGS = "STELE_";
+    /// how long the audit trail goes back (`stele audit` reads it), a day or more; 0: what is old is never forgotten
+    AUDIT_KEEP: Option<Duration> = parsed(keep, "a span: 30d, 8760h", "184d");
+    /// audit entries an hour for failures from one address or IPv6 /64 (a MeFP app: ten times as many), for guesses and for
+    /// refusals each; further failures are only counted
+    AUDIT_ORIGIN: u32 = derived(|| Budgets::default().origin).range(10, 100_000);
+    /// audit entries an hour and process for wrong passwords and codes of existing accounts
+    AUDIT_GUESSES: u32 = derived(|| Budgets::default().guesses).range(10, 1_000_000);
+    /// audit entries an hour and process for all other failures
+    AUDIT_REFUSALS: u32 = derived(|| Budgets::default().refusals).range(10, 1_000_000);
+}
+
+fn keep(text: &str) -> std::result::Result<Option<Duration>, String> {
+    match Duration::from_text(text, Range::ANY)? {
+        Duration::ZERO => Ok(None),
+        short if short < Duration::from_secs(86_400) => Err("must be a day or more, or 0: for good".to_owned()),
+        keep => Ok(Some(keep)),
+    }
+}
+
+/// How long the settings keep the trail (`None`: for good), and its budgets for failures.
+pub(crate) fn retention(settings: &Settings) -> std::result::Result<(Option<Duration>, Budgets), ConfigError> {
+    let (origin, guesses) = (settings.get(&AUDIT_ORIGIN)?, settings.get(&AUDIT_GUESSES)?);
+    let budgets = Budgets { origin, guesses, refusals: settings.get(&AUDIT_REFUSALS)? };
+    Ok((settings.get(&AUDIT_KEEP)?, budgets))
+}
 
 /// How long an event waits for others to be written with.
 const GATHER: Duration = Duration::from_millis(200);

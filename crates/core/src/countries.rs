@@ -1,5 +1,7 @@
 //! Calling codes (ITU-T E.164): the countries that short messages are sent to.
 
+use std::fmt;
+
 use crate::identifier::Phone;
 
 /// The calling codes of two digits. Those that begin with 1 and 7 have one digit, all others three.
@@ -33,6 +35,13 @@ impl Countries {
         // Calling codes are prefix-free, and each entry has a whole one: +88216… is none of 86 and none of 8.
         let number = phone.international();
         self.0.iter().any(|code| number.starts_with(code.as_str()))
+    }
+}
+
+impl fmt::Display for Countries {
+    /// As they are read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(","))
     }
 }
 

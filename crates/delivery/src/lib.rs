@@ -14,6 +14,7 @@ mod template;
 mod text;
 mod webhook;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,17 +26,41 @@ use stele_core::random::Random;
 use stele_core::time::Clock;
 use stele_core::{Error, Result};
 use stele_service::metrics::Metrics;
+use stele_service::setting::{parsed, unset, value};
 use stele_service::{ConfigError, Settings};
+use zeroize::Zeroizing;
 
 pub use outbox::Outbox;
 pub use queue::Bounds;
-pub use webhook::TEMPLATE;
 
 use metrics::DeliveryMetrics;
 use queue::Queue;
 use smtp::Smtp;
 use text::Texts;
-use webhook::Webhook;
+use webhook::{Template, Webhook};
+
+stele_service::settings! {
+    /// How codes are delivered.
+    pub const SETTINGS = "STELE_";
+    /// where codes go: `outbox` is JSON lines in the data folder, for development; `smtps://USER:PASSWORD@HOST?from=SENDER` or
+    /// `smtp://…` (STARTTLS; `tls=none`: unencrypted) is for mail, `webhook+https://…` for short messages
+    pub DELIVERY: Secret = value("outbox").takes("outbox, or one URL a channel, by commas").secret();
+    /// dialects whose codes are sent in English; others: Chinese
+    DELIVERY_ENGLISH: Vec<String> = parsed(names, "names by commas", "");
+    /// TOML file with texts of your own: `[zh]` and `[en]`, each with any of text, subject, mail and purpose
+    DELIVERY_TEXTS: Option<PathBuf> = unset("built in");
+    /// JSON for the webhook; in its strings `{to}`, `{code}`, `{purpose}` (register, reset, any) and `{text}` are filled in
+    WEBHOOK_TEMPLATE: Template = parsed(Template::parse, "JSON", r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#);
+    /// signs the webhook's requests: `X-Stele-Signature` is `t=TIME,v1=HEX`, where HEX is the HMAC-SHA-256 of TIME, a dot and
+    /// the body
+    WEBHOOK_SECRET: Option<Secret> = unset("none").takes("16 characters or more").secret();
+}
+
+type Secret = Zeroizing<String>;
+
+fn names(text: &str) -> std::result::Result<Vec<String>, String> {
+    Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
+}
 
 /// What `STELE_DELIVERY` asks for.
 pub struct Plan {
@@ -62,7 +87,7 @@ impl Plan {
         clock: &Arc<dyn Clock>,
         random: &Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
-        let providers = match settings.text("STELE_DELIVERY").unwrap_or("outbox") {
+        let providers = match settings.get(&DELIVERY)?.as_str() {
             "outbox" => None,
             urls => Some(Providers::read(urls, settings, valid, clock, random)?),
         };

@@ -1,15 +1,17 @@
 //! What a recipient reads, in Chinese or in English: the templates of `texts.toml`, or an operator's own.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use stele_core::code::Purpose;
 use stele_core::ports::Message;
-use stele_service::{ConfigError, Settings};
+use stele_service::{ConfigError, Declared as _, Settings};
 use toml::Table;
 use zeroize::Zeroizing;
 
 use crate::template::{fill_in, places};
+use crate::{DELIVERY_ENGLISH, DELIVERY_TEXTS};
 
 const DEFAULTS: &str = include_str!("texts.toml");
 
@@ -58,15 +60,13 @@ impl Texts {
     /// # Errors
     /// If a setting or the file cannot be used.
     pub(super) fn from_settings(settings: &Settings, valid: Duration) -> Result<Self, ConfigError> {
-        let english = settings.read("STELE_DELIVERY_ENGLISH", Vec::new(), |text| {
-            Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
-        })?;
-        let own = settings.read("STELE_DELIVERY_TEXTS", String::new(), |path| {
-            std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}"))
-        })?;
-        let templates =
-            Templates::read(&own).map_err(|why| ConfigError::new(format!("STELE_DELIVERY_TEXTS: {why}")))?;
-        Ok(Self { valid, english, templates })
+        let english = settings.get(&DELIVERY_ENGLISH)?;
+        let fault = |why: String| ConfigError::new(format!("{}: {why}", DELIVERY_TEXTS.name()));
+        let read = |path: PathBuf| {
+            std::fs::read_to_string(&path).map_err(|e| fault(format!("cannot read {}: {e}", path.display())))
+        };
+        let own = settings.get(&DELIVERY_TEXTS)?.map(read).transpose()?.unwrap_or_default();
+        Ok(Self { valid, english, templates: Templates::read(&own).map_err(fault)? })
     }
 
     fn language(&self, message: &Message) -> (&Language, String) {

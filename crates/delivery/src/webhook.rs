@@ -16,15 +16,13 @@ use stele_core::hex;
 use stele_core::ports::Message;
 use stele_core::random::Random;
 use stele_core::time::Clock;
-use stele_service::{ConfigError, Settings};
+use stele_service::{ConfigError, Declared as _, Settings};
 use zeroize::Zeroizing;
 
 use crate::attempt::{Failure, Provider};
 use crate::template::{Fill, fill_in};
 use crate::text::Texts;
-
-/// `STELE_WEBHOOK_TEMPLATE`'s default.
-pub const TEMPLATE: &str = r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#;
+use crate::{WEBHOOK_SECRET, WEBHOOK_TEMPLATE};
 
 /// What a template may hold.
 const PLACES: [&str; 4] = ["to", "code", "purpose", "text"];
@@ -58,15 +56,12 @@ impl Webhook {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
-        let template = settings.read("STELE_WEBHOOK_TEMPLATE", None, |text| Template::parse(text).map(Some))?;
-        let template = match template {
-            Some(template) => template,
-            None => Template::parse(TEMPLATE).map_err(ConfigError::new)?,
-        };
-        let secret = settings.text("STELE_WEBHOOK_SECRET").filter(|secret| secret.len() >= SHORTEST_SECRET);
+        let template = settings.get(&WEBHOOK_TEMPLATE)?;
+        let secret = settings.get(&WEBHOOK_SECRET)?.filter(|secret| secret.len() >= SHORTEST_SECRET);
         let secret = secret.and_then(|secret| Hmac::new_from_slice(secret.as_bytes()).ok()).ok_or_else(|| {
+            let name = WEBHOOK_SECRET.name();
             ConfigError::new(format!(
-                "STELE_WEBHOOK_SECRET: the gateway knows our requests by it; set at least {SHORTEST_SECRET} characters"
+                "{name}: the gateway knows our requests by it; set at least {SHORTEST_SECRET} characters"
             ))
         })?;
         // No proxy and no redirect: a code goes to the address that is configured and to no other.
@@ -142,10 +137,10 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// JSON whose strings have places to be filled in. What is filled in stays text, whatever is in it.
-struct Template(Value);
+pub(super) struct Template(Value);
 
 impl Template {
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let template = Self(serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?);
         let names = RefCell::new(BTreeSet::new());
         template.render(&|name| {
@@ -210,6 +205,6 @@ mod tests {
             let error = Template::parse(bad).err().unwrap();
             assert!(error.contains(why), "{bad}: {error}");
         }
-        assert!(Template::parse(TEMPLATE).is_ok());
+        assert_eq!(WEBHOOK_TEMPLATE.check(None), Ok(()));
     }
 }

@@ -19,6 +19,8 @@ use zeroize::Zeroize as _;
 use crate::dialect::Refusal;
 use crate::input::Fields;
 
+/// The memory that is taken for a body before any of it has come, at most, in bytes.
+const AT_ONCE: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
@@ -59,13 +61,13 @@ impl FromRequest for Fields {
 }
 
 async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Refusal> {
-    let limit = request.app_data::<BodyLimit>().copied().unwrap_or_default().0;
+    let limit = request.app_data::<BodyLimit>().map_or(AT_ONCE, |limit| limit.0);
     let announced = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(Refusal::TooLarge);
     }
     let collect = async {
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BodyLimit::default().0));
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(AT_ONCE));
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| Refusal::Input(crate::input::Fault::Unreadable))?;
             if body.len() + chunk.len() > limit {

@@ -19,7 +19,7 @@ use stele_service::admin::Ready;
 use stele_service::http::{self, Times};
 use stele_service::log_text::clipped;
 use stele_service::metrics::Metrics;
-use stele_service::settings::{BodyLimit, workers};
+use stele_service::settings::{BODY_LIMIT, BodyLimit, WORKERS};
 use stele_service::trust::Trust;
 use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, net, trace};
 
@@ -71,7 +71,8 @@ pub struct Host {
 pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListener) -> Result<Server, ConfigError> {
     let Served { name, routes, refuse, fail, document } = served;
     let Host { use_cases, trust, drain, metrics, ready, audit_is_full } = host;
-    let (use_cases, workers, limit) = (Data::new(use_cases), workers(settings)?, BodyLimit::from_settings(settings)?);
+    let (use_cases, workers, limit) =
+        (Data::new(use_cases), settings.get(&WORKERS)?, BodyLimit(settings.get(&BODY_LIMIT)?));
     net::lengthen(&listener)?;
     net::raise_open_files();
     let guard = Arc::new(Guard { service: name, refuse, fail, drain, trust, metrics, audit_is_full });

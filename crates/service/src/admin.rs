@@ -17,7 +17,7 @@ use crate::config::{ConfigError, Settings};
 use crate::drain::{self, Readiness};
 use crate::http::{self, Times};
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::settings::ADMIN_HOSTS;
+use crate::setting::{parsed, unset};
 
 const TIMES: Times = Times { head: Duration::from_secs(5), idle: Duration::from_secs(5) };
 
@@ -37,7 +37,7 @@ pub fn serve(
 ) -> Result<Server, ConfigError> {
     let unusable = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
     let loopback = listener.local_addr().map_err(unusable)?.ip().to_canonical().is_loopback();
-    let hosts = loopback.then(|| AdminHosts::from_settings(settings)).transpose()?.map(Arc::new);
+    let hosts = loopback.then(|| settings.get(&ADMIN_HOSTS)).transpose()?.map(Arc::new);
     let app = move || {
         let (ready, metrics, hosts) = (ready.clone(), metrics.clone(), hosts.clone());
         let readiness = move || {
@@ -54,7 +54,24 @@ pub fn serve(
     Ok(http::listen(builder, "admin", listener, TIMES, app)?.run())
 }
 
-/// The default of `STELE_ADMIN_LISTEN`: loopback, 1000 ports up.
+crate::settings! {
+    /// The admin port.
+    pub const SETTINGS = "STELE_";
+    /// address and port of health, readiness and metrics
+    pub ADMIN_LISTEN: Option<SocketAddr> = unset("loopback, the port plus 1000");
+    /// names by which an admin port on loopback may be called beside localhost and addresses
+    ADMIN_HOSTS: AdminHosts = parsed(AdminHosts::parse, "names by commas", "");
+}
+
+/// Where the admin port of a program is that serves at `listen`.
+///
+/// # Errors
+/// If `STELE_ADMIN_LISTEN` is not an address and a port.
+pub fn address(settings: &Settings, listen: SocketAddr) -> Result<SocketAddr, ConfigError> {
+    Ok(settings.get(&ADMIN_LISTEN)?.unwrap_or_else(|| default_listen(listen)))
+}
+
+/// Loopback, 1000 ports up.
 pub fn default_listen(listen: SocketAddr) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, listen.port().checked_add(1_000).unwrap_or(0)).into()
 }
@@ -65,11 +82,9 @@ pub fn default_listen(listen: SocketAddr) -> SocketAddr {
 struct AdminHosts(Vec<String>);
 
 impl AdminHosts {
-    fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        settings.read(ADMIN_HOSTS.name, Self(Vec::new()), |text| {
-            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-            names.map(parse_name).collect::<Result<_, _>>().map(Self)
-        })
+    fn parse(text: &str) -> Result<Self, String> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        names.map(parse_name).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether this is an address, `localhost`, or one of the names; with or without a port.
@@ -124,7 +139,7 @@ mod tests {
     #[test]
     fn addresses_localhost_and_listed_names_are_served() {
         let settings = Settings::default().with([("STELE_ADMIN_HOSTS", " stele.internal, metrics".to_owned())]);
-        let hosts = AdminHosts::from_settings(&settings).unwrap();
+        let hosts = settings.get(&ADMIN_HOSTS).unwrap();
         for fine in [
             "127.0.0.1",
             "127.0.0.1:9080",
@@ -147,7 +162,7 @@ mod tests {
     fn what_is_no_name_is_named() {
         for bad in ["http://x", "x:80", "a b", "*"] {
             let settings = Settings::default().with([("STELE_ADMIN_HOSTS", bad.to_owned())]);
-            let error = AdminHosts::from_settings(&settings).unwrap_err().to_string();
+            let error = settings.get(&ADMIN_HOSTS).unwrap_err().to_string();
             assert!(error.starts_with("STELE_ADMIN_HOSTS: "), "{error}");
         }
     }

@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::config::{self, ConfigError, Setting, Settings};
+use crate::config::{self, ConfigError, DATA, Settings};
 use crate::log_text::escape;
+use crate::setting::{Declared as _, List};
+use crate::settings::LISTEN;
 
 /// What went wrong with a command line, a setting or a start: nothing that a retry would mend.
 pub const USAGE: u8 = 2;
 
 /// The command line of program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and a help that lists `settings`.
-pub fn command(name: &'static str, about: &'static str, settings: &[&[Setting]]) -> Command {
+pub fn command(name: &'static str, about: &'static str, settings: &[List]) -> Command {
     Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
@@ -59,9 +61,9 @@ pub fn matches(command: Command) -> Result<ArgMatches, ExitCode> {
 ///
 /// # Errors
 /// What [`Settings::load`] says.
-pub fn settings(matches: &ArgMatches, known: &[&[Setting]]) -> Result<Settings, ConfigError> {
+pub fn settings(matches: &ArgMatches, known: &[List]) -> Result<Settings, ConfigError> {
     let config = matches.get_one::<PathBuf>("config");
-    let given = [("listen", "STELE_LISTEN"), ("data", "STELE_DATA")];
+    let given = [("listen", LISTEN.name()), ("data", DATA.name())];
     let overrides: Vec<_> =
         given.iter().filter_map(|(arg, name)| Some((*name, matches.get_one::<String>(arg)?.clone()))).collect();
     Ok(Settings::load(config.map(PathBuf::as_path), known)?.with(overrides))

@@ -1,30 +1,23 @@
-//! Settings: one name each, from the command line, the environment, a secret file or a TOML file, in that order.
+//! The settings in force: from the command line, the environment, a secret file or a TOML file, in that order.
 //!
 //! `STELE_X` may come as `STELE_X_FILE`, the name of a file that holds the value (as container secrets do), or as the
 //! key `x` of the TOML file named by `--config`. Every error names the setting and where its value came from.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-/// One setting, as `--help` and `stele check` explain it.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// `STELE_…`.
-    pub name: &'static str,
-    /// The default, in words if it depends on something.
-    pub default: &'static str,
-    /// What it does, units and range.
-    pub help: &'static str,
-}
+use crate::setting::{Declared, List, Setting, unset, value};
 
-/// Shorthand for tables of settings.
-pub const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, default, help }
+crate::settings! {
+    /// The folders of programs that have some.
+    pub const FOLDERS = "STELE_";
+    /// folder of the embedded store, the keys and the outbox (also `--data`)
+    pub DATA: PathBuf = value("./var");
+    /// folder of the sealing and signing keys; all instances share one set
+    pub KEYS: Option<PathBuf> = unset("`keys` in the data folder");
 }
 
 /// A setting that cannot be used: one line that names the fault and the remedy.
@@ -64,7 +57,7 @@ impl Settings {
     ///
     /// # Errors
     /// If a file cannot be read, or the TOML file is malformed or has a key that no setting in `known` has.
-    pub fn load(config: Option<&Path>, known: &[&[Setting]]) -> Result<Self, ConfigError> {
+    pub fn load(config: Option<&Path>, known: &[List]) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
         if let Some(path) = config {
             settings.read_toml(path, known)?;
@@ -110,7 +103,7 @@ impl Settings {
         Ok(())
     }
 
-    fn read_toml(&mut self, path: &Path, known: &[&[Setting]]) -> Result<(), ConfigError> {
+    fn read_toml(&mut self, path: &Path, known: &[List]) -> Result<(), ConfigError> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {shown}: {e}")))?;
         let text = Zeroizing::new(text);
@@ -118,7 +111,7 @@ impl Settings {
             .map_err(|e| ConfigError(format!("--config {shown}: {}", e.to_string().trim_end())))?;
         for (key, value) in table {
             let name = format!("STELE_{}", key.to_ascii_uppercase());
-            if !known.iter().any(|list| list.iter().any(|s| s.name == name)) {
+            if !known.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
                 return Err(ConfigError(format!("--config {shown}: unknown key `{key}`; --help lists the settings")));
             }
             let text = match value {
@@ -142,126 +135,66 @@ impl Settings {
     }
 
     /// The text of a setting; `None` if it is not set or empty.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|v| v.text.as_str()).filter(|text| !text.is_empty())
+    pub fn text(&self, setting: &dyn Declared) -> Option<&str> {
+        self.values.get(setting.name()).map(|value| value.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// A setting read by `read`, or `default` if it is not set.
+    /// The value of a setting.
     ///
     /// # Errors
-    /// What `read` says is wrong, behind the setting's name.
-    pub fn read<T>(
-        &self,
-        name: &str,
-        default: T,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Result<T, ConfigError> {
-        match self.values.get(name) {
-            Some(value) if !value.text.is_empty() => {
-                read(&value.text).map_err(|why| ConfigError(format!("{}: {why}", value.source)))
-            }
-            _ => Ok(default),
-        }
+    /// What is wrong with it, behind where it came from.
+    pub fn get<T>(&self, setting: &Setting<T>) -> Result<T, ConfigError> {
+        let source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
+        setting.read(self.text(setting)).map_err(|why| ConfigError(format!("{}: {why}", source())))
     }
 
-    /// A whole number.
+    /// The value of a setting whose name is made while the program runs; `None` if it is not set.
     ///
     /// # Errors
-    /// If it is not one, or out of the type's range.
-    pub fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, ConfigError> {
-        self.read(name, default, |text| text.parse().map_err(|_| format!("`{text}` is not a whole number in range")))
-    }
-
-    /// A whole number within `range`.
-    ///
-    /// # Errors
-    /// If it is not one; the error names the range.
-    pub fn range<T>(&self, name: &str, default: T, range: std::ops::RangeInclusive<T>) -> Result<T, ConfigError>
-    where
-        T: Copy + std::str::FromStr + PartialOrd + fmt::Display,
-    {
-        self.read(name, default, |text| {
-            let number = text.parse().ok().filter(|number| range.contains(number));
-            let (least, most) = (range.start(), range.end());
-            number.ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
-        })
-    }
-
-    /// `true` or `false` (also `on`/`off`, `1`/`0`).
-    ///
-    /// # Errors
-    /// If it is anything else.
-    pub fn flag(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
-        self.read(name, default, |text| match text {
-            "true" | "on" | "1" => Ok(true),
-            "false" | "off" | "0" => Ok(false),
-            _ => Err(format!("`{text}` is neither true nor false")),
-        })
-    }
-
-    /// A span: a number of seconds, or a number with `s`, `m`, `h` or `d`.
-    ///
-    /// # Errors
-    /// If it is anything else.
-    pub fn span(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
-        self.read(name, default, |text| {
-            parse_span(text).ok_or_else(|| format!("`{text}` is not a span; write seconds, or 90s, 15m, 12h, 30d"))
-        })
-    }
-
-    /// An address to listen on.
-    ///
-    /// # Errors
-    /// If it is not an IP address and a port.
-    pub fn address(&self, name: &str, default: SocketAddr) -> Result<SocketAddr, ConfigError> {
-        self.read(name, default, |text| {
-            text.parse().map_err(|_| format!("`{text}` is not an address; write for example 127.0.0.1:8080"))
-        })
+    /// As [`Settings::get`].
+    pub fn read<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
+        let value = self.values.get(name).filter(|value| !value.text.is_empty());
+        value.map(|value| read(&value.text).map_err(|why| ConfigError(format!("{}: {why}", value.source)))).transpose()
     }
 
     /// `STELE_DATA`.
     pub fn data(&self) -> PathBuf {
-        PathBuf::from(self.text("STELE_DATA").unwrap_or("./var"))
+        // A path takes any text.
+        self.get(&DATA).unwrap_or_default()
     }
 
     /// `STELE_KEYS`, by default `<data>/keys`.
     pub fn keys(&self) -> PathBuf {
-        self.text("STELE_KEYS").map_or_else(|| self.data().join("keys"), PathBuf::from)
+        self.get(&KEYS).ok().flatten().unwrap_or_else(|| self.data().join("keys"))
     }
 }
 
-/// Reads a span: a number of seconds, or a number with `s`, `m`, `h` or `d`; ten years at most.
-pub fn parse_span(text: &str) -> Option<Duration> {
-    let (digits, unit) = match text.char_indices().next_back()? {
-        (_, digit) if digit.is_ascii_digit() => (text, 1),
-        (at, 's') => (&text[..at], 1),
-        (at, 'm') => (&text[..at], 60),
-        (at, 'h') => (&text[..at], 3_600),
-        (at, 'd') => (&text[..at], 86_400),
-        _ => return None,
-    };
-    // Ten years are enough for anyone and far from every overflow.
-    let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
-    (seconds <= 315_360_000).then(|| Duration::from_secs(seconds))
-}
-
 /// The settings as `--help` prints them.
-pub fn explain(lists: &[&[Setting]]) -> String {
+pub fn explain(known: &[List]) -> String {
     let mut out = String::from(
         "Settings (each from the environment, from the file named by NAME_FILE, or from --config as the key without\n\
          STELE_ in lower case; OTEL_… from the environment alone):\n",
     );
-    for setting in lists.iter().flat_map(|list| list.iter()) {
-        out += &format!("  {:<28} {} [default: {}]\n", setting.name, setting.help, setting.default);
+    for setting in known.iter().flat_map(|list| list.iter()) {
+        let (name, help, default) = (setting.name(), setting.help().replace('`', ""), setting.default_text());
+        out += &format!("  {name:<28} {help} ({}) [default: {default}]\n", setting.takes());
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    const KNOWN: &[Setting] = &[setting("STELE_LISTEN", "x", "x"), setting("STELE_SESSION_TTL", "12h", "x")];
+    crate::settings! {
+        const KNOWN = "STELE_";
+        /// x
+        LISTEN: Option<String> = unset("none");
+        /// x
+        SESSION_TTL: Duration = value("12h").positive();
+    }
 
     fn toml(text: &str) -> Result<Settings, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -273,7 +206,7 @@ mod tests {
     #[test]
     fn a_toml_file_gives_settings_and_its_slips_are_named() {
         let settings = toml("session_ttl = 60\nlisten = '127.0.0.1:1'").unwrap();
-        assert_eq!(settings.span("STELE_SESSION_TTL", Duration::ZERO), Ok(Duration::from_secs(60)));
+        assert_eq!(settings.get(&SESSION_TTL), Ok(Duration::from_secs(60)));
         assert!(toml("sesion_ttl = 60").err().unwrap().to_string().contains("unknown key `sesion_ttl`"));
         assert!(toml("listen = [1]").err().unwrap().to_string().contains("`listen`"));
         assert!(toml("listen").err().unwrap().to_string().contains("line 1"));
@@ -286,10 +219,10 @@ mod tests {
         let path = file.path().to_str().unwrap();
         let mut settings = Settings::default();
         settings.take_variable("STELE_LISTEN_FILE", path).unwrap();
-        assert_eq!(settings.text("STELE_LISTEN"), Some("from file"));
+        assert_eq!(settings.text(&LISTEN), Some("from file"));
         settings.take_variable("STELE_LISTEN", "direct").unwrap();
         settings.take_variable("STELE_LISTEN_FILE", path).unwrap();
-        assert_eq!(settings.text("STELE_LISTEN"), Some("direct"));
+        assert_eq!(settings.text(&LISTEN), Some("direct"));
         let error = settings.take_variable("STELE_X_FILE", "/does/not/exist").unwrap_err().to_string();
         assert!(error.contains("STELE_X_FILE") && error.contains("/does/not/exist"), "{error}");
     }
@@ -297,18 +230,7 @@ mod tests {
     #[test]
     fn errors_name_the_setting() {
         let settings = Settings::default().with([("STELE_SESSION_TTL", "soon".to_owned())]);
-        let error = settings.span("STELE_SESSION_TTL", Duration::ZERO).unwrap_err().to_string();
+        let error = settings.get(&SESSION_TTL).unwrap_err().to_string();
         assert!(error.starts_with("STELE_SESSION_TTL: `soon`"), "{error}");
-    }
-
-    #[test]
-    fn spans() {
-        for (text, seconds) in [("0", 0), ("300", 300), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)]
-        {
-            assert_eq!(parse_span(text), Some(Duration::from_secs(seconds)), "{text}");
-        }
-        for bad in ["", "m", "-1", "1.5h", "1 h", "99999999999999999999", "9999999d", "1é"] {
-            assert_eq!(parse_span(bad), None, "{bad}");
-        }
     }
 }

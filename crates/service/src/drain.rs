@@ -13,12 +13,6 @@ use actix_web::HttpResponse;
 use actix_web::http::ConnectionType;
 use tokio::time::{Instant, sleep};
 
-use crate::config::{ConfigError, Settings};
-use crate::settings::DRAIN;
-
-/// The default of `STELE_DRAIN` where others can take the requests over: the gateway looks every second.
-pub const DEFAULT: Duration = Duration::from_secs(2);
-
 /// Clients have turned elsewhere when no request has come for so long.
 const QUIET: Duration = Duration::from_millis(300);
 /// How much longer than the time set requests may go on coming: with no other instance, clients never turn elsewhere.
@@ -73,14 +67,6 @@ impl Drain {
             }
         }
     }
-}
-
-/// `STELE_DRAIN`.
-///
-/// # Errors
-/// If it is not a span of time.
-pub fn time(settings: &Settings, default: Duration) -> Result<Duration, ConfigError> {
-    settings.span(DRAIN.name, default)
 }
 
 /// Asks the client to close its connection after this answer.

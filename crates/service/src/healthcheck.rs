@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
-use crate::config::{Setting, Settings};
+use crate::config::Settings;
+use crate::setting::List;
+use crate::settings::LISTEN;
 use crate::{admin, cli};
 
 /// Within this, an answer has come or the program is not ready.
@@ -15,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// If the command line has `--healthcheck`: one line, and 0 if the program that runs with these settings is ready, 1 if
 /// not. `default` is where it serves if nothing says otherwise.
-pub fn asked(matches: &ArgMatches, known: &[&[Setting]], default: SocketAddr) -> Option<ExitCode> {
+pub fn asked(matches: &ArgMatches, known: &[List], default: SocketAddr) -> Option<ExitCode> {
     if !matches.get_flag("healthcheck") {
         return None;
     }
@@ -40,8 +42,8 @@ pub fn asked(matches: &ArgMatches, known: &[&[Setting]], default: SocketAddr) ->
 
 /// The admin port as this machine reaches it.
 fn reachable(settings: &Settings, default: SocketAddr) -> Result<SocketAddr, String> {
-    let listen = settings.address("STELE_LISTEN", default).map_err(|e| e.to_string())?;
-    let mut admin = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen)).map_err(|e| e.to_string())?;
+    let listen = settings.get(&LISTEN).map_err(|e| e.to_string())?.unwrap_or(default);
+    let mut admin = admin::address(settings, listen).map_err(|e| e.to_string())?;
     match admin.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => admin.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => admin.set_ip(Ipv6Addr::LOCALHOST.into()),

@@ -1,6 +1,7 @@
 //! What every process needs, whatever it serves: configuration, telemetry, metrics, health, graceful shutdown.
 //!
-//! - [`config`], [`settings`], [`cli`]: settings and the command line
+//! - [`setting`], [`mod@settings`], [`config`], [`cli`]: how a setting is declared, those that all read, what they are set to, the
+//!   command line
 //! - [`telemetry`], [`otlp`], [`trace`], [`log_text`], [`metrics`]: logs, traces, metrics
 //! - [`admin`], [`healthcheck`], [`drain`], [`signals`]: health, readiness, graceful shutdown
 //! - [`net`], [`mod@http`]: listeners and the HTTP/1.1 server on them
@@ -22,14 +23,16 @@ pub mod otlp;
 pub mod private_file;
 pub mod random;
 pub mod request;
+pub mod setting;
 pub mod settings;
 pub mod signals;
 pub mod telemetry;
 pub mod trace;
 pub mod trust;
 
-pub use config::{ConfigError, Setting, Settings, setting};
+pub use config::{ConfigError, Settings};
 pub use drain::Drain;
+pub use setting::{Declared, Setting};
 
 /// The path at which a service serves its OpenAPI document.
 pub const OPENAPI_PATH: &str = "/openapi.json";

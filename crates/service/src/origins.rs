@@ -4,14 +4,14 @@ use actix_web::http::Uri;
 use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::http::uri::Authority;
 
-use crate::config::{ConfigError, Setting, Settings, setting};
+use crate::setting::parsed;
 
-/// The setting.
-pub const SETTING: Setting = setting(
-    "STELE_CORS_ORIGINS",
-    "none",
-    "origins whose pages may call, with cookies: https://…, by commas; * for all, without cookies",
-);
+crate::settings! {
+    /// Pages of other origins.
+    pub const SETTINGS = "STELE_";
+    /// origins whose pages may call, with cookies; `*`: all, without cookies
+    pub CORS_ORIGINS: AllowedOrigins = parsed(AllowedOrigins::parse, "`https://…` by commas, or `*`", "");
+}
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -29,14 +29,6 @@ pub enum AllowedOrigins {
 }
 
 impl AllowedOrigins {
-    /// Reads the setting.
-    ///
-    /// # Errors
-    /// If one of them is no origin.
-    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        settings.read(SETTING.name, Self::None, Self::parse)
-    }
-
     /// Reads origins, separated by commas, or `*`.
     ///
     /// # Errors

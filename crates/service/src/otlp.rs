@@ -12,21 +12,43 @@ use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use reqwest::Url;
 
-use crate::config::{ConfigError, Setting, Settings, setting};
+use crate::config::{ConfigError, Settings};
+use crate::setting::{parsed, parsed_or_none, unset, value};
 
-const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+crate::settings! {
+    /// The standard variables of OpenTelemetry; from the environment alone.
+    pub const SETTINGS = "";
+    /// collector of traces (OTLP over HTTP)
+    OTEL_EXPORTER_OTLP_ENDPOINT: Option<()> = parsed_or_none(web, "such as http://localhost:4318", "none: no traces");
+    /// the same, of traces alone: with the path
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Option<()> = parsed_or_none(web, "such as http://localhost:4318/v1/traces", "none");
+    /// what the collector asks for
+    OTEL_EXPORTER_OTLP_HEADERS: Option<String> = unset("none").takes("NAME=VALUE by commas").secret();
+    /// how spans are sent
+    OTEL_EXPORTER_OTLP_PROTOCOL: () = parsed(protocol, "the only one there is", "http/protobuf");
+    /// the same, of traces alone
+    OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: () = parsed(protocol, "the only one there is", "http/protobuf");
+    /// name of this program in traces
+    OTEL_SERVICE_NAME: Option<String> = unset("stele-<service>");
+    /// more attributes of this program
+    OTEL_RESOURCE_ATTRIBUTES: Option<String> = unset("none").takes("NAME=VALUE by commas");
+    /// which traces are kept
+    OTEL_TRACES_SAMPLER: String = value("parentbased_always_on").takes("such as traceidratio");
+    /// the share of them
+    OTEL_TRACES_SAMPLER_ARG: String = value("1.0").takes("0 to 1");
+}
 
-/// The standard variables of OpenTelemetry; from the environment alone.
-pub const SETTINGS: &[Setting] = &[
-    setting(ENDPOINT, "none: no traces", "collector of traces, such as http://localhost:4318 (OTLP over HTTP)"),
-    setting("OTEL_EXPORTER_OTLP_HEADERS", "none", "what the collector asks for: NAME=VALUE, by commas"),
-    setting("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "the only one there is"),
-    setting("OTEL_SERVICE_NAME", "stele-<service>", "what traces call this program"),
-    setting("OTEL_RESOURCE_ATTRIBUTES", "none", "what else is told of it: NAME=VALUE, by commas"),
-    setting("OTEL_TRACES_SAMPLER", "parentbased_always_on", "which traces are kept, such as traceidratio"),
-    setting("OTEL_TRACES_SAMPLER_ARG", "1.0", "how many of them, 0 to 1"),
-];
+fn web(text: &str) -> Result<Option<()>, String> {
+    let web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    web.then_some(Some(())).ok_or_else(|| "is not an address such as http://localhost:4318".to_owned())
+}
+
+fn protocol(text: &str) -> Result<(), String> {
+    match text {
+        "http/protobuf" => Ok(()),
+        _ => Err(format!("`{text}` is not built in; use http/protobuf and the collector's port for it, 4318")),
+    }
+}
 
 /// How long a program that stops waits for what is left to be sent.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -55,30 +77,22 @@ impl Drop for Export {
 /// # Errors
 /// If a variable cannot be used.
 pub(crate) fn open(settings: &Settings, program: &str) -> Result<Option<Export>, ConfigError> {
-    if settings.text(ENDPOINT).is_none() && settings.text(TRACES_ENDPOINT).is_none() {
+    let endpoint = settings.get(&OTEL_EXPORTER_OTLP_ENDPOINT)?.or(settings.get(&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)?);
+    if endpoint.is_none() {
         return Ok(None);
     }
-    for name in [ENDPOINT, TRACES_ENDPOINT] {
-        settings.read(name, (), |text| {
-            let web = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            web.then_some(()).ok_or_else(|| "is not an address such as http://localhost:4318".to_owned())
-        })?;
-    }
-    for name in ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] {
-        settings.read(name, (), |text| match text {
-            "http/protobuf" => Ok(()),
-            _ => Err(format!("`{text}` is not built in; use http/protobuf and the collector's port for it, 4318")),
-        })?;
-    }
+    settings.get(&OTEL_EXPORTER_OTLP_PROTOCOL)?;
+    settings.get(&OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)?;
     let exporter = Otlp::builder().with_http().build();
-    let exporter = exporter.map_err(|e| ConfigError::new(format!("{ENDPOINT}: traces cannot be sent: {e}")))?;
+    let exporter =
+        exporter.map_err(|e| ConfigError::new(format!("OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot be sent: {e}")))?;
     let mut resource = Resource::builder_empty()
         .with_detector(Box::new(TelemetryResourceDetector))
         .with_service_name(program.to_owned())
         .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .with_detector(Box::new(EnvResourceDetector::new()));
-    if let Some(name) = settings.text("OTEL_SERVICE_NAME") {
-        resource = resource.with_service_name(name.to_owned());
+    if let Some(name) = settings.get(&OTEL_SERVICE_NAME)? {
+        resource = resource.with_service_name(name);
     }
     let patient = Patient { exporter, told: Mutex::default() };
     let provider = SdkTracerProvider::builder().with_batch_exporter(patient).with_resource(resource.build()).build();
@@ -99,7 +113,7 @@ impl Patient {
             Ok(()) if told.take().is_some() => tracing::info!("traces are sent again"),
             Err(cause) if told.is_none_or(|at| at.elapsed() >= REMIND) => {
                 *told = Some(Instant::now());
-                tracing::warn!(%cause, spans, "traces cannot be sent ({ENDPOINT}); requests go on without");
+                tracing::warn!(%cause, spans, "traces cannot be sent (OTEL_EXPORTER_OTLP_ENDPOINT); requests go on without");
             }
             _ => {}
         }

@@ -1,57 +1,37 @@
-//! The settings that the gateway and every service read.
+//! The settings that the gateway and every service read, as far as they are not declared beside what they are of.
 
-use crate::config::{ConfigError, Setting, Settings, setting};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-/// How a program ends.
-pub const DRAIN: Setting = setting(
-    "STELE_DRAIN",
-    "2s (stele up: 0)",
-    "how long a program told to stop by SIGTERM says that it is not ready and serves on, before it stops",
-);
+use crate::setting::{List, made, unset, value};
+use crate::{admin, telemetry, trust};
 
-/// The largest body.
-pub const BODY_LIMIT: Setting = setting("STELE_BODY_LIMIT", "65536", "largest request body, in bytes, 1 to 16777216");
+crate::settings! {
+    /// Listening and serving.
+    pub const SETTINGS = "STELE_";
+    /// address and port to serve on
+    pub LISTEN: Option<SocketAddr> = unset("the program's own port on loopback");
+    /// bytes of the largest request body
+    pub BODY_LIMIT: usize = value("65536").range(1, 16_777_216);
+    /// threads that serve requests
+    pub WORKERS: usize = made(cores, "one a core").range(1, MOST_WORKERS as u64);
+    /// how long a program that SIGTERM stops says that it is not ready and serves on, before it stops; `stele up`, which no
+    /// other instance takes over from, stops at once if this is not set
+    pub DRAIN: Duration = value("2s");
+}
 
-/// How many threads serve.
-pub const WORKERS: Setting = setting("STELE_WORKERS", "one a core", "threads that serve requests, 1 to 512");
-
-/// How an admin port on loopback may be called.
-pub const ADMIN_HOSTS: Setting = setting(
-    "STELE_ADMIN_HOSTS",
-    "none",
-    "names by which an admin port on loopback may be called beside localhost and addresses, by commas",
-);
-
-/// The most that a body limit may be, in bytes: a body is held whole.
-const MOST_BODY: usize = 16 * 1024 * 1024;
 /// The most threads that actix-server runs; it panics beyond.
 const MOST_WORKERS: usize = 512;
 
-/// The largest body, in bytes, of services and gateway alike.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_WORKERS)
+}
+
+/// What every program reads.
+pub fn common() -> Vec<List> {
+    vec![SETTINGS, admin::SETTINGS, trust::SETTINGS, telemetry::SETTINGS]
+}
+
+/// The largest body, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimit(pub usize);
-
-impl Default for BodyLimit {
-    fn default() -> Self {
-        Self(64 * 1024)
-    }
-}
-
-impl BodyLimit {
-    /// Reads `STELE_BODY_LIMIT`.
-    ///
-    /// # Errors
-    /// If it is out of its range.
-    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        settings.range(BODY_LIMIT.name, Self::default().0, 1..=MOST_BODY).map(Self)
-    }
-}
-
-/// How many threads serve requests: `STELE_WORKERS`, by default one a core.
-///
-/// # Errors
-/// If it is not a number from 1 to 512.
-pub fn workers(settings: &Settings) -> Result<usize, ConfigError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    settings.range(WORKERS.name, cores.min(MOST_WORKERS), 1..=MOST_WORKERS)
-}

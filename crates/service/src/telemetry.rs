@@ -13,7 +13,17 @@ use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::config::{ConfigError, Settings};
 use crate::otlp::{self, Export};
+use crate::setting::parsed;
 use crate::trace::{self, TRACE};
+
+crate::settings! {
+    /// Logs.
+    pub const SETTINGS = "STELE_";
+    /// how much is logged; of the server library only by name: `actix_http=debug`
+    LOG: EnvFilter = parsed(filter, "a level, or directives such as info,stele_store=debug", "info");
+    /// how it is logged
+    LOG_FORMAT: bool = parsed(is_json, "human or json", "human");
+}
 
 /// What is told of the server library unless it is asked for by name: it tells of every thread it starts and of every
 /// malformed request, which is a stranger's to make as many of as they like.
@@ -44,15 +54,7 @@ pub fn logs(settings: &Settings) -> Result<Telemetry, ConfigError> {
 }
 
 fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, ConfigError> {
-    let filter = match settings.read("STELE_LOG", None, |text| filter(text).map(Some))? {
-        Some(filter) => filter,
-        None => filter("info").map_err(ConfigError::new)?,
-    };
-    let json = settings.read("STELE_LOG_FORMAT", false, |text| match text {
-        "human" => Ok(false),
-        "json" => Ok(true),
-        _ => Err(format!("`{text}` is neither human nor json")),
-    })?;
+    let (filter, json) = (settings.get(&LOG)?, settings.get(&LOG_FORMAT)?);
     // Of an event that cannot be written, `fmt` writes to standard error by `eprintln!`, which panics on a closed pipe.
     let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let lines = match json {
@@ -72,6 +74,14 @@ fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, Confi
     // A process has one log; when tests start several services the first call has set it up.
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
     Ok(Telemetry { _export: export })
+}
+
+fn is_json(text: &str) -> Result<bool, String> {
+    match text {
+        "human" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(format!("`{text}` is neither human nor json")),
+    }
 }
 
 /// What `directives` ask for, with [`QUIET`] for what they do not name.

@@ -7,11 +7,18 @@ use ipnet::IpNet;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::config::{ConfigError, Settings};
 use crate::headers::Headers;
+use crate::setting::parsed;
 
 /// The header by which the gateway of the same process proves itself to its services.
 pub const HOP_HEADER: &str = "x-stele-hop";
+
+crate::settings! {
+    /// Proxies.
+    pub const SETTINGS = "STELE_";
+    /// whose `X-Forwarded-*` are believed
+    pub TRUSTED_PROXIES: Trust = parsed(Trust::parse, "addresses and CIDRs by commas", "");
+}
 
 /// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
 #[derive(Clone, Default)]
@@ -23,15 +30,9 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads `STELE_TRUSTED_PROXIES`: addresses and CIDRs, separated by commas.
-    ///
-    /// # Errors
-    /// If one of them is neither.
-    pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let proxies = settings.read("STELE_TRUSTED_PROXIES", Vec::new(), |text| {
-            text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parse_net).collect()
-        })?;
-        Ok(Self { proxies: proxies.into(), hop: None })
+    fn parse(text: &str) -> Result<Self, String> {
+        let proxies = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parse_net);
+        Ok(Self { proxies: proxies.collect::<Result<_, _>>()?, hop: None })
     }
 
     /// Trusts whoever shows `secret` in [`HOP_HEADER`], whatever its address, and nobody else.
@@ -91,6 +92,7 @@ mod tests {
     use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
+    use crate::config::Settings;
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -103,7 +105,7 @@ mod tests {
     fn client(proxies: &str, peer: &str, forwarded: &[&str]) -> String {
         let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", proxies.to_owned())]);
         let lines: Vec<_> = forwarded.iter().map(|v| ("x-forwarded-for", *v)).collect();
-        Trust::from_settings(&settings).unwrap().client(peer.parse().unwrap(), &headers(&lines)).to_string()
+        settings.get(&TRUSTED_PROXIES).unwrap().client(peer.parse().unwrap(), &headers(&lines)).to_string()
     }
 
     #[test]
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn a_bad_proxy_is_named() {
         let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", "10.0.0.0/8,gateway".to_owned())]);
-        let error = Trust::from_settings(&settings).err().unwrap().to_string();
+        let error = settings.get(&TRUSTED_PROXIES).err().unwrap().to_string();
         assert!(error.contains("STELE_TRUSTED_PROXIES") && error.contains("`gateway`"), "{error}");
     }
 }

@@ -10,7 +10,9 @@ use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _
 use stele_core::identifier::{Email, Name, Phone};
 use stele_core::text::hidden_in_text;
 use stele_core::user::{Gender, Profile, Role};
-use stele_service::{ConfigError, Settings, cli, config};
+use stele_service::config::DATA;
+use stele_service::settings::LISTEN;
+use stele_service::{ConfigError, Declared as _, Settings, cli, config};
 use zeroize::Zeroizing;
 
 pub use self::audit::{Audit, When};
@@ -37,7 +39,7 @@ pub struct Args {
 pub enum Command {
     /// Run everything in this process: the gateway and all five dialects, on an embedded store
     Up {
-        /// Where the gateway serves (STELE_LISTEN) [default: 127.0.0.1:8080]
+        /// Where the gateway serves (STELE_LISTEN)
         #[arg(long, value_name = "ADDRESS:PORT")]
         listen: Option<String>,
         /// Make a user for each dialect and print a curl line for each
@@ -242,10 +244,10 @@ impl Args {
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut settings = Settings::load(self.config.as_deref(), &services::settings())?;
         if let Some(data) = &self.data {
-            settings = settings.with([("STELE_DATA", data.clone())]);
+            settings = settings.with([(DATA.name(), data.clone())]);
         }
         if let Command::Up { listen: Some(listen), .. } = &self.command {
-            settings = settings.with([("STELE_LISTEN", listen.clone())]);
+            settings = settings.with([(LISTEN.name(), listen.clone())]);
         }
         Ok(settings)
     }
@@ -257,7 +259,9 @@ impl Args {
 /// The code to exit with: help was printed, or what is wrong.
 pub fn parse() -> Result<Args, ExitCode> {
     let settings = config::explain(&services::settings());
-    let command = Args::command().mut_subcommand("up", |up| up.after_help(settings));
+    let listen = format!("Where the gateway serves (STELE_LISTEN) [default: {}]", gateway::DEFAULT_LISTEN);
+    let command = Args::command()
+        .mut_subcommand("up", |up| up.after_help(settings).mut_arg("listen", |argument| argument.help(listen)));
     let matches = cli::matches(command)?;
     Args::from_arg_matches(&matches).map_err(|error| {
         cli::complain(&error.to_string());

@@ -1,8 +1,8 @@
 //! The dialects, as `dialects.toml` lists them: `scripts/dialects` writes the list here, and wherever else they are named.
 
 use stele_app::Service;
-use stele_app::settings::SHARED;
-use stele_service::{Setting, otlp, setting};
+use stele_app::settings::shared;
+use stele_service::setting::{List, value};
 
 /// Every dialect's service.
 // dialects: services
@@ -16,12 +16,17 @@ pub const ALL: [Service; 5] = [
 ];
 // dialects: end
 
-/// What `stele up` reads beside what others read.
-const OWN: &[Setting] = &[setting("STELE_DEMO", "false", "make demonstration users, as --demo does")];
+stele_service::settings! {
+    /// What `stele up` reads beside what others read.
+    const OWN = "STELE_";
+    /// make demonstration users, as `--demo` does
+    pub(crate) DEMO: bool = value("false");
+}
 
-/// Every setting of every part.
-pub fn settings() -> Vec<&'static [Setting]> {
-    let mut lists = vec![SHARED, gateway::SETTINGS, OWN, otlp::SETTINGS];
+/// Every setting of every part, each once.
+pub fn settings() -> Vec<List> {
+    let mut lists = shared();
+    lists.extend([gateway::SETTINGS, OWN]);
     lists.extend(ALL.iter().map(|service| service.settings));
     lists
 }

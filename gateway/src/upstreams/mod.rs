@@ -62,7 +62,6 @@ impl Upstreams {
     }
 
     /// What the settings name, `host:port` each.
-    #[cfg(test)]
     pub(crate) fn names(&self) -> Vec<&str> {
         self.0.configured.iter().map(Configured::name).collect()
     }

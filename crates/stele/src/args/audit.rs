@@ -7,7 +7,7 @@ use clap::Args;
 use stele_core::event::{Act, Outcome};
 use stele_core::time::Timestamp;
 use stele_core::trail::{FailureClass, NOT_KEPT, VARIOUS};
-use stele_service::config;
+use stele_service::setting;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,7 +92,7 @@ impl When {
 
 fn when(text: &str) -> Result<When, &'static str> {
     let at = || Timestamp::parse(text).map(When::At);
-    config::parse_span(text)
+    setting::parse_span(text)
         .map(When::Ago)
         .or_else(at)
         .ok_or("write a span ago (90s, 24h, 30d), a day (2026-11-25) or an instant (2026-11-25T08:00:00Z)")

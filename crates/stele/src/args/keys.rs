@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use stele_service::config;
+use stele_service::setting;
 
 /// Put keys in service and take them out of it.
 #[derive(Debug, Subcommand)]
@@ -59,5 +59,5 @@ pub enum Challenge {
 }
 
 fn span(text: &str) -> Result<Duration, &'static str> {
-    config::parse_span(text).ok_or("write seconds, or 90s, 15m, 12h, 30d")
+    setting::parse_span(text).ok_or("write seconds, or 90s, 15m, 12h, 30d")
 }

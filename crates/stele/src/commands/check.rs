@@ -2,7 +2,7 @@
 
 use stele_app::hashing::Hashing;
 use stele_app::readiness::ReadinessCheck;
-use stele_app::stores::{self, Target};
+use stele_app::stores::{self, DATABASE_URL, REDIS_URL, Target};
 use stele_app::{Surroundings, context};
 use stele_service::private_file::{self, Finding};
 use stele_service::{ConfigError, Settings};
@@ -10,19 +10,9 @@ use stele_service::{ConfigError, Settings};
 use super::{CommandError, admin, say};
 use crate::services;
 
-/// Settings whose values are secrets, or hold one.
-const SECRET: [&str; 6] = [
-    "STELE_MEFP_SECRET",
-    "STELE_DATABASE_URL",
-    "STELE_REDIS_URL",
-    "STELE_DELIVERY",
-    "STELE_WEBHOOK_SECRET",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-];
-
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     explain(&settings)?;
-    let database = settings.text("STELE_DATABASE_URL").is_some();
+    let database = settings.text(&DATABASE_URL).is_some();
     let outbox = context::plan(&settings, &Surroundings::default())?.is_outbox();
     let context = stele_app::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
     say(&format!("ok: keys in {}", context.settings.keys().display()))?;
@@ -55,7 +45,7 @@ fn files(settings: &Settings) -> Result<(), CommandError> {
     if let Target::Sqlite(path) = stores::target(settings)? {
         findings.extend(private_file::judge_database(&path));
     }
-    if settings.text("STELE_REDIS_URL").is_none() {
+    if settings.text(&REDIS_URL).is_none() {
         findings.extend(private_file::judge_database(&data.join("state.db")));
     }
     let mut fault = None;
@@ -74,16 +64,16 @@ fn files(settings: &Settings) -> Result<(), CommandError> {
 fn explain(settings: &Settings) -> Result<(), CommandError> {
     let known = services::settings();
     for setting in known.iter().flat_map(|list| list.iter()) {
-        let value = match settings.text(setting.name) {
-            Some(_) if SECRET.contains(&setting.name) => "(set)",
-            Some(value) => value,
-            None => setting.default,
+        let value = match settings.text(*setting) {
+            Some(_) if setting.is_secret() => "(set)".to_owned(),
+            Some(value) => value.to_owned(),
+            None => setting.default_text(),
         };
-        say(&format!("{:<28} {value:<36} {}", setting.name, setting.help))?;
+        say(&format!("{:<28} {value:<36} {}", setting.name(), setting.help()))?;
     }
     // What else OpenTelemetry's SDK reads is its own.
     for name in settings.names().filter(|name| name.starts_with("STELE_")) {
-        if !known.iter().any(|list| list.iter().any(|setting| setting.name == name)) {
+        if !known.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
             say(&format!("warning: {name} is set, but nothing reads it"))?;
         }
     }

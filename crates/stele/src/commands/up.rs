@@ -9,8 +9,10 @@ use stele_app::hashing::Hashing;
 use stele_app::readiness::readiness;
 use stele_app::serve::outlive_birth;
 use stele_app::{Context, Surroundings, background};
+use stele_service::admin::{self, ADMIN_LISTEN};
+use stele_service::settings::{DRAIN, LISTEN};
 use stele_service::trust::Trust;
-use stele_service::{ConfigError, Settings, admin, drain, net, signals};
+use stele_service::{ConfigError, Declared as _, Settings, net, signals};
 use zeroize::Zeroizing;
 
 use super::{CommandError, demo, say};
@@ -26,8 +28,8 @@ pub(crate) enum Certificate {
 }
 
 pub(crate) async fn run(settings: Settings, demo: bool, certificate: Certificate) -> Result<(), CommandError> {
-    let wanted = settings.address("STELE_LISTEN", gateway::DEFAULT_LISTEN)?;
-    let demo = demo || settings.flag("STELE_DEMO", false)?;
+    let wanted = settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
+    let demo = demo || settings.get(&services::DEMO)?;
     let made = match certificate {
         Certificate::Settings => None,
         Certificate::SelfSigned => Some(self_signed(wanted.ip())?),
@@ -47,8 +49,8 @@ pub(crate) async fn run(settings: Settings, demo: bool, certificate: Certificate
     };
     let listener = net::bind(wanted, "STELE_LISTEN, or --listen")?;
     let listen = listener.local_addr().unwrap_or(wanted);
-    let admin_listen = settings.address("STELE_ADMIN_LISTEN", admin::default_listen(listen))?;
-    let admin_listener = net::bind(admin_listen, "STELE_ADMIN_LISTEN")?;
+    let admin_listen = admin::address(&settings, listen)?;
+    let admin_listener = net::bind(admin_listen, ADMIN_LISTEN.name())?;
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
 
     let surroundings = Surroundings::default();
@@ -59,7 +61,9 @@ pub(crate) async fn run(settings: Settings, demo: bool, certificate: Certificate
     outlive_birth(&context).await?;
 
     let services = Services::start(&context)?;
-    let time = drain::time(&context.settings, Duration::ZERO)?;
+    // No other instance takes over from this process.
+    let asked = context.settings.text(&DRAIN).is_some();
+    let time = if asked { context.settings.get(&DRAIN)? } else { Duration::ZERO };
     let gateway = Gateway::counted(services.behind(config, &hop)?, &context.metrics);
     context.drain = gateway.drain();
     let server = gateway.start(listener)?;

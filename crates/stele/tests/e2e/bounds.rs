@@ -141,11 +141,12 @@ fn what_is_beyond_is_named() {
 fn every_number_is_tried() {
     let tried: Vec<_> = all().map(|(name, ..)| name).collect();
     let lists = services::settings();
-    for setting in lists.iter().flat_map(|list| list.iter()).filter(|setting| setting.name.starts_with("STELE_")) {
-        let digits = setting.default.trim_end_matches(['s', 'm', 'h', 'd']);
-        let countries = setting.name == "STELE_SMS_COUNTRIES";
+    for setting in lists.iter().flat_map(|list| list.iter()).filter(|setting| setting.name().starts_with("STELE_")) {
+        let (name, default) = (setting.name(), setting.default_text());
+        let digits = default.trim_end_matches(['s', 'm', 'h', 'd']);
+        let countries = name == "STELE_SMS_COUNTRIES";
         if !countries && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            assert!(tried.contains(&setting.name), "{} = {}", setting.name, setting.default);
+            assert!(tried.contains(&name), "{name} = {default}");
         }
     }
 }

@@ -51,7 +51,7 @@ fn help_teaches_every_command() {
     }
     let help = home.run(&["up", "--help"]).done().stdout.clone();
     for setting in stele::services::settings().into_iter().flatten() {
-        assert!(help.contains(setting.name), "{} is not in the help of up", setting.name);
+        assert!(help.contains(setting.name()), "{} is not in the help of up", setting.name());
     }
     assert!(home.run(&["--version"]).done().stdout.starts_with("stele "));
     assert!(!home.data().exists(), "asking for help makes nothing");
@@ -195,8 +195,8 @@ fn check_explains_and_tries() {
     home.set("STELE_UNHEARD_OF", "1");
     let told = home.run(&["check"]).done().stdout.clone();
     for setting in stele::services::settings().into_iter().flatten() {
-        let line = told.lines().find(|line| line.split(' ').next() == Some(setting.name));
-        assert!(line.is_some_and(|line| line.contains(setting.help)), "{}", setting.name);
+        let line = told.lines().find(|line| line.split(' ').next() == Some(setting.name()));
+        assert!(line.is_some_and(|line| line.contains(&setting.help())), "{}", setting.name());
     }
     assert!(told.contains("STELE_UNHEARD_OF") && !told.contains("0123456789abcdef"), "{told}");
     for service in stele::services::ALL {

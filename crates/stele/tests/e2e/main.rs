@@ -30,6 +30,7 @@ mod pipes;
 mod programs;
 mod refusals;
 mod secrets;
+mod settings;
 mod support;
 mod threats;
 mod traces;

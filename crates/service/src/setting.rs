@@ -1,0 +1,389 @@
+//! The declaration of a setting: its name, type, range, default and help, each written once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// A setting of type `T`; [`settings!`](crate::settings!) declares it.
+pub struct Setting<T> {
+    name: &'static str,
+    help: &'static str,
+    shape: Shape<T>,
+}
+
+/// Type, range and default of a setting.
+pub struct Shape<T> {
+    read: Read<T>,
+    takes: &'static str,
+    range: Range,
+    default: Default<T>,
+    is_secret: bool,
+}
+
+/// The least and the most that a number may be; of a span, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range(u64, u64);
+
+impl Range {
+    /// Every number.
+    pub const ANY: Self = Self(0, u64::MAX);
+}
+
+enum Read<T> {
+    Typed(fn(&str, Range) -> Result<T, String>),
+    Parsed(fn(&str) -> Result<T, String>),
+}
+
+enum Default<T> {
+    /// As a user would write it.
+    Text(&'static str),
+    /// Taken from where it is defined, and shown as a user would write it.
+    Derived(fn() -> T, fn(&T) -> String),
+    /// Made by the program; in words what it is.
+    Made(fn() -> T, &'static str),
+}
+
+/// Settings that are declared together.
+pub type List = &'static [&'static dyn Declared];
+
+/// A type that settings can have.
+pub trait FromText: Sized {
+    /// What a user may write.
+    const TAKES: &'static str;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong, and what to write instead.
+    fn from_text(text: &str, range: Range) -> Result<Self, String>;
+
+    /// Writes it as a user would.
+    fn to_text(&self) -> String;
+}
+
+/// A setting with this default.
+pub const fn value<T: FromText>(default: &'static str) -> Shape<T> {
+    typed(Default::Text(default))
+}
+
+/// A setting whose default is defined elsewhere.
+pub const fn derived<T: FromText>(default: fn() -> T) -> Shape<T> {
+    typed(Default::Derived(default, T::to_text))
+}
+
+/// A setting whose default depends on something: `words` say on what.
+pub const fn made<T: FromText>(default: fn() -> T, words: &'static str) -> Shape<T> {
+    typed(Default::Made(default, words))
+}
+
+/// A setting that has no value if it is not set: `words` say what then is.
+pub const fn unset<T: FromText>(words: &'static str) -> Shape<Option<T>> {
+    typed(Default::Made(none, words))
+}
+
+/// A setting with this default, read by a function of its own; `takes` says what a user may write.
+pub const fn parsed<T>(read: fn(&str) -> Result<T, String>, takes: &'static str, default: &'static str) -> Shape<T> {
+    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default: Default::Text(default), is_secret: false }
+}
+
+/// The same, of which the default is defined elsewhere.
+pub const fn parsed_or<T>(
+    read: fn(&str) -> Result<T, String>,
+    takes: &'static str,
+    default: fn() -> T,
+    show: fn(&T) -> String,
+) -> Shape<T> {
+    Shape {
+        read: Read::Parsed(read),
+        takes,
+        range: Range::ANY,
+        default: Default::Derived(default, show),
+        is_secret: false,
+    }
+}
+
+/// A setting that has no value if it is not set, read by a function of its own.
+pub const fn parsed_or_none<T>(
+    read: fn(&str) -> Result<Option<T>, String>,
+    takes: &'static str,
+    words: &'static str,
+) -> Shape<Option<T>> {
+    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default: Default::Made(none, words), is_secret: false }
+}
+
+const fn typed<T: FromText>(default: Default<T>) -> Shape<T> {
+    Shape { read: Read::Typed(T::from_text), takes: T::TAKES, range: Range::ANY, default, is_secret: false }
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+impl<T> Shape<T> {
+    /// This shape, with a number (of a span: of seconds) from `least` to `most`.
+    #[must_use]
+    pub const fn range(mut self, least: u64, most: u64) -> Self {
+        self.range = Range(least, most);
+        self
+    }
+
+    /// This shape, with a span longer than 0.
+    #[must_use]
+    pub const fn positive(self) -> Self {
+        self.range(1, u64::MAX)
+    }
+
+    /// This shape, with more exact words for what a user may write.
+    #[must_use]
+    pub const fn takes(mut self, takes: &'static str) -> Self {
+        self.takes = takes;
+        self
+    }
+
+    /// This shape, of a value that is never shown.
+    #[must_use]
+    pub const fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+}
+
+impl<T> Setting<T> {
+    /// For [`settings!`](crate::settings!).
+    #[doc(hidden)]
+    pub const fn new(name: &'static str, help: &'static str, shape: Shape<T>) -> Self {
+        Self { name, help, shape }
+    }
+
+    /// Reads a value; of `None`, the default.
+    pub(crate) fn read(&self, text: Option<&str>) -> Result<T, String> {
+        let read = |text: &str| match self.shape.read {
+            Read::Typed(read) => read(text, self.shape.range),
+            Read::Parsed(read) => read(text),
+        };
+        match (text, &self.shape.default) {
+            (Some(text), _) => read(text),
+            (None, Default::Text(text)) => read(text),
+            (None, Default::Derived(make, _) | Default::Made(make, _)) => Ok(make()),
+        }
+    }
+}
+
+/// What a setting is, whatever its type: for help, checks and documentation.
+pub trait Declared: Sync {
+    /// `STELE_…`.
+    fn name(&self) -> &'static str;
+
+    /// What it does.
+    fn help(&self) -> String;
+
+    /// What a user may write.
+    fn takes(&self) -> String;
+
+    /// The default as a user would write it, or in words.
+    fn default_text(&self) -> String;
+
+    /// Whether its value is a secret, or holds one.
+    fn is_secret(&self) -> bool;
+
+    /// Whether a value can be used; of `None`, the default.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check(&self, text: Option<&str>) -> Result<(), String>;
+}
+
+impl<T> Declared for Setting<T> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn help(&self) -> String {
+        self.help.trim().to_owned()
+    }
+
+    fn takes(&self) -> String {
+        match self.shape.range {
+            Range::ANY => self.shape.takes.to_owned(),
+            Range(least, u64::MAX) => format!("{}, at least {least}", self.shape.takes),
+            Range(least, most) => format!("{}, {least} to {most}", self.shape.takes),
+        }
+    }
+
+    fn default_text(&self) -> String {
+        match self.shape.default {
+            Default::Text("") => "none".to_owned(),
+            Default::Text(text) | Default::Made(_, text) => text.to_owned(),
+            Default::Derived(make, show) => show(&make()),
+        }
+    }
+
+    fn is_secret(&self) -> bool {
+        self.shape.is_secret
+    }
+
+    fn check(&self, text: Option<&str>) -> Result<(), String> {
+        self.read(text).map(drop)
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty)*) => {$(
+        impl FromText for $number {
+            const TAKES: &'static str = "a whole number";
+
+            fn from_text(text: &str, Range(least, most): Range) -> Result<Self, String> {
+                let most = most.min(Self::MAX as u64);
+                let number = text.parse::<Self>().ok().filter(|number| (least..=most).contains(&(*number as u64)));
+                number.ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
+            }
+
+            fn to_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+
+numbers!(u16 u32 u64 usize);
+
+impl FromText for bool {
+    const TAKES: &'static str = "true or false";
+
+    /// Also `on`/`off`, `1`/`0`.
+    fn from_text(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "true" | "on" | "1" => Ok(true),
+            "false" | "off" | "0" => Ok(false),
+            _ => Err(format!("`{text}` is neither true nor false")),
+        }
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl FromText for Duration {
+    const TAKES: &'static str = "a span: seconds, or 90s, 15m, 12h, 30d";
+
+    fn from_text(text: &str, Range(least, _): Range) -> Result<Self, String> {
+        let span =
+            parse_span(text).ok_or_else(|| format!("`{text}` is not a span; write seconds, or 90s, 15m, 12h, 30d"))?;
+        if span.as_secs() < least { Err(format!("`{text}` is too short; the least is {least} s")) } else { Ok(span) }
+    }
+
+    fn to_text(&self) -> String {
+        let seconds = self.as_secs();
+        let unit = SPANS.iter().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
+        unit.map_or_else(|| format!("{seconds}s"), |(name, unit)| format!("{}{name}", seconds / unit))
+    }
+}
+
+impl FromText for SocketAddr {
+    const TAKES: &'static str = "an address and a port";
+
+    fn from_text(text: &str, _: Range) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("`{text}` is not an address; write for example 127.0.0.1:8080"))
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// Texts take anything: what is wrong with one shows where it is used.
+macro_rules! texts {
+    ($($text:ty: $takes:literal, $show:expr;)*) => {$(
+        impl FromText for $text {
+            const TAKES: &'static str = $takes;
+
+            fn from_text(text: &str, _: Range) -> Result<Self, String> {
+                Ok(text.to_owned().into())
+            }
+
+            fn to_text(&self) -> String {
+                $show(self)
+            }
+        }
+    )*};
+}
+
+texts! {
+    String: "a text", String::clone;
+    PathBuf: "a path", |path: &PathBuf| path.display().to_string();
+    Zeroizing<String>: "a text", |_| "(set)".to_owned();
+}
+
+impl<T: FromText> FromText for Option<T> {
+    const TAKES: &'static str = T::TAKES;
+
+    fn from_text(text: &str, range: Range) -> Result<Self, String> {
+        T::from_text(text, range).map(Some)
+    }
+
+    fn to_text(&self) -> String {
+        self.as_ref().map_or_else(|| "none".to_owned(), T::to_text)
+    }
+}
+
+/// The units of spans, in seconds.
+const SPANS: [(&str, u64); 3] = [("d", 86_400), ("h", 3_600), ("m", 60)];
+
+/// Reads a span: a number of seconds, or a number with `s`, `m`, `h` or `d`; ten years at most.
+pub fn parse_span(text: &str) -> Option<Duration> {
+    let (digits, unit) = match text.char_indices().next_back()? {
+        (_, digit) if digit.is_ascii_digit() => (text, 1),
+        (at, 's') => (&text[..at], 1),
+        (at, 'm') => (&text[..at], 60),
+        (at, 'h') => (&text[..at], 3_600),
+        (at, 'd') => (&text[..at], 86_400),
+        _ => return None,
+    };
+    // Ten years are enough for anyone and far from every overflow.
+    let seconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    (seconds <= 315_360_000).then(|| Duration::from_secs(seconds))
+}
+
+/// Declares settings, each with its help as the comment above it, and the list of them.
+#[macro_export]
+macro_rules! settings {
+    ($prefix:literal; $($(#[doc = $help:literal])+ $each:vis $name:ident: $type:ty = $shape:expr;)+) => {$(
+        $(#[doc = $help])+
+        $each static $name: $crate::Setting<$type> =
+            $crate::Setting::new(concat!($prefix, stringify!($name)), concat!($($help),+), $shape);
+    )+};
+    ($(#[$about:meta])* $vis:vis const $list:ident = $prefix:literal;
+     $($(#[doc = $help:literal])+ $each:vis $name:ident: $type:ty = $shape:expr;)+) => {
+        $crate::settings! { $prefix; $($(#[doc = $help])+ $each $name: $type = $shape;)+ }
+        $(#[$about])*
+        $vis const $list: $crate::setting::List = &[$(&$name),+];
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (text, seconds) in [("0", 0), ("300", 300), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)]
+        {
+            assert_eq!(parse_span(text), Some(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in ["", "m", "-1", "1.5h", "1 h", "99999999999999999999", "9999999d", "1é"] {
+            assert_eq!(parse_span(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_shown_in_its_largest_unit() {
+        for text in ["0s", "90s", "15m", "12h", "184d", "60s", "24h"] {
+            let span = parse_span(text).unwrap();
+            assert_eq!(parse_span(&span.to_text()), Some(span), "{text}");
+        }
+        assert_eq!(Duration::from_secs(43_200).to_text(), "12h");
+    }
+}
