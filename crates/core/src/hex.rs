@@ -2,7 +2,12 @@
 
 /// Lowercase hex digits of `bytes`.
 pub fn encode(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).map(char::from).collect()
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        out.push(char::from(digit(byte >> 4)));
+        out.push(char::from(digit(byte & 15)));
+    }
+    out
 }
 
 /// Lowercase hex digits of a 16-byte digest, without an allocation.
