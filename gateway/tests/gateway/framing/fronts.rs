@@ -123,11 +123,13 @@ async fn hold(front: impl FnOnce(&Places, &[Recorder], SocketAddr) -> Front) {
 }
 
 #[actix_web::test]
+#[ignore = "needs nginx"]
 async fn behind_nginx_the_gateway_makes_no_request_more() {
     hold(nginx).await;
 }
 
 #[actix_web::test]
+#[ignore = "needs haproxy"]
 async fn behind_haproxy_the_gateway_makes_no_request_more() {
     hold(haproxy).await;
 }
