@@ -247,8 +247,10 @@ mod tests {
             }
             after_bursts.push(resident());
         }
-        let (first, most) = (after_bursts[0], after_bursts.iter().max().unwrap());
-        assert!(most - first < u64::from(cost) * 1024 / 2, "{after_bursts:?}");
+        // Other tests of this process may be hashing when one is looked at; what is never given back is there in all of them.
+        let least = |bursts: &[u64]| bursts.iter().min().copied().unwrap_or_default();
+        let growth = least(&after_bursts[5..]).saturating_sub(least(&after_bursts[..5]));
+        assert!(growth < u64::from(cost) * 1024 / 2, "{after_bursts:?}");
     }
 
     #[tokio::test]
