@@ -24,6 +24,8 @@ use async_trait::async_trait;
 use gateway::Config;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use stele_app::context::{self, Assembly};
+use stele_app::{Context, Service, Surroundings};
 use stele_core::ports::{
     Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, ReplayMark, Settlement, StateStore, Use,
     UserStore, Verdict,
@@ -33,8 +35,6 @@ use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
 use stele_core::{Error, Result, app};
-use stele_app::context::{self, Assembly};
-use stele_app::{Context, Service, Surroundings};
 use stele_dialect::Refusal;
 use stele_dialect::extract::Refuse;
 use stele_service::Settings;

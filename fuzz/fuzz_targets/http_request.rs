@@ -37,8 +37,11 @@ fn check_headers(request: &Request) {
     }
 }
 
-/// What actix-http reads: the request, its body, whether that has ended, and how many bytes are left.
-fn read_by_actix(bytes: &[u8]) -> Result<Option<(Request, Vec<u8>, bool, usize)>, String> {
+/// A request, its body, whether that has ended, and how many bytes are left.
+type Read = Result<Option<(Request, Vec<u8>, bool, usize)>, String>;
+
+/// What actix-http reads.
+fn read_by_actix(bytes: &[u8]) -> Read {
     let (mut codec, mut rest, mut body) =
         (CONFIG.with(|config| Codec::new(config.clone())), BytesMut::from(bytes), Vec::new());
     let Some(message) = codec.decode(&mut rest).map_err(|e| e.to_string())? else { return Ok(None) };
@@ -62,6 +65,13 @@ fn without_id(one: &Forwarded) -> (&str, &str, &[u8]) {
     (&one.method, &one.target, &one.body)
 }
 
+/// The service answers 400 to it and closes: actix-http's methods are those of http 0.2, which lacks five of the characters
+/// that RFC 9110 5.6.2 allows in one.
+fn is_refused_for_method(one: &Forwarded, read: &Read) -> bool {
+    one.method.contains(['#', '$', '%', '&', '\''])
+        && read.as_ref().is_err_and(|error| error.contains("invalid method"))
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((&cut, bytes)) = data.split_first() else { return };
     let pieces: Vec<&[u8]> = bytes.chunks(usize::from(cut) % 64 + 1).collect();
@@ -69,9 +79,12 @@ fuzz_target!(|data: &[u8]| {
     let [seen, seen_cut] = [&whole, &cut].map(|all| all.iter().map(without_id).collect::<Vec<_>>());
     assert_eq!(seen, seen_cut, "read in pieces it is something else");
     for one in &whole {
-        let (request, body, is_over, left) = read_by_actix(&one.written)
-            .expect("the service can read what the gateway writes")
-            .expect("it is whole");
+        let read = read_by_actix(&one.written);
+        if is_refused_for_method(one, &read) {
+            continue;
+        }
+        let (request, body, is_over, left) =
+            read.expect("the service can read what the gateway writes").expect("it is whole");
         assert_eq!((request.method().as_str(), left, is_over), (one.method.as_str(), 0, true));
         assert_eq!(request.uri().path_and_query().map_or("", |target| target.as_str()), one.target);
         assert_eq!(body, one.body);
