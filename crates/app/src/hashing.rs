@@ -14,7 +14,8 @@ stele_service::settings! {
     /// argon2id's memory in KiB, passes and lanes, at most 262144,16,16; once it is raised, each hash is replaced at the next
     /// login that shows the password. Less than OWASP's least is refused; for tests: 64,1,1,weak
     HASH_COST: Cost = parsed_or(cost, "three numbers by commas", Cost::default, written);
-    /// password hashes computed at once: each takes the memory of `STELE_HASH_COST`. Beyond, threads wait for cores
+    /// password hashes computed at once: each takes the memory of `STELE_HASH_COST`; with more than one a core, threads
+    /// wait for cores
     HASH_SLOTS: u32 = made(cores, "one a core").range(1, MOST_SLOTS as u64);
     /// password hashes computed or waiting before clients are asked to come back
     HASH_QUEUE: usize = value("512").range(1, 1_000_000);
@@ -58,14 +59,19 @@ impl Hashing {
     /// A hasher.
     ///
     /// # Errors
-    /// If argon2 does not take the cost.
+    /// If argon2 does not take the cost, or the system gives no thread for each slot.
     pub fn hasher(self, random: &dyn Random) -> Result<Hasher, ConfigError> {
-        Hasher::new(self.cost, self.slots, self.queue, random)
-            .ok_or_else(|| ConfigError::new(format!("{}: argon2 does not take these numbers", HASH_COST.name())))
+        Hasher::new(self.cost, self.slots, self.queue, random).ok_or_else(|| {
+            ConfigError::new(format!(
+                "{}: argon2 does not take these numbers; or {}: the system gives no thread for each slot",
+                HASH_COST.name(),
+                HASH_SLOTS.name()
+            ))
+        })
     }
 
-    /// Tells the log what a program that has started works with.
-    pub fn tell(self) {
+    /// Logs what a program that has started works with.
+    pub fn log(self) {
         tracing::info!("passwords are hashed by {self}");
         if self.is_weak() {
             tracing::warn!("STELE_HASH_COST: passwords are cheap to guess from a stolen database; for tests only");
@@ -118,7 +124,7 @@ fn cost(text: &str) -> Result<Cost, String> {
         let least = Cost::LEAST.map(|cost| written(&cost));
         let least = least.join(" or ");
         return Err(format!(
-            "`{text}` makes passwords cheap to guess from a stolen database; write at least {least}; or, where nobody's \
+            "`{text}` makes passwords cheap to guess from a stolen database; write at least {least}; or, where no one's \
              password is at stake, as in tests, `{text},{WEAK}`"
         ));
     }
@@ -151,7 +157,7 @@ mod tests {
                 assert!(hashing.hasher(&OsRandom).is_ok());
             }
         }
-        for (text, told) in [
+        for (text, part) in [
             ("64,1,1", "at least 47104,1,1 or 19456,2,1 or"),
             ("64,1,1", "`64,1,1,weak`"),
             ("19455,2,1", "at least"),
@@ -167,7 +173,7 @@ mod tests {
             ("7,1,1,weak", "8 KiB"),
         ] {
             let error = read(&[(HASH_COST.name(), text)]).unwrap_err();
-            assert!(error.starts_with("STELE_HASH_COST: `") && error.contains(told), "{text}: {error}");
+            assert!(error.starts_with("STELE_HASH_COST: `") && error.contains(part), "{text}: {error}");
         }
     }
 
@@ -184,13 +190,13 @@ mod tests {
 
     #[test]
     fn the_memory_is_stated() {
-        let told = read(&[("STELE_HASH_SLOTS", "4")]).unwrap();
-        assert_eq!(told.memory(), 256, "one imported hash may need more than four slots have");
-        let text = told.to_string();
+        let hashing = read(&[("STELE_HASH_SLOTS", "4")]).unwrap();
+        assert_eq!(hashing.memory(), 256, "one imported hash may need more than four slots have");
+        let text = hashing.to_string();
         assert!(text.contains("4 at once: 76 MiB (256 MiB while an imported hash"), "{text}");
-        let told = read(&[("STELE_HASH_SLOTS", "16"), (HASH_COST.name(), "65536,2,1")]).unwrap();
-        assert_eq!(told.memory(), 1_024);
-        let text = told.to_string();
+        let hashing = read(&[("STELE_HASH_SLOTS", "16"), (HASH_COST.name(), "65536,2,1")]).unwrap();
+        assert_eq!(hashing.memory(), 1_024);
+        let text = hashing.to_string();
         assert!(text.contains("16 at once: 1024 MiB, 512 waiting"), "{text}");
     }
 }

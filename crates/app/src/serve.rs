@@ -13,7 +13,7 @@ use crate::readiness::readiness;
 use crate::service::Service;
 use crate::settings::shared;
 
-/// Runs `service` until it is told to stop. The whole of a service's `main`.
+/// Runs `service` until a signal ends it. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
     let mut known = shared();
     known.push(service.settings);
@@ -50,7 +50,7 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(background::keep_up(context.use_cases, context.trail));
     actix_web::rt::spawn(signals::stop_on_signal(vec![server.handle()], context.drain, time));
-    hashing.tell();
+    hashing.log();
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
     let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
     use_cases.drain_deliveries().await;

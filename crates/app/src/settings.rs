@@ -8,7 +8,7 @@ use stele_core::rate_limit::{Cost as Wait, Quota};
 use stele_service::config::FOLDERS;
 use stele_service::setting::{List, derived, parsed_or};
 use stele_service::settings::common;
-use stele_service::{ConfigError, Settings, otlp};
+use stele_service::{ConfigError, Settings};
 
 use crate::{hashing, stores, trail};
 
@@ -47,8 +47,8 @@ stele_service::settings! {
     SEND_APP: u32 = derived(|| sending().app.max);
     /// captchas drawn for one address in an hour, IPv6 as for `STELE_SEND_ADDRESS`
     SEND_CAPTCHA: u32 = derived(|| sending().captcha.max);
-    /// codes asked for in an hour, over all addresses, recipients and dialects: then none is sent until the hour ends, and
-    /// the log says so; 0: no ceiling
+    /// codes asked for in an hour, over all addresses and recipients, by portal and MeFP together; as many resets by JWT:
+    /// then none is sent until the hour ends, and the log says so; 0: no ceiling
     SEND_TOTAL: u32 = derived(|| sending().total.map_or(0, |quota| quota.max));
     /// calling codes of the countries that short messages are sent to; a code may be narrowed by an area's digits: 1 is all
     /// of North America and the Caribbean, 1604 is Vancouver
@@ -59,7 +59,6 @@ stele_service::settings! {
 pub fn shared() -> Vec<List> {
     let mut lists = common();
     lists.extend([FOLDERS, stores::SETTINGS, stele_delivery::SETTINGS, SETTINGS, hashing::SETTINGS, trail::SETTINGS]);
-    lists.push(otlp::SETTINGS);
     lists
 }
 

@@ -60,7 +60,7 @@ async fn a_channel_that_is_missing_tells_nothing_and_costs_nothing() {
     use_cases.add_user(mark).await.unwrap();
 
     let caller = Caller::direct("jwt", "192.0.2.1".parse().unwrap());
-    // There is no provider for mail: whoever has an account is told the same as whoever has none.
+    // There is no provider for mail: a user who has an account gets the same answer as one who has none.
     let to = |text: &str| Recipient::parse(text).unwrap();
     for address in ["mark@example.com", "nobody@example.com"] {
         for account in ["mark", "nobody"] {

@@ -1,10 +1,11 @@
 //! What a service answers by itself, in whatever dialect the service speaks.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
+use actix_web::dev::ServerHandle;
 use actix_web::http::{Method, StatusCode};
 use stele_app::{Context, Service, Surroundings};
 use stele_core::Error;
@@ -62,15 +63,21 @@ async fn context(folder: &Path) -> Result<Context, ConfigError> {
     stele_app::open(settings, Surroundings::default()).await
 }
 
+/// Starts the service on a free port.
+fn start(context: &Context) -> Result<(SocketAddr, ServerHandle), Box<dyn std::error::Error>> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let server = Service::new::<Grumble>(0, &[], routes, document).start(context, listener)?;
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    Ok((address, handle))
+}
+
 #[actix_web::test]
 async fn before_it_stops_a_service_says_so_and_still_answers() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
+    let (address, handle) = start(&context).unwrap();
     // One client, which keeps its connections where it may.
     let client = reqwest::Client::new();
     let ask = async |path: &str| {
@@ -93,11 +100,7 @@ async fn before_it_stops_a_service_says_so_and_still_answers() {
 async fn panics_faults_and_strays_are_answered_in_dialect() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
+    let (address, handle) = start(&context).unwrap();
 
     for (path, status, body) in [
         ("/panic", StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
@@ -127,11 +130,7 @@ async fn a_body_that_still_comes_after_its_refusal_is_read_for_a_moment() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = Service::new::<Grumble>(0, &[], routes, document).start(&context, listener).unwrap();
-    let handle = server.handle();
-    actix_web::rt::spawn(server);
+    let (address, handle) = start(&context).unwrap();
     let refused = async || {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = "POST /stray HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n";

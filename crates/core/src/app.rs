@@ -26,6 +26,12 @@ impl App {
     pub fn valid_name(name: &str) -> bool {
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
     }
+
+    /// What to look an app up by: `name`, or the empty name, which no app has, for what cannot be one: a database may
+    /// refuse that.
+    pub(crate) fn lookup_name(name: &str) -> &str {
+        if Self::valid_name(name) { name } else { "" }
+    }
 }
 
 /// A token that a client application presents, rather than a user.

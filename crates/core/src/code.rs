@@ -8,7 +8,7 @@ use crate::mac::{MacKey, Tag};
 use crate::random::Random;
 use crate::session::Dialect;
 
-/// What a code is good for.
+/// What a code is good for. The default is only what [`Act::all`](crate::event::Act::all) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Purpose {

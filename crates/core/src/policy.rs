@@ -63,10 +63,10 @@ pub struct Guessing {
 }
 
 impl Guessing {
-    /// Until when an origin must be known at least for a login at `now` to leave that as it is. To write a later end at
+    /// A known origin is stored again at a login at `now` only if it would be forgotten before this instant. To store it at
     /// each login would cost more than the login's session; a thousandth less, 43 minutes of 30 days, is not missed.
     #[must_use]
-    pub fn known_enough(&self, now: Timestamp) -> Timestamp {
+    pub fn renew_known_before(&self, now: Timestamp) -> Timestamp {
         now.after(self.known_for - self.known_for / 1_000)
     }
 }

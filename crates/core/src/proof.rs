@@ -43,7 +43,8 @@ pub enum Proof {
     Either(Salted),
 }
 
-/// What a proof is made of, without it: for metrics and the trail.
+/// What a proof is made of, without it: for metrics and the trail. The default is only what
+/// [`Act::all`](crate::event::Act::all) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ProofKind {

@@ -1,87 +1,17 @@
 //! The user schema: everything that any of the five dialects answers.
 
+mod id;
+
 use std::fmt;
 
 use strum::{EnumString, IntoStaticStr};
-use uuid::Uuid;
 
 use crate::identifier::{Email, Identifier, Name, Phone, Recipient};
 use crate::seal::Sealed;
 use crate::text::hidden_in_text;
 use crate::time::Timestamp;
 
-/// A user's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(pub Uuid);
-
-impl UserId {
-    /// The 16 bytes of the UUID.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// The id with these 16 bytes.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// Reads a UUID with or without hyphens, and nothing else that UUID libraries take.
-    pub fn parse(text: &str) -> Option<Self> {
-        let hyphened = text.len() == 36;
-        let simple = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        (hyphened || simple).then(|| Uuid::try_parse(text).ok().map(Self))?
-    }
-
-    /// Reads what a client without a token may send: [`UserId::parse`], or a decimal number, which gives an id that no
-    /// user has (`UserId::unassigned`). Numbers are sequential, so they must not find anyone here; looking one up
-    /// costs as much as looking up an unknown UUID.
-    pub fn parse_untrusted(text: &str) -> Option<Self> {
-        Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned))
-    }
-
-    /// An id that no user has: a UUID of version 0 (RFC 9562 §4.2: unused), with `number` in its last 8 bytes.
-    fn unassigned(number: i64) -> Self {
-        Self(Uuid::from_u64_pair(0, number.unsigned_abs()))
-    }
-
-    /// A random (version 4) id made of these 16 random bytes.
-    pub fn from_random(bytes: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The first user number; numbers count up from here (portal document, 金桐号).
-pub const FIRST_NUMBER: i64 = 100_001;
-
-/// How an administrator, or a client that has proved itself by a token, refers to a user: the UUID, its 32 hex digits,
-/// or the user's number. Numbers are sequential, so no call that takes anyone's request may accept this; such calls
-/// take a [`UserId`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserRef {
-    /// By UUID.
-    Id(UserId),
-    /// By number.
-    Number(i64),
-}
-
-impl UserRef {
-    /// Reads a UUID as [`UserId::parse`] does, or a decimal number.
-    pub fn parse(text: &str) -> Option<Self> {
-        UserId::parse(text).map(Self::Id).or_else(|| parse_number(text).map(Self::Number))
-    }
-}
-
-/// Up to 18 decimal digits.
-fn parse_number(text: &str) -> Option<i64> {
-    let number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    number.then(|| text.parse().ok())?
-}
+pub use id::{FIRST_NUMBER, UserId, UserRef};
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
@@ -317,34 +247,6 @@ pub(crate) mod tests {
             role: Role::User,
             disabled: false,
             profile: Profile::default(),
-        }
-    }
-
-    #[test]
-    fn users_are_referred_to_by_uuid_hex_or_number() {
-        let id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
-        let by_id = UserRef::parse(id).unwrap();
-        assert_eq!(UserRef::parse(&id.replace('-', "")), Some(by_id));
-        assert_eq!(UserRef::parse(&id.to_uppercase()), Some(by_id));
-        assert_eq!(UserRef::parse("4"), Some(UserRef::Number(4)));
-        for bad in ["", "-1", "4.0", "{0b922f14-d00b-11e7-aafd-525400bbac8e}", "urn:uuid:x", "1234567890123456789"] {
-            assert_eq!(UserRef::parse(bad), None, "{bad}");
-            assert_eq!((UserId::parse(bad), UserId::parse_untrusted(bad)), (None, None), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_untrusted_number_is_an_id_that_no_user_has() {
-        let id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
-        assert_eq!(UserId::parse_untrusted(id), UserId::parse(id));
-        assert_eq!(UserId::parse("100001"), None);
-        for number in ["0", "4", "100001", "999999999999999999"] {
-            let id = UserId::parse_untrusted(number).unwrap();
-            assert_eq!(id.0.get_version_num(), 0, "{number}");
-        }
-        assert_ne!(UserId::parse_untrusted("4"), UserId::parse_untrusted("5"));
-        for bytes in [[0; 16], [255; 16], *UserId::parse_untrusted("4").unwrap().as_bytes()] {
-            assert_eq!(UserId::from_random(bytes).0.get_version_num(), 4);
         }
     }
 

@@ -211,7 +211,7 @@ async fn drain(queue: Option<&Queue>) -> usize {
 }
 
 /// An error with what caused it, outermost first.
-fn told(error: &dyn std::error::Error) -> String {
+fn describe(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -100,16 +100,16 @@ impl Smtp {
         let server = (self.host.as_str(), self.port);
         // The time limit is around the whole attempt.
         let connection = AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, wrapped, None).await;
-        let mut connection = connection.map_err(|e| Failure::trouble(told(&e)))?;
+        let mut connection = connection.map_err(|e| Failure::trouble(describe(&e)))?;
         if let Tls::Start(parameters) = &self.tls {
             let started = connection.starttls(parameters.clone(), &self.hello).await;
-            started.map_err(|e| Failure::trouble(told(&e)))?;
+            started.map_err(|e| Failure::trouble(describe(&e)))?;
         }
         if let Some(credentials) = &self.credentials {
             let entered = connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await;
             entered.map_err(|e| match status(&e) {
-                Some(400..500) | None => Failure::trouble(told(&e)),
-                Some(_) => Failure::locked_out(told(&e)),
+                Some(400..500) | None => Failure::trouble(describe(&e)),
+                Some(_) => Failure::locked_out(describe(&e)),
             })?;
         }
         Ok(connection)
@@ -147,10 +147,10 @@ impl Provider for Smtp {
         let mut connection = self.connect().await?;
         connection.send(&parcel.envelope, &parcel.bytes).await.map_err(|e| match status(&e) {
             None if e.is_client() => Failure::refused("the server does not take addresses like this one"),
-            None | Some(421) => Failure::trouble(told(&e)),
-            Some(400..500) => Failure::postponed(told(&e)),
-            Some(530..=538) => Failure::locked_out(told(&e)),
-            Some(_) => Failure::refused(told(&e)),
+            None | Some(421) => Failure::trouble(describe(&e)),
+            Some(400..500) => Failure::postponed(describe(&e)),
+            Some(530..=538) => Failure::locked_out(describe(&e)),
+            Some(_) => Failure::refused(describe(&e)),
         })?;
         // The mail is accepted: whatever comes now must not send it a second time.
         tokio::spawn(async move { timeout(GOODBYE, connection.abort()).await });
@@ -163,10 +163,10 @@ fn status(error: &SmtpError) -> Option<u16> {
 }
 
 /// What the log may know. Servers repeat addresses in their answers: of those, only the number.
-fn told(error: &SmtpError) -> String {
+fn describe(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
         None if error.is_response() => "the mail server's answer is not SMTP".into(),
-        None => crate::told(error),
+        None => crate::describe(error),
     }
 }

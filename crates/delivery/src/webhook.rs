@@ -70,7 +70,8 @@ impl Webhook {
             // Nothing to verify: works on machines that have no certificates.
             client = client.tls_certs_only([]);
         }
-        let client = client.build().map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", crate::told(&e))))?;
+        let client =
+            client.build().map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", crate::describe(&e))))?;
         Ok(Self { client, url, template, secret, texts, clock, random })
     }
 
@@ -116,7 +117,7 @@ impl Provider for Webhook {
             .header("X-Stele-Signature", self.signature(&parcel.body))
             .body(parcel.body.to_string());
         // The URL may hold a secret.
-        let response = request.send().await.map_err(|e| Failure::trouble(crate::told(&e.without_url())))?;
+        let response = request.send().await.map_err(|e| Failure::trouble(crate::describe(&e.without_url())))?;
         let status = response.status();
         let cause = format!("the gateway answered {}", status.as_u16());
         let later = || Failure::trouble(cause.clone()).not_before(retry_after(response.headers()));

@@ -19,7 +19,8 @@ use zeroize::Zeroize as _;
 use crate::dialect::Refusal;
 use crate::input::Fields;
 
-/// The memory that is taken for a body before any of it has come, at most, in bytes.
+/// The memory taken for a body before any of it has come, at most, in bytes; and the largest body where no [`BodyLimit`]
+/// is set.
 const AT_ONCE: usize = 64 * 1024;
 /// How long a body may take to arrive.
 const BODY_TIME: Duration = Duration::from_secs(10);

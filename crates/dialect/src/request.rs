@@ -44,8 +44,8 @@ impl Arrival {
 
 /// What the gateway calls the request; a name of our own for one that came another way.
 fn request_id(request: &ServiceRequest) -> RequestId {
-    let told = request.headers().get(ID_HEADER).and_then(|id| RequestId::parse(id.to_str().ok()?));
-    told.unwrap_or_else(RequestId::random)
+    let given = request.headers().get(ID_HEADER).and_then(|id| RequestId::parse(id.to_str().ok()?));
+    given.unwrap_or_else(RequestId::random)
 }
 
 /// What logs have around each line of a request. At the level of errors, so that it is there at every level.

@@ -20,13 +20,13 @@ crate::settings! {
     pub const SETTINGS = "";
     /// collector of traces (OTLP over HTTP)
     OTEL_EXPORTER_OTLP_ENDPOINT: Option<()> = parsed_or_none(web, "such as http://localhost:4318", "none: no traces");
-    /// the same, of traces alone: with the path
+    /// collector of traces, with the path; goes before OTEL_EXPORTER_OTLP_ENDPOINT
     OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Option<()> = parsed_or_none(web, "such as http://localhost:4318/v1/traces", "none");
     /// what the collector asks for
     OTEL_EXPORTER_OTLP_HEADERS: Option<String> = unset("none").takes("NAME=VALUE by commas").secret();
     /// how spans are sent
     OTEL_EXPORTER_OTLP_PROTOCOL: () = parsed(protocol, "the only one there is", "http/protobuf");
-    /// the same, of traces alone
+    /// how spans are sent to OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
     OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: () = parsed(protocol, "the only one there is", "http/protobuf");
     /// name of this program in traces
     OTEL_SERVICE_NAME: Option<String> = unset("stele-<service>");

@@ -18,7 +18,7 @@ pub struct Shape<T> {
     read: Read<T>,
     takes: &'static str,
     range: Range,
-    default: Default<T>,
+    default: DefaultValue<T>,
     is_secret: bool,
 }
 
@@ -36,7 +36,7 @@ enum Read<T> {
     Parsed(fn(&str) -> Result<T, String>),
 }
 
-enum Default<T> {
+enum DefaultValue<T> {
     /// As a user would write it.
     Text(&'static str),
     /// Taken from where it is defined, and shown as a user would write it.
@@ -65,27 +65,27 @@ pub trait FromText: Sized {
 
 /// A setting with this default.
 pub const fn value<T: FromText>(default: &'static str) -> Shape<T> {
-    typed(Default::Text(default))
+    typed(DefaultValue::Text(default))
 }
 
 /// A setting whose default is defined elsewhere.
 pub const fn derived<T: FromText>(default: fn() -> T) -> Shape<T> {
-    typed(Default::Derived(default, T::to_text))
+    typed(DefaultValue::Derived(default, T::to_text))
 }
 
 /// A setting whose default depends on something: `words` say on what.
 pub const fn made<T: FromText>(default: fn() -> T, words: &'static str) -> Shape<T> {
-    typed(Default::Made(default, words))
+    typed(DefaultValue::Made(default, words))
 }
 
 /// A setting that has no value if it is not set: `words` say what then is.
 pub const fn unset<T: FromText>(words: &'static str) -> Shape<Option<T>> {
-    typed(Default::Made(none, words))
+    typed(DefaultValue::Made(none, words))
 }
 
 /// A setting with this default, read by a function of its own; `takes` says what a user may write.
 pub const fn parsed<T>(read: fn(&str) -> Result<T, String>, takes: &'static str, default: &'static str) -> Shape<T> {
-    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default: Default::Text(default), is_secret: false }
+    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default: DefaultValue::Text(default), is_secret: false }
 }
 
 /// The same, of which the default is defined elsewhere.
@@ -99,7 +99,7 @@ pub const fn parsed_or<T>(
         read: Read::Parsed(read),
         takes,
         range: Range::ANY,
-        default: Default::Derived(default, show),
+        default: DefaultValue::Derived(default, show),
         is_secret: false,
     }
 }
@@ -110,10 +110,16 @@ pub const fn parsed_or_none<T>(
     takes: &'static str,
     words: &'static str,
 ) -> Shape<Option<T>> {
-    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default: Default::Made(none, words), is_secret: false }
+    Shape {
+        read: Read::Parsed(read),
+        takes,
+        range: Range::ANY,
+        default: DefaultValue::Made(none, words),
+        is_secret: false,
+    }
 }
 
-const fn typed<T: FromText>(default: Default<T>) -> Shape<T> {
+const fn typed<T: FromText>(default: DefaultValue<T>) -> Shape<T> {
     Shape { read: Read::Typed(T::from_text), takes: T::TAKES, range: Range::ANY, default, is_secret: false }
 }
 
@@ -165,8 +171,8 @@ impl<T> Setting<T> {
         };
         match (text, &self.shape.default) {
             (Some(text), _) => read(text),
-            (None, Default::Text(text)) => read(text),
-            (None, Default::Derived(make, _) | Default::Made(make, _)) => Ok(make()),
+            (None, DefaultValue::Text(text)) => read(text),
+            (None, DefaultValue::Derived(make, _) | DefaultValue::Made(make, _)) => Ok(make()),
         }
     }
 }
@@ -214,9 +220,9 @@ impl<T> Declared for Setting<T> {
 
     fn default_text(&self) -> String {
         match self.shape.default {
-            Default::Text("") => "none".to_owned(),
-            Default::Text(text) | Default::Made(_, text) => text.to_owned(),
-            Default::Derived(make, show) => show(&make()),
+            DefaultValue::Text("") => "none".to_owned(),
+            DefaultValue::Text(text) | DefaultValue::Made(_, text) => text.to_owned(),
+            DefaultValue::Derived(make, show) => show(&make()),
         }
     }
 
@@ -269,10 +275,14 @@ impl FromText for bool {
 impl FromText for Duration {
     const TAKES: &'static str = "a span: seconds, or 90s, 15m, 12h, 30d";
 
-    fn from_text(text: &str, Range(least, _): Range) -> Result<Self, String> {
+    fn from_text(text: &str, Range(least, most): Range) -> Result<Self, String> {
         let span =
             parse_span(text).ok_or_else(|| format!("`{text}` is not a span; write seconds, or 90s, 15m, 12h, 30d"))?;
-        if span.as_secs() < least { Err(format!("`{text}` is too short; the least is {least} s")) } else { Ok(span) }
+        match span.as_secs() {
+            short if short < least => Err(format!("`{text}` is too short; the least is {least} s")),
+            long if long > most => Err(format!("`{text}` is too long; the most is {most} s")),
+            _ => Ok(span),
+        }
     }
 
     fn to_text(&self) -> String {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::setting::{List, made, unset, value};
-use crate::{admin, telemetry, trust};
+use crate::{admin, otlp, telemetry, trust};
 
 crate::settings! {
     /// Listening and serving.
@@ -15,7 +15,7 @@ crate::settings! {
     pub BODY_LIMIT: usize = value("65536").range(1, 16_777_216);
     /// threads that serve requests
     pub WORKERS: usize = made(cores, "one a core").range(1, MOST_WORKERS as u64);
-    /// how long a program that SIGTERM stops says that it is not ready and serves on, before it stops; `stele up`, which no
+    /// on SIGTERM, how long a program reports that it is not ready and goes on serving before it stops; `stele up`, which no
     /// other instance takes over from, stops at once if this is not set
     pub DRAIN: Duration = value("2s");
 }
@@ -29,7 +29,7 @@ fn cores() -> usize {
 
 /// What every program reads.
 pub fn common() -> Vec<List> {
-    vec![SETTINGS, admin::SETTINGS, trust::SETTINGS, telemetry::SETTINGS]
+    vec![SETTINGS, admin::SETTINGS, trust::SETTINGS, telemetry::SETTINGS, otlp::SETTINGS]
 }
 
 /// The largest body, in bytes.

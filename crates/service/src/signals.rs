@@ -37,7 +37,7 @@ pub fn stop_on_signal(servers: Vec<ServerHandle>, drain: Drain, time: Duration) 
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::warn!("told to stop a second time: requests in flight are broken off");
+        tracing::warn!("a second signal to stop: requests in flight are broken off");
         std::process::exit(ABORTED);
     }
 }

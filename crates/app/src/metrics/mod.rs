@@ -71,7 +71,7 @@ impl DomainMetrics {
             (Act::Login(_) | Act::ChangePassword(_), Outcome::Done) => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
-            // Whoever registers through an app counts as present there.
+            // Registering through an app counts as being present there.
             (Act::Register, Outcome::Done) if through_app => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }

@@ -23,13 +23,12 @@ const IDLE: Duration = Duration::from_secs(5);
 type Work = Box<dyn FnOnce(&mut Memory) -> Answer + Send>;
 type Answer = Box<dyn FnOnce() + Send>;
 
-/// A place in the queue: taken out by the thread that begins the work, or by the caller who gives up before that.
-type Place = Arc<Mutex<Option<OwnedSemaphorePermit>>>;
+/// A place in the queue, with the work: taken out by the thread that begins it, or by the caller who gives up before that.
+type Place = Arc<Mutex<Option<(OwnedSemaphorePermit, Work)>>>;
 
 struct Job {
     slots: u32,
     place: Place,
-    work: Work,
 }
 
 /// Slots of so many KiB each, as many threads, and a queue before them.
@@ -112,17 +111,16 @@ impl Slots {
         work: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T> {
         let permit = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| Error::Busy { retry_after })?;
-        let place: Place = Arc::new(Mutex::new(Some(permit)));
         let (reply, answer) = oneshot::channel();
         let work: Work = Box::new(move |memory| {
             let done = work(memory);
             // The caller may be gone.
             Box::new(move || drop(reply.send(done)))
         });
+        let place: Place = Arc::new(Mutex::new(Some((permit, work))));
         let waiting = Waiting(Arc::clone(&place));
-        self.jobs
-            .send(Job { slots: self.needed(memory), place, work })
-            .map_err(|_| Error::internal("no hashing thread"))?;
+        let job = Job { slots: self.needed(memory), place };
+        self.jobs.send(job).map_err(|_| Error::internal("no hashing thread"))?;
         let done = answer.await.map_err(Error::internal);
         drop(waiting);
         done
@@ -135,6 +133,8 @@ impl Shared {
             // One thread at a time waits, for work and then for its slots: so hashes begin in the order of their calls.
             let receiver = lock(queue);
             match receiver.recv_timeout(self.idle) {
+                // Its caller has gone: it needs no slots.
+                Ok(job) if lock(&job.place).is_none() => {}
                 Ok(job) => {
                     let memory = self.take(job.slots);
                     drop(receiver);
@@ -157,10 +157,13 @@ impl Shared {
         memory
     }
 
-    fn compute(&self, Job { slots, place, work }: Job, mut memory: Memory) {
-        let permit = lock(&place).take();
-        // Work that panics has failed: its answer is dropped with it. So is what no caller waits for.
-        let answer = permit.as_ref().and_then(|_| catch_unwind(AssertUnwindSafe(|| work(&mut memory))).ok());
+    fn compute(&self, Job { slots, place }: Job, mut memory: Memory) {
+        let taken = lock(&place).take();
+        // Work that panics has failed: its answer is dropped with it.
+        let (permit, answer) = match taken {
+            Some((permit, work)) => (Some(permit), catch_unwind(AssertUnwindSafe(|| work(&mut memory))).ok()),
+            None => (None, None),
+        };
         let mut state = self.lock();
         state.free += slots;
         // That of a hash of more than today's cost is no slot's.
@@ -186,6 +189,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -251,6 +257,29 @@ mod tests {
         let least = |bursts: &[u64]| bursts.iter().min().copied().unwrap_or_default();
         let growth = least(&after_bursts[5..]).saturating_sub(least(&after_bursts[..5]));
         assert!(growth < u64::from(cost) * 1024 / 2, "{after_bursts:?}");
+    }
+
+    #[tokio::test]
+    async fn a_caller_who_gives_up_leaves_neither_place_nor_password_behind() {
+        let slots = Slots::new(1, 64, 2).unwrap();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let busy = slots.run(64, SECOND, move |_| wait.recv().unwrap());
+        let password = Arc::new("a password");
+        let mut busy = std::pin::pin!(busy);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(busy.as_mut().poll(&mut cx).is_pending());
+        while slots.taken().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..100 {
+            let held = Arc::clone(&password);
+            let mut waits = Box::pin(slots.run(64, SECOND, move |_| drop(held)));
+            assert!(waits.as_mut().poll(&mut cx).is_pending());
+            drop(waits);
+            assert_eq!((Arc::strong_count(&password), slots.present().0), (1, 1));
+        }
+        go.send(()).unwrap();
+        busy.await.unwrap();
     }
 
     #[tokio::test]

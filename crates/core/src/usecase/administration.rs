@@ -1,6 +1,6 @@
 //! What an administrator does beside the services: keys, salted logins, imported hashes, the audit trail.
 //!
-//! It needs no key, so it works where one is lost.
+//! Opening it needs no sealing or signing key, so these commands work where one is lost.
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ impl UseCases {
     /// Whose client token this is.
     ///
     /// # Errors
-    /// `NotAuthenticated` if it is nobody's; faults of ours.
+    /// `NotAuthenticated` if no client has it; faults of ours.
     pub async fn recognise_client_token(&self, token: &Token) -> Result<ClientToken> {
         self.deps.users.client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
     }

@@ -32,9 +32,7 @@ async fn hand_over(
     watch: &mut Watch<'_>,
 ) -> Result<Token> {
     let allowed = from.may_token.iter().any(|name| name == to);
-    // A database may balk at what cannot be a name; no app has an empty one.
-    let to = if App::valid_name(to) { to } else { "" };
-    let target = deps.users.app(to).await?.filter(|_| allowed).ok_or(Error::TicketRefused)?;
+    let target = deps.users.app(App::lookup_name(to)).await?.filter(|_| allowed).ok_or(Error::TicketRefused)?;
     let account = deps.users.find(phone.key()).await?.ok_or(Error::TicketRefused)?;
     watch.concerns(account.user.id);
     let presence = TokenKey::presence(caller.dialect, &from.name, account.user.id);

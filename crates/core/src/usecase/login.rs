@@ -1,7 +1,7 @@
 //! Logging in.
 
 use super::check_code::{self, CodeUse};
-use super::prove::{self, Claim, Limits, prove};
+use super::prove::{self, Claim, LimitCheck, prove};
 use super::watch::Watch;
 use super::{Caller, captcha};
 use crate::code::{Code, CodeKey, Purpose};
@@ -85,7 +85,7 @@ impl UseCases {
     ///
     /// # Errors
     /// `TooMany`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `UnknownUser` and `WrongPassword` (which cost the same
-    /// work; a dialect that must not tell them apart answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
+    /// work; a dialect that must not distinguish them answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
     pub async fn login(&self, request: Login<'_>) -> Result<LoggedIn> {
         let mut watch = Watch::over(&self.deps, Act::Login(request.proof.kind()), request.caller);
         let outcome = attempt(&self.deps, request, &mut watch).await;
@@ -104,12 +104,12 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
     }
     let attempt = caller.attempt(deps, account.as_ref(), parsed.as_ref().map_or(identifier, |p| p.key()));
 
-    let (limits, used_code) = match challenge {
-        Challenge::Never => (Limits::NotAsked, None),
-        asked => (Limits::Asked, meet(deps, caller, &attempt, key, asked).await?),
+    let (limit_check, used_code) = match challenge {
+        Challenge::Never => (LimitCheck::Pending, None),
+        asked => (LimitCheck::Passed, meet(deps, caller, &attempt, key, asked).await?),
     };
     let token = Token::generate(deps.random.as_ref());
-    let claim = Claim { account, attempt, proof: &proof, audience, limits };
+    let claim = Claim { account, attempt, proof: &proof, audience, limit_check };
     let proven = prove(deps, claim, |account| {
         let session = new_session(deps, caller, account.user.id, account.epoch);
         let key = match carrier {

@@ -40,8 +40,7 @@ impl UseCases {
     /// # Errors
     /// Faults of ours: a sealing key that is missing or wrong.
     pub async fn app(&self, name: &str) -> Result<(Option<App>, Zeroizing<[u8; SECRET_LENGTH]>)> {
-        // No app has an empty name: what cannot be a name is looked up all the same.
-        let app = self.deps.users.app(if App::valid_name(name) { name } else { "" }).await?;
+        let app = self.deps.users.app(App::lookup_name(name)).await?;
         let opened = match &app {
             Some(app) => self.deps.open(&App::seal_context(&app.name), &app.secret).await?,
             None => self.deps.sealer.open_decoy(),

@@ -29,17 +29,17 @@ pub(super) struct Claim<'a> {
     pub proof: &'a Proof,
     /// Who may use this door; for others the proof is wrong.
     pub audience: Audience,
-    /// Whether the limits were asked already.
-    pub limits: Limits,
+    /// Whether the rate limits were checked already.
+    pub limit_check: LimitCheck,
 }
 
-/// Whether the limits were asked about an attempt.
+/// Whether the rate limits of an attempt were checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limits {
-    /// Not yet.
-    NotAsked,
-    /// They admit it.
-    Asked,
+pub(super) enum LimitCheck {
+    /// Not made yet.
+    Pending,
+    /// Made: they admit the attempt.
+    Passed,
 }
 
 /// A proof that is right, was not used before, and is booked.
@@ -73,12 +73,12 @@ pub(super) async fn prove<T>(
     claim: Claim<'_>,
     grant: impl FnOnce(&Account) -> (Success, T),
 ) -> Result<Proven<T>> {
-    let Claim { account, mut attempt, proof, audience, mut limits } = claim;
+    let Claim { account, mut attempt, proof, audience, mut limit_check } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
-    if limits == Limits::NotAsked && (proof.is_costly() || !fresh) {
+    if limit_check == LimitCheck::Pending && (proof.is_costly() || !fresh) {
         admit(deps, &attempt).await?;
-        limits = Limits::Asked;
+        limit_check = LimitCheck::Passed;
     }
     if !fresh {
         return Err(Error::Stale);
@@ -93,7 +93,7 @@ pub(super) async fn prove<T>(
         Verdict::Right(_) | Verdict::Wrong => None,
     };
     if let Some(mark) = &used {
-        use_for_good(deps, &attempt, limits, mark).await?;
+        use_for_good(deps, &attempt, limit_check, mark).await?;
     }
     let settlement = deps.state.settle(&attempt, &verdict).await?;
     if let (Settlement::Blocked { .. } | Settlement::CodeGone, Some(mark)) = (settlement, used) {
@@ -145,8 +145,8 @@ fn judge<T>(
 
 /// Remembers a right proof that need not be fresh in the users' database: the short-lived store may be emptied, and then
 /// nothing else distinguishes the proof from a replay. What the limits refuse is not used up.
-async fn use_for_good(deps: &Deps, attempt: &Attempt, limits: Limits, mark: &ReplayMark) -> Result<()> {
-    if limits == Limits::NotAsked {
+async fn use_for_good(deps: &Deps, attempt: &Attempt, limit_check: LimitCheck, mark: &ReplayMark) -> Result<()> {
+    if limit_check == LimitCheck::Pending {
         admit(deps, attempt).await?;
     }
     if deps.users.use_proof(mark).await? { Ok(()) } else { Err(Error::Replayed) }

@@ -27,7 +27,7 @@ pub struct Register<'a> {
 }
 
 impl UseCases {
-    /// Opens an account. A wrong code is told before a known user.
+    /// Opens an account. A wrong code is answered before a known user.
     ///
     /// # Errors
     /// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.

@@ -26,7 +26,7 @@ pub struct ResetPassword<'a> {
 }
 
 impl UseCases {
-    /// Sets a new password and ends every session, ticket and code of the user. A wrong code is told before an unknown
+    /// Sets a new password and ends every session, ticket and code of the user. A wrong code is answered before an unknown
     /// user. Gives the user.
     ///
     /// # Errors

@@ -25,12 +25,12 @@ pub(crate) async fn work(
     let context = stele_app::open_with(settings, Surroundings::default(), no_delivery()).await?;
     let done = work(&context).await;
     // What went wrong before matters more.
-    let told = written(&context.trail).await;
-    done.and(told)
+    let flushed = written(&context.trail).await;
+    done.and(flushed)
 }
 
 /// Takes down what an administrator did to keys, and writes it.
-pub(crate) async fn tell<T>(
+pub(crate) async fn record<T>(
     administration: &Administration,
     trail: &Trail,
     act: Act,
@@ -43,8 +43,8 @@ pub(crate) async fn tell<T>(
         Err(CommandError::Refused(_)) => Outcome::NotAllowed,
     };
     administration.record(act, subject, outcome);
-    let told = written(trail).await;
-    done.and_then(|done| told.map(|()| done))
+    let flushed = written(trail).await;
+    done.and_then(|done| flushed.map(|()| done))
 }
 
 async fn written(trail: &Trail) -> Result<(), CommandError> {

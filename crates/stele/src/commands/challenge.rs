@@ -23,11 +23,11 @@ pub(crate) async fn run(settings: &Settings, command: Challenge) -> Result<(), C
         Challenge::Off { yes, json } => {
             let seals = announce(&administration, json).await?;
             let ended = off(&administration, seals, yes, json).await;
-            admin::tell(&administration, &trail, Act::EndSalted, None, ended).await
+            admin::record(&administration, &trail, Act::EndSalted, None, ended).await
         }
         Challenge::On => {
             let allowed = on(&administration).await;
-            admin::tell(&administration, &trail, Act::AllowSalted, None, allowed).await
+            admin::record(&administration, &trail, Act::AllowSalted, None, allowed).await
         }
     }
 }

@@ -69,7 +69,7 @@ fn explain(settings: &Settings) -> Result<(), CommandError> {
             Some(value) => value.to_owned(),
             None => setting.default_text(),
         };
-        say(&format!("{:<28} {value:<36} {}", setting.name(), setting.help()))?;
+        say(&format!("{:<28} {value:<36} {} ({})", setting.name(), setting.help(), setting.takes()))?;
     }
     // What else OpenTelemetry's SDK reads is its own.
     for name in settings.names().filter(|name| name.starts_with("STELE_")) {

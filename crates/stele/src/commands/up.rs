@@ -78,7 +78,7 @@ pub(crate) async fn run(settings: Settings, demo: bool, certificate: Certificate
 
     let gateway = actix_web::rt::spawn(server);
     let stopped = signals::stop_on_signal(handles, context.drain.clone(), time);
-    Hashing::read(&context.settings)?.tell();
+    Hashing::read(&context.settings)?.log();
     announce(&context, listen, admin_listen, demo, served).await?;
     stopped.await;
     context.use_cases.drain_deliveries().await;

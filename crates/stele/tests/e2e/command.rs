@@ -172,8 +172,8 @@ fn migrating_again_or_twice_at_once_changes_nothing() {
     let before = keys();
     assert!(before.len() >= 3, "{before:?}");
     home.add_user("mark", "a-password", &[]);
-    let told = home.run(&["migrate"]).done().stdout.clone();
-    assert_eq!(told, home.run(&["migrate"]).done().stdout);
+    let output = home.run(&["migrate"]).done().stdout.clone();
+    assert_eq!(output, home.run(&["migrate"]).done().stdout);
     assert_eq!(keys(), before);
     assert_eq!(home.run(&["user", "list"]).done().stdout.lines().count(), 1);
     #[cfg(unix)]
@@ -193,14 +193,14 @@ fn check_explains_and_tries() {
     home.run(&["migrate"]).done();
     home.set("STELE_MEFP_SECRET", "0123456789abcdef0123456789ABCDEF");
     home.set("STELE_UNHEARD_OF", "1");
-    let told = home.run(&["check"]).done().stdout.clone();
+    let output = home.run(&["check"]).done().stdout.clone();
     for setting in stele::services::settings().into_iter().flatten() {
-        let line = told.lines().find(|line| line.split(' ').next() == Some(setting.name()));
+        let line = output.lines().find(|line| line.split(' ').next() == Some(setting.name()));
         assert!(line.is_some_and(|line| line.contains(&setting.help())), "{}", setting.name());
     }
-    assert!(told.contains("STELE_UNHEARD_OF") && !told.contains("0123456789abcdef"), "{told}");
+    assert!(output.contains("STELE_UNHEARD_OF") && !output.contains("0123456789abcdef"), "{output}");
     for service in stele::services::ALL {
-        assert!(told.contains(&format!("ok: {}'s settings", service.name)), "{told}");
+        assert!(output.contains(&format!("ok: {}'s settings", service.name)), "{output}");
     }
     home.set("STELE_HASH_COST", "much");
     let failing = home.run(&["check"]);

@@ -43,13 +43,13 @@ impl Desk {
     }
 
     /// Writes into the audit trail what was done.
-    async fn tell<T>(
+    async fn record<T>(
         &self,
         act: Act,
         subject: Option<Subject>,
         done: Result<T, CommandError>,
     ) -> Result<T, CommandError> {
-        admin::tell(&self.administration, &self.trail, act, subject, done).await
+        admin::record(&self.administration, &self.trail, act, subject, done).await
     }
 
     /// The family that a key in service belongs to, and its number there.
@@ -74,15 +74,15 @@ pub(crate) async fn run(settings: &Settings, command: Keys) -> Result<(), Comman
             let family = family.ok_or_else(|| ConfigError::new("no dialect here signs"))?;
             let put = rotate::put_in_service(&desk, &family, lead).await;
             let subject = put.as_ref().ok().map(Subject::from);
-            let put = desk.tell(Act::AddKey, subject, put).await?;
+            let put = desk.record(Act::AddKey, subject, put).await?;
             rotate::announce(&put, json)?;
             if jwt || no_reseal {
                 return Ok(());
             }
             rotate::wait_for(&desk, &put).await;
-            desk.tell(Act::Reseal, None, rotate::reseal(&desk, settings, json).await).await
+            desk.record(Act::Reseal, None, rotate::reseal(&desk, settings, json).await).await
         }
-        Keys::Reseal { json } => desk.tell(Act::Reseal, None, rotate::reseal(&desk, settings, json).await).await,
+        Keys::Reseal { json } => desk.record(Act::Reseal, None, rotate::reseal(&desk, settings, json).await).await,
         Keys::Retire { key } => retire::run(&desk, settings, &key).await,
     }
 }

@@ -25,7 +25,7 @@ pub(super) async fn run(desk: &Desk, settings: &Settings, key: &str) -> Result<(
     let found = records.iter().find(|record| record.name == name);
     let record = found.ok_or_else(|| CommandError::Refused(format!("no key {name} is in service")))?;
     let retired = retire(desk, settings, &records, record).await;
-    desk.tell(Act::RetireKey, Some(record.into()), retired).await
+    desk.record(Act::RetireKey, Some(record.into()), retired).await
 }
 
 async fn retire(
