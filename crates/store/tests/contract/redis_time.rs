@@ -240,6 +240,7 @@ fn cluster_of_two() -> [Redis; 2] {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
 async fn a_cluster_of_which_a_master_cannot_be_asked_is_not_ready() {
     let [first, second] = cluster_of_two();
     let open = async || {

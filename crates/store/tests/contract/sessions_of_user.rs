@@ -89,6 +89,27 @@ async fn a_login_beyond_the_bound_ends_the_oldest_and_only_it() {
     }
 }
 
+/// A login ends a thousand at most, so that it holds up no other.
+#[tokio::test]
+async fn a_bound_that_is_lowered_by_far_ends_the_oldest_first() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let many = |n: u16, per_user| {
+            let mut key = [0; 32];
+            key[..2].copy_from_slice(&n.to_be_bytes());
+            let session = Session { user: id(1), created: NOW.after(secs(n.into())), ..session(LATER) };
+            NewSession { key: TokenKey(key), session, per_user }
+        };
+        for n in 0..1_100 {
+            state.open_session(&many(n, 10_000)).await.unwrap();
+        }
+        state.open_session(&many(1_100, 10)).await.unwrap();
+        for (n, lives) in [(0, false), (999, false), (1_000, true), (1_099, true), (1_100, true)] {
+            let found = state.session(&many(n, 10).key, NOW).await.unwrap();
+            assert_eq!(found.is_some(), lives, "{name}: {n}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_logins_at_once_leave_as_many_sessions_as_there_may_be() {
     for (name, states, _home) in pairs().await {

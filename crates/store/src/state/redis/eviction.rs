@@ -32,8 +32,8 @@ impl Eviction {
     pub(super) fn defect(&self) -> Option<String> {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Seen::Nothing => {
-                let fault = "Redis's maxmemory-policy could not be read yet: every master must answer INFO, and one of a \
-                             cluster CLUSTER INFO";
+                let fault = "Redis's maxmemory-policy could not be read yet: allow INFO on every master, and CLUSTER INFO \
+                             on a cluster; every master must answer";
                 Some(fault.to_owned())
             }
             Seen::Policies(fault) => fault.clone(),

@@ -37,7 +37,7 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
     }
     if welcome {
         standing.forgive(conn)?;
-        if facts.known_until < attempt.limits.known_enough(attempt.now) {
+        if facts.known_until < attempt.limits.renew_known_before(attempt.now) {
             limits::know(conn, attempt, &keys)?;
         }
     }

@@ -80,19 +80,19 @@ pub(super) fn has_more_than<'a>(user: &'a [u8], count: i64) -> _ {
     exists(sessions::table.filter(sessions::user.eq(user)).limit(1_i64).offset(count))
 }
 
-/// Ends the sessions of the user of `new`, which is stored, that are too many: those before the newest. Never `new`
-/// itself: by the clock of another instance it may be older.
+/// Ends the oldest sessions of the user of `new`, which is stored, as far as they are too many. Never `new` itself: by the
+/// clock of another instance it may be older.
 pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     // Written as text because diesel deletes from no table that a subquery reads.
     diesel::sql_query(
-        "DELETE FROM sessions WHERE id IN \
-         (SELECT id FROM sessions WHERE user = ? AND id <> (SELECT id FROM sessions WHERE key = ?) \
-          ORDER BY created DESC LIMIT ? OFFSET ?)",
+        "DELETE FROM sessions WHERE id IN (SELECT id FROM \
+         (SELECT id, created FROM sessions WHERE user = ? AND id <> (SELECT id FROM sessions WHERE key = ?) \
+          ORDER BY created DESC LIMIT -1 OFFSET ?) ORDER BY created LIMIT ?)",
     )
     .bind::<Binary, _>(new.session.user.as_bytes().as_slice())
     .bind::<Binary, _>(new.key.0.as_slice())
-    .bind::<BigInt, _>(MOST_ENDED)
     .bind::<BigInt, _>(i64::from(new.per_user) - 1)
+    .bind::<BigInt, _>(MOST_ENDED)
     .execute(conn)
     .map(drop)
 }

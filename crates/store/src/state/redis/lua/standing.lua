@@ -40,7 +40,8 @@ local function standing()
     }
 end
 
--- Makes the origin known to the account from now on, unless it is known for as long but for a thousandth.
+-- Makes the origin known to the account for `known_for` from now; not stored again if less than a thousandth of that is
+-- missing.
 local function know(s)
     local known_for = tonumber(ARGV[10])
     if s.known_until < after(now, math.floor(known_for - known_for / 1000)) then
