@@ -11,8 +11,8 @@ use crate::client_io::ClientIo;
 
 /// How much of what a client sends in vain is read, and for how long, before its connection is closed: closed with
 /// bytes unread it would be reset, and a reset may overtake the answer.
-const MOST_UNREAD: usize = 256 * 1024;
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const MOST_UNREAD: usize = 256 * 1024;
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Whether the client may be sending more than was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

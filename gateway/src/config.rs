@@ -10,7 +10,7 @@ use stele_service::origins::{self, CORS_ORIGINS};
 use stele_service::setting::{List, Shape, derived, unset, value};
 use stele_service::settings::{BODY_LIMIT, WORKERS, common};
 use stele_service::trust::{TRUSTED_PROXIES, Trust};
-use stele_service::{ConfigError, Declared as _, Settings, net, otlp};
+use stele_service::{ConfigError, Declared as _, Settings, net};
 use zeroize::Zeroizing;
 
 use crate::cors::Cors;
@@ -69,7 +69,7 @@ stele_service::settings! {
 /// Every setting that the gateway reads.
 pub fn settings() -> Vec<List> {
     let mut lists = common();
-    lists.extend([origins::SETTINGS, SETTINGS, otlp::SETTINGS]);
+    lists.extend([origins::SETTINGS, SETTINGS]);
     lists
 }
 

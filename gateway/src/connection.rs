@@ -272,3 +272,25 @@ impl Drop for RequestGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_abandons_most_of_over_100_requests_is_abusive() {
+        let state = ConnectionState::new(Ipv4Addr::LOCALHOST.into(), Scheme::Https, EntryPoint::Routes);
+        for _ in 0..MAX_ABANDONED {
+            drop(state.begin());
+            assert!(!state.is_abusive());
+        }
+        drop(state.begin());
+        assert!(state.is_abusive());
+        for _ in 0..=MAX_ABANDONED {
+            state.begin().answer();
+        }
+        assert!(!state.is_abusive(), "half is not most");
+    }
+}

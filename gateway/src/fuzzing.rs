@@ -80,8 +80,8 @@ async fn forward(request: Request<Incoming>) -> Option<Forwarded> {
     let limits = BodyLimits { bytes: LIMIT, due: Instant::now() + Duration::from_secs(1) };
     let body = RequestBody::receive(incoming, limits, &SharedAlarm::default()).await.ok()?;
     let body = collect(body).await?;
-    let told = ForService { caller: &caller, scheme: Scheme::Http, host: &host, hop: None };
-    crate::headers::for_service(&line, &mut headers, &told);
+    let added = ForService { caller: &caller, scheme: Scheme::Http, host: &host, hop: None };
+    crate::headers::for_service(&line, &mut headers, &added);
     let request = for_instance(&line, headers, RequestBody::Whole(Some(body.clone())), framed);
     let (method, target) = (line.method.to_string(), line.target().to_owned());
     Some(Forwarded { method, target, body: body.to_vec(), written: write(request).await? })

@@ -113,7 +113,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
-/// What the service is told beside what the client says.
+/// What the gateway adds to what the client says.
 pub(crate) struct ForService<'a> {
     pub(crate) caller: &'a Caller,
     /// How the client's connection is.
@@ -125,9 +125,9 @@ pub(crate) struct ForService<'a> {
 }
 
 /// Makes the headers of a client's request those that the service gets.
-pub(crate) fn for_service(line: &RequestLine, headers: &mut HeaderMap, told: &ForService<'_>) {
-    let proto = proto(headers, told);
-    let host = host(line, headers, told.caller);
+pub(crate) fn for_service(line: &RequestLine, headers: &mut HeaderMap, added: &ForService<'_>) {
+    let proto = proto(headers, added);
+    let host = host(line, headers, added.caller);
     join_cookies(line, headers);
     remove(headers, |name| match Kind::of(name) {
         // `X_Forwarded_For` and `X-Forwarded-For` are one to many a framework.
@@ -137,17 +137,17 @@ pub(crate) fn for_service(line: &RequestLine, headers: &mut HeaderMap, told: &Fo
         Kind::Trace => trace::is_on(),
         Kind::HopByHop | Kind::Forwarded => true,
     });
-    headers.insert(HOST, told.host.clone());
+    headers.insert(HOST, added.host.clone());
     // One address: the chain before it is resolved here, where the proxies are known.
-    if let Ok(client) = HeaderValue::try_from(told.caller.client.to_string()) {
+    if let Ok(client) = HeaderValue::try_from(added.caller.client.to_string()) {
         headers.insert(FORWARDED_FOR, client);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto.as_str()));
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
     }
-    headers.insert(REQUEST_ID, told.caller.request_id_value());
-    if let Some(secret) = told.hop {
+    headers.insert(REQUEST_ID, added.caller.request_id_value());
+    if let Some(secret) = added.hop {
         headers.insert(HeaderName::from_static(HOP_HEADER), secret.clone());
     }
 }
@@ -162,7 +162,7 @@ pub(crate) fn set_parent(span: &Span, headers: &mut HeaderMap) {
 }
 
 /// Makes the headers of a service's answer those that the client gets. Those that frame it are hyper's to write; to HEAD
-/// the length tells what GET would get.
+/// the length is that of the answer to GET.
 pub(crate) fn for_client(headers: &mut HeaderMap, is_head: bool) {
     let length = headers.get(CONTENT_LENGTH).filter(|_| is_head).cloned();
     let mut dates = headers.get_all(DATE).into_iter();
@@ -202,9 +202,9 @@ fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
     }
 }
 
-fn proto(headers: &HeaderMap, told: &ForService<'_>) -> Scheme {
-    let shown = headers.get(FORWARDED_PROTO).filter(|_| told.caller.trusted);
-    if shown.is_some_and(|proto| proto == "https") { Scheme::Https } else { told.scheme }
+fn proto(headers: &HeaderMap, added: &ForService<'_>) -> Scheme {
+    let shown = headers.get(FORWARDED_PROTO).filter(|_| added.caller.trusted);
+    if shown.is_some_and(|proto| proto == "https") { Scheme::Https } else { added.scheme }
 }
 
 fn host(line: &RequestLine, headers: &HeaderMap, caller: &Caller) -> Option<HeaderValue> {

@@ -59,7 +59,7 @@ pub(crate) async fn serve(
             Ended::Late if has_begun() => return close_with(io, TIMEOUT).await,
             // Idle.
             Ended::Late => {}
-            Ended::Done if state.has_unread() => return close(io, Input::Unread).await,
+            Ended::Done if state.has_unread() || !parts.read_buf.is_empty() => return close(io, Input::Unread).await,
             Ended::Done => return close(io, Input::Read).await,
             Ended::Failed(error) if error.is_parse_version_h2() => return close_with(io, BAD_REQUEST).await,
             Ended::Failed(_) => return close(io, Input::Unread).await,

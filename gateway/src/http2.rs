@@ -69,10 +69,13 @@ pub(crate) async fn serve(
             let stalled = state.stalled_since().map(|since| since + times.answer);
             let ended = ending.map(|since| since + GRACE);
             let idle = state.idle_since().filter(|_| ending.is_none()).map(|since| since + KEEP_ALIVE);
-            let Some(due) = [stalled, ended, idle].into_iter().flatten().min() else { return Poll::Pending };
+            // A stream that waits for window wakes its own task alone: look again in time.
+            let again = Instant::now() + times.answer;
+            let due = [stalled, ended, idle].into_iter().flatten().min().unwrap_or(again);
             match state.alarm.borrow_mut().poll(cx, due) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if idle == Some(due) => state.retire(),
+                Poll::Ready(()) if due == again => {}
                 Poll::Ready(()) => return Poll::Ready(()),
             }
         }

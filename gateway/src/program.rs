@@ -29,12 +29,12 @@ pub fn run() -> ExitCode {
     let run = || {
         let settings = cli::settings(&matches, &config::settings())?;
         let _telemetry = telemetry::start(&settings, "stele-gateway")?;
-        actix_rt::System::new().block_on(serve_until_told(settings, matches.clone()))
+        actix_rt::System::new().block_on(serve_until_stopped(settings, matches.clone()))
     };
     cli::exit(run())
 }
 
-async fn serve_until_told(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
+async fn serve_until_stopped(settings: Settings, matches: ArgMatches) -> Result<(), ConfigError> {
     let config = Config::from_settings(&settings)?.complete()?;
     let listen = settings.get(&LISTEN)?.unwrap_or(DEFAULT_LISTEN);
     let admin_listen = admin::address(&settings, listen)?;

@@ -13,13 +13,10 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, timeout};
 
 use crate::alarm::Alarm;
+use crate::close::{LINGER, MOST_UNREAD};
 use crate::connection::SharedAlarm;
 use crate::refusal::Cause;
 use crate::upstreams::connection::ProxyError;
-
-/// How much of a body that is refused is read, and for how long.
-const LARGEST_DISCARDED: usize = 256 * 1024;
-const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// The body of a request to a service.
 #[derive(Debug)]
@@ -150,7 +147,7 @@ impl Upload {
 
 /// Reads on for a moment, and forgets it: a stream of HTTP/2 that is reset while its client sends may lose the answer.
 pub(crate) async fn discard(mut body: Incoming) {
-    let mut left = LARGEST_DISCARDED;
+    let mut left = MOST_UNREAD;
     let reading = poll_fn(|cx| {
         loop {
             let Some(Ok(frame)) = ready!(Pin::new(&mut body).poll_frame(cx)) else { return Poll::Ready(()) };
@@ -161,7 +158,7 @@ pub(crate) async fn discard(mut body: Incoming) {
         }
     });
     // In vain or not, it is over.
-    let _ = timeout(DISCARD_TIME, reading).await;
+    let _ = timeout(LINGER, reading).await;
 }
 
 /// A body that is not framed as its head says, or was broken off.

@@ -105,7 +105,7 @@ impl Download {
         }
         self.silent = None;
         let piece = ready!(polled).transpose().map_err(ProxyError::Http);
-        if self.incoming.is_end_stream() || matches!(piece, Ok(None)) {
+        if matches!(piece, Ok(None)) || piece.is_ok() && self.incoming.is_end_stream() {
             self.finish();
         }
         Poll::Ready(piece.transpose())

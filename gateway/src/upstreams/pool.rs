@@ -90,7 +90,7 @@ impl ConnectionPool {
         }
     }
 
-    /// Closes those that nobody has used for a while.
+    /// Closes those that were not used for a while.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {

@@ -100,8 +100,8 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
     let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
     assert_eq!(gateway.raw("GET /auth/login HTTP/1.1\r\nHost: h\r\n").await.status, 408);
     let mut idle = gateway.connect().await;
-    let told = String::from_utf8(read_all(&mut idle).await).unwrap();
-    assert!(told.is_empty() || told.starts_with("HTTP/1.1 408"), "{told}");
+    let received = String::from_utf8(read_all(&mut idle).await).unwrap();
+    assert!(received.is_empty() || received.starts_with("HTTP/1.1 408"), "{received}");
 }
 
 #[actix_web::test]
@@ -109,17 +109,17 @@ async fn every_head_of_a_connection_is_timed() {
     let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
     for beginning in ["\r\n", "G", "GET /auth/login HTTP/1.1\r\nHost: h\r\n"] {
         let mut client = gateway.connect().await;
-        let mut told = Vec::new();
+        let mut received = Vec::new();
         for _ in 0..2 {
             client.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-            told.clear();
-            read_until(&mut client, &mut told, r#""target":"/auth/login""#).await;
+            received.clear();
+            read_until(&mut client, &mut received, r#""target":"/auth/login""#).await;
         }
         client.write_all(beginning.as_bytes()).await.unwrap();
-        let told = String::from_utf8(read_all(&mut client).await).unwrap();
+        let received = String::from_utf8(read_all(&mut client).await).unwrap();
         assert!(
-            told.ends_with("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
-            "{told}"
+            received.ends_with("HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+            "{received}"
         );
     }
 }
@@ -150,8 +150,8 @@ async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
     let gateway = gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    let mut told = Vec::new();
-    read_until(&mut client, &mut told, "200 OK").await;
+    let mut received = Vec::new();
+    read_until(&mut client, &mut received, "200 OK").await;
     assert_eq!(gateway.gateway.connections(), 1);
     eventually("let go", || gateway.gateway.connections() == 0).await;
 }
@@ -175,8 +175,8 @@ async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let told = tokio::select! { told = answered => told, () = watched => unreachable!() };
-    assert!(told.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&told));
+    let received = tokio::select! { received = answered => received, () = watched => unreachable!() };
+    assert!(received.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&received));
     assert!(begun.elapsed() >= Duration::from_secs(1), "answered while all others were held");
     assert_eq!((most, silent.len()), (8, 8));
 }

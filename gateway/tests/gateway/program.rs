@@ -21,9 +21,9 @@ fn command() -> Command {
 
 fn refused(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
-    let told = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(told.lines().count(), 1, "{told}");
-    told
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
 }
 
 /// Ends the program also if the test fails.
@@ -38,10 +38,10 @@ impl Drop for Running {
 #[test]
 fn help_lists_every_setting() {
     let output = command().arg("--help").output().unwrap();
-    let told = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     for setting in gateway::settings().into_iter().flatten() {
         let (name, help) = (setting.name(), setting.help().replace('`', ""));
-        assert!(told.contains(name) && told.contains(&help), "{name}");
+        assert!(text.contains(name) && text.contains(&help), "{name}");
     }
     assert!(command().arg("--version").output().unwrap().stdout.starts_with(b"gateway "));
 }
@@ -50,21 +50,21 @@ fn help_lists_every_setting() {
 fn a_start_that_cannot_be_made_ends_with_one_line_and_code_2() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "[[route]]\nprefix = '/a/'\nservise = 'x'\n").unwrap();
-    let told = refused(&command().env("STELE_ROUTES", file.path()).output().unwrap());
-    assert!(told.contains(&format!("{}:3: unknown field `servise`", file.path().display())), "{told}");
-    let told = refused(&command().env("STELE_UPSTREAM_TMS", "ftp://x").output().unwrap());
-    assert!(told.contains("STELE_UPSTREAM_TMS: `ftp://x`"), "{told}");
+    let text = refused(&command().env("STELE_ROUTES", file.path()).output().unwrap());
+    assert!(text.contains(&format!("{}:3: unknown field `servise`", file.path().display())), "{text}");
+    let text = refused(&command().env("STELE_UPSTREAM_TMS", "ftp://x").output().unwrap());
+    assert!(text.contains("STELE_UPSTREAM_TMS: `ftp://x`"), "{text}");
     let taken = crate::support::listener();
-    let told = refused(&command().env("STELE_ADMIN_LISTEN", taken.local_addr().unwrap().to_string()).output().unwrap());
-    assert!(told.contains("STELE_ADMIN_LISTEN") && told.contains("taken"), "{told}");
+    let text = refused(&command().env("STELE_ADMIN_LISTEN", taken.local_addr().unwrap().to_string()).output().unwrap());
+    assert!(text.contains("STELE_ADMIN_LISTEN") && text.contains("taken"), "{text}");
 }
 
 fn get(address: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
-    let mut told = String::new();
-    stream.read_to_string(&mut told).unwrap();
-    told
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// The program, its log, and where it serves.
@@ -97,8 +97,8 @@ fn a_hangup_reads_the_table_again_and_refuses_a_bad_one() {
     hang_up();
     let line = log.find(|line| line["message"] == "SIGHUP: the old routing table stays in force").unwrap();
     let line_number = 1 + built_in.lines().position(|line| line.starts_with("prefix")).unwrap();
-    let told = line["error"].as_str().unwrap();
-    assert!(told.contains(&format!("{}:{line_number}: ", file.path().display())) && told.contains("prefox"), "{told}");
+    let text = line["error"].as_str().unwrap();
+    assert!(text.contains(&format!("{}:{line_number}: ", file.path().display())) && text.contains("prefox"), "{text}");
     assert!(!found("/auth/x") && found("/door/x"));
 }
 
@@ -133,13 +133,13 @@ fn it_serves_logs_no_secret_and_ends_on_a_signal() {
     let ready: Value = serde_json::from_str(&ready).unwrap();
     let (public, admin) = (ready["listen"].as_str().unwrap(), ready["admin_listen"].as_str().unwrap());
     let head = "Host: h\r\nConnection: close\r\nAuthorization: hidden-header\r\n";
-    let told = get(public, &format!("POST /i/..?hidden=query HTTP/1.1\r\n{head}Content-Length: 11\r\n\r\nhidden-body"));
-    assert!(told.starts_with("HTTP/1.1 404"), "{told}");
+    let text = get(public, &format!("POST /i/..?hidden=query HTTP/1.1\r\n{head}Content-Length: 11\r\n\r\nhidden-body"));
+    assert!(text.starts_with("HTTP/1.1 404"), "{text}");
     let long =
         format!("POST /i/{} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "x".repeat(15_000));
     assert!(get(public, &long).starts_with("HTTP/1.1 "));
-    let told = get(admin, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    let text = get(admin, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     // One client is refused over and over.
     let refused = "POST /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     (0..200).for_each(|_| drop(get(public, refused)));

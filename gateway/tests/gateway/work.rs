@@ -18,6 +18,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: ap
 const MOST: (u64, u64) = (305_000, 23);
 
 #[actix_web::test]
+#[ignore = "needs Valgrind"]
 async fn a_request_takes_no_more_instructions_and_allocations_than_it_did() {
     if let Some(times) = times() {
         return ask(times).await;

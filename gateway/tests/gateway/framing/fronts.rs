@@ -102,6 +102,7 @@ async fn hold(front: impl FnOnce(&Places, &[Recorder], SocketAddr) -> Front) {
     let _front = front(&places, &services, gateway.address);
     let groups = groups();
     let cases = groups.iter().filter(|group| GROUPS.contains(&group.name)).flat_map(|group| &group.cases);
+    let mut passed = 0;
     for case in cases {
         let mut reached = Vec::new();
         for place in [places.direct, places.through] {
@@ -109,6 +110,7 @@ async fn hold(front: impl FnOnce(&Places, &[Recorder], SocketAddr) -> Front) {
             reached.push(services.iter().flat_map(Recorder::take).collect::<Vec<_>>());
         }
         let [alone, both] = &reached[..] else { unreachable!() };
+        passed += both.len();
         // The proxy alone sends what the recorder takes for none, such as HTTP/1.0.
         if alone.iter().any(|one| one.contains(" garbage ")) {
             continue;
@@ -120,6 +122,7 @@ async fn hold(front: impl FnOnce(&Places, &[Recorder], SocketAddr) -> Front) {
             left.remove(at);
         }
     }
+    assert!(passed > 0, "nothing reaches a service through both");
 }
 
 #[actix_web::test]
