@@ -3,11 +3,9 @@
 use serde_json::{Value, json};
 use stele_app::Service;
 use stele_core::session::Token;
-use stele_testkit::conformance::salted::{login_at, salted};
-use stele_testkit::conformance::{
-    BAD_DIGESTS, BAD_TIMESTAMPS, BAD_USER_IDS, DialectUnderTest, SaltedDialect, SessionDialect,
-};
-use stele_testkit::{Answer, Lab, TestApp, Work, md5_hex, stands_for_its_app};
+use stele_testkit::conformance::salted::{BAD_VALUES, login_at, salted};
+use stele_testkit::conformance::{DialectUnderTest, SaltedDialect, SessionDialect};
+use stele_testkit::{Answer, Lab, MessageCode as _, TestApp, Work, md5_hex, stands_for_its_app};
 
 pub(crate) const LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
 pub(crate) const PWDRESET: &str = "/api/v1/cloudbox/auth/pwdreset";
@@ -29,13 +27,7 @@ stands_for_its_app!(App);
 impl DialectUnderTest for App {
     const SERVICE: Service = svc_cloudbox::SERVICE;
     const LOGIN: &'static str = LOGIN;
-    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
-        ("password", BAD_DIGESTS),
-        ("orig_password", BAD_DIGESTS),
-        ("new_password", BAD_DIGESTS),
-        ("timestamp", BAD_TIMESTAMPS),
-        ("user_id", BAD_USER_IDS),
-    ];
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = BAD_VALUES;
     const NOWHERE: &'static [&'static str] =
         &["/api/v1/cloudbox/", "/api/v1/cloudbox/auth/authsalt", "/api/v1/cloudbox/auth/PWDRESET"];
 
@@ -53,39 +45,15 @@ impl DialectUnderTest for App {
     }
 
     fn accepted(answer: &Answer) -> bool {
-        answer.status == 200 && answer.code() == "0000"
+        answer.is_success()
     }
 }
 
-impl SaltedDialect for App {
-    fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)> {
-        vec![("username", identifier.to_owned()), ("password", digest.to_owned()), ("timestamp", at.to_string())]
-    }
-}
+impl SaltedDialect for App {}
 
 impl SessionDialect for App {
     fn session(&self, answer: &Answer) -> Token {
         Token::parse(&answer.token()).unwrap()
-    }
-}
-
-/// What answers of this dialect hold.
-pub(crate) trait Reply {
-    fn code(&self) -> String;
-
-    /// The `user_token` of a success.
-    fn token(&self) -> String;
-}
-
-impl Reply for Answer {
-    fn code(&self) -> String {
-        self.json()["code"].as_str().unwrap().to_owned()
-    }
-
-    #[track_caller]
-    fn token(&self) -> String {
-        assert!(App::accepted(self), "{self:?}");
-        self.json()["data"]["user_token"].as_str().unwrap().to_owned()
     }
 }
 

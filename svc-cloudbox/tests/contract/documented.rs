@@ -4,9 +4,9 @@ use serde_json::json;
 use stele_core::user::{Gender, Profile};
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
-use stele_testkit::md5_hex;
+use stele_testkit::{MessageCode as _, md5_hex};
 
-use crate::app::{App, BYE, LOGIN, LOGOUT, NO_TOKEN, PWDRESET, REPLAYED, Reply as _, STALE, WRONG};
+use crate::app::{App, BYE, LOGIN, LOGOUT, NO_TOKEN, PWDRESET, REPLAYED, STALE, WRONG};
 
 const LOGIN_SAMPLE: &str = r#"{
     "username": "test",

@@ -5,10 +5,10 @@ use std::time::Duration;
 use stele_core::Error;
 use stele_core::password::RawPassword;
 use stele_core::verifier::Secret;
-use stele_testkit::STORES;
 use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::{MessageCode as _, STORES};
 
-use crate::app::{App, BYE, NO_TOKEN, REPLAYED, Reply as _};
+use crate::app::{App, BYE, NO_TOKEN, REPLAYED};
 
 #[tokio::test]
 async fn a_full_hashing_queue_asks_to_come_back() {

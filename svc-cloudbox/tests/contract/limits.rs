@@ -6,11 +6,11 @@ use serde_json::json;
 use stele_core::Error;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
-use stele_testkit::{Answer, Work, md5_hex};
+use stele_testkit::{Answer, MessageCode as _, Work, md5_hex};
 
-use crate::app::{App, DISABLED, PWDRESET, REPLAYED, Reply as _, STALE, WRONG};
+use crate::app::{App, DISABLED, PWDRESET, REPLAYED, STALE, WRONG};
 
-const NOBODY: &str = "0b922f14-d00b-11e7-aafd-525400bbac8e";
+const NO_USER: &str = "0b922f14-d00b-11e7-aafd-525400bbac8e";
 
 fn is_wait(app: &App, answer: &Answer) {
     app.fails(answer, &Error::TooMany { retry_after: Duration::from_secs(1) });
@@ -23,15 +23,15 @@ async fn an_unknown_id_is_answered_counted_and_costs_as_a_wrong_password() {
     let (id, number) = (user.id.to_string(), user.number.to_string());
     let wrong = app.pwdreset(id.as_str(), "wrong", "x").await;
     wrong.is(200, WRONG);
-    for id in [&id, NOBODY, &number, "4"] {
+    for id in [&id, NO_USER, &number, "4"] {
         let (answer, work) = app.lab.work(app.pwdreset(id, "wrong", "x")).await;
         assert_eq!(answer, wrong, "{id}");
         assert_eq!(work, Work::of(0, &["find_ref"], &["settle"]), "{id}");
     }
     for _ in 0..5 {
-        app.pwdreset(NOBODY.replace('-', ""), "wrong", "x").await.is(200, WRONG);
+        app.pwdreset(NO_USER.replace('-', ""), "wrong", "x").await.is(200, WRONG);
     }
-    is_wait(&app, &app.pwdreset(NOBODY.to_uppercase(), "wrong", "x").await);
+    is_wait(&app, &app.pwdreset(NO_USER.to_uppercase(), "wrong", "x").await);
 }
 
 #[tokio::test]

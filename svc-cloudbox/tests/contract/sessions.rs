@@ -1,9 +1,10 @@
 //! How long a session lives and what ends it.
 
 use stele_core::session::{NewSession, Session, Token};
+use stele_testkit::MessageCode as _;
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::app::{App, BYE, LOGOUT, NO_TOKEN, Reply as _, WRONG};
+use crate::app::{App, BYE, LOGOUT, NO_TOKEN, WRONG};
 
 const HOUR: u64 = 3_600;
 

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use stele_core::hex;
 use stele_core::password::{PasswordDigest, RawPassword};
+use stele_testkit::MessageCode as _;
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::app::{App, LOGIN, Reply as _};
+use crate::app::{App, LOGIN};
 
 fn vectors() -> Vec<Value> {
     serde_json::from_str(include_str!("../vectors/salted.json")).unwrap()

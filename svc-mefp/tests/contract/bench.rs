@@ -31,7 +31,7 @@ pub(crate) const ROUTES: [(&str, &str); 8] = [
     ("/auth/check/token", r#"{"token":"00000000000000000000000000000000"}"#),
 ];
 
-/// The service, and two apps. `melink` may hand users over to `wlfz`, and `wlfz` to nobody.
+/// The service, and two apps. `melink` may hand users over to `wlfz`, and `wlfz` to no app.
 pub(crate) struct Bench {
     app: TestApp,
 }
@@ -165,8 +165,8 @@ impl Bench {
 
     /// Sends a code for `usage` through `app`, and gives it.
     pub(crate) async fn code(&self, app: &str, phone: &str, usage: u8) -> String {
-        let told = self.call(app, "/auth/captcha", json!({ "login_name": phone, "usage": usage }).to_string()).await;
-        assert_eq!(told.text, r#"{"result":1}"#);
+        let reply = self.call(app, "/auth/captcha", json!({ "login_name": phone, "usage": usage }).to_string()).await;
+        assert_eq!(reply.text, r#"{"result":1}"#);
         self.lab.code_for(phone)
     }
 

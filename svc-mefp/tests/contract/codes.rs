@@ -58,9 +58,9 @@ async fn a_code_is_good_for_its_purpose_and_phone_only() {
 async fn of_many_that_register_at_once_one_does() {
     let bench = Bench::new().await;
     let code = bench.code("melink", PHONE, 1).await;
-    let told = join_all((0..8).map(|_| register(&bench, "melink", PHONE, &code))).await;
-    assert_eq!(told.iter().filter(|&&code| code == 0).count(), 1, "{told:?}");
-    assert!(told.iter().all(|code| [0, 40001, 40002, 42900].contains(code)), "{told:?}");
+    let reply = join_all((0..8).map(|_| register(&bench, "melink", PHONE, &code))).await;
+    assert_eq!(reply.iter().filter(|&&code| code == 0).count(), 1, "{reply:?}");
+    assert!(reply.iter().all(|code| [0, 40001, 40002, 42900].contains(code)), "{reply:?}");
 }
 
 #[actix_web::test]
@@ -69,8 +69,8 @@ async fn five_wrong_tries_burn_a_code_however_they_come() {
         let bench = Bench::new().await;
         let code = bench.code("melink", PHONE, 1).await;
         let wrong = if code == "000000" { "111111" } else { "000000" };
-        let told = join_all((0..wrong_tries - 2).map(|_| check(&bench, "melink", PHONE, wrong))).await;
-        assert!(told.iter().all(|&code| code == 40002), "{told:?}");
+        let reply = join_all((0..wrong_tries - 2).map(|_| check(&bench, "melink", PHONE, wrong))).await;
+        assert!(reply.iter().all(|&code| code == 40002), "{reply:?}");
         assert_eq!(check(&bench, "wlfz", PHONE, &code).await, 40002, "through another app it is a wrong try as well");
         assert_eq!(register(&bench, "melink", PHONE, wrong).await, 40002);
         let fifth = if wrong_tries < 5 { 0 } else { 40002 };
@@ -98,8 +98,8 @@ async fn an_app_has_its_own_limit_in_place_of_its_address() {
         assert_eq!(send(&bench, "melink", phone, 1).await.both(), (200, 0));
         assert_eq!(send(&bench, "melink", "13800138000", 1).await.code(), 40001, "refused sends are not counted");
     }
-    let told = send(&bench, "melink", "13900139004", 1).await;
-    assert_eq!((told.both(), told.retry_after()), ((429, 42900), Some(3_600)));
+    let reply = send(&bench, "melink", "13900139004", 1).await;
+    assert_eq!((reply.both(), reply.retry_after()), ((429, 42900), Some(3_600)));
     assert_eq!(send(&bench, "wlfz", "13900139004", 1).await.both(), (200, 0));
     assert_eq!(bench.lab.codes().len(), 4);
 }
@@ -112,10 +112,10 @@ async fn the_default_is_a_thousand_codes_an_hour_for_an_app() {
     for tens in 0..100 {
         let phones: Vec<_> = (tens * 10..tens * 10 + 10).map(phone).collect();
         let sent = join_all(phones.iter().map(|phone| send(&bench, "melink", phone, 1))).await;
-        assert!(sent.iter().all(|told| told.both() == (200, 0)), "{tens}: {sent:?}");
+        assert!(sent.iter().all(|reply| reply.both() == (200, 0)), "{tens}: {sent:?}");
     }
-    let told = send(&bench, "melink", &phone(1_000), 1).await;
-    assert_eq!((told.both(), told.retry_after()), ((429, 42900), Some(3_600)));
+    let reply = send(&bench, "melink", &phone(1_000), 1).await;
+    assert_eq!((reply.both(), reply.retry_after()), ((429, 42900), Some(3_600)));
     assert_eq!(bench.lab.codes().len(), 1_000);
     assert_eq!(send(&bench, "wlfz", &phone(1_000), 1).await.both(), (200, 0), "each app has its own thousand");
     bench.lab.clock().advance(HOUR);

@@ -35,9 +35,9 @@ async fn a_user_registers_logs_in_forgets_and_is_handed_over() {
     assert_eq!(bench.login("melink", PHONE, "123456").await.code(), 40003);
     assert_eq!(bench.login("melink", PHONE, "654321").await.text, DONE);
 
-    let told = bench.melink("/auth/token", &json!({ "login_name": PHONE, "app_to": "wlfz" })).await;
-    let token = told.json()["token"].as_str().unwrap().to_owned();
-    assert_eq!(told.text, format!(r#"{{"result":1,"token":"{token}"}}"#));
+    let reply = bench.melink("/auth/token", &json!({ "login_name": PHONE, "app_to": "wlfz" })).await;
+    let token = reply.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(reply.text, format!(r#"{{"result":1,"token":"{token}"}}"#));
     let redeemed = bench.wlfz("/auth/check/token", &json!({ "token": token })).await;
     assert_eq!(redeemed.text, format!(r#"{{"result":1,"login_name":"{PHONE}","app_from":"melink"}}"#));
 }
@@ -50,8 +50,8 @@ async fn the_documents_sample_envelope_cannot_be_opened() {
                   \"app_from\": \"melink\"\n}";
     for body in [sample.to_owned(), sample.replace("\"\n\t\"app", "\",\n\t\"app")] {
         for (path, _) in ROUTES {
-            let told = bench.post(path, "application/json", body.clone()).await;
-            assert_eq!((told.status, told.text.as_str(), told.sealed), (400, SHUT, false));
+            let reply = bench.post(path, "application/json", body.clone()).await;
+            assert_eq!((reply.status, reply.text.as_str(), reply.sealed), (400, SHUT, false));
         }
     }
 }
@@ -78,8 +78,8 @@ async fn the_documents_inner_samples_are_not_json_as_they_stand() {
             "{\n\t\"login_name\": \"15068880258\"   # 手机号码\n    \"usage\": 1                    # 用途\n}",
         ),
     ] {
-        let told = bench.call("melink", path, sample).await;
-        assert_eq!((told.status, told.text.as_str(), told.sealed), (400, SHUT, false), "{path}");
+        let reply = bench.call("melink", path, sample).await;
+        assert_eq!((reply.status, reply.text.as_str(), reply.sealed), (400, SHUT, false), "{path}");
     }
 }
 
@@ -95,8 +95,8 @@ async fn a_bad_code_is_told_before_a_known_user() {
     let code = bench.code("melink", "13800138000", 1).await;
     bench.lab.user("mark").phone("13800138000").add().await;
     let late = json!({ "login_name": "13800138000", "password": "123456", "captcha": code });
-    let told = bench.melink("/auth/register", &late).await;
-    assert_eq!(told.text, r#"{"result":0,"errors":{"code":40001,"message":"用户名已存在"}}"#);
+    let reply = bench.melink("/auth/register", &late).await;
+    assert_eq!(reply.text, r#"{"result":0,"errors":{"code":40001,"message":"用户名已存在"}}"#);
     let forgot = json!({ "login_name": "13900139000", "new_password": "123456", "captcha": "123456" });
     assert_eq!(bench.melink("/auth/forgot", &forgot).await.both(), (200, 40002));
 }
@@ -127,9 +127,9 @@ async fn a_login_name_is_a_phone() {
         for (path, inner) in ROUTES.iter().filter(|(_, inner)| inner.contains("login_name")) {
             let mut inner: serde_json::Value = serde_json::from_str(inner).unwrap();
             inner["login_name"] = json!(name);
-            let told = bench.melink(path, &inner).await;
+            let reply = bench.melink(path, &inner).await;
             let expected = r#"{"result":0,"errors":{"code":40004,"message":"电话号码错误"}}"#;
-            assert_eq!((told.status, told.text.as_str()), (200, expected), "{path} {name}");
+            assert_eq!((reply.status, reply.text.as_str()), (200, expected), "{path} {name}");
         }
     }
     for name in ["13800138000", "+8613800138000", " 13800138000 ", "１３８００１３８０００"] {
@@ -145,12 +145,12 @@ async fn new_passwords_have_six_to_128_characters() {
     bench.lab.user("mark").phone("13800138000").add().await;
     for password in ["12345".to_owned(), "密".repeat(129)] {
         let register = json!({ "login_name": PHONE, "password": password, "captcha": "1" });
-        let told = bench.melink("/auth/register", &register).await;
-        assert_eq!(told.text, r#"{"result":0,"errors":{"code":40000,"message":"参数错误: password"}}"#);
-        assert_eq!((told.status, told.sealed), (400, true));
+        let reply = bench.melink("/auth/register", &register).await;
+        assert_eq!(reply.text, r#"{"result":0,"errors":{"code":40000,"message":"参数错误: password"}}"#);
+        assert_eq!((reply.status, reply.sealed), (400, true));
         let forgot = json!({ "login_name": "13800138000", "new_password": password, "captcha": "1" });
-        let told = bench.melink("/auth/forgot", &forgot).await;
-        assert_eq!(told.text, r#"{"result":0,"errors":{"code":40000,"message":"参数错误: new_password"}}"#);
+        let reply = bench.melink("/auth/forgot", &forgot).await;
+        assert_eq!(reply.text, r#"{"result":0,"errors":{"code":40000,"message":"参数错误: new_password"}}"#);
     }
     for (phone, password) in [(PHONE, "密码密码密码".to_owned()), ("13900139000", "密".repeat(128))] {
         let captcha = bench.code("melink", phone, 1).await;

@@ -13,12 +13,12 @@ async fn each_outer_field_is_named_in_plain() {
         let sealed = seal("melink", inner);
         for (here, gone) in [("encrypt", "app_from"), ("app_from", "encrypt")] {
             let body = json!({ here: if here == "encrypt" { sealed.as_str() } else { "melink" } }).to_string();
-            let told = bench.post(path, "application/json", body).await;
+            let reply = bench.post(path, "application/json", body).await;
             let expected = format!(r#"{{"result":0,"errors":{{"code":40000,"message":"缺少参数: {gone}"}}}}"#);
-            assert_eq!((told.status, told.text, told.sealed), (400, expected, false), "{path}");
+            assert_eq!((reply.status, reply.text, reply.sealed), (400, expected, false), "{path}");
         }
-        let told = bench.post(path, "application/json", r#"{"encrypt":"AAAA","app_from":"melink"}"#).await;
-        assert_eq!((told.status, told.text.as_str(), told.sealed), (400, SHUT, false), "{path}");
+        let reply = bench.post(path, "application/json", r#"{"encrypt":"AAAA","app_from":"melink"}"#).await;
+        assert_eq!((reply.status, reply.text.as_str(), reply.sealed), (400, SHUT, false), "{path}");
     }
 }
 
@@ -46,7 +46,7 @@ async fn the_envelope_may_come_in_any_form() {
         ("multipart/form-data; boundary=x", parts),
         ("multipart/form-data", format!("encrypt={sealed}&app_from=melink")),
     ] {
-        let told = bench.post(path, kind, body.clone()).await;
-        assert_eq!((told.code(), told.sealed), (40005, true), "{kind} {body}");
+        let reply = bench.post(path, kind, body.clone()).await;
+        assert_eq!((reply.code(), reply.sealed), (40005, true), "{kind} {body}");
     }
 }

@@ -29,8 +29,8 @@ async fn an_app_has_its_own_budget_in_place_of_its_address() {
     for name in ["13900139001", "13900139002", "13900139003"] {
         assert_eq!(bench.login("melink", name, "wrong!").await.both(), (200, 40003));
     }
-    let told = bench.login("melink", MARK, "123456").await;
-    assert_eq!((told.both(), told.retry_after()), ((429, 42900), Some(900)));
+    let reply = bench.login("melink", MARK, "123456").await;
+    assert_eq!((reply.both(), reply.retry_after()), ((429, 42900), Some(900)));
     assert_eq!(bench.login("wlfz", MARK, "123456").await.both(), (200, 0));
     bench.lab.clock().advance(Duration::from_secs(900));
     assert_eq!(bench.login("melink", MARK, "123456").await.both(), (200, 0));

@@ -112,16 +112,16 @@ async fn all_faults_are_told_the_same_to_the_byte() {
     // And all after the same work: one look at the app, whether it is known or not.
     let cost = Work::of(0, &["app"], &[]);
     for body in &bodies {
-        let (told, work) = bench.lab.work(whole(&bench, "/auth/login", body)).await;
-        assert_eq!((&told, &work), (&reference, &cost), "{body:.200}");
+        let (reply, work) = bench.lab.work(whole(&bench, "/auth/login", body)).await;
+        assert_eq!((&reply, &work), (&reference, &cost), "{body:.200}");
     }
     for (path, _) in ROUTES {
-        let (told, work) = bench.lab.work(whole(&bench, path, &outer("AAAA", "melink"))).await;
-        assert_eq!((&told, &work), (&reference, &cost), "{path}");
+        let (reply, work) = bench.lab.work(whole(&bench, path, &outer("AAAA", "melink"))).await;
+        assert_eq!((&reply, &work), (&reference, &cost), "{path}");
     }
     // What is no envelope at all is told the same, and looked up nowhere.
-    let (told, work) = bench.lab.work(whole(&bench, "/auth/login", "{\"encrypt\":")).await;
-    assert_eq!((told, work), (reference, Work::default()));
+    let (reply, work) = bench.lab.work(whole(&bench, "/auth/login", "{\"encrypt\":")).await;
+    assert_eq!((reply, work), (reference, Work::default()));
 }
 
 /// What an attacker with one recorded message can ask: each value of the byte that decides the padding.
@@ -136,8 +136,8 @@ async fn a_recorded_message_cannot_be_read_by_asking() {
         asked[15] ^= byte;
         asked.extend_from_slice(block);
         let asked = outer(&STANDARD.encode(&asked), "melink");
-        let (told, work) = bench.lab.work(whole(&bench, "/auth/login", &asked)).await;
-        assert_eq!((told, work), (reference.clone(), Work::of(0, &["app"], &[])), "{byte}");
+        let (reply, work) = bench.lab.work(whole(&bench, "/auth/login", &asked)).await;
+        assert_eq!((reply, work), (reference.clone(), Work::of(0, &["app"], &[])), "{byte}");
     }
 }
 
@@ -151,6 +151,6 @@ async fn all_apps_share_the_key_but_not_the_first_block() {
     }
     first.extend_from_slice(br#"{"login_name":"15068880258"}    "#);
     let forged = seal_blocks("wlfz", &first);
-    let told = bench.post("/auth/check/loginname", "application/json", outer(&forged, "melink")).await;
-    assert_eq!((told.code(), told.sealed), (40005, true));
+    let reply = bench.post("/auth/check/loginname", "application/json", outer(&forged, "melink")).await;
+    assert_eq!((reply.code(), reply.sealed), (40005, true));
 }

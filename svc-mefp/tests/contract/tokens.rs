@@ -19,9 +19,9 @@ async fn ask(bench: &Bench, app: &str, to: &str) -> Answer {
 }
 
 async fn token(bench: &Bench) -> Value {
-    let told = ask(bench, "melink", "wlfz").await;
-    assert_eq!(told.code(), 0);
-    json!({ "token": told.json()["token"] })
+    let reply = ask(bench, "melink", "wlfz").await;
+    assert_eq!(reply.code(), 0);
+    json!({ "token": reply.json()["token"] })
 }
 
 /// The service, and a user who has logged in through both apps.
@@ -39,8 +39,8 @@ async fn a_token_is_redeemed_once_by_its_app_alone() {
     let (bench, _) = present().await;
     let token = token(&bench).await;
     for app in ["melink", "melink"] {
-        let told = bench.call(app, "/auth/check/token", &token.to_string()).await;
-        assert_eq!((told.status, told.text.as_str()), (200, REFUSED));
+        let reply = bench.call(app, "/auth/check/token", &token.to_string()).await;
+        assert_eq!((reply.status, reply.text.as_str()), (200, REFUSED));
     }
     let redeemed = bench.wlfz("/auth/check/token", &token).await;
     assert_eq!(redeemed.json(), json!({ "result": 1, "login_name": PHONE, "app_from": "melink" }));
@@ -52,9 +52,9 @@ async fn of_many_that_redeem_at_once_one_does() {
     let (bench, _) = present().await;
     for _ in 0..5 {
         let token = token(&bench).await;
-        let told = join_all((0..12).map(|_| bench.wlfz("/auth/check/token", &token))).await;
-        assert_eq!(told.iter().filter(|told| told.code() == 0).count(), 1);
-        assert_eq!(told.iter().filter(|told| told.text == REFUSED).count(), 11);
+        let reply = join_all((0..12).map(|_| bench.wlfz("/auth/check/token", &token))).await;
+        assert_eq!(reply.iter().filter(|reply| reply.code() == 0).count(), 1);
+        assert_eq!(reply.iter().filter(|reply| reply.text == REFUSED).count(), 11);
     }
 }
 

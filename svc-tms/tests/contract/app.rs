@@ -7,11 +7,9 @@ use stele_core::proof::{Proof, Salted};
 use stele_core::session::Token;
 use stele_core::usecase::Caller;
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge};
-use stele_testkit::conformance::salted::salted;
-use stele_testkit::conformance::{
-    BAD_DIGESTS, BAD_TIMESTAMPS, BAD_USER_IDS, DialectUnderTest, SaltedDialect, SessionDialect, Settings,
-};
-use stele_testkit::{Answer, Lab, TestApp, Work, md5_hex, stands_for_its_app};
+use stele_testkit::conformance::salted::{BAD_VALUES, salted};
+use stele_testkit::conformance::{DialectUnderTest, SaltedDialect, SessionDialect, Settings};
+use stele_testkit::{Answer, Lab, MessageCode as _, TestApp, Work, md5_hex, stands_for_its_app};
 
 pub(crate) const ADMIN: &str = "/container/api/v1/cloudbox/tms/auth/adminauthsalt";
 pub(crate) const LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
@@ -33,13 +31,7 @@ stands_for_its_app!(App);
 impl DialectUnderTest for App {
     const SERVICE: Service = svc_tms::SERVICE;
     const LOGIN: &'static str = LOGIN;
-    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
-        ("password", BAD_DIGESTS),
-        ("orig_password", BAD_DIGESTS),
-        ("new_password", BAD_DIGESTS),
-        ("timestamp", BAD_TIMESTAMPS),
-        ("user_id", BAD_USER_IDS),
-    ];
+    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = BAD_VALUES;
     const NOWHERE: &'static [&'static str] =
         &["/container/api/v1/cloudbox/tms/", "/container/api/v1/cloudbox/tms/auth/login"];
 
@@ -60,7 +52,7 @@ impl DialectUnderTest for App {
     }
 
     fn accepted(answer: &Answer) -> bool {
-        answer.status == 200 && answer.code() == "0000"
+        answer.is_success()
     }
 
     fn carry(&self, request: RequestBuilder) -> RequestBuilder {
@@ -70,35 +62,11 @@ impl DialectUnderTest for App {
 
 impl SaltedDialect for App {
     const SALTED_ALONE: Settings = &[("STELE_TMS_PROOF", "salted")];
-
-    fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)> {
-        vec![("username", identifier.to_owned()), ("password", digest.to_owned()), ("timestamp", at.to_string())]
-    }
 }
 
 impl SessionDialect for App {
     fn session(&self, answer: &Answer) -> Token {
         Token::parse(&answer.token()).unwrap()
-    }
-}
-
-/// What answers of this dialect hold.
-pub(crate) trait Reply {
-    fn code(&self) -> String;
-
-    /// The `user_token` of a success.
-    fn token(&self) -> String;
-}
-
-impl Reply for Answer {
-    fn code(&self) -> String {
-        self.json()["code"].as_str().unwrap().to_owned()
-    }
-
-    #[track_caller]
-    fn token(&self) -> String {
-        assert!(App::accepted(self), "{self:?}");
-        self.json()["data"]["user_token"].as_str().unwrap().to_owned()
     }
 }
 

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 use stele_core::user::{Gender, Profile};
+use stele_testkit::MessageCode as _;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
 
-use crate::app::{ADMIN, App, LOGIN, PWDRESET, REPLAYED, Reply as _, STALE, WRONG};
+use crate::app::{ADMIN, App, LOGIN, PWDRESET, REPLAYED, STALE, WRONG};
 
 const LOGIN_SAMPLE: &str = r#"{
    "username":"mark",
@@ -70,10 +71,10 @@ async fn a_user_is_told_apart_from_an_administrator() {
 
 #[tokio::test]
 async fn times_are_told_at_the_offset_that_is_set() {
-    for (offset, told) in [("Z", "2026-01-01T08:00:00.000000Z"), ("-03:30", "2026-01-01T04:30:00.000000-03:30")] {
+    for (offset, expected) in [("Z", "2026-01-01T08:00:00.000000Z"), ("-03:30", "2026-01-01T04:30:00.000000-03:30")] {
         let app = App::with(&[("STELE_TMS_TZ", offset)]).await;
         app.lab.user("mark").add().await;
-        assert_eq!(app.login("mark", "123456").await.json()["data"]["register_time"], told);
+        assert_eq!(app.login("mark", "123456").await.json()["data"]["register_time"], expected);
     }
 }
 

@@ -6,9 +6,9 @@ use serde_json::json;
 use stele_core::Error;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
-use stele_testkit::{Lab, STORES};
+use stele_testkit::{Lab, MessageCode as _, STORES};
 
-use crate::app::{ADMIN, App, LOGIN, NO_TOKEN, REPLAYED, Reply as _};
+use crate::app::{ADMIN, App, LOGIN, NO_TOKEN, REPLAYED};
 
 #[tokio::test]
 async fn a_bad_setting_stops_the_service_with_its_name() {
@@ -58,8 +58,8 @@ async fn without_a_store_nothing_opens_and_with_it_all_is_well() {
             login_by(&dead).await.is(401, NO_TOKEN);
         }
         // What was told 503 was neither counted nor done: the proof, the session and the password are still good.
-        let told = used + 1;
-        app.prove(ADMIN, "root", &salted("hna123", told), told).await.token();
+        let timestamp = used + 1;
+        app.prove(ADMIN, "root", &salted("hna123", timestamp), timestamp).await.token();
         login_by(&live).await.token();
         app.wait(1);
         app.pwdreset(&live, root.number, "hna123", "654321").await.token();

@@ -6,9 +6,9 @@ use serde_json::json;
 use stele_core::Error;
 use stele_testkit::conformance::salted::salted;
 use stele_testkit::conformance::{DialectUnderTest as _, PASSWORD, PHONE};
-use stele_testkit::{Answer, md5_hex};
+use stele_testkit::{Answer, MessageCode as _, md5_hex};
 
-use crate::app::{App, LOGIN, Reply as _, WRONG};
+use crate::app::{App, LOGIN, WRONG};
 
 #[track_caller]
 fn is_wait(app: &App, answer: &Answer) {

@@ -4,9 +4,9 @@ use serde_json::json;
 use stele_core::user::{Credential, UserRef};
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
-use stele_testkit::{Answer, md5_hex};
+use stele_testkit::{Answer, MessageCode as _, md5_hex};
 
-use crate::app::{ADMIN, App, LOGIN, PWDRESET, REPLAYED, Reply as _, STALE, WRONG};
+use crate::app::{ADMIN, App, LOGIN, PWDRESET, REPLAYED, STALE, WRONG};
 
 async fn app(reading: &str) -> App {
     let app = App::with(&[("STELE_TMS_PROOF", reading)]).await;

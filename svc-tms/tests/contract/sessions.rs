@@ -2,9 +2,10 @@
 
 use stele_core::Error;
 use stele_core::session::{NewSession, Session, Token};
+use stele_testkit::MessageCode as _;
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::app::{App, Reply as _};
+use crate::app::App;
 
 impl App {
     /// The token of a session of `name` that no login opened.

@@ -3,9 +3,9 @@
 use serde_json::json;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
-use stele_testkit::md5_hex;
+use stele_testkit::{MessageCode as _, md5_hex};
 
-use crate::app::{ADMIN, App, LOGIN, NO_TOKEN, PWDRESET, Reply as _, STALE, WRONG};
+use crate::app::{ADMIN, App, LOGIN, NO_TOKEN, PWDRESET, STALE, WRONG};
 
 #[tokio::test]
 async fn a_login_carries_a_client_token_or_a_users() {

@@ -2,9 +2,9 @@
 
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
-use stele_testkit::{Work, md5_hex};
+use stele_testkit::{MessageCode as _, Work, md5_hex};
 
-use crate::app::{ADMIN, App, LOGIN, Reply as _, WRONG};
+use crate::app::{ADMIN, App, LOGIN, WRONG};
 
 #[tokio::test]
 async fn an_unknown_user_costs_what_a_wrong_password_costs() {

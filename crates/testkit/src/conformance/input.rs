@@ -37,7 +37,11 @@ pub fn documented(service: Service) -> Vec<Call> {
     let document = serde_json::to_value((service.document)()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
     let reading = paths.filter(|(_, item)| item["post"]["responses"]["400"].is_object());
-    reading.map(|(path, item)| Call { path: path.clone(), fields: fields(&document, item), sealed: false }).collect()
+    let call =
+        |(path, item): (&String, &Value)| Call { path: path.clone(), fields: fields(&document, item), sealed: false };
+    let calls: Vec<_> = reading.map(call).collect();
+    assert!(!calls.is_empty(), "{}: no call reads its body", service.name);
+    calls
 }
 
 fn fields(document: &Value, item: &Value) -> Vec<Field> {

@@ -13,7 +13,7 @@ use super::{PASSWORD, PHONE, STRANGER, SaltedDialect, WRONG};
 use crate::{Answer, Moment, TestApp, md5_hex};
 
 /// JSON values that are no digest.
-pub const BAD_DIGESTS: &[&str] = &[
+const BAD_DIGESTS: &[&str] = &[
     "\"123456\"",
     "\"0b945c1fd92aa2623b704d8d37d8ffc\"",
     "\"00b945c1fd92aa2623b704d8d37d8ffc0\"",
@@ -24,7 +24,7 @@ pub const BAD_DIGESTS: &[&str] = &[
 ];
 
 /// JSON values that are no timestamp.
-pub const BAD_TIMESTAMPS: &[&str] = &[
+const BAD_TIMESTAMPS: &[&str] = &[
     "-1",
     "1.5",
     "1e9",
@@ -42,8 +42,17 @@ pub const BAD_TIMESTAMPS: &[&str] = &[
 ];
 
 /// JSON values that are no user's id.
-pub const BAD_USER_IDS: &[&str] =
+const BAD_USER_IDS: &[&str] =
     &["\"me\"", "-4", "1.5", "\"{0b922f14-d00b-11e7-aafd-525400bbac8e}\"", "\"1 OR 1=1\"", "\"0b922f14\""];
+
+/// Bad values of the fields that cloudbox and TMS have.
+pub const BAD_VALUES: &[(&str, &[&str])] = &[
+    ("password", BAD_DIGESTS),
+    ("orig_password", BAD_DIGESTS),
+    ("new_password", BAD_DIGESTS),
+    ("timestamp", BAD_TIMESTAMPS),
+    ("user_id", BAD_USER_IDS),
+];
 
 /// `md5(md5(password) + at)`.
 pub fn salted(password: &str, at: i64) -> String {
