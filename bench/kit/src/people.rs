@@ -75,12 +75,12 @@ pub async fn add(site: &Site, first: usize, count: usize, password: &str) -> Res
     let people: Vec<_> = (first..first + count).map(Person::numbered).collect();
     // A handful is there before a bar is drawn.
     let progress = (count >= 1_000).then(|| Progress::new("users added", count as u64));
-    let (verifier, told) = (verifier.as_str(), progress.as_ref());
+    let (verifier, shown) = (verifier.as_str(), progress.as_ref());
     let each = people.iter().map(|person| async move {
         let new = person.new_user(deps, &digest, verifier)?;
         let added = deps.users.add(&new).await?;
         added.ok_or_else(|| Failure::new(format!("{} is there already", person.name)))?;
-        if let Some(progress) = told {
+        if let Some(progress) = shown {
             progress.add(1);
         }
         Ok::<_, Failure>(())

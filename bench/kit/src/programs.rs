@@ -21,8 +21,8 @@ pub fn repository() -> &'static Path {
 pub struct Programs(PathBuf);
 
 impl Programs {
-    /// Builds all programs as the images have them (`--profile dist`), which takes minutes the first time and says how far it is on
-    /// standard error, and no time if they are built already.
+    /// Builds all programs as the images have them (`--profile dist`), which takes minutes the first time and says how far
+    /// it is on standard error, and no time if they are built already.
     ///
     /// # Errors
     /// If they cannot be built.

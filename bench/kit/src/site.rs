@@ -65,7 +65,9 @@ impl Site {
     /// The settings, as the product reads them.
     pub fn settings(&self) -> Settings {
         let shared = stele_app::settings::shared();
-        let known = |name: &str| shared.iter().flat_map(|list| list.iter()).map(|setting| setting.name()).find(|other| *other == name);
+        let known = |name: &str| {
+            shared.iter().flat_map(|list| list.iter()).map(|setting| setting.name()).find(|other| *other == name)
+        };
         let ours = self.settings.iter().filter_map(|(name, value)| Some((known(name)?, value.clone())));
         Settings::default().with([("STELE_DATA", self.data().display().to_string())]).with(ours)
     }
