@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use stele_service::origins::{self, CORS_ORIGINS};
 use stele_service::setting::{List, Shape, derived, unset, value};
-use stele_service::settings::{BODY_LIMIT, WORKERS, common};
+use stele_service::settings::{BODY_LIMIT, CLIENT_TIMEOUT, WORKERS, common};
 use stele_service::trust::{TRUSTED_PROXIES, Trust};
 use stele_service::{ConfigError, Declared as _, Settings, net};
 use zeroize::Zeroizing;
@@ -45,8 +45,6 @@ stele_service::settings! {
     HEALTH_INTERVAL: Duration = value("1s").positive();
     /// how long a service may take to answer
     UPSTREAM_TIMEOUT: Duration = value("30s").positive();
-    /// how long a client may take to send the head of a request
-    CLIENT_TIMEOUT: Duration = value("5s").positive();
     /// how long a client may take to send a body, or to take any of its answer
     BODY_TIMEOUT: Duration = value("15s").positive();
     /// connections of clients held at once; further ones wait. An address (IPv6: its /64) that is no trusted proxy's holds

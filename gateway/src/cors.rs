@@ -1,18 +1,11 @@
 //! Which web pages may call the services from a browser.
 
-use hyper::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
-};
+use hyper::header::{HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, StatusCode};
-use stele_service::origins::AllowedOrigins;
+use stele_service::origins::{AllowedOrigins, CorsFields};
 
 use crate::answer::Answer;
-use crate::headers::is_token_of;
-
-/// What the documented requests carry.
-const ALLOWED_HEADERS: [&str; 4] = ["Authorization", "Content-Type", "token", "X-Requested-With"];
+use crate::headers::{Fields, is_token_of};
 
 /// Says to browsers what `STELE_CORS_ORIGINS` allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,48 +14,27 @@ pub(crate) struct Cors(pub(crate) AllowedOrigins);
 impl Cors {
     /// The answer to a preflight, if that is what the request is.
     pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Answer> {
-        if self.0 == AllowedOrigins::None || method != Method::OPTIONS {
-            return None;
-        }
-        let origin = headers.get(ORIGIN)?;
-        headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-        let answer = Answer::new(StatusCode::NO_CONTENT);
-        if self.grant(Some(origin)).is_none() {
-            return Some(answer);
-        }
-        let answer = answer
-            .with_static(ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS")
-            .with_static(ACCESS_CONTROL_MAX_AGE, "600");
-        let allowed = HeaderValue::try_from(allowed_headers(headers)).ok();
-        allowed.map(|allowed| answer.with(ACCESS_CONTROL_ALLOW_HEADERS, allowed))
+        let fields = self.0.preflight(&Fields(headers)).filter(|_| method == Method::OPTIONS)?;
+        let mut answer = Answer::new(StatusCode::NO_CONTENT);
+        append(&mut answer.headers, fields);
+        Some(answer)
     }
 
     /// Says in the head of an answer whether the page of `origin`, which asked, may read it.
     pub(crate) fn mark(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
-        if let AllowedOrigins::Listed(_) = self.0 {
-            // Also where the origin is not allowed: the answer would have been another for one that is.
-            headers.append(VARY, HeaderValue::from_static("Origin"));
-        }
-        let Some(origin) = self.grant(origin) else { return };
-        if matches!(self.0, AllowedOrigins::Listed(_)) {
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        }
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        // The JWT dialect answers its token there.
-        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Authorization"));
-    }
-
-    fn grant(&self, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
-        let origin = origin?;
-        match &self.0 {
-            AllowedOrigins::None => None,
-            AllowedOrigins::Any => Some(HeaderValue::from_static("*")),
-            listed @ AllowedOrigins::Listed(_) => listed.lists(origin.as_bytes()).then(|| origin.clone()),
-        }
+        append(headers, self.0.permissions(origin.map(HeaderValue::as_bytes)));
     }
 }
 
-fn allowed_headers(headers: &HeaderMap) -> String {
-    let is_asked = |name: &&&str| is_token_of(headers, &ACCESS_CONTROL_REQUEST_HEADERS, name);
-    ALLOWED_HEADERS.iter().filter(is_asked).copied().collect::<Vec<_>>().join(", ")
+fn append(headers: &mut HeaderMap, fields: CorsFields<'_>) {
+    for (name, value) in fields {
+        let name = HeaderName::from_static(name);
+        // A service says the same of itself.
+        if name == VARY && is_token_of(headers, &name, &value) {
+            continue;
+        }
+        if let Ok(value) = HeaderValue::try_from(&*value) {
+            headers.append(name, value);
+        }
+    }
 }

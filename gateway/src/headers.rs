@@ -48,6 +48,8 @@ enum Kind {
     Trace,
     /// What pages of other origins may do: a matter of the gateway's settings.
     Cors,
+    /// Asks for another method than the request line has, which is the one that is judged: some frameworks obey.
+    MethodOverride,
 }
 
 impl Kind {
@@ -64,6 +66,7 @@ impl Kind {
             "keep-alive" | "close" => Self::HopByHop,
             "forwarded" | "x-real-ip" | HOP_HEADER | "x-request-id" => Self::Forwarded,
             "traceparent" | "tracestate" => Self::Trace,
+            "x-http-method-override" | "x-http-method" | "x-method-override" => Self::MethodOverride,
             _ if name.starts_with("proxy-") => Self::HopByHop,
             _ if name.starts_with("x-forwarded-") => Self::Forwarded,
             _ if name.starts_with("access-control-") => Self::Cors,
@@ -135,7 +138,7 @@ pub(crate) fn for_service(line: &RequestLine, headers: &mut HeaderMap, added: &F
         Kind::Cors => false,
         // Where spans are collected, the one here is the parent: see `set_parent`.
         Kind::Trace => trace::is_on(),
-        Kind::HopByHop | Kind::Forwarded => true,
+        Kind::HopByHop | Kind::Forwarded | Kind::MethodOverride => true,
     });
     headers.insert(HOST, added.host.clone());
     // One address: the chain before it is resolved here, where the proxies are known.
@@ -170,7 +173,7 @@ pub(crate) fn for_client(headers: &mut HeaderMap, is_head: bool) {
         headers.insert(DATE, date);
     }
     remove(headers, |name| match Kind::of(name) {
-        Kind::EndToEnd | Kind::Trace => false,
+        Kind::EndToEnd | Kind::Trace | Kind::MethodOverride => false,
         Kind::Forwarded => *name == REQUEST_ID,
         Kind::HopByHop => *name != HOST && *name != EXPECT,
         Kind::Cors => true,
@@ -234,6 +237,7 @@ mod tests {
             ("x-request-id", Kind::Forwarded),
             ("access-control-allow-credentials", Kind::Cors),
             ("traceparent", Kind::Trace),
+            ("x-http-method-override", Kind::MethodOverride),
             ("content-lengths", Kind::EndToEnd),
             ("xforwarded-for", Kind::EndToEnd),
             ("authorization", Kind::EndToEnd),

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, ORIGIN, STRICT_TRANSPORT_SECURITY, WWW_AUTHENTICATE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use stele_service::{drain, trace};
+use stele_service::{BEARER_CHALLENGE, drain, trace};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
@@ -203,8 +203,12 @@ impl RequestContext<'_> {
 
     /// Adds what the gateway says with every answer, and closes the connection if it must end with this one.
     fn finish(&self, response: &mut Response<Content>, input: Input) {
+        let is_unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, self.caller.request_id_value());
+        if is_unauthorized {
+            headers.entry(WWW_AUTHENTICATE).or_insert(HeaderValue::from_static(BEARER_CHALLENGE));
+        }
         if self.route.is_some() {
             self.config.cors.mark(self.origin.as_ref(), headers);
         }

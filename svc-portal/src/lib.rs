@@ -20,15 +20,14 @@ use stele_app::{Context, Service};
 use stele_dialect::{Calls, Routes};
 use stele_service::ConfigError;
 use stele_service::origins::CORS_ORIGINS;
-use stele_service::setting::{List, value};
+use stele_service::setting::value;
 
 pub use dialect::Portal;
 use handlers::Options;
 
-const SETTINGS: List = &[&PORTAL_TELL_UNKNOWN, &CORS_ORIGINS];
-
 stele_service::settings! {
-    "STELE_";
+    /// What this dialect reads beside the settings that all share.
+    pub const SETTINGS = "STELE_";
     /// answer an unknown user at login with 3201; false: as a wrong password, 3202
     PORTAL_TELL_UNKNOWN: bool = value("true");
 }

@@ -6,6 +6,7 @@ use stele_core::countries::Countries;
 use stele_core::policy::{Guessing, Policy, Sending};
 use stele_core::rate_limit::{Cost as Wait, Quota};
 use stele_service::config::FOLDERS;
+use stele_service::origins;
 use stele_service::setting::{List, derived, parsed_or};
 use stele_service::settings::common;
 use stele_service::{ConfigError, Settings};
@@ -58,7 +59,15 @@ stele_service::settings! {
 /// What every service reads.
 pub fn shared() -> Vec<List> {
     let mut lists = common();
-    lists.extend([FOLDERS, stores::SETTINGS, stele_delivery::SETTINGS, SETTINGS, hashing::SETTINGS, trail::SETTINGS]);
+    lists.extend([
+        FOLDERS,
+        origins::SETTINGS,
+        stores::SETTINGS,
+        stele_delivery::SETTINGS,
+        SETTINGS,
+        hashing::SETTINGS,
+        trail::SETTINGS,
+    ]);
     lists
 }
 

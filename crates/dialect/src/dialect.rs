@@ -3,10 +3,11 @@
 use std::marker::PhantomData;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use stele_core::Error;
 use stele_core::proof::ProofKind;
+use stele_service::BEARER_CHALLENGE;
 use stele_service::log_text::LineBudget;
 use tokio::time::Instant;
 
@@ -159,6 +160,9 @@ pub fn failed(error: &Error, response: HttpResponse) -> HttpResponse {
 fn finish(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse {
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(BEARER_CHALLENGE));
     }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

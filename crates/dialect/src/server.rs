@@ -5,11 +5,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
+use actix_web::guard::fn_guard;
 use actix_web::http::Method;
-use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
@@ -19,7 +20,8 @@ use stele_service::admin::Ready;
 use stele_service::http::{self, Times};
 use stele_service::log_text::clipped;
 use stele_service::metrics::Metrics;
-use stele_service::settings::{BODY_LIMIT, BodyLimit, WORKERS};
+use stele_service::origins::{AllowedOrigins, CORS_ORIGINS, CorsFields};
+use stele_service::settings::{BODY_LIMIT, BodyLimit, CLIENT_TIMEOUT, WORKERS};
 use stele_service::trust::Trust;
 use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, net, trace};
 
@@ -29,7 +31,7 @@ use crate::openapi::OpenApi;
 use crate::request::{Arrival, Route};
 
 /// An idle connection is kept for longer than by the gateway, so that it never sends into one that is being closed.
-const TIMES: Times = Times { head: Duration::from_secs(10), idle: Duration::from_secs(75) };
+const IDLE: Duration = Duration::from_secs(75);
 
 /// A dialect's routes, set up once and shared by all workers.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
@@ -73,9 +75,10 @@ pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListe
     let Host { use_cases, trust, drain, metrics, ready, audit_is_full } = host;
     let (use_cases, workers, limit) =
         (Data::new(use_cases), settings.get(&WORKERS)?, BodyLimit(settings.get(&BODY_LIMIT)?));
+    let (origins, head) = (settings.get(&CORS_ORIGINS)?, settings.get(&CLIENT_TIMEOUT)?);
     net::lengthen(&listener)?;
     net::raise_open_files();
-    let guard = Arc::new(Guard { service: name, refuse, fail, drain, trust, metrics, audit_is_full });
+    let guard = Arc::new(Guard { service: name, refuse, fail, drain, trust, metrics, audit_is_full, origins });
     let app = move || {
         let guard = guard.clone();
         App::new()
@@ -90,7 +93,7 @@ pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListe
             .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
     };
     let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
-    Ok(http::listen(builder, name, listener, TIMES, app)?.run())
+    Ok(http::listen(builder, name, listener, Times { head, idle: IDLE }, app)?.run())
 }
 
 /// The gateway asks at the service's own address, for that is what it passes requests on to.
@@ -106,15 +109,16 @@ fn health(config: &mut ServiceConfig, ready: &Ready, refuse: fn(&Refusal) -> Htt
     config.service(healthz.default_service(web::to(other))).service(readyz.default_service(web::to(other)));
 }
 
-/// Serves `path` by `handler`, and answers other methods than `method` in the dialect, with the `Allow` that RFC 9110
+/// Serves `path` by `handler`, and answers other methods than `methods` in the dialect, with the `Allow` that RFC 9110
 /// (section 15.5.6) asks for.
-pub(crate) fn endpoint<D: Dialect, F, Args>(method: Method, path: &str, handler: F) -> Resource
+pub(crate) fn endpoint<D: Dialect, F, Args>(methods: Vec<Method>, path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     F::Output: Responder + 'static,
     Args: FromRequest + 'static,
 {
-    let allow = HeaderValue::from_str(method.as_str()).ok();
+    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    let allow = HeaderValue::from_str(&names.join(", ")).ok();
     let refuse = move || {
         let mut response = D::refuse(&Refusal::Method);
         if let Some(allow) = &allow {
@@ -123,7 +127,8 @@ where
         std::future::ready(response)
     };
     let route = Route(Arc::new(label(path)));
-    web::resource(path).app_data(route).route(web::method(method).to(handler)).default_service(web::to(refuse))
+    let is_served = web::route().guard(fn_guard(move |request| methods.contains(&request.head().method)));
+    web::resource(path).app_data(route).route(is_served.to(handler)).default_service(web::to(refuse))
 }
 
 /// A path's pattern as metrics and traces name it: what matches in any letter case is told as it is written.
@@ -145,38 +150,58 @@ struct Guard {
     trust: Trust,
     metrics: Metrics,
     audit_is_full: Arc<dyn Fn() -> bool + Send + Sync>,
+    origins: AllowedOrigins,
 }
 
 impl Guard {
-    /// What cannot be written into the audit trail is not done.
-    fn unaudited(&self) -> actix_web::Error {
-        let error = Error::unavailable("the audit trail has been waiting for its database too long");
-        InternalError::from_response("the trail is full", failed(&error, (self.fail)(&error))).into()
+    /// What is answered before any handler is asked.
+    fn answer(&self, request: &ServiceRequest) -> Option<HttpResponse> {
+        if *request.method() == Method::OPTIONS
+            && let Some(fields) = self.origins.preflight(request.headers())
+        {
+            let mut response = HttpResponse::NoContent().finish();
+            append(response.headers_mut(), fields);
+            return Some(response);
+        }
+        // What cannot be written into the audit trail is not done.
+        (self.audit_is_full)().then(|| {
+            let error = Error::unavailable("the audit trail has been waiting for its database too long");
+            failed(&error, (self.fail)(&error))
+        })
+    }
+
+    /// Adds what is said with every answer.
+    fn finish(&self, response: &mut HttpResponse<impl Sized>, origin: Option<&HeaderValue>, closing: bool) {
+        append(response.headers_mut(), self.origins.permissions(origin.map(HeaderValue::as_bytes)));
+        if closing {
+            drain::close(response);
+        }
     }
 
     async fn around<B: MessageBody + 'static>(
         self: Arc<Self>,
         request: ServiceRequest,
         next: Next<B>,
-    ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
         if drain::is_health(request.path()) {
             // Asked every second, by those who look after the program: nothing to see.
             let mut response = next.call(request).await?;
             if self.drain.is_draining() {
                 drain::close(response.response_mut());
             }
-            return Ok(response);
+            return Ok(response.map_into_left_body());
         }
         let begun = Instant::now();
         let arrival = Arrival::new(self.service, &request, &self.trust);
         // Not the request itself: the router takes it only while nobody else holds it.
         let (method, path) = (request.method().clone(), request.path().to_owned());
+        let origin = request.headers().get(ORIGIN).cloned();
         let counted = self.drain.admit();
         let work = async {
-            if (self.audit_is_full)() {
-                return Err(self.unaudited());
+            match self.answer(&request) {
+                Some(response) => Ok(request.into_response(response).map_into_right_body()),
+                None => next.call(request).await.map(ServiceResponse::map_into_left_body),
             }
-            next.call(request).await
         };
         let outcome = arrival.around(AssertUnwindSafe(work).catch_unwind()).await;
         // Asked anew: what began before the end was announced may be answered after it.
@@ -195,20 +220,24 @@ impl Guard {
         self.metrics.answered(self.service, route, &method, status, begun.elapsed());
         match outcome {
             Ok(Ok(mut response)) => {
-                if closing {
-                    drain::close(response.response_mut());
-                }
+                self.finish(response.response_mut(), origin.as_ref(), closing);
                 Ok(response)
             }
             Ok(Err(error)) => Err(error),
             Err(_) => {
                 tracing::error!(parent: arrival.log(), path = &*clipped(&path), "a handler panicked");
                 let mut response = (self.refuse)(&Refusal::Internal);
-                if closing {
-                    drain::close(&mut response);
-                }
+                self.finish(&mut response, origin.as_ref(), closing);
                 Err(InternalError::from_response("a handler panicked", response).into())
             }
+        }
+    }
+}
+
+fn append(headers: &mut HeaderMap, fields: CorsFields<'_>) {
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.append(HeaderName::from_static(name), value);
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct Times {
     pub idle: Duration,
 }
 
-/// Adds a server of `factory`'s application on `listener`; `name` is what errors call it.
+/// Adds a server of `factory`'s application on `listener`; `name` is what errors call it. The names of its answers'
+/// headers are in Title-Case, for some clients look them up by letter case.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -62,7 +63,16 @@ where
     let stopping = builder.graceful_shutdown_signal();
     let service = move || {
         let stopping = stopping.clone();
-        let app = factory().into_factory().map_err(|error| error.into().error_response());
+        let app = factory().into_factory().map(|response| {
+            let mut response: Response<B> = response.into();
+            response.head_mut().set_camel_case_headers(true);
+            response
+        });
+        let app = app.map_err(|error| {
+            let mut response = error.into().error_response();
+            response.head_mut().set_camel_case_headers(true);
+            response
+        });
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();

@@ -36,3 +36,7 @@ pub use setting::{Declared, Setting};
 
 /// The path at which a service serves its OpenAPI document.
 pub const OPENAPI_PATH: &str = "/openapi.json";
+
+/// The `WWW-Authenticate` of every 401 (RFC 9110, section 15.5.2; RFC 6750, section 3): without one, Java's and Android's
+/// clients throw.
+pub const BEARER_CHALLENGE: &str = "Bearer realm=\"stele\"";

@@ -1,20 +1,32 @@
-//! Which web pages are ours: for CORS at the gateway, and against login CSRF where cookies are set or believed.
+//! Which web pages are ours: for CORS, and against login CSRF where cookies are set or believed.
+
+use std::borrow::Cow;
 
 use actix_web::http::Uri;
 use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::http::uri::Authority;
 
+use crate::headers::Headers;
 use crate::setting::parsed;
 
 crate::settings! {
     /// Pages of other origins.
     pub const SETTINGS = "STELE_";
-    /// origins whose pages may call, with cookies; `*`: all, without cookies
-    pub CORS_ORIGINS: AllowedOrigins = parsed(AllowedOrigins::parse, "`https://…` by commas, or `*`", "");
+    /// origins whose pages may call, with any header and with cookies; `null`, of pages without an origin (files, sandboxed
+    /// frames), is never trusted with the portal's cookie; `*`: all, without cookies
+    pub CORS_ORIGINS: AllowedOrigins = parsed(AllowedOrigins::parse, "`https://…` and `null` by commas, or `*`", "");
 }
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The origin of pages that have none: files, sandboxed frames, redirects. Any page can make a frame of that origin.
+const OPAQUE: &str = "null";
+/// The names of headers that a preflight is answered, in bytes: more than any page asks for.
+const MOST_ALLOWED: usize = 4 * 1024;
+
+/// Header fields of an answer.
+pub type CorsFields<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
 /// `STELE_CORS_ORIGINS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +59,47 @@ impl AllowedOrigins {
         matches!(self, Self::Listed(origins) if origins.iter().any(|known| known.as_bytes() == origin))
     }
 
+    /// What the head of every answer says to the page of `origin` (Fetch, section 3.3.3): whether it may read the answer, with
+    /// its user's cookies, and the token that the JWT dialect answers in `Authorization`.
+    pub fn permissions<'a>(&self, origin: Option<&'a [u8]>) -> CorsFields<'a> {
+        let mut fields = CorsFields::new();
+        let allowed = match self {
+            Self::None => return fields,
+            Self::Any => origin.map(|_| "*"),
+            Self::Listed(_) => {
+                // Also where the origin is not allowed: the answer would have been another for one that is.
+                fields.push(("vary", Cow::Borrowed("Origin")));
+                origin.filter(|origin| self.lists(origin)).and_then(|origin| std::str::from_utf8(origin).ok())
+            }
+        };
+        let Some(allowed) = allowed else { return fields };
+        if *self != Self::Any {
+            fields.push(("access-control-allow-credentials", Cow::Borrowed("true")));
+        }
+        fields.push(("access-control-allow-origin", Cow::Borrowed(allowed)));
+        fields.push(("access-control-expose-headers", Cow::Borrowed("Authorization")));
+        fields
+    }
+
+    /// What the answer to a preflight says beside that: any header that is asked for may be sent. `None` if an `OPTIONS`
+    /// with these headers is no preflight, or no page of another origin may call.
+    pub fn preflight(&self, headers: &impl Headers) -> Option<CorsFields<'static>> {
+        headers.first("access-control-request-method").filter(|_| *self != Self::None)?;
+        let origin = headers.first("origin")?;
+        if !matches!(self, Self::Any) && !self.lists(origin) {
+            return Some(CorsFields::new());
+        }
+        let mut fields: CorsFields<'static> = vec![
+            ("access-control-allow-methods", Cow::Borrowed("GET, POST, OPTIONS")),
+            ("access-control-max-age", Cow::Borrowed("600")),
+        ];
+        let names = asked_names(headers);
+        if !names.is_empty() {
+            fields.push(("access-control-allow-headers", Cow::Owned(names)));
+        }
+        Some(fields)
+    }
+
     /// Whether a request was made by a page of another site that is not listed. Such a page must neither log its visitor
     /// in (as somebody else) nor out, so no cookie is set or believed.
     ///
@@ -54,7 +107,7 @@ impl AllowedOrigins {
     /// the one that the client asked for. A client that sends neither is no browser, or an old one: it is believed.
     pub fn is_cross_site(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(ORIGIN);
-        if origin.is_some_and(|origin| self.lists(origin.as_bytes())) {
+        if origin.is_some_and(|origin| origin != OPAQUE && self.lists(origin.as_bytes())) {
             return false;
         }
         match headers.get(FETCH_SITE).map(HeaderValue::as_bytes) {
@@ -64,6 +117,24 @@ impl AllowedOrigins {
             _ => origin.is_some_and(|origin| !is_own(origin, headers)),
         }
     }
+}
+
+/// The names of headers that a page wants to send, as it wrote them; what is no name is left out.
+fn asked_names(headers: &impl Headers) -> String {
+    let values = headers.all("access-control-request-headers").filter_map(|value| std::str::from_utf8(value).ok());
+    let mut names = String::new();
+    for name in values.flat_map(|value| value.split(',')).map(str::trim) {
+        if !name.is_empty() && name.bytes().all(is_token) && names.len() + name.len() < MOST_ALLOWED {
+            names.push_str(if names.is_empty() { "" } else { ", " });
+            names.push_str(name);
+        }
+    }
+    names
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Whether an origin's host is that of the request, as it was sent or, behind a gateway, as that was sent. No page of
@@ -84,11 +155,14 @@ fn host(authority: &str) -> Option<String> {
 
 /// An origin as browsers write it; anything else would never match.
 fn parse_origin(text: &str) -> Result<String, String> {
+    if text == OPAQUE {
+        return Ok(text.to_owned());
+    }
     let uri = text.parse::<Uri>().ok().filter(|uri| uri.path() == "/" && uri.query().is_none() && !text.ends_with('/'));
     let whole = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
     if !whole || text.contains(['@', '*', '#']) || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(format!(
-            "`{text}` is not an origin; write for example https://app.example.com, or * alone for all"
+            "`{text}` is not an origin; write for example https://app.example.com, null, or * alone for all"
         ));
     }
     Ok(text.to_owned())
@@ -110,7 +184,7 @@ mod tests {
             "https://a.example/x",
             "https://A.example",
             "https://*.example",
-            "null",
+            "Null",
             "*,https://a.example",
             "https://a.example?x",
             "ftp://a.example",
@@ -119,6 +193,36 @@ mod tests {
         ] {
             assert!(AllowedOrigins::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn any_header_name_is_echoed_and_nothing_else() {
+        let origins = AllowedOrigins::parse("null, https://a.example").unwrap();
+        let preflight = |origin: &'static str, asked: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(ORIGIN, HeaderValue::from_static(origin));
+            headers.append(HeaderName::from_static("access-control-request-method"), HeaderValue::from_static("POST"));
+            let name = HeaderName::from_static("access-control-request-headers");
+            headers.append(name, HeaderValue::from_str(asked).unwrap());
+            let fields = origins.preflight(&headers).unwrap();
+            fields.into_iter().find(|(name, _)| *name == "access-control-allow-headers").map(|(_, names)| names)
+        };
+        for origin in ["null", "https://a.example"] {
+            let names = preflight(origin, "traceparent, X-CSRF-Token,,a b, \"c\", d:e , TOKEN").unwrap();
+            assert_eq!(names, "traceparent, X-CSRF-Token, TOKEN");
+            assert_eq!(preflight(origin, " , ;"), None);
+            let many = preflight(origin, &"x-some-header,".repeat(1_000)).unwrap();
+            assert!((MOST_ALLOWED / 2..=MOST_ALLOWED + 2).contains(&many.len()), "{}", many.len());
+        }
+        assert_eq!(preflight("https://b.example", "token"), None);
+        assert_eq!(origins.preflight(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn a_page_without_an_origin_is_never_trusted_with_cookies() {
+        assert!(is_cross_site("null", &[("origin", "null")]));
+        assert!(is_cross_site("null", &[("origin", "null"), ("sec-fetch-site", "cross-site")]));
+        assert!(!is_cross_site("null", &[("origin", "null"), ("sec-fetch-site", "same-origin")]));
     }
 
     fn is_cross_site(origins: &str, lines: &[(&'static str, &str)]) -> bool {

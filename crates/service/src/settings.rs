@@ -13,6 +13,8 @@ crate::settings! {
     pub LISTEN: Option<SocketAddr> = unset("the program's own port on loopback");
     /// bytes of the largest request body
     pub BODY_LIMIT: usize = value("65536").range(1, 16_777_216);
+    /// how long a client may take to send the head of a request
+    pub CLIENT_TIMEOUT: Duration = value("15s").positive();
     /// threads that serve requests
     pub WORKERS: usize = made(cores, "one a core").range(1, MOST_WORKERS as u64);
     /// on SIGTERM, how long a program reports that it is not ready and goes on serving before it stops; `stele up`, which no

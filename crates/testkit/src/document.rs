@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use stele_dialect::Fields;
 
+use crate::conformance::document::served_by;
+
 /// Whether `value` is what the component `name` of `document` describes.
 pub fn is_valid(document: &Value, name: &str, value: &Value) -> bool {
     faults(document, &json!({ "$ref": format!("#/components/schemas/{name}") }), value).is_empty()
@@ -43,7 +45,9 @@ fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Va
         Some((start, _)) => wanted.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)),
         None => path.eq_ignore_ascii_case(&wanted),
     });
-    found?.1.get(method.to_lowercase())
+    let item = found?.1;
+    let is_served = served_by(item).contains(&method);
+    item.as_object()?.values().next().filter(|_| is_served)
 }
 
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {

@@ -24,7 +24,7 @@ async fn a_preflight_is_answered_here() {
     assert_eq!((reply.status, reply.header("x-served-by")), (204, None));
     assert_eq!(reply.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"));
-    assert_eq!(reply.header("access-control-allow-headers"), Some("Content-Type, token"));
+    assert_eq!(reply.header("access-control-allow-headers"), Some("content-type, TOKEN, x-evil"));
     assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
     assert_eq!(reply.header("access-control-max-age"), Some("600"));
     assert_eq!(reply.header("vary"), Some("Origin"));
@@ -54,6 +54,13 @@ async fn an_allowed_page_may_read_the_token() {
         assert_eq!(reply.header("access-control-expose-headers"), Some("Authorization"));
         assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
     }
+}
+
+#[actix_web::test]
+async fn a_page_without_an_origin_can_be_listed() {
+    let reply = preflight(&front("null"), "null").await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("null")));
+    assert_eq!(reply.header("access-control-allow-headers"), Some("content-type, TOKEN, x-evil"));
 }
 
 #[actix_web::test]

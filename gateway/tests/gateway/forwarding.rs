@@ -60,6 +60,28 @@ async fn hop_by_hop_headers_and_what_connection_names_stay_here() {
 }
 
 #[actix_web::test]
+async fn no_header_asks_a_service_for_another_method() {
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
+        let reply = untrusting().send("GET", "/i/login", &format!("{name}: DELETE\r\n"), "").await;
+        assert_eq!((reply.json()["method"].as_str(), reply.seen(&name.to_ascii_lowercase())), (Some("GET"), vec![]));
+    }
+}
+
+#[actix_web::test]
+async fn a_401_has_a_challenge_whatever_the_service_says() {
+    let challenge = "Bearer realm=\"stele\"";
+    let silent = service(|| async { HttpResponse::Unauthorized().finish() });
+    let own = service(|| async {
+        HttpResponse::Unauthorized().insert_header(("WWW-Authenticate", "Basic realm=\"x\"")).finish()
+    });
+    for (url, expected) in [(silent, challenge), (own, "Basic realm=\"x\"")] {
+        let reply = gateway(&[("portal", &url)], &[]).get("/i/login").await;
+        assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some(expected)));
+    }
+    assert_eq!(untrusting().get("/i/login").await.header("www-authenticate"), None);
+}
+
+#[actix_web::test]
 async fn connection_cannot_name_away_what_the_gateway_says() {
     let reply = untrusting().send("GET", "/i/login", "Connection: x-forwarded-for, x-request-id\r\n", "").await;
     assert_eq!(reply.seen("x-forwarded-for"), ["127.0.0.1"]);

@@ -83,6 +83,11 @@ async fn a_page_of_another_site_logs_nobody_out() {
         let answer = post(&portal, "/i/logout", &with_cookie, String::new()).await;
         assert_eq!(answer.is("200").set_cookie, None, "the cookie stays: {headers:?}");
         assert!(portal.lives(&token).await, "{headers:?}");
+        // Nor by a link: SameSite=Lax lets a browser send the cookie with that.
+        let link = stele_testkit::TestApp::request(&portal, "GET", "/i/logout");
+        let link = with_cookie.iter().fold(link, |link, (name, value)| link.header(*name, *value));
+        assert_eq!(portal.send(link).await.is("200").set_cookie, None, "{headers:?}");
+        assert!(portal.lives(&token).await, "{headers:?}");
     }
     let answer =
         post(&portal, "/i/logout", &[("cookie", &cookie), ("sec-fetch-site", "same-origin")], String::new()).await;

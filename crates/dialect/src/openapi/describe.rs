@@ -152,7 +152,17 @@ impl<D: Dialect> Description<D> {
         self.takes.map(|(object, _)| object).into_iter().chain(self.answers.iter().copied())
     }
 
-    pub(super) fn operation(self, about: &About) -> Operation {
+    /// Whether it takes no parameters: whatever is sent with it is not looked at.
+    pub(super) fn takes_nothing(&self) -> bool {
+        self.takes.is_none_or(|(_, required)| !required) && self.parameters.is_empty()
+    }
+
+    /// The operation; `others`: the methods that serve it beside the documented one.
+    pub(super) fn operation(mut self, about: &About, others: &[&str]) -> Operation {
+        if !others.is_empty() {
+            let others = others.join("、");
+            self.text.push_str(&format!("\n\n也可用 {others} 调用。Served by {others} as well."));
+        }
         let responses = self.responses(about);
         OperationBuilder::new()
             .tag(D::NAME)

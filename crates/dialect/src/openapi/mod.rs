@@ -50,6 +50,16 @@ struct Call<D> {
     dialect: PhantomData<D>,
 }
 
+/// The methods that serve a call. One that takes parameters has one method: a password belongs in no query.
+fn served_by(method: &Method, takes_nothing: bool) -> Vec<Method> {
+    let get = [Method::GET, Method::HEAD];
+    match (takes_nothing, method) {
+        (true, _) => [get.as_slice(), &[Method::POST]].concat(),
+        (false, &Method::GET) => get.into(),
+        (false, other) => vec![other.clone()],
+    }
+}
+
 impl<D: Dialect> Default for Calls<D> {
     fn default() -> Self {
         Self(Vec::new())
@@ -68,7 +78,8 @@ impl<D: Dialect> Calls<D> {
         self.at(Method::POST, path, path, handler, describe)
     }
 
-    /// Adds a call that is documented at `path` and served wherever actix's `pattern` matches.
+    /// Adds a call that is documented at `path` with `method` and served wherever actix's `pattern` matches, by HEAD where
+    /// it is by GET, and by GET and POST alike where it takes no parameters.
     #[must_use]
     pub fn at<F, Args>(
         mut self,
@@ -83,7 +94,7 @@ impl<D: Dialect> Calls<D> {
         F::Output: Responder + 'static,
         Args: FromRequest + 'static,
     {
-        let resource = endpoint::<D, _, _>(method.clone(), pattern, handler);
+        let resource = endpoint::<D, _, _>(served_by(&method, describe().takes_nothing()), pattern, handler);
         self.0.push(Call { method, path: path.to_owned(), resource, describe, dialect: PhantomData });
         self
     }
@@ -104,7 +115,9 @@ impl<D: Dialect> Calls<D> {
             let description = (call.describe)();
             description.objects().for_each(|object| object.collect(&mut schemas));
             let method = if call.method == Method::GET { HttpMethod::Get } else { HttpMethod::Post };
-            paths = paths.path(call.path, PathItem::new(method, description.operation(about)));
+            let others = served_by(&call.method, description.takes_nothing());
+            let others: Vec<_> = others.iter().filter(|other| **other != call.method).map(Method::as_str).collect();
+            paths = paths.path(call.path, PathItem::new(method, description.operation(about, &others)));
         }
         let start = ComponentsBuilder::new();
         let components = schemas.into_iter().fold(start, |all, (name, schema)| all.schema(name, schema));

@@ -7,6 +7,7 @@ use actix_web::body::MessageBody as _;
 use actix_web::http::StatusCode;
 use serde_json::Value;
 use stele_core::Error;
+use stele_service::BEARER_CHALLENGE;
 use utoipa::openapi::content::Content;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
@@ -53,6 +54,10 @@ pub(super) fn answer(about: &About, status: StatusCode, examples: Vec<(String, V
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
             let header = HeaderBuilder::new().schema(Some(seconds)).description(Some("秒。Seconds to wait."));
             response.header("Retry-After", header.build()).build()
+        }
+        StatusCode::UNAUTHORIZED => {
+            let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([BEARER_CHALLENGE]));
+            response.header("WWW-Authenticate", HeaderBuilder::new().schema(Some(text)).build()).build()
         }
         _ => response.build(),
     }

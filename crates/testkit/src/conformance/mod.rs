@@ -1,7 +1,7 @@
 //! The conformance suite: what every dialect does alike, whatever its document calls it.
 //!
 //! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance);
-//! that gives them each test of [`login`], [`limits`], [`faults`], [`input`] and [`document`] under its name. [`sessions`] is
+//! that gives them each test of [`login`], [`limits`], [`faults`], [`input`], [`http`] and [`document`] under its name. [`sessions`] is
 //! for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients salt
 //! ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect itself
 //! renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the golden transcripts.
@@ -11,6 +11,7 @@
 pub mod codes;
 pub mod document;
 pub mod faults;
+pub mod http;
 pub mod input;
 pub mod limits;
 pub mod login;
@@ -233,6 +234,9 @@ macro_rules! conformance {
             document::other_paths_are_refused,
             faults::a_full_hashing_queue_asks_to_come_back_and_costs_nothing,
             faults::without_a_store_no_login_passes_and_nothing_is_counted,
+            http::names_of_headers_are_in_title_case,
+            http::every_401_has_a_challenge,
+            http::an_allowed_page_may_send_any_header,
             input::bodies_that_cannot_be_read,
             input::a_missing_field_is_named,
             input::a_doubled_field_is_named,

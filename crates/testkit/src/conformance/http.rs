@@ -1,0 +1,71 @@
+//! What HTTP clients rely on beside the body, of a service that is reached directly as of the gateway.
+
+use stele_core::Error;
+
+use super::DialectUnderTest;
+use super::document::{document, served_by};
+use crate::raw;
+
+/// The head of the answer to a request without a body.
+async fn head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
+    let answer = raw(app.service.address(), request.as_bytes()).await;
+    answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer}")).0.to_owned()
+}
+
+/// A header of an answer, by its name as it is written.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().filter_map(|line| line.split_once(": ")).find(|(written, _)| *written == name).map(|(_, value)| value)
+}
+
+pub async fn names_of_headers_are_in_title_case<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let document = document(&app).await;
+    let paths = document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "1"));
+    for path in paths.chain(["/nowhere".to_owned(), "/healthz".to_owned(), "/openapi.json".to_owned()]) {
+        for method in ["GET", "POST", "PUT", "HEAD"] {
+            let head = head(&app, method, &path, "").await;
+            let names: Vec<_> = head.lines().skip(1).map(|line| line.split_once(": ").unwrap().0).collect();
+            assert!(names.contains(&"Date"), "{head}");
+            for word in names.iter().flat_map(|name| name.split('-')) {
+                let is_title = word.chars().enumerate().all(|(at, c)| c.is_ascii_uppercase() == (at == 0));
+                assert!(is_title, "{method} {path}: {head}");
+            }
+        }
+    }
+}
+
+pub async fn every_401_has_a_challenge<D: DialectUnderTest>() {
+    const CHALLENGE: &str = "Bearer realm=\"stele\"";
+    let app = D::new().await;
+    let rendered = stele_dialect::failed(&Error::NotAuthenticated, (D::SERVICE.fail)(&Error::NotAuthenticated));
+    assert_eq!(rendered.headers().get("www-authenticate").unwrap(), CHALLENGE);
+    let document = document(&app).await;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in served_by(item) {
+            for token in ["", "Authorization: Bearer nonsense\r\n"] {
+                let head = head(&app, method, &path.replace("{id}", "1"), token).await;
+                let expected = head.starts_with("HTTP/1.1 401 ").then_some(CHALLENGE);
+                assert_eq!(header(&head, "Www-Authenticate"), expected, "{method} {path}: {head}");
+            }
+        }
+    }
+}
+
+pub async fn an_allowed_page_may_send_any_header<D: DialectUnderTest>() {
+    let app = D::with(&[("STELE_CORS_ORIGINS", "https://app.example, null")]).await;
+    let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: traceparent, X-CSRF-Token\r\n";
+    for (origin, is_allowed) in [("https://app.example", true), ("null", true), ("https://evil.example", false)] {
+        let answer = head(&app, "OPTIONS", D::LOGIN, &format!("Origin: {origin}\r\n{asked}")).await;
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+        let names = header(&answer, "Access-Control-Allow-Headers");
+        assert_eq!(names, is_allowed.then_some("traceparent, X-CSRF-Token"), "{answer}");
+        for answer in [answer, head(&app, "POST", D::LOGIN, &format!("Origin: {origin}\r\n")).await] {
+            assert_eq!(header(&answer, "Access-Control-Allow-Origin"), is_allowed.then_some(origin), "{answer}");
+            assert_eq!(header(&answer, "Vary"), Some("Origin"), "{answer}");
+        }
+    }
+    // Without a list there is no preflight.
+    let answer = head(&D::new().await, "OPTIONS", D::LOGIN, &format!("Origin: https://app.example\r\n{asked}")).await;
+    assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("Access-Control"), "{answer}");
+}
