@@ -1,0 +1,43 @@
+"""What the Python clients share: calls come as lines on standard input, answers go as lines to standard output."""
+
+import base64
+import json
+import sys
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+
+@dataclass
+class Call:
+    method: str
+    urls: list
+    kind: str  # none, form, multipart, json or text
+    text: str  # the body; of a form and of a multipart body its fields, as a form writes them
+    headers: dict
+
+    @property
+    def url(self):
+        return self.urls[0]
+
+    @property
+    def fields(self):
+        return dict(parse_qsl(self.text, keep_blank_values=True))
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+
+def serve(version, send):
+    """Answers each line by what `send` returns for its call: (status, headers as pairs, body), or a list of these."""
+    print("ready", version, sep="\t", flush=True)
+    for line in sys.stdin:
+        method, urls, kind, text, *headers = line.rstrip("\n").split("\t")
+        call = Call(method, urls.split(" "), kind, text, dict(header.split(": ", 1) for header in headers))
+        try:
+            answers = send(call)
+            for status, names, body in answers if isinstance(answers, list) else [answers]:
+                lines = (f"{name}: {value}" for name, value in names)
+                print(status, base64.b64encode(body).decode(), *lines, sep="\t", flush=True)
+        except Exception as fault:  # Whatever it is, it is what the library makes of the answer.
+            print("dropped", " ".join(repr(fault).split()), sep="\t", flush=True)
