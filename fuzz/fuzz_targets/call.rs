@@ -197,7 +197,7 @@ impl<'a> Asked<'a> {
         let target = line.next()?;
         // What a server takes for a request's target at all.
         let uri: Uri = target.parse().ok().filter(|_| target.starts_with('/'))?;
-        let service = CONFIG.service_for(uri.path())?;
+        let (service, _) = CONFIG.service_for(uri.path())?;
         let service = SERVICES.iter().find(|known| known.name == service)?.name;
         let header = |line: &str| -> Option<(HeaderName, HeaderValue)> {
             let (name, value) = line.split_once(':')?;

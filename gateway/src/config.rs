@@ -1,5 +1,6 @@
 //! What the gateway is told: routes, limits, whom it believes.
 
+use std::borrow::Cow;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use stele_service::origins::{self, CORS_ORIGINS};
+use stele_service::path::canonical;
 use stele_service::setting::{List, Shape, derived, unset, value};
 use stele_service::settings::{BODY_LIMIT, CLIENT_TIMEOUT, WORKERS, common};
 use stele_service::trust::{TRUSTED_PROXIES, Trust};
@@ -15,7 +17,6 @@ use zeroize::Zeroizing;
 
 use crate::cors::Cors;
 use crate::docs::Docs;
-use crate::path;
 use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
 use crate::tls::Tls;
@@ -132,9 +133,10 @@ pub(crate) struct Limits {
 }
 
 impl Config {
-    /// The service that a request for `path`, as it was sent, reaches; `None` if it reaches none.
-    pub fn service_for(&self, path: &str) -> Option<&str> {
-        path::is_plain(path).then(|| self.table.find(path))?.map(|route| route.service.as_str())
+    /// The service that a request for `path`, as it was sent, reaches, and the path that it gets; `None` if it reaches none.
+    pub fn service_for<'a>(&self, path: &'a str) -> Option<(&str, Cow<'a, str>)> {
+        let path = canonical(path)?;
+        Some((self.table.find(&path)?.service.as_str(), path))
     }
 
     /// Reads and checks all there is to know.

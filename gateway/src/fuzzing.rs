@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,10 +28,13 @@ use crate::http1;
 use crate::proxy::{for_instance, is_framed};
 use crate::request::{self, RequestLine};
 use crate::request_body::{BodyLimits, RequestBody};
+use crate::table::Table;
 
 /// Where the requests come from.
 pub const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const LIMIT: u64 = 64 * 1024;
+
+static TABLE: LazyLock<Option<Table>> = LazyLock::new(|| Table::built_in().ok());
 
 /// What a service gets for a request that the gateway takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +72,8 @@ pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
 /// Does with a request what the proxy does.
 async fn forward(request: Request<Incoming>) -> Option<Forwarded> {
     let (parts, incoming) = request.into_parts();
-    let line = RequestLine { method: parts.method, uri: parts.uri, version: parts.version };
+    let mut line = RequestLine::new(parts.method, parts.uri, parts.version);
+    line.route(TABLE.as_ref()?);
     let mut headers = parts.headers;
     if request::is_malformed(&line, &headers) {
         return None;

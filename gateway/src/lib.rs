@@ -4,8 +4,8 @@
 //! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
 //! - `server` has the workers; `http1` and `http2` serve a client's connection, whose state is `connection`, whose socket
 //!   is `client_io`, whose certificate is `tls` and whose end is `close`; `redirect` sends plain clients to `https`
-//! - `proxy` is the way of a request: `table` finds the route, `request` and `path` refuse what could be read in two
-//!   ways, `upstreams` picks the instance and has the connection to it, `headers` decides what crosses, `request_body`
+//! - `proxy` is the way of a request: `table` finds the route, `request` refuses what could be read in two ways,
+//!   `upstreams` picks the instance and has the connection to it, `headers` decides what crosses, `request_body`
 //!   and `response_body` are the bodies
 //! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `docs` shows what is served,
 //!   `metrics` counts
@@ -34,7 +34,6 @@ mod http1;
 mod http2;
 mod live;
 mod metrics;
-mod path;
 mod program;
 mod proxy;
 mod redirect;

@@ -94,15 +94,15 @@ pub(crate) async fn handle(
 ) -> Result<Response<ResponseBody>, ClientAborted> {
     let (parts, body) = request.into_parts();
     let Parts { method, uri, version, headers, .. } = parts;
-    let line = RequestLine { method, uri, version };
     let config = worker.live.config();
+    let mut line = RequestLine::new(method, uri, version);
+    let route = line.route(&config.table);
     let caller = Caller::of(guard.connection().peer, &headers, &config.trust);
     // Health checks are asked every second: nothing to see.
     let trace = match drain::is_health(line.path()) {
         true => Span::none(),
         false => trace::server(line.method.as_str(), line.path(), &Fields(&headers)),
     };
-    let route = config.table.find(line.path());
     let entry = Entry::new(&line, &caller, route, &trace, &worker.live);
     let context = RequestContext {
         worker: &worker,

@@ -1,12 +1,15 @@
 //! What is judged of a request's head beyond what hyper judges, before a service is asked.
 
+use std::borrow::Cow;
+
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Uri, Version};
+use stele_service::path::canonical;
 
 use crate::headers::{is_token_of, too_large};
-use crate::path;
 use crate::refusal::Cause;
+use crate::table::{Route, Table};
 
 /// The first line of a request, or what HTTP/2 has in its place.
 #[derive(Debug)]
@@ -17,6 +20,26 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
+    /// The line as it was sent, but that bytes beyond ASCII in the query, which are UTF-8, are percent-encoded: a service
+    /// that takes none reads the same.
+    pub(crate) fn new(method: Method, uri: Uri, version: Version) -> Self {
+        let mut line = Self { method, uri, version };
+        if line.uri.query().is_some_and(|query| !query.is_ascii()) {
+            line.uri = rewritten(&line.uri, line.path());
+        }
+        line
+    }
+
+    /// The route that it has, and makes its path the canonical one if there is a route.
+    pub(crate) fn route<'a>(&mut self, table: &'a Table) -> Option<&'a Route> {
+        let path = canonical(self.path()).filter(|path| path != self.path()).map(Cow::into_owned);
+        let route = table.find(path.as_deref().unwrap_or_else(|| self.path()))?;
+        if let Some(path) = path {
+            self.uri = rewritten(&self.uri, &path);
+        }
+        Some(route)
+    }
+
     /// Path and query; empty if the target is a host alone.
     pub(crate) fn target(&self) -> &str {
         self.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
@@ -36,6 +59,24 @@ impl RequestLine {
     pub(crate) fn is_last(&self, headers: &HeaderMap) -> bool {
         self.method == Method::CONNECT || is_token_of(headers, &CONNECTION, "upgrade")
     }
+}
+
+/// `uri` with this path, and with what its query has beyond ASCII percent-encoded.
+fn rewritten(uri: &Uri, path: &str) -> Uri {
+    let mut target = path.to_owned();
+    if let Some(query) = uri.query() {
+        target.push('?');
+        for byte in query.bytes() {
+            match byte {
+                ..0x80 => target.push(char::from(byte)),
+                0x80.. => target.extend(format!("%{byte:02X}").chars()),
+            }
+        }
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(target).ok();
+    // What is no target is refused as none.
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 /// Whether the head is one that hyper takes and RFC 9112 does not: no route is asked then.
@@ -67,7 +108,7 @@ pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
 /// What can be judged before a service is asked, whose bodies may have `most` bytes; `length` is what the body has by
 /// its head.
 pub(crate) fn check(line: &RequestLine, headers: &HeaderMap, length: Option<u64>, most: u64) -> Result<(), Cause> {
-    if !path::is_plain(line.path()) {
+    if canonical(line.path()).is_none_or(|path| path != line.path()) {
         return Err(Cause::NotFound);
     }
     if matches!(line.method, Method::CONNECT | Method::TRACE) {
@@ -129,6 +170,29 @@ mod tests {
         ] {
             let (line, _) = head("GET", sent, Version::HTTP_11, "");
             assert_eq!((line.target(), line.path()), (target, path), "{sent}");
+        }
+    }
+
+    #[test]
+    fn the_path_becomes_canonical_where_a_route_leads_and_the_query_ascii_anywhere() {
+        let table = Table::built_in().unwrap();
+        for (sent, target, service) in [
+            ("//i//login/?a=//b/", "/i/login?a=//b/", Some("portal")),
+            ("/i/login/", "/i/login", Some("portal")),
+            ("/i", "/i", Some("portal")),
+            ("/API/v1//auth/Login", "/API/v1/auth/Login", Some("jwt")),
+            ("http://h//auth/x", "/auth/x", Some("mefp")),
+            ("/i/a?名=%E5%90%8D", "/i/a?%E5%90%8D=%E5%90%8D", Some("portal")),
+            ("//docs/", "//docs/", None),
+            ("/x/?é", "/x/?%C3%A9", None),
+            ("/i/../auth/x", "/i/../auth/x", Some("portal")),
+            ("//i/../auth/x", "//i/../auth/x", None),
+        ] {
+            let mut line = RequestLine::new(Method::GET, sent.parse().unwrap(), Version::HTTP_11);
+            assert_eq!(line.route(&table).map(|route| route.service.as_str()), service, "{sent}");
+            assert_eq!(line.target(), target, "{sent}");
+            let authority = sent.parse::<Uri>().unwrap().into_parts().authority;
+            assert_eq!(line.uri.authority(), authority.as_ref(), "{sent}");
         }
     }
 

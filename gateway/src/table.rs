@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use stele_service::path::canonical;
 use stele_service::{ConfigError, Declared as _, Settings};
 use toml::Spanned;
 
 use crate::config::ROUTES;
-use crate::path;
 use crate::refusal::Refusals;
 use crate::upstreams::Upstreams;
 
@@ -136,7 +136,10 @@ impl Table {
     }
 
     fn check_prefix(&self, text: &str) -> Result<(), String> {
-        if !path::is_plain(text) || !text.ends_with('/') {
+        let is_plain = text
+            .strip_suffix('/')
+            .is_some_and(|rest| rest.is_empty() || canonical(rest).is_some_and(|path| path == rest));
+        if !is_plain {
             return Err(format!("`{text}` is not a prefix; write a plain path from / to /, such as /api/v1/x/"));
         }
         // Prefixes apart only by letter case would make the route hang on the client's spelling.
@@ -159,7 +162,7 @@ impl Table {
         Ok(())
     }
 
-    /// The route of the longest prefix of `path`.
+    /// The route of the longest prefix of `path`; a prefix needs no slash at its end, for no canonical path has one.
     pub(crate) fn find(&self, path: &str) -> Option<&Route> {
         let prefix = self.prefixes.iter().find(|prefix| prefix.matches(path))?;
         self.routes.get(prefix.route)
@@ -190,11 +193,10 @@ impl Table {
 impl Prefix {
     fn matches(&self, path: &str) -> bool {
         // Bytes, for a path is any text and may not be cut within a character.
-        let head = path.as_bytes().get(..self.text.len());
-        head.is_some_and(|head| match self.ignore_case {
-            true => head.eq_ignore_ascii_case(self.text.as_bytes()),
-            false => head == self.text.as_bytes(),
-        })
+        let (path, prefix) = (path.as_bytes(), self.text.as_bytes());
+        let head = path.get(..prefix.len()).unwrap_or(path);
+        let prefix = prefix.strip_suffix(b"/").filter(|prefix| prefix.len() == head.len()).unwrap_or(prefix);
+        if self.ignore_case { head.eq_ignore_ascii_case(prefix) } else { head == prefix }
     }
 }
 

@@ -28,6 +28,9 @@ fn each_prefix_leads_to_its_service() {
     for (path, expected) in [
         ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),
         ("/api/v1/cloudbox/", "cloudbox"),
+        // Of canonical paths none ends in a slash.
+        ("/api/v1/cloudbox", "cloudbox"),
+        ("/API/v1/Auth", "jwt"),
         ("/container/api/v1/cloudbox/tms/auth/authsalt", "tms"),
         ("/i/login", "portal"),
         ("/code/send", "portal"),
@@ -44,7 +47,7 @@ fn each_prefix_leads_to_its_service() {
 #[test]
 fn what_only_resembles_a_prefix_leads_nowhere() {
     for path in
-        ["", "/", "/i", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/api/v1/Auth", "/x/i/login", "/auth登", "*"]
+        ["", "/", "/ii", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/api/v1/Aut", "/x/i/login", "/auth登", "*"]
     {
         assert_eq!(service(path), None, "{path}");
     }

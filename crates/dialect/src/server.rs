@@ -9,8 +9,9 @@ use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::guard::fn_guard;
-use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::uri::PathAndQuery;
+use actix_web::http::{Method, Uri};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
@@ -21,6 +22,7 @@ use stele_service::http::{self, Times};
 use stele_service::log_text::clipped;
 use stele_service::metrics::Metrics;
 use stele_service::origins::{AllowedOrigins, CORS_ORIGINS, CorsFields};
+use stele_service::path::canonical;
 use stele_service::settings::{BODY_LIMIT, BodyLimit, CLIENT_TIMEOUT, WORKERS};
 use stele_service::trust::Trust;
 use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, net, trace};
@@ -154,8 +156,11 @@ struct Guard {
 }
 
 impl Guard {
-    /// What is answered before any handler is asked.
-    fn answer(&self, request: &ServiceRequest) -> Option<HttpResponse> {
+    /// What is answered before any handler is asked; `is_path`: it has a path that can be read in one way only.
+    fn answer(&self, request: &ServiceRequest, is_path: bool) -> Option<HttpResponse> {
+        if !is_path {
+            return Some((self.refuse)(&Refusal::NotFound));
+        }
         if *request.method() == Method::OPTIONS
             && let Some(fields) = self.origins.preflight(request.headers())
         {
@@ -180,7 +185,7 @@ impl Guard {
 
     async fn around<B: MessageBody + 'static>(
         self: Arc<Self>,
-        request: ServiceRequest,
+        mut request: ServiceRequest,
         next: Next<B>,
     ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
         if drain::is_health(request.path()) {
@@ -192,13 +197,14 @@ impl Guard {
             return Ok(response.map_into_left_body());
         }
         let begun = Instant::now();
+        let is_path = canonicalize(&mut request);
         let arrival = Arrival::new(self.service, &request, &self.trust);
         // Not the request itself: the router takes it only while nobody else holds it.
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
         let counted = self.drain.admit();
         let work = async {
-            match self.answer(&request) {
+            match self.answer(&request, is_path) {
                 Some(response) => Ok(request.into_response(response).map_into_right_body()),
                 None => next.call(request).await.map(ServiceResponse::map_into_left_body),
             }
@@ -232,6 +238,24 @@ impl Guard {
             }
         }
     }
+}
+
+/// Makes the path of a request the canonical one, as the gateway does; whether it has one.
+fn canonicalize(request: &mut ServiceRequest) -> bool {
+    let Some(path) = canonical(request.path()) else { return false };
+    if path == request.path() {
+        return true;
+    }
+    let target = match request.uri().query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(target).ok();
+    let Ok(uri) = Uri::from_parts(parts) else { return false };
+    request.match_info_mut().get_mut().update(&uri);
+    request.head_mut().uri = uri;
+    true
 }
 
 fn append(headers: &mut HeaderMap, fields: CorsFields<'_>) {

@@ -5,7 +5,7 @@
 //! - [`telemetry`], [`otlp`], [`trace`], [`log_text`], [`metrics`]: logs, traces, metrics
 //! - [`admin`], [`healthcheck`], [`drain`], [`signals`]: health, readiness, graceful shutdown
 //! - [`net`], [`mod@http`]: listeners and the HTTP/1.1 server on them
-//! - [`headers`], [`trust`], [`origins`], [`request`]: the client's address, web pages' origins, request ids
+//! - [`headers`], [`trust`], [`origins`], [`path`], [`request`]: the client's address, web pages' origins, paths, request ids
 //! - [`private_file`]: files that hold secrets; [`random`]: random bits that are no secret
 
 pub mod admin;
@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod net;
 pub mod origins;
 pub mod otlp;
+pub mod path;
 pub mod private_file;
 pub mod random;
 pub mod request;

@@ -53,7 +53,7 @@ impl DialectUnderTest for Bench {
     const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] =
         &[("usage", &["0", "3", "\"x\"", "1.0", "-1"])];
     const NOWHERE: &'static [&'static str] =
-        &["/auth/", "/auth/nothing", "/auth/check", "/auth/login/", "/auth/Login", "/auth/check/password"];
+        &["/auth/", "/auth/nothing", "/auth/check", "/auth/Login", "/auth/check/password"];
 
     async fn start(lab: Lab) -> Self {
         lab.app("melink", &secret("melink"), &["wlfz", "later"]).await;

@@ -1,16 +1,23 @@
 //! What HTTP clients rely on beside the body, of a service that is reached directly as of the gateway.
 
 use stele_core::Error;
+use stele_dialect::Refusal;
 
 use super::DialectUnderTest;
 use super::document::{document, served_by};
+use crate::app::shown;
 use crate::raw;
 
-/// The head of the answer to a request without a body.
-async fn head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
+/// The head and the body of the answer to a request without a body.
+async fn answer(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
     let answer = raw(app.service.address(), request.as_bytes()).await;
-    answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer}")).0.to_owned()
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer}"));
+    (head.to_owned(), body.to_owned())
+}
+
+async fn head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
+    answer(app, method, path, headers).await.0
 }
 
 /// A header of an answer, by its name as it is written.
@@ -68,4 +75,42 @@ pub async fn an_allowed_page_may_send_any_header<D: DialectUnderTest>() {
     // Without a list there is no preflight.
     let answer = head(&D::new().await, "OPTIONS", D::LOGIN, &format!("Origin: https://app.example\r\n{asked}")).await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("Access-Control"), "{answer}");
+}
+
+pub async fn slashes_too_many_lead_to_the_same_call<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let document = document(&app).await;
+    let nowhere = shown((D::SERVICE.refuse)(&Refusal::NotFound)).2;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", "1");
+        let status = |answer: &str| answer.lines().next().unwrap_or_default().to_owned();
+        for method in served_by(item) {
+            let plain = status(&head(&app, method, &path, "").await);
+            for spelled in [format!("{path}/"), format!("{path}//?a=b/"), format!("/{path}"), path.replace('/', "//")] {
+                let (head, body) = answer(&app, method, &spelled, "").await;
+                assert_eq!(status(&head), plain, "{method} {spelled}");
+                assert_ne!(body, nowhere, "{method} {spelled}");
+            }
+        }
+    }
+}
+
+pub async fn paths_that_can_be_read_in_two_ways_are_refused<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let (folder, name) = D::LOGIN.rsplit_once('/').unwrap();
+    let (first, rest) = name.split_at(1);
+    let escaped = format!("%{:02x}", first.as_bytes()[0]);
+    for spelled in [
+        format!("{folder}/./{name}"),
+        format!("{folder}/x/../{name}"),
+        format!("{folder}/x/..//{name}/"),
+        format!("{folder}%2f{name}"),
+        format!("{folder}/{name}%2f"),
+        format!("{folder}/{escaped}{rest}"),
+        format!("{folder}/{name};a=b"),
+    ] {
+        let (head, body) = answer(&app, "POST", &spelled, "").await;
+        assert!(head.starts_with("HTTP/1.1 404 "), "{spelled}: {head}");
+        assert_eq!(body, shown((D::SERVICE.refuse)(&Refusal::NotFound)).2, "{spelled}");
+    }
 }

@@ -237,6 +237,8 @@ macro_rules! conformance {
             http::names_of_headers_are_in_title_case,
             http::every_401_has_a_challenge,
             http::an_allowed_page_may_send_any_header,
+            http::slashes_too_many_lead_to_the_same_call,
+            http::paths_that_can_be_read_in_two_ways_are_refused,
             input::bodies_that_cannot_be_read,
             input::a_missing_field_is_named,
             input::a_doubled_field_is_named,

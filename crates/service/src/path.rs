@@ -1,0 +1,197 @@
+//! The canonical form of a request's path: what is routed, limited, logged and forwarded.
+
+use std::borrow::Cow;
+
+/// The path with one slash for several and none at its end (but the root's); `None` if `path` is spelled so that one
+/// program could take it for another path than the next one does.
+///
+/// Refused are dot segments, escapes of any kind, `;` and `\`, and all that is not printable ASCII: no documented URL has any
+/// of these, and each is a known way to smuggle a request past a prefix. Slashes are merged after that, which makes none
+/// of them.
+pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
+    let is_plain = path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
+        && !path.split('/').any(|segment| matches!(segment, "." | ".."));
+    if !is_plain {
+        return None;
+    }
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.is_empty() {
+        return Some(Cow::Borrowed("/"));
+    }
+    if !trimmed.contains("//") {
+        return Some(Cow::Borrowed(trimmed));
+    }
+    let segments = trimmed.split('/').filter(|segment| !segment.is_empty());
+    Some(Cow::Owned(segments.flat_map(|segment| ["/", segment]).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_canonical(path: &str) -> bool {
+        canonical(path).as_deref() == Some(path)
+    }
+
+    #[test]
+    fn documented_paths_are_canonical() {
+        for path in
+            ["/", "/i", "/i/login", "/api/v1/cloudbox/auth/pwdreset", "/api/vi/Auth/CAPTCHA", "/i/.x", "/i/x..y"]
+        {
+            assert!(is_canonical(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn slashes_are_merged_and_end_no_path() {
+        for (path, expected) in [
+            ("//", "/"),
+            ("/i/", "/i"),
+            ("//i///login//", "/i/login"),
+            ("/i/login/", "/i/login"),
+            ("//host/path", "/host/path"),
+            ("/http://h/x", "/http:/h/x"),
+            ("/i/.../", "/i/..."),
+        ] {
+            assert_eq!(canonical(path).as_deref(), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_way_to_spell_a_path_twice_is_refused() {
+        for path in [
+            "",
+            "*",
+            "i/login",
+            "/i/./login",
+            "/i/.//login",
+            "/i/../auth/login",
+            "/i/..//auth/login",
+            "//../i/login",
+            "/i/..",
+            "/i/..//",
+            "/.",
+            "/i/%2e%2e/x",
+            "/i%2flogin",
+            "/%2fi/login",
+            "/i/%2f/login",
+            "/i/login%2f",
+            "/i/%",
+            "/i/login;a=b",
+            "/i/login;/",
+            "/i\\login",
+            "/\\i/login",
+            "/i/lo gin",
+            "/i/\u{7f}",
+            "/i/登录",
+            "/i/a\tb",
+            "/i/\0",
+        ] {
+            assert_eq!(canonical(path), None, "{path:?}");
+        }
+    }
+
+    /// What other programs make of a path before they look for whom it is for.
+    const READERS: [fn(&str) -> String; 6] =
+        [unescaped, without_parameters, with_slashes_alone, merged, resolved, printable];
+
+    fn unescaped(path: &str) -> String {
+        let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
+        let (mut rest, mut bytes) = (path.as_bytes(), Vec::new());
+        while let Some((&byte, after)) = rest.split_first() {
+            let escaped = (byte == b'%').then(|| digit(after.first()).zip(digit(after.get(1)))).flatten();
+            bytes.push(escaped.map_or(byte, |(high, low)| u8::try_from(high * 16 + low).unwrap()));
+            rest = if escaped.is_some() { &after[2..] } else { after };
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// RFC 2396, section 3.3: each segment may have parameters, and Java's servlets cut them off.
+    fn without_parameters(path: &str) -> String {
+        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
+    }
+
+    /// WHATWG's URL standard, for http: a backslash is a slash.
+    fn with_slashes_alone(path: &str) -> String {
+        path.replace('\\', "/")
+    }
+
+    /// nginx's `merge_slashes`.
+    fn merged(path: &str) -> String {
+        let mut characters: Vec<char> = path.chars().collect();
+        characters.dedup_by(|one, other| (*one, *other) == ('/', '/'));
+        characters.into_iter().collect()
+    }
+
+    /// RFC 3986, section 5.2.4.
+    fn resolved(path: &str) -> String {
+        let mut segments = Vec::new();
+        for segment in path.split('/').skip(1) {
+            match segment {
+                "." => {}
+                ".." => drop(segments.pop()),
+                other => segments.push(other),
+            }
+        }
+        let end = if path.ends_with("/.") || path.ends_with("/..") { "/" } else { "" };
+        format!("/{}{end}", segments.join("/"))
+    }
+
+    /// Strings that end at NUL; white space and controls that are trimmed or dropped; bytes that are read in one
+    /// encoding or another.
+    fn printable(path: &str) -> String {
+        path.chars().filter(char::is_ascii_graphic).collect()
+    }
+
+    /// Segments of which many mean something to some reader, and paths of any characters.
+    fn paths() -> impl Strategy<Value = String> {
+        prop_oneof![
+            prop::collection::vec(r"|a|b1|\.|\.\.|\.\.\.|%2e|%2[fF]|%|;x|a;b|\\|a\\b| |\x00|\x7f|é|", 1..6)
+                .prop_map(|segments| format!("/{}", segments.join("/"))),
+            r"/(\PC|[ -~]){0,40}",
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_canonical_path_survives_every_reading(path in paths()) {
+            if let Some(one) = canonical(&path) {
+                for read in READERS {
+                    prop_assert_eq!(read(&one), one.as_ref());
+                }
+                // And it is what the path was, but for slashes.
+                let without = |path: &str| path.replace('/', "");
+                prop_assert_eq!(without(&one), without(&path));
+            } else {
+                // And no more than that is refused.
+                prop_assert!(!path.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'/'), "refused without a reason");
+            }
+        }
+
+        #[test]
+        fn the_canonical_form_is_its_own(path in paths()) {
+            if let Some(one) = canonical(&path) {
+                prop_assert!(is_canonical(&one));
+            }
+        }
+
+        #[test]
+        fn more_slashes_make_no_refused_path_good(path in paths(), at in any::<prop::sample::Index>()) {
+            let slashes: Vec<_> = path.match_indices('/').map(|(at, _)| at).collect();
+            let mut more = path.clone();
+            more.insert(slashes[at.index(slashes.len())], '/');
+            prop_assert_eq!(canonical(&more), canonical(&path));
+            let ended = format!("{path}/");
+            prop_assert_eq!(canonical(&ended), canonical(&path));
+        }
+
+        #[test]
+        fn words_joined_by_slashes_are_canonical(words in prop::collection::vec("[A-Za-z0-9_-]{1,8}", 1..6)) {
+            let joined = format!("/{}", words.join("/"));
+            prop_assert!(is_canonical(&joined));
+        }
+    }
+}
