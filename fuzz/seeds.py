@@ -61,6 +61,14 @@ def oddities() -> None:
     multipart = '--x\r\nContent-Disposition: form-data; name="username"\r\n\r\nzhang\r\n--x--\r\n'
     seed("body", "multipart/form-data; boundary=x\n" + multipart)
     seed("body", "multipart/form-data\nusername=zhang&password=1")
+    seed("body", 'multipart/mixed; boundary="----=_Part_1"\npreamble\n------=_Part_1\nContent-Disposition: form-data;\n name=a\n\n1\n')
+    seed("body", "\n%7B%22username%22%3A%22zhang%22%7D=")
+    for lenient in ("{username:'zhang',}", '{"a":"eA==\n", // 1\n"b":1.0}', '{"a":1795691504.0,"A":1e9}\0\0', '{"a":"1"}='):
+        seed("body", "application/json\n" + lenient)
+    for charset in "utf-16", "utf-16-be", "gbk", "utf-8-sig":
+        seed("body", f"application/json; charset={charset}\n".encode() + '{"a":"张三"}'.encode(charset))
+    seed("body", "\na=%D5%C5&b=%C8%FD")
+    seed("urlencoded", "a=1&A=2&a=3\nb=%D5%C5&b=%D5%C5")
     for text in ("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g",
                  "{raw}$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
                  "$2y$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",

@@ -11,7 +11,7 @@ use stele_core::usecase::change_password::{ChangePassword, Whose};
 use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
 use stele_core::{Error, UseCases};
 use stele_dialect::message_code::succeed;
-use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, authorization, json};
+use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, IgnoredBody, authorization, json};
 
 use crate::dialect::Cloudbox;
 use crate::wire;
@@ -53,16 +53,7 @@ fn welcome(user: &LoggedIn) -> HttpResponse {
 }
 
 /// 登出接口
-pub(crate) async fn logout(
-    use_cases: Data<UseCases>,
-    request: HttpRequest,
-    body: Result<Fields, actix_web::Error>,
-) -> Reply {
-    // What the body says does not matter; that it is small and comes in time does.
-    let refused = body.err().map(|error| error.error_response());
-    if let Some(refused) = refused.filter(|response| response.status() != StatusCode::BAD_REQUEST) {
-        return Ok(refused);
-    }
+pub(crate) async fn logout(use_cases: Data<UseCases>, request: HttpRequest, _: IgnoredBody) -> Reply {
     let token = authorization(request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)?;
     use_cases.logout(Cloudbox::NAME, &token).await?;
     Ok(json(StatusCode::OK, &wire::BYE))

@@ -16,7 +16,7 @@ const ABOUT: About = About {
         "加盐 md5 登录、修改密码、登出。Log in with a salted md5, change the password, log out.
 
 `D = md5(密码的 UTF-8)`，32 位小写十六进制；证明是 `md5(D + timestamp)`，时间戳为 UTC 秒，每个证明只能用一次。
-请求正文可以是 JSON、urlencoded 或 multipart，默认最大 64 KiB，数字可以写成字符串，未列出的字段被忽略。
+参数在请求正文里（JSON、urlencoded 或 multipart，默认最大 64 KiB），也可以在查询串里，两处都有则以正文为准，数字可以写成字符串，未列出的字段被忽略。
 Bodies may be JSON, urlencoded or multipart; numbers may come as strings.",
         ERRORS,
     ],

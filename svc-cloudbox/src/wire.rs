@@ -2,7 +2,7 @@
 
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::{Salted, parse_timestamp};
+use stele_core::proof::{Salted, parse_timestamp, unprovable};
 use stele_core::time::Offset;
 use stele_core::usecase::login::LoggedIn;
 use stele_core::user::UserId;
@@ -21,8 +21,8 @@ impl<'a> TryFrom<&'a Fields> for Login<'a> {
     type Error = Fault;
 
     fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
-        let username = fields.required("username")?;
-        let digest = fields.parsed("password", hex::decode)?;
+        let username = fields.present("username")?;
+        let digest = fields.parsed_or("password", unprovable, hex::decode)?;
         let timestamp = fields.parsed("timestamp", parse_timestamp)?;
         Ok(Self { username, proof: Salted { digest, timestamp } })
     }
@@ -43,7 +43,7 @@ impl TryFrom<&Fields> for PwdReset {
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
         let user = fields.parsed("user_id", UserId::parse_untrusted)?;
-        let digest = fields.parsed("orig_password", hex::decode)?;
+        let digest = fields.parsed_or("orig_password", unprovable, hex::decode)?;
         let password = fields.parsed("new_password", PasswordDigest::from_hex)?;
         let timestamp = fields.parsed("timestamp", parse_timestamp)?;
         Ok(Self { user, proof: Salted { digest, timestamp }, password })

@@ -8,7 +8,7 @@ use stele_core::usecase::Caller;
 use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
 use stele_core::usecase::set_password::Authority;
 use stele_core::{Error, Result, UseCases};
-use stele_dialect::{ClientAddress, Dialect as _, Fault, Fields};
+use stele_dialect::{ClientAddress, Dialect as _, Fields};
 
 use crate::bearer::presented;
 use crate::dialect::{Jwt, Reply, broken, refused};
@@ -17,13 +17,12 @@ use crate::{Setup, wire};
 
 /// 登录.
 pub(crate) async fn login(
-    request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
-    let wire::Login { account, password, captcha } = (&merged(&request, fields)?).try_into()?;
+    let wire::Login { account, password, captcha } = (&fields).try_into()?;
     let login = Login {
         identifier: &account,
         proof: Proof::Raw(password),
@@ -51,12 +50,11 @@ pub(crate) async fn logout(request: HttpRequest, use_cases: Data<UseCases>, setu
 
 /// 忘记密码.
 pub(crate) async fn forget_password(
-    request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
 ) -> Reply {
-    let wire::ForgetPassword { account, to } = (&merged(&request, fields)?).try_into()?;
+    let wire::ForgetPassword { account, to } = (&fields).try_into()?;
     match use_cases.send_reset(&Caller::direct(Jwt::NAME, address), &account, &to).await {
         Ok(()) => Ok(wire::success("发送短信成功")),
         Err(error) => broken(error, "发送短信失败"),
@@ -65,12 +63,11 @@ pub(crate) async fn forget_password(
 
 /// 验证手机.
 pub(crate) async fn validate_phone(
-    request: HttpRequest,
     fields: Fields,
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
 ) -> Reply {
-    let wire::ValidatePhone { account, code } = (&merged(&request, fields)?).try_into()?;
+    let wire::ValidatePhone { account, code } = (&fields).try_into()?;
     let token = use_cases.grant_reset(&Caller::direct(Jwt::NAME, address), &account, &code).await?;
     Ok(wire::granted(token.expose())?)
 }
@@ -83,7 +80,7 @@ pub(crate) async fn update_password(
     use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
-    let wire::UpdatePassword { account, password } = (&merged(&request, fields)?).try_into()?;
+    let wire::UpdatePassword { account, password } = (&fields).try_into()?;
     // Before the token is looked at: a password that is refused must not use a reset token up.
     let password = use_cases.choose_password(&password).map_err(|_| wire::invalid("password"))?;
     let caller = Caller::direct(Jwt::NAME, address);
@@ -95,13 +92,6 @@ pub(crate) async fn update_password(
         Ok(()) => Ok(wire::success("更新密码成功")),
         Err(error) => refused(error, "更新密码失败"),
     }
-}
-
-/// The parameters of a POST, from the body and the query string: the document calls some of them URL params, and its
-/// samples send those in the body.
-pub(crate) fn merged(request: &HttpRequest, mut fields: Fields) -> std::result::Result<Fields, Fault> {
-    fields.add_urlencoded(request.query_string())?;
-    Ok(fields)
 }
 
 /// What a token allows to set a password: a login token or a reset token, told apart by their form.

@@ -6,9 +6,8 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use stele_core::UseCases;
 use stele_core::usecase::Caller;
-use stele_dialect::{ClientAddress, Dialect as _, Fields};
+use stele_dialect::{ClientAddress, Dialect as _, IgnoredBody};
 
-use crate::account::merged;
 use crate::dialect::{Jwt, Reply, broken};
 use crate::{Setup, wire};
 
@@ -27,15 +26,13 @@ pub(crate) async fn issue(
     }
 }
 
-/// 生成验证码, as the document's sample has it. It takes no parameters, but what comes must be readable.
+/// 生成验证码, as the document's sample has it. It takes no parameters.
 pub(crate) async fn issue_by_post(
-    request: HttpRequest,
-    fields: Fields,
+    _: IgnoredBody,
     address: ClientAddress,
     use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
-    merged(&request, fields)?;
     issue(address, use_cases, setup).await
 }
 

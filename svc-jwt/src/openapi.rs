@@ -18,7 +18,7 @@ const ABOUT: About = About {
     text: &["Auth 认证接口：登录得到签名的 JWT，用验证码找回密码。Log in for a signed token; get a forgotten password back.
 
 路径不分大小写，`/api/v1/Auth/` 与 `/api/vi/Auth/` 等同。POST 的参数可以在正文里（JSON、urlencoded、multipart，或 multipart
-的类型配 urlencoded 的正文），也可以在查询串里；两处都有则为重复。
+的类型配 urlencoded 的正文），也可以在查询串里；两处都有则以正文为准。
 Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may be in the body or in the query string.
 
 凭证放在 `Authorization`（可以有 `Bearer`）或 `token` 头里。登录与验证手机的答复在正文的 `token` 与 `Authorization` 头里给出凭证。
@@ -143,7 +143,6 @@ pub(crate) fn captcha() -> Description<Jwt> {
     Description::of("CAPTCHA", "生成验证码（示例的写法）", "The same, as the document's sample calls it.")
         .may_take(&NOTHING)
         .answers([&CAPTCHA])
-        .tells("Unreadable", Jwt::refuse(&Refusal::Input(Fault::Unreadable)))
         .limited()
 }
 

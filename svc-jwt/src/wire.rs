@@ -31,8 +31,8 @@ impl TryFrom<&Fields> for Login {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let account = fields.required("account")?.to_owned();
-        let password = RawPassword::new(fields.required("password")?.to_owned());
+        let account = fields.present("account")?.to_owned();
+        let password = RawPassword::new(fields.present("password")?.to_owned());
         let id = fields.optional("captchaId")?.map(|text| captcha_id(text).ok_or(invalid("captchaId"))).transpose()?;
         let text = fields.optional("captcha")?;
         let captcha = id.zip(text).map(|(id, text)| Solution { id, text: text.to_owned() });
@@ -53,7 +53,7 @@ impl TryFrom<&Fields> for ForgetPassword {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let account = fields.required("account")?.to_owned();
+        let account = fields.present("account")?.to_owned();
         let to = match (fields.optional("phone")?, fields.optional("email")?) {
             (Some(phone), _) => Phone::parse(phone).map(Recipient::Phone).ok_or(invalid("phone"))?,
             (None, Some(email)) => Email::parse(email).map(Recipient::Email).ok_or(invalid("email"))?,
@@ -76,8 +76,8 @@ impl TryFrom<&Fields> for ValidatePhone {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let account = fields.required("account")?.to_owned();
-        Ok(Self { account, code: Code::typed(fields.required("identifyCode")?) })
+        let account = fields.present("account")?.to_owned();
+        Ok(Self { account, code: Code::typed(fields.present("identifyCode")?) })
     }
 }
 
@@ -94,8 +94,8 @@ impl TryFrom<&Fields> for UpdatePassword {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let account = fields.required("account")?.to_owned();
-        Ok(Self { account, password: RawPassword::new(fields.required("password")?.to_owned()) })
+        let account = fields.present("account")?.to_owned();
+        Ok(Self { account, password: RawPassword::new(fields.present("password")?.to_owned()) })
     }
 }
 

@@ -162,7 +162,7 @@ read!(CheckToken, |fields| {
 fn all<'a, const N: usize>(fields: &'a Fields, names: [&'static str; N]) -> Result<[&'a str; N], Fault> {
     let mut texts = [""; N];
     for (text, name) in texts.iter_mut().zip(names) {
-        *text = fields.required(name)?;
+        *text = fields.present(name)?;
     }
     Ok(texts)
 }
@@ -176,7 +176,7 @@ fn recipient(login_name: &str) -> Result<Recipient, Error> {
 }
 
 fn code(captcha: &str) -> Code {
-    let short = captcha.len() < CODE_DIGITS && captcha.bytes().all(|b| b.is_ascii_digit());
+    let short = (1..CODE_DIGITS).contains(&captcha.len()) && captcha.bytes().all(|b| b.is_ascii_digit());
     if short { Code::typed(&format!("{captcha:0>CODE_DIGITS$}")) } else { Code::typed(captcha) }
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use stele_core::code::Purpose;
@@ -15,7 +14,7 @@ use stele_core::usecase::register::Register;
 use stele_core::usecase::reset_password::ResetPassword;
 use stele_core::usecase::send_code::Sendable;
 use stele_core::{Error, UseCases};
-use stele_dialect::{ClientAddress, Dialect as _, Failure, Fault, Fields};
+use stele_dialect::{ClientAddress, Dialect as _, Failure, Fault, Fields, IgnoredBody};
 use stele_service::origins::AllowedOrigins;
 
 use crate::dialect::{Nothing, Portal, bad_recipient, ok};
@@ -81,13 +80,8 @@ pub(crate) async fn logout(
     request: HttpRequest,
     use_cases: Data<UseCases>,
     options: Data<Options>,
-    body: Result<Fields, actix_web::Error>,
+    _: IgnoredBody,
 ) -> Reply {
-    // Whom the body names does not matter, readable or not; that it is small and comes in time does.
-    let refused = body.err().map(|error| error.error_response());
-    if let Some(refused) = refused.filter(|response| response.status() != StatusCode::BAD_REQUEST) {
-        return Ok(refused);
-    }
     // A page of another site must not log its visitor out.
     if options.origins.is_cross_site(request.headers()) {
         return Ok(ok(Nothing {}));

@@ -43,8 +43,9 @@ impl<'a> TryFrom<&'a Fields> for Login<'a> {
     type Error = Fault;
 
     fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
-        let username = fields.required(USERNAME)?;
-        let code = fields.optional(CODE)?.map(|value| decode(CODE, value)).transpose()?;
+        let username = fields.present(USERNAME)?;
+        let code = fields.optional(CODE)?.map(encoded::decode);
+        let code = code.map(|text| text.ok_or(Fault::Invalid(Cow::Borrowed(CODE)))).transpose()?;
         Ok(Self {
             identifier: identifier(username),
             password: password(fields)?,
@@ -57,9 +58,9 @@ impl TryFrom<&Fields> for WithCode {
     type Error = Fault;
 
     fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let username = fields.parsed(USERNAME, Recipient::parse)?;
+        let username = Recipient::parse(fields.present(USERNAME)?).ok_or(Fault::Invalid(Cow::Borrowed(USERNAME)))?;
         let password = password(fields)?;
-        let code = Code::typed(&Zeroizing::new(decode(CODE, fields.required(CODE)?)?));
+        let code = Code::typed(&Zeroizing::new(fields.parsed_or(CODE, String::new, encoded::decode)?));
         Ok(Self { username, password, code })
     }
 }
@@ -68,16 +69,12 @@ impl<'a> TryFrom<&'a Fields> for Send<'a> {
     type Error = Fault;
 
     fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
-        fields.required(USERNAME).map(|username| Self { username })
+        fields.present(USERNAME).map(|username| Self { username })
     }
 }
 
 fn password(fields: &Fields) -> Result<RawPassword, Fault> {
-    decode(PASSWORD, fields.required(PASSWORD)?).map(RawPassword::new)
-}
-
-fn decode(field: &'static str, value: &str) -> Result<String, Fault> {
-    encoded::decode(value).ok_or(Fault::Invalid(Cow::Borrowed(field)))
+    fields.parsed_or(PASSWORD, String::new, encoded::decode).map(RawPassword::new)
 }
 
 /// The portal knows users by phone and e-mail. Any other login field becomes one that no user can have (it holds a

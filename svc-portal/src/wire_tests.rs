@@ -78,6 +78,8 @@ fn fields_are_asked_for_by_name() {
     assert_eq!(fault("username=a@b.cn"), missing("password"));
     assert_eq!(fault("username=a@b.cn&password=MTIzNDU2"), missing("code"));
     assert_eq!(fault("username=a@b.cn&password=MTIzNDU2&code=MTIzNDU2"), None);
+    assert_eq!(fault("username=a@b.cn&password=&code="), None, "no good password, and a wrong code");
+    assert_eq!(fault("username=&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
     assert_eq!(fault("username=mark&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
     assert_eq!(fault("username=a@b.cn&password=123456&code=MTIzNDU2"), invalid("password"));
     assert_eq!(fault("username=a@b.cn&password=MTIzNDU2&code=123456"), invalid("code"));
@@ -88,6 +90,7 @@ fn fields_are_asked_for_by_name() {
     assert_eq!(fault("username=mark&password=MTIzNDU2&code=!"), invalid("code"));
     assert_eq!(fault("username=mark"), missing("password"));
     assert_eq!(fault("password=MTIzNDU2"), missing("username"));
+    assert_eq!(fault("username=&password=%20"), None, "a wrong name and a wrong password");
     assert_eq!(Send::try_from(&fields("")).err(), missing("username"));
 }
 

@@ -16,7 +16,7 @@ const ABOUT: About = About {
 
 `D = md5(密码的 UTF-8)`，32 位小写十六进制。`password` 与 `orig_password` 是 `md5(D + timestamp)` 或 `D` 本身，
 由 `STELE_TMS_PROOF` 决定（默认两者均可）；只收 `D` 时 `timestamp` 可以省略。登录须带客户端凭证或有效的用户凭证，
-除非 `STELE_TMS_REQUIRE_TOKEN=false`。请求正文可以是 JSON、urlencoded 或 multipart，默认最大 64 KiB，数字可以写成字符串。
+除非 `STELE_TMS_REQUIRE_TOKEN=false`。参数在请求正文里（JSON、urlencoded 或 multipart，默认最大 64 KiB），也可以在查询串里，两处都有则以正文为准，数字可以写成字符串。
 Bodies may be JSON, urlencoded or multipart; numbers may come as strings.",
         ERRORS,
     ],

@@ -2,7 +2,7 @@
 
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::{Proof, Salted, parse_timestamp};
+use stele_core::proof::{Proof, Salted, parse_timestamp, unprovable};
 use stele_core::time::Offset;
 use stele_core::usecase::login::LoggedIn;
 use stele_core::user::{Role, UserRef};
@@ -21,7 +21,7 @@ pub(crate) struct Login<'a> {
 
 impl<'a> Login<'a> {
     pub(crate) fn read(fields: &'a Fields, reading: Reading) -> Result<Self, Fault> {
-        let username = fields.required("username")?;
+        let username = fields.present("username")?;
         Ok(Self { username, proof: proof(fields, "password", reading)? })
     }
 }
@@ -47,7 +47,7 @@ impl PwdReset {
 
 /// The field `name` and `timestamp`, which a bare digest does not need.
 fn proof(fields: &Fields, name: &'static str, reading: Reading) -> Result<Proof, Fault> {
-    let digest = fields.parsed(name, hex::decode)?;
+    let digest = fields.parsed_or(name, unprovable, hex::decode)?;
     match reading {
         Reading::Digest => {
             if fields.optional("timestamp")?.is_some() {

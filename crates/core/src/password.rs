@@ -26,6 +26,11 @@ impl RawPassword {
         &self.0
     }
 
+    /// Whether nothing was typed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `D` of this password.
     pub fn digest(&self) -> PasswordDigest {
         PasswordDigest(Md5::digest(self.0.as_bytes()).into())

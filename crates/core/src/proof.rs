@@ -5,6 +5,7 @@ use std::fmt;
 use strum::IntoStaticStr;
 
 use crate::password::{PasswordDigest, RawPassword};
+use crate::random::{OsRandom, Random as _};
 use crate::time::Timestamp;
 
 /// `md5(D + timestamp)` and the timestamp it was made with. Who reads it can guess the password, so the digest is never
@@ -97,6 +98,12 @@ pub fn parse_timestamp(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     let value: u64 = plain.then(|| text.parse().ok())??;
     (value <= i64::MAX.unsigned_abs()).then_some(value)
+}
+
+/// A digest that proves nothing, for an empty field: random, so that no stored or imported one is ever it. Checking it
+/// costs what checking a wrong one does.
+pub fn unprovable() -> [u8; 16] {
+    OsRandom.bits128()
 }
 
 #[cfg(test)]

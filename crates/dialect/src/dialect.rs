@@ -11,7 +11,7 @@ use stele_service::BEARER_CHALLENGE;
 use stele_service::log_text::LineBudget;
 use tokio::time::Instant;
 
-use crate::input::Fault;
+use crate::fields::Fault;
 
 /// Why the chassis itself turns a request away, before any use case sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::InternalError;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::web::BytesMut;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
 use futures_util::future::{Ready, ready};
@@ -16,8 +16,9 @@ use stele_service::settings::BodyLimit;
 use stele_service::trust::Trust;
 use zeroize::Zeroize as _;
 
+use crate::body::inflate::inflate;
 use crate::dialect::Refusal;
-use crate::input::Fields;
+use crate::fields::{Fault, Fields};
 
 /// The memory taken for a body before any of it has come, at most, in bytes; and the largest body where no [`BodyLimit`]
 /// is set.
@@ -44,25 +45,61 @@ impl FromRequest for Fields {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, payload) = (request.clone(), payload.take());
-        Box::pin(async move {
-            let read = async {
-                let body = read_body(&request, payload).await?;
-                let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                let fields = Self::from_body(kind, body.clone()).await.map_err(Refusal::Input);
-                // Passwords are in it. What the HTTP library read it into is the library's.
-                if let Ok(mut body) = body.try_into_mut() {
-                    body.as_mut().zeroize();
-                }
-                fields
-            };
-            read.await.map_err(|refusal| Refuse::error(&request, &refusal))
-        })
+        with_body(request, payload, fields)
     }
 }
 
-async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Refusal> {
-    let limit = request.app_data::<BodyLimit>().map_or(AT_ONCE, |limit| limit.0);
+/// The fields of a body and of the query.
+fn fields(request: &HttpRequest, body: &[u8]) -> Result<Fields, Refusal> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let inflated = match header(CONTENT_ENCODING) {
+        Some(encoding) => inflate(encoding, body, limit(request))?,
+        None => None,
+    };
+    let body = inflated.as_ref().map_or(body, |inflated| inflated.as_slice());
+    let mut fields = Fields::from_body(header(CONTENT_TYPE), body).map_err(Refusal::Input)?;
+    fields.add_query(request.query_string());
+    Ok(fields)
+}
+
+/// The body of a call without parameters, whatever it is: only that it is small and comes in time matters.
+#[derive(Clone, Copy, Debug)]
+pub struct IgnoredBody;
+
+impl FromRequest for IgnoredBody {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        with_body(request, payload, |_, _| Ok(Self))
+    }
+}
+
+fn with_body<T: 'static>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    read: fn(&HttpRequest, &[u8]) -> Result<T, Refusal>,
+) -> Pin<Box<dyn Future<Output = Result<T, actix_web::Error>>>> {
+    let (request, payload) = (request.clone(), payload.take());
+    Box::pin(async move {
+        let body = read_body(&request, payload).await;
+        let outcome = body.and_then(|mut body| {
+            let outcome = read(&request, &body);
+            // Passwords are in it. What the HTTP library read it into is the library's.
+            body.as_mut().zeroize();
+            outcome
+        });
+        outcome.map_err(|refusal| Refuse::error(&request, &refusal))
+    })
+}
+
+/// The largest body, compressed or not.
+fn limit(request: &HttpRequest) -> usize {
+    request.app_data::<BodyLimit>().map_or(AT_ONCE, |limit| limit.0)
+}
+
+async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, Refusal> {
+    let limit = limit(request);
     let announced = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(Refusal::TooLarge);
@@ -70,13 +107,13 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<Bytes,
     let collect = async {
         let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(AT_ONCE));
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_| Refusal::Input(crate::input::Fault::Unreadable))?;
+            let chunk = chunk.map_err(|_| Refusal::Input(Fault::Unreadable))?;
             if body.len() + chunk.len() > limit {
                 return Err(Refusal::TooLarge);
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(body)
     };
     tokio::time::timeout(BODY_TIME, collect).await.unwrap_or(Err(Refusal::Timeout))
 }

@@ -58,6 +58,25 @@ async fn a_hash_rises_at_a_login_and_never_falls() {
     assert!(!bench.post("/api/v1/Auth/Login", "account=a&password=1234567").await.text.contains("token"));
 }
 
+/// Tables have the md5 of nothing for accounts without a password.
+#[tokio::test]
+async fn an_empty_password_is_wrong_whatever_was_imported() {
+    let bench = Bench::new().await;
+    let request = AddUser {
+        name: Name::parse("a").unwrap(),
+        phone: None,
+        email: None,
+        role: Role::User,
+        profile: Profile::default(),
+        secret: Provided::Foreign(verifier::import("d41d8cd98f00b204e9800998ecf8427e").unwrap()),
+    };
+    bench.lab.use_cases().add_user(request).await.unwrap();
+    for password in ["", "%20"] {
+        let refused = bench.post("/api/v1/Auth/Login", &format!("account=a&password={password}")).await;
+        assert_eq!(refused.message(), "用户名或密码错误");
+    }
+}
+
 #[tokio::test]
 async fn an_imported_hash_becomes_one_of_todays_whatever_it_cost() {
     let mut bench = Bench::new().await;

@@ -42,7 +42,7 @@ impl DialectUnderTest for Bench {
     const SERVICE: Service = SERVICE;
     const LOGIN: &'static str = "/api/v1/Auth/Login";
     const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
-        ("captchaId", &["-1", "1.5", "1e3", "\"x\"", "9007199254740992", "99999999999999999999999", "\"+1\""]),
+        ("captchaId", &["-1", "1.5", "1e-3", "\"x\"", "9007199254740992", "99999999999999999999999", "\"+1\""]),
         ("phone", &["123", "\"a@b.cn\"", "\"+862112345678\""]),
     ];
     const NOWHERE: &'static [&'static str] = &[

@@ -51,7 +51,7 @@ impl DialectUnderTest for Bench {
         &["13800138000", "+8613800138000", " 13800138000 ", "１３８００１３８０００"];
     const TAKES_NONSENSE: bool = false;
     const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] =
-        &[("usage", &["0", "3", "\"x\"", "1.0", "-1"])];
+        &[("usage", &["0", "3", "\"x\"", "\"\"", "1.5", "-1"])];
     const NOWHERE: &'static [&'static str] =
         &["/auth/", "/auth/nothing", "/auth/check", "/auth/Login", "/auth/check/password"];
 

@@ -22,6 +22,29 @@ async fn each_outer_field_is_named_in_plain() {
     }
 }
 
+/// What all dialects read in a body is read within the envelope as far as the JSON is strict.
+#[actix_web::test]
+async fn the_content_of_an_envelope_is_read_as_fields_are() {
+    let bench = Bench::new().await;
+    for inner in [
+        r#"{"Login_Name":"15068880258"}"#,
+        r#"{"login_name":15068880258.0}"#,
+        r#"{"login_name":1.5068880258E10}"#,
+        r#"{"login_name":"15068880258","login_name":15068880258}"#,
+        r#"{"LOGIN_NAME":"1","login_name":"15068880258"}"#,
+    ] {
+        let reply = bench.call("melink", "/auth/check/loginname", inner).await;
+        assert_eq!((reply.code(), reply.sealed), (40005, true), "{inner}");
+    }
+    for inner in [r#"{"login_name":"1","LOGIN_NAME":"2","login_name":"3"}"#, r#"{"Login_name":"1","LOGIN_NAME":"2"}"#] {
+        let reply = bench.call("melink", "/auth/check/loginname", inner).await;
+        assert_eq!((reply.both(), reply.sealed), ((400, 40000), true), "{inner}");
+    }
+    for inner in ["{login_name:'15068880258'}", "{\"login_name\":\"15068880258\n\"}"] {
+        bench.call("melink", "/auth/check/loginname", inner).await.is(400, SHUT);
+    }
+}
+
 #[actix_web::test]
 async fn the_envelope_may_come_in_any_form() {
     let bench = Bench::new().await;

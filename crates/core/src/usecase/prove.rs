@@ -183,7 +183,10 @@ async fn check(deps: &Deps, account: Option<&Account>, proof: &Proof) -> Result<
         Proof::Either(other) => Secret::Digest(PasswordDigest::from_bytes(other.digest)),
     };
     let stored = account.map(|account| account.credential.verifier.clone());
-    Ok(if deps.hasher.verify(stored, secret).await? { Match::Hash } else { Match::No })
+    let verified = deps.hasher.verify(stored, secret).await?;
+    // An empty password costs a hash and is never right, whatever hash was imported.
+    let is_empty = matches!(proof, Proof::Raw(raw) if raw.is_empty());
+    Ok(if verified && !is_empty { Match::Hash } else { Match::No })
 }
 
 async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) -> Result<bool> {

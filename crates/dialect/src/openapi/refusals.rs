@@ -16,7 +16,7 @@ use utoipa::openapi::{ContentBuilder, ObjectBuilder, RefOr, Response, ResponseBu
 use super::About;
 use super::schema::one_of;
 use crate::dialect::{Dialect, Refusal};
-use crate::input::Fault;
+use crate::fields::Fault;
 
 pub(super) const JSON: &str = "application/json";
 

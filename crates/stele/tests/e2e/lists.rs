@@ -9,8 +9,7 @@ use gateway::Cause;
 use reqwest::Method;
 use stele::services::ALL;
 use stele_app::Service;
-use stele_dialect::dialect::Refusal;
-use stele_dialect::input::Fault;
+use stele_dialect::{Fault, Refusal};
 use toml::Value;
 
 use crate::client::{App, Client};

@@ -94,6 +94,19 @@ pub async fn wrong_codes_count_as_the_accounts_failures<D: CodeDialect>() {
     app.fails(&app.redeem_code(PHONE, "000000").await, &wait);
 }
 
+pub async fn an_empty_code_is_a_wrong_one<D: CodeDialect>() {
+    let app = D::new().await;
+    app.mark().await;
+    let code = code(&app).await;
+    let (answer, cost) = app.lab.work(app.redeem_code(PHONE, other_than(&code))).await;
+    assert_eq!(app.lab.work(app.redeem_code(PHONE, "")).await, (answer, cost));
+    for _ in 0..4 {
+        is_wrong(&app, "").await;
+    }
+    let wait = Error::TooMany { retry_after: Duration::from_secs(1) };
+    app.fails(&app.redeem_code(PHONE, &code).await, &wait);
+}
+
 pub async fn a_code_dies_with_the_password_it_was_sent_under<D: CodeDialect>() {
     let app = D::new().await;
     let user = app.mark().await;

@@ -7,8 +7,8 @@ use stele_dialect::{Fault, Refusal};
 use super::{DialectUnderTest, PASSWORD};
 use crate::app::shown;
 
-const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const JSON: &str = "application/json";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A call that reads its body.
 #[derive(Clone, Debug)]
@@ -42,6 +42,14 @@ pub fn documented(service: Service) -> Vec<Call> {
     let calls: Vec<_> = reading.map(call).collect();
     assert!(!calls.is_empty(), "{}: no call reads its body", service.name);
     calls
+}
+
+/// The paths of the POSTs that the OpenAPI document of `service` says read no body.
+pub(super) fn documented_without_fields(service: Service) -> Vec<String> {
+    let document = serde_json::to_value((service.document)()).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let ignoring = paths.filter(|(_, item)| item["post"].is_object() && !item["post"]["responses"]["400"].is_object());
+    ignoring.map(|(path, _)| path.clone()).collect()
 }
 
 fn fields(document: &Value, item: &Value) -> Vec<Field> {
@@ -95,7 +103,7 @@ impl Call {
 
     fn with_twice(&self, field: &Field) -> Self {
         let mut call = self.clone();
-        call.fields.push(field.clone());
+        call.fields.push(Field { good: format!("{}0", field.good), ..field.clone() });
         call
     }
 }
@@ -129,7 +137,7 @@ pub async fn bodies_that_cannot_be_read<D: DialectUnderTest>() {
     let deep = "[".repeat(20_000) + &"]".repeat(20_000);
     let many: Vec<_> = (0..100).map(|n| format!("f{n}=1")).collect();
     for call in app.calls() {
-        let bodies = ["{", r#"{"username":"#, "[]", "null", "\"text\"", "17", "{} {}", r#"{"a":01}"#, &deep];
+        let bodies = ["{", r#"{"username":"#, "[1]", "true", "\"text\"", "17", "{} {}", r#"{"a":01}"#, &deep];
         for body in bodies.into_iter().chain([r#"{"username":"\ud800"}"#]) {
             refuses(&app, &call, JSON, body, Fault::Unreadable).await;
         }
@@ -141,12 +149,11 @@ pub async fn bodies_that_cannot_be_read<D: DialectUnderTest>() {
         if call.sealed {
             continue;
         }
-        let forms: [(&str, &[u8]); 8] = [
+        let forms: [(&str, &[u8]); 7] = [
             (FORM, b"username=\xff"),
             (FORM, b"username=%ff"),
             (FORM, many.join("&").leak().as_bytes()),
-            ("multipart/form-data; boundary=b", b"--b\r\n"),
-            ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1"),
+            ("multipart/form-data; boundary=b", b"--b\r\n\r\n1\r\n--b--\r\n"),
             ("multipart/form-data", b"--\r\n"),
             ("multipart/form-data", b"{\"a\":\xff}"),
             ("multipart/form-data", b"a=\xff\xfe"),
@@ -161,7 +168,7 @@ pub async fn a_missing_field_is_named<D: DialectUnderTest>() {
     let app = D::new().await;
     for call in app.calls() {
         if let (Some(first), false) = (call.fields.first(), call.sealed) {
-            for (kind, body) in [(JSON, ""), (JSON, "{}"), (FORM, ""), (FORM, "{}")] {
+            for (kind, body) in [(JSON, ""), (JSON, "{}"), (JSON, "null"), (JSON, "[]"), (FORM, ""), (FORM, "{}")] {
                 refuses(&app, &call, kind, body, missing(&first.name)).await;
             }
         }
@@ -169,12 +176,9 @@ pub async fn a_missing_field_is_named<D: DialectUnderTest>() {
             let without = call.without(name);
             if !call.sealed {
                 refuses(&app, &call, FORM, without.form(), missing(name)).await;
-                refuses(&app, &call, FORM, format!("{}&{name}=", without.form()), missing(name)).await;
             }
             refuses(&app, &call, JSON, without.json(), missing(name)).await;
-            for empty in ["\"\"", "null"] {
-                refuses(&app, &call, JSON, call.json_with(name, empty), missing(name)).await;
-            }
+            refuses(&app, &call, JSON, call.json_with(name, "null"), missing(name)).await;
         }
     }
 }

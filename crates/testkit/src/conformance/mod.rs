@@ -1,13 +1,15 @@
 //! The conformance suite: what every dialect does alike, whatever its document calls it.
 //!
 //! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance);
-//! that gives them each test of [`login`], [`limits`], [`faults`], [`input`], [`http`] and [`document`] under its name. [`sessions`] is
-//! for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients salt
-//! ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect itself
-//! renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the golden transcripts.
+//! that gives them each test of [`bodies`], [`login`], [`limits`], [`faults`], [`input`], [`http`] and [`document`] under its
+//! name. [`sessions`] is for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients
+//! salt ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect
+//! itself renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the golden
+//! transcripts.
 
 #![expect(missing_docs, reason = "a test's name says what it shows")]
 
+pub mod bodies;
 pub mod codes;
 pub mod document;
 pub mod faults;
@@ -228,6 +230,20 @@ pub fn run(test: impl Future<Output = ()>) {
 macro_rules! conformance {
     ($dialect:ty $(, $more:ident)*) => {
         $crate::conformance_tests! { $dialect:
+            bodies::a_byte_order_mark_is_skipped,
+            bodies::a_charset_is_decoded,
+            bodies::what_follows_json_is_ignored,
+            bodies::json_is_read_leniently,
+            bodies::whole_numbers_may_be_doubles,
+            bodies::multipart_is_read_however_it_was_made,
+            bodies::names_match_without_letter_case,
+            bodies::fields_are_read_from_the_query,
+            bodies::a_field_may_be_repeated,
+            bodies::the_content_type_does_not_matter,
+            bodies::compressed_bodies_are_inflated,
+            bodies::a_call_without_parameters_ignores_its_body,
+            bodies::an_empty_password_is_a_wrong_one,
+            bodies::an_empty_name_is_an_unknown_one,
             document::every_error_is_rendered_as_pinned,
             document::the_routes_and_their_document_are_the_same,
             document::bodies_that_are_too_large_are_refused_everywhere,
@@ -300,6 +316,7 @@ macro_rules! conformance {
             codes::five_wrong_tries_burn_a_code,
             codes::parallel_guesses_do_not_pass_the_cap,
             codes::wrong_codes_count_as_the_accounts_failures,
+            codes::an_empty_code_is_a_wrong_one,
             codes::a_code_dies_with_the_password_it_was_sent_under,
             codes::another_dialects_code_is_not_accepted,
             codes::a_wrong_code_costs_the_same_for_every_user,

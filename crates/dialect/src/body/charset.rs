@@ -1,0 +1,129 @@
+//! From bytes to text: a byte order mark, else the declared charset, else UTF-8, else GB18030.
+
+use std::borrow::Cow;
+
+use encoding_rs::{Encoding, GB18030, UTF_8, UTF_16BE, UTF_16LE};
+use zeroize::Zeroizing;
+
+use DecodeError::{Failed, Undecodable};
+
+use super::{Fault, Fields, Value, parameter};
+
+/// A body without its byte order mark, in UTF-8 if it was in UTF-16: from here on all that has a meaning is ASCII.
+pub(super) struct Whole<'a> {
+    raw: &'a [u8],
+    decoded: Option<Zeroizing<String>>,
+    /// Its charset, if that is known.
+    pub(super) charset: Option<&'static Encoding>,
+}
+
+impl<'a> Whole<'a> {
+    /// `kind` is the content type.
+    ///
+    /// # Errors
+    /// [`Fault::Unreadable`] if it is UTF-16 with half characters.
+    pub(super) fn of(body: &'a [u8], kind: &str) -> Result<Self, Fault> {
+        let (mut raw, mut charset) = match Encoding::for_bom(body) {
+            Some((charset, length)) => (&body[length..], Some(charset)),
+            None => (body, utf16(body).or_else(|| declared(kind.as_bytes()))),
+        };
+        while let Some(rest) = raw.strip_prefix("\u{feff}".as_bytes()) {
+            raw = rest;
+        }
+        let mut decoded = None;
+        if let Some(wide) = charset.filter(|charset| is_utf16(charset)) {
+            decoded = Some(decode(raw, wide).ok_or(Fault::Unreadable)?);
+            charset = Some(UTF_8);
+        }
+        Ok(Self { raw, decoded, charset })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.decoded.as_ref().map_or(self.raw, |text| text.as_bytes())
+    }
+}
+
+fn is_utf16(charset: &'static Encoding) -> bool {
+    charset == UTF_16LE || charset == UTF_16BE
+}
+
+/// UTF-16 by its NULs, as RFC 4627 (section 3) has it: a body begins with ASCII.
+fn utf16(body: &[u8]) -> Option<&'static Encoding> {
+    match body {
+        [0, a, 0, b, ..] if *a != 0 && *b != 0 => Some(UTF_16BE),
+        [a, 0, b, 0, ..] if *a != 0 && *b != 0 => Some(UTF_16LE),
+        _ => None,
+    }
+}
+
+/// The charset that a content type names. One in which ASCII is not ASCII is none: UTF-16 is known by its bytes.
+pub(super) fn declared(content_type: &[u8]) -> Option<&'static Encoding> {
+    let label = parameter(content_type, "charset")?;
+    Encoding::for_label(&label).filter(|charset| charset.is_ascii_compatible())
+}
+
+/// Reads a text in `charset`, or in the first that it can be in.
+pub(super) fn with_text<T>(
+    bytes: &[u8],
+    charset: Option<&'static Encoding>,
+    read: impl FnOnce(&str) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    if charset.is_none_or(|charset| charset == UTF_8)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return read(text);
+    }
+    read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(Fault::Unreadable)?)
+}
+
+/// A field as it was sent. Its charset is its own, or that of the body.
+pub(super) struct Raw<'a> {
+    pub(super) name: Cow<'a, [u8]>,
+    pub(super) value: Cow<'a, [u8]>,
+    pub(super) charset: Option<&'static Encoding>,
+}
+
+/// Reads fields whose charset is `charset`, or the first that all of them can be in.
+pub(super) fn decode_fields<'a>(
+    fields: &(impl Iterator<Item = Raw<'a>> + Clone),
+    charset: Option<&'static Encoding>,
+) -> Result<Fields, Fault> {
+    let read = |charset| {
+        let mut read = Fields::default();
+        for Raw { name, value, charset: own } in fields.clone() {
+            let charset = own.unwrap_or(charset);
+            let text = |bytes| owned(bytes, charset).ok_or(Undecodable);
+            read.push(text(name)?, Value::text(text(value)?)).map_err(Failed)?;
+        }
+        Ok(read)
+    };
+    let first = read(charset.unwrap_or(UTF_8));
+    let read = if charset.is_none() && matches!(first, Err(Undecodable)) { read(GB18030) } else { first };
+    read.map_err(|error| match error {
+        Undecodable => Fault::Unreadable,
+        Failed(fault) => fault,
+    })
+}
+
+enum DecodeError {
+    Undecodable,
+    Failed(Fault),
+}
+
+/// A text that may be in any charset; `None` if it is in none that is known.
+pub(super) fn guessed(bytes: Vec<u8>) -> Option<String> {
+    String::from_utf8(bytes).or_else(|error| owned(error.into_bytes().into(), GB18030).ok_or(())).ok()
+}
+
+fn owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
+    if charset == UTF_8 {
+        return String::from_utf8(bytes.into_owned()).ok();
+    }
+    charset.decode_without_bom_handling_and_without_replacement(&bytes).map(Cow::into_owned)
+}
+
+/// `None` if a byte is none of `charset`.
+pub(super) fn decode(bytes: &[u8], charset: &'static Encoding) -> Option<Zeroizing<String>> {
+    let text = charset.decode_without_bom_handling_and_without_replacement(bytes)?;
+    Some(Zeroizing::new(text.into_owned()))
+}

@@ -1,0 +1,171 @@
+//! JSON objects: read strictly by serde_json and, if that fails, as JSON5.
+
+use std::fmt;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use zeroize::Zeroizing;
+
+use super::{Fault, Fields, Value};
+
+/// The most brackets that open in a body which is not strict JSON, wherever they stand. The documented ones have one, and
+/// JSON5 is read by recursion.
+const MOST_BRACKETS: usize = 32;
+/// Whole numbers below it are exact in a double.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+impl Fields {
+    /// Reads a JSON object, strictly.
+    ///
+    /// # Errors
+    /// [`Fault::Unreadable`], or [`Fault::Doubled`] with the field's name.
+    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
+        let text = std::str::from_utf8(body).map_err(|_| Fault::Unreadable)?;
+        strict(text.trim_start_matches('\u{feff}')).unwrap_or(Err(Fault::Unreadable))
+    }
+}
+
+/// Reads an object that people or old libraries wrote. `=` behind it: a form has it for a name without a value.
+pub(super) fn read(text: &str) -> Result<Fields, Fault> {
+    let text = text.trim();
+    let text = text.strip_suffix('=').filter(|object| object.ends_with('}')).unwrap_or(text);
+    strict(text).or_else(|| lenient(text)).unwrap_or(Err(Fault::Unreadable))
+}
+
+/// `None` if it is not JSON.
+fn strict(text: &str) -> Option<Result<Fields, Fault>> {
+    serde_json::from_str(text).ok().map(|Members(fields)| fields)
+}
+
+/// `None` if it is not JSON5, raw line breaks in texts aside.
+fn lenient(text: &str) -> Option<Result<Fields, Fault>> {
+    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MOST_BRACKETS {
+        return None;
+    }
+    let read = json5::from_str(text).or_else(|_| json5::from_str(&with_escaped_line_breaks(text)));
+    read.ok().map(|Members(fields)| fields)
+}
+
+/// Escapes the line breaks in texts, which JSON5 does not take: hand-made JSON has them from `Base64.DEFAULT`.
+fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
+    let breaks = text.bytes().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let mut escaped = Zeroizing::new(String::with_capacity(text.len() + breaks));
+    let mut quote = None;
+    let mut is_escaped = false;
+    for character in text.chars() {
+        match (quote, character) {
+            (Some(_), '\r') if !is_escaped => escaped.push_str("\\r"),
+            (Some(_), '\n') if !is_escaped => escaped.push_str("\\n"),
+            _ => escaped.push(character),
+        }
+        match (quote, character) {
+            _ if is_escaped => is_escaped = false,
+            (Some(_), '\\') => is_escaped = true,
+            (None, '"' | '\'') => quote = Some(character),
+            (Some(open), _) if open == character => quote = None,
+            _ => {}
+        }
+    }
+    escaped
+}
+
+/// The members of an object, one by one: `serde_json`'s own map would keep the last of two with the same name.
+struct Members(Result<Fields, Fault>);
+
+impl<'de> serde::Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor).map(Self)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Result<Fields, Fault>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(name) = map.next_key::<String>()? {
+            if let Err(fault) = fields.push(name, map.next_value::<Value>()?) {
+                // What follows must be readable all the same.
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Err(fault));
+            }
+        }
+        Ok(Ok(fields))
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(Value::text(text))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(Value::text(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::text(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        // A whole number that went through a double (Gson, Lua, Unity). Others stay recognisable as none: `1e20` must not
+        // turn into digits.
+        let is_whole = number.fract() == 0.0 && number.abs() < EXACT;
+        Ok(Value::text(if is_whole { format!("{:.0}", number + 0.0) } else { format!("{number:e}") }))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_breaks_are_escaped_in_texts_alone() {
+        let sent = "{\n\"a\":\"x\r\ny\\\"\n\",\r\n'b':'\"\n'\n}";
+        let escaped = "{\n\"a\":\"x\\r\\ny\\\"\\n\",\r\n'b':'\"\\n'\n}";
+        assert_eq!(*with_escaped_line_breaks(sent), escaped);
+        // JSON5 continues a line behind a backslash.
+        assert_eq!(*with_escaped_line_breaks("\"a\\\nb\""), "\"a\\\nb\"");
+    }
+}

@@ -1,0 +1,144 @@
+//! Reading a body: JSON, urlencoded or multipart, in the charset it came in. Clients name the wrong content type, so what
+//! a body is, its bytes say; the content type adds charset and boundary (`docs/FIELD.md`).
+//!
+//! - `inflate`: `Content-Encoding`
+//! - `charset`: from bytes to text
+//! - `json`: strict first, then as JSON5
+//! - `form`: urlencoded bodies and queries
+//! - `multipart`: parts between boundaries
+
+mod charset;
+mod form;
+pub(crate) mod inflate;
+mod json;
+mod multipart;
+
+use crate::fields::{Fault, Fields, Value};
+
+impl Fields {
+    /// Reads a body that is not compressed.
+    ///
+    /// # Errors
+    /// [`Fault::Unreadable`], or [`Fault::Doubled`] with the field's name.
+    pub fn from_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, Fault> {
+        let kind = content_type.unwrap_or_default().trim();
+        let whole = charset::Whole::of(body, kind)?;
+        let (body, charset) = (whole.bytes(), whole.charset);
+        let body = body.trim_ascii_start();
+        if let Some(boundary) = multipart::boundary(kind, body) {
+            return multipart::read(body, &boundary?, charset);
+        }
+        let body = trimmed_end(body);
+        if body.starts_with(b"{") {
+            return charset::with_text(body, charset, json::read);
+        }
+        if body.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"%7b")) {
+            // JSON that a form has for its only name: no field of ours begins with a brace.
+            return charset::with_text(&form::component(body), charset, json::read);
+        }
+        match body {
+            // What HTTP clients send for nothing.
+            b"" | b"null" | b"[]" | b"\"\"" => Ok(Self::default()),
+            _ if is_json(kind) && !body.contains(&b'=') => Err(Fault::Unreadable),
+            _ => form::read(body, charset),
+        }
+    }
+
+    /// Reads `a=1&b=2`, percent-encoded.
+    ///
+    /// # Errors
+    /// As [`Fields::from_body`].
+    pub fn from_urlencoded(text: &str) -> Result<Self, Fault> {
+        form::read(trimmed_end(text.as_bytes()).trim_ascii_start(), None)
+    }
+
+    /// Adds the fields of a query string that are not there yet. Of what it holds twice or in an unknown charset, only
+    /// reading is an error.
+    pub fn add_query(&mut self, query: &str) {
+        self.merge(form::query(query.as_bytes()));
+    }
+}
+
+/// Without the white space and the NULs at the end: firmware written in C counts the terminator.
+fn trimmed_end(body: &[u8]) -> &[u8] {
+    let end = body.iter().rposition(|byte| !byte.is_ascii_whitespace() && *byte != 0).map_or(0, |last| last + 1);
+    &body[..end]
+}
+
+fn is_json(kind: &str) -> bool {
+    let (essence, _) = kind.split_once(';').unwrap_or((kind, ""));
+    let essence = essence.trim();
+    essence.get(essence.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case("json"))
+}
+
+/// A parameter of a header, unquoted: `boundary` of `multipart/form-data; boundary = "a;b"`.
+fn parameter(header: &[u8], wanted: &str) -> Option<Vec<u8>> {
+    let mut rest = header;
+    loop {
+        let start = rest.iter().position(|byte| *byte == b';')?;
+        rest = &rest[start + 1..];
+        let end = rest.iter().position(|byte| matches!(byte, b';' | b'=')).unwrap_or(rest.len());
+        let (name, value) = rest.split_at(end);
+        let Some(value) = value.strip_prefix(b"=") else { continue };
+        let (value, behind) = parameter_value(value.trim_ascii_start());
+        if name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()) {
+            return Some(value);
+        }
+        rest = behind;
+    }
+}
+
+/// A value, quoted or not, and what is behind it.
+fn parameter_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
+    let Some(quoted) = text.strip_prefix(b"\"") else {
+        let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
+        return (text[..end].trim_ascii().to_vec(), &text[end..]);
+    };
+    let mut value = Vec::new();
+    let mut bytes = quoted.iter().enumerate();
+    while let Some((at, &byte)) = bytes.next() {
+        match (byte, quoted.get(at + 1)) {
+            (b'"', _) => return (value, &quoted[at + 1..]),
+            // A backslash alone is one: browsers sent whole Windows paths.
+            (b'\\', Some(&escaped @ (b'"' | b'\\'))) => {
+                value.push(escaped);
+                bytes.next();
+            }
+            _ => value.push(byte),
+        }
+    }
+    (value, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_quoted_and_not() {
+        for (header, boundary) in [
+            ("multipart/form-data; boundary=b", Some("b")),
+            ("multipart/form-data;Boundary = b ; charset=gbk", Some("b")),
+            (r#"multipart/form-data; charset="a;boundary=x"; boundary="b""#, Some("b")),
+            (r#"multipart/mixed; boundary="a \"b\" \c;d"#, Some(r#"a "b" \c;d"#)),
+            ("multipart/related; boundary=----=_Part_1_2.3=", Some("----=_Part_1_2.3=")),
+            ("multipart/form-data; boundary", None),
+            ("multipart/form-data; xboundary=b", None),
+            ("boundary=b", None),
+            ("", None),
+        ] {
+            let read = parameter(header.as_bytes(), "boundary");
+            assert_eq!(read.as_deref(), boundary.map(str::as_bytes), "{header}");
+        }
+    }
+
+    #[test]
+    fn json_is_known_by_the_end_of_its_type() {
+        for kind in ["application/json", "text/JSON ; charset=x", "application/problem+json"] {
+            assert!(is_json(kind), "{kind}");
+        }
+        for kind in ["", "json5", "application/x-www-form-urlencoded", "text/plain; json", "é"] {
+            assert!(!is_json(kind), "{kind}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Multipart bodies: any `multipart/…` whose parts are named, with whichever line ends, with or without a last boundary.
+//!
+//! The boundary of the content type counts if a line of the body is it, else the body's first line.
+
+use std::borrow::Cow;
+
+use encoding_rs::Encoding;
+
+use super::charset::{Raw, declared, decode_fields};
+use super::{Fault, Fields, parameter};
+
+/// The longest boundary, in bytes (RFC 2046, section 5.1.1).
+const LONGEST_BOUNDARY: usize = 70;
+
+/// The boundary of a body that is multipart; `None` if it is something else.
+pub(super) fn boundary(kind: &str, body: &[u8]) -> Option<Result<Vec<u8>, Fault>> {
+    let is_declared = kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+    if is_declared
+        && let Some(boundary) = parameter(kind.as_bytes(), "boundary").filter(|boundary| !boundary.is_empty())
+        && lines(body).any(|line| delimiter(line.text, &boundary).is_some())
+    {
+        return Some(Ok(boundary));
+    }
+    let mut lines = lines(body);
+    let first = lines.next()?.text.strip_prefix(b"--")?.trim_ascii_end();
+    let mut is_part = || lines.next().is_some_and(|line| header(line.text, "content-disposition").is_some());
+    if !is_declared && !is_part() {
+        return None;
+    }
+    Some(if (1..=LONGEST_BOUNDARY).contains(&first.len()) { Ok(first.to_vec()) } else { Err(Fault::Unreadable) })
+}
+
+/// Reads the parts of a body as fields. A part that is a file is one, too.
+pub(super) fn read(body: &[u8], boundary: &[u8], charset: Option<&'static Encoding>) -> Result<Fields, Fault> {
+    let parts: Vec<Raw<'_>> =
+        parts(body, boundary).into_iter().map(field).collect::<Option<_>>().ok_or(Fault::Unreadable)?;
+    let fields = parts.iter().map(|part| Raw {
+        name: Cow::Borrowed(&part.name),
+        value: Cow::Borrowed(&part.value),
+        charset: part.charset,
+    });
+    decode_fields(&fields, charset)
+}
+
+/// A line without its end.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    text: &'a [u8],
+    start: usize,
+    /// Where the next line starts.
+    next: usize,
+    end: LineEnd,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LineEnd {
+    CrLf,
+    Lf,
+    None,
+}
+
+impl LineEnd {
+    fn len(self) -> usize {
+        match self {
+            Self::CrLf => 2,
+            Self::Lf => 1,
+            Self::None => 0,
+        }
+    }
+}
+
+fn lines(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = body.get(start..).filter(|rest| !rest.is_empty())?;
+        let (text, end) = match rest.iter().position(|byte| *byte == b'\n') {
+            Some(at) if rest[..at].ends_with(b"\r") => (&rest[..at - 1], LineEnd::CrLf),
+            Some(at) => (&rest[..at], LineEnd::Lf),
+            None => (rest, LineEnd::None),
+        };
+        let line = Line { text, start, next: start + text.len() + end.len(), end };
+        start = line.next;
+        Some(line)
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Delimiter {
+    Next,
+    Last,
+}
+
+/// Whether a line is the boundary, padded or not (RFC 2046, section 5.1.1).
+fn delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
+    match line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end() {
+        b"" => Some(Delimiter::Next),
+        b"--" => Some(Delimiter::Last),
+        _ => None,
+    }
+}
+
+/// What is between the boundaries, without the line ends before them. In a body whose first boundary ends in CR LF, a
+/// boundary counts only behind CR LF.
+fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    let mut style = None;
+    let mut start = None;
+    let mut before = LineEnd::Lf;
+    for line in lines(body) {
+        let found = delimiter(line.text, boundary).filter(|_| style != Some(LineEnd::CrLf) || before == LineEnd::CrLf);
+        if let Some(found) = found {
+            style.get_or_insert(line.end);
+            let end = line.start - before.len().min(line.start);
+            parts.extend(start.and_then(|start| body.get(start..end)));
+            if found == Delimiter::Last {
+                return parts;
+            }
+            start = Some(line.next);
+        }
+        before = line.end;
+    }
+    let last = start.and_then(|start| body.get(start..)).filter(|part| !part.is_empty());
+    parts.extend(
+        last.map(|part| part.strip_suffix(b"\n").map_or(part, |part| part.strip_suffix(b"\r").unwrap_or(part))),
+    );
+    parts
+}
+
+/// A part as a field; `None` if it has no name.
+fn field(part: &[u8]) -> Option<Raw<'_>> {
+    let (mut name, mut charset) = (None, None);
+    let mut current: &[u8] = b"";
+    for line in lines(part) {
+        if line.text.is_empty() {
+            return Some(Raw { name: Cow::Owned(name?), value: Cow::Borrowed(&part[line.next..]), charset });
+        }
+        // A folded line belongs to the header before it.
+        let text = match line.text.first() {
+            Some(b' ' | b'\t') => &[b";", line.text].concat(),
+            _ => {
+                current = line.text;
+                line.text
+            }
+        };
+        if header(current, "content-disposition").is_some() {
+            name = name.or_else(|| parameter(text, "name"));
+        } else if header(current, "content-type").is_some() {
+            charset = charset.or_else(|| declared(text));
+        }
+    }
+    None
+}
+
+/// A header's value, if it is this one.
+fn header<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let end = line.iter().position(|byte| *byte == b':')?;
+    line[..end].trim_ascii().eq_ignore_ascii_case(name.as_bytes()).then(|| &line[end + 1..])
+}

@@ -1,0 +1,201 @@
+//! The fields of a request, whatever it was written in, and what can be wrong with them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+/// The most fields a body may have: the widest documented one has four.
+const MOST_FIELDS: usize = 64;
+/// The longest field name that is kept, in characters; errors repeat names.
+const LONGEST_NAME: usize = 64;
+
+/// What is wrong with an input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The body is in no form or charset that is known, too deep, or not a list of fields.
+    Unreadable,
+    /// This field is missing, or empty where it may not be.
+    Missing(Cow<'static, str>),
+    /// This field is there twice, with two values.
+    Doubled(String),
+    /// This field's value cannot be what it should be.
+    Invalid(Cow<'static, str>),
+}
+
+impl Fault {
+    /// The field it is about, if it is about one.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable => None,
+            Self::Missing(name) | Self::Invalid(name) => Some(name),
+            Self::Doubled(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable => f.write_str("请求无法解析"),
+            Self::Missing(name) => write!(f, "缺少参数: {name}"),
+            Self::Doubled(name) => write!(f, "参数重复: {name}"),
+            Self::Invalid(name) => write!(f, "参数错误: {name}"),
+        }
+    }
+}
+
+/// A field's value.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Value {
+    /// A text, or a number as it was written.
+    Text(Zeroizing<String>),
+    /// `null`: the same as an absent field.
+    Null,
+    /// A truth value, a list, an object or undecodable bytes: nothing that a documented field holds.
+    Other,
+    /// Two values in the query. An error only if the field is read, for queries hold more than our fields.
+    Doubled,
+}
+
+impl Value {
+    pub(crate) fn text(text: String) -> Self {
+        Self::Text(Zeroizing::new(text))
+    }
+}
+
+/// The fields of a request, in the order they came. Never printed; wiped when dropped.
+///
+/// Names match without letter case: an exact match wins, and names that differ in case alone are one field, which is
+/// doubled if their values differ.
+#[derive(Clone, Default)]
+pub struct Fields(pub(crate) Vec<(String, Value)>);
+
+impl Fields {
+    /// Adds a field. The same value once more changes nothing.
+    ///
+    /// # Errors
+    /// [`Fault::Doubled`] with the name if another value is there; [`Fault::Unreadable`] if there are too many fields.
+    pub(crate) fn push(&mut self, name: String, value: Value) -> Result<(), Fault> {
+        match self.0.iter().find(|(known, _)| *known == name) {
+            Some((_, known)) if *known == value => return Ok(()),
+            Some(_) => return Err(Fault::Doubled(name.chars().take(LONGEST_NAME).collect())),
+            None => {}
+        }
+        if self.0.len() == MOST_FIELDS {
+            return Err(Fault::Unreadable);
+        }
+        self.0.push((name, value));
+        Ok(())
+    }
+
+    /// Adds the fields of a query that are not in the body. No query is an error as a whole: what in it is doubled or
+    /// undecodable is one when it is read.
+    pub(crate) fn merge(&mut self, query: impl Iterator<Item = (String, Value)>) {
+        let in_body = self.0.len();
+        for (name, value) in query {
+            let (body, added) = self.0.split_at_mut(in_body);
+            if body.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                continue;
+            }
+            if let Some((_, known)) = added.iter_mut().find(|(known, _)| *known == name) {
+                if *known != value {
+                    *known = Value::Doubled;
+                }
+            } else if self.0.len() < MOST_FIELDS {
+                self.0.push((name, value));
+            }
+        }
+    }
+
+    fn find(&self, name: &'static str) -> Result<Option<&Value>, Fault> {
+        if let Some((_, exact)) = self.0.iter().find(|(known, _)| known == name) {
+            return Ok(Some(exact));
+        }
+        let mut alike = self.0.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let first = alike.next();
+        match first.is_some_and(|first| alike.any(|other| other != first)) {
+            true => Err(Fault::Doubled(name.to_owned())),
+            false => Ok(first),
+        }
+    }
+
+    /// A field that must be there and may be empty: a password, a code or a name, which people leave empty.
+    ///
+    /// # Errors
+    /// [`Fault::Missing`], [`Fault::Doubled`] or [`Fault::Invalid`], with its name.
+    pub fn present(&self, name: &'static str) -> Result<&str, Fault> {
+        match self.find(name)? {
+            None | Some(Value::Null) => Err(Fault::Missing(Cow::Borrowed(name))),
+            Some(Value::Text(text)) => Ok(text),
+            Some(Value::Other) => Err(Fault::Invalid(Cow::Borrowed(name))),
+            Some(Value::Doubled) => Err(Fault::Doubled(name.to_owned())),
+        }
+    }
+
+    /// A field that must be there and not be empty.
+    ///
+    /// # Errors
+    /// As [`Fields::present`].
+    pub fn required(&self, name: &'static str) -> Result<&str, Fault> {
+        let text = self.present(name)?;
+        if text.is_empty() { Err(Fault::Missing(Cow::Borrowed(name))) } else { Ok(text) }
+    }
+
+    /// A field that may be absent, empty or null.
+    ///
+    /// # Errors
+    /// [`Fault::Doubled`] or [`Fault::Invalid`], with its name.
+    pub fn optional(&self, name: &'static str) -> Result<Option<&str>, Fault> {
+        match self.required(name) {
+            Err(Fault::Missing(_)) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// A field that must be there and not be empty, as `parse` reads it.
+    ///
+    /// # Errors
+    /// As [`Fields::present`].
+    pub fn parsed<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+        parse(self.required(name)?).ok_or(Fault::Invalid(Cow::Borrowed(name)))
+    }
+
+    /// A field that must be there, as `parse` reads it; `blank` if there is nothing in it but white space.
+    ///
+    /// # Errors
+    /// As [`Fields::present`].
+    pub fn parsed_or<T>(
+        &self,
+        name: &'static str,
+        blank: impl FnOnce() -> T,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Fault> {
+        let text = self.present(name)?;
+        if text.trim().is_empty() { Ok(blank()) } else { parse(text).ok_or(Fault::Invalid(Cow::Borrowed(name))) }
+    }
+
+    /// The fields that are texts, as the members of a JSON object.
+    pub fn texts(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
+        self.0.iter().filter_map(|(name, value)| match value {
+            Value::Text(text) => Some((name.clone(), text.as_str().into())),
+            Value::Null | Value::Other | Value::Doubled => None,
+        })
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
