@@ -56,6 +56,7 @@ const EXAMPLES: &str = "Lanes, by key:
   hello select set get            what the limits are made of: an empty handler, pgbench, redis-benchmark
   hello-own                       the empty handler with this generator in place of wrk
   gateway-get nginx-get haproxy-get gateway-log gateway-post nginx-post haproxy-post
+  tls1-get tls1-post tls2-get tls2-post, each also as nginx-…  over TLS, HTTP/1.1 and HTTP/2 (h2load)
   salted salted-open salted-many salted-few salted-most        at the service
   salted-gateway salted-nginx salted-haproxy salted-two        through something
   salted-baseline salted-gateway-baseline token-baseline mefp-baseline raw-baseline up-baseline   with --baseline

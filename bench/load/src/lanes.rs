@@ -39,6 +39,8 @@ pub(crate) struct Lane {
 pub(crate) enum Work {
     /// `wrk`, GET.
     Wrk { address: SocketAddr, connections: usize },
+    /// `h2load`, over TLS. The last is the file for its log.
+    H2load { wanted: tools::OverTls, connections: usize, log: PathBuf },
     /// `pgbench`, the SELECT of a login.
     Pgbench { address: SocketAddr, database: String, script: PathBuf, clients: usize },
     /// `redis-benchmark`, one command.
@@ -95,6 +97,9 @@ impl Turns {
         let (time, warm) = (self.time, self.warm);
         let sample = match &mut lane.work {
             Work::Wrk { address, connections } => self.tool(|| tools::wrk(*address, "/", *connections, time))?,
+            Work::H2load { wanted, connections, log } => {
+                self.tool(|| tools::h2load(wanted, *connections, warm, time, log))?
+            }
             Work::Pgbench { address, database, script, clients } => {
                 self.tool(|| tools::pgbench(*address, database, script, *clients, time))?
             }
@@ -209,18 +214,25 @@ fn hash(threads: usize, time: Duration) -> Result<tools::Told> {
     Ok(tools::Told { rate, count: (rate * time.as_secs_f64()) as u64, ..<_>::default() })
 }
 
-/// A GET of a path of cloudbox's.
+/// A path of cloudbox's.
+pub(crate) const PATH: &str = "/api/v1/cloudbox/bench";
+
+/// A GET of that path.
 pub(crate) fn get() -> Requests {
     let mut requests = Requests::again();
-    requests.add(|bytes| bytes.extend(Request::get("/api/v1/cloudbox/bench").bytes()));
+    requests.add(|bytes| bytes.extend(Request::get(PATH).bytes()));
     requests
 }
 
-/// A POST of 500 bytes there.
+/// A body of 500 bytes.
+pub(crate) fn body() -> String {
+    format!("{{\"fill\":\"{}\"}}", "x".repeat(489))
+}
+
+/// A POST of it.
 pub(crate) fn post() -> Requests {
-    let body = format!("{{\"fill\":\"{}\"}}", "x".repeat(489));
     let mut requests = Requests::again();
-    requests.add(|bytes| bytes.extend(Request::post("/api/v1/cloudbox/bench", "application/json", body).bytes()));
+    requests.add(|bytes| bytes.extend(Request::post(PATH, "application/json", body()).bytes()));
     requests
 }
 

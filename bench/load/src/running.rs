@@ -1,7 +1,7 @@
 //! What runs while lanes have their turns, and the lanes that lead to it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use stele_bench_kit::dialect::CLOUDBOX_LOGIN;
 use stele_bench_kit::{Blocking, Failure, Result};
@@ -10,8 +10,9 @@ use crate::baseline::Baseline;
 use crate::lanes::{self, Lane, Population, Work};
 use crate::population::{self, Logins};
 use crate::process::Process;
-use crate::servers::{self, Server};
+use crate::servers::{self, Certificate, Server};
 use crate::site::{Sizes, Start, Stores, database};
+use crate::tools::{OverTls, Version};
 
 /// How many connections there are where nothing else is said.
 pub(crate) const CONNECTIONS: usize = 64;
@@ -33,6 +34,8 @@ pub(crate) struct Running {
     plain: SocketAddr,
     /// Before the empty handler, before cloudbox, before two of it; and one that logs each request.
     gateways: [SocketAddr; 4],
+    /// Before the empty handler, over TLS.
+    tls_gateway: SocketAddr,
     nginx: Vec<SocketAddr>,
     haproxy: Vec<SocketAddr>,
     up: SocketAddr,
@@ -71,13 +74,15 @@ impl Running {
             run(stores.gateway(build, "gateway", &[cloudbox, second], "warn"))?,
             run(stores.gateway(build, "gateway", &[upstream.address], "info"))?,
         ];
+        let certificate = Certificate::make(folder)?;
+        let tls_gateway = run(stores.tls_gateway(build, upstream.address, &certificate))?;
         let up = run(stores.up(build, "stele up", false))?;
         let up_on_servers = run(stores.up(build, "stele up", true))?;
         let baseline = match stores.baseline() {
             Some(build) => Some(Baseline::start(stores, build, sizes, &mut run)?),
             None => None,
         };
-        let (nginx_process, nginx) = servers::nginx(folder, &[upstream.address, cloudbox])?;
+        let (nginx_process, nginx) = servers::nginx(folder, &[upstream.address, cloudbox], &certificate)?;
         let (haproxy_process, haproxy) = servers::haproxy(folder, &[upstream.address, cloudbox])?;
         let upstream_address = upstream.address;
         servers.push(upstream);
@@ -92,6 +97,7 @@ impl Running {
             mefp,
             plain,
             gateways,
+            tls_gateway,
             nginx,
             haproxy,
             up,
@@ -116,6 +122,7 @@ impl Running {
         let script = self.script(stores, sizes)?;
         let mut lanes = limits(self, stores, script, sizes);
         lanes.extend(self.proxied());
+        lanes.extend(self.over_tls(stores.folder())?);
         let salted = |address, connections, of, share| Work::Logins { address, connections, of, share };
         let main = |address| salted(address, CONNECTIONS, Population::Main, None);
         let again = |address, (requests, expected)| Work::Again {
@@ -208,6 +215,31 @@ impl Running {
             lane("nginx-post", "POST of 500 bytes through nginx", through(self.nginx[0], lanes::post())),
             lane("haproxy-post", "POST of 500 bytes through haproxy", through(self.haproxy[0], lanes::post())),
         ]
+    }
+
+    /// The same over TLS, with one certificate.
+    fn over_tls(&self, folder: &Path) -> Result<Vec<Lane>> {
+        let body = folder.join("body.json");
+        std::fs::write(&body, lanes::body())?;
+        let nginx = self.nginx.last().copied().ok_or_else(|| Failure::new("nginx serves nothing over TLS"))?;
+        let load = |address, version, body: Option<&PathBuf>| Work::H2load {
+            wanted: OverTls { address, version, path: lanes::PATH, body: body.cloned() },
+            connections: CONNECTIONS,
+            log: folder.join("h2load.log"),
+        };
+        let ours = |version, body| load(self.tls_gateway, version, body);
+        let theirs = |version, body| load(nginx, version, body);
+        let post = Some(&body);
+        Ok(vec![
+            lane("tls1-get", "GET through the gateway, TLS, HTTP/1.1", ours(Version::Http1, None)),
+            lane("nginx-tls1-get", "GET through nginx, TLS, HTTP/1.1", theirs(Version::Http1, None)),
+            lane("tls1-post", "POST through the gateway, TLS, HTTP/1.1", ours(Version::Http1, post)),
+            lane("nginx-tls1-post", "POST through nginx, TLS, HTTP/1.1", theirs(Version::Http1, post)),
+            lane("tls2-get", "GET through the gateway, TLS, HTTP/2", ours(Version::Http2, None)),
+            lane("nginx-tls2-get", "GET through nginx, TLS, HTTP/2", theirs(Version::Http2, None)),
+            lane("tls2-post", "POST through the gateway, TLS, HTTP/2", ours(Version::Http2, post)),
+            lane("nginx-tls2-post", "POST through nginx, TLS, HTTP/2", theirs(Version::Http2, post)),
+        ])
     }
 
     /// A script for pgbench with the statement that a login at the service makes, of users by chance.

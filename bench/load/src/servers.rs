@@ -1,7 +1,7 @@
 //! Servers that are not the product's: Redis, nginx, haproxy, and the empty handler.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use stele_bench_kit::{Failure, Result};
@@ -66,12 +66,52 @@ pub(crate) fn upstream(folder: &Path) -> Result<Server> {
     started("upstream", &command, "TERM", folder, address)
 }
 
-/// nginx with one worker, which serves at as many addresses as there are upstreams: each before one of them.
+/// A certificate for loopback and its key, as files: what TLS is measured with on both sides.
+#[derive(Clone, Debug)]
+pub(crate) struct Certificate {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Certificate {
+    /// A new one, on P-256, by itself.
+    ///
+    /// # Errors
+    /// If `openssl` does not make it.
+    pub(crate) fn make(folder: &Path) -> Result<Self> {
+        let (chain, key) = (folder.join("tls.pem"), folder.join("tls.key"));
+        let mut command = Command::new(tools::program("openssl")?);
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ]);
+        command.args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]);
+        let ended = command.arg(&key).arg("-out").arg(&chain).output()?;
+        if ended.status.success() {
+            return Ok(Self { chain, key });
+        }
+        Err(Failure::new(format!("openssl: {}", String::from_utf8_lossy(&ended.stderr).trim())))
+    }
+}
+
+/// nginx with one worker, which serves at as many addresses as there are upstreams: each before one of them; and at one
+/// more, over TLS with HTTP/1.1 and 2, before the first.
 ///
 /// # Errors
 /// If it does not start.
-pub(crate) fn nginx(folder: &Path, upstreams: &[SocketAddr]) -> Result<(Process, Vec<SocketAddr>)> {
-    let addresses: Vec<_> = upstreams.iter().map(|_| free_address()).collect::<Result<_>>()?;
+pub(crate) fn nginx(
+    folder: &Path,
+    upstreams: &[SocketAddr],
+    Certificate { chain, key }: &Certificate,
+) -> Result<(Process, Vec<SocketAddr>)> {
+    let addresses: Vec<_> = (0..=upstreams.len()).map(|_| free_address()).collect::<Result<_>>()?;
     let mut servers = String::new();
     for (number, (address, upstream)) in addresses.iter().zip(upstreams).enumerate() {
         servers += &format!(
@@ -79,6 +119,16 @@ pub(crate) fn nginx(folder: &Path, upstreams: &[SocketAddr]) -> Result<(Process,
              server {{ listen {address}; keepalive_requests 1000000000;\n\
              location / {{ proxy_pass http://u{number}; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
              proxy_set_header X-Forwarded-For $remote_addr; }} }}\n"
+        );
+    }
+    if let Some(address) = addresses.last() {
+        servers += &format!(
+            "server {{ listen {address} ssl http2; keepalive_requests 1000000000; ssl_protocols TLSv1.2 TLSv1.3;\n\
+             ssl_certificate {}; ssl_certificate_key {};\n\
+             location / {{ proxy_pass http://u0; proxy_http_version 1.1; proxy_set_header Connection \"\";\n\
+             proxy_set_header X-Forwarded-For $remote_addr; }} }}\n",
+            chain.display(),
+            key.display()
         );
     }
     let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use crate::cluster::Cluster;
 use crate::population::Rows;
-use crate::process::{Process, answers, free_address};
-use crate::servers::{self, Server};
+use crate::process::{Process, accepts, answers, free_address};
+use crate::servers::{self, Certificate, Server};
 use crate::{embedded, tools};
 
 /// What all MeFP apps share.
@@ -75,7 +75,7 @@ pub(crate) struct Start {
     program: PathBuf,
     arguments: &'static [&'static str],
     settings: Vec<(&'static str, String)>,
-    /// The page that says whether it is ready.
+    /// The page that says whether it is ready; empty if it is as soon as it takes connections.
     ready: &'static str,
 }
 
@@ -255,6 +255,16 @@ impl Stores {
         Start { name, program: build.programs.path("gateway"), arguments: &[], settings, ready: "/healthz" }
     }
 
+    /// The same over TLS.
+    pub(crate) fn tls_gateway(&self, build: &Build, instance: SocketAddr, certificate: &Certificate) -> Start {
+        let mut start = self.gateway(build, "gateway", &[instance], "warn");
+        let path = |path: &Path| path.display().to_string();
+        start.settings.push(("STELE_TLS_CERT", path(&certificate.chain)));
+        start.settings.push(("STELE_TLS_KEY", path(&certificate.key)));
+        start.ready = "";
+        start
+    }
+
     /// A gateway before one instance of each service, in the order of [`Dialect::ALL`].
     pub(crate) fn whole_gateway(&self, name: &'static str, instances: &[SocketAddr]) -> Start {
         let led = Dialect::ALL.iter().zip(instances);
@@ -284,7 +294,7 @@ impl Stores {
         command.env("STELE_LISTEN", address.to_string()).env("STELE_ADMIN_LISTEN", admin.to_string());
         let log = self.folder().join(format!("{}-{}.log", start.name, address.port()));
         let process = Process::start(start.name, &command, "TERM", log)?;
-        process.until(|| answers(address, start.ready))?;
+        process.until(|| if start.ready.is_empty() { accepts(address) } else { answers(address, start.ready) })?;
         Ok(Server { process, address })
     }
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use stele_bench_kit::{Failure, Result};
 
 /// A program, and Debian's package that has it.
-const WANTED: [(&str, &str); 9] = [
+const WANTED: [(&str, &str); 11] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
     ("wrk", "wrk"),
+    ("h2load", "nghttp2-client"),
+    ("openssl", "openssl"),
     ("redis-server", "redis-server"),
     ("redis-benchmark", "redis-tools"),
     ("initdb", "postgresql"),
@@ -91,6 +93,71 @@ pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Dur
     let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
     let count = count.ok_or_else(|| unread("wrk", &text))?;
     Ok(Told { rate, count, errors, p50: percentile("50%"), p99: percentile("99%") })
+}
+
+/// A version of HTTP, over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+/// What `h2load` asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct OverTls {
+    pub(crate) address: SocketAddr,
+    pub(crate) version: Version,
+    pub(crate) path: &'static str,
+    /// The file that is posted; `None`: GET.
+    pub(crate) body: Option<PathBuf>,
+}
+
+/// `h2load` with one thread: one request at a time on each connection, as fast as it is answered. The log of its requests
+/// goes to the file `log`, and is read for the latencies.
+///
+/// # Errors
+/// If it fails, or what it prints cannot be read.
+pub(crate) fn h2load(wanted: &OverTls, connections: usize, warm: Duration, time: Duration, log: &Path) -> Result<Told> {
+    let OverTls { address, version, path, body } = wanted;
+    let seconds = time.as_secs_f64().round().max(1.0);
+    // It appends.
+    let _ = std::fs::remove_file(log);
+    let mut command = Command::new(program("h2load")?);
+    command.args(["-t1", "-m1", &format!("-c{connections}"), &format!("-D{seconds}")]);
+    command.arg(format!("--warm-up-time={}ms", warm.as_millis())).arg("--log-file").arg(log);
+    if *version == Version::Http1 {
+        command.arg("--h1");
+    }
+    if let Some(body) = body {
+        command.arg("-d").arg(body).args(["-H", "content-type: application/json"]);
+    }
+    let text = output(command.arg(format!("https://{address}{path}")))?;
+    // "finished in 3.00s, 12345.67 req/s, 1.23MB/s"; "requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, …"
+    let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
+    let of = |line: &str, label: &str| -> Option<f64> {
+        line.split(", ").find_map(|part| part.trim().strip_suffix(label)?.trim().parse().ok())
+    };
+    let read = || {
+        let (requests, protocol) = (line("requests:")?, line("Application protocol:")?);
+        let is_meant = protocol.trim() == if *version == Version::Http1 { "http/1.1" } else { "h2" };
+        let (done, right) = (of(requests, "done")?, of(line("status codes:")?, "2xx")?);
+        Some((of(line("finished in")?, "req/s")?, done, if is_meant { done - right } else { done }))
+    };
+    let (rate, count, errors) = read().ok_or_else(|| unread("h2load", &text))?;
+    let mut latencies = logged(log)?;
+    latencies.sort_unstable();
+    let percentile = |share: f64| {
+        let at = (latencies.len() as f64 * share) as usize;
+        latencies.get(at).map(|micros| *micros as f64 / 1_000.0)
+    };
+    let (p50, p99) = (percentile(0.5), percentile(0.99));
+    Ok(Told { rate, count: count as u64, errors: errors as u64, p50, p99 })
+}
+
+/// The latencies in h2load's log, in microseconds: the third column.
+fn logged(log: &Path) -> Result<Vec<u64>> {
+    let text = std::fs::read_to_string(log)?;
+    Ok(text.lines().filter_map(|line| line.split('\t').nth(2)?.parse().ok()).collect())
 }
 
 /// `pgbench -M prepared`: this script, as fast as it is answered, without vacuuming first.
