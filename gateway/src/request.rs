@@ -55,9 +55,12 @@ impl RequestLine {
         self.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
     }
 
-    /// Whether what follows the request on its connection may be no request.
+    /// Whether what follows the request on its connection may be no request. After an offer of h2c it is one: HTTP/2 begins
+    /// only behind a 101 (RFC 9110, section 7.8), and Java's `HttpClient` offers it on each new connection.
     pub(crate) fn is_last(&self, headers: &HeaderMap) -> bool {
-        self.method == Method::CONNECT || is_token_of(headers, &CONNECTION, "upgrade")
+        let mut offers = headers.get_all(UPGRADE).iter();
+        let is_h2c_alone = matches!((offers.next(), offers.next()), (Some(one), None) if one.as_bytes() == b"h2c");
+        self.method == Method::CONNECT || (is_token_of(headers, &CONNECTION, "upgrade") && !is_h2c_alone)
     }
 }
 
@@ -213,6 +216,22 @@ mod tests {
         ] {
             let (line, headers) = head(method, "/i/a", version, fields);
             assert_eq!(is_malformed(&line, &headers), is_refused, "{method} {version:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_offer_of_h2c_leaves_the_connection_as_it_is() {
+        for (method, fields, is_last) in [
+            ("GET", "connection: close", false),
+            ("GET", "connection: Upgrade, HTTP2-Settings\nupgrade: h2c", false),
+            ("GET", "connection: upgrade\nupgrade: h2c, websocket", true),
+            ("GET", "connection: upgrade\nupgrade: h2c\nupgrade: h2c", true),
+            ("GET", "connection: upgrade\nupgrade: TLS/1.2", true),
+            ("GET", "connection: upgrade", true),
+            ("CONNECT", "connection: upgrade\nupgrade: h2c", true),
+        ] {
+            let (line, headers) = head(method, "/i/a", Version::HTTP_11, fields);
+            assert_eq!(line.is_last(&headers), is_last, "{method} {fields:?}");
         }
     }
 
