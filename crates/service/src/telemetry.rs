@@ -6,10 +6,10 @@ use std::io::IsTerminal as _;
 use opentelemetry::trace::TracerProvider as _;
 use tracing::level_filters::LevelFilter;
 use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{ConfigError, Settings};
 use crate::otlp::{self, Export};
@@ -20,7 +20,7 @@ crate::settings! {
     /// Logs.
     pub const SETTINGS = "STELE_";
     /// how much is logged; of the server library only by name: `actix_http=debug`
-    LOG: EnvFilter = parsed(filter, "a level, or directives such as info,stele_store=debug", "info");
+    LOG: Targets = parsed(filter, "a level, or directives such as info,stele_store=debug", "info");
     /// how it is logged
     LOG_FORMAT: bool = parsed(is_json, "human or json", "human");
 }
@@ -85,14 +85,13 @@ fn is_json(text: &str) -> Result<bool, String> {
 }
 
 /// What `directives` ask for, with [`QUIET`] for what they do not name.
-fn filter(directives: &str) -> Result<EnvFilter, String> {
-    let unread = |e| format!("`{directives}` is not a level or a list of directives: {e}");
-    EnvFilter::try_new(directives).map_err(unread)?;
-    let levels = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let level = levels.rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);
-    // Of two directives for one target the later counts.
+fn filter(directives: &str) -> Result<Targets, String> {
+    let parts = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let level = parts.clone().rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);
     let quiet = QUIET.map(|(target, most)| format!("{target}={}", most.min(level)));
-    EnvFilter::try_new(format!("{level},{},{directives}", quiet.join(","))).map_err(unread)
+    // Of two directives for one target the later counts.
+    let all: Vec<_> = [level.to_string()].into_iter().chain(quiet).chain(parts.map(str::to_owned)).collect();
+    all.join(",").parse().map_err(|e| format!("`{directives}` is not a level or a list of directives: {e}"))
 }
 
 #[cfg(test)]

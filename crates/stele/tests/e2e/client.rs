@@ -132,7 +132,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(server: &Server, app: App, tms: &str) -> Self {
-        let http = reqwest::Client::builder().cookie_store(false).build().unwrap();
+        let http = reqwest::Client::new();
         Self { http, url: server.url.clone(), app, tms: tms.to_owned(), always: Vec::new() }
     }
 
