@@ -33,7 +33,7 @@ use stele_core::ports::{
 use stele_core::random::OsRandom;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result, app};
 use stele_dialect::Refusal;
 use stele_dialect::extract::Refuse;
@@ -77,7 +77,7 @@ away! {
     add(&NewUser) -> Option<User>;
     change_credential(UserId, i64, i64, &Credential) -> bool;
     upgrade_credential(UserId, i64, &str, &Credential) -> bool;
-    set_disabled(UserId, bool, i64) -> bool;
+    set_status(UserId, UserStatus, i64) -> bool;
     list(i64, u32) -> Vec<User>;
     add_app(&app::App) -> bool;
     client_token(&[u8; 32]) -> Option<app::ClientToken>;

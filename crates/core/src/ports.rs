@@ -26,7 +26,7 @@ use crate::policy::Guessing;
 use crate::rate_limit::Quota;
 use crate::session::{Dialect, NewSession, Session, Ticket, TicketKind, TokenKey};
 use crate::time::Timestamp;
-use crate::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use crate::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 
 pub use keys::{Dropped, KeyRecord, KeyStore, KeyWatch, SaltedUse, SealedUser};
 pub use trail::TrailStore;
@@ -55,7 +55,7 @@ pub trait UserStore: Send + Sync {
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool>;
 
     /// Locks a user out or lets them in again, and sets the epoch to `next`. Gives whether there is such a user.
-    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool>;
+    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool>;
 
     /// Up to `limit` users with numbers above `after`, in order.
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>>;
@@ -158,10 +158,20 @@ pub struct Success {
     pub replay: Option<ReplayMark>,
     /// A code that was presented with it and is now used up.
     pub code: Option<CodeKey>,
-    /// Whether the failures are forgiven and the origin is known from now on. `false` for a disabled user.
-    pub welcome: bool,
+    /// What the account makes of the origin. Unchanged for a disabled user.
+    pub origin: OriginTrust,
     /// The session to open.
     pub session: Option<NewSession>,
+}
+
+/// What an account makes of the origin of a right proof.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OriginTrust {
+    /// What it did before.
+    #[default]
+    Unchanged,
+    /// The account's failures from there are forgiven, and the origin is known from now on.
+    Trusted,
 }
 
 /// How an attempt was booked.
@@ -189,10 +199,19 @@ pub struct CodeGuess {
     pub candidates: Vec<(CodeKey, Tag)>,
     /// The epoch the code must have been sent under.
     pub epoch: i64,
-    /// Whether a right guess uses the code up and forgives the account's failures.
-    pub consume: bool,
+    /// What a right guess does to the code.
+    pub on_right: CodeUse,
     /// How many wrong guesses burn a code.
     pub max_tries: u32,
+}
+
+/// What a right guess does to the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeUse {
+    /// It stays good.
+    Check,
+    /// It is used up, and the account's failures are forgiven.
+    Consume,
 }
 
 /// How a guess at a code was booked.

@@ -58,9 +58,17 @@ pub struct Sealer {
 #[derive(Clone)]
 struct Ring {
     keys: BTreeMap<KeyId, (Timestamp, Aes256Gcm)>,
-    /// Whether users' digests may be sealed.
-    digests: bool,
+    digests: DigestSealing,
     decoy: Sealed,
+}
+
+/// Whether users' digests may be sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestSealing {
+    /// They may: salted logins need them.
+    Allowed,
+    /// They may not: salted logins are ended.
+    Ended,
 }
 
 const DECOY: &[u8] = b"decoy";
@@ -69,16 +77,19 @@ const ALWAYS: Timestamp = Timestamp::from_secs(0);
 impl Sealer {
     /// A key ring of `keys` that all seal from the first; `None` if there is none.
     pub fn new(keys: impl IntoIterator<Item = (KeyId, Zeroizing<[u8; 32]>)>) -> Option<Self> {
-        Self::of(keys.into_iter().map(|(id, key)| SealingKey { id, seals_from: ALWAYS, key: Some(key) }), true)
+        Self::of(
+            keys.into_iter().map(|(id, key)| SealingKey { id, seals_from: ALWAYS, key: Some(key) }),
+            DigestSealing::Allowed,
+        )
     }
 
-    /// A key ring of `keys`; `None` if there is none. `digests`: whether users' digests may be sealed.
-    pub fn of(keys: impl IntoIterator<Item = SealingKey>, digests: bool) -> Option<Self> {
+    /// A key ring of `keys`; `None` if there is none.
+    pub fn of(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) -> Option<Self> {
         Some(Self { ring: RwLock::new(Arc::new(Ring::of(keys, digests, None)?)) })
     }
 
     /// Puts other keys in service, for all who seal or open from now on. Without any, nothing changes.
-    pub fn renew(&self, keys: impl IntoIterator<Item = SealingKey>, digests: bool) {
+    pub fn renew(&self, keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) {
         let before = self.ring();
         if let Some(ring) = Ring::of(keys, digests, Some(&before)) {
             *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
@@ -103,7 +114,7 @@ impl Sealer {
 
     /// Whether users' digests may be sealed, as far as this process has heard.
     pub fn seals_digests(&self) -> bool {
-        self.ring().digests
+        self.ring().digests == DigestSealing::Allowed
     }
 
     /// Seals `secret`, bound to `context` (what row it is for) and to the key's number.
@@ -133,7 +144,7 @@ impl Sealer {
 }
 
 impl Ring {
-    fn of(keys: impl IntoIterator<Item = SealingKey>, digests: bool, before: Option<&Self>) -> Option<Self> {
+    fn of(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing, before: Option<&Self>) -> Option<Self> {
         let known = |id| before.and_then(|ring| Some(ring.keys.get(&id)?.1.clone()));
         let keys: BTreeMap<_, _> = keys
             .into_iter()
@@ -209,7 +220,10 @@ mod tests {
     fn a_decoy_opens_as_a_digest_does() {
         let ring = sealer(&[(1, 7), (2, 9)]);
         assert_eq!(ring.open_decoy().as_slice(), [0; 16]);
-        ring.renew([SealingKey { id: 3, seals_from: ALWAYS, key: Some(Zeroizing::new([1; 32])) }], true);
+        ring.renew(
+            [SealingKey { id: 3, seals_from: ALWAYS, key: Some(Zeroizing::new([1; 32])) }],
+            DigestSealing::Allowed,
+        );
         assert_eq!(ring.open_decoy().as_slice(), [0; 16]);
     }
 
@@ -223,18 +237,18 @@ mod tests {
         };
         let ring = sealer(&[(1, 7)]);
         let old = ring.seal(after, b"row", b"secret", &OsRandom);
-        ring.renew([of(1, 0, None), of(2, 100, Some(9)), of(3, 0, None)], false);
+        ring.renew([of(1, 0, None), of(2, 100, Some(9)), of(3, 0, None)], DigestSealing::Ended);
         assert!(ring.knows(2) && !ring.knows(3) && !ring.seals_digests());
         assert_eq!((ring.current(before), ring.current(after)), (1, 2));
         let new = sealer(&[(2, 9)]).seal(after, b"row", b"secret", &OsRandom);
         for sealed in [&old, &new] {
             assert_eq!(ring.open(b"row", sealed).unwrap().as_slice(), b"secret");
         }
-        ring.renew([of(2, 100, None)], true);
+        ring.renew([of(2, 100, None)], DigestSealing::Allowed);
         assert_eq!(ring.open(b"row", &old), Err(OpenError::MissingKey(1)));
         assert_eq!(ring.current(before), 2, "there is no other");
         assert!(ring.seals_digests());
-        ring.renew([], true);
+        ring.renew([], DigestSealing::Allowed);
         assert!(ring.open(b"row", &new).is_ok(), "a ring is never empty");
     }
 }

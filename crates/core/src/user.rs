@@ -36,6 +36,15 @@ impl Role {
     }
 }
 
+/// Whether a user may log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserStatus {
+    /// They may.
+    Active,
+    /// They are locked out.
+    Disabled,
+}
+
 /// 男 or 女, where it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 pub enum Gender {

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use stele_core::mac::MacKey;
 use stele_core::ports::{KeyRecord, KeyStore, KeyWatch};
 use stele_core::salted::SaltedLogins;
-use stele_core::seal::{KeyId, Sealer, SealingKey};
+use stele_core::seal::{DigestSealing, KeyId, Sealer, SealingKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_service::ConfigError;
 use tokio::signal::unix::{SignalKind, signal};
@@ -83,7 +83,7 @@ impl KeyRing {
             return Err(none);
         }
         let keys = strictly(gathered, clock.now())?;
-        let digests = store.salted_ended().await.map_err(fault)?.is_none();
+        let digests = digest_sealing(store.salted_ended().await.map_err(fault)?);
         let sealer = Arc::new(Sealer::of(keys.into_iter().map(sealing), digests).ok_or(none)?);
         let mac = Arc::new(files::load_mac(&folder, &records)?);
         Ok(Arc::new(Self {
@@ -139,7 +139,7 @@ impl KeyRing {
     /// The database does not answer.
     pub async fn refresh(&self) -> stele_core::Result<()> {
         let records = self.store.keys().await?;
-        let digests = self.store.salted_ended().await?.is_none();
+        let digests = digest_sealing(self.store.salted_ended().await?);
         let before = lock(&self.records).clone();
         let Gathered { keys, mut faults } =
             gather(&self.folder, &SEALING, &records, &before, |key| self.sealer.knows(key));
@@ -242,6 +242,11 @@ fn strictly(gathered: Gathered, now: Timestamp) -> Result<Vec<InService>, Config
 
 fn sealing((id, seals_from, text): InService) -> SealingKey {
     SealingKey { id, seals_from, key: text.as_deref().and_then(|text| files::parse(text)) }
+}
+
+/// Whether digests are sealed, given when salted logins were ended.
+fn digest_sealing(ended: Option<Timestamp>) -> DigestSealing {
+    if ended.is_some() { DigestSealing::Ended } else { DigestSealing::Allowed }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -10,8 +10,7 @@ use stele_app::Service;
 use stele_core::Error;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::session::Token;
-use stele_core::usecase::set_status::UserStatus;
-use stele_core::user::{User, UserRef};
+use stele_core::user::{User, UserRef, UserStatus};
 use stele_dialect::Refusal;
 
 use crate::{Lab, Running, http};

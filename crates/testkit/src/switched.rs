@@ -11,7 +11,7 @@ use stele_core::ports::{
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
 /// What a store that is off says: nothing of it may reach a client.
@@ -151,8 +151,8 @@ impl UserStore for Users {
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
         self.watch.around("upgrade_credential", self.up()?.upgrade_credential(user, epoch, old, new)).await
     }
-    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool> {
-        self.watch.around("set_disabled", self.up()?.set_disabled(user, disabled, next)).await
+    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
+        self.watch.around("set_status", self.up()?.set_status(user, status, next)).await
     }
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
         self.watch.around("list", self.up()?.list(after, limit)).await

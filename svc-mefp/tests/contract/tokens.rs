@@ -5,8 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use stele_core::password::{NewPassword, RawPassword};
-use stele_core::usecase::set_status::UserStatus;
-use stele_core::user::UserRef;
+use stele_core::user::{UserRef, UserStatus};
 use stele_testkit::Answer;
 use stele_testkit::conformance::DialectUnderTest as _;
 

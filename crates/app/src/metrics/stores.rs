@@ -21,7 +21,7 @@ use stele_core::ports::{
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 use stele_service::metrics::{Histograms, Labels, Metrics, gauge};
 use stele_service::trace;
@@ -134,7 +134,7 @@ macro_rules! operations {
     };
 }
 
-operations!(UserOps: find find_ref add change_credential upgrade_credential set_disabled list app
+operations!(UserOps: find find_ref add change_credential upgrade_credential set_status list app
     add_app client_token add_client_token use_proof release_proof forget_proofs ping);
 operations!(StateOps: birth admit settle guess_code send_code session open_session touch_session restamp_session
     end_session put_ticket redeem_ticket put_captcha view_captcha take_captcha sweep ping);
@@ -177,8 +177,8 @@ impl UserStore for Watched<dyn UserStore, UserOps> {
         call!(self, "users", upgrade_credential(user, epoch, old, new))
     }
 
-    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool> {
-        call!(self, "users", set_disabled(user, disabled, next))
+    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
+        call!(self, "users", set_status(user, status, next))
     }
 
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {

@@ -7,7 +7,7 @@ use super::watch::Watch;
 use super::{Caller, credential};
 use crate::event::Act;
 use crate::password::NewPassword;
-use crate::ports::Success;
+use crate::ports::{OriginTrust, Success};
 use crate::proof::Proof;
 use crate::session::{NewSession, Token};
 use crate::user::{Role, UserId, UserRef};
@@ -72,7 +72,7 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
     let attempt = caller.attempt(deps, account.as_ref(), &key);
     let claim =
         Claim { account, attempt, proof: &proof, audience: Audience::Everyone, limit_check: LimitCheck::Pending };
-    let proven = prove(deps, claim, |_| (Success { welcome: true, ..Success::default() }, ())).await?;
+    let proven = prove(deps, claim, |_| (Success { origin: OriginTrust::Trusted, ..Success::default() }, ())).await?;
     watch.is(Act::ChangePassword(proven.kind));
     let account = proven.account;
 

@@ -5,7 +5,7 @@ use super::watch::Watch;
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
-use crate::ports::{Attempt, CodeCheck, CodeGuess};
+use crate::ports::{Attempt, CodeCheck, CodeGuess, CodeUse};
 use crate::{Deps, Error, Result, UseCases};
 
 impl UseCases {
@@ -37,15 +37,6 @@ async fn check(
     guess(deps, caller, &attempt, &keys, code, CodeUse::Check).await
 }
 
-/// What a right guess does to the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CodeUse {
-    /// It stays good.
-    Check,
-    /// It is used up, and the account's failures are forgiven.
-    Consume,
-}
-
 /// Books a guess at the codes under `keys`, which must have been sent under the attempt's epoch.
 pub(super) async fn guess(
     deps: &Deps,
@@ -56,12 +47,7 @@ pub(super) async fn guess(
     on_right: CodeUse,
 ) -> Result<()> {
     let candidates = keys.iter().map(|key| (key.clone(), code.tag(&deps.mac, key, &caller.app))).collect();
-    let guess = CodeGuess {
-        candidates,
-        epoch: attempt.epoch,
-        consume: on_right == CodeUse::Consume,
-        max_tries: deps.policy.code_tries,
-    };
+    let guess = CodeGuess { candidates, epoch: attempt.epoch, on_right, max_tries: deps.policy.code_tries };
     match deps.state.guess_code(attempt, &guess).await? {
         CodeCheck::Right(_) => Ok(()),
         CodeCheck::Wrong => Err(Error::WrongCode),

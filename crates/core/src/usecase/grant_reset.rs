@@ -1,12 +1,12 @@
 //! Trading a reset code for a one-use reset token (JWT document, 验证手机).
 
 use super::Caller;
-use super::check_code::{self, CodeUse};
+use super::check_code;
 use super::watch::Watch;
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Identifier;
-use crate::ports::Attempt;
+use crate::ports::{Attempt, CodeUse};
 use crate::session::{Ticket, TicketKind, Token};
 use crate::{Deps, Error, Result, UseCases};
 

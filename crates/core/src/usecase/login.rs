@@ -1,13 +1,13 @@
 //! Logging in.
 
-use super::check_code::{self, CodeUse};
+use super::check_code;
 use super::prove::{self, Claim, LimitCheck, prove};
 use super::watch::Watch;
 use super::{Caller, captcha};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Identifier;
-use crate::ports::{Attempt, Success};
+use crate::ports::{Attempt, CodeUse, OriginTrust, Success};
 use crate::proof::Proof;
 use crate::session::{NewSession, Session, Token, TokenKey};
 use crate::user::{Role, User, UserId};
@@ -117,7 +117,7 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
             Carrier::Presence => TokenKey::presence(caller.dialect, &caller.app, account.user.id),
         };
         let new = NewSession { key, session: session.clone(), per_user: deps.policy.sessions_per_user };
-        (Success { replay: None, code: used_code, welcome: true, session: Some(new) }, session)
+        (Success { replay: None, code: used_code, origin: OriginTrust::Trusted, session: Some(new) }, session)
     })
     .await?;
     watch.is(Act::Login(proven.kind));

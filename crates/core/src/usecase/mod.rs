@@ -71,11 +71,11 @@ impl UseCases {
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// The dialect: sessions and codes are good in the one that made them only.
-    pub dialect: Dialect,
+    dialect: Dialect,
     /// The app that calls on the user's behalf; empty if none does.
-    pub app: String,
+    app: String,
     /// Whom the limits count it against.
-    pub origin: Origin,
+    origin: Origin,
 }
 
 impl Caller {

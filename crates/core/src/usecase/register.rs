@@ -1,12 +1,13 @@
 //! Opening an account with a code (portal document, 注册接口; MeFP document, 注册).
 
-use super::check_code::{self, CodeUse};
+use super::check_code;
 use super::watch::Watch;
 use super::{Caller, credential, login};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
+use crate::ports::CodeUse;
 use crate::session::{NewSession, TokenKey};
 use crate::user::{NewUser, Profile, Role, User, UserId};
 use crate::{Deps, Error, Result, UseCases};

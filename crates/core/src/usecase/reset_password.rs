@@ -1,12 +1,13 @@
 //! Setting a new password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
 
-use super::check_code::{self, CodeUse};
+use super::check_code;
 use super::watch::Watch;
 use super::{Caller, credential};
 use crate::code::{Code, CodeKey, Purpose};
 use crate::event::Act;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
+use crate::ports::CodeUse;
 use crate::user::User;
 use crate::{Deps, Error, Result, UseCases};
 

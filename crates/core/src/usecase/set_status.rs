@@ -2,17 +2,8 @@
 
 use super::watch::Watch;
 use crate::event::Act;
-use crate::user::UserRef;
+use crate::user::{UserRef, UserStatus};
 use crate::{Deps, Error, Result, UseCases};
-
-/// Whether a user may log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserStatus {
-    /// They may.
-    Active,
-    /// They are locked out.
-    Disabled,
-}
 
 impl UseCases {
     /// Locks a user out and ends every session, ticket and code of theirs, or lets them log in again.
@@ -33,7 +24,6 @@ impl UseCases {
 async fn set(deps: &Deps, user: UserRef, status: UserStatus, watch: &mut Watch<'_>) -> Result<()> {
     let account = deps.users.find_ref(user).await?.ok_or(Error::UnknownUser)?;
     watch.concerns(account.user.id);
-    let disabled = status == UserStatus::Disabled;
-    let found = deps.users.set_disabled(account.user.id, disabled, deps.random.epoch()).await?;
+    let found = deps.users.set_status(account.user.id, status, deps.random.epoch()).await?;
     if found { Ok(()) } else { Err(Error::UnknownUser) }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use stele_core::ports::{KeyRecord, KeyStore};
 use stele_core::random::Random;
-use stele_core::seal::{KeyId, Sealer};
+use stele_core::seal::{DigestSealing, KeyId, Sealer};
 use stele_core::time::{Clock as _, SystemClock, Timestamp};
 use stele_core::usecase::reseal;
 use stele_service::ConfigError;
@@ -23,7 +23,7 @@ pub async fn begin(store: &dyn KeyStore, folder: &Path, random: &dyn Random) -> 
     for record in records.iter().filter(|record| record.probe.is_none()) {
         let Some(number) = record.number(SEALING.name) else { continue };
         let text = SEALING.read_as(folder, record, number)?;
-        let sealer = Sealer::of([sealing((number, record.works_from, Some(text)))], false);
+        let sealer = Sealer::of([sealing((number, record.works_from, Some(text)))], DigestSealing::Ended);
         let opens = match &sealer {
             Some(sealer) => reseal::opens(store, sealer, number).await.map_err(fault)?,
             None => false,

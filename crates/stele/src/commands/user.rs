@@ -5,8 +5,7 @@ use stele_app::Context;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::time::Offset;
 use stele_core::usecase::add_user::{self, Provided};
-use stele_core::usecase::set_status::UserStatus;
-use stele_core::user::{User as Person, UserRef};
+use stele_core::user::{User as Person, UserRef, UserStatus};
 use stele_core::{UseCases, verifier};
 use stele_service::ConfigError;
 

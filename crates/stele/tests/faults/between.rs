@@ -20,8 +20,7 @@ use stele_core::usecase::register::Register;
 use stele_core::usecase::reset_password::ResetPassword;
 use stele_core::usecase::send_code::Sendable;
 use stele_core::usecase::set_password::Authority;
-use stele_core::usecase::set_status::UserStatus;
-use stele_core::user::{Profile, Role, UserRef};
+use stele_core::user::{Profile, Role, UserRef, UserStatus};
 use stele_testkit::servers::{Postgres, Redis};
 use stele_testkit::{Lab, Moment};
 
@@ -35,7 +34,7 @@ const WRITES: [&str; 14] = [
     "add",
     "change_credential",
     "upgrade_credential",
-    "set_disabled",
+    "set_status",
     "add_client_token",
     "settle",
     "guess_code",

@@ -11,7 +11,7 @@ use diesel_async::{AsyncConnection, RunQueryDsl};
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{ReplayMark, UserStore};
 use stele_core::time::Timestamp;
-use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef};
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
 use super::lanes;
@@ -182,7 +182,8 @@ impl UserStore for Users {
         Ok(changed.map_err(failure)? > 0)
     }
 
-    async fn set_disabled(&self, user: UserId, disabled: bool, next: i64) -> Result<bool> {
+    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
+        let disabled = status == UserStatus::Disabled;
         let changed = query!(self.db, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
                 .set((users::disabled.eq(disabled), users::epoch.eq(next)))

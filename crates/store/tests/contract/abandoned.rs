@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use stele_core::ports::UserStore;
-use stele_core::user::NewUser;
+use stele_core::user::{NewUser, UserStatus};
 use stele_store::{Database, Target};
 use tempfile::TempDir;
 
@@ -52,16 +52,16 @@ async fn a_write_that_was_begun_ends_and_no_connection_is_lost() {
     let mut other = SqliteConnection::establish(dir.path().join("users.db").to_str().unwrap()).unwrap();
     // Held up, so that what is begun is not at its end when it is left.
     other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
-    assert!(leave(users.set_disabled(alice, true, 1), 1).await.is_none());
+    assert!(leave(users.set_status(alice, UserStatus::Disabled, 1), 1).await.is_none());
     other.batch_execute("COMMIT").unwrap();
     eventually("a write that nobody waits for", users.as_ref(), "alice", |now| now == Some(true)).await;
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
     // More than there are connections; those that find one in the making are left while it is made.
     for _ in 0..20 {
-        assert!(leave(users.set_disabled(alice, true, 1), 1).await.is_none());
+        assert!(leave(users.set_status(alice, UserStatus::Disabled, 1), 1).await.is_none());
     }
     other.batch_execute("COMMIT").unwrap();
-    let many = (0..16).map(|_| users.set_disabled(alice, true, 1));
+    let many = (0..16).map(|_| users.set_status(alice, UserStatus::Disabled, 1));
     assert!(futures_util::future::join_all(many).await.into_iter().all(|done| done.unwrap()));
 }
 
@@ -97,14 +97,14 @@ fn a_worker_that_stops_stops_nobody_else() {
     let (users, _dir) = one.block_on(store());
     let alice = one.block_on(users.add(&named("alice"))).unwrap().unwrap().id;
     let left = users.clone();
-    one.spawn(async move { left.set_disabled(alice, true, 1).await });
+    one.spawn(async move { left.set_status(alice, UserStatus::Disabled, 1).await });
     one.block_on(tokio::task::yield_now());
     // Waits for what was begun; what was not is not begun any more.
     drop(one);
     other.block_on(async {
         let epoch = async || users.find("alice").await.unwrap().unwrap().epoch;
         let before = epoch().await;
-        assert!(users.set_disabled(alice, false, 2).await.unwrap());
+        assert!(users.set_status(alice, UserStatus::Active, 2).await.unwrap());
         assert!((0..=1).contains(&before) && epoch().await == 2, "{before}");
     });
 }

@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use stele_core::origin::Origin;
 use stele_core::policy::Sending;
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, StateStore, Use, Verdict};
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, CodeUse, NewCode, Settlement, StateStore, Use, Verdict};
 use stele_core::rate_limit::Quota;
 use stele_core::time::Timestamp;
 use stele_testservers::Redis;
@@ -95,7 +95,7 @@ async fn wrong_password(state: &dyn StateStore, n: u32, origin: Origin, now: Tim
 
 async fn wrong_code(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
     let candidates = vec![(code_key(&format!("{n:0LONG$}")), [9; 32])];
-    let guess = CodeGuess { candidates, epoch: 0, consume: true, max_tries: 5 };
+    let guess = CodeGuess { candidates, epoch: 0, on_right: CodeUse::Consume, max_tries: 5 };
     state.guess_code(&account(n, origin, now), &guess).await.unwrap() == CodeCheck::Wrong
 }
 

@@ -11,7 +11,7 @@ use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use stele_core::app::{App, ClientToken};
 use stele_core::identifier::Phone;
-use stele_core::ports::{Attempt, ReplayMark, Settlement, StateStore, Success, Verdict};
+use stele_core::ports::{Attempt, OriginTrust, ReplayMark, Settlement, StateStore, Success, Verdict};
 use stele_core::session::{NewSession, Ticket, TicketKind};
 use stele_core::trail::{Filter, Order};
 use stele_core::user::NewUser;
@@ -102,7 +102,8 @@ fn ticket() -> Ticket {
 }
 
 async fn fill_state(state: &SqliteState, n: u8) {
-    let opened = Success { session: Some(opening(n, session(NOW.after(secs(600))))), welcome: true, ..proof(n) };
+    let opened =
+        Success { session: Some(opening(n, session(NOW.after(secs(600))))), origin: OriginTrust::Trusted, ..proof(n) };
     let settled = state.settle(&account(n), &Verdict::Right(Box::new(opened))).await.unwrap();
     assert_eq!(settled, Settlement::Done, "{n}");
     let elsewhere = Attempt { origin: elsewhere(), ..account(n) };

@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use stele_core::code::{CodeKey, Purpose};
 use stele_core::limit_key::AttemptKeys;
 use stele_core::origin::Origin;
-use stele_core::ports::{Admission, Attempt, NewCode, ReplayMark, Settlement, StateStore, Success, Use, Verdict};
+use stele_core::ports::{
+    Admission, Attempt, NewCode, OriginTrust, ReplayMark, Settlement, StateStore, Success, Use, Verdict,
+};
 use stele_core::rate_limit::{Budget, Change, Decision, RateLimitState, StoredBudget};
 use stele_core::session::NewSession;
 
@@ -46,7 +48,7 @@ impl Case {
     async fn arrange(self, state: &dyn StateStore) {
         let right = |success| Verdict::Right(Box::new(success));
         if self.known {
-            let success = Success { welcome: true, ..Success::default() };
+            let success = Success { origin: OriginTrust::Trusted, ..Success::default() };
             state.settle(&self.attempt(), &right(success)).await.unwrap();
         }
         if self.replayed {
@@ -66,7 +68,8 @@ impl Case {
     fn tried(self) -> (Attempt, Verdict) {
         let attempt = Attempt { proof_made: Some(if self.stale { BIRTH } else { NOW }), ..self.attempt() };
         let session = None::<NewSession>;
-        let success = Success { replay: Some(self.mark()), code: Some(self.code()), welcome: true, session };
+        let success =
+            Success { replay: Some(self.mark()), code: Some(self.code()), origin: OriginTrust::Trusted, session };
         (attempt, if self.wrong { Verdict::Wrong } else { Verdict::Right(Box::new(success)) })
     }
 }

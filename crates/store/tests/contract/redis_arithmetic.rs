@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use stele_core::code::{CodeKey, Purpose};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
-use stele_core::ports::{Attempt, CodeGuess, NewCode, ReplayMark, StateStore, Success, Use, Verdict};
+use stele_core::ports::{
+    Attempt, CodeGuess, CodeUse, NewCode, OriginTrust, ReplayMark, StateStore, Success, Use, Verdict,
+};
 use stele_core::rate_limit::{Cost, Quota, Schedule};
 use stele_core::session::{NewSession, TokenKey};
 use stele_core::time::Timestamp;
@@ -20,8 +22,8 @@ use crate::support::*;
 enum Act {
     Admit,
     Wrong,
-    Right { replay: Option<u8>, code: bool, welcome: bool, session: Option<u8> },
-    Guess { tags: Vec<u8>, epoch: i64, consume: bool },
+    Right { replay: Option<u8>, code: bool, origin: OriginTrust, session: Option<u8> },
+    Guess { tags: Vec<u8>, epoch: i64, on_right: CodeUse },
     Send { code: Option<u8>, max: u32 },
 }
 
@@ -58,13 +60,15 @@ fn guessing() -> impl Strategy<Value = Guessing> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let trust = prop_oneof![Just(OriginTrust::Unchanged), Just(OriginTrust::Trusted)];
+    let on_right = prop_oneof![Just(CodeUse::Check), Just(CodeUse::Consume)];
     let act = prop_oneof![
         2 => Just(Act::Admit),
         6 => Just(Act::Wrong),
-        4 => (proptest::option::of(0u8..3), any::<bool>(), any::<bool>(), proptest::option::of(0u8..2))
-            .prop_map(|(replay, code, welcome, session)| Act::Right { replay, code: code && session.is_some(), welcome, session }),
-        3 => (proptest::collection::vec(0u8..3, 1..3), 0i64..2, any::<bool>())
-            .prop_map(|(tags, epoch, consume)| Act::Guess { tags, epoch, consume }),
+        4 => (proptest::option::of(0u8..3), any::<bool>(), trust, proptest::option::of(0u8..2))
+            .prop_map(|(replay, code, origin, session)| Act::Right { replay, code: code && session.is_some(), origin, session }),
+        3 => (proptest::collection::vec(0u8..3, 1..3), 0i64..2, on_right)
+            .prop_map(|(tags, epoch, on_right)| Act::Guess { tags, epoch, on_right }),
         2 => (proptest::option::of(0u8..3), 0u32..4).prop_map(|(code, max)| Act::Send { code, max }),
     ];
     let by = prop_oneof![
@@ -100,12 +104,12 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
         let answer = match act {
             Act::Admit => format!("{:?}", state.admit(&attempt).await.unwrap()),
             Act::Wrong => format!("{:?}", state.settle(&attempt, &Verdict::Wrong).await.unwrap()),
-            Act::Right { replay, code, welcome, session: number } => {
+            Act::Right { replay, code, origin: trust, session: number } => {
                 let token = number.map(|n| TokenKey(mark(n)));
                 let success = Success {
                     replay: replay.map(|n| ReplayMark { key: mark(n), expires: until }),
                     code: code.then(|| code_at(0)),
-                    welcome: *welcome,
+                    origin: *trust,
                     session: token.map(|key| NewSession { key, session: session(until), per_user: 10_000 }),
                 };
                 let settled = state.settle(&attempt, &Verdict::Right(Box::new(success))).await.unwrap();
@@ -115,9 +119,9 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
                 };
                 format!("{settled:?} {opened:?}")
             }
-            Act::Guess { tags, epoch, consume } => {
+            Act::Guess { tags, epoch, on_right } => {
                 let candidates = tags.iter().enumerate().map(|(n, tag)| (code_at(n), [*tag; 32])).collect();
-                let guess = CodeGuess { candidates, epoch: *epoch, consume: *consume, max_tries: 3 };
+                let guess = CodeGuess { candidates, epoch: *epoch, on_right: *on_right, max_tries: 3 };
                 format!("{:?}", state.guess_code(&attempt, &guess).await.unwrap())
             }
             Act::Send { code, max } => {

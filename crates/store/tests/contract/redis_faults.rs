@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stele_core::Error;
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, Settlement, StateStore, Success, Verdict};
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, CodeUse, Settlement, StateStore, Success, Verdict};
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::Timestamp;
 use stele_store::{OpenError, RedisState};
@@ -126,7 +126,12 @@ async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_u
     // Used up, and then the server falls back to what was saved.
     assert!(state.redeem_ticket(&token(1), kind, "to", NOW).await.unwrap().is_some());
     assert!(state.take_captcha(1, NOW).await.unwrap());
-    let guess = CodeGuess { candidates: vec![(code_key("alice"), [1; 32])], epoch: 0, consume: true, max_tries: 5 };
+    let guess = CodeGuess {
+        candidates: vec![(code_key("alice"), [1; 32])],
+        epoch: 0,
+        on_right: CodeUse::Consume,
+        max_tries: 5,
+    };
     let checked = state.guess_code(&attempt(home(), NOW), &guess).await.unwrap();
     assert_eq!(checked, CodeCheck::Right(0));
     assert_eq!(login(&state, NOW.after(secs(5)), 2).await.unwrap(), Settlement::Done);

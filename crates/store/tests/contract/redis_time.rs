@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stele_core::Error;
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, Settlement, StateStore, Verdict};
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, CodeUse, Settlement, StateStore, Verdict};
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::{Clock, SystemClock, Timestamp};
 use stele_store::RedisState;
@@ -107,7 +107,12 @@ async fn a_master_that_was_resynchronized_takes_nothing_that_was_used_up() {
 
     assert!(state.redeem_ticket(&token(1), kind, "to", NOW).await.unwrap().is_some());
     assert!(state.take_captcha(1, NOW).await.unwrap());
-    let guess = CodeGuess { candidates: vec![(code_key("alice"), [1; 32])], epoch: 0, consume: true, max_tries: 5 };
+    let guess = CodeGuess {
+        candidates: vec![(code_key("alice"), [1; 32])],
+        epoch: 0,
+        on_right: CodeUse::Consume,
+        max_tries: 5,
+    };
     assert_eq!(state.guess_code(&attempt(home(), NOW), &guess).await.unwrap(), CodeCheck::Right(0));
     assert_eq!(login(&state, MADE, NOW, 1).await.unwrap(), Settlement::Done);
 

@@ -12,8 +12,8 @@ use stele_core::identifier::{Email, Name, Phone};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
 use stele_core::ports::{
-    Attempt, KeyRecord, KeyStore, NewCode, ReplayMark, StateStore, Success, TrailStore, UserStore, Verdict,
-    VerifierStore,
+    Attempt, KeyRecord, KeyStore, NewCode, OriginTrust, ReplayMark, StateStore, Success, TrailStore, UserStore,
+    Verdict, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealed;
@@ -203,7 +203,7 @@ pub(crate) fn attempt(origin: Origin, now: Timestamp) -> Attempt {
 
 /// A right proof that makes the origin known.
 pub(crate) fn welcome() -> Verdict {
-    Verdict::Right(Box::new(Success { welcome: true, ..Success::default() }))
+    Verdict::Right(Box::new(Success { origin: OriginTrust::Trusted, ..Success::default() }))
 }
 
 /// A right proof that may be accepted once.

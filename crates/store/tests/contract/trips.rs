@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
 use stele_core::app::{App, ClientToken};
-use stele_core::ports::{CodeGuess, StateStore, Success, Verdict};
+use stele_core::ports::{CodeGuess, CodeUse, OriginTrust, StateStore, Success, Verdict};
 use stele_core::session::NewSession;
 use stele_core::user::UserRef;
 use stele_store::{Database, Target};
@@ -136,13 +136,13 @@ async fn a_call_of_the_short_lived_store_is_one_command() {
     let right = |mark: u8| {
         // The second one is one too many: that takes no further trip.
         let session = Some(NewSession { per_user: 1, ..opening(mark, session(NOW.after(secs(3_600)))) });
-        Verdict::Right(Box::new(Success { session, welcome: true, ..once(mark, NOW.after(secs(300))) }))
+        Verdict::Right(Box::new(Success { session, origin: OriginTrust::Trusted, ..once(mark, NOW.after(secs(300))) }))
     };
     let at = attempt(home(), NOW);
     let guess = |tag: u8| CodeGuess {
         candidates: vec![(code_key("alice"), [tag; 32]), (code_key("bob"), [tag; 32])],
         epoch: 0,
-        consume: true,
+        on_right: CodeUse::Consume,
         max_tries: 5,
     };
     // The first round has the scripts sent; from the second on, each call is one command.

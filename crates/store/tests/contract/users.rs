@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use stele_core::Error;
 use stele_core::app::{App, ClientToken};
 use stele_core::seal::Sealed;
-use stele_core::user::{Credential, FIRST_NUMBER, Gender, NewUser, Profile, Role, UserId, UserRef};
+use stele_core::user::{Credential, FIRST_NUMBER, Gender, NewUser, Profile, Role, UserId, UserRef, UserStatus};
 use stele_store::{Database, Target};
 use stele_testservers as servers;
 
@@ -168,13 +168,13 @@ async fn of_many_changes_from_one_epoch_one_is_made() {
 async fn disabling_and_enabling_replace_the_epoch() {
     for UserBackend { users, .. } in user_backends().await {
         let id = users.add(&named("alice")).await.unwrap().unwrap().id;
-        assert!(users.set_disabled(id, true, 9).await.unwrap());
+        assert!(users.set_status(id, UserStatus::Disabled, 9).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
         assert_eq!((found.user.disabled, found.epoch), (true, 9));
-        assert!(users.set_disabled(id, false, 4).await.unwrap());
+        assert!(users.set_status(id, UserStatus::Active, 4).await.unwrap());
         let found = users.find("alice").await.unwrap().unwrap();
         assert_eq!((found.user.disabled, found.epoch), (false, 4));
-        assert!(!users.set_disabled(random_id(), true, 9).await.unwrap());
+        assert!(!users.set_status(random_id(), UserStatus::Disabled, 9).await.unwrap());
     }
 }
 

@@ -3,7 +3,8 @@
 use stele_core::code::CodeKey;
 use stele_core::limit_key::{AttemptKeys, LimitKey, limit_key};
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, Success, Use, Verdict,
+    Admission, Attempt, CodeCheck, CodeGuess, CodeUse, NewCode, OriginTrust, QuotaExceeded, Settlement, Success, Use,
+    Verdict,
 };
 use stele_core::time::Timestamp;
 use stele_core::{Result, hex};
@@ -59,12 +60,12 @@ impl RedisState {
         let Verdict::Right(success) = verdict else {
             return settled(self.links.here().run(&call.arg("wrong")).await?);
         };
-        let Success { replay, code, welcome, session } = &**success;
+        let Success { replay, code, origin, session } = &**success;
         call = call
             .arg("right")
             .instant_or_none(replay.as_ref().map(|mark| mark.expires))
             .flag(code.is_some())
-            .flag(*welcome);
+            .flag(*origin == OriginTrust::Trusted);
         if let Some(mark) = replay {
             call = call.key(self.together("replay", hex::encode(&mark.key)));
         }
@@ -88,8 +89,9 @@ impl RedisState {
     }
 
     pub(super) async fn code_check(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
-        let CodeGuess { candidates, epoch, consume, max_tries } = guess;
-        let mut call = self.attempt(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(*consume).arg(*max_tries);
+        let CodeGuess { candidates, epoch, on_right, max_tries } = guess;
+        let consume = *on_right == CodeUse::Consume;
+        let mut call = self.attempt(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(consume).arg(*max_tries);
         for (key, tag) in candidates {
             call = call.key(self.code_key(key)).arg(tag.as_slice());
         }

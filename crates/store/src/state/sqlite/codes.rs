@@ -3,7 +3,7 @@
 use diesel::prelude::*;
 use stele_core::code::CodeKey;
 use stele_core::limit_key::{AttemptKeys, LimitKey, limit_key};
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, NewCode, Settlement, Verdict};
+use stele_core::ports::{Attempt, CodeCheck, CodeGuess, CodeUse, NewCode, OriginTrust, Settlement, Verdict};
 use stele_core::rate_limit::Decision;
 use stele_core::time::Timestamp;
 use subtle::ConstantTimeEq;
@@ -14,9 +14,9 @@ use super::sessions;
 
 /// Books an attempt to log in. Everything is asked before anything is written: this job has the write lock.
 pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
-    let (replay, opened, welcome) = match verdict {
-        Verdict::Right(success) => (success.replay.as_ref(), success.session.as_ref(), success.welcome),
-        Verdict::Wrong => (None, None, false),
+    let (replay, opened, origin) = match verdict {
+        Verdict::Right(success) => (success.replay.as_ref(), success.session.as_ref(), success.origin),
+        Verdict::Wrong => (None, None, OriginTrust::Unchanged),
     };
     let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
     let keys = AttemptKeys::of(attempt);
@@ -35,7 +35,7 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
         let row = (replays::key.eq(mark.key.as_slice()), replays::expires.eq(mark.expires.as_micros()));
         diesel::replace_into(replays::table).values(row).execute(conn)?;
     }
-    if welcome {
+    if origin == OriginTrust::Trusted {
         standing.forgive(conn)?;
         if facts.known_until < attempt.limits.renew_known_before(attempt.now) {
             limits::know(conn, attempt, &keys)?;
@@ -89,7 +89,7 @@ pub(super) fn guess(conn: &mut SqliteConnection, attempt: &Attempt, guess: &Code
         }
     }
     if let Some(index) = right {
-        if guess.consume {
+        if guess.on_right == CodeUse::Consume {
             let key = stored_as(&guess.candidates[index].0);
             diesel::delete(codes::table.find(key.as_slice())).execute(conn)?;
             standing.forgive(conn)?;
