@@ -11,6 +11,7 @@ use stele_service::origins::{self, CORS_ORIGINS};
 use stele_service::path::canonical;
 use stele_service::setting::{List, Shape, derived, unset, value};
 use stele_service::settings::{BODY_LIMIT, CLIENT_TIMEOUT, WORKERS, common};
+use stele_service::status_200::{STATUS_200, Status200};
 use stele_service::trust::{TRUSTED_PROXIES, Trust};
 use stele_service::{ConfigError, Declared as _, Settings, net};
 use zeroize::Zeroizing;
@@ -88,6 +89,8 @@ pub struct Config {
     pub(crate) table: Table,
     pub(crate) trust: Trust,
     pub(crate) cors: Cors,
+    /// Dialects whose failures are answered with 200.
+    pub(crate) status_200: Status200,
     pub(crate) docs: Option<Docs>,
     pub(crate) limits: Limits,
     pub(crate) workers: usize,
@@ -159,6 +162,7 @@ impl Config {
             table,
             trust: settings.get(&TRUSTED_PROXIES)?,
             cors: Cors(settings.get(&CORS_ORIGINS)?),
+            status_200: settings.get(&STATUS_200)?,
             docs: settings.get(&DOCS)?.then(Docs::default),
             limits,
             workers: settings.get(&WORKERS)?,
@@ -291,6 +295,7 @@ mod tests {
             ("STELE_WORKERS", "0"),
             ("STELE_MAX_CONNECTIONS", "0"),
             ("STELE_DOCS", "maybe"),
+            ("STELE_STATUS_200", "cloudbox,nothing"),
         ] {
             assert!(error(name, value).starts_with(&format!("{name}: ")), "{}", error(name, value));
         }

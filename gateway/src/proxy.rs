@@ -203,6 +203,9 @@ impl RequestContext<'_> {
 
     /// Adds what the gateway says with every answer, and closes the connection if it must end with this one.
     fn finish(&self, response: &mut Response<Content>, input: Input) {
+        if self.is_answered_with_200(response) {
+            *response.status_mut() = StatusCode::OK;
+        }
         let is_unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, self.caller.request_id_value());
@@ -234,6 +237,14 @@ impl RequestContext<'_> {
         if input == Input::Unread {
             self.guard.connection().leave_unread();
         }
+    }
+
+    /// Whether this is a failure of a dialect whose failures have status 200, as the service or the gateway is set.
+    fn is_answered_with_200(&self, response: &Response<Content>) -> bool {
+        let status = response.status();
+        let is_covered = self.route.is_some_and(|route| self.config.status_200.covers(&route.service));
+        let is_failure = status.is_client_error() || status.is_server_error();
+        is_failure && (is_covered || response.extensions().get::<forward::Restored>().is_some())
     }
 
     /// Whether the client learns by the end of its connection alone that the answer ends.

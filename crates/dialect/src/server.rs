@@ -11,7 +11,7 @@ use actix_web::error::InternalError;
 use actix_web::guard::fn_guard;
 use actix_web::http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::http::uri::PathAndQuery;
-use actix_web::http::{Method, Uri};
+use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
@@ -24,6 +24,7 @@ use stele_service::metrics::Metrics;
 use stele_service::origins::{AllowedOrigins, CORS_ORIGINS, CorsFields};
 use stele_service::path::canonical;
 use stele_service::settings::{BODY_LIMIT, BodyLimit, CLIENT_TIMEOUT, WORKERS};
+use stele_service::status_200::{STATUS_200, STATUS_HEADER};
 use stele_service::trust::Trust;
 use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, net, trace};
 
@@ -78,9 +79,11 @@ pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListe
     let (use_cases, workers, limit) =
         (Data::new(use_cases), settings.get(&WORKERS)?, BodyLimit(settings.get(&BODY_LIMIT)?));
     let (origins, head) = (settings.get(&CORS_ORIGINS)?, settings.get(&CLIENT_TIMEOUT)?);
+    let always_ok = settings.get(&STATUS_200)?.covers(name);
     net::lengthen(&listener)?;
     net::raise_open_files();
-    let guard = Arc::new(Guard { service: name, refuse, fail, drain, trust, metrics, audit_is_full, origins });
+    let guard =
+        Arc::new(Guard { service: name, refuse, fail, drain, trust, metrics, audit_is_full, origins, always_ok });
     let app = move || {
         let guard = guard.clone();
         App::new()
@@ -153,6 +156,8 @@ struct Guard {
     metrics: Metrics,
     audit_is_full: Arc<dyn Fn() -> bool + Send + Sync>,
     origins: AllowedOrigins,
+    /// Whether failures are answered with 200.
+    always_ok: bool,
 }
 
 impl Guard {
@@ -180,6 +185,11 @@ impl Guard {
         append(response.headers_mut(), self.origins.permissions(origin.map(HeaderValue::as_bytes)));
         if closing {
             drain::close(response);
+        }
+        let status = response.status();
+        if self.always_ok && (status.is_client_error() || status.is_server_error()) {
+            response.headers_mut().insert(HeaderName::from_static(STATUS_HEADER), status.as_u16().into());
+            *response.status_mut() = StatusCode::OK;
         }
     }
 
@@ -229,7 +239,11 @@ impl Guard {
                 self.finish(response.response_mut(), origin.as_ref(), closing);
                 Ok(response)
             }
-            Ok(Err(error)) => Err(error),
+            Ok(Err(error)) => {
+                let mut response = error.error_response();
+                self.finish(&mut response, origin.as_ref(), closing);
+                Err(InternalError::from_response("refused", response).into())
+            }
             Err(_) => {
                 tracing::error!(parent: arrival.log(), path = &*clipped(&path), "a handler panicked");
                 let mut response = (self.refuse)(&Refusal::Internal);

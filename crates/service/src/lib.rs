@@ -6,6 +6,7 @@
 //! - [`admin`], [`healthcheck`], [`drain`], [`signals`]: health, readiness, graceful shutdown
 //! - [`net`], [`mod@http`]: listeners and the HTTP/1.1 server on them
 //! - [`headers`], [`trust`], [`origins`], [`path`], [`request`]: the client's address, web pages' origins, paths, request ids
+//! - [`mod@status_200`]: dialects whose failures have HTTP 200
 //! - [`private_file`]: files that hold secrets; [`random`]: random bits that are no secret
 
 pub mod admin;
@@ -27,6 +28,7 @@ pub mod request;
 pub mod setting;
 pub mod settings;
 pub mod signals;
+pub mod status_200;
 pub mod telemetry;
 pub mod trace;
 pub mod trust;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::setting::{List, made, unset, value};
-use crate::{admin, otlp, telemetry, trust};
+use crate::{admin, otlp, status_200, telemetry, trust};
 
 crate::settings! {
     /// Listening and serving.
@@ -31,7 +31,7 @@ fn cores() -> usize {
 
 /// What every program reads.
 pub fn common() -> Vec<List> {
-    vec![SETTINGS, admin::SETTINGS, trust::SETTINGS, telemetry::SETTINGS, otlp::SETTINGS]
+    vec![SETTINGS, status_200::SETTINGS, admin::SETTINGS, trust::SETTINGS, telemetry::SETTINGS, otlp::SETTINGS]
 }
 
 /// The largest body, in bytes.

@@ -9,6 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use stele_service::log_text::LineBudget;
+use stele_service::status_200::STATUS_HEADER;
 use stele_service::trace;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -182,6 +183,7 @@ impl RequestContext<'_> {
         let mut response = Response::new(download.begin().await?);
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
+        restore_status(&mut response);
         headers::for_client(response.headers_mut(), self.line.method == Method::HEAD);
         Ok(response)
     }
@@ -201,6 +203,18 @@ impl RequestContext<'_> {
         let Some(left_out) = NO_ANSWER.take(Instant::now()) else { return };
         let (id, left_out) = (self.caller.request_id.as_str(), left_out.field());
         tracing::warn!(service = route.service, %instance, id, %cause, left_out, "no answer");
+    }
+}
+
+/// A response whose status is what the service says that it would have been: for logs and metrics. Its client gets 200.
+#[derive(Clone, Copy)]
+pub(super) struct Restored;
+
+fn restore_status<B>(response: &mut Response<B>) {
+    let shown = response.headers_mut().remove(STATUS_HEADER);
+    if let Some(status) = shown.and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok()) {
+        *response.status_mut() = status;
+        response.extensions_mut().insert(Restored);
     }
 }
 

@@ -29,6 +29,33 @@ async fn a_service_that_is_away_is_told_in_every_dialect() {
 }
 
 #[actix_web::test]
+async fn failures_have_status_200_where_that_is_set() {
+    let settings = [("STELE_STATUS_200", "tms,mefp"), ("STELE_BODY_LIMIT", "10")];
+    let gateway = gateway(&[], &settings);
+    for (service, path) in SERVICES {
+        let covered = ["tms", "mefp"].contains(&service);
+        let expected = |status| if covered { 200 } else { status };
+        let away = gateway.send("POST", path, "", "a=b").await;
+        assert_eq!((away.status, away.header("retry-after")), (expected(503), Some("1")), "{service}");
+        let large = gateway.send("POST", path, "", "0123456789a").await;
+        assert_eq!(large.status, expected(413), "{service}");
+        let ambiguous = format!("{path}%2f");
+        assert_eq!(gateway.get(&ambiguous).await.status, expected(404), "{service}");
+    }
+    assert_eq!(gateway.get("/nothing").await.status, 404, "no route, no dialect");
+}
+
+/// What the status would have been is for the gateway's log and metrics.
+#[actix_web::test]
+async fn a_failure_that_a_service_answered_with_status_200_stays_so() {
+    let answer = "HTTP/1.1 200 OK\r\nX-Stele-Status: 401\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\n{}";
+    let gateway = gateway(&[("tms", &babbling(answer))], &[]);
+    let reply = gateway.get("/container/api/v1/cloudbox/tms/x").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "{}"));
+    assert_eq!((reply.header("x-stele-status"), reply.header("www-authenticate")), (None, Some("Bearer")));
+}
+
+#[actix_web::test]
 async fn a_service_that_does_not_answer_is_given_up() {
     // The system accepts for it; nobody reads.
     let silent = listener();

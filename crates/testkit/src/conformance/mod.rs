@@ -1,8 +1,8 @@
 //! The conformance suite: what every dialect does alike, whatever its document calls it.
 //!
 //! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance);
-//! that gives them each test of [`bodies`], [`login`], [`limits`], [`faults`], [`input`], [`http`] and [`document`] under its
-//! name. [`sessions`] is for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients
+//! that gives them each test of [`bodies`], [`login`], [`limits`], [`faults`], [`input`], [`http`], [`mod@status_200`] and [`document`]
+//! under its name. [`sessions`] is for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients
 //! salt ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect
 //! itself renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the golden
 //! transcripts.
@@ -19,6 +19,7 @@ pub mod limits;
 pub mod login;
 pub mod salted;
 pub mod sessions;
+pub mod status_200;
 
 use std::ops::DerefMut;
 
@@ -274,7 +275,9 @@ macro_rules! conformance {
             login::a_login_costs_no_more_than_it_must,
             login::a_sequence_of_calls_answers_and_costs_the_same_for_an_unknown_user,
             login::a_disabled_user_is_refused_only_with_the_right_password,
-            login::a_password_that_an_administrator_sets_works_here
+            login::a_password_that_an_administrator_sets_works_here,
+            status_200::failures_have_status_200_where_that_is_set,
+            status_200::failures_of_other_dialects_keep_their_status
         }
         $($crate::conformance!(@$more $dialect);)*
     };
