@@ -13,7 +13,7 @@ use actix_web::http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, ORIGIN}
 use actix_web::http::uri::PathAndQuery;
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::{Error, UseCases};
@@ -30,6 +30,7 @@ use stele_service::{ConfigError, Drain, OPENAPI_PATH, Settings, drain, net, trac
 
 use crate::dialect::{Dialect, Refusal, failed};
 use crate::extract::Refuse;
+use crate::fields::Fault;
 use crate::openapi::OpenApi;
 use crate::request::{Arrival, Route};
 
@@ -97,8 +98,23 @@ pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListe
             .route(OPENAPI_PATH, web::get().to(move || std::future::ready(web::Json(document()))))
             .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
     };
+    let refusals =
+        [Refusal::Input(Fault::Unreadable), Refusal::Timeout].map(|refusal| whole(refuse(&refusal), always_ok));
     let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
-    Ok(http::listen(builder, name, listener, Times { head, idle: IDLE }, app)?.run())
+    Ok(http::listen(builder, name, listener, Times { head, idle: IDLE }, refusals.into(), app)?.run())
+}
+
+/// A refusal as it is written on a connection that ends with it, and the status that it stands for.
+fn whole(response: HttpResponse, always_ok: bool) -> (u16, Bytes) {
+    let status = response.status();
+    let shown = if always_ok { StatusCode::OK } else { status };
+    let body = response.into_body().try_into_bytes().unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 {shown}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    (status.as_u16(), [head.as_bytes(), &body].concat().into())
 }
 
 /// The gateway asks at the service's own address, for that is what it passes requests on to.

@@ -13,6 +13,7 @@ use actix_web::http::uri::Authority;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpResponse, web};
 
+use crate::bare_refusal::Refusals;
 use crate::config::{ConfigError, Settings};
 use crate::drain::{self, Readiness};
 use crate::http::{self, Times};
@@ -51,7 +52,7 @@ pub fn serve(
             .route("/metrics", web::get().to(move || std::future::ready(exposed(&metrics))))
     };
     let builder = Server::build().workers(1).shutdown_timeout(1).disable_signals();
-    Ok(http::listen(builder, "admin", listener, TIMES, app)?.run())
+    Ok(http::listen(builder, "admin", listener, TIMES, Refusals::default(), app)?.run())
 }
 
 crate::settings! {

@@ -19,6 +19,7 @@ use actix_web::dev::AppConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::bare_refusal::{Refusals, WithRefusals};
 use crate::config::ConfigError;
 
 /// The longest header name that `http` takes, in bytes.
@@ -35,7 +36,7 @@ pub struct Times {
     pub idle: Duration,
 }
 
-/// Adds a server of `factory`'s application on `listener`; `name` is what errors call it. The names of its answers'
+/// Adds a server of `factory`'s application on `listener`, with `refusals` where no application is asked; `name` is what errors call it. The names of its answers'
 /// headers are in Title-Case, for some clients look them up by letter case.
 ///
 /// # Errors
@@ -45,6 +46,7 @@ pub fn listen<F, I, S, B>(
     name: &'static str,
     listener: TcpListener,
     times: Times,
+    refusals: Refusals,
     factory: F,
 ) -> Result<ServerBuilder, ConfigError>
 where
@@ -85,9 +87,13 @@ where
             .local_addr(address)
             // Where the application is: asked by nothing here, and not for others to set.
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(|socket: TcpStream| async move {
-            let peer = socket.peer_addr().ok();
-            Ok((NameGuard::new(socket), Protocol::Http1, peer))
+        let refusals = refusals.clone();
+        fn_service(move |socket: TcpStream| {
+            let refusals = refusals.clone();
+            async move {
+                let peer = socket.peer_addr().ok();
+                Ok((WithRefusals::new(NameGuard::new(socket), refusals), Protocol::Http1, peer))
+            }
         })
         .and_then(http)
     };

@@ -4,12 +4,13 @@
 //!   command line
 //! - [`telemetry`], [`otlp`], [`trace`], [`log_text`], [`metrics`]: logs, traces, metrics
 //! - [`admin`], [`healthcheck`], [`drain`], [`signals`]: health, readiness, graceful shutdown
-//! - [`net`], [`mod@http`]: listeners and the HTTP/1.1 server on them
+//! - [`net`], [`mod@http`], [`bare_refusal`]: listeners, the HTTP/1.1 server on them, and what it answers itself
 //! - [`headers`], [`trust`], [`origins`], [`path`], [`request`]: the client's address, web pages' origins, paths, request ids
 //! - [`mod@status_200`]: dialects whose failures have HTTP 200
 //! - [`private_file`]: files that hold secrets; [`random`]: random bits that are no secret
 
 pub mod admin;
+pub mod bare_refusal;
 pub mod cli;
 pub mod config;
 pub mod drain;

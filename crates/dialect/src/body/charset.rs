@@ -1,9 +1,10 @@
 //! From bytes to text: a byte order mark, else the declared charset, else UTF-8, else GB18030.
 
 use std::borrow::Cow;
+use std::string::FromUtf8Error;
 
 use encoding_rs::{Encoding, GB18030, UTF_8, UTF_16BE, UTF_16LE};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use DecodeError::{Failed, Undecodable};
 
@@ -115,11 +116,17 @@ pub(super) fn guessed(bytes: Vec<u8>) -> Option<String> {
     String::from_utf8(bytes).or_else(|error| owned(error.into_bytes().into(), GB18030).ok_or(())).ok()
 }
 
+/// What is not moved into the text is wiped: it may be a password.
 fn owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
     if charset == UTF_8 {
-        return String::from_utf8(bytes.into_owned()).ok();
+        let undecodable = |error: FromUtf8Error| error.into_bytes().zeroize();
+        return String::from_utf8(bytes.into_owned()).map_err(undecodable).ok();
     }
-    charset.decode_without_bom_handling_and_without_replacement(&bytes).map(Cow::into_owned)
+    let text = charset.decode_without_bom_handling_and_without_replacement(&bytes).map(Cow::into_owned);
+    if let Cow::Owned(mut bytes) = bytes {
+        bytes.zeroize();
+    }
+    text
 }
 
 /// `None` if a byte is none of `charset`.

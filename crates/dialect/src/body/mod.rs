@@ -13,6 +13,10 @@ pub(crate) mod inflate;
 mod json;
 mod multipart;
 
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
 use crate::fields::{Fault, Fields, Value};
 
 impl Fields {
@@ -34,7 +38,7 @@ impl Fields {
         }
         if body.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"%7b")) {
             // JSON that a form has for its only name: no field of ours begins with a brace.
-            return charset::with_text(&form::component(body), charset, json::read);
+            return charset::with_text(&Zeroizing::new(form::component(body)), charset, json::read);
         }
         match body {
             // What HTTP clients send for nothing.
@@ -72,7 +76,7 @@ fn is_json(kind: &str) -> bool {
 }
 
 /// A parameter of a header, unquoted: `boundary` of `multipart/form-data; boundary = "a;b"`.
-fn parameter(header: &[u8], wanted: &str) -> Option<Vec<u8>> {
+fn parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
     let mut rest = header;
     loop {
         let start = rest.iter().position(|byte| *byte == b';')?;
@@ -89,16 +93,20 @@ fn parameter(header: &[u8], wanted: &str) -> Option<Vec<u8>> {
 }
 
 /// A value, quoted or not, and what is behind it.
-fn parameter_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
+fn parameter_value(text: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
-        return (text[..end].trim_ascii().to_vec(), &text[end..]);
+        return (text[..end].trim_ascii().into(), &text[end..]);
     };
+    let end = quoted.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(quoted.len());
+    if quoted.get(end) != Some(&b'\\') {
+        return (quoted[..end].into(), quoted.get(end + 1..).unwrap_or_default());
+    }
     let mut value = Vec::new();
     let mut bytes = quoted.iter().enumerate();
     while let Some((at, &byte)) = bytes.next() {
         match (byte, quoted.get(at + 1)) {
-            (b'"', _) => return (value, &quoted[at + 1..]),
+            (b'"', _) => return (value.into(), &quoted[at + 1..]),
             // A backslash alone is one: browsers sent whole Windows paths.
             (b'\\', Some(&escaped @ (b'"' | b'\\'))) => {
                 value.push(escaped);
@@ -107,7 +115,7 @@ fn parameter_value(text: &[u8]) -> (Vec<u8>, &[u8]) {
             _ => value.push(byte),
         }
     }
-    (value, &[])
+    (value.into(), &[])
 }
 
 #[cfg(test)]

@@ -15,11 +15,14 @@ const LONGEST_BOUNDARY: usize = 70;
 /// The boundary of a body that is multipart; `None` if it is something else.
 pub(super) fn boundary(kind: &str, body: &[u8]) -> Option<Result<Vec<u8>, Fault>> {
     let is_declared = kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+    if !is_declared && !body.starts_with(b"--") {
+        return None;
+    }
     if is_declared
         && let Some(boundary) = parameter(kind.as_bytes(), "boundary").filter(|boundary| !boundary.is_empty())
         && lines(body).any(|line| delimiter(line.text, &boundary).is_some())
     {
-        return Some(Ok(boundary));
+        return Some(Ok(boundary.into_owned()));
     }
     let mut lines = lines(body);
     let first = lines.next()?.text.strip_prefix(b"--")?.trim_ascii_end();
@@ -143,7 +146,7 @@ fn field(part: &[u8]) -> Option<Raw<'_>> {
             }
         };
         if header(current, "content-disposition").is_some() {
-            name = name.or_else(|| parameter(text, "name"));
+            name = name.or_else(|| Some(parameter(text, "name")?.into_owned()));
         } else if header(current, "content-type").is_some() {
             charset = charset.or_else(|| declared(text));
         }

@@ -1,4 +1,4 @@
-//! `docs/THREATS.md` names the tests that show each line of it; this holds the page to the code.
+//! `docs/THREATS.md` and `docs/FIELD.md` name the tests that show each line of them; this holds the pages to the code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,13 @@ fn has_test(text: &str, name: &str) -> bool {
 #[test]
 fn every_test_that_is_named_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let page = fs::read_to_string(root.join("docs/THREATS.md")).unwrap();
+    let [page, field] = ["docs/THREATS.md", "docs/FIELD.md"].map(|page| fs::read_to_string(root.join(page)).unwrap());
     // That each dialect runs the suite is `lists::every_dialect_runs_the_conformance_suite`.
     let suite = fs::read_to_string(root.join("crates/testkit/src/conformance/mod.rs")).unwrap();
     let mut named = 0;
-    for quoted in page.split('`').skip(1).step_by(2) {
+    let quoted = |page: &'static str| page.split('`').skip(1).step_by(2);
+    let [page, field] = [page, field].map(|page| &*page.leak());
+    for quoted in quoted(page).chain(quoted(field)) {
         let Some((place, test)) = quoted.split_once("::") else { continue };
         let Some((package, stem)) = place.split_once(' ') else { continue };
         if package == "conformance" {

@@ -12,7 +12,8 @@ use stele_dialect::{Fault, Refusal};
 
 use super::input::{Call, FORM, JSON, documented_without_fields, urlencoded};
 use super::{DialectUnderTest, PASSWORD, PHONE, STRANGER, WRONG};
-use crate::Answer;
+use crate::app::shown;
+use crate::{Answer, raw};
 
 const PARTS: &str = "multipart/form-data; boundary=b";
 
@@ -293,6 +294,19 @@ pub async fn fields_are_read_from_the_query<D: DialectUnderTest>() {
             let answer = Sent::new(FORM, "").at(&query).to(&app, &call.path).await;
             app.refuses(&answer, &Refusal::Input(fault));
         }
+    }
+}
+
+/// A service that is reached directly refuses what is not ASCII; the gateway escapes what is UTF-8.
+pub async fn raw_bytes_in_a_query_are_answered_in_the_dialect<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let (status, _, text) = shown((D::SERVICE.refuse)(&Refusal::Input(Fault::Unreadable)));
+    for name in ["张三".as_bytes(), &encoded(GBK, "张三"), b"\xff"] {
+        let head = b"Host: h\r\nContent-Length: 0\r\n\r\n";
+        let request = [b"POST ", D::LOGIN.as_bytes(), b"?username=", name, b" HTTP/1.1\r\n", head].concat();
+        let answer = raw(app.service.address(), &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(&text), "{answer}");
+        assert!(answer.contains("\r\nContent-Type: application/json; charset=utf-8\r\n"), "{answer}");
     }
 }
 

@@ -239,6 +239,7 @@ macro_rules! conformance {
             bodies::multipart_is_read_however_it_was_made,
             bodies::names_match_without_letter_case,
             bodies::fields_are_read_from_the_query,
+            bodies::raw_bytes_in_a_query_are_answered_in_the_dialect,
             bodies::a_field_may_be_repeated,
             bodies::the_content_type_does_not_matter,
             bodies::compressed_bodies_are_inflated,
