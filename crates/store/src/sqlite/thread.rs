@@ -55,9 +55,18 @@ impl Thread {
         Ok(Self { jobs })
     }
 
-    /// Has `work` done, wholly or not at all, and waits until it is committed. It may be done more than once, each time
-    /// as if it had not been before.
+    /// As [`Thread::run`]; what the database says is an error of the domain.
     pub(crate) async fn call<T, F>(&self, access: Access, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        self.run(access, work).await?.map_err(failure)
+    }
+
+    /// Has `work` done, wholly or not at all, and waits until it is committed, or gives what the database said. It may be
+    /// done more than once, each time as if it had not been before; it is done even if the caller does not wait.
+    pub(crate) async fn run<T, F>(&self, access: Access, work: F) -> Result<QueryResult<T>>
     where
         T: Send + 'static,
         F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
@@ -88,8 +97,8 @@ trait Job: Send {
 struct Task<T, F> {
     access: Access,
     work: F,
-    outcome: Option<Result<T>>,
-    reply: oneshot::Sender<Result<T>>,
+    outcome: Option<QueryResult<T>>,
+    reply: oneshot::Sender<Result<QueryResult<T>>>,
 }
 
 impl<T, F> Job for Task<T, F>
@@ -107,7 +116,7 @@ where
     }
 
     fn fail(&mut self, error: DbError) {
-        self.outcome = Some(Err(failure(error)));
+        self.outcome = Some(Err(error));
     }
 
     fn answer(self: Box<Self>, committed: bool) {
@@ -116,7 +125,7 @@ where
             outcome => outcome,
         };
         // Who asked may have gone.
-        let _ = self.reply.send(outcome.unwrap_or_else(|| Err(Error::unavailable("the store could not commit"))));
+        let _ = self.reply.send(outcome.ok_or_else(|| Error::unavailable("the store could not commit")));
     }
 }
 

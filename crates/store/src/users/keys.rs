@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use diesel::dsl::{count, count_star, max};
-use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error as DbError};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, QueryDsl, QueryResult,
+    SelectableHelper,
+};
+use diesel_async::AsyncConnection;
 use diesel_async::pooled_connection::deadpool::Object;
-use diesel_async::{AsyncConnection, RunQueryDsl};
 use stele_core::app::App;
 use stele_core::ports::{Dropped, KeyRecord, KeyStore, SaltedUse, SealedUser};
 use stele_core::seal::{KeyId, Sealed};
@@ -15,13 +18,12 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
-use super::pool::{
-    Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, begin, end, query, transaction,
-};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, at_once, query, transaction};
 use super::queries::{SALTED_ENDED, Users};
 use super::rows::{AppRow, unseal};
 use super::schema::{apps, facts, keys, users};
 use crate::error::{corrupt, failure};
+use crate::sqlite::thread::Access;
 
 /// The family of sealing keys.
 const SEAL: &str = "seal";
@@ -58,7 +60,7 @@ fn dropped(outcome: QueryResult<(i64, usize)>) -> Result<Dropped> {
 #[async_trait]
 impl KeyStore for Users {
     async fn keys(&self) -> Result<Vec<KeyRecord>> {
-        let rows = query!(self.db, |conn| {
+        let rows = query!(self.db, Read, |conn| {
             let columns = (keys::name, keys::probe, keys::added_at, keys::works_from);
             keys::table.select(columns).order(keys::name).load::<KeyRow>(conn).await
         });
@@ -66,7 +68,8 @@ impl KeyStore for Users {
     }
 
     async fn add_key(&self, key: &KeyRecord) -> Result<bool> {
-        let added = query!(self.db, |conn| {
+        let key = key.clone();
+        let added = query!(self.db, Write, |conn| {
             let row = (
                 keys::name.eq(&key.name),
                 keys::seal_id.eq(key.number(SEAL).map(i64::from)),
@@ -80,16 +83,18 @@ impl KeyStore for Users {
     }
 
     async fn set_probe(&self, name: &str, probe: &[u8]) -> Result<()> {
-        let set = query!(self.db, |conn| {
-            let bare = keys::table.filter(keys::name.eq(name)).filter(keys::probe.is_null());
-            diesel::update(bare).set(keys::probe.eq(Some(probe))).execute(conn).await
+        let (name, probe) = (name.to_owned(), probe.to_owned());
+        let set = query!(self.db, Write, |conn| {
+            let bare = keys::table.filter(keys::name.eq(&name)).filter(keys::probe.is_null());
+            diesel::update(bare).set(keys::probe.eq(Some(&probe))).execute(conn).await
         });
         set.map(drop).map_err(failure)
     }
 
     async fn drop_key(&self, name: &str) -> Result<Dropped> {
+        let name = name.to_owned();
         dropped(transaction!(self.db, SLOW_LIMITS, |conn| {
-            let one = keys::table.filter(keys::name.eq(name));
+            let one = keys::table.filter(keys::name.eq(&name));
             let seal = one.select(keys::seal_id).first::<Option<i64>>(conn).await.optional()?.flatten();
             let mut rows = 0;
             if let Some(seal) = seal {
@@ -102,7 +107,7 @@ impl KeyStore for Users {
     }
 
     async fn sealed_under(&self) -> Result<Vec<(KeyId, u64, u64)>> {
-        let rows: QueryResult<_> = query!(self.db, SLOW_LIMITS, |conn| {
+        let rows: QueryResult<_> = query!(self.db, Read, SLOW_LIMITS, |conn| {
             async {
                 let sealed = users::table.filter(users::seal_key_id.is_not_null()).group_by(users::seal_key_id);
                 let of_users =
@@ -126,7 +131,7 @@ impl KeyStore for Users {
     }
 
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>> {
-        let rows = query!(self.db, |conn| {
+        let rows = query!(self.db, Read, |conn| {
             users::table
                 .filter(users::seal_key_id.eq(i64::from(key)))
                 .filter(users::number.gt(after))
@@ -140,7 +145,7 @@ impl KeyStore for Users {
     }
 
     async fn sealed_apps(&self, key: KeyId) -> Result<Vec<App>> {
-        let rows = query!(self.db, |conn| {
+        let rows = query!(self.db, Read, |conn| {
             let sealed = apps::table.filter(apps::seal_key_id.eq(i64::from(key)));
             sealed.select(AppRow::as_select()).order(apps::name).load(conn).await
         });
@@ -148,9 +153,10 @@ impl KeyStore for Users {
     }
 
     async fn reseal_users(&self, changes: &[(UserId, Sealed, Sealed)]) -> Result<u64> {
+        let changes = changes.to_vec();
         let changed: QueryResult<usize> = transaction!(self.db, SLOW_LIMITS, |conn| {
             let mut changed = 0;
-            for (id, old, new) in changes {
+            for (id, old, new) in &changes {
                 let same = users::table
                     .filter(users::id.eq(id.as_bytes().as_slice()))
                     .filter(users::seal_key_id.eq(i64::from(old.key_id)))
@@ -164,9 +170,10 @@ impl KeyStore for Users {
     }
 
     async fn reseal_app(&self, name: &str, old: &Sealed, new: &Sealed) -> Result<bool> {
-        let changed = query!(self.db, |conn| {
+        let (name, old, new) = (name.to_owned(), old.clone(), new.clone());
+        let changed = query!(self.db, Write, |conn| {
             let same = apps::table
-                .filter(apps::name.eq(name))
+                .filter(apps::name.eq(&name))
                 .filter(apps::seal_key_id.eq(i64::from(old.key_id)))
                 .filter(apps::sealed.eq(&old.bytes));
             let set = (apps::seal_key_id.eq(i64::from(new.key_id)), apps::sealed.eq(&new.bytes));
@@ -176,7 +183,7 @@ impl KeyStore for Users {
     }
 
     async fn salted_ended(&self) -> Result<Option<Timestamp>> {
-        let at = query!(self.db, |conn| {
+        let at = query!(self.db, Read, |conn| {
             facts::table.find(SALTED_ENDED).select(facts::value).first::<i64>(conn).await.optional()
         });
         Ok(at.map_err(failure)?.map(Timestamp::from_micros))
@@ -185,7 +192,7 @@ impl KeyStore for Users {
     async fn end_salted(&self, now: Timestamp) -> Result<bool> {
         let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
         let ended: QueryResult<usize> = match &*self.db {
-            Db::Pg(Postgres { pool, .. }) => query!(@run pool, SLOW_LIMITS, |conn| {
+            Db::Pg(Postgres { pool, .. }) => query!(@postgres pool, SLOW_LIMITS, |conn| {
                 conn.transaction(async |conn| {
                     // Waits for whoever is about to store a digest, and lets others wait until the fact is there.
                     diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;
@@ -194,7 +201,7 @@ impl KeyStore for Users {
                 .await
             }),
             // SQLite lets one write at a time.
-            Db::Sqlite(Sqlite { pool, .. }) => query!(@run pool, SQLITE_LIMITS, |conn| {
+            Db::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |conn| {
                 diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
             }),
         };
@@ -202,12 +209,13 @@ impl KeyStore for Users {
     }
 
     async fn allow_salted(&self) -> Result<bool> {
-        let allowed = query!(self.db, |conn| diesel::delete(facts::table.find(SALTED_ENDED)).execute(conn).await);
+        let allowed =
+            query!(self.db, Write, |conn| diesel::delete(facts::table.find(SALTED_ENDED)).execute(conn).await);
         Ok(allowed.map_err(failure)? > 0)
     }
 
     async fn count_seals(&self) -> Result<u64> {
-        let rows = query!(self.db, SLOW_LIMITS, |conn| {
+        let rows = query!(self.db, Read, SLOW_LIMITS, |conn| {
             users::table.filter(users::seal_key_id.is_not_null()).count().get_result::<i64>(conn).await
         });
         unsigned(rows.map_err(failure)?)
@@ -224,9 +232,9 @@ impl KeyStore for Users {
     }
 
     async fn note_salted(&self, users: &[UserId], at: Timestamp) -> Result<()> {
-        let ids: Vec<&[u8]> = users.iter().map(|user| user.as_bytes().as_slice()).collect();
+        let ids: Vec<_> = users.iter().map(|user| user.as_bytes().to_vec()).collect();
         let at = at.as_micros();
-        let noted = query!(self.db, |conn| {
+        let noted = query!(self.db, Write, |conn| {
             let older = users::salted_at.is_null().or(users::salted_at.lt(at));
             diesel::update(users::table.filter(users::id.eq_any(&ids)).filter(older.assume_not_null()))
                 .set(users::salted_at.eq(at))
@@ -237,7 +245,7 @@ impl KeyStore for Users {
     }
 
     async fn salted_use(&self, since: Timestamp) -> Result<SaltedUse> {
-        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, SLOW_LIMITS, |conn| {
+        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, Read, SLOW_LIMITS, |conn| {
             async {
                 let columns = (count(users::salted_at), max(users::salted_at));
                 let noted = users::table.filter(users::salted_at.is_not_null());

@@ -1,6 +1,5 @@
 //! Users, apps, client tokens, the keys in service and the audit trail: durable, in PostgreSQL or SQLite.
 
-mod detached;
 mod keys;
 mod lanes;
 mod pool;

@@ -1,31 +1,30 @@
 //! Connections of either backend, and the macros that let one query body serve both.
 
+use std::future::{Ready, ready};
 use std::ops::DerefMut;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use diesel::{ConnectionError, ConnectionResult, SqliteConnection};
+use diesel::dsl::Limit;
+use diesel::query_dsl::methods::{ExecuteDsl, LimitDsl, LoadQuery};
+use diesel::result::Error as DbError;
+use diesel::{ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 use diesel_async::pooled_connection::deadpool::{BuildError, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
-use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
-use stele_core::Error;
+use futures_util::FutureExt as _;
+use stele_core::{Error, Result};
 
-use super::detached::Detached;
-pub(super) use super::detached::{begin, end};
 use super::lanes::Lanes;
 use super::postgres::Server;
-use crate::sqlite::thread::Thread;
-use crate::sqlite::{self, Durability};
+use crate::sqlite::Durability;
+use crate::sqlite::thread::{Access, Thread};
 use crate::{OpenError, Target};
-
-pub(super) type SqliteConn = SyncConnectionWrapper<SqliteConnection, Detached>;
 
 /// How long an administrator's command waits for a connection.
 pub(super) const ADMIN_LIMIT: Duration = Duration::from_secs(5);
 
-const SQLITE_CONNECTIONS: usize = 4;
 const POSTGRES_CONNECTIONS: usize = 8;
 
 /// How long a call may take.
@@ -36,9 +35,6 @@ pub(super) struct Limits {
     /// All of it.
     pub(super) call: Duration,
 }
-
-/// More than SQLite waits for a lock, so that it is SQLite who says that it is busy.
-pub(super) const SQLITE_LIMITS: Limits = Limits { connection: Duration::from_secs(2), call: Duration::from_secs(10) };
 
 /// A login is told within two seconds that the server is gone.
 pub(super) const POSTGRES_LIMITS: Limits =
@@ -53,24 +49,72 @@ pub(super) enum Db {
     Sqlite(Sqlite),
 }
 
-/// The connections to SQLite.
+/// The connections to SQLite: one on a thread for what reads and one on a thread for what writes, started when they are
+/// first used.
 pub(super) struct Sqlite {
-    /// For what writes, and for what may be slow.
-    pub(super) pool: Pool<SqliteConn>,
     path: PathBuf,
-    /// For what reads a row or none; there from when it is first used.
     reader: OnceLock<Result<Thread, String>>,
+    writer: OnceLock<Result<Thread, String>>,
 }
 
 impl Sqlite {
-    /// The thread for what reads a row or none.
-    pub(super) fn reader(&self) -> stele_core::Result<&Thread> {
-        let start = || Thread::start("stele-users", self.path.clone(), Durability::Power, None);
-        self.reader
-            .get_or_init(|| start().map_err(|e| e.to_string()))
-            .as_ref()
-            .map_err(|e| Error::unavailable(e.clone()))
+    fn new(path: PathBuf) -> Self {
+        Self { path, reader: OnceLock::new(), writer: OnceLock::new() }
     }
+
+    /// Runs `work` on the thread for this access: [`Thread::run`].
+    pub(super) async fn run<T, F>(&self, access: Access, work: F) -> Result<QueryResult<T>>
+    where
+        T: Send + 'static,
+        F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
+    {
+        let (thread, name) = match access {
+            Access::Read => (&self.reader, "stele-users"),
+            Access::Write => (&self.writer, "stele-users-write"),
+        };
+        let start = || Thread::start(name, self.path.clone(), Durability::Power, None).map_err(|e| e.to_string());
+        let thread = thread.get_or_init(start).as_ref().map_err(|e| Error::unavailable(e.clone()))?;
+        thread.run(access, work).await
+    }
+}
+
+/// A statement's answer is there at once where diesel-async would have it awaited: so a body of queries is written once.
+pub(super) trait RunOnSqlite: Sized {
+    fn execute(self, conn: &mut SqliteConnection) -> Ready<QueryResult<usize>>
+    where
+        Self: ExecuteDsl<SqliteConnection>,
+    {
+        ready(ExecuteDsl::execute(self, conn))
+    }
+
+    fn load<'query, U>(self, conn: &mut SqliteConnection) -> Ready<QueryResult<Vec<U>>>
+    where
+        Self: LoadQuery<'query, SqliteConnection, U>,
+    {
+        ready(diesel::RunQueryDsl::load(self, conn))
+    }
+
+    fn get_result<'query, U>(self, conn: &mut SqliteConnection) -> Ready<QueryResult<U>>
+    where
+        Self: LoadQuery<'query, SqliteConnection, U>,
+    {
+        ready(diesel::RunQueryDsl::get_result(self, conn))
+    }
+
+    fn first<'query, U>(self, conn: &mut SqliteConnection) -> Ready<QueryResult<U>>
+    where
+        Self: LimitDsl,
+        Limit<Self>: LoadQuery<'query, SqliteConnection, U>,
+    {
+        ready(diesel::RunQueryDsl::get_result(self.limit(1), conn))
+    }
+}
+
+impl<Q> RunOnSqlite for Q {}
+
+/// What a body comes to whose statements have their answers at once.
+pub(super) fn at_once<T>(body: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
+    body.now_or_never().unwrap_or_else(|| Err(DbError::QueryBuilderError("a statement had to be waited for".into())))
 }
 
 /// The connections to PostgreSQL.
@@ -93,28 +137,9 @@ impl Db {
                 let pool = Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map_err(unusable)?;
                 Ok(Self::Pg(Postgres { pool, lanes }))
             }
-            Target::Sqlite(path) => {
-                let manager = AsyncDieselConnectionManager::new_with_config("", sqlite_config(path.clone()));
-                let pool = Pool::builder(manager).max_size(SQLITE_CONNECTIONS).build().map_err(unusable)?;
-                Ok(Self::Sqlite(Sqlite { pool, path: path.clone(), reader: OnceLock::new() }))
-            }
+            Target::Sqlite(path) => Ok(Self::Sqlite(Sqlite::new(path.clone()))),
         }
     }
-}
-
-fn sqlite_config(path: PathBuf) -> ManagerConfig<SqliteConn> {
-    let mut config = ManagerConfig::default();
-    config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(move |_| {
-        let path = path.clone();
-        Box::pin(async move {
-            tokio::task::spawn_blocking(move || sqlite::connect(&path, Durability::Power))
-                .await
-                .map_err(|e| ConnectionError::BadConnection(e.to_string()))?
-                .map(SqliteConn::new)
-        })
-    });
-    config
 }
 
 fn postgres_config(server: Server) -> ManagerConfig<AsyncPgConnection> {
@@ -149,7 +174,7 @@ impl<O: DerefMut> Lease<O> {
         Self { object: Some(object), discard }
     }
 
-    pub(super) fn connection(&mut self) -> stele_core::Result<&mut O::Target> {
+    pub(super) fn connection(&mut self) -> Result<&mut O::Target> {
         self.object.as_deref_mut().ok_or_else(|| Error::internal("the connection was given back"))
     }
 
@@ -167,20 +192,22 @@ impl<O> Drop for Lease<O> {
     }
 }
 
-/// Runs a body of queries, an expression of type `QueryResult<_>`, on a connection of whichever backend it is. After a
-/// call that was not answered in time the idle connections are given up, too: they lead to the same server, or to
-/// where it was.
+/// Runs a body of queries, an expression of type `QueryResult<_>`, on a connection of whichever backend it is; `$access` is
+/// whether it reads or writes. On SQLite it may run more than once, each time as if it had not before, and whatever it
+/// names must be its own. After a call that PostgreSQL did not answer in time its idle connections are given up, too: they
+/// lead to the same server, or to where it was.
 macro_rules! query {
-    ($db:expr, |$conn:ident| $body:expr) => {
-        query!($db, POSTGRES_LIMITS, |$conn| $body)
+    ($db:expr, $access:ident, |$conn:ident| $body:expr) => {
+        query!($db, $access, POSTGRES_LIMITS, |$conn| $body)
     };
-    ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
+    ($db:expr, $access:ident, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(Postgres { pool, .. }) => query!(@run pool, $limits, |$conn| $body),
-            Db::Sqlite(Sqlite { pool, .. }) => query!(@run pool, SQLITE_LIMITS, |$conn| $body),
+            Db::Pg(Postgres { pool, .. }) => query!(@postgres pool, $limits, |$conn| $body),
+            Db::Sqlite(sqlite) => query!(@sqlite sqlite, $access, |$conn| $body),
         }
     };
-    (@run $pool:ident, $limits:expr, |$conn:ident| $body:expr) => {{
+    (@postgres $pool:ident, $limits:expr, |$conn:ident| $body:expr) => {{
+        use diesel_async::RunQueryDsl as _;
         let in_time = tokio::time::timeout($limits.call, async {
             let object = tokio::time::timeout($limits.connection, $pool.get()).await;
             let object = object.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
@@ -198,11 +225,14 @@ macro_rules! query {
             }
         }
     }};
+    (@sqlite $sqlite:ident, $access:ident, |$conn:ident| $body:expr) => {{
+        use super::pool::RunOnSqlite as _;
+        $sqlite.run(Access::$access, move |$conn| at_once(async { $body })).await?
+    }};
 }
 
 /// Reads a row of the type `$row` or none by `$query`, whose values must be its own or borrowed from what can be moved.
-/// In PostgreSQL on a connection that others share, all of which may turn out to be lost, and are replaced; in SQLite on
-/// the thread that reads for all.
+/// In PostgreSQL on a connection that others share, all of which may turn out to be lost, and are replaced.
 macro_rules! read {
     ($db:expr, $row:ty, $query:expr) => {
         match &*$db {
@@ -232,13 +262,13 @@ macro_rules! read {
             Db::Sqlite(sqlite) => {
                 let work =
                     move |conn: &mut SqliteConnection| diesel::RunQueryDsl::get_result::<$row>($query, conn).optional();
-                sqlite.reader()?.call(Access::Read, work).await
+                sqlite.run(Access::Read, work).await.and_then(|row| row.map_err(failure))
             }
         }
     };
 }
 
-/// As [`query`], in a transaction. SQLite takes the write lock at its start: taking it later cannot wait.
+/// As [`query`], for what writes, in a transaction: on SQLite every body that writes has one.
 macro_rules! transaction {
     ($db:expr, |$conn:ident| $body:expr) => {
         transaction!($db, POSTGRES_LIMITS, |$conn| $body)
@@ -246,18 +276,9 @@ macro_rules! transaction {
     ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
         match &*$db {
             Db::Pg(Postgres { pool, .. }) => {
-                query!(@run pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
+                query!(@postgres pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
             }
-            Db::Sqlite(Sqlite { pool, .. }) => {
-                query!(@run pool, SQLITE_LIMITS, |conn| {
-                    begin(conn).await?;
-                    let done: diesel::QueryResult<_> = {
-                        let $conn = &mut *conn;
-                        async { $body }.await
-                    };
-                    end(conn, done).await
-                })
-            }
+            Db::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |$conn| $body),
         }
     };
 }

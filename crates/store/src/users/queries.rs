@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::dsl::{case_when, exists, not};
-use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable};
+use diesel::{
+    ExpressionMethods, IntoSql, OptionalExtension, QueryDsl, QueryResult, SelectableHelper, SqliteConnection,
+};
+use diesel_async::AsyncConnection;
 use diesel_async::pooled_connection::deadpool::Object;
-use diesel_async::{AsyncConnection, RunQueryDsl};
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{ReplayMark, UserStore};
 use stele_core::time::Timestamp;
@@ -15,9 +17,7 @@ use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, User
 use stele_core::{Error, Result};
 
 use super::lanes;
-use super::pool::{
-    Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, begin, end, query, read, transaction,
-};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, at_once, query, read, transaction};
 use super::rows::{AppRow, ClientTokenRow, Person, Secret, sealed_columns};
 use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
 use crate::error::{failure, is_taken};
@@ -118,9 +118,9 @@ impl UserStore for Users {
         if person.has_nul() {
             return Err(Error::Invalid("profile"));
         }
-        let verifier = &new.credential.verifier;
+        let (row, verifier) = (person.clone(), new.credential.verifier.clone());
         let (seal_key_id, sealed) = sealed_columns(&new.credential);
-        let keys = new.keys();
+        let keys: Vec<_> = new.keys().into_iter().map(str::to_owned).collect();
         let added: QueryResult<Option<i64>> = transaction!(self.db, |conn| {
             // Asked first, because in PostgreSQL a failed insert uses up a number.
             let taken =
@@ -132,12 +132,12 @@ impl UserStore for Users {
                 users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
                 users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
             );
-            let secret = (users::verifier.eq(verifier), users::epoch.eq(0), sealing);
-            let row = diesel::insert_into(users::table).values((&person, secret));
-            let number = row.returning(users::number).get_result::<i64>(conn).await?;
+            let secret = (users::verifier.eq(&verifier), users::epoch.eq(0), sealing);
+            let insert = diesel::insert_into(users::table).values((&row, secret));
+            let number = insert.returning(users::number).get_result::<i64>(conn).await?;
             // One by one and in order, so that two who want the same keys wait for each other rather than both.
             for key in &keys {
-                let row = (identifiers::key.eq(*key), identifiers::number.eq(number));
+                let row = (identifiers::key.eq(key), identifiers::number.eq(number));
                 diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
             }
             Ok(Some(number))
@@ -151,11 +151,11 @@ impl UserStore for Users {
     }
 
     async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
-        let (seal_key_id, sealed) = sealed_columns(new);
-        let changed = query!(self.db, |conn| {
+        let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), sealed_columns(new));
+        let changed = query!(self.db, Write, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
                 .set((
-                    users::verifier.eq(&new.verifier),
+                    users::verifier.eq(&verifier),
                     users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
                     users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
                     users::epoch.eq(next),
@@ -167,12 +167,13 @@ impl UserStore for Users {
     }
 
     async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
-        let (seal_key_id, sealed) = sealed_columns(new);
-        let changed = query!(self.db, |conn| {
+        let old = old.to_owned();
+        let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), sealed_columns(new));
+        let changed = query!(self.db, Write, |conn| {
             let one = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
-            diesel::update(one.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(old)))
+            diesel::update(one.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old)))
                 .set((
-                    users::verifier.eq(&new.verifier),
+                    users::verifier.eq(&verifier),
                     users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
                     users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
                 ))
@@ -184,7 +185,7 @@ impl UserStore for Users {
 
     async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
         let disabled = status == UserStatus::Disabled;
-        let changed = query!(self.db, |conn| {
+        let changed = query!(self.db, Write, |conn| {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())))
                 .set((users::disabled.eq(disabled), users::epoch.eq(next)))
                 .execute(conn)
@@ -194,7 +195,7 @@ impl UserStore for Users {
     }
 
     async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
-        let rows = query!(self.db, |conn| {
+        let rows = query!(self.db, Read, |conn| {
             users::table
                 .filter(users::number.gt(after.max(DECOY)))
                 .order(users::number)
@@ -222,7 +223,7 @@ impl UserStore for Users {
             return Err(Error::Invalid("app"));
         }
         let row = AppRow::new(app);
-        stored(query!(self.db, |conn| diesel::insert_into(apps::table).values(&row).execute(conn).await))
+        stored(query!(self.db, Write, |conn| diesel::insert_into(apps::table).values(&row).execute(conn).await))
     }
 
     async fn client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
@@ -240,26 +241,31 @@ impl UserStore for Users {
             return Err(Error::Invalid("name"));
         }
         let row = ClientTokenRow::new(token);
-        stored(query!(self.db, |conn| diesel::insert_into(client_tokens::table).values(&row).execute(conn).await))
+        stored(query!(self.db, Write, |conn| diesel::insert_into(client_tokens::table)
+            .values(&row)
+            .execute(conn)
+            .await))
     }
 
     async fn use_proof(&self, proof: &ReplayMark) -> Result<bool> {
-        let row = (used_proofs::key.eq(proof.key.as_slice()), used_proofs::expires.eq(proof.expires.as_micros()));
-        let added = query!(self.db, |conn| {
+        let (key, expires) = (proof.key, proof.expires.as_micros());
+        let added = query!(self.db, Write, |conn| {
+            let row = (used_proofs::key.eq(key.as_slice()), used_proofs::expires.eq(expires));
             diesel::insert_into(used_proofs::table).values(row).on_conflict_do_nothing().execute(conn).await
         });
         Ok(added.map_err(failure)? > 0)
     }
 
     async fn release_proof(&self, proof: &ReplayMark) -> Result<()> {
-        let gone = query!(self.db, |conn| {
-            diesel::delete(used_proofs::table.find(proof.key.as_slice())).execute(conn).await
+        let key = proof.key;
+        let gone = query!(self.db, Write, |conn| {
+            diesel::delete(used_proofs::table.find(key.as_slice())).execute(conn).await
         });
         gone.map(drop).map_err(failure)
     }
 
     async fn forget_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        let gone: QueryResult<usize> = query!(self.db, SLOW_LIMITS, |conn| {
+        let gone: QueryResult<usize> = query!(self.db, Write, SLOW_LIMITS, |conn| {
             async {
                 let old = used_proofs::table.filter(used_proofs::expires.le(now.as_micros()));
                 let old = old.order(used_proofs::expires).limit(limit.into()).select(used_proofs::key);
@@ -275,7 +281,7 @@ impl UserStore for Users {
     }
 
     async fn ping(&self) -> Result<()> {
-        query!(self.db, |conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).await)
+        query!(self.db, Read, |conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).await)
             .map(drop)
             .map_err(failure)
     }

@@ -11,7 +11,7 @@ use super::schema::{apps, client_tokens, users};
 use crate::error::corrupt;
 
 /// A user without number and credential.
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = users)]
 pub(super) struct Person {
     id: Vec<u8>,

@@ -5,18 +5,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::pg::sql_types::Array;
-use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
-use diesel_async::RunQueryDsl;
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, SqliteConnection,
+};
 use diesel_async::pooled_connection::deadpool::Object;
 use stele_core::ports::TrailStore;
 use stele_core::time::Timestamp;
 use stele_core::trail::{Entry, EntryId, Filter, Order};
 use stele_core::{Error, Result};
 
-use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, SQLITE_LIMITS, Sqlite, query};
+use super::pool::{Db, Lease, POSTGRES_LIMITS, Postgres, SLOW_LIMITS, at_once, query};
 use super::schema::audit;
 use crate::error::failure;
+use crate::sqlite::thread::Access;
 
 pub(super) struct Trail {
     db: Arc<Db>,
@@ -86,34 +88,29 @@ fn column<'a, T>(entries: &'a [Entry], value: impl Fn(&'a Entry) -> T) -> Vec<T>
 }
 
 fn append_all(conn: &mut SqliteConnection, entries: &[Entry]) -> QueryResult<()> {
-    use diesel::RunQueryDsl;
-    // The write lock at the start: taking it later cannot wait.
-    conn.immediate_transaction(|conn| {
-        for entry in entries {
-            let row = (
-                audit::at.eq(entry.id.at.as_micros()),
-                audit::source.eq(entry.id.source),
-                audit::seq.eq(entry.id.seq),
-                audit::act.eq(entry.act.as_ref()),
-                audit::proof.eq(entry.proof.as_deref()),
-                audit::purpose.eq(entry.purpose.as_deref()),
-                audit::result.eq(entry.result.as_ref()),
-                audit::times.eq(entry.times),
-                audit::dialect.eq(entry.dialect.as_deref()),
-                audit::app.eq(entry.app.as_deref()),
-                audit::subject_kind.eq(entry.subject_kind.as_deref()),
-                audit::subject.eq(entry.subject.as_deref()),
-                audit::address.eq(entry.address.as_deref()),
-                audit::request.eq(entry.request.as_deref()),
-                audit::operator.eq(entry.operator.as_deref()),
-                audit::first_at.eq(entry.first_at.map(Timestamp::as_micros)),
-                audit::origins.eq(entry.origins),
-            );
-            let insert = diesel::insert_or_ignore_into(audit::table).values(row);
-            RunQueryDsl::execute(insert, conn)?;
-        }
-        Ok(())
-    })
+    for entry in entries {
+        let row = (
+            audit::at.eq(entry.id.at.as_micros()),
+            audit::source.eq(entry.id.source),
+            audit::seq.eq(entry.id.seq),
+            audit::act.eq(entry.act.as_ref()),
+            audit::proof.eq(entry.proof.as_deref()),
+            audit::purpose.eq(entry.purpose.as_deref()),
+            audit::result.eq(entry.result.as_ref()),
+            audit::times.eq(entry.times),
+            audit::dialect.eq(entry.dialect.as_deref()),
+            audit::app.eq(entry.app.as_deref()),
+            audit::subject_kind.eq(entry.subject_kind.as_deref()),
+            audit::subject.eq(entry.subject.as_deref()),
+            audit::address.eq(entry.address.as_deref()),
+            audit::request.eq(entry.request.as_deref()),
+            audit::operator.eq(entry.operator.as_deref()),
+            audit::first_at.eq(entry.first_at.map(Timestamp::as_micros)),
+            audit::origins.eq(entry.origins),
+        );
+        diesel::RunQueryDsl::execute(diesel::insert_or_ignore_into(audit::table).values(row), conn)?;
+    }
+    Ok(())
 }
 
 /// The entries that a filter lets through, as a query for whichever backend is asked.
@@ -159,7 +156,7 @@ macro_rules! filtered {
 impl TrailStore for Trail {
     async fn append(&self, entries: &[Entry]) -> Result<()> {
         let added: QueryResult<()> = match &*self.db {
-            Db::Pg(Postgres { pool, .. }) => query!(@run pool, POSTGRES_LIMITS, |conn| {
+            Db::Pg(Postgres { pool, .. }) => query!(@postgres pool, POSTGRES_LIMITS, |conn| {
                 diesel::sql_query(APPEND)
                     .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.at.as_micros()))
                     .bind::<Array<BigInt>, _>(column(entries, |entry| entry.id.source))
@@ -184,19 +181,18 @@ impl TrailStore for Trail {
                     .await
                     .map(drop)
             }),
-            Db::Sqlite(Sqlite { pool, .. }) => {
+            Db::Sqlite(sqlite) => {
                 let entries = entries.to_vec();
-                query!(@run pool, SQLITE_LIMITS, |conn| {
-                    conn.spawn_blocking(move |conn| append_all(conn, &entries)).await
-                })
+                sqlite.run(Access::Write, move |conn| append_all(conn, &entries)).await?
             }
         };
         added.map_err(failure)
     }
 
     async fn page(&self, filter: &Filter, order: Order, after: Option<EntryId>, limit: u32) -> Result<Vec<Entry>> {
-        let rows: QueryResult<Vec<Row>> = query!(self.db, SLOW_LIMITS, |conn| {
-            let mut found = filtered!(filter).limit(limit.into());
+        let filter = filter.clone();
+        let rows: QueryResult<Vec<Row>> = query!(self.db, Read, SLOW_LIMITS, |conn| {
+            let mut found = filtered!(&filter).limit(limit.into());
             let from = after.map(|EntryId { at, source, seq }| (at.as_micros(), source, seq));
             found = match order {
                 Order::OldestFirst => found.order((audit::at, audit::source, audit::seq)),
@@ -223,7 +219,7 @@ impl TrailStore for Trail {
     }
 
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let gone: QueryResult<usize> = query!(self.db, SLOW_LIMITS, |conn| {
+        let gone: QueryResult<usize> = query!(self.db, Write, SLOW_LIMITS, |conn| {
             async {
                 // The last of the oldest: what is not after it goes, and what has the same instant with it.
                 let old = audit::table.filter(audit::at.lt(before.as_micros()));

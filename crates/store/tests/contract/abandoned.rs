@@ -56,7 +56,6 @@ async fn a_write_that_was_begun_ends_and_no_connection_is_lost() {
     other.batch_execute("COMMIT").unwrap();
     eventually("a write that nobody waits for", users.as_ref(), "alice", |now| now == Some(true)).await;
     other.batch_execute("BEGIN IMMEDIATE").unwrap();
-    // More than there are connections; those that find one in the making are left while it is made.
     for _ in 0..20 {
         assert!(leave(users.set_status(alice, UserStatus::Disabled, 1), 1).await.is_none());
     }
@@ -66,40 +65,34 @@ async fn a_write_that_was_begun_ends_and_no_connection_is_lost() {
 }
 
 #[tokio::test]
-async fn what_takes_several_writes_is_done_wholly_or_not_at_all() {
+async fn what_takes_several_writes_is_done_wholly() {
     let (users, _dir) = store().await;
-    users.ping().await.unwrap();
-    let (mut done, mut undone) = (0, 0);
     for polls in 1..100 {
         let (name, phone) = (format!("user{polls}"), format!("1380013{polls:04}"));
         let new = NewUser { phone: with_phone(&phone).phone, ..named(&name) };
         let answer = leave(users.add(&new), polls).await;
-        // Whoever comes next finds no lock that was left behind.
+        // The next writer finds no lock that was left behind.
         users.add(&named(&format!("next{polls}"))).await.unwrap().unwrap();
         let found = [users.find(&name).await.unwrap(), users.find(&phone).await.unwrap()];
         let [by_name, by_phone] = found.map(|account| account.map(|account| account.user.id));
-        assert_eq!(by_name, by_phone, "left after {polls}");
+        assert!(by_name.is_some() && by_name == by_phone, "left after {polls}");
         if let Some(answer) = answer {
             assert_eq!(by_name, Some(answer.unwrap().unwrap().id));
-            done += 1;
-            break;
+            return;
         }
-        undone += usize::from(by_name.is_none());
     }
-    assert!(done == 1 && undone > 0, "{done} {undone}");
+    panic!("it is never answered");
 }
 
 #[test]
 fn a_worker_that_stops_stops_nobody_else() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (one, other) = (runtime(), runtime());
-    // The connection is made in the first, and so used in the second.
     let (users, _dir) = one.block_on(store());
     let alice = one.block_on(users.add(&named("alice"))).unwrap().unwrap().id;
     let left = users.clone();
     one.spawn(async move { left.set_status(alice, UserStatus::Disabled, 1).await });
     one.block_on(tokio::task::yield_now());
-    // Waits for what was begun; what was not is not begun any more.
     drop(one);
     other.block_on(async {
         let epoch = async || users.find("alice").await.unwrap().unwrap().epoch;
