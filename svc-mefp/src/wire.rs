@@ -15,9 +15,6 @@ use stele_dialect::{Failure, Fault, Fields, reply};
 
 use crate::dialect::Mefp;
 
-/// How many digits a code has: a client that sends it as a number drops the zeros in front.
-const CODE_DIGITS: usize = 6;
-
 /// The outer request: the only part that is not encrypted.
 pub(crate) struct Outer<'a> {
     pub(crate) encrypt: &'a str,
@@ -116,7 +113,7 @@ macro_rules! read {
 
 read!(Register, |fields| {
     let [name, password, captcha] = all(fields, ["login_name", "password", "captcha"])?;
-    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: code(captcha) })
+    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: Code::typed(captcha) })
 });
 
 read!(Login, |fields| {
@@ -136,7 +133,7 @@ read!(Captcha, |fields| {
 
 read!(Forgot, |fields| {
     let [name, password, captcha] = all(fields, ["login_name", "new_password", "captcha"])?;
-    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: code(captcha) })
+    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: Code::typed(captcha) })
 });
 
 read!(GetToken, |fields| {
@@ -151,7 +148,7 @@ read!(CheckLoginname, |fields| {
 
 read!(CheckCaptcha, |fields| {
     let [name, captcha] = all(fields, ["login_name", "captcha"])?;
-    Ok(Self { to: recipient(name)?, code: code(captcha) })
+    Ok(Self { to: recipient(name)?, code: Code::typed(captcha) })
 });
 
 read!(CheckToken, |fields| {
@@ -173,11 +170,6 @@ fn phone(login_name: &str) -> Result<Phone, Error> {
 
 fn recipient(login_name: &str) -> Result<Recipient, Error> {
     phone(login_name).map(Recipient::Phone)
-}
-
-fn code(captcha: &str) -> Code {
-    let short = (1..CODE_DIGITS).contains(&captcha.len()) && captcha.bytes().all(|b| b.is_ascii_digit());
-    if short { Code::typed(&format!("{captcha:0>CODE_DIGITS$}")) } else { Code::typed(captcha) }
 }
 
 /// An inner answer.

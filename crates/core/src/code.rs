@@ -7,6 +7,10 @@ use strum::IntoStaticStr;
 use crate::mac::{MacKey, Tag};
 use crate::random::Random;
 use crate::session::Dialect;
+use crate::text;
+
+/// How many digits a code has.
+const DIGITS: usize = 6;
 
 /// What a code is good for. The default is only what [`Act::all`](crate::event::Act::all) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
@@ -55,9 +59,15 @@ impl Code {
         Self(format!("{:06}", random.below(1_000_000)))
     }
 
-    /// Takes what a client typed. Anything may be tried; only six digits can be right.
+    /// Takes what a client typed, without white space, hyphens and invisible characters, and with full-width digits as
+    /// ASCII. Fewer than six digits are a number whose zeros in front were dropped. Anything may be tried; only six digits
+    /// can be right.
     pub fn typed(text: &str) -> Self {
-        Self(text.trim().to_owned())
+        let mut typed = text::typed(text);
+        if (1..DIGITS).contains(&typed.len()) && typed.bytes().all(|byte| byte.is_ascii_digit()) {
+            typed.insert_str(0, &"0".repeat(DIGITS - typed.len()));
+        }
+        Self(typed)
     }
 
     /// The code's text, for its recipient alone.
@@ -79,6 +89,8 @@ impl fmt::Debug for Code {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::hex;
     use crate::random::OsRandom;
@@ -94,6 +106,37 @@ mod tests {
             seen.insert(code.expose().to_owned());
         }
         assert!(seen.len() > 190, "they are drawn from a million: {}", seen.len());
+    }
+
+    #[test]
+    fn a_typed_code_is_six_digits_however_it_is_written() {
+        for text in [
+            "012345",
+            "012 345",
+            "012-345",
+            " 012\u{a0}345",
+            "\u{202d}012345\u{202c}",
+            "０１２３４５",
+            "12345",
+            " 12345 ",
+        ] {
+            assert_eq!(Code::typed(text).expose(), "012345", "{text:?}");
+        }
+        assert_eq!(Code::typed("7").expose(), "000007");
+        for text in ["", " ", "-"] {
+            assert_eq!(Code::typed(text).expose(), "", "{text:?}");
+        }
+        for text in ["0123456", "12345x", "x", "-1.5"] {
+            assert_eq!(Code::typed(text).expose(), text.trim_start_matches('-'), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_typed_reads_as_itself(text in "[0-9a-zA-Z０-９ \\-\u{a0}\u{200b}]{0,40}") {
+            let (once, again) = (Code::typed(&text), Code::typed(Code::typed(&text).expose()));
+            prop_assert_eq!(again.expose(), once.expose());
+        }
     }
 
     /// Computed by Python's `hmac`, each part behind its length in eight bytes.

@@ -1,4 +1,5 @@
-//! Hexadecimal, as the documents write digests and tokens: lowercase out, either case in.
+//! Hexadecimal, as the documents write digests and tokens: lowercase out; in, either case, `-` between bytes as .NET's
+//! `BitConverter` writes them, and white space around it.
 
 /// Lowercase hex digits of `bytes`.
 pub fn encode(bytes: &[u8]) -> String {
@@ -19,15 +20,20 @@ pub fn encode16(bytes: &[u8; 16]) -> [u8; 32] {
     out
 }
 
-/// The `N` bytes that exactly `2 N` hex digits stand for, in either letter case; `None` for anything else.
+/// The `N` bytes that exactly `2 N` hex digits stand for, in either letter case, with a `-` between all bytes or none, and
+/// white space around them; `None` for anything else.
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * N {
+    let digits = text.trim().as_bytes();
+    let width = if N > 1 && digits.len() == 3 * N - 1 { 3 } else { 2 };
+    if width == 2 && digits.len() != 2 * N {
         return None;
     }
     let mut out = [0; N];
-    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
+    for (byte, group) in out.iter_mut().zip(digits.chunks(width)) {
+        if group.get(2).is_some_and(|between| *between != b'-') {
+            return None;
+        }
+        *byte = value(group[0])? << 4 | value(group[1])?;
     }
     Some(out)
 }
@@ -56,8 +62,18 @@ mod tests {
         }
 
         #[test]
+        fn hyphens_between_bytes_and_white_space_around_read_back(bytes: [u8; 16], around in "[ \t\r\n\u{a0}]{0,3}") {
+            let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+            let net = format!("{around}{}{around}", pairs.join("-"));
+            prop_assert_eq!(decode::<16>(&net), Some(bytes));
+            prop_assert_eq!(decode::<16>(&net.replacen('-', "", 1)), None);
+            prop_assert_eq!(decode::<16>(&net.replace('-', ":")), None);
+            prop_assert_eq!(decode::<16>(&net.replace('-', "--")), None);
+        }
+
+        #[test]
         fn anything_else_is_refused(text in "\\PC{0,40}") {
-            let hex = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            let hex = text.trim().len() == 32 && text.trim().bytes().all(|b| b.is_ascii_hexdigit());
             prop_assert_eq!(decode::<16>(&text).is_some(), hex);
         }
     }

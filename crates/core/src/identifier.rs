@@ -1,14 +1,19 @@
 //! What a user is found by: a name, a phone or an e-mail address.
 //!
-//! All three live in one namespace, compared by their canonical key: NFKC, lowercase, and China's `+86` taken off a
-//! mobile number. So a key belongs to at most one user, whatever it is to them.
+//! All three live in one namespace, compared by their canonical key: NFKC and lowercase, and a mobile number of mainland
+//! China as its 11 digits, however it is written. So a key belongs to at most one user, whatever it is to them: a name that
+//! reads as a phone is that phone.
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::text::hidden_in_identifier;
+use crate::text::{hidden_in_identifier, is_separator};
 
 /// China's calling code.
 const CHINA: &str = "86";
+/// How it stands before a mobile number, if at all. An unescaped `+` of a form is a space, and so the second of these.
+const CHINA_PREFIXES: [&str; 4] = ["+86", "86", "0086", ""];
+/// The most digits, and `+`, of a mobile number.
+const LONGEST_MOBILE: usize = 15;
 
 /// The longest identifier, in bytes of its canonical form (RFC 5321's longest address).
 pub const LONGEST: usize = 254;
@@ -48,10 +53,22 @@ fn canonical(text: &str) -> Option<String> {
     if folded.is_empty() || folded.len() > LONGEST || folded.chars().any(char::is_control) {
         return None;
     }
-    match folded.strip_prefix("+86") {
-        Some(national) if is_mobile(national) => Some(national.to_owned()),
-        _ => Some(folded),
+    Some(mobile(&folded).unwrap_or(folded))
+}
+
+/// The 11 digits of a mobile number of mainland China, with the calling code before it or not, and [`is_separator`] between,
+/// before and behind its digits. `None` if `text` is anything else.
+fn mobile(text: &str) -> Option<String> {
+    let mut digits = String::with_capacity(LONGEST_MOBILE);
+    for character in text.chars().filter(|character| !is_separator(*character)) {
+        let fits = character.is_ascii_digit() || (character == '+' && digits.is_empty());
+        if !fits || digits.len() == LONGEST_MOBILE {
+            return None;
+        }
+        digits.push(character);
     }
+    let national = CHINA_PREFIXES.iter().filter_map(|prefix| digits.strip_prefix(prefix));
+    national.map(str::to_owned).find(|national| is_mobile(national))
 }
 
 /// `1` and ten digits: a mobile number of mainland China, as the documents have it.
@@ -94,15 +111,22 @@ kind! {
 }
 
 impl Phone {
-    /// Reads what a client may give: `1` and ten digits, or E.164 (`+`, 7 to 15 digits, no leading 0). China's `+86` is
-    /// taken before a mobile number only: nothing else there receives short messages.
+    /// Reads what a client may give: a mobile number of mainland China in any writing, or E.164 (`+`, 7 to 15 digits, no
+    /// leading 0). China's `+86` is taken before a mobile number only: nothing else there receives short messages.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let e164 = |digits: &str| (7..=15).contains(&digits.len()) && is_digits(digits) && !digits.starts_with('0');
         // A mobile number has lost its +86 in the key.
         let abroad = |digits: &str| e164(digits) && !digits.starts_with(CHINA);
         let known = is_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(abroad);
-        known.then_some(Self(id))
+        known.then(|| Self::shown(id))
+    }
+
+    /// A phone is shown, and stored, as it was given, if that is plain digits with the calling code behind a `+` or
+    /// without one; in any other writing as its key.
+    fn shown(id: Identifier) -> Self {
+        let plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_digits);
+        Self(if plain { id } else { Identifier { text: id.key.clone(), key: id.key } })
     }
 
     /// Its digits from the calling code on; what has no calling code is China's.
@@ -114,7 +138,7 @@ impl Phone {
     pub fn provision(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| {
             let id = Identifier::parse(text)?;
-            ((5..=15).contains(&id.key().len()) && is_digits(id.key())).then_some(Self(id))
+            ((5..=15).contains(&id.key().len()) && is_digits(id.key())).then(|| Self::shown(id))
         })
     }
 }
@@ -218,6 +242,79 @@ mod tests {
         assert_eq!(keys(&["A@QQ.com", "a@qq.COM"]), ["a@qq.com"; 2]);
     }
 
+    /// The sources of these are in docs/FIELD.md.
+    #[test]
+    fn a_mainland_mobile_is_its_11_digits_however_it_is_written() {
+        for text in [
+            "13800138000",
+            "138 0013 8000",
+            "138-0013-8000",
+            "+8613800138000",
+            "+86 13800138000",
+            "+86-138-0013-8000",
+            "+86\u{a0}138\u{a0}0013\u{a0}8000",
+            "\u{202d}+86 138 0013 8000\u{202c}",
+            "\u{202a}13800138000\u{202c}",
+            "8613800138000",
+            "86 138 0013 8000",
+            "86-13800138000",
+            " 8613800138000",
+            " 86 13800138000",
+            "008613800138000",
+            "0086-138-0013-8000",
+            "00 86 13800138000",
+            "１３８００１３８０００",
+            "＋８６１３８００１３８０００",
+            "１３８－００１３－８０００",
+            "+86\u{2011}138\u{2013}0013\u{2212}8000",
+            "138\u{200b}0013\u{feff}8000",
+        ] {
+            let phone = Phone::parse(text).unwrap_or_else(|| panic!("{text:?}"));
+            assert_eq!((phone.key(), phone.international().as_str()), ("13800138000", "8613800138000"), "{text:?}");
+            let shown = phone.text();
+            assert!(shown == "13800138000" || (shown == "+8613800138000" && text == shown), "{text:?}: {shown:?}");
+            let provisioned = Phone::provision(text).unwrap();
+            let recipient = Recipient::parse(text).unwrap();
+            assert_eq!((provisioned.key(), recipient.key()), ("13800138000", "13800138000"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_mobile_stays_what_it_is() {
+        for text in [
+            "013800138000",
+            "+0086 13800138000",
+            "868613800138000",
+            "8623800138000",
+            "861380013800",
+            "86138001380000",
+            "+1 415-555-0123",
+            "++8613800138000",
+            "86+13800138000",
+            "138.0013.8000",
+            "(138)00138000",
+            "13800138000@qq.com",
+            "a13800138000",
+            "-",
+            "2017-11-23 04:59",
+            "10-86 10-86",
+        ] {
+            assert_eq!(Identifier::parse(text).unwrap().key(), text, "{text:?}");
+        }
+        // A control character is in no identifier.
+        assert!(Identifier::parse("138\n00138000").is_none());
+    }
+
+    #[test]
+    fn a_name_that_reads_as_a_phone_has_the_phones_key() {
+        let phone = Phone::parse("13800138000").unwrap();
+        for name in ["8613800138000", "0086-13800138000", "+8613800138000", "138 0013 8000"] {
+            let name = Name::parse(name).unwrap();
+            assert_eq!(name.key(), phone.key());
+            assert_ne!(name.text(), name.key(), "it is shown as it was given");
+        }
+    }
+
     #[test]
     fn phones_as_clients_and_as_administrators_give_them() {
         for good in ["13800138000", "+8613800138000", "+14155550123"] {
@@ -239,6 +336,7 @@ mod tests {
         }
         assert!(Phone::provision("1548736484").is_some());
         assert!(Phone::provision("1234").is_none());
+        assert_eq!(Phone::provision("０１０８８８８").unwrap().text(), "0108888");
     }
 
     #[test]
@@ -271,6 +369,25 @@ mod tests {
                 let again = Identifier::parse(id.key()).unwrap();
                 prop_assert_eq!(again.key(), id.key());
                 prop_assert!(id.key().len() <= LONGEST);
+            }
+        }
+
+        #[test]
+        fn only_writings_of_a_mobile_share_its_key(text in "[+0-9a\\- \u{a0}\u{202d}\u{ff11}]{0,20}", mobile in "1[0-9]{10}") {
+            let Some(id) = Identifier::parse(&text) else { return Ok(()) };
+            let digits: String = text.nfkc().filter(|c| !is_separator(*c)).collect();
+            let national = digits.trim_start_matches('+');
+            let national = national.strip_prefix("0086").or(national.strip_prefix("86")).unwrap_or(national);
+            if is_mobile(id.key()) {
+                prop_assert_eq!(id.key(), national);
+            } else {
+                let folded = text.nfkc().collect::<String>().to_lowercase();
+                prop_assert_eq!(id.key(), folded.trim(), "nothing else changes");
+            }
+            let spaced: String = mobile.chars().flat_map(|digit| [digit, ' ']).collect();
+            for writing in [format!("+86{mobile}"), format!("86-{mobile}"), format!("0086 {mobile}"), spaced] {
+                let read = Identifier::parse(&writing).unwrap();
+                prop_assert_eq!(read.key(), &mobile);
             }
         }
     }

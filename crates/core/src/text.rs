@@ -1,5 +1,6 @@
 //! Text that people see: which characters it may have.
 
+use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
@@ -13,6 +14,24 @@ pub fn is_visible(character: char) -> bool {
     character == ' '
         || character.is_ascii_graphic()
         || !matches!(character.general_category(), Control | Format | LineSeparator | ParagraphSeparator)
+}
+
+/// Whether a character may stand between the digits of a number without meaning anything: white space, hyphens and dashes,
+/// and characters that are not visible (the U+202D and U+202C that iOS copies with a phone number, zero-width spaces).
+pub fn is_separator(character: char) -> bool {
+    let dash = matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    dash || character.is_whitespace() || !(character.is_control() || is_visible(character))
+}
+
+/// The most characters that [`typed`] keeps: more than any code has.
+const MOST_TYPED: usize = 64;
+
+/// What a person copied from a message or a picture: without separators ([`is_separator`]), and full-width forms as ASCII.
+/// In one allocation, for it may be a secret.
+pub(crate) fn typed(text: &str) -> String {
+    let mut typed = String::with_capacity(4 * MOST_TYPED);
+    typed.extend(text.nfkc().filter(|character| !is_separator(*character)).take(MOST_TYPED));
+    typed
 }
 
 /// The first character that an identifier must not have.
@@ -62,6 +81,26 @@ mod tests {
         for visible in ['a', ' ', '~', 'é', '男', 'ü', '\u{301}', '\u{e863}', '\u{20000}', '😀', '\u{fe0f}'] {
             assert!(is_visible(visible), "{visible:?}");
         }
+    }
+
+    #[test]
+    fn what_is_typed_loses_what_stands_between() {
+        for text in [
+            "629457",
+            " 629 457 ",
+            "629-457",
+            "6\u{a0}2\u{200b}9\u{2009}4\u{feff}5\u{202d}7",
+            "６２９－４５７",
+            "629—457\r\n",
+        ] {
+            assert_eq!(typed(text), "629457", "{text:?}");
+        }
+        // No other digits, nor anything else, become one.
+        for text in ["٦٢٩٤٥٧", "629.457", "629457\0", "x629457"] {
+            assert_ne!(typed(text), "629457", "{text:?}");
+        }
+        let long = typed(&"9".repeat(100_000));
+        assert_eq!((long.len(), long.capacity()), (MOST_TYPED, 4 * MOST_TYPED));
     }
 
     #[test]

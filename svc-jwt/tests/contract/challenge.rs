@@ -35,6 +35,21 @@ async fn strangers_are_asked_for_a_captcha_whatever_they_send() {
 }
 
 #[tokio::test]
+async fn a_captcha_is_taken_as_people_type_it() {
+    let spaced = |text: &str| text.chars().map(|c| format!("{c} ")).collect::<String>();
+    let wide = |text: &str| text.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
+    let hyphened = |text: &str| format!("%E2%80%8B{}-{}", &text[..2], &text[2..]);
+    let writings: [&dyn Fn(&str) -> String; 4] =
+        [&spaced, &wide, &hyphened, &|text| format!(" {}%0A", text.to_uppercase())];
+    for write in writings {
+        let bench = after_five_failures().await;
+        let (id, text) = bench.captcha().await;
+        let answer = bench.login_from(STRANGER, &solved(RIGHT, id, &write(&text))).await;
+        assert_eq!(answer.message(), "登录成功", "{}", write(&text));
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_account_is_asked_just_so() {
     let bench = Bench::behind_proxy().await;
     for _ in 0..5 {

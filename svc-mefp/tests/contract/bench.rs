@@ -47,8 +47,7 @@ impl DialectUnderTest for Bench {
     const SERVICE: Service = SERVICE;
     const SETTINGS: Settings = &[("STELE_MEFP_SECRET", KEY)];
     const LOGIN: &'static str = "/auth/login";
-    const IDENTIFIERS: &'static [&'static str] =
-        &["13800138000", "+8613800138000", " 13800138000 ", "１３８００１３８０００"];
+    const IDENTIFIERS: &'static [&'static str] = &["13800138000", " 13800138000 "];
     const TAKES_NONSENSE: bool = false;
     const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] =
         &[("usage", &["0", "3", "\"x\"", "\"\"", "1.5", "-1"])];

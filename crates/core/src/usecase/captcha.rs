@@ -6,6 +6,7 @@ use super::Caller;
 use super::send_code::uses_of_origin;
 use super::watch::Watch;
 use crate::event::Act;
+use crate::text;
 use crate::{Deps, Error, Result, UseCases};
 
 /// Ids stay below 2^53, so that every JSON reader takes them as integers.
@@ -19,7 +20,7 @@ const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxy3456789";
 pub struct Solution {
     /// The id it was issued under.
     pub id: u64,
-    /// What the client read in the picture; letter case does not matter.
+    /// What the client read in the picture; letter case, white space and hyphens do not matter.
     pub text: String,
 }
 
@@ -86,7 +87,7 @@ impl UseCases {
 /// Faults of ours.
 pub(super) async fn solve(deps: &Deps, solution: &Solution) -> Result<bool> {
     let issued = deps.state.take_captcha(solution.id, deps.now()).await?;
-    let typed = solution.text.trim().to_ascii_lowercase();
+    let typed = text::typed(&solution.text).to_ascii_lowercase();
     let right: bool = typed.as_bytes().ct_eq(answer(deps, solution.id).as_bytes()).into();
     Ok(issued && right)
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use crate::hex;
+
 /// A user's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub Uuid);
@@ -19,11 +21,14 @@ impl UserId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Reads a UUID with or without hyphens, and nothing else that UUID libraries take.
+    /// Reads a UUID, with white space around it or not, or its 16 bytes as [`hex::decode`] does; nothing else that UUID
+    /// libraries take.
     pub fn parse(text: &str) -> Option<Self> {
-        let hyphened = text.len() == 36;
-        let simple = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        (hyphened || simple).then(|| Uuid::try_parse(text).ok().map(Self))?
+        let text = text.trim();
+        match text.len() {
+            36 => Uuid::try_parse(text).ok().map(Self),
+            _ => hex::decode(text).map(Self::from_bytes),
+        }
     }
 
     /// Reads what a client without a token may send: [`UserId::parse`], or a decimal number, which gives an id that no
@@ -71,8 +76,9 @@ impl UserRef {
     }
 }
 
-/// Up to 18 decimal digits.
+/// Up to 18 decimal digits, with white space around them or not.
 fn parse_number(text: &str) -> Option<i64> {
+    let text = text.trim();
     let number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     number.then(|| text.parse().ok())?
 }
@@ -87,7 +93,10 @@ mod tests {
         let by_id = UserRef::parse(id).unwrap();
         assert_eq!(UserRef::parse(&id.replace('-', "")), Some(by_id));
         assert_eq!(UserRef::parse(&id.to_uppercase()), Some(by_id));
+        assert_eq!(UserRef::parse(&format!(" {id}\n")), Some(by_id));
+        assert_eq!(UserRef::parse("0B-92-2F-14-D0-0B-11-E7-AA-FD-52-54-00-BB-AC-8E"), Some(by_id));
         assert_eq!(UserRef::parse("4"), Some(UserRef::Number(4)));
+        assert_eq!(UserRef::parse(" 4 "), Some(UserRef::Number(4)));
         for bad in ["", "-1", "4.0", "{0b922f14-d00b-11e7-aafd-525400bbac8e}", "urn:uuid:x", "1234567890123456789"] {
             assert_eq!(UserRef::parse(bad), None, "{bad}");
             assert_eq!((UserId::parse(bad), UserId::parse_untrusted(bad)), (None, None), "{bad}");

@@ -186,6 +186,83 @@ async fn check_users(database: &Database, n: u8, oldest: &str) {
     assert_eq!(found.contains(&entry(n.into(), n.into())), oldest > "0003", "{n}");
 }
 
+/// Keys as earlier versions stored them, by number of the user (from 100001).
+const EARLIER_KEYS: &str = "
+    UPDATE identifiers SET key = '8613800138001' WHERE key = '13800138001';
+    UPDATE identifiers SET key = '008613800138002' WHERE key = '13800138002';
+    UPDATE identifiers SET key = '138-0013 8003' WHERE key = '13800138003';
+    INSERT INTO identifiers (key, number) VALUES
+        ('+86 138-0013-8004', 100004), ('8613800138004', 100005), ('+1 415-555-0123', 100005), ('86138@qq.com', 100005),
+        ('0086 13800138006', 100001), ('8613800138006', 100002), ('86138001380077', 100003), ('862112345678', 100003)
+";
+
+/// What finds whom after [`EARLIER_KEYS`] were migrated; of two users with one mobile, it is the first one's.
+const MIGRATED_KEYS: [(&str, Option<i64>); 17] = [
+    ("13800138001", Some(100_001)),
+    ("8613800138001", None),
+    ("13800138002", Some(100_002)),
+    ("008613800138002", None),
+    ("13800138003", Some(100_003)),
+    ("138-0013 8003", None),
+    ("13800138004", Some(100_004)),
+    ("+86 138-0013-8004", None),
+    ("8613800138004", Some(100_005)),
+    ("+1 415-555-0123", Some(100_005)),
+    ("86138@qq.com", Some(100_005)),
+    ("13800138005", Some(100_005)),
+    ("13800138006", Some(100_001)),
+    ("0086 13800138006", None),
+    ("8613800138006", Some(100_002)),
+    ("86138001380077", Some(100_003)),
+    ("862112345678", Some(100_003)),
+];
+
+/// Mobiles that earlier versions stored under another key than their 11 digits are found again.
+fn mobiles<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
+    conn: &mut C,
+    source: Source,
+    open: impl Fn() -> Database,
+    runtime: &Runtime,
+) {
+    conn.run_pending_migrations(source()).unwrap();
+    runtime.block_on(async {
+        let database = open();
+        database.keys().add_key(&key_record("seal-7")).await.unwrap();
+        for n in 1..=5 {
+            database.users().add(&with_phone(&format!("1380013800{n}"))).await.unwrap().unwrap();
+        }
+    });
+    while conn.revert_last_migration(source()).unwrap().to_string().as_str() > "0014" {}
+    conn.batch_execute(EARLIER_KEYS).unwrap();
+    conn.run_pending_migrations(source()).unwrap();
+    runtime.block_on(async {
+        let users = open().users();
+        for (key, number) in MIGRATED_KEYS {
+            let found = users.find(key).await.unwrap().map(|account| account.user.number);
+            assert_eq!(found, number, "{key}");
+        }
+    });
+}
+
+#[test]
+fn mobiles_under_other_keys_are_found_again_in_sqlite() {
+    const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-sqlite");
+    let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+    let path = dir.path().join("users.db");
+    mobiles(&mut sqlite(&path), || ALL, || Database::open(&Target::sqlite(&path)).unwrap(), &runtime);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and Redis"]
+fn mobiles_under_other_keys_are_found_again_in_postgres() {
+    const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
+    let (runtime, url) = (Runtime::new().unwrap(), servers::database_url());
+    let mut conn = PgConnection::establish(&url).unwrap();
+    let target = Target::parse(&url).unwrap();
+    // Opened within the runtime that its connections belong to.
+    mobiles(&mut conn, || ALL, || Database::open(&target).unwrap(), &runtime);
+}
+
 #[test]
 fn migrations_of_users_in_sqlite_can_be_reverted_over_rows() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-sqlite");

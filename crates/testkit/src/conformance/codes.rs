@@ -9,7 +9,7 @@ use stele_core::identifier::Recipient;
 use stele_core::usecase::Caller;
 use stele_core::usecase::send_code::Sendable;
 
-use super::{BEHIND_PROXY, CodeDialect, PASSWORD, PHONE, STRANGER};
+use super::{BEHIND_PROXY, CodeDialect, PASSWORD, PHONE, PHONE_WRITINGS, STRANGER};
 
 /// So many failures that limits on guessing are out of the way.
 const UNLIMITED: [(&str, &str); 3] =
@@ -34,6 +34,25 @@ pub async fn a_code_is_used_once<D: CodeDialect>() {
     let code = code(&app).await;
     assert!(D::done(&app.redeem_code(PHONE, &code).await));
     is_wrong(&app, &code).await;
+}
+
+pub async fn a_code_is_taken_as_people_type_it<D: CodeDialect>() {
+    let app = D::with(&[UNLIMITED.as_slice(), &[("STELE_SEND_RECIPIENT", "100")]].concat()).await;
+    app.mark().await;
+    let wide = |code: &str| code.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
+    let hidden = |code: &str| format!("\u{feff}{}\u{200b}{}\u{a0}", &code[..2], &code[2..]);
+    let writings: [&dyn Fn(&str) -> String; 5] = [
+        &|code| format!(" {} {}\r\n", &code[..3], &code[3..]),
+        &|code| format!("{}-{}", &code[..3], &code[3..]),
+        &|code| code.parse::<u32>().unwrap().to_string(),
+        &wide,
+        &hidden,
+    ];
+    for write in writings {
+        let code = code(&app).await;
+        is_wrong(&app, &write(other_than(&code))).await;
+        assert!(D::done(&app.redeem_code(PHONE, &write(&code)).await), "{:?}", write(&code));
+    }
 }
 
 pub async fn of_many_at_once_one_is_accepted<D: CodeDialect>() {
@@ -144,7 +163,7 @@ pub async fn one_recipient_gets_five_codes_an_hour<D: CodeDialect>() {
     app.lab.user("anna").phone(STRANGER).add().await;
     for origin in 0..5 {
         // In any writing, from any address, with no pause between them.
-        let phone = if origin % 2 == 0 { PHONE } else { "+8613800138000" };
+        let phone = [PHONE, PHONE_WRITINGS[0], PHONE_WRITINGS[3], PHONE_WRITINGS[5]][usize::from(origin % 4)];
         assert!(D::done(&app.request_code(origin, phone).await));
     }
     let wait = |seconds| Error::TooMany { retry_after: Duration::from_secs(seconds) };

@@ -7,7 +7,7 @@ use super::{DialectUnderTest, PASSWORD, PHONE, STRANGER, WRONG};
 pub async fn a_user_logs_in_by_every_identifier<D: DialectUnderTest>() {
     let app = D::new().await;
     app.mark().await;
-    for identifier in D::IDENTIFIERS {
+    for identifier in D::identifiers() {
         app.wait(1);
         app.assert_accepted(app.login(0, identifier, PASSWORD).await);
     }

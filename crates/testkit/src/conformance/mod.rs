@@ -35,6 +35,17 @@ use crate::{Answer, Lab, TestApp, Work};
 
 /// The phone of the user that most tests are about, an identifier in every dialect.
 pub const PHONE: &str = "13800138000";
+/// Other writings of [`PHONE`], which every dialect takes (docs/FIELD.md).
+pub const PHONE_WRITINGS: &[&str] = &[
+    "+8613800138000",
+    "8613800138000",
+    " 8613800138000",
+    "0086-138-0013-8000",
+    "+86 138\u{a0}0013\u{a0}8000",
+    "\u{202d}+86 138-0013-8000\u{202c}",
+    "１３８００１３８０００",
+    "＋８６１３８００１３８０００",
+];
 /// The phone of no user.
 pub const STRANGER: &str = "13900139000";
 /// The password of the user.
@@ -58,14 +69,19 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
     const INDISTINCT: Settings = &[];
     /// The path of the login.
     const LOGIN: &'static str;
-    /// Every writing of the identifiers `Mark`, [`PHONE`] and `Mark@Stele.cn` that this dialect takes.
-    const IDENTIFIERS: &'static [&'static str] = &["Mark", "MARK", " mark ", PHONE, "+8613800138000", "mark@stele.CN"];
+    /// Writings of the identifiers `Mark`, [`PHONE`] and `Mark@Stele.cn` that this dialect takes.
+    const IDENTIFIERS: &'static [&'static str] = &["Mark", "MARK", " mark ", PHONE, "mark@stele.CN"];
     /// Whether its login takes any text for an identifier, be it nonsense.
     const TAKES_NONSENSE: bool = true;
     /// JSON values that a field cannot have, by the field's name.
     const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[];
     /// Paths below its prefix, or elsewhere, that it does not serve.
     const NOWHERE: &'static [&'static str];
+
+    /// Those, and the writings of a phone.
+    fn identifiers() -> Vec<&'static str> {
+        [Self::IDENTIFIERS, PHONE_WRITINGS].concat()
+    }
 
     /// Starts the service on `lab`, with what its clients need to call.
     async fn start(lab: Lab) -> Self;
@@ -297,6 +313,7 @@ macro_rules! conformance {
             salted::the_skew_is_a_setting,
             salted::a_stale_proof_costs_the_same_for_every_user,
             salted::a_proof_is_accepted_once_in_either_letter_case_by_every_identifier,
+            salted::a_digest_is_read_with_hyphens_between_its_bytes,
             salted::a_proof_is_remembered_for_as_long_as_it_would_be_fresh,
             salted::a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour,
             salted::a_proof_is_accepted_once_by_all_instances_and_restarts,
@@ -315,6 +332,7 @@ macro_rules! conformance {
     (@codes $dialect:ty) => {
         $crate::conformance_tests! { $dialect:
             codes::a_code_is_used_once,
+            codes::a_code_is_taken_as_people_type_it,
             codes::of_many_at_once_one_is_accepted,
             codes::a_newer_code_replaces_it_and_an_hour_ends_it,
             codes::five_wrong_tries_burn_a_code,

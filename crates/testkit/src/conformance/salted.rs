@@ -17,7 +17,8 @@ const BAD_DIGESTS: &[&str] = &[
     "\"123456\"",
     "\"0b945c1fd92aa2623b704d8d37d8ffc\"",
     "\"00b945c1fd92aa2623b704d8d37d8ffc0\"",
-    "\" 00b945c1fd92aa2623b704d8d37d8ffc\"",
+    "\"0 0b945c1fd92aa2623b704d8d37d8ffc\"",
+    "\"00-b945-c1-fd-92-aa-26-23-b7-04-d8-d3-7d-8f-fc\"",
     "\"g0b945c1fd92aa2623b704d8d37d8ffc\"",
     "\"00００b945c1fd92aa2623b704d8d37d8ff\"",
     "12345678901234567890123456789012",
@@ -127,11 +128,24 @@ pub async fn a_proof_is_accepted_once_in_either_letter_case_by_every_identifier<
     let app: D = app(&[]).await;
     let (now, proof) = (app.now(), salted(PASSWORD, app.now()));
     app.assert_accepted(prove(&app, PHONE, &proof.to_uppercase(), now).await);
-    for identifier in D::IDENTIFIERS {
-        for digest in [&proof, &proof.to_uppercase()] {
+    for identifier in D::identifiers() {
+        for digest in [&proof, &proof.to_uppercase(), &bit_converter(&proof)] {
             app.fails(&prove(&app, identifier, digest, now).await, &Error::Replayed);
         }
     }
+}
+
+/// A digest as .NET's `BitConverter.ToString` writes it, with white space around it.
+fn bit_converter(digest: &str) -> String {
+    let pairs: Vec<_> = digest.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
+    format!(" {}\r\n", pairs.join("-").to_uppercase())
+}
+
+pub async fn a_digest_is_read_with_hyphens_between_its_bytes<D: SaltedDialect>() {
+    let app: D = app(&[]).await;
+    let proof = bit_converter(&salted(PASSWORD, app.now()));
+    app.assert_accepted(prove(&app, PHONE, &proof, app.now()).await);
+    app.fails(&prove(&app, PHONE, &salted(PASSWORD, app.now()), app.now()).await, &Error::Replayed);
 }
 
 pub async fn a_proof_is_remembered_for_as_long_as_it_would_be_fresh<D: SaltedDialect>() {
