@@ -1,27 +1,40 @@
 //! Proofs: digests in hex, timestamps, codes, captchas' numbers.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
+use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::code::Code;
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::parse_timestamp;
+use stele_core::proof::Salted;
 use svc_jwt::wire::captcha_id;
 
+static DIGEST: LazyLock<PasswordDigest> = LazyLock::new(|| PasswordDigest::from_bytes([7; 16]));
+
 fuzz_target!(|text: &str| {
-    if let Some(seconds) = parse_timestamp(text) {
-        assert_eq!(seconds.to_string(), text, "a timestamp has one writing");
-        assert!(i64::try_from(seconds).is_ok());
+    if let Some(timestamp) = ClientTimestamp::parse(text) {
+        let writings: Vec<_> = timestamp.writings().collect();
+        assert!(writings[0] == text && writings.len() <= 3);
+        assert!(i64::try_from(timestamp.seconds()).is_ok());
+        for writing in &writings {
+            let again = ClientTimestamp::parse(writing).expect("a writing of a timestamp is one");
+            assert_eq!(again.seconds(), timestamp.seconds(), "all are of one instant");
+            assert!(DIGEST.proves(&Salted { digest: DIGEST.salted(writing), timestamp }));
+        }
+        assert!(!DIGEST.proves(&Salted { digest: DIGEST.salted("x"), timestamp }));
     } else {
         assert!(text.parse::<i64>().ok().filter(|number| *number >= 0).is_none_or(|number| number.to_string() != text));
     }
     if let Some(bytes) = hex::decode::<16>(text) {
         assert!(hex::encode(&bytes).eq_ignore_ascii_case(&text.trim().replace('-', "")));
         let digest = PasswordDigest::from_hex(text).expect("32 hex digits are a digest");
-        assert!(digest.proves(&digest.salted(7), 7));
+        let proves = |salted, at: u64| digest.proves(&Salted { digest: salted, timestamp: at.into() });
+        assert!(proves(digest.salted(7), 7));
         // One digit more on the timestamp is another proof, and the digest itself is none.
-        assert!(!digest.proves(&digest.salted(7), 70));
-        assert!(!digest.proves(&bytes, 7));
+        assert!(!proves(digest.salted(7), 70));
+        assert!(!proves(bytes, 7));
     } else {
         assert!(PasswordDigest::from_hex(text).is_none());
     }

@@ -1,8 +1,9 @@
 //! What clients send and are answered.
 
+use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::{Proof, Salted, parse_timestamp, unprovable};
+use stele_core::proof::{Proof, Salted, unprovable};
 use stele_core::time::Offset;
 use stele_core::usecase::login::LoggedIn;
 use stele_core::user::{Role, UserRef};
@@ -48,19 +49,16 @@ impl PwdReset {
 /// The field `name` and `timestamp`, which a bare digest does not need.
 fn proof(fields: &Fields, name: &'static str, reading: Reading) -> Result<Proof, Fault> {
     let digest = fields.parsed_or(name, unprovable, hex::decode)?;
+    let timestamp = || fields.parsed("timestamp", ClientTimestamp::parse);
     match reading {
         Reading::Digest => {
             if fields.optional("timestamp")?.is_some() {
-                fields.parsed("timestamp", parse_timestamp)?;
+                timestamp()?;
             }
             Ok(Proof::Digest(PasswordDigest::from_bytes(digest)))
         }
-        Reading::Salted => {
-            Ok(Proof::Salted(Salted { digest, timestamp: fields.parsed("timestamp", parse_timestamp)? }))
-        }
-        Reading::Either => {
-            Ok(Proof::Either(Salted { digest, timestamp: fields.parsed("timestamp", parse_timestamp)? }))
-        }
+        Reading::Salted => Ok(Proof::Salted(Salted { digest, timestamp: timestamp()? })),
+        Reading::Either => Ok(Proof::Either(Salted { digest, timestamp: timestamp()? })),
     }
 }
 

@@ -30,7 +30,7 @@ fn the_documents_samples_have_placeholders_for_digests() {
     }
     let read = login(&sample.replace("hna123", DIGEST), Reading::Either).unwrap();
     let salted = read.salted().unwrap();
-    assert_eq!((hex::encode(&salted.digest).as_str(), salted.timestamp), (DIGEST, 1_521_515_662));
+    assert_eq!((hex::encode(&salted.digest).as_str(), salted.timestamp.seconds()), (DIGEST, 1_521_515_662));
 
     let sample =
         r#"{ "user_id":"4", "orig_password":"orig_password", "new_password":"new_password", "timestamp":1522395456 }"#;
@@ -107,7 +107,7 @@ proptest! {
         for password in [lower.to_uppercase(), lower] {
             for timestamp_text in [timestamp.to_string(), format!(r#""{timestamp}""#)] {
                 let json = format!(r#"{{"timestamp":{timestamp_text},"username":"u","password":"{password}"}}"#);
-                let expected = Salted { digest, timestamp };
+                let expected = Salted { digest, timestamp: timestamp.into() };
                 prop_assert!(matches!(login(&json, Reading::Salted), Ok(Proof::Salted(read)) if read == expected));
                 prop_assert!(matches!(login(&json, Reading::Either), Ok(Proof::Either(read)) if read == expected));
                 let Ok(Proof::Digest(read)) = login(&json, Reading::Digest) else { panic!("{json}") };
@@ -119,8 +119,7 @@ proptest! {
     #[test]
     fn only_hex_and_decimals_are_read(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", turn in 0usize..3) {
         let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
-        let hex = password.len() == 32 && password.bytes().all(|b| b.is_ascii_hexdigit());
-        let decimal = parse_timestamp(&timestamp).is_some();
-        prop_assert_eq!(login(&json, READINGS[turn]).is_ok(), hex && decimal);
+        let readable = hex::decode::<16>(&password).is_some() && ClientTimestamp::parse(&timestamp).is_some();
+        prop_assert_eq!(login(&json, READINGS[turn]).is_ok(), readable);
     }
 }

@@ -16,7 +16,8 @@ use crate::{hashing, stores, trail};
 stele_service::settings! {
     /// The domain's rules.
     pub const SETTINGS = "STELE_";
-    /// how far a salted proof's timestamp may be off; 0: any, and used proofs are kept in the users' database for 30 days
+    /// how far a salted proof's timestamp may be off; the log names by how much a user's was; clients that send local time for UTC
+    /// need its hours and a few minutes (8h10m); 0: any, and used proofs are kept in the users' database for 30 days
     TIMESTAMP_SKEW: Duration = derived(|| Policy::default().skew.unwrap_or_default());
     /// how long a session lives after its last use
     SESSION_TTL: Duration = derived(|| Policy::default().session_ttl).positive();

@@ -1,7 +1,7 @@
 //! The domain of Stele: one user base behind several login dialects.
 //!
 //! What is where:
-//! - values: [`identifier`], [`password`], [`proof`], [`user`], [`session`], [`code`], [`app`], [`origin`], [`text`]
+//! - values: [`identifier`], [`password`], [`proof`], [`client_timestamp`], [`user`], [`session`], [`code`], [`app`], [`origin`], [`text`]
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
 //! - who still logs in by salted proofs: [`salted`]
 //! - rules: [`policy`] (every number that can be configured), [`rate_limit`] (how failures turn into waits)
@@ -12,6 +12,7 @@
 //! Nothing here knows HTTP, a database or a dialect's wire format.
 
 pub mod app;
+pub mod client_timestamp;
 pub mod code;
 pub mod countries;
 mod deps;

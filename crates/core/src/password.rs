@@ -3,10 +3,11 @@
 use std::fmt;
 
 use md5::{Digest as _, Md5};
-use subtle::ConstantTimeEq as _;
+use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hex;
+use crate::proof::Salted;
 
 /// The longest new password, in characters.
 pub const LONGEST: usize = 128;
@@ -68,15 +69,26 @@ impl PasswordDigest {
         &self.0
     }
 
-    /// `md5(D + timestamp)` (cloudbox document, "authsalt"): the timestamp's decimal digits after the 32 hex ones.
-    pub fn salted(&self, timestamp: u64) -> [u8; 16] {
-        Md5::new().chain_update(self.hex().as_slice()).chain_update(timestamp.to_string()).finalize().into()
+    /// `md5(D + timestamp)` (cloudbox document, "authsalt"): the timestamp's text after the 32 hex digits of `D`.
+    pub fn salted(&self, timestamp: impl fmt::Display) -> [u8; 16] {
+        md5(&self.hex(), &timestamp.to_string())
     }
 
-    /// Whether `digest` is this digest salted with `timestamp`, in constant time.
-    pub fn proves(&self, digest: &[u8; 16], timestamp: u64) -> bool {
-        self.salted(timestamp).ct_eq(digest).into()
+    /// Whether `proof` is this digest, its digits in lower or in upper case, salted with a writing of its timestamp. All are
+    /// computed, in constant time, whichever is right: two md5, or up to six where the timestamp has more than one writing.
+    pub fn proves(&self, proof: &Salted) -> bool {
+        let lower = self.hex();
+        let upper = Zeroizing::new(lower.map(|digit| digit.to_ascii_uppercase()));
+        let right = proof.timestamp.writings().fold(Choice::from(0), |right, timestamp| {
+            let one = |digits| md5(digits, &timestamp).ct_eq(&proof.digest);
+            right | one(&lower) | one(&upper)
+        });
+        right.into()
     }
+}
+
+fn md5(digits: &[u8; 32], timestamp: &str) -> [u8; 16] {
+    Md5::new().chain_update(digits).chain_update(timestamp).finalize().into()
 }
 
 impl fmt::Debug for PasswordDigest {
@@ -132,16 +144,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::client_timestamp::ClientTimestamp;
+
+    /// What was sent, the text that was hashed, and both digests.
+    const VECTORS: [(&str, &str, &str, &str); 9] = [
+        ("1795691504", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
+        (" 1795691504\n", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
+        (" 1795691504\n", " 1795691504\n", "b27e62b6efa85a85733eb05d6bc68eb0", "b7f432f9943410ac0afbf59ca65e4c79"),
+        ("\"1795691504\"", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
+        ("1795691504.0", "1795691504.0", "52566f60a0b0e8234da583d2ea3ea2ed", "f434de43eefc3b990c42cd5d2bbe99c0"),
+        ("1795691504.0", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
+        ("1.795691504E9", "1.795691504E9", "8a4262115bb82491d890b63425d7c964", "6766245cb30e3d23c1eb60f05946470e"),
+        ("1.795691504E9", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
+        ("1795691504000", "1795691504000", "8732f3df4ac35da1fda21a1545bfc390", "d5c07184bafb249909d85edecf89411f"),
+    ];
 
     proptest! {
         #[test]
         fn only_the_right_pair_proves(password in "\\PC{1,40}", other in "\\PC{1,40}", at: u64, shift in 1u64..1000) {
             let digest = RawPassword::new(password.clone()).digest();
-            let salted = digest.salted(at);
-            prop_assert!(digest.proves(&salted, at));
-            prop_assert!(!digest.proves(&salted, at.wrapping_add(shift)));
+            let proof = |timestamp: u64| Salted { digest: digest.salted(at), timestamp: timestamp.into() };
+            prop_assert!(digest.proves(&proof(at)));
+            prop_assert!(!digest.proves(&proof(at.wrapping_add(shift))));
             if other != password {
-                prop_assert!(!RawPassword::new(other).digest().proves(&salted, at));
+                prop_assert!(!RawPassword::new(other).digest().proves(&proof(at)));
             }
         }
     }
@@ -162,6 +188,25 @@ mod tests {
             " 10adc3949ba59abbe56e057f20f883e",
         ] {
             assert!(PasswordDigest::from_hex(text).is_none(), "{text:?}");
+        }
+    }
+
+    /// Computed by Python's `hashlib`: `D` of 123456 in lower and in upper case before each of these texts.
+    #[test]
+    fn a_proof_is_made_over_the_text_of_the_timestamp_behind_d_in_either_case() {
+        let digest = PasswordDigest::from_hex("e10adc3949ba59abbe56e057f20f883e").unwrap();
+        for (sent, text, lower, upper) in VECTORS {
+            let proves = |sent: &str, md5: &str| {
+                let timestamp = ClientTimestamp::parse(sent).unwrap();
+                digest.proves(&Salted { digest: hex::decode(md5).unwrap(), timestamp })
+            };
+            assert!(proves(sent, lower) && proves(sent, upper), "{sent:?} over {text:?}");
+            assert_eq!(crate::hex::encode(&digest.salted(text)), lower, "{text:?}");
+            // Another text is another proof, be it of the same instant.
+            assert!(
+                !proves("1795691505", lower) && !proves("1795691504000", lower) || text == "1795691504000",
+                "{text:?}"
+            );
         }
     }
 

@@ -70,7 +70,7 @@ fn hides(what: &str, value: &dyn Debug) {
 }
 
 fn salted() -> Salted {
-    Salted { digest: digest_of(PASSWORD).salted(1_767_254_400), timestamp: 1_767_254_400 }
+    Salted { digest: digest_of(PASSWORD).salted(1_767_254_400), timestamp: 1_767_254_400.into() }
 }
 
 fn raw() -> RawPassword {

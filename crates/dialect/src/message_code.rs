@@ -42,8 +42,12 @@ pub const HEX32: &str = "^[0-9A-Fa-f]{32}$";
 /// How both documents' user ids are written.
 pub const USER_ID: &str = "^([0-9]{1,18}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
 /// The time at which a digest was salted.
-pub const TIMESTAMP: Field =
-    Field::digits("timestamp", "加密时的 UTC 时间戳，秒；数字或字符串", "^(0|[1-9][0-9]{0,17})$", "1767254400");
+pub const TIMESTAMP: Field = Field::digits(
+    "timestamp",
+    "加密时的 UTC 时间戳，秒，或 13 位毫秒；数字或字符串",
+    "^(0|[1-9][0-9]{0,17})$",
+    "1767254400",
+);
 
 reply! {
     /// Every refusal.

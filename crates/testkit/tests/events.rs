@@ -60,7 +60,7 @@ async fn a_login_tells_once_how_it_ended_and_what_proved_it() {
     let (caller, mark) = (caller(), Some(Subject::User(user.id)));
     let timestamp = u64::try_from(use_cases.now().as_secs()).unwrap();
     let digest = stele_core::hex::decode(&md5_hex(&format!("{}{timestamp}", md5_hex("123456")))).unwrap();
-    let salted = || Proof::Either(Salted { digest, timestamp });
+    let salted = || Proof::Either(Salted { digest, timestamp: timestamp.into() });
     let (kind, raw_kind) = (Act::Login(ProofKind::Salted), Act::Login(ProofKind::Raw));
 
     let welcome = use_cases.login(request("mark", salted(), &caller)).await.unwrap();

@@ -116,7 +116,7 @@ impl App {
         let digest = stele_core::hex::decode(&salted(password, timestamp)).unwrap();
         let request = login::Login {
             identifier: username,
-            proof: Proof::Salted(Salted { digest, timestamp: timestamp.try_into().unwrap() }),
+            proof: Proof::Salted(Salted { digest, timestamp: u64::try_from(timestamp).unwrap().into() }),
             caller: &Caller::direct("cloudbox", [127, 0, 0, 1].into()),
             audience: Audience::Everyone,
             challenge: Challenge::Never,

@@ -11,7 +11,8 @@
 //! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`]; and [`administration`] | the `stele` command |
 //! | [`lookup`] and [`maintenance`] | dialects and commands; every process that serves |
 //!
-//! [`authenticate`], `prove` and `credential` are what several of them share; `watch` tells what became of each.
+//! [`authenticate`], `prove` and `credential` are what several of them share; `watch` tells what became of each, and
+//! `clock_offset` what the clocks of clients show.
 
 pub mod add_app;
 pub mod add_user;
@@ -21,6 +22,7 @@ pub mod captcha;
 pub mod change_password;
 pub mod check_code;
 pub mod client_token;
+mod clock_offset;
 mod credential;
 mod end_salted;
 pub mod grant_reset;

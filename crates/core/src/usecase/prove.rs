@@ -4,8 +4,8 @@
 //! is cheap to check, so it is checked first and the limits are asked in the one trip that books the outcome; what
 //! was found is then thrown away if they refuse. A proof that costs a hash asks the limits before it pays.
 
-use super::credential;
 use super::login::Audience;
+use super::{clock_offset, credential};
 use crate::mac::sha256;
 use crate::password::PasswordDigest;
 use crate::ports::{Admission, Attempt, ReplayMark, Settlement, Success, Verdict};
@@ -80,7 +80,8 @@ pub(super) async fn prove<T>(
         admit(deps, &attempt).await?;
         limit_check = LimitCheck::Passed;
     }
-    if !fresh {
+    if let Some(stale) = salted.filter(|_| !fresh) {
+        clock_offset::log(deps, account.as_ref(), stale, attempt.now).await;
         return Err(Error::Stale);
     }
     attempt.proof_made = salted.filter(|_| deps.policy.skew.is_some()).map(|salted| salted.made_at());
@@ -189,7 +190,7 @@ async fn check(deps: &Deps, account: Option<&Account>, proof: &Proof) -> Result<
     Ok(if verified && !is_empty { Match::Hash } else { Match::No })
 }
 
-async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) -> Result<bool> {
+pub(super) async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) -> Result<bool> {
     let sealed = account.filter(|_| deps.salted()).and_then(|a| Some((a, a.credential.sealed.as_ref()?)));
     let opened = match sealed {
         // A key that is missing or wrong is our fault; the user's password may well be right.
@@ -197,16 +198,17 @@ async fn check_salted(deps: &Deps, account: Option<&Account>, salted: Salted) ->
         None => deps.sealer.open_decoy(),
     };
     let bytes: [u8; 16] = opened.as_slice().try_into().map_err(Error::internal)?;
-    let proves = PasswordDigest::from_bytes(bytes).proves(&salted.digest, salted.timestamp);
+    let proves = PasswordDigest::from_bytes(bytes).proves(&salted);
     Ok(proves && sealed.is_some())
 }
 
 fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: Timestamp) -> ReplayMark {
     // The proof's time is in front of it, so that those of one time are stored side by side: a store that keeps its rows
-    // in order has them in a page or two, and not one in each. It is no part of what tells proofs apart.
+    // in order has them in a page or two, and not one in each. It is no part of what tells proofs apart: a digest that is
+    // right belongs to one text, and all writings of a timestamp that can lead to it are of one second.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let mut key = [0; 32];
-    key[..8].copy_from_slice(&salted.timestamp.to_be_bytes());
+    key[..8].copy_from_slice(&salted.timestamp.seconds().to_be_bytes());
     key[8..].copy_from_slice(&hash[..24]);
     let expires = match deps.policy.skew {
         // One second more, for the timestamp is in whole seconds.

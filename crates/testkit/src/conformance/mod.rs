@@ -46,6 +46,13 @@ pub const PHONE_WRITINGS: &[&str] = &[
     "１３８００１３８０００",
     "＋８６１３８００１３８０００",
 ];
+/// Writings of a token in a header, which every dialect takes (docs/FIELD.md).
+pub fn token_writings(token: &str) -> Vec<String> {
+    let writings =
+        ["{}", "Bearer {}", "bearer  {}", "Bearer: {}", "Bearer:{}", "Token {}", "JWT {}", "\"{}\"", "Bearer \"{}\""];
+    writings.iter().map(|writing| writing.replace("{}", token)).collect()
+}
+
 /// The phone of no user.
 pub const STRANGER: &str = "13900139000";
 /// The password of the user.
@@ -314,6 +321,9 @@ macro_rules! conformance {
             salted::a_stale_proof_costs_the_same_for_every_user,
             salted::a_proof_is_accepted_once_in_either_letter_case_by_every_identifier,
             salted::a_digest_is_read_with_hyphens_between_its_bytes,
+            salted::a_digest_in_capitals_is_salted_as_well,
+            salted::a_proof_is_made_over_the_text_of_its_timestamp,
+            salted::milliseconds_are_as_fresh_as_their_seconds,
             salted::a_proof_is_remembered_for_as_long_as_it_would_be_fresh,
             salted::a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour,
             salted::a_proof_is_accepted_once_by_all_instances_and_restarts,

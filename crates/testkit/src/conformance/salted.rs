@@ -28,9 +28,12 @@ const BAD_DIGESTS: &[&str] = &[
 const BAD_TIMESTAMPS: &[&str] = &[
     "-1",
     "1.5",
-    "\"1767254400.0\"",
+    "\"1767254400.5\"",
+    "\"1767254400.0.0\"",
+    "\"1e99\"",
+    "\"\\\"\\\"\"",
     "\"+1767254400\"",
-    "\" 1767254400\"",
+    "\"17672 54400\"",
     "\"0x1\"",
     "\"01767254400\"",
     "\"now\"",
@@ -64,6 +67,18 @@ pub async fn prove(app: &impl SaltedDialect, identifier: &str, digest: &str, at:
         app.log_in_with(0, D::proof_fields(identifier, digest, at)).await
     }
     of(app, identifier, digest, at).await
+}
+
+/// Logs in with a digest and a timestamp that is written like this.
+async fn prove_written<D: SaltedDialect>(app: &D, digest: &str, sent: &str) -> Answer {
+    let mut fields = D::proof_fields(PHONE, digest, 0);
+    fields.iter_mut().filter(|(name, _)| *name == "timestamp").for_each(|(_, value)| sent.clone_into(value));
+    app.log_in_with(0, fields).await
+}
+
+/// `md5(D + text)`.
+fn salted_with(text: &str) -> String {
+    md5_hex(&format!("{}{text}", md5_hex(PASSWORD)))
 }
 
 /// Logs in with a proof made at `at`.
@@ -101,7 +116,7 @@ pub async fn a_proof_is_good_for_five_minutes_either_way<D: SaltedDialect>() {
 
 pub async fn extreme_timestamps_are_stale_and_nothing_worse<D: SaltedDialect>() {
     let app: D = app(&[]).await;
-    for at in [0, 1, 1_767_254_400_000, i64::MAX / 1_000_000, i64::MAX - 1, i64::MAX] {
+    for at in [0, 1, 176_725_440_000, 17_672_544_000_000, i64::MAX / 1_000_000, i64::MAX - 1, i64::MAX] {
         refuses(&app, at, Error::Stale).await;
     }
 }
@@ -139,6 +154,57 @@ pub async fn a_proof_is_accepted_once_in_either_letter_case_by_every_identifier<
 fn bit_converter(digest: &str) -> String {
     let pairs: Vec<_> = digest.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
     format!(" {}\r\n", pairs.join("-").to_uppercase())
+}
+
+pub async fn a_proof_is_made_over_the_text_of_its_timestamp<D: SaltedDialect>() {
+    let app: D = app(&[]).await;
+    let writings: [fn(i64) -> (String, String); 10] = [
+        |at| (format!(" {at}\n"), at.to_string()),
+        |at| (format!("{at}\r\n"), format!("{at}\r\n")),
+        |at| (format!("\"{at}\""), at.to_string()),
+        |at| (format!("{at}.0"), format!("{at}.0")),
+        |at| (format!("{at}.0"), at.to_string()),
+        |at| (format!("{at}.000"), at.to_string()),
+        |at| (format!("{at}E0"), at.to_string()),
+        |at| (format!("{at}000"), format!("{at}000")),
+        |at| (format!("{at}987"), format!("{at}987")),
+        |at| (format!(" {at}123.0 "), format!("{at}123")),
+    ];
+    for write in writings {
+        app.wait(1);
+        let (sent, hashed) = write(app.now());
+        let digest = salted_with(&hashed);
+        app.assert_accepted(prove_written(&app, &digest, &sent).await);
+        // It is used up, whatever is written around the same text.
+        for again in [sent.clone(), format!("{sent} "), hashed.trim().to_owned(), format!("'{}'", hashed.trim())] {
+            let answer = prove_written(&app, &digest, &again).await;
+            let outcome = [Error::Replayed, Error::WrongPassword].map(|error| app.answer_to(&error));
+            assert!(outcome.contains(&answer.text), "{sent:?} over {hashed:?}, then {again:?}: {answer:?}");
+        }
+        app.fails(&prove_written(&app, &digest, &sent).await, &Error::Replayed);
+    }
+}
+
+pub async fn milliseconds_are_as_fresh_as_their_seconds<D: SaltedDialect>() {
+    let app: D = app(&[]).await;
+    for (offset, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
+        let sent = format!("{}123", app.now() + offset);
+        let answer = prove_written(&app, &salted_with(&sent), &sent).await;
+        if fresh {
+            app.assert_accepted(answer);
+        } else {
+            app.fails(&answer, &Error::Stale);
+        }
+    }
+}
+
+pub async fn a_digest_in_capitals_is_salted_as_well<D: SaltedDialect>() {
+    let app: D = app(&[]).await;
+    let digest = md5_hex(&format!("{}{}", md5_hex(PASSWORD).to_uppercase(), app.now()));
+    app.assert_accepted(prove(&app, PHONE, &digest, app.now()).await);
+    app.fails(&prove(&app, PHONE, &digest, app.now()).await, &Error::Replayed);
+    // Who can make one of the two can make the other: it is another proof, and a login of its own.
+    accepts(&app, app.now()).await;
 }
 
 pub async fn a_digest_is_read_with_hyphens_between_its_bytes<D: SaltedDialect>() {
@@ -298,7 +364,8 @@ pub async fn only_the_users_own_salted_digest_proves<D: SaltedDialect>() {
         ("another user's", salted("123456", now)),
         ("D itself", digest.clone()),
         ("of another second", salted(PASSWORD, now - 1)),
-        ("of uppercase D", md5_hex(&format!("{}{now}", digest.to_uppercase()))),
+        ("of D in two cases", md5_hex(&format!("{}{}{now}", digest[..16].to_uppercase(), &digest[16..]))),
+        ("of another writing of the timestamp", md5_hex(&format!("{digest}{now}.0"))),
         ("of the raw password", md5_hex(&format!("{PASSWORD}{now}"))),
         ("the timestamp first", md5_hex(&format!("{now}{digest}"))),
         ("of a digit moved from the timestamp", md5_hex(&format!("{digest}{}", now / 10))),

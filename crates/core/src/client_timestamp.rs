@@ -1,0 +1,199 @@
+//! The timestamp of a salted proof, with the text it was sent as: a digest is made over a text, not over a number.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The longest text that is read, in bytes: more than a whole number of seconds or milliseconds needs.
+const LONGEST: usize = 32;
+/// Whole numbers below it are exact in a double, which is what a fraction or an exponent was written from.
+const EXACT: u64 = 1 << 53;
+/// Numbers of 13 digits are milliseconds: as seconds they would be 30,000 years away.
+const MILLISECONDS: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
+
+/// When a client says that it salted a digest. Seconds or milliseconds since the Unix epoch, as a whole number, which may be
+/// written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ClientTimestamp {
+    text: [u8; LONGEST],
+    length: u8,
+    whole: u64,
+}
+
+impl ClientTimestamp {
+    /// Reads what was sent. `None` for anything but a whole number below 2^63 (2^53 if written as a double) without sign or
+    /// zeros in front, and for more than 32 bytes.
+    pub fn parse(sent: &str) -> Option<Self> {
+        let mut text = [0; LONGEST];
+        text.get_mut(..sent.len())?.copy_from_slice(sent.as_bytes());
+        Some(Self { text, length: u8::try_from(sent.len()).ok()?, whole: whole(bare(sent))? })
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn seconds(&self) -> u64 {
+        if MILLISECONDS.contains(&self.whole) { self.whole / 1_000 } else { self.whole }
+    }
+
+    /// The texts that a proof may be made over, each once, three at most: as it came; without quotes and white space; the whole
+    /// number in decimal digits. All are of one instant, and how many there are depends on nothing but what was sent.
+    pub fn writings(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let sent = std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default();
+        let bare = bare(sent);
+        let digits = bare.bytes().all(|byte| byte.is_ascii_digit());
+        let other = (bare != sent).then_some(Cow::Borrowed(bare));
+        let whole = (!digits).then(|| Cow::Owned(self.whole.to_string()));
+        std::iter::once(Cow::Borrowed(sent)).chain(other).chain(whole)
+    }
+}
+
+impl From<u64> for ClientTimestamp {
+    /// The timestamp that is sent as these decimal digits.
+    fn from(whole: u64) -> Self {
+        let (mut text, digits) = ([0; LONGEST], whole.to_string());
+        text[..digits.len()].copy_from_slice(digits.as_bytes());
+        Self { text, length: u8::try_from(digits.len()).unwrap_or_default(), whole }
+    }
+}
+
+impl fmt::Debug for ClientTimestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.whole.fmt(f)
+    }
+}
+
+/// Without white space and one pair of quotes around it.
+fn bare(sent: &str) -> &str {
+    let text = sent.trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
+    unquoted.unwrap_or(text).trim()
+}
+
+fn whole(text: &str) -> Option<u64> {
+    let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if plain(text) {
+        let leads = text.len() > 1 && text.starts_with('0');
+        return text.parse().ok().filter(|whole: &u64| !leads && i64::try_from(*whole).is_ok());
+    }
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
+    let shaped = plain(integer) && (fraction.is_empty() || plain(fraction)) && plain(exponent) && exponent.len() <= 2;
+    let fraction = fraction.trim_end_matches('0');
+    let zeros = exponent.parse::<usize>().ok().filter(|_| shaped)?.checked_sub(fraction.len())?;
+    if integer.len() > 1 && integer.starts_with('0') {
+        return None;
+    }
+    let digits: u64 = format!("{integer}{fraction}").parse().ok()?;
+    digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?).filter(|whole| *whole < EXACT)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(sent: &str) -> Option<(u64, Vec<String>)> {
+        let timestamp = ClientTimestamp::parse(sent)?;
+        Some((timestamp.seconds(), timestamp.writings().map(Cow::into_owned).collect()))
+    }
+
+    #[test]
+    fn a_plain_number_has_one_writing() {
+        for (sent, seconds) in [
+            ("1511839692", 1_511_839_692),
+            ("0", 0),
+            ("1795691504123", 1_795_691_504),
+            ("1795691504000", 1_795_691_504),
+            // Seconds, however far away.
+            ("179569150412", 179_569_150_412),
+            ("17956915041234", 17_956_915_041_234),
+            ("9223372036854775807", i64::MAX.unsigned_abs()),
+        ] {
+            assert_eq!(read(sent), Some((seconds, vec![sent.to_owned()])), "{sent}");
+            assert_eq!(ClientTimestamp::from(sent.parse::<u64>().unwrap()), ClientTimestamp::parse(sent).unwrap());
+        }
+    }
+
+    #[test]
+    fn other_writings_of_it_are_tried_as_they_came_and_as_the_number() {
+        for (sent, others) in [
+            (" 1795691504", ["1795691504"].as_slice()),
+            ("1795691504\n", &["1795691504"]),
+            ("\"1795691504\"", &["1795691504"]),
+            (" '1795691504' ", &["1795691504"]),
+            ("1795691504.0", &["1795691504"]),
+            ("1795691504.", &["1795691504"]),
+            ("1795691504.000000", &["1795691504"]),
+            ("1.795691504E9", &["1795691504"]),
+            ("1.795691504e+09", &["1795691504"]),
+            ("17956915.04e2", &["1795691504"]),
+            ("\" 1795691504.0 \"", &["1795691504.0", "1795691504"]),
+        ] {
+            let writings = std::iter::once(sent).chain(others.iter().copied()).map(str::to_owned).collect();
+            assert_eq!(read(sent), Some((1_795_691_504, writings)), "{sent:?}");
+        }
+        assert_eq!(read("1.795691504123E12").unwrap().0, 1_795_691_504);
+        assert_eq!(read("0.0").unwrap().1, ["0.0", "0"]);
+    }
+
+    #[test]
+    fn what_is_no_whole_number_is_none() {
+        for bad in [
+            "",
+            " ",
+            "\"\"",
+            "\"",
+            "-1",
+            "+1",
+            "01",
+            "01.0",
+            "1.5",
+            "1.0000000001",
+            "15e-1",
+            "1e",
+            "e9",
+            ".0",
+            "1e9.0",
+            "1e+",
+            "0x10",
+            "１",
+            "1 2",
+            "1,5",
+            "NaN",
+            "inf",
+            "1_0",
+            "9223372036854775808",
+            "99999999999999999999",
+            "9007199254740992.0",
+            "1e16",
+            "1e99",
+            "1e100",
+            "\"1\"\"",
+            "1.0.0",
+            "1795691504.00000000000000000000000",
+        ] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_writing_is_one_of_the_same_instant(sent in "[ \"'0-9.eE+]{0,33}") {
+            let Some((seconds, writings)) = read(&sent) else { return Ok(()) };
+            prop_assert!(writings.len() <= 3);
+            prop_assert_eq!(&writings[0], &sent);
+            for writing in &writings {
+                prop_assert_eq!(read(writing).unwrap().0, seconds, "{}", writing);
+            }
+            let mut once = writings.clone();
+            once.sort();
+            once.dedup();
+            prop_assert_eq!(once.len(), writings.len());
+        }
+
+        #[test]
+        fn anything_may_come(sent in "\\PC{0,40}") {
+            let _ = read(&sent);
+        }
+    }
+}
