@@ -20,10 +20,17 @@ fn opened(text: &str) -> Opened {
     ENVELOPE.open(text).map(|fields| (fields.texts().collect(), fields.len()))
 }
 
-/// As Python's `encodestring` breaks lines, and as a form without percent-encoding changes `+`.
-fn mangled(sealed: &str) -> [String; 3] {
+/// As old clients write base64.
+fn mangled(sealed: &str) -> [String; 6] {
     let lines: Vec<_> = sealed.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
-    [lines.join("\n") + "\n", sealed.replace('+', " "), sealed.trim_end_matches('=').to_owned()]
+    [
+        lines.join("\n") + "\n",
+        sealed.replace('+', " "),
+        sealed.trim_end_matches('=').to_owned(),
+        format!("{sealed}="),
+        sealed.replace('+', "-").replace('/', "_"),
+        sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D"),
+    ]
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -23,7 +23,8 @@ Bodies may be JSON, urlencoded or multipart; numbers may come as strings.",
     refusals: &[&NO],
     more: &[],
     schemes: || {
-        let text = "`user_token`，前面可以有 `Bearer`。The token alone, or after `Bearer`.";
+        let text =
+            "`user_token`，前面可以有 `Bearer`、`Token` 或 `JWT`，可加双引号。The token alone, or after a scheme.";
         vec![(TOKEN, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("Authorization", text))))]
     },
 };
@@ -32,7 +33,11 @@ static LOGIN: Object = Object::request(
     "Login",
     "用户登录认证的参数",
     &[
-        Field::text("username", "登录用户名：名字、手机号或邮箱，不分大小写", "mark"),
+        Field::text(
+            "username",
+            "登录用户名：名字、手机号（写法不限，如 `+86 138-0013-8000`）或邮箱，不分大小写",
+            "mark",
+        ),
         Field::like(
             "password",
             "`md5(D + timestamp)`，十六进制，大小写均可",

@@ -39,7 +39,7 @@ pub(crate) async fn login(
 /// 登出.
 pub(crate) async fn logout(request: HttpRequest, use_cases: Data<UseCases>, setup: Data<Setup>) -> Reply {
     let ended = async {
-        let session = session(&use_cases, &setup.tokens, presented(request.headers()).unwrap_or_default()).await?;
+        let session = first_live(&use_cases, &setup.tokens, &presented(request.headers())).await?;
         use_cases.logout(Jwt::NAME, &session).await
     };
     match ended.await {
@@ -84,23 +84,40 @@ pub(crate) async fn update_password(
     // Before the token is looked at: a password that is refused must not use a reset token up.
     let password = use_cases.choose_password(&password).map_err(|_| wire::invalid("password"))?;
     let caller = Caller::direct(Jwt::NAME, address);
-    let updated = async {
-        let authority = authority(&use_cases, &setup.tokens, presented(request.headers())).await?;
-        use_cases.set_password(&caller, &account, &password, &authority).await
-    };
-    match updated.await {
+    let mut updated = Err(Error::NotAuthenticated);
+    for token in presented(request.headers()) {
+        updated = async {
+            let authority = authority(&use_cases, &setup.tokens, token).await?;
+            use_cases.set_password(&caller, &account, &password, &authority).await
+        }
+        .await;
+        if !matches!(updated, Err(Error::NotAuthenticated)) {
+            break;
+        }
+    }
+    match updated {
         Ok(()) => Ok(wire::success("更新密码成功")),
         Err(error) => refused(error, "更新密码失败"),
     }
 }
 
 /// What a token allows to set a password: a login token or a reset token, told apart by their form.
-async fn authority(use_cases: &UseCases, tokens: &Tokens, presented: Option<&str>) -> Result<Authority> {
-    let text = presented.ok_or(Error::NotAuthenticated)?;
+async fn authority(use_cases: &UseCases, tokens: &Tokens, text: &str) -> Result<Authority> {
     if is_jwt(text) {
         return session(use_cases, tokens, text).await.map(Authority::Login);
     }
     Token::parse(text).map(Authority::Reset).ok_or(Error::NotAuthenticated)
+}
+
+/// The live session of the first of `presented` that has one.
+async fn first_live(use_cases: &UseCases, tokens: &Tokens, presented: &[&str]) -> Result<Token> {
+    for jwt in presented {
+        match session(use_cases, tokens, jwt).await {
+            Err(Error::NotAuthenticated) => {}
+            found => return found,
+        }
+    }
+    Err(Error::NotAuthenticated)
 }
 
 /// The live session that a login token is of.

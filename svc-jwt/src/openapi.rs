@@ -21,7 +21,7 @@ const ABOUT: About = About {
 的类型配 urlencoded 的正文），也可以在查询串里；两处都有则以正文为准。
 Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may be in the body or in the query string.
 
-凭证放在 `Authorization`（可以有 `Bearer`）或 `token` 头里。登录与验证手机的答复在正文的 `token` 与 `Authorization` 头里给出凭证。
+凭证放在 `Authorization`（可以有 `Bearer`、`Token` 或 `JWT`，可加双引号）或 `token` 头里；前者没有有效凭证时看后者。登录与验证手机的答复在正文的 `token` 与 `Authorization` 头里给出凭证。
 
 答复为 `{\"code\":0,\"message\":…}`，失败为 `{\"code\":-1,\"message\":…}`：
 
@@ -45,8 +45,10 @@ Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may 
     },
 };
 
-const ACCOUNT: Field = Field::text("account", "用户名：名字、手机号或邮箱，不分大小写", "a");
-const CODE: Field = Field::digits("identifyCode", "验证码，六位数字", "^[0-9]{1,10}$", "345548");
+const ACCOUNT: Field =
+    Field::text("account", "用户名：名字、手机号（写法不限，如 `+86 138-0013-8000`）或邮箱，不分大小写", "a");
+const CODE: Field =
+    Field::digits("identifyCode", "验证码，六位数字；其中的空格与连字符不计", "^[0-9]{1,10}$", "345548");
 
 static LOGIN: Object = Object::request(
     "Login",
@@ -55,7 +57,7 @@ static LOGIN: Object = Object::request(
         ACCOUNT,
         Field::text("password", "密码", "123"),
         Field::digits("captchaId", "验证码编号，仅在要求时需要", "^[0-9]{1,15}$", "633809514562957").optional(),
-        Field::text("captcha", "图片上的文字，仅在要求时需要，不分大小写", "abc34").optional(),
+        Field::text("captcha", "图片上的文字，仅在要求时需要，不分大小写，空格与连字符不计", "abc34").optional(),
     ],
 );
 
@@ -64,7 +66,7 @@ static FORGET: Object = Object::request(
     "忘记密码的参数：`phone` 或 `email`，都有时只看 `phone`",
     &[
         ACCOUNT,
-        Field::digits("phone", "手机号", r"^\+?[0-9]{7,15}$", "13800138000").optional(),
+        Field::digits("phone", "手机号，写法不限", r"^\+?[0-9]{7,15}$", "13800138000").optional(),
         Field::like("email", "邮箱", r"^[^@\s]+@[^@\s]+\.[^@\s]+$", "123@qq.com").optional(),
     ],
 );

@@ -5,13 +5,12 @@
 
 use aes::Aes256;
 use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD;
 use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use cbc::{Decryptor, Encryptor};
 use stele_core::usecase::add_app::SECRET_LENGTH;
-use stele_dialect::{Fault, Fields};
+use stele_dialect::{Fault, Fields, lenient_base64};
 use stele_service::ConfigError;
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 use zeroize::Zeroizing;
@@ -20,12 +19,6 @@ use crate::secret::LENGTH;
 
 /// AES's block, in bytes.
 const BLOCK: usize = 16;
-
-/// Written with `=`, read with or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// `mefp_secret` as a key. Never printed, wiped when dropped.
 #[derive(Clone)]
@@ -64,7 +57,7 @@ impl Envelope {
         let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         // `NoPadding` takes any number of whole blocks, which the line above has made.
         let sealed = encryptor.encrypt_padded::<NoPadding>(&mut buffer, whole).unwrap_or_default();
-        BASE64.encode(sealed)
+        STANDARD.encode(sealed)
     }
 
     /// Decrypts what an app sent and reads the JSON object in it.
@@ -87,21 +80,11 @@ impl Envelope {
 /// The cipher text in `encrypt`, and whether that is what it holds: if it is not base64 or not whole blocks, as many
 /// blocks of something come instead, at least one.
 fn blocks(encrypt: &str) -> (Zeroizing<Vec<u8>>, bool) {
-    let text = unwrapped(encrypt);
-    let decoded = BASE64.decode(&text);
-    let whole = decoded.as_ref().is_ok_and(|bytes| !bytes.is_empty() && bytes.len() % BLOCK == 0);
-    let mut bytes = decoded.unwrap_or_else(|_| text.into_bytes());
-    if !whole {
-        let blocks = (encrypt.len() * 3 / 4 / BLOCK).max(1);
-        bytes.resize(blocks * BLOCK, 0);
+    let fit = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK);
+    match lenient_base64::decode(encrypt, fit) {
+        Some(bytes) => (bytes, true),
+        None => (Zeroizing::new(vec![0; (encrypt.len() * 3 / 4 / BLOCK).max(1) * BLOCK]), false),
     }
-    (Zeroizing::new(bytes), whole)
-}
-
-/// base64 without the line breaks that Python's `encodestring` puts in, and with `+` where a form made it a space.
-fn unwrapped(encrypt: &str) -> String {
-    let keep = |c: &char| !matches!(c, '\r' | '\n' | '\t');
-    encrypt.chars().filter(keep).map(|c| if c == ' ' { '+' } else { c }).collect()
 }
 
 /// What was padded with PKCS#7, or else with zeros or spaces, if at all. None of these can be told from a text that

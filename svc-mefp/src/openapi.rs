@@ -49,8 +49,12 @@ static OUTER: Object = Object::request(
     ],
 );
 
-const NAME: Field =
-    Field::digits("login_name", "手机号码：`1` 加十位数字，或 E.164", r"^\+?[0-9]{7,15}$", "13612345678");
+const NAME: Field = Field::digits(
+    "login_name",
+    "手机号码：`1` 加十位数字（写法不限，如 `+86 138-0013-8000`），或 E.164",
+    r"^\+?[0-9]{7,15}$",
+    "13612345678",
+);
 const PASSWORD: Field = Field::text("password", "密码", "hna123");
 const CODE: Field = Field::digits("captcha", "验证码；不足六位的数字在前面补零", "^[0-9]{1,6}$", "629457");
 

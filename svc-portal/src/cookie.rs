@@ -8,12 +8,14 @@ use stele_service::trust::Trust;
 
 const NAME: &str = "stele_session";
 
-/// The token in the request's cookie. What else is in the header does not matter, malformed or not: nobody must be
-/// kept from logging out by a cookie of someone else.
+/// The token in the request's cookie, in quotes or not. What else is in the header does not matter, malformed or not: a cookie
+/// of another site's page must keep no user from logging out. Mini programs send back what they were given, several cookies
+/// joined by commas, with their attributes.
 pub fn token(headers: &HeaderMap) -> Option<Token> {
     let texts = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
-    let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| name.trim() == NAME).find_map(|(_, value)| Token::parse(value.trim()))
+    let pairs = texts.flat_map(|text| text.split([';', ','])).filter_map(|pair| pair.split_once('='));
+    let ours = pairs.filter(|(name, _)| name.trim() == NAME).map(|(_, value)| value.trim());
+    ours.filter_map(|value| Token::parse(value.trim_matches('"'))).next()
 }
 
 /// Hands `token` to the browser, until it is closed; the session itself ends on our side.
@@ -68,6 +70,22 @@ mod tests {
             assert_eq!(read(&[&header]).as_deref(), Some(TOKEN), "{header}");
         }
         assert_eq!(read(&["a=b", &ours]).as_deref(), Some(TOKEN));
+    }
+
+    #[test]
+    fn it_may_be_quoted_or_joined_by_commas() {
+        for header in [
+            format!("{NAME}=\"{TOKEN}\""),
+            format!("a=\"b\"; {NAME}=\"{TOKEN}\"; c=d"),
+            format!("a=b,{NAME}={TOKEN}"),
+            format!("a=b, {NAME}={TOKEN}, c=d"),
+            // As `Set-Cookie` had it, beside another one with a date.
+            format!(
+                "a=b; expires=Fri, 12-Jul-2030 01:37:01 GMT; path=/,{NAME}={TOKEN}; Path=/; HttpOnly; SameSite=Lax"
+            ),
+        ] {
+            assert_eq!(read(&[&header]).as_deref(), Some(TOKEN), "{header}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ const ABOUT: About = About {
     title: "门户 Portal",
     text: &["用户相关 API：用发到手机或邮箱的验证码注册、登录、重置密码。Accounts that people open themselves with a code.
 
-`username` 为手机号（`1` 加十位数字，或 `+` 与国家代码）或邮箱。`password` 与 `code` 是 UTF-8 文本的 base64（标准或 URL 安全，
+`username` 为手机号（`1` 加十位数字，写法不限，如 `+86 138-0013-8000`；或 `+` 与国家代码）或邮箱。`password` 与 `code` 是 UTF-8 文本的 base64（标准或 URL 安全，
 可省略 `=`）：base64 不是加密。参数在请求正文里（JSON、urlencoded 或 multipart，默认最大 64 KiB），也可以在查询串里，两处都有则以正文为准；表单里的 `+` 须写成 `%2B`。
 Bodies may be JSON, urlencoded or multipart; password and code are base64.
 

@@ -23,7 +23,7 @@ Bodies may be JSON, urlencoded or multipart; numbers may come as strings.",
     refusals: &[&NO],
     more: &[],
     schemes: || {
-        let text = "客户端凭证（`stele token add`）或 `user_token`，前面可以有 `Bearer`。A client token or a user's.";
+        let text = "客户端凭证（`stele token add`）或 `user_token`，前面可以有 `Bearer`、`Token` 或 `JWT`，可加双引号。A client token or a user's.";
         vec![(TOKEN, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description("Authorization", text))))]
     },
 };
@@ -32,7 +32,7 @@ static LOGIN: Object = Object::request(
     "Login",
     "登录的参数",
     &[
-        Field::text("username", "名字、手机号或邮箱，不分大小写", "mark"),
+        Field::text("username", "名字、手机号（写法不限，如 `+86 138-0013-8000`）或邮箱，不分大小写", "mark"),
         Field::like("password", "已经 md5 加密过的密码，大小写均可", HEX32, "f1d750ac6033b0c79fc54c18c8ae0fb9"),
         TIMESTAMP,
     ],

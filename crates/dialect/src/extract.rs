@@ -1,4 +1,4 @@
-//! What handlers take: the fields of a body, the caller's address, a bearer token.
+//! What handlers take: the fields of a body, the caller's address.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::InternalError;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::web::BytesMut;
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
@@ -132,15 +132,4 @@ impl FromRequest for ClientAddress {
         let trust = request.app_data::<Trust>();
         ready(Ok(Self(trust.map_or(peer, |trust| trust.client(peer, request.headers())))))
     }
-}
-
-/// The token in `Authorization`, with or without `Bearer`; `None` if there is none, or more than one.
-pub fn authorization(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(AUTHORIZATION);
-    let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?.trim();
-    let bare = match value.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-        _ => value,
-    };
-    (!bare.is_empty()).then_some(bare)
 }

@@ -2,7 +2,7 @@
 
 use stele_core::session::{NewSession, Session, Token};
 use stele_testkit::MessageCode as _;
-use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::conformance::{DialectUnderTest as _, token_writings};
 
 use crate::app::{App, BYE, LOGOUT, NO_TOKEN, WRONG};
 
@@ -90,6 +90,19 @@ async fn a_token_of_another_dialect_is_not_one_of_ours() {
     app.lab.deps().state.open_session(&new).await.unwrap();
     app.logout(token.expose()).await.is(401, NO_TOKEN);
     app.lab.use_cases().authenticate("tms", &token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_is_found_in_every_writing() {
+    let app = App::new().await;
+    app.lab.user("mark").add().await;
+    for n in 0..token_writings("").len() {
+        app.wait(1);
+        let token = app.login("mark", "123456").await.token();
+        let written = &token_writings(&token)[n];
+        app.logout(written).await.is(200, BYE);
+        app.logout(written).await.is(401, NO_TOKEN);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use stele_core::user::{Gender, Profile};
 
-use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::conformance::{DialectUnderTest as _, PHONE, token_writings};
 
 use crate::{Bench, Reply as _};
 
@@ -86,14 +86,58 @@ async fn logging_out_ends_one_session() {
 }
 
 #[tokio::test]
-async fn authorization_goes_before_token() {
+async fn a_token_is_found_in_every_writing_in_either_header() {
     let bench = Bench::new().await;
     bench.lab.user("a").add().await;
-    let token = bench.login("a", "123456").await;
-    let logout = || bench.request("GET", "/api/v1/Auth/Logout").header("token", &token);
-    bench.send(logout().header("authorization", "other")).await.fails(401, "注销失败");
-    bench.send(logout().header("token", &token)).await.fails(401, "注销失败");
-    assert_eq!(bench.send(logout().header("authorization", "")).await.message(), "注销成功");
+    for n in 0..token_writings("").len() {
+        for header in ["authorization", "token"] {
+            let token = bench.login("a", "123456").await;
+            let logout = || bench.request("GET", "/api/v1/Auth/Logout").header(header, &token_writings(&token)[n]);
+            assert_eq!(bench.send(logout()).await.message(), "注销成功", "{header}: {}", token_writings("…")[n]);
+            bench.send(logout()).await.fails(401, "注销失败");
+        }
+    }
+}
+
+#[tokio::test]
+async fn token_counts_where_authorization_holds_no_live_token() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").add().await;
+    let dead = bench.login("a", "123456").await;
+    bench.logout(&dead).await;
+    for authorization in ["", "other", "Bearer", "Basic YTpi", &dead, "Bearer a.b.c"] {
+        let token = bench.login("a", "123456").await;
+        let logout = || bench.request("GET", "/api/v1/Auth/Logout").header("token", &token);
+        // Twice the same header is none, whatever else is there.
+        bench.send(logout().header("token", &token)).await.fails(401, "注销失败");
+        bench.send(logout().header("authorization", "x").header("authorization", "y")).await.fails(401, "注销失败");
+        let answer = bench.send(logout().header("authorization", authorization)).await;
+        assert_eq!(answer.message(), "注销成功", "{authorization}");
+        assert!(!bench.lives(&token).await);
+    }
+    // Of two live ones it is `Authorization`'s.
+    let (one, two) = (bench.login("a", "123456").await, bench.login("a", "123456").await);
+    let both = bench.request("GET", "/api/v1/Auth/Logout").header("token", &two).header("authorization", &one);
+    assert_eq!(bench.send(both).await.message(), "注销成功");
+    assert!(!bench.lives(&one).await && bench.lives(&two).await);
+    // And never the query's, which is in every log on the way.
+    bench.get(&format!("/api/v1/Auth/Logout?token={two}&authorization={two}")).await.fails(401, "注销失败");
+    assert!(bench.lives(&two).await);
+}
+
+#[tokio::test]
+async fn a_password_is_set_by_whichever_header_holds_a_token_that_does() {
+    let bench = Bench::new().await;
+    bench.lab.user("a").phone(PHONE).add().await;
+    let old = bench.login("a", "123456").await;
+    bench.wait(901);
+    let reset = bench.reset_token("a", PHONE).await;
+    let form = |password: &str| bench.form("/api/vi/Auth/updatePassword", &format!("account=a&password={password}"));
+    // A login that is too old does not do; the reset token beside it does, and once.
+    let both = |password: &str| form(password).header("authorization", format!("Bearer {old}")).header("token", &reset);
+    assert_eq!(bench.send(both("654321")).await.message(), "更新密码成功");
+    bench.send(both("765432")).await.fails(401, "更新密码失败");
+    bench.login("a", "654321").await;
 }
 
 #[tokio::test]

@@ -75,10 +75,20 @@ fn base64_may_be_wrapped_unpadded_or_through_a_form() {
         wrapped += std::str::from_utf8(line).unwrap();
         wrapped += "\n";
     }
-    for written in [sealed.replace('=', ""), sealed.replace('+', " "), wrapped.replace('\n', "\r\n"), wrapped] {
+    let percent_encoded = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3d");
+    for written in [
+        sealed.replace('=', ""),
+        sealed.replace('+', " "),
+        sealed.replace('+', "-").replace('/', "_"),
+        format!("{sealed}="),
+        format!(" {sealed}\r\n"),
+        percent_encoded,
+        wrapped.replace('\n', "\r\n"),
+        wrapped,
+    ] {
         assert!(same(&any_envelope().open(&written).unwrap(), text), "{written}");
     }
-    for wrong in [sealed.replace('+', "-"), format!("{sealed}="), format!("{sealed}AAAA"), sealed.replace('=', "*")] {
+    for wrong in [format!("{sealed}AAAA"), sealed.replace('=', "*"), sealed.replace('+', "."), format!("={sealed}")] {
         assert_eq!(any_envelope().open(&wrong).unwrap_err(), Fault::Unreadable, "{wrong}");
     }
 }

@@ -6,6 +6,7 @@ Everything in it comes from Python's own base64 module, which shares no code wit
 import base64
 import json
 import pathlib
+import urllib.parse
 
 TEXTS = [
     "123456",
@@ -33,14 +34,20 @@ def writings(text):
     safe = base64.urlsafe_b64encode(raw).decode("ascii")
     yield from (standard, standard.rstrip("="), safe, safe.rstrip("="))
     yield from (standard.replace("+", " "), standard.rstrip("=").replace("+", " "))
-    yield from (f" {standard}", f"\t\r\n{standard}\n", f"{standard}\r\n")
+    yield from (f" {standard}", f"\t\r\n{standard}\n", f"{standard}\r\n", f"{standard}=", f"{standard.rstrip('=')}===")
+    # As MIME and Android break lines, at whatever width.
+    yield base64.encodebytes(raw).decode("ascii")
+    yield "\r\n".join(standard[at : at + 5] for at in range(0, len(standard), 5))
+    # Percent-encoded once more than the form was decoded.
+    for written in (standard, standard.rstrip("="), base64.encodebytes(raw).decode("ascii")):
+        yield urllib.parse.quote(written, safe="")
 
 
 def refused():
     """What is no base64, or stands for no text."""
-    yield from ("", " ", "=", "====", "!", "MTIzNDU2!", "MTIz\nNDU2", "MTIz.NDU2", "ＭＴＩｚ", "%4D")
+    yield from ("", " ", "=", "====", "!", "MTIzNDU2!", "MTIz.NDU2", "ＭＴＩｚ", "%4D", "MQ%", "MQ%3", "%FF")
     # Too short, badly padded, or with bits left over.
-    yield from ("M", "MTIzN", "MQ=", "MQ===", "M===", "MQ==MQ==", "MR==", "MTJ=", "MR")
+    yield from ("M", "MTIzN", "M===", "MQ==MQ==", "=MQ", "M=Q", "MR==", "MTJ=", "MR")
     for raw in (b"\xff", b"\xc3", b"\xed\xa0\x80", "密码".encode("gbk"), b"\xfb\xef\xbe"):
         assert not decodes(raw)
         yield base64.b64encode(raw).decode("ascii")

@@ -1,8 +1,8 @@
 //! Who may ask: client tokens and users' tokens in `Authorization`.
 
 use serde_json::json;
-use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted;
+use stele_testkit::conformance::{DialectUnderTest as _, token_writings};
 use stele_testkit::{MessageCode as _, md5_hex};
 
 use crate::app::{ADMIN, App, LOGIN, NO_TOKEN, PWDRESET, STALE, WRONG};
@@ -14,7 +14,8 @@ async fn a_login_carries_a_client_token_or_a_users() {
     app.lab.user("admin").admin().add().await;
     let mut token = app.kiosk.clone();
     for (path, name) in [(LOGIN, "mark"), (LOGIN, "admin"), (ADMIN, "admin"), (LOGIN, "mark"), (ADMIN, "admin")] {
-        for written in [token.clone(), format!("Bearer {token}"), format!("bearer {}", token.to_uppercase())] {
+        let capitals = format!("bearer {}", token.to_uppercase());
+        for written in token_writings(&token).into_iter().chain([capitals]) {
             app.wait(1);
             let body = json!({ "username": name, "password": salted("123456", app.now()), "timestamp": app.now() });
             // The next one comes with the token of this one.

@@ -1,0 +1,119 @@
+//! Base64 as old clients write it: with line breaks, without `=` or with too many, in the URL-safe alphabet,
+//! percent-encoded once, and with each `+` a space where a form was not percent-encoded.
+//!
+//! A space within is a `+`. White space around the value is ignored; around a value whose first or last character can be `+`
+//! that is ambiguous, and the reading that fits what is expected counts.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode_str;
+use zeroize::Zeroizing;
+
+/// Bits that are left over must be 0: another text would have the same bytes.
+const ENGINE: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// The bytes that `text` stands for. Of its readings, the first whose bytes `fit`; `None` if there is none.
+pub fn decode(text: &str, fit: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
+    let symbols = symbols(text)?;
+    let trimmed = symbols.trim_end_matches([' ', '=']);
+    // Behind a `=` a space is white space.
+    let open = if symbols[trimmed.len()..].contains('=') { trimmed } else { symbols.as_str() };
+    let start = open.trim_start_matches(' ');
+    let missing = start.trim_end().len().wrapping_neg() % 4;
+    let completed = start.get(..start.trim_end().len() + missing).unwrap_or(start.trim_end());
+    [open, completed, start.trim_end()].into_iter().find_map(|reading| {
+        let plain = Zeroizing::new(reading.replace(' ', "+"));
+        ENGINE.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| fit(bytes))
+    })
+}
+
+/// The standard alphabet, `=` and spaces; whatever else is there makes every reading fail.
+fn symbols(text: &str) -> Option<Zeroizing<String>> {
+    let text = match text.contains('%') {
+        true => Zeroizing::new(percent_decode_str(text).decode_utf8().map(Cow::into_owned).ok()?),
+        false => Zeroizing::new(text.to_owned()),
+    };
+    let kept = text.chars().filter(|symbol| !matches!(symbol, '\r' | '\n' | '\t')).map(|symbol| match symbol {
+        '-' => '+',
+        '_' => '/',
+        other => other,
+    });
+    let mut symbols = Zeroizing::new(String::with_capacity(text.len()));
+    symbols.extend(kept);
+    Some(symbols)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Writings of these bytes.
+    fn writings(bytes: &[u8]) -> Vec<String> {
+        let standard = STANDARD.encode(bytes);
+        let lines: Vec<_> = standard.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+        vec![
+            standard.clone(),
+            STANDARD_NO_PAD.encode(bytes),
+            URL_SAFE.encode(bytes),
+            URL_SAFE_NO_PAD.encode(bytes),
+            standard.replace('+', " "),
+            STANDARD_NO_PAD.encode(bytes).replace('+', " "),
+            lines.join("\n"),
+            lines.join("\r\n") + "\r\n",
+            format!("{standard}="),
+            format!("{}===", STANDARD_NO_PAD.encode(bytes)),
+            utf8_percent_encode(&standard, NON_ALPHANUMERIC).to_string(),
+            utf8_percent_encode(&(lines.join("\n") + "\n"), NON_ALPHANUMERIC).to_string().replace("%2B", "%2b"),
+        ]
+    }
+
+    #[test]
+    fn other_characters_and_bits_that_are_left_over_are_refused() {
+        for bad in [
+            "", " ", "=", "====", "M", "M===", "MR", "MR==", "MQ==MQ==", "=MQ", "M=Q", "MQ!", "M.Q", "ＭＱ", "MQ%",
+            "%zz", "%ff", "MQ\u{0}",
+        ] {
+            let decoded = decode(bad, |bytes| !bytes.is_empty());
+            assert_eq!(decoded, None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_reading_that_fits_counts() {
+        let blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(16);
+        let bytes: Vec<u8> = [[0xfb; 3], [0xef; 3], [0xbe; 3]].concat().into_iter().cycle().take(48).collect();
+        let sent = STANDARD.encode(&bytes);
+        assert!(sent.starts_with('+'));
+        for sent in [sent.replace('+', " "), format!("  {sent}"), format!("{sent}  "), format!("\n {sent} \r\n")] {
+            assert_eq!(decode(&sent, blocks).as_deref(), Some(&bytes), "{sent:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_writing_is_read(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+            for sent in writings(&bytes) {
+                let read = decode(&sent, |read| read.len() == bytes.len());
+                prop_assert_eq!(read.as_deref(), Some(&bytes), "{:?}", sent);
+            }
+        }
+
+        #[test]
+        fn anything_may_come_and_what_is_read_has_that_writing(sent in "(?s).{0,60}") {
+            if let Some(read) = decode(&sent, |bytes| !bytes.is_empty()) {
+                let alike = |text: &str| text.replace([' ', '+', '-', '\r', '\n', '\t', '='], "").replace('_', "/");
+                prop_assert!(sent.contains('%') || alike(&sent) == alike(&STANDARD_NO_PAD.encode(&*read)), "{:?}", sent);
+            }
+        }
+    }
+}
