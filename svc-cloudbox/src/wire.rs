@@ -24,7 +24,7 @@ impl<'a> TryFrom<&'a Fields> for Login<'a> {
     fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
         let username = fields.present("username")?;
         let digest = fields.parsed_or("password", unprovable, hex::decode)?;
-        let timestamp = fields.parsed("timestamp", ClientTimestamp::parse)?;
+        let timestamp = fields.parsed_as_written("timestamp", ClientTimestamp::parse)?;
         Ok(Self { username, proof: Salted { digest, timestamp } })
     }
 }
@@ -46,7 +46,7 @@ impl TryFrom<&Fields> for PwdReset {
         let user = fields.parsed("user_id", UserId::parse_untrusted)?;
         let digest = fields.parsed_or("orig_password", unprovable, hex::decode)?;
         let password = fields.parsed("new_password", PasswordDigest::from_hex)?;
-        let timestamp = fields.parsed("timestamp", ClientTimestamp::parse)?;
+        let timestamp = fields.parsed_as_written("timestamp", ClientTimestamp::parse)?;
         Ok(Self { user, proof: Salted { digest, timestamp }, password })
     }
 }

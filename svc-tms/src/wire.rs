@@ -49,7 +49,7 @@ impl PwdReset {
 /// The field `name` and `timestamp`, which a bare digest does not need.
 fn proof(fields: &Fields, name: &'static str, reading: Reading) -> Result<Proof, Fault> {
     let digest = fields.parsed_or(name, unprovable, hex::decode)?;
-    let timestamp = || fields.parsed("timestamp", ClientTimestamp::parse);
+    let timestamp = || fields.parsed_as_written("timestamp", ClientTimestamp::parse);
     match reading {
         Reading::Digest => {
             if fields.optional("timestamp")?.is_some() {

@@ -50,6 +50,8 @@ impl fmt::Display for Fault {
 pub(crate) enum Value {
     /// A text, or a number as it was written.
     Text(Zeroizing<String>),
+    /// The digits of a whole number that was written as a double.
+    Double(Zeroizing<String>),
     /// `null`: the same as an absent field.
     Null,
     /// A truth value, a list, an object or undecodable bytes: nothing that a documented field holds.
@@ -127,7 +129,7 @@ impl Fields {
     pub fn present(&self, name: &'static str) -> Result<&str, Fault> {
         match self.find(name)? {
             None | Some(Value::Null) => Err(Fault::Missing(Cow::Borrowed(name))),
-            Some(Value::Text(text)) => Ok(text),
+            Some(Value::Text(text) | Value::Double(text)) => Ok(text),
             Some(Value::Other) => Err(Fault::Invalid(Cow::Borrowed(name))),
             Some(Value::Doubled) => Err(Fault::Doubled(name.to_owned())),
         }
@@ -161,6 +163,18 @@ impl Fields {
         parse(self.required(name)?).ok_or(Fault::Invalid(Cow::Borrowed(name)))
     }
 
+    /// As [`Fields::parsed`], but a whole number that was written as a double keeps a fraction of `.0`, as most libraries write
+    /// it: where the text counts and not the number alone.
+    ///
+    /// # Errors
+    /// As [`Fields::present`].
+    pub fn parsed_as_written<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+        match self.find(name)? {
+            Some(Value::Double(digits)) => parse(&format!("{}.0", **digits)).ok_or(Fault::Invalid(Cow::Borrowed(name))),
+            _ => self.parsed(name, parse),
+        }
+    }
+
     /// A field that must be there, as `parse` reads it; `blank` if there is nothing in it but white space.
     ///
     /// # Errors
@@ -178,7 +192,7 @@ impl Fields {
     /// The fields that are texts, as the members of a JSON object.
     pub fn texts(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
         self.0.iter().filter_map(|(name, value)| match value {
-            Value::Text(text) => Some((name.clone(), text.as_str().into())),
+            Value::Text(text) | Value::Double(text) => Some((name.clone(), text.as_str().into())),
             Value::Null | Value::Other | Value::Doubled => None,
         })
     }

@@ -134,7 +134,10 @@ impl<'de> Visitor<'de> for ValueVisitor {
         // A whole number that went through a double (Gson, Lua, Unity). Others stay recognisable as none: `1e20` must not
         // turn into digits.
         let is_whole = number.fract() == 0.0 && number.abs() < EXACT;
-        Ok(Value::text(if is_whole { format!("{:.0}", number + 0.0) } else { format!("{number:e}") }))
+        Ok(match is_whole {
+            true => Value::Double(Zeroizing::new(format!("{:.0}", number + 0.0))),
+            false => Value::text(format!("{number:e}")),
+        })
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<Value, E> {

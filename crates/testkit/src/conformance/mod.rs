@@ -323,6 +323,7 @@ macro_rules! conformance {
             salted::a_digest_is_read_with_hyphens_between_its_bytes,
             salted::a_digest_in_capitals_is_salted_as_well,
             salted::a_proof_is_made_over_the_text_of_its_timestamp,
+            salted::a_timestamp_may_be_a_json_double,
             salted::milliseconds_are_as_fresh_as_their_seconds,
             salted::a_proof_is_remembered_for_as_long_as_it_would_be_fresh,
             salted::a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour,

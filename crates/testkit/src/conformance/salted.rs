@@ -185,6 +185,35 @@ pub async fn a_proof_is_made_over_the_text_of_its_timestamp<D: SaltedDialect>() 
     }
 }
 
+pub async fn a_timestamp_may_be_a_json_double<D: SaltedDialect>() {
+    type Write = fn(i64) -> String;
+    let app: D = app(&[]).await;
+    let writings: [(Write, Write); 4] = [
+        (|at| format!("{at}.0"), |at| format!("{at}.0")),
+        (|at| format!("{at}.0"), |at| at.to_string()),
+        (|at| format!("{}E9", at as f64 / 1e9), |at| at.to_string()),
+        (|at| format!("{at}123.0"), |at| format!("{at}123")),
+    ];
+    for (sent, hashed) in writings {
+        app.wait(1);
+        let digest = salted_with(&hashed(app.now()));
+        let fields = D::proof_fields(PHONE, &digest, 0).into_iter().map(|(name, value)| match name {
+            "timestamp" => format!("{name:?}:{}", sent(app.now())),
+            _ => format!("{name:?}:{value:?}"),
+        });
+        let body = format!("{{{}}}", fields.collect::<Vec<_>>().join(","));
+        let request = app.carry(app.request("POST", D::LOGIN)).header("content-type", "application/json").body(body);
+        app.assert_accepted(app.send(request).await);
+        app.fails(
+            &prove(&app, PHONE, &digest, app.now()).await,
+            &match hashed(app.now()) == app.now().to_string() {
+                true => Error::Replayed,
+                false => Error::WrongPassword,
+            },
+        );
+    }
+}
+
 pub async fn milliseconds_are_as_fresh_as_their_seconds<D: SaltedDialect>() {
     let app: D = app(&[]).await;
     for (offset, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
