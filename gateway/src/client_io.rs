@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::{ConnectionState, Protocol, Scheme};
+use crate::library_answer;
 
 /// A client's socket, and TLS over it.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) enum ClientStream {
 pub(crate) struct ClientIo {
     stream: ClientStream,
     state: Rc<ConnectionState>,
+    /// What hyper answers by itself to a head that it cannot read: not sent, for the gateway has more to say.
+    own_answer: Option<Vec<u8>>,
 }
 
 impl ClientStream {
@@ -44,7 +47,7 @@ impl ClientStream {
 
 impl ClientIo {
     pub(crate) fn new(stream: ClientStream, state: Rc<ConnectionState>) -> Self {
-        Self { stream, state }
+        Self { stream, state, own_answer: None }
     }
 
     /// The socket below.
@@ -53,6 +56,11 @@ impl ClientIo {
             ClientStream::Plain(tcp) => tcp,
             ClientStream::Tls(tls) => tls.get_ref().0,
         }
+    }
+
+    /// What hyper answered by itself, and was not sent.
+    pub(crate) fn take_own_answer(&mut self) -> Option<Vec<u8>> {
+        self.own_answer.take()
     }
 
     /// Sends the end of the stream, which hyper is not given to send.
@@ -76,8 +84,8 @@ impl AsyncRead for ClientIo {
             ClientStream::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             ClientStream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         })?;
-        if buf.filled().len() > before {
-            self.state.note_read();
+        if let Some(bytes @ [_, ..]) = buf.filled().get(before..) {
+            self.state.note_read(bytes);
         }
         Poll::Ready(Ok(()))
     }
@@ -85,6 +93,10 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.own_answer.is_none() && library_answer::status(buf).is_some() {
+            self.own_answer = Some(buf.to_vec());
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = match &mut self.stream {
             ClientStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             ClientStream::Tls(tls) => Pin::new(tls).poll_write(cx, buf),

@@ -13,6 +13,9 @@ use crate::alarm::Alarm;
 /// How long a connection may be idle between two requests.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// How much of a head is kept until it is whole: enough for a method and a route's prefix, in bytes.
+const MAX_BEGINNING: usize = 128;
+
 /// Requests that a client may leave alone, on one connection, before it is looked at how many it does not.
 const MAX_ABANDONED: u64 = 100;
 
@@ -81,6 +84,8 @@ pub(crate) struct ConnectionState {
     pub(crate) entry_point: EntryPoint,
     pub(crate) alarm: SharedAlarm,
     phase: Cell<Phase>,
+    /// How the head that is being read begins, and how many requests had come before.
+    head: RefCell<(Vec<u8>, u64)>,
     /// Requests that came, that are not answered to their end, and that the client left alone.
     requests: Cell<u64>,
     in_flight: Cell<usize>,
@@ -107,6 +112,7 @@ impl ConnectionState {
             entry_point,
             alarm: SharedAlarm::default(),
             phase: Cell::new(Phase::Idle(now)),
+            head: RefCell::default(),
             requests: Cell::default(),
             in_flight: Cell::default(),
             abandoned: Cell::default(),
@@ -133,11 +139,26 @@ impl ConnectionState {
     }
 
     /// Notes that bytes came. The first head is timed from the connection's beginning, others from their first byte.
-    pub(crate) fn note_read(&self) {
-        if let Phase::Idle(since) = self.phase() {
-            let began = if self.has_served() { Instant::now() } else { since };
-            self.phase.set(Phase::Head(began));
+    pub(crate) fn note_read(&self, bytes: &[u8]) {
+        let mut head = self.head.borrow_mut();
+        match self.phase() {
+            Phase::Idle(since) => {
+                let began = if self.has_served() { Instant::now() } else { since };
+                self.phase.set(Phase::Head(began));
+                head.0.clear();
+                head.1 = self.requests.get();
+            }
+            Phase::Head(_) if head.0.len() < MAX_BEGINNING => {}
+            Phase::Head(_) | Phase::Request => return,
         }
+        let room = MAX_BEGINNING - head.0.len();
+        head.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// How the head begins that is being read; empty if that is not known, for it came together with another one.
+    pub(crate) fn beginning(&self) -> Vec<u8> {
+        let (head, requests) = &*self.head.borrow();
+        if *requests == self.requests.get() { head.clone() } else { Vec::new() }
     }
 
     /// Notes whether a write has to wait for the client.

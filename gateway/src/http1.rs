@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Connection};
 use hyper::service::{HttpService, service_fn};
@@ -16,15 +17,18 @@ use tokio::time::Instant;
 
 use crate::client_io::ClientIo;
 use crate::close::{Input, close, close_with, reset};
-use crate::connection::{ConnectionState, KEEP_ALIVE, Phase, Scheme, Times};
+use crate::connection::{ConnectionState, EntryPoint, KEEP_ALIVE, Phase, Scheme, Times};
+use crate::library_answer;
 use crate::proxy::{ClientAborted, WorkerState, handle};
+use crate::refusal::{self, Cause};
+use crate::request;
 use crate::response_body::ResponseBody;
 
 /// The largest head that is read. Up to here, one too large is refused in the dialect of its route.
 const MAX_HEAD: usize = 32 * 1024;
 
-const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\r\n";
+const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
 
 /// Why hyper holds a connection no longer.
 enum Ended {
@@ -44,8 +48,10 @@ pub(crate) async fn serve(
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) {
     loop {
-        if !has_more(&io, state, times, stop.as_mut()).await {
-            return close(io, Input::Read).await;
+        match has_more(&io, state, times, stop.as_mut()).await {
+            HasMore::Yes => {}
+            HasMore::Late if !state.has_served() => return refuse(worker, io, state, TIMEOUT).await,
+            HasMore::Late | HasMore::Stopped => return close(io, Input::Read).await,
         }
         let service = service_fn(|request| handle(Rc::clone(worker), state.begin(), Rc::clone(&state.alarm), request));
         let mut connection = builder().serve_connection(TokioIo::new(io), service);
@@ -56,15 +62,39 @@ pub(crate) async fn serve(
         match ended {
             _ if state.is_broken_off() => return reset(&io),
             Ended::Late if state.is_stalled(&times) => return,
-            Ended::Late if has_begun() => return close_with(io, TIMEOUT).await,
+            Ended::Late if has_begun() => return refuse(worker, io, state, TIMEOUT).await,
             // Idle.
             Ended::Late => {}
             Ended::Done if state.has_unread() || !parts.read_buf.is_empty() => return close(io, Input::Unread).await,
             Ended::Done => return close(io, Input::Read).await,
-            Ended::Failed(error) if error.is_parse_version_h2() => return close_with(io, BAD_REQUEST).await,
-            Ended::Failed(_) => return close(io, Input::Unread).await,
+            Ended::Failed(error) if error.is_parse_version_h2() => return refuse(worker, io, state, BAD_REQUEST).await,
+            Ended::Failed(_) => match io.take_own_answer() {
+                Some(answer) => return refuse(worker, io, state, &answer).await,
+                None => return close(io, Input::Unread).await,
+            },
         }
     }
+}
+
+/// Answers a head that cannot be read, or does not come to its end, and ends the connection: with the status of `answer`, and
+/// a body in the dialect of the route that the head is for, as far as it was read.
+async fn refuse(worker: &WorkerState, io: ClientIo, state: &ConnectionState, answer: &[u8]) {
+    let cause = match library_answer::status(answer) {
+        Some(408) => Cause::SlowRequest,
+        Some(414 | 431) => Cause::HeadersTooLarge,
+        _ => Cause::BadRequest,
+    };
+    let config = worker.live.config();
+    let route = request::path_of(&state.beginning()).and_then(|path| config.table.find(&path));
+    let (status, body) = match route.filter(|_| state.entry_point == EntryPoint::Routes) {
+        Some(route) => {
+            worker.live.count.refused(&route.service, cause);
+            let is_ok = config.status_200.covers(&route.service);
+            (if is_ok { StatusCode::OK } else { cause.status() }, route.refusals.answer(cause).body)
+        }
+        None => (cause.status(), refusal::without_route(cause).body),
+    };
+    close_with(io, &library_answer::with_body(answer, status, &body)).await;
 }
 
 /// How HTTP/1.1 is read and written.
@@ -75,26 +105,36 @@ pub(crate) fn builder() -> Builder {
     builder
 }
 
-/// Waits for the first byte of a request, with no buffer for it: whether one came before the time was over and `stop`
-/// was ready.
+/// Whether a request has begun.
+enum HasMore {
+    Yes,
+    /// The time is over.
+    Late,
+    /// The server stops.
+    Stopped,
+}
+
+/// Waits for the first byte of a request, with no buffer for it, until the time is over or `stop` is ready.
 async fn has_more(
     io: &ClientIo,
     state: &ConnectionState,
     times: Times,
     mut stop: Pin<&mut impl Future<Output = ()>>,
-) -> bool {
-    let Phase::Idle(since) = state.phase() else { return true };
+) -> HasMore {
+    let Phase::Idle(since) = state.phase() else { return HasMore::Yes };
     let due = since + if state.has_served() { KEEP_ALIVE } else { times.head };
     if !state.has_served() && state.scheme == Scheme::Https {
         // The first request may have come with the handshake.
-        return Instant::now() < due;
+        return if Instant::now() < due { HasMore::Yes } else { HasMore::Late };
     }
     poll_fn(|cx| {
         if io.tcp().poll_read_ready(cx).is_ready() {
-            return Poll::Ready(true);
+            return Poll::Ready(HasMore::Yes);
         }
-        let is_over = stop.as_mut().poll(cx).is_ready() || state.alarm.borrow_mut().poll(cx, due).is_ready();
-        if is_over { Poll::Ready(false) } else { Poll::Pending }
+        if stop.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(HasMore::Stopped);
+        }
+        state.alarm.borrow_mut().poll(cx, due).map(|()| HasMore::Late)
     })
     .await
 }

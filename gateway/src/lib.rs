@@ -10,6 +10,7 @@
 //! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `docs` shows what is served,
 //!   `metrics` counts
 //! - `supervise` checks, beside the requests, how the instances do and where the names of services lead
+//! - `library_answer`: what hyper answers by itself, which gets a body
 //! - `alarm`: a timer that is hardly ever set again
 //!
 //! HTTP is read and written by hyper, on both sides. Each request is framed afresh for its service.
@@ -32,6 +33,7 @@ mod health;
 mod held;
 mod http1;
 mod http2;
+mod library_answer;
 mod live;
 mod metrics;
 mod program;

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::ALLOW;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::answer::Answer;
 
@@ -111,9 +112,19 @@ impl Refusals {
     }
 }
 
-/// What is answered to a head that cannot be read where no route leads.
-pub(crate) fn malformed() -> Answer {
-    Answer::new(StatusCode::BAD_REQUEST)
+/// What is answered for this reason where no route is known: no dialect to speak.
+pub(crate) fn without_route(cause: Cause) -> Answer {
+    let text = match cause {
+        Cause::NotFound => return no_route(),
+        Cause::Method => "请求方法不支持 / method not allowed",
+        Cause::TooLarge => "请求内容过大 / content too large",
+        Cause::HeadersTooLarge => "请求头过大 / header fields too large",
+        Cause::BadRequest => "请求无法解析 / bad request",
+        Cause::SlowRequest => "请求超时 / request timeout",
+        Cause::SlowService => "服务超时 / gateway timeout",
+        Cause::Unavailable => "服务暂不可用 / service unavailable",
+    };
+    Answer::json(cause.status(), json!({"error": cause.as_str(), "message": text}).to_string())
 }
 
 /// What is answered where no route leads: no dialect to speak.

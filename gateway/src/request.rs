@@ -64,6 +64,18 @@ impl RequestLine {
     }
 }
 
+/// The path of a head that need not be whole, as far as it is there, in its canonical form if it has one.
+pub(crate) fn path_of(head: &[u8]) -> Option<String> {
+    let mut words = head.trim_ascii_start().splitn(3, |byte| *byte == b' ');
+    let target = String::from_utf8_lossy(words.by_ref().nth(1)?);
+    let target = match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map(|at| &rest[at..])?,
+        _ => &target,
+    };
+    let path = target.split(['?', '#', '\r', '\n']).next()?;
+    Some(canonical(path).map_or_else(|| path.to_owned(), Cow::into_owned))
+}
+
 /// `uri` with this path, and with what its query has beyond ASCII percent-encoded.
 fn rewritten(uri: &Uri, path: &str) -> Uri {
     let mut target = path.to_owned();
@@ -197,6 +209,23 @@ mod tests {
             let authority = sent.parse::<Uri>().unwrap().into_parts().authority;
             assert_eq!(line.uri.authority(), authority.as_ref(), "{sent}");
         }
+    }
+
+    #[test]
+    fn the_path_of_a_head_is_known_before_its_end() {
+        for (head, path) in [
+            ("GET /i/login?a=b HTTP/1.1\r\nHost: h\r\n", Some("/i/login")),
+            ("\r\nPOST //i//lo", Some("/i/lo")),
+            ("GET http://h/auth/login HTTP/1.1", Some("/auth/login")),
+            ("GET /i/x\r\n", Some("/i/x")),
+            ("GET /i/../x", Some("/i/../x")),
+            ("GET http://h", None),
+            ("GET", None),
+            ("", None),
+        ] {
+            assert_eq!(path_of(head.as_bytes()).as_deref(), path, "{head:?}");
+        }
+        assert_eq!(path_of(b"GET /i/a?\xc1\xf5 HTTP/1.1").as_deref(), Some("/i/a"));
     }
 
     #[test]

@@ -98,15 +98,19 @@ pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListe
             .route(OPENAPI_PATH, web::get().to(move || std::future::ready(web::Json(document()))))
             .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))))
     };
-    let refusals =
-        [Refusal::Input(Fault::Unreadable), Refusal::Timeout].map(|refusal| whole(refuse(&refusal), always_ok));
+    let unreadable = Refusal::Input(Fault::Unreadable);
+    let refusals = [
+        (StatusCode::BAD_REQUEST, &unreadable),
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &unreadable),
+        (StatusCode::REQUEST_TIMEOUT, &Refusal::Timeout),
+    ];
+    let refusals = refusals.map(|(status, refusal)| whole(status, refuse(refusal), always_ok));
     let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
     Ok(http::listen(builder, name, listener, Times { head, idle: IDLE }, refusals.into(), app)?.run())
 }
 
 /// A refusal as it is written on a connection that ends with it, and the status that it stands for.
-fn whole(response: HttpResponse, always_ok: bool) -> (u16, Bytes) {
-    let status = response.status();
+fn whole(status: StatusCode, response: HttpResponse, always_ok: bool) -> (u16, Bytes) {
     let shown = if always_ok { StatusCode::OK } else { status };
     let body = response.into_body().try_into_bytes().unwrap_or_default();
     let head = format!(

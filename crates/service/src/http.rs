@@ -25,7 +25,7 @@ use crate::config::ConfigError;
 /// The longest header name that `http` takes, in bytes.
 const LONGEST_NAME: usize = 65_535;
 const REFUSAL: &[u8] =
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// How long a client may take.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +36,8 @@ pub struct Times {
     pub idle: Duration,
 }
 
-/// Adds a server of `factory`'s application on `listener`, with `refusals` where no application is asked; `name` is what errors call it. The names of its answers'
-/// headers are in Title-Case, for some clients look them up by letter case.
+/// Adds a server of `factory`'s application on `listener`, with `refusals` where no application is asked; `name` is what
+/// errors call it. The names of its answers' headers are in Title-Case, for some clients look them up by letter case.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -92,7 +92,7 @@ where
             let refusals = refusals.clone();
             async move {
                 let peer = socket.peer_addr().ok();
-                Ok((WithRefusals::new(NameGuard::new(socket), refusals), Protocol::Http1, peer))
+                Ok((WithRefusals::new(NameGuard::new(socket, refusals.clone()), refusals), Protocol::Http1, peer))
             }
         })
         .and_then(http)
@@ -106,6 +106,7 @@ where
 struct NameGuard {
     socket: TcpStream,
     line: Line,
+    refusals: Refusals,
 }
 
 /// Where in a line what was read ends.
@@ -176,8 +177,14 @@ fn is_token(byte: u8) -> bool {
 }
 
 impl NameGuard {
-    fn new(socket: TcpStream) -> Self {
-        Self { socket, line: Line::Outside(Tail::default()) }
+    fn new(socket: TcpStream, refusals: Refusals) -> Self {
+        Self { socket, line: Line::Outside(Tail::default()), refusals }
+    }
+
+    /// What a name that is too long is answered.
+    fn refusal(&self) -> &[u8] {
+        let whole = self.refusals.iter().find(|(status, _)| *status == 431);
+        whole.map_or(REFUSAL, |(_, whole)| whole)
     }
 }
 
@@ -193,7 +200,7 @@ impl AsyncRead for NameGuard {
             None => {
                 buf.set_filled(before);
                 // The client need not read it.
-                let _ = self.socket.try_write(REFUSAL);
+                let _ = self.socket.try_write(self.refusal());
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a header name is too long")));
             }
         }

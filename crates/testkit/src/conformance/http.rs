@@ -1,7 +1,7 @@
 //! What HTTP clients rely on beside the body, of a service that is reached directly as of the gateway.
 
 use stele_core::Error;
-use stele_dialect::Refusal;
+use stele_dialect::{Fault, Refusal};
 
 use super::DialectUnderTest;
 use super::document::{document, served_by};
@@ -75,6 +75,26 @@ pub async fn an_allowed_page_may_send_any_header<D: DialectUnderTest>() {
     // Without a list there is no preflight.
     let answer = head(&D::new().await, "OPTIONS", D::LOGIN, &format!("Origin: https://app.example\r\n{asked}")).await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("Access-Control"), "{answer}");
+}
+
+pub async fn what_the_http_library_refuses_has_a_body<D: DialectUnderTest>() {
+    let app = D::with(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
+    let login = D::LOGIN;
+    let unreadable = Refusal::Input(Fault::Unreadable);
+    for (status, refusal, request) in [
+        (400, &unreadable, b"nonsense\r\n\r\n".to_vec()),
+        // More than is read of a head; a name that is too long.
+        (431, &unreadable, [format!("POST {login} HTTP/1.1\r\nX: ").as_bytes(), &[b'x'; 300_000]].concat()),
+        (431, &unreadable, [b"GET / HTTP/1.1\r\n".as_slice(), &[b'x'; 66_000], b": y\r\n\r\n"].concat()),
+        (408, &Refusal::Timeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
+    ] {
+        let answer = raw(app.service.address(), &request).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert_eq!(body, shown((D::SERVICE.refuse)(refusal)).2, "{answer}");
+        assert_eq!(header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{answer}");
+        assert_eq!(header(head, "Connection"), Some("close"), "{answer}");
+    }
 }
 
 pub async fn slashes_too_many_lead_to_the_same_call<D: DialectUnderTest>() {

@@ -278,6 +278,7 @@ macro_rules! conformance {
             http::names_of_headers_are_in_title_case,
             http::every_401_has_a_challenge,
             http::an_allowed_page_may_send_any_header,
+            http::what_the_http_library_refuses_has_a_body,
             http::slashes_too_many_lead_to_the_same_call,
             http::paths_that_can_be_read_in_two_ways_are_refused,
             input::bodies_that_cannot_be_read,
