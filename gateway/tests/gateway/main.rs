@@ -15,6 +15,8 @@ mod addresses;
 #[cfg(test)]
 mod change;
 #[cfg(test)]
+mod http2;
+#[cfg(test)]
 mod instances;
 #[cfg(test)]
 mod program;
