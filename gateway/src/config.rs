@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::cors::Cors;
 use crate::docs::Docs;
+use crate::index::Index;
 use crate::refusal::Cause;
 use crate::table::{Table, upstream_setting};
 use crate::tls::Tls;
@@ -92,6 +93,7 @@ pub struct Config {
     /// Dialects whose failures are answered with 200.
     pub(crate) status_200: Status200,
     pub(crate) docs: Option<Docs>,
+    pub(crate) index: Index,
     pub(crate) limits: Limits,
     pub(crate) workers: usize,
     pub(crate) health_interval: Duration,
@@ -157,13 +159,15 @@ impl Config {
             connections: settings.get(&MAX_CONNECTIONS)?,
         };
         let (tls, redirect) = (Tls::from_settings(settings)?, Redirect::from_settings(settings)?);
+        let docs = settings.get(&DOCS)?.then(Docs::default);
         let hsts = settings.get(&TLS_HSTS)?.filter(|span| !span.is_zero());
         Ok(Self {
+            index: Index::new(&table, docs.is_some()),
             table,
             trust: settings.get(&TRUSTED_PROXIES)?,
             cors: Cors(settings.get(&CORS_ORIGINS)?),
             status_200: settings.get(&STATUS_200)?,
-            docs: settings.get(&DOCS)?.then(Docs::default),
+            docs,
             limits,
             workers: settings.get(&WORKERS)?,
             health_interval: settings.get(&HEALTH_INTERVAL)?,

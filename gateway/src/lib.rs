@@ -7,7 +7,7 @@
 //! - `proxy` is the way of a request: `table` finds the route, `request` refuses what could be read in two ways,
 //!   `upstreams` picks the instance and has the connection to it, `headers` decides what crosses, `request_body`
 //!   and `response_body` are the bodies
-//! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `docs` shows what is served,
+//! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `index` is the page at `/`, `docs` shows what is served,
 //!   `metrics` counts
 //! - `supervise` checks, beside the requests, how the instances do and where the names of services lead
 //! - `library_answer`: what hyper answers by itself, which gets a body
@@ -33,6 +33,7 @@ mod health;
 mod held;
 mod http1;
 mod http2;
+mod index;
 mod library_answer;
 mod live;
 mod metrics;

@@ -27,7 +27,7 @@ use crate::response_body::{Content, ResponseBody};
 use crate::table::Route;
 use crate::upstreams::connection::ProxyError;
 use crate::upstreams::pool::ConnectionPool;
-use crate::{docs, health, redirect};
+use crate::{docs, health, index, redirect};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use forward::{for_instance, is_framed};
@@ -174,7 +174,10 @@ impl RequestContext<'_> {
             return Destination::Here(answer, input);
         }
         let Some(route) = self.route else {
-            let answer = docs::answer(self.line, self.config).await;
+            let answer = match index::answer(self.line, headers, self.config) {
+                Some(answer) => Some(answer),
+                None => docs::answer(self.line, self.config).await,
+            };
             return Destination::Here(answer.unwrap_or_else(refusal::no_route), input);
         };
         if let Err(cause) = request::check(self.line, headers, body.size_hint().exact(), self.config.limits.body) {

@@ -185,6 +185,14 @@ impl Table {
         }
     }
 
+    /// Every prefix: the service that it leads to, the prefix, and whether letter case does not matter.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.prefixes.iter().filter_map(|prefix| {
+            let route = self.routes.get(prefix.route)?;
+            Some((route.service.as_str(), prefix.text.as_str(), prefix.ignore_case))
+        })
+    }
+
     pub(crate) fn routes(&self) -> &[Route] {
         &self.routes
     }

@@ -108,6 +108,46 @@ async fn the_page_is_whole_and_lets_nothing_in_from_elsewhere() {
 }
 
 #[actix_web::test]
+async fn the_front_page_speaks_the_readers_language() {
+    let gateway = gateway(&[], &[]);
+    let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: ";
+    for (languages, language, word) in
+        [("en-US,en;q=0.9", "en", "Dialect"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN", "方言")]
+    {
+        let reply = gateway.send("GET", "/", &format!("{browser}{languages}\r\n"), "").await;
+        assert_eq!((reply.status, reply.header("content-language")), (200, Some(language)));
+        assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(reply.header("vary"), Some("Accept, Accept-Language"));
+        assert!(reply.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src"));
+        assert!(reply.body.contains(&format!("<html lang=\"{language}\">")) && reply.body.contains(word));
+        for path in ["/api/v1/cloudbox/", "/i/", "/code/", "/auth/", "/api/vi/Auth/"] {
+            assert!(reply.body.contains(&format!("<code>{path}</code>")), "{path}: {}", reply.body);
+        }
+        for link in ["/docs/", "/openapi.json", "/healthz"] {
+            assert!(reply.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", reply.body);
+        }
+        assert!(!reply.body.contains("<script"));
+        let head = gateway.send("HEAD", "/", &format!("{browser}{languages}\r\n"), "").await;
+        assert_eq!((head.status, head.body.as_str()), (200, ""));
+        assert_eq!(head.header("content-length"), Some(reply.body.len().to_string().as_str()));
+    }
+}
+
+#[actix_web::test]
+async fn programs_get_the_front_page_as_json() {
+    let gateway = gateway(&[], &[("STELE_DOCS", "false")]);
+    for accept in ["", "Accept: */*\r\n", "Accept: application/json\r\n"] {
+        let reply = gateway.send("GET", "/?a=b", accept, "").await;
+        assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
+        let json = reply.json();
+        assert_eq!(json["dialects"][2], json!({"name": "portal", "paths": ["/code/", "/i/"], "ignore_case": false}));
+        assert_eq!(json["dialects"][4]["ignore_case"], true);
+        assert_eq!((&json["health"], &json["docs"]), (&json!("/healthz"), &Value::Null));
+    }
+    assert_eq!(gateway.send("POST", "/", "", "a=b").await.status, 404);
+}
+
+#[actix_web::test]
 async fn documents_can_be_kept_off_the_public_address() {
     let gateway = gateway(&[], &[("STELE_DOCS", "false")]);
     for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui-bundle.js"] {

@@ -1,0 +1,199 @@
+//! The page at `/`: what this is, which dialect is served at which paths, and where documents and health are. In English and
+//! Chinese for people, as JSON for programs. Made from the routing table when that is read.
+
+mod negotiate;
+
+use hyper::body::Bytes;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{HeaderMap, Method, StatusCode};
+use serde::Serialize;
+
+use self::negotiate::{is_chinese_preferred, is_html_preferred};
+use crate::answer::Answer;
+use crate::config::Config;
+use crate::headers::Fields;
+use crate::request::RequestLine;
+use crate::table::Table;
+
+/// Nothing from elsewhere and no script; the style is the page's own.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+const PAGE: &str = include_str!("page.html");
+
+/// What the page says in one language.
+struct Words {
+    language: &'static str,
+    title: &'static str,
+    lead: &'static str,
+    dialect: &'static str,
+    paths: &'static str,
+    any_case: &'static str,
+    documents: &'static str,
+    openapi: &'static str,
+    health: &'static str,
+    readiness: &'static str,
+}
+
+const ENGLISH: Words = Words {
+    language: "en",
+    title: "Stele: one user base behind legacy login APIs",
+    lead: "A login server: one user base, and every client goes on speaking the dialect that it has always spoken.",
+    dialect: "Dialect",
+    paths: "Paths",
+    any_case: "any letter case",
+    documents: "API documents",
+    openapi: "OpenAPI",
+    health: "Health",
+    readiness: "Readiness",
+};
+
+const CHINESE: Words = Words {
+    language: "zh-CN",
+    title: "Stele：旧登录接口背后的统一用户库",
+    lead: "登录服务：用户只有一套，旧客户端沿用各自原有的接口（方言），无需改动。",
+    dialect: "方言",
+    paths: "路径",
+    any_case: "不区分大小写",
+    documents: "接口文档",
+    openapi: "OpenAPI",
+    health: "存活检查",
+    readiness: "就绪检查",
+};
+
+/// The page in each form.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    english: Bytes,
+    chinese: Bytes,
+    json: Bytes,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    name: &'static str,
+    about: &'static str,
+    dialects: Vec<Dialect<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docs: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    openapi: Option<&'static str>,
+    health: &'static str,
+    readiness: &'static str,
+}
+
+#[derive(Serialize)]
+struct Dialect<'a> {
+    name: &'a str,
+    paths: Vec<&'a str>,
+    ignore_case: bool,
+}
+
+impl Index {
+    /// The page of a table; `has_docs`: the documents are served too.
+    pub(crate) fn new(table: &Table, has_docs: bool) -> Self {
+        let dialects = table.routes().iter().map(|route| {
+            let prefixes = || table.prefixes().filter(|(service, ..)| *service == route.service);
+            let ignore_case = prefixes().any(|(.., ignore_case)| ignore_case);
+            Dialect { name: &route.service, paths: prefixes().map(|(_, path, _)| path).collect(), ignore_case }
+        });
+        let summary = Summary {
+            name: "stele",
+            about: ENGLISH.lead,
+            dialects: dialects.collect(),
+            docs: has_docs.then_some("/docs/"),
+            openapi: has_docs.then_some(stele_service::OPENAPI_PATH),
+            health: "/healthz",
+            readiness: "/readyz",
+        };
+        let page = |words| Bytes::from(page(&summary, words));
+        let json = serde_json::to_vec(&summary).unwrap_or_default();
+        Self { english: page(&ENGLISH), chinese: page(&CHINESE), json: json.into() }
+    }
+}
+
+/// Answers what is asked of the page; `None` if it is something else.
+pub(crate) fn answer(line: &RequestLine, headers: &HeaderMap, config: &Config) -> Option<Answer> {
+    if line.path() != "/" || !matches!(line.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    let (index, fields) = (&config.index, Fields(headers));
+    let answer = if !is_html_preferred(&fields) {
+        Answer::json(StatusCode::OK, index.json.clone())
+    } else {
+        let is_chinese = is_chinese_preferred(&fields);
+        let (body, words) = if is_chinese { (&index.chinese, &CHINESE) } else { (&index.english, &ENGLISH) };
+        Answer::new(StatusCode::OK)
+            .with_static(CONTENT_TYPE, "text/html; charset=utf-8")
+            .with_static(CONTENT_LANGUAGE, words.language)
+            .with_static(CONTENT_SECURITY_POLICY, POLICY)
+            .with_static(REFERRER_POLICY, "no-referrer")
+            .body(body.clone())
+    };
+    Some(
+        answer
+            .with_static(VARY, "Accept, Accept-Language")
+            .with_static(X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with_static(CACHE_CONTROL, "max-age=600"),
+    )
+}
+
+fn page(summary: &Summary<'_>, words: &Words) -> String {
+    let rows = summary.dialects.iter().map(|dialect| {
+        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", escaped(path)));
+        let note = if dialect.ignore_case { format!(" <small>{}</small>", words.any_case) } else { String::new() };
+        let paths = paths.collect::<Vec<_>>().join("<br>");
+        format!("<tr><th scope=\"row\">{}</th><td>{paths}{note}</td></tr>\n", escaped(dialect.name))
+    });
+    let links = [
+        (summary.docs, words.documents),
+        (summary.openapi, words.openapi),
+        (Some(summary.health), words.health),
+        (Some(summary.readiness), words.readiness),
+    ];
+    let links = links.into_iter().filter_map(|(path, text)| {
+        let path = path?;
+        Some(format!("<li><a href=\"{path}\">{text}</a> <code>{path}</code></li>\n"))
+    });
+    PAGE.replace("{language}", words.language)
+        .replace("{title}", words.title)
+        .replace("{lead}", words.lead)
+        .replace("{dialect}", words.dialect)
+        .replace("{paths}", words.paths)
+        .replace("{links}", &links.collect::<String>())
+        .replace("{rows}", &rows.collect::<String>())
+}
+
+/// A text between tags. A prefix may have any printable ASCII.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_what_the_table_has() {
+        let route =
+            "[[route]]\nprefix = ['/a<b&c/', '/d/']\nservice = 'one'\nupstream = 'http://h:1'\nignore_case = true\n";
+        let refusals = ["not_found", "method", "too_large", "headers_too_large", "bad_request", "slow_request"];
+        let refusals = refusals.iter().chain(&["slow_service", "unavailable"]).map(|name| format!("{name} = '{{}}'\n"));
+        let text = format!("{route}[route.refusals]\n{}", refusals.collect::<String>());
+        let table = Table::parse("t", &text).unwrap();
+        let index = Index::new(&table, false);
+        for (page, words) in [(&index.english, &ENGLISH), (&index.chinese, &CHINESE)] {
+            let page = std::str::from_utf8(page).unwrap();
+            assert!(page.contains("<code>/a&lt;b&amp;c/</code><br><code>/d/</code>"), "{page}");
+            assert!(page.contains(words.any_case) && page.contains(&format!("<html lang=\"{}\">", words.language)));
+            assert!(!page.contains("/docs/") && page.contains("/healthz") && !page.contains("<script"), "{page}");
+            let body = page.split_once("</style>").unwrap().1;
+            assert!(!body.contains(['{', '}']), "nothing is left to fill in: {body}");
+        }
+        let json: serde_json::Value = serde_json::from_slice(&index.json).unwrap();
+        assert_eq!(json["dialects"][0]["paths"][0], "/a<b&c/");
+        assert_eq!(json["docs"], serde_json::Value::Null);
+    }
+}

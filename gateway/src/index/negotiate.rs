@@ -1,0 +1,88 @@
+//! What a client wants to read: RFC 9110, sections 12.5.1 and 12.5.4.
+
+use stele_service::headers::Headers;
+
+/// Whether a client asks for HTML by name, and not rather for JSON. Browsers do; libraries and tools send `*/*` or nothing.
+pub(super) fn is_html_preferred(headers: &impl Headers) -> bool {
+    let quality = |wanted: &[&str]| {
+        let named = weighted(headers, "accept").into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
+        named.map(|(_, quality)| quality).fold(0.0, f32::max)
+    };
+    let html = quality(&["text/html", "application/xhtml+xml"]);
+    html > 0.0 && html >= quality(&["application/json"])
+}
+
+/// Whether Chinese comes before English. Of two that are wanted alike the first counts.
+pub(super) fn is_chinese_preferred(headers: &impl Headers) -> bool {
+    let mut best = ("en".to_owned(), 0.0);
+    for (tag, quality) in weighted(headers, "accept-language") {
+        let language = tag.split('-').next().unwrap_or_default();
+        if matches!(language, "zh" | "en") && quality > best.1 {
+            best = (language.to_owned(), quality);
+        }
+    }
+    best.0 == "zh"
+}
+
+/// The members of a list and their weights, in lower case. What cannot be read has no weight.
+fn weighted(headers: &impl Headers, name: &str) -> Vec<(String, f32)> {
+    let values = headers.all(name).filter_map(|value| std::str::from_utf8(value).ok());
+    let members = values.flat_map(|value| value.split(',')).map(|member| {
+        let mut parts = member.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let quality = weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0));
+        (name, quality)
+    });
+    members.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::HeaderMap;
+    use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::headers::Fields;
+
+    fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn who_names_html_gets_it() {
+        for (accept, is_html) in [
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
+            ("TEXT/HTML", true),
+            ("*/*", false),
+            ("", false),
+            ("text/html;q=0", false),
+            ("application/json, text/plain, */*", false),
+            ("text/html;q=0.5, application/json", false),
+            ("application/json;q=0.5, text/html", true),
+            ("text/html; q=x", false),
+        ] {
+            assert_eq!(is_html_preferred(&Fields(&headers(ACCEPT, accept))), is_html, "{accept}");
+        }
+        assert!(!is_html_preferred(&Fields(&HeaderMap::new())));
+    }
+
+    #[test]
+    fn the_language_is_the_one_wanted_most() {
+        for (languages, is_chinese) in [
+            ("zh-CN,zh;q=0.9,en;q=0.8", true),
+            ("en-US,en;q=0.9,zh-CN;q=0.8", false),
+            ("zh", true),
+            ("zh-TW", true),
+            ("en;q=0.3, zh;q=0.5", true),
+            ("fr, zh;q=0.1", true),
+            ("fr", false),
+            ("*", false),
+            ("zh;q=0", false),
+            ("", false),
+        ] {
+            let headers = headers(ACCEPT_LANGUAGE, languages);
+            assert_eq!(is_chinese_preferred(&Fields(&headers)), is_chinese, "{languages}");
+        }
+    }
+}
