@@ -142,8 +142,8 @@ pub(crate) fn answer(line: &RequestLine, headers: &HeaderMap, config: &Config) -
 
 fn page(summary: &Summary<'_>, words: &Words) -> String {
     let rows = summary.dialects.iter().map(|dialect| {
-        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", escaped(path)));
-        let note = if dialect.ignore_case { format!(" <small>{}</small>", words.any_case) } else { String::new() };
+        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", breakable(path)));
+        let note = if dialect.ignore_case { format!("<br><small>{}</small>", words.any_case) } else { String::new() };
         let paths = paths.collect::<Vec<_>>().join("<br>");
         format!("<tr><th scope=\"row\">{}</th><td>{paths}{note}</td></tr>\n", escaped(dialect.name))
     });
@@ -166,6 +166,13 @@ fn page(summary: &Summary<'_>, words: &Words) -> String {
         .replace("{rows}", &rows.collect::<String>())
 }
 
+/// A path that may be broken behind its slashes.
+fn breakable(path: &str) -> String {
+    let inner = path.strip_suffix('/').unwrap_or(path);
+    let end = &path[inner.len()..];
+    escaped(inner).replace('/', "/<wbr>") + end
+}
+
 /// A text between tags. A prefix may have any printable ASCII.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
@@ -185,7 +192,7 @@ mod tests {
         let table = Table::parse("t", &text).unwrap();
         let index = Index::new(&table, false);
         for (page, words) in [(&index.english, &ENGLISH), (&index.chinese, &CHINESE)] {
-            let page = std::str::from_utf8(page).unwrap();
+            let page = std::str::from_utf8(page).unwrap().replace("<wbr>", "");
             assert!(page.contains("<code>/a&lt;b&amp;c/</code><br><code>/d/</code>"), "{page}");
             assert!(page.contains(words.any_case) && page.contains(&format!("<html lang=\"{}\">", words.language)));
             assert!(!page.contains("/docs/") && page.contains("/healthz") && !page.contains("<script"), "{page}");

@@ -121,7 +121,8 @@ async fn the_front_page_speaks_the_readers_language() {
         assert!(reply.header("content-security-policy").unwrap().starts_with("default-src 'none'; style-src"));
         assert!(reply.body.contains(&format!("<html lang=\"{language}\">")) && reply.body.contains(word));
         for path in ["/api/v1/cloudbox/", "/i/", "/code/", "/auth/", "/api/vi/Auth/"] {
-            assert!(reply.body.contains(&format!("<code>{path}</code>")), "{path}: {}", reply.body);
+            let shown = reply.body.replace("<wbr>", "").contains(&format!("<code>{path}</code>"));
+            assert!(shown, "{path}: {}", reply.body);
         }
         for link in ["/docs/", "/openapi.json", "/healthz"] {
             assert!(reply.body.contains(&format!("<a href=\"{link}\">")), "{link}: {}", reply.body);
