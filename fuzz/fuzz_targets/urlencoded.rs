@@ -25,7 +25,7 @@ fuzz_target!(|text: &str| {
     let body = trimmed(body);
     let mut expected: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
     for (name, value) in pairs(body) {
-        if !expected.iter().any(|known| *known == (Cow::Borrowed(&name), Cow::Borrowed(&value))) {
+        if !expected.iter().any(|known| known.0 == name && known.1 == value) {
             expected.push((name, value));
         }
     }
@@ -35,9 +35,9 @@ fuzz_target!(|text: &str| {
         Ok(mut fields) => {
             assert!(fields.len() <= MOST);
             let ours: Vec<_> = fields.texts().collect();
-            assert_eq!(ours.len(), expected.len());
             // What is not UTF-8 may be GB18030, which the standard replaces.
             if !expected.iter().any(is_replaced) {
+                assert_eq!(ours.len(), expected.len());
                 for ((name, value), (their_name, their_value)) in ours.iter().zip(&expected) {
                     assert_eq!((name.as_str(), value.as_str()), (their_name.as_ref(), Some(their_value.as_ref())));
                 }
