@@ -38,7 +38,7 @@ use stele_core::{Error, Result, app};
 use stele_dialect::Refusal;
 use stele_dialect::extract::Refuse;
 use stele_service::Settings;
-use svc_mefp::envelope::{Envelope, Key};
+use svc_mefp::envelope::{Envelope, Key, Padding};
 use zeroize::Zeroizing;
 
 const SERVICES: [Service; 5] =
@@ -230,6 +230,7 @@ impl<'a> Asked<'a> {
             "mefp" => match answer["encrypt"].as_str() {
                 Some(sealed) => {
                     let opened = ENVELOPE.open(sealed).expect("sealed for the app that asked");
+                    let opened = opened.fields.expect("one of each");
                     opened.len() == 2 && opened.optional("result") == Ok(Some("0"))
                 }
                 None => answer["result"] == 0 && answer["errors"]["code"].as_u64().is_some_and(|code| code >= 40_000),
@@ -243,7 +244,7 @@ fuzz_target!(|data: &[u8]| {
     let Some(asked) = Asked::read(data) else { return };
     asked.is_refused(&asked.headers, asked.body);
     if asked.service == "mefp" {
-        let body = serde_json::json!({ "encrypt": ENVELOPE.seal(asked.body), "app_from": "melink" });
+        let body = serde_json::json!({ "encrypt": ENVELOPE.seal(asked.body, Padding::Pkcs7), "app_from": "melink" });
         asked.is_refused(&[(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.to_string().as_bytes());
     }
 });

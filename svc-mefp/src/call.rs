@@ -11,7 +11,7 @@ use stele_dialect::{Calls, Dialect as _, Failure, Fault, Fields, json};
 use zeroize::Zeroizing;
 
 use crate::dialect::{self, Mefp};
-use crate::envelope::{Envelope, Key};
+use crate::envelope::{Envelope, Key, Opened, Padding};
 use crate::wire::{Outer, Reply, Sealed};
 
 /// What a handler says: to be encrypted, whichever it is.
@@ -33,58 +33,55 @@ where
     H: AsyncFn(&Call, R) -> Said + Copy + 'static,
 {
     let serve = move |use_cases: Data<UseCases>, key: Data<Key>, outer: Fields| async move {
-        let (call, envelope, inner) = open(use_cases, &key, &outer).await?;
-        let request = inner.map_err(Failure::from).and_then(|fields| R::try_from(&fields));
+        let (call, envelope, Opened { fields, padding }) = open(use_cases, &key, &outer).await?;
+        let request = fields.map_err(Failure::from).and_then(|fields| R::try_from(&fields));
         let said = match request {
             Ok(request) => handler(&call, request).await,
             Err(failure) => Err(failure),
         };
-        Ok::<_, Failure<Mefp>>(answer(&envelope, said))
+        Ok::<_, Failure<Mefp>>(answer(&envelope, padding, said))
     };
     calls.post(path, serve, describe)
 }
 
-/// Opens the envelope in `outer`. Gives the call, what its answer is sealed with, and the inner fields or what is
-/// wrong with them. An unknown app costs what a known one does.
+/// Opens the envelope in `outer`. Gives the call, what its answer is sealed with, and what was in it. An unknown app costs
+/// what a known one does.
 ///
 /// # Errors
 /// Told in plain: the one error of an envelope that cannot be opened, a missing outer field, a fault of ours.
-async fn open(
-    use_cases: Data<UseCases>,
-    key: &Key,
-    outer: &Fields,
-) -> Result<(Call, Envelope, Result<Fields, Fault>), Failure<Mefp>> {
+async fn open(use_cases: Data<UseCases>, key: &Key, outer: &Fields) -> Result<(Call, Envelope, Opened), Failure<Mefp>> {
     let Outer { encrypt, app_from } = Outer::try_from(outer)?;
     let (app, iv) = use_cases.app(app_from).await?;
     let envelope = Envelope::new(key.clone(), iv);
     match (app, envelope.open(encrypt)) {
-        (None, _) | (_, Err(Fault::Unreadable)) => Err(Fault::Unreadable.into()),
-        (Some(app), inner) => {
+        (Some(app), Some(opened)) => {
             let caller = Caller::app(Mefp::NAME, &app.name);
-            Ok((Call { use_cases, app, caller }, envelope, inner))
+            Ok((Call { use_cases, app, caller }, envelope, opened))
         }
+        (None, _) | (_, None) => Err(Fault::Unreadable.into()),
     }
 }
 
 /// Puts what a handler said into an envelope; status and headers stay outside.
-fn answer(envelope: &Envelope, said: Said) -> HttpResponse {
+fn answer(envelope: &Envelope, padding: Padding, said: Said) -> HttpResponse {
+    let sealed = |status, reply: &Reply| sealed(envelope, padding, status, reply);
     match said {
-        Ok(reply) => sealed(envelope, StatusCode::OK, &reply),
+        Ok(reply) => sealed(StatusCode::OK, &reply),
         Err(Failure::Refused(refusal)) => {
             let (status, reply) = dialect::refused(&refusal);
-            sealed(envelope, status, &reply)
+            sealed(status, &reply)
         }
         Err(Failure::Failed(error)) => {
             let (status, reply) = dialect::failed(&error);
-            stele_dialect::failed(&error, sealed(envelope, status, &reply))
+            stele_dialect::failed(&error, sealed(status, &reply))
         }
         Err(Failure::Never(never, _)) => match never {},
     }
 }
 
-fn sealed(envelope: &Envelope, status: StatusCode, reply: &Reply) -> HttpResponse {
+fn sealed(envelope: &Envelope, padding: Padding, status: StatusCode, reply: &Reply) -> HttpResponse {
     match serde_json::to_vec(reply) {
-        Ok(text) => json(status, &Sealed { encrypt: envelope.seal(&Zeroizing::new(text)) }),
+        Ok(text) => json(status, &Sealed { encrypt: envelope.seal(&Zeroizing::new(text), padding) }),
         Err(cause) => {
             let error = Error::internal(cause);
             stele_dialect::failed(&error, Mefp::fail(&error))

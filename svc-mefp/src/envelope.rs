@@ -12,13 +12,11 @@ use cbc::{Decryptor, Encryptor};
 use stele_core::usecase::add_app::SECRET_LENGTH;
 use stele_dialect::{Fault, Fields, lenient_base64};
 use stele_service::ConfigError;
-use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 use zeroize::Zeroizing;
 
+use crate::padding::BLOCK;
+pub use crate::padding::Padding;
 use crate::secret::LENGTH;
-
-/// AES's block, in bytes.
-const BLOCK: usize = 16;
 
 /// `mefp_secret` as a key. Never printed, wiped when dropped.
 #[derive(Clone)]
@@ -47,12 +45,11 @@ impl Envelope {
         Self { key, iv }
     }
 
-    /// Encrypts `text`, padded as PKCS#7 has it, and writes it as base64.
-    pub fn seal(&self, text: &[u8]) -> String {
-        let pad = BLOCK - text.len() % BLOCK;
-        let mut buffer = Vec::with_capacity(text.len() + pad);
+    /// Encrypts `text`, filled up as `padding` has it, and writes it as base64.
+    pub fn seal(&self, text: &[u8], padding: Padding) -> String {
+        let mut buffer = Zeroizing::new(Vec::with_capacity(text.len() + BLOCK));
         buffer.extend_from_slice(text);
-        buffer.resize(text.len() + pad, u8::try_from(pad).unwrap_or_default());
+        padding.fill(&mut buffer);
         let whole = buffer.len();
         let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         // `NoPadding` takes any number of whole blocks, which the line above has made.
@@ -60,21 +57,32 @@ impl Envelope {
         STANDARD.encode(sealed)
     }
 
-    /// Decrypts what an app sent and reads the JSON object in it.
-    ///
-    /// # Errors
-    /// [`Fault::Unreadable`] whatever is wrong with base64, length, padding, UTF-8 or JSON; [`Fault::Doubled`] if it
-    /// could be opened and has a field twice.
-    pub fn open(&self, encrypt: &str) -> Result<Fields, Fault> {
+    /// Decrypts what an app sent: a JSON object, and at most 32 bytes of padding. It is decided on the whole: the padding is
+    /// judged once the object was read, whether or not it could be. `None` whatever is wrong with base64, length, object or
+    /// padding.
+    pub fn open(&self, encrypt: &str) -> Option<Opened> {
         let (mut buffer, whole) = blocks(encrypt);
         let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
-        let padded = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
-        let text = unpadded(padded);
-        // What is not UTF-8 or did not come whole is read all the same: it costs as much, and is then thrown away.
-        let readable = whole && std::str::from_utf8(text).is_ok();
-        let fields = Fields::from_json(String::from_utf8_lossy(text).as_bytes());
-        if readable { fields } else { Err(Fault::Unreadable) }
+        let plain = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
+        let object = Fields::from_json_prefix(plain);
+        // Without an object the last block is judged: it costs as much.
+        let behind = object.as_ref().map_or(&plain[plain.len().saturating_sub(BLOCK)..], |(_, behind)| behind);
+        let padding = Padding::of(behind);
+        match (whole, object, padding) {
+            (_, Some((Err(Fault::Unreadable), _)), _) => None,
+            (true, Some((fields, _)), Some(padding)) => Some(Opened { fields, padding }),
+            _ => None,
+        }
     }
+}
+
+/// What was in an envelope.
+#[derive(Debug)]
+pub struct Opened {
+    /// The fields, or [`Fault::Doubled`].
+    pub fields: Result<Fields, Fault>,
+    /// How it was padded, and its answer is.
+    pub padding: Padding,
 }
 
 /// The cipher text in `encrypt`, and whether that is what it holds: if it is not base64 or not whole blocks, as many
@@ -84,68 +92,5 @@ fn blocks(encrypt: &str) -> (Zeroizing<Vec<u8>>, bool) {
     match lenient_base64::decode(encrypt, fit) {
         Some(bytes) => (bytes, true),
         None => (Zeroizing::new(vec![0; (encrypt.len() * 3 / 4 / BLOCK).max(1) * BLOCK]), false),
-    }
-}
-
-/// What was padded with PKCS#7, or else with zeros or spaces, if at all. None of these can be told from a text that
-/// ends so by itself, but no JSON object does.
-fn unpadded(padded: &[u8]) -> &[u8] {
-    let filler = padded.iter().rev().take_while(|&&byte| byte == 0 || byte == b' ').count();
-    let pkcs7 = pkcs7_length(padded);
-    let none = pkcs7.ct_eq(&0);
-    let length = u64::conditional_select(&u64::from(pkcs7), &(filler as u64), none);
-    let end = padded.len().saturating_sub(usize::try_from(length).unwrap_or_default());
-    &padded[..end]
-}
-
-/// How long a valid PKCS#7 padding is; 0 if there is none. In constant time.
-fn pkcs7_length(padded: &[u8]) -> u8 {
-    let Some(&last) = padded.last() else { return 0 };
-    let mut valid = last.ct_gt(&0) & !last.ct_gt(&16);
-    for (back, byte) in (0_u8..16).zip(padded.iter().rev()) {
-        let inside: Choice = last.ct_gt(&back);
-        valid &= !inside | byte.ct_eq(&last);
-    }
-    u8::conditional_select(&0, &last, valid)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The same rule, written for reading.
-    fn plainly(padded: &[u8]) -> &[u8] {
-        let last = padded.last().map_or(0, |&last| usize::from(last));
-        let tail = padded.len().saturating_sub(last);
-        if (1..=BLOCK).contains(&last) && padded[tail..].iter().all(|&byte| usize::from(byte) == last) {
-            return &padded[..tail];
-        }
-        let end = padded.iter().rposition(|&byte| byte != 0 && byte != b' ').map_or(0, |at| at + 1);
-        &padded[..end]
-    }
-
-    #[test]
-    fn each_length_of_padding_is_taken_off_and_no_other() {
-        for pad in 0..=255_u8 {
-            let padded = [vec![b'}'; 48 - usize::from(pad.min(48))], vec![pad; usize::from(pad.min(48))]].concat();
-            assert_eq!(pkcs7_length(&padded), if pad <= 16 { pad } else { 0 }, "{pad}");
-        }
-        assert_eq!(pkcs7_length(b""), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn padding_is_judged_as_the_rule_has_it(
-            text in proptest::collection::vec(any::<u8>(), 0..40),
-            tail in 0_u8..=33,
-            times in 0_usize..40,
-        ) {
-            let mut padded = text;
-            padded.resize(padded.len() + times, tail);
-            padded.resize(padded.len().next_multiple_of(BLOCK), tail);
-            prop_assert_eq!(unpadded(&padded), plainly(&padded));
-        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! What is where:
 //! - [`envelope`]: the encryption, without HTTP; one error for everything that cannot be opened
+//! - `padding`: how a plaintext is filled up to whole blocks
 //! - [`secret`]: where `mefp_secret` comes from
 //! - `wire`: what the inner requests and answers look like
 //! - `dialect`: how it says no
@@ -16,6 +17,7 @@ mod dialect;
 pub mod envelope;
 mod handlers;
 mod openapi;
+mod padding;
 pub mod secret;
 mod wire;
 

@@ -20,7 +20,7 @@ use stele_keys::Holder as _;
 use stele_service::Settings;
 use svc_jwt::keys::{Algorithm, Keys};
 use svc_jwt::tokens::Tokens;
-use svc_mefp::envelope::{Envelope, Key};
+use svc_mefp::envelope::{Envelope, Key, Padding};
 use zeroize::Zeroizing;
 
 const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
@@ -74,12 +74,12 @@ fn envelope(criterion: &mut Criterion) {
     let envelope = Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"));
     let request = br#"{"login_name":"13800138000","password":"correct horse 07"}"#;
     let answer = br#"{"result":1,"reg_app":"melink","reg_time":"2024-01-01 08:00:00"}"#;
-    let sealed = envelope.seal(request);
+    let sealed = envelope.seal(request, Padding::Pkcs7);
     let mut group = criterion.benchmark_group("envelope: AES-256-CBC and base64");
     group.throughput(Throughput::Bytes(request.len() as u64));
     group.bench_function("opened, with its JSON", |b| b.iter(|| envelope.open(black_box(&sealed))));
     group.throughput(Throughput::Bytes(answer.len() as u64));
-    group.bench_function("sealed", |b| b.iter(|| envelope.seal(black_box(answer))));
+    group.bench_function("sealed", |b| b.iter(|| envelope.seal(black_box(answer), Padding::Pkcs7)));
     group.finish();
 }
 

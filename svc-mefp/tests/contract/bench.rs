@@ -3,7 +3,7 @@
 use aes::Aes256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cbc::cipher::block_padding::{NoPadding, Pkcs7};
+use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use serde_json::{Value, json};
 use stele_app::Service;
@@ -200,5 +200,8 @@ pub(crate) fn seal_blocks(app: &str, blocks: &[u8]) -> String {
 pub(crate) fn unseal(app: &str, sealed: &str) -> Option<String> {
     let mut bytes = STANDARD.decode(sealed).ok()?;
     let cipher = cbc::Decryptor::<Aes256>::new_from_slices(KEY.as_bytes(), secret(app).as_bytes()).unwrap();
-    String::from_utf8(cipher.decrypt_padded::<Pkcs7>(&mut bytes).ok()?.to_vec()).ok()
+    // However it is padded: it is one object.
+    let plain = cipher.decrypt_padded::<NoPadding>(&mut bytes).ok()?;
+    let end = plain.iter().rposition(|byte| *byte == b'}')? + 1;
+    String::from_utf8(plain[..end].to_vec()).ok()
 }

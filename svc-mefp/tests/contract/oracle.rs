@@ -56,6 +56,10 @@ fn unreadable_inside() -> Vec<String> {
         b"\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10", // nothing but padding
         b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         b"                ",
+        b"{\"a\":\"b\"}\0\0\0\x05\x05\x05\x05\x05\x04",         // X9.23, one too few
+        b"{\"a\":\"b\"}\x80\0\0\0\x01\0\0",                    // ISO/IEC 7816-4, and then something
+        b"{\"a\":\"bcdefgh\"}\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x11", // ISO 10126 of more than a block
+        b"{\"a\":\"bcdefghi\"}\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\0", // 33 bytes of filler
     ] {
         let mut padded = blocks.to_vec();
         padded.resize(blocks.len().next_multiple_of(16), b'}');
@@ -135,6 +139,29 @@ async fn a_recorded_message_cannot_be_read_by_asking() {
         let mut asked = recorded[before..before + 16].to_vec();
         asked[15] ^= byte;
         asked.extend_from_slice(block);
+        let asked = outer(&STANDARD.encode(&asked), "melink");
+        let (reply, work) = bench.lab.work(whole(&bench, "/auth/login", &asked)).await;
+        assert_eq!((reply, work), (reference.clone(), Work::of(0, &["app"], &[])), "{byte}");
+    }
+}
+
+/// The same behind a message that opens, whose object ends with a block: whatever two blocks are put behind it, they are no
+/// padding, for the first of them is garbage. Of the blocks of another message nothing is learned.
+#[actix_web::test]
+async fn what_is_put_behind_a_message_that_opens_shows_nothing() {
+    let bench = Bench::new().await;
+    let inner = r#"{"login_name":"13612345678","password":"1234567890123456789012"}"#;
+    assert_eq!(inner.len() % 16, 0);
+    let mut opens = STANDARD.decode(seal("melink", inner)).unwrap();
+    opens.truncate(inner.len());
+    let target = STANDARD.decode(seal("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
+    let reference = whole(&bench, "/auth/login", &outer("AAAA", "melink")).await;
+    let answered = whole(&bench, "/auth/login", &outer(&STANDARD.encode(&opens), "melink")).await;
+    assert_ne!(answered, reference, "it opens without padding");
+    let last = &target[target.len() - 32..];
+    for byte in 0..=255_u8 {
+        let mut asked = [&opens, last].concat();
+        asked[opens.len() + 15] ^= byte;
         let asked = outer(&STANDARD.encode(&asked), "melink");
         let (reply, work) = bench.lab.work(whole(&bench, "/auth/login", &asked)).await;
         assert_eq!((reply, work), (reference.clone(), Work::of(0, &["app"], &[])), "{byte}");

@@ -1,6 +1,7 @@
 """Makes envelope.json with PyCryptodome: see README.md."""
 
 import base64
+import hashlib
 import json
 
 from Crypto.Cipher import AES
@@ -29,7 +30,19 @@ PADDINGS = {
     "spaces": lambda text: text + b" " * (-len(text) % 16),
     "a block of zeros": lambda text: text + b"\0" * (16 - len(text) % 16),
     "a block of spaces": lambda text: text + b" " * (16 - len(text) % 16),
+    "pkcs7 of 32": lambda text: pad(text, 32, "pkcs7"),
+    "iso7816": lambda text: pad(text, 16, "iso7816"),
+    "x923": lambda text: pad(text, 16, "x923"),
+    "iso10126": lambda text: text + noise(-len(text) % 16 or 16)[1:] + bytes([-len(text) % 16 or 16]),
+    "a terminator, pkcs7": lambda text: pad(text + b"\0", 16, "pkcs7"),
+    "a line break, zeros": lambda text: text + b"\n" + b"\0" * (-(len(text) + 1) % 16 or 16),
+    "a byte order mark, pkcs7": lambda text: pad(b"\xef\xbb\xbf" + text, 16, "pkcs7"),
 }
+
+
+def noise(length: int) -> bytes:
+    """What stands for the random bytes of ISO 10126; the same each time."""
+    return hashlib.sha256(b"noise").digest()[:length]
 
 
 def encrypt(padded: bytes) -> str:

@@ -69,7 +69,7 @@ fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
 }
 
 /// The members of an object, one by one: `serde_json`'s own map would keep the last of two with the same name.
-struct Members(Result<Fields, Fault>);
+pub(super) struct Members(pub(super) Result<Fields, Fault>);
 
 impl<'de> serde::Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

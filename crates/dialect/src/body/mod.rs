@@ -6,12 +6,14 @@
 //! - `json`: strict first, then as JSON5
 //! - `form`: urlencoded bodies and queries
 //! - `multipart`: parts between boundaries
+//! - `prefix`: a JSON object with something behind it
 
 mod charset;
 mod form;
 pub(crate) mod inflate;
 mod json;
 mod multipart;
+mod prefix;
 
 use std::borrow::Cow;
 
