@@ -19,6 +19,9 @@ stele_service::settings! {
     /// how far a salted proof's timestamp may be off; the log names by how much a user's was; clients that send local time for UTC
     /// need its hours and a few minutes (8h10m); 0: any, and used proofs are kept in the users' database for 30 days
     TIMESTAMP_SKEW: Duration = derived(|| Policy::default().skew.unwrap_or_default());
+    /// how long a salted login may be sent once more, with the same proof from the same address, by a client that repeats a request
+    /// whose answer it lost: it is a login of its own; 0: such a login is a replay
+    REPEAT_WINDOW: Duration = derived(|| Policy::default().repeat_window).range(0, 3_600);
     /// how long a session lives after its last use
     SESSION_TTL: Duration = derived(|| Policy::default().session_ttl).positive();
     /// sessions that one user may have, in all dialects together: a login beyond it ends the oldest
@@ -112,6 +115,7 @@ pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     sending.total = sending.total.filter(|_| total > 0).map(|quota| Quota { max: total, ..quota });
     Ok(Policy {
         skew: (!skew.is_zero()).then_some(skew),
+        repeat_window: settings.get(&REPEAT_WINDOW)?,
         session_ttl: settings.get(&SESSION_TTL)?,
         sessions_per_user: settings.get(&SESSIONS_PER_USER)?,
         password_min: settings.get(&PASSWORD_MIN)?,

@@ -17,6 +17,8 @@ pub struct Policy {
     pub skew: Option<Duration>,
     /// How long a digest is remembered where `skew` is `None`.
     pub replay_memory: Duration,
+    /// How long a login may be sent once more, from the same address with the same proof; zero: not at all.
+    pub repeat_window: Duration,
     /// How long a session lives after it was last used.
     pub session_ttl: Duration,
     /// How many sessions a user may have, in all dialects together; a login beyond it ends the oldest.
@@ -91,6 +93,7 @@ impl Default for Policy {
         Self {
             skew: Some(Duration::from_secs(300)),
             replay_memory: 30 * DAY,
+            repeat_window: Duration::ZERO,
             session_ttl: 12 * HOUR,
             sessions_per_user: 10_000,
             password_min: 6,

@@ -142,6 +142,17 @@ pub struct ReplayMark {
     pub expires: Timestamp,
 }
 
+/// Leave to present an accepted proof once more: the client may have lost the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepeatPermit {
+    /// What it is remembered by: the proof's mark, the dialect and the origin, hashed.
+    pub key: [u8; 32],
+    /// Until when.
+    pub expires: Timestamp,
+    /// Whether the proof is known to be used, whatever the short-lived store holds: then it is accepted with a permit alone.
+    pub needed: bool,
+}
+
 /// What became of an attempt to log in.
 #[derive(Clone, Debug)]
 pub enum Verdict {
@@ -156,6 +167,8 @@ pub enum Verdict {
 pub struct Success {
     /// The proof, if it may be accepted only once.
     pub replay: Option<ReplayMark>,
+    /// The permit to repeat it. A first use leaves it, one repetition uses it up.
+    pub repeat: Option<RepeatPermit>,
     /// A code that was presented with it and is now used up.
     pub code: Option<CodeKey>,
     /// What the account makes of the origin. Unchanged for a disabled user.

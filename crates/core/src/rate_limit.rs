@@ -130,7 +130,7 @@ impl RateLimitState {
         }
     }
 
-    /// Decides an attempt to log in: within the limits, made after the store's `birth`, right, not `replayed`, and its
+    /// Decides an attempt to log in: within the limits, made after the store's `birth`, right, not `replayed` (without a permit to), and its
     /// code, if it uses one up, still there. `take_code` is asked last and takes the code.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::authenticate::authenticate;
 use super::login::{Audience, LoggedIn, new_session};
-use super::prove::{Claim, LimitCheck, prove};
+use super::prove::{Claim, LimitCheck, Repeats, prove};
 use super::watch::Watch;
 use super::{Caller, credential};
 use crate::event::Act;
@@ -70,8 +70,14 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
         UserRef::Number(number) => number.to_string(),
     };
     let attempt = caller.attempt(deps, account.as_ref(), &key);
-    let claim =
-        Claim { account, attempt, proof: &proof, audience: Audience::Everyone, limit_check: LimitCheck::Pending };
+    let claim = Claim {
+        account,
+        attempt,
+        proof: &proof,
+        audience: Audience::Everyone,
+        limit_check: LimitCheck::Pending,
+        repeats: Repeats::Never,
+    };
     let proven = prove(deps, claim, |_| (Success { origin: OriginTrust::Trusted, ..Success::default() }, ())).await?;
     watch.is(Act::ChangePassword(proven.kind));
     let account = proven.account;

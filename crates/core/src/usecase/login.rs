@@ -1,7 +1,7 @@
 //! Logging in.
 
 use super::check_code;
-use super::prove::{self, Claim, LimitCheck, prove};
+use super::prove::{self, Claim, LimitCheck, Repeats, prove};
 use super::watch::Watch;
 use super::{Caller, captcha};
 use crate::code::{Code, CodeKey, Purpose};
@@ -109,7 +109,8 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
         asked => (LimitCheck::Passed, meet(deps, caller, &attempt, key, asked).await?),
     };
     let token = Token::generate(deps.random.as_ref());
-    let claim = Claim { account, attempt, proof: &proof, audience, limit_check };
+    let repeats = Repeats::In(caller.dialect);
+    let claim = Claim { account, attempt, proof: &proof, audience, limit_check, repeats };
     let proven = prove(deps, claim, |account| {
         let session = new_session(deps, caller, account.user.id, account.epoch);
         let key = match carrier {
@@ -117,7 +118,7 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
             Carrier::Presence => TokenKey::presence(caller.dialect, &caller.app, account.user.id),
         };
         let new = NewSession { key, session: session.clone(), per_user: deps.policy.sessions_per_user };
-        (Success { replay: None, code: used_code, origin: OriginTrust::Trusted, session: Some(new) }, session)
+        (Success { code: used_code, origin: OriginTrust::Trusted, session: Some(new), ..Success::default() }, session)
     })
     .await?;
     watch.is(Act::Login(proven.kind));

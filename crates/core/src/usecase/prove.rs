@@ -8,8 +8,9 @@ use super::login::Audience;
 use super::{clock_offset, credential};
 use crate::mac::sha256;
 use crate::password::PasswordDigest;
-use crate::ports::{Admission, Attempt, ReplayMark, Settlement, Success, Verdict};
+use crate::ports::{Admission, Attempt, RepeatPermit, ReplayMark, Settlement, Success, Verdict};
 use crate::proof::{Proof, ProofKind, Salted};
+use crate::session::Dialect;
 use crate::time::Timestamp;
 use crate::user::Account;
 use crate::verifier::Secret;
@@ -31,6 +32,19 @@ pub(super) struct Claim<'a> {
     pub audience: Audience,
     /// Whether the rate limits were checked already.
     pub limit_check: LimitCheck,
+    /// Whether the same proof is good once more within [`Policy::repeat_window`].
+    ///
+    /// [`Policy::repeat_window`]: crate::policy::Policy::repeat_window
+    pub repeats: Repeats,
+}
+
+/// Whether a proof may be repeated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeats {
+    /// It may not: what it does is not done twice.
+    Never,
+    /// It may, in this dialect: a login.
+    In(Dialect),
 }
 
 /// Whether the rate limits of an attempt were checked.
@@ -73,7 +87,7 @@ pub(super) async fn prove<T>(
     claim: Claim<'_>,
     grant: impl FnOnce(&Account) -> (Success, T),
 ) -> Result<Proven<T>> {
-    let Claim { account, mut attempt, proof, audience, mut limit_check } = claim;
+    let Claim { account, mut attempt, proof, audience, mut limit_check, repeats } = claim;
     let salted = proof.salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
     if limit_check == LimitCheck::Pending && (proof.is_costly() || !fresh) {
@@ -87,15 +101,21 @@ pub(super) async fn prove<T>(
     attempt.proof_made = salted.filter(|_| deps.policy.skew.is_some()).map(|salted| salted.made_at());
 
     let matched = check(deps, account.as_ref(), proof).await?;
-    let (verdict, judged) = judge(deps, account, matched, audience, attempt.now, grant);
-    // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
-    let used = match &verdict {
-        Verdict::Right(success) if deps.policy.skew.is_none() => success.replay.clone(),
-        Verdict::Right(_) | Verdict::Wrong => None,
+    let (mut verdict, judged) = judge(deps, account, matched, audience, attempt.now, grant);
+    let used = match &mut verdict {
+        Verdict::Right(success) => {
+            // A disabled user's proof is used up all the same.
+            let opens = success.session.is_some();
+            success.repeat =
+                success.replay.as_ref().filter(|_| opens).and_then(|mark| permit(deps, mark, repeats, &attempt));
+            // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
+            match deps.policy.skew {
+                Some(_) => None,
+                None => use_for_good(deps, &attempt, limit_check, success).await?,
+            }
+        }
+        Verdict::Wrong => None,
     };
-    if let Some(mark) = &used {
-        use_for_good(deps, &attempt, limit_check, mark).await?;
-    }
     let settlement = deps.state.settle(&attempt, &verdict).await?;
     if let (Settlement::Blocked { .. } | Settlement::CodeGone, Some(mark)) = (settlement, used) {
         release(deps, &mark).await;
@@ -145,12 +165,33 @@ fn judge<T>(
 }
 
 /// Remembers a right proof that need not be fresh in the users' database: the short-lived store may be emptied, and then
-/// nothing else distinguishes the proof from a replay. What the limits refuse is not used up.
-async fn use_for_good(deps: &Deps, attempt: &Attempt, limit_check: LimitCheck, mark: &ReplayMark) -> Result<()> {
+/// nothing else distinguishes the proof from a replay. What the limits refuse is not used up. Gives the mark, if it was made
+/// now; if the proof was used before, `success` needs a permit.
+async fn use_for_good(
+    deps: &Deps,
+    attempt: &Attempt,
+    limit_check: LimitCheck,
+    success: &mut Success,
+) -> Result<Option<ReplayMark>> {
+    let Some(mark) = &success.replay else { return Ok(None) };
     if limit_check == LimitCheck::Pending {
         admit(deps, attempt).await?;
     }
-    if deps.users.use_proof(mark).await? { Ok(()) } else { Err(Error::Replayed) }
+    if deps.users.use_proof(mark).await? {
+        return Ok(Some(mark.clone()));
+    }
+    let permit = success.repeat.as_mut().ok_or(Error::Replayed)?;
+    permit.needed = true;
+    Ok(None)
+}
+
+/// The permit to repeat a proof, if there are any.
+fn permit(deps: &Deps, mark: &ReplayMark, repeats: Repeats, attempt: &Attempt) -> Option<RepeatPermit> {
+    let window = deps.policy.repeat_window;
+    let Repeats::In(dialect) = repeats else { return None };
+    let name = format!("\0repeat\0{dialect}\0{}", attempt.origin);
+    let key = sha256(&[mark.key.as_slice(), name.as_bytes()].concat());
+    (!window.is_zero()).then(|| RepeatPermit { key, expires: attempt.now.after(window), needed: false })
 }
 
 /// Gives a proof back that was used up and then refused for another reason. If that fails, the client needs another one.

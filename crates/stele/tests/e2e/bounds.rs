@@ -33,7 +33,8 @@ const NUMBERS: [(&str, &str, &str); 21] = [
     ("STELE_LIMIT_WAIT", "1s", "3650d"),
     ("STELE_LIMIT_WAIT_MAX", "1s", "3650d"),
 ];
-const SPANS: [(&str, &str, &str); 10] = [
+const SPANS: [(&str, &str, &str); 11] = [
+    ("STELE_REPEAT_WINDOW", "0", "3600"),
     ("STELE_TIMESTAMP_SKEW", "0", "3650d"),
     ("STELE_SESSION_TTL", "1s", "3650d"),
     ("STELE_CODE_TTL", "1s", "3650d"),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use stele_core::ports::{Attempt, OriginTrust, Settlement, Success, Verdict};
+use stele_core::ports::{Attempt, OriginTrust, RepeatPermit, Settlement, Success, Verdict};
 
 use crate::support::*;
 
@@ -29,6 +29,52 @@ async fn a_proof_is_accepted_once() {
         let later = attempt(home(), until);
         assert_eq!(state.settle(&later, &right(once(1, until.after(secs(300))))).await.unwrap(), Settlement::Done);
         assert_eq!(state.settle(&later, &right(once(1, until))).await.unwrap(), Settlement::Replayed);
+    }
+}
+
+fn repeatable(key: u8, needed: bool) -> Success {
+    let permit = RepeatPermit { key: [key + 100; 32], expires: NOW.after(secs(10)), needed };
+    Success { repeat: Some(permit), ..once(key, NOW.after(secs(300))) }
+}
+
+#[tokio::test]
+async fn a_permit_lets_a_proof_be_repeated_once() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let settle = async |seconds, success: Success| {
+            state.settle(&attempt(home(), NOW.after(secs(seconds))), &right(success)).await.unwrap()
+        };
+        let (done, replayed) = (Settlement::Done, Settlement::Replayed);
+        assert_eq!(settle(0, repeatable(1, false)).await, done, "{name}");
+        // Without the permit it is a replay, and uses the permit up no more than a code that is gone does.
+        assert_eq!(settle(1, once(1, NOW.after(secs(300)))).await, replayed);
+        let with_code = Success { code: Some(code_key("none")), ..repeatable(1, false) };
+        assert_eq!(settle(1, with_code).await, Settlement::CodeGone);
+        let opened = Success { session: Some(opening(1, session(NOW.after(secs(60))))), ..repeatable(1, false) };
+        assert_eq!(settle(9, opened).await, done);
+        assert!(state.session(&token(1), NOW).await.unwrap().is_some());
+        for needed in [false, true] {
+            assert_eq!(settle(9, repeatable(1, needed)).await, replayed);
+        }
+        // It ends.
+        assert_eq!(settle(0, repeatable(2, false)).await, done);
+        assert_eq!(settle(10, repeatable(2, false)).await, replayed);
+        // A proof that is known to be used needs it, whatever else the store holds.
+        assert_eq!(settle(0, repeatable(3, true)).await, replayed);
+        assert_eq!(settle(0, repeatable(4, false)).await, done);
+        assert_eq!(settle(1, repeatable(4, true)).await, done);
+        assert_eq!(settle(1, repeatable(4, true)).await, replayed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_with_one_proof_and_a_permit_two_get_in() {
+    for StateBackend { name, state, .. } in state_backends().await {
+        let logins = (0..32).map(|_| {
+            let state = Arc::clone(&state);
+            async move { state.settle(&attempt(home(), NOW), &right(repeatable(1, false))).await.unwrap() }
+        });
+        let booked = all_at_once(logins).await;
+        assert_eq!(booked.iter().filter(|booked| **booked == Settlement::Done).count(), 2, "{name}");
     }
 }
 

@@ -68,8 +68,13 @@ impl Case {
     fn tried(self) -> (Attempt, Verdict) {
         let attempt = Attempt { proof_made: Some(if self.stale { BIRTH } else { NOW }), ..self.attempt() };
         let session = None::<NewSession>;
-        let success =
-            Success { replay: Some(self.mark()), code: Some(self.code()), origin: OriginTrust::Trusted, session };
+        let success = Success {
+            replay: Some(self.mark()),
+            repeat: None,
+            code: Some(self.code()),
+            origin: OriginTrust::Trusted,
+            session,
+        };
         (attempt, if self.wrong { Verdict::Wrong } else { Verdict::Right(Box::new(success)) })
     }
 }

@@ -9,7 +9,7 @@ use stele_core::code::{CodeKey, Purpose};
 use stele_core::origin::Origin;
 use stele_core::policy::Guessing;
 use stele_core::ports::{
-    Attempt, CodeGuess, CodeUse, NewCode, OriginTrust, ReplayMark, StateStore, Success, Use, Verdict,
+    Attempt, CodeGuess, CodeUse, NewCode, OriginTrust, RepeatPermit, ReplayMark, StateStore, Success, Use, Verdict,
 };
 use stele_core::rate_limit::{Cost, Quota, Schedule};
 use stele_core::session::{NewSession, TokenKey};
@@ -22,7 +22,7 @@ use crate::support::*;
 enum Act {
     Admit,
     Wrong,
-    Right { replay: Option<u8>, code: bool, origin: OriginTrust, session: Option<u8> },
+    Right { replay: Option<u8>, repeat: Option<bool>, code: bool, origin: OriginTrust, session: Option<u8> },
     Guess { tags: Vec<u8>, epoch: i64, on_right: CodeUse },
     Send { code: Option<u8>, max: u32 },
 }
@@ -65,8 +65,11 @@ fn step() -> impl Strategy<Value = Step> {
     let act = prop_oneof![
         2 => Just(Act::Admit),
         6 => Just(Act::Wrong),
-        4 => (proptest::option::of(0u8..3), any::<bool>(), trust, proptest::option::of(0u8..2))
-            .prop_map(|(replay, code, origin, session)| Act::Right { replay, code: code && session.is_some(), origin, session }),
+        4 => (proptest::option::of((0u8..3, proptest::option::of(any::<bool>()))), any::<bool>(), trust, proptest::option::of(0u8..2))
+            .prop_map(|(replay, code, origin, session)| {
+                let (replay, repeat) = replay.map_or((None, None), |(mark, repeat)| (Some(mark), repeat));
+                Act::Right { replay, repeat, code: code && session.is_some(), origin, session }
+            }),
         3 => (proptest::collection::vec(0u8..3, 1..3), 0i64..2, on_right)
             .prop_map(|(tags, epoch, on_right)| Act::Guess { tags, epoch, on_right }),
         2 => (proptest::option::of(0u8..3), 0u32..4).prop_map(|(code, max)| Act::Send { code, max }),
@@ -104,10 +107,15 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
         let answer = match act {
             Act::Admit => format!("{:?}", state.admit(&attempt).await.unwrap()),
             Act::Wrong => format!("{:?}", state.settle(&attempt, &Verdict::Wrong).await.unwrap()),
-            Act::Right { replay, code, origin: trust, session: number } => {
+            Act::Right { replay, repeat, code, origin: trust, session: number } => {
                 let token = number.map(|n| TokenKey(mark(n)));
                 let success = Success {
                     replay: replay.map(|n| ReplayMark { key: mark(n), expires: until }),
+                    repeat: repeat.zip(*replay).map(|(needed, n)| RepeatPermit {
+                        key: mark(n + 100),
+                        expires: now.after(secs(2)),
+                        needed,
+                    }),
                     code: code.then(|| code_at(0)),
                     origin: *trust,
                     session: token.map(|key| NewSession { key, session: session(until), per_user: 10_000 }),

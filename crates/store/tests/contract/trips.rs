@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 
 use stele_core::app::{App, ClientToken};
-use stele_core::ports::{CodeGuess, CodeUse, OriginTrust, StateStore, Success, Verdict};
+use stele_core::ports::{CodeGuess, CodeUse, OriginTrust, RepeatPermit, StateStore, Success, Verdict};
 use stele_core::session::NewSession;
 use stele_core::user::UserRef;
 use stele_store::{Database, Target};
@@ -136,7 +136,14 @@ async fn a_call_of_the_short_lived_store_is_one_command() {
     let right = |mark: u8| {
         // The second one is one too many: that takes no further trip.
         let session = Some(NewSession { per_user: 1, ..opening(mark, session(NOW.after(secs(3_600)))) });
-        Verdict::Right(Box::new(Success { session, origin: OriginTrust::Trusted, ..once(mark, NOW.after(secs(300))) }))
+        let repeat =
+            Some(RepeatPermit { key: [mark; 32].map(|byte| !byte), expires: NOW.after(secs(9)), needed: false });
+        Verdict::Right(Box::new(Success {
+            session,
+            repeat,
+            origin: OriginTrust::Trusted,
+            ..once(mark, NOW.after(secs(300)))
+        }))
     };
     let at = attempt(home(), NOW);
     let guess = |tag: u8| CodeGuess {
@@ -156,6 +163,8 @@ async fn a_call_of_the_short_lived_store_is_one_command() {
         one_more("admit");
         state.settle(&at, &right(round)).await.unwrap();
         one_more("settle, right");
+        state.settle(&at, &right(round)).await.unwrap();
+        one_more("settle, repeated");
         state.settle(&at, &right(round)).await.unwrap();
         one_more("settle, replayed");
         state.settle(&at, &Verdict::Wrong).await.unwrap();

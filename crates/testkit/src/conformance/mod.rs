@@ -2,7 +2,7 @@
 //!
 //! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance);
 //! that gives them each test of [`bodies`], [`login`], [`limits`], [`faults`], [`input`], [`http`], [`mod@status_200`] and [`document`]
-//! under its name. [`sessions`] is for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] for those whose clients
+//! under its name. [`sessions`] is for dialects whose clients are given a token ([`SessionDialect`]), [`salted`] and [`repeats`] for those whose clients
 //! salt ([`SaltedDialect`]), [`codes`] for those that send codes ([`CodeDialect`]). What is expected is what the dialect
 //! itself renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the golden
 //! transcripts.
@@ -17,6 +17,7 @@ pub mod http;
 pub mod input;
 pub mod limits;
 pub mod login;
+pub mod repeats;
 pub mod salted;
 pub mod sessions;
 pub mod status_200;
@@ -316,6 +317,12 @@ macro_rules! conformance {
     };
     (@salted $dialect:ty) => {
         $crate::conformance_tests! { $dialect:
+            repeats::a_login_may_be_repeated_once_from_its_address,
+            repeats::a_repeated_login_costs_what_the_first_one_did,
+            repeats::a_repeated_login_is_within_the_limits,
+            repeats::of_many_at_once_two_get_in,
+            repeats::without_a_skew_a_login_may_be_repeated_as_well,
+            repeats::without_a_window_no_login_is_repeated,
             salted::a_proof_is_good_for_five_minutes_either_way,
             salted::extreme_timestamps_are_stale_and_nothing_worse,
             salted::the_skew_is_a_setting,

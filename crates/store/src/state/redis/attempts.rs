@@ -60,14 +60,19 @@ impl RedisState {
         let Verdict::Right(success) = verdict else {
             return settled(self.links.here().run(&call.arg("wrong")).await?);
         };
-        let Success { replay, code, origin, session } = &**success;
+        let Success { replay, repeat, code, origin, session } = &**success;
         call = call
             .arg("right")
             .instant_or_none(replay.as_ref().map(|mark| mark.expires))
             .flag(code.is_some())
-            .flag(*origin == OriginTrust::Trusted);
+            .flag(*origin == OriginTrust::Trusted)
+            .instant_or_none(repeat.as_ref().map(|permit| permit.expires))
+            .flag(repeat.as_ref().is_some_and(|permit| permit.needed));
         if let Some(mark) = replay {
             call = call.key(self.together("replay", hex::encode(&mark.key)));
+        }
+        if let Some(permit) = repeat {
+            call = call.key(self.together("repeat", hex::encode(&permit.key)));
         }
         if let Some(code) = code {
             call = call.key(self.code_key(code));

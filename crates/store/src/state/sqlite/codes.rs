@@ -14,16 +14,23 @@ use super::sessions;
 
 /// Books an attempt to log in. Everything is asked before anything is written: this job has the write lock.
 pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
-    let (replay, opened, origin) = match verdict {
-        Verdict::Right(success) => (success.replay.as_ref(), success.session.as_ref(), success.origin),
-        Verdict::Wrong => (None, None, OriginTrust::Unchanged),
+    let (replay, repeat, opened, origin) = match verdict {
+        Verdict::Right(success) => {
+            (success.replay.as_ref(), success.repeat.as_ref(), success.session.as_ref(), success.origin)
+        }
+        Verdict::Wrong => (None, None, None, OriginTrust::Unchanged),
     };
     let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
     let keys = AttemptKeys::of(attempt);
     let facts = Facts::load(conn, attempt, &keys, mark, opened)?;
     let standing = Standing::given(&facts, conn, attempt, &keys)?;
+    let used = facts.replayed || repeat.is_some_and(|permit| permit.needed);
+    let repeated = match repeat {
+        Some(permit) if used => is_noted(conn, &permit.key, attempt.now)?,
+        Some(_) | None => false,
+    };
     let take_code = |code: &CodeKey| take(conn, code, attempt.now);
-    match standing.state.decide(attempt, verdict, facts.birth, facts.replayed, take_code)? {
+    match standing.state.decide(attempt, verdict, facts.birth, used && !repeated, take_code)? {
         Decision::Refuse(settlement) => return Ok(settlement),
         Decision::CountFailure => {
             standing.fail(conn)?;
@@ -32,8 +39,13 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
         Decision::Accept => {}
     }
     if let Some(mark) = replay {
-        let row = (replays::key.eq(mark.key.as_slice()), replays::expires.eq(mark.expires.as_micros()));
-        diesel::replace_into(replays::table).values(row).execute(conn)?;
+        note_until(conn, &mark.key, mark.expires)?;
+    }
+    if let Some(permit) = repeat {
+        match repeated {
+            true => diesel::delete(replays::table.find(permit.key.as_slice())).execute(conn).map(drop)?,
+            false => note_until(conn, &permit.key, permit.expires)?,
+        }
     }
     if origin == OriginTrust::Trusted {
         standing.forgive(conn)?;
@@ -48,6 +60,17 @@ pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &V
         }
     }
     Ok(Settlement::Done)
+}
+
+/// Whether a mark or a permit is there that has not expired.
+fn is_noted(conn: &mut SqliteConnection, key: &[u8; 32], now: Timestamp) -> QueryResult<bool> {
+    let live = replays::table.find(key.as_slice()).filter(replays::expires.gt(now.as_micros()));
+    diesel::select(diesel::dsl::exists(live)).get_result(conn)
+}
+
+fn note_until(conn: &mut SqliteConnection, key: &[u8; 32], expires: Timestamp) -> QueryResult<()> {
+    let row = (replays::key.eq(key.as_slice()), replays::expires.eq(expires.as_micros()));
+    diesel::replace_into(replays::table).values(row).execute(conn).map(drop)
 }
 
 /// What a code is stored under.
