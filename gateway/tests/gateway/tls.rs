@@ -197,8 +197,8 @@ async fn plain_http_is_sent_to_https() {
         .await;
         assert_eq!(output, format!("308 {location}"));
     }
-    let output =
-        run("curl", &["-s", "-H", "Host: a/b", "-w", "%{http_code}", &format!("http://{place}/i/login")]).await;
+    let url = format!("http://{place}/i/login");
+    let output = run("curl", &["-s", "-H", "Host: a/b", "-o", "/dev/null", "-w", "%{http_code}", &url]).await;
     assert_eq!(output, "400");
     gateway.handle.stop(false).await;
 }
