@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use diesel::prelude::*;
@@ -32,9 +33,20 @@ pub(crate) enum Access {
     Write,
 }
 
-/// A handle to the thread, which ends when the last handle is dropped and its jobs are done.
+/// The thread. Dropped, it does the jobs it has, closes its connection and ends before the drop does: the last connection
+/// to a file moves the log into it.
 pub(crate) struct Thread {
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    /// There until the drop.
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    runner: Option<JoinHandle<()>>,
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        // A job that panics is caught, so the thread does not.
+        let _ = self.runner.take().map(JoinHandle::join);
+    }
 }
 
 impl Thread {
@@ -51,8 +63,8 @@ impl Thread {
             Durability::Process => Some(Mover::start(path.clone())?),
         };
         let runner = Runner { name, path, durability, conn, mover, full: false };
-        std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
-        Ok(Self { jobs })
+        let runner = std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
+        Ok(Self { jobs: Some(jobs), runner: Some(runner) })
     }
 
     /// As [`Thread::run`]; what the database says is an error of the domain.
@@ -73,12 +85,16 @@ impl Thread {
     {
         let (reply, answer) = oneshot::channel();
         let task = Task { access, work, outcome: None, reply };
-        self.jobs.try_send(Box::new(task)).map_err(|e| {
-            Error::unavailable(match e {
-                mpsc::error::TrySendError::Full(_) => "too many are waiting for the store",
-                mpsc::error::TrySendError::Closed(_) => "the store has stopped",
-            })
-        })?;
+        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Box::new(task)));
+        match sent {
+            Some(Ok(())) => {}
+            Some(Err(mpsc::error::TrySendError::Full(_))) => {
+                return Err(Error::unavailable("too many are waiting for the store"));
+            }
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => {
+                return Err(Error::unavailable("the store has stopped"));
+            }
+        }
         tokio::time::timeout(ANSWER_LIMIT, answer).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?
     }
 }
@@ -296,6 +312,16 @@ mod tests {
         assert!(matches!(failing, Err(Error::Internal(_))));
         assert!(matches!(panicking, Err(Error::Internal(_))));
         assert_eq!(count(&writer).await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_in_the_file_when_the_thread_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = writer(&dir);
+        writer.call(Access::Write, |conn| insert(conn, 1)).await.unwrap();
+        assert!(dir.path().join("test.db-wal").exists());
+        drop(writer);
+        assert!(!dir.path().join("test.db-wal").exists(), "the log was moved into the file");
     }
 
     #[tokio::test]
