@@ -7,6 +7,8 @@ use std::fmt;
 const LONGEST: usize = 32;
 /// Whole numbers below it are exact in a double, which is what a fraction or an exponent was written from.
 const EXACT: u64 = 1 << 53;
+/// From here on Java's `Double.toString` writes an exponent.
+const SCIENTIFIC: u64 = 10_000_000;
 /// Numbers of 13 digits are milliseconds: as seconds they would be 30,000 years away.
 const MILLISECONDS: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
 
@@ -33,15 +35,23 @@ impl ClientTimestamp {
         if MILLISECONDS.contains(&self.whole) { self.whole / 1_000 } else { self.whole }
     }
 
-    /// The texts that a proof may be made over, each once, three at most: as it came; without quotes and white space; the whole
-    /// number in decimal digits. All are of one instant, and how many there are depends on nothing but what was sent.
+    /// The whole number, in the unit that it was sent in: it is the same for all that one digest can be made over.
+    pub(crate) fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// The texts that a proof may be made over, each once, four at most: as it came; without quotes and white space; the whole
+    /// number in decimal digits; of a double, as Java writes it, for a JSON number comes here as `1795691504.0` however it was
+    /// written. All are of one whole number, and how many there are depends on nothing but what was sent.
     pub fn writings(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let sent = std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default();
         let bare = bare(sent);
         let digits = bare.bytes().all(|byte| byte.is_ascii_digit());
         let other = (bare != sent).then_some(Cow::Borrowed(bare));
         let whole = (!digits).then(|| Cow::Owned(self.whole.to_string()));
-        std::iter::once(Cow::Borrowed(sent)).chain(other).chain(whole)
+        let java = (!digits && self.whole >= SCIENTIFIC).then(|| scientific(self.whole));
+        let java = java.filter(|text| text != bare && text != sent).map(Cow::Owned);
+        std::iter::once(Cow::Borrowed(sent)).chain(other).chain(whole).chain(java)
     }
 }
 
@@ -65,6 +75,12 @@ fn bare(sent: &str) -> &str {
     let text = sent.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     unquoted.unwrap_or(text).trim()
+}
+
+/// As Java's `Double.toString` writes a whole number from [`SCIENTIFIC`] on.
+fn scientific(whole: u64) -> String {
+    let text = format!("{:E}", whole as f64);
+    if text.contains('.') { text } else { text.replace('E', ".0E") }
 }
 
 fn whole(text: &str) -> Option<u64> {
@@ -121,19 +137,20 @@ mod tests {
             ("1795691504\n", &["1795691504"]),
             ("\"1795691504\"", &["1795691504"]),
             (" '1795691504' ", &["1795691504"]),
-            ("1795691504.0", &["1795691504"]),
-            ("1795691504.", &["1795691504"]),
-            ("1795691504.000000", &["1795691504"]),
+            ("1795691504.0", &["1795691504", "1.795691504E9"]),
+            ("1795691504.", &["1795691504", "1.795691504E9"]),
+            ("1795691504.000000", &["1795691504", "1.795691504E9"]),
             ("1.795691504E9", &["1795691504"]),
-            ("1.795691504e+09", &["1795691504"]),
-            ("17956915.04e2", &["1795691504"]),
-            ("\" 1795691504.0 \"", &["1795691504.0", "1795691504"]),
+            ("1.795691504e+09", &["1795691504", "1.795691504E9"]),
+            ("17956915.04e2", &["1795691504", "1.795691504E9"]),
+            ("\" 1795691504.0 \"", &["1795691504.0", "1795691504", "1.795691504E9"]),
         ] {
             let writings = std::iter::once(sent).chain(others.iter().copied()).map(str::to_owned).collect();
             assert_eq!(read(sent), Some((1_795_691_504, writings)), "{sent:?}");
         }
         assert_eq!(read("1.795691504123E12").unwrap().0, 1_795_691_504);
         assert_eq!(read("0.0").unwrap().1, ["0.0", "0"]);
+        assert_eq!(read("2000000000.0").unwrap().1, ["2000000000.0", "2000000000", "2.0E9"]);
     }
 
     #[test]
@@ -180,10 +197,12 @@ mod tests {
         #[test]
         fn every_writing_is_one_of_the_same_instant(sent in "[ \"'0-9.eE+]{0,33}") {
             let Some((seconds, writings)) = read(&sent) else { return Ok(()) };
-            prop_assert!(writings.len() <= 3);
+            prop_assert!(writings.len() <= 4);
             prop_assert_eq!(&writings[0], &sent);
             for writing in &writings {
                 prop_assert_eq!(read(writing).unwrap().0, seconds, "{}", writing);
+                let whole = |text: &str| ClientTimestamp::parse(text).unwrap().whole();
+                prop_assert_eq!(whole(writing), whole(&sent), "{}", writing);
             }
             let mut once = writings.clone();
             once.sort();

@@ -106,8 +106,8 @@ pub(super) async fn prove<T>(
         Verdict::Right(success) => {
             // A disabled user's proof is used up all the same.
             let opens = success.session.is_some();
-            success.repeat =
-                success.replay.as_ref().filter(|_| opens).and_then(|mark| permit(deps, mark, repeats, &attempt));
+            let mark = success.replay.as_ref().filter(|_| opens);
+            success.repeat = mark.and_then(|mark| permit(deps, mark, repeats, audience, &attempt));
             // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
             match deps.policy.skew {
                 Some(_) => None,
@@ -185,11 +185,11 @@ async fn use_for_good(
     Ok(None)
 }
 
-/// The permit to repeat a proof, if there are any.
-fn permit(deps: &Deps, mark: &ReplayMark, repeats: Repeats, attempt: &Attempt) -> Option<RepeatPermit> {
+/// The permit to repeat a proof at the same door, if there are any.
+fn permit(deps: &Deps, mark: &ReplayMark, repeats: Repeats, door: Audience, attempt: &Attempt) -> Option<RepeatPermit> {
     let window = deps.policy.repeat_window;
     let Repeats::In(dialect) = repeats else { return None };
-    let name = format!("\0repeat\0{dialect}\0{}", attempt.origin);
+    let name = format!("\0repeat\0{dialect}\0{door:?}\0{}", attempt.origin);
     let key = sha256(&[mark.key.as_slice(), name.as_bytes()].concat());
     (!window.is_zero()).then(|| RepeatPermit { key, expires: attempt.now.after(window), needed: false })
 }
@@ -246,10 +246,11 @@ pub(super) async fn check_salted(deps: &Deps, account: Option<&Account>, salted:
 fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: Timestamp) -> ReplayMark {
     // The proof's time is in front of it, so that those of one time are stored side by side: a store that keeps its rows
     // in order has them in a page or two, and not one in each. It is no part of what tells proofs apart: a digest that is
-    // right belongs to one text, and all writings of a timestamp that can lead to it are of one second.
+    // right belongs to one text, and all writings of a timestamp that can lead to it are of one whole number, by which earlier
+    // versions kept them too.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let mut key = [0; 32];
-    key[..8].copy_from_slice(&salted.timestamp.seconds().to_be_bytes());
+    key[..8].copy_from_slice(&salted.timestamp.whole().to_be_bytes());
     key[8..].copy_from_slice(&hash[..24]);
     let expires = match deps.policy.skew {
         // One second more, for the timestamp is in whole seconds.

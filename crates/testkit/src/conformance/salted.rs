@@ -188,10 +188,11 @@ pub async fn a_proof_is_made_over_the_text_of_its_timestamp<D: SaltedDialect>() 
 pub async fn a_timestamp_may_be_a_json_double<D: SaltedDialect>() {
     type Write = fn(i64) -> String;
     let app: D = app(&[]).await;
-    let writings: [(Write, Write); 4] = [
+    let writings: [(Write, Write); 5] = [
         (|at| format!("{at}.0"), |at| format!("{at}.0")),
         (|at| format!("{at}.0"), |at| at.to_string()),
         (|at| format!("{}E9", at as f64 / 1e9), |at| at.to_string()),
+        (|at| format!("{}E9", at as f64 / 1e9), |at| format!("{}E9", at as f64 / 1e9)),
         (|at| format!("{at}123.0"), |at| format!("{at}123")),
     ];
     for (sent, hashed) in writings {
