@@ -32,13 +32,15 @@ impl Padding {
         }
         let mut fits = Choice::from(0);
         let mut fills = Choice::from(0);
+        // A whole block behind an object that ends with a block may be anyone's, put there to ask for its last byte.
+        let is_part = Choice::from(u8::from(rest.len() < BLOCK));
         // Whether all before a place is white space of JSON.
         let mut white = Choice::from(1);
         for start in 0..=rest.len() {
             let tail = &rest[start..];
             let filler = tail.iter().fold(Choice::from(1), |all, byte| all & (byte.ct_eq(&0) | byte.ct_eq(&b' ')));
             fills |= white & filler;
-            fits |= white & (filler | counted(tail) | marked(tail));
+            fits |= white & (filler | counted(tail, is_part) | marked(tail));
             if let Some(byte) = tail.first() {
                 white &= byte.ct_eq(&b' ') | byte.ct_eq(&b'\t') | byte.ct_eq(&b'\r') | byte.ct_eq(&b'\n');
             }
@@ -67,9 +69,9 @@ impl Padding {
     }
 }
 
-/// What ends in its own length: PKCS#7 behind NULs or nothing; X9.23, zeros and the length of all; ISO 10126, anything in a block
-/// and its length.
-fn counted(tail: &[u8]) -> Choice {
+/// What ends in its own length: PKCS#7 behind NULs or nothing; X9.23, zeros and the length of all; ISO 10126, anything and its
+/// length, where all behind the object `is_part` of a block.
+fn counted(tail: &[u8], is_part: Choice) -> Choice {
     let Some((last, before)) = tail.split_last() else { return Choice::from(0) };
     let length = u8::try_from(tail.len()).unwrap_or_default();
     let whole = last.ct_eq(&length);
@@ -79,8 +81,7 @@ fn counted(tail: &[u8]) -> Choice {
         pkcs7 &= u8::conditional_select(&0, last, last.ct_gt(&back)).ct_eq(byte);
         zeros &= byte.ct_eq(&0);
     }
-    let in_a_block = Choice::from(u8::from(tail.len() <= BLOCK));
-    pkcs7 | (whole & (zeros | in_a_block))
+    pkcs7 | (whole & (zeros | is_part))
 }
 
 /// ISO/IEC 7816-4: 0x80 and zeros.
@@ -106,7 +107,7 @@ mod tests {
                 && tail[length - last..].iter().all(|byte| usize::from(*byte) == last)
                 && zeros(&tail[..length - last]);
             let x923 = last > 0 && last == length && zeros(&tail[..length - 1]);
-            let iso10126 = last > 0 && last == length && length <= 16;
+            let iso10126 = last > 0 && last == length && rest.len() < 16;
             let iso7816 = tail.first() == Some(&0x80) && zeros(&tail[1..]);
             tail.iter().all(|byte| matches!(byte, 0 | b' ')) || pkcs7 || x923 || iso10126 || iso7816
         };
@@ -138,6 +139,9 @@ mod tests {
             (b"\x80\0\0\0".to_vec(), Some(Padding::Pkcs7)),
             (b"\0\0\0\x04".to_vec(), Some(Padding::Pkcs7)),
             (b"\xa7\x13}\x04".to_vec(), Some(Padding::Pkcs7)),
+            // A whole block of ISO 10126 is refused, and one with white space before it.
+            ([vec![7; 15], vec![16]].concat(), None),
+            ([vec![b' '], vec![7; 15], vec![16]].concat(), None),
             (b"x".to_vec(), None),
             (b"}".to_vec(), None),
             (b"\x02".to_vec(), None),

@@ -168,6 +168,23 @@ async fn what_is_put_behind_a_message_that_opens_shows_nothing() {
     }
 }
 
+/// One block behind a message that ends with a block is read without garbage before it. Its last byte, over many messages
+/// with other last blocks, takes every value.
+#[actix_web::test]
+async fn one_block_put_behind_many_messages_shows_nothing() {
+    let bench = Bench::new().await;
+    let target = STANDARD.decode(seal("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
+    let reference = whole(&bench, "/auth/login", &outer("AAAA", "melink")).await;
+    for number in 0..1_500 {
+        let inner = format!(r#"{{"login_name":"13612345678","password":"123456789012345678{number:04}"}}"#);
+        assert_eq!(inner.len() % 16, 0);
+        let mut opens = STANDARD.decode(seal("melink", &inner)).unwrap();
+        opens.truncate(inner.len());
+        let asked = outer(&STANDARD.encode([&opens, &target[16..32]].concat()), "melink");
+        assert_eq!(whole(&bench, "/auth/login", &asked).await, reference, "{number}");
+    }
+}
+
 #[actix_web::test]
 async fn all_apps_share_the_key_but_not_the_first_block() {
     let bench = Bench::new().await;
