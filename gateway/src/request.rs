@@ -90,8 +90,8 @@ fn rewritten(uri: &Uri, path: &str) -> Uri {
     }
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = PathAndQuery::try_from(target).ok();
-    // What is no target is refused as none.
-    Uri::from_parts(parts).unwrap_or_default()
+    // What is too long so is left as it is, and is refused in its route's dialect.
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
 /// Whether the head is one that hyper takes and RFC 9112 does not: no route is asked then.

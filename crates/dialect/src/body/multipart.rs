@@ -122,7 +122,12 @@ fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
         }
         before = line.end;
     }
-    let last = start.and_then(|start| body.get(start..)).filter(|part| !part.is_empty());
+    // Without a last boundary, NULs at the end are the terminator that firmware counts.
+    let last = start.and_then(|start| body.get(start..)).map(|part| {
+        let end = part.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        &part[..end]
+    });
+    let last = last.filter(|part| !part.is_empty());
     parts.extend(
         last.map(|part| part.strip_suffix(b"\n").map_or(part, |part| part.strip_suffix(b"\r").unwrap_or(part))),
     );
