@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -53,13 +53,20 @@ pub struct Forwarded {
 pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return Vec::new() };
     let all = Rc::new(RefCell::new(Vec::new()));
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
         let all = Rc::clone(&all);
         async move {
-            if let Some(forwarded) = forward(request).await {
-                all.borrow_mut().push(forwarded);
+            let is_bodiless = request.body().size_hint().exact() == Some(0);
+            let mut answer = Response::new(RequestBody::Whole(None));
+            match forward(request).await {
+                Some(forwarded) => all.borrow_mut().push(forwarded),
+                // As the proxy does: what follows a body that was not read is not looked at.
+                None if !is_bodiless => {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                None => {}
             }
-            Ok::<_, Infallible>(Response::new(RequestBody::Whole(None)))
+            Ok::<_, Infallible>(answer)
         }
     });
     let io =
