@@ -88,9 +88,10 @@ fn rewritten(uri: &Uri, path: &str) -> Uri {
             }
         }
     }
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = PathAndQuery::try_from(target).ok();
     // What is too long so is left as it is, and is refused in its route's dialect.
+    let Ok(target) = PathAndQuery::try_from(target) else { return uri.clone() };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target);
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
@@ -246,6 +247,14 @@ mod tests {
             let (line, headers) = head(method, "/i/a", version, fields);
             assert_eq!(is_malformed(&line, &headers), is_refused, "{method} {version:?} {fields:?}");
         }
+    }
+
+    #[test]
+    fn a_query_that_is_too_long_when_encoded_is_refused_where_its_path_leads() {
+        let (line, headers) = head("GET", &format!("/i/a?{}", "é".repeat(12_000)), Version::HTTP_11, "host: h");
+        let line = RequestLine::new(line.method, line.uri, line.version);
+        assert_eq!(line.path(), "/i/a");
+        assert!(is_malformed(&line, &headers));
     }
 
     #[test]
