@@ -161,3 +161,15 @@ async fn without_sealed_digests_only_the_digest_proves() {
         assert_eq!(app.digest_at("123456", app.now()).await.code(), as_digest, "{reading}");
     }
 }
+
+#[tokio::test]
+async fn a_login_is_repeated_at_its_own_door_alone() {
+    let app = App::with(&[("STELE_REPEAT_WINDOW", "10s")]).await;
+    app.lab.user("root").admin().add().await;
+    let now = app.now();
+    let proof = salted("123456", now);
+    app.prove(LOGIN, "root", &proof, now).await.token();
+    app.prove(ADMIN, "root", &proof, now).await.is(200, REPLAYED);
+    app.prove(LOGIN, "root", &proof, now).await.token();
+    app.prove(LOGIN, "root", &proof, now).await.is(200, REPLAYED);
+}
