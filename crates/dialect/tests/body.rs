@@ -483,3 +483,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nuls_behind_multipart_without_a_last_boundary_are_dropped() {
+    let body = b"--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\0\0";
+    let fields = Fields::from_body(Some("multipart/form-data; boundary=b"), body).unwrap();
+    assert_eq!(fields.required("a"), Ok("1"));
+}
