@@ -6,8 +6,8 @@ use stele_testkit::{Kept, counted, servers, times};
 
 use crate::app::{App, LOGIN};
 
-/// Instructions and allocations as they were when this was last changed, and a twentieth more, for compilers differ: with the
-/// embedded stores, and with servers. Unoptimized.
+/// Instructions and allocations as they were when this was last changed, and a twentieth more, for compilers differ:
+/// with the embedded stores, and with servers. Unoptimized.
 const MOST: [(u64, u64); 2] = [(1_030_000, 170), (1_010_000, 330)];
 
 #[tokio::test]

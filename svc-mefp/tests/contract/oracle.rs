@@ -56,10 +56,12 @@ fn unreadable_inside() -> Vec<String> {
         b"\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10", // nothing but padding
         b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         b"                ",
-        b"{\"a\":\"b\"}\0\0\0\x05\x05\x05\x05\x05\x04",         // X9.23, one too few
-        b"{\"a\":\"b\"}\x80\0\0\0\x01\0\0",                    // ISO/IEC 7816-4, and then something
-        b"{\"a\":\"bcdefgh\"}\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x11", // ISO 10126 of more than a block
-        b"{\"a\":\"bcdefghi\"}\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\x20\0", // 33 bytes of filler
+        b"{\"a\":\"b\"}\0\0\0\0\0\0\x06",   // X9.23, one too few
+        b"{\"a\":\"b\"}\x80\0\0\0\x01\0\0", // ISO/IEC 7816-4, and then something
+        // ISO 10126 of more than a block.
+        &[b"{\"a\":\"bcdefgh\"}".as_slice(), &[0xff; 16], &[17]].concat(),
+        // 33 bytes of filler.
+        &[b"{\"a\":\"bcdefgh\"}".as_slice(), &[b' '; 33]].concat(),
     ] {
         let mut padded = blocks.to_vec();
         padded.resize(blocks.len().next_multiple_of(16), b'}');

@@ -51,9 +51,9 @@ async fn of_many_that_redeem_at_once_one_does() {
     let (bench, _) = present().await;
     for _ in 0..5 {
         let token = token(&bench).await;
-        let reply = join_all((0..12).map(|_| bench.wlfz("/auth/check/token", &token))).await;
-        assert_eq!(reply.iter().filter(|reply| reply.code() == 0).count(), 1);
-        assert_eq!(reply.iter().filter(|reply| reply.text == REFUSED).count(), 11);
+        let replies = join_all((0..12).map(|_| bench.wlfz("/auth/check/token", &token))).await;
+        assert_eq!(replies.iter().filter(|reply| reply.code() == 0).count(), 1);
+        assert_eq!(replies.iter().filter(|reply| reply.text == REFUSED).count(), 11);
     }
 }
 

@@ -169,9 +169,9 @@ proptest! {
         let length = bytes.len();
         bytes[(flip / 8) % length] ^= 1 << (flip % 8);
         bytes.truncate(length - cut % length);
-        let _ = opened(&STANDARD.encode(&bytes));
+        prop_assert!(matches!(opened(&STANDARD.encode(&bytes)), None | Some(Ok(_) | Err(Fault::Doubled(_)))));
         let at = cut % sealed.len();
-        let _ = opened(&sealed[..at]);
+        prop_assert!(matches!(opened(&sealed[..at]), None | Some(Ok(_))));
     }
 
     #[test]

@@ -109,9 +109,8 @@ fn no_setting_is_read_but_by_its_declaration() {
 
 /// The ways in which a page may write a default.
 fn written(default: &str) -> Vec<String> {
-    let digits: Vec<char> = default.chars().collect();
     let mut ways = vec![default.to_owned()];
-    if default.parse::<u64>().is_ok() && digits.len() > 3 {
+    if default.len() > 3 && default.parse::<u64>().is_ok() {
         let (thousands, rest) = default.split_at(default.len() - 3);
         ways.push(format!("{thousands},{rest}"));
     }

@@ -2,16 +2,14 @@
 //! is read as its polite form is.
 
 use std::io::Read as _;
-use std::time::Duration;
 
 use encoding_rs::{Encoding, GBK, UTF_16LE};
 use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
-use stele_core::Error;
 use stele_dialect::{Fault, Refusal};
 
 use super::input::{Call, FORM, JSON, documented_without_fields, urlencoded};
-use super::{DialectUnderTest, PASSWORD, PHONE, STRANGER, WRONG};
+use super::{DialectUnderTest, PASSWORD, PHONE};
 use crate::app::shown;
 use crate::{Answer, raw};
 
@@ -125,13 +123,13 @@ pub async fn a_byte_order_mark_is_skipped<D: DialectUnderTest>() {
     .await;
 }
 
-/// As `charset`, with a character in it whose second byte in GBK is a backslash.
 fn encoded(charset: &'static Encoding, text: &str) -> Vec<u8> {
     charset.encode(text).0.into_owned()
 }
 
 pub async fn a_charset_is_decoded<D: DialectUnderTest>() {
     every_call_is_read_as::<D>(wide_name::<D>(), |fields| {
+        // The second byte of 誠 in GBK is a backslash.
         let remark = [fields, &[("remark", "誠")]].concat();
         let escaped: Vec<_> = remark
             .iter()
@@ -229,6 +227,11 @@ pub async fn multipart_is_read_however_it_was_made<D: DialectUnderTest>() {
     .await;
 }
 
+/// As .NET writes the names of properties.
+fn pascal(name: &str) -> String {
+    name[..1].to_uppercase() + &name[1..]
+}
+
 pub async fn names_match_without_letter_case<D: DialectUnderTest>() {
     fn named(fields: Pairs<'_>, write: fn(&str) -> String) -> [Sent; 3] {
         let names: Vec<_> = fields.iter().map(|(name, _)| write(name)).collect();
@@ -240,15 +243,14 @@ pub async fn names_match_without_letter_case<D: DialectUnderTest>() {
         ]
     }
     every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
-        let pascal = |name: &str| name[..1].to_uppercase() + &name[1..];
         let mut sent: Vec<_> = named(fields, pascal).into();
         sent.extend(named(fields, str::to_uppercase));
         // An exact match wins, and what differs in case alone is once if it is the same.
         let upper: Vec<_> = fields.iter().map(|(name, _)| name.to_uppercase()).collect();
         let decoys = upper.iter().map(|name| (name.as_str(), "decoy"));
         sent.push(Sent::new(JSON, json(&decoys.chain(fields.iter().copied()).collect::<Vec<_>>())));
-        let pascal: Vec<_> = fields.iter().map(|(name, _)| pascal(name)).collect();
-        let both = upper.iter().zip(fields).chain(pascal.iter().zip(fields));
+        let in_pascal: Vec<_> = fields.iter().map(|(name, _)| pascal(name)).collect();
+        let both = upper.iter().zip(fields).chain(in_pascal.iter().zip(fields));
         sent.push(Sent::new(
             FORM,
             urlencoded(&both.map(|(name, (_, value))| (name.as_str(), *value)).collect::<Vec<_>>()),
@@ -259,7 +261,7 @@ pub async fn names_match_without_letter_case<D: DialectUnderTest>() {
     let app = D::new().await;
     for call in app.calls().into_iter().filter(|call| !call.sealed) {
         let Some(first) = call.fields.first() else { continue };
-        let [upper, pascal] = [first.name.to_uppercase(), first.name[..1].to_uppercase() + &first.name[1..]];
+        let [upper, pascal] = [first.name.to_uppercase(), pascal(&first.name)];
         let answer = Sent::new(FORM, urlencoded(&[(&upper, "1"), (&pascal, "2")])).to(&app, &call.path).await;
         app.refuses(&answer, &Refusal::Input(Fault::Doubled(first.name.clone())));
     }
@@ -383,43 +385,4 @@ pub async fn a_call_without_parameters_ignores_its_body<D: DialectUnderTest>() {
             }
         }
     }
-}
-
-/// The fields of a login in which the password is there and empty.
-fn without_password<D: DialectUnderTest>(app: &D, origin: u8, identifier: &str) -> Vec<(&'static str, String)> {
-    let mut fields = app.login_fields(origin, identifier, "");
-    fields.iter_mut().filter(|(name, _)| *name == "password").for_each(|(_, value)| value.clear());
-    fields
-}
-
-pub async fn an_empty_password_is_a_wrong_one<D: DialectUnderTest>() {
-    let app = D::with(D::INDISTINCT).await;
-    app.mark().await;
-    let wrong = app.login(0, PHONE, WRONG).await;
-    app.fails(&wrong, &Error::WrongPassword);
-    for identifier in [PHONE, STRANGER] {
-        let (answer, work) = app.lab.work(app.log_in_with(0, without_password(&app, 0, identifier))).await;
-        assert_eq!(answer, wrong, "{identifier}");
-        assert_eq!(work, D::login_cost(false), "{identifier}");
-    }
-    // It is counted as one, too.
-    let app = D::new().await;
-    app.mark().await;
-    for origin in 1..=5 {
-        app.fails(&app.log_in_with(origin, without_password(&app, origin, PHONE)).await, &Error::WrongPassword);
-    }
-    app.fails(&app.login_challenged(6, PHONE, WRONG).await, &Error::WrongPassword);
-    let wait = Error::TooMany { retry_after: Duration::from_secs(1) };
-    app.fails(&app.login(0, PHONE, PASSWORD).await, &wait);
-}
-
-pub async fn an_empty_name_is_an_unknown_one<D: DialectUnderTest>() {
-    if !D::TAKES_NONSENSE {
-        return;
-    }
-    let app = D::with(D::INDISTINCT).await;
-    app.mark().await;
-    let wrong = app.login(0, PHONE, WRONG).await;
-    let (answer, work) = app.lab.work(app.login(0, "", WRONG)).await;
-    assert_eq!((answer, work), (wrong, D::login_cost(false)));
 }

@@ -1,0 +1,58 @@
+//! Bodies that are made to break a reader.
+
+use encoding_rs::GBK;
+use proptest::prelude::*;
+
+use super::*;
+
+/// Bodies of the size limit that a reader could go through again and again.
+#[test]
+fn no_body_takes_long() {
+    const LIMIT: usize = 64 * 1024;
+    let filled = |start: &str, unit: &str| start.to_owned() + &unit.repeat((LIMIT - start.len()) / unit.len());
+    let begun = std::time::Instant::now();
+    for (start, unit) in [
+        ("{a:'", "\n"),
+        ("{a:'", "\\"),
+        ("{\"a\":", "{\"a\":"),
+        ("{", "/*"),
+        ("{a:[[[[[[[[[[[[[[[[[[[[", "1,"),
+        ("{a:", "9"),
+        ("{a:0x", "f"),
+        ("{\"a\":1e", "9"),
+        ("a", "=&"),
+        ("", "%D5"),
+        ("", "+"),
+        ("", "a=1&"),
+        ("--b\r\n", "--b\r\n"),
+        ("--b\r\n", "\r\n--"),
+        ("--b\r\n", "\n"),
+        ("--b\r\ncontent-disposition: form-data; ", "name;"),
+        ("--b\r\ncontent-disposition: form-data", ";a=\""),
+        ("--b\r\n", "content-disposition: x\r\n"),
+        ("--b\r\ncontent-disposition: form-data;\r\n", " x=1\r\n"),
+    ] {
+        let body = filled(start, unit);
+        for kind in [JSON, FORM, PARTS, "multipart/x; boundary=\"", &filled("multipart/x;", ";boundary")] {
+            let _ = read(kind, &body);
+            let _ = read(kind, encoded(GBK, &format!("{body}张")));
+        }
+    }
+    // Unoptimized, and on a busy machine: quadratic work would take minutes.
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(kind in "(application/json|multipart/form-data(; boundary=b)?|.{0,20})", body: Vec<u8>) {
+        let _ = read(&kind, body);
+    }
+
+    #[test]
+    fn nothing_shaped_like_a_body_panics(
+        kind in "(application/json|multipart/form-data; boundary=b|application/x-www-form-urlencoded)",
+        body in "[-{}\\[\\]\":,&=%+b'/*\r\n a1]{0,80}",
+    ) {
+        let _ = read(&kind, body);
+    }
+}
