@@ -76,6 +76,15 @@ pub(crate) enum Phase {
 /// A timer that the tasks of one connection, or of one HTTP/2 stream, share.
 pub(crate) type SharedAlarm = Rc<RefCell<Alarm>>;
 
+/// The beginning of the head that is being read.
+#[derive(Debug, Default)]
+struct HeadStart {
+    /// Its first bytes, [`MAX_BEGINNING`] at most.
+    bytes: Vec<u8>,
+    /// How many requests had come before it.
+    requests_before: u64,
+}
+
 /// The state of one connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
@@ -84,8 +93,7 @@ pub(crate) struct ConnectionState {
     pub(crate) entry_point: EntryPoint,
     pub(crate) alarm: SharedAlarm,
     phase: Cell<Phase>,
-    /// How the head that is being read begins, and how many requests had come before.
-    head: RefCell<(Vec<u8>, u64)>,
+    head: RefCell<HeadStart>,
     /// Requests that came, that are not answered to their end, and that the client left alone.
     requests: Cell<u64>,
     in_flight: Cell<usize>,
@@ -145,20 +153,20 @@ impl ConnectionState {
             Phase::Idle(since) => {
                 let began = if self.has_served() { Instant::now() } else { since };
                 self.phase.set(Phase::Head(began));
-                head.0.clear();
-                head.1 = self.requests.get();
+                head.bytes.clear();
+                head.requests_before = self.requests.get();
             }
-            Phase::Head(_) if head.0.len() < MAX_BEGINNING => {}
+            Phase::Head(_) if head.bytes.len() < MAX_BEGINNING => {}
             Phase::Head(_) | Phase::Request => return,
         }
-        let room = MAX_BEGINNING - head.0.len();
-        head.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let room = MAX_BEGINNING - head.bytes.len();
+        head.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     /// How the head begins that is being read; empty if that is not known, for it came together with another one.
     pub(crate) fn beginning(&self) -> Vec<u8> {
-        let (head, requests) = &*self.head.borrow();
-        if *requests == self.requests.get() { head.clone() } else { Vec::new() }
+        let head = self.head.borrow();
+        if head.requests_before == self.requests.get() { head.bytes.clone() } else { Vec::new() }
     }
 
     /// Notes whether a write has to wait for the client.

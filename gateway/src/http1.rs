@@ -27,9 +27,6 @@ use crate::response_body::ResponseBody;
 /// The largest head that is read. Up to here, one too large is refused in the dialect of its route.
 const MAX_HEAD: usize = 32 * 1024;
 
-const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\n\r\n";
-const BAD_REQUEST: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\r\n";
-
 /// Why hyper holds a connection no longer.
 enum Ended {
     /// Its last request is answered, or the client has closed it.
@@ -50,7 +47,7 @@ pub(crate) async fn serve(
     loop {
         match has_more(&io, state, times, stop.as_mut()).await {
             HasMore::Yes => {}
-            HasMore::Late if !state.has_served() => return refuse(worker, io, state, TIMEOUT).await,
+            HasMore::Late if !state.has_served() => return refuse(worker, io, state, Cause::SlowRequest, b"").await,
             HasMore::Late | HasMore::Stopped => return close(io, Input::Read).await,
         }
         let service = service_fn(|request| handle(Rc::clone(worker), state.begin(), Rc::clone(&state.alarm), request));
@@ -62,28 +59,34 @@ pub(crate) async fn serve(
         match ended {
             _ if state.is_broken_off() => return reset(&io),
             Ended::Late if state.is_stalled(&times) => return,
-            Ended::Late if has_begun() => return refuse(worker, io, state, TIMEOUT).await,
+            Ended::Late if has_begun() => return refuse(worker, io, state, Cause::SlowRequest, b"").await,
             // Idle.
             Ended::Late => {}
             Ended::Done if state.has_unread() || !parts.read_buf.is_empty() => return close(io, Input::Unread).await,
             Ended::Done => return close(io, Input::Read).await,
-            Ended::Failed(error) if error.is_parse_version_h2() => return refuse(worker, io, state, BAD_REQUEST).await,
+            Ended::Failed(error) if error.is_parse_version_h2() => {
+                return refuse(worker, io, state, Cause::BadRequest, b"").await;
+            }
             Ended::Failed(_) => match io.take_own_answer() {
-                Some(answer) => return refuse(worker, io, state, &answer).await,
+                Some(answer) => return refuse(worker, io, state, cause_of(&answer), &answer).await,
                 None => return close(io, Input::Unread).await,
             },
         }
     }
 }
 
-/// Answers a head that cannot be read, or does not come to its end, and ends the connection: with the status of `answer`, and
-/// a body in the dialect of the route that the head is for, as far as it was read.
-async fn refuse(worker: &WorkerState, io: ClientIo, state: &ConnectionState, answer: &[u8]) {
-    let cause = match library_answer::status(answer) {
+/// Why hyper refused a head, by its own answer.
+fn cause_of(answer: &[u8]) -> Cause {
+    match library_answer::status(answer) {
         Some(408) => Cause::SlowRequest,
         Some(414 | 431) => Cause::HeadersTooLarge,
         _ => Cause::BadRequest,
-    };
+    }
+}
+
+/// Answers a head that cannot be read, or does not come to its end, and ends the connection: with a body in the dialect of
+/// the route that the head is for, as far as it was read. `answer` is hyper's own, whose date is kept, or empty.
+async fn refuse(worker: &WorkerState, io: ClientIo, state: &ConnectionState, cause: Cause, answer: &[u8]) {
     let config = worker.live.config();
     let route = request::path_of(&state.beginning()).and_then(|path| config.table.find(&path));
     let (status, body) = match route.filter(|_| state.entry_point == EntryPoint::Routes) {

@@ -7,8 +7,8 @@
 //! - `proxy` is the way of a request: `table` finds the route, `request` refuses what could be read in two ways,
 //!   `upstreams` picks the instance and has the connection to it, `headers` decides what crosses, `request_body`
 //!   and `response_body` are the bodies
-//! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `index` is the page at `/`, `docs` shows what is served,
-//!   `metrics` counts
+//! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `index` is the page at `/`,
+//!   `docs` shows what is served, `metrics` counts
 //! - `supervise` checks, beside the requests, how the instances do and where the names of services lead
 //! - `library_answer`: what hyper answers by itself, which gets a body
 //! - `alarm`: a timer that is hardly ever set again

@@ -1,5 +1,5 @@
-//! Answers that an HTTP library gives by itself, before any application is asked: to a head that it cannot read, or has waited
-//! for in vain. They have no body, and some clients take that for a broken connection.
+//! Answers that an HTTP library gives by itself, before any application is asked: to a head that it cannot read, or has
+//! waited for in vain. They have no body, and some clients take that for a broken connection.
 
 use hyper::StatusCode;
 

@@ -164,7 +164,8 @@ impl RequestContext<'_> {
     /// Which service a request is for, or what it is answered here.
     async fn judge(&self, headers: &HeaderMap, body: &Incoming, input: Input) -> Destination<'_> {
         if request::is_malformed(self.line, headers) {
-            let answer = self.refuse_here(Cause::BadRequest);
+            let refuse = |route| self.refuse(route, Cause::BadRequest);
+            let answer = self.route.map_or_else(|| refusal::without_route(Cause::BadRequest), refuse);
             return Destination::Here(answer, Input::Unread);
         }
         if let EntryPoint::Redirect(port) = self.guard.connection().entry_point {
@@ -188,11 +189,6 @@ impl RequestContext<'_> {
             return Destination::Here(answer, input);
         }
         Destination::Service(route)
-    }
-
-    /// Refuses a request, in the dialect if it has a route.
-    fn refuse_here(&self, cause: Cause) -> Answer {
-        self.route.map_or_else(|| refusal::without_route(cause), |route| self.refuse(route, cause))
     }
 
     fn refuse(&self, route: &Route, cause: Cause) -> Answer {

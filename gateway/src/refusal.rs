@@ -112,7 +112,7 @@ impl Refusals {
     }
 }
 
-/// What is answered for this reason where no route is known: no dialect to speak.
+/// The answer to a request that has no route, for this cause: in no dialect.
 pub(crate) fn without_route(cause: Cause) -> Answer {
     let text = match cause {
         Cause::NotFound => return no_route(),
@@ -127,7 +127,7 @@ pub(crate) fn without_route(cause: Cause) -> Answer {
     Answer::json(cause.status(), json!({"error": cause.as_str(), "message": text}).to_string())
 }
 
-/// What is answered where no route leads: no dialect to speak.
+/// The 404 where no route leads.
 pub(crate) fn no_route() -> Answer {
     Answer::json(StatusCode::NOT_FOUND, Bytes::from_static(NO_ROUTE.as_bytes()))
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::uri::PathAndQuery;
 use hyper::{HeaderMap, Method, Uri, Version};
-use stele_service::path::canonical;
+use stele_service::path::{canonical, is_canonical};
 
 use crate::headers::{is_token_of, too_large};
 use crate::refusal::Cause;
@@ -124,7 +124,7 @@ pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
 /// What can be judged before a service is asked, whose bodies may have `most` bytes; `length` is what the body has by
 /// its head.
 pub(crate) fn check(line: &RequestLine, headers: &HeaderMap, length: Option<u64>, most: u64) -> Result<(), Cause> {
-    if canonical(line.path()).is_none_or(|path| path != line.path()) {
+    if !is_canonical(line.path()) {
         return Err(Cause::NotFound);
     }
     if matches!(line.method, Method::CONNECT | Method::TRACE) {

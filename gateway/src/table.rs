@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use stele_service::path::canonical;
+use stele_service::path::is_canonical;
 use stele_service::{ConfigError, Declared as _, Settings};
 use toml::Spanned;
 
@@ -136,9 +136,7 @@ impl Table {
     }
 
     fn check_prefix(&self, text: &str) -> Result<(), String> {
-        let is_plain = text
-            .strip_suffix('/')
-            .is_some_and(|rest| rest.is_empty() || canonical(rest).is_some_and(|path| path == rest));
+        let is_plain = text.strip_suffix('/').is_some_and(|rest| rest.is_empty() || is_canonical(rest));
         if !is_plain {
             return Err(format!("`{text}` is not a prefix; write a plain path from / to /, such as /api/v1/x/"));
         }

@@ -1,5 +1,5 @@
-//! Answers that actix-http gives itself, before an application is asked: to a request line or a head that it cannot read, and to
-//! one that does not come. They have no body; here they get the application's own.
+//! Answers that actix-http gives itself, before an application is asked: to a request line or a head that it cannot
+//! read, and to one that does not come. They have no body; here they get the application's own.
 
 use std::io;
 use std::pin::Pin;
@@ -24,10 +24,11 @@ impl<T> WithRefusals<T> {
     pub(crate) fn new(io: T, refusals: Refusals) -> Self {
         Self { io, refusals, rest: Bytes::new() }
     }
+}
 
-    fn replacement(&self, status: u16) -> Option<&Bytes> {
-        self.refusals.iter().find(|(known, _)| *known == status).map(|(_, whole)| whole)
-    }
+/// The response for a status, if there is one.
+pub(crate) fn find(refusals: &Refusals, status: u16) -> Option<&Bytes> {
+    refusals.iter().find(|(known, _)| *known == status).map(|(_, whole)| whole)
 }
 
 /// Where the last of these responses starts, and its status, if it is a failure without a body. Applications answer none.
@@ -52,7 +53,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WithRefusals<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.rest.is_empty() {
             let found =
-                bare_refusal(bytes).and_then(|(start, status)| Some((start, self.replacement(status)?.clone())));
+                bare_refusal(bytes).and_then(|(start, status)| Some((start, find(&self.refusals, status)?.clone())));
             match found {
                 None => return Pin::new(&mut self.io).poll_write(cx, bytes),
                 Some((0, whole)) => self.rest = whole,

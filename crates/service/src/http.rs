@@ -19,7 +19,7 @@ use actix_web::dev::AppConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::bare_refusal::{Refusals, WithRefusals};
+use crate::bare_refusal::{self, Refusals, WithRefusals};
 use crate::config::ConfigError;
 
 /// The longest header name that `http` takes, in bytes.
@@ -171,8 +171,8 @@ impl Line {
     }
 }
 
-/// Whether a name may have it: RFC 9110, section 5.6.2, and what else httparse lets pass.
-fn is_token(byte: u8) -> bool {
+/// Whether a token may have it, as a header's name is: RFC 9110, section 5.6.2.
+pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -183,8 +183,7 @@ impl NameGuard {
 
     /// What a name that is too long is answered.
     fn refusal(&self) -> &[u8] {
-        let whole = self.refusals.iter().find(|(status, _)| *status == 431);
-        whole.map_or(REFUSAL, |(_, whole)| whole)
+        bare_refusal::find(&self.refusals, 431).map_or(REFUSAL, |whole| whole)
     }
 }
 

@@ -1,11 +1,12 @@
 //! What every process needs, whatever it serves: configuration, telemetry, metrics, health, graceful shutdown.
 //!
-//! - [`setting`], [`mod@settings`], [`config`], [`cli`]: how a setting is declared, those that all read, what they are set to, the
-//!   command line
+//! - [`setting`], [`mod@settings`], [`config`], [`cli`]: how a setting is declared, those that all read, what they are
+//!   set to, the command line
 //! - [`telemetry`], [`otlp`], [`trace`], [`log_text`], [`metrics`]: logs, traces, metrics
 //! - [`admin`], [`healthcheck`], [`drain`], [`signals`]: health, readiness, graceful shutdown
 //! - [`net`], [`mod@http`], [`bare_refusal`]: listeners, the HTTP/1.1 server on them, and what it answers itself
-//! - [`headers`], [`trust`], [`origins`], [`path`], [`request`]: the client's address, web pages' origins, paths, request ids
+//! - [`headers`], [`trust`], [`origins`], [`path`], [`request`]: the client's address, web pages' origins, paths,
+//!   request ids
 //! - [`mod@status_200`]: dialects whose failures have HTTP 200
 //! - [`private_file`]: files that hold secrets; [`random`]: random bits that are no secret
 

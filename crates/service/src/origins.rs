@@ -7,6 +7,7 @@ use actix_web::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use actix_web::http::uri::Authority;
 
 use crate::headers::Headers;
+use crate::http::is_token;
 use crate::setting::parsed;
 
 crate::settings! {
@@ -59,8 +60,8 @@ impl AllowedOrigins {
         matches!(self, Self::Listed(origins) if origins.iter().any(|known| known.as_bytes() == origin))
     }
 
-    /// What the head of every answer says to the page of `origin` (Fetch, section 3.3.3): whether it may read the answer, with
-    /// its user's cookies, and the token that the JWT dialect answers in `Authorization`.
+    /// What the head of every answer says to the page of `origin` (Fetch, section 3.3.3): whether it may read the
+    /// answer, with its user's cookies, and the token that the JWT dialect answers in `Authorization`.
     pub fn permissions<'a>(&self, origin: Option<&'a [u8]>) -> CorsFields<'a> {
         let mut fields = CorsFields::new();
         let allowed = match self {
@@ -130,11 +131,6 @@ fn asked_names(headers: &impl Headers) -> String {
         }
     }
     names
-}
-
-/// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Whether an origin's host is that of the request, as it was sent or, behind a gateway, as that was sent. No page of

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 /// The path with one slash for several and none at its end (but the root's); `None` if `path` is spelled so that one
 /// program could take it for another path than the next one does.
 ///
-/// Refused are dot segments, escapes of any kind, `;` and `\`, and all that is not printable ASCII: no documented URL has any
-/// of these, and each is a known way to smuggle a request past a prefix. Slashes are merged after that, which makes none
-/// of them.
+/// Refused are dot segments, escapes of any kind, `;` and `\`, and all that is not printable ASCII: no documented URL
+/// has any of these, and each is a known way to smuggle a request past a prefix. Slashes are merged after that, which
+/// makes none of them.
 pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
     let is_plain = path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
@@ -26,15 +26,16 @@ pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(segments.flat_map(|segment| ["/", segment]).collect()))
 }
 
+/// Whether a path is its own canonical form.
+pub fn is_canonical(path: &str) -> bool {
+    canonical(path).as_deref() == Some(path)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn is_canonical(path: &str) -> bool {
-        canonical(path).as_deref() == Some(path)
-    }
 
     #[test]
     fn documented_paths_are_canonical() {

@@ -85,7 +85,7 @@ pub const fn unset<T: FromText>(words: &'static str) -> Shape<Option<T>> {
 
 /// A setting with this default, read by a function of its own; `takes` says what a user may write.
 pub const fn parsed<T>(read: fn(&str) -> Result<T, String>, takes: &'static str, default: &'static str) -> Shape<T> {
-    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default: DefaultValue::Text(default), is_secret: false }
+    read_by(read, takes, DefaultValue::Text(default))
 }
 
 /// The same, of which the default is defined elsewhere.
@@ -95,13 +95,7 @@ pub const fn parsed_or<T>(
     default: fn() -> T,
     show: fn(&T) -> String,
 ) -> Shape<T> {
-    Shape {
-        read: Read::Parsed(read),
-        takes,
-        range: Range::ANY,
-        default: DefaultValue::Derived(default, show),
-        is_secret: false,
-    }
+    read_by(read, takes, DefaultValue::Derived(default, show))
 }
 
 /// A setting that has no value if it is not set, read by a function of its own.
@@ -110,17 +104,15 @@ pub const fn parsed_or_none<T>(
     takes: &'static str,
     words: &'static str,
 ) -> Shape<Option<T>> {
-    Shape {
-        read: Read::Parsed(read),
-        takes,
-        range: Range::ANY,
-        default: DefaultValue::Made(none, words),
-        is_secret: false,
-    }
+    read_by(read, takes, DefaultValue::Made(none, words))
 }
 
 const fn typed<T: FromText>(default: DefaultValue<T>) -> Shape<T> {
     Shape { read: Read::Typed(T::from_text), takes: T::TAKES, range: Range::ANY, default, is_secret: false }
+}
+
+const fn read_by<T>(read: fn(&str) -> Result<T, String>, takes: &'static str, default: DefaultValue<T>) -> Shape<T> {
+    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default, is_secret: false }
 }
 
 fn none<T>() -> Option<T> {

@@ -9,7 +9,8 @@ use crate::setting::parsed;
 crate::settings! {
     /// The status of failures.
     pub const SETTINGS = "STELE_";
-    /// dialects that answer all their failures with HTTP 200 and their code in the body; for the gateway and the services alike
+    /// dialects that answer all their failures with HTTP 200 and their code in the body; for the gateway and the
+    /// services alike
     pub STATUS_200: Status200 = parsed(Status200::parse, "names of dialects, by commas", "");
 }
 

@@ -25,22 +25,22 @@ const MOST_PER_CONNECTION: usize = 64 * 1024;
 struct Kind {
     first: &'static str,
     trickle: bool,
-    /// The last answer's status, if there is one.
-    told: &'static str,
+    /// The status of the last answer.
+    status: &'static str,
 }
 
-const SILENT: Kind = Kind { first: "", trickle: false, told: "408" };
-const HEAD: Kind = Kind { first: "POST /i/login HTTP/1.1\r\nHost: h\r\nX-A: ", trickle: true, told: "408" };
+const SILENT: Kind = Kind { first: "", trickle: false, status: "408" };
+const HEAD: Kind = Kind { first: "POST /i/login HTTP/1.1\r\nHost: h\r\nX-A: ", trickle: true, status: "408" };
 const LATER_HEAD: Kind = Kind {
     first: "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\nPOST /i/login HTTP/1.1\r\nHost: h\r\nX-A: ",
     trickle: true,
-    told: "408",
+    status: "408",
 };
 const BODY: Kind = Kind {
     first: "POST /i/login HTTP/1.1\r\nHost: h\r\nContent-Type: application/x-www-form-urlencoded\r\n\
             Content-Length: 60000\r\n\r\na=",
     trickle: true,
-    told: "408",
+    status: "408",
 };
 
 /// Both ends of thousands of connections need more open files than a process begins with.
@@ -56,11 +56,11 @@ async fn connect(gateway: SocketAddr, some: &Semaphore) -> TcpStream {
     TcpStream::connect(gateway).await.unwrap()
 }
 
-/// Goes on until the gateway ends it; what it was told.
+/// Goes on until the gateway ends it; what it was answered.
 async fn dawdle(mut stream: TcpStream, kind: Kind) -> String {
     stream.write_all(kind.first.as_bytes()).await.unwrap();
     let (mut reading, mut writing) = stream.split();
-    let mut told = Vec::new();
+    let mut answers = Vec::new();
     let trickle = async {
         let mut tick = tokio::time::interval(Duration::from_millis(250));
         loop {
@@ -73,12 +73,12 @@ async fn dawdle(mut stream: TcpStream, kind: Kind) -> String {
     let ended = async {
         tokio::select! {
             // A reset is an end too.
-            _ = reading.read_to_end(&mut told) => {}
+            _ = reading.read_to_end(&mut answers) => {}
             () = trickle => {}
         }
     };
     tokio::time::timeout(PATIENCE, ended).await.expect("a slow client is held for ever");
-    String::from_utf8(told).unwrap()
+    String::from_utf8(answers).unwrap()
 }
 
 /// All of them at once, and as many that wait quietly between two requests; those are still served at the end.
@@ -90,19 +90,19 @@ async fn crowd(gateway: SocketAddr) {
     let kinds = [SILENT, HEAD, LATER_HEAD, BODY].into_iter().flat_map(|kind| std::iter::repeat_n(kind, SLOW));
     let some = &some;
     let slow = kinds.map(|kind| async move { (kind, dawdle(connect(gateway, some).await, kind).await) });
-    for (kind, told) in join_all(slow).await {
-        let last = told.rsplit("HTTP/1.1 ").next().and_then(|last| last.get(..3)).unwrap_or_default();
-        assert_eq!(last, kind.told, "{:?}: {told}", kind.first);
+    for (kind, answers) in join_all(slow).await {
+        let last = answers.rsplit("HTTP/1.1 ").next().and_then(|last| last.get(..3)).unwrap_or_default();
+        assert_eq!(last, kind.status, "{:?}: {answers}", kind.first);
     }
     join_all(waiting.iter_mut().map(|stream| ask(stream, get))).await;
 }
 
 async fn ask(stream: &mut TcpStream, request: &str) {
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut told = Vec::new();
-    while !told.ends_with(b"\r\n\r\nok") {
-        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut told)).await.expect("no answer").unwrap();
-        assert!(read > 0, "{}", String::from_utf8_lossy(&told));
+    let mut answers = Vec::new();
+    while !answers.ends_with(b"\r\n\r\nok") {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(&mut answers)).await.expect("no answer").unwrap();
+        assert!(read > 0, "{}", String::from_utf8_lossy(&answers));
     }
 }
 
