@@ -11,8 +11,8 @@ use stele_service::{ConfigError, Declared as _, Settings};
 stele_service::settings! {
     /// How passwords are hashed.
     pub const SETTINGS = "STELE_";
-    /// argon2id's memory in KiB, passes and lanes, at most 262144,16,16; once it is raised, each hash is replaced at the next
-    /// login that shows the password. Less than OWASP's least is refused; for tests: 64,1,1,weak
+    /// argon2id's memory in KiB, passes and lanes, at most 262144,16,16; once it is raised, each hash is replaced at the
+    /// next login that shows the password. Less than OWASP's least is refused; for tests: 64,1,1,weak
     HASH_COST: Cost = parsed_or(cost, "three numbers by commas", Cost::default, written);
     /// password hashes computed at once: each takes the memory of `STELE_HASH_COST`; with more than one a core, threads
     /// wait for cores

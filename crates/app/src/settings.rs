@@ -16,11 +16,12 @@ use crate::{hashing, stores, trail};
 stele_service::settings! {
     /// The domain's rules.
     pub const SETTINGS = "STELE_";
-    /// how far a salted proof's timestamp may be off; the log names by how much a user's was; clients that send local time for UTC
-    /// need its hours and a few minutes (8h10m); 0: any, and used proofs are kept in the users' database for 30 days
+    /// how far a salted proof's timestamp may be off; the log names by how much a user's was; clients that send local
+    /// time for UTC need its hours and a few minutes (8h10m); 0: any, and used proofs are kept in the users' database
+    /// for 30 days
     TIMESTAMP_SKEW: Duration = derived(|| Policy::default().skew.unwrap_or_default());
-    /// how long a salted login may be sent once more, with the same proof from the same address, by a client that repeats a request
-    /// whose answer it lost: it is a login of its own; 0: such a login is a replay
+    /// how long a salted login may be sent once more, with the same proof from the same address, by a client that
+    /// repeats a request whose answer it lost: it is a login of its own; 0: such a login is a replay
     REPEAT_WINDOW: Duration = derived(|| Policy::default().repeat_window).range(0, 3_600);
     /// how long a session lives after its last use
     SESSION_TTL: Duration = derived(|| Policy::default().session_ttl).positive();

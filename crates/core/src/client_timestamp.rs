@@ -40,9 +40,9 @@ impl ClientTimestamp {
         self.whole
     }
 
-    /// The texts that a proof may be made over, each once, four at most: as it came; without quotes and white space; the whole
-    /// number in decimal digits; of a double, as Java writes it, for a JSON number comes here as `1795691504.0` however it was
-    /// written. All are of one whole number, and how many there are depends on nothing but what was sent.
+    /// The texts that a proof may be made over, each once, four at most: as it came; without quotes and white space; the
+    /// whole number in decimal digits; of a double, as Java writes it, for a JSON number comes here as `1795691504.0`
+    /// however it was written. All are of one whole number, and how many there are depends on nothing but what was sent.
     pub fn writings(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let sent = std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default();
         let bare = bare(sent);

@@ -1,7 +1,8 @@
 //! The domain of Stele: one user base behind several login dialects.
 //!
 //! What is where:
-//! - values: [`identifier`], [`password`], [`proof`], [`client_timestamp`], [`user`], [`session`], [`code`], [`app`], [`origin`], [`text`]
+//! - values: [`identifier`], [`password`], [`proof`], [`client_timestamp`], [`user`], [`session`], [`code`], [`app`],
+//!   [`origin`], [`text`]
 //! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
 //! - who still logs in by salted proofs: [`salted`]
 //! - rules: [`policy`] (every number that can be configured), [`rate_limit`] (how failures turn into waits)

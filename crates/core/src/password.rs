@@ -75,7 +75,8 @@ impl PasswordDigest {
     }
 
     /// Whether `proof` is this digest, its digits in lower or in upper case, salted with a writing of its timestamp. All are
-    /// computed, in constant time, whichever is right: two md5, or up to eight where the timestamp has more than one writing.
+    /// computed, in constant time, whichever is right: two md5, or up to eight where the timestamp has more than one
+    /// writing.
     pub fn proves(&self, proof: &Salted) -> bool {
         let lower = self.hex();
         let upper = Zeroizing::new(lower.map(|digit| digit.to_ascii_uppercase()));

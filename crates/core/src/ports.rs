@@ -171,8 +171,8 @@ pub struct Success {
     pub repeat: Option<RepeatPermit>,
     /// A code that was presented with it and is now used up.
     pub code: Option<CodeKey>,
-    /// What the account makes of the origin. Unchanged for a disabled user.
-    pub origin: OriginTrust,
+    /// What the account makes of the attempt's origin. Unchanged for a disabled user.
+    pub origin_trust: OriginTrust,
     /// The session to open.
     pub session: Option<NewSession>,
 }

@@ -130,8 +130,8 @@ impl RateLimitState {
         }
     }
 
-    /// Decides an attempt to log in: within the limits, made after the store's `birth`, right, not `replayed` (without a permit to), and its
-    /// code, if it uses one up, still there. `take_code` is asked last and takes the code.
+    /// Decides an attempt to log in: within the limits, made after the store's `birth`, right, not `replayed` (without a
+    /// permit to), and its code, if it uses one up, still there. `take_code` is asked last and takes the code.
     ///
     /// # Errors
     /// What `take_code` fails with.

@@ -42,8 +42,9 @@ use webhook::{Template, Webhook};
 stele_service::settings! {
     /// How codes are delivered.
     pub const SETTINGS = "STELE_";
-    /// where codes go: `outbox` is JSON lines in the data folder, for development; `smtps://USER:PASSWORD@HOST?from=SENDER` or
-    /// `smtp://…` (STARTTLS; `tls=none`: unencrypted) is for mail, `webhook+https://…` for short messages
+    /// where codes go: `outbox` is JSON lines in the data folder, for development;
+    /// `smtps://USER:PASSWORD@HOST?from=SENDER` or `smtp://…` (STARTTLS; `tls=none`: unencrypted) is for mail,
+    /// `webhook+https://…` for short messages
     pub DELIVERY: Secret = value("outbox").takes("outbox, or one URL a channel, by commas").secret();
     /// dialects whose codes are sent in English; others: Chinese
     DELIVERY_ENGLISH: Vec<String> = parsed(names, "names by commas", "");
@@ -51,8 +52,8 @@ stele_service::settings! {
     DELIVERY_TEXTS: Option<PathBuf> = unset("built in");
     /// JSON for the webhook; in its strings `{to}`, `{code}`, `{purpose}` (register, reset, any) and `{text}` are filled in
     WEBHOOK_TEMPLATE: Template = parsed(Template::parse, "JSON", r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#);
-    /// signs the webhook's requests: `X-Stele-Signature` is `t=TIME,v1=HEX`, where HEX is the HMAC-SHA-256 of TIME, a dot and
-    /// the body
+    /// signs the webhook's requests: `X-Stele-Signature` is `t=TIME,v1=HEX`, where HEX is the HMAC-SHA-256 of TIME, a
+    /// dot and the body
     WEBHOOK_SECRET: Option<Secret> = unset("none").takes("16 characters or more").secret();
 }
 

@@ -253,7 +253,8 @@ mod tests {
             }
             after_bursts.push(resident());
         }
-        // Other tests of this process may be hashing when one is looked at; what is never given back is there in all of them.
+        // Other tests of this process may be hashing when one is looked at; what is never given back is there in all of
+        // them.
         let least = |bursts: &[u64]| bursts.iter().min().copied().unwrap_or_default();
         let growth = least(&after_bursts[5..]).saturating_sub(least(&after_bursts[..5]));
         assert!(growth < u64::from(cost) * 1024 / 2, "{after_bursts:?}");

@@ -78,7 +78,8 @@ async fn change(deps: &Deps, request: ChangePassword<'_>, watch: &mut Watch<'_>)
         limit_check: LimitCheck::Pending,
         repeats: Repeats::Never,
     };
-    let proven = prove(deps, claim, |_| (Success { origin: OriginTrust::Trusted, ..Success::default() }, ())).await?;
+    let proven =
+        prove(deps, claim, |_| (Success { origin_trust: OriginTrust::Trusted, ..Success::default() }, ())).await?;
     watch.is(Act::ChangePassword(proven.kind));
     let account = proven.account;
 

@@ -118,7 +118,10 @@ async fn attempt(deps: &Deps, request: Login<'_>, watch: &mut Watch<'_>) -> Resu
             Carrier::Presence => TokenKey::presence(caller.dialect, &caller.app, account.user.id),
         };
         let new = NewSession { key, session: session.clone(), per_user: deps.policy.sessions_per_user };
-        (Success { code: used_code, origin: OriginTrust::Trusted, session: Some(new), ..Success::default() }, session)
+        (
+            Success { code: used_code, origin_trust: OriginTrust::Trusted, session: Some(new), ..Success::default() },
+            session,
+        )
     })
     .await?;
     watch.is(Act::Login(proven.kind));

@@ -11,7 +11,7 @@
 //! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`]; and [`administration`] | the `stele` command |
 //! | [`lookup`] and [`maintenance`] | dialects and commands; every process that serves |
 //!
-//! [`authenticate`], `prove` and `credential` are what several of them share; `watch` tells what became of each, and
+//! [`authenticate`], `prove` and `credential` are what several of them share; `watch` reports what became of each, and
 //! `clock_offset` what the clocks of clients show.
 
 pub mod add_app;

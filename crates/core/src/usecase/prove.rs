@@ -104,9 +104,8 @@ pub(super) async fn prove<T>(
     let (mut verdict, judged) = judge(deps, account, matched, audience, attempt.now, grant);
     let used = match &mut verdict {
         Verdict::Right(success) => {
-            // A disabled user's proof is used up all the same.
-            let opens = success.session.is_some();
-            let mark = success.replay.as_ref().filter(|_| opens);
+            // Without a session (a disabled user) there is no permit: the proof is used up all the same.
+            let mark = success.replay.as_ref().filter(|_| success.session.is_some());
             success.repeat = mark.and_then(|mark| permit(deps, mark, repeats, audience, &attempt));
             // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
             match deps.policy.skew {
@@ -245,9 +244,9 @@ pub(super) async fn check_salted(deps: &Deps, account: Option<&Account>, salted:
 
 fn replay_mark(deps: &Deps, account: &Account, salted: Salted, now: Timestamp) -> ReplayMark {
     // The proof's time is in front of it, so that those of one time are stored side by side: a store that keeps its rows
-    // in order has them in a page or two, and not one in each. It is no part of what tells proofs apart: a digest that is
-    // right belongs to one text, and all writings of a timestamp that can lead to it are of one whole number, by which earlier
-    // versions kept them too.
+    // in order has them in a page or two, and not one in each. It is no part of what distinguishes proofs: a digest that is
+    // right belongs to one text, and all writings of a timestamp that can lead to it are of one whole number, by which
+    // earlier versions kept them too.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let mut key = [0; 32];
     key[..8].copy_from_slice(&salted.timestamp.whole().to_be_bytes());

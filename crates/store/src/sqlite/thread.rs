@@ -36,16 +36,17 @@ pub(crate) enum Access {
 /// The thread. Dropped, it does the jobs it has, closes its connection and ends before the drop does: the last connection
 /// to a file moves the log into it.
 pub(crate) struct Thread {
-    /// There until the drop.
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
-    runner: Option<JoinHandle<()>>,
+    jobs: mpsc::Sender<Box<dyn Job>>,
+    /// Dropped after `jobs`, whose end ends the thread.
+    _runner: JoinOnDrop,
 }
 
-impl Drop for Thread {
+struct JoinOnDrop(Option<JoinHandle<()>>);
+
+impl Drop for JoinOnDrop {
     fn drop(&mut self) {
-        drop(self.jobs.take());
         // A job that panics is caught, so the thread does not.
-        let _ = self.runner.take().map(JoinHandle::join);
+        let _ = self.0.take().map(JoinHandle::join);
     }
 }
 
@@ -64,7 +65,7 @@ impl Thread {
         };
         let runner = Runner { name, path, durability, conn, mover, full: false };
         let runner = std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
-        Ok(Self { jobs: Some(jobs), runner: Some(runner) })
+        Ok(Self { jobs, _runner: JoinOnDrop(Some(runner)) })
     }
 
     /// As [`Thread::run`]; what the database says is an error of the domain.
@@ -85,16 +86,12 @@ impl Thread {
     {
         let (reply, answer) = oneshot::channel();
         let task = Task { access, work, outcome: None, reply };
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Box::new(task)));
-        match sent {
-            Some(Ok(())) => {}
-            Some(Err(mpsc::error::TrySendError::Full(_))) => {
-                return Err(Error::unavailable("too many are waiting for the store"));
-            }
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => {
-                return Err(Error::unavailable("the store has stopped"));
-            }
-        }
+        self.jobs.try_send(Box::new(task)).map_err(|e| {
+            Error::unavailable(match e {
+                mpsc::error::TrySendError::Full(_) => "too many are waiting for the store",
+                mpsc::error::TrySendError::Closed(_) => "the store has stopped",
+            })
+        })?;
         tokio::time::timeout(ANSWER_LIMIT, answer).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?
     }
 }

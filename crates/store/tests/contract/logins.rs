@@ -16,7 +16,7 @@ async fn a_proof_is_accepted_once() {
         assert_eq!(state.settle(&at, &right(once(1, until))).await.unwrap(), Settlement::Done);
         // Not even for another account or from elsewhere, and nothing else is done.
         let again =
-            Success { session: Some(opening(1, session(until))), origin: OriginTrust::Trusted, ..once(1, until) };
+            Success { session: Some(opening(1, session(until))), origin_trust: OriginTrust::Trusted, ..once(1, until) };
         let other = Attempt { account: "user:bob".to_owned(), ..attempt(elsewhere(), NOW) };
         for at in [&at, &other] {
             assert_eq!(state.settle(at, &right(again.clone())).await.unwrap(), Settlement::Replayed);
@@ -85,7 +85,7 @@ async fn of_many_with_one_proof_one_gets_in() {
             let state = Arc::clone(&state);
             let success = Success {
                 session: Some(opening(n, session(NOW.after(secs(60))))),
-                origin: OriginTrust::Trusted,
+                origin_trust: OriginTrust::Trusted,
                 ..once(1, NOW.after(secs(300)))
             };
             async move { state.settle(&attempt(home(), NOW), &right(success)).await.unwrap() }
@@ -109,7 +109,7 @@ async fn a_code_that_is_gone_undoes_the_login() {
         let success = |mark, n| Success {
             code: Some(code_key("alice")),
             session: Some(opening(n, session(NOW.after(secs(60))))),
-            origin: OriginTrust::Trusted,
+            origin_trust: OriginTrust::Trusted,
             ..once(mark, NOW.after(secs(300)))
         };
         assert_eq!(state.settle(&at, &right(success(1, 1))).await.unwrap(), Settlement::Done);

@@ -102,8 +102,11 @@ fn ticket() -> Ticket {
 }
 
 async fn fill_state(state: &SqliteState, n: u8) {
-    let opened =
-        Success { session: Some(opening(n, session(NOW.after(secs(600))))), origin: OriginTrust::Trusted, ..proof(n) };
+    let opened = Success {
+        session: Some(opening(n, session(NOW.after(secs(600))))),
+        origin_trust: OriginTrust::Trusted,
+        ..proof(n)
+    };
     let settled = state.settle(&account(n), &Verdict::Right(Box::new(opened))).await.unwrap();
     assert_eq!(settled, Settlement::Done, "{n}");
     let elsewhere = Attempt { origin: elsewhere(), ..account(n) };

@@ -48,7 +48,7 @@ impl Case {
     async fn arrange(self, state: &dyn StateStore) {
         let right = |success| Verdict::Right(Box::new(success));
         if self.known {
-            let success = Success { origin: OriginTrust::Trusted, ..Success::default() };
+            let success = Success { origin_trust: OriginTrust::Trusted, ..Success::default() };
             state.settle(&self.attempt(), &right(success)).await.unwrap();
         }
         if self.replayed {
@@ -72,7 +72,7 @@ impl Case {
             replay: Some(self.mark()),
             repeat: None,
             code: Some(self.code()),
-            origin: OriginTrust::Trusted,
+            origin_trust: OriginTrust::Trusted,
             session,
         };
         (attempt, if self.wrong { Verdict::Wrong } else { Verdict::Right(Box::new(success)) })

@@ -22,7 +22,7 @@ use crate::support::*;
 enum Act {
     Admit,
     Wrong,
-    Right { replay: Option<u8>, repeat: Option<bool>, code: bool, origin: OriginTrust, session: Option<u8> },
+    Right { replay: Option<u8>, repeat: Option<bool>, code: bool, origin_trust: OriginTrust, session: Option<u8> },
     Guess { tags: Vec<u8>, epoch: i64, on_right: CodeUse },
     Send { code: Option<u8>, max: u32 },
 }
@@ -66,9 +66,9 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Act::Admit),
         6 => Just(Act::Wrong),
         4 => (proptest::option::of((0u8..3, proptest::option::of(any::<bool>()))), any::<bool>(), trust, proptest::option::of(0u8..2))
-            .prop_map(|(replay, code, origin, session)| {
+            .prop_map(|(replay, code, origin_trust, session)| {
                 let (replay, repeat) = replay.map_or((None, None), |(mark, repeat)| (Some(mark), repeat));
-                Act::Right { replay, repeat, code: code && session.is_some(), origin, session }
+                Act::Right { replay, repeat, code: code && session.is_some(), origin_trust, session }
             }),
         3 => (proptest::collection::vec(0u8..3, 1..3), 0i64..2, on_right)
             .prop_map(|(tags, epoch, on_right)| Act::Guess { tags, epoch, on_right }),
@@ -107,7 +107,7 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
         let answer = match act {
             Act::Admit => format!("{:?}", state.admit(&attempt).await.unwrap()),
             Act::Wrong => format!("{:?}", state.settle(&attempt, &Verdict::Wrong).await.unwrap()),
-            Act::Right { replay, repeat, code, origin: trust, session: number } => {
+            Act::Right { replay, repeat, code, origin_trust: trust, session: number } => {
                 let token = number.map(|n| TokenKey(mark(n)));
                 let success = Success {
                     replay: replay.map(|n| ReplayMark { key: mark(n), expires: until }),
@@ -117,7 +117,7 @@ async fn play(state: &dyn StateStore, round: u64, limits: Guessing, steps: &[Ste
                         needed,
                     }),
                     code: code.then(|| code_at(0)),
-                    origin: *trust,
+                    origin_trust: *trust,
                     session: token.map(|key| NewSession { key, session: session(until), per_user: 10_000 }),
                 };
                 let settled = state.settle(&attempt, &Verdict::Right(Box::new(success))).await.unwrap();

@@ -129,7 +129,7 @@ async fn sweeping_forgets_what_has_expired_and_nothing_else() {
         state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap();
         let at = attempt(home(), NOW);
         state.settle(&at, &Verdict::Wrong).await.unwrap();
-        let success = Success { origin: OriginTrust::Trusted, ..once(1, LATER) };
+        let success = Success { origin_trust: OriginTrust::Trusted, ..once(1, LATER) };
         state.settle(&attempt(elsewhere(), NOW), &Verdict::Right(Box::new(success))).await.unwrap();
         state.settle(&at, &Verdict::Wrong).await.unwrap();
 

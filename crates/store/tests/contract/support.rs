@@ -203,7 +203,7 @@ pub(crate) fn attempt(origin: Origin, now: Timestamp) -> Attempt {
 
 /// A right proof that makes the origin known.
 pub(crate) fn welcome() -> Verdict {
-    Verdict::Right(Box::new(Success { origin: OriginTrust::Trusted, ..Success::default() }))
+    Verdict::Right(Box::new(Success { origin_trust: OriginTrust::Trusted, ..Success::default() }))
 }
 
 /// A right proof that may be accepted once.

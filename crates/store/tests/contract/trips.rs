@@ -141,7 +141,7 @@ async fn a_call_of_the_short_lived_store_is_one_command() {
         Verdict::Right(Box::new(Success {
             session,
             repeat,
-            origin: OriginTrust::Trusted,
+            origin_trust: OriginTrust::Trusted,
             ..once(mark, NOW.after(secs(300)))
         }))
     };

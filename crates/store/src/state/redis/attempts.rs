@@ -60,12 +60,12 @@ impl RedisState {
         let Verdict::Right(success) = verdict else {
             return settled(self.links.here().run(&call.arg("wrong")).await?);
         };
-        let Success { replay, repeat, code, origin, session } = &**success;
+        let Success { replay, repeat, code, origin_trust, session } = &**success;
         call = call
             .arg("right")
             .instant_or_none(replay.as_ref().map(|mark| mark.expires))
             .flag(code.is_some())
-            .flag(*origin == OriginTrust::Trusted)
+            .flag(*origin_trust == OriginTrust::Trusted)
             .instant_or_none(repeat.as_ref().map(|permit| permit.expires))
             .flag(repeat.as_ref().is_some_and(|permit| permit.needed));
         if let Some(mark) = replay {

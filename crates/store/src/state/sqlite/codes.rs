@@ -16,7 +16,7 @@ use super::sessions;
 pub(super) fn settle(conn: &mut SqliteConnection, attempt: &Attempt, verdict: &Verdict) -> QueryResult<Settlement> {
     let (replay, repeat, opened, origin) = match verdict {
         Verdict::Right(success) => {
-            (success.replay.as_ref(), success.repeat.as_ref(), success.session.as_ref(), success.origin)
+            (success.replay.as_ref(), success.repeat.as_ref(), success.session.as_ref(), success.origin_trust)
         }
         Verdict::Wrong => (None, None, None, OriginTrust::Unchanged),
     };
