@@ -39,7 +39,8 @@ pub(crate) async fn login(
 /// 登出.
 pub(crate) async fn logout(request: HttpRequest, use_cases: Data<UseCases>, setup: Data<Setup>) -> Reply {
     let ended = async {
-        let session = first_live(&use_cases, &setup.tokens, &presented(request.headers())).await?;
+        let live = async |jwt: &str| session(&use_cases, &setup.tokens, jwt).await;
+        let session = first_accepted(&presented(request.headers()), live).await?;
         use_cases.logout(Jwt::NAME, &session).await
     };
     match ended.await {
@@ -84,18 +85,12 @@ pub(crate) async fn update_password(
     // Before the token is looked at: a password that is refused must not use a reset token up.
     let password = use_cases.choose_password(&password).map_err(|_| wire::invalid("password"))?;
     let caller = Caller::direct(Jwt::NAME, address);
-    let mut updated = Err(Error::NotAuthenticated);
-    for token in presented(request.headers()) {
-        updated = async {
-            let authority = authority(&use_cases, &setup.tokens, token).await?;
-            use_cases.set_password(&caller, &account, &password, &authority).await
-        }
-        .await;
-        if !matches!(updated, Err(Error::NotAuthenticated)) {
-            break;
-        }
-    }
-    match updated {
+    let presented = presented(request.headers());
+    let updated = first_accepted(&presented, async |token: &str| {
+        let authority = authority(&use_cases, &setup.tokens, token).await?;
+        use_cases.set_password(&caller, &account, &password, &authority).await
+    });
+    match updated.await {
         Ok(()) => Ok(wire::success("更新密码成功")),
         Err(error) => refused(error, "更新密码失败"),
     }
@@ -109,12 +104,12 @@ async fn authority(use_cases: &UseCases, tokens: &Tokens, text: &str) -> Result<
     Token::parse(text).map(Authority::Reset).ok_or(Error::NotAuthenticated)
 }
 
-/// The live session of the first of `presented` that has one.
-async fn first_live(use_cases: &UseCases, tokens: &Tokens, presented: &[&str]) -> Result<Token> {
-    for jwt in presented {
-        match session(use_cases, tokens, jwt).await {
+/// The first outcome of `attempt` over `presented` that is not [`Error::NotAuthenticated`].
+async fn first_accepted<T>(presented: &[&str], attempt: impl AsyncFn(&str) -> Result<T>) -> Result<T> {
+    for token in presented {
+        match attempt(token).await {
             Err(Error::NotAuthenticated) => {}
-            found => return found,
+            outcome => return outcome,
         }
     }
     Err(Error::NotAuthenticated)

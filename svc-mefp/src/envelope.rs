@@ -52,14 +52,13 @@ impl Envelope {
         padding.fill(&mut buffer);
         let whole = buffer.len();
         let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
-        // `NoPadding` takes any number of whole blocks, which the line above has made.
+        // `NoPadding` takes whole blocks, which `fill` has made.
         let sealed = encryptor.encrypt_padded::<NoPadding>(&mut buffer, whole).unwrap_or_default();
         STANDARD.encode(sealed)
     }
 
-    /// Decrypts what an app sent: a JSON object, and at most 32 bytes of padding. It is decided on the whole: the padding is
-    /// judged once the object was read, whether or not it could be. `None` whatever is wrong with base64, length, object or
-    /// padding.
+    /// Decrypts what an app sent: a JSON object, and at most 32 bytes of padding. The padding is judged even if no object was
+    /// read, so that all failures cost the same. `None` if base64, length, object or padding is wrong, without saying which.
     pub fn open(&self, encrypt: &str) -> Option<Opened> {
         let (mut buffer, whole) = blocks(encrypt);
         let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
@@ -86,7 +85,7 @@ pub struct Opened {
 }
 
 /// The cipher text in `encrypt`, and whether that is what it holds: if it is not base64 or not whole blocks, as many
-/// blocks of something come instead, at least one.
+/// blocks of zeros come instead, at least one.
 fn blocks(encrypt: &str) -> (Zeroizing<Vec<u8>>, bool) {
     let fit = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK);
     match lenient_base64::decode(encrypt, fit) {

@@ -1,8 +1,8 @@
 //! What fills a plaintext up to whole blocks, behind the object in it.
 //!
-//! The document does not pad at all, so each app found a way of its own. All of these are taken: nothing; zeros; spaces; PKCS#7 (to
-//! blocks of 16 or 32, as WeChat's encoder pads), with NULs before it or not; ISO/IEC 7816-4; ANSI X9.23; ISO 10126. White space
-//! of the JSON text may stand before any of them.
+//! The document does not pad at all, so each app found a way of its own. All of these are taken: nothing; zeros; spaces;
+//! PKCS#7 (to blocks of 16 or 32, as WeChat's encoder pads), with NULs before it or not; ISO/IEC 7816-4; ANSI X9.23;
+//! ISO 10126 of less than a block. White space of the JSON text may stand before any of them.
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 
@@ -32,7 +32,7 @@ impl Padding {
         }
         let mut fits = Choice::from(0);
         let mut fills = Choice::from(0);
-        // A whole block behind an object that ends with a block may be anyone's, put there to ask for its last byte.
+        // A whole block behind an object that ends with a block may be another message's, appended to learn its last byte.
         let is_part = Choice::from(u8::from(rest.len() < BLOCK));
         // Whether all before a place is white space of JSON.
         let mut white = Choice::from(1);
@@ -46,7 +46,7 @@ impl Padding {
             }
         }
         let last = rest.last().copied().unwrap_or_default();
-        // A whole second block of 32 spaces is WeChat's PKCS#7: those who pad with spaces have less than one.
+        // 32 spaces are PKCS#7 of a whole block of 32, for 32 is a space; padding with spaces takes less than a block of it.
         let spaces = last.ct_eq(&b' ') & !Choice::from(u8::from(rest.len() == LONGEST));
         let way = u8::conditional_select(&0, &1, fills & last.ct_eq(&0) & !Choice::from(u8::from(rest.is_empty())));
         let way = u8::conditional_select(&way, &2, fills & spaces);
@@ -69,8 +69,8 @@ impl Padding {
     }
 }
 
-/// What ends in its own length: PKCS#7 behind NULs or nothing; X9.23, zeros and the length of all; ISO 10126, anything and its
-/// length, where all behind the object `is_part` of a block.
+/// What ends in its own length: PKCS#7 behind NULs or nothing; X9.23, zeros and the length of all; ISO 10126, anything
+/// and its length, where all behind the object `is_part` of a block.
 fn counted(tail: &[u8], is_part: Choice) -> Choice {
     let Some((last, before)) = tail.split_last() else { return Choice::from(0) };
     let length = u8::try_from(tail.len()).unwrap_or_default();

@@ -8,9 +8,9 @@ use stele_service::trust::Trust;
 
 const NAME: &str = "stele_session";
 
-/// The token in the request's cookie, in quotes or not. What else is in the header does not matter, malformed or not: a cookie
-/// of another site's page must keep no user from logging out. Mini programs send back what they were given, several cookies
-/// joined by commas, with their attributes.
+/// The token in the request's cookie, in quotes or not. What else is in the header does not matter, malformed or not: a
+/// cookie of another site's page must keep no user from logging out. Mini programs send back what they were given,
+/// several cookies joined by commas, with their attributes.
 pub fn token(headers: &HeaderMap) -> Option<Token> {
     let texts = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = texts.flat_map(|text| text.split([';', ','])).filter_map(|pair| pair.split_once('='));

@@ -44,8 +44,8 @@ impl<'a> TryFrom<&'a Fields> for Login<'a> {
 
     fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
         let username = fields.present(USERNAME)?;
-        let code = fields.optional(CODE)?.map(encoded::decode);
-        let code = code.map(|text| text.ok_or(Fault::Invalid(Cow::Borrowed(CODE)))).transpose()?;
+        let code = fields.optional(CODE)?;
+        let code = code.map(|value| encoded::decode(value).ok_or(Fault::Invalid(Cow::Borrowed(CODE)))).transpose()?;
         Ok(Self {
             identifier: identifier(username),
             password: password(fields)?,

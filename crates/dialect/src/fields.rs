@@ -91,8 +91,7 @@ impl Fields {
         Ok(())
     }
 
-    /// Adds the fields of a query that are not in the body. No query is an error as a whole: what in it is doubled or
-    /// undecodable is one when it is read.
+    /// See [`Fields::add_query`].
     pub(crate) fn merge(&mut self, query: impl Iterator<Item = (String, Value)>) {
         let in_body = self.0.len();
         for (name, value) in query {
@@ -163,8 +162,8 @@ impl Fields {
         parse(self.required(name)?).ok_or(Fault::Invalid(Cow::Borrowed(name)))
     }
 
-    /// As [`Fields::parsed`], but a whole number that was written as a double keeps a fraction of `.0`, as most libraries write
-    /// it: where the text counts and not the number alone.
+    /// As [`Fields::parsed`], but a whole number that was written as a double keeps a fraction of `.0`, as most
+    /// libraries write it: where the text counts and not the number alone.
     ///
     /// # Errors
     /// As [`Fields::present`].

@@ -23,11 +23,11 @@ pub fn decode(text: &str, fit: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u
     let symbols = symbols(text)?;
     let trimmed = symbols.trim_end_matches([' ', '=']);
     // Behind a `=` a space is white space.
-    let open = if symbols[trimmed.len()..].contains('=') { trimmed } else { symbols.as_str() };
-    let start = open.trim_start_matches(' ');
-    let missing = start.trim_end().len().wrapping_neg() % 4;
-    let completed = start.get(..start.trim_end().len() + missing).unwrap_or(start.trim_end());
-    [open, completed, start.trim_end()].into_iter().find_map(|reading| {
+    let whole = if symbols[trimmed.len()..].contains('=') { trimmed } else { symbols.as_str() };
+    let start = whole.trim_start_matches(' ');
+    let bare = start.trim_end();
+    let completed = start.get(..bare.len().next_multiple_of(4)).unwrap_or(bare);
+    [whole, completed, bare].into_iter().find_map(|reading| {
         let plain = Zeroizing::new(reading.replace(' ', "+"));
         ENGINE.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| fit(bytes))
     })

@@ -2,7 +2,8 @@
 //! around them.
 //!
 //! - [`mod@dialect`]: how a dialect renders what is refused
-//! - [`fields`], `body`: the fields of a request, whatever it is written in; [`lenient_base64`]: base64 as old clients write it
+//! - [`fields`], `body`: the fields of a request, whatever it is written in; [`lenient_base64`]: base64 as old clients
+//!   write it
 //! - [`extract`], [`token`]: what handlers take: fields, the client's address, the token it shows
 //! - [`message_code`]: what cloudbox and TMS have alike
 //! - [`openapi`]: what a dialect serves, as one list of which routes and document are made

@@ -104,13 +104,13 @@ pub fn start(served: Served, host: Host, settings: &Settings, listener: TcpListe
         (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &unreadable),
         (StatusCode::REQUEST_TIMEOUT, &Refusal::Timeout),
     ];
-    let refusals = refusals.map(|(status, refusal)| whole(status, refuse(refusal), always_ok));
+    let refusals = refusals.map(|(status, refusal)| serialized(status, refuse(refusal), always_ok));
     let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
     Ok(http::listen(builder, name, listener, Times { head, idle: IDLE }, refusals.into(), app)?.run())
 }
 
-/// A refusal as it is written on a connection that ends with it, and the status that it stands for.
-fn whole(status: StatusCode, response: HttpResponse, always_ok: bool) -> (u16, Bytes) {
+/// The bytes of a refusal in place of the HTTP library's own, by the status that it replaces.
+fn serialized(status: StatusCode, response: HttpResponse, always_ok: bool) -> (u16, Bytes) {
     let shown = if always_ok { StatusCode::OK } else { status };
     let body = response.into_body().try_into_bytes().unwrap_or_default();
     let head = format!(
@@ -181,9 +181,9 @@ struct Guard {
 }
 
 impl Guard {
-    /// What is answered before any handler is asked; `is_path`: it has a path that can be read in one way only.
-    fn answer(&self, request: &ServiceRequest, is_path: bool) -> Option<HttpResponse> {
-        if !is_path {
+    /// What is answered without a handler; not `is_unambiguous`: the path can be read in more than one way.
+    fn answer(&self, request: &ServiceRequest, is_unambiguous: bool) -> Option<HttpResponse> {
+        if !is_unambiguous {
             return Some((self.refuse)(&Refusal::NotFound));
         }
         if *request.method() == Method::OPTIONS
@@ -227,14 +227,14 @@ impl Guard {
             return Ok(response.map_into_left_body());
         }
         let begun = Instant::now();
-        let is_path = canonicalize(&mut request);
+        let is_unambiguous = canonicalize(&mut request);
         let arrival = Arrival::new(self.service, &request, &self.trust);
         // Not the request itself: the router takes it only while nobody else holds it.
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
         let counted = self.drain.admit();
         let work = async {
-            match self.answer(&request, is_path) {
+            match self.answer(&request, is_unambiguous) {
                 Some(response) => Ok(request.into_response(response).map_into_right_body()),
                 None => next.call(request).await.map(ServiceResponse::map_into_left_body),
             }
@@ -262,7 +262,7 @@ impl Guard {
             Ok(Err(error)) => {
                 let mut response = error.error_response();
                 self.finish(&mut response, origin.as_ref(), closing);
-                Err(InternalError::from_response("refused", response).into())
+                Err(InternalError::from_response(error, response).into())
             }
             Err(_) => {
                 tracing::error!(parent: arrival.log(), path = &*clipped(&path), "a handler panicked");
@@ -274,7 +274,7 @@ impl Guard {
     }
 }
 
-/// Makes the path of a request the canonical one, as the gateway does; whether it has one.
+/// Makes the path of a request the canonical one, as the gateway does. False if it has none ([`canonical`]).
 fn canonicalize(request: &mut ServiceRequest) -> bool {
     let Some(path) = canonical(request.path()) else { return false };
     if path == request.path() {

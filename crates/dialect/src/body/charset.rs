@@ -11,14 +11,14 @@ use DecodeError::{Failed, Undecodable};
 use super::{Fault, Fields, Value, parameter};
 
 /// A body without its byte order mark, in UTF-8 if it was in UTF-16: from here on all that has a meaning is ASCII.
-pub(super) struct Whole<'a> {
+pub(super) struct BodyText<'a> {
     raw: &'a [u8],
     decoded: Option<Zeroizing<String>>,
     /// Its charset, if that is known.
     pub(super) charset: Option<&'static Encoding>,
 }
 
-impl<'a> Whole<'a> {
+impl<'a> BodyText<'a> {
     /// `kind` is the content type.
     ///
     /// # Errors
@@ -78,6 +78,7 @@ pub(super) fn with_text<T>(
 }
 
 /// A field as it was sent. Its charset is its own, or that of the body.
+#[derive(Clone)]
 pub(super) struct Raw<'a> {
     pub(super) name: Cow<'a, [u8]>,
     pub(super) value: Cow<'a, [u8]>,
@@ -113,7 +114,10 @@ enum DecodeError {
 
 /// A text that may be in any charset; `None` if it is in none that is known.
 pub(super) fn guessed(bytes: Vec<u8>) -> Option<String> {
-    String::from_utf8(bytes).or_else(|error| owned(error.into_bytes().into(), GB18030).ok_or(())).ok()
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) => owned(error.into_bytes().into(), GB18030),
+    }
 }
 
 /// What is not moved into the text is wiped: it may be a password.

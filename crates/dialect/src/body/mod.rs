@@ -28,7 +28,7 @@ impl Fields {
     /// [`Fault::Unreadable`], or [`Fault::Doubled`] with the field's name.
     pub fn from_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, Fault> {
         let kind = content_type.unwrap_or_default().trim();
-        let whole = charset::Whole::of(body, kind)?;
+        let whole = charset::BodyText::of(body, kind)?;
         let (body, charset) = (whole.bytes(), whole.charset);
         let body = body.trim_ascii_start();
         if let Some(boundary) = multipart::boundary(kind, body) {
@@ -58,8 +58,8 @@ impl Fields {
         form::read(trimmed_end(text.as_bytes()).trim_ascii_start(), None)
     }
 
-    /// Adds the fields of a query string that are not there yet. Of what it holds twice or in an unknown charset, only
-    /// reading is an error.
+    /// Adds the fields of a query string that the body does not have. One that is repeated with another value, or cannot be
+    /// decoded, is an error only when it is read.
     pub fn add_query(&mut self, query: &str) {
         self.merge(form::query(query.as_bytes()));
     }

@@ -26,7 +26,7 @@ pub(super) fn boundary(kind: &str, body: &[u8]) -> Option<Result<Vec<u8>, Fault>
     }
     let mut lines = lines(body);
     let first = lines.next()?.text.strip_prefix(b"--")?.trim_ascii_end();
-    let mut is_part = || lines.next().is_some_and(|line| header(line.text, "content-disposition").is_some());
+    let mut is_part = || lines.next().is_some_and(|line| is_header(line.text, "content-disposition"));
     if !is_declared && !is_part() {
         return None;
     }
@@ -35,14 +35,8 @@ pub(super) fn boundary(kind: &str, body: &[u8]) -> Option<Result<Vec<u8>, Fault>
 
 /// Reads the parts of a body as fields. A part that is a file is one, too.
 pub(super) fn read(body: &[u8], boundary: &[u8], charset: Option<&'static Encoding>) -> Result<Fields, Fault> {
-    let parts: Vec<Raw<'_>> =
-        parts(body, boundary).into_iter().map(field).collect::<Option<_>>().ok_or(Fault::Unreadable)?;
-    let fields = parts.iter().map(|part| Raw {
-        name: Cow::Borrowed(&part.name),
-        value: Cow::Borrowed(&part.value),
-        charset: part.charset,
-    });
-    decode_fields(&fields, charset)
+    let parts: Option<Vec<_>> = parts(body, boundary).into_iter().map(field).collect();
+    decode_fields(&parts.ok_or(Fault::Unreadable)?.iter().cloned(), charset)
 }
 
 /// A line without its end.
@@ -122,15 +116,14 @@ fn parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
         }
         before = line.end;
     }
-    // Without a last boundary, NULs at the end are the terminator that firmware counts.
-    let last = start.and_then(|start| body.get(start..)).map(|part| {
-        let end = part.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        &part[..end]
-    });
-    let last = last.filter(|part| !part.is_empty());
-    parts.extend(
-        last.map(|part| part.strip_suffix(b"\n").map_or(part, |part| part.strip_suffix(b"\r").unwrap_or(part))),
-    );
+    if let Some(rest) = start.and_then(|start| body.get(start..)) {
+        // Without a last boundary, NULs at the end are the terminator that firmware counts.
+        let end = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let part = &rest[..end];
+        if !part.is_empty() {
+            parts.push(part.strip_suffix(b"\r\n").or_else(|| part.strip_suffix(b"\n")).unwrap_or(part));
+        }
+    }
     parts
 }
 
@@ -150,17 +143,17 @@ fn field(part: &[u8]) -> Option<Raw<'_>> {
                 line.text
             }
         };
-        if header(current, "content-disposition").is_some() {
+        if is_header(current, "content-disposition") {
             name = name.or_else(|| Some(parameter(text, "name")?.into_owned()));
-        } else if header(current, "content-type").is_some() {
+        } else if is_header(current, "content-type") {
             charset = charset.or_else(|| declared(text));
         }
     }
     None
 }
 
-/// A header's value, if it is this one.
-fn header<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let end = line.iter().position(|byte| *byte == b':')?;
-    line[..end].trim_ascii().eq_ignore_ascii_case(name.as_bytes()).then(|| &line[end + 1..])
+/// Whether a line is this header.
+fn is_header(line: &[u8], name: &str) -> bool {
+    let end = line.iter().position(|byte| *byte == b':');
+    end.is_some_and(|end| line[..end].trim_ascii().eq_ignore_ascii_case(name.as_bytes()))
 }

@@ -4,8 +4,8 @@ use super::json::Members;
 use super::{Fault, Fields};
 
 impl Fields {
-    /// Reads the JSON object in UTF-8 that `bytes` begin with, strictly; a byte order mark may be before it. Gives what is behind
-    /// it as well. `None` if there is no object.
+    /// Reads the JSON object in UTF-8 that `bytes` begin with, strictly; a byte order mark may be before it. Gives what
+    /// is behind it as well. `None` if there is no object.
     ///
     /// # Errors
     /// [`Fault::Doubled`] with the field's name, or [`Fault::Unreadable`] if there are too many fields.
