@@ -180,16 +180,16 @@ impl Turns {
         Ok(Sample::of(&outcome, &spent))
     }
 
-    fn tool(&self, run: impl FnOnce() -> Result<tools::Told>) -> Result<Sample> {
+    fn tool(&self, run: impl FnOnce() -> Result<tools::ToolResult>) -> Result<Sample> {
         let before = Cpu::now(&self.processes);
-        let told = run()?;
+        let result = run()?;
         let spent = Cpu::now(&self.processes).since(&before);
-        Ok(Sample::told(&told, &spent))
+        Ok(Sample::of_tool(&result, &spent))
     }
 }
 
 /// Verifications of one password, on so many threads at once; the rate is that of all of them.
-fn hash(threads: usize, time: Duration) -> Result<tools::Told> {
+fn hash(threads: usize, time: Duration) -> Result<tools::ToolResult> {
     let digest = stele_core::password::PasswordDigest::from_bytes([7; 16]);
     let stored = verifier::hash(&digest, &OsRandom.bits128(), Cost::default(), &mut Memory::default());
     let stored = stored.ok_or_else(|| Failure::new("argon2 does not take its parameters"))?;
@@ -211,7 +211,7 @@ fn hash(threads: usize, time: Duration) -> Result<tools::Told> {
         joined.collect::<Result<Vec<f64>>>()
     })?;
     let rate: f64 = rates.iter().sum();
-    Ok(tools::Told { rate, count: (rate * time.as_secs_f64()) as u64, ..<_>::default() })
+    Ok(tools::ToolResult { rate, count: (rate * time.as_secs_f64()) as u64, ..<_>::default() })
 }
 
 /// A path of cloudbox's.

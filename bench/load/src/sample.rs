@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::Outcome;
 use crate::machine::Spent;
-use crate::tools::Told;
+use crate::tools::ToolResult;
 
 /// One turn. Latencies are in milliseconds.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +42,8 @@ impl Sample {
     }
 
     /// What another tool measured.
-    pub(crate) fn told(told: &Told, spent: &Spent) -> Self {
-        let Told { rate, count, errors, p50, p99 } = *told;
+    pub(crate) fn of_tool(result: &ToolResult, spent: &Spent) -> Self {
+        let ToolResult { rate, count, errors, p50, p99 } = *result;
         Self { rate, p50, p99, errors, ..Self::spent(spent, count) }
     }
 

@@ -59,9 +59,9 @@ pub(crate) fn installed() -> Result<()> {
     Err(Failure::new(format!("missing: {}; apt-get install {}", programs.join(", "), packages.join(" "))))
 }
 
-/// A rate, and latencies in milliseconds where the tool tells them.
+/// A rate, and latencies in milliseconds where the tool reports them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct ToolResult {
     pub(crate) rate: f64,
     pub(crate) count: u64,
     pub(crate) errors: u64,
@@ -73,7 +73,7 @@ pub(crate) struct Told {
 ///
 /// # Errors
 /// If it fails, or what it prints cannot be read.
-pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Duration) -> Result<Told> {
+pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Duration) -> Result<ToolResult> {
     // Whole seconds is all it takes.
     let seconds = time.as_secs_f64().round().max(1.0);
     let mut command = Command::new(program("wrk")?);
@@ -92,7 +92,7 @@ pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Dur
     let errors = of_sockets + statuses;
     let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
     let count = count.ok_or_else(|| unread("wrk", &text))?;
-    Ok(Told { rate, count, errors, p50: percentile("50%"), p99: percentile("99%") })
+    Ok(ToolResult { rate, count, errors, p50: percentile("50%"), p99: percentile("99%") })
 }
 
 /// A version of HTTP, over TLS.
@@ -117,7 +117,13 @@ pub(crate) struct OverTls {
 ///
 /// # Errors
 /// If it fails, or what it prints cannot be read.
-pub(crate) fn h2load(wanted: &OverTls, connections: usize, warm: Duration, time: Duration, log: &Path) -> Result<Told> {
+pub(crate) fn h2load(
+    wanted: &OverTls,
+    connections: usize,
+    warm: Duration,
+    time: Duration,
+    log: &Path,
+) -> Result<ToolResult> {
     let OverTls { address, version, path, body } = wanted;
     let seconds = time.as_secs_f64().round().max(1.0);
     // It appends.
@@ -151,7 +157,7 @@ pub(crate) fn h2load(wanted: &OverTls, connections: usize, warm: Duration, time:
         latencies.get(at).map(|micros| *micros as f64 / 1_000.0)
     };
     let (p50, p99) = (percentile(0.5), percentile(0.99));
-    Ok(Told { rate, count: count as u64, errors: errors as u64, p50, p99 })
+    Ok(ToolResult { rate, count: count as u64, errors: errors as u64, p50, p99 })
 }
 
 /// The latencies in h2load's log, in microseconds: the third column.
@@ -170,7 +176,7 @@ pub(crate) fn pgbench(
     script: &Path,
     clients: usize,
     time: Duration,
-) -> Result<Told> {
+) -> Result<ToolResult> {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let seconds = time.as_secs_f64().round().max(1.0).to_string();
     let mut command = Command::new(program("pgbench")?);
@@ -184,14 +190,14 @@ pub(crate) fn pgbench(
     let rate = value("tps").ok_or_else(|| unread("pgbench", &text))?;
     let count = value("number of transactions actually processed").ok_or_else(|| unread("pgbench", &text))?;
     let errors = value("number of failed transactions").unwrap_or_default();
-    Ok(Told { rate, count: count as u64, errors: errors as u64, p50: None, p99: None })
+    Ok(ToolResult { rate, count: count as u64, errors: errors as u64, p50: None, p99: None })
 }
 
 /// `redis-benchmark` with one command: `count` times, as fast as it is answered.
 ///
 /// # Errors
 /// If it fails, or what it prints cannot be read.
-pub(crate) fn redis_benchmark(address: SocketAddr, test: &str, clients: usize, count: u64) -> Result<Told> {
+pub(crate) fn redis_benchmark(address: SocketAddr, test: &str, clients: usize, count: u64) -> Result<ToolResult> {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let mut command = Command::new(program("redis-benchmark")?);
     command.args(["-h", &host, "-p", &port, "-t", test, "-c", &clients.to_string(), "-n", &count.to_string()]);
@@ -202,7 +208,7 @@ pub(crate) fn redis_benchmark(address: SocketAddr, test: &str, clients: usize, c
     let cells: Vec<f64> = line.split(',').map(|cell| cell.trim_matches('"').parse().unwrap_or(f64::NAN)).collect();
     match cells.get(1) {
         Some(rate) if rate.is_finite() => {
-            Ok(Told { rate: *rate, count, errors: 0, p50: cells.get(4).copied(), p99: cells.get(6).copied() })
+            Ok(ToolResult { rate: *rate, count, errors: 0, p50: cells.get(4).copied(), p99: cells.get(6).copied() })
         }
         _ => Err(unread("redis-benchmark", &text)),
     }

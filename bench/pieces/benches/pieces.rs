@@ -3,7 +3,6 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use actix_web::web::Bytes;
 use criterion::{Criterion, Throughput};
 use gateway::Config;
 use stele_core::password::PasswordDigest;

@@ -28,6 +28,20 @@ class Call:
         return json.loads(self.text)
 
 
+def keywords(call, text):
+    """A body as requests and httpx take it; `text` is the keyword of one that is sent as it is."""
+    match call.kind:
+        case "form":
+            return {"data": call.fields}
+        case "multipart":
+            return {"files": {name: (None, value) for name, value in call.fields.items()}}
+        case "json":
+            return {"json": call.json}
+        case "text":
+            return {text: call.text}
+    return {}
+
+
 def serve(version, send):
     """Answers each line by what `send` returns for its call: (status, headers as pairs, body), or a list of these."""
     print("ready", version, sep="\t", flush=True)
