@@ -20,7 +20,8 @@ pub trait Random: Send + Sync {
     }
 
     /// A new epoch for a credential: 63 random bits, never 0. Random and not counted, so that an epoch whose row was
-    /// lost in a failover or a restore is never reached again. See `docs/adr/0002-epochs-end-sessions.md`.
+    /// lost in a failover or a restore is never reached again.
+    /// See `docs/adr/0002-invalidate-sessions-by-random-epochs.md`.
     fn epoch(&self) -> i64 {
         loop {
             let mut bytes = [0; 8];

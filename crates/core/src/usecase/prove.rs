@@ -17,7 +17,8 @@ use crate::verifier::Secret;
 use crate::{Deps, Error, Result};
 
 /// For how long a proof is remembered beyond the time that it is fresh: a clock that is set back by an hour, to where
-/// the proof is fresh once more, does not make it good once more. See `docs/adr/0011-a-clock-that-is-set.md`.
+/// the proof is fresh once more, does not make it good once more.
+/// See `docs/adr/0011-retain-replay-marks-70-minutes-beyond-freshness.md`.
 const CLOCK_STEP: std::time::Duration = std::time::Duration::from_secs(70 * 60);
 
 /// A proof to be checked against an account.

@@ -2,7 +2,8 @@
 //!
 //! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
 //! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
-//! they get an error at once, until one succeeds. See `docs/adr/0005-redis-connections.md`, `0018` and `0021`.
+//! they get an error at once, until one succeeds.
+//! See `docs/adr/0005-multiplex-redis-connections.md`, `0018` and `0021`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

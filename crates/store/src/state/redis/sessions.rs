@@ -1,7 +1,7 @@
 //! Sessions, and the index of each user's: how many there are, and which are the oldest.
 //!
 //! On one server a script keeps both. On a cluster they are in slots of their own, and a call makes a trip for each.
-//! See `docs/adr/0032-sessions-of-a-user.md`.
+//! See `docs/adr/0032-index-each-users-sessions.md`.
 
 use futures_util::future::try_join_all;
 use stele_core::session::{NewSession, Session, TokenKey};

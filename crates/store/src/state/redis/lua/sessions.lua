@@ -60,7 +60,7 @@ end
 
 -- Stores the session that ARGV has from `first` on: how many its user may have, its end, its member, when it was opened,
 -- its fields. With an index, lists it there and makes room: a script may reach for keys that it was not given on one
--- server, but not on a cluster (docs/adr/0032-sessions-of-a-user.md).
+-- server, but not on a cluster (docs/adr/0032-index-each-users-sessions.md).
 local function put_session(session, index, now, first)
     local most, expires = tonumber(ARGV[first]), tonumber(ARGV[first + 1])
     local member, created = ARGV[first + 2], ARGV[first + 3]
