@@ -10,7 +10,7 @@ use stele_service::Settings;
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::from_settings(&Settings::default()).expect("built in"));
 
-/// DESIGN's table of routes, written out anew.
+/// The table of routes in `docs/PROTOCOLS.md`, written by hand.
 fn by_hand(path: &str) -> Option<&'static str> {
     // A prefix needs no slash at its end.
     let path = &format!("{path}/");

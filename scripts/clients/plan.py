@@ -198,7 +198,7 @@ def portal(world):
 
         yield call("/code/send")
         yield call("/i/register", password=PASSWORD, code=world.code(phone))
-        # As the document's clients do: base64 in a form, and nothing percent-encoded.
+        # As the portal's clients do: base64 in a form, and nothing percent-encoded.
         raw = {"text": f"username={phone}&password={encoded(PASSWORD)}", "headers": FORM}
         answer = yield call("/i/login", "text", expect=f'"mobile":"{phone}"', names=("Set-Cookie",), **raw)
         cookie = answer.header("Set-Cookie").split(";")[0]
@@ -253,7 +253,7 @@ def jwt(world):
     for turn in range(ROUNDS):
         kind = KINDS[turn % 3]
         if turn % 2 == 0:
-            # As the document's samples have it: multipart's content type over a form, and no boundary.
+            # As the samples in JWT's API document: multipart's content type over a form, and no boundary.
             sample = {"text": f"account={user}&password={quote(password, safe='')}"}
             headers = {"Content-Type": "multipart/form-data"}
             answer = yield login("text", password, headers=headers, names=("Authorization",), **sample)

@@ -1,6 +1,7 @@
 //! The cloudbox dialect: log in with a salted md5, change the password, log out.
 //!
-//! `WIRE.md` beside this crate has the routes, the quirks and the error table. Here:
+//! `WIRE.md` beside this crate has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API
+//! document is read. Here:
 //! - `wire`: what clients send and are answered, and nothing else
 //! - `dialect`: how cloudbox says no
 //! - `handlers`: parse, call, render

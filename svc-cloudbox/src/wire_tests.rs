@@ -1,4 +1,4 @@
-//! The translation, without a server: the document's samples and everything near them.
+//! The translation, without a server: the API document's samples and everything near them.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Where a client carries its token: `Authorization`, as the document's headers have it, or `token`, as its samples do.
+//! Where a client sends its token: the `Authorization` or the `token` header (`docs/PROTOCOLS.md`, JWT).
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use stele_dialect::token;

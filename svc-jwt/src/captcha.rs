@@ -13,20 +13,20 @@ use crate::{Setup, wire};
 
 const FAILED: &str = "获取验证码失败";
 
-/// 生成验证码, as the document's text has it.
+/// 生成验证码, as the text of the API document has it (`docs/PROTOCOLS.md`, JWT).
 pub(crate) async fn issue(
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
     setup: Data<Setup>,
 ) -> Reply {
     match use_cases.issue_captcha(&Caller::direct(Jwt::NAME, address)).await {
-        // Never made of the request's Host, which anyone may write (ATTACKS 39).
+        // Never made of the request's Host, which anyone may write (`docs/THREATS.md` 39).
         Ok(id) => Ok(wire::captcha(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", setup.public_url))),
         Err(error) => broken(error, FAILED),
     }
 }
 
-/// 生成验证码, as the document's sample has it. It takes no parameters.
+/// 生成验证码, as the sample in the API document has it. It takes no parameters.
 pub(crate) async fn issue_by_post(
     _: IgnoredBody,
     address: ClientAddress,

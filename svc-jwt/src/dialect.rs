@@ -42,7 +42,7 @@ impl Dialect for Jwt {
     }
 }
 
-/// Renders a failure of a route that takes a token; the document's `text` is for a token that does not do.
+/// Renders a failure of a route that takes a token; the API document's `text` is for a token that does not do.
 pub(crate) fn refused(error: Error, text: &'static str) -> Reply {
     let documented = matches!(error, Error::NotAuthenticated | Error::NotAllowed);
     told(error, text, documented)

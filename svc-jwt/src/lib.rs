@@ -1,5 +1,7 @@
-//! The JWT dialect (`dialects/jwt.md`): logging in for a signed token, and getting a forgotten password back by a
-//! code. `WIRE.md` beside this crate has its routes, its quirks and its errors.
+//! The JWT dialect (Auth 认证接口): logging in for a signed token, and resetting a forgotten password by a code.
+//!
+//! `WIRE.md` beside this crate has its routes, its quirks and its errors; `docs/PROTOCOLS.md` says how its API document
+//! is read.
 //!
 //! - [`wire`]: what clients send and are answered, and nothing else
 //! - [`dialect`]: how this dialect says no
@@ -97,7 +99,7 @@ where
     calls.at(method, &format!("/api/v1/Auth/{operation}"), &path(operation), handler, describe)
 }
 
-/// The path of an operation: in any letter case, and under `v1` or `vi`, for the document writes both.
+/// The path of an operation: in any letter case, and under `v1` or `vi`: `docs/PROTOCOLS.md`, JWT.
 fn path(operation: &str) -> String {
     format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
 }

@@ -81,7 +81,7 @@ static UPDATE: Object = Object::request(
 
 static NOTHING: Object = Object::request("Nothing", "没有参数", &[]);
 
-/// The document.
+/// The OpenAPI document.
 pub(crate) fn document() -> OpenApi {
     crate::calls().document(&ABOUT)
 }

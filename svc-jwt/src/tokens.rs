@@ -43,7 +43,7 @@ pub struct Bearer {
 impl Tokens {
     /// Signs with `keys`, as `issuer`.
     pub fn new(keys: Arc<Keys>, issuer: &str) -> Self {
-        // The algorithm is the keys'; what a token's header says must only agree with it (ATTACKS 27).
+        // The algorithm is the keys'; what a token's header says must only agree with it (`docs/THREATS.md` 27).
         let mut validation = Validation::new(keys.algorithm.jose());
         validation.leeway = 0;
         // The library would ask the machine's clock; `verify` asks ours.

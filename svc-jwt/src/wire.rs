@@ -1,4 +1,4 @@
-//! What clients send and what they are answered, field by field as the document has it. No logic.
+//! What clients send and what they are answered, field by field as the API document has it (`WIRE.md`). No logic.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub struct Login {
     pub account: String,
     /// 密码.
     pub password: RawPassword,
-    /// `captchaId` and `captcha`: ours, for the document issues captchas but never says where they go.
+    /// `captchaId` and `captcha`: ours, for the API document does not say where captchas go (`docs/PROTOCOLS.md`, JWT).
     pub captcha: Option<Solution>,
 }
 
@@ -112,7 +112,7 @@ pub fn invalid(name: &'static str) -> Fault {
 
 reply! {
     /// A user, as the login answers one. Absent texts are empty.
-    #[expect(non_snake_case, reason = "as the document writes them")]
+    #[expect(non_snake_case, reason = "as the API document writes them")]
     pub(crate) struct UserView<'a> = USER "User" "用户；没有的文本为空字符串" {
         userId: String => like(
             "用户 UUID",
@@ -126,7 +126,7 @@ reply! {
         roleName: &'static str => one_of("角色", &["user", "admin"]),
         description: &'a str => text("说明", ""),
         avatar: &'a str => text("头像", ""),
-        // The document knows no third value.
+        // The API document knows no third value.
         gender: bool => truth("true 为男，false 为女或未知"),
     }
 }
@@ -149,7 +149,7 @@ impl<'a> From<&'a User> for UserView<'a> {
 
 reply! {
     /// A captcha, as it is announced.
-    #[expect(non_snake_case, reason = "as the document writes it")]
+    #[expect(non_snake_case, reason = "as the API document writes it")]
     pub(crate) struct CaptchaView<'a> = ISSUED "Issued" "验证码" {
         id: u64 => count("编号，小于 2^53", "633809514562957"),
         URL: &'a str => text("图片的地址", "/api/v1/Auth/CAPTCHA/633809514562957"),

@@ -10,7 +10,7 @@
 //! - `handlers`: one a route
 //! - `openapi`: what is told of all this to people and programs
 //!
-//! `WIRE.md` has the routes, the quirks and the error table.
+//! `WIRE.md` has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API document is read.
 
 mod call;
 mod dialect;

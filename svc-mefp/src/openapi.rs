@@ -75,7 +75,7 @@ static CHECK_TOKEN: Object = Object::request("CheckToken", "信封里：兑换 t
 
 const HANDED: Field = Field::like("token", "一次性，5 分钟内有效", wire::TOKEN, "1f5edc6f1efb165d45a654798d4baaa5");
 
-/// The document.
+/// The OpenAPI document.
 pub(crate) fn document() -> OpenApi {
     crate::calls().document(&ABOUT)
 }

@@ -1,8 +1,9 @@
 //! What fills a plaintext up to whole blocks, behind the object in it.
 //!
-//! The document does not pad at all, so each app found a way of its own. All of these are taken: nothing; zeros; spaces;
-//! PKCS#7 (to blocks of 16 or 32, as WeChat's encoder pads), with NULs before it or not; ISO/IEC 7816-4; ANSI X9.23;
-//! ISO 10126 of less than a block. White space of the JSON text may stand before any of them.
+//! The API document does not pad at all (`docs/PROTOCOLS.md`, MeFP), so each app found a way of its own. All of these
+//! are taken: nothing; zeros; spaces; PKCS#7 (to blocks of 16 or 32, as WeChat's encoder pads), with NULs before it or
+//! not; ISO/IEC 7816-4; ANSI X9.23; ISO 10126 of less than a block. White space of the JSON text may stand before any
+//! of them.
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 

@@ -1,4 +1,5 @@
-//! What goes over the wire: the outer request, and the inner requests and answers with the document's quirks.
+//! What goes over the wire: the outer request, and the inner requests and answers with the quirks of the API document
+//! (`docs/PROTOCOLS.md`, MeFP).
 
 use std::borrow::Cow;
 
@@ -91,7 +92,7 @@ pub(crate) struct CheckCaptcha {
     pub(crate) code: Code,
 }
 
-/// Redeeming a token: not in the document, which says how a token is got and not what for.
+/// Redeeming a token: ours, for the API document does not say what a token is for (`docs/PROTOCOLS.md`, MeFP).
 #[derive(Debug)]
 pub(crate) struct CheckToken {
     /// `None` if the text cannot be a token.

@@ -26,7 +26,7 @@ struct Envelope<'a, C> {
 }
 
 reply! {
-    /// The document names the text `message` in its prose and `status_message` in its sample: both are sent.
+    /// The text is sent as `status_message` and as `message` (`docs/PROTOCOLS.md`, Portal).
     pub(crate) struct Status<'a> = WRONG "Wrong" "失败的状态" {
         status_code: &'a str => one_of(
             "状态码",
@@ -48,7 +48,7 @@ reply! {
 impl Dialect for Portal {
     const NAME: &'static str = "portal";
 
-    /// The codes beyond the document's are HTTP's own numbers.
+    /// The codes beyond those of the API document are HTTP's own numbers.
     fn refuse(refusal: &Refusal) -> HttpResponse {
         let status = refusal.status();
         answer(status, status.as_str(), &refusal.text(), Nothing {})
@@ -64,7 +64,7 @@ fn told(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, text) = match error {
         Error::Invalid(field) => return ("400", Cow::Owned(Fault::Invalid(Cow::Borrowed(field)).to_string())),
         Error::UnknownUser => (UNKNOWN_USER, "没有此用户"),
-        // The document has no word for a locked user, and its clients know what to do with this one.
+        // The API document has no word for a locked user, and its clients know what to do with this one.
         Error::WrongPassword | Error::Disabled => (WRONG_PASSWORD, "密码错误"),
         // The portal's proofs are raw, so they cannot be stale or replayed.
         Error::Stale | Error::Replayed => (WRONG_PASSWORD, "密码错误"),

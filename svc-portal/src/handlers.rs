@@ -25,7 +25,7 @@ type Reply = Result<HttpResponse, Failure<Portal>>;
 /// What the settings say of this dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Whether a login may tell an unknown user from a wrong password, as the document does.
+    /// Whether a login may tell an unknown user from a wrong password, as the API document does.
     pub tell_unknown: bool,
     /// The other origins whose pages may log their visitors in and out.
     pub origins: AllowedOrigins,
@@ -97,7 +97,7 @@ pub(crate) async fn logout(
     Ok(response)
 }
 
-/// 注册接口 (so the document heads it), at /i/resetpwd
+/// 注册接口 (its heading in the API document), at /i/resetpwd
 pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> Reply {
     let form = wire::WithCode::try_from(&fields)?;
     let request = ResetPassword {

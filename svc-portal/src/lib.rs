@@ -1,6 +1,7 @@
 //! The portal dialect: accounts that people open themselves, with a code sent to their phone or mail.
 //!
-//! `WIRE.md` beside this crate has the routes, the quirks and the error table. Here:
+//! `WIRE.md` beside this crate has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API
+//! document is read. Here:
 //! - `wire`: what clients send and are answered, and nothing else; `encoded`: its base64
 //! - `dialect`: how the portal says yes and no
 //! - `handlers`: parse, call, render; [`cookie`]: how its sessions are carried

@@ -82,7 +82,7 @@ envelope!(DONE, "Done", "成功，没有内容", OK, NOTHING);
 envelope!(OPENED, "Opened", "注册或重置密码成功", OK, MEMO);
 envelope!(WELCOME, "Welcome", "登录成功", OK, PROFILE);
 
-/// The document.
+/// The OpenAPI document.
 pub(crate) fn document() -> OpenApi {
     crate::calls().document(&ABOUT)
 }

@@ -1,4 +1,4 @@
-//! What clients send and are answered (portal document).
+//! What clients send and are answered (`WIRE.md`).
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ pub(crate) struct Login<'a> {
     /// What to look the user up by.
     pub identifier: Cow<'a, str>,
     pub password: RawPassword,
-    /// Not in the document's list of parameters, but in its answers: 3208.
+    /// Not a parameter in the API document, but among its answers: 3208 (`docs/PROTOCOLS.md`, Portal).
     pub code: Option<Code>,
 }
 
@@ -87,7 +87,7 @@ fn identifier(username: &str) -> Cow<'_, str> {
 reply! {
     /// The content of a login's answer.
     #[derive(Debug)]
-    #[expect(non_snake_case, reason = "as the document writes it")]
+    #[expect(non_snake_case, reason = "as the API document writes it")]
     pub(crate) struct Profile<'a> = PROFILE "Profile" "登录的内容" {
         id: String => like("用户 id，从 1 起", "^[0-9]+$", "1"),
         user_name: &'a str => text("用户名", "13800138000"),
@@ -105,7 +105,7 @@ impl<'a> From<&'a User> for Profile<'a> {
     fn from(user: &'a User) -> Self {
         let about = &user.profile;
         Self {
-            // The document's sample has "1" beside "100001".
+            // The API document's sample has "1" beside "100001".
             id: (user.number - FIRST_NUMBER + 1).to_string(),
             user_name: user.display_name(),
             mobile: user.phone.as_deref().unwrap_or_default(),

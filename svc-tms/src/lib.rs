@@ -1,7 +1,8 @@
 //! The TMS dialect: log in as administrator or user, change the password.
 //!
-//! `WIRE.md` beside this crate has the routes, the quirks and the error table. Here:
-//! - `rules`: which reading of the document's open questions this installation has
+//! `WIRE.md` beside this crate has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API
+//! document is read. Here:
+//! - `rules`: which of the readings in `docs/PROTOCOLS.md` (TMS) this installation uses
 //! - `wire`: what clients send and are answered, and nothing else
 //! - `dialect`: how TMS says no
 //! - `handlers`: parse, call, render

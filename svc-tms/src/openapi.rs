@@ -52,7 +52,7 @@ static PWDRESET: Object = Object::request(
 static SUCC: Object = Object::answer("Succ", "成功", &SUCC_FIELDS);
 static SUCC_FIELDS: [Field; 3] = succ(&USER);
 
-/// The document.
+/// The OpenAPI document.
 pub(crate) fn document() -> OpenApi {
     crate::calls().document(&ABOUT)
 }

@@ -1,4 +1,4 @@
-//! Where the document can be read in more than one way, what this installation goes by.
+//! The settings that choose between the readings of the API document (`docs/PROTOCOLS.md`, TMS).
 
 use stele_core::time::Offset;
 use stele_service::setting::{parsed, value};

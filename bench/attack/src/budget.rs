@@ -1,4 +1,4 @@
-//! What the documents allow a guesser (DESIGN, "Limits"; the README's table), in figures of this command's own.
+//! What the rate limits allow a guesser (`docs/RATE-LIMITS.md`), in figures of this command's own.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Guessing at codes, and using them where they do not belong (ATTACKS 19, 20, 22, 23).
+//! Guessing at codes, and using them where they do not belong (`docs/THREATS.md` 19, 20, 22, 23).
 
 use std::cell::{Cell, RefCell};
 

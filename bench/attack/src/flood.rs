@@ -1,4 +1,4 @@
-//! Having codes sent, to one recipient or from one address (ATTACKS 25).
+//! Having codes sent, to one recipient or from one address (`docs/THREATS.md` 25).
 
 use std::cell::RefCell;
 use std::net::IpAddr;

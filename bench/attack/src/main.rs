@@ -5,7 +5,7 @@
 //!
 //! - `target`: what is attacked
 //! - `volley`: many requests at once
-//! - `budget`: what the documents allow a guesser
+//! - `budget`: what the rate limits of `docs/RATE-LIMITS.md` allow a guesser
 //! - `stuffing`, `codes`, `replay`, `tokens`, `flood`, `malformed`, `pictures`, `growth`, `networks`, `memory`, `sessions`,
 //!   `crowd`, `sequences`: the attacks; each shows as well that what it tries does work where it should
 //! - `report`: what became of them

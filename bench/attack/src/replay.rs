@@ -1,4 +1,4 @@
-//! Salted proofs used again, and with timestamps that are out of bounds (ATTACKS 11, 12).
+//! Salted proofs used again, and with timestamps that are out of bounds (`docs/THREATS.md` 11, 12).
 
 use std::cell::{Cell, RefCell};
 

@@ -1,5 +1,5 @@
-//! Guessing at passwords: at one account through every door and under all its names, from very many addresses (ATTACKS
-//! 4, 19, 32, 33, 34, 35), and at very many accounts from one address or through one app (31).
+//! Guessing at passwords: at one account through every door and under all its names, from very many addresses
+//! (`docs/THREATS.md` 4, 19, 32, 33, 34, 35), and at very many accounts from one address or through one app (31).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Forged tokens, and one-time tokens redeemed many times at once (ATTACKS 27, 28, 29).
+//! Forged tokens, and one-time tokens redeemed many times at once (`docs/THREATS.md` 27, 28, 29).
 
 use std::cell::{Cell, RefCell};
 

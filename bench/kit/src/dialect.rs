@@ -1,4 +1,5 @@
-//! The five dialects' requests, and what they are answered. Written from the documents, not from the services.
+//! The five dialects' requests, and what they are answered. Written from the API documents (`docs/PROTOCOLS.md`), not
+//! from the services.
 
 use aes::Aes256;
 use base64::Engine as _;

@@ -1,5 +1,5 @@
 //! A code asked for by whom it is sent to, and by whom it is not; a code tried for somebody, and for nobody
-//! (ATTACKS 5).
+//! (`docs/THREATS.md` 5).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -90,7 +90,7 @@ fn mefp(options: &Options, programs: &Programs, report: &mut Report) -> Result<(
         return Ok(());
     }
     let scene = Scene::new(programs, Dialect::Mefp, &[])?;
-    // 40001 and 40007 tell, by the document, who has an account when a code is asked for: there is nothing to hide.
+    // 40001 and 40007 disclose who has an account when a code is requested, as documented: nothing to hide.
     let guess = |person: &Person| {
         let message = json!({ "login_name": person.phone, "captcha": "000000" });
         scene.caller.app.call("/auth/check/captcha", &message).bytes()

@@ -1,4 +1,4 @@
-//! Envelopes that cannot be opened, each with another fault (ATTACKS 17). All are as long.
+//! Envelopes that cannot be opened, each with another fault (`docs/THREATS.md` 17). All are as long.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! A user who is not there, and a password that is wrong (ATTACKS 1).
+//! A user who is not there, and a password that is wrong (`docs/THREATS.md` 1).
 
 use stele_bench_kit::dialect::now;
 use stele_bench_kit::{App, Caller, Dialect, Failure, Person, Process, Programs, Result, Site, people};

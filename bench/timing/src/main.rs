@@ -8,7 +8,7 @@
 //!
 //! - `sample`: measuring
 //! - `statistics`: comparing
-//! - `login`, `codes`, `envelopes`: the pairs (ATTACKS 1, 5, 17)
+//! - `login`, `codes`, `envelopes`: the pairs (`docs/THREATS.md` 1, 5, 17)
 
 mod codes;
 mod envelopes;

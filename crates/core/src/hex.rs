@@ -1,5 +1,5 @@
-//! Hexadecimal, as the documents write digests and tokens: lowercase out; in, either case, `-` between bytes as .NET's
-//! `BitConverter` writes them, and white space around it.
+//! Hexadecimal, as the API documents write digests and tokens: lowercase out; in, either case, `-` between bytes as
+//! .NET's `BitConverter` writes them, and white space around it.
 
 /// Lowercase hex digits of `bytes`.
 pub fn encode(bytes: &[u8]) -> String {

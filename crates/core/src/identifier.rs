@@ -71,7 +71,7 @@ fn mobile(text: &str) -> Option<String> {
     national.map(str::to_owned).find(|national| is_mobile(national))
 }
 
-/// `1` and ten digits: a mobile number of mainland China, as the documents have it.
+/// `1` and ten digits: a mobile number of mainland China, as in the samples of the API documents.
 fn is_mobile(key: &str) -> bool {
     key.len() == 11 && key.starts_with('1') && is_digits(key)
 }

@@ -1,4 +1,4 @@
-//! Every number of the domain that can be configured, with DESIGN's defaults.
+//! Every number of the domain that can be configured, with its default (`docs/RATE-LIMITS.md`, `docs/PROTOCOLS.md`).
 
 use std::time::Duration;
 

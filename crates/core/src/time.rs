@@ -88,7 +88,7 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A fixed offset from UTC, as the documents print their times in.
+/// A fixed offset from UTC, as the API documents print their times in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset(UtcOffset);
 

@@ -31,7 +31,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The status that every dialect answers this with (DESIGN, "Common").
+    /// The status that every dialect answers this with (`docs/PROTOCOLS.md`, "Common readings").
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,

@@ -1,4 +1,4 @@
-//! What the documents of cloudbox and TMS have alike: `{"message":"…","code":"…"}`, its codes, and most of a user.
+//! What the API documents of cloudbox and TMS have alike: `{"message":"…","code":"…"}`, its codes, and most of a user.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ const DISABLED: &str = "1006";
 const TOO_MANY: &str = "1007";
 const FAULT: &str = "1009";
 
-/// The codes, for the document.
+/// The codes, for the OpenAPI document.
 pub const ERRORS: &str = "\
 | code | HTTP | 含义 |
 | --- | --- | --- |
@@ -155,7 +155,7 @@ pub fn fail(error: &Error) -> HttpResponse {
 fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, message) = match error {
         Error::Invalid(field) => return (PARAMETER, Cow::Owned(format!("参数错误: {field}"))),
-        // The documents have no word for an unknown user, and saying so would give the user base away.
+        // The API documents have no word for an unknown user, and saying so would give the user base away.
         Error::UnknownUser | Error::WrongPassword => (WRONG, "用户名或密码错误"),
         Error::Stale => (STALE, "时间戳已过期"),
         Error::Replayed => (REPLAYED, "请求已被使用"),

@@ -10,8 +10,8 @@ pub fn is_valid(document: &Value, name: &str, value: &Value) -> bool {
     faults(document, &json!({ "$ref": format!("#/components/schemas/{name}") }), value).is_empty()
 }
 
-/// The exchange is as the document has it: a call that was not refused as unreadable has a valid body, and the answer
-/// is one of those documented. What is answered with 404 or 405 may be anything.
+/// The exchange is as the OpenAPI document has it: a call that was not refused as unreadable has a valid body, and the
+/// answer is one of those documented. What is answered with 404 or 405 may be anything.
 pub(crate) fn conforms(document: &Value, request: &str, answer: &str) {
     let (head, body) = answer.split_once("\n\n").unwrap_or((answer, ""));
     let status = head.split(' ').nth(1).unwrap_or_default();

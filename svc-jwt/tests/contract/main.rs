@@ -1,6 +1,6 @@
-//! The JWT service alone, over HTTP: what its document promises, and what `WIRE.md` adds.
+//! The JWT service alone, over HTTP: what its API document promises, and what `WIRE.md` adds.
 //!
-//! - [`samples`]: the document's sample calls, to the byte
+//! - [`samples`]: the API document's sample calls, to the byte
 //! - [`login`], [`challenge`], [`password`], [`captcha`]: route by route
 //! - [`tokens`]: hostile tokens
 //! - [`faults`]: without a store, and without a place to hash; [`hashing`]: with another cost of hashes

@@ -1,5 +1,5 @@
-//! The document's sample calls, as jQuery 1.x puts them on the wire: `contentType` says multipart, the body is
-//! urlencoded, and there is no boundary.
+//! The API document's sample calls (`docs/PROTOCOLS.md`, JWT), as jQuery 1.x puts them on the wire: `contentType` says
+//! multipart, the body is urlencoded, and there is no boundary.
 
 use stele_testkit::raw;
 

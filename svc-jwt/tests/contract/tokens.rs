@@ -1,4 +1,4 @@
-//! Hostile tokens (ATTACKS 27 and 28). Each is held against both routes that take login tokens.
+//! Hostile tokens (`docs/THREATS.md` 27 and 28). Each is held against both routes that take login tokens.
 
 use std::path::Path;
 use std::sync::Arc;

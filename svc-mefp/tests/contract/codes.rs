@@ -1,4 +1,4 @@
-//! Codes: what they are bound to, how they end, and how many may be sent (ATTACKS 20, 23, 25).
+//! Codes: what they are bound to, how they end, and how many may be sent (`docs/THREATS.md` 20, 23, 25).
 
 use std::time::Duration;
 

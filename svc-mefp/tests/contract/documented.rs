@@ -1,4 +1,4 @@
-//! What the document says, call by call, and its numbers.
+//! What the API document says, call by call, and its numbers (`docs/PROTOCOLS.md`, MeFP).
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn a_user_registers_logs_in_forgets_and_is_handed_over() {
     assert_eq!(redeemed.text, format!(r#"{{"result":1,"login_name":"{PHONE}","app_from":"melink"}}"#));
 }
 
-/// The document's sample envelope has a comma missing, and 54 bytes in it.
+/// The API document's sample envelope has a comma missing, and 54 bytes in it.
 #[actix_web::test]
 async fn the_documents_sample_envelope_cannot_be_opened() {
     let bench = Bench::new().await;
@@ -56,7 +56,7 @@ async fn the_documents_sample_envelope_cannot_be_opened() {
     }
 }
 
-/// Comments and missing commas make the document's inner samples no JSON; what they mean is what the others test.
+/// Comments and missing commas make the API document's inner samples no JSON; what they mean is what the others test.
 #[actix_web::test]
 async fn the_documents_inner_samples_are_not_json_as_they_stand() {
     let bench = Bench::new().await;

@@ -1,4 +1,4 @@
-//! Limits on guessing: by account, and by the app in place of its address (ATTACKS 4, 33, 34).
+//! Limits on guessing: by account, and by the app in place of its address (`docs/THREATS.md` 4, 33, 34).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! An envelope that cannot be opened is told one thing, whatever is wrong with it (ATTACKS 17, 18).
+//! An envelope that cannot be opened is told one thing, whatever is wrong with it (`docs/THREATS.md` 17, 18).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

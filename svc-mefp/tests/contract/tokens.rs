@@ -1,4 +1,4 @@
-//! Handing a user over: who may, how often, and what ends it (ATTACKS 26, 29).
+//! Handing a user over: who may, how often, and what ends it (`docs/THREATS.md` 26, 29).
 
 use std::time::Duration;
 

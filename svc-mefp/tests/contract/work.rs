@@ -14,7 +14,7 @@ async fn with_a_user() -> Bench {
     bench
 }
 
-/// That a code goes to strangers or to users alone the document has it tell; but not more than it says.
+/// As documented, a response discloses whether a code goes to a stranger or to a user; the work discloses no more.
 #[actix_web::test]
 async fn a_code_costs_the_same_whoever_it_goes_to() {
     let bench = with_a_user().await;

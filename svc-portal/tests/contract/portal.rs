@@ -201,7 +201,7 @@ fn read(response: &stele_testkit::Answer) -> Answer {
     let of = |name: &str| answer["status"][name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned();
     let (code, text) = (of("status_code"), of("status_message"));
     let content = answer["content"].clone();
-    // The document's order, and nothing else.
+    // The API document's order, and nothing else.
     let start =
         format!(r#"{{"status":{{"status_code":"{code}","status_message":"{text}","message":"{text}"}},"content":{{"#);
     assert!(body.starts_with(&start), "{body}");

@@ -1,4 +1,5 @@
-//! After five failures an account asks strangers for a code (the document's 3208 on login), and makes them wait.
+//! After five failures an account asks strangers for a code (3208 on login: `docs/PROTOCOLS.md`, Portal), and makes
+//! them wait.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What proves a password in each reading of the document, how fresh it must be, and how often it is good.
+//! What proves a password in each reading of the API document (`docs/PROTOCOLS.md`, TMS), how fresh it must be, and
+//! how often it is good.
 
 use serde_json::json;
 use stele_core::user::{Credential, UserRef};

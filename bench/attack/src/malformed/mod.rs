@@ -1,6 +1,6 @@
 //! Requests that nobody should send, ten thousand of each kind, made from good ones by chance that can be repeated
-//! (ATTACKS 12, 18, 36, 37, 38, 40). Right is an answer below 500 that grants nothing, or for faults of HTTP itself a
-//! closed connection; in no case a panic, which the last row of each target looks for.
+//! (`docs/THREATS.md` 12, 18, 36, 37, 38, 40). Right is an answer below 500 that grants nothing, or for faults of HTTP
+//! itself a closed connection; in no case a panic, which the last row of each target looks for.
 
 mod bodies;
 mod calls;

@@ -1,8 +1,9 @@
 //! The heart of every login: limits, freshness, the proof itself, replay, and the booking of it all.
 //!
-//! The order of checks is DESIGN's: readable, within the limits, fresh, right, not replayed, enabled. A salted proof
-//! is cheap to check, so it is checked first and the limits are asked in the one trip that books the outcome; what
-//! was found is then thrown away if they refuse. A proof that costs a hash asks the limits before it pays.
+//! Order of checks (`docs/PROTOCOLS.md`, "Common readings"): readable, within the limits, fresh, right, not replayed,
+//! enabled. A salted proof is cheap to check, so it is checked first and the limits are asked in the one trip that
+//! books the outcome; what was found is then thrown away if they refuse. A proof that costs a hash asks the limits
+//! before it pays.
 
 use super::login::Audience;
 use super::{clock_offset, credential};

@@ -166,7 +166,7 @@ async fn jwt(client: &Client, server: &Server, person: &Person, mut password: St
         secrets.keep("a JWT's signature", jwt.rsplit_once('.').unwrap().1);
         client.form("/api/vi/Auth/ForgetPassword", &[], &[("account", &person.name), ("phone", PHONE)]).await.good();
         let code = secrets.code("JWT", server.code_after(PHONE, turn));
-        // As the document has it, in the query.
+        // In the query, as JWT's API document has it.
         let path = format!("/api/vi/Auth/validatePhone?account={}&identifyCode={code}", person.name);
         let reset = client.send(Method::POST, &path, &[], String::new()).await.good().token();
         secrets.token("a reset token", &reset);

@@ -118,7 +118,7 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         answer
     }
 
-    /// The calls that read their body, with a good value for each field; by default, what the document says.
+    /// The calls that read their body, with a good value for each field; by default, what the OpenAPI document says.
     fn calls(&self) -> Vec<Call> {
         input::documented(Self::SERVICE)
     }

@@ -1,4 +1,4 @@
-"""Requests in every form the documents use, and comparison of answers with what the documents say."""
+"""Requests in every form the API documents use, and comparison of answers with what those say."""
 
 import base64
 import binascii
