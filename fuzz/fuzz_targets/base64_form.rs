@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use libfuzzer_sys::fuzz_target;
-use svc_portal::encoded::decode;
+use svc_portal::base64_text::decode;
 
 fuzz_target!(|text: &str| {
     if let Some(decoded) = decode(text) {

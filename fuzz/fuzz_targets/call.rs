@@ -24,32 +24,32 @@ use async_trait::async_trait;
 use gateway::Config;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stele_app::context::{self, Assembly};
-use stele_app::{Context, Service, Surroundings};
+use stele_app::context::{self, ContextBuilder};
+use stele_app::{Context, Environment, Service};
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, ReplayMark, Settlement, StateStore, Use,
-    UserStore, Verdict,
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
+    QuotaUse, RateLimitDecision, StateStore, UsedProof, UserStore,
 };
 use stele_core::random::OsRandom;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result, app};
-use stele_dialect::Refusal;
-use stele_dialect::extract::Refuse;
+use stele_dialect::RequestRejection;
+use stele_dialect::extractors::RejectionRenderer;
 use stele_service::Settings;
-use svc_mefp::envelope::{Envelope, Key, Padding};
+use svc_mefp::envelope::{Envelope, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
 const SERVICES: [Service; 5] =
     [svc_cloudbox::SERVICE, svc_tms::SERVICE, svc_portal::SERVICE, svc_mefp::SERVICE, svc_jwt::SERVICE];
-const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
-const SECRET: &[u8; 16] = b"melinkmelinkmeli";
+const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
+const APP_SECRET: &[u8; 16] = b"melinkmelinkmeli";
 /// What a refusal's status may be. 503: the stores are away.
-const REFUSED: [u16; 8] = [400, 401, 404, 405, 408, 413, 429, 503];
+const ALLOWED_STATUSES: [u16; 8] = [400, 401, 404, 405, 408, 413, 429, 503];
 
 /// Stores that are away, but for what an app is.
-struct Away {
+struct UnavailableStore {
     app: app::App,
 }
 
@@ -82,8 +82,8 @@ away! {
     add_app(&app::App) -> bool;
     client_token(&[u8; 32]) -> Option<app::ClientToken>;
     add_client_token(&app::ClientToken) -> bool;
-    use_proof(&ReplayMark) -> bool;
-    release_proof(&ReplayMark) -> ();
+    use_proof(&UsedProof) -> bool;
+    release_proof(&UsedProof) -> ();
     forget_proofs(Timestamp, u32) -> u64;
     ping() -> ();
 }
@@ -95,10 +95,10 @@ away! {
         }
     }
     birth() -> Timestamp;
-    admit(&Attempt) -> Admission;
-    settle(&Attempt, &Verdict) -> Settlement;
-    guess_code(&Attempt, &CodeGuess) -> CodeCheck;
-    send_code(&[Use], Option<&NewCode>, Timestamp) -> Option<QuotaExceeded>;
+    admit(&LoginAttempt) -> RateLimitDecision;
+    settle(&LoginAttempt, &ProofResult) -> AttemptOutcome;
+    guess_code(&LoginAttempt, &CodeVerification) -> CodeVerificationResult;
+    send_code(&[QuotaUse], Option<&NewCode>, Timestamp) -> Option<QuotaExceeded>;
     session(&TokenKey, Timestamp) -> Option<Session>;
     open_session(&NewSession) -> ();
     touch_session(&TokenKey, &Session) -> ();
@@ -114,40 +114,41 @@ away! {
 }
 
 /// The services' context, with its keys in `folder`.
-async fn context(folder: &Path) -> Context {
+async fn service_context(folder: &Path) -> Context {
     let settings = Settings::default().with([
         ("STELE_DATA", folder.to_str().expect("a path of letters").to_owned()),
         ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
-        ("STELE_MEFP_SECRET", KEY.to_owned()),
+        ("STELE_MEFP_SECRET", MEFP_SECRET.to_owned()),
         // Behind a token, nobody could come to where the fields are read.
         ("STELE_TMS_REQUIRE_TOKEN", "false".to_owned()),
     ]);
     stele_app::provision(&settings, &SERVICES, &OsRandom).await.expect("a folder with keys");
-    let surroundings = Surroundings::default();
-    let plan = context::plan(&settings, &surroundings).expect("good settings");
+    let surroundings = Environment::default();
+    let plan = context::delivery_config(&settings, &surroundings).expect("good settings");
     let delivery = plan.open(&surroundings.metrics).expect("good settings");
-    let mut assembly = Assembly::open(settings, surroundings, delivery).await.expect("good settings");
-    let secret = assembly.deps.seal(&app::App::seal_context("melink"), SECRET);
-    let app = app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: assembly.deps.now() };
-    let away = Arc::new(Away { app });
-    assembly.deps.users = away.clone();
-    assembly.deps.state = away;
-    assembly.finish()
+    let mut assembly = ContextBuilder::open(settings, surroundings, delivery).await.expect("good settings");
+    let secret = assembly.dependencies.seal(&app::App::seal_context("melink"), APP_SECRET);
+    let app =
+        app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: assembly.dependencies.now() };
+    let away = Arc::new(UnavailableStore { app });
+    assembly.dependencies.users = away.clone();
+    assembly.dependencies.state = away;
+    assembly.build()
 }
 
 /// Answers a request: status, content type, body.
-type Serve = Box<dyn Fn(Request) -> (StatusCode, String, Vec<u8>)>;
+type RequestHandler = Box<dyn Fn(Request) -> (StatusCode, String, Vec<u8>)>;
 
 /// A service as the chassis sets it up, without what is around every request there.
-fn serve(system: &Rc<SystemRunner>, context: &Context, service: Service) -> Serve {
+fn request_handler(system: &Rc<SystemRunner>, context: &Context, service: Service) -> RequestHandler {
     let routes = (service.routes)(context).expect("good settings");
-    let refuse = service.refuse;
+    let refuse = service.render_refusal;
     let app = App::new()
         .app_data(Data::new(context.use_cases.clone()))
-        .app_data(context.trust.clone())
-        .app_data(Refuse(refuse))
+        .app_data(context.trusted_proxies.clone())
+        .app_data(RejectionRenderer(refuse))
         .configure(|config| routes(config))
-        .default_service(web::to(move || std::future::ready(refuse(&Refusal::NotFound))));
+        .default_service(web::to(move || std::future::ready(refuse(&RequestRejection::NotFound))));
     let app = system.block_on(test::init_service(app));
     let system = system.clone();
     Box::new(move |request| {
@@ -166,21 +167,21 @@ fn serve(system: &Rc<SystemRunner>, context: &Context, service: Service) -> Serv
 }
 
 thread_local! {
-    static SERVED: HashMap<&'static str, Serve> = {
+    static HANDLERS: HashMap<&'static str, RequestHandler> = {
         let system = Rc::new(System::new());
         // Gone at the end of this, for all in it was read by then.
         let folder = tempfile::tempdir().expect("a folder");
-        let context = system.block_on(context(folder.path()));
-        SERVICES.into_iter().map(|service| (service.name, serve(&system, &context, service))).collect()
+        let context = system.block_on(service_context(folder.path()));
+        SERVICES.into_iter().map(|service| (service.name, request_handler(&system, &context, service))).collect()
     };
 }
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::from_settings(&Settings::default()).expect("built in"));
 static ENVELOPE: LazyLock<Envelope> =
-    LazyLock::new(|| Envelope::new(Key::new(KEY).expect("32 bytes"), Zeroizing::new(*SECRET)));
+    LazyLock::new(|| Envelope::new(EnvelopeKey::new(MEFP_SECRET).expect("32 bytes"), Zeroizing::new(*APP_SECRET)));
 
 /// The request that `data` is, as its parts.
-struct Asked<'a> {
+struct FuzzRequest<'a> {
     service: &'static str,
     method: Method,
     target: &'a str,
@@ -188,8 +189,8 @@ struct Asked<'a> {
     body: &'a [u8],
 }
 
-impl<'a> Asked<'a> {
-    fn read(data: &'a [u8]) -> Option<Self> {
+impl<'a> FuzzRequest<'a> {
+    fn parse(data: &'a [u8]) -> Option<Self> {
         let end = data.windows(2).position(|pair| pair == b"\n\n").unwrap_or(data.len());
         let mut lines = std::str::from_utf8(&data[..end]).ok()?.lines();
         let mut line = lines.next()?.split(' ');
@@ -208,20 +209,20 @@ impl<'a> Asked<'a> {
     }
 
     /// Sends it with this body, and sees that it is refused in the dialect, as any is without stores.
-    fn is_refused(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) {
+    fn assert_rejected(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) {
         let mut request = TestRequest::with_uri(self.target).method(self.method.clone());
         for header in headers {
             request = request.append_header(header.clone());
         }
         let request = request.set_payload(body.to_vec()).to_request();
-        let (status, kind, body) = SERVED.with(|served| served[self.service](request));
+        let (status, kind, body) = HANDLERS.with(|served| served[self.service](request));
         let answer: Value = serde_json::from_slice(&body).expect("JSON");
         assert_eq!(kind, "application/json; charset=utf-8", "{status} {answer}");
-        assert!(status == StatusCode::OK || REFUSED.contains(&status.as_u16()), "{status} {answer}");
-        assert!(self.says_no(&answer), "{status} {answer}");
+        assert!(status == StatusCode::OK || ALLOWED_STATUSES.contains(&status.as_u16()), "{status} {answer}");
+        assert!(self.is_dialect_error(&answer), "{status} {answer}");
     }
 
-    fn says_no(&self, answer: &Value) -> bool {
+    fn is_dialect_error(&self, answer: &Value) -> bool {
         match self.service {
             "cloudbox" | "tms" => answer["code"].is_string() && answer["code"] != "0000",
             // Without a cookie that could be a session's, there is nothing to end, and that is done.
@@ -241,10 +242,13 @@ impl<'a> Asked<'a> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(asked) = Asked::read(data) else { return };
-    asked.is_refused(&asked.headers, asked.body);
+    let Some(asked) = FuzzRequest::parse(data) else { return };
+    asked.assert_rejected(&asked.headers, asked.body);
     if asked.service == "mefp" {
         let body = serde_json::json!({ "encrypt": ENVELOPE.seal(asked.body, Padding::Pkcs7), "app_from": "melink" });
-        asked.is_refused(&[(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body.to_string().as_bytes());
+        asked.assert_rejected(
+            &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
+            body.to_string().as_bytes(),
+        );
     }
 });

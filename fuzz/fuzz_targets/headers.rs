@@ -9,13 +9,13 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use stele_service::Settings;
 use stele_service::request::RequestId;
-use stele_service::trust::{TRUSTED_PROXIES, Trust};
+use stele_service::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
-const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const UNTRUSTED_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const TRUSTED_PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
-static TRUST: LazyLock<Trust> = LazyLock::new(|| {
+static TRUSTED_PROXIES_UNDER_TEST: LazyLock<TrustedProxies> = LazyLock::new(|| {
     let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", "10.0.0.0/8, ::1".to_owned())]);
     settings.get(&TRUSTED_PROXIES).expect("a good setting")
 });
@@ -27,20 +27,24 @@ fuzz_target!(|data: &[u8]| {
             headers.append(FORWARDED, value);
         }
     }
-    assert_eq!(TRUST.client(STRANGER, &headers), STRANGER, "a stranger's word about itself counts for nothing");
-    let client = TRUST.client(PROXY, &headers);
+    assert_eq!(
+        TRUSTED_PROXIES_UNDER_TEST.client(UNTRUSTED_PEER, &headers),
+        UNTRUSTED_PEER,
+        "a stranger's word about itself counts for nothing"
+    );
+    let client = TRUSTED_PROXIES_UNDER_TEST.client(TRUSTED_PROXY, &headers);
     assert_eq!(client, client.to_canonical(), "an address has one writing");
     // What a trusted proxy adds behind it is what counts, in a line of its own as in the same one.
-    for told in ["192.0.2.1", "192.0.2.1, 10.9.9.9", "[::ffff:192.0.2.1]:443"] {
+    for forwarded_for in ["192.0.2.1", "192.0.2.1, 10.9.9.9", "[::ffff:192.0.2.1]:443"] {
         let mut behind = headers.clone();
-        behind.append(FORWARDED, HeaderValue::from_static(told));
-        assert_eq!(TRUST.client(PROXY, &behind), STRANGER);
-        if let Ok(line) = HeaderValue::from_bytes(&[data, b",", told.as_bytes()].concat())
+        behind.append(FORWARDED, HeaderValue::from_static(forwarded_for));
+        assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
+        if let Ok(line) = HeaderValue::from_bytes(&[data, b",", forwarded_for.as_bytes()].concat())
             && line.to_str().is_ok()
         {
             let mut behind = HeaderMap::new();
             behind.append(FORWARDED, line);
-            assert_eq!(TRUST.client(PROXY, &behind), STRANGER);
+            assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
         }
     }
     if let Some(id) = std::str::from_utf8(data).ok().and_then(RequestId::parse) {

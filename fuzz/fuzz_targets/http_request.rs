@@ -13,11 +13,11 @@ use libfuzzer_sys::fuzz_target;
 
 thread_local! {
     /// It starts a task that keeps the date, which nothing here asks for.
-    static CONFIG: ServiceConfig = System::new().block_on(async { ServiceConfig::default() });
+    static ACTIX_CONFIG: ServiceConfig = System::new().block_on(async { ServiceConfig::default() });
 }
 
 /// What the gateway itself says, and what no client says to a service.
-fn check_headers(request: &Request) {
+fn assert_headers_sanitized(request: &Request) {
     let headers = request.headers();
     let only = |name: &str, value: &str| {
         let values: Vec<_> = headers.get_all(name).map(|value| value.as_bytes()).collect();
@@ -38,12 +38,12 @@ fn check_headers(request: &Request) {
 }
 
 /// A request, its body, whether that has ended, and how many bytes are left.
-type Read = Result<Option<(Request, Vec<u8>, bool, usize)>, String>;
+type ActixParse = Result<Option<(Request, Vec<u8>, bool, usize)>, String>;
 
 /// What actix-http reads.
-fn read_by_actix(bytes: &[u8]) -> Read {
+fn read_by_actix(bytes: &[u8]) -> ActixParse {
     let (mut codec, mut rest, mut body) =
-        (CONFIG.with(|config| Codec::new(config.clone())), BytesMut::from(bytes), Vec::new());
+        (ACTIX_CONFIG.with(|config| Codec::new(config.clone())), BytesMut::from(bytes), Vec::new());
     let Some(message) = codec.decode(&mut rest).map_err(|e| e.to_string())? else { return Ok(None) };
     let Message::Item(request) = message else { return Err("a chunk before a head".to_owned()) };
     let mut is_over = codec.message_type() == MessageType::None;
@@ -61,13 +61,13 @@ fn read_by_actix(bytes: &[u8]) -> Read {
 }
 
 /// Request ids are random.
-fn without_id(one: &Forwarded) -> (&str, &str, &[u8]) {
+fn comparable_parts(one: &Forwarded) -> (&str, &str, &[u8]) {
     (&one.method, &one.target, &one.body)
 }
 
 /// The service answers 400 to it and closes: actix-http's methods are those of http 0.2, which lacks five of the characters
 /// that RFC 9110 5.6.2 allows in one.
-fn is_refused_for_method(one: &Forwarded, read: &Read) -> bool {
+fn is_rejected_for_method(one: &Forwarded, read: &ActixParse) -> bool {
     one.method.contains(['#', '$', '%', '&', '\''])
         && read.as_ref().is_err_and(|error| error.contains("invalid method"))
 }
@@ -76,11 +76,11 @@ fuzz_target!(|data: &[u8]| {
     let Some((&cut, bytes)) = data.split_first() else { return };
     let pieces: Vec<&[u8]> = bytes.chunks(usize::from(cut) % 64 + 1).collect();
     let (whole, cut) = (forwarded(&[bytes]), forwarded(&pieces));
-    let [seen, seen_cut] = [&whole, &cut].map(|all| all.iter().map(without_id).collect::<Vec<_>>());
+    let [seen, seen_cut] = [&whole, &cut].map(|all| all.iter().map(comparable_parts).collect::<Vec<_>>());
     assert_eq!(seen, seen_cut, "read in pieces it is something else");
     for one in &whole {
         let read = read_by_actix(&one.written);
-        if is_refused_for_method(one, &read) {
+        if is_rejected_for_method(one, &read) {
             continue;
         }
         let (request, body, is_over, left) =
@@ -88,6 +88,6 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!((request.method().as_str(), left, is_over), (one.method.as_str(), 0, true));
         assert_eq!(request.uri().path_and_query().map_or("", |target| target.as_str()), one.target);
         assert_eq!(body, one.body);
-        check_headers(&request);
+        assert_headers_sanitized(&request);
     }
 });

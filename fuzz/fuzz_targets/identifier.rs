@@ -2,26 +2,26 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use stele_core::identifier::{Email, Identifier, LONGEST, Name, Phone, Recipient};
+use stele_core::identifier::{Email, Identifier, LONGEST, Phone, Recipient, Username};
 use stele_core::user::{UserId, UserRef};
 
-fn key(text: &str) -> Option<String> {
+fn canonical_key(text: &str) -> Option<String> {
     Identifier::parse(text).map(|identifier| identifier.key().to_owned())
 }
 
 fuzz_target!(|text: &str| {
-    if let Some(one) = key(text) {
-        assert_eq!(key(&one).as_ref(), Some(&one), "the key is a fixed point");
-        assert_eq!(key(&format!(" {text}\t")).as_ref(), Some(&one), "white space around it does not matter");
+    if let Some(one) = canonical_key(text) {
+        assert_eq!(canonical_key(&one).as_ref(), Some(&one), "the key is a fixed point");
+        assert_eq!(canonical_key(&format!(" {text}\t")).as_ref(), Some(&one), "white space around it does not matter");
         assert!(!one.is_empty() && one.len() <= LONGEST && !one.chars().any(char::is_control));
         if text.is_ascii() {
-            assert_eq!(key(&text.to_ascii_uppercase()), Some(one), "nor does letter case");
+            assert_eq!(canonical_key(&text.to_ascii_uppercase()), Some(one), "nor does letter case");
         }
     }
-    if let Some(name) = Name::parse(text) {
+    if let Some(name) = Username::parse(text) {
         // No name looks like an e-mail address. One may look like a phone: names and phones share one namespace.
         assert!(Email::parse(name.text()).is_none());
-        assert_eq!(key(name.text()).as_deref(), Some(name.key()));
+        assert_eq!(canonical_key(name.text()).as_deref(), Some(name.key()));
     }
     // A thing of each kind is found by what login fields hold.
     let phone = Phone::parse(text).map(|phone| phone.key().to_owned());
@@ -29,7 +29,7 @@ fuzz_target!(|text: &str| {
     assert!(phone.is_none() || email.is_none());
     let recipient = Recipient::parse(text).map(|to| to.key().to_owned());
     for found in [&phone, &email, &recipient].into_iter().flatten() {
-        assert_eq!(key(text).as_ref(), Some(found));
+        assert_eq!(canonical_key(text).as_ref(), Some(found));
     }
     assert_eq!(recipient, phone.or(email), "a recipient is one of the two");
     let untrusted = UserId::parse_untrusted(text);

@@ -3,10 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use stele_dialect::{Fault, Fields};
+use stele_dialect::{FieldError, Fields};
 
 /// The most fields that are taken.
-const MOST: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 fuzz_target!(|data: &[u8]| {
     let theirs = serde_json::from_slice::<Value>(data).ok();
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         (Ok(fields), Some(theirs)) => {
             let object = theirs.as_object().expect("only an object has fields");
             assert_eq!(fields.len(), object.len());
-            for (name, value) in fields.texts() {
+            for (name, value) in fields.text_fields() {
                 match &object[&name] {
                     Value::String(text) => assert_eq!(value, *text),
                     Value::Number(number) => {
@@ -35,12 +35,14 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
         }
-        (Err(Fault::Doubled(name)), Some(theirs)) => {
+        (Err(FieldError::Duplicate(name)), Some(theirs)) => {
             let object = theirs.as_object().expect("only an object has fields");
             assert!(object.keys().any(|known| known.starts_with(&name)));
         }
         // What any reader takes for an object we do, too, unless it is too wide.
-        (Err(Fault::Unreadable), Some(theirs)) => assert!(theirs.as_object().is_none_or(|all| all.len() > MOST)),
+        (Err(FieldError::MalformedBody), Some(theirs)) => {
+            assert!(theirs.as_object().is_none_or(|all| all.len() > MAX_FIELDS))
+        }
         (Err(_), None) => {}
         (Err(fault), Some(_)) => panic!("{fault}, before anybody has asked for a field"),
     }

@@ -10,8 +10,8 @@ use stele_service::Settings;
 
 static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::from_settings(&Settings::default()).expect("built in"));
 
-/// The table of routes in `docs/PROTOCOLS.md`, written by hand.
-fn by_hand(path: &str) -> Option<&'static str> {
+/// DESIGN's table of routes, written out anew.
+fn expected_service(path: &str) -> Option<&'static str> {
     // A prefix needs no slash at its end.
     let path = &format!("{path}/");
     let lower = path.to_ascii_lowercase();
@@ -31,7 +31,7 @@ fn by_hand(path: &str) -> Option<&'static str> {
 }
 
 /// The path as a server reads it that unescapes, cuts parameters off, and resolves dots and empty segments.
-fn resolved(path: &str) -> String {
+fn resolve_path(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.bytes();
     while let Some(byte) = rest.next() {
@@ -58,10 +58,10 @@ fn resolved(path: &str) -> String {
 
 fuzz_target!(|path: &str| {
     // Whatever is taken has slashes in excess at most.
-    let resolved = resolved(path);
+    let resolved = resolve_path(path);
     if let Some((service, forwarded)) = CONFIG.service_for(path) {
-        assert_eq!(by_hand(&forwarded), Some(service));
-        assert_eq!(by_hand(&resolved), Some(service), "read in another way it reaches another service");
+        assert_eq!(expected_service(&forwarded), Some(service));
+        assert_eq!(expected_service(&resolved), Some(service), "read in another way it reaches another service");
         assert_eq!(resolved, forwarded, "what is passed on can be read in one way only");
         assert_eq!(CONFIG.service_for(&forwarded), Some((service, forwarded.clone())), "it is canonical");
         let bare = |path: &str| path.replace('/', "");
@@ -69,6 +69,6 @@ fuzz_target!(|path: &str| {
     } else {
         // No documented URL has anything but these, and all of them go through.
         let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/') && path.starts_with('/');
-        assert!(!plain || by_hand(&resolved).is_none(), "refused without a reason");
+        assert!(!plain || expected_service(&resolved).is_none(), "refused without a reason");
     }
 });

@@ -9,7 +9,7 @@ use stele_core::code::Code;
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
 use stele_core::proof::Salted;
-use svc_jwt::wire::captcha_id;
+use svc_jwt::wire::parse_captcha_id;
 
 static DIGEST: LazyLock<PasswordDigest> = LazyLock::new(|| PasswordDigest::from_bytes([7; 16]));
 
@@ -21,16 +21,16 @@ fuzz_target!(|text: &str| {
         for writing in &writings {
             let again = ClientTimestamp::parse(writing).expect("a writing of a timestamp is one");
             assert_eq!(again.seconds(), timestamp.seconds(), "all are of one instant");
-            assert!(DIGEST.proves(&Salted { digest: DIGEST.salted(writing), timestamp }));
+            assert!(DIGEST.matches_proof(&Salted { digest: DIGEST.salted(writing), timestamp }));
         }
-        assert!(!DIGEST.proves(&Salted { digest: DIGEST.salted("x"), timestamp }));
+        assert!(!DIGEST.matches_proof(&Salted { digest: DIGEST.salted("x"), timestamp }));
     } else {
         assert!(text.parse::<i64>().ok().filter(|number| *number >= 0).is_none_or(|number| number.to_string() != text));
     }
     if let Some(bytes) = hex::decode::<16>(text) {
         assert!(hex::encode(&bytes).eq_ignore_ascii_case(&text.trim().replace('-', "")));
         let digest = PasswordDigest::from_hex(text).expect("32 hex digits are a digest");
-        let proves = |salted, at: u64| digest.proves(&Salted { digest: salted, timestamp: at.into() });
+        let proves = |salted, at: u64| digest.matches_proof(&Salted { digest: salted, timestamp: at.into() });
         assert!(proves(digest.salted(7), 7));
         // One digit more on the timestamp is another proof, and the digest itself is none.
         assert!(!proves(digest.salted(7), 70));
@@ -38,7 +38,7 @@ fuzz_target!(|text: &str| {
     } else {
         assert!(PasswordDigest::from_hex(text).is_none());
     }
-    if let Some(id) = captcha_id(text) {
+    if let Some(id) = parse_captcha_id(text) {
         assert!(id < 1 << 53 && text.parse() == Ok(id));
     }
     let code = Code::typed(text);

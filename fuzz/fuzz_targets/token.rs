@@ -1,4 +1,4 @@
-//! Tokens: of sessions, JWTs, and the headers that carry them. Nothing that was not signed here verifies, and what was
+//! TokenManager: of sessions, JWTs, and the headers that carry them. Nothing that was not signed here verifies, and what was
 //! does only if it says all that a token says.
 #![no_main]
 
@@ -14,23 +14,23 @@ use stele_core::random::OsRandom;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
-use stele_keys::Holder as _;
-use svc_jwt::tokens::{Tokens, is_jwt};
-use svc_jwt::{bearer, keys};
+use stele_keys::KeyConsumer as _;
+use svc_jwt::tokens::{TokenManager, is_jwt};
+use svc_jwt::{keys, presented_tokens};
 
 const NOW: Timestamp = Timestamp::from_secs(0);
 const HEADER: &str = r#"{"typ":"JWT","alg":"EdDSA","kid":"eddsa-1"}"#;
 
-struct Ours {
+struct SignedTokens {
     keys: Arc<keys::Keys>,
-    tokens: Tokens,
+    tokens: TokenManager,
     issued: String,
 }
 
-static OURS: LazyLock<Ours> = LazyLock::new(|| {
+static SIGNED_TOKENS: LazyLock<SignedTokens> = LazyLock::new(|| {
     let keys = Arc::new(keys::Keys::none(keys::Algorithm::EdDsa));
     keys.hold(vec![(1, NOW, (keys.family().make)(&OsRandom))]);
-    let tokens = Tokens::new(keys.clone(), "stele");
+    let tokens = TokenManager::new(keys.clone(), "stele");
     let session = Session {
         user: UserId::from_bytes([7; 16]),
         dialect: "jwt".to_owned(),
@@ -42,34 +42,34 @@ static OURS: LazyLock<Ours> = LazyLock::new(|| {
     };
     let issued = tokens.issue(&session, &Token::generate(&OsRandom)).expect("a token");
     assert!(tokens.verify(&issued, NOW).is_some());
-    Ours { keys, tokens, issued }
+    SignedTokens { keys, tokens, issued }
 });
 
 fn verifies(token: &str) -> bool {
-    OURS.tokens.verify(token, NOW).is_some()
+    SIGNED_TOKENS.tokens.verify(token, NOW).is_some()
 }
 
 /// The token with one of its three parts replaced by `data`, as text or encoded.
-fn changed(data: &[u8]) {
-    let parts: Vec<_> = OURS.issued.split('.').collect();
+fn assert_altered_token_rejected(data: &[u8]) {
+    let parts: Vec<_> = SIGNED_TOKENS.issued.split('.').collect();
     let encoded = URL_SAFE_NO_PAD.encode(data);
     for at in 0..3 {
         let mut other = parts.clone();
         other[at] = &encoded;
         let other = other.join(".");
-        assert!(other == OURS.issued || !verifies(&other));
+        assert!(other == SIGNED_TOKENS.issued || !verifies(&other));
     }
 }
 
 /// Our signature under whatever claims `data` is, and under whatever header.
-fn signed(data: &[u8]) {
-    let key = OURS.keys.newest(NOW).expect("a key");
+fn check_signed_claims(data: &[u8]) {
+    let key = SIGNED_TOKENS.keys.newest(NOW).expect("a key");
     let parts = |header: &[u8], claims: &[u8]| {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = crypto::sign(message.as_bytes(), &key.signing, Algorithm::EdDSA).expect("a signature");
         format!("{message}.{signature}")
     };
-    if let Some(bearer) = OURS.tokens.verify(&parts(HEADER.as_bytes(), data), NOW) {
+    if let Some(bearer) = SIGNED_TOKENS.tokens.verify(&parts(HEADER.as_bytes(), data), NOW) {
         let claims: Value = serde_json::from_slice(data).expect("JSON");
         assert!(
             claims["exp"].as_i64().is_some_and(|end| end > 0) && claims["iat"].is_i64() && claims["iss"] == "stele"
@@ -77,14 +77,15 @@ fn signed(data: &[u8]) {
         assert_eq!(claims["sub"], bearer.user);
         assert!(claims["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(bearer.session.expose())));
     }
-    let claims = OURS.issued.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
+    let claims =
+        SIGNED_TOKENS.issued.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
     if verifies(&parts(data, &claims)) {
         let header: Value = serde_json::from_slice(data).expect("JSON");
         assert!(header["alg"] == "EdDSA" && header["kid"] == "eddsa-1");
     }
 }
 
-fn headers(name: HeaderName, value: HeaderValue) -> HeaderMap {
+fn header_map(name: HeaderName, value: HeaderValue) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(name, value);
     headers
@@ -92,36 +93,36 @@ fn headers(name: HeaderName, value: HeaderValue) -> HeaderMap {
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(value) = HeaderValue::from_bytes(data) {
-        let headers = headers(AUTHORIZATION, value);
-        let tokens = bearer::presented(&headers);
+        let headers = header_map(AUTHORIZATION, value);
+        let tokens = presented_tokens::presented(&headers);
         assert!(!tokens.iter().any(|token| verifies(token)));
         // One rule for all dialects.
-        assert_eq!(stele_dialect::authorization(&headers), tokens.first().copied());
+        assert_eq!(stele_dialect::authorization_token(&headers), tokens.first().copied());
         // What is around a token is taken off once and for all.
         if let Some(token) = tokens.first() {
-            let bare = self::headers(AUTHORIZATION, HeaderValue::from_str(token).expect("a part of a header"));
-            assert_eq!(bearer::presented(&bare), tokens);
+            let bare = self::header_map(AUTHORIZATION, HeaderValue::from_str(token).expect("a part of a header"));
+            assert_eq!(presented_tokens::presented(&bare), tokens);
         }
     }
     if let Ok(value) = HeaderValue::from_bytes(data) {
-        let found = svc_portal::cookie::token(&headers(COOKIE, value));
+        let found = svc_portal::session_cookie::session_token(&header_map(COOKIE, value));
         let text = String::from_utf8_lossy(data).to_lowercase().replace('-', "");
         assert!(found.is_none_or(|token| text.contains(token.expose()) && text.contains("stele_session")));
     }
     if let Ok(text) = std::str::from_utf8(data) {
         assert!(!verifies(text));
         let _ = is_jwt(text);
-        let _ = OURS.tokens.unheard_of(text);
+        let _ = SIGNED_TOKENS.tokens.unknown_key_name(text);
         if let Some(token) = Token::parse(text) {
             assert_eq!(Token::parse(token.expose()).map(|again| again.key()), Some(token.key()));
             assert_eq!(token.expose().len(), 32);
             for cookie in [format!("a=b; stele_session={text}; c"), format!("a=b,stele_session=\"{text}\",c=d")] {
                 let Ok(cookie) = HeaderValue::try_from(cookie) else { continue };
-                let found = svc_portal::cookie::token(&headers(COOKIE, cookie));
+                let found = svc_portal::session_cookie::session_token(&header_map(COOKIE, cookie));
                 assert_eq!(found.map(|found| found.key()), Some(token.key()));
             }
         }
     }
-    changed(data);
-    signed(data);
+    assert_altered_token_rejected(data);
+    check_signed_claims(data);
 });

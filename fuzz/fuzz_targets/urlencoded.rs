@@ -5,26 +5,26 @@
 use std::borrow::Cow;
 
 use libfuzzer_sys::fuzz_target;
-use stele_dialect::{Fault, Fields};
+use stele_dialect::{FieldError, Fields};
 
 /// The most fields that are taken.
-const MOST: usize = 64;
+const MAX_FIELDS: usize = 64;
 
-fn pairs(text: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
+fn reference_pairs(text: &str) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(text.as_bytes()).collect()
 }
 
 /// Without what is around a form.
-fn trimmed(text: &str) -> &str {
+fn trim_form(text: &str) -> &str {
     text.trim_start_matches(|c: char| c.is_ascii_whitespace())
         .trim_end_matches(|c: char| c.is_ascii_whitespace() || c == '\0')
 }
 
 fuzz_target!(|text: &str| {
     let (query, body) = text.split_once('\n').unwrap_or((text, ""));
-    let body = trimmed(body);
+    let body = trim_form(body);
     let mut expected: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-    for (name, value) in pairs(body) {
+    for (name, value) in reference_pairs(body) {
         if !expected.iter().any(|known| known.0 == name && known.1 == value) {
             expected.push((name, value));
         }
@@ -33,8 +33,8 @@ fuzz_target!(|text: &str| {
         |(name, value): &(Cow<'_, str>, Cow<'_, str>)| name.contains('\u{fffd}') || value.contains('\u{fffd}');
     match Fields::from_urlencoded(body) {
         Ok(mut fields) => {
-            assert!(fields.len() <= MOST);
-            let ours: Vec<_> = fields.texts().collect();
+            assert!(fields.len() <= MAX_FIELDS);
+            let ours: Vec<_> = fields.text_fields().collect();
             // What is not UTF-8 may be GB18030, which the standard replaces.
             if !expected.iter().any(is_replaced) {
                 assert_eq!(ours.len(), expected.len());
@@ -43,23 +43,25 @@ fuzz_target!(|text: &str| {
                 }
             }
             fields.add_query(query);
-            assert!(fields.len() <= MOST);
-            let merged: Vec<_> = fields.texts().collect();
+            assert!(fields.len() <= MAX_FIELDS);
+            let merged: Vec<_> = fields.text_fields().collect();
             assert_eq!(merged[..ours.len()], ours, "the body wins");
             for (name, value) in &merged[ours.len()..] {
-                let theirs: Vec<_> =
-                    pairs(query).into_iter().filter(|pair| !is_replaced(pair) && pair.0 == name.as_str()).collect();
+                let theirs: Vec<_> = reference_pairs(query)
+                    .into_iter()
+                    .filter(|pair| !is_replaced(pair) && pair.0 == name.as_str())
+                    .collect();
                 assert!(theirs.iter().all(|(_, their)| *value == their.as_ref()));
             }
         }
-        Err(Fault::Doubled(name)) => {
+        Err(FieldError::Duplicate(name)) => {
             assert!(
                 expected.iter().filter(|(known, _)| known.starts_with(&name)).count() > 1
                     || expected.iter().any(is_replaced)
             );
         }
         // Too many, or in no charset.
-        Err(Fault::Unreadable) => assert!(expected.len() > MOST || expected.iter().any(is_replaced)),
+        Err(FieldError::MalformedBody) => assert!(expected.len() > MAX_FIELDS || expected.iter().any(is_replaced)),
         Err(other) => panic!("{other}, before any field was asked for"),
     }
 });

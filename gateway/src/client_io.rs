@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::connection::{ConnectionState, Protocol, Scheme};
-use crate::library_answer;
+use crate::client_connection::{ConnectionState, Protocol, Scheme};
+use crate::hyper_error_response;
 
 /// A client's socket, and TLS over it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct ClientIo {
     stream: ClientStream,
     state: Rc<ConnectionState>,
     /// What hyper answers by itself to a head that it cannot read: not sent, for the gateway has more to say.
-    own_answer: Option<Vec<u8>>,
+    suppressed_response: Option<Vec<u8>>,
 }
 
 impl ClientStream {
@@ -47,7 +47,7 @@ impl ClientStream {
 
 impl ClientIo {
     pub(crate) fn new(stream: ClientStream, state: Rc<ConnectionState>) -> Self {
-        Self { stream, state, own_answer: None }
+        Self { stream, state, suppressed_response: None }
     }
 
     /// The socket below.
@@ -59,20 +59,20 @@ impl ClientIo {
     }
 
     /// What hyper answered by itself, and was not sent.
-    pub(crate) fn take_own_answer(&mut self) -> Option<Vec<u8>> {
-        self.own_answer.take()
+    pub(crate) fn take_suppressed_response(&mut self) -> Option<Vec<u8>> {
+        self.suppressed_response.take()
     }
 
     /// Sends the end of the stream, which hyper is not given to send.
-    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             ClientStream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             ClientStream::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 
-    fn noted<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.state.note_write(written.is_pending());
+    fn record_write_result<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.state.record_write(written.is_pending());
         written
     }
 }
@@ -85,7 +85,7 @@ impl AsyncRead for ClientIo {
             ClientStream::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         })?;
         if let Some(bytes @ [_, ..]) = buf.filled().get(before..) {
-            self.state.note_read(bytes);
+            self.state.record_read(bytes);
         }
         Poll::Ready(Ok(()))
     }
@@ -93,15 +93,15 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.own_answer.is_none() && library_answer::status(buf).is_some() {
-            self.own_answer = Some(buf.to_vec());
+        if self.suppressed_response.is_none() && hyper_error_response::status_of_bare_error(buf).is_some() {
+            self.suppressed_response = Some(buf.to_vec());
             return Poll::Ready(Ok(buf.len()));
         }
         let written = match &mut self.stream {
             ClientStream::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             ClientStream::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
         };
-        self.noted(written)
+        self.record_write_result(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -109,7 +109,7 @@ impl AsyncWrite for ClientIo {
             ClientStream::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             ClientStream::Tls(tls) => Pin::new(tls).poll_flush(cx),
         };
-        self.noted(flushed)
+        self.record_write_result(flushed)
     }
 
     /// Does nothing: the connection is closed once hyper has let go of it, see [`crate::close`].

@@ -18,23 +18,23 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use stele_service::Settings;
-use stele_service::trust::TRUSTED_PROXIES;
+use stele_service::trusted_proxies::TRUSTED_PROXIES;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::connection::{Scheme, SharedAlarm};
-use crate::headers::{Caller, ForService};
+use crate::client_connection::{Scheme, SharedTimer};
+use crate::headers::{AddedHeaders, ClientIdentity};
 use crate::http1;
-use crate::proxy::{for_instance, is_framed};
-use crate::request::{self, RequestLine};
+use crate::proxy::{build_upstream_request, has_framing_header};
 use crate::request_body::{BodyLimits, RequestBody};
-use crate::table::Table;
+use crate::request_head::{self, RequestLine};
+use crate::routing_table::RoutingTable;
 
 /// Where the requests come from.
 pub const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-const LIMIT: u64 = 64 * 1024;
+const BODY_LIMIT: u64 = 64 * 1024;
 
-static TABLE: LazyLock<Option<Table>> = LazyLock::new(|| Table::built_in().ok());
+static TABLE: LazyLock<Option<RoutingTable>> = LazyLock::new(|| RoutingTable::built_in().ok());
 
 /// What a service gets for a request that the gateway takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,8 +57,8 @@ pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
         let all = Rc::clone(&all);
         async move {
             let is_bodiless = request.body().size_hint().exact() == Some(0);
-            let mut answer = Response::new(RequestBody::Whole(None));
-            match forward(request).await {
+            let mut answer = Response::new(RequestBody::Full(None));
+            match forward_request(request).await {
                 Some(forwarded) => all.borrow_mut().push(forwarded),
                 // As the proxy does: what follows a body that was not read is not looked at.
                 None if !is_bodiless => {
@@ -69,37 +69,39 @@ pub fn forwarded(pieces: &[&[u8]]) -> Vec<Forwarded> {
             Ok::<_, Infallible>(answer)
         }
     });
-    let io =
-        TokioIo::new(Memory { input: pieces.iter().map(|piece| piece.to_vec()).rev().collect(), ..Memory::default() });
+    let io = TokioIo::new(MemoryIo {
+        input: pieces.iter().map(|piece| piece.to_vec()).rev().collect(),
+        ..MemoryIo::default()
+    });
     // What is no HTTP ends the connection.
     let _ = runtime.block_on(http1::builder().serve_connection(io, service));
     all.take()
 }
 
 /// Does with a request what the proxy does.
-async fn forward(request: Request<Incoming>) -> Option<Forwarded> {
+async fn forward_request(request: Request<Incoming>) -> Option<Forwarded> {
     let (parts, incoming) = request.into_parts();
     let mut line = RequestLine::new(parts.method, parts.uri, parts.version);
-    line.route(TABLE.as_ref()?);
+    line.match_route(TABLE.as_ref()?);
     let mut headers = parts.headers;
-    if request::is_malformed(&line, &headers) {
+    if request_head::is_malformed(&line, &headers) {
         return None;
     }
-    request::check(&line, &headers, incoming.size_hint().exact(), LIMIT).ok()?;
+    request_head::validate(&line, &headers, incoming.size_hint().exact(), BODY_LIMIT).ok()?;
     let trust = Settings::default().get(&TRUSTED_PROXIES).ok()?;
-    let (caller, host) = (Caller::of(PEER, &headers, &trust), HeaderValue::from_static("service"));
-    let framed = is_framed(&headers);
-    let limits = BodyLimits { bytes: LIMIT, due: Instant::now() + Duration::from_secs(1) };
-    let body = RequestBody::receive(incoming, limits, &SharedAlarm::default()).await.ok()?;
-    let body = collect(body).await?;
-    let added = ForService { caller: &caller, scheme: Scheme::Http, host: &host, hop: None };
-    crate::headers::for_service(&line, &mut headers, &added);
-    let request = for_instance(&line, headers, RequestBody::Whole(Some(body.clone())), framed);
+    let (caller, host) = (ClientIdentity::resolve(PEER, &headers, &trust), HeaderValue::from_static("service"));
+    let framed = has_framing_header(&headers);
+    let limits = BodyLimits { max_bytes: BODY_LIMIT, deadline: Instant::now() + Duration::from_secs(1) };
+    let body = RequestBody::receive(incoming, limits, &SharedTimer::default()).await.ok()?;
+    let body = collect_body(body).await?;
+    let added = AddedHeaders { client: &caller, scheme: Scheme::Http, host: &host, hop_secret: None };
+    crate::headers::rewrite_request_headers(&line, &mut headers, &added);
+    let request = build_upstream_request(&line, headers, RequestBody::Full(Some(body.clone())), framed);
     let (method, target) = (line.method.to_string(), line.target().to_owned());
-    Some(Forwarded { method, target, body: body.to_vec(), written: write(request).await? })
+    Some(Forwarded { method, target, body: body.to_vec(), written: serialize_request(request).await? })
 }
 
-async fn collect(body: RequestBody) -> Option<Bytes> {
+async fn collect_body(body: RequestBody) -> Option<Bytes> {
     let (mut body, mut all) = (pin!(body), Vec::new());
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         all.extend_from_slice(frame.ok()?.data_ref()?);
@@ -108,9 +110,9 @@ async fn collect(body: RequestBody) -> Option<Bytes> {
 }
 
 /// What hyper writes for a request.
-async fn write(request: Request<RequestBody>) -> Option<Vec<u8>> {
+async fn serialize_request(request: Request<RequestBody>) -> Option<Vec<u8>> {
     let output = Rc::default();
-    let io = Memory { output: Rc::clone(&output), is_open: true, ..Memory::default() };
+    let io = MemoryIo { output: Rc::clone(&output), is_open: true, ..MemoryIo::default() };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.ok()?;
     let (mut connection, mut answer) = (pin!(connection), pin!(sender.send_request(request)));
     poll_fn(|cx| {
@@ -125,14 +127,14 @@ async fn write(request: Request<RequestBody>) -> Option<Vec<u8>> {
 
 /// A socket whose other side has sent some pieces, the last one first.
 #[derive(Default)]
-struct Memory {
+struct MemoryIo {
     input: Vec<Vec<u8>>,
     output: Rc<RefCell<Vec<u8>>>,
     /// The other side may send more.
     is_open: bool,
 }
 
-impl AsyncRead for Memory {
+impl AsyncRead for MemoryIo {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Some(mut piece) = self.input.pop() else {
             return if self.is_open { Poll::Pending } else { Poll::Ready(Ok(())) };
@@ -146,7 +148,7 @@ impl AsyncRead for Memory {
     }
 }
 
-impl AsyncWrite for Memory {
+impl AsyncWrite for MemoryIo {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.output.borrow_mut().extend_from_slice(buf);
         Poll::Ready(Ok(buf.len()))

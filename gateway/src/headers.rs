@@ -7,14 +7,14 @@ use hyper::header::{
     HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
 use hyper::{HeaderMap, Version};
-use stele_service::headers::Headers;
-use stele_service::request::RequestId;
+use stele_service::headers::HeaderLookup;
+use stele_service::request_context::RequestId;
 use stele_service::trace;
-use stele_service::trust::{HOP_HEADER, Trust};
+use stele_service::trusted_proxies::{HOP_SECRET_HEADER, TrustedProxies};
 use tracing::Span;
 
-use crate::connection::Scheme;
-use crate::request::RequestLine;
+use crate::client_connection::Scheme;
+use crate::request_head::RequestLine;
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -22,22 +22,22 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// More than any browser sends, and below the 100 that are read at all, with no dialect to refuse more in.
-const MOST_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 64;
 /// Names, values, separators and the request target.
-const MOST_BYTES: usize = 16 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 
 /// The headers of a message, as [`stele_service`] looks at them.
-pub(crate) struct Fields<'a>(pub(crate) &'a HeaderMap);
+pub(crate) struct HyperHeaders<'a>(pub(crate) &'a HeaderMap);
 
-impl Headers for Fields<'_> {
-    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+impl HeaderLookup for HyperHeaders<'_> {
+    fn all_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         self.0.get_all(name).iter().map(HeaderValue::as_bytes)
     }
 }
 
 /// What a header is to a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum HeaderClass {
     /// End-to-end: forwarded.
     EndToEnd,
     /// Hop-by-hop, RFC 9110, section 7.6.1, or a part of the framing: each connection has its own.
@@ -45,27 +45,27 @@ enum Kind {
     /// What the gateway says itself of a request, so that no client can: who calls, for which host, by which name.
     Forwarded,
     /// A trace's parent, by W3C's Trace Context.
-    Trace,
+    TraceContext,
     /// What pages of other origins may do: a matter of the gateway's settings.
     Cors,
     /// Asks for another method than the request line has, which is the one that is judged: some frameworks obey.
     MethodOverride,
 }
 
-impl Kind {
+impl HeaderClass {
     fn of(name: &HeaderName) -> Self {
         match *name {
             ACCEPT_ENCODING | AUTHORIZATION | CONTENT_TYPE | COOKIE | DATE | USER_AGENT => Self::EndToEnd,
             CONNECTION | CONTENT_LENGTH | EXPECT | HOST | TE | TRAILER | TRANSFER_ENCODING | UPGRADE => Self::HopByHop,
-            _ => Self::of_text(name.as_str()),
+            _ => Self::of_name(name.as_str()),
         }
     }
 
-    fn of_text(name: &str) -> Self {
+    fn of_name(name: &str) -> Self {
         match name {
             "keep-alive" | "close" => Self::HopByHop,
-            "forwarded" | "x-real-ip" | HOP_HEADER | "x-request-id" => Self::Forwarded,
-            "traceparent" | "tracestate" => Self::Trace,
+            "forwarded" | "x-real-ip" | HOP_SECRET_HEADER | "x-request-id" => Self::Forwarded,
+            "traceparent" | "tracestate" => Self::TraceContext,
             "x-http-method-override" | "x-http-method" | "x-method-override" => Self::MethodOverride,
             _ if name.starts_with("proxy-") => Self::HopByHop,
             _ if name.starts_with("x-forwarded-") => Self::Forwarded,
@@ -77,20 +77,20 @@ impl Kind {
 
 /// Who is calling, as far as the gateway believes it.
 #[derive(Debug)]
-pub(crate) struct Caller {
-    pub(crate) client: IpAddr,
-    trusted: bool,
+pub(crate) struct ClientIdentity {
+    pub(crate) address: IpAddr,
+    is_trusted_proxy: bool,
     pub(crate) request_id: RequestId,
 }
 
-impl Caller {
-    pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trust: &Trust) -> Self {
-        let fields = Fields(headers);
-        let trusted = trust.believes(peer, &fields);
+impl ClientIdentity {
+    pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trust: &TrustedProxies) -> Self {
+        let fields = HyperHeaders(headers);
+        let trusted = trust.trusts(peer, &fields);
         let shown = headers.get(REQUEST_ID).filter(|_| trusted);
         let shown = shown.and_then(|id| RequestId::parse(id.to_str().ok()?));
-        let request_id = shown.unwrap_or_else(RequestId::random);
-        Self { client: trust.client(peer, &fields), trusted, request_id }
+        let request_id = shown.unwrap_or_else(RequestId::generate);
+        Self { address: trust.client_address(peer, &fields), is_trusted_proxy: trusted, request_id }
     }
 
     /// The request's id, as a header has it.
@@ -101,13 +101,13 @@ impl Caller {
 }
 
 /// Whether the head of a request is larger than any client's of ours.
-pub(crate) fn too_large(line: &RequestLine, headers: &HeaderMap) -> bool {
+pub(crate) fn is_head_too_large(line: &RequestLine, headers: &HeaderMap) -> bool {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    headers.len() > MOST_HEADERS || bytes + line.target().len() > MOST_BYTES
+    headers.len() > MAX_HEADERS || bytes + line.target().len() > MAX_HEADER_BYTES
 }
 
 /// Whether a header lists `token`, in any letter case.
-pub(crate) fn is_token_of(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))
 }
 
@@ -117,47 +117,47 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 }
 
 /// What the gateway adds to what the client says.
-pub(crate) struct ForService<'a> {
-    pub(crate) caller: &'a Caller,
+pub(crate) struct AddedHeaders<'a> {
+    pub(crate) client: &'a ClientIdentity,
     /// How the client's connection is.
     pub(crate) scheme: Scheme,
     /// The name of the service: the connection leads to one of its instances.
     pub(crate) host: &'a HeaderValue,
     /// What proves the gateway to the services of the same process.
-    pub(crate) hop: Option<&'a HeaderValue>,
+    pub(crate) hop_secret: Option<&'a HeaderValue>,
 }
 
 /// Makes the headers of a client's request those that the service gets.
-pub(crate) fn for_service(line: &RequestLine, headers: &mut HeaderMap, added: &ForService<'_>) {
-    let proto = proto(headers, added);
-    let host = host(line, headers, added.caller);
+pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMap, added: &AddedHeaders<'_>) {
+    let proto = forwarded_proto(headers, added);
+    let host = forwarded_host(line, headers, added.client);
     join_cookies(line, headers);
-    remove(headers, |name| match Kind::of(name) {
+    remove_unforwarded(headers, |name| match HeaderClass::of(name) {
         // `X_Forwarded_For` and `X-Forwarded-For` are one to many a framework.
-        Kind::EndToEnd => name.as_str().contains('_'),
-        Kind::Cors => false,
+        HeaderClass::EndToEnd => name.as_str().contains('_'),
+        HeaderClass::Cors => false,
         // Where spans are collected, the one here is the parent: see `set_parent`.
-        Kind::Trace => trace::is_on(),
-        Kind::HopByHop | Kind::Forwarded | Kind::MethodOverride => true,
+        HeaderClass::TraceContext => trace::is_enabled(),
+        HeaderClass::HopByHop | HeaderClass::Forwarded | HeaderClass::MethodOverride => true,
     });
     headers.insert(HOST, added.host.clone());
     // One address: the chain before it is resolved here, where the proxies are known.
-    if let Ok(client) = HeaderValue::try_from(added.caller.client.to_string()) {
+    if let Ok(client) = HeaderValue::try_from(added.client.address.to_string()) {
         headers.insert(FORWARDED_FOR, client);
     }
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto.as_str()));
     if let Some(host) = host {
         headers.insert(FORWARDED_HOST, host);
     }
-    headers.insert(REQUEST_ID, added.caller.request_id_value());
-    if let Some(secret) = added.hop {
-        headers.insert(HeaderName::from_static(HOP_HEADER), secret.clone());
+    headers.insert(REQUEST_ID, added.client.request_id_value());
+    if let Some(secret) = added.hop_secret {
+        headers.insert(HeaderName::from_static(HOP_SECRET_HEADER), secret.clone());
     }
 }
 
 /// Makes `span` the parent of the service's span.
-pub(crate) fn set_parent(span: &Span, headers: &mut HeaderMap) {
-    trace::pass_on(span, |name, value| {
+pub(crate) fn set_trace_parent(span: &Span, headers: &mut HeaderMap) {
+    trace::inject_context(span, |name, value| {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
@@ -166,17 +166,17 @@ pub(crate) fn set_parent(span: &Span, headers: &mut HeaderMap) {
 
 /// Makes the headers of a service's answer those that the client gets. Those that frame it are hyper's to write; to HEAD
 /// the length is that of the answer to GET.
-pub(crate) fn for_client(headers: &mut HeaderMap, is_head: bool) {
+pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, is_head: bool) {
     let length = headers.get(CONTENT_LENGTH).filter(|_| is_head).cloned();
     let mut dates = headers.get_all(DATE).into_iter();
     if let (Some(date), Some(_)) = (dates.next().cloned(), dates.next()) {
         headers.insert(DATE, date);
     }
-    remove(headers, |name| match Kind::of(name) {
-        Kind::EndToEnd | Kind::Trace | Kind::MethodOverride => false,
-        Kind::Forwarded => *name == REQUEST_ID,
-        Kind::HopByHop => *name != HOST && *name != EXPECT,
-        Kind::Cors => true,
+    remove_unforwarded(headers, |name| match HeaderClass::of(name) {
+        HeaderClass::EndToEnd | HeaderClass::TraceContext | HeaderClass::MethodOverride => false,
+        HeaderClass::Forwarded => *name == REQUEST_ID,
+        HeaderClass::HopByHop => *name != HOST && *name != EXPECT,
+        HeaderClass::Cors => true,
     });
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
@@ -184,7 +184,7 @@ pub(crate) fn for_client(headers: &mut HeaderMap, is_head: bool) {
 }
 
 /// Removes the headers that do not cross, and those that `Connection` names.
-fn remove(headers: &mut HeaderMap, stays_here: impl Fn(&HeaderName) -> bool) {
+fn remove_unforwarded(headers: &mut HeaderMap, stays_here: impl Fn(&HeaderName) -> bool) {
     let ordinary: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
     let is_ordinary = |option: &&[u8]| ordinary.iter().any(|known| option.eq_ignore_ascii_case(known));
     let named = tokens(headers, &CONNECTION).filter(|option| !is_ordinary(option));
@@ -205,13 +205,13 @@ fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
     }
 }
 
-fn proto(headers: &HeaderMap, added: &ForService<'_>) -> Scheme {
-    let shown = headers.get(FORWARDED_PROTO).filter(|_| added.caller.trusted);
+fn forwarded_proto(headers: &HeaderMap, added: &AddedHeaders<'_>) -> Scheme {
+    let shown = headers.get(FORWARDED_PROTO).filter(|_| added.client.is_trusted_proxy);
     if shown.is_some_and(|proto| proto == "https") { Scheme::Https } else { added.scheme }
 }
 
-fn host(line: &RequestLine, headers: &HeaderMap, caller: &Caller) -> Option<HeaderValue> {
-    let shown = headers.get(FORWARDED_HOST).filter(|_| caller.trusted).or_else(|| headers.get(HOST)).cloned();
+fn forwarded_host(line: &RequestLine, headers: &HeaderMap, caller: &ClientIdentity) -> Option<HeaderValue> {
+    let shown = headers.get(FORWARDED_HOST).filter(|_| caller.is_trusted_proxy).or_else(|| headers.get(HOST)).cloned();
     let authority = || HeaderValue::from_str(line.uri.authority()?.as_str()).ok();
     shown.or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
 }
@@ -221,34 +221,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_known_by_what_a_proxy_does_with_them() {
+    fn headers_are_classified_by_how_a_proxy_treats_them() {
         for (name, kind) in [
-            ("host", Kind::HopByHop),
-            ("content-length", Kind::HopByHop),
-            ("transfer-encoding", Kind::HopByHop),
-            ("connection", Kind::HopByHop),
-            ("te", Kind::HopByHop),
-            ("keep-alive", Kind::HopByHop),
-            ("proxy-authorization", Kind::HopByHop),
-            ("proxy-anything-of-any-length-at-all", Kind::HopByHop),
-            ("x-forwarded-for", Kind::Forwarded),
-            ("x-forwarded-anything-of-any-length", Kind::Forwarded),
-            ("x-stele-hop", Kind::Forwarded),
-            ("x-request-id", Kind::Forwarded),
-            ("access-control-allow-credentials", Kind::Cors),
-            ("traceparent", Kind::Trace),
-            ("x-http-method-override", Kind::MethodOverride),
-            ("content-lengths", Kind::EndToEnd),
-            ("xforwarded-for", Kind::EndToEnd),
-            ("authorization", Kind::EndToEnd),
-            ("a", Kind::EndToEnd),
+            ("host", HeaderClass::HopByHop),
+            ("content-length", HeaderClass::HopByHop),
+            ("transfer-encoding", HeaderClass::HopByHop),
+            ("connection", HeaderClass::HopByHop),
+            ("te", HeaderClass::HopByHop),
+            ("keep-alive", HeaderClass::HopByHop),
+            ("proxy-authorization", HeaderClass::HopByHop),
+            ("proxy-anything-of-any-length-at-all", HeaderClass::HopByHop),
+            ("x-forwarded-for", HeaderClass::Forwarded),
+            ("x-forwarded-anything-of-any-length", HeaderClass::Forwarded),
+            ("x-stele-hop", HeaderClass::Forwarded),
+            ("x-request-id", HeaderClass::Forwarded),
+            ("access-control-allow-credentials", HeaderClass::Cors),
+            ("traceparent", HeaderClass::TraceContext),
+            ("x-http-method-override", HeaderClass::MethodOverride),
+            ("content-lengths", HeaderClass::EndToEnd),
+            ("xforwarded-for", HeaderClass::EndToEnd),
+            ("authorization", HeaderClass::EndToEnd),
+            ("a", HeaderClass::EndToEnd),
         ] {
-            assert_eq!(Kind::of(&HeaderName::from_static(name)), kind, "{name}");
+            assert_eq!(HeaderClass::of(&HeaderName::from_static(name)), kind, "{name}");
         }
     }
 
     #[test]
-    fn what_connection_names_ends_here() {
+    fn headers_listed_in_connection_are_removed() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("connection", "close, X-Secret"),
@@ -260,14 +260,14 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(value));
         }
-        remove(&mut headers, |name| *name == CONNECTION);
+        remove_unforwarded(&mut headers, |name| *name == CONNECTION);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-other", "y"]);
     }
 
     #[test]
-    fn cookies_of_http2_are_one() {
+    fn http2_cookie_fields_are_joined() {
         let line = |version| {
             let (parts, ()) = hyper::Request::builder().version(version).body(()).unwrap().into_parts();
             RequestLine { method: parts.method, uri: parts.uri, version: parts.version }

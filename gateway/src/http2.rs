@@ -14,12 +14,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use crate::client_connection::{ClientTimeouts, ConnectionState, KEEP_ALIVE_TIMEOUT, SharedTimer};
 use crate::client_io::ClientIo;
-use crate::connection::{ConnectionState, KEEP_ALIVE, SharedAlarm, Times};
 use crate::proxy::{WorkerState, handle};
 
 /// Requests that one connection may have in flight.
-const MAX_STREAMS: u32 = 100;
+const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// How much of a body a client may send ahead, in a stream and in all of them.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
@@ -31,7 +31,7 @@ const MAX_SEND_BUFFER: usize = 64 * 1024;
 /// connection is closed: CVE-2023-44487 and CVE-2025-8671.
 const MAX_PENDING_RESETS: usize = 20;
 /// How long the streams of a connection that takes no more of them may last.
-const GRACE: Duration = Duration::from_secs(30);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs streams on the worker of their connection.
 #[derive(Clone, Copy, Debug)]
@@ -48,33 +48,33 @@ pub(crate) async fn serve(
     worker: &Rc<WorkerState>,
     io: ClientIo,
     state: &Rc<ConnectionState>,
-    times: Times,
+    times: ClientTimeouts,
     mut stop: Pin<&mut impl Future<Output = ()>>,
 ) {
     let (worker, streams) = (Rc::clone(worker), Rc::clone(state));
     let service =
-        service_fn(move |request| handle(Rc::clone(&worker), streams.begin(), SharedAlarm::default(), request));
+        service_fn(move |request| handle(Rc::clone(&worker), streams.begin_request(), SharedTimer::default(), request));
     let mut connection = pin!(builder().serve_connection(TokioIo::new(io), service));
     let mut ending: Option<Instant> = None;
     poll_fn(|cx| {
         loop {
-            if connection.as_mut().poll(cx).is_ready() || state.is_abusive() {
+            if connection.as_mut().poll(cx).is_ready() || state.is_rapid_reset_attack() {
                 return Poll::Ready(());
             }
-            if ending.is_none() && (state.is_retired() || stop.as_mut().poll(cx).is_ready()) {
+            if ending.is_none() && (state.is_draining() || stop.as_mut().poll(cx).is_ready()) {
                 ending = Some(Instant::now());
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
-            let stalled = state.stalled_since().map(|since| since + times.answer);
-            let ended = ending.map(|since| since + GRACE);
-            let idle = state.idle_since().filter(|_| ending.is_none()).map(|since| since + KEEP_ALIVE);
+            let stalled = state.stalled_since().map(|since| since + times.send);
+            let ended = ending.map(|since| since + DRAIN_TIMEOUT);
+            let idle = state.idle_since().filter(|_| ending.is_none()).map(|since| since + KEEP_ALIVE_TIMEOUT);
             // A stream that waits for window wakes its own task alone: look again in time.
-            let again = Instant::now() + times.answer;
+            let again = Instant::now() + times.send;
             let due = [stalled, ended, idle].into_iter().flatten().min().unwrap_or(again);
-            match state.alarm.borrow_mut().poll(cx, due) {
+            match state.timer.borrow_mut().poll(cx, due) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if idle == Some(due) => state.retire(),
+                Poll::Ready(()) if idle == Some(due) => state.start_draining(),
                 Poll::Ready(()) if due == again => {}
                 Poll::Ready(()) => return Poll::Ready(()),
             }
@@ -86,7 +86,7 @@ pub(crate) async fn serve(
 fn builder() -> Builder<LocalExecutor> {
     let mut builder = Builder::new(LocalExecutor);
     builder
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_LIST)

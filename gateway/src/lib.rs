@@ -17,42 +17,42 @@
 //!
 //! The gateway knows no dialect: how each says no is written in the table.
 
-mod access;
-mod alarm;
-mod answer;
+mod access_log;
+mod client_connection;
 mod client_io;
-mod close;
 mod config;
-mod connection;
+mod connection_limit;
 mod cors;
 mod docs;
+mod error_pages;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod headers;
-mod health;
-mod held;
+mod health_check;
+mod health_endpoint;
 mod http1;
 mod http2;
+mod hyper_error_response;
 mod index;
-mod library_answer;
-mod live;
+mod lingering_close;
+mod local_response;
 mod metrics;
 mod program;
 mod proxy;
 mod redirect;
-mod refusal;
-mod request;
 mod request_body;
+mod request_head;
 mod response_body;
+mod routing_table;
 mod server;
-mod supervise;
-mod table;
+mod shared_state;
+mod timer;
 mod tls;
 mod upstreams;
 
 pub use config::{Config, SETTINGS, settings};
-pub use live::{Gateway, InstanceView};
-pub use program::{DEFAULT_LISTEN, reload_on_hangup, run};
-pub use refusal::Cause;
+pub use error_pages::Rejection;
+pub use program::{DEFAULT_LISTEN, reload_on_sighup, run};
+pub use shared_state::{Gateway, InstanceView};
 pub use upstreams::CircuitState;
-pub use upstreams::resolve::{Lookup, Resolver};
+pub use upstreams::resolver::{LookupFuture, Resolver};

@@ -13,99 +13,99 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
-use stele_service::metrics::{Histograms, Metrics, REQUEST_TIMES, method_name};
+use stele_service::metrics::{HistogramFamily, Metrics, REQUEST_DURATION_BUCKETS, method_label};
 
-use crate::live::{Gateway, InstanceView, Live};
-use crate::refusal::Cause;
+use crate::error_pages::Rejection;
+use crate::shared_state::{Gateway, InstanceView, SharedState};
 
-type Service = [(&'static str, Arc<String>); 1];
-type Label = [(&'static str, &'static str); 1];
-type Request = (Service, ([(&'static str, &'static str); 1], [(&'static str, u16); 1]));
+type ServiceLabel = [(&'static str, Arc<String>); 1];
+type CauseLabel = [(&'static str, &'static str); 1];
+type RequestLabels = (ServiceLabel, ([(&'static str, &'static str); 1], [(&'static str, u16); 1]));
 
 /// The handles that count.
 pub(crate) struct Counters {
-    requests: Family<Request, Counter>,
-    times: Histograms<Service>,
-    refusals: Family<(Service, Label), Counter>,
-    retries: Family<Service, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    durations: HistogramFamily<ServiceLabel>,
+    rejections: Family<(ServiceLabel, CauseLabel), Counter>,
+    retries: Family<ServiceLabel, Counter>,
     unlogged: Counter,
-    connections_refused: Counter,
+    rejected_connections: Counter,
 }
 
 impl Counters {
     /// Handles that `metrics` exposes.
-    pub(crate) fn of(metrics: &Metrics) -> Self {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
         let counters = Self {
             requests: Family::default(),
-            times: Family::new_with_constructor(|| Histogram::new(REQUEST_TIMES)),
-            refusals: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(REQUEST_DURATION_BUCKETS)),
+            rejections: Family::default(),
             retries: Family::default(),
             unlogged: Counter::default(),
-            connections_refused: Counter::default(),
+            rejected_connections: Counter::default(),
         };
         let help = "Requests that came to the gateway; 499: left alone by their client";
         metrics.register("stele_gateway_requests", help, counters.requests.clone());
         let help = "How long a client waited for the head of its answer";
-        metrics.register("stele_gateway_request_duration_seconds", help, counters.times.clone());
+        metrics.register("stele_gateway_request_duration_seconds", help, counters.durations.clone());
         let help = "Requests that the gateway answered in place of a service";
-        metrics.register("stele_gateway_refusals", help, counters.refusals.clone());
+        metrics.register("stele_gateway_refusals", help, counters.rejections.clone());
         let help = "Requests given to a further instance, for one could not be connected to";
         metrics.register("stele_gateway_retries", help, counters.retries.clone());
         let help = "Refused requests that the access log leaves out: too many of one client, or in all";
         metrics.register("stele_gateway_unlogged_requests", help, counters.unlogged.clone());
         let help = "Connections closed at once, for their address holds its share";
-        metrics.register("stele_gateway_connections_refused", help, counters.connections_refused.clone());
+        metrics.register("stele_gateway_connections_refused", help, counters.rejected_connections.clone());
         counters
     }
 
-    pub(crate) fn connection_refused(&self) {
-        self.connections_refused.inc();
+    pub(crate) fn count_rejected_connection(&self) {
+        self.rejected_connections.inc();
     }
 
     /// Starts what is worth seeing before it happens at zero.
-    pub(crate) fn expect(&self, service: &str) {
-        let service = label(service);
-        drop(self.times.get_or_create(&service));
+    pub(crate) fn preregister(&self, service: &str) {
+        let service = service_label(service);
+        drop(self.durations.get_or_create(&service));
         drop(self.retries.get_or_create(&service));
-        for cause in Cause::ALL {
-            drop(self.refusals.get_or_create(&(service.clone(), [("cause", cause.as_str())])));
+        for cause in Rejection::ALL {
+            drop(self.rejections.get_or_create(&(service.clone(), [("cause", cause.as_str())])));
         }
     }
 
-    pub(crate) fn answered(&self, service: &Arc<String>, method: &Method, status: u16, time: Duration) {
+    pub(crate) fn count_response(&self, service: &Arc<String>, method: &Method, status: u16, time: Duration) {
         let service = [("service", service.clone())];
-        self.times.get_or_create(&service).observe(time.as_secs_f64());
-        let labels = (service, ([("method", method_name(method.as_str()))], [("status", status)]));
+        self.durations.get_or_create(&service).observe(time.as_secs_f64());
+        let labels = (service, ([("method", method_label(method.as_str()))], [("status", status)]));
         self.requests.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn refused(&self, service: &str, cause: Cause) {
-        self.refusals.get_or_create(&(label(service), [("cause", cause.as_str())])).inc();
+    pub(crate) fn count_rejection(&self, service: &str, cause: Rejection) {
+        self.rejections.get_or_create(&(service_label(service), [("cause", cause.as_str())])).inc();
     }
 
-    pub(crate) fn unlogged(&self) {
+    pub(crate) fn count_unlogged(&self) {
         self.unlogged.inc();
     }
 
-    pub(crate) fn retried(&self, service: &str) {
-        self.retries.get_or_create(&label(service)).inc();
+    pub(crate) fn count_retry(&self, service: &str) {
+        self.retries.get_or_create(&service_label(service)).inc();
     }
 }
 
-fn label(service: &str) -> Service {
+fn service_label(service: &str) -> ServiceLabel {
     [("service", Arc::new(service.to_owned()))]
 }
 
 /// How many clients there are and how the instances do, looked at when somebody asks.
-pub(crate) struct Instances(pub(crate) Weak<Live>);
+pub(crate) struct GatewayCollector(pub(crate) Weak<SharedState>);
 
-impl fmt::Debug for Instances {
+impl fmt::Debug for GatewayCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Instances")
     }
 }
 
-impl Collector for Instances {
+impl Collector for GatewayCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(live) = self.0.upgrade() else { return Ok(()) };
         let gateway = Gateway(live);
@@ -114,7 +114,7 @@ impl Collector for Instances {
         let family = encoder.encode_descriptor("stele_gateway_connections", help, None, MetricType::Gauge)?;
         ConstGauge::new(held).encode(family)?;
         let instances = gateway.instances();
-        let up = |one: &InstanceView| i64::from(one.usable);
+        let up = |one: &InstanceView| i64::from(one.healthy);
         let busy = |one: &InstanceView| i64::try_from(one.in_flight).unwrap_or(i64::MAX);
         for (name, help, value) in [
             (

@@ -13,29 +13,29 @@ use stele_service::{BEARER_CHALLENGE, drain, trace};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-use crate::access::Entry;
-use crate::answer::Answer;
-use crate::close::Input;
+use crate::access_log::AccessLogEntry;
+use crate::client_connection::{ListenerRole, RequestGuard, Scheme, SharedTimer};
 use crate::config::Config;
-use crate::connection::{EntryPoint, RequestGuard, Scheme, SharedAlarm};
-use crate::headers::{Caller, Fields, REQUEST_ID};
-use crate::live::Live;
-use crate::refusal::{self, Cause};
-use crate::request::{self, RequestLine};
-use crate::request_body::{Upload, discard};
-use crate::response_body::{Content, ResponseBody};
-use crate::table::Route;
+use crate::error_pages::{self, Rejection};
+use crate::headers::{ClientIdentity, HyperHeaders, REQUEST_ID};
+use crate::lingering_close::RequestInput;
+use crate::local_response::LocalResponse;
+use crate::request_body::{RequestBodyState, discard_body};
+use crate::request_head::{self, RequestLine};
+use crate::response_body::{ResponseBody, ResponseSource};
+use crate::routing_table::Route;
+use crate::shared_state::SharedState;
 use crate::upstreams::connection::ProxyError;
 use crate::upstreams::pool::ConnectionPool;
-use crate::{docs, health, index, redirect};
+use crate::{docs, health_endpoint, index, redirect};
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use forward::{for_instance, is_framed};
+pub(crate) use forward::{build_upstream_request, has_framing_header};
 
 /// What a worker needs to answer requests.
 pub(crate) struct WorkerState {
-    pub(crate) live: Arc<Live>,
-    pub(crate) hop: Option<HeaderValue>,
+    pub(crate) shared: Arc<SharedState>,
+    pub(crate) hop_secret: Option<HeaderValue>,
     pub(crate) pool: ConnectionPool,
 }
 
@@ -48,40 +48,40 @@ pub(crate) struct ClientAborted;
 struct RequestContext<'a> {
     worker: &'a Rc<WorkerState>,
     config: &'a Config,
-    line: &'a RequestLine,
+    request_line: &'a RequestLine,
     guard: &'a RequestGuard,
-    alarm: &'a SharedAlarm,
-    caller: &'a Caller,
+    timer: &'a SharedTimer,
+    client: &'a ClientIdentity,
     route: Option<&'a Route>,
-    trace: &'a Span,
+    span: &'a Span,
     origin: Option<HeaderValue>,
-    begun: Instant,
+    started_at: Instant,
     /// Received while draining: answered with `Connection: close`.
     is_draining: bool,
     /// What follows the request on its connection may be no request.
-    is_last: bool,
+    may_switch_protocol: bool,
 }
 
 /// What becomes of a request.
 enum Outcome {
-    Proxied(Response<Content>, Input),
-    Local(Answer, Input),
+    Proxied(Response<ResponseSource>, RequestInput),
+    Local(LocalResponse, RequestInput),
     ClientAborted,
 }
 
 /// Who answers a request.
 enum Destination<'a> {
     Service(&'a Route),
-    Here(Answer, Input),
+    Local(LocalResponse, RequestInput),
 }
 
-impl Input {
-    fn of(incoming: &Incoming) -> Self {
-        if incoming.is_end_stream() { Self::Read } else { Self::Unread }
+impl RequestInput {
+    fn of_body(incoming: &Incoming) -> Self {
+        if incoming.is_end_stream() { Self::Consumed } else { Self::Unread }
     }
 
-    fn of_upload(upload: Option<&Rc<Upload>>) -> Self {
-        if upload.is_none_or(|upload| upload.is_over()) { Self::Read } else { Self::Unread }
+    fn of_request_body(upload: Option<&Rc<RequestBodyState>>) -> Self {
+        if upload.is_none_or(|upload| upload.is_complete()) { Self::Consumed } else { Self::Unread }
     }
 }
 
@@ -89,67 +89,67 @@ impl Input {
 pub(crate) async fn handle(
     worker: Rc<WorkerState>,
     mut guard: RequestGuard,
-    alarm: SharedAlarm,
+    alarm: SharedTimer,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientAborted> {
     let (parts, body) = request.into_parts();
     let Parts { method, uri, version, headers, .. } = parts;
-    let config = worker.live.config();
+    let config = worker.shared.config();
     let mut line = RequestLine::new(method, uri, version);
-    let route = line.route(&config.table);
-    let caller = Caller::of(guard.connection().peer, &headers, &config.trust);
+    let route = line.match_route(&config.table);
+    let caller = ClientIdentity::resolve(guard.connection().peer, &headers, &config.trusted_proxies);
     // Health checks are asked every second: nothing to see.
-    let trace = match drain::is_health(line.path()) {
+    let trace = match drain::is_health_check_path(line.path()) {
         true => Span::none(),
-        false => trace::server(line.method.as_str(), line.path(), &Fields(&headers)),
+        false => trace::server_span(line.method.as_str(), line.path(), &HyperHeaders(&headers)),
     };
-    let entry = Entry::new(&line, &caller, route, &trace, &worker.live);
+    let entry = AccessLogEntry::new(&line, &caller, route, &trace, &worker.shared);
     let context = RequestContext {
         worker: &worker,
         config: &config,
-        line: &line,
+        request_line: &line,
         guard: &guard,
-        alarm: &alarm,
-        caller: &caller,
+        timer: &alarm,
+        client: &caller,
         route,
-        trace: &trace,
+        span: &trace,
         origin: headers.get(ORIGIN).cloned(),
-        begun: entry.started(),
-        is_draining: !drain::is_health(line.path()) && worker.live.drain.admit(),
-        is_last: line.is_last(&headers),
+        started_at: entry.started_at(),
+        is_draining: !drain::is_health_check_path(line.path()) && worker.shared.drain.record_request(),
+        may_switch_protocol: line.may_switch_protocol(&headers),
     };
     // No span for the log: the two lines that a request may have name it themselves, and a span costs as much as all of
     // them together.
-    let answering = context.answer(entry, headers, body);
+    let answering = context.process(entry, headers, body);
     let response = if trace.is_none() { answering.await? } else { answering.instrument(trace.clone()).await? };
-    guard.answer();
-    Ok(response.map(|content| ResponseBody { content, guard }))
+    guard.mark_response_started();
+    Ok(response.map(|content| ResponseBody { source: content, guard }))
 }
 
 impl RequestContext<'_> {
-    async fn answer(
+    async fn process(
         &self,
-        entry: Entry<'_>,
+        entry: AccessLogEntry<'_>,
         headers: HeaderMap,
         body: Incoming,
-    ) -> Result<Response<Content>, ClientAborted> {
+    ) -> Result<Response<ResponseSource>, ClientAborted> {
         let (mut response, input) = match self.respond(headers, body).await {
             Outcome::Proxied(response, input) => (response, input),
-            Outcome::Local(answer, input) => (local(answer, &self.line.method), input),
+            Outcome::Local(answer, input) => (build_local_response(answer, &self.request_line.method), input),
             Outcome::ClientAborted => return Err(ClientAborted),
         };
-        self.log(entry, response.status());
-        self.finish(&mut response, input);
+        self.log_request(entry, response.status());
+        self.finish_response(&mut response, input);
         Ok(response)
     }
 
     async fn respond(&self, headers: HeaderMap, body: Incoming) -> Outcome {
-        let input = Input::of(&body);
-        let route = match self.judge(&headers, &body, input).await {
+        let input = RequestInput::of_body(&body);
+        let route = match self.select_destination(&headers, &body, input).await {
             Destination::Service(route) => route,
-            Destination::Here(answer, input) => {
-                if self.line.version == Version::HTTP_2 && input == Input::Unread {
-                    actix_rt::spawn(discard(body));
+            Destination::Local(answer, input) => {
+                if self.request_line.version == Version::HTTP_2 && input == RequestInput::Unread {
+                    actix_rt::spawn(discard_body(body));
                 }
                 return Outcome::Local(answer, input);
             }
@@ -157,126 +157,131 @@ impl RequestContext<'_> {
         match self.forward(route, headers, body).await {
             Ok((response, input)) => Outcome::Proxied(response, input),
             Err((ProxyError::ClientAborted, _)) => Outcome::ClientAborted,
-            Err((error, input)) => Outcome::Local(self.refuse(route, forward::rejection(&error)), input),
+            Err((error, input)) => Outcome::Local(self.reject(route, forward::map_upstream_error(&error)), input),
         }
     }
 
     /// Which service a request is for, or what it is answered here.
-    async fn judge(&self, headers: &HeaderMap, body: &Incoming, input: Input) -> Destination<'_> {
-        if request::is_malformed(self.line, headers) {
-            let refuse = |route| self.refuse(route, Cause::BadRequest);
-            let answer = self.route.map_or_else(|| refusal::without_route(Cause::BadRequest), refuse);
-            return Destination::Here(answer, Input::Unread);
+    async fn select_destination(&self, headers: &HeaderMap, body: &Incoming, input: RequestInput) -> Destination<'_> {
+        if request_head::is_malformed(self.request_line, headers) {
+            let refuse = |route| self.reject(route, Rejection::BadRequest);
+            let answer = self.route.map_or_else(|| error_pages::default_error_page(Rejection::BadRequest), refuse);
+            return Destination::Local(answer, RequestInput::Unread);
         }
-        if let EntryPoint::Redirect(port) = self.guard.connection().entry_point {
-            return Destination::Here(redirect::answer(self.line, headers, port), input);
+        if let ListenerRole::HttpsRedirect(port) = self.guard.connection().listener_role {
+            return Destination::Local(redirect::respond(self.request_line, headers, port), input);
         }
-        if let Some(answer) = health::answer(self.line, &self.worker.live) {
-            return Destination::Here(answer, input);
+        if let Some(answer) = health_endpoint::respond(self.request_line, &self.worker.shared) {
+            return Destination::Local(answer, input);
         }
         let Some(route) = self.route else {
-            let answer = match index::answer(self.line, headers, self.config) {
+            let answer = match index::respond(self.request_line, headers, self.config) {
                 Some(answer) => Some(answer),
-                None => docs::answer(self.line, self.config).await,
+                None => docs::respond(self.request_line, self.config).await,
             };
-            return Destination::Here(answer.unwrap_or_else(refusal::no_route), input);
+            return Destination::Local(answer.unwrap_or_else(error_pages::route_not_found), input);
         };
-        if let Err(cause) = request::check(self.line, headers, body.size_hint().exact(), self.config.limits.body) {
-            let is_framed = !matches!(cause, Cause::BadRequest | Cause::HeadersTooLarge);
-            return Destination::Here(self.refuse(route, cause), if is_framed { input } else { Input::Unread });
+        if let Err(cause) = request_head::validate(
+            self.request_line,
+            headers,
+            body.size_hint().exact(),
+            self.config.limits.max_body_bytes,
+        ) {
+            let is_framed = !matches!(cause, Rejection::BadRequest | Rejection::HeadersTooLarge);
+            return Destination::Local(self.reject(route, cause), if is_framed { input } else { RequestInput::Unread });
         }
-        if let Some(answer) = self.config.cors.preflight(&self.line.method, headers) {
-            return Destination::Here(answer, input);
+        if let Some(answer) = self.config.cors.preflight(&self.request_line.method, headers) {
+            return Destination::Local(answer, input);
         }
         Destination::Service(route)
     }
 
-    fn refuse(&self, route: &Route, cause: Cause) -> Answer {
-        self.worker.live.count.refused(&route.service, cause);
-        route.refusals.answer(cause)
+    fn reject(&self, route: &Route, cause: Rejection) -> LocalResponse {
+        self.worker.shared.counters.count_rejection(&route.service, cause);
+        route.error_pages.response(cause)
     }
 
     /// Logs the request, now that it is known how it is answered.
-    fn log(&self, mut entry: Entry<'_>, status: StatusCode) {
+    fn log_request(&self, mut entry: AccessLogEntry<'_>, status: StatusCode) {
         entry.status = status.as_u16();
-        trace::answered(self.trace, entry.status);
+        trace::record_response_status(self.span, entry.status);
         if let Some(route) = self.route {
-            trace::named(self.trace, self.line.method.as_str(), &route.service);
+            trace::set_span_name(self.span, self.request_line.method.as_str(), &route.service);
         }
     }
 
     /// Adds what the gateway says with every answer, and closes the connection if it must end with this one.
-    fn finish(&self, response: &mut Response<Content>, input: Input) {
-        if self.is_answered_with_200(response) {
+    fn finish_response(&self, response: &mut Response<ResponseSource>, input: RequestInput) {
+        if self.is_failure_sent_as_200(response) {
             *response.status_mut() = StatusCode::OK;
         }
         let is_unauthorized = response.status() == StatusCode::UNAUTHORIZED;
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, self.caller.request_id_value());
+        headers.insert(REQUEST_ID, self.client.request_id_value());
         if is_unauthorized {
             headers.entry(WWW_AUTHENTICATE).or_insert(HeaderValue::from_static(BEARER_CHALLENGE));
         }
         if self.route.is_some() {
-            self.config.cors.mark(self.origin.as_ref(), headers);
+            self.config.cors.add_response_headers(self.origin.as_ref(), headers);
         }
         if let Some(hsts) = self.config.hsts.as_ref().filter(|_| self.guard.connection().scheme == Scheme::Https) {
             headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
-        if self.line.version == Version::HTTP_2 {
+        if self.request_line.version == Version::HTTP_2 {
             // A stream ends alone.
-            if !self.stays_open() {
-                self.guard.connection().retire();
+            if !self.may_keep_connection() {
+                self.guard.connection().start_draining();
             }
             return;
         }
-        let ends_with_connection = self.ends_with_connection(response.body());
-        if ends_with_connection || !self.keeps_alive(input) {
+        let ends_with_connection = self.is_close_delimited(response.body());
+        if ends_with_connection || !self.allows_keep_alive(input) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             // By which hyper knows that an HTTP/1.0 client's wish to keep the connection is not met.
-            *response.version_mut() = self.line.version;
+            *response.version_mut() = self.request_line.version;
         }
-        if let Content::Streamed(download) = response.body_mut() {
-            download.ends_with_connection = ends_with_connection;
+        if let ResponseSource::Streaming(download) = response.body_mut() {
+            download.is_close_delimited = ends_with_connection;
         }
-        if input == Input::Unread {
-            self.guard.connection().leave_unread();
+        if input == RequestInput::Unread {
+            self.guard.connection().mark_unread_input();
         }
     }
 
     /// Whether this is a failure of a dialect whose failures have status 200, as the service or the gateway is set.
-    fn is_answered_with_200(&self, response: &Response<Content>) -> bool {
+    fn is_failure_sent_as_200(&self, response: &Response<ResponseSource>) -> bool {
         let status = response.status();
-        let is_covered = self.route.is_some_and(|route| self.config.status_200.covers(&route.service));
+        let is_covered = self.route.is_some_and(|route| self.config.status_200.applies_to(&route.service));
         let is_failure = status.is_client_error() || status.is_server_error();
-        is_failure && (is_covered || response.extensions().get::<forward::Restored>().is_some())
+        is_failure && (is_covered || response.extensions().get::<forward::SentAs200>().is_some())
     }
 
     /// Whether the client learns by the end of its connection alone that the answer ends.
-    fn ends_with_connection(&self, content: &Content) -> bool {
-        let is_open = matches!(content, Content::Streamed(download) if download.size_hint().exact().is_none());
-        is_open && self.line.version == Version::HTTP_10
+    fn is_close_delimited(&self, content: &ResponseSource) -> bool {
+        let is_open = matches!(content, ResponseSource::Streaming(download) if download.size_hint().exact().is_none());
+        is_open && self.request_line.version == Version::HTTP_10
     }
 
     /// Whether the client may send further requests after this answer, as far as the gateway decides it.
-    fn keeps_alive(&self, input: Input) -> bool {
+    fn allows_keep_alive(&self, input: RequestInput) -> bool {
         // The rest of a body that is not read is not worth waiting for.
-        self.stays_open() && !self.is_last && input == Input::Read
+        self.may_keep_connection() && !self.may_switch_protocol && input == RequestInput::Consumed
     }
 
     /// Whether the connection may stay open, for all that is known of the gateway.
-    fn stays_open(&self) -> bool {
-        let live = &self.worker.live;
+    fn may_keep_connection(&self) -> bool {
+        let live = &self.worker.shared;
         // Drained again: what came before the end was announced may be answered after it.
-        !self.is_draining && !live.drain.is_draining() && !live.held.is_crowded()
+        !self.is_draining && !live.drain.is_draining() && !live.connections.above_half()
     }
 }
 
 /// An answer of the gateway's own; to HEAD, without its body.
-fn local(answer: Answer, method: &Method) -> Response<Content> {
-    let Answer { status, headers, body } = answer;
+fn build_local_response(answer: LocalResponse, method: &Method) -> Response<ResponseSource> {
+    let LocalResponse { status, headers, body } = answer;
     let is_head = *method == Method::HEAD;
     let length = HeaderValue::from(body.len());
-    let mut response = Response::new(Content::Whole((!is_head).then_some(body)));
+    let mut response = Response::new(ResponseSource::Full((!is_head).then_some(body)));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     if is_head && status != StatusCode::NO_CONTENT {

@@ -4,27 +4,27 @@ use proptest::prelude::*;
 
 use super::*;
 
-const REFUSALS: &str = "not_found = '{}'\nmethod = '{}'\ntoo_large = '{}'\nheaders_too_large = '{}'\n\
+const ERROR_PAGES: &str = "not_found = '{}'\nmethod = '{}'\ntoo_large = '{}'\nheaders_too_large = '{}'\n\
                         bad_request = '{}'\nslow_request = '{}'\nslow_service = '{}'\nunavailable = '{}'\n";
 
-fn built_in() -> Table {
-    Table::parse("routes.toml", BUILT_IN).unwrap()
+fn built_in() -> RoutingTable {
+    RoutingTable::parse("routes.toml", BUILT_IN).unwrap()
 }
 
 fn service(path: &str) -> Option<String> {
-    built_in().find(path).map(|route| route.service.clone())
+    built_in().match_path(path).map(|route| route.service.clone())
 }
 
 fn route(head: &str) -> String {
-    format!("[[route]]\n{head}\n[route.refusals]\n{REFUSALS}")
+    format!("[[route]]\n{head}\n[route.refusals]\n{ERROR_PAGES}")
 }
 
-fn fault(text: &str) -> String {
-    Table::parse("t.toml", text).err().unwrap_or_else(|| panic!("accepted: {text}"))
+fn parse_error(text: &str) -> String {
+    RoutingTable::parse("t.toml", text).err().unwrap_or_else(|| panic!("accepted: {text}"))
 }
 
 #[test]
-fn each_prefix_leads_to_its_service() {
+fn each_prefix_routes_to_its_service() {
     for (path, expected) in [
         ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),
         ("/api/v1/cloudbox/", "cloudbox"),
@@ -45,7 +45,7 @@ fn each_prefix_leads_to_its_service() {
 }
 
 #[test]
-fn what_only_resembles_a_prefix_leads_nowhere() {
+fn a_path_that_only_resembles_a_prefix_has_no_route() {
     for path in
         ["", "/", "/ii", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/api/v1/Aut", "/x/i/login", "/auth登", "*"]
     {
@@ -58,14 +58,14 @@ fn the_longest_prefix_wins_whatever_the_order() {
     for (first, second) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
         let one = route(&format!("prefix = '{first}'\nservice = 's{}'\nupstream = 'http://h:1'", first.len()));
         let two = route(&format!("prefix = '{second}'\nservice = 's{}'\nupstream = 'http://h:1'", second.len()));
-        let table = Table::parse("t", &(one + &two)).unwrap();
-        assert_eq!(table.find("/a/b/c").unwrap().service, "s5");
-        assert_eq!(table.find("/a/c").unwrap().service, "s3");
+        let table = RoutingTable::parse("t", &(one + &two)).unwrap();
+        assert_eq!(table.match_path("/a/b/c").unwrap().service, "s5");
+        assert_eq!(table.match_path("/a/c").unwrap().service, "s3");
     }
 }
 
 #[test]
-fn a_fault_is_told_with_file_line_and_reason() {
+fn an_invalid_table_is_reported_with_file_line_and_reason() {
     let good = route("prefix = ['/a/', '/b/']\nservice = 'one'\nupstream = 'http://h:1'");
     let lines = good.lines().count();
     let cases = [
@@ -89,45 +89,47 @@ fn a_fault_is_told_with_file_line_and_reason() {
         (route("prefix = '/c/'\nservice = 'x'\nupstream = 'http://h:1'").replacen("method", "metod", 1), 7, "metod"),
     ];
     for (bad, line, reason) in cases {
-        let told = fault(&format!("{good}{bad}"));
+        let told = parse_error(&format!("{good}{bad}"));
         let place = format!("t.toml:{}: ", lines + line);
         assert!(told.starts_with(&place) && told.contains(reason), "{told}\nexpected {place}{reason}");
         assert!(!told.contains('\n'), "{told}");
     }
-    assert!(fault("").contains("no [[route]]"));
+    assert!(parse_error("").contains("no [[route]]"));
 }
 
 #[test]
 fn settings_override_upstreams() {
-    let settings = Settings::default().with([("STELE_UPSTREAM_TMS", "http://a:1,http://b:2".to_owned())]);
-    let table = Table::from_settings(&settings).unwrap();
-    assert_eq!(table.find_service("tms").unwrap().upstreams.names(), ["a:1", "b:2"]);
-    let settings = Settings::default().with([("STELE_UPSTREAM_TMS", "b:2".to_owned())]);
-    let error = Table::from_settings(&settings).unwrap_err().to_string();
+    let settings = Settings::default().with_values([("STELE_UPSTREAM_TMS", "http://a:1,http://b:2".to_owned())]);
+    let table = RoutingTable::from_settings(&settings).unwrap();
+    assert_eq!(table.route_of_service("tms").unwrap().upstreams.configured_names(), ["a:1", "b:2"]);
+    let settings = Settings::default().with_values([("STELE_UPSTREAM_TMS", "b:2".to_owned())]);
+    let error = RoutingTable::from_settings(&settings).unwrap_err().to_string();
     assert!(error.starts_with("STELE_UPSTREAM_TMS: `b:2`"), "{error}");
 }
 
 #[test]
-fn a_table_of_ones_own_takes_the_place_of_the_built_in_one() {
+fn stele_routes_replaces_the_built_in_table() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap().to_owned();
     std::fs::write(&path, route("prefix = '/c/'\nservice = 'new-one'\nupstream = 'http://h:1'")).unwrap();
-    let settings =
-        || Settings::default().with([("STELE_ROUTES", path.clone()), ("STELE_UPSTREAM_NEW_ONE", "http://x:9".into())]);
-    let table = Table::from_settings(&settings()).unwrap();
-    assert_eq!(table.find("/c/x").unwrap().upstreams.names(), ["x:9"]);
-    assert!(table.find("/i/login").is_none());
+    let settings = || {
+        Settings::default()
+            .with_values([("STELE_ROUTES", path.clone()), ("STELE_UPSTREAM_NEW_ONE", "http://x:9".into())])
+    };
+    let table = RoutingTable::from_settings(&settings()).unwrap();
+    assert_eq!(table.match_path("/c/x").unwrap().upstreams.configured_names(), ["x:9"]);
+    assert!(table.match_path("/i/login").is_none());
     std::fs::write(&path, "\n\nx = 1").unwrap();
-    let error = Table::from_settings(&settings()).unwrap_err().to_string();
+    let error = RoutingTable::from_settings(&settings()).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{path}:3: ")), "{error}");
-    let settings = Settings::default().with([("STELE_ROUTES", "/does/not/exist".to_owned())]);
-    assert!(Table::from_settings(&settings).unwrap_err().to_string().contains("/does/not/exist"));
+    let settings = Settings::default().with_values([("STELE_ROUTES", "/does/not/exist".to_owned())]);
+    assert!(RoutingTable::from_settings(&settings).unwrap_err().to_string().contains("/does/not/exist"));
 }
 
 proptest! {
     #[test]
     fn any_path_is_matched_without_panic(path in "\\PC{0,60}") {
-        let _ = built_in().find(&path);
+        let _ = built_in().match_path(&path);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use stele_service::{ConfigError, Declared as _, Settings};
+use stele_service::{AnySetting as _, ConfigError, Settings};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
@@ -21,27 +21,27 @@ use tokio_rustls::server::TlsStream;
 use crate::config::{TLS_CERT, TLS_KEY};
 
 /// What a client may negotiate, the most wanted first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// How often it is looked whether the files have changed.
-const WATCH: Duration = Duration::from_secs(1);
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The certificate in use, and where it comes from.
-pub(crate) struct Tls {
-    current: ArcSwap<ServerConfig>,
-    files: Mutex<Option<Files>>,
+pub(crate) struct TlsCertificate {
+    server_config: ArcSwap<ServerConfig>,
+    files: Mutex<Option<CertificateFiles>>,
 }
 
 /// Two PEM files, as they were when they were last read.
 #[derive(Clone, PartialEq, Eq)]
-struct Files {
+struct CertificateFiles {
     paths: [PathBuf; 2],
-    stamps: [Option<Stamp>; 2],
+    versions: [Option<FileVersion>; 2],
 }
 
 /// What changes when a file does: device, inode, size, and time of the last change.
-type Stamp = (u64, u64, u64, i64, i64);
+type FileVersion = (u64, u64, u64, i64, i64);
 
-impl Tls {
+impl TlsCertificate {
     /// Reads `STELE_TLS_CERT` and `STELE_TLS_KEY`; `None` if neither is set.
     ///
     /// # Errors
@@ -54,9 +54,9 @@ impl Tls {
             (Some(_), None) => return missing(TLS_KEY.name(), TLS_CERT.name()),
             (None, Some(_)) => return missing(TLS_CERT.name(), TLS_KEY.name()),
         };
-        let files = Files::new(paths);
+        let files = CertificateFiles::new(paths);
         let current = files.load().map_err(ConfigError::new)?;
-        Ok(Some(Arc::new(Self { current: ArcSwap::new(current), files: Mutex::new(Some(files)) })))
+        Ok(Some(Arc::new(Self { server_config: ArcSwap::new(current), files: Mutex::new(Some(files)) })))
     }
 
     /// A certificate chain and its key, as PEM.
@@ -65,59 +65,59 @@ impl Tls {
     /// If they cannot be used, or do not belong together.
     pub(crate) fn from_pem(cert: &[u8], key: &[u8]) -> Result<Arc<Self>, ConfigError> {
         let current = server_config(cert, key).map_err(|why| ConfigError::new(format!("certificate: {why}")))?;
-        Ok(Arc::new(Self { current: ArcSwap::new(current), files: Mutex::default() }))
+        Ok(Arc::new(Self { server_config: ArcSwap::new(current), files: Mutex::default() }))
     }
 
     /// Uses what `new` has from the next connection on.
     pub(crate) fn replace(&self, new: &Self) {
-        self.current.store(new.current.load_full());
-        self.files().clone_from(&*new.files());
+        self.server_config.store(new.server_config.load_full());
+        self.lock_files().clone_from(&*new.lock_files());
     }
 
     /// Answers a client's handshake.
     pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
-        TlsAcceptor::from(self.current.load_full()).accept(socket).await
+        TlsAcceptor::from(self.server_config.load_full()).accept(socket).await
     }
 
     /// Reads the files again if they have changed. Files that cannot be used change nothing but the log.
-    fn refresh(&self) {
-        let Some(old) = self.files().clone() else { return };
-        let new = Files::new(old.paths.clone());
+    fn reload_if_changed(&self) {
+        let Some(old) = self.lock_files().clone() else { return };
+        let new = CertificateFiles::new(old.paths.clone());
         if new == old {
             return;
         }
         match new.load() {
             Ok(config) => {
-                self.current.store(config);
+                self.server_config.store(config);
                 tracing::info!(cert = %new.paths[0].display(), "TLS: the new certificate is in force");
             }
             Err(error) => tracing::error!(%error, "TLS: the old certificate stays in force"),
         }
-        *self.files() = Some(new);
+        *self.lock_files() = Some(new);
     }
 
-    fn files(&self) -> std::sync::MutexGuard<'_, Option<Files>> {
+    fn lock_files(&self) -> std::sync::MutexGuard<'_, Option<CertificateFiles>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks after the files for as long as the gateway lives.
-pub(crate) async fn watch(tls: Weak<Tls>) {
+pub(crate) async fn watch_files(tls: Weak<TlsCertificate>) {
     while let Some(tls) = tls.upgrade() {
-        tls.refresh();
+        tls.reload_if_changed();
         drop(tls);
-        sleep(WATCH).await;
+        sleep(RELOAD_INTERVAL).await;
     }
 }
 
-impl Files {
+impl CertificateFiles {
     fn new(paths: [PathBuf; 2]) -> Self {
         let stamp = |path: &PathBuf| {
             let data = fs::metadata(path).ok()?;
             Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
         };
         let stamps = [stamp(&paths[0]), stamp(&paths[1])];
-        Self { paths, stamps }
+        Self { paths, versions: stamps }
     }
 
     fn load(&self) -> Result<Arc<ServerConfig>, String> {
@@ -145,13 +145,13 @@ fn server_config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| error.to_string())?;
-    config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     // Sessions are resumed by tickets, on whatever worker; their keys change every six hours.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
     Ok(Arc::new(config))
 }
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls")
     }

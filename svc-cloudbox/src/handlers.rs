@@ -6,30 +6,34 @@ use actix_web::{HttpRequest, HttpResponse};
 use stele_core::password::NewPassword;
 use stele_core::proof::Proof;
 use stele_core::session::Token;
-use stele_core::usecase::Caller;
-use stele_core::usecase::change_password::{ChangePassword, Whose};
-use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
+use stele_core::usecase::RequestInfo;
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::login::{self, AllowedUsers, AuthenticatedSession, Challenge, SessionTransport};
 use stele_core::{Error, UseCases};
-use stele_dialect::message_code::succeed;
-use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, IgnoredBody, authorization, json};
+use stele_dialect::message_code::success_response;
+use stele_dialect::{CallError, ClientAddress, Dialect as _, Fields, IgnoredBody, authorization_token, json_response};
 
 use crate::dialect::Cloudbox;
 use crate::wire;
 
-type Reply = Result<HttpResponse, Failure<Cloudbox>>;
+type HandlerResult = Result<HttpResponse, CallError<Cloudbox>>;
 
 /// 用户登录认证接口
-pub(crate) async fn login(use_cases: Data<UseCases>, ClientAddress(address): ClientAddress, fields: Fields) -> Reply {
-    let form = wire::Login::try_from(&fields)?;
-    let request = login::Login {
+pub(crate) async fn login(
+    use_cases: Data<UseCases>,
+    ClientAddress(address): ClientAddress,
+    fields: Fields,
+) -> HandlerResult {
+    let form = wire::LoginRequest::try_from(&fields)?;
+    let request = login::LoginRequest {
         identifier: form.username,
         proof: Proof::Salted(form.proof),
-        caller: &Caller::direct(Cloudbox::NAME, address),
-        audience: Audience::Everyone,
+        caller: &RequestInfo::from_client(Cloudbox::NAME, address),
+        allowed_users: AllowedUsers::Everyone,
         challenge: Challenge::Never,
-        carrier: Carrier::Token,
+        transport: SessionTransport::Token,
     };
-    Ok(welcome(&use_cases.login(request).await?))
+    Ok(login_response(&use_cases.login(request).await?))
 }
 
 /// 重置密码接口
@@ -37,24 +41,24 @@ pub(crate) async fn pwdreset(
     use_cases: Data<UseCases>,
     ClientAddress(address): ClientAddress,
     fields: Fields,
-) -> Reply {
-    let form = wire::PwdReset::try_from(&fields)?;
-    let request = ChangePassword {
-        whose: Whose::Unauthenticated(form.user),
+) -> HandlerResult {
+    let form = wire::PwdResetRequest::try_from(&fields)?;
+    let request = ChangePasswordRequest {
+        target: PasswordChangeTarget::Unauthenticated(form.user_id),
         proof: Proof::Salted(form.proof),
-        password: NewPassword::digest(form.password),
-        caller: &Caller::direct(Cloudbox::NAME, address),
+        password: NewPassword::from_digest(form.new_password),
+        caller: &RequestInfo::from_client(Cloudbox::NAME, address),
     };
-    Ok(welcome(&use_cases.change_password(request).await?))
+    Ok(login_response(&use_cases.change_password(request).await?))
 }
 
-fn welcome(user: &LoggedIn) -> HttpResponse {
-    succeed(wire::User::from(user))
+fn login_response(user: &AuthenticatedSession) -> HttpResponse {
+    success_response(wire::UserView::from(user))
 }
 
 /// 登出接口
-pub(crate) async fn logout(use_cases: Data<UseCases>, request: HttpRequest, _: IgnoredBody) -> Reply {
-    let token = authorization(request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)?;
+pub(crate) async fn logout(use_cases: Data<UseCases>, request: HttpRequest, _: IgnoredBody) -> HandlerResult {
+    let token = authorization_token(request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)?;
     use_cases.logout(Cloudbox::NAME, &token).await?;
-    Ok(json(StatusCode::OK, &wire::BYE))
+    Ok(json_response(StatusCode::OK, &wire::LOGGED_OUT))
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use actix_web::web::ServiceConfig;
 use stele_app::{Context, Service};
-use stele_dialect::{Calls, Routes};
+use stele_dialect::{Endpoints, Routes};
 use stele_service::ConfigError;
 
 pub use dialect::Cloudbox;
@@ -25,11 +25,11 @@ pub use dialect::Cloudbox;
 pub const SERVICE: Service = Service::new::<Cloudbox>(8101, &[], routes, openapi::document);
 
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
-    Ok(Arc::new(|config: &mut ServiceConfig| calls().serve(config)))
+    Ok(Arc::new(|config: &mut ServiceConfig| endpoints().configure(config)))
 }
 
-fn calls() -> Calls<Cloudbox> {
-    Calls::default()
+fn endpoints() -> Endpoints<Cloudbox> {
+    Endpoints::default()
         .post("/api/v1/cloudbox/auth/pwdreset", handlers::pwdreset, openapi::pwdreset)
         .post("/api/v1/cloudbox/smarttms/auth/authsalt", handlers::login, openapi::login)
         .post("/api/v1/cloudbox/smarttms/logout", handlers::logout, openapi::logout)

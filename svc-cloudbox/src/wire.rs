@@ -3,71 +3,71 @@
 use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::{Salted, unprovable};
+use stele_core::proof::{SaltedProof, unmatchable_digest};
 use stele_core::time::Offset;
-use stele_core::usecase::login::LoggedIn;
+use stele_core::usecase::login::AuthenticatedSession;
 use stele_core::user::UserId;
-use stele_dialect::message_code::{HEAD, Head, PERSON, Person, parts};
-use stele_dialect::{Fault, Fields, reply};
+use stele_dialect::message_code::{USER_CONTACT, USER_PERSON, UserContact, UserPerson, user_parts};
+use stele_dialect::{FieldError, Fields, reply};
 
 /// The body of `authsalt`.
 #[derive(Debug)]
-pub(crate) struct Login<'a> {
+pub(crate) struct LoginRequest<'a> {
     pub(crate) username: &'a str,
     /// `password` and `timestamp`.
-    pub(crate) proof: Salted,
+    pub(crate) proof: SaltedProof,
 }
 
-impl<'a> TryFrom<&'a Fields> for Login<'a> {
-    type Error = Fault;
+impl<'a> TryFrom<&'a Fields> for LoginRequest<'a> {
+    type Error = FieldError;
 
-    fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
-        let username = fields.present("username")?;
-        let digest = fields.parsed_or("password", unprovable, hex::decode)?;
-        let timestamp = fields.parsed_as_written("timestamp", ClientTimestamp::parse)?;
-        Ok(Self { username, proof: Salted { digest, timestamp } })
+    fn try_from(fields: &'a Fields) -> Result<Self, FieldError> {
+        let username = fields.required_maybe_empty("username")?;
+        let digest = fields.parse_or_blank("password", unmatchable_digest, hex::decode)?;
+        let timestamp = fields.parse_required_as_written("timestamp", ClientTimestamp::parse)?;
+        Ok(Self { username, proof: SaltedProof { digest, timestamp } })
     }
 }
 
 /// The body of `pwdreset`.
 #[derive(Debug)]
-pub(crate) struct PwdReset {
-    pub(crate) user: UserId,
+pub(crate) struct PwdResetRequest {
+    pub(crate) user_id: UserId,
     /// `orig_password` and `timestamp`.
-    pub(crate) proof: Salted,
+    pub(crate) proof: SaltedProof,
     /// `new_password`, which is not salted.
-    pub(crate) password: PasswordDigest,
+    pub(crate) new_password: PasswordDigest,
 }
 
-impl TryFrom<&Fields> for PwdReset {
-    type Error = Fault;
+impl TryFrom<&Fields> for PwdResetRequest {
+    type Error = FieldError;
 
-    fn try_from(fields: &Fields) -> Result<Self, Fault> {
-        let user = fields.parsed("user_id", UserId::parse_untrusted)?;
-        let digest = fields.parsed_or("orig_password", unprovable, hex::decode)?;
-        let password = fields.parsed("new_password", PasswordDigest::from_hex)?;
-        let timestamp = fields.parsed_as_written("timestamp", ClientTimestamp::parse)?;
-        Ok(Self { user, proof: Salted { digest, timestamp }, password })
+    fn try_from(fields: &Fields) -> Result<Self, FieldError> {
+        let user = fields.parse_required("user_id", UserId::parse_untrusted)?;
+        let digest = fields.parse_or_blank("orig_password", unmatchable_digest, hex::decode)?;
+        let password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
+        let timestamp = fields.parse_required_as_written("timestamp", ClientTimestamp::parse)?;
+        Ok(Self { user_id: user, proof: SaltedProof { digest, timestamp }, new_password: password })
     }
 }
 
 reply! {
     /// A user. Absent texts are empty, never null.
-    pub(crate) struct User<'a> = USER "User" "用户；没有的文本为空字符串，从不为 null；时间为 UTC" {
+    pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串，从不为 null；时间为 UTC" {
         #[serde(flatten)]
-        head: Head<'a> => flat(&HEAD),
+        head: UserContact<'a> => flattened(&USER_CONTACT),
         role: &'static str => one_of("角色", &["user", "admin"]),
         #[serde(flatten)]
-        person: Person<'a> => flat(&PERSON),
+        person: UserPerson<'a> => flattened(&USER_PERSON),
         enterprise: &'a str => text("企业", "e8d3bc38-beb0-11e7-888f-525400d25920"),
         group: &'a str => text("组", "rentuser"),
     }
 }
 
-impl<'a> From<&'a LoggedIn> for User<'a> {
-    fn from(done: &'a LoggedIn) -> Self {
-        let (head, person) = parts(done, Offset::UTC);
-        let LoggedIn { user, .. } = done;
+impl<'a> From<&'a AuthenticatedSession> for UserView<'a> {
+    fn from(done: &'a AuthenticatedSession) -> Self {
+        let (head, person) = user_parts(done, Offset::UTC);
+        let AuthenticatedSession { user, .. } = done;
         Self {
             head,
             role: user.role.as_str(),
@@ -81,13 +81,13 @@ impl<'a> From<&'a LoggedIn> for User<'a> {
 reply! {
     /// The answer to `logout`, unlike all others.
     #[derive(Debug)]
-    pub(crate) struct Bye = GOODBYE "Bye" "已登出" {
+    pub(crate) struct LogoutBody = LOGOUT_BODY "Bye" "已登出" {
         msg: &'static str => one_of("固定为 退出成功", &["退出成功"]),
     }
 }
 
 /// Logged out.
-pub(crate) const BYE: Bye = Bye { msg: "退出成功" };
+pub(crate) const LOGGED_OUT: LogoutBody = LogoutBody { msg: "退出成功" };
 
 #[cfg(test)]
 #[path = "wire_tests.rs"]

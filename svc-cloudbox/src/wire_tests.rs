@@ -11,31 +11,31 @@ use super::*;
 
 const ID: &str = "0b922f14-d00b-11e7-aafd-525400bbac8e";
 const DIGEST: &str = "00b945c1fd92aa2623b704d8d37d8ffc";
-const NEW: &str = "199db40c253bdc3875400e8ac67b9e21";
+const NEW_DIGEST: &str = "199db40c253bdc3875400e8ac67b9e21";
 
 fn fields(json: &str) -> Fields {
     Fields::from_json(json.as_bytes()).unwrap()
 }
 
-fn login(json: &str) -> Result<(String, Salted), Fault> {
-    Login::try_from(&fields(json)).map(|login| (login.username.to_owned(), login.proof))
+fn parse_login(json: &str) -> Result<(String, SaltedProof), FieldError> {
+    LoginRequest::try_from(&fields(json)).map(|login| (login.username.to_owned(), login.proof))
 }
 
 #[test]
-fn the_documents_requests_are_read() {
+fn the_documented_requests_are_parsed() {
     let sample = format!(r#"{{ "username": "test", "password":"{DIGEST}", "timestamp":1511839692 }}"#);
-    let salted = Salted { digest: hex::decode(DIGEST).unwrap(), timestamp: 1_511_839_692.into() };
-    assert_eq!(login(&sample), Ok(("test".to_owned(), salted)));
+    let salted = SaltedProof { digest: hex::decode(DIGEST).unwrap(), timestamp: 1_511_839_692.into() };
+    assert_eq!(parse_login(&sample), Ok(("test".to_owned(), salted)));
 
     let sample = format!(
-        r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW}", "timestamp":1511839692 }}"#
+        r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW_DIGEST}", "timestamp":1511839692 }}"#
     );
-    let read = PwdReset::try_from(&fields(&sample)).unwrap();
-    assert_eq!((read.user, read.proof), (UserId::parse(ID).unwrap(), salted));
+    let read = PwdResetRequest::try_from(&fields(&sample)).unwrap();
+    assert_eq!((read.user_id, read.proof), (UserId::parse(ID).unwrap(), salted));
 }
 
 #[test]
-fn the_documents_answer_is_reproduced() {
+fn the_documented_response_is_reproduced() {
     let user = user(UserId::parse(ID).unwrap());
     let session = session(&user);
     let token = Token::parse("dbf15a70056b49feaa394288ea9299e3").unwrap();
@@ -47,8 +47,8 @@ fn the_documents_answer_is_reproduced() {
         r#""user_alias_id":"0b9314d8d00b11e7aafd525400bbac8e","enterprise":"e8d3bc38-beb0-11e7-888f-525400d25920","#,
         r#""group":"rentuser"}"#
     );
-    let done = LoggedIn { user, token, session };
-    assert_eq!(serde_json::to_string(&User::from(&done)).unwrap(), expected);
+    let done = AuthenticatedSession { user, token, session };
+    assert_eq!(serde_json::to_string(&UserView::from(&done)).unwrap(), expected);
 }
 
 fn user(id: UserId) -> user::User {
@@ -81,8 +81,8 @@ fn session(user: &user::User) -> Session {
 }
 
 #[test]
-fn each_bad_field_is_named() {
-    let good = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW), ("timestamp", "1511839692")];
+fn each_invalid_field_is_named() {
+    let good = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW_DIGEST), ("timestamp", "1511839692")];
     let bad = [
         ("user_id", "me"),
         ("orig_password", &DIGEST[1..]),
@@ -95,50 +95,51 @@ fn each_bad_field_is_named() {
             pairs[at] = value.map_or_else(String::new, |value| format!("{name}={value}"));
             Fields::from_urlencoded(&pairs.join("&")).unwrap()
         };
-        let fault = |fields: Fields| PwdReset::try_from(&fields).unwrap_err();
-        assert_eq!(fault(body(None)), Fault::Missing(Cow::Borrowed(name)));
+        let fault = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();
+        assert_eq!(fault(body(None)), FieldError::Missing(Cow::Borrowed(name)));
         match name {
             // A wrong password, and no other one twice.
             "orig_password" => {
-                let [one, other] = [(), ()].map(|()| PwdReset::try_from(&body(Some(""))).unwrap().proof.digest);
+                let [one, other] = [(), ()].map(|()| PwdResetRequest::try_from(&body(Some(""))).unwrap().proof.digest);
                 assert_ne!(one, other);
             }
-            _ => assert_eq!(fault(body(Some(""))), Fault::Missing(Cow::Borrowed(name))),
+            _ => assert_eq!(fault(body(Some(""))), FieldError::Missing(Cow::Borrowed(name))),
         }
-        assert_eq!(fault(body(Some(value))), Fault::Invalid(Cow::Borrowed(name)));
+        assert_eq!(fault(body(Some(value))), FieldError::Invalid(Cow::Borrowed(name)));
     }
 }
 
 #[test]
-fn nothing_prints_what_was_sent() {
-    let body = fields(&format!(r#"{{"user_id":4,"orig_password":"{DIGEST}","new_password":"{NEW}","timestamp":1}}"#));
-    let printed = format!("{:?} {body:?}", PwdReset::try_from(&body).unwrap().password);
-    assert!(!printed.contains(NEW) && !printed.contains(DIGEST), "{printed}");
+fn debug_output_hides_submitted_secrets() {
+    let body =
+        fields(&format!(r#"{{"user_id":4,"orig_password":"{DIGEST}","new_password":"{NEW_DIGEST}","timestamp":1}}"#));
+    let printed = format!("{:?} {body:?}", PwdResetRequest::try_from(&body).unwrap().new_password);
+    assert!(!printed.contains(NEW_DIGEST) && !printed.contains(DIGEST), "{printed}");
 }
 
 proptest! {
     #[test]
-    fn one_proof_is_read_from_every_writing(digest: [u8; 16], timestamp in 0..=i64::MAX.unsigned_abs(), name in "[a-z]{1,9}") {
+    fn a_proof_is_parsed_from_every_format(digest: [u8; 16], timestamp in 0..=i64::MAX.unsigned_abs(), name in "[a-z]{1,9}") {
         let lower = hex::encode(&digest);
         let upper = lower.to_uppercase();
-        let expected = Ok((name.clone(), Salted { digest, timestamp: timestamp.into() }));
+        let expected = Ok((name.clone(), SaltedProof { digest, timestamp: timestamp.into() }));
         for password in [lower, upper] {
             for timestamp in [timestamp.to_string(), format!(r#""{timestamp}""#)] {
                 let json = format!(r#"{{"timestamp":{timestamp},"username":"{name}","password":"{password}"}}"#);
-                prop_assert_eq!(login(&json), expected.clone());
+                prop_assert_eq!(parse_login(&json), expected.clone());
             }
         }
     }
 
     #[test]
-    fn only_hex_and_decimals_are_read(password in "\\PC{0,40}", timestamp in "\\PC{0,22}") {
+    fn only_hex_digests_and_decimal_timestamps_are_parsed(password in "\\PC{0,40}", timestamp in "\\PC{0,22}") {
         let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
-        match login(&json) {
+        match parse_login(&json) {
             Ok((_, proof)) => {
                 prop_assert_eq!(Some(proof.digest), hex::decode(&password));
                 prop_assert_eq!(Some(proof.timestamp), ClientTimestamp::parse(&timestamp));
             }
-            Err(fault) => prop_assert!(matches!(fault.field(), Some("password" | "timestamp"))),
+            Err(fault) => prop_assert!(matches!(fault.field_name(), Some("password" | "timestamp"))),
         }
     }
 }

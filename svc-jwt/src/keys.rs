@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use stele_core::mac::sha256;
 use stele_core::time::Timestamp;
-use stele_keys::{Family, Holder, InService, Probe};
+use stele_keys::{ActiveKey, KeyConsumer, KeyFingerprint, KeyKind};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
@@ -29,7 +29,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Its name in key ids and file names.
-    fn tag(self) -> &'static str {
+    fn key_id_prefix(self) -> &'static str {
         match self {
             Self::EdDsa => "eddsa",
             Self::Rs256 => "rs256",
@@ -37,7 +37,7 @@ impl Algorithm {
     }
 
     /// Its name in tokens.
-    pub fn jose(self) -> jsonwebtoken::Algorithm {
+    pub fn jose_algorithm(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
@@ -57,25 +57,25 @@ impl Algorithm {
 ///
 /// # Errors
 /// If it is neither of the two.
-pub fn algorithm(settings: &Settings) -> Result<Algorithm, ConfigError> {
+pub fn configured_algorithm(settings: &Settings) -> Result<Algorithm, ConfigError> {
     settings.get(&JWT_ALG)
 }
 
 /// The family of an algorithm's keys.
-pub fn family(algorithm: Algorithm) -> Family {
+pub fn key_kind(algorithm: Algorithm) -> KeyKind {
     let extension = "pem";
     match algorithm {
-        Algorithm::EdDsa => Family {
+        Algorithm::EdDsa => KeyKind {
             name: "jwt-eddsa",
             extension,
-            make: |_| generate(Algorithm::EdDsa),
-            probe: |pem| probe(pem, Algorithm::EdDsa),
+            generate: |_| generate_pem(Algorithm::EdDsa),
+            fingerprint: |pem| fingerprint(pem, Algorithm::EdDsa),
         },
-        Algorithm::Rs256 => Family {
+        Algorithm::Rs256 => KeyKind {
             name: "jwt-rs256",
             extension,
-            make: |_| generate(Algorithm::Rs256),
-            probe: |pem| probe(pem, Algorithm::Rs256),
+            generate: |_| generate_pem(Algorithm::Rs256),
+            fingerprint: |pem| fingerprint(pem, Algorithm::Rs256),
         },
     }
 }
@@ -84,78 +84,84 @@ pub fn family(algorithm: Algorithm) -> Family {
 ///
 /// # Errors
 /// If the algorithm is not known.
-pub fn signing(settings: &Settings) -> Result<Option<Family>, ConfigError> {
-    Ok(Some(family(algorithm(settings)?)))
+pub fn signing_key_kind(settings: &Settings) -> Result<Option<KeyKind>, ConfigError> {
+    Ok(Some(key_kind(configured_algorithm(settings)?)))
 }
 
 /// A key pair.
-pub struct Key {
+pub struct SigningKey {
     /// What tokens name it by: `eddsa-1`.
-    pub id: String,
+    pub key_id: String,
     /// The private half.
-    pub signing: EncodingKey,
+    pub encoding_key: EncodingKey,
     /// The public half.
-    pub verifying: DecodingKey,
+    pub decoding_key: DecodingKey,
     number: u32,
     signs_from: Timestamp,
 }
 
 /// The key pairs in service of one algorithm.
-pub struct Keys {
+pub struct SigningKeys {
     /// The algorithm: the keys' own, whatever a token says.
     pub algorithm: Algorithm,
     /// Newest first.
-    keys: RwLock<Vec<Arc<Key>>>,
+    keys: RwLock<Vec<Arc<SigningKey>>>,
 }
 
-impl Keys {
+impl SigningKeys {
     /// Of this algorithm; none yet.
-    pub fn none(algorithm: Algorithm) -> Self {
+    pub fn empty(algorithm: Algorithm) -> Self {
         Self { algorithm, keys: RwLock::default() }
     }
 
     /// The key with this id. The id is compared with those in service, and with nothing else.
-    pub fn find(&self, id: &str) -> Option<Arc<Key>> {
-        self.held().into_iter().find(|key| key.id == id)
+    pub fn find(&self, id: &str) -> Option<Arc<SigningKey>> {
+        self.snapshot().into_iter().find(|key| key.key_id == id)
     }
 
     /// The key that signs at `now`: the newest whose time has come; if none's has, the oldest.
-    pub fn newest(&self, now: Timestamp) -> Option<Arc<Key>> {
-        let held = self.held();
+    pub fn current(&self, now: Timestamp) -> Option<Arc<SigningKey>> {
+        let held = self.snapshot();
         held.iter().find(|key| key.signs_from <= now).or(held.last()).cloned()
     }
 
     /// The name that the key of this id has where keys are put in service: `jwt-eddsa-1`.
-    pub fn name(id: &str) -> String {
+    pub fn registered_name(id: &str) -> String {
         format!("jwt-{id}")
     }
 
-    fn held(&self) -> Vec<Arc<Key>> {
+    fn snapshot(&self) -> Vec<Arc<SigningKey>> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Holder for Keys {
-    fn family(&self) -> Family {
-        family(self.algorithm)
+impl KeyConsumer for SigningKeys {
+    fn kind(&self) -> KeyKind {
+        key_kind(self.algorithm)
     }
 
-    fn holds(&self, number: u32) -> bool {
-        self.held().iter().any(|key| key.number == number)
+    fn has_key(&self, number: u32) -> bool {
+        self.snapshot().iter().any(|key| key.number == number)
     }
 
-    fn hold(&self, keys: Vec<InService>) {
-        let held = self.held();
-        let key = |(number, signs_from, text): InService| {
+    fn set_keys(&self, keys: Vec<ActiveKey>) {
+        let held = self.snapshot();
+        let key = |(number, signs_from, text): ActiveKey| {
             let (signing, verifying) = match text {
-                Some(pem) => parse(&pem, self.algorithm)?,
+                Some(pem) => parse_pem(&pem, self.algorithm)?,
                 None => {
                     let known = held.iter().find(|key| key.number == number)?;
-                    (known.signing.clone(), known.verifying.clone())
+                    (known.encoding_key.clone(), known.decoding_key.clone())
                 }
             };
-            let id = format!("{}-{number}", self.algorithm.tag());
-            Some(Arc::new(Key { id, signing, verifying, number, signs_from }))
+            let id = format!("{}-{number}", self.algorithm.key_id_prefix());
+            Some(Arc::new(SigningKey {
+                key_id: id,
+                encoding_key: signing,
+                decoding_key: verifying,
+                number,
+                signs_from,
+            }))
         };
         let mut keys: Vec<_> = keys.into_iter().filter_map(key).collect();
         keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.number));
@@ -164,11 +170,11 @@ impl Holder for Keys {
 }
 
 /// What a key is told from another by: its public half, hashed.
-fn probe(pem: &str, algorithm: Algorithm) -> Option<Probe> {
-    Some(sha256(parse(pem, algorithm)?.1.try_get_as_bytes().ok()?))
+fn fingerprint(pem: &str, algorithm: Algorithm) -> Option<KeyFingerprint> {
+    Some(sha256(parse_pem(pem, algorithm)?.1.try_get_as_bytes().ok()?))
 }
 
-fn parse(pem: &str, algorithm: Algorithm) -> Option<(EncodingKey, DecodingKey)> {
+fn parse_pem(pem: &str, algorithm: Algorithm) -> Option<(EncodingKey, DecodingKey)> {
     match algorithm {
         Algorithm::EdDsa => {
             let signing = EncodingKey::from_ed_pem(pem.as_bytes()).ok()?;
@@ -184,7 +190,7 @@ fn parse(pem: &str, algorithm: Algorithm) -> Option<(EncodingKey, DecodingKey)> 
 }
 
 /// A new key pair in PEM.
-fn generate(algorithm: Algorithm) -> Option<Zeroizing<String>> {
+fn generate_pem(algorithm: Algorithm) -> Option<Zeroizing<String>> {
     let der: Pkcs8V1Der<'_> = match algorithm {
         Algorithm::EdDsa => Ed25519KeyPair::generate().ok()?.as_der().ok()?,
         Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa3072).ok()?.as_der().ok()?,
@@ -206,7 +212,7 @@ mod tests {
     use super::*;
 
     fn settings(algorithm: &str) -> Settings {
-        Settings::default().with([("STELE_JWT_ALG", algorithm.to_owned())])
+        Settings::default().with_values([("STELE_JWT_ALG", algorithm.to_owned())])
     }
 
     fn at(seconds: i64) -> Timestamp {
@@ -214,42 +220,42 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_whose_time_has_come_signs_and_all_verify() {
-        let pem = || generate(Algorithm::EdDsa);
-        let keys = Keys::none(Algorithm::EdDsa);
-        assert!(keys.newest(at(0)).is_none());
-        keys.hold(vec![(2, at(0), pem()), (10, at(100), pem()), (1, at(0), pem())]);
-        assert_eq!(keys.newest(at(99)).unwrap().id, "eddsa-2");
-        assert_eq!(keys.newest(at(100)).unwrap().id, "eddsa-10");
+    fn the_newest_active_key_signs_and_all_keys_verify() {
+        let pem = || generate_pem(Algorithm::EdDsa);
+        let keys = SigningKeys::empty(Algorithm::EdDsa);
+        assert!(keys.current(at(0)).is_none());
+        keys.set_keys(vec![(2, at(0), pem()), (10, at(100), pem()), (1, at(0), pem())]);
+        assert_eq!(keys.current(at(99)).unwrap().key_id, "eddsa-2");
+        assert_eq!(keys.current(at(100)).unwrap().key_id, "eddsa-10");
         assert!(["eddsa-1", "eddsa-2", "eddsa-10"].iter().all(|id| keys.find(id).is_some()));
         for hostile in ["", "eddsa-3", "eddsa-01", "EDDSA-1", "../keys/jwt-eddsa-1.pem", "eddsa-1\0"] {
             assert!(keys.find(hostile).is_none(), "{hostile}");
         }
-        let public = |key: Arc<Key>| key.verifying.try_get_as_bytes().unwrap().to_vec();
+        let public = |key: Arc<SigningKey>| key.decoding_key.try_get_as_bytes().unwrap().to_vec();
         let before = public(keys.find("eddsa-10").unwrap());
-        keys.hold(vec![(10, at(100), None), (11, at(0), None)]);
+        keys.set_keys(vec![(10, at(100), None), (11, at(0), None)]);
         assert_eq!(public(keys.find("eddsa-10").unwrap()), before);
         assert!(keys.find("eddsa-1").is_none() && keys.find("eddsa-11").is_none());
     }
 
     #[test]
-    fn what_is_no_key_of_the_algorithm_has_no_probe() {
-        let good = generate(Algorithm::EdDsa).unwrap();
-        let rsa = generate(Algorithm::Rs256).unwrap();
+    fn a_key_of_another_algorithm_has_no_fingerprint() {
+        let good = generate_pem(Algorithm::EdDsa).unwrap();
+        let rsa = generate_pem(Algorithm::Rs256).unwrap();
         let cut = good.replacen("MC", "", 1);
-        let of = |algorithm, pem: &str| (family(algorithm).probe)(pem);
+        let of = |algorithm, pem: &str| (key_kind(algorithm).fingerprint)(pem);
         for bad in ["", "garbage", &good[..60], &cut, &rsa] {
             assert_eq!(of(Algorithm::EdDsa, bad), None);
         }
         assert!(of(Algorithm::EdDsa, &good).is_some() && of(Algorithm::Rs256, &rsa).is_some());
         assert_eq!(of(Algorithm::Rs256, &good), None);
-        assert_ne!(of(Algorithm::EdDsa, &good), of(Algorithm::EdDsa, &generate(Algorithm::EdDsa).unwrap()));
+        assert_ne!(of(Algorithm::EdDsa, &good), of(Algorithm::EdDsa, &generate_pem(Algorithm::EdDsa).unwrap()));
     }
 
     #[test]
-    fn an_unknown_algorithm_is_named() {
+    fn an_unknown_algorithm_is_rejected() {
         for bad in ["none", "HS256", "eddsa"] {
-            let error = algorithm(&settings(bad)).unwrap_err().to_string();
+            let error = configured_algorithm(&settings(bad)).unwrap_err().to_string();
             assert!(error.contains("STELE_JWT_ALG") && error.contains(bad), "{error}");
         }
     }

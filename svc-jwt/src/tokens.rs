@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::{Error, Result};
-use stele_keys::Holder as _;
+use stele_keys::KeyConsumer as _;
 
-use crate::keys::Keys;
+use crate::keys::SigningKeys;
 
 /// The longest token that is looked at, in bytes. Ours have a few hundred.
-const LONGEST: usize = 4_096;
+const MAX_TOKEN_BYTES: usize = 4_096;
 
 /// Signs and verifies tokens.
-pub struct Tokens {
-    keys: Arc<Keys>,
+pub struct TokenManager {
+    keys: Arc<SigningKeys>,
     issuer: String,
     validation: Validation,
 }
@@ -33,18 +33,18 @@ struct Claims {
 
 /// What a token that we signed and that has not expired names. Whether the session lives, the store knows.
 #[derive(Debug)]
-pub struct Bearer {
+pub struct VerifiedToken {
     /// The session's token.
-    pub session: Token,
+    pub session_token: Token,
     /// The user's id, as text.
-    pub user: String,
+    pub user_id: String,
 }
 
-impl Tokens {
+impl TokenManager {
     /// Signs with `keys`, as `issuer`.
-    pub fn new(keys: Arc<Keys>, issuer: &str) -> Self {
-        // The algorithm is the keys'; what a token's header says must only agree with it (`docs/THREATS.md` 27).
-        let mut validation = Validation::new(keys.algorithm.jose());
+    pub fn new(keys: Arc<SigningKeys>, issuer: &str) -> Self {
+        // The algorithm is the keys'; what a token's header says must only agree with it (ATTACKS 27).
+        let mut validation = Validation::new(keys.algorithm.jose_algorithm());
         validation.leeway = 0;
         // The library would ask the machine's clock; `verify` asks ours.
         validation.validate_exp = false;
@@ -59,8 +59,8 @@ impl Tokens {
     /// # Errors
     /// A fault of ours, if the key does not sign.
     pub fn issue(&self, session: &Session, token: &Token) -> Result<String> {
-        let key = self.keys.newest(session.created).ok_or_else(|| Error::internal("no signing key is in service"))?;
-        let header = Header { kid: Some(key.id.clone()), ..Header::new(self.keys.algorithm.jose()) };
+        let key = self.keys.current(session.created).ok_or_else(|| Error::internal("no signing key is in service"))?;
+        let header = Header { kid: Some(key.key_id.clone()), ..Header::new(self.keys.algorithm.jose_algorithm()) };
         let claims = Claims {
             sub: session.user.to_string(),
             jti: token.expose().to_owned(),
@@ -68,21 +68,21 @@ impl Tokens {
             exp: session.expires.as_secs(),
             iss: self.issuer.clone(),
         };
-        jsonwebtoken::encode(&header, &claims, &key.signing).map_err(Error::internal)
+        jsonwebtoken::encode(&header, &claims, &key.encoding_key).map_err(Error::internal)
     }
 
     /// The name of the key that a token says it is signed with, if that could be one of ours and is not known here.
-    pub fn unheard_of(&self, token: &str) -> Option<String> {
-        let id = (token.len() <= LONGEST).then(|| jsonwebtoken::decode_header(token).ok()?.kid)??;
-        let family = self.keys.family().name;
-        let name = Keys::name(&id);
+    pub fn unknown_key_name(&self, token: &str) -> Option<String> {
+        let id = (token.len() <= MAX_TOKEN_BYTES).then(|| jsonwebtoken::decode_header(token).ok()?.kid)??;
+        let family = self.keys.kind().name;
+        let name = SigningKeys::registered_name(&id);
         let number: u32 = name.strip_prefix(family)?.strip_prefix('-')?.parse().ok()?;
         (self.keys.find(&id).is_none() && name == format!("{family}-{number}")).then_some(name)
     }
 
     /// Reads a token; `None` unless we signed it and it has not expired at `now`.
-    pub fn verify(&self, token: &str, now: Timestamp) -> Option<Bearer> {
-        if token.len() > LONGEST {
+    pub fn verify(&self, token: &str, now: Timestamp) -> Option<VerifiedToken> {
+        if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
         let header = jsonwebtoken::decode_header(token).ok()?;
@@ -90,9 +90,9 @@ impl Tokens {
         if header.typ.as_deref() != Some("JWT") || header.crit.is_some() {
             return None;
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifying, &self.validation).ok()?.claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding_key, &self.validation).ok()?.claims;
         let session = Token::parse(&claims.jti)?;
-        (now.as_secs() < claims.exp).then_some(Bearer { session, user: claims.sub })
+        (now.as_secs() < claims.exp).then_some(VerifiedToken { session_token: session, user_id: claims.sub })
     }
 }
 
@@ -114,16 +114,16 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
 
-    static TOKENS: LazyLock<Tokens> = LazyLock::new(|| tokens("stele"));
+    static TOKENS: LazyLock<TokenManager> = LazyLock::new(|| tokens("stele"));
 
-    fn tokens(issuer: &str) -> Tokens {
-        let keys = Keys::none(Algorithm::EdDsa);
-        let pem = (keys.family().make)(&OsRandom);
-        keys.hold(vec![(1, Timestamp::from_secs(0), pem)]);
-        Tokens::new(Arc::new(keys), issuer)
+    fn tokens(issuer: &str) -> TokenManager {
+        let keys = SigningKeys::empty(Algorithm::EdDsa);
+        let pem = (keys.kind().generate)(&OsRandom);
+        keys.set_keys(vec![(1, Timestamp::from_secs(0), pem)]);
+        TokenManager::new(Arc::new(keys), issuer)
     }
 
-    fn issue(tokens: &Tokens) -> (String, Session) {
+    fn issue(tokens: &TokenManager) -> (String, Session) {
         let session = Session {
             user: UserId::from_bytes([7; 16]),
             dialect: "jwt".to_owned(),
@@ -137,39 +137,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_issued_is_read_back_until_it_expires() {
+    fn an_issued_token_verifies_until_it_expires() {
         let (token, session) = issue(&TOKENS);
         assert!(is_jwt(&token));
-        assert_eq!(TOKENS.verify(&token, NOW).unwrap().user, session.user.to_string());
+        assert_eq!(TOKENS.verify(&token, NOW).unwrap().user_id, session.user.to_string());
         assert!(TOKENS.verify(&token, Timestamp::from_micros(session.expires.as_micros() - 1)).is_some());
         assert!(TOKENS.verify(&token, session.expires).is_none());
         assert!(tokens("stele").verify(&token, NOW).is_none(), "another key of the same name");
     }
 
     #[test]
-    fn a_key_that_is_not_known_is_named_if_it_could_be_ours() {
+    fn an_unknown_key_id_is_reported_if_well_formed() {
         let (token, _) = issue(&TOKENS);
-        assert_eq!(TOKENS.unheard_of(&token), None);
+        assert_eq!(TOKENS.unknown_key_name(&token), None);
         let other = |id: &str| {
             let header = Header { kid: Some(id.to_owned()), ..Header::new(jsonwebtoken::Algorithm::EdDSA) };
-            jsonwebtoken::encode(&header, &(), &TOKENS.keys.newest(NOW).unwrap().signing).unwrap()
+            jsonwebtoken::encode(&header, &(), &TOKENS.keys.current(NOW).unwrap().encoding_key).unwrap()
         };
-        assert_eq!(TOKENS.unheard_of(&other("eddsa-2")).as_deref(), Some("jwt-eddsa-2"));
+        assert_eq!(TOKENS.unknown_key_name(&other("eddsa-2")).as_deref(), Some("jwt-eddsa-2"));
         for hostile in ["", "eddsa-02", "rs256-2", "eddsa-x", "../eddsa-2", "eddsa-99999999999"] {
-            assert_eq!(TOKENS.unheard_of(&other(hostile)), None, "{hostile}");
+            assert_eq!(TOKENS.unknown_key_name(&other(hostile)), None, "{hostile}");
         }
-        assert_eq!(TOKENS.unheard_of("no.token.this"), None);
+        assert_eq!(TOKENS.unknown_key_name("no.token.this"), None);
     }
 
     #[test]
-    fn long_tokens_are_not_looked_at() {
-        let (token, _) = issue(&tokens(&"x".repeat(LONGEST)));
+    fn overlong_tokens_are_rejected() {
+        let (token, _) = issue(&tokens(&"x".repeat(MAX_TOKEN_BYTES)));
         assert!(TOKENS.verify(&token, NOW).is_none());
     }
 
     proptest! {
         #[test]
-        fn nothing_else_verifies(text in "\\PC{0,80}", at in 0..200_usize, byte in "[A-Za-z0-9_.-]") {
+        fn forged_tokens_do_not_verify(text in "\\PC{0,80}", at in 0..200_usize, byte in "[A-Za-z0-9_.-]") {
             prop_assert!(TOKENS.verify(&text, NOW).is_none());
             let (token, _) = issue(&TOKENS);
             let mut changed = token.clone();

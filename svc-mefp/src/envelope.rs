@@ -10,19 +10,19 @@ use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use cbc::{Decryptor, Encryptor};
 use stele_core::usecase::add_app::SECRET_LENGTH;
-use stele_dialect::{Fault, Fields, lenient_base64};
+use stele_dialect::{FieldError, Fields, lenient_base64};
 use stele_service::ConfigError;
 use zeroize::Zeroizing;
 
-use crate::padding::BLOCK;
+use crate::padding::BLOCK_BYTES;
 pub use crate::padding::Padding;
-use crate::secret::LENGTH;
+use crate::secret::MEFP_SECRET_LENGTH;
 
 /// `mefp_secret` as a key. Never printed, wiped when dropped.
 #[derive(Clone)]
-pub struct Key(Zeroizing<[u8; LENGTH]>);
+pub struct EnvelopeKey(Zeroizing<[u8; MEFP_SECRET_LENGTH]>);
 
-impl Key {
+impl EnvelopeKey {
     /// The key whose bytes are the text's.
     ///
     /// # Errors
@@ -35,21 +35,21 @@ impl Key {
 
 /// What seals and opens the messages of one app.
 pub struct Envelope {
-    key: Key,
+    key: EnvelopeKey,
     iv: Zeroizing<[u8; SECRET_LENGTH]>,
 }
 
 impl Envelope {
     /// The envelope of the app with this secret.
-    pub fn new(key: Key, iv: Zeroizing<[u8; SECRET_LENGTH]>) -> Self {
+    pub fn new(key: EnvelopeKey, iv: Zeroizing<[u8; SECRET_LENGTH]>) -> Self {
         Self { key, iv }
     }
 
     /// Encrypts `text`, filled up as `padding` has it, and writes it as base64.
     pub fn seal(&self, text: &[u8], padding: Padding) -> String {
-        let mut buffer = Zeroizing::new(Vec::with_capacity(text.len() + BLOCK));
+        let mut buffer = Zeroizing::new(Vec::with_capacity(text.len() + BLOCK_BYTES));
         buffer.extend_from_slice(text);
-        padding.fill(&mut buffer);
+        padding.pad(&mut buffer);
         let whole = buffer.len();
         let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         // `NoPadding` takes whole blocks, which `fill` has made.
@@ -59,17 +59,17 @@ impl Envelope {
 
     /// Decrypts what an app sent: a JSON object, and at most 32 bytes of padding. The padding is judged even if no object was
     /// read, so that all failures cost the same. `None` if base64, length, object or padding is wrong, without saying which.
-    pub fn open(&self, encrypt: &str) -> Option<Opened> {
-        let (mut buffer, whole) = blocks(encrypt);
+    pub fn open(&self, encrypt: &str) -> Option<OpenedEnvelope> {
+        let (mut buffer, whole) = decode_blocks(encrypt);
         let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         let plain = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
         let object = Fields::from_json_prefix(plain);
         // Without an object the last block is judged: it costs as much.
-        let behind = object.as_ref().map_or(&plain[plain.len().saturating_sub(BLOCK)..], |(_, behind)| behind);
-        let padding = Padding::of(behind);
+        let behind = object.as_ref().map_or(&plain[plain.len().saturating_sub(BLOCK_BYTES)..], |(_, behind)| behind);
+        let padding = Padding::detect(behind);
         match (whole, object, padding) {
-            (_, Some((Err(Fault::Unreadable), _)), _) => None,
-            (true, Some((fields, _)), Some(padding)) => Some(Opened { fields, padding }),
+            (_, Some((Err(FieldError::MalformedBody), _)), _) => None,
+            (true, Some((fields, _)), Some(padding)) => Some(OpenedEnvelope { fields, padding }),
             _ => None,
         }
     }
@@ -77,19 +77,19 @@ impl Envelope {
 
 /// What was in an envelope.
 #[derive(Debug)]
-pub struct Opened {
-    /// The fields, or [`Fault::Doubled`].
-    pub fields: Result<Fields, Fault>,
+pub struct OpenedEnvelope {
+    /// The fields, or [`FieldError::Duplicate`].
+    pub fields: Result<Fields, FieldError>,
     /// How it was padded, and its answer is.
     pub padding: Padding,
 }
 
 /// The cipher text in `encrypt`, and whether that is what it holds: if it is not base64 or not whole blocks, as many
 /// blocks of zeros come instead, at least one.
-fn blocks(encrypt: &str) -> (Zeroizing<Vec<u8>>, bool) {
-    let fit = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK);
+fn decode_blocks(encrypt: &str) -> (Zeroizing<Vec<u8>>, bool) {
+    let fit = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES);
     match lenient_base64::decode(encrypt, fit) {
         Some(bytes) => (bytes, true),
-        None => (Zeroizing::new(vec![0; (encrypt.len() * 3 / 4 / BLOCK).max(1) * BLOCK]), false),
+        None => (Zeroizing::new(vec![0; (encrypt.len() * 3 / 4 / BLOCK_BYTES).max(1) * BLOCK_BYTES]), false),
     }
 }

@@ -2,43 +2,43 @@
 
 use std::borrow::Cow;
 
-use stele_core::code::Purpose;
+use stele_core::code::CodePurpose;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
-use stele_core::usecase::reset_password::ResetPassword;
+use stele_core::usecase::reset_password::ResetPasswordRequest;
 use stele_core::usecase::{login as entry, register as registration};
 use stele_core::{Error, UseCases};
-use stele_dialect::Fault;
+use stele_dialect::FieldError;
 
-use crate::call::{Call, Said};
-use crate::wire::{self, Reply};
+use crate::app_call::{AppCall, HandlerResult};
+use crate::wire::{self, InnerResponse};
 
 /// POST /auth/register
-pub(crate) async fn register(call: &Call, request: wire::Register) -> Said {
-    let password = chosen(&call.use_cases, &request.password, "password")?;
-    let wanted = registration::Register {
-        to: &request.to,
-        purpose: Purpose::Register,
+pub(crate) async fn register(call: &AppCall, request: wire::RegisterRequest) -> HandlerResult {
+    let password = validate_new_password(&call.use_cases, &request.password, "password")?;
+    let wanted = registration::RegisterRequest {
+        to: &request.recipient,
+        purpose: CodePurpose::Register,
         code: &request.code,
         password: &password,
         caller: &call.caller,
     };
     call.use_cases.register(wanted).await?;
-    Ok(Reply::done())
+    Ok(InnerResponse::success())
 }
 
 /// POST /auth/login
-pub(crate) async fn login(call: &Call, request: wire::Login) -> Said {
-    let attempt = entry::Login {
+pub(crate) async fn login(call: &AppCall, request: wire::LoginRequest) -> HandlerResult {
+    let attempt = entry::LoginRequest {
         identifier: request.phone.text(),
         proof: Proof::Raw(request.password),
         caller: &call.caller,
-        audience: entry::Audience::Everyone,
+        allowed_users: entry::AllowedUsers::Everyone,
         challenge: entry::Challenge::Never,
-        carrier: entry::Carrier::Presence,
+        transport: entry::SessionTransport::AppBound,
     };
     match call.use_cases.login(attempt).await {
-        Ok(_) => Ok(Reply::done()),
+        Ok(_) => Ok(InnerResponse::success()),
         // Elsewhere 40007 says so; a login must not.
         Err(Error::UnknownUser) => Err(Error::WrongPassword.into()),
         Err(error) => Err(error.into()),
@@ -46,53 +46,57 @@ pub(crate) async fn login(call: &Call, request: wire::Login) -> Said {
 }
 
 /// POST /auth/captcha
-pub(crate) async fn captcha(call: &Call, request: wire::Captcha) -> Said {
-    call.use_cases.send_code(&call.caller, &request.to, request.purpose, request.sendable).await?;
-    Ok(Reply::done())
+pub(crate) async fn captcha(call: &AppCall, request: wire::CaptchaRequest) -> HandlerResult {
+    call.use_cases.send_code(&call.caller, &request.recipient, request.purpose, request.recipient_filter).await?;
+    Ok(InnerResponse::success())
 }
 
 /// POST /auth/forgot
-pub(crate) async fn forgot(call: &Call, request: wire::Forgot) -> Said {
-    let password = chosen(&call.use_cases, &request.password, "new_password")?;
-    let wanted = ResetPassword {
-        to: &request.to,
-        purpose: Purpose::Reset,
+pub(crate) async fn forgot(call: &AppCall, request: wire::ForgotRequest) -> HandlerResult {
+    let password = validate_new_password(&call.use_cases, &request.password, "new_password")?;
+    let wanted = ResetPasswordRequest {
+        to: &request.recipient,
+        purpose: CodePurpose::Reset,
         code: &request.code,
         password: &password,
         caller: &call.caller,
     };
     call.use_cases.reset_password(wanted).await?;
-    Ok(Reply::done())
+    Ok(InnerResponse::success())
 }
 
 /// POST /auth/token
-pub(crate) async fn token(call: &Call, request: wire::GetToken) -> Said {
+pub(crate) async fn token(call: &AppCall, request: wire::GetTokenRequest) -> HandlerResult {
     let token = call.use_cases.issue_ticket(&call.caller, &call.app, &request.app_to, &request.phone).await?;
-    Ok(Reply::token(&token))
+    Ok(InnerResponse::token_issued(&token))
 }
 
 /// POST /auth/check/loginname
-pub(crate) async fn check_loginname(call: &Call, request: wire::CheckLoginname) -> Said {
-    Ok(match call.use_cases.user_with_phone(&request.phone).await? {
-        Some(user) => Reply::known(user),
-        None => Reply::no(40005, "用户名不存在"),
+pub(crate) async fn check_loginname(call: &AppCall, request: wire::CheckLoginnameRequest) -> HandlerResult {
+    Ok(match call.use_cases.find_user_by_phone(&request.phone).await? {
+        Some(user) => InnerResponse::user_exists(user),
+        None => InnerResponse::error(40005, "用户名不存在"),
     })
 }
 
 /// POST /auth/check/captcha
-pub(crate) async fn check_captcha(call: &Call, request: wire::CheckCaptcha) -> Said {
-    let purposes = [Purpose::Register, Purpose::Reset];
-    call.use_cases.check_code(&call.caller, &request.to, &purposes, &request.code).await?;
-    Ok(Reply::done())
+pub(crate) async fn check_captcha(call: &AppCall, request: wire::CheckCaptchaRequest) -> HandlerResult {
+    let purposes = [CodePurpose::Register, CodePurpose::Reset];
+    call.use_cases.check_code(&call.caller, &request.recipient, &purposes, &request.code).await?;
+    Ok(InnerResponse::success())
 }
 
 /// POST /auth/check/token
-pub(crate) async fn check_token(call: &Call, request: wire::CheckToken) -> Said {
+pub(crate) async fn check_token(call: &AppCall, request: wire::CheckTokenRequest) -> HandlerResult {
     let token = request.token.ok_or(Error::TicketRefused)?;
     let (user, app_from) = call.use_cases.redeem_ticket(&call.caller, &call.app, &token).await?;
-    Ok(Reply::bearer(&user, app_from))
+    Ok(InnerResponse::token_redeemed(&user, app_from))
 }
 
-fn chosen(use_cases: &UseCases, password: &RawPassword, field: &'static str) -> Result<NewPassword, Fault> {
-    use_cases.choose_password(password).map_err(|_| Fault::Invalid(Cow::Borrowed(field)))
+fn validate_new_password(
+    use_cases: &UseCases,
+    password: &RawPassword,
+    field: &'static str,
+) -> Result<NewPassword, FieldError> {
+    use_cases.validate_new_password(password).map_err(|_| FieldError::Invalid(Cow::Borrowed(field)))
 }

@@ -12,7 +12,7 @@
 //!
 //! `WIRE.md` has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API document is read.
 
-mod call;
+mod app_call;
 mod dialect;
 pub mod envelope;
 mod handlers;
@@ -25,31 +25,32 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 use stele_app::{Context, Service};
-use stele_dialect::{Calls, Routes};
+use stele_dialect::{Endpoints, Routes};
 use stele_service::ConfigError;
 
 pub use dialect::Mefp;
 
 /// The port it listens on by default.
-const PORT: u16 = 8104;
+const DEFAULT_PORT: u16 = 8104;
 
 /// The service.
-pub const SERVICE: Service =
-    Service::new::<Mefp>(PORT, secret::SETTINGS, routes, openapi::document).provisioned_by(secret::provision);
+pub const SERVICE: Service = Service::new::<Mefp>(DEFAULT_PORT, secret::SETTINGS, routes, openapi::document)
+    .with_provisioning(secret::provision);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let key = Data::new(envelope::Key::new(&secret::secret(&context.settings)?)?);
-    Ok(Arc::new(move |config| calls().serve(config.app_data(key.clone()))))
+    let key = Data::new(envelope::EnvelopeKey::new(&secret::load_secret(&context.settings)?)?);
+    Ok(Arc::new(move |config| endpoints().configure(config.app_data(key.clone()))))
 }
 
-fn calls() -> Calls<Mefp> {
-    let calls = Calls::default();
-    let calls = call::add(calls, "/auth/register", handlers::register, openapi::register);
-    let calls = call::add(calls, "/auth/login", handlers::login, openapi::login);
-    let calls = call::add(calls, "/auth/captcha", handlers::captcha, openapi::captcha);
-    let calls = call::add(calls, "/auth/forgot", handlers::forgot, openapi::forgot);
-    let calls = call::add(calls, "/auth/token", handlers::token, openapi::token);
-    let calls = call::add(calls, "/auth/check/loginname", handlers::check_loginname, openapi::check_loginname);
-    let calls = call::add(calls, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
-    call::add(calls, "/auth/check/token", handlers::check_token, openapi::check_token)
+fn endpoints() -> Endpoints<Mefp> {
+    let calls = Endpoints::default();
+    let calls = app_call::add_endpoint(calls, "/auth/register", handlers::register, openapi::register);
+    let calls = app_call::add_endpoint(calls, "/auth/login", handlers::login, openapi::login);
+    let calls = app_call::add_endpoint(calls, "/auth/captcha", handlers::captcha, openapi::captcha);
+    let calls = app_call::add_endpoint(calls, "/auth/forgot", handlers::forgot, openapi::forgot);
+    let calls = app_call::add_endpoint(calls, "/auth/token", handlers::token, openapi::token);
+    let calls =
+        app_call::add_endpoint(calls, "/auth/check/loginname", handlers::check_loginname, openapi::check_loginname);
+    let calls = app_call::add_endpoint(calls, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
+    app_call::add_endpoint(calls, "/auth/check/token", handlers::check_token, openapi::check_token)
 }

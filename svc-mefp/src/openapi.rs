@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 use stele_core::Error;
-use stele_dialect::openapi::{About, Description, Field, Object, OpenApi};
+use stele_dialect::openapi::{ApiInfo, FieldSchema, ObjectSchema, OpenApi, OperationDescription};
 
 use crate::Mefp;
-use crate::dialect::failed;
-use crate::wire::{self, BEARER, DONE, ISSUED, KNOWN, NO, SEALED};
+use crate::dialect::error_response;
+use crate::wire::{self, ERROR_BODY, SEALED_RESPONSE, SUCCESS_BODY, TOKEN_BODY, TOKEN_HOLDER_BODY, USER_EXISTS_BODY};
 
-const ABOUT: About = About {
+const API_INFO: ApiInfo = ApiInfo {
     title: "MeFP",
-    text: &["用户统一认证：应用服务器替用户注册、登录、找回密码、换取 token。App servers call for their users.
+    description: &["用户统一认证：应用服务器替用户注册、登录、找回密码、换取 token。App servers call for their users.
 
 请求与答复都在信封里：AES-256-CBC，密钥为 `mefp_secret`（32 个 ASCII 字符），初始化向量为应用的 `app_secret`（16 个字符），
 PKCS#7 填充（也接受补零或空格），再做 base64。请求可以是 JSON，也可以是同名的表单字段。
@@ -32,110 +32,161 @@ headers are outside it. An envelope that cannot be opened is told in plain; ever
 | `40400` `40500` `41300` | 404, 405, 413 | 接口不存在，方法不支持，内容过大（明文） |
 | `42900` | 429 | 操作过于频繁，见 `Retry-After` |
 | `50000` `50300` | 500, 503 | 服务端故障 |"],
-    refusals: &[&SEALED, &NO],
-    more: &[
-        &REGISTER, &LOGIN, &CAPTCHA, &FORGOT, &TOKEN, &CHECK_LOGINNAME, &CHECK_CAPTCHA, &CHECK_TOKEN, &DONE, &ISSUED,
-        &KNOWN, &BEARER,
+    error_bodies: &[&SEALED_RESPONSE, &ERROR_BODY],
+    extra_schemas: &[
+        &REGISTER_REQUEST, &LOGIN_REQUEST, &CAPTCHA_REQUEST, &FORGOT_REQUEST, &GET_TOKEN_REQUEST, &CHECK_LOGINNAME_REQUEST, &CHECK_CAPTCHA_REQUEST, &CHECK_TOKEN_REQUEST, &SUCCESS_BODY, &TOKEN_BODY,
+        &USER_EXISTS_BODY, &TOKEN_HOLDER_BODY,
     ],
-    schemes: Vec::new,
+    security_schemes: Vec::new,
 };
 
-static OUTER: Object = Object::request(
+static OUTER_REQUEST: ObjectSchema = ObjectSchema::request_body(
     "Outer",
     "信封",
     &[
-        Field::text("encrypt", "加密后的请求，base64", "cPWXWz+gT0AuXWXkAeADnw=="),
-        Field::text("app_from", "应用名，区分大小写", "melink"),
+        FieldSchema::text("encrypt", "加密后的请求，base64", "cPWXWz+gT0AuXWXkAeADnw=="),
+        FieldSchema::text("app_from", "应用名，区分大小写", "melink"),
     ],
 );
 
-const NAME: Field = Field::digits(
+const NAME_FIELD: FieldSchema = FieldSchema::digits(
     "login_name",
     "手机号码：`1` 加十位数字（写法不限，如 `+86 138-0013-8000`），或 E.164",
     r"^\+?[0-9]{7,15}$",
     "13612345678",
 );
-const PASSWORD: Field = Field::text("password", "密码", "hna123");
-const CODE: Field = Field::digits("captcha", "验证码；不足六位的数字在前面补零", "^[0-9]{1,6}$", "629457");
+const PASSWORD_FIELD: FieldSchema = FieldSchema::text("password", "密码", "hna123");
+const CODE_FIELD: FieldSchema =
+    FieldSchema::digits("captcha", "验证码；不足六位的数字在前面补零", "^[0-9]{1,6}$", "629457");
 
-static REGISTER: Object = Object::request("Register", "信封里：注册", &[NAME, PASSWORD, CODE]);
-static LOGIN: Object = Object::request("Login", "信封里：登录", &[NAME, PASSWORD]);
-static CAPTCHA: Object = Object::request(
+static REGISTER_REQUEST: ObjectSchema =
+    ObjectSchema::request_body("Register", "信封里：注册", &[NAME_FIELD, PASSWORD_FIELD, CODE_FIELD]);
+static LOGIN_REQUEST: ObjectSchema = ObjectSchema::request_body("Login", "信封里：登录", &[NAME_FIELD, PASSWORD_FIELD]);
+static CAPTCHA_REQUEST: ObjectSchema = ObjectSchema::request_body(
     "Captcha",
     "信封里：获取手机验证码",
-    &[NAME, Field::digits("usage", "用途：1 注册，2 找回密码", "^[12]$", "1")],
+    &[NAME_FIELD, FieldSchema::digits("usage", "用途：1 注册，2 找回密码", "^[12]$", "1")],
 );
-static FORGOT: Object =
-    Object::request("Forgot", "信封里：找回密码", &[NAME, Field::text("new_password", "新密码", "hna123"), CODE]);
-static TOKEN: Object =
-    Object::request("GetToken", "信封里：获取 Token", &[NAME, Field::text("app_to", "要去的应用", "wlfz")]);
-static CHECK_LOGINNAME: Object = Object::request("CheckLoginname", "信封里：验证用户名", &[NAME]);
-static CHECK_CAPTCHA: Object = Object::request("CheckCaptcha", "信封里：验证验证码", &[NAME, CODE]);
-static CHECK_TOKEN: Object = Object::request("CheckToken", "信封里：兑换 token", &[HANDED]);
+static FORGOT_REQUEST: ObjectSchema = ObjectSchema::request_body(
+    "Forgot",
+    "信封里：找回密码",
+    &[NAME_FIELD, FieldSchema::text("new_password", "新密码", "hna123"), CODE_FIELD],
+);
+static GET_TOKEN_REQUEST: ObjectSchema = ObjectSchema::request_body(
+    "GetToken",
+    "信封里：获取 Token",
+    &[NAME_FIELD, FieldSchema::text("app_to", "要去的应用", "wlfz")],
+);
+static CHECK_LOGINNAME_REQUEST: ObjectSchema =
+    ObjectSchema::request_body("CheckLoginname", "信封里：验证用户名", &[NAME_FIELD]);
+static CHECK_CAPTCHA_REQUEST: ObjectSchema =
+    ObjectSchema::request_body("CheckCaptcha", "信封里：验证验证码", &[NAME_FIELD, CODE_FIELD]);
+static CHECK_TOKEN_REQUEST: ObjectSchema =
+    ObjectSchema::request_body("CheckToken", "信封里：兑换 token", &[TOKEN_FIELD]);
 
-const HANDED: Field = Field::like("token", "一次性，5 分钟内有效", wire::TOKEN, "1f5edc6f1efb165d45a654798d4baaa5");
+const TOKEN_FIELD: FieldSchema =
+    FieldSchema::pattern("token", "一次性，5 分钟内有效", wire::TOKEN_PATTERN, "1f5edc6f1efb165d45a654798d4baaa5");
 
 /// The OpenAPI document.
 pub(crate) fn document() -> OpenApi {
-    crate::calls().document(&ABOUT)
+    crate::endpoints().openapi_document(&API_INFO)
 }
 
 /// A call with what its envelopes hold, and the errors that they may hold.
-fn sealed(
+fn sealed_operation(
     id: &'static str,
     summary: &'static str,
     text: &str,
-    (inner, reply): (&Object, &Object),
+    (inner, reply): (&ObjectSchema, &ObjectSchema),
     errors: impl IntoIterator<Item = Error>,
-) -> Description<Mefp> {
-    let told: Vec<_> = errors.into_iter().map(|error| failed(&error).1.told()).collect();
+) -> OperationDescription<Mefp> {
+    let error_texts: Vec<_> = errors.into_iter().map(|error| error_response(&error).1.describe_error()).collect();
     let (inner, reply): (Value, Value) = (inner.example(), reply.example());
     let text = format!(
         "{text}\n\n信封里的请求 (within the request):\n```json\n{inner}\n```\n\
          信封里的答复 (within the answer):\n```json\n{reply}\n```\n信封里的错误 (errors within): {}",
-        told.join("；")
+        error_texts.join("；")
     );
-    Description::of(id, summary, text).takes(&OUTER).answers([&SEALED]).limited()
+    OperationDescription::new(id, summary, text)
+        .required_body(&OUTER_REQUEST)
+        .success_bodies([&SEALED_RESPONSE])
+        .rate_limited()
 }
 
-const PHONE: Error = Error::Invalid("phone");
+const INVALID_PHONE: Error = Error::Invalid("phone");
 
-pub(crate) fn register() -> Description<Mefp> {
-    let errors = [PHONE, Error::WrongCode, Error::IdentifierTaken];
-    sealed("register", "注册", "Register with a code of usage 1.", (&REGISTER, &DONE), errors)
+pub(crate) fn register() -> OperationDescription<Mefp> {
+    let errors = [INVALID_PHONE, Error::WrongCode, Error::IdentifierTaken];
+    sealed_operation("register", "注册", "Register with a code of usage 1.", (&REGISTER_REQUEST, &SUCCESS_BODY), errors)
 }
 
-pub(crate) fn login() -> Description<Mefp> {
-    sealed("login", "登录", "Check a password.", (&LOGIN, &DONE), [PHONE, Error::WrongPassword])
+pub(crate) fn login() -> OperationDescription<Mefp> {
+    sealed_operation(
+        "login",
+        "登录",
+        "Check a password.",
+        (&LOGIN_REQUEST, &SUCCESS_BODY),
+        [INVALID_PHONE, Error::WrongPassword],
+    )
 }
 
-pub(crate) fn captcha() -> Description<Mefp> {
+pub(crate) fn captcha() -> OperationDescription<Mefp> {
     let text = "Send a code of six digits, good for an hour; a newer one replaces it. 重复获取即覆盖前一次获取值。";
-    let errors = [PHONE, Error::IdentifierTaken, Error::UnknownUser];
-    sealed("captcha", "获取手机验证码", text, (&CAPTCHA, &DONE), errors)
+    let errors = [INVALID_PHONE, Error::IdentifierTaken, Error::UnknownUser];
+    sealed_operation("captcha", "获取手机验证码", text, (&CAPTCHA_REQUEST, &SUCCESS_BODY), errors)
 }
 
-pub(crate) fn forgot() -> Description<Mefp> {
-    let errors = [PHONE, Error::WrongCode, Error::UnknownUser];
-    sealed("forgot", "找回密码", "Set a new password with a code of usage 2.", (&FORGOT, &DONE), errors)
+pub(crate) fn forgot() -> OperationDescription<Mefp> {
+    let errors = [INVALID_PHONE, Error::WrongCode, Error::UnknownUser];
+    sealed_operation(
+        "forgot",
+        "找回密码",
+        "Set a new password with a code of usage 2.",
+        (&FORGOT_REQUEST, &SUCCESS_BODY),
+        errors,
+    )
 }
 
-pub(crate) fn token() -> Description<Mefp> {
+pub(crate) fn token() -> OperationDescription<Mefp> {
     let text = "A one-time token for another app: both must be registered, and the user present at this one.";
-    sealed("token", "获取 Token", text, (&TOKEN, &ISSUED), [PHONE, Error::TicketRefused])
+    sealed_operation(
+        "token",
+        "获取 Token",
+        text,
+        (&GET_TOKEN_REQUEST, &TOKEN_BODY),
+        [INVALID_PHONE, Error::TicketRefused],
+    )
 }
 
-pub(crate) fn check_loginname() -> Description<Mefp> {
+pub(crate) fn check_loginname() -> OperationDescription<Mefp> {
     let text = "Whether there is such a user. 不存在时为 40005 用户名不存在。";
-    sealed("checkLoginname", "验证用户名", text, (&CHECK_LOGINNAME, &KNOWN), [PHONE])
+    sealed_operation(
+        "checkLoginname",
+        "验证用户名",
+        text,
+        (&CHECK_LOGINNAME_REQUEST, &USER_EXISTS_BODY),
+        [INVALID_PHONE],
+    )
 }
 
-pub(crate) fn check_captcha() -> Description<Mefp> {
+pub(crate) fn check_captcha() -> OperationDescription<Mefp> {
     let text = "Whether a code is good, without using it up. 不会消耗验证码；错误的算一次尝试。";
-    sealed("checkCaptcha", "验证验证码", text, (&CHECK_CAPTCHA, &DONE), [PHONE, Error::WrongCode])
+    sealed_operation(
+        "checkCaptcha",
+        "验证验证码",
+        text,
+        (&CHECK_CAPTCHA_REQUEST, &SUCCESS_BODY),
+        [INVALID_PHONE, Error::WrongCode],
+    )
 }
 
-pub(crate) fn check_token() -> Description<Mefp> {
+pub(crate) fn check_token() -> OperationDescription<Mefp> {
     let text = "Whose token it is: not in the document, which says how a token is got and not what for.";
-    sealed("checkToken", "兑换 Token", text, (&CHECK_TOKEN, &BEARER), [Error::TicketRefused])
+    sealed_operation(
+        "checkToken",
+        "兑换 Token",
+        text,
+        (&CHECK_TOKEN_REQUEST, &TOKEN_HOLDER_BODY),
+        [Error::TicketRefused],
+    )
 }

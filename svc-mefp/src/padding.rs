@@ -8,9 +8,9 @@
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 
 /// AES's block, in bytes.
-pub(crate) const BLOCK: usize = 16;
+pub(crate) const BLOCK_BYTES: usize = 16;
 /// The most that may follow the object, in bytes.
-const LONGEST: usize = 32;
+const MAX_PADDING_BYTES: usize = 32;
 
 /// How an app pads, as far as answers are padded the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,28 +27,28 @@ pub enum Padding {
 impl Padding {
     /// Judges what follows the object. `None` if it is no padding. Each way is tried at each place it can begin, and nothing
     /// ends early: the time shows no more than the answer does.
-    pub(crate) fn of(rest: &[u8]) -> Option<Self> {
-        if rest.len() > LONGEST {
+    pub(crate) fn detect(rest: &[u8]) -> Option<Self> {
+        if rest.len() > MAX_PADDING_BYTES {
             return None;
         }
         let mut fits = Choice::from(0);
         let mut fills = Choice::from(0);
         // A whole block behind an object that ends with a block may be another message's, appended to learn its last byte.
-        let is_part = Choice::from(u8::from(rest.len() < BLOCK));
+        let is_part = Choice::from(u8::from(rest.len() < BLOCK_BYTES));
         // Whether all before a place is white space of JSON.
         let mut white = Choice::from(1);
         for start in 0..=rest.len() {
             let tail = &rest[start..];
             let filler = tail.iter().fold(Choice::from(1), |all, byte| all & (byte.ct_eq(&0) | byte.ct_eq(&b' ')));
             fills |= white & filler;
-            fits |= white & (filler | counted(tail, is_part) | marked(tail));
+            fits |= white & (filler | is_length_padding(tail, is_part) | is_iso7816_padding(tail));
             if let Some(byte) = tail.first() {
                 white &= byte.ct_eq(&b' ') | byte.ct_eq(&b'\t') | byte.ct_eq(&b'\r') | byte.ct_eq(&b'\n');
             }
         }
         let last = rest.last().copied().unwrap_or_default();
         // 32 spaces are PKCS#7 of a whole block of 32, for 32 is a space; padding with spaces takes less than a block of it.
-        let spaces = last.ct_eq(&b' ') & !Choice::from(u8::from(rest.len() == LONGEST));
+        let spaces = last.ct_eq(&b' ') & !Choice::from(u8::from(rest.len() == MAX_PADDING_BYTES));
         let way = u8::conditional_select(&0, &1, fills & last.ct_eq(&0) & !Choice::from(u8::from(rest.is_empty())));
         let way = u8::conditional_select(&way, &2, fills & spaces);
         bool::from(fits).then_some(match way {
@@ -59,12 +59,12 @@ impl Padding {
     }
 
     /// Fills `text` up to whole blocks.
-    pub(crate) fn fill(self, text: &mut Vec<u8>) {
-        let to_fill = BLOCK - text.len() % BLOCK;
+    pub(crate) fn pad(self, text: &mut Vec<u8>) {
+        let to_fill = BLOCK_BYTES - text.len() % BLOCK_BYTES;
         let (count, byte) = match self {
             Self::Pkcs7 => (to_fill, u8::try_from(to_fill).unwrap_or_default()),
-            Self::Zeros => (to_fill % BLOCK, 0),
-            Self::Spaces => (to_fill % BLOCK, b' '),
+            Self::Zeros => (to_fill % BLOCK_BYTES, 0),
+            Self::Spaces => (to_fill % BLOCK_BYTES, b' '),
         };
         text.resize(text.len() + count, byte);
     }
@@ -72,7 +72,7 @@ impl Padding {
 
 /// What ends in its own length: PKCS#7 behind NULs or nothing; X9.23, zeros and the length of all; ISO 10126, anything
 /// and its length, where all behind the object `is_part` of a block.
-fn counted(tail: &[u8], is_part: Choice) -> Choice {
+fn is_length_padding(tail: &[u8], is_part: Choice) -> Choice {
     let Some((last, before)) = tail.split_last() else { return Choice::from(0) };
     let length = u8::try_from(tail.len()).unwrap_or_default();
     let whole = last.ct_eq(&length);
@@ -86,7 +86,7 @@ fn counted(tail: &[u8], is_part: Choice) -> Choice {
 }
 
 /// ISO/IEC 7816-4: 0x80 and zeros.
-fn marked(tail: &[u8]) -> Choice {
+fn is_iso7816_padding(tail: &[u8]) -> Choice {
     let Some((first, behind)) = tail.split_first() else { return Choice::from(0) };
     behind.iter().fold(first.ct_eq(&0x80), |all, byte| all & byte.ct_eq(&0))
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     /// The same rule, written for reading.
-    fn plainly(rest: &[u8]) -> bool {
+    fn reference_rule(rest: &[u8]) -> bool {
         let is_white = |byte: &u8| b" \t\r\n".contains(byte);
         let fits = |tail: &[u8]| {
             let length = tail.len();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_padded_as_the_request_was() {
+    fn a_response_uses_the_padding_of_its_request() {
         for (rest, padding) in [
             (vec![], Some(Padding::Pkcs7)),
             (vec![0; 5], Some(Padding::Zeros)),
@@ -151,18 +151,18 @@ mod tests {
             ([vec![7; 16], vec![17]].concat(), None),
             (vec![33; 33], None),
         ] {
-            assert_eq!(Padding::of(&rest), padding, "{rest:?}");
+            assert_eq!(Padding::detect(&rest), padding, "{rest:?}");
         }
     }
 
     #[test]
-    fn a_filled_text_is_whole_blocks_and_what_fills_it_is_that_padding() {
+    fn padded_text_is_whole_blocks_and_its_padding_is_detected() {
         for padding in [Padding::Pkcs7, Padding::Zeros, Padding::Spaces] {
             for length in 0..40 {
                 let mut text = vec![b'}'; length];
-                padding.fill(&mut text);
-                assert_eq!(text.len() % BLOCK, 0);
-                let judged = Padding::of(&text[length..]);
+                padding.pad(&mut text);
+                assert_eq!(text.len() % BLOCK_BYTES, 0);
+                let judged = Padding::detect(&text[length..]);
                 let expected = if text.len() == length { Padding::Pkcs7 } else { padding };
                 assert_eq!(judged, Some(expected), "{length}");
             }
@@ -171,18 +171,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_tail_is_judged_as_the_rule_has_it(
+        fn padding_detection_matches_the_reference_rule(
             head in proptest::collection::vec(prop::sample::select(vec![0, 9, 10, 13, 32, 0x80, 1, 2, 3, 16, 255]), 0..20),
             byte in prop_oneof![0_u8..=33, Just(0x80)],
             times in 0_usize..36,
         ) {
             let tail = [head, vec![byte; times]].concat();
-            prop_assert_eq!(Padding::of(&tail).is_some(), plainly(&tail), "{:?}", tail);
+            prop_assert_eq!(Padding::detect(&tail).is_some(), reference_rule(&tail), "{:?}", tail);
         }
 
         #[test]
-        fn anything_may_follow(tail: Vec<u8>) {
-            prop_assert_eq!(Padding::of(&tail).is_some(), plainly(&tail));
+        fn arbitrary_tails_match_the_reference_rule(tail: Vec<u8>) {
+            prop_assert_eq!(Padding::detect(&tail).is_some(), reference_rule(&tail));
         }
     }
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use stele_core::random::{OsRandom, Random};
 use stele_keys::files;
-use stele_service::setting::parsed_or_none;
+use stele_service::setting::parsed_optional;
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 /// How long it is: an AES-256 key.
-pub const LENGTH: usize = 32;
+pub const MEFP_SECRET_LENGTH: usize = 32;
 /// The file in the key folder.
-const FILE: &str = "mefp.secret";
+const SECRET_FILE: &str = "mefp.secret";
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 stele_service::settings! {
@@ -19,18 +19,18 @@ stele_service::settings! {
     pub const SETTINGS = "STELE_";
     /// `mefp_secret`, which all MeFP apps share
     pub MEFP_SECRET: Option<Zeroizing<String>> =
-        parsed_or_none(given, "32 printable ASCII characters", "mefp.secret in the folder of the keys").secret();
+        parsed_optional(parse_setting, "32 printable ASCII characters", "mefp.secret in the folder of the keys").secret();
 }
 
 /// `mefp_secret`: the setting, else the file.
 ///
 /// # Errors
 /// One line: it is in neither place (with both remedies), or it is not 32 printable ASCII characters.
-pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
+pub fn load_secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
     if let Some(secret) = settings.get(&MEFP_SECRET)? {
         return Ok(secret);
     }
-    let path = settings.keys().join(FILE);
+    let path = settings.keys_dir().join(SECRET_FILE);
     let shown = path.display();
     if !path.exists() {
         return Err(ConfigError::new(format!(
@@ -38,7 +38,7 @@ pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
              `stele migrate` make the other"
         )));
     }
-    judged(files::read_secret(&path)?.trim_end_matches(['\r', '\n']))
+    validate_secret(files::read_secret_file(&path)?.trim_end_matches(['\r', '\n']))
         .map_err(|why| ConfigError::new(format!("{shown}: {why}")))
 }
 
@@ -47,28 +47,31 @@ pub fn secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
 /// # Errors
 /// One line, if the file cannot be made.
 pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> {
-    if settings.text(&MEFP_SECRET).is_some() {
+    if settings.raw_value(&MEFP_SECRET).is_some() {
         return Ok(());
     }
-    files::make_once(&folder.join(FILE), || generate(&OsRandom))
+    files::create_once(&folder.join(SECRET_FILE), || generate_secret(&OsRandom))
 }
 
-fn given(text: &str) -> Result<Option<Zeroizing<String>>, String> {
-    judged(text).map(Some)
+fn parse_setting(text: &str) -> Result<Option<Zeroizing<String>>, String> {
+    validate_secret(text).map(Some)
 }
 
-fn judged(text: &str) -> Result<Zeroizing<String>, String> {
+fn validate_secret(text: &str) -> Result<Zeroizing<String>, String> {
     // The text itself is never repeated: it may be a secret with a slip.
-    if text.len() == LENGTH && text.bytes().all(|b| b.is_ascii_graphic()) {
+    if text.len() == MEFP_SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(Zeroizing::new(text.to_owned()));
     }
-    Err(format!("must be {LENGTH} printable ASCII characters without spaces; this has {} bytes", text.len()))
+    Err(format!(
+        "must be {MEFP_SECRET_LENGTH} printable ASCII characters without spaces; this has {} bytes",
+        text.len()
+    ))
 }
 
-fn generate(random: &dyn Random) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(LENGTH));
-    for _ in 0..LENGTH {
-        let pick = usize::try_from(random.below(ALPHABET.len() as u64)).unwrap_or_default();
+fn generate_secret(random: &dyn Random) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(MEFP_SECRET_LENGTH));
+    for _ in 0..MEFP_SECRET_LENGTH {
+        let pick = usize::try_from(random.uniform_below(ALPHABET.len() as u64)).unwrap_or_default();
         text.push(char::from(ALPHABET[pick]));
     }
     text
@@ -79,46 +82,47 @@ mod tests {
     use super::*;
 
     const NAME: &str = "STELE_MEFP_SECRET";
-    const GOOD: &str = "0123456789abcdef0123456789abcdef";
+    const VALID_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-    fn with(values: &[(&str, &str)]) -> Settings {
-        Settings::default().with(values.iter().map(|(name, text)| (*name, (*text).to_owned())))
+    fn settings_with(values: &[(&str, &str)]) -> Settings {
+        Settings::default().with_values(values.iter().map(|(name, text)| (*name, (*text).to_owned())))
     }
 
     #[test]
-    fn the_setting_comes_first() {
-        assert_eq!(*secret(&with(&[(NAME, GOOD)])).unwrap(), GOOD);
+    fn the_setting_takes_precedence_over_the_file() {
+        assert_eq!(*load_secret(&settings_with(&[(NAME, VALID_SECRET)])).unwrap(), VALID_SECRET);
     }
 
     #[test]
-    fn without_either_both_remedies_are_named() {
-        let error = secret(&with(&[("STELE_KEYS", "/nowhere")])).unwrap_err().to_string();
+    fn a_missing_secret_reports_both_remedies() {
+        let error = load_secret(&settings_with(&[("STELE_KEYS", "/nowhere")])).unwrap_err().to_string();
         for part in [NAME, "/nowhere/mefp.secret", "stele migrate"] {
             assert!(error.contains(part), "{error}");
         }
     }
 
     #[test]
-    fn a_bad_secret_is_refused_and_not_repeated() {
-        for bad in ["short", &GOOD[1..], "0123456789abcdef 123456789abcdef", "密密密密密密密密密密12"] {
-            let error = secret(&with(&[(NAME, bad)])).unwrap_err().to_string();
+    fn an_invalid_secret_is_rejected_without_echoing_it() {
+        for bad in ["short", &VALID_SECRET[1..], "0123456789abcdef 123456789abcdef", "密密密密密密密密密密12"]
+        {
+            let error = load_secret(&settings_with(&[(NAME, bad)])).unwrap_err().to_string();
             assert!(error.starts_with(NAME) && error.contains("32") && !error.contains(bad), "{error}");
         }
     }
 
     #[test]
-    fn the_file_is_made_once_and_only_without_the_setting() {
+    fn the_file_is_created_once_and_only_without_the_setting() {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().to_str().unwrap();
-        provision(folder.path(), &with(&[(NAME, GOOD)])).unwrap();
-        assert!(!folder.path().join(FILE).exists());
+        provision(folder.path(), &settings_with(&[(NAME, VALID_SECRET)])).unwrap();
+        assert!(!folder.path().join(SECRET_FILE).exists());
         provision(folder.path(), &Settings::default()).unwrap();
-        let settings = with(&[("STELE_KEYS", keys)]);
-        let first = secret(&settings).unwrap();
-        assert!(first.len() == LENGTH && first.bytes().all(|b| b.is_ascii_alphanumeric()));
+        let settings = settings_with(&[("STELE_KEYS", keys)]);
+        let first = load_secret(&settings).unwrap();
+        assert!(first.len() == MEFP_SECRET_LENGTH && first.bytes().all(|b| b.is_ascii_alphanumeric()));
         provision(folder.path(), &Settings::default()).unwrap();
-        assert_eq!(secret(&settings).unwrap(), first);
-        std::fs::write(folder.path().join(FILE), "damaged").unwrap();
-        assert!(secret(&settings).unwrap_err().to_string().contains(FILE));
+        assert_eq!(load_secret(&settings).unwrap(), first);
+        std::fs::write(folder.path().join(SECRET_FILE), "damaged").unwrap();
+        assert!(load_secret(&settings).unwrap_err().to_string().contains(SECRET_FILE));
     }
 }

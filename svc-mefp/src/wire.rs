@@ -5,35 +5,35 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 use stele_core::Error;
-use stele_core::code::{Code, Purpose};
+use stele_core::code::{Code, CodePurpose};
 use stele_core::identifier::{Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::session::Token;
 use stele_core::time::Offset;
-use stele_core::usecase::send_code::Sendable;
+use stele_core::usecase::send_code::RecipientFilter;
 use stele_core::user::User;
-use stele_dialect::{Failure, Fault, Fields, reply};
+use stele_dialect::{CallError, FieldError, Fields, reply};
 
 use crate::dialect::Mefp;
 
 /// The outer request: the only part that is not encrypted.
-pub(crate) struct Outer<'a> {
+pub(crate) struct OuterRequest<'a> {
     pub(crate) encrypt: &'a str,
     pub(crate) app_from: &'a str,
 }
 
-impl<'a> TryFrom<&'a Fields> for Outer<'a> {
-    type Error = Fault;
+impl<'a> TryFrom<&'a Fields> for OuterRequest<'a> {
+    type Error = FieldError;
 
-    fn try_from(fields: &'a Fields) -> Result<Self, Fault> {
+    fn try_from(fields: &'a Fields) -> Result<Self, FieldError> {
         Ok(Self { encrypt: fields.required("encrypt")?, app_from: fields.required("app_from")? })
     }
 }
 
 reply! {
     /// The outer answer.
-    pub(crate) struct Sealed = SEALED "Sealed" "信封里的答复" {
-        encrypt: String => like(
+    pub(crate) struct SealedResponse = SEALED_RESPONSE "Sealed" "信封里的答复" {
+        encrypt: String => pattern(
             "加密后的答复，base64",
             "^([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
             "cPWXWz+gT0AuXWXkAeADnw=="
@@ -43,58 +43,58 @@ reply! {
 
 /// 注册
 #[derive(Debug)]
-pub(crate) struct Register {
-    pub(crate) to: Recipient,
+pub(crate) struct RegisterRequest {
+    pub(crate) recipient: Recipient,
     pub(crate) password: RawPassword,
     pub(crate) code: Code,
 }
 
 /// 登录
 #[derive(Debug)]
-pub(crate) struct Login {
+pub(crate) struct LoginRequest {
     pub(crate) phone: Phone,
     pub(crate) password: RawPassword,
 }
 
 /// 获取手机验证码
 #[derive(Debug)]
-pub(crate) struct Captcha {
-    pub(crate) to: Recipient,
-    pub(crate) purpose: Purpose,
-    pub(crate) sendable: Sendable,
+pub(crate) struct CaptchaRequest {
+    pub(crate) recipient: Recipient,
+    pub(crate) purpose: CodePurpose,
+    pub(crate) recipient_filter: RecipientFilter,
 }
 
 /// 找回密码
 #[derive(Debug)]
-pub(crate) struct Forgot {
-    pub(crate) to: Recipient,
+pub(crate) struct ForgotRequest {
+    pub(crate) recipient: Recipient,
     pub(crate) password: RawPassword,
     pub(crate) code: Code,
 }
 
 /// 获取Token
 #[derive(Debug)]
-pub(crate) struct GetToken {
+pub(crate) struct GetTokenRequest {
     pub(crate) phone: Phone,
     pub(crate) app_to: String,
 }
 
 /// 验证用户名
 #[derive(Debug)]
-pub(crate) struct CheckLoginname {
+pub(crate) struct CheckLoginnameRequest {
     pub(crate) phone: Phone,
 }
 
 /// 验证验证码
 #[derive(Debug)]
-pub(crate) struct CheckCaptcha {
-    pub(crate) to: Recipient,
+pub(crate) struct CheckCaptchaRequest {
+    pub(crate) recipient: Recipient,
     pub(crate) code: Code,
 }
 
 /// Redeeming a token: ours, for the API document does not say what a token is for (`docs/PROTOCOLS.md`, MeFP).
 #[derive(Debug)]
-pub(crate) struct CheckToken {
+pub(crate) struct CheckTokenRequest {
     /// `None` if the text cannot be a token.
     pub(crate) token: Option<Token>,
 }
@@ -103,7 +103,7 @@ pub(crate) struct CheckToken {
 macro_rules! read {
     ($name:ident, |$fields:ident| $read:expr) => {
         impl TryFrom<&Fields> for $name {
-            type Error = Failure<Mefp>;
+            type Error = CallError<Mefp>;
 
             fn try_from($fields: &Fields) -> Result<Self, Self::Error> {
                 $read
@@ -112,111 +112,124 @@ macro_rules! read {
     };
 }
 
-read!(Register, |fields| {
-    let [name, password, captcha] = all(fields, ["login_name", "password", "captcha"])?;
-    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: Code::typed(captcha) })
+read!(RegisterRequest, |fields| {
+    let [name, password, captcha] = present_fields(fields, ["login_name", "password", "captcha"])?;
+    Ok(Self {
+        recipient: parse_recipient(name)?,
+        password: RawPassword::new(password.to_owned()),
+        code: Code::from_user_input(captcha),
+    })
 });
 
-read!(Login, |fields| {
-    let [name, password] = all(fields, ["login_name", "password"])?;
-    Ok(Self { phone: phone(name)?, password: RawPassword::new(password.to_owned()) })
+read!(LoginRequest, |fields| {
+    let [name, password] = present_fields(fields, ["login_name", "password"])?;
+    Ok(Self { phone: parse_phone(name)?, password: RawPassword::new(password.to_owned()) })
 });
 
-read!(Captcha, |fields| {
-    let [name, usage] = all(fields, ["login_name", "usage"])?;
-    let to = recipient(name)?;
+read!(CaptchaRequest, |fields| {
+    let [name, usage] = present_fields(fields, ["login_name", "usage"])?;
+    let to = parse_recipient(name)?;
     match usage {
-        "1" => Ok(Self { to, purpose: Purpose::Register, sendable: Sendable::Strangers }),
-        "2" => Ok(Self { to, purpose: Purpose::Reset, sendable: Sendable::Users }),
-        _ => Err(Fault::Invalid(Cow::Borrowed("usage")).into()),
+        "1" => {
+            Ok(Self { recipient: to, purpose: CodePurpose::Register, recipient_filter: RecipientFilter::Unregistered })
+        }
+        "2" => Ok(Self { recipient: to, purpose: CodePurpose::Reset, recipient_filter: RecipientFilter::Registered }),
+        _ => Err(FieldError::Invalid(Cow::Borrowed("usage")).into()),
     }
 });
 
-read!(Forgot, |fields| {
-    let [name, password, captcha] = all(fields, ["login_name", "new_password", "captcha"])?;
-    Ok(Self { to: recipient(name)?, password: RawPassword::new(password.to_owned()), code: Code::typed(captcha) })
+read!(ForgotRequest, |fields| {
+    let [name, password, captcha] = present_fields(fields, ["login_name", "new_password", "captcha"])?;
+    Ok(Self {
+        recipient: parse_recipient(name)?,
+        password: RawPassword::new(password.to_owned()),
+        code: Code::from_user_input(captcha),
+    })
 });
 
-read!(GetToken, |fields| {
-    let [name, app_to] = all(fields, ["login_name", "app_to"])?;
-    Ok(Self { phone: phone(name)?, app_to: app_to.to_owned() })
+read!(GetTokenRequest, |fields| {
+    let [name, app_to] = present_fields(fields, ["login_name", "app_to"])?;
+    Ok(Self { phone: parse_phone(name)?, app_to: app_to.to_owned() })
 });
 
-read!(CheckLoginname, |fields| {
-    let [name] = all(fields, ["login_name"])?;
-    Ok(Self { phone: phone(name)? })
+read!(CheckLoginnameRequest, |fields| {
+    let [name] = present_fields(fields, ["login_name"])?;
+    Ok(Self { phone: parse_phone(name)? })
 });
 
-read!(CheckCaptcha, |fields| {
-    let [name, captcha] = all(fields, ["login_name", "captcha"])?;
-    Ok(Self { to: recipient(name)?, code: Code::typed(captcha) })
+read!(CheckCaptchaRequest, |fields| {
+    let [name, captcha] = present_fields(fields, ["login_name", "captcha"])?;
+    Ok(Self { recipient: parse_recipient(name)?, code: Code::from_user_input(captcha) })
 });
 
-read!(CheckToken, |fields| {
-    let [token] = all(fields, ["token"])?;
+read!(CheckTokenRequest, |fields| {
+    let [token] = present_fields(fields, ["token"])?;
     Ok(Self { token: Token::parse(token) })
 });
 
-fn all<'a, const N: usize>(fields: &'a Fields, names: [&'static str; N]) -> Result<[&'a str; N], Fault> {
+fn present_fields<'a, const N: usize>(
+    fields: &'a Fields,
+    names: [&'static str; N],
+) -> Result<[&'a str; N], FieldError> {
     let mut texts = [""; N];
     for (text, name) in texts.iter_mut().zip(names) {
-        *text = fields.present(name)?;
+        *text = fields.required_maybe_empty(name)?;
     }
     Ok(texts)
 }
 
-fn phone(login_name: &str) -> Result<Phone, Error> {
+fn parse_phone(login_name: &str) -> Result<Phone, Error> {
     Phone::parse(login_name).ok_or(Error::Invalid("phone"))
 }
 
-fn recipient(login_name: &str) -> Result<Recipient, Error> {
-    phone(login_name).map(Recipient::Phone)
+fn parse_recipient(login_name: &str) -> Result<Recipient, Error> {
+    parse_phone(login_name).map(Recipient::Phone)
 }
 
 /// An inner answer.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(crate) enum Reply {
+pub(crate) enum InnerResponse {
     /// Nothing more to say.
-    Done(Done),
+    Success(SuccessBody),
     /// 获取Token
-    Issued(Issued),
+    TokenIssued(TokenBody),
     /// 验证用户名: the name exists.
-    Known(Known),
+    UserExists(UserExistsBody),
     /// Whose token it was, and which app handed it out.
-    Bearer(Bearer),
+    TokenRedeemed(TokenHolderBody),
     /// No.
-    No(No),
+    Error(ErrorBody),
 }
 
 reply! {
     /// `result` is 1 for what was done.
-    pub(crate) struct Done = DONE "Done" "信封里：成功" {
-        result: u8 => number("固定为 1", &[1]),
+    pub(crate) struct SuccessBody = SUCCESS_BODY "Done" "信封里：成功" {
+        result: u8 => one_of_numbers("固定为 1", &[1]),
     }
 }
 
 reply! {
     /// A token for another app.
-    pub(crate) struct Issued = ISSUED "Issued" "信封里：token" {
-        result: u8 => number("固定为 1", &[1]),
-        token: String => like("一次性，5 分钟内有效", TOKEN, "1f5edc6f1efb165d45a654798d4baaa5"),
+    pub(crate) struct TokenBody = TOKEN_BODY "Issued" "信封里：token" {
+        result: u8 => one_of_numbers("固定为 1", &[1]),
+        token: String => pattern("一次性，5 分钟内有效", TOKEN_PATTERN, "1f5edc6f1efb165d45a654798d4baaa5"),
     }
 }
 
 reply! {
     /// `reg_app` is empty for a user who registered elsewhere.
-    pub(crate) struct Known = KNOWN "Known" "信封里：用户名存在" {
-        result: u8 => number("固定为 1", &[1]),
+    pub(crate) struct UserExistsBody = USER_EXISTS_BODY "Known" "信封里：用户名存在" {
+        result: u8 => one_of_numbers("固定为 1", &[1]),
         reg_app: String => text("注册时的应用；不是通过应用注册的则为空", "melink"),
-        reg_time: String => like("注册时间，+08:00", r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", "2011-07-23 20:27:00"),
+        reg_time: String => pattern("注册时间，+08:00", r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", "2011-07-23 20:27:00"),
     }
 }
 
 reply! {
     /// Whose token it was.
-    pub(crate) struct Bearer = BEARER "Bearer" "信封里：token 是谁的" {
-        result: u8 => number("固定为 1", &[1]),
+    pub(crate) struct TokenHolderBody = TOKEN_HOLDER_BODY "Bearer" "信封里：token 是谁的" {
+        result: u8 => one_of_numbers("固定为 1", &[1]),
         login_name: String => text("手机号；没有则为用户名", "13612345678"),
         app_from: String => text("发出 token 的应用", "melink"),
     }
@@ -224,16 +237,16 @@ reply! {
 
 reply! {
     /// `result` is 0 for what was not.
-    pub(crate) struct No = NO "No" "明文的失败；信封里的失败也是这个样子" {
-        result: u8 => number("固定为 0", &[0]),
-        errors: Errors => object("错误", &ERRORS),
+    pub(crate) struct ErrorBody = ERROR_BODY "No" "明文的失败；信封里的失败也是这个样子" {
+        result: u8 => one_of_numbers("固定为 0", &[0]),
+        errors: ErrorDetails => object("错误", &ERROR_DETAILS),
     }
 }
 
 reply! {
     /// Why not.
-    pub(crate) struct Errors = ERRORS "Errors" "错误" {
-        code: u32 => number(
+    pub(crate) struct ErrorDetails = ERROR_DETAILS "Errors" "错误" {
+        code: u32 => one_of_numbers(
             "请求错误代码",
             &[40000, 40001, 40002, 40003, 40004, 40005, 40006, 40007, 40400, 40500, 41300, 42900, 50000, 50300]
         ),
@@ -242,37 +255,37 @@ reply! {
 }
 
 /// How a one-time token is written.
-pub(crate) const TOKEN: &str = "^[0-9a-f]{32}$";
+pub(crate) const TOKEN_PATTERN: &str = "^[0-9a-f]{32}$";
 
-impl Reply {
-    pub(crate) fn done() -> Self {
-        Self::Done(Done { result: 1 })
+impl InnerResponse {
+    pub(crate) fn success() -> Self {
+        Self::Success(SuccessBody { result: 1 })
     }
 
-    pub(crate) fn token(token: &Token) -> Self {
-        Self::Issued(Issued { result: 1, token: token.expose().to_owned() })
+    pub(crate) fn token_issued(token: &Token) -> Self {
+        Self::TokenIssued(TokenBody { result: 1, token: token.expose().to_owned() })
     }
 
-    pub(crate) fn known(user: User) -> Self {
-        let reg_time = user.registered_at.date_time(Offset::CHINA);
-        Self::Known(Known { result: 1, reg_app: user.registered_through, reg_time })
+    pub(crate) fn user_exists(user: User) -> Self {
+        let reg_time = user.registered_at.to_date_time(Offset::CHINA);
+        Self::UserExists(UserExistsBody { result: 1, reg_app: user.registered_through, reg_time })
     }
 
-    pub(crate) fn bearer(user: &User, app_from: String) -> Self {
+    pub(crate) fn token_redeemed(user: &User, app_from: String) -> Self {
         let login_name = user.phone.as_deref().unwrap_or_else(|| user.display_name()).to_owned();
-        Self::Bearer(Bearer { result: 1, login_name, app_from })
+        Self::TokenRedeemed(TokenHolderBody { result: 1, login_name, app_from })
     }
 
     /// Number and text of a refusal; empty for what is none.
-    pub(crate) fn told(&self) -> String {
+    pub(crate) fn describe_error(&self) -> String {
         match self {
-            Self::No(No { errors, .. }) => format!("`{}` {}", errors.code, errors.message),
-            Self::Done(_) | Self::Issued(_) | Self::Known(_) | Self::Bearer(_) => String::new(),
+            Self::Error(ErrorBody { errors, .. }) => format!("`{}` {}", errors.code, errors.message),
+            Self::Success(_) | Self::TokenIssued(_) | Self::UserExists(_) | Self::TokenRedeemed(_) => String::new(),
         }
     }
 
-    pub(crate) fn no(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
-        Self::No(No { result: 0, errors: Errors { code, message: message.into() } })
+    pub(crate) fn error(code: u32, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Error(ErrorBody { result: 0, errors: ErrorDetails { code, message: message.into() } })
     }
 }
 

@@ -2,46 +2,46 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read<T: for<'a> TryFrom<&'a Fields, Error = Failure<Mefp>>>(json: &str) -> Result<T, String> {
+fn parse_request<T: for<'a> TryFrom<&'a Fields, Error = CallError<Mefp>>>(json: &str) -> Result<T, String> {
     let fields = Fields::from_json(json.as_bytes()).unwrap();
     T::try_from(&fields).map_err(|failure| failure.to_string())
 }
 
 #[test]
-fn the_documents_samples_are_read() {
-    let register: Register =
-        read(r#"{"login_name": "15068880258", "password": "123456", "captcha": "629457"}"#).unwrap();
-    assert_eq!((register.to.key(), register.code.expose()), ("15068880258", "629457"));
-    let login: Login = read(r#"{"login_name": "13612345678", "password": "123456"}"#).unwrap();
+fn the_documented_samples_are_parsed() {
+    let register: RegisterRequest =
+        parse_request(r#"{"login_name": "15068880258", "password": "123456", "captcha": "629457"}"#).unwrap();
+    assert_eq!((register.recipient.key(), register.code.expose()), ("15068880258", "629457"));
+    let login: LoginRequest = parse_request(r#"{"login_name": "13612345678", "password": "123456"}"#).unwrap();
     assert_eq!(login.phone.key(), "13612345678");
-    let captcha: Captcha = read(r#"{"login_name": "15068880258", "usage": 1}"#).unwrap();
-    assert_eq!((captcha.purpose, captcha.sendable), (Purpose::Register, Sendable::Strangers));
-    let forgot: Forgot =
-        read(r#"{"login_name": "15068880258", "new_password": "123456", "captcha": "629457"}"#).unwrap();
-    assert_eq!(forgot.to.key(), "15068880258");
-    let token: GetToken = read(r#"{"login_name": "15068880258", "app_to": "melink"}"#).unwrap();
+    let captcha: CaptchaRequest = parse_request(r#"{"login_name": "15068880258", "usage": 1}"#).unwrap();
+    assert_eq!((captcha.purpose, captcha.recipient_filter), (CodePurpose::Register, RecipientFilter::Unregistered));
+    let forgot: ForgotRequest =
+        parse_request(r#"{"login_name": "15068880258", "new_password": "123456", "captcha": "629457"}"#).unwrap();
+    assert_eq!(forgot.recipient.key(), "15068880258");
+    let token: GetTokenRequest = parse_request(r#"{"login_name": "15068880258", "app_to": "melink"}"#).unwrap();
     assert_eq!(token.app_to, "melink");
 }
 
 #[test]
-fn numbers_and_texts_are_the_same() {
-    let captcha: Captcha = read(r#"{"login_name": 15068880258.0, "usage": "2"}"#).unwrap();
-    assert_eq!((captcha.purpose, captcha.sendable), (Purpose::Reset, Sendable::Users));
+fn numbers_and_strings_are_equivalent() {
+    let captcha: CaptchaRequest = parse_request(r#"{"login_name": 15068880258.0, "usage": "2"}"#).unwrap();
+    assert_eq!((captcha.purpose, captcha.recipient_filter), (CodePurpose::Reset, RecipientFilter::Registered));
     for usage in ["0", "3", "-1", "1.5", "\"\"", "\"01\"", "\" 1\"", "\"register\"", "true", "[1]"] {
         let json = format!(r#"{{"login_name": "15068880258", "usage": {usage}}}"#);
-        assert!(read::<Captcha>(&json).unwrap_err().contains("usage"), "{usage}");
+        assert!(parse_request::<CaptchaRequest>(&json).unwrap_err().contains("usage"), "{usage}");
     }
 }
 
 #[test]
-fn a_code_sent_as_a_number_gets_its_zeros_back() {
+fn a_code_sent_as_a_number_is_zero_padded() {
     for (sent, meant) in [("12345", "012345"), ("7", "000007"), ("0", "000000"), ("\"012345\"", "012345")] {
         let json = format!(r#"{{"login_name": "15068880258", "captcha": {sent}}}"#);
-        assert_eq!(read::<CheckCaptcha>(&json).unwrap().code.expose(), meant);
+        assert_eq!(parse_request::<CheckCaptchaRequest>(&json).unwrap().code.expose(), meant);
     }
     for sent in ["1234567", "1.5", "\"\""] {
         let json = format!(r#"{{"login_name": "15068880258", "captcha": {sent}}}"#);
-        let code = read::<CheckCaptcha>(&json).unwrap().code;
+        let code = parse_request::<CheckCaptchaRequest>(&json).unwrap().code;
         assert!(
             code.expose().is_empty() || code.expose().len() > 6 || code.expose().bytes().any(|b| !b.is_ascii_digit()),
             "{sent}"
@@ -50,26 +50,30 @@ fn a_code_sent_as_a_number_gets_its_zeros_back() {
 }
 
 #[test]
-fn what_is_missing_is_named_before_what_is_wrong() {
-    assert!(read::<Login>(r#"{"login_name": "mark"}"#).unwrap_err().contains("password"));
-    assert!(read::<Login>(r#"{"login_name": "mark", "password": "x"}"#).unwrap_err().contains("phone"));
-    assert!(read::<Captcha>(r#"{"login_name": "mark", "usage": 9}"#).unwrap_err().contains("phone"));
+fn missing_fields_are_reported_before_invalid_ones() {
+    assert!(parse_request::<LoginRequest>(r#"{"login_name": "mark"}"#).unwrap_err().contains("password"));
+    assert!(parse_request::<LoginRequest>(r#"{"login_name": "mark", "password": "x"}"#).unwrap_err().contains("phone"));
+    assert!(parse_request::<CaptchaRequest>(r#"{"login_name": "mark", "usage": 9}"#).unwrap_err().contains("phone"));
 }
 
 #[test]
-fn answers_have_the_documents_fields_in_its_order() {
-    let text = |reply: Reply| serde_json::to_string(&reply).unwrap();
-    assert_eq!(text(Reply::done()), r#"{"result":1}"#);
-    let no = Reply::no(40003, "用户名或密码错误");
+fn responses_have_the_documented_fields_in_order() {
+    let text = |reply: InnerResponse| serde_json::to_string(&reply).unwrap();
+    assert_eq!(text(InnerResponse::success()), r#"{"result":1}"#);
+    let no = InnerResponse::error(40003, "用户名或密码错误");
     assert_eq!(text(no), r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
-    let known = Reply::Known(Known { result: 1, reg_app: "melink".into(), reg_time: "2011-07-23 20:27:00".into() });
+    let known = InnerResponse::UserExists(UserExistsBody {
+        result: 1,
+        reg_app: "melink".into(),
+        reg_time: "2011-07-23 20:27:00".into(),
+    });
     assert_eq!(text(known), r#"{"result":1,"reg_app":"melink","reg_time":"2011-07-23 20:27:00"}"#);
 }
 
 proptest! {
     #[test]
-    fn every_code_survives_being_sent_as_a_number(number in 0_u32..1_000_000) {
-        let typed = Code::typed(&number.to_string());
+    fn every_code_can_be_sent_as_a_number(number in 0_u32..1_000_000) {
+        let typed = Code::from_user_input(&number.to_string());
         prop_assert_eq!(typed.expose(), format!("{number:06}"));
     }
 }

@@ -9,18 +9,18 @@ fn fields(form: &str) -> Fields {
     Fields::from_urlencoded(form).unwrap()
 }
 
-fn invalid(field: &'static str) -> Option<Fault> {
-    Some(Fault::Invalid(Cow::Borrowed(field)))
+fn invalid(field: &'static str) -> Option<FieldError> {
+    Some(FieldError::Invalid(Cow::Borrowed(field)))
 }
 
-fn missing(field: &'static str) -> Option<Fault> {
-    Some(Fault::Missing(Cow::Borrowed(field)))
+fn missing(field: &'static str) -> Option<FieldError> {
+    Some(FieldError::Missing(Cow::Borrowed(field)))
 }
 
 fn user() -> User {
     User {
         id: UserId::from_bytes([7; 16]),
-        number: FIRST_NUMBER,
+        number: FIRST_USER_NUMBER,
         name: None,
         phone: None,
         email: None,
@@ -39,22 +39,22 @@ fn text(text: &str) -> Option<String> {
 }
 
 #[test]
-fn the_documents_login_answer_to_the_byte() {
+fn the_login_response_matches_the_document_exactly() {
     let mut user = user();
     (user.phone, user.email) = (text("13800138000"), text("123456@qq.cpom"));
     user.registered_with = text("13800138000");
     let sample = r#"{"id":"1","user_name":"13800138000","mobile":"13800138000","email":"123456@qq.cpom","user_type":0,"gid":"100001","orgId":"","passport":"13800138000","memo":""}"#;
-    assert_eq!(serde_json::to_string(&Profile::from(&user)).unwrap(), sample);
+    assert_eq!(serde_json::to_string(&ProfileView::from(&user)).unwrap(), sample);
     user.profile.org_id = "100001".to_owned();
     let sample = sample.replace(r#""user_type":0"#, r#""user_type":1"#).replace(r#""orgId":"""#, r#""orgId":"100001""#);
-    assert_eq!(serde_json::to_string(&Profile::from(&user)).unwrap(), sample);
+    assert_eq!(serde_json::to_string(&ProfileView::from(&user)).unwrap(), sample);
 }
 
 #[test]
-fn names_and_passports_fall_back_in_order() {
+fn names_and_passports_use_the_documented_fallback_order() {
     let mut user = user();
     let names = |user: &User| {
-        let content = Profile::from(user);
+        let content = ProfileView::from(user);
         (content.user_name.to_owned(), content.passport.to_owned())
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -72,8 +72,8 @@ fn names_and_passports_fall_back_in_order() {
 }
 
 #[test]
-fn fields_are_asked_for_by_name() {
-    let fault = |form: &str| WithCode::try_from(&fields(form)).err();
+fn missing_and_invalid_fields_are_named() {
+    let fault = |form: &str| NewPasswordRequest::try_from(&fields(form)).err();
     assert_eq!(fault(""), missing("username"));
     assert_eq!(fault("username=a@b.cn"), missing("password"));
     assert_eq!(fault("username=a@b.cn&password=MTIzNDU2"), missing("code"));
@@ -84,40 +84,40 @@ fn fields_are_asked_for_by_name() {
     assert_eq!(fault("username=a@b.cn&password=123456&code=MTIzNDU2"), invalid("password"));
     assert_eq!(fault("username=a@b.cn&password=MTIzNDU2&code=123456"), invalid("code"));
 
-    let fault = |form: &str| Login::try_from(&fields(form)).err();
+    let fault = |form: &str| LoginRequest::try_from(&fields(form)).err();
     assert_eq!(fault("username=mark&password=MTIzNDU2"), None);
     assert_eq!(fault("username=mark&password=MTIzNDU2&code="), None);
     assert_eq!(fault("username=mark&password=MTIzNDU2&code=!"), invalid("code"));
     assert_eq!(fault("username=mark"), missing("password"));
     assert_eq!(fault("password=MTIzNDU2"), missing("username"));
     assert_eq!(fault("username=&password=%20"), None, "a wrong name and a wrong password");
-    assert_eq!(Send::try_from(&fields("")).err(), missing("username"));
+    assert_eq!(SendCodeRequest::try_from(&fields("")).err(), missing("username"));
 }
 
 #[test]
-fn a_login_takes_phones_and_e_mails_as_they_are() {
+fn a_login_keeps_phones_and_emails_unchanged() {
     for username in ["13800138000", "+8613800138000", "+14155550123", "a@b.cn", "1@hna", " A@B.cn "] {
-        assert_eq!(identifier(username), username);
+        assert_eq!(login_identifier(username), username);
     }
 }
 
 proptest! {
     #[test]
-    fn any_other_login_is_an_identifier_that_nobody_has(username in "\\PC{1,40}") {
+    fn any_other_login_maps_to_an_unassignable_identifier(username in "\\PC{1,40}") {
         // What folds to an address with an @ may be one that an administrator stored.
-        if Recipient::parse(&username).is_none() && Email::provision(&username).is_none() {
-            prop_assert!(Identifier::parse(&identifier(&username)).is_none(), "{username:?}");
+        if Recipient::parse(&username).is_none() && Email::parse_provisioned(&username).is_none() {
+            prop_assert!(Identifier::parse(&login_identifier(&username)).is_none(), "{username:?}");
         }
     }
 
     #[test]
-    fn a_code_is_read_from_base64(code in "[0-9]{6}", password in "\\PC{1,40}") {
+    fn a_code_is_decoded_from_base64(code in "[0-9]{6}", password in "\\PC{1,40}") {
         use base64::Engine as _;
         let encode = |text: &str| base64::engine::general_purpose::URL_SAFE.encode(text);
         let form = format!("username=13800138000&password={}&code={}", encode(&password), encode(&code));
-        let read = WithCode::try_from(&fields(&form)).unwrap();
+        let read = NewPasswordRequest::try_from(&fields(&form)).unwrap();
         prop_assert_eq!(read.code.expose(), &code);
         let digest = RawPassword::new(password).digest();
-        prop_assert_eq!(read.password.digest().salted(1), digest.salted(1));
+        prop_assert_eq!(read.password.digest().salted_hash(1), digest.salted_hash(1));
     }
 }

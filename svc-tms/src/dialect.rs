@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use stele_core::Error;
 use stele_core::proof::ProofKind;
-use stele_dialect::{Dialect, Refusal, message_code};
+use stele_dialect::{Dialect, RequestRejection, message_code};
 
 /// The TMS dialect.
 #[derive(Debug)]
@@ -11,13 +11,13 @@ pub struct Tms;
 
 impl Dialect for Tms {
     const NAME: &'static str = "tms";
-    const PROOFS: &'static [ProofKind] = &[ProofKind::Salted, ProofKind::Digest, ProofKind::Either];
+    const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Salted, ProofKind::Digest, ProofKind::Either];
 
-    fn refuse(refusal: &Refusal) -> HttpResponse {
-        message_code::refuse(refusal)
+    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
+        message_code::render_rejection(refusal)
     }
 
-    fn fail(error: &Error) -> HttpResponse {
-        message_code::fail(error)
+    fn render_error(error: &Error) -> HttpResponse {
+        message_code::render_error(error)
     }
 }

@@ -4,71 +4,75 @@ use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use stele_core::password::NewPassword;
 use stele_core::session::Token;
-use stele_core::usecase::Caller;
-use stele_core::usecase::change_password::{ChangePassword, Whose};
-use stele_core::usecase::login::{self, Audience, Carrier, Challenge, LoggedIn};
+use stele_core::usecase::RequestInfo;
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::login::{self, AllowedUsers, AuthenticatedSession, Challenge, SessionTransport};
 use stele_core::{Error, UseCases};
-use stele_dialect::message_code::succeed;
-use stele_dialect::{ClientAddress, Dialect as _, Failure, Fields, authorization};
+use stele_dialect::message_code::success_response;
+use stele_dialect::{CallError, ClientAddress, Dialect as _, Fields, authorization_token};
 
+use crate::config::DialectConfig;
 use crate::dialect::Tms;
-use crate::rules::Rules;
 use crate::wire;
 
-type Reply = Result<HttpResponse, Failure<Tms>>;
+type HandlerResult = Result<HttpResponse, CallError<Tms>>;
 
 /// What every call is made with.
-type Door = (Data<UseCases>, Data<Rules>, ClientAddress, HttpRequest);
+type CallContext = (Data<UseCases>, Data<DialectConfig>, ClientAddress, HttpRequest);
 
 /// 管理员加密登录接口
-pub(crate) async fn login_admin(door: Door, fields: Fields) -> Reply {
-    login(door, fields, Audience::Admins).await
+pub(crate) async fn login_admin(door: CallContext, fields: Fields) -> HandlerResult {
+    login(door, fields, AllowedUsers::Admins).await
 }
 
 /// 用户加密登录接口, and 修改用户密码, which repeats it to the letter
-pub(crate) async fn login_user(door: Door, fields: Fields) -> Reply {
-    login(door, fields, Audience::Everyone).await
+pub(crate) async fn login_user(door: CallContext, fields: Fields) -> HandlerResult {
+    login(door, fields, AllowedUsers::Everyone).await
 }
 
-async fn login((use_cases, rules, address, http): Door, fields: Fields, audience: Audience) -> Reply {
-    let form = wire::Login::read(&fields, rules.proof)?;
-    if rules.require_token {
-        vouch(&use_cases, &bearer(&http)?).await?;
+async fn login(
+    (use_cases, rules, address, http): CallContext,
+    fields: Fields,
+    audience: AllowedUsers,
+) -> HandlerResult {
+    let form = wire::LoginRequest::parse(&fields, rules.proof_format)?;
+    if rules.requires_token {
+        authorize_login_attempt(&use_cases, &bearer_token(&http)?).await?;
     }
-    let request = login::Login {
+    let request = login::LoginRequest {
         identifier: form.username,
         proof: form.proof,
-        caller: &Caller::direct(Tms::NAME, address.0),
-        audience,
+        caller: &RequestInfo::from_client(Tms::NAME, address.0),
+        allowed_users: audience,
         challenge: Challenge::Never,
-        carrier: Carrier::Token,
+        transport: SessionTransport::Token,
     };
-    Ok(welcome(&use_cases.login(request).await?, &rules))
+    Ok(login_response(&use_cases.login(request).await?, &rules))
 }
 
 /// 修改密码
-pub(crate) async fn pwdreset((use_cases, rules, address, http): Door, fields: Fields) -> Reply {
-    let form = wire::PwdReset::read(&fields, rules.proof)?;
-    let request = ChangePassword {
-        whose: Whose::Authenticated(form.user, &bearer(&http)?),
+pub(crate) async fn pwdreset((use_cases, rules, address, http): CallContext, fields: Fields) -> HandlerResult {
+    let form = wire::PwdResetRequest::parse(&fields, rules.proof_format)?;
+    let request = ChangePasswordRequest {
+        target: PasswordChangeTarget::Authenticated(form.user_ref, &bearer_token(&http)?),
         proof: form.proof,
-        password: NewPassword::digest(form.password),
-        caller: &Caller::direct(Tms::NAME, address.0),
+        password: NewPassword::from_digest(form.new_password),
+        caller: &RequestInfo::from_client(Tms::NAME, address.0),
     };
-    Ok(welcome(&use_cases.change_password(request).await?, &rules))
+    Ok(login_response(&use_cases.change_password(request).await?, &rules))
 }
 
-fn welcome(user: &LoggedIn, rules: &Rules) -> HttpResponse {
-    succeed(wire::User::new(user, rules.offset))
+fn login_response(user: &AuthenticatedSession, rules: &DialectConfig) -> HttpResponse {
+    success_response(wire::UserView::new(user, rules.offset))
 }
 
-fn bearer(http: &HttpRequest) -> Result<Token, Error> {
-    authorization(http.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)
+fn bearer_token(http: &HttpRequest) -> Result<Token, Error> {
+    authorization_token(http.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)
 }
 
 /// Whether `token` lets its bearer try to log in: a client application's, or a user's who is logged in already.
-async fn vouch(use_cases: &UseCases, token: &Token) -> Result<(), Error> {
-    match use_cases.recognise_client_token(token).await {
+async fn authorize_login_attempt(use_cases: &UseCases, token: &Token) -> Result<(), Error> {
+    match use_cases.authenticate_client(token).await {
         Err(Error::NotAuthenticated) => use_cases.authenticate(Tms::NAME, token).await.map(drop),
         known => known.map(drop),
     }

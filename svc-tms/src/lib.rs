@@ -8,33 +8,33 @@
 //! - `handlers`: parse, call, render
 //! - `openapi`: what is told of all this to people and programs
 
+mod config;
 mod dialect;
 mod handlers;
 mod openapi;
-mod rules;
 mod wire;
 
 use std::sync::Arc;
 
 use actix_web::web::{Data, ServiceConfig};
 use stele_app::{Context, Service};
-use stele_dialect::{Calls, Routes};
+use stele_dialect::{Endpoints, Routes};
 use stele_service::ConfigError;
 
+use config::DialectConfig;
 pub use dialect::Tms;
-use rules::Rules;
 
 /// The service.
-pub const SERVICE: Service = Service::new::<Tms>(8102, rules::SETTINGS, routes, openapi::document);
+pub const SERVICE: Service = Service::new::<Tms>(8102, config::SETTINGS, routes, openapi::document);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let rules = Data::new(Rules::from_settings(&context.settings)?);
-    Ok(Arc::new(move |config: &mut ServiceConfig| calls().serve(config.app_data(rules.clone()))))
+    let rules = Data::new(DialectConfig::from_settings(&context.settings)?);
+    Ok(Arc::new(move |config: &mut ServiceConfig| endpoints().configure(config.app_data(rules.clone()))))
 }
 
-fn calls() -> Calls<Tms> {
+fn endpoints() -> Endpoints<Tms> {
     let at = |name: &str| format!("/container/api/v1/cloudbox/tms/auth/{name}");
-    Calls::default()
+    Endpoints::default()
         .post(&at("adminauthsalt"), handlers::login_admin, openapi::login_admin)
         .post(&at("authsalt"), handlers::login_user, openapi::login_user)
         .post(&at("pwdreset"), handlers::pwdreset, openapi::pwdreset)

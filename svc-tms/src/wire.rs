@@ -3,82 +3,82 @@
 use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::{Proof, Salted, unprovable};
+use stele_core::proof::{Proof, SaltedProof, unmatchable_digest};
 use stele_core::time::Offset;
-use stele_core::usecase::login::LoggedIn;
+use stele_core::usecase::login::AuthenticatedSession;
 use stele_core::user::{Role, UserRef};
-use stele_dialect::message_code::{HEAD, Head, PERSON, Person, parts};
-use stele_dialect::{Fault, Fields, reply};
+use stele_dialect::message_code::{USER_CONTACT, USER_PERSON, UserContact, UserPerson, user_parts};
+use stele_dialect::{FieldError, Fields, reply};
 
-use crate::rules::Reading;
+use crate::config::ProofFormat;
 
 /// The body of the two logins.
 #[derive(Debug)]
-pub(crate) struct Login<'a> {
+pub(crate) struct LoginRequest<'a> {
     pub(crate) username: &'a str,
     /// `password` and `timestamp`.
     pub(crate) proof: Proof,
 }
 
-impl<'a> Login<'a> {
-    pub(crate) fn read(fields: &'a Fields, reading: Reading) -> Result<Self, Fault> {
-        let username = fields.present("username")?;
-        Ok(Self { username, proof: proof(fields, "password", reading)? })
+impl<'a> LoginRequest<'a> {
+    pub(crate) fn parse(fields: &'a Fields, reading: ProofFormat) -> Result<Self, FieldError> {
+        let username = fields.required_maybe_empty("username")?;
+        Ok(Self { username, proof: parse_proof(fields, "password", reading)? })
     }
 }
 
 /// The body of `pwdreset`.
 #[derive(Debug)]
-pub(crate) struct PwdReset {
-    pub(crate) user: UserRef,
+pub(crate) struct PwdResetRequest {
+    pub(crate) user_ref: UserRef,
     /// `orig_password` and `timestamp`.
     pub(crate) proof: Proof,
     /// `new_password`, which is not salted.
-    pub(crate) password: PasswordDigest,
+    pub(crate) new_password: PasswordDigest,
 }
 
-impl PwdReset {
-    pub(crate) fn read(fields: &Fields, reading: Reading) -> Result<Self, Fault> {
-        let user = fields.parsed("user_id", UserRef::parse)?;
-        let proof = proof(fields, "orig_password", reading)?;
-        let password = fields.parsed("new_password", PasswordDigest::from_hex)?;
-        Ok(Self { user, proof, password })
+impl PwdResetRequest {
+    pub(crate) fn parse(fields: &Fields, reading: ProofFormat) -> Result<Self, FieldError> {
+        let user = fields.parse_required("user_id", UserRef::parse)?;
+        let proof = parse_proof(fields, "orig_password", reading)?;
+        let password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
+        Ok(Self { user_ref: user, proof, new_password: password })
     }
 }
 
 /// The field `name` and `timestamp`, which a bare digest does not need.
-fn proof(fields: &Fields, name: &'static str, reading: Reading) -> Result<Proof, Fault> {
-    let digest = fields.parsed_or(name, unprovable, hex::decode)?;
-    let timestamp = || fields.parsed_as_written("timestamp", ClientTimestamp::parse);
+fn parse_proof(fields: &Fields, name: &'static str, reading: ProofFormat) -> Result<Proof, FieldError> {
+    let digest = fields.parse_or_blank(name, unmatchable_digest, hex::decode)?;
+    let timestamp = || fields.parse_required_as_written("timestamp", ClientTimestamp::parse);
     match reading {
-        Reading::Digest => {
+        ProofFormat::Digest => {
             if fields.optional("timestamp")?.is_some() {
                 timestamp()?;
             }
             Ok(Proof::Digest(PasswordDigest::from_bytes(digest)))
         }
-        Reading::Salted => Ok(Proof::Salted(Salted { digest, timestamp: timestamp()? })),
-        Reading::Either => Ok(Proof::Either(Salted { digest, timestamp: timestamp()? })),
+        ProofFormat::Salted => Ok(Proof::Salted(SaltedProof { digest, timestamp: timestamp()? })),
+        ProofFormat::Either => Ok(Proof::SaltedOrDigest(SaltedProof { digest, timestamp: timestamp()? })),
     }
 }
 
 reply! {
     /// A user. Absent texts are empty, never null.
-    pub(crate) struct User<'a> = USER "User" "用户；没有的文本为空字符串，从不为 null；时间的时区见 `STELE_TMS_TZ`" {
+    pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串，从不为 null；时间的时区见 `STELE_TMS_TZ`" {
         #[serde(flatten)]
-        head: Head<'a> => flat(&HEAD),
+        head: UserContact<'a> => flattened(&USER_CONTACT),
         #[serde(flatten)]
-        person: Person<'a> => flat(&PERSON),
+        person: UserPerson<'a> => flattened(&USER_PERSON),
         role: &'static str => one_of("角色：1 管理员，2 用户", &["2", "1"]),
         // Not the profile's group, which is cloudbox's.
         group: &'static str => one_of("角色，用文字", &["user", "admin"]),
     }
 }
 
-impl<'a> User<'a> {
+impl<'a> UserView<'a> {
     /// A user with times at `offset`.
-    pub(crate) fn new(done: &'a LoggedIn, offset: Offset) -> Self {
-        let (head, person) = parts(done, offset);
+    pub(crate) fn new(done: &'a AuthenticatedSession, offset: Offset) -> Self {
+        let (head, person) = user_parts(done, offset);
         let role = match done.user.role {
             Role::Admin => "1",
             Role::User => "2",

@@ -11,58 +11,61 @@ use super::*;
 
 const ID: &str = "01a56814-2da2-11e8-aafd-525400bbac8e";
 const DIGEST: &str = "00b945c1fd92aa2623b704d8d37d8ffc";
-const NEW: &str = "199db40c253bdc3875400e8ac67b9e21";
-const READINGS: [Reading; 3] = [Reading::Salted, Reading::Digest, Reading::Either];
+const NEW_DIGEST: &str = "199db40c253bdc3875400e8ac67b9e21";
+const PROOF_FORMATS: [ProofFormat; 3] = [ProofFormat::Salted, ProofFormat::Digest, ProofFormat::Either];
 
 fn fields(json: &str) -> Fields {
     Fields::from_json(json.as_bytes()).unwrap()
 }
 
-fn login(json: &str, reading: Reading) -> Result<Proof, Fault> {
-    Login::read(&fields(json), reading).map(|login| login.proof)
+fn parse_login(json: &str, reading: ProofFormat) -> Result<Proof, FieldError> {
+    LoginRequest::parse(&fields(json), reading).map(|login| login.proof)
 }
 
 #[test]
-fn the_documents_samples_have_placeholders_for_digests() {
+fn the_documented_samples_contain_placeholders_instead_of_digests() {
     let sample = r#"{ "username":"mark", "password":"hna123", "timestamp":1521515662 }"#;
-    for reading in READINGS {
-        assert_eq!(login(sample, reading).unwrap_err(), Fault::Invalid(Cow::Borrowed("password")));
+    for reading in PROOF_FORMATS {
+        assert_eq!(parse_login(sample, reading).unwrap_err(), FieldError::Invalid(Cow::Borrowed("password")));
     }
-    let read = login(&sample.replace("hna123", DIGEST), Reading::Either).unwrap();
-    let salted = read.salted().unwrap();
+    let read = parse_login(&sample.replace("hna123", DIGEST), ProofFormat::Either).unwrap();
+    let salted = read.as_salted().unwrap();
     assert_eq!((hex::encode(&salted.digest).as_str(), salted.timestamp.seconds()), (DIGEST, 1_521_515_662));
 
     let sample =
         r#"{ "user_id":"4", "orig_password":"orig_password", "new_password":"new_password", "timestamp":1522395456 }"#;
-    let fault = |sample: &str| PwdReset::read(&fields(sample), Reading::Either).unwrap_err();
-    assert_eq!(fault(sample), Fault::Invalid(Cow::Borrowed("orig_password")));
+    let fault = |sample: &str| PwdResetRequest::parse(&fields(sample), ProofFormat::Either).unwrap_err();
+    assert_eq!(fault(sample), FieldError::Invalid(Cow::Borrowed("orig_password")));
     let sample =
         sample.replace(r#""orig_password" "#, "").replacen(r#":"orig_password""#, &format!(r#":"{DIGEST}""#), 1);
-    assert_eq!(fault(&sample), Fault::Invalid(Cow::Borrowed("new_password")));
-    let sample = sample.replace(r#":"new_password""#, &format!(r#":"{NEW}""#));
-    assert_eq!(PwdReset::read(&fields(&sample), Reading::Either).unwrap().user, UserRef::Number(4));
+    assert_eq!(fault(&sample), FieldError::Invalid(Cow::Borrowed("new_password")));
+    let sample = sample.replace(r#":"new_password""#, &format!(r#":"{NEW_DIGEST}""#));
+    assert_eq!(PwdResetRequest::parse(&fields(&sample), ProofFormat::Either).unwrap().user_ref, UserRef::Number(4));
 }
 
 #[test]
-fn a_timestamp_is_needed_where_it_salts_and_readable_everywhere() {
+fn a_timestamp_is_required_for_salted_proofs_and_always_validated() {
     let body = |timestamp: &str| format!(r#"{{"username":"mark","password":"{DIGEST}"{timestamp}}}"#);
-    for reading in [Reading::Salted, Reading::Either] {
+    for reading in [ProofFormat::Salted, ProofFormat::Either] {
         for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#] {
-            assert_eq!(login(&body(absent), reading).unwrap_err(), Fault::Missing(Cow::Borrowed("timestamp")));
+            assert_eq!(
+                parse_login(&body(absent), reading).unwrap_err(),
+                FieldError::Missing(Cow::Borrowed("timestamp"))
+            );
         }
     }
     for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#, r#","timestamp":1"#] {
-        assert!(matches!(login(&body(absent), Reading::Digest), Ok(Proof::Digest(_))), "{absent}");
+        assert!(matches!(parse_login(&body(absent), ProofFormat::Digest), Ok(Proof::Digest(_))), "{absent}");
     }
-    for reading in READINGS {
+    for reading in PROOF_FORMATS {
         for bad in [r#","timestamp":"now""#, r#","timestamp":-1"#, r#","timestamp":1.5"#, r#","timestamp":true"#] {
-            assert_eq!(login(&body(bad), reading).unwrap_err(), Fault::Invalid(Cow::Borrowed("timestamp")));
+            assert_eq!(parse_login(&body(bad), reading).unwrap_err(), FieldError::Invalid(Cow::Borrowed("timestamp")));
         }
     }
 }
 
 #[test]
-fn the_documents_answer_is_reproduced() {
+fn the_documented_response_is_reproduced() {
     let Some(UserRef::Id(id)) = UserRef::parse(ID) else { panic!("{ID} is a UUID") };
     let at = Timestamp::from_micros(1_521_703_447_037_042);
     let user = user::User {
@@ -89,7 +92,7 @@ fn the_documents_answer_is_reproduced() {
     let (dialect, app) = ("tms".to_owned(), String::new());
     let session = Session { user: id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 };
     let token = Token::parse("11f58f61a2b44eff8ab01686fc0c309b").unwrap();
-    let done = LoggedIn { user, token, session };
+    let done = AuthenticatedSession { user, token, session };
     let expected = concat!(
         r#"{"user_id":"01a56814-2da2-11e8-aafd-525400bbac8e","#,
         r#""user_name":"ddffccc","register_time":"2018-03-22T15:24:07.037042+08:00","status":"","avatar_url":"","#,
@@ -97,29 +100,29 @@ fn the_documents_answer_is_reproduced() {
         r#""user_real_name":"bbbbb","user_gender":"男","user_nickname":"","#,
         r#""user_alias_id":"01a572502da211e8aafd525400bbac8e","role":"2","group":"user"}"#
     );
-    assert_eq!(serde_json::to_string(&User::new(&done, Offset::CHINA)).unwrap(), expected);
+    assert_eq!(serde_json::to_string(&UserView::new(&done, Offset::CHINA)).unwrap(), expected);
 }
 
 proptest! {
     #[test]
-    fn one_proof_is_read_from_every_writing(digest: [u8; 16], timestamp in 0..=i64::MAX.unsigned_abs()) {
+    fn a_proof_is_parsed_from_every_format(digest: [u8; 16], timestamp in 0..=i64::MAX.unsigned_abs()) {
         let lower = hex::encode(&digest);
         for password in [lower.to_uppercase(), lower] {
             for timestamp_text in [timestamp.to_string(), format!(r#""{timestamp}""#)] {
                 let json = format!(r#"{{"timestamp":{timestamp_text},"username":"u","password":"{password}"}}"#);
-                let expected = Salted { digest, timestamp: timestamp.into() };
-                prop_assert!(matches!(login(&json, Reading::Salted), Ok(Proof::Salted(read)) if read == expected));
-                prop_assert!(matches!(login(&json, Reading::Either), Ok(Proof::Either(read)) if read == expected));
-                let Ok(Proof::Digest(read)) = login(&json, Reading::Digest) else { panic!("{json}") };
-                prop_assert_eq!(read.salted(7), PasswordDigest::from_bytes(digest).salted(7));
+                let expected = SaltedProof { digest, timestamp: timestamp.into() };
+                prop_assert!(matches!(parse_login(&json, ProofFormat::Salted), Ok(Proof::Salted(read)) if read == expected));
+                prop_assert!(matches!(parse_login(&json, ProofFormat::Either), Ok(Proof::SaltedOrDigest(read)) if read == expected));
+                let Ok(Proof::Digest(read)) = parse_login(&json, ProofFormat::Digest) else { panic!("{json}") };
+                prop_assert_eq!(read.salted_hash(7), PasswordDigest::from_bytes(digest).salted_hash(7));
             }
         }
     }
 
     #[test]
-    fn only_hex_and_decimals_are_read(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", turn in 0usize..3) {
+    fn only_hex_digests_and_decimal_timestamps_are_parsed(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", turn in 0usize..3) {
         let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
         let readable = hex::decode::<16>(&password).is_some() && ClientTimestamp::parse(&timestamp).is_some();
-        prop_assert_eq!(login(&json, READINGS[turn]).is_ok(), readable);
+        prop_assert_eq!(parse_login(&json, PROOF_FORMATS[turn]).is_ok(), readable);
     }
 }

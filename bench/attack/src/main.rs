@@ -11,35 +11,35 @@
 //! - `report`: what became of them
 //! - `stores`, `watch`: how large everything becomes meanwhile
 
-mod budget;
+mod allowed_guesses;
+mod burst;
+mod captcha_flood;
+mod code_flood;
 mod codes;
-mod crowd;
-mod flood;
-mod growth;
+mod connection_exhaustion;
+mod disk_growth;
+mod hashing_memory;
 mod malformed;
-mod memory;
-mod networks;
-mod pictures;
+mod password_guessing;
 mod replay;
 mod report;
-mod sequences;
-mod sessions;
-mod stores;
-mod stuffing;
+mod session_flood;
+mod size_monitor;
+mod sms_pumping;
+mod store_sizes;
 mod target;
 mod tokens;
-mod volley;
-mod watch;
+mod user_enumeration;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, value_parser};
-use stele_bench_kit::{Durability, Failure, Programs, Result, Servers};
+use stele_bench_kit::{BenchError, Durability, ReleasePrograms, Result, StoreServers};
 
-use report::{Report, Row};
-use target::{Fleet, Limits};
-use watch::Watch;
+use report::{AttackResult, Report};
+use size_monitor::SizeMonitor;
+use target::{LimitProfile, Target};
 
 /// A day's worth of abuse in minutes, against real servers on loopback.
 ///
@@ -96,15 +96,15 @@ pub(crate) enum TargetName {
 fn main() -> ExitCode {
     let options = Options::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let ran = runtime.map_err(Failure::from).and_then(|runtime| runtime.block_on(run(&options)));
+    let ran = runtime.map_err(BenchError::from).and_then(|runtime| runtime.block_on(run(&options)));
     match ran {
         Ok(report) => {
             print!("{}", if options.json { report.json() } else { report.table() });
             let good = match (options.unprotected, options.minutes) {
-                (true, _) => report.all_got_through(),
+                (true, _) => report.all_succeeded(),
                 // What is spent in one round is not there in the next: what should work then does not.
-                (false, Some(_)) => report.nothing_got_through(),
-                (false, None) => report.held(),
+                (false, Some(_)) => report.none_succeeded(),
+                (false, None) => report.is_clean(),
             };
             if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
@@ -119,167 +119,238 @@ async fn run(options: &Options) -> Result<Report> {
     let begun = Instant::now();
     let wanted = |target| options.target.is_none_or(|only| only == target);
     if wanted(TargetName::Instances) {
-        Servers::installed()?;
+        StoreServers::ensure_installed()?;
     }
     let programs = match &options.programs {
-        Some(folder) => Programs::at(folder)?,
-        None => Programs::build()?,
+        Some(folder) => ReleasePrograms::from_folder(folder)?,
+        None => ReleasePrograms::build()?,
     };
     let mut report = Report::default();
     if wanted(TargetName::Up) {
-        let fleets = Fleets::start(|limits| Fleet::embedded(&programs, limits))?;
-        on_target(options, begun, "up", &fleets, &mut report).await?;
+        let fleets = TargetVariants::start(|limits| Target::embedded(&programs, limits))?;
+        attack_target(options, begun, "up", &fleets, &mut report).await?;
     }
     if wanted(TargetName::Instances) {
-        let servers = Servers::start(Durability::Durable, &[])?;
-        let fleets = Fleets::start(|limits| Fleet::instances(&programs, &servers, limits))?;
-        on_target(options, begun, "instances", &fleets, &mut report).await?;
+        let servers = StoreServers::start(Durability::Durable, &[])?;
+        let fleets = TargetVariants::start(|limits| Target::replicated(&programs, &servers, limits))?;
+        attack_target(options, begun, "instances", &fleets, &mut report).await?;
     }
     Ok(report)
 }
 
 /// One kind of target: as it is installed, with its limits out of the way, so that what lies behind them is reached, and
 /// with bounds that are reached within seconds.
-struct Fleets {
-    guarded: Fleet,
-    open: Fleet,
-    low: Fleet,
+struct TargetVariants {
+    default_limits: Target,
+    without_limits: Target,
+    low_limits: Target,
 }
 
-impl Fleets {
-    fn start(start: impl Fn(Limits) -> Result<Fleet>) -> Result<Self> {
-        Ok(Self { guarded: start(Limits::Default)?, open: start(Limits::None)?, low: start(Limits::Low)? })
+impl TargetVariants {
+    fn start(start: impl Fn(LimitProfile) -> Result<Target>) -> Result<Self> {
+        Ok(Self {
+            default_limits: start(LimitProfile::Default)?,
+            without_limits: start(LimitProfile::None)?,
+            low_limits: start(LimitProfile::Low)?,
+        })
     }
 
-    fn all(&self) -> [&Fleet; 3] {
-        [&self.guarded, &self.open, &self.low]
+    fn all_variants(&self) -> [&Target; 3] {
+        [&self.default_limits, &self.without_limits, &self.low_limits]
     }
 
-    fn health(&self, report: &mut Report) {
-        for fleet in self.all() {
+    fn check_health(&self, report: &mut Report) {
+        for fleet in self.all_variants() {
             report.add(fleet.health());
         }
     }
 }
 
 /// All attacks on one kind of target: once, or over and over while it is watched.
-async fn on_target(options: &Options, begun: Instant, name: &str, fleets: &Fleets, report: &mut Report) -> Result<()> {
+async fn attack_target(
+    options: &Options,
+    begun: Instant,
+    name: &str,
+    fleets: &TargetVariants,
+    report: &mut Report,
+) -> Result<()> {
     let Some(minutes) = options.minutes else {
-        for (name, fleet, kind) in plan(options, fleets) {
+        for (name, fleet, kind) in planned_attacks(options, fleets) {
             if begun.elapsed().as_secs() >= options.seconds {
-                report.add(Row::new(name, fleet).left_out());
+                report.add(AttackResult::new(name, fleet).skipped());
                 continue;
             }
-            report.add(one(options, name, fleet, kind).await?);
+            report.add(run_attack(options, name, fleet, kind).await?);
         }
-        fleets.health(report);
+        fleets.check_health(report);
         return Ok(());
     };
-    let (watch, end) = (Watch::over(&fleets.all())?, Instant::now() + Duration::from_secs(minutes * 60));
+    let (watch, end) =
+        (SizeMonitor::start(&fleets.all_variants())?, Instant::now() + Duration::from_secs(minutes * 60));
     while Instant::now() < end {
         let round = Instant::now();
-        for (name, fleet, kind) in plan(options, fleets) {
+        for (name, fleet, kind) in planned_attacks(options, fleets) {
             if Instant::now() >= end {
                 break;
             }
-            let row = one(options, name, fleet, kind).await;
-            report.add(row.unwrap_or_else(|failure| Row::new(name, fleet).broken(&failure.to_string())));
+            let row = run_attack(options, name, fleet, kind).await;
+            report.add(row.unwrap_or_else(|failure| {
+                AttackResult::new(name, fleet).with_failed_precondition(&failure.to_string())
+            }));
         }
         if round.elapsed() < Duration::from_secs(1) {
-            return Err(Failure::new("no attack has a name with that in it"));
+            return Err(BenchError::new("no attack has a name with that in it"));
         }
     }
-    eprintln!("{}", watch.write(&options.out, &format!("growth-{name}"))?);
-    fleets.health(report);
+    eprintln!("{}", watch.stop_and_write(&options.out, &format!("growth-{name}"))?);
+    fleets.check_health(report);
     Ok(())
 }
 
 /// Which attacks there are, and on what.
-fn plan<'a>(options: &Options, fleets: &'a Fleets) -> Vec<Attack<'a>> {
-    let Fleets { guarded, open, low } = fleets;
+fn planned_attacks<'a>(options: &Options, fleets: &'a TargetVariants) -> Vec<Attack<'a>> {
+    let TargetVariants { default_limits: guarded, without_limits: open, low_limits: low } = fleets;
     let (limits, bounds) = if options.unprotected { (open, open) } else { (guarded, low) };
     let mut plan: Vec<Attack<'_>> = vec![
-        ("stuffing: five dialects, one account", limits, Kind::Stuffing(stuffing::Case::Strangers)),
-        ("stuffing: origins the account knows", limits, Kind::Stuffing(stuffing::Case::Known)),
-        ("stuffing: an account that is not there", limits, Kind::Stuffing(stuffing::Case::Nobody)),
-        ("a list of accounts from one address", limits, Kind::List(stuffing::Origin::Address)),
-        ("a list, with forged X-Forwarded-For", limits, Kind::List(stuffing::Origin::Forged)),
-        ("a list, through one app", limits, Kind::List(stuffing::Origin::App)),
-        ("flood: one recipient, many addresses", limits, Kind::Flood(flood::Case::Recipient)),
-        ("flood: one address, many recipients", limits, Kind::Flood(flood::Case::Address)),
-        ("flood: many networks of one /48", limits, Kind::Networks(networks::Case::Nested)),
-        ("flood: addresses with nothing in common", bounds, Kind::Networks(networks::Case::Total)),
-        ("sessions of one user", bounds, Kind::Sessions),
+        (
+            "stuffing: five dialects, one account",
+            limits,
+            AttackKind::GuessOneAccount(password_guessing::GuessingCase::FromUnknownOrigins),
+        ),
+        (
+            "stuffing: origins the account knows",
+            limits,
+            AttackKind::GuessOneAccount(password_guessing::GuessingCase::FromKnownOrigins),
+        ),
+        (
+            "stuffing: an account that is not there",
+            limits,
+            AttackKind::GuessOneAccount(password_guessing::GuessingCase::UnknownAccount),
+        ),
+        (
+            "a list of accounts from one address",
+            limits,
+            AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneAddress),
+        ),
+        (
+            "a list, with forged X-Forwarded-For",
+            limits,
+            AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::ForgedForwardedFor),
+        ),
+        ("a list, through one app", limits, AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneApp)),
+        ("flood: one recipient, many addresses", limits, AttackKind::CodeFlood(code_flood::FloodTarget::Recipient)),
+        ("flood: one address, many recipients", limits, AttackKind::CodeFlood(code_flood::FloodTarget::Address)),
+        (
+            "flood: many networks of one /48",
+            limits,
+            AttackKind::SmsPumping(sms_pumping::PumpingSource::SubnetsOfOnePrefix),
+        ),
+        (
+            "flood: addresses with nothing in common",
+            bounds,
+            AttackKind::SmsPumping(sms_pumping::PumpingSource::UnrelatedAddresses),
+        ),
+        ("sessions of one user", bounds, AttackKind::SessionFlood),
     ];
     if !options.unprotected {
         // First of those on this fleet: what it takes when idle is what is compared with.
-        plan.insert(0, ("memory: bursts of password logins", low, Kind::Memory));
-        for dialect in codes::DIALECTS {
-            plan.push(("guesses at a code", guarded, Kind::Codes(dialect)));
-            plan.push(("guesses at a code, no other limit", open, Kind::Codes(dialect)));
+        plan.insert(0, ("memory: bursts of password logins", low, AttackKind::HashingMemory));
+        for dialect in codes::CODE_DIALECTS {
+            plan.push(("guesses at a code", guarded, AttackKind::GuessCodes(dialect)));
+            plan.push(("guesses at a code, no other limit", open, AttackKind::GuessCodes(dialect)));
         }
         plan.extend([
-            ("flood: countries that are not served", guarded, Kind::Networks(networks::Case::Countries)),
-            ("codes where they do not belong", guarded, Kind::Strayed),
-            ("replay: here, there, elsewhere", guarded, Kind::Replay(replay::Case::Again)),
-            ("replay: many at once", guarded, Kind::Replay(replay::Case::AtOnce)),
-            ("timestamps out of all bounds", guarded, Kind::Replay(replay::Case::Times)),
-            ("forged JWTs", guarded, Kind::Tokens(tokens::Case::Forged)),
-            ("handover tokens redeemed at once", guarded, Kind::Tokens(tokens::Case::Handover)),
-            ("reset tokens redeemed at once", guarded, Kind::Tokens(tokens::Case::Reset)),
-            ("codes redeemed at once", guarded, Kind::Tokens(tokens::Case::Code)),
-            ("captcha pictures, not waited for", guarded, Kind::Pictures),
-            ("growth: refused logins from one /64", guarded, Kind::Growth(growth::Case::Network)),
-            ("growth: logouts with random cookies", guarded, Kind::Growth(growth::Case::Cookies)),
-            ("growth: pwdreset with changing ids", guarded, Kind::Growth(growth::Case::Users)),
-            ("6,500 connections from one address", guarded, Kind::Crowd),
-            ("enumeration: pwdreset by number", guarded, Kind::Sequences(sequences::Case::Numbers)),
-            ("enumeration: captchas, a new address", guarded, Kind::Sequences(sequences::Case::Strangers)),
-            ("enumeration: captchas, a known address", guarded, Kind::Sequences(sequences::Case::Known)),
+            (
+                "flood: countries that are not served",
+                guarded,
+                AttackKind::SmsPumping(sms_pumping::PumpingSource::UnservedCountries),
+            ),
+            ("codes where they do not belong", guarded, AttackKind::MisusedCodes),
+            ("replay: here, there, elsewhere", guarded, AttackKind::Replay(replay::ReplayCase::Reused)),
+            ("replay: many at once", guarded, AttackKind::Replay(replay::ReplayCase::Concurrent)),
+            ("timestamps out of all bounds", guarded, AttackKind::Replay(replay::ReplayCase::ExtremeTimestamps)),
+            ("forged JWTs", guarded, AttackKind::Tokens(tokens::TokenCase::Forged)),
+            ("handover tokens redeemed at once", guarded, AttackKind::Tokens(tokens::TokenCase::AppHandover)),
+            ("reset tokens redeemed at once", guarded, AttackKind::Tokens(tokens::TokenCase::ResetToken)),
+            ("codes redeemed at once", guarded, AttackKind::Tokens(tokens::TokenCase::PortalCode)),
+            ("captcha pictures, not waited for", guarded, AttackKind::CaptchaFlood),
+            (
+                "growth: refused logins from one /64",
+                guarded,
+                AttackKind::DiskGrowth(disk_growth::RejectedRequest::LoginsFromNetwork),
+            ),
+            (
+                "growth: logouts with random cookies",
+                guarded,
+                AttackKind::DiskGrowth(disk_growth::RejectedRequest::LogoutsWithFakeCookie),
+            ),
+            (
+                "growth: pwdreset with changing ids",
+                guarded,
+                AttackKind::DiskGrowth(disk_growth::RejectedRequest::PasswordChanges),
+            ),
+            ("6,500 connections from one address", guarded, AttackKind::ConnectionExhaustion),
+            (
+                "enumeration: pwdreset by number",
+                guarded,
+                AttackKind::UserEnumeration(user_enumeration::EnumerationCase::ByUserNumber),
+            ),
+            (
+                "enumeration: captchas, a new address",
+                guarded,
+                AttackKind::UserEnumeration(user_enumeration::EnumerationCase::FromUnknownAddress),
+            ),
+            (
+                "enumeration: captchas, a known address",
+                guarded,
+                AttackKind::UserEnumeration(user_enumeration::EnumerationCase::FromKnownAddress),
+            ),
         ]);
-        plan.extend(malformed::KINDS.iter().map(|kind| (kind.name(), open, Kind::Malformed(*kind))));
+        plan.extend(malformed::MALFORMATIONS.iter().map(|kind| (kind.name(), open, AttackKind::Malformed(*kind))));
     }
     plan.retain(|(name, ..)| name.contains(&options.only));
     plan
 }
 
-type Attack<'a> = (&'static str, &'a Fleet, Kind);
+type Attack<'a> = (&'static str, &'a Target, AttackKind);
 
 #[derive(Clone, Copy)]
-enum Kind {
-    Stuffing(stuffing::Case),
-    List(stuffing::Origin),
-    Flood(flood::Case),
-    Codes(stele_bench_kit::Dialect),
-    Strayed,
-    Replay(replay::Case),
-    Tokens(tokens::Case),
-    Malformed(malformed::Kind),
-    Pictures,
-    Growth(growth::Case),
-    Networks(networks::Case),
-    Memory,
-    Sessions,
-    Crowd,
-    Sequences(sequences::Case),
+enum AttackKind {
+    GuessOneAccount(password_guessing::GuessingCase),
+    GuessManyAccounts(password_guessing::SprayOrigin),
+    CodeFlood(code_flood::FloodTarget),
+    GuessCodes(stele_bench_kit::DialectKind),
+    MisusedCodes,
+    Replay(replay::ReplayCase),
+    Tokens(tokens::TokenCase),
+    Malformed(malformed::Malformation),
+    CaptchaFlood,
+    DiskGrowth(disk_growth::RejectedRequest),
+    SmsPumping(sms_pumping::PumpingSource),
+    HashingMemory,
+    SessionFlood,
+    ConnectionExhaustion,
+    UserEnumeration(user_enumeration::EnumerationCase),
 }
 
-async fn one(options: &Options, name: &'static str, fleet: &Fleet, kind: Kind) -> Result<Row> {
+async fn run_attack(options: &Options, name: &'static str, fleet: &Target, kind: AttackKind) -> Result<AttackResult> {
     match kind {
-        Kind::Stuffing(case) => stuffing::one_account(options, name, fleet, case).await,
-        Kind::List(origin) => stuffing::many_accounts(options, name, fleet, origin).await,
-        Kind::Flood(case) => flood::flood(options, name, fleet, case).await,
-        Kind::Codes(dialect) => codes::guess(options, name, fleet, dialect).await,
-        Kind::Strayed => codes::strayed(name, fleet).await,
-        Kind::Replay(case) => replay::replay(options, name, fleet, case).await,
-        Kind::Tokens(case) => tokens::tokens(options, name, fleet, case).await,
-        Kind::Malformed(kind) => malformed::send(options, name, fleet, kind).await,
-        Kind::Pictures => pictures::pictures(options, name, fleet).await,
-        Kind::Growth(case) => growth::growth(options, name, fleet, case).await,
-        Kind::Networks(case) => networks::networks(options, name, fleet, case).await,
-        Kind::Memory => memory::bursts(name, fleet).await,
-        Kind::Sessions => sessions::sessions(options, name, fleet).await,
-        Kind::Crowd => crowd::crowd(name, fleet).await,
-        Kind::Sequences(case) => sequences::sequences(name, fleet, case).await,
+        AttackKind::GuessOneAccount(case) => password_guessing::guess_one_account(options, name, fleet, case).await,
+        AttackKind::GuessManyAccounts(origin) => {
+            password_guessing::spray_many_accounts(options, name, fleet, origin).await
+        }
+        AttackKind::CodeFlood(case) => code_flood::flood_codes(options, name, fleet, case).await,
+        AttackKind::GuessCodes(dialect) => codes::guess_codes(options, name, fleet, dialect).await,
+        AttackKind::MisusedCodes => codes::misuse_codes(name, fleet).await,
+        AttackKind::Replay(case) => replay::replay_proofs(options, name, fleet, case).await,
+        AttackKind::Tokens(case) => tokens::attack_tokens(options, name, fleet, case).await,
+        AttackKind::Malformed(kind) => malformed::send_malformed(options, name, fleet, kind).await,
+        AttackKind::CaptchaFlood => captcha_flood::flood_captchas(options, name, fleet).await,
+        AttackKind::DiskGrowth(case) => disk_growth::grow_disk(options, name, fleet, case).await,
+        AttackKind::SmsPumping(case) => sms_pumping::pump_messages(options, name, fleet, case).await,
+        AttackKind::HashingMemory => hashing_memory::login_bursts(name, fleet).await,
+        AttackKind::SessionFlood => session_flood::flood_sessions(options, name, fleet).await,
+        AttackKind::ConnectionExhaustion => connection_exhaustion::hold_connections(name, fleet).await,
+        AttackKind::UserEnumeration(case) => user_enumeration::enumerate_users(name, fleet, case).await,
     }
 }

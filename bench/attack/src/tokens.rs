@@ -7,136 +7,154 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use stele_bench_kit::dialect::{JWT_LOGIN, form};
-use stele_bench_kit::{Dialect, Person, Request, Result};
+use stele_bench_kit::dialect::{JWT_LOGIN, form_post};
+use stele_bench_kit::{DialectKind, Request, Result, TestUser};
 
 use crate::Options;
-use crate::codes::{guess_at, obtain};
-use crate::report::Row;
-use crate::target::{Fleet, PASSWORD, client};
-use crate::volley::{Shot, volley};
+use crate::burst::{BurstRequest, send_burst};
+use crate::codes::{guess_request, request_code};
+use crate::report::AttackResult;
+use crate::target::{PASSWORD, Target, client_address};
 
 /// What is tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Case {
+pub(crate) enum TokenCase {
     /// JWTs that nobody signed, or somebody else did, or that say something else than was signed.
     Forged,
     /// MeFP's tokens from app to app.
-    Handover,
+    AppHandover,
     /// JWT's reset tokens.
-    Reset,
+    ResetToken,
     /// The portal's codes, right ones, for a reset.
-    Code,
+    PortalCode,
 }
 
 /// How many tokens are redeemed at once.
-const TOKENS: u64 = 10;
+const CONCURRENT_TOKENS: u64 = 10;
 
-pub(crate) async fn tokens(options: &Options, name: &str, fleet: &Fleet, case: Case) -> Result<Row> {
-    let mut row = Row::new(name, fleet);
-    if case == Case::Forged {
-        return forged(row, fleet).await;
+pub(crate) async fn attack_tokens(
+    options: &Options,
+    name: &str,
+    fleet: &Target,
+    case: TokenCase,
+) -> Result<AttackResult> {
+    let mut row = AttackResult::new(name, fleet);
+    if case == TokenCase::Forged {
+        return forge_tokens(row, fleet).await;
     }
     let mut sets = Vec::new();
-    for _ in 0..TOKENS {
-        let person = fleet.person()?;
+    for _ in 0..CONCURRENT_TOKENS {
+        let person = fleet.fresh_user()?;
         sets.push(match case {
-            Case::Handover => handover(fleet, &mut row, &person).await?,
-            Case::Reset => reset(fleet, &person).await?,
-            Case::Forged | Case::Code => {
-                let code = obtain(fleet, Dialect::Portal, &person).await?;
-                guess_at(fleet, Dialect::Portal, &person, &code)
+            TokenCase::AppHandover => handover_request(fleet, &mut row, &person).await?,
+            TokenCase::ResetToken => reset_request(fleet, &person).await?,
+            TokenCase::Forged | TokenCase::PortalCode => {
+                let code = request_code(fleet, DialectKind::Portal, &person).await?;
+                guess_request(fleet, DialectKind::Portal, &person, &code)
             }
         });
     }
     let dialect = match case {
-        Case::Handover => Dialect::Mefp,
-        Case::Reset => Dialect::Jwt,
-        Case::Forged | Case::Code => Dialect::Portal,
+        TokenCase::AppHandover => DialectKind::Mefp,
+        TokenCase::ResetToken => DialectKind::Jwt,
+        TokenCase::Forged | TokenCase::PortalCode => DialectKind::Portal,
     };
     let row = RefCell::new(row);
     // A new password is hashed for each who is let so far, so that there are fewer of these.
-    let each = if case == Case::Handover { options.requests / TOKENS } else { (options.requests / 100).min(200) };
-    let whose = |number: u64| usize::try_from((number / each).min(TOKENS - 1)).unwrap_or_default();
+    let each = if case == TokenCase::AppHandover {
+        options.requests / CONCURRENT_TOKENS
+    } else {
+        (options.requests / 100).min(200)
+    };
+    let whose = |number: u64| usize::try_from((number / each).min(CONCURRENT_TOKENS - 1)).unwrap_or_default();
     let redeemed: Vec<Cell<u64>> = sets.iter().map(|_| Cell::new(0)).collect();
     let make = |number: u64| {
-        let request = sets[whose(number)].clone().from_client(client(4_000_000 + number));
-        Shot::new(fleet.front(number), request.bytes())
+        let request = sets[whose(number)].clone().with_forwarded_for(client_address(4_000_000 + number));
+        BurstRequest::new(fleet.entry_address(number), request.to_bytes())
     };
-    volley(options, name, each * TOKENS, make, |number, _, sent| {
+    send_burst(options, name, each * CONCURRENT_TOKENS, make, |number, _, sent| {
         let Some(answer) = row.borrow_mut().count(sent) else { return };
         // Who redeems is the other app.
-        let told = fleet.other.read(dialect, &answer);
+        let response = fleet.other_app_client.parse_response(dialect, &answer);
         let cell = &redeemed[whose(number)];
-        cell.set(cell.get() + u64::from(told.is_done()));
+        cell.set(cell.get() + u64::from(response.is_success()));
     })
     .await;
     let mut row = row.into_inner();
-    row.through = redeemed.iter().map(|times| times.get().saturating_sub(1)).sum();
-    row.works("each is redeemed once", redeemed.iter().all(|times| times.get() > 0));
-    row.refused = row.tried - row.faults - redeemed.iter().map(Cell::get).sum::<u64>();
-    Ok(row.noted(format!("{TOKENS} of them, {each} times each; each was good once, as it should be")))
+    row.let_through = redeemed.iter().map(|times| times.get().saturating_sub(1)).sum();
+    row.require("each is redeemed once", redeemed.iter().all(|times| times.get() > 0));
+    row.rejected = row.sent - row.server_errors - redeemed.iter().map(Cell::get).sum::<u64>();
+    Ok(row.with_note(format!("{CONCURRENT_TOKENS} of them, {each} times each; each was good once, as it should be")))
 }
 
 /// A token for the other app, as it redeems it; the wrong app's try before must not use it up.
-async fn handover(fleet: &Fleet, row: &mut Row, person: &Person) -> Result<Request> {
-    let present = fleet.lets_in(0, Dialect::Mefp, &person.phone, fleet.newcomer()).await?;
-    row.works("the app's user logs in", present);
-    let ask = fleet.caller.app.call("/auth/token", &json!({ "login_name": person.phone, "app_to": "wlfz" }));
-    let told = fleet.told(1, Dialect::Mefp, &ask.from_client(fleet.newcomer())).await?;
-    let message = json!({ "token": told.json["token"] });
-    let wrong = fleet.caller.app.call("/auth/check/token", &message).from_client(fleet.newcomer());
-    row.through += u64::from(fleet.told(0, Dialect::Mefp, &wrong).await?.is_done());
-    Ok(fleet.other.app.call("/auth/check/token", &message))
+async fn handover_request(fleet: &Target, row: &mut AttackResult, person: &TestUser) -> Result<Request> {
+    let present = fleet.can_log_in(0, DialectKind::Mefp, &person.phone, fleet.fresh_client_address()).await?;
+    row.require("the app's user logs in", present);
+    let ask = fleet.client.app.call("/auth/token", &json!({ "login_name": person.phone, "app_to": "wlfz" }));
+    let response =
+        fleet.dialect_request(1, DialectKind::Mefp, &ask.with_forwarded_for(fleet.fresh_client_address())).await?;
+    let message = json!({ "token": response.json["token"] });
+    let wrong = fleet.client.app.call("/auth/check/token", &message).with_forwarded_for(fleet.fresh_client_address());
+    row.let_through += u64::from(fleet.dialect_request(0, DialectKind::Mefp, &wrong).await?.is_success());
+    Ok(fleet.other_app_client.app.call("/auth/check/token", &message))
 }
 
 /// A change of the password by a reset token.
-async fn reset(fleet: &Fleet, person: &Person) -> Result<Request> {
-    let code = obtain(fleet, Dialect::Jwt, person).await?;
-    let granted = guess_at(fleet, Dialect::Jwt, person, &code).from_client(fleet.newcomer());
-    let told = fleet.told(0, Dialect::Jwt, &granted).await?;
-    let token = told.json["token"].as_str().unwrap_or_default().to_owned();
+async fn reset_request(fleet: &Target, person: &TestUser) -> Result<Request> {
+    let code = request_code(fleet, DialectKind::Jwt, person).await?;
+    let granted =
+        guess_request(fleet, DialectKind::Jwt, person, &code).with_forwarded_for(fleet.fresh_client_address());
+    let response = fleet.dialect_request(0, DialectKind::Jwt, &granted).await?;
+    let token = response.json["token"].as_str().unwrap_or_default().to_owned();
     let fields = [("account", person.name.as_str()), ("password", "a-new-password")];
-    Ok(form("/api/v1/Auth/updatePassword", &fields).with("token", &token))
+    Ok(form_post("/api/v1/Auth/updatePassword", &fields).with_header("token", &token))
 }
 
 /// The calls that a token opens, with what it opens if it is good.
-fn opened_by(person: &Person, token: &str) -> [Request; 3] {
+fn protected_requests(person: &TestUser, token: &str) -> [Request; 3] {
     let fields = [("account", person.name.as_str()), ("password", "the-thiefs-password")];
     [
-        Request::get("/api/v1/Auth/Logout").with("authorization", &format!("Bearer {token}")),
-        Request::get("/api/v1/Auth/Logout").with("token", token),
-        form("/api/v1/Auth/updatePassword", &fields).with("authorization", &format!("Bearer {token}")),
+        Request::get("/api/v1/Auth/Logout").with_header("authorization", &format!("Bearer {token}")),
+        Request::get("/api/v1/Auth/Logout").with_header("token", token),
+        form_post("/api/v1/Auth/updatePassword", &fields).with_header("authorization", &format!("Bearer {token}")),
     ]
 }
 
-async fn forged(mut row: Row, fleet: &Fleet) -> Result<Row> {
+async fn forge_tokens(mut row: AttackResult, fleet: &Target) -> Result<AttackResult> {
     for _ in 0..5 {
-        let person = fleet.person()?;
-        let login = form(JWT_LOGIN, &[("account", &person.name), ("password", PASSWORD)]);
-        let told = fleet.told(0, Dialect::Jwt, &login.from_client(fleet.newcomer())).await?;
-        let good = told.json["token"].as_str().unwrap_or_default().to_owned();
-        for token in forgeries(&good) {
-            for request in opened_by(&person, &token) {
-                let sent = fleet.ask(row.tried, &request.from_client(fleet.newcomer())).await?;
-                if row.count(Ok(sent)).is_some_and(|answer| fleet.caller.read(Dialect::Jwt, &answer).is_done()) {
-                    row.through += 1;
+        let person = fleet.fresh_user()?;
+        let login = form_post(JWT_LOGIN, &[("account", &person.name), ("password", PASSWORD)]);
+        let response =
+            fleet.dialect_request(0, DialectKind::Jwt, &login.with_forwarded_for(fleet.fresh_client_address())).await?;
+        let good = response.json["token"].as_str().unwrap_or_default().to_owned();
+        for token in forged_variants(&good) {
+            for request in protected_requests(&person, &token) {
+                let sent = fleet.request(row.sent, &request.with_forwarded_for(fleet.fresh_client_address())).await?;
+                if row
+                    .count(Ok(sent))
+                    .is_some_and(|answer| fleet.client.parse_response(DialectKind::Jwt, &answer).is_success())
+                {
+                    row.let_through += 1;
                     row.note = token.clone();
                 }
             }
         }
-        let [logout, again, _] = opened_by(&person, &good);
-        row.works("the token itself is good", fleet.told(1, Dialect::Jwt, &logout).await?.is_done());
+        let [logout, again, _] = protected_requests(&person, &good);
+        row.require(
+            "the token itself is good",
+            fleet.dialect_request(1, DialectKind::Jwt, &logout).await?.is_success(),
+        );
         // And dead at once, at the other instance too.
-        row.tried += 1;
-        row.through += u64::from(fleet.told(0, Dialect::Jwt, &again).await?.is_done());
+        row.sent += 1;
+        row.let_through += u64::from(fleet.dialect_request(0, DialectKind::Jwt, &again).await?.is_success());
     }
-    row.refused = row.tried - row.faults - row.through;
+    row.rejected = row.sent - row.server_errors - row.let_through;
     Ok(row)
 }
 
 /// Tokens that resemble a good one.
-fn forgeries(good: &str) -> Vec<String> {
+fn forged_variants(good: &str) -> Vec<String> {
     let mut parts = good.split('.').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
     let (head, claims, signature) = (part(), part(), part());
@@ -165,7 +183,7 @@ fn forgeries(good: &str) -> Vec<String> {
             header["alg"] = json!("HS256");
             header[name] = json!(value);
             let signed = format!("{}.{claims}", write(&header));
-            tokens.push(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hs256(key, &signed))));
+            tokens.push(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(sign_hs256(key, &signed))));
         }
     }
     // Something else than was signed.
@@ -197,7 +215,7 @@ fn forgeries(good: &str) -> Vec<String> {
     tokens
 }
 
-fn hs256(key: &[u8], text: &str) -> Vec<u8> {
+fn sign_hs256(key: &[u8], text: &str) -> Vec<u8> {
     let mac = Hmac::<Sha256>::new_from_slice(key)
         .map(|mac| mac.chain_update(text.as_bytes()).finalize().into_bytes().to_vec());
     mac.unwrap_or_default()

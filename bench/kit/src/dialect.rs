@@ -10,12 +10,12 @@ use md5::{Digest as _, Md5};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use crate::{Answer, Failure, Request, Result};
+use crate::{BenchError, Request, Response, Result};
 
 /// cloudbox's login.
 pub const CLOUDBOX_LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
 /// cloudbox's change of a password.
-pub const CLOUDBOX_RESET: &str = "/api/v1/cloudbox/auth/pwdreset";
+pub const CLOUDBOX_CHANGE_PASSWORD: &str = "/api/v1/cloudbox/auth/pwdreset";
 /// cloudbox's logout.
 pub const CLOUDBOX_LOGOUT: &str = "/api/v1/cloudbox/smarttms/logout";
 /// TMS's login.
@@ -23,24 +23,24 @@ pub const TMS_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
 /// TMS's login for administrators.
 pub const TMS_ADMIN_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/adminauthsalt";
 /// TMS's change of a password.
-pub const TMS_RESET: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
+pub const TMS_CHANGE_PASSWORD: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
 /// The portal's login.
 pub const PORTAL_LOGIN: &str = "/i/login";
 /// The portal's sending of codes.
-pub const PORTAL_SEND: &str = "/code/send";
+pub const PORTAL_SEND_CODE: &str = "/code/send";
 /// MeFP's login.
 pub const MEFP_LOGIN: &str = "/auth/login";
 /// The JWT dialect's login.
 pub const JWT_LOGIN: &str = "/api/v1/Auth/Login";
 /// The JWT dialect's sending of codes.
-pub const JWT_SEND: &str = "/api/v1/Auth/ForgetPassword";
+pub const JWT_SEND_CODE: &str = "/api/v1/Auth/ForgetPassword";
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The five dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dialect {
+pub enum DialectKind {
     /// Salted md5, JSON.
     Cloudbox,
     /// The same, and the md5 itself; with a token.
@@ -53,7 +53,7 @@ pub enum Dialect {
     Jwt,
 }
 
-impl Dialect {
+impl DialectKind {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Cloudbox, Self::Tms, Self::Portal, Self::Mefp, Self::Jwt];
 
@@ -68,7 +68,7 @@ impl Dialect {
     }
 
     /// The gateway's setting that says where it is served.
-    pub fn upstream(self) -> &'static str {
+    pub fn upstream_setting(self) -> &'static str {
         [
             "STELE_UPSTREAM_CLOUDBOX",
             "STELE_UPSTREAM_TMS",
@@ -86,22 +86,22 @@ impl Dialect {
 
 /// A MeFP app's keys.
 #[derive(Clone, Debug)]
-pub struct App {
+pub struct MefpApp {
     /// Its name.
     pub name: String,
     key: [u8; 32],
-    vector: [u8; 16],
+    iv: [u8; 16],
 }
 
-impl App {
+impl MefpApp {
     /// An app with `mefp_secret` and its own secret.
     ///
     /// # Errors
     /// If they are not 32 and 16 bytes.
     pub fn new(name: &str, mefp_secret: &str, app_secret: &str) -> Result<Self> {
         match (mefp_secret.as_bytes().try_into(), app_secret.as_bytes().try_into()) {
-            (Ok(key), Ok(vector)) => Ok(Self { name: name.to_owned(), key, vector }),
-            _ => Err(Failure::new("mefp_secret has 32 bytes, and an app's secret 16")),
+            (Ok(key), Ok(vector)) => Ok(Self { name: name.to_owned(), key, iv: vector }),
+            _ => Err(BenchError::new("mefp_secret has 32 bytes, and an app's secret 16")),
         }
     }
 
@@ -109,7 +109,7 @@ impl App {
     pub fn encrypt(&self, text: &[u8]) -> Vec<u8> {
         let mut buffer = text.to_vec();
         buffer.resize(text.len() + 16, 0);
-        let cipher = cbc::Encryptor::<Aes256>::new((&self.key).into(), (&self.vector).into());
+        let cipher = cbc::Encryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.encrypt_padded::<Pkcs7>(&mut buffer, text.len()).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
@@ -123,14 +123,14 @@ impl App {
     /// Decrypts whole blocks and takes no padding off.
     pub fn decrypt_blocks(&self, sealed: &[u8]) -> Vec<u8> {
         let mut buffer = sealed.to_vec();
-        let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.vector).into());
+        let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<NoPadding>(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
     /// Decrypts; `None` if it is not padded as PKCS#7 has it.
     pub fn decrypt(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = sealed.to_vec();
-        let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.vector).into());
+        let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok().map(<[u8]>::to_vec)
     }
 
@@ -147,55 +147,54 @@ impl App {
 
 /// Whoever calls: with an app's keys and a TMS client token.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct DialectClient {
     /// The MeFP app.
-    pub app: App,
+    pub app: MefpApp,
     /// The TMS client token.
     pub tms_token: String,
 }
 
-impl Caller {
+impl DialectClient {
     /// A login by the dialect's own call. `at` is the timestamp of a salted proof, in seconds.
-    pub fn login(&self, dialect: Dialect, identifier: &str, password: &str, at: u64) -> Request {
+    pub fn login(&self, dialect: DialectKind, identifier: &str, password: &str, at: u64) -> Request {
         match dialect {
-            Dialect::Cloudbox => json_post(CLOUDBOX_LOGIN, &salted(identifier, password, at)),
-            Dialect::Tms => {
-                json_post(TMS_LOGIN, &salted(identifier, password, at)).with("authorization", &self.tms_token)
+            DialectKind::Cloudbox => json_post(CLOUDBOX_LOGIN, &salted_login_body(identifier, password, at)),
+            DialectKind::Tms => json_post(TMS_LOGIN, &salted_login_body(identifier, password, at))
+                .with_header("authorization", &self.tms_token),
+            DialectKind::Portal => {
+                form_post(PORTAL_LOGIN, &[("username", identifier), ("password", &STANDARD.encode(password))])
             }
-            Dialect::Portal => {
-                form(PORTAL_LOGIN, &[("username", identifier), ("password", &STANDARD.encode(password))])
-            }
-            Dialect::Mefp => self.app.call(MEFP_LOGIN, &json!({ "login_name": identifier, "password": password })),
-            Dialect::Jwt => form(JWT_LOGIN, &[("account", identifier), ("password", password)]),
+            DialectKind::Mefp => self.app.call(MEFP_LOGIN, &json!({ "login_name": identifier, "password": password })),
+            DialectKind::Jwt => form_post(JWT_LOGIN, &[("account", identifier), ("password", password)]),
         }
     }
 
     /// What an answer says, with its envelope opened.
-    pub fn read(&self, dialect: Dialect, answer: &Answer) -> Told {
+    pub fn parse_response(&self, dialect: DialectKind, answer: &Response) -> DialectResponse {
         let mut json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        if dialect == Dialect::Mefp
+        if dialect == DialectKind::Mefp
             && let Some(sealed) = json["encrypt"].as_str()
         {
             let opened = STANDARD.decode(sealed).ok().and_then(|sealed| self.app.decrypt(&sealed));
             json = opened.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         }
         let code = match dialect {
-            Dialect::Cloudbox | Dialect::Tms | Dialect::Jwt => &json["code"],
-            Dialect::Portal => &json["status"]["status_code"],
-            Dialect::Mefp if json["result"] == 1 => &json["result"],
-            Dialect::Mefp => &json["errors"]["code"],
+            DialectKind::Cloudbox | DialectKind::Tms | DialectKind::Jwt => &json["code"],
+            DialectKind::Portal => &json["status"]["status_code"],
+            DialectKind::Mefp if json["result"] == 1 => &json["result"],
+            DialectKind::Mefp => &json["errors"]["code"],
         };
         let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
         let retry_after = answer.header("retry-after").and_then(|value| value.parse().ok());
-        Told { dialect, status: answer.status, code, retry_after, json }
+        DialectResponse { dialect, status: answer.status, code, retry_after, json }
     }
 }
 
 /// What was answered, in the dialect's terms.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct DialectResponse {
     /// In which dialect.
-    pub dialect: Dialect,
+    pub dialect: DialectKind,
     /// HTTP's status.
     pub status: u16,
     /// The dialect's own code, as text; `null` if there is none.
@@ -206,19 +205,19 @@ pub struct Told {
     pub json: Value,
 }
 
-impl Told {
+impl DialectResponse {
     /// It says that all went well.
-    pub fn is_done(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.status == 200 && self.code == ["0000", "0000", "200", "1", "0"][self.dialect as usize]
     }
 
     /// It says 用户名或密码错误, or what the dialect has for it: the guess was looked at.
-    pub fn is_wrong(&self) -> bool {
+    pub fn is_wrong_password(&self) -> bool {
         let codes: &[&str] = match self.dialect {
-            Dialect::Cloudbox | Dialect::Tms => &["1002"],
-            Dialect::Portal => &["3201", "3202"],
-            Dialect::Mefp => &["40003"],
-            Dialect::Jwt => return self.status == 200 && self.json["message"] == "用户名或密码错误",
+            DialectKind::Cloudbox | DialectKind::Tms => &["1002"],
+            DialectKind::Portal => &["3201", "3202"],
+            DialectKind::Mefp => &["40003"],
+            DialectKind::Jwt => return self.status == 200 && self.json["message"] == "用户名或密码错误",
         };
         self.status == 200 && codes.contains(&self.code.as_str())
     }
@@ -226,14 +225,14 @@ impl Told {
     /// It asks for a code or a captcha first, which the login did not bring.
     pub fn is_challenged(&self) -> bool {
         match self.dialect {
-            Dialect::Portal => self.status == 200 && self.code == "3208",
-            Dialect::Jwt => self.status == 200 && self.json["message"] == "请输入验证码",
-            Dialect::Cloudbox | Dialect::Tms | Dialect::Mefp => false,
+            DialectKind::Portal => self.status == 200 && self.code == "3208",
+            DialectKind::Jwt => self.status == 200 && self.json["message"] == "请输入验证码",
+            DialectKind::Cloudbox | DialectKind::Tms | DialectKind::Mefp => false,
         }
     }
 
     /// It says to wait.
-    pub fn is_limited(&self) -> bool {
+    pub fn is_rate_limited(&self) -> bool {
         self.status == 429
     }
 
@@ -249,13 +248,13 @@ pub fn md5_hex(text: &str) -> String {
 }
 
 /// `md5(D + timestamp)`.
-pub fn proof(password: &str, at: u64) -> String {
+pub fn salted_proof(password: &str, at: u64) -> String {
     md5_hex(&format!("{}{at}", md5_hex(password)))
 }
 
 /// The body of a salted login.
-pub fn salted(identifier: &str, password: &str, at: u64) -> Value {
-    json!({ "username": identifier, "password": proof(password, at), "timestamp": at })
+pub fn salted_login_body(identifier: &str, password: &str, at: u64) -> Value {
+    json!({ "username": identifier, "password": salted_proof(password, at), "timestamp": at })
 }
 
 /// A POST of JSON.
@@ -264,7 +263,7 @@ pub fn json_post(path: &str, body: &Value) -> Request {
 }
 
 /// A POST of a form.
-pub fn form(path: &str, fields: &[(&str, &str)]) -> Request {
+pub fn form_post(path: &str, fields: &[(&str, &str)]) -> Request {
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     Request::post(path, FORM, fields.join("&"))
@@ -282,17 +281,17 @@ mod tests {
 
     /// From `svc-cloudbox/tests/golden/login.http`.
     #[test]
-    fn a_proof_is_what_the_golden_transcript_has() {
-        assert_eq!(proof("123456", 1_767_254_400), "f1d750ac6033b0c79fc54c18c8ae0fb9");
+    fn a_proof_matches_the_golden_transcript() {
+        assert_eq!(salted_proof("123456", 1_767_254_400), "f1d750ac6033b0c79fc54c18c8ae0fb9");
     }
 
     #[test]
-    fn an_envelope_opens_and_blocks_are_not_padded() {
-        let app = App::new("melink", "0123456789abcdefghijklmnopqrstuv", "0123456789abcdef").unwrap();
+    fn an_envelope_decrypts_and_whole_blocks_are_not_padded() {
+        let app = MefpApp::new("melink", "0123456789abcdefghijklmnopqrstuv", "0123456789abcdef").unwrap();
         assert_eq!(app.decrypt(&app.encrypt(b"{}")).as_deref(), Some(&b"{}"[..]));
         assert_eq!(app.encrypt(b"{}").len(), 16);
         assert_eq!(app.encrypt_blocks(&[7; 32]).len(), 32);
         assert_eq!(app.decrypt_blocks(&app.encrypt_blocks(&[7; 32])), [7; 32]);
-        assert!(App::new("melink", "short", "0123456789abcdef").is_err());
+        assert!(MefpApp::new("melink", "short", "0123456789abcdef").is_err());
     }
 }

@@ -8,14 +8,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// How much is read at once.
-const CHUNK: usize = 16 * 1024;
+const READ_SIZE: usize = 16 * 1024;
 /// No answer of the product is as long.
-const LONGEST: usize = 8 * 1024 * 1024;
-const HEADERS: usize = 64;
+const MAX_RESPONSE: usize = 8 * 1024 * 1024;
+const MAX_HEADERS: usize = 64;
 
 /// An answer, where it was read.
 #[derive(Clone, Copy, Debug)]
-pub struct Reply<'a> {
+pub struct ResponseRef<'a> {
     /// The status.
     pub status: u16,
     /// Status line and headers, to the empty line.
@@ -24,21 +24,25 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
 }
 
-impl Reply<'_> {
+impl ResponseRef<'_> {
     /// A header's value, if it is there.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(self.head, name)
     }
 
     /// A copy that stays.
-    pub fn to_answer(&self) -> Answer {
-        Answer { status: self.status, head: String::from_utf8_lossy(self.head).into_owned(), body: self.body.to_vec() }
+    pub fn to_response(&self) -> Response {
+        Response {
+            status: self.status,
+            head: String::from_utf8_lossy(self.head).into_owned(),
+            body: self.body.to_vec(),
+        }
     }
 }
 
 /// An answer that stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: u16,
     /// Status line and headers.
@@ -47,7 +51,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// A header's value, if it is there.
     pub fn header(&self, name: &str) -> Option<&str> {
         header(self.head.as_bytes(), name)
@@ -67,46 +71,46 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
 
 /// What is read of an answer so far.
 #[derive(Debug, Default)]
-struct Reader {
+struct ResponseReader {
     buffer: Vec<u8>,
     /// A chunked body, put together.
-    whole: Vec<u8>,
-    head: Option<Head>,
+    dechunked_body: Vec<u8>,
+    head: Option<ResponseHead>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Head {
+struct ResponseHead {
     status: u16,
     length: usize,
     body: Framing,
-    closes: bool,
+    closes_connection: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Framing {
     Length(usize),
     Chunked,
-    Close,
+    UntilClose,
 }
 
 /// Where a whole answer is, and whether the connection goes on after it.
 #[derive(Clone, Copy, Debug)]
-struct Whole {
-    head: Head,
+struct CompleteResponse {
+    head: ResponseHead,
     chunked: bool,
     body: usize,
 }
 
-impl Reader {
+impl ResponseReader {
     /// Forgets the answer before.
-    fn begin(&mut self) {
+    fn reset(&mut self) {
         self.buffer.clear();
-        self.whole.clear();
+        self.dechunked_body.clear();
         self.head = None;
     }
 
     /// Whether the answer is whole; `over`: nothing more comes.
-    fn whole(&mut self, over: bool) -> Result<Option<Whole>> {
+    fn try_complete(&mut self, over: bool) -> Result<Option<CompleteResponse>> {
         loop {
             let head = match self.head {
                 Some(head) => head,
@@ -121,35 +125,37 @@ impl Reader {
                 continue;
             }
             self.head = Some(head);
-            return self.body(head, over);
+            return self.try_body(head, over);
         }
     }
 
-    fn body(&mut self, head: Head, over: bool) -> Result<Option<Whole>> {
+    fn try_body(&mut self, head: ResponseHead, over: bool) -> Result<Option<CompleteResponse>> {
         let rest = &self.buffer[head.length..];
         match head.body {
-            Framing::Length(length) if rest.len() >= length => Ok(Some(Whole { head, chunked: false, body: length })),
-            Framing::Close if over => Ok(Some(Whole { head, chunked: false, body: rest.len() })),
+            Framing::Length(length) if rest.len() >= length => {
+                Ok(Some(CompleteResponse { head, chunked: false, body: length }))
+            }
+            Framing::UntilClose if over => Ok(Some(CompleteResponse { head, chunked: false, body: rest.len() })),
             Framing::Chunked => {
-                self.whole.clear();
-                if !join_chunks(rest, &mut self.whole)? {
+                self.dechunked_body.clear();
+                if !decode_chunks(rest, &mut self.dechunked_body)? {
                     return Ok(None);
                 }
-                Ok(Some(Whole { head, chunked: true, body: self.whole.len() }))
+                Ok(Some(CompleteResponse { head, chunked: true, body: self.dechunked_body.len() }))
             }
-            Framing::Length(_) | Framing::Close => Ok(None),
+            Framing::Length(_) | Framing::UntilClose => Ok(None),
         }
     }
 
-    fn reply(&self, whole: Whole) -> Reply<'_> {
-        let Head { status, length, .. } = whole.head;
-        let body = if whole.chunked { &self.whole[..] } else { &self.buffer[length..length + whole.body] };
-        Reply { status, head: &self.buffer[..length], body }
+    fn response_ref(&self, whole: CompleteResponse) -> ResponseRef<'_> {
+        let ResponseHead { status, length, .. } = whole.head;
+        let body = if whole.chunked { &self.dechunked_body[..] } else { &self.buffer[length..length + whole.body] };
+        ResponseRef { status, head: &self.buffer[..length], body }
     }
 }
 
-fn parse(buffer: &[u8]) -> Result<Option<Head>> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+fn parse(buffer: &[u8]) -> Result<Option<ResponseHead>> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response.parse(buffer).map_err(|error| Error::new(ErrorKind::InvalidData, error))?;
     let httparse::Status::Complete(length) = parsed else { return Ok(None) };
@@ -163,14 +169,14 @@ fn parse(buffer: &[u8]) -> Result<Option<Head>> {
         _ if matches!(status, 100..200 | 204 | 304) => Framing::Length(0),
         _ if chunked => Framing::Chunked,
         Some(length) => Framing::Length(length),
-        None => Framing::Close,
+        None => Framing::UntilClose,
     };
     let closes = value("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-    Ok(Some(Head { status, length, body, closes: closes || matches!(body, Framing::Close) }))
+    Ok(Some(ResponseHead { status, length, body, closes_connection: closes || matches!(body, Framing::UntilClose) }))
 }
 
 /// Puts chunks together; gives whether the last one is there.
-fn join_chunks(mut rest: &[u8], whole: &mut Vec<u8>) -> Result<bool> {
+fn decode_chunks(mut rest: &[u8], whole: &mut Vec<u8>) -> Result<bool> {
     loop {
         let size = httparse::parse_chunk_size(rest).map_err(|_| Error::new(ErrorKind::InvalidData, "chunks"))?;
         let httparse::Status::Complete((start, size)) = size else { return Ok(false) };
@@ -186,7 +192,7 @@ fn join_chunks(mut rest: &[u8], whole: &mut Vec<u8>) -> Result<bool> {
     }
 }
 
-fn closed() -> Error {
+fn closed_error() -> Error {
     Error::new(ErrorKind::UnexpectedEof, "the connection was closed without an answer")
 }
 
@@ -194,8 +200,8 @@ fn closed() -> Error {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    reader: Reader,
-    open: bool,
+    reader: ResponseReader,
+    is_reusable: bool,
 }
 
 impl Connection {
@@ -203,101 +209,101 @@ impl Connection {
     ///
     /// # Errors
     /// As the system says.
-    pub async fn open(address: SocketAddr) -> Result<Self> {
-        Self::of(TcpStream::connect(address).await?)
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
+        Self::from_stream(TcpStream::connect(address).await?)
     }
 
     /// Connects from an address of this machine's own, such as any in 127.0.0.0/8.
     ///
     /// # Errors
     /// As the system says.
-    pub async fn open_from(source: IpAddr, address: SocketAddr) -> Result<Self> {
+    pub async fn connect_from(source: IpAddr, address: SocketAddr) -> Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.bind((source, 0).into())?;
-        Self::of(socket.connect(address).await?)
+        Self::from_stream(socket.connect(address).await?)
     }
 
-    fn of(stream: TcpStream) -> Result<Self> {
+    fn from_stream(stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, reader: Reader::default(), open: true })
+        Ok(Self { stream, reader: ResponseReader::default(), is_reusable: true })
     }
 
     /// Whether another request can be sent: nobody said `Connection: close`, and nothing went wrong.
     pub fn is_open(&self) -> bool {
-        self.open
+        self.is_reusable
     }
 
     /// Sends a request as it is and reads the answer. Waits for as long as it takes.
     ///
     /// # Errors
     /// As the system says; `UnexpectedEof` if the connection was closed without an answer.
-    pub async fn exchange(&mut self, request: &[u8]) -> Result<Reply<'_>> {
-        self.open = false;
-        self.reader.begin();
+    pub async fn request(&mut self, request: &[u8]) -> Result<ResponseRef<'_>> {
+        self.is_reusable = false;
+        self.reader.reset();
         // A server that refuses early may close while this still writes; what it answered is there all the same.
         let written = self.stream.write_all(request).await;
         let whole = loop {
-            self.reader.buffer.reserve(CHUNK);
+            self.reader.buffer.reserve(READ_SIZE);
             let read = self.stream.read_buf(&mut self.reader.buffer).await;
             let over = matches!(read, Ok(0) | Err(_));
-            if let Some(whole) = self.reader.whole(over)? {
+            if let Some(whole) = self.reader.try_complete(over)? {
                 break whole;
             }
-            if over || self.reader.buffer.len() > LONGEST {
-                return Err(read.err().or(written.err()).unwrap_or_else(closed));
+            if over || self.reader.buffer.len() > MAX_RESPONSE {
+                return Err(read.err().or(written.err()).unwrap_or_else(closed_error));
             }
         };
-        self.open = !whole.head.closes && written.is_ok();
-        Ok(self.reader.reply(whole))
+        self.is_reusable = !whole.head.closes_connection && written.is_ok();
+        Ok(self.reader.response_ref(whole))
     }
 }
 
 /// As [`Connection`], for a thread that waits: nothing is between it and the socket.
 #[derive(Debug)]
-pub struct Blocking {
+pub struct BlockingConnection {
     stream: std::net::TcpStream,
-    reader: Reader,
+    reader: ResponseReader,
     chunk: Vec<u8>,
-    open: bool,
+    is_reusable: bool,
 }
 
-impl Blocking {
+impl BlockingConnection {
     /// Connects. No read waits longer than `patience`.
     ///
     /// # Errors
     /// As the system says.
-    pub fn open(address: SocketAddr, patience: Duration) -> Result<Self> {
+    pub fn connect(address: SocketAddr, patience: Duration) -> Result<Self> {
         let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
-        Ok(Self { stream, reader: Reader::default(), chunk: vec![0; CHUNK], open: true })
+        Ok(Self { stream, reader: ResponseReader::default(), chunk: vec![0; READ_SIZE], is_reusable: true })
     }
 
     /// Whether another request can be sent.
     pub fn is_open(&self) -> bool {
-        self.open
+        self.is_reusable
     }
 
     /// As [`Connection::exchange`].
     ///
     /// # Errors
     /// As there; and if patience ends.
-    pub fn exchange(&mut self, request: &[u8]) -> Result<Reply<'_>> {
-        self.open = false;
-        self.reader.begin();
+    pub fn request(&mut self, request: &[u8]) -> Result<ResponseRef<'_>> {
+        self.is_reusable = false;
+        self.reader.reset();
         self.stream.write_all(request)?;
         let whole = loop {
             let read = self.stream.read(&mut self.chunk)?;
             self.reader.buffer.extend_from_slice(&self.chunk[..read]);
-            if let Some(whole) = self.reader.whole(read == 0)? {
+            if let Some(whole) = self.reader.try_complete(read == 0)? {
                 break whole;
             }
             if read == 0 {
-                return Err(closed());
+                return Err(closed_error());
             }
         };
-        self.open = !whole.head.closes;
-        Ok(self.reader.reply(whole))
+        self.is_reusable = !whole.head.closes_connection;
+        Ok(self.reader.response_ref(whole))
     }
 }
 
@@ -305,11 +311,11 @@ impl Blocking {
 ///
 /// # Errors
 /// As [`Connection::exchange`], and `TimedOut` after `patience`.
-pub async fn once(address: SocketAddr, request: &[u8], patience: Duration) -> Result<Answer> {
+pub async fn request_once(address: SocketAddr, request: &[u8], patience: Duration) -> Result<Response> {
     let talk = async {
-        let mut connection = Connection::open(address).await?;
-        let reply = connection.exchange(request).await?;
-        Ok(reply.to_answer())
+        let mut connection = Connection::connect(address).await?;
+        let reply = connection.request(request).await?;
+        Ok(reply.to_response())
     };
     tokio::time::timeout(patience, talk).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
@@ -319,14 +325,14 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8], over: bool) -> Option<(u16, Vec<u8>, bool)> {
-        let mut reader = Reader { buffer: text.to_vec(), ..Reader::default() };
-        let whole = reader.whole(over).unwrap()?;
-        let reply = reader.reply(whole);
-        Some((reply.status, reply.body.to_vec(), whole.head.closes))
+        let mut reader = ResponseReader { buffer: text.to_vec(), ..ResponseReader::default() };
+        let whole = reader.try_complete(over).unwrap()?;
+        let reply = reader.response_ref(whole);
+        Some((reply.status, reply.body.to_vec(), whole.head.closes_connection))
     }
 
     #[test]
-    fn an_answer_is_whole_when_its_framing_says_so() {
+    fn a_response_is_complete_when_its_framing_ends() {
         let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         for end in 0..sized.len() {
             assert_eq!(read(&sized[..end], false), None, "{end}");
@@ -342,11 +348,15 @@ mod tests {
         assert_eq!(read(endless, true), Some((400, b"why".to_vec(), true)));
         let provisional = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\nConnection: close\r\n\r\n";
         assert_eq!(read(provisional, false), Some((204, Vec::new(), true)));
-        assert!(Reader { buffer: b"nonsense\r\n\r\n".to_vec(), ..Reader::default() }.whole(false).is_err());
+        assert!(
+            ResponseReader { buffer: b"nonsense\r\n\r\n".to_vec(), ..ResponseReader::default() }
+                .try_complete(false)
+                .is_err()
+        );
     }
 
     #[test]
-    fn headers_are_found_without_letter_case() {
+    fn header_lookup_is_case_insensitive() {
         let head = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nx: y\r\n\r\n";
         assert_eq!(header(head, "retry-after"), Some("7"));
         assert_eq!(header(head, "X"), Some("y"));

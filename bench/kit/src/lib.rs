@@ -15,56 +15,56 @@
 
 pub mod dialect;
 pub mod http;
-pub mod people;
-mod process;
+mod installation;
+mod product_process;
 mod programs;
 mod progress;
 mod request;
 mod servers;
-mod site;
 pub mod svg;
 mod table;
+pub mod test_users;
 
-pub use dialect::{App, Caller, Dialect, Told};
-pub use http::{Answer, Blocking, Connection, Reply};
-pub use people::Person;
-pub use process::{Process, Usage};
-pub use programs::{Programs, repository};
+pub use dialect::{DialectClient, DialectKind, DialectResponse, MefpApp};
+pub use http::{BlockingConnection, Connection, Response, ResponseRef};
+pub use installation::Installation;
+pub use product_process::{ProductProcess, Usage};
+pub use programs::{ReleasePrograms, repository_root};
 pub use progress::Progress;
 pub use request::Request;
-pub use servers::{Durability, Servers};
-pub use site::Site;
-pub use table::table;
+pub use servers::{Durability, StoreServers};
+pub use table::format_table;
+pub use test_users::TestUser;
 
 /// Why something cannot be measured: one line, with a remedy if there is one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Failure(String);
+pub struct BenchError(String);
 
-impl Failure {
+impl BenchError {
     /// A failure, told so.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }
 
-impl From<std::io::Error> for Failure {
+impl From<std::io::Error> for BenchError {
     fn from(error: std::io::Error) -> Self {
         Self(error.to_string())
     }
 }
 
-impl From<stele_core::Error> for Failure {
+impl From<stele_core::Error> for BenchError {
     fn from(error: stele_core::Error) -> Self {
         Self(error.to_string())
     }
 }
 
-impl From<stele_service::ConfigError> for Failure {
+impl From<stele_service::ConfigError> for BenchError {
     fn from(error: stele_service::ConfigError) -> Self {
         Self(error.to_string())
     }
 }
 
 /// What may fail.
-pub type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T> = std::result::Result<T, BenchError>;

@@ -7,20 +7,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a bar is drawn.
-const FRAME: Duration = Duration::from_millis(100);
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a line is written.
-const LINE: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// How many characters a bar has.
-const WIDTH: u64 = 30;
+const BAR_WIDTH: u64 = 30;
 
 /// A work of known size under way. Many may add to it at once.
 #[derive(Debug)]
 pub struct Progress {
-    what: String,
+    label: String,
     total: AtomicU64,
     done: AtomicU64,
-    begun: Instant,
-    told: Mutex<Instant>,
+    started_at: Instant,
+    reported_at: Mutex<Instant>,
     bar: bool,
 }
 
@@ -29,11 +29,11 @@ impl Progress {
     pub fn new(what: &str, total: u64) -> Self {
         let now = Instant::now();
         Self {
-            what: what.to_owned(),
+            label: what.to_owned(),
             total: AtomicU64::new(total),
             done: AtomicU64::new(0),
-            begun: now,
-            told: Mutex::new(now),
+            started_at: now,
+            reported_at: Mutex::new(now),
             bar: std::io::stderr().is_terminal(),
         }
     }
@@ -41,34 +41,34 @@ impl Progress {
     /// `some` more steps are done.
     pub fn add(&self, some: u64) {
         self.done.fetch_add(some, Ordering::Relaxed);
-        let every = if self.bar { FRAME } else { LINE };
+        let every = if self.bar { REDRAW_INTERVAL } else { LINE_INTERVAL };
         // Who finds another one telling has nothing to add.
-        let Ok(mut told) = self.told.try_lock() else { return };
+        let Ok(mut told) = self.reported_at.try_lock() else { return };
         if told.elapsed() >= every {
             *told = Instant::now();
-            self.tell();
+            self.report();
         }
     }
 
     /// All is done.
     pub fn finish(self) {
-        let _last = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let _last = self.reported_at.lock().unwrap_or_else(PoisonError::into_inner);
         self.total.store(self.done.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.tell();
+        self.report();
         if self.bar {
             let _ = writeln!(std::io::stderr());
         }
     }
 
-    fn tell(&self) {
-        let (done, what) = (self.done.load(Ordering::Relaxed), &self.what);
+    fn report(&self) {
+        let (done, what) = (self.done.load(Ordering::Relaxed), &self.label);
         let total = self.total.load(Ordering::Relaxed).max(done);
-        let passed = self.begun.elapsed().as_secs();
+        let passed = self.started_at.elapsed().as_secs();
         let mut stderr = std::io::stderr();
         // Who stops reading does not stop the work.
         let _ = if self.bar {
-            let filled = (WIDTH * done).checked_div(total).unwrap_or(WIDTH);
-            let bar: String = (0..WIDTH).map(|at| if at < filled { '█' } else { '░' }).collect();
+            let filled = (BAR_WIDTH * done).checked_div(total).unwrap_or(BAR_WIDTH);
+            let bar: String = (0..BAR_WIDTH).map(|at| if at < filled { '█' } else { '░' }).collect();
             let left = passed * (total - done) / done.max(1);
             write!(stderr, "\r{bar} {what}: {done} of {total}, {left} s left \x1b[K")
         } else {

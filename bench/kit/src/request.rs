@@ -29,19 +29,19 @@ impl Request {
 
     /// With one more header.
     #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// As a trusted proxy passes it on for this client.
     #[must_use]
-    pub fn from_client(self, address: IpAddr) -> Self {
-        self.with("x-forwarded-for", &address.to_string())
+    pub fn with_forwarded_for(self, address: IpAddr) -> Self {
+        self.with_header("x-forwarded-for", &address.to_string())
     }
 
     /// As it is sent.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: bench\r\n", self.method, self.path);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");

@@ -14,7 +14,7 @@ const COLORS: [&str; 12] = [
 ];
 
 /// A line: its name, and its points by time in seconds.
-pub type Line = (String, Vec<(f64, f64)>);
+pub type Series = (String, Vec<(f64, f64)>);
 
 /// Some lines with one scale, which begins at 0.
 #[derive(Clone, Debug)]
@@ -22,36 +22,40 @@ pub struct Panel {
     /// What they show, with its unit.
     pub title: String,
     /// The lines.
-    pub lines: Vec<Line>,
+    pub series: Vec<Series>,
 }
 
 /// Panels below each other, with one axis of time.
-pub fn over_time(title: &str, panels: &[Panel]) -> String {
-    let end = panels.iter().flat_map(|panel| &panel.lines).flat_map(|(_, points)| points.last());
+pub fn time_series_svg(title: &str, panels: &[Panel]) -> String {
+    let end = panels.iter().flat_map(|panel| &panel.series).flat_map(|(_, points)| points.last());
     let end = end.map(|(at, _)| *at).fold(1.0, f64::max);
     let height = TOP + panels.len() as f64 * (PANEL + GAP);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" font-family=\"sans-serif\" \
          font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
          <text x=\"12\" y=\"24\" font-size=\"16\">{}</text>\n",
-        escaped(title)
+        escape_xml(title)
     );
     for (number, panel) in panels.iter().enumerate() {
-        draw(&mut out, panel, TOP + number as f64 * (PANEL + GAP), end);
+        draw_panel(&mut out, panel, TOP + number as f64 * (PANEL + GAP), end);
     }
     out.push_str("</svg>\n");
     out
 }
 
-fn draw(out: &mut String, panel: &Panel, top: f64, end: f64) {
-    let values = panel.lines.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
+fn draw_panel(out: &mut String, panel: &Panel, top: f64, end: f64) {
+    let values = panel.series.iter().flat_map(|(_, points)| points).map(|(_, value)| *value);
     let most = values.fold(1.0, f64::max) * 1.05;
     let (right, bottom) = (WIDTH - RIGHT, top + PANEL);
     let x = |at: f64| LEFT + (right - LEFT) * at / end;
     let y = |value: f64| bottom - (PANEL - 20.0) * value / most;
     // Writing to memory does not fail.
-    let _ =
-        writeln!(out, "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>", top + 8.0, escaped(&panel.title));
+    let _ = writeln!(
+        out,
+        "<text x=\"{LEFT}\" y=\"{}\" font-weight=\"bold\">{}</text>",
+        top + 8.0,
+        escape_xml(&panel.title)
+    );
     for step in 0..=4 {
         let (value, at) = (most * f64::from(step) / 4.0, end * f64::from(step) / 4.0);
         let _ = writeln!(
@@ -67,7 +71,7 @@ fn draw(out: &mut String, panel: &Panel, top: f64, end: f64) {
             at / 60.0
         );
     }
-    for (number, (name, points)) in panel.lines.iter().enumerate() {
+    for (number, (name, points)) in panel.series.iter().enumerate() {
         let color = COLORS[number % COLORS.len()];
         let path: Vec<_> = points.iter().map(|(at, value)| format!("{:.1},{:.1}", x(*at), y(*value))).collect();
         let last = points.last().map_or(0.0, |(_, value)| *value);
@@ -81,13 +85,13 @@ fn draw(out: &mut String, panel: &Panel, top: f64, end: f64) {
             right + 12.0,
             row - 9.0,
             right + 27.0,
-            escaped(name)
+            escape_xml(name)
         );
     }
 }
 
 /// Text as XML has it.
-pub fn escaped(text: &str) -> String {
+pub fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -96,9 +100,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_goes_from_the_first_to_the_last_point() {
+    fn a_line_covers_all_points() {
         let lines = vec![("a & b".to_owned(), vec![(0.0, 0.0), (60.0, 100.0)])];
-        let picture = over_time("<memory>", &[Panel { title: "MiB".to_owned(), lines }]);
+        let picture = time_series_svg("<memory>", &[Panel { title: "MiB".to_owned(), series: lines }]);
         assert!(picture.contains("&lt;memory&gt;") && picture.contains("a &amp; b: 100.0"), "{picture}");
         assert!(picture.contains("points=\"70.0,304.0 780.0,"), "{picture}");
         assert!(picture.ends_with("</svg>\n"));

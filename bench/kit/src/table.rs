@@ -1,7 +1,7 @@
 //! Tables for people.
 
 /// Rows under their heads, in columns; the columns named in `right` are numbers and end alike.
-pub fn table(heads: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
+pub fn format_table(heads: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
     let lines = || std::iter::once(heads.iter().map(|head| (*head).to_owned()).collect()).chain(rows.iter().cloned());
     let width = |column: usize| {
         let cells = lines().map(|row: Vec<String>| row.get(column).map_or(0, |cell| cell.chars().count()));
@@ -26,8 +26,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn column_width_is_the_widest_cell() {
         let rows = [vec!["cloudbox".to_owned(), "7".to_owned()], vec!["时间".to_owned(), "1234".to_owned()]];
-        assert_eq!(table(&["what", "n"], &["n"], &rows), "what         n\ncloudbox     7\n时间        1234\n");
+        assert_eq!(format_table(&["what", "n"], &["n"], &rows), "what         n\ncloudbox     7\n时间        1234\n");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::site::Sizes;
+use crate::installation::PopulationSizes;
 
 /// Measures Stele beside what people use and beside the machine's own limits, all in one run.
 ///
@@ -75,27 +75,27 @@ impl Args {
         self.rounds.unwrap_or(if self.quick { 2 } else { 5 }).max(1)
     }
 
-    pub(crate) fn time(&self) -> Duration {
+    pub(crate) fn measurement_time(&self) -> Duration {
         Duration::from_secs(self.seconds.unwrap_or(if self.quick { 1 } else { 3 }).max(1).into())
     }
 
     /// How long a lane runs before its clock starts.
-    pub(crate) fn warm(&self) -> Duration {
+    pub(crate) fn warmup_time(&self) -> Duration {
         Duration::from_millis(if self.quick { 200 } else { 500 })
     }
 
     /// How long programs are left alone before their memory is looked at.
-    pub(crate) fn idle(&self) -> Duration {
+    pub(crate) fn idle_time(&self) -> Duration {
         Duration::from_secs(if self.quick { 2 } else { 10 })
     }
 
-    pub(crate) fn sizes(&self) -> Sizes {
+    pub(crate) fn sizes(&self) -> PopulationSizes {
         let users = self.users.unwrap_or(if self.quick { 10_000 } else { 1_000_000 });
         let few = self.few.unwrap_or(if self.quick { 1_000 } else { 10_000 });
-        Sizes { users, few, most: self.most }
+        PopulationSizes { main_users: users, few_users: few, most_users: self.most }
     }
 
-    pub(crate) fn keep(&self) -> PathBuf {
+    pub(crate) fn database_folder(&self) -> PathBuf {
         self.keep.clone().unwrap_or_else(|| std::env::temp_dir().join("stele-load"))
     }
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use stele_bench_kit::Result;
-use stele_bench_kit::dialect::App;
+use stele_bench_kit::dialect::MefpApp;
 
-use crate::lanes::{self, Lane, Population, Work};
-use crate::running::{CONNECTIONS, RAW, lane};
-use crate::site::{Build, Sizes, Start, Stores};
+use crate::installation::{PopulationSizes, ProductBuild, ProgramStart, StoreServers};
+use crate::test_bed::{DEFAULT_CONNECTIONS, RAW_LOGIN_CONNECTIONS, workload};
+use crate::workloads::{self, LoadKind, Population, Workload};
 
 /// The addresses of the earlier build's programs.
 pub(crate) struct Baseline {
@@ -24,16 +24,16 @@ impl Baseline {
     /// # Errors
     /// If one does not start.
     pub(crate) fn start(
-        stores: &Stores,
-        build: &Build,
-        sizes: Sizes,
-        run: &mut impl FnMut(Start) -> Result<SocketAddr>,
+        stores: &StoreServers,
+        build: &ProductBuild,
+        sizes: PopulationSizes,
+        run: &mut impl FnMut(ProgramStart) -> Result<SocketAddr>,
     ) -> Result<Self> {
-        let cloudbox = run(stores.service(build, "cloudbox-baseline", "svc-cloudbox", sizes.users))?;
+        let cloudbox = run(stores.service(build, "cloudbox-baseline", "svc-cloudbox", sizes.main_users))?;
         Ok(Self {
             cloudbox,
-            portal: run(stores.service(build, "portal-baseline", "svc-portal", sizes.users))?,
-            mefp: run(stores.service(build, "mefp-baseline", "svc-mefp", sizes.users))?,
+            portal: run(stores.service(build, "portal-baseline", "svc-portal", sizes.main_users))?,
+            mefp: run(stores.service(build, "mefp-baseline", "svc-mefp", sizes.main_users))?,
             gateway: run(stores.gateway(build, "gateway-baseline", &[cloudbox], "warn"))?,
             up: run(stores.up(build, "stele-up-baseline", false))?,
         })
@@ -43,25 +43,29 @@ impl Baseline {
     ///
     /// # Errors
     /// If what they need cannot be made.
-    pub(crate) fn lanes(&self, app: &App, sizes: Sizes) -> Result<Vec<Lane>> {
-        let connections = CONNECTIONS;
-        let salted = |address| Work::Logins { address, connections, of: Population::Main, share: None };
-        let again = |address, (requests, expected)| Work::Again {
+    pub(crate) fn workloads(&self, app: &MefpApp, sizes: PopulationSizes) -> Result<Vec<Workload>> {
+        let connections = DEFAULT_CONNECTIONS;
+        let salted = |address| LoadKind::SaltedLogins { address, connections, of: Population::Main, share: None };
+        let again = |address, (requests, expected)| LoadKind::RepeatedRequests {
             address,
             connections,
             requests,
             expected: Box::new(expected),
         };
-        let raw = Work::Raw { address: self.portal, connections: RAW, requests: lanes::raw(sizes.users, app) };
-        let token = again(self.cloudbox, (lanes::dead_tokens(), lanes::dead_answer()));
-        let mefp = again(self.mefp, lanes::mefp(sizes.users, app, self.mefp)?);
+        let raw = LoadKind::RawLogins {
+            address: self.portal,
+            connections: RAW_LOGIN_CONNECTIONS,
+            requests: workloads::raw_login_requests(sizes.main_users, app),
+        };
+        let token = again(self.cloudbox, (workloads::unknown_token_logouts(), workloads::unknown_token_response()));
+        let mefp = again(self.mefp, workloads::mefp_requests(sizes.main_users, app, self.mefp)?);
         Ok(vec![
-            lane("salted-baseline", "baseline: salted login at the service", salted(self.cloudbox)),
-            lane("salted-gateway-baseline", "baseline: salted login through the gateway", salted(self.gateway)),
-            lane("token-baseline", "baseline: token check", token),
-            lane("mefp-baseline", "baseline: MeFP 验证用户名", mefp),
-            lane("raw-baseline", "baseline: login by password at the portal", raw),
-            lane("up-baseline", "baseline: salted login through `stele up`, embedded", salted(self.up)),
+            workload("salted-baseline", "baseline: salted login at the service", salted(self.cloudbox)),
+            workload("salted-gateway-baseline", "baseline: salted login through the gateway", salted(self.gateway)),
+            workload("token-baseline", "baseline: token check", token),
+            workload("mefp-baseline", "baseline: MeFP 验证用户名", mefp),
+            workload("raw-baseline", "baseline: login by password at the portal", raw),
+            workload("up-baseline", "baseline: salted login through `stele up`, embedded", salted(self.up)),
         ])
     }
 }

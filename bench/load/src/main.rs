@@ -1,38 +1,38 @@
 //! Measures Stele beside what people use and beside the machine's own limits, in one run: see `README.md`.
 
 mod args;
-mod bars;
+mod bar_chart;
 mod baseline;
-mod cluster;
-mod embedded;
+mod cpu_usage;
+mod embedded_store;
 mod engine;
+mod external_tools;
 mod footprint;
-mod lanes;
-mod machine;
-mod plot;
-mod population;
-mod process;
+mod installation;
+mod measurement;
+mod postgres_cluster;
 mod report;
-mod running;
-mod sample;
+mod server_process;
 mod servers;
-mod site;
-mod tools;
+mod test_bed;
+mod thresholds;
+mod user_population;
+mod workloads;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
-use stele_bench_kit::{Programs, Result};
+use stele_bench_kit::{ReleasePrograms, Result};
 
 use args::Args;
-use lanes::{Lane, Turns};
-use population::Logins;
-use report::{Report, thousands};
-use running::Running;
-use sample::Round;
-use site::Stores;
+use installation::StoreServers;
+use measurement::RoundMeasurements;
+use report::{Report, format_thousands};
+use test_bed::TestBed;
+use user_population::SaltedLogins;
+use workloads::{RoundRunner, Workload};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -48,46 +48,54 @@ fn main() -> ExitCode {
 
 /// Gives whether every request was answered as it should be.
 fn run(args: &Args) -> Result<bool> {
-    tools::installed()?;
-    raise_open_files();
+    external_tools::ensure_installed()?;
+    raise_file_descriptor_limit();
     let programs = match &args.programs {
-        Some(folder) => Programs::at(folder)?,
-        None => Programs::build()?,
+        Some(folder) => ReleasePrograms::from_folder(folder)?,
+        None => ReleasePrograms::build()?,
     };
     let sizes = args.sizes();
-    eprintln!("Stores in {} (the first time, and after 20 hours, they are filled)", args.keep().display());
-    let baseline = args.baseline.as_deref().map(Programs::at).transpose()?;
-    let stores = Stores::open(programs, baseline, &args.keep(), sizes)?;
+    eprintln!("Stores in {} (the first time, and after 20 hours, they are filled)", args.database_folder().display());
+    let baseline = args.baseline.as_deref().map(ReleasePrograms::from_folder).transpose()?;
+    let stores = StoreServers::open(programs, baseline, &args.database_folder(), sizes)?;
     let footprints = if args.only.is_empty() {
         eprintln!("Start and memory of each program");
-        footprint::measure(&stores, sizes, args.idle())?
+        footprint::measure_footprints(&stores, sizes, args.idle_time())?
     } else {
         Vec::new()
     };
     eprintln!("Starting what is measured, and what it is measured beside");
-    let running = Running::start(&stores, sizes)?;
-    let mut lanes = running.lanes(&stores, sizes)?;
+    let running = TestBed::start(&stores, sizes)?;
+    let mut lanes = running.workloads(&stores, sizes)?;
     if !args.only.is_empty() {
         lanes.retain(|lane| args.only.iter().any(|key| key == lane.key));
     }
-    let mut turns = Turns {
-        processes: running.processes(&stores),
-        time: args.time(),
-        warm: args.warm(),
-        main: Logins::new(sizes.users),
-        few: Logins::new(sizes.few),
-        most: sizes.most.map(Logins::new),
-        fastest: None,
-        raw_beside: Vec::new(),
+    let mut turns = RoundRunner {
+        processes: running.named_processes(&stores),
+        measurement_time: args.measurement_time(),
+        warmup: args.warmup_time(),
+        main_logins: SaltedLogins::new(sizes.main_users),
+        few_users_logins: SaltedLogins::new(sizes.few_users),
+        most_users_logins: sizes.most_users.map(SaltedLogins::new),
+        fastest_salted_rate: None,
+        raw_rates_in_mixed_load: Vec::new(),
     };
-    let (rounds, spins) = all_rounds(args.rounds(), stores.redis.address, &mut lanes, &mut turns)?;
-    let report = Report { lanes, rounds, footprints, spins, raw_beside: turns.raw_beside, sizes, time: args.time() };
+    let (rounds, spins) = run_rounds(args.rounds(), stores.redis.address, &mut lanes, &mut turns)?;
+    let report = Report {
+        workloads: lanes,
+        rounds,
+        footprints,
+        calibration_times: spins,
+        raw_rates_in_mixed_load: turns.raw_rates_in_mixed_load,
+        sizes,
+        measurement_time: args.measurement_time(),
+    };
     let markdown = report.markdown();
     println!("{markdown}");
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("performance.md"), &markdown)?;
-        std::fs::write(folder.join("performance.svg"), plot::svg(&report))?;
+        std::fs::write(folder.join("performance.svg"), bar_chart::bar_chart_svg(&report))?;
         eprintln!("Written: performance.md and performance.svg in {}", folder.display());
     }
     let errors = report.errors();
@@ -98,22 +106,22 @@ fn run(args: &Args) -> Result<bool> {
 }
 
 /// Each lane in turn, `count` times over, each time with nothing in Redis.
-fn all_rounds(
+fn run_rounds(
     count: usize,
     redis: SocketAddr,
-    lanes: &mut [Lane],
-    turns: &mut Turns,
-) -> Result<(Vec<Round>, Vec<Duration>)> {
+    lanes: &mut [Workload],
+    turns: &mut RoundRunner,
+) -> Result<(Vec<RoundMeasurements>, Vec<Duration>)> {
     let (mut rounds, mut spins) = (Vec::new(), Vec::new());
     for number in 1..=count {
-        let mut round = Round::new();
-        servers::empty(redis)?;
-        turns.renew();
+        let mut round = RoundMeasurements::new();
+        servers::flush_redis(redis)?;
+        turns.refresh_logins();
         for lane in lanes.iter_mut() {
-            spins.push(machine::spin());
-            let sample = turns.turn(lane)?;
+            spins.push(cpu_usage::calibration_loop());
+            let sample = turns.measure(lane)?;
             let p99 = sample.p99.map_or_else(String::new, |p99| format!(", p99 {p99:.2} ms"));
-            eprintln!("round {number} of {count}: {:<58} {:>9}/s{p99}", lane.title, thousands(sample.rate));
+            eprintln!("round {number} of {count}: {:<58} {:>9}/s{p99}", lane.title, format_thousands(sample.rate));
             if sample.errors > 0 {
                 let why = sample.first_error.as_deref().unwrap_or("not told why");
                 eprintln!("  {} errors; the first: {why}", sample.errors);
@@ -126,7 +134,7 @@ fn all_rounds(
 }
 
 /// Each connection is an open file, here and in every server that is started from here.
-fn raise_open_files() {
+fn raise_file_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum.or(limit.current.max(Some(1 << 16)));

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use stele_bench_kit::{Failure, Result};
+use stele_bench_kit::{BenchError, Result};
 
-use crate::process::{Process, accepts, free_address};
-use crate::tools;
+use crate::external_tools;
+use crate::server_process::{ServerProcess, accepts_connections, free_address};
 
 /// A server and where it serves.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) process: Process,
+pub(crate) struct RunningServer {
+    pub(crate) process: ServerProcess,
     pub(crate) address: SocketAddr,
 }
 
@@ -20,35 +20,35 @@ pub(crate) struct Server {
 ///
 /// # Errors
 /// If it does not start.
-pub(crate) fn redis(folder: &Path) -> Result<Server> {
+pub(crate) fn start_redis(folder: &Path) -> Result<RunningServer> {
     let address = free_address()?;
-    let mut command = Command::new(tools::program("redis-server")?);
+    let mut command = Command::new(external_tools::require_tool("redis-server")?);
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]).arg(folder);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
     // It is rewritten between rounds instead, and not in whichever lane it happens to grow too long.
     command.args(["--auto-aof-rewrite-percentage", "0"]);
-    started("redis", &command, "TERM", folder, address)
+    start_server("redis", &command, "TERM", folder, address)
 }
 
 /// Empties Redis and its file: each round begins alike.
 ///
 /// # Errors
 /// If it does not do so.
-pub(crate) fn empty(redis: SocketAddr) -> Result<()> {
+pub(crate) fn flush_redis(redis: SocketAddr) -> Result<()> {
     use std::io::{Read as _, Write as _};
     let ask = |command: &str| -> Result<String> {
         let mut stream = std::net::TcpStream::connect(redis)?;
         stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
-        let mut told = String::new();
-        stream.read_to_string(&mut told)?;
-        Ok(told)
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        Ok(reply)
     };
     ask("FLUSHALL")?;
     ask("BGREWRITEAOF")?;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !ask("INFO persistence")?.contains("aof_rewrite_in_progress:0") {
         if std::time::Instant::now() > deadline {
-            return Err(Failure::new("Redis does not come to an end with rewriting its file"));
+            return Err(BenchError::new("Redis does not come to an end with rewriting its file"));
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
@@ -59,28 +59,28 @@ pub(crate) fn empty(redis: SocketAddr) -> Result<()> {
 ///
 /// # Errors
 /// If it does not start.
-pub(crate) fn upstream(folder: &Path) -> Result<Server> {
+pub(crate) fn start_upstream(folder: &Path) -> Result<RunningServer> {
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe()?.with_file_name("upstream"));
     command.arg(address.to_string());
-    started("upstream", &command, "TERM", folder, address)
+    start_server("upstream", &command, "TERM", folder, address)
 }
 
 /// A certificate for loopback and its key, as files: what TLS is measured with on both sides.
 #[derive(Clone, Debug)]
-pub(crate) struct Certificate {
+pub(crate) struct TestCertificate {
     pub(crate) chain: PathBuf,
     pub(crate) key: PathBuf,
 }
 
-impl Certificate {
+impl TestCertificate {
     /// A new one, on P-256, by itself.
     ///
     /// # Errors
     /// If `openssl` does not make it.
-    pub(crate) fn make(folder: &Path) -> Result<Self> {
+    pub(crate) fn generate(folder: &Path) -> Result<Self> {
         let (chain, key) = (folder.join("tls.pem"), folder.join("tls.key"));
-        let mut command = Command::new(tools::program("openssl")?);
+        let mut command = Command::new(external_tools::require_tool("openssl")?);
         command.args([
             "req",
             "-x509",
@@ -97,7 +97,7 @@ impl Certificate {
         if ended.status.success() {
             return Ok(Self { chain, key });
         }
-        Err(Failure::new(format!("openssl: {}", String::from_utf8_lossy(&ended.stderr).trim())))
+        Err(BenchError::new(format!("openssl: {}", String::from_utf8_lossy(&ended.stderr).trim())))
     }
 }
 
@@ -106,11 +106,11 @@ impl Certificate {
 ///
 /// # Errors
 /// If it does not start.
-pub(crate) fn nginx(
+pub(crate) fn start_nginx(
     folder: &Path,
     upstreams: &[SocketAddr],
-    Certificate { chain, key }: &Certificate,
-) -> Result<(Process, Vec<SocketAddr>)> {
+    TestCertificate { chain, key }: &TestCertificate,
+) -> Result<(ServerProcess, Vec<SocketAddr>)> {
     let addresses: Vec<_> = (0..=upstreams.len()).map(|_| free_address()).collect::<Result<_>>()?;
     let mut servers = String::new();
     for (number, (address, upstream)) in addresses.iter().zip(upstreams).enumerate() {
@@ -142,10 +142,10 @@ pub(crate) fn nginx(
     );
     let file = folder.join("nginx.conf");
     std::fs::write(&file, config)?;
-    let mut command = Command::new(tools::program("nginx")?);
+    let mut command = Command::new(external_tools::require_tool("nginx")?);
     command.arg("-e").arg(folder.join("nginx.log")).arg("-c").arg(&file);
-    let process = Process::start("nginx", &command, "QUIT", folder.join("nginx.out"))?;
-    process.until(|| addresses.iter().all(|address| accepts(*address)))?;
+    let process = ServerProcess::start("nginx", &command, "QUIT", folder.join("nginx.out"))?;
+    process.wait_until(|| addresses.iter().all(|address| accepts_connections(*address)))?;
     Ok((process, addresses))
 }
 
@@ -153,7 +153,7 @@ pub(crate) fn nginx(
 ///
 /// # Errors
 /// If it does not start.
-pub(crate) fn haproxy(folder: &Path, upstreams: &[SocketAddr]) -> Result<(Process, Vec<SocketAddr>)> {
+pub(crate) fn start_haproxy(folder: &Path, upstreams: &[SocketAddr]) -> Result<(ServerProcess, Vec<SocketAddr>)> {
     let addresses: Vec<_> = upstreams.iter().map(|_| free_address()).collect::<Result<_>>()?;
     let mut config = "global\n  nbthread 1\n  maxconn 8000\ndefaults\n  mode http\n  timeout connect 5s\n  \
                       timeout client 75s\n  timeout server 30s\n  option http-keep-alive\n  http-reuse always\n  \
@@ -167,15 +167,21 @@ pub(crate) fn haproxy(folder: &Path, upstreams: &[SocketAddr]) -> Result<(Proces
     }
     let file = folder.join("haproxy.cfg");
     std::fs::write(&file, config)?;
-    let mut command = Command::new(tools::program("haproxy")?);
+    let mut command = Command::new(external_tools::require_tool("haproxy")?);
     command.args(["-db", "-f"]).arg(&file);
-    let process = Process::start("haproxy", &command, "TERM", folder.join("haproxy.out"))?;
-    process.until(|| addresses.iter().all(|address| accepts(*address)))?;
+    let process = ServerProcess::start("haproxy", &command, "TERM", folder.join("haproxy.out"))?;
+    process.wait_until(|| addresses.iter().all(|address| accepts_connections(*address)))?;
     Ok((process, addresses))
 }
 
-fn started(name: &'static str, command: &Command, end: &str, folder: &Path, address: SocketAddr) -> Result<Server> {
-    let process = Process::start(name, command, end, folder.join(format!("{name}.log")))?;
-    process.until(|| accepts(address))?;
-    Ok(Server { process, address })
+fn start_server(
+    name: &'static str,
+    command: &Command,
+    end: &str,
+    folder: &Path,
+    address: SocketAddr,
+) -> Result<RunningServer> {
+    let process = ServerProcess::start(name, command, end, folder.join(format!("{name}.log")))?;
+    process.wait_until(|| accepts_connections(address))?;
+    Ok(RunningServer { process, address })
 }

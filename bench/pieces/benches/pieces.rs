@@ -6,45 +6,45 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput};
 use gateway::Config;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::Salted;
+use stele_core::proof::SaltedProof;
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::Sealer;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
-use stele_core::verifier::{self, Cost, Memory, Secret};
+use stele_core::verifier::{self, Argon2Cost, HashMemory, PresentedSecret};
 use stele_core::{hex, mac};
 use stele_dialect::Fields;
-use stele_keys::Holder as _;
+use stele_keys::KeyConsumer as _;
 use stele_service::Settings;
-use svc_jwt::keys::{Algorithm, Keys};
-use svc_jwt::tokens::Tokens;
-use svc_mefp::envelope::{Envelope, Key, Padding};
+use svc_jwt::keys::{Algorithm, SigningKeys};
+use svc_jwt::tokens::TokenManager;
+use svc_mefp::envelope::{Envelope, EnvelopeKey, Padding};
 use zeroize::Zeroizing;
 
 const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
-const D: [u8; 16] = *b"sixteen bytes 16";
+const PASSWORD_DIGEST: [u8; 16] = *b"sixteen bytes 16";
 
 /// What cannot be made cannot be measured.
-fn made<T>(value: Option<T>, what: &str) -> T {
+fn require<T>(value: Option<T>, what: &str) -> T {
     value.unwrap_or_else(|| {
         eprintln!("{what} cannot be made");
         std::process::exit(2)
     })
 }
 
-fn proof(criterion: &mut Criterion) {
-    let digest = PasswordDigest::from_bytes(D);
+fn bench_proof(criterion: &mut Criterion) {
+    let digest = PasswordDigest::from_bytes(PASSWORD_DIGEST);
     let at = 1_767_254_400_u64;
-    let salted = Salted { digest: digest.salted(at), timestamp: at.into() };
+    let salted = SaltedProof { digest: digest.salted_hash(at), timestamp: at.into() };
     criterion.bench_function("salted proof: md5(D + timestamp), compared", |b| {
-        b.iter(|| black_box(&digest).proves(black_box(&salted)));
+        b.iter(|| black_box(&digest).matches_proof(black_box(&salted)));
     });
     criterion.bench_function("replay mark: SHA-256 of user and digest", |b| {
         b.iter(|| mac::sha256(black_box(&[7; 32])));
     });
-    let sealer = made(Sealer::new([(1, Zeroizing::new([7; 32]))]), "a sealer");
-    let sealed = sealer.seal(NOW, b"user\0sixteen bytes 16", &D, &OsRandom);
+    let sealer = require(Sealer::new([(1, Zeroizing::new([7; 32]))]), "a sealer");
+    let sealed = sealer.seal(NOW, b"user\0sixteen bytes 16", &PASSWORD_DIGEST, &OsRandom);
     criterion.bench_function("seal opened: AES-256-GCM, 16 bytes", |b| {
         b.iter(|| sealer.open(black_box(b"user\0sixteen bytes 16"), black_box(&sealed)));
     });
@@ -53,23 +53,26 @@ fn proof(criterion: &mut Criterion) {
     });
 }
 
-fn password(criterion: &mut Criterion) {
-    let digest = PasswordDigest::from_bytes(D);
-    let stored = made(verifier::hash(&digest, &OsRandom.bits128(), Cost::default(), &mut Memory::default()), "a hash");
-    let secret = Secret::Digest(digest);
+fn bench_password(criterion: &mut Criterion) {
+    let digest = PasswordDigest::from_bytes(PASSWORD_DIGEST);
+    let stored = require(
+        verifier::hash(&digest, &OsRandom.bits128(), Argon2Cost::default(), &mut HashMemory::default()),
+        "a hash",
+    );
+    let secret = PresentedSecret::Digest(digest);
     let mut group = criterion.benchmark_group("argon2id m=19456 t=2 p=1");
     group.sample_size(20);
-    let verify = |memory: &mut Memory| verifier::verify(black_box(&stored), black_box(&secret), memory);
+    let verify = |memory: &mut HashMemory| verifier::verify(black_box(&stored), black_box(&secret), memory);
     group.bench_function("verified, in memory that is there", |b| {
-        let mut memory = Memory::default();
+        let mut memory = HashMemory::default();
         b.iter(|| verify(&mut memory));
     });
-    group.bench_function("verified, in new memory", |b| b.iter(|| verify(&mut Memory::default())));
+    group.bench_function("verified, in new memory", |b| b.iter(|| verify(&mut HashMemory::default())));
     group.finish();
 }
 
-fn envelope(criterion: &mut Criterion) {
-    let key = made(Key::new("0123456789abcdef0123456789abcdef").ok(), "a key");
+fn bench_envelope(criterion: &mut Criterion) {
+    let key = require(EnvelopeKey::new("0123456789abcdef0123456789abcdef").ok(), "a key");
     let envelope = Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"));
     let request = br#"{"login_name":"13800138000","password":"correct horse 07"}"#;
     let answer = br#"{"result":1,"reg_app":"melink","reg_time":"2024-01-01 08:00:00"}"#;
@@ -82,8 +85,8 @@ fn envelope(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn bodies(criterion: &mut Criterion) {
-    let proof = hex::encode(&D);
+fn bench_bodies(criterion: &mut Criterion) {
+    let proof = hex::encode(&PASSWORD_DIGEST);
     let json = format!(r#"{{"username":"13800138000","password":"{proof}","timestamp":"1767254400"}}"#);
     let form = format!("username=13800138000&password={proof}&timestamp=1767254400");
     let part = |name: &str, value: &str| {
@@ -104,7 +107,7 @@ fn bodies(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn tokens(criterion: &mut Criterion) {
+fn bench_tokens(criterion: &mut Criterion) {
     let session = Session {
         user: UserId::from_bytes([7; 16]),
         dialect: "jwt".to_owned(),
@@ -116,20 +119,20 @@ fn tokens(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("JWT");
     for (name, algorithm) in [("EdDSA", Algorithm::EdDsa), ("RS256", Algorithm::Rs256)] {
-        let keys = Keys::none(algorithm);
-        let pem = (keys.family().make)(&OsRandom);
-        keys.hold(vec![(1, Timestamp::from_secs(0), pem)]);
-        let tokens = Tokens::new(Arc::new(keys), "stele");
+        let keys = SigningKeys::empty(algorithm);
+        let pem = (keys.kind().generate)(&OsRandom);
+        keys.set_keys(vec![(1, Timestamp::from_secs(0), pem)]);
+        let tokens = TokenManager::new(Arc::new(keys), "stele");
         let token = Token::generate(&OsRandom);
-        let issued = made(tokens.issue(&session, &token).ok(), "a JWT");
+        let issued = require(tokens.issue(&session, &token).ok(), "a JWT");
         group.bench_function(format!("{name} signed"), |b| b.iter(|| tokens.issue(black_box(&session), &token)));
         group.bench_function(format!("{name} verified"), |b| b.iter(|| tokens.verify(black_box(&issued), NOW)));
     }
     group.finish();
 }
 
-fn routing(criterion: &mut Criterion) {
-    let config = made(Config::from_settings(&Settings::default()).ok(), "the built-in routes");
+fn bench_routing(criterion: &mut Criterion) {
+    let config = require(Config::from_settings(&Settings::default()).ok(), "the built-in routes");
     let mut group = criterion.benchmark_group("route found");
     for path in [
         "/api/v1/cloudbox/smarttms/auth/authsalt",
@@ -144,11 +147,11 @@ fn routing(criterion: &mut Criterion) {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    proof(&mut criterion);
-    password(&mut criterion);
-    envelope(&mut criterion);
-    bodies(&mut criterion);
-    tokens(&mut criterion);
-    routing(&mut criterion);
+    bench_proof(&mut criterion);
+    bench_password(&mut criterion);
+    bench_envelope(&mut criterion);
+    bench_bodies(&mut criterion);
+    bench_tokens(&mut criterion);
+    bench_routing(&mut criterion);
     criterion.final_summary();
 }

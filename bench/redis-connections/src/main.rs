@@ -8,14 +8,14 @@
 
 #![allow(dead_code, reason = "of the product's files, only what is measured is used")]
 
-#[path = "../../../crates/store/src/state/redis/call.rs"]
-mod call;
-#[path = "../../../crates/store/src/state/redis/eviction.rs"]
-mod eviction;
-#[path = "../../../crates/store/src/state/redis/link.rs"]
-mod link;
+#[path = "../../../crates/store/src/state/redis/connection.rs"]
+mod connection;
+#[path = "../../../crates/store/src/state/redis/eviction_policy.rs"]
+mod eviction_policy;
 #[path = "../../../crates/store/src/state/redis/records.rs"]
 mod records;
+#[path = "../../../crates/store/src/state/redis/script_call.rs"]
+mod script_call;
 #[path = "../../../crates/store/src/state/redis/scripts.rs"]
 mod scripts;
 mod servers;
@@ -28,42 +28,42 @@ use std::time::{Duration, Instant};
 use redis::aio::{ConnectionLike, ConnectionManager};
 use redis::{Cmd, Value};
 use stele_core::Error;
-use stele_core::policy::Guessing;
+use stele_core::policy::LoginLimits;
 use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::{SystemClock, Timestamp};
 use stele_core::user::UserId;
 
-use call::{Call, Peer};
-use link::{Link, Links};
-use servers::Servers;
+use connection::{RedisConnection, RedisConnections};
+use script_call::{ExpectedServer, ScriptCall};
+use servers::RedisClient;
 
 /// A script does not ask whether the connection leads where it did.
-const ANY_SERVER: Peer<'_> = Peer { server: "", set_clock: None };
+const ANY_SERVER: ExpectedServer<'_> = ExpectedServer { server_id: "", manual_clock: None };
 
-const CALLERS: usize = 64;
+const CONCURRENT_CALLERS: usize = 64;
 const ROUNDS: usize = 9;
-const TURN: Duration = Duration::from_millis(1_500);
+const MEASUREMENT_TIME: Duration = Duration::from_millis(1_500);
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// As the product has it.
-fn nonsense(what: &'static str) -> Error {
+fn malformed_reply(what: &'static str) -> Error {
     Error::internal(what)
 }
 
-struct Server(Child);
+struct RedisServer(Child);
 
-impl Drop for Server {
+impl Drop for RedisServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn start() -> (Server, String) {
+fn start_redis() -> (RedisServer, String) {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
-    let server = Server(command.stdout(Stdio::null()).spawn().expect("redis-server must be installed"));
+    let server = RedisServer(command.stdout(Stdio::null()).spawn().expect("redis-server must be installed"));
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -71,20 +71,20 @@ fn start() -> (Server, String) {
 }
 
 /// The one call of a login: the same as `settle` makes for a right, salted proof that opens a session.
-fn login() -> Call {
-    static TURN: AtomicU64 = AtomicU64::new(0);
-    let n = TURN.fetch_add(1, Ordering::Relaxed);
-    let (account, origin, limits) = (format!("user:{}", n % 10_000), "192.0.2.1", Guessing::default());
+fn login_call() -> ScriptCall {
+    static NEXT_LOGIN: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT_LOGIN.fetch_add(1, Ordering::Relaxed);
+    let (account, origin, limits) = (format!("user:{}", n % 10_000), "192.0.2.1", LoginLimits::default());
     let session = Session {
         user: UserId::from_bytes([7; 16]),
         dialect: "cloudbox".to_owned(),
         app: String::new(),
         created: NOW,
-        expires: NOW.after(Duration::from_secs(43_200)),
+        expires: NOW.saturating_add(Duration::from_secs(43_200)),
         last_seen: NOW,
         epoch: 0,
     };
-    let call = Call::new(&scripts::SETTLE)
+    let call = ScriptCall::new(&scripts::RECORD_LOGIN_ATTEMPT)
         .key(format!("{{b}}:known:{account}@{origin}"))
         .key(format!("{{b}}:account:{account}"))
         .key(format!("{{b}}:account:{account}@{origin}"))
@@ -93,64 +93,64 @@ fn login() -> Call {
         .key(format!("{{b}}:replay:{n:064x}"))
         .key(format!("b:session:{:064x}", n % 10_000))
         .key(format!("b:sessions:{:032x}", n % 10_000))
-        .instant(NOW)
+        .timestamp(NOW)
         .schedule(&[limits.account])
         .schedule(&[limits.address])
-        .span(limits.known_for)
+        .duration(limits.trusted_origin_ttl)
         .arg("o12345678")
         .arg(NOW.as_secs())
         .arg("right")
-        .instant(NOW.after(Duration::from_secs(300)))
+        .timestamp(NOW.saturating_add(Duration::from_secs(300)))
         .flag(false)
         .flag(true);
     let mut key = [0; 32];
     key[24..].copy_from_slice(&(n % 10_000).to_be_bytes());
-    records::with_session(call, &NewSession { key: TokenKey(key), session, per_user: 10_000 })
+    records::with_new_session(call, &NewSession { key: TokenKey(key), session, max_per_user: 10_000 })
 }
 
 /// The one command of the check of a token.
-fn token() -> Cmd {
-    static TURN: AtomicU64 = AtomicU64::new(0);
-    records::get_session(&format!("b:session:{:064x}", TURN.fetch_add(1, Ordering::Relaxed) % 10_000))
+fn token_check_command() -> Cmd {
+    static NEXT_TOKEN: AtomicU64 = AtomicU64::new(0);
+    records::session_fields_command(&format!("b:session:{:064x}", NEXT_TOKEN.fetch_add(1, Ordering::Relaxed) % 10_000))
 }
 
 #[derive(Clone)]
-enum Way {
+enum ConnectionStrategy {
     Deadpool(deadpool_redis::Pool),
     Manager(ConnectionManager),
-    Ours(Arc<Link>),
+    Product(Arc<RedisConnection>),
 }
 
-impl Way {
+impl ConnectionStrategy {
     async fn login(&self) {
-        let call = login();
+        let call = login_call();
         let answer: (String, i64, i64) = match self {
-            Self::Deadpool(pool) => ask(&mut pool.get().await.unwrap(), &call.by_hash(&ANY_SERVER)).await,
-            Self::Manager(manager) => ask(&mut manager.clone(), &call.by_hash(&ANY_SERVER)).await,
-            Self::Ours(link) => link.run(&call).await.unwrap(),
+            Self::Deadpool(pool) => query(&mut pool.get().await.unwrap(), &call.evalsha_command(&ANY_SERVER)).await,
+            Self::Manager(manager) => query(&mut manager.clone(), &call.evalsha_command(&ANY_SERVER)).await,
+            Self::Product(link) => link.run_script(&call).await.unwrap(),
         };
         assert_eq!(answer.0, "done");
     }
 
     async fn token(&self) {
-        let command = token();
+        let command = token_check_command();
         let answer: Value = match self {
-            Self::Deadpool(pool) => ask(&mut pool.get().await.unwrap(), &command).await,
-            Self::Manager(manager) => ask(&mut manager.clone(), &command).await,
-            Self::Ours(link) => link.query(&command).await.unwrap(),
+            Self::Deadpool(pool) => query(&mut pool.get().await.unwrap(), &command).await,
+            Self::Manager(manager) => query(&mut manager.clone(), &command).await,
+            Self::Product(link) => link.run_command(&command).await.unwrap(),
         };
         assert!(matches!(answer, Value::Array(fields) if fields.len() == 7));
     }
 
     /// Calls a second of all callers together.
-    async fn turn(&self, logins: bool) -> f64 {
+    async fn measure(&self, logins: bool) -> f64 {
         let started = Instant::now();
-        let callers: Vec<_> = (0..CALLERS)
+        let callers: Vec<_> = (0..CONCURRENT_CALLERS)
             .map(|_| {
                 let way = self.clone();
                 tokio::spawn(async move {
                     let mut calls = 0u64;
-                    while started.elapsed() < TURN {
+                    while started.elapsed() < MEASUREMENT_TIME {
                         if logins {
                             way.login().await
                         } else {
@@ -170,7 +170,7 @@ impl Way {
     }
 }
 
-async fn ask<T: redis::FromRedisValue>(connection: &mut impl ConnectionLike, command: &Cmd) -> T {
+async fn query<T: redis::FromRedisValue>(connection: &mut impl ConnectionLike, command: &Cmd) -> T {
     command.query_async(connection).await.unwrap()
 }
 
@@ -181,34 +181,38 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[tokio::main]
 async fn main() {
-    let (_server, url) = start();
+    let (_server, url) = start_redis();
     let client = redis::Client::open(url.as_str()).unwrap();
-    let links = Links::open(Servers::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock)).await.unwrap();
-    let link = links.here();
+    let links =
+        RedisConnections::connect(RedisClient::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+    let link = links.for_current_runtime();
     // Born long ago, so that no proof is stale; and the script is known from here on.
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let () = redis::cmd("DEL").arg("{b}:birth").query_async(&mut connection).await.unwrap();
-    let birth = Call::new(&scripts::BIRTH).key("{b}:birth".to_owned()).instant(Timestamp::from_secs(1_500_000_000));
-    let _: i64 = link.run(&birth).await.unwrap();
-    let _: Value = link.run(&login()).await.unwrap();
+    let birth =
+        ScriptCall::new(&scripts::BIRTH).key("{b}:birth".to_owned()).timestamp(Timestamp::from_secs(1_500_000_000));
+    let _: i64 = link.run_script(&birth).await.unwrap();
+    let _: Value = link.run_script(&login_call()).await.unwrap();
 
     let pool = |size: usize| {
         let mut config = deadpool_redis::Config::from_url(url.as_str());
         config.pool = Some(deadpool_redis::PoolConfig::new(size));
-        Way::Deadpool(config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap())
+        ConnectionStrategy::Deadpool(config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap())
     };
     let ways = [
         ("deadpool-redis, 16 connections", pool(16)),
-        ("deadpool-redis, 64 connections", pool(CALLERS)),
-        ("redis's ConnectionManager", Way::Manager(ConnectionManager::new(client).await.unwrap())),
-        ("one multiplexed link (the product's)", Way::Ours(link)),
+        ("deadpool-redis, 64 connections", pool(CONCURRENT_CALLERS)),
+        ("redis's ConnectionManager", ConnectionStrategy::Manager(ConnectionManager::new(client).await.unwrap())),
+        ("one multiplexed link (the product's)", ConnectionStrategy::Product(link)),
     ];
-    println!("{CALLERS} callers at once, medians of {ROUNDS} rounds, calls a second");
+    println!("{CONCURRENT_CALLERS} callers at once, medians of {ROUNDS} rounds, calls a second");
     for (what, logins) in [("logins", true), ("checks of a token", false)] {
         let mut rates = vec![Vec::new(); ways.len()];
         for _ in 0..ROUNDS {
             for (way, rates) in ways.iter().zip(&mut rates) {
-                rates.push(way.1.turn(logins).await);
+                rates.push(way.1.measure(logins).await);
             }
         }
         for (way, rates) in ways.iter().zip(rates) {

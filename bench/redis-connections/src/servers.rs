@@ -4,22 +4,22 @@ use std::fmt;
 
 use redis::{AsyncConnectionConfig, Client, RedisResult};
 
-use crate::link::Connection;
+use crate::connection::DriverConnection;
 
-pub(super) struct Servers(Client);
+pub(super) struct RedisClient(Client);
 
-impl Servers {
+impl RedisClient {
     pub(super) fn new(client: Client) -> Self {
         Self(client)
     }
 
-    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+    pub(super) async fn connect(&self) -> RedisResult<DriverConnection> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        Ok(Connection::One(self.0.get_multiplexed_async_connection_with_config(&config).await?))
+        Ok(DriverConnection::SingleServer(self.0.get_multiplexed_async_connection_with_config(&config).await?))
     }
 }
 
-impl fmt::Display for Servers {
+impl fmt::Display for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the server measured")
     }

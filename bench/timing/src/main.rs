@@ -20,7 +20,7 @@ mod statistics;
 use std::process::ExitCode;
 
 use clap::Parser;
-use stele_bench_kit::{Programs, Result};
+use stele_bench_kit::{ReleasePrograms, Result};
 
 use report::Report;
 
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(report) => {
             print!("{}", if options.json { report.json() } else { report.table() });
-            if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if report.all_as_expected() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
         Err(failure) => {
             eprintln!("error: {failure}");
@@ -67,12 +67,12 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<Report> {
     let programs = match &options.programs {
-        Some(folder) => Programs::at(folder)?,
-        None => Programs::build()?,
+        Some(folder) => ReleasePrograms::from_folder(folder)?,
+        None => ReleasePrograms::build()?,
     };
     let mut report = Report::default();
-    login::compare(options, &programs, &mut report)?;
-    codes::compare(options, &programs, &mut report)?;
-    envelopes::compare(options, &programs, &mut report)?;
+    login::compare_logins(options, &programs, &mut report)?;
+    codes::compare_codes(options, &programs, &mut report)?;
+    envelopes::compare_envelopes(options, &programs, &mut report)?;
     Ok(report)
 }

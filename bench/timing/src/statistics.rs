@@ -10,18 +10,18 @@
 //!
 //! Two kinds are *alike* if the AUC's interval lies within 0.5 ± the band, *apart* if it lies outside, else *unclear*.
 
-use crate::sample::Pair;
+use crate::sample::TimingPair;
 
 /// How many pairs are neighbours.
-const BLOCK: usize = 50;
+const BOOTSTRAP_BLOCK: usize = 50;
 /// How many samples are drawn.
-const DRAWS: usize = 600;
+const BOOTSTRAP_SAMPLES: usize = 600;
 /// The chance that an interval misses what it is about.
-const MISS: f64 = 0.01;
+const SIGNIFICANCE: f64 = 0.01;
 
 /// A figure and its confidence interval.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Figure {
+pub(crate) struct Estimate {
     pub value: f64,
     pub low: f64,
     pub high: f64,
@@ -32,68 +32,69 @@ pub(crate) struct Figure {
 pub(crate) struct Comparison {
     pub pairs: usize,
     /// The first kind's median, in nanoseconds.
-    pub median: f64,
-    pub auc: Figure,
+    pub first_median: f64,
+    pub auc: Estimate,
     /// The second median less the first one, in nanoseconds.
-    pub medians: Figure,
+    pub median_difference: Estimate,
     /// The same of the lower deciles.
-    pub deciles: Figure,
+    pub decile_difference: Estimate,
 }
 
 /// What a comparison says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Alike,
-    Unclear,
-    Apart,
+pub(crate) enum Distinguishability {
+    Indistinguishable,
+    Inconclusive,
+    Distinguishable,
 }
 
 impl Comparison {
-    pub(crate) fn of(pairs: &[Pair]) -> Self {
-        let (value, median) = point(pairs);
-        let blocks: Vec<&[Pair]> = pairs.chunks(BLOCK).collect();
+    pub(crate) fn from_pairs(pairs: &[TimingPair]) -> Self {
+        let (value, median) = point_estimates(pairs);
+        let blocks: Vec<&[TimingPair]> = pairs.chunks(BOOTSTRAP_BLOCK).collect();
         let mut state = 0x5DEE_CE66_D1CE_4E5B_u64;
         let mut draws: [Vec<f64>; 3] = Default::default();
-        for _ in 0..DRAWS {
-            let drawn: Vec<Pair> = (0..blocks.len())
+        for _ in 0..BOOTSTRAP_SAMPLES {
+            let drawn: Vec<TimingPair> = (0..blocks.len())
                 .flat_map(|_| {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     let at = usize::try_from((state >> 33) % blocks.len() as u64).unwrap_or_default();
                     blocks[at].iter().copied()
                 })
                 .collect();
-            for (draws, figure) in draws.iter_mut().zip(point(&drawn).0) {
+            for (draws, figure) in draws.iter_mut().zip(point_estimates(&drawn).0) {
                 draws.push(figure);
             }
         }
         let [auc, medians, deciles] = [0, 1, 2].map(|which: usize| {
             draws[which].sort_by(f64::total_cmp);
-            let (low, high) = (quantile(&draws[which], MISS / 2.0), quantile(&draws[which], 1.0 - MISS / 2.0));
-            Figure { value: value[which], low, high }
+            let (low, high) =
+                (quantile(&draws[which], SIGNIFICANCE / 2.0), quantile(&draws[which], 1.0 - SIGNIFICANCE / 2.0));
+            Estimate { value: value[which], low, high }
         });
-        Self { pairs: pairs.len(), median, auc, medians, deciles }
+        Self { pairs: pairs.len(), first_median: median, auc, median_difference: medians, decile_difference: deciles }
     }
 
-    pub(crate) fn verdict(&self, band: f64) -> Verdict {
-        let Figure { low, high, .. } = self.auc;
+    pub(crate) fn distinguishability(&self, band: f64) -> Distinguishability {
+        let Estimate { low, high, .. } = self.auc;
         if low > 0.5 - band && high < 0.5 + band {
-            Verdict::Alike
+            Distinguishability::Indistinguishable
         } else if low > 0.5 + band || high < 0.5 - band {
-            Verdict::Apart
+            Distinguishability::Distinguishable
         } else {
-            Verdict::Unclear
+            Distinguishability::Inconclusive
         }
     }
 }
 
 /// AUC, difference of medians and of lower deciles; and the first median.
-fn point(pairs: &[Pair]) -> ([f64; 3], f64) {
-    let sorted = |of: fn(&Pair) -> f64| {
+fn point_estimates(pairs: &[TimingPair]) -> ([f64; 3], f64) {
+    let sorted = |of: fn(&TimingPair) -> f64| {
         let mut times: Vec<f64> = pairs.iter().map(of).collect();
         times.sort_by(f64::total_cmp);
         times
     };
-    let (first, second) = (sorted(|pair| pair.first), sorted(|pair| pair.second));
+    let (first, second) = (sorted(|pair| pair.first_nanos), sorted(|pair| pair.second_nanos));
     let differ = |q| quantile(&second, q) - quantile(&first, q);
     ([auc(&first, &second), differ(0.5), differ(0.1)], quantile(&first, 0.5))
 }
@@ -128,36 +129,36 @@ mod tests {
     use super::*;
 
     /// Times as they are: a body, and a long tail.
-    fn times(count: usize, shift: f64) -> Vec<Pair> {
+    fn sample_times(count: usize, shift: f64) -> Vec<TimingPair> {
         let mut state = 7_u64;
         let mut chance = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1_u64 << 53) as f64
         };
         let mut time = || 100_000.0 + 20_000.0 * (chance() + chance() + chance()) - 30_000.0 * chance().ln();
-        (0..count).map(|_| Pair { first: time(), second: time() + shift }).collect()
+        (0..count).map(|_| TimingPair { first_nanos: time(), second_nanos: time() + shift }).collect()
     }
 
     #[test]
-    fn the_same_is_alike_and_a_shift_is_found() {
-        let same = Comparison::of(&times(4_000, 0.0));
-        assert_eq!(same.verdict(0.03), Verdict::Alike, "{same:?}");
-        let shifted = Comparison::of(&times(4_000, 10_000.0));
-        assert_eq!(shifted.verdict(0.03), Verdict::Apart, "{shifted:?}");
-        assert!(shifted.medians.low < 10_000.0 && 10_000.0 < shifted.medians.high, "{shifted:?}");
-        let few = Comparison::of(&times(100, 0.0));
-        assert_eq!(few.verdict(0.03), Verdict::Unclear, "{few:?}");
+    fn equal_samples_are_indistinguishable_and_a_shift_is_detected() {
+        let same = Comparison::from_pairs(&sample_times(4_000, 0.0));
+        assert_eq!(same.distinguishability(0.03), Distinguishability::Indistinguishable, "{same:?}");
+        let shifted = Comparison::from_pairs(&sample_times(4_000, 10_000.0));
+        assert_eq!(shifted.distinguishability(0.03), Distinguishability::Distinguishable, "{shifted:?}");
+        assert!(shifted.median_difference.low < 10_000.0 && 10_000.0 < shifted.median_difference.high, "{shifted:?}");
+        let few = Comparison::from_pairs(&sample_times(100, 0.0));
+        assert_eq!(few.distinguishability(0.03), Distinguishability::Inconclusive, "{few:?}");
     }
 
     #[test]
-    fn the_auc_counts_pairs() {
+    fn auc_is_the_share_of_ordered_pairs() {
         assert_eq!(auc(&[1.0, 2.0], &[3.0, 4.0]), 1.0);
         assert_eq!(auc(&[3.0, 4.0], &[1.0, 2.0]), 0.0);
         assert_eq!(auc(&[1.0, 2.0, 2.0], &[2.0, 2.0]), (1.0 + 0.5 + 0.5) / 3.0);
     }
 
     #[test]
-    fn quantiles_lie_between_neighbours() {
+    fn quantiles_interpolate_between_neighbours() {
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.5), 2.0);
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
         assert_eq!(quantile(&[], 0.5), 0.0);

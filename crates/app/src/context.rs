@@ -5,23 +5,23 @@ use std::sync::Arc;
 use stele_core::ports::Delivery;
 use stele_core::random::{OsRandom, Random};
 use stele_core::time::{Clock, SystemClock};
-use stele_core::usecase::administration::{Administration, AdministrationDeps};
-use stele_core::{Deps, UseCases};
-use stele_delivery::Plan;
+use stele_core::usecase::administration::{Administration, AdministrationDependencies};
+use stele_core::{Dependencies, UseCases};
+use stele_delivery::DeliveryConfig;
 use stele_keys::KeyRing;
 use stele_service::metrics::Metrics;
-use stele_service::trust::{TRUSTED_PROXIES, Trust};
+use stele_service::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 use stele_service::{ConfigError, Drain, Settings};
 
-use crate::hashing::Hashing;
+use crate::audit_log::{AuditLogWriter, AuditRateLimits};
+use crate::event_recorder::EventRecorder;
 use crate::metrics::{DomainMetrics, StoreMetrics};
-use crate::recorder::Recorder;
-use crate::trail::{Budgets, Trail};
-use crate::{settings, stores, trail};
+use crate::password_hashing::HashingConfig;
+use crate::{audit_log, settings, stores};
 
 /// Time and chance, the machine's or a test's; and what is counted.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Environment {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -30,7 +30,7 @@ pub struct Surroundings {
     pub metrics: Metrics,
 }
 
-impl Default for Surroundings {
+impl Default for Environment {
     fn default() -> Self {
         Self { clock: Arc::new(SystemClock), random: Arc::new(OsRandom), metrics: Metrics::default() }
     }
@@ -44,11 +44,11 @@ pub struct Context {
     /// The settings.
     pub settings: Settings,
     /// Whose word about the client's address is taken.
-    pub trust: Trust,
+    pub trusted_proxies: TrustedProxies,
     /// The keys in service.
     pub keys: Arc<KeyRing>,
     /// The audit trail.
-    pub trail: Arc<Trail>,
+    pub audit_log: Arc<AuditLogWriter>,
     /// Whether the program is going to stop.
     pub drain: Drain,
     /// The metrics of this process.
@@ -61,10 +61,10 @@ pub struct Context {
 ///
 /// # Errors
 /// One line: the setting, key, file or server that is at fault, and the remedy.
-pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Context, ConfigError> {
-    let plan = plan(&settings, &surroundings)?;
-    let (outbox, delivery) = (plan.is_outbox(), plan.open(&surroundings.metrics)?);
-    let context = open_with(settings, surroundings, delivery).await?;
+pub async fn open(settings: Settings, environment: Environment) -> Result<Context, ConfigError> {
+    let plan = delivery_config(&settings, &environment)?;
+    let (outbox, delivery) = (plan.is_outbox(), plan.open(&environment.metrics)?);
+    let context = open_with_delivery(settings, environment, delivery).await?;
     if outbox {
         // Only now: an error at the start is one line, with nothing before it.
         tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
@@ -76,67 +76,72 @@ pub async fn open(settings: Settings, surroundings: Surroundings) -> Result<Cont
 ///
 /// # Errors
 /// One line: what cannot be used, without the URL, which may hold a password.
-pub fn plan(settings: &Settings, surroundings: &Surroundings) -> Result<Plan, ConfigError> {
-    Plan::read(settings, settings::policy(settings)?.code_ttl, &surroundings.clock, &surroundings.random)
+pub fn delivery_config(settings: &Settings, environment: &Environment) -> Result<DeliveryConfig, ConfigError> {
+    DeliveryConfig::from_settings(
+        settings,
+        settings::policy(settings)?.code_ttl,
+        &environment.clock,
+        &environment.random,
+    )
 }
 
 /// Opens everything but a delivery channel, which is given.
 ///
 /// # Errors
 /// As [`open`].
-pub async fn open_with(
+pub async fn open_with_delivery(
     settings: Settings,
-    surroundings: Surroundings,
+    environment: Environment,
     delivery: Arc<dyn Delivery>,
 ) -> Result<Context, ConfigError> {
-    Ok(Assembly::open(settings, surroundings, delivery).await?.finish())
+    Ok(ContextBuilder::open(settings, environment, delivery).await?.build())
 }
 
 /// Everything that a process works with, before it is closed over: where a test may still put something else in.
-pub struct Assembly {
+pub struct ContextBuilder {
     /// What the use cases are made of.
-    pub deps: Deps,
+    pub dependencies: Dependencies,
     settings: Settings,
-    trust: Trust,
+    trusted_proxies: TrustedProxies,
     keys: Arc<KeyRing>,
-    trail: Arc<Trail>,
+    audit_log: Arc<AuditLogWriter>,
     metrics: Metrics,
     domain_metrics: DomainMetrics,
 }
 
-impl Assembly {
+impl ContextBuilder {
     /// Opens everything but a delivery channel, which is given.
     ///
     /// # Errors
     /// As [`open`].
     pub async fn open(
         settings: Settings,
-        surroundings: Surroundings,
+        environment: Environment,
         delivery: Arc<dyn Delivery>,
     ) -> Result<Self, ConfigError> {
         let policy = settings::policy(&settings)?;
         let trust = settings.get(&TRUSTED_PROXIES)?;
-        let database = stores::current(&settings).await?;
-        let ring = KeyRing::open(settings.keys(), database.keys(), Arc::clone(&surroundings.clock)).await?;
-        let metrics = surroundings.metrics;
-        let watch = StoreMetrics::register(&metrics);
-        let users = watch.users(database.users(), stores::users_system(&settings)?);
-        let state = stores::state(&settings, &surroundings.clock).await?;
-        let state = watch.state(state, stores::state_system(&settings));
-        let hasher = Hashing::read(&settings)?.hasher(surroundings.random.as_ref())?;
+        let database = stores::open_current_database(&settings).await?;
+        let ring = KeyRing::open(settings.keys_dir(), database.keys(), Arc::clone(&environment.clock)).await?;
+        let metrics = environment.metrics;
+        let store_metrics = StoreMetrics::register(&metrics);
+        let users = store_metrics.instrument_users(database.users(), stores::users_db_system(&settings)?);
+        let state = stores::open_state_store(&settings, &environment.clock).await?;
+        let state = store_metrics.instrument_state(state, stores::state_db_system(&settings));
+        let hasher = HashingConfig::from_settings(&settings)?.build_hasher(environment.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
-        let (keep, budgets) = trail::retention(&settings)?;
+        let (keep, budgets) = audit_log::audit_settings(&settings)?;
         // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
         // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
-        let own = stores::database(&settings)?;
-        let trail = Trail::new(own.trail(), Arc::clone(&surroundings.clock), keep, budgets, &metrics);
-        let deps = Deps {
+        let own = stores::open_database(&settings)?;
+        let trail = AuditLogWriter::new(own.audit_log(), Arc::clone(&environment.clock), keep, budgets, &metrics);
+        let deps = Dependencies {
             users,
             state,
             delivery,
-            events: Arc::new(Recorder::new(domain_metrics.clone(), trail.clone())),
-            clock: surroundings.clock,
-            random: surroundings.random,
+            events: Arc::new(EventRecorder::new(domain_metrics.clone(), trail.clone())),
+            clock: environment.clock,
+            random: environment.random,
             hasher,
             sealer: ring.sealer(),
             keys: ring.clone(),
@@ -144,14 +149,30 @@ impl Assembly {
             mac: ring.mac(),
             policy: Arc::new(policy),
         };
-        Ok(Self { deps, settings, trust, keys: ring, trail, metrics, domain_metrics })
+        Ok(Self {
+            dependencies: deps,
+            settings,
+            trusted_proxies: trust,
+            keys: ring,
+            audit_log: trail,
+            metrics,
+            domain_metrics,
+        })
     }
 
     /// What services and commands work with.
-    pub fn finish(self) -> Context {
-        let Self { deps, settings, trust, keys, trail, metrics, domain_metrics } = self;
+    pub fn build(self) -> Context {
+        let Self {
+            dependencies: deps,
+            settings,
+            trusted_proxies: trust,
+            keys,
+            audit_log: trail,
+            metrics,
+            domain_metrics,
+        } = self;
         let (use_cases, drain) = (UseCases::new(deps), Drain::default());
-        Context { use_cases, settings, trust, keys, trail, drain, metrics, domain_metrics }
+        Context { use_cases, settings, trusted_proxies: trust, keys, audit_log: trail, drain, metrics, domain_metrics }
     }
 }
 
@@ -159,16 +180,22 @@ impl Assembly {
 /// the caller.
 ///
 /// # Errors
-/// As [`stores::current`].
-pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<Trail>), ConfigError> {
-    let database = stores::current(settings).await?;
+/// As [`crate::stores::open_current_database`].
+pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<AuditLogWriter>), ConfigError> {
+    let database = stores::open_current_database(settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let trail = Trail::new(database.trail(), Arc::clone(&clock), None, Budgets::default(), &Metrics::default());
-    let deps = AdministrationDeps {
+    let trail = AuditLogWriter::new(
+        database.audit_log(),
+        Arc::clone(&clock),
+        None,
+        AuditRateLimits::default(),
+        &Metrics::default(),
+    );
+    let deps = AdministrationDependencies {
         users: database.users(),
         keys: database.keys(),
         verifiers: database.verifiers(),
-        trail: database.trail(),
+        audit_log: database.audit_log(),
         events: trail.clone(),
         clock,
         random: Arc::new(OsRandom),
@@ -179,7 +206,7 @@ pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<
 /// The keys in service, as a service of these settings has them.
 ///
 /// # Errors
-/// One line that names the key and its file; or as [`stores::database`].
+/// One line that names the key and its file; or as [`crate::stores::open_database`].
 pub async fn key_ring(settings: &Settings) -> Result<Arc<KeyRing>, ConfigError> {
-    KeyRing::open(settings.keys(), stores::database(settings)?.keys(), Arc::new(SystemClock)).await
+    KeyRing::open(settings.keys_dir(), stores::open_database(settings)?.keys(), Arc::new(SystemClock)).await
 }

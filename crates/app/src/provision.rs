@@ -14,19 +14,19 @@ use crate::{settings, stores};
 /// # Errors
 /// One line: what cannot be made, and where.
 pub async fn provision(settings: &Settings, services: &[Service], random: &dyn Random) -> Result<(), ConfigError> {
-    files::make_folder(&settings.data())?;
-    let database = stores::database(settings)?;
+    files::create_private_folder(&settings.data_dir())?;
+    let database = stores::open_database(settings)?;
     database.migrate().await.map_err(|e| ConfigError::new(e.to_string()))?;
-    let (store, folder) = (database.keys(), settings.keys());
-    files::make_folder(&folder)?;
-    keyring::begin(store.as_ref(), &folder, random).await?;
+    let (store, folder) = (database.keys(), settings.keys_dir());
+    files::create_private_folder(&folder)?;
+    keyring::bootstrap_keys(store.as_ref(), &folder, random).await?;
     for service in services {
         provision_service(store.as_ref(), settings, service, random).await?;
     }
-    if !settings::policy(settings)?.salted {
+    if !settings::policy(settings)?.salted_logins_enabled {
         let mut erased = 0;
         loop {
-            match store.erase_seals(500).await.map_err(|e| ConfigError::new(e.to_string()))? {
+            match store.erase_sealed_digests(500).await.map_err(|e| ConfigError::new(e.to_string()))? {
                 0 => break,
                 some => erased += some,
             }
@@ -48,9 +48,9 @@ pub async fn provision_service(
     service: &Service,
     random: &dyn Random,
 ) -> Result<(), ConfigError> {
-    (service.provision)(&settings.keys(), settings)?;
-    match (service.signing)(settings)? {
-        Some(family) => keyring::begin_family(store, &settings.keys(), &family, random).await,
+    (service.provision)(&settings.keys_dir(), settings)?;
+    match (service.signing_key_kind)(settings)? {
+        Some(family) => keyring::bootstrap_kind(store, &settings.keys_dir(), &family, random).await,
         None => Ok(()),
     }
 }

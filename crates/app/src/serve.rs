@@ -3,54 +3,55 @@
 use std::process::ExitCode;
 
 use stele_service::admin::ADMIN_LISTEN;
-use stele_service::settings::{DRAIN, LISTEN};
-use stele_service::{ConfigError, Declared as _, Settings, admin, cli, healthcheck, net, signals, telemetry};
+use stele_service::common_settings::{DRAIN, LISTEN};
+use stele_service::{AnySetting as _, ConfigError, Settings, admin, cli, health_check, listener, signals, telemetry};
 
 use crate::background;
-use crate::context::{self, Context, Surroundings};
-use crate::hashing::Hashing;
-use crate::readiness::readiness;
+use crate::context::{self, Context, Environment};
+use crate::password_hashing::HashingConfig;
+use crate::readiness::readiness_probe;
 use crate::service::Service;
-use crate::settings::shared;
+use crate::settings::shared_settings;
 
 /// Runs `service` until a signal ends it. The whole of a service's `main`.
 pub fn serve(service: Service) -> ExitCode {
-    let mut known = shared();
+    let mut known = shared_settings();
     known.push(service.settings);
-    let matches = match cli::matches(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
-        Ok(matches) => matches,
-        Err(code) => return code,
-    };
-    if let Some(code) = healthcheck::asked(&matches, &known, service.default_listen()) {
+    let matches =
+        match cli::parse_command_line(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
+            Ok(matches) => matches,
+            Err(code) => return code,
+        };
+    if let Some(code) = health_check::run_if_requested(&matches, &known, service.default_listen_address()) {
         return code;
     }
     let run = || {
-        let settings = cli::settings(&matches, &known)?;
+        let settings = cli::load_settings(&matches, &known)?;
         let _telemetry = telemetry::start(&settings, &format!("stele-{}", service.name))?;
         actix_web::rt::System::new().block_on(run(service, settings))
     };
-    cli::exit(run())
+    cli::exit_code(run())
 }
 
 async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
-    let listen = settings.get(&LISTEN)?.unwrap_or_else(|| service.default_listen());
-    let admin_listen = admin::address(&settings, listen)?;
-    let listener = net::bind(listen, LISTEN.name())?;
-    let admin_listener = net::bind(admin_listen, ADMIN_LISTEN.name())?;
+    let listen = settings.get(&LISTEN)?.unwrap_or_else(|| service.default_listen_address());
+    let admin_listen = admin::listen_address(&settings, listen)?;
+    let listener = listener::bind(listen, LISTEN.name())?;
+    let admin_listener = listener::bind(admin_listen, ADMIN_LISTEN.name())?;
     // Port 0 asks the system for one; the log says which.
     let listen = listener.local_addr().unwrap_or(listen);
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
-    let context = context::open(settings, Surroundings::default()).await?;
-    outlive_birth(&context).await?;
+    let context = context::open(settings, Environment::default()).await?;
+    wait_past_store_birth(&context).await?;
     let time = context.settings.get(&DRAIN)?;
-    let hashing = Hashing::read(&context.settings)?;
+    let hashing = HashingConfig::from_settings(&context.settings)?;
     let server = service.start(&context, listener)?;
-    let (use_cases, trail) = (context.use_cases.clone(), context.trail.clone());
-    let admin = admin::serve(admin_listener, &context.settings, readiness(&context), context.metrics.clone())?;
+    let (use_cases, trail) = (context.use_cases.clone(), context.audit_log.clone());
+    let admin = admin::serve(admin_listener, &context.settings, readiness_probe(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
-    actix_web::rt::spawn(background::keep_up(context.use_cases, context.trail));
-    actix_web::rt::spawn(signals::stop_on_signal(vec![server.handle()], context.drain, time));
-    hashing.log();
+    actix_web::rt::spawn(background::run_background_tasks(context.use_cases, context.audit_log));
+    actix_web::rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], context.drain, time));
+    hashing.log_summary();
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
     let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
     use_cases.drain_deliveries().await;
@@ -62,6 +63,6 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// The store cannot say when it was born.
-pub async fn outlive_birth(context: &Context) -> Result<(), ConfigError> {
-    context.use_cases.outlive_birth().await.map_err(|e| ConfigError::new(e.to_string()))
+pub async fn wait_past_store_birth(context: &Context) -> Result<(), ConfigError> {
+    context.use_cases.wait_until_store_accepts_proofs().await.map_err(|e| ConfigError::new(e.to_string()))
 }

@@ -9,14 +9,14 @@ use actix_web::dev::Server;
 use stele_core::Error;
 use stele_core::proof::ProofKind;
 use stele_dialect::openapi::OpenApi;
-use stele_dialect::server::{self, Host, Served};
-use stele_dialect::{Dialect, Refusal, Routes};
-use stele_keys::Family;
-use stele_service::setting::List;
+use stele_dialect::server::{self, DialectService, ServerContext};
+use stele_dialect::{Dialect, RequestRejection, Routes};
+use stele_keys::KeyKind;
+use stele_service::setting::SettingList;
 use stele_service::{ConfigError, Settings};
 
 use crate::context::Context;
-use crate::readiness::readiness;
+use crate::readiness::readiness_probe;
 
 /// A dialect's service. `main` hands it to [`crate::serve()`]; `stele up` runs all of them.
 #[derive(Clone, Copy)]
@@ -26,28 +26,28 @@ pub struct Service {
     /// The port it listens on by default.
     pub port: u16,
     /// What it reads beside the settings that all share.
-    pub settings: List,
+    pub settings: SettingList,
     /// Reads its settings and sets its routes up.
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
     /// Makes what it needs in the key folder, if it is not there: only `stele up` and `stele migrate` do.
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
     /// The keys it signs with, if it does.
-    pub signing: fn(&Settings) -> Result<Option<Family>, ConfigError>,
+    pub signing_key_kind: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>,
     /// How its dialect renders refusals.
-    pub refuse: fn(&Refusal) -> HttpResponse,
+    pub render_refusal: fn(&RequestRejection) -> HttpResponse,
     /// How it renders domain errors.
-    pub fail: fn(&Error) -> HttpResponse,
+    pub render_error: fn(&Error) -> HttpResponse,
     /// What it serves, for people and programs: at [`stele_service::OPENAPI_PATH`].
-    pub document: fn() -> OpenApi,
+    pub openapi_document: fn() -> OpenApi,
     /// What its clients may prove a password by.
-    pub proofs: &'static [ProofKind],
+    pub supported_proofs: &'static [ProofKind],
 }
 
 impl Service {
     /// A service of dialect `D` that needs no keys of its own.
     pub const fn new<D: Dialect>(
         port: u16,
-        settings: List,
+        settings: SettingList,
         routes: fn(&Context) -> Result<Routes, ConfigError>,
         document: fn() -> OpenApi,
     ) -> Self {
@@ -57,30 +57,30 @@ impl Service {
             settings,
             routes,
             provision: |_, _| Ok(()),
-            signing: |_| Ok(None),
-            refuse: D::refuse,
-            fail: D::fail,
-            document,
-            proofs: D::PROOFS,
+            signing_key_kind: |_| Ok(None),
+            render_refusal: D::render_rejection,
+            render_error: D::render_error,
+            openapi_document: document,
+            supported_proofs: D::ACCEPTED_PROOFS,
         }
     }
 
     /// This service, with something to make in the key folder.
     #[must_use]
-    pub const fn provisioned_by(mut self, provision: fn(&Path, &Settings) -> Result<(), ConfigError>) -> Self {
+    pub const fn with_provisioning(mut self, provision: fn(&Path, &Settings) -> Result<(), ConfigError>) -> Self {
         self.provision = provision;
         self
     }
 
     /// This service, signing with keys of a family.
     #[must_use]
-    pub const fn signing_by(mut self, signing: fn(&Settings) -> Result<Option<Family>, ConfigError>) -> Self {
-        self.signing = signing;
+    pub const fn with_signing_keys(mut self, signing: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>) -> Self {
+        self.signing_key_kind = signing;
         self
     }
 
     /// The default of `STELE_LISTEN`.
-    pub fn default_listen(&self) -> SocketAddr {
+    pub fn default_listen_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
@@ -89,12 +89,26 @@ impl Service {
     /// # Errors
     /// If a setting cannot be used.
     pub fn start(&self, context: &Context, listener: TcpListener) -> Result<Server, ConfigError> {
-        let &Self { name, refuse, fail, document, .. } = self;
-        let served = Served { name, routes: (self.routes)(context)?, refuse, fail, document };
-        context.domain_metrics.expect(name, self.proofs);
-        let ready = readiness(context);
-        let Context { use_cases, settings, trust, trail, drain, metrics, .. } = context.clone();
-        let host = Host { use_cases, trust, drain, metrics, ready, audit_is_full: Arc::new(move || trail.is_full()) };
+        let &Self { name, render_refusal: refuse, render_error: fail, openapi_document: document, .. } = self;
+        let served = DialectService {
+            name,
+            routes: (self.routes)(context)?,
+            render_rejection: refuse,
+            render_error: fail,
+            openapi_document: document,
+        };
+        context.domain_metrics.preregister(name, self.supported_proofs);
+        let ready = readiness_probe(context);
+        let Context { use_cases, settings, trusted_proxies: trust, audit_log: trail, drain, metrics, .. } =
+            context.clone();
+        let host = ServerContext {
+            use_cases,
+            trusted_proxies: trust,
+            drain,
+            metrics,
+            readiness_check: ready,
+            is_audit_log_full: Arc::new(move || trail.is_full()),
+        };
         server::start(served, host, &settings, listener)
     }
 }

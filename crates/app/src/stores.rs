@@ -6,62 +6,62 @@ use std::sync::Arc;
 use stele_core::ports::StateStore;
 use stele_core::time::Clock;
 use stele_keys::files;
-use stele_service::setting::unset;
+use stele_service::setting::optional;
 use stele_service::{ConfigError, Settings};
-pub use stele_store::{Database, Target};
-use stele_store::{RedisState, SchemaState, SqliteState};
+pub use stele_store::{Database, DatabaseUrl};
+use stele_store::{RedisStateStore, SchemaState, SqliteStateStore};
 use zeroize::Zeroizing;
 
 stele_service::settings! {
     /// Where users and short-lived state are.
     pub const SETTINGS = "STELE_";
     /// users: `postgres://USER:PASSWORD@HOST/NAME`, `sslmode` and `sslrootcert` as in libpq
-    pub DATABASE_URL: Option<Zeroizing<String>> = unset("SQLite: users.db in the data folder").takes("a URL").secret();
+    pub DATABASE_URL: Option<Zeroizing<String>> = optional("SQLite: users.db in the data folder").value_format("a URL").secret();
     /// short-lived state: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://HOST:PORT,…/MASTER[/DB]` or
     /// `redis+cluster://HOST:PORT,…`, with `rediss` for TLS; it must have `maxmemory-policy noeviction`
-    pub REDIS_URL: Option<Zeroizing<String>> = unset("SQLite: state.db in the data folder").takes("a URL").secret();
+    pub REDIS_URL: Option<Zeroizing<String>> = optional("SQLite: state.db in the data folder").value_format("a URL").secret();
 }
 
 /// The database that the settings name.
 ///
 /// # Errors
 /// One line: it cannot be opened or reached.
-pub fn database(settings: &Settings) -> Result<Database, ConfigError> {
-    Database::open(&target(settings)?).map_err(|e| ConfigError::new(e.to_string()))
+pub fn open_database(settings: &Settings) -> Result<Database, ConfigError> {
+    Database::open(&database_url(settings)?).map_err(|e| ConfigError::new(e.to_string()))
 }
 
 /// Where the settings keep the users.
 ///
 /// # Errors
 /// One line: what is no database's URL.
-pub fn target(settings: &Settings) -> Result<Target, ConfigError> {
-    match settings.text(&DATABASE_URL) {
-        Some(url) => Target::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}"))),
-        None => Ok(Target::Sqlite(settings.data().join("users.db"))),
+pub fn database_url(settings: &Settings) -> Result<DatabaseUrl, ConfigError> {
+    match settings.raw_value(&DATABASE_URL) {
+        Some(url) => DatabaseUrl::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}"))),
+        None => Ok(DatabaseUrl::Sqlite(settings.data_dir().join("users.db"))),
     }
 }
 
 /// The folders of the stores that are embedded.
 pub(crate) fn embedded_folders(settings: &Settings) -> Vec<PathBuf> {
-    let users = match target(settings) {
-        Ok(Target::Sqlite(path)) => path.parent().map(Path::to_owned),
+    let users = match database_url(settings) {
+        Ok(DatabaseUrl::Sqlite(path)) => path.parent().map(Path::to_owned),
         _ => None,
     };
-    let state = settings.text(&REDIS_URL).is_none().then(|| settings.data());
+    let state = settings.raw_value(&REDIS_URL).is_none().then(|| settings.data_dir());
     users.into_iter().chain(state).collect()
 }
 
 /// What OpenTelemetry calls the database of the users.
-pub(crate) fn users_system(settings: &Settings) -> Result<&'static str, ConfigError> {
-    Ok(match target(settings)? {
-        Target::Postgres(_) => "postgresql",
-        Target::Sqlite(_) => "sqlite",
+pub(crate) fn users_db_system(settings: &Settings) -> Result<&'static str, ConfigError> {
+    Ok(match database_url(settings)? {
+        DatabaseUrl::Postgres(_) => "postgresql",
+        DatabaseUrl::Sqlite(_) => "sqlite",
     })
 }
 
 /// What it calls the database of the short-lived state.
-pub(crate) fn state_system(settings: &Settings) -> &'static str {
-    if settings.text(&REDIS_URL).is_some() { "redis" } else { "sqlite" }
+pub(crate) fn state_db_system(settings: &Settings) -> &'static str {
+    if settings.raw_value(&REDIS_URL).is_some() { "redis" } else { "sqlite" }
 }
 
 /// Whether an earlier build made the schema of the database that the settings name. Makes the data folder if it is missing.
@@ -69,8 +69,8 @@ pub(crate) fn state_system(settings: &Settings) -> &'static str {
 /// # Errors
 /// One line: the folder cannot be made, or the database cannot be reached.
 pub async fn has_older_schema(settings: &Settings) -> Result<bool, ConfigError> {
-    files::make_folder(&settings.data())?;
-    let schema = database(settings)?.schema().await.map_err(|e| ConfigError::new(e.to_string()))?;
+    files::create_private_folder(&settings.data_dir())?;
+    let schema = open_database(settings)?.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))?;
     Ok(schema == SchemaState::Older)
 }
 
@@ -78,10 +78,10 @@ pub async fn has_older_schema(settings: &Settings) -> Result<bool, ConfigError> 
 ///
 /// # Errors
 /// One line: it cannot be reached, or what to do about its schema.
-pub async fn current(settings: &Settings) -> Result<Database, ConfigError> {
-    let target = target(settings)?;
-    let database = database(settings)?;
-    let remedy = match database.schema().await.map_err(|e| ConfigError::new(e.to_string()))? {
+pub async fn open_current_database(settings: &Settings) -> Result<Database, ConfigError> {
+    let target = database_url(settings)?;
+    let database = open_database(settings)?;
+    let remedy = match database.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))? {
         SchemaState::Current => return Ok(database),
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
@@ -91,11 +91,14 @@ pub async fn current(settings: &Settings) -> Result<Database, ConfigError> {
 }
 
 /// The store of short-lived state.
-pub(crate) async fn state(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn StateStore>, ConfigError> {
-    if let Some(url) = settings.text(&REDIS_URL) {
-        let state = RedisState::open(url, Arc::clone(clock)).await;
+pub(crate) async fn open_state_store(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn StateStore>, ConfigError> {
+    if let Some(url) = settings.raw_value(&REDIS_URL) {
+        let state = RedisStateStore::open(url, Arc::clone(clock)).await;
         return Ok(state.map_err(|e| ConfigError::new(format!("STELE_REDIS_URL: {e}")))?);
     }
-    let state = SqliteState::open(settings.data().join("state.db"), clock.as_ref());
+    let state = SqliteStateStore::open(settings.data_dir().join("state.db"), clock.as_ref());
     Ok(state.map_err(|e| ConfigError::new(e.to_string()))?)
 }

@@ -7,74 +7,76 @@ use std::sync::Arc;
 use actix_web::HttpResponse;
 use actix_web::dev::ServerHandle;
 use actix_web::http::{Method, StatusCode};
-use stele_app::{Context, Service, Surroundings};
+use stele_app::{Context, Environment, Service};
 use stele_core::Error;
 use stele_core::random::OsRandom;
-use stele_dialect::openapi::{About, Description, OpenApi};
-use stele_dialect::{Calls, Dialect, Failure, Refusal, Routes, status_of};
+use stele_dialect::openapi::{ApiInfo, OpenApi, OperationDescription};
+use stele_dialect::{CallError, Dialect, Endpoints, RequestRejection, Routes, status_for_error};
 use stele_service::{ConfigError, Settings};
 
 #[derive(Debug)]
-struct Grumble;
+struct TestDialect;
 
-impl Dialect for Grumble {
+impl Dialect for TestDialect {
     const NAME: &'static str = "grumble";
 
-    fn refuse(refusal: &Refusal) -> HttpResponse {
+    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
         HttpResponse::build(refusal.status()).body(format!("{refusal:?}"))
     }
 
-    fn fail(error: &Error) -> HttpResponse {
-        HttpResponse::build(status_of(error)).body("opaque")
+    fn render_error(error: &Error) -> HttpResponse {
+        HttpResponse::build(status_for_error(error)).body("opaque")
     }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the type that services have")]
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
-    Ok(Arc::new(|config| calls().serve(config)))
+    Ok(Arc::new(|config| routed_calls().configure(config)))
 }
 
-fn calls() -> Calls<Grumble> {
-    Calls::default().at(Method::GET, "/panic", "/panic", panics, || Description::of("panic", "Panic", "Always.")).at(
-        Method::GET,
-        "/fault",
-        "/fault",
-        fails,
-        || Description::of("fault", "Fail", "Always."),
-    )
+fn routed_calls() -> Endpoints<TestDialect> {
+    Endpoints::default()
+        .route(Method::GET, "/panic", "/panic", panics, || OperationDescription::new("panic", "Panic", "Always."))
+        .route(Method::GET, "/fault", "/fault", fails, || OperationDescription::new("fault", "Fail", "Always."))
 }
 
 fn document() -> OpenApi {
-    let about = About { title: "Grumble", text: &["No."], refusals: &[], more: &[], schemes: Vec::new };
-    calls().document(&about)
+    let about = ApiInfo {
+        title: "Grumble",
+        description: &["No."],
+        error_bodies: &[],
+        extra_schemas: &[],
+        security_schemes: Vec::new,
+    };
+    routed_calls().openapi_document(&about)
 }
 
 async fn panics() -> HttpResponse {
     panic!("a handler with a bug");
 }
 
-async fn fails() -> Result<HttpResponse, Failure<Grumble>> {
+async fn fails() -> Result<HttpResponse, CallError<TestDialect>> {
     Err(Error::unavailable("the password is hunter2").into())
 }
 
 async fn context(folder: &Path) -> Result<Context, ConfigError> {
-    let settings = Settings::default().with([("STELE_DATA", folder.display().to_string())]);
+    let settings = Settings::default().with_values([("STELE_DATA", folder.display().to_string())]);
     stele_app::provision(&settings, &[], &OsRandom).await?;
-    stele_app::open(settings, Surroundings::default()).await
+    stele_app::open(settings, Environment::default()).await
 }
 
 /// Starts the service on a free port.
 fn start(context: &Context) -> Result<(SocketAddr, ServerHandle), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
-    let server = Service::new::<Grumble>(0, &[], routes, document).start(context, listener)?;
+    let server = Service::new::<TestDialect>(0, &[], routes, document).start(context, listener)?;
     let handle = server.handle();
     actix_web::rt::spawn(server);
     Ok((address, handle))
 }
 
 #[actix_web::test]
-async fn before_it_stops_a_service_says_so_and_still_answers() {
+async fn a_draining_service_is_not_ready_but_still_serves_requests() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
     let (address, handle) = start(&context).unwrap();
@@ -89,7 +91,7 @@ async fn before_it_stops_a_service_says_so_and_still_answers() {
         assert_eq!(ask(path).await, (status, false), "{path}");
     }
     assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "Method");
-    context.drain.begin();
+    context.drain.start();
     for (path, status) in [("/healthz", 200), ("/readyz", 503), ("/fault", 503), ("/panic", 500), ("/stray", 404)] {
         assert_eq!(ask(path).await, (status, true), "{path}");
     }
@@ -97,7 +99,7 @@ async fn before_it_stops_a_service_says_so_and_still_answers() {
 }
 
 #[actix_web::test]
-async fn panics_faults_and_strays_are_answered_in_dialect() {
+async fn panics_errors_and_unknown_paths_are_rendered_in_dialect() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
     let (address, handle) = start(&context).unwrap();
@@ -126,7 +128,7 @@ async fn panics_faults_and_strays_are_answered_in_dialect() {
 
 /// Closed at once, the refusal could be lost in a reset; and nothing is read without end.
 #[actix_web::test]
-async fn a_body_that_still_comes_after_its_refusal_is_read_for_a_moment() {
+async fn a_refused_request_with_a_body_gets_a_lingering_close() {
     use std::time::{Duration, Instant};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let folder = tempfile::tempdir().unwrap();

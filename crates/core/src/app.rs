@@ -1,6 +1,6 @@
 //! Apps that call on their users' behalf (MeFP), and client tokens (TMS).
 
-use crate::seal::Sealed;
+use crate::seal::SealedSecret;
 use crate::time::Timestamp;
 
 /// A registered app.
@@ -9,7 +9,7 @@ pub struct App {
     /// Its name, as it sends it in `app_from`.
     pub name: String,
     /// Its 16-byte secret, sealed with its name as context.
-    pub secret: Sealed,
+    pub secret: SealedSecret,
     /// The apps it may hand its users over to.
     pub may_token: Vec<String>,
     /// When it was added.
@@ -23,14 +23,14 @@ impl App {
     }
 
     /// Whether `name` can be an app's: 1 to 64 letters, digits, `.`, `-` and `_`.
-    pub fn valid_name(name: &str) -> bool {
+    pub fn is_valid_name(name: &str) -> bool {
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
     }
 
     /// What to look an app up by: `name`, or the empty name, which no app has, for what cannot be one: a database may
     /// refuse that.
     pub(crate) fn lookup_name(name: &str) -> &str {
-        if Self::valid_name(name) { name } else { "" }
+        if Self::is_valid_name(name) { name } else { "" }
     }
 }
 

@@ -4,52 +4,52 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The longest text that is read, in bytes: more than a whole number of seconds or milliseconds needs.
-const LONGEST: usize = 32;
+const MAX_LENGTH: usize = 32;
 /// Whole numbers below it are exact in a double, which is what a fraction or an exponent was written from.
-const EXACT: u64 = 1 << 53;
+const MAX_EXACT_DOUBLE: u64 = 1 << 53;
 /// From here on Java's `Double.toString` writes an exponent.
-const SCIENTIFIC: u64 = 10_000_000;
+const JAVA_EXPONENT_MIN: u64 = 10_000_000;
 /// Numbers of 13 digits are milliseconds: as seconds they would be 30,000 years away.
-const MILLISECONDS: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
+const MILLISECOND_RANGE: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
 
 /// When a client says that it salted a digest. Seconds or milliseconds since the Unix epoch, as a whole number, which may be
 /// written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientTimestamp {
-    text: [u8; LONGEST],
-    length: u8,
-    whole: u64,
+    text: [u8; MAX_LENGTH],
+    text_length: u8,
+    integer: u64,
 }
 
 impl ClientTimestamp {
     /// Reads what was sent. `None` for anything but a whole number below 2^63 (2^53 if written as a double) without sign or
     /// zeros in front, and for more than 32 bytes.
     pub fn parse(sent: &str) -> Option<Self> {
-        let mut text = [0; LONGEST];
+        let mut text = [0; MAX_LENGTH];
         text.get_mut(..sent.len())?.copy_from_slice(sent.as_bytes());
-        Some(Self { text, length: u8::try_from(sent.len()).ok()?, whole: whole(bare(sent))? })
+        Some(Self { text, text_length: u8::try_from(sent.len()).ok()?, integer: parse_integer(strip_quotes(sent))? })
     }
 
     /// Seconds since the Unix epoch.
     pub fn seconds(&self) -> u64 {
-        if MILLISECONDS.contains(&self.whole) { self.whole / 1_000 } else { self.whole }
+        if MILLISECOND_RANGE.contains(&self.integer) { self.integer / 1_000 } else { self.integer }
     }
 
     /// The whole number, in the unit that it was sent in: it is the same for all that one digest can be made over.
-    pub(crate) fn whole(&self) -> u64 {
-        self.whole
+    pub(crate) fn integer(&self) -> u64 {
+        self.integer
     }
 
     /// The texts that a proof may be made over, each once, four at most: as it came; without quotes and white space; the
     /// whole number in decimal digits; of a double, as Java writes it, for a JSON number comes here as `1795691504.0`
     /// however it was written. All are of one whole number, and how many there are depends on nothing but what was sent.
-    pub fn writings(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        let sent = std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default();
-        let bare = bare(sent);
+    pub fn candidate_texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let sent = std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default();
+        let bare = strip_quotes(sent);
         let digits = bare.bytes().all(|byte| byte.is_ascii_digit());
         let other = (bare != sent).then_some(Cow::Borrowed(bare));
-        let whole = (!digits).then(|| Cow::Owned(self.whole.to_string()));
-        let java = (!digits && self.whole >= SCIENTIFIC).then(|| scientific(self.whole));
+        let whole = (!digits).then(|| Cow::Owned(self.integer.to_string()));
+        let java = (!digits && self.integer >= JAVA_EXPONENT_MIN).then(|| java_double_string(self.integer));
         let java = java.filter(|text| text != bare && text != sent).map(Cow::Owned);
         std::iter::once(Cow::Borrowed(sent)).chain(other).chain(whole).chain(java)
     }
@@ -58,32 +58,32 @@ impl ClientTimestamp {
 impl From<u64> for ClientTimestamp {
     /// The timestamp that is sent as these decimal digits.
     fn from(whole: u64) -> Self {
-        let (mut text, digits) = ([0; LONGEST], whole.to_string());
+        let (mut text, digits) = ([0; MAX_LENGTH], whole.to_string());
         text[..digits.len()].copy_from_slice(digits.as_bytes());
-        Self { text, length: u8::try_from(digits.len()).unwrap_or_default(), whole }
+        Self { text, text_length: u8::try_from(digits.len()).unwrap_or_default(), integer: whole }
     }
 }
 
 impl fmt::Debug for ClientTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.whole.fmt(f)
+        self.integer.fmt(f)
     }
 }
 
 /// Without white space and one pair of quotes around it.
-fn bare(sent: &str) -> &str {
+fn strip_quotes(sent: &str) -> &str {
     let text = sent.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     unquoted.unwrap_or(text).trim()
 }
 
 /// As Java's `Double.toString` writes a whole number from [`SCIENTIFIC`] on.
-fn scientific(whole: u64) -> String {
+fn java_double_string(whole: u64) -> String {
     let text = format!("{:E}", whole as f64);
     if text.contains('.') { text } else { text.replace('E', ".0E") }
 }
 
-fn whole(text: &str) -> Option<u64> {
+fn parse_integer(text: &str) -> Option<u64> {
     let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if plain(text) {
         let leads = text.len() > 1 && text.starts_with('0');
@@ -99,7 +99,7 @@ fn whole(text: &str) -> Option<u64> {
         return None;
     }
     let digits: u64 = format!("{integer}{fraction}").parse().ok()?;
-    digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?).filter(|whole| *whole < EXACT)
+    digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?).filter(|whole| *whole < MAX_EXACT_DOUBLE)
 }
 
 #[cfg(test)]
@@ -108,13 +108,13 @@ mod tests {
 
     use super::*;
 
-    fn read(sent: &str) -> Option<(u64, Vec<String>)> {
+    fn parse(sent: &str) -> Option<(u64, Vec<String>)> {
         let timestamp = ClientTimestamp::parse(sent)?;
-        Some((timestamp.seconds(), timestamp.writings().map(Cow::into_owned).collect()))
+        Some((timestamp.seconds(), timestamp.candidate_texts().map(Cow::into_owned).collect()))
     }
 
     #[test]
-    fn a_plain_number_has_one_writing() {
+    fn a_plain_integer_has_one_candidate_text() {
         for (sent, seconds) in [
             ("1511839692", 1_511_839_692),
             ("0", 0),
@@ -125,13 +125,13 @@ mod tests {
             ("17956915041234", 17_956_915_041_234),
             ("9223372036854775807", i64::MAX.unsigned_abs()),
         ] {
-            assert_eq!(read(sent), Some((seconds, vec![sent.to_owned()])), "{sent}");
+            assert_eq!(parse(sent), Some((seconds, vec![sent.to_owned()])), "{sent}");
             assert_eq!(ClientTimestamp::from(sent.parse::<u64>().unwrap()), ClientTimestamp::parse(sent).unwrap());
         }
     }
 
     #[test]
-    fn other_writings_of_it_are_tried_as_they_came_and_as_the_number() {
+    fn quoted_and_double_forms_also_yield_the_plain_integer() {
         for (sent, others) in [
             (" 1795691504", ["1795691504"].as_slice()),
             ("1795691504\n", &["1795691504"]),
@@ -146,15 +146,15 @@ mod tests {
             ("\" 1795691504.0 \"", &["1795691504.0", "1795691504", "1.795691504E9"]),
         ] {
             let writings = std::iter::once(sent).chain(others.iter().copied()).map(str::to_owned).collect();
-            assert_eq!(read(sent), Some((1_795_691_504, writings)), "{sent:?}");
+            assert_eq!(parse(sent), Some((1_795_691_504, writings)), "{sent:?}");
         }
-        assert_eq!(read("1.795691504123E12").unwrap().0, 1_795_691_504);
-        assert_eq!(read("0.0").unwrap().1, ["0.0", "0"]);
-        assert_eq!(read("2000000000.0").unwrap().1, ["2000000000.0", "2000000000", "2.0E9"]);
+        assert_eq!(parse("1.795691504123E12").unwrap().0, 1_795_691_504);
+        assert_eq!(parse("0.0").unwrap().1, ["0.0", "0"]);
+        assert_eq!(parse("2000000000.0").unwrap().1, ["2000000000.0", "2000000000", "2.0E9"]);
     }
 
     #[test]
-    fn what_is_no_whole_number_is_none() {
+    fn anything_but_an_unsigned_integer_is_rejected() {
         for bad in [
             "",
             " ",
@@ -189,19 +189,19 @@ mod tests {
             "1.0.0",
             "1795691504.00000000000000000000000",
         ] {
-            assert_eq!(read(bad), None, "{bad:?}");
+            assert_eq!(parse(bad), None, "{bad:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn every_writing_is_one_of_the_same_instant(sent in "[ \"'0-9.eE+]{0,33}") {
-            let Some((seconds, writings)) = read(&sent) else { return Ok(()) };
+        fn every_candidate_text_denotes_the_same_instant(sent in "[ \"'0-9.eE+]{0,33}") {
+            let Some((seconds, writings)) = parse(&sent) else { return Ok(()) };
             prop_assert!(writings.len() <= 4);
             prop_assert_eq!(&writings[0], &sent);
             for writing in &writings {
-                prop_assert_eq!(read(writing).unwrap().0, seconds, "{}", writing);
-                let whole = |text: &str| ClientTimestamp::parse(text).unwrap().whole();
+                prop_assert_eq!(parse(writing).unwrap().0, seconds, "{}", writing);
+                let whole = |text: &str| ClientTimestamp::parse(text).unwrap().integer();
                 prop_assert_eq!(whole(writing), whole(&sent), "{}", writing);
             }
             let mut once = writings.clone();
@@ -211,8 +211,8 @@ mod tests {
         }
 
         #[test]
-        fn anything_may_come(sent in "\\PC{0,40}") {
-            let _ = read(&sent);
+        fn parsing_never_panics(sent in "\\PC{0,40}") {
+            let _ = parse(&sent);
         }
     }
 }

@@ -4,18 +4,18 @@ use std::fmt;
 
 use strum::IntoStaticStr;
 
-use crate::mac::{MacKey, Tag};
+use crate::mac::{MacKey, MacTag};
 use crate::random::Random;
-use crate::session::Dialect;
+use crate::session::DialectName;
 use crate::text;
 
 /// How many digits a code has.
-const DIGITS: usize = 6;
+const CODE_DIGITS: usize = 6;
 
-/// What a code is good for. The default is only what [`Act::all`](crate::event::Act::all) lists.
+/// What a code is good for. The default is only what [`Act::all`](crate::event::Action::all) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Purpose {
+pub enum CodePurpose {
     /// Opening an account (MeFP usage 1).
     Register,
     /// Setting a new password (MeFP usage 2, JWT).
@@ -25,7 +25,7 @@ pub enum Purpose {
     Any,
 }
 
-impl Purpose {
+impl CodePurpose {
     /// A stable name, for stores and delivery.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -39,7 +39,7 @@ pub struct CodeKey(String);
 impl CodeKey {
     /// The key of the code that `dialect` sent for `purpose` to `subject`: a recipient's canonical key, or an
     /// account's key where the client does not repeat the recipient (JWT).
-    pub fn new(dialect: Dialect, purpose: Purpose, subject: &str) -> Self {
+    pub fn new(dialect: DialectName, purpose: CodePurpose, subject: &str) -> Self {
         Self(format!("{dialect}:{}:{subject}", purpose.as_str()))
     }
 
@@ -56,18 +56,18 @@ pub struct Code(String);
 impl Code {
     /// A new code: six digits, uniform.
     pub fn generate(random: &dyn Random) -> Self {
-        Self(format!("{:06}", random.below(1_000_000)))
+        Self(format!("{:06}", random.uniform_below(1_000_000)))
     }
 
     /// Takes what a client typed, without white space, hyphens and invisible characters, and with full-width digits as
     /// ASCII. Fewer than six digits are a number whose zeros in front were dropped. Anything may be tried; only six digits
     /// can be right.
-    pub fn typed(text: &str) -> Self {
-        let mut typed = text::typed(text);
-        if (1..DIGITS).contains(&typed.len()) && typed.bytes().all(|byte| byte.is_ascii_digit()) {
-            typed.insert_str(0, &"0".repeat(DIGITS - typed.len()));
+    pub fn from_user_input(text: &str) -> Self {
+        let mut digits = text::normalize_typed(text);
+        if (1..CODE_DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            digits.insert_str(0, &"0".repeat(CODE_DIGITS - digits.len()));
         }
-        Self(typed)
+        Self(digits)
     }
 
     /// The code's text, for its recipient alone.
@@ -76,7 +76,7 @@ impl Code {
     }
 
     /// The keyed hash it is stored as. `app` is the app it was sent through (empty if none), which alone may use it.
-    pub fn tag(&self, key: &MacKey, at: &CodeKey, app: &str) -> Tag {
+    pub fn tag(&self, key: &MacKey, at: &CodeKey, app: &str) -> MacTag {
         key.tag(&[b"code", at.as_str().as_bytes(), app.as_bytes(), self.0.as_bytes()])
     }
 }
@@ -97,19 +97,19 @@ mod tests {
     use zeroize::Zeroizing;
 
     #[test]
-    fn a_new_code_has_six_digits_and_is_read_as_it_is_sent() {
+    fn a_generated_code_has_six_digits_and_parses_back() {
         let mut seen = std::collections::BTreeSet::new();
         for _ in 0..200 {
             let code = Code::generate(&OsRandom);
             assert!(code.expose().len() == 6 && code.expose().bytes().all(|byte| byte.is_ascii_digit()));
-            assert_eq!(Code::typed(&format!(" {}\n", code.expose())).expose(), code.expose());
+            assert_eq!(Code::from_user_input(&format!(" {}\n", code.expose())).expose(), code.expose());
             seen.insert(code.expose().to_owned());
         }
         assert!(seen.len() > 190, "they are drawn from a million: {}", seen.len());
     }
 
     #[test]
-    fn a_typed_code_is_six_digits_however_it_is_written() {
+    fn typed_codes_are_normalized_to_six_digits() {
         for text in [
             "012345",
             "012 345",
@@ -120,50 +120,50 @@ mod tests {
             "12345",
             " 12345 ",
         ] {
-            assert_eq!(Code::typed(text).expose(), "012345", "{text:?}");
+            assert_eq!(Code::from_user_input(text).expose(), "012345", "{text:?}");
         }
-        assert_eq!(Code::typed("7").expose(), "000007");
+        assert_eq!(Code::from_user_input("7").expose(), "000007");
         for text in ["", " ", "-"] {
-            assert_eq!(Code::typed(text).expose(), "", "{text:?}");
+            assert_eq!(Code::from_user_input(text).expose(), "", "{text:?}");
         }
         for text in ["0123456", "12345x", "x", "-1.5"] {
-            assert_eq!(Code::typed(text).expose(), text.trim_start_matches('-'), "{text:?}");
+            assert_eq!(Code::from_user_input(text).expose(), text.trim_start_matches('-'), "{text:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_was_typed_reads_as_itself(text in "[0-9a-zA-Z０-９ \\-\u{a0}\u{200b}]{0,40}") {
-            let (once, again) = (Code::typed(&text), Code::typed(Code::typed(&text).expose()));
+        fn normalizing_a_typed_code_is_idempotent(text in "[0-9a-zA-Z０-９ \\-\u{a0}\u{200b}]{0,40}") {
+            let (once, again) = (Code::from_user_input(&text), Code::from_user_input(Code::from_user_input(&text).expose()));
             prop_assert_eq!(again.expose(), once.expose());
         }
     }
 
     /// Computed by Python's `hmac`, each part behind its length in eight bytes.
     #[test]
-    fn a_code_is_stored_as_the_keyed_hash_of_all_that_it_is_bound_to() {
+    fn the_code_hash_matches_a_reference_hmac() {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));
-        let at = CodeKey::new("mefp", Purpose::Reset, "p:+8613800138000");
-        let tag = Code::typed("629457").tag(&key, &at, "melink");
+        let at = CodeKey::new("mefp", CodePurpose::Reset, "p:+8613800138000");
+        let tag = Code::from_user_input("629457").tag(&key, &at, "melink");
         assert_eq!(hex::encode(&tag), "09724eebbb81785b597b10513a0a5b048c46af2fea23d98263ce25d8f6c31204");
         assert_eq!(at.as_str(), "mefp:reset:p:+8613800138000");
     }
 
     #[test]
-    fn nothing_that_a_code_is_bound_to_may_change() {
+    fn the_code_hash_depends_on_every_bound_value() {
         let (key, other) = (MacKey::new(Zeroizing::new([1; 32])), MacKey::new(Zeroizing::new([2; 32])));
         let at = |dialect, purpose, subject| CodeKey::new(dialect, purpose, subject);
-        let code = Code::typed("629457");
+        let code = Code::from_user_input("629457");
         let all = [
-            code.tag(&key, &at("mefp", Purpose::Reset, "p:1"), "melink"),
-            code.tag(&other, &at("mefp", Purpose::Reset, "p:1"), "melink"),
-            code.tag(&key, &at("portal", Purpose::Reset, "p:1"), "melink"),
-            code.tag(&key, &at("mefp", Purpose::Register, "p:1"), "melink"),
-            code.tag(&key, &at("mefp", Purpose::Any, "p:1"), "melink"),
-            code.tag(&key, &at("mefp", Purpose::Reset, "p:2"), "melink"),
-            code.tag(&key, &at("mefp", Purpose::Reset, "p:1"), "wlfz"),
-            code.tag(&key, &at("mefp", Purpose::Reset, "p:1"), ""),
-            Code::typed("629458").tag(&key, &at("mefp", Purpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), "melink"),
+            code.tag(&other, &at("mefp", CodePurpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &at("portal", CodePurpose::Reset, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", CodePurpose::Register, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", CodePurpose::Any, "p:1"), "melink"),
+            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:2"), "melink"),
+            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), "wlfz"),
+            code.tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), ""),
+            Code::from_user_input("629458").tag(&key, &at("mefp", CodePurpose::Reset, "p:1"), "melink"),
         ];
         let different: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(different.len(), all.len());

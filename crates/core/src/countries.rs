@@ -5,11 +5,11 @@ use std::fmt;
 use crate::identifier::Phone;
 
 /// The calling codes of two digits. Those that begin with 1 and 7 have one digit, all others three.
-const OF_TWO_DIGITS: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 \
+const TWO_DIGIT_CODES: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 \
                              65 66 81 82 84 86 90 91 92 93 94 95 98";
 
 /// The longest prefix that makes sense: a country and an area within it.
-const LONGEST: usize = 7;
+const MAX_PREFIX_DIGITS: usize = 7;
 
 /// The countries, or areas of countries, that short messages may be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +31,9 @@ impl Countries {
     }
 
     /// Whether `phone` is in one of them.
-    pub fn include(&self, phone: &Phone) -> bool {
+    pub fn contains(&self, phone: &Phone) -> bool {
         // Calling codes are prefix-free, and each entry has a whole one: +88216… is none of 86 and none of 8.
-        let number = phone.international();
+        let number = phone.e164_digits();
         self.0.iter().any(|code| number.starts_with(code.as_str()))
     }
 }
@@ -58,10 +58,10 @@ fn is_calling_code(digits: &str) -> bool {
     let length = match digits.as_bytes().first() {
         None | Some(b'0') => return false,
         Some(b'1' | b'7') => 1,
-        Some(_) if OF_TWO_DIGITS.split(' ').any(|code| code == two) => 2,
+        Some(_) if TWO_DIGIT_CODES.split(' ').any(|code| code == two) => 2,
         Some(_) => 3,
     };
-    (length..=LONGEST).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+    (length..=MAX_PREFIX_DIGITS).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -73,29 +73,29 @@ mod tests {
     }
 
     #[test]
-    fn by_default_mainland_mobiles_alone() {
+    fn the_default_allows_only_mainland_china() {
         let china = Countries::default();
         assert_eq!(Countries::parse("86").as_ref(), Ok(&china));
         for inside in ["13800138000", "+8613800138000"] {
-            assert!(china.include(&phone(inside)), "{inside}");
+            assert!(china.contains(&phone(inside)), "{inside}");
         }
         for outside in ["+88216123456", "+8860912345678", "+85251234567", "+14155550123", "+81312345678"] {
-            assert!(!china.include(&phone(outside)), "{outside}");
+            assert!(!china.contains(&phone(outside)), "{outside}");
         }
     }
 
     #[test]
-    fn codes_are_whole_and_may_be_narrowed() {
+    fn calling_codes_must_be_complete_and_may_include_an_area() {
         let some = Countries::parse(" 852, +7 ,1604,886").unwrap();
         for inside in ["+85251234567", "+79161234567", "+16045550123", "+886912345678"] {
-            assert!(some.include(&phone(inside)), "{inside}");
+            assert!(some.contains(&phone(inside)), "{inside}");
         }
         for outside in ["13800138000", "+14155550123", "+88216123456", "+85366123456"] {
-            assert!(!some.include(&phone(outside)), "{outside}");
+            assert!(!some.contains(&phone(outside)), "{outside}");
         }
         for bad in ["8", "88", "85", "0", "086", "CN", "86x", "12345678", "8 6"] {
             assert!(Countries::parse(bad).unwrap_err().contains("calling code"), "{bad}");
         }
-        assert!(!Countries::parse("").unwrap().include(&phone("13800138000")), "to none");
+        assert!(!Countries::parse("").unwrap().contains(&phone("13800138000")), "to none");
     }
 }

@@ -36,7 +36,7 @@ pub enum Error {
     /// A one-time token cannot be issued or redeemed.
     TicketRefused,
     /// Too many failures or sends: wait.
-    TooMany {
+    RateLimited {
         /// How long.
         retry_after: Duration,
     },
@@ -46,30 +46,30 @@ pub enum Error {
         retry_after: Duration,
     },
     /// A store or a delivery channel cannot be reached.
-    Unavailable(Cause),
+    Unavailable(ErrorSource),
     /// A fault of ours.
-    Internal(Cause),
+    Internal(ErrorSource),
 }
 
 /// What lies behind a fault of ours: for the log, never for a client.
-pub struct Cause(Box<dyn std::error::Error + Send + Sync>);
+pub struct ErrorSource(Box<dyn std::error::Error + Send + Sync>);
 
 impl Error {
     /// A fault of ours with its cause.
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Internal(Cause(cause.into()))
+        Self::Internal(ErrorSource(cause.into()))
     }
 
     /// Something unreachable, with its cause.
     pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable(Cause(cause.into()))
+        Self::Unavailable(ErrorSource(cause.into()))
     }
 
     /// How long to wait before trying again, where that is known, in whole seconds and at least one: what a
     /// `Retry-After` header says.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooMany { retry_after } | Self::Busy { retry_after } => {
+            Self::RateLimited { retry_after } | Self::Busy { retry_after } => {
                 Some(retry_after.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX))
             }
             _ => None,
@@ -77,13 +77,13 @@ impl Error {
     }
 }
 
-impl fmt::Debug for Cause {
+impl fmt::Debug for ErrorSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for ErrorSource {
     /// The cause and what caused it, outermost first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
@@ -113,7 +113,7 @@ impl fmt::Display for Error {
             Self::NotAuthenticated => f.write_str("the token is missing or dead"),
             Self::NotAllowed => f.write_str("the token is not for this"),
             Self::TicketRefused => f.write_str("the one-time token is refused"),
-            Self::TooMany { retry_after } => write!(f, "too many: wait {} s", retry_after.as_secs()),
+            Self::RateLimited { retry_after } => write!(f, "too many: wait {} s", retry_after.as_secs()),
             Self::Busy { .. } => f.write_str("busy"),
             Self::Unavailable(cause) => write!(f, "unavailable: {cause}"),
             Self::Internal(cause) => write!(f, "internal: {cause}"),

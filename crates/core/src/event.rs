@@ -10,11 +10,11 @@ use std::sync::Arc;
 use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use crate::app::{App, ClientToken};
-use crate::code::Purpose;
+use crate::code::CodePurpose;
 use crate::origin::Origin;
 use crate::ports::KeyRecord;
 use crate::proof::ProofKind;
-use crate::session::Dialect;
+use crate::session::DialectName;
 use crate::time::Timestamp;
 use crate::user::UserId;
 use crate::{Error, Result};
@@ -25,29 +25,29 @@ pub struct Event {
     /// When it ended.
     pub at: Timestamp,
     /// What was asked.
-    pub act: Act,
+    pub action: Action,
     /// How it ended.
     pub outcome: Outcome,
     /// Whom or what it concerned, as far as that is known.
     pub subject: Option<Subject>,
     /// By which door; `None` for what an administrator did.
-    pub door: Option<Door>,
+    pub entry_point: Option<EntryPoint>,
     /// Who asked; `None` for what an administrator did, and until the chassis has filled it in.
-    pub client: Option<Client>,
+    pub client: Option<RequestSource>,
 }
 
 impl Event {
     /// What an administrator did, at `at`.
-    pub fn administrative(at: Timestamp, act: Act, outcome: Outcome, subject: Option<Subject>) -> Self {
-        Self { at, act, outcome, subject, door: None, client: None }
+    pub fn by_administrator(at: Timestamp, act: Action, outcome: Outcome, subject: Option<Subject>) -> Self {
+        Self { at, action: act, outcome, subject, entry_point: None, client: None }
     }
 }
 
 /// By which door a request came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
+pub struct EntryPoint {
     /// The dialect.
-    pub dialect: Dialect,
+    pub dialect: DialectName,
     /// The app that called on the user's behalf; empty if none did.
     pub app: String,
     /// Whom the limits count it against, where the act has limits.
@@ -56,11 +56,11 @@ pub struct Door {
 
 /// Who asked, as the chassis knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct RequestSource {
     /// The whole address.
     pub address: IpAddr,
     /// What logs call the request.
-    pub request: RequestId,
+    pub request_id: RequestId,
 }
 
 /// What a request is called in logs, traces and the trail, by the gateway and by every service: 1 to 64 letters, digits,
@@ -137,7 +137,7 @@ impl From<&KeyRecord> for Subject {
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Act {
+pub enum Action {
     /// Logging in, by this proof.
     Login(ProofKind),
     /// Changing a password by this proof of the old one.
@@ -151,7 +151,7 @@ pub enum Act {
     /// Setting a password with a reset token or a recent login.
     SetPassword,
     /// Sending a code.
-    SendCode(Purpose),
+    SendCode(CodePurpose),
     /// Checking a code without using it up.
     CheckCode,
     /// Issuing a captcha.
@@ -186,7 +186,7 @@ pub enum Act {
     AllowSalted,
 }
 
-impl Act {
+impl Action {
     /// Every kind of act, each once.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::iter()
@@ -198,12 +198,12 @@ impl Act {
     }
 
     /// Which limit it meets when it is [`Outcome::TooMany`].
-    pub fn limit(self) -> Limit {
+    pub fn rate_limit_kind(self) -> RateLimitKind {
         match self {
-            Self::SendCode(_) => Limit::Send,
-            Self::IssueCaptcha => Limit::Captcha,
-            Self::Register | Self::ResetPassword | Self::GrantReset | Self::CheckCode => Limit::Code,
-            _ => Limit::Password,
+            Self::SendCode(_) => RateLimitKind::Send,
+            Self::IssueCaptcha => RateLimitKind::Captcha,
+            Self::Register | Self::ResetPassword | Self::GrantReset | Self::CheckCode => RateLimitKind::Code,
+            _ => RateLimitKind::Password,
         }
     }
 }
@@ -211,7 +211,7 @@ impl Act {
 /// The kinds of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Limit {
+pub enum RateLimitKind {
     /// On guessing passwords.
     Password,
     /// On guessing codes.
@@ -222,7 +222,7 @@ pub enum Limit {
     Captcha,
 }
 
-impl Limit {
+impl RateLimitKind {
     /// Every kind.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::iter()
@@ -269,7 +269,7 @@ impl Outcome {
     }
 
     /// How a use case ended.
-    pub fn of<T>(result: &Result<T>) -> Self {
+    pub fn from_result<T>(result: &Result<T>) -> Self {
         let Err(error) = result else { return Self::Done };
         match error {
             Error::Invalid(_) => Self::Invalid,
@@ -285,7 +285,7 @@ impl Outcome {
             Error::NotAuthenticated => Self::NotAuthenticated,
             Error::NotAllowed => Self::NotAllowed,
             Error::TicketRefused => Self::TicketRefused,
-            Error::TooMany { .. } => Self::TooMany,
+            Error::RateLimited { .. } => Self::TooMany,
             Error::Busy { .. } => Self::Busy,
             Error::Unavailable(_) => Self::Unavailable,
             Error::Internal(_) => Self::Internal,
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_ids_are_plain() {
+    fn request_ids_accept_only_letters_digits_and_punctuation() {
         assert_eq!(RequestId::parse("a.B-9_").unwrap().as_str(), "a.B-9_");
         let long = "x".repeat(65);
         for bad in ["", "a b", "a\"", "é", "a\n", long.as_str()] {

@@ -33,7 +33,7 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
         if group.get(2).is_some_and(|between| *between != b'-') {
             return None;
         }
-        *byte = value(group[0])? << 4 | value(group[1])?;
+        *byte = digit_value(group[0])? << 4 | digit_value(group[1])?;
     }
     Some(out)
 }
@@ -42,7 +42,7 @@ fn digit(nibble: u8) -> u8 {
     b"0123456789abcdef"[usize::from(nibble & 15)]
 }
 
-fn value(digit: u8) -> Option<u8> {
+fn digit_value(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|v| u8::try_from(v).ok())
 }
 
@@ -54,7 +54,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn either_case_reads_back(bytes: [u8; 16]) {
+        fn lowercase_and_uppercase_round_trip(bytes: [u8; 16]) {
             let text = encode(&bytes);
             prop_assert_eq!(decode::<16>(&text), Some(bytes));
             prop_assert_eq!(decode::<16>(&text.to_uppercase()), Some(bytes));
@@ -62,7 +62,7 @@ mod tests {
         }
 
         #[test]
-        fn hyphens_between_bytes_and_white_space_around_read_back(bytes: [u8; 16], around in "[ \t\r\n\u{a0}]{0,3}") {
+        fn hyphen_separated_bytes_with_surrounding_whitespace_are_decoded(bytes: [u8; 16], around in "[ \t\r\n\u{a0}]{0,3}") {
             let pairs: Vec<_> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
             let net = format!("{around}{}{around}", pairs.join("-"));
             prop_assert_eq!(decode::<16>(&net), Some(bytes));
@@ -72,7 +72,7 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_refused(text in "\\PC{0,40}") {
+        fn other_text_is_rejected(text in "\\PC{0,40}") {
             let hex = text.trim().len() == 32 && text.trim().bytes().all(|b| b.is_ascii_hexdigit());
             prop_assert_eq!(decode::<16>(&text).is_some(), hex);
         }

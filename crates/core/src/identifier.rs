@@ -6,17 +6,17 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::text::{hidden_in_identifier, is_separator};
+use crate::text::{find_invisible, is_separator};
 
 /// China's calling code.
-const CHINA: &str = "86";
+const CHINA_CALLING_CODE: &str = "86";
 /// How it stands before a mobile number, if at all. An unescaped `+` of a form is a space, and so the second of these.
 const CHINA_PREFIXES: [&str; 4] = ["+86", "86", "0086", ""];
 /// The most digits, and `+`, of a mobile number.
-const LONGEST_MOBILE: usize = 15;
+const MAX_MOBILE_LENGTH: usize = 15;
 
 /// The longest identifier, in bytes of its canonical form (RFC 5321's longest address).
-pub const LONGEST: usize = 254;
+pub const MAX_IDENTIFIER_LENGTH: usize = 254;
 
 /// What a login field holds: any text that could name a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,11 +26,11 @@ pub struct Identifier {
 }
 
 impl Identifier {
-    /// Reads a login field. `None` if no user can have such an identifier: empty, over [`LONGEST`] bytes, or with
+    /// Reads a login field. `None` if no user can have such an identifier: empty, over [`MAX_IDENTIFIER_LENGTH`] bytes, or with
     /// control characters.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let key = canonical(text)?;
+        let key = canonicalize(text)?;
         Some(Self { key, text: text.to_owned() })
     }
 
@@ -45,42 +45,42 @@ impl Identifier {
     }
 }
 
-fn canonical(text: &str) -> Option<String> {
-    if text.len() > LONGEST {
+fn canonicalize(text: &str) -> Option<String> {
+    if text.len() > MAX_IDENTIFIER_LENGTH {
         return None;
     }
     let folded: String = text.nfkc().collect::<String>().to_lowercase().nfkc().collect::<String>().trim().to_owned();
-    if folded.is_empty() || folded.len() > LONGEST || folded.chars().any(char::is_control) {
+    if folded.is_empty() || folded.len() > MAX_IDENTIFIER_LENGTH || folded.chars().any(char::is_control) {
         return None;
     }
-    Some(mobile(&folded).unwrap_or(folded))
+    Some(canonical_mobile(&folded).unwrap_or(folded))
 }
 
 /// The 11 digits of a mobile number of mainland China, with the calling code before it or not, and [`is_separator`] between,
 /// before and behind its digits. `None` if `text` is anything else.
-fn mobile(text: &str) -> Option<String> {
-    let mut digits = String::with_capacity(LONGEST_MOBILE);
+fn canonical_mobile(text: &str) -> Option<String> {
+    let mut digits = String::with_capacity(MAX_MOBILE_LENGTH);
     for character in text.chars().filter(|character| !is_separator(*character)) {
         let fits = character.is_ascii_digit() || (character == '+' && digits.is_empty());
-        if !fits || digits.len() == LONGEST_MOBILE {
+        if !fits || digits.len() == MAX_MOBILE_LENGTH {
             return None;
         }
         digits.push(character);
     }
     let national = CHINA_PREFIXES.iter().filter_map(|prefix| digits.strip_prefix(prefix));
-    national.map(str::to_owned).find(|national| is_mobile(national))
+    national.map(str::to_owned).find(|national| is_mainland_mobile(national))
 }
 
-/// `1` and ten digits: a mobile number of mainland China, as in the samples of the API documents.
-fn is_mobile(key: &str) -> bool {
-    key.len() == 11 && key.starts_with('1') && is_digits(key)
+/// `1` and ten digits: a mobile number of mainland China, as the documents have it.
+fn is_mainland_mobile(key: &str) -> bool {
+    key.len() == 11 && key.starts_with('1') && is_all_digits(key)
 }
 
-fn is_digits(key: &str) -> bool {
+fn is_all_digits(key: &str) -> bool {
     key.bytes().all(|b| b.is_ascii_digit())
 }
 
-macro_rules! kind {
+macro_rules! identifier_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,7 +105,7 @@ macro_rules! kind {
     };
 }
 
-kind! {
+identifier_type! {
     /// A phone number.
     Phone
 }
@@ -115,35 +115,35 @@ impl Phone {
     /// leading 0). China's `+86` is taken before a mobile number only: nothing else there receives short messages.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
-        let e164 = |digits: &str| (7..=15).contains(&digits.len()) && is_digits(digits) && !digits.starts_with('0');
+        let e164 = |digits: &str| (7..=15).contains(&digits.len()) && is_all_digits(digits) && !digits.starts_with('0');
         // A mobile number has lost its +86 in the key.
-        let abroad = |digits: &str| e164(digits) && !digits.starts_with(CHINA);
-        let known = is_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(abroad);
-        known.then(|| Self::shown(id))
+        let abroad = |digits: &str| e164(digits) && !digits.starts_with(CHINA_CALLING_CODE);
+        let known = is_mainland_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(abroad);
+        known.then(|| Self::with_display_text(id))
     }
 
     /// A phone is shown, and stored, as it was given, if that is plain digits with the calling code behind a `+` or
     /// without one; in any other writing as its key.
-    fn shown(id: Identifier) -> Self {
-        let plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_digits);
+    fn with_display_text(id: Identifier) -> Self {
+        let plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_all_digits);
         Self(if plain { id } else { Identifier { text: id.key.clone(), key: id.key } })
     }
 
     /// Its digits from the calling code on; what has no calling code is China's.
-    pub fn international(&self) -> String {
-        self.key().strip_prefix('+').map_or_else(|| format!("{CHINA}{}", self.key()), str::to_owned)
+    pub fn e164_digits(&self) -> String {
+        self.key().strip_prefix('+').map_or_else(|| format!("{CHINA_CALLING_CODE}{}", self.key()), str::to_owned)
     }
 
     /// Reads what an administrator may store: what a client may give, or any 5 to 15 digits.
-    pub fn provision(text: &str) -> Option<Self> {
+    pub fn parse_provisioned(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| {
             let id = Identifier::parse(text)?;
-            ((5..=15).contains(&id.key().len()) && is_digits(id.key())).then(|| Self::shown(id))
+            ((5..=15).contains(&id.key().len()) && is_all_digits(id.key())).then(|| Self::with_display_text(id))
         })
     }
 }
 
-kind! {
+identifier_type! {
     /// An e-mail address.
     Email
 }
@@ -151,7 +151,7 @@ kind! {
 impl Email {
     /// Reads what a client may give: one `@`, a local part of up to 64 bytes, and a host name with a dot in it.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::provision(text).filter(|email| {
+        Self::parse_provisioned(text).filter(|email| {
             email.key().rsplit_once('@').is_some_and(|(_, host)| {
                 host.contains('.') && host.split('.').all(|l| !l.is_empty() && !l.starts_with('-') && !l.ends_with('-'))
             })
@@ -160,10 +160,10 @@ impl Email {
 
     /// Reads what an administrator may store: as [`Email::parse`], and hosts without a dot (the TMS document's
     /// sample has `1@hna`).
-    pub fn provision(text: &str) -> Option<Self> {
+    pub fn parse_provisioned(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let (local, host) = id.key().split_once('@')?;
-        if hidden_in_identifier(id.text()).is_some() {
+        if find_invisible(id.text()).is_some() {
             return None;
         }
         let local_ok = (1..=64).contains(&local.len()) && !local.chars().any(|c| c.is_whitespace() || c == '"');
@@ -172,16 +172,16 @@ impl Email {
     }
 }
 
-kind! {
+identifier_type! {
     /// A user name: any identifier of up to 64 visible characters without an `@` in it.
-    Name
+    Username
 }
 
-impl Name {
+impl Username {
     /// Reads a name.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
-        let visible = hidden_in_identifier(id.text()).is_none();
+        let visible = find_invisible(id.text()).is_none();
         (visible && id.key().chars().count() <= 64 && !id.key().contains('@')).then_some(Self(id))
     }
 }
@@ -222,12 +222,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identifier_has_1_to_254_bytes_and_no_control_characters() {
-        assert!(Identifier::parse(&"x".repeat(LONGEST)).is_some());
+    fn identifiers_have_1_to_254_bytes_and_no_control_characters() {
+        assert!(Identifier::parse(&"x".repeat(MAX_IDENTIFIER_LENGTH)).is_some());
         // As it was given, or in its canonical form only (each is three bytes, and four in lower case or more).
-        for bad in
-            ["x".repeat(LONGEST + 1), "\u{fb03}".repeat(LONGEST / 3 + 1), "ﷺ".repeat(80), " ".into(), "a\u{7}b".into()]
-        {
+        for bad in [
+            "x".repeat(MAX_IDENTIFIER_LENGTH + 1),
+            "\u{fb03}".repeat(MAX_IDENTIFIER_LENGTH / 3 + 1),
+            "ﷺ".repeat(80),
+            " ".into(),
+            "a\u{7}b".into(),
+        ] {
             assert_eq!(Identifier::parse(&bad), None, "{bad:?}");
         }
         // Only before a mobile number does +86 say nothing.
@@ -235,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn one_account_whatever_the_writing() {
+    fn equivalent_spellings_share_one_key() {
         let keys = |texts: &[&str]| texts.iter().map(|t| Identifier::parse(t).unwrap().key).collect::<Vec<_>>();
         assert_eq!(keys(&["Mark", " mark ", "ＭＡＲＫ"]), ["mark"; 3]);
         assert_eq!(keys(&["13800138000", "+8613800138000", "１３８００１３８０００"]), ["13800138000"; 3]);
@@ -244,7 +248,7 @@ mod tests {
 
     /// The sources of these are in docs/FIELD.md.
     #[test]
-    fn a_mainland_mobile_is_its_11_digits_however_it_is_written() {
+    fn every_spelling_of_a_mainland_mobile_has_its_11_digit_key() {
         for text in [
             "13800138000",
             "138 0013 8000",
@@ -270,17 +274,17 @@ mod tests {
             "138\u{200b}0013\u{feff}8000",
         ] {
             let phone = Phone::parse(text).unwrap_or_else(|| panic!("{text:?}"));
-            assert_eq!((phone.key(), phone.international().as_str()), ("13800138000", "8613800138000"), "{text:?}");
+            assert_eq!((phone.key(), phone.e164_digits().as_str()), ("13800138000", "8613800138000"), "{text:?}");
             let shown = phone.text();
             assert!(shown == "13800138000" || (shown == "+8613800138000" && text == shown), "{text:?}: {shown:?}");
-            let provisioned = Phone::provision(text).unwrap();
+            let provisioned = Phone::parse_provisioned(text).unwrap();
             let recipient = Recipient::parse(text).unwrap();
             assert_eq!((provisioned.key(), recipient.key()), ("13800138000", "13800138000"), "{text:?}");
         }
     }
 
     #[test]
-    fn what_only_resembles_a_mobile_stays_what_it_is() {
+    fn near_miss_mobile_numbers_are_not_canonicalized() {
         for text in [
             "013800138000",
             "+0086 13800138000",
@@ -306,17 +310,17 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_reads_as_a_phone_has_the_phones_key() {
+    fn a_username_that_parses_as_a_phone_has_the_phone_key() {
         let phone = Phone::parse("13800138000").unwrap();
         for name in ["8613800138000", "0086-13800138000", "+8613800138000", "138 0013 8000"] {
-            let name = Name::parse(name).unwrap();
+            let name = Username::parse(name).unwrap();
             assert_eq!(name.key(), phone.key());
             assert_ne!(name.text(), name.key(), "it is shown as it was given");
         }
     }
 
     #[test]
-    fn phones_as_clients_and_as_administrators_give_them() {
+    fn clients_and_administrators_may_give_different_phone_formats() {
         for good in ["13800138000", "+8613800138000", "+14155550123"] {
             assert!(Phone::parse(good).is_some(), "{good}");
         }
@@ -334,51 +338,51 @@ mod tests {
         ] {
             assert!(Phone::parse(bad).is_none(), "{bad}");
         }
-        assert!(Phone::provision("1548736484").is_some());
-        assert!(Phone::provision("1234").is_none());
-        assert_eq!(Phone::provision("０１０８８８８").unwrap().text(), "0108888");
+        assert!(Phone::parse_provisioned("1548736484").is_some());
+        assert!(Phone::parse_provisioned("1234").is_none());
+        assert_eq!(Phone::parse_provisioned("０１０８８８８").unwrap().text(), "0108888");
     }
 
     #[test]
-    fn emails() {
+    fn email_addresses_are_validated() {
         for good in ["123456@qq.cpom", "a.b+c@例子.cn"] {
             assert!(Email::parse(good).is_some(), "{good}");
         }
         for bad in ["@b.c", "a@", "a@b@c.d", "a b@c.d", "a@b..c", "a@.c", "1@hna", "a"] {
             assert!(Email::parse(bad).is_none(), "{bad}");
         }
-        assert!(Email::provision("1@hna").is_some());
+        assert!(Email::parse_provisioned("1@hna").is_some());
     }
 
     #[test]
-    fn new_names_and_addresses_hide_nothing() {
+    fn new_usernames_and_emails_reject_invisible_characters() {
         for hidden in ["\u{202e}", "\u{200b}", "\u{200d}", "\u{feff}", "\u{2066}", "\u{2028}", "\u{ad}", "\u{e0001}"] {
-            assert!(Name::parse(&format!("ma{hidden}rk")).is_none(), "{hidden:?}");
-            assert!(Email::provision(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
+            assert!(Username::parse(&format!("ma{hidden}rk")).is_none(), "{hidden:?}");
+            assert!(Email::parse_provisioned(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
             assert!(Recipient::parse(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
             // A user of an earlier version who has such a name logs in.
             assert!(Identifier::parse(&format!("ma{hidden}rk")).is_some(), "{hidden:?}");
         }
-        assert!(Name::parse("欧阳娜娜 Mark-é").is_some());
+        assert!(Username::parse("欧阳娜娜 Mark-é").is_some());
     }
 
     proptest! {
         #[test]
-        fn keys_are_stable(text in "\\PC{0,80}") {
+        fn canonicalizing_a_key_is_idempotent(text in "\\PC{0,80}") {
             if let Some(id) = Identifier::parse(&text) {
                 let again = Identifier::parse(id.key()).unwrap();
                 prop_assert_eq!(again.key(), id.key());
-                prop_assert!(id.key().len() <= LONGEST);
+                prop_assert!(id.key().len() <= MAX_IDENTIFIER_LENGTH);
             }
         }
 
         #[test]
-        fn only_writings_of_a_mobile_share_its_key(text in "[+0-9a\\- \u{a0}\u{202d}\u{ff11}]{0,20}", mobile in "1[0-9]{10}") {
+        fn only_spellings_of_a_mobile_share_its_key(text in "[+0-9a\\- \u{a0}\u{202d}\u{ff11}]{0,20}", mobile in "1[0-9]{10}") {
             let Some(id) = Identifier::parse(&text) else { return Ok(()) };
             let digits: String = text.nfkc().filter(|c| !is_separator(*c)).collect();
             let national = digits.trim_start_matches('+');
             let national = national.strip_prefix("0086").or(national.strip_prefix("86")).unwrap_or(national);
-            if is_mobile(id.key()) {
+            if is_mainland_mobile(id.key()) {
                 prop_assert_eq!(id.key(), national);
             } else {
                 let folded = text.nfkc().collect::<String>().to_lowercase();

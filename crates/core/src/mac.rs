@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// A keyed hash.
-pub type Tag = [u8; 32];
+pub type MacTag = [u8; 32];
 
 /// The key of the keyed hashes. Never printed, wiped when dropped.
 pub struct MacKey(Zeroizing<[u8; 32]>);
@@ -19,7 +19,7 @@ impl MacKey {
     }
 
     /// The keyed hash of `parts`, each preceded by its length so that no two lists collide.
-    pub fn tag(&self, parts: &[&[u8]]) -> Tag {
+    pub fn tag(&self, parts: &[&[u8]]) -> MacTag {
         // A key shorter than the hash's block is filled up with zeros (RFC 2104, section 2).
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&*self.0);
@@ -50,7 +50,7 @@ mod tests {
 
     /// Computed by Python's `hmac` and `hashlib`.
     #[test]
-    fn keyed_hashes_are_those_of_another_implementation() {
+    fn hmacs_match_a_reference_implementation() {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));
         assert_eq!(
             hex::encode(&key.tag(&[b"ab", b"c"])),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_lists_of_parts_have_one_hash() {
+    fn different_part_lists_have_different_tags() {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));
         let lists: [&[&[u8]]; 7] =
             [&[], &[b""], &[b"", b""], &[b"abc"], &[b"ab", b"c"], &[b"a", b"bc"], &[b"abc", b""]];

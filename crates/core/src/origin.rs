@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// The networks around an IPv6 /64 that count as well, by their prefix, and how many times a /64's budget each has: a
 /// subscriber may have a /56, a site a /48, and 65,536 origins are no more than a site's.
-const AROUND: [(u32, u32); 2] = [(56, 2), (48, 4)];
+const ENCLOSING_PREFIXES: [(u32, u32); 2] = [(56, 2), (48, 4)];
 
 /// A client's address (IPv6 by its /64), or the app that calls on a client's behalf (MeFP).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum Origin {
 
 impl Origin {
     /// The origin of a client at `address`.
-    pub fn address(address: IpAddr) -> Self {
+    pub fn from_address(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             IpAddr::V4(v4) => IpAddr::V4(v4),
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
@@ -26,13 +26,13 @@ impl Origin {
     }
 
     /// The networks around this one that count as well, and how many times its budget each has; none for IPv4 and apps.
-    pub fn around(&self) -> impl Iterator<Item = (String, u32)> {
+    pub fn enclosing_networks(&self) -> impl Iterator<Item = (String, u32)> {
         let v6 = match self {
             Self::Address(IpAddr::V6(v6)) => Some(v6.to_bits()),
             Self::Address(IpAddr::V4(_)) | Self::App(_) => None,
         };
         v6.into_iter().flat_map(|bits| {
-            AROUND.map(|(prefix, times)| {
+            ENCLOSING_PREFIXES.map(|(prefix, times)| {
                 let network = Ipv6Addr::from_bits(bits & (u128::MAX << (128 - prefix)));
                 (format!("ip:{network}/{prefix}"), times)
             })
@@ -40,7 +40,7 @@ impl Origin {
     }
 
     /// The origin of calls made by `app`.
-    pub fn app(name: &str) -> Self {
+    pub fn from_app(name: &str) -> Self {
         Self::App(name.to_owned())
     }
 }
@@ -61,8 +61,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_counted_by_network() {
-        let key = |text: &str| Origin::address(text.parse().unwrap()).to_string();
+    fn ipv6_addresses_are_counted_by_their_64_prefix() {
+        let key = |text: &str| Origin::from_address(text.parse().unwrap()).to_string();
         assert_eq!(key("192.0.2.1"), "ip:192.0.2.1");
         assert_eq!(key("::ffff:192.0.2.1"), "ip:192.0.2.1");
         assert_eq!(key("2001:db8:1:2:3:4:5:6"), "ip:2001:db8:1:2::/64");
@@ -70,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_nested_in_networks_with_budgets_that_grow_slowly() {
-        let around = |text: &str| Origin::address(text.parse().unwrap()).around().collect::<Vec<_>>();
+    fn ipv6_origins_also_count_against_their_56_and_48() {
+        let around = |text: &str| Origin::from_address(text.parse().unwrap()).enclosing_networks().collect::<Vec<_>>();
         let nested = [("ip:2001:db8:1:200::/56".to_owned(), 2), ("ip:2001:db8:1::/48".to_owned(), 4)];
         assert_eq!(around("2001:db8:1:2ff:3:4:5:6"), nested);
         for single in ["192.0.2.1", "::ffff:192.0.2.1"] {
             assert_eq!(around(single), [], "{single}");
         }
-        assert_eq!(Origin::app("melink").around().count(), 0);
+        assert_eq!(Origin::from_app("melink").enclosing_networks().count(), 0);
     }
 }

@@ -7,10 +7,10 @@ use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::hex;
-use crate::proof::Salted;
+use crate::proof::SaltedProof;
 
 /// The longest new password, in characters.
-pub const LONGEST: usize = 128;
+pub const MAX_PASSWORD_LENGTH: usize = 128;
 
 /// A password as a person types it. Never printed, wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -70,25 +70,25 @@ impl PasswordDigest {
     }
 
     /// `md5(D + timestamp)` (cloudbox document, "authsalt"): the timestamp's text after the 32 hex digits of `D`.
-    pub fn salted(&self, timestamp: impl fmt::Display) -> [u8; 16] {
-        md5(&self.hex(), &timestamp.to_string())
+    pub fn salted_hash(&self, timestamp: impl fmt::Display) -> [u8; 16] {
+        salted_md5(&self.hex(), &timestamp.to_string())
     }
 
     /// Whether `proof` is this digest, its digits in lower or in upper case, salted with a writing of its timestamp. All are
     /// computed, in constant time, whichever is right: two md5, or up to eight where the timestamp has more than one
     /// writing.
-    pub fn proves(&self, proof: &Salted) -> bool {
+    pub fn matches_proof(&self, proof: &SaltedProof) -> bool {
         let lower = self.hex();
         let upper = Zeroizing::new(lower.map(|digit| digit.to_ascii_uppercase()));
-        let right = proof.timestamp.writings().fold(Choice::from(0), |right, timestamp| {
-            let one = |digits| md5(digits, &timestamp).ct_eq(&proof.digest);
+        let right = proof.timestamp.candidate_texts().fold(Choice::from(0), |right, timestamp| {
+            let one = |digits| salted_md5(digits, &timestamp).ct_eq(&proof.digest);
             right | one(&lower) | one(&upper)
         });
         right.into()
     }
 }
 
-fn md5(digits: &[u8; 32], timestamp: &str) -> [u8; 16] {
+fn salted_md5(digits: &[u8; 32], timestamp: &str) -> [u8; 16] {
     Md5::new().chain_update(digits).chain_update(timestamp).finalize().into()
 }
 
@@ -100,11 +100,11 @@ impl fmt::Debug for PasswordDigest {
 
 /// Why a new password is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weak {
+pub enum PasswordLengthError {
     /// Fewer characters than the policy's minimum.
-    Short,
-    /// More than [`LONGEST`] characters.
-    Long,
+    TooShort,
+    /// More than [`MAX_PASSWORD_LENGTH`] characters.
+    TooLong,
 }
 
 /// A new password that passed the rules for its form.
@@ -112,25 +112,25 @@ pub enum Weak {
 pub struct NewPassword(PasswordDigest);
 
 impl NewPassword {
-    /// A password a user chose: `min` to [`LONGEST`] characters.
+    /// A password a user chose: `min` to [`MAX_PASSWORD_LENGTH`] characters.
     ///
     /// # Errors
-    /// [`Weak`], which says at which end it fails.
-    pub fn chosen(raw: &RawPassword, min: usize) -> Result<Self, Weak> {
+    /// [`PasswordLengthError`], which says at which end it fails.
+    pub fn from_user_choice(raw: &RawPassword, min: usize) -> Result<Self, PasswordLengthError> {
         match raw.0.chars().count() {
-            n if n < min => Err(Weak::Short),
-            n if n > LONGEST => Err(Weak::Long),
+            n if n < min => Err(PasswordLengthError::TooShort),
+            n if n > MAX_PASSWORD_LENGTH => Err(PasswordLengthError::TooLong),
             _ => Ok(Self(raw.digest())),
         }
     }
 
     /// A password that arrives as `D` and so cannot be judged.
-    pub fn digest(digest: PasswordDigest) -> Self {
+    pub fn from_digest(digest: PasswordDigest) -> Self {
         Self(digest)
     }
 
     /// A password an administrator sets: anything that is not empty.
-    pub fn provisioned(raw: &RawPassword) -> Option<Self> {
+    pub fn from_administrator(raw: &RawPassword) -> Option<Self> {
         (!raw.0.is_empty()).then(|| Self(raw.digest()))
     }
 
@@ -162,25 +162,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_the_right_pair_proves(password in "\\PC{1,40}", other in "\\PC{1,40}", at: u64, shift in 1u64..1000) {
+        fn only_the_right_password_and_timestamp_match(password in "\\PC{1,40}", other in "\\PC{1,40}", at: u64, shift in 1u64..1000) {
             let digest = RawPassword::new(password.clone()).digest();
-            let proof = |timestamp: u64| Salted { digest: digest.salted(at), timestamp: timestamp.into() };
-            prop_assert!(digest.proves(&proof(at)));
-            prop_assert!(!digest.proves(&proof(at.wrapping_add(shift))));
+            let proof = |timestamp: u64| SaltedProof { digest: digest.salted_hash(at), timestamp: timestamp.into() };
+            prop_assert!(digest.matches_proof(&proof(at)));
+            prop_assert!(!digest.matches_proof(&proof(at.wrapping_add(shift))));
             if other != password {
-                prop_assert!(!RawPassword::new(other).digest().proves(&proof(at)));
+                prop_assert!(!RawPassword::new(other).digest().matches_proof(&proof(at)));
             }
         }
     }
 
     /// Computed by Python's `hashlib`.
     #[test]
-    fn digests_are_those_of_another_implementation_and_are_read_in_either_case() {
+    fn digests_match_a_reference_and_parse_in_either_case() {
         let digest = PasswordDigest::from_hex("e10adc3949ba59abbe56e057f20f883e").unwrap();
         assert_eq!(crate::hex::encode(digest.expose()), "e10adc3949ba59abbe56e057f20f883e");
         assert_eq!(digest.expose(), RawPassword::new("123456".to_owned()).digest().expose());
         assert_eq!(PasswordDigest::from_hex("E10ADC3949BA59ABBE56E057F20F883E").unwrap().expose(), digest.expose());
-        assert_eq!(crate::hex::encode(&digest.salted(1_476_180_000)), "9ac0e9147880ae265644b4ea374d1ab3");
+        assert_eq!(crate::hex::encode(&digest.salted_hash(1_476_180_000)), "9ac0e9147880ae265644b4ea374d1ab3");
         for text in [
             "",
             "10adc3949ba59abbe56e057f20f883e",
@@ -194,15 +194,15 @@ mod tests {
 
     /// Computed by Python's `hashlib`: `D` of 123456 in lower and in upper case before each of these texts.
     #[test]
-    fn a_proof_is_made_over_the_text_of_the_timestamp_behind_d_in_either_case() {
+    fn a_proof_matches_either_digest_case_with_the_timestamp_text() {
         let digest = PasswordDigest::from_hex("e10adc3949ba59abbe56e057f20f883e").unwrap();
         for (sent, text, lower, upper) in VECTORS {
             let proves = |sent: &str, md5: &str| {
                 let timestamp = ClientTimestamp::parse(sent).unwrap();
-                digest.proves(&Salted { digest: hex::decode(md5).unwrap(), timestamp })
+                digest.matches_proof(&SaltedProof { digest: hex::decode(md5).unwrap(), timestamp })
             };
             assert!(proves(sent, lower) && proves(sent, upper), "{sent:?} over {text:?}");
-            assert_eq!(crate::hex::encode(&digest.salted(text)), lower, "{text:?}");
+            assert_eq!(crate::hex::encode(&digest.salted_hash(text)), lower, "{text:?}");
             // Another text is another proof, be it of the same instant.
             assert!(
                 !proves("1795691505", lower) && !proves("1795691504000", lower) || text == "1795691504000",
@@ -212,20 +212,23 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_counted_in_characters() {
+    fn password_length_is_counted_in_characters() {
         let raw = |text: &str| RawPassword::new(text.to_owned());
-        assert_eq!(NewPassword::chosen(&raw("12345"), 6).unwrap_err(), Weak::Short);
-        assert!(NewPassword::chosen(&raw("密码密码密码"), 6).is_ok());
-        assert!(NewPassword::chosen(&raw(&"密".repeat(128)), 6).is_ok());
-        assert_eq!(NewPassword::chosen(&raw(&"密".repeat(129)), 6).unwrap_err(), Weak::Long);
-        assert!(NewPassword::provisioned(&raw("")).is_none());
-        assert!(NewPassword::provisioned(&raw("1")).is_some());
+        assert_eq!(NewPassword::from_user_choice(&raw("12345"), 6).unwrap_err(), PasswordLengthError::TooShort);
+        assert!(NewPassword::from_user_choice(&raw("密码密码密码"), 6).is_ok());
+        assert!(NewPassword::from_user_choice(&raw(&"密".repeat(128)), 6).is_ok());
+        assert_eq!(
+            NewPassword::from_user_choice(&raw(&"密".repeat(129)), 6).unwrap_err(),
+            PasswordLengthError::TooLong
+        );
+        assert!(NewPassword::from_administrator(&raw("")).is_none());
+        assert!(NewPassword::from_administrator(&raw("1")).is_some());
     }
 
     #[test]
-    fn nothing_prints_the_secret() {
+    fn debug_output_never_contains_the_password() {
         let raw = RawPassword::new("hunter2".into());
-        let text = format!("{raw:?} {:?} {:?}", raw.digest(), NewPassword::digest(raw.digest()));
+        let text = format!("{raw:?} {:?} {:?}", raw.digest(), NewPassword::from_digest(raw.digest()));
         assert!(!text.contains("hunter2") && !text.contains("2ab96390"), "{text}");
     }
 }

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::countries::Countries;
-use crate::rate_limit::{Cost, Quota, Schedule};
+use crate::rate_limit::{FailureLimit, Penalty, Quota};
 use crate::time::Timestamp;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
-const QUARTER: Duration = Duration::from_secs(900);
+const QUARTER_HOUR: Duration = Duration::from_secs(900);
 
 /// The rules that the use cases go by.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// How far a salted proof's timestamp may be from now; `None`: any (clients with broken clocks).
-    pub skew: Option<Duration>,
+    pub max_clock_skew: Option<Duration>,
     /// How long a digest is remembered where `skew` is `None`.
-    pub replay_memory: Duration,
+    pub replay_retention: Duration,
     /// How long a login may be sent once more, from the same address with the same proof; zero: not at all.
     pub repeat_window: Duration,
     /// How long a session lives after it was last used.
@@ -24,13 +24,13 @@ pub struct Policy {
     /// How many sessions a user may have, in all dialects together; a login beyond it ends the oldest.
     pub sessions_per_user: u32,
     /// The fewest characters of a password that a user chooses.
-    pub password_min: usize,
+    pub min_password_length: usize,
     /// Whether sealed digests are kept, without which no salted proof can be checked.
-    pub salted: bool,
+    pub salted_logins_enabled: bool,
     /// How long a code lives.
     pub code_ttl: Duration,
     /// How many wrong tries burn a code.
-    pub code_tries: u32,
+    pub max_code_attempts: u32,
     /// How long a reset token lives (JWT document, 验证手机).
     pub reset_ttl: Duration,
     /// How long a one-time token between apps lives (MeFP document, 获取Token).
@@ -40,42 +40,42 @@ pub struct Policy {
     /// How many times a captcha's picture is shown.
     pub captcha_views: u32,
     /// How old a login may be to change the password without the old one (JWT document, 更新密码).
-    pub recent_login: Duration,
+    pub recent_login_max_age: Duration,
     /// Limits on guessing.
-    pub guessing: Guessing,
+    pub login_limits: LoginLimits,
     /// Limits on sending codes.
-    pub sending: Sending,
+    pub send_quotas: SendQuotas,
     /// Where short messages may be sent.
     pub sms_countries: Countries,
 }
 
 /// Limits on guessing passwords and codes, summed over the dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guessing {
+pub struct LoginLimits {
     /// An account's budget, and each known origin's own budget there.
-    pub account: Schedule,
+    pub account: FailureLimit,
     /// An address's budget.
-    pub address: Schedule,
+    pub address: FailureLimit,
     /// An app's budget.
-    pub app: Schedule,
+    pub app: FailureLimit,
     /// How long after a login an origin is known to an account.
-    pub known_for: Duration,
+    pub trusted_origin_ttl: Duration,
     /// After how many failures, in the budget that applies to the origin, a login asks for a challenge.
     pub challenge_after: u32,
 }
 
-impl Guessing {
+impl LoginLimits {
     /// A known origin is stored again at a login at `now` only if it would be forgotten before this instant. To store it at
     /// each login would cost more than the login's session; a thousandth less, 43 minutes of 30 days, is not missed.
     #[must_use]
-    pub fn renew_known_before(&self, now: Timestamp) -> Timestamp {
-        now.after(self.known_for - self.known_for / 1_000)
+    pub fn renew_trusted_origin_before(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.trusted_origin_ttl - self.trusted_origin_ttl / 1_000)
     }
 }
 
 /// Limits on sending codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sending {
+pub struct SendQuotas {
     /// To one recipient: over all dialects together, but for JWT, which has as much of its own.
     pub recipient: Quota,
     /// From one address.
@@ -91,41 +91,41 @@ pub struct Sending {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            skew: Some(Duration::from_secs(300)),
-            replay_memory: 30 * DAY,
+            max_clock_skew: Some(Duration::from_secs(300)),
+            replay_retention: 30 * DAY,
             repeat_window: Duration::ZERO,
             session_ttl: 12 * HOUR,
             sessions_per_user: 10_000,
-            password_min: 6,
-            salted: true,
+            min_password_length: 6,
+            salted_logins_enabled: true,
             code_ttl: HOUR,
-            code_tries: 5,
+            max_code_attempts: 5,
             reset_ttl: Duration::from_secs(600),
             ticket_ttl: Duration::from_secs(300),
             captcha_ttl: Duration::from_secs(300),
             captcha_views: 5,
-            recent_login: QUARTER,
-            guessing: Guessing::default(),
-            sending: Sending::default(),
+            recent_login_max_age: QUARTER_HOUR,
+            login_limits: LoginLimits::default(),
+            send_quotas: SendQuotas::default(),
             sms_countries: Countries::default(),
         }
     }
 }
 
-impl Default for Guessing {
+impl Default for LoginLimits {
     fn default() -> Self {
-        let doubling = Cost::Doubling { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        let doubling = Penalty::ExponentialBackoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
         Self {
-            account: Schedule { free: 5, window: QUARTER, cost: doubling },
-            address: Schedule { free: 100, window: QUARTER, cost: Cost::RestOfWindow },
-            app: Schedule { free: 1_000, window: QUARTER, cost: Cost::RestOfWindow },
-            known_for: 30 * DAY,
+            account: FailureLimit { free_failures: 5, window: QUARTER_HOUR, penalty: doubling },
+            address: FailureLimit { free_failures: 100, window: QUARTER_HOUR, penalty: Penalty::BlockUntilWindowEnds },
+            app: FailureLimit { free_failures: 1_000, window: QUARTER_HOUR, penalty: Penalty::BlockUntilWindowEnds },
+            trusted_origin_ttl: 30 * DAY,
             challenge_after: 5,
         }
     }
 }
 
-impl Default for Sending {
+impl Default for SendQuotas {
     fn default() -> Self {
         let hourly = |max| Quota { max, window: HOUR };
         Self {

@@ -12,21 +12,21 @@ use crate::time::Timestamp;
 /// `md5(D + timestamp)` and the timestamp it was made with. Who reads it can guess the password, so the digest is never
 /// printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Salted {
+pub struct SaltedProof {
     /// The 16 bytes of the md5.
     pub digest: [u8; 16],
     /// What it was salted with.
     pub timestamp: ClientTimestamp,
 }
 
-impl Salted {
+impl SaltedProof {
     /// When the client says it made the proof; saturates far in the future.
     pub fn made_at(&self) -> Timestamp {
         Timestamp::from_secs(i64::try_from(self.timestamp.seconds()).unwrap_or(i64::MAX))
     }
 }
 
-impl fmt::Debug for Salted {
+impl fmt::Debug for SaltedProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Salted(…, {:?})", self.timestamp)
     }
@@ -40,13 +40,13 @@ pub enum Proof {
     /// `D` itself (TMS, one reading of its document).
     Digest(PasswordDigest),
     /// `md5(D + timestamp)` (cloudbox; TMS, the other reading).
-    Salted(Salted),
+    Salted(SaltedProof),
     /// Either of the last two (TMS's default): tried as salted first, which is cheap.
-    Either(Salted),
+    SaltedOrDigest(SaltedProof),
 }
 
 /// What a proof is made of, without it: for metrics and the trail. The default is only what
-/// [`Act::all`](crate::event::Act::all) lists.
+/// [`Act::all`](crate::event::Action::all) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ProofKind {
@@ -75,27 +75,27 @@ impl Proof {
             Self::Raw(_) => ProofKind::Raw,
             Self::Digest(_) => ProofKind::Digest,
             Self::Salted(_) => ProofKind::Salted,
-            Self::Either(_) => ProofKind::Either,
+            Self::SaltedOrDigest(_) => ProofKind::Either,
         }
     }
 
     /// The salted reading of this proof, if it has one: what must be fresh and may be accepted only once.
-    pub fn salted(&self) -> Option<Salted> {
+    pub fn as_salted(&self) -> Option<SaltedProof> {
         match self {
-            Self::Salted(salted) | Self::Either(salted) => Some(*salted),
+            Self::Salted(salted) | Self::SaltedOrDigest(salted) => Some(*salted),
             Self::Raw(_) | Self::Digest(_) => None,
         }
     }
 
     /// Whether checking it may cost a password hash, so that the limits must be asked first.
-    pub fn is_costly(&self) -> bool {
+    pub fn may_need_password_hash(&self) -> bool {
         !matches!(self, Self::Salted(_))
     }
 }
 
 /// A digest that proves nothing, for an empty field: random, so that no stored or imported one is ever it. Checking it
 /// costs what checking a wrong one does.
-pub fn unprovable() -> [u8; 16] {
+pub fn unmatchable_digest() -> [u8; 16] {
     OsRandom.bits128()
 }
 
@@ -104,18 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_a_salted_reading_is_known_and_what_may_cost_a_hash() {
+    fn salted_forms_and_hash_costs_are_reported_per_proof_kind() {
         let raw = RawPassword::new("123456".to_owned());
-        let salted = Salted { digest: [7; 16], timestamp: 9.into() };
+        let salted = SaltedProof { digest: [7; 16], timestamp: 9.into() };
         for (proof, name, reading, costly) in [
             (Proof::Raw(raw.clone()), "raw", None, true),
             (Proof::Digest(raw.digest()), "digest", None, true),
             (Proof::Salted(salted), "salted", Some(9), false),
-            (Proof::Either(salted), "either", Some(9), true),
+            (Proof::SaltedOrDigest(salted), "either", Some(9), true),
         ] {
             assert_eq!(proof.kind().as_str(), name);
-            assert_eq!(proof.salted().map(|salted| salted.timestamp.seconds()), reading, "{name}");
-            assert_eq!(proof.is_costly(), costly, "{name}");
+            assert_eq!(proof.as_salted().map(|salted| salted.timestamp.seconds()), reading, "{name}");
+            assert_eq!(proof.may_need_password_hash(), costly, "{name}");
         }
     }
 }

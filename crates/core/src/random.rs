@@ -20,9 +20,8 @@ pub trait Random: Send + Sync {
     }
 
     /// A new epoch for a credential: 63 random bits, never 0. Random and not counted, so that an epoch whose row was
-    /// lost in a failover or a restore is never reached again.
-    /// See `docs/adr/0002-invalidate-sessions-by-random-epochs.md`.
-    fn epoch(&self) -> i64 {
+    /// lost in a failover or a restore is never reached again. See `docs/adr/0002-epochs-end-sessions.md`.
+    fn new_epoch(&self) -> i64 {
         loop {
             let mut bytes = [0; 8];
             self.fill(&mut bytes);
@@ -34,7 +33,7 @@ pub trait Random: Send + Sync {
     }
 
     /// A uniform number below `bound`, which must not be 0. Rejects rather than folds, so no value is likelier.
-    fn below(&self, bound: u64) -> u64 {
+    fn uniform_below(&self, bound: u64) -> u64 {
         let zone = u64::MAX - u64::MAX % bound;
         loop {
             let mut bytes = [0; 8];
@@ -68,8 +67,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_is_positive_and_spread_over_63_bits() {
-        let epochs: HashSet<_> = (0..500).map(|_| OsRandom.epoch()).collect();
+    fn epochs_are_positive_and_use_all_63_bits() {
+        let epochs: HashSet<_> = (0..500).map(|_| OsRandom.new_epoch()).collect();
         assert_eq!(epochs.len(), 500);
         assert!(epochs.iter().all(|&epoch| epoch > 0));
         assert_eq!(epochs.iter().fold(0, |all, epoch| all | epoch), i64::MAX);

@@ -1,51 +1,51 @@
 //! Rate limits on guessing: the order of checks and what an attempt changes, as pure functions over the stored state.
 //!
 //! The embedded store calls this module; Redis's scripts do the same in Lua and are tested against it. A store reads the
-//! budgets that [`budgets_of`] names, asks [`RateLimitState`], and writes the [`Change`]s it gives, all in one step.
+//! budgets that [`counter_keys`] names, asks [`RateLimitState`], and writes the [`CounterUpdate`]s it gives, all in one step.
 
-mod budget;
+mod fixed_window;
 
 use std::time::Duration;
 
 use crate::code::CodeKey;
-use crate::limit_key::{AttemptKeys, LimitKey};
-use crate::ports::{Admission, Attempt, Settlement, Verdict};
+use crate::ports::{AttemptOutcome, LoginAttempt, ProofResult, RateLimitDecision};
+use crate::rate_limit_key::{LoginAttemptKeys, RateLimitKey};
 use crate::time::Timestamp;
 
-pub use budget::{Budget, Cost, Quota, Schedule, Window};
+pub use fixed_window::{FailureCounter, FailureLimit, Penalty, Quota, QuotaWindow};
 
 /// A budget as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StoredBudget {
+pub struct StoredFailures {
     /// All its failures.
-    pub budget: Budget,
+    pub counter: FailureCounter,
     /// Those of them that came from the attempt's origin, where that is kept.
-    pub own: u32,
+    pub from_origin: u32,
 }
 
 /// A change that a store is to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum CounterUpdate {
     /// Write a budget.
-    Write {
+    Store {
         /// Where.
-        key: LimitKey,
+        key: RateLimitKey,
         /// The budget.
-        budget: Budget,
+        counter: FailureCounter,
         /// When it can be forgotten.
-        expires: Timestamp,
+        expires_at: Timestamp,
         /// What is kept of the origins of its failures.
-        origins: OriginShares,
+        origin_failures: OriginFailures,
     },
     /// Forget a budget.
-    Remove(LimitKey),
+    Delete(RateLimitKey),
 }
 
 /// What is kept of the origins of a budget's failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OriginShares {
+pub enum OriginFailures {
     /// Nothing: all its failures are of one origin, or it is an origin's.
-    NotKept,
+    NotTracked,
     /// The failures of the attempt's origin; those of others stay.
     Set(u32),
     /// The same, in a new window: those of others are void.
@@ -54,10 +54,10 @@ pub enum OriginShares {
 
 /// What an attempt to log in comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub enum AttemptDecision {
     /// It is refused, and nothing changes.
-    Refuse(Settlement),
-    /// The proof is wrong: [`RateLimitState::fail`].
+    Reject(AttemptOutcome),
+    /// The proof is wrong: [`RateLimitState::record_failure`].
     CountFailure,
     /// It is accepted, with all that its verdict brings about.
     Accept,
@@ -65,31 +65,31 @@ pub enum Decision {
 
 /// The budgets that an attempt counts against: the account's, or the origin's own budget there where the origin is known
 /// to the account; then those of the origin and of the networks around it.
-pub fn budgets_of(keys: &AttemptKeys, known: bool) -> Vec<LimitKey> {
-    std::iter::once(account_key(keys, known)).chain(keys.origins.iter().map(|(key, _)| *key)).collect()
+pub fn counter_keys(keys: &LoginAttemptKeys, trusted_origin: bool) -> Vec<RateLimitKey> {
+    std::iter::once(account_counter_key(keys, trusted_origin)).chain(keys.origins.iter().map(|(key, _)| *key)).collect()
 }
 
-fn account_key(keys: &AttemptKeys, known: bool) -> LimitKey {
-    if known { keys.known } else { keys.account }
+fn account_counter_key(keys: &LoginAttemptKeys, trusted_origin: bool) -> RateLimitKey {
+    if trusted_origin { keys.trusted_origin } else { keys.account }
 }
 
 /// The budgets that an attempt counts against, as they stand.
 #[derive(Clone, Debug)]
 pub struct RateLimitState {
     now: Timestamp,
-    known: bool,
-    account: Counter,
-    origins: Vec<Counter>,
+    trusted_origin: bool,
+    account: CounterState,
+    origins: Vec<CounterState>,
 }
 
 /// One budget as it stands.
 #[derive(Clone, Copy, Debug)]
-struct Counter {
-    key: LimitKey,
-    schedule: Schedule,
-    budget: Budget,
-    own: u32,
-    stored: bool,
+struct CounterState {
+    key: RateLimitKey,
+    limit: FailureLimit,
+    counter: FailureCounter,
+    from_origin: u32,
+    is_stored: bool,
 }
 
 impl RateLimitState {
@@ -97,36 +97,40 @@ impl RateLimitState {
     ///
     /// # Errors
     /// What `stored` fails with.
-    pub fn read<E>(
-        attempt: &Attempt,
-        keys: &AttemptKeys,
+    pub fn load<E>(
+        attempt: &LoginAttempt,
+        keys: &LoginAttemptKeys,
         known: bool,
-        mut stored: impl FnMut(&LimitKey) -> Result<Option<StoredBudget>, E>,
+        mut stored: impl FnMut(&RateLimitKey) -> Result<Option<StoredFailures>, E>,
     ) -> Result<Self, E> {
         let now = attempt.now;
-        let mut counter = |key: LimitKey, schedule: Schedule| {
+        let mut counter = |key: RateLimitKey, schedule: FailureLimit| {
             let found = stored(&key)?;
-            let budget = found.map_or_else(|| Budget::fresh(now), |found| found.budget.at(now, &schedule));
+            let budget =
+                found.map_or_else(|| FailureCounter::new(now), |found| found.counter.advance_to(now, &schedule));
             // What an earlier window counted is over.
-            let own = found.filter(|_| budget.failures > 0).map_or(0, |found| found.own);
-            Ok(Counter { key, schedule, budget, own, stored: found.is_some() })
+            let own = found.filter(|_| budget.failures > 0).map_or(0, |found| found.from_origin);
+            Ok(CounterState { key, limit: schedule, counter: budget, from_origin: own, is_stored: found.is_some() })
         };
-        let account = counter(account_key(keys, known), attempt.limits.account)?;
+        let account = counter(account_counter_key(keys, known), attempt.limits.account)?;
         let origins = keys.origins.iter().map(|&(key, schedule)| counter(key, schedule)).collect::<Result<_, E>>()?;
-        Ok(Self { now, known, account, origins })
+        Ok(Self { now, trusted_origin: known, account, origins })
     }
 
     /// How long everything is refused: the longest wait of all its budgets; `None` if nothing is.
-    pub fn wait(&self) -> Option<Duration> {
-        let origins = self.origins.iter().map(|counter| counter.budget.wait(self.now));
-        origins.fold(self.account.budget.wait(self.now), Option::max)
+    pub fn retry_after(&self) -> Option<Duration> {
+        let origins = self.origins.iter().map(|counter| counter.counter.retry_after(self.now));
+        origins.fold(self.account.counter.retry_after(self.now), Option::max)
     }
 
     /// What the limits say before anything is verified. A challenge is asked for by the failures of the first budget.
-    pub fn admission(&self) -> Admission {
-        match self.wait() {
-            Some(retry_after) => Admission::Blocked { retry_after },
-            None => Admission::Open { failures: self.account.budget.failures, known: self.known },
+    pub fn decide_admission(&self) -> RateLimitDecision {
+        match self.retry_after() {
+            Some(retry_after) => RateLimitDecision::RateLimited { retry_after },
+            None => RateLimitDecision::Allowed {
+                failures: self.account.counter.failures,
+                trusted_origin: self.trusted_origin,
+            },
         }
     }
 
@@ -135,62 +139,72 @@ impl RateLimitState {
     ///
     /// # Errors
     /// What `take_code` fails with.
-    pub fn decide<E>(
+    pub fn decide_attempt<E>(
         &self,
-        attempt: &Attempt,
-        verdict: &Verdict,
+        attempt: &LoginAttempt,
+        verdict: &ProofResult,
         birth: Timestamp,
         replayed: bool,
         take_code: impl FnOnce(&CodeKey) -> Result<bool, E>,
-    ) -> Result<Decision, E> {
-        if let Some(retry_after) = self.wait() {
-            return Ok(Decision::Refuse(Settlement::Blocked { retry_after }));
+    ) -> Result<AttemptDecision, E> {
+        if let Some(retry_after) = self.retry_after() {
+            return Ok(AttemptDecision::Reject(AttemptOutcome::RateLimited { retry_after }));
         }
         // A proof from before the birth, or the very second of it, may have been accepted by a store that is gone.
-        if attempt.proof_made.is_some_and(|made| made.as_secs() <= birth.as_secs()) {
-            return Ok(Decision::Refuse(Settlement::Stale));
+        if attempt.proof_made_at.is_some_and(|made| made.as_secs() <= birth.as_secs()) {
+            return Ok(AttemptDecision::Reject(AttemptOutcome::ProofStale));
         }
-        let Verdict::Right(success) = verdict else { return Ok(Decision::CountFailure) };
+        let ProofResult::Valid(success) = verdict else { return Ok(AttemptDecision::CountFailure) };
         if replayed {
-            return Ok(Decision::Refuse(Settlement::Replayed));
+            return Ok(AttemptDecision::Reject(AttemptOutcome::ProofReplayed));
         }
-        match &success.code {
-            Some(code) if !take_code(code)? => Ok(Decision::Refuse(Settlement::CodeGone)),
-            Some(_) | None => Ok(Decision::Accept),
+        match &success.consumed_code {
+            Some(code) if !take_code(code)? => Ok(AttemptDecision::Reject(AttemptOutcome::CodeConsumed)),
+            Some(_) | None => Ok(AttemptDecision::Accept),
         }
     }
 
     /// Counts a failure against every budget.
-    pub fn fail(&self) -> Vec<Change> {
-        let account = self.account.fail(self.now);
-        let shares = match (self.known, self.account.budget.failures) {
-            (true, _) => OriginShares::NotKept,
-            (false, 0) => OriginShares::Reset(account.attribute(self.account.own)),
-            (false, _) => OriginShares::Set(account.attribute(self.account.own)),
+    pub fn record_failure(&self) -> Vec<CounterUpdate> {
+        let account = self.account.with_failure(self.now);
+        let shares = match (self.trusted_origin, self.account.counter.failures) {
+            (true, _) => OriginFailures::NotTracked,
+            (false, 0) => OriginFailures::Reset(account.origin_failures_after_failure(self.account.from_origin)),
+            (false, _) => OriginFailures::Set(account.origin_failures_after_failure(self.account.from_origin)),
         };
-        let origins = self.origins.iter().map(|counter| counter.write(counter.fail(self.now), OriginShares::NotKept));
-        std::iter::once(self.account.write(account, shares)).chain(origins).collect()
+        let origins = self
+            .origins
+            .iter()
+            .map(|counter| counter.update(counter.with_failure(self.now), OriginFailures::NotTracked));
+        std::iter::once(self.account.update(account, shares)).chain(origins).collect()
     }
 
     /// Forgives those of the account's failures that came from this origin; what the origin itself has failed stays.
-    pub fn forgive(&self) -> Option<Change> {
+    pub fn clear_origin_failures(&self) -> Option<CounterUpdate> {
         let counter = &self.account;
-        if !counter.stored {
+        if !counter.is_stored {
             return None;
         }
-        match counter.budget.forgive(counter.own) {
-            Some(left) if !self.known => (counter.own > 0).then(|| counter.write(left, OriginShares::Set(0))),
-            Some(_) | None => Some(Change::Remove(counter.key)),
+        match counter.counter.without_origin_failures(counter.from_origin) {
+            Some(left) if !self.trusted_origin => {
+                (counter.from_origin > 0).then(|| counter.update(left, OriginFailures::Set(0)))
+            }
+            Some(_) | None => Some(CounterUpdate::Delete(counter.key)),
         }
     }
 }
 
-impl Counter {
-    fn fail(&self, now: Timestamp) -> Budget {
-        self.budget.fail(now, &self.schedule)
+impl CounterState {
+    fn with_failure(&self, now: Timestamp) -> FailureCounter {
+        self.counter.with_failure(now, &self.limit)
     }
 
-    fn write(&self, budget: Budget, origins: OriginShares) -> Change {
-        Change::Write { key: self.key, budget, expires: budget.expires(&self.schedule), origins }
+    fn update(&self, budget: FailureCounter, origins: OriginFailures) -> CounterUpdate {
+        CounterUpdate::Store {
+            key: self.key,
+            counter: budget,
+            expires_at: budget.expires_at(&self.limit),
+            origin_failures: origins,
+        }
     }
 }

@@ -16,14 +16,14 @@ pub type KeyId = u32;
 
 /// What is stored: the key's number, then nonce, ciphertext and tag. Of these, the number alone is printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Sealed {
+pub struct SealedSecret {
     /// The key it was sealed under.
     pub key_id: KeyId,
     /// 12 bytes of nonce, then the ciphertext and its 16-byte tag.
     pub bytes: Vec<u8>,
 }
 
-impl fmt::Debug for Sealed {
+impl fmt::Debug for SealedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sealed(seal-{}, …)", self.key_id)
     }
@@ -52,14 +52,14 @@ pub struct SealingKey {
 
 /// The sealing keys. What is in service may change while requests are served.
 pub struct Sealer {
-    ring: RwLock<Arc<Ring>>,
+    key_set: RwLock<Arc<KeySet>>,
 }
 
 #[derive(Clone)]
-struct Ring {
+struct KeySet {
     keys: BTreeMap<KeyId, (Timestamp, Aes256Gcm)>,
-    digests: DigestSealing,
-    decoy: Sealed,
+    digest_sealing: DigestSealing,
+    dummy: SealedSecret,
 }
 
 /// Whether users' digests may be sealed.
@@ -71,80 +71,80 @@ pub enum DigestSealing {
     Ended,
 }
 
-const DECOY: &[u8] = b"decoy";
-const ALWAYS: Timestamp = Timestamp::from_secs(0);
+const DUMMY_CONTEXT: &[u8] = b"decoy";
+const UNIX_EPOCH: Timestamp = Timestamp::from_secs(0);
 
 impl Sealer {
     /// A key ring of `keys` that all seal from the first; `None` if there is none.
     pub fn new(keys: impl IntoIterator<Item = (KeyId, Zeroizing<[u8; 32]>)>) -> Option<Self> {
-        Self::of(
-            keys.into_iter().map(|(id, key)| SealingKey { id, seals_from: ALWAYS, key: Some(key) }),
+        Self::with_key_schedule(
+            keys.into_iter().map(|(id, key)| SealingKey { id, seals_from: UNIX_EPOCH, key: Some(key) }),
             DigestSealing::Allowed,
         )
     }
 
     /// A key ring of `keys`; `None` if there is none.
-    pub fn of(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) -> Option<Self> {
-        Some(Self { ring: RwLock::new(Arc::new(Ring::of(keys, digests, None)?)) })
+    pub fn with_key_schedule(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) -> Option<Self> {
+        Some(Self { key_set: RwLock::new(Arc::new(KeySet::new(keys, digests, None)?)) })
     }
 
     /// Puts other keys in service, for all who seal or open from now on. Without any, nothing changes.
-    pub fn renew(&self, keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) {
-        let before = self.ring();
-        if let Some(ring) = Ring::of(keys, digests, Some(&before)) {
-            *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    pub fn replace_keys(&self, keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) {
+        let before = self.key_set();
+        if let Some(ring) = KeySet::new(keys, digests, Some(&before)) {
+            *self.key_set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
         }
     }
 
     /// Opens something that is of no use: the work of [`Sealer::open`] where there is nothing to open.
-    pub fn open_decoy(&self) -> Zeroizing<Vec<u8>> {
-        let ring = self.ring();
-        ring.open(DECOY, &ring.decoy).unwrap_or_default()
+    pub fn open_dummy(&self) -> Zeroizing<Vec<u8>> {
+        let ring = self.key_set();
+        ring.open(DUMMY_CONTEXT, &ring.dummy).unwrap_or_default()
     }
 
     /// The number of the key that seals at `now`.
-    pub fn current(&self, now: Timestamp) -> KeyId {
-        self.ring().current(now)
+    pub fn current_key_id(&self, now: Timestamp) -> KeyId {
+        self.key_set().current_key_id(now)
     }
 
     /// Whether the key is here.
-    pub fn knows(&self, id: KeyId) -> bool {
-        self.ring().keys.contains_key(&id)
+    pub fn has_key(&self, id: KeyId) -> bool {
+        self.key_set().keys.contains_key(&id)
     }
 
     /// Whether users' digests may be sealed, as far as this process has heard.
     pub fn seals_digests(&self) -> bool {
-        self.ring().digests == DigestSealing::Allowed
+        self.key_set().digest_sealing == DigestSealing::Allowed
     }
 
     /// Seals `secret`, bound to `context` (what row it is for) and to the key's number.
-    pub fn seal(&self, now: Timestamp, context: &[u8], secret: &[u8], random: &dyn Random) -> Sealed {
-        let ring = self.ring();
-        let key_id = ring.current(now);
+    pub fn seal(&self, now: Timestamp, context: &[u8], secret: &[u8], random: &dyn Random) -> SealedSecret {
+        let ring = self.key_set();
+        let key_id = ring.current_key_id(now);
         let mut nonce = [0; 12];
         random.fill(&mut nonce);
         let message = Payload { msg: secret, aad: &additional_data(key_id, context) };
         let mut bytes = nonce.to_vec();
         // AES-GCM fails only for messages of 64 GiB and more.
         bytes.extend(ring.keys[&key_id].1.encrypt(&Nonce::from(nonce), message).unwrap_or_default());
-        Sealed { key_id, bytes }
+        SealedSecret { key_id, bytes }
     }
 
     /// Opens what [`Sealer::seal`] made for the same `context`.
     ///
     /// # Errors
     /// [`OpenError`] if the key is missing or wrong, or the bytes were changed or moved from another row.
-    pub fn open(&self, context: &[u8], sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, OpenError> {
-        self.ring().open(context, sealed)
+    pub fn open(&self, context: &[u8], sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        self.key_set().open(context, sealed)
     }
 
-    fn ring(&self) -> Arc<Ring> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn key_set(&self) -> Arc<KeySet> {
+        self.key_set.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Ring {
-    fn of(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing, before: Option<&Self>) -> Option<Self> {
+impl KeySet {
+    fn new(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing, before: Option<&Self>) -> Option<Self> {
         let known = |id| before.and_then(|ring| Some(ring.keys.get(&id)?.1.clone()));
         let keys: BTreeMap<_, _> = keys
             .into_iter()
@@ -157,19 +157,19 @@ impl Ring {
         let (&id, (_, cipher)) = keys.last_key_value()?;
         // Always the same message under the same nonce, so the nonce tells nothing.
         let mut bytes = vec![0; 12];
-        let message = Payload { msg: &[0; 16], aad: &additional_data(id, DECOY) };
+        let message = Payload { msg: &[0; 16], aad: &additional_data(id, DUMMY_CONTEXT) };
         bytes.extend(cipher.encrypt(&Nonce::from([0; 12]), message).unwrap_or_default());
-        Some(Self { keys, digests, decoy: Sealed { key_id: id, bytes } })
+        Some(Self { keys, digest_sealing: digests, dummy: SealedSecret { key_id: id, bytes } })
     }
 
     /// The newest key whose time has come; if none's has, the oldest.
-    fn current(&self, now: Timestamp) -> KeyId {
+    fn current_key_id(&self, now: Timestamp) -> KeyId {
         let mut newest_first = self.keys.iter().rev();
         let ready = newest_first.find(|(_, (seals_from, _))| *seals_from <= now).or(self.keys.first_key_value());
-        ready.map_or(self.decoy.key_id, |(&id, _)| id)
+        ready.map_or(self.dummy.key_id, |(&id, _)| id)
     }
 
-    fn open(&self, context: &[u8], sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    fn open(&self, context: &[u8], sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, OpenError> {
         let (_, cipher) = self.keys.get(&sealed.key_id).ok_or(OpenError::MissingKey(sealed.key_id))?;
         let wrong = OpenError::WrongKey(sealed.key_id);
         let (nonce, body) = sealed.bytes.split_first_chunk::<12>().ok_or(wrong)?;
@@ -184,7 +184,7 @@ fn additional_data(key_id: KeyId, context: &[u8]) -> Vec<u8> {
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sealer").field("keys", &self.ring().keys.keys()).finish()
+        f.debug_struct("Sealer").field("keys", &self.key_set().keys.keys()).finish()
     }
 }
 
@@ -198,37 +198,37 @@ mod tests {
     }
 
     #[test]
-    fn opens_only_with_its_key_in_its_row() {
+    fn a_sealed_secret_opens_only_with_its_key_and_row() {
         let old = sealer(&[(1, 7)]);
-        let sealed = old.seal(ALWAYS, b"row", b"secret", &OsRandom);
+        let sealed = old.seal(UNIX_EPOCH, b"row", b"secret", &OsRandom);
         assert_eq!(old.open(b"row", &sealed).unwrap().as_slice(), b"secret");
         assert_eq!(old.open(b"other", &sealed), Err(OpenError::WrongKey(1)));
         assert_eq!(sealer(&[(1, 8)]).open(b"row", &sealed), Err(OpenError::WrongKey(1)));
         assert_eq!(sealer(&[(2, 7)]).open(b"row", &sealed), Err(OpenError::MissingKey(1)));
         let rotated = sealer(&[(1, 7), (2, 9)]);
         assert_eq!(rotated.open(b"row", &sealed).unwrap().as_slice(), b"secret");
-        assert_eq!(rotated.seal(ALWAYS, b"row", b"secret", &OsRandom).key_id, 2);
+        assert_eq!(rotated.seal(UNIX_EPOCH, b"row", b"secret", &OsRandom).key_id, 2);
         for i in 0..sealed.bytes.len() {
             let mut flipped = sealed.clone();
             flipped.bytes[i] ^= 1;
             assert!(old.open(b"row", &flipped).is_err());
-            assert!(old.open(b"row", &Sealed { key_id: 1, bytes: sealed.bytes[..i].to_vec() }).is_err());
+            assert!(old.open(b"row", &SealedSecret { key_id: 1, bytes: sealed.bytes[..i].to_vec() }).is_err());
         }
     }
 
     #[test]
-    fn a_decoy_opens_as_a_digest_does() {
+    fn opening_the_dummy_costs_the_same_as_a_digest() {
         let ring = sealer(&[(1, 7), (2, 9)]);
-        assert_eq!(ring.open_decoy().as_slice(), [0; 16]);
-        ring.renew(
-            [SealingKey { id: 3, seals_from: ALWAYS, key: Some(Zeroizing::new([1; 32])) }],
+        assert_eq!(ring.open_dummy().as_slice(), [0; 16]);
+        ring.replace_keys(
+            [SealingKey { id: 3, seals_from: UNIX_EPOCH, key: Some(Zeroizing::new([1; 32])) }],
             DigestSealing::Allowed,
         );
-        assert_eq!(ring.open_decoy().as_slice(), [0; 16]);
+        assert_eq!(ring.open_dummy().as_slice(), [0; 16]);
     }
 
     #[test]
-    fn a_new_key_opens_at_once_and_seals_when_its_time_has_come() {
+    fn a_new_key_opens_immediately_and_seals_from_its_start_time() {
         let (before, after) = (Timestamp::from_secs(99), Timestamp::from_secs(100));
         let of = |id, from, byte: Option<u8>| SealingKey {
             id,
@@ -237,18 +237,18 @@ mod tests {
         };
         let ring = sealer(&[(1, 7)]);
         let old = ring.seal(after, b"row", b"secret", &OsRandom);
-        ring.renew([of(1, 0, None), of(2, 100, Some(9)), of(3, 0, None)], DigestSealing::Ended);
-        assert!(ring.knows(2) && !ring.knows(3) && !ring.seals_digests());
-        assert_eq!((ring.current(before), ring.current(after)), (1, 2));
+        ring.replace_keys([of(1, 0, None), of(2, 100, Some(9)), of(3, 0, None)], DigestSealing::Ended);
+        assert!(ring.has_key(2) && !ring.has_key(3) && !ring.seals_digests());
+        assert_eq!((ring.current_key_id(before), ring.current_key_id(after)), (1, 2));
         let new = sealer(&[(2, 9)]).seal(after, b"row", b"secret", &OsRandom);
         for sealed in [&old, &new] {
             assert_eq!(ring.open(b"row", sealed).unwrap().as_slice(), b"secret");
         }
-        ring.renew([of(2, 100, None)], DigestSealing::Allowed);
+        ring.replace_keys([of(2, 100, None)], DigestSealing::Allowed);
         assert_eq!(ring.open(b"row", &old), Err(OpenError::MissingKey(1)));
-        assert_eq!(ring.current(before), 2, "there is no other");
+        assert_eq!(ring.current_key_id(before), 2, "there is no other");
         assert!(ring.seals_digests());
-        ring.renew([], DigestSealing::Allowed);
+        ring.replace_keys([], DigestSealing::Allowed);
         assert!(ring.open(b"row", &new).is_ok(), "a ring is never empty");
     }
 }

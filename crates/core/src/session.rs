@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 use crate::user::UserId;
 
 /// A dialect's name, as sessions and codes are bound to it: `cloudbox`, `tms`, `portal`, `mefp`, `jwt`, or a sixth.
-pub type Dialect = &'static str;
+pub type DialectName = &'static str;
 
 /// A bearer token: 32 lowercase hex digits, 128 random bits. Never stored, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -53,7 +53,7 @@ pub struct TokenKey(pub [u8; 32]);
 
 impl TokenKey {
     /// The key of a session that has no token: a user's presence at an app (MeFP).
-    pub fn presence(dialect: Dialect, app: &str, user: UserId) -> Self {
+    pub fn app_bound(dialect: DialectName, app: &str, user: UserId) -> Self {
         let parts = [dialect.as_bytes(), b"\0presence\0", app.as_bytes(), b"\0", user.as_bytes()];
         Self(sha256(&parts.concat()))
     }
@@ -72,7 +72,7 @@ pub struct Session {
     pub created: Timestamp,
     /// When it ends unless used before.
     pub expires: Timestamp,
-    /// When it was last used, to within [`touch_after`].
+    /// When it was last used, to within [`touch_interval`].
     pub last_seen: Timestamp,
     /// The credential's epoch it was opened under; it is dead under any other.
     pub epoch: i64,
@@ -86,12 +86,12 @@ pub struct NewSession {
     /// Its record.
     pub session: Session,
     /// How many sessions its user may have, this one included, 1 or more: beyond that the oldest ones end.
-    pub per_user: u32,
+    pub max_per_user: u32,
 }
 
 /// How stale `last_seen` may get before it is written again, so that reading a session is not always a write: a minute,
 /// or a tenth of the session's life if that is shorter.
-pub fn touch_after(ttl: Duration) -> Duration {
+pub fn touch_interval(ttl: Duration) -> Duration {
     (ttl / 10).min(Duration::from_secs(60))
 }
 
@@ -135,7 +135,7 @@ mod tests {
     use crate::random::OsRandom;
 
     #[test]
-    fn a_token_has_one_writing_and_is_found_by_its_hash() {
+    fn a_token_is_normalized_to_lowercase_and_looked_up_by_hash() {
         let token = Token::parse("8D7E1C5AB2F94036A1B2C3D4E5F60718").unwrap();
         assert_eq!(token.expose(), "8d7e1c5ab2f94036a1b2c3d4e5f60718");
         // Computed by Python's `hashlib`.
@@ -149,28 +149,28 @@ mod tests {
     }
 
     #[test]
-    fn a_presence_is_of_one_dialect_app_and_user() {
+    fn an_app_bound_key_is_unique_per_dialect_app_and_user() {
         let (user, other) = (UserId::from_bytes([1; 16]), UserId::from_bytes([2; 16]));
-        let key = TokenKey::presence("mefp", "melink", user);
+        let key = TokenKey::app_bound("mefp", "melink", user);
         assert_eq!(hex::encode(&key.0), "e653193d3f5cf071d1f74e324322223204e957a2313666e0bf9bba6ba7eddc5b");
         for different in [
-            TokenKey::presence("jwt", "melink", user),
-            TokenKey::presence("mefp", "wlfz", user),
-            TokenKey::presence("mefp", "melink", other),
+            TokenKey::app_bound("jwt", "melink", user),
+            TokenKey::app_bound("mefp", "wlfz", user),
+            TokenKey::app_bound("mefp", "melink", other),
         ] {
             assert_ne!(different, key);
         }
     }
 
     #[test]
-    fn a_session_is_touched_after_a_minute_or_a_tenth_of_its_life() {
+    fn the_touch_interval_is_a_minute_or_a_tenth_of_the_ttl() {
         for (life, after) in [(3_600, 60), (600, 60), (300, 30), (10, 1)] {
-            assert_eq!(touch_after(Duration::from_secs(life)), Duration::from_secs(after));
+            assert_eq!(touch_interval(Duration::from_secs(life)), Duration::from_secs(after));
         }
     }
 
     #[test]
-    fn tickets_are_stored_by_name() {
+    fn ticket_kinds_have_stable_names() {
         assert_eq!([TicketKind::Reset, TicketKind::Handover].map(TicketKind::as_str), ["reset", "handover"]);
     }
 }

@@ -24,24 +24,24 @@ pub fn is_separator(character: char) -> bool {
 }
 
 /// The most characters that [`typed`] keeps: more than any code has.
-const MOST_TYPED: usize = 64;
+const MAX_TYPED_LENGTH: usize = 64;
 
 /// What a person copied from a message or a picture: without separators ([`is_separator`]), and full-width forms as ASCII.
 /// In one allocation, for it may be a secret.
-pub(crate) fn typed(text: &str) -> String {
-    let mut typed = String::with_capacity(4 * MOST_TYPED);
-    typed.extend(text.nfkc().filter(|character| !is_separator(*character)).take(MOST_TYPED));
+pub(crate) fn normalize_typed(text: &str) -> String {
+    let mut typed = String::with_capacity(4 * MAX_TYPED_LENGTH);
+    typed.extend(text.nfkc().filter(|character| !is_separator(*character)).take(MAX_TYPED_LENGTH));
     typed
 }
 
 /// The first character that an identifier must not have.
-pub fn hidden_in_identifier(text: &str) -> Option<char> {
+pub fn find_invisible(text: &str) -> Option<char> {
     text.chars().find(|character| !is_visible(*character))
 }
 
 /// The first character that a text about a person must not have. The joiners that emoji and several scripts are
 /// written with may be in it.
-pub fn hidden_in_text(text: &str) -> Option<char> {
+pub fn find_invisible_in_text(text: &str) -> Option<char> {
     let joiners = [ZERO_WIDTH_NON_JOINER, ZERO_WIDTH_JOINER];
     text.chars().find(|character| !is_visible(*character) && !joiners.contains(character))
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_hides_or_reorders_is_not_visible() {
+    fn control_and_format_characters_are_not_visible() {
         for hidden in [
             '\0',
             '\n',
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_loses_what_stands_between() {
+    fn separators_are_removed_from_typed_text() {
         for text in [
             "629457",
             " 629 457 ",
@@ -93,20 +93,20 @@ mod tests {
             "６２９－４５７",
             "629—457\r\n",
         ] {
-            assert_eq!(typed(text), "629457", "{text:?}");
+            assert_eq!(normalize_typed(text), "629457", "{text:?}");
         }
         // No other digits, nor anything else, become one.
         for text in ["٦٢٩٤٥٧", "629.457", "629457\0", "x629457"] {
-            assert_ne!(typed(text), "629457", "{text:?}");
+            assert_ne!(normalize_typed(text), "629457", "{text:?}");
         }
-        let long = typed(&"9".repeat(100_000));
-        assert_eq!((long.len(), long.capacity()), (MOST_TYPED, 4 * MOST_TYPED));
+        let long = normalize_typed(&"9".repeat(100_000));
+        assert_eq!((long.len(), long.capacity()), (MAX_TYPED_LENGTH, 4 * MAX_TYPED_LENGTH));
     }
 
     #[test]
-    fn joiners_belong_to_texts_and_not_to_identifiers() {
+    fn zero_width_joiners_are_allowed_in_texts_but_not_identifiers() {
         let family = "👨\u{200d}👩\u{200d}👧";
-        assert_eq!((hidden_in_text(family), hidden_in_identifier(family)), (None, Some('\u{200d}')));
-        assert_eq!(hidden_in_text("gpj\u{202e}exe"), Some('\u{202e}'));
+        assert_eq!((find_invisible_in_text(family), find_invisible(family)), (None, Some('\u{200d}')));
+        assert_eq!(find_invisible_in_text("gpj\u{202e}exe"), Some('\u{202e}'));
     }
 }

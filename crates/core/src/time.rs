@@ -7,11 +7,11 @@ use ::time::format_description::well_known::Rfc3339;
 use ::time::macros::format_description;
 use ::time::{Date, OffsetDateTime, UtcOffset};
 
-const RFC3339_MICROS: StaticFormatDescription =
+const RFC3339_MICROS_FORMAT: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
-const OFFSET: StaticFormatDescription = format_description!("[offset_hour sign:mandatory]:[offset_minute]");
-const DATE: StaticFormatDescription = format_description!("[year]-[month]-[day]");
-const DATE_TIME: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
+const OFFSET_FORMAT: StaticFormatDescription = format_description!("[offset_hour sign:mandatory]:[offset_minute]");
+const DATE_FORMAT: StaticFormatDescription = format_description!("[year]-[month]-[day]");
+const DATE_TIME_FORMAT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ impl Timestamp {
 
     /// Reads an instant (RFC 3339) or a day (`YYYY-MM-DD`: its beginning in UTC); `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let day = || Date::parse(text, DATE).ok().map(|day| day.midnight().assume_utc());
+        let day = || Date::parse(text, DATE_FORMAT).ok().map(|day| day.midnight().assume_utc());
         let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day)?;
         i64::try_from(at.unix_timestamp_nanos() / 1_000).ok().map(Self)
     }
@@ -47,44 +47,44 @@ impl Timestamp {
 
     /// This instant, `span` later; saturates.
     #[must_use]
-    pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(micros(span)))
+    pub fn saturating_add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(saturating_micros(span)))
     }
 
     /// This instant, `span` earlier; saturates.
     #[must_use]
-    pub fn before(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(micros(span)))
+    pub fn saturating_sub(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(saturating_micros(span)))
     }
 
     /// How long after `earlier` this instant is; zero if it is not after it.
-    pub fn since(self, earlier: Self) -> Duration {
+    pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// RFC 3339 with microseconds: `2017-11-23T04:59:11.544126Z`, or `…+08:00` for another offset.
-    pub fn rfc3339(self, offset: Offset) -> String {
-        let local = self.at(offset);
-        let date = local.format(RFC3339_MICROS).unwrap_or_default();
+    pub fn to_rfc3339(self, offset: Offset) -> String {
+        let local = self.to_offset_date_time(offset);
+        let date = local.format(RFC3339_MICROS_FORMAT).unwrap_or_default();
         if offset.0 == UtcOffset::UTC {
             return date + "Z";
         }
-        date + &local.format(OFFSET).unwrap_or_default()
+        date + &local.format(OFFSET_FORMAT).unwrap_or_default()
     }
 
     /// `YYYY-MM-DD HH:MM:SS` at `offset`.
-    pub fn date_time(self, offset: Offset) -> String {
-        self.at(offset).format(DATE_TIME).unwrap_or_default()
+    pub fn to_date_time(self, offset: Offset) -> String {
+        self.to_offset_date_time(offset).format(DATE_TIME_FORMAT).unwrap_or_default()
     }
 
-    fn at(self, offset: Offset) -> OffsetDateTime {
+    fn to_offset_date_time(self, offset: Offset) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
             .to_offset(offset.0)
     }
 }
 
-fn micros(span: Duration) -> i64 {
+fn saturating_micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
@@ -123,7 +123,7 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
 
     /// Whether this is the machine's clock. Where a test sets the time, it counts on other machines as well.
-    fn is_machine(&self) -> bool {
+    fn is_system_clock(&self) -> bool {
         true
     }
 }
@@ -144,16 +144,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documents_sample_times_are_reproduced() {
+    fn sample_times_of_the_documents_are_reproduced() {
         let cloudbox = Timestamp::from_micros(1_511_413_151_544_126);
-        assert_eq!(cloudbox.rfc3339(Offset::UTC), "2017-11-23T04:59:11.544126Z");
+        assert_eq!(cloudbox.to_rfc3339(Offset::UTC), "2017-11-23T04:59:11.544126Z");
         let tms = Timestamp::from_micros(1_521_525_602_412_827);
-        assert_eq!(tms.rfc3339(Offset::CHINA), "2018-03-20T14:00:02.412827+08:00");
-        assert_eq!(tms.date_time(Offset::CHINA), "2018-03-20 14:00:02");
+        assert_eq!(tms.to_rfc3339(Offset::CHINA), "2018-03-20T14:00:02.412827+08:00");
+        assert_eq!(tms.to_date_time(Offset::CHINA), "2018-03-20 14:00:02");
     }
 
     #[test]
-    fn instants_and_days_are_read() {
+    fn rfc3339_instants_and_dates_are_parsed() {
         let at = Timestamp::from_micros(1_511_413_151_544_126);
         assert_eq!(Timestamp::parse("2017-11-23T04:59:11.544126Z"), Some(at));
         assert_eq!(Timestamp::parse("2017-11-23T12:59:11.544126+08:00"), Some(at));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_are_read_strictly() {
+    fn malformed_offsets_are_rejected() {
         assert_eq!(Offset::parse("+08:00"), Some(Offset::CHINA));
         assert_eq!(Offset::parse("Z"), Some(Offset::UTC));
         for bad in ["", "8", "+8:00", "+08", "08:00", "+99:00", "é"] {
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn arithmetic_saturates() {
         let last = Timestamp::from_micros(i64::MAX);
-        assert_eq!(last.after(Duration::from_secs(1)), last);
-        assert_eq!(Timestamp::from_secs(1).since(last), Duration::ZERO);
+        assert_eq!(last.saturating_add(Duration::from_secs(1)), last);
+        assert_eq!(Timestamp::from_secs(1).saturating_duration_since(last), Duration::ZERO);
     }
 }

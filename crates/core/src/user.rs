@@ -6,12 +6,12 @@ use std::fmt;
 
 use strum::{EnumString, IntoStaticStr};
 
-use crate::identifier::{Email, Identifier, Name, Phone, Recipient};
-use crate::seal::Sealed;
-use crate::text::hidden_in_text;
+use crate::identifier::{Email, Identifier, Phone, Recipient, Username};
+use crate::seal::SealedSecret;
+use crate::text::find_invisible_in_text;
 use crate::time::Timestamp;
 
-pub use id::{FIRST_NUMBER, UserId, UserRef};
+pub use id::{FIRST_USER_NUMBER, UserId, UserRef};
 
 /// What a user may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
@@ -96,8 +96,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The first field, as administrators call it, that holds a character which is not seen: [`hidden_in_text`].
-    pub fn hidden_in(&self) -> Option<&'static str> {
+    /// The first field, as administrators call it, that holds a character which is not seen: [`find_invisible_in_text`].
+    pub fn field_with_invisible_character(&self) -> Option<&'static str> {
         let fields = [
             ("real-name", &self.real_name),
             ("nickname", &self.nickname),
@@ -110,7 +110,7 @@ impl Profile {
             ("org-id", &self.org_id),
             ("memo", &self.memo),
         ];
-        fields.into_iter().find(|(_, text)| hidden_in_text(text).is_some()).map(|(name, _)| name)
+        fields.into_iter().find(|(_, text)| find_invisible_in_text(text).is_some()).map(|(name, _)| name)
     }
 }
 
@@ -119,7 +119,7 @@ impl Profile {
 pub struct User {
     /// The id.
     pub id: UserId,
-    /// The number, from [`FIRST_NUMBER`] up.
+    /// The number, from [`FIRST_USER_NUMBER`] up.
     pub number: i64,
     /// The name, as given.
     pub name: Option<String>,
@@ -155,7 +155,7 @@ impl User {
 
     /// Whether `to` is this user's own phone or e-mail address. That it finds the user is not enough: it may be what
     /// someone named them.
-    pub fn is_reached_by(&self, to: &Recipient) -> bool {
+    pub fn owns_recipient(&self, to: &Recipient) -> bool {
         let own = match to {
             Recipient::Phone(_) => &self.phone,
             Recipient::Email(_) => &self.email,
@@ -170,7 +170,7 @@ pub struct Credential {
     /// A verifier for raw and digest proofs (see [`crate::verifier`]).
     pub verifier: String,
     /// The sealed `D`, for salted proofs; absent where salted dialects are off, and for imported hashes.
-    pub sealed: Option<Sealed>,
+    pub sealed: Option<SealedSecret>,
 }
 
 impl fmt::Debug for Credential {
@@ -199,7 +199,7 @@ pub struct NewUser {
     /// The id.
     pub id: UserId,
     /// The name.
-    pub name: Option<Name>,
+    pub name: Option<Username>,
     /// The phone.
     pub phone: Option<Phone>,
     /// The e-mail address.
@@ -222,9 +222,9 @@ pub struct NewUser {
 
 impl NewUser {
     /// The canonical keys this user is found by, each once.
-    pub fn keys(&self) -> Vec<&str> {
+    pub fn identifier_keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = [
-            self.name.as_ref().map(Name::key),
+            self.name.as_ref().map(Username::key),
             self.phone.as_ref().map(Phone::key),
             self.email.as_ref().map(Email::key),
         ]
@@ -245,7 +245,7 @@ pub(crate) mod tests {
     pub(crate) fn user(id: UserId) -> User {
         User {
             id,
-            number: FIRST_NUMBER,
+            number: FIRST_USER_NUMBER,
             name: None,
             phone: Some("+8613800000000".to_owned()),
             email: Some("A@example.com".to_owned()),
@@ -260,7 +260,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn roles_and_genders_are_read_as_they_are_written() {
+    fn roles_and_genders_round_trip() {
         assert_eq!([Role::Admin, Role::User].map(Role::as_str), ["admin", "user"]);
         assert_eq!(["admin", "user", "Admin", ""].map(Role::parse), [Some(Role::Admin), Some(Role::User), None, None]);
         assert_eq!([Gender::Male, Gender::Female].map(Gender::as_str), ["男", "女"]);
@@ -268,7 +268,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_user_is_called_by_name_and_reached_where_they_are() {
+    fn display_name_and_recipient_ownership_follow_the_profile() {
         let nameless = user(UserId::from_bytes([1; 16]));
         assert_eq!(nameless.display_name(), "+8613800000000");
         let registered = User { registered_with: nameless.email.clone(), ..nameless.clone() };
@@ -277,20 +277,20 @@ pub(crate) mod tests {
         for (to, own) in
             [("13800000000", true), ("13800000001", false), ("a@example.com", true), ("b@example.com", false)]
         {
-            assert_eq!(nameless.is_reached_by(&Recipient::parse(to).unwrap()), own, "{to}");
+            assert_eq!(nameless.owns_recipient(&Recipient::parse(to).unwrap()), own, "{to}");
         }
         // What someone named them is not theirs.
         let named = User { phone: None, email: None, name: Some("13800000000".to_owned()), ..nameless };
-        assert!(!named.is_reached_by(&Recipient::parse("13800000000").unwrap()));
+        assert!(!named.owns_recipient(&Recipient::parse("13800000000").unwrap()));
     }
 
     #[test]
-    fn a_new_user_is_found_by_each_key_once() {
+    fn a_new_user_has_each_identifier_key_once() {
         let new = |name: &str| NewUser {
             id: UserId::from_bytes([1; 16]),
-            name: Name::parse(name),
-            phone: Phone::provision("13800000000"),
-            email: Email::provision("A@example.com"),
+            name: Username::parse(name),
+            phone: Phone::parse_provisioned("13800000000"),
+            email: Email::parse_provisioned("A@example.com"),
             registered_with: None,
             registered_through: String::new(),
             registered_at: Timestamp::from_secs(0),
@@ -299,15 +299,21 @@ pub(crate) mod tests {
             profile: Profile::default(),
             credential: Credential { verifier: String::new(), sealed: None },
         };
-        assert_eq!(new("alice").keys(), ["13800000000", "a@example.com", "alice"]);
-        assert_eq!(new("13800000000").keys(), ["13800000000", "a@example.com"]);
+        assert_eq!(new("alice").identifier_keys(), ["13800000000", "a@example.com", "alice"]);
+        assert_eq!(new("13800000000").identifier_keys(), ["13800000000", "a@example.com"]);
     }
 
     #[test]
-    fn the_field_that_hides_a_character_is_named() {
-        assert_eq!(Profile::default().hidden_in(), None);
+    fn the_field_with_an_invisible_character_is_named() {
+        assert_eq!(Profile::default().field_with_invisible_character(), None);
         let hidden = "a\u{202e}b".to_owned();
-        assert_eq!(Profile { memo: hidden.clone(), ..Profile::default() }.hidden_in(), Some("memo"));
-        assert_eq!(Profile { nickname: hidden, ..Profile::default() }.hidden_in(), Some("nickname"));
+        assert_eq!(
+            Profile { memo: hidden.clone(), ..Profile::default() }.field_with_invisible_character(),
+            Some("memo")
+        );
+        assert_eq!(
+            Profile { nickname: hidden, ..Profile::default() }.field_with_invisible_character(),
+            Some("nickname")
+        );
     }
 }

@@ -5,10 +5,10 @@
 //! - `metrics`: what is counted of them
 //! - `smtp`, `webhook`: the providers; `text`, `template`: what they send
 
-mod attempt;
 mod metrics;
 mod outbox;
 mod queue;
+mod retry;
 mod smtp;
 mod template;
 mod text;
@@ -21,23 +21,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::Url;
 use stele_core::identifier::Recipient;
-use stele_core::ports::{Delivery, Message};
+use stele_core::ports::{CodeMessage, Delivery};
 use stele_core::random::Random;
 use stele_core::time::Clock;
 use stele_core::{Error, Result};
 use stele_service::metrics::Metrics;
-use stele_service::setting::{parsed, unset, value};
+use stele_service::setting::{optional, parsed, with_default};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 pub use outbox::Outbox;
-pub use queue::Bounds;
+pub use queue::QueueConfig;
 
 use metrics::DeliveryMetrics;
-use queue::Queue;
-use smtp::Smtp;
-use text::Texts;
-use webhook::{Template, Webhook};
+use queue::DeliveryQueue;
+use smtp::SmtpProvider;
+use text::MessageTexts;
+use webhook::{JsonTemplate, WebhookProvider};
 
 stele_service::settings! {
     /// How codes are delivered.
@@ -45,44 +45,44 @@ stele_service::settings! {
     /// where codes go: `outbox` is JSON lines in the data folder, for development;
     /// `smtps://USER:PASSWORD@HOST?from=SENDER` or `smtp://…` (STARTTLS; `tls=none`: unencrypted) is for mail,
     /// `webhook+https://…` for short messages
-    pub DELIVERY: Secret = value("outbox").takes("outbox, or one URL a channel, by commas").secret();
+    pub DELIVERY: Secret = with_default("outbox").value_format("outbox, or one URL a channel, by commas").secret();
     /// dialects whose codes are sent in English; others: Chinese
-    DELIVERY_ENGLISH: Vec<String> = parsed(names, "names by commas", "");
+    DELIVERY_ENGLISH: Vec<String> = parsed(parse_names, "names by commas", "");
     /// TOML file with texts of your own: `[zh]` and `[en]`, each with any of text, subject, mail and purpose
-    DELIVERY_TEXTS: Option<PathBuf> = unset("built in");
+    DELIVERY_TEXTS: Option<PathBuf> = optional("built in");
     /// JSON for the webhook; in its strings `{to}`, `{code}`, `{purpose}` (register, reset, any) and `{text}` are filled in
-    WEBHOOK_TEMPLATE: Template = parsed(Template::parse, "JSON", r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#);
+    WEBHOOK_TEMPLATE: JsonTemplate = parsed(JsonTemplate::parse, "JSON", r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#);
     /// signs the webhook's requests: `X-Stele-Signature` is `t=TIME,v1=HEX`, where HEX is the HMAC-SHA-256 of TIME, a
     /// dot and the body
-    WEBHOOK_SECRET: Option<Secret> = unset("none").takes("16 characters or more").secret();
+    WEBHOOK_SECRET: Option<Secret> = optional("none").value_format("16 characters or more").secret();
 }
 
 type Secret = Zeroizing<String>;
 
-fn names(text: &str) -> std::result::Result<Vec<String>, String> {
+fn parse_names(text: &str) -> std::result::Result<Vec<String>, String> {
     Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
 }
 
 /// What `STELE_DELIVERY` asks for.
-pub struct Plan {
+pub struct DeliveryConfig {
     settings: Settings,
     /// `None`: the outbox.
     providers: Option<Providers>,
-    valid: Duration,
+    code_ttl: Duration,
 }
 
 #[derive(Default)]
 struct Providers {
-    email: Option<Smtp>,
-    sms: Option<Webhook>,
+    email: Option<SmtpProvider>,
+    sms: Option<WebhookProvider>,
 }
 
-impl Plan {
+impl DeliveryConfig {
     /// Reads `STELE_DELIVERY` and what belongs to it; codes are `valid` for so long.
     ///
     /// # Errors
     /// One line: what cannot be used, without the URL, which may hold a password.
-    pub fn read(
+    pub fn from_settings(
         settings: &Settings,
         valid: Duration,
         clock: &Arc<dyn Clock>,
@@ -90,9 +90,9 @@ impl Plan {
     ) -> Result<Self, ConfigError> {
         let providers = match settings.get(&DELIVERY)?.as_str() {
             "outbox" => None,
-            urls => Some(Providers::read(urls, settings, valid, clock, random)?),
+            urls => Some(Providers::parse(urls, settings, valid, clock, random)?),
         };
-        Ok(Self { settings: settings.clone(), providers, valid })
+        Ok(Self { settings: settings.clone(), providers, code_ttl: valid })
     }
 
     /// Whether codes go to the outbox.
@@ -105,22 +105,26 @@ impl Plan {
     /// # Errors
     /// If the outbox cannot be written.
     pub fn open(self, metrics: &Metrics) -> Result<Arc<dyn Delivery>, ConfigError> {
-        self.open_within(Bounds::default(), metrics)
+        self.open_with_config(QueueConfig::default(), metrics)
     }
 
-    /// As [`Plan::open`], with other bounds than the default's.
+    /// As [`DeliveryConfig::open`], with other bounds than the default's.
     ///
     /// # Errors
-    /// As [`Plan::open`].
-    pub fn open_within(self, mut bounds: Bounds, metrics: &Metrics) -> Result<Arc<dyn Delivery>, ConfigError> {
-        bounds.worth = bounds.worth.min(self.valid);
+    /// As [`DeliveryConfig::open`].
+    pub fn open_with_config(
+        self,
+        mut bounds: QueueConfig,
+        metrics: &Metrics,
+    ) -> Result<Arc<dyn Delivery>, ConfigError> {
+        bounds.max_message_age = bounds.max_message_age.min(self.code_ttl);
         match self.providers {
-            None => Ok(Arc::new(Outbox::open(&self.settings.data())?)),
+            None => Ok(Arc::new(Outbox::open(&self.settings.data_dir())?)),
             Some(Providers { email, sms }) => {
                 let metrics = DeliveryMetrics::register(metrics);
-                Ok(Arc::new(Channels {
-                    email: email.map(|provider| Queue::start(provider, bounds, &metrics)),
-                    sms: sms.map(|provider| Queue::start(provider, bounds, &metrics)),
+                Ok(Arc::new(ChannelQueues {
+                    email: email.map(|provider| DeliveryQueue::start(provider, bounds, &metrics)),
+                    sms: sms.map(|provider| DeliveryQueue::start(provider, bounds, &metrics)),
                 }))
             }
         }
@@ -128,7 +132,7 @@ impl Plan {
 }
 
 impl Providers {
-    fn read(
+    fn parse(
         urls: &str,
         settings: &Settings,
         valid: Duration,
@@ -136,20 +140,20 @@ impl Providers {
         random: &Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
         let fault = |why: &str| ConfigError::new(format!("STELE_DELIVERY: {why}"));
-        let texts = Texts::from_settings(settings, valid)?;
+        let texts = MessageTexts::from_settings(settings, valid)?;
         let mut providers = Self::default();
         for text in urls.split(',').map(str::trim) {
             let (webhook, text) = text.strip_prefix("webhook+").map_or((false, text), |rest| (true, rest));
             let url = Url::parse(text).map_err(|e| fault(&format!("{e}; write `outbox`, or URLs by commas")))?;
             let taken = match (webhook, url.scheme()) {
                 (false, "smtp" | "smtps") => {
-                    let smtp = Smtp::parse(&url, texts.clone()).map_err(|why| fault(&why))?;
-                    warn_if(smtp.is_open(), "mail");
+                    let smtp = SmtpProvider::parse(&url, texts.clone()).map_err(|why| fault(&why))?;
+                    warn_if_unencrypted(smtp.is_unencrypted(), "mail");
                     providers.email.replace(smtp).is_some()
                 }
                 (true, "http" | "https") => {
-                    let webhook = Webhook::new(url, settings, texts.clone(), clock.clone(), random.clone())?;
-                    warn_if(webhook.is_open(), "short messages");
+                    let webhook = WebhookProvider::new(url, settings, texts.clone(), clock.clone(), random.clone())?;
+                    warn_if_unencrypted(webhook.is_unencrypted(), "short messages");
                     providers.sms.replace(webhook).is_some()
                 }
                 _ => {
@@ -164,20 +168,20 @@ impl Providers {
     }
 }
 
-fn warn_if(open: bool, what: &str) {
+fn warn_if_unencrypted(open: bool, what: &str) {
     if open {
         tracing::warn!("codes by {what} leave this machine unencrypted (STELE_DELIVERY)");
     }
 }
 
 /// A queue and a provider for each channel that has one.
-struct Channels {
-    email: Option<Queue>,
-    sms: Option<Queue>,
+struct ChannelQueues {
+    email: Option<DeliveryQueue>,
+    sms: Option<DeliveryQueue>,
 }
 
-impl Channels {
-    fn to(&self, to: &Recipient) -> Result<&Queue> {
+impl ChannelQueues {
+    fn queue_for(&self, to: &Recipient) -> Result<&DeliveryQueue> {
         let (queue, channel) = match to {
             Recipient::Email(_) => (&self.email, "mail"),
             Recipient::Phone(_) => (&self.sms, "short messages"),
@@ -187,13 +191,13 @@ impl Channels {
 }
 
 #[async_trait]
-impl Delivery for Channels {
-    fn check(&self, to: &Recipient) -> Result<()> {
-        self.to(to)?.check()
+impl Delivery for ChannelQueues {
+    fn check_available(&self, to: &Recipient) -> Result<()> {
+        self.queue_for(to)?.check_available()
     }
 
-    fn dispatch(&self, message: Message) -> Result<()> {
-        self.to(&message.to)?.take_on(message)
+    fn dispatch(&self, message: CodeMessage) -> Result<()> {
+        self.queue_for(&message.to)?.enqueue(message)
     }
 
     async fn drain(&self) {
@@ -204,7 +208,7 @@ impl Delivery for Channels {
     }
 }
 
-async fn drain(queue: Option<&Queue>) -> usize {
+async fn drain(queue: Option<&DeliveryQueue>) -> usize {
     match queue {
         Some(queue) => queue.drain().await,
         None => 0,
@@ -212,7 +216,7 @@ async fn drain(queue: Option<&Queue>) -> usize {
 }
 
 /// An error with what caused it, outermost first.
-fn describe(error: &dyn std::error::Error) -> String {
+fn with_sources(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -14,7 +14,7 @@ pub(crate) struct DeliveryMetrics {
 }
 
 /// The counters of one channel.
-pub(crate) struct Channel {
+pub(crate) struct ChannelMetrics {
     pub(crate) delivered: Counter,
     pub(crate) failed: Counter,
     pub(crate) retries: Counter,
@@ -32,9 +32,9 @@ impl DeliveryMetrics {
         all
     }
 
-    pub(crate) fn channel(&self, channel: &'static str) -> Channel {
+    pub(crate) fn channel(&self, channel: &'static str) -> ChannelMetrics {
         let result = |result| self.deliveries.get_or_create_owned(&[("channel", channel), ("result", result)]);
-        Channel {
+        ChannelMetrics {
             delivered: result("delivered"),
             failed: result("failed"),
             retries: self.retries.get_or_create_owned(&[("channel", channel)]),

@@ -7,21 +7,21 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use serde::Serialize;
 use stele_core::identifier::Recipient;
-use stele_core::ports::{Delivery, Message};
+use stele_core::ports::{CodeMessage, Delivery};
 use stele_core::time::Offset;
 use stele_core::{Error, Result};
 use stele_service::{ConfigError, private_file};
 
 /// How many messages may wait to be written.
-const QUEUE: usize = 1024;
+const QUEUE_CAPACITY: usize = 1024;
 
 /// Appends codes to a file, on a thread of its own.
 pub struct Outbox {
-    queue: SyncSender<Message>,
+    queue: SyncSender<CodeMessage>,
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct OutboxRecord<'a> {
     at: String,
     channel: &'static str,
     to: &'a str,
@@ -37,17 +37,17 @@ impl Outbox {
     pub fn open(data: &Path) -> std::result::Result<Self, ConfigError> {
         let path = data.join("outbox.jsonl");
         let failed = |e| ConfigError::new(format!("{}: the outbox cannot be written: {e}", path.display()));
-        let file = private_file::append(&path)?;
-        let (queue, messages) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("outbox".into()).spawn(move || write_all(file, &messages)).map_err(failed)?;
+        let file = private_file::open_for_append(&path)?;
+        let (queue, messages) = sync_channel(QUEUE_CAPACITY);
+        std::thread::Builder::new().name("outbox".into()).spawn(move || run_writer(file, &messages)).map_err(failed)?;
         Ok(Self { queue })
     }
 }
 
-fn write_all(mut file: File, messages: &Receiver<Message>) {
+fn run_writer(mut file: File, messages: &Receiver<CodeMessage>) {
     let mut torn = false;
     while let Ok(message) = messages.recv() {
-        let written = write(&mut file, &message, torn);
+        let written = append_record(&mut file, &message, torn);
         // A full disk may have taken half a line: the next one must not be its other half.
         torn = written.is_err();
         if let Err(cause) = written {
@@ -56,9 +56,9 @@ fn write_all(mut file: File, messages: &Receiver<Message>) {
     }
 }
 
-fn write(file: &mut File, message: &Message, torn: bool) -> std::io::Result<()> {
-    let line = Line {
-        at: message.at.rfc3339(Offset::UTC),
+fn append_record(file: &mut File, message: &CodeMessage, torn: bool) -> std::io::Result<()> {
+    let line = OutboxRecord {
+        at: message.at.to_rfc3339(Offset::UTC),
         channel: match message.to {
             Recipient::Phone(_) => "sms",
             Recipient::Email(_) => "email",
@@ -74,7 +74,7 @@ fn write(file: &mut File, message: &Message, torn: bool) -> std::io::Result<()> 
 }
 
 impl Delivery for Outbox {
-    fn dispatch(&self, message: Message) -> Result<()> {
+    fn dispatch(&self, message: CodeMessage) -> Result<()> {
         self.queue.try_send(message).map_err(|error| match error {
             TrySendError::Full(_) => Error::unavailable("the outbox's queue is full"),
             TrySendError::Disconnected(_) => Error::unavailable("the outbox's writer has ended"),
@@ -89,32 +89,32 @@ mod tests {
 
     use super::*;
 
-    fn refusal(data: &Path) -> String {
+    fn open_error(data: &Path) -> String {
         Outbox::open(data).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn an_outbox_that_others_may_read_is_refused() {
+    fn an_outbox_readable_by_others_is_rejected() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("outbox.jsonl");
-        assert_eq!(refusal(data.path()), "");
+        assert_eq!(open_error(data.path()), "");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         for mode in [0o640, 0o604, 0o602, 0o620] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let error = refusal(data.path());
+            let error = open_error(data.path());
             assert!(error.contains("outbox.jsonl") && error.contains("chmod 600"), "{error}");
         }
     }
 
     #[test]
-    fn an_outbox_that_leads_elsewhere_is_refused() {
+    fn an_outbox_that_is_a_symlink_or_directory_is_rejected() {
         let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = data.path().join("outbox.jsonl");
         symlink(elsewhere.path().join("stolen"), &path).unwrap();
-        assert!(refusal(data.path()).contains("outbox.jsonl: is a symbolic link to"), "{}", refusal(data.path()));
+        assert!(open_error(data.path()).contains("outbox.jsonl: is a symbolic link to"), "{}", open_error(data.path()));
         assert!(!elsewhere.path().join("stolen").exists());
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(refusal(data.path()).contains("outbox.jsonl"));
+        assert!(open_error(data.path()).contains("outbox.jsonl"));
     }
 }

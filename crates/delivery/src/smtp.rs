@@ -12,43 +12,43 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
-use stele_core::ports::Message;
+use stele_core::ports::CodeMessage;
 use tokio::time::timeout;
 
-use crate::attempt::{Failure, Provider};
-use crate::text::Texts;
+use crate::retry::{DeliveryError, Provider};
+use crate::text::MessageTexts;
 
 /// How long a server may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A mail server.
-pub(super) struct Smtp {
+pub(super) struct SmtpProvider {
     host: String,
     port: u16,
-    tls: Tls,
+    tls: TlsMode,
     credentials: Option<Credentials>,
     from: Mailbox,
-    hello: ClientId,
-    texts: Texts,
+    client_id: ClientId,
+    texts: MessageTexts,
 }
 
-enum Tls {
+enum TlsMode {
     /// From the first byte on (`smtps`).
-    Wrapped(TlsParameters),
+    Implicit(TlsParameters),
     /// By STARTTLS; without it nothing is sent.
-    Start(TlsParameters),
-    None,
+    StartTls(TlsParameters),
+    Plaintext,
 }
 
 /// A mail as it goes over the wire.
-pub(super) struct Parcel {
+pub(super) struct OutboundMail {
     envelope: Envelope,
     bytes: Vec<u8>,
 }
 
-impl Smtp {
+impl SmtpProvider {
     /// Reads `smtp://…` or `smtps://…`. Errors do not repeat the URL, which may hold a password.
-    pub(super) fn parse(url: &Url, texts: Texts) -> Result<Self, String> {
+    pub(super) fn parse(url: &Url, texts: MessageTexts) -> Result<Self, String> {
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the mail server's URL names no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let (mut from, mut tls) = (None, None);
@@ -68,10 +68,10 @@ impl Smtp {
             TlsParameters::new(host.clone()).map_err(|e| format!("TLS to the mail server: {e}"))
         };
         let (tls, port) = match (url.scheme(), tls.as_deref()) {
-            ("smtps", None) => (Tls::Wrapped(parameters()?), 465),
+            ("smtps", None) => (TlsMode::Implicit(parameters()?), 465),
             ("smtps", Some(_)) => return Err("smtps:// is always encrypted; leave tls= out".into()),
-            (_, None | Some("required")) => (Tls::Start(parameters()?), 587),
-            (_, Some("none")) => (Tls::None, 587),
+            (_, None | Some("required")) => (TlsMode::StartTls(parameters()?), 587),
+            (_, Some("none")) => (TlsMode::Plaintext, 587),
             (_, Some(other)) => return Err(format!("tls={other} is neither `required` (STARTTLS) nor `none`")),
         };
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
@@ -84,32 +84,32 @@ impl Smtp {
             _ => return Err("the mail server's URL needs a user and a password, or neither".into()),
         };
         let port = url.port().unwrap_or(port);
-        Ok(Self { host, port, tls, credentials, from, hello: ClientId::default(), texts })
+        Ok(Self { host, port, tls, credentials, from, client_id: ClientId::default(), texts })
     }
 
     /// Whether codes and the password, if there is one, go over the network in the clear.
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.tls, Tls::None)
+    pub(super) fn is_unencrypted(&self) -> bool {
+        matches!(self.tls, TlsMode::Plaintext)
     }
 
-    async fn connect(&self) -> Result<AsyncSmtpConnection, Failure> {
+    async fn connect(&self) -> Result<AsyncSmtpConnection, DeliveryError> {
         let wrapped = match &self.tls {
-            Tls::Wrapped(parameters) => Some(parameters.clone()),
+            TlsMode::Implicit(parameters) => Some(parameters.clone()),
             _ => None,
         };
         let server = (self.host.as_str(), self.port);
         // The time limit is around the whole attempt.
-        let connection = AsyncSmtpConnection::connect_tokio1(server, None, &self.hello, wrapped, None).await;
-        let mut connection = connection.map_err(|e| Failure::trouble(describe(&e)))?;
-        if let Tls::Start(parameters) = &self.tls {
-            let started = connection.starttls(parameters.clone(), &self.hello).await;
-            started.map_err(|e| Failure::trouble(describe(&e)))?;
+        let connection = AsyncSmtpConnection::connect_tokio1(server, None, &self.client_id, wrapped, None).await;
+        let mut connection = connection.map_err(|e| DeliveryError::provider_unavailable(describe_error(&e)))?;
+        if let TlsMode::StartTls(parameters) = &self.tls {
+            let started = connection.starttls(parameters.clone(), &self.client_id).await;
+            started.map_err(|e| DeliveryError::provider_unavailable(describe_error(&e)))?;
         }
         if let Some(credentials) = &self.credentials {
             let entered = connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await;
-            entered.map_err(|e| match status(&e) {
-                Some(400..500) | None => Failure::trouble(describe(&e)),
-                Some(_) => Failure::locked_out(describe(&e)),
+            entered.map_err(|e| match reply_code(&e) {
+                Some(400..500) | None => DeliveryError::provider_unavailable(describe_error(&e)),
+                Some(_) => DeliveryError::provider_denied_access(describe_error(&e)),
             })?;
         }
         Ok(connection)
@@ -117,17 +117,17 @@ impl Smtp {
 }
 
 #[async_trait]
-impl Provider for Smtp {
-    type Parcel = Parcel;
+impl Provider for SmtpProvider {
+    type OutboundMessage = OutboundMail;
 
     const CHANNEL: &'static str = "email";
 
-    fn pack(&self, message: &Message) -> Result<Parcel, Failure> {
-        let unfit = |_| Failure::refused("it is not an address that mail can be sent to");
+    fn prepare(&self, message: &CodeMessage) -> Result<OutboundMail, DeliveryError> {
+        let unfit = |_| DeliveryError::message_rejected("it is not an address that mail can be sent to");
         // The form that the account was found by, not the one that was typed: letters that merely fold to the
         // account's may name somebody else's mailbox (CVE-2019-19844).
         let to = message.to.key().parse().map_err(unfit)?;
-        let text = self.texts.mail(message);
+        let text = self.texts.render_mail(message);
         let at = UNIX_EPOCH + Duration::from_micros(message.at.as_micros().try_into().unwrap_or_default());
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mail = Mail::builder()
@@ -139,34 +139,36 @@ impl Provider for Smtp {
             .raw_header(HeaderValue::new(automatic, "auto-generated".into()))
             .header(ContentType::TEXT_PLAIN)
             .body(text.body.to_string())
-            .map_err(|_| Failure::refused("the mail cannot be written"))?;
-        Ok(Parcel { envelope: mail.envelope().clone(), bytes: mail.formatted() })
+            .map_err(|_| DeliveryError::message_rejected("the mail cannot be written"))?;
+        Ok(OutboundMail { envelope: mail.envelope().clone(), bytes: mail.formatted() })
     }
 
-    async fn send(&self, parcel: &Parcel) -> Result<(), Failure> {
+    async fn send(&self, parcel: &OutboundMail) -> Result<(), DeliveryError> {
         let mut connection = self.connect().await?;
-        connection.send(&parcel.envelope, &parcel.bytes).await.map_err(|e| match status(&e) {
-            None if e.is_client() => Failure::refused("the server does not take addresses like this one"),
-            None | Some(421) => Failure::trouble(describe(&e)),
-            Some(400..500) => Failure::postponed(describe(&e)),
-            Some(530..=538) => Failure::locked_out(describe(&e)),
-            Some(_) => Failure::refused(describe(&e)),
+        connection.send(&parcel.envelope, &parcel.bytes).await.map_err(|e| match reply_code(&e) {
+            None if e.is_client() => {
+                DeliveryError::message_rejected("the server does not take addresses like this one")
+            }
+            None | Some(421) => DeliveryError::provider_unavailable(describe_error(&e)),
+            Some(400..500) => DeliveryError::message_deferred(describe_error(&e)),
+            Some(530..=538) => DeliveryError::provider_denied_access(describe_error(&e)),
+            Some(_) => DeliveryError::message_rejected(describe_error(&e)),
         })?;
         // The mail is accepted: whatever comes now must not send it a second time.
-        tokio::spawn(async move { timeout(GOODBYE, connection.abort()).await });
+        tokio::spawn(async move { timeout(QUIT_TIMEOUT, connection.abort()).await });
         Ok(())
     }
 }
 
-fn status(error: &SmtpError) -> Option<u16> {
+fn reply_code(error: &SmtpError) -> Option<u16> {
     error.status().map(u16::from)
 }
 
 /// What the log may know. Servers repeat addresses in their answers: of those, only the number.
-fn describe(error: &SmtpError) -> String {
+fn describe_error(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
         None if error.is_response() => "the mail server's answer is not SMTP".into(),
-        None => crate::describe(error),
+        None => crate::with_sources(error),
     }
 }

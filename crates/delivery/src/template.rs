@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 /// What a place's name stands for; `None` leaves the place as it is.
-pub(super) type Fill<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
+pub(super) type PlaceholderValues<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
 
 /// `text` with each `{name}`, of lowercase letters, filled in, in one pass.
-pub(super) fn fill_in(text: &str, fill: &Fill<'_>) -> String {
+pub(super) fn fill_placeholders(text: &str, fill: &PlaceholderValues<'_>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -29,9 +29,9 @@ pub(super) fn fill_in(text: &str, fill: &Fill<'_>) -> String {
 }
 
 /// The names of the places in `text`.
-pub(super) fn places(text: &str) -> BTreeSet<String> {
+pub(super) fn placeholders(text: &str) -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
-    fill_in(text, &|name| {
+    fill_placeholders(text, &|name| {
         names.borrow_mut().insert(name.to_owned());
         None
     });

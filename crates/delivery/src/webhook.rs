@@ -13,55 +13,55 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 use stele_core::hex;
-use stele_core::ports::Message;
+use stele_core::ports::CodeMessage;
 use stele_core::random::Random;
 use stele_core::time::Clock;
-use stele_service::{ConfigError, Declared as _, Settings};
+use stele_service::{AnySetting as _, ConfigError, Settings};
 use zeroize::Zeroizing;
 
-use crate::attempt::{Failure, Provider};
-use crate::template::{Fill, fill_in};
-use crate::text::Texts;
+use crate::retry::{DeliveryError, Provider};
+use crate::template::{PlaceholderValues, fill_placeholders};
+use crate::text::MessageTexts;
 use crate::{WEBHOOK_SECRET, WEBHOOK_TEMPLATE};
 
 /// What a template may hold.
-const PLACES: [&str; 4] = ["to", "code", "purpose", "text"];
+const PLACEHOLDERS: [&str; 4] = ["to", "code", "purpose", "text"];
 
 /// Fewer characters of a secret are guessed.
-const SHORTEST_SECRET: usize = 16;
+const MIN_SECRET_LENGTH: usize = 16;
 
 /// A gateway for short messages.
-pub(super) struct Webhook {
+pub(super) struct WebhookProvider {
     client: Client,
     url: Url,
-    template: Template,
+    template: JsonTemplate,
     secret: Hmac<Sha256>,
-    texts: Texts,
+    texts: MessageTexts,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }
 
 /// A request without its signature, whose time is each attempt's own.
-pub(super) struct Parcel {
-    key: String,
+pub(super) struct OutboundRequest {
+    idempotency_key: String,
     body: Zeroizing<String>,
 }
 
-impl Webhook {
+impl WebhookProvider {
     /// Reads `STELE_WEBHOOK_TEMPLATE` and `STELE_WEBHOOK_SECRET` for the gateway at `url`.
     pub(super) fn new(
         url: Url,
         settings: &Settings,
-        texts: Texts,
+        texts: MessageTexts,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
         let template = settings.get(&WEBHOOK_TEMPLATE)?;
-        let secret = settings.get(&WEBHOOK_SECRET)?.filter(|secret| secret.len() >= SHORTEST_SECRET);
+        let secret = settings.get(&WEBHOOK_SECRET)?.filter(|secret| secret.len() >= MIN_SECRET_LENGTH);
         let secret = secret.and_then(|secret| Hmac::new_from_slice(secret.as_bytes()).ok()).ok_or_else(|| {
             let name = WEBHOOK_SECRET.name();
             ConfigError::new(format!(
-                "{name}: the gateway knows our requests by it; set at least {SHORTEST_SECRET} characters"
+                "{name}: the gateway knows our requests by it; set at least {MIN_SECRET_LENGTH} characters"
             ))
         })?;
         // No proxy and no redirect: a code goes to the address that is configured and to no other.
@@ -71,16 +71,16 @@ impl Webhook {
             client = client.tls_certs_only([]);
         }
         let client =
-            client.build().map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", crate::describe(&e))))?;
+            client.build().map_err(|e| ConfigError::new(format!("STELE_DELIVERY: {}", crate::with_sources(&e))))?;
         Ok(Self { client, url, template, secret, texts, clock, random })
     }
 
     /// Whether codes go over the network in the clear.
-    pub(super) fn is_open(&self) -> bool {
+    pub(super) fn is_unencrypted(&self) -> bool {
         self.url.scheme() == "http"
     }
 
-    fn signature(&self, body: &str) -> String {
+    fn sign(&self, body: &str) -> String {
         let time = self.clock.now().as_secs();
         let mut mac = self.secret.clone();
         mac.update(format!("{time}.").as_bytes());
@@ -90,13 +90,13 @@ impl Webhook {
 }
 
 #[async_trait]
-impl Provider for Webhook {
-    type Parcel = Parcel;
+impl Provider for WebhookProvider {
+    type OutboundMessage = OutboundRequest;
 
     const CHANNEL: &'static str = "sms";
 
-    fn pack(&self, message: &Message) -> Result<Parcel, Failure> {
-        let text = self.texts.sms(message);
+    fn prepare(&self, message: &CodeMessage) -> Result<OutboundRequest, DeliveryError> {
+        let text = self.texts.render_sms(message);
         let fill = |name: &str| match name {
             "to" => Some(message.to.key()),
             "code" => Some(message.code.expose()),
@@ -105,29 +105,33 @@ impl Provider for Webhook {
             _ => None,
         };
         let body = Zeroizing::new(self.template.render(&fill).to_string());
-        Ok(Parcel { key: self.random.hex128(), body })
+        Ok(OutboundRequest { idempotency_key: self.random.hex128(), body })
     }
 
-    async fn send(&self, parcel: &Parcel) -> Result<(), Failure> {
+    async fn send(&self, parcel: &OutboundRequest) -> Result<(), DeliveryError> {
         let request = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", &parcel.key)
-            .header("X-Stele-Signature", self.signature(&parcel.body))
+            .header("Idempotency-Key", &parcel.idempotency_key)
+            .header("X-Stele-Signature", self.sign(&parcel.body))
             .body(parcel.body.to_string());
         // The URL may hold a secret.
-        let response = request.send().await.map_err(|e| Failure::trouble(crate::describe(&e.without_url())))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|e| DeliveryError::provider_unavailable(crate::with_sources(&e.without_url())))?;
         let status = response.status();
         let cause = format!("the gateway answered {}", status.as_u16());
-        let later = || Failure::trouble(cause.clone()).not_before(retry_after(response.headers()));
+        let later =
+            || DeliveryError::provider_unavailable(cause.clone()).with_retry_after(retry_after(response.headers()));
         match status {
             _ if status.is_success() => Ok(()),
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(later()),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Failure::locked_out(cause)),
-            _ if status.is_client_error() => Err(Failure::refused(cause)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(DeliveryError::provider_denied_access(cause)),
+            _ if status.is_client_error() => Err(DeliveryError::message_rejected(cause)),
             _ if status.is_server_error() => Err(later()),
-            _ => Err(Failure::locked_out(cause)),
+            _ => Err(DeliveryError::provider_denied_access(cause)),
         }
     }
 }
@@ -138,9 +142,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// JSON whose strings have places to be filled in. What is filled in stays text, whatever is in it.
-pub(super) struct Template(Value);
+pub(super) struct JsonTemplate(Value);
 
-impl Template {
+impl JsonTemplate {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let template = Self(serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?);
         let names = RefCell::new(BTreeSet::new());
@@ -150,7 +154,7 @@ impl Template {
         });
         let names = names.into_inner();
         let has = |name: &str| names.contains(name);
-        if let Some(stranger) = names.iter().find(|name| !PLACES.contains(&name.as_str())) {
+        if let Some(stranger) = names.iter().find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
             return Err(format!("`{{{stranger}}}` is not known; there are {{to}}, {{code}}, {{purpose}} and {{text}}"));
         }
         if !has("to") || !(has("code") || has("text")) {
@@ -159,17 +163,17 @@ impl Template {
         Ok(template)
     }
 
-    fn render(&self, fill: &Fill<'_>) -> Value {
-        render(&self.0, fill)
+    fn render(&self, fill: &PlaceholderValues<'_>) -> Value {
+        render_value(&self.0, fill)
     }
 }
 
-fn render(value: &Value, fill: &Fill<'_>) -> Value {
+fn render_value(value: &Value, fill: &PlaceholderValues<'_>) -> Value {
     match value {
-        Value::String(text) => Value::String(fill_in(text, fill)),
-        Value::Array(items) => items.iter().map(|item| render(item, fill)).collect(),
+        Value::String(text) => Value::String(fill_placeholders(text, fill)),
+        Value::Array(items) => items.iter().map(|item| render_value(item, fill)).collect(),
         Value::Object(fields) => {
-            fields.iter().map(|(name, field)| (name.clone(), render(field, fill))).collect::<Map<_, _>>().into()
+            fields.iter().map(|(name, field)| (name.clone(), render_value(field, fill))).collect::<Map<_, _>>().into()
         }
         other => other.clone(),
     }
@@ -180,10 +184,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_filled_as_text() {
+    fn placeholder_values_stay_plain_text() {
         // As a gateway asks for it that takes the parameters of a text as JSON inside JSON.
         let template = r#"{"PhoneNumbers":["{to}"],"n":1,"TemplateParam":"{\"code\":\"{code}\"}","{to}":"{"}"#;
-        let template = Template::parse(template).unwrap();
+        let template = JsonTemplate::parse(template).unwrap();
         let filled = template.render(&|name| match name {
             "to" => Some("\"{code}\\"),
             "code" => Some("012345"),
@@ -196,16 +200,16 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_cannot_be_meant_are_refused() {
+    fn invalid_templates_are_rejected() {
         for (bad, why) in [
             ("{to} {code}", "not JSON"),
             (r#"{"to":"{phone}","text":"{text}"}"#, "`{phone}` is not known"),
             (r#"{"to":"{to}"}"#, "needs"),
             (r#"{"code":"{code}"}"#, "needs"),
         ] {
-            let error = Template::parse(bad).err().unwrap();
+            let error = JsonTemplate::parse(bad).err().unwrap();
             assert!(error.contains(why), "{bad}: {error}");
         }
-        assert_eq!(WEBHOOK_TEMPLATE.check(None), Ok(()));
+        assert_eq!(WEBHOOK_TEMPLATE.validate(None), Ok(()));
     }
 }

@@ -8,60 +8,60 @@ use actix_web::{HttpResponse, ResponseError};
 use stele_core::Error;
 use stele_core::proof::ProofKind;
 use stele_service::BEARER_CHALLENGE;
-use stele_service::log_text::LineBudget;
+use stele_service::log_sanitizer::LogRateLimiter;
 use tokio::time::Instant;
 
-use crate::fields::Fault;
+use crate::fields::FieldError;
 
 /// Why the chassis itself turns a request away, before any use case sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestRejection {
     /// Nothing is served at this path.
     NotFound,
     /// The path is served, by another method.
-    Method,
+    MethodNotAllowed,
     /// The body is larger than the limit.
-    TooLarge,
+    BodyTooLarge,
     /// The body took too long.
-    Timeout,
+    BodyTimeout,
     /// The body cannot be used.
-    Input(Fault),
+    InvalidInput(FieldError),
     /// A handler panicked.
     Internal,
 }
 
-impl Refusal {
-    /// The status that every dialect answers this with (`docs/PROTOCOLS.md`, "Common readings").
+impl RequestRejection {
+    /// The status that every dialect answers this with (DESIGN, "Common").
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Timeout => StatusCode::REQUEST_TIMEOUT,
-            Self::Input(_) => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::InvalidInput(_) => StatusCode::BAD_REQUEST,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     /// What it is called in Chinese, for dialects that have no words of their own for it.
-    pub fn text(&self) -> String {
+    pub fn chinese_text(&self) -> String {
         match self {
             Self::NotFound => "接口不存在".to_owned(),
-            Self::Method => "请求方法不支持".to_owned(),
-            Self::TooLarge => "请求内容过大".to_owned(),
-            Self::Timeout => "请求超时".to_owned(),
-            Self::Input(fault) => fault.to_string(),
+            Self::MethodNotAllowed => "请求方法不支持".to_owned(),
+            Self::BodyTooLarge => "请求内容过大".to_owned(),
+            Self::BodyTimeout => "请求超时".to_owned(),
+            Self::InvalidInput(fault) => fault.to_string(),
             Self::Internal => "服务内部错误".to_owned(),
         }
     }
 }
 
 /// The status that every dialect answers a domain error with: 200 for all that the dialect can say in its body.
-pub fn status_of(error: &Error) -> StatusCode {
+pub fn status_for_error(error: &Error) -> StatusCode {
     match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
         Error::NotAuthenticated | Error::NotAllowed => StatusCode::UNAUTHORIZED,
-        Error::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
         Error::Busy { .. } | Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Error::UnknownUser
@@ -84,80 +84,80 @@ pub trait Dialect: std::fmt::Debug + 'static {
     const NAME: &'static str;
 
     /// What its clients may prove a password by.
-    const PROOFS: &'static [ProofKind] = &[ProofKind::Raw];
+    const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Raw];
 
     /// Renders a refusal of the chassis.
-    fn refuse(refusal: &Refusal) -> HttpResponse;
+    fn render_rejection(refusal: &RequestRejection) -> HttpResponse;
 
     /// Renders a domain error: one exhaustive match.
-    fn fail(error: &Error) -> HttpResponse;
+    fn render_error(error: &Error) -> HttpResponse;
 }
 
 /// Why a handler of dialect `D` did not do what it was asked.
 #[derive(Debug)]
-pub enum Failure<D> {
+pub enum CallError<D> {
     /// The chassis refuses.
-    Refused(Refusal),
+    Rejected(RequestRejection),
     /// The domain refuses.
-    Failed(Error),
+    Domain(Error),
     /// Never made: it holds the dialect's type.
     #[doc(hidden)]
     Never(std::convert::Infallible, PhantomData<D>),
 }
 
-impl<D> From<Fault> for Failure<D> {
-    fn from(fault: Fault) -> Self {
-        Self::Refused(Refusal::Input(fault))
+impl<D> From<FieldError> for CallError<D> {
+    fn from(fault: FieldError) -> Self {
+        Self::Rejected(RequestRejection::InvalidInput(fault))
     }
 }
 
-impl<D> From<Refusal> for Failure<D> {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
+impl<D> From<RequestRejection> for CallError<D> {
+    fn from(refusal: RequestRejection) -> Self {
+        Self::Rejected(refusal)
     }
 }
 
-impl<D> From<Error> for Failure<D> {
+impl<D> From<Error> for CallError<D> {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        Self::Domain(error)
     }
 }
 
-impl<D> std::fmt::Display for Failure<D> {
+impl<D> std::fmt::Display for CallError<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Refused(refusal) => write!(f, "refused: {refusal:?}"),
-            Self::Failed(error) => error.fmt(f),
+            Self::Rejected(refusal) => write!(f, "refused: {refusal:?}"),
+            Self::Domain(error) => error.fmt(f),
             Self::Never(never, _) => match *never {},
         }
     }
 }
 
-impl<D: Dialect> ResponseError for Failure<D> {
+impl<D: Dialect> ResponseError for CallError<D> {
     fn error_response(&self) -> HttpResponse {
         match self {
-            Self::Refused(refusal) => finish(D::refuse(refusal), None),
-            Self::Failed(error) => failed(error, D::fail(error)),
+            Self::Rejected(refusal) => add_common_headers(D::render_rejection(refusal), None),
+            Self::Domain(error) => finish_error_response(error, D::render_error(error)),
             Self::Never(never, _) => match *never {},
         }
     }
 }
 
 /// While a store is away every request fails, and clients send as many as they like.
-static FAULTS: LineBudget = LineBudget::new(300);
+static SERVER_ERROR_LOG: LogRateLimiter = LogRateLimiter::new(300);
 
 /// Adds what every dialect's answer to a domain error has, and logs the cause if the fault is ours.
-pub fn failed(error: &Error, response: HttpResponse) -> HttpResponse {
+pub fn finish_error_response(error: &Error, response: HttpResponse) -> HttpResponse {
     if let Error::Unavailable(cause) | Error::Internal(cause) = error
-        && let Some(left_out) = FAULTS.take(Instant::now())
+        && let Some(left_out) = SERVER_ERROR_LOG.allow(Instant::now())
     {
-        tracing::error!(%cause, left_out = left_out.field(), "the request failed by our fault");
+        tracing::error!(%cause, left_out = left_out.as_log_field(), "the request failed by our fault");
     }
     let ours = matches!(error, Error::Unavailable(_));
-    finish(response, error.retry_after().or(ours.then_some(1)))
+    add_common_headers(response, error.retry_after().or(ours.then_some(1)))
 }
 
-fn finish(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse {
+fn add_common_headers(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse {
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -169,14 +169,15 @@ fn finish(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse 
 }
 
 /// A JSON answer with its fields in the order they are declared in, never cached.
-pub fn json(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
+pub fn json_response(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
     match serde_json::to_vec(body) {
-        Ok(bytes) => {
-            finish(HttpResponse::build(status).content_type("application/json; charset=utf-8").body(bytes), None)
-        }
+        Ok(bytes) => add_common_headers(
+            HttpResponse::build(status).content_type("application/json; charset=utf-8").body(bytes),
+            None,
+        ),
         Err(cause) => {
             tracing::error!(%cause, "an answer could not be written");
-            finish(HttpResponse::InternalServerError().finish(), None)
+            add_common_headers(HttpResponse::InternalServerError().finish(), None)
         }
     }
 }

@@ -6,40 +6,40 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 /// The most fields a body may have: the widest documented one has four.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 /// The longest field name that is kept, in characters; errors repeat names.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// What is wrong with an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FieldError {
     /// The body is in no form or charset that is known, too deep, or not a list of fields.
-    Unreadable,
+    MalformedBody,
     /// This field is missing, or empty where it may not be.
     Missing(Cow<'static, str>),
     /// This field is there twice, with two values.
-    Doubled(String),
+    Duplicate(String),
     /// This field's value cannot be what it should be.
     Invalid(Cow<'static, str>),
 }
 
-impl Fault {
+impl FieldError {
     /// The field it is about, if it is about one.
-    pub fn field(&self) -> Option<&str> {
+    pub fn field_name(&self) -> Option<&str> {
         match self {
-            Self::Unreadable => None,
+            Self::MalformedBody => None,
             Self::Missing(name) | Self::Invalid(name) => Some(name),
-            Self::Doubled(name) => Some(name),
+            Self::Duplicate(name) => Some(name),
         }
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable => f.write_str("请求无法解析"),
+            Self::MalformedBody => f.write_str("请求无法解析"),
             Self::Missing(name) => write!(f, "缺少参数: {name}"),
-            Self::Doubled(name) => write!(f, "参数重复: {name}"),
+            Self::Duplicate(name) => write!(f, "参数重复: {name}"),
             Self::Invalid(name) => write!(f, "参数错误: {name}"),
         }
     }
@@ -47,20 +47,20 @@ impl fmt::Display for Fault {
 
 /// A field's value.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum FieldValue {
     /// A text, or a number as it was written.
     Text(Zeroizing<String>),
     /// The digits of a whole number that was written as a double.
-    Double(Zeroizing<String>),
+    WholeDouble(Zeroizing<String>),
     /// `null`: the same as an absent field.
     Null,
     /// A truth value, a list, an object or undecodable bytes: nothing that a documented field holds.
-    Other,
+    Unsupported,
     /// Two values in the query. An error only if the field is read, for queries hold more than our fields.
-    Doubled,
+    Duplicate,
 }
 
-impl Value {
+impl FieldValue {
     pub(crate) fn text(text: String) -> Self {
         Self::Text(Zeroizing::new(text))
     }
@@ -71,28 +71,28 @@ impl Value {
 /// Names match without letter case: an exact match wins, and names that differ in case alone are one field, which is
 /// doubled if their values differ.
 #[derive(Clone, Default)]
-pub struct Fields(pub(crate) Vec<(String, Value)>);
+pub struct Fields(pub(crate) Vec<(String, FieldValue)>);
 
 impl Fields {
     /// Adds a field. The same value once more changes nothing.
     ///
     /// # Errors
     /// [`Fault::Doubled`] with the name if another value is there; [`Fault::Unreadable`] if there are too many fields.
-    pub(crate) fn push(&mut self, name: String, value: Value) -> Result<(), Fault> {
+    pub(crate) fn insert(&mut self, name: String, value: FieldValue) -> Result<(), FieldError> {
         match self.0.iter().find(|(known, _)| *known == name) {
             Some((_, known)) if *known == value => return Ok(()),
-            Some(_) => return Err(Fault::Doubled(name.chars().take(LONGEST_NAME).collect())),
+            Some(_) => return Err(FieldError::Duplicate(name.chars().take(MAX_NAME_CHARS).collect())),
             None => {}
         }
-        if self.0.len() == MOST_FIELDS {
-            return Err(Fault::Unreadable);
+        if self.0.len() == MAX_FIELDS {
+            return Err(FieldError::MalformedBody);
         }
         self.0.push((name, value));
         Ok(())
     }
 
     /// See [`Fields::add_query`].
-    pub(crate) fn merge(&mut self, query: impl Iterator<Item = (String, Value)>) {
+    pub(crate) fn merge_query(&mut self, query: impl Iterator<Item = (String, FieldValue)>) {
         let in_body = self.0.len();
         for (name, value) in query {
             let (body, added) = self.0.split_at_mut(in_body);
@@ -101,22 +101,22 @@ impl Fields {
             }
             if let Some((_, known)) = added.iter_mut().find(|(known, _)| *known == name) {
                 if *known != value {
-                    *known = Value::Doubled;
+                    *known = FieldValue::Duplicate;
                 }
-            } else if self.0.len() < MOST_FIELDS {
+            } else if self.0.len() < MAX_FIELDS {
                 self.0.push((name, value));
             }
         }
     }
 
-    fn find(&self, name: &'static str) -> Result<Option<&Value>, Fault> {
+    fn find(&self, name: &'static str) -> Result<Option<&FieldValue>, FieldError> {
         if let Some((_, exact)) = self.0.iter().find(|(known, _)| known == name) {
             return Ok(Some(exact));
         }
         let mut alike = self.0.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value);
         let first = alike.next();
         match first.is_some_and(|first| alike.any(|other| other != first)) {
-            true => Err(Fault::Doubled(name.to_owned())),
+            true => Err(FieldError::Duplicate(name.to_owned())),
             false => Ok(first),
         }
     }
@@ -124,32 +124,32 @@ impl Fields {
     /// A field that must be there and may be empty: a password, a code or a name, which people leave empty.
     ///
     /// # Errors
-    /// [`Fault::Missing`], [`Fault::Doubled`] or [`Fault::Invalid`], with its name.
-    pub fn present(&self, name: &'static str) -> Result<&str, Fault> {
+    /// [`FieldError::Missing`], [`FieldError::Duplicate`] or [`FieldError::Invalid`], with its name.
+    pub fn required_maybe_empty(&self, name: &'static str) -> Result<&str, FieldError> {
         match self.find(name)? {
-            None | Some(Value::Null) => Err(Fault::Missing(Cow::Borrowed(name))),
-            Some(Value::Text(text) | Value::Double(text)) => Ok(text),
-            Some(Value::Other) => Err(Fault::Invalid(Cow::Borrowed(name))),
-            Some(Value::Doubled) => Err(Fault::Doubled(name.to_owned())),
+            None | Some(FieldValue::Null) => Err(FieldError::Missing(Cow::Borrowed(name))),
+            Some(FieldValue::Text(text) | FieldValue::WholeDouble(text)) => Ok(text),
+            Some(FieldValue::Unsupported) => Err(FieldError::Invalid(Cow::Borrowed(name))),
+            Some(FieldValue::Duplicate) => Err(FieldError::Duplicate(name.to_owned())),
         }
     }
 
     /// A field that must be there and not be empty.
     ///
     /// # Errors
-    /// As [`Fields::present`].
-    pub fn required(&self, name: &'static str) -> Result<&str, Fault> {
-        let text = self.present(name)?;
-        if text.is_empty() { Err(Fault::Missing(Cow::Borrowed(name))) } else { Ok(text) }
+    /// As [`Fields::required_maybe_empty`].
+    pub fn required(&self, name: &'static str) -> Result<&str, FieldError> {
+        let text = self.required_maybe_empty(name)?;
+        if text.is_empty() { Err(FieldError::Missing(Cow::Borrowed(name))) } else { Ok(text) }
     }
 
     /// A field that may be absent, empty or null.
     ///
     /// # Errors
-    /// [`Fault::Doubled`] or [`Fault::Invalid`], with its name.
-    pub fn optional(&self, name: &'static str) -> Result<Option<&str>, Fault> {
+    /// [`FieldError::Duplicate`] or [`FieldError::Invalid`], with its name.
+    pub fn optional(&self, name: &'static str) -> Result<Option<&str>, FieldError> {
         match self.required(name) {
-            Err(Fault::Missing(_)) => Ok(None),
+            Err(FieldError::Missing(_)) => Ok(None),
             found => found.map(Some),
         }
     }
@@ -157,42 +157,52 @@ impl Fields {
     /// A field that must be there and not be empty, as `parse` reads it.
     ///
     /// # Errors
-    /// As [`Fields::present`].
-    pub fn parsed<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
-        parse(self.required(name)?).ok_or(Fault::Invalid(Cow::Borrowed(name)))
+    /// As [`Fields::required_maybe_empty`].
+    pub fn parse_required<T>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, FieldError> {
+        parse(self.required(name)?).ok_or(FieldError::Invalid(Cow::Borrowed(name)))
     }
 
-    /// As [`Fields::parsed`], but a whole number that was written as a double keeps a fraction of `.0`, as most
+    /// As [`Fields::parse_required`], but a whole number that was written as a double keeps a fraction of `.0`, as most
     /// libraries write it: where the text counts and not the number alone.
     ///
     /// # Errors
-    /// As [`Fields::present`].
-    pub fn parsed_as_written<T>(&self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, Fault> {
+    /// As [`Fields::required_maybe_empty`].
+    pub fn parse_required_as_written<T>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, FieldError> {
         match self.find(name)? {
-            Some(Value::Double(digits)) => parse(&format!("{}.0", **digits)).ok_or(Fault::Invalid(Cow::Borrowed(name))),
-            _ => self.parsed(name, parse),
+            Some(FieldValue::WholeDouble(digits)) => {
+                parse(&format!("{}.0", **digits)).ok_or(FieldError::Invalid(Cow::Borrowed(name)))
+            }
+            _ => self.parse_required(name, parse),
         }
     }
 
     /// A field that must be there, as `parse` reads it; `blank` if there is nothing in it but white space.
     ///
     /// # Errors
-    /// As [`Fields::present`].
-    pub fn parsed_or<T>(
+    /// As [`Fields::required_maybe_empty`].
+    pub fn parse_or_blank<T>(
         &self,
         name: &'static str,
         blank: impl FnOnce() -> T,
         parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, Fault> {
-        let text = self.present(name)?;
-        if text.trim().is_empty() { Ok(blank()) } else { parse(text).ok_or(Fault::Invalid(Cow::Borrowed(name))) }
+    ) -> Result<T, FieldError> {
+        let text = self.required_maybe_empty(name)?;
+        if text.trim().is_empty() { Ok(blank()) } else { parse(text).ok_or(FieldError::Invalid(Cow::Borrowed(name))) }
     }
 
     /// The fields that are texts, as the members of a JSON object.
-    pub fn texts(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
+    pub fn text_fields(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
         self.0.iter().filter_map(|(name, value)| match value {
-            Value::Text(text) | Value::Double(text) => Some((name.clone(), text.as_str().into())),
-            Value::Null | Value::Other | Value::Doubled => None,
+            FieldValue::Text(text) | FieldValue::WholeDouble(text) => Some((name.clone(), text.as_str().into())),
+            FieldValue::Null | FieldValue::Unsupported | FieldValue::Duplicate => None,
         })
     }
 

@@ -20,7 +20,7 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 
 /// The bytes that `text` stands for. Of its readings, the first whose bytes `fit`; `None` if there is none.
 pub fn decode(text: &str, fit: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
-    let symbols = symbols(text)?;
+    let symbols = normalize_symbols(text)?;
     let trimmed = symbols.trim_end_matches([' ', '=']);
     // Behind a `=` a space is white space.
     let whole = if symbols[trimmed.len()..].contains('=') { trimmed } else { symbols.as_str() };
@@ -34,7 +34,7 @@ pub fn decode(text: &str, fit: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u
 }
 
 /// The standard alphabet, `=` and spaces; whatever else is there makes every reading fail.
-fn symbols(text: &str) -> Option<Zeroizing<String>> {
+fn normalize_symbols(text: &str) -> Option<Zeroizing<String>> {
     let text = match text.contains('%') {
         true => Zeroizing::new(percent_decode_str(text).decode_utf8().map(Cow::into_owned).ok()?),
         false => Zeroizing::new(text.to_owned()),
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     /// Writings of these bytes.
-    fn writings(bytes: &[u8]) -> Vec<String> {
+    fn encoding_variants(bytes: &[u8]) -> Vec<String> {
         let standard = STANDARD.encode(bytes);
         let lines: Vec<_> = standard.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
         vec![
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn other_characters_and_bits_that_are_left_over_are_refused() {
+    fn invalid_characters_and_nonzero_trailing_bits_are_rejected() {
         for bad in [
             "", " ", "=", "====", "M", "M===", "MR", "MR==", "MQ==MQ==", "=MQ", "M=Q", "MQ!", "M.Q", "ＭＱ", "MQ%",
             "%zz", "%ff", "MQ\u{0}",
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reading_that_fits_counts() {
+    fn the_first_accepted_interpretation_is_used() {
         let blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(16);
         let bytes: Vec<u8> = [[0xfb; 3], [0xef; 3], [0xbe; 3]].concat().into_iter().cycle().take(48).collect();
         let sent = STANDARD.encode(&bytes);
@@ -101,15 +101,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_writing_is_read(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
-            for sent in writings(&bytes) {
+        fn every_encoding_variant_is_decoded(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
+            for sent in encoding_variants(&bytes) {
                 let read = decode(&sent, |read| read.len() == bytes.len());
                 prop_assert_eq!(read.as_deref(), Some(&bytes), "{:?}", sent);
             }
         }
 
         #[test]
-        fn anything_may_come_and_what_is_read_has_that_writing(sent in "(?s).{0,60}") {
+        fn arbitrary_input_decodes_only_to_bytes_it_encodes(sent in "(?s).{0,60}") {
             if let Some(read) = decode(&sent, |bytes| !bytes.is_empty()) {
                 let alike = |text: &str| text.replace([' ', '+', '-', '\r', '\n', '\t', '='], "").replace('_', "/");
                 prop_assert!(sent.contains('%') || alike(&sent) == alike(&STANDARD_NO_PAD.encode(&*read)), "{:?}", sent);

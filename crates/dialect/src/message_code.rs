@@ -1,4 +1,4 @@
-//! What the API documents of cloudbox and TMS have alike: `{"message":"…","code":"…"}`, its codes, and most of a user.
+//! What the documents of cloudbox and TMS have alike: `{"message":"…","code":"…"}`, its codes, and most of a user.
 
 use std::borrow::Cow;
 
@@ -7,24 +7,24 @@ use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
 use stele_core::time::Offset;
-use stele_core::usecase::login::LoggedIn;
+use stele_core::usecase::login::AuthenticatedSession;
 use stele_core::user::Gender;
 
-use crate::dialect::{Refusal, json, status_of};
-use crate::openapi::{Field, Object};
+use crate::dialect::{RequestRejection, json_response, status_for_error};
+use crate::openapi::{FieldSchema, ObjectSchema};
 use crate::reply;
 
-const PARAMETER: &str = "1001";
-const WRONG: &str = "1002";
-const STALE: &str = "1003";
-const REPLAYED: &str = "1004";
-const TOKEN: &str = "1005";
-const DISABLED: &str = "1006";
-const TOO_MANY: &str = "1007";
-const FAULT: &str = "1009";
+const BAD_PARAMETER: &str = "1001";
+const WRONG_CREDENTIALS: &str = "1002";
+const PROOF_STALE: &str = "1003";
+const PROOF_REPLAYED: &str = "1004";
+const BAD_TOKEN: &str = "1005";
+const USER_DISABLED: &str = "1006";
+const RATE_LIMITED: &str = "1007";
+const SERVER_ERROR: &str = "1009";
 
-/// The codes, for the OpenAPI document.
-pub const ERRORS: &str = "\
+/// The codes, for the document.
+pub const ERROR_TABLE: &str = "\
 | code | HTTP | 含义 |
 | --- | --- | --- |
 | `0000` | 200 | 成功 |
@@ -38,11 +38,11 @@ pub const ERRORS: &str = "\
 | `1009` | 408, 500, 503 | 超时，或服务端故障 |";
 
 /// 32 hex digits, in either case.
-pub const HEX32: &str = "^[0-9A-Fa-f]{32}$";
+pub const HEX32_PATTERN: &str = "^[0-9A-Fa-f]{32}$";
 /// How both documents' user ids are written.
-pub const USER_ID: &str = "^([0-9]{1,18}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
+pub const USER_ID_PATTERN: &str = "^([0-9]{1,18}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
 /// The time at which a digest was salted.
-pub const TIMESTAMP: Field = Field::digits(
+pub const TIMESTAMP_FIELD: FieldSchema = FieldSchema::digits(
     "timestamp",
     "加密时的 UTC 时间戳，秒，或 13 位毫秒；数字或字符串",
     "^(0|[1-9][0-9]{0,17})$",
@@ -51,25 +51,25 @@ pub const TIMESTAMP: Field = Field::digits(
 
 reply! {
     /// Every refusal.
-    pub struct No<'a> = NO "No" "失败" {
+    pub struct ErrorBody<'a> = ERROR_BODY "No" "失败" {
         message: &'a str => text("说明", "用户名或密码错误"),
         code: &'static str => one_of(
             "错误码",
-            &[WRONG, PARAMETER, STALE, REPLAYED, TOKEN, DISABLED, TOO_MANY, FAULT]
+            &[WRONG_CREDENTIALS, BAD_PARAMETER, PROOF_STALE, PROOF_REPLAYED, BAD_TOKEN, USER_DISABLED, RATE_LIMITED, SERVER_ERROR]
         ),
     }
 }
 
 reply! {
     /// The first fields of a user. Absent texts are empty, never null.
-    pub struct Head<'a> = HEAD "Head" "用户：编号与联系方式" {
-        user_id: String => like(
+    pub struct UserContact<'a> = USER_CONTACT "Head" "用户：编号与联系方式" {
+        user_id: String => pattern(
             "用户 UUID",
             "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
             "0b922f14-d00b-11e7-aafd-525400bbac8e"
         ),
         user_name: &'a str => text("用户名；没有则为注册时所用，否则手机号或邮箱", "mark"),
-        register_time: String => like(
+        register_time: String => pattern(
             "注册时间，RFC 3339，微秒",
             r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$",
             "2017-11-23T04:59:11.544126Z"
@@ -79,34 +79,37 @@ reply! {
         avatar_url: &'a str => text("头像", ""),
         user_phone: &'a str => text("手机号", "13800138000"),
         user_email: &'a str => text("邮箱", ""),
-        user_token: &'a str => like("新会话的凭证", "^[0-9a-f]{32}$", "dbf15a70056b49feaa394288ea9299e3"),
+        user_token: &'a str => pattern("新会话的凭证", "^[0-9a-f]{32}$", "dbf15a70056b49feaa394288ea9299e3"),
     }
 }
 
 reply! {
     /// The next ones, with the person's name.
-    pub struct Person<'a> = PERSON "Person" "用户：姓名与别名" {
+    pub struct UserPerson<'a> = USER_PERSON "Person" "用户：姓名与别名" {
         user_real_name: &'a str => text("真实姓名", "马克"),
         user_gender: &'static str => one_of("性别", &["男", "女", ""]),
         user_nickname: &'a str => text("昵称", ""),
-        user_alias_id: &'a str => like("别名 ID", "^[0-9a-f]{32}$", "0b9314d8d00b11e7aafd525400bbac8e"),
+        user_alias_id: &'a str => pattern("别名 ID", "^[0-9a-f]{32}$", "0b9314d8d00b11e7aafd525400bbac8e"),
     }
 }
 
 /// Both parts of a user, with times at `offset`.
-pub fn parts(LoggedIn { user, token, .. }: &LoggedIn, offset: Offset) -> (Head<'_>, Person<'_>) {
+pub fn user_parts(
+    AuthenticatedSession { user, token, .. }: &AuthenticatedSession,
+    offset: Offset,
+) -> (UserContact<'_>, UserPerson<'_>) {
     let profile = &user.profile;
-    let head = Head {
+    let head = UserContact {
         user_id: user.id.to_string(),
         user_name: user.display_name(),
-        register_time: user.registered_at.rfc3339(offset),
+        register_time: user.registered_at.to_rfc3339(offset),
         status: "",
         avatar_url: &profile.avatar_url,
         user_phone: user.phone.as_deref().unwrap_or_default(),
         user_email: user.email.as_deref().unwrap_or_default(),
         user_token: token.expose(),
     };
-    let person = Person {
+    let person = UserPerson {
         user_real_name: &profile.real_name,
         user_gender: profile.gender.map_or("", Gender::as_str),
         user_nickname: &profile.nickname,
@@ -117,57 +120,60 @@ pub fn parts(LoggedIn { user, token, .. }: &LoggedIn, offset: Offset) -> (Head<'
 
 /// `{"message":"Succ","code":"0000","data":…}`.
 #[derive(Serialize)]
-struct Succ<U> {
+struct SuccessBody<U> {
     message: &'static str,
     code: &'static str,
     data: U,
 }
 
 /// Answers a success.
-pub fn succeed(user: impl Serialize) -> HttpResponse {
-    json(StatusCode::OK, &Succ { message: "Succ", code: "0000", data: user })
+pub fn success_response(user: impl Serialize) -> HttpResponse {
+    json_response(StatusCode::OK, &SuccessBody { message: "Succ", code: "0000", data: user })
 }
 
 /// The fields of a success whose `data` is `user`.
-pub const fn succ(user: &'static Object) -> [Field; 3] {
+pub const fn success_fields(user: &'static ObjectSchema) -> [FieldSchema; 3] {
     [
-        Field::one_of("message", "固定为 Succ", &["Succ"]),
-        Field::one_of("code", "固定为 0000", &["0000"]),
-        Field::object("data", "用户", user),
+        FieldSchema::one_of("message", "固定为 Succ", &["Succ"]),
+        FieldSchema::one_of("code", "固定为 0000", &["0000"]),
+        FieldSchema::object("data", "用户", user),
     ]
 }
 
 /// Renders what the server turns away.
-pub fn refuse(refusal: &Refusal) -> HttpResponse {
+pub fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
     let code = match refusal {
-        Refusal::NotFound | Refusal::Method | Refusal::TooLarge | Refusal::Input(_) => PARAMETER,
-        Refusal::Timeout | Refusal::Internal => FAULT,
+        RequestRejection::NotFound
+        | RequestRejection::MethodNotAllowed
+        | RequestRejection::BodyTooLarge
+        | RequestRejection::InvalidInput(_) => BAD_PARAMETER,
+        RequestRejection::BodyTimeout | RequestRejection::Internal => SERVER_ERROR,
     };
-    json(refusal.status(), &No { message: &refusal.text(), code })
+    json_response(refusal.status(), &ErrorBody { message: &refusal.chinese_text(), code })
 }
 
 /// Renders a domain error.
-pub fn fail(error: &Error) -> HttpResponse {
+pub fn render_error(error: &Error) -> HttpResponse {
     let (code, message) = code_and_message(error);
-    json(status_of(error), &No { message: &message, code })
+    json_response(status_for_error(error), &ErrorBody { message: &message, code })
 }
 
 fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, message) = match error {
-        Error::Invalid(field) => return (PARAMETER, Cow::Owned(format!("参数错误: {field}"))),
-        // The API documents have no word for an unknown user, and saying so would give the user base away.
-        Error::UnknownUser | Error::WrongPassword => (WRONG, "用户名或密码错误"),
-        Error::Stale => (STALE, "时间戳已过期"),
-        Error::Replayed => (REPLAYED, "请求已被使用"),
-        Error::NotAuthenticated | Error::NotAllowed => (TOKEN, "登录凭证缺失或已失效"),
-        Error::Disabled => (DISABLED, "用户已被禁用"),
-        Error::TooMany { .. } => (TOO_MANY, "操作过于频繁，请稍后再试"),
-        Error::Busy { .. } | Error::Unavailable(_) => (FAULT, "服务暂不可用"),
-        Error::Internal(_) => (FAULT, "服务内部错误"),
+        Error::Invalid(field) => return (BAD_PARAMETER, Cow::Owned(format!("参数错误: {field}"))),
+        // The documents have no word for an unknown user, and saying so would give the user base away.
+        Error::UnknownUser | Error::WrongPassword => (WRONG_CREDENTIALS, "用户名或密码错误"),
+        Error::Stale => (PROOF_STALE, "时间戳已过期"),
+        Error::Replayed => (PROOF_REPLAYED, "请求已被使用"),
+        Error::NotAuthenticated | Error::NotAllowed => (BAD_TOKEN, "登录凭证缺失或已失效"),
+        Error::Disabled => (USER_DISABLED, "用户已被禁用"),
+        Error::RateLimited { .. } => (RATE_LIMITED, "操作过于频繁，请稍后再试"),
+        Error::Busy { .. } | Error::Unavailable(_) => (SERVER_ERROR, "服务暂不可用"),
+        Error::Internal(_) => (SERVER_ERROR, "服务内部错误"),
         // No call of these dialects sends codes, registers users or hands out one-time tokens.
-        Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => (WRONG, "验证码错误"),
-        Error::IdentifierTaken => (PARAMETER, "用户已存在"),
-        Error::TicketRefused => (TOKEN, "登录凭证缺失或已失效"),
+        Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => (WRONG_CREDENTIALS, "验证码错误"),
+        Error::IdentifierTaken => (BAD_PARAMETER, "用户已存在"),
+        Error::TicketRefused => (BAD_TOKEN, "登录凭证缺失或已失效"),
     };
     (code, Cow::Borrowed(message))
 }

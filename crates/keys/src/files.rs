@@ -21,62 +21,62 @@ use stele_core::ports::KeyRecord;
 use stele_core::random::Random;
 use stele_core::seal::KeyId;
 use stele_service::ConfigError;
-use stele_service::private_file::judge_secret;
+use stele_service::private_file::check_secret_file;
 use zeroize::Zeroizing;
 
-type Bytes32 = Zeroizing<[u8; 32]>;
+type KeyBytes = Zeroizing<[u8; 32]>;
 
 /// What a key is told from another by, and nothing of it.
-pub type Probe = [u8; 32];
+pub type KeyFingerprint = [u8; 32];
 
 /// A kind of numbered keys.
 #[derive(Clone, Copy)]
-pub struct Family {
+pub struct KeyKind {
     /// What its keys are called, before the number: `seal`.
     pub name: &'static str,
     /// The ending of its files.
     pub extension: &'static str,
     /// Makes a key, as the text of its file.
-    pub make: fn(&dyn Random) -> Option<Zeroizing<String>>,
+    pub generate: fn(&dyn Random) -> Option<Zeroizing<String>>,
     /// The probe of a key; `None` if the text is not one of this family.
-    pub probe: fn(&str) -> Option<Probe>,
+    pub fingerprint: fn(&str) -> Option<KeyFingerprint>,
 }
 
 /// The sealing keys.
-pub const SEALING: Family = Family {
+pub const SEALING_KEYS: KeyKind = KeyKind {
     name: "seal",
     extension: "key",
-    make: |random| Some(new_key(random)),
-    probe: |text| Some(MacKey::new(parse(text)?).tag(PROBE)),
+    generate: |random| Some(generate_key_file(random)),
+    fingerprint: |text| Some(MacKey::new(parse_key_file(text)?).tag(FINGERPRINT_MESSAGE)),
 };
 
 /// The name and the file of the key of keyed hashes.
-pub const MAC: (&str, &str) = ("mac", "mac.key");
+pub const MAC_KEY: (&str, &str) = ("mac", "mac.key");
 
 /// What a key that makes keyed hashes is probed with. Codes are never tagged with one part.
-const PROBE: &[&[u8]] = &[b"stele key probe"];
+const FINGERPRINT_MESSAGE: &[&[u8]] = &[b"stele key probe"];
 
-const REMEDY: &str = "`stele migrate` makes missing keys, and all instances must share one set";
+const MISSING_KEYS_REMEDY: &str = "`stele migrate` makes missing keys, and all instances must share one set";
 
-impl Family {
+impl KeyKind {
     /// The name of a key: `seal-1`.
-    pub fn key(&self, number: KeyId) -> String {
+    pub fn key_name(&self, number: KeyId) -> String {
         format!("{}-{number}", self.name)
     }
 
     /// The file of a key.
-    pub fn file(&self, folder: &Path, number: KeyId) -> PathBuf {
-        folder.join(format!("{}.{}", self.key(number), self.extension))
+    pub fn key_path(&self, folder: &Path, number: KeyId) -> PathBuf {
+        folder.join(format!("{}.{}", self.key_name(number), self.extension))
     }
 
     /// The numbers of the keys that lie in `folder`, in service or not, in order.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn numbers(&self, folder: &Path) -> Result<Vec<KeyId>, ConfigError> {
+    pub fn list_numbers(&self, folder: &Path) -> Result<Vec<KeyId>, ConfigError> {
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|e| missing(folder, &e))? {
-            let name = entry.map_err(|e| missing(folder, &e))?.file_name();
+        for entry in fs::read_dir(folder).map_err(|e| cannot_read(folder, &e))? {
+            let name = entry.map_err(|e| cannot_read(folder, &e))?.file_name();
             let number = || {
                 let text = name.to_str()?.strip_prefix(self.name)?.strip_prefix('-')?;
                 let text = text.strip_suffix(self.extension)?.strip_suffix('.')?;
@@ -92,25 +92,30 @@ impl Family {
     ///
     /// # Errors
     /// One line that names the file, if it is missing, damaged or unreadable.
-    pub fn read(&self, folder: &Path, number: KeyId) -> Result<(Zeroizing<String>, Probe), ConfigError> {
-        let path = self.file(folder, number);
-        let text = read_secret(&path)?;
-        let probe = (self.probe)(&text).ok_or_else(|| damaged(&path))?;
+    pub fn read(&self, folder: &Path, number: KeyId) -> Result<(Zeroizing<String>, KeyFingerprint), ConfigError> {
+        let path = self.key_path(folder, number);
+        let text = read_secret_file(&path)?;
+        let probe = (self.fingerprint)(&text).ok_or_else(|| damaged_key(&path))?;
         Ok((text, probe))
     }
 
     /// Reads a key that is in service.
     ///
     /// # Errors
-    /// As [`Family::read`]; and if the file holds another key than the one that was put in service.
-    pub fn read_as(&self, folder: &Path, record: &KeyRecord, number: KeyId) -> Result<Zeroizing<String>, ConfigError> {
-        let path = self.file(folder, number);
+    /// As [`KeyKind::read`]; and if the file holds another key than the one that was put in service.
+    pub fn read_verified(
+        &self,
+        folder: &Path,
+        record: &KeyRecord,
+        number: KeyId,
+    ) -> Result<Zeroizing<String>, ConfigError> {
+        let path = self.key_path(folder, number);
         if !path.exists() {
-            return Err(gone(&path, &record.name));
+            return Err(missing_key(&path, &record.name));
         }
         let (text, probe) = self.read(folder, number)?;
-        if record.probe.as_ref().is_some_and(|known| *known != probe) {
-            return Err(another(&path, &record.name));
+        if record.fingerprint.as_ref().is_some_and(|known| *known != probe) {
+            return Err(wrong_key(&path, &record.name));
         }
         Ok(text)
     }
@@ -120,18 +125,18 @@ impl Family {
 ///
 /// # Errors
 /// One line that names the file.
-pub fn load_mac(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
-    let path = folder.join(MAC.1);
-    let known = records.iter().find(|record| record.name == MAC.0).and_then(|record| record.probe.as_ref());
+pub fn load_mac_key(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
+    let path = folder.join(MAC_KEY.1);
+    let known = records.iter().find(|record| record.name == MAC_KEY.0).and_then(|record| record.fingerprint.as_ref());
     if known.is_some() && !path.exists() {
-        return Err(gone(&path, MAC.0));
+        return Err(missing_key(&path, MAC_KEY.0));
     }
-    let (key, probe) = read_mac(folder)?;
+    let (key, probe) = read_mac_key(folder)?;
     match known {
         None => {
             Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
         }
-        Some(known) if *known != probe => Err(another(&path, MAC.0)),
+        Some(known) if *known != probe => Err(wrong_key(&path, MAC_KEY.0)),
         Some(_) => Ok(key),
     }
 }
@@ -140,10 +145,10 @@ pub fn load_mac(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigEr
 ///
 /// # Errors
 /// One line that names the file.
-pub fn read_mac(folder: &Path) -> Result<(MacKey, Probe), ConfigError> {
-    let path = folder.join(MAC.1);
-    let key = MacKey::new(parse(&read_secret(&path)?).ok_or_else(|| damaged(&path))?);
-    let probe = key.tag(PROBE);
+pub fn read_mac_key(folder: &Path) -> Result<(MacKey, KeyFingerprint), ConfigError> {
+    let path = folder.join(MAC_KEY.1);
+    let key = MacKey::new(parse_key_file(&read_secret_file(&path)?).ok_or_else(|| damaged_key(&path))?);
+    let probe = key.tag(FINGERPRINT_MESSAGE);
     Ok((key, probe))
 }
 
@@ -151,29 +156,29 @@ pub fn read_mac(folder: &Path) -> Result<(MacKey, Probe), ConfigError> {
 ///
 /// # Errors
 /// One line, if the file cannot be made.
-pub fn make_mac(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
-    make_once(&folder.join(MAC.1), || new_key(random))
+pub fn create_mac_key(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
+    create_once(&folder.join(MAC_KEY.1), || generate_key_file(random))
 }
 
 /// The bytes of a sealing key's file.
-pub(crate) fn parse(text: &str) -> Option<Bytes32> {
+pub(crate) fn parse_key_file(text: &str) -> Option<KeyBytes> {
     let (key, sum) = text.trim_end().split_once(' ')?;
     let key = Zeroizing::new(hex::decode::<32>(key)?);
     (checksum(&key) == sum).then_some(key)
 }
 
-fn missing(path: &Path, error: &std::io::Error) -> ConfigError {
-    ConfigError::new(format!("{}: cannot read the keys: {error}; {REMEDY}", path.display()))
+fn cannot_read(path: &Path, error: &std::io::Error) -> ConfigError {
+    ConfigError::new(format!("{}: cannot read the keys: {error}; {MISSING_KEYS_REMEDY}", path.display()))
 }
 
-fn gone(path: &Path, key: &str) -> ConfigError {
+fn missing_key(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
         "{}: the key {key} is in service, but missing here; put it back from a backup or copy it from another instance",
         path.display()
     ))
 }
 
-fn another(path: &Path, key: &str) -> ConfigError {
+fn wrong_key(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
         "{}: this is not the key {key} that this database works with; put that one back from a backup or copy it from \
          another instance",
@@ -181,7 +186,7 @@ fn another(path: &Path, key: &str) -> ConfigError {
     ))
 }
 
-fn damaged(path: &Path) -> ConfigError {
+fn damaged_key(path: &Path) -> ConfigError {
     ConfigError::new(format!(
         "{}: the key is damaged; put it back from a backup (a new one opens nothing)",
         path.display()
@@ -192,7 +197,7 @@ fn damaged(path: &Path) -> ConfigError {
 ///
 /// # Errors
 /// One line that names it.
-pub fn make_folder(folder: &Path) -> Result<(), ConfigError> {
+pub fn create_private_folder(folder: &Path) -> Result<(), ConfigError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -205,7 +210,7 @@ pub fn make_folder(folder: &Path) -> Result<(), ConfigError> {
 ///
 /// # Errors
 /// One line that names it.
-pub fn make_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Result<(), ConfigError> {
+pub fn create_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Result<(), ConfigError> {
     if path.exists() {
         return Ok(());
     }
@@ -230,22 +235,22 @@ pub fn make_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Re
 ///
 /// # Errors
 /// One line that names it.
-pub fn read_secret(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
-    let unread = |e| missing(path, &e);
+pub fn read_secret_file(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    let unread = |e| cannot_read(path, &e);
     let mut file = fs::File::open(path).map_err(unread)?;
-    judge_secret(path, &file.metadata().map_err(unread)?)?;
+    check_secret_file(path, &file.metadata().map_err(unread)?)?;
     let mut text = Zeroizing::new(String::new());
     file.read_to_string(&mut text).map_err(unread)?;
     Ok(text)
 }
 
-fn new_key(random: &dyn Random) -> Zeroizing<String> {
-    let mut key: Bytes32 = Zeroizing::new([0; 32]);
+fn generate_key_file(random: &dyn Random) -> Zeroizing<String> {
+    let mut key: KeyBytes = Zeroizing::new([0; 32]);
     random.fill(&mut *key);
     Zeroizing::new(format!("{} {}\n", hex::encode(&*key), checksum(&key)))
 }
 
-fn checksum(key: &Bytes32) -> String {
+fn checksum(key: &KeyBytes) -> String {
     hex::encode(&sha256(&**key)[..4])
 }
 
@@ -258,66 +263,72 @@ mod tests {
 
     use super::*;
 
-    fn make(folder: &Path, number: KeyId) {
-        make_once(&SEALING.file(folder, number), || (SEALING.make)(&OsRandom).unwrap()).unwrap();
+    fn create_key(folder: &Path, number: KeyId) {
+        create_once(&SEALING_KEYS.key_path(folder, number), || (SEALING_KEYS.generate)(&OsRandom).unwrap()).unwrap();
     }
 
-    fn record(folder: &Path, number: KeyId) -> KeyRecord {
-        let probe = SEALING.read(folder, number).unwrap().1;
+    fn key_record(folder: &Path, number: KeyId) -> KeyRecord {
+        let probe = SEALING_KEYS.read(folder, number).unwrap().1;
         let at = Timestamp::from_secs(0);
-        KeyRecord { name: SEALING.key(number), probe: Some(probe.to_vec()), added_at: at, works_from: at }
+        KeyRecord {
+            name: SEALING_KEYS.key_name(number),
+            fingerprint: Some(probe.to_vec()),
+            added_at: at,
+            works_from: at,
+        }
     }
 
     #[test]
-    fn keys_are_made_once_and_read_back() {
+    fn key_files_are_created_once_and_read_back() {
         let folder = tempfile::tempdir().unwrap();
         let keys = folder.path().join("keys");
-        assert!(SEALING.numbers(&keys).err().unwrap().to_string().contains("stele migrate"));
-        make_folder(&keys).unwrap();
+        assert!(SEALING_KEYS.list_numbers(&keys).err().unwrap().to_string().contains("stele migrate"));
+        create_private_folder(&keys).unwrap();
         for number in [10, 2] {
-            make(&keys, number);
+            create_key(&keys, number);
         }
         for strange in ["seal-01.key", "seal-x.key", "seal-3.key.retired", "seal-4key", "unseal-5.key"] {
             fs::write(keys.join(strange), "not read").unwrap();
         }
-        assert_eq!(SEALING.numbers(&keys).unwrap(), [2, 10]);
+        assert_eq!(SEALING_KEYS.list_numbers(&keys).unwrap(), [2, 10]);
         let first = fs::read_to_string(keys.join("seal-2.key")).unwrap();
-        make(&keys, 2);
+        create_key(&keys, 2);
         assert_eq!(fs::read_to_string(keys.join("seal-2.key")).unwrap(), first);
         assert_eq!(fs::metadata(keys.join("seal-2.key")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&keys).unwrap().count(), 7, "no draft is left");
     }
 
     #[test]
-    fn a_damaged_missing_or_other_key_is_named() {
+    fn a_damaged_missing_or_wrong_key_is_reported_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), 1);
-        let one = record(folder.path(), 1);
+        create_key(folder.path(), 1);
+        let one = key_record(folder.path(), 1);
         let path = folder.path().join("seal-1.key");
         let good = fs::read_to_string(&path).unwrap();
         let flipped = if good.starts_with('0') { good.replacen('0', "1", 1) } else { format!("0{}", &good[1..]) };
-        let told = || SEALING.read_as(folder.path(), &one, 1).err().map(|e| e.to_string()).unwrap_or_default();
+        let error_text =
+            || SEALING_KEYS.read_verified(folder.path(), &one, 1).err().map(|e| e.to_string()).unwrap_or_default();
         for bad in ["", "garbage", &good[..40], &flipped] {
             fs::write(&path, bad).unwrap();
-            assert!(told().contains("seal-1.key") && told().contains("damaged"), "{}", told());
+            assert!(error_text().contains("seal-1.key") && error_text().contains("damaged"), "{}", error_text());
         }
-        fs::write(&path, &*new_key(&OsRandom)).unwrap();
-        assert!(told().contains("seal-1.key: this is not the key seal-1"), "{}", told());
+        fs::write(&path, &*generate_key_file(&OsRandom)).unwrap();
+        assert!(error_text().contains("seal-1.key: this is not the key seal-1"), "{}", error_text());
         fs::remove_file(&path).unwrap();
-        assert!(told().contains("seal-1.key: the key seal-1 is in service, but missing"), "{}", told());
+        assert!(error_text().contains("seal-1.key: the key seal-1 is in service, but missing"), "{}", error_text());
         fs::write(&path, good).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(told(), "");
+        assert_eq!(error_text(), "");
     }
 
     #[test]
-    fn a_key_that_others_may_read_is_refused() {
+    fn a_key_file_readable_by_others_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), 1);
+        create_key(folder.path(), 1);
         let path = folder.path().join("seal-1.key");
         let read_with = |mode| {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            SEALING.read(folder.path(), 1).map(drop).map_err(|error| error.to_string())
+            SEALING_KEYS.read(folder.path(), 1).map(drop).map_err(|error| error.to_string())
         };
         for mode in [0o640, 0o604, 0o620, 0o660, 0o644, 0o666] {
             let error = read_with(mode).unwrap_err();
@@ -329,28 +340,28 @@ mod tests {
 
     /// Kubernetes mounts each file of a Secret as a link into a folder that it swaps, readable by the pod's group.
     #[test]
-    fn a_key_may_be_a_link_and_its_target_is_judged() {
+    fn a_symlinked_key_is_checked_by_its_targets_mode() {
         let (folder, mounted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        make(folder.path(), 1);
+        create_key(folder.path(), 1);
         let (target, link) = (folder.path().join("seal-1.key"), mounted.path().join("seal-1.key"));
         std::os::unix::fs::symlink(&target, &link).unwrap();
         for (mode, fine) in [(0o600, true), (0o440, true), (0o640, true), (0o660, false), (0o444, false)] {
             fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(SEALING.read(mounted.path(), 1).is_ok(), fine, "{mode:o}");
+            assert_eq!(SEALING_KEYS.read(mounted.path(), 1).is_ok(), fine, "{mode:o}");
         }
     }
 
     #[test]
-    fn the_key_of_keyed_hashes_is_the_one_in_service() {
+    fn the_mac_key_must_match_its_stored_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
-        make_mac(folder.path(), &OsRandom).unwrap();
+        create_mac_key(folder.path(), &OsRandom).unwrap();
         let at = Timestamp::from_secs(0);
-        let probe = Some(read_mac(folder.path()).unwrap().1.to_vec());
-        let records = [KeyRecord { name: "mac".into(), probe, added_at: at, works_from: at }];
-        assert!(load_mac(folder.path(), &records).is_ok());
-        assert!(load_mac(folder.path(), &[]).err().unwrap().to_string().contains("stele migrate"));
-        fs::write(folder.path().join("mac.key"), &*new_key(&OsRandom)).unwrap();
-        let told = load_mac(folder.path(), &records).err().unwrap().to_string();
-        assert!(told.contains("mac.key: this is not the key mac"), "{told}");
+        let probe = Some(read_mac_key(folder.path()).unwrap().1.to_vec());
+        let records = [KeyRecord { name: "mac".into(), fingerprint: probe, added_at: at, works_from: at }];
+        assert!(load_mac_key(folder.path(), &records).is_ok());
+        assert!(load_mac_key(folder.path(), &[]).err().unwrap().to_string().contains("stele migrate"));
+        fs::write(folder.path().join("mac.key"), &*generate_key_file(&OsRandom)).unwrap();
+        let error_text = load_mac_key(folder.path(), &records).err().unwrap().to_string();
+        assert!(error_text.contains("mac.key: this is not the key mac"), "{error_text}");
     }
 }

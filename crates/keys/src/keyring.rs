@@ -4,7 +4,7 @@
 //! A process looks for keys that were put in service every few seconds, on SIGHUP, and when it meets one that it does
 //! not know; so each knows a new key before any works with it.
 
-mod begin;
+mod bootstrap;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stele_core::mac::MacKey;
-use stele_core::ports::{KeyRecord, KeyStore, KeyWatch};
-use stele_core::salted::SaltedLogins;
+use stele_core::ports::{KeyRecord, KeyRefresher, KeyStore};
+use stele_core::salted_logins::SaltedLoginRecorder;
 use stele_core::seal::{DigestSealing, KeyId, Sealer, SealingKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_service::ConfigError;
@@ -22,27 +22,27 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::files::{self, Family, SEALING};
-pub use begin::{begin, begin_family, make};
+use crate::files::{self, KeyKind, SEALING_KEYS};
+pub use bootstrap::{bootstrap_keys, bootstrap_kind, create_key_file};
 
 /// How often a process looks for new keys.
-const EVERY: Duration = Duration::from_secs(5);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it looks at most, whoever asks.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A key in service: its number, from when on it works, and its file's text where it is not known yet.
-pub type InService = (KeyId, Timestamp, Option<Zeroizing<String>>);
+pub type ActiveKey = (KeyId, Timestamp, Option<Zeroizing<String>>);
 
 /// What works with the keys of a family, other than the sealing keys.
-pub trait Holder: Send + Sync {
+pub trait KeyConsumer: Send + Sync {
     /// The family.
-    fn family(&self) -> Family;
+    fn kind(&self) -> KeyKind;
 
     /// Whether the key is held.
-    fn holds(&self, number: KeyId) -> bool;
+    fn has_key(&self, number: KeyId) -> bool;
 
     /// Holds these keys and no others.
-    fn hold(&self, keys: Vec<InService>);
+    fn set_keys(&self, keys: Vec<ActiveKey>);
 }
 
 /// The keys in service.
@@ -52,18 +52,18 @@ pub struct KeyRing {
     clock: Arc<dyn Clock>,
     sealer: Arc<Sealer>,
     mac: Arc<MacKey>,
-    salted_logins: Arc<SaltedLogins>,
-    holders: Mutex<Vec<Arc<dyn Holder>>>,
+    salted_logins: Arc<SaltedLoginRecorder>,
+    consumers: Mutex<Vec<Arc<dyn KeyConsumer>>>,
     records: Mutex<Vec<KeyRecord>>,
     /// The keys that cannot be read here, and whether it was their time when that was complained about.
-    lacking: Mutex<BTreeMap<String, bool>>,
-    looked: tokio::sync::Mutex<Option<Instant>>,
+    unreadable: Mutex<BTreeMap<String, bool>>,
+    last_refresh: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// The keys of a family, and what is wrong with those that cannot be read.
-struct Gathered {
-    keys: Vec<InService>,
-    faults: Vec<(KeyRecord, ConfigError)>,
+struct LoadedKeys {
+    keys: Vec<ActiveKey>,
+    errors: Vec<(KeyRecord, ConfigError)>,
 }
 
 impl KeyRing {
@@ -76,16 +76,16 @@ impl KeyRing {
         store: Arc<dyn KeyStore>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, ConfigError> {
-        let records = store.keys().await.map_err(fault)?;
-        let gathered = gather(&folder, &SEALING, &records, &[], |_| false);
+        let records = store.keys().await.map_err(config_error)?;
+        let gathered = load_keys(&folder, &SEALING_KEYS, &records, &[], |_| false);
         let none = ConfigError::new(format!("{}: no sealing key is in service; run `stele migrate`", folder.display()));
-        if gathered.keys.is_empty() && gathered.faults.is_empty() {
+        if gathered.keys.is_empty() && gathered.errors.is_empty() {
             return Err(none);
         }
-        let keys = strictly(gathered, clock.now())?;
-        let digests = digest_sealing(store.salted_ended().await.map_err(fault)?);
-        let sealer = Arc::new(Sealer::of(keys.into_iter().map(sealing), digests).ok_or(none)?);
-        let mac = Arc::new(files::load_mac(&folder, &records)?);
+        let keys = require_readable_active_keys(gathered, clock.now())?;
+        let digests = digest_sealing(store.salted_ended_at().await.map_err(config_error)?);
+        let sealer = Arc::new(Sealer::with_key_schedule(keys.into_iter().map(to_sealing_key), digests).ok_or(none)?);
+        let mac = Arc::new(files::load_mac_key(&folder, &records)?);
         Ok(Arc::new(Self {
             folder,
             store,
@@ -93,10 +93,10 @@ impl KeyRing {
             sealer,
             mac,
             salted_logins: Arc::default(),
-            holders: Mutex::default(),
+            consumers: Mutex::default(),
             records: Mutex::new(records),
-            lacking: Mutex::default(),
-            looked: tokio::sync::Mutex::default(),
+            unreadable: Mutex::default(),
+            last_refresh: tokio::sync::Mutex::default(),
         }))
     }
 
@@ -111,7 +111,7 @@ impl KeyRing {
     }
 
     /// Who logged in by salted proofs, until it is stored.
-    pub fn salted_logins(&self) -> Arc<SaltedLogins> {
+    pub fn salted_logins(&self) -> Arc<SaltedLoginRecorder> {
         Arc::clone(&self.salted_logins)
     }
 
@@ -119,17 +119,17 @@ impl KeyRing {
     ///
     /// # Errors
     /// One line that names the key and its file; or that there is none.
-    pub fn attach(&self, holder: Arc<dyn Holder>) -> Result<(), ConfigError> {
-        let family = holder.family();
-        let gathered = gather(&self.folder, &family, &lock(&self.records), &[], |_| false);
-        let keys = strictly(gathered, self.clock.now())?;
+    pub fn register_consumer(&self, holder: Arc<dyn KeyConsumer>) -> Result<(), ConfigError> {
+        let family = holder.kind();
+        let gathered = load_keys(&self.folder, &family, &lock(&self.records), &[], |_| false);
+        let keys = require_readable_active_keys(gathered, self.clock.now())?;
         if keys.is_empty() {
-            let file = family.file(&self.folder, 1);
+            let file = family.key_path(&self.folder, 1);
             let text = "no such key is in service; `stele migrate` makes it, and all instances must share one set";
             return Err(ConfigError::new(format!("{}: {text}", file.display())));
         }
-        holder.hold(keys);
-        lock(&self.holders).push(holder);
+        holder.set_keys(keys);
+        lock(&self.consumers).push(holder);
         Ok(())
     }
 
@@ -139,32 +139,32 @@ impl KeyRing {
     /// The database does not answer.
     pub async fn refresh(&self) -> stele_core::Result<()> {
         let records = self.store.keys().await?;
-        let digests = digest_sealing(self.store.salted_ended().await?);
+        let digests = digest_sealing(self.store.salted_ended_at().await?);
         let before = lock(&self.records).clone();
-        let Gathered { keys, mut faults } =
-            gather(&self.folder, &SEALING, &records, &before, |key| self.sealer.knows(key));
-        self.sealer.renew(keys.into_iter().map(sealing), digests);
-        let holders = lock(&self.holders).clone();
+        let LoadedKeys { keys, errors: mut faults } =
+            load_keys(&self.folder, &SEALING_KEYS, &records, &before, |key| self.sealer.has_key(key));
+        self.sealer.replace_keys(keys.into_iter().map(to_sealing_key), digests);
+        let holders = lock(&self.consumers).clone();
         for holder in holders {
-            let gathered = gather(&self.folder, &holder.family(), &records, &before, |key| holder.holds(key));
+            let gathered = load_keys(&self.folder, &holder.kind(), &records, &before, |key| holder.has_key(key));
             if !gathered.keys.is_empty() {
-                holder.hold(gathered.keys);
+                holder.set_keys(gathered.keys);
             }
-            faults.extend(gathered.faults);
+            faults.extend(gathered.errors);
         }
-        self.complain(&faults);
+        self.log_unreadable_keys(&faults);
         *lock(&self.records) = records;
         Ok(())
     }
 
-    fn complain(&self, faults: &[(KeyRecord, ConfigError)]) {
+    fn log_unreadable_keys(&self, faults: &[(KeyRecord, ConfigError)]) {
         let now = self.clock.now();
-        let mut lacking = lock(&self.lacking);
+        let mut lacking = lock(&self.unreadable);
         let before = std::mem::take(&mut *lacking);
         for (KeyRecord { name, works_from, .. }, cause) in faults {
             let due = *works_from <= now;
             match before.get(name) {
-                Some(told) if *told == due => {}
+                Some(was_due) if *was_due == due => {}
                 _ if due => tracing::error!(key = name, %cause, "a key cannot be taken up: what needs it fails here"),
                 _ => tracing::warn!(key = name, %cause, "a new key is to work soon and cannot be taken up here"),
             }
@@ -174,10 +174,10 @@ impl KeyRing {
 }
 
 #[async_trait]
-impl KeyWatch for KeyRing {
-    async fn look(&self) {
-        let mut looked = self.looked.lock().await;
-        if looked.is_some_and(|at| at.elapsed() < AT_MOST_EVERY) {
+impl KeyRefresher for KeyRing {
+    async fn refresh_if_due(&self) {
+        let mut looked = self.last_refresh.lock().await;
+        if looked.is_some_and(|at| at.elapsed() < MIN_REFRESH_INTERVAL) {
             return;
         }
         if let Err(cause) = self.refresh().await {
@@ -186,12 +186,12 @@ impl KeyWatch for KeyRing {
         *looked = Some(Instant::now());
     }
 
-    fn lacks(&self, key: &str) -> bool {
-        lock(&self.lacking).contains_key(key)
+    fn is_key_missing(&self, key: &str) -> bool {
+        lock(&self.unreadable).contains_key(key)
     }
 
-    async fn keep_up(&self) {
-        let mut ticks = tokio::time::interval(EVERY);
+    async fn run_refresh_loop(&self) {
+        let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut hangup = signal(SignalKind::hangup()).ok();
         loop {
@@ -202,8 +202,8 @@ impl KeyWatch for KeyRing {
                 }
             };
             tokio::select! { _ = ticks.tick() => {}, _ = hung_up => {} }
-            self.look().await;
-            if let Err(cause) = self.salted_logins.store(self.store.as_ref(), self.clock.now()).await {
+            self.refresh_if_due().await;
+            if let Err(cause) = self.salted_logins.flush(self.store.as_ref(), self.clock.now()).await {
                 tracing::warn!(%cause, "who logged in by salted proofs could not be noted");
             }
         }
@@ -211,37 +211,37 @@ impl KeyWatch for KeyRing {
 }
 
 /// The keys of a family in service. Those that are `held` are not read again, unless another key has their name now.
-fn gather(
+fn load_keys(
     folder: &Path,
-    family: &Family,
+    family: &KeyKind,
     records: &[KeyRecord],
     before: &[KeyRecord],
     held: impl Fn(KeyId) -> bool,
-) -> Gathered {
-    let mut gathered = Gathered { keys: Vec::new(), faults: Vec::new() };
+) -> LoadedKeys {
+    let mut gathered = LoadedKeys { keys: Vec::new(), errors: Vec::new() };
     for record in records {
         let Some(number) = record.number(family.name) else { continue };
-        let same = |old: &KeyRecord| old.name == record.name && old.probe == record.probe;
+        let same = |old: &KeyRecord| old.name == record.name && old.fingerprint == record.fingerprint;
         if held(number) && before.iter().any(same) {
             gathered.keys.push((number, record.works_from, None));
             continue;
         }
-        match family.read_as(folder, record, number) {
+        match family.read_verified(folder, record, number) {
             Ok(text) => gathered.keys.push((number, record.works_from, Some(text))),
-            Err(error) => gathered.faults.push((record.clone(), error)),
+            Err(error) => gathered.errors.push((record.clone(), error)),
         }
     }
     gathered
 }
 
 /// The keys, if all that work already can be read.
-fn strictly(gathered: Gathered, now: Timestamp) -> Result<Vec<InService>, ConfigError> {
-    let fatal = gathered.faults.into_iter().find(|(record, _)| record.works_from <= now);
+fn require_readable_active_keys(gathered: LoadedKeys, now: Timestamp) -> Result<Vec<ActiveKey>, ConfigError> {
+    let fatal = gathered.errors.into_iter().find(|(record, _)| record.works_from <= now);
     fatal.map_or(Ok(gathered.keys), |(_, error)| Err(error))
 }
 
-fn sealing((id, seals_from, text): InService) -> SealingKey {
-    SealingKey { id, seals_from, key: text.as_deref().and_then(|text| files::parse(text)) }
+fn to_sealing_key((id, seals_from, text): ActiveKey) -> SealingKey {
+    SealingKey { id, seals_from, key: text.as_deref().and_then(|text| files::parse_key_file(text)) }
 }
 
 /// Whether digests are sealed, given when salted logins were ended.
@@ -253,6 +253,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn fault(error: impl std::fmt::Display) -> ConfigError {
+fn config_error(error: impl std::fmt::Display) -> ConfigError {
     ConfigError::new(error.to_string())
 }

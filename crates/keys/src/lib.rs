@@ -3,5 +3,5 @@
 pub mod files;
 pub mod keyring;
 
-pub use files::{Family, MAC, Probe, SEALING};
-pub use keyring::{Holder, InService, KeyRing};
+pub use files::{KeyFingerprint, KeyKind, MAC_KEY, SEALING_KEYS};
+pub use keyring::{ActiveKey, KeyConsumer, KeyRing};

@@ -13,17 +13,18 @@ use actix_web::http::uri::Authority;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, Error, HttpResponse, web};
 
-use crate::bare_refusal::Refusals;
 use crate::config::{ConfigError, Settings};
 use crate::drain::{self, Readiness};
-use crate::http::{self, Times};
+use crate::error_bodies::ErrorBodies;
+use crate::http_server::{self, ClientTimeouts};
 use crate::metrics::{CONTENT_TYPE, Metrics};
-use crate::setting::{parsed, unset};
+use crate::setting::{optional, parsed};
 
-const TIMES: Times = Times { head: Duration::from_secs(5), idle: Duration::from_secs(5) };
+const TIMEOUTS: ClientTimeouts =
+    ClientTimeouts { request_head: Duration::from_secs(5), keep_alive: Duration::from_secs(5) };
 
 /// Says whether the service can do its work right now.
-pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
+pub type ReadinessProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
 
 /// Serves `/healthz`, `/readyz` and `/metrics` on `listener` with one thread. On loopback, `Host` must be an address,
 /// `localhost` or one of `STELE_ADMIN_HOSTS`.
@@ -33,7 +34,7 @@ pub type Ready = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>>
 pub fn serve(
     listener: TcpListener,
     settings: &Settings,
-    ready: Ready,
+    ready: ReadinessProbe,
     metrics: Metrics,
 ) -> Result<Server, ConfigError> {
     let unusable = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
@@ -43,53 +44,53 @@ pub fn serve(
         let (ready, metrics, hosts) = (ready.clone(), metrics.clone(), hosts.clone());
         let readiness = move || {
             let ready = ready.clone();
-            async move { drain::readiness(ready().await) }
+            async move { drain::readiness_response(ready().await) }
         };
         App::new()
             .wrap(from_fn(move |request, next| check_host(hosts.clone(), request, next)))
-            .route("/healthz", web::get().to(|| async { drain::healthy() }))
+            .route("/healthz", web::get().to(|| async { drain::liveness_response() }))
             .route("/readyz", web::get().to(readiness))
-            .route("/metrics", web::get().to(move || std::future::ready(exposed(&metrics))))
+            .route("/metrics", web::get().to(move || std::future::ready(metrics_response(&metrics))))
     };
     let builder = Server::build().workers(1).shutdown_timeout(1).disable_signals();
-    Ok(http::listen(builder, "admin", listener, TIMES, Refusals::default(), app)?.run())
+    Ok(http_server::listen(builder, "admin", listener, TIMEOUTS, ErrorBodies::default(), app)?.run())
 }
 
 crate::settings! {
     /// The admin port.
     pub const SETTINGS = "STELE_";
     /// address and port of health, readiness and metrics
-    pub ADMIN_LISTEN: Option<SocketAddr> = unset("loopback, the port plus 1000");
+    pub ADMIN_LISTEN: Option<SocketAddr> = optional("loopback, the port plus 1000");
     /// names by which an admin port on loopback may be called beside localhost and addresses
-    ADMIN_HOSTS: AdminHosts = parsed(AdminHosts::parse, "names by commas", "");
+    ADMIN_HOSTS: AllowedHosts = parsed(AllowedHosts::parse, "names by commas", "");
 }
 
 /// Where the admin port of a program is that serves at `listen`.
 ///
 /// # Errors
 /// If `STELE_ADMIN_LISTEN` is not an address and a port.
-pub fn address(settings: &Settings, listen: SocketAddr) -> Result<SocketAddr, ConfigError> {
-    Ok(settings.get(&ADMIN_LISTEN)?.unwrap_or_else(|| default_listen(listen)))
+pub fn listen_address(settings: &Settings, listen: SocketAddr) -> Result<SocketAddr, ConfigError> {
+    Ok(settings.get(&ADMIN_LISTEN)?.unwrap_or_else(|| default_listen_address(listen)))
 }
 
 /// Loopback, 1000 ports up.
-pub fn default_listen(listen: SocketAddr) -> SocketAddr {
+pub fn default_listen_address(listen: SocketAddr) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, listen.port().checked_add(1_000).unwrap_or(0)).into()
 }
 
 /// The names by which an admin port on loopback may be called, beside `localhost`. A page of a stranger reaches loopback
 /// by a name of its own (DNS rebinding), and would read the metrics: the browser's `Host` gives it away.
 #[derive(Debug)]
-struct AdminHosts(Vec<String>);
+struct AllowedHosts(Vec<String>);
 
-impl AdminHosts {
+impl AllowedHosts {
     fn parse(text: &str) -> Result<Self, String> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        names.map(parse_name).collect::<Result<_, _>>().map(Self)
+        names.map(parse_host_name).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether this is an address, `localhost`, or one of the names; with or without a port.
-    fn allow(&self, authority: &str) -> bool {
+    fn allows(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<Authority>() else { return false };
         let host = authority.host();
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
@@ -100,20 +101,20 @@ impl AdminHosts {
     }
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
+fn parse_host_name(text: &str) -> Result<String, String> {
     let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
     known.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is not a host name, without a port"))
 }
 
 async fn check_host<B: MessageBody + 'static>(
-    hosts: Option<Arc<AdminHosts>>,
+    hosts: Option<Arc<AllowedHosts>>,
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let named = request.headers().get_all(HOST).map(|host| host.to_str().unwrap_or_default());
     // Without a name (HTTP/1.0) it is no browser's.
-    let fine = |hosts: &AdminHosts| {
-        named.chain(request.uri().authority().map(Authority::as_str)).all(|authority| hosts.allow(authority))
+    let fine = |hosts: &AllowedHosts| {
+        named.chain(request.uri().authority().map(Authority::as_str)).all(|authority| hosts.allows(authority))
     };
     if hosts.as_deref().is_none_or(fine) {
         return Ok(next.call(request).await?.map_into_left_body());
@@ -123,7 +124,7 @@ async fn check_host<B: MessageBody + 'static>(
     Ok(request.into_response(refusal).map_into_right_body())
 }
 
-fn exposed(metrics: &Metrics) -> HttpResponse {
+fn metrics_response(metrics: &Metrics) -> HttpResponse {
     match metrics.render() {
         Ok(text) => HttpResponse::Ok().content_type(CONTENT_TYPE).body(text),
         Err(cause) => {
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn addresses_localhost_and_listed_names_are_served() {
-        let settings = Settings::default().with([("STELE_ADMIN_HOSTS", " stele.internal, metrics".to_owned())]);
+        let settings = Settings::default().with_values([("STELE_ADMIN_HOSTS", " stele.internal, metrics".to_owned())]);
         let hosts = settings.get(&ADMIN_HOSTS).unwrap();
         for fine in [
             "127.0.0.1",
@@ -152,17 +153,17 @@ mod tests {
             "stele.internal:9080",
             "Metrics",
         ] {
-            assert!(hosts.allow(fine), "{fine}");
+            assert!(hosts.allows(fine), "{fine}");
         }
         for evil in ["", "evil.example", "127.0.0.1.evil.example:9080", "localhost.evil.example", "xlocalhost", "a b"] {
-            assert!(!hosts.allow(evil), "{evil}");
+            assert!(!hosts.allows(evil), "{evil}");
         }
     }
 
     #[test]
-    fn what_is_no_name_is_named() {
+    fn an_invalid_admin_host_is_reported_with_its_setting() {
         for bad in ["http://x", "x:80", "a b", "*"] {
-            let settings = Settings::default().with([("STELE_ADMIN_HOSTS", bad.to_owned())]);
+            let settings = Settings::default().with_values([("STELE_ADMIN_HOSTS", bad.to_owned())]);
             let error = settings.get(&ADMIN_HOSTS).unwrap_err().to_string();
             assert!(error.starts_with("STELE_ADMIN_HOSTS: "), "{error}");
         }

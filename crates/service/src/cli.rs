@@ -6,20 +6,20 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use crate::common_settings::LISTEN;
 use crate::config::{self, ConfigError, DATA, Settings};
-use crate::log_text::escape;
-use crate::setting::{Declared as _, List};
-use crate::settings::LISTEN;
+use crate::log_sanitizer::escape_invisible;
+use crate::setting::{AnySetting as _, SettingList};
 
 /// What went wrong with a command line, a setting or a start: nothing that a retry would mend.
-pub const USAGE: u8 = 2;
+pub const EXIT_USAGE_ERROR: u8 = 2;
 
 /// The command line of program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and a help that lists `settings`.
-pub fn command(name: &'static str, about: &'static str, settings: &[List]) -> Command {
+pub fn command(name: &'static str, about: &'static str, settings: &[SettingList]) -> Command {
     Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
-        .after_help(config::explain(settings))
+        .after_help(config::settings_help(settings))
         .arg(Arg::new("listen").long("listen").value_name("ADDRESS:PORT").help("Where to serve (STELE_LISTEN)"))
         .arg(Arg::new("data").long("data").value_name("DIR").help("The data folder (STELE_DATA)"))
         .arg(
@@ -41,7 +41,7 @@ pub fn command(name: &'static str, about: &'static str, settings: &[List]) -> Co
 ///
 /// # Errors
 /// The code to exit with.
-pub fn matches(command: Command) -> Result<ArgMatches, ExitCode> {
+pub fn parse_command_line(command: Command) -> Result<ArgMatches, ExitCode> {
     let name = command.get_name().to_owned();
     command.try_get_matches().map_err(|error| {
         if !error.use_stderr() {
@@ -52,8 +52,8 @@ pub fn matches(command: Command) -> Result<ArgMatches, ExitCode> {
         let text = error.to_string();
         let reason = text.split("\n\nUsage:").next().unwrap_or(&text);
         let reason = reason.split("\n\nFor more").next().unwrap_or(reason).trim_start_matches("error: ");
-        complain(&format!("{reason} (see `{name} --help`)"));
-        ExitCode::from(USAGE)
+        print_error(&format!("{reason} (see `{name} --help`)"));
+        ExitCode::from(EXIT_USAGE_ERROR)
     })
 }
 
@@ -61,37 +61,37 @@ pub fn matches(command: Command) -> Result<ArgMatches, ExitCode> {
 ///
 /// # Errors
 /// What [`Settings::load`] says.
-pub fn settings(matches: &ArgMatches, known: &[List]) -> Result<Settings, ConfigError> {
+pub fn load_settings(matches: &ArgMatches, known: &[SettingList]) -> Result<Settings, ConfigError> {
     let config = matches.get_one::<PathBuf>("config");
     let given = [("listen", LISTEN.name()), ("data", DATA.name())];
     let overrides: Vec<_> =
         given.iter().filter_map(|(arg, name)| Some((*name, matches.get_one::<String>(arg)?.clone()))).collect();
-    Ok(Settings::load(config.map(PathBuf::as_path), known)?.with(overrides))
+    Ok(Settings::load(config.map(PathBuf::as_path), known)?.with_values(overrides))
 }
 
 /// Ends a program: nothing on success, one line on standard error and code 2 on a fault.
-pub fn exit(result: Result<(), ConfigError>) -> ExitCode {
+pub fn exit_code(result: Result<(), ConfigError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&error.to_string());
-            ExitCode::from(USAGE)
+            print_error(&error.to_string());
+            ExitCode::from(EXIT_USAGE_ERROR)
         }
     }
 }
 
 /// Prints one line on standard error, whatever the message has in it.
-pub fn complain(message: &str) {
-    say_error("error", message);
+pub fn print_error(message: &str) {
+    write_stderr_line("error", message);
 }
 
 /// Prints a warning, one line on standard error.
-pub fn warn(message: &str) {
-    say_error("warning", message);
+pub fn print_warning(message: &str) {
+    write_stderr_line("warning", message);
 }
 
-fn say_error(kind: &str, message: &str) {
+fn write_stderr_line(kind: &str, message: &str) {
     let line: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // `eprintln!` would panic on a closed pipe.
-    let _ = writeln!(std::io::stderr(), "{kind}: {}", escape(&line.join(" "), &[]));
+    let _ = writeln!(std::io::stderr(), "{kind}: {}", escape_invisible(&line.join(" "), &[]));
 }

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::setting::{Declared, List, Setting, unset, value};
+use crate::setting::{AnySetting, Setting, SettingList, optional, with_default};
 
 crate::settings! {
     /// The folders of programs that have some.
-    pub const FOLDERS = "STELE_";
+    pub const DIRECTORY_SETTINGS = "STELE_";
     /// folder of the embedded store, the keys and the outbox (also `--data`)
-    pub DATA: PathBuf = value("./var");
+    pub DATA: PathBuf = with_default("./var");
     /// folder of the sealing and signing keys; all instances share one set
-    pub KEYS: Option<PathBuf> = unset("`keys` in the data folder");
+    pub KEYS: Option<PathBuf> = optional("`keys` in the data folder");
 }
 
 /// A setting that cannot be used: one line that names the fault and the remedy.
@@ -41,7 +41,7 @@ impl std::error::Error for ConfigError {}
 
 /// A value is wiped when it is dropped: it may hold a password.
 #[derive(Clone)]
-struct Value {
+struct SettingValue {
     text: Zeroizing<String>,
     source: String,
 }
@@ -49,7 +49,7 @@ struct Value {
 /// The settings in force.
 #[derive(Clone, Default)]
 pub struct Settings {
-    values: BTreeMap<String, Value>,
+    values: BTreeMap<String, SettingValue>,
 }
 
 impl Settings {
@@ -57,18 +57,18 @@ impl Settings {
     ///
     /// # Errors
     /// If a file cannot be read, or the TOML file is malformed or has a key that no setting in `known` has.
-    pub fn load(config: Option<&Path>, known: &[List]) -> Result<Self, ConfigError> {
+    pub fn load(config: Option<&Path>, known: &[SettingList]) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
         if let Some(path) = config {
-            settings.read_toml(path, known)?;
+            settings.load_toml(path, known)?;
         }
         for (name, value) in std::env::vars_os() {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
             if name.starts_with("STELE_") {
-                settings.take_variable(name, value)?;
+                settings.insert_variable(name, value)?;
             } else if name.starts_with("OTEL_") {
                 // Read by OpenTelemetry's SDK itself, which knows no files.
-                settings = settings.with([(name, value.to_owned())]);
+                settings = settings.with_values([(name, value.to_owned())]);
             }
         }
         Ok(settings)
@@ -76,14 +76,14 @@ impl Settings {
 
     /// The settings with these values: for tests and for what a command line says.
     #[must_use]
-    pub fn with<'a>(mut self, values: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+    pub fn with_values<'a>(mut self, values: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         for (name, text) in values {
-            self.values.insert(name.to_owned(), Value { text: text.into(), source: name.to_owned() });
+            self.values.insert(name.to_owned(), SettingValue { text: text.into(), source: name.to_owned() });
         }
         self
     }
 
-    fn take_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+    fn insert_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         match name.strip_suffix("_FILE") {
             Some(base) => {
                 let text = std::fs::read_to_string(value)
@@ -92,18 +92,18 @@ impl Settings {
                 // The variable itself, if it is there too, has the last word whatever the order they come in.
                 if self.values.get(base).is_none_or(|v| v.source != base) {
                     let text = text.trim_end_matches(['\r', '\n']).to_owned().into();
-                    self.values.insert(base.to_owned(), Value { text, source: format!("{name}={value}") });
+                    self.values.insert(base.to_owned(), SettingValue { text, source: format!("{name}={value}") });
                 }
             }
             None => {
                 let text = value.to_owned().into();
-                self.values.insert(name.to_owned(), Value { text, source: name.to_owned() });
+                self.values.insert(name.to_owned(), SettingValue { text, source: name.to_owned() });
             }
         }
         Ok(())
     }
 
-    fn read_toml(&mut self, path: &Path, known: &[List]) -> Result<(), ConfigError> {
+    fn load_toml(&mut self, path: &Path, known: &[SettingList]) -> Result<(), ConfigError> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {shown}: {e}")))?;
         let text = Zeroizing::new(text);
@@ -124,7 +124,7 @@ impl Settings {
                     )));
                 }
             };
-            self.values.insert(name, Value { text: text.into(), source: format!("`{key}` in {shown}") });
+            self.values.insert(name, SettingValue { text: text.into(), source: format!("`{key}` in {shown}") });
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Settings {
     }
 
     /// The text of a setting; `None` if it is not set or empty.
-    pub fn text(&self, setting: &dyn Declared) -> Option<&str> {
+    pub fn raw_value(&self, setting: &dyn AnySetting) -> Option<&str> {
         self.values.get(setting.name()).map(|value| value.text.as_str()).filter(|text| !text.is_empty())
     }
 
@@ -145,39 +145,43 @@ impl Settings {
     /// What is wrong with it, behind where it came from.
     pub fn get<T>(&self, setting: &Setting<T>) -> Result<T, ConfigError> {
         let source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
-        setting.read(self.text(setting)).map_err(|why| ConfigError(format!("{}: {why}", source())))
+        setting.parse_value(self.raw_value(setting)).map_err(|why| ConfigError(format!("{}: {why}", source())))
     }
 
     /// The value of a setting whose name is made while the program runs; `None` if it is not set.
     ///
     /// # Errors
     /// As [`Settings::get`].
-    pub fn read<T>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
+    pub fn get_by_name<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
         let value = self.values.get(name).filter(|value| !value.text.is_empty());
         value.map(|value| read(&value.text).map_err(|why| ConfigError(format!("{}: {why}", value.source)))).transpose()
     }
 
     /// `STELE_DATA`.
-    pub fn data(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         // A path takes any text.
         self.get(&DATA).unwrap_or_default()
     }
 
     /// `STELE_KEYS`, by default `<data>/keys`.
-    pub fn keys(&self) -> PathBuf {
-        self.get(&KEYS).ok().flatten().unwrap_or_else(|| self.data().join("keys"))
+    pub fn keys_dir(&self) -> PathBuf {
+        self.get(&KEYS).ok().flatten().unwrap_or_else(|| self.data_dir().join("keys"))
     }
 }
 
 /// The settings as `--help` prints them.
-pub fn explain(known: &[List]) -> String {
+pub fn settings_help(known: &[SettingList]) -> String {
     let mut out = String::from(
         "Settings (each from the environment, from the file named by NAME_FILE, or from --config as the key without\n\
          STELE_ in lower case; OTEL_… from the environment alone):\n",
     );
     for setting in known.iter().flat_map(|list| list.iter()) {
         let (name, help, default) = (setting.name(), setting.help().replace('`', ""), setting.default_text());
-        out += &format!("  {name:<28} {help} ({}) [default: {default}]\n", setting.takes());
+        out += &format!("  {name:<28} {help} ({}) [default: {default}]\n", setting.value_format());
     }
     out
 }
@@ -191,45 +195,45 @@ mod tests {
     crate::settings! {
         const KNOWN = "STELE_";
         /// x
-        LISTEN: Option<String> = unset("none");
+        LISTEN: Option<String> = optional("none");
         /// x
-        SESSION_TTL: Duration = value("12h").positive();
+        SESSION_TTL: Duration = with_default("12h").positive();
     }
 
-    fn toml(text: &str) -> Result<Settings, ConfigError> {
+    fn settings_from_toml(text: &str) -> Result<Settings, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let mut settings = Settings::default();
-        settings.read_toml(file.path(), &[KNOWN]).map(|()| settings)
+        settings.load_toml(file.path(), &[KNOWN]).map(|()| settings)
     }
 
     #[test]
-    fn a_toml_file_gives_settings_and_its_slips_are_named() {
-        let settings = toml("session_ttl = 60\nlisten = '127.0.0.1:1'").unwrap();
+    fn a_toml_file_sets_values_and_its_errors_name_the_key() {
+        let settings = settings_from_toml("session_ttl = 60\nlisten = '127.0.0.1:1'").unwrap();
         assert_eq!(settings.get(&SESSION_TTL), Ok(Duration::from_secs(60)));
-        assert!(toml("sesion_ttl = 60").err().unwrap().to_string().contains("unknown key `sesion_ttl`"));
-        assert!(toml("listen = [1]").err().unwrap().to_string().contains("`listen`"));
-        assert!(toml("listen").err().unwrap().to_string().contains("line 1"));
+        assert!(settings_from_toml("sesion_ttl = 60").err().unwrap().to_string().contains("unknown key `sesion_ttl`"));
+        assert!(settings_from_toml("listen = [1]").err().unwrap().to_string().contains("`listen`"));
+        assert!(settings_from_toml("listen").err().unwrap().to_string().contains("line 1"));
     }
 
     #[test]
-    fn a_file_holds_a_secret_and_the_variable_wins() {
+    fn a_variable_takes_precedence_over_its_secret_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "from file\n").unwrap();
         let path = file.path().to_str().unwrap();
         let mut settings = Settings::default();
-        settings.take_variable("STELE_LISTEN_FILE", path).unwrap();
-        assert_eq!(settings.text(&LISTEN), Some("from file"));
-        settings.take_variable("STELE_LISTEN", "direct").unwrap();
-        settings.take_variable("STELE_LISTEN_FILE", path).unwrap();
-        assert_eq!(settings.text(&LISTEN), Some("direct"));
-        let error = settings.take_variable("STELE_X_FILE", "/does/not/exist").unwrap_err().to_string();
+        settings.insert_variable("STELE_LISTEN_FILE", path).unwrap();
+        assert_eq!(settings.raw_value(&LISTEN), Some("from file"));
+        settings.insert_variable("STELE_LISTEN", "direct").unwrap();
+        settings.insert_variable("STELE_LISTEN_FILE", path).unwrap();
+        assert_eq!(settings.raw_value(&LISTEN), Some("direct"));
+        let error = settings.insert_variable("STELE_X_FILE", "/does/not/exist").unwrap_err().to_string();
         assert!(error.contains("STELE_X_FILE") && error.contains("/does/not/exist"), "{error}");
     }
 
     #[test]
     fn errors_name_the_setting() {
-        let settings = Settings::default().with([("STELE_SESSION_TTL", "soon".to_owned())]);
+        let settings = Settings::default().with_values([("STELE_SESSION_TTL", "soon".to_owned())]);
         let error = settings.get(&SESSION_TTL).unwrap_err().to_string();
         assert!(error.starts_with("STELE_SESSION_TTL: `soon`"), "{error}");
     }

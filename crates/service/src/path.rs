@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// Refused are dot segments, escapes of any kind, `;` and `\`, and all that is not printable ASCII: no documented URL
 /// has any of these, and each is a known way to smuggle a request past a prefix. Slashes are merged after that, which
 /// makes none of them.
-pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
+pub fn canonical_path(path: &str) -> Option<Cow<'_, str>> {
     let is_plain = path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
         && !path.split('/').any(|segment| matches!(segment, "." | ".."));
@@ -28,7 +28,7 @@ pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
 
 /// Whether a path is its own canonical form.
 pub fn is_canonical(path: &str) -> bool {
-    canonical(path).as_deref() == Some(path)
+    canonical_path(path).as_deref() == Some(path)
 }
 
 #[cfg(test)]
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn slashes_are_merged_and_end_no_path() {
+    fn duplicate_and_trailing_slashes_are_removed() {
         for (path, expected) in [
             ("//", "/"),
             ("/i/", "/i"),
@@ -57,12 +57,12 @@ mod tests {
             ("/http://h/x", "/http:/h/x"),
             ("/i/.../", "/i/..."),
         ] {
-            assert_eq!(canonical(path).as_deref(), Some(expected), "{path}");
+            assert_eq!(canonical_path(path).as_deref(), Some(expected), "{path}");
         }
     }
 
     #[test]
-    fn every_way_to_spell_a_path_twice_is_refused() {
+    fn ambiguous_path_spellings_are_rejected() {
         for path in [
             "",
             "*",
@@ -91,15 +91,21 @@ mod tests {
             "/i/a\tb",
             "/i/\0",
         ] {
-            assert_eq!(canonical(path), None, "{path:?}");
+            assert_eq!(canonical_path(path), None, "{path:?}");
         }
     }
 
     /// What other programs make of a path before they look for whom it is for.
-    const READERS: [fn(&str) -> String; 6] =
-        [unescaped, without_parameters, with_slashes_alone, merged, resolved, printable];
+    const OTHER_NORMALIZERS: [fn(&str) -> String; 6] = [
+        percent_decoded,
+        without_path_parameters,
+        with_backslashes_as_slashes,
+        with_merged_slashes,
+        with_dot_segments_resolved,
+        printable_ascii_only,
+    ];
 
-    fn unescaped(path: &str) -> String {
+    fn percent_decoded(path: &str) -> String {
         let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
         let (mut rest, mut bytes) = (path.as_bytes(), Vec::new());
         while let Some((&byte, after)) = rest.split_first() {
@@ -111,24 +117,24 @@ mod tests {
     }
 
     /// RFC 2396, section 3.3: each segment may have parameters, and Java's servlets cut them off.
-    fn without_parameters(path: &str) -> String {
+    fn without_path_parameters(path: &str) -> String {
         path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
     }
 
     /// WHATWG's URL standard, for http: a backslash is a slash.
-    fn with_slashes_alone(path: &str) -> String {
+    fn with_backslashes_as_slashes(path: &str) -> String {
         path.replace('\\', "/")
     }
 
     /// nginx's `merge_slashes`.
-    fn merged(path: &str) -> String {
+    fn with_merged_slashes(path: &str) -> String {
         let mut characters: Vec<char> = path.chars().collect();
         characters.dedup_by(|one, other| (*one, *other) == ('/', '/'));
         characters.into_iter().collect()
     }
 
     /// RFC 3986, section 5.2.4.
-    fn resolved(path: &str) -> String {
+    fn with_dot_segments_resolved(path: &str) -> String {
         let mut segments = Vec::new();
         for segment in path.split('/').skip(1) {
             match segment {
@@ -143,7 +149,7 @@ mod tests {
 
     /// Strings that end at NUL; white space and controls that are trimmed or dropped; bytes that are read in one
     /// encoding or another.
-    fn printable(path: &str) -> String {
+    fn printable_ascii_only(path: &str) -> String {
         path.chars().filter(char::is_ascii_graphic).collect()
     }
 
@@ -158,9 +164,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_canonical_path_survives_every_reading(path in paths()) {
-            if let Some(one) = canonical(&path) {
-                for read in READERS {
+        fn other_normalizers_leave_a_canonical_path_unchanged(path in paths()) {
+            if let Some(one) = canonical_path(&path) {
+                for read in OTHER_NORMALIZERS {
                     prop_assert_eq!(read(&one), one.as_ref());
                 }
                 // And it is what the path was, but for slashes.
@@ -173,20 +179,20 @@ mod tests {
         }
 
         #[test]
-        fn the_canonical_form_is_its_own(path in paths()) {
-            if let Some(one) = canonical(&path) {
+        fn canonicalization_is_idempotent(path in paths()) {
+            if let Some(one) = canonical_path(&path) {
                 prop_assert!(is_canonical(&one));
             }
         }
 
         #[test]
-        fn more_slashes_make_no_refused_path_good(path in paths(), at in any::<prop::sample::Index>()) {
+        fn extra_slashes_do_not_change_the_result(path in paths(), at in any::<prop::sample::Index>()) {
             let slashes: Vec<_> = path.match_indices('/').map(|(at, _)| at).collect();
             let mut more = path.clone();
             more.insert(slashes[at.index(slashes.len())], '/');
-            prop_assert_eq!(canonical(&more), canonical(&path));
+            prop_assert_eq!(canonical_path(&more), canonical_path(&path));
             let ended = format!("{path}/");
-            prop_assert_eq!(canonical(&ended), canonical(&path));
+            prop_assert_eq!(canonical_path(&ended), canonical_path(&path));
         }
 
         #[test]

@@ -3,18 +3,18 @@
 use std::cell::RefCell;
 
 /// Bytes that were not given yet, from `.1` on.
-struct Pool([u8; 1024], usize);
+struct RandomBuffer([u8; 1024], usize);
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool([0; 1024], 1024)) };
+    static RANDOM_BUFFER: RefCell<RandomBuffer> = const { RefCell::new(RandomBuffer([0; 1024], 1024)) };
 }
 
 /// 128 random bits of the operating system's generator, which each thread asks for a kilobyte at a time.
 ///
 /// # Panics
 /// If the operating system cannot give random bytes.
-pub fn bits128() -> u128 {
-    POOL.with_borrow_mut(|Pool(pool, at)| {
+pub fn random_u128() -> u128 {
+    RANDOM_BUFFER.with_borrow_mut(|RandomBuffer(pool, at)| {
         if *at == pool.len() {
             if let Err(cause) = getrandom::fill(pool) {
                 panic!("the operating system gives no random bytes: {cause}");
@@ -35,8 +35,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_gives_nothing_twice() {
-        let give = || (0..500).map(|_| bits128()).collect::<Vec<_>>();
+    fn random_values_are_unique_across_threads() {
+        let give = || (0..500).map(|_| random_u128()).collect::<Vec<_>>();
         let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(give)).collect();
         let given: HashSet<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         assert_eq!(given.len(), 2_000);

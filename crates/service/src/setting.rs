@@ -10,120 +10,140 @@ use zeroize::Zeroizing;
 pub struct Setting<T> {
     name: &'static str,
     help: &'static str,
-    shape: Shape<T>,
+    spec: SettingSpec<T>,
 }
 
 /// Type, range and default of a setting.
-pub struct Shape<T> {
-    read: Read<T>,
-    takes: &'static str,
-    range: Range,
-    default: DefaultValue<T>,
+pub struct SettingSpec<T> {
+    parser: ValueParser<T>,
+    value_format: &'static str,
+    range: ValueRange,
+    default: SettingDefault<T>,
     is_secret: bool,
 }
 
 /// The least and the most that a number may be; of a span, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range(u64, u64);
+pub struct ValueRange(u64, u64);
 
-impl Range {
+impl ValueRange {
     /// Every number.
     pub const ANY: Self = Self(0, u64::MAX);
 }
 
-enum Read<T> {
-    Typed(fn(&str, Range) -> Result<T, String>),
-    Parsed(fn(&str) -> Result<T, String>),
+enum ValueParser<T> {
+    FromText(fn(&str, ValueRange) -> Result<T, String>),
+    Custom(fn(&str) -> Result<T, String>),
 }
 
-enum DefaultValue<T> {
+enum SettingDefault<T> {
     /// As a user would write it.
     Text(&'static str),
     /// Taken from where it is defined, and shown as a user would write it.
     Derived(fn() -> T, fn(&T) -> String),
     /// Made by the program; in words what it is.
-    Made(fn() -> T, &'static str),
+    Computed(fn() -> T, &'static str),
 }
 
 /// Settings that are declared together.
-pub type List = &'static [&'static dyn Declared];
+pub type SettingList = &'static [&'static dyn AnySetting];
 
 /// A type that settings can have.
-pub trait FromText: Sized {
+pub trait SettingFromText: Sized {
     /// What a user may write.
-    const TAKES: &'static str;
+    const VALUE_FORMAT: &'static str;
 
     /// Reads it.
     ///
     /// # Errors
     /// What is wrong, and what to write instead.
-    fn from_text(text: &str, range: Range) -> Result<Self, String>;
+    fn from_text(text: &str, range: ValueRange) -> Result<Self, String>;
 
     /// Writes it as a user would.
     fn to_text(&self) -> String;
 }
 
 /// A setting with this default.
-pub const fn value<T: FromText>(default: &'static str) -> Shape<T> {
-    typed(DefaultValue::Text(default))
+pub const fn with_default<T: SettingFromText>(default: &'static str) -> SettingSpec<T> {
+    spec_from_text(SettingDefault::Text(default))
 }
 
 /// A setting whose default is defined elsewhere.
-pub const fn derived<T: FromText>(default: fn() -> T) -> Shape<T> {
-    typed(DefaultValue::Derived(default, T::to_text))
+pub const fn with_derived_default<T: SettingFromText>(default: fn() -> T) -> SettingSpec<T> {
+    spec_from_text(SettingDefault::Derived(default, T::to_text))
 }
 
 /// A setting whose default depends on something: `words` say on what.
-pub const fn made<T: FromText>(default: fn() -> T, words: &'static str) -> Shape<T> {
-    typed(DefaultValue::Made(default, words))
+pub const fn with_computed_default<T: SettingFromText>(default: fn() -> T, words: &'static str) -> SettingSpec<T> {
+    spec_from_text(SettingDefault::Computed(default, words))
 }
 
 /// A setting that has no value if it is not set: `words` say what then is.
-pub const fn unset<T: FromText>(words: &'static str) -> Shape<Option<T>> {
-    typed(DefaultValue::Made(none, words))
+pub const fn optional<T: SettingFromText>(words: &'static str) -> SettingSpec<Option<T>> {
+    spec_from_text(SettingDefault::Computed(none, words))
 }
 
 /// A setting with this default, read by a function of its own; `takes` says what a user may write.
-pub const fn parsed<T>(read: fn(&str) -> Result<T, String>, takes: &'static str, default: &'static str) -> Shape<T> {
-    read_by(read, takes, DefaultValue::Text(default))
+pub const fn parsed<T>(
+    read: fn(&str) -> Result<T, String>,
+    takes: &'static str,
+    default: &'static str,
+) -> SettingSpec<T> {
+    spec_from_parser(read, takes, SettingDefault::Text(default))
 }
 
 /// The same, of which the default is defined elsewhere.
-pub const fn parsed_or<T>(
+pub const fn parsed_with_derived_default<T>(
     read: fn(&str) -> Result<T, String>,
     takes: &'static str,
     default: fn() -> T,
     show: fn(&T) -> String,
-) -> Shape<T> {
-    read_by(read, takes, DefaultValue::Derived(default, show))
+) -> SettingSpec<T> {
+    spec_from_parser(read, takes, SettingDefault::Derived(default, show))
 }
 
 /// A setting that has no value if it is not set, read by a function of its own.
-pub const fn parsed_or_none<T>(
+pub const fn parsed_optional<T>(
     read: fn(&str) -> Result<Option<T>, String>,
     takes: &'static str,
     words: &'static str,
-) -> Shape<Option<T>> {
-    read_by(read, takes, DefaultValue::Made(none, words))
+) -> SettingSpec<Option<T>> {
+    spec_from_parser(read, takes, SettingDefault::Computed(none, words))
 }
 
-const fn typed<T: FromText>(default: DefaultValue<T>) -> Shape<T> {
-    Shape { read: Read::Typed(T::from_text), takes: T::TAKES, range: Range::ANY, default, is_secret: false }
+const fn spec_from_text<T: SettingFromText>(default: SettingDefault<T>) -> SettingSpec<T> {
+    SettingSpec {
+        parser: ValueParser::FromText(T::from_text),
+        value_format: T::VALUE_FORMAT,
+        range: ValueRange::ANY,
+        default,
+        is_secret: false,
+    }
 }
 
-const fn read_by<T>(read: fn(&str) -> Result<T, String>, takes: &'static str, default: DefaultValue<T>) -> Shape<T> {
-    Shape { read: Read::Parsed(read), takes, range: Range::ANY, default, is_secret: false }
+const fn spec_from_parser<T>(
+    read: fn(&str) -> Result<T, String>,
+    takes: &'static str,
+    default: SettingDefault<T>,
+) -> SettingSpec<T> {
+    SettingSpec {
+        parser: ValueParser::Custom(read),
+        value_format: takes,
+        range: ValueRange::ANY,
+        default,
+        is_secret: false,
+    }
 }
 
 fn none<T>() -> Option<T> {
     None
 }
 
-impl<T> Shape<T> {
+impl<T> SettingSpec<T> {
     /// This shape, with a number (of a span: of seconds) from `least` to `most`.
     #[must_use]
     pub const fn range(mut self, least: u64, most: u64) -> Self {
-        self.range = Range(least, most);
+        self.range = ValueRange(least, most);
         self
     }
 
@@ -135,8 +155,8 @@ impl<T> Shape<T> {
 
     /// This shape, with more exact words for what a user may write.
     #[must_use]
-    pub const fn takes(mut self, takes: &'static str) -> Self {
-        self.takes = takes;
+    pub const fn value_format(mut self, takes: &'static str) -> Self {
+        self.value_format = takes;
         self
     }
 
@@ -151,26 +171,26 @@ impl<T> Shape<T> {
 impl<T> Setting<T> {
     /// For [`settings!`](crate::settings!).
     #[doc(hidden)]
-    pub const fn new(name: &'static str, help: &'static str, shape: Shape<T>) -> Self {
-        Self { name, help, shape }
+    pub const fn new(name: &'static str, help: &'static str, shape: SettingSpec<T>) -> Self {
+        Self { name, help, spec: shape }
     }
 
     /// Reads a value; of `None`, the default.
-    pub(crate) fn read(&self, text: Option<&str>) -> Result<T, String> {
-        let read = |text: &str| match self.shape.read {
-            Read::Typed(read) => read(text, self.shape.range),
-            Read::Parsed(read) => read(text),
+    pub(crate) fn parse_value(&self, text: Option<&str>) -> Result<T, String> {
+        let read = |text: &str| match self.spec.parser {
+            ValueParser::FromText(read) => read(text, self.spec.range),
+            ValueParser::Custom(read) => read(text),
         };
-        match (text, &self.shape.default) {
+        match (text, &self.spec.default) {
             (Some(text), _) => read(text),
-            (None, DefaultValue::Text(text)) => read(text),
-            (None, DefaultValue::Derived(make, _) | DefaultValue::Made(make, _)) => Ok(make()),
+            (None, SettingDefault::Text(text)) => read(text),
+            (None, SettingDefault::Derived(make, _) | SettingDefault::Computed(make, _)) => Ok(make()),
         }
     }
 }
 
 /// What a setting is, whatever its type: for help, checks and documentation.
-pub trait Declared: Sync {
+pub trait AnySetting: Sync {
     /// `STELE_…`.
     fn name(&self) -> &'static str;
 
@@ -178,7 +198,7 @@ pub trait Declared: Sync {
     fn help(&self) -> String;
 
     /// What a user may write.
-    fn takes(&self) -> String;
+    fn value_format(&self) -> String;
 
     /// The default as a user would write it, or in words.
     fn default_text(&self) -> String;
@@ -190,10 +210,10 @@ pub trait Declared: Sync {
     ///
     /// # Errors
     /// What is wrong with it.
-    fn check(&self, text: Option<&str>) -> Result<(), String>;
+    fn validate(&self, text: Option<&str>) -> Result<(), String>;
 }
 
-impl<T> Declared for Setting<T> {
+impl<T> AnySetting for Setting<T> {
     fn name(&self) -> &'static str {
         self.name
     }
@@ -202,37 +222,37 @@ impl<T> Declared for Setting<T> {
         self.help.trim().to_owned()
     }
 
-    fn takes(&self) -> String {
-        match self.shape.range {
-            Range::ANY => self.shape.takes.to_owned(),
-            Range(least, u64::MAX) => format!("{}, at least {least}", self.shape.takes),
-            Range(least, most) => format!("{}, {least} to {most}", self.shape.takes),
+    fn value_format(&self) -> String {
+        match self.spec.range {
+            ValueRange::ANY => self.spec.value_format.to_owned(),
+            ValueRange(least, u64::MAX) => format!("{}, at least {least}", self.spec.value_format),
+            ValueRange(least, most) => format!("{}, {least} to {most}", self.spec.value_format),
         }
     }
 
     fn default_text(&self) -> String {
-        match self.shape.default {
-            DefaultValue::Text("") => "none".to_owned(),
-            DefaultValue::Text(text) | DefaultValue::Made(_, text) => text.to_owned(),
-            DefaultValue::Derived(make, show) => show(&make()),
+        match self.spec.default {
+            SettingDefault::Text("") => "none".to_owned(),
+            SettingDefault::Text(text) | SettingDefault::Computed(_, text) => text.to_owned(),
+            SettingDefault::Derived(make, show) => show(&make()),
         }
     }
 
     fn is_secret(&self) -> bool {
-        self.shape.is_secret
+        self.spec.is_secret
     }
 
-    fn check(&self, text: Option<&str>) -> Result<(), String> {
-        self.read(text).map(drop)
+    fn validate(&self, text: Option<&str>) -> Result<(), String> {
+        self.parse_value(text).map(drop)
     }
 }
 
 macro_rules! numbers {
     ($($number:ty)*) => {$(
-        impl FromText for $number {
-            const TAKES: &'static str = "a whole number";
+        impl SettingFromText for $number {
+            const VALUE_FORMAT: &'static str = "a whole number";
 
-            fn from_text(text: &str, Range(least, most): Range) -> Result<Self, String> {
+            fn from_text(text: &str, ValueRange(least, most): ValueRange) -> Result<Self, String> {
                 let most = most.min(Self::MAX as u64);
                 let number = text.parse::<Self>().ok().filter(|number| (least..=most).contains(&(*number as u64)));
                 number.ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
@@ -247,11 +267,11 @@ macro_rules! numbers {
 
 numbers!(u16 u32 u64 usize);
 
-impl FromText for bool {
-    const TAKES: &'static str = "true or false";
+impl SettingFromText for bool {
+    const VALUE_FORMAT: &'static str = "true or false";
 
     /// Also `on`/`off`, `1`/`0`.
-    fn from_text(text: &str, _: Range) -> Result<Self, String> {
+    fn from_text(text: &str, _: ValueRange) -> Result<Self, String> {
         match text {
             "true" | "on" | "1" => Ok(true),
             "false" | "off" | "0" => Ok(false),
@@ -264,12 +284,12 @@ impl FromText for bool {
     }
 }
 
-impl FromText for Duration {
-    const TAKES: &'static str = "a span: seconds, or 90s, 15m, 12h, 30d";
+impl SettingFromText for Duration {
+    const VALUE_FORMAT: &'static str = "a span: seconds, or 90s, 15m, 12h, 30d";
 
-    fn from_text(text: &str, Range(least, most): Range) -> Result<Self, String> {
-        let span =
-            parse_span(text).ok_or_else(|| format!("`{text}` is not a span; write seconds, or 90s, 15m, 12h, 30d"))?;
+    fn from_text(text: &str, ValueRange(least, most): ValueRange) -> Result<Self, String> {
+        let span = parse_duration(text)
+            .ok_or_else(|| format!("`{text}` is not a span; write seconds, or 90s, 15m, 12h, 30d"))?;
         match span.as_secs() {
             short if short < least => Err(format!("`{text}` is too short; the least is {least} s")),
             long if long > most => Err(format!("`{text}` is too long; the most is {most} s")),
@@ -279,15 +299,15 @@ impl FromText for Duration {
 
     fn to_text(&self) -> String {
         let seconds = self.as_secs();
-        let unit = SPANS.iter().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
+        let unit = DURATION_UNITS.iter().find(|(_, unit)| seconds >= *unit && seconds.is_multiple_of(*unit));
         unit.map_or_else(|| format!("{seconds}s"), |(name, unit)| format!("{}{name}", seconds / unit))
     }
 }
 
-impl FromText for SocketAddr {
-    const TAKES: &'static str = "an address and a port";
+impl SettingFromText for SocketAddr {
+    const VALUE_FORMAT: &'static str = "an address and a port";
 
-    fn from_text(text: &str, _: Range) -> Result<Self, String> {
+    fn from_text(text: &str, _: ValueRange) -> Result<Self, String> {
         text.parse().map_err(|_| format!("`{text}` is not an address; write for example 127.0.0.1:8080"))
     }
 
@@ -299,10 +319,10 @@ impl FromText for SocketAddr {
 /// Texts take anything: what is wrong with one shows where it is used.
 macro_rules! texts {
     ($($text:ty: $takes:literal, $show:expr;)*) => {$(
-        impl FromText for $text {
-            const TAKES: &'static str = $takes;
+        impl SettingFromText for $text {
+            const VALUE_FORMAT: &'static str = $takes;
 
-            fn from_text(text: &str, _: Range) -> Result<Self, String> {
+            fn from_text(text: &str, _: ValueRange) -> Result<Self, String> {
                 Ok(text.to_owned().into())
             }
 
@@ -319,10 +339,10 @@ texts! {
     Zeroizing<String>: "a text", |_| "(set)".to_owned();
 }
 
-impl<T: FromText> FromText for Option<T> {
-    const TAKES: &'static str = T::TAKES;
+impl<T: SettingFromText> SettingFromText for Option<T> {
+    const VALUE_FORMAT: &'static str = T::VALUE_FORMAT;
 
-    fn from_text(text: &str, range: Range) -> Result<Self, String> {
+    fn from_text(text: &str, range: ValueRange) -> Result<Self, String> {
         T::from_text(text, range).map(Some)
     }
 
@@ -332,10 +352,10 @@ impl<T: FromText> FromText for Option<T> {
 }
 
 /// The units of spans, in seconds.
-const SPANS: [(&str, u64); 3] = [("d", 86_400), ("h", 3_600), ("m", 60)];
+const DURATION_UNITS: [(&str, u64); 3] = [("d", 86_400), ("h", 3_600), ("m", 60)];
 
 /// Reads a span: a number of seconds, or a number with `s`, `m`, `h` or `d`; ten years at most.
-pub fn parse_span(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.char_indices().next_back()? {
         (_, digit) if digit.is_ascii_digit() => (text, 1),
         (at, 's') => (&text[..at], 1),
@@ -361,7 +381,7 @@ macro_rules! settings {
      $($(#[doc = $help:literal])+ $each:vis $name:ident: $type:ty = $shape:expr;)+) => {
         $crate::settings! { $prefix; $($(#[doc = $help])+ $each $name: $type = $shape;)+ }
         $(#[$about])*
-        $vis const $list: $crate::setting::List = &[$(&$name),+];
+        $vis const $list: $crate::setting::SettingList = &[$(&$name),+];
     };
 }
 
@@ -370,21 +390,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans() {
+    fn durations_are_parsed_with_units() {
         for (text, seconds) in [("0", 0), ("300", 300), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)]
         {
-            assert_eq!(parse_span(text), Some(Duration::from_secs(seconds)), "{text}");
+            assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
         }
         for bad in ["", "m", "-1", "1.5h", "1 h", "99999999999999999999", "9999999d", "1é"] {
-            assert_eq!(parse_span(bad), None, "{bad}");
+            assert_eq!(parse_duration(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn a_span_is_shown_in_its_largest_unit() {
+    fn a_duration_is_formatted_in_its_largest_unit() {
         for text in ["0s", "90s", "15m", "12h", "184d", "60s", "24h"] {
-            let span = parse_span(text).unwrap();
-            assert_eq!(parse_span(&span.to_text()), Some(span), "{text}");
+            let span = parse_duration(text).unwrap();
+            assert_eq!(parse_duration(&span.to_text()), Some(span), "{text}");
         }
         assert_eq!(Duration::from_secs(43_200).to_text(), "12h");
     }

@@ -2,7 +2,7 @@
 //! read the body (Volley, AFNetworking).
 //!
 //! Service and gateway both apply it, each to what it answers itself. A service says the status that it would have been in
-//! [`STATUS_HEADER`], so that the gateway's log and metrics have it; the gateway removes the header.
+//! [`ORIGINAL_STATUS_HEADER`], so that the gateway's log and metrics have it; the gateway removes the header.
 
 use crate::setting::parsed;
 
@@ -15,10 +15,10 @@ crate::settings! {
 }
 
 /// The status that an answer with 200 would have had.
-pub const STATUS_HEADER: &str = "x-stele-status";
+pub const ORIGINAL_STATUS_HEADER: &str = "x-stele-status";
 
 /// The dialects there are.
-const DIALECTS: &[&str] = &[
+const DIALECT_NAMES: &[&str] = &[
     // dialects: names
     "cloudbox", "tms", "portal", "mefp", "jwt",
     // dialects: end
@@ -36,14 +36,14 @@ impl Status200 {
     pub fn parse(text: &str) -> Result<Self, String> {
         let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         let known = |name: &str| {
-            let found = DIALECTS.iter().find(|known| **known == name).copied();
-            found.ok_or_else(|| format!("`{name}` is no dialect; there are {}", DIALECTS.join(", ")))
+            let found = DIALECT_NAMES.iter().find(|known| **known == name).copied();
+            found.ok_or_else(|| format!("`{name}` is no dialect; there are {}", DIALECT_NAMES.join(", ")))
         };
         names.map(known).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether failures of this dialect are answered with 200.
-    pub fn covers(&self, dialect: &str) -> bool {
+    pub fn applies_to(&self, dialect: &str) -> bool {
         self.0.contains(&dialect)
     }
 }
@@ -53,10 +53,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked() {
+    fn unknown_dialect_names_are_rejected() {
         assert_eq!(Status200::parse(" , "), Ok(Status200::default()));
         let some = Status200::parse("cloudbox, jwt").unwrap();
-        assert_eq!(["cloudbox", "jwt", "tms", ""].map(|name| some.covers(name)), [true, true, false, false]);
+        assert_eq!(["cloudbox", "jwt", "tms", ""].map(|name| some.applies_to(name)), [true, true, false, false]);
         let error = Status200::parse("cloudbox,Portal").unwrap_err();
         assert!(error.contains("`Portal`") && error.contains("cloudbox, tms, portal, mefp, jwt"), "{error}");
     }

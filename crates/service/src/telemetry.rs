@@ -12,27 +12,28 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{ConfigError, Settings};
-use crate::otlp::{self, Export};
+use crate::otlp::{self, TracerProviderGuard};
 use crate::setting::parsed;
-use crate::trace::{self, TRACE};
+use crate::trace::{self, TRACE_TARGET};
 
 crate::settings! {
     /// Logs.
     pub const SETTINGS = "STELE_";
     /// how much is logged; of the server library only by name: `actix_http=debug`
-    LOG: Targets = parsed(filter, "a level, or directives such as info,stele_store=debug", "info");
+    LOG: Targets = parsed(parse_log_filter, "a level, or directives such as info,stele_store=debug", "info");
     /// how it is logged
-    LOG_FORMAT: bool = parsed(is_json, "human or json", "human");
+    LOG_FORMAT: bool = parsed(parse_log_format, "human or json", "human");
 }
 
 /// What is told of the server library unless it is asked for by name: it tells of every thread it starts and of every
 /// malformed request, which is a stranger's to make as many of as they like.
-const QUIET: [(&str, LevelFilter); 2] = [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
+const LIBRARY_LOG_LEVELS: [(&str, LevelFilter); 2] =
+    [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
 
 /// Logs and traces of a program that runs. What is left of its traces is sent when this is dropped.
 #[must_use = "traces end when this is dropped"]
-pub struct Telemetry {
-    _export: Option<Export>,
+pub struct TelemetryGuard {
+    _tracer_provider: Option<TracerProviderGuard>,
 }
 
 /// Starts logging as `STELE_LOG` (a level, or directives as `info,stele_store=debug`; the server library is as quiet as
@@ -41,19 +42,19 @@ pub struct Telemetry {
 ///
 /// # Errors
 /// If a setting cannot be read or used.
-pub fn start(settings: &Settings, program: &str) -> Result<Telemetry, ConfigError> {
-    begin(settings, otlp::open(settings, program)?)
+pub fn start(settings: &Settings, program: &str) -> Result<TelemetryGuard, ConfigError> {
+    init(settings, otlp::start_exporter(settings, program)?)
 }
 
 /// Starts logging alone, for a command that does its work and ends.
 ///
 /// # Errors
 /// If a setting cannot be read or used.
-pub fn logs(settings: &Settings) -> Result<Telemetry, ConfigError> {
-    begin(settings, None)
+pub fn start_logging_only(settings: &Settings) -> Result<TelemetryGuard, ConfigError> {
+    init(settings, None)
 }
 
-fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, ConfigError> {
+fn init(settings: &Settings, export: Option<TracerProviderGuard>) -> Result<TelemetryGuard, ConfigError> {
     let (filter, json) = (settings.get(&LOG)?, settings.get(&LOG_FORMAT)?);
     // Of an event that cannot be written, `fmt` writes to standard error by `eprintln!`, which panics on a closed pipe.
     let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
@@ -61,22 +62,22 @@ fn begin(settings: &Settings, export: Option<Export>) -> Result<Telemetry, Confi
         true => lines.json().flatten_event(true).boxed(),
         false => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != TRACE)));
+    let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != TRACE_TARGET)));
     if export.is_some() {
-        trace::turn_on();
+        trace::enable();
     }
     let spans = export.as_ref().map(|export| {
         let layer = OpenTelemetryLayer::new(export.provider().tracer("stele"));
         let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
-        let ours = filter_fn(|metadata| metadata.target() == TRACE).with_max_level_hint(LevelFilter::INFO);
+        let ours = filter_fn(|metadata| metadata.target() == TRACE_TARGET).with_max_level_hint(LevelFilter::INFO);
         layer.with_level(false).with_target(false).with_filter(ours)
     });
     // A process has one log; when tests start several services the first call has set it up.
     let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
-    Ok(Telemetry { _export: export })
+    Ok(TelemetryGuard { _tracer_provider: export })
 }
 
-fn is_json(text: &str) -> Result<bool, String> {
+fn parse_log_format(text: &str) -> Result<bool, String> {
     match text {
         "human" => Ok(false),
         "json" => Ok(true),
@@ -85,10 +86,10 @@ fn is_json(text: &str) -> Result<bool, String> {
 }
 
 /// What `directives` ask for, with [`QUIET`] for what they do not name.
-fn filter(directives: &str) -> Result<Targets, String> {
+fn parse_log_filter(directives: &str) -> Result<Targets, String> {
     let parts = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
     let level = parts.clone().rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);
-    let quiet = QUIET.map(|(target, most)| format!("{target}={}", most.min(level)));
+    let quiet = LIBRARY_LOG_LEVELS.map(|(target, most)| format!("{target}={}", most.min(level)));
     // Of two directives for one target the later counts.
     let all: Vec<_> = [level.to_string()].into_iter().chain(quiet).chain(parts.map(str::to_owned)).collect();
     all.join(",").parse().map_err(|e| format!("`{directives}` is not a level or a list of directives: {e}"))
@@ -102,9 +103,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Told {
+    impl Write for CapturedLog {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -115,11 +116,11 @@ mod tests {
     }
 
     /// What is told of under `directives`: by whom, at which level.
-    fn told(directives: &str) -> Vec<&'static str> {
-        let told = Told::default();
-        let writer = told.clone();
+    fn logged_lines(directives: &str) -> Vec<&'static str> {
+        let captured = CapturedLog::default();
+        let writer = captured.clone();
         let lines = fmt::layer().with_ansi(false).with_writer(move || writer.clone());
-        let log = tracing_subscriber::registry().with(lines.with_filter(filter(directives).unwrap()));
+        let log = tracing_subscriber::registry().with(lines.with_filter(parse_log_filter(directives).unwrap()));
         tracing::subscriber::with_default(log, || {
             tracing::error!(target: "actix_http::h1::dispatcher", "library error");
             tracing::debug!(target: "actix_http::h1::dispatcher", "library debug");
@@ -130,32 +131,38 @@ mod tests {
             tracing::info!(target: "stele_store::users", "our info");
             tracing::debug!(target: "stele_store::users", "our debug");
         });
-        let text = String::from_utf8(told.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
         let all = ["library error", "library debug", "server warning", "server info"];
         let all = all.into_iter().chain(["our error", "our warning", "our info", "our debug"]);
         all.filter(|line| text.contains(line)).collect()
     }
 
     #[test]
-    fn a_level_is_ours_and_the_server_library_stays_quiet() {
-        assert_eq!(told("info"), ["server warning", "our error", "our warning", "our info"]);
-        assert_eq!(told("warn"), ["server warning", "our error", "our warning"]);
-        assert_eq!(told("error"), ["our error"]);
-        assert_eq!(told("off"), [""; 0]);
-        assert_eq!(told("trace"), ["server warning", "our error", "our warning", "our info", "our debug"]);
-        assert_eq!(told("stele_store=debug"), ["server warning", "our error", "our warning", "our info", "our debug"]);
-        assert_eq!(told("warn,stele_store=info"), ["server warning", "our error", "our warning", "our info"]);
+    fn a_level_applies_to_our_crates_and_not_to_the_server_library() {
+        assert_eq!(logged_lines("info"), ["server warning", "our error", "our warning", "our info"]);
+        assert_eq!(logged_lines("warn"), ["server warning", "our error", "our warning"]);
+        assert_eq!(logged_lines("error"), ["our error"]);
+        assert_eq!(logged_lines("off"), [""; 0]);
+        assert_eq!(logged_lines("trace"), ["server warning", "our error", "our warning", "our info", "our debug"]);
+        assert_eq!(
+            logged_lines("stele_store=debug"),
+            ["server warning", "our error", "our warning", "our info", "our debug"]
+        );
+        assert_eq!(logged_lines("warn,stele_store=info"), ["server warning", "our error", "our warning", "our info"]);
     }
 
     #[test]
-    fn the_server_library_tells_what_it_is_asked_for_by_name() {
-        assert_eq!(told("error,actix_http=debug"), ["library error", "library debug", "our error"]);
-        assert_eq!(told("actix_server=info,warn"), ["server warning", "server info", "our error", "our warning"]);
-        assert_eq!(told("actix_http::h1=error,off"), ["library error"]);
+    fn the_server_library_logs_when_a_directive_names_it() {
+        assert_eq!(logged_lines("error,actix_http=debug"), ["library error", "library debug", "our error"]);
+        assert_eq!(
+            logged_lines("actix_server=info,warn"),
+            ["server warning", "server info", "our error", "our warning"]
+        );
+        assert_eq!(logged_lines("actix_http::h1=error,off"), ["library error"]);
     }
 
     #[test]
-    fn what_is_no_level_is_named() {
-        assert!(filter("stele=loud").unwrap_err().starts_with("`stele=loud` is not"));
+    fn an_invalid_log_directive_is_reported() {
+        assert!(parse_log_filter("stele=loud").unwrap_err().starts_with("`stele=loud` is not"));
     }
 }

@@ -8,7 +8,7 @@ use stele_service::{Settings, admin};
 
 // A helper of tests, as the lints know it.
 #[cfg(test)]
-async fn admin_status(settings: &Settings, address: &str, host: &str) -> String {
+async fn admin_response(settings: &Settings, address: &str, host: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -28,20 +28,20 @@ async fn admin_status(settings: &Settings, address: &str, host: &str) -> String 
 
 /// DNS rebinding: the name of a stranger's page leads to loopback, and the page reads what is served there.
 #[actix_web::test]
-async fn an_admin_port_on_loopback_knows_its_names() {
-    let settings = Settings::default().with([("STELE_ADMIN_HOSTS", "stele.internal".to_owned())]);
+async fn an_admin_port_on_loopback_rejects_unlisted_hosts() {
+    let settings = Settings::default().with_values([("STELE_ADMIN_HOSTS", "stele.internal".to_owned())]);
     let loopback = "127.0.0.1:0";
     for fine in
         ["Host: 127.0.0.1:9080\r\n", "Host: localhost:9080\r\n", "Host: [::1]\r\n", "Host: stele.internal\r\n", ""]
     {
-        let answer = admin_status(&settings, loopback, fine).await;
+        let answer = admin_response(&settings, loopback, fine).await;
         assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{fine:?}: {answer}");
     }
     for evil in ["Host: evil.example:9080\r\n", "Host: 127.0.0.1.evil.example\r\n", "Host: \r\n"] {
-        let answer = admin_status(&settings, loopback, evil).await;
+        let answer = admin_response(&settings, loopback, evil).await;
         assert!(answer.starts_with("HTTP/1.1 421 "), "{evil:?}: {answer}");
         assert!(answer.contains("STELE_ADMIN_HOSTS") && !answer.contains("stele_"), "{answer}");
     }
     // Where others may come anyhow, a name says nothing.
-    assert!(admin_status(&settings, "0.0.0.0:0", "Host: evil.example\r\n").await.starts_with("HTTP/1.1 200"));
+    assert!(admin_response(&settings, "0.0.0.0:0", "Host: evil.example\r\n").await.starts_with("HTTP/1.1 200"));
 }

@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use stele_core::identifier::{Email, Name, Phone};
-use stele_core::text::hidden_in_text;
+use stele_core::identifier::{Email, Phone, Username};
+use stele_core::text::find_invisible_in_text;
 use stele_core::user::{Gender, Profile, Role};
+use stele_service::common_settings::LISTEN;
 use stele_service::config::DATA;
-use stele_service::settings::LISTEN;
-use stele_service::{ConfigError, Declared as _, Settings, cli, config};
+use stele_service::{AnySetting as _, ConfigError, Settings, cli, config};
 use zeroize::Zeroizing;
 
-pub use self::audit::{Audit, When};
-pub use self::keys::{Challenge, Keys};
+pub use self::audit::{AuditOptions, When};
+pub use self::keys::{ChallengeCommand, KeysCommand};
 use crate::services;
 
 /// One user base behind five login dialects.
@@ -51,21 +51,21 @@ pub enum Command {
     },
     /// Administer users
     #[command(subcommand)]
-    User(User),
+    User(UserCommand),
     /// Register MeFP apps
     #[command(subcommand)]
-    App(App),
+    App(AppCommand),
     /// Give out TMS client tokens
     #[command(subcommand)]
-    Token(Token),
+    Token(TokenCommand),
     /// Put keys in service and take them out of it
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(KeysCommand),
     /// End salted logins (cloudbox's and TMS's), or allow them again
     #[command(subcommand)]
-    Challenge(Challenge),
+    Challenge(ChallengeCommand),
     /// Read the audit trail
-    Audit(Box<Audit>),
+    Audit(Box<AuditOptions>),
     /// Make missing keys, bring the database to the current schema, and wrap what earlier builds imported in argon2id
     Migrate,
     /// Explain the settings in force and try whether everything can be reached
@@ -74,9 +74,9 @@ pub enum Command {
 
 /// Administer users. USER is a name, phone, e-mail address, id or number.
 #[derive(Debug, Subcommand)]
-pub enum User {
+pub enum UserCommand {
     /// Add a user; prints the id
-    Add(Box<AddUser>),
+    Add(Box<AddUserOptions>),
     /// List users, oldest first
     List {
         /// One JSON object a line
@@ -111,51 +111,51 @@ pub enum User {
 /// A user to add.
 #[derive(Debug, ClapArgs)]
 #[command(group(clap::ArgGroup::new("secret").required(true).args(["password_stdin", "hash_stdin"])))]
-pub struct AddUser {
+pub struct AddUserOptions {
     /// The name to log in with
-    #[arg(long, value_parser = name)]
-    pub username: Name,
+    #[arg(long, value_parser = parse_name)]
+    pub username: Username,
     /// Phone: 5 to 15 digits, or E.164 with +
-    #[arg(long, value_parser = phone)]
+    #[arg(long, value_parser = parse_phone)]
     pub phone: Option<Phone>,
     /// E-mail address
-    #[arg(long, value_parser = email)]
+    #[arg(long, value_parser = parse_email)]
     pub email: Option<Email>,
     /// admin or user
-    #[arg(long, default_value = "user", value_parser = role)]
+    #[arg(long, default_value = "user", value_parser = parse_role)]
     pub role: Role,
     /// Real name
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub real_name: Option<String>,
     /// 男 or 女
-    #[arg(long, value_parser = gender)]
+    #[arg(long, value_parser = parse_gender)]
     pub gender: Option<Gender>,
     /// Enterprise, a UUID (cloudbox)
-    #[arg(long, value_parser = uuid)]
+    #[arg(long, value_parser = parse_uuid)]
     pub enterprise: Option<String>,
     /// Group (cloudbox)
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub group: Option<String>,
     /// Nickname (cloudbox, TMS)
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub nickname: Option<String>,
     /// URL of a picture
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub avatar_url: Option<String>,
     /// Organisation's name (JWT)
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub organization: Option<String>,
     /// Department's name (JWT)
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub department: Option<String>,
     /// Description (JWT)
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub description: Option<String>,
     /// Organisation's id (portal); makes the user an 组织用户
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub org_id: Option<String>,
     /// Memo (portal)
-    #[arg(long, value_parser = visible)]
+    #[arg(long, value_parser = parse_printable_text)]
     pub memo: Option<String>,
     /// Read the password from standard input (its first line)
     #[arg(long, action = ArgAction::SetTrue)]
@@ -167,7 +167,7 @@ pub struct AddUser {
     pub hash_stdin: bool,
 }
 
-impl AddUser {
+impl AddUserOptions {
     /// What the options say about the person.
     pub fn profile(&self) -> Profile {
         let text = |option: &Option<String>| option.clone().unwrap_or_default();
@@ -189,7 +189,7 @@ impl AddUser {
 
 /// Register MeFP apps.
 #[derive(Debug, Subcommand)]
-pub enum App {
+pub enum AppCommand {
     /// Register an app; prints MeFP's shared secret and the app's own, this once
     Add {
         /// The name that the app sends as app_from
@@ -228,7 +228,7 @@ impl std::fmt::Debug for AppSecret {
 
 /// Give out TMS client tokens.
 #[derive(Debug, Subcommand)]
-pub enum Token {
+pub enum TokenCommand {
     /// Make a client token; prints it, this once
     Add {
         /// What it is for
@@ -244,10 +244,10 @@ impl Args {
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut settings = Settings::load(self.config.as_deref(), &services::settings())?;
         if let Some(data) = &self.data {
-            settings = settings.with([(DATA.name(), data.clone())]);
+            settings = settings.with_values([(DATA.name(), data.clone())]);
         }
         if let Command::Up { listen: Some(listen), .. } = &self.command {
-            settings = settings.with([(LISTEN.name(), listen.clone())]);
+            settings = settings.with_values([(LISTEN.name(), listen.clone())]);
         }
         Ok(settings)
     }
@@ -257,46 +257,46 @@ impl Args {
 ///
 /// # Errors
 /// The code to exit with: help was printed, or what is wrong.
-pub fn parse() -> Result<Args, ExitCode> {
-    let settings = config::explain(&services::settings());
+pub fn parse_command_line() -> Result<Args, ExitCode> {
+    let settings = config::settings_help(&services::settings());
     let listen = format!("Where the gateway serves (STELE_LISTEN) [default: {}]", gateway::DEFAULT_LISTEN);
     let command = Args::command()
         .mut_subcommand("up", |up| up.after_help(settings).mut_arg("listen", |argument| argument.help(listen)));
-    let matches = cli::matches(command)?;
+    let matches = cli::parse_command_line(command)?;
     Args::from_arg_matches(&matches).map_err(|error| {
-        cli::complain(&error.to_string());
-        ExitCode::from(cli::USAGE)
+        cli::print_error(&error.to_string());
+        ExitCode::from(cli::EXIT_USAGE_ERROR)
     })
 }
 
-fn name(text: &str) -> Result<Name, &'static str> {
-    Name::parse(text).ok_or("a name has 1 to 64 characters, all of them visible, and no @")
+fn parse_name(text: &str) -> Result<Username, &'static str> {
+    Username::parse(text).ok_or("a name has 1 to 64 characters, all of them visible, and no @")
 }
 
-fn visible(text: &str) -> Result<String, String> {
-    match hidden_in_text(text) {
+fn parse_printable_text(text: &str) -> Result<String, String> {
+    match find_invisible_in_text(text) {
         None => Ok(text.to_owned()),
         Some(hidden) => Err(format!("a control or invisible character is in it: U+{:04X}", u32::from(hidden))),
     }
 }
 
-fn phone(text: &str) -> Result<Phone, &'static str> {
-    Phone::provision(text).ok_or("a phone has 5 to 15 digits, or is E.164 with +")
+fn parse_phone(text: &str) -> Result<Phone, &'static str> {
+    Phone::parse_provisioned(text).ok_or("a phone has 5 to 15 digits, or is E.164 with +")
 }
 
-fn email(text: &str) -> Result<Email, &'static str> {
-    Email::provision(text).ok_or("this is no e-mail address")
+fn parse_email(text: &str) -> Result<Email, &'static str> {
+    Email::parse_provisioned(text).ok_or("this is no e-mail address")
 }
 
-fn role(text: &str) -> Result<Role, &'static str> {
+fn parse_role(text: &str) -> Result<Role, &'static str> {
     Role::parse(text).ok_or("a role is admin or user")
 }
 
-fn gender(text: &str) -> Result<Gender, &'static str> {
+fn parse_gender(text: &str) -> Result<Gender, &'static str> {
     Gender::parse(text).ok_or("write 男 or 女")
 }
 
-fn uuid(text: &str) -> Result<String, &'static str> {
+fn parse_uuid(text: &str) -> Result<String, &'static str> {
     stele_core::user::UserId::parse(text).map(|id| id.to_string()).ok_or("an enterprise is a UUID")
 }
 
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typed_secret_is_not_printed() {
+    fn debug_output_hides_the_app_secret() {
         let args = Args::try_parse_from(["stele", "app", "add", "melink", "--secret", "0123456789abcdef"]).unwrap();
         let text = format!("{args:?}");
         assert!(text.contains("melink") && !text.contains("0123456789"), "{text}");

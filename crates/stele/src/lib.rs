@@ -11,13 +11,13 @@ use std::process::ExitCode;
 use stele_service::{cli, telemetry};
 
 use crate::args::Command;
-use crate::commands::up::Certificate;
+use crate::commands::up::CertificateSource;
 use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
 
 /// Runs the command that the command line names. Exit code 0: done; 1: it could not be done (no such user, …); 2: the
 /// command line, a setting, a key, a file or a port is at fault.
 pub fn run() -> ExitCode {
-    let args = match args::parse() {
+    let args = match args::parse_command_line() {
         Ok(args) => args,
         Err(code) => return code,
     };
@@ -25,18 +25,25 @@ pub fn run() -> ExitCode {
         let settings = args.settings()?;
         let _telemetry = match args.command {
             Command::Up { .. } => telemetry::start(&settings, "stele")?,
-            _ => telemetry::logs(&settings)?,
+            _ => telemetry::start_logging_only(&settings)?,
         };
         let system = actix_web::rt::System::new();
         system.block_on(async {
             match args.command {
                 Command::Up { demo, tls_self_signed, .. } => {
-                    let certificate = if tls_self_signed { Certificate::SelfSigned } else { Certificate::Settings };
+                    let certificate =
+                        if tls_self_signed { CertificateSource::SelfSigned } else { CertificateSource::Settings };
                     up::run(settings, demo, certificate).await
                 }
-                Command::User(command) => admin::work(settings, async |at| user::run(at, command).await).await,
-                Command::App(command) => admin::work(settings, async |at| app::run(at, command).await).await,
-                Command::Token(command) => admin::work(settings, async |at| token::run(at, command).await).await,
+                Command::User(command) => {
+                    admin::run_with_context(settings, async |at| user::run(at, command).await).await
+                }
+                Command::App(command) => {
+                    admin::run_with_context(settings, async |at| app::run(at, command).await).await
+                }
+                Command::Token(command) => {
+                    admin::run_with_context(settings, async |at| token::run(at, command).await).await
+                }
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,
                 Command::Audit(command) => audit::run(&settings, *command).await,
@@ -46,10 +53,10 @@ pub fn run() -> ExitCode {
         })
     })();
     match result {
-        Ok(()) | Err(CommandError::Enough) => ExitCode::SUCCESS,
-        Err(CommandError::Setup(error)) => cli::exit(Err(error)),
-        Err(CommandError::Refused(reason)) => {
-            cli::complain(&reason);
+        Ok(()) | Err(CommandError::OutputClosed) => ExitCode::SUCCESS,
+        Err(CommandError::Setup(error)) => cli::exit_code(Err(error)),
+        Err(CommandError::Failed(reason)) => {
+            cli::print_error(&reason);
             ExitCode::FAILURE
         }
     }

@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use diesel::result::{DatabaseErrorKind, Error as DbError};
 use stele_core::Error;
 
-use crate::Target;
+use crate::DatabaseUrl;
 
 /// Why a store cannot be used, and what to do about it. Never holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The setting names no database that Stele knows.
     #[error("not a database Stele knows ({0}): give postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
-    Target(String),
+    InvalidDatabaseUrl(String),
     /// The certificates that `sslrootcert` names cannot be used.
     #[error("cannot use the certificates in {path}: {cause}: sslrootcert must name a readable PEM file, or be system")]
-    Certificates {
+    InvalidRootCertificates {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -33,18 +33,18 @@ pub enum OpenError {
     #[error(
         "{0} is a symbolic link: set the path that it leads to (STELE_DATA, or STELE_DATABASE_URL=sqlite:PATH), or remove it"
     )]
-    Link(PathBuf),
+    SymbolicLink(PathBuf),
     /// A file is something else.
     #[error("{0} is not an SQLite database: move it out of the way, or set another path")]
     NotADatabase(PathBuf),
     /// The schema is of a version that this program does not know.
     #[error("{0} was written by a newer Stele: update this one, or set another database")]
-    Newer(Target),
+    NewerSchema(DatabaseUrl),
     /// The database does not answer.
     #[error("cannot use {target}: {cause}: check that it runs, the address, and who may log in")]
     Unreachable {
         /// The database.
-        target: Target,
+        target: DatabaseUrl,
         /// What it says.
         cause: String,
     },
@@ -53,7 +53,7 @@ pub enum OpenError {
         "not a Redis Stele knows ({0}): give redis://[USER:PASSWORD@]HOST[:PORT][/DB], \
          redis+sentinel://HOST:PORT,…/MASTER[/DB] or redis+cluster://HOST:PORT,…; rediss for TLS"
     )]
-    Redis(&'static str),
+    InvalidRedisUrl(&'static str),
     /// Redis does not answer, or not as it must.
     #[error("cannot use {place}: {cause}: check that it runs, the address, and who may log in")]
     RedisUnreachable {
@@ -64,9 +64,9 @@ pub enum OpenError {
     },
     /// The schema could not be brought up to date. It is as it was.
     #[error("cannot bring the schema of {target} up to date: {cause}: nothing was changed; try again")]
-    Migration {
+    MigrationFailed {
         /// The database.
-        target: Target,
+        target: DatabaseUrl,
         /// What it says.
         cause: String,
     },
@@ -74,7 +74,7 @@ pub enum OpenError {
 
 /// What a failed query is to the domain. A database that is busy, full, read-only or gone is unavailable and may be
 /// back later; a row or statement that makes no sense will not get better by itself.
-pub(crate) fn failure(error: DbError) -> Error {
+pub(crate) fn map_database_error(error: DbError) -> Error {
     match error {
         DbError::DatabaseError(
             DatabaseErrorKind::UniqueViolation
@@ -96,11 +96,11 @@ pub(crate) fn failure(error: DbError) -> Error {
 }
 
 /// Whether a row was not stored because one like it is there.
-pub(crate) fn is_taken(error: &DbError) -> bool {
+pub(crate) fn is_unique_violation(error: &DbError) -> bool {
     matches!(error, DbError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
 }
 
 /// A row that makes no sense: names the column, never the value.
-pub(crate) fn corrupt(column: &'static str) -> DbError {
+pub(crate) fn corrupt_column(column: &'static str) -> DbError {
     DbError::DeserializationError(format!("the column {column} holds what it cannot").into())
 }

@@ -24,7 +24,7 @@ pub enum SchemaState {
     Newer,
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type MigrationError = Box<dyn std::error::Error + Send + Sync>;
 
 diesel::table! {
     // diesel's own.
@@ -35,7 +35,10 @@ diesel::table! {
 use __diesel_schema_migrations::dsl as journal;
 
 /// How a database with these `applied` versions stands to `known`.
-pub(crate) fn compare<DB: Backend>(known: &EmbeddedMigrations, applied: &[String]) -> Result<SchemaState, Failure> {
+pub(crate) fn schema_state<DB: Backend>(
+    known: &EmbeddedMigrations,
+    applied: &[String],
+) -> Result<SchemaState, MigrationError> {
     let migrations = MigrationSource::<DB>::migrations(known)?;
     let versions: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
     Ok(if applied.is_empty() {
@@ -50,13 +53,13 @@ pub(crate) fn compare<DB: Backend>(known: &EmbeddedMigrations, applied: &[String
 }
 
 /// Runs what is missing. The caller holds a transaction and a lock, so that it happens once and wholly or not at all.
-pub(crate) fn run<C, DB>(conn: &mut C, known: EmbeddedMigrations) -> Result<(), Failure>
+pub(crate) fn run_pending_migrations<C, DB>(conn: &mut C, known: EmbeddedMigrations) -> Result<(), MigrationError>
 where
     DB: Backend,
     C: MigrationHarness<DB>,
 {
     let applied: Vec<String> = conn.applied_migrations()?.iter().map(MigrationVersion::to_string).collect();
-    match compare::<DB>(&known, &applied)? {
+    match schema_state::<DB>(&known, &applied)? {
         SchemaState::Current => Ok(()),
         SchemaState::Newer => Err("a newer program has been here".into()),
         SchemaState::Empty | SchemaState::Older => conn.run_pending_migrations(known).map(drop),
@@ -64,22 +67,22 @@ where
 }
 
 // A database without a journal is told from one with an empty one by asking the catalogue: making it would be a write.
-const IN_SQLITE: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
-const IN_POSTGRES: &str = "to_regclass('__diesel_schema_migrations') IS NOT NULL";
+const SQLITE_JOURNAL_EXISTS: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
+const POSTGRES_JOURNAL_EXISTS: &str = "to_regclass('__diesel_schema_migrations') IS NOT NULL";
 
 /// The applied versions in an SQLite file; none if it is empty. Writes nothing.
-pub(crate) fn applied_sqlite(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
+pub(crate) fn applied_versions_sqlite(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
     use diesel::RunQueryDsl;
-    if !diesel::select(dsl::sql::<Bool>(IN_SQLITE)).get_result::<bool>(conn)? {
+    if !diesel::select(dsl::sql::<Bool>(SQLITE_JOURNAL_EXISTS)).get_result::<bool>(conn)? {
         return Ok(Vec::new());
     }
     journal::__diesel_schema_migrations.select(journal::version).load(conn)
 }
 
 /// The applied versions in a PostgreSQL database; none if it is empty. Writes nothing.
-pub(crate) async fn applied_postgres(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
+pub(crate) async fn applied_versions_postgres(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
     use diesel_async::RunQueryDsl;
-    if !diesel::select(dsl::sql::<Bool>(IN_POSTGRES)).get_result::<bool>(conn).await? {
+    if !diesel::select(dsl::sql::<Bool>(POSTGRES_JOURNAL_EXISTS)).get_result::<bool>(conn).await? {
         return Ok(Vec::new());
     }
     journal::__diesel_schema_migrations.select(journal::version).load(conn).await
@@ -94,15 +97,18 @@ mod tests {
 
     use super::*;
 
-    fn versions<DB: Backend>(known: &EmbeddedMigrations) -> Vec<String> {
+    fn migration_versions<DB: Backend>(known: &EmbeddedMigrations) -> Vec<String> {
         let migrations = MigrationSource::<DB>::migrations(known).unwrap();
         migrations.iter().map(|migration| migration.name().version().to_string()).collect()
     }
 
     #[test]
-    fn no_two_migrations_have_one_version() {
-        let sets =
-            [versions::<Sqlite>(&USERS_SQLITE), versions::<Sqlite>(&STATE_SQLITE), versions::<Pg>(&USERS_POSTGRES)];
+    fn migration_versions_are_unique() {
+        let sets = [
+            migration_versions::<Sqlite>(&USERS_SQLITE),
+            migration_versions::<Sqlite>(&STATE_SQLITE),
+            migration_versions::<Pg>(&USERS_POSTGRES),
+        ];
         for versions in sets {
             assert_eq!(versions.iter().collect::<HashSet<_>>().len(), versions.len(), "{versions:?}");
         }

@@ -7,26 +7,26 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::{Running, document, raw};
+use crate::{RunningService, openapi, raw_http};
 
-const EXCHANGE: &str = "\n=====\n";
-const ANSWER: &str = "\n-----\n";
+const EXCHANGE_SEPARATOR: &str = "\n=====\n";
+const RESPONSE_SEPARATOR: &str = "\n-----\n";
 
 /// Plays the transcript in `path` (from the crate's folder) against `service` and compares every byte.
-pub async fn golden(service: &Running, path: &str) {
+pub async fn assert_golden(service: &RunningService, path: &str) {
     let file = Path::new(path);
     let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let described = serde_json::to_value((service.service().document)()).unwrap();
+    let described = serde_json::to_value((service.service().openapi_document)()).unwrap();
     let mut played = Vec::new();
-    for exchange in text.trim_end().split(EXCHANGE) {
-        let request = exchange.split(ANSWER).next().unwrap_or_default().trim_end_matches('\n');
-        let answer = normalise(&raw(service.address(), &bytes(request)).await);
-        document::conforms(&described, request, &answer);
-        played.push(format!("{request}{ANSWER}{}", answer.trim_end()));
+    for exchange in text.trim_end().split(EXCHANGE_SEPARATOR) {
+        let request = exchange.split(RESPONSE_SEPARATOR).next().unwrap_or_default().trim_end_matches('\n');
+        let answer = normalize_response(&raw_http::send_raw(service.address(), &request_bytes(request)).await);
+        openapi::assert_conforms(&described, request, &answer);
+        played.push(format!("{request}{RESPONSE_SEPARATOR}{}", answer.trim_end()));
     }
-    let expected = text.trim_end().split(EXCHANGE);
+    let expected = text.trim_end().split(EXCHANGE_SEPARATOR);
     let differing = expected.zip(&played).find(|(expected, played)| expected != played);
-    let played = played.join(EXCHANGE) + "\n";
+    let played = played.join(EXCHANGE_SEPARATOR) + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(file, played).unwrap();
         return;
@@ -37,7 +37,7 @@ pub async fn golden(service: &Running, path: &str) {
     assert_eq!(played, text, "{path} differs in form; UPDATE_GOLDEN=1 writes it anew");
 }
 
-fn bytes(request: &str) -> Vec<u8> {
+fn request_bytes(request: &str) -> Vec<u8> {
     let (head, body) = request.split_once("\n\n").unwrap_or((request, ""));
     let mut out = head.trim_end().replace('\n', "\r\n");
     out += "\r\nhost: stele.test\r\nconnection: close\r\n";
@@ -49,7 +49,7 @@ fn bytes(request: &str) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn normalise(answer: &str) -> String {
+fn normalize_response(answer: &str) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();

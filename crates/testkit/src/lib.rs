@@ -4,32 +4,32 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
-mod app;
 pub mod conformance;
-mod counted;
-mod document;
+mod environment;
+mod fault_injection;
 mod golden;
-mod lab;
 mod message_code;
-mod raw;
-mod surroundings;
-mod switched;
-mod work;
+mod openapi;
+mod raw_http;
+mod request_cost;
+mod test_app;
+mod test_lab;
+mod valgrind;
 
-pub use app::{Answer, TestApp};
-pub use counted::{Counted, Kept, counted, times};
-pub use document::is_valid;
-pub use golden::golden;
-pub use lab::{Down, Lab, Running, STORES, UserBuilder};
+pub use environment::{ManualClock, RecordingDelivery, SeededRandom, SentCode};
+pub use fault_injection::{CallPhase, StoreCallObserver};
+pub use golden::assert_golden;
 pub use message_code::MessageCode;
-pub use raw::raw;
+pub use openapi::matches_schema;
+pub use raw_http::send_raw;
+pub use request_cost::RequestCost;
 pub use stele_testservers as servers;
-pub use surroundings::{ManualClock, SeededRandom, Sent, Sink};
-pub use switched::{Moment, Watcher};
-pub use work::Work;
+pub use test_app::{TestApp, TestResponse};
+pub use test_lab::{RunningService, STORES, SetStoreDown, TestLab, UserBuilder};
+pub use valgrind::{KeepAliveConnection, ValgrindCounts, measure_with_valgrind, repetitions};
 
 /// An HTTP client that follows no redirects and keeps no cookies.
-pub fn http() -> reqwest::Client {
+pub fn http_client() -> reqwest::Client {
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
     // Tests speak plain HTTP to loopback: no certificates to load.
     client.tls_certs_only([]).build().unwrap()

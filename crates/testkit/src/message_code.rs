@@ -1,6 +1,6 @@
 //! Answers of the dialects that say `{"message", "code", "data"}`: cloudbox and TMS.
 
-use crate::Answer;
+use crate::TestResponse;
 
 /// What such an answer says.
 pub trait MessageCode {
@@ -14,7 +14,7 @@ pub trait MessageCode {
     fn token(&self) -> String;
 }
 
-impl MessageCode for Answer {
+impl MessageCode for TestResponse {
     fn code(&self) -> String {
         self.json()["code"].as_str().unwrap().to_owned()
     }

@@ -15,36 +15,38 @@ use stele_core::random::{OsRandom, Random as _};
 
 pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;
-pub use redis::{Kind, Redis};
+pub use redis::{Redis, RedisMode};
 
 /// The URL of a database that is a test's alone and empty: on the server that `STELE_TEST_DATABASE_URL` names, if it
 /// does, else on a private one of this process.
 pub fn database_url() -> String {
     static PRIVATE: OnceLock<Postgres> = OnceLock::new();
-    match setting("STELE_TEST_DATABASE_URL") {
-        Some(url) => postgres::fresh(&url),
-        None => PRIVATE.get_or_init(Postgres::start).url(),
+    match env_setting("STELE_TEST_DATABASE_URL") {
+        Some(url) => postgres::with_fresh_schema(&url),
+        None => PRIVATE.get_or_init(Postgres::start).new_database_url(),
     }
 }
 
 /// Whether tests that run on every kind of store have servers for it: those that the settings name, or programs to start
 /// private ones with. `STELE_TEST_SERVERS=required` (`scripts/test`) takes no for a failure, `none` for the answer.
-pub fn at_hand() -> bool {
-    match setting("STELE_TEST_SERVERS").as_deref() {
+pub fn servers_available() -> bool {
+    match env_setting("STELE_TEST_SERVERS").as_deref() {
         Some("required") => true,
         Some("none") => false,
         Some(other) => panic!("STELE_TEST_SERVERS={other}: required or none"),
         None => {
-            let postgres = setting("STELE_TEST_DATABASE_URL").is_some() || postgres::find("initdb").is_some();
-            let redis = setting("STELE_TEST_REDIS_URL").is_some() || process::program("redis-server", &[]).is_some();
+            let postgres =
+                env_setting("STELE_TEST_DATABASE_URL").is_some() || postgres::find_program("initdb").is_some();
+            let redis =
+                env_setting("STELE_TEST_REDIS_URL").is_some() || process::find_program("redis-server", &[]).is_some();
             postgres && redis
         }
     }
 }
 
 /// Whether services are to be tested on PostgreSQL and Redis: `STELE_TEST_STORES` is `servers`.
-pub fn wanted() -> bool {
-    match setting("STELE_TEST_STORES").as_deref() {
+pub fn server_stores_requested() -> bool {
+    match env_setting("STELE_TEST_STORES").as_deref() {
         None | Some("embedded") => false,
         Some("servers") => true,
         Some(other) => panic!("STELE_TEST_STORES={other}: embedded or servers"),
@@ -52,7 +54,7 @@ pub fn wanted() -> bool {
 }
 
 /// The settings of a service whose stores are a test's own on PostgreSQL and Redis.
-pub fn settings() -> [(&'static str, String); 2] {
+pub fn store_settings() -> [(&'static str, String); 2] {
     [("STELE_DATABASE_URL", database_url()), ("STELE_REDIS_URL", redis_url())]
 }
 
@@ -60,26 +62,26 @@ pub fn settings() -> [(&'static str, String); 2] {
 /// on a private one of this process.
 pub fn redis_url() -> String {
     static PRIVATE: OnceLock<Redis> = OnceLock::new();
-    let base = setting("STELE_TEST_REDIS_URL").unwrap_or_else(|| PRIVATE.get_or_init(Redis::start).url());
-    with_prefix(&base)
+    let base = env_setting("STELE_TEST_REDIS_URL").unwrap_or_else(|| PRIVATE.get_or_init(Redis::start).url());
+    with_fresh_prefix(&base)
 }
 
 /// As [`redis_url`], on a cluster, which is a private one.
 pub fn redis_cluster_url() -> String {
     static PRIVATE: OnceLock<Redis> = OnceLock::new();
-    with_prefix(&PRIVATE.get_or_init(|| Redis::of(Kind::Cluster)).url())
+    with_fresh_prefix(&PRIVATE.get_or_init(|| Redis::start_mode(RedisMode::Cluster)).url())
 }
 
-fn with_prefix(url: &str) -> String {
-    format!("{url}{}prefix={}", joint(url), OsRandom.hex128())
+fn with_fresh_prefix(url: &str) -> String {
+    format!("{url}{}prefix={}", query_separator(url), OsRandom.hex128())
 }
 
 /// What comes before one more parameter of a URL.
-fn joint(url: &str) -> char {
+fn query_separator(url: &str) -> char {
     if url.contains('?') { '&' } else { '?' }
 }
 
-fn setting(name: &str) -> Option<String> {
+fn env_setting(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

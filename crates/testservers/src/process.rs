@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 /// Starts the server, tells its id, and ends it when told how, or when whoever started it is gone, however it went:
 /// then its folder, too, is nobody's.
-const NURSE: &str = r#"
+const SUPERVISOR_SCRIPT: &str = r#"
     end=$1 folder=$2; shift 2
     "$@" </dev/null >>"$folder/log" 2>&1 & server=$!
     echo "$server"
@@ -22,14 +22,14 @@ const NURSE: &str = r#"
 
 /// Whom a server runs as, if not as the test.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Owner {
+pub(super) struct ServerUser {
     uid: u32,
     gid: u32,
 }
 
-impl Owner {
+impl ServerUser {
     /// The user of this name if the test runs as root, which some servers refuse.
-    pub(super) fn instead_of_root(name: &str) -> Option<Self> {
+    pub(super) fn unless_root(name: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
@@ -40,33 +40,33 @@ impl Owner {
     }
 
     /// Gives a file or folder to this user.
-    pub(super) fn own(self, path: &Path) {
+    pub(super) fn chown(self, path: &Path) {
         std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).unwrap();
     }
 
     /// Has a command run as this user.
-    pub(super) fn run(self, command: &mut Command) {
+    pub(super) fn apply_to(self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
 }
 
 /// A folder for a server, and the server while it runs.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(super) struct ManagedServer {
     folder: TempDir,
-    owner: Option<Owner>,
+    user: Option<ServerUser>,
     /// The signal that ends the server in the quickest good order.
-    end: &'static str,
-    running: Option<(Child, Pid)>,
+    stop_signal: &'static str,
+    child: Option<(Child, Pid)>,
 }
 
-impl Home {
-    pub(super) fn new(owner: Option<Owner>, end: &'static str) -> Self {
+impl ManagedServer {
+    pub(super) fn new(owner: Option<ServerUser>, end: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("stele-server-").tempdir().unwrap();
         if let Some(owner) = owner {
-            owner.own(folder.path());
+            owner.chown(folder.path());
         }
-        Self { folder, owner, end, running: None }
+        Self { folder, user: owner, stop_signal: end, child: None }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -74,46 +74,46 @@ impl Home {
     }
 
     /// Writes a file that only the server may read.
-    pub(super) fn put(&self, name: &str, content: &str) {
+    pub(super) fn write_file(&self, name: &str, content: &str) {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.path(name);
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
         file.write_all(content.as_bytes()).unwrap();
-        if let Some(owner) = self.owner {
-            owner.own(&path);
+        if let Some(owner) = self.user {
+            owner.chown(&path);
         }
     }
 
     /// A command in this folder, as the server's user.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        if let Some(owner) = self.owner {
-            owner.run(&mut command);
+        if let Some(owner) = self.user {
+            owner.apply_to(&mut command);
         }
         command.current_dir(self.folder.path());
         command
     }
 
     /// Starts the server.
-    pub(super) fn run(&mut self, program: &Path, args: &[String]) {
-        self.signal("TERM");
+    pub(super) fn start(&mut self, program: &Path, args: &[String]) {
+        self.stop_with("TERM");
         let mut command = self.command("sh");
-        command.args(["-c", NURSE, "sh", self.end]).args([self.folder.path(), program]).args(args);
+        command.args(["-c", SUPERVISOR_SCRIPT, "sh", self.stop_signal]).args([self.folder.path(), program]).args(args);
         let mut nurse = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut id = String::new();
         BufReader::new(nurse.stdout.take().unwrap()).read_line(&mut id).unwrap();
         let id = id.trim().parse().ok().and_then(Pid::from_raw).expect("the id of a process");
-        self.running = Some((nurse, id));
+        self.child = Some((nurse, id));
     }
 
     /// The server's process, while it runs.
-    pub(super) fn id(&self) -> Option<Pid> {
-        self.running.as_ref().map(|(_, id)| *id)
+    pub(super) fn process_id(&self) -> Option<Pid> {
+        self.child.as_ref().map(|(_, id)| *id)
     }
 
     /// Ends the server with a signal and waits for its end.
-    pub(super) fn signal(&mut self, how: &str) {
-        if let Some((mut nurse, _)) = self.running.take() {
+    pub(super) fn stop_with(&mut self, how: &str) {
+        if let Some((mut nurse, _)) = self.child.take() {
             if let Some(mut stdin) = nurse.stdin.take() {
                 let _ = writeln!(stdin, "{how}");
             }
@@ -127,19 +127,19 @@ impl Home {
     }
 
     /// Whether somebody took the port before the server did.
-    pub(super) fn was_too_late(&self) -> bool {
+    pub(super) fn port_was_taken(&self) -> bool {
         self.log().contains("Address already in use")
     }
 }
 
-impl Drop for Home {
+impl Drop for ManagedServer {
     fn drop(&mut self) {
-        self.signal(self.end);
+        self.stop_with(self.stop_signal);
     }
 }
 
 /// Stops these processes (`true`), or has them go on.
-pub(super) fn halt(ids: &[Pid], halt: bool) {
+pub(super) fn set_paused(ids: &[Pid], halt: bool) {
     for id in ids {
         // One that has ended in the meantime needs neither.
         let _ = kill_process(*id, if halt { Signal::STOP } else { Signal::CONT });
@@ -151,7 +151,7 @@ pub(super) fn free_port() -> u16 {
 }
 
 /// Where a program is: in `PATH`, or in one of `folders`.
-pub(super) fn program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+pub(super) fn find_program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).chain(folders.iter().cloned()).map(|folder| folder.join(name)).find(|at| at.exists())
 }

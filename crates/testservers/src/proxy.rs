@@ -7,29 +7,29 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum LinkState {
     Open,
-    Stalled,
-    Cut,
+    Paused,
+    Disconnected,
 }
 
 /// A TCP proxy to a port of loopback. It passes on what it is sent until it is stalled or cut.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
-    state: watch::Sender<State>,
+    state: watch::Sender<LinkState>,
 }
 
 impl Proxy {
     /// A proxy to `port`, on a thread of its own.
-    pub fn to(port: u16) -> Self {
+    pub fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let own = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
-        let (sender, state) = watch::channel(State::Open);
+        let (sender, state) = watch::channel(LinkState::Open);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(listener, port, state));
+            runtime.block_on(accept_loop(listener, port, state));
         });
         Self { port: own, state: sender }
     }
@@ -40,29 +40,29 @@ impl Proxy {
     }
 
     /// From now on it takes everything and passes on nothing.
-    pub fn stall(&self) {
-        self.state.send_replace(State::Stalled);
+    pub fn pause(&self) {
+        self.state.send_replace(LinkState::Paused);
     }
 
     /// Closes every link, and every new one at once.
-    pub fn cut(&self) {
-        self.state.send_replace(State::Cut);
+    pub fn disconnect(&self) {
+        self.state.send_replace(LinkState::Disconnected);
     }
 
     /// Passes on again what was stalled, and what comes.
     pub fn resume(&self) {
-        self.state.send_replace(State::Open);
+        self.state.send_replace(LinkState::Open);
     }
 }
 
 /// Until the proxy is dropped.
-async fn serve(listener: TcpListener, port: u16, state: watch::Receiver<State>) {
+async fn accept_loop(listener: TcpListener, port: u16, state: watch::Receiver<LinkState>) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let mut dropped = state.clone();
     let accept = async {
         while let Ok((client, _)) = listener.accept().await {
-            if *state.borrow() != State::Cut {
-                tokio::spawn(link(client, port, state.clone()));
+            if *state.borrow() != LinkState::Disconnected {
+                tokio::spawn(relay_connection(client, port, state.clone()));
             }
         }
     };
@@ -70,22 +70,23 @@ async fn serve(listener: TcpListener, port: u16, state: watch::Receiver<State>) 
     tokio::select! { () = accept => {}, () = gone => {} }
 }
 
-async fn link(client: TcpStream, port: u16, mut state: watch::Receiver<State>) {
+async fn relay_connection(client: TcpStream, port: u16, mut state: watch::Receiver<LinkState>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let (there, back) = (state.clone(), state.clone());
-    let both = async { tokio::join!(pass(from_client, to_server, there), pass(from_server, to_client, back)) };
-    tokio::select! { _ = both => {}, _ = state.wait_for(|state| *state == State::Cut) => {} }
+    let both =
+        async { tokio::join!(copy_until(from_client, to_server, there), copy_until(from_server, to_client, back)) };
+    tokio::select! { _ = both => {}, _ = state.wait_for(|state| *state == LinkState::Disconnected) => {} }
 }
 
-async fn pass(
+async fn copy_until(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
-    mut state: watch::Receiver<State>,
+    mut state: watch::Receiver<LinkState>,
 ) {
     let mut buffer = [0; 4_096];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let open = state.wait_for(|state| *state == State::Open).await.is_ok();
+        let open = state.wait_for(|state| *state == LinkState::Open).await.is_ok();
         if !open || to.write_all(&buffer[..read]).await.is_err() {
             break;
         }

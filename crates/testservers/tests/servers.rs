@@ -7,7 +7,7 @@ use std::time::Duration;
 use stele_testservers::{Postgres, Proxy, Redis};
 
 /// Whether a server on this port answers a request for TLS, as PostgreSQL does, in a process of the client's own.
-fn answers(port: u16) -> bool {
+fn answers_tls_request(port: u16) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(Duration::from_millis(500)))?;
@@ -19,25 +19,25 @@ fn answers(port: u16) -> bool {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn postgres_stands_still_stops_dies_and_comes_back_with_its_data() {
+fn postgres_keeps_its_data_across_pause_stop_and_kill() {
     let server = Postgres::start();
-    let proxy = Proxy::to(server.port());
+    let proxy = Proxy::start(server.port());
     server.execute("CREATE TABLE kept ()");
-    assert_ne!(server.url(), server.url());
-    assert!(answers(server.port()) && answers(proxy.port()));
-    proxy.stall();
-    assert!(!answers(proxy.port()));
+    assert_ne!(server.new_database_url(), server.new_database_url());
+    assert!(answers_tls_request(server.port()) && answers_tls_request(proxy.port()));
+    proxy.pause();
+    assert!(!answers_tls_request(proxy.port()));
     proxy.resume();
-    assert!(answers(proxy.port()));
-    proxy.cut();
-    assert!(!answers(proxy.port()));
+    assert!(answers_tls_request(proxy.port()));
+    proxy.disconnect();
+    assert!(!answers_tls_request(proxy.port()));
     server.pause();
-    assert!(!answers(server.port()));
+    assert!(!answers_tls_request(server.port()));
     server.resume();
-    assert!(answers(server.port()));
+    assert!(answers_tls_request(server.port()));
     for end in [Postgres::stop, Postgres::kill] {
         end(&server);
-        assert!(!answers(server.port()));
+        assert!(!answers_tls_request(server.port()));
         server.restart();
         server.execute("SELECT FROM kept");
     }
@@ -45,17 +45,17 @@ fn postgres_stands_still_stops_dies_and_comes_back_with_its_data() {
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn redis_too() {
+fn redis_keeps_its_data_across_pause_stop_and_kill() {
     let server = Redis::start();
-    assert!(server.ask("PING").contains("PONG"));
+    assert!(server.command("PING").contains("PONG"));
     for end in [Redis::stop, Redis::kill] {
         end(&server);
-        assert_eq!(server.ask("PING"), "");
+        assert_eq!(server.command("PING"), "");
         server.restart();
-        assert!(server.ask("PING").contains("PONG"));
+        assert!(server.command("PING").contains("PONG"));
     }
     server.pause();
-    assert_eq!(server.ask("PING"), "");
+    assert_eq!(server.command("PING"), "");
     server.resume();
-    assert!(server.ask("PING").contains("PONG"));
+    assert!(server.command("PING").contains("PONG"));
 }

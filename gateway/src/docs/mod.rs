@@ -20,51 +20,51 @@ use stele_service::OPENAPI_PATH as PATH;
 use tokio::sync::Mutex;
 use utoipa_swagger_ui::serve;
 
-use crate::answer::Answer;
 use crate::config::Config;
-use crate::request::RequestLine;
-use crate::table::Table;
+use crate::local_response::LocalResponse;
+use crate::request_head::RequestLine;
+use crate::routing_table::RoutingTable;
 use crate::upstreams::Upstreams;
-use crate::upstreams::ask::ask;
+use crate::upstreams::probe::probe;
 
 /// A service that is well has its document ready in milliseconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The public may ask as often as it likes; the services are asked this often at most.
-const FRESH: Duration = Duration::from_secs(30);
+const CACHE_TTL: Duration = Duration::from_secs(30);
 /// As long as a service is missing.
-const FRESH_IN_PART: Duration = Duration::from_secs(2);
+const PARTIAL_CACHE_TTL: Duration = Duration::from_secs(2);
 /// Many times what a service has to say.
-const LARGEST: usize = 1024 * 1024;
+const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 /// Nothing from elsewhere, no script but the page's own, in nobody's frame. Styles are written by the script, into the
 /// elements it makes.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The documents, as they were last found.
 #[derive(Clone, Default)]
-pub(crate) struct Docs(Arc<Mutex<Option<Found>>>);
+pub(crate) struct OpenApiCache(Arc<Mutex<Option<CachedDocument>>>);
 
-struct Found {
-    good_until: Instant,
-    text: Bytes,
+struct CachedDocument {
+    expires_at: Instant,
+    body: Bytes,
 }
 
 /// Answers what is asked of the documents and their page; `None` if it is something else.
-pub(crate) async fn answer(request: &RequestLine, config: &Config) -> Option<Answer> {
+pub(crate) async fn respond(request: &RequestLine, config: &Config) -> Option<LocalResponse> {
     let docs = config.docs.as_ref()?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
         return None;
     }
     match request.path() {
-        PATH => Some(Answer::json(StatusCode::OK, docs.text(&config.table).await)),
-        "/docs" => Some(Answer::new(StatusCode::PERMANENT_REDIRECT).with_static(LOCATION, "/docs/")),
-        path => page(path.strip_prefix("/docs/")?),
+        PATH => Some(LocalResponse::json(StatusCode::OK, docs.merged_document(&config.table).await)),
+        "/docs" => Some(LocalResponse::new(StatusCode::PERMANENT_REDIRECT).with_static_header(LOCATION, "/docs/")),
+        path => static_file(path.strip_prefix("/docs/")?),
     }
 }
 
 /// A file of the page.
-fn page(file: &str) -> Option<Answer> {
+fn static_file(file: &str) -> Option<LocalResponse> {
     let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
         .use_base_layout()
         .validator_url("none")
@@ -73,41 +73,41 @@ fn page(file: &str) -> Option<Answer> {
         .display_request_duration(true);
     let found = serve(file, Arc::new(config)).ok().flatten()?;
     let charset = if found.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
-    let answer = Answer::new(StatusCode::OK)
-        .with(CONTENT_TYPE, HeaderValue::try_from(found.content_type + charset).ok()?)
-        .with_static(CONTENT_SECURITY_POLICY, POLICY)
-        .with_static(X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .with_static(REFERRER_POLICY, "no-referrer")
-        .with_static(CACHE_CONTROL, "max-age=600");
-    let answer = if found.gzpipped { answer.with_static(CONTENT_ENCODING, "gzip") } else { answer };
+    let answer = LocalResponse::new(StatusCode::OK)
+        .with_header(CONTENT_TYPE, HeaderValue::try_from(found.content_type + charset).ok()?)
+        .with_static_header(CONTENT_SECURITY_POLICY, PAGE_CONTENT_SECURITY_POLICY)
+        .with_static_header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+        .with_static_header(REFERRER_POLICY, "no-referrer")
+        .with_static_header(CACHE_CONTROL, "max-age=600");
+    let answer = if found.gzpipped { answer.with_static_header(CONTENT_ENCODING, "gzip") } else { answer };
     Some(match found.bytes {
-        Cow::Borrowed(bytes) => answer.body(Bytes::from_static(bytes)),
-        Cow::Owned(bytes) => answer.body(bytes),
+        Cow::Borrowed(bytes) => answer.with_body(Bytes::from_static(bytes)),
+        Cow::Owned(bytes) => answer.with_body(bytes),
     })
 }
 
-impl Docs {
-    async fn text(&self, table: &Table) -> Bytes {
+impl OpenApiCache {
+    async fn merged_document(&self, table: &RoutingTable) -> Bytes {
         let mut last = self.0.lock().await;
-        if let Some(found) = last.as_ref().filter(|found| Instant::now() < found.good_until) {
-            return found.text.clone();
+        if let Some(found) = last.as_ref().filter(|found| Instant::now() < found.expires_at) {
+            return found.body.clone();
         }
-        let documents = join_all(table.routes().iter().map(|route| fetch(&route.upstreams))).await;
+        let documents = join_all(table.routes().iter().map(|route| fetch_document(&route.upstreams))).await;
         let whole = documents.iter().all(Option::is_some);
         let text = Bytes::from(merge::merge(table, documents).to_string());
-        let good_until = Instant::now() + if whole { FRESH } else { FRESH_IN_PART };
-        *last = Some(Found { good_until, text: text.clone() });
+        let good_until = Instant::now() + if whole { CACHE_TTL } else { PARTIAL_CACHE_TTL };
+        *last = Some(CachedDocument { expires_at: good_until, body: text.clone() });
         text
     }
 }
 
 /// What the first instance that has an answer in time says that it serves.
-async fn fetch(upstreams: &Upstreams) -> Option<Value> {
+async fn fetch_document(upstreams: &Upstreams) -> Option<Value> {
     let asked = async {
         let mut instances = upstreams.instances().to_vec();
-        instances.sort_by_key(|instance| !instance.is_usable());
+        instances.sort_by_key(|instance| !instance.is_healthy());
         for instance in instances {
-            let Ok(told) = ask(&instance, PATH, PATIENCE, LARGEST).await else { continue };
+            let Ok(told) = probe(&instance, PATH, FETCH_TIMEOUT, MAX_DOCUMENT_BYTES).await else { continue };
             if told.status == StatusCode::OK
                 && let Ok(document) = serde_json::from_slice(&told.body)
             {
@@ -116,5 +116,5 @@ async fn fetch(upstreams: &Upstreams) -> Option<Value> {
         }
         None
     };
-    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
+    tokio::time::timeout(FETCH_TIMEOUT, asked).await.ok().flatten()
 }

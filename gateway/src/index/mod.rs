@@ -12,19 +12,19 @@ use hyper::{HeaderMap, Method, StatusCode};
 use serde::Serialize;
 
 use self::negotiate::{is_chinese_preferred, is_html_preferred};
-use crate::answer::Answer;
 use crate::config::Config;
-use crate::headers::Fields;
-use crate::request::RequestLine;
-use crate::table::Table;
+use crate::headers::HyperHeaders;
+use crate::local_response::LocalResponse;
+use crate::request_head::RequestLine;
+use crate::routing_table::RoutingTable;
 
 /// Nothing from elsewhere and no script; the style is the page's own.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; \
+const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
-const PAGE: &str = include_str!("page.html");
+const PAGE_TEMPLATE: &str = include_str!("page.html");
 
 /// What the page says in one language.
-struct Words {
+struct PageText {
     language: &'static str,
     title: &'static str,
     lead: &'static str,
@@ -37,7 +37,7 @@ struct Words {
     readiness: &'static str,
 }
 
-const ENGLISH: Words = Words {
+const ENGLISH: PageText = PageText {
     language: "en",
     title: "Stele: one user base behind legacy login APIs",
     lead: "A login server: one user base, and every client goes on speaking the dialect that it has always spoken.",
@@ -50,7 +50,7 @@ const ENGLISH: Words = Words {
     readiness: "Readiness",
 };
 
-const CHINESE: Words = Words {
+const CHINESE: PageText = PageText {
     language: "zh-CN",
     title: "Stele：旧登录接口背后的统一用户库",
     lead: "登录服务：用户只有一套，旧客户端沿用各自原有的接口（方言），无需改动。",
@@ -65,17 +65,17 @@ const CHINESE: Words = Words {
 
 /// The page in each form.
 #[derive(Clone, Debug)]
-pub(crate) struct Index {
+pub(crate) struct IndexPage {
     english: Bytes,
     chinese: Bytes,
     json: Bytes,
 }
 
 #[derive(Serialize)]
-struct Summary<'a> {
+struct PageSummary<'a> {
     name: &'static str,
     about: &'static str,
-    dialects: Vec<Dialect<'a>>,
+    dialects: Vec<DialectEntry<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     docs: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,21 +85,21 @@ struct Summary<'a> {
 }
 
 #[derive(Serialize)]
-struct Dialect<'a> {
+struct DialectEntry<'a> {
     name: &'a str,
     paths: Vec<&'a str>,
     ignore_case: bool,
 }
 
-impl Index {
+impl IndexPage {
     /// The page of a table; `has_docs`: the documents are served too.
-    pub(crate) fn new(table: &Table, has_docs: bool) -> Self {
+    pub(crate) fn new(table: &RoutingTable, has_docs: bool) -> Self {
         let dialects = table.routes().iter().map(|route| {
             let prefixes = || table.prefixes().filter(|(service, ..)| *service == route.service);
             let ignore_case = prefixes().any(|(.., ignore_case)| ignore_case);
-            Dialect { name: &route.service, paths: prefixes().map(|(_, path, _)| path).collect(), ignore_case }
+            DialectEntry { name: &route.service, paths: prefixes().map(|(_, path, _)| path).collect(), ignore_case }
         });
-        let summary = Summary {
+        let summary = PageSummary {
             name: "stele",
             about: ENGLISH.lead,
             dialects: dialects.collect(),
@@ -108,44 +108,44 @@ impl Index {
             health: "/healthz",
             readiness: "/readyz",
         };
-        let page = |words| Bytes::from(page(&summary, words));
+        let page = |words| Bytes::from(render_page(&summary, words));
         let json = serde_json::to_vec(&summary).unwrap_or_default();
         Self { english: page(&ENGLISH), chinese: page(&CHINESE), json: json.into() }
     }
 }
 
 /// Answers what is asked of the page; `None` if it is something else.
-pub(crate) fn answer(line: &RequestLine, headers: &HeaderMap, config: &Config) -> Option<Answer> {
+pub(crate) fn respond(line: &RequestLine, headers: &HeaderMap, config: &Config) -> Option<LocalResponse> {
     if line.path() != "/" || !matches!(line.method, Method::GET | Method::HEAD) {
         return None;
     }
-    let (index, fields) = (&config.index, Fields(headers));
+    let (index, fields) = (&config.index, HyperHeaders(headers));
     let answer = if !is_html_preferred(&fields) {
-        Answer::json(StatusCode::OK, index.json.clone())
+        LocalResponse::json(StatusCode::OK, index.json.clone())
     } else {
         let is_chinese = is_chinese_preferred(&fields);
         let (body, words) = if is_chinese { (&index.chinese, &CHINESE) } else { (&index.english, &ENGLISH) };
-        Answer::new(StatusCode::OK)
-            .with_static(CONTENT_TYPE, "text/html; charset=utf-8")
-            .with_static(CONTENT_LANGUAGE, words.language)
-            .with_static(CONTENT_SECURITY_POLICY, POLICY)
-            .with_static(REFERRER_POLICY, "no-referrer")
-            .body(body.clone())
+        LocalResponse::new(StatusCode::OK)
+            .with_static_header(CONTENT_TYPE, "text/html; charset=utf-8")
+            .with_static_header(CONTENT_LANGUAGE, words.language)
+            .with_static_header(CONTENT_SECURITY_POLICY, PAGE_CONTENT_SECURITY_POLICY)
+            .with_static_header(REFERRER_POLICY, "no-referrer")
+            .with_body(body.clone())
     };
     Some(
         answer
-            .with_static(VARY, "Accept, Accept-Language")
-            .with_static(X_CONTENT_TYPE_OPTIONS, "nosniff")
-            .with_static(CACHE_CONTROL, "max-age=600"),
+            .with_static_header(VARY, "Accept, Accept-Language")
+            .with_static_header(X_CONTENT_TYPE_OPTIONS, "nosniff")
+            .with_static_header(CACHE_CONTROL, "max-age=600"),
     )
 }
 
-fn page(summary: &Summary<'_>, words: &Words) -> String {
+fn render_page(summary: &PageSummary<'_>, words: &PageText) -> String {
     let rows = summary.dialects.iter().map(|dialect| {
-        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", breakable(path)));
+        let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", with_line_breaks(path)));
         let note = if dialect.ignore_case { format!("<br><small>{}</small>", words.any_case) } else { String::new() };
         let paths = paths.collect::<Vec<_>>().join("<br>");
-        format!("<tr><th scope=\"row\">{}</th><td>{paths}{note}</td></tr>\n", escaped(dialect.name))
+        format!("<tr><th scope=\"row\">{}</th><td>{paths}{note}</td></tr>\n", escape_html(dialect.name))
     });
     let links = [
         (summary.docs, words.documents),
@@ -157,7 +157,8 @@ fn page(summary: &Summary<'_>, words: &Words) -> String {
         let path = path?;
         Some(format!("<li><a href=\"{path}\">{text}</a> <code>{path}</code></li>\n"))
     });
-    PAGE.replace("{language}", words.language)
+    PAGE_TEMPLATE
+        .replace("{language}", words.language)
         .replace("{title}", words.title)
         .replace("{lead}", words.lead)
         .replace("{dialect}", words.dialect)
@@ -167,14 +168,14 @@ fn page(summary: &Summary<'_>, words: &Words) -> String {
 }
 
 /// A path that may be broken behind its slashes.
-fn breakable(path: &str) -> String {
+fn with_line_breaks(path: &str) -> String {
     let inner = path.strip_suffix('/').unwrap_or(path);
     let end = &path[inner.len()..];
-    escaped(inner).replace('/', "/<wbr>") + end
+    escape_html(inner).replace('/', "/<wbr>") + end
 }
 
 /// A text between tags. A prefix may have any printable ASCII.
-fn escaped(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
@@ -183,14 +184,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_page_has_what_the_table_has() {
+    fn the_page_lists_the_routes_of_the_table() {
         let route =
             "[[route]]\nprefix = ['/a<b&c/', '/d/']\nservice = 'one'\nupstream = 'http://h:1'\nignore_case = true\n";
         let refusals = ["not_found", "method", "too_large", "headers_too_large", "bad_request", "slow_request"];
         let refusals = refusals.iter().chain(&["slow_service", "unavailable"]).map(|name| format!("{name} = '{{}}'\n"));
         let text = format!("{route}[route.refusals]\n{}", refusals.collect::<String>());
-        let table = Table::parse("t", &text).unwrap();
-        let index = Index::new(&table, false);
+        let table = RoutingTable::parse("t", &text).unwrap();
+        let index = IndexPage::new(&table, false);
         for (page, words) in [(&index.english, &ENGLISH), (&index.chinese, &CHINESE)] {
             let page = std::str::from_utf8(page).unwrap().replace("<wbr>", "");
             assert!(page.contains("<code>/a&lt;b&amp;c/</code><br><code>/d/</code>"), "{page}");

@@ -1,11 +1,12 @@
 //! What a client wants to read: RFC 9110, sections 12.5.1 and 12.5.4.
 
-use stele_service::headers::Headers;
+use stele_service::headers::HeaderLookup;
 
 /// Whether a client asks for HTML by name, and not rather for JSON. Browsers do; libraries and tools send `*/*` or nothing.
-pub(super) fn is_html_preferred(headers: &impl Headers) -> bool {
+pub(super) fn is_html_preferred(headers: &impl HeaderLookup) -> bool {
     let quality = |wanted: &[&str]| {
-        let named = weighted(headers, "accept").into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
+        let named =
+            parse_quality_list(headers, "accept").into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
         named.map(|(_, quality)| quality).fold(0.0, f32::max)
     };
     let html = quality(&["text/html", "application/xhtml+xml"]);
@@ -13,9 +14,9 @@ pub(super) fn is_html_preferred(headers: &impl Headers) -> bool {
 }
 
 /// Whether Chinese comes before English. Of two that are wanted alike the first counts.
-pub(super) fn is_chinese_preferred(headers: &impl Headers) -> bool {
+pub(super) fn is_chinese_preferred(headers: &impl HeaderLookup) -> bool {
     let mut best = ("en".to_owned(), 0.0);
-    for (tag, quality) in weighted(headers, "accept-language") {
+    for (tag, quality) in parse_quality_list(headers, "accept-language") {
         let language = tag.split('-').next().unwrap_or_default();
         if matches!(language, "zh" | "en") && quality > best.1 {
             best = (language.to_owned(), quality);
@@ -25,8 +26,8 @@ pub(super) fn is_chinese_preferred(headers: &impl Headers) -> bool {
 }
 
 /// The members of a list and their weights, in lower case. What cannot be read has no weight.
-fn weighted(headers: &impl Headers, name: &str) -> Vec<(String, f32)> {
-    let values = headers.all(name).filter_map(|value| std::str::from_utf8(value).ok());
+fn parse_quality_list(headers: &impl HeaderLookup, name: &str) -> Vec<(String, f32)> {
+    let values = headers.all_values(name).filter_map(|value| std::str::from_utf8(value).ok());
     let members = values.flat_map(|value| value.split(',')).map(|member| {
         let mut parts = member.split(';').map(str::trim);
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -43,14 +44,14 @@ mod tests {
     use hyper::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderName, HeaderValue};
 
     use super::*;
-    use crate::headers::Fields;
+    use crate::headers::HyperHeaders;
 
     fn headers(name: HeaderName, value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
     }
 
     #[test]
-    fn who_names_html_gets_it() {
+    fn html_is_preferred_only_when_named() {
         for (accept, is_html) in [
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
             ("TEXT/HTML", true),
@@ -62,13 +63,13 @@ mod tests {
             ("application/json;q=0.5, text/html", true),
             ("text/html; q=x", false),
         ] {
-            assert_eq!(is_html_preferred(&Fields(&headers(ACCEPT, accept))), is_html, "{accept}");
+            assert_eq!(is_html_preferred(&HyperHeaders(&headers(ACCEPT, accept))), is_html, "{accept}");
         }
-        assert!(!is_html_preferred(&Fields(&HeaderMap::new())));
+        assert!(!is_html_preferred(&HyperHeaders(&HeaderMap::new())));
     }
 
     #[test]
-    fn the_language_is_the_one_wanted_most() {
+    fn the_language_with_the_highest_quality_is_chosen() {
         for (languages, is_chinese) in [
             ("zh-CN,zh;q=0.9,en;q=0.8", true),
             ("en-US,en;q=0.9,zh-CN;q=0.8", false),
@@ -82,7 +83,7 @@ mod tests {
             ("", false),
         ] {
             let headers = headers(ACCEPT_LANGUAGE, languages);
-            assert_eq!(is_chinese_preferred(&Fields(&headers)), is_chinese, "{languages}");
+            assert_eq!(is_chinese_preferred(&HyperHeaders(&headers)), is_chinese, "{languages}");
         }
     }
 }

@@ -18,21 +18,21 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::connection::SharedAlarm;
-use crate::refusal::Cause;
+use crate::client_connection::SharedTimer;
+use crate::error_pages::Rejection;
 use crate::request_body::RequestBody;
 
 /// An instance on this network accepts at once, or another one is asked.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest head of an answer, and the most that is read ahead of a body.
-const MAX_BUFFER: usize = 64 * 1024;
+const MAX_READ_BUFFER: usize = 64 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
     /// The client's fault, not the instance's.
     #[error("the client's body was refused")]
-    Refused(Cause),
+    Rejected(Rejection),
     #[error("the client went")]
     ClientAborted,
     #[error("no answer in time")]
@@ -51,23 +51,23 @@ pub(crate) enum ProxyError {
 #[derive(Debug)]
 pub(crate) struct UpstreamConnection {
     sender: SendRequest<RequestBody>,
-    driver: Connection<TokioIo<Socket>, RequestBody>,
-    socket: Socket,
+    driver: Connection<TokioIo<SharedSocket>, RequestBody>,
+    socket: SharedSocket,
     /// hyper has closed it.
-    is_over: bool,
+    is_closed: bool,
 }
 
 /// The socket, which hyper holds and the pool looks at.
 #[derive(Clone, Debug)]
-struct Socket(Rc<RefCell<TcpStream>>);
+struct SharedSocket(Rc<RefCell<TcpStream>>);
 
 /// Connects to `address` before `due`.
 pub(crate) async fn connect(
     address: SocketAddr,
     due: Instant,
-    alarm: &SharedAlarm,
+    alarm: &SharedTimer,
 ) -> Result<UpstreamConnection, ProxyError> {
-    let due = due.min(Instant::now() + CONNECT);
+    let due = due.min(Instant::now() + CONNECT_TIMEOUT);
     let mut connecting = pin!(TcpStream::connect(address));
     let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
         Poll::Ready(connected) => Poll::Ready(connected.map_err(ProxyError::Io)),
@@ -80,11 +80,11 @@ impl UpstreamConnection {
     pub(crate) async fn new(socket: TcpStream) -> hyper::Result<Self> {
         // Without it messages are late, not wrong.
         let _ = socket.set_nodelay(true);
-        let socket = Socket(Rc::new(RefCell::new(socket)));
+        let socket = SharedSocket(Rc::new(RefCell::new(socket)));
         let mut builder = Builder::new();
-        builder.max_buf_size(MAX_BUFFER).writev(false);
+        builder.max_buf_size(MAX_READ_BUFFER).writev(false);
         let (sender, driver) = builder.handshake(TokioIo::new(socket.clone())).await?;
-        Ok(Self { sender, driver, socket, is_over: false })
+        Ok(Self { sender, driver, socket, is_closed: false })
     }
 
     /// Sends a request; the head of its answer, unless `late` is ready before.
@@ -95,8 +95,8 @@ impl UpstreamConnection {
     ) -> Result<Response<Incoming>, ProxyError> {
         let mut answering = pin!(self.sender.send_request(request));
         poll_fn(|cx| {
-            if !self.is_over {
-                self.is_over = Pin::new(&mut self.driver).poll(cx).is_ready();
+            if !self.is_closed {
+                self.is_closed = Pin::new(&mut self.driver).poll(cx).is_ready();
             }
             match answering.as_mut().poll(cx) {
                 Poll::Ready(answer) => Poll::Ready(answer.map_err(ProxyError::Http)),
@@ -107,14 +107,14 @@ impl UpstreamConnection {
     }
 
     /// The next piece of an answer's body; trailers end it.
-    pub(crate) fn poll_piece(
+    pub(crate) fn poll_data(
         &mut self,
         cx: &mut Context<'_>,
         body: &mut Incoming,
     ) -> Poll<Option<hyper::Result<Bytes>>> {
         let mut polled = Pin::new(&mut *body).poll_frame(cx);
-        if polled.is_pending() && !self.is_over {
-            self.is_over = Pin::new(&mut self.driver).poll(cx).is_ready();
+        if polled.is_pending() && !self.is_closed {
+            self.is_closed = Pin::new(&mut self.driver).poll(cx).is_ready();
             polled = Pin::new(body).poll_frame(cx);
         }
         polled.map(|frame| frame?.map(|frame| frame.into_data().ok()).transpose())
@@ -131,17 +131,17 @@ impl UpstreamConnection {
 
     /// Whether hyper takes another request.
     pub(crate) fn is_reusable(&self) -> bool {
-        !self.is_over && self.sender.is_ready()
+        !self.is_closed && self.sender.is_ready()
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for SharedSocket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0.borrow_mut()).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for SharedSocket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0.borrow_mut()).poll_write(cx, buf)
     }

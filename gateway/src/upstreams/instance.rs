@@ -6,51 +6,51 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use hyper::header::HeaderValue;
 
-use super::circuit::{Circuit, CircuitState, now};
+use super::circuit_breaker::{CircuitBreaker, CircuitState, monotonic_millis};
 
 const UNCHECKED: u8 = 0;
 const READY: u8 = 1;
-const UNREADY: u8 = 2;
+const NOT_READY: u8 = 2;
 /// The last probe got no answer, or a request could not connect since.
-const UNANSWERED: u8 = 3;
+const NO_RESPONSE: u8 = 3;
 
 /// An instance, at one address. All workers share it.
 #[derive(Debug)]
 pub(crate) struct Instance {
     address: SocketAddr,
     /// What the service is called in the settings, and so in `Host`.
-    host: HeaderValue,
+    host_header: HeaderValue,
     readiness: AtomicU8,
-    circuit: Circuit,
+    circuit_breaker: CircuitBreaker,
     in_flight: AtomicUsize,
     failures: AtomicU64,
     /// Somebody is looking how it does.
-    checking: AtomicBool,
+    is_checking: AtomicBool,
 }
 
 /// What came of looking how an instance does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Checked {
+pub(crate) enum HealthCheckResult {
     /// It says that it can work.
     Ready,
     /// It says that it cannot.
-    Unready,
+    NotReady,
     /// It accepts connections and does not answer.
-    Silent,
+    NoResponse,
     /// It cannot be connected to.
-    Absent,
+    ConnectFailed,
 }
 
 impl Instance {
     pub(super) fn new(address: SocketAddr, host: HeaderValue) -> Arc<Self> {
         Arc::new(Self {
             address,
-            host,
+            host_header: host,
             readiness: AtomicU8::new(UNCHECKED),
-            circuit: Circuit::default(),
+            circuit_breaker: CircuitBreaker::default(),
             in_flight: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
-            checking: AtomicBool::new(false),
+            is_checking: AtomicBool::new(false),
         })
     }
 
@@ -58,8 +58,8 @@ impl Instance {
         self.address
     }
 
-    pub(crate) fn host(&self) -> &HeaderValue {
-        &self.host
+    pub(crate) fn host_header(&self) -> &HeaderValue {
+        &self.host_header
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -70,118 +70,118 @@ impl Instance {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn circuit(&self) -> CircuitState {
-        self.circuit.state()
+    pub(crate) fn circuit_state(&self) -> CircuitState {
+        self.circuit_breaker.state()
     }
 
     /// Whether it said, last time it was asked, that it can work, and nothing has been amiss since.
-    pub(crate) fn is_usable(&self) -> bool {
-        self.readiness.load(Ordering::Relaxed) == READY && self.circuit.is_closed()
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.readiness.load(Ordering::Relaxed) == READY && self.circuit_breaker.is_closed()
     }
 
     /// Whether the last probe was answered, whatever it said.
     fn answers_probes(&self) -> bool {
-        matches!(self.readiness.load(Ordering::Relaxed), READY | UNREADY)
+        matches!(self.readiness.load(Ordering::Relaxed), READY | NOT_READY)
     }
 
     /// Whether a request may reach it, whatever it says of itself.
-    pub(super) fn is_reachable(&self) -> bool {
-        self.circuit.is_closed()
+    pub(super) fn is_circuit_closed(&self) -> bool {
+        self.circuit_breaker.is_closed()
     }
 
     /// Takes it for a request.
-    pub(super) fn lease(self: &Arc<Self>) -> Lease {
+    pub(super) fn acquire(self: &Arc<Self>) -> InstanceGuard {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Lease { instance: Arc::clone(self), trial: false }
+        InstanceGuard { instance: Arc::clone(self), is_trial: false }
     }
 
     /// Takes it for the one request that finds out whether it is back, if it is time for that.
-    pub(super) fn try_trial(self: &Arc<Self>) -> Option<Lease> {
-        if !self.circuit.try_trial(now()) {
+    pub(super) fn try_acquire_trial(self: &Arc<Self>) -> Option<InstanceGuard> {
+        if !self.circuit_breaker.try_start_trial(monotonic_millis()) {
             return None;
         }
-        let mut lease = self.lease();
-        lease.trial = true;
+        let mut lease = self.acquire();
+        lease.is_trial = true;
         Some(lease)
     }
 
     /// Whether nobody else is looking how it does; then the caller must, and say so by [`Self::checked`].
-    pub(crate) fn begin_check(&self) -> bool {
-        !self.checking.swap(true, Ordering::AcqRel)
+    pub(crate) fn try_begin_check(&self) -> bool {
+        !self.is_checking.swap(true, Ordering::AcqRel)
     }
 
     /// Notes how it does; whether that is news.
-    pub(crate) fn checked(&self, outcome: Checked) -> bool {
-        let was_usable = self.is_usable();
+    pub(crate) fn record_health_check(&self, outcome: HealthCheckResult) -> bool {
+        let was_usable = self.is_healthy();
         let readiness = match outcome {
-            Checked::Ready => READY,
-            Checked::Unready => UNREADY,
-            Checked::Silent | Checked::Absent => UNANSWERED,
+            HealthCheckResult::Ready => READY,
+            HealthCheckResult::NotReady => NOT_READY,
+            HealthCheckResult::NoResponse | HealthCheckResult::ConnectFailed => NO_RESPONSE,
         };
         let before = self.readiness.swap(readiness, Ordering::Relaxed);
         match outcome {
             // It answers, so that requests reach it; what it answers them is its own.
-            Checked::Ready | Checked::Unready => self.circuit.close(),
-            Checked::Silent => {}
-            Checked::Absent => {
+            HealthCheckResult::Ready | HealthCheckResult::NotReady => self.circuit_breaker.close(),
+            HealthCheckResult::NoResponse => {}
+            HealthCheckResult::ConnectFailed => {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                self.circuit.absent(now());
+                self.circuit_breaker.record_failed_probe(monotonic_millis());
             }
         }
-        self.checking.store(false, Ordering::Release);
-        before != readiness || was_usable != self.is_usable()
+        self.is_checking.store(false, Ordering::Release);
+        before != readiness || was_usable != self.is_healthy()
     }
 }
 
 /// An instance in use by a request, until dropped.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct InstanceGuard {
     instance: Arc<Instance>,
     /// The fate of this request decides whether the circuit closes.
-    trial: bool,
+    is_trial: bool,
 }
 
-impl Lease {
+impl InstanceGuard {
     pub(crate) fn instance(&self) -> &Arc<Instance> {
         &self.instance
     }
 
     /// It answered.
-    pub(crate) fn succeeded(&mut self) {
-        self.instance.circuit.succeed(std::mem::take(&mut self.trial));
+    pub(crate) fn record_success(&mut self) {
+        self.instance.circuit_breaker.record_success(std::mem::take(&mut self.is_trial));
     }
 
     /// It could not be connected to: it gets nothing more until somebody has looked how it does.
-    pub(crate) fn unreachable(&mut self) {
-        self.instance.readiness.store(UNANSWERED, Ordering::Relaxed);
-        self.failed();
+    pub(crate) fn record_connect_failure(&mut self) {
+        self.instance.readiness.store(NO_RESPONSE, Ordering::Relaxed);
+        self.record_failure();
     }
 
     /// It did not answer in time. While it answers probes, this says that the request takes long, not that the instance
     /// is unwell: it is counted, and the circuit stays as it is.
-    pub(crate) fn late(&mut self) {
+    pub(crate) fn record_timeout(&mut self) {
         if self.instance.answers_probes() {
             self.instance.failures.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.failed();
+            self.record_failure();
         }
     }
 
     /// It broke the connection, or answered nothing sensible.
-    pub(crate) fn failed(&mut self) {
+    pub(crate) fn record_failure(&mut self) {
         self.instance.failures.fetch_add(1, Ordering::Relaxed);
-        if self.instance.circuit.fail(now(), std::mem::take(&mut self.trial)) {
-            let left = self.instance.circuit.left(now());
+        if self.instance.circuit_breaker.record_failure(monotonic_millis(), std::mem::take(&mut self.is_trial)) {
+            let left = self.instance.circuit_breaker.remaining_backoff(monotonic_millis());
             tracing::warn!(instance = %self.instance.address, pause = ?left, "no more requests for a while");
         }
     }
 }
 
-impl Drop for Lease {
+impl Drop for InstanceGuard {
     fn drop(&mut self) {
         self.instance.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if self.trial {
-            self.instance.circuit.give_back(now());
+        if self.is_trial {
+            self.instance.circuit_breaker.abandon_trial(monotonic_millis());
         }
     }
 }

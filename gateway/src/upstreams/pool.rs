@@ -11,19 +11,19 @@ use tokio::time::Instant;
 use super::connection::UpstreamConnection;
 
 /// The services keep idle connections for longer (75 s): one closed just as it is taken up would be a request lost.
-const KEEP: Duration = Duration::from_secs(15);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Connections without a request, those that were used last at the end.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
-    idle: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    idle: RefCell<HashMap<SocketAddr, Vec<IdleConnection>>>,
     in_use: Rc<Cell<usize>>,
     /// How many there may be, in use or not, to whatever instance.
-    most: usize,
+    max_connections: usize,
 }
 
 #[derive(Debug)]
-struct Idle {
+struct IdleConnection {
     connection: UpstreamConnection,
     since: Instant,
 }
@@ -40,27 +40,27 @@ impl Drop for Permit {
 
 impl ConnectionPool {
     pub(crate) fn new(most: usize) -> Self {
-        Self { idle: RefCell::default(), in_use: Rc::default(), most }
+        Self { idle: RefCell::default(), in_use: Rc::default(), max_connections: most }
     }
 
     /// A connection to this address that is as good as new, if there is one; else there is room for another one now.
     /// `None` if as many as there may be are in use.
     pub(crate) fn checkout(&self, address: SocketAddr) -> Option<(Option<UpstreamConnection>, Permit)> {
-        if self.in_use.get() >= self.most {
+        if self.in_use.get() >= self.max_connections {
             return None;
         }
-        let connection = self.find(address);
+        let connection = self.take_idle(address);
         self.in_use.set(self.in_use.get() + 1);
-        self.make_room();
+        self.close_oldest_idle();
         Some((connection, Permit(Rc::clone(&self.in_use))))
     }
 
-    fn find(&self, address: SocketAddr) -> Option<UpstreamConnection> {
+    fn take_idle(&self, address: SocketAddr) -> Option<UpstreamConnection> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(&address)?;
-        while let Some(Idle { connection, since }) = idle.pop() {
+        while let Some(IdleConnection { connection, since }) = idle.pop() {
             // The one used last: if it is too old, so are all.
-            if since.elapsed() > KEEP {
+            if since.elapsed() > IDLE_TIMEOUT {
                 idle.clear();
             } else if connection.is_idle() {
                 return Some(connection);
@@ -72,16 +72,16 @@ impl ConnectionPool {
     /// Keeps a connection on which everything was answered, and whose permit is dropped.
     pub(crate) fn checkin(&self, address: SocketAddr, connection: UpstreamConnection, now: Instant) {
         if connection.is_reusable() {
-            self.idle.borrow_mut().entry(address).or_default().push(Idle { connection, since: now });
-            self.make_room();
+            self.idle.borrow_mut().entry(address).or_default().push(IdleConnection { connection, since: now });
+            self.close_oldest_idle();
         }
     }
 
     /// Closes those that have waited longest while there are too many.
-    fn make_room(&self) {
+    fn close_oldest_idle(&self) {
         let mut idle = self.idle.borrow_mut();
         let mut count = self.in_use.get() + idle.values().map(Vec::len).sum::<usize>();
-        while count > self.most {
+        while count > self.max_connections {
             let waiting = idle.values_mut().filter(|idle| !idle.is_empty());
             // The first of its address.
             let Some(idle) = waiting.min_by_key(|idle| idle.first().map(|first| first.since)) else { return };
@@ -91,10 +91,10 @@ impl ConnectionPool {
     }
 
     /// Closes those that were not used for a while.
-    pub(crate) fn sweep(&self) {
+    pub(crate) fn close_expired(&self) {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {
-            connections.retain(|idle| now - idle.since <= KEEP);
+            connections.retain(|idle| now - idle.since <= IDLE_TIMEOUT);
             !connections.is_empty()
         });
     }
@@ -112,7 +112,7 @@ mod tests {
     use crate::request_body::RequestBody;
 
     /// An instance that answers everything.
-    async fn instance() -> SocketAddr {
+    async fn start_instance() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -129,19 +129,19 @@ mod tests {
     }
 
     /// A connection that was used once.
-    async fn used(address: SocketAddr) -> UpstreamConnection {
+    async fn used_connection(address: SocketAddr) -> UpstreamConnection {
         let mut connection = UpstreamConnection::new(TcpStream::connect(address).await.unwrap()).await.unwrap();
-        connection.send(Request::new(RequestBody::Whole(None)), |_| Poll::Pending).await.unwrap();
+        connection.send(Request::new(RequestBody::Full(None)), |_| Poll::Pending).await.unwrap();
         connection
     }
 
     #[tokio::test]
-    async fn there_are_never_more_than_there_may_be() {
-        let addresses = [instance().await, instance().await];
+    async fn the_pool_never_exceeds_its_limit() {
+        let addresses = [start_instance().await, start_instance().await];
         let idle = |pool: &ConnectionPool, at: usize| pool.idle.borrow().get(&addresses[at]).map_or(0, Vec::len);
         let pool = ConnectionPool::new(3);
         for at in [0, 0, 1, 1] {
-            pool.checkin(addresses[at], used(addresses[at]).await, Instant::now());
+            pool.checkin(addresses[at], used_connection(addresses[at]).await, Instant::now());
         }
         assert_eq!((idle(&pool, 0), idle(&pool, 1)), (1, 2), "the oldest was let go");
         let (taken, permit) = pool.checkout(addresses[1]).unwrap();

@@ -4,31 +4,31 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use super::instance::Checked;
-use super::resolve::Lookup;
+use super::instance::HealthCheckResult;
+use super::resolver::LookupFuture;
 use super::*;
 
 /// A resolver that answers what it was told last.
-struct Told(Mutex<io::Result<Vec<SocketAddr>>>);
+struct FakeResolver(Mutex<io::Result<Vec<SocketAddr>>>);
 
-impl Told {
+impl FakeResolver {
     fn new(addresses: &[&str]) -> Self {
         let told = Self(Mutex::new(Ok(Vec::new())));
-        told.tell(addresses);
+        told.set_addresses(addresses);
         told
     }
 
-    fn tell(&self, addresses: &[&str]) {
+    fn set_addresses(&self, addresses: &[&str]) {
         *self.0.lock().unwrap() = Ok(addresses.iter().map(|address| address.parse().unwrap()).collect());
     }
 
-    fn fail(&self) {
+    fn set_error(&self) {
         *self.0.lock().unwrap() = Err(io::Error::other("no such name"));
     }
 }
 
-impl Resolver for Told {
-    fn lookup(&self, _: &str, _: u16) -> Lookup {
+impl Resolver for FakeResolver {
+    fn lookup(&self, _: &str, _: u16) -> LookupFuture {
         let answer = match &*self.0.lock().unwrap() {
             Ok(addresses) => Ok(addresses.clone()),
             Err(error) => Err(io::Error::other(error.to_string())),
@@ -37,15 +37,15 @@ impl Resolver for Told {
     }
 }
 
-fn upstreams(text: &str, outcome: Checked) -> Upstreams {
+fn upstreams_with_health(text: &str, outcome: HealthCheckResult) -> Upstreams {
     let upstreams = Upstreams::parse(text).unwrap();
-    all(&upstreams, outcome);
+    record_all(&upstreams, outcome);
     upstreams
 }
 
-fn all(upstreams: &Upstreams, outcome: Checked) {
+fn record_all(upstreams: &Upstreams, outcome: HealthCheckResult) {
     for one in upstreams.instances().iter() {
-        one.checked(outcome);
+        one.record_health_check(outcome);
     }
 }
 
@@ -53,8 +53,8 @@ fn addresses(upstreams: &Upstreams) -> Vec<String> {
     upstreams.instances().iter().map(|one| one.address().to_string()).collect()
 }
 
-fn taken(upstreams: &Upstreams, times: usize) -> Vec<u16> {
-    (0..times).map(|_| upstreams.lease(&[]).unwrap().instance().address().port()).collect()
+fn acquired_ports(upstreams: &Upstreams, times: usize) -> Vec<u16> {
+    (0..times).map(|_| upstreams.acquire_instance(&[]).unwrap().instance().address().port()).collect()
 }
 
 const THREE: &str = "http://127.0.0.1:1,http://127.0.0.1:2,http://127.0.0.1:3";
@@ -85,114 +85,117 @@ fn only_plain_http_addresses_are_upstreams() {
 }
 
 #[test]
-fn equally_busy_instances_take_turns() {
-    let taken = taken(&upstreams(THREE, Checked::Ready), 9);
+fn equally_busy_instances_are_used_in_turn() {
+    let taken = acquired_ports(&upstreams_with_health(THREE, HealthCheckResult::Ready), 9);
     assert_eq!(taken, [1, 2, 3, 1, 2, 3, 1, 2, 3]);
 }
 
 #[test]
-fn the_less_busy_of_two_is_taken() {
-    let two = upstreams("http://127.0.0.1:1,http://127.0.0.1:2", Checked::Ready);
-    let busy = two.lease(&[]).unwrap();
-    assert_eq!(taken(&two, 4), [2; 4]);
+fn the_less_busy_of_two_instances_is_chosen() {
+    let two = upstreams_with_health("http://127.0.0.1:1,http://127.0.0.1:2", HealthCheckResult::Ready);
+    let busy = two.acquire_instance(&[]).unwrap();
+    assert_eq!(acquired_ports(&two, 4), [2; 4]);
     drop(busy);
-    assert!(taken(&two, 2).contains(&1));
+    assert!(acquired_ports(&two, 2).contains(&1));
 }
 
 #[test]
-fn load_is_spread_over_many() {
+fn load_is_spread_over_many_instances() {
     let urls: Vec<_> = (1..=8).map(|port| format!("http://127.0.0.1:{port}")).collect();
-    let many = upstreams(&urls.join(","), Checked::Ready);
-    let leases: Vec<_> = (0..800).map(|_| many.lease(&[]).unwrap()).collect();
+    let many = upstreams_with_health(&urls.join(","), HealthCheckResult::Ready);
+    let leases: Vec<_> = (0..800).map(|_| many.acquire_instance(&[]).unwrap()).collect();
     for one in many.instances().iter() {
         assert!((98..=102).contains(&one.in_flight()), "{}", one.in_flight());
     }
     drop(leases);
     assert!(many.instances().iter().all(|one| one.in_flight() == 0));
     // One that answers nothing for a long time is given next to nothing more.
-    let slow: Vec<_> = (0..20).map(|_| many.instances()[4].lease()).collect();
-    assert_eq!(taken(&many, 100).into_iter().filter(|&port| port == 5).count(), 0);
+    let slow: Vec<_> = (0..20).map(|_| many.instances()[4].acquire()).collect();
+    assert_eq!(acquired_ports(&many, 100).into_iter().filter(|&port| port == 5).count(), 0);
     drop(slow);
 }
 
 #[test]
-fn usable_ones_come_first_then_whoever_can_be_reached() {
-    let three = upstreams(THREE, Checked::Unready);
-    assert_eq!(taken(&three, 3), [1, 2, 3], "somebody must tell the client, in its dialect");
-    three.instances()[1].checked(Checked::Ready);
-    assert_eq!(taken(&three, 3), [2; 3]);
+fn healthy_instances_are_preferred_to_reachable_ones() {
+    let three = upstreams_with_health(THREE, HealthCheckResult::NotReady);
+    assert_eq!(acquired_ports(&three, 3), [1, 2, 3], "somebody must tell the client, in its dialect");
+    three.instances()[1].record_health_check(HealthCheckResult::Ready);
+    assert_eq!(acquired_ports(&three, 3), [2; 3]);
     let tried = [three.instances()[1].clone()];
-    assert_ne!(three.lease(&tried).unwrap().instance().address().port(), 2);
-    assert!(three.lease(&three.instances()).is_none());
+    assert_ne!(three.acquire_instance(&tried).unwrap().instance().address().port(), 2);
+    assert!(three.acquire_instance(&three.instances()).is_none());
 }
 
 #[test]
-fn nobody_is_asked_while_all_circuits_are_open() {
-    let three = upstreams(THREE, Checked::Ready);
+fn no_instance_is_chosen_while_all_circuits_are_open() {
+    let three = upstreams_with_health(THREE, HealthCheckResult::Ready);
     for _ in 0..3 {
-        all(&three, Checked::Absent);
+        record_all(&three, HealthCheckResult::ConnectFailed);
     }
-    assert!(three.lease(&[]).is_none() && !three.is_usable());
-    all(&three, Checked::Silent);
-    assert!(three.lease(&[]).is_none(), "to accept a connection is not to answer");
-    all(&three, Checked::Unready);
-    assert!(three.lease(&[]).is_some() && !three.is_usable());
-    all(&three, Checked::Ready);
-    assert!(three.is_usable());
+    assert!(three.acquire_instance(&[]).is_none() && !three.has_healthy_instance());
+    record_all(&three, HealthCheckResult::NoResponse);
+    assert!(three.acquire_instance(&[]).is_none(), "to accept a connection is not to answer");
+    record_all(&three, HealthCheckResult::NotReady);
+    assert!(three.acquire_instance(&[]).is_some() && !three.has_healthy_instance());
+    record_all(&three, HealthCheckResult::Ready);
+    assert!(three.has_healthy_instance());
 }
 
 #[test]
-fn a_request_that_cannot_connect_takes_its_instance_out_until_it_is_looked_at() {
-    let two = upstreams("http://127.0.0.1:1,http://127.0.0.1:2", Checked::Ready);
-    let mut lease = two.lease(&[]).unwrap();
+fn an_instance_that_refuses_a_connection_is_not_used_until_its_next_health_check() {
+    let two = upstreams_with_health("http://127.0.0.1:1,http://127.0.0.1:2", HealthCheckResult::Ready);
+    let mut lease = two.acquire_instance(&[]).unwrap();
     assert_eq!(lease.instance().address().port(), 1);
-    lease.unreachable();
-    assert_eq!((taken(&two, 4), two.instances()[0].failures()), (vec![2; 4], 1));
-    assert!(two.instances()[0].checked(Checked::Ready), "it is back: that is news");
+    lease.record_connect_failure();
+    assert_eq!((acquired_ports(&two, 4), two.instances()[0].failures()), (vec![2; 4], 1));
+    assert!(two.instances()[0].record_health_check(HealthCheckResult::Ready), "it is back: that is news");
     drop(lease);
-    assert!(taken(&two, 2).contains(&1));
+    assert!(acquired_ports(&two, 2).contains(&1));
 }
 
 #[test]
-fn late_answers_open_a_circuit_only_while_probes_get_no_answer() {
-    let one = upstreams("http://127.0.0.1:1", Checked::Ready);
-    let late = |times: usize| (0..times).for_each(|_| one.lease(&[]).unwrap().late());
-    let circuit = || one.instances()[0].circuit();
+fn timeouts_open_the_circuit_only_while_probes_get_no_response() {
+    let one = upstreams_with_health("http://127.0.0.1:1", HealthCheckResult::Ready);
+    let late = |times: usize| (0..times).for_each(|_| one.acquire_instance(&[]).unwrap().record_timeout());
+    let circuit = || one.instances()[0].circuit_state();
     late(20);
-    assert_eq!((circuit(), one.is_usable(), one.instances()[0].failures()), (CircuitState::Closed, true, 20));
-    all(&one, Checked::Unready);
+    assert_eq!(
+        (circuit(), one.has_healthy_instance(), one.instances()[0].failures()),
+        (CircuitState::Closed, true, 20)
+    );
+    record_all(&one, HealthCheckResult::NotReady);
     late(20);
     assert_eq!(circuit(), CircuitState::Closed, "it says what is wrong");
-    all(&one, Checked::Silent);
+    record_all(&one, HealthCheckResult::NoResponse);
     late(2);
     assert_eq!(circuit(), CircuitState::Closed);
     late(1);
     assert_eq!(circuit(), CircuitState::Open);
     // Broken connections count whatever a probe says.
-    all(&one, Checked::Ready);
-    (0..3).for_each(|_| one.lease(&[]).unwrap().failed());
+    record_all(&one, HealthCheckResult::Ready);
+    (0..3).for_each(|_| one.acquire_instance(&[]).unwrap().record_failure());
     assert_eq!(circuit(), CircuitState::Open);
 }
 
 #[tokio::test]
-async fn names_gain_and_lose_instances() {
-    let resolver = Told::new(&["10.0.0.1:80"]);
+async fn a_changed_dns_answer_adds_and_removes_instances() {
+    let resolver = FakeResolver::new(&["10.0.0.1:80"]);
     let named = Upstreams::parse("http://svc:80,http://127.0.0.1:9").unwrap();
-    assert!(named.look_up(&resolver, Duration::ZERO).await);
-    all(&named, Checked::Ready);
+    assert!(named.resolve(&resolver, Duration::ZERO).await);
+    record_all(&named, HealthCheckResult::Ready);
     assert_eq!(addresses(&named), ["10.0.0.1:80", "127.0.0.1:9"]);
-    let busy = named.lease(&[]).unwrap();
-    assert_eq!((busy.instance().host().to_str().unwrap(), busy.instance().in_flight()), ("svc:80", 1));
+    let busy = named.acquire_instance(&[]).unwrap();
+    assert_eq!((busy.instance().host_header().to_str().unwrap(), busy.instance().in_flight()), ("svc:80", 1));
     let stays = named.instances()[0].clone();
     // One more, in another order, and told twice.
-    resolver.tell(&["10.0.0.2:80", "10.0.0.1:80", "10.0.0.2:80"]);
-    assert!(named.look_up(&resolver, Duration::ZERO).await);
+    resolver.set_addresses(&["10.0.0.2:80", "10.0.0.1:80", "10.0.0.2:80"]);
+    assert!(named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named), ["10.0.0.1:80", "10.0.0.2:80", "127.0.0.1:9"]);
-    assert!(Arc::ptr_eq(&stays, &named.instances()[0]) && stays.is_usable());
-    assert!(!named.look_up(&resolver, Duration::ZERO).await, "the same again is no change");
+    assert!(Arc::ptr_eq(&stays, &named.instances()[0]) && stays.is_healthy());
+    assert!(!named.resolve(&resolver, Duration::ZERO).await, "the same again is no change");
     // The first goes: nothing new for it, and it is forgotten once it has answered.
-    resolver.tell(&["10.0.0.2:80"]);
-    assert!(named.look_up(&resolver, Duration::ZERO).await);
+    resolver.set_addresses(&["10.0.0.2:80"]);
+    assert!(named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named), ["10.0.0.2:80", "127.0.0.1:9"]);
     assert_eq!(Arc::strong_count(&stays), 2, "this test and the request");
     drop(busy);
@@ -200,30 +203,30 @@ async fn names_gain_and_lose_instances() {
 }
 
 #[tokio::test]
-async fn a_resolver_that_fails_takes_nothing_away() {
-    let resolver = Told::new(&["10.0.0.1:80", "10.0.0.2:80"]);
+async fn a_failed_lookup_keeps_the_known_addresses() {
+    let resolver = FakeResolver::new(&["10.0.0.1:80", "10.0.0.2:80"]);
     let named = Upstreams::parse("http://svc:80").unwrap();
-    assert!(named.lease(&[]).is_none());
-    named.look_up(&resolver, Duration::ZERO).await;
-    resolver.fail();
-    assert!(!named.look_up(&resolver, Duration::ZERO).await);
-    resolver.tell(&[]);
-    assert!(!named.look_up(&resolver, Duration::ZERO).await);
+    assert!(named.acquire_instance(&[]).is_none());
+    named.resolve(&resolver, Duration::ZERO).await;
+    resolver.set_error();
+    assert!(!named.resolve(&resolver, Duration::ZERO).await);
+    resolver.set_addresses(&[]);
+    assert!(!named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named).len(), 2);
 }
 
 #[tokio::test]
-async fn names_are_looked_up_when_it_is_time() {
-    let resolver = Told::new(&["10.0.0.1:80"]);
+async fn names_are_resolved_at_the_interval_or_when_an_instance_is_unhealthy() {
+    let resolver = FakeResolver::new(&["10.0.0.1:80"]);
     let hour = Duration::from_secs(3_600);
     let named = Upstreams::parse("http://svc:80").unwrap();
-    assert!(named.look_up(&resolver, hour).await, "at once, the first time");
-    all(&named, Checked::Ready);
-    resolver.tell(&["10.0.0.2:80"]);
-    assert!(!named.look_up(&resolver, hour).await);
-    all(&named, Checked::Absent);
-    let deadline = std::time::Instant::now() + 5 * HURRY;
-    while !named.look_up(&resolver, hour).await {
+    assert!(named.resolve(&resolver, hour).await, "at once, the first time");
+    record_all(&named, HealthCheckResult::Ready);
+    resolver.set_addresses(&["10.0.0.2:80"]);
+    assert!(!named.resolve(&resolver, hour).await);
+    record_all(&named, HealthCheckResult::ConnectFailed);
+    let deadline = std::time::Instant::now() + 5 * UNHEALTHY_RESOLVE_INTERVAL;
+    while !named.resolve(&resolver, hour).await {
         assert!(std::time::Instant::now() < deadline, "something is amiss, and nobody looked");
         tokio::task::yield_now().await;
     }
@@ -231,20 +234,20 @@ async fn names_are_looked_up_when_it_is_time() {
 }
 
 #[test]
-fn a_new_table_goes_on_with_what_the_old_one_knows() {
-    let old = upstreams(THREE, Checked::Ready);
+fn a_new_table_inherits_instance_state() {
+    let old = upstreams_with_health(THREE, HealthCheckResult::Ready);
     let new = Upstreams::parse("http://127.0.0.1:3,http://127.0.0.1:4").unwrap();
-    new.succeed(&old);
-    assert!(Arc::ptr_eq(&new.instances()[0], &old.instances()[2]) && new.instances()[0].is_usable());
-    assert!(!new.instances()[1].is_usable());
+    new.inherit_state(&old);
+    assert!(Arc::ptr_eq(&new.instances()[0], &old.instances()[2]) && new.instances()[0].is_healthy());
+    assert!(!new.instances()[1].is_healthy());
     assert_eq!((addresses(&new).len(), addresses(&old).len()), (2, 3));
 }
 
 #[tokio::test]
-async fn a_new_table_need_not_look_up_what_the_old_one_found() {
+async fn a_new_table_inherits_resolved_addresses() {
     let old = Upstreams::parse("http://svc:80").unwrap();
-    old.look_up(&Told::new(&["10.0.0.1:80"]), Duration::ZERO).await;
+    old.resolve(&FakeResolver::new(&["10.0.0.1:80"]), Duration::ZERO).await;
     let new = Upstreams::parse("http://svc:80,http://other:80").unwrap();
-    new.succeed(&old);
+    new.inherit_state(&old);
     assert_eq!(addresses(&new), ["10.0.0.1:80"]);
 }

@@ -2,15 +2,15 @@
 
 use actix_web::HttpResponse;
 
-use crate::support::{Gateway, Reply, echo, gateway, service};
+use crate::support::{TestGateway, TestResponse, start_echo_service, start_gateway, start_service};
 
-const LIST: &str = "https://app.example, http://localhost:3000";
+const ALLOWED_ORIGINS: &str = "https://app.example, http://localhost:3000";
 
-fn front(origins: &str) -> Gateway {
-    gateway(&[("jwt", &echo("jwt"))], &[("STELE_CORS_ORIGINS", origins)])
+fn start_front(origins: &str) -> TestGateway {
+    start_gateway(&[("jwt", &start_echo_service("jwt"))], &[("STELE_CORS_ORIGINS", origins)])
 }
 
-async fn preflight(gateway: &Gateway, origin: &str) -> Reply {
+async fn send_preflight(gateway: &TestGateway, origin: &str) -> TestResponse {
     let headers = format!(
         "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
          Access-Control-Request-Headers: content-type, TOKEN, x-evil\r\n"
@@ -19,8 +19,8 @@ async fn preflight(gateway: &Gateway, origin: &str) -> Reply {
 }
 
 #[actix_web::test]
-async fn a_preflight_is_answered_here() {
-    let reply = preflight(&front(LIST), "https://app.example").await;
+async fn the_gateway_answers_preflight_requests() {
+    let reply = send_preflight(&start_front(ALLOWED_ORIGINS), "https://app.example").await;
     assert_eq!((reply.status, reply.header("x-served-by")), (204, None));
     assert_eq!(reply.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"));
@@ -31,12 +31,12 @@ async fn a_preflight_is_answered_here() {
 }
 
 #[actix_web::test]
-async fn other_origins_get_no_permission() {
-    let gateway = front(LIST);
+async fn other_origins_get_no_cors_headers() {
+    let gateway = start_front(ALLOWED_ORIGINS);
     for origin in
         ["https://evil.example", "http://app.example", "https://app.example.evil", "null", "HTTPS://APP.EXAMPLE"]
     {
-        let reply = preflight(&gateway, origin).await;
+        let reply = send_preflight(&gateway, origin).await;
         assert_eq!(reply.status, 204);
         assert!(!reply.head.to_ascii_lowercase().contains("access-control-"), "{origin}: {}", reply.head);
         let reply = gateway.send("GET", "/api/v1/Auth/x", &format!("Origin: {origin}\r\n"), "").await;
@@ -46,8 +46,8 @@ async fn other_origins_get_no_permission() {
 }
 
 #[actix_web::test]
-async fn an_allowed_page_may_read_the_token() {
-    let gateway = front(LIST);
+async fn an_allowed_origin_may_read_the_authorization_header() {
+    let gateway = start_front(ALLOWED_ORIGINS);
     for target in ["/api/v1/Auth/x", "/api/v1/Auth/..", "/i/login"] {
         let reply = gateway.send("GET", target, "Origin: http://localhost:3000\r\n", "").await;
         assert_eq!(reply.header("access-control-allow-origin"), Some("http://localhost:3000"), "{target}");
@@ -57,16 +57,16 @@ async fn an_allowed_page_may_read_the_token() {
 }
 
 #[actix_web::test]
-async fn a_page_without_an_origin_can_be_listed() {
-    let reply = preflight(&front("null"), "null").await;
+async fn the_null_origin_can_be_allowed() {
+    let reply = send_preflight(&start_front("null"), "null").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("null")));
     assert_eq!(reply.header("access-control-allow-headers"), Some("content-type, TOKEN, x-evil"));
 }
 
 #[actix_web::test]
-async fn any_origin_never_means_with_cookies() {
-    let gateway = front("*");
-    let reply = preflight(&gateway, "https://anyone.example").await;
+async fn a_wildcard_origin_never_allows_credentials() {
+    let gateway = start_front("*");
+    let reply = send_preflight(&gateway, "https://anyone.example").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("*")));
     assert_eq!(reply.header("access-control-allow-credentials"), None);
     let reply = gateway.send("GET", "/api/v1/Auth/x", "Origin: https://anyone.example\r\n", "").await;
@@ -75,9 +75,9 @@ async fn any_origin_never_means_with_cookies() {
 }
 
 #[actix_web::test]
-async fn by_default_nothing_is_allowed_and_the_service_sees_the_options() {
-    let gateway = front("");
-    let reply = preflight(&gateway, "https://app.example").await;
+async fn by_default_preflight_requests_are_forwarded() {
+    let gateway = start_front("");
+    let reply = send_preflight(&gateway, "https://app.example").await;
     assert_eq!((reply.status, reply.header("x-served-by")), (200, Some("jwt")));
     assert!(
         !reply.head.to_ascii_lowercase().contains("access-control-") && reply.header("vary").is_none(),
@@ -87,24 +87,25 @@ async fn by_default_nothing_is_allowed_and_the_service_sees_the_options() {
 }
 
 #[actix_web::test]
-async fn options_that_are_no_preflight_reach_the_service() {
-    let reply = front(LIST).send("OPTIONS", "/api/v1/Auth/x", "Origin: https://app.example\r\n", "").await;
+async fn options_requests_without_preflight_headers_are_forwarded() {
+    let reply =
+        start_front(ALLOWED_ORIGINS).send("OPTIONS", "/api/v1/Auth/x", "Origin: https://app.example\r\n", "").await;
     assert_eq!(reply.header("x-served-by"), Some("jwt"));
-    let reply = front(LIST).send("OPTIONS", "/nowhere", "Origin: https://app.example\r\n", "").await;
+    let reply = start_front(ALLOWED_ORIGINS).send("OPTIONS", "/nowhere", "Origin: https://app.example\r\n", "").await;
     assert_eq!(reply.status, 404);
 }
 
 #[actix_web::test]
-async fn what_a_service_says_about_origins_does_not_count() {
-    let url = service(|| async {
+async fn cors_headers_of_a_service_are_replaced() {
+    let url = start_service(|| async {
         HttpResponse::Ok()
             .insert_header(("Access-Control-Allow-Origin", "*"))
             .insert_header(("Access-Control-Allow-Credentials", "true"))
             .insert_header(("Vary", "Accept"))
             .finish()
     });
-    for (origins, allowed) in [("", None), (LIST, Some("https://app.example"))] {
-        let gateway = gateway(&[("jwt", &url)], &[("STELE_CORS_ORIGINS", origins)]);
+    for (origins, allowed) in [("", None), (ALLOWED_ORIGINS, Some("https://app.example"))] {
+        let gateway = start_gateway(&[("jwt", &url)], &[("STELE_CORS_ORIGINS", origins)]);
         let reply = gateway.send("GET", "/api/v1/Auth/x", "Origin: https://app.example\r\n", "").await;
         assert_eq!(reply.header("access-control-allow-origin"), allowed);
         assert_eq!(reply.headers("access-control-allow-credentials").len(), usize::from(allowed.is_some()));

@@ -3,11 +3,11 @@
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, gateway, nobody, service};
+use crate::support::{TestGateway, start_gateway, start_service, unreachable_url};
 
 /// A service that says it serves `path`, and a path of someone else's.
-fn documented(path: &'static str) -> String {
-    service(move |request: HttpRequest| async move {
+fn start_documented_service(path: &'static str) -> String {
+    start_service(move |request: HttpRequest| async move {
         assert_eq!(request.path(), "/openapi.json");
         let answer = json!({ "$ref": "#/components/responses/No" });
         let operation = json!({
@@ -30,17 +30,20 @@ fn documented(path: &'static str) -> String {
     })
 }
 
-async fn document(gateway: &Gateway) -> Value {
+async fn fetch_document(gateway: &TestGateway) -> Value {
     let reply = gateway.get("/openapi.json").await;
     assert_eq!(reply.status, 200);
     reply.body.parse().unwrap_or_else(|e| panic!("{e}: {}", reply.body))
 }
 
 #[actix_web::test]
-async fn documents_become_one_in_which_nothing_collides() {
-    let (mefp, tms) = (documented("/auth/login"), documented("/container/api/v1/cloudbox/tms/auth/authsalt"));
-    let gateway = gateway(&[("mefp", &mefp), ("tms", &tms)], &[]);
-    let document = document(&gateway).await;
+async fn documents_are_merged_without_collisions() {
+    let (mefp, tms) = (
+        start_documented_service("/auth/login"),
+        start_documented_service("/container/api/v1/cloudbox/tms/auth/authsalt"),
+    );
+    let gateway = start_gateway(&[("mefp", &mefp), ("tms", &tms)], &[]);
+    let document = fetch_document(&gateway).await;
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
     // In the order of the routes; and nobody speaks for the portal's paths.
     assert_eq!(paths, ["/container/api/v1/cloudbox/tms/auth/authsalt", "/auth/login"]);
@@ -63,31 +66,31 @@ async fn documents_become_one_in_which_nothing_collides() {
 }
 
 #[actix_web::test]
-async fn a_service_that_is_away_or_babbles_is_named_and_the_others_are_there() {
-    let mefp = format!("{},{}", nobody(), documented("/auth/login"));
-    let babble = service(|| async { HttpResponse::Ok().body("{") });
-    let away = nobody();
+async fn services_without_a_valid_document_are_listed_as_missing() {
+    let mefp = format!("{},{}", unreachable_url(), start_documented_service("/auth/login"));
+    let babble = start_service(|| async { HttpResponse::Ok().body("{") });
+    let away = unreachable_url();
     let upstreams = [("mefp", mefp.as_str()), ("tms", &babble), ("portal", &away), ("jwt", &away), ("cloudbox", &away)];
-    let document = document(&gateway(&upstreams, &[])).await;
+    let document = fetch_document(&start_gateway(&upstreams, &[])).await;
     assert_eq!(document["info"]["x-stele-missing"], json!(["cloudbox", "tms", "portal", "jwt"]));
     assert!(document["info"]["description"].as_str().unwrap().contains("cloudbox, tms, portal, jwt"));
     assert_eq!(document["paths"].as_object().unwrap().len(), 1);
 }
 
 #[actix_web::test]
-async fn a_service_that_hangs_holds_nobody_up_for_long() {
-    let hanging = service(std::future::pending::<HttpResponse>);
-    let gateway = gateway(&[("mefp", &documented("/auth/login")), ("tms", &hanging)], &[]);
+async fn a_hanging_service_does_not_delay_the_document() {
+    let hanging = start_service(std::future::pending::<HttpResponse>);
+    let gateway = start_gateway(&[("mefp", &start_documented_service("/auth/login")), ("tms", &hanging)], &[]);
     let started = std::time::Instant::now();
-    let document = document(&gateway).await;
+    let document = fetch_document(&gateway).await;
     assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
     assert!(document["info"]["x-stele-missing"].as_array().unwrap().contains(&json!("tms")));
     assert!(document["paths"]["/auth/login"].is_object());
 }
 
 #[actix_web::test]
-async fn the_page_is_whole_and_lets_nothing_in_from_elsewhere() {
-    let gateway = gateway(&[], &[]);
+async fn the_docs_page_is_complete_and_loads_nothing_external() {
+    let gateway = start_gateway(&[], &[]);
     let moved = gateway.get("/docs").await;
     assert_eq!((moved.status, moved.header("location").unwrap()), (308, "/docs/"));
     let initializer = gateway.get("/docs/swagger-initializer.js").await;
@@ -108,8 +111,8 @@ async fn the_page_is_whole_and_lets_nothing_in_from_elsewhere() {
 }
 
 #[actix_web::test]
-async fn the_front_page_speaks_the_readers_language() {
-    let gateway = gateway(&[], &[]);
+async fn the_index_page_uses_the_accepted_language() {
+    let gateway = start_gateway(&[], &[]);
     let browser = "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\nAccept-Language: ";
     for (languages, language, word) in
         [("en-US,en;q=0.9", "en", "Dialect"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh-CN", "方言")]
@@ -135,8 +138,8 @@ async fn the_front_page_speaks_the_readers_language() {
 }
 
 #[actix_web::test]
-async fn programs_get_the_front_page_as_json() {
-    let gateway = gateway(&[], &[("STELE_DOCS", "false")]);
+async fn the_index_page_is_json_unless_html_is_accepted() {
+    let gateway = start_gateway(&[], &[("STELE_DOCS", "false")]);
     for accept in ["", "Accept: */*\r\n", "Accept: application/json\r\n"] {
         let reply = gateway.send("GET", "/?a=b", accept, "").await;
         assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
@@ -149,8 +152,8 @@ async fn programs_get_the_front_page_as_json() {
 }
 
 #[actix_web::test]
-async fn documents_can_be_kept_off_the_public_address() {
-    let gateway = gateway(&[], &[("STELE_DOCS", "false")]);
+async fn stele_docs_false_disables_the_documents() {
+    let gateway = start_gateway(&[], &[("STELE_DOCS", "false")]);
     for path in ["/openapi.json", "/docs", "/docs/", "/docs/swagger-ui-bundle.js"] {
         assert_eq!(gateway.get(path).await.status, 404, "{path}");
     }

@@ -4,101 +4,105 @@
 
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
-mod control;
-#[cfg(test)]
 mod corpus;
 #[cfg(test)]
-mod fronts;
+mod nginx_comparison;
+#[cfg(test)]
+mod proxy_chain;
 
 use futures_util::future::join_all;
 
-use self::corpus::{Outcome, compare, groups, recorders};
-use crate::support::gateway;
+use self::corpus::{CaseOutcome, assert_outcomes, load_groups, start_recorders};
+use crate::support::start_gateway;
 
 /// What a case that never ends is ended by; long enough that nothing else is, on a machine that is busy.
-const TIME: &str = "4";
+const CLIENT_TIMEOUT_SECONDS: &str = "4";
 
 /// Runs all cases of a group at once, each on a gateway and services of its own.
-async fn hold(group: &str) {
-    let groups = groups();
+async fn check_group(group: &str) {
+    let groups = load_groups();
     let group = groups.iter().find(|one| one.name == group).unwrap_or_else(|| panic!("no group {group}"));
-    let outcomes = join_all(group.cases.iter().map(|case| async move { (case, &case.gateway, run(case).await) })).await;
-    compare(outcomes);
+    let outcomes =
+        join_all(group.cases.iter().map(|case| async move { (case, &case.gateway, run_case(case).await) })).await;
+    assert_outcomes(outcomes);
 }
 
-async fn run(case: &corpus::Case) -> Outcome {
-    let services = recorders();
+async fn run_case(case: &corpus::FramingCase) -> CaseOutcome {
+    let services = start_recorders();
     let [portal, mefp, jwt] = &services;
     let upstreams = [("portal", portal.url.as_str()), ("mefp", &mefp.url), ("jwt", &jwt.url)];
-    let gateway = gateway(&upstreams, &[("STELE_CLIENT_TIMEOUT", TIME), ("STELE_BODY_TIMEOUT", TIME)]);
+    let gateway = start_gateway(
+        &upstreams,
+        &[("STELE_CLIENT_TIMEOUT", CLIENT_TIMEOUT_SECONDS), ("STELE_BODY_TIMEOUT", CLIENT_TIMEOUT_SECONDS)],
+    );
     let outcome = case.run(gateway.address, &services).await;
     gateway.handle.stop(false).await;
     outcome
 }
 
 #[actix_web::test]
-async fn two_hosts_or_none() {
-    hold("host").await;
+async fn multiple_or_missing_hosts_are_rejected() {
+    check_group("host").await;
 }
 
 #[actix_web::test]
-async fn a_length_and_an_encoding() {
-    hold("length-and-encoding").await;
+async fn content_length_with_transfer_encoding_smuggles_no_request() {
+    check_group("length-and-encoding").await;
 }
 
 #[actix_web::test]
-async fn lengths_that_contradict_each_other_or_are_none() {
-    hold("lengths").await;
+async fn conflicting_or_invalid_content_lengths_are_rejected() {
+    check_group("lengths").await;
 }
 
 #[actix_web::test]
-async fn encodings_in_disguise() {
-    hold("encodings").await;
+async fn obfuscated_transfer_encodings_are_rejected() {
+    check_group("encodings").await;
 }
 
 #[actix_web::test]
-async fn folded_and_broken_header_lines() {
-    hold("lines").await;
+async fn folded_and_invalid_header_lines_are_rejected() {
+    check_group("lines").await;
 }
 
 #[actix_web::test]
-async fn line_ends_that_are_none() {
-    hold("line-ends").await;
+async fn nonstandard_line_terminators_smuggle_no_request() {
+    check_group("line-ends").await;
 }
 
 #[actix_web::test]
-async fn chunks_that_are_none_and_what_they_may_carry() {
-    hold("chunks").await;
+async fn invalid_chunks_are_rejected() {
+    check_group("chunks").await;
 }
 
 #[actix_web::test]
-async fn bodies_that_end_elsewhere_for_others() {
-    hold("trailers").await;
+async fn trailers_smuggle_no_request() {
+    check_group("trailers").await;
 }
 
 #[actix_web::test]
-async fn heads_that_are_too_large_or_have_no_end() {
-    hold("sizes").await;
+async fn oversized_and_unterminated_heads_are_rejected() {
+    check_group("sizes").await;
 }
 
 #[actix_web::test]
-async fn request_lines_that_are_read_in_two_ways() {
-    hold("request-lines").await;
+async fn ambiguous_request_lines_are_rejected() {
+    check_group("request-lines").await;
 }
 
 #[actix_web::test]
-async fn requests_in_a_row_go_each_to_its_service() {
-    hold("pipelining").await;
+async fn pipelined_requests_reach_their_own_services() {
+    check_group("pipelining").await;
 }
 
 #[actix_web::test]
-async fn paths_that_lead_to_another_service_elsewhere() {
-    hold("paths").await;
+async fn ambiguous_paths_reach_no_other_service() {
+    check_group("paths").await;
 }
 
 #[test]
-fn every_case_is_held() {
-    let groups = groups();
+fn every_group_of_cases_has_a_test() {
+    let groups = load_groups();
     let here = include_str!("framing.rs");
     for group in &groups {
         assert!(here.contains(&format!("hold(\"{}\").await", group.name)), "{}", group.name);
@@ -111,23 +115,23 @@ fn every_case_is_held() {
 }
 
 #[actix_web::test]
-async fn an_upgrade_is_told_in_the_dialect() {
-    let [service, ..] = recorders();
-    let gateway = gateway(&[("mefp", &service.url)], &[]);
+async fn a_websocket_upgrade_is_rejected_in_the_dialect() {
+    let [service, ..] = start_recorders();
+    let gateway = start_gateway(&[("mefp", &service.url)], &[]);
     let upgrade = "GET /auth/login HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
     let told = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
-    assert_eq!(gateway.raw(upgrade).await.body, told);
+    assert_eq!(gateway.send_raw(upgrade).await.body, told);
 }
 
 #[actix_web::test]
-async fn a_broken_chunk_is_told_in_the_dialect() {
-    let [service, ..] = recorders();
-    let gateway = gateway(&[("mefp", &service.url)], &[]);
+async fn an_invalid_chunk_is_rejected_in_the_dialect() {
+    let [service, ..] = start_recorders();
+    let gateway = start_gateway(&[("mefp", &service.url)], &[]);
     let head = "POST /auth/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     let told = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
     for body in ["zz\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n"] {
-        let reply = gateway.raw(format!("{head}{body}")).await;
+        let reply = gateway.send_raw(format!("{head}{body}")).await;
         assert_eq!((reply.status, reply.body.as_str(), reply.header("connection")), (400, told, Some("close")));
     }
-    assert_eq!(service.seen(), [""; 0]);
+    assert_eq!(service.requests(), [""; 0]);
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Gateway, PATIENCE, eventually, gateway_with, service};
+use crate::support::{TEST_TIMEOUT, TestGateway, start_gateway_with, start_service, wait_until};
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -24,44 +24,44 @@ const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 11];
 
 struct Frame {
-    kind: u8,
+    frame_type: u8,
     stream: u32,
     payload: Vec<u8>,
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+fn encode_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A header block: `GET path` at `https://localhost`. RFC 7541: four fields of the static table, two with a literal value.
-fn block(path: &str) -> Vec<u8> {
+fn header_block(path: &str) -> Vec<u8> {
     let literal = |index: u8, text: &str| [&[index, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     [vec![0x82, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat()
 }
 
-fn get(stream: u32, path: &str) -> Vec<u8> {
-    frame(HEADERS, END_STREAM | END_HEADERS, stream, &block(path))
+fn get_request(stream: u32, path: &str) -> Vec<u8> {
+    encode_frame(HEADERS, END_STREAM | END_HEADERS, stream, &header_block(path))
 }
 
-struct Client {
-    reading: ReadHalf<TlsStream<TcpStream>>,
-    writing: WriteHalf<TlsStream<TcpStream>>,
+struct Http2Client {
+    reader: ReadHalf<TlsStream<TcpStream>>,
+    writer: WriteHalf<TlsStream<TcpStream>>,
 }
 
 /// A gateway over TLS in front of a portal, and a certificate store that trusts it.
-fn front(url: &str, settings: &[(&'static str, &str)]) -> (Gateway, RootCertStore) {
+fn start_tls_gateway(url: &str, settings: &[(&'static str, &str)]) -> (TestGateway, RootCertStore) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
     let (cert, key) = (cert.pem(), signing_key.serialize_pem());
     let secure = |config: gateway::Config| config.with_certificate(cert.as_bytes(), key.as_bytes()).unwrap();
-    (gateway_with(&[("portal", url)], settings, secure), roots)
+    (start_gateway_with(&[("portal", url)], settings, secure), roots)
 }
 
-impl Client {
+impl Http2Client {
     /// Connects, and says what HTTP/2 begins with.
-    async fn connect(gateway: &Gateway, roots: &RootCertStore) -> Self {
+    async fn connect(gateway: &TestGateway, roots: &RootCertStore) -> Self {
         let mut config = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let name = ServerName::try_from("localhost").unwrap();
@@ -69,29 +69,29 @@ impl Client {
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         let (reading, mut writing) = split(stream);
         writing
-            .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(4, 0, 0, &[])].concat())
+            .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &encode_frame(4, 0, 0, &[])].concat())
             .await
             .unwrap();
-        Self { reading, writing }
+        Self { reader: reading, writer: writing }
     }
 
     /// The next frame; `None` at the end of the connection.
-    async fn next(&mut self) -> Option<Frame> {
+    async fn next_frame(&mut self) -> Option<Frame> {
         let reading = async {
             let mut head = [0; 9];
-            self.reading.read_exact(&mut head).await.ok()?;
+            self.reader.read_exact(&mut head).await.ok()?;
             let mut payload = vec![0; usize::try_from(u32::from_be_bytes([0, head[0], head[1], head[2]])).unwrap()];
-            self.reading.read_exact(&mut payload).await.ok()?;
+            self.reader.read_exact(&mut payload).await.ok()?;
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-            Some(Frame { kind: head[3], stream, payload })
+            Some(Frame { frame_type: head[3], stream, payload })
         };
-        tokio::time::timeout(PATIENCE, reading).await.expect("neither a frame nor an end")
+        tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("neither a frame nor an end")
     }
 
     /// The first frame that is so.
-    async fn until(&mut self, so: impl Fn(&Frame) -> bool) -> Frame {
+    async fn wait_for_frame(&mut self, so: impl Fn(&Frame) -> bool) -> Frame {
         loop {
-            let frame = self.next().await.expect("ended before");
+            let frame = self.next_frame().await.expect("ended before");
             if so(&frame) {
                 return frame;
             }
@@ -99,10 +99,10 @@ impl Client {
     }
 
     /// What the last `GOAWAY` said, if there was one, when the connection has ended.
-    async fn ended(&mut self) -> Option<[u8; 4]> {
+    async fn wait_for_goaway(&mut self) -> Option<[u8; 4]> {
         let mut error = None;
-        while let Some(frame) = self.next().await {
-            if frame.kind == GOAWAY {
+        while let Some(frame) = self.next_frame().await {
+            if frame.frame_type == GOAWAY {
                 error = frame.payload.get(4..8).map(|code| code.try_into().unwrap());
             }
         }
@@ -111,102 +111,102 @@ impl Client {
 }
 
 /// Whether an honest client is served beside.
-async fn serves(gateway: &Gateway, roots: &RootCertStore) {
-    let mut client = Client::connect(gateway, roots).await;
-    client.writing.write_all(&get(1, "/healthz")).await.unwrap();
-    let answer = client.until(|frame| frame.kind == HEADERS).await;
+async fn assert_other_clients_are_served(gateway: &TestGateway, roots: &RootCertStore) {
+    let mut client = Http2Client::connect(gateway, roots).await;
+    client.writer.write_all(&get_request(1, "/healthz")).await.unwrap();
+    let answer = client.wait_for_frame(|frame| frame.frame_type == HEADERS).await;
     // `:status: 200`, of the static table.
     assert_eq!((answer.stream, answer.payload.first()), (1, Some(&0x88)));
 }
 
-fn hanging() -> String {
-    service(std::future::pending::<HttpResponse>)
+fn start_hanging_service() -> String {
+    start_service(std::future::pending::<HttpResponse>)
 }
 
 #[actix_web::test]
-async fn requests_that_are_reset_at_once_end_the_connection() {
-    let (gateway, roots) = front(&hanging(), &[]);
-    let mut client = Client::connect(&gateway, &roots).await;
+async fn rapid_resets_close_the_connection() {
+    let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
+    let mut client = Http2Client::connect(&gateway, &roots).await;
     for stream in (1..2_000).step_by(2) {
-        let reset = frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
-        if client.writing.write_all(&[get(stream, "/i/login"), reset].concat()).await.is_err() {
+        let reset = encode_frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        if client.writer.write_all(&[get_request(stream, "/i/login"), reset].concat()).await.is_err() {
             break;
         }
     }
-    let error = client.ended().await;
+    let error = client.wait_for_goaway().await;
     assert!(error.is_none_or(|error| error == ENHANCE_YOUR_CALM), "{error:?}");
-    eventually("let go", || gateway.gateway.connections() == 0).await;
-    serves(&gateway, &roots).await;
+    wait_until("let go", || gateway.inner.connections() == 0).await;
+    assert_other_clients_are_served(&gateway, &roots).await;
 }
 
 #[actix_web::test]
-async fn an_answer_of_which_nothing_is_taken_ends_the_connection() {
-    let url = service(|| async { HttpResponse::Ok().body(vec![b'x'; 4 << 20]) });
-    let (gateway, roots) = front(&url, &[("STELE_BODY_TIMEOUT", "1")]);
-    let mut client = Client::connect(&gateway, &roots).await;
+async fn a_response_that_is_not_read_closes_the_connection() {
+    let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 4 << 20]) });
+    let (gateway, roots) = start_tls_gateway(&url, &[("STELE_BODY_TIMEOUT", "1")]);
+    let mut client = Http2Client::connect(&gateway, &roots).await;
     // It never opens its window, so that 65,535 bytes come and no more.
-    client.writing.write_all(&get(1, "/i/login")).await.unwrap();
+    client.writer.write_all(&get_request(1, "/i/login")).await.unwrap();
     let mut received = 0;
-    while let Some(frame) = client.next().await {
-        received += if frame.kind == 0 { frame.payload.len() } else { 0 };
+    while let Some(frame) = client.next_frame().await {
+        received += if frame.frame_type == 0 { frame.payload.len() } else { 0 };
     }
     assert_eq!(received, 65_535);
-    eventually("let go", || gateway.gateway.connections() == 0).await;
-    serves(&gateway, &roots).await;
+    wait_until("let go", || gateway.inner.connections() == 0).await;
+    assert_other_clients_are_served(&gateway, &roots).await;
 }
 
 #[actix_web::test]
-async fn streams_beyond_the_limit_are_refused_and_the_others_stay() {
-    let (gateway, roots) = front(&hanging(), &[]);
-    let mut client = Client::connect(&gateway, &roots).await;
-    let all: Vec<u8> = (0..110).flat_map(|number| get(2 * number + 1, "/i/login")).collect();
-    client.writing.write_all(&all).await.unwrap();
+async fn streams_beyond_the_limit_are_refused_and_others_continue() {
+    let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
+    let mut client = Http2Client::connect(&gateway, &roots).await;
+    let all: Vec<u8> = (0..110).flat_map(|number| get_request(2 * number + 1, "/i/login")).collect();
+    client.writer.write_all(&all).await.unwrap();
     for _ in 0..10 {
-        let refused = client.until(|frame| frame.kind == RST_STREAM).await;
+        let refused = client.wait_for_frame(|frame| frame.frame_type == RST_STREAM).await;
         assert!(refused.stream > 200 && refused.payload == REFUSED_STREAM, "{} {:?}", refused.stream, refused.payload);
     }
     // One is given up, and another has its place.
-    client.writing.write_all(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
+    client.writer.write_all(&encode_frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    client.writing.write_all(&get(221, "/healthz")).await.unwrap();
-    client.until(|frame| frame.kind == HEADERS && frame.stream == 221).await;
+    client.writer.write_all(&get_request(221, "/healthz")).await.unwrap();
+    client.wait_for_frame(|frame| frame.frame_type == HEADERS && frame.stream == 221).await;
 }
 
 #[actix_web::test]
-async fn a_header_list_that_is_too_large_is_refused() {
-    let (gateway, roots) = front(&hanging(), &[]);
-    let mut client = Client::connect(&gateway, &roots).await;
+async fn an_oversized_header_list_is_rejected() {
+    let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
+    let mut client = Http2Client::connect(&gateway, &roots).await;
     // `x: y…`, 127 bytes and some: a literal field, again and again.
     let field = [&[0, 1, b'x', 100], [b'y'; 100].as_slice()].concat();
-    let list = [block("/i/login"), field.repeat(400)].concat();
+    let list = [header_block("/i/login"), field.repeat(400)].concat();
     let mut pieces = list.chunks(16_000);
-    client.writing.write_all(&frame(HEADERS, END_STREAM, 1, pieces.next().unwrap())).await.unwrap();
+    client.writer.write_all(&encode_frame(HEADERS, END_STREAM, 1, pieces.next().unwrap())).await.unwrap();
     let count = pieces.len();
     for (number, piece) in pieces.enumerate() {
         let flags = if number + 1 == count { END_HEADERS } else { 0 };
-        client.writing.write_all(&frame(CONTINUATION, flags, 1, piece)).await.unwrap();
+        client.writer.write_all(&encode_frame(CONTINUATION, flags, 1, piece)).await.unwrap();
     }
-    let refused = client.until(|frame| frame.stream == 1).await;
+    let refused = client.wait_for_frame(|frame| frame.stream == 1).await;
     // `:status: 431`: the value in Huffman code (RFC 7541, appendix B), or plain.
-    let is_431 = refused.kind == HEADERS
+    let is_431 = refused.frame_type == HEADERS
         && refused.payload.windows(3).any(|three| three == [0x69, 0x90, 0xff] || three == b"431");
-    assert!(is_431 || refused.kind == RST_STREAM, "{} {:?}", refused.kind, refused.payload);
-    client.writing.write_all(&get(3, "/healthz")).await.unwrap();
-    client.until(|frame| frame.kind == HEADERS && frame.stream == 3).await;
+    assert!(is_431 || refused.frame_type == RST_STREAM, "{} {:?}", refused.frame_type, refused.payload);
+    client.writer.write_all(&get_request(3, "/healthz")).await.unwrap();
+    client.wait_for_frame(|frame| frame.frame_type == HEADERS && frame.stream == 3).await;
 }
 
 #[actix_web::test]
-async fn a_header_block_without_an_end_ends_the_connection() {
-    let (gateway, roots) = front(&hanging(), &[]);
-    let mut client = Client::connect(&gateway, &roots).await;
-    client.writing.write_all(&frame(HEADERS, END_STREAM, 1, &block("/i/login"))).await.unwrap();
-    let piece = frame(CONTINUATION, 0, 1, &[&[0, 1, b'x', 100], [b'y'; 100].as_slice()].concat().repeat(100));
+async fn an_endless_header_block_closes_the_connection() {
+    let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
+    let mut client = Http2Client::connect(&gateway, &roots).await;
+    client.writer.write_all(&encode_frame(HEADERS, END_STREAM, 1, &header_block("/i/login"))).await.unwrap();
+    let piece = encode_frame(CONTINUATION, 0, 1, &[&[0, 1, b'x', 100], [b'y'; 100].as_slice()].concat().repeat(100));
     let (mut sent, most) = (0, 20_000_000);
-    while sent < most && client.writing.write_all(&piece).await.is_ok() {
+    while sent < most && client.writer.write_all(&piece).await.is_ok() {
         sent += piece.len();
     }
-    client.ended().await;
+    client.wait_for_goaway().await;
     assert!(sent < most, "{sent} bytes of one header block were taken");
-    eventually("let go", || gateway.gateway.connections() == 0).await;
-    serves(&gateway, &roots).await;
+    wait_until("let go", || gateway.inner.connections() == 0).await;
+    assert_other_clients_are_served(&gateway, &roots).await;
 }

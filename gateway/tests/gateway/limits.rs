@@ -6,26 +6,26 @@ use actix_web::HttpResponse;
 use futures_util::future::join_all;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Gateway, echo, eventually, gateway, read_all, read_until, service};
+use crate::support::{TestGateway, read_all, read_until, start_echo_service, start_gateway, start_service, wait_until};
 
 const TOO_LARGE: &str = r#"{"message":"请求内容过大","code":"1001"}"#;
 const HEADERS_TOO_LARGE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求头过大"}}"#;
 
-fn front(settings: &[(&'static str, &str)]) -> Gateway {
-    gateway(&[("tms", &echo("tms")), ("mefp", &echo("mefp"))], settings)
+fn start_front(settings: &[(&'static str, &str)]) -> TestGateway {
+    start_gateway(&[("tms", &start_echo_service("tms")), ("mefp", &start_echo_service("mefp"))], settings)
 }
 
 const TMS: &str = "/container/api/v1/cloudbox/tms/x";
 
-fn chunked(target: &str, chunks: impl Iterator<Item = String>) -> String {
+fn chunked_request(target: &str, chunks: impl Iterator<Item = String>) -> String {
     let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
     let body: String = chunks.map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
     format!("{head}{body}0\r\n\r\n")
 }
 
 #[actix_web::test]
-async fn a_body_of_64_kib_crosses_and_one_byte_more_does_not() {
-    let gateway = front(&[]);
+async fn a_body_of_64_kib_is_forwarded_and_one_byte_more_is_rejected() {
+    let gateway = start_front(&[]);
     let body = "x".repeat(64 * 1024);
     let reply = gateway.send("POST", TMS, "", &body).await;
     assert_eq!((reply.status, reply.json()["body"].as_str()), (200, Some(body.as_str())));
@@ -34,28 +34,28 @@ async fn a_body_of_64_kib_crosses_and_one_byte_more_does_not() {
 }
 
 #[actix_web::test]
-async fn a_told_length_is_refused_before_the_body_comes() {
-    let gateway = front(&[("STELE_BODY_LIMIT", "10")]);
-    let reply = gateway.raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n")).await;
+async fn an_excessive_content_length_is_rejected_before_the_body() {
+    let gateway = start_front(&[("STELE_BODY_LIMIT", "10")]);
+    let reply = gateway.send_raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n")).await;
     assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
     assert_eq!(reply.header("connection"), Some("close"));
     let huge = "POST /auth/x HTTP/1.1\r\nHost: h\r\nContent-Length: 18446744073709551613\r\n\r\n";
-    assert_eq!(gateway.raw(huge).await.status, 413);
+    assert_eq!(gateway.send_raw(huge).await.status, 413);
 }
 
 #[actix_web::test]
-async fn chunks_are_counted_as_they_come() {
-    let gateway = front(&[]);
+async fn chunked_bodies_are_limited_as_they_arrive() {
+    let gateway = start_front(&[]);
     let chunk = || "x".repeat(8 * 1024);
-    let reply = gateway.raw(chunked(TMS, (0..8).map(|_| chunk()))).await;
+    let reply = gateway.send_raw(chunked_request(TMS, (0..8).map(|_| chunk()))).await;
     assert_eq!((reply.status, reply.json()["body"].as_str().map(str::len)), (200, Some(64 * 1024)));
-    let reply = gateway.raw(chunked(TMS, (0..8).map(|_| chunk()).chain(["x".to_owned()]))).await;
+    let reply = gateway.send_raw(chunked_request(TMS, (0..8).map(|_| chunk()).chain(["x".to_owned()]))).await;
     assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
 }
 
 #[actix_web::test]
-async fn an_endless_body_is_cut_off() {
-    let gateway = front(&[]);
+async fn an_endless_body_closes_the_connection() {
+    let gateway = start_front(&[]);
     let mut stream = gateway.connect().await;
     let head = format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -67,13 +67,13 @@ async fn an_endless_body_is_cut_off() {
             sent += chunk.len();
         }
     };
-    tokio::time::timeout(crate::support::PATIENCE, endless).await.expect("the gateway neither reads nor closes");
+    tokio::time::timeout(crate::support::TEST_TIMEOUT, endless).await.expect("the gateway neither reads nor closes");
     assert!(sent < most, "{sent} bytes were taken where 65,536 are the limit");
 }
 
 #[actix_web::test]
-async fn too_many_or_too_long_headers_are_refused() {
-    let gateway = front(&[]);
+async fn too_many_or_too_long_headers_are_rejected() {
+    let gateway = start_front(&[]);
     let many: String = (0..70).map(|n| format!("X-{n}: y\r\n")).collect();
     let long = format!("X-Long: {}\r\n", "y".repeat(17 * 1024));
     for headers in [&many, &long] {
@@ -87,19 +87,19 @@ async fn too_many_or_too_long_headers_are_refused() {
 }
 
 #[actix_web::test]
-async fn headers_beyond_what_the_parser_takes_are_refused_alike() {
-    let gateway = front(&[]);
+async fn headers_beyond_the_parser_limits_are_rejected_in_the_dialect() {
+    let gateway = start_front(&[]);
     let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     let reply = gateway.send("GET", "/auth/login", &many, "").await;
     assert_eq!((reply.status, reply.body.as_str()), (431, HEADERS_TOO_LARGE));
     let endless = format!("GET /auth/login HTTP/1.1\r\nHost: h\r\nX: {}", "y".repeat(256 * 1024));
-    let reply = gateway.raw(endless).await;
+    let reply = gateway.send_raw(endless).await;
     assert_eq!((reply.status, reply.body.as_str()), (431, HEADERS_TOO_LARGE));
 }
 
 #[actix_web::test]
-async fn what_is_no_request_is_refused_with_a_body() {
-    let gateway = front(&[]);
+async fn a_malformed_request_is_rejected_with_a_body() {
+    let gateway = start_front(&[]);
     let malformed = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
     let neutral = r#"{"error":"bad_request","message":"请求无法解析 / bad request"}"#;
     let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
@@ -116,7 +116,7 @@ async fn what_is_no_request_is_refused_with_a_body() {
         (b"GET /auth/login HTTP/1.1\r\n\r\n".to_vec(), malformed),
         (b"GET /nowhere HTTP/1.1\r\n\r\n".to_vec(), neutral),
     ] {
-        let reply = gateway.raw(&bytes).await;
+        let reply = gateway.send_raw(&bytes).await;
         assert_eq!((reply.status, reply.body.as_str()), (400, body), "{}", bytes.escape_ascii());
         assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
         assert_eq!(reply.header("connection"), Some("close"));
@@ -129,13 +129,13 @@ async fn what_is_no_request_is_refused_with_a_body() {
     let received = String::from_utf8(read_all(&mut client).await).unwrap();
     assert!(received.contains("}HTTP/1.1 400 ") && received.ends_with(malformed), "{received}");
     // Of a head that came together with another one the route is not known.
-    let reply = gateway.raw([get(b"/nowhere"), gbk].concat()).await;
+    let reply = gateway.send_raw([get(b"/nowhere"), gbk].concat()).await;
     assert!(reply.status == 404 && reply.body.ends_with(neutral), "{reply:?}");
 }
 
 #[actix_web::test]
-async fn a_client_that_never_ends_its_head_is_let_go() {
-    let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+async fn an_unfinished_head_times_out() {
+    let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
     let late = r#"{"result":0,"errors":{"code":40000,"message":"请求超时"}}"#;
     let neutral = r#"{"error":"slow_request","message":"请求超时 / request timeout"}"#;
     for (bytes, body) in [
@@ -146,7 +146,7 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
         // Nothing but a connection.
         ("", neutral),
     ] {
-        let reply = gateway.raw(bytes).await;
+        let reply = gateway.send_raw(bytes).await;
         assert_eq!(
             (reply.status, reply.body.as_str(), reply.header("connection")),
             (408, body, Some("close")),
@@ -156,8 +156,8 @@ async fn a_client_that_never_ends_its_head_is_let_go() {
 }
 
 #[actix_web::test]
-async fn every_head_of_a_connection_is_timed() {
-    let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+async fn every_head_on_a_keep_alive_connection_has_a_timeout() {
+    let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
     for (beginning, body) in
         [("\r\n", "timeout\"}"), ("G", "timeout\"}"), ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", "\"请求超时\"}}")]
     {
@@ -176,45 +176,45 @@ async fn every_head_of_a_connection_is_timed() {
 }
 
 #[actix_web::test]
-async fn a_head_that_is_late_costs_the_request_before_it_nothing() {
-    let gateway = front(&[("STELE_CLIENT_TIMEOUT", "1")]);
-    let reply = gateway.raw("GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\nGET /auth/login HTTP/1.1\r\n").await;
+async fn a_head_timeout_does_not_affect_the_previous_request() {
+    let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    let reply = gateway.send_raw("GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\nGET /auth/login HTTP/1.1\r\n").await;
     assert_eq!(reply.status, 200);
     assert!(reply.body.contains("HTTP/1.1 408 "), "{}", reply.body);
 }
 
 #[actix_web::test]
-async fn a_body_that_nobody_asked_for_is_not_waited_for() {
-    let gateway = front(&[]);
+async fn an_unneeded_body_is_not_awaited() {
+    let gateway = start_front(&[]);
     for target in ["/healthz", "/docs", "/nowhere"] {
         for framing in ["Content-Length: 9\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"] {
-            let reply = gateway.raw(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
+            let reply = gateway.send_raw(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
             assert_eq!(reply.header("connection"), Some("close"), "{target} {framing}");
         }
     }
 }
 
 #[actix_web::test]
-async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
+async fn a_client_that_reads_no_response_is_disconnected() {
     // More than all buffers between the two hold.
-    let url = service(|| async { HttpResponse::Ok().body(vec![b'x'; 64 << 20]) });
-    let gateway = gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);
+    let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 64 << 20]) });
+    let gateway = start_gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let mut received = Vec::new();
     read_until(&mut client, &mut received, "200 OK").await;
-    assert_eq!(gateway.gateway.connections(), 1);
-    eventually("let go", || gateway.gateway.connections() == 0).await;
+    assert_eq!(gateway.inner.connections(), 1);
+    wait_until("let go", || gateway.inner.connections() == 0).await;
 }
 
 #[actix_web::test]
-async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
+async fn clients_beyond_max_connections_wait_for_a_free_slot() {
     // As a proxy's, for one client's address holds half of them.
     let proxy = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
-    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
+    let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
     let begun = Instant::now();
     let silent = join_all((0..8).map(|_| gateway.connect())).await;
-    eventually("all are held", || gateway.gateway.connections() == 8).await;
+    wait_until("all are held", || gateway.inner.connections() == 8).await;
     // It is connected, by the system, and has asked; but it is not one of those that are held.
     let mut waiting = gateway.connect().await;
     waiting.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -222,7 +222,7 @@ async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
     let answered = read_all(&mut waiting);
     let watched = async {
         loop {
-            most = most.max(gateway.gateway.connections());
+            most = most.max(gateway.inner.connections());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
@@ -233,8 +233,8 @@ async fn beyond_the_most_connections_clients_wait_until_others_are_let_go() {
 }
 
 #[actix_web::test]
-async fn when_more_than_half_is_held_no_connection_is_kept() {
-    let gateway = front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
+async fn above_half_of_max_connections_keep_alive_is_disabled() {
+    let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
     let get = "GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut kept = Vec::new();
     for _ in 0..4 {
@@ -243,17 +243,17 @@ async fn when_more_than_half_is_held_no_connection_is_kept() {
         read_until(&mut client, &mut Vec::new(), r#""target":"/auth/login""#).await;
         kept.push(client);
     }
-    assert_eq!(gateway.gateway.connections(), 4);
-    let reply = gateway.raw(get).await;
+    assert_eq!(gateway.inner.connections(), 4);
+    let reply = gateway.send_raw(get).await;
     assert_eq!((reply.status, reply.header("connection"), kept.len()), (200, Some("close"), 4));
 }
 
 #[actix_web::test]
-async fn a_client_that_never_ends_its_body_is_told_in_its_dialect() {
-    let gateway = front(&[("STELE_BODY_TIMEOUT", "1")]);
+async fn a_body_timeout_is_reported_in_the_dialect() {
+    let gateway = start_front(&[("STELE_BODY_TIMEOUT", "1")]);
     let timeout = r#"{"message":"请求超时","code":"1009"}"#;
     for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
-        let reply = gateway.raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
+        let reply = gateway.send_raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
         assert_eq!((reply.status, reply.body.as_str()), (408, timeout), "{framing}");
         assert_eq!(reply.header("connection"), Some("close"));
     }

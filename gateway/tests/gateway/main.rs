@@ -2,31 +2,31 @@
 
 mod cors;
 mod docs;
-#[cfg(test)]
-mod failures;
 mod forwarding;
 mod framing;
+mod lifecycle;
 mod limits;
-mod operation;
 mod routing;
+#[cfg(test)]
+mod upstream_failures;
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
-mod addresses;
+mod command_line;
 #[cfg(test)]
-mod change;
+mod connection_limits;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
-mod instances;
-#[cfg(test)]
-mod program;
+mod load_balancing;
 #[cfg(test)]
 mod recorder;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod request_cost;
 #[cfg(test)]
 mod streaming;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;
-#[cfg(test)]
-mod work;

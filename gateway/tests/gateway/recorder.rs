@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::listener;
+use crate::support::local_listener;
 
-pub(crate) struct Recorder {
+pub(crate) struct RecordingService {
     pub(crate) url: String,
-    seen: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 /// A request, or as much as shows that there is none.
-enum Found {
+enum ParseResult {
     Request { line: String, body: Vec<u8>, length: usize },
-    Partial,
-    Garbage,
+    Incomplete,
+    Invalid,
 }
 
-impl Recorder {
+impl RecordingService {
     /// Serves as `name`, and says so in each answer.
     pub(crate) fn start(name: &'static str) -> Self {
-        let listener = listener();
+        let listener = local_listener();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -31,28 +31,28 @@ impl Recorder {
         let writes = seen.clone();
         actix_web::rt::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                actix_web::rt::spawn(serve(stream, name, writes.clone()));
+                actix_web::rt::spawn(serve_connection(stream, name, writes.clone()));
             }
         });
-        Self { url, seen }
+        Self { url, requests: seen }
     }
 
     /// The same, once.
-    pub(crate) fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.seen.lock().unwrap())
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
     }
 
     /// Every request that has come, in order: method, target, body.
-    pub(crate) fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
-async fn serve(mut stream: TcpStream, name: &'static str, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve_connection(mut stream: TcpStream, name: &'static str, seen: Arc<Mutex<Vec<String>>>) {
     let mut bytes = Vec::new();
     loop {
-        match find(&bytes) {
-            Found::Request { line, body, length } => {
+        match parse_request(&bytes) {
+            ParseResult::Request { line, body, length } => {
                 bytes.drain(..length);
                 if line != "GET /readyz" {
                     let body = String::from_utf8_lossy(&body).into_owned();
@@ -67,12 +67,12 @@ async fn serve(mut stream: TcpStream, name: &'static str, seen: Arc<Mutex<Vec<St
                     return;
                 }
             }
-            Found::Partial => {
+            ParseResult::Incomplete => {
                 if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
                     return;
                 }
             }
-            Found::Garbage => {
+            ParseResult::Invalid => {
                 seen.lock().unwrap().push(format!("{name} garbage {}", bytes.escape_ascii()));
                 return;
             }
@@ -80,18 +80,18 @@ async fn serve(mut stream: TcpStream, name: &'static str, seen: Arc<Mutex<Vec<St
     }
 }
 
-fn find(bytes: &[u8]) -> Found {
-    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Found::Partial };
-    let Ok(head) = std::str::from_utf8(&bytes[..end]) else { return Found::Garbage };
+fn parse_request(bytes: &[u8]) -> ParseResult {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return ParseResult::Incomplete };
+    let Ok(head) = std::str::from_utf8(&bytes[..end]) else { return ParseResult::Invalid };
     let mut lines = head.split("\r\n");
     let words: Vec<_> = lines.next().unwrap_or_default().split(' ').collect();
-    let &[method, target, "HTTP/1.1"] = &words[..] else { return Found::Garbage };
+    let &[method, target, "HTTP/1.1"] = &words[..] else { return ParseResult::Invalid };
     let (mut lengths, mut encodings, mut hosts) = (Vec::new(), Vec::new(), 0);
     for line in lines {
-        let Some((name, value)) = line.split_once(':') else { return Found::Garbage };
+        let Some((name, value)) = line.split_once(':') else { return ParseResult::Invalid };
         let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.is_empty() || !name.bytes().all(known) || value.contains(['\r', '\n', '\0']) {
-            return Found::Garbage;
+            return ParseResult::Invalid;
         }
         match name.to_ascii_lowercase().as_str() {
             "content-length" => lengths.push(value.trim().to_owned()),
@@ -105,23 +105,25 @@ fn find(bytes: &[u8]) -> Found {
         ([], []) => Some((Vec::new(), 0)),
         ([length], []) => match length.parse::<usize>() {
             Ok(length) => rest.get(..length).map(|body| (body.to_vec(), length)),
-            Err(_) => return Found::Garbage,
+            Err(_) => return ParseResult::Invalid,
         },
-        ([], [encoding]) if encoding == "chunked" => match unchunk(rest) {
+        ([], [encoding]) if encoding == "chunked" => match decode_chunked(rest) {
             Ok(body) => body,
-            Err(()) => return Found::Garbage,
+            Err(()) => return ParseResult::Invalid,
         },
-        _ => return Found::Garbage,
+        _ => return ParseResult::Invalid,
     };
     match body {
-        _ if hosts != 1 => Found::Garbage,
-        Some((body, length)) => Found::Request { line: format!("{method} {target}"), body, length: end + 4 + length },
-        None => Found::Partial,
+        _ if hosts != 1 => ParseResult::Invalid,
+        Some((body, length)) => {
+            ParseResult::Request { line: format!("{method} {target}"), body, length: end + 4 + length }
+        }
+        None => ParseResult::Incomplete,
     }
 }
 
 /// The body and its length in chunks, if all of it is there.
-fn unchunk(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ()> {
+fn decode_chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ()> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let rest = &bytes[at..];

@@ -1,17 +1,17 @@
 //! Which request reaches which service, and which none.
 
-use crate::support::{Gateway, SERVICES, echo, gateway};
+use crate::support::{SERVICES, TestGateway, start_echo_service, start_gateway};
 
 const NO_ROUTE: &str = r#"{"error":"no_route","message":"没有匹配的接口 / no route"}"#;
 
-fn all() -> Gateway {
-    let urls = SERVICES.map(|(name, _)| (name, echo(name)));
-    gateway(&urls.each_ref().map(|(name, url)| (*name, url.as_str())), &[])
+fn start_all() -> TestGateway {
+    let urls = SERVICES.map(|(name, _)| (name, start_echo_service(name)));
+    start_gateway(&urls.each_ref().map(|(name, url)| (*name, url.as_str())), &[])
 }
 
 #[actix_web::test]
-async fn each_prefix_reaches_its_service_byte_for_byte() {
-    let gateway = all();
+async fn each_prefix_reaches_its_service_with_the_target_unchanged() {
+    let gateway = start_all();
     for (target, service) in [
         ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),
         ("/api/v1/cloudbox/smarttms/auth/authsalt", "cloudbox"),
@@ -33,8 +33,8 @@ async fn each_prefix_reaches_its_service_byte_for_byte() {
 }
 
 #[actix_web::test]
-async fn slashes_too_many_are_taken_away() {
-    let gateway = all();
+async fn redundant_slashes_are_removed() {
+    let gateway = start_all();
     for (target, expected, service) in [
         ("//i/login", "/i/login", "portal"),
         ("/i//login", "/i/login", "portal"),
@@ -55,31 +55,31 @@ async fn slashes_too_many_are_taken_away() {
 }
 
 #[actix_web::test]
-async fn utf_8_in_a_query_reaches_the_service_percent_encoded() {
-    let reply = all().get("/i/login?名=刘&b=%E5%90%8D&é").await;
+async fn non_ascii_query_bytes_are_percent_encoded() {
+    let reply = start_all().get("/i/login?名=刘&b=%E5%90%8D&é").await;
     assert_eq!(reply.json()["target"], "/i/login?%E5%90%8D=%E5%88%98&b=%E5%90%8D&%C3%A9");
 }
 
 #[actix_web::test]
-async fn a_target_with_a_host_is_routed_by_its_path() {
-    let reply = all().get("http://other.example/i/login?a=b").await;
+async fn an_absolute_form_target_is_routed_by_its_path() {
+    let reply = start_all().get("http://other.example/i/login?a=b").await;
     assert_eq!(reply.json()["target"], "/i/login?a=b");
 }
 
 #[actix_web::test]
-async fn method_and_body_arrive() {
-    let gateway = all();
+async fn method_and_body_are_forwarded() {
+    let gateway = start_all();
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "FOO"] {
         let reply = gateway.send(method, "/i/login", "", "body").await;
         assert_eq!((&reply.json()["method"], &reply.json()["body"]), (&method.into(), &"body".into()));
     }
     let reply = gateway.send("POST", "/i/login", "Content-Length: 0\r\n", "").await;
-    assert_eq!(reply.seen("content-length"), ["0"]);
+    assert_eq!(reply.forwarded_header("content-length"), ["0"]);
 }
 
 #[actix_web::test]
-async fn without_a_route_the_answer_is_neutral() {
-    let gateway = all();
+async fn a_request_without_a_route_gets_the_default_404() {
+    let gateway = start_all();
     for target in ["/ii", "/I/login", "/Auth/login", "/api/v1/Cloudbox/x", "/metrics", "/healthz/", "//healthz", "*"] {
         let reply = gateway.get(target).await;
         assert_eq!((reply.status, reply.body.as_str()), (404, NO_ROUTE), "{target}");
@@ -89,8 +89,8 @@ async fn without_a_route_the_answer_is_neutral() {
 }
 
 #[actix_web::test]
-async fn paths_that_can_be_read_in_two_ways_reach_no_service() {
-    let gateway = all();
+async fn ambiguous_paths_are_rejected() {
+    let gateway = start_all();
     for rest in [
         "./",
         ".//x",
@@ -134,8 +134,8 @@ async fn paths_that_can_be_read_in_two_ways_reach_no_service() {
 }
 
 #[actix_web::test]
-async fn bytes_outside_ascii_reach_no_service() {
-    let gateway = all();
+async fn paths_with_non_ascii_bytes_are_rejected() {
+    let gateway = start_all();
     for path in ["/i/登录", "/i/\u{7f}", "/i/\u{1}"] {
         let reply = gateway.get(path).await;
         assert!(matches!(reply.status, 400 | 404), "{path:?}: {reply:?}");
@@ -144,8 +144,8 @@ async fn bytes_outside_ascii_reach_no_service() {
 }
 
 #[actix_web::test]
-async fn methods_that_reflect_or_tunnel_are_refused() {
-    let gateway = all();
+async fn trace_and_connect_are_rejected() {
+    let gateway = start_all();
     let reply = gateway.send("TRACE", "/auth/login", "", "").await;
     assert_eq!(reply.header("allow"), Some("GET, POST"));
     assert_eq!(reply.status, 405);

@@ -9,20 +9,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 
-use crate::support::{PATIENCE, gateway, read_all, read_until, service};
+use crate::support::{TEST_TIMEOUT, read_all, read_until, start_gateway, start_service};
 
-const PIECE: usize = 64 * 1024;
+const CHUNK: usize = 64 * 1024;
 
 #[actix_web::test]
-async fn an_answer_of_20_mb_comes_piece_by_piece() {
+async fn a_20_mb_response_is_streamed() {
     let (send, receive) = mpsc::channel::<Bytes>(1);
     let receive = Arc::new(Mutex::new(Some(receive)));
-    let url = service(move || {
+    let url = start_service(move || {
         let pieces = receive.lock().unwrap().take().unwrap();
         let body = stream::unfold(pieces, |mut pieces| async { Some((Ok::<_, Error>(pieces.recv().await?), pieces)) });
         async { HttpResponse::Ok().streaming(body) }
     });
-    let gateway = gateway(&[("portal", &url)], &[]);
+    let gateway = start_gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut bytes = Vec::new();
@@ -30,56 +30,56 @@ async fn an_answer_of_20_mb_comes_piece_by_piece() {
     send.send(Bytes::from_static(b"first piece")).await.unwrap();
     read_until(&mut client, &mut bytes, "first piece").await;
     let feeding = actix_web::rt::spawn(async move {
-        let piece = Bytes::from(vec![b'x'; PIECE]);
-        for _ in 0..20_000_000 / PIECE {
+        let piece = Bytes::from(vec![b'x'; CHUNK]);
+        for _ in 0..20_000_000 / CHUNK {
             send.send(piece.clone()).await.unwrap();
         }
     });
     let rest = read_all(&mut client).await;
     feeding.await.unwrap();
     let payload = rest.iter().filter(|&&byte| byte == b'x').count();
-    assert_eq!(payload, 20_000_000 / PIECE * PIECE);
+    assert_eq!(payload, 20_000_000 / CHUNK * CHUNK);
     assert!(rest.ends_with(b"0\r\n\r\n"));
 }
 
 /// So many pieces are 200 MB: far more than the system's buffers for all sockets between service and client.
-const OFFERED: usize = 3_200;
+const OFFERED_CHUNKS: usize = 3_200;
 
 #[actix_web::test]
-async fn a_slow_client_holds_the_service_back() {
+async fn a_slow_client_applies_backpressure_to_the_service() {
     let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = made.clone();
-    let url = service(move || {
+    let url = start_service(move || {
         let counter = counter.clone();
-        let piece = Bytes::from(vec![b'x'; PIECE]);
-        let body = stream::iter(0..OFFERED).map(move |_| {
-            counter.fetch_add(PIECE, std::sync::atomic::Ordering::SeqCst);
+        let piece = Bytes::from(vec![b'x'; CHUNK]);
+        let body = stream::iter(0..OFFERED_CHUNKS).map(move |_| {
+            counter.fetch_add(CHUNK, std::sync::atomic::Ordering::SeqCst);
             Ok::<_, Error>(piece.clone())
         });
         async { HttpResponse::Ok().streaming(body) }
     });
-    let gateway = gateway(&[("portal", &url)], &[]);
+    let gateway = start_gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     // One MB is taken. What the service has made beyond it, when it makes no more, is what all buffers together hold.
     client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
     let made = || made.load(std::sync::atomic::Ordering::SeqCst);
     let (mut before, mut still) = (0, 0);
-    while still < 10 && made() < OFFERED * PIECE {
+    while still < 10 && made() < OFFERED_CHUNKS * CHUNK {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         still = if made() == before { still + 1 } else { 0 };
         before = made();
     }
     assert!(made() < 60_000_000, "{} bytes were made for a client that took one million", made());
     // The client goes on, and so does the service.
-    assert!(read_all(&mut client).await.len() > OFFERED * PIECE - 1_000_000);
-    assert_eq!(made(), OFFERED * PIECE);
+    assert!(read_all(&mut client).await.len() > OFFERED_CHUNKS * CHUNK - 1_000_000);
+    assert_eq!(made(), OFFERED_CHUNKS * CHUNK);
 }
 
 #[actix_web::test]
-async fn a_request_reaches_the_service_while_it_is_sent() {
+async fn a_request_body_is_streamed_to_the_service() {
     let (report, mut reported) = mpsc::unbounded_channel::<usize>();
-    let url = service(move |mut payload: Payload| {
+    let url = start_service(move |mut payload: Payload| {
         let report = report.clone();
         async move {
             let mut total = 0;
@@ -90,20 +90,21 @@ async fn a_request_reaches_the_service_while_it_is_sent() {
             HttpResponse::Ok().body(total.to_string())
         }
     });
-    let gateway = gateway(&[("portal", &url)], &[]);
+    let gateway = start_gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     let head = "POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();
     client.write_all(&vec![b'x'; 40_000]).await.unwrap();
     // The rest is sent only when the service has seen the beginning.
-    let first = tokio::time::timeout(PATIENCE, reported.recv()).await.expect("nothing reached the service").unwrap();
+    let first =
+        tokio::time::timeout(TEST_TIMEOUT, reported.recv()).await.expect("nothing reached the service").unwrap();
     assert!((1..=40_000).contains(&first));
     client.write_all(&vec![b'x'; 20_000]).await.unwrap();
     assert!(read_all(&mut client).await.ends_with(b"60000"));
 }
 
 /// A service that takes next to nothing at once, and tells in the end how long the body was.
-async fn slow_reader() -> String {
+async fn start_slow_reader() -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -132,11 +133,11 @@ async fn slow_reader() -> String {
 }
 
 #[actix_web::test]
-async fn a_body_that_is_sent_faster_than_it_is_taken_arrives_whole() {
+async fn a_body_sent_faster_than_it_is_read_arrives_complete() {
     const LENGTH: usize = 8_000_000;
-    let url = slow_reader().await;
+    let url = start_slow_reader().await;
     let settings = [("STELE_BODY_LIMIT", "10000000"), ("STELE_BODY_TIMEOUT", "10")];
-    let gateway = gateway(&[("portal", &url)], &settings);
+    let gateway = start_gateway(&[("portal", &url)], &settings);
     for half_closed in [false, true] {
         let mut client = gateway.connect().await;
         let head = format!("POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {LENGTH}\r\n\r\n");
@@ -151,9 +152,9 @@ async fn a_body_that_is_sent_faster_than_it_is_taken_arrives_whole() {
 }
 
 #[actix_web::test]
-async fn a_client_that_takes_its_time_costs_the_service_none_of_its_own() {
-    let url = service(|body: Bytes| async move { HttpResponse::Ok().body(body) });
-    let gateway = gateway(&[("portal", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
+async fn a_slow_upload_does_not_consume_the_upstream_timeout() {
+    let url = start_service(|body: Bytes| async move { HttpResponse::Ok().body(body) });
+    let gateway = start_gateway(&[("portal", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
     let mut client = gateway.connect().await;
     let head = "POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 8\r\n\r\nhalf";
     client.write_all(head.as_bytes()).await.unwrap();

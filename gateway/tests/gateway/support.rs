@@ -22,25 +22,25 @@ pub(crate) const SERVICES: [(&str, &str); 5] = [
 ];
 
 /// No test waits longer, whatever goes wrong.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(crate) fn listener() -> TcpListener {
+pub(crate) fn local_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
 /// An address where nobody listens.
-pub(crate) fn nobody() -> String {
-    format!("http://{}", listener().local_addr().unwrap())
+pub(crate) fn unreachable_url() -> String {
+    format!("http://{}", local_listener().local_addr().unwrap())
 }
 
 /// A service that answers everything with `handler`.
-pub(crate) fn service<F, Args>(handler: F) -> String
+pub(crate) fn start_service<F, Args>(handler: F) -> String
 where
     F: Handler<Args> + Send,
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    let listener = listener();
+    let listener = local_listener();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = HttpServer::new(move || {
         let app = App::new().app_data(web::PayloadConfig::new(1 << 24));
@@ -51,8 +51,8 @@ where
 }
 
 /// A service that answers what reached it.
-pub(crate) fn echo(name: &'static str) -> String {
-    service(move |request: HttpRequest, body: web::Bytes| async move {
+pub(crate) fn start_echo_service(name: &'static str) -> String {
+    start_service(move |request: HttpRequest, body: web::Bytes| async move {
         let headers: Vec<_> =
             request.headers().iter().map(|(name, value)| json!([name.as_str(), value.to_str().unwrap()])).collect();
         HttpResponse::Ok().insert_header(("X-Served-By", name)).json(json!({
@@ -66,8 +66,8 @@ pub(crate) fn echo(name: &'static str) -> String {
 }
 
 /// A service that says it is ready, and otherwise reads a request, says `answer` and closes.
-pub(crate) fn babbling(answer: &'static str) -> String {
-    let listener = listener();
+pub(crate) fn start_raw_service(answer: &'static str) -> String {
+    let listener = local_listener();
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -83,37 +83,37 @@ pub(crate) fn babbling(answer: &'static str) -> String {
     url
 }
 
-pub(crate) struct Gateway {
+pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,
     /// What the program holds of it.
-    pub(crate) gateway: gateway::Gateway,
+    pub(crate) inner: gateway::Gateway,
 }
 
 /// A gateway with these settings in front of these services.
-pub(crate) fn gateway(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Gateway {
-    gateway_with(upstreams, settings, |config| config)
+pub(crate) fn start_gateway(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> TestGateway {
+    start_gateway_with(upstreams, settings, |config| config)
 }
 
-pub(crate) fn gateway_with(
+pub(crate) fn start_gateway_with(
     upstreams: &[(&str, &str)],
     settings: &[(&'static str, &str)],
     adapt: impl FnOnce(Config) -> Config,
-) -> Gateway {
-    let gateway = gateway::Gateway::new(adapt(config(upstreams, settings)));
-    let listener = listener();
+) -> TestGateway {
+    let gateway = gateway::Gateway::new(adapt(test_config(upstreams, settings)));
+    let listener = local_listener();
     let address = listener.local_addr().unwrap();
     let server = gateway.start(listener).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
-    Gateway { address, handle, gateway }
+    TestGateway { address, handle, inner: gateway }
 }
 
 /// What a gateway is told; the services that are not named are away.
-pub(crate) fn config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Config {
+pub(crate) fn test_config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Config {
     let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-    let settings = Settings::default().with([("STELE_WORKERS", "1".to_owned())]).with(values);
-    let mut config = Config::from_settings(&settings).unwrap().complete().unwrap();
+    let settings = Settings::default().with_values([("STELE_WORKERS", "1".to_owned())]).with_values(values);
+    let mut config = Config::from_settings(&settings).unwrap().validate().unwrap();
     for (service, _) in SERVICES {
         config = config.with_upstream(service, "http://127.0.0.1:1").unwrap();
     }
@@ -124,33 +124,33 @@ pub(crate) fn config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str
 }
 
 /// Waits until it is so.
-pub(crate) async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + TEST_TIMEOUT;
     while !so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-pub(crate) fn secret(text: &str) -> Zeroizing<String> {
+pub(crate) fn secret_string(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.to_owned())
 }
 
 /// An answer, its body whole.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct TestResponse {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: String,
 }
 
-impl Reply {
+impl TestResponse {
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
         let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if chunked { unchunk(body) } else { body.to_owned() };
+        let body = if chunked { decode_chunked(body) } else { body.to_owned() };
         Self { status, head: head.to_owned(), body }
     }
 
@@ -171,14 +171,14 @@ impl Reply {
     }
 
     /// What the echoing service saw of a header.
-    pub(crate) fn seen(&self, name: &str) -> Vec<String> {
+    pub(crate) fn forwarded_header(&self, name: &str) -> Vec<String> {
         let json = self.json();
         let pairs = json["headers"].as_array().unwrap().iter();
         pairs.filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap().to_owned()).collect()
     }
 }
 
-fn unchunk(mut text: &str) -> String {
+fn decode_chunked(mut text: &str) -> String {
     let mut body = String::new();
     while let Some((size, rest)) = text.split_once("\r\n") {
         let size = usize::from_str_radix(size, 16).unwrap();
@@ -191,18 +191,18 @@ fn unchunk(mut text: &str) -> String {
     body
 }
 
-impl Gateway {
+impl TestGateway {
     /// The only instance at this URL.
     pub(crate) fn instance(&self, url: &str) -> InstanceView {
         let address = url.strip_prefix("http://").unwrap().parse().unwrap();
-        self.gateway.instances().into_iter().find(|one| one.address == address).unwrap()
+        self.inner.instances().into_iter().find(|one| one.address == address).unwrap()
     }
 
     /// Waits until every instance of these services is known to be usable.
-    pub(crate) async fn usable(&self, services: &[&str]) {
+    pub(crate) async fn wait_until_healthy(&self, services: &[&str]) {
         let ours = |view: &InstanceView| services.contains(&view.service.as_str());
-        let all = || self.gateway.instances().into_iter().filter(ours).all(|view| view.usable);
-        eventually("usable instances", all).await;
+        let all = || self.inner.instances().into_iter().filter(ours).all(|view| view.healthy);
+        wait_until("usable instances", all).await;
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
@@ -210,21 +210,21 @@ impl Gateway {
     }
 
     /// Sends these bytes, and reads until the gateway closes.
-    pub(crate) async fn raw(&self, bytes: impl AsRef<[u8]>) -> Reply {
+    pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> TestResponse {
         let mut stream = self.connect().await;
         // It may have answered and closed before it was sent everything.
         let _ = stream.write_all(bytes.as_ref()).await;
-        Reply::parse(&read_all(&mut stream).await)
+        TestResponse::parse(&read_all(&mut stream).await)
     }
 
-    pub(crate) async fn send(&self, method: &str, target: &str, headers: &str, body: &str) -> Reply {
+    pub(crate) async fn send(&self, method: &str, target: &str, headers: &str, body: &str) -> TestResponse {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let head =
             format!("{method} {target} HTTP/1.1\r\nHost: public.example\r\nConnection: close\r\n{headers}{length}");
-        self.raw(format!("{head}\r\n{body}")).await
+        self.send_raw(format!("{head}\r\n{body}")).await
     }
 
-    pub(crate) async fn get(&self, target: &str) -> Reply {
+    pub(crate) async fn get(&self, target: &str) -> TestResponse {
         self.send("GET", target, "", "").await
     }
 }
@@ -234,7 +234,7 @@ pub(crate) async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let reading = stream.read_to_end(&mut bytes);
     // A reset after the answer is a close as well.
-    let _ = tokio::time::timeout(PATIENCE, reading).await.expect("the gateway neither answered nor closed");
+    let _ = tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("the gateway neither answered nor closed");
     bytes
 }
 
@@ -246,5 +246,5 @@ pub(crate) async fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, want
             assert!(read > 0, "closed before {wanted:?}: {:?}", String::from_utf8_lossy(bytes));
         }
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| panic!("{wanted:?} never came"));
+    tokio::time::timeout(TEST_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("{wanted:?} never came"));
 }

@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use tempfile::TempDir;
 
-use crate::support::{Gateway, PATIENCE, echo, eventually, gateway, gateway_with, listener};
+use crate::support::{
+    TEST_TIMEOUT, TestGateway, local_listener, start_echo_service, start_gateway, start_gateway_with, wait_until,
+};
 
 /// A folder with a certificate of `localhost`, and its key.
-struct Files {
+struct CertificateFolder {
     folder: TempDir,
 }
 
-impl Files {
+impl CertificateFolder {
     fn new(name: &str) -> Self {
         let files = Self { folder: TempDir::new().unwrap() };
-        files.put(name);
+        files.replace_certificate(name);
         files
     }
 
@@ -27,7 +29,7 @@ impl Files {
     }
 
     /// Puts a new certificate, whose subject is `name`, and its key in place.
-    fn put(&self, name: &str) {
+    fn replace_certificate(&self, name: &str) {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -39,15 +41,15 @@ impl Files {
         }
     }
 
-    fn start(&self, settings: &[(&'static str, &str)]) -> Gateway {
+    fn start_gateway(&self, settings: &[(&'static str, &str)]) -> TestGateway {
         let [cert, key] = ["cert.pem", "key.pem"].map(|name| self.path(name).display().to_string());
         let tls = [("STELE_TLS_CERT", cert.as_str()), ("STELE_TLS_KEY", &key)];
-        gateway(&[("portal", &echo("portal"))], &[&tls, settings].concat())
+        start_gateway(&[("portal", &start_echo_service("portal"))], &[&tls, settings].concat())
     }
 }
 
 /// What a program prints. Beside the gateway, which serves on this thread.
-async fn run(program: &'static str, arguments: &[&str]) -> String {
+async fn run_program(program: &'static str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     let output = actix_web::rt::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
@@ -55,22 +57,25 @@ async fn run(program: &'static str, arguments: &[&str]) -> String {
 }
 
 /// What curl prints of a request: the answer, and what was negotiated in a last line.
-async fn curl(gateway: &Gateway, arguments: &[&str], target: &str) -> String {
+async fn curl(gateway: &TestGateway, arguments: &[&str], target: &str) -> String {
     let url = format!("https://127.0.0.1:{}{target}", gateway.address.port());
-    run("curl", &[&["-sSki", "-w", "\nHTTP/%{http_version} %{http_code}", "-m", "20"], arguments, &[&url]].concat())
-        .await
+    run_program(
+        "curl",
+        &[&["-sSki", "-w", "\nHTTP/%{http_version} %{http_code}", "-m", "20"], arguments, &[&url]].concat(),
+    )
+    .await
 }
 
 /// What openssl says of a handshake.
-async fn openssl(gateway: &Gateway, arguments: &[&str]) -> String {
+async fn openssl(gateway: &TestGateway, arguments: &[&str]) -> String {
     let address = gateway.address.to_string();
-    run("openssl", &[&["s_client", "-connect", &address], arguments].concat()).await
+    run_program("openssl", &[&["s_client", "-connect", &address], arguments].concat()).await
 }
 
 #[actix_web::test]
 #[ignore = "needs curl and openssl"]
-async fn both_versions_of_http_reach_the_service() {
-    let gateway = Files::new("one").start(&[("STELE_TLS_HSTS", "365d")]);
+async fn http1_and_http2_requests_reach_the_service() {
+    let gateway = CertificateFolder::new("one").start_gateway(&[("STELE_TLS_HSTS", "365d")]);
     for (version, expected) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
         let body = "x".repeat(60_000);
         let data = format!("a={body}");
@@ -94,20 +99,22 @@ async fn both_versions_of_http_reach_the_service() {
 
 #[actix_web::test]
 #[ignore = "needs curl and openssl"]
-async fn a_connection_of_http2_has_many_requests_at_once() {
-    let gateway = Files::new("one").start(&[]);
+async fn an_http2_connection_multiplexes_requests() {
+    let gateway = CertificateFolder::new("one").start_gateway(&[]);
     let url = format!("https://127.0.0.1:{}/i/[1-60]", gateway.address.port());
-    let output =
-        run("curl", &["-sk", "--http2", "-Z", "-w", "%{http_version}/%{num_connects}\n", "-o", "/dev/null", &url])
-            .await;
+    let output = run_program(
+        "curl",
+        &["-sk", "--http2", "-Z", "-w", "%{http_version}/%{num_connects}\n", "-o", "/dev/null", &url],
+    )
+    .await;
     assert_eq!(output.lines().filter(|line| line.starts_with("2/")).count(), 60, "{output}");
     assert!(output.lines().filter(|line| *line == "2/0").count() >= 50, "{output}");
 }
 
 #[actix_web::test]
 #[ignore = "needs curl and openssl"]
-async fn old_clients_have_suites_with_forward_secrecy_and_no_others() {
-    let gateway = Files::new("one").start(&[]);
+async fn tls_1_2_offers_only_forward_secret_cipher_suites() {
+    let gateway = CertificateFolder::new("one").start_gateway(&[]);
     for suite in ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305"] {
         let output = openssl(&gateway, &["-tls1_2", "-cipher", suite]).await;
         assert!(output.contains("Protocol  : TLSv1.2") && output.contains(&format!("Cipher    : {suite}")), "{output}");
@@ -124,53 +131,53 @@ async fn old_clients_have_suites_with_forward_secrecy_and_no_others() {
     }
 }
 
-async fn subject(gateway: &Gateway) -> String {
+async fn certificate_subject(gateway: &TestGateway) -> String {
     let output = openssl(gateway, &[]).await;
     output.lines().find(|line| line.trim_start().starts_with("subject=")).unwrap_or_default().to_owned()
 }
 
 #[actix_web::test]
 #[ignore = "needs curl and openssl"]
-async fn a_new_certificate_is_used_and_connections_stay() {
-    let files = Files::new("one");
-    let gateway = files.start(&[]);
-    assert!(subject(&gateway).await.contains("one"));
+async fn a_new_certificate_is_loaded_without_closing_connections() {
+    let files = CertificateFolder::new("one");
+    let gateway = files.start_gateway(&[]);
+    assert!(certificate_subject(&gateway).await.contains("one"));
     // Two requests on one connection, and the certificate changes in between.
     let [one, two] = ["/i/1", "/i/2"].map(|path| format!("https://127.0.0.1:{}{path}", gateway.address.port()));
     let arguments =
         ["-sk", "--rate", "20/m", "-w", "%{num_connects}\n", "-o", "/dev/null", "-o", "/dev/null", &one, &two];
-    let kept = run("curl", &arguments);
+    let kept = run_program("curl", &arguments);
     let changed = async {
-        eventually("a request", || gateway.gateway.connections() == 1).await;
-        files.put("two");
-        replaced(&gateway, "two").await;
+        wait_until("a request", || gateway.inner.connections() == 1).await;
+        files.replace_certificate("two");
+        wait_for_certificate(&gateway, "two").await;
     };
     assert_eq!(futures_util::future::join(kept, changed).await.0, "1\n0\n");
     // A key that is not the certificate's, and one that is none.
-    for bad in [Files::new("three").path("key.pem"), files.path("cert.pem")] {
+    for bad in [CertificateFolder::new("three").path("key.pem"), files.path("cert.pem")] {
         let bad = fs::read(&bad).unwrap();
         fs::write(files.path("key.pem"), bad).unwrap();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        assert!(subject(&gateway).await.contains("two"));
+        assert!(certificate_subject(&gateway).await.contains("two"));
     }
-    files.put("four");
-    replaced(&gateway, "four").await;
+    files.replace_certificate("four");
+    wait_for_certificate(&gateway, "four").await;
 }
 
-async fn replaced(gateway: &Gateway, name: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while !subject(gateway).await.contains(name) {
+async fn wait_for_certificate(gateway: &TestGateway, name: &str) {
+    let deadline = Instant::now() + TEST_TIMEOUT;
+    while !certificate_subject(gateway).await.contains(name) {
         assert!(Instant::now() < deadline, "never {name}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
 #[actix_web::test]
-async fn a_handshake_that_does_not_end_is_given_up() {
-    let gateway = Files::new("one").start(&[("STELE_CLIENT_TIMEOUT", "1")]);
+async fn an_unfinished_handshake_times_out() {
+    let gateway = CertificateFolder::new("one").start_gateway(&[("STELE_CLIENT_TIMEOUT", "1")]);
     let mut silent = gateway.connect().await;
     assert!(crate::support::read_all(&mut silent).await.is_empty());
-    eventually("let go", || gateway.gateway.connections() == 0).await;
+    wait_until("let go", || gateway.inner.connections() == 0).await;
     // Plain HTTP gets no answer.
     let mut plain = gateway.connect().await;
     tokio::io::AsyncWriteExt::write_all(&mut plain, b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
@@ -179,18 +186,18 @@ async fn a_handshake_that_does_not_end_is_given_up() {
 
 #[actix_web::test]
 #[ignore = "needs curl and openssl"]
-async fn plain_http_is_sent_to_https() {
-    let files = Files::new("one");
-    let place = listener().local_addr().unwrap().to_string();
+async fn plain_http_is_redirected_to_https() {
+    let files = CertificateFolder::new("one");
+    let place = local_listener().local_addr().unwrap().to_string();
     let redirecting = [("STELE_TLS_REDIRECT_LISTEN", place.as_str()), ("STELE_TLS_REDIRECT_PORT", "443")];
-    let gateway = files.start(&redirecting);
+    let gateway = files.start_gateway(&redirecting);
     for (host, sent, location) in [
         ("example.com:8080", "/i/login?a=b", "https://example.com/i/login?a=b"),
         ("[::1]:80", "/", "https://[::1]/"),
         ("[::1]", "/healthz", "https://[::1]/healthz"),
     ] {
         let (url, host) = (format!("http://{place}{sent}"), format!("Host: {host}"));
-        let output = run(
+        let output = run_program(
             "curl",
             &["-s", "-d", "a=b", "-H", &host, "-o", "/dev/null", "-w", "%{http_code} %header{location}", &url],
         )
@@ -198,20 +205,20 @@ async fn plain_http_is_sent_to_https() {
         assert_eq!(output, format!("308 {location}"));
     }
     let url = format!("http://{place}/i/login");
-    let output = run("curl", &["-s", "-H", "Host: a/b", "-o", "/dev/null", "-w", "%{http_code}", &url]).await;
+    let output = run_program("curl", &["-s", "-H", "Host: a/b", "-o", "/dev/null", "-w", "%{http_code}", &url]).await;
     assert_eq!(output, "400");
     gateway.handle.stop(false).await;
 }
 
 #[actix_web::test]
 #[ignore = "needs curl and openssl"]
-async fn what_tls_needs_is_named() {
-    let files = Files::new("one");
+async fn an_invalid_tls_setting_is_named_in_the_error() {
+    let files = CertificateFolder::new("one");
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| files.path(name).display().to_string());
     let refused = |settings: &[(&'static str, &str)]| {
         let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
-        let settings = stele_service::config::Settings::default().with(values);
-        gateway::Config::from_settings(&settings).and_then(gateway::Config::complete).err().unwrap().to_string()
+        let settings = stele_service::config::Settings::default().with_values(values);
+        gateway::Config::from_settings(&settings).and_then(gateway::Config::validate).err().unwrap().to_string()
     };
     assert!(refused(&[("STELE_TLS_CERT", &cert)]).starts_with("STELE_TLS_KEY: missing"));
     assert!(refused(&[("STELE_TLS_KEY", &key)]).starts_with("STELE_TLS_CERT: missing"));
@@ -226,6 +233,6 @@ async fn what_tls_needs_is_named() {
     let given = |config: gateway::Config| {
         config.with_certificate(&fs::read(Path::new(&cert)).unwrap(), &fs::read(Path::new(&key)).unwrap()).unwrap()
     };
-    let gateway = gateway_with(&[("portal", &echo("portal"))], &[], given);
+    let gateway = start_gateway_with(&[("portal", &start_echo_service("portal"))], &[], given);
     assert!(curl(&gateway, &[], "/i/login").await.ends_with("HTTP/2 200"));
 }

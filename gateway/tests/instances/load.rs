@@ -8,55 +8,55 @@ use std::time::{Duration, Instant};
 
 use awc::Client;
 
-use crate::programs::{PASSWORD, PATIENCE, PHONE};
+use crate::processes::{PASSWORD, PHONE, TEST_TIMEOUT};
 
 /// A login that did not succeed.
 #[derive(Debug)]
-pub(crate) struct Failed {
-    pub(crate) begun: Instant,
-    pub(crate) told: String,
+pub(crate) struct FailedLogin {
+    pub(crate) started_at: Instant,
+    pub(crate) response: String,
 }
 
 /// Logins under way, until told to end.
-pub(crate) struct Load {
-    shared: Arc<Shared>,
+pub(crate) struct LoginLoad {
+    shared: Arc<SharedLoadState>,
     clients: JoinHandle<()>,
 }
 
-struct Shared {
+struct SharedLoadState {
     /// Where clients may go: what a load balancer would let them.
     gateways: Mutex<Vec<SocketAddr>>,
-    over: AtomicBool,
+    is_stopping: AtomicBool,
     succeeded: AtomicUsize,
-    failed: Mutex<Vec<Failed>>,
+    failed: Mutex<Vec<FailedLogin>>,
 }
 
-impl Load {
+impl LoginLoad {
     /// `clients` at once, on a thread of their own: the test stops programs and waits for them.
     pub(crate) fn start(clients: usize, gateways: &[SocketAddr]) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedLoadState {
             gateways: Mutex::new(gateways.to_vec()),
-            over: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             succeeded: AtomicUsize::new(0),
             failed: Mutex::default(),
         });
         let ours = shared.clone();
         let run = move || {
-            let each = (0..clients).map(|number| log_in_on_and_on(ours.clone(), number));
+            let each = (0..clients).map(|number| log_in_repeatedly(ours.clone(), number));
             actix_web::rt::System::new().block_on(futures_util::future::join_all(each));
         };
         Self { shared, clients: std::thread::spawn(run) }
     }
 
     /// Sends new logins to these gateways only.
-    pub(crate) fn turn_to(&self, gateways: &[SocketAddr]) {
+    pub(crate) fn set_gateways(&self, gateways: &[SocketAddr]) {
         *self.shared.gateways.lock().unwrap() = gateways.to_vec();
     }
 
     /// Waits for so many more logins that succeed.
-    pub(crate) fn more(&self, count: usize) {
+    pub(crate) fn wait_for_logins(&self, count: usize) {
         let wanted = self.shared.succeeded.load(Ordering::SeqCst) + count;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TEST_TIMEOUT;
         while self.shared.succeeded.load(Ordering::SeqCst) < wanted {
             let failed = self.shared.failed.lock().unwrap().len();
             assert!(Instant::now() < deadline, "too few logins; {failed} failed");
@@ -65,18 +65,18 @@ impl Load {
     }
 
     /// Ends, once each client has its last answer; what failed.
-    pub(crate) fn end(self) -> Vec<Failed> {
-        self.shared.over.store(true, Ordering::SeqCst);
+    pub(crate) fn stop(self) -> Vec<FailedLogin> {
+        self.shared.is_stopping.store(true, Ordering::SeqCst);
         self.clients.join().unwrap();
         std::mem::take(&mut *self.shared.failed.lock().unwrap())
     }
 }
 
-async fn log_in_on_and_on(shared: Arc<Shared>, number: usize) {
-    let client = Client::builder().timeout(PATIENCE).finish();
+async fn log_in_repeatedly(shared: Arc<SharedLoadState>, number: usize) {
+    let client = Client::builder().timeout(TEST_TIMEOUT).finish();
     let password = base64(PASSWORD);
     for turn in number.. {
-        if shared.over.load(Ordering::SeqCst) {
+        if shared.is_stopping.load(Ordering::SeqCst) {
             return;
         }
         let gateway = {
@@ -95,7 +95,7 @@ async fn log_in_on_and_on(shared: Arc<Shared>, number: usize) {
         if told.contains(r#""status_code":"200""#) {
             shared.succeeded.fetch_add(1, Ordering::SeqCst);
         } else {
-            shared.failed.lock().unwrap().push(Failed { begun, told });
+            shared.failed.lock().unwrap().push(FailedLogin { started_at: begun, response: told });
         }
     }
 }

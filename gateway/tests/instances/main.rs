@@ -2,12 +2,12 @@
 
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
-mod captcha;
+mod captcha_flood;
 #[cfg(test)]
-mod faults;
+mod failover;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
-mod programs;
+mod processes;
 #[cfg(test)]
-mod slow;
+mod slow_clients;

@@ -2,26 +2,26 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
-mod app;
-mod documented;
-mod faults;
-mod limits;
+mod documented_calls;
+mod rate_limits;
+mod request_cost;
 mod sessions;
+mod test_service;
+mod unavailability;
 mod vectors;
-mod work;
 
-stele_testkit::conformance!(app::App, sessions, salted);
+stele_testkit::conformance!(test_service::TestService, sessions, salted);
 
 #[tokio::test]
-async fn golden_login() {
-    let lab = stele_testkit::Lab::new().await;
+async fn login_matches_the_golden_transcript() {
+    let lab = stele_testkit::TestLab::new().await;
     lab.user("mark").add().await;
-    stele_testkit::golden(&lab.start(svc_cloudbox::SERVICE).await, "tests/golden/login.http").await;
+    stele_testkit::assert_golden(&lab.start_service(svc_cloudbox::SERVICE).await, "tests/golden/login.http").await;
 }
 
 #[tokio::test]
-async fn golden_pwdreset() {
-    let lab = stele_testkit::Lab::new().await;
+async fn pwdreset_matches_the_golden_transcript() {
+    let lab = stele_testkit::TestLab::new().await;
     lab.user("mark").add().await;
-    stele_testkit::golden(&lab.start(svc_cloudbox::SERVICE).await, "tests/golden/pwdreset.http").await;
+    stele_testkit::assert_golden(&lab.start_service(svc_cloudbox::SERVICE).await, "tests/golden/pwdreset.http").await;
 }

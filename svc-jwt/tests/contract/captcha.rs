@@ -1,14 +1,14 @@
 //! 生成验证码.
 
-use stele_testkit::{Lab, raw};
+use stele_testkit::{TestLab, send_raw};
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::{Bench, Reply as _};
+use crate::{ResponseExt as _, TestService};
 
 #[tokio::test]
-async fn the_url_serves_the_picture() {
-    let bench = Bench::new().await;
+async fn the_returned_url_serves_the_image() {
+    let bench = TestService::new().await;
     let answer = bench.get("/api/vi/Auth/getCAPTCHA").await.json();
     let id = answer["data"]["id"].as_u64().unwrap();
     assert!(id < 1 << 53);
@@ -23,23 +23,23 @@ async fn the_url_serves_the_picture() {
 }
 
 #[tokio::test]
-async fn a_picture_is_the_same_each_time_on_every_instance_and_shown_five_times() {
-    let bench = Bench::new().await;
-    let other = bench.lab.start(svc_jwt::SERVICE).await;
+async fn an_image_is_identical_on_every_instance_and_served_five_times() {
+    let bench = TestService::new().await;
+    let other = bench.lab.start_service(svc_jwt::SERVICE).await;
     let mut shown = Vec::new();
     for _ in 0..2 {
         let id = bench.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
         let path = format!("/api/v1/Auth/CAPTCHA/{id}");
         let urls = [bench.service.url(&path), other.url(&path)];
-        let ask = async |turn: usize| stele_testkit::http().get(&urls[turn % 2]).send().await.unwrap();
+        let ask = async |turn: usize| stele_testkit::http_client().get(&urls[turn % 2]).send().await.unwrap();
         let first = ask(0).await.bytes().await.unwrap();
         for turn in 1..5 {
             let response = ask(turn).await;
             assert_eq!((response.status().as_u16(), response.bytes().await.unwrap() == first), (200, true), "{turn}");
         }
         for url in &urls {
-            let gone = bench.send(stele_testkit::http().get(url)).await;
-            gone.fails(404, "获取验证码失败");
+            let gone = bench.send(stele_testkit::http_client().get(url)).await;
+            gone.assert_error(404, "获取验证码失败");
         }
         shown.push(first);
     }
@@ -47,35 +47,36 @@ async fn a_picture_is_the_same_each_time_on_every_instance_and_shown_five_times(
 }
 
 #[tokio::test]
-async fn unknown_used_and_expired_ids_have_no_picture() {
-    let bench = Bench::new().await;
+async fn unknown_and_expired_captcha_ids_have_no_image() {
+    let bench = TestService::new().await;
     let (id, _) = bench.captcha().await;
     let strange = [(id ^ 1).to_string(), "x".into(), "-1".into(), "9007199254740992".into(), "9".repeat(400)];
     for id in strange {
-        bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.fails(404, "获取验证码失败");
+        bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.assert_error(404, "获取验证码失败");
     }
-    bench.wait(301);
-    bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.fails(404, "获取验证码失败");
+    bench.advance_clock(301);
+    bench.get(&format!("/api/v1/Auth/CAPTCHA/{id}")).await.assert_error(404, "获取验证码失败");
 }
 
 #[tokio::test]
-async fn the_url_is_made_of_the_setting_and_never_of_the_host() {
+async fn the_url_uses_the_public_url_setting_and_never_the_host_header() {
     for (setting, start) in [("", ""), ("https://auth.example.com/", "https://auth.example.com")] {
-        let bench = Bench::with(&[("STELE_PUBLIC_URL", setting), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]).await;
+        let bench =
+            TestService::with_settings(&[("STELE_PUBLIC_URL", setting), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]).await;
         let request = "GET /api/vi/Auth/getCAPTCHA HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\n\
                        Forwarded: host=evil.example\r\nConnection: close\r\n\r\n";
-        let answer = raw(bench.service.address(), request.as_bytes()).await;
+        let answer = send_raw(bench.service.address(), request.as_bytes()).await;
         assert!(!answer.contains("evil"), "{answer}");
         assert!(answer.contains(&format!(r#""URL":"{start}/api/v1/Auth/CAPTCHA/"#)), "{answer}");
     }
 }
 
 #[tokio::test]
-async fn strangers_are_not_drawn_any_number() {
-    let lab = Lab::with(&[("STELE_SEND_CAPTCHA", "2")]).await;
-    let service = lab.start(svc_jwt::SERVICE).await;
+async fn captcha_issuance_is_rate_limited_per_address() {
+    let lab = TestLab::with_settings(&[("STELE_SEND_CAPTCHA", "2")]).await;
+    let service = lab.start_service(svc_jwt::SERVICE).await;
     let draw = async || {
-        let answer = stele_testkit::http().get(service.url("/api/v1/Auth/getCAPTCHA")).send().await.unwrap();
+        let answer = stele_testkit::http_client().get(service.url("/api/v1/Auth/getCAPTCHA")).send().await.unwrap();
         (answer.status().as_u16(), answer.headers().contains_key("retry-after"), answer.text().await.unwrap())
     };
     for _ in 0..2 {

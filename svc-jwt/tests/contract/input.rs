@@ -2,11 +2,11 @@
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::{Bench, Reply as _};
+use crate::{ResponseExt as _, TestService};
 
 #[tokio::test]
-async fn a_get_does_not_read_its_body() {
-    let bench = Bench::new().await;
+async fn a_get_request_body_is_ignored() {
+    let bench = TestService::new().await;
     let request = bench.request("GET", "/api/vi/Auth/getCAPTCHA").body("{");
     assert_eq!(bench.send(request).await.message(), "获取验证码成功");
 }

@@ -10,42 +10,42 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod captcha;
-mod challenge;
-mod faults;
+mod documented_samples;
 mod golden;
-mod hashing;
+mod hostile_tokens;
 mod input;
 mod login;
+mod login_challenge;
 mod password;
-mod samples;
-mod tokens;
-mod work;
+mod password_hashing;
+mod request_cost;
+mod unavailability;
 
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use stele_app::Service;
 use stele_core::session::Token;
 use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect};
-use stele_testkit::{Answer, Lab, TestApp, Work, conformance, stands_for_its_app};
+use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, conformance, stands_for_its_app};
 use svc_jwt::SERVICE;
 
 /// The service on a user base of its own.
-struct Bench {
+struct TestService {
     app: TestApp,
 }
 
-stands_for_its_app!(Bench);
+stands_for_its_app!(TestService);
 
-conformance!(Bench, sessions, codes);
+conformance!(TestService, sessions, codes);
 
-impl DialectUnderTest for Bench {
+impl DialectUnderTest for TestService {
     const SERVICE: Service = SERVICE;
-    const LOGIN: &'static str = "/api/v1/Auth/Login";
-    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
+    const LOGIN_PATH: &'static str = "/api/v1/Auth/Login";
+    const INVALID_VALUES: &'static [(&'static str, &'static [&'static str])] = &[
         ("captchaId", &["-1", "1.5", "1e-3", "\"x\"", "9007199254740992", "99999999999999999999999", "\"+1\""]),
         ("phone", &["123", "\"a@b.cn\"", "\"+862112345678\""]),
     ];
-    const NOWHERE: &'static [&'static str] = &[
+    const UNKNOWN_PATHS: &'static [&'static str] = &[
         "/api/v1/Auth/",
         "/api/v1/Auth/Nothing",
         "/api/v1/Auth/Login/x",
@@ -55,31 +55,31 @@ impl DialectUnderTest for Bench {
         "/api/v1/Auth/CAPTCHA/1/2",
     ];
 
-    async fn start(lab: Lab) -> Self {
+    async fn start(lab: TestLab) -> Self {
         Self { app: TestApp::start(lab, SERVICE).await }
     }
 
-    fn login_cost(_: bool) -> Work {
+    fn login_cost(_: bool) -> RequestCost {
         // The limits are asked before a hash is computed.
-        Work::of(1, &["find"], &["admit", "settle"])
+        RequestCost::new(1, &["find"], &["admit", "settle"])
     }
 
     fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
         vec![("account", identifier.to_owned()), ("password", password.to_owned())]
     }
 
-    fn accepted(answer: &Answer) -> bool {
+    fn is_accepted(answer: &TestResponse) -> bool {
         answer.message() == "登录成功"
     }
 
-    async fn login_challenged(&self, origin: u8, identifier: &str, password: &str) -> Answer {
+    async fn login_after_challenge(&self, origin: u8, identifier: &str, password: &str) -> TestResponse {
         let (id, text) = self.captcha().await;
         let mut fields = self.login_fields(origin, identifier, password);
         fields.extend([("captchaId", id.to_string()), ("captcha", text)]);
-        self.log_in_with(origin, fields).await
+        self.login_with_fields(origin, fields).await
     }
 
-    async fn stranger_calls(&self, n: usize, identifier: &str) -> Answer {
+    async fn enumeration_probe(&self, n: usize, identifier: &str) -> TestResponse {
         match n % 4 {
             3 if n < 12 => self.request_code(0, identifier).await,
             1 => self.redeem_code(identifier, "no").await,
@@ -88,56 +88,56 @@ impl DialectUnderTest for Bench {
     }
 }
 
-impl SessionDialect for Bench {
-    fn session(&self, answer: &Answer) -> Token {
-        session(&answer.token())
+impl SessionDialect for TestService {
+    fn session_token(&self, answer: &TestResponse) -> Token {
+        session_token_of(&answer.token())
     }
 }
 
 /// The session that a login token is of.
-fn session(token: &str) -> Token {
+fn session_token_of(token: &str) -> Token {
     let bearer = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
     Token::parse(bearer["jti"].as_str().unwrap()).unwrap()
 }
 
-impl CodeDialect for Bench {
-    async fn request_code(&self, origin: u8, phone: &str) -> Answer {
+impl CodeDialect for TestService {
+    async fn request_code(&self, origin: u8, phone: &str) -> TestResponse {
         let body = serde_json::json!({ "account": phone, "phone": phone });
         let request = self.request("POST", "/api/vi/Auth/ForgetPassword").json(&body);
         self.send(request.header("x-forwarded-for", format!("203.0.113.{origin}"))).await
     }
 
-    async fn redeem_code(&self, phone: &str, code: &str) -> Answer {
+    async fn redeem_code(&self, phone: &str, code: &str) -> TestResponse {
         let body = serde_json::json!({ "account": phone, "identifyCode": code });
         self.send(self.request("POST", "/api/vi/Auth/validatePhone").json(&body)).await
     }
 
-    fn done(answer: &Answer) -> bool {
+    fn is_success(answer: &TestResponse) -> bool {
         answer.status == 200 && answer.json()["code"] == 0
     }
 }
 
-impl Bench {
+impl TestService {
     /// A service that believes `X-Forwarded-For`, so that a test can come from anywhere.
-    async fn behind_proxy() -> Self {
-        Self::with(&[conformance::BEHIND_PROXY]).await
+    async fn behind_trusted_proxy() -> Self {
+        Self::with_settings(&[conformance::BEHIND_PROXY]).await
     }
 
     /// A POST as jQuery sends it: multipart's content type over an urlencoded body.
-    fn form(&self, path: &str, body: &str) -> RequestBuilder {
+    fn urlencoded_post(&self, path: &str, body: &str) -> RequestBuilder {
         self.request("POST", path).header("content-type", "multipart/form-data").body(body.to_owned())
     }
 
-    async fn post(&self, path: &str, body: &str) -> Answer {
-        self.send(self.form(path, body)).await
+    async fn post(&self, path: &str, body: &str) -> TestResponse {
+        self.send(self.urlencoded_post(path, body)).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> TestResponse {
         self.send(self.request("GET", path)).await
     }
 
-    async fn login_from(&self, address: &str, body: &str) -> Answer {
-        self.send(self.form("/api/v1/Auth/Login", body).header("x-forwarded-for", address)).await
+    async fn login_from(&self, address: &str, body: &str) -> TestResponse {
+        self.send(self.urlencoded_post("/api/v1/Auth/Login", body).header("x-forwarded-for", address)).await
     }
 
     /// Logs in and gives the token.
@@ -147,25 +147,26 @@ impl Bench {
         answer.token()
     }
 
-    async fn logout(&self, token: &str) -> Answer {
+    async fn logout(&self, token: &str) -> TestResponse {
         self.send(self.request("GET", "/api/v1/Auth/Logout").header("authorization", token)).await
     }
 
-    async fn update(&self, token: &str, account: &str, password: &str) -> Answer {
-        let form = self.form("/api/vi/Auth/updatePassword", &format!("account={account}&password={password}"));
+    async fn update_password(&self, token: &str, account: &str, password: &str) -> TestResponse {
+        let form =
+            self.urlencoded_post("/api/vi/Auth/updatePassword", &format!("account={account}&password={password}"));
         self.send(form.header("authorization", token)).await
     }
 
     /// Whether a login token is of a live session.
-    async fn lives(&self, token: &str) -> bool {
-        self.app.lives(&session(token)).await
+    async fn is_session_valid(&self, token: &str) -> bool {
+        self.app.is_session_valid(&session_token_of(token)).await
     }
 
     /// A reset token for `account`, by way of `phone`.
     async fn reset_token(&self, account: &str, phone: &str) -> String {
         let sent = self.post("/api/vi/Auth/ForgetPassword", &format!("account={account}&phone={phone}")).await;
         assert_eq!(sent.message(), "发送短信成功");
-        let code = self.lab.code_for(phone);
+        let code = self.lab.last_code_for(phone);
         let answer = self.post("/api/vi/Auth/validatePhone", &format!("account={account}&identifyCode={code}")).await;
         assert_eq!(answer.message(), "验证码正确");
         answer.token()
@@ -179,16 +180,16 @@ impl Bench {
 }
 
 /// What answers of this dialect hold.
-trait Reply {
+trait ResponseExt {
     fn message(&self) -> String;
 
     fn token(&self) -> String;
 
     /// Asserts a failure in dialect.
-    fn fails(&self, status: u16, message: &str);
+    fn assert_error(&self, status: u16, message: &str);
 }
 
-impl Reply for Answer {
+impl ResponseExt for TestResponse {
     fn message(&self) -> String {
         self.json()["message"].as_str().unwrap().to_owned()
     }
@@ -198,7 +199,7 @@ impl Reply for Answer {
     }
 
     #[track_caller]
-    fn fails(&self, status: u16, message: &str) {
-        self.is(status, &format!(r#"{{"code":-1,"message":"{message}"}}"#));
+    fn assert_error(&self, status: u16, message: &str) {
+        self.assert_is(status, &format!(r#"{{"code":-1,"message":"{message}"}}"#));
     }
 }

@@ -3,31 +3,35 @@
 use std::path::Path;
 
 use stele_testkit::conformance::DialectUnderTest as _;
-use stele_testkit::{golden, is_valid};
+use stele_testkit::{assert_golden, matches_schema};
 
-use crate::bench::{Bench, unseal};
+use crate::test_service::{TestService, unseal};
 
-async fn play(name: &str) {
-    let bench = Bench::new().await;
+async fn assert_transcript(name: &str) {
+    let bench = TestService::new().await;
     bench.lab.user("mark").phone("13612345678").password("hna123").add().await;
     let path = format!("tests/golden/{name}.http");
-    golden(&bench.service, &path).await;
-    let plain: String = std::fs::read_to_string(&path).unwrap().lines().filter_map(opened).collect();
+    assert_golden(&bench.service, &path).await;
+    let plain: String = std::fs::read_to_string(&path).unwrap().lines().filter_map(decrypted_line).collect();
     let beside = Path::new("tests/golden").join(name).with_extension("plain");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&beside, &plain).unwrap();
     }
     assert_eq!(plain, std::fs::read_to_string(&beside).unwrap());
-    let document = serde_json::to_value((svc_mefp::SERVICE.document)()).unwrap();
-    for told in plain.lines().filter_map(|line| line.strip_prefix("< ")) {
-        let told = serde_json::from_str(told).unwrap();
-        let fits = |name: &&str| is_valid(&document, name, &told);
-        assert_eq!(["Done", "Issued", "Known", "Bearer", "No"].iter().filter(|name| fits(name)).count(), 1, "{told}");
+    let document = serde_json::to_value((svc_mefp::SERVICE.openapi_document)()).unwrap();
+    for response_text in plain.lines().filter_map(|line| line.strip_prefix("< ")) {
+        let response = serde_json::from_str(response_text).unwrap();
+        let fits = |name: &&str| matches_schema(&document, name, &response);
+        assert_eq!(
+            ["Done", "Issued", "Known", "Bearer", "No"].iter().filter(|name| fits(name)).count(),
+            1,
+            "{response}"
+        );
     }
 }
 
 /// What the envelope in this line holds: `>` from the app, `<` to it.
-fn opened(line: &str) -> Option<String> {
+fn decrypted_line(line: &str) -> Option<String> {
     let outer: serde_json::Value = serde_json::from_str(line).ok()?;
     let sealed = outer["encrypt"].as_str()?;
     let mark = if outer["app_from"].is_string() { '>' } else { '<' };
@@ -36,11 +40,11 @@ fn opened(line: &str) -> Option<String> {
 }
 
 #[actix_web::test]
-async fn login() {
-    play("login").await;
+async fn login_matches_the_golden_transcript() {
+    assert_transcript("login").await;
 }
 
 #[actix_web::test]
-async fn register() {
-    play("register").await;
+async fn register_matches_the_golden_transcript() {
+    assert_transcript("register").await;
 }

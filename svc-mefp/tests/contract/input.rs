@@ -3,29 +3,29 @@
 use serde_json::json;
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::bench::{Bench, ROUTES, Reply as _, SHUT, seal};
+use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, seal_text};
 
 /// One of the two outer fields may be there while the other is not.
 #[actix_web::test]
-async fn each_outer_field_is_named_in_plain() {
-    let bench = Bench::new().await;
+async fn a_missing_outer_field_is_named_in_plain_text() {
+    let bench = TestService::new().await;
     for (path, inner) in ROUTES {
-        let sealed = seal("melink", inner);
+        let sealed = seal_text("melink", inner);
         for (here, gone) in [("encrypt", "app_from"), ("app_from", "encrypt")] {
             let body = json!({ here: if here == "encrypt" { sealed.as_str() } else { "melink" } }).to_string();
             let reply = bench.post(path, "application/json", body).await;
             let expected = format!(r#"{{"result":0,"errors":{{"code":40000,"message":"缺少参数: {gone}"}}}}"#);
-            assert_eq!((reply.status, reply.text, reply.sealed), (400, expected, false), "{path}");
+            assert_eq!((reply.status, reply.text, reply.encrypted), (400, expected, false), "{path}");
         }
         let reply = bench.post(path, "application/json", r#"{"encrypt":"AAAA","app_from":"melink"}"#).await;
-        assert_eq!((reply.status, reply.text.as_str(), reply.sealed), (400, SHUT, false), "{path}");
+        assert_eq!((reply.status, reply.text.as_str(), reply.encrypted), (400, UNREADABLE_ENVELOPE, false), "{path}");
     }
 }
 
 /// What all dialects read in a body is read within the envelope as far as the JSON is strict.
 #[actix_web::test]
-async fn the_content_of_an_envelope_is_read_as_fields_are() {
-    let bench = Bench::new().await;
+async fn envelope_contents_follow_the_common_field_rules() {
+    let bench = TestService::new().await;
     for inner in [
         r#"{"Login_Name":"15068880258"}"#,
         r#"{"login_name":15068880258.0}"#,
@@ -33,23 +33,23 @@ async fn the_content_of_an_envelope_is_read_as_fields_are() {
         r#"{"login_name":"15068880258","login_name":15068880258}"#,
         r#"{"LOGIN_NAME":"1","login_name":"15068880258"}"#,
     ] {
-        let reply = bench.call("melink", "/auth/check/loginname", inner).await;
-        assert_eq!((reply.code(), reply.sealed), (40005, true), "{inner}");
+        let reply = bench.call_as("melink", "/auth/check/loginname", inner).await;
+        assert_eq!((reply.error_code(), reply.encrypted), (40005, true), "{inner}");
     }
     for inner in [r#"{"login_name":"1","LOGIN_NAME":"2","login_name":"3"}"#, r#"{"Login_name":"1","LOGIN_NAME":"2"}"#] {
-        let reply = bench.call("melink", "/auth/check/loginname", inner).await;
-        assert_eq!((reply.both(), reply.sealed), ((400, 40000), true), "{inner}");
+        let reply = bench.call_as("melink", "/auth/check/loginname", inner).await;
+        assert_eq!((reply.status_and_code(), reply.encrypted), ((400, 40000), true), "{inner}");
     }
     for inner in ["{login_name:'15068880258'}", "{\"login_name\":\"15068880258\n\"}"] {
-        bench.call("melink", "/auth/check/loginname", inner).await.is(400, SHUT);
+        bench.call_as("melink", "/auth/check/loginname", inner).await.assert_is(400, UNREADABLE_ENVELOPE);
     }
 }
 
 #[actix_web::test]
-async fn the_envelope_may_come_in_any_form() {
-    let bench = Bench::new().await;
+async fn an_envelope_is_accepted_in_every_body_format() {
+    let bench = TestService::new().await;
     let (path, inner) = ("/auth/check/loginname", r#"{"login_name":"15068880258"}"#);
-    let sealed = (0..100).map(|n| seal("melink", format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
+    let sealed = (0..100).map(|n| seal_text("melink", format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
     let sealed = sealed.unwrap();
     let escaped = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
     let wrapped = sealed.as_bytes().chunks(20).map(|line| std::str::from_utf8(line).unwrap()).collect::<Vec<_>>();
@@ -70,6 +70,6 @@ async fn the_envelope_may_come_in_any_form() {
         ("multipart/form-data", format!("encrypt={sealed}&app_from=melink")),
     ] {
         let reply = bench.post(path, kind, body.clone()).await;
-        assert_eq!((reply.code(), reply.sealed), (40005, true), "{kind} {body}");
+        assert_eq!((reply.error_code(), reply.encrypted), (40005, true), "{kind} {body}");
     }
 }

@@ -2,16 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod bench;
-mod codes;
-mod documented;
-mod faults;
+mod documented_calls;
 mod golden;
+mod handover_tokens;
 mod input;
-mod limits;
-mod oracle;
-mod tokens;
+mod padding_oracle;
+mod rate_limits;
+mod request_cost;
+mod test_service;
+mod unavailability;
 mod vectors;
-mod work;
+mod verification_codes;
 
-stele_testkit::conformance!(bench::Bench, codes);
+stele_testkit::conformance!(test_service::TestService, codes);

@@ -2,7 +2,7 @@
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::portal::{Answer, HOME, PHONE, Portal, b64};
+use crate::test_service::{DEFAULT_ADDRESS, PHONE, PortalResponse, TestService, to_base64};
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
@@ -15,36 +15,37 @@ const CROSS_SITE: [Headers<'_>; 5] = [
     &[("origin", "null")],
 ];
 
-async fn post(portal: &Portal, path: &str, headers: Headers<'_>, body: String) -> Answer {
+async fn post_with_headers(portal: &TestService, path: &str, headers: Headers<'_>, body: String) -> PortalResponse {
     // A form can have this content type, and JSON as its text, without a preflight.
-    let mut request = portal.request(HOME, path).header("content-type", "text/plain");
+    let mut request = portal.request(DEFAULT_ADDRESS, path).header("content-type", "text/plain");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     portal.send(request.body(body)).await
 }
 
-async fn login(portal: &Portal, headers: Headers<'_>) -> Answer {
-    let body = format!(r#"{{"username":"{PHONE}","password":"{}"}}"#, b64("hna123"));
-    post(portal, "/i/login", headers, body).await
+async fn login_with_headers(portal: &TestService, headers: Headers<'_>) -> PortalResponse {
+    let body = format!(r#"{{"username":"{PHONE}","password":"{}"}}"#, to_base64("hna123"));
+    post_with_headers(portal, "/i/login", headers, body).await
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_gets_its_answer_and_no_cookie() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    let ours = login(&portal, &[]).await;
+async fn a_cross_site_login_sets_no_cookie() {
+    let portal = TestService::new().await;
+    portal.register_user(PHONE, "hna123").await;
+    let ours = login_with_headers(&portal, &[]).await;
     assert!(ours.set_cookie.is_some(), "a client that is no browser");
     for headers in CROSS_SITE {
-        let answer = login(&portal, headers).await;
+        let answer = login_with_headers(&portal, headers).await;
         assert_eq!((&answer.body, answer.set_cookie), (&ours.body, None), "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn pages_of_the_same_site_log_in() {
-    let portal = Portal::with(&[("STELE_CORS_ORIGINS", "https://app.example, http://b.example:81")]).await;
-    portal.member(PHONE, "hna123").await;
+async fn same_site_and_listed_origins_can_log_in() {
+    let portal =
+        TestService::with_settings(&[("STELE_CORS_ORIGINS", "https://app.example, http://b.example:81")]).await;
+    portal.register_user(PHONE, "hna123").await;
     let own = portal.service.url("/");
     let own = own.trim_end_matches('/');
     let same_site: [Headers<'_>; 8] = [
@@ -58,39 +59,48 @@ async fn pages_of_the_same_site_log_in() {
         &[("origin", "http://b.example:81")],
     ];
     for headers in same_site {
-        assert!(login(&portal, headers).await.set_cookie.is_some(), "{headers:?}");
+        assert!(login_with_headers(&portal, headers).await.set_cookie.is_some(), "{headers:?}");
     }
-    assert_eq!(login(&portal, &[("origin", "http://app.example")]).await.set_cookie, None, "another scheme is another");
+    assert_eq!(
+        login_with_headers(&portal, &[("origin", "http://app.example")]).await.set_cookie,
+        None,
+        "another scheme is another"
+    );
 }
 
 #[tokio::test]
-async fn all_origins_are_allowed_to_call_and_none_to_use_cookies() {
-    let portal = Portal::with(&[("STELE_CORS_ORIGINS", "*")]).await;
-    portal.member(PHONE, "hna123").await;
+async fn a_wildcard_origin_permits_calls_without_cookies() {
+    let portal = TestService::with_settings(&[("STELE_CORS_ORIGINS", "*")]).await;
+    portal.register_user(PHONE, "hna123").await;
     for headers in CROSS_SITE {
-        assert_eq!(login(&portal, headers).await.set_cookie, None, "{headers:?}");
+        assert_eq!(login_with_headers(&portal, headers).await.set_cookie, None, "{headers:?}");
     }
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_logs_nobody_out() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    let token = login(&portal, &[]).await.token();
+async fn a_cross_site_logout_ends_no_session() {
+    let portal = TestService::new().await;
+    portal.register_user(PHONE, "hna123").await;
+    let token = login_with_headers(&portal, &[]).await.session_token();
     let cookie = format!("stele_session={token}");
     for headers in CROSS_SITE {
         let with_cookie = [headers, &[("cookie", cookie.as_str())]].concat();
-        let answer = post(&portal, "/i/logout", &with_cookie, String::new()).await;
-        assert_eq!(answer.is("200").set_cookie, None, "the cookie stays: {headers:?}");
-        assert!(portal.lives(&token).await, "{headers:?}");
+        let answer = post_with_headers(&portal, "/i/logout", &with_cookie, String::new()).await;
+        assert_eq!(answer.assert_code("200").set_cookie, None, "the cookie stays: {headers:?}");
+        assert!(portal.is_session_valid(&token).await, "{headers:?}");
         // Nor by a link: SameSite=Lax lets a browser send the cookie with that.
         let link = stele_testkit::TestApp::request(&portal, "GET", "/i/logout");
         let link = with_cookie.iter().fold(link, |link, (name, value)| link.header(*name, *value));
-        assert_eq!(portal.send(link).await.is("200").set_cookie, None, "{headers:?}");
-        assert!(portal.lives(&token).await, "{headers:?}");
+        assert_eq!(portal.send(link).await.assert_code("200").set_cookie, None, "{headers:?}");
+        assert!(portal.is_session_valid(&token).await, "{headers:?}");
     }
-    let answer =
-        post(&portal, "/i/logout", &[("cookie", &cookie), ("sec-fetch-site", "same-origin")], String::new()).await;
-    assert!(answer.is("200").set_cookie.is_some());
-    assert!(!portal.lives(&token).await);
+    let answer = post_with_headers(
+        &portal,
+        "/i/logout",
+        &[("cookie", &cookie), ("sec-fetch-site", "same-origin")],
+        String::new(),
+    )
+    .await;
+    assert!(answer.assert_code("200").set_cookie.is_some());
+    assert!(!portal.is_session_valid(&token).await);
 }

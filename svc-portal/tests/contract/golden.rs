@@ -1,23 +1,23 @@
 //! Golden transcripts: exact bytes.
 
-use stele_testkit::{Lab, golden};
+use stele_testkit::{TestLab, assert_golden};
 use svc_portal::SERVICE;
 
 #[tokio::test]
-async fn login() {
-    let lab = Lab::new().await;
+async fn login_matches_the_golden_transcript() {
+    let lab = TestLab::new().await;
     lab.user("Mark").password("hna123").phone("13800138000").email("123456@qq.cpom").add().await;
-    golden(&lab.start(SERVICE).await, "tests/golden/login.http").await;
+    assert_golden(&lab.start_service(SERVICE).await, "tests/golden/login.http").await;
 }
 
 #[tokio::test]
-async fn account() {
-    let lab = Lab::new().await;
-    let service = lab.start(SERVICE).await;
-    golden(&service, "tests/golden/account.http").await;
+async fn account_calls_match_the_golden_transcript() {
+    let lab = TestLab::new().await;
+    let service = lab.start_service(SERVICE).await;
+    assert_golden(&service, "tests/golden/account.http").await;
 }
 
 #[tokio::test]
-async fn refusals() {
-    golden(&Lab::new().await.start(SERVICE).await, "tests/golden/refusals.http").await;
+async fn rejections_match_the_golden_transcript() {
+    assert_golden(&TestLab::new().await.start_service(SERVICE).await, "tests/golden/refusals.http").await;
 }

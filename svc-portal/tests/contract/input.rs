@@ -2,31 +2,36 @@
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::portal::{HOME, PHONE, Portal};
+use crate::test_service::{DEFAULT_ADDRESS, PHONE, TestService};
 
 const JSON: &str = "application/json";
 
-async fn post(portal: &Portal, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> crate::portal::Answer {
-    portal.send(portal.request(HOME, path).header("content-type", kind).body(body)).await
+async fn post_as(
+    portal: &TestService,
+    path: &str,
+    kind: &str,
+    body: impl Into<reqwest::Body>,
+) -> crate::test_service::PortalResponse {
+    portal.send(portal.request(DEFAULT_ADDRESS, path).header("content-type", kind).body(body)).await
 }
 
 #[tokio::test]
-async fn numbers_may_come_as_numbers() {
-    let portal = Portal::new().await;
+async fn a_numeric_username_is_accepted() {
+    let portal = TestService::new().await;
     portal.lab.user("mark").password("hna123").phone(PHONE).add().await;
-    post(&portal, "/i/login", JSON, r#"{"username":13800138000,"password":"aG5hMTIz"}"#).await.is("200");
-    post(&portal, "/code/send", JSON, r#"{"username":13800138000}"#).await.is("200");
-    post(&portal, "/code/send", JSON, r#"{"username":1.38e9}"#).await.is("3203");
+    post_as(&portal, "/i/login", JSON, r#"{"username":13800138000,"password":"aG5hMTIz"}"#).await.assert_code("200");
+    post_as(&portal, "/code/send", JSON, r#"{"username":13800138000}"#).await.assert_code("200");
+    post_as(&portal, "/code/send", JSON, r#"{"username":1.38e9}"#).await.assert_code("3203");
 }
 
 #[tokio::test]
-async fn an_empty_name_gets_no_code_and_no_account() {
-    let portal = Portal::new().await;
-    post(&portal, "/code/send", JSON, r#"{"username":""}"#).await.is("3203");
+async fn an_empty_username_is_rejected() {
+    let portal = TestService::new().await;
+    post_as(&portal, "/code/send", JSON, r#"{"username":""}"#).await.assert_code("3203");
     for path in ["/i/register", "/i/resetpwd"] {
         let body = r#"{"username":"","password":"aG5hMTIz","code":"MDc0NzUy"}"#;
-        post(&portal, path, JSON, body).await.refuses("username");
+        post_as(&portal, path, JSON, body).await.assert_field_error("username");
         let body = r#"{"username":"13800138000","password":"","code":"MDc0NzUy"}"#;
-        post(&portal, path, JSON, body).await.refuses("参数错误: password");
+        post_as(&portal, path, JSON, body).await.assert_field_error("参数错误: password");
     }
 }

@@ -2,13 +2,13 @@
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::portal::{Answer, HOME, PHONE, Portal};
+use crate::test_service::{DEFAULT_ADDRESS, PHONE, PortalResponse, TestService};
 
 const OK: &str = r#"{"status":{"status_code":"200","status_message":"OK","message":"OK"},"content":{}}"#;
-const CLEARED: &str = "stele_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0";
+const EXPIRED_COOKIE: &str = "stele_session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0";
 
-async fn logout(portal: &Portal, cookie: Option<&str>, body: impl Into<reqwest::Body>) -> Answer {
-    let mut request = portal.request(HOME, "/i/logout").body(body);
+async fn logout(portal: &TestService, cookie: Option<&str>, body: impl Into<reqwest::Body>) -> PortalResponse {
+    let mut request = portal.request(DEFAULT_ADDRESS, "/i/logout").body(body);
     if let Some(cookie) = cookie {
         request = request.header("cookie", cookie);
     }
@@ -16,27 +16,28 @@ async fn logout(portal: &Portal, cookie: Option<&str>, body: impl Into<reqwest::
 }
 
 #[tokio::test]
-async fn it_ends_the_callers_session_alone() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    let (mine, other) = (portal.login(PHONE, "hna123").await.token(), portal.login(PHONE, "hna123").await.token());
+async fn logout_ends_only_the_callers_session() {
+    let portal = TestService::new().await;
+    portal.register_user(PHONE, "hna123").await;
+    let (mine, other) =
+        (portal.login(PHONE, "hna123").await.session_token(), portal.login(PHONE, "hna123").await.session_token());
     let cookie = format!("lang=zh; stele_session={mine}");
     let answer = logout(&portal, Some(&cookie), format!("username={PHONE}")).await;
-    assert_eq!(answer.is("200").body, OK);
-    assert_eq!(answer.set_cookie.as_deref(), Some(CLEARED));
-    assert!(!portal.lives(&mine).await);
-    assert!(portal.lives(&other).await);
+    assert_eq!(answer.assert_code("200").body, OK);
+    assert_eq!(answer.set_cookie.as_deref(), Some(EXPIRED_COOKIE));
+    assert!(!portal.is_session_valid(&mine).await);
+    assert!(portal.is_session_valid(&other).await);
     // Once more is no fault.
     assert_eq!(logout(&portal, Some(&cookie), format!("username={PHONE}")).await.body, OK);
-    assert!(portal.lives(&other).await);
+    assert!(portal.is_session_valid(&other).await);
 }
 
 #[tokio::test]
-async fn whatever_it_is_given_it_answers_200() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    portal.member("a@b.cn", "hna123").await;
-    let bystander = portal.login(PHONE, "hna123").await.token();
+async fn logout_always_returns_200() {
+    let portal = TestService::new().await;
+    portal.register_user(PHONE, "hna123").await;
+    portal.register_user("a@b.cn", "hna123").await;
+    let bystander = portal.login(PHONE, "hna123").await.session_token();
     let bodies: [&[u8]; 8] = [
         b"",
         b"username=13800138000",
@@ -49,33 +50,33 @@ async fn whatever_it_is_given_it_answers_200() {
     ];
     for body in bodies {
         for cookie in [None, Some("stele_session=nonsense"), Some("stele_session=00000000000000000000000000000000")] {
-            assert_eq!(logout(&portal, cookie, body.to_vec()).await.is("200").body, OK, "{body:?}");
+            assert_eq!(logout(&portal, cookie, body.to_vec()).await.assert_code("200").body, OK, "{body:?}");
         }
-        let mine = portal.login("a@b.cn", "hna123").await.token();
-        logout(&portal, Some(&format!("stele_session={mine}")), body.to_vec()).await.is("200");
-        assert!(!portal.lives(&mine).await, "{body:?}");
+        let mine = portal.login("a@b.cn", "hna123").await.session_token();
+        logout(&portal, Some(&format!("stele_session={mine}")), body.to_vec()).await.assert_code("200");
+        assert!(!portal.is_session_valid(&mine).await, "{body:?}");
     }
-    assert!(portal.lives(&bystander).await);
+    assert!(portal.is_session_valid(&bystander).await);
 }
 
 #[tokio::test]
-async fn a_session_of_another_dialect_is_not_ended_here() {
+async fn a_session_of_another_dialect_survives_logout() {
     use stele_core::password::RawPassword;
     use stele_core::proof::Proof;
-    use stele_core::usecase::Caller;
-    use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
+    use stele_core::usecase::RequestInfo;
+    use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionTransport};
 
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    let request = Login {
+    let portal = TestService::new().await;
+    portal.register_user(PHONE, "hna123").await;
+    let request = LoginRequest {
         identifier: PHONE,
         proof: Proof::Raw(RawPassword::new("hna123".into())),
-        caller: &Caller::direct("jwt", HOME.parse().unwrap()),
-        audience: Audience::Everyone,
+        caller: &RequestInfo::from_client("jwt", DEFAULT_ADDRESS.parse().unwrap()),
+        allowed_users: AllowedUsers::Everyone,
         challenge: Challenge::Never,
-        carrier: Carrier::Token,
+        transport: SessionTransport::Token,
     };
     let token = portal.lab.use_cases().login(request).await.unwrap().token;
-    logout(&portal, Some(&format!("stele_session={}", token.expose())), "").await.is("200");
+    logout(&portal, Some(&format!("stele_session={}", token.expose())), "").await.assert_code("200");
     assert!(portal.lab.use_cases().authenticate("jwt", &token).await.is_ok());
 }

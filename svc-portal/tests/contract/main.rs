@@ -1,17 +1,17 @@
 //! The portal's contract, spoken over HTTP to the service alone.
 
-mod codes;
 mod cross_site;
-mod faults;
 mod golden;
 mod input;
 mod login;
+mod login_challenge;
 mod logout;
-mod portal;
 mod register;
-mod reset;
-mod send;
-mod strangers;
-mod work;
+mod request_cost;
+mod reset_password;
+mod send_code;
+mod test_service;
+mod unavailability;
+mod verification_codes;
 
-stele_testkit::conformance!(portal::Portal, sessions, codes);
+stele_testkit::conformance!(test_service::TestService, sessions, codes);

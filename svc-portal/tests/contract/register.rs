@@ -2,20 +2,20 @@
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::portal::{PHONE, Portal};
+use crate::test_service::{PHONE, TestService};
 
 const OK: &str = r#"{"status":{"status_code":"200","status_message":"OK","message":"OK"},"content":{"memo":""}}"#;
 
 #[tokio::test]
-async fn a_phone_and_an_e_mail_register_and_log_in() {
-    let portal = Portal::with(&[("STELE_SMS_COUNTRIES", "86,1")]).await;
+async fn a_phone_or_email_can_register_and_log_in() {
+    let portal = TestService::with_settings(&[("STELE_SMS_COUNTRIES", "86,1")]).await;
     for (number, username) in ["13800138000", "123456@qq.cpom", "+14155550123"].into_iter().enumerate() {
-        let code = portal.code(username).await;
-        let answer = portal.with_code("/i/register", username, "hna123", &code).await;
-        assert_eq!(answer.is("200").body, OK);
+        let code = portal.request_code_for(username).await;
+        let answer = portal.post_with_code("/i/register", username, "hna123", &code).await;
+        assert_eq!(answer.assert_code("200").body, OK);
         assert_eq!(answer.set_cookie, None, "registering is not logging in");
         let profile = portal.login(username, "hna123").await;
-        assert_eq!(profile.is("200").content["passport"], username);
+        assert_eq!(profile.assert_code("200").content["passport"], username);
         assert_eq!(profile.content["user_name"], username);
         assert_eq!(profile.content["id"], (number + 1).to_string());
         assert_eq!(profile.content["gid"], (number + 100_001).to_string());
@@ -25,52 +25,55 @@ async fn a_phone_and_an_e_mail_register_and_log_in() {
 }
 
 #[tokio::test]
-async fn a_bad_code_is_told_before_a_known_user() {
-    let portal = Portal::new().await;
-    portal.member(PHONE, "hna123").await;
-    portal.with_code("/i/register", PHONE, "hna123", "000000").await.is("3208");
-    let code = portal.code(PHONE).await;
-    portal.with_code("/i/register", PHONE, "hna123", &Portal::not(&code)).await.is("3208");
-    portal.with_code("/i/register", PHONE, "other123", &code).await.is("3207");
-    portal.login(PHONE, "hna123").await.is("200");
+async fn a_wrong_code_is_reported_before_an_existing_user() {
+    let portal = TestService::new().await;
+    portal.register_user(PHONE, "hna123").await;
+    portal.post_with_code("/i/register", PHONE, "hna123", "000000").await.assert_code("3208");
+    let code = portal.request_code_for(PHONE).await;
+    portal
+        .post_with_code("/i/register", PHONE, "hna123", &TestService::different_code(&code))
+        .await
+        .assert_code("3208");
+    portal.post_with_code("/i/register", PHONE, "other123", &code).await.assert_code("3207");
+    portal.login(PHONE, "hna123").await.assert_code("200");
 }
 
 #[tokio::test]
-async fn an_account_is_one_however_it_is_written() {
-    let portal = Portal::new().await;
-    portal.member("A.B@QQ.com", "hna123").await;
+async fn equivalent_spellings_name_the_same_account() {
+    let portal = TestService::new().await;
+    portal.register_user("A.B@QQ.com", "hna123").await;
     portal.lab.user("mark").phone(PHONE).add().await;
     for (sent, again) in [("a.b@qq.COM", "a.b@qq.com"), ("+8613800138000", " 13800138000 ")] {
-        portal.code(sent).await;
-        let code = portal.lab.code_for(sent);
-        portal.with_code("/i/register", again, "hna123", &code).await.is("3207");
+        portal.request_code_for(sent).await;
+        let code = portal.lab.last_code_for(sent);
+        portal.post_with_code("/i/register", again, "hna123", &code).await.assert_code("3207");
     }
     let profile = portal.login("a.b@qq.com", "hna123").await;
-    assert_eq!(profile.is("200").content["passport"], "A.B@QQ.com", "as it was registered with");
+    assert_eq!(profile.assert_code("200").content["passport"], "A.B@QQ.com", "as it was registered with");
 }
 
 #[tokio::test]
-async fn what_cannot_be_registered_is_named_and_costs_no_try() {
-    let portal = Portal::new().await;
-    let code = portal.code(PHONE).await;
+async fn invalid_fields_are_named_and_count_no_attempt() {
+    let portal = TestService::new().await;
+    let code = portal.request_code_for(PHONE).await;
     for bad in ["mark", "1380013800", "a@b@c.cn", "1@hna", "12345678901234567890"] {
-        portal.with_code("/i/register", bad, "hna123", &code).await.refuses("username");
+        portal.post_with_code("/i/register", bad, "hna123", &code).await.assert_field_error("username");
     }
     let long = "密".repeat(129);
     for bad in ["12345", "密码密码密", &long] {
         // More often than a code may be tried; the wrong code is not looked at.
         for code in [&code, "000000", "000000"] {
-            portal.with_code("/i/register", PHONE, bad, code).await.refuses("password");
+            portal.post_with_code("/i/register", PHONE, bad, code).await.assert_field_error("password");
         }
     }
-    portal.with_code("/i/register", PHONE, &"密".repeat(128), &code).await.is("200");
-    portal.login(PHONE, &"密".repeat(128)).await.is("200");
+    portal.post_with_code("/i/register", PHONE, &"密".repeat(128), &code).await.assert_code("200");
+    portal.login(PHONE, &"密".repeat(128)).await.assert_code("200");
 }
 
 #[tokio::test]
-async fn the_shortest_password_is_a_setting() {
-    let portal = Portal::with(&[("STELE_PASSWORD_MIN", "8")]).await;
-    let code = portal.code(PHONE).await;
-    portal.with_code("/i/register", PHONE, "1234567", &code).await.refuses("password");
-    portal.with_code("/i/register", PHONE, "12345678", &code).await.is("200");
+async fn the_minimum_password_length_is_configurable() {
+    let portal = TestService::with_settings(&[("STELE_PASSWORD_MIN", "8")]).await;
+    let code = portal.request_code_for(PHONE).await;
+    portal.post_with_code("/i/register", PHONE, "1234567", &code).await.assert_field_error("password");
+    portal.post_with_code("/i/register", PHONE, "12345678", &code).await.assert_code("200");
 }

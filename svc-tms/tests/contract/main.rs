@@ -2,33 +2,33 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
-mod app;
-mod documented;
-mod faults;
-mod limits;
+mod authorization;
+mod documented_calls;
 mod proofs;
+mod rate_limits;
+mod request_cost;
 mod sessions;
-mod tokens;
-mod work;
+mod test_service;
+mod unavailability;
 
-stele_testkit::conformance!(app::App, sessions, salted);
+stele_testkit::conformance!(test_service::TestService, sessions, salted);
 
 /// The first client token that a laboratory gives, which the transcripts carry.
-const KIOSK: &str = "8005f02d43fa06e7d0585fb64c961d57";
+const CLIENT_TOKEN: &str = "8005f02d43fa06e7d0585fb64c961d57";
 
 #[tokio::test]
-async fn golden_login() {
-    let lab = stele_testkit::Lab::new().await;
-    assert_eq!(lab.client_token("kiosk").await, KIOSK);
+async fn login_matches_the_golden_transcript() {
+    let lab = stele_testkit::TestLab::new().await;
+    assert_eq!(lab.add_client_token("kiosk").await, CLIENT_TOKEN);
     lab.user("mark").add().await;
     lab.user("admin").password("hna123").admin().add().await;
-    stele_testkit::golden(&lab.start(svc_tms::SERVICE).await, "tests/golden/login.http").await;
+    stele_testkit::assert_golden(&lab.start_service(svc_tms::SERVICE).await, "tests/golden/login.http").await;
 }
 
 #[tokio::test]
-async fn golden_pwdreset() {
-    let lab = stele_testkit::Lab::new().await;
-    assert_eq!(lab.client_token("kiosk").await, KIOSK);
+async fn pwdreset_matches_the_golden_transcript() {
+    let lab = stele_testkit::TestLab::new().await;
+    assert_eq!(lab.add_client_token("kiosk").await, CLIENT_TOKEN);
     lab.user("mark").add().await;
-    stele_testkit::golden(&lab.start(svc_tms::SERVICE).await, "tests/golden/pwdreset.http").await;
+    stele_testkit::assert_golden(&lab.start_service(svc_tms::SERVICE).await, "tests/golden/pwdreset.http").await;
 }

@@ -1,55 +1,55 @@
 //! Bodies that are wrong.
 
 use serde_json::{Value, json};
-use stele_bench_kit::{Dialect, Request};
+use stele_bench_kit::{DialectKind, Request};
 
-use super::Kind;
+use super::Malformation;
 use super::calls::Call;
-use super::chance::Chance;
-use super::sealed;
-use crate::target::Fleet;
+use super::envelopes;
+use super::seeded_rng::SeededRng;
+use crate::target::Target;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-pub(crate) fn faulty(fleet: &Fleet, kind: Kind, call: Call, chance: &mut Chance) -> Request {
+pub(crate) fn malformed_body(fleet: &Target, kind: Malformation, call: Call, chance: &mut SeededRng) -> Request {
     match kind {
-        Kind::Truncated => truncated(fleet, &call, chance),
-        Kind::Flipped => flipped(fleet, &call, chance),
-        Kind::Envelopes => sealed::envelope(fleet, &call, chance),
-        Kind::Base64 => sealed::encoded(fleet, call, chance),
-        Kind::Bombs => call.with_json(fleet, bomb(chance).as_bytes()),
-        Kind::Types => replaced(fleet, call, chance, a_type),
-        Kind::Numbers => replaced(fleet, call, chance, a_number),
-        Kind::Times => timed(fleet, call, chance),
-        Kind::Utf8 => not_utf8(fleet, &call, chance),
-        Kind::ContentTypes => mislabelled(fleet, &call, chance),
-        Kind::Multipart => multipart(fleet, &call, chance),
-        Kind::Fields => fields(fleet, call, chance),
-        Kind::Texts => replaced(fleet, call, chance, a_text),
-        Kind::Large => large(fleet, &call, chance),
-        Kind::Headers | Kind::Paths | Kind::Framing => call.with_json(fleet, b""),
+        Malformation::Truncated => truncated_body(fleet, &call, chance),
+        Malformation::BitFlipped => bit_flipped_body(fleet, &call, chance),
+        Malformation::Envelopes => envelopes::malformed_envelope(fleet, &call, chance),
+        Malformation::Base64 => envelopes::malformed_base64(fleet, call, chance),
+        Malformation::JsonBombs => call.with_json(fleet, json_bomb(chance).as_bytes()),
+        Malformation::WrongTypes => with_replaced_field(fleet, call, chance, wrong_type_value),
+        Malformation::ExtremeNumbers => with_replaced_field(fleet, call, chance, extreme_number),
+        Malformation::ExtremeTimes => with_extreme_timestamp(fleet, call, chance),
+        Malformation::InvalidUtf8 => invalid_utf8_body(fleet, &call, chance),
+        Malformation::WrongContentTypes => with_wrong_content_type(fleet, &call, chance),
+        Malformation::Multipart => malformed_multipart(fleet, &call, chance),
+        Malformation::WrongFields => with_wrong_fields(fleet, call, chance),
+        Malformation::HostileTexts => with_replaced_field(fleet, call, chance, hostile_text),
+        Malformation::Oversized => oversized_body(fleet, &call, chance),
+        Malformation::Headers | Malformation::Paths | Malformation::Framing => call.with_json(fleet, b""),
     }
 }
 
 /// The call, well formed, as JSON or as a form.
-pub(crate) fn good(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
-    if call.dialect == Dialect::Mefp || chance.one_in(2) {
-        call.with_json(fleet, call.json().as_bytes())
+pub(crate) fn valid_request(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
+    if call.dialect == DialectKind::Mefp || chance.one_in(2) {
+        call.with_json(fleet, call.fields_as_json().as_bytes())
     } else {
-        call.signed(fleet, Request::post(call.path, FORM, call.form()))
+        call.with_client_token(fleet, Request::post(call.path, FORM, call.fields_as_form()))
     }
 }
 
-fn truncated(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
-    let mut request = good(fleet, call, chance);
-    request.body.truncate(chance.below(request.body.len()));
+fn truncated_body(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
+    let mut request = valid_request(fleet, call, chance);
+    request.body.truncate(chance.next_below(request.body.len()));
     request
 }
 
-fn flipped(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
-    let mut request = good(fleet, call, chance);
-    for _ in 0..=chance.below(4) {
-        let (at, bit) = (chance.below(request.body.len()), chance.below(8));
+fn bit_flipped_body(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
+    let mut request = valid_request(fleet, call, chance);
+    for _ in 0..=chance.next_below(4) {
+        let (at, bit) = (chance.next_below(request.body.len()), chance.next_below(8));
         if let Some(byte) = request.body.get_mut(at) {
             *byte ^= 1 << bit;
         }
@@ -57,10 +57,10 @@ fn flipped(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
     request
 }
 
-fn bomb(chance: &mut Chance) -> String {
-    let deep = 1 + chance.below(4_000);
-    let wide = 1 + chance.below(2_000);
-    match chance.below(8) {
+fn json_bomb(chance: &mut SeededRng) -> String {
+    let deep = 1 + chance.next_below(4_000);
+    let wide = 1 + chance.next_below(2_000);
+    match chance.next_below(8) {
         0 => "[".repeat(deep),
         1 => format!("{}{}", "[".repeat(deep), "]".repeat(deep)),
         2 => format!("{}1{}", "{\"a\":".repeat(deep), "}".repeat(deep)),
@@ -73,23 +73,29 @@ fn bomb(chance: &mut Chance) -> String {
 }
 
 /// The call with one of its fields replaced by what `other` makes.
-fn replaced(fleet: &Fleet, mut call: Call, chance: &mut Chance, other: fn(&mut Chance) -> String) -> Request {
+fn with_replaced_field(
+    fleet: &Target,
+    mut call: Call,
+    chance: &mut SeededRng,
+    other: fn(&mut SeededRng) -> String,
+) -> Request {
     if call.fields.is_empty() {
         call.fields.push(("id", json!(0)));
     }
-    let at = chance.below(call.fields.len());
+    let at = chance.next_below(call.fields.len());
     // What is put there need not be JSON that this program could hold.
     let mark = "the-place-for-it";
     call.fields[at].1 = json!(mark);
     let text = other(chance);
-    if call.dialect != Dialect::Mefp && chance.one_in(3) {
+    if call.dialect != DialectKind::Mefp && chance.one_in(3) {
         let plain = text.trim_matches('"').to_owned();
-        return call.signed(fleet, Request::post(call.path, FORM, call.form().replace(mark, &plain)));
+        return call
+            .with_client_token(fleet, Request::post(call.path, FORM, call.fields_as_form().replace(mark, &plain)));
     }
-    call.with_json(fleet, call.json().replace(&format!("\"{mark}\""), &text).as_bytes())
+    call.with_json(fleet, call.fields_as_json().replace(&format!("\"{mark}\""), &text).as_bytes())
 }
 
-fn a_type(chance: &mut Chance) -> String {
+fn wrong_type_value(chance: &mut SeededRng) -> String {
     let all = [
         "null",
         "true",
@@ -105,34 +111,39 @@ fn a_type(chance: &mut Chance) -> String {
         "\"\"",
         "-1",
     ];
-    (*chance.pick(&all)).to_owned()
+    (*chance.choose(&all)).to_owned()
 }
 
-fn a_number(chance: &mut Chance) -> String {
-    let digits = 1 + chance.below(600);
-    match chance.below(10) {
+fn extreme_number(chance: &mut SeededRng) -> String {
+    let digits = 1 + chance.next_below(600);
+    match chance.next_below(10) {
         0 => "9".repeat(digits),
         1 => format!("-{}", "9".repeat(digits)),
         2 => format!("1e{digits}"),
         3 => format!("-1E+{}", "9".repeat(1 + digits % 30)),
         4 => format!("0.{}1", "0".repeat(digits)),
-        5 => format!("{}", u128::from(chance.next()) << chance.below(64)),
+        5 => format!("{}", u128::from(chance.next_u64()) << chance.next_below(64)),
         6 => format!("\"{}\"", "9".repeat(digits)),
         7 => "1e-400".to_owned(),
-        8 => (*chance.pick(&["9007199254740993", "18446744073709551616", "-9223372036854775809", "4294967296"]))
+        8 => (*chance.choose(&["9007199254740993", "18446744073709551616", "-9223372036854775809", "4294967296"]))
             .to_owned(),
-        _ => format!("{:e}", chance.next() as f64),
+        _ => format!("{:e}", chance.next_u64() as f64),
     }
 }
 
-fn timed(fleet: &Fleet, call: Call, chance: &mut Chance) -> Request {
+fn with_extreme_timestamp(fleet: &Target, call: Call, chance: &mut SeededRng) -> Request {
     let paths = ["/api/v1/cloudbox/smarttms/auth/authsalt", "/api/v1/cloudbox/auth/pwdreset"];
     let call = if call.fields.iter().any(|(name, _)| *name == "timestamp") {
         call
     } else {
         let mut fields = vec![("username", json!("nobody")), ("password", json!("0".repeat(32)))];
         fields.push(("timestamp", json!("the-place-for-it")));
-        Call { dialect: Dialect::Cloudbox, path: chance.pick::<&str>(&paths), fields, opens: true }
+        Call {
+            dialect: DialectKind::Cloudbox,
+            path: chance.choose::<&str>(&paths),
+            fields,
+            has_effect_on_success: true,
+        }
     };
     let fields = call.fields.iter().map(|(name, value)| {
         let time = *name == "timestamp";
@@ -140,21 +151,21 @@ fn timed(fleet: &Fleet, call: Call, chance: &mut Chance) -> Request {
     });
     let call = Call { fields: fields.collect(), ..call.clone() };
     let now = stele_bench_kit::dialect::now();
-    let text = match chance.below(9) {
-        0 => format!("{}", now - 1_000 - chance.below(1 << 30) as u64),
-        1 => format!("{}", now + 1_000 + chance.below(1 << 40) as u64),
+    let text = match chance.next_below(9) {
+        0 => format!("{}", now - 1_000 - chance.next_below(1 << 30) as u64),
+        1 => format!("{}", now + 1_000 + chance.next_below(1 << 40) as u64),
         2 => format!("-{now}"),
-        3 => format!("{now}.{}", chance.below(1_000)),
+        3 => format!("{now}.{}", chance.next_below(1_000)),
         4 => format!("\"{now}\\u0000\""),
-        5 => format!("\"{}{now}\"", "0".repeat(1 + chance.below(40))),
+        5 => format!("\"{}{now}\"", "0".repeat(1 + chance.next_below(40))),
         6 => format!("\"{now} \""),
         7 => format!("[{now}]"),
-        _ => a_number(chance),
+        _ => extreme_number(chance),
     };
-    call.with_json(fleet, call.json().replace("\"the-place-for-it\"", &text).as_bytes())
+    call.with_json(fleet, call.fields_as_json().replace("\"the-place-for-it\"", &text).as_bytes())
 }
 
-fn not_utf8(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
+fn invalid_utf8_body(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
     let bad: [&[u8]; 8] = [
         b"\xff",
         b"\xc0\xaf",
@@ -165,24 +176,24 @@ fn not_utf8(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
         b"\xfe\xff\x00{",
         b"\xc3\x28",
     ];
-    let mut text = call.json().into_bytes();
-    let at = chance.below(text.len());
-    text.splice(at..at, chance.pick(&bad).iter().copied());
-    if call.dialect == Dialect::Mefp && chance.one_in(3) {
+    let mut text = call.fields_as_json().into_bytes();
+    let at = chance.next_below(text.len());
+    text.splice(at..at, chance.choose(&bad).iter().copied());
+    if call.dialect == DialectKind::Mefp && chance.one_in(3) {
         return Request::post(call.path, "application/json", text);
     }
     if chance.one_in(3) {
-        let mut body = call.form().into_bytes();
-        let at = chance.below(body.len());
-        let raw: Vec<u8> = chance.pick(&bad).to_vec();
+        let mut body = call.fields_as_form().into_bytes();
+        let at = chance.next_below(body.len());
+        let raw: Vec<u8> = chance.choose(&bad).to_vec();
         let escaped: String = raw.iter().map(|byte| format!("%{byte:02x}")).collect();
         body.splice(at..at, if chance.one_in(2) { raw } else { escaped.into_bytes() });
-        return call.signed(fleet, Request::post(call.path, FORM, body));
+        return call.with_client_token(fleet, Request::post(call.path, FORM, body));
     }
     call.with_json(fleet, &text)
 }
 
-fn mislabelled(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
+fn with_wrong_content_type(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
     let types = [
         "text/plain",
         "application/xml",
@@ -201,24 +212,24 @@ fn mislabelled(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
         "application/json;;;;",
         "*/*",
     ];
-    let mut request = good(fleet, call, chance);
+    let mut request = valid_request(fleet, call, chance);
     request.headers.retain(|(name, _)| name != "content-type");
-    match chance.below(6) {
+    match chance.next_below(6) {
         0 => request,
-        1 => request.with("content-type", "application/json").with("content-type", FORM),
+        1 => request.with_header("content-type", "application/json").with_header("content-type", FORM),
         2 => request
-            .with("content-type", chance.pick::<&str>(&types))
-            .with("content-encoding", chance.pick::<&str>(&["gzip", "br", "deflate", "x"])),
-        _ => request.with("content-type", chance.pick::<&str>(&types)),
+            .with_header("content-type", chance.choose::<&str>(&types))
+            .with_header("content-encoding", chance.choose::<&str>(&["gzip", "br", "deflate", "x"])),
+        _ => request.with_header("content-type", chance.choose::<&str>(&types)),
     }
 }
 
-fn multipart(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
+fn malformed_multipart(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
     let mut body = String::new();
     for (name, value) in &call.fields {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let named = format!("Content-Disposition: form-data; name=\"{name}\"");
-        let head = match chance.below(9) {
+        let head = match chance.next_below(9) {
             0 => format!("Content-Disposition: form-data; name={name}\r\n"),
             1 => format!("{named}; filename=\"../../etc/passwd\"\r\n"),
             2 => "Content-Disposition: form-data\r\n".to_owned(),
@@ -226,12 +237,12 @@ fn multipart(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
             4 => format!("{named}\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y\r\n"),
             5 => format!("{named}\n\n{text}\n"),
             6 => format!("{named}\r\nContent-Transfer-Encoding: base64\r\n"),
-            7 => format!("{}: y\r\n", "a".repeat(chance.below(3_000))),
+            7 => format!("{}: y\r\n", "a".repeat(chance.next_below(3_000))),
             _ => format!("{named}\r\n"),
         };
         body += &format!("--x\r\n{head}\r\n{text}\r\n");
     }
-    body += chance.pick::<&str>(&[
+    body += chance.choose::<&str>(&[
         "--x--\r\n",
         "--x--",
         "--x",
@@ -243,36 +254,36 @@ fn multipart(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
     let types = ["boundary=x", "boundary=\"x\"", "boundary=--x"].map(|of| format!("multipart/form-data; {of}"));
     let mut body = body.into_bytes();
     if chance.one_in(3) {
-        body.truncate(chance.below(body.len()));
+        body.truncate(chance.next_below(body.len()));
     }
-    call.signed(fleet, Request::post(call.path, chance.pick::<String>(&types), body))
+    call.with_client_token(fleet, Request::post(call.path, chance.choose::<String>(&types), body))
 }
 
-fn fields(fleet: &Fleet, mut call: Call, chance: &mut Chance) -> Request {
-    let at = chance.below(call.fields.len());
-    match (chance.below(4), call.fields.is_empty()) {
+fn with_wrong_fields(fleet: &Target, mut call: Call, chance: &mut SeededRng) -> Request {
+    let at = chance.next_below(call.fields.len());
+    match (chance.next_below(4), call.fields.is_empty()) {
         (0, false) => drop(call.fields.remove(at)),
         (1, false) => call.fields[at].1 = json!(""),
         // JSON of this program holds a name once.
         (2, false) => {
             let (name, value) = call.fields[at].clone();
-            let text = format!("{{\"{name}\":{value},{}", call.json().trim_start_matches('{'));
+            let text = format!("{{\"{name}\":{value},{}", call.fields_as_json().trim_start_matches('{'));
             return call.with_json(fleet, text.as_bytes());
         }
-        (3, false) if call.dialect != Dialect::Mefp => {
-            let body = format!("{0}&{0}&&&=&=&x&%&%%&{0}=", call.form());
-            return call.signed(fleet, Request::post(call.path, FORM, body));
+        (3, false) if call.dialect != DialectKind::Mefp => {
+            let body = format!("{0}&{0}&&&=&=&x&%&%%&{0}=", call.fields_as_form());
+            return call.with_client_token(fleet, Request::post(call.path, FORM, body));
         }
         _ => call.fields.clear(),
     }
-    let mut request = good(fleet, &call, chance);
+    let mut request = valid_request(fleet, &call, chance);
     if chance.one_in(4) {
         request.path += "?account=a&account=b&%00=%ff&password";
     }
     request
 }
 
-fn a_text(chance: &mut Chance) -> String {
+fn hostile_text(chance: &mut SeededRng) -> String {
     let all = [
         "' OR '1'='1",
         "\"; DROP TABLE users; --",
@@ -312,22 +323,22 @@ fn a_text(chance: &mut Chance) -> String {
         "}",
         "\u{10ffff}",
     ];
-    let text = (*chance.pick(&all)).repeat(1 + chance.below(40));
+    let text = (*chance.choose(&all)).repeat(1 + chance.next_below(40));
     Value::String(text).to_string()
 }
 
 /// Around the 64 KiB that a body may have, and well beyond.
-fn large(fleet: &Fleet, call: &Call, chance: &mut Chance) -> Request {
-    let size = *chance.pick(&[60_000, 65_000, 65_500, 65_537, 66_000, 70_000, 100_000, 140_000]);
+fn oversized_body(fleet: &Target, call: &Call, chance: &mut SeededRng) -> Request {
+    let size = *chance.choose(&[60_000, 65_000, 65_500, 65_537, 66_000, 70_000, 100_000, 140_000]);
     let filler = "a".repeat(size);
-    let text = match chance.below(4) {
+    let text = match chance.next_below(4) {
         0 => format!("{{\"username\":\"{filler}\",\"password\":\"{filler}\"}}"),
-        1 => format!("{}{}", " ".repeat(size), call.json()),
+        1 => format!("{}{}", " ".repeat(size), call.fields_as_json()),
         2 => format!("username={filler}"),
         _ => format!("{{\"password\":\"guess\",\"account\":\"nobody\",\"login_name\":\"{filler}\"}}"),
     };
     if chance.one_in(3) {
-        return call.signed(fleet, Request::post(call.path, FORM, text));
+        return call.with_client_token(fleet, Request::post(call.path, FORM, text));
     }
     call.with_json(fleet, text.as_bytes())
 }

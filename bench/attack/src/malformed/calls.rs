@@ -3,35 +3,39 @@
 
 use serde_json::{Value, json};
 use stele_bench_kit::dialect::{
-    CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, CLOUDBOX_RESET, TMS_ADMIN_LOGIN, TMS_LOGIN, TMS_RESET, now,
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, TMS_ADMIN_LOGIN, TMS_CHANGE_PASSWORD, TMS_LOGIN, now,
 };
-use stele_bench_kit::{Dialect, Request};
+use stele_bench_kit::{DialectKind, Request};
 
-use super::chance::Chance;
-use crate::target::Fleet;
+use super::seeded_rng::SeededRng;
+use crate::target::Target;
 
 /// A call and its fields.
 #[derive(Clone)]
 pub(crate) struct Call {
-    pub dialect: Dialect,
+    pub dialect: DialectKind,
     pub path: &'static str,
     pub fields: Vec<(&'static str, Value)>,
     /// Whether a success would open or change something.
-    pub opens: bool,
+    pub has_effect_on_success: bool,
 }
 
 /// One of all calls with a body.
-pub(crate) fn any(chance: &mut Chance) -> Call {
-    let phone = format!("137{:08}", chance.below(100_000_000));
-    let digest: String = chance.bytes(16).iter().map(|byte| format!("{byte:02x}")).collect();
-    let calls = all(&phone, &digest);
-    chance.pick(&calls).clone()
+pub(crate) fn random_call(chance: &mut SeededRng) -> Call {
+    let phone = format!("137{:08}", chance.next_below(100_000_000));
+    let digest: String = chance.random_bytes(16).iter().map(|byte| format!("{byte:02x}")).collect();
+    let calls = all_calls(&phone, &digest);
+    chance.choose(&calls).clone()
 }
 
-fn all(phone: &str, digest: &str) -> Vec<Call> {
-    use Dialect::{Cloudbox, Jwt, Mefp, Portal, Tms};
-    let call =
-        |dialect, path, opens, fields: &[(&'static str, Value)]| Call { dialect, path, fields: fields.to_vec(), opens };
+fn all_calls(phone: &str, digest: &str) -> Vec<Call> {
+    use DialectKind::{Cloudbox, Jwt, Mefp, Portal, Tms};
+    let call = |dialect, path, opens, fields: &[(&'static str, Value)]| Call {
+        dialect,
+        path,
+        fields: fields.to_vec(),
+        has_effect_on_success: opens,
+    };
     let (user, at, code, password) =
         (("username", json!(phone)), ("timestamp", json!(now())), json!("MTIzNDU2"), json!("Z3Vlc3M="));
     let salted = [user.clone(), ("password", json!(digest)), at.clone()];
@@ -42,11 +46,11 @@ fn all(phone: &str, digest: &str) -> Vec<Call> {
     let account = ("account", json!(phone));
     vec![
         call(Cloudbox, CLOUDBOX_LOGIN, true, &salted),
-        call(Cloudbox, CLOUDBOX_RESET, true, &change),
+        call(Cloudbox, CLOUDBOX_CHANGE_PASSWORD, true, &change),
         call(Cloudbox, CLOUDBOX_LOGOUT, true, std::slice::from_ref(&user)),
         call(Tms, TMS_LOGIN, true, &salted),
         call(Tms, TMS_ADMIN_LOGIN, true, &salted),
-        call(Tms, TMS_RESET, true, &change),
+        call(Tms, TMS_CHANGE_PASSWORD, true, &change),
         call(Portal, "/i/login", true, &[user.clone(), ("password", password)]),
         call(Portal, "/i/register", true, &typed),
         call(Portal, "/i/resetpwd", true, &typed),
@@ -76,29 +80,33 @@ fn all(phone: &str, digest: &str) -> Vec<Call> {
 
 impl Call {
     /// The call as the dialect has it, with this JSON for a body: inside the envelope, where there is one.
-    pub(crate) fn with_json(&self, fleet: &Fleet, text: &[u8]) -> Request {
-        let request = if self.dialect == Dialect::Mefp {
+    pub(crate) fn with_json(&self, fleet: &Target, text: &[u8]) -> Request {
+        let request = if self.dialect == DialectKind::Mefp {
             use base64::Engine as _;
-            let sealed = base64::engine::general_purpose::STANDARD.encode(fleet.caller.app.encrypt(text));
-            fleet.caller.app.envelope(self.path, &sealed)
+            let sealed = base64::engine::general_purpose::STANDARD.encode(fleet.client.app.encrypt(text));
+            fleet.client.app.envelope(self.path, &sealed)
         } else {
             Request::post(self.path, "application/json", text)
         };
-        self.signed(fleet, request)
+        self.with_client_token(fleet, request)
     }
 
     /// With the token that TMS's calls carry, for what lies behind it is what is to be reached.
-    pub(crate) fn signed(&self, fleet: &Fleet, request: Request) -> Request {
-        if self.dialect == Dialect::Tms { request.with("authorization", &fleet.caller.tms_token) } else { request }
+    pub(crate) fn with_client_token(&self, fleet: &Target, request: Request) -> Request {
+        if self.dialect == DialectKind::Tms {
+            request.with_header("authorization", &fleet.client.tms_token)
+        } else {
+            request
+        }
     }
 
     /// The fields as one JSON object.
-    pub(crate) fn json(&self) -> String {
+    pub(crate) fn fields_as_json(&self) -> String {
         Value::Object(self.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()).to_string()
     }
 
     /// The fields as a form, a value as its text.
-    pub(crate) fn form(&self) -> String {
+    pub(crate) fn fields_as_form(&self) -> String {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let fields: Vec<_> = self.fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
         fields.join("&")

@@ -15,45 +15,45 @@ use stele_app::{Context, Service};
 use stele_core::identifier::Phone;
 use stele_core::time::Offset;
 use stele_core::{Error, UseCases};
-use stele_dialect::openapi::{About, OpenApi};
-use stele_dialect::{Calls, Dialect, Failure, Fields, Refusal, Routes, json};
+use stele_dialect::openapi::{ApiInfo, OpenApi};
+use stele_dialect::{CallError, Dialect, Endpoints, Fields, RequestRejection, Routes, json_response};
 
 #[derive(Debug)]
-struct Plain;
+struct PlainJson;
 
 #[derive(Serialize)]
-struct Known {
+struct FoundResponse {
     result: u8,
     reg_app: String,
     reg_time: String,
 }
 
 #[derive(Serialize)]
-struct No {
+struct ErrorResponse {
     result: u8,
     message: String,
 }
 
-impl Dialect for Plain {
+impl Dialect for PlainJson {
     // One of those that metrics know.
     const NAME: &'static str = "mefp";
 
-    fn refuse(refusal: &Refusal) -> HttpResponse {
-        json(refusal.status(), &No { result: 0, message: refusal.text() })
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        json_response(rejection.status(), &ErrorResponse { result: 0, message: rejection.chinese_text() })
     }
 
-    fn fail(error: &Error) -> HttpResponse {
-        json(stele_dialect::status_of(error), &No { result: 0, message: error.to_string() })
+    fn render_error(error: &Error) -> HttpResponse {
+        json_response(stele_dialect::status_for_error(error), &ErrorResponse { result: 0, message: error.to_string() })
     }
 }
 
-async fn check_loginname(use_cases: Data<UseCases>, fields: Fields) -> Result<HttpResponse, Failure<Plain>> {
+async fn check_loginname(use_cases: Data<UseCases>, fields: Fields) -> Result<HttpResponse, CallError<PlainJson>> {
     let (app, name) = (fields.required("app_from")?, fields.required("login_name")?);
-    use_cases.app(app).await?.0.ok_or(Error::NotAllowed)?;
+    use_cases.find_app_with_secret(app).await?.0.ok_or(Error::NotAllowed)?;
     let phone = Phone::parse(name).ok_or(Error::Invalid("phone"))?;
-    let user = use_cases.user_with_phone(&phone).await?.ok_or(Error::UnknownUser)?;
-    let reg_time = user.registered_at.date_time(Offset::CHINA);
-    Ok(json(StatusCode::OK, &Known { result: 1, reg_app: user.registered_through, reg_time }))
+    let user = use_cases.find_user_by_phone(&phone).await?.ok_or(Error::UnknownUser)?;
+    let reg_time = user.registered_at.to_date_time(Offset::CHINA);
+    Ok(json_response(StatusCode::OK, &FoundResponse { result: 1, reg_app: user.registered_through, reg_time }))
 }
 
 fn routes(_: &Context) -> Result<Routes, stele_service::ConfigError> {
@@ -62,11 +62,17 @@ fn routes(_: &Context) -> Result<Routes, stele_service::ConfigError> {
     }))
 }
 
-fn document() -> OpenApi {
-    let about = About { title: "Plain", text: &["For measuring."], refusals: &[], more: &[], schemes: Vec::new };
-    Calls::<Plain>::default().document(&about)
+fn openapi_document() -> OpenApi {
+    let about = ApiInfo {
+        title: "Plain",
+        description: &["For measuring."],
+        error_bodies: &[],
+        extra_schemas: &[],
+        security_schemes: Vec::new,
+    };
+    Endpoints::<PlainJson>::default().openapi_document(&about)
 }
 
 fn main() -> ExitCode {
-    stele_app::serve(Service::new::<Plain>(8199, &[], routes, document))
+    stele_app::serve(Service::new::<PlainJson>(8199, &[], routes, openapi_document))
 }

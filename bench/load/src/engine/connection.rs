@@ -8,32 +8,32 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 
 use super::requests::Requests;
-use super::response::{self, Expected, Read};
+use super::response::{self, ExpectedResponse, ParsedResponse};
 
 /// How long a server may take to accept.
-const CONNECT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that does not block.
 ///
 /// # Errors
 /// If the server does not accept it.
 pub(super) fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let stream = std::net::TcpStream::connect_timeout(&address, CONNECT)?;
+    let stream = std::net::TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
     stream.set_nodelay(true)?;
     stream.set_nonblocking(true)?;
     Ok(TcpStream::from_std(stream))
 }
 
 /// What came of reading.
-pub(super) enum Progress {
+pub(super) enum ReadOutcome {
     /// There is more to come.
     Waiting,
     /// The answer is whole and right; the request was sent, or due, then.
-    Answered(Instant),
+    Completed(Instant),
     /// It is whole and not what was expected.
-    Wrong(String),
+    UnexpectedResponse(String),
     /// The connection is of no more use.
-    Lost(String),
+    Disconnected(String),
 }
 
 pub(super) struct Connection {
@@ -41,40 +41,40 @@ pub(super) struct Connection {
     /// What of the requests is not written yet.
     unsent: Range<usize>,
     /// Since when an answer is waited for.
-    since: Option<Instant>,
+    sent_at: Option<Instant>,
     /// What came of an answer that is not whole yet.
-    partial: Vec<u8>,
-    broken: bool,
+    partial_response: Vec<u8>,
+    is_unusable: bool,
 }
 
 impl Connection {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, unsent: 0..0, since: None, partial: Vec::new(), broken: false }
+        Self { stream, unsent: 0..0, sent_at: None, partial_response: Vec::new(), is_unusable: false }
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.broken
+        self.is_unusable
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        self.since.is_some()
+    pub(super) fn is_awaiting_response(&self) -> bool {
+        self.sent_at.is_some()
     }
 
-    pub(super) fn is_writing(&self) -> bool {
+    pub(super) fn has_unsent_data(&self) -> bool {
         !self.unsent.is_empty()
     }
 
     /// Takes a request up.
-    pub(super) fn begin(&mut self, request: Range<usize>, since: Instant) {
+    pub(super) fn start_request(&mut self, request: Range<usize>, since: Instant) {
         self.unsent = request;
-        self.since = Some(since);
+        self.sent_at = Some(since);
     }
 
     /// Waits no more.
-    pub(super) fn break_off(&mut self) {
-        self.since = None;
+    pub(super) fn abort(&mut self) {
+        self.sent_at = None;
         self.unsent = 0..0;
-        self.broken = true;
+        self.is_unusable = true;
     }
 
     /// Writes what the system takes. Gives whether the connection is there.
@@ -85,7 +85,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => {
-                    self.break_off();
+                    self.abort();
                     return false;
                 }
             }
@@ -94,45 +94,49 @@ impl Connection {
     }
 
     /// Reads what has come.
-    pub(super) fn read(&mut self, buffer: &mut [u8], expected: &Expected) -> Progress {
+    pub(super) fn read(&mut self, buffer: &mut [u8], expected: &ExpectedResponse) -> ReadOutcome {
         loop {
             let read = match self.stream.read(buffer) {
-                Ok(0) => return self.lose("the server closed the connection"),
+                Ok(0) => return self.disconnect("the server closed the connection"),
                 Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Waiting,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return ReadOutcome::Waiting,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return self.lose(&error.to_string()),
+                Err(error) => return self.disconnect(&error.to_string()),
             };
-            let whole = if self.partial.is_empty() {
-                response::read(&buffer[..read], expected)
+            let whole = if self.partial_response.is_empty() {
+                response::parse_response(&buffer[..read], expected)
             } else {
-                self.partial.extend_from_slice(&buffer[..read]);
-                response::read(&self.partial, expected)
+                self.partial_response.extend_from_slice(&buffer[..read]);
+                response::parse_response(&self.partial_response, expected)
             };
             match whole {
-                Read::Partial if self.partial.is_empty() => self.partial.extend_from_slice(&buffer[..read]),
-                Read::Partial => {}
-                Read::Right => return self.end().map_or(Progress::Waiting, Progress::Answered),
-                Read::Wrong(why) => {
-                    self.end();
-                    return Progress::Wrong(why);
+                ParsedResponse::Partial if self.partial_response.is_empty() => {
+                    self.partial_response.extend_from_slice(&buffer[..read])
                 }
-                Read::Unreadable(why) => return self.lose(&why),
+                ParsedResponse::Partial => {}
+                ParsedResponse::Expected => {
+                    return self.finish_request().map_or(ReadOutcome::Waiting, ReadOutcome::Completed);
+                }
+                ParsedResponse::Unexpected(why) => {
+                    self.finish_request();
+                    return ReadOutcome::UnexpectedResponse(why);
+                }
+                ParsedResponse::Unreadable(why) => return self.disconnect(&why),
             }
             // The event tells of what comes after; a full buffer may have left something behind.
             if read < buffer.len() {
-                return Progress::Waiting;
+                return ReadOutcome::Waiting;
             }
         }
     }
 
-    fn end(&mut self) -> Option<Instant> {
-        self.partial.clear();
-        self.since.take()
+    fn finish_request(&mut self) -> Option<Instant> {
+        self.partial_response.clear();
+        self.sent_at.take()
     }
 
-    fn lose(&mut self, why: &str) -> Progress {
-        self.break_off();
-        Progress::Lost(why.to_owned())
+    fn disconnect(&mut self, why: &str) -> ReadOutcome {
+        self.abort();
+        ReadOutcome::Disconnected(why.to_owned())
     }
 }

@@ -10,7 +10,7 @@
 //! looked at but the status and the length, and one search for what a right answer has in it.
 
 mod connection;
-mod open;
+mod open_loop;
 mod requests;
 mod response;
 
@@ -19,24 +19,24 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
-use stele_bench_kit::{Failure, Result};
+use stele_bench_kit::{BenchError, Result};
 
 pub(crate) use requests::Requests;
-pub(crate) use response::Expected;
+pub(crate) use response::ExpectedResponse;
 
-use connection::{Connection, Progress};
-use open::Beat;
+use connection::{Connection, ReadOutcome};
+use open_loop::RateTimer;
 
 /// How long answers are waited for after the clock has stopped.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many events are taken at once.
-const EVENTS: usize = 1_024;
+const EVENT_CAPACITY: usize = 1_024;
 /// The token of the timer, beyond those of connections.
-const TIMER: Token = Token(usize::MAX - 1);
+const TIMER_TOKEN: Token = Token(usize::MAX - 1);
 
 /// How requests are spread over time.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Pace {
+pub(crate) enum LoopMode {
     /// Each connection as fast as it is answered.
     Closed,
     /// This many a second.
@@ -45,30 +45,30 @@ pub(crate) enum Pace {
 
 /// What came of a run.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct LoadResult {
     /// Requests answered as expected while the clock ran.
-    pub(crate) done: u64,
+    pub(crate) completed: u64,
     /// Requests that were not, and why the first was not.
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
     /// How long the clock ran, in seconds.
-    pub(crate) seconds: f64,
+    pub(crate) elapsed_seconds: f64,
     /// Latencies in microseconds, of every request that was answered.
     pub(crate) latency: Histogram<u64>,
 }
 
-impl Outcome {
+impl LoadResult {
     /// Requests a second.
     pub(crate) fn rate(&self) -> f64 {
-        self.done as f64 / self.seconds.max(f64::EPSILON)
+        self.completed as f64 / self.elapsed_seconds.max(f64::EPSILON)
     }
 }
 
 /// Connections to one server.
-pub(crate) struct Load {
+pub(crate) struct LoadGenerator {
     poll: Poll,
     connections: Vec<Connection>,
-    expected: Expected,
+    expected: ExpectedResponse,
     buffer: Vec<u8>,
 }
 
@@ -76,27 +76,27 @@ pub(crate) struct Load {
 struct Run<'a> {
     requests: &'a mut Requests,
     stop: Instant,
-    outcome: Outcome,
+    outcome: LoadResult,
     /// Connections that wait for an answer.
-    busy: usize,
+    in_flight: usize,
     /// When requests that nobody could send yet were due.
-    late: std::collections::VecDeque<Instant>,
+    overdue: std::collections::VecDeque<Instant>,
     /// Connections that wait for a request, in an open loop.
-    free: Vec<usize>,
-    open: bool,
+    idle_connections: Vec<usize>,
+    is_open_loop: bool,
 }
 
-impl Load {
+impl LoadGenerator {
     /// Opens `connections` to `address`, whose right answers are `expected`.
     ///
     /// # Errors
     /// If the server does not take them.
-    pub(crate) fn connect(address: SocketAddr, connections: usize, expected: Expected) -> Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, connections: usize, expected: ExpectedResponse) -> Result<Self> {
         let poll = Poll::new()?;
         let mut all = Vec::with_capacity(connections);
         for index in 0..connections {
             let mut stream = connection::connect(address)
-                .map_err(|e| Failure::new(format!("{address} does not take connection {index}: {e}")))?;
+                .map_err(|e| BenchError::new(format!("{address} does not take connection {index}: {e}")))?;
             poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             all.push(Connection::new(stream));
         }
@@ -107,44 +107,51 @@ impl Load {
     ///
     /// # Errors
     /// If the system fails. What the server does wrong is counted in the outcome.
-    pub(crate) fn run(&mut self, requests: &mut Requests, pace: Pace, time: Duration) -> Result<Outcome> {
+    pub(crate) fn run(&mut self, requests: &mut Requests, pace: LoopMode, time: Duration) -> Result<LoadResult> {
         let begun = Instant::now();
-        let latency = Histogram::new_with_bounds(1, 120_000_000, 3).map_err(|e| Failure::new(e.to_string()))?;
-        let outcome = Outcome { done: 0, errors: 0, first_error: None, seconds: 0.0, latency };
-        let open = matches!(pace, Pace::Open(_));
-        let mut run =
-            Run { requests, stop: begun + time, outcome, busy: 0, late: <_>::default(), free: Vec::new(), open };
+        let latency = Histogram::new_with_bounds(1, 120_000_000, 3).map_err(|e| BenchError::new(e.to_string()))?;
+        let outcome = LoadResult { completed: 0, errors: 0, first_error: None, elapsed_seconds: 0.0, latency };
+        let open = matches!(pace, LoopMode::Open(_));
+        let mut run = Run {
+            requests,
+            stop: begun + time,
+            outcome,
+            in_flight: 0,
+            overdue: <_>::default(),
+            idle_connections: Vec::new(),
+            is_open_loop: open,
+        };
         let mut beat = match pace {
-            Pace::Closed => None,
-            Pace::Open(rate) => Some(Beat::start(rate, begun, self.poll.registry(), TIMER)?),
+            LoopMode::Closed => None,
+            LoopMode::Open(rate) => Some(RateTimer::start(rate, begun, self.poll.registry(), TIMER_TOKEN)?),
         };
         for index in 0..self.connections.len() {
             if self.connections[index].is_broken() {
-                run.fail("a connection was lost before");
+                run.record_error("a connection was lost before");
             } else if open {
-                run.free.push(index);
+                run.idle_connections.push(index);
             } else {
                 self.send(index, Instant::now(), &mut run);
             }
         }
-        self.turn(&mut run, &mut beat)?;
+        self.poll_once(&mut run, &mut beat)?;
         if let Some(beat) = beat {
-            beat.end(self.poll.registry())?;
+            beat.stop(self.poll.registry())?;
         }
-        let over = run.requests.ended().filter(|ended| *ended < run.stop).unwrap_or(run.stop);
-        run.outcome.seconds = over.duration_since(begun).as_secs_f64();
+        let over = run.requests.exhausted_at().filter(|ended| *ended < run.stop).unwrap_or(run.stop);
+        run.outcome.elapsed_seconds = over.duration_since(begun).as_secs_f64();
         Ok(run.outcome)
     }
 
-    fn turn(&mut self, run: &mut Run<'_>, beat: &mut Option<Beat>) -> Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
-        let deadline = run.stop + PATIENCE;
+    fn poll_once(&mut self, run: &mut Run<'_>, beat: &mut Option<RateTimer>) -> Result<()> {
+        let mut events = Events::with_capacity(EVENT_CAPACITY);
+        let deadline = run.stop + DRAIN_TIMEOUT;
         loop {
             let now = Instant::now();
             let over = now >= run.stop || run.requests.is_empty();
-            if over && run.busy == 0 {
+            if over && run.in_flight == 0 {
                 // Those that were due and could never be sent.
-                let left = run.late.len() as u64;
+                let left = run.overdue.len() as u64;
                 run.outcome.errors += left;
                 if left > 0 {
                     run.outcome.first_error.get_or_insert_with(|| "no connection became free in time".to_owned());
@@ -152,10 +159,10 @@ impl Load {
                 return Ok(());
             }
             if now >= deadline {
-                let busy = run.busy;
-                (0..busy).for_each(|_| run.fail("no answer in time"));
-                self.connections.iter_mut().filter(|c| c.is_waiting()).for_each(Connection::break_off);
-                run.busy = 0;
+                let busy = run.in_flight;
+                (0..busy).for_each(|_| run.record_error("no answer in time"));
+                self.connections.iter_mut().filter(|c| c.is_awaiting_response()).for_each(Connection::abort);
+                run.in_flight = 0;
                 return Ok(());
             }
             let until = if over { deadline } else { run.stop };
@@ -165,92 +172,92 @@ impl Load {
             }
             for event in &events {
                 match event.token() {
-                    TIMER => {
+                    TIMER_TOKEN => {
                         if let Some(beat) = beat {
-                            beat.due(run.stop, &mut run.late)?;
+                            beat.take_due(run.stop, &mut run.overdue)?;
                         }
                     }
-                    Token(index) => self.attend(index, event.is_readable() || event.is_read_closed(), run),
+                    Token(index) => self.handle_event(index, event.is_readable() || event.is_read_closed(), run),
                 }
             }
-            self.catch_up(run);
+            self.send_overdue(run);
         }
     }
 
     /// Goes on with a connection on which something has happened.
-    fn attend(&mut self, index: usize, readable: bool, run: &mut Run<'_>) {
+    fn handle_event(&mut self, index: usize, readable: bool, run: &mut Run<'_>) {
         let connection = &mut self.connections[index];
-        if connection.is_writing() && !connection.write(run.requests) {
-            return run.lost("the connection was lost while sending");
+        if connection.has_unsent_data() && !connection.write(run.requests) {
+            return run.record_lost("the connection was lost while sending");
         }
-        if !readable || !connection.is_waiting() {
+        if !readable || !connection.is_awaiting_response() {
             return;
         }
         match connection.read(&mut self.buffer, &self.expected) {
-            Progress::Waiting => {}
-            Progress::Answered(since) => {
+            ReadOutcome::Waiting => {}
+            ReadOutcome::Completed(since) => {
                 let now = Instant::now();
-                run.answered(since, now);
-                self.next(index, now, run);
+                run.record_response(since, now);
+                self.send_next(index, now, run);
             }
-            Progress::Wrong(why) => {
-                run.busy -= 1;
-                run.fail(&why);
-                self.next(index, Instant::now(), run);
+            ReadOutcome::UnexpectedResponse(why) => {
+                run.in_flight -= 1;
+                run.record_error(&why);
+                self.send_next(index, Instant::now(), run);
             }
-            Progress::Lost(why) => run.lost(&why),
+            ReadOutcome::Disconnected(why) => run.record_lost(&why),
         }
     }
 
     /// Sends the next request on a connection that has its answer.
-    fn next(&mut self, index: usize, now: Instant, run: &mut Run<'_>) {
-        if run.open {
-            run.free.push(index);
+    fn send_next(&mut self, index: usize, now: Instant, run: &mut Run<'_>) {
+        if run.is_open_loop {
+            run.idle_connections.push(index);
         } else if now < run.stop {
             self.send(index, now, run);
         }
     }
 
     /// Sends what is due, as far as there are connections.
-    fn catch_up(&mut self, run: &mut Run<'_>) {
-        while let (Some(&due), Some(&index)) = (run.late.front(), run.free.last()) {
-            run.free.pop();
+    fn send_overdue(&mut self, run: &mut Run<'_>) {
+        while let (Some(&due), Some(&index)) = (run.overdue.front(), run.idle_connections.last()) {
+            run.idle_connections.pop();
             if !self.send(index, due, run) {
                 return;
             }
-            run.late.pop_front();
+            run.overdue.pop_front();
         }
     }
 
     /// Gives whether there was one.
     fn send(&mut self, index: usize, since: Instant, run: &mut Run<'_>) -> bool {
         let Some(range) = run.requests.next() else { return false };
-        run.busy += 1;
+        run.in_flight += 1;
         let connection = &mut self.connections[index];
-        connection.begin(range, since);
+        connection.start_request(range, since);
         if !connection.write(run.requests) {
-            run.lost("the connection was lost while sending");
+            run.record_lost("the connection was lost while sending");
         }
         true
     }
 }
 
 impl Run<'_> {
-    fn answered(&mut self, since: Instant, now: Instant) {
-        self.busy -= 1;
+    fn record_response(&mut self, since: Instant, now: Instant) {
+        self.in_flight -= 1;
         let micros = u64::try_from(now.duration_since(since).as_micros()).unwrap_or(u64::MAX);
         self.outcome.latency.saturating_record(micros.max(1));
         if now < self.stop {
-            self.outcome.done += 1;
+            self.outcome.completed += 1;
         }
     }
 
-    fn lost(&mut self, why: &str) {
-        self.busy -= 1;
-        self.fail(why);
+    fn record_lost(&mut self, why: &str) {
+        self.in_flight -= 1;
+        self.record_error(why);
     }
 
-    fn fail(&mut self, why: &str) {
+    fn record_error(&mut self, why: &str) {
         self.outcome.errors += 1;
         self.outcome.first_error.get_or_insert_with(|| why.to_owned());
     }

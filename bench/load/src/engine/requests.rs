@@ -10,20 +10,20 @@ pub(crate) struct Requests {
     /// Where each ends.
     ends: Vec<usize>,
     next: usize,
-    again: bool,
+    repeats: bool,
     /// When the last was taken.
-    ended: Option<Instant>,
+    exhausted_at: Option<Instant>,
 }
 
 impl Requests {
     /// Requests that are sent once each.
-    pub(crate) fn once() -> Self {
+    pub(crate) fn sent_once() -> Self {
         Self::default()
     }
 
     /// Requests that may be sent any number of times, one after the other and then from the first on.
-    pub(crate) fn again() -> Self {
-        Self { again: true, ..Self::default() }
+    pub(crate) fn repeating() -> Self {
+        Self { repeats: true, ..Self::default() }
     }
 
     /// Adds one, which is what `write` appends.
@@ -33,8 +33,8 @@ impl Requests {
     }
 
     /// How many are left.
-    pub(crate) fn left(&self) -> usize {
-        if self.again { usize::MAX } else { self.ends.len() - self.next }
+    pub(crate) fn remaining(&self) -> usize {
+        if self.repeats { usize::MAX } else { self.ends.len() - self.next }
     }
 
     /// The next one, by itself.
@@ -44,21 +44,21 @@ impl Requests {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ends.is_empty() || self.left() == 0
+        self.ends.is_empty() || self.remaining() == 0
     }
 
     /// When the last was taken, if it was.
-    pub(super) fn ended(&self) -> Option<Instant> {
-        self.ended
+    pub(super) fn exhausted_at(&self) -> Option<Instant> {
+        self.exhausted_at
     }
 
     /// Where the next one is; `None` if there are no more.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
-        if self.again && self.next == self.ends.len() {
+        if self.repeats && self.next == self.ends.len() {
             self.next = 0;
         }
         let Some(&end) = self.ends.get(self.next) else {
-            self.ended.get_or_insert_with(Instant::now);
+            self.exhausted_at.get_or_insert_with(Instant::now);
             return None;
         };
         let start = self.next.checked_sub(1).map_or(0, |before| self.ends[before]);
@@ -75,7 +75,7 @@ impl Requests {
 mod tests {
     use super::*;
 
-    fn taken(requests: &mut Requests, times: usize) -> Vec<String> {
+    fn take_texts(requests: &mut Requests, times: usize) -> Vec<String> {
         let mut texts = Vec::new();
         for _ in 0..times {
             let Some(range) = requests.next() else { break };
@@ -85,13 +85,13 @@ mod tests {
     }
 
     #[test]
-    fn each_is_sent_once_or_again_and_again() {
+    fn requests_are_sent_once_or_repeatedly() {
         for (mut requests, wanted) in
-            [(Requests::once(), vec!["a", "bc"]), (Requests::again(), vec!["a", "bc", "a", "bc", "a"])]
+            [(Requests::sent_once(), vec!["a", "bc"]), (Requests::repeating(), vec!["a", "bc", "a", "bc", "a"])]
         {
             requests.add(|bytes| bytes.extend_from_slice(b"a"));
             requests.add(|bytes| bytes.extend_from_slice(b"bc"));
-            assert_eq!(taken(&mut requests, 5), wanted);
+            assert_eq!(take_texts(&mut requests, 5), wanted);
         }
     }
 }

@@ -4,13 +4,13 @@ use memchr::memmem;
 
 /// What a right answer is.
 #[derive(Clone, Debug)]
-pub(crate) struct Expected {
+pub(crate) struct ExpectedResponse {
     status: [u8; 3],
     /// What its body has in it; empty: anything.
     marker: memmem::Finder<'static>,
 }
 
-impl Expected {
+impl ExpectedResponse {
     /// An answer of `status` with `marker` in its body.
     pub(crate) fn new(status: u16, marker: &[u8]) -> Self {
         let digit = |of: u16| b'0' + u8::try_from(of % 10).unwrap_or_default();
@@ -21,37 +21,37 @@ impl Expected {
 
 /// What the bytes that came so far are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ParsedResponse {
     /// The beginning of an answer.
     Partial,
     /// A right answer.
-    Right,
+    Expected,
     /// A whole answer, and what is wrong with it.
-    Wrong(String),
+    Unexpected(String),
     /// Not an answer, or one whose end cannot be told.
     Unreadable(String),
 }
 
 /// Reads `bytes`, which begin where an answer begins.
-pub(super) fn read(bytes: &[u8], expected: &Expected) -> Read {
-    let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return Read::Partial };
+pub(super) fn parse_response(bytes: &[u8], expected: &ExpectedResponse) -> ParsedResponse {
+    let Some(end) = memmem::find(bytes, b"\r\n\r\n") else { return ParsedResponse::Partial };
     let (head, rest) = (&bytes[..end], &bytes[end + 4..]);
     if !head.starts_with(b"HTTP/1.1 ") {
-        return Read::Unreadable(format!("not HTTP/1.1: {}", shown(head)));
+        return ParsedResponse::Unreadable(format!("not HTTP/1.1: {}", escape_bytes(head)));
     }
     let Some(length) = content_length(head) else {
-        return Read::Unreadable(format!("an answer without Content-Length: {}", shown(head)));
+        return ParsedResponse::Unreadable(format!("an answer without Content-Length: {}", escape_bytes(head)));
     };
     if rest.len() < length {
-        return Read::Partial;
+        return ParsedResponse::Partial;
     }
     if rest.len() > length {
-        return Read::Unreadable("more than the answer".to_owned());
+        return ParsedResponse::Unreadable("more than the answer".to_owned());
     }
     if head.get(9..12) == Some(&expected.status) && expected.marker.find(rest).is_some() {
-        Read::Right
+        ParsedResponse::Expected
     } else {
-        Read::Wrong(shown(bytes))
+        ParsedResponse::Unexpected(escape_bytes(bytes))
     }
 }
 
@@ -69,7 +69,7 @@ fn content_length(head: &[u8]) -> Option<usize> {
     None
 }
 
-fn shown(bytes: &[u8]) -> String {
+fn escape_bytes(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().take(400).collect::<String>().replace("\r\n", " | ")
 }
@@ -79,22 +79,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_whole_when_its_length_has_come() {
+    fn a_response_is_complete_when_its_body_has_arrived() {
         let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\nx: y\r\n\r\n{\"code\":\"0\"";
-        let expected = Expected::new(200, b"\"code\":\"0\"");
+        let expected = ExpectedResponse::new(200, b"\"code\":\"0\"");
         for end in 0..answer.len() {
-            assert_eq!(read(&answer[..end], &expected), Read::Partial, "{end}");
+            assert_eq!(parse_response(&answer[..end], &expected), ParsedResponse::Partial, "{end}");
         }
-        assert_eq!(read(answer, &expected), Read::Right);
-        assert!(matches!(read(answer, &Expected::new(401, b"")), Read::Wrong(_)));
-        assert!(matches!(read(answer, &Expected::new(200, b"1002")), Read::Wrong(_)));
-        assert!(matches!(read(&[answer.as_slice(), b"x"].concat(), &expected), Read::Unreadable(_)));
+        assert_eq!(parse_response(answer, &expected), ParsedResponse::Expected);
+        assert!(matches!(parse_response(answer, &ExpectedResponse::new(401, b"")), ParsedResponse::Unexpected(_)));
+        assert!(matches!(parse_response(answer, &ExpectedResponse::new(200, b"1002")), ParsedResponse::Unexpected(_)));
+        assert!(matches!(
+            parse_response(&[answer.as_slice(), b"x"].concat(), &expected),
+            ParsedResponse::Unreadable(_)
+        ));
     }
 
     #[test]
-    fn what_has_no_end_is_told() {
+    fn a_response_without_length_is_rejected() {
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
-        assert!(matches!(read(chunked, &Expected::new(200, b"")), Read::Unreadable(_)));
-        assert!(matches!(read(b"SSH-2.0\r\n\r\n", &Expected::new(200, b"")), Read::Unreadable(_)));
+        assert!(matches!(parse_response(chunked, &ExpectedResponse::new(200, b"")), ParsedResponse::Unreadable(_)));
+        assert!(matches!(
+            parse_response(b"SSH-2.0\r\n\r\n", &ExpectedResponse::new(200, b"")),
+            ParsedResponse::Unreadable(_)
+        ));
     }
 }

@@ -1,6 +1,6 @@
 //! What is counted of the domain: logins, events, sessions, limits, password hashing; and around the stores.
 
-mod stores;
+mod store_metrics;
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use stele_core::event::{Act, Event, Limit, Outcome};
+use stele_core::event::{Action, Event, Outcome, RateLimitKind};
 use stele_core::hasher::Hasher;
 use stele_core::proof::ProofKind;
-use stele_service::metrics::{Labels, Metrics, gauge};
+use stele_service::metrics::{Labels, Metrics, encode_gauge};
 
-pub(crate) use stores::StoreMetrics;
+pub(crate) use store_metrics::StoreMetrics;
 
 /// The deployment's ceiling, among the limits.
 const SEND_TOTAL: &str = "send_total";
@@ -37,18 +37,18 @@ impl DomainMetrics {
         metrics.register("stele_events", help, domain.events.clone());
         metrics.register("stele_sessions_opened", "Sessions opened", domain.sessions.clone());
         metrics.register("stele_limits_hit", "What a limit refused", domain.limits.clone());
-        metrics.collect(Box::new(Hashing(hasher)));
+        metrics.register_collector(Box::new(HasherCollector(hasher)));
         domain
     }
 
     /// Starts what is worth seeing before it happens at zero, for a service of `dialect` with these proofs.
-    pub fn expect(&self, dialect: &'static str, proofs: &[ProofKind]) {
+    pub fn preregister(&self, dialect: &'static str, proofs: &[ProofKind]) {
         for proof in proofs {
             for outcome in [Outcome::Done, Outcome::WrongPassword, Outcome::UnknownUser, Outcome::TooMany] {
-                drop(self.logins.get_or_create(&login(dialect, *proof, outcome)));
+                drop(self.logins.get_or_create(&login_labels(dialect, *proof, outcome)));
             }
         }
-        for limit in Limit::all() {
+        for limit in RateLimitKind::all() {
             drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", limit.as_str())]));
         }
         drop(self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]));
@@ -56,23 +56,23 @@ impl DomainMetrics {
     }
 
     /// Counts what happened.
-    pub fn count(&self, event: &Event) {
-        let dialect = event.door.as_ref().map_or("none", |door| door.dialect);
-        let (act, outcome) = (event.act, event.outcome);
+    pub fn record(&self, event: &Event) {
+        let dialect = event.entry_point.as_ref().map_or("none", |door| door.dialect);
+        let (act, outcome) = (event.action, event.outcome);
         self.events.get_or_create(&[("dialect", dialect), ("event", act.as_str()), ("result", outcome.as_str())]).inc();
-        if let Act::Login(proof) = act {
-            self.logins.get_or_create(&login(dialect, proof, outcome)).inc();
+        if let Action::Login(proof) = act {
+            self.logins.get_or_create(&login_labels(dialect, proof, outcome)).inc();
         }
-        let through_app = event.door.as_ref().is_some_and(|door| !door.app.is_empty());
+        let through_app = event.entry_point.as_ref().is_some_and(|door| !door.app.is_empty());
         match (act, outcome) {
             (_, Outcome::TooMany) => {
-                self.limits.get_or_create(&[("dialect", dialect), ("limit", act.limit().as_str())]).inc();
+                self.limits.get_or_create(&[("dialect", dialect), ("limit", act.rate_limit_kind().as_str())]).inc();
             }
-            (Act::Login(_) | Act::ChangePassword(_), Outcome::Done) => {
+            (Action::Login(_) | Action::ChangePassword(_), Outcome::Done) => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
             // Registering through an app counts as being present there.
-            (Act::Register, Outcome::Done) if through_app => {
+            (Action::Register, Outcome::Done) if through_app => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
             _ => {}
@@ -85,30 +85,30 @@ impl DomainMetrics {
     }
 }
 
-fn login(dialect: &'static str, proof: ProofKind, outcome: Outcome) -> Labels<3> {
+fn login_labels(dialect: &'static str, proof: ProofKind, outcome: Outcome) -> Labels<3> {
     [("dialect", dialect), ("proof", proof.as_str()), ("result", outcome.as_str())]
 }
 
-struct Hashing(Hasher);
+struct HasherCollector(Hasher);
 
-impl fmt::Debug for Hashing {
+impl fmt::Debug for HasherCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Hashing")
     }
 }
 
-impl Collector for Hashing {
+impl Collector for HasherCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let ((busy, slots), (queue, limit)) = (self.0.slots(), self.0.queue());
+        let ((busy, slots), (queue, limit)) = (self.0.slot_usage(), self.0.queue_usage());
         for (name, help, value) in [
             ("stele_hash_slots", "Password hashes computed at once, at most", slots),
             ("stele_hash_slots_busy", "Password hashes being computed", busy),
             ("stele_hash_queue_limit", "Password hashes computed or waiting, at most", limit),
             ("stele_hash_queue_length", "Password hashes computed or waiting", queue),
         ] {
-            gauge(&mut encoder, name, help, value as f64)?;
+            encode_gauge(&mut encoder, name, help, value as f64)?;
         }
-        let computed = ConstCounter::new(self.0.computed());
+        let computed = ConstCounter::new(self.0.computed_hashes());
         computed.encode(encoder.encode_descriptor(
             "stele_hashes_computed",
             "Password hashes computed",

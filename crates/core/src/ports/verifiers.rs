@@ -7,7 +7,7 @@ use crate::user::UserId;
 
 /// A user whose verifier is an imported hash as earlier builds stored it. Never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct EarlierHash {
+pub struct UnwrappedHash {
     /// The user's number, by which they are in order.
     pub number: i64,
     /// The user.
@@ -16,7 +16,7 @@ pub struct EarlierHash {
     pub verifier: String,
 }
 
-impl std::fmt::Debug for EarlierHash {
+impl std::fmt::Debug for UnwrappedHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "EarlierHash({}, …)", self.id)
     }
@@ -26,12 +26,12 @@ impl std::fmt::Debug for EarlierHash {
 #[async_trait]
 pub trait VerifierStore: Send + Sync {
     /// How many users have an imported hash as earlier builds stored it.
-    async fn count_earlier(&self) -> Result<u64>;
+    async fn count_unwrapped(&self) -> Result<u64>;
 
     /// Up to `limit` of them with numbers above `after`, in order.
-    async fn earlier(&self, after: i64, limit: u32) -> Result<Vec<EarlierHash>>;
+    async fn list_unwrapped(&self, after: i64, limit: u32) -> Result<Vec<UnwrappedHash>>;
 
     /// Gives each of these users the verifier beside, for the same password, if theirs still is the one that was read;
     /// all in one step. The epochs stay. Gives how many were replaced.
-    async fn replace_verifiers(&self, changes: &[(EarlierHash, String)]) -> Result<u64>;
+    async fn replace_verifiers(&self, changes: &[(UnwrappedHash, String)]) -> Result<u64>;
 }

@@ -2,10 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::watch::Watch;
+use super::audit_scope::AuditScope;
 use crate::app::App;
-use crate::event::Act;
-use crate::{Deps, Error, Result, UseCases};
+use crate::event::Action;
+use crate::{Dependencies, Error, Result, UseCases};
 
 /// How long an app's secret is: it serves as the initialisation vector of AES-CBC.
 pub const SECRET_LENGTH: usize = 16;
@@ -21,23 +21,23 @@ impl UseCases {
         secret: Option<Zeroizing<String>>,
         may_token: Vec<String>,
     ) -> Result<Zeroizing<String>> {
-        let mut watch = Watch::administrative(&self.deps, Act::AddApp);
-        let outcome = add(&self.deps, name, secret, may_token, &mut watch).await;
-        watch.end(outcome)
+        let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddApp);
+        let outcome = register_app(&self.deps, name, secret, may_token, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn add(
-    deps: &Deps,
+async fn register_app(
+    deps: &Dependencies,
     name: &str,
     secret: Option<Zeroizing<String>>,
     may_token: Vec<String>,
-    watch: &mut Watch<'_>,
+    audit: &mut AuditScope<'_>,
 ) -> Result<Zeroizing<String>> {
-    if !App::valid_name(name) {
+    if !App::is_valid_name(name) {
         return Err(Error::Invalid("name"));
     }
-    if !may_token.iter().all(|other| App::valid_name(other)) {
+    if !may_token.iter().all(|other| App::is_valid_name(other)) {
         return Err(Error::Invalid("may-token"));
     }
     let secret = secret.unwrap_or_else(|| Zeroizing::new(deps.random.hex128()[..SECRET_LENGTH].to_owned()));
@@ -46,6 +46,6 @@ async fn add(
     }
     let sealed = deps.seal(&App::seal_context(name), secret.as_bytes());
     let app = App { name: name.to_owned(), secret: sealed, may_token, created_at: deps.now() };
-    watch.concerns(&app);
+    audit.set_subject(&app);
     if deps.users.add_app(&app).await? { Ok(secret) } else { Err(Error::IdentifierTaken) }
 }

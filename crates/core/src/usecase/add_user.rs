@@ -1,19 +1,19 @@
 //! Adding a user as an administrator.
 
+use super::audit_scope::AuditScope;
 use super::credential;
-use super::watch::Watch;
-use crate::event::Act;
-use crate::identifier::{Email, Name, Phone};
+use crate::event::Action;
+use crate::identifier::{Email, Phone, Username};
 use crate::password::NewPassword;
 use crate::user::{NewUser, Profile, Role, User, UserId};
-use crate::verifier::Imported;
-use crate::{Deps, Error, Result, UseCases};
+use crate::verifier::ImportedHash;
+use crate::{Dependencies, Error, Result, UseCases};
 
 /// A user to add.
 #[derive(Debug)]
-pub struct AddUser {
+pub struct AddUserRequest {
     /// The name.
-    pub name: Name,
+    pub name: Username,
     /// The phone.
     pub phone: Option<Phone>,
     /// The e-mail address.
@@ -23,22 +23,22 @@ pub struct AddUser {
     /// About the person.
     pub profile: Profile,
     /// What proves them.
-    pub secret: Provided,
+    pub secret: ProvidedSecret,
 }
 
 /// What an administrator has of a user's password. Never printed.
-pub enum Provided {
+pub enum ProvidedSecret {
     /// The password.
     Password(NewPassword),
     /// A hash made elsewhere.
-    Foreign(Imported),
+    Hash(ImportedHash),
 }
 
-impl std::fmt::Debug for Provided {
+impl std::fmt::Debug for ProvidedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Password(_) => "Password(…)",
-            Self::Foreign(_) => "Foreign(…)",
+            Self::Hash(_) => "Foreign(…)",
         })
     }
 }
@@ -48,25 +48,25 @@ impl UseCases {
     ///
     /// # Errors
     /// `IdentifierTaken`; `Busy` and faults of ours.
-    pub async fn add_user(&self, request: AddUser) -> Result<User> {
-        let mut watch = Watch::administrative(&self.deps, Act::AddUser);
-        let outcome = add(&self.deps, request).await;
+    pub async fn add_user(&self, request: AddUserRequest) -> Result<User> {
+        let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddUser);
+        let outcome = create_user(&self.deps, request).await;
         if let Ok(user) = &outcome {
-            watch.concerns(user.id);
+            audit.set_subject(user.id);
         }
-        watch.end(outcome)
+        audit.finish(outcome)
     }
 }
 
-async fn add(deps: &Deps, request: AddUser) -> Result<User> {
-    let AddUser { name, phone, email, role, profile, secret } = request;
-    if let Some(field) = profile.hidden_in() {
+async fn create_user(deps: &Dependencies, request: AddUserRequest) -> Result<User> {
+    let AddUserRequest { name, phone, email, role, profile, secret } = request;
+    if let Some(field) = profile.field_with_invisible_character() {
         return Err(Error::Invalid(field));
     }
     let id = UserId::from_random(deps.random.bits128());
     let credential = match secret {
-        Provided::Password(password) => credential::make(deps, id, password.as_digest()).await?,
-        Provided::Foreign(hash) => credential::import(deps, id, hash).await?,
+        ProvidedSecret::Password(password) => credential::create(deps, id, password.as_digest()).await?,
+        ProvidedSecret::Hash(hash) => credential::import(deps, id, hash).await?,
     };
     let new = NewUser {
         id,

@@ -6,20 +6,22 @@ use std::sync::Arc;
 
 use super::end_salted::end_salted;
 use super::lookup::find_user;
-use super::reseal::{self, Resealed, Resealing};
-use super::wrap_hashes::{Wrapped, Wrapping, wrap_hashes};
+use super::reseal::{self, ResealJob, ResealReport};
+use super::wrap_hashes::{WrapJob, WrapReport, wrap_hashes};
 use crate::Result;
-use crate::event::{Act, Event, Outcome, Subject};
+use crate::audit_log::{AuditLogEntry, AuditLogEntryId, AuditLogFilter, AuditLogOrder};
+use crate::event::{Action, Event, Outcome, Subject};
 use crate::hasher::Hasher;
-use crate::ports::{Dropped, Events, KeyRecord, KeyStore, SaltedUse, TrailStore, UserStore, VerifierStore};
+use crate::ports::{
+    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, SaltedUsage, UserStore, VerifierStore,
+};
 use crate::random::Random;
 use crate::seal::{KeyId, Sealer};
 use crate::time::{Clock, Timestamp};
-use crate::trail::{Entry, EntryId, Filter, Order};
 use crate::user::User;
 
 /// What [`Administration`] is made of.
-pub struct AdministrationDeps {
+pub struct AdministrationDependencies {
     /// Users.
     pub users: Arc<dyn UserStore>,
     /// Keys in service.
@@ -27,9 +29,9 @@ pub struct AdministrationDeps {
     /// Imported hashes.
     pub verifiers: Arc<dyn VerifierStore>,
     /// The audit trail, to be read.
-    pub trail: Arc<dyn TrailStore>,
+    pub audit_log: Arc<dyn AuditLogStore>,
     /// Takes note of what was done.
-    pub events: Arc<dyn Events>,
+    pub events: Arc<dyn EventSink>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -39,13 +41,13 @@ pub struct AdministrationDeps {
 /// The use cases of the `stele` command that work on a database as a whole. Every error is a fault of ours unless its
 /// method says otherwise.
 pub struct Administration {
-    deps: AdministrationDeps,
+    deps: AdministrationDependencies,
 }
 
 #[expect(clippy::missing_errors_doc, reason = "the type says it of all")]
 impl Administration {
     /// Use cases on these stores.
-    pub fn new(deps: AdministrationDeps) -> Self {
+    pub fn new(deps: AdministrationDependencies) -> Self {
         Self { deps }
     }
 
@@ -60,13 +62,19 @@ impl Administration {
     }
 
     /// Up to `limit` entries of the audit trail that `filter` lets through, after the one named `after`.
-    pub async fn trail(&self, filter: &Filter, order: Order, after: Option<EntryId>, limit: u32) -> Result<Vec<Entry>> {
-        self.deps.trail.page(filter, order, after, limit).await
+    pub async fn audit_log(
+        &self,
+        filter: &AuditLogFilter,
+        order: AuditLogOrder,
+        after: Option<AuditLogEntryId>,
+        limit: u32,
+    ) -> Result<Vec<AuditLogEntry>> {
+        self.deps.audit_log.list(filter, order, after, limit).await
     }
 
     /// Takes down in the audit trail what was done, and how it ended.
-    pub fn record(&self, act: Act, subject: Option<Subject>, outcome: Outcome) {
-        self.deps.events.record(Event::administrative(self.now(), act, outcome, subject));
+    pub fn record(&self, act: Action, subject: Option<Subject>, outcome: Outcome) {
+        self.deps.events.record(Event::by_administrator(self.now(), act, outcome, subject));
     }
 
     /// Every key in service.
@@ -75,8 +83,8 @@ impl Administration {
     }
 
     /// How many users' digests and how many apps' secrets are sealed under each key.
-    pub async fn sealed_under(&self) -> Result<Vec<(KeyId, u64, u64)>> {
-        self.deps.keys.sealed_under().await
+    pub async fn count_rows_by_key(&self) -> Result<Vec<(KeyId, u64, u64)>> {
+        self.deps.keys.count_rows_by_key().await
     }
 
     /// Puts a key in service; `false` if one of this name is.
@@ -85,24 +93,24 @@ impl Administration {
     }
 
     /// Takes a key out of service unless something is sealed under it.
-    pub async fn drop_key(&self, name: &str) -> Result<Dropped> {
-        self.deps.keys.drop_key(name).await
+    pub async fn retire_key(&self, name: &str) -> Result<KeyRetirement> {
+        self.deps.keys.retire_key(name).await
     }
 
     /// How many rows are sealed under older keys than the one that seals.
-    pub async fn pending_reseal(&self, sealer: &Sealer) -> Result<u64> {
-        reseal::pending(&self.resealing(sealer)).await
+    pub async fn count_pending_reseals(&self, sealer: &Sealer) -> Result<u64> {
+        reseal::count_pending(&self.reseal_job(sealer)).await
     }
 
     /// Seals again, under the newest key, what is sealed under older ones; `progress` learns of each step how many rows
     /// it saw. What was done before an error is kept.
-    pub async fn reseal(&self, sealer: &Sealer, progress: &mut (dyn FnMut(u64) + Send)) -> Result<Resealed> {
-        reseal::reseal(&self.resealing(sealer), progress).await
+    pub async fn reseal(&self, sealer: &Sealer, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
+        reseal::reseal(&self.reseal_job(sealer), progress).await
     }
 
     /// Who logged in by salted proofs, ever and since `since`; and how many digests are sealed.
-    pub async fn salted_use(&self, since: Timestamp) -> Result<(SaltedUse, u64)> {
-        Ok((self.deps.keys.salted_use(since).await?, self.deps.keys.count_seals().await?))
+    pub async fn salted_usage(&self, since: Timestamp) -> Result<(SaltedUsage, u64)> {
+        Ok((self.deps.keys.salted_usage(since).await?, self.deps.keys.count_sealed_digests().await?))
     }
 
     /// Ends salted dialects and erases every sealed digest; `progress` learns how many at a time. It may be stopped
@@ -117,8 +125,8 @@ impl Administration {
     }
 
     /// How many users have an imported hash as earlier builds stored it.
-    pub async fn pending_wraps(&self) -> Result<u64> {
-        self.deps.verifiers.count_earlier().await
+    pub async fn count_pending_wraps(&self) -> Result<u64> {
+        self.deps.verifiers.count_unwrapped().await
     }
 
     /// Wraps those hashes in argon2id, `at_once` (1 to 256) at a time; `progress` learns of each step how many rows it
@@ -126,16 +134,16 @@ impl Administration {
     pub async fn wrap_hashes(
         &self,
         hasher: &Hasher,
-        at_once: u32,
+        concurrency: u32,
         progress: &mut (dyn FnMut(u64) + Send),
-    ) -> Result<Wrapped> {
+    ) -> Result<WrapReport> {
         let (verifiers, random) = (self.deps.verifiers.as_ref(), self.deps.random.as_ref());
-        let work = Wrapping { verifiers, hasher, random, clock: self.deps.clock.as_ref(), at_once };
+        let work = WrapJob { verifiers, hasher, random, clock: self.deps.clock.as_ref(), concurrency };
         wrap_hashes(&work, progress).await
     }
 
-    fn resealing<'a>(&'a self, sealer: &'a Sealer) -> Resealing<'a> {
+    fn reseal_job<'a>(&'a self, sealer: &'a Sealer) -> ResealJob<'a> {
         let (keys, random) = (self.deps.keys.as_ref(), self.deps.random.as_ref());
-        Resealing { sealer, keys, random, clock: self.deps.clock.as_ref() }
+        ResealJob { sealer, keys, random, clock: self.deps.clock.as_ref() }
     }
 }

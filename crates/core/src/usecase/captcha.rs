@@ -2,43 +2,43 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::Caller;
-use super::send_code::uses_of_origin;
-use super::watch::Watch;
-use crate::event::Act;
+use super::RequestInfo;
+use super::audit_scope::AuditScope;
+use super::send_code::origin_quota_uses;
+use crate::event::Action;
 use crate::text;
-use crate::{Deps, Error, Result, UseCases};
+use crate::{Dependencies, Error, Result, UseCases};
 
 /// Ids stay below 2^53, so that every JSON reader takes them as integers.
-const IDS: u64 = 1 << 53;
-const LENGTH: usize = 5;
+const ID_LIMIT: u64 = 1 << 53;
+const TEXT_LENGTH: usize = 5;
 /// Letters and digits that are not mistaken for one another.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxy3456789";
 
 /// A solved captcha. Its text is never printed.
 #[derive(Clone)]
-pub struct Solution {
+pub struct CaptchaSolution {
     /// The id it was issued under.
     pub id: u64,
     /// What the client read in the picture; letter case, white space and hyphens do not matter.
     pub text: String,
 }
 
-impl std::fmt::Debug for Solution {
+impl std::fmt::Debug for CaptchaSolution {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Solution({}, …)", self.id)
     }
 }
 
 /// What a captcha's picture is drawn from: the same for an id each time and on every instance. Never printed.
-pub struct Picture {
+pub struct CaptchaImage {
     /// What it shows.
     pub text: String,
     /// What its noise follows from.
     pub seed: [u8; 32],
 }
 
-impl std::fmt::Debug for Picture {
+impl std::fmt::Debug for CaptchaImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Picture(…)")
     }
@@ -49,20 +49,20 @@ impl UseCases {
     ///
     /// # Errors
     /// `TooMany`; faults of ours.
-    pub async fn issue_captcha(&self, caller: &Caller) -> Result<u64> {
-        let watch = Watch::over(&self.deps, Act::IssueCaptcha, caller);
-        let outcome = draw(&self.deps, caller).await;
-        watch.end(outcome)
+    pub async fn issue_captcha(&self, caller: &RequestInfo) -> Result<u64> {
+        let audit = AuditScope::start(&self.deps, Action::IssueCaptcha, caller);
+        let outcome = issue(&self.deps, caller).await;
+        audit.finish(outcome)
     }
 }
 
-async fn draw(deps: &Deps, caller: &Caller) -> Result<u64> {
-    let drawn = uses_of_origin("captcha", &caller.origin, deps.policy.sending.captcha);
-    if let Some(exceeded) = deps.state.send_code(&drawn, None, deps.now()).await? {
-        return Err(Error::TooMany { retry_after: exceeded.retry_after });
+async fn issue(deps: &Dependencies, caller: &RequestInfo) -> Result<u64> {
+    let drawn = origin_quota_uses("captcha", &caller.origin, deps.policy.send_quotas.captcha);
+    if let Some(exceeded) = deps.state.consume_quotas(&drawn, None, deps.now()).await? {
+        return Err(Error::RateLimited { retry_after: exceeded.retry_after });
     }
-    let id = deps.random.below(IDS);
-    deps.state.put_captcha(id, deps.now().after(deps.policy.captcha_ttl)).await?;
+    let id = deps.random.uniform_below(ID_LIMIT);
+    deps.state.store_captcha(id, deps.now().saturating_add(deps.policy.captcha_ttl)).await?;
     Ok(id)
 }
 
@@ -74,10 +74,10 @@ impl UseCases {
     /// Faults of ours.
     ///
     /// [`Policy::captcha_views`]: crate::policy::Policy::captcha_views
-    pub async fn view_captcha(&self, id: u64) -> Result<Option<Picture>> {
-        let seen = self.deps.state.view_captcha(id, self.deps.policy.captcha_views, self.deps.now()).await?;
+    pub async fn view_captcha(&self, id: u64) -> Result<Option<CaptchaImage>> {
+        let seen = self.deps.state.count_captcha_view(id, self.deps.policy.captcha_views, self.deps.now()).await?;
         let seed = || self.deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
-        Ok(seen.then(|| Picture { text: answer(&self.deps, id), seed: seed() }))
+        Ok(seen.then(|| CaptchaImage { text: expected_text(&self.deps, id), seed: seed() }))
     }
 }
 
@@ -85,18 +85,18 @@ impl UseCases {
 ///
 /// # Errors
 /// Faults of ours.
-pub(super) async fn solve(deps: &Deps, solution: &Solution) -> Result<bool> {
-    let issued = deps.state.take_captcha(solution.id, deps.now()).await?;
-    let typed = text::typed(&solution.text).to_ascii_lowercase();
-    let right: bool = typed.as_bytes().ct_eq(answer(deps, solution.id).as_bytes()).into();
+pub(super) async fn verify_solution(deps: &Dependencies, solution: &CaptchaSolution) -> Result<bool> {
+    let issued = deps.state.consume_captcha(solution.id, deps.now()).await?;
+    let typed = text::normalize_typed(&solution.text).to_ascii_lowercase();
+    let right: bool = typed.as_bytes().ct_eq(expected_text(deps, solution.id).as_bytes()).into();
     Ok(issued && right)
 }
 
-fn answer(deps: &Deps, id: u64) -> String {
+fn expected_text(deps: &Dependencies, id: u64) -> String {
     let tag = deps.mac.tag(&[b"captcha", &id.to_be_bytes()]);
-    tag.chunks_exact(4).take(LENGTH).map(|word| char::from(ALPHABET[pick(word)])).collect()
+    tag.chunks_exact(4).take(TEXT_LENGTH).map(|word| char::from(ALPHABET[alphabet_index(word)])).collect()
 }
 
-fn pick(word: &[u8]) -> usize {
+fn alphabet_index(word: &[u8]) -> usize {
     word.iter().fold(0_usize, |acc, &byte| (acc * 256 + usize::from(byte)) % ALPHABET.len())
 }

@@ -1,56 +1,67 @@
 //! Checking a code without using it up (MeFP document, 验证验证码).
 
-use super::Caller;
-use super::watch::Watch;
-use crate::code::{Code, CodeKey, Purpose};
-use crate::event::Act;
+use super::RequestInfo;
+use super::audit_scope::AuditScope;
+use crate::code::{Code, CodeKey, CodePurpose};
+use crate::event::Action;
 use crate::identifier::Recipient;
-use crate::ports::{Attempt, CodeCheck, CodeGuess, CodeUse};
-use crate::{Deps, Error, Result, UseCases};
+use crate::ports::{CodeVerification, CodeVerificationResult, LoginAttempt, OnCodeMatch};
+use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
     /// Checks `code`, sent to `to` in this dialect and through this app for any of `purposes`. A wrong one is counted.
     ///
     /// # Errors
     /// `WrongCode`, `TooMany`; faults of ours.
-    pub async fn check_code(&self, caller: &Caller, to: &Recipient, purposes: &[Purpose], code: &Code) -> Result<()> {
-        let mut watch = Watch::over(&self.deps, Act::CheckCode, caller);
-        let outcome = check(&self.deps, caller, to, purposes, code, &mut watch).await;
-        watch.end(outcome)
+    pub async fn check_code(
+        &self,
+        caller: &RequestInfo,
+        to: &Recipient,
+        purposes: &[CodePurpose],
+        code: &Code,
+    ) -> Result<()> {
+        let mut audit = AuditScope::start(&self.deps, Action::CheckCode, caller);
+        let outcome = verify_without_consuming(&self.deps, caller, to, purposes, code, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn check(
-    deps: &Deps,
-    caller: &Caller,
+async fn verify_without_consuming(
+    deps: &Dependencies,
+    caller: &RequestInfo,
     to: &Recipient,
-    purposes: &[Purpose],
+    purposes: &[CodePurpose],
     code: &Code,
-    watch: &mut Watch<'_>,
+    audit: &mut AuditScope<'_>,
 ) -> Result<()> {
-    let account = deps.users.find(to.key()).await?;
+    let account = deps.users.find_by_identifier(to.key()).await?;
     if let Some(account) = &account {
-        watch.concerns(account.user.id);
+        audit.set_subject(account.user.id);
     }
-    let attempt = caller.attempt(deps, account.as_ref(), to.key());
+    let attempt = caller.login_attempt(deps, account.as_ref(), to.key());
     let keys: Vec<_> = purposes.iter().map(|&purpose| CodeKey::new(caller.dialect, purpose, to.key())).collect();
-    guess(deps, caller, &attempt, &keys, code, CodeUse::Check).await
+    verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await
 }
 
 /// Books a guess at the codes under `keys`, which must have been sent under the attempt's epoch.
-pub(super) async fn guess(
-    deps: &Deps,
-    caller: &Caller,
-    attempt: &Attempt,
+pub(super) async fn verify_code(
+    deps: &Dependencies,
+    caller: &RequestInfo,
+    attempt: &LoginAttempt,
     keys: &[CodeKey],
     code: &Code,
-    on_right: CodeUse,
+    on_right: OnCodeMatch,
 ) -> Result<()> {
     let candidates = keys.iter().map(|key| (key.clone(), code.tag(&deps.mac, key, &caller.app))).collect();
-    let guess = CodeGuess { candidates, epoch: attempt.epoch, on_right, max_tries: deps.policy.code_tries };
-    match deps.state.guess_code(attempt, &guess).await? {
-        CodeCheck::Right(_) => Ok(()),
-        CodeCheck::Wrong => Err(Error::WrongCode),
-        CodeCheck::Blocked { retry_after } => Err(Error::TooMany { retry_after }),
+    let guess = CodeVerification {
+        candidates,
+        epoch: attempt.epoch,
+        on_match: on_right,
+        max_attempts: deps.policy.max_code_attempts,
+    };
+    match deps.state.verify_code(attempt, &guess).await? {
+        CodeVerificationResult::Valid(_) => Ok(()),
+        CodeVerificationResult::Invalid => Err(Error::WrongCode),
+        CodeVerificationResult::RateLimited { retry_after } => Err(Error::RateLimited { retry_after }),
     }
 }

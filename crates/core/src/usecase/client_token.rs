@@ -1,10 +1,10 @@
 //! Tokens of client applications (TMS document: the logins carry one too).
 
-use super::watch::Watch;
+use super::audit_scope::AuditScope;
 use crate::app::ClientToken;
-use crate::event::Act;
+use crate::event::Action;
 use crate::session::Token;
-use crate::{Deps, Error, Result, UseCases};
+use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
     /// Adds a client token; this is the only time that it is seen.
@@ -12,19 +12,19 @@ impl UseCases {
     /// # Errors
     /// `Invalid` name, `IdentifierTaken`; faults of ours.
     pub async fn add_client_token(&self, name: &str) -> Result<Token> {
-        let mut watch = Watch::administrative(&self.deps, Act::AddClientToken);
-        let outcome = issue(&self.deps, name, &mut watch).await;
-        watch.end(outcome)
+        let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddClientToken);
+        let outcome = create_token(&self.deps, name, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn issue(deps: &Deps, name: &str, watch: &mut Watch<'_>) -> Result<Token> {
-    if !crate::app::App::valid_name(name) {
+async fn create_token(deps: &Dependencies, name: &str, audit: &mut AuditScope<'_>) -> Result<Token> {
+    if !crate::app::App::is_valid_name(name) {
         return Err(Error::Invalid("name"));
     }
     let token = Token::generate(deps.random.as_ref());
     let record = ClientToken { name: name.to_owned(), hash: token.key().0, created_at: deps.now() };
-    watch.concerns(&record);
+    audit.set_subject(&record);
     if deps.users.add_client_token(&record).await? { Ok(token) } else { Err(Error::IdentifierTaken) }
 }
 
@@ -33,7 +33,7 @@ impl UseCases {
     ///
     /// # Errors
     /// `NotAuthenticated` if no client has it; faults of ours.
-    pub async fn recognise_client_token(&self, token: &Token) -> Result<ClientToken> {
-        self.deps.users.client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
+    pub async fn authenticate_client(&self, token: &Token) -> Result<ClientToken> {
+        self.deps.users.find_client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
     }
 }

@@ -3,27 +3,34 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use super::prove::check_salted;
-use crate::Deps;
-use crate::proof::Salted;
+use super::proof_verification::verify_salted;
+use crate::Dependencies;
+use crate::proof::SaltedProof;
 use crate::time::Timestamp;
 use crate::user::Account;
 
 /// The log has one line in so many seconds.
-const PAUSE: u64 = 60;
+const LOG_INTERVAL_SECONDS: u64 = 60;
 /// How near to whole hours an offset is a time zone, in seconds: client clocks are off by minutes as well.
-const NEAR: u64 = 300;
-const HOUR: u64 = 3_600;
+const TIME_ZONE_TOLERANCE_SECONDS: u64 = 300;
+const HOUR_SECONDS: u64 = 3_600;
 
-static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
+static LAST_LOGGED: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// Logs by how much the clock is off that made `salted`, if it is right. Costs the same if it is wrong or there is no such
 /// account, and the client learns nothing of it.
-pub(super) async fn log(deps: &Deps, account: Option<&Account>, salted: Salted, now: Timestamp) {
-    let (Ok(true), Some(skew)) = (check_salted(deps, account, salted).await, deps.policy.skew) else { return };
-    let last = LAST.load(Ordering::Relaxed);
-    if now.as_secs().abs_diff(last) < PAUSE
-        || LAST.compare_exchange(last, now.as_secs(), Ordering::Relaxed, Ordering::Relaxed).is_err()
+pub(super) async fn log_clock_offset(
+    deps: &Dependencies,
+    account: Option<&Account>,
+    salted: SaltedProof,
+    now: Timestamp,
+) {
+    let (Ok(true), Some(skew)) = (verify_salted(deps, account, salted).await, deps.policy.max_clock_skew) else {
+        return;
+    };
+    let last = LAST_LOGGED.load(Ordering::Relaxed);
+    if now.as_secs().abs_diff(last) < LOG_INTERVAL_SECONDS
+        || LAST_LOGGED.compare_exchange(last, now.as_secs(), Ordering::Relaxed, Ordering::Relaxed).is_err()
     {
         return;
     }
@@ -35,9 +42,9 @@ pub(super) async fn log(deps: &Deps, account: Option<&Account>, salted: Salted, 
 fn describe(ahead: i64, skew: Duration) -> String {
     let off = ahead.unsigned_abs();
     let side = if ahead < 0 { "behind" } else { "ahead of" };
-    let (hours, minutes, seconds) = (off / HOUR, off / 60 % 60, off % 60);
-    let zone = match off.saturating_add(NEAR) / HOUR {
-        hours @ 1..=14 if off.abs_diff(hours * HOUR) <= NEAR => {
+    let (hours, minutes, seconds) = (off / HOUR_SECONDS, off / 60 % 60, off % 60);
+    let zone = match off.saturating_add(TIME_ZONE_TOLERANCE_SECONDS) / HOUR_SECONDS {
+        hours @ 1..=14 if off.abs_diff(hours * HOUR_SECONDS) <= TIME_ZONE_TOLERANCE_SECONDS => {
             format!(", as if local time were sent for UTC ({hours} h)")
         }
         _ => String::new(),
@@ -54,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offset_of_whole_hours_is_named_with_the_setting_that_takes_it() {
+    fn a_whole_hour_offset_is_reported_with_the_skew_setting_to_use() {
         let skew = Duration::from_secs(300);
         let text = describe(28_812, skew);
         assert!(

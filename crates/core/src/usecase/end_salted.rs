@@ -1,12 +1,12 @@
 //! Ending salted dialects: nothing is sealed for them any more, and what was is erased.
 
-use super::reseal::rest;
+use super::reseal::throttle;
 use crate::Result;
 use crate::ports::KeyStore;
 use crate::time::Clock;
 
 /// How many rows are erased at once.
-const BATCH: u32 = 500;
+const BATCH_SIZE: u32 = 500;
 
 /// Ends salted dialects and erases every sealed digest, telling `progress` how many at a time. What was done already
 /// is not done again, so it may be stopped anywhere. Gives how many were erased.
@@ -23,13 +23,13 @@ pub(super) async fn end_salted(
     let mut erased = 0;
     loop {
         let begun = clock.now();
-        match keys.erase_seals(BATCH).await? {
+        match keys.erase_sealed_digests(BATCH_SIZE).await? {
             0 => return Ok(erased),
             some => {
                 erased += some;
                 progress(some);
             }
         }
-        rest(clock, begun).await;
+        throttle(clock, begun).await;
     }
 }

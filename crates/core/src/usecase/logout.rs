@@ -1,25 +1,30 @@
 //! Logging out.
 
+use super::audit_scope::AuditScope;
 use super::authenticate::authenticate;
-use super::watch::Watch;
-use crate::event::Act;
-use crate::session::{Dialect, Token};
-use crate::{Deps, Error, Result, UseCases};
+use crate::event::Action;
+use crate::session::{DialectName, Token};
+use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
     /// Ends the session of `token`.
     ///
     /// # Errors
     /// `NotAuthenticated` if there is none that lives; faults of ours.
-    pub async fn logout(&self, dialect: Dialect, token: &Token) -> Result<()> {
-        let mut watch = Watch::unlimited(&self.deps, Act::Logout, dialect);
-        let outcome = end(&self.deps, dialect, token, &mut watch).await;
-        watch.end(outcome)
+    pub async fn logout(&self, dialect: DialectName, token: &Token) -> Result<()> {
+        let mut audit = AuditScope::start_without_rate_limit(&self.deps, Action::Logout, dialect);
+        let outcome = end_session(&self.deps, dialect, token, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn end(deps: &Deps, dialect: Dialect, token: &Token, watch: &mut Watch<'_>) -> Result<()> {
+async fn end_session(
+    deps: &Dependencies,
+    dialect: DialectName,
+    token: &Token,
+    audit: &mut AuditScope<'_>,
+) -> Result<()> {
     let (session, _) = authenticate(deps, dialect, token).await?;
-    watch.concerns(session.user);
+    audit.set_subject(session.user);
     if deps.state.end_session(&token.key(), session.user).await? { Ok(()) } else { Err(Error::NotAuthenticated) }
 }

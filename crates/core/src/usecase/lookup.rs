@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::add_app::SECRET_LENGTH;
 use crate::app::App;
 use crate::identifier::{Identifier, Phone};
-use crate::password::{NewPassword, RawPassword, Weak};
+use crate::password::{NewPassword, PasswordLengthError, RawPassword};
 use crate::ports::UserStore;
 use crate::user::{User, UserRef};
 use crate::{Error, Result, UseCases};
@@ -15,8 +15,8 @@ impl UseCases {
     ///
     /// # Errors
     /// Faults of ours.
-    pub async fn user_with_phone(&self, phone: &Phone) -> Result<Option<User>> {
-        Ok(self.deps.users.find(phone.key()).await?.map(|account| account.user))
+    pub async fn find_user_by_phone(&self, phone: &Phone) -> Result<Option<User>> {
+        Ok(self.deps.users.find_by_identifier(phone.key()).await?.map(|account| account.user))
     }
 
     /// A user by name, phone or e-mail address, else by id or number.
@@ -39,11 +39,11 @@ impl UseCases {
     ///
     /// # Errors
     /// Faults of ours: a sealing key that is missing or wrong.
-    pub async fn app(&self, name: &str) -> Result<(Option<App>, Zeroizing<[u8; SECRET_LENGTH]>)> {
-        let app = self.deps.users.app(App::lookup_name(name)).await?;
+    pub async fn find_app_with_secret(&self, name: &str) -> Result<(Option<App>, Zeroizing<[u8; SECRET_LENGTH]>)> {
+        let app = self.deps.users.find_app(App::lookup_name(name)).await?;
         let opened = match &app {
             Some(app) => self.deps.open(&App::seal_context(&app.name), &app.secret).await?,
-            None => self.deps.sealer.open_decoy(),
+            None => self.deps.sealer.open_dummy(),
         };
         let secret = opened.as_slice().try_into().map(Zeroizing::new).map_err(Error::internal)?;
         Ok((app, secret))
@@ -52,18 +52,18 @@ impl UseCases {
     /// A password that a user chose, if the policy allows it.
     ///
     /// # Errors
-    /// [`Weak`], which says at which end it fails.
-    pub fn choose_password(&self, password: &RawPassword) -> Result<NewPassword, Weak> {
-        NewPassword::chosen(password, self.deps.policy.password_min)
+    /// [`PasswordLengthError`], which says at which end it fails.
+    pub fn validate_new_password(&self, password: &RawPassword) -> Result<NewPassword, PasswordLengthError> {
+        NewPassword::from_user_choice(password, self.deps.policy.min_password_length)
     }
 
     /// Takes up the key of this name if another process put it in service since this one looked.
     ///
     /// # Errors
     /// The key is in service and missing here.
-    pub async fn take_up_key(&self, key: &str) -> Result<()> {
-        self.deps.keys.look().await;
-        match self.deps.keys.lacks(key) {
+    pub async fn load_key(&self, key: &str) -> Result<()> {
+        self.deps.keys.refresh_if_due().await;
+        match self.deps.keys.is_key_missing(key) {
             true => Err(Error::internal(format!("the signing key {key} is missing here"))),
             false => Ok(()),
         }
@@ -73,11 +73,11 @@ impl UseCases {
 /// A user by name, phone or e-mail address, else by id or number.
 pub(super) async fn find_user(users: &dyn UserStore, text: &str) -> Result<User> {
     let named = match Identifier::parse(text) {
-        Some(identifier) => users.find(identifier.key()).await?,
+        Some(identifier) => users.find_by_identifier(identifier.key()).await?,
         None => None,
     };
     let found = match (named, UserRef::parse(text)) {
-        (None, Some(user)) => users.find_ref(user).await?,
+        (None, Some(user)) => users.find_by_ref(user).await?,
         (named, _) => named,
     };
     found.map(|account| account.user).ok_or(Error::UnknownUser)

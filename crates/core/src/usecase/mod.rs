@@ -17,6 +17,7 @@
 pub mod add_app;
 pub mod add_user;
 pub mod administration;
+mod audit_scope;
 pub mod authenticate;
 pub mod captcha;
 pub mod change_password;
@@ -31,7 +32,7 @@ pub mod login;
 pub mod logout;
 pub mod lookup;
 pub mod maintenance;
-mod prove;
+mod proof_verification;
 pub mod provision_password;
 pub mod register;
 pub mod reseal;
@@ -40,13 +41,12 @@ pub mod send_code;
 pub mod send_reset;
 pub mod set_password;
 pub mod set_status;
-mod watch;
 pub mod wrap_hashes;
 
-use crate::Deps;
+use crate::Dependencies;
 use crate::origin::Origin;
-use crate::ports::Attempt;
-use crate::session::Dialect;
+use crate::ports::LoginAttempt;
+use crate::session::DialectName;
 use crate::time::Timestamp;
 use crate::user::Account;
 
@@ -54,12 +54,12 @@ use crate::user::Account;
 /// cases, and so through limits and audit trail. Cheap to clone.
 #[derive(Clone)]
 pub struct UseCases {
-    deps: Deps,
+    deps: Dependencies,
 }
 
 impl UseCases {
     /// Use cases on these stores, keys and rules.
-    pub fn new(deps: Deps) -> Self {
+    pub fn new(deps: Dependencies) -> Self {
         Self { deps }
     }
 
@@ -71,34 +71,34 @@ impl UseCases {
 
 /// By which door a request comes in.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct RequestInfo {
     /// The dialect: sessions and codes are good in the one that made them only.
-    dialect: Dialect,
+    dialect: DialectName,
     /// The app that calls on the user's behalf; empty if none does.
     app: String,
     /// Whom the limits count it against.
     origin: Origin,
 }
 
-impl Caller {
+impl RequestInfo {
     /// A client that calls for itself, from `address`.
-    pub fn direct(dialect: Dialect, address: std::net::IpAddr) -> Self {
-        Self { dialect, app: String::new(), origin: Origin::address(address) }
+    pub fn from_client(dialect: DialectName, address: std::net::IpAddr) -> Self {
+        Self { dialect, app: String::new(), origin: Origin::from_address(address) }
     }
 
     /// An app that calls for its users.
-    pub fn app(dialect: Dialect, app: &str) -> Self {
-        Self { dialect, app: app.to_owned(), origin: Origin::app(app) }
+    pub fn from_app(dialect: DialectName, app: &str) -> Self {
+        Self { dialect, app: app.to_owned(), origin: Origin::from_app(app) }
     }
 
-    fn attempt(&self, deps: &Deps, account: Option<&Account>, identifier_key: &str) -> Attempt {
-        Attempt {
-            account: Attempt::account_key(account.map(|account| account.user.id), identifier_key),
+    fn login_attempt(&self, deps: &Dependencies, account: Option<&Account>, identifier_key: &str) -> LoginAttempt {
+        LoginAttempt {
+            account: LoginAttempt::account_key(account.map(|account| account.user.id), identifier_key),
             epoch: account.map_or(0, |account| account.epoch),
             origin: self.origin.clone(),
             now: deps.now(),
-            proof_made: None,
-            limits: deps.policy.guessing,
+            proof_made_at: None,
+            limits: deps.policy.login_limits,
         }
     }
 }

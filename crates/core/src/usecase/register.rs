@@ -1,30 +1,30 @@
 //! Opening an account with a code (portal document, 注册接口; MeFP document, 注册).
 
+use super::audit_scope::AuditScope;
 use super::check_code;
-use super::watch::Watch;
-use super::{Caller, credential, login};
-use crate::code::{Code, CodeKey, Purpose};
-use crate::event::Act;
+use super::{RequestInfo, credential, login};
+use crate::code::{Code, CodeKey, CodePurpose};
+use crate::event::Action;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
-use crate::ports::CodeUse;
+use crate::ports::OnCodeMatch;
 use crate::session::{NewSession, TokenKey};
 use crate::user::{NewUser, Profile, Role, User, UserId};
-use crate::{Deps, Error, Result, UseCases};
+use crate::{Dependencies, Error, Result, UseCases};
 
 /// Someone who wants an account.
 #[derive(Debug)]
-pub struct Register<'a> {
+pub struct RegisterRequest<'a> {
     /// What they register with, and where their code went.
     pub to: &'a Recipient,
     /// The purpose the code was sent for.
-    pub purpose: Purpose,
+    pub purpose: CodePurpose,
     /// The code.
     pub code: &'a Code,
     /// Their password.
     pub password: &'a NewPassword,
     /// By which door; through an app, they count as present there from now on.
-    pub caller: &'a Caller,
+    pub caller: &'a RequestInfo,
 }
 
 impl UseCases {
@@ -32,39 +32,44 @@ impl UseCases {
     ///
     /// # Errors
     /// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.
-    pub async fn register(&self, request: Register<'_>) -> Result<User> {
-        let mut watch = Watch::over(&self.deps, Act::Register, request.caller);
-        let outcome = open_account(&self.deps, request, &mut watch).await;
-        watch.end(outcome)
+    pub async fn register(&self, request: RegisterRequest<'_>) -> Result<User> {
+        let mut audit = AuditScope::start(&self.deps, Action::Register, request.caller);
+        let outcome = create_account(&self.deps, request, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn open_account(deps: &Deps, request: Register<'_>, watch: &mut Watch<'_>) -> Result<User> {
-    let Register { to, purpose, code, password, caller } = request;
-    let existing = deps.users.find(to.key()).await?;
+async fn create_account(deps: &Dependencies, request: RegisterRequest<'_>, audit: &mut AuditScope<'_>) -> Result<User> {
+    let RegisterRequest { to, purpose, code, password, caller } = request;
+    let existing = deps.users.find_by_identifier(to.key()).await?;
     if let Some(existing) = &existing {
-        watch.concerns(existing.user.id);
+        audit.set_subject(existing.user.id);
     }
-    let attempt = caller.attempt(deps, existing.as_ref(), to.key());
+    let attempt = caller.login_attempt(deps, existing.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
-    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Check).await?;
+    check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await?;
     if existing.is_some() {
         return Err(Error::IdentifierTaken);
     }
     // The code is used up only once nothing but the database can fail, so that a busy moment costs nobody a code.
     let new = new_user(deps, to, password, caller).await?;
-    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Consume).await?;
+    check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;
-    watch.concerns(user.id);
+    audit.set_subject(user.id);
     if !caller.app.is_empty() {
         let session = login::new_session(deps, caller, user.id, 0);
-        let key = TokenKey::presence(caller.dialect, &caller.app, user.id);
-        deps.state.open_session(&NewSession { key, session, per_user: deps.policy.sessions_per_user }).await?;
+        let key = TokenKey::app_bound(caller.dialect, &caller.app, user.id);
+        deps.state.open_session(&NewSession { key, session, max_per_user: deps.policy.sessions_per_user }).await?;
     }
     Ok(user)
 }
 
-async fn new_user(deps: &Deps, to: &Recipient, password: &NewPassword, caller: &Caller) -> Result<NewUser> {
+async fn new_user(
+    deps: &Dependencies,
+    to: &Recipient,
+    password: &NewPassword,
+    caller: &RequestInfo,
+) -> Result<NewUser> {
     let id = UserId::from_random(deps.random.bits128());
     let (phone, email) = match to {
         Recipient::Phone(phone) => (Some(phone.clone()), None),
@@ -81,6 +86,6 @@ async fn new_user(deps: &Deps, to: &Recipient, password: &NewPassword, caller: &
         alias_id: deps.random.hex128(),
         role: Role::User,
         profile: Profile::default(),
-        credential: credential::make(deps, id, password.as_digest()).await?,
+        credential: credential::create(deps, id, password.as_digest()).await?,
     })
 }

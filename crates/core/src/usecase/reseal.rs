@@ -8,17 +8,17 @@ use super::credential::seal_context;
 use crate::app::App;
 use crate::ports::{KeyStore, SealedUser};
 use crate::random::Random;
-use crate::seal::{KeyId, OpenError, Sealed, Sealer};
+use crate::seal::{KeyId, OpenError, SealedSecret, Sealer};
 use crate::time::{Clock, Timestamp};
 use crate::{Error, Result};
 
 /// How many rows are changed in one step, during which others may have to wait to write.
-const BATCH: u32 = 50;
+const BATCH_SIZE: u32 = 50;
 /// How often it is looked for rows that were sealed under an older key meanwhile.
-const PASSES: usize = 3;
+const MAX_PASSES: usize = 3;
 
 /// What sealing anew works with.
-pub struct Resealing<'a> {
+pub struct ResealJob<'a> {
     /// The keys, the old ones too.
     pub sealer: &'a Sealer,
     /// Where the rows are.
@@ -31,7 +31,7 @@ pub struct Resealing<'a> {
 
 /// What was done.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Resealed {
+pub struct ResealReport {
     /// Rows that are sealed under the newest key now.
     pub rows: u64,
     /// Users and apps whose rows their key does not open: damaged, or moved from elsewhere. They are as they were.
@@ -42,9 +42,9 @@ pub struct Resealed {
 ///
 /// # Errors
 /// Faults of ours.
-pub async fn pending(work: &Resealing<'_>) -> Result<u64> {
-    let current = work.sealer.current(work.clock.now());
-    let under = work.keys.sealed_under().await?;
+pub async fn count_pending(work: &ResealJob<'_>) -> Result<u64> {
+    let current = work.sealer.current_key_id(work.clock.now());
+    let under = work.keys.count_rows_by_key().await?;
     Ok(under.iter().filter(|(key, ..)| *key < current).map(|(_, users, apps)| users + apps).sum())
 }
 
@@ -53,14 +53,14 @@ pub async fn pending(work: &Resealing<'_>) -> Result<u64> {
 ///
 /// # Errors
 /// An old key is missing; faults of ours. What was done so far is kept.
-pub async fn reseal(work: &Resealing<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<Resealed> {
-    let mut done = Resealed::default();
-    for _ in 0..PASSES {
+pub async fn reseal(work: &ResealJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
+    let mut done = ResealReport::default();
+    for _ in 0..MAX_PASSES {
         let before = done.rows;
-        let current = work.sealer.current(work.clock.now());
-        for (key, ..) in work.keys.sealed_under().await?.into_iter().filter(|(key, ..)| *key < current) {
-            users(work, key, &mut done, progress).await?;
-            apps(work, key, &mut done, progress).await?;
+        let current = work.sealer.current_key_id(work.clock.now());
+        for (key, ..) in work.keys.count_rows_by_key().await?.into_iter().filter(|(key, ..)| *key < current) {
+            reseal_users(work, key, &mut done, progress).await?;
+            reseal_apps(work, key, &mut done, progress).await?;
         }
         if done.rows == before {
             break;
@@ -69,39 +69,39 @@ pub async fn reseal(work: &Resealing<'_>, progress: &mut (dyn FnMut(u64) + Send)
     Ok(done)
 }
 
-async fn users(
-    work: &Resealing<'_>,
+async fn reseal_users(
+    work: &ResealJob<'_>,
     key: KeyId,
-    done: &mut Resealed,
+    done: &mut ResealReport,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
     let mut after = 0;
     loop {
         let begun = work.clock.now();
-        let page = work.keys.sealed_users(key, after, BATCH).await?;
+        let page = work.keys.sealed_users(key, after, BATCH_SIZE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.number;
         let mut changes = Vec::with_capacity(page.len());
         for SealedUser { id, sealed, .. } in &page {
-            match anew(work, &seal_context(*id), sealed)? {
+            match reseal_secret(work, &seal_context(*id), sealed)? {
                 Some(new) => changes.push((*id, sealed.clone(), new)),
                 None => drop(done.unreadable.insert(format!("user {id}"))),
             }
         }
         done.rows += work.keys.reseal_users(&changes).await?;
         progress(page.len() as u64);
-        rest(work.clock, begun).await;
+        throttle(work.clock, begun).await;
     }
 }
 
-async fn apps(
-    work: &Resealing<'_>,
+async fn reseal_apps(
+    work: &ResealJob<'_>,
     key: KeyId,
-    done: &mut Resealed,
+    done: &mut ResealReport,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
     for App { name, secret, .. } in work.keys.sealed_apps(key).await? {
-        match anew(work, &App::seal_context(&name), &secret)? {
+        match reseal_secret(work, &App::seal_context(&name), &secret)? {
             Some(new) => done.rows += u64::from(work.keys.reseal_app(&name, &secret, &new).await?),
             None => drop(done.unreadable.insert(format!("app {name}"))),
         }
@@ -111,7 +111,7 @@ async fn apps(
 }
 
 /// The same secret under the key that seals now; `None` if it cannot be opened.
-fn anew(work: &Resealing<'_>, context: &[u8], sealed: &Sealed) -> Result<Option<Sealed>> {
+fn reseal_secret(work: &ResealJob<'_>, context: &[u8], sealed: &SealedSecret) -> Result<Option<SealedSecret>> {
     match work.sealer.open(context, sealed) {
         Ok(secret) => Ok(Some(work.sealer.seal(work.clock.now(), context, &secret, work.random))),
         Err(OpenError::WrongKey(_)) => Ok(None),
@@ -120,16 +120,16 @@ fn anew(work: &Resealing<'_>, context: &[u8], sealed: &Sealed) -> Result<Option<
 }
 
 /// Leaves the database to others for as long as a step took.
-pub(super) async fn rest(clock: &dyn Clock, begun: Timestamp) {
-    tokio::time::sleep(clock.now().since(begun).min(Duration::from_millis(250))).await;
+pub(super) async fn throttle(clock: &dyn Clock, begun: Timestamp) {
+    tokio::time::sleep(clock.now().saturating_duration_since(begun).min(Duration::from_millis(250))).await;
 }
 
 /// Whether the key opens what is sealed under it, as far as some rows tell; `true` if there are none.
 ///
 /// # Errors
 /// Faults of ours.
-pub async fn opens(keys: &dyn KeyStore, sealer: &Sealer, key: KeyId) -> Result<bool> {
-    let users = keys.sealed_users(key, 0, BATCH).await?;
+pub async fn opens_sealed_rows(keys: &dyn KeyStore, sealer: &Sealer, key: KeyId) -> Result<bool> {
+    let users = keys.sealed_users(key, 0, BATCH_SIZE).await?;
     let apps = keys.sealed_apps(key).await?;
     let user = |row: &SealedUser| sealer.open(&seal_context(row.id), &row.sealed).is_ok();
     let app = |row: &App| sealer.open(&App::seal_context(&row.name), &row.secret).is_ok();

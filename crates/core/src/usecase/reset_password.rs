@@ -1,29 +1,29 @@
 //! Setting a new password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
 
+use super::audit_scope::AuditScope;
 use super::check_code;
-use super::watch::Watch;
-use super::{Caller, credential};
-use crate::code::{Code, CodeKey, Purpose};
-use crate::event::Act;
+use super::{RequestInfo, credential};
+use crate::code::{Code, CodeKey, CodePurpose};
+use crate::event::Action;
 use crate::identifier::Recipient;
 use crate::password::NewPassword;
-use crate::ports::CodeUse;
+use crate::ports::OnCodeMatch;
 use crate::user::User;
-use crate::{Deps, Error, Result, UseCases};
+use crate::{Dependencies, Error, Result, UseCases};
 
 /// Someone who has forgotten their password.
 #[derive(Debug)]
-pub struct ResetPassword<'a> {
+pub struct ResetPasswordRequest<'a> {
     /// Where their code went.
     pub to: &'a Recipient,
     /// The purpose the code was sent for.
-    pub purpose: Purpose,
+    pub purpose: CodePurpose,
     /// The code.
     pub code: &'a Code,
     /// The new password.
     pub password: &'a NewPassword,
     /// By which door.
-    pub caller: &'a Caller,
+    pub caller: &'a RequestInfo,
 }
 
 impl UseCases {
@@ -32,29 +32,33 @@ impl UseCases {
     ///
     /// # Errors
     /// `WrongCode`, `UnknownUser`, `Disabled`, `TooMany`; `Busy` and faults of ours.
-    pub async fn reset_password(&self, request: ResetPassword<'_>) -> Result<User> {
-        let mut watch = Watch::over(&self.deps, Act::ResetPassword, request.caller);
-        let outcome = reset(&self.deps, request, &mut watch).await;
-        watch.end(outcome)
+    pub async fn reset_password(&self, request: ResetPasswordRequest<'_>) -> Result<User> {
+        let mut audit = AuditScope::start(&self.deps, Action::ResetPassword, request.caller);
+        let outcome = verify_and_reset(&self.deps, request, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn reset(deps: &Deps, request: ResetPassword<'_>, watch: &mut Watch<'_>) -> Result<User> {
-    let ResetPassword { to, purpose, code, password, caller } = request;
-    let account = deps.users.find(to.key()).await?;
+async fn verify_and_reset(
+    deps: &Dependencies,
+    request: ResetPasswordRequest<'_>,
+    audit: &mut AuditScope<'_>,
+) -> Result<User> {
+    let ResetPasswordRequest { to, purpose, code, password, caller } = request;
+    let account = deps.users.find_by_identifier(to.key()).await?;
     if let Some(account) = &account {
-        watch.concerns(account.user.id);
+        audit.set_subject(account.user.id);
     }
-    let attempt = caller.attempt(deps, account.as_ref(), to.key());
+    let attempt = caller.login_attempt(deps, account.as_ref(), to.key());
     let keys = [CodeKey::new(caller.dialect, purpose, to.key())];
-    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Check).await?;
-    let account = account.filter(|account| account.user.is_reached_by(to)).ok_or(Error::UnknownUser)?;
+    check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await?;
+    let account = account.filter(|account| account.user.owns_recipient(to)).ok_or(Error::UnknownUser)?;
     if account.user.disabled {
         return Err(Error::Disabled);
     }
-    let new = credential::make(deps, account.user.id, password.as_digest()).await?;
-    check_code::guess(deps, caller, &attempt, &keys, code, CodeUse::Consume).await?;
+    let new = credential::create(deps, account.user.id, password.as_digest()).await?;
+    check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
     // If the epoch has moved, someone changed the password meanwhile, and the code died with the old one.
-    let changed = deps.users.change_credential(account.user.id, account.epoch, deps.random.epoch(), &new).await?;
+    let changed = deps.users.change_credential(account.user.id, account.epoch, deps.random.new_epoch(), &new).await?;
     if changed { Ok(account.user) } else { Err(Error::WrongCode) }
 }

@@ -1,9 +1,9 @@
 //! Locking a user out, or letting them in again.
 
-use super::watch::Watch;
-use crate::event::Act;
+use super::audit_scope::AuditScope;
+use crate::event::Action;
 use crate::user::{UserRef, UserStatus};
-use crate::{Deps, Error, Result, UseCases};
+use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
     /// Locks a user out and ends every session, ticket and code of theirs, or lets them log in again.
@@ -12,18 +12,23 @@ impl UseCases {
     /// `UnknownUser`; faults of ours.
     pub async fn set_status(&self, user: UserRef, status: UserStatus) -> Result<()> {
         let act = match status {
-            UserStatus::Active => Act::Enable,
-            UserStatus::Disabled => Act::Disable,
+            UserStatus::Active => Action::Enable,
+            UserStatus::Disabled => Action::Disable,
         };
-        let mut watch = Watch::administrative(&self.deps, act);
-        let outcome = set(&self.deps, user, status, &mut watch).await;
-        watch.end(outcome)
+        let mut audit = AuditScope::start_for_administrator(&self.deps, act);
+        let outcome = change_status(&self.deps, user, status, &mut audit).await;
+        audit.finish(outcome)
     }
 }
 
-async fn set(deps: &Deps, user: UserRef, status: UserStatus, watch: &mut Watch<'_>) -> Result<()> {
-    let account = deps.users.find_ref(user).await?.ok_or(Error::UnknownUser)?;
-    watch.concerns(account.user.id);
-    let found = deps.users.set_status(account.user.id, status, deps.random.epoch()).await?;
+async fn change_status(
+    deps: &Dependencies,
+    user: UserRef,
+    status: UserStatus,
+    audit: &mut AuditScope<'_>,
+) -> Result<()> {
+    let account = deps.users.find_by_ref(user).await?.ok_or(Error::UnknownUser)?;
+    audit.set_subject(account.user.id);
+    let found = deps.users.set_status(account.user.id, status, deps.random.new_epoch()).await?;
     if found { Ok(()) } else { Err(Error::UnknownUser) }
 }

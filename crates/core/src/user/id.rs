@@ -35,11 +35,11 @@ impl UserId {
     /// user has (`UserId::unassigned`). Numbers are sequential, so they must not find anyone here; looking one up
     /// costs as much as looking up an unknown UUID.
     pub fn parse_untrusted(text: &str) -> Option<Self> {
-        Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned))
+        Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned_from_number))
     }
 
     /// An id that no user has: a UUID of version 0 (RFC 9562 §4.2: unused), with `number` in its last 8 bytes.
-    fn unassigned(number: i64) -> Self {
+    fn unassigned_from_number(number: i64) -> Self {
         Self(Uuid::from_u64_pair(0, number.unsigned_abs()))
     }
 
@@ -56,7 +56,7 @@ impl fmt::Display for UserId {
 }
 
 /// The first user number; numbers count up from here (portal document, 金桐号).
-pub const FIRST_NUMBER: i64 = 100_001;
+pub const FIRST_USER_NUMBER: i64 = 100_001;
 
 /// How an administrator, or a client that has proved itself by a token, refers to a user: the UUID, its 32 hex digits,
 /// or the user's number. Numbers are sequential, so no call that takes anyone's request may accept this; such calls
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn users_are_referred_to_by_uuid_hex_or_number() {
+    fn a_user_ref_is_a_uuid_hex_digits_or_a_number() {
         let id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
         let by_id = UserRef::parse(id).unwrap();
         assert_eq!(UserRef::parse(&id.replace('-', "")), Some(by_id));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_untrusted_number_is_an_id_that_no_user_has() {
+    fn an_untrusted_number_maps_to_an_unassigned_id() {
         let id = "0b922f14-d00b-11e7-aafd-525400bbac8e";
         assert_eq!(UserId::parse_untrusted(id), UserId::parse(id));
         assert_eq!(UserId::parse("100001"), None);

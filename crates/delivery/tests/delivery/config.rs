@@ -1,9 +1,9 @@
 //! What `STELE_DELIVERY` may say.
 
-use crate::{HOUR, plan, settings};
+use crate::{HOUR, delivery_config, settings};
 
 #[test]
-fn slips_are_named_without_the_password() {
+fn configuration_errors_never_contain_the_password() {
     for (bad, why) in [
         ("mailto:hunter2", "known are"),
         ("hunter2", "by commas"),
@@ -17,27 +17,27 @@ fn slips_are_named_without_the_password() {
         ("smtp://user:hunter2@example.com?from=a@b.c&ssl=1", "`ssl`"),
         ("smtp://u:hunter2@a.b?from=a@b.c,smtps://u:hunter2@c.d?from=a@b.c", "more than one"),
     ] {
-        let error = plan(&settings(bad), HOUR).err().unwrap().to_string();
+        let error = delivery_config(&settings(bad), HOUR).err().unwrap().to_string();
         assert!(error.starts_with("STELE_DELIVERY: ") && error.contains(why), "{bad}: {error}");
         assert!(!error.contains("hunter2"), "{bad}: {error}");
     }
-    let short = settings("webhook+https://example.com/").with([("STELE_WEBHOOK_SECRET", "hunter2".to_owned())]);
-    let error = plan(&short, HOUR).err().unwrap().to_string();
+    let short = settings("webhook+https://example.com/").with_values([("STELE_WEBHOOK_SECRET", "hunter2".to_owned())]);
+    let error = delivery_config(&short, HOUR).err().unwrap().to_string();
     assert!(error.starts_with("STELE_WEBHOOK_SECRET: ") && !error.contains("hunter2"), "{error}");
-    let template = settings("webhook+https://example.com/").with([("STELE_WEBHOOK_TEMPLATE", "{".to_owned())]);
-    let error = plan(&template, HOUR).err().unwrap().to_string();
+    let template = settings("webhook+https://example.com/").with_values([("STELE_WEBHOOK_TEMPLATE", "{".to_owned())]);
+    let error = delivery_config(&template, HOUR).err().unwrap().to_string();
     assert!(error.starts_with("STELE_WEBHOOK_TEMPLATE: "), "{error}");
 }
 
 #[test]
-fn what_may_be_said() {
+fn valid_delivery_settings_are_accepted() {
     for good in [
         "outbox",
         "smtps://user:p%40ss@mail.example.com?from=Stele%20%3Ccodes@example.com%3E",
         "smtp://[::1]:2525?from=codes@example.com&tls=required",
         "webhook+https://user:pass@sms.example.com/v1/send?key=1 , smtp://relay?from=a@b.c&tls=none",
     ] {
-        let read = plan(&settings(good), HOUR).unwrap();
+        let read = delivery_config(&settings(good), HOUR).unwrap();
         assert_eq!(read.is_outbox(), good == "outbox");
     }
 }

@@ -10,29 +10,29 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 
-use crate::mailserver::{MailServer, Mood, Tls};
-use crate::{ALONE, PHONE, alone, bounds, message, open, soon};
+use crate::mail_server::{MailServer, ServerBehavior, TlsMode};
+use crate::{PHONE, SUBPROCESS_MARKER, message, open_delivery, run_in_subprocess, test_config, within_timeout};
 
 /// The file with the URLs that [`as_another_process`] is to deliver by.
-const URLS: &str = "urls";
+const URLS_FILE: &str = "urls";
 
-struct Identity {
+struct ServerIdentity {
     acceptor: TlsAcceptor,
     folder: tempfile::TempDir,
 }
 
-impl Identity {
+impl ServerIdentity {
     fn certificate(&self) -> PathBuf {
         self.folder.path().join("certificate.pem")
     }
 
     fn urls(&self) -> PathBuf {
-        self.folder.path().join(URLS)
+        self.folder.path().join(URLS_FILE)
     }
 }
 
 /// A certificate for `localhost`, and a server's side of it.
-fn identity() -> Identity {
+fn new_identity() -> ServerIdentity {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let key = made.signing_key.serialize_der().try_into().unwrap();
@@ -42,13 +42,13 @@ fn identity() -> Identity {
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
-    let identity = Identity { acceptor: TlsAcceptor::from(Arc::new(config)), folder };
+    let identity = ServerIdentity { acceptor: TlsAcceptor::from(Arc::new(config)), folder };
     std::fs::write(identity.certificate(), made.cert.pem()).unwrap();
     identity
 }
 
 /// A gateway that takes everything. Gives its port, and the first line of each request.
-async fn gateway(acceptor: TlsAcceptor) -> (u16, mpsc::UnboundedReceiver<String>) {
+async fn start_gateway(acceptor: TlsAcceptor) -> (u16, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (lines, requests) = mpsc::unbounded_channel();
@@ -69,43 +69,48 @@ async fn gateway(acceptor: TlsAcceptor) -> (u16, mpsc::UnboundedReceiver<String>
 
 /// Delivers a message by each of the URLs in the file beside the certificate. Does nothing unless [`deliver`] runs it.
 #[actix_web::test]
-async fn as_another_process() {
-    if std::env::var_os(ALONE).is_none() {
+async fn deliver_in_subprocess() {
+    if std::env::var_os(SUBPROCESS_MARKER).is_none() {
         return;
     }
     let certificate = PathBuf::from(std::env::var_os("SSL_CERT_FILE").unwrap());
-    let urls = std::fs::read_to_string(certificate.with_file_name(URLS)).unwrap();
-    let delivery = open(&urls, bounds());
+    let urls = std::fs::read_to_string(certificate.with_file_name(URLS_FILE)).unwrap();
+    let delivery = open_delivery(&urls, test_config());
     delivery.dispatch(message(PHONE)).unwrap();
     delivery.dispatch(message("mark@example.com")).unwrap();
-    soon(delivery.drain()).await;
+    within_timeout(delivery.drain()).await;
 }
 
 /// Delivers as a process that trusts `identity` alone: trust is read from the environment.
-async fn deliver(urls: &str, identity: &Identity) {
+async fn deliver_trusting(urls: &str, identity: &ServerIdentity) {
     std::fs::write(identity.urls(), urls).unwrap();
-    alone("tls::as_another_process", "SSL_CERT_FILE", identity.certificate().as_os_str()).await;
+    run_in_subprocess("tls::as_another_process", "SSL_CERT_FILE", identity.certificate().as_os_str()).await;
 }
 
 #[actix_web::test]
-async fn codes_arrive_encrypted_at_servers_that_are_trusted_and_at_no_others() {
-    let (known, stranger) = (identity(), identity());
+async fn codes_are_delivered_over_tls_only_to_trusted_servers() {
+    let (known, stranger) = (new_identity(), new_identity());
     for (scheme, start) in [("smtps", false), ("smtp", true)] {
-        let tls = |acceptor| if start { Tls::Start(acceptor) } else { Tls::Wrapped(acceptor) };
-        let mut server = MailServer::start_with(Mood::Well, tls(known.acceptor.clone())).await;
-        let (port, mut requests) = gateway(known.acceptor.clone()).await;
+        let tls = |acceptor| if start { TlsMode::StartTls(acceptor) } else { TlsMode::Implicit(acceptor) };
+        let mut server = MailServer::start_with(ServerBehavior::AcceptAll, tls(known.acceptor.clone())).await;
+        let (port, mut requests) = start_gateway(known.acceptor.clone()).await;
         let urls = format!(
             "{scheme}://codes:word@localhost:{}?from=codes@example.com,webhook+https://localhost:{port}/send",
             server.port
         );
-        deliver(&urls, &stranger).await;
-        assert!(!server.has_more(), "{scheme}");
-        assert_eq!(server.count("AUTH") + server.count("MAIL"), 0, "{scheme}: {:?}", server.commands());
+        deliver_trusting(&urls, &stranger).await;
+        assert!(!server.has_unread_mail(), "{scheme}");
+        assert_eq!(
+            server.count_commands("AUTH") + server.count_commands("MAIL"),
+            0,
+            "{scheme}: {:?}",
+            server.commands()
+        );
         assert!(requests.try_recv().is_err());
 
-        deliver(&urls, &known).await;
-        assert_eq!(server.next().await.to, "RCPT TO:<mark@example.com>", "{scheme}");
-        assert_eq!(server.count("AUTH"), 1, "{scheme}");
-        assert_eq!(soon(requests.recv()).await.as_deref(), Some("POST /send HTTP/1.1"));
+        deliver_trusting(&urls, &known).await;
+        assert_eq!(server.next_mail().await.to, "RCPT TO:<mark@example.com>", "{scheme}");
+        assert_eq!(server.count_commands("AUTH"), 1, "{scheme}");
+        assert_eq!(within_timeout(requests.recv()).await.as_deref(), Some("POST /send HTTP/1.1"));
     }
 }

@@ -6,9 +6,9 @@ use std::string::FromUtf8Error;
 use encoding_rs::{Encoding, GB18030, UTF_8, UTF_16BE, UTF_16LE};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use DecodeError::{Failed, Undecodable};
+use DecodeError::{Field, Undecodable};
 
-use super::{Fault, Fields, Value, parameter};
+use super::{FieldError, FieldValue, Fields, header_parameter};
 
 /// A body without its byte order mark, in UTF-8 if it was in UTF-16: from here on all that has a meaning is ASCII.
 pub(super) struct BodyText<'a> {
@@ -23,17 +23,17 @@ impl<'a> BodyText<'a> {
     ///
     /// # Errors
     /// [`Fault::Unreadable`] if it is UTF-16 with half characters.
-    pub(super) fn of(body: &'a [u8], kind: &str) -> Result<Self, Fault> {
+    pub(super) fn new(body: &'a [u8], kind: &str) -> Result<Self, FieldError> {
         let (mut raw, mut charset) = match Encoding::for_bom(body) {
             Some((charset, length)) => (&body[length..], Some(charset)),
-            None => (body, utf16(body).or_else(|| declared(kind.as_bytes()))),
+            None => (body, detect_utf16(body).or_else(|| declared_charset(kind.as_bytes()))),
         };
         while let Some(rest) = raw.strip_prefix("\u{feff}".as_bytes()) {
             raw = rest;
         }
         let mut decoded = None;
         if let Some(wide) = charset.filter(|charset| is_utf16(charset)) {
-            decoded = Some(decode(raw, wide).ok_or(Fault::Unreadable)?);
+            decoded = Some(decode(raw, wide).ok_or(FieldError::MalformedBody)?);
             charset = Some(UTF_8);
         }
         Ok(Self { raw, decoded, charset })
@@ -49,7 +49,7 @@ fn is_utf16(charset: &'static Encoding) -> bool {
 }
 
 /// UTF-16 by its NULs, as RFC 4627 (section 3) has it: a body begins with ASCII.
-fn utf16(body: &[u8]) -> Option<&'static Encoding> {
+fn detect_utf16(body: &[u8]) -> Option<&'static Encoding> {
     match body {
         [0, a, 0, b, ..] if *a != 0 && *b != 0 => Some(UTF_16BE),
         [a, 0, b, 0, ..] if *a != 0 && *b != 0 => Some(UTF_16LE),
@@ -58,28 +58,28 @@ fn utf16(body: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// The charset that a content type names. One in which ASCII is not ASCII is none: UTF-16 is known by its bytes.
-pub(super) fn declared(content_type: &[u8]) -> Option<&'static Encoding> {
-    let label = parameter(content_type, "charset")?;
+pub(super) fn declared_charset(content_type: &[u8]) -> Option<&'static Encoding> {
+    let label = header_parameter(content_type, "charset")?;
     Encoding::for_label(&label).filter(|charset| charset.is_ascii_compatible())
 }
 
 /// Reads a text in `charset`, or in the first that it can be in.
-pub(super) fn with_text<T>(
+pub(super) fn decode_then<T>(
     bytes: &[u8],
     charset: Option<&'static Encoding>,
-    read: impl FnOnce(&str) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+    read: impl FnOnce(&str) -> Result<T, FieldError>,
+) -> Result<T, FieldError> {
     if charset.is_none_or(|charset| charset == UTF_8)
         && let Ok(text) = std::str::from_utf8(bytes)
     {
         return read(text);
     }
-    read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(Fault::Unreadable)?)
+    read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(FieldError::MalformedBody)?)
 }
 
 /// A field as it was sent. Its charset is its own, or that of the body.
 #[derive(Clone)]
-pub(super) struct Raw<'a> {
+pub(super) struct RawField<'a> {
     pub(super) name: Cow<'a, [u8]>,
     pub(super) value: Cow<'a, [u8]>,
     pub(super) charset: Option<&'static Encoding>,
@@ -87,41 +87,41 @@ pub(super) struct Raw<'a> {
 
 /// Reads fields whose charset is `charset`, or the first that all of them can be in.
 pub(super) fn decode_fields<'a>(
-    fields: &(impl Iterator<Item = Raw<'a>> + Clone),
+    fields: &(impl Iterator<Item = RawField<'a>> + Clone),
     charset: Option<&'static Encoding>,
-) -> Result<Fields, Fault> {
+) -> Result<Fields, FieldError> {
     let read = |charset| {
         let mut read = Fields::default();
-        for Raw { name, value, charset: own } in fields.clone() {
+        for RawField { name, value, charset: own } in fields.clone() {
             let charset = own.unwrap_or(charset);
-            let text = |bytes| owned(bytes, charset).ok_or(Undecodable);
-            read.push(text(name)?, Value::text(text(value)?)).map_err(Failed)?;
+            let text = |bytes| decode_owned(bytes, charset).ok_or(Undecodable);
+            read.insert(text(name)?, FieldValue::text(text(value)?)).map_err(Field)?;
         }
         Ok(read)
     };
     let first = read(charset.unwrap_or(UTF_8));
     let read = if charset.is_none() && matches!(first, Err(Undecodable)) { read(GB18030) } else { first };
     read.map_err(|error| match error {
-        Undecodable => Fault::Unreadable,
-        Failed(fault) => fault,
+        Undecodable => FieldError::MalformedBody,
+        Field(fault) => fault,
     })
 }
 
 enum DecodeError {
     Undecodable,
-    Failed(Fault),
+    Field(FieldError),
 }
 
 /// A text that may be in any charset; `None` if it is in none that is known.
-pub(super) fn guessed(bytes: Vec<u8>) -> Option<String> {
+pub(super) fn decode_guessing(bytes: Vec<u8>) -> Option<String> {
     match String::from_utf8(bytes) {
         Ok(text) => Some(text),
-        Err(error) => owned(error.into_bytes().into(), GB18030),
+        Err(error) => decode_owned(error.into_bytes().into(), GB18030),
     }
 }
 
 /// What is not moved into the text is wiped: it may be a password.
-fn owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
+fn decode_owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
     if charset == UTF_8 {
         let undecodable = |error: FromUtf8Error| error.into_bytes().zeroize();
         return String::from_utf8(bytes.into_owned()).map_err(undecodable).ok();

@@ -5,46 +5,51 @@ use std::io::{self, Read};
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use zeroize::Zeroizing;
 
-use crate::dialect::Refusal;
-use crate::fields::Fault;
+use crate::dialect::RequestRejection;
+use crate::fields::FieldError;
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// Inflates a body to `most` bytes. `None` if it is not compressed: clients name encodings that they do not apply, and
 /// charsets in place of encodings (`UTF-8`).
 ///
 /// # Errors
 /// [`Refusal::TooLarge`] beyond `most`; [`Fault::Unreadable`] if it breaks off.
-pub(crate) fn inflate(encoding: &str, body: &[u8], most: usize) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+pub(crate) fn inflate(
+    encoding: &str,
+    body: &[u8],
+    most: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, RequestRejection> {
     let is = |names: &[&str]| names.iter().any(|name| encoding.trim().eq_ignore_ascii_case(name));
-    if is(&["gzip", "x-gzip"]) && body.starts_with(GZIP) {
-        let inflated = bounded(MultiGzDecoder::new(body), most).map_err(|_| Refusal::Input(Fault::Unreadable))?;
-        return within(inflated, most).map(Some);
+    if is(&["gzip", "x-gzip"]) && body.starts_with(GZIP_MAGIC) {
+        let inflated = read_bounded(MultiGzDecoder::new(body), most)
+            .map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
+        return check_size(inflated, most).map(Some);
     }
     if !is(&["deflate"]) {
         return Ok(None);
     }
-    if let Ok(inflated) = bounded(ZlibDecoder::new(body), most) {
-        return within(inflated, most).map(Some);
+    if let Ok(inflated) = read_bounded(ZlibDecoder::new(body), most) {
+        return check_size(inflated, most).map(Some);
     }
     // Without zlib's frame, as browsers and .NET take the name.
     let mut raw = DeflateDecoder::new(body);
-    match bounded(&mut raw, most) {
-        Ok(inflated) if inflated.len() > most || raw.into_inner().is_empty() => within(inflated, most).map(Some),
+    match read_bounded(&mut raw, most) {
+        Ok(inflated) if inflated.len() > most || raw.into_inner().is_empty() => check_size(inflated, most).map(Some),
         _ => Ok(None),
     }
 }
 
 /// What is inflated, up to one byte more than `most`.
-fn bounded(reader: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_bounded(reader: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     // All at once: what is moved while it grows would leave parts of passwords behind.
     let mut inflated = Zeroizing::new(Vec::with_capacity(most + 1));
     reader.take(most as u64 + 1).read_to_end(&mut inflated)?;
     Ok(inflated)
 }
 
-fn within(inflated: Zeroizing<Vec<u8>>, most: usize) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    if inflated.len() > most { Err(Refusal::TooLarge) } else { Ok(inflated) }
+fn check_size(inflated: Zeroizing<Vec<u8>>, most: usize) -> Result<Zeroizing<Vec<u8>>, RequestRejection> {
+    if inflated.len() > most { Err(RequestRejection::BodyTooLarge) } else { Ok(inflated) }
 }
 
 #[cfg(test)]
@@ -57,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    const MOST: usize = 1_000;
+    const MAX_BYTES: usize = 1_000;
 
     fn compressed(body: &[u8]) -> [(&'static str, Vec<u8>); 4] {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -75,42 +80,45 @@ mod tests {
         ]
     }
 
-    fn inflated(encoding: &str, body: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
-        inflate(encoding, body, MOST).map(|inflated| inflated.map(|body| body.to_vec()))
+    fn inflated(encoding: &str, body: &[u8]) -> Result<Option<Vec<u8>>, RequestRejection> {
+        inflate(encoding, body, MAX_BYTES).map(|inflated| inflated.map(|body| body.to_vec()))
     }
 
     #[test]
-    fn a_bomb_is_too_large() {
+    fn a_decompression_bomb_is_rejected() {
         for (encoding, body) in compressed(&vec![b' '; 50_000_000]) {
             assert!(body.len() < 60_000 || encoding != "gzip");
-            assert_eq!(inflated(encoding, &body), Err(Refusal::TooLarge), "{encoding}");
+            assert_eq!(inflated(encoding, &body), Err(RequestRejection::BodyTooLarge), "{encoding}");
         }
     }
 
     #[test]
-    fn what_is_not_compressed_is_left_as_it_is() {
+    fn an_uncompressed_body_is_left_unchanged() {
         for encoding in ["", "gzip", "deflate", "identity", "UTF-8", "br", "gzip, gzip"] {
             for body in [b"".as_slice(), b"{\"username\":\"mark\"}", b"username=mark&password=1", b"--b\r\n"] {
                 assert_eq!(inflated(encoding, body), Ok(None), "{encoding}");
             }
         }
         let [(_, gzip), ..] = compressed(b"a");
-        assert_eq!(inflated("gzip", &gzip[..gzip.len() - 9]), Err(Refusal::Input(Fault::Unreadable)));
+        assert_eq!(
+            inflated("gzip", &gzip[..gzip.len() - 9]),
+            Err(RequestRejection::InvalidInput(FieldError::MalformedBody))
+        );
     }
 
     proptest! {
         #[test]
-        fn what_was_compressed_comes_back(body in prop::collection::vec(any::<u8>(), 0..MOST + 50)) {
+        fn a_compressed_body_is_inflated(body in prop::collection::vec(any::<u8>(), 0..MAX_BYTES + 50)) {
             for (encoding, sent) in compressed(&body) {
-                let expected = if body.len() > MOST { Err(Refusal::TooLarge) } else { Ok(Some(body.clone())) };
+                let expected = if body.len() > MAX_BYTES { Err(RequestRejection::BodyTooLarge) } else { Ok(Some(body.clone())) };
                 prop_assert_eq!(inflated(encoding, &sent), expected);
             }
         }
 
         #[test]
-        fn nothing_panics(encoding in "gzip|deflate", body: Vec<u8>) {
+        fn arbitrary_compressed_input_does_not_panic(encoding in "gzip|deflate", body: Vec<u8>) {
             let _ = inflated(&encoding, &body);
-            let _ = inflated("gzip", &[GZIP, &body].concat());
+            let _ = inflated("gzip", &[GZIP_MAGIC, &body].concat());
         }
     }
 }

@@ -5,44 +5,44 @@ use std::fmt;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::{Fault, Fields, Value};
+use super::{FieldError, FieldValue, Fields};
 
 /// The most brackets that open in a body which is not strict JSON, wherever they stand. The documented ones have one, and
 /// JSON5 is read by recursion.
-const MOST_BRACKETS: usize = 32;
+const MAX_BRACKETS: usize = 32;
 /// Whole numbers below it are exact in a double.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 impl Fields {
     /// Reads a JSON object, strictly.
     ///
     /// # Errors
-    /// [`Fault::Unreadable`], or [`Fault::Doubled`] with the field's name.
-    pub fn from_json(body: &[u8]) -> Result<Self, Fault> {
-        let text = std::str::from_utf8(body).map_err(|_| Fault::Unreadable)?;
-        strict(text.trim_start_matches('\u{feff}')).unwrap_or(Err(Fault::Unreadable))
+    /// [`FieldError::MalformedBody`], or [`FieldError::Duplicate`] with the field's name.
+    pub fn from_json(body: &[u8]) -> Result<Self, FieldError> {
+        let text = std::str::from_utf8(body).map_err(|_| FieldError::MalformedBody)?;
+        parse_strict(text.trim_start_matches('\u{feff}')).unwrap_or(Err(FieldError::MalformedBody))
     }
 }
 
 /// Reads an object that people or old libraries wrote. `=` behind it: a form has it for a name without a value.
-pub(super) fn read(text: &str) -> Result<Fields, Fault> {
+pub(super) fn parse(text: &str) -> Result<Fields, FieldError> {
     let text = text.trim();
     let text = text.strip_suffix('=').filter(|object| object.ends_with('}')).unwrap_or(text);
-    strict(text).or_else(|| lenient(text)).unwrap_or(Err(Fault::Unreadable))
+    parse_strict(text).or_else(|| parse_json5(text)).unwrap_or(Err(FieldError::MalformedBody))
 }
 
 /// `None` if it is not JSON.
-fn strict(text: &str) -> Option<Result<Fields, Fault>> {
-    serde_json::from_str(text).ok().map(|Members(fields)| fields)
+fn parse_strict(text: &str) -> Option<Result<Fields, FieldError>> {
+    serde_json::from_str(text).ok().map(|ObjectFields(fields)| fields)
 }
 
 /// `None` if it is not JSON5, raw line breaks in texts aside.
-fn lenient(text: &str) -> Option<Result<Fields, Fault>> {
-    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MOST_BRACKETS {
+fn parse_json5(text: &str) -> Option<Result<Fields, FieldError>> {
+    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_BRACKETS {
         return None;
     }
     let read = json5::from_str(text).or_else(|_| json5::from_str(&with_escaped_line_breaks(text)));
-    read.ok().map(|Members(fields)| fields)
+    read.ok().map(|ObjectFields(fields)| fields)
 }
 
 /// Escapes the line breaks in texts, which JSON5 does not take: hand-made JSON has them from `Base64.DEFAULT`.
@@ -69,9 +69,9 @@ fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
 }
 
 /// The members of an object, one by one: `serde_json`'s own map would keep the last of two with the same name.
-pub(super) struct Members(pub(super) Result<Fields, Fault>);
+pub(super) struct ObjectFields(pub(super) Result<Fields, FieldError>);
 
-impl<'de> serde::Deserialize<'de> for Members {
+impl<'de> serde::Deserialize<'de> for ObjectFields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor).map(Self)
     }
@@ -80,7 +80,7 @@ impl<'de> serde::Deserialize<'de> for Members {
 struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
-    type Value = Result<Fields, Fault>;
+    type Value = Result<Fields, FieldError>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -89,7 +89,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<String>()? {
-            if let Err(fault) = fields.push(name, map.next_value::<Value>()?) {
+            if let Err(fault) = fields.insert(name, map.next_value::<FieldValue>()?) {
                 // What follows must be readable all the same.
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 return Ok(Err(fault));
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
-impl<'de> serde::Deserialize<'de> for Value {
+impl<'de> serde::Deserialize<'de> for FieldValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ValueVisitor)
     }
@@ -108,54 +108,54 @@ impl<'de> serde::Deserialize<'de> for Value {
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
+    type Value = FieldValue;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
-        Ok(Value::text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<FieldValue, E> {
+        Ok(FieldValue::text(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Value, E> {
-        Ok(Value::text(text))
+    fn visit_string<E>(self, text: String) -> Result<FieldValue, E> {
+        Ok(FieldValue::text(text))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(Value::text(number.to_string()))
+    fn visit_u64<E>(self, number: u64) -> Result<FieldValue, E> {
+        Ok(FieldValue::text(number.to_string()))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(Value::text(number.to_string()))
+    fn visit_i64<E>(self, number: i64) -> Result<FieldValue, E> {
+        Ok(FieldValue::text(number.to_string()))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+    fn visit_f64<E>(self, number: f64) -> Result<FieldValue, E> {
         // A whole number that went through a double (Gson, Lua, Unity). Others stay recognisable as none: `1e20` must not
         // turn into digits.
-        let is_whole = number.fract() == 0.0 && number.abs() < EXACT;
+        let is_whole = number.fract() == 0.0 && number.abs() < MAX_EXACT_INTEGER;
         Ok(match is_whole {
-            true => Value::Double(Zeroizing::new(format!("{:.0}", number + 0.0))),
-            false => Value::text(format!("{number:e}")),
+            true => FieldValue::WholeDouble(Zeroizing::new(format!("{:.0}", number + 0.0))),
+            false => FieldValue::text(format!("{number:e}")),
         })
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
-        Ok(Value::Other)
+    fn visit_bool<E>(self, _: bool) -> Result<FieldValue, E> {
+        Ok(FieldValue::Unsupported)
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<FieldValue, E> {
+        Ok(FieldValue::Null)
     }
 
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<FieldValue, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        Ok(FieldValue::Unsupported)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldValue, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Other)
+        Ok(FieldValue::Unsupported)
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_breaks_are_escaped_in_texts_alone() {
+    fn line_breaks_are_escaped_in_strings_only() {
         let sent = "{\n\"a\":\"x\r\ny\\\"\n\",\r\n'b':'\"\n'\n}";
         let escaped = "{\n\"a\":\"x\\r\\ny\\\"\\n\",\r\n'b':'\"\\n'\n}";
         assert_eq!(*with_escaped_line_breaks(sent), escaped);

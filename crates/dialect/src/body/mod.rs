@@ -12,41 +12,41 @@ mod charset;
 mod form;
 pub(crate) mod inflate;
 mod json;
+mod json_prefix;
 mod multipart;
-mod prefix;
 
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
-use crate::fields::{Fault, Fields, Value};
+use crate::fields::{FieldError, FieldValue, Fields};
 
 impl Fields {
     /// Reads a body that is not compressed.
     ///
     /// # Errors
-    /// [`Fault::Unreadable`], or [`Fault::Doubled`] with the field's name.
-    pub fn from_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, Fault> {
+    /// [`FieldError::MalformedBody`], or [`FieldError::Duplicate`] with the field's name.
+    pub fn from_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, FieldError> {
         let kind = content_type.unwrap_or_default().trim();
-        let whole = charset::BodyText::of(body, kind)?;
+        let whole = charset::BodyText::new(body, kind)?;
         let (body, charset) = (whole.bytes(), whole.charset);
         let body = body.trim_ascii_start();
-        if let Some(boundary) = multipart::boundary(kind, body) {
-            return multipart::read(body, &boundary?, charset);
+        if let Some(boundary) = multipart::find_boundary(kind, body) {
+            return multipart::parse(body, &boundary?, charset);
         }
-        let body = trimmed_end(body);
+        let body = trim_end_whitespace_and_nul(body);
         if body.starts_with(b"{") {
-            return charset::with_text(body, charset, json::read);
+            return charset::decode_then(body, charset, json::parse);
         }
         if body.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"%7b")) {
             // JSON that a form has for its only name: no field of ours begins with a brace.
-            return charset::with_text(&Zeroizing::new(form::component(body)), charset, json::read);
+            return charset::decode_then(&Zeroizing::new(form::decode_component(body)), charset, json::parse);
         }
         match body {
             // What HTTP clients send for nothing.
             b"" | b"null" | b"[]" | b"\"\"" => Ok(Self::default()),
-            _ if is_json(kind) && !body.contains(&b'=') => Err(Fault::Unreadable),
-            _ => form::read(body, charset),
+            _ if is_json_type(kind) && !body.contains(&b'=') => Err(FieldError::MalformedBody),
+            _ => form::parse(body, charset),
         }
     }
 
@@ -54,31 +54,31 @@ impl Fields {
     ///
     /// # Errors
     /// As [`Fields::from_body`].
-    pub fn from_urlencoded(text: &str) -> Result<Self, Fault> {
-        form::read(trimmed_end(text.as_bytes()).trim_ascii_start(), None)
+    pub fn from_urlencoded(text: &str) -> Result<Self, FieldError> {
+        form::parse(trim_end_whitespace_and_nul(text.as_bytes()).trim_ascii_start(), None)
     }
 
     /// Adds the fields of a query string that the body does not have. One that is repeated with another value, or cannot be
     /// decoded, is an error only when it is read.
     pub fn add_query(&mut self, query: &str) {
-        self.merge(form::query(query.as_bytes()));
+        self.merge_query(form::parse_query(query.as_bytes()));
     }
 }
 
 /// Without the white space and the NULs at the end: firmware written in C counts the terminator.
-fn trimmed_end(body: &[u8]) -> &[u8] {
+fn trim_end_whitespace_and_nul(body: &[u8]) -> &[u8] {
     let end = body.iter().rposition(|byte| !byte.is_ascii_whitespace() && *byte != 0).map_or(0, |last| last + 1);
     &body[..end]
 }
 
-fn is_json(kind: &str) -> bool {
+fn is_json_type(kind: &str) -> bool {
     let (essence, _) = kind.split_once(';').unwrap_or((kind, ""));
     let essence = essence.trim();
     essence.get(essence.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case("json"))
 }
 
 /// A parameter of a header, unquoted: `boundary` of `multipart/form-data; boundary = "a;b"`.
-fn parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
+fn header_parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
     let mut rest = header;
     loop {
         let start = rest.iter().position(|byte| *byte == b';')?;
@@ -86,7 +86,7 @@ fn parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
         let end = rest.iter().position(|byte| matches!(byte, b';' | b'=')).unwrap_or(rest.len());
         let (name, value) = rest.split_at(end);
         let Some(value) = value.strip_prefix(b"=") else { continue };
-        let (value, behind) = parameter_value(value.trim_ascii_start());
+        let (value, behind) = header_parameter_value(value.trim_ascii_start());
         if name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()) {
             return Some(value);
         }
@@ -95,7 +95,7 @@ fn parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
 }
 
 /// A value, quoted or not, and what is behind it.
-fn parameter_value(text: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
+fn header_parameter_value(text: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
         return (text[..end].trim_ascii().into(), &text[end..]);
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_read_quoted_and_not() {
+    fn header_parameters_are_read_quoted_and_unquoted() {
         for (header, boundary) in [
             ("multipart/form-data; boundary=b", Some("b")),
             ("multipart/form-data;Boundary = b ; charset=gbk", Some("b")),
@@ -137,18 +137,18 @@ mod tests {
             ("boundary=b", None),
             ("", None),
         ] {
-            let read = parameter(header.as_bytes(), "boundary");
+            let read = header_parameter(header.as_bytes(), "boundary");
             assert_eq!(read.as_deref(), boundary.map(str::as_bytes), "{header}");
         }
     }
 
     #[test]
-    fn json_is_known_by_the_end_of_its_type() {
+    fn media_types_ending_in_json_are_json() {
         for kind in ["application/json", "text/JSON ; charset=x", "application/problem+json"] {
-            assert!(is_json(kind), "{kind}");
+            assert!(is_json_type(kind), "{kind}");
         }
         for kind in ["", "json5", "application/x-www-form-urlencoded", "text/plain; json", "é"] {
-            assert!(!is_json(kind), "{kind}");
+            assert!(!is_json_type(kind), "{kind}");
         }
     }
 }

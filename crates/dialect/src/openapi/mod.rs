@@ -3,8 +3,8 @@
 //!
 //! Answers that refuse are rendered by the dialect itself; the examples of the others are those of their fields.
 
-mod describe;
-mod refusals;
+mod error_responses;
+mod operation;
 mod schema;
 
 use std::marker::PhantomData;
@@ -17,41 +17,41 @@ use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, OpenApiBuilder, PathsBuilder};
 
 use crate::dialect::Dialect;
-use crate::server::endpoint;
+use crate::server::endpoint_resource;
 
-pub use describe::Description;
-pub use schema::{Field, Object};
+pub use operation::OperationDescription;
+pub use schema::{FieldSchema, ObjectSchema};
 pub use utoipa::openapi::OpenApi;
 pub use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 /// What is said of a dialect as a whole.
 #[derive(Debug)]
-pub struct About {
+pub struct ApiInfo {
     /// Its name, for people.
     pub title: &'static str,
     /// What it is and what its errors mean: paragraphs of Markdown.
-    pub text: &'static [&'static str],
+    pub description: &'static [&'static str],
     /// What an answer is whose status is not 200.
-    pub refusals: &'static [&'static Object],
+    pub error_bodies: &'static [&'static ObjectSchema],
     /// Schemas that no request or answer names, but the descriptions do.
-    pub more: &'static [&'static Object],
+    pub extra_schemas: &'static [&'static ObjectSchema],
     /// How callers may show who they are, by name.
-    pub schemes: fn() -> Vec<(&'static str, SecurityScheme)>,
+    pub security_schemes: fn() -> Vec<(&'static str, SecurityScheme)>,
 }
 
 /// The calls of dialect `D`, in the order of its document.
-pub struct Calls<D>(Vec<Call<D>>);
+pub struct Endpoints<D>(Vec<Endpoint<D>>);
 
-struct Call<D> {
+struct Endpoint<D> {
     method: Method,
     path: String,
     resource: Resource,
-    describe: fn() -> Description<D>,
+    description: fn() -> OperationDescription<D>,
     dialect: PhantomData<D>,
 }
 
 /// The methods that serve a call. One that takes parameters has one method: a password belongs in no query.
-fn served_by(method: &Method, takes_nothing: bool) -> Vec<Method> {
+fn allowed_methods(method: &Method, takes_nothing: bool) -> Vec<Method> {
     let get = [Method::GET, Method::HEAD];
     match (takes_nothing, method) {
         (true, _) => [get.as_slice(), &[Method::POST]].concat(),
@@ -60,72 +60,73 @@ fn served_by(method: &Method, takes_nothing: bool) -> Vec<Method> {
     }
 }
 
-impl<D: Dialect> Default for Calls<D> {
+impl<D: Dialect> Default for Endpoints<D> {
     fn default() -> Self {
         Self(Vec::new())
     }
 }
 
-impl<D: Dialect> Calls<D> {
+impl<D: Dialect> Endpoints<D> {
     /// Adds a `POST` at `path`.
     #[must_use]
-    pub fn post<F, Args>(self, path: &str, handler: F, describe: fn() -> Description<D>) -> Self
+    pub fn post<F, Args>(self, path: &str, handler: F, describe: fn() -> OperationDescription<D>) -> Self
     where
         F: Handler<Args>,
         F::Output: Responder + 'static,
         Args: FromRequest + 'static,
     {
-        self.at(Method::POST, path, path, handler, describe)
+        self.route(Method::POST, path, path, handler, describe)
     }
 
     /// Adds a call that is documented at `path` with `method` and served wherever actix's `pattern` matches, by HEAD where
     /// it is by GET, and by GET and POST alike where it takes no parameters.
     #[must_use]
-    pub fn at<F, Args>(
+    pub fn route<F, Args>(
         mut self,
         method: Method,
         path: &str,
         pattern: &str,
         handler: F,
-        describe: fn() -> Description<D>,
+        describe: fn() -> OperationDescription<D>,
     ) -> Self
     where
         F: Handler<Args>,
         F::Output: Responder + 'static,
         Args: FromRequest + 'static,
     {
-        let resource = endpoint::<D, _, _>(served_by(&method, describe().takes_nothing()), pattern, handler);
-        self.0.push(Call { method, path: path.to_owned(), resource, describe, dialect: PhantomData });
+        let resource =
+            endpoint_resource::<D, _, _>(allowed_methods(&method, describe().has_no_parameters()), pattern, handler);
+        self.0.push(Endpoint { method, path: path.to_owned(), resource, description: describe, dialect: PhantomData });
         self
     }
 
     /// Serves them.
-    pub fn serve(self, config: &mut ServiceConfig) {
+    pub fn configure(self, config: &mut ServiceConfig) {
         for call in self.0 {
             config.service(call.resource);
         }
     }
 
     /// Describes them.
-    pub fn document(self, about: &About) -> OpenApi {
+    pub fn openapi_document(self, about: &ApiInfo) -> OpenApi {
         let mut schemas = Vec::new();
-        about.refusals.iter().chain(about.more).for_each(|object| object.collect(&mut schemas));
+        about.error_bodies.iter().chain(about.extra_schemas).for_each(|object| object.collect_schemas(&mut schemas));
         let mut paths = PathsBuilder::new();
         for call in self.0 {
-            let description = (call.describe)();
-            description.objects().for_each(|object| object.collect(&mut schemas));
+            let description = (call.description)();
+            description.referenced_objects().for_each(|object| object.collect_schemas(&mut schemas));
             let method = if call.method == Method::GET { HttpMethod::Get } else { HttpMethod::Post };
-            let others = served_by(&call.method, description.takes_nothing());
+            let others = allowed_methods(&call.method, description.has_no_parameters());
             let others: Vec<_> = others.iter().filter(|other| **other != call.method).map(Method::as_str).collect();
-            paths = paths.path(call.path, PathItem::new(method, description.operation(about, &others)));
+            paths = paths.path(call.path, PathItem::new(method, description.into_operation(about, &others)));
         }
         let start = ComponentsBuilder::new();
         let components = schemas.into_iter().fold(start, |all, (name, schema)| all.schema(name, schema));
-        let refusals = refusals::all::<D>(about);
+        let refusals = error_responses::shared_responses::<D>(about);
         let components = refusals.into_iter().fold(components, |all, (name, answer)| all.response(name, answer));
-        let schemes = (about.schemes)().into_iter();
+        let schemes = (about.security_schemes)().into_iter();
         let components = schemes.fold(components, |all, (name, scheme)| all.security_scheme(name, scheme));
-        let text = about.text.join("\n\n");
+        let text = about.description.join("\n\n");
         let info = InfoBuilder::new().title(about.title).version(env!("CARGO_PKG_VERSION"));
         // Without a summary: OpenAPI 3.1 knows none.
         let tag = TagBuilder::new().name(D::NAME).description(Some(format!("{}：{text}", about.title)));

@@ -6,51 +6,51 @@ use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, Type};
 
 /// A JSON object of a dialect.
 #[derive(Debug)]
-pub struct Object {
+pub struct ObjectSchema {
     name: &'static str,
-    about: &'static str,
-    fields: &'static [Field],
+    description: &'static str,
+    fields: &'static [FieldSchema],
     /// Whether other fields may be there too: clients may send what they like, answers are exact.
-    open: bool,
+    allows_other_fields: bool,
 }
 
 /// A field of an object.
 #[derive(Clone, Copy, Debug)]
-pub struct Field {
+pub struct FieldSchema {
     name: &'static str,
-    about: &'static str,
-    kind: Kind,
+    description: &'static str,
+    field_type: FieldType,
     example: &'static str,
-    required: bool,
+    is_required: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum FieldType {
     /// A text, of this pattern if there is one.
     Text(Option<&'static str>),
     /// A text of this pattern, or the whole number that it spells.
     Digits(&'static str),
     /// One of these texts.
-    OneOf(&'static [&'static str]),
+    OneOfTexts(&'static [&'static str]),
     /// One of these numbers.
-    Number(&'static [i64]),
+    OneOfNumbers(&'static [i64]),
     /// A whole number, not below 0.
-    Count,
+    NonNegativeInteger,
     Bool,
-    Object(&'static Object),
+    Object(&'static ObjectSchema),
     /// The fields of an object, in place of a field.
-    Flat(&'static Object),
+    Flattened(&'static ObjectSchema),
 }
 
-impl Object {
+impl ObjectSchema {
     /// What clients send. What else they send is ignored.
-    pub const fn request(name: &'static str, about: &'static str, fields: &'static [Field]) -> Self {
-        Self { name, about, fields, open: true }
+    pub const fn request_body(name: &'static str, about: &'static str, fields: &'static [FieldSchema]) -> Self {
+        Self { name, description: about, fields, allows_other_fields: true }
     }
 
     /// What they are answered: these fields and no others.
-    pub const fn answer(name: &'static str, about: &'static str, fields: &'static [Field]) -> Self {
-        Self { name, about, fields, open: false }
+    pub const fn response_body(name: &'static str, about: &'static str, fields: &'static [FieldSchema]) -> Self {
+        Self { name, description: about, fields, allows_other_fields: false }
     }
 
     /// An object with the example of each of its fields.
@@ -65,36 +65,36 @@ impl Object {
     }
 
     /// Adds it, and all objects within it, to `all`.
-    pub(super) fn collect(&'static self, all: &mut Vec<(&'static str, Schema)>) {
+    pub(super) fn collect_schemas(&'static self, all: &mut Vec<(&'static str, Schema)>) {
         if all.iter().any(|(name, _)| *name == self.name) {
             return;
         }
         all.push((self.name, self.schema()));
         for field in self.flattened() {
-            if let Kind::Object(inner) = field.kind {
-                inner.collect(all);
+            if let FieldType::Object(inner) = field.field_type {
+                inner.collect_schemas(all);
             }
         }
     }
 
     /// Its fields, and in place of those that are flat their objects' own.
-    fn flattened(&self) -> Vec<&'static Field> {
-        let own = |field: &'static Field| match field.kind {
-            Kind::Flat(object) => object.flattened(),
+    fn flattened(&self) -> Vec<&'static FieldSchema> {
+        let own = |field: &'static FieldSchema| match field.field_type {
+            FieldType::Flattened(object) => object.flattened(),
             _ => vec![field],
         };
         self.fields.iter().flat_map(own).collect()
     }
 
     fn schema(&self) -> Schema {
-        let mut object = ObjectBuilder::new().schema_type(Type::Object).description(Some(self.about));
+        let mut object = ObjectBuilder::new().schema_type(Type::Object).description(Some(self.description));
         for field in self.flattened() {
             object = object.property(field.name, field.schema());
-            if field.required {
+            if field.is_required {
                 object = object.required(field.name);
             }
         }
-        if !self.open {
+        if !self.allows_other_fields {
             object = object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
         }
         Schema::Object(object.build())
@@ -102,7 +102,7 @@ impl Object {
 }
 
 /// One of `objects`, by reference.
-pub(super) fn one_of(objects: &[&'static Object]) -> RefOr<Schema> {
+pub(super) fn one_of_schema(objects: &[&'static ObjectSchema]) -> RefOr<Schema> {
     match objects {
         [one] => one.reference(),
         many => {
@@ -112,60 +112,65 @@ pub(super) fn one_of(objects: &[&'static Object]) -> RefOr<Schema> {
     }
 }
 
-impl Field {
-    const fn new(name: &'static str, about: &'static str, kind: Kind, example: &'static str) -> Self {
-        Self { name, about, kind, example, required: true }
+impl FieldSchema {
+    const fn new(name: &'static str, about: &'static str, kind: FieldType, example: &'static str) -> Self {
+        Self { name, description: about, field_type: kind, example, is_required: true }
     }
 
     /// A text.
     pub const fn text(name: &'static str, about: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, Kind::Text(None), example)
+        Self::new(name, about, FieldType::Text(None), example)
     }
 
     /// A text of a pattern (a regular expression of ECMA-262).
-    pub const fn like(name: &'static str, about: &'static str, pattern: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, Kind::Text(Some(pattern)), example)
+    pub const fn pattern(
+        name: &'static str,
+        about: &'static str,
+        pattern: &'static str,
+        example: &'static str,
+    ) -> Self {
+        Self::new(name, about, FieldType::Text(Some(pattern)), example)
     }
 
     /// Digits of a pattern, which may as well come as a number.
     pub const fn digits(name: &'static str, about: &'static str, pattern: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, Kind::Digits(pattern), example)
+        Self::new(name, about, FieldType::Digits(pattern), example)
     }
 
     /// One of some texts; the first is the example.
     pub const fn one_of(name: &'static str, about: &'static str, texts: &'static [&'static str]) -> Self {
-        Self::new(name, about, Kind::OneOf(texts), texts[0])
+        Self::new(name, about, FieldType::OneOfTexts(texts), texts[0])
     }
 
     /// One of some numbers; the first is the example.
-    pub const fn number(name: &'static str, about: &'static str, numbers: &'static [i64]) -> Self {
-        Self::new(name, about, Kind::Number(numbers), "")
+    pub const fn one_of_numbers(name: &'static str, about: &'static str, numbers: &'static [i64]) -> Self {
+        Self::new(name, about, FieldType::OneOfNumbers(numbers), "")
     }
 
     /// A whole number, not below 0.
-    pub const fn count(name: &'static str, about: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, Kind::Count, example)
+    pub const fn non_negative_integer(name: &'static str, about: &'static str, example: &'static str) -> Self {
+        Self::new(name, about, FieldType::NonNegativeInteger, example)
     }
 
     /// A truth value.
-    pub const fn truth(name: &'static str, about: &'static str) -> Self {
-        Self::new(name, about, Kind::Bool, "")
+    pub const fn boolean(name: &'static str, about: &'static str) -> Self {
+        Self::new(name, about, FieldType::Bool, "")
     }
 
     /// An object.
-    pub const fn object(name: &'static str, about: &'static str, object: &'static Object) -> Self {
-        Self::new(name, about, Kind::Object(object), "")
+    pub const fn object(name: &'static str, about: &'static str, object: &'static ObjectSchema) -> Self {
+        Self::new(name, about, FieldType::Object(object), "")
     }
 
     /// The fields of an object in place of this one, as `serde(flatten)` writes them.
-    pub const fn flat(name: &'static str, object: &'static Object) -> Self {
-        Self::new(name, "", Kind::Flat(object), "")
+    pub const fn flattened(name: &'static str, object: &'static ObjectSchema) -> Self {
+        Self::new(name, "", FieldType::Flattened(object), "")
     }
 
     /// This field, which may be absent.
     #[must_use]
     pub const fn optional(mut self) -> Self {
-        self.required = false;
+        self.is_required = false;
         self
     }
 
@@ -173,37 +178,39 @@ impl Field {
         self.name
     }
 
-    pub(super) const fn about(&self) -> &'static str {
-        self.about
+    pub(super) const fn description(&self) -> &'static str {
+        self.description
     }
 
     fn example(&self) -> Value {
-        match self.kind {
-            Kind::Text(_) | Kind::OneOf(_) => self.example.into(),
-            Kind::Digits(_) | Kind::Count => match self.example.parse::<u64>() {
+        match self.field_type {
+            FieldType::Text(_) | FieldType::OneOfTexts(_) => self.example.into(),
+            FieldType::Digits(_) | FieldType::NonNegativeInteger => match self.example.parse::<u64>() {
                 // A zero in front is lost in a number.
                 Ok(number) if number.to_string() == self.example => number.into(),
                 _ => self.example.into(),
             },
-            Kind::Number(numbers) => numbers.first().copied().into(),
-            Kind::Bool => true.into(),
-            Kind::Object(object) | Kind::Flat(object) => object.example(),
+            FieldType::OneOfNumbers(numbers) => numbers.first().copied().into(),
+            FieldType::Bool => true.into(),
+            FieldType::Object(object) | FieldType::Flattened(object) => object.example(),
         }
     }
 
     pub(super) fn schema(&self) -> RefOr<Schema> {
-        let described = |kind: SchemaType| ObjectBuilder::new().schema_type(kind).description(Some(self.about));
+        let described = |kind: SchemaType| ObjectBuilder::new().schema_type(kind).description(Some(self.description));
         let plain = |kind| described(SchemaType::Type(kind));
-        let object = match self.kind {
-            Kind::Text(pattern) => plain(Type::String).pattern(pattern),
-            Kind::Digits(pattern) => {
+        let object = match self.field_type {
+            FieldType::Text(pattern) => plain(Type::String).pattern(pattern),
+            FieldType::Digits(pattern) => {
                 described(SchemaType::from_iter([Type::String, Type::Integer])).pattern(Some(pattern)).minimum(Some(0))
             }
-            Kind::OneOf(texts) => plain(Type::String).enum_values(Some(texts.iter().copied())),
-            Kind::Number(numbers) => plain(Type::Integer).enum_values(Some(numbers.iter().map(|n| json!(n)))),
-            Kind::Count => plain(Type::Integer).minimum(Some(0)),
-            Kind::Bool => plain(Type::Boolean),
-            Kind::Object(object) | Kind::Flat(object) => return object.reference(),
+            FieldType::OneOfTexts(texts) => plain(Type::String).enum_values(Some(texts.iter().copied())),
+            FieldType::OneOfNumbers(numbers) => {
+                plain(Type::Integer).enum_values(Some(numbers.iter().map(|n| json!(n))))
+            }
+            FieldType::NonNegativeInteger => plain(Type::Integer).minimum(Some(0)),
+            FieldType::Bool => plain(Type::Boolean),
+            FieldType::Object(object) | FieldType::Flattened(object) => return object.reference(),
         };
         RefOr::T(Schema::Object(object.examples([self.example()]).build()))
     }
@@ -211,7 +218,7 @@ impl Field {
 
 /// Declares an answer once: the struct that is serialized, and the table that the document's schema is made of, so that
 /// neither has a field that the other lacks. After a field's type stands what the document says of it: a constructor of
-/// [`Field`] with its arguments.
+/// [`FieldSchema`] with its arguments.
 #[macro_export]
 macro_rules! reply {
     ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? = $table:ident $title:literal $about:literal {
@@ -222,10 +229,10 @@ macro_rules! reply {
         $vis struct $name $(<$life>)? { $($(#[$attribute])* pub(crate) $field: $type),* }
 
         #[doc = $about]
-        $vis static $table: $crate::openapi::Object = $crate::openapi::Object::answer(
+        $vis static $table: $crate::openapi::ObjectSchema = $crate::openapi::ObjectSchema::response_body(
             $title,
             $about,
-            &[$($crate::openapi::Field::$kind(stringify!($field), $($argument),+)),*],
+            &[$($crate::openapi::FieldSchema::$kind(stringify!($field), $($argument),+)),*],
         );
     };
 }

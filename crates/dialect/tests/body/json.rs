@@ -1,12 +1,12 @@
 //! JSON, strict and not.
 
 use proptest::prelude::*;
-use stele_dialect::{Fault, Fields};
+use stele_dialect::{FieldError, Fields};
 
 use super::*;
 
 #[test]
-fn json_is_read_leniently_where_it_is_not_strict() {
+fn json5_is_read_where_strict_json_fails() {
     for (body, value) in [
         ("{\"a\":\"eA==\n\"}", "eA==\n"),
         ("{\"a\":\"x\r\ny\tz\"\r\n}", "x\r\ny\tz"),
@@ -17,7 +17,7 @@ fn json_is_read_leniently_where_it_is_not_strict() {
         ("{\"a\":\"x\\\\\n\"}", "x\\\n"),
     ] {
         for kind in ["", JSON, FORM] {
-            holds(kind, body, &[("a", value)]);
+            assert_fields(kind, body, &[("a", value)]);
         }
     }
     for body in [
@@ -30,40 +30,40 @@ fn json_is_read_leniently_where_it_is_not_strict() {
         "{a b:1}",
         "{\"a\":\"\\ud800\"}",
     ] {
-        unreadable(JSON, body);
+        assert_malformed(JSON, body);
     }
-    assert_eq!(read(JSON, "{a:1,'a':'2'}").unwrap_err(), Fault::Doubled("a".into()));
+    assert_eq!(parse_body(JSON, "{a:1,'a':'2'}").unwrap_err(), FieldError::Duplicate("a".into()));
     let many: String = (0..65).map(|n| format!("f{n}:1,")).collect();
-    unreadable(JSON, format!("{{{many}}}"));
+    assert_malformed(JSON, format!("{{{many}}}"));
 }
 
 #[test]
-fn deep_json_is_named_and_costs_no_stack() {
+fn deeply_nested_json_is_rejected_without_stack_overflow() {
     let deep = |a: &str| format!("{{{a}:{}{}}}", "[".repeat(20_000), "]".repeat(20_000));
-    assert_eq!(read(JSON, deep("\"a\"")).unwrap().required("a"), Err(Fault::Invalid("a".into())));
-    unreadable(JSON, deep("a"));
-    unreadable(JSON, "{\"a\":".repeat(20_000));
-    unreadable(JSON, "{a:".repeat(20_000));
+    assert_eq!(parse_body(JSON, deep("\"a\"")).unwrap().required("a"), Err(FieldError::Invalid("a".into())));
+    assert_malformed(JSON, deep("a"));
+    assert_malformed(JSON, "{\"a\":".repeat(20_000));
+    assert_malformed(JSON, "{a:".repeat(20_000));
     assert_eq!(
-        read(JSON, format!("{{a:{}{}}}", "[".repeat(31), "]".repeat(31))).unwrap().required("a"),
-        Err(Fault::Invalid("a".into()))
+        parse_body(JSON, format!("{{a:{}{}}}", "[".repeat(31), "]".repeat(31))).unwrap().required("a"),
+        Err(FieldError::Invalid("a".into()))
     );
 }
 
 #[test]
-fn numbers_and_strings_are_the_same() {
-    let fields = read(JSON, r#"{"a":1511839692,"b":"1511839692","c":null,"d":"","e":1.5,"f":-1}"#).unwrap();
+fn numbers_and_strings_are_equivalent() {
+    let fields = parse_body(JSON, r#"{"a":1511839692,"b":"1511839692","c":null,"d":"","e":1.5,"f":-1}"#).unwrap();
     assert_eq!(fields.required("a"), fields.required("b"));
     assert_eq!(fields.optional("c"), Ok(None));
-    assert_eq!(fields.required("c"), Err(Fault::Missing("c".into())));
-    assert_eq!(fields.required("d"), Err(Fault::Missing("d".into())));
-    assert_eq!(fields.present("d"), Ok(""));
+    assert_eq!(fields.required("c"), Err(FieldError::Missing("c".into())));
+    assert_eq!(fields.required("d"), Err(FieldError::Missing("d".into())));
+    assert_eq!(fields.required_maybe_empty("d"), Ok(""));
     assert_eq!(fields.optional("d"), Ok(None));
     assert_eq!(fields.required("f"), Ok("-1"));
 }
 
 #[test]
-fn whole_numbers_that_went_through_a_double_are_whole() {
+fn whole_numbers_serialized_as_doubles_stay_whole() {
     for (sent, read) in [
         ("1795691504.0", "1795691504"),
         ("1.795691504E9", "1795691504"),
@@ -76,29 +76,29 @@ fn whole_numbers_that_went_through_a_double_are_whole() {
         ("18446744073709551615", "18446744073709551615"),
     ] {
         for body in [format!("{{\"a\":{sent}}}"), format!("{{a:{sent}}}")] {
-            holds(JSON, body, &[("a", read)]);
+            assert_fields(JSON, body, &[("a", read)]);
         }
     }
     for sent in ["1.5", "1795691504.25", "9007199254740992.0", "1e20", "99999999999999999999", "1e-3"] {
         for body in [format!("{{\"a\":{sent}}}"), format!("{{a:{sent}}}")] {
-            let [(_, value)] = &texts(JSON, &body)[..] else { panic!("{body}") };
+            let [(_, value)] = &text_fields(JSON, &body)[..] else { panic!("{body}") };
             assert!(value.contains(['e', '.']), "{sent} is read as {value}");
         }
     }
-    holds(JSON, "{\"a\":1e999}", &[("a", "inf")]);
+    assert_fields(JSON, "{\"a\":1e999}", &[("a", "inf")]);
 }
 
 #[test]
-fn wrong_types_are_named() {
+fn a_field_of_the_wrong_type_is_named() {
     for value in ["true", "[]", "{}", r#"["a"]"#, r#"{"x":1}"#] {
-        for fields in [read(JSON, format!(r#"{{"a":{value}}}"#)), read(JSON, format!(r#"{{a:{value}}}"#))] {
-            assert_eq!(fields.unwrap().present("a"), Err(Fault::Invalid("a".into())), "{value}");
+        for fields in [parse_body(JSON, format!(r#"{{"a":{value}}}"#)), parse_body(JSON, format!(r#"{{a:{value}}}"#))] {
+            assert_eq!(fields.unwrap().required_maybe_empty("a"), Err(FieldError::Invalid("a".into())), "{value}");
         }
     }
 }
 
 #[test]
-fn json_is_read_from_a_forms_only_name() {
+fn json_sent_as_a_form_name_is_read() {
     for body in [
         "%7B%22a%22%3A%22x%2By%3D%22%7D=",
         "%7b%22a%22%3A%22x%2By%3D%22%7D",
@@ -106,18 +106,18 @@ fn json_is_read_from_a_forms_only_name() {
         "%7B%22a%22:%22x%2By=%22%7D=",
     ] {
         for kind in [FORM, JSON, "multipart/form-data"] {
-            holds(kind, body, &[("a", "x+y=")]);
+            assert_fields(kind, body, &[("a", "x+y=")]);
         }
     }
-    unreadable(FORM, "%7B%22a%22");
+    assert_malformed(FORM, "%7B%22a%22");
 }
 
 proptest! {
     #[test]
-    fn what_is_strict_json_is_read_as_that(name in "[a-z]{1,8}", value in "\\PC{0,40}") {
+    fn strict_json_is_read_as_strict_json(name in "[a-z]{1,8}", value in "\\PC{0,40}") {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let body = format!("{{{}:{}}}", quoted(&name), quoted(&value));
         let strict = Fields::from_json(body.as_bytes()).unwrap();
-        prop_assert_eq!(strict.texts().collect::<Vec<_>>(), read(JSON, &body).unwrap().texts().collect::<Vec<_>>());
+        prop_assert_eq!(strict.text_fields().collect::<Vec<_>>(), parse_body(JSON, &body).unwrap().text_fields().collect::<Vec<_>>());
     }
 }

@@ -1,17 +1,17 @@
 //! Multipart bodies.
 
 use proptest::prelude::*;
-use stele_dialect::Fault;
+use stele_dialect::FieldError;
 
 use super::*;
 
 #[test]
-fn multipart_is_read_however_it_was_made() {
+fn multipart_variants_are_read() {
     let expected = [("a", "1"), ("b", "x--b\r\ny")];
     let body = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b\r\n\
                 Content-Disposition: form-data; name=\"b\"\r\n\r\nx--b\r\ny\r\n--b--\r\n";
     for kind in [
-        PARTS,
+        MULTIPART,
         "multipart/form-data",
         "multipart/mixed; boundary=b",
         "Multipart/Related; type=text/plain; Boundary = \"b\"",
@@ -20,7 +20,7 @@ fn multipart_is_read_however_it_was_made() {
         "application/octet-stream",
         "",
     ] {
-        holds(kind, body, &expected);
+        assert_fields(kind, body, &expected);
     }
     for body in [
         format!("This is a MIME message.\r\n--not\r\n{body}"),
@@ -39,35 +39,35 @@ fn multipart_is_read_however_it_was_made() {
             "content-length: 7\r\ncontent-disposition:form-data;name=b",
         ),
     ] {
-        holds(PARTS, body, &expected);
+        assert_fields(MULTIPART, body, &expected);
     }
-    holds(PARTS, body.replace("\r\n", "\n"), &[("a", "1"), ("b", "x--b\ny")]);
-    holds(PARTS, body.replace('\n', "\r\n").replace("\r\r\n", "\n"), &[("a", "1"), ("b", "x--b\ny")]);
+    assert_fields(MULTIPART, body.replace("\r\n", "\n"), &[("a", "1"), ("b", "x--b\ny")]);
+    assert_fields(MULTIPART, body.replace('\n', "\r\n").replace("\r\r\n", "\n"), &[("a", "1"), ("b", "x--b\ny")]);
     for boundary in ["----=_Part_1_2.3=", "===============7=", "a b'()+_,./:?", "x"] {
         let body = body.replace("--b\r\nC", &format!("--{boundary}\r\nC")).replace("--b--", &format!("--{boundary}--"));
-        holds(&format!("multipart/form-data; boundary={boundary}"), &body, &expected);
-        holds(&format!("multipart/form-data; boundary=\"{boundary}\"; charset=utf-8"), &body, &expected);
+        assert_fields(&format!("multipart/form-data; boundary={boundary}"), &body, &expected);
+        assert_fields(&format!("multipart/form-data; boundary=\"{boundary}\"; charset=utf-8"), &body, &expected);
     }
     // In a body with CR LF, a boundary behind a bare LF is text.
-    holds(
-        PARTS,
+    assert_fields(
+        MULTIPART,
         "--b\r\ncontent-disposition: form-data; name=a\r\n\r\nx\n--b--\r\ny\r\n--b--",
         &[("a", "x\n--b--\r\ny")],
     );
     for nothing in ["--b\r\n", "--b--", "--b\r\n--b--\r\n"] {
-        holds(PARTS, nothing, &[]);
+        assert_fields(MULTIPART, nothing, &[]);
     }
 }
 
 #[test]
-fn nuls_behind_multipart_without_a_last_boundary_are_dropped() {
+fn trailing_nuls_without_a_closing_boundary_are_dropped() {
     let body = b"--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n\0\0";
     let fields = Fields::from_body(Some("multipart/form-data; boundary=b"), body).unwrap();
     assert_eq!(fields.required("a"), Ok("1"));
 }
 
 #[test]
-fn multipart_that_names_nothing_is_unreadable() {
+fn multipart_without_field_names_is_rejected() {
     let long = format!("--{}\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n", "x".repeat(71));
     let many: String =
         (0..65).map(|n| format!("--b\r\ncontent-disposition: form-data; name=f{n}\r\n\r\n1\r\n")).collect();
@@ -80,29 +80,29 @@ fn multipart_that_names_nothing_is_unreadable() {
         &long,
         &many,
     ] {
-        unreadable(PARTS, body);
+        assert_malformed(MULTIPART, body);
     }
 }
 
 #[test]
-fn a_part_has_a_charset_of_its_own() {
-    let gbk = encoded(GBK, "张三");
+fn a_part_can_declare_its_own_charset() {
+    let gbk = encode(GBK, "张三");
     let part = |name: &str, kind: &str, value: &[u8]| {
         let head = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n{kind}\r\n");
         [head.as_bytes(), value, b"\r\n"].concat()
     };
     let declared = part("a", "Content-Type: text/plain; charset=GBK\r\n", &gbk);
     let body = [declared, part("b", "", "李四".as_bytes()), b"--b--\r\n".to_vec()].concat();
-    holds(PARTS, &body, &[("a", "张三"), ("b", "李四")]);
+    assert_fields(MULTIPART, &body, &[("a", "张三"), ("b", "李四")]);
     let body = [part("a", "", &gbk), part("b", "", b"1"), b"--b--\r\n".to_vec()].concat();
-    holds(PARTS, &body, &[("a", "张三"), ("b", "1")]);
-    holds(&format!("{PARTS}; charset=gbk"), &body, &[("a", "张三"), ("b", "1")]);
-    assert_eq!(read(&format!("{PARTS}; charset=utf-8"), &body).unwrap_err(), Fault::Unreadable);
+    assert_fields(MULTIPART, &body, &[("a", "张三"), ("b", "1")]);
+    assert_fields(&format!("{MULTIPART}; charset=gbk"), &body, &[("a", "张三"), ("b", "1")]);
+    assert_eq!(parse_body(&format!("{MULTIPART}; charset=utf-8"), &body).unwrap_err(), FieldError::MalformedBody);
 }
 
 proptest! {
     #[test]
-    fn parts_end_at_their_boundary_alone(
+    fn parts_end_only_at_their_boundary(
         values in prop::collection::vec("[-b\r\n a]{0,12}", 1..4),
         boundary in "[-b]{1,4}",
         breaks in prop::sample::select(vec!["\r\n", "\n"]),
@@ -119,6 +119,6 @@ proptest! {
         };
         let end = if is_closed { format!("--{boundary}--{breaks}") } else { String::new() };
         let body = fields.iter().map(part).collect::<String>() + &end;
-        prop_assert_eq!(texts(&format!("multipart/form-data; boundary={boundary}"), &body), fields);
+        prop_assert_eq!(text_fields(&format!("multipart/form-data; boundary={boundary}"), &body), fields);
     }
 }

@@ -11,14 +11,14 @@ use prometheus_client::metrics::counter::ConstCounter;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-use super::gauge;
+use super::encode_gauge;
 
 #[derive(Debug)]
-pub(super) struct Process;
+pub(super) struct ProcessCollector;
 
-impl Collector for Process {
+impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(stat) = Stat::read() else { return Ok(()) };
+        let Some(stat) = ProcessStat::read() else { return Ok(()) };
         let help = "User and system CPU time spent";
         let spent = ConstCounter::new(stat.cpu_seconds);
         spent.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?)?;
@@ -29,22 +29,22 @@ impl Collector for Process {
             ("process_threads", "Threads", stat.threads),
             ("process_open_fds", "Open files", files as f64),
             ("process_max_fds", "Open files, at most", most as f64),
-            ("process_start_time_seconds", "When it was started, since the Unix epoch", stat.started),
+            ("process_start_time_seconds", "When it was started, since the Unix epoch", stat.start_time),
         ] {
-            gauge(&mut encoder, name, help, value)?;
+            encode_gauge(&mut encoder, name, help, value)?;
         }
         Ok(())
     }
 }
 
-struct Stat {
+struct ProcessStat {
     cpu_seconds: f64,
     memory_bytes: f64,
     threads: f64,
-    started: f64,
+    start_time: f64,
 }
 
-impl Stat {
+impl ProcessStat {
     /// See proc_pid_stat(5). The name, which is in parentheses, may hold anything.
     fn read() -> Option<Self> {
         let text = fs::read_to_string("/proc/self/stat").ok()?;
@@ -57,7 +57,7 @@ impl Stat {
         Some(Self {
             cpu_seconds: (field(14)? + field(15)?) / ticks,
             threads: field(20)?,
-            started: boot + field(22)? / ticks,
+            start_time: boot + field(22)? / ticks,
             memory_bytes: field(24)? * page_size() as f64,
         })
     }

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use stele_core::event::{Act, Outcome};
+use stele_core::audit_log::{FailureClass, SUPPRESSED_FAILURES, VARIOUS_ACTIONS};
+use stele_core::event::{Action, Outcome};
 use stele_core::time::Timestamp;
-use stele_core::trail::{FailureClass, NOT_KEPT, VARIOUS};
 use stele_service::setting;
 
 const EXAMPLES: &str = "\
@@ -26,12 +26,12 @@ and from how many origins (4096: or more). STELE_AUDIT_KEEP says how long entrie
 /// Read the audit trail: who did what, by which door, from where, and how it ended. Holds no secret.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Audit {
+pub struct AuditOptions {
     /// From when on: a span ago (90s, 24h, 30d), a day (2026-11-25, UTC) or an instant (RFC 3339) [default: 24h]
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     pub since: Option<When>,
     /// Up to when, not included; written as for --since
-    #[arg(long, value_name = "WHEN", value_parser = when)]
+    #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     pub until: Option<When>,
     /// From the first entry on that is kept
     #[arg(long, conflicts_with = "since")]
@@ -43,10 +43,10 @@ pub struct Audit {
     #[arg(long, value_name = "NAME", conflicts_with = "user")]
     pub subject: Option<String>,
     /// Only these acts, by commas
-    #[arg(long, value_name = "ACT,…", value_delimiter = ',', value_parser = act)]
+    #[arg(long, value_name = "ACT,…", value_delimiter = ',', value_parser = parse_action)]
     pub act: Vec<String>,
     /// Only what ended so, by commas
-    #[arg(long, value_name = "RESULT,…", value_delimiter = ',', value_parser = result)]
+    #[arg(long, value_name = "RESULT,…", value_delimiter = ',', value_parser = parse_result)]
     pub result: Vec<String>,
     /// Only what did not end in ok
     #[arg(long, conflicts_with = "result")]
@@ -82,35 +82,35 @@ pub enum When {
 
 impl When {
     /// The instant, seen from `now`.
-    pub fn from(self, now: Timestamp) -> Timestamp {
+    pub fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
-            Self::Ago(span) => now.before(span),
+            Self::Ago(span) => now.saturating_sub(span),
             Self::At(at) => at,
         }
     }
 }
 
-fn when(text: &str) -> Result<When, &'static str> {
+fn parse_when(text: &str) -> Result<When, &'static str> {
     let at = || Timestamp::parse(text).map(When::At);
-    setting::parse_span(text)
+    setting::parse_duration(text)
         .map(When::Ago)
         .or_else(at)
         .ok_or("write a span ago (90s, 24h, 30d), a day (2026-11-25) or an instant (2026-11-25T08:00:00Z)")
 }
 
-fn act(text: &str) -> Result<String, String> {
-    let acts: Vec<_> = Act::all().map(Act::as_str).chain([VARIOUS, NOT_KEPT]).collect();
-    word(text, &acts, "acts")
+fn parse_action(text: &str) -> Result<String, String> {
+    let acts: Vec<_> = Action::all().map(Action::as_str).chain([VARIOUS_ACTIONS, SUPPRESSED_FAILURES]).collect();
+    parse_known_word(text, &acts, "acts")
 }
 
-fn result(text: &str) -> Result<String, String> {
+fn parse_result(text: &str) -> Result<String, String> {
     let classes = [FailureClass::Guess, FailureClass::Refusal].map(FailureClass::as_str);
     let results: Vec<_> = Outcome::all().map(Outcome::as_str).chain(classes).collect();
-    word(text, &results, "results")
+    parse_known_word(text, &results, "results")
 }
 
 /// A word that the trail knows: one that it does not would find nothing, without a word.
-fn word(text: &str, known: &[&str], what: &str) -> Result<String, String> {
+fn parse_known_word(text: &str, known: &[&str], what: &str) -> Result<String, String> {
     if known.contains(&text) {
         return Ok(text.to_owned());
     }

@@ -7,7 +7,7 @@ use stele_service::setting;
 
 /// Put keys in service and take them out of it.
 #[derive(Debug, Subcommand)]
-pub enum Keys {
+pub enum KeysCommand {
     /// List the keys in service: name, state, age, what is sealed under each, and whether it is here
     List {
         /// One JSON object a line
@@ -20,7 +20,7 @@ pub enum Keys {
         #[arg(long)]
         jwt: bool,
         /// How long every instance has to take the new key up before any works with it
-        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span)]
+        #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration)]
         lead: Duration,
         /// Do not wait, and leave sealing anew to `stele keys reseal`
         #[arg(long)]
@@ -44,7 +44,7 @@ pub enum Keys {
 
 /// End salted logins (cloudbox's and TMS's), or allow them again.
 #[derive(Debug, Subcommand)]
-pub enum Challenge {
+pub enum ChallengeCommand {
     /// End salted logins and erase every sealed digest: TMS is left with D itself, cloudbox with nothing
     Off {
         /// Do not ask
@@ -58,6 +58,6 @@ pub enum Challenge {
     On,
 }
 
-fn span(text: &str) -> Result<Duration, &'static str> {
-    setting::parse_span(text).ok_or("write seconds, or 90s, 15m, 12h, 30d")
+fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    setting::parse_duration(text).ok_or("write seconds, or 90s, 15m, 12h, 30d")
 }

@@ -6,23 +6,23 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stele_app::context;
 use stele_core::Error;
+use stele_core::audit_log::{AuditLogEntry, AuditLogFilter, AuditLogOrder, SUPPRESSED_FAILURES};
 use stele_core::event::Outcome;
 use stele_core::origin::Origin;
 use stele_core::time::Offset;
-use stele_core::trail::{Entry, Filter, NOT_KEPT, Order};
 use stele_core::usecase::administration::Administration;
 use stele_core::user::UserRef;
 use stele_service::Settings;
 
-use super::{CommandError, cell, say_next};
-use crate::args::{Audit, When};
+use super::{CommandError, escape_cell, print_listing_line};
+use crate::args::{AuditOptions, When};
 
 /// How many entries are read at once.
-const PAGE: u32 = 1_000;
+const PAGE_SIZE: u32 = 1_000;
 /// How far back it is looked where nothing is said.
-const LATELY: When = When::Ago(Duration::from_secs(86_400));
+const DEFAULT_SINCE: When = When::Ago(Duration::from_secs(86_400));
 
-pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), CommandError> {
+pub(crate) async fn run(settings: &Settings, command: AuditOptions) -> Result<(), CommandError> {
     let (administration, _) = context::administration(settings).await?;
     let subject = match (&command.user, &command.subject) {
         (None, name) => name.clone(),
@@ -34,93 +34,93 @@ pub(crate) async fn run(settings: &Settings, command: Audit) -> Result<(), Comma
         }),
     };
     let now = administration.now();
-    let since = if command.all { None } else { Some(command.since.unwrap_or(LATELY).from(now)) };
-    let filter = Filter {
+    let since = if command.all { None } else { Some(command.since.unwrap_or(DEFAULT_SINCE).resolve(now)) };
+    let filter = AuditLogFilter {
         since,
-        until: command.until.map(|until| until.from(now)),
-        acts: command.act,
+        until: command.until.map(|until| until.resolve(now)),
+        actions: command.act,
         results: command.result,
-        but_results: if command.failed { vec![Outcome::Done.as_str().to_owned()] } else { Vec::new() },
+        excluded_results: if command.failed { vec![Outcome::Done.as_str().to_owned()] } else { Vec::new() },
         dialects: command.dialect,
         app: command.app,
         subject,
-        address: exact(command.address).map(|address| address.to_string()),
+        address: exact_ipv4(command.address).map(|address| address.to_string()),
         request: command.request,
     };
-    let show = if command.json { |entry: &Entry| describe(entry).to_string() } else { line };
-    let search = Search { filter, network: command.address.filter(|_| exact(command.address).is_none()) };
+    let show = if command.json { |entry: &AuditLogEntry| to_json(entry).to_string() } else { format_line };
+    let search = AuditQuery { filter, network: command.address.filter(|_| exact_ipv4(command.address).is_none()) };
     match command.last {
-        None => forward(&administration, &search, show).await,
-        Some(last) => backward(&administration, &search, last, show).await,
+        None => print_oldest_first(&administration, &search, show).await,
+        Some(last) => print_last(&administration, &search, last, show).await,
     }
 }
 
 /// An IPv4 address. Failures from an IPv6 /64 are merged, with one address of it: all of the /64 is looked at.
-fn exact(address: Option<IpAddr>) -> Option<IpAddr> {
+fn exact_ipv4(address: Option<IpAddr>) -> Option<IpAddr> {
     address.map(|address| address.to_canonical()).filter(IpAddr::is_ipv4)
 }
 
 /// What to find.
-struct Search {
-    filter: Filter,
+struct AuditQuery {
+    filter: AuditLogFilter,
     /// Only from the /64 of this address.
     network: Option<IpAddr>,
 }
 
-impl Search {
-    fn finds(&self, entry: &Entry) -> bool {
+impl AuditQuery {
+    fn matches(&self, entry: &AuditLogEntry) -> bool {
         self.network.is_none_or(|network| {
             let address = entry.address.as_deref().and_then(|address| address.parse().ok());
-            address.is_some_and(|address| Origin::address(address) == Origin::address(network))
+            address.is_some_and(|address| Origin::from_address(address) == Origin::from_address(network))
         })
     }
 }
 
-async fn forward(
+async fn print_oldest_first(
     administration: &Administration,
-    search: &Search,
-    show: fn(&Entry) -> String,
+    search: &AuditQuery,
+    show: fn(&AuditLogEntry) -> String,
 ) -> Result<(), CommandError> {
     let mut after = None;
     loop {
-        let page = administration.trail(&search.filter, Order::OldestFirst, after, PAGE).await?;
+        let page = administration.audit_log(&search.filter, AuditLogOrder::OldestFirst, after, PAGE_SIZE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
-        for entry in page.iter().filter(|entry| search.finds(entry)) {
-            say_next(&show(entry))?;
+        for entry in page.iter().filter(|entry| search.matches(entry)) {
+            print_listing_line(&show(entry))?;
         }
     }
 }
 
-async fn backward(
+async fn print_last(
     administration: &Administration,
-    search: &Search,
+    search: &AuditQuery,
     last: u32,
-    show: fn(&Entry) -> String,
+    show: fn(&AuditLogEntry) -> String,
 ) -> Result<(), CommandError> {
     let last = usize::try_from(last).map_err(Error::internal)?;
     let (mut lines, mut after) = (Vec::new(), None);
     while lines.len() < last {
-        let page = administration.trail(&search.filter, Order::NewestFirst, after, PAGE).await?;
+        let page = administration.audit_log(&search.filter, AuditLogOrder::NewestFirst, after, PAGE_SIZE).await?;
         let Some(oldest) = page.last() else { break };
         after = Some(oldest.id);
-        lines.extend(page.iter().filter(|entry| search.finds(entry)).map(show));
+        lines.extend(page.iter().filter(|entry| search.matches(entry)).map(show));
     }
     lines.truncate(last);
-    lines.iter().rev().try_for_each(|line| say_next(line))
+    lines.iter().rev().try_for_each(|line| print_listing_line(line))
 }
 
 /// For people: what is not known is a dash. Of several events, the time is the last one's.
-fn line(entry: &Entry) -> String {
-    let at = entry.id.at.rfc3339(Offset::UTC);
+fn format_line(entry: &AuditLogEntry) -> String {
+    let at = entry.id.at.to_rfc3339(Offset::UTC);
     let act = match entry.proof.as_deref().or(entry.purpose.as_deref()) {
-        Some(how) => format!("{}({how})", entry.act),
-        None => entry.act.to_string(),
+        Some(how) => format!("{}({how})", entry.action),
+        None => entry.action.to_string(),
     };
-    let result = match (entry.times, entry.first_at) {
+    let result = match (entry.count, entry.first_at) {
         (1, _) => entry.result.to_string(),
         (times, None) => format!("{}×{times}", entry.result),
-        (times, Some(first)) => format!("{}×{times} since {}", entry.result, first.rfc3339(Offset::UTC)),
+        (times, Some(first)) => format!("{}×{times} since {}", entry.result, first.to_rfc3339(Offset::UTC)),
     };
     let door = match (&entry.dialect, &entry.app, &entry.operator) {
         (Some(dialect), Some(app), _) => format!("{dialect}/{app}"),
@@ -129,26 +129,26 @@ fn line(entry: &Entry) -> String {
         (None, Some(app), None) => format!("-/{app}"),
         (None, None, None) => "-".to_owned(),
     };
-    let or_dash = |text: &Option<String>| cell(text.as_deref().unwrap_or("-")).into_owned();
+    let or_dash = |text: &Option<String>| escape_cell(text.as_deref().unwrap_or("-")).into_owned();
     let (subject, request) = (or_dash(&entry.subject), or_dash(&entry.request));
     let address = match entry.origins {
-        Some(origins) if entry.act == NOT_KEPT => format!("{origins} origins"),
+        Some(origins) if entry.action == SUPPRESSED_FAILURES => format!("{origins} origins"),
         _ => or_dash(&entry.address),
     };
-    let door = cell(&door);
+    let door = escape_cell(&door);
     format!("{at}\t{act}\t{result}\t{door}\t{subject}\t{address}\t{request}")
 }
 
-fn describe(entry: &Entry) -> Value {
+fn to_json(entry: &AuditLogEntry) -> Value {
     json!({
         "id": format!("{:x}-{}", entry.id.source, entry.id.seq),
-        "at": entry.id.at.rfc3339(Offset::UTC),
-        "first": entry.first_at.map(|first| first.rfc3339(Offset::UTC)),
-        "act": entry.act,
+        "at": entry.id.at.to_rfc3339(Offset::UTC),
+        "first": entry.first_at.map(|first| first.to_rfc3339(Offset::UTC)),
+        "act": entry.action,
         "proof": entry.proof,
         "purpose": entry.purpose,
         "result": entry.result,
-        "times": entry.times,
+        "times": entry.count,
         "origins": entry.origins,
         "dialect": entry.dialect,
         "app": entry.app,

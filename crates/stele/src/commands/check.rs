@@ -1,80 +1,80 @@
 //! `stele check`: what is configured, and whether it works.
 
-use stele_app::hashing::Hashing;
+use stele_app::password_hashing::HashingConfig;
 use stele_app::readiness::ReadinessCheck;
-use stele_app::stores::{self, DATABASE_URL, REDIS_URL, Target};
-use stele_app::{Surroundings, context};
-use stele_service::private_file::{self, Finding};
+use stele_app::stores::{self, DATABASE_URL, DatabaseUrl, REDIS_URL};
+use stele_app::{Environment, context};
+use stele_service::private_file::{self, PermissionFinding};
 use stele_service::{ConfigError, Settings};
 
-use super::{CommandError, admin, say};
+use super::{CommandError, admin, print_line};
 use crate::services;
 
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
-    explain(&settings)?;
-    let database = settings.text(&DATABASE_URL).is_some();
-    let outbox = context::plan(&settings, &Surroundings::default())?.is_outbox();
-    let context = stele_app::open_with(settings, Surroundings::default(), admin::no_delivery()).await?;
-    say(&format!("ok: keys in {}", context.settings.keys().display()))?;
-    files(&context.settings)?;
-    let hashing = Hashing::read(&context.settings)?;
+    print_settings(&settings)?;
+    let database = settings.raw_value(&DATABASE_URL).is_some();
+    let outbox = context::delivery_config(&settings, &Environment::default())?.is_outbox();
+    let context = stele_app::open_with_delivery(settings, Environment::default(), admin::disabled_delivery()).await?;
+    print_line(&format!("ok: keys in {}", context.settings.keys_dir().display()))?;
+    check_file_permissions(&context.settings)?;
+    let hashing = HashingConfig::from_settings(&context.settings)?;
     let good = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
-    say(&format!("{good}: passwords are hashed by {hashing}"))?;
+    print_line(&format!("{good}: passwords are hashed by {hashing}"))?;
     for service in services::ALL {
         (service.routes)(&context)?;
-        say(&format!("ok: {}'s settings", service.name))?;
+        print_line(&format!("ok: {}'s settings", service.name))?;
     }
-    gateway::Config::from_settings(&context.settings)?.complete()?;
-    say("ok: the routing table")?;
-    ReadinessCheck::of(&context).check().await.map_err(ConfigError::new)?;
-    say("ok: the stores answer, are set up as they must be, and the schema is current")?;
+    gateway::Config::from_settings(&context.settings)?.validate()?;
+    print_line("ok: the routing table")?;
+    ReadinessCheck::for_context(&context).check().await.map_err(ConfigError::new)?;
+    print_line("ok: the stores answer, are set up as they must be, and the schema is current")?;
     if database && outbox {
         let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only";
         return Err(ConfigError::new(text).into());
     }
-    say(if outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" })
+    print_line(if outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" })
 }
 
 /// Whether others on this machine can read or replace what is kept in files.
-fn files(settings: &Settings) -> Result<(), CommandError> {
-    let data = settings.data();
+fn check_file_permissions(settings: &Settings) -> Result<(), CommandError> {
+    let data = settings.data_dir();
     let mut findings = Vec::new();
-    findings.extend(private_file::judge_folder(&data));
-    findings.extend(private_file::judge_folder(&settings.keys()));
-    findings.extend(private_file::judge_file(&data.join("outbox.jsonl")));
-    if let Target::Sqlite(path) = stores::target(settings)? {
-        findings.extend(private_file::judge_database(&path));
+    findings.extend(private_file::check_secret_directory(&data));
+    findings.extend(private_file::check_secret_directory(&settings.keys_dir()));
+    findings.extend(private_file::check_private_file(&data.join("outbox.jsonl")));
+    if let DatabaseUrl::Sqlite(path) = stores::database_url(settings)? {
+        findings.extend(private_file::check_database_files(&path));
     }
-    if settings.text(&REDIS_URL).is_none() {
-        findings.extend(private_file::judge_database(&data.join("state.db")));
+    if settings.raw_value(&REDIS_URL).is_none() {
+        findings.extend(private_file::check_database_files(&data.join("state.db")));
     }
     let mut fault = None;
     for finding in findings {
         match finding {
-            Finding::Warning(text) => say(&format!("warning: {text}"))?,
-            Finding::Fault(text) => fault = fault.or(Some(text)),
+            PermissionFinding::Warning(text) => print_line(&format!("warning: {text}"))?,
+            PermissionFinding::Error(text) => fault = fault.or(Some(text)),
         }
     }
     match fault {
-        None => say("ok: the files are this user's alone"),
+        None => print_line("ok: the files are this user's alone"),
         Some(text) => Err(ConfigError::new(text).into()),
     }
 }
 
-fn explain(settings: &Settings) -> Result<(), CommandError> {
+fn print_settings(settings: &Settings) -> Result<(), CommandError> {
     let known = services::settings();
     for setting in known.iter().flat_map(|list| list.iter()) {
-        let value = match settings.text(*setting) {
+        let value = match settings.raw_value(*setting) {
             Some(_) if setting.is_secret() => "(set)".to_owned(),
             Some(value) => value.to_owned(),
             None => setting.default_text(),
         };
-        say(&format!("{:<28} {value:<36} {} ({})", setting.name(), setting.help(), setting.takes()))?;
+        print_line(&format!("{:<28} {value:<36} {} ({})", setting.name(), setting.help(), setting.value_format()))?;
     }
     // What else OpenTelemetry's SDK reads is its own.
     for name in settings.names().filter(|name| name.starts_with("STELE_")) {
         if !known.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
-            say(&format!("warning: {name} is set, but nothing reads it"))?;
+            print_line(&format!("warning: {name} is set, but nothing reads it"))?;
         }
     }
     Ok(())

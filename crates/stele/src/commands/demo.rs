@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use stele_app::Context;
-use stele_core::identifier::{Name, Phone};
+use stele_core::identifier::{Phone, Username};
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::session::Token;
-use stele_core::usecase::Caller;
-use stele_core::usecase::add_user::{AddUser, Provided};
-use stele_core::usecase::login::{Audience, Carrier, Challenge, Login};
+use stele_core::usecase::RequestInfo;
+use stele_core::usecase::add_user::{AddUserRequest, ProvidedSecret};
+use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionTransport};
 use stele_core::user::{Gender, Profile, Role, UserRef};
 use stele_core::{Error, UseCases};
 use stele_service::ConfigError;
@@ -19,11 +19,11 @@ use stele_service::ConfigError;
 use super::CommandError;
 
 /// The MeFP app of the demonstration.
-const APP: &str = "demo";
+const DEMO_APP: &str = "demo";
 const PORTAL_PHONE: &str = "13800138003";
 const MEFP_PHONE: &str = "13800138004";
 
-struct Line {
+struct DemoLogin {
     dialect: &'static str,
     url: String,
     user: &'static str,
@@ -34,23 +34,30 @@ struct Line {
 pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<String, CommandError> {
     let use_cases = &context.use_cases;
     let password = OsRandom.hex128()[..10].to_owned();
-    person(use_cases, "demo-cloudbox", None, Role::User, &password).await?;
-    person(use_cases, "demo-tms", None, Role::Admin, &password).await?;
-    person(use_cases, "demo-portal", Some(PORTAL_PHONE), Role::User, &password).await?;
-    person(use_cases, "demo-mefp", Some(MEFP_PHONE), Role::User, &password).await?;
-    person(use_cases, "demo-jwt", None, Role::User, &password).await?;
+    ensure_user(use_cases, "demo-cloudbox", None, Role::User, &password).await?;
+    ensure_user(use_cases, "demo-tms", None, Role::Admin, &password).await?;
+    ensure_user(use_cases, "demo-portal", Some(PORTAL_PHONE), Role::User, &password).await?;
+    ensure_user(use_cases, "demo-mefp", Some(MEFP_PHONE), Role::User, &password).await?;
+    ensure_user(use_cases, "demo-jwt", None, Role::User, &password).await?;
     let token = tms_token(use_cases, listen, &password).await?;
     let lines = [
-        salted(listen, "cloudbox", "/api/v1/cloudbox/smarttms/auth/authsalt", "demo-cloudbox", &password, None),
-        salted(listen, "tms", "/container/api/v1/cloudbox/tms/auth/authsalt", "demo-tms", &password, Some(&token)),
-        portal(listen, &password),
-        mefp(context, listen, &password).await?,
-        jwt(listen, &password),
+        salted_login(listen, "cloudbox", "/api/v1/cloudbox/smarttms/auth/authsalt", "demo-cloudbox", &password, None),
+        salted_login(
+            listen,
+            "tms",
+            "/container/api/v1/cloudbox/tms/auth/authsalt",
+            "demo-tms",
+            &password,
+            Some(&token),
+        ),
+        portal_login(listen, &password),
+        mefp_login(context, listen, &password).await?,
+        jwt_login(listen, &password),
     ];
-    Ok(table(&lines, &password))
+    Ok(render_table(&lines, &password))
 }
 
-async fn person(
+async fn ensure_user(
     use_cases: &UseCases,
     name: &str,
     phone: Option<&str>,
@@ -58,20 +65,20 @@ async fn person(
     password: &str,
 ) -> Result<(), CommandError> {
     let unfit = || ConfigError::new(format!("the demonstration user {name} cannot be made"));
-    let password = NewPassword::provisioned(&RawPassword::new(password.to_owned())).ok_or_else(unfit)?;
+    let password = NewPassword::from_administrator(&RawPassword::new(password.to_owned())).ok_or_else(unfit)?;
     match use_cases.find_user(name).await {
         Ok(user) => return Ok(use_cases.provision_password(UserRef::Id(user.id), &password).await?),
         Err(Error::UnknownUser) => {}
         Err(error) => return Err(error.into()),
     }
     let profile = Profile { real_name: "演示".to_owned(), gender: Some(Gender::Female), ..Profile::default() };
-    let request = AddUser {
-        name: Name::parse(name).ok_or_else(unfit)?,
+    let request = AddUserRequest {
+        name: Username::parse(name).ok_or_else(unfit)?,
         phone: phone.and_then(Phone::parse),
         email: None,
         role,
         profile,
-        secret: Provided::Password(password),
+        secret: ProvidedSecret::Password(password),
     };
     match use_cases.add_user(request).await {
         Err(Error::IdentifierTaken) => Err(ConfigError::new(format!(
@@ -85,72 +92,73 @@ async fn person(
 
 /// A live token of the TMS user: TMS's logins carry a client token, or one of these.
 async fn tms_token(use_cases: &UseCases, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
-    let request = Login {
+    let request = LoginRequest {
         identifier: "demo-tms",
         proof: Proof::Raw(RawPassword::new(password.to_owned())),
-        caller: &Caller::direct("tms", listen.ip()),
-        audience: Audience::Everyone,
+        caller: &RequestInfo::from_client("tms", listen.ip()),
+        allowed_users: AllowedUsers::Everyone,
         challenge: Challenge::Never,
-        carrier: Carrier::Token,
+        transport: SessionTransport::Token,
     };
     Ok(use_cases.login(request).await?.token)
 }
 
-fn salted(
+fn salted_login(
     listen: SocketAddr,
     dialect: &'static str,
     path: &str,
     user: &'static str,
     password: &str,
     token: Option<&Token>,
-) -> Line {
+) -> DemoLogin {
     let url = format!("http://{listen}{path}");
     let authorization = token.map(|token| format!(" -H 'Authorization: {}'", token.expose())).unwrap_or_default();
     let proof = format!("$(printf %s \"$(printf %s '{password}' | md5sum | cut -c1-32)$TS\" | md5sum | cut -c1-32)");
     let body = format!("'{{\"username\":\"{user}\",\"password\":\"'{proof}'\",\"timestamp\":'$TS'}}'");
     let curl = format!("TS=$(date +%s); curl -s {url} -H 'Content-Type: application/json'{authorization} -d {body}");
-    Line { dialect, url, user, curl }
+    DemoLogin { dialect, url, user, curl }
 }
 
-fn portal(listen: SocketAddr, password: &str) -> Line {
+fn portal_login(listen: SocketAddr, password: &str) -> DemoLogin {
     let url = format!("http://{listen}/i/login");
     let curl = format!(
         "curl -s {url} -d username={PORTAL_PHONE} --data-urlencode \"password=$(printf %s '{password}' | base64)\""
     );
-    Line { dialect: "portal", url, user: PORTAL_PHONE, curl }
+    DemoLogin { dialect: "portal", url, user: PORTAL_PHONE, curl }
 }
 
-async fn mefp(context: &Context, listen: SocketAddr, password: &str) -> Result<Line, CommandError> {
+async fn mefp_login(context: &Context, listen: SocketAddr, password: &str) -> Result<DemoLogin, CommandError> {
     let use_cases = &context.use_cases;
-    if use_cases.app(APP).await?.0.is_none() {
-        use_cases.add_app(APP, None, vec![APP.to_owned()]).await?;
+    if use_cases.find_app_with_secret(DEMO_APP).await?.0.is_none() {
+        use_cases.add_app(DEMO_APP, None, vec![DEMO_APP.to_owned()]).await?;
     }
-    let (key, (_, iv)) = (svc_mefp::secret::secret(&context.settings)?, use_cases.app(APP).await?);
+    let (key, (_, iv)) =
+        (svc_mefp::secret::load_secret(&context.settings)?, use_cases.find_app_with_secret(DEMO_APP).await?);
     let hex = stele_core::hex::encode;
     let aes = format!("openssl enc -aes-256-cbc -a -A -K {} -iv {}", hex(key.as_bytes()), hex(&*iv));
     let body = format!("'{{\"login_name\":\"{MEFP_PHONE}\",\"password\":\"{password}\"}}'");
-    let envelope = format!("'{{\"app_from\":\"{APP}\",\"encrypt\":\"'$(printf %s {body} | {aes})'\"}}'");
+    let envelope = format!("'{{\"app_from\":\"{DEMO_APP}\",\"encrypt\":\"'$(printf %s {body} | {aes})'\"}}'");
     let url = format!("http://{listen}/auth/login");
     let open = format!("sed 's/.*\"encrypt\":\"\\([^\"]*\\)\".*/\\1/' | {aes} -d");
     let curl = format!("curl -s {url} -H 'Content-Type: application/json' -d {envelope} | {open}");
-    Ok(Line { dialect: "mefp", url, user: MEFP_PHONE, curl })
+    Ok(DemoLogin { dialect: "mefp", url, user: MEFP_PHONE, curl })
 }
 
-fn jwt(listen: SocketAddr, password: &str) -> Line {
+fn jwt_login(listen: SocketAddr, password: &str) -> DemoLogin {
     let url = format!("http://{listen}/api/v1/Auth/Login");
     let curl = format!("curl -s {url} -d account=demo-jwt -d password={password}");
-    Line { dialect: "jwt", url, user: "demo-jwt", curl }
+    DemoLogin { dialect: "jwt", url, user: "demo-jwt", curl }
 }
 
-fn table(lines: &[Line], password: &str) -> String {
-    let width = |cell: fn(&Line) -> &str| lines.iter().map(|line| cell(line).len()).max().unwrap_or(0);
+fn render_table(lines: &[DemoLogin], password: &str) -> String {
+    let width = |cell: fn(&DemoLogin) -> &str| lines.iter().map(|line| cell(line).len()).max().unwrap_or(0);
     let (urls, users) = (width(|line| &line.url), width(|line| line.user));
     let mut out = format!("\n{:<9} {:<urls$}  {:<users$}  password\n", "dialect", "URL", "user");
-    for Line { dialect, url, user, .. } in lines {
+    for DemoLogin { dialect, url, user, .. } in lines {
         let _ = writeln!(out, "{dialect:<9} {url:<urls$}  {user:<users$}  {password}");
     }
     out += "\nPaste any of these (each user can log in through every dialect that takes their identifier):\n";
-    for Line { dialect, curl, .. } in lines {
+    for DemoLogin { dialect, curl, .. } in lines {
         let _ = write!(out, "\n# {dialect}\n{curl}; echo\n");
     }
     out + "\n"

@@ -16,38 +16,38 @@ use std::borrow::Cow;
 
 use stele_core::Error;
 use stele_service::ConfigError;
-use stele_service::log_text::escape;
+use stele_service::log_sanitizer::escape_invisible;
 
 /// Why a command was not done.
 pub(crate) enum CommandError {
     /// The command line, a setting, a key, a file or a port is at fault: exit code 2.
     Setup(ConfigError),
     /// What was asked cannot be done: exit code 1.
-    Refused(String),
+    Failed(String),
     /// Standard output is a closed pipe (`| head`), so a listing ends early: exit code 0.
-    Enough,
+    OutputClosed,
 }
 
 /// Prints a line on standard output. A closed pipe (`| head`) is no fault and does not stop the work.
-pub(crate) fn say(line: &str) -> Result<(), CommandError> {
-    match say_next(line) {
-        Err(CommandError::Enough) => Ok(()),
+pub(crate) fn print_line(line: &str) -> Result<(), CommandError> {
+    match print_listing_line(line) {
+        Err(CommandError::OutputClosed) => Ok(()),
         other => other,
     }
 }
 
 /// A text that was stored or sent, as a column of a line: one line, and nothing in it that a terminal obeys.
-pub(crate) fn cell(text: &str) -> Cow<'_, str> {
-    escape(text, &[])
+pub(crate) fn escape_cell(text: &str) -> Cow<'_, str> {
+    escape_invisible(text, &[])
 }
 
 /// Prints a line of a listing. On a closed pipe the listing ends: [`CommandError::Enough`].
-pub(crate) fn say_next(line: &str) -> Result<(), CommandError> {
+pub(crate) fn print_listing_line(line: &str) -> Result<(), CommandError> {
     use std::io::Write as _;
     // Whatever was stored, a terminal is given nothing that it obeys.
-    match writeln!(std::io::stdout().lock(), "{}", escape(line, &['\t', '\n'])) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::Enough),
-        Err(error) => Err(CommandError::Refused(format!("standard output cannot be written: {error}"))),
+    match writeln!(std::io::stdout().lock(), "{}", escape_invisible(line, &['\t', '\n'])) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::OutputClosed),
+        Err(error) => Err(CommandError::Failed(format!("standard output cannot be written: {error}"))),
         Ok(()) => Ok(()),
     }
 }
@@ -62,7 +62,7 @@ impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(option) => Self::Setup(ConfigError::new(format!("{option} is not acceptable; see --help"))),
-            other => Self::Refused(other.to_string()),
+            other => Self::Failed(other.to_string()),
         }
     }
 }

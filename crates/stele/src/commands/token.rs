@@ -3,14 +3,14 @@
 use stele_app::Context;
 use stele_core::Error;
 
-use super::{CommandError, say};
-use crate::args::Token;
+use super::{CommandError, print_line};
+use crate::args::TokenCommand;
 
-pub(crate) async fn run(context: &Context, command: Token) -> Result<(), CommandError> {
-    let Token::Add { name } = command;
+pub(crate) async fn run(context: &Context, command: TokenCommand) -> Result<(), CommandError> {
+    let TokenCommand::Add { name } = command;
     let token = match context.use_cases.add_client_token(&name).await {
-        Err(Error::IdentifierTaken) => return Err(CommandError::Refused(format!("there is a token `{name}` already"))),
+        Err(Error::IdentifierTaken) => return Err(CommandError::Failed(format!("there is a token `{name}` already"))),
         other => other?,
     };
-    say(token.expose())
+    print_line(token.expose())
 }

@@ -4,91 +4,93 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use gateway::{Config, Gateway, reload_on_hangup};
-use stele_app::hashing::Hashing;
-use stele_app::readiness::readiness;
-use stele_app::serve::outlive_birth;
-use stele_app::{Context, Surroundings, background};
+use gateway::{Config, Gateway, reload_on_sighup};
+use stele_app::password_hashing::HashingConfig;
+use stele_app::readiness::readiness_probe;
+use stele_app::serve::wait_past_store_birth;
+use stele_app::{Context, Environment, background};
 use stele_service::admin::{self, ADMIN_LISTEN};
-use stele_service::settings::{DRAIN, LISTEN};
-use stele_service::trust::Trust;
-use stele_service::{ConfigError, Declared as _, Settings, net, signals};
+use stele_service::common_settings::{DRAIN, LISTEN};
+use stele_service::trusted_proxies::TrustedProxies;
+use stele_service::{AnySetting as _, ConfigError, Settings, listener, signals};
 use zeroize::Zeroizing;
 
-use super::{CommandError, demo, say};
+use super::{CommandError, demo, print_line};
 use crate::services;
 
 /// Where the gateway's certificate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Certificate {
+pub(crate) enum CertificateSource {
     /// `STELE_TLS_CERT`, if it is set.
     Settings,
     /// It is made at the start, and kept nowhere.
     SelfSigned,
 }
 
-pub(crate) async fn run(settings: Settings, demo: bool, certificate: Certificate) -> Result<(), CommandError> {
+pub(crate) async fn run(settings: Settings, demo: bool, certificate: CertificateSource) -> Result<(), CommandError> {
     let wanted = settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
     let demo = demo || settings.get(&services::DEMO)?;
     let made = match certificate {
-        Certificate::Settings => None,
-        Certificate::SelfSigned => Some(self_signed(wanted.ip())?),
+        CertificateSource::Settings => None,
+        CertificateSource::SelfSigned => Some(self_signed_certificate(wanted.ip())?),
     };
     let configure = move |settings: &Settings| {
         let config = Config::from_settings(settings)?;
         match &made {
-            Some((cert, key)) => config.with_certificate(cert.as_bytes(), key.as_bytes())?.complete(),
-            None => config.complete(),
+            Some((cert, key)) => config.with_certificate(cert.as_bytes(), key.as_bytes())?.validate(),
+            None => config.validate(),
         }
     };
     let config = configure(&settings)?;
     let served = match certificate {
-        Certificate::SelfSigned => Served { scheme: "https", curl: "curl -sk" },
-        Certificate::Settings if config.is_secure() => Served { scheme: "https", curl: "curl -s" },
-        Certificate::Settings => Served { scheme: "http", curl: "curl -s" },
+        CertificateSource::SelfSigned => PublicEndpoint { scheme: "https", curl_command: "curl -sk" },
+        CertificateSource::Settings if config.is_tls_enabled() => {
+            PublicEndpoint { scheme: "https", curl_command: "curl -s" }
+        }
+        CertificateSource::Settings => PublicEndpoint { scheme: "http", curl_command: "curl -s" },
     };
-    let listener = net::bind(wanted, "STELE_LISTEN, or --listen")?;
+    let listener = listener::bind(wanted, "STELE_LISTEN, or --listen")?;
     let listen = listener.local_addr().unwrap_or(wanted);
-    let admin_listen = admin::address(&settings, listen)?;
-    let admin_listener = net::bind(admin_listen, ADMIN_LISTEN.name())?;
+    let admin_listen = admin::listen_address(&settings, listen)?;
+    let admin_listener = listener::bind(admin_listen, ADMIN_LISTEN.name())?;
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
 
-    let surroundings = Surroundings::default();
+    let surroundings = Environment::default();
     let hop = Zeroizing::new(surroundings.random.hex128());
     stele_app::provision(&settings, &services::ALL, surroundings.random.as_ref()).await?;
     let mut context = stele_app::open(settings, surroundings).await?;
-    context.trust = Trust::hop(hop.clone());
-    outlive_birth(&context).await?;
+    context.trusted_proxies = TrustedProxies::with_hop_secret(hop.clone());
+    wait_past_store_birth(&context).await?;
 
-    let services = Services::start(&context)?;
+    let services = RunningServices::start(&context)?;
     // No other instance takes over from this process.
-    let asked = context.settings.text(&DRAIN).is_some();
+    let asked = context.settings.raw_value(&DRAIN).is_some();
     let time = if asked { context.settings.get(&DRAIN)? } else { Duration::ZERO };
-    let gateway = Gateway::counted(services.behind(config, &hop)?, &context.metrics);
+    let gateway = Gateway::with_metrics(services.gateway_config(config, &hop)?, &context.metrics);
     context.drain = gateway.drain();
     let server = gateway.start(listener)?;
     let handles = [server.handle()].into_iter().chain(services.handles.clone()).collect();
     let settings = context.settings.clone();
-    let read = move || services.behind(configure(&settings)?, &hop);
-    actix_web::rt::spawn(reload_on_hangup(gateway, read));
-    let ready = readiness(&context);
+    let read = move || services.gateway_config(configure(&settings)?, &hop);
+    actix_web::rt::spawn(reload_on_sighup(gateway, read));
+    let ready = readiness_probe(&context);
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
-    actix_web::rt::spawn(background::keep_up(context.use_cases.clone(), context.trail.clone()));
+    actix_web::rt::spawn(background::run_background_tasks(context.use_cases.clone(), context.audit_log.clone()));
     actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
-    let stopped = signals::stop_on_signal(handles, context.drain.clone(), time);
-    Hashing::read(&context.settings)?.log();
-    announce(&context, listen, admin_listen, demo, served).await?;
+    let stopped = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), time);
+    HashingConfig::from_settings(&context.settings)?.log_summary();
+    print_endpoints(&context, listen, admin_listen, demo, served).await?;
     stopped.await;
     context.use_cases.drain_deliveries().await;
-    context.trail.drain().await;
+    context.audit_log.drain().await;
     let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
     Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
 }
 
 /// A certificate of this machine and its key, as PEM.
-fn self_signed(listen: IpAddr) -> Result<(String, Zeroizing<String>), ConfigError> {
+fn self_signed_certificate(listen: IpAddr) -> Result<(String, Zeroizing<String>), ConfigError> {
     let failed = |error: rcgen::Error| ConfigError::new(format!("--tls-self-signed: {error}"));
     let names =
         ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string(), listen.to_string()];
@@ -98,18 +100,18 @@ fn self_signed(listen: IpAddr) -> Result<(String, Zeroizing<String>), ConfigErro
 
 /// How the gateway is called.
 #[derive(Clone, Copy, Debug)]
-struct Served {
+struct PublicEndpoint {
     scheme: &'static str,
-    curl: &'static str,
+    curl_command: &'static str,
 }
 
 /// Every service, each on a free port of loopback, where only the gateway's hop secret is believed.
-struct Services {
+struct RunningServices {
     addresses: Vec<(&'static str, SocketAddr)>,
     handles: Vec<ServerHandle>,
 }
 
-impl Services {
+impl RunningServices {
     fn start(context: &Context) -> Result<Self, ConfigError> {
         let (mut addresses, mut handles) = (Vec::new(), Vec::new());
         for service in services::ALL {
@@ -124,7 +126,7 @@ impl Services {
     }
 
     /// A gateway's configuration that leads to them, whatever it led to.
-    fn behind(&self, config: Config, hop: &Zeroizing<String>) -> Result<Config, ConfigError> {
+    fn gateway_config(&self, config: Config, hop: &Zeroizing<String>) -> Result<Config, ConfigError> {
         let lead = |config: Config, (name, address): &(&str, SocketAddr)| {
             config.with_upstream(name, &format!("http://{address}"))
         };
@@ -132,14 +134,14 @@ impl Services {
     }
 }
 
-async fn announce(
+async fn print_endpoints(
     context: &Context,
     listen: SocketAddr,
     admin: SocketAddr,
     demo: bool,
-    Served { scheme, curl }: Served,
+    PublicEndpoint { scheme, curl_command: curl }: PublicEndpoint,
 ) -> Result<(), CommandError> {
-    let data = context.settings.data();
+    let data = context.settings.data_dir();
     let up = format!("Stele is up at {scheme}://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
     let how = match demo {
         true => {
@@ -149,6 +151,6 @@ async fn announce(
         false => "`stele up --demo` makes a user for each dialect and shows how to call it.\n".to_owned(),
     };
     // The server runs on, whether or not these lines can be written.
-    let _ = say(&format!("{up}\n{how}Ctrl-C stops it."));
+    let _ = print_line(&format!("{up}\n{how}Ctrl-C stops it."));
     Ok(())
 }

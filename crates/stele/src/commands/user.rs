@@ -4,70 +4,70 @@ use serde_json::{Value, json};
 use stele_app::Context;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::time::Offset;
-use stele_core::usecase::add_user::{self, Provided};
+use stele_core::usecase::add_user::{self, ProvidedSecret};
 use stele_core::user::{User as Person, UserRef, UserStatus};
 use stele_core::{UseCases, verifier};
 use stele_service::ConfigError;
 
-use super::admin::secret_from_stdin;
-use super::{CommandError, cell, say, say_next};
-use crate::args::{AddUser, User};
+use super::admin::read_secret_from_stdin;
+use super::{CommandError, escape_cell, print_line, print_listing_line};
+use crate::args::{AddUserOptions, UserCommand};
 
 /// How many users are read at once.
-const PAGE: u32 = 500;
+const PAGE_SIZE: u32 = 500;
 
-pub(crate) async fn run(context: &Context, command: User) -> Result<(), CommandError> {
+pub(crate) async fn run(context: &Context, command: UserCommand) -> Result<(), CommandError> {
     let use_cases = &context.use_cases;
     match command {
-        User::Add(options) => add(use_cases, *options).await,
-        User::List { json } => list(use_cases, json).await,
-        User::Show { user } => {
+        UserCommand::Add(options) => add(use_cases, *options).await,
+        UserCommand::List { json } => list(use_cases, json).await,
+        UserCommand::Show { user } => {
             let user = use_cases.find_user(&user).await?;
-            say(&format!("{:#}", describe(&user)))
+            print_line(&format!("{:#}", to_json(&user)))
         }
-        User::Disable { user } => set_status(use_cases, &user, UserStatus::Disabled).await,
-        User::Enable { user } => set_status(use_cases, &user, UserStatus::Active).await,
-        User::Passwd { user, .. } => {
+        UserCommand::Disable { user } => set_status(use_cases, &user, UserStatus::Disabled).await,
+        UserCommand::Enable { user } => set_status(use_cases, &user, UserStatus::Active).await,
+        UserCommand::Passwd { user, .. } => {
             let user = use_cases.find_user(&user).await?;
-            let password = password()?;
+            let password = read_password()?;
             Ok(use_cases.provision_password(UserRef::Id(user.id), &password).await?)
         }
     }
 }
 
-async fn add(use_cases: &UseCases, options: AddUser) -> Result<(), CommandError> {
+async fn add(use_cases: &UseCases, options: AddUserOptions) -> Result<(), CommandError> {
     let secret = if options.hash_stdin {
-        Provided::Foreign(verifier::import(&secret_from_stdin()?).map_err(ConfigError::new)?)
+        ProvidedSecret::Hash(verifier::parse_imported(&read_secret_from_stdin()?).map_err(ConfigError::new)?)
     } else {
-        Provided::Password(password()?)
+        ProvidedSecret::Password(read_password()?)
     };
     let profile = options.profile();
-    let AddUser { username, phone, email, role, .. } = options;
-    let request = add_user::AddUser { name: username, phone, email, role, profile, secret };
+    let AddUserOptions { username, phone, email, role, .. } = options;
+    let request = add_user::AddUserRequest { name: username, phone, email, role, profile, secret };
     let user = use_cases.add_user(request).await?;
-    say(&user.id.to_string())
+    print_line(&user.id.to_string())
 }
 
-fn password() -> Result<NewPassword, CommandError> {
-    let raw = RawPassword::new(secret_from_stdin()?.to_string());
-    NewPassword::provisioned(&raw).ok_or_else(|| ConfigError::new("the password is empty").into())
+fn read_password() -> Result<NewPassword, CommandError> {
+    let raw = RawPassword::new(read_secret_from_stdin()?.to_string());
+    NewPassword::from_administrator(&raw).ok_or_else(|| ConfigError::new("the password is empty").into())
 }
 
 async fn list(use_cases: &UseCases, json: bool) -> Result<(), CommandError> {
     let mut after = 0;
     loop {
-        let page = use_cases.list_users(after, PAGE).await?;
+        let page = use_cases.list_users(after, PAGE_SIZE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.number;
         for user in &page {
             if json {
-                say_next(&describe(user).to_string())?;
+                print_listing_line(&to_json(user).to_string())?;
             } else {
-                let or_dash = |text: &Option<String>| cell(text.as_deref().unwrap_or("-")).into_owned();
+                let or_dash = |text: &Option<String>| escape_cell(text.as_deref().unwrap_or("-")).into_owned();
                 let (name, phone, email) = (or_dash(&user.name), or_dash(&user.phone), or_dash(&user.email));
                 let status = if user.disabled { "disabled" } else { "active" };
                 let (id, number, role) = (user.id, user.number, user.role.as_str());
-                say_next(&format!("{id}\t{number}\t{name}\t{phone}\t{email}\t{role}\t{status}"))?;
+                print_listing_line(&format!("{id}\t{number}\t{name}\t{phone}\t{email}\t{role}\t{status}"))?;
             }
         }
     }
@@ -78,7 +78,7 @@ async fn set_status(use_cases: &UseCases, user: &str, status: UserStatus) -> Res
     Ok(use_cases.set_status(UserRef::Id(user.id), status).await?)
 }
 
-fn describe(user: &Person) -> Value {
+fn to_json(user: &Person) -> Value {
     let profile = &user.profile;
     json!({
         "id": user.id.to_string(),
@@ -88,7 +88,7 @@ fn describe(user: &Person) -> Value {
         "email": user.email,
         "role": user.role.as_str(),
         "disabled": user.disabled,
-        "registered_at": user.registered_at.rfc3339(Offset::UTC),
+        "registered_at": user.registered_at.to_rfc3339(Offset::UTC),
         "registered_with": user.registered_with,
         "registered_through": user.registered_through,
         "real_name": profile.real_name,

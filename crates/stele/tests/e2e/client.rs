@@ -17,7 +17,7 @@ use crate::support::Server;
 
 /// The five dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum DialectKind {
     Cloudbox,
     Tms,
     Portal,
@@ -25,19 +25,19 @@ pub(crate) enum Dialect {
     Jwt,
 }
 
-impl Dialect {
+impl DialectKind {
     pub(crate) const ALL: [Self; 5] = [Self::Cloudbox, Self::Tms, Self::Portal, Self::Mefp, Self::Jwt];
 }
 
-pub(crate) const CLOUDBOX: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
+pub(crate) const CLOUDBOX_LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
 pub(crate) const CLOUDBOX_LOGOUT: &str = "/api/v1/cloudbox/smarttms/logout";
-pub(crate) const CLOUDBOX_RESET: &str = "/api/v1/cloudbox/auth/pwdreset";
-pub(crate) const TMS: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
-pub(crate) const TMS_RESET: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
+pub(crate) const CLOUDBOX_CHANGE_PASSWORD: &str = "/api/v1/cloudbox/auth/pwdreset";
+pub(crate) const TMS_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
+pub(crate) const TMS_CHANGE_PASSWORD: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
 
 /// One person by the identifiers that a dialect takes: a name, a phone and an e-mail address.
 #[derive(Clone, Debug)]
-pub(crate) struct Person {
+pub(crate) struct TestUser {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) phone: String,
@@ -46,14 +46,14 @@ pub(crate) struct Person {
 
 /// What was answered. MeFP's envelope is opened already.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
+    pub(crate) body: String,
     pub(crate) json: Value,
 }
 
-impl Answer {
+impl Response {
     /// The dialect's own code, as text.
     pub(crate) fn code(&self) -> String {
         let json = &self.json;
@@ -63,7 +63,7 @@ impl Answer {
     }
 
     /// Whether it says, in any dialect, that all went well.
-    pub(crate) fn succeeded(&self) -> bool {
+    pub(crate) fn is_success(&self) -> bool {
         self.status == 200
             && matches!(self.code().as_str(), "0000" | "200" | "1" | "0")
             && self.json["errors"].is_null()
@@ -76,13 +76,13 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(crate) fn good(self) -> Self {
-        assert!(self.succeeded(), "{self:?}");
+    pub(crate) fn assert_success(self) -> Self {
+        assert!(self.is_success(), "{self:?}");
         self
     }
 
     #[track_caller]
-    pub(crate) fn is(self, status: u16, code: &str) -> Self {
+    pub(crate) fn assert_is(self, status: u16, code: &str) -> Self {
         assert_eq!((self.status, self.code().as_str()), (status, code), "{self:?}");
         self
     }
@@ -90,58 +90,60 @@ impl Answer {
 
 /// A MeFP app's keys.
 #[derive(Clone, Debug)]
-pub(crate) struct App {
+pub(crate) struct MefpApp {
     pub(crate) name: String,
-    pub(crate) shared: String,
-    pub(crate) own: String,
+    pub(crate) shared_secret: String,
+    pub(crate) app_secret: String,
 }
 
-impl App {
+impl MefpApp {
     pub(crate) fn new(name: &str, (shared, own): (String, String)) -> Self {
-        Self { name: name.to_owned(), shared, own }
+        Self { name: name.to_owned(), shared_secret: shared, app_secret: own }
     }
 
-    pub(crate) fn seal(&self, text: &str) -> String {
+    pub(crate) fn encrypt(&self, text: &str) -> String {
         let mut buffer = text.as_bytes().to_vec();
         buffer.resize(text.len() + 16, 0);
         let cipher =
-            cbc::Encryptor::<aes::Aes256>::new_from_slices(self.shared.as_bytes(), self.own.as_bytes()).unwrap();
+            cbc::Encryptor::<aes::Aes256>::new_from_slices(self.shared_secret.as_bytes(), self.app_secret.as_bytes())
+                .unwrap();
         STANDARD.encode(cipher.encrypt_padded::<Pkcs7>(&mut buffer, text.len()).unwrap())
     }
 
-    pub(crate) fn open(&self, sealed: &str) -> String {
+    pub(crate) fn decrypt(&self, sealed: &str) -> String {
         let mut buffer = STANDARD.decode(sealed).unwrap();
         let cipher =
-            cbc::Decryptor::<aes::Aes256>::new_from_slices(self.shared.as_bytes(), self.own.as_bytes()).unwrap();
+            cbc::Decryptor::<aes::Aes256>::new_from_slices(self.shared_secret.as_bytes(), self.app_secret.as_bytes())
+                .unwrap();
         String::from_utf8(cipher.decrypt_padded::<Pkcs7>(&mut buffer).unwrap().to_vec()).unwrap()
     }
 }
 
 /// Calls one server.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub(crate) struct DialectClient {
     http: reqwest::Client,
     url: String,
     /// The MeFP app that it calls as.
-    pub(crate) app: App,
+    pub(crate) app: MefpApp,
     /// The TMS client token that it carries.
-    pub(crate) tms: String,
+    pub(crate) client_token: String,
     /// Headers of every request.
-    pub(crate) always: Vec<(&'static str, String)>,
+    pub(crate) default_headers: Vec<(&'static str, String)>,
 }
 
-impl Client {
-    pub(crate) fn new(server: &Server, app: App, tms: &str) -> Self {
+impl DialectClient {
+    pub(crate) fn new(server: &Server, app: MefpApp, tms: &str) -> Self {
         let http = reqwest::Client::new();
-        Self { http, url: server.url.clone(), app, tms: tms.to_owned(), always: Vec::new() }
+        Self { http, url: server.url.clone(), app, client_token: tms.to_owned(), default_headers: Vec::new() }
     }
 
     /// The same client as seen behind a proxy that says it is `address`.
-    pub(crate) fn from(&self, address: &str) -> Self {
-        Self { always: vec![("x-forwarded-for", address.to_owned())], ..self.clone() }
+    pub(crate) fn with_address(&self, address: &str) -> Self {
+        Self { default_headers: vec![("x-forwarded-for", address.to_owned())], ..self.clone() }
     }
 
-    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: String) -> Answer {
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: String) -> Response {
         self.try_send(method, path, headers, body).await.unwrap()
     }
 
@@ -151,10 +153,10 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         body: String,
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<Response> {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
         for (name, value) in
-            self.always.iter().map(|(name, value)| (*name, value.as_str())).chain(headers.iter().copied())
+            self.default_headers.iter().map(|(name, value)| (*name, value.as_str())).chain(headers.iter().copied())
         {
             request = request.header(name, value);
         }
@@ -166,15 +168,15 @@ impl Client {
         assert!(!dialect || !stored, "{path}: {status} may be stored: {headers:?}");
         let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Ok(Answer { status, headers, text, json })
+        Ok(Response { status, headers, body: text, json })
     }
 
-    pub(crate) async fn json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    pub(crate) async fn json(&self, path: &str, headers: &[(&str, &str)], body: &Value) -> Response {
         let headers = [&[("content-type", "application/json")], headers].concat();
         self.send(Method::POST, path, &headers, body.to_string()).await
     }
 
-    pub(crate) async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Response {
         self.try_form(path, headers, fields).await.unwrap()
     }
 
@@ -183,61 +185,66 @@ impl Client {
         path: &str,
         headers: &[(&str, &str)],
         fields: &[(&str, &str)],
-    ) -> reqwest::Result<Answer> {
+    ) -> reqwest::Result<Response> {
         let headers = [&[("content-type", "application/x-www-form-urlencoded")], headers].concat();
         self.try_send(Method::POST, path, &headers, urlencoded(fields)).await
     }
 
-    pub(crate) async fn mefp(&self, path: &str, message: &Value) -> Answer {
+    pub(crate) async fn mefp(&self, path: &str, message: &Value) -> Response {
         self.try_mefp(path, message).await.unwrap()
     }
 
-    pub(crate) async fn try_mefp(&self, path: &str, message: &Value) -> reqwest::Result<Answer> {
-        let envelope = json!({ "encrypt": self.app.seal(&message.to_string()), "app_from": self.app.name });
+    pub(crate) async fn try_mefp(&self, path: &str, message: &Value) -> reqwest::Result<Response> {
+        let envelope = json!({ "encrypt": self.app.encrypt(&message.to_string()), "app_from": self.app.name });
         let json = [("content-type", "application/json")];
         let mut answer = self.try_send(Method::POST, path, &json, envelope.to_string()).await?;
         if let Some(sealed) = answer.json["encrypt"].as_str() {
-            answer.text = self.app.open(sealed);
-            answer.json = serde_json::from_str(&answer.text).unwrap();
+            answer.body = self.app.decrypt(sealed);
+            answer.json = serde_json::from_str(&answer.body).unwrap();
         }
         Ok(answer)
     }
 
     /// Logs in with a password by a dialect's own call.
-    pub(crate) async fn login(&self, dialect: Dialect, person: &Person, password: &str) -> Answer {
+    pub(crate) async fn login(&self, dialect: DialectKind, person: &TestUser, password: &str) -> Response {
         let identifier = match dialect {
-            Dialect::Cloudbox | Dialect::Tms => &person.name,
-            Dialect::Portal | Dialect::Jwt => &person.email,
-            Dialect::Mefp => &person.phone,
+            DialectKind::Cloudbox | DialectKind::Tms => &person.name,
+            DialectKind::Portal | DialectKind::Jwt => &person.email,
+            DialectKind::Mefp => &person.phone,
         };
         self.login_as(dialect, identifier, password).await
     }
 
-    pub(crate) async fn login_as(&self, dialect: Dialect, identifier: &str, password: &str) -> Answer {
+    pub(crate) async fn login_as(&self, dialect: DialectKind, identifier: &str, password: &str) -> Response {
         match dialect {
-            Dialect::Cloudbox => self.json(CLOUDBOX, &[], &salted(identifier, password)).await,
-            Dialect::Tms => self.json(TMS, &[("authorization", &self.tms)], &salted(identifier, password)).await,
-            Dialect::Portal => {
+            DialectKind::Cloudbox => self.json(CLOUDBOX_LOGIN, &[], &salted_login_body(identifier, password)).await,
+            DialectKind::Tms => {
+                self.json(TMS_LOGIN, &[("authorization", &self.client_token)], &salted_login_body(identifier, password))
+                    .await
+            }
+            DialectKind::Portal => {
                 self.form("/i/login", &[], &[("username", identifier), ("password", &STANDARD.encode(password))]).await
             }
-            Dialect::Mefp => self.mefp("/auth/login", &json!({ "login_name": identifier, "password": password })).await,
-            Dialect::Jwt => {
+            DialectKind::Mefp => {
+                self.mefp("/auth/login", &json!({ "login_name": identifier, "password": password })).await
+            }
+            DialectKind::Jwt => {
                 self.form("/api/v1/Auth/Login", &[], &[("account", identifier), ("password", password)]).await
             }
         }
     }
 
     /// Whether a session token that a dialect gave out is alive; asking may end it.
-    pub(crate) async fn alive(&self, dialect: Dialect, token: &str) -> Option<bool> {
+    pub(crate) async fn is_session_alive(&self, dialect: DialectKind, token: &str) -> Option<bool> {
         let answer = match dialect {
-            Dialect::Cloudbox => self.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
+            DialectKind::Cloudbox => self.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
             // Refused for the token or, if that is good, for the password.
-            Dialect::Tms => {
-                let body = salted(&format!("nobody-{}", timestamp()), "wrong");
-                self.json(TMS, &[("authorization", token)], &body).await
+            DialectKind::Tms => {
+                let body = salted_login_body(&format!("nobody-{}", fresh_timestamp()), "wrong");
+                self.json(TMS_LOGIN, &[("authorization", token)], &body).await
             }
-            Dialect::Jwt => self.send(Method::GET, "/api/v1/Auth/Logout", &[("token", token)], String::new()).await,
-            Dialect::Portal | Dialect::Mefp => return None,
+            DialectKind::Jwt => self.send(Method::GET, "/api/v1/Auth/Logout", &[("token", token)], String::new()).await,
+            DialectKind::Portal | DialectKind::Mefp => return None,
         };
         Some(answer.status != 401)
     }
@@ -258,7 +265,7 @@ pub(crate) fn md5_hex(text: &str) -> String {
 }
 
 /// A timestamp that was not used before: within the window, and not older than a store that is new.
-pub(crate) fn timestamp() -> u64 {
+pub(crate) fn fresh_timestamp() -> u64 {
     static USED: AtomicU64 = AtomicU64::new(0);
     #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -266,18 +273,18 @@ pub(crate) fn timestamp() -> u64 {
 }
 
 /// `md5(md5(password) + timestamp)`.
-pub(crate) fn proof(password: &str, timestamp: u64) -> String {
+pub(crate) fn salted_proof(password: &str, timestamp: u64) -> String {
     md5_hex(&format!("{}{timestamp}", md5_hex(password)))
 }
 
 /// The body of a salted login.
-pub(crate) fn salted(username: &str, password: &str) -> Value {
-    let timestamp = timestamp();
-    json!({ "username": username, "password": proof(password, timestamp), "timestamp": timestamp })
+pub(crate) fn salted_login_body(username: &str, password: &str) -> Value {
+    let timestamp = fresh_timestamp();
+    json!({ "username": username, "password": salted_proof(password, timestamp), "timestamp": timestamp })
 }
 
 /// The body of cloudbox's and TMS's `pwdreset`.
-pub(crate) fn change(id: &str, old: &str, new: &str) -> Value {
-    let timestamp = timestamp();
-    json!({ "user_id": id, "orig_password": proof(old, timestamp), "new_password": md5_hex(new), "timestamp": timestamp })
+pub(crate) fn password_change_body(id: &str, old: &str, new: &str) -> Value {
+    let timestamp = fresh_timestamp();
+    json!({ "user_id": id, "orig_password": salted_proof(old, timestamp), "new_password": md5_hex(new), "timestamp": timestamp })
 }

@@ -7,150 +7,156 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::client::{App, CLOUDBOX_RESET, Client, Dialect, Person, TMS, base64, change, md5_hex, timestamp};
-use crate::support::{Home, PATIENCE};
+use crate::client::{
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_LOGIN, TestUser, base64, fresh_timestamp,
+    md5_hex, password_change_body,
+};
+use crate::support::{Installation, TEST_TIMEOUT};
 
-const CHEAP: &str = "64,1,1,weak";
+const CHEAP_COST: &str = "64,1,1,weak";
 const PHONE: &str = "13800138000";
 
 /// Another home on the same data, with another cost.
-fn beside(home: &Home, cost: &str) -> Home {
-    Home::with(&[("STELE_HASH_COST", cost), ("STELE_DATA", home.data().to_str().unwrap())])
+fn on_same_data(home: &Installation, cost: &str) -> Installation {
+    Installation::with_settings(&[("STELE_HASH_COST", cost), ("STELE_DATA", home.data().to_str().unwrap())])
 }
 
 /// Whether a hash of this cost is, or was, in the database: its file and what was not written back yet.
-fn stored(home: &Home, cost: &str) -> bool {
+fn has_stored_hash(home: &Installation, cost: &str) -> bool {
     let start = format!("$argon2id$v=19${cost}$");
     let files = ["users.db", "users.db-wal"].map(|file| std::fs::read(home.data().join(file)).unwrap_or_default());
     files.iter().any(|bytes| bytes.windows(start.len()).any(|window| window == start.as_bytes()))
 }
 
-fn client(server: &crate::support::Server) -> Client {
-    Client::new(server, App::new("none", Default::default()), "")
+fn client_of(server: &crate::support::Server) -> DialectClient {
+    DialectClient::new(server, MefpApp::new("none", Default::default()), "")
 }
 
 #[tokio::test]
-async fn commands_and_servers_hash_as_the_settings_say() {
-    let home = Home::with(&[("STELE_HASH_COST", "7168,5,1")]);
-    home.run(&["migrate"]).done();
+async fn commands_and_servers_use_the_configured_hash_cost() {
+    let home = Installation::with_settings(&[("STELE_HASH_COST", "7168,5,1")]);
+    home.run(&["migrate"]).assert_success();
     home.add_user("mark", "a-password", &[]);
-    assert!(stored(&home, "m=7168,t=5,p=1"));
-    let dearer = beside(&home, "9216,4,1");
-    dearer.run_with(&["user", "passwd", "mark", "--password-stdin"], "b-password").done();
-    assert!(stored(&home, "m=9216,t=4,p=1"));
-    let told = dearer.run(&["check"]).done().stdout.clone();
-    assert!(told.contains("ok: passwords are hashed by argon2id with 9216 KiB, 4 passes"), "{told}");
-    let server = dearer.up();
-    client(&server).login_as(Dialect::Jwt, "mark", "b-password").await.good();
+    assert!(has_stored_hash(&home, "m=7168,t=5,p=1"));
+    let dearer = on_same_data(&home, "9216,4,1");
+    dearer.run_with(&["user", "passwd", "mark", "--password-stdin"], "b-password").assert_success();
+    assert!(has_stored_hash(&home, "m=9216,t=4,p=1"));
+    let output = dearer.run(&["check"]).assert_success().stdout.clone();
+    assert!(output.contains("ok: passwords are hashed by argon2id with 9216 KiB, 4 passes"), "{output}");
+    let server = dearer.start_up();
+    client_of(&server).login_as(DialectKind::Jwt, "mark", "b-password").await.assert_success();
     let log = server.stop();
     assert!(log.contains("passwords are hashed by argon2id with 9216 KiB, 4 passes and 1 lanes"), "{log}");
     assert!(!log.contains("cheap to guess"), "{log}");
 
-    let weak = beside(&home, CHEAP);
-    let told = weak.run(&["check"]).done().stdout.clone();
-    assert!(told.contains("warning: weak, for tests only: passwords are hashed"), "{told}");
-    let log = weak.up().stop();
+    let weak = on_same_data(&home, CHEAP_COST);
+    let output = weak.run(&["check"]).assert_success().stdout.clone();
+    assert!(output.contains("warning: weak, for tests only: passwords are hashed"), "{output}");
+    let log = weak.start_up().stop();
     assert!(log.contains("STELE_HASH_COST: passwords are cheap to guess"), "{log}");
-    beside(&home, "64,1,1").run(&["up", "--listen", "127.0.0.1:0"]).refused(2, "at least 47104,1,1 or 19456,2,1");
+    on_same_data(&home, "64,1,1")
+        .run(&["up", "--listen", "127.0.0.1:0"])
+        .assert_failed(2, "at least 47104,1,1 or 19456,2,1");
 }
 
 #[tokio::test]
-async fn a_cost_that_rises_reaches_a_user_at_the_next_login_with_the_password() {
-    let home = Home::with(&[("STELE_HASH_COST", CHEAP)]);
-    home.run(&["migrate"]).done();
+async fn a_raised_hash_cost_is_applied_on_the_next_login() {
+    let home = Installation::with_settings(&[("STELE_HASH_COST", CHEAP_COST)]);
+    home.run(&["migrate"]).assert_success();
     for name in ["mark", "other"] {
         home.add_user(name, "a-password", &[]);
     }
-    assert!(stored(&home, "m=64,t=1,p=1") && !stored(&home, "m=128,t=2,p=1"));
-    let raised = beside(&home, "128,2,1,weak");
-    let server = raised.up();
-    let asked = client(&server);
+    assert!(has_stored_hash(&home, "m=64,t=1,p=1") && !has_stored_hash(&home, "m=128,t=2,p=1"));
+    let raised = on_same_data(&home, "128,2,1,weak");
+    let server = raised.start_up();
+    let asked = client_of(&server);
     // A salted proof shows no password, and a wrong one nothing.
-    asked.login_as(Dialect::Cloudbox, "mark", "a-password").await.good();
-    assert!(!asked.login_as(Dialect::Jwt, "mark", "wrong").await.succeeded());
-    assert!(!stored(&home, "m=128,t=2,p=1"));
-    let logins = (0..8).map(|_| asked.login_as(Dialect::Jwt, "mark", "a-password"));
+    asked.login_as(DialectKind::Cloudbox, "mark", "a-password").await.assert_success();
+    assert!(!asked.login_as(DialectKind::Jwt, "mark", "wrong").await.is_success());
+    assert!(!has_stored_hash(&home, "m=128,t=2,p=1"));
+    let logins = (0..8).map(|_| asked.login_as(DialectKind::Jwt, "mark", "a-password"));
     for answer in futures_util::future::join_all(logins).await {
-        answer.good();
+        answer.assert_success();
     }
     server.stop();
-    assert!(stored(&home, "m=128,t=2,p=1"));
+    assert!(has_stored_hash(&home, "m=128,t=2,p=1"));
 
     // Back to what it was: the password still works, and the other user is still as before.
-    let lowered = beside(&home, CHEAP);
-    let server = lowered.up();
-    let asked = client(&server);
-    for (dialect, name) in [(Dialect::Jwt, "mark"), (Dialect::Cloudbox, "mark"), (Dialect::Jwt, "other")] {
-        asked.login_as(dialect, name, "a-password").await.good();
+    let lowered = on_same_data(&home, CHEAP_COST);
+    let server = lowered.start_up();
+    let asked = client_of(&server);
+    for (dialect, name) in [(DialectKind::Jwt, "mark"), (DialectKind::Cloudbox, "mark"), (DialectKind::Jwt, "other")] {
+        asked.login_as(dialect, name, "a-password").await.assert_success();
     }
     server.stop();
 }
 
 /// Keeps every slot taken and the queue full, as far as it can, until it is over.
-async fn keep_busy(client: Client, over: Arc<AtomicBool>) {
+async fn saturate_hashing(client: DialectClient, over: Arc<AtomicBool>) {
     while !over.load(Ordering::SeqCst) {
-        client.login_as(Dialect::Jwt, PHONE, "a-password").await;
+        client.login_as(DialectKind::Jwt, PHONE, "a-password").await;
     }
 }
 
 /// A call that costs a hash, in each dialect.
-async fn costly(client: &Client, dialect: Dialect, person: &Person) -> crate::client::Answer {
+async fn call_that_hashes(client: &DialectClient, dialect: DialectKind, person: &TestUser) -> crate::client::Response {
     match dialect {
-        Dialect::Cloudbox => {
-            let body = change(&person.id, "a-password", "a-password");
-            client.json(CLOUDBOX_RESET, &[], &body).await
+        DialectKind::Cloudbox => {
+            let body = password_change_body(&person.id, "a-password", "a-password");
+            client.json(CLOUDBOX_CHANGE_PASSWORD, &[], &body).await
         }
-        Dialect::Tms => {
-            let body = json!({ "username": person.name, "password": md5_hex("a-password"), "timestamp": timestamp() });
-            client.json(TMS, &[("authorization", &client.tms)], &body).await
+        DialectKind::Tms => {
+            let body =
+                json!({ "username": person.name, "password": md5_hex("a-password"), "timestamp": fresh_timestamp() });
+            client.json(TMS_LOGIN, &[("authorization", &client.client_token)], &body).await
         }
-        Dialect::Portal => {
+        DialectKind::Portal => {
             let fields = [("username", person.phone.as_str()), ("password", &base64("a-password"))];
             client.form("/i/login", &[], &fields).await
         }
-        Dialect::Mefp | Dialect::Jwt => client.login(dialect, person, "a-password").await,
+        DialectKind::Mefp | DialectKind::Jwt => client.login(dialect, person, "a-password").await,
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_hashing_is_full_each_dialect_says_so_and_salted_logins_go_on() {
+async fn a_full_hash_queue_is_reported_in_each_dialect_and_salted_logins_continue() {
     let settings = [("STELE_HASH_COST", "65536,4,1"), ("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "2")];
-    let home = Home::with(&settings);
-    let server = home.up();
+    let home = Installation::with_settings(&settings);
+    let server = home.start_up();
     let email = "mark@example.com".to_owned();
     let id = home.add_user("mark", "a-password", &["--phone", PHONE, "--email", &email]);
     home.add_user("salted", "a-password", &[]);
-    let tms = home.run(&["token", "add", "kiosk"]).last_word();
-    let client = Client::new(&server, App::new("melink", home.add_app("melink", "melink")), &tms);
-    let person = Person { id, name: "mark".to_owned(), phone: PHONE.to_owned(), email };
+    let tms = home.run(&["token", "add", "kiosk"]).last_stdout_word();
+    let client = DialectClient::new(&server, MefpApp::new("melink", home.add_app("melink", "melink")), &tms);
+    let person = TestUser { id, name: "mark".to_owned(), phone: PHONE.to_owned(), email };
     let over = Arc::new(AtomicBool::new(false));
-    let busy: Vec<_> = (0..6).map(|_| tokio::spawn(keep_busy(client.clone(), over.clone()))).collect();
+    let busy: Vec<_> = (0..6).map(|_| tokio::spawn(saturate_hashing(client.clone(), over.clone()))).collect();
 
-    for dialect in Dialect::ALL {
+    for dialect in DialectKind::ALL {
         let began = Instant::now();
         let answer = loop {
-            let answer = costly(&client, dialect, &person).await;
+            let answer = call_that_hashes(&client, dialect, &person).await;
             if answer.status == 503 {
                 break answer;
             }
-            answer.good();
-            assert!(began.elapsed() < PATIENCE, "{dialect:?} never says that hashing is full");
+            answer.assert_success();
+            assert!(began.elapsed() < TEST_TIMEOUT, "{dialect:?} never says that hashing is full");
         };
         let code = ["1009", "1009", "503", "50300", "-1"][dialect as usize];
         assert_eq!((answer.code().as_str(), &answer.headers["retry-after"]), (code, &"1".parse().unwrap()));
         // Of those whose proof costs no hash, none is turned away.
-        client.login_as(Dialect::Cloudbox, "salted", "a-password").await.good();
-        client.login_as(Dialect::Tms, "salted", "a-password").await.good();
+        client.login_as(DialectKind::Cloudbox, "salted", "a-password").await.assert_success();
+        client.login_as(DialectKind::Tms, "salted", "a-password").await.assert_success();
     }
     over.store(true, Ordering::SeqCst);
     for task in busy {
         task.await.unwrap();
     }
     // Nothing of that was counted as a failure, and all is well when it is over.
-    for dialect in Dialect::ALL {
+    for dialect in DialectKind::ALL {
         let began = Instant::now();
-        while !client.login(dialect, &person, "a-password").await.succeeded() {
-            assert!(began.elapsed() < PATIENCE, "{dialect:?}");
+        while !client.login(dialect, &person, "a-password").await.is_success() {
+            assert!(began.elapsed() < TEST_TIMEOUT, "{dialect:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

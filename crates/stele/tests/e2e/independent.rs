@@ -6,32 +6,32 @@ use std::process::Command;
 use serde_json::{Value, json};
 use stele_testkit::servers;
 
-use crate::support::Home;
+use crate::support::Installation;
 
 const SETTINGS: [(&str, &str); 2] = [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_SEND_ADDRESS", "100")];
 
 #[test]
-fn every_documented_call_answers_as_its_document_says() {
-    every_call(&Home::with(&SETTINGS));
+fn every_documented_call_matches_its_document() {
+    run_every_call(&Installation::with_settings(&SETTINGS));
 }
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn and_so_it_does_on_postgresql_and_redis() {
-    let mut home = Home::with(&SETTINGS);
-    for (name, value) in servers::settings() {
+fn every_documented_call_matches_its_document_on_postgresql_and_redis() {
+    let mut home = Installation::with_settings(&SETTINGS);
+    for (name, value) in servers::store_settings() {
         home.set(name, &value);
     }
-    every_call(&home);
+    run_every_call(&home);
     assert!(!home.data().join("users.db").exists() && !home.data().join("state.db").exists());
 }
 
-fn every_call(home: &Home) {
-    let server = home.up();
+fn run_every_call(home: &Installation) {
+    let server = home.start_up();
     let person = |name: &str, phone: &str, options: &[&str]| -> Value {
         let (email, password) = (format!("{name}@example.com"), format!("{name}-secret"));
         let id = home.add_user(name, &password, &[&["--phone", phone, "--email", &email], options].concat());
-        let shown: Value = serde_json::from_str(&home.run(&["user", "show", name]).done().stdout).unwrap();
+        let shown: Value = serde_json::from_str(&home.run(&["user", "show", name]).assert_success().stdout).unwrap();
         let number = shown["number"].to_string();
         json!({ "id": id, "number": number, "name": name, "phone": phone, "email": email, "password": password })
     };
@@ -44,7 +44,7 @@ fn every_call(home: &Home) {
     let surroundings = json!({
         "url": server.url,
         "outbox": server.outbox(),
-        "client_token": home.run(&["token", "add", "independent"]).last_word(),
+        "client_token": home.run(&["token", "add", "independent"]).last_stdout_word(),
         "mefp_secret": mefp_secret,
         "apps": { "melink": melink, "wlfz": wlfz },
         "cloudbox": person("dddddd", "12312312312", &cloudbox),
@@ -58,7 +58,7 @@ fn every_call(home: &Home) {
     let mut client = Command::new("python3");
     client.arg("-B").arg(folder.join("client.py")).arg(file).env("PYTHONIOENCODING", "utf-8");
     let output = client.output().expect("python3");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && told.lines().count() == 5, "{told}{complaints}");
+    assert!(output.status.success() && printed.lines().count() == 5, "{printed}{complaints}");
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::client::{App, Client, Dialect, Person, base64};
-use crate::support::{Home, Server};
+use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, base64};
+use crate::support::{Installation, Server};
 
 /// The samples of an exposition in the OpenMetrics text format, by name and labels. Checks its form on the way: each
 /// sample belongs to the family announced last, no series comes twice, a histogram's buckets add up, and it ends as it must.
-fn parse(text: &str) -> BTreeMap<String, f64> {
+fn parse_exposition(text: &str) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     let mut family = (String::new(), String::new());
     let mut bucket: Option<(String, f64)> = None;
@@ -52,19 +52,19 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
 }
 
 /// What the admin port exposes.
-pub(crate) async fn text(server: &Server) -> String {
+pub(crate) async fn scrape(server: &Server) -> String {
     let printed = server.stdout();
     let admin = printed.split("(health: ").nth(1).unwrap().split("/readyz").next().unwrap();
-    let answer = stele_testkit::http().get(format!("{admin}/metrics")).send().await.unwrap();
+    let answer = stele_testkit::http_client().get(format!("{admin}/metrics")).send().await.unwrap();
     answer.text().await.unwrap()
 }
 
-async fn look(server: &Server) -> BTreeMap<String, f64> {
-    parse(&text(server).await)
+async fn scrape_samples(server: &Server) -> BTreeMap<String, f64> {
+    parse_exposition(&scrape(server).await)
 }
 
 /// Everything that is above 0 in a family.
-fn counted(samples: &BTreeMap<String, f64>, family: &str) -> Vec<(String, u64)> {
+fn nonzero_samples(samples: &BTreeMap<String, f64>, family: &str) -> Vec<(String, u64)> {
     let ours = samples.iter().filter_map(|(series, value)| {
         let labels = series.strip_prefix(family)?.strip_prefix('{')?.strip_suffix('}')?.replace('"', "");
         (*value > 0.0).then_some((labels, *value as u64))
@@ -72,43 +72,46 @@ fn counted(samples: &BTreeMap<String, f64>, family: &str) -> Vec<(String, u64)> 
     ours.collect()
 }
 
-fn labelled(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
+fn owned_labels(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
     let mut expected: Vec<_> = expected.iter().map(|(labels, count)| ((*labels).to_owned(), *count)).collect();
     expected.sort();
     expected
 }
 
 #[tokio::test]
-async fn every_login_is_counted_once_and_where_it_belongs() {
-    let home =
-        Home::with(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LIMIT_ACCOUNT", "7"), ("STELE_SEND_RECIPIENT", "1")]);
-    let server = home.up();
+async fn every_login_is_counted_once_with_its_labels() {
+    let home = Installation::with_settings(&[
+        ("STELE_HASH_COST", "64,1,1,weak"),
+        ("STELE_LIMIT_ACCOUNT", "7"),
+        ("STELE_SEND_RECIPIENT", "1"),
+    ]);
+    let server = home.start_up();
     let phone = "13800138000";
     let id = home.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
-    let app = App::new("melink", home.add_app("melink", "melink"));
-    let tms = home.run(&["token", "add", "e2e"]).last_word();
-    let client = Client::new(&server, app, &tms);
-    let person = Person { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
+    let app = MefpApp::new("melink", home.add_app("melink", "melink"));
+    let tms = home.run(&["token", "add", "e2e"]).last_stdout_word();
+    let client = DialectClient::new(&server, app, &tms);
+    let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
 
-    let before = look(&server).await;
+    let before = scrape_samples(&server).await;
     assert_eq!(before["stele_logins_total{dialect=\"cloudbox\",proof=\"salted\",result=\"ok\"}"], 0.0);
     assert_eq!(before["stele_limits_hit_total{dialect=\"jwt\",limit=\"captcha\"}"], 0.0);
-    assert_eq!(counted(&before, "stele_logins_total"), []);
+    assert_eq!(nonzero_samples(&before, "stele_logins_total"), []);
 
-    for dialect in Dialect::ALL {
-        client.login(dialect, &person, "the-password").await.good();
-        assert!(!client.login(dialect, &person, "wrong").await.succeeded());
+    for dialect in DialectKind::ALL {
+        client.login(dialect, &person, "the-password").await.assert_success();
+        assert!(!client.login(dialect, &person, "wrong").await.is_success());
     }
-    assert!(!client.login_as(Dialect::Jwt, "nobody", "wrong").await.succeeded());
+    assert!(!client.login_as(DialectKind::Jwt, "nobody", "wrong").await.is_success());
     let code = [("username", phone)];
-    client.form("/code/send", &[], &code).await.good();
+    client.form("/code/send", &[], &code).await.assert_success();
     assert_eq!(client.form("/code/send", &[], &code).await.status, 429);
     let bad = [("username", phone), ("password", &*base64("new-password")), ("code", &*base64("000000x"))];
-    assert!(!client.form("/i/resetpwd", &[], &bad).await.succeeded());
+    assert!(!client.form("/i/resetpwd", &[], &bad).await.is_success());
     assert_eq!(client.form("/i/nowhere", &[], &[]).await.status, 404);
     assert_eq!(client.form("/nowhere/at/all", &[], &[]).await.status, 404);
 
-    let after = look(&server).await;
+    let after = scrape_samples(&server).await;
     let expected = [
         ("dialect=cloudbox,proof=salted,result=ok", 1),
         ("dialect=cloudbox,proof=salted,result=wrong_password", 1),
@@ -123,25 +126,28 @@ async fn every_login_is_counted_once_and_where_it_belongs() {
         ("dialect=jwt,proof=raw,result=wrong_password", 1),
         ("dialect=jwt,proof=raw,result=unknown_user", 1),
     ];
-    assert_eq!(counted(&after, "stele_logins_total"), labelled(&expected));
+    assert_eq!(nonzero_samples(&after, "stele_logins_total"), owned_labels(&expected));
     let sessions = ["cloudbox", "tms", "portal", "mefp", "jwt"].map(|dialect| (format!("dialect={dialect}"), 1));
-    assert_eq!(counted(&after, "stele_sessions_opened_total").len(), sessions.len());
-    assert!(sessions.iter().all(|one| counted(&after, "stele_sessions_opened_total").contains(one)));
-    assert_eq!(counted(&after, "stele_limits_hit_total"), labelled(&[("dialect=portal,limit=send", 1)]));
+    assert_eq!(nonzero_samples(&after, "stele_sessions_opened_total").len(), sessions.len());
+    assert!(sessions.iter().all(|one| nonzero_samples(&after, "stele_sessions_opened_total").contains(one)));
+    assert_eq!(nonzero_samples(&after, "stele_limits_hit_total"), owned_labels(&[("dialect=portal,limit=send", 1)]));
     for (labels, count) in [
         ("dialect=portal,event=send_code,result=ok", 1),
         ("dialect=portal,event=send_code,result=too_many", 1),
         ("dialect=portal,event=reset_password,result=wrong_code", 1),
         ("dialect=cloudbox,event=login,result=ok", 1),
     ] {
-        assert!(counted(&after, "stele_events_total").contains(&(labels.to_owned(), count)), "{labels}: {after:#?}");
+        assert!(
+            nonzero_samples(&after, "stele_events_total").contains(&(labels.to_owned(), count)),
+            "{labels}: {after:#?}"
+        );
     }
 
     // The gateway and the services have seen the same requests.
-    let http = counted(&after, "stele_http_requests_total");
+    let http = nonzero_samples(&after, "stele_http_requests_total");
     let total =
         |of: &[(String, u64)], part: &str| of.iter().filter(|(l, _)| l.contains(part)).map(|(_, n)| n).sum::<u64>();
-    let gateway = counted(&after, "stele_gateway_requests_total");
+    let gateway = nonzero_samples(&after, "stele_gateway_requests_total");
     for (service, requests) in [("cloudbox", 2), ("tms", 2), ("portal", 6), ("mefp", 2), ("jwt", 3)] {
         let service = format!("service={service},");
         assert_eq!((total(&http, &service), total(&gateway, &service)), (requests, requests), "{http:?} {gateway:?}");
@@ -152,10 +158,10 @@ async fn every_login_is_counted_once_and_where_it_belongs() {
     assert!(total(&http, "route=/api/v[1i]/auth/Login") == 3, "{http:?}");
     let finds = "stele_store_operation_duration_seconds_count{store=\"users\",system=\"sqlite\",operation=\"find\"}";
     assert!(after[finds] >= 14.0 && after["stele_hashes_computed_total"] >= 8.0, "{after:#?}");
-    assert_eq!(counted(&after, "stele_store_errors_total"), []);
+    assert_eq!(nonzero_samples(&after, "stele_store_errors_total"), []);
     assert_eq!(after["stele_hash_slots_busy"], 0.0);
     assert!(after["process_resident_memory_bytes"] > 1e6 && after["process_start_time_seconds"] > 1.7e9);
-    assert_eq!(counted(&after, "stele_gateway_upstream_up").len(), 5);
+    assert_eq!(nonzero_samples(&after, "stele_gateway_upstream_up").len(), 5);
 
     let public = client.send(reqwest::Method::GET, "/metrics", &[], String::new()).await;
     assert_eq!(public.status, 404);

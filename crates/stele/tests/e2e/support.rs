@@ -11,11 +11,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Tries until there is a value; panics with `what` when patience ends.
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         if let Some(value) = attempt() {
             return value;
@@ -27,37 +27,37 @@ pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) 
 
 /// What a command that ended left behind.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Outcome {
+impl CommandOutput {
     /// The last word on standard output of a command that succeeded: the id, the secret, the token.
     #[track_caller]
-    pub(crate) fn last_word(&self) -> String {
-        self.done().stdout.split_whitespace().last().expect("something on standard output").to_owned()
+    pub(crate) fn last_stdout_word(&self) -> String {
+        self.assert_success().stdout.split_whitespace().last().expect("something on standard output").to_owned()
     }
 
     /// The command succeeded and complained about nothing.
     #[track_caller]
-    pub(crate) fn done(&self) -> &Self {
+    pub(crate) fn assert_success(&self) -> &Self {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
         self
     }
 
     /// The command gave up with `code`, and with one line on standard error that has `told` in it.
     #[track_caller]
-    pub(crate) fn refused(&self, code: i32, told: &str) {
+    pub(crate) fn assert_failed(&self, code: i32, message: &str) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
         let one_line = self.stderr.ends_with('\n') && self.stderr.lines().count() == 1;
         assert!(one_line && self.stderr.starts_with("error: "), "{self:?}");
-        assert!(self.stderr.contains(told), "`{told}` is not in {self:?}");
+        assert!(self.stderr.contains(message), "`{message}` is not in {self:?}");
     }
 }
 
-fn text(file: &mut File) -> String {
+fn read_file(file: &mut File) -> String {
     let mut text = String::new();
     file.rewind().unwrap();
     file.read_to_string(&mut text).unwrap();
@@ -65,9 +65,9 @@ fn text(file: &mut File) -> String {
 }
 
 /// A process that does not outlive the test.
-pub(crate) struct Killed(pub(crate) Child);
+pub(crate) struct KillOnDrop(pub(crate) Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -75,19 +75,19 @@ impl Drop for Killed {
 }
 
 /// A folder for a server's data and for what it prints.
-pub(crate) struct Home {
+pub(crate) struct Installation {
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
-impl Home {
+impl Installation {
     /// A home whose password hashes are cheap.
     pub(crate) fn new() -> Self {
-        Self::with(&[("STELE_HASH_COST", "64,1,1,weak")])
+        Self::with_settings(&[("STELE_HASH_COST", "64,1,1,weak")])
     }
 
     /// A home with these settings.
-    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
         let mut home = Self { folder: TempDir::new().unwrap(), environment: Vec::new() };
         home.set("STELE_ADMIN_LISTEN", "127.0.0.1:0");
         for (name, value) in settings {
@@ -134,58 +134,59 @@ impl Home {
     }
 
     /// Runs `stele` with `args` to its end.
-    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, args: &[&str]) -> CommandOutput {
         self.run_with(args, "")
     }
 
     /// Runs `stele` with `args` and `input` on its standard input, to its end.
-    pub(crate) fn run_with(&self, args: &[&str], input: &str) -> Outcome {
+    pub(crate) fn run_with(&self, args: &[&str], input: &str) -> CommandOutput {
         let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let (out, err) = (stdout.try_clone().unwrap(), stderr.try_clone().unwrap());
-        let mut child = Killed(self.command(args).stdin(Stdio::piped()).stdout(out).stderr(err).spawn().unwrap());
+        let mut child = KillOnDrop(self.command(args).stdin(Stdio::piped()).stdout(out).stderr(err).spawn().unwrap());
         // A command that refuses its arguments does not read; the pipe may be closed already.
         let _ = child.0.stdin.take().unwrap().write_all(input.as_bytes());
         let status = eventually(&format!("the end of {args:?}"), || child.0.try_wait().unwrap());
-        Outcome { code: status.code(), stdout: text(&mut stdout), stderr: text(&mut stderr) }
+        CommandOutput { code: status.code(), stdout: read_file(&mut stdout), stderr: read_file(&mut stderr) }
     }
 
     /// Adds a user; returns the id.
     #[track_caller]
     pub(crate) fn add_user(&self, name: &str, password: &str, options: &[&str]) -> String {
         let args = [&["user", "add", "--username", name, "--password-stdin"], options].concat();
-        self.run_with(&args, password).last_word()
+        self.run_with(&args, password).last_stdout_word()
     }
 
     /// Registers a MeFP app that may hand its users over to `may_token`; returns `mefp_secret` and the app's own.
     #[track_caller]
     pub(crate) fn add_app(&self, name: &str, may_token: &str) -> (String, String) {
         let outcome = self.run(&["app", "add", name, "--may-token", may_token]);
-        let shared = outcome.done().stdout.lines().next().unwrap().split_whitespace().last().unwrap().to_owned();
-        (shared, outcome.last_word())
+        let shared =
+            outcome.assert_success().stdout.lines().next().unwrap().split_whitespace().last().unwrap().to_owned();
+        (shared, outcome.last_stdout_word())
     }
 
     /// Starts `stele up`.
-    pub(crate) fn up(&self) -> Server {
-        self.up_with(&[])
+    pub(crate) fn start_up(&self) -> Server {
+        self.start_up_with(&[])
     }
 
     /// Starts `stele up` with more arguments and waits until it says that it is up.
-    pub(crate) fn up_with(&self, args: &[&str]) -> Server {
+    pub(crate) fn start_up_with(&self, args: &[&str]) -> Server {
         let listen = if args.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let args = [&["up"], listen, args].concat();
         let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
         let log = File::options().create(true).append(true).open(&stderr).unwrap();
         let child = self.command(&args).stdout(File::create(&stdout).unwrap()).stderr(log).spawn().unwrap();
-        let child = Killed(child);
+        let child = KillOnDrop(child);
         let mut server = Server { child, url: String::new(), stdout, stderr, outbox: self.data().join("outbox.jsonl") };
-        server.url = eventually("stele up", || server.ready());
+        server.url = eventually("stele up", || server.ready_url());
         server
     }
 }
 
 /// A running `stele up`.
 pub(crate) struct Server {
-    child: Killed,
+    child: KillOnDrop,
     pub(crate) url: String,
     stdout: PathBuf,
     stderr: PathBuf,
@@ -193,7 +194,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn ready(&mut self) -> Option<String> {
+    fn ready_url(&mut self) -> Option<String> {
         if let Some(status) = self.child.0.try_wait().unwrap() {
             panic!("stele up ended with {status}: {}", self.log());
         }
@@ -205,7 +206,7 @@ impl Server {
     }
 
     /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
+    pub(crate) fn process_id(&self) -> u32 {
         self.child.0.id()
     }
 
@@ -245,7 +246,7 @@ impl Server {
     }
 
     /// The code that is sent to `to` after the `seen` that were.
-    pub(crate) fn code_after(&self, to: &str, seen: usize) -> String {
+    pub(crate) fn next_code(&self, to: &str, seen: usize) -> String {
         eventually(&format!("code {seen} for {to}"), || self.codes(to).into_iter().nth(seen))
     }
 
@@ -255,14 +256,14 @@ impl Server {
     }
 
     /// Waits for its end.
-    pub(crate) fn ended(&mut self) -> Option<i32> {
+    pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         eventually("the end of stele up", || self.child.0.try_wait().unwrap()).code()
     }
 
     /// Stops it as a service manager does, and returns its log.
     pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::TERM);
-        assert_eq!(self.ended(), Some(0), "{}", self.log());
+        assert_eq!(self.wait_for_exit(), Some(0), "{}", self.log());
         self.log()
     }
 

@@ -6,22 +6,22 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::client::{Dialect, base64};
-use crate::provider::Provider;
-use crate::scene::{PASSWORD, Scene, is_unavailable};
+use crate::client::{DialectKind, base64};
+use crate::provider::FakeProvider;
+use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 use crate::support::eventually;
 
-const SECRET: &str = "a secret of the gateway";
+const GATEWAY_SECRET: &str = "a secret of the gateway";
 
 /// The URL of a mail server, with the user and the password that it knows.
-fn smtp(scheme: &str, port: u16, options: &str) -> String {
+fn smtp_url(scheme: &str, port: u16, options: &str) -> String {
     format!("{scheme}://codes:p%40ss%2Cw%C3%B6rd@localhost:{port}?from=%E7%A2%91%20%3Ccodes@example.com%3E{options}")
 }
 
 /// A folder with a certificate for `localhost` and its key.
-struct Identity(TempDir);
+struct TlsIdentity(TempDir);
 
-impl Identity {
+impl TlsIdentity {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -35,13 +35,13 @@ impl Identity {
     }
 }
 
-fn code_in(text: &str) -> String {
+fn extract_code(text: &str) -> String {
     let digits = text.split(|c: char| !c.is_ascii_digit());
     digits.into_iter().find(|word| word.len() == 6).unwrap_or_else(|| panic!("a code in {text}")).to_owned()
 }
 
 #[track_caller]
-fn is_well_formed(mail: &Value, to: &str, encrypted: bool) {
+fn assert_well_formed_mail(mail: &Value, to: &str, encrypted: bool) {
     assert_eq!((&mail["sender"], &mail["to"]), (&json!("codes@example.com"), &json!([to])), "{mail}");
     assert_eq!((&mail["user"], &mail["encrypted"]), (&json!("codes"), &json!(encrypted)), "{mail}");
     assert_eq!((&mail["defects"], &mail["ascii"]), (&json!([]), &json!(true)), "{mail}");
@@ -61,35 +61,35 @@ fn is_well_formed(mail: &Value, to: &str, encrypted: bool) {
 
 #[tokio::test]
 #[ignore = "needs aiosmtpd"]
-async fn mail_arrives_in_either_language_however_the_server_encrypts() {
-    let identity = Identity::new();
+async fn mail_is_delivered_in_both_languages_in_every_tls_mode() {
+    let identity = TlsIdentity::new();
     let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| identity.path(name).display().to_string());
     for (mode, scheme, options) in
         [("plain", "smtp", "&tls=none"), ("starttls", "smtp", "&tls=required"), ("tls", "smtps", "")]
     {
         let args = [mode, &certificate, &key];
-        let server = Provider::start("mail.py", if mode == "plain" { &args[..1] } else { &args });
-        let scene = Scene::with(&[
-            ("STELE_DELIVERY", &smtp(scheme, server.port, options)),
+        let server = FakeProvider::start("mail.py", if mode == "plain" { &args[..1] } else { &args });
+        let scene = SteleFixture::with_settings(&[
+            ("STELE_DELIVERY", &smtp_url(scheme, server.port, options)),
             ("STELE_DELIVERY_ENGLISH", "jwt"),
             ("SSL_CERT_FILE", &certificate),
         ]);
-        scene.person("mark", "13800138000");
+        scene.add_user("mark", "13800138000");
 
-        scene.send_code(Dialect::Portal, "", "new@example.com").await.good();
-        let mail = server.next();
-        is_well_formed(&mail, "new@example.com", mode != "plain");
-        let code = code_in(mail["text"].as_str().unwrap());
+        scene.send_code(DialectKind::Portal, "", "new@example.com").await.assert_success();
+        let mail = server.next_message();
+        assert_well_formed_mail(&mail, "new@example.com", mode != "plain");
+        let code = extract_code(mail["text"].as_str().unwrap());
         let text = format!("您的身份验证码是 {code}，1 小时内有效，请勿告诉他人。");
         assert_eq!(mail["headers"]["subject"], "身份验证码");
         assert_eq!(mail["text"], format!("您好：\r\n\r\n{text}\r\n\r\n如果这不是您本人的操作，请忽略此邮件。\r\n"));
         let fields = [("username", "new@example.com"), ("password", &base64(PASSWORD)), ("code", &base64(&code))];
-        scene.client.form("/i/register", &[], &fields).await.good();
+        scene.client.form("/i/register", &[], &fields).await.assert_success();
 
-        scene.send_code(Dialect::Jwt, "mark", "mark@example.com").await.good();
-        let mail = server.next();
-        is_well_formed(&mail, "mark@example.com", mode != "plain");
-        let code = code_in(mail["text"].as_str().unwrap());
+        scene.send_code(DialectKind::Jwt, "mark", "mark@example.com").await.assert_success();
+        let mail = server.next_message();
+        assert_well_formed_mail(&mail, "mark@example.com", mode != "plain");
+        let code = extract_code(mail["text"].as_str().unwrap());
         let text = format!("Your code to reset your password is {code}. It is valid for 1 hour. Do not share it.");
         assert_eq!(mail["headers"]["subject"], "Your code to reset your password");
         assert_eq!(
@@ -97,65 +97,69 @@ async fn mail_arrives_in_either_language_however_the_server_encrypts() {
             format!("Hello,\r\n\r\n{text}\r\n\r\nIf you did not ask for it, ignore this mail.")
         );
         let fields = [("account", "mark"), ("identifyCode", &code)];
-        scene.client.form("/api/v1/Auth/validatePhone", &[], &fields).await.good();
+        scene.client.form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success();
         scene.server.stop();
-        assert_eq!(server.rest(), [] as [Value; 0]);
+        assert_eq!(server.remaining_messages(), [] as [Value; 0]);
     }
 }
 
 #[tokio::test]
 #[ignore = "needs aiosmtpd"]
-async fn mail_that_is_refused_for_now_is_sent_again_and_its_sender_is_told_the_same() {
-    let server = Provider::start("mail.py", &["plain"]);
-    let scene = Scene::with(&[("STELE_DELIVERY", &smtp("smtp", server.port, "&tls=none"))]);
+async fn temporarily_rejected_mail_is_retried() {
+    let server = FakeProvider::start("mail.py", &["plain"]);
+    let scene = SteleFixture::with_settings(&[("STELE_DELIVERY", &smtp_url("smtp", server.port, "&tls=none"))]);
     // The client has its answer before the server is even asked: what becomes of the mail tells nobody who exists.
     for to in ["451.a@example.com", "550.b@example.com", "always452.c@example.com", "d@example.com"] {
-        scene.send_code(Dialect::Portal, "", to).await.good();
+        scene.send_code(DialectKind::Portal, "", to).await.assert_success();
     }
-    eventually("two that are given up", || (scene.undelivered() == 2).then_some(()));
+    eventually("two that are given up", || (scene.undelivered_count() == 2).then_some(()));
     let log = scene.server.stop();
-    let told = server.rest();
+    let messages = server.remaining_messages();
     let answers = |to: &str| -> Vec<i64> {
-        let theirs = told.iter().filter(|line| line["to"] == to || line["to"] == json!([to]));
+        let theirs = messages.iter().filter(|line| line["to"] == to || line["to"] == json!([to]));
         theirs.map(|line| line["answered"].as_i64().unwrap_or(250)).collect()
     };
-    assert_eq!(answers("451.a@example.com"), [451, 250], "{told:?}");
-    assert_eq!(answers("550.b@example.com"), [550], "{told:?}");
-    assert_eq!(answers("always452.c@example.com"), [452, 452, 452], "{told:?}");
-    assert_eq!(answers("d@example.com"), [250], "{told:?}");
+    assert_eq!(answers("451.a@example.com"), [451, 250], "{messages:?}");
+    assert_eq!(answers("550.b@example.com"), [550], "{messages:?}");
+    assert_eq!(answers("always452.c@example.com"), [452, 452, 452], "{messages:?}");
+    assert_eq!(answers("d@example.com"), [250], "{messages:?}");
     assert!(!log.contains("a@example.com\"") && !log.contains("wörd"), "{log}");
 }
 
 #[tokio::test]
-async fn short_messages_arrive_signed_and_are_sent_again_when_the_gateway_asks() {
-    let gateway = Provider::start("sms.py", &[SECRET]);
+async fn short_messages_are_signed_and_retried() {
+    let gateway = FakeProvider::start("sms.py", &[GATEWAY_SECRET]);
     let url = format!("webhook+http://127.0.0.1:{}/send?key=value", gateway.port);
     let texts = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(texts.path(), "[zh]\ntext = \"【碑】{purpose}：{code}\"\n").unwrap();
-    let scene = Scene::with(&[
+    let scene = SteleFixture::with_settings(&[
         ("STELE_DELIVERY", &url),
-        ("STELE_WEBHOOK_SECRET", SECRET),
+        ("STELE_WEBHOOK_SECRET", GATEWAY_SECRET),
         ("STELE_DELIVERY_ENGLISH", "mefp"),
         ("STELE_DELIVERY_TEXTS", texts.path().to_str().unwrap()),
     ]);
-    let mark = scene.person("mark", "13800138000");
-    let is_signed = |told: &Value| {
-        assert_eq!((&told["signed"], &told["path"]), (&json!(true), &json!("/send?key=value")), "{told}");
-        assert_eq!(told["type"], "application/json", "{told}");
+    let mark = scene.add_user("mark", "13800138000");
+    let is_signed = |delivered: &Value| {
+        assert_eq!(
+            (&delivered["signed"], &delivered["path"]),
+            (&json!(true), &json!("/send?key=value")),
+            "{delivered}"
+        );
+        assert_eq!(delivered["type"], "application/json", "{delivered}");
     };
 
-    scene.send_code(Dialect::Mefp, "", &mark.phone).await.good();
-    let told = gateway.next();
-    is_signed(&told);
-    let code = told["message"]["code"].as_str().unwrap();
+    scene.send_code(DialectKind::Mefp, "", &mark.phone).await.assert_success();
+    let delivered = gateway.next_message();
+    is_signed(&delivered);
+    let code = delivered["message"]["code"].as_str().unwrap();
     let text = format!("Your code to reset your password is {code}. It is valid for 1 hour. Do not share it.");
-    assert_eq!(told["message"], json!({ "to": mark.phone, "code": code, "purpose": "reset", "text": text }));
+    assert_eq!(delivered["message"], json!({ "to": mark.phone, "code": code, "purpose": "reset", "text": text }));
     let message = json!({ "login_name": mark.phone, "new_password": "another-one", "captcha": code });
-    scene.client.mefp("/auth/forgot", &message).await.good();
+    scene.client.mefp("/auth/forgot", &message).await.assert_success();
 
     // Its `Retry-After` is two seconds, where our own pause would be one.
-    scene.send_code(Dialect::Portal, "", "13850300001").await.good();
-    let (first, second) = (gateway.next(), gateway.next());
+    scene.send_code(DialectKind::Portal, "", "13850300001").await.assert_success();
+    let (first, second) = (gateway.next_message(), gateway.next_message());
     is_signed(&first);
     is_signed(&second);
     assert_eq!((&first["answered"], &second["answered"]), (&json!(503), &json!(200)));
@@ -164,77 +168,83 @@ async fn short_messages_arrive_signed_and_are_sent_again_when_the_gateway_asks()
     let code = first["message"]["code"].as_str().unwrap();
     assert_eq!(first["message"]["text"], format!("【碑】身份：{code}"));
     let fields = [("username", "13850300001"), ("password", &base64(PASSWORD)), ("code", &base64(code))];
-    scene.client.form("/i/register", &[], &fields).await.good();
+    scene.client.form("/i/register", &[], &fields).await.assert_success();
 
-    scene.send_code(Dialect::Portal, "", "13840000001").await.good();
-    eventually("one that is given up", || (scene.undelivered() == 1).then_some(()));
+    scene.send_code(DialectKind::Portal, "", "13840000001").await.assert_success();
+    eventually("one that is given up", || (scene.undelivered_count() == 1).then_some(()));
     let log = scene.server.stop();
-    assert_eq!(gateway.rest().len(), 1, "what is refused is refused");
-    assert!(log.contains("the gateway answered 400") && !log.contains("13840000001") && !log.contains(SECRET), "{log}");
+    assert_eq!(gateway.remaining_messages().len(), 1, "what is refused is refused");
+    assert!(
+        log.contains("the gateway answered 400") && !log.contains("13840000001") && !log.contains(GATEWAY_SECRET),
+        "{log}"
+    );
 }
 
 /// How long a call that does not wait for a provider may take, on however slow a machine: less than one attempt at a
 /// provider that hangs, which is given five seconds.
-const NOT_WAITING: Duration = Duration::from_secs(4);
+const MAX_NON_BLOCKING: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs aiosmtpd"]
-async fn providers_that_hang_are_told_of_in_dialect_and_slow_nobody_down() {
-    let (mail, gateway) = (Provider::start("mail.py", &["plain"]), Provider::start("sms.py", &[SECRET]));
-    let urls = format!("{},webhook+http://127.0.0.1:{}/", smtp("smtp", mail.port, "&tls=none"), gateway.port);
-    let scene = Scene::with(&[("STELE_DELIVERY", &urls), ("STELE_WEBHOOK_SECRET", SECRET)]);
-    let mark = scene.person("mark", "13800138000");
-    mail.hang(true);
-    gateway.hang(true);
+async fn a_hanging_provider_is_reported_and_does_not_delay_other_calls() {
+    let (mail, gateway) =
+        (FakeProvider::start("mail.py", &["plain"]), FakeProvider::start("sms.py", &[GATEWAY_SECRET]));
+    let urls = format!("{},webhook+http://127.0.0.1:{}/", smtp_url("smtp", mail.port, "&tls=none"), gateway.port);
+    let scene = SteleFixture::with_settings(&[("STELE_DELIVERY", &urls), ("STELE_WEBHOOK_SECRET", GATEWAY_SECRET)]);
+    let mark = scene.add_user("mark", "13800138000");
+    mail.set_hanging(true);
+    gateway.set_hanging(true);
     let hung = Instant::now();
-    scene.send_code(Dialect::Portal, "", "first@example.com").await.good();
+    scene.send_code(DialectKind::Portal, "", "first@example.com").await.assert_success();
 
     // The queue for short messages is full long before its oldest message is old.
     let mut taken = 0;
     loop {
-        let answer = scene.send_code(Dialect::Portal, "", &format!("138000{taken:05}")).await;
-        if !answer.succeeded() {
-            is_unavailable(Dialect::Portal, &answer);
+        let answer = scene.send_code(DialectKind::Portal, "", &format!("138000{taken:05}")).await;
+        if !answer.is_success() {
+            assert_unavailable(DialectKind::Portal, &answer);
             break;
         }
         taken += 1;
         assert!(taken <= 1_024, "the queue has an end");
     }
-    for dialect in [Dialect::Portal, Dialect::Mefp, Dialect::Jwt] {
+    for dialect in [DialectKind::Portal, DialectKind::Mefp, DialectKind::Jwt] {
         let asked = Instant::now();
-        is_unavailable(dialect, &scene.send_code(dialect, "mark", &mark.phone).await);
-        assert!(asked.elapsed() < NOT_WAITING, "{dialect:?}");
+        assert_unavailable(dialect, &scene.send_code(dialect, "mark", &mark.phone).await);
+        assert!(asked.elapsed() < MAX_NON_BLOCKING, "{dialect:?}");
     }
     // Whether there is such an account makes no difference.
-    is_unavailable(Dialect::Jwt, &scene.send_code(Dialect::Jwt, "nobody", &mark.phone).await);
-    for dialect in Dialect::ALL {
+    assert_unavailable(DialectKind::Jwt, &scene.send_code(DialectKind::Jwt, "nobody", &mark.phone).await);
+    for dialect in DialectKind::ALL {
         let asked = Instant::now();
-        scene.client.login(dialect, &mark, PASSWORD).await.good();
-        assert!(asked.elapsed() < NOT_WAITING, "{dialect:?}");
+        scene.client.login(dialect, &mark, PASSWORD).await.assert_success();
+        assert!(asked.elapsed() < MAX_NON_BLOCKING, "{dialect:?}");
     }
 
     // Mail is taken on until the first one has waited for twenty seconds.
     let refused = loop {
-        let answer = scene.send_code(Dialect::Jwt, "mark", &mark.email).await;
-        if !answer.succeeded() {
+        let answer = scene.send_code(DialectKind::Jwt, "mark", &mark.email).await;
+        if !answer.is_success() {
             break answer;
         }
         assert!(hung.elapsed() < Duration::from_secs(40), "{answer:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    is_unavailable(Dialect::Jwt, &refused);
-    is_unavailable(Dialect::Portal, &scene.send_code(Dialect::Portal, "", "another@example.com").await);
+    assert_unavailable(DialectKind::Jwt, &refused);
+    assert_unavailable(DialectKind::Portal, &scene.send_code(DialectKind::Portal, "", "another@example.com").await);
 
-    mail.hang(false);
-    gateway.hang(false);
-    for (dialect, to) in [(Dialect::Portal, "14800138000"), (Dialect::Mefp, &mark.phone), (Dialect::Jwt, &mark.email)] {
+    mail.set_hanging(false);
+    gateway.set_hanging(false);
+    for (dialect, to) in
+        [(DialectKind::Portal, "14800138000"), (DialectKind::Mefp, &mark.phone), (DialectKind::Jwt, &mark.email)]
+    {
         let back = Instant::now();
-        while !scene.send_code(dialect, "mark", to).await.succeeded() {
+        while !scene.send_code(dialect, "mark", to).await.is_success() {
             assert!(back.elapsed() < Duration::from_secs(20), "{dialect:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     for (provider, to) in [(&gateway, mark.phone.as_str()), (&mail, &mark.email)] {
-        while !provider.next().to_string().contains(to) {}
+        while !provider.next_message().to_string().contains(to) {}
     }
 }

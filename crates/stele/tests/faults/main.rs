@@ -10,11 +10,11 @@ mod client;
 #[path = "../e2e/support.rs"]
 mod support;
 
-mod before;
-mod between;
-mod clock;
+mod clock_changes;
+mod crash_points;
 mod delivery;
-mod disk;
+mod full_disk;
 mod provider;
-mod scene;
-mod stores;
+mod session_fixture;
+mod stele_fixture;
+mod store_outages;

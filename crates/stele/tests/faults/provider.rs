@@ -9,16 +9,16 @@ use std::sync::mpsc::{Receiver, channel};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::PATIENCE;
+use crate::support::TEST_TIMEOUT;
 
 /// A server that is stopped when it is dropped, and ends by itself when this process does.
-pub(crate) struct Provider {
+pub(crate) struct FakeProvider {
     child: Child,
     pub(crate) port: u16,
     lines: Mutex<Receiver<Value>>,
 }
 
-impl Provider {
+impl FakeProvider {
     /// Starts the script of `providers/` with these arguments, by the system's own Python, for which Debian packages
     /// what it needs.
     pub(crate) fn start(script: &str, args: &[&str]) -> Self {
@@ -35,29 +35,29 @@ impl Provider {
             }
         });
         let mut provider = Self { child, port: 0, lines: Mutex::new(lines) };
-        let first = provider.next();
+        let first = provider.next_message();
         provider.port = first["port"].as_u64().expect("python3-aiosmtpd must be installed").try_into().unwrap();
         provider
     }
 
     /// What it tells next.
     #[track_caller]
-    pub(crate) fn next(&self) -> Value {
-        self.lines.lock().unwrap().recv_timeout(PATIENCE).expect("the provider tells something")
+    pub(crate) fn next_message(&self) -> Value {
+        self.lines.lock().unwrap().recv_timeout(TEST_TIMEOUT).expect("the provider tells something")
     }
 
     /// What it has told that nobody has asked for.
-    pub(crate) fn rest(&self) -> Vec<Value> {
+    pub(crate) fn remaining_messages(&self) -> Vec<Value> {
         self.lines.lock().unwrap().try_iter().collect()
     }
 
     /// Has it hang (its system goes on taking connections, as it does for a server that is stuck), or go on.
-    pub(crate) fn hang(&self, hang: bool) {
+    pub(crate) fn set_hanging(&self, hang: bool) {
         kill_process(Pid::from_child(&self.child), if hang { Signal::STOP } else { Signal::CONT }).unwrap();
     }
 }
 
-impl Drop for Provider {
+impl Drop for FakeProvider {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

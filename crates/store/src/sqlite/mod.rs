@@ -1,6 +1,6 @@
 //! How SQLite files are made and opened.
 
-mod log;
+mod checkpoint;
 pub(crate) mod thread;
 
 use std::fs::OpenOptions;
@@ -18,32 +18,32 @@ use crate::OpenError;
 #[derive(Clone, Copy)]
 pub(crate) enum Durability {
     /// The disk: what was answered survives a power cut.
-    Power,
+    SurvivesPowerLoss,
     /// The system: what was answered survives the process.
-    Process,
+    SurvivesProcessCrash,
 }
 
 /// Makes the file if it is not there, readable by its owner alone, and checks that it is (or can become) a database.
-pub(crate) fn prepare(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn create_if_missing(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true);
     // SQLite would go by the umask; its -wal and -shm files take the mode of this one.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    open(path, &mut options)
+    open_file(path, &mut options)
 }
 
 /// Checks that an existing file is a database.
-pub(crate) fn check(path: &Path) -> Result<(), OpenError> {
-    open(path, OpenOptions::new().read(true).write(true))
+pub(crate) fn check_existing(path: &Path) -> Result<(), OpenError> {
+    open_file(path, OpenOptions::new().read(true).write(true))
 }
 
 /// Opens the file, unless it or one that SQLite keeps beside it is a symbolic link: it could lead to a file of others, or
 /// to one that they read.
-fn open(path: &Path, options: &mut OpenOptions) -> Result<(), OpenError> {
+fn open_file(path: &Path, options: &mut OpenOptions) -> Result<(), OpenError> {
     let beside = |ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
     if let Some(link) = ["", "-wal", "-shm", "-journal"].map(beside).into_iter().find(|path| path.is_symlink()) {
-        return Err(OpenError::Link(link));
+        return Err(OpenError::SymbolicLink(link));
     }
     let file = options.open(path).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
     check_header(path, file)
@@ -58,18 +58,18 @@ fn check_header(path: &Path, file: std::fs::File) -> Result<(), OpenError> {
 }
 
 /// Connects to an existing file.
-pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<SqliteConnection> {
-    let mut conn = SqliteConnection::establish(&uri(path)?)?;
+pub(crate) fn open_connection(path: &Path, durability: Durability) -> ConnectionResult<SqliteConnection> {
+    let mut conn = SqliteConnection::establish(&existing_file_uri(path)?)?;
     let synchronous = match durability {
-        Durability::Power => "FULL",
-        Durability::Process => "NORMAL",
+        Durability::SurvivesPowerLoss => "FULL",
+        Durability::SurvivesProcessCrash => "NORMAL",
     };
     // The wait for locks comes first, so that what follows waits too. The cache is in KiB. The log, in pages of 4 KiB, is
     // kept at its size: to write anew where something was is quicker than to make a file longer. That of the state is long, as
     // another thread moves it meanwhile: see `log.rs`.
     let (cache, log, kept) = match durability {
-        Durability::Power => (8_192, 4_000, 32 << 20),
-        Durability::Process => (16_384, 24_000, 128 << 20),
+        Durability::SurvivesPowerLoss => (8_192, 4_000, 32 << 20),
+        Durability::SurvivesProcessCrash => (16_384, 24_000, 128 << 20),
     };
     let pragmas = format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
@@ -88,13 +88,13 @@ pub(crate) fn connect(path: &Path, durability: Durability) -> ConnectionResult<S
 }
 
 /// Whether a statement failed because the disk is full. diesel passes on no more than SQLite's words (`SQLITE_FULL`).
-pub(crate) fn is_full(error: &DbError) -> bool {
-    matches!(error, DbError::DatabaseError(_, told) if told.message().contains("disk is full"))
+pub(crate) fn is_disk_full(error: &DbError) -> bool {
+    matches!(error, DbError::DatabaseError(_, info) if info.message().contains("disk is full"))
 }
 
 /// The file as a URI that opens it only if it exists: SQLite never makes a file by itself, with a mode we did not
 /// choose.
-fn uri(path: &Path) -> ConnectionResult<String> {
+fn existing_file_uri(path: &Path) -> ConnectionResult<String> {
     let absolute = std::path::absolute(path).map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
     let text = absolute.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
     let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");

@@ -3,5 +3,5 @@
 mod redis;
 mod sqlite;
 
-pub use self::redis::RedisState;
-pub use sqlite::SqliteState;
+pub use self::redis::RedisStateStore;
+pub use sqlite::SqliteStateStore;

@@ -1,35 +1,35 @@
 //! Users, apps, client tokens, the keys in service and the audit trail: durable, in PostgreSQL or SQLite.
 
-mod keys;
-mod lanes;
+mod audit_log_store;
+mod key_store;
 mod pool;
 mod postgres;
-mod queries;
 mod rows;
 mod schema;
+mod shared_connections;
 mod tls;
-mod trail;
-mod verifiers;
+mod user_store;
+mod verifier_store;
 
 use std::sync::Arc;
 
 use diesel::connection::{Connection, SimpleConnection};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use stele_core::ports::{KeyStore, TrailStore, UserStore, VerifierStore};
+use stele_core::ports::{AuditLogStore, KeyStore, UserStore, VerifierStore};
 
 use crate::migrate::{self, SchemaState};
 use crate::sqlite::{self, Durability};
-use crate::{OpenError, Target};
-use pool::{ADMIN_LIMIT, Db};
-use postgres::Server;
-use queries::Users;
-use trail::Trail;
+use crate::{DatabaseUrl, OpenError};
+use audit_log_store::SqlAuditLogStore;
+use pool::{ADMIN_CONNECT_TIMEOUT, BackendConnections};
+use postgres::PostgresServer;
+use user_store::SqlStore;
 
 /// The database that users are kept in.
 pub struct Database {
-    target: Target,
-    db: Arc<Db>,
+    url: DatabaseUrl,
+    db: Arc<BackendConnections>,
 }
 
 impl Database {
@@ -37,9 +37,9 @@ impl Database {
     ///
     /// # Errors
     /// [`OpenError`] if what it says cannot be read.
-    pub fn open(target: &Target) -> Result<Self, OpenError> {
-        let db = Db::new(target)?;
-        Ok(Self { target: target.clone(), db: Arc::new(db) })
+    pub fn open(target: &DatabaseUrl) -> Result<Self, OpenError> {
+        let db = BackendConnections::new(target)?;
+        Ok(Self { url: target.clone(), db: Arc::new(db) })
     }
 
     /// Brings the schema up to date, making the SQLite file if it is not there. Any number of programs may do so at
@@ -48,100 +48,104 @@ impl Database {
     /// # Errors
     /// [`OpenError`] if the database cannot be reached or changed, or is newer than this program.
     pub async fn migrate(&self) -> Result<(), OpenError> {
-        if let Target::Sqlite(path) = &self.target {
-            sqlite::prepare(path)?;
+        if let DatabaseUrl::Sqlite(path) = &self.url {
+            sqlite::create_if_missing(path)?;
         }
-        if self.schema().await? == SchemaState::Newer {
-            return Err(OpenError::Newer(self.target.clone()));
+        if self.schema_state().await? == SchemaState::Newer {
+            return Err(OpenError::NewerSchema(self.url.clone()));
         }
-        let target = self.target.clone();
-        let task = match &self.target {
-            Target::Sqlite(path) => {
+        let target = self.url.clone();
+        let task = match &self.url {
+            DatabaseUrl::Sqlite(path) => {
                 let path = path.clone();
                 tokio::task::spawn_blocking(move || {
-                    let mut conn = sqlite::connect(&path, Durability::Power).map_err(|e| unreachable(&target, e))?;
-                    conn.immediate_transaction(|conn| migrate::run(conn, migrate::USERS_SQLITE))
-                        .map_err(|e| OpenError::Migration { target, cause: e.to_string() })
+                    let mut conn = sqlite::open_connection(&path, Durability::SurvivesPowerLoss)
+                        .map_err(|e| unreachable_error(&target, e))?;
+                    conn.immediate_transaction(|conn| migrate::run_pending_migrations(conn, migrate::USERS_SQLITE))
+                        .map_err(|e| OpenError::MigrationFailed { target, cause: e.to_string() })
                 })
             }
-            Target::Postgres(url) => {
-                let conn = self.connect(url).await?;
+            DatabaseUrl::Postgres(url) => {
+                let conn = self.connect_for_migration(url).await?;
                 tokio::task::spawn_blocking(move || {
                     let mut conn = AsyncConnectionWrapper::<AsyncPgConnection>::from(conn);
                     Connection::transaction(&mut conn, |conn| {
                         // One at a time; the number is ours alone ("stele" in ASCII).
                         conn.batch_execute("SELECT pg_advisory_xact_lock(495874794597)")?;
-                        migrate::run(conn, migrate::USERS_POSTGRES)
+                        migrate::run_pending_migrations(conn, migrate::USERS_POSTGRES)
                     })
-                    .map_err(|e| OpenError::Migration { target, cause: e.to_string() })
+                    .map_err(|e| OpenError::MigrationFailed { target, cause: e.to_string() })
                 })
             }
         };
-        task.await.map_err(|e| OpenError::Migration { target: self.target.clone(), cause: e.to_string() })?
+        task.await.map_err(|e| OpenError::MigrationFailed { target: self.url.clone(), cause: e.to_string() })?
     }
 
     /// How the schema stands to the one this program knows. Writes nothing; a missing SQLite file is empty.
     ///
     /// # Errors
     /// [`OpenError`] if the database cannot be reached or is not one.
-    pub async fn schema(&self) -> Result<SchemaState, OpenError> {
-        match &self.target {
-            Target::Sqlite(path) => self.schema_sqlite(path.clone()).await,
-            Target::Postgres(url) => self.schema_postgres(url).await,
+    pub async fn schema_state(&self) -> Result<SchemaState, OpenError> {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) => self.sqlite_schema_state(path.clone()).await,
+            DatabaseUrl::Postgres(url) => self.postgres_schema_state(url).await,
         }
     }
 
     /// The users in this database.
     pub fn users(&self) -> Arc<dyn UserStore> {
-        Arc::new(Users::new(Arc::clone(&self.db)))
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
     /// The keys in service on this database.
     pub fn keys(&self) -> Arc<dyn KeyStore> {
-        Arc::new(Users::new(Arc::clone(&self.db)))
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
     /// The verifiers of the users in this database.
     pub fn verifiers(&self) -> Arc<dyn VerifierStore> {
-        Arc::new(Users::new(Arc::clone(&self.db)))
+        Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
     /// The audit trail in this database.
-    pub fn trail(&self) -> Arc<dyn TrailStore> {
-        Arc::new(Trail::new(Arc::clone(&self.db)))
+    pub fn audit_log(&self) -> Arc<dyn AuditLogStore> {
+        Arc::new(SqlAuditLogStore::new(Arc::clone(&self.db)))
     }
 
-    async fn schema_sqlite(&self, path: std::path::PathBuf) -> Result<SchemaState, OpenError> {
+    async fn sqlite_schema_state(&self, path: std::path::PathBuf) -> Result<SchemaState, OpenError> {
         if !path.exists() {
             return Ok(SchemaState::Empty);
         }
         let task = tokio::task::spawn_blocking(move || {
-            sqlite::check(&path)?;
-            let target = Target::Sqlite(path.clone());
-            let mut conn = sqlite::connect(&path, Durability::Power).map_err(|e| unreachable(&target, e))?;
-            let applied = migrate::applied_sqlite(&mut conn).map_err(|e| unreachable(&target, e))?;
-            migrate::compare::<diesel::sqlite::Sqlite>(&migrate::USERS_SQLITE, &applied)
-                .map_err(|e| unreachable(&target, e))
+            sqlite::check_existing(&path)?;
+            let target = DatabaseUrl::Sqlite(path.clone());
+            let mut conn = sqlite::open_connection(&path, Durability::SurvivesPowerLoss)
+                .map_err(|e| unreachable_error(&target, e))?;
+            let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| unreachable_error(&target, e))?;
+            migrate::schema_state::<diesel::sqlite::Sqlite>(&migrate::USERS_SQLITE, &applied)
+                .map_err(|e| unreachable_error(&target, e))
         });
-        task.await.map_err(|e| unreachable(&self.target, e))?
+        task.await.map_err(|e| unreachable_error(&self.url, e))?
     }
 
-    async fn schema_postgres(&self, url: &str) -> Result<SchemaState, OpenError> {
-        let mut conn = self.connect(url).await?;
-        let applied = migrate::applied_postgres(&mut conn).await.map_err(|e| unreachable(&self.target, e))?;
-        migrate::compare::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied).map_err(|e| unreachable(&self.target, e))
+    async fn postgres_schema_state(&self, url: &str) -> Result<SchemaState, OpenError> {
+        let mut conn = self.connect_for_migration(url).await?;
+        let applied =
+            migrate::applied_versions_postgres(&mut conn).await.map_err(|e| unreachable_error(&self.url, e))?;
+        migrate::schema_state::<diesel::pg::Pg>(&migrate::USERS_POSTGRES, &applied)
+            .map_err(|e| unreachable_error(&self.url, e))
     }
 
     /// A connection of its own, without the pool's limits on statements: migrations may take long.
-    async fn connect(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
-        let server = Server::parse(url)?;
-        tokio::time::timeout(ADMIN_LIMIT, server.connect())
+    async fn connect_for_migration(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
+        let server = PostgresServer::parse(url)?;
+        tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, server.connect())
             .await
-            .map_err(|e| unreachable(&self.target, e))?
-            .map_err(|e| unreachable(&self.target, e))
+            .map_err(|e| unreachable_error(&self.url, e))?
+            .map_err(|e| unreachable_error(&self.url, e))
     }
 }
 
-fn unreachable(target: &Target, cause: impl std::fmt::Display) -> OpenError {
+fn unreachable_error(target: &DatabaseUrl, cause: impl std::fmt::Display) -> OpenError {
     OpenError::Unreachable { target: target.clone(), cause: cause.to_string() }
 }

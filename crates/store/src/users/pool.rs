@@ -16,48 +16,48 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt as _;
 use stele_core::{Error, Result};
 
-use super::lanes::Lanes;
-use super::postgres::Server;
+use super::postgres::PostgresServer;
+use super::shared_connections::SharedConnections;
 use crate::sqlite::Durability;
-use crate::sqlite::thread::{Access, Thread};
-use crate::{OpenError, Target};
+use crate::sqlite::thread::{Access, SqliteThread};
+use crate::{DatabaseUrl, OpenError};
 
 /// How long an administrator's command waits for a connection.
-pub(super) const ADMIN_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-const POSTGRES_CONNECTIONS: usize = 8;
+const MAX_POOL_SIZE: usize = 8;
 
 /// How long a call may take.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct PoolConfig {
     /// Waiting for a connection, a new one included.
-    pub(super) connection: Duration,
+    pub(super) connection_timeout: Duration,
     /// All of it.
-    pub(super) call: Duration,
+    pub(super) call_timeout: Duration,
 }
 
 /// A login is told within two seconds that the server is gone.
-pub(super) const POSTGRES_LIMITS: Limits =
-    Limits { connection: Duration::from_millis(1_500), call: Duration::from_millis(1_500) };
+pub(super) const POSTGRES_CONFIG: PoolConfig =
+    PoolConfig { connection_timeout: Duration::from_millis(1_500), call_timeout: Duration::from_millis(1_500) };
 
 /// For what looks at every user: as long as the server lets a statement run, and some.
-pub(super) const SLOW_LIMITS: Limits = Limits { call: Duration::from_secs(9), ..POSTGRES_LIMITS };
+pub(super) const SLOW_QUERY_CONFIG: PoolConfig = PoolConfig { call_timeout: Duration::from_secs(9), ..POSTGRES_CONFIG };
 
 /// The connections to either backend.
-pub(super) enum Db {
-    Pg(Postgres),
-    Sqlite(Sqlite),
+pub(super) enum BackendConnections {
+    Postgres(PostgresConnections),
+    Sqlite(SqliteConnections),
 }
 
 /// The connections to SQLite: one on a thread for what reads and one on a thread for what writes, started when they are
 /// first used.
-pub(super) struct Sqlite {
+pub(super) struct SqliteConnections {
     path: PathBuf,
-    reader: OnceLock<Result<Thread, String>>,
-    writer: OnceLock<Result<Thread, String>>,
+    reader: OnceLock<Result<SqliteThread, String>>,
+    writer: OnceLock<Result<SqliteThread, String>>,
 }
 
-impl Sqlite {
+impl SqliteConnections {
     fn new(path: PathBuf) -> Self {
         Self { path, reader: OnceLock::new(), writer: OnceLock::new() }
     }
@@ -72,9 +72,11 @@ impl Sqlite {
             Access::Read => (&self.reader, "stele-users"),
             Access::Write => (&self.writer, "stele-users-write"),
         };
-        let start = || Thread::start(name, self.path.clone(), Durability::Power, None).map_err(|e| e.to_string());
+        let start = || {
+            SqliteThread::start(name, self.path.clone(), Durability::SurvivesPowerLoss, None).map_err(|e| e.to_string())
+        };
         let thread = thread.get_or_init(start).as_ref().map_err(|e| Error::unavailable(e.clone()))?;
-        thread.run(access, work).await
+        thread.submit(access, work).await
     }
 }
 
@@ -113,48 +115,48 @@ pub(super) trait RunOnSqlite: Sized {
 impl<Q> RunOnSqlite for Q {}
 
 /// What a body comes to whose statements have their answers at once.
-pub(super) fn at_once<T>(body: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
+pub(super) fn resolve_now<T>(body: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
     body.now_or_never().unwrap_or_else(|| Err(DbError::QueryBuilderError("a statement had to be waited for".into())))
 }
 
 /// The connections to PostgreSQL.
-pub(super) struct Postgres {
+pub(super) struct PostgresConnections {
     /// For what writes, and for what may be slow.
     pub(super) pool: Pool<AsyncPgConnection>,
     /// For what reads a row or none.
-    pub(super) lanes: Box<Lanes>,
+    pub(super) shared: Box<SharedConnections>,
 }
 
-impl Db {
+impl BackendConnections {
     /// A pool that connects when it is first used.
-    pub(super) fn new(target: &Target) -> Result<Self, OpenError> {
+    pub(super) fn new(target: &DatabaseUrl) -> Result<Self, OpenError> {
         let unusable = |e: BuildError| OpenError::Unreachable { target: target.clone(), cause: e.to_string() };
         match target {
-            Target::Postgres(url) => {
-                let server = Server::parse(url)?;
-                let lanes = Box::new(Lanes::new(server.clone()));
-                let manager = AsyncDieselConnectionManager::new_with_config("", postgres_config(server));
-                let pool = Pool::builder(manager).max_size(POSTGRES_CONNECTIONS).build().map_err(unusable)?;
-                Ok(Self::Pg(Postgres { pool, lanes }))
+            DatabaseUrl::Postgres(url) => {
+                let server = PostgresServer::parse(url)?;
+                let lanes = Box::new(SharedConnections::new(server.clone()));
+                let manager = AsyncDieselConnectionManager::new_with_config("", manager_config(server));
+                let pool = Pool::builder(manager).max_size(MAX_POOL_SIZE).build().map_err(unusable)?;
+                Ok(Self::Postgres(PostgresConnections { pool, shared: lanes }))
             }
-            Target::Sqlite(path) => Ok(Self::Sqlite(Sqlite::new(path.clone()))),
+            DatabaseUrl::Sqlite(path) => Ok(Self::Sqlite(SqliteConnections::new(path.clone()))),
         }
     }
 }
 
-fn postgres_config(server: Server) -> ManagerConfig<AsyncPgConnection> {
+fn manager_config(server: PostgresServer) -> ManagerConfig<AsyncPgConnection> {
     let mut config = ManagerConfig::default();
     // A connection that the server closed is told without asking it.
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_| {
         let server = server.clone();
-        Box::pin(async move { connect(&server).await })
+        Box::pin(async move { connect_with_server_timeouts(&server).await })
     });
     config
 }
 
 /// A new connection. The server gives up too, and frees the locks of an instance that is gone.
-pub(super) async fn connect(server: &Server) -> ConnectionResult<AsyncPgConnection> {
+pub(super) async fn connect_with_server_timeouts(server: &PostgresServer) -> ConnectionResult<AsyncPgConnection> {
     let mut conn = server.connect().await?;
     conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
         .await
@@ -164,27 +166,27 @@ pub(super) async fn connect(server: &Server) -> ConnectionResult<AsyncPgConnecti
 
 /// A connection out of the pool. If its operation is abandoned (the client hung up, the time was up), it does not go
 /// back: it may be in the middle of a statement or a transaction, and would keep its locks while idle.
-pub(super) struct Lease<O> {
+pub(super) struct PooledConnection<O> {
     object: Option<O>,
     discard: fn(O),
 }
 
-impl<O: DerefMut> Lease<O> {
+impl<O: DerefMut> PooledConnection<O> {
     pub(super) fn new(object: O, discard: fn(O)) -> Self {
         Self { object: Some(object), discard }
     }
 
-    pub(super) fn connection(&mut self) -> Result<&mut O::Target> {
+    pub(super) fn get(&mut self) -> Result<&mut O::Target> {
         self.object.as_deref_mut().ok_or_else(|| Error::internal("the connection was given back"))
     }
 
     /// Gives the connection back: its operation has come to an end.
-    pub(super) fn give_back(mut self) {
+    pub(super) fn release(mut self) {
         drop(self.object.take());
     }
 }
 
-impl<O> Drop for Lease<O> {
+impl<O> Drop for PooledConnection<O> {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
             (self.discard)(object);
@@ -198,23 +200,23 @@ impl<O> Drop for Lease<O> {
 /// lead to the same server, or to where it was.
 macro_rules! query {
     ($db:expr, $access:ident, |$conn:ident| $body:expr) => {
-        query!($db, $access, POSTGRES_LIMITS, |$conn| $body)
+        query!($db, $access, POSTGRES_CONFIG, |$conn| $body)
     };
-    ($db:expr, $access:ident, $limits:expr, |$conn:ident| $body:expr) => {
+    ($db:expr, $access:ident, $config:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(Postgres { pool, .. }) => query!(@postgres pool, $limits, |$conn| $body),
-            Db::Sqlite(sqlite) => query!(@sqlite sqlite, $access, |$conn| $body),
+            BackendConnections::Postgres(PostgresConnections { pool, .. }) => query!(@postgres pool, $config, |$conn| $body),
+            BackendConnections::Sqlite(sqlite) => query!(@sqlite sqlite, $access, |$conn| $body),
         }
     };
-    (@postgres $pool:ident, $limits:expr, |$conn:ident| $body:expr) => {{
+    (@postgres $pool:ident, $config:expr, |$conn:ident| $body:expr) => {{
         use diesel_async::RunQueryDsl as _;
-        let in_time = tokio::time::timeout($limits.call, async {
-            let object = tokio::time::timeout($limits.connection, $pool.get()).await;
+        let in_time = tokio::time::timeout($config.call_timeout, async {
+            let object = tokio::time::timeout($config.connection_timeout, $pool.get()).await;
             let object = object.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
-            let mut lease = Lease::new(object, |object| drop(Object::take(object)));
-            let $conn = lease.connection()?;
+            let mut pooled = PooledConnection::new(object, |object| drop(Object::take(object)));
+            let $conn = pooled.get()?;
             let outcome = async { $body }.await;
-            lease.give_back();
+            pooled.release();
             Ok::<_, Error>(outcome)
         });
         match in_time.await {
@@ -227,7 +229,7 @@ macro_rules! query {
     }};
     (@sqlite $sqlite:ident, $access:ident, |$conn:ident| $body:expr) => {{
         use super::pool::RunOnSqlite as _;
-        $sqlite.run(Access::$access, move |$conn| at_once(async { $body })).await?
+        $sqlite.run(Access::$access, move |$conn| resolve_now(async { $body })).await?
     }};
 }
 
@@ -236,33 +238,32 @@ macro_rules! query {
 macro_rules! read {
     ($db:expr, $row:ty, $query:expr) => {
         match &*$db {
-            Db::Pg(Postgres { lanes, .. }) => {
-                let in_time = tokio::time::timeout(POSTGRES_LIMITS.call, async {
+            BackendConnections::Postgres(PostgresConnections { shared, .. }) => {
+                let in_time = tokio::time::timeout(POSTGRES_CONFIG.call_timeout, async {
                     let mut lost = 0;
                     loop {
-                        let lane = lanes.lane().await?;
-                        let mut shared = lanes::connection(&lane)?;
-                        let outcome =
-                            diesel_async::RunQueryDsl::get_result::<$row>($query, &mut shared).await.optional();
-                        if !lanes::is_lost(&outcome) {
-                            break outcome.map_err(failure);
+                        let connection = shared.checkout().await?;
+                        let mut conn = shared_connections::connection_of(&connection)?;
+                        let outcome = diesel_async::RunQueryDsl::get_result::<$row>($query, &mut conn).await.optional();
+                        if !shared_connections::is_connection_lost(&outcome) {
+                            break outcome.map_err(map_database_error);
                         }
-                        lanes.give_up(&lane);
+                        shared.discard(&connection);
                         lost += 1;
-                        if lost > lanes::LANES {
-                            break outcome.map_err(failure);
+                        if lost > shared_connections::CONNECTIONS_PER_RUNTIME {
+                            break outcome.map_err(map_database_error);
                         }
                     }
                 });
                 in_time.await.unwrap_or_else(|late| {
-                    lanes.give_all_up();
+                    shared.discard_all();
                     Err(Error::unavailable(late))
                 })
             }
-            Db::Sqlite(sqlite) => {
+            BackendConnections::Sqlite(sqlite) => {
                 let work =
                     move |conn: &mut SqliteConnection| diesel::RunQueryDsl::get_result::<$row>($query, conn).optional();
-                sqlite.run(Access::Read, work).await.and_then(|row| row.map_err(failure))
+                sqlite.run(Access::Read, work).await.and_then(|row| row.map_err(map_database_error))
             }
         }
     };
@@ -271,14 +272,14 @@ macro_rules! read {
 /// As [`query`], for what writes, in a transaction: on SQLite every body that writes has one.
 macro_rules! transaction {
     ($db:expr, |$conn:ident| $body:expr) => {
-        transaction!($db, POSTGRES_LIMITS, |$conn| $body)
+        transaction!($db, POSTGRES_CONFIG, |$conn| $body)
     };
-    ($db:expr, $limits:expr, |$conn:ident| $body:expr) => {
+    ($db:expr, $config:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            Db::Pg(Postgres { pool, .. }) => {
-                query!(@postgres pool, $limits, |conn| conn.transaction(async |$conn| $body).await)
+            BackendConnections::Postgres(PostgresConnections { pool, .. }) => {
+                query!(@postgres pool, $config, |conn| conn.transaction(async |$conn| $body).await)
             }
-            Db::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |$conn| $body),
+            BackendConnections::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |$conn| $body),
         }
     };
 }

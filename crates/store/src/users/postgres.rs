@@ -9,19 +9,19 @@ use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
-use super::tls::{Roots, Tls, Trust};
+use super::tls::{CertificateVerification, PostgresTlsConnector, Roots};
 use crate::OpenError;
 
-const MODES: &str = "sslmode is disable, prefer, require, verify-ca or verify-full";
+const SSL_MODES: &str = "sslmode is disable, prefer, require, verify-ca or verify-full";
 
 /// A server and how it is spoken to.
 #[derive(Clone)]
-pub(super) struct Server {
+pub(super) struct PostgresServer {
     config: Config,
-    tls: Tls,
+    tls: PostgresTlsConnector,
 }
 
-impl Server {
+impl PostgresServer {
     /// Reads `postgres://USER:PASSWORD@HOST/NAME?sslmode=…&sslrootcert=…`, with what else tokio-postgres knows.
     ///
     /// The modes are libpq's: `disable` never uses TLS; `prefer`, the default, uses it if the server has it; `require`
@@ -29,53 +29,53 @@ impl Server {
     /// one or with `system`, of the system; `verify-full` does so, and only if they name the host. As in libpq,
     /// `require` with an `sslrootcert` is `verify-ca`. What would ignore an `sslrootcert` is refused.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
-        let (url, asked) = split(url)?;
-        let trust = asked.trust()?;
-        let unread = |e: tokio_postgres::Error| OpenError::Target(with_causes(&e));
+        let (url, asked) = split_tls_parameters(url)?;
+        let trust = asked.certificate_verification()?;
+        let unread = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
         let mut config: Config = url.parse().map_err(unread)?;
-        config.ssl_mode(match asked.mode.as_str() {
+        config.ssl_mode(match asked.ssl_mode.as_str() {
             "disable" => SslMode::Disable,
             "prefer" => SslMode::Prefer,
             _ => SslMode::Require,
         });
-        Ok(Self { config, tls: Tls::new(trust)? })
+        Ok(Self { config, tls: PostgresTlsConnector::new(trust)? })
     }
 
     /// Connects, in as long as it takes.
     pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
         let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(|e| ConnectionError::BadConnection(with_causes(&e)))?;
+        let (client, connection) = connected.map_err(|e| ConnectionError::BadConnection(with_sources(&e)))?;
         AsyncPgConnection::try_from_client_and_connection(client, connection).await
     }
 }
 
 /// What a URL says about TLS.
-struct Asked {
-    mode: String,
-    roots: Option<String>,
+struct TlsParameters {
+    ssl_mode: String,
+    ssl_root_cert: Option<String>,
 }
 
-impl Asked {
-    fn trust(&self) -> Result<Trust, OpenError> {
-        let roots = || match self.roots.as_deref() {
+impl TlsParameters {
+    fn certificate_verification(&self) -> Result<CertificateVerification, OpenError> {
+        let roots = || match self.ssl_root_cert.as_deref() {
             None | Some("system") => Ok(Roots::System),
-            Some(path) => certificates(path.as_ref()).map(Roots::These),
+            Some(path) => load_root_certificates(path.as_ref()).map(Roots::Custom),
         };
-        match (self.mode.as_str(), &self.roots) {
-            ("disable" | "prefer" | "require", None) => Ok(Trust::Anybody),
+        match (self.ssl_mode.as_str(), &self.ssl_root_cert) {
+            ("disable" | "prefer" | "require", None) => Ok(CertificateVerification::AcceptAny),
             ("disable" | "prefer", Some(_)) => {
-                Err(OpenError::Target(format!("sslmode={} would ignore sslrootcert", self.mode)))
+                Err(OpenError::InvalidDatabaseUrl(format!("sslmode={} would ignore sslrootcert", self.ssl_mode)))
             }
-            ("require" | "verify-ca", _) => Ok(Trust::AnyName(roots()?)),
-            ("verify-full", _) => Ok(Trust::Named(roots()?)),
-            _ => Err(OpenError::Target(MODES.to_owned())),
+            ("require" | "verify-ca", _) => Ok(CertificateVerification::VerifyCa(roots()?)),
+            ("verify-full", _) => Ok(CertificateVerification::VerifyFull(roots()?)),
+            _ => Err(OpenError::InvalidDatabaseUrl(SSL_MODES.to_owned())),
         }
     }
 }
 
 /// The URL without the parameters that tokio-postgres does not know, and these.
-fn split(url: &str) -> Result<(String, Asked), OpenError> {
-    let mut asked = Asked { mode: "prefer".to_owned(), roots: None };
+fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError> {
+    let mut asked = TlsParameters { ssl_mode: "prefer".to_owned(), ssl_root_cert: None };
     // As tokio-postgres has it: an @ ends the login, and the parameters come after that.
     let login = url.find('@').unwrap_or(0);
     let Some(start) = url[login..].find('?').map(|at| login + at) else { return Ok((url.to_owned(), asked)) };
@@ -84,11 +84,11 @@ fn split(url: &str) -> Result<(String, Asked), OpenError> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = || {
             let text = percent_decode_str(value).decode_utf8();
-            text.map(Into::into).map_err(|_| OpenError::Target(format!("{name} is not UTF-8")))
+            text.map(Into::into).map_err(|_| OpenError::InvalidDatabaseUrl(format!("{name} is not UTF-8")))
         };
         match name {
-            "sslmode" => asked.mode = value()?,
-            "sslrootcert" => asked.roots = Some(value()?),
+            "sslmode" => asked.ssl_mode = value()?,
+            "sslrootcert" => asked.ssl_root_cert = Some(value()?),
             _ => others.push(pair),
         }
     }
@@ -97,10 +97,10 @@ fn split(url: &str) -> Result<(String, Asked), OpenError> {
     Ok((url, asked))
 }
 
-fn certificates(path: &Path) -> Result<rustls::RootCertStore, OpenError> {
+fn load_root_certificates(path: &Path) -> Result<rustls::RootCertStore, OpenError> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
-    let unusable = |cause: String| OpenError::Certificates { path: path.to_owned(), cause };
+    let unusable = |cause: String| OpenError::InvalidRootCertificates { path: path.to_owned(), cause };
     let file = File::open(path).map_err(|e| unusable(e.to_string()))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_reader_iter(file) {
@@ -111,7 +111,7 @@ fn certificates(path: &Path) -> Result<rustls::RootCertStore, OpenError> {
 }
 
 /// An error with what it came from: tokio-postgres tells the kind alone.
-fn with_causes(error: &dyn std::error::Error) -> String {
+fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_about_tls_is_taken_out() {
+    fn tls_parameters_are_split_from_the_url() {
         for (url, rest, mode) in [
             ("postgres://h/d", "postgres://h/d", "prefer"),
             ("postgres://u:p%3F@h/d?sslmode=verify-full", "postgres://u:p%3F@h/d", "verify-full"),
@@ -139,26 +139,27 @@ mod tests {
                 "require",
             ),
         ] {
-            let (url, asked) = split(url).unwrap();
-            assert_eq!((url.as_str(), asked.mode.as_str()), (rest, mode));
+            let (url, asked) = split_tls_parameters(url).unwrap();
+            assert_eq!((url.as_str(), asked.ssl_mode.as_str()), (rest, mode));
         }
     }
 
     #[test]
-    fn what_would_be_less_than_it_says_is_refused() {
-        for (parameters, told) in [
-            ("sslmode=verify_full", MODES),
-            ("sslmode=", MODES),
-            ("sslmode=allow", MODES),
-            ("sslmode=Require", MODES),
+    fn ineffective_or_unknown_tls_parameters_are_rejected() {
+        for (parameters, expected) in [
+            ("sslmode=verify_full", SSL_MODES),
+            ("sslmode=", SSL_MODES),
+            ("sslmode=allow", SSL_MODES),
+            ("sslmode=Require", SSL_MODES),
             ("sslrootcert=system", "ignore"),
             ("sslmode=disable&sslrootcert=/ca.pem", "ignore"),
             ("sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "/nowhere/ca.pem"),
             ("sslcert=/client.pem", "sslcert"),
             ("sslmode=verify-full&sslrootcert=Cargo.toml", "Cargo.toml"),
         ] {
-            let error = Server::parse(&format!("postgres://u:hunter2@h/d?{parameters}")).err().unwrap().to_string();
-            assert!(error.contains(told) && !error.contains("hunter2"), "{parameters}: {error}");
+            let error =
+                PostgresServer::parse(&format!("postgres://u:hunter2@h/d?{parameters}")).err().unwrap().to_string();
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{parameters}: {error}");
         }
     }
 }

@@ -2,18 +2,18 @@
 
 use diesel::prelude::*;
 use stele_core::app::{App, ClientToken};
-use stele_core::identifier::{Email, Name, Phone};
-use stele_core::seal::Sealed;
+use stele_core::identifier::{Email, Phone, Username};
+use stele_core::seal::SealedSecret;
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User, UserId};
 
 use super::schema::{apps, client_tokens, users};
-use crate::error::corrupt;
+use crate::error::corrupt_column;
 
 /// A user without number and credential.
 #[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = users)]
-pub(super) struct Person {
+pub(super) struct UserRow {
     id: Vec<u8>,
     name: Option<String>,
     phone: Option<String>,
@@ -40,7 +40,7 @@ pub(super) struct Person {
 /// A credential, its epoch, and when it last served a salted proof.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
-pub(super) struct Secret {
+pub(super) struct CredentialRow {
     verifier: String,
     seal_key_id: Option<i64>,
     sealed: Option<Vec<u8>>,
@@ -66,16 +66,16 @@ pub(super) struct ClientTokenRow {
     created_at: i64,
 }
 
-const ADMIN: i16 = 1;
-const USER: i16 = 2;
+const ROLE_ADMIN: i16 = 1;
+const ROLE_USER: i16 = 2;
 
-impl Person {
+impl UserRow {
     pub(super) fn new(new: &NewUser) -> Self {
         let Profile { real_name, gender, nickname, avatar_url, enterprise, group, organization, .. } = &new.profile;
         let Profile { department, description, org_id, memo, .. } = &new.profile;
         Self {
             id: new.id.as_bytes().to_vec(),
-            name: new.name.as_ref().map(Name::text).map(str::to_owned),
+            name: new.name.as_ref().map(Username::text).map(str::to_owned),
             phone: new.phone.as_ref().map(Phone::text).map(str::to_owned),
             email: new.email.as_ref().map(Email::text).map(str::to_owned),
             registered_with: new.registered_with.clone(),
@@ -83,8 +83,8 @@ impl Person {
             registered_at: new.registered_at.as_micros(),
             alias_id: new.alias_id.clone(),
             role: match new.role {
-                Role::Admin => ADMIN,
-                Role::User => USER,
+                Role::Admin => ROLE_ADMIN,
+                Role::User => ROLE_USER,
             },
             disabled: false,
             real_name: real_name.clone(),
@@ -121,9 +121,9 @@ impl Person {
         optional.into_iter().flatten().chain(required).any(|text| text.contains('\0'))
     }
 
-    pub(super) fn user(self, number: i64) -> QueryResult<User> {
+    pub(super) fn into_user(self, number: i64) -> QueryResult<User> {
         Ok(User {
-            id: UserId::from_bytes(self.id.try_into().map_err(|_| corrupt("users.id"))?),
+            id: UserId::from_bytes(self.id.try_into().map_err(|_| corrupt_column("users.id"))?),
             number,
             name: self.name,
             phone: self.phone,
@@ -133,16 +133,16 @@ impl Person {
             registered_at: Timestamp::from_micros(self.registered_at),
             alias_id: self.alias_id,
             role: match self.role {
-                ADMIN => Role::Admin,
-                USER => Role::User,
-                _ => return Err(corrupt("users.role")),
+                ROLE_ADMIN => Role::Admin,
+                ROLE_USER => Role::User,
+                _ => return Err(corrupt_column("users.role")),
             },
             disabled: self.disabled,
             profile: Profile {
                 real_name: self.real_name,
                 gender: match self.gender {
                     None => None,
-                    Some(text) => Some(Gender::parse(&text).ok_or_else(|| corrupt("users.gender"))?),
+                    Some(text) => Some(Gender::parse(&text).ok_or_else(|| corrupt_column("users.gender"))?),
                 },
                 nickname: self.nickname,
                 avatar_url: self.avatar_url,
@@ -158,12 +158,12 @@ impl Person {
     }
 }
 
-impl Secret {
-    pub(super) fn account(self, user: User) -> QueryResult<Account> {
+impl CredentialRow {
+    pub(super) fn into_account(self, user: User) -> QueryResult<Account> {
         let sealed = match (self.seal_key_id, self.sealed) {
             (None, None) => None,
-            (Some(key_id), Some(bytes)) => Some(unseal(key_id, bytes, "users.seal_key_id")?),
-            _ => return Err(corrupt("users.sealed")),
+            (Some(key_id), Some(bytes)) => Some(sealed_from_columns(key_id, bytes, "users.seal_key_id")?),
+            _ => return Err(corrupt_column("users.sealed")),
         };
         let credential = Credential { verifier: self.verifier, sealed };
         let salted_at = self.salted_at.map(Timestamp::from_micros);
@@ -176,8 +176,8 @@ pub(super) fn sealed_columns(credential: &Credential) -> (Option<i64>, Option<Ve
     credential.sealed.as_ref().map(|sealed| (i64::from(sealed.key_id), sealed.bytes.clone())).unzip()
 }
 
-pub(super) fn unseal(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<Sealed> {
-    Ok(Sealed { key_id: key_id.try_into().map_err(|_| corrupt(column))?, bytes })
+pub(super) fn sealed_from_columns(key_id: i64, bytes: Vec<u8>, column: &'static str) -> QueryResult<SealedSecret> {
+    Ok(SealedSecret { key_id: key_id.try_into().map_err(|_| corrupt_column(column))?, bytes })
 }
 
 impl AppRow {
@@ -192,9 +192,9 @@ impl AppRow {
         }
     }
 
-    pub(super) fn app(self) -> QueryResult<App> {
+    pub(super) fn into_app(self) -> QueryResult<App> {
         Ok(App {
-            secret: unseal(self.seal_key_id, self.sealed, "apps.seal_key_id")?,
+            secret: sealed_from_columns(self.seal_key_id, self.sealed, "apps.seal_key_id")?,
             may_token: self.may_token.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             created_at: Timestamp::from_micros(self.created_at),
             name: self.name,
@@ -207,9 +207,9 @@ impl ClientTokenRow {
         Self { name: token.name.clone(), hash: token.hash.to_vec(), created_at: token.created_at.as_micros() }
     }
 
-    pub(super) fn client_token(self) -> QueryResult<ClientToken> {
+    pub(super) fn into_client_token(self) -> QueryResult<ClientToken> {
         Ok(ClientToken {
-            hash: self.hash.try_into().map_err(|_| corrupt("client_tokens.hash"))?,
+            hash: self.hash.try_into().map_err(|_| corrupt_column("client_tokens.hash"))?,
             created_at: Timestamp::from_micros(self.created_at),
             name: self.name,
         })

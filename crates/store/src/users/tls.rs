@@ -19,26 +19,26 @@ use tokio_rustls::TlsConnector;
 use crate::OpenError;
 
 /// Whose certificates are believed.
-pub(super) enum Trust {
+pub(super) enum CertificateVerification {
     /// Anybody's: it keeps listeners out, and nobody who sits in between.
-    Anybody,
+    AcceptAny,
     /// Those of these authorities, whatever host they name.
-    AnyName(Roots),
+    VerifyCa(Roots),
     /// Those of these authorities that name the host.
-    Named(Roots),
+    VerifyFull(Roots),
 }
 
 /// Certificate authorities.
 pub(super) enum Roots {
     /// Whom the system believes; `SSL_CERT_FILE` names others.
     System,
-    These(RootCertStore),
+    Custom(RootCertStore),
 }
 
 impl Roots {
     fn load(self) -> RootCertStore {
         match self {
-            Self::These(roots) => roots,
+            Self::Custom(roots) => roots,
             Self::System => {
                 let mut roots = RootCertStore::empty();
                 // None at all is told by the verifier.
@@ -51,16 +51,17 @@ impl Roots {
 
 /// Makes TLS links.
 #[derive(Clone)]
-pub(super) struct Tls(Arc<ClientConfig>);
+pub(super) struct PostgresTlsConnector(Arc<ClientConfig>);
 
-impl Tls {
-    pub(super) fn new(trust: Trust) -> Result<Self, OpenError> {
-        let unusable = |e: &dyn std::fmt::Display| OpenError::Target(format!("no TLS with these certificates: {e}"));
+impl PostgresTlsConnector {
+    pub(super) fn new(trust: CertificateVerification) -> Result<Self, OpenError> {
+        let unusable =
+            |e: &dyn std::fmt::Display| OpenError::InvalidDatabaseUrl(format!("no TLS with these certificates: {e}"));
         let provider = Arc::new(aws_lc_rs::default_provider());
         let (roots, name_counts) = match trust {
-            Trust::Anybody => (None, false),
-            Trust::AnyName(roots) => (Some(roots), false),
-            Trust::Named(roots) => (Some(roots), true),
+            CertificateVerification::AcceptAny => (None, false),
+            CertificateVerification::VerifyCa(roots) => (Some(roots), false),
+            CertificateVerification::VerifyFull(roots) => (Some(roots), true),
         };
         let chain = match roots {
             None => None,
@@ -70,7 +71,8 @@ impl Tls {
                 Some(verifier.build().map_err(|e| unusable(&e))?)
             }
         };
-        let verifier = Verifier { chain, name_counts, provider: Arc::clone(&provider) };
+        let verifier =
+            ServerCertificateVerifier { webpki: chain, verify_hostname: name_counts, provider: Arc::clone(&provider) };
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions().map_err(|e| unusable(&e))?;
         let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
@@ -82,13 +84,13 @@ impl Tls {
 
 /// Checks as much of a certificate as the mode asks for, and always that whoever shows it has its key.
 #[derive(Debug)]
-struct Verifier {
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    name_counts: bool,
+struct ServerCertificateVerifier {
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    verify_hostname: bool,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for ServerCertificateVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -97,12 +99,12 @@ impl ServerCertVerifier for Verifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        let Some(chain) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
         match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             // The name is looked at last: everything else is as it should be.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.name_counts => Ok(ServerCertVerified::assertion()),
+            )) if !self.verify_hostname => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
     }
@@ -132,54 +134,54 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
-    type Stream = Stream<S>;
-    type TlsConnect = Handshake;
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for PostgresTlsConnector {
+    type Stream = PostgresTlsStream<S>;
+    type TlsConnect = PendingHandshake;
     type Error = io::Error;
 
-    fn make_tls_connect(&mut self, host: &str) -> io::Result<Handshake> {
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<PendingHandshake> {
         // Asked for in every mode, and for sockets that have no name: a fault only once TLS is spoken.
-        Ok(Handshake { config: Arc::clone(&self.0), name: ServerName::try_from(host.to_owned()).ok() })
+        Ok(PendingHandshake { config: Arc::clone(&self.0), server_name: ServerName::try_from(host.to_owned()).ok() })
     }
 }
 
 /// A handshake to come.
-pub(super) struct Handshake {
+pub(super) struct PendingHandshake {
     config: Arc<ClientConfig>,
-    name: Option<ServerName<'static>>,
+    server_name: Option<ServerName<'static>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Handshake {
-    type Stream = Stream<S>;
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for PendingHandshake {
+    type Stream = PostgresTlsStream<S>;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<PostgresTlsStream<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let name = self.name.ok_or_else(|| io::Error::other("the host is not a name that TLS can check"))?;
-            TlsConnector::from(self.config).connect(name, stream).await.map(Stream)
+            let name = self.server_name.ok_or_else(|| io::Error::other("the host is not a name that TLS can check"))?;
+            TlsConnector::from(self.config).connect(name, stream).await.map(PostgresTlsStream)
         })
     }
 }
 
 /// A link under TLS.
-pub(super) struct Stream<S>(tokio_rustls::client::TlsStream<S>);
+pub(super) struct PostgresTlsStream<S>(tokio_rustls::client::TlsStream<S>);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for PostgresTlsStream<S> {
     fn channel_binding(&self) -> ChannelBinding {
         let certificates = self.0.get_ref().1.peer_certificates();
-        let hash = certificates.and_then(|chain| chain.first()).and_then(|first| end_point(first));
+        let hash = certificates.and_then(|chain| chain.first()).and_then(|first| tls_server_end_point(first));
         hash.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for PostgresTlsStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PostgresTlsStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
@@ -195,13 +197,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
 /// `tls-server-end-point` (RFC 5929, section 4.1): the certificate's hash, by the hash of its signature, or by SHA-256
 /// where that is MD5 or SHA-1; nothing where it has none or another.
-fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
+fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     const RSA: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
     const ECDSA: [u8; 6] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
-    let (inner, _) = element(certificate)?;
-    let (_, after_body) = element(inner)?;
-    let (algorithm, _) = element(after_body)?;
-    let (oid, _) = element(algorithm)?;
+    let (inner, _) = der_element(certificate)?;
+    let (_, after_body) = der_element(inner)?;
+    let (algorithm, _) = der_element(after_body)?;
+    let (oid, _) = der_element(algorithm)?;
     let (rsa, ecdsa) = (oid.strip_prefix(&RSA), oid.strip_prefix(&ECDSA));
     match rsa.or(ecdsa)? {
         [4 | 5 | 11] if rsa.is_some() => Some(Sha256::digest(certificate).to_vec()),
@@ -213,7 +215,7 @@ fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The content of the first element of some DER, and what follows it.
-fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
+fn der_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&[_, first], rest) = der.split_first_chunk::<2>()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),

@@ -5,44 +5,44 @@
 // `cfg(test)` says nothing new to the compiler: it tells clippy that helpers are tests too.
 
 #[cfg(test)]
-mod abandoned;
+mod audit_log;
 #[cfg(test)]
-mod codes;
+mod cancelled_calls;
 #[cfg(test)]
-mod files;
+mod check_order;
 #[cfg(test)]
-mod footprint;
+mod key_store;
 #[cfg(test)]
-mod keys;
-#[cfg(test)]
-mod limits;
-#[cfg(test)]
-mod logins;
+mod login_attempts;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
-mod order;
+mod opening;
 #[cfg(test)]
 mod postgres_faults;
 #[cfg(test)]
 mod postgres_tls;
 #[cfg(test)]
-mod redis_arithmetic;
+mod rate_limit;
 #[cfg(test)]
 mod redis_faults;
 #[cfg(test)]
-mod redis_time;
+mod redis_lua_equivalence;
+#[cfg(test)]
+mod redis_rollback;
+#[cfg(test)]
+mod round_trips;
+#[cfg(test)]
+mod session_limit;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
-mod sessions_of_user;
+mod storage_footprint;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
-mod trail;
+mod user_store;
 #[cfg(test)]
-mod trips;
+mod verification_codes;
 #[cfg(test)]
-mod users;
-#[cfg(test)]
-mod verifiers;
+mod verifier_store;

@@ -10,28 +10,30 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use stele_core::app::{App, ClientToken};
+use stele_core::audit_log::{AuditLogFilter, AuditLogOrder};
 use stele_core::identifier::Phone;
-use stele_core::ports::{Attempt, OriginTrust, ReplayMark, Settlement, StateStore, Success, Verdict};
+use stele_core::ports::{
+    AttemptOutcome, LoginAttempt, OriginTrust, ProofResult, StateStore, SuccessEffects, UsedProof,
+};
 use stele_core::session::{NewSession, Ticket, TicketKind};
-use stele_core::trail::{Filter, Order};
 use stele_core::user::NewUser;
-use stele_store::{Database, SqliteState, Target};
+use stele_store::{Database, DatabaseUrl, SqliteStateStore};
 use stele_testservers as servers;
 use tokio::runtime::Runtime;
 
+use crate::audit_log::audit_entry;
 use crate::support::*;
-use crate::trail::entry;
 
-type Source = fn() -> EmbeddedMigrations;
+type MigrationSet = fn() -> EmbeddedMigrations;
 type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
 /// Runs all migrations one by one; then reverts the last one, the last two, … all of them, and runs them again. Each
 /// revert must leave the schema that was there before the migration. In each round, `fill` adds rows of its number before,
 /// and `check` looks for them behind. It gets the oldest version that was reverted; not the first one, which drops all
 /// tables.
-fn walk<DB: Backend, C: MigrationHarness<DB>>(
+fn revert_and_rerun_all<DB: Backend, C: MigrationHarness<DB>>(
     conn: &mut C,
-    source: Source,
+    source: MigrationSet,
     schema: fn(&mut C) -> String,
     fill: impl Fn(u8),
     check: impl Fn(u8, &str),
@@ -62,7 +64,7 @@ fn walk<DB: Backend, C: MigrationHarness<DB>>(
 }
 
 /// A connection as the product has it.
-fn sqlite(path: &Path) -> SqliteConnection {
+fn connect_sqlite(path: &Path) -> SqliteConnection {
     std::fs::File::create(path).unwrap();
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
     conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON").unwrap();
@@ -88,105 +90,116 @@ fn postgres_schema(conn: &mut PgConnection) -> String {
     diesel::select(dsl::sql::<Text>(lines)).get_result(conn).unwrap()
 }
 
-fn account(n: u8) -> Attempt {
-    Attempt { account: format!("user:{n}"), ..attempt(home(), NOW) }
+fn attempt_at_account(n: u8) -> LoginAttempt {
+    LoginAttempt { account: format!("user:{n}"), ..attempt(home_origin(), NOW) }
 }
 
-fn proof(n: u8) -> Success {
-    once(n, NOW.after(secs(300)))
+fn success_with_mark(n: u8) -> SuccessEffects {
+    one_time_success(n, NOW.saturating_add(secs(300)))
 }
 
 fn ticket() -> Ticket {
-    let (source, audience, expires) = (String::new(), "to".to_owned(), NOW.after(secs(600)));
-    Ticket { kind: TicketKind::Reset, user: id(1), epoch: 0, source, audience, expires }
+    let (source, audience, expires) = (String::new(), "to".to_owned(), NOW.saturating_add(secs(600)));
+    Ticket { kind: TicketKind::Reset, user: user_id(1), epoch: 0, source, audience, expires }
 }
 
-async fn fill_state(state: &SqliteState, n: u8) {
-    let opened = Success {
-        session: Some(opening(n, session(NOW.after(secs(600))))),
+async fn fill_state(state: &SqliteStateStore, n: u8) {
+    let opened = SuccessEffects {
+        session: Some(new_session(n, session(NOW.saturating_add(secs(600))))),
         origin_trust: OriginTrust::Trusted,
-        ..proof(n)
+        ..success_with_mark(n)
     };
-    let settled = state.settle(&account(n), &Verdict::Right(Box::new(opened))).await.unwrap();
-    assert_eq!(settled, Settlement::Done, "{n}");
-    let elsewhere = Attempt { origin: elsewhere(), ..account(n) };
-    state.settle(&elsewhere, &Verdict::Wrong).await.unwrap();
+    let settled =
+        state.record_login_attempt(&attempt_at_account(n), &ProofResult::Valid(Box::new(opened))).await.unwrap();
+    assert_eq!(settled, AttemptOutcome::Recorded, "{n}");
+    let elsewhere = LoginAttempt { origin: other_origin(), ..attempt_at_account(n) };
+    state.record_login_attempt(&elsewhere, &ProofResult::Invalid).await.unwrap();
     let quota = stele_core::rate_limit::Quota { max: 5, window: secs(3_600) };
-    let uses = [stele_core::ports::Use { key: format!("to:{n}"), quota }];
-    assert_eq!(state.send_code(&uses, Some(&code("alice", n)), NOW).await.unwrap(), None);
-    state.put_ticket(&token(n), &ticket()).await.unwrap();
-    state.put_captcha(n.into(), NOW.after(secs(600))).await.unwrap();
-    assert!(state.view_captcha(n.into(), 5, NOW).await.unwrap());
+    let uses = [stele_core::ports::QuotaUse { key: format!("to:{n}"), quota }];
+    assert_eq!(state.consume_quotas(&uses, Some(&code("alice", n)), NOW).await.unwrap(), None);
+    state.store_ticket(&token_key(n), &ticket()).await.unwrap();
+    state.store_captcha(n.into(), NOW.saturating_add(secs(600))).await.unwrap();
+    assert!(state.count_captcha_view(n.into(), 5, NOW).await.unwrap());
 }
 
 /// What was counted may be forgotten; what a client holds, and what it has used up, may not.
-async fn check_state(state: &SqliteState, n: u8) {
-    assert_eq!(state.birth().await.unwrap(), BIRTH);
-    let again = state.settle(&account(n), &Verdict::Right(Box::new(proof(n)))).await.unwrap();
-    assert_eq!(again, Settlement::Replayed, "{n}");
-    assert_eq!(state.session(&token(n), NOW).await.unwrap(), Some(session(NOW.after(secs(600)))), "{n}");
-    let redeemed = state.redeem_ticket(&token(n), TicketKind::Reset, "to", NOW).await.unwrap();
+async fn check_state(state: &SqliteStateStore, n: u8) {
+    assert_eq!(state.created_at().await.unwrap(), BIRTH);
+    let again = state
+        .record_login_attempt(&attempt_at_account(n), &ProofResult::Valid(Box::new(success_with_mark(n))))
+        .await
+        .unwrap();
+    assert_eq!(again, AttemptOutcome::ProofReplayed, "{n}");
+    assert_eq!(
+        state.find_session(&token_key(n), NOW).await.unwrap(),
+        Some(session(NOW.saturating_add(secs(600)))),
+        "{n}"
+    );
+    let redeemed = state.redeem_ticket(&token_key(n), TicketKind::Reset, "to", NOW).await.unwrap();
     assert_eq!(redeemed, Some(ticket()), "{n}");
-    assert!(state.view_captcha(n.into(), 5, NOW).await.unwrap() && state.take_captcha(n.into(), NOW).await.unwrap());
+    assert!(
+        state.count_captcha_view(n.into(), 5, NOW).await.unwrap()
+            && state.consume_captcha(n.into(), NOW).await.unwrap()
+    );
     // The user's sessions are found as before.
-    let last = NewSession { per_user: 1, ..opening(100 + n, session(NOW.after(secs(600)))) };
+    let last = NewSession { max_per_user: 1, ..new_session(100 + n, session(NOW.saturating_add(secs(600)))) };
     state.open_session(&last).await.unwrap();
-    assert_eq!(state.session(&token(n), NOW).await.unwrap(), None, "{n}");
+    assert_eq!(state.find_session(&token_key(n), NOW).await.unwrap(), None, "{n}");
 }
 
 #[test]
-fn migrations_of_the_embedded_state_can_be_reverted_over_rows() {
+fn embedded_state_migrations_are_reversible_with_data() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/state-sqlite");
     let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let path = dir.path().join("state.db");
-    let mut conn = sqlite(&path);
-    let open = || SqliteState::open(&path, &ManualClock::at(BIRTH)).unwrap();
+    let mut conn = connect_sqlite(&path);
+    let open = || SqliteStateStore::open(&path, &ManualClock::at(BIRTH)).unwrap();
     let fill = |n| runtime.block_on(fill_state(&open(), n));
     let check = |n, _: &str| runtime.block_on(check_state(&open(), n));
-    walk(&mut conn, || ALL, sqlite_schema, fill, check);
+    revert_and_rerun_all(&mut conn, || ALL, sqlite_schema, fill, check);
 }
 
-fn user(n: u8) -> NewUser {
-    let phone = Phone::provision(&format!("1380000000{n}"));
-    NewUser { id: id(n + 1), phone, ..named(&format!("user{n}")) }
+fn new_user(n: u8) -> NewUser {
+    let phone = Phone::parse_provisioned(&format!("1380000000{n}"));
+    NewUser { id: user_id(n + 1), phone, ..user_named(&format!("user{n}")) }
 }
 
-fn mark(n: u8) -> ReplayMark {
-    ReplayMark { key: [n; 32], expires: NOW.after(secs(300)) }
+fn replay_mark(n: u8) -> UsedProof {
+    UsedProof { key: [n; 32], expires: NOW.saturating_add(secs(300)) }
 }
 
 async fn fill_users(database: &Database, n: u8) {
-    let (users, keys, trail) = (database.users(), database.keys(), database.trail());
+    let (users, keys, trail) = (database.users(), database.keys(), database.audit_log());
     // After the first round it is there, or was found in use.
     keys.add_key(&key_record("seal-7")).await.unwrap();
     assert!(keys.add_key(&key_record(&format!("jwt-eddsa-{n}"))).await.unwrap());
-    let added = users.add(&user(n)).await.unwrap().unwrap();
+    let added = users.add(&new_user(n)).await.unwrap().unwrap();
     assert!(n > 0 || added.number == 100_001, "numbers count from the first again: {}", added.number);
     let secret = credential("first").sealed.unwrap();
     let app = App { name: format!("app{n}"), secret, may_token: Vec::new(), created_at: NOW };
     assert!(users.add_app(&app).await.unwrap());
     let token = ClientToken { name: format!("token{n}"), hash: [n; 32], created_at: NOW };
     assert!(users.add_client_token(&token).await.unwrap());
-    assert!(users.use_proof(&mark(n)).await.unwrap());
-    trail.append(&[entry(n.into(), n.into())]).await.unwrap();
+    assert!(users.mark_proof_used(&replay_mark(n)).await.unwrap());
+    trail.append(&[audit_entry(n.into(), n.into())]).await.unwrap();
 }
 
 async fn check_users(database: &Database, n: u8, oldest: &str) {
-    let (users, keys, trail) = (database.users(), database.keys(), database.trail());
-    let account = users.find(&format!("user{n}")).await.unwrap().unwrap();
-    assert_eq!((account.user.id, account.credential), (id(n + 1), credential("first")));
-    assert_eq!(users.find(&format!("1380000000{n}")).await.unwrap().unwrap().user.id, id(n + 1));
-    assert!(users.find("no-such").await.unwrap().is_none());
-    assert!(users.app(&format!("app{n}")).await.unwrap().is_some());
-    assert_eq!(users.client_token(&[n; 32]).await.unwrap().unwrap().name, format!("token{n}"));
+    let (users, keys, trail) = (database.users(), database.keys(), database.audit_log());
+    let account = users.find_by_identifier(&format!("user{n}")).await.unwrap().unwrap();
+    assert_eq!((account.user.id, account.credential), (user_id(n + 1), credential("first")));
+    assert_eq!(users.find_by_identifier(&format!("1380000000{n}")).await.unwrap().unwrap().user.id, user_id(n + 1));
+    assert!(users.find_by_identifier("no-such").await.unwrap().is_none());
+    assert!(users.find_app(&format!("app{n}")).await.unwrap().is_some());
+    assert_eq!(users.find_client_token(&[n; 32]).await.unwrap().unwrap().name, format!("token{n}"));
     // A key that seals rows is found in them.
     let keys = keys.keys().await.unwrap();
     assert!(keys.iter().any(|key| key.name == "seal-7"), "{n}");
     assert_eq!(keys.contains(&key_record(&format!("jwt-eddsa-{n}"))), oldest > "0002", "{n}");
     // What a migration made is dropped with it.
-    assert_eq!(users.use_proof(&mark(n)).await.unwrap(), oldest <= "0010", "{n}");
-    let found = trail.page(&Filter::default(), Order::OldestFirst, None, 100).await.unwrap();
-    assert_eq!(found.contains(&entry(n.into(), n.into())), oldest > "0003", "{n}");
+    assert_eq!(users.mark_proof_used(&replay_mark(n)).await.unwrap(), oldest <= "0010", "{n}");
+    let found = trail.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 100).await.unwrap();
+    assert_eq!(found.contains(&audit_entry(n.into(), n.into())), oldest > "0003", "{n}");
 }
 
 /// Keys as earlier versions stored them, by number of the user (from 100001).
@@ -221,9 +234,9 @@ const MIGRATED_KEYS: [(&str, Option<i64>); 17] = [
 ];
 
 /// Mobiles that earlier versions stored under another key than their 11 digits are found again.
-fn mobiles<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
+fn check_migrated_mobile_keys<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
     conn: &mut C,
-    source: Source,
+    source: MigrationSet,
     open: impl Fn() -> Database,
     runtime: &Runtime,
 ) {
@@ -232,7 +245,7 @@ fn mobiles<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
         let database = open();
         database.keys().add_key(&key_record("seal-7")).await.unwrap();
         for n in 1..=5 {
-            database.users().add(&with_phone(&format!("1380013800{n}"))).await.unwrap().unwrap();
+            database.users().add(&user_with_phone(&format!("1380013800{n}"))).await.unwrap().unwrap();
         }
     });
     while conn.revert_last_migration(source()).unwrap().to_string().as_str() > "0014" {}
@@ -241,52 +254,57 @@ fn mobiles<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
     runtime.block_on(async {
         let users = open().users();
         for (key, number) in MIGRATED_KEYS {
-            let found = users.find(key).await.unwrap().map(|account| account.user.number);
+            let found = users.find_by_identifier(key).await.unwrap().map(|account| account.user.number);
             assert_eq!(found, number, "{key}");
         }
     });
 }
 
 #[test]
-fn mobiles_under_other_keys_are_found_again_in_sqlite() {
+fn mobile_numbers_under_legacy_keys_are_found_after_migration_in_sqlite() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-sqlite");
     let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let path = dir.path().join("users.db");
-    mobiles(&mut sqlite(&path), || ALL, || Database::open(&Target::sqlite(&path)).unwrap(), &runtime);
+    check_migrated_mobile_keys(
+        &mut connect_sqlite(&path),
+        || ALL,
+        || Database::open(&DatabaseUrl::sqlite(&path)).unwrap(),
+        &runtime,
+    );
 }
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn mobiles_under_other_keys_are_found_again_in_postgres() {
+fn mobile_numbers_under_legacy_keys_are_found_after_migration_in_postgres() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
     let (runtime, url) = (Runtime::new().unwrap(), servers::database_url());
     let mut conn = PgConnection::establish(&url).unwrap();
-    let target = Target::parse(&url).unwrap();
+    let target = DatabaseUrl::parse(&url).unwrap();
     // Opened within the runtime that its connections belong to.
-    mobiles(&mut conn, || ALL, || Database::open(&target).unwrap(), &runtime);
+    check_migrated_mobile_keys(&mut conn, || ALL, || Database::open(&target).unwrap(), &runtime);
 }
 
 #[test]
-fn migrations_of_users_in_sqlite_can_be_reverted_over_rows() {
+fn sqlite_user_migrations_are_reversible_with_data() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-sqlite");
     let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
     let path = dir.path().join("users.db");
-    let mut conn = sqlite(&path);
-    let open = || Database::open(&Target::sqlite(&path)).unwrap();
+    let mut conn = connect_sqlite(&path);
+    let open = || Database::open(&DatabaseUrl::sqlite(&path)).unwrap();
     let fill = |n| runtime.block_on(fill_users(&open(), n));
     let check = |n, oldest: &str| runtime.block_on(check_users(&open(), n, oldest));
-    walk(&mut conn, || ALL, sqlite_schema, fill, check);
+    revert_and_rerun_all(&mut conn, || ALL, sqlite_schema, fill, check);
 }
 
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
-fn migrations_of_users_in_postgres_can_be_reverted_over_rows() {
+fn postgres_user_migrations_are_reversible_with_data() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
     let (runtime, url) = (Runtime::new().unwrap(), servers::database_url());
     let mut conn = PgConnection::establish(&url).unwrap();
-    let target = Target::parse(&url).unwrap();
+    let target = DatabaseUrl::parse(&url).unwrap();
     let open = || Database::open(&target).unwrap();
     let fill = |n| runtime.block_on(async { fill_users(&open(), n).await });
     let check = |n, oldest: &str| runtime.block_on(async { check_users(&open(), n, oldest).await });
-    walk(&mut conn, || ALL, postgres_schema, fill, check);
+    revert_and_rerun_all(&mut conn, || ALL, postgres_schema, fill, check);
 }

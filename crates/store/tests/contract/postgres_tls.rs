@@ -1,15 +1,15 @@
 //! TLS to PostgreSQL: each mode does what libpq's users expect of it, and none does less than it says.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use stele_store::{Database, OpenError, SchemaState, Target};
+use stele_store::{Database, DatabaseUrl, OpenError, SchemaState};
 use stele_testservers::Postgres;
 
-struct Authority {
+struct CertificateAuthority {
     issuer: Issuer<'static, KeyPair>,
     file: tempfile::NamedTempFile,
 }
 
-impl Authority {
+impl CertificateAuthority {
     fn new() -> Self {
         let (mut params, key) = (CertificateParams::default(), KeyPair::generate().unwrap());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -20,29 +20,29 @@ impl Authority {
 
     /// A server with TLS, whose certificate names `localhost` and nothing else, and which takes nobody without TLS and
     /// the password `hunter2`.
-    fn server(&self) -> Postgres {
+    fn start_tls_server(&self) -> Postgres {
         let (params, key) = (CertificateParams::new(["localhost".to_owned()]).unwrap(), KeyPair::generate().unwrap());
         let server = Postgres::start();
-        server.put("server.crt", &params.signed_by(&key, &self.issuer).unwrap().pem());
-        server.put("server.key", &key.serialize_pem());
-        server.put("pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+        server.write_file("server.crt", &params.signed_by(&key, &self.issuer).unwrap().pem());
+        server.write_file("server.key", &key.serialize_pem());
+        server.write_file("pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\n");
         server.execute("ALTER ROLE stele PASSWORD 'hunter2'");
         server.execute("ALTER SYSTEM SET ssl = on");
         server.restart();
         server
     }
 
-    fn roots(&self) -> String {
+    fn sslrootcert_parameter(&self) -> String {
         format!("&sslrootcert={}", self.file.path().display())
     }
 }
 
 async fn schema(url: &str) -> Result<SchemaState, OpenError> {
-    Database::open(&Target::parse(url).unwrap())?.schema().await
+    Database::open(&DatabaseUrl::parse(url).unwrap())?.schema_state().await
 }
 
 /// Why this does not connect, told without the password.
-async fn refused(url: &str) -> String {
+async fn connect_error(url: &str) -> String {
     let error = schema(url).await.expect_err(url).to_string();
     assert!(!error.contains("hunter2"), "{error}");
     error
@@ -50,13 +50,13 @@ async fn refused(url: &str) -> String {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn each_mode_believes_whom_it_says_and_nobody_else() {
-    let (ours, other) = (Authority::new(), Authority::new());
-    let server = ours.server();
+async fn each_sslmode_verifies_certificates_as_documented() {
+    let (ours, other) = (CertificateAuthority::new(), CertificateAuthority::new());
+    let server = ours.start_tls_server();
     let at = |host: &str, parameters: &str| {
         format!("postgres://stele:hunter2@{host}:{}/postgres?{parameters}", server.port())
     };
-    let (right, wrong) = (ours.roots(), other.roots());
+    let (right, wrong) = (ours.sslrootcert_parameter(), other.sslrootcert_parameter());
     for (host, parameters) in [
         ("127.0.0.1", "application_name=stele".to_owned()),
         ("127.0.0.1", "sslmode=prefer".to_owned()),
@@ -69,7 +69,7 @@ async fn each_mode_believes_whom_it_says_and_nobody_else() {
     ] {
         assert_eq!(schema(&at(host, &parameters)).await.unwrap(), SchemaState::Empty, "{parameters}");
     }
-    for (host, parameters, told) in [
+    for (host, parameters, expected) in [
         ("localhost", "sslmode=disable".to_owned(), "no encryption"),
         ("127.0.0.1", format!("sslmode=require{wrong}"), "certificate"),
         ("127.0.0.1", format!("sslmode=verify-ca{wrong}"), "certificate"),
@@ -78,32 +78,32 @@ async fn each_mode_believes_whom_it_says_and_nobody_else() {
         ("localhost", "sslmode=verify-ca".to_owned(), "certificate"),
         ("localhost", "sslmode=verify-full&sslrootcert=system".to_owned(), "certificate"),
     ] {
-        let error = refused(&at(host, &parameters)).await;
-        assert!(error.contains(told), "{parameters}: {error}");
+        let error = connect_error(&at(host, &parameters)).await;
+        assert!(error.contains(expected), "{parameters}: {error}");
     }
     // The pool goes the same way.
-    let target = Target::parse(&at("localhost", &format!("sslmode=verify-full{right}"))).unwrap();
+    let target = DatabaseUrl::parse(&at("localhost", &format!("sslmode=verify-full{right}"))).unwrap();
     Database::open(&target).unwrap().users().ping().await.unwrap();
-    let target = Target::parse(&at("localhost", &format!("sslmode=verify-full{wrong}"))).unwrap();
+    let target = DatabaseUrl::parse(&at("localhost", &format!("sslmode=verify-full{wrong}"))).unwrap();
     assert!(Database::open(&target).unwrap().users().ping().await.is_err());
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_server_without_tls_is_refused_wherever_tls_was_asked_for() {
-    let (ours, server) = (Authority::new(), Postgres::start());
-    let at = |parameters: &str| format!("{}?{parameters}", server.base_url());
+async fn a_server_without_tls_is_rejected_where_tls_is_required() {
+    let (ours, server) = (CertificateAuthority::new(), Postgres::start());
+    let at = |parameters: &str| format!("{}?{parameters}", server.default_database_url());
     for parameters in ["sslmode=disable", "sslmode=prefer", ""] {
         assert_eq!(schema(&at(parameters)).await.unwrap(), SchemaState::Empty, "{parameters}");
     }
-    let right = ours.roots();
+    let right = ours.sslrootcert_parameter();
     for parameters in [
         "sslmode=require".to_owned(),
         format!("sslmode=verify-ca{right}"),
         format!("sslmode=verify-full{right}"),
         format!("sslmode=prefer&sslmode=verify-full{right}"),
     ] {
-        let error = refused(&at(&parameters)).await;
+        let error = connect_error(&at(&parameters)).await;
         assert!(error.contains("does not support TLS"), "{parameters}: {error}");
     }
 }

@@ -4,31 +4,36 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use stele_core::Error;
-use stele_core::ports::{Attempt, CodeCheck, CodeGuess, CodeUse, Settlement, StateStore, Success, Verdict};
+use stele_core::ports::{
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, OnCodeMatch, ProofResult, StateStore,
+    SuccessEffects,
+};
 use stele_core::session::{Ticket, TicketKind};
 use stele_core::time::Timestamp;
-use stele_store::{OpenError, RedisState};
-use stele_testservers::{Kind, Proxy, Redis, eventually};
+use stele_store::{OpenError, RedisStateStore};
+use stele_testservers::{Proxy, Redis, RedisMode, eventually};
 
 use crate::support::*;
 
-fn right(success: Success) -> Verdict {
-    Verdict::Right(Box::new(success))
+fn accepted(success: SuccessEffects) -> ProofResult {
+    ProofResult::Valid(Box::new(success))
 }
 
 /// An attempt with a proof made at `made`, which is also when it comes.
-fn made(made: Timestamp) -> Attempt {
-    Attempt { proof_made: Some(made), ..attempt(home(), made) }
+fn attempt_made_at(made: Timestamp) -> LoginAttempt {
+    LoginAttempt { proof_made_at: Some(made), ..attempt(home_origin(), made) }
 }
 
-async fn login(state: &RedisState, at: Timestamp, mark: u8) -> stele_core::Result<Settlement> {
-    let success =
-        Success { session: Some(opening(mark, session(at.after(secs(3_600))))), ..once(mark, at.after(secs(300))) };
-    state.settle(&made(at), &right(success)).await
+async fn login(state: &RedisStateStore, at: Timestamp, mark: u8) -> stele_core::Result<AttemptOutcome> {
+    let success = SuccessEffects {
+        session: Some(new_session(mark, session(at.saturating_add(secs(3_600))))),
+        ..one_time_success(mark, at.saturating_add(secs(300)))
+    };
+    state.record_login_attempt(&attempt_made_at(at), &accepted(success)).await
 }
 
 /// Calls until it is answered. What was cut off takes its time to come back, and not more than that.
-async fn recovered(state: &RedisState) {
+async fn wait_until_recovered(state: &RedisStateStore) {
     let started = Instant::now();
     while let Err(error) = state.ping().await {
         assert!(matches!(error, Error::Unavailable(_)), "{error}");
@@ -39,36 +44,36 @@ async fn recovered(state: &RedisState) {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_stalled_server_is_told_within_two_seconds_and_is_back_when_it_is_back() {
+async fn a_stalled_server_is_unavailable_within_two_seconds_until_it_resumes() {
     let server = Redis::start();
-    let proxy = Proxy::to(server.port());
+    let proxy = Proxy::start(server.port());
     let state = redis_state(&format!("redis://127.0.0.1:{}", proxy.port()), BIRTH).await;
-    assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
+    assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
 
-    proxy.stall();
+    proxy.pause();
     for _ in 0..3 {
         let started = Instant::now();
         assert!(matches!(login(&state, NOW, 2).await, Err(Error::Unavailable(_))));
-        assert!(matches!(state.session(&token(1), NOW).await, Err(Error::Unavailable(_))));
+        assert!(matches!(state.find_session(&token_key(1), NOW).await, Err(Error::Unavailable(_))));
         // Two calls.
         assert!(started.elapsed() < secs(4));
         let started = Instant::now();
-        assert!(matches!(state.take_captcha(1, NOW).await, Err(Error::Unavailable(_))));
+        assert!(matches!(state.consume_captcha(1, NOW).await, Err(Error::Unavailable(_))));
         assert!(started.elapsed() < secs(2));
     }
     proxy.resume();
-    recovered(&state).await;
-    assert!(state.session(&token(1), NOW).await.unwrap().is_some());
-    assert_eq!(login(&state, NOW, 3).await.unwrap(), Settlement::Done);
+    wait_until_recovered(&state).await;
+    assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some());
+    assert_eq!(login(&state, NOW, 3).await.unwrap(), AttemptOutcome::Recorded);
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn many_who_wait_for_a_stalled_server_are_all_told_in_time() {
+async fn concurrent_calls_to_a_stalled_server_all_fail_within_two_seconds() {
     let server = Redis::start();
-    let proxy = Proxy::to(server.port());
+    let proxy = Proxy::start(server.port());
     let state = redis_state(&format!("redis://127.0.0.1:{}", proxy.port()), BIRTH).await;
-    proxy.stall();
+    proxy.pause();
     let started = Instant::now();
     let logins = (0..500u16).map(|n| {
         let state = Arc::clone(&state);
@@ -80,100 +85,110 @@ async fn many_who_wait_for_a_stalled_server_are_all_told_in_time() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn an_emptied_store_has_no_sessions_and_takes_no_old_proof() {
-    for kind in [Kind::One, Kind::Cluster] {
-        let server = Redis::of(kind);
+async fn a_flushed_store_has_no_sessions_and_rejects_old_proofs() {
+    for kind in [RedisMode::Standalone, RedisMode::Cluster] {
+        let server = Redis::start_mode(kind);
         let clock = Arc::new(ManualClock::at(BIRTH));
-        let state = RedisState::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
-        assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
-        assert!(state.session(&token(1), NOW).await.unwrap().is_some());
+        let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
+        assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
+        assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some());
 
-        let flushed = NOW.after(secs(10));
+        let flushed = NOW.saturating_add(secs(10));
         clock.set(flushed);
-        assert!(server.ask("FLUSHALL").contains("OK"));
-        assert_eq!(state.session(&token(1), flushed).await.unwrap(), None);
+        assert!(server.command("FLUSHALL").contains("OK"));
+        assert_eq!(state.find_session(&token_key(1), flushed).await.unwrap(), None);
         // The same proof again, whoever comes first: this one, or somebody else.
-        let again = Attempt { now: flushed, ..made(NOW) };
-        let replayed = state.settle(&again, &right(once(1, NOW.after(secs(300))))).await.unwrap();
-        assert_eq!(replayed, Settlement::Stale);
-        assert_eq!(state.birth().await.unwrap(), flushed);
-        assert_eq!(login(&state, flushed.after(secs(1)), 2).await.unwrap(), Settlement::Done);
+        let again = LoginAttempt { now: flushed, ..attempt_made_at(NOW) };
+        let replayed = state
+            .record_login_attempt(&again, &accepted(one_time_success(1, NOW.saturating_add(secs(300)))))
+            .await
+            .unwrap();
+        assert_eq!(replayed, AttemptOutcome::ProofStale);
+        assert_eq!(state.created_at().await.unwrap(), flushed);
+        assert_eq!(login(&state, flushed.saturating_add(secs(1)), 2).await.unwrap(), AttemptOutcome::Recorded);
         // By itself, too, before anybody comes.
-        clock.set(flushed.after(secs(20)));
-        assert!(server.ask("FLUSHALL").contains("OK"));
+        clock.set(flushed.saturating_add(secs(20)));
+        assert!(server.command("FLUSHALL").contains("OK"));
         let started = Instant::now();
-        while !server.lives("birth").iter().any(|(_, life)| *life == -1) {
+        while !server.key_ttls("birth").iter().any(|(_, life)| *life == -1) {
             assert!(started.elapsed() < secs(4));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        assert_eq!(state.birth().await.unwrap(), flushed.after(secs(20)));
+        assert_eq!(state.created_at().await.unwrap(), flushed.saturating_add(secs(20)));
     }
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_restored_store_has_its_sessions_and_nothing_that_may_have_been_used_up() {
+async fn a_restored_store_retains_sessions_but_no_one_time_data() {
     let server = Redis::start();
     let clock = Arc::new(ManualClock::at(BIRTH));
-    let state = RedisState::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
-    assert_eq!(state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
-    let (kind, expires) = (TicketKind::Reset, NOW.after(secs(600)));
-    let ticket = Ticket { kind, user: id(1), epoch: 0, source: String::new(), audience: "to".to_owned(), expires };
-    state.put_ticket(&token(1), &ticket).await.unwrap();
-    state.put_captcha(1, expires).await.unwrap();
-    assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
-    assert!(server.ask("SAVE").contains("OK"));
+    let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
+    assert_eq!(state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap(), None);
+    let (kind, expires) = (TicketKind::Reset, NOW.saturating_add(secs(600)));
+    let ticket = Ticket { kind, user: user_id(1), epoch: 0, source: String::new(), audience: "to".to_owned(), expires };
+    state.store_ticket(&token_key(1), &ticket).await.unwrap();
+    state.store_captcha(1, expires).await.unwrap();
+    assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
+    assert!(server.command("SAVE").contains("OK"));
     // Used up, and then the server falls back to what was saved.
-    assert!(state.redeem_ticket(&token(1), kind, "to", NOW).await.unwrap().is_some());
-    assert!(state.take_captcha(1, NOW).await.unwrap());
-    let guess = CodeGuess {
+    assert!(state.redeem_ticket(&token_key(1), kind, "to", NOW).await.unwrap().is_some());
+    assert!(state.consume_captcha(1, NOW).await.unwrap());
+    let guess = CodeVerification {
         candidates: vec![(code_key("alice"), [1; 32])],
         epoch: 0,
-        on_right: CodeUse::Consume,
-        max_tries: 5,
+        on_match: OnCodeMatch::Consume,
+        max_attempts: 5,
     };
-    let checked = state.guess_code(&attempt(home(), NOW), &guess).await.unwrap();
-    assert_eq!(checked, CodeCheck::Right(0));
-    assert_eq!(login(&state, NOW.after(secs(5)), 2).await.unwrap(), Settlement::Done);
+    let checked = state.verify_code(&attempt(home_origin(), NOW), &guess).await.unwrap();
+    assert_eq!(checked, CodeVerificationResult::Valid(0));
+    assert_eq!(login(&state, NOW.saturating_add(secs(5)), 2).await.unwrap(), AttemptOutcome::Recorded);
     server.kill();
     let started = Instant::now();
-    assert!(matches!(login(&state, NOW.after(secs(6)), 3).await, Err(Error::Unavailable(_))));
-    assert!(matches!(state.session(&token(1), NOW).await, Err(Error::Unavailable(_))));
+    assert!(matches!(login(&state, NOW.saturating_add(secs(6)), 3).await, Err(Error::Unavailable(_))));
+    assert!(matches!(state.find_session(&token_key(1), NOW).await, Err(Error::Unavailable(_))));
     assert!(started.elapsed() < secs(2));
 
-    clock.set(NOW.after(secs(20)));
+    clock.set(NOW.saturating_add(secs(20)));
     server.restart();
-    recovered(&state).await;
+    wait_until_recovered(&state).await;
     assert!(
-        state.session(&token(1), NOW).await.unwrap().is_some(),
+        state.find_session(&token_key(1), NOW).await.unwrap().is_some(),
         "sessions are kept as well as the server keeps them"
     );
-    assert!(state.session(&token(2), NOW).await.unwrap().is_none());
-    let back = NOW.after(secs(21));
-    let again = Attempt { now: back, ..made(NOW.after(secs(5))) };
-    let replayed = state.settle(&again, &right(once(2, NOW.after(secs(300))))).await.unwrap();
-    assert_eq!(replayed, Settlement::Stale);
-    assert_eq!(state.redeem_ticket(&token(1), kind, "to", back).await.unwrap(), None);
-    assert!(!state.take_captcha(1, back).await.unwrap());
-    assert_eq!(state.guess_code(&attempt(home(), back), &guess).await.unwrap(), CodeCheck::Wrong);
-    assert_eq!(login(&state, back, 4).await.unwrap(), Settlement::Done);
+    assert!(state.find_session(&token_key(2), NOW).await.unwrap().is_none());
+    let back = NOW.saturating_add(secs(21));
+    let again = LoginAttempt { now: back, ..attempt_made_at(NOW.saturating_add(secs(5))) };
+    let replayed = state
+        .record_login_attempt(&again, &accepted(one_time_success(2, NOW.saturating_add(secs(300)))))
+        .await
+        .unwrap();
+    assert_eq!(replayed, AttemptOutcome::ProofStale);
+    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", back).await.unwrap(), None);
+    assert!(!state.consume_captcha(1, back).await.unwrap());
+    assert_eq!(
+        state.verify_code(&attempt(home_origin(), back), &guess).await.unwrap(),
+        CodeVerificationResult::Invalid
+    );
+    assert_eq!(login(&state, back, 4).await.unwrap(), AttemptOutcome::Recorded);
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
+async fn a_failover_is_followed_and_rejects_old_proofs() {
     let master = Redis::start();
-    let replica = Redis::of(Kind::Replica(master.port()));
-    let sentinel = Redis::of(Kind::Sentinel(master.port()));
+    let replica = Redis::start_mode(RedisMode::Replica(master.port()));
+    let sentinel = Redis::start_mode(RedisMode::Sentinel(master.port()));
     let clock = Arc::new(ManualClock::at(BIRTH));
     // A sentinel that is gone does not matter.
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port());
-    let state = RedisState::open(&url, Arc::clone(&clock) as _).await.unwrap();
-    assert_eq!(login(&state, NOW, 1).await.unwrap(), Settlement::Done);
-    let replicated = || !replica.lives("session").is_empty() && sentinel.ask("SENTINEL replicas main").contains("name");
-    assert!(eventually(replicated), "{}", sentinel.ask("SENTINEL replicas main"));
+    let state = RedisStateStore::open(&url, Arc::clone(&clock) as _).await.unwrap();
+    assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
+    let replicated =
+        || !replica.key_ttls("session").is_empty() && sentinel.command("SENTINEL replicas main").contains("name");
+    assert!(eventually(replicated), "{}", sentinel.command("SENTINEL replicas main"));
 
-    clock.set(NOW.after(secs(20)));
+    clock.set(NOW.saturating_add(secs(20)));
     master.kill();
     let started = Instant::now();
     while let Err(error) = state.ping().await {
@@ -181,57 +196,60 @@ async fn a_failover_is_found_by_itself_and_old_proofs_do_not_outlive_it() {
         assert!(started.elapsed() < secs(20), "{error}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(replica.ask("ROLE").contains("master"));
-    let back = NOW.after(secs(21));
-    assert!(state.session(&token(1), back).await.unwrap().is_some());
-    let again = Attempt { now: back, ..made(NOW.after(secs(20))) };
-    let replayed = state.settle(&again, &right(once(9, NOW.after(secs(300))))).await.unwrap();
-    assert_eq!(replayed, Settlement::Stale);
-    assert_eq!(login(&state, back, 2).await.unwrap(), Settlement::Done);
+    assert!(replica.command("ROLE").contains("master"));
+    let back = NOW.saturating_add(secs(21));
+    assert!(state.find_session(&token_key(1), back).await.unwrap().is_some());
+    let again = LoginAttempt { now: back, ..attempt_made_at(NOW.saturating_add(secs(20))) };
+    let replayed = state
+        .record_login_attempt(&again, &accepted(one_time_success(9, NOW.saturating_add(secs(300)))))
+        .await
+        .unwrap();
+    assert_eq!(replayed, AttemptOutcome::ProofStale);
+    assert_eq!(login(&state, back, 2).await.unwrap(), AttemptOutcome::Recorded);
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn a_server_that_forgot_the_scripts_is_told_them_again() {
+async fn flushed_scripts_are_loaded_again() {
     let server = Redis::start();
     let state = redis_state(&server.url(), BIRTH).await;
     for n in 0..3 {
-        assert!(server.ask("SCRIPT FLUSH").contains("OK"));
-        assert_eq!(login(&state, NOW, n).await.unwrap(), Settlement::Done);
+        assert!(server.command("SCRIPT FLUSH").contains("OK"));
+        assert_eq!(login(&state, NOW, n).await.unwrap(), AttemptOutcome::Recorded);
     }
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn everything_but_the_birth_is_cleared_away_in_time() {
-    for kind in [Kind::One, Kind::Cluster] {
-        let server = Redis::of(kind);
+async fn every_key_but_the_birth_expires() {
+    for kind in [RedisMode::Standalone, RedisMode::Cluster] {
+        let server = Redis::start_mode(kind);
         let url = format!("{}?prefix=times", server.url());
         let state = redis_state(&url, NOW).await;
-        let hour = NOW.after(secs(3_600));
-        let uses = [stele_core::ports::Use {
+        let hour = NOW.saturating_add(secs(3_600));
+        let uses = [stele_core::ports::QuotaUse {
             key: "to:alice".to_owned(),
             quota: stele_core::rate_limit::Quota { max: 5, window: secs(3_600) },
         }];
-        state.send_code(&uses, Some(&code("alice", 1)), NOW).await.unwrap();
-        assert_eq!(login(&state, NOW.after(secs(1)), 1).await.unwrap(), Settlement::Done);
-        state.settle(&attempt(home(), NOW), &welcome()).await.unwrap();
-        state.settle(&attempt(elsewhere(), NOW), &Verdict::Wrong).await.unwrap();
-        state.settle(&attempt(home(), NOW), &Verdict::Wrong).await.unwrap();
-        state.open_session(&opening(2, session(NOW))).await.unwrap();
-        state.touch_session(&token(2), &session(hour)).await.unwrap();
-        state.restamp_session(&token(2), 7).await.unwrap();
-        state.put_captcha(1, hour).await.unwrap();
+        state.consume_quotas(&uses, Some(&code("alice", 1)), NOW).await.unwrap();
+        assert_eq!(login(&state, NOW.saturating_add(secs(1)), 1).await.unwrap(), AttemptOutcome::Recorded);
+        state.record_login_attempt(&attempt(home_origin(), NOW), &accepted_and_trusted()).await.unwrap();
+        state.record_login_attempt(&attempt(other_origin(), NOW), &ProofResult::Invalid).await.unwrap();
+        state.record_login_attempt(&attempt(home_origin(), NOW), &ProofResult::Invalid).await.unwrap();
+        state.open_session(&new_session(2, session(NOW))).await.unwrap();
+        state.touch_session(&token_key(2), &session(hour)).await.unwrap();
+        state.set_session_epoch(&token_key(2), 7).await.unwrap();
+        state.store_captcha(1, hour).await.unwrap();
         let ticket = Ticket {
             kind: TicketKind::Reset,
-            user: id(1),
+            user: user_id(1),
             epoch: 0,
             source: String::new(),
             audience: String::new(),
             expires: hour,
         };
-        state.put_ticket(&token(3), &ticket).await.unwrap();
-        let lives = server.lives("times");
+        state.store_ticket(&token_key(3), &ticket).await.unwrap();
+        let lives = server.key_ttls("times");
         // birth, use, code, replay, known, 2 accounts, 2 origins, 2 sessions and their index, captcha, ticket
         assert_eq!(lives.len(), 14, "{lives:?}");
         for (key, life) in lives {
@@ -248,9 +266,9 @@ async fn everything_but_the_birth_is_cleared_away_in_time() {
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
-async fn what_cannot_be_used_is_told_at_the_start_without_a_password() {
-    let open = async |url: &str| RedisState::open(url, Arc::new(ManualClock::at(BIRTH))).await.err().unwrap();
-    assert!(matches!(open("mysql://u:hunter2@h").await, OpenError::Redis(_)));
+async fn an_unusable_redis_url_fails_at_startup_without_showing_the_password() {
+    let open = async |url: &str| RedisStateStore::open(url, Arc::new(ManualClock::at(BIRTH))).await.err().unwrap();
+    assert!(matches!(open("mysql://u:hunter2@h").await, OpenError::InvalidRedisUrl(_)));
     let started = Instant::now();
     for url in [
         "redis://u:hunter2@127.0.0.1:1/3",
@@ -262,7 +280,7 @@ async fn what_cannot_be_used_is_told_at_the_start_without_a_password() {
     }
     assert!(started.elapsed() < secs(16));
     let server = Redis::start();
-    assert!(server.ask("CONFIG SET requirepass other").contains("OK"));
+    assert!(server.command("CONFIG SET requirepass other").contains("OK"));
     let text = open(&format!("redis://:hunter2@127.0.0.1:{}", server.port())).await.to_string();
     assert!(!text.contains("hunter2"), "{text}");
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use stele_core::ports::{OriginTrust, StateStore, Success, Verdict};
+use stele_core::ports::{OriginTrust, ProofResult, StateStore, SuccessEffects};
 use stele_core::session::{Session, Ticket, TicketKind};
 use stele_core::time::Timestamp;
 
@@ -9,29 +9,30 @@ use crate::support::*;
 const LATER: Timestamp = Timestamp::from_secs(1_500_010_000);
 
 #[tokio::test]
-async fn a_session_lives_until_it_expires_or_is_ended() {
+async fn a_session_is_valid_until_it_expires_or_is_ended() {
     for StateBackend { name, state, .. } in state_backends().await {
         let one = session(LATER);
-        state.open_session(&opening(1, one.clone())).await.unwrap();
-        assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one.clone()), "{name}");
-        assert_eq!(state.session(&token(2), NOW).await.unwrap(), None);
-        assert_eq!(state.session(&token(1), LATER).await.unwrap(), None);
+        state.open_session(&new_session(1, one.clone())).await.unwrap();
+        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), Some(one.clone()), "{name}");
+        assert_eq!(state.find_session(&token_key(2), NOW).await.unwrap(), None);
+        assert_eq!(state.find_session(&token_key(1), LATER).await.unwrap(), None);
 
-        let used = Session { last_seen: NOW.after(secs(60)), expires: LATER.after(secs(60)), ..one.clone() };
-        state.touch_session(&token(1), &used).await.unwrap();
-        state.restamp_session(&token(1), 4).await.unwrap();
+        let used =
+            Session { last_seen: NOW.saturating_add(secs(60)), expires: LATER.saturating_add(secs(60)), ..one.clone() };
+        state.touch_session(&token_key(1), &used).await.unwrap();
+        state.set_session_epoch(&token_key(1), 4).await.unwrap();
         let touched = Session { epoch: 4, ..used.clone() };
-        assert_eq!(state.session(&token(1), LATER).await.unwrap(), Some(touched));
+        assert_eq!(state.find_session(&token_key(1), LATER).await.unwrap(), Some(touched));
 
         // A presence is opened again under its key.
-        state.open_session(&opening(1, one.clone())).await.unwrap();
-        assert_eq!(state.session(&token(1), NOW).await.unwrap(), Some(one));
+        state.open_session(&new_session(1, one.clone())).await.unwrap();
+        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), Some(one));
 
-        assert!(state.end_session(&token(1), id(1)).await.unwrap());
-        assert!(!state.end_session(&token(1), id(1)).await.unwrap());
-        state.touch_session(&token(1), &used).await.unwrap();
-        state.restamp_session(&token(1), 4).await.unwrap();
-        assert_eq!(state.session(&token(1), NOW).await.unwrap(), None);
+        assert!(state.end_session(&token_key(1), user_id(1)).await.unwrap());
+        assert!(!state.end_session(&token_key(1), user_id(1)).await.unwrap());
+        state.touch_session(&token_key(1), &used).await.unwrap();
+        state.set_session_epoch(&token_key(1), 4).await.unwrap();
+        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), None);
         state.ping().await.unwrap();
     }
 }
@@ -39,7 +40,7 @@ async fn a_session_lives_until_it_expires_or_is_ended() {
 fn ticket() -> Ticket {
     Ticket {
         kind: TicketKind::Handover,
-        user: id(1),
+        user: user_id(1),
         epoch: 2,
         source: "from".to_owned(),
         audience: "to".to_owned(),
@@ -48,26 +49,26 @@ fn ticket() -> Ticket {
 }
 
 async fn redeem(state: &dyn StateStore, kind: TicketKind, audience: &str, now: Timestamp) -> Option<Ticket> {
-    state.redeem_ticket(&token(1), kind, audience, now).await.unwrap()
+    state.redeem_ticket(&token_key(1), kind, audience, now).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_ticket_is_redeemed_once_by_whom_it_is_for() {
+async fn a_ticket_is_redeemed_once_by_its_audience() {
     for StateBackend { state, .. } in state_backends().await {
-        state.put_ticket(&token(1), &ticket()).await.unwrap();
+        state.store_ticket(&token_key(1), &ticket()).await.unwrap();
         assert_eq!(redeem(&*state, TicketKind::Reset, "to", NOW).await, None);
         assert_eq!(redeem(&*state, TicketKind::Handover, "other", NOW).await, None);
         assert_eq!(redeem(&*state, TicketKind::Handover, "to", LATER).await, None);
-        assert_eq!(state.redeem_ticket(&token(2), TicketKind::Handover, "to", NOW).await.unwrap(), None);
+        assert_eq!(state.redeem_ticket(&token_key(2), TicketKind::Handover, "to", NOW).await.unwrap(), None);
         assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, Some(ticket()));
         assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_who_redeem_a_ticket_one_gets_it() {
+async fn concurrent_redemptions_of_a_ticket_succeed_once() {
     for StateBackend { state, .. } in state_backends().await {
-        state.put_ticket(&token(1), &ticket()).await.unwrap();
+        state.store_ticket(&token_key(1), &ticket()).await.unwrap();
         let redeeming = (0..64).map(|_| {
             let state = Arc::clone(&state);
             async move { redeem(&*state, TicketKind::Handover, "to", NOW).await }
@@ -80,83 +81,86 @@ async fn of_many_who_redeem_a_ticket_one_gets_it() {
 async fn a_captcha_is_taken_once() {
     for StateBackend { state, .. } in state_backends().await {
         for id in [0, (1 << 53) - 1, u64::MAX] {
-            assert!(!state.view_captcha(id, 100, NOW).await.unwrap());
-            state.put_captcha(id, LATER).await.unwrap();
-            assert!(state.view_captcha(id, 100, NOW).await.unwrap());
-            assert!(!state.view_captcha(id, 100, LATER).await.unwrap());
-            assert!(!state.take_captcha(id, LATER).await.unwrap());
+            assert!(!state.count_captcha_view(id, 100, NOW).await.unwrap());
+            state.store_captcha(id, LATER).await.unwrap();
+            assert!(state.count_captcha_view(id, 100, NOW).await.unwrap());
+            assert!(!state.count_captcha_view(id, 100, LATER).await.unwrap());
+            assert!(!state.consume_captcha(id, LATER).await.unwrap());
             let taking = (0..32).map(|_| {
                 let state = Arc::clone(&state);
-                async move { state.take_captcha(id, NOW).await.unwrap() }
+                async move { state.consume_captcha(id, NOW).await.unwrap() }
             });
             assert_eq!(all_at_once(taking).await.into_iter().filter(|&taken| taken).count(), 1);
-            assert!(!state.view_captcha(id, 100, NOW).await.unwrap());
+            assert!(!state.count_captcha_view(id, 100, NOW).await.unwrap());
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_captcha_is_viewed_a_few_times() {
+async fn a_captcha_has_a_view_limit() {
     for StateBackend { state, .. } in state_backends().await {
-        state.put_captcha(1, LATER).await.unwrap();
-        state.put_captcha(2, LATER).await.unwrap();
+        state.store_captcha(1, LATER).await.unwrap();
+        state.store_captcha(2, LATER).await.unwrap();
         let views = async |id| {
             let viewing = (0..32).map(|_| {
                 let state = Arc::clone(&state);
-                async move { state.view_captcha(id, 5, NOW).await.unwrap() }
+                async move { state.count_captcha_view(id, 5, NOW).await.unwrap() }
             });
             all_at_once(viewing).await.into_iter().filter(|&seen| seen).count()
         };
         assert_eq!((views(1).await, views(1).await, views(2).await, views(3).await), (5, 0, 5, 0));
         // To be tried it need not be visible any more.
-        assert!(state.take_captcha(1, NOW).await.unwrap());
+        assert!(state.consume_captcha(1, NOW).await.unwrap());
         // An id that comes again is another captcha.
-        state.put_captcha(1, LATER).await.unwrap();
+        state.store_captcha(1, LATER).await.unwrap();
         assert_eq!(views(1).await, 5);
     }
 }
 
 #[tokio::test]
-async fn sweeping_forgets_what_has_expired_and_nothing_else() {
-    for StateBackend { state, sweeps, .. } in state_backends().await {
+async fn sweeping_removes_only_expired_data() {
+    for StateBackend { state, needs_sweep, .. } in state_backends().await {
         for n in 0..2_100 {
-            state.put_captcha(n, NOW).await.unwrap();
+            state.store_captcha(n, NOW).await.unwrap();
         }
-        state.put_captcha(9_999, LATER).await.unwrap();
-        state.open_session(&opening(1, session(NOW))).await.unwrap();
-        state.open_session(&opening(2, session(LATER))).await.unwrap();
-        state.put_ticket(&token(1), &ticket()).await.unwrap();
-        state.send_code(&[], Some(&code("alice", 1)), NOW).await.unwrap();
-        let at = attempt(home(), NOW);
-        state.settle(&at, &Verdict::Wrong).await.unwrap();
-        let success = Success { origin_trust: OriginTrust::Trusted, ..once(1, LATER) };
-        state.settle(&attempt(elsewhere(), NOW), &Verdict::Right(Box::new(success))).await.unwrap();
-        state.settle(&at, &Verdict::Wrong).await.unwrap();
+        state.store_captcha(9_999, LATER).await.unwrap();
+        state.open_session(&new_session(1, session(NOW))).await.unwrap();
+        state.open_session(&new_session(2, session(LATER))).await.unwrap();
+        state.store_ticket(&token_key(1), &ticket()).await.unwrap();
+        state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
+        let at = attempt(home_origin(), NOW);
+        state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
+        let success = SuccessEffects { origin_trust: OriginTrust::Trusted, ..one_time_success(1, LATER) };
+        state
+            .record_login_attempt(&attempt(other_origin(), NOW), &ProofResult::Valid(Box::new(success)))
+            .await
+            .unwrap();
+        state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
 
-        state.sweep(NOW).await.unwrap();
+        state.delete_expired(NOW).await.unwrap();
         // What is asked with a time before its end shows whether it is still there.
-        let before = NOW.before(secs(1));
-        if sweeps {
+        let before = NOW.saturating_sub(secs(1));
+        if needs_sweep {
             for n in [0, 1_000, 2_099] {
-                assert!(!state.view_captcha(n, 100, before).await.unwrap());
+                assert!(!state.count_captcha_view(n, 100, before).await.unwrap());
             }
-            assert!(state.session(&token(1), before).await.unwrap().is_none());
+            assert!(state.find_session(&token_key(1), before).await.unwrap().is_none());
         }
-        assert!(state.view_captcha(9_999, 100, before).await.unwrap());
-        assert!(state.session(&token(2), before).await.unwrap().is_some());
-        let open = |failures, known| stele_core::ports::Admission::Open { failures, known };
+        assert!(state.count_captcha_view(9_999, 100, before).await.unwrap());
+        assert!(state.find_session(&token_key(2), before).await.unwrap().is_some());
+        let open = |failures, known| stele_core::ports::RateLimitDecision::Allowed { failures, trusted_origin: known };
         // The success from elsewhere cleared nothing of what came from here.
-        assert_eq!(state.admit(&at).await.unwrap(), open(2, false));
-        assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, true));
+        assert_eq!(state.check_rate_limit(&at).await.unwrap(), open(2, false));
+        assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), open(0, true));
 
-        state.sweep(NOW.after(secs(31 * 86_400))).await.unwrap();
-        if sweeps {
-            assert!(state.session(&token(2), before).await.unwrap().is_none());
+        state.delete_expired(NOW.saturating_add(secs(31 * 86_400))).await.unwrap();
+        if needs_sweep {
+            assert!(state.find_session(&token_key(2), before).await.unwrap().is_none());
             assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
-            assert_eq!(state.admit(&at).await.unwrap(), open(0, false));
-            assert_eq!(state.admit(&attempt(elsewhere(), NOW)).await.unwrap(), open(0, false));
+            assert_eq!(state.check_rate_limit(&at).await.unwrap(), open(0, false));
+            assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), open(0, false));
         }
         // The birth does not expire.
-        assert_eq!(state.birth().await.unwrap(), BIRTH);
+        assert_eq!(state.created_at().await.unwrap(), BIRTH);
     }
 }

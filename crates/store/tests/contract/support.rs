@@ -7,20 +7,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use stele_core::code::{CodeKey, Purpose};
-use stele_core::identifier::{Email, Name, Phone};
+use stele_core::code::{CodeKey, CodePurpose};
+use stele_core::identifier::{Email, Phone, Username};
 use stele_core::origin::Origin;
-use stele_core::policy::Guessing;
+use stele_core::policy::LoginLimits;
 use stele_core::ports::{
-    Attempt, KeyRecord, KeyStore, NewCode, OriginTrust, ReplayMark, StateStore, Success, TrailStore, UserStore,
-    Verdict, VerifierStore,
+    AuditLogStore, KeyRecord, KeyStore, LoginAttempt, NewCode, OriginTrust, ProofResult, StateStore, SuccessEffects,
+    UsedProof, UserStore, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
-use stele_core::seal::Sealed;
+use stele_core::seal::SealedSecret;
 use stele_core::session::{NewSession, Session, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::{Credential, NewUser, Profile, Role, UserId};
-use stele_store::{Database, RedisState, SqliteState, Target};
+use stele_store::{Database, DatabaseUrl, RedisStateStore, SqliteStateStore};
 use stele_testservers as servers;
 use tempfile::TempDir;
 
@@ -48,7 +48,7 @@ impl Clock for ManualClock {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
     }
 
-    fn is_machine(&self) -> bool {
+    fn is_system_clock(&self) -> bool {
         false
     }
 }
@@ -62,7 +62,7 @@ pub(crate) struct UserBackend {
     pub(crate) name: &'static str,
     pub(crate) users: Arc<dyn UserStore>,
     pub(crate) keys: Arc<dyn KeyStore>,
-    pub(crate) trail: Arc<dyn TrailStore>,
+    pub(crate) audit_log: Arc<dyn AuditLogStore>,
     pub(crate) verifiers: Arc<dyn VerifierStore>,
     _home: Option<TempDir>,
 }
@@ -70,30 +70,35 @@ pub(crate) struct UserBackend {
 /// Every store of users there is, empty.
 pub(crate) async fn user_backends() -> Vec<UserBackend> {
     let dir = tempfile::tempdir().unwrap();
-    let sqlite = Database::open(&Target::sqlite(dir.path().join("users.db"))).unwrap();
+    let sqlite = Database::open(&DatabaseUrl::sqlite(dir.path().join("users.db"))).unwrap();
     sqlite.migrate().await.unwrap();
-    let mut backends = vec![backend("sqlite", &sqlite, Some(dir)).await];
-    if servers::at_hand() {
-        let postgres = Database::open(&Target::parse(&servers::database_url()).unwrap()).unwrap();
+    let mut backends = vec![user_backend("sqlite", &sqlite, Some(dir)).await];
+    if servers::servers_available() {
+        let postgres = Database::open(&DatabaseUrl::parse(&servers::database_url()).unwrap()).unwrap();
         postgres.migrate().await.unwrap();
-        backends.push(backend("postgres", &postgres, None).await);
+        backends.push(user_backend("postgres", &postgres, None).await);
     }
     backends
 }
 
 /// A database with the sealing keys that the tests seal under in service.
-pub(crate) async fn backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
+pub(crate) async fn user_backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
     let keys = database.keys();
     for key in [1, 7, u32::MAX] {
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
     }
-    let (users, trail, verifiers) = (database.users(), database.trail(), database.verifiers());
-    UserBackend { name, users, keys, trail, verifiers, _home: home }
+    let (users, trail, verifiers) = (database.users(), database.audit_log(), database.verifiers());
+    UserBackend { name, users, keys, audit_log: trail, verifiers, _home: home }
 }
 
 /// A key in service.
 pub(crate) fn key_record(name: &str) -> KeyRecord {
-    KeyRecord { name: name.to_owned(), probe: Some(vec![7; 32]), added_at: NOW, works_from: NOW.after(secs(60)) }
+    KeyRecord {
+        name: name.to_owned(),
+        fingerprint: Some(vec![7; 32]),
+        added_at: NOW,
+        works_from: NOW.saturating_add(secs(60)),
+    }
 }
 
 /// A store of short-lived state, and what has to live as long.
@@ -101,31 +106,31 @@ pub(crate) struct StateBackend {
     pub(crate) name: &'static str,
     pub(crate) state: Arc<dyn StateStore>,
     /// Whether sweeping is what clears away; else the store does so by itself, some time.
-    pub(crate) sweeps: bool,
+    pub(crate) needs_sweep: bool,
     _home: Option<TempDir>,
 }
 
 /// Every store of short-lived state there is, empty, born at [`BIRTH`].
 pub(crate) async fn state_backends() -> Vec<StateBackend> {
     let (state, dir) = sqlite_state();
-    let mut backends = vec![StateBackend { name: "sqlite", state, sweeps: true, _home: Some(dir) }];
-    if servers::at_hand() {
+    let mut backends = vec![StateBackend { name: "sqlite", state, needs_sweep: true, _home: Some(dir) }];
+    if servers::servers_available() {
         // A cluster takes two seconds to start: where keys are is in `redis_arithmetic` and `redis_faults`.
         let state = redis_state(&servers::redis_url(), BIRTH).await;
-        backends.push(StateBackend { name: "redis", state, sweeps: false, _home: None });
+        backends.push(StateBackend { name: "redis", state, needs_sweep: false, _home: None });
     }
     backends
 }
 
 /// An embedded store, born at [`BIRTH`].
-pub(crate) fn sqlite_state() -> (Arc<SqliteState>, TempDir) {
+pub(crate) fn sqlite_state() -> (Arc<SqliteStateStore>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    (SqliteState::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap(), dir)
+    (SqliteStateStore::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap(), dir)
 }
 
 /// A store at `url` whose clock stands at `now`.
-pub(crate) async fn redis_state(url: &str, now: Timestamp) -> Arc<RedisState> {
-    RedisState::open(url, Arc::new(ManualClock::at(now))).await.unwrap()
+pub(crate) async fn redis_state(url: &str, now: Timestamp) -> Arc<RedisStateStore> {
+    RedisStateStore::open(url, Arc::new(ManualClock::at(now))).await.unwrap()
 }
 
 /// Runs `tasks` at once, on as many threads as there are.
@@ -143,12 +148,12 @@ where
 }
 
 /// Polls `future` once and drops it, as a server does when the client hangs up.
-pub(crate) fn abandon<F: Future>(future: F) {
+pub(crate) fn poll_once_and_drop<F: Future>(future: F) {
     let mut future = pin!(future);
     let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
-pub(crate) fn id(n: u8) -> UserId {
+pub(crate) fn user_id(n: u8) -> UserId {
     UserId::from_bytes([n; 16])
 }
 
@@ -159,15 +164,15 @@ pub(crate) fn random_id() -> UserId {
 }
 
 pub(crate) fn credential(verifier: &str) -> Credential {
-    let sealed = Some(Sealed { key_id: 7, bytes: verifier.bytes().collect() });
+    let sealed = Some(SealedSecret { key_id: 7, bytes: verifier.bytes().collect() });
     Credential { verifier: verifier.to_owned(), sealed }
 }
 
 /// A user with a name and nothing else.
-pub(crate) fn named(name: &str) -> NewUser {
+pub(crate) fn user_named(name: &str) -> NewUser {
     NewUser {
         id: random_id(),
-        name: Name::parse(name),
+        name: Username::parse(name),
         phone: None,
         email: None,
         registered_with: None,
@@ -180,44 +185,51 @@ pub(crate) fn named(name: &str) -> NewUser {
     }
 }
 
-pub(crate) fn with_phone(phone: &str) -> NewUser {
-    NewUser { name: None, phone: Phone::provision(phone), ..named("unused") }
+pub(crate) fn user_with_phone(phone: &str) -> NewUser {
+    NewUser { name: None, phone: Phone::parse_provisioned(phone), ..user_named("unused") }
 }
 
-pub(crate) fn with_email(email: &str) -> NewUser {
-    NewUser { name: None, email: Email::provision(email), ..named("unused") }
+pub(crate) fn user_with_email(email: &str) -> NewUser {
+    NewUser { name: None, email: Email::parse_provisioned(email), ..user_named("unused") }
 }
 
-pub(crate) fn home() -> Origin {
-    Origin::address([192, 0, 2, 1].into())
+pub(crate) fn home_origin() -> Origin {
+    Origin::from_address([192, 0, 2, 1].into())
 }
 
-pub(crate) fn elsewhere() -> Origin {
-    Origin::address([198, 51, 100, 7].into())
+pub(crate) fn other_origin() -> Origin {
+    Origin::from_address([198, 51, 100, 7].into())
 }
 
 /// An attempt at the account `alice`.
-pub(crate) fn attempt(origin: Origin, now: Timestamp) -> Attempt {
-    Attempt { account: "user:alice".to_owned(), epoch: 0, origin, now, proof_made: None, limits: Guessing::default() }
+pub(crate) fn attempt(origin: Origin, now: Timestamp) -> LoginAttempt {
+    LoginAttempt {
+        account: "user:alice".to_owned(),
+        epoch: 0,
+        origin,
+        now,
+        proof_made_at: None,
+        limits: LoginLimits::default(),
+    }
 }
 
 /// A right proof that makes the origin known.
-pub(crate) fn welcome() -> Verdict {
-    Verdict::Right(Box::new(Success { origin_trust: OriginTrust::Trusted, ..Success::default() }))
+pub(crate) fn accepted_and_trusted() -> ProofResult {
+    ProofResult::Valid(Box::new(SuccessEffects { origin_trust: OriginTrust::Trusted, ..SuccessEffects::default() }))
 }
 
 /// A right proof that may be accepted once.
-pub(crate) fn once(key: u8, expires: Timestamp) -> Success {
-    Success { replay: Some(ReplayMark { key: [key; 32], expires }), ..Success::default() }
+pub(crate) fn one_time_success(key: u8, expires: Timestamp) -> SuccessEffects {
+    SuccessEffects { used_proof: Some(UsedProof { key: [key; 32], expires }), ..SuccessEffects::default() }
 }
 
-pub(crate) fn token(n: u8) -> TokenKey {
+pub(crate) fn token_key(n: u8) -> TokenKey {
     TokenKey([n; 32])
 }
 
 pub(crate) fn session(expires: Timestamp) -> Session {
     Session {
-        user: id(1),
+        user: user_id(1),
         dialect: "cloudbox".to_owned(),
         app: "app".to_owned(),
         created: NOW,
@@ -228,15 +240,15 @@ pub(crate) fn session(expires: Timestamp) -> Session {
 }
 
 /// The session to be opened under [`token`] `n`, of a user who may have very many.
-pub(crate) fn opening(n: u8, session: Session) -> NewSession {
-    NewSession { key: token(n), session, per_user: 10_000 }
+pub(crate) fn new_session(n: u8, session: Session) -> NewSession {
+    NewSession { key: token_key(n), session, max_per_user: 10_000 }
 }
 
 pub(crate) fn code_key(subject: &str) -> CodeKey {
-    CodeKey::new("portal", Purpose::Any, subject)
+    CodeKey::new("portal", CodePurpose::Any, subject)
 }
 
 /// A code for `subject` whose tag is all `tag`, good for an hour.
 pub(crate) fn code(subject: &str, tag: u8) -> NewCode {
-    NewCode { key: code_key(subject), tag: [tag; 32], epoch: 0, expires: NOW.after(secs(3_600)) }
+    NewCode { key: code_key(subject), tag: [tag; 32], epoch: 0, expires: NOW.saturating_add(secs(3_600)) }
 }

@@ -6,17 +6,17 @@ use std::io::Read as _;
 use encoding_rs::{Encoding, GBK, UTF_16LE};
 use flate2::Compression;
 use flate2::read::{GzEncoder, ZlibEncoder};
-use stele_dialect::{Fault, Refusal};
+use stele_dialect::{FieldError, RequestRejection};
 
-use super::input::{Call, FORM, JSON, documented_without_fields, urlencoded};
+use super::input::{Call, FORM, JSON, documented_paths_without_body, urlencoded};
 use super::{DialectUnderTest, PASSWORD, PHONE};
-use crate::app::shown;
-use crate::{Answer, raw};
+use crate::test_app::response_parts;
+use crate::{TestResponse, raw_http};
 
-const PARTS: &str = "multipart/form-data; boundary=b";
+const MULTIPART_TYPE: &str = "multipart/form-data; boundary=b";
 
 /// Limits and quotas that many calls do not reach.
-const UNLIMITED: [(&str, &str); 7] = [
+const NO_RATE_LIMITS: [(&str, &str); 7] = [
     ("STELE_LIMIT_ACCOUNT", "5000"),
     ("STELE_LIMIT_ADDRESS", "5000"),
     ("STELE_LIMIT_APP", "5000"),
@@ -27,53 +27,53 @@ const UNLIMITED: [(&str, &str); 7] = [
 ];
 
 /// The fields of a call.
-type Pairs<'a> = &'a [(&'a str, &'a str)];
+type FieldPairs<'a> = &'a [(&'a str, &'a str)];
 
 /// A request as a client sends it.
-struct Sent {
+struct RequestVariant {
     query: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-impl Sent {
+impl RequestVariant {
     fn new(kind: &str, body: impl Into<Vec<u8>>) -> Self {
         let headers = if kind.is_empty() { Vec::new() } else { vec![("content-type", kind.to_owned())] };
         Self { query: String::new(), headers, body: body.into() }
     }
 
-    fn with(mut self, name: &'static str, value: &str) -> Self {
+    fn with_header(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
 
-    fn at(mut self, query: &str) -> Self {
+    fn with_query(mut self, query: &str) -> Self {
         self.query = format!("?{query}");
         self
     }
 
-    async fn to<D: DialectUnderTest>(&self, app: &D, path: &str) -> Answer {
-        let request = app.carry(app.request("POST", &format!("{path}{}", self.query)));
+    async fn send<D: DialectUnderTest>(&self, app: &D, path: &str) -> TestResponse {
+        let request = app.add_credentials(app.request("POST", &format!("{path}{}", self.query)));
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        app.open(app.send(request.body(self.body.clone())).await)
+        app.decode_response(app.send(request.body(self.body.clone())).await)
     }
 
-    fn shown(&self) -> String {
+    fn describe(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         format!("{} {:?} {:?}", self.query, self.headers, text.chars().take(200).collect::<String>())
     }
 }
 
-fn json(fields: Pairs<'_>) -> String {
-    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?}:{}", quoted(value))).collect();
+fn json(fields: FieldPairs<'_>) -> String {
+    let pairs: Vec<_> = fields.iter().map(|(name, value)| format!("{name:?}:{}", json_string(value))).collect();
     format!("{{{}}}", pairs.join(","))
 }
 
-fn quoted(value: &str) -> String {
+fn json_string(value: &str) -> String {
     serde_json::Value::from(value).to_string()
 }
 
-fn parts(fields: Pairs<'_>) -> String {
+fn multipart(fields: FieldPairs<'_>) -> String {
     let part = |(name, value): &(&str, &str)| {
         format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
@@ -82,96 +82,100 @@ fn parts(fields: Pairs<'_>) -> String {
 
 /// Asserts that every call is read from each of these writings: the login as `identifier` is accepted, and the other
 /// documented calls are answered as their polite form.
-async fn every_call_is_read_as<D: DialectUnderTest>(identifier: &str, writings: fn(Pairs<'_>) -> Vec<Sent>) {
-    let app = D::with(&UNLIMITED).await;
+async fn assert_all_calls_accept<D: DialectUnderTest>(
+    identifier: &str,
+    writings: fn(FieldPairs<'_>) -> Vec<RequestVariant>,
+) {
+    let app = D::with_settings(&NO_RATE_LIMITS).await;
     app.lab.user("张三").password(PASSWORD).add().await;
-    app.mark().await;
+    app.add_test_user().await;
     let count = writings(&[("a", "1")]).len();
     for which in 0..count {
-        app.wait(1);
+        app.advance_clock(1);
         let fields = app.login_fields(0, identifier, PASSWORD);
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let sent = writings(&fields).swap_remove(which);
-        let answer = sent.to(&app, D::LOGIN).await;
-        assert!(D::accepted(&answer), "{}: {answer:?}", sent.shown());
+        let answer = sent.send(&app, D::LOGIN_PATH).await;
+        assert!(D::is_accepted(&answer), "{}: {answer:?}", sent.describe());
     }
-    for call in app.calls().into_iter().filter(|call| !call.sealed) {
+    for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
         let Call { path, fields, .. } = &call;
-        let fields: Vec<_> = fields.iter().map(|field| (field.name.as_str(), field.good.as_str())).collect();
-        let polite = Sent::new(JSON, json(&fields)).to(&app, path).await;
+        let fields: Vec<_> = fields.iter().map(|field| (field.name.as_str(), field.valid_value.as_str())).collect();
+        let polite = RequestVariant::new(JSON, json(&fields)).send(&app, path).await;
         for sent in writings(&fields) {
-            let answer = sent.to(&app, path).await;
+            let answer = sent.send(&app, path).await;
             // What was done once may be answered differently, but is never unreadable.
             let same = (answer.status, &answer.text) == (polite.status, &polite.text);
-            assert!(same || (answer.status != 400 && polite.status != 400), "{path} {}: {answer:?}", sent.shown());
+            assert!(same || (answer.status != 400 && polite.status != 400), "{path} {}: {answer:?}", sent.describe());
         }
     }
 }
 
 /// A name of the user that is not ASCII, where this dialect takes names.
-fn wide_name<D: DialectUnderTest>() -> &'static str {
+fn non_ascii_name<D: DialectUnderTest>() -> &'static str {
     if D::IDENTIFIERS.contains(&"Mark") { "张三" } else { D::IDENTIFIERS[0] }
 }
 
 pub async fn a_byte_order_mark_is_skipped<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let bodies = [json(fields), urlencoded(fields)];
         let kinds = ["", JSON, FORM, "text/plain"];
-        let each = bodies.iter().flat_map(|body| kinds.map(|kind| Sent::new(kind, format!("\u{feff}{body}"))));
+        let each =
+            bodies.iter().flat_map(|body| kinds.map(|kind| RequestVariant::new(kind, format!("\u{feff}{body}"))));
         each.collect()
     })
     .await;
 }
 
-fn encoded(charset: &'static Encoding, text: &str) -> Vec<u8> {
+fn encode(charset: &'static Encoding, text: &str) -> Vec<u8> {
     charset.encode(text).0.into_owned()
 }
 
 pub async fn a_charset_is_decoded<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(wide_name::<D>(), |fields| {
+    assert_all_calls_accept::<D>(non_ascii_name::<D>(), |fields| {
         // The second byte of 誠 in GBK is a backslash.
         let remark = [fields, &[("remark", "誠")]].concat();
         let escaped: Vec<_> = remark
             .iter()
             .map(|(name, value)| {
-                let value = encoded(GBK, value).iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
+                let value = encode(GBK, value).iter().map(|byte| format!("%{byte:02X}")).collect::<String>();
                 format!("{name}={value}")
             })
             .collect();
         let part = |kind: &str| {
-            parts(&remark).replace("\r\n\r\n", &format!("\r\nContent-Type: text/plain; charset={kind}\r\n\r\n"))
+            multipart(&remark).replace("\r\n\r\n", &format!("\r\nContent-Type: text/plain; charset={kind}\r\n\r\n"))
         };
         let wide: Vec<u8> = json(&remark).encode_utf16().flat_map(u16::to_le_bytes).collect();
         let marked = [b"\xff\xfe".as_slice(), &wide].concat();
         assert_eq!(UTF_16LE.decode(&marked).0, json(&remark));
         let mut sent = vec![
-            Sent::new(PARTS, encoded(GBK, &part("GBK"))),
-            Sent::new(PARTS, part("UTF-8")),
-            Sent::new("application/json; charset=utf-16", marked),
-            Sent::new(JSON, wide),
-            Sent::new("application/json; charset=ISO-8859-1", json(fields).replace("张三", "\\u5f20\\u4e09")),
+            RequestVariant::new(MULTIPART_TYPE, encode(GBK, &part("GBK"))),
+            RequestVariant::new(MULTIPART_TYPE, part("UTF-8")),
+            RequestVariant::new("application/json; charset=utf-16", marked),
+            RequestVariant::new(JSON, wide),
+            RequestVariant::new("application/json; charset=ISO-8859-1", json(fields).replace("张三", "\\u5f20\\u4e09")),
         ];
         for charset in ["", "; charset=GBK", ";charset=\"gb2312\"", "; charset=GB18030"] {
-            sent.push(Sent::new(&format!("{JSON}{charset}"), encoded(GBK, &json(&remark))));
-            sent.push(Sent::new(&format!("{FORM}{charset}"), escaped.join("&")));
-            sent.push(Sent::new(&format!("{PARTS}{charset}"), encoded(GBK, &parts(&remark))));
+            sent.push(RequestVariant::new(&format!("{JSON}{charset}"), encode(GBK, &json(&remark))));
+            sent.push(RequestVariant::new(&format!("{FORM}{charset}"), escaped.join("&")));
+            sent.push(RequestVariant::new(&format!("{MULTIPART_TYPE}{charset}"), encode(GBK, &multipart(&remark))));
         }
         sent
     })
     .await;
 }
 
-pub async fn what_follows_json_is_ignored<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
-        ["\0", "\0\0\0\0", "\r\n", " \n\0"].map(|tail| Sent::new(JSON, json(fields) + tail)).into()
+pub async fn trailing_data_after_json_is_ignored<D: DialectUnderTest>() {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
+        ["\0", "\0\0\0\0", "\r\n", " \n\0"].map(|tail| RequestVariant::new(JSON, json(fields) + tail)).into()
     })
     .await;
 }
 
 pub async fn json_is_read_leniently<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let strict = json(fields);
-        let bare = fields.iter().map(|(name, value)| format!("{name}:{}", quoted(value).replace('"', "'")));
+        let bare = fields.iter().map(|(name, value)| format!("{name}:{}", json_string(value).replace('"', "'")));
         let bare = bare.collect::<Vec<_>>().join(",");
         let remark = |value: &str| strict.replacen('{', &format!("{{\"remark\":\"{value}\","), 1);
         let bodies = [
@@ -181,77 +185,80 @@ pub async fn json_is_read_leniently<D: DialectUnderTest>() {
             remark("YWJj\r\nZGVm\t\\\""),
             format!("{{/* from the sample */{bare}, // and so on\n}}"),
         ];
-        bodies.map(|body| Sent::new(JSON, body)).into()
+        bodies.map(|body| RequestVariant::new(JSON, body)).into()
     })
     .await;
 }
 
-pub async fn whole_numbers_may_be_doubles<D: DialectUnderTest>() {
-    fn numbers(fields: Pairs<'_>, write: fn(u64) -> String) -> Sent {
+pub async fn integer_fields_accept_json_doubles<D: DialectUnderTest>() {
+    fn with_numbers(fields: FieldPairs<'_>, write: fn(u64) -> String) -> RequestVariant {
         let pairs = fields.iter().map(|(name, value)| match value.parse::<u64>() {
             Ok(number) if number.to_string() == *value => format!("{name:?}:{}", write(number)),
-            _ => format!("{name:?}:{}", quoted(value)),
+            _ => format!("{name:?}:{}", json_string(value)),
         });
-        Sent::new(JSON, format!("{{{}}}", pairs.collect::<Vec<_>>().join(",")))
+        RequestVariant::new(JSON, format!("{{{}}}", pairs.collect::<Vec<_>>().join(",")))
     }
-    every_call_is_read_as::<D>(PHONE, |fields| {
+    assert_all_calls_accept::<D>(PHONE, |fields| {
         let exponent = |number: u64| format!("{:E}", number as f64);
         vec![
-            numbers(fields, |number| number.to_string()),
-            numbers(fields, |number| format!("{number}.0")),
-            numbers(fields, exponent),
+            with_numbers(fields, |number| number.to_string()),
+            with_numbers(fields, |number| format!("{number}.0")),
+            with_numbers(fields, exponent),
         ]
     })
     .await;
 }
 
-pub async fn multipart_is_read_however_it_was_made<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
-        let strict = parts(fields);
+pub async fn multipart_bodies_of_all_known_clients_are_accepted<D: DialectUnderTest>() {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
+        let strict = multipart(fields);
         let java = "----=_Part_7_123456.1795691504";
         let made = strict.replace("--b", &format!("--{java}"));
         vec![
-            Sent::new(PARTS, strict.as_str()),
-            Sent::new("multipart/mixed; boundary=b", strict.as_str()),
-            Sent::new("multipart/related; Boundary = \"b\"", strict.as_str()),
-            Sent::new("multipart/form-data", strict.as_str()),
-            Sent::new("", strict.as_str()),
-            Sent::new(&format!("multipart/form-data; boundary={java}"), made.as_str()),
-            Sent::new(&format!("multipart/form-data; boundary=\"{java}\""), made),
-            Sent::new(PARTS, strict.replace("\r\n", "\n")),
-            Sent::new(PARTS, strict.replace("--b--\r\n", "")),
-            Sent::new(PARTS, format!("This is a multi-part message.\r\n\r\n{strict}")),
-            Sent::new(PARTS, strict.replace("form-data; name", "form-data; filename=\"a.txt\"; name")),
+            RequestVariant::new(MULTIPART_TYPE, strict.as_str()),
+            RequestVariant::new("multipart/mixed; boundary=b", strict.as_str()),
+            RequestVariant::new("multipart/related; Boundary = \"b\"", strict.as_str()),
+            RequestVariant::new("multipart/form-data", strict.as_str()),
+            RequestVariant::new("", strict.as_str()),
+            RequestVariant::new(&format!("multipart/form-data; boundary={java}"), made.as_str()),
+            RequestVariant::new(&format!("multipart/form-data; boundary=\"{java}\""), made),
+            RequestVariant::new(MULTIPART_TYPE, strict.replace("\r\n", "\n")),
+            RequestVariant::new(MULTIPART_TYPE, strict.replace("--b--\r\n", "")),
+            RequestVariant::new(MULTIPART_TYPE, format!("This is a multi-part message.\r\n\r\n{strict}")),
+            RequestVariant::new(
+                MULTIPART_TYPE,
+                strict.replace("form-data; name", "form-data; filename=\"a.txt\"; name"),
+            ),
         ]
     })
     .await;
 }
 
 /// As .NET writes the names of properties.
-fn pascal(name: &str) -> String {
+fn pascal_case(name: &str) -> String {
     name[..1].to_uppercase() + &name[1..]
 }
 
-pub async fn names_match_without_letter_case<D: DialectUnderTest>() {
-    fn named(fields: Pairs<'_>, write: fn(&str) -> String) -> [Sent; 3] {
+pub async fn field_names_are_case_insensitive<D: DialectUnderTest>() {
+    fn with_names(fields: FieldPairs<'_>, write: fn(&str) -> String) -> [RequestVariant; 3] {
         let names: Vec<_> = fields.iter().map(|(name, _)| write(name)).collect();
         let fields: Vec<_> = names.iter().zip(fields).map(|(name, (_, value))| (name.as_str(), *value)).collect();
         [
-            Sent::new(JSON, json(&fields)),
-            Sent::new(FORM, urlencoded(&fields)),
-            Sent::new("", "").at(&urlencoded(&fields)),
+            RequestVariant::new(JSON, json(&fields)),
+            RequestVariant::new(FORM, urlencoded(&fields)),
+            RequestVariant::new("", "").with_query(&urlencoded(&fields)),
         ]
     }
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
-        let mut sent: Vec<_> = named(fields, pascal).into();
-        sent.extend(named(fields, str::to_uppercase));
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
+        let mut sent: Vec<_> = with_names(fields, pascal_case).into();
+        sent.extend(with_names(fields, str::to_uppercase));
         // An exact match wins, and what differs in case alone is once if it is the same.
         let upper: Vec<_> = fields.iter().map(|(name, _)| name.to_uppercase()).collect();
         let decoys = upper.iter().map(|name| (name.as_str(), "decoy"));
-        sent.push(Sent::new(JSON, json(&decoys.chain(fields.iter().copied()).collect::<Vec<_>>())));
-        let in_pascal: Vec<_> = fields.iter().map(|(name, _)| pascal(name)).collect();
+        sent.push(RequestVariant::new(JSON, json(&decoys.chain(fields.iter().copied()).collect::<Vec<_>>())));
+        let in_pascal: Vec<_> = fields.iter().map(|(name, _)| pascal_case(name)).collect();
         let both = upper.iter().zip(fields).chain(in_pascal.iter().zip(fields));
-        sent.push(Sent::new(
+        sent.push(RequestVariant::new(
             FORM,
             urlencoded(&both.map(|(name, (_, value))| (name.as_str(), *value)).collect::<Vec<_>>()),
         ));
@@ -259,103 +266,105 @@ pub async fn names_match_without_letter_case<D: DialectUnderTest>() {
     })
     .await;
     let app = D::new().await;
-    for call in app.calls().into_iter().filter(|call| !call.sealed) {
+    for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
         let Some(first) = call.fields.first() else { continue };
-        let [upper, pascal] = [first.name.to_uppercase(), pascal(&first.name)];
-        let answer = Sent::new(FORM, urlencoded(&[(&upper, "1"), (&pascal, "2")])).to(&app, &call.path).await;
-        app.refuses(&answer, &Refusal::Input(Fault::Doubled(first.name.clone())));
+        let [upper, pascal] = [first.name.to_uppercase(), pascal_case(&first.name)];
+        let answer =
+            RequestVariant::new(FORM, urlencoded(&[(&upper, "1"), (&pascal, "2")])).send(&app, &call.path).await;
+        app.assert_refused(&answer, &RequestRejection::InvalidInput(FieldError::Duplicate(first.name.clone())));
     }
 }
 
-pub async fn fields_are_read_from_the_query<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
+pub async fn fields_are_accepted_in_the_query<D: DialectUnderTest>() {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let (first, rest) = fields.split_at(1);
         let all = urlencoded(fields);
         let decoys: Vec<_> = fields.iter().flat_map(|(name, _)| [(*name, "decoy"), (*name, "other")]).collect();
         vec![
-            Sent::new("", "").at(&all),
-            Sent::new(FORM, "").at(&all),
-            Sent::new(JSON, "{}").at(&all),
-            Sent::new(JSON, "null").at(&all),
-            Sent::new(FORM, urlencoded(first)).at(&urlencoded(rest)),
-            Sent::new(JSON, json(rest)).at(&urlencoded(first)),
+            RequestVariant::new("", "").with_query(&all),
+            RequestVariant::new(FORM, "").with_query(&all),
+            RequestVariant::new(JSON, "{}").with_query(&all),
+            RequestVariant::new(JSON, "null").with_query(&all),
+            RequestVariant::new(FORM, urlencoded(first)).with_query(&urlencoded(rest)),
+            RequestVariant::new(JSON, json(rest)).with_query(&urlencoded(first)),
             // The body wins, and what else is in the query does not matter.
-            Sent::new(JSON, json(fields)).at(&urlencoded(&decoys)),
-            Sent::new(FORM, all.clone()).at(&format!("{}&_=%ff&%ff=1&_=2", all.to_lowercase())),
+            RequestVariant::new(JSON, json(fields)).with_query(&urlencoded(&decoys)),
+            RequestVariant::new(FORM, all.clone()).with_query(&format!("{}&_=%ff&%ff=1&_=2", all.to_lowercase())),
         ]
     })
     .await;
     let app = D::new().await;
-    for call in app.calls().into_iter().filter(|call| !call.sealed) {
+    for call in app.calls_with_body().into_iter().filter(|call| !call.encrypted) {
         let Some(first) = call.fields.first() else { continue };
         let name = first.name.as_str();
         for (query, fault) in [
-            (format!("{name}=1&{name}=2"), Fault::Doubled(name.to_owned())),
-            (format!("{name}=%ff"), Fault::Invalid(name.to_owned().into())),
+            (format!("{name}=1&{name}=2"), FieldError::Duplicate(name.to_owned())),
+            (format!("{name}=%ff"), FieldError::Invalid(name.to_owned().into())),
         ] {
-            let answer = Sent::new(FORM, "").at(&query).to(&app, &call.path).await;
-            app.refuses(&answer, &Refusal::Input(fault));
+            let answer = RequestVariant::new(FORM, "").with_query(&query).send(&app, &call.path).await;
+            app.assert_refused(&answer, &RequestRejection::InvalidInput(fault));
         }
     }
 }
 
 /// A service that is reached directly refuses what is not ASCII; the gateway escapes what is UTF-8.
-pub async fn raw_bytes_in_a_query_are_answered_in_the_dialect<D: DialectUnderTest>() {
+pub async fn non_ascii_query_bytes_are_rejected_in_the_dialect<D: DialectUnderTest>() {
     let app = D::new().await;
-    let (status, _, text) = shown((D::SERVICE.refuse)(&Refusal::Input(Fault::Unreadable)));
-    for name in ["张三".as_bytes(), &encoded(GBK, "张三"), b"\xff"] {
+    let (status, _, text) =
+        response_parts((D::SERVICE.render_refusal)(&RequestRejection::InvalidInput(FieldError::MalformedBody)));
+    for name in ["张三".as_bytes(), &encode(GBK, "张三"), b"\xff"] {
         let head = b"Host: h\r\nContent-Length: 0\r\n\r\n";
-        let request = [b"POST ", D::LOGIN.as_bytes(), b"?username=", name, b" HTTP/1.1\r\n", head].concat();
-        let answer = raw(app.service.address(), &request).await;
+        let request = [b"POST ", D::LOGIN_PATH.as_bytes(), b"?username=", name, b" HTTP/1.1\r\n", head].concat();
+        let answer = raw_http::send_raw(app.service.address(), &request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(&text), "{answer}");
         assert!(answer.contains("\r\nContent-Type: application/json; charset=utf-8\r\n"), "{answer}");
     }
 }
 
-pub async fn a_field_may_be_repeated<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
+pub async fn repeated_fields_are_accepted<D: DialectUnderTest>() {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let twice = [fields, fields].concat();
         let all = urlencoded(fields);
         vec![
-            Sent::new(JSON, json(&twice)),
-            Sent::new(FORM, urlencoded(&twice)),
-            Sent::new(PARTS, parts(&twice)),
-            Sent::new(FORM, all.clone()).at(&all),
-            Sent::new("", "").at(&urlencoded(&twice)),
+            RequestVariant::new(JSON, json(&twice)),
+            RequestVariant::new(FORM, urlencoded(&twice)),
+            RequestVariant::new(MULTIPART_TYPE, multipart(&twice)),
+            RequestVariant::new(FORM, all.clone()).with_query(&all),
+            RequestVariant::new("", "").with_query(&urlencoded(&twice)),
         ]
     })
     .await;
 }
 
-pub async fn the_content_type_does_not_matter<D: DialectUnderTest>() {
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
+pub async fn the_content_type_is_ignored<D: DialectUnderTest>() {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let escaped: String = json(fields).bytes().map(|byte| format!("%{byte:02X}")).collect();
         let bodies =
-            [json(fields), urlencoded(fields), parts(fields), format!("{escaped}="), escaped, json(fields) + "="];
+            [json(fields), urlencoded(fields), multipart(fields), format!("{escaped}="), escaped, json(fields) + "="];
         let kinds =
             ["", JSON, FORM, "text/plain", "multipart/form-data", "application/octet-stream", "text/html; charset=x"];
-        let each = bodies.iter().flat_map(|body| kinds.map(|kind| Sent::new(kind, body.as_str())));
+        let each = bodies.iter().flat_map(|body| kinds.map(|kind| RequestVariant::new(kind, body.as_str())));
         each.collect()
     })
     .await;
 }
 
-pub async fn compressed_bodies_are_inflated<D: DialectUnderTest>() {
+pub async fn compressed_bodies_are_decompressed<D: DialectUnderTest>() {
     fn compressed(body: &str) -> [Vec<u8>; 2] {
         let (mut gzip, mut zlib) = (Vec::new(), Vec::new());
         GzEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut gzip).unwrap();
         ZlibEncoder::new(body.as_bytes(), Compression::default()).read_to_end(&mut zlib).unwrap();
         [gzip, zlib]
     }
-    every_call_is_read_as::<D>(D::IDENTIFIERS[0], |fields| {
+    assert_all_calls_accept::<D>(D::IDENTIFIERS[0], |fields| {
         let mut sent = Vec::new();
-        for (kind, body) in [(JSON, json(fields)), (FORM, urlencoded(fields)), (PARTS, parts(fields))] {
+        for (kind, body) in [(JSON, json(fields)), (FORM, urlencoded(fields)), (MULTIPART_TYPE, multipart(fields))] {
             let [gzip, zlib] = compressed(&body);
-            sent.push(Sent::new(kind, gzip).with("content-encoding", "gzip"));
-            sent.push(Sent::new(kind, zlib).with("content-encoding", "deflate"));
+            sent.push(RequestVariant::new(kind, gzip).with_header("content-encoding", "gzip"));
+            sent.push(RequestVariant::new(kind, zlib).with_header("content-encoding", "deflate"));
             // Named, and not applied.
             for encoding in ["gzip", "deflate", "identity", "UTF-8"] {
-                sent.push(Sent::new(kind, body.as_str()).with("content-encoding", encoding));
+                sent.push(RequestVariant::new(kind, body.as_str()).with_header("content-encoding", encoding));
             }
         }
         sent
@@ -365,21 +374,22 @@ pub async fn compressed_bodies_are_inflated<D: DialectUnderTest>() {
     let bomb = format!("{{\"a\":\"{}\"}}", "x".repeat(10_000_000));
     for (encoding, bomb) in ["gzip", "deflate"].into_iter().zip(compressed(&bomb)) {
         assert!(bomb.len() < 20_000);
-        let answer = Sent::new(JSON, bomb).with("content-encoding", encoding).to(&app, D::LOGIN).await;
-        app.refuses(&answer, &Refusal::TooLarge);
+        let answer =
+            RequestVariant::new(JSON, bomb).with_header("content-encoding", encoding).send(&app, D::LOGIN_PATH).await;
+        app.assert_refused(&answer, &RequestRejection::BodyTooLarge);
     }
     let cut = compressed(&"x".repeat(1_000))[0][..20].to_vec();
-    let answer = Sent::new(JSON, cut).with("content-encoding", "gzip").to(&app, D::LOGIN).await;
-    app.refuses(&answer, &Refusal::Input(Fault::Unreadable));
+    let answer = RequestVariant::new(JSON, cut).with_header("content-encoding", "gzip").send(&app, D::LOGIN_PATH).await;
+    app.assert_refused(&answer, &RequestRejection::InvalidInput(FieldError::MalformedBody));
 }
 
 pub async fn a_call_without_parameters_ignores_its_body<D: DialectUnderTest>() {
     let app = D::new().await;
-    for path in documented_without_fields(D::SERVICE) {
+    for path in documented_paths_without_body(D::SERVICE) {
         for kind in ["", JSON, FORM, "multipart/form-data; boundary=b"] {
-            let polite = Sent::new(kind, "{}").to(&app, &path).await;
+            let polite = RequestVariant::new(kind, "{}").send(&app, &path).await;
             for body in ["", "null", "[]", "\"\"", "{", "a=1&a=2", "--b\r\n", "%ff", "\0"] {
-                let answer = Sent::new(kind, body).to(&app, &path).await;
+                let answer = RequestVariant::new(kind, body).send(&app, &path).await;
                 assert_eq!(answer.status, polite.status, "{path} {kind} {body}: {answer:?}");
                 assert_ne!(answer.status, 400, "{path}");
             }

@@ -1,23 +1,23 @@
 //! What HTTP clients rely on beside the body, of a service that is reached directly as of the gateway.
 
 use stele_core::Error;
-use stele_dialect::{Fault, Refusal};
+use stele_dialect::{FieldError, RequestRejection};
 
 use super::DialectUnderTest;
-use super::document::{document, served_by};
-use crate::app::shown;
-use crate::raw;
+use super::openapi::{fetch_document, served_methods};
+use crate::raw_http;
+use crate::test_app::response_parts;
 
 /// The head and the body of the answer to a request without a body.
-async fn answer(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
+async fn response(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
-    let answer = raw(app.service.address(), request.as_bytes()).await;
+    let answer = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer}"));
     (head.to_owned(), body.to_owned())
 }
 
-async fn head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
-    answer(app, method, path, headers).await.0
+async fn response_head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
+    response(app, method, path, headers).await.0
 }
 
 /// A header of an answer, by its name as it is written.
@@ -25,13 +25,13 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().filter_map(|line| line.split_once(": ")).find(|(written, _)| *written == name).map(|(_, value)| value)
 }
 
-pub async fn names_of_headers_are_in_title_case<D: DialectUnderTest>() {
+pub async fn header_names_are_title_case<D: DialectUnderTest>() {
     let app = D::new().await;
-    let document = document(&app).await;
+    let document = fetch_document(&app).await;
     let paths = document["paths"].as_object().unwrap().keys().map(|path| path.replace("{id}", "1"));
     for path in paths.chain(["/nowhere".to_owned(), "/healthz".to_owned(), "/openapi.json".to_owned()]) {
         for method in ["GET", "POST", "PUT", "HEAD"] {
-            let head = head(&app, method, &path, "").await;
+            let head = response_head(&app, method, &path, "").await;
             let names: Vec<_> = head.lines().skip(1).map(|line| line.split_once(": ").unwrap().0).collect();
             assert!(names.contains(&"Date"), "{head}");
             for word in names.iter().flat_map(|name| name.split('-')) {
@@ -42,16 +42,19 @@ pub async fn names_of_headers_are_in_title_case<D: DialectUnderTest>() {
     }
 }
 
-pub async fn every_401_has_a_challenge<D: DialectUnderTest>() {
+pub async fn every_401_has_www_authenticate<D: DialectUnderTest>() {
     const CHALLENGE: &str = "Bearer realm=\"stele\"";
     let app = D::new().await;
-    let rendered = stele_dialect::failed(&Error::NotAuthenticated, (D::SERVICE.fail)(&Error::NotAuthenticated));
+    let rendered = stele_dialect::finish_error_response(
+        &Error::NotAuthenticated,
+        (D::SERVICE.render_error)(&Error::NotAuthenticated),
+    );
     assert_eq!(rendered.headers().get("www-authenticate").unwrap(), CHALLENGE);
-    let document = document(&app).await;
+    let document = fetch_document(&app).await;
     for (path, item) in document["paths"].as_object().unwrap() {
-        for method in served_by(item) {
+        for method in served_methods(item) {
             for token in ["", "Authorization: Bearer nonsense\r\n"] {
-                let head = head(&app, method, &path.replace("{id}", "1"), token).await;
+                let head = response_head(&app, method, &path.replace("{id}", "1"), token).await;
                 let expected = head.starts_with("HTTP/1.1 401 ").then_some(CHALLENGE);
                 assert_eq!(header(&head, "Www-Authenticate"), expected, "{method} {path}: {head}");
             }
@@ -59,55 +62,57 @@ pub async fn every_401_has_a_challenge<D: DialectUnderTest>() {
     }
 }
 
-pub async fn an_allowed_page_may_send_any_header<D: DialectUnderTest>() {
-    let app = D::with(&[("STELE_CORS_ORIGINS", "https://app.example, null")]).await;
+pub async fn an_allowed_cors_origin_may_send_any_header<D: DialectUnderTest>() {
+    let app = D::with_settings(&[("STELE_CORS_ORIGINS", "https://app.example, null")]).await;
     let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: traceparent, X-CSRF-Token\r\n";
     for (origin, is_allowed) in [("https://app.example", true), ("null", true), ("https://evil.example", false)] {
-        let answer = head(&app, "OPTIONS", D::LOGIN, &format!("Origin: {origin}\r\n{asked}")).await;
+        let answer = response_head(&app, "OPTIONS", D::LOGIN_PATH, &format!("Origin: {origin}\r\n{asked}")).await;
         assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
         let names = header(&answer, "Access-Control-Allow-Headers");
         assert_eq!(names, is_allowed.then_some("traceparent, X-CSRF-Token"), "{answer}");
-        for answer in [answer, head(&app, "POST", D::LOGIN, &format!("Origin: {origin}\r\n")).await] {
+        for answer in [answer, response_head(&app, "POST", D::LOGIN_PATH, &format!("Origin: {origin}\r\n")).await] {
             assert_eq!(header(&answer, "Access-Control-Allow-Origin"), is_allowed.then_some(origin), "{answer}");
             assert_eq!(header(&answer, "Vary"), Some("Origin"), "{answer}");
         }
     }
     // Without a list there is no preflight.
-    let answer = head(&D::new().await, "OPTIONS", D::LOGIN, &format!("Origin: https://app.example\r\n{asked}")).await;
+    let answer =
+        response_head(&D::new().await, "OPTIONS", D::LOGIN_PATH, &format!("Origin: https://app.example\r\n{asked}"))
+            .await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("Access-Control"), "{answer}");
 }
 
-pub async fn what_the_http_library_refuses_has_a_body<D: DialectUnderTest>() {
-    let app = D::with(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
-    let login = D::LOGIN;
-    let unreadable = Refusal::Input(Fault::Unreadable);
+pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>() {
+    let app = D::with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
+    let login = D::LOGIN_PATH;
+    let unreadable = RequestRejection::InvalidInput(FieldError::MalformedBody);
     for (status, refusal, request) in [
         (400, &unreadable, b"nonsense\r\n\r\n".to_vec()),
         // More than is read of a head; a name that is too long.
         (431, &unreadable, [format!("POST {login} HTTP/1.1\r\nX: ").as_bytes(), &[b'x'; 300_000]].concat()),
         (431, &unreadable, [b"GET / HTTP/1.1\r\n".as_slice(), &[b'x'; 66_000], b": y\r\n\r\n"].concat()),
-        (408, &Refusal::Timeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
+        (408, &RequestRejection::BodyTimeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
     ] {
-        let answer = raw(app.service.address(), &request).await;
+        let answer = raw_http::send_raw(app.service.address(), &request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        assert_eq!(body, shown((D::SERVICE.refuse)(refusal)).2, "{answer}");
+        assert_eq!(body, response_parts((D::SERVICE.render_refusal)(refusal)).2, "{answer}");
         assert_eq!(header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{answer}");
         assert_eq!(header(head, "Connection"), Some("close"), "{answer}");
     }
 }
 
-pub async fn slashes_too_many_lead_to_the_same_call<D: DialectUnderTest>() {
+pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
     let app = D::new().await;
-    let document = document(&app).await;
-    let nowhere = shown((D::SERVICE.refuse)(&Refusal::NotFound)).2;
+    let document = fetch_document(&app).await;
+    let nowhere = response_parts((D::SERVICE.render_refusal)(&RequestRejection::NotFound)).2;
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "1");
         let status = |answer: &str| answer.lines().next().unwrap_or_default().to_owned();
-        for method in served_by(item) {
-            let plain = status(&head(&app, method, &path, "").await);
+        for method in served_methods(item) {
+            let plain = status(&response_head(&app, method, &path, "").await);
             for spelled in [format!("{path}/"), format!("{path}//?a=b/"), format!("/{path}"), path.replace('/', "//")] {
-                let (head, body) = answer(&app, method, &spelled, "").await;
+                let (head, body) = response(&app, method, &spelled, "").await;
                 assert_eq!(status(&head), plain, "{method} {spelled}");
                 assert_ne!(body, nowhere, "{method} {spelled}");
             }
@@ -115,9 +120,9 @@ pub async fn slashes_too_many_lead_to_the_same_call<D: DialectUnderTest>() {
     }
 }
 
-pub async fn paths_that_can_be_read_in_two_ways_are_refused<D: DialectUnderTest>() {
+pub async fn ambiguous_paths_are_rejected<D: DialectUnderTest>() {
     let app = D::new().await;
-    let (folder, name) = D::LOGIN.rsplit_once('/').unwrap();
+    let (folder, name) = D::LOGIN_PATH.rsplit_once('/').unwrap();
     let (first, rest) = name.split_at(1);
     let escaped = format!("%{:02x}", first.as_bytes()[0]);
     for spelled in [
@@ -129,8 +134,8 @@ pub async fn paths_that_can_be_read_in_two_ways_are_refused<D: DialectUnderTest>
         format!("{folder}/{escaped}{rest}"),
         format!("{folder}/{name};a=b"),
     ] {
-        let (head, body) = answer(&app, "POST", &spelled, "").await;
+        let (head, body) = response(&app, "POST", &spelled, "").await;
         assert!(head.starts_with("HTTP/1.1 404 "), "{spelled}: {head}");
-        assert_eq!(body, shown((D::SERVICE.refuse)(&Refusal::NotFound)).2, "{spelled}");
+        assert_eq!(body, response_parts((D::SERVICE.render_refusal)(&RequestRejection::NotFound)).2, "{spelled}");
     }
 }

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 use stele_app::Service;
-use stele_dialect::{Fault, Refusal};
+use stele_dialect::{FieldError, RequestRejection};
 
 use super::{DialectUnderTest, PASSWORD};
-use crate::app::shown;
+use crate::test_app::response_parts;
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
@@ -18,7 +18,7 @@ pub struct Call {
     /// What it reads, in its order.
     pub fields: Vec<Field>,
     /// Whether the fields are within an envelope.
-    pub sealed: bool,
+    pub encrypted: bool,
 }
 
 /// A field of a call.
@@ -27,26 +27,29 @@ pub struct Field {
     /// Its name.
     pub name: String,
     /// A value that can be read.
-    pub good: String,
+    pub valid_value: String,
     /// Whether the call needs it.
     pub required: bool,
 }
 
 /// The calls that the OpenAPI document of `service` says read their body, with its examples for good values.
-pub fn documented(service: Service) -> Vec<Call> {
-    let document = serde_json::to_value((service.document)()).unwrap();
+pub fn documented_calls(service: Service) -> Vec<Call> {
+    let document = serde_json::to_value((service.openapi_document)()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
     let reading = paths.filter(|(_, item)| item["post"]["responses"]["400"].is_object());
-    let call =
-        |(path, item): (&String, &Value)| Call { path: path.clone(), fields: fields(&document, item), sealed: false };
+    let call = |(path, item): (&String, &Value)| Call {
+        path: path.clone(),
+        fields: fields(&document, item),
+        encrypted: false,
+    };
     let calls: Vec<_> = reading.map(call).collect();
     assert!(!calls.is_empty(), "{}: no call reads its body", service.name);
     calls
 }
 
 /// The paths of the POSTs that the OpenAPI document of `service` says read no body.
-pub(super) fn documented_without_fields(service: Service) -> Vec<String> {
-    let document = serde_json::to_value((service.document)()).unwrap();
+pub(super) fn documented_paths_without_body(service: Service) -> Vec<String> {
+    let document = serde_json::to_value((service.openapi_document)()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
     let ignoring = paths.filter(|(_, item)| item["post"].is_object() && !item["post"]["responses"]["400"].is_object());
     ignoring.map(|(path, _)| path.clone()).collect()
@@ -59,51 +62,55 @@ fn fields(document: &Value, item: &Value) -> Vec<Field> {
     let properties = schema["properties"].as_object().into_iter().flatten();
     let field = |(name, about): (&String, &Value)| Field {
         name: name.clone(),
-        good: text(&about["examples"][0]),
+        valid_value: value_text(&about["examples"][0]),
         required: required.contains(&&Value::from(name.as_str())),
     };
     properties.map(field).collect()
 }
 
-fn text(value: &Value) -> String {
+fn value_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Call {
     /// A call whose fields are those of the JSON object `inner`, which is sent in an envelope.
-    pub fn sealed(path: &str, inner: &str) -> Self {
+    pub fn encrypted(path: &str, inner: &str) -> Self {
         let object: serde_json::Map<String, Value> = serde_json::from_str(inner).unwrap();
-        let field = |(name, value): (&String, &Value)| Field { name: name.clone(), good: text(value), required: true };
-        Self { path: path.to_owned(), fields: object.iter().map(field).collect(), sealed: true }
+        let field = |(name, value): (&String, &Value)| Field {
+            name: name.clone(),
+            valid_value: value_text(value),
+            required: true,
+        };
+        Self { path: path.to_owned(), fields: object.iter().map(field).collect(), encrypted: true }
     }
 
     /// The body as JSON, with `value` written in place of a field's.
-    fn json_with(&self, name: &str, value: &str) -> String {
+    fn json_with_value(&self, name: &str, value: &str) -> String {
         let pairs = self.fields.iter().map(|field| {
-            let value = if field.name == name { value.to_owned() } else { format!("{:?}", field.good) };
+            let value = if field.name == name { value.to_owned() } else { format!("{:?}", field.valid_value) };
             format!("{:?}:{value}", field.name)
         });
         format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
     }
 
     fn json(&self) -> String {
-        self.json_with("", "")
+        self.json_with_value("", "")
     }
 
     fn form(&self) -> String {
-        let pairs: Vec<_> = self.fields.iter().map(|field| (field.name.as_str(), field.good.as_str())).collect();
+        let pairs: Vec<_> = self.fields.iter().map(|field| (field.name.as_str(), field.valid_value.as_str())).collect();
         urlencoded(&pairs)
     }
 
-    fn without(&self, name: &str) -> Self {
+    fn without_field(&self, name: &str) -> Self {
         let mut call = self.clone();
         call.fields.retain(|field| field.name != name);
         call
     }
 
-    fn with_twice(&self, field: &Field) -> Self {
+    fn with_repeated_field(&self, field: &Field) -> Self {
         let mut call = self.clone();
-        call.fields.push(Field { good: format!("{}0", field.good), ..field.clone() });
+        call.fields.push(Field { valid_value: format!("{}0", field.valid_value), ..field.clone() });
         call
     }
 }
@@ -114,39 +121,46 @@ pub fn urlencoded(pairs: &[(&str, &str)]) -> String {
     pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&")
 }
 
-async fn refuses<D: DialectUnderTest>(app: &D, call: &Call, kind: &str, body: impl Into<Vec<u8>>, fault: Fault) {
+async fn assert_field_error<D: DialectUnderTest>(
+    app: &D,
+    call: &Call,
+    kind: &str,
+    body: impl Into<Vec<u8>>,
+    fault: FieldError,
+) {
     let body = body.into();
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
     // Faults within an envelope are answered within one, unless it cannot be read at all.
-    let sealed = call.sealed && fault != Fault::Unreadable;
-    let (status, _, text) = shown((D::SERVICE.refuse)(&Refusal::Input(fault)));
+    let sealed = call.encrypted && fault != FieldError::MalformedBody;
+    let (status, _, text) = response_parts((D::SERVICE.render_refusal)(&RequestRejection::InvalidInput(fault)));
     let answer = app.submit(call, kind, body).await;
-    assert_eq!((answer.status, answer.text, answer.sealed), (status, text, sealed), "{} {kind} {sent}", call.path);
+    assert_eq!((answer.status, answer.text, answer.encrypted), (status, text, sealed), "{} {kind} {sent}", call.path);
 }
 
-fn missing(name: &str) -> Fault {
-    Fault::Missing(name.to_owned().into())
+fn missing_field(name: &str) -> FieldError {
+    FieldError::Missing(name.to_owned().into())
 }
 
-fn invalid(name: &str) -> Fault {
-    Fault::Invalid(name.to_owned().into())
+fn invalid_field(name: &str) -> FieldError {
+    FieldError::Invalid(name.to_owned().into())
 }
 
-pub async fn bodies_that_cannot_be_read<D: DialectUnderTest>() {
+pub async fn unreadable_bodies_are_rejected<D: DialectUnderTest>() {
     let app = D::new().await;
     let deep = "[".repeat(20_000) + &"]".repeat(20_000);
     let many: Vec<_> = (0..100).map(|n| format!("f{n}=1")).collect();
-    for call in app.calls() {
+    for call in app.calls_with_body() {
         let bodies = ["{", r#"{"username":"#, "[1]", "true", "\"text\"", "17", "{} {}", r#"{"a":01}"#, &deep];
         for body in bodies.into_iter().chain([r#"{"username":"\ud800"}"#]) {
-            refuses(&app, &call, JSON, body, Fault::Unreadable).await;
+            assert_field_error(&app, &call, JSON, body, FieldError::MalformedBody).await;
         }
-        refuses(&app, &call, JSON, b"{\"username\":\"\xff\"}".to_vec(), Fault::Unreadable).await;
+        assert_field_error(&app, &call, JSON, b"{\"username\":\"\xff\"}".to_vec(), FieldError::MalformedBody).await;
         if let Some(first) = call.fields.first() {
             // Skipped without recursion, then found to be no text.
-            refuses(&app, &call, JSON, call.json_with(&first.name, &deep), invalid(&first.name)).await;
+            assert_field_error(&app, &call, JSON, call.json_with_value(&first.name, &deep), invalid_field(&first.name))
+                .await;
         }
-        if call.sealed {
+        if call.encrypted {
             continue;
         }
         let forms: [(&str, &[u8]); 7] = [
@@ -159,79 +173,79 @@ pub async fn bodies_that_cannot_be_read<D: DialectUnderTest>() {
             ("multipart/form-data", b"a=\xff\xfe"),
         ];
         for (kind, body) in forms {
-            refuses(&app, &call, kind, body, Fault::Unreadable).await;
+            assert_field_error(&app, &call, kind, body, FieldError::MalformedBody).await;
         }
     }
 }
 
-pub async fn a_missing_field_is_named<D: DialectUnderTest>() {
+pub async fn the_error_names_a_missing_field<D: DialectUnderTest>() {
     let app = D::new().await;
-    for call in app.calls() {
-        if let (Some(first), false) = (call.fields.first(), call.sealed) {
+    for call in app.calls_with_body() {
+        if let (Some(first), false) = (call.fields.first(), call.encrypted) {
             for (kind, body) in [(JSON, ""), (JSON, "{}"), (JSON, "null"), (JSON, "[]"), (FORM, ""), (FORM, "{}")] {
-                refuses(&app, &call, kind, body, missing(&first.name)).await;
+                assert_field_error(&app, &call, kind, body, missing_field(&first.name)).await;
             }
         }
         for Field { name, .. } in call.fields.iter().filter(|field| field.required) {
-            let without = call.without(name);
-            if !call.sealed {
-                refuses(&app, &call, FORM, without.form(), missing(name)).await;
+            let without = call.without_field(name);
+            if !call.encrypted {
+                assert_field_error(&app, &call, FORM, without.form(), missing_field(name)).await;
             }
-            refuses(&app, &call, JSON, without.json(), missing(name)).await;
-            refuses(&app, &call, JSON, call.json_with(name, "null"), missing(name)).await;
+            assert_field_error(&app, &call, JSON, without.json(), missing_field(name)).await;
+            assert_field_error(&app, &call, JSON, call.json_with_value(name, "null"), missing_field(name)).await;
         }
     }
 }
 
-pub async fn a_doubled_field_is_named<D: DialectUnderTest>() {
+pub async fn the_error_names_a_repeated_field<D: DialectUnderTest>() {
     let app = D::new().await;
-    for call in app.calls() {
+    for call in app.calls_with_body() {
         for field in &call.fields {
-            let twice = call.with_twice(field);
-            refuses(&app, &call, JSON, twice.json(), Fault::Doubled(field.name.clone())).await;
-            if !call.sealed {
-                refuses(&app, &call, FORM, twice.form(), Fault::Doubled(field.name.clone())).await;
+            let twice = call.with_repeated_field(field);
+            assert_field_error(&app, &call, JSON, twice.json(), FieldError::Duplicate(field.name.clone())).await;
+            if !call.encrypted {
+                assert_field_error(&app, &call, FORM, twice.form(), FieldError::Duplicate(field.name.clone())).await;
             }
         }
     }
 }
 
-pub async fn a_field_of_the_wrong_kind_is_named<D: DialectUnderTest>() {
+pub async fn the_error_names_a_field_of_the_wrong_type<D: DialectUnderTest>() {
     let app = D::new().await;
-    for call in app.calls() {
+    for call in app.calls_with_body() {
         for Field { name, .. } in &call.fields {
             for value in ["true", "[]", "{}", "[[1]]", r#"{"$ne":null}"#] {
-                refuses(&app, &call, JSON, call.json_with(name, value), invalid(name)).await;
+                assert_field_error(&app, &call, JSON, call.json_with_value(name, value), invalid_field(name)).await;
             }
         }
     }
 }
 
-pub async fn a_field_with_a_bad_value_is_named<D: DialectUnderTest>() {
+pub async fn the_error_names_a_field_with_an_invalid_value<D: DialectUnderTest>() {
     let app = D::new().await;
-    let calls = app.calls();
-    for (name, values) in D::BAD_VALUES {
+    let calls = app.calls_with_body();
+    for (name, values) in D::INVALID_VALUES {
         let with = calls.iter().filter(|call| call.fields.iter().any(|field| field.name == *name));
         let with: Vec<_> = with.collect();
         assert!(!with.is_empty(), "no call has a field {name}");
         for (call, value) in with.iter().flat_map(|call| values.iter().map(move |value| (call, value))) {
-            refuses(&app, call, JSON, call.json_with(name, value), invalid(name)).await;
+            assert_field_error(&app, call, JSON, call.json_with_value(name, value), invalid_field(name)).await;
         }
     }
 }
 
-pub async fn a_login_is_read_from_every_kind_of_body<D: DialectUnderTest>() {
+pub async fn a_login_is_accepted_in_every_body_format<D: DialectUnderTest>() {
     type Write = fn(&[(&str, &str)]) -> String;
     let app = D::new().await;
-    app.mark().await;
+    app.add_test_user().await;
     let kinds: [(&str, Write); 7] = [
-        (JSON, |fields| object(fields, "", quoted)),
-        (JSON, |fields| object(fields, r#","extra":[1,{"a":null}]"#, bare)),
+        (JSON, |fields| json_object(fields, "", json_string)),
+        (JSON, |fields| json_object(fields, r#","extra":[1,{"a":null}]"#, unquoted)),
         ("application/json; charset=UTF-8", |fields| {
             let reversed: Vec<_> = fields.iter().rev().copied().collect();
-            format!("\u{feff} {}\n", object(&reversed, "", quoted))
+            format!("\u{feff} {}\n", json_object(&reversed, "", json_string))
         }),
-        ("text/plain", |fields| object(fields, "", quoted)),
+        ("text/plain", |fields| json_object(fields, "", json_string)),
         (FORM, urlencoded),
         // jQuery's: the content type alone.
         ("multipart/form-data", urlencoded),
@@ -243,24 +257,29 @@ pub async fn a_login_is_read_from_every_kind_of_body<D: DialectUnderTest>() {
         }),
     ];
     for (kind, write) in kinds {
-        app.wait(1);
+        app.advance_clock(1);
         let fields = app.login_fields(0, D::IDENTIFIERS[0], PASSWORD);
         let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let request = app.carry(app.request("POST", D::LOGIN)).header("content-type", kind).body(write(&fields));
-        app.assert_accepted(app.open(app.send(request).await));
+        let request =
+            app.add_credentials(app.request("POST", D::LOGIN_PATH)).header("content-type", kind).body(write(&fields));
+        app.assert_accepted(app.decode_response(app.send(request).await));
     }
 }
 
-fn object(fields: &[(&str, &str)], more: &str, write: fn(&str) -> String) -> String {
+fn json_object(fields: &[(&str, &str)], more: &str, write: fn(&str) -> String) -> String {
     let pairs = fields.iter().map(|(name, value)| format!("{name:?}:{}", write(value)));
     format!("{{{}{more}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
-fn quoted(value: &str) -> String {
+fn json_string(value: &str) -> String {
     format!("{value:?}")
 }
 
 /// Numbers as numbers.
-fn bare(value: &str) -> String {
-    if value.parse::<u64>().is_ok_and(|number| number.to_string() == value) { value.to_owned() } else { quoted(value) }
+fn unquoted(value: &str) -> String {
+    if value.parse::<u64>().is_ok_and(|number| number.to_string() == value) {
+        value.to_owned()
+    } else {
+        json_string(value)
+    }
 }

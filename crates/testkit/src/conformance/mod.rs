@@ -1,9 +1,9 @@
 //! The conformance suite: what every dialect does alike, whatever its document calls it.
 //!
 //! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance);
-//! that gives them each test of [`bodies`], [`empty`], [`login`], [`limits`], [`faults`], [`input`], [`http`],
-//! [`mod@status_200`] and [`document`] under its name. [`sessions`] is for dialects whose clients are given a token
-//! ([`SessionDialect`]); [`salted`], [`salted_text`] and [`repeats`] for those whose clients salt ([`SaltedDialect`]);
+//! that gives them each test of [`bodies`], [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`],
+//! [`mod@status_200`] and [`openapi`] under its name. [`sessions`] is for dialects whose clients are given a token
+//! ([`SessionDialect`]); [`salted`], [`salted_text`] and [`login_retries`] for those whose clients salt ([`SaltedDialect`]);
 //! [`codes`] for those that send codes ([`CodeDialect`]). `suite` lists them all. What is expected is what the dialect
 //! itself renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the
 //! golden transcripts.
@@ -12,19 +12,19 @@
 
 pub mod bodies;
 pub mod codes;
-pub mod document;
-pub mod empty;
-pub mod faults;
+pub mod empty_fields;
 pub mod http;
 pub mod input;
-pub mod limits;
 pub mod login;
-pub mod repeats;
+pub mod login_retries;
+pub mod openapi;
+pub mod rate_limits;
 pub mod salted;
 pub mod salted_text;
 pub mod sessions;
 pub mod status_200;
 mod suite;
+pub mod unavailability;
 
 use std::ops::DerefMut;
 
@@ -37,12 +37,12 @@ use stele_core::user::User;
 pub use input::Call;
 pub use suite::run;
 
-use crate::{Answer, Lab, TestApp, Work};
+use crate::{RequestCost, TestApp, TestLab, TestResponse};
 
 /// The phone of the user that most tests are about, an identifier in every dialect.
 pub const PHONE: &str = "13800138000";
 /// Other writings of [`PHONE`], which every dialect takes (docs/FIELD.md).
-pub const PHONE_WRITINGS: &[&str] = &[
+pub const PHONE_VARIANTS: &[&str] = &[
     "+8613800138000",
     "8613800138000",
     " 8613800138000",
@@ -53,16 +53,16 @@ pub const PHONE_WRITINGS: &[&str] = &[
     "＋８６１３８００１３８０００",
 ];
 /// The phone of no user.
-pub const STRANGER: &str = "13900139000";
+pub const UNKNOWN_PHONE: &str = "13900139000";
 /// The password of the user.
 pub const PASSWORD: &str = "hna123";
 /// Another one.
-pub const WRONG: &str = "wrong!";
+pub const WRONG_PASSWORD: &str = "wrong!";
 /// Has the service believe `X-Forwarded-For`.
 pub const BEHIND_PROXY: (&str, &str) = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
 
 /// Writings of a token in a header, which every dialect takes (docs/FIELD.md).
-pub fn token_writings(token: &str) -> Vec<String> {
+pub fn token_header_variants(token: &str) -> Vec<String> {
     let writings =
         ["{}", "Bearer {}", "bearer  {}", "Bearer: {}", "Bearer:{}", "Token {}", "JWT {}", "\"{}\"", "Bearer \"{}\""];
     writings.iter().map(|writing| writing.replace("{}", token)).collect()
@@ -79,106 +79,106 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
     /// Settings that it needs.
     const SETTINGS: Settings = &[];
     /// Settings under which an unknown user is answered what a wrong password is.
-    const INDISTINCT: Settings = &[];
+    const UNIFORM_ERROR_SETTINGS: Settings = &[];
     /// The path of the login.
-    const LOGIN: &'static str;
+    const LOGIN_PATH: &'static str;
     /// Writings of the identifiers `Mark`, [`PHONE`] and `Mark@Stele.cn` that this dialect takes.
     const IDENTIFIERS: &'static [&'static str] = &["Mark", "MARK", " mark ", PHONE, "mark@stele.CN"];
     /// Whether its login takes any text for an identifier, be it nonsense.
-    const TAKES_NONSENSE: bool = true;
+    const ACCEPTS_ANY_IDENTIFIER: bool = true;
     /// JSON values that a field cannot have, by the field's name.
-    const BAD_VALUES: &'static [(&'static str, &'static [&'static str])] = &[];
+    const INVALID_VALUES: &'static [(&'static str, &'static [&'static str])] = &[];
     /// Paths below its prefix, or elsewhere, that it does not serve.
-    const NOWHERE: &'static [&'static str];
+    const UNKNOWN_PATHS: &'static [&'static str];
 
-    /// [`Self::IDENTIFIERS`] and [`PHONE_WRITINGS`].
+    /// [`Self::IDENTIFIERS`] and [`PHONE_VARIANTS`].
     fn identifiers() -> Vec<&'static str> {
-        [Self::IDENTIFIERS, PHONE_WRITINGS].concat()
+        [Self::IDENTIFIERS, PHONE_VARIANTS].concat()
     }
 
     /// Starts the service on `lab`, with what its clients need to call.
-    async fn start(lab: Lab) -> Self;
+    async fn start(lab: TestLab) -> Self;
 
     /// What a login costs, right or wrong.
-    fn login_cost(right: bool) -> Work;
+    fn login_cost(right: bool) -> RequestCost;
 
     /// The fields of a login from the `origin`-th origin.
     fn login_fields(&self, origin: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)>;
 
     /// Whether a login was accepted.
-    fn accepted(answer: &Answer) -> bool;
+    fn is_accepted(answer: &TestResponse) -> bool;
 
     /// Adds to a request what clients show beside the body, such as a token.
-    fn carry(&self, request: RequestBuilder) -> RequestBuilder {
+    fn add_credentials(&self, request: RequestBuilder) -> RequestBuilder {
         request
     }
 
     /// Reads an answer, where there is more to it than its bytes.
-    fn open(&self, answer: Answer) -> Answer {
+    fn decode_response(&self, answer: TestResponse) -> TestResponse {
         answer
     }
 
-    /// The calls that read their body, with a good value for each field; by default, what the OpenAPI document says.
-    fn calls(&self) -> Vec<Call> {
-        input::documented(Self::SERVICE)
+    /// The calls that read their body, with a good value for each field; by default, what the document says.
+    fn calls_with_body(&self) -> Vec<Call> {
+        input::documented_calls(Self::SERVICE)
     }
 
     /// Posts `body` as the content of a call.
-    async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> Answer {
-        self.post_as(&call.path, content_type, body).await
+    async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> TestResponse {
+        self.post_with_type(&call.path, content_type, body).await
     }
 
     /// Logs in as a client that has met the challenge first.
-    async fn login_challenged(&self, origin: u8, identifier: &str, password: &str) -> Answer {
+    async fn login_after_challenge(&self, origin: u8, identifier: &str, password: &str) -> TestResponse {
         self.login(origin, identifier, password).await
     }
 
     /// The `n`-th call of a stranger who wants to know whether there is such a user.
-    async fn stranger_calls(&self, _: usize, identifier: &str) -> Answer {
-        self.login(0, identifier, WRONG).await
+    async fn enumeration_probe(&self, _: usize, identifier: &str) -> TestResponse {
+        self.login(0, identifier, WRONG_PASSWORD).await
     }
 
     /// The service on a new user base.
     async fn new() -> Self {
-        Self::with(&[]).await
+        Self::with_settings(&[]).await
     }
 
     /// As [`DialectUnderTest::new`], with these settings on top.
-    async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::start(Lab::with(&[Self::SETTINGS, settings].concat()).await).await
+    async fn with_settings(settings: &[(&str, &str)]) -> Self {
+        Self::start(TestLab::with_settings(&[Self::SETTINGS, settings].concat()).await).await
     }
 
     /// Logs in.
-    async fn login(&self, origin: u8, identifier: &str, password: &str) -> Answer {
-        self.log_in_with(origin, self.login_fields(origin, identifier, password)).await
+    async fn login(&self, origin: u8, identifier: &str, password: &str) -> TestResponse {
+        self.login_with_fields(origin, self.login_fields(origin, identifier, password)).await
     }
 
     /// Logs in with these fields.
-    async fn log_in_with(&self, origin: u8, fields: Vec<(&'static str, String)>) -> Answer {
+    async fn login_with_fields(&self, origin: u8, fields: Vec<(&'static str, String)>) -> TestResponse {
         let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
-        let request = self.request("POST", Self::LOGIN).header("x-forwarded-for", format!("203.0.113.{origin}"));
-        let request = self.carry(request).json(&fields.collect::<serde_json::Map<_, _>>());
-        self.open(self.send(request).await)
+        let request = self.request("POST", Self::LOGIN_PATH).header("x-forwarded-for", format!("203.0.113.{origin}"));
+        let request = self.add_credentials(request).json(&fields.collect::<serde_json::Map<_, _>>());
+        self.decode_response(self.send(request).await)
     }
 
     /// Adds the user that most tests are about.
-    async fn mark(&self) -> User {
+    async fn add_test_user(&self) -> User {
         self.lab.user("Mark").password(PASSWORD).phone(PHONE).email("Mark@Stele.cn").add().await
     }
 
     /// Fails to log in so often that the next attempt has to wait: five failures are free, the sixth starts a wait of
     /// a second.
-    async fn exhaust(&self, identifier: &str) {
+    async fn exhaust_free_attempts(&self, identifier: &str) {
         for origin in 1..=5 {
-            self.fails(&self.login(origin, identifier, WRONG).await, &Error::WrongPassword);
+            self.assert_fails_with(&self.login(origin, identifier, WRONG_PASSWORD).await, &Error::WrongPassword);
         }
-        self.fails(&self.login_challenged(6, identifier, WRONG).await, &Error::WrongPassword);
+        self.assert_fails_with(&self.login_after_challenge(6, identifier, WRONG_PASSWORD).await, &Error::WrongPassword);
     }
 
     /// Asserts that a login is accepted; gives its answer.
     #[track_caller]
-    fn assert_accepted(&self, answer: Answer) -> Answer {
-        assert!(Self::accepted(&answer), "{answer:?}");
+    fn assert_accepted(&self, answer: TestResponse) -> TestResponse {
+        assert!(Self::is_accepted(&answer), "{answer:?}");
         answer
     }
 }
@@ -187,21 +187,21 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
 #[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
 pub trait SessionDialect: DialectUnderTest {
     /// The session that an accepted login opened.
-    fn session(&self, answer: &Answer) -> Token;
+    fn session_token(&self, answer: &TestResponse) -> Token;
 
     /// Logs in; gives the session.
     async fn open_session(&self) -> Token {
         // A salted proof is good once a second.
-        self.wait(1);
+        self.advance_clock(1);
         let answer = self.login(0, PHONE, PASSWORD).await;
-        self.session(&self.assert_accepted(answer))
+        self.session_token(&self.assert_accepted(answer))
     }
 }
 
 /// A dialect whose clients prove a password by `md5(D + timestamp)`.
 pub trait SaltedDialect: DialectUnderTest {
     /// Settings under which nothing but a salted digest proves.
-    const SALTED_ALONE: Settings = &[];
+    const SALTED_ONLY_SETTINGS: Settings = &[];
 
     /// The fields of a login with this digest, made at `at`.
     fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)> {
@@ -213,13 +213,13 @@ pub trait SaltedDialect: DialectUnderTest {
 #[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
 pub trait CodeDialect: DialectUnderTest {
     /// Asks for a code to be sent to the phone of a user.
-    async fn request_code(&self, origin: u8, phone: &str) -> Answer;
+    async fn request_code(&self, origin: u8, phone: &str) -> TestResponse;
 
     /// Shows a code for setting a new password; a code that is accepted is used up.
-    async fn redeem_code(&self, phone: &str, code: &str) -> Answer;
+    async fn redeem_code(&self, phone: &str, code: &str) -> TestResponse;
 
     /// Whether what was asked for was done.
-    fn done(answer: &Answer) -> bool;
+    fn is_success(answer: &TestResponse) -> bool;
 }
 
 /// Makes a type whose field `app` is a [`TestApp`](crate::TestApp) stand for it.

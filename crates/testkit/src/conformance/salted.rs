@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stele_core::origin::Origin;
-use stele_core::ports::{Attempt, Verdict};
+use stele_core::ports::{LoginAttempt, ProofResult};
 use stele_core::seal::Sealer;
 use stele_core::time::Timestamp;
-use stele_core::{Deps, Error};
+use stele_core::{Dependencies, Error};
 
-use super::{PASSWORD, PHONE, STRANGER, SaltedDialect, WRONG};
-use crate::{Answer, Moment, TestApp, md5_hex};
+use super::{PASSWORD, PHONE, SaltedDialect, UNKNOWN_PHONE, WRONG_PASSWORD};
+use crate::{CallPhase, TestApp, TestResponse, md5_hex};
 
 /// JSON values that are no digest.
-const BAD_DIGESTS: &[&str] = &[
+const INVALID_DIGESTS: &[&str] = &[
     "\"123456\"",
     "\"0b945c1fd92aa2623b704d8d37d8ffc\"",
     "\"00b945c1fd92aa2623b704d8d37d8ffc0\"",
@@ -25,7 +25,7 @@ const BAD_DIGESTS: &[&str] = &[
 ];
 
 /// JSON values that are no timestamp.
-const BAD_TIMESTAMPS: &[&str] = &[
+const INVALID_TIMESTAMPS: &[&str] = &[
     "-1",
     "1.5",
     "\"1767254400.5\"",
@@ -44,96 +44,96 @@ const BAD_TIMESTAMPS: &[&str] = &[
 ];
 
 /// JSON values that are no user's id.
-const BAD_USER_IDS: &[&str] =
+const INVALID_USER_IDS: &[&str] =
     &["\"me\"", "-4", "1.5", "\"{0b922f14-d00b-11e7-aafd-525400bbac8e}\"", "\"1 OR 1=1\"", "\"0b922f14\""];
 
 /// Bad values of the fields that cloudbox and TMS have.
-pub const BAD_VALUES: &[(&str, &[&str])] = &[
-    ("password", BAD_DIGESTS),
-    ("orig_password", BAD_DIGESTS),
-    ("new_password", BAD_DIGESTS),
-    ("timestamp", BAD_TIMESTAMPS),
-    ("user_id", BAD_USER_IDS),
+pub const INVALID_VALUES: &[(&str, &[&str])] = &[
+    ("password", INVALID_DIGESTS),
+    ("orig_password", INVALID_DIGESTS),
+    ("new_password", INVALID_DIGESTS),
+    ("timestamp", INVALID_TIMESTAMPS),
+    ("user_id", INVALID_USER_IDS),
 ];
 
 /// `md5(md5(password) + at)`.
-pub fn salted(password: &str, at: i64) -> String {
+pub fn salted_digest(password: &str, at: i64) -> String {
     md5_hex(&format!("{}{at}", md5_hex(password)))
 }
 
 /// Logs in with a digest that is said to be made at `at`.
-pub async fn prove(app: &impl SaltedDialect, identifier: &str, digest: &str, at: i64) -> Answer {
-    async fn of<D: SaltedDialect>(app: &D, identifier: &str, digest: &str, at: i64) -> Answer {
-        app.log_in_with(0, D::proof_fields(identifier, digest, at)).await
+pub async fn login_with_digest(app: &impl SaltedDialect, identifier: &str, digest: &str, at: i64) -> TestResponse {
+    async fn of<D: SaltedDialect>(app: &D, identifier: &str, digest: &str, at: i64) -> TestResponse {
+        app.login_with_fields(0, D::proof_fields(identifier, digest, at)).await
     }
     of(app, identifier, digest, at).await
 }
 
 /// Logs in with a proof made at `at`.
-pub async fn login_at(app: &impl SaltedDialect, identifier: &str, password: &str, at: i64) -> Answer {
-    prove(app, identifier, &salted(password, at), at).await
+pub async fn login_at(app: &impl SaltedDialect, identifier: &str, password: &str, at: i64) -> TestResponse {
+    login_with_digest(app, identifier, &salted_digest(password, at), at).await
 }
 
-pub(super) async fn accepts<D: SaltedDialect>(app: &D, at: i64) {
+pub(super) async fn assert_accepted_at<D: SaltedDialect>(app: &D, at: i64) {
     app.assert_accepted(login_at(app, PHONE, PASSWORD, at).await);
 }
 
-async fn refuses<D: SaltedDialect>(app: &D, at: i64, error: Error) {
-    app.fails(&login_at(app, PHONE, PASSWORD, at).await, &error);
+async fn assert_refused_at<D: SaltedDialect>(app: &D, at: i64, error: Error) {
+    app.assert_fails_with(&login_at(app, PHONE, PASSWORD, at).await, &error);
 }
 
 /// The service with the user of most tests.
-pub(super) async fn app<D: SaltedDialect>(settings: &[(&str, &str)]) -> D {
-    let app = D::with(settings).await;
-    app.mark().await;
+pub(super) async fn start_with_user<D: SaltedDialect>(settings: &[(&str, &str)]) -> D {
+    let app = D::with_settings(settings).await;
+    app.add_test_user().await;
     app
 }
 
 const NO_SKEW: [(&str, &str); 1] = [("STELE_TIMESTAMP_SKEW", "0")];
 
-pub async fn a_proof_is_good_for_five_minutes_either_way<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+pub async fn a_proof_is_accepted_within_five_minutes_of_now<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
     for offset in [-86_400, -301, 301, 86_400] {
-        refuses(&app, app.now() + offset, Error::Stale).await;
+        assert_refused_at(&app, app.now() + offset, Error::Stale).await;
     }
     for offset in [-300, -1, 0, 1, 300] {
-        accepts(&app, app.now() + offset).await;
-        refuses(&app, app.now() + offset, Error::Replayed).await;
+        assert_accepted_at(&app, app.now() + offset).await;
+        assert_refused_at(&app, app.now() + offset, Error::Replayed).await;
     }
 }
 
-pub async fn extreme_timestamps_are_stale_and_nothing_worse<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+pub async fn extreme_timestamps_are_rejected_as_stale<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
     for at in [0, 1, 176_725_440_000, 17_672_544_000_000, i64::MAX / 1_000_000, i64::MAX - 1, i64::MAX] {
-        refuses(&app, at, Error::Stale).await;
+        assert_refused_at(&app, at, Error::Stale).await;
     }
 }
 
-pub async fn the_skew_is_a_setting<D: SaltedDialect>() {
-    let app: D = app(&[("STELE_TIMESTAMP_SKEW", "10s")]).await;
-    refuses(&app, app.now() - 11, Error::Stale).await;
-    accepts(&app, app.now() - 10).await;
+pub async fn the_timestamp_skew_is_configurable<D: SaltedDialect>() {
+    let app: D = start_with_user(&[("STELE_TIMESTAMP_SKEW", "10s")]).await;
+    assert_refused_at(&app, app.now() - 11, Error::Stale).await;
+    assert_accepted_at(&app, app.now() - 10).await;
 }
 
 pub async fn a_stale_proof_costs_the_same_for_every_user<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+    let app: D = start_with_user(&[]).await;
     let then = app.now() - 301;
-    let (_, cost) = app.lab.work(login_at(&app, PHONE, PASSWORD, then)).await;
-    assert_eq!((cost.hashes, cost.state.as_slice()), (0, ["admit"].as_slice()));
-    for (identifier, password) in [(PHONE, WRONG), (STRANGER, WRONG)] {
-        let (answer, work) = app.lab.work(login_at(&app, identifier, password, then)).await;
-        app.fails(&answer, &Error::Stale);
+    let (_, cost) = app.lab.measure_cost(login_at(&app, PHONE, PASSWORD, then)).await;
+    assert_eq!((cost.hashes, cost.state_store_calls.as_slice()), (0, ["admit"].as_slice()));
+    for (identifier, password) in [(PHONE, WRONG_PASSWORD), (UNKNOWN_PHONE, WRONG_PASSWORD)] {
+        let (answer, work) = app.lab.measure_cost(login_at(&app, identifier, password, then)).await;
+        app.assert_fails_with(&answer, &Error::Stale);
         assert_eq!(work, cost, "{identifier}");
     }
 }
 
-pub async fn a_proof_is_accepted_once_in_either_letter_case_by_every_identifier<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
-    let (now, proof) = (app.now(), salted(PASSWORD, app.now()));
-    app.assert_accepted(prove(&app, PHONE, &proof.to_uppercase(), now).await);
+pub async fn a_proof_is_accepted_once_across_letter_cases_and_identifiers<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
+    let (now, proof) = (app.now(), salted_digest(PASSWORD, app.now()));
+    app.assert_accepted(login_with_digest(&app, PHONE, &proof.to_uppercase(), now).await);
     for identifier in D::identifiers() {
         for digest in [&proof, &proof.to_uppercase(), &bit_converter(&proof)] {
-            app.fails(&prove(&app, identifier, digest, now).await, &Error::Replayed);
+            app.assert_fails_with(&login_with_digest(&app, identifier, digest, now).await, &Error::Replayed);
         }
     }
 }
@@ -144,128 +144,128 @@ pub(super) fn bit_converter(digest: &str) -> String {
     format!(" {}\r\n", pairs.join("-").to_uppercase())
 }
 
-pub async fn a_proof_is_remembered_for_as_long_as_it_would_be_fresh<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+pub async fn a_used_proof_is_remembered_while_it_is_fresh<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
     let ahead = app.now() + 300;
-    accepts(&app, ahead).await;
+    assert_accepted_at(&app, ahead).await;
     for _ in 0..10 {
-        app.wait(60);
-        sweep(&app, 0).await;
-        refuses(&app, ahead, Error::Replayed).await;
+        app.advance_clock(60);
+        sweep_state_store(&app, 0).await;
+        assert_refused_at(&app, ahead, Error::Replayed).await;
     }
-    app.wait(1);
-    refuses(&app, ahead, Error::Stale).await;
+    app.advance_clock(1);
+    assert_refused_at(&app, ahead, Error::Stale).await;
 }
 
 /// Has the short-lived store forget what will have expired in so many seconds.
-async fn sweep(app: &TestApp, seconds: u64) {
-    let deps = app.lab.deps();
-    deps.state.sweep(deps.now().after(Duration::from_secs(seconds))).await.unwrap();
+async fn sweep_state_store(app: &TestApp, seconds: u64) {
+    let deps = app.lab.dependencies();
+    deps.state.delete_expired(deps.now().saturating_add(Duration::from_secs(seconds))).await.unwrap();
 }
 
-pub async fn a_proof_is_remembered_when_the_clock_is_set_back_by_an_hour<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+pub async fn a_used_proof_is_remembered_when_the_clock_is_set_back<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
     let at = app.now();
-    accepts(&app, at).await;
-    app.wait(3_600 + 300);
-    sweep(&app, 0).await;
-    refuses(&app, at, Error::Stale).await;
-    accepts(&app, app.now()).await;
+    assert_accepted_at(&app, at).await;
+    app.advance_clock(3_600 + 300);
+    sweep_state_store(&app, 0).await;
+    assert_refused_at(&app, at, Error::Stale).await;
+    assert_accepted_at(&app, app.now()).await;
     app.lab.clock().set(Timestamp::from_secs(at + 300));
-    refuses(&app, at, Error::Replayed).await;
-    accepts(&app, app.now()).await;
+    assert_refused_at(&app, at, Error::Replayed).await;
+    assert_accepted_at(&app, app.now()).await;
 }
 
-pub async fn a_proof_is_accepted_once_by_all_instances_and_restarts<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+pub async fn a_proof_is_accepted_once_across_instances_and_restarts<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
     let now = app.now();
-    accepts(&app, now).await;
+    assert_accepted_at(&app, now).await;
     // Another instance has its own handles and connections, and this one's use is known to it; and the other way round.
-    let other = D::start(app.lab.another().await).await;
-    refuses(&other, now, Error::Replayed).await;
-    accepts(&other, now + 1).await;
-    refuses(&app, now + 1, Error::Replayed).await;
+    let other = D::start(app.lab.second_instance().await).await;
+    assert_refused_at(&other, now, Error::Replayed).await;
+    assert_accepted_at(&other, now + 1).await;
+    assert_refused_at(&app, now + 1, Error::Replayed).await;
     let TestApp { lab, service, .. } = other.into();
     service.stop().await;
     drop(lab);
     // Nothing of it was only in memory.
     let TestApp { lab, service, .. } = app.into();
     service.stop().await;
-    let again = D::start(lab.restarted().await).await;
+    let again = D::start(lab.restart().await).await;
     for at in [now, now + 1] {
-        refuses(&again, at, Error::Replayed).await;
+        assert_refused_at(&again, at, Error::Replayed).await;
     }
-    accepts(&again, now + 2).await;
+    assert_accepted_at(&again, now + 2).await;
 }
 
-pub async fn only_one_of_many_at_once_gets_in<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+pub async fn only_one_of_many_concurrent_logins_with_a_proof_succeeds<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
     let now = app.now();
     let answers = futures_util::future::join_all((0..16).map(|_| login_at(&app, PHONE, PASSWORD, now))).await;
-    let (accepted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| D::accepted(answer));
+    let (accepted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| D::is_accepted(answer));
     assert_eq!(accepted.len(), 1, "{answers:?}");
-    refused.into_iter().for_each(|answer| app.fails(answer, &Error::Replayed));
+    refused.into_iter().for_each(|answer| app.assert_fails_with(answer, &Error::Replayed));
 }
 
-pub async fn proofs_from_before_an_empty_store_was_born_are_stale<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
-    app.lab.clock().set(app.lab.deps().state.birth().await.unwrap());
-    refuses(&app, app.now(), Error::Stale).await;
-    refuses(&app, app.now() - 1, Error::Stale).await;
-    app.wait(1);
-    accepts(&app, app.now()).await;
+pub async fn proofs_older_than_the_state_store_are_stale<D: SaltedDialect>() {
+    let app: D = start_with_user(&[]).await;
+    app.lab.clock().set(app.lab.dependencies().state.created_at().await.unwrap());
+    assert_refused_at(&app, app.now(), Error::Stale).await;
+    assert_refused_at(&app, app.now() - 1, Error::Stale).await;
+    app.advance_clock(1);
+    assert_accepted_at(&app, app.now()).await;
 }
 
-pub async fn without_a_skew_a_proof_is_remembered_for_thirty_days<D: SaltedDialect>() {
-    let app: D = app(&NO_SKEW).await;
-    accepts(&app, 1).await;
-    app.wait(30 * 86_400 - 1);
-    sweep(&app, 0).await;
-    refuses(&app, 1, Error::Replayed).await;
+pub async fn without_a_skew_a_used_proof_is_remembered_for_thirty_days<D: SaltedDialect>() {
+    let app: D = start_with_user(&NO_SKEW).await;
+    assert_accepted_at(&app, 1).await;
+    app.advance_clock(30 * 86_400 - 1);
+    sweep_state_store(&app, 0).await;
+    assert_refused_at(&app, 1, Error::Replayed).await;
 }
 
-pub async fn without_a_skew_a_used_proof_survives_the_loss_of_the_short_lived_store<D: SaltedDialect>() {
-    let app = D::with(&NO_SKEW).await;
-    let user = app.mark().await;
-    accepts(&app, 1).await;
-    app.disable(&user, true).await;
-    refuses(&app, 2, Error::Disabled).await;
-    app.disable(&user, false).await;
+pub async fn without_a_skew_a_used_proof_survives_the_loss_of_the_state_store<D: SaltedDialect>() {
+    let app = D::with_settings(&NO_SKEW).await;
+    let user = app.add_test_user().await;
+    assert_accepted_at(&app, 1).await;
+    app.set_disabled(&user, true).await;
+    assert_refused_at(&app, 2, Error::Disabled).await;
+    app.set_disabled(&user, false).await;
     // All that it holds expires; what the users' database holds does not.
-    sweep(&app, 40 * 86_400).await;
+    sweep_state_store(&app, 40 * 86_400).await;
     for at in [1, 2] {
-        refuses(&app, at, Error::Replayed).await;
+        assert_refused_at(&app, at, Error::Replayed).await;
     }
-    accepts(&app, 3).await;
+    assert_accepted_at(&app, 3).await;
 }
 
-pub async fn without_a_skew_what_the_limits_refuse_is_not_used_up<D: SaltedDialect>() {
-    let app: D = app(&NO_SKEW).await;
+pub async fn without_a_skew_rate_limited_proofs_are_not_used_up<D: SaltedDialect>() {
+    let app: D = start_with_user(&NO_SKEW).await;
     for at in 0..6 {
-        app.fails(&login_at(&app, PHONE, WRONG, at).await, &Error::WrongPassword);
+        app.assert_fails_with(&login_at(&app, PHONE, WRONG_PASSWORD, at).await, &Error::WrongPassword);
     }
     let limited = async || assert_eq!(login_at(&app, PHONE, PASSWORD, 7).await.status, 429);
     limited().await;
     // Refused at the last moment: others failed between the two looks at the limits.
-    app.wait(60);
-    fail_when_a_proof_is_marked(&app).await;
+    app.advance_clock(60);
+    fail_login_when_proof_is_marked(&app).await;
     limited().await;
-    app.lab.watch(None);
-    app.wait(60);
-    accepts(&app, 7).await;
-    refuses(&app, 7, Error::Replayed).await;
+    app.lab.set_store_observer(None);
+    app.advance_clock(60);
+    assert_accepted_at(&app, 7).await;
+    assert_refused_at(&app, 7, Error::Replayed).await;
 }
 
 /// Has somebody elsewhere fail at the account, once, right after a proof was marked as used.
-async fn fail_when_a_proof_is_marked(app: &TestApp) {
-    let deps = app.lab.deps().clone();
-    let attempt = attempt_elsewhere(&deps).await;
+async fn fail_login_when_proof_is_marked(app: &TestApp) {
+    let deps = app.lab.dependencies().clone();
+    let attempt = login_attempt_elsewhere(&deps).await;
     let (handle, once) = (tokio::runtime::Handle::current(), std::sync::Once::new());
-    app.lab.watch(Some(Arc::new(move |call, moment| {
-        if (call, moment) == ("use_proof", Moment::After) {
+    app.lab.set_store_observer(Some(Arc::new(move |call, moment| {
+        if (call, moment) == ("use_proof", CallPhase::After) {
             once.call_once(|| {
                 let (deps, attempt) = (deps.clone(), attempt.clone());
-                let fail = async move { deps.state.settle(&attempt, &Verdict::Wrong).await };
+                let fail = async move { deps.state.record_login_attempt(&attempt, &ProofResult::Invalid).await };
                 std::thread::scope(|scope| {
                     scope.spawn(|| handle.block_on(fail)).join().unwrap().unwrap();
                 });
@@ -275,91 +275,91 @@ async fn fail_when_a_proof_is_marked(app: &TestApp) {
     })));
 }
 
-async fn attempt_elsewhere(deps: &Deps) -> Attempt {
-    let account = deps.users.find(PHONE).await.unwrap().unwrap();
-    Attempt {
-        account: Attempt::account_key(Some(account.user.id), PHONE),
+async fn login_attempt_elsewhere(deps: &Dependencies) -> LoginAttempt {
+    let account = deps.users.find_by_identifier(PHONE).await.unwrap().unwrap();
+    LoginAttempt {
+        account: LoginAttempt::account_key(Some(account.user.id), PHONE),
         epoch: account.epoch,
-        origin: Origin::address([198, 51, 100, 7].into()),
+        origin: Origin::from_address([198, 51, 100, 7].into()),
         now: deps.now(),
-        proof_made: None,
-        limits: deps.policy.guessing,
+        proof_made_at: None,
+        limits: deps.policy.login_limits,
     }
 }
 
-pub async fn only_the_users_own_salted_digest_proves<D: SaltedDialect>() {
-    let app: D = app(&[D::SALTED_ALONE, &[("STELE_LIMIT_ACCOUNT", "50")]].concat()).await;
+pub async fn only_the_salted_digest_of_the_user_is_accepted<D: SaltedDialect>() {
+    let app: D = start_with_user(&[D::SALTED_ONLY_SETTINGS, &[("STELE_LIMIT_ACCOUNT", "50")]].concat()).await;
     let (now, digest) = (app.now(), md5_hex(PASSWORD));
     for (what, proof) in [
-        ("another user's", salted("123456", now)),
+        ("another user's", salted_digest("123456", now)),
         ("D itself", digest.clone()),
-        ("of another second", salted(PASSWORD, now - 1)),
+        ("of another second", salted_digest(PASSWORD, now - 1)),
         ("of D in two cases", md5_hex(&format!("{}{}{now}", digest[..16].to_uppercase(), &digest[16..]))),
         ("of another writing of the timestamp", md5_hex(&format!("{digest}{now}.0"))),
         ("of the raw password", md5_hex(&format!("{PASSWORD}{now}"))),
         ("the timestamp first", md5_hex(&format!("{now}{digest}"))),
         ("of a digit moved from the timestamp", md5_hex(&format!("{digest}{}", now / 10))),
     ] {
-        let answer = prove(&app, PHONE, &proof, now).await;
-        assert_eq!(answer.text, app.answer_to(&Error::WrongPassword), "{what}");
+        let answer = login_with_digest(&app, PHONE, &proof, now).await;
+        assert_eq!(answer.text, app.render_error(&Error::WrongPassword), "{what}");
     }
-    accepts(&app, now).await;
+    assert_accepted_at(&app, now).await;
 }
 
-pub async fn without_sealed_digests_no_salted_proof_is_accepted<D: SaltedDialect>() {
-    let app: D = app(&[("STELE_SALTED", "false")]).await;
-    refuses(&app, app.now(), Error::WrongPassword).await;
+pub async fn salted_proofs_are_rejected_without_a_sealed_digest<D: SaltedDialect>() {
+    let app: D = start_with_user(&[("STELE_SALTED", "false")]).await;
+    assert_refused_at(&app, app.now(), Error::WrongPassword).await;
 }
 
 pub async fn stale_and_used_proofs_are_not_counted<D: SaltedDialect>() {
-    let app: D = app(&[]).await;
+    let app: D = start_with_user(&[]).await;
     let now = app.now();
-    accepts(&app, now).await;
+    assert_accepted_at(&app, now).await;
     for _ in 0..10 {
-        app.fails(&login_at(&app, PHONE, WRONG, now - 301).await, &Error::Stale);
-        refuses(&app, now, Error::Replayed).await;
+        app.assert_fails_with(&login_at(&app, PHONE, WRONG_PASSWORD, now - 301).await, &Error::Stale);
+        assert_refused_at(&app, now, Error::Replayed).await;
     }
-    accepts(&app, now + 1).await;
+    assert_accepted_at(&app, now + 1).await;
 }
 
-pub async fn checks_come_in_the_designs_order<D: SaltedDialect>() {
+pub async fn checks_run_in_the_documented_order<D: SaltedDialect>() {
     let app = D::new().await;
-    let user = app.mark().await;
-    let wrong = async |at| login_at(&app, PHONE, WRONG, at).await;
-    accepts(&app, app.now()).await;
-    app.disable(&user, true).await;
+    let user = app.add_test_user().await;
+    let wrong = async |at| login_at(&app, PHONE, WRONG_PASSWORD, at).await;
+    assert_accepted_at(&app, app.now()).await;
+    app.set_disabled(&user, true).await;
     // Disabled is answered last, and only to those who know the password.
-    app.fails(&wrong(app.now()).await, &Error::WrongPassword);
-    refuses(&app, app.now(), Error::Replayed).await;
-    refuses(&app, app.now() - 301, Error::Stale).await;
-    app.wait(1);
-    refuses(&app, app.now(), Error::Disabled).await;
-    refuses(&app, app.now(), Error::Replayed).await;
+    app.assert_fails_with(&wrong(app.now()).await, &Error::WrongPassword);
+    assert_refused_at(&app, app.now(), Error::Replayed).await;
+    assert_refused_at(&app, app.now() - 301, Error::Stale).await;
+    app.advance_clock(1);
+    assert_refused_at(&app, app.now(), Error::Disabled).await;
+    assert_refused_at(&app, app.now(), Error::Replayed).await;
     // A disabled user's success forgives nothing: one failure was counted above, these are five more.
     for _ in 0..5 {
-        app.fails(&wrong(app.now()).await, &Error::WrongPassword);
+        app.assert_fails_with(&wrong(app.now()).await, &Error::WrongPassword);
     }
     // The wait comes before staleness, before a wrong, a replayed and a disabled user's proof.
-    let wait = || Error::TooMany { retry_after: Duration::from_secs(1) };
-    app.fails(&wrong(1).await, &wait());
-    app.fails(&wrong(app.now()).await, &wait());
-    refuses(&app, app.now(), wait()).await;
+    let wait = || Error::RateLimited { retry_after: Duration::from_secs(1) };
+    app.assert_fails_with(&wrong(1).await, &wait());
+    app.assert_fails_with(&wrong(app.now()).await, &wait());
+    assert_refused_at(&app, app.now(), wait()).await;
     // What cannot be read is refused before all.
-    assert_eq!(prove(&app, PHONE, "x", 1).await.status, 400);
-    app.disable(&user, false).await;
-    app.wait(1);
-    accepts(&app, app.now()).await;
+    assert_eq!(login_with_digest(&app, PHONE, "x", 1).await.status, 400);
+    app.set_disabled(&user, false).await;
+    app.advance_clock(1);
+    assert_accepted_at(&app, app.now()).await;
 }
 
-pub async fn a_lost_sealing_key_is_our_fault_not_the_users<D: SaltedDialect>() {
-    let mut app: D = app(&[]).await;
+pub async fn a_lost_sealing_key_is_a_server_error<D: SaltedDialect>() {
+    let mut app: D = start_with_user(&[]).await;
     for key in [1, 99] {
         let other = Arc::new(Sealer::new([(key, [7; 32].into())]).unwrap());
-        let running = app.lab.start_with(D::SERVICE, |deps| deps.sealer = other).await;
+        let running = app.lab.start_service_with(D::SERVICE, |deps| deps.sealer = other).await;
         let own = std::mem::replace(&mut app.service, running);
-        refuses(&app, app.now(), Error::internal("")).await;
+        assert_refused_at(&app, app.now(), Error::internal("")).await;
         app.service = own;
     }
     // Nothing was counted or used up.
-    accepts(&app, app.now()).await;
+    assert_accepted_at(&app, app.now()).await;
 }

@@ -4,46 +4,46 @@ use super::{PASSWORD, PHONE, SessionDialect};
 
 const HOUR: u64 = 3_600;
 
-pub async fn each_login_opens_a_session_of_its_own<D: SessionDialect>() {
+pub async fn each_login_opens_a_new_session<D: SessionDialect>() {
     let app = D::new().await;
-    app.mark().await;
+    app.add_test_user().await;
     let one = app.open_session().await;
     let two = app.open_session().await;
     assert_ne!(one.expose(), two.expose());
-    assert!(app.lives(&one).await && app.lives(&two).await);
+    assert!(app.is_session_valid(&one).await && app.is_session_valid(&two).await);
 }
 
-pub async fn a_session_lives_twelve_hours_after_its_last_use<D: SessionDialect>() {
+pub async fn a_session_expires_twelve_hours_after_its_last_use<D: SessionDialect>() {
     let app = D::new().await;
-    app.mark().await;
+    app.add_test_user().await;
     let unused = app.open_session().await;
     let used = app.open_session().await;
-    app.wait(11 * HOUR);
-    assert!(app.lives(&used).await);
-    app.wait(HOUR);
-    assert!(!app.lives(&unused).await);
-    app.wait(10 * HOUR);
-    assert!(app.lives(&used).await);
-    app.wait(12 * HOUR);
-    assert!(!app.lives(&used).await);
+    app.advance_clock(11 * HOUR);
+    assert!(app.is_session_valid(&used).await);
+    app.advance_clock(HOUR);
+    assert!(!app.is_session_valid(&unused).await);
+    app.advance_clock(10 * HOUR);
+    assert!(app.is_session_valid(&used).await);
+    app.advance_clock(12 * HOUR);
+    assert!(!app.is_session_valid(&used).await);
 }
 
-pub async fn disabling_a_user_ends_their_sessions_for_good<D: SessionDialect>() {
+pub async fn disabling_a_user_revokes_their_sessions_permanently<D: SessionDialect>() {
     let app = D::new().await;
-    let user = app.mark().await;
+    let user = app.add_test_user().await;
     let session = app.open_session().await;
     for disabled in [true, false] {
-        app.disable(&user, disabled).await;
-        assert!(!app.lives(&session).await);
+        app.set_disabled(&user, disabled).await;
+        assert!(!app.is_session_valid(&session).await);
     }
 }
 
-pub async fn a_password_changed_elsewhere_ends_sessions<D: SessionDialect>() {
+pub async fn a_password_change_in_another_dialect_revokes_sessions<D: SessionDialect>() {
     let app = D::new().await;
-    let user = app.mark().await;
+    let user = app.add_test_user().await;
     let session = app.open_session().await;
     app.set_password(&user, PASSWORD).await;
-    assert!(!app.lives(&session).await, "also if it is the same password");
-    app.wait(1);
+    assert!(!app.is_session_valid(&session).await, "also if it is the same password");
+    app.advance_clock(1);
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }

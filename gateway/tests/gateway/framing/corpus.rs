@@ -12,8 +12,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::recorder::Recorder;
-use crate::support::PATIENCE;
+use crate::recorder::RecordingService;
+use crate::support::TEST_TIMEOUT;
 
 macro_rules! groups {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!("cases/", $name, ".toml")))),*] };
@@ -35,57 +35,57 @@ const GROUPS: &[(&str, &str)] = groups!(
     "paths"
 );
 
-pub(crate) struct Group {
+pub(crate) struct CaseGroup {
     pub(crate) name: &'static str,
-    pub(crate) cases: Vec<Case>,
+    pub(crate) cases: Vec<FramingCase>,
 }
 
 #[derive(Deserialize)]
-struct File {
-    case: Vec<Case>,
+struct CaseFile {
+    case: Vec<FramingCase>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Case {
+pub(crate) struct FramingCase {
     /// What it is about.
     #[serde(alias = "path")]
     pub(crate) name: String,
     /// The bytes; without them, the name is a path to ask for.
     send: Option<String>,
     #[serde(flatten)]
-    pub(crate) gateway: Outcome,
+    pub(crate) gateway: CaseOutcome,
     /// What nginx does, where that is something else, and why.
-    pub(crate) nginx: Option<Other>,
+    pub(crate) nginx: Option<DifferentOutcome>,
 }
 
 /// What a client is answered, and what reaches the services.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-pub(crate) struct Outcome {
+pub(crate) struct CaseOutcome {
     pub(crate) answers: String,
     pub(crate) reached: Vec<String>,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Other {
+pub(crate) struct DifferentOutcome {
     #[serde(flatten)]
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: CaseOutcome,
     pub(crate) why: String,
 }
 
 /// What follows every case on its connection: a request to another service than the case is about. Whether it is seen
 /// as one tells where the server took the case to end.
-const NEXT: &str = "GET /auth/next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+const FOLLOWING_REQUEST: &str = "GET /auth/next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 /// All cases there are.
-pub(crate) fn groups() -> Vec<Group> {
+pub(crate) fn load_groups() -> Vec<CaseGroup> {
     let read = |&(name, text): &(&'static str, &str)| {
-        let file: File = toml::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        Group { name, cases: file.case }
+        let file: CaseFile = toml::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        CaseGroup { name, cases: file.case }
     };
     GROUPS.iter().map(read).collect()
 }
 
-impl Case {
+impl FramingCase {
     /// Its name, on a page.
     pub(crate) fn title(&self) -> String {
         if self.send.is_some() { self.name.clone() } else { format!("`{}`", self.name) }
@@ -103,30 +103,30 @@ impl Case {
                 text = format!("{before}{}{after}", repeated.repeat(count.parse().unwrap()));
             }
         }
-        (text + NEXT).into_bytes()
+        (text + FOLLOWING_REQUEST).into_bytes()
     }
 
     /// Sends it to `address`, in front of `services`.
-    pub(crate) async fn run(&self, address: SocketAddr, services: &[Recorder]) -> Outcome {
+    pub(crate) async fn run(&self, address: SocketAddr, services: &[RecordingService]) -> CaseOutcome {
         let mut stream = TcpStream::connect(address).await.unwrap();
         // It may be refused before it is sent to its end.
         let _ = stream.write_all(&self.bytes()).await;
         let mut bytes = Vec::new();
         // A reset after the answer is a close as well.
-        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+        let ended = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
         assert!(ended.is_ok(), "{}: neither answered nor closed: {}", self.name, bytes.escape_ascii());
-        let answers = answers(&bytes);
-        Outcome { answers, reached: services.iter().flat_map(Recorder::seen).collect() }
+        let answers = parse_responses(&bytes);
+        CaseOutcome { answers, reached: services.iter().flat_map(RecordingService::requests).collect() }
     }
 }
 
 /// The services of every run: two that are told apart by case, one that is not.
-pub(crate) fn recorders() -> [Recorder; 3] {
-    ["portal", "mefp", "jwt"].map(Recorder::start)
+pub(crate) fn start_recorders() -> [RecordingService; 3] {
+    ["portal", "mefp", "jwt"].map(RecordingService::start)
 }
 
 /// Each answer's status, and who gave it if it was a service.
-fn answers(mut bytes: &[u8]) -> String {
+fn parse_responses(mut bytes: &[u8]) -> String {
     let mut told = Vec::new();
     while !bytes.is_empty() {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n").filter(|_| bytes.starts_with(b"HTTP/1."))
@@ -148,7 +148,7 @@ fn answers(mut bytes: &[u8]) -> String {
 }
 
 /// Fails with all that is not as the table has it.
-pub(crate) fn compare<'a>(outcomes: impl IntoIterator<Item = (&'a Case, &'a Outcome, Outcome)>) {
+pub(crate) fn assert_outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a FramingCase, &'a CaseOutcome, CaseOutcome)>) {
     let mut told = String::new();
     for (case, wanted, seen) in outcomes {
         if *wanted != seen {

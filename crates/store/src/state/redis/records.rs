@@ -6,20 +6,20 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Result, hex};
 
-use super::call::{self, Call};
-use super::nonsense;
+use super::malformed_reply;
+use super::script_call::{self, ScriptCall};
 
-const SESSION: [&str; 7] = ["user", "dialect", "app", "created", "expires", "last_seen", "epoch"];
+const SESSION_FIELDS: [&str; 7] = ["user", "dialect", "app", "created", "expires", "last_seen", "epoch"];
 
 /// The command that asks for the fields of a session.
-pub(super) fn get_session(key: &str) -> Cmd {
+pub(super) fn session_fields_command(key: &str) -> Cmd {
     let mut command = redis::cmd("HMGET");
-    command.arg(key).arg(&SESSION);
+    command.arg(key).arg(&SESSION_FIELDS);
     command
 }
 
 /// The session of these fields; `None` if there is none.
-pub(super) fn session(row: Vec<Option<String>>) -> Result<Option<Session>> {
+pub(super) fn parse_session(row: Vec<Option<String>>) -> Result<Option<Session>> {
     if row.iter().all(Option::is_none) {
         return Ok(None);
     }
@@ -27,63 +27,64 @@ pub(super) fn session(row: Vec<Option<String>>) -> Result<Option<Session>> {
     let row: Option<[String; 7]> = row.and_then(|row| row.try_into().ok());
     let read = |[user, dialect, app, created, expires, last_seen, epoch]: [String; 7]| {
         Some(Session {
-            user: user_id(&user)?,
+            user: parse_user_id(&user)?,
             dialect,
             app,
-            created: instant(&created)?,
-            expires: instant(&expires)?,
-            last_seen: instant(&last_seen)?,
+            created: parse_timestamp(&created)?,
+            expires: parse_timestamp(&expires)?,
+            last_seen: parse_timestamp(&last_seen)?,
             epoch: epoch.parse().ok()?,
         })
     };
-    row.and_then(read).map(Some).ok_or_else(|| nonsense("session"))
+    row.and_then(read).map(Some).ok_or_else(|| malformed_reply("session"))
 }
 
 /// Adds what the index of its user's sessions has of a session to a call: its end, its member, and its score.
-pub(super) fn with_entry(call: Call, key: &TokenKey, session: &Session) -> Call {
-    call.instant(session.expires).arg(key.0.as_slice()).instant(session.created)
+pub(super) fn with_index_entry(call: ScriptCall, key: &TokenKey, session: &Session) -> ScriptCall {
+    call.timestamp(session.expires).arg(key.0.as_slice()).timestamp(session.created)
 }
 
 /// Adds how many sessions its user may have to a call, and what `put_session` reads: its entry and fields.
-pub(super) fn with_session(call: Call, new: &NewSession) -> Call {
-    let NewSession { key, session, per_user } = new;
+pub(super) fn with_new_session(call: ScriptCall, new: &NewSession) -> ScriptCall {
+    let NewSession { key, session, max_per_user: per_user } = new;
     let Session { user, dialect, app, created, expires, last_seen, epoch } = session;
-    let [created, last_seen, end] = [created, last_seen, expires].map(|instant| call::number(*instant).to_string());
+    let [created, last_seen, end] =
+        [created, last_seen, expires].map(|instant| script_call::as_micros(*instant).to_string());
     let values =
         [hex::encode(user.as_bytes()), dialect.clone(), app.clone(), created, end, last_seen, epoch.to_string()];
-    let call = with_entry(call.arg(*per_user), key, session);
-    SESSION.iter().zip(values).fold(call, |call, (name, value)| call.arg(*name).arg(value))
+    let call = with_index_entry(call.arg(*per_user), key, session);
+    SESSION_FIELDS.iter().zip(values).fold(call, |call, (name, value)| call.arg(*name).arg(value))
 }
 
 /// Adds a ticket's end and fields to a call.
-pub(super) fn with_ticket(call: Call, ticket: &Ticket) -> Call {
+pub(super) fn with_ticket(call: ScriptCall, ticket: &Ticket) -> ScriptCall {
     let Ticket { kind, user, epoch, source, audience, expires } = ticket;
-    call.instant(*expires)
+    call.timestamp(*expires)
         .arg(&["kind", kind.as_str(), "audience", audience, "source", source])
         .arg("user")
         .arg(hex::encode(user.as_bytes()))
         .arg("epoch")
         .arg(*epoch)
         .arg("expires")
-        .instant(*expires)
+        .timestamp(*expires)
 }
 
 /// The ticket that was redeemed, if one was: its user, epoch, source and end.
-pub(super) fn ticket(
+pub(super) fn parse_ticket(
     row: Option<(String, i64, String, i64)>,
     kind: TicketKind,
     audience: &str,
 ) -> Result<Option<Ticket>> {
     let Some((user, epoch, source, expires)) = row else { return Ok(None) };
-    let user = user_id(&user).ok_or_else(|| nonsense("ticket"))?;
+    let user = parse_user_id(&user).ok_or_else(|| malformed_reply("ticket"))?;
     let expires = Timestamp::from_micros(expires);
     Ok(Some(Ticket { kind, user, epoch, source, audience: audience.to_owned(), expires }))
 }
 
-fn user_id(text: &str) -> Option<UserId> {
+fn parse_user_id(text: &str) -> Option<UserId> {
     hex::decode(text).map(UserId::from_bytes)
 }
 
-fn instant(text: &str) -> Option<Timestamp> {
+fn parse_timestamp(text: &str) -> Option<Timestamp> {
     text.parse().ok().map(Timestamp::from_micros)
 }

@@ -4,13 +4,13 @@ use std::sync::LazyLock;
 
 /// A script in Lua and the hash that a server knows it by once it has seen it.
 pub(super) struct Script {
-    pub(super) text: &'static str,
-    pub(super) hash: String,
+    pub(super) source: &'static str,
+    pub(super) sha1: String,
 }
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+        Self { source: text, sha1: redis::Script::new(text).get_hash().to_owned() }
     }
 }
 
@@ -22,13 +22,20 @@ macro_rules! script {
 }
 
 script!(BIRTH, "lua/birth.lua");
-script!(WRITABLE, "lua/writable.lua");
+script!(CHECK_WRITABLE, "lua/writable.lua");
 script!(ADMIT, "lua/budget.lua", "lua/standing.lua", "lua/admit.lua");
-script!(SETTLE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/sessions.lua", "lua/settle.lua");
+script!(
+    RECORD_LOGIN_ATTEMPT,
+    "lua/budget.lua",
+    "lua/standing.lua",
+    "lua/records.lua",
+    "lua/sessions.lua",
+    "lua/settle.lua"
+);
 script!(GUESS_CODE, "lua/budget.lua", "lua/standing.lua", "lua/records.lua", "lua/guess_code.lua");
 script!(SEND_CODE, "lua/send_code.lua");
 script!(PUT_SESSION, "lua/records.lua", "lua/sessions.lua", "lua/put_session.lua");
-script!(LIST_SESSION, "lua/sessions.lua", "lua/list_session.lua");
+script!(INDEX_SESSION, "lua/sessions.lua", "lua/list_session.lua");
 script!(TOUCH_SESSION, "lua/sessions.lua", "lua/touch_session.lua");
 script!(END_SESSION, "lua/end_session.lua");
 script!(RESTAMP_SESSION, "lua/restamp_session.lua");

@@ -12,78 +12,83 @@ use redis::{
 };
 use tokio::sync::Mutex;
 
-use super::link::Connection;
-use super::place::{Mode, Place};
+use super::connection::DriverConnection;
+use super::redis_url::{RedisUrl, Topology};
 
 /// How long one server may take to accept a connection: another one may be there to be asked.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a command is sent on to where its slot is said to have moved.
-const REDIRECTS: u32 = 3;
+const MAX_REDIRECTS: u32 = 3;
 
-enum Kind {
-    One(Client),
+enum TopologyClient {
+    SingleServer(Client),
     Sentinel(Mutex<SentinelClient>),
     Cluster(ClusterClient),
 }
 
 /// The clients of some servers.
-pub(super) struct Servers {
-    client: Kind,
-    place: String,
+pub(super) struct RedisClient {
+    client: TopologyClient,
+    display_url: String,
 }
 
-impl Servers {
+impl RedisClient {
     /// The clients of the servers at `place`. Connects to nothing yet.
-    pub(super) fn new(place: &Place) -> RedisResult<Self> {
+    pub(super) fn new(place: &RedisUrl) -> RedisResult<Self> {
         if place.tls {
             // Named, so that it does not depend on what else is built in. Someone may have been before us.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let login = credentials(&place.user, &place.password).set_db(place.db);
-        let client = match &place.mode {
-            Mode::One => Kind::One(Client::open(nodes(place, &login)?.remove(0))?),
-            Mode::Sentinel(master) => {
-                let sentinels = nodes(place, &credentials(&place.sentinel_user, &place.sentinel_password))?;
-                let mut node =
-                    SentinelNodeConnectionInfo::default().set_redis_connection_info(login).set_tcp_settings(tcp());
+        let client = match &place.topology {
+            Topology::SingleServer => {
+                TopologyClient::SingleServer(Client::open(connection_infos(place, &login)?.remove(0))?)
+            }
+            Topology::Sentinel(master) => {
+                let sentinels = connection_infos(place, &credentials(&place.sentinel_user, &place.sentinel_password))?;
+                let mut node = SentinelNodeConnectionInfo::default()
+                    .set_redis_connection_info(login)
+                    .set_tcp_settings(tcp_settings());
                 if place.tls {
                     node = node.set_tls_mode(TlsMode::Secure);
                 }
                 let client = SentinelClient::build(sentinels, master, Some(node), SentinelServerType::Master)?;
-                Kind::Sentinel(Mutex::new(client))
+                TopologyClient::Sentinel(Mutex::new(client))
             }
-            Mode::Cluster => {
-                let nodes = ClusterClientBuilder::new(nodes(place, &login)?).tcp_settings(tcp());
-                let nodes = nodes.connection_timeout(CONNECT_LIMIT).retries(REDIRECTS).max_retry_wait(100);
-                Kind::Cluster(nodes.build()?)
+            Topology::Cluster => {
+                let nodes = ClusterClientBuilder::new(connection_infos(place, &login)?).tcp_settings(tcp_settings());
+                let nodes = nodes.connection_timeout(CONNECT_TIMEOUT).retries(MAX_REDIRECTS).max_retry_wait(100);
+                TopologyClient::Cluster(nodes.build()?)
             }
         };
-        Ok(Self { client, place: place.to_string() })
+        Ok(Self { client, display_url: place.to_string() })
     }
 
     /// A new connection, to the master of today where sentinels know it.
-    pub(super) async fn connect(&self) -> RedisResult<Connection> {
+    pub(super) async fn connect(&self) -> RedisResult<DriverConnection> {
         // Who calls has a limit of its own for the answers.
         let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_LIMIT)).set_response_timeout(None);
+            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
         Ok(match &self.client {
-            Kind::One(client) => Connection::One(client.get_multiplexed_async_connection_with_config(&config).await?),
-            Kind::Sentinel(client) => {
-                Connection::One(client.lock().await.get_async_connection_with_config(&config).await?)
+            TopologyClient::SingleServer(client) => {
+                DriverConnection::SingleServer(client.get_multiplexed_async_connection_with_config(&config).await?)
             }
-            Kind::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+            TopologyClient::Sentinel(client) => {
+                DriverConnection::SingleServer(client.lock().await.get_async_connection_with_config(&config).await?)
+            }
+            TopologyClient::Cluster(client) => DriverConnection::Cluster(client.get_async_connection().await?),
         })
     }
 }
 
-impl fmt::Display for Servers {
+impl fmt::Display for RedisClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place)
+        f.write_str(&self.display_url)
     }
 }
 
-fn nodes(place: &Place, login: &RedisConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
+fn connection_infos(place: &RedisUrl, login: &RedisConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
     let node = |(host, port): &(String, u16)| {
         let (host, port) = (host.clone(), *port);
         let address = if place.tls {
@@ -92,7 +97,7 @@ fn nodes(place: &Place, login: &RedisConnectionInfo) -> RedisResult<Vec<Connecti
             ConnectionAddr::Tcp(host, port)
         };
         let node = address.into_connection_info()?;
-        Ok(node.set_redis_settings(login.clone()).set_tcp_settings(tcp()))
+        Ok(node.set_redis_settings(login.clone()).set_tcp_settings(tcp_settings()))
     };
     place.hosts.iter().map(node).collect()
 }
@@ -108,6 +113,6 @@ fn credentials(user: &Option<String>, password: &Option<String>) -> RedisConnect
     login
 }
 
-fn tcp() -> TcpSettings {
+fn tcp_settings() -> TcpSettings {
     TcpSettings::default().set_nodelay(true)
 }

@@ -1,9 +1,9 @@
 //! The short-lived state, embedded: one SQLite file, which any number of processes may share.
 
-mod codes;
-mod contributions;
-mod limits;
-mod power;
+mod failures_by_origin;
+mod login_attempts;
+mod rate_limit;
+mod rollback_detection;
 mod schema;
 mod sessions;
 mod sweep;
@@ -15,27 +15,28 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use stele_core::Result;
 use stele_core::ports::{
-    Admission, Attempt, CodeCheck, CodeGuess, NewCode, QuotaExceeded, Settlement, StateStore, Use, Verdict,
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
+    QuotaUse, RateLimitDecision, StateStore,
 };
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
 use stele_core::time::{Clock, Timestamp};
 use stele_core::user::UserId;
 
-use crate::error::corrupt;
+use crate::error::corrupt_column;
 use crate::migrate::{self, SchemaState};
-use crate::sqlite::thread::{Access, Thread};
+use crate::sqlite::thread::{Access, SqliteThread};
 use crate::sqlite::{self, Durability};
-use crate::{OpenError, Target};
+use crate::{DatabaseUrl, OpenError};
 use schema::meta;
 
-const BIRTH: &str = "birth";
+const BIRTH_KEY: &str = "birth";
 
 /// The short-lived state in an SQLite file.
-pub struct SqliteState {
-    thread: Thread,
+pub struct SqliteStateStore {
+    thread: SqliteThread,
 }
 
-impl SqliteState {
+impl SqliteStateStore {
     /// Opens the file, making it if it is not there and bringing its schema up to date: it holds nothing that would
     /// have to be protected from that. Blocks for a moment.
     ///
@@ -43,28 +44,29 @@ impl SqliteState {
     /// [`OpenError`] if the file cannot be written, is not a database, or is newer than this program.
     pub fn open(path: impl AsRef<Path>, clock: &dyn Clock) -> Result<Arc<Self>, OpenError> {
         let path = path.as_ref().to_owned();
-        sqlite::prepare(&path)?;
-        let target = Target::sqlite(&path);
+        sqlite::create_if_missing(&path)?;
+        let target = DatabaseUrl::sqlite(&path);
         let unusable = |cause: String| OpenError::Unreachable { target: target.clone(), cause };
-        let mut conn = sqlite::connect(&path, Durability::Process).map_err(|e| unusable(e.to_string()))?;
-        let applied = migrate::applied_sqlite(&mut conn).map_err(|e| unusable(e.to_string()))?;
-        let schema = migrate::compare::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied);
+        let mut conn =
+            sqlite::open_connection(&path, Durability::SurvivesProcessCrash).map_err(|e| unusable(e.to_string()))?;
+        let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| unusable(e.to_string()))?;
+        let schema = migrate::schema_state::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied);
         if schema.map_err(|e| unusable(e.to_string()))? == SchemaState::Newer {
-            return Err(OpenError::Newer(target));
+            return Err(OpenError::NewerSchema(target));
         }
         // Under the write lock, so that of several who open an empty store at once, one is there at its birth.
         conn.immediate_transaction(|conn| {
-            migrate::run(conn, migrate::STATE_SQLITE)?;
-            let born = (meta::key.eq(BIRTH), meta::value.eq(clock.now().as_micros()));
+            migrate::run_pending_migrations(conn, migrate::STATE_SQLITE)?;
+            let born = (meta::key.eq(BIRTH_KEY), meta::value.eq(clock.now().as_micros()));
             diesel::insert_or_ignore_into(meta::table).values(born).execute(conn)?;
-            power::outlived(conn, power::Uptime::now(), clock.now())?;
+            rollback_detection::invalidate_if_rolled_back(conn, rollback_detection::Uptime::now(), clock.now())?;
             Ok(())
         })
-        .map_err(|e: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration {
+        .map_err(|e: Box<dyn std::error::Error + Send + Sync>| OpenError::MigrationFailed {
             target: target.clone(),
             cause: e.to_string(),
         })?;
-        let thread = Thread::start("stele-state", path, Durability::Process, Some(conn));
+        let thread = SqliteThread::start("stele-state", path, Durability::SurvivesProcessCrash, Some(conn));
         Ok(Arc::new(Self { thread: thread.map_err(|e| unusable(e.to_string()))? }))
     }
 
@@ -86,74 +88,79 @@ impl SqliteState {
 }
 
 /// When the store came up empty. Without that no proof can be told from a replay: fail closed.
-fn born(conn: &mut SqliteConnection) -> QueryResult<Timestamp> {
-    let micros = meta::table.find(BIRTH).select(meta::value).get_result(conn).optional()?;
-    micros.map(Timestamp::from_micros).ok_or_else(|| corrupt("meta.birth"))
+fn load_birth(conn: &mut SqliteConnection) -> QueryResult<Timestamp> {
+    let micros = meta::table.find(BIRTH_KEY).select(meta::value).get_result(conn).optional()?;
+    micros.map(Timestamp::from_micros).ok_or_else(|| corrupt_column("meta.birth"))
 }
 
 #[async_trait]
-impl StateStore for SqliteState {
-    async fn birth(&self) -> Result<Timestamp> {
-        self.read(born).await
+impl StateStore for SqliteStateStore {
+    async fn created_at(&self) -> Result<Timestamp> {
+        self.read(load_birth).await
     }
 
-    async fn admit(&self, attempt: &Attempt) -> Result<Admission> {
+    async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
         let attempt = attempt.clone();
-        self.read(move |conn| Ok(limits::Standing::load(conn, &attempt)?.state.admission())).await
+        self.read(move |conn| Ok(rate_limit::StoredRateLimits::load(conn, &attempt)?.state.decide_admission())).await
     }
 
-    async fn settle(&self, attempt: &Attempt, verdict: &Verdict) -> Result<Settlement> {
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
         let (attempt, verdict) = (attempt.clone(), verdict.clone());
-        self.write(move |conn| codes::settle(conn, &attempt, &verdict)).await
+        self.write(move |conn| login_attempts::record_login_attempt(conn, &attempt, &verdict)).await
     }
 
-    async fn guess_code(&self, attempt: &Attempt, guess: &CodeGuess) -> Result<CodeCheck> {
+    async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
         let (attempt, guess) = (attempt.clone(), guess.clone());
-        self.write(move |conn| codes::guess(conn, &attempt, &guess)).await
+        self.write(move |conn| login_attempts::check_code_guess(conn, &attempt, &guess)).await
     }
 
-    async fn send_code(&self, uses: &[Use], code: Option<&NewCode>, now: Timestamp) -> Result<Option<QuotaExceeded>> {
+    async fn consume_quotas(
+        &self,
+        uses: &[QuotaUse],
+        code: Option<&NewCode>,
+        now: Timestamp,
+    ) -> Result<Option<QuotaExceeded>> {
         let (uses, code) = (uses.to_vec(), code.cloned());
         self.write(move |conn| {
-            let exceeded = limits::count(conn, &uses, now)?;
+            let exceeded = rate_limit::count_uses(conn, &uses, now)?;
             if let (None, Some(code)) = (exceeded, &code) {
-                codes::put(conn, code)?;
+                login_attempts::store_code(conn, code)?;
             }
             Ok(exceeded)
         })
         .await
     }
 
-    async fn session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
+    async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
         let key = *key;
-        self.read(move |conn| sessions::get(conn, &key, now)).await
+        self.read(move |conn| sessions::find_session(conn, &key, now)).await
     }
 
     async fn open_session(&self, new: &NewSession) -> Result<()> {
         let new = new.clone();
         self.write(move |conn| {
-            sessions::put(conn, &new)?;
-            sessions::make_room(conn, &new)
+            sessions::store_session(conn, &new)?;
+            sessions::end_excess_sessions(conn, &new)
         })
         .await
     }
 
     async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
         let (key, used) = (*key, session.clone());
-        self.write(move |conn| sessions::touch(conn, &key, &used)).await
+        self.write(move |conn| sessions::touch_session(conn, &key, &used)).await
     }
 
-    async fn restamp_session(&self, key: &TokenKey, epoch: i64) -> Result<()> {
+    async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()> {
         let key = *key;
-        self.write(move |conn| sessions::restamp(conn, &key, epoch)).await
+        self.write(move |conn| sessions::restamp_session(conn, &key, epoch)).await
     }
 
     async fn end_session(&self, key: &TokenKey, _: UserId) -> Result<bool> {
         let key = *key;
-        self.write(move |conn| sessions::end(conn, &key)).await
+        self.write(move |conn| sessions::end_session(conn, &key)).await
     }
 
-    async fn put_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
+    async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
         let (key, ticket) = (*key, ticket.clone());
         self.write(move |conn| sessions::put_ticket(conn, &key, &ticket)).await
     }
@@ -169,23 +176,23 @@ impl StateStore for SqliteState {
         self.write(move |conn| sessions::redeem_ticket(conn, &key, kind, &audience, now)).await
     }
 
-    async fn put_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
+    async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
         self.write(move |conn| sessions::put_captcha(conn, id, expires)).await
     }
 
-    async fn view_captcha(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+    async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
         self.write(move |conn| sessions::view_captcha(conn, id, most, now)).await
     }
 
-    async fn take_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+    async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
         self.write(move |conn| sessions::take_captcha(conn, id, now)).await
     }
 
-    async fn sweep(&self, now: Timestamp) -> Result<()> {
-        self.write(|conn| power::seen(conn, power::Uptime::now())).await?;
+    async fn delete_expired(&self, now: Timestamp) -> Result<()> {
+        self.write(|conn| rollback_detection::record_in_use(conn, rollback_detection::Uptime::now())).await?;
         for (table, key) in sweep::TABLES {
             // In jobs of their own, so that logins get in between.
-            while self.write(move |conn| sweep::chunk(conn, table, key, now)).await? {}
+            while self.write(move |conn| sweep::delete_expired_batch(conn, table, key, now)).await? {}
         }
         Ok(())
     }
@@ -194,7 +201,7 @@ impl StateStore for SqliteState {
         self.read(|conn| diesel::select(1.into_sql::<diesel::sql_types::Integer>()).execute(conn).map(drop)).await
     }
 
-    fn defect(&self) -> Option<String> {
+    fn misconfiguration(&self) -> Option<String> {
         None
     }
 }

@@ -8,10 +8,10 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 
 use super::schema::{captchas, sessions, tickets};
-use crate::error::corrupt;
+use crate::error::corrupt_column;
 
 /// The most sessions that one login ends, where the bound was lowered: others wait for the writer.
-const MOST_ENDED: i64 = 1_000;
+const MAX_ENDED_PER_LOGIN: i64 = 1_000;
 
 #[derive(Queryable, Selectable, Insertable)]
 #[diesel(table_name = sessions)]
@@ -39,10 +39,14 @@ struct TicketRow {
 }
 
 fn user_id(bytes: Vec<u8>, column: &'static str) -> QueryResult<UserId> {
-    bytes.try_into().map(UserId::from_bytes).map_err(|_| corrupt(column))
+    bytes.try_into().map(UserId::from_bytes).map_err(|_| corrupt_column(column))
 }
 
-pub(super) fn get(conn: &mut SqliteConnection, key: &TokenKey, now: Timestamp) -> QueryResult<Option<Session>> {
+pub(super) fn find_session(
+    conn: &mut SqliteConnection,
+    key: &TokenKey,
+    now: Timestamp,
+) -> QueryResult<Option<Session>> {
     let live = sessions::table.find(key.0.as_slice()).filter(sessions::expires.gt(now.as_micros()));
     let Some(row) = live.select(SessionRow::as_select()).get_result(conn).optional()? else {
         return Ok(None);
@@ -59,7 +63,7 @@ pub(super) fn get(conn: &mut SqliteConnection, key: &TokenKey, now: Timestamp) -
 }
 
 /// Stores a session, in place of an older one: a presence has the same key each time.
-pub(super) fn put(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
+pub(super) fn store_session(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     let NewSession { key, session, .. } = new;
     let row = SessionRow {
         key: key.0.to_vec(),
@@ -82,7 +86,7 @@ pub(super) fn has_more_than<'a>(user: &'a [u8], count: i64) -> _ {
 
 /// Ends the oldest sessions of the user of `new`, which is stored, as far as they are too many. Never `new` itself: by the
 /// clock of another instance it may be older.
-pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
+pub(super) fn end_excess_sessions(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     // Written as text because diesel deletes from no table that a subquery reads.
     diesel::sql_query(
         "DELETE FROM sessions WHERE id IN (SELECT id FROM \
@@ -91,24 +95,24 @@ pub(super) fn make_room(conn: &mut SqliteConnection, new: &NewSession) -> QueryR
     )
     .bind::<Binary, _>(new.session.user.as_bytes().as_slice())
     .bind::<Binary, _>(new.key.0.as_slice())
-    .bind::<BigInt, _>(i64::from(new.per_user) - 1)
-    .bind::<BigInt, _>(MOST_ENDED)
+    .bind::<BigInt, _>(i64::from(new.max_per_user) - 1)
+    .bind::<BigInt, _>(MAX_ENDED_PER_LOGIN)
     .execute(conn)
     .map(drop)
 }
 
-pub(super) fn touch(conn: &mut SqliteConnection, key: &TokenKey, used: &Session) -> QueryResult<()> {
+pub(super) fn touch_session(conn: &mut SqliteConnection, key: &TokenKey, used: &Session) -> QueryResult<()> {
     diesel::update(sessions::table.find(key.0.as_slice()))
         .set((sessions::last_seen.eq(used.last_seen.as_micros()), sessions::expires.eq(used.expires.as_micros())))
         .execute(conn)
         .map(drop)
 }
 
-pub(super) fn restamp(conn: &mut SqliteConnection, key: &TokenKey, epoch: i64) -> QueryResult<()> {
+pub(super) fn restamp_session(conn: &mut SqliteConnection, key: &TokenKey, epoch: i64) -> QueryResult<()> {
     diesel::update(sessions::table.find(key.0.as_slice())).set(sessions::epoch.eq(epoch)).execute(conn).map(drop)
 }
 
-pub(super) fn end(conn: &mut SqliteConnection, key: &TokenKey) -> QueryResult<bool> {
+pub(super) fn end_session(conn: &mut SqliteConnection, key: &TokenKey) -> QueryResult<bool> {
     Ok(diesel::delete(sessions::table.find(key.0.as_slice())).execute(conn)? > 0)
 }
 

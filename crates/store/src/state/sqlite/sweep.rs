@@ -20,7 +20,12 @@ pub(super) const TABLES: [(&str, &str); 8] = [
 ];
 
 /// Deletes some of a table's expired rows. Gives whether there may be more.
-pub(super) fn chunk(conn: &mut SqliteConnection, table: &str, key: &str, now: Timestamp) -> QueryResult<bool> {
+pub(super) fn delete_expired_batch(
+    conn: &mut SqliteConnection,
+    table: &str,
+    key: &str,
+    now: Timestamp,
+) -> QueryResult<bool> {
     // Written as text because SQLite has no DELETE with a LIMIT, and diesel no tuple in a subquery.
     let sql =
         format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE expires <= ? LIMIT {CHUNK})");

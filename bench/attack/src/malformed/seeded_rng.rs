@@ -1,0 +1,38 @@
+//! Chance that is the same in every run.
+
+/// A generator for one request: splitmix64, whose state is the seed, the kind and the request's number.
+pub(crate) struct SeededRng(u64);
+
+impl SeededRng {
+    pub(crate) fn new(seed: u64, kind: u64, number: u64) -> Self {
+        let mut chance = Self(seed ^ kind.rotate_left(48) ^ number.wrapping_mul(0x2545_F491_4F6C_DD1D));
+        chance.next_u64();
+        chance
+    }
+
+    pub(crate) fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Below `limit`; 0 if that is 0.
+    pub(crate) fn next_below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next_u64() % limit.max(1) as u64).unwrap_or_default()
+    }
+
+    /// One in `times`.
+    pub(crate) fn one_in(&mut self, times: usize) -> bool {
+        self.next_below(times) == 0
+    }
+
+    pub(crate) fn choose<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.next_below(all.len())]
+    }
+
+    pub(crate) fn random_bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.next_u64().to_be_bytes()[0]).collect()
+    }
+}

@@ -1,0 +1,167 @@
+//! What the machine has spent on what: processor time and memory of processes, and how noisy it was.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use md5::{Digest as _, Md5};
+use stele_bench_kit::{BenchError, Result};
+
+/// Processor time by what processes are called, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CpuSnapshot {
+    by_name: BTreeMap<&'static str, u64>,
+    processors: ProcessorTimes,
+}
+
+/// Times of all processors together, in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct ProcessorTimes {
+    busy: u64,
+    idle: u64,
+    stolen_time: u64,
+}
+
+/// What a stretch of time has cost.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CpuUsage {
+    /// By what processes are called, in microseconds.
+    pub(crate) by_name: BTreeMap<&'static str, u64>,
+    /// By processes that are none of ours, as a share of what the machine has.
+    pub(crate) others_share: f64,
+    /// By other guests of the host, likewise.
+    pub(crate) stolen_share: f64,
+}
+
+impl CpuSnapshot {
+    /// What was spent so far by these processes with all their children, by this one, which is called "client", and by
+    /// what it ran to the end, called "tool".
+    pub(crate) fn take(processes: &[(&'static str, u32)]) -> Self {
+        let stats = all_process_stats();
+        let (own, ended) = own_and_children(&stats, std::process::id());
+        let mut by_name = BTreeMap::from([("client", own), ("tool", ended)]);
+        for (name, id) in processes {
+            *by_name.entry(*name).or_default() += tree_cpu_time(&stats, *id);
+        }
+        Self { by_name, processors: processor_times() }
+    }
+
+    /// What was spent since `before`.
+    pub(crate) fn since_snapshot(&self, before: &Self) -> CpuUsage {
+        let spent = |name| self.by_name.get(name).zip(before.by_name.get(name)).map(|(n, b)| n.saturating_sub(*b));
+        let by_name: BTreeMap<_, _> =
+            self.by_name.keys().filter_map(|name| Some((*name, spent(name)?))).filter(|(_, some)| *some > 0).collect();
+        let ours: u64 = by_name.values().sum();
+        let busy = self.processors.busy - before.processors.busy;
+        let stolen = self.processors.stolen_time - before.processors.stolen_time;
+        let all = (busy + stolen + self.processors.idle - before.processors.idle).max(1) as f64;
+        CpuUsage { by_name, others_share: busy.saturating_sub(ours) as f64 / all, stolen_share: stolen as f64 / all }
+    }
+}
+
+/// A process's parent, and its processor time in microseconds: its own, and of children that have ended.
+type ProcessStats = BTreeMap<u32, (u32, u64, u64)>;
+
+fn all_process_stats() -> ProcessStats {
+    let Ok(entries) = fs::read_dir("/proc") else { return ProcessStats::new() };
+    let ids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(|id: u32| Some((id, process_stats(id)?))).collect()
+}
+
+fn process_stats(id: u32) -> Option<(u32, u64, u64)> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // From the third of proc(5)'s fields on: the second may hold anything.
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+    let parent = u32::try_from(field(4)?).ok()?;
+    Some((parent, ticks_to_micros(field(14)? + field(15)?), ticks_to_micros(field(16)? + field(17)?)))
+}
+
+fn ticks_to_micros(ticks: u64) -> u64 {
+    ticks * 1_000_000 / rustix::param::clock_ticks_per_second().max(1)
+}
+
+fn own_and_children(stats: &ProcessStats, id: u32) -> (u64, u64) {
+    stats.get(&id).map_or((0, 0), |(_, own, children)| (*own, *children))
+}
+
+fn tree_cpu_time(stats: &ProcessStats, id: u32) -> u64 {
+    let (own, ended) = own_and_children(stats, id);
+    let children = stats.iter().filter(|(_, (parent, ..))| *parent == id);
+    own + ended + children.map(|(child, _)| tree_cpu_time(stats, *child)).sum::<u64>()
+}
+
+fn processor_times() -> ProcessorTimes {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let fields: Vec<u64> =
+        line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).map(ticks_to_micros).collect();
+    let of = |index: usize| fields.get(index).copied().unwrap_or_default();
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are counted as users.
+    ProcessorTimes { busy: of(0) + of(1) + of(2) + of(5) + of(6), idle: of(3) + of(4), stolen_time: of(7) }
+}
+
+/// Memory of a process and its children, in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MemoryUsage {
+    /// What is in RAM, shared pages counted in each process.
+    pub(crate) resident: u64,
+    /// What is in RAM, shared pages divided among those who share them.
+    pub(crate) proportional: u64,
+}
+
+/// The memory of the process `id`, without its children.
+///
+/// # Errors
+/// If there is no such process.
+pub(crate) fn memory_usage(id: u32) -> Result<MemoryUsage> {
+    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup"))
+        .map_err(|e| BenchError::new(format!("the memory of process {id} cannot be read: {e}")))?;
+    let of = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
+    };
+    Ok(MemoryUsage { resident: of("Rss:"), proportional: of("Pss:") })
+}
+
+/// How long a fixed piece of work takes on one processor: how much it varies is how noisy the machine is.
+pub(crate) fn calibration_loop() -> Duration {
+    let begun = Instant::now();
+    let mut block = [7_u8; 64];
+    for _ in 0..200_000 {
+        let digest = Md5::digest(block);
+        block[..16].copy_from_slice(&digest);
+    }
+    std::hint::black_box(block);
+    begun.elapsed()
+}
+
+/// What the processor calls itself, and how many there are.
+pub(crate) fn processor_model() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} × {}", model.unwrap_or("a processor without a name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_attributed_to_the_process() {
+        let before = CpuSnapshot::take(&[("me", std::process::id())]);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(120) {
+            calibration_loop();
+        }
+        let spent = CpuSnapshot::take(&[("me", std::process::id())]).since_snapshot(&before);
+        assert!(spent.by_name["me"] >= 50_000 && spent.by_name["client"] >= 50_000, "{spent:?}");
+    }
+
+    #[test]
+    fn memory_usage_is_nonzero() {
+        let memory = memory_usage(std::process::id()).unwrap();
+        assert!(memory.resident > 500 && memory.proportional > 0, "{memory:?}");
+    }
+}

@@ -1,0 +1,367 @@
+//! Everything that is measured, on free ports: PostgreSQL with its users, Redis, the product's programs, what they are
+//! compared with.
+
+use std::cell::OnceCell;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use stele_bench_kit::dialect::MefpApp;
+use stele_bench_kit::{BenchError, DialectKind, ReleasePrograms, Result};
+use stele_core::hex;
+use stele_core::verifier::Argon2Cost;
+use tempfile::TempDir;
+
+use crate::postgres_cluster::PostgresCluster;
+use crate::server_process::{ServerProcess, accepts_connections, free_address, returns_200};
+use crate::servers::{self, RunningServer, TestCertificate};
+use crate::user_population::UserRows;
+use crate::{embedded_store, external_tools};
+
+/// What all MeFP apps share.
+const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
+/// The one app, and its own secret.
+const MEFP_APP: (&str, &str) = ("bench", "fedcba9876543210");
+
+/// The page that says whether a program is ready.
+const READINESS_PATH: &str = "/readyz";
+
+/// How many users each database has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PopulationSizes {
+    /// What all but the growth is measured with.
+    pub(crate) main_users: u64,
+    /// What it grows from.
+    pub(crate) few_users: u64,
+    /// What it grows to, if it is asked for.
+    pub(crate) most_users: Option<u64>,
+}
+
+/// The stores with their users, and a folder for the run.
+pub(crate) struct StoreServers {
+    current_build: ProductBuild,
+    baseline_build: Option<ProductBuild>,
+    database_folder: PathBuf,
+    run_folder: TempDir,
+    pub(crate) cluster: PostgresCluster,
+    pub(crate) redis: RunningServer,
+    sizes: PopulationSizes,
+}
+
+/// The programs of one build of the product. Each build has databases, a Redis prefix and keys of its own, since schemas
+/// and formats may differ between builds.
+pub(crate) struct ProductBuild {
+    programs: ReleasePrograms,
+    /// What its databases, prefix and folders end in.
+    tag: &'static str,
+    rows: OnceCell<UserRows>,
+}
+
+impl ProductBuild {
+    fn new(programs: ReleasePrograms, tag: &'static str) -> Self {
+        Self { programs, tag, rows: OnceCell::new() }
+    }
+
+    fn database(&self, users: u64) -> String {
+        format!("{}{}", database(users), self.tag)
+    }
+}
+
+/// A program of the product and how it is started.
+#[derive(Clone)]
+pub(crate) struct ProgramStart {
+    /// What it is called in tables.
+    pub(crate) name: &'static str,
+    program: PathBuf,
+    arguments: &'static [&'static str],
+    settings: Vec<(&'static str, String)>,
+    /// The page that says whether it is ready; empty if it is as soon as it takes connections.
+    readiness_path: &'static str,
+}
+
+impl StoreServers {
+    /// Starts the servers on what is kept in `kept`, and makes what is not there yet, for the current build and for the
+    /// `baseline` if there is one.
+    ///
+    /// # Errors
+    /// If something cannot be started, made or filled.
+    pub(crate) fn open(
+        programs: ReleasePrograms,
+        baseline: Option<ReleasePrograms>,
+        kept: &Path,
+        sizes: PopulationSizes,
+    ) -> Result<Self> {
+        external_tools::ensure_installed()?;
+        std::fs::create_dir_all(kept)?;
+        let run = tempfile::Builder::new().prefix("stele-load-").tempdir()?;
+        let cluster = PostgresCluster::start(kept, run.path().join("postgres.log"))?;
+        let redis = servers::start_redis(run.path())?;
+        let baseline = baseline.map(|programs| ProductBuild::new(programs, "_baseline"));
+        let current = ProductBuild::new(programs, "");
+        let stores = Self {
+            current_build: current,
+            baseline_build: baseline,
+            database_folder: kept.to_owned(),
+            run_folder: run,
+            cluster,
+            redis,
+            sizes,
+        };
+        for users in [Some(sizes.few_users), Some(sizes.main_users), sizes.most_users].into_iter().flatten() {
+            stores.ensure_database(&stores.current_build, users)?;
+        }
+        stores.ensure_embedded(&stores.current_build)?;
+        if let Some(baseline) = &stores.baseline_build {
+            stores.ensure_database(baseline, sizes.main_users)?;
+            stores.ensure_embedded(baseline)?;
+        }
+        Ok(stores)
+    }
+
+    /// The build that is being measured.
+    pub(crate) fn current_build(&self) -> &ProductBuild {
+        &self.current_build
+    }
+
+    /// The build that it is compared with.
+    pub(crate) fn baseline_build(&self) -> Option<&ProductBuild> {
+        self.baseline_build.as_ref()
+    }
+
+    fn ensure_database(&self, build: &ProductBuild, users: u64) -> Result<()> {
+        let database = build.database(users);
+        let there = self.cluster.has_users(&database, users);
+        if !there {
+            self.cluster.create_database(&database)?;
+        }
+        let settings = self.server_settings(build, users);
+        self.run_stele(build, &["migrate"], &settings)?;
+        if !there {
+            self.cluster.fill_users(&database, users, self.rows_of(build)?)?;
+            self.run_stele(build, &["app", "add", MEFP_APP.0, "--secret", MEFP_APP.1], &settings)?;
+        }
+        // The trail of earlier runs, for what it costs to write grows with it.
+        self.cluster.execute(&database, "TRUNCATE audit")
+    }
+
+    fn ensure_embedded(&self, build: &ProductBuild) -> Result<()> {
+        let folder = self.embedded_folder(build);
+        let file = folder.join("users.db");
+        let there = embedded_store::has_users(&file, self.sizes.main_users);
+        if !there && folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        for state in ["state.db", "state.db-wal", "state.db-shm"] {
+            if folder.join(state).exists() {
+                std::fs::remove_file(folder.join(state))?;
+            }
+        }
+        self.run_stele(build, &["migrate"], &self.embedded_settings(build))?;
+        if !there {
+            embedded_store::fill_users(&file, self.sizes.main_users, self.rows_of(build)?)?;
+        }
+        embedded_store::clear_audit_log(&file)
+    }
+
+    /// Made once for each build: its hashes take a second or two.
+    fn rows_of<'a>(&self, build: &'a ProductBuild) -> Result<&'a UserRows> {
+        if let Some(rows) = build.rows.get() {
+            return Ok(rows);
+        }
+        let file = self.key_folder(build).join("seal-1.key");
+        let text = std::fs::read_to_string(&file)?;
+        let key = text.get(..64).and_then(hex::decode::<32>);
+        let key = key.ok_or_else(|| BenchError::new(format!("{} is no key", file.display())))?;
+        // The product's own cost, or each login by password would raise it.
+        let rows = UserRows::new(1, key, Argon2Cost::default())?;
+        Ok(build.rows.get_or_init(|| rows))
+    }
+
+    fn data_folder(&self, build: &ProductBuild) -> PathBuf {
+        self.database_folder.join(format!("data{}", build.tag))
+    }
+
+    fn key_folder(&self, build: &ProductBuild) -> PathBuf {
+        self.data_folder(build).join("keys")
+    }
+
+    fn embedded_folder(&self, build: &ProductBuild) -> PathBuf {
+        self.database_folder.join(format!("embedded-{}{}", self.sizes.main_users, build.tag))
+    }
+
+    /// The settings of a program on PostgreSQL with this many users, and on Redis.
+    fn server_settings(&self, build: &ProductBuild, users: u64) -> Vec<(&'static str, String)> {
+        let mut settings = self.common_settings(build, &self.data_folder(build));
+        let (redis, tag) = (self.redis.address, build.tag);
+        settings.push(("STELE_DATABASE_URL", self.cluster.url(&build.database(users))));
+        settings.push(("STELE_REDIS_URL", format!("redis://{redis}?prefix=u{users}{tag}")));
+        settings
+    }
+
+    /// The settings of a program on the embedded store.
+    fn embedded_settings(&self, build: &ProductBuild) -> Vec<(&'static str, String)> {
+        self.common_settings(build, &self.embedded_folder(build))
+    }
+
+    /// The protections are as they come: nothing of them is set.
+    fn common_settings(&self, build: &ProductBuild, data: &Path) -> Vec<(&'static str, String)> {
+        vec![
+            ("STELE_DATA", data.display().to_string()),
+            ("STELE_KEYS", self.key_folder(build).display().to_string()),
+            ("STELE_MEFP_SECRET", MEFP_SECRET.to_owned()),
+            // The gateway and the proxies are on this machine.
+            ("STELE_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
+            ("STELE_DRAIN", "0".to_owned()),
+        ]
+    }
+
+    fn run_stele(&self, build: &ProductBuild, arguments: &[&str], settings: &[(&'static str, String)]) -> Result<()> {
+        let mut command = command_without_settings(&build.programs.path("stele"));
+        command.args(arguments).envs(settings.iter().cloned()).stdin(Stdio::null());
+        let ended = command.output()?;
+        if ended.status.success() {
+            return Ok(());
+        }
+        let why = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+        let remedy = format!("remove {} to begin afresh", self.database_folder.display());
+        Err(BenchError::new(format!("stele {}: {why} ({remedy})", arguments.join(" "))))
+    }
+
+    /// The MeFP app that is registered.
+    ///
+    /// # Errors
+    /// Never: its keys are of the right length.
+    pub(crate) fn mefp_app(&self) -> Result<MefpApp> {
+        MefpApp::new(MEFP_APP.0, MEFP_SECRET, MEFP_APP.1)
+    }
+
+    /// A service on PostgreSQL with this many users.
+    pub(crate) fn service(&self, build: &ProductBuild, name: &'static str, program: &str, users: u64) -> ProgramStart {
+        let (program, settings) = (build.programs.path(program), self.server_settings(build, users));
+        ProgramStart { name, program, arguments: &[], settings, readiness_path: READINESS_PATH }
+    }
+
+    /// MeFP's call without its envelope.
+    ///
+    /// # Errors
+    /// If this program cannot tell where it is.
+    pub(crate) fn plain_json(&self, users: u64) -> Result<ProgramStart> {
+        let program = std::env::current_exe()?.with_file_name("plain");
+        Ok(ProgramStart {
+            name: "plain",
+            program,
+            arguments: &[],
+            settings: self.server_settings(&self.current_build, users),
+            readiness_path: READINESS_PATH,
+        })
+    }
+
+    /// A gateway whose cloudbox routes lead to `instances`, at this level of its log: at `info`, the default, each
+    /// request is a line. That the other services are not there is as it should be, so it is not asked for them.
+    pub(crate) fn gateway(
+        &self,
+        build: &ProductBuild,
+        name: &'static str,
+        instances: &[SocketAddr],
+        log: &str,
+    ) -> ProgramStart {
+        let urls: Vec<_> = instances.iter().map(|address| format!("http://{address}")).collect();
+        let settings = vec![
+            ("STELE_UPSTREAM_CLOUDBOX", urls.join(",")),
+            ("STELE_LOG", log.to_owned()),
+            ("STELE_DRAIN", "0".to_owned()),
+        ];
+        ProgramStart {
+            name,
+            program: build.programs.path("gateway"),
+            arguments: &[],
+            settings,
+            readiness_path: "/healthz",
+        }
+    }
+
+    /// The same over TLS.
+    pub(crate) fn tls_gateway(
+        &self,
+        build: &ProductBuild,
+        instance: SocketAddr,
+        certificate: &TestCertificate,
+    ) -> ProgramStart {
+        let mut start = self.gateway(build, "gateway", &[instance], "warn");
+        let path = |path: &Path| path.display().to_string();
+        start.settings.push(("STELE_TLS_CERT", path(&certificate.chain)));
+        start.settings.push(("STELE_TLS_KEY", path(&certificate.key)));
+        start.readiness_path = "";
+        start
+    }
+
+    /// A gateway before one instance of each service, in the order of [`Dialect::ALL`].
+    pub(crate) fn gateway_to_all_services(&self, name: &'static str, instances: &[SocketAddr]) -> ProgramStart {
+        let led = DialectKind::ALL.iter().zip(instances);
+        let settings =
+            led.map(|(dialect, address)| (dialect.upstream_setting(), format!("http://{address}"))).collect();
+        ProgramStart {
+            name,
+            program: self.current_build.programs.path("gateway"),
+            arguments: &[],
+            settings,
+            readiness_path: READINESS_PATH,
+        }
+    }
+
+    /// `stele up`, on the embedded store or on PostgreSQL and Redis.
+    pub(crate) fn up(&self, build: &ProductBuild, name: &'static str, on_servers: bool) -> ProgramStart {
+        let settings =
+            if on_servers { self.server_settings(build, self.sizes.main_users) } else { self.embedded_settings(build) };
+        ProgramStart {
+            name,
+            program: build.programs.path("stele"),
+            arguments: &["up"],
+            settings,
+            readiness_path: READINESS_PATH,
+        }
+    }
+
+    /// A folder that is removed after the run.
+    pub(crate) fn run_folder_path(&self) -> &Path {
+        self.run_folder.path()
+    }
+
+    /// Starts a program of the product and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not become so.
+    pub(crate) fn start(&self, start: &ProgramStart) -> Result<RunningServer> {
+        let (address, admin) = (free_address()?, free_address()?);
+        let mut command = command_without_settings(&start.program);
+        command.envs(start.settings.iter().cloned()).args(start.arguments);
+        command.env("STELE_LISTEN", address.to_string()).env("STELE_ADMIN_LISTEN", admin.to_string());
+        let log = self.run_folder_path().join(format!("{}-{}.log", start.name, address.port()));
+        let process = ServerProcess::start(start.name, &command, "TERM", log)?;
+        process.wait_until(|| {
+            if start.readiness_path.is_empty() {
+                accepts_connections(address)
+            } else {
+                returns_200(address, start.readiness_path)
+            }
+        })?;
+        Ok(RunningServer { process, address })
+    }
+}
+
+/// The database of this many users.
+pub(crate) fn database(users: u64) -> String {
+    format!("bench_{users}")
+}
+
+/// A program with nothing of the caller's own settings.
+fn command_without_settings(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("STELE_") || text.starts_with("OTEL_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}

@@ -1,0 +1,286 @@
+//! A PostgreSQL cluster in a folder that is kept from run to run, with one database for each size of population.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use futures_util::SinkExt as _;
+use stele_bench_kit::{BenchError, Progress, Result};
+use tokio_postgres::{Client, NoTls};
+
+use crate::external_tools;
+use crate::server_process::{ServerProcess, accepts_connections, free_address};
+use crate::user_population::{self, COLUMNS, UserRows, Value};
+
+/// How much is sent to the server at once, in bytes.
+const COPY_CHUNK: usize = 1 << 20;
+/// For how long a population is good: its users have all logged in "today".
+const MAX_AGE: u64 = 20 * 3_600;
+/// The configuration, on top of the defaults: durable, as an operator would run it on this machine.
+const SETTINGS: &str = "max_connections = 300\nshared_buffers = 1GB\nmax_wal_size = 8GB\n\
+     # So that COPY into a fresh table writes no log.\nwal_level = minimal\nmax_wal_senders = 0\n\
+     unix_socket_directories = ''\nlisten_addresses = '127.0.0.1'\n";
+
+/// The cluster while its server runs.
+pub(crate) struct PostgresCluster {
+    pub(crate) process: ServerProcess,
+    pub(crate) address: SocketAddr,
+}
+
+impl PostgresCluster {
+    /// Starts the server on the cluster in `folder`, which is made if it is not there.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) fn start(folder: &Path, log: PathBuf) -> Result<Self> {
+        let data = folder.join("postgres");
+        if !data.join("PG_VERSION").exists() {
+            init_cluster(&data)?;
+        }
+        std::fs::write(data.join("postgresql.auto.conf"), SETTINGS)?;
+        let address = free_address()?;
+        let mut postgres = Command::new(external_tools::require_tool("postgres")?);
+        postgres.arg("-D").arg(&data).args(["-p", &address.port().to_string()]);
+        // INT: at once, without waiting for clients, and in good order.
+        let process = ServerProcess::start("postgres", &as_postgres(&postgres)?, "INT", log)?;
+        process.wait_until(|| accepts_connections(address))?;
+        let cluster = Self { process, address };
+        cluster.process.wait_until(|| cluster.execute("postgres", "SELECT 1").is_ok())?;
+        Ok(cluster)
+    }
+
+    /// The URL of a database.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://stele@{}/{database}", self.address)
+    }
+
+    /// Has statements executed in a database.
+    ///
+    /// # Errors
+    /// If the server does not take them.
+    pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<()> {
+        self.with_client(database, async |client| Ok(client.batch_execute(sql).await?))
+    }
+
+    /// Whether `database` holds this many users, and they are good for this run.
+    pub(crate) fn has_users(&self, database: &str, users: u64) -> bool {
+        let sql = "SELECT users, loaded FROM bench_population";
+        let found = self.with_client(database, async |client| {
+            let row = client.query_one(sql, &[]).await?;
+            Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)?))
+        });
+        let (users, now) = (i64::try_from(users).ok(), user_population::unix_seconds());
+        found.is_ok_and(|(there, loaded)| {
+            Some(there) == users && u64::try_from(loaded).is_ok_and(|loaded| now.saturating_sub(loaded) < MAX_AGE)
+        })
+    }
+
+    /// Makes an empty database, in place of one that may be there.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(crate) fn create_database(&self, database: &str) -> Result<()> {
+        self.execute("postgres", &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"))?;
+        self.execute("postgres", &format!("CREATE DATABASE {database}"))
+    }
+
+    /// Fills a database that has the product's schema with `users` users.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(crate) fn fill_users(&self, database: &str, users: u64, rows: &UserRows) -> Result<()> {
+        let progress = Progress::new(&format!("{database}: rows"), users * 3);
+        self.with_client(database, async |client| {
+            // In one transaction with the truncation, rows are frozen and need no log; the superuser spares two million
+            // looks for users that were just written.
+            client.batch_execute("SET session_replication_role = replica; BEGIN; TRUNCATE users, identifiers").await?;
+            let into = format!("COPY users ({COLUMNS}) FROM STDIN (FREEZE)");
+            copy_rows(client, &into, users, &progress, |user, out| {
+                rows.with_row(user, |values| write_copy_row(values, out))
+            })
+            .await?;
+            let keys: [fn(u64) -> String; 2] = [user_population::name, phone_key];
+            for key in keys {
+                let into = "COPY identifiers (key, number) FROM STDIN (FREEZE)";
+                let line = |user: u64, out: &mut String| {
+                    let _ = writeln!(out, "{}\t{}", key(user), user_population::FIRST_NUMBER + user);
+                };
+                copy_rows(client, into, users, &progress, line).await?;
+            }
+            let number = "SELECT setval(pg_get_serial_sequence('users', 'number'), max(number)) FROM users";
+            // One by one: together they would be a transaction, in which nothing is vacuumed.
+            for sql in ["COMMIT", number, "VACUUM (FREEZE, ANALYZE) users", "VACUUM (FREEZE, ANALYZE) identifiers"] {
+                client.batch_execute(sql).await?;
+            }
+            let now = user_population::unix_seconds();
+            let statement = format!(
+                "CREATE TABLE bench_population AS SELECT {users}::bigint AS users, {now}::bigint AS loaded; CHECKPOINT"
+            );
+            Ok(client.batch_execute(&statement).await?)
+        })?;
+        progress.finish();
+        Ok(())
+    }
+
+    /// What the server is asked while `work` is done, as it came: for a benchmark of the very statement.
+    ///
+    /// # Errors
+    /// If it does not say, or `work` fails.
+    pub(crate) fn capture_statements(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
+        let before = self.process.log().len();
+        self.set_statement_logging("all")?;
+        let done = work();
+        // What was executed before the setting changes is in the log before this statement is.
+        self.execute("postgres", "SELECT 'overheard'")?;
+        self.set_statement_logging("none")?;
+        done?;
+        let log = self.process.log();
+        let lines = log.get(before..).unwrap_or_default().lines();
+        Ok(lines.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect())
+    }
+
+    fn set_statement_logging(&self, which: &str) -> Result<()> {
+        self.execute("postgres", &format!("ALTER SYSTEM SET log_statement = '{which}'"))?;
+        self.execute("postgres", "SELECT pg_reload_conf()")?;
+        // Each backend heeds it before its next statement; it is read by the signal, which may be a moment late.
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(())
+    }
+
+    fn with_client<T>(
+        &self,
+        database: &str,
+        work: impl AsyncFnOnce(&Client) -> std::result::Result<T, PostgresError>,
+    ) -> Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let done = runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await?;
+            let work = async {
+                let done = work(&client).await;
+                drop(client);
+                done
+            };
+            let (done, ended) = tokio::join!(work, connection);
+            done.and_then(|done| Ok(ended.map(|()| done)?))
+        });
+        done.map_err(|error| error.0)
+    }
+}
+
+/// An error of the server's, in its words.
+struct PostgresError(BenchError);
+
+impl From<tokio_postgres::Error> for PostgresError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let text = error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string);
+        Self(BenchError::new(format!("PostgreSQL: {text}")))
+    }
+}
+
+impl From<BenchError> for PostgresError {
+    fn from(failure: BenchError) -> Self {
+        Self(failure)
+    }
+}
+
+async fn copy_rows(
+    client: &Client,
+    into: &str,
+    users: u64,
+    progress: &Progress,
+    mut write: impl FnMut(u64, &mut String),
+) -> std::result::Result<(), PostgresError> {
+    let sink = client.copy_in::<_, bytes::Bytes>(into).await?;
+    let mut sink = std::pin::pin!(sink);
+    let mut chunk = String::with_capacity(COPY_CHUNK + 4_096);
+    for user in 0..users {
+        write(user, &mut chunk);
+        if chunk.len() >= COPY_CHUNK {
+            sink.send(std::mem::take(&mut chunk).into()).await?;
+        }
+        progress.add(1);
+    }
+    sink.send(chunk.into()).await?;
+    sink.as_mut().finish().await?;
+    Ok(())
+}
+
+/// A row in COPY's text format. None of the values has a character that would have to be escaped.
+fn write_copy_row(values: &[Value<'_>], out: &mut String) {
+    for (column, value) in values.iter().enumerate() {
+        if column > 0 {
+            out.push('\t');
+        }
+        // Writing to memory does not fail.
+        let _ = match value {
+            Value::Number(number) => write!(out, "{number}"),
+            Value::Text(text) => write!(out, "{text}"),
+            Value::Bytes(bytes) => write!(out, "\\\\x{}", stele_core::hex::encode(bytes)),
+            Value::Null => write!(out, "f"),
+        };
+    }
+    out.push('\n');
+}
+
+fn phone_key(user: u64) -> String {
+    user_population::phone(user).to_string()
+}
+
+fn init_cluster(data: &Path) -> Result<()> {
+    std::fs::create_dir_all(data)?;
+    if let Some((uid, gid)) = postgres_user()? {
+        std::os::unix::fs::chown(data, Some(uid), Some(gid))?;
+    }
+    let mut initdb = Command::new(external_tools::require_tool("initdb")?);
+    initdb.arg("--pgdata").arg(data).args(["--username", "stele", "--auth", "trust", "--encoding", "UTF8"]);
+    initdb.args(["--no-locale", "--data-checksums"]);
+    let made = as_postgres(&initdb)?.output()?;
+    if made.status.success() {
+        return Ok(());
+    }
+    Err(BenchError::new(format!("initdb: {}", String::from_utf8_lossy(&made.stderr).trim())))
+}
+
+/// The command, as Debian's user `postgres` if this is root, as whom PostgreSQL does not run.
+fn as_postgres(command: &Command) -> Result<Command> {
+    let mut other = match postgres_user()? {
+        None => Command::new(command.get_program()),
+        Some(_) => {
+            let mut other = Command::new("setpriv");
+            other
+                .args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "--"])
+                .arg(command.get_program());
+            other
+        }
+    };
+    other.args(command.get_args()).current_dir("/");
+    Ok(other)
+}
+
+fn postgres_user() -> Result<Option<(u32, u32)>> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let users = std::fs::read_to_string("/etc/passwd")?;
+    let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let fields = fields.find(|fields| fields.first() == Some(&"postgres"));
+    let number = |at: usize| fields.as_ref().and_then(|fields| fields.get(at)?.parse().ok());
+    match (number(2), number(3)) {
+        (Some(uid), Some(gid)) => Ok(Some((uid, gid))),
+        _ => Err(BenchError::new("PostgreSQL does not run as root, and there is no user postgres")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_row_is_a_line_of_columns() {
+        let mut out = String::new();
+        write_copy_row(&[Value::Number(7), Value::Text("a"), Value::Bytes(&[1, 255]), Value::Null], &mut out);
+        assert_eq!(out, "7\ta\t\\\\x01ff\tf\n");
+    }
+}

@@ -1,0 +1,333 @@
+//! What runs while lanes have their turns, and the lanes that lead to it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use stele_bench_kit::dialect::CLOUDBOX_LOGIN;
+use stele_bench_kit::{BenchError, BlockingConnection, Result};
+
+use crate::baseline::Baseline;
+use crate::external_tools::{H2loadRequest, HttpVersion};
+use crate::installation::{PopulationSizes, ProgramStart, StoreServers, database};
+use crate::server_process::ServerProcess;
+use crate::servers::{self, RunningServer, TestCertificate};
+use crate::user_population::{self, SaltedLogins};
+use crate::workloads::{self, LoadKind, Population, Workload};
+
+/// How many connections there are where nothing else is said.
+pub(crate) const DEFAULT_CONNECTIONS: usize = 64;
+/// How many there are where it is about many.
+pub(crate) const MANY_CONNECTIONS: usize = 2_000;
+/// How many connections bring raw passwords: more than there are slots, fewer than wait.
+pub(crate) const RAW_LOGIN_CONNECTIONS: usize = 16;
+
+/// All that runs, beside the stores.
+pub(crate) struct TestBed {
+    servers: Vec<RunningServer>,
+    proxies: Vec<ServerProcess>,
+    upstream: SocketAddr,
+    cloudbox: SocketAddr,
+    cloudbox_few: SocketAddr,
+    cloudbox_most: Option<SocketAddr>,
+    portal: SocketAddr,
+    mefp: SocketAddr,
+    plain_json: SocketAddr,
+    /// Before the empty handler, before cloudbox, before two of it; and one that logs each request.
+    gateways: [SocketAddr; 4],
+    /// Before the empty handler, over TLS.
+    tls_gateway: SocketAddr,
+    nginx: Vec<SocketAddr>,
+    haproxy: Vec<SocketAddr>,
+    up: SocketAddr,
+    up_on_servers: SocketAddr,
+    baseline: Option<Baseline>,
+}
+
+impl TestBed {
+    /// Starts it all.
+    ///
+    /// # Errors
+    /// If something does not start.
+    pub(crate) fn start(stores: &StoreServers, sizes: PopulationSizes) -> Result<Self> {
+        let (folder, build) = (stores.run_folder_path(), stores.current_build());
+        let upstream = servers::start_upstream(folder)?;
+        let mut servers = Vec::new();
+        let mut run = |start: ProgramStart| {
+            let server = stores.start(&start)?;
+            let address = server.address;
+            servers.push(server);
+            Ok::<_, BenchError>(address)
+        };
+        let cloudbox = run(stores.service(build, "cloudbox", "svc-cloudbox", sizes.main_users))?;
+        let second = run(stores.service(build, "cloudbox", "svc-cloudbox", sizes.main_users))?;
+        let cloudbox_few = run(stores.service(build, "cloudbox", "svc-cloudbox", sizes.few_users))?;
+        let cloudbox_most = match sizes.most_users {
+            Some(most) => Some(run(stores.service(build, "cloudbox", "svc-cloudbox", most))?),
+            None => None,
+        };
+        let portal = run(stores.service(build, "portal", "svc-portal", sizes.main_users))?;
+        let mefp = run(stores.service(build, "mefp", "svc-mefp", sizes.main_users))?;
+        let plain = run(stores.plain_json(sizes.main_users)?)?;
+        let gateways = [
+            run(stores.gateway(build, "gateway", &[upstream.address], "warn"))?,
+            run(stores.gateway(build, "gateway", &[cloudbox], "warn"))?,
+            run(stores.gateway(build, "gateway", &[cloudbox, second], "warn"))?,
+            run(stores.gateway(build, "gateway", &[upstream.address], "info"))?,
+        ];
+        let certificate = TestCertificate::generate(folder)?;
+        let tls_gateway = run(stores.tls_gateway(build, upstream.address, &certificate))?;
+        let up = run(stores.up(build, "stele up", false))?;
+        let up_on_servers = run(stores.up(build, "stele up", true))?;
+        let baseline = match stores.baseline_build() {
+            Some(build) => Some(Baseline::start(stores, build, sizes, &mut run)?),
+            None => None,
+        };
+        let (nginx_process, nginx) = servers::start_nginx(folder, &[upstream.address, cloudbox], &certificate)?;
+        let (haproxy_process, haproxy) = servers::start_haproxy(folder, &[upstream.address, cloudbox])?;
+        let upstream_address = upstream.address;
+        servers.push(upstream);
+        Ok(Self {
+            servers,
+            proxies: vec![nginx_process, haproxy_process],
+            upstream: upstream_address,
+            cloudbox,
+            cloudbox_few,
+            cloudbox_most,
+            portal,
+            mefp,
+            plain_json: plain,
+            gateways,
+            tls_gateway,
+            nginx,
+            haproxy,
+            up,
+            up_on_servers,
+            baseline,
+        })
+    }
+
+    /// What all processes are called, with their ids.
+    pub(crate) fn named_processes(&self, stores: &StoreServers) -> Vec<(&'static str, u32)> {
+        let ours = self.servers.iter().map(|server| &server.process);
+        let stores = [&stores.cluster.process, &stores.redis.process];
+        ours.chain(&self.proxies).chain(stores).map(|process| (process.name, process.process_id)).collect()
+    }
+
+    /// The lanes, in the order of their turns.
+    ///
+    /// # Errors
+    /// If what they need cannot be made.
+    pub(crate) fn workloads(&self, stores: &StoreServers, sizes: PopulationSizes) -> Result<Vec<Workload>> {
+        let app = stores.mefp_app()?;
+        let script = self.pgbench_script(stores, sizes)?;
+        let mut lanes = theoretical_rate_workloads(self, stores, script, sizes);
+        lanes.extend(self.proxy_workloads());
+        lanes.extend(self.tls_workloads(stores.run_folder_path())?);
+        let salted = |address, connections, of, share| LoadKind::SaltedLogins { address, connections, of, share };
+        let main = |address| salted(address, DEFAULT_CONNECTIONS, Population::Main, None);
+        let again = |address, (requests, expected)| LoadKind::RepeatedRequests {
+            address,
+            connections: DEFAULT_CONNECTIONS,
+            requests,
+            expected: Box::new(expected),
+        };
+        let dead = || (workloads::unknown_token_logouts(), workloads::unknown_token_response());
+        let raw = || workloads::raw_login_requests(sizes.main_users, &app);
+        lanes.extend([
+            workload("salted", "salted login at the service", main(self.cloudbox)),
+            workload(
+                "salted-open",
+                "the same, at half that rate in an open loop",
+                salted(self.cloudbox, DEFAULT_CONNECTIONS, Population::Main, Some(0.5)),
+            ),
+            workload(
+                "salted-many",
+                &format!("the same over {MANY_CONNECTIONS} connections"),
+                salted(self.cloudbox, MANY_CONNECTIONS, Population::Main, None),
+            ),
+            workload("salted-gateway", "salted login through the gateway", main(self.gateways[1])),
+            workload("salted-nginx", "salted login through nginx", main(self.nginx[1])),
+            workload("salted-haproxy", "salted login through haproxy", main(self.haproxy[1])),
+            workload("salted-two", "salted login through the gateway, two instances", main(self.gateways[2])),
+            workload(
+                "salted-few",
+                &format!("salted login at the service, {} users", sizes.few_users),
+                salted(self.cloudbox_few, DEFAULT_CONNECTIONS, Population::Few, None),
+            ),
+            workload("token", "token check: logout with a dead token", again(self.cloudbox, dead())),
+            workload(
+                "mefp",
+                "MeFP 验证用户名, envelope in and out",
+                again(self.mefp, workloads::mefp_requests(sizes.main_users, &app, self.mefp)?),
+            ),
+            workload(
+                "plain",
+                "the same call in plain JSON",
+                again(self.plain_json, workloads::plain_json_requests(sizes.main_users, &app)),
+            ),
+            workload("hash", "argon2id, one core", LoadKind::Hash { threads: 1 }),
+            workload("hash-all", "argon2id, all cores", LoadKind::Hash { threads: core_count() }),
+            workload(
+                "raw",
+                "login by password at the portal",
+                LoadKind::RawLogins { address: self.portal, connections: RAW_LOGIN_CONNECTIONS, requests: raw() },
+            ),
+            workload(
+                "salted-beside",
+                "salted login at a tenth of the most, beside these",
+                LoadKind::MixedLogins {
+                    raw: self.portal,
+                    connections: RAW_LOGIN_CONNECTIONS,
+                    requests: raw(),
+                    salted: self.cloudbox,
+                    salted_connections: DEFAULT_CONNECTIONS,
+                },
+            ),
+            workload("up", "salted login through `stele up`, embedded", main(self.up)),
+            workload("up-servers", "salted login through `stele up`, PostgreSQL and Redis", main(self.up_on_servers)),
+        ]);
+        if let (Some(address), Some(most)) = (self.cloudbox_most, sizes.most_users) {
+            let title = format!("salted login at the service, {most} users");
+            lanes.push(workload("salted-most", &title, salted(address, DEFAULT_CONNECTIONS, Population::Most, None)));
+        }
+        if let Some(baseline) = &self.baseline {
+            for lane in baseline.workloads(&app, sizes)? {
+                // Right after its twin, so that both have the machine in the same state.
+                let twin = lane.key.strip_suffix("-baseline");
+                let at = lanes.iter().position(|current| Some(current.key) == twin).map_or(lanes.len(), |at| at + 1);
+                lanes.insert(at, lane);
+            }
+        }
+        Ok(lanes)
+    }
+
+    /// The empty handler behind each of those that pass requests on.
+    fn proxy_workloads(&self) -> Vec<Workload> {
+        let through = |address, requests| LoadKind::RepeatedRequests {
+            address,
+            connections: DEFAULT_CONNECTIONS,
+            requests,
+            expected: Box::new(workloads::empty_response()),
+        };
+        vec![
+            workload(
+                "hello-own",
+                "GET of the empty handler, own client",
+                through(self.upstream, workloads::get_requests()),
+            ),
+            workload("gateway-get", "GET through the gateway", through(self.gateways[0], workloads::get_requests())),
+            workload("nginx-get", "GET through nginx", through(self.nginx[0], workloads::get_requests())),
+            workload("haproxy-get", "GET through haproxy", through(self.haproxy[0], workloads::get_requests())),
+            workload(
+                "gateway-log",
+                "GET through the gateway with its access log",
+                through(self.gateways[3], workloads::get_requests()),
+            ),
+            workload(
+                "gateway-post",
+                "POST of 500 bytes through the gateway",
+                through(self.gateways[0], workloads::post_requests()),
+            ),
+            workload(
+                "nginx-post",
+                "POST of 500 bytes through nginx",
+                through(self.nginx[0], workloads::post_requests()),
+            ),
+            workload(
+                "haproxy-post",
+                "POST of 500 bytes through haproxy",
+                through(self.haproxy[0], workloads::post_requests()),
+            ),
+        ]
+    }
+
+    /// The same over TLS, with one certificate.
+    fn tls_workloads(&self, folder: &Path) -> Result<Vec<Workload>> {
+        let body = folder.join("body.json");
+        std::fs::write(&body, workloads::post_body())?;
+        let nginx = self.nginx.last().copied().ok_or_else(|| BenchError::new("nginx serves nothing over TLS"))?;
+        let load = |address, version, body: Option<&PathBuf>| LoadKind::H2load {
+            wanted: H2loadRequest { address, version, path: workloads::BENCH_PATH, body: body.cloned() },
+            connections: DEFAULT_CONNECTIONS,
+            log: folder.join("h2load.log"),
+        };
+        let ours = |version, body| load(self.tls_gateway, version, body);
+        let theirs = |version, body| load(nginx, version, body);
+        let post = Some(&body);
+        Ok(vec![
+            workload("tls1-get", "GET through the gateway, TLS, HTTP/1.1", ours(HttpVersion::Http1, None)),
+            workload("nginx-tls1-get", "GET through nginx, TLS, HTTP/1.1", theirs(HttpVersion::Http1, None)),
+            workload("tls1-post", "POST through the gateway, TLS, HTTP/1.1", ours(HttpVersion::Http1, post)),
+            workload("nginx-tls1-post", "POST through nginx, TLS, HTTP/1.1", theirs(HttpVersion::Http1, post)),
+            workload("tls2-get", "GET through the gateway, TLS, HTTP/2", ours(HttpVersion::Http2, None)),
+            workload("nginx-tls2-get", "GET through nginx, TLS, HTTP/2", theirs(HttpVersion::Http2, None)),
+            workload("tls2-post", "POST through the gateway, TLS, HTTP/2", ours(HttpVersion::Http2, post)),
+            workload("nginx-tls2-post", "POST through nginx, TLS, HTTP/2", theirs(HttpVersion::Http2, post)),
+        ])
+    }
+
+    /// A script for pgbench with the statement that a login at the service makes, of users by chance.
+    fn pgbench_script(&self, stores: &StoreServers, sizes: PopulationSizes) -> Result<PathBuf> {
+        let mut logins = SaltedLogins::new(sizes.main_users);
+        let address = self.cloudbox;
+        let heard = stores.cluster.capture_statements(|| {
+            let mut requests = logins.next_requests(1)?;
+            let request = requests.take().ok_or_else(|| BenchError::new("there are no users"))?;
+            let mut connection = BlockingConnection::connect(address, std::time::Duration::from_secs(10))?;
+            let answer = connection.request(&request)?.to_response();
+            if answer.status == 200 && answer.text().contains(r#""code":"0000""#) {
+                return Ok(());
+            }
+            Err(BenchError::new(format!("{CLOUDBOX_LOGIN} answers {}: {}", answer.status, answer.text())))
+        })?;
+        let select = heard.iter().find(|sql| sql.contains("SELECT") && sql.contains("identifiers"));
+        let select = select.ok_or_else(|| BenchError::new(format!("no SELECT was overheard, but {heard:?}")))?;
+        let (_, select) = select.split_once("SELECT").unwrap_or_default();
+        // The identifier and, if it is one, the limit.
+        let select = select.replace("$1", "(:phone)::text").replace("$2", ":one");
+        let (first, last) = (user_population::phone(0), user_population::phone(sizes.main_users - 1));
+        let text = format!("\\set phone random({first}, {last})\n\\set one 1\nSELECT{select};\n");
+        let file = stores.run_folder_path().join("select.sql");
+        std::fs::write(&file, text)?;
+        Ok(file)
+    }
+}
+
+/// What the limit of a login, and that of a token check, are made of.
+fn theoretical_rate_workloads(
+    running: &TestBed,
+    stores: &StoreServers,
+    script: PathBuf,
+    sizes: PopulationSizes,
+) -> Vec<Workload> {
+    let clients = DEFAULT_CONNECTIONS;
+    let redis = |test| LoadKind::Redis { address: stores.redis.address, test, clients };
+    vec![
+        workload(
+            "hello",
+            "empty actix handler (wrk)",
+            LoadKind::Wrk { address: running.upstream, connections: DEFAULT_CONNECTIONS },
+        ),
+        workload(
+            "select",
+            "the SELECT of a login (pgbench -M prepared)",
+            LoadKind::Pgbench {
+                address: stores.cluster.address,
+                database: database(sizes.main_users),
+                script,
+                clients,
+            },
+        ),
+        workload("set", "SET (redis-benchmark)", redis("set")),
+        workload("get", "GET (redis-benchmark)", redis("get")),
+    ]
+}
+
+pub(crate) fn workload(key: &'static str, title: &str, work: LoadKind) -> Workload {
+    Workload { key, title: title.to_owned(), load: work, last_rate: None }
+}
+
+/// How many processors there are.
+pub(crate) fn core_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,218 @@
+//! What the measurements must show: each bar with how it is worked out from the lanes of one round.
+
+use crate::footprint::Footprint;
+use crate::measurement::{Measurement, MedianRange, RoundMeasurements};
+use crate::test_bed::{DEFAULT_CONNECTIONS, MANY_CONNECTIONS, core_count};
+
+/// A figure beside its bar.
+pub(crate) struct EvaluatedThreshold {
+    pub(crate) title: String,
+    /// Over the rounds; what is judged is the median.
+    pub(crate) measured: MedianRange,
+    pub(crate) threshold: Threshold,
+    pub(crate) unit: &'static str,
+}
+
+/// What is asked of a figure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Threshold {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl EvaluatedThreshold {
+    pub(crate) fn is_met(&self) -> bool {
+        match self.threshold {
+            Threshold::AtLeast(bar) => self.measured.median >= bar,
+            Threshold::AtMost(bar) => self.measured.median <= bar,
+        }
+    }
+
+    /// "met", or by what part of the bar it is missed.
+    pub(crate) fn result_text(&self) -> String {
+        let (Threshold::AtLeast(bar) | Threshold::AtMost(bar)) = self.threshold;
+        let off = (self.measured.median - bar).abs() / bar * 100.0;
+        if self.is_met() { "met".to_owned() } else { format!("**missed by {off:.0} %**") }
+    }
+}
+
+/// How a figure comes out of a round; `None` if what it needs was not measured.
+type Metric = fn(&RoundMeasurements) -> Option<f64>;
+
+/// What a build may lose against an earlier one in the same rounds: 3 %.
+const NO_REGRESSION: Threshold = Threshold::AtLeast(0.97);
+
+/// What the gateway must be beside nginx (ADR 33): in plain HTTP, over TLS, and in its slowest hundredth.
+const MIN_PLAIN_RATIO: Threshold = Threshold::AtLeast(0.9);
+const MIN_TLS_RATIO: Threshold = Threshold::AtLeast(1.0);
+const MAX_P99_RATIO: Threshold = Threshold::AtMost(1.25);
+
+/// The bars that come from the lanes.
+const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
+    ("gateway against nginx, GET", |r| rate_ratio(r, "gateway-get", "nginx-get"), MIN_PLAIN_RATIO, ""),
+    ("… its p99 against nginx's", |r| p99_ratio(r, "gateway-get", "nginx-get"), MAX_P99_RATIO, ""),
+    ("gateway against nginx, POST of 500 bytes", |r| rate_ratio(r, "gateway-post", "nginx-post"), MIN_PLAIN_RATIO, ""),
+    ("… its p99 against nginx's", |r| p99_ratio(r, "gateway-post", "nginx-post"), MAX_P99_RATIO, ""),
+    (
+        "gateway against nginx over TLS, HTTP/1.1, GET",
+        |r| rate_ratio(r, "tls1-get", "nginx-tls1-get"),
+        MIN_TLS_RATIO,
+        "",
+    ),
+    ("… its p99 against nginx's", |r| p99_ratio(r, "tls1-get", "nginx-tls1-get"), MAX_P99_RATIO, ""),
+    ("… POST of 500 bytes", |r| rate_ratio(r, "tls1-post", "nginx-tls1-post"), MIN_TLS_RATIO, ""),
+    ("… its p99 against nginx's", |r| p99_ratio(r, "tls1-post", "nginx-tls1-post"), MAX_P99_RATIO, ""),
+    ("gateway against nginx over TLS, HTTP/2, GET", |r| rate_ratio(r, "tls2-get", "nginx-tls2-get"), MIN_TLS_RATIO, ""),
+    ("… its p99 against nginx's", |r| p99_ratio(r, "tls2-get", "nginx-tls2-get"), MAX_P99_RATIO, ""),
+    ("… POST of 500 bytes", |r| rate_ratio(r, "tls2-post", "nginx-tls2-post"), MIN_TLS_RATIO, ""),
+    ("… its p99 against nginx's", |r| p99_ratio(r, "tls2-post", "nginx-tls2-post"), MAX_P99_RATIO, ""),
+    (
+        "salted login at the service against L",
+        |r| Some(workload_rate(r, "salted")? / theoretical_login_rate(r)?),
+        Threshold::AtLeast(0.8),
+        "",
+    ),
+    ("… its p99", |r| r.get("salted")?.p99, Threshold::AtMost(8.0), "ms"),
+    (
+        "salted login through the gateway against nginx before the same service",
+        |r| rate_ratio(r, "salted-gateway", "salted-nginx"),
+        Threshold::AtLeast(0.97),
+        "",
+    ),
+    (
+        "token check against its limit",
+        |r| Some(workload_rate(r, "token")? / theoretical_token_rate(r)?),
+        Threshold::AtLeast(0.8),
+        "",
+    ),
+    ("MeFP call against the same in plain JSON", |r| rate_ratio(r, "mefp", "plain"), Threshold::AtLeast(0.9), ""),
+    (
+        "login by password against the hashing ceiling (cores by the time of one verification)",
+        |r| Some(workload_rate(r, "raw")? / (workload_rate(r, "hash")? * core_count() as f64)),
+        Threshold::AtLeast(0.95),
+        "",
+    ),
+    ("… against all cores hashing at once", |r| rate_ratio(r, "raw", "hash-all"), Threshold::AtLeast(0.95), ""),
+    (
+        "… p99 of salted logins beside, at a tenth of the most",
+        |r| r.get("salted-beside")?.p99,
+        Threshold::AtMost(10.0),
+        "ms",
+    ),
+    ("`stele up`, embedded: salted logins a second", |r| workload_rate(r, "up"), Threshold::AtLeast(10_000.0), "/s"),
+    ("… against the same on PostgreSQL and Redis", |r| rate_ratio(r, "up", "up-servers"), Threshold::AtLeast(0.6), ""),
+    ("all users against few of them", |r| rate_ratio(r, "salted", "salted-few"), Threshold::AtLeast(0.9), ""),
+    ("most users against few of them", |r| rate_ratio(r, "salted-most", "salted-few"), Threshold::AtLeast(0.9), ""),
+    (
+        "salted login at the service against the baseline",
+        |r| rate_ratio(r, "salted", "salted-baseline"),
+        NO_REGRESSION,
+        "",
+    ),
+    ("… through the gateway", |r| rate_ratio(r, "salted-gateway", "salted-gateway-baseline"), NO_REGRESSION, ""),
+    ("token check against the baseline", |r| rate_ratio(r, "token", "token-baseline"), NO_REGRESSION, ""),
+    ("MeFP call against the baseline", |r| rate_ratio(r, "mefp", "mefp-baseline"), NO_REGRESSION, ""),
+    ("login by password against the baseline", |r| rate_ratio(r, "raw", "raw-baseline"), NO_REGRESSION, ""),
+    ("`stele up`, embedded, against the baseline", |r| rate_ratio(r, "up", "up-baseline"), NO_REGRESSION, ""),
+    (
+        "two instances against one, through the gateway",
+        |r| rate_ratio(r, "salted-two", "salted-gateway"),
+        Threshold::AtLeast(1.0),
+        "",
+    ),
+    ("many connections against 64: rate", |r| rate_ratio(r, "salted-many", "salted"), Threshold::AtLeast(1.0), ""),
+    (
+        "… growth of p99 against that of connections",
+        |r| Some(p99_ratio(r, "salted-many", "salted")? / (MANY_CONNECTIONS as f64 / DEFAULT_CONNECTIONS as f64)),
+        Threshold::AtMost(1.0),
+        "",
+    ),
+];
+
+/// All bars whose lanes were measured.
+pub(crate) fn evaluate_thresholds(rounds: &[RoundMeasurements], footprints: &[Footprint]) -> Vec<EvaluatedThreshold> {
+    let of_lanes = THRESHOLDS.iter().filter_map(|(title, figure, bar, unit)| {
+        let figure = MedianRange::from_values(rounds.iter().filter_map(figure))?;
+        Some(EvaluatedThreshold { title: (*title).to_owned(), measured: figure, threshold: *bar, unit })
+    });
+    let of_programs = footprints.iter().flat_map(|footprint| {
+        let most = match footprint.name {
+            "gateway" => 12.0,
+            "stele up" => 40.0,
+            _ => 15.0,
+        };
+        let resident = footprint.idle_memory.resident as f64 / 1_024.0;
+        let memory = MedianRange { median: resident, min: resident, max: resident };
+        let title = |what: &str| format!("{}: {what}", footprint.name);
+        [
+            EvaluatedThreshold {
+                title: title("idle memory"),
+                measured: memory,
+                threshold: Threshold::AtMost(most),
+                unit: "MiB",
+            },
+            EvaluatedThreshold {
+                title: title("start to ready"),
+                measured: footprint.startup_seconds,
+                threshold: Threshold::AtMost(0.3),
+                unit: "s",
+            },
+        ]
+    });
+    of_lanes.chain(of_programs).collect()
+}
+
+/// L: what a login would take that did nothing but be received, selected and set, one after the other.
+pub(crate) fn theoretical_login_rate(round: &RoundMeasurements) -> Option<f64> {
+    Some(
+        1.0 / (1.0 / workload_rate(round, "hello")?
+            + 1.0 / workload_rate(round, "select")?
+            + 1.0 / workload_rate(round, "set")?),
+    )
+}
+
+/// The same of a token check: received, got.
+pub(crate) fn theoretical_token_rate(round: &RoundMeasurements) -> Option<f64> {
+    Some(1.0 / (1.0 / workload_rate(round, "hello")? + 1.0 / workload_rate(round, "get")?))
+}
+
+fn workload_rate(round: &RoundMeasurements, key: &str) -> Option<f64> {
+    round.get(key).map(|sample: &Measurement| sample.rate).filter(|rate| *rate > 0.0)
+}
+
+fn rate_ratio(round: &RoundMeasurements, ours: &str, theirs: &str) -> Option<f64> {
+    Some(workload_rate(round, ours)? / workload_rate(round, theirs)?)
+}
+
+fn p99_ratio(round: &RoundMeasurements, ours: &str, theirs: &str) -> Option<f64> {
+    Some(round.get(ours)?.p99? / round.get(theirs)?.p99?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(rates: &[(&'static str, f64)]) -> RoundMeasurements {
+        rates.iter().map(|(key, rate)| (*key, Measurement { rate: *rate, p99: Some(4.0), ..<_>::default() })).collect()
+    }
+
+    #[test]
+    fn the_theoretical_rate_combines_its_parts() {
+        let round = round(&[("hello", 120.0), ("select", 60.0), ("set", 120.0), ("get", 40.0), ("salted", 24.0)]);
+        assert!((theoretical_login_rate(&round).unwrap() - 30.0).abs() < 1e-9);
+        assert!((theoretical_token_rate(&round).unwrap() - 30.0).abs() < 1e-9);
+        let judged = evaluate_thresholds(&[round], &[]);
+        let of = |title: &str| judged.iter().find(|one| one.title.starts_with(title)).unwrap();
+        assert!(of("salted login at the service").is_met());
+        assert!(of("… its p99").is_met());
+        assert!(!judged.iter().any(|one| one.title.starts_with("MeFP")), "what was not measured is not judged");
+    }
+
+    #[test]
+    fn a_missed_threshold_reports_the_gap() {
+        let figure = MedianRange { median: 0.6, min: 0.5, max: 0.7 };
+        let judged =
+            EvaluatedThreshold { title: String::new(), measured: figure, threshold: Threshold::AtLeast(0.8), unit: "" };
+        assert_eq!(judged.result_text(), "**missed by 25 %**");
+    }
+}

@@ -1,0 +1,254 @@
+//! The users, each by a number from 0: what they are called, what their rows hold, and how they log in.
+//!
+//! Every row is right in every column: its digest is sealed under the site's own key for that row, and its verifier is
+//! argon2id of that digest. There are as many passwords as [`PASSWORDS`], and as many hashes are computed: a million
+//! would take hours, and a hash costs the same whoever shares it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use md5::{Digest as _, Md5};
+use stele_bench_kit::{BenchError, Result};
+use stele_core::hex;
+use stele_core::password::PasswordDigest;
+use stele_core::random::{OsRandom, Random as _};
+use stele_core::seal::Sealer;
+use stele_core::time::Timestamp;
+use stele_core::user::UserId;
+use stele_core::verifier::{self, Argon2Cost, HashMemory};
+
+use crate::engine::Requests;
+
+/// How many different passwords there are.
+const PASSWORDS: usize = 64;
+/// The number of the first user, as the product gives it.
+pub(crate) const FIRST_NUMBER: u64 = 100_001;
+/// The phone of the first user; every dialect takes it.
+pub(crate) const FIRST_PHONE: u64 = 13_000_000_000;
+/// What users are taken in steps of, modulo how many there are: neighbours are not neighbours on the disk.
+const STRIDE: u64 = 7_368_787;
+/// How far ahead of the clock proofs are dated, in seconds: a store that has just been emptied takes none from before
+/// the end of the second in which it first hears of a login.
+const LEAD_SECONDS: u64 = 5;
+/// How far ahead of the clock a proof may be dated (the service takes 300 s).
+const MAX_AHEAD_SECONDS: u64 = 240;
+
+/// All users registered then: 2024-01-01, in microseconds.
+const REGISTERED_AT_MICROS: u64 = 1_704_067_200_000_000;
+
+/// The columns of `users` that a row fills, in order.
+pub(crate) const COLUMNS: &str = "number, id, name, phone, registered_with, registered_through, registered_at, alias_id, \
+     role, disabled, real_name, gender, nickname, avatar_url, enterprise, group_name, organization, department, \
+     description, org_id, memo, verifier, seal_key_id, sealed, epoch, salted_at";
+
+/// A value of a row.
+pub(crate) enum Value<'a> {
+    Number(u64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+    Null,
+}
+
+/// The user's phone.
+pub(crate) fn phone(user: u64) -> u64 {
+    FIRST_PHONE + user
+}
+
+/// The user's name.
+pub(crate) fn name(user: u64) -> String {
+    format!("user-{user}")
+}
+
+/// The user's password.
+pub(crate) fn password(user: u64) -> String {
+    format!("correct horse {:02}", user % PASSWORDS as u64)
+}
+
+fn digest(user: u64) -> [u8; 16] {
+    Md5::digest(password(user)).into()
+}
+
+/// Makes rows.
+pub(crate) struct UserRows {
+    sealer: Sealer,
+    key: u32,
+    verifiers: Vec<String>,
+    now: Timestamp,
+}
+
+impl UserRows {
+    /// Rows sealed under key number `key`, which is `secret`, with hashes of this cost.
+    ///
+    /// # Errors
+    /// If argon2 does not take its parameters.
+    pub(crate) fn new(key: u32, secret: [u8; 32], cost: Argon2Cost) -> Result<Self> {
+        let sealer = Sealer::new([(key, secret.into())]).ok_or_else(|| BenchError::new("there is no sealing key"))?;
+        let hash = |user: usize| {
+            let digest = PasswordDigest::from_bytes(digest(user as u64));
+            verifier::hash(&digest, &OsRandom.bits128(), cost, &mut HashMemory::default())
+        };
+        let verifiers: Option<Vec<_>> = (0..PASSWORDS).map(hash).collect();
+        let verifiers = verifiers.ok_or_else(|| BenchError::new("argon2 does not take its parameters"))?;
+        Ok(Self {
+            sealer,
+            key,
+            verifiers,
+            now: Timestamp::from_secs(i64::try_from(unix_seconds()).unwrap_or_default()),
+        })
+    }
+
+    /// Gives the row of a user to `take`: the values of [`COLUMNS`].
+    pub(crate) fn with_row<T>(&self, user: u64, take: impl FnOnce(&[Value<'_>]) -> T) -> T {
+        let bits: [u8; 16] = Md5::digest(format!("id of {user}")).into();
+        let id = UserId::from_random(bits);
+        // What a user's sealed digest is bound to: `stele_core::usecase::credential`.
+        let context = [b"user\0", id.as_bytes().as_slice()].concat();
+        let sealed = self.sealer.seal(self.now, &context, &digest(user), &OsRandom);
+        let (name, phone) = (name(user), phone(user).to_string());
+        let alias = hex::encode(&bits);
+        // As after any day on which the user has logged in by a salted proof: the first one of a day is noted, in a
+        // batch beside the logins, and at the rates measured here nearly all are not the first.
+        let salted_at = u64::try_from(self.now.as_micros()).unwrap_or_default();
+        take(&[
+            Value::Number(FIRST_NUMBER + user),
+            Value::Bytes(id.as_bytes()),
+            Value::Text(&name),
+            Value::Text(&phone),
+            Value::Text(&phone),
+            Value::Text(""),
+            Value::Number(REGISTERED_AT_MICROS),
+            Value::Text(&alias),
+            Value::Number(2),
+            Value::Null,
+            Value::Text("张三"),
+            Value::Text("男"),
+            Value::Text("小张"),
+            Value::Text("https://static.example.com/avatars/default.png"),
+            Value::Text("6a3f9a8e-0f0b-4a43-9c65-1d0f6c5a7e21"),
+            Value::Text("staff"),
+            Value::Text("Example Airlines"),
+            Value::Text("Operations"),
+            Value::Text(""),
+            Value::Text(""),
+            Value::Text(""),
+            Value::Text(&self.verifiers[usize::try_from(user).unwrap_or_default() % PASSWORDS]),
+            Value::Number(self.key.into()),
+            Value::Bytes(&sealed.bytes),
+            Value::Number(0),
+            Value::Number(salted_at),
+        ])
+    }
+}
+
+/// Salted logins at cloudbox, each good once: users in turn, and for each round of them a timestamp of its own.
+#[derive(Debug)]
+pub(crate) struct SaltedLogins {
+    users: u64,
+    next_index: u64,
+    timestamp: u64,
+    proofs: Vec<[u8; 32]>,
+}
+
+impl SaltedLogins {
+    /// Logins of `users` users.
+    pub(crate) fn new(users: u64) -> Self {
+        Self { users, next_index: 0, timestamp: 0, proofs: Vec::new() }
+    }
+
+    /// Begins a round of the users with a timestamp of its own: what is younger than a store that was emptied.
+    pub(crate) fn start_fresh_round(&mut self) {
+        self.next_index = self.users;
+    }
+
+    /// The next `count`, computed now and to be sent soon.
+    ///
+    /// # Errors
+    /// If there are too few users for so many: a user has one login a second.
+    pub(crate) fn next_requests(&mut self, count: u64) -> Result<Requests> {
+        let mut requests = Requests::sent_once();
+        let now = unix_seconds();
+        if self.timestamp + 60 < now {
+            self.start_round(now);
+        }
+        for _ in 0..count {
+            if self.next_index == self.users {
+                self.start_round(now);
+                if self.timestamp > now + MAX_AHEAD_SECONDS {
+                    return Err(BenchError::new(format!("{} users are too few for so many logins", self.users)));
+                }
+            }
+            let user = self.next_index * (STRIDE % self.users) % self.users;
+            self.next_index += 1;
+            let proof = self.proofs[usize::try_from(user).unwrap_or_default() % PASSWORDS];
+            let timestamp = self.timestamp;
+            requests.add(|bytes| write_login_request(bytes, user, &proof, timestamp));
+        }
+        Ok(requests)
+    }
+
+    fn start_round(&mut self, now: u64) {
+        self.timestamp = (now + LEAD_SECONDS).max(self.timestamp + 1);
+        self.next_index = 0;
+        let proof = |user: usize| {
+            let digest = PasswordDigest::from_bytes(digest(user as u64));
+            hex::encode16(&digest.salted_hash(self.timestamp))
+        };
+        self.proofs = (0..PASSWORDS).map(proof).collect();
+    }
+}
+
+fn write_login_request(bytes: &mut Vec<u8>, user: u64, proof: &[u8; 32], timestamp: u64) {
+    use std::io::Write as _;
+    // A body's length is that of these, a phone of 11 digits, a proof of 32 and a timestamp of 10.
+    let (start, middle, end) = (r#"{"username":""#, r#"","password":""#, r#"","timestamp":""#);
+    let length = start.len() + 11 + middle.len() + 32 + end.len() + 10 + 2;
+    let path = stele_bench_kit::dialect::CLOUDBOX_LOGIN;
+    let head = "Host: bench\r\nContent-Type: application/json\r\nContent-Length: ";
+    // Writing to memory does not fail.
+    let _ = write!(bytes, "POST {path} HTTP/1.1\r\n{head}{length}\r\n\r\n{start}{}{middle}", phone(user));
+    bytes.extend_from_slice(proof);
+    let _ = write!(bytes, "{end}{timestamp}\"}}");
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_login_request_is_unique() {
+        let mut logins = SaltedLogins::new(1_000);
+        let mut seen = HashSet::new();
+        for _ in 0..3 {
+            let mut requests = logins.next_requests(1_700).unwrap();
+            while let Some(request) = requests.take() {
+                assert!(seen.insert(request));
+            }
+        }
+        assert_eq!(seen.len(), 5_100);
+        assert!(logins.next_requests(1_000_000).is_err());
+    }
+
+    #[test]
+    fn the_content_length_of_a_login_is_correct() {
+        let mut bytes = Vec::new();
+        write_login_request(&mut bytes, 7, &[b'a'; 32], 1_764_000_000);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{text}");
+        let json: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(json["username"], "13000000007");
+        assert_eq!(json["timestamp"], "1764000000");
+    }
+
+    #[test]
+    fn a_row_has_a_value_for_each_column() {
+        let rows = UserRows::new(1, [7; 32], Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 }).unwrap();
+        rows.with_row(5, |values| assert_eq!(values.len(), COLUMNS.split(',').count()));
+    }
+}

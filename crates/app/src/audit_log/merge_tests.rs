@@ -1,0 +1,192 @@
+use std::net::IpAddr;
+
+use stele_core::event::{EntryPoint, RequestId, RequestSource};
+use stele_core::proof::ProofKind;
+use stele_core::user::UserId;
+
+use super::*;
+
+const RATE_LIMITS: AuditRateLimits = AuditRateLimits { per_origin: 10, guesses: 100, refusals: 50 };
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn event(act: Action, outcome: Outcome, user: Option<u16>, address: IpAddr, at: i64) -> Event {
+    let user = user.map(|user| UserId::from_bytes([user.to_be_bytes(); 8].concat().try_into().unwrap()));
+    Event {
+        at: Timestamp::from_secs(at),
+        action: act,
+        outcome,
+        subject: user.map(Subject::User),
+        entry_point: Some(EntryPoint {
+            dialect: "portal",
+            app: String::new(),
+            origin: Some(Origin::from_address(address)),
+        }),
+        client: RequestId::parse("r").map(|request| RequestSource { address, request_id: request }),
+    }
+}
+
+fn guess(user: u16, address: IpAddr, at: i64) -> Event {
+    event(Action::Login(ProofKind::Raw), Outcome::WrongPassword, Some(user), address, at)
+}
+
+fn refusal(address: IpAddr, at: i64) -> Event {
+    event(Action::Login(ProofKind::Raw), Outcome::UnknownUser, None, address, at)
+}
+
+fn v4(host: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, host])
+}
+
+/// An address in the `network`-th /64.
+fn v6(network: u16, host: u16) -> IpAddr {
+    IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host])
+}
+
+/// Takes a failure down; whether it has an entry of its own.
+fn is_recorded_alone(merger: &mut FailureMerger, event: Event, now: Instant) -> bool {
+    let class = match stele_core::audit_log::AuditLogPolicy::for_event(&event) {
+        stele_core::audit_log::AuditLogPolicy::Aggregate(class) => class,
+        other => panic!("{other:?}"),
+    };
+    matches!(merger.record(class, event, now), MergeOutcome::Recorded(_))
+}
+
+#[test]
+fn repeated_failures_are_merged_into_one_entry_a_minute() {
+    let now = Instant::now();
+    let mut merger = FailureMerger::new(RATE_LIMITS, now);
+    for host in 0..1_000 {
+        assert_eq!(is_recorded_alone(&mut merger, guess(1, v6(1, host), 100 + i64::from(host)), now), host == 0);
+    }
+    assert_eq!(merger.next_deadline(), Some(now + MERGE_WINDOW));
+    assert!(merger.close_ended_windows(now + MERGE_WINDOW - secs(1)).is_empty());
+    let entries = merger.close_ended_windows(now + MERGE_WINDOW);
+    let found: Vec<_> = entries.iter().map(|e| (&*e.action, &*e.result, e.count, e.first_at, e.id.at)).collect();
+    let first = Some(Timestamp::from_secs(101));
+    assert_eq!(found, [("login", "wrong_password", 999, first, Timestamp::from_secs(1_099))]);
+    let AuditLogEntry { address, subject, request, dialect, operator, .. } = &entries[0];
+    assert_eq!((address.as_deref(), dialect.as_deref()), (Some("2001:db8:0:1::1"), Some("portal")));
+    assert!(subject.is_some() && request.is_some() && operator.is_none());
+
+    // It goes on: nothing but the count, a minute later. It ceases: nothing. Then it is new again.
+    assert!(!is_recorded_alone(&mut merger, guess(1, v6(1, 7), 2_000), now + MERGE_WINDOW + secs(5)));
+    let entries = merger.close_ended_windows(now + 2 * MERGE_WINDOW);
+    assert_eq!((entries.len(), entries[0].count, entries[0].first_at), (1, 1, None));
+    assert!(merger.close_ended_windows(now + 3 * MERGE_WINDOW).is_empty() && merger.next_deadline().is_none());
+    assert!(is_recorded_alone(&mut merger, guess(1, v6(1, 7), 3_000), now + 3 * MERGE_WINDOW));
+}
+
+#[test]
+fn rate_limited_requests_of_an_origin_share_one_entry() {
+    let now = Instant::now();
+    let mut merger = FailureMerger::new(RATE_LIMITS, now);
+    let acts = [Action::Login(ProofKind::Raw), Action::CheckCode, Action::ChangePassword(ProofKind::Salted)];
+    let mut own = 0;
+    for n in 0..9_000_u16 {
+        let act = acts[usize::from(n) % acts.len()];
+        let user = (n % 2 == 0).then_some(n);
+        own += usize::from(is_recorded_alone(&mut merger, event(act, Outcome::TooMany, user, v6(1, n), 1), now));
+    }
+    let entries = merger.close_ended_windows(now + MERGE_WINDOW);
+    assert_eq!((own, entries.len()), (1, 1));
+    let AuditLogEntry { action: act, result, count: times, subject, proof, dialect, .. } = &entries[0];
+    assert_eq!((&**act, &**result, *times), (VARIOUS_ACTIONS, "too_many", 8_999));
+    assert_eq!((subject, proof, dialect.as_deref()), (&None, &None, Some("portal")));
+}
+
+#[test]
+fn failures_over_the_origin_rate_limit_are_only_counted() {
+    let now = Instant::now();
+    let mut merger = FailureMerger::new(RATE_LIMITS, now);
+    // One address, as many accounts as there are, a new one each time.
+    let own =
+        (0..5_000).filter(|&user| is_recorded_alone(&mut merger, guess(user, v4(1), i64::from(user)), now)).count();
+    assert_eq!(own, 10);
+    assert!(is_recorded_alone(&mut merger, guess(1, v4(2), 1), now), "another has its own");
+    assert!(is_recorded_alone(&mut merger, refusal(v4(1), 1), now), "and so has what is no guess");
+    let entries = merger.close_ended_windows(now + MERGE_WINDOW);
+    let found: Vec<_> = entries.iter().map(|e| (&*e.action, &*e.result, e.count, e.origins)).collect();
+    assert_eq!(found, [("not_kept", "guesses", 4_990, Some(1))]);
+    assert_eq!(entries[0].first_at, Some(Timestamp::from_secs(10)));
+    // It comes back evenly, ten in an hour.
+    assert_eq!(
+        (0..100).filter(|&user| is_recorded_alone(&mut merger, guess(user, v4(1), 1), now + secs(1_801))).count(),
+        5
+    );
+}
+
+#[test]
+fn refusals_from_many_origins_neither_exceed_the_rate_limit_nor_hide_guesses() {
+    let now = Instant::now();
+    let mut merger = FailureMerger::new(RATE_LIMITS, now);
+    let own = (0..60_000).filter(|&network| is_recorded_alone(&mut merger, refusal(v6(network, 1), 1), now)).count();
+    assert_eq!(own, 50);
+    assert!(is_recorded_alone(&mut merger, guess(1, v6(1, 1), 1), now), "the guess among the noise");
+    let own = (0..60_000).filter(|&network| is_recorded_alone(&mut merger, guess(2, v6(network, 1), 1), now)).count();
+    assert_eq!(own, 99);
+    assert!(merger.windows.len() <= 150 && merger.origin_buckets.len() <= 150, "memory is bounded by the budgets");
+    let entries = merger.close_ended_windows(now + MERGE_WINDOW);
+    let mut found: Vec<_> = entries.iter().map(|e| (&*e.result, e.count, e.origins)).collect();
+    found.sort_unstable();
+    let most = i64::try_from(MAX_COUNTED_ORIGINS).unwrap();
+    assert_eq!(found, [("guesses", 59_901, Some(most)), ("refusals", 59_950, Some(most))]);
+}
+
+#[test]
+fn entries_of_a_day_long_flood_stay_within_the_rate_limits() {
+    let now = Instant::now();
+    let mut merger = FailureMerger::new(RATE_LIMITS, now);
+    let (mut entries, mut failures, mut counted) = (0, 0, 0);
+    for minute in 0..1_440_u64 {
+        let now = now + secs(60 * minute);
+        let ended = merger.close_ended_windows(now);
+        entries += ended.len();
+        counted += ended.iter().map(|entry| entry.count).sum::<i64>();
+        for network in 0..100_u16 {
+            for event in [refusal(v6(network, 1), 1), refusal(v6(network, 2), 1), guess(network, v6(network, 1), 1)] {
+                failures += 1;
+                let own = is_recorded_alone(&mut merger, event, now);
+                (entries, counted) = (entries + usize::from(own), counted + i64::from(own));
+            }
+        }
+    }
+    counted += merger.close_all_windows().iter().map(|entry| entry.count).sum::<i64>();
+    assert_eq!(counted, failures, "each is counted once");
+    // A full budget and 24 hours of it, and two entries a minute that say what exceeded it.
+    assert!(entries <= 25 * (100 + 50) + 2 * 1_440, "{entries}");
+    assert!(merger.origin_buckets.len() <= 2 * MIN_SWEEP_SIZE, "{}", merger.origin_buckets.len());
+}
+
+#[test]
+fn origins_with_full_buckets_are_forgotten() {
+    let now = Instant::now();
+    let many = AuditRateLimits { per_origin: 10, guesses: 1_000_000, refusals: 1_000_000 };
+    let mut merger = FailureMerger::new(many, now);
+    for hour in 0..20_u16 {
+        for network in 0..1_000 {
+            is_recorded_alone(
+                &mut merger,
+                refusal(v6(hour * 1_000 + network, 1), 1),
+                now + secs(3_601 * u64::from(hour)),
+            );
+        }
+        merger.close_ended_windows(now + secs(3_601 * u64::from(hour) + 61));
+    }
+    assert!(merger.origin_buckets.len() <= 2 * MIN_SWEEP_SIZE, "{}", merger.origin_buckets.len());
+    assert!(merger.windows.is_empty() && merger.window_ends.is_empty());
+}
+
+#[test]
+fn an_app_is_one_origin_with_ten_times_the_rate_limit() {
+    let now = Instant::now();
+    let mut merger = FailureMerger::new(AuditRateLimits { guesses: 10_000, ..RATE_LIMITS }, now);
+    let through = |app: &str, user: u16| {
+        let door = EntryPoint { dialect: "mefp", app: app.to_owned(), origin: Some(Origin::from_app(app)) };
+        Event { entry_point: Some(door), ..guess(user, v6(user, 1), 1) }
+    };
+    assert_eq!((0..1_000).filter(|&user| is_recorded_alone(&mut merger, through("melink", user), now)).count(), 100);
+    assert!(is_recorded_alone(&mut merger, through("other", 1), now));
+}

@@ -1,0 +1,67 @@
+//! Where the use cases' events go: to the counters, the log and the audit trail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use stele_core::event::{Event, RequestId, RequestSource};
+use stele_core::ports::EventSink;
+use stele_core::session::DialectName;
+use stele_core::time::Timestamp;
+use stele_service::request_context;
+use tracing::field;
+
+use crate::audit_log::AuditLogWriter;
+use crate::metrics::DomainMetrics;
+
+/// Adds to each event who asked, counts it, logs it at the level `debug`, and has the trail take it down.
+pub(crate) struct EventRecorder {
+    metrics: DomainMetrics,
+    audit_log: Arc<AuditLogWriter>,
+    /// The second in which it was last logged that the deployment may send no more.
+    last_warned_at: AtomicI64,
+}
+
+impl EventRecorder {
+    pub(crate) fn new(metrics: DomainMetrics, trail: Arc<AuditLogWriter>) -> Self {
+        Self { metrics, audit_log: trail, last_warned_at: AtomicI64::new(0) }
+    }
+}
+
+impl EventSink for EventRecorder {
+    fn global_send_quota_reached(&self, at: Timestamp, dialect: DialectName, max: u32) {
+        self.metrics.send_total_reached(dialect);
+        let (now, before) = (at.as_secs(), self.last_warned_at.load(Ordering::Relaxed));
+        let due = now.abs_diff(before) >= 60;
+        if due && self.last_warned_at.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            tracing::warn!(
+                dialect,
+                "codes are no longer sent: {max} were asked for within an hour. If that is no attack (`stele audit`), raise \
+                 STELE_SEND_TOTAL"
+            );
+        }
+    }
+
+    fn record(&self, mut event: Event) {
+        event.client = request_context::current_client().and_then(|client| {
+            Some(RequestSource { address: client.address, request_id: RequestId::parse(client.request_id)? })
+        });
+        self.metrics.record(&event);
+        tracing::debug!(
+            dialect = event.entry_point.as_ref().map(|door| door.dialect),
+            app = event.entry_point.as_ref().map(|door| door.app.as_str()).filter(|app| !app.is_empty()),
+            act = event.action.as_str(),
+            outcome = event.outcome.as_str(),
+            subject = event.subject.as_ref().map(field::debug),
+            "event"
+        );
+        self.audit_log.record(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn domain_spans_use_the_exported_trace_target() {
+        assert_eq!(stele_core::TRACE_TARGET, stele_service::trace::TRACE_TARGET);
+    }
+}

@@ -1,0 +1,352 @@
+//! Around both stores: each operation is timed, its failures are counted, and within a request it is a span.
+//!
+//! The ports are where every round trip can be seen, whatever the backend: one operation is one statement, one
+//! transaction, or one script in Redis, and has its name.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use stele_core::app::{App, ClientToken};
+use stele_core::ports::{
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
+    QuotaUse, RateLimitDecision, StateStore, UsedProof, UserStore,
+};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::time::Timestamp;
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use stele_core::{Error, Result};
+use stele_service::metrics::{HistogramFamily, Labels, Metrics, encode_gauge};
+use stele_service::trace;
+use tracing::{Instrument as _, Span};
+
+/// Upper bounds of store operations' times, in seconds.
+const DURATION_BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 2.0];
+
+/// What the operations of both stores are measured by.
+pub(crate) struct StoreMetrics {
+    metrics: Metrics,
+    durations: HistogramFamily<Labels<3>>,
+    errors: Family<Labels<4>, Counter>,
+}
+
+impl StoreMetrics {
+    pub(crate) fn register(metrics: &Metrics) -> Self {
+        let (times, errors) = (
+            HistogramFamily::new_with_constructor((|| Histogram::new(DURATION_BUCKETS)) as fn() -> _),
+            Family::default(),
+        );
+        let help = "How long an operation of a store took, waiting for a connection included";
+        metrics.register("stele_store_operation_duration_seconds", help, times.clone());
+        metrics.register("stele_store_errors", "Operations of a store that failed", errors.clone());
+        Self { metrics: metrics.clone(), durations: times, errors }
+    }
+
+    /// `users`, timed and traced. `system` is what OpenTelemetry calls the database.
+    pub(crate) fn instrument_users(&self, users: Arc<dyn UserStore>, system: &'static str) -> Arc<dyn UserStore> {
+        Arc::new(InstrumentedStore { store: users, operations: UserOperations::new(self, system), system })
+    }
+
+    /// `state`, timed and traced.
+    pub(crate) fn instrument_state(&self, state: Arc<dyn StateStore>, system: &'static str) -> Arc<dyn StateStore> {
+        self.metrics.register_collector(Box::new(DefectCollector(state.clone())));
+        Arc::new(InstrumentedStore { store: state, operations: StateOperations::new(self, system), system })
+    }
+
+    fn operation_metrics(
+        &self,
+        store: &'static str,
+        system: &'static str,
+        label: &'static str,
+        span_name: &'static str,
+    ) -> OperationMetrics {
+        let labels = [("store", store), ("system", system), ("operation", label)];
+        let error = |error| {
+            let [store, system, operation] = labels;
+            self.errors.get_or_create_owned(&[store, system, operation, ("error", error)])
+        };
+        OperationMetrics {
+            label,
+            span_name,
+            durations: self.durations.get_or_create_owned(&labels),
+            unavailable: error("unavailable"),
+            internal: error("internal"),
+        }
+    }
+}
+
+/// Exposes whether the short-lived store is set up as it must be.
+struct DefectCollector(Arc<dyn StateStore>);
+
+impl fmt::Debug for DefectCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Defect")
+    }
+}
+
+impl Collector for DefectCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "1 while the store of short-lived state answers, but may forget what it must keep (see /readyz)";
+        encode_gauge(&mut encoder, "stele_state_store_defective", help, self.0.misconfiguration().is_some().into())
+    }
+}
+
+struct InstrumentedStore<S: ?Sized, O> {
+    store: Arc<S>,
+    operations: O,
+    system: &'static str,
+}
+
+/// The handles of one operation.
+struct OperationMetrics {
+    /// The value of the label `operation`, and of `db.operation.name`.
+    label: &'static str,
+    span_name: &'static str,
+    durations: Histogram,
+    unavailable: Counter,
+    internal: Counter,
+}
+
+impl OperationMetrics {
+    async fn observe<T>(&self, span: Span, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let begun = Instant::now();
+        let outcome = work.instrument(span.clone()).await;
+        self.durations.observe(begun.elapsed().as_secs_f64());
+        match &outcome {
+            Err(Error::Unavailable(_)) => {
+                self.unavailable.inc();
+                trace::record_error(&span, "unavailable");
+            }
+            Err(Error::Internal(_)) => {
+                self.internal.inc();
+                trace::record_error(&span, "internal");
+            }
+            _ => {}
+        }
+        outcome
+    }
+}
+
+/// The handles of a store's operations, resolved once: each method of the port with its value of the label `operation`,
+/// which dashboards depend on and which therefore does not follow renames.
+macro_rules! operations {
+    ($name:ident, $store:literal: $($method:ident = $label:literal,)*) => {
+        struct $name { $($method: OperationMetrics),* }
+
+        impl $name {
+            fn new(metrics: &StoreMetrics, system: &'static str) -> Self {
+                Self { $($method: metrics.operation_metrics($store, system, $label, concat!($label, " ", $store))),* }
+            }
+        }
+    };
+}
+
+operations!(UserOperations, "users":
+    find_by_identifier = "find",
+    find_by_ref = "find_ref",
+    add = "add",
+    change_credential = "change_credential",
+    upgrade_credential = "upgrade_credential",
+    set_status = "set_status",
+    list = "list",
+    find_app = "app",
+    add_app = "add_app",
+    find_client_token = "client_token",
+    add_client_token = "add_client_token",
+    mark_proof_used = "use_proof",
+    unmark_proof_used = "release_proof",
+    delete_expired_proofs = "forget_proofs",
+    ping = "ping",
+);
+operations!(StateOperations, "state":
+    created_at = "birth",
+    check_rate_limit = "admit",
+    record_login_attempt = "settle",
+    verify_code = "guess_code",
+    consume_quotas = "send_code",
+    find_session = "session",
+    open_session = "open_session",
+    touch_session = "touch_session",
+    set_session_epoch = "restamp_session",
+    end_session = "end_session",
+    store_ticket = "put_ticket",
+    redeem_ticket = "redeem_ticket",
+    store_captcha = "put_captcha",
+    count_captcha_view = "view_captcha",
+    consume_captcha = "take_captcha",
+    delete_expired = "sweep",
+    ping = "ping",
+);
+
+/// Calls a method of the instrumented store within its span.
+macro_rules! call {
+    ($self:ident, $method:ident($($arg:expr),*)) => {{
+        let operation = &$self.operations.$method;
+        let span = trace::step!(
+            "store",
+            otel.name = operation.span_name,
+            otel.kind = "client",
+            otel.status_code = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+            db.system.name = $self.system,
+            db.operation.name = operation.label,
+        );
+        operation.observe(span, $self.store.$method($($arg),*)).await
+    }};
+}
+
+#[async_trait]
+impl UserStore for InstrumentedStore<dyn UserStore, UserOperations> {
+    async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
+        call!(self, find_by_identifier(key))
+    }
+
+    async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>> {
+        call!(self, find_by_ref(user))
+    }
+
+    async fn add(&self, new: &NewUser) -> Result<Option<User>> {
+        call!(self, add(new))
+    }
+
+    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
+        call!(self, change_credential(user, epoch, next, new))
+    }
+
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
+        call!(self, upgrade_credential(user, epoch, old, new))
+    }
+
+    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
+        call!(self, set_status(user, status, next))
+    }
+
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
+        call!(self, list(after, limit))
+    }
+
+    async fn find_app(&self, name: &str) -> Result<Option<App>> {
+        call!(self, find_app(name))
+    }
+
+    async fn add_app(&self, app: &App) -> Result<bool> {
+        call!(self, add_app(app))
+    }
+
+    async fn find_client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
+        call!(self, find_client_token(hash))
+    }
+
+    async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
+        call!(self, add_client_token(token))
+    }
+
+    async fn mark_proof_used(&self, proof: &UsedProof) -> Result<bool> {
+        call!(self, mark_proof_used(proof))
+    }
+
+    async fn unmark_proof_used(&self, proof: &UsedProof) -> Result<()> {
+        call!(self, unmark_proof_used(proof))
+    }
+
+    async fn delete_expired_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        call!(self, delete_expired_proofs(now, limit))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        call!(self, ping())
+    }
+}
+
+#[async_trait]
+impl StateStore for InstrumentedStore<dyn StateStore, StateOperations> {
+    async fn created_at(&self) -> Result<Timestamp> {
+        call!(self, created_at())
+    }
+
+    async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
+        call!(self, check_rate_limit(attempt))
+    }
+
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
+        call!(self, record_login_attempt(attempt, verdict))
+    }
+
+    async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
+        call!(self, verify_code(attempt, guess))
+    }
+
+    async fn consume_quotas(
+        &self,
+        uses: &[QuotaUse],
+        code: Option<&NewCode>,
+        now: Timestamp,
+    ) -> Result<Option<QuotaExceeded>> {
+        call!(self, consume_quotas(uses, code, now))
+    }
+
+    async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
+        call!(self, find_session(key, now))
+    }
+
+    async fn open_session(&self, new: &NewSession) -> Result<()> {
+        call!(self, open_session(new))
+    }
+
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        call!(self, touch_session(key, session))
+    }
+
+    async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()> {
+        call!(self, set_session_epoch(key, epoch))
+    }
+
+    async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
+        call!(self, end_session(key, user))
+    }
+
+    async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
+        call!(self, store_ticket(key, ticket))
+    }
+
+    async fn redeem_ticket(
+        &self,
+        key: &TokenKey,
+        kind: TicketKind,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ticket>> {
+        call!(self, redeem_ticket(key, kind, audience, now))
+    }
+
+    async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
+        call!(self, store_captcha(id, expires))
+    }
+
+    async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+        call!(self, count_captcha_view(id, most, now))
+    }
+
+    async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+        call!(self, consume_captcha(id, now))
+    }
+
+    async fn delete_expired(&self, now: Timestamp) -> Result<()> {
+        call!(self, delete_expired(now))
+    }
+
+    async fn ping(&self) -> Result<()> {
+        call!(self, ping())
+    }
+
+    fn misconfiguration(&self) -> Option<String> {
+        self.store.misconfiguration()
+    }
+}

@@ -1,0 +1,270 @@
+//! How failures turn into waits: pure arithmetic, the same for every store.
+
+use std::time::Duration;
+
+use crate::time::Timestamp;
+
+/// How many failures of a budget are kept with the origin that they came from.
+const MAX_ATTRIBUTED_FAILURES: u32 = 256;
+
+/// How a budget is spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureLimit {
+    /// How many failures within a window cost no wait.
+    pub free_failures: u32,
+    /// How long failures are counted together, from the first of them.
+    pub window: Duration,
+    /// What a failure past the free ones costs.
+    pub penalty: Penalty,
+}
+
+/// What a failure past the free ones costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Penalty {
+    /// A wait that starts at `base` and doubles with each further failure, up to `cap`.
+    ExponentialBackoff {
+        /// The first wait.
+        base: Duration,
+        /// The longest wait.
+        cap: Duration,
+    },
+    /// Nothing more until the window ends: the last free failure closes it.
+    BlockUntilWindowEnds,
+}
+
+/// Failures counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureCounter {
+    /// How many since the window began.
+    pub failures: u32,
+    /// When the window began: at its first failure.
+    pub window_start: Timestamp,
+    /// Until when everything is refused.
+    pub blocked_until: Timestamp,
+}
+
+impl FailureCounter {
+    /// A budget of which nothing is spent.
+    pub fn new(now: Timestamp) -> Self {
+        Self { failures: 0, window_start: now, blocked_until: now }
+    }
+
+    /// This budget as it stands at `now`: a new window if the old one is over and no wait is left. If the clock was
+    /// set back, the count stays and no wait is longer than the schedule's longest.
+    #[must_use]
+    pub fn advance_to(self, now: Timestamp, limit: &FailureLimit) -> Self {
+        let longest = now.saturating_add(limit.max_wait());
+        let over = now >= self.window_start.saturating_add(limit.window) && now >= self.blocked_until;
+        if over {
+            return Self::new(now);
+        }
+        let started = self.window_start.min(now);
+        // A budget that never waited says so by ending its wait where it started.
+        let waited = self.blocked_until > self.window_start;
+        Self {
+            window_start: started,
+            blocked_until: if waited { self.blocked_until.min(longest) } else { started },
+            ..self
+        }
+    }
+
+    /// How long everything is still refused; `None` if nothing is.
+    pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
+        (self.blocked_until > now).then(|| self.blocked_until.saturating_duration_since(now))
+    }
+
+    /// This budget with one more failure.
+    #[must_use]
+    pub fn with_failure(self, now: Timestamp, limit: &FailureLimit) -> Self {
+        let current = self.advance_to(now, limit);
+        let failures = current.failures.saturating_add(1);
+        let blocked_until = match limit.penalty {
+            Penalty::ExponentialBackoff { base, cap } if failures > limit.free_failures => {
+                let doublings = (failures - limit.free_failures - 1).min(31);
+                now.saturating_add(base.saturating_mul(1 << doublings).min(cap))
+            }
+            Penalty::BlockUntilWindowEnds if failures >= limit.free_failures => {
+                current.window_start.saturating_add(limit.window)
+            }
+            Penalty::ExponentialBackoff { .. } | Penalty::BlockUntilWindowEnds => current.blocked_until,
+        };
+        Self { failures, window_start: current.window_start, blocked_until }
+    }
+
+    /// One origin's part of this budget's failures, after a failure of its own: `own` before it. Of the first failures
+    /// it is kept whose they are; a budget so large that many origins could fill it does not grow with their number.
+    pub fn origin_failures_after_failure(&self, own: u32) -> u32 {
+        if own > 0 || self.failures <= MAX_ATTRIBUTED_FAILURES { own.saturating_add(1) } else { 0 }
+    }
+
+    /// This budget without the failures of one origin, its `own`; `None` if none are left.
+    #[must_use]
+    pub fn without_origin_failures(self, own: u32) -> Option<Self> {
+        let failures = self.failures.saturating_sub(own);
+        (failures > 0).then_some(Self { failures, ..self })
+    }
+
+    /// When this budget can be forgotten.
+    pub fn expires_at(&self, limit: &FailureLimit) -> Timestamp {
+        self.window_start.saturating_add(limit.window).max(self.blocked_until)
+    }
+}
+
+impl FailureLimit {
+    /// This schedule with so many times the free failures.
+    #[must_use]
+    pub fn scaled_by(self, factor: u32) -> Self {
+        Self { free_failures: self.free_failures.saturating_mul(factor), ..self }
+    }
+
+    fn max_wait(&self) -> Duration {
+        match self.penalty {
+            Penalty::ExponentialBackoff { cap, .. } => cap,
+            Penalty::BlockUntilWindowEnds => self.window,
+        }
+    }
+}
+
+/// At most `max` of something within a window that starts with the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many.
+    pub max: u32,
+    /// Within how long.
+    pub window: Duration,
+}
+
+/// Uses counted together in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaWindow {
+    /// How many.
+    pub used: u32,
+    /// When the first of them was.
+    pub start: Timestamp,
+}
+
+impl Quota {
+    /// So many times this quota.
+    #[must_use]
+    pub fn scaled_by(self, factor: u32) -> Self {
+        Self { max: self.max.saturating_mul(factor), ..self }
+    }
+
+    /// The window that is open at `now`, given the one that was stored. If the clock was set back, it is not drawn out by
+    /// it.
+    pub fn current_window(&self, stored: Option<QuotaWindow>, now: Timestamp) -> QuotaWindow {
+        let current = stored.map(|window| QuotaWindow { start: window.start.min(now), ..window });
+        current.filter(|window| now < self.window_end(window)).unwrap_or(QuotaWindow { used: 0, start: now })
+    }
+
+    /// How long a further use is refused; `None` if it is not.
+    pub fn retry_after(&self, window: &QuotaWindow, now: Timestamp) -> Option<Duration> {
+        (window.used >= self.max).then(|| self.window_end(window).saturating_duration_since(now))
+    }
+
+    /// When a window can be forgotten.
+    pub fn window_end(&self, window: &QuotaWindow) -> Timestamp {
+        window.start.saturating_add(self.window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const ACCOUNT_LIMIT: FailureLimit = FailureLimit {
+        free_failures: 5,
+        window: Duration::from_secs(900),
+        penalty: Penalty::ExponentialBackoff { base: Duration::from_secs(1), cap: MINUTE },
+    };
+    const ADDRESS_LIMIT: FailureLimit =
+        FailureLimit { free_failures: 100, window: Duration::from_secs(900), penalty: Penalty::BlockUntilWindowEnds };
+    const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+    #[test]
+    fn waits_double_up_to_a_minute_after_five_free_failures() {
+        let (mut now, mut budget, mut waits) = (START, FailureCounter::new(START), Vec::new());
+        for _ in 0..13 {
+            budget = budget.with_failure(now, &ACCOUNT_LIMIT);
+            let wait = budget.retry_after(now).unwrap_or_default();
+            waits.push(wait.as_secs());
+            now = now.saturating_add(wait);
+        }
+        assert_eq!(waits, [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn scaling_multiplies_free_failures_and_quota_uses() {
+        assert_eq!(ADDRESS_LIMIT.scaled_by(4), FailureLimit { free_failures: 400, ..ADDRESS_LIMIT });
+        assert_eq!(Quota { max: 30, window: MINUTE }.scaled_by(4), Quota { max: 120, window: MINUTE });
+    }
+
+    #[test]
+    fn setting_the_clock_back_keeps_the_count_and_caps_the_wait() {
+        let before =
+            FailureCounter { failures: 9, window_start: START, blocked_until: START.saturating_add(MINUTE * 10) };
+        let back = Timestamp::from_secs(999_000);
+        let now = before.advance_to(back, &ACCOUNT_LIMIT);
+        assert_eq!(now, FailureCounter { failures: 9, window_start: back, blocked_until: back.saturating_add(MINUTE) });
+        let never_waited = FailureCounter { failures: 3, window_start: START, blocked_until: START };
+        assert_eq!(
+            never_waited.advance_to(back, &ACCOUNT_LIMIT),
+            FailureCounter { failures: 3, window_start: back, blocked_until: back }
+        );
+        assert_eq!(ADDRESS_LIMIT.max_wait(), ADDRESS_LIMIT.window);
+    }
+
+    #[test]
+    fn an_address_is_blocked_after_100_failures_until_the_window_ends() {
+        let mut budget = FailureCounter::new(START);
+        for n in 0..100 {
+            assert_eq!(budget.retry_after(START), None, "{n}");
+            budget = budget.with_failure(START, &ADDRESS_LIMIT);
+        }
+        assert_eq!(budget.retry_after(START), Some(ADDRESS_LIMIT.window));
+        let later = START.saturating_add(ADDRESS_LIMIT.window);
+        assert_eq!(budget.advance_to(later, &ADDRESS_LIMIT), FailureCounter::new(later));
+    }
+
+    #[test]
+    fn the_window_ends_15_minutes_after_the_first_failure() {
+        let spent = (0..5).fold(FailureCounter::new(START), |b, _| b.with_failure(START, &ACCOUNT_LIMIT));
+        let almost = START.saturating_add(ACCOUNT_LIMIT.window).saturating_sub(Duration::from_micros(1));
+        assert_eq!(spent.with_failure(almost, &ACCOUNT_LIMIT).failures, 6);
+        assert_eq!(spent.with_failure(START.saturating_add(ACCOUNT_LIMIT.window), &ACCOUNT_LIMIT).failures, 1);
+    }
+
+    #[test]
+    fn a_success_clears_only_the_failures_of_its_origin() {
+        let three = (0..3).fold(FailureCounter::new(START), |b, _| b.with_failure(START, &ACCOUNT_LIMIT));
+        assert_eq!(three.origin_failures_after_failure(1), 2);
+        assert_eq!(three.without_origin_failures(2).map(|left| left.failures), Some(1));
+        assert_eq!(three.without_origin_failures(3), None);
+        let many = FailureCounter { failures: MAX_ATTRIBUTED_FAILURES + 1, ..three };
+        assert_eq!((many.origin_failures_after_failure(0), many.origin_failures_after_failure(7)), (0, 8));
+    }
+
+    #[test]
+    fn setting_the_clock_back_does_not_penalize_free_failures() {
+        let failed = FailureCounter::new(START).with_failure(START, &ACCOUNT_LIMIT);
+        let earlier = START.saturating_sub(Duration::from_secs(3_600));
+        assert_eq!(failed.advance_to(earlier, &ACCOUNT_LIMIT).retry_after(earlier), None);
+        assert_eq!(failed.with_failure(earlier, &ACCOUNT_LIMIT).failures, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn clock_steps_never_exceed_the_maximum_wait(steps in proptest::collection::vec(-7200i64..7200, 1..60)) {
+            let (mut now, mut budget) = (START, FailureCounter::new(START));
+            for step in steps {
+                now = Timestamp::from_micros(now.as_micros() + step * 1_000_000);
+                budget = budget.advance_to(now, &ACCOUNT_LIMIT);
+                prop_assert!(budget.retry_after(now).unwrap_or_default() <= MINUTE);
+                budget = budget.with_failure(now, &ACCOUNT_LIMIT);
+            }
+        }
+    }
+}

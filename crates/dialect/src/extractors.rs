@@ -1,0 +1,135 @@
+//! What handlers take: the fields of a body, the caller's address.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::error::InternalError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::web::BytesMut;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
+use futures_util::future::{Ready, ready};
+use stele_service::common_settings::BodyLimit;
+use stele_service::trusted_proxies::TrustedProxies;
+use zeroize::Zeroize as _;
+
+use crate::body::inflate::inflate;
+use crate::dialect::RequestRejection;
+use crate::fields::{FieldError, Fields};
+
+/// The memory taken for a body before any of it has come, at most, in bytes; and the largest body where no [`BodyLimit`]
+/// is set.
+const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
+/// How long a body may take to arrive.
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the dialect of this service renders refusals: set by the chassis.
+#[derive(Clone, Copy)]
+pub struct RejectionRenderer(pub fn(&RequestRejection) -> HttpResponse);
+
+impl RejectionRenderer {
+    fn render(request: &HttpRequest, refusal: &RequestRejection) -> actix_web::Error {
+        let response = match request.app_data::<Self>() {
+            Some(Self(render)) => render(refusal),
+            None => HttpResponse::build(refusal.status()).finish(),
+        };
+        InternalError::from_response(refusal.chinese_text(), response).into()
+    }
+}
+
+impl FromRequest for Fields {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        with_body(request, payload, read_fields)
+    }
+}
+
+/// The fields of a body and of the query.
+fn read_fields(request: &HttpRequest, body: &[u8]) -> Result<Fields, RequestRejection> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let inflated = match header(CONTENT_ENCODING) {
+        Some(encoding) => inflate(encoding, body, body_limit(request))?,
+        None => None,
+    };
+    let body = inflated.as_ref().map_or(body, |inflated| inflated.as_slice());
+    let mut fields = Fields::from_body(header(CONTENT_TYPE), body).map_err(RequestRejection::InvalidInput)?;
+    fields.add_query(request.query_string());
+    Ok(fields)
+}
+
+/// The body of a call without parameters, whatever it is: only that it is small and comes in time matters.
+#[derive(Clone, Copy, Debug)]
+pub struct IgnoredBody;
+
+impl FromRequest for IgnoredBody {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        with_body(request, payload, |_, _| Ok(Self))
+    }
+}
+
+fn with_body<T: 'static>(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    read: fn(&HttpRequest, &[u8]) -> Result<T, RequestRejection>,
+) -> Pin<Box<dyn Future<Output = Result<T, actix_web::Error>>>> {
+    let (request, payload) = (request.clone(), payload.take());
+    Box::pin(async move {
+        let body = read_body(&request, payload).await;
+        let outcome = body.and_then(|mut body| {
+            let outcome = read(&request, &body);
+            // Passwords are in it. What the HTTP library read it into is the library's.
+            body.as_mut().zeroize();
+            outcome
+        });
+        outcome.map_err(|refusal| RejectionRenderer::render(&request, &refusal))
+    })
+}
+
+/// The largest body, compressed or not.
+fn body_limit(request: &HttpRequest) -> usize {
+    request.app_data::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0)
+}
+
+async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, RequestRejection> {
+    let limit = body_limit(request);
+    let announced = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(RequestRejection::BodyTooLarge);
+    }
+    let collect = async {
+        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(DEFAULT_BODY_LIMIT));
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
+            if body.len() + chunk.len() > limit {
+                return Err(RequestRejection::BodyTooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    };
+    tokio::time::timeout(BODY_READ_TIMEOUT, collect).await.unwrap_or(Err(RequestRejection::BodyTimeout))
+}
+
+/// The client's address: the peer's, or what a trusted proxy says.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub IpAddr);
+
+impl FromRequest for ClientAddress {
+    type Error = std::convert::Infallible;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // Without a peer (a Unix socket, a test) there is one address for all, which fails towards being limited.
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let trust = request.app_data::<TrustedProxies>();
+        ready(Ok(Self(trust.map_or(peer, |trust| trust.client_address(peer, request.headers())))))
+    }
+}

@@ -1,0 +1,131 @@
+//! Tokens in request headers, as old clients write them.
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+/// What may stand before a token, in any letter case.
+const AUTH_SCHEMES: [&str; 3] = ["bearer", "token", "jwt"];
+
+/// The token in `Authorization`; `None` if there is none.
+pub fn authorization_token(headers: &HeaderMap) -> Option<&str> {
+    presented_tokens(headers, &[AUTHORIZATION.as_str()]).pop()
+}
+
+/// The tokens in these headers, in order: with or without a scheme, a colon behind it, and double quotes. A header that is
+/// there twice says two things: then nothing is presented at all.
+pub fn presented_tokens<'a>(headers: &'a HeaderMap, names: &[&str]) -> Vec<&'a str> {
+    let mut tokens = Vec::new();
+    for name in names {
+        let is_blank = |value: &HeaderValue| value.as_bytes().trim_ascii().is_empty();
+        let mut values = headers.get_all(*name).filter(|value| !is_blank(value));
+        let Some(value) = values.next() else { continue };
+        if values.next().is_some() {
+            return Vec::new();
+        }
+        tokens.extend(value.to_str().ok().and_then(strip_scheme_and_quotes));
+    }
+    tokens
+}
+
+/// A token without what is around it: `Bearer: "abc"` is `abc`. `None` if nothing is left.
+fn strip_scheme_and_quotes(value: &str) -> Option<&str> {
+    let mut text = value.trim();
+    loop {
+        let unquoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text).trim();
+        let rest = AUTH_SCHEMES.iter().find_map(|scheme| strip_scheme(unquoted, scheme)).unwrap_or(unquoted);
+        if rest.len() == text.len() {
+            return (!text.is_empty()).then_some(text);
+        }
+        text = rest;
+    }
+}
+
+/// What is behind `scheme`, if `text` starts with it: white space, a colon, or nothing at all separates them.
+fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(scheme.len())?;
+    let separated = rest.is_empty() || rest.starts_with([' ', '\t', ':', '"']);
+    let rest = rest.trim_start();
+    (start.eq_ignore_ascii_case(scheme) && separated).then(|| rest.strip_prefix(':').unwrap_or(rest).trim_start())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderName;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        headers
+    }
+
+    /// The sources of these are in docs/FIELD.md.
+    #[test]
+    fn a_token_is_read_from_every_header_format() {
+        for value in [
+            "a.b.c",
+            " a.b.c ",
+            "Bearer a.b.c",
+            "BEARER   a.b.c",
+            "bearer\ta.b.c",
+            "Bearer: a.b.c",
+            "Bearer:a.b.c",
+            "Bearer : a.b.c",
+            "Token a.b.c",
+            "token: a.b.c",
+            "JWT a.b.c",
+            "jwt a.b.c",
+            "\"a.b.c\"",
+            "Bearer \"a.b.c\"",
+            "Bearer\"a.b.c\"",
+            "\"Bearer a.b.c\"",
+            "Bearer Bearer a.b.c",
+            "Token: \" a.b.c \"",
+        ] {
+            assert_eq!(authorization_token(&headers(&[("authorization", value)])), Some("a.b.c"), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_part_of_the_token() {
+        for value in ["Basic a.b.c", "Bearera.b.c", "tokens", "jwt.a.b", "Bearer=a", "\"a", "a\"", "a b"] {
+            assert_eq!(authorization_token(&headers(&[("authorization", value)])), Some(value), "{value:?}");
+        }
+        for value in ["", " ", "Bearer", "bearer ", "Token:", "\"\"", "Bearer \"\"", "\" \""] {
+            assert_eq!(authorization_token(&headers(&[("authorization", value)])), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn headers_are_read_in_order_and_a_repeated_header_yields_no_token() {
+        let both = ["authorization", "token"];
+        let read = |lines: &[(&'static str, &str)]| presented_tokens(&headers(lines), &both).join(" ");
+        assert_eq!(read(&[("authorization", "Bearer a"), ("token", "JWT t")]), "a t");
+        assert_eq!(read(&[("token", "t"), ("authorization", "a")]), "a t");
+        assert_eq!(read(&[("authorization", " "), ("token", "t")]), "t");
+        assert_eq!(read(&[("authorization", "Bearer"), ("token", "t")]), "t");
+        assert_eq!(read(&[("authorization", "a"), ("authorization", ""), ("token", "")]), "a");
+        assert_eq!(read(&[("authorization", "a"), ("authorization", "b"), ("token", "t")]), "");
+        assert_eq!(read(&[("authorization", "a"), ("token", "t"), ("token", "t")]), "");
+        assert_eq!(read(&[]), "");
+    }
+
+    proptest! {
+        #[test]
+        fn stripping_a_token_yields_the_token(
+            token in "[A-Za-z0-9._-]{1,60}",
+            scheme in prop::sample::select(vec!["bearer", "Bearer", "TOKEN", "Jwt"]),
+            around in "[ \"]{0,3}",
+        ) {
+            prop_assume!(!AUTH_SCHEMES.iter().any(|scheme| token.eq_ignore_ascii_case(scheme)));
+            for value in [token.clone(), format!("{scheme} {token}"), format!("{scheme}:\"{token}\"")] {
+                prop_assert_eq!(strip_scheme_and_quotes(&value), Some(token.as_str()));
+            }
+            // And terminates whatever comes.
+            let _ = strip_scheme_and_quotes(&around.repeat(9));
+        }
+    }
+}

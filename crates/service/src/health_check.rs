@@ -1,0 +1,140 @@
+//! `--healthcheck`: a program asks its running self whether it is ready, so that a container needs no other program.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::ArgMatches;
+
+use crate::common_settings::LISTEN;
+use crate::config::Settings;
+use crate::setting::SettingList;
+use crate::{admin, cli};
+
+/// Within this, an answer has come or the program is not ready.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// If the command line has `--healthcheck`: one line, and 0 if the program that runs with these settings is ready, 1 if
+/// not. `default` is where it serves if nothing says otherwise.
+pub fn run_if_requested(matches: &ArgMatches, known: &[SettingList], default: SocketAddr) -> Option<ExitCode> {
+    if !matches.get_flag("healthcheck") {
+        return None;
+    }
+    let ready = || {
+        let settings = cli::load_settings(matches, known).map_err(|e| e.to_string())?;
+        let admin = local_admin_address(&settings, default)?;
+        let status = probe_readiness(admin, Instant::now() + PROBE_TIMEOUT)
+            .map_err(|e| format!("{admin} does not answer: {e}"))?;
+        if status == "200" { Ok(()) } else { Err(format!("{admin}/readyz answers {status}: not ready")) }
+    };
+    Some(match ready() {
+        Ok(()) => {
+            // Whoever asks wants the code; if nobody reads the line, nothing is amiss.
+            let _ = writeln!(io::stdout(), "ready");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            cli::print_error(&reason);
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// The admin port as this machine reaches it.
+fn local_admin_address(settings: &Settings, default: SocketAddr) -> Result<SocketAddr, String> {
+    let listen = settings.get(&LISTEN).map_err(|e| e.to_string())?.unwrap_or(default);
+    let mut admin = admin::listen_address(settings, listen).map_err(|e| e.to_string())?;
+    match admin.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => admin.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => admin.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok(admin)
+}
+
+/// The status of `GET /readyz`.
+fn probe_readiness(admin: SocketAddr, deadline: Instant) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, remaining(deadline)?)?;
+    stream.set_write_timeout(Some(remaining(deadline)?))?;
+    stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    // "HTTP/1.1 200": the rest is for people.
+    let mut head = [0; 12];
+    let mut got = 0;
+    while got < head.len() {
+        stream.set_read_timeout(Some(remaining(deadline)?))?;
+        match stream.read(&mut head[got..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => got += more,
+        }
+    }
+    Ok(String::from_utf8_lossy(&head[9..]).into_owned())
+}
+
+fn remaining(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn serve_response(answer: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 256];
+            let read = stream.read(&mut request).unwrap();
+            assert!(request[..read].starts_with(b"GET /readyz HTTP/1.1\r\n"));
+            for byte in answer {
+                stream.write_all(&[*byte]).unwrap();
+            }
+        });
+        address
+    }
+
+    fn probe_deadline() -> Instant {
+        Instant::now() + PROBE_TIMEOUT
+    }
+
+    #[test]
+    fn a_fragmented_status_line_is_read() {
+        assert_eq!(
+            probe_readiness(serve_response(b"HTTP/1.1 200 OK\r\n\r\nready\n"), probe_deadline()).unwrap(),
+            "200"
+        );
+        assert_eq!(
+            probe_readiness(serve_response(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), probe_deadline()).unwrap(),
+            "503"
+        );
+    }
+
+    #[test]
+    fn an_incomplete_or_missing_response_is_not_ready() {
+        assert!(probe_readiness(serve_response(b"HTTP/1.1"), probe_deadline()).is_err());
+        let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let deadline = Instant::now() + Duration::from_millis(50);
+        assert!(probe_readiness(mute.local_addr().unwrap(), deadline).is_err());
+        let closed = mute.local_addr().unwrap();
+        drop(mute);
+        assert!(probe_readiness(closed, probe_deadline()).is_err());
+    }
+
+    #[test]
+    fn the_probe_targets_the_configured_admin_address() {
+        let admin = |values: &[(&'static str, &str)]| {
+            let values = values.iter().map(|(name, value)| (*name, (*value).to_owned()));
+            local_admin_address(&Settings::default().with_values(values), ([127, 0, 0, 1], 8104).into())
+                .map(|a| a.to_string())
+        };
+        assert_eq!(admin(&[]).as_deref(), Ok("127.0.0.1:9104"));
+        assert_eq!(admin(&[("STELE_LISTEN", "0.0.0.0:8080")]).as_deref(), Ok("127.0.0.1:9080"));
+        assert_eq!(admin(&[("STELE_ADMIN_LISTEN", "0.0.0.0:9000")]).as_deref(), Ok("127.0.0.1:9000"));
+        assert_eq!(admin(&[("STELE_ADMIN_LISTEN", "[::]:9000")]).as_deref(), Ok("[::1]:9000"));
+        assert!(admin(&[("STELE_ADMIN_LISTEN", "admin")]).is_err());
+    }
+}

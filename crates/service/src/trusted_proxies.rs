@@ -1,0 +1,147 @@
+//! Who is calling: the peer, or whom a trusted proxy says it calls for.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::headers::HeaderLookup;
+use crate::setting::parsed;
+
+/// The header by which the gateway of the same process proves itself to its services.
+pub const HOP_SECRET_HEADER: &str = "x-stele-hop";
+
+crate::settings! {
+    /// Proxies.
+    pub const SETTINGS = "STELE_";
+    /// whose `X-Forwarded-*` are believed
+    pub TRUSTED_PROXIES: TrustedProxies = parsed(TrustedProxies::parse, "addresses and CIDRs by commas", "");
+}
+
+/// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+#[derive(Clone, Default)]
+pub struct TrustedProxies {
+    networks: Arc<[IpNet]>,
+    /// In `stele up` the services listen on loopback, where anyone on the machine could pose as the gateway; so
+    /// there the gateway shows a secret made at start instead.
+    hop_secret: Option<Arc<Zeroizing<String>>>,
+}
+
+impl TrustedProxies {
+    fn parse(text: &str) -> Result<Self, String> {
+        let proxies = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parse_network);
+        Ok(Self { networks: proxies.collect::<Result<_, _>>()?, hop_secret: None })
+    }
+
+    /// Trusts whoever shows `secret` in [`HOP_SECRET_HEADER`], whatever its address, and nobody else.
+    pub fn with_hop_secret(secret: Zeroizing<String>) -> Self {
+        Self { networks: Arc::new([]), hop_secret: Some(Arc::new(secret)) }
+    }
+
+    /// Whether a request from `peer` with these headers comes from a trusted proxy.
+    pub fn trusts(&self, peer: IpAddr, headers: &impl HeaderLookup) -> bool {
+        let peer = peer.to_canonical();
+        let shown = || headers.first_value(HOP_SECRET_HEADER);
+        let by_hop =
+            self.hop_secret.as_ref().is_some_and(|secret| shown().is_some_and(|v| v.ct_eq(secret.as_bytes()).into()));
+        by_hop || self.is_trusted_proxy(peer)
+    }
+
+    /// The client's address: the peer's, or if that is a trusted proxy the last address in `X-Forwarded-For` that is
+    /// not itself a trusted proxy's. What lies further left was written by strangers.
+    pub fn client_address(&self, peer: IpAddr, headers: &impl HeaderLookup) -> IpAddr {
+        if !self.trusts(peer, headers) {
+            return peer.to_canonical();
+        }
+        let mut client = peer.to_canonical();
+        let values: Vec<_> = headers.all_values("x-forwarded-for").collect();
+        for entry in values.iter().rev().flat_map(|value| value.rsplit(|&byte| byte == b',')) {
+            let entry = std::str::from_utf8(entry).ok().map(str::trim);
+            let Some(address) = entry.and_then(parse_forwarded_for_entry) else { break };
+            client = address;
+            if !self.is_trusted_proxy(address) {
+                break;
+            }
+        }
+        client
+    }
+
+    /// Whether this is the address of a trusted proxy.
+    pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.networks.iter().any(|net| net.contains(&address))
+    }
+}
+
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    parsed.map_err(|_| format!("`{text}` is neither an address nor a CIDR such as 10.0.0.0/8"))
+}
+
+/// An entry of `X-Forwarded-For`: an address, an IPv4 address with a port, or an IPv6 one in brackets.
+fn parse_forwarded_for_entry(entry: &str) -> Option<IpAddr> {
+    let plain = entry.parse::<IpAddr>().ok();
+    let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
+    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    plain.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::config::Settings;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn resolved_client(proxies: &str, peer: &str, forwarded: &[&str]) -> String {
+        let settings = Settings::default().with_values([("STELE_TRUSTED_PROXIES", proxies.to_owned())]);
+        let lines: Vec<_> = forwarded.iter().map(|v| ("x-forwarded-for", *v)).collect();
+        settings.get(&TRUSTED_PROXIES).unwrap().client_address(peer.parse().unwrap(), &headers(&lines)).to_string()
+    }
+
+    #[test]
+    fn x_forwarded_for_from_untrusted_peers_is_ignored() {
+        assert_eq!(resolved_client("", "192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+        assert_eq!(resolved_client("10.0.0.0/8", "192.0.2.1", &["203.0.113.9"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn the_last_untrusted_hop_is_the_client() {
+        let proxies = "10.0.0.0/8, 192.0.2.7";
+        assert_eq!(resolved_client(proxies, "10.1.1.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(resolved_client(proxies, "10.1.1.1", &["1.1.1.1, 203.0.113.9, 10.2.2.2"]), "203.0.113.9");
+        assert_eq!(resolved_client(proxies, "10.1.1.1", &["1.1.1.1", "203.0.113.9"]), "203.0.113.9");
+        assert_eq!(resolved_client(proxies, "10.1.1.1", &["1.1.1.1, garbage"]), "10.1.1.1");
+        assert_eq!(resolved_client(proxies, "::ffff:10.1.1.1", &["[2001:db8::1]:443"]), "2001:db8::1");
+        assert_eq!(resolved_client(proxies, "10.1.1.1", &[]), "10.1.1.1");
+    }
+
+    #[test]
+    fn only_the_exact_hop_secret_is_trusted() {
+        let trust = TrustedProxies::with_hop_secret(Zeroizing::new("secret".into()));
+        let peer = "127.0.0.1".parse().unwrap();
+        let good = headers(&[("x-stele-hop", "secret"), ("x-forwarded-for", "203.0.113.9")]);
+        assert_eq!(trust.client_address(peer, &good).to_string(), "203.0.113.9");
+        for wrong in ["", "secre", "Secret"] {
+            let bad = headers(&[("x-stele-hop", wrong), ("x-forwarded-for", "203.0.113.9")]);
+            assert_eq!(trust.client_address(peer, &bad), peer);
+        }
+    }
+
+    #[test]
+    fn an_invalid_proxy_is_reported_with_its_setting() {
+        let settings = Settings::default().with_values([("STELE_TRUSTED_PROXIES", "10.0.0.0/8,gateway".to_owned())]);
+        let error = settings.get(&TRUSTED_PROXIES).err().unwrap().to_string();
+        assert!(error.contains("STELE_TRUSTED_PROXIES") && error.contains("`gateway`"), "{error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! What carries a token, a code or a user is not to be stored by anyone in between: neither an answer nor a refusal.
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::{
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp, Response,
+    TMS_CHANGE_PASSWORD, TMS_LOGIN, TestUser, password_change_body,
+};
+use crate::support::Installation;
+
+#[test]
+fn golden_responses_are_not_cacheable() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut seen = 0;
+    for service in stele::services::ALL {
+        let folder = root.join(format!("svc-{}/tests/golden", service.name));
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|ending| ending != "http") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for exchange in text.split("\n=====\n") {
+                let (request, answer) = exchange.split_once("\n-----\n").unwrap();
+                let head = answer.split("\n\n").next().unwrap();
+                let has_no_store = head.lines().any(|line| line == "cache-control: no-store");
+                assert!(has_no_store, "{}: {}", path.display(), request.lines().next().unwrap());
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 30, "only {seen} golden answers");
+}
+
+#[track_caller]
+fn assert_not_cacheable(what: &str, status: u16, answer: &Response) {
+    assert_eq!(answer.status, status, "{what}: {answer:?}");
+    assert_eq!(answer.headers.get_all("cache-control").iter().collect::<Vec<_>>(), ["no-store"], "{what}");
+}
+
+/// A path of each dialect that takes a POST.
+const POST_PATHS: [&str; 7] = [
+    CLOUDBOX_LOGIN,
+    CLOUDBOX_CHANGE_PASSWORD,
+    TMS_LOGIN,
+    TMS_CHANGE_PASSWORD,
+    "/i/login",
+    "/auth/login",
+    "/api/v1/Auth/Login",
+];
+
+#[tokio::test]
+async fn responses_and_errors_are_not_cacheable() {
+    let limits = [("STELE_LIMIT_ACCOUNT", "3"), ("STELE_LIMIT_WAIT", "60s")];
+    let home = Installation::with_settings(&[&[("STELE_HASH_COST", "64,1,1,weak")], &limits[..]].concat());
+    let server = home.start_up();
+    let (phone, email) = ("13800138000", "mark@example.com");
+    let id = home.add_user("mark", "a-password", &["--phone", phone, "--email", email]);
+    let tms = home.run(&["token", "add", "kiosk"]).last_stdout_word();
+    let client = DialectClient::new(&server, MefpApp::new("melink", home.add_app("melink", "melink")), &tms);
+    let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: email.into() };
+
+    // With a token, a cookie, a code on its way.
+    for dialect in DialectKind::ALL {
+        assert_not_cacheable("a login", 200, &client.login(dialect, &person, "a-password").await.assert_success());
+    }
+    let changed = client
+        .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&person.id, "a-password", "b-password"))
+        .await
+        .assert_success();
+    assert_not_cacheable("a change", 200, &changed);
+    let gone = client.json(CLOUDBOX_LOGOUT, &[("authorization", &changed.token())], &json!({})).await;
+    assert_not_cacheable("a logout", 200, &gone);
+    assert_not_cacheable("a code", 200, &client.form("/code/send", &[], &[("username", phone)]).await.assert_success());
+    client.login(DialectKind::Mefp, &person, "b-password").await.assert_success();
+    let token = client.mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" })).await.assert_success();
+    assert_not_cacheable("a handover", 200, &token);
+    let jwt = client.login(DialectKind::Jwt, &person, "b-password").await.assert_success();
+    assert!(jwt.headers.contains_key("authorization"), "the token is in a header, too");
+    assert_not_cacheable("a JWT", 200, &jwt);
+    let captcha = client.send(Method::GET, "/api/vi/Auth/getCAPTCHA", &[], String::new()).await.assert_success();
+    assert_not_cacheable("a captcha", 200, &captcha);
+    let picture = format!("/api/vi/Auth/CAPTCHA/{}", captcha.json["data"]["id"]);
+    assert_not_cacheable("a captcha's picture", 200, &client.send(Method::GET, &picture, &[], String::new()).await);
+
+    // Refusals of the services and of the gateway.
+    for path in POST_PATHS {
+        let json = [("content-type", "application/json"), ("authorization", tms.as_str())];
+        assert_not_cacheable(path, 400, &client.send(Method::POST, path, &json, "{\"a\":".to_owned()).await);
+        assert_not_cacheable(path, 405, &client.send(Method::DELETE, path, &[], String::new()).await);
+        assert_not_cacheable(path, 413, &client.send(Method::POST, path, &json, "x".repeat(70_000)).await);
+        assert_not_cacheable(
+            path,
+            404,
+            &client.send(Method::POST, &format!("{path}/nothing"), &[], String::new()).await,
+        );
+    }
+    for (path, method) in
+        [(CLOUDBOX_LOGOUT, Method::POST), (TMS_LOGIN, Method::POST), ("/api/v1/Auth/Logout", Method::GET)]
+    {
+        let body =
+            if method == Method::POST { password_change_body(&person.id, "x", "y").to_string() } else { String::new() };
+        let answer = client.send(method, path, &[("content-type", "application/json")], body).await;
+        assert!(matches!(answer.status, 400 | 401), "{path}: {answer:?}");
+        assert_not_cacheable(path, answer.status, &answer);
+    }
+    for dialect in DialectKind::ALL {
+        let mut wrong = client.login(dialect, &person, "wrong").await;
+        for _ in 0..5 {
+            assert_not_cacheable("a wrong password", wrong.status, &wrong);
+            wrong = client.login(dialect, &person, "wrong").await;
+        }
+        assert_not_cacheable("too many", 429, &wrong);
+    }
+    server.stop();
+}

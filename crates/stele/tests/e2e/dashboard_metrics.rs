@@ -1,0 +1,55 @@
+//! What the dashboard and the alerts ask for is what the programs tell.
+
+use std::collections::BTreeSet;
+use std::fs::{read_dir, read_to_string};
+use std::path::Path;
+
+use serde_json::Value;
+
+/// What is appended to a metric's name, by its kind.
+const METRIC_SUFFIXES: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
+
+fn repository_path(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+fn identifiers(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("stele_") || word.starts_with("process_"))
+}
+
+/// Every name of a metric that is written in a program's sources, between quotation marks.
+fn registered_metrics(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            registered_metrics(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = read_to_string(path).unwrap();
+            names.extend(text.split('"').filter(|part| identifiers(part).next() == Some(part)).map(str::to_owned));
+        }
+    }
+}
+
+// An idle program leaves out what it has not counted yet, so its page cannot be asked.
+#[test]
+fn every_metric_of_the_dashboard_and_alerts_exists() {
+    let mut exposed = BTreeSet::new();
+    for sources in ["crates/service/src", "crates/app/src", "crates/delivery/src", "gateway/src"] {
+        registered_metrics(&repository_path(sources), &mut exposed);
+    }
+    let observability = |file: &str| read_to_string(repository_path("deploy/observability").join(file)).unwrap();
+    let dashboard: Value = serde_json::from_str(&observability("grafana/dashboards/stele.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
+    let rules = observability("prometheus/rules.yml");
+    let asked: BTreeSet<_> = queries.iter().flat_map(|query| identifiers(query)).chain(identifiers(&rules)).collect();
+    assert!(asked.len() > 20, "{asked:?}");
+    let known = |name: &str| {
+        exposed.contains(name)
+            || METRIC_SUFFIXES.iter().any(|end| name.strip_suffix(end).is_some_and(|base| exposed.contains(base)))
+    };
+    let unknown: Vec<_> = asked.into_iter().filter(|name| !known(name)).collect();
+    assert!(unknown.is_empty(), "nobody tells {unknown:?}");
+}

@@ -1,0 +1,248 @@
+//! One account behind five dialects: a password changed through one is changed in all, and what the old one had opened
+//! is shut in all.
+
+use serde_json::json;
+
+use crate::client::{
+    CLOUDBOX_CHANGE_PASSWORD, DialectClient, DialectKind, MefpApp, TMS_CHANGE_PASSWORD, TestUser, base64,
+    password_change_body,
+};
+use crate::support::{Installation, Server};
+
+const OLD_PASSWORD: &str = "the-old-password";
+const NEW_PASSWORD: &str = "a-new-password";
+
+struct PasswordChangeTest {
+    home: Installation,
+    server: Server,
+    client: DialectClient,
+}
+
+/// What the old password had opened, in every dialect, before it changed.
+struct IssuedCredentials {
+    tokens: Vec<(DialectKind, String)>,
+    mefp_token: String,
+    reset_token: String,
+    portal_code: String,
+    mefp_code: String,
+}
+
+impl PasswordChangeTest {
+    fn new() -> Self {
+        let settings =
+            [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_SEND_ADDRESS", "1000"), ("STELE_SEND_RECIPIENT", "100")];
+        let home = Installation::with_settings(&settings);
+        let server = home.start_up();
+        let app = MefpApp::new("melink", home.add_app("melink", "melink"));
+        let token = home.run(&["token", "add", "e2e"]).last_stdout_word();
+        let client = DialectClient::new(&server, app, &token);
+        Self { home, server, client }
+    }
+
+    fn add_user(&self, name: &str, phone: &str) -> TestUser {
+        let email = format!("{name}@example.com");
+        let id = self.home.add_user(name, OLD_PASSWORD, &["--phone", phone, "--email", &email]);
+        TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
+    }
+
+    async fn portal_code(&self, to: &str) -> String {
+        let seen = self.server.codes(to).len();
+        self.client.form("/code/send", &[], &[("username", to)]).await.assert_success();
+        self.server.next_code(to, seen)
+    }
+
+    async fn mefp_code(&self, phone: &str) -> String {
+        let seen = self.server.codes(phone).len();
+        self.client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": 2 })).await.assert_success();
+        self.server.next_code(phone, seen)
+    }
+
+    async fn reset_token(&self, person: &TestUser) -> String {
+        let seen = self.server.codes(&person.email).len();
+        let asked = [("account", person.name.as_str()), ("email", &person.email)];
+        self.client.form("/api/vi/Auth/ForgetPassword", &[], &asked).await.assert_success();
+        let code = self.server.next_code(&person.email, seen);
+        let fields = [("account", person.name.as_str()), ("identifyCode", &code)];
+        self.client.form("/api/vi/Auth/validatePhone", &[], &fields).await.assert_success().token()
+    }
+
+    async fn mefp_token(&self, person: &TestUser) -> String {
+        let asked = json!({ "login_name": person.phone, "app_to": "melink" });
+        self.client.mefp("/auth/token", &asked).await.assert_success().token()
+    }
+
+    /// Logs in everywhere and starts everything that the password's change should end.
+    async fn issue_credentials(&self, person: &TestUser) -> IssuedCredentials {
+        let mut tokens = Vec::new();
+        for dialect in DialectKind::ALL {
+            let answer = self.client.login(dialect, person, OLD_PASSWORD).await.assert_success();
+            if matches!(dialect, DialectKind::Cloudbox | DialectKind::Tms | DialectKind::Jwt) {
+                tokens.push((dialect, answer.token()));
+            }
+        }
+        for dialect in [DialectKind::Cloudbox, DialectKind::Jwt] {
+            // One that is asked for now, so that those that are asked for later are known to be askable.
+            let spare = self.client.login(dialect, person, OLD_PASSWORD).await.assert_success().token();
+            assert_eq!(self.client.is_session_alive(dialect, &spare).await, Some(true), "{dialect:?}");
+        }
+        let tms = tokens.iter().find(|(dialect, _)| *dialect == DialectKind::Tms).unwrap();
+        assert_eq!(self.client.is_session_alive(DialectKind::Tms, &tms.1).await, Some(true));
+        // The portal's codes are by recipient; the reset token's code went to the same address before.
+        let reset_token = self.reset_token(person).await;
+        let portal_code = self.portal_code(&person.email).await;
+        let mefp_code = self.mefp_code(&person.phone).await;
+        IssuedCredentials { tokens, mefp_token: self.mefp_token(person).await, reset_token, portal_code, mefp_code }
+    }
+
+    /// Nothing of what was open is.
+    async fn assert_all_revoked(&self, person: &TestUser, opened: &IssuedCredentials, by: &str) {
+        for (dialect, token) in &opened.tokens {
+            assert_eq!(
+                self.client.is_session_alive(*dialect, token).await,
+                Some(false),
+                "{by}: a session of {dialect:?} lives"
+            );
+        }
+        let redeemed = self.client.mefp("/auth/check/token", &json!({ "token": opened.mefp_token })).await;
+        assert_eq!(redeemed.code(), "40006", "{by}: {redeemed:?}");
+        let asked = json!({ "login_name": person.phone, "app_to": "melink" });
+        let handed = self.client.mefp("/auth/token", &asked).await;
+        assert_eq!(handed.code(), "40006", "{by}: {handed:?}");
+        let fields = [("account", person.name.as_str()), ("password", "by-a-thief")];
+        let token = [("authorization", opened.reset_token.as_str())];
+        self.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_is(401, "-1");
+        let (code, thief) = (base64(&opened.portal_code), base64("by-a-thief"));
+        let fields = [("username", person.email.as_str()), ("password", &thief), ("code", &code)];
+        self.client.form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
+        let message = json!({ "login_name": person.phone, "new_password": "by-a-thief", "captcha": opened.mefp_code });
+        self.client.mefp("/auth/forgot", &message).await.assert_is(200, "40002");
+    }
+
+    /// `password` is let in by every dialect and `wrong` by none.
+    async fn assert_only_password_accepted(&self, person: &TestUser, password: &str, wrong: &str, by: &str) {
+        for dialect in DialectKind::ALL {
+            let answer = self.client.login(dialect, person, wrong).await;
+            let expected = [("1002", 200), ("1002", 200), ("3202", 200), ("40003", 200), ("-1", 200)][dialect as usize];
+            assert_eq!((answer.code().as_str(), answer.status), expected, "{by}: {dialect:?}: {answer:?}");
+            let answer = self.client.login(dialect, person, password).await;
+            assert!(answer.is_success(), "{by}: {dialect:?}: {answer:?}");
+        }
+    }
+
+    async fn change_password_by(&self, person: &TestUser, by: &str) {
+        let (name, email, id) = (person.name.as_str(), person.email.as_str(), person.id.as_str());
+        match by {
+            "cloudbox" => drop(
+                self.client
+                    .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(id, OLD_PASSWORD, NEW_PASSWORD))
+                    .await
+                    .assert_success(),
+            ),
+            "tms" => {
+                let token = self.client.login(DialectKind::Tms, person, OLD_PASSWORD).await.assert_success().token();
+                self.client
+                    .json(
+                        TMS_CHANGE_PASSWORD,
+                        &[("authorization", &token)],
+                        &password_change_body(id, OLD_PASSWORD, NEW_PASSWORD),
+                    )
+                    .await
+                    .assert_success();
+            }
+            "portal" => {
+                let (code, new) = (base64(&self.portal_code(&person.phone).await), base64(NEW_PASSWORD));
+                let fields = [("username", person.phone.as_str()), ("password", &new), ("code", &code)];
+                self.client.form("/i/resetpwd", &[], &fields).await.assert_success();
+            }
+            "mefp" => {
+                let code = self.mefp_code(&person.phone).await;
+                let message = json!({ "login_name": person.phone, "new_password": NEW_PASSWORD, "captcha": code });
+                self.client.mefp("/auth/forgot", &message).await.assert_success();
+            }
+            "jwt" => {
+                let token = self.client.login(DialectKind::Jwt, person, OLD_PASSWORD).await.assert_success().token();
+                let fields = [("account", email), ("password", NEW_PASSWORD)];
+                self.client.form("/api/vi/Auth/updatePassword", &[("token", &token)], &fields).await.assert_success();
+            }
+            _ => drop(self.home.run_with(&["user", "passwd", name, "--password-stdin"], NEW_PASSWORD).assert_success()),
+        }
+    }
+}
+
+async fn assert_changed_everywhere(by: &str) {
+    let scene = PasswordChangeTest::new();
+    let person = scene.add_user("mark", "13800138000");
+    let opened = scene.issue_credentials(&person).await;
+    scene.change_password_by(&person, by).await;
+    scene.assert_all_revoked(&person, &opened, by).await;
+    scene.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, by).await;
+    scene.server.stop();
+}
+
+#[tokio::test]
+async fn a_cloudbox_password_change_applies_to_all_dialects() {
+    assert_changed_everywhere("cloudbox").await;
+}
+
+#[tokio::test]
+async fn a_tms_password_change_applies_to_all_dialects() {
+    assert_changed_everywhere("tms").await;
+}
+
+#[tokio::test]
+async fn a_portal_password_reset_applies_to_all_dialects() {
+    assert_changed_everywhere("portal").await;
+}
+
+#[tokio::test]
+async fn a_mefp_password_reset_applies_to_all_dialects() {
+    assert_changed_everywhere("mefp").await;
+}
+
+#[tokio::test]
+async fn a_jwt_password_update_applies_to_all_dialects() {
+    assert_changed_everywhere("jwt").await;
+}
+
+#[tokio::test]
+async fn a_password_set_by_the_cli_applies_to_all_dialects() {
+    assert_changed_everywhere("the command").await;
+}
+
+#[tokio::test]
+async fn an_unused_reset_token_and_portal_code_are_accepted() {
+    // The counterpart of what `all_shut` finds: the same steps succeed while the password stays.
+    let scene = PasswordChangeTest::new();
+    let person = scene.add_user("mark", "13800138000");
+    let opened = scene.issue_credentials(&person).await;
+    scene.client.mefp("/auth/check/token", &json!({ "token": opened.mefp_token })).await.assert_success();
+    let fields = [("account", person.name.as_str()), ("password", NEW_PASSWORD)];
+    let token = [("authorization", opened.reset_token.as_str())];
+    scene.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_success();
+    scene.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, "a reset token").await;
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_rejected_by_all_dialects_until_enabled() {
+    let scene = PasswordChangeTest::new();
+    let person = scene.add_user("mark", "13800138000");
+    let opened = scene.issue_credentials(&person).await;
+    scene.home.run(&["user", "disable", "MARK@example.com"]).assert_success();
+    scene.assert_all_revoked(&person, &opened, "disable").await;
+    for dialect in DialectKind::ALL {
+        let answer = scene.client.login(dialect, &person, OLD_PASSWORD).await;
+        assert!(!answer.is_success(), "{dialect:?}: {answer:?}");
+        if matches!(dialect, DialectKind::Cloudbox | DialectKind::Tms) {
+            assert_eq!(answer.code(), "1006", "{dialect:?}: {answer:?}");
+        }
+    }
+    scene.home.run(&["user", "enable", &person.id]).assert_success();
+    scene.assert_only_password_accepted(&person, OLD_PASSWORD, NEW_PASSWORD, "enable").await;
+    for (dialect, token) in &opened.tokens {
+        assert_eq!(
+            scene.client.is_session_alive(*dialect, token).await,
+            Some(false),
+            "a session of {dialect:?} came back"
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! At the most talkative level, with every kind of secret passing through: none is in the log, in what commands print
+//! on standard error, or in a file of the data folder other than the outbox and the keys.
+
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::client::{
+    CLOUDBOX_CHANGE_PASSWORD, CLOUDBOX_LOGIN, CLOUDBOX_LOGOUT, DialectClient, DialectKind, MefpApp,
+    TMS_CHANGE_PASSWORD, TMS_LOGIN, TestUser, base64, fresh_timestamp, md5_hex, password_change_body, salted_proof,
+};
+use crate::support::{CommandOutput, Installation, Server};
+use crate::trace_collector::Collector;
+
+const PHONE: &str = "13800138000";
+
+/// What must be found nowhere.
+#[derive(Default)]
+struct SecretTracker {
+    texts: Vec<(String, Vec<u8>)>,
+    /// Six digits occur by chance; all codes of a kind do not.
+    codes: Vec<(&'static str, Vec<String>)>,
+    stderr_output: Vec<u8>,
+}
+
+impl SecretTracker {
+    fn track(&mut self, what: &str, secret: &str) -> String {
+        assert!(secret.len() >= 8, "{what} is too short to be looked for: {secret}");
+        self.texts.push((what.to_owned(), secret.as_bytes().to_vec()));
+        secret.to_owned()
+    }
+
+    /// A token, and the bytes that its hex digits stand for.
+    fn track_token(&mut self, what: &str, secret: &str) -> String {
+        if secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            self.track_hex(what, secret);
+        }
+        self.track(what, secret)
+    }
+
+    fn track_hex(&mut self, what: &str, hex: &str) {
+        let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        self.texts.push((format!("{what}, as bytes"), bytes));
+        self.track(&format!("{what}, upper case"), &hex.to_uppercase());
+    }
+
+    /// A password and all that is made of it.
+    fn track_password(&mut self, what: &str, password: &str) -> String {
+        self.track(&format!("base64 of {what}"), base64(password).trim_end_matches('='));
+        let digest = self.track(&format!("digest of {what}"), &md5_hex(password));
+        self.track_hex(&format!("digest of {what}"), &digest);
+        self.track(what, password)
+    }
+
+    fn track_code(&mut self, kind: &'static str, code: String) -> String {
+        match self.codes.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, codes)) => codes.push(code.clone()),
+            None => self.codes.push((kind, vec![code.clone()])),
+        }
+        code
+    }
+
+    /// Notes what a command told on standard error; returns the last word it answered.
+    fn command_output(&mut self, outcome: &CommandOutput) -> String {
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        self.stderr_output.extend(outcome.stderr.as_bytes());
+        outcome.stdout.split_whitespace().last().unwrap_or_default().to_owned()
+    }
+
+    fn assert_not_in(&self, place: &str, bytes: &[u8]) {
+        for (what, secret) in &self.texts {
+            let found = bytes.windows(secret.len()).any(|window| window == secret);
+            assert!(!found, "{what} ({}) is in {place}", String::from_utf8_lossy(secret));
+        }
+        for (kind, codes) in &self.codes {
+            assert!(codes.len() > 2, "too few codes of {kind} to look for");
+            let found = |code: &String| {
+                let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+                let mut at = (0..bytes.len().saturating_sub(5)).filter(|at| &bytes[*at..*at + 6] == code.as_bytes());
+                at.any(|at| !digit(at.checked_sub(1)) && !digit(Some(at + 6)))
+            };
+            assert!(!codes.iter().all(found), "codes of {kind} are in {place}: {codes:?}");
+        }
+    }
+
+    fn assert_not_below(&self, folder: &Path) -> usize {
+        let mut seen = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.file_name().unwrap().to_str().unwrap() {
+                "outbox.jsonl" | "keys" => {}
+                _ if path.is_dir() => seen += self.assert_not_below(&path),
+                _ => {
+                    self.assert_not_in(&path.display().to_string(), &std::fs::read(&path).unwrap());
+                    seen += 1;
+                }
+            }
+        }
+        seen
+    }
+}
+
+async fn exercise_portal(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
+    let mut seen = 0;
+    let send = async |seen: usize| {
+        client.form("/code/send", &[], &[("username", "13900139000")]).await.assert_success();
+        server.next_code("13900139000", seen)
+    };
+    for (turn, path) in ["/i/register", "/i/resetpwd", "/i/resetpwd"].into_iter().enumerate() {
+        let code = secrets.track_code("the portal", send(seen).await);
+        seen += 1;
+        let password = base64(&secrets.track_password("a password at the portal", &format!("portal-secret-{turn}")));
+        let fields = [("username", "13900139000"), ("password", &password), ("code", &base64(&code))];
+        client.form(path, &[], &fields).await.assert_success();
+        let login = [("username", "13900139000"), ("password", &password)];
+        let answer = client.form("/i/login", &[], &login).await.assert_success();
+        let cookie = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        secrets.track_token("the portal's cookie", cookie.split_once('=').unwrap().1);
+        client.form("/i/logout", &[("cookie", &cookie)], &[("username", "13900139000")]).await.assert_success();
+    }
+}
+
+async fn exercise_mefp(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
+    let who = "13900139001";
+    for (turn, (path, usage)) in [("register", 1), ("forgot", 2), ("forgot", 2)].into_iter().enumerate() {
+        client.mefp("/auth/captcha", &json!({ "login_name": who, "usage": usage })).await.assert_success();
+        let code = secrets.track_code("MeFP", server.next_code(who, turn));
+        client.mefp("/auth/check/captcha", &json!({ "login_name": who, "captcha": code })).await;
+        let password = secrets.track_password("a password at MeFP", &format!("mefp-secret-{turn}"));
+        let message = json!({ "login_name": who, "password": password, "new_password": password, "captcha": code });
+        client.mefp(&format!("/auth/{path}"), &message).await.assert_success();
+    }
+    client.mefp("/auth/login", &json!({ "login_name": who, "password": "mefp-secret-2" })).await.assert_success();
+    let token =
+        client.mefp("/auth/token", &json!({ "login_name": who, "app_to": "melink" })).await.assert_success().token();
+    secrets.track_token("a MeFP token", &token);
+    client.mefp("/auth/check/token", &json!({ "token": token })).await.assert_success();
+}
+
+async fn exercise_salted(
+    client: &DialectClient,
+    person: &TestUser,
+    password: &str,
+    secrets: &mut SecretTracker,
+) -> String {
+    let mut password = password.to_owned();
+    for (turn, path) in [CLOUDBOX_CHANGE_PASSWORD, TMS_CHANGE_PASSWORD].into_iter().enumerate() {
+        let at = fresh_timestamp();
+        let salted = secrets.track_token("a salted digest", &salted_proof(&password, at));
+        let body = json!({ "username": person.name, "password": salted, "timestamp": at });
+        let answer = client.json(CLOUDBOX_LOGIN, &[], &body).await.assert_success();
+        secrets.track_token("a cloudbox token", &answer.token());
+        let digest = json!({ "username": person.name, "password": md5_hex(&password), "timestamp": fresh_timestamp() });
+        let token =
+            client.json(TMS_LOGIN, &[("authorization", &client.client_token)], &digest).await.assert_success().token();
+        secrets.track_token("a TMS token", &token);
+        let new = secrets.track_password("a changed password", &format!("changed-secret-{turn}"));
+        let body = password_change_body(&person.id, &password, &new);
+        secrets.track_token("a salted digest", body["orig_password"].as_str().unwrap());
+        let fresh = client.json(path, &[("authorization", &token)], &body).await.assert_success().token();
+        secrets.track_token("a fresh token", &fresh);
+        client.json(CLOUDBOX_LOGOUT, &[("authorization", &fresh)], &json!({})).await;
+        password = new;
+    }
+    password
+}
+
+async fn exercise_jwt(
+    client: &DialectClient,
+    server: &Server,
+    person: &TestUser,
+    mut password: String,
+    secrets: &mut SecretTracker,
+) {
+    for turn in 0..3 {
+        let jwt = client.login(DialectKind::Jwt, person, &password).await.assert_success().token();
+        secrets.track("a JWT", &jwt);
+        secrets.track("a JWT's signature", jwt.rsplit_once('.').unwrap().1);
+        client
+            .form("/api/vi/Auth/ForgetPassword", &[], &[("account", &person.name), ("phone", PHONE)])
+            .await
+            .assert_success();
+        let code = secrets.track_code("JWT", server.next_code(PHONE, turn));
+        // As the document has it, in the query.
+        let path = format!("/api/vi/Auth/validatePhone?account={}&identifyCode={code}", person.name);
+        let reset = client.send(Method::POST, &path, &[], String::new()).await.assert_success().token();
+        secrets.track_token("a reset token", &reset);
+        password = secrets.track_password("an updated password", &format!("updated-secret-{turn}"));
+        let fields = [("account", person.name.as_str()), ("password", &password)];
+        client.form("/api/vi/Auth/updatePassword", &[("authorization", &reset)], &fields).await.assert_success();
+        client.send(Method::GET, "/api/v1/Auth/Logout", &[("token", &jwt)], String::new()).await.assert_is(401, "-1");
+    }
+}
+
+/// Secrets where they do not belong: in bodies that cannot be read, in queries, in headers, in field names.
+async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secrets: &mut SecretTracker) {
+    let paths = [
+        CLOUDBOX_LOGIN,
+        CLOUDBOX_CHANGE_PASSWORD,
+        CLOUDBOX_LOGOUT,
+        TMS_LOGIN,
+        TMS_CHANGE_PASSWORD,
+        "/i/login",
+        "/i/register",
+        "/i/resetpwd",
+    ];
+    let more = ["/code/send", "/auth/login", "/auth/check/token", "/api/v1/Auth/Login", "/api/vi/Auth/updatePassword"];
+    for (turn, path) in paths.into_iter().chain(more).enumerate() {
+        let secret = &secrets.track_password("a misplaced secret", &format!("misplaced-secret-{turn}"));
+        let bodies = [
+            ("application/json", format!("{{\"username\":\"mark\",\"password\":\"{secret}")),
+            ("application/json", format!("{{\"password\":[\"{secret}\"],\"encrypt\":{{\"a\":\"{secret}\"}}}}")),
+            ("application/json", format!("{{\"{secret}\":1,\"{secret}\":2}}")),
+            (
+                "application/json",
+                format!("{{\"timestamp\":\"{secret}\",\"username\":\"mark\",\"password\":\"{secret}\"}}"),
+            ),
+            ("application/json", format!("\"{secret}\"")),
+            ("application/x-www-form-urlencoded", format!("username=mark&password=%zz{secret}&password={secret}")),
+            (
+                "multipart/form-data; boundary=x",
+                format!("--x\r\ncontent-disposition: form-data; name=\"{secret}\"\r\n\r\n{secret}"),
+            ),
+            ("text/plain", secret.clone()),
+        ];
+        for (kind, body) in bodies {
+            let headers =
+                [("content-type", kind), ("authorization", secret.as_str()), ("token", secret), ("cookie", secret)];
+            let path = format!("{path}?password={secret}&{secret}");
+            let answer = client.send(Method::POST, &path, &headers, body).await;
+            assert!(!answer.is_success() && answer.status < 500, "{path}: {answer:?}");
+        }
+    }
+    for dialect in DialectKind::ALL {
+        let wrong = secrets.track_password("a wrong password", &format!("wrong-secret-{dialect:?}"));
+        assert!(!client.login(dialect, person, &wrong).await.is_success());
+    }
+    let plaintext = secrets.track("MeFP plaintext", "{\"login_name\":\"plaintext-secret");
+    let envelope = json!({ "encrypt": client.app.encrypt(&plaintext), "app_from": client.app.name });
+    client.json("/auth/login", &[], &envelope).await.assert_is(400, "40000");
+}
+
+#[tokio::test]
+async fn no_secret_is_logged_or_stored() {
+    let mut secrets = SecretTracker::default();
+    let collector = Collector::start();
+    let settings = [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "trace"), ("STELE_LIMIT_ACCOUNT", "1000")];
+    let mut home = Installation::with_settings(&settings);
+    home.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
+    home.set(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        &format!("x-key={}", secrets.track("the collector's key", "collector-secret")),
+    );
+    let server = home.start_up();
+    let password = secrets.track_password("a provisioned password", "provisioned-secret");
+    let args =
+        ["user", "add", "--username", "mark", "--phone", PHONE, "--email", "mark@example.com", "--password-stdin"];
+    let id = secrets.command_output(&home.run_with(&args, &password));
+    let app = home.run(&["app", "add", "melink", "--may-token", "melink"]);
+    let own = secrets.command_output(&app);
+    let shared = app.stdout.split_whitespace().nth(1).unwrap().to_owned();
+    secrets.track("app_secret", &own);
+    secrets.track("mefp_secret", &shared);
+    let tms = secrets.command_output(&home.run(&["token", "add", "e2e"]));
+    secrets.track_token("a client token", &tms);
+    let foreign = secrets.track_password("an imported password", "imported-secret");
+    // Nor does its md5 rest, which is as cheap to guess from with its salt as without.
+    let md5 = secrets.track("an imported md5", &md5_hex(&format!("{foreign}pepper")));
+    let hash = format!("$md5ps$706570706572${md5}");
+    secrets.command_output(&home.run_with(&["user", "add", "--username", "imported", "--hash-stdin"], &hash));
+    let unsalted = md5_hex(&secrets.track_password("an imported password without salt", "unsalted-secret"));
+    secrets.command_output(&home.run_with(&["user", "add", "--username", "unsalted", "--hash-stdin"], &unsalted));
+    secrets.assert_not_below(&home.data());
+
+    let client = DialectClient::new(&server, MefpApp::new("melink", (shared, own)), &tms);
+    let person = TestUser { id, name: "mark".into(), phone: PHONE.into(), email: "mark@example.com".into() };
+    client.login_as(DialectKind::Jwt, "imported", &foreign).await.assert_success();
+    client.login_as(DialectKind::Cloudbox, "imported", &foreign).await.assert_success();
+    exercise_portal(&client, &server, &mut secrets).await;
+    exercise_mefp(&client, &server, &mut secrets).await;
+    let password = exercise_salted(&client, &person, &password, &mut secrets).await;
+    exercise_jwt(&client, &server, &person, password, &mut secrets).await;
+    send_misplaced_secrets(&client, &person, &mut secrets).await;
+    let set = secrets.track_password("a set password", "set-secret");
+    secrets.command_output(&home.run_with(&["user", "passwd", "mark", "--password-stdin"], &set));
+    for command in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "mark"], &["check"]] {
+        let outcome = home.run(command);
+        secrets.command_output(&outcome);
+        secrets.stderr_output.extend(outcome.stdout.as_bytes());
+    }
+
+    assert!(
+        secrets.assert_not_below(&home.data()) >= 4,
+        "the databases and their logs are looked at while they are in use"
+    );
+    let metrics = crate::metrics::scrape(&server).await;
+    assert!(metrics.contains("stele_logins_total"));
+    secrets.assert_not_in("the metrics", metrics.as_bytes());
+    let log = server.stop();
+    assert!(collector.spans().iter().any(|span| span.data.name == "argon2id"), "the traces lack steps");
+    secrets.assert_not_in("the traces", &collector.body_bytes());
+    assert!(log.contains("TRACE") && log.contains("/auth/login"), "the log is not as talkative as it should be");
+    secrets.assert_not_in("the log", log.as_bytes());
+    secrets.assert_not_in("what commands told", &secrets.stderr_output);
+    secrets.assert_not_below(&home.data());
+}
+
+#[test]
+#[should_panic(expected = "codes of MeFP are in a log")]
+fn the_leak_check_detects_a_leak() {
+    let mut secrets = SecretTracker::default();
+    for code in ["100001", "200002", "300003"] {
+        secrets.track_code("MeFP", code.to_owned());
+    }
+    secrets.assert_not_in("a log", b"100001, 2000020 and 300003");
+    secrets.track_password("a password", "a-password");
+    assert!(
+        std::panic::catch_unwind(|| secrets.assert_not_in("a log", &[b"x" as &[u8], b"a-password"].concat())).is_err()
+    );
+    secrets.texts.clear();
+    secrets.assert_not_in("a log", b"100001, 200002 and 300003");
+}

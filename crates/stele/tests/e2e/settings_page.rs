@@ -1,0 +1,147 @@
+//! Settings are declared once: `docs/SETTINGS.md` is made of the declarations, and no default is written elsewhere.
+
+use std::collections::BTreeMap;
+use std::fs::{read_dir, read_to_string, write};
+use std::path::{Path, PathBuf};
+
+use stele::services;
+use stele_service::AnySetting;
+use stele_service::setting::SettingList;
+
+const SETTINGS_PAGE: &str = "docs/SETTINGS.md";
+const PAGE_HEADER: &str = "\
+# Settings
+
+Every setting, who reads it, what it takes and its default. Each comes from the environment, from the file that `NAME_FILE` names,
+or from the TOML file that `--config` names, as the key without `STELE_` in lower case; `OTEL_…` from the environment alone.
+This page is made of the declarations in the code: `UPDATE_GOLDEN=1 cargo test -p stele --test e2e settings`.
+
+| setting | read by | takes | default | what it is |
+| --- | --- | --- | --- | --- |
+";
+
+fn repository_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Every setting, by name.
+fn all_settings() -> BTreeMap<&'static str, &'static dyn AnySetting> {
+    services::settings().into_iter().flatten().map(|setting| (setting.name(), *setting)).collect()
+}
+
+fn contains_setting(lists: &[SettingList], name: &str) -> bool {
+    lists.iter().any(|list| list.iter().any(|setting| setting.name() == name))
+}
+
+/// The programs that read a setting.
+fn programs_reading(name: &str) -> String {
+    let shared = contains_setting(&stele_app::settings::shared_settings(), name);
+    let mut readers = Vec::new();
+    match (contains_setting(&gateway::settings(), name), shared) {
+        (true, true) => readers.push("all"),
+        (true, false) => readers.push("gateway"),
+        (false, true) => readers.push("services"),
+        (false, false) => {}
+    }
+    readers.extend(
+        services::ALL.iter().filter(|service| contains_setting(&[service.settings], name)).map(|service| service.name),
+    );
+    if readers.is_empty() { "`stele up`".to_owned() } else { readers.join(", ") }
+}
+
+fn render_page() -> String {
+    let cell = |text: String| text.replace('|', "\\|");
+    let row = |(name, setting): (&&str, &&dyn AnySetting)| {
+        let (takes, default) = (cell(setting.value_format()), cell(setting.default_text()));
+        format!("| `{name}` | {} | {takes} | {default} | {} |\n", programs_reading(name), cell(setting.help()))
+    };
+    PAGE_HEADER.to_owned() + &all_settings().iter().map(row).collect::<String>()
+}
+
+#[test]
+fn the_settings_page_matches_the_declarations() {
+    let path = repository_root().join(SETTINGS_PAGE);
+    #[expect(clippy::disallowed_methods, reason = "no setting of the product's")]
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        write(&path, render_page()).unwrap();
+    }
+    assert_eq!(read_to_string(path).unwrap(), render_page(), "UPDATE_GOLDEN=1 writes {SETTINGS_PAGE}");
+}
+
+#[test]
+fn every_default_is_valid() {
+    for (name, setting) in all_settings() {
+        assert_eq!(setting.validate(None), Ok(()), "{name}");
+        assert!(!setting.help().is_empty() && !setting.value_format().is_empty(), "{name}");
+    }
+}
+
+/// The files below `folder` whose names end so.
+fn files_with_extension(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+    for entry in read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_with_extension(&path, ending, found);
+        } else if path.to_str().is_some_and(|name| name.ends_with(ending) && !name.ends_with("_tests.rs")) {
+            found.push(path);
+        }
+    }
+}
+
+/// A setting that is read by its name could be read with another default.
+#[test]
+fn settings_are_read_only_through_their_declaration() {
+    let (root, mut sources) = (repository_root(), Vec::new());
+    for folder in read_dir(root.join("crates")).unwrap().chain(read_dir(&root).unwrap()) {
+        let folder = folder.unwrap().path();
+        let tests = folder.to_str().is_some_and(|name| name.contains("/crates/test"));
+        if !tests && folder.join("Cargo.toml").exists() && folder.join("src").exists() {
+            files_with_extension(&folder.join("src"), ".rs", &mut sources);
+        }
+    }
+    assert!(sources.len() > 100, "{}", sources.len());
+    for path in sources {
+        let text = read_to_string(&path).unwrap();
+        let product = text.split("#[cfg(test)]").next().unwrap();
+        for literal in product.split('"') {
+            assert!(!all_settings().contains_key(literal), "{}: \"{literal}\" in quotation marks", path.display());
+        }
+    }
+}
+
+/// The ways in which a page may write a default.
+fn default_spellings(default: &str) -> Vec<String> {
+    let mut ways = vec![default.to_owned()];
+    if default.len() > 3 && default.parse::<u64>().is_ok() {
+        let (thousands, rest) = default.split_at(default.len() - 3);
+        ways.push(format!("{thousands},{rest}"));
+    }
+    if let Some(number) = default.strip_suffix(['s', 'm', 'h', 'd']) {
+        ways.push(format!("{number} {}", &default[number.len()..]));
+    }
+    ways
+}
+
+/// As `STELE_X`, 5 s; `STELE_X` (5 s); `STELE_X=5`.
+#[test]
+fn documents_do_not_repeat_default_values() {
+    let (root, mut pages) = (repository_root(), Vec::new());
+    for folder in ["docs", "deploy"] {
+        files_with_extension(&root.join(folder), ".md", &mut pages);
+    }
+    pages.extend(["README.md", "README.zh-CN.md", "SECURITY.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+    pages.retain(|path| !path.ends_with(SETTINGS_PAGE) && !path.to_str().unwrap().contains("/adr/"));
+    for path in pages {
+        let text = read_to_string(&path).unwrap();
+        for (name, setting) in all_settings() {
+            for (at, _) in text.match_indices(name) {
+                let rest = text[at + name.len()..].trim_start_matches(['`', ' ', ',', '(', ':', '（', '，', '：']);
+                let twice = |way: &String| {
+                    rest.strip_prefix(way.as_str()).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+                };
+                let ways = default_spellings(&setting.default_text());
+                assert!(!ways.iter().any(twice), "{}: the default of {name} is written again", path.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Which database: chosen by the scheme of a URL.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::OpenError;
+
+/// Which database users are kept in.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL; it may hold a password, so it is never printed as it is, and wiped when dropped.
+    Postgres(Zeroizing<String>),
+}
+
+impl DatabaseUrl {
+    /// Reads `postgres://…`, `postgresql://…`, `sqlite:PATH` or `sqlite://PATH`.
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidDatabaseUrl`] for anything else.
+    pub fn parse(url: &str) -> Result<Self, OpenError> {
+        // Only the scheme is told: what follows may hold a password.
+        let (scheme, rest) =
+            url.split_once(':').ok_or_else(|| OpenError::InvalidDatabaseUrl("no scheme".to_owned()))?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "postgres" | "postgresql" if rest.starts_with("//") => Ok(Self::Postgres(Zeroizing::new(url.to_owned()))),
+            "sqlite" => match rest.strip_prefix("//").unwrap_or(rest) {
+                "" => Err(OpenError::InvalidDatabaseUrl("no path after sqlite:".to_owned())),
+                path => Ok(Self::Sqlite(PathBuf::from(path))),
+            },
+            other => Err(OpenError::InvalidDatabaseUrl(format!("the scheme {other:?}"))),
+        }
+    }
+
+    /// The SQLite file at `path`.
+    pub fn sqlite(path: impl AsRef<Path>) -> Self {
+        Self::Sqlite(path.as_ref().to_owned())
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    /// The path, or the URL without user, password and parameters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => path.display().fmt(f),
+            Self::Postgres(url) => f.write_str(&redact_postgres_url(url)),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+/// Host and database of a PostgreSQL URL. Anything doubtful is left out: a password may hold `@`, `/` and `?`.
+fn redact_postgres_url(url: &str) -> String {
+    if url.to_ascii_lowercase().contains("password") {
+        return "postgres://…".to_owned();
+    }
+    let rest = url.split_once("//").map_or("", |(_, rest)| rest);
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    format!("postgres://{}", place.split('?').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_scheme_selects_the_database() {
+        assert_eq!(DatabaseUrl::parse("sqlite:var/users.db").unwrap(), DatabaseUrl::sqlite("var/users.db"));
+        assert_eq!(DatabaseUrl::parse("sqlite:///var/users.db").unwrap(), DatabaseUrl::sqlite("/var/users.db"));
+        assert!(matches!(DatabaseUrl::parse("postgresql://h/d").unwrap(), DatabaseUrl::Postgres(_)));
+        for bad in ["", "users.db", "sqlite:", "mysql://u:hunter2@h/d", "postgres:h"] {
+            let error = DatabaseUrl::parse(bad).unwrap_err().to_string();
+            assert!(error.contains("postgres://") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_redacted_in_display_and_debug() {
+        for url in [
+            "postgres://u:hunter2@h:5432/d",
+            "postgres://u:hunt@er2@h:5432/d?x=1",
+            "postgres://u:hun?ter2@h:5432/d",
+            "postgres://u:hun/ter2@h:5432/d",
+        ] {
+            let target = DatabaseUrl::parse(url).unwrap();
+            assert_eq!(target.to_string(), "postgres://h:5432/d");
+            assert_eq!(format!("{target:?}"), "Target(postgres://h:5432/d)");
+        }
+        assert_eq!(DatabaseUrl::parse("postgres://h/d?user=u&password=a@b").unwrap().to_string(), "postgres://…");
+        assert_eq!(DatabaseUrl::parse("postgres://h/d").unwrap().to_string(), "postgres://h/d");
+    }
+}

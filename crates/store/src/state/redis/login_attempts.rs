@@ -1,0 +1,162 @@
+//! Attempts, codes and uses: what the limits have a say in.
+
+use stele_core::code::CodeKey;
+use stele_core::ports::{
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, OnCodeMatch, OriginTrust,
+    ProofResult, QuotaExceeded, QuotaUse, RateLimitDecision, SuccessEffects,
+};
+use stele_core::rate_limit_key::{LoginAttemptKeys, RateLimitKey, rate_limit_key};
+use stele_core::time::Timestamp;
+use stele_core::{Result, hex};
+
+use super::script_call::{self, ScriptCall};
+use super::scripts::{self, Script};
+use super::{RedisStateStore, malformed_reply, records};
+
+/// What these scripts answer: what became of it, and up to two numbers.
+type ScriptReply = (String, i64, i64);
+
+impl RedisStateStore {
+    /// A key of what the limits count, which one script must see together.
+    fn rate_limit_key(&self, kind: &str, key: &RateLimitKey) -> String {
+        self.hash_tagged_key(kind, hex::encode(key))
+    }
+
+    fn code_key(&self, key: &CodeKey) -> String {
+        self.rate_limit_key("code", &rate_limit_key("code", key.as_str()))
+    }
+
+    /// A call that asks the limits first: the keys and arguments that `standing.lua` names.
+    fn attempt_call(&self, script: &'static Script, attempt: &LoginAttempt) -> ScriptCall {
+        let LoginAttemptKeys { account, trusted_origin: known, origins, origin_hash: tag } =
+            LoginAttemptKeys::for_attempt(attempt);
+        let call = ScriptCall::new(script)
+            .key(self.rate_limit_key("known", &known))
+            .key(self.rate_limit_key("account", &account))
+            .key(self.rate_limit_key("own", &known));
+        let call = origins.iter().fold(call, |call, (key, _)| call.key(self.rate_limit_key("origin", key)));
+        let schedules: Vec<_> = origins.iter().map(|(_, schedule)| *schedule).collect();
+        call.timestamp(attempt.now)
+            .schedule(&[attempt.limits.account])
+            .schedule(&schedules)
+            .duration(attempt.limits.trusted_origin_ttl)
+            .arg([b"o".as_slice(), &tag].concat())
+    }
+
+    pub(super) async fn run_admit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
+        let (outcome, number, known): ScriptReply =
+            self.connections.for_current_runtime().run_script(&self.attempt_call(&scripts::ADMIT, attempt)).await?;
+        match (outcome.as_str(), u32::try_from(number)) {
+            ("blocked", _) => Ok(RateLimitDecision::RateLimited { retry_after: script_call::retry_after(number) }),
+            ("open", Ok(failures)) => Ok(RateLimitDecision::Allowed { failures, trusted_origin: known == 1 }),
+            _ => Err(malformed_reply("admission")),
+        }
+    }
+
+    pub(super) async fn run_login_attempt(
+        &self,
+        attempt: &LoginAttempt,
+        verdict: &ProofResult,
+    ) -> Result<AttemptOutcome> {
+        let mut call = self.attempt_call(&scripts::RECORD_LOGIN_ATTEMPT, attempt).key(self.birth_key());
+        call = match attempt.proof_made_at {
+            Some(made) => call.arg(made.as_secs()),
+            None => call.flag(false),
+        };
+        let ProofResult::Valid(success) = verdict else {
+            return parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call.arg("wrong")).await?);
+        };
+        let SuccessEffects { used_proof: replay, repeat_permit: repeat, consumed_code: code, origin_trust, session } =
+            &**success;
+        call = call
+            .arg("right")
+            .optional_timestamp(replay.as_ref().map(|mark| mark.expires))
+            .flag(code.is_some())
+            .flag(*origin_trust == OriginTrust::Trusted)
+            .optional_timestamp(repeat.as_ref().map(|permit| permit.expires))
+            .flag(repeat.as_ref().is_some_and(|permit| permit.required));
+        if let Some(mark) = replay {
+            call = call.key(self.hash_tagged_key("replay", hex::encode(&mark.key)));
+        }
+        if let Some(permit) = repeat {
+            call = call.key(self.hash_tagged_key("repeat", hex::encode(&permit.key)));
+        }
+        if let Some(code) = code {
+            call = call.key(self.code_key(code));
+        }
+        call = match session {
+            Some(new) if self.single_node => {
+                let call = call.key(self.session_key(&new.key)).key(self.session_index_key(new.session.user));
+                records::with_new_session(call, new)
+            }
+            Some(_) | None => call.flag(false),
+        };
+        let settlement = parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call).await?)?;
+        // On a cluster a session is where its token is looked for, which may be another node: further trips. If one
+        // fails, so does the login; the client has no token yet.
+        if let (AttemptOutcome::Recorded, Some(new), false) = (settlement, session, self.single_node) {
+            self.put_session(new, attempt.now).await?;
+        }
+        Ok(settlement)
+    }
+
+    pub(super) async fn run_code_guess(
+        &self,
+        attempt: &LoginAttempt,
+        guess: &CodeVerification,
+    ) -> Result<CodeVerificationResult> {
+        let CodeVerification { candidates, epoch, on_match: on_right, max_attempts: max_tries } = guess;
+        let consume = *on_right == OnCodeMatch::Consume;
+        let mut call = self.attempt_call(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(consume).arg(*max_tries);
+        for (key, tag) in candidates {
+            call = call.key(self.code_key(key)).arg(tag.as_slice());
+        }
+        let (outcome, number, _): ScriptReply = self.connections.for_current_runtime().run_script(&call).await?;
+        match (outcome.as_str(), usize::try_from(number)) {
+            ("blocked", _) => Ok(CodeVerificationResult::RateLimited { retry_after: script_call::retry_after(number) }),
+            ("right", Ok(index)) if index < candidates.len() => Ok(CodeVerificationResult::Valid(index)),
+            ("wrong", _) => Ok(CodeVerificationResult::Invalid),
+            _ => Err(malformed_reply("check of a code")),
+        }
+    }
+
+    pub(super) async fn run_send_code(
+        &self,
+        uses: &[QuotaUse],
+        code: Option<&NewCode>,
+        now: Timestamp,
+    ) -> Result<Option<QuotaExceeded>> {
+        if uses.is_empty() && code.is_none() {
+            return Ok(None);
+        }
+        let mut call = ScriptCall::new(&scripts::SEND_CODE).timestamp(now).arg(uses.len());
+        call = match code {
+            Some(code) => call.arg(code.tag.as_slice()).arg(code.epoch).timestamp(code.expires),
+            None => call.flag(false).flag(false).flag(false),
+        };
+        for QuotaUse { key, quota } in uses {
+            call =
+                call.key(self.rate_limit_key("use", &rate_limit_key("use", key))).arg(quota.max).duration(quota.window);
+        }
+        if let Some(code) = code {
+            call = call.key(self.code_key(&code.key));
+        }
+        let (outcome, number, index): ScriptReply = self.connections.for_current_runtime().run_script(&call).await?;
+        match (outcome.as_str(), usize::try_from(index)) {
+            ("blocked", Ok(index)) => Ok(Some(QuotaExceeded { retry_after: script_call::retry_after(number), index })),
+            ("done", _) => Ok(None),
+            _ => Err(malformed_reply("count")),
+        }
+    }
+}
+
+fn parse_attempt_outcome((outcome, number, _): ScriptReply) -> Result<AttemptOutcome> {
+    match outcome.as_str() {
+        "done" => Ok(AttemptOutcome::Recorded),
+        "blocked" => Ok(AttemptOutcome::RateLimited { retry_after: script_call::retry_after(number) }),
+        "stale" => Ok(AttemptOutcome::ProofStale),
+        "replayed" => Ok(AttemptOutcome::ProofReplayed),
+        "codegone" => Ok(AttemptOutcome::CodeConsumed),
+        _ => Err(malformed_reply("settlement")),
+    }
+}

@@ -1,0 +1,276 @@
+//! Which keys are in service, and what is sealed under them.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use diesel::dsl::{count, count_star, max};
+use diesel::result::{DatabaseErrorKind, Error as DbError};
+use diesel::{
+    BoolExpressionMethods, ExpressionMethods, NullableExpressionMethods, OptionalExtension, QueryDsl, QueryResult,
+    SelectableHelper,
+};
+use diesel_async::AsyncConnection;
+use diesel_async::pooled_connection::deadpool::Object;
+use stele_core::app::App;
+use stele_core::ports::{KeyRecord, KeyRetirement, KeyStore, SaltedUsage, SealedUser};
+use stele_core::seal::{KeyId, SealedSecret};
+use stele_core::time::Timestamp;
+use stele_core::user::UserId;
+use stele_core::{Error, Result};
+
+use super::pool::{
+    BackendConnections, POSTGRES_CONFIG, PooledConnection, PostgresConnections, SLOW_QUERY_CONFIG, query, resolve_now,
+    transaction,
+};
+use super::rows::{AppRow, sealed_from_columns};
+use super::schema::{apps, facts, keys, users};
+use super::user_store::{SALTED_ENDED, SqlStore};
+use crate::error::{corrupt_column, map_database_error};
+use crate::sqlite::thread::Access;
+
+/// The family of sealing keys.
+const SEAL_KEY_KIND: &str = "seal";
+
+type KeyRow = (String, Option<Vec<u8>>, i64, i64);
+
+fn key_record((name, probe, added_at, works_from): KeyRow) -> KeyRecord {
+    let instant = Timestamp::from_micros;
+    KeyRecord { name, fingerprint: probe, added_at: instant(added_at), works_from: instant(works_from) }
+}
+
+fn to_u64(number: i64) -> Result<u64> {
+    u64::try_from(number).map_err(Error::internal)
+}
+
+fn sealed_user((number, id, key, bytes): (i64, Vec<u8>, Option<i64>, Option<Vec<u8>>)) -> QueryResult<SealedUser> {
+    let id = UserId::from_bytes(id.try_into().map_err(|_| corrupt_column("users.id"))?);
+    let (key, bytes) = key.zip(bytes).ok_or_else(|| corrupt_column("users.sealed"))?;
+    Ok(SealedUser { number, id, sealed: sealed_from_columns(key, bytes, "users.seal_key_id")? })
+}
+
+/// What became of a key, in the transaction that counts what is sealed under it and then drops it.
+fn drop_outcome(outcome: QueryResult<(i64, usize)>) -> Result<KeyRetirement> {
+    match outcome {
+        Ok((0, 0)) => Ok(KeyRetirement::NotFound),
+        Ok((0, _)) => Ok(KeyRetirement::Retired),
+        Ok((rows, _)) => Ok(KeyRetirement::InUse(to_u64(rows)?)),
+        // PostgreSQL: someone sealed under it in between.
+        Err(DbError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => Ok(KeyRetirement::InUse(1)),
+        Err(error) => Err(map_database_error(error)),
+    }
+}
+
+#[async_trait]
+impl KeyStore for SqlStore {
+    async fn keys(&self) -> Result<Vec<KeyRecord>> {
+        let rows = query!(self.db, Read, |conn| {
+            let columns = (keys::name, keys::probe, keys::added_at, keys::works_from);
+            keys::table.select(columns).order(keys::name).load::<KeyRow>(conn).await
+        });
+        Ok(rows.map_err(map_database_error)?.into_iter().map(key_record).collect())
+    }
+
+    async fn add_key(&self, key: &KeyRecord) -> Result<bool> {
+        let key = key.clone();
+        let added = query!(self.db, Write, |conn| {
+            let row = (
+                keys::name.eq(&key.name),
+                keys::seal_id.eq(key.number(SEAL_KEY_KIND).map(i64::from)),
+                keys::probe.eq(&key.fingerprint),
+                keys::added_at.eq(key.added_at.as_micros()),
+                keys::works_from.eq(key.works_from.as_micros()),
+            );
+            diesel::insert_into(keys::table).values(row).on_conflict_do_nothing().execute(conn).await
+        });
+        Ok(added.map_err(map_database_error)? > 0)
+    }
+
+    async fn set_fingerprint(&self, name: &str, probe: &[u8]) -> Result<()> {
+        let (name, probe) = (name.to_owned(), probe.to_owned());
+        let set = query!(self.db, Write, |conn| {
+            let bare = keys::table.filter(keys::name.eq(&name)).filter(keys::probe.is_null());
+            diesel::update(bare).set(keys::probe.eq(Some(&probe))).execute(conn).await
+        });
+        set.map(drop).map_err(map_database_error)
+    }
+
+    async fn retire_key(&self, name: &str) -> Result<KeyRetirement> {
+        let name = name.to_owned();
+        drop_outcome(transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
+            let one = keys::table.filter(keys::name.eq(&name));
+            let seal = one.select(keys::seal_id).first::<Option<i64>>(conn).await.optional()?.flatten();
+            let mut rows = 0;
+            if let Some(seal) = seal {
+                rows += users::table.filter(users::seal_key_id.eq(seal)).count().get_result::<i64>(conn).await?;
+                rows += apps::table.filter(apps::seal_key_id.eq(seal)).count().get_result::<i64>(conn).await?;
+            }
+            let gone = if rows == 0 { diesel::delete(one).execute(conn).await? } else { 0 };
+            Ok((rows, gone))
+        }))
+    }
+
+    async fn count_rows_by_key(&self) -> Result<Vec<(KeyId, u64, u64)>> {
+        let rows: QueryResult<_> = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
+            async {
+                let sealed = users::table.filter(users::seal_key_id.is_not_null()).group_by(users::seal_key_id);
+                let of_users =
+                    sealed.select((users::seal_key_id, count_star())).load::<(Option<i64>, i64)>(conn).await?;
+                let sealed = apps::table.group_by(apps::seal_key_id);
+                let of_apps = sealed.select((apps::seal_key_id, count_star())).load::<(i64, i64)>(conn).await?;
+                Ok((of_users, of_apps))
+            }
+            .await
+        });
+        let (of_users, of_apps) = rows.map_err(map_database_error)?;
+        let mut under: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+        for (key, rows) in of_users {
+            under.entry(key.unwrap_or_default()).or_default().0 += to_u64(rows)?;
+        }
+        for (key, rows) in of_apps {
+            under.entry(key).or_default().1 += to_u64(rows)?;
+        }
+        let id = |key: i64| KeyId::try_from(key).map_err(Error::internal);
+        under.into_iter().map(|(key, (users, apps))| Ok((id(key)?, users, apps))).collect()
+    }
+
+    async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>> {
+        let rows = query!(self.db, Read, |conn| {
+            users::table
+                .filter(users::seal_key_id.eq(i64::from(key)))
+                .filter(users::number.gt(after))
+                .order(users::number)
+                .limit(limit.into())
+                .select((users::number, users::id, users::seal_key_id, users::sealed))
+                .load(conn)
+                .await
+        });
+        rows.map_err(map_database_error)?
+            .into_iter()
+            .map(sealed_user)
+            .collect::<QueryResult<_>>()
+            .map_err(map_database_error)
+    }
+
+    async fn sealed_apps(&self, key: KeyId) -> Result<Vec<App>> {
+        let rows = query!(self.db, Read, |conn| {
+            let sealed = apps::table.filter(apps::seal_key_id.eq(i64::from(key)));
+            sealed.select(AppRow::as_select()).order(apps::name).load(conn).await
+        });
+        rows.map_err(map_database_error)?
+            .into_iter()
+            .map(AppRow::into_app)
+            .collect::<QueryResult<_>>()
+            .map_err(map_database_error)
+    }
+
+    async fn reseal_users(&self, changes: &[(UserId, SealedSecret, SealedSecret)]) -> Result<u64> {
+        let changes = changes.to_vec();
+        let changed: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
+            let mut changed = 0;
+            for (id, old, new) in &changes {
+                let same = users::table
+                    .filter(users::id.eq(id.as_bytes().as_slice()))
+                    .filter(users::seal_key_id.eq(i64::from(old.key_id)))
+                    .filter(users::sealed.eq(&old.bytes));
+                let set = (users::seal_key_id.eq(i64::from(new.key_id)), users::sealed.eq(&new.bytes));
+                changed += diesel::update(same).set(set).execute(conn).await?;
+            }
+            Ok(changed)
+        });
+        u64::try_from(changed.map_err(map_database_error)?).map_err(Error::internal)
+    }
+
+    async fn reseal_app(&self, name: &str, old: &SealedSecret, new: &SealedSecret) -> Result<bool> {
+        let (name, old, new) = (name.to_owned(), old.clone(), new.clone());
+        let changed = query!(self.db, Write, |conn| {
+            let same = apps::table
+                .filter(apps::name.eq(&name))
+                .filter(apps::seal_key_id.eq(i64::from(old.key_id)))
+                .filter(apps::sealed.eq(&old.bytes));
+            let set = (apps::seal_key_id.eq(i64::from(new.key_id)), apps::sealed.eq(&new.bytes));
+            diesel::update(same).set(set).execute(conn).await
+        });
+        Ok(changed.map_err(map_database_error)? > 0)
+    }
+
+    async fn salted_ended_at(&self) -> Result<Option<Timestamp>> {
+        let at = query!(self.db, Read, |conn| {
+            facts::table.find(SALTED_ENDED).select(facts::value).first::<i64>(conn).await.optional()
+        });
+        Ok(at.map_err(map_database_error)?.map(Timestamp::from_micros))
+    }
+
+    async fn end_salted(&self, now: Timestamp) -> Result<bool> {
+        let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
+        let ended: QueryResult<usize> = match &*self.db {
+            BackendConnections::Postgres(PostgresConnections { pool, .. }) => {
+                query!(@postgres pool, SLOW_QUERY_CONFIG, |conn| {
+                    conn.transaction(async |conn| {
+                        // Waits for whoever is about to store a digest, and lets others wait until the fact is there.
+                        diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;
+                        diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
+                    })
+                    .await
+                })
+            }
+            // SQLite lets one write at a time.
+            BackendConnections::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |conn| {
+                diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
+            }),
+        };
+        Ok(ended.map_err(map_database_error)? > 0)
+    }
+
+    async fn allow_salted(&self) -> Result<bool> {
+        let allowed =
+            query!(self.db, Write, |conn| diesel::delete(facts::table.find(SALTED_ENDED)).execute(conn).await);
+        Ok(allowed.map_err(map_database_error)? > 0)
+    }
+
+    async fn count_sealed_digests(&self) -> Result<u64> {
+        let rows = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
+            users::table.filter(users::seal_key_id.is_not_null()).count().get_result::<i64>(conn).await
+        });
+        to_u64(rows.map_err(map_database_error)?)
+    }
+
+    async fn erase_sealed_digests(&self, limit: u32) -> Result<u64> {
+        let erased: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
+            let sealed = users::table.filter(users::seal_key_id.is_not_null()).limit(limit.into());
+            let some: Vec<i64> = sealed.select(users::number).load(conn).await?;
+            let nothing = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
+            diesel::update(users::table.filter(users::number.eq_any(some))).set(nothing).execute(conn).await
+        });
+        u64::try_from(erased.map_err(map_database_error)?).map_err(Error::internal)
+    }
+
+    async fn record_salted_logins(&self, users: &[UserId], at: Timestamp) -> Result<()> {
+        let ids: Vec<_> = users.iter().map(|user| user.as_bytes().to_vec()).collect();
+        let at = at.as_micros();
+        let noted = query!(self.db, Write, |conn| {
+            let older = users::salted_at.is_null().or(users::salted_at.lt(at));
+            diesel::update(users::table.filter(users::id.eq_any(&ids)).filter(older.assume_not_null()))
+                .set(users::salted_at.eq(at))
+                .execute(conn)
+                .await
+        });
+        noted.map(drop).map_err(map_database_error)
+    }
+
+    async fn salted_usage(&self, since: Timestamp) -> Result<SaltedUsage> {
+        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
+            async {
+                let columns = (count(users::salted_at), max(users::salted_at));
+                let noted = users::table.filter(users::salted_at.is_not_null());
+                let ever = noted.select(columns).first(conn).await?;
+                let lately =
+                    users::table.filter(users::salted_at.ge(since.as_micros())).count().get_result(conn).await?;
+                Ok((ever, lately))
+            }
+            .await
+        });
+        let ((users, last), lately) = found.map_err(map_database_error)?;
+        let last = last.map(Timestamp::from_micros);
+        Ok(SaltedUsage { users: to_u64(users)?, recent_users: to_u64(lately)?, last_login: last })
+    }
+}

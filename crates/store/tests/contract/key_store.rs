@@ -1,0 +1,250 @@
+//! Which keys are in service, and what is sealed under them.
+
+use std::sync::Arc;
+
+use stele_core::app::App;
+use stele_core::ports::{KeyRetirement, SaltedUsage};
+use stele_core::seal::SealedSecret;
+use stele_core::user::Credential;
+use stele_store::{Database, DatabaseUrl, SchemaState};
+use stele_testservers as servers;
+
+use crate::opening::execute_sql;
+use crate::support::*;
+
+type ExecuteSql<'a> = &'a dyn Fn(&str);
+
+const REVERT_KEYS_SQLITE: &str = include_str!("../../migrations/users-sqlite/0002_keys/down.sql");
+const REVERT_KEYS_POSTGRES: &str = include_str!("../../migrations/users-postgres/0002_keys/down.sql");
+
+fn sealed(key_id: u32, byte: u8) -> SealedSecret {
+    SealedSecret { key_id, bytes: vec![byte; 44] }
+}
+
+fn credential_sealed_under(key_id: u32, byte: u8) -> Credential {
+    Credential { verifier: "v".to_owned(), sealed: Some(sealed(key_id, byte)) }
+}
+
+fn app(name: &str, key_id: u32) -> App {
+    App { name: name.to_owned(), secret: sealed(key_id, 9), may_token: Vec::new(), created_at: NOW }
+}
+
+#[tokio::test]
+async fn a_key_is_added_once_and_read_back_unchanged() {
+    for UserBackend { keys, .. } in user_backends().await {
+        let jwt = key_record("jwt-eddsa-2");
+        assert!(keys.add_key(&jwt).await.unwrap());
+        let other = stele_core::ports::KeyRecord { fingerprint: None, ..jwt.clone() };
+        assert!(!keys.add_key(&other).await.unwrap());
+        let bare = stele_core::ports::KeyRecord { fingerprint: None, ..key_record("seal-2") };
+        assert!(keys.add_key(&bare).await.unwrap());
+        for probe in [[1; 32], [2; 32]] {
+            keys.set_fingerprint("seal-2", &probe).await.unwrap();
+        }
+        keys.set_fingerprint("jwt-eddsa-2", &[3; 32]).await.unwrap();
+        let all = keys.keys().await.unwrap();
+        assert_eq!(all.len(), 5);
+        assert!(all.contains(&jwt), "a probe is set once: {all:?}");
+        assert_eq!(all.iter().find(|key| key.name == "seal-2").unwrap().fingerprint, Some(vec![1; 32]));
+        assert_eq!(keys.retire_key("jwt-eddsa-2").await.unwrap(), KeyRetirement::Retired);
+        assert_eq!(keys.retire_key("jwt-eddsa-2").await.unwrap(), KeyRetirement::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_dropped() {
+    for UserBackend { name, users, keys, .. } in user_backends().await {
+        let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
+        assert!(users.add_app(&app("melink", 7)).await.unwrap());
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(7, 1, 1)], "{name}");
+        assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(2));
+        for stranger in [2, 8] {
+            assert!(users.change_credential(id, 0, 1, &credential_sealed_under(stranger, 1)).await.is_err());
+            assert!(users.upgrade_credential(id, 0, "first", &credential_sealed_under(stranger, 1)).await.is_err());
+            assert!(users.add_app(&app("other", stranger)).await.is_err());
+            assert!(
+                keys.reseal_users(&[(id, credential("first").sealed.unwrap(), sealed(stranger, 1))]).await.is_err()
+            );
+        }
+        assert!(users.change_credential(id, 0, 1, &credential_sealed_under(1, 1)).await.unwrap());
+        assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(1));
+        assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 8)).await.unwrap());
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(1, 1, 1)]);
+        assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::Retired);
+        assert!(users.add(&user_named("bob")).await.is_err(), "the tests' users are sealed under 7");
+        assert!(users.find_by_identifier("bob").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_is_never_dropped_while_a_row_is_sealed_under_it() {
+    for UserBackend { name, users, keys, .. } in user_backends().await {
+        for round in 0..20 {
+            let key = format!("seal-{}", 100 + round);
+            assert!(keys.add_key(&key_record(&key)).await.unwrap());
+            let new = stele_core::user::NewUser {
+                credential: credential_sealed_under(100 + round, 1),
+                ..user_named(&format!("u{round}"))
+            };
+            let (adding, taking) = (Arc::clone(&users), Arc::clone(&keys));
+            let adding = tokio::spawn(async move { adding.add(&new).await.is_ok_and(|added| added.is_some()) });
+            let taken = tokio::spawn(async move { taking.retire_key(&key).await }).await.unwrap();
+            let added = adding.await.unwrap();
+            // PostgreSQL may break a deadlock by refusing either; never are both done.
+            let dropped = taken.is_ok_and(|dropped| dropped == KeyRetirement::Retired);
+            assert!(!(added && dropped), "{name} {round}");
+        }
+        let in_service = keys.keys().await.unwrap();
+        for (key, ..) in keys.count_rows_by_key().await.unwrap() {
+            assert!(in_service.iter().any(|record| record.number("seal") == Some(key)), "{name}: {key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_changed_since_they_were_read_are_not_resealed() {
+    for UserBackend { users, keys, .. } in user_backends().await {
+        let mut ids = Vec::new();
+        for n in 0..5 {
+            let id = users.add(&user_named(&format!("user{n}"))).await.unwrap().unwrap().id;
+            assert!(users.upgrade_credential(id, 0, "first", &credential_sealed_under(7, n)).await.unwrap());
+            ids.push(id);
+        }
+        let page = keys.sealed_users(7, 0, 3).await.unwrap();
+        assert_eq!(
+            page.iter().map(|row| (row.id, row.sealed.clone())).collect::<Vec<_>>(),
+            [(ids[0], sealed(7, 0)), (ids[1], sealed(7, 1)), (ids[2], sealed(7, 2)),]
+        );
+        assert_eq!(keys.sealed_users(7, page[2].number, 3).await.unwrap().len(), 2);
+        assert_eq!(keys.sealed_users(1, 0, 3).await.unwrap(), []);
+        // One changes their password in between, another's is sealed anew already.
+        assert!(users.change_credential(ids[1], 0, 1, &credential_sealed_under(7, 100)).await.unwrap());
+        assert_eq!(keys.reseal_users(&[(ids[2], sealed(7, 2), sealed(1, 50))]).await.unwrap(), 1);
+        let changes: Vec<_> = page
+            .into_iter()
+            .map(|row| (row.id, row.sealed.clone(), SealedSecret { key_id: 1, ..row.sealed }))
+            .collect();
+        assert_eq!(keys.reseal_users(&changes).await.unwrap(), 1);
+        let stored = async |name: &str| users.find_by_identifier(name).await.unwrap().unwrap();
+        assert_eq!(stored("user0").await.credential, credential_sealed_under(1, 0));
+        assert_eq!(
+            (stored("user1").await.credential, stored("user1").await.epoch),
+            (credential_sealed_under(7, 100), 1)
+        );
+        assert_eq!(stored("user2").await.credential, credential_sealed_under(1, 50));
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(1, 2, 0), (7, 3, 0)]);
+
+        assert!(users.add_app(&app("melink", 7)).await.unwrap());
+        assert_eq!(keys.sealed_apps(7).await.unwrap(), [app("melink", 7)]);
+        assert!(!keys.reseal_app("melink", &sealed(7, 1), &sealed(1, 1)).await.unwrap());
+        assert!(!keys.reseal_app("nobody", &sealed(7, 9), &sealed(1, 1)).await.unwrap());
+        assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 1)).await.unwrap());
+        assert_eq!(users.find_app("melink").await.unwrap().unwrap().secret, sealed(1, 1));
+    }
+}
+
+#[tokio::test]
+async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
+    for UserBackend { users, keys, .. } in user_backends().await {
+        let mut ids = Vec::new();
+        for n in 0..5 {
+            ids.push(users.add(&user_named(&format!("user{n}"))).await.unwrap().unwrap().id);
+        }
+        assert!(users.add_app(&app("melink", 7)).await.unwrap());
+        assert_eq!((keys.salted_ended_at().await.unwrap(), keys.count_sealed_digests().await.unwrap()), (None, 5));
+        assert!(keys.end_salted(NOW).await.unwrap());
+        assert!(!keys.end_salted(NOW.saturating_add(secs(1))).await.unwrap());
+        assert_eq!(keys.salted_ended_at().await.unwrap(), Some(NOW));
+        assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 3);
+        assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 2);
+        assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 0);
+        // Whatever a process believes that has not heard of it.
+        users.add(&user_named("late")).await.unwrap().unwrap();
+        assert!(users.change_credential(ids[0], 0, 1, &credential_sealed_under(7, 1)).await.unwrap());
+        assert!(users.upgrade_credential(ids[1], 0, "first", &credential_sealed_under(7, 1)).await.unwrap());
+        for name in ["late", "user0", "user1", "user2"] {
+            let found = users.find_by_identifier(name).await.unwrap().unwrap();
+            assert_eq!(found.credential.sealed, None, "{name}");
+        }
+        assert_eq!(users.find_by_identifier("user0").await.unwrap().unwrap().credential.verifier, "v");
+        assert_eq!(
+            (keys.count_sealed_digests().await.unwrap(), keys.count_rows_by_key().await.unwrap()),
+            (0, vec![(7, 0, 1)])
+        );
+        assert!(keys.allow_salted().await.unwrap());
+        assert!(!keys.allow_salted().await.unwrap());
+        assert!(users.upgrade_credential(ids[1], 0, "v", &credential_sealed_under(7, 1)).await.unwrap());
+        assert_eq!(users.find_by_identifier("user1").await.unwrap().unwrap().credential, credential_sealed_under(7, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sealed_digests_in_flight_when_salted_dialects_end_are_not_stored() {
+    for UserBackend { name, users, keys, .. } in user_backends().await {
+        let adding: Vec<_> = (0..60)
+            .map(|n| {
+                let users = Arc::clone(&users);
+                tokio::spawn(async move { users.add(&user_named(&format!("user{n}"))).await.unwrap() })
+            })
+            .collect();
+        keys.end_salted(NOW).await.unwrap();
+        while keys.erase_sealed_digests(10).await.unwrap() > 0 {}
+        for added in adding {
+            added.await.unwrap().unwrap();
+        }
+        assert_eq!(keys.count_sealed_digests().await.unwrap(), 0, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn salted_logins_are_recorded_and_counted() {
+    for UserBackend { users, keys, .. } in user_backends().await {
+        assert_eq!(keys.salted_usage(NOW).await.unwrap(), SaltedUsage::default());
+        let mut ids = Vec::new();
+        for n in 0..3 {
+            ids.push(users.add(&user_named(&format!("user{n}"))).await.unwrap().unwrap().id);
+        }
+        let later = NOW.saturating_add(secs(60));
+        keys.record_salted_logins(&ids[..2], NOW).await.unwrap();
+        keys.record_salted_logins(&[ids[1], random_id()], later).await.unwrap();
+        keys.record_salted_logins(&[ids[1]], NOW).await.unwrap();
+        keys.record_salted_logins(&[], NOW).await.unwrap();
+        let at = async |name: &str| users.find_by_identifier(name).await.unwrap().unwrap().salted_at;
+        assert_eq!((at("user0").await, at("user1").await, at("user2").await), (Some(NOW), Some(later), None));
+        assert_eq!(
+            keys.salted_usage(later).await.unwrap(),
+            SaltedUsage { users: 2, recent_users: 1, last_login: Some(later) }
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn the_key_migration_puts_every_used_sealing_key_in_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, url) = (dir.path().join("users.db"), servers::database_url());
+    let back: [(_, _, ExecuteSql<'_>); 2] = [
+        (DatabaseUrl::sqlite(&path), REVERT_KEYS_SQLITE, &|sql| execute_sql(&path, sql)),
+        (DatabaseUrl::parse(&url).unwrap(), REVERT_KEYS_POSTGRES, &|sql| servers::execute(&url, sql)),
+    ];
+    for (target, no_keys, execute) in back {
+        let database = Database::open(&target).unwrap();
+        database.migrate().await.unwrap();
+        let UserBackend { users, keys, .. } = user_backend("any", &database, None).await;
+        let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
+        assert!(users.add_app(&app("melink", 1)).await.unwrap());
+        // As the first version left it.
+        execute(&format!("{no_keys}; DELETE FROM __diesel_schema_migrations WHERE version = '0002'"));
+        assert_eq!(database.schema_state().await.unwrap(), SchemaState::Older);
+        database.migrate().await.unwrap();
+        let records = keys.keys().await.unwrap();
+        let seen: Vec<_> =
+            records.iter().map(|key| (key.name.as_str(), &key.fingerprint, key.works_from.as_secs())).collect();
+        assert_eq!(seen, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{target}");
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(1, 0, 1), (7, 1, 0)]);
+        assert_eq!(users.find_by_identifier("alice").await.unwrap().unwrap().credential, credential("first"));
+        assert_eq!(users.find_app("melink").await.unwrap(), Some(app("melink", 1)));
+        // And nothing else is: the number that was in service before is not.
+        assert!(users.change_credential(id, 0, 1, &credential_sealed_under(u32::MAX, 1)).await.is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! What a store's call costs on real servers: one statement for a login's look at the users, one command for each of its
+//! calls of the short-lived store. Who adds a trip to a login adds it here.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+
+use stele_core::app::{App, ClientToken};
+use stele_core::ports::{
+    CodeVerification, OnCodeMatch, OriginTrust, ProofResult, RepeatPermit, StateStore, SuccessEffects,
+};
+use stele_core::session::NewSession;
+use stele_core::user::UserRef;
+use stele_store::{Database, DatabaseUrl};
+use stele_testservers::{Postgres, Redis};
+
+use crate::support::*;
+
+/// A server that logs every statement.
+fn postgres_with_statement_log() -> Postgres {
+    let postgres = Postgres::start();
+    postgres.write_file("postgresql.auto.conf", "fsync = off\nlog_statement = all\n");
+    postgres.restart();
+    postgres
+}
+
+/// The statements that it was sent so far, those that set a new connection up aside.
+fn logged_statements(postgres: &Postgres) -> Vec<String> {
+    let log = postgres.log();
+    let sent =
+        log.lines().filter_map(|line| line.split_once("LOG:  execute ").or(line.split_once("LOG:  statement: ")));
+    sent.map(|(_, statement)| statement.to_owned()).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn each_user_store_call_is_one_statement() {
+    let postgres = postgres_with_statement_log();
+    let database = Database::open(&DatabaseUrl::parse(&postgres.new_database_url()).unwrap()).unwrap();
+    database.migrate().await.unwrap();
+    let users = user_backend("postgres", &database, None).await.users;
+    let user = users.add(&user_named("alice")).await.unwrap().unwrap();
+    let secret = credential("app").sealed.unwrap();
+    let app = App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: NOW };
+    assert!(users.add_app(&app).await.unwrap());
+    let kiosk = ClientToken { name: "kiosk".to_owned(), hash: [7; 32], created_at: NOW };
+    assert!(users.add_client_token(&kiosk).await.unwrap());
+    // The first calls make the connections: for what writes, and those that reads share in turn.
+    users.ping().await.unwrap();
+    for _ in 0..8 {
+        assert!(users.find_by_identifier("nobody").await.unwrap().is_none());
+    }
+
+    let mut before = logged_statements(&postgres);
+    let mut one_more = |call: &str| {
+        let after = logged_statements(&postgres);
+        assert_eq!(after.len() - before.len(), 1, "{call}: {:#?}", &after[before.len()..]);
+        before = after;
+    };
+    for name in ["alice", "nobody", "alice"] {
+        assert_eq!(users.find_by_identifier(name).await.unwrap().is_some(), name == "alice");
+        one_more("find");
+    }
+    for by in [UserRef::Id(user.id), UserRef::Number(user.number), UserRef::Number(4)] {
+        assert_eq!(users.find_by_ref(by).await.unwrap().is_some(), by != UserRef::Number(4));
+        one_more("find_ref");
+    }
+    for name in ["melink", "nobody"] {
+        assert_eq!(users.find_app(name).await.unwrap().is_some(), name == "melink");
+        one_more("app");
+    }
+    for hash in [[7; 32], [8; 32]] {
+        assert_eq!(users.find_client_token(&hash).await.unwrap().is_some(), hash == [7; 32]);
+        one_more("client_token");
+    }
+    let mark = one_time_success(1, NOW).used_proof.unwrap();
+    for new in [true, false] {
+        assert_eq!(users.mark_proof_used(&mark).await.unwrap(), new);
+        one_more("use_proof");
+    }
+    assert!(users.upgrade_credential(user.id, 0, "first", &credential("second")).await.unwrap());
+    one_more("upgrade_credential");
+    assert!(users.change_credential(user.id, 0, 1, &credential("third")).await.unwrap());
+    one_more("change_credential");
+}
+
+/// Everything that a Redis is asked, as it says itself.
+struct Monitor<'a> {
+    redis: &'a Redis,
+    reader: BufReader<TcpStream>,
+    next_mark: u32,
+}
+
+impl<'a> Monitor<'a> {
+    fn attach(redis: &'a Redis) -> Self {
+        let mut stream = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+        stream.set_read_timeout(Some(secs(10))).unwrap();
+        stream.write_all(b"MONITOR\r\n").unwrap();
+        let mut monitor = Self { redis, reader: BufReader::new(stream), next_mark: 0 };
+        assert_eq!(monitor.read_line(), "+OK");
+        monitor
+    }
+
+    fn read_line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.reader.read_line(&mut line).unwrap() > 0, "the monitor is closed");
+        line.trim_end().to_owned()
+    }
+
+    /// The commands that came over the wire since the last time. What a script does there is no trip, and the link's own
+    /// look at the server, every second, is nobody's.
+    fn commands_since_last_call(&mut self) -> Vec<String> {
+        self.next_mark += 1;
+        let mark = format!("mark-{}", self.next_mark);
+        self.redis.command(&format!("ECHO {mark}"));
+        let mut commands = Vec::new();
+        loop {
+            let line = self.read_line();
+            if line.contains(&mark) {
+                return commands;
+            }
+            // A script, its hash, one key and which.
+            let words: Vec<_> = line.split(' ').skip(3).collect();
+            let beat = words.len() > 3 && words[2] == "\"1\"" && words[3].ends_with(":birth\"")
+                || words.starts_with(&["\"INFO\""]);
+            if !line.contains(" lua] ") && !beat {
+                commands.push(line);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Redis"]
+async fn each_state_store_call_is_one_command() {
+    let redis = Redis::start();
+    let state = redis_state(&redis.url(), BIRTH).await;
+    let mut monitor = Monitor::attach(&redis);
+    let right = |mark: u8| {
+        // The second one is one too many: that takes no further trip.
+        let session =
+            Some(NewSession { max_per_user: 1, ..new_session(mark, session(NOW.saturating_add(secs(3_600)))) });
+        let repeat = Some(RepeatPermit {
+            key: [mark; 32].map(|byte| !byte),
+            expires: NOW.saturating_add(secs(9)),
+            required: false,
+        });
+        ProofResult::Valid(Box::new(SuccessEffects {
+            session,
+            repeat_permit: repeat,
+            origin_trust: OriginTrust::Trusted,
+            ..one_time_success(mark, NOW.saturating_add(secs(300)))
+        }))
+    };
+    let at = attempt(home_origin(), NOW);
+    let guess = |tag: u8| CodeVerification {
+        candidates: vec![(code_key("alice"), [tag; 32]), (code_key("bob"), [tag; 32])],
+        epoch: 0,
+        on_match: OnCodeMatch::Consume,
+        max_attempts: 5,
+    };
+    // The first round has the scripts sent; from the second on, each call is one command.
+    for round in 0..2 {
+        let mut one_more = |call: &str| {
+            let commands = monitor.commands_since_last_call();
+            assert!(round == 0 || commands.len() == 1, "{call}: {commands:#?}");
+            assert!(!commands.is_empty(), "{call}");
+        };
+        state.check_rate_limit(&at).await.unwrap();
+        one_more("admit");
+        state.record_login_attempt(&at, &right(round)).await.unwrap();
+        one_more("settle, right");
+        state.record_login_attempt(&at, &right(round)).await.unwrap();
+        one_more("settle, repeated");
+        state.record_login_attempt(&at, &right(round)).await.unwrap();
+        one_more("settle, replayed");
+        state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
+        one_more("settle, wrong");
+        state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
+        one_more("send_code");
+        state.verify_code(&at, &guess(2)).await.unwrap();
+        one_more("guess_code, wrong");
+        state.verify_code(&at, &guess(1)).await.unwrap();
+        one_more("guess_code, right");
+        assert!(state.find_session(&token_key(round), NOW).await.unwrap().is_some());
+        one_more("session");
+        state.touch_session(&token_key(round), &session(NOW.saturating_add(secs(60)))).await.unwrap();
+        one_more("touch_session");
+        assert!(state.end_session(&token_key(round), user_id(1)).await.unwrap());
+        one_more("end_session");
+    }
+}

@@ -1,0 +1,179 @@
+//! What the dialect's OpenAPI document says it serves is served and nothing else; errors read as pinned.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::Value;
+use stele_app::Service;
+use stele_core::Error;
+use stele_dialect::{FieldError, RequestRejection};
+
+use super::DialectUnderTest;
+use crate::raw_http;
+use crate::test_app::response_parts;
+
+const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+
+/// The document, as it is served.
+pub(crate) async fn fetch_document(app: &impl DialectUnderTest) -> Value {
+    let answer = app.request("GET", "/openapi.json").send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    answer.json().await.unwrap()
+}
+
+/// Every documented path is served by the documented method, by HEAD beside GET, and by GET and POST alike where it takes
+/// no parameters; the other methods are refused in dialect, whatever a header says. (That no other path is served needs no
+/// test: routes and document are made of one list.)
+pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let document = fetch_document(&app).await;
+    let paths = document["paths"].as_object().unwrap();
+    assert!(!paths.is_empty(), "no path is documented");
+    let nowhere = response_parts((D::SERVICE.render_refusal)(&RequestRejection::NotFound)).2;
+    for (path, item) in paths {
+        let served = served_methods(item);
+        let url = app.service.url(&path.replace("{id}", "1"));
+        for method in METHODS {
+            let request = crate::http_client().request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
+            let request = request.header("x-http-method-override", served[0]);
+            if served.contains(&method) {
+                let answer = request.send().await.unwrap();
+                let status = answer.status();
+                let body = answer.bytes().await.unwrap();
+                assert!(status != 405 && body != nowhere, "{method} {path} is not served: {status}");
+                continue;
+            }
+            let mut answer = app.send(request).await;
+            assert_eq!(answer.header("allow"), served.join(", "), "{method} {path} is served");
+            if method == "HEAD" {
+                answer.text = response_parts((D::SERVICE.render_refusal)(&RequestRejection::MethodNotAllowed)).2;
+            }
+            app.assert_refused(&answer, &RequestRejection::MethodNotAllowed);
+        }
+    }
+}
+
+/// The methods that serve the call which is documented as `item`.
+pub(crate) fn served_methods(item: &Value) -> Vec<&'static str> {
+    let (method, operation) = item.as_object().unwrap().iter().next().unwrap();
+    let takes_nothing = operation["parameters"].as_array().is_none_or(Vec::is_empty)
+        && operation["requestBody"]["required"] != Value::Bool(true);
+    match (takes_nothing, method.as_str()) {
+        (true, _) => vec!["GET", "HEAD", "POST"],
+        (false, "get") => vec!["GET", "HEAD"],
+        (false, _) => vec!["POST"],
+    }
+}
+
+pub async fn oversized_bodies_are_rejected_on_every_route<D: DialectUnderTest>() {
+    let app = D::new().await;
+    let large = format!(r#"{{"username":"{}"}}"#, "x".repeat(200_000));
+    let refused = response_parts((D::SERVICE.render_refusal)(&RequestRejection::BodyTooLarge)).2;
+    for (path, item) in fetch_document(&app).await["paths"].as_object().unwrap() {
+        if !item["post"].is_object() {
+            continue;
+        }
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
+        let announced = format!("{head}content-length: {}\r\n\r\n{large}", large.len());
+        let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
+        for request in [announced, chunked] {
+            let answer = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with(&refused), "{path}: {answer}");
+        }
+    }
+}
+
+pub async fn unknown_paths_are_rejected<D: DialectUnderTest>() {
+    let app = D::new().await;
+    for path in D::UNKNOWN_PATHS.iter().chain(&["/", "/%ff"]) {
+        for method in ["GET", "POST"] {
+            app.assert_refused(&app.send(app.request(method, path)).await, &RequestRejection::NotFound);
+        }
+    }
+}
+
+/// `tests/golden/errors.txt` has every domain error and every refusal: status, `Retry-After` and body.
+/// `UPDATE_GOLDEN=1` writes it.
+pub async fn every_error_matches_its_golden_text<D: DialectUnderTest>() {
+    let path = Path::new("tests/golden/errors.txt");
+    let rendered = render_all_errors(D::SERVICE);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, &rendered).unwrap();
+    }
+    let pinned = std::fs::read_to_string(path).unwrap();
+    for (rendered, pinned) in rendered.lines().zip(pinned.lines()) {
+        assert_eq!(rendered, pinned);
+    }
+    assert_eq!(rendered, pinned);
+}
+
+fn render_all_errors(service: Service) -> String {
+    let mut lines = String::new();
+    for error in all_errors() {
+        let response = stele_dialect::finish_error_response(&error, (service.render_error)(&error));
+        assert_eq!(response.headers().get("cache-control").unwrap(), "no-store");
+        let (status, wait, body) = response_parts(response);
+        let wait = wait.map_or(String::new(), |seconds| format!(", retry after {seconds}"));
+        let name = format!("{error:?}");
+        let name = match error {
+            Error::Unavailable(_) | Error::Internal(_) => name.split('(').next().unwrap(),
+            _ => name.split(' ').next().unwrap(),
+        };
+        writeln!(lines, "{name}: {status}{wait}: {body}").unwrap();
+    }
+    let refusals = [
+        RequestRejection::NotFound,
+        RequestRejection::MethodNotAllowed,
+        RequestRejection::BodyTooLarge,
+        RequestRejection::BodyTimeout,
+        RequestRejection::Internal,
+    ];
+    let faults = [
+        FieldError::MalformedBody,
+        FieldError::Missing("username".into()),
+        FieldError::Duplicate("user\"name".into()),
+        FieldError::Invalid("timestamp".into()),
+    ];
+    for refusal in refusals.into_iter().chain(faults.map(RequestRejection::InvalidInput)) {
+        let (status, _, body) = response_parts((service.render_refusal)(&refusal));
+        writeln!(lines, "{refusal:?}: {status}: {body}").unwrap();
+    }
+    lines
+}
+
+fn all_errors() -> [Error; 18] {
+    let retry_after = Duration::from_millis(1_001);
+    let all = [
+        Error::Invalid("password"),
+        Error::Invalid("phone"),
+        Error::UnknownUser,
+        Error::WrongPassword,
+        Error::Stale,
+        Error::Replayed,
+        Error::Disabled,
+        Error::ChallengeRequired,
+        Error::ChallengeFailed,
+        Error::WrongCode,
+        Error::IdentifierTaken,
+        Error::NotAuthenticated,
+        Error::NotAllowed,
+        Error::TicketRefused,
+        Error::RateLimited { retry_after },
+        Error::Busy { retry_after },
+        Error::unavailable("redis at 10.0.0.1"),
+        Error::internal("sealing key 1 is missing"),
+    ];
+    for error in &all {
+        // A new one does not compile until it is here, and in the list.
+        match error {
+            Error::Invalid(_) | Error::UnknownUser | Error::WrongPassword | Error::Stale | Error::Replayed => {}
+            Error::Disabled | Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => {}
+            Error::IdentifierTaken | Error::NotAuthenticated | Error::NotAllowed | Error::TicketRefused => {}
+            Error::RateLimited { .. } | Error::Busy { .. } | Error::Unavailable(_) | Error::Internal(_) => {}
+        }
+    }
+    all
+}

@@ -1,0 +1,102 @@
+//! Time, chance and delivery under a test's control.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use stele_core::mac::sha256;
+use stele_core::ports::{CodeMessage, Delivery};
+use stele_core::random::Random;
+use stele_core::time::{Clock, Timestamp};
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self(AtomicI64::new(now.as_micros()))
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, span: Duration) {
+        self.0.fetch_add(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Sets it.
+    pub fn set(&self, now: Timestamp) {
+        self.0.store(now.as_micros(), Ordering::SeqCst);
+    }
+
+    /// What it shows.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+
+    fn is_system_clock(&self) -> bool {
+        false
+    }
+}
+
+/// Chance that is the same in every run: SHA-256 of a counter.
+#[derive(Debug, Default)]
+pub struct SeededRandom(AtomicU64);
+
+impl SeededRandom {
+    /// The `n`-th sequence; none has a block of another one, nor of the default, which is the zeroth.
+    pub fn stream(n: u64) -> Self {
+        Self(AtomicU64::new(n << 32))
+    }
+}
+
+impl Random for SeededRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(32) {
+            let block = sha256(&self.0.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+            chunk.copy_from_slice(&block[..chunk.len()]);
+        }
+    }
+}
+
+/// A code that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentCode {
+    /// To whom, as given.
+    pub to: String,
+    /// What for.
+    pub purpose: &'static str,
+    /// From which dialect.
+    pub dialect: &'static str,
+    /// The code.
+    pub code: String,
+}
+
+/// Keeps the codes that would be sent.
+#[derive(Debug, Default)]
+pub struct RecordingDelivery(Mutex<Vec<SentCode>>);
+
+impl RecordingDelivery {
+    /// All codes sent, oldest first.
+    pub fn sent_codes(&self) -> Vec<SentCode> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl Delivery for RecordingDelivery {
+    fn dispatch(&self, message: CodeMessage) -> stele_core::Result<()> {
+        self.0.lock().unwrap().push(SentCode {
+            to: message.to.identifier().text().to_owned(),
+            purpose: message.purpose.as_str(),
+            dialect: message.dialect,
+            code: message.code.expose().to_owned(),
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,278 @@
+//! Stores that can be taken away and given back, as an outage does it, and watched while they are at work.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use stele_core::app::{App, ClientToken};
+use stele_core::ports::{
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, ProofResult, QuotaExceeded,
+    QuotaUse, RateLimitDecision, StateStore, UsedProof, UserStore,
+};
+use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
+use stele_core::time::Timestamp;
+use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
+use stele_core::{Error, Result};
+
+/// What a store that is off says: nothing of it may reach a client.
+const OUTAGE_ERROR: &str = "switched off: postgres://user:secret@db";
+
+/// Takes the stores that it wraps away. All clones are one switch; everything is up at first.
+#[derive(Clone, Default)]
+pub(crate) struct FaultInjector {
+    accounts_down_flag: DownFlag,
+    apps_down_flag: DownFlag,
+    state_down_flag: DownFlag,
+    observer: Arc<Mutex<Option<StoreCallObserver>>>,
+    user_store_calls: StoreCalls,
+    state_store_calls: StoreCalls,
+}
+
+/// The calls that a store was asked for so far, by the names of their methods.
+type StoreCalls = Arc<Mutex<Vec<&'static str>>>;
+
+/// When a watcher is told of a store's call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallPhase {
+    /// It is about to be made.
+    Before,
+    /// It has been answered; nobody has heard it yet.
+    After,
+}
+
+/// Is told of each call of a store by the name of its method, and says whether the answer is lost on its way.
+pub type StoreCallObserver = Arc<dyn Fn(&'static str, CallPhase) -> bool + Send + Sync>;
+
+/// Whoever watches a store, and what it was asked for.
+struct CallRecorder {
+    observer: Arc<Mutex<Option<StoreCallObserver>>>,
+    calls: StoreCalls,
+}
+
+impl CallRecorder {
+    fn notify(&self, call: &'static str, moment: CallPhase) -> bool {
+        let watcher = self.observer.lock().unwrap().clone();
+        watcher.is_some_and(|watcher| watcher(call, moment))
+    }
+
+    async fn record_call<T>(&self, call: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.calls.lock().unwrap().push(call);
+        self.notify(call, CallPhase::Before);
+        let outcome = work.await;
+        if self.notify(call, CallPhase::After) { Err(Error::unavailable(OUTAGE_ERROR)) } else { outcome }
+    }
+}
+
+/// Whether something is away.
+#[derive(Clone, Debug, Default)]
+struct DownFlag(Arc<AtomicBool>);
+
+impl DownFlag {
+    fn set(&self, down: bool) {
+        self.0.store(down, Ordering::SeqCst);
+    }
+
+    /// The store, while it is up.
+    fn get<'a, S: ?Sized>(&self, store: &'a Arc<S>) -> Result<&'a S> {
+        if self.0.load(Ordering::SeqCst) { Err(Error::unavailable(OUTAGE_ERROR)) } else { Ok(store) }
+    }
+}
+
+impl FaultInjector {
+    /// `store`, under this switch.
+    pub(crate) fn wrap_user_store(&self, store: Arc<dyn UserStore>) -> Arc<dyn UserStore> {
+        let watch = self.recorder(&self.user_store_calls);
+        Arc::new(FaultInjectingUserStore {
+            store,
+            accounts: self.accounts_down_flag.clone(),
+            apps: self.apps_down_flag.clone(),
+            recorder: watch,
+        })
+    }
+
+    /// `store`, under this switch.
+    pub(crate) fn wrap_state_store(&self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
+        Arc::new(FaultInjectingStateStore {
+            store,
+            down: self.state_down_flag.clone(),
+            recorder: self.recorder(&self.state_store_calls),
+        })
+    }
+
+    fn recorder(&self, made: &StoreCalls) -> CallRecorder {
+        CallRecorder { observer: self.observer.clone(), calls: made.clone() }
+    }
+
+    /// The calls of the user store and of the short-lived store since they were taken last, in their order.
+    pub(crate) fn take_calls(&self) -> [Vec<&'static str>; 2] {
+        [&self.user_store_calls, &self.state_store_calls].map(|made| std::mem::take(&mut *made.lock().unwrap()))
+    }
+
+    /// Has `watcher` told of every call, in place of who was before.
+    pub(crate) fn set_observer(&self, watcher: Option<StoreCallObserver>) {
+        *self.observer.lock().unwrap() = watcher;
+    }
+
+    /// Whether the user store is away.
+    pub(crate) fn set_user_store_down(&self, down: bool) {
+        self.accounts_down_flag.set(down);
+        self.apps_down_flag.set(down);
+    }
+
+    /// Whether the user store is away but for what an app is.
+    pub(crate) fn set_accounts_down(&self, down: bool) {
+        self.accounts_down_flag.set(down);
+    }
+
+    /// Whether the short-lived store is away.
+    pub(crate) fn set_state_store_down(&self, down: bool) {
+        self.state_down_flag.set(down);
+    }
+}
+
+struct FaultInjectingUserStore {
+    store: Arc<dyn UserStore>,
+    accounts: DownFlag,
+    apps: DownFlag,
+    recorder: CallRecorder,
+}
+
+impl FaultInjectingUserStore {
+    fn available(&self) -> Result<&dyn UserStore> {
+        self.accounts.get(&self.store)
+    }
+}
+
+#[async_trait]
+impl UserStore for FaultInjectingUserStore {
+    async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
+        self.recorder.record_call("find", self.available()?.find_by_identifier(key)).await
+    }
+    async fn find_by_ref(&self, user: UserRef) -> Result<Option<Account>> {
+        self.recorder.record_call("find_ref", self.available()?.find_by_ref(user)).await
+    }
+    async fn add(&self, new: &NewUser) -> Result<Option<User>> {
+        self.recorder.record_call("add", self.available()?.add(new)).await
+    }
+    async fn change_credential(&self, user: UserId, epoch: i64, next: i64, new: &Credential) -> Result<bool> {
+        self.recorder
+            .record_call("change_credential", self.available()?.change_credential(user, epoch, next, new))
+            .await
+    }
+    async fn upgrade_credential(&self, user: UserId, epoch: i64, old: &str, new: &Credential) -> Result<bool> {
+        self.recorder
+            .record_call("upgrade_credential", self.available()?.upgrade_credential(user, epoch, old, new))
+            .await
+    }
+    async fn set_status(&self, user: UserId, status: UserStatus, next: i64) -> Result<bool> {
+        self.recorder.record_call("set_status", self.available()?.set_status(user, status, next)).await
+    }
+    async fn list(&self, after: i64, limit: u32) -> Result<Vec<User>> {
+        self.recorder.record_call("list", self.available()?.list(after, limit)).await
+    }
+    async fn find_app(&self, name: &str) -> Result<Option<App>> {
+        self.recorder.record_call("app", self.apps.get(&self.store)?.find_app(name)).await
+    }
+    async fn add_app(&self, app: &App) -> Result<bool> {
+        self.recorder.record_call("add_app", self.available()?.add_app(app)).await
+    }
+    async fn find_client_token(&self, hash: &[u8; 32]) -> Result<Option<ClientToken>> {
+        self.recorder.record_call("client_token", self.available()?.find_client_token(hash)).await
+    }
+    async fn add_client_token(&self, token: &ClientToken) -> Result<bool> {
+        self.recorder.record_call("add_client_token", self.available()?.add_client_token(token)).await
+    }
+    async fn mark_proof_used(&self, proof: &UsedProof) -> Result<bool> {
+        self.recorder.record_call("use_proof", self.available()?.mark_proof_used(proof)).await
+    }
+    async fn unmark_proof_used(&self, proof: &UsedProof) -> Result<()> {
+        self.recorder.record_call("release_proof", self.available()?.unmark_proof_used(proof)).await
+    }
+    async fn delete_expired_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.recorder.record_call("forget_proofs", self.available()?.delete_expired_proofs(now, limit)).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.recorder.record_call("ping", self.available()?.ping()).await
+    }
+}
+
+struct FaultInjectingStateStore {
+    store: Arc<dyn StateStore>,
+    down: DownFlag,
+    recorder: CallRecorder,
+}
+
+impl FaultInjectingStateStore {
+    fn available(&self) -> Result<&dyn StateStore> {
+        self.down.get(&self.store)
+    }
+}
+
+#[async_trait]
+impl StateStore for FaultInjectingStateStore {
+    async fn created_at(&self) -> Result<Timestamp> {
+        self.recorder.record_call("birth", self.available()?.created_at()).await
+    }
+    async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
+        self.recorder.record_call("admit", self.available()?.check_rate_limit(attempt)).await
+    }
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
+        self.recorder.record_call("settle", self.available()?.record_login_attempt(attempt, verdict)).await
+    }
+    async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
+        self.recorder.record_call("guess_code", self.available()?.verify_code(attempt, guess)).await
+    }
+    async fn consume_quotas(
+        &self,
+        uses: &[QuotaUse],
+        code: Option<&NewCode>,
+        now: Timestamp,
+    ) -> Result<Option<QuotaExceeded>> {
+        self.recorder.record_call("send_code", self.available()?.consume_quotas(uses, code, now)).await
+    }
+    async fn find_session(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Session>> {
+        self.recorder.record_call("session", self.available()?.find_session(key, now)).await
+    }
+    async fn open_session(&self, new: &NewSession) -> Result<()> {
+        self.recorder.record_call("open_session", self.available()?.open_session(new)).await
+    }
+    async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
+        self.recorder.record_call("touch_session", self.available()?.touch_session(key, session)).await
+    }
+    async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()> {
+        self.recorder.record_call("restamp_session", self.available()?.set_session_epoch(key, epoch)).await
+    }
+    async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
+        self.recorder.record_call("end_session", self.available()?.end_session(key, user)).await
+    }
+    async fn store_ticket(&self, key: &TokenKey, ticket: &Ticket) -> Result<()> {
+        self.recorder.record_call("put_ticket", self.available()?.store_ticket(key, ticket)).await
+    }
+    async fn redeem_ticket(
+        &self,
+        key: &TokenKey,
+        kind: TicketKind,
+        audience: &str,
+        now: Timestamp,
+    ) -> Result<Option<Ticket>> {
+        self.recorder.record_call("redeem_ticket", self.available()?.redeem_ticket(key, kind, audience, now)).await
+    }
+    async fn store_captcha(&self, id: u64, expires: Timestamp) -> Result<()> {
+        self.recorder.record_call("put_captcha", self.available()?.store_captcha(id, expires)).await
+    }
+    async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+        self.recorder.record_call("view_captcha", self.available()?.count_captcha_view(id, most, now)).await
+    }
+    async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
+        self.recorder.record_call("take_captcha", self.available()?.consume_captcha(id, now)).await
+    }
+    async fn delete_expired(&self, now: Timestamp) -> Result<()> {
+        self.recorder.record_call("sweep", self.available()?.delete_expired(now)).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.recorder.record_call("ping", self.available()?.ping()).await
+    }
+    fn misconfiguration(&self) -> Option<String> {
+        self.store.misconfiguration()
+    }
+}

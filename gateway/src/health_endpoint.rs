@@ -1,0 +1,27 @@
+//! Health and readiness, on the public address.
+
+use std::sync::Arc;
+
+use hyper::{Method, StatusCode};
+use serde_json::json;
+
+use crate::local_response::LocalResponse;
+use crate::request_head::RequestLine;
+use crate::shared_state::{Gateway, SharedState};
+
+/// Answers `/healthz` and `/readyz`; `None` if it is something else that is asked.
+pub(crate) fn respond(line: &RequestLine, live: &Arc<SharedState>) -> Option<LocalResponse> {
+    if !matches!(line.method, Method::GET | Method::HEAD) {
+        return None;
+    }
+    match line.path() {
+        "/healthz" => Some(LocalResponse::new(StatusCode::OK).with_body("ok")),
+        "/readyz" => {
+            let gateway = Gateway(Arc::clone(live));
+            let (ready, missing) = (gateway.is_ready(), gateway.unavailable_services());
+            let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            Some(LocalResponse::json(status, json!({"missing": missing, "ready": ready}).to_string()))
+        }
+        _ => None,
+    }
+}

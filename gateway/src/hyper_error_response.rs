@@ -1,0 +1,73 @@
+//! Answers that an HTTP library gives by itself, before any application is asked: to a head that it cannot read, or has
+//! waited for in vain. They have no body, and some clients take that for a broken connection.
+
+use hyper::StatusCode;
+
+/// More than any of them has, in bytes: whatever is longer is not looked at.
+const MAX_LENGTH: usize = 256;
+
+/// The status of an answer of a library's own, if `bytes` are one and nothing else: an error without a body, whose head has
+/// nothing but its framing and a date. Whatever an application answers has more.
+pub(crate) fn status_of_bare_error(bytes: &[u8]) -> Option<u16> {
+    if bytes.len() > MAX_LENGTH {
+        return None;
+    }
+    let head = std::str::from_utf8(bytes).ok()?.strip_suffix("\r\n\r\n")?;
+    let mut lines = head.split("\r\n");
+    let status: u16 = lines.next()?.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+    let is_bare = lines.all(|line| match line.split_once(": ") {
+        Some((name, value)) if name.eq_ignore_ascii_case("content-length") => value == "0",
+        Some((name, _)) => name.eq_ignore_ascii_case("connection") || name.eq_ignore_ascii_case("date"),
+        None => false,
+    });
+    (is_bare && status >= 400).then_some(status)
+}
+
+/// Such an answer with this status and a body, which is JSON; closes the connection.
+pub(crate) fn with_body(answer: &[u8], status: StatusCode, body: &[u8]) -> Vec<u8> {
+    let head = String::from_utf8_lossy(answer);
+    let lines = head.split("\r\n").skip(1);
+    let mut message = format!("HTTP/1.1 {status}");
+    for date in lines.filter_map(|line| line.split_once(": ")).filter(|(name, _)| name.eq_ignore_ascii_case("date")) {
+        message += &format!("\r\nDate: {}", date.1);
+    }
+    let length = body.len();
+    message += &format!(
+        "\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n\
+         Content-Length: {length}\r\n\r\n"
+    );
+    [message.as_bytes(), body].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYPER_RESPONSE: &str =
+        "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\ndate: today\r\n\r\n";
+
+    #[test]
+    fn an_error_response_without_a_body_is_recognized_as_hypers_own() {
+        assert_eq!(status_of_bare_error(HYPER_RESPONSE.as_bytes()), Some(400));
+        assert_eq!(status_of_bare_error(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"), Some(408));
+        for other in [
+            "",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 1\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nx-request-id: a\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n",
+            "xHTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+        ] {
+            assert_eq!(status_of_bare_error(other.as_bytes()), None, "{other:?}");
+        }
+        assert_eq!(status_of_bare_error(&[HYPER_RESPONSE, HYPER_RESPONSE].concat().into_bytes()), None);
+    }
+
+    #[test]
+    fn the_rewritten_response_has_the_original_date_and_a_content_length() {
+        let message = String::from_utf8(with_body(HYPER_RESPONSE.as_bytes(), StatusCode::BAD_REQUEST, b"{}")).unwrap();
+        let (head, body) = message.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400 Bad Request\r\nDate: today\r\nConnection: close\r\n"), "{head}");
+        assert!(head.ends_with("\r\nContent-Length: 2") && body == "{}", "{message}");
+    }
+}

@@ -1,0 +1,48 @@
+//! The gateway's own answers to clients.
+
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::{HeaderMap, StatusCode};
+
+/// What a client should wait before it tries again when a service is away, in seconds.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// An answer of the gateway's own.
+#[derive(Debug)]
+pub(crate) struct LocalResponse {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl LocalResponse {
+    pub(crate) fn new(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+
+    pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        let answer = Self::new(status)
+            .with_header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))
+            .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+            .with_body(body);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+        } else {
+            answer
+        }
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    pub(crate) fn with_static_header(self, name: HeaderName, value: &'static str) -> Self {
+        self.with_header(name, HeaderValue::from_static(value))
+    }
+
+    pub(crate) fn with_body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+}

@@ -1,0 +1,296 @@
+//! What is judged of a request's head beyond what hyper judges, before a service is asked.
+
+use std::borrow::Cow;
+
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::uri::PathAndQuery;
+use hyper::{HeaderMap, Method, Uri, Version};
+use stele_service::path::{canonical_path, is_canonical};
+
+use crate::error_pages::Rejection;
+use crate::headers::{has_token, is_head_too_large};
+use crate::routing_table::{Route, RoutingTable};
+
+/// The first line of a request, or what HTTP/2 has in its place.
+#[derive(Debug)]
+pub(crate) struct RequestLine {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+}
+
+impl RequestLine {
+    /// The line as it was sent, but that bytes beyond ASCII in the query, which are UTF-8, are percent-encoded: a service
+    /// that takes none reads the same.
+    pub(crate) fn new(method: Method, uri: Uri, version: Version) -> Self {
+        let mut line = Self { method, uri, version };
+        if line.uri.query().is_some_and(|query| !query.is_ascii()) {
+            line.uri = with_path(&line.uri, line.path());
+        }
+        line
+    }
+
+    /// The route that it has, and makes its path the canonical one if there is a route.
+    pub(crate) fn match_route<'a>(&mut self, table: &'a RoutingTable) -> Option<&'a Route> {
+        let path = canonical_path(self.path()).filter(|path| path != self.path()).map(Cow::into_owned);
+        let route = table.match_path(path.as_deref().unwrap_or_else(|| self.path()))?;
+        if let Some(path) = path {
+            self.uri = with_path(&self.uri, &path);
+        }
+        Some(route)
+    }
+
+    /// Path and query; empty if the target is a host alone.
+    pub(crate) fn target(&self) -> &str {
+        self.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
+    }
+
+    /// The path before anything decodes it.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The target that a service gets.
+    pub(crate) fn origin_form(&self) -> Uri {
+        self.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
+    }
+
+    /// Whether what follows the request on its connection may be no request. After an offer of h2c it is one: HTTP/2 begins
+    /// only behind a 101 (RFC 9110, section 7.8), and Java's `HttpClient` offers it on each new connection.
+    pub(crate) fn may_switch_protocol(&self, headers: &HeaderMap) -> bool {
+        let mut offers = headers.get_all(UPGRADE).iter();
+        let is_h2c_alone = matches!((offers.next(), offers.next()), (Some(one), None) if one.as_bytes() == b"h2c");
+        self.method == Method::CONNECT || (has_token(headers, &CONNECTION, "upgrade") && !is_h2c_alone)
+    }
+}
+
+/// The path of a head that need not be whole, as far as it is there, in its canonical form if it has one.
+pub(crate) fn partial_head_path(head: &[u8]) -> Option<String> {
+    let mut words = head.trim_ascii_start().splitn(3, |byte| *byte == b' ');
+    let target = String::from_utf8_lossy(words.by_ref().nth(1)?);
+    let target = match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map(|at| &rest[at..])?,
+        _ => &target,
+    };
+    let path = target.split(['?', '#', '\r', '\n']).next()?;
+    Some(canonical_path(path).map_or_else(|| path.to_owned(), Cow::into_owned))
+}
+
+/// `uri` with this path, and with what its query has beyond ASCII percent-encoded.
+fn with_path(uri: &Uri, path: &str) -> Uri {
+    let mut target = path.to_owned();
+    if let Some(query) = uri.query() {
+        target.push('?');
+        for byte in query.bytes() {
+            match byte {
+                ..0x80 => target.push(char::from(byte)),
+                0x80.. => target.extend(format!("%{byte:02X}").chars()),
+            }
+        }
+    }
+    // What is too long so is left as it is, and is refused in its route's dialect.
+    let Ok(target) = PathAndQuery::try_from(target) else { return uri.clone() };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target);
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+/// Whether the head is one that hyper takes and RFC 9112 does not: no route is asked then.
+///
+/// - Section 3.2: one `Host`, and one in HTTP/1.1 in any case
+/// - Section 6.1: no encoding but `chunked`, and that once
+/// - Section 3.2 of RFC 9112 and 3 of RFC 3986: a target is ASCII
+/// - Section 7.2.2 of RFC 1945: a POST of HTTP/1.0 has a length
+pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_encoded = match encodings.next() {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => return true,
+        encoding => encoding.is_some(),
+    };
+    let hosts = headers.get_all(HOST).iter().count();
+    let is_host_missing = match line.version {
+        Version::HTTP_10 => false,
+        Version::HTTP_2 => hosts == 0 && line.uri.authority().is_none(),
+        _ => hosts == 0,
+    };
+    let is_length_missing = line.version == Version::HTTP_10
+        && line.method == Method::POST
+        && !is_encoded
+        && !headers.contains_key(CONTENT_LENGTH);
+    let is_ascii = line.target().bytes().all(|byte| byte.is_ascii_graphic());
+    encodings.next().is_some() || hosts > 1 || is_host_missing || is_length_missing || !is_ascii
+}
+
+/// What can be judged before a service is asked, whose bodies may have `most` bytes; `length` is what the body has by
+/// its head.
+pub(crate) fn validate(
+    line: &RequestLine,
+    headers: &HeaderMap,
+    length: Option<u64>,
+    most: u64,
+) -> Result<(), Rejection> {
+    if !is_canonical(line.path()) {
+        return Err(Rejection::NotFound);
+    }
+    if matches!(line.method, Method::CONNECT | Method::TRACE) {
+        return Err(Rejection::MethodNotAllowed);
+    }
+    if is_head_too_large(line, headers) {
+        return Err(Rejection::HeadersTooLarge);
+    }
+    if !has_valid_host(line, headers) {
+        return Err(Rejection::BadRequest);
+    }
+    // What follows such a head is no request, for who sends it.
+    if has_token(headers, &UPGRADE, "websocket") {
+        return Err(Rejection::BadRequest);
+    }
+    if length.is_some_and(|length| length > most) { Err(Rejection::ContentTooLarge) } else { Ok(()) }
+}
+
+/// Whether `Host` is what RFC 9110, section 7.2, wants it to be, a name or an address, and perhaps a port; and in HTTP/2
+/// the same as `:authority`.
+pub(crate) fn has_valid_host(line: &RequestLine, headers: &HeaderMap) -> bool {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
+    let authority =
+        line.uri.authority().filter(|_| line.version == Version::HTTP_2).map(|authority| authority.as_str());
+    let is_one = |host: &[u8]| authority.is_none_or(|authority| host.eq_ignore_ascii_case(authority.as_bytes()));
+    let is_host = |host: &[u8]| !host.is_empty() && host.iter().all(known);
+    let hosts = headers.get_all(HOST).iter().map(|host| host.as_bytes());
+    authority.is_none_or(|authority| is_host(authority.as_bytes()))
+        && hosts.into_iter().all(|host| is_host(host) && is_one(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    /// The head of a request whose fields are `name: value` a line.
+    fn head(method: &str, target: &str, version: Version, fields: &str) -> (RequestLine, HeaderMap) {
+        let mut request = Request::builder().method(method).uri(target).version(version);
+        for line in fields.lines() {
+            let (name, value) = line.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        (RequestLine { method: parts.method, uri: parts.uri, version: parts.version }, parts.headers)
+    }
+
+    #[test]
+    fn the_target_has_neither_authority_nor_fragment() {
+        for (sent, target, path) in [
+            ("/i/login?a=b?c", "/i/login?a=b?c", "/i/login"),
+            ("/", "/", "/"),
+            ("http://u@h/i/a?b", "/i/a?b", "/i/a"),
+            ("/i/a#/../../auth/b", "/i/a", "/i/a"),
+            ("/i/a?b=|c^", "/i/a?b=|c^", "/i/a"),
+            ("*", "*", "*"),
+            ("h:80", "", ""),
+        ] {
+            let (line, _) = head("GET", sent, Version::HTTP_11, "");
+            assert_eq!((line.target(), line.path()), (target, path), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_routed_path_is_canonicalized_and_every_query_percent_encoded() {
+        let table = RoutingTable::built_in().unwrap();
+        for (sent, target, service) in [
+            ("//i//login/?a=//b/", "/i/login?a=//b/", Some("portal")),
+            ("/i/login/", "/i/login", Some("portal")),
+            ("/i", "/i", Some("portal")),
+            ("/API/v1//auth/Login", "/API/v1/auth/Login", Some("jwt")),
+            ("http://h//auth/x", "/auth/x", Some("mefp")),
+            ("/i/a?名=%E5%90%8D", "/i/a?%E5%90%8D=%E5%90%8D", Some("portal")),
+            ("//docs/", "//docs/", None),
+            ("/x/?é", "/x/?%C3%A9", None),
+            ("/i/../auth/x", "/i/../auth/x", Some("portal")),
+            ("//i/../auth/x", "//i/../auth/x", None),
+        ] {
+            let mut line = RequestLine::new(Method::GET, sent.parse().unwrap(), Version::HTTP_11);
+            assert_eq!(line.match_route(&table).map(|route| route.service.as_str()), service, "{sent}");
+            assert_eq!(line.target(), target, "{sent}");
+            let authority = sent.parse::<Uri>().unwrap().into_parts().authority;
+            assert_eq!(line.uri.authority(), authority.as_ref(), "{sent}");
+        }
+    }
+
+    #[test]
+    fn the_path_is_read_from_a_partial_head() {
+        for (head, path) in [
+            ("GET /i/login?a=b HTTP/1.1\r\nHost: h\r\n", Some("/i/login")),
+            ("\r\nPOST //i//lo", Some("/i/lo")),
+            ("GET http://h/auth/login HTTP/1.1", Some("/auth/login")),
+            ("GET /i/x\r\n", Some("/i/x")),
+            ("GET /i/../x", Some("/i/../x")),
+            ("GET http://h", None),
+            ("GET", None),
+            ("", None),
+        ] {
+            assert_eq!(partial_head_path(head.as_bytes()).as_deref(), path, "{head:?}");
+        }
+        assert_eq!(partial_head_path(b"GET /i/a?\xc1\xf5 HTTP/1.1").as_deref(), Some("/i/a"));
+    }
+
+    #[test]
+    fn heads_that_hyper_accepts_against_rfc_9112_are_malformed() {
+        const CHUNKED: &str = "host: h\ntransfer-encoding: chunked";
+        for (method, version, fields, is_refused) in [
+            ("GET", Version::HTTP_11, "host: h", false),
+            ("GET", Version::HTTP_11, "", true),
+            ("GET", Version::HTTP_11, "host: h\nhost: h", true),
+            ("GET", Version::HTTP_10, "", false),
+            ("GET", Version::HTTP_10, "host: a\nhost: b", true),
+            ("POST", Version::HTTP_10, "host: h", true),
+            ("POST", Version::HTTP_10, "host: h\ncontent-length: 0", false),
+            ("POST", Version::HTTP_11, CHUNKED, false),
+            ("POST", Version::HTTP_11, "host: h\ntransfer-encoding: gzip, chunked", true),
+            ("POST", Version::HTTP_11, "host: h\ntransfer-encoding: chunked\ntransfer-encoding: chunked", true),
+        ] {
+            let (line, headers) = head(method, "/i/a", version, fields);
+            assert_eq!(is_malformed(&line, &headers), is_refused, "{method} {version:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_cannot_be_encoded_keeps_its_route_and_is_malformed() {
+        let (line, headers) = head("GET", &format!("/i/a?{}", "é".repeat(12_000)), Version::HTTP_11, "host: h");
+        let line = RequestLine::new(line.method, line.uri, line.version);
+        assert_eq!(line.path(), "/i/a");
+        assert!(is_malformed(&line, &headers));
+    }
+
+    #[test]
+    fn only_an_h2c_upgrade_alone_cannot_switch_the_protocol() {
+        for (method, fields, is_last) in [
+            ("GET", "connection: close", false),
+            ("GET", "connection: Upgrade, HTTP2-Settings\nupgrade: h2c", false),
+            ("GET", "connection: upgrade\nupgrade: h2c, websocket", true),
+            ("GET", "connection: upgrade\nupgrade: h2c\nupgrade: h2c", true),
+            ("GET", "connection: upgrade\nupgrade: TLS/1.2", true),
+            ("GET", "connection: upgrade", true),
+            ("CONNECT", "connection: upgrade\nupgrade: h2c", true),
+        ] {
+            let (line, headers) = head(method, "/i/a", Version::HTTP_11, fields);
+            assert_eq!(line.may_switch_protocol(&headers), is_last, "{method} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_http2_authority_and_host_must_match() {
+        for (target, fields, is_malformed_, is_named) in [
+            ("https://h:1/i/a", "", false, true),
+            ("https://h:1/i/a", "host: H:1", false, true),
+            ("https://h:1/i/a", "host: other", false, false),
+            ("https://u@h/i/a", "", false, false),
+            ("/i/a", "host: h", false, true),
+            ("/i/a", "", true, true),
+        ] {
+            let (line, headers) = head("GET", target, Version::HTTP_2, fields);
+            let seen = (is_malformed(&line, &headers), has_valid_host(&line, &headers));
+            assert_eq!(seen, (is_malformed_, is_named), "{target} {fields}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Hostile tokens (ATTACKS 27 and 28). Each is held against both routes that take login tokens.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use serde_json::{Value, json};
+use stele_core::ports::{KeyRecord, KeyRetirement};
+use stele_core::time::Timestamp;
+use stele_keys::KeyConsumer as _;
+use svc_jwt::{SERVICE, keys};
+
+use stele_testkit::conformance::DialectUnderTest as _;
+
+use crate::{ResponseExt as _, TestService};
+
+fn encode_part(value: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(value.to_string())
+}
+
+/// A token of any header and claims, signed by any key.
+fn forge(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
+    let message = format!("{}.{}", encode_part(header), encode_part(claims));
+    let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+fn decode_parts(token: &str) -> (Value, Value) {
+    let read = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+    let mut parts = token.split('.');
+    (read(parts.next().unwrap()), read(parts.next().unwrap()))
+}
+
+fn with_claim(value: &Value, name: &str, new: Value) -> Value {
+    let mut value = value.clone();
+    value[name] = new;
+    value
+}
+
+fn without_claim(value: &Value, name: &str) -> Value {
+    let mut value = value.clone();
+    value.as_object_mut().unwrap().remove(name);
+    value
+}
+
+/// The service, a live token, and the service's own key: what an attacker could not have.
+async fn service_with_token_and_key(algorithm: &str) -> (TestService, String, EncodingKey) {
+    let bench = TestService::with_settings(&[("STELE_JWT_ALG", algorithm)]).await;
+    bench.lab.user("a").add().await;
+    let token = bench.login("a", "123456").await;
+    let settings = &bench.lab.context().settings;
+    let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
+    (bench, token, key.encoding_key.clone())
+}
+
+/// The key number 1 in a folder.
+fn load_key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::SigningKey> {
+    let keys = keys::SigningKeys::empty(algorithm);
+    let pem = keys::key_kind(algorithm).read(folder, 1).unwrap().0;
+    keys.set_keys(vec![(1, Timestamp::from_secs(0), Some(pem))]);
+    keys.current(Timestamp::from_secs(0)).unwrap()
+}
+
+async fn assert_rejected(bench: &TestService, token: &str) {
+    bench.logout(token).await.assert_error(401, "注销失败");
+    bench.update_password(token, "a", "new123").await.assert_error(401, "更新密码失败");
+}
+
+#[tokio::test]
+async fn a_token_has_the_specified_header_and_claims() {
+    for (setting, alg, kid) in [("EdDSA", "EdDSA", "eddsa-1"), ("RS256", "RS256", "rs256-1")] {
+        let (bench, token, _) = service_with_token_and_key(setting).await;
+        let (header, claims) = decode_parts(&token);
+        assert_eq!(header, json!({"typ": "JWT", "alg": alg, "kid": kid}));
+        let now = bench.lab.clock().now().as_secs();
+        assert_eq!(
+            (&claims["iat"], &claims["exp"], &claims["iss"]),
+            (&now.into(), &(now + 43_200).into(), &"stele".into())
+        );
+        assert_eq!(claims["jti"].as_str().unwrap().len(), 32);
+        assert_eq!(claims["sub"].as_str().unwrap().len(), 36);
+        assert_eq!(claims.as_object().unwrap().len(), 5);
+        assert_eq!(bench.logout(&token).await.message(), "注销成功");
+    }
+}
+
+#[tokio::test]
+async fn unsigned_and_tampered_tokens_are_rejected() {
+    let (bench, token, _) = service_with_token_and_key("EdDSA").await;
+    let (header, claims) = decode_parts(&token);
+    let signature = token.rsplit('.').next().unwrap();
+    for alg in ["none", "None", "NONE", "nOnE", ""] {
+        let unsigned = format!("{}.{}", encode_part(&with_claim(&header, "alg", alg.into())), encode_part(&claims));
+        for end in ["", signature] {
+            assert_rejected(&bench, &format!("{unsigned}.{end}")).await;
+        }
+    }
+    let tampered = format!(
+        "{}.{}.{signature}",
+        encode_part(&header),
+        encode_part(&with_claim(&claims, "exp", 9_999_999_999_i64.into()))
+    );
+    assert_rejected(&bench, &tampered).await;
+    for cut in [
+        &token[..token.len() - 1],
+        &token[1..],
+        token.rsplit_once('.').unwrap().0,
+        &format!("{token}."),
+        &format!("{token}A"),
+    ] {
+        assert_rejected(&bench, cut).await;
+    }
+    assert!(bench.is_session_valid(&token).await);
+}
+
+#[tokio::test]
+async fn the_public_key_is_not_accepted_as_an_hmac_secret() {
+    for setting in ["RS256", "EdDSA"] {
+        let (bench, token, _) = service_with_token_and_key(setting).await;
+        let (header, claims) = decode_parts(&token);
+        let settings = &bench.lab.context().settings;
+        let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
+        let public = key.decoding_key.try_get_as_bytes().unwrap();
+        let secret = EncodingKey::from_secret(public);
+        assert_rejected(
+            &bench,
+            &forge(&with_claim(&header, "alg", "HS256".into()), &claims, &secret, Algorithm::HS256),
+        )
+        .await;
+        assert_rejected(&bench, &forge(&header, &claims, &secret, Algorithm::HS256)).await;
+    }
+}
+
+#[tokio::test]
+async fn other_rsa_algorithms_are_rejected() {
+    let (bench, token, key) = service_with_token_and_key("RS256").await;
+    let (header, claims) = decode_parts(&token);
+    for (name, algorithm) in [("RS384", Algorithm::RS384), ("PS256", Algorithm::PS256)] {
+        assert_rejected(&bench, &forge(&with_claim(&header, "alg", name.into()), &claims, &key, algorithm)).await;
+    }
+    assert!(bench.is_session_valid(&token).await);
+}
+
+#[tokio::test]
+async fn hostile_kid_and_header_values_are_rejected() {
+    let (bench, token, key) = service_with_token_and_key("EdDSA").await;
+    let (header, claims) = decode_parts(&token);
+    let kids = [
+        "".into(),
+        "eddsa-2".into(),
+        "rs256-1".into(),
+        "../keys/jwt-eddsa-1.pem".into(),
+        "/dev/null".into(),
+        "eddsa-1' OR 1=1--".into(),
+        "eddsa-1\0".into(),
+        "x".repeat(3_000),
+        "x".repeat(7_000),
+    ];
+    for kid in kids.map(|kid: String| Value::from(kid)).into_iter().chain([Value::Null, 1.into(), json!(["eddsa-1"])]) {
+        assert_rejected(&bench, &forge(&with_claim(&header, "kid", kid), &claims, &key, Algorithm::EdDSA)).await;
+    }
+    for bad in [
+        without_claim(&header, "kid"),
+        without_claim(&header, "typ"),
+        with_claim(&header, "typ", "at+jwt".into()),
+        with_claim(&header, "crit", json!(["b64"])),
+    ] {
+        assert_rejected(&bench, &forge(&bad, &claims, &key, Algorithm::EdDSA)).await;
+    }
+    // A key of the attacker's own, which the header brings along.
+    let own = self::load_key(&TestService::new().await.lab.data_folder().join("keys"), keys::Algorithm::EdDsa);
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(own.decoding_key.try_get_as_bytes().unwrap())});
+    assert_rejected(&bench, &forge(&with_claim(&header, "jwk", jwk), &claims, &own.encoding_key, Algorithm::EdDSA))
+        .await;
+    assert!(bench.is_session_valid(&token).await);
+}
+
+#[tokio::test]
+async fn missing_and_mistyped_claims_are_rejected() {
+    let (bench, token, key) = service_with_token_and_key("EdDSA").await;
+    let (header, claims) = decode_parts(&token);
+    let exp = claims["exp"].as_i64().unwrap();
+    let far = [
+        json!(exp.to_string()),
+        json!("9999999999"),
+        json!(9_999_999_999.5),
+        json!(1e10),
+        json!(null),
+        json!(true),
+        json!([exp]),
+        json!(u64::MAX),
+        json!(-1),
+        json!(0),
+        json!(bench.lab.clock().now().as_secs()),
+    ];
+    for exp in far {
+        assert_rejected(&bench, &forge(&header, &with_claim(&claims, "exp", exp), &key, Algorithm::EdDSA)).await;
+    }
+    for name in ["exp", "iat", "sub", "jti", "iss"] {
+        assert_rejected(&bench, &forge(&header, &without_claim(&claims, name), &key, Algorithm::EdDSA)).await;
+    }
+    let another = "00000000-0000-4000-8000-000000000000";
+    for (name, value) in [
+        ("iat", json!("0")),
+        ("iat", json!(0.5)),
+        ("sub", json!(1)),
+        ("sub", json!(another)),
+        ("sub", json!("")),
+        ("jti", json!(1)),
+        ("jti", json!("")),
+        ("jti", json!("0".repeat(32))),
+        ("jti", json!("../x")),
+        ("iss", json!("other")),
+        ("iss", json!("Stele")),
+        ("iss", json!("")),
+        ("iss", json!(["stele"])),
+        ("iss", json!(1)),
+    ] {
+        assert_rejected(&bench, &forge(&header, &with_claim(&claims, name, value), &key, Algorithm::EdDSA)).await;
+    }
+    let twice = claims.to_string().replacen('{', &format!(r#"{{"exp":{exp},"#), 1);
+    let message = format!("{}.{}", encode_part(&header), URL_SAFE_NO_PAD.encode(twice));
+    let signature = crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap();
+    assert_rejected(&bench, &format!("{message}.{signature}")).await;
+    let same = forge(&header, &claims, &key, Algorithm::EdDSA);
+    assert_eq!(bench.logout(&same).await.message(), "注销成功", "the forge itself works");
+}
+
+#[tokio::test]
+async fn a_session_of_another_dialect_is_rejected() {
+    let (bench, token, key) = service_with_token_and_key("EdDSA").await;
+    let (header, claims) = decode_parts(&token);
+    let user = bench.lab.dependencies().users.find_by_identifier("a").await.unwrap().unwrap().user;
+    let foreign = stele_core::session::Token::generate(bench.lab.dependencies().random.as_ref());
+    let now = bench.lab.clock().now();
+    let session = stele_core::session::Session {
+        user: user.id,
+        dialect: "cloudbox".into(),
+        app: String::new(),
+        created: now,
+        expires: now.saturating_add(std::time::Duration::from_secs(3_600)),
+        last_seen: now,
+        epoch: 0,
+    };
+    let new = stele_core::session::NewSession { key: foreign.key(), session, max_per_user: 10_000 };
+    bench.lab.dependencies().state.open_session(&new).await.unwrap();
+    let stolen = with_claim(&claims, "jti", foreign.expose().into());
+    assert_rejected(&bench, &forge(&header, &stolen, &key, Algorithm::EdDSA)).await;
+}
+
+#[tokio::test]
+async fn a_new_key_signs_from_its_start_time_and_the_old_one_still_verifies() {
+    let (bench, old, _) = service_with_token_and_key("EdDSA").await;
+    let context = bench.lab.context();
+    let (folder, family) = (context.settings.keys_dir(), keys::key_kind(keys::Algorithm::EdDsa));
+    stele_keys::keyring::create_key_file(&folder, &family, 2, bench.lab.dependencies().random.as_ref()).unwrap();
+    let store = stele_app::stores::open_database(&context.settings).unwrap().keys();
+    let now = bench.lab.clock().now();
+    let (probe, hour) = (family.read(&folder, 2).unwrap().1.to_vec(), Duration::from_secs(3_600));
+    let record = KeyRecord {
+        name: family.key_name(2),
+        fingerprint: Some(probe),
+        added_at: now,
+        works_from: now.saturating_add(hour),
+    };
+    assert!(store.add_key(&record).await.unwrap());
+    context.keys.refresh().await.unwrap();
+    assert_eq!(decode_parts(&bench.login("a", "123456").await).0["kid"], "eddsa-1");
+    bench.lab.clock().advance(hour);
+    let new = bench.login("a", "123456").await;
+    assert_eq!(decode_parts(&new).0["kid"], "eddsa-2");
+    for token in [old, new] {
+        assert_eq!(bench.logout(&token).await.message(), "注销成功");
+    }
+    // Out of service, it verifies no more.
+    let third = bench.login("a", "123456").await;
+    assert_eq!(store.retire_key("jwt-eddsa-2").await.unwrap(), KeyRetirement::Retired);
+    context.keys.refresh().await.unwrap();
+    assert_rejected(&bench, &third).await;
+    assert_eq!(decode_parts(&bench.login("a", "123456").await).0["kid"], "eddsa-1");
+}
+
+#[tokio::test]
+async fn a_missing_active_key_is_a_server_error() {
+    let (bench, token, signing) = service_with_token_and_key("EdDSA").await;
+    let context = bench.lab.context();
+    let store = stele_app::stores::open_database(&context.settings).unwrap().keys();
+    let now = bench.lab.clock().now();
+    let record =
+        KeyRecord { name: "jwt-eddsa-2".into(), fingerprint: Some(vec![7; 32]), added_at: now, works_from: now };
+    assert!(store.add_key(&record).await.unwrap());
+    let (header, claims) = decode_parts(&token);
+    let strange = forge(&with_claim(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);
+    assert_eq!(bench.logout(&strange).await.status, 500);
+    assert_rejected(&bench, &forge(&with_claim(&header, "kid", "eddsa-3".into()), &claims, &signing, Algorithm::EdDSA))
+        .await;
+    assert!(bench.is_session_valid(&token).await);
+}
+
+#[tokio::test]
+async fn a_missing_signing_key_prevents_startup() {
+    let lab = stele_testkit::TestLab::new().await;
+    let error = (SERVICE.routes)(lab.context()).err().unwrap().to_string();
+    assert!(error.contains("jwt-eddsa-1.pem") && error.contains("stele migrate"), "{error}");
+}
