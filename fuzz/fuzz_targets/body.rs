@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     // Reading a field never fails in another way than by naming it.
     for name in ["username", "password", "timestamp", "app_name", "encrypt", "code", "token"] {
         if let Err(fault) = fields.required(name) {
-            assert_eq!(fault.field(), Some(name));
+            assert_eq!(fault.field_name(), Some(name));
         }
     }
     let pairs = text_fields(&fields);

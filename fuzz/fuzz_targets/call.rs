@@ -48,74 +48,74 @@ const APP_SECRET: &[u8; 16] = b"melinkmelinkmeli";
 /// What a refusal's status may be. 503: the stores are away.
 const ALLOWED_STATUSES: [u16; 8] = [400, 401, 404, 405, 408, 413, 429, 503];
 
-/// Stores that are away, but for what an app is.
+/// Stores that are down, except for the lookup of one MeFP app.
 struct UnavailableStore {
     app: app::App,
 }
 
-/// Implements a port by methods that all say that the store is away, and those in braces.
-macro_rules! away {
-    ($port:ident { $($own:tt)* } $($name:ident($($argument:ty),*) -> $answer:ty;)*) => {
+/// Implements a port: the methods in braces as written, all others return [`Error::Unavailable`].
+macro_rules! unavailable_port {
+    ($port:ident { $($implemented:tt)* } $($name:ident($($argument:ty),*) -> $value:ty;)*) => {
         #[async_trait]
-        impl $port for Away {
-            $($own)*
-            $(async fn $name(&self, $(_: $argument),*) -> Result<$answer> {
-                Err(Error::unavailable("away"))
+        impl $port for UnavailableStore {
+            $($implemented)*
+            $(async fn $name(&self, $(_: $argument),*) -> Result<$value> {
+                Err(Error::unavailable("store down"))
             })*
         }
     };
 }
 
-away! {
+unavailable_port! {
     UserStore {
-        async fn app(&self, name: &str) -> Result<Option<app::App>> {
+        async fn find_app(&self, name: &str) -> Result<Option<app::App>> {
             Ok(Some(self.app.clone()).filter(|app| app.name == name))
         }
     }
-    find(&str) -> Option<Account>;
-    find_ref(UserRef) -> Option<Account>;
+    find_by_identifier(&str) -> Option<Account>;
+    find_by_ref(UserRef) -> Option<Account>;
     add(&NewUser) -> Option<User>;
     change_credential(UserId, i64, i64, &Credential) -> bool;
     upgrade_credential(UserId, i64, &str, &Credential) -> bool;
     set_status(UserId, UserStatus, i64) -> bool;
     list(i64, u32) -> Vec<User>;
     add_app(&app::App) -> bool;
-    client_token(&[u8; 32]) -> Option<app::ClientToken>;
+    find_client_token(&[u8; 32]) -> Option<app::ClientToken>;
     add_client_token(&app::ClientToken) -> bool;
-    use_proof(&UsedProof) -> bool;
-    release_proof(&UsedProof) -> ();
-    forget_proofs(Timestamp, u32) -> u64;
+    mark_proof_used(&UsedProof) -> bool;
+    unmark_proof_used(&UsedProof) -> ();
+    delete_expired_proofs(Timestamp, u32) -> u64;
     ping() -> ();
 }
 
-away! {
+unavailable_port! {
     StateStore {
-        fn defect(&self) -> Option<String> {
+        fn misconfiguration(&self) -> Option<String> {
             None
         }
     }
-    birth() -> Timestamp;
-    admit(&LoginAttempt) -> RateLimitDecision;
-    settle(&LoginAttempt, &ProofResult) -> AttemptOutcome;
-    guess_code(&LoginAttempt, &CodeVerification) -> CodeVerificationResult;
-    send_code(&[QuotaUse], Option<&NewCode>, Timestamp) -> Option<QuotaExceeded>;
-    session(&TokenKey, Timestamp) -> Option<Session>;
+    created_at() -> Timestamp;
+    check_rate_limit(&LoginAttempt) -> RateLimitDecision;
+    record_login_attempt(&LoginAttempt, &ProofResult) -> AttemptOutcome;
+    verify_code(&LoginAttempt, &CodeVerification) -> CodeVerificationResult;
+    consume_quotas(&[QuotaUse], Option<&NewCode>, Timestamp) -> Option<QuotaExceeded>;
+    find_session(&TokenKey, Timestamp) -> Option<Session>;
     open_session(&NewSession) -> ();
     touch_session(&TokenKey, &Session) -> ();
-    restamp_session(&TokenKey, i64) -> ();
+    set_session_epoch(&TokenKey, i64) -> ();
     end_session(&TokenKey, UserId) -> bool;
-    put_ticket(&TokenKey, &Ticket) -> ();
+    store_ticket(&TokenKey, &Ticket) -> ();
     redeem_ticket(&TokenKey, TicketKind, &str, Timestamp) -> Option<Ticket>;
-    put_captcha(u64, Timestamp) -> ();
-    view_captcha(u64, u32, Timestamp) -> bool;
-    take_captcha(u64, Timestamp) -> bool;
-    sweep(Timestamp) -> ();
+    store_captcha(u64, Timestamp) -> ();
+    count_captcha_view(u64, u32, Timestamp) -> bool;
+    consume_captcha(u64, Timestamp) -> bool;
+    delete_expired(Timestamp) -> ();
     ping() -> ();
 }
 
 /// The services' context, with its keys in `folder`.
 async fn service_context(folder: &Path) -> Context {
-    let settings = Settings::default().with([
+    let settings = Settings::default().with_values([
         ("STELE_DATA", folder.to_str().expect("a path of letters").to_owned()),
         ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
         ("STELE_MEFP_SECRET", MEFP_SECRET.to_owned()),

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use stele_service::Settings;
-use stele_service::request::RequestId;
+use stele_service::request_context::RequestId;
 use stele_service::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -16,7 +16,7 @@ const UNTRUSTED_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const TRUSTED_PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 static TRUSTED_PROXIES_UNDER_TEST: LazyLock<TrustedProxies> = LazyLock::new(|| {
-    let settings = Settings::default().with([("STELE_TRUSTED_PROXIES", "10.0.0.0/8, ::1".to_owned())]);
+    let settings = Settings::default().with_values([("STELE_TRUSTED_PROXIES", "10.0.0.0/8, ::1".to_owned())]);
     settings.get(&TRUSTED_PROXIES).expect("a good setting")
 });
 
@@ -28,23 +28,23 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     assert_eq!(
-        TRUSTED_PROXIES_UNDER_TEST.client(UNTRUSTED_PEER, &headers),
+        TRUSTED_PROXIES_UNDER_TEST.client_address(UNTRUSTED_PEER, &headers),
         UNTRUSTED_PEER,
         "a stranger's word about itself counts for nothing"
     );
-    let client = TRUSTED_PROXIES_UNDER_TEST.client(TRUSTED_PROXY, &headers);
+    let client = TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &headers);
     assert_eq!(client, client.to_canonical(), "an address has one writing");
     // What a trusted proxy adds behind it is what counts, in a line of its own as in the same one.
     for forwarded_for in ["192.0.2.1", "192.0.2.1, 10.9.9.9", "[::ffff:192.0.2.1]:443"] {
         let mut behind = headers.clone();
         behind.append(FORWARDED, HeaderValue::from_static(forwarded_for));
-        assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
+        assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
         if let Ok(line) = HeaderValue::from_bytes(&[data, b",", forwarded_for.as_bytes()].concat())
             && line.to_str().is_ok()
         {
             let mut behind = HeaderMap::new();
             behind.append(FORWARDED, line);
-            assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
+            assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
         }
     }
     if let Some(id) = std::str::from_utf8(data).ok().and_then(RequestId::parse) {

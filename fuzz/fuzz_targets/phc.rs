@@ -4,11 +4,12 @@
 use libfuzzer_sys::fuzz_target;
 use stele_core::password::RawPassword;
 use stele_core::verifier::{
-    self, Cost, HashMemory, ImportedHash, PresentedSecret, earlier, hash, is_current, is_imported, parse_imported, wrap,
+    self, Argon2Cost, HashMemory, ImportedHash, PresentedSecret, hash, is_current, is_imported, parse_imported,
+    parse_unwrapped, wrap,
 };
 
 /// The cheapest that argon2 computes.
-const CHEAP_COST: Cost = Cost { memory: 8, passes: 1, lanes: 1 };
+const CHEAP_COST: Argon2Cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
 const CHEAPEST_PREFIXES: [&str; 2] = ["$argon2id$v=19$m=8,t=1,p=1$", "$argon2i$v=19$m=8,t=1,p=1$"];
 
 fn raw_secret(text: &str) -> PresentedSecret {
@@ -20,10 +21,10 @@ fn verify(stored: &str, secret: &PresentedSecret) -> bool {
 }
 
 fuzz_target!(|text: &str| {
-    let _ = is_current(text, Cost::default());
-    if let Some(ImportedHash::Weak(weak)) = earlier(text) {
+    let _ = is_current(text, Argon2Cost::default());
+    if let Some(ImportedHash::Weak(weak)) = parse_unwrapped(text) {
         let stored = wrap(&weak, b"saltsaltsaltsalt", CHEAP_COST, &mut HashMemory::default()).expect("a cost in range");
-        assert!(earlier(&stored).is_none(), "it is wrapped once");
+        assert!(parse_unwrapped(&stored).is_none(), "it is wrapped once");
     }
     let imported = match parse_imported(text) {
         Ok(ImportedHash::Strong(stored)) => Some(stored),
@@ -32,7 +33,7 @@ fuzz_target!(|text: &str| {
     };
     if let Some(stored) = imported {
         assert!(is_imported(&stored) && stored.contains("$argon2id$v=19$"));
-        assert!(!is_current(&stored, Cost::default()), "a foreign hash is always replaced");
+        assert!(!is_current(&stored, Argon2Cost::default()), "a foreign hash is always replaced");
         assert!(
             !verify(&stored, &PresentedSecret::Digest(RawPassword::new("x".to_owned()).digest())),
             "a digest is no password"

@@ -8,32 +8,32 @@ use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::code::Code;
 use stele_core::hex;
 use stele_core::password::PasswordDigest;
-use stele_core::proof::Salted;
+use stele_core::proof::SaltedProof;
 use svc_jwt::wire::parse_captcha_id;
 
 static DIGEST: LazyLock<PasswordDigest> = LazyLock::new(|| PasswordDigest::from_bytes([7; 16]));
 
 fuzz_target!(|text: &str| {
     if let Some(timestamp) = ClientTimestamp::parse(text) {
-        let writings: Vec<_> = timestamp.writings().collect();
+        let writings: Vec<_> = timestamp.candidate_texts().collect();
         assert!(writings[0] == text && writings.len() <= 3);
         assert!(i64::try_from(timestamp.seconds()).is_ok());
         for writing in &writings {
             let again = ClientTimestamp::parse(writing).expect("a writing of a timestamp is one");
             assert_eq!(again.seconds(), timestamp.seconds(), "all are of one instant");
-            assert!(DIGEST.matches_proof(&Salted { digest: DIGEST.salted(writing), timestamp }));
+            assert!(DIGEST.matches_proof(&SaltedProof { digest: DIGEST.salted_hash(writing), timestamp }));
         }
-        assert!(!DIGEST.matches_proof(&Salted { digest: DIGEST.salted("x"), timestamp }));
+        assert!(!DIGEST.matches_proof(&SaltedProof { digest: DIGEST.salted_hash("x"), timestamp }));
     } else {
         assert!(text.parse::<i64>().ok().filter(|number| *number >= 0).is_none_or(|number| number.to_string() != text));
     }
     if let Some(bytes) = hex::decode::<16>(text) {
         assert!(hex::encode(&bytes).eq_ignore_ascii_case(&text.trim().replace('-', "")));
         let digest = PasswordDigest::from_hex(text).expect("32 hex digits are a digest");
-        let proves = |salted, at: u64| digest.matches_proof(&Salted { digest: salted, timestamp: at.into() });
-        assert!(proves(digest.salted(7), 7));
+        let proves = |salted, at: u64| digest.matches_proof(&SaltedProof { digest: salted, timestamp: at.into() });
+        assert!(proves(digest.salted_hash(7), 7));
         // One digit more on the timestamp is another proof, and the digest itself is none.
-        assert!(!proves(digest.salted(7), 70));
+        assert!(!proves(digest.salted_hash(7), 70));
         assert!(!proves(bytes, 7));
     } else {
         assert!(PasswordDigest::from_hex(text).is_none());
@@ -41,9 +41,9 @@ fuzz_target!(|text: &str| {
     if let Some(id) = parse_captcha_id(text) {
         assert!(id < 1 << 53 && text.parse() == Ok(id));
     }
-    let code = Code::typed(text);
+    let code = Code::from_user_input(text);
     if code.expose().is_ascii() {
-        assert_eq!(Code::typed(code.expose()).expose(), code.expose());
+        assert_eq!(Code::from_user_input(code.expose()).expose(), code.expose());
     }
     if text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         assert_eq!(code.expose(), text);

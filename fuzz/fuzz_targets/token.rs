@@ -22,14 +22,14 @@ const NOW: Timestamp = Timestamp::from_secs(0);
 const HEADER: &str = r#"{"typ":"JWT","alg":"EdDSA","kid":"eddsa-1"}"#;
 
 struct SignedTokens {
-    keys: Arc<keys::Keys>,
+    keys: Arc<keys::SigningKeys>,
     tokens: TokenManager,
     issued: String,
 }
 
 static SIGNED_TOKENS: LazyLock<SignedTokens> = LazyLock::new(|| {
-    let keys = Arc::new(keys::Keys::none(keys::Algorithm::EdDsa));
-    keys.hold(vec![(1, NOW, (keys.family().make)(&OsRandom))]);
+    let keys = Arc::new(keys::SigningKeys::empty(keys::Algorithm::EdDsa));
+    keys.set_keys(vec![(1, NOW, (keys.kind().generate)(&OsRandom))]);
     let tokens = TokenManager::new(keys.clone(), "stele");
     let session = Session {
         user: UserId::from_bytes([7; 16]),
@@ -63,10 +63,10 @@ fn assert_altered_token_rejected(data: &[u8]) {
 
 /// Our signature under whatever claims `data` is, and under whatever header.
 fn check_signed_claims(data: &[u8]) {
-    let key = SIGNED_TOKENS.keys.newest(NOW).expect("a key");
+    let key = SIGNED_TOKENS.keys.current(NOW).expect("a key");
     let parts = |header: &[u8], claims: &[u8]| {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-        let signature = crypto::sign(message.as_bytes(), &key.signing, Algorithm::EdDSA).expect("a signature");
+        let signature = crypto::sign(message.as_bytes(), &key.encoding_key, Algorithm::EdDSA).expect("a signature");
         format!("{message}.{signature}")
     };
     if let Some(bearer) = SIGNED_TOKENS.tokens.verify(&parts(HEADER.as_bytes(), data), NOW) {
@@ -74,8 +74,8 @@ fn check_signed_claims(data: &[u8]) {
         assert!(
             claims["exp"].as_i64().is_some_and(|end| end > 0) && claims["iat"].is_i64() && claims["iss"] == "stele"
         );
-        assert_eq!(claims["sub"], bearer.user);
-        assert!(claims["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(bearer.session.expose())));
+        assert_eq!(claims["sub"], bearer.user_id);
+        assert!(claims["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(bearer.session_token.expose())));
     }
     let claims =
         SIGNED_TOKENS.issued.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
@@ -94,14 +94,14 @@ fn header_map(name: HeaderName, value: HeaderValue) -> HeaderMap {
 fuzz_target!(|data: &[u8]| {
     if let Ok(value) = HeaderValue::from_bytes(data) {
         let headers = header_map(AUTHORIZATION, value);
-        let tokens = presented_tokens::presented(&headers);
+        let tokens = presented_tokens::tokens_from_headers(&headers);
         assert!(!tokens.iter().any(|token| verifies(token)));
         // One rule for all dialects.
         assert_eq!(stele_dialect::authorization_token(&headers), tokens.first().copied());
         // What is around a token is taken off once and for all.
         if let Some(token) = tokens.first() {
             let bare = self::header_map(AUTHORIZATION, HeaderValue::from_str(token).expect("a part of a header"));
-            assert_eq!(presented_tokens::presented(&bare), tokens);
+            assert_eq!(presented_tokens::tokens_from_headers(&bare), tokens);
         }
     }
     if let Ok(value) = HeaderValue::from_bytes(data) {
