@@ -105,7 +105,7 @@ fn every_group_of_cases_has_a_test() {
     let groups = load_groups();
     let here = include_str!("framing.rs");
     for group in &groups {
-        assert!(here.contains(&format!("hold(\"{}\").await", group.name)), "{}", group.name);
+        assert!(here.contains(&format!("check_group(\"{}\").await", group.name)), "{}", group.name);
     }
     let mut names: Vec<_> = groups.iter().flat_map(|group| &group.cases).map(|case| &case.name).collect();
     let count = names.len();
