@@ -146,7 +146,7 @@ impl KeyConsumer for SigningKeys {
 
     fn set_keys(&self, keys: Vec<ActiveKey>) {
         let held = self.snapshot();
-        let key = |(number, signs_from, text): ActiveKey| {
+        let key = |ActiveKey { number, works_from: signs_from, text }: ActiveKey| {
             let (signing, verifying) = match text {
                 Some(pem) => parse_pem(&pem, self.algorithm)?,
                 None => {
@@ -219,12 +219,16 @@ mod tests {
         Timestamp::from_secs(seconds)
     }
 
+    fn active_key(number: u32, works_from: i64, text: Option<Zeroizing<String>>) -> ActiveKey {
+        ActiveKey { number, works_from: at(works_from), text }
+    }
+
     #[test]
     fn the_newest_active_key_signs_and_all_keys_verify() {
         let pem = || generate_pem(Algorithm::EdDsa);
         let keys = SigningKeys::empty(Algorithm::EdDsa);
         assert!(keys.current(at(0)).is_none());
-        keys.set_keys(vec![(2, at(0), pem()), (10, at(100), pem()), (1, at(0), pem())]);
+        keys.set_keys(vec![active_key(2, 0, pem()), active_key(10, 100, pem()), active_key(1, 0, pem())]);
         assert_eq!(keys.current(at(99)).unwrap().key_id, "eddsa-2");
         assert_eq!(keys.current(at(100)).unwrap().key_id, "eddsa-10");
         assert!(["eddsa-1", "eddsa-2", "eddsa-10"].iter().all(|id| keys.find(id).is_some()));
@@ -233,7 +237,7 @@ mod tests {
         }
         let public = |key: Arc<SigningKey>| key.decoding_key.try_get_as_bytes().unwrap().to_vec();
         let before = public(keys.find("eddsa-10").unwrap());
-        keys.set_keys(vec![(10, at(100), None), (11, at(0), None)]);
+        keys.set_keys(vec![active_key(10, 100, None), active_key(11, 0, None)]);
         assert_eq!(public(keys.find("eddsa-10").unwrap()), before);
         assert!(keys.find("eddsa-1").is_none() && keys.find("eddsa-11").is_none());
     }

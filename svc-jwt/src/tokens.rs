@@ -108,6 +108,7 @@ mod tests {
     use proptest::prelude::*;
     use stele_core::random::OsRandom;
     use stele_core::user::UserId;
+    use stele_keys::ActiveKey;
 
     use super::*;
     use crate::keys::Algorithm;
@@ -119,7 +120,7 @@ mod tests {
     fn tokens(issuer: &str) -> TokenManager {
         let keys = SigningKeys::empty(Algorithm::EdDsa);
         let pem = (keys.kind().generate)(&OsRandom);
-        keys.set_keys(vec![(1, Timestamp::from_secs(0), pem)]);
+        keys.set_keys(vec![ActiveKey { number: 1, works_from: Timestamp::from_secs(0), text: pem }]);
         TokenManager::new(Arc::new(keys), issuer)
     }
 

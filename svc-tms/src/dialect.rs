@@ -11,7 +11,7 @@ pub struct Tms;
 
 impl Dialect for Tms {
     const NAME: &'static str = "tms";
-    const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Salted, ProofKind::Digest, ProofKind::Either];
+    const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Salted, ProofKind::Digest, ProofKind::SaltedOrDigest];
 
     fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
         message_code::render_rejection(refusal)

@@ -127,9 +127,9 @@ async fn repeated_failures_are_written_as_one_entry_with_a_count() {
     let writer = tokio::spawn(async move { writing.run().await });
     for user in 0..100 {
         for _ in 0..100 {
-            trail.record(login(Outcome::TooMany, user, 1));
+            trail.record(login(Outcome::RateLimited, user, 1));
         }
-        trail.record(login(Outcome::TooMany, user, 2));
+        trail.record(login(Outcome::RateLimited, user, 2));
     }
     trail.record(login(Outcome::WrongPassword, 1, 1));
     trail.record(login(Outcome::Done, 1, 1));
@@ -158,9 +158,9 @@ async fn a_flood_of_failures_leaves_a_bounded_number_of_entries() {
     let user = |n: u16| UserId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap());
     let v6 = |network, host| IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host]);
     let floods: [(&str, Flood<'_>, usize); 4] = [
-        ("one /64", &|n| from_address(v6(1, n), login(Outcome::TooMany, 1, 1)), 2),
+        ("one /64", &|n| from_address(v6(1, n), login(Outcome::RateLimited, 1, 1)), 2),
         ("one IPv4 address", &|n| about_user(user(n), login(Outcome::WrongPassword, 1, 1)), 241),
-        ("1,000 origins", &|n| from_address(v6(n % 1_000, n), login(Outcome::TooMany, 1, 1)), 1_832),
+        ("1,000 origins", &|n| from_address(v6(n % 1_000, n), login(Outcome::RateLimited, 1, 1)), 1_832),
         ("60,000 origins", &|n| from_address(v6(n, 1), login(Outcome::Stale, 1, 1)), 1_801),
     ];
     for (name, flood, most) in floods {
@@ -231,8 +231,8 @@ async fn an_unwritable_log_applies_backpressure_and_still_accepts_events_in_flig
     some();
     assert!(trail.is_full());
     (BACKPRESSURE_THRESHOLD..QUEUE_CAPACITY + 5).for_each(|_| some());
-    trail.record(login(Outcome::TooMany, 1, 1));
-    trail.record(login(Outcome::TooMany, 1, 1));
+    trail.record(login(Outcome::RateLimited, 1, 1));
+    trail.record(login(Outcome::RateLimited, 1, 1));
     // The second is counted with the first: that it happened is not lost.
     assert!(metrics.render().unwrap().contains("stele_audit_lost_total 6"));
     kept.fails.store(false, Ordering::SeqCst);
@@ -245,7 +245,7 @@ async fn an_unwritable_log_applies_backpressure_and_still_accepts_events_in_flig
 async fn failed_logouts_and_issued_captchas_are_not_logged_but_refusals_are() {
     let (trail, kept, _) = audit_log_writer();
     trail.record(Event { action: Action::Logout, ..login(Outcome::NotAuthenticated, 1, 1) });
-    for outcome in [Outcome::Done, Outcome::TooMany] {
+    for outcome in [Outcome::Done, Outcome::RateLimited] {
         trail.record(Event { action: Action::IssueCaptcha, ..login(outcome, 1, 1) });
     }
     trail.flush().await.unwrap();

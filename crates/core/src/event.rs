@@ -197,7 +197,7 @@ impl Action {
         self.into()
     }
 
-    /// Which limit it meets when it is [`Outcome::TooMany`].
+    /// Which limit it meets when it is [`Outcome::RateLimited`].
     pub fn rate_limit_kind(self) -> RateLimitKind {
         match self {
             Self::SendCode(_) => RateLimitKind::Send,
@@ -250,16 +250,19 @@ pub enum Outcome {
     ChallengeRequired,
     ChallengeFailed,
     WrongCode,
-    Taken,
+    #[strum(serialize = "taken")]
+    IdentifierTaken,
     NotAuthenticated,
     NotAllowed,
     TicketRefused,
-    TooMany,
+    #[strum(serialize = "too_many")]
+    RateLimited,
     Busy,
     Unavailable,
     Internal,
-    /// Whoever asked went away before it ended; what was booked by then is booked.
-    Abandoned,
+    /// The client disconnected before the use case ended. What the stores recorded by then stays recorded.
+    #[strum(serialize = "abandoned")]
+    ClientDisconnected,
 }
 
 impl Outcome {
@@ -281,11 +284,11 @@ impl Outcome {
             Error::ChallengeRequired => Self::ChallengeRequired,
             Error::ChallengeFailed => Self::ChallengeFailed,
             Error::WrongCode => Self::WrongCode,
-            Error::IdentifierTaken => Self::Taken,
+            Error::IdentifierTaken => Self::IdentifierTaken,
             Error::NotAuthenticated => Self::NotAuthenticated,
             Error::NotAllowed => Self::NotAllowed,
             Error::TicketRefused => Self::TicketRefused,
-            Error::RateLimited { .. } => Self::TooMany,
+            Error::RateLimited { .. } => Self::RateLimited,
             Error::Busy { .. } => Self::Busy,
             Error::Unavailable(_) => Self::Unavailable,
             Error::Internal(_) => Self::Internal,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::password::PasswordDigest;
 use crate::random::Random;
 use crate::verifier::{self, Argon2Cost, HashMemory, PresentedSecret, WeakHash};
+pub use worker_pool::Usage;
 use worker_pool::WorkerPool;
 
 /// What a caller is told to wait when the queue is full.
@@ -58,13 +59,13 @@ impl Hasher {
         self.inner.computed_hashes.load(Ordering::Relaxed)
     }
 
-    /// How many slots are taken right now, of how many.
-    pub fn slot_usage(&self) -> (usize, usize) {
+    /// How many hashing slots are taken.
+    pub fn slot_usage(&self) -> Usage {
         self.workers.slot_usage()
     }
 
-    /// How many hashes are computed or wait for a slot, of how many at most.
-    pub fn queue_usage(&self) -> (usize, usize) {
+    /// How many hashes are computed or wait for a slot.
+    pub fn queue_usage(&self) -> Usage {
         self.workers.queue_usage()
     }
 
@@ -233,11 +234,11 @@ mod tests {
         });
         assert_eq!(polled.await, [true; 3]);
         // The large one waits for the only slot that is taken, and whoever comes later waits behind it.
-        assert_eq!((hasher.slot_usage(), hasher.queue_usage().0), ((1, 4), 3));
+        assert_eq!((hasher.slot_usage(), hasher.queue_usage().used), (Usage { used: 1, capacity: 4 }, 3));
         release.send(()).unwrap();
         let (one, all, next) = tokio::join!(one, all, next);
         assert!(one.unwrap().unwrap().is_ok() && all.unwrap() && !next.unwrap());
-        assert_eq!((hasher.slot_usage(), hasher.queue_usage().0), ((0, 4), 0));
+        assert_eq!((hasher.slot_usage(), hasher.queue_usage().used), (Usage { used: 0, capacity: 4 }, 0));
     }
 
     #[tokio::test]
@@ -247,8 +248,8 @@ mod tests {
         let work = hasher.run_job(0, move |_, _| wait.recv());
         let gone = tokio::time::timeout(Duration::from_millis(20), work).await;
         assert!(gone.is_err());
-        assert_eq!(hasher.queue_usage().0, 1);
-        assert_eq!(hasher.slot_usage(), (1, 1));
+        assert_eq!(hasher.queue_usage().used, 1);
+        assert_eq!(hasher.slot_usage(), Usage { used: 1, capacity: 1 });
         release.send(()).unwrap();
         assert!(!hasher.verify(None, secret()).await.unwrap());
     }
@@ -258,6 +259,6 @@ mod tests {
         let hasher = Hasher::new(LOW_COST, 1, 0, &OsRandom).unwrap();
         let full = hasher.verify(None, secret()).await;
         assert!(matches!(full, Err(Error::Busy { .. })), "{full:?}");
-        assert_eq!(hasher.queue_usage().0, 0);
+        assert_eq!(hasher.queue_usage().used, 0);
     }
 }

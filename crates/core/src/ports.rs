@@ -29,7 +29,7 @@ use crate::time::Timestamp;
 use crate::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 
 pub use audit_log::AuditLogStore;
-pub use keys::{KeyRecord, KeyRefresher, KeyRetirement, KeyStore, SaltedUsage, SealedUser};
+pub use keys::{KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedUsage, SealedUser};
 pub use verifiers::{UnwrappedHash, VerifierStore};
 
 /// Users, apps and client tokens: durable. What was answered must survive a crash.
@@ -172,19 +172,19 @@ pub struct SuccessEffects {
     /// A code that was presented with it and is now used up.
     pub consumed_code: Option<CodeKey>,
     /// What the account makes of the attempt's origin. Unchanged for a disabled user.
-    pub origin_trust: OriginTrust,
+    pub origin_trust: OriginTrustChange,
     /// The session to open.
     pub session: Option<NewSession>,
 }
 
 /// What an account makes of the origin of a right proof.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OriginTrust {
-    /// What it did before.
+pub enum OriginTrustChange {
+    /// The trust stays as it was.
     #[default]
-    Unchanged,
-    /// The account's failures from there are forgiven, and the origin is known from now on.
-    Trusted,
+    Keep,
+    /// The origin becomes trusted, and the account's failures from it are cleared.
+    Trust,
 }
 
 /// How an attempt was booked.

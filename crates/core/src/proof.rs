@@ -57,8 +57,9 @@ pub enum ProofKind {
     Digest,
     /// `md5(D + timestamp)`.
     Salted,
-    /// One of the last two; which, is known only once it was right.
-    Either,
+    /// `D` or `md5(D + timestamp)`; which of them is known only after it was verified.
+    #[strum(serialize = "either")]
+    SaltedOrDigest,
 }
 
 impl ProofKind {
@@ -75,7 +76,7 @@ impl Proof {
             Self::Raw(_) => ProofKind::Raw,
             Self::Digest(_) => ProofKind::Digest,
             Self::Salted(_) => ProofKind::Salted,
-            Self::SaltedOrDigest(_) => ProofKind::Either,
+            Self::SaltedOrDigest(_) => ProofKind::SaltedOrDigest,
         }
     }
 

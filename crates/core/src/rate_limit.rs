@@ -52,6 +52,24 @@ pub enum OriginFailures {
     Reset(u32),
 }
 
+/// Whether an account trusts the origin of an attempt: a login to the account from there succeeded lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OriginTrust {
+    /// Failures count against the origin's own counter at this account, so an attacker elsewhere cannot lock its user out.
+    Trusted,
+    /// Failures count against the counter that all untrusted origins of the account share.
+    Untrusted,
+}
+
+/// Whether a salted proof was accepted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofUse {
+    /// It was not, or a permit allows this repetition.
+    First,
+    /// It was, and no permit allows this repetition.
+    Replayed,
+}
+
 /// What an attempt to log in comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptDecision {
@@ -65,19 +83,22 @@ pub enum AttemptDecision {
 
 /// The budgets that an attempt counts against: the account's, or the origin's own budget there where the origin is known
 /// to the account; then those of the origin and of the networks around it.
-pub fn counter_keys(keys: &LoginAttemptKeys, trusted_origin: bool) -> Vec<RateLimitKey> {
-    std::iter::once(account_counter_key(keys, trusted_origin)).chain(keys.origins.iter().map(|(key, _)| *key)).collect()
+pub fn counter_keys(keys: &LoginAttemptKeys, origin_trust: OriginTrust) -> Vec<RateLimitKey> {
+    std::iter::once(account_counter_key(keys, origin_trust)).chain(keys.origins.iter().map(|(key, _)| *key)).collect()
 }
 
-fn account_counter_key(keys: &LoginAttemptKeys, trusted_origin: bool) -> RateLimitKey {
-    if trusted_origin { keys.trusted_origin } else { keys.account }
+fn account_counter_key(keys: &LoginAttemptKeys, origin_trust: OriginTrust) -> RateLimitKey {
+    match origin_trust {
+        OriginTrust::Trusted => keys.trusted_origin,
+        OriginTrust::Untrusted => keys.account,
+    }
 }
 
 /// The budgets that an attempt counts against, as they stand.
 #[derive(Clone, Debug)]
 pub struct RateLimitState {
     now: Timestamp,
-    trusted_origin: bool,
+    origin_trust: OriginTrust,
     account: CounterState,
     origins: Vec<CounterState>,
 }
@@ -100,7 +121,7 @@ impl RateLimitState {
     pub fn load<E>(
         attempt: &LoginAttempt,
         keys: &LoginAttemptKeys,
-        known: bool,
+        origin_trust: OriginTrust,
         mut stored: impl FnMut(&RateLimitKey) -> Result<Option<StoredFailures>, E>,
     ) -> Result<Self, E> {
         let now = attempt.now;
@@ -112,9 +133,9 @@ impl RateLimitState {
             let own = found.filter(|_| budget.failures > 0).map_or(0, |found| found.from_origin);
             Ok(CounterState { key, limit: schedule, counter: budget, from_origin: own, is_stored: found.is_some() })
         };
-        let account = counter(account_counter_key(keys, known), attempt.limits.account)?;
+        let account = counter(account_counter_key(keys, origin_trust), attempt.limits.account)?;
         let origins = keys.origins.iter().map(|&(key, schedule)| counter(key, schedule)).collect::<Result<_, E>>()?;
-        Ok(Self { now, trusted_origin: known, account, origins })
+        Ok(Self { now, origin_trust, account, origins })
     }
 
     /// How long everything is refused: the longest wait of all its budgets; `None` if nothing is.
@@ -129,7 +150,7 @@ impl RateLimitState {
             Some(retry_after) => RateLimitDecision::RateLimited { retry_after },
             None => RateLimitDecision::Allowed {
                 failures: self.account.counter.failures,
-                trusted_origin: self.trusted_origin,
+                trusted_origin: self.origin_trust == OriginTrust::Trusted,
             },
         }
     }
@@ -144,7 +165,7 @@ impl RateLimitState {
         attempt: &LoginAttempt,
         verdict: &ProofResult,
         birth: Timestamp,
-        replayed: bool,
+        proof_use: ProofUse,
         take_code: impl FnOnce(&CodeKey) -> Result<bool, E>,
     ) -> Result<AttemptDecision, E> {
         if let Some(retry_after) = self.retry_after() {
@@ -155,7 +176,7 @@ impl RateLimitState {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofStale));
         }
         let ProofResult::Valid(success) = verdict else { return Ok(AttemptDecision::CountFailure) };
-        if replayed {
+        if proof_use == ProofUse::Replayed {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofReplayed));
         }
         match &success.consumed_code {
@@ -167,10 +188,14 @@ impl RateLimitState {
     /// Counts a failure against every budget.
     pub fn record_failure(&self) -> Vec<CounterUpdate> {
         let account = self.account.with_failure(self.now);
-        let shares = match (self.trusted_origin, self.account.counter.failures) {
-            (true, _) => OriginFailures::NotTracked,
-            (false, 0) => OriginFailures::Reset(account.origin_failures_after_failure(self.account.from_origin)),
-            (false, _) => OriginFailures::Set(account.origin_failures_after_failure(self.account.from_origin)),
+        let shares = match (self.origin_trust, self.account.counter.failures) {
+            (OriginTrust::Trusted, _) => OriginFailures::NotTracked,
+            (OriginTrust::Untrusted, 0) => {
+                OriginFailures::Reset(account.origin_failures_after_failure(self.account.from_origin))
+            }
+            (OriginTrust::Untrusted, _) => {
+                OriginFailures::Set(account.origin_failures_after_failure(self.account.from_origin))
+            }
         };
         let origins = self
             .origins
@@ -186,7 +211,7 @@ impl RateLimitState {
             return None;
         }
         match counter.counter.without_origin_failures(counter.from_origin) {
-            Some(left) if !self.trusted_origin => {
+            Some(left) if self.origin_trust == OriginTrust::Untrusted => {
                 (counter.from_origin > 0).then(|| counter.update(left, OriginFailures::Set(0)))
             }
             Some(_) | None => Some(CounterUpdate::Delete(counter.key)),

@@ -50,8 +50,10 @@ pub const SEALING_KEYS: KeyKind = KeyKind {
     fingerprint: |text| Some(MacKey::new(parse_key_file(text)?).tag(FINGERPRINT_MESSAGE)),
 };
 
-/// The name and the file of the key of keyed hashes.
-pub const MAC_KEY: (&str, &str) = ("mac", "mac.key");
+/// The name, in the database, of the key of keyed hashes.
+pub const MAC_KEY_NAME: &str = "mac";
+/// Its file in the key folder.
+const MAC_KEY_FILE: &str = "mac.key";
 
 /// What a key that makes keyed hashes is probed with. Codes are never tagged with one part.
 const FINGERPRINT_MESSAGE: &[&[u8]] = &[b"stele key probe"];
@@ -126,17 +128,18 @@ impl KeyKind {
 /// # Errors
 /// One line that names the file.
 pub fn load_mac_key(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
-    let path = folder.join(MAC_KEY.1);
-    let known = records.iter().find(|record| record.name == MAC_KEY.0).and_then(|record| record.fingerprint.as_ref());
+    let path = folder.join(MAC_KEY_FILE);
+    let known =
+        records.iter().find(|record| record.name == MAC_KEY_NAME).and_then(|record| record.fingerprint.as_ref());
     if known.is_some() && !path.exists() {
-        return Err(missing_key(&path, MAC_KEY.0));
+        return Err(missing_key(&path, MAC_KEY_NAME));
     }
     let (key, probe) = read_mac_key(folder)?;
     match known {
         None => {
             Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
         }
-        Some(known) if *known != probe => Err(wrong_key(&path, MAC_KEY.0)),
+        Some(known) if *known != probe => Err(wrong_key(&path, MAC_KEY_NAME)),
         Some(_) => Ok(key),
     }
 }
@@ -146,7 +149,7 @@ pub fn load_mac_key(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, Conf
 /// # Errors
 /// One line that names the file.
 pub fn read_mac_key(folder: &Path) -> Result<(MacKey, KeyFingerprint), ConfigError> {
-    let path = folder.join(MAC_KEY.1);
+    let path = folder.join(MAC_KEY_FILE);
     let key = MacKey::new(parse_key_file(&read_secret_file(&path)?).ok_or_else(|| damaged_key(&path))?);
     let probe = key.tag(FINGERPRINT_MESSAGE);
     Ok((key, probe))
@@ -157,7 +160,7 @@ pub fn read_mac_key(folder: &Path) -> Result<(MacKey, KeyFingerprint), ConfigErr
 /// # Errors
 /// One line, if the file cannot be made.
 pub fn create_mac_key(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
-    create_once(&folder.join(MAC_KEY.1), || generate_key_file(random))
+    create_once(&folder.join(MAC_KEY_FILE), || generate_key_file(random))
 }
 
 /// The bytes of a sealing key's file.

@@ -30,8 +30,15 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How often it looks at most, whoever asks.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A key in service: its number, from when on it works, and its file's text where it is not known yet.
-pub type ActiveKey = (KeyId, Timestamp, Option<Zeroizing<String>>);
+/// A key in service.
+pub struct ActiveKey {
+    /// Its number.
+    pub number: KeyId,
+    /// From when on it seals or signs.
+    pub works_from: Timestamp,
+    /// The text of its file; `None` for a key that the consumer has already.
+    pub text: Option<Zeroizing<String>>,
+}
 
 /// What works with the keys of a family, other than the sealing keys.
 pub trait KeyConsumer: Send + Sync {
@@ -223,11 +230,11 @@ fn load_keys(
         let Some(number) = record.number(family.name) else { continue };
         let same = |old: &KeyRecord| old.name == record.name && old.fingerprint == record.fingerprint;
         if held(number) && before.iter().any(same) {
-            gathered.keys.push((number, record.works_from, None));
+            gathered.keys.push(ActiveKey { number, works_from: record.works_from, text: None });
             continue;
         }
         match family.read_verified(folder, record, number) {
-            Ok(text) => gathered.keys.push((number, record.works_from, Some(text))),
+            Ok(text) => gathered.keys.push(ActiveKey { number, works_from: record.works_from, text: Some(text) }),
             Err(error) => gathered.errors.push((record.clone(), error)),
         }
     }
@@ -240,8 +247,8 @@ fn require_readable_active_keys(gathered: LoadedKeys, now: Timestamp) -> Result<
     fatal.map_or(Ok(gathered.keys), |(_, error)| Err(error))
 }
 
-fn to_sealing_key((id, seals_from, text): ActiveKey) -> SealingKey {
-    SealingKey { id, seals_from, key: text.as_deref().and_then(|text| files::parse_key_file(text)) }
+fn to_sealing_key(ActiveKey { number, works_from, text }: ActiveKey) -> SealingKey {
+    SealingKey { id: number, seals_from: works_from, key: text.as_deref().and_then(|text| files::parse_key_file(text)) }
 }
 
 /// Whether digests are sealed, given when salted logins were ended.

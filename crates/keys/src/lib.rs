@@ -3,5 +3,5 @@
 pub mod files;
 pub mod keyring;
 
-pub use files::{KeyFingerprint, KeyKind, MAC_KEY, SEALING_KEYS};
+pub use files::{KeyFingerprint, KeyKind, MAC_KEY_NAME, SEALING_KEYS};
 pub use keyring::{ActiveKey, KeyConsumer, KeyRing};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stele_core::Error;
+use stele_core::hasher::Usage;
 use stele_core::password::RawPassword;
 use stele_core::verifier::PresentedSecret;
 use stele_testkit::conformance::DialectUnderTest as _;
@@ -32,7 +33,7 @@ async fn salted_logins_succeed_while_all_hashing_slots_are_busy() {
             tokio::spawn(async move { hasher.verify(None, secret).await })
         })
         .collect();
-    while hasher.queue_usage().0 < 150 {
+    while hasher.queue_usage().used < 150 {
         tokio::task::yield_now().await;
     }
     for _ in 0..5 {
@@ -40,8 +41,8 @@ async fn salted_logins_succeed_while_all_hashing_slots_are_busy() {
         app.login("mark", "123456").await.token();
     }
     // The guesses before were still waiting when those were answered.
-    assert_eq!(hasher.slot_usage(), (1, 1));
-    assert!(hasher.queue_usage().0 > 50, "{:?}", hasher.queue_usage());
+    assert_eq!(hasher.slot_usage(), Usage { used: 1, capacity: 1 });
+    assert!(hasher.queue_usage().used > 50, "{:?}", hasher.queue_usage());
     for guess in guesses {
         guess.abort();
     }

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use stele_core::ports::{KeyRecord, KeyRetirement};
 use stele_core::time::Timestamp;
-use stele_keys::KeyConsumer as _;
+use stele_keys::{ActiveKey, KeyConsumer as _};
 use svc_jwt::{SERVICE, keys};
 
 use stele_testkit::conformance::DialectUnderTest as _;
@@ -60,7 +60,7 @@ async fn service_with_token_and_key(algorithm: &str) -> (TestService, String, En
 fn load_key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::SigningKey> {
     let keys = keys::SigningKeys::empty(algorithm);
     let pem = keys::key_kind(algorithm).read(folder, 1).unwrap().0;
-    keys.set_keys(vec![(1, Timestamp::from_secs(0), Some(pem))]);
+    keys.set_keys(vec![ActiveKey { number: 1, works_from: Timestamp::from_secs(0), text: Some(pem) }]);
     keys.current(Timestamp::from_secs(0)).unwrap()
 }
 

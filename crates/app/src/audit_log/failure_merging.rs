@@ -270,7 +270,7 @@ impl FailureKey {
             let app = door.map(|door| door.app.clone()).unwrap_or_default();
             (event.action, door.map(|door| door.dialect), app, event.subject.clone())
         };
-        Self { origin, outcome: event.outcome, details: (event.outcome != Outcome::TooMany).then(about) }
+        Self { origin, outcome: event.outcome, details: (event.outcome != Outcome::RateLimited).then(about) }
     }
 }
 

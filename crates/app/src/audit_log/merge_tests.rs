@@ -88,7 +88,7 @@ fn rate_limited_requests_of_an_origin_share_one_entry() {
     for n in 0..9_000_u16 {
         let act = acts[usize::from(n) % acts.len()];
         let user = (n % 2 == 0).then_some(n);
-        own += usize::from(is_recorded_alone(&mut merger, event(act, Outcome::TooMany, user, v6(1, n), 1), now));
+        own += usize::from(is_recorded_alone(&mut merger, event(act, Outcome::RateLimited, user, v6(1, n), 1), now));
     }
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
     assert_eq!((own, entries.len()), (1, 1));

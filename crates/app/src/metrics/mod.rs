@@ -44,7 +44,7 @@ impl DomainMetrics {
     /// Starts what is worth seeing before it happens at zero, for a service of `dialect` with these proofs.
     pub fn preregister(&self, dialect: &'static str, proofs: &[ProofKind]) {
         for proof in proofs {
-            for outcome in [Outcome::Done, Outcome::WrongPassword, Outcome::UnknownUser, Outcome::TooMany] {
+            for outcome in [Outcome::Done, Outcome::WrongPassword, Outcome::UnknownUser, Outcome::RateLimited] {
                 drop(self.logins.get_or_create(&login_labels(dialect, *proof, outcome)));
             }
         }
@@ -65,7 +65,7 @@ impl DomainMetrics {
         }
         let through_app = event.entry_point.as_ref().is_some_and(|door| !door.app.is_empty());
         match (act, outcome) {
-            (_, Outcome::TooMany) => {
+            (_, Outcome::RateLimited) => {
                 self.limits.get_or_create(&[("dialect", dialect), ("limit", act.rate_limit_kind().as_str())]).inc();
             }
             (Action::Login(_) | Action::ChangePassword(_), Outcome::Done) => {
@@ -99,12 +99,12 @@ impl fmt::Debug for HasherCollector {
 
 impl Collector for HasherCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let ((busy, slots), (queue, limit)) = (self.0.slot_usage(), self.0.queue_usage());
+        let (slots, queue) = (self.0.slot_usage(), self.0.queue_usage());
         for (name, help, value) in [
-            ("stele_hash_slots", "Password hashes computed at once, at most", slots),
-            ("stele_hash_slots_busy", "Password hashes being computed", busy),
-            ("stele_hash_queue_limit", "Password hashes computed or waiting, at most", limit),
-            ("stele_hash_queue_length", "Password hashes computed or waiting", queue),
+            ("stele_hash_slots", "Password hashes computed at once, at most", slots.capacity),
+            ("stele_hash_slots_busy", "Password hashes being computed", slots.used),
+            ("stele_hash_queue_limit", "Password hashes computed or waiting, at most", queue.capacity),
+            ("stele_hash_queue_length", "Password hashes computed or waiting", queue.used),
         ] {
             encode_gauge(&mut encoder, name, help, value as f64)?;
         }

@@ -1,10 +1,10 @@
-//! A fixed set of threads that hash, and the memory they share.
+//! Worker pool for password hashing: dedicated threads behind a bounded queue, with memory that they reuse.
 //!
-//! Threads of their own take the next hash as soon as one is done, in memory that is already mapped. Tasks that wait for
-//! a permit and then for a blocking thread leave a core idle in between, for a sixth of the time.
+//! Dedicated threads take the next hash as soon as one is done, in memory that is already mapped. Async tasks that wait
+//! for a semaphore and then for a blocking thread would leave a core idle in between, for a sixth of the time.
 //!
-//! They have no lower priority: where the system shares cores by groups of processes (Linux's autogroup), p99 of the
-//! salted logins beside them was 500 ms with it and 10 ms without.
+//! The threads run at normal priority. Where the scheduler shares cores between groups of processes (Linux autogroup),
+//! lower priority made p99 of concurrent salted logins 500 ms, against 10 ms without it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,14 +16,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::error::{Error, Result};
 use crate::verifier::HashMemory;
 
-/// How long without a new hash until memory is given back.
+/// After this long without a new hash, idle memory is given back to the system.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A hash to compute. It gives what sends its result, to be called once its slots are free again.
+/// Computes a hash. The function it returns sends the result, and is called once the slots are free again.
 type HashTask = Box<dyn FnOnce(&mut HashMemory) -> SendResult + Send>;
 type SendResult = Box<dyn FnOnce() + Send>;
 
-/// A place in the queue, with the work: taken out by the thread that begins it, or by the caller who gives up before that.
+/// A task with its permit to be in the queue. The worker that starts the task takes both out, or else the caller that
+/// is cancelled before that.
 type QueuedTask = Arc<Mutex<Option<(OwnedSemaphorePermit, HashTask)>>>;
 
 struct Job {
@@ -31,18 +32,26 @@ struct Job {
     task: QueuedTask,
 }
 
-/// Slots of so many KiB each, as many threads, and a queue before them.
+/// How much of a bounded resource is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// How much is in use now.
+    pub used: usize,
+    /// How much there is.
+    pub capacity: usize,
+}
+
+/// Slots of equal memory, one thread for each, and a bounded queue.
 pub(super) struct WorkerPool {
     shared: Arc<PoolState>,
     jobs: Sender<Job>,
-    /// Bounds how many hashes are computed or wait.
+    /// One permit for each hash that is computed or waits.
     queue_permits: Arc<Semaphore>,
     queue_capacity: usize,
 }
 
 struct PoolState {
     slot_count: u32,
-    /// The KiB of a slot.
     slot_kib: u32,
     idle_timeout: Duration,
     state: Mutex<SlotState>,
@@ -51,11 +60,11 @@ struct PoolState {
 
 struct SlotState {
     free_slots: u32,
-    /// Memory that no hash works in, of at most the free slots.
+    /// Memory that no hash uses; never more of them than there are free slots.
     idle_memory: Vec<HashMemory>,
 }
 
-/// Gives the place up when the caller is gone, unless the work has begun.
+/// Removes the task from the queue when its caller is cancelled before a worker started it.
 struct CancelOnDrop(QueuedTask);
 
 impl Drop for CancelOnDrop {
@@ -65,86 +74,88 @@ impl Drop for CancelOnDrop {
 }
 
 impl WorkerPool {
-    /// `size` slots of `memory` KiB with a thread each, and room for `most` hashes, waiting ones included. `None` if
-    /// the system gives no thread.
-    pub(super) fn new(size: u32, memory: u32, most: usize) -> Option<Self> {
-        Self::with_idle_timeout(size, memory, most, IDLE_TIMEOUT)
+    /// `slot_count` slots of `slot_kib` KiB with a thread each, and room for `queue_capacity` hashes, the running ones
+    /// included. `None` if the system cannot start a thread.
+    pub(super) fn new(slot_count: u32, slot_kib: u32, queue_capacity: usize) -> Option<Self> {
+        Self::with_idle_timeout(slot_count, slot_kib, queue_capacity, IDLE_TIMEOUT)
     }
 
-    fn with_idle_timeout(size: u32, memory: u32, most: usize, idle: Duration) -> Option<Self> {
-        let (size, memory) = (size.max(1), memory.max(1));
-        let state = Mutex::new(SlotState { free_slots: size, idle_memory: Vec::new() });
-        let shared = Arc::new(PoolState {
-            slot_count: size,
-            slot_kib: memory,
-            idle_timeout: idle,
-            state,
-            slots_freed: Condvar::new(),
-        });
+    fn with_idle_timeout(
+        slot_count: u32,
+        slot_kib: u32,
+        queue_capacity: usize,
+        idle_timeout: Duration,
+    ) -> Option<Self> {
+        let (slot_count, slot_kib) = (slot_count.max(1), slot_kib.max(1));
+        let state = Mutex::new(SlotState { free_slots: slot_count, idle_memory: Vec::new() });
+        let shared = Arc::new(PoolState { slot_count, slot_kib, idle_timeout, state, slots_freed: Condvar::new() });
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..size {
+        for _ in 0..slot_count {
             let (shared, queue) = (Arc::clone(&shared), Arc::clone(&queue));
             std::thread::Builder::new().name("stele-hash".to_owned()).spawn(move || shared.run_worker(&queue)).ok()?;
         }
         Some(Self {
             shared,
             jobs,
-            queue_permits: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
-            queue_capacity: most,
+            queue_permits: Arc::new(Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS))),
+            queue_capacity,
         })
     }
 
-    /// How many slots are taken, of how many.
-    pub(super) fn slot_usage(&self) -> (usize, usize) {
-        let count = |slots| usize::try_from(slots).unwrap_or(usize::MAX);
-        (count(self.shared.slot_count - self.shared.lock().free_slots), count(self.shared.slot_count))
+    /// How many slots are taken.
+    pub(super) fn slot_usage(&self) -> Usage {
+        let to_usize = |slots| usize::try_from(slots).unwrap_or(usize::MAX);
+        let PoolState { slot_count, .. } = *self.shared;
+        Usage { used: to_usize(slot_count - self.shared.lock().free_slots), capacity: to_usize(slot_count) }
     }
 
-    /// How many are in slots or wait, of how many at most.
-    pub(super) fn queue_usage(&self) -> (usize, usize) {
-        (self.queue_capacity.saturating_sub(self.queue_permits.available_permits()), self.queue_capacity)
+    /// How many hashes are computed or wait.
+    pub(super) fn queue_usage(&self) -> Usage {
+        let used = self.queue_capacity.saturating_sub(self.queue_permits.available_permits());
+        Usage { used, capacity: self.queue_capacity }
     }
 
-    /// How many slots have `memory` KiB.
-    pub(super) fn slots_needed(&self, memory: u32) -> u32 {
-        memory.div_ceil(self.shared.slot_kib).clamp(1, self.shared.slot_count)
+    /// How many slots make up `memory_kib` KiB; all of them if that is not enough.
+    pub(super) fn slots_needed(&self, memory_kib: u32) -> u32 {
+        memory_kib.div_ceil(self.shared.slot_kib).clamp(1, self.shared.slot_count)
     }
 
-    /// Does `work` in as many slots as have `memory` KiB, in turn. Once it has begun it ends, even if the caller is gone.
+    /// Runs `task` in as many slots as make up `memory_kib` KiB, first in, first out. A task that has started runs to
+    /// its end, even if the caller is cancelled.
     ///
     /// # Errors
-    /// [`Error::Busy`] if the queue is full; faults of ours.
+    /// [`Error::Busy`] if the queue is full; [`Error::Internal`] if the task panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        memory: u32,
+        memory_kib: u32,
         retry_after: Duration,
-        work: impl FnOnce(&mut HashMemory) -> T + Send + 'static,
+        task: impl FnOnce(&mut HashMemory) -> T + Send + 'static,
     ) -> Result<T> {
         let permit = Arc::clone(&self.queue_permits).try_acquire_owned().map_err(|_| Error::Busy { retry_after })?;
-        let (reply, answer) = oneshot::channel();
-        let work: HashTask = Box::new(move |memory| {
-            let done = work(memory);
-            // The caller may be gone.
-            Box::new(move || drop(reply.send(done)))
+        let (sender, receiver) = oneshot::channel();
+        let task: HashTask = Box::new(move |memory| {
+            let output = task(memory);
+            // Sending fails if the caller was cancelled: then the output is dropped.
+            Box::new(move || drop(sender.send(output)))
         });
-        let place: QueuedTask = Arc::new(Mutex::new(Some((permit, work))));
-        let waiting = CancelOnDrop(Arc::clone(&place));
-        let job = Job { slots: self.slots_needed(memory), task: place };
+        let queued: QueuedTask = Arc::new(Mutex::new(Some((permit, task))));
+        let cancel_on_drop = CancelOnDrop(Arc::clone(&queued));
+        let job = Job { slots: self.slots_needed(memory_kib), task: queued };
         self.jobs.send(job).map_err(|_| Error::internal("no hashing thread"))?;
-        let done = answer.await.map_err(Error::internal);
-        drop(waiting);
-        done
+        let output = receiver.await.map_err(Error::internal);
+        drop(cancel_on_drop);
+        output
     }
 }
 
 impl PoolState {
     fn run_worker(&self, queue: &Mutex<Receiver<Job>>) {
         loop {
-            // One thread at a time waits, for work and then for its slots: so hashes begin in the order of their calls.
+            // One worker at a time waits for a job and then for its slots, so that hashes start in the order of calls.
             let receiver = lock(queue);
             match receiver.recv_timeout(self.idle_timeout) {
-                // Its caller has gone: it needs no slots.
+                // Cancelled while queued: needs no slots.
                 Ok(job) if lock(&job.task).is_none() => {}
                 Ok(job) => {
                     let memory = self.acquire_slots(job.slots);
@@ -157,35 +168,35 @@ impl PoolState {
         }
     }
 
-    /// Waits until so many slots are free, and takes them with memory to work in.
+    /// Waits until `slots` slots are free, and takes them with memory to work in.
     fn acquire_slots(&self, slots: u32) -> HashMemory {
-        let waited = self.slots_freed.wait_while(self.lock(), |state| state.free_slots < slots);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let guard = self.slots_freed.wait_while(self.lock(), |state| state.free_slots < slots);
+        let mut state = guard.unwrap_or_else(PoisonError::into_inner);
         state.free_slots -= slots;
         let memory = state.idle_memory.pop().unwrap_or_default();
-        let most = usize::try_from(state.free_slots).unwrap_or(usize::MAX);
-        state.idle_memory.truncate(most);
+        let max_idle = usize::try_from(state.free_slots).unwrap_or(usize::MAX);
+        state.idle_memory.truncate(max_idle);
         memory
     }
 
-    fn run_task(&self, Job { slots, task: place }: Job, mut memory: HashMemory) {
-        let taken = lock(&place).take();
-        // Work that panics has failed: its answer is dropped with it.
-        let (permit, answer) = match taken {
-            Some((permit, work)) => (Some(permit), catch_unwind(AssertUnwindSafe(|| work(&mut memory))).ok()),
+    fn run_task(&self, Job { slots, task }: Job, mut memory: HashMemory) {
+        let queued = lock(&task).take();
+        // A task that panics drops its sender, which the caller sees as an error.
+        let (permit, send_result) = match queued {
+            Some((permit, task)) => (Some(permit), catch_unwind(AssertUnwindSafe(|| task(&mut memory))).ok()),
             None => (None, None),
         };
         let mut state = self.lock();
         state.free_slots += slots;
-        // That of a hash of more than today's cost is no slot's.
+        // The memory of a hash that needed more than one slot is too large to be kept for one.
         if memory.size_kib() <= usize::try_from(self.slot_kib).unwrap_or(usize::MAX) {
             state.idle_memory.push(memory);
         }
         drop(state);
         self.slots_freed.notify_one();
         drop(permit);
-        if let Some(answer) = answer {
-            answer();
+        if let Some(send_result) = send_result {
+            send_result();
         }
     }
 
@@ -211,7 +222,7 @@ mod tests {
         slots.shared.lock().idle_memory.iter().map(HashMemory::size_kib).collect()
     }
 
-    /// So much work as to have its memory.
+    /// Hashes with `kib` KiB and returns the size of the memory it got.
     fn hash_job(kib: u32) -> impl FnOnce(&mut HashMemory) -> usize + Send {
         let digest = crate::password::PasswordDigest::from_bytes([7; 16]);
         let cost = crate::verifier::Argon2Cost { memory_kib: kib, passes: 1, lanes: 1 };
@@ -225,21 +236,20 @@ mod tests {
     async fn idle_memory_is_reused_and_bounded_by_the_free_slots() {
         let slots = Arc::new(WorkerPool::new(2, 64, 8).unwrap());
         assert_eq!(slots.run(64, SECOND, hash_job(64)).await.unwrap(), 64);
-        let both = async { tokio::join!(slots.run(64, SECOND, hash_job(64)), slots.run(64, SECOND, hash_job(64))) };
-        let (one, two) = both.await;
-        assert_eq!((one.unwrap(), two.unwrap()), (64, 64));
+        let (first, second) = tokio::join!(slots.run(64, SECOND, hash_job(64)), slots.run(64, SECOND, hash_job(64)));
+        assert_eq!((first.unwrap(), second.unwrap()), (64, 64));
         assert!((1..=2).contains(&idle_memory_sizes(&slots).len()), "{:?}", idle_memory_sizes(&slots));
-        // One that takes both slots has them to itself, and keeps nothing that is larger than a slot.
+        // A hash that takes both slots leaves no idle memory beside it, and its own is not kept.
         let inner = slots.clone();
-        let beside = slots.run(128, SECOND, move |memory| {
+        let large = slots.run(128, SECOND, move |memory| {
             hash_job(128)(memory);
-            (idle_memory_sizes(&inner).len(), inner.slot_usage().0)
+            (idle_memory_sizes(&inner).len(), inner.slot_usage().used)
         });
-        assert_eq!(beside.await.unwrap(), (0, 2));
+        assert_eq!(large.await.unwrap(), (0, 2));
         assert!(idle_memory_sizes(&slots).is_empty());
     }
 
-    /// Bytes of this process that are in memory.
+    /// The resident memory of this process, in bytes.
     fn resident_bytes() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -259,38 +269,37 @@ mod tests {
             for hash in burst.collect::<Vec<_>>() {
                 assert_eq!(hash.await.unwrap(), usize::try_from(cost).unwrap());
             }
-            while slots.queue_usage().0 > 0 || !slots.shared.lock().idle_memory.is_empty() {
+            while slots.queue_usage().used > 0 || !slots.shared.lock().idle_memory.is_empty() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             after_bursts.push(resident_bytes());
         }
-        // Other tests of this process may be hashing when one is looked at; what is never given back is there in all of
-        // them.
-        let least = |bursts: &[u64]| bursts.iter().min().copied().unwrap_or_default();
-        let growth = least(&after_bursts[5..]).saturating_sub(least(&after_bursts[..5]));
+        // Other tests of this process may be hashing while one burst is measured; a leak shows in all of them.
+        let smallest = |bursts: &[u64]| bursts.iter().min().copied().unwrap_or_default();
+        let growth = smallest(&after_bursts[5..]).saturating_sub(smallest(&after_bursts[..5]));
         assert!(growth < u64::from(cost) * 1024 / 2, "{after_bursts:?}");
     }
 
     #[tokio::test]
-    async fn a_cancelled_caller_frees_its_queue_place_and_password() {
+    async fn a_cancelled_caller_frees_its_queue_permit_and_password() {
         let slots = WorkerPool::new(1, 64, 2).unwrap();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
         let busy = slots.run(64, SECOND, move |_| wait.recv().unwrap());
         let password = Arc::new("a password");
         let mut busy = std::pin::pin!(busy);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(busy.as_mut().poll(&mut cx).is_pending());
-        while slots.slot_usage().0 == 0 {
+        while slots.slot_usage().used == 0 {
             tokio::task::yield_now().await;
         }
         for _ in 0..100 {
             let held = Arc::clone(&password);
-            let mut waits = Box::pin(slots.run(64, SECOND, move |_| drop(held)));
-            assert!(waits.as_mut().poll(&mut cx).is_pending());
-            drop(waits);
-            assert_eq!((Arc::strong_count(&password), slots.queue_usage().0), (1, 1));
+            let mut waiting = Box::pin(slots.run(64, SECOND, move |_| drop(held)));
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            drop(waiting);
+            assert_eq!((Arc::strong_count(&password), slots.queue_usage().used), (1, 1));
         }
-        go.send(()).unwrap();
+        release.send(()).unwrap();
         busy.await.unwrap();
     }
 
@@ -300,7 +309,7 @@ mod tests {
         for _ in 0..3 {
             let failed = slots.run(64, SECOND, |_| assert_eq!(1, 2, "on purpose")).await;
             assert!(matches!(failed, Err(Error::Internal(_))), "{failed:?}");
-            while slots.queue_usage().0 > 0 {
+            while slots.queue_usage().used > 0 {
                 tokio::task::yield_now().await;
             }
         }
@@ -310,12 +319,12 @@ mod tests {
     #[tokio::test]
     async fn a_thousand_concurrent_tasks_all_complete() {
         let slots = Arc::new(WorkerPool::new(3, 8, 1_000).unwrap());
-        let all: Vec<_> = (0..1_000_u32)
+        let tasks: Vec<_> = (0..1_000_u32)
             .map(|n| {
                 let slots = slots.clone();
                 tokio::spawn(async move {
                     let run = slots.run(n % 30, SECOND, move |_| n);
-                    // Some go away before it is their turn, or while it is.
+                    // Some are cancelled while they wait or run.
                     match n % 7 {
                         0 => tokio::time::timeout(Duration::from_micros(50), run).await.unwrap_or(Ok(n)),
                         _ => run.await,
@@ -323,13 +332,13 @@ mod tests {
                 })
             })
             .collect();
-        for (n, done) in all.into_iter().enumerate() {
-            assert_eq!(done.await.unwrap().unwrap(), u32::try_from(n).unwrap());
+        for (n, task) in tasks.into_iter().enumerate() {
+            assert_eq!(task.await.unwrap().unwrap(), u32::try_from(n).unwrap());
         }
-        while slots.queue_usage().0 > 0 {
+        while slots.queue_usage().used > 0 {
             tokio::task::yield_now().await;
         }
-        while slots.slot_usage().0 > 0 {
+        while slots.slot_usage().used > 0 {
             tokio::task::yield_now().await;
         }
         assert_eq!(slots.shared.lock().free_slots, 3);

@@ -40,6 +40,28 @@ pub struct SealedUser {
     pub sealed: SealedSecret,
 }
 
+/// A user's sealed digest, and the same digest under another key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResealedUser {
+    /// The user.
+    pub id: UserId,
+    /// What the row must still hold for the replacement to happen.
+    pub old: SealedSecret,
+    /// What replaces it.
+    pub new: SealedSecret,
+}
+
+/// How many rows are sealed under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// The key.
+    pub key: KeyId,
+    /// Users whose digests are sealed under it.
+    pub users: u64,
+    /// Apps whose secrets are sealed under it.
+    pub apps: u64,
+}
+
 /// What became of a key that was to be taken out of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRetirement {
@@ -79,7 +101,7 @@ pub trait KeyStore: Send + Sync {
     async fn retire_key(&self, name: &str) -> Result<KeyRetirement>;
 
     /// How many users' digests and how many apps' secrets are sealed under each key.
-    async fn count_rows_by_key(&self) -> Result<Vec<(KeyId, u64, u64)>>;
+    async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>>;
 
     /// Up to `limit` digests sealed under `key` of users with numbers above `after`, in order.
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>>;
@@ -88,7 +110,7 @@ pub trait KeyStore: Send + Sync {
     async fn sealed_apps(&self, key: KeyId) -> Result<Vec<App>>;
 
     /// Replaces sealed digests, each if it still is what it was, all in one step. Gives how many were replaced.
-    async fn reseal_users(&self, changes: &[(UserId, SealedSecret, SealedSecret)]) -> Result<u64>;
+    async fn reseal_users(&self, changes: &[ResealedUser]) -> Result<u64>;
 
     /// Replaces an app's sealed secret if it still is `old`. Gives whether it did.
     async fn reseal_app(&self, name: &str, old: &SealedSecret, new: &SealedSecret) -> Result<bool>;

@@ -13,10 +13,10 @@ use crate::audit_log::{AuditLogEntry, AuditLogEntryId, AuditLogFilter, AuditLogO
 use crate::event::{Action, Event, Outcome, Subject};
 use crate::hasher::Hasher;
 use crate::ports::{
-    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, SaltedUsage, UserStore, VerifierStore,
+    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, SaltedUsage, UserStore, VerifierStore,
 };
 use crate::random::Random;
-use crate::seal::{KeyId, Sealer};
+use crate::seal::Sealer;
 use crate::time::{Clock, Timestamp};
 use crate::user::User;
 
@@ -83,7 +83,7 @@ impl Administration {
     }
 
     /// How many users' digests and how many apps' secrets are sealed under each key.
-    pub async fn count_rows_by_key(&self) -> Result<Vec<(KeyId, u64, u64)>> {
+    pub async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>> {
         self.deps.keys.count_rows_by_key().await
     }
 

@@ -64,7 +64,7 @@ impl<'a> AuditScope<'a> {
 impl Drop for AuditScope<'_> {
     fn drop(&mut self) {
         if !self.is_finished {
-            self.record(Outcome::Abandoned);
+            self.record(Outcome::ClientDisconnected);
         }
     }
 }

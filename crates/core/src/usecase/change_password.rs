@@ -7,7 +7,7 @@ use super::proof_verification::{LimitCheck, ProofRequest, RepeatPolicy, verify_p
 use super::{RequestInfo, credential};
 use crate::event::Action;
 use crate::password::NewPassword;
-use crate::ports::{OriginTrust, SuccessEffects};
+use crate::ports::{OriginTrustChange, SuccessEffects};
 use crate::proof::Proof;
 use crate::session::{NewSession, Token};
 use crate::user::{Role, UserId, UserRef};
@@ -83,7 +83,7 @@ async fn verify_and_change(
         repeat_policy: RepeatPolicy::NotAllowed,
     };
     let proven = verify_proof(deps, claim, |_| {
-        (SuccessEffects { origin_trust: OriginTrust::Trusted, ..SuccessEffects::default() }, ())
+        (SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() }, ())
     })
     .await?;
     audit.set_action(Action::ChangePassword(proven.kind));

@@ -7,7 +7,7 @@ use super::{RequestInfo, captcha};
 use crate::code::{Code, CodeKey, CodePurpose};
 use crate::event::Action;
 use crate::identifier::Identifier;
-use crate::ports::{LoginAttempt, OnCodeMatch, OriginTrust, SuccessEffects};
+use crate::ports::{LoginAttempt, OnCodeMatch, OriginTrustChange, SuccessEffects};
 use crate::proof::Proof;
 use crate::session::{NewSession, Session, Token, TokenKey};
 use crate::user::{Role, User, UserId};
@@ -126,7 +126,7 @@ async fn log_in(
         (
             SuccessEffects {
                 consumed_code: used_code,
-                origin_trust: OriginTrust::Trusted,
+                origin_trust: OriginTrustChange::Trust,
                 session: Some(new),
                 ..SuccessEffects::default()
             },

@@ -135,8 +135,8 @@ pub(super) async fn verify_proof<T>(
     }
     rehash_on_login(deps, &account, proof, matched).await;
     let kind = match (proof.kind(), matched) {
-        (ProofKind::Either, ProofMatch::SaltedDigest(_)) => ProofKind::Salted,
-        (ProofKind::Either, _) => ProofKind::Digest,
+        (ProofKind::SaltedOrDigest, ProofMatch::SaltedDigest(_)) => ProofKind::Salted,
+        (ProofKind::SaltedOrDigest, _) => ProofKind::Digest,
         (plain, _) => plain,
     };
     Ok(VerifiedProof { account, kind, granted })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::credential::seal_context;
 use crate::app::App;
-use crate::ports::{KeyStore, SealedUser};
+use crate::ports::{KeyStore, KeyUsage, ResealedUser, SealedUser};
 use crate::random::Random;
 use crate::seal::{KeyId, OpenError, SealedSecret, Sealer};
 use crate::time::{Clock, Timestamp};
@@ -44,8 +44,8 @@ pub struct ResealReport {
 /// Faults of ours.
 pub async fn count_pending(work: &ResealJob<'_>) -> Result<u64> {
     let current = work.sealer.current_key_id(work.clock.now());
-    let under = work.keys.count_rows_by_key().await?;
-    Ok(under.iter().filter(|(key, ..)| *key < current).map(|(_, users, apps)| users + apps).sum())
+    let usages = work.keys.count_rows_by_key().await?;
+    Ok(usages.iter().filter(|usage| usage.key < current).map(|usage| usage.users + usage.apps).sum())
 }
 
 /// Seals anew what is sealed under older keys, telling `progress` of each step how many rows it saw. A row that
@@ -58,7 +58,8 @@ pub async fn reseal(work: &ResealJob<'_>, progress: &mut (dyn FnMut(u64) + Send)
     for _ in 0..MAX_PASSES {
         let before = done.rows;
         let current = work.sealer.current_key_id(work.clock.now());
-        for (key, ..) in work.keys.count_rows_by_key().await?.into_iter().filter(|(key, ..)| *key < current) {
+        for KeyUsage { key, .. } in work.keys.count_rows_by_key().await?.into_iter().filter(|usage| usage.key < current)
+        {
             reseal_users(work, key, &mut done, progress).await?;
             reseal_apps(work, key, &mut done, progress).await?;
         }
@@ -84,7 +85,7 @@ async fn reseal_users(
         let mut changes = Vec::with_capacity(page.len());
         for SealedUser { id, sealed, .. } in &page {
             match reseal_secret(work, &seal_context(*id), sealed)? {
-                Some(new) => changes.push((*id, sealed.clone(), new)),
+                Some(new) => changes.push(ResealedUser { id: *id, old: sealed.clone(), new }),
                 None => drop(done.unreadable.insert(format!("user {id}"))),
             }
         }

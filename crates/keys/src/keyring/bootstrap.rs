@@ -9,8 +9,8 @@ use stele_core::time::{Clock as _, SystemClock, Timestamp};
 use stele_core::usecase::reseal;
 use stele_service::ConfigError;
 
-use super::{config_error, to_sealing_key};
-use crate::files::{self, KeyKind, MAC_KEY, SEALING_KEYS};
+use super::{ActiveKey, config_error, to_sealing_key};
+use crate::files::{self, KeyKind, MAC_KEY_NAME, SEALING_KEYS};
 
 /// Puts the first keys that every service needs in service, making those that are not there, and sees that those from
 /// before keys were put in service open what is sealed under them.
@@ -23,8 +23,10 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
     for record in records.iter().filter(|record| record.fingerprint.is_none()) {
         let Some(number) = record.number(SEALING_KEYS.name) else { continue };
         let text = SEALING_KEYS.read_verified(folder, record, number)?;
-        let sealer =
-            Sealer::with_key_schedule([to_sealing_key((number, record.works_from, Some(text)))], DigestSealing::Ended);
+        let sealer = Sealer::with_key_schedule(
+            [to_sealing_key(ActiveKey { number, works_from: record.works_from, text: Some(text) })],
+            DigestSealing::Ended,
+        );
         let opens = match &sealer {
             Some(sealer) => reseal::opens_sealed_rows(store, sealer, number).await.map_err(config_error)?,
             None => false,
@@ -36,9 +38,9 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
         }
         store.set_fingerprint(&record.name, &SEALING_KEYS.read(folder, number)?.1).await.map_err(config_error)?;
     }
-    if !records.iter().any(|record| record.name == MAC_KEY.0) {
+    if !records.iter().any(|record| record.name == MAC_KEY_NAME) {
         files::create_mac_key(folder, random)?;
-        add_active_key(store, MAC_KEY.0.to_owned(), files::read_mac_key(folder)?.1).await?;
+        add_active_key(store, MAC_KEY_NAME.to_owned(), files::read_mac_key(folder)?.1).await?;
     }
     Ok(())
 }

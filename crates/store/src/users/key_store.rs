@@ -12,7 +12,7 @@ use diesel::{
 use diesel_async::AsyncConnection;
 use diesel_async::pooled_connection::deadpool::Object;
 use stele_core::app::App;
-use stele_core::ports::{KeyRecord, KeyRetirement, KeyStore, SaltedUsage, SealedUser};
+use stele_core::ports::{KeyRecord, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedUsage, SealedUser};
 use stele_core::seal::{KeyId, SealedSecret};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
@@ -109,7 +109,7 @@ impl KeyStore for SqlStore {
         }))
     }
 
-    async fn count_rows_by_key(&self) -> Result<Vec<(KeyId, u64, u64)>> {
+    async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>> {
         let rows: QueryResult<_> = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
             async {
                 let sealed = users::table.filter(users::seal_key_id.is_not_null()).group_by(users::seal_key_id);
@@ -130,7 +130,7 @@ impl KeyStore for SqlStore {
             under.entry(key).or_default().1 += to_u64(rows)?;
         }
         let id = |key: i64| KeyId::try_from(key).map_err(Error::internal);
-        under.into_iter().map(|(key, (users, apps))| Ok((id(key)?, users, apps))).collect()
+        under.into_iter().map(|(key, (users, apps))| Ok(KeyUsage { key: id(key)?, users, apps })).collect()
     }
 
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>> {
@@ -163,11 +163,11 @@ impl KeyStore for SqlStore {
             .map_err(map_database_error)
     }
 
-    async fn reseal_users(&self, changes: &[(UserId, SealedSecret, SealedSecret)]) -> Result<u64> {
+    async fn reseal_users(&self, changes: &[ResealedUser]) -> Result<u64> {
         let changes = changes.to_vec();
         let changed: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
             let mut changed = 0;
-            for (id, old, new) in &changes {
+            for ResealedUser { id, old, new } in &changes {
                 let same = users::table
                     .filter(users::id.eq(id.as_bytes().as_slice()))
                     .filter(users::seal_key_id.eq(i64::from(old.key_id)))

@@ -5,10 +5,12 @@ use std::convert::Infallible;
 use stele_core::code::{CodeKey, CodePurpose};
 use stele_core::origin::Origin;
 use stele_core::ports::{
-    AttemptOutcome, LoginAttempt, NewCode, OriginTrust, ProofResult, QuotaUse, RateLimitDecision, StateStore,
+    AttemptOutcome, LoginAttempt, NewCode, OriginTrustChange, ProofResult, QuotaUse, RateLimitDecision, StateStore,
     SuccessEffects, UsedProof,
 };
-use stele_core::rate_limit::{AttemptDecision, CounterUpdate, FailureCounter, RateLimitState, StoredFailures};
+use stele_core::rate_limit::{
+    AttemptDecision, CounterUpdate, FailureCounter, OriginTrust, ProofUse, RateLimitState, StoredFailures,
+};
 use stele_core::rate_limit_key::LoginAttemptKeys;
 use stele_core::session::NewSession;
 
@@ -49,7 +51,7 @@ impl RefusalCase {
     async fn arrange(self, state: &dyn StateStore) {
         let right = |success| ProofResult::Valid(Box::new(success));
         if self.known {
-            let success = SuccessEffects { origin_trust: OriginTrust::Trusted, ..SuccessEffects::default() };
+            let success = SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() };
             state.record_login_attempt(&self.attempt(), &right(success)).await.unwrap();
         }
         if self.replayed {
@@ -76,7 +78,7 @@ impl RefusalCase {
             used_proof: Some(self.mark()),
             repeat_permit: None,
             consumed_code: Some(self.code()),
-            origin_trust: OriginTrust::Trusted,
+            origin_trust: OriginTrustChange::Trust,
             session,
         };
         (attempt, if self.wrong { ProofResult::Invalid } else { ProofResult::Valid(Box::new(success)) })
@@ -95,13 +97,15 @@ fn expected(case: RefusalCase) -> (AttemptOutcome, RateLimitDecision) {
             found.then_some(StoredFailures { counter: failed, from_origin: if case.known { 0 } else { 6 } }),
         )
     };
-    let state = RateLimitState::load(&attempt, &keys, case.known, stored).unwrap();
+    let origin_trust = if case.known { OriginTrust::Trusted } else { OriginTrust::Untrusted };
+    let state = RateLimitState::load(&attempt, &keys, origin_trust, stored).unwrap();
     let take_code = |_: &CodeKey| Ok::<_, Infallible>(!case.code_gone);
     let counted = |state: &RateLimitState| match state.record_failure().first() {
         Some(CounterUpdate::Store { counter: budget, .. }) => budget.failures,
         other => panic!("{other:?}"),
     };
-    match state.decide_attempt(&attempt, &verdict, BIRTH, case.replayed, take_code).unwrap() {
+    let proof_use = if case.replayed { ProofUse::Replayed } else { ProofUse::First };
+    match state.decide_attempt(&attempt, &verdict, BIRTH, proof_use, take_code).unwrap() {
         AttemptDecision::Reject(settlement) => (settlement, state.decide_admission()),
         AttemptDecision::CountFailure => (
             AttemptOutcome::Recorded,

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use stele_core::app::App;
-use stele_core::ports::{KeyRetirement, SaltedUsage};
-use stele_core::seal::SealedSecret;
+use stele_core::ports::{KeyRetirement, KeyUsage, ResealedUser, SaltedUsage};
+use stele_core::seal::{KeyId, SealedSecret};
 use stele_core::user::Credential;
 use stele_store::{Database, DatabaseUrl, SchemaState};
 use stele_testservers as servers;
 
 use crate::opening::execute_sql;
 use crate::support::*;
+
+fn usage(key: KeyId, users: u64, apps: u64) -> KeyUsage {
+    KeyUsage { key, users, apps }
+}
 
 type ExecuteSql<'a> = &'a dyn Fn(&str);
 
@@ -56,20 +60,26 @@ async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_dropped() {
     for UserBackend { name, users, keys, .. } in user_backends().await {
         let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(7, 1, 1)], "{name}");
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(7, 1, 1)], "{name}");
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(2));
         for stranger in [2, 8] {
             assert!(users.change_credential(id, 0, 1, &credential_sealed_under(stranger, 1)).await.is_err());
             assert!(users.upgrade_credential(id, 0, "first", &credential_sealed_under(stranger, 1)).await.is_err());
             assert!(users.add_app(&app("other", stranger)).await.is_err());
             assert!(
-                keys.reseal_users(&[(id, credential("first").sealed.unwrap(), sealed(stranger, 1))]).await.is_err()
+                keys.reseal_users(&[ResealedUser {
+                    id,
+                    old: credential("first").sealed.unwrap(),
+                    new: sealed(stranger, 1)
+                }])
+                .await
+                .is_err()
             );
         }
         assert!(users.change_credential(id, 0, 1, &credential_sealed_under(1, 1)).await.unwrap());
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(1));
         assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 8)).await.unwrap());
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(1, 1, 1)]);
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 1, 1)]);
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::Retired);
         assert!(users.add(&user_named("bob")).await.is_err(), "the tests' users are sealed under 7");
         assert!(users.find_by_identifier("bob").await.unwrap().is_none());
@@ -95,7 +105,7 @@ async fn a_key_is_never_dropped_while_a_row_is_sealed_under_it() {
             assert!(!(added && dropped), "{name} {round}");
         }
         let in_service = keys.keys().await.unwrap();
-        for (key, ..) in keys.count_rows_by_key().await.unwrap() {
+        for KeyUsage { key, .. } in keys.count_rows_by_key().await.unwrap() {
             assert!(in_service.iter().any(|record| record.number("seal") == Some(key)), "{name}: {key}");
         }
     }
@@ -119,10 +129,17 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
         assert_eq!(keys.sealed_users(1, 0, 3).await.unwrap(), []);
         // One changes their password in between, another's is sealed anew already.
         assert!(users.change_credential(ids[1], 0, 1, &credential_sealed_under(7, 100)).await.unwrap());
-        assert_eq!(keys.reseal_users(&[(ids[2], sealed(7, 2), sealed(1, 50))]).await.unwrap(), 1);
+        assert_eq!(
+            keys.reseal_users(&[ResealedUser { id: ids[2], old: sealed(7, 2), new: sealed(1, 50) }]).await.unwrap(),
+            1
+        );
         let changes: Vec<_> = page
             .into_iter()
-            .map(|row| (row.id, row.sealed.clone(), SealedSecret { key_id: 1, ..row.sealed }))
+            .map(|row| ResealedUser {
+                id: row.id,
+                old: row.sealed.clone(),
+                new: SealedSecret { key_id: 1, ..row.sealed },
+            })
             .collect();
         assert_eq!(keys.reseal_users(&changes).await.unwrap(), 1);
         let stored = async |name: &str| users.find_by_identifier(name).await.unwrap().unwrap();
@@ -132,7 +149,7 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
             (credential_sealed_under(7, 100), 1)
         );
         assert_eq!(stored("user2").await.credential, credential_sealed_under(1, 50));
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(1, 2, 0), (7, 3, 0)]);
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 2, 0), usage(7, 3, 0)]);
 
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
         assert_eq!(keys.sealed_apps(7).await.unwrap(), [app("melink", 7)]);
@@ -169,7 +186,7 @@ async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
         assert_eq!(users.find_by_identifier("user0").await.unwrap().unwrap().credential.verifier, "v");
         assert_eq!(
             (keys.count_sealed_digests().await.unwrap(), keys.count_rows_by_key().await.unwrap()),
-            (0, vec![(7, 0, 1)])
+            (0, vec![usage(7, 0, 1)])
         );
         assert!(keys.allow_salted().await.unwrap());
         assert!(!keys.allow_salted().await.unwrap());
@@ -241,7 +258,7 @@ async fn the_key_migration_puts_every_used_sealing_key_in_service() {
         let seen: Vec<_> =
             records.iter().map(|key| (key.name.as_str(), &key.fingerprint, key.works_from.as_secs())).collect();
         assert_eq!(seen, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{target}");
-        assert_eq!(keys.count_rows_by_key().await.unwrap(), [(1, 0, 1), (7, 1, 0)]);
+        assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 0, 1), usage(7, 1, 0)]);
         assert_eq!(users.find_by_identifier("alice").await.unwrap().unwrap().credential, credential("first"));
         assert_eq!(users.find_app("melink").await.unwrap(), Some(app("melink", 1)));
         // And nothing else is: the number that was in service before is not.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use stele_core::ports::{AttemptOutcome, LoginAttempt, OriginTrust, ProofResult, RepeatPermit, SuccessEffects};
+use stele_core::ports::{AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RepeatPermit, SuccessEffects};
 
 use crate::support::*;
 
@@ -20,7 +20,7 @@ async fn a_proof_is_accepted_once() {
         // Not even for another account or from elsewhere, and nothing else is done.
         let again = SuccessEffects {
             session: Some(new_session(1, session(until))),
-            origin_trust: OriginTrust::Trusted,
+            origin_trust: OriginTrustChange::Trust,
             ..one_time_success(1, until)
         };
         let other = LoginAttempt { account: "user:bob".to_owned(), ..attempt(other_origin(), NOW) };
@@ -118,7 +118,7 @@ async fn concurrent_logins_with_one_proof_succeed_once() {
             let state = Arc::clone(&state);
             let success = SuccessEffects {
                 session: Some(new_session(n, session(NOW.saturating_add(secs(60))))),
-                origin_trust: OriginTrust::Trusted,
+                origin_trust: OriginTrustChange::Trust,
                 ..one_time_success(1, NOW.saturating_add(secs(300)))
             };
             async move { state.record_login_attempt(&attempt(home_origin(), NOW), &accepted(success)).await.unwrap() }
@@ -142,7 +142,7 @@ async fn a_login_with_a_missing_code_changes_nothing() {
         let success = |mark, n| SuccessEffects {
             consumed_code: Some(code_key("alice")),
             session: Some(new_session(n, session(NOW.saturating_add(secs(60))))),
-            origin_trust: OriginTrust::Trusted,
+            origin_trust: OriginTrustChange::Trust,
             ..one_time_success(mark, NOW.saturating_add(secs(300)))
         };
         assert_eq!(state.record_login_attempt(&at, &accepted(success(1, 1))).await.unwrap(), AttemptOutcome::Recorded);

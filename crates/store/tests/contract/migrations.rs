@@ -13,7 +13,7 @@ use stele_core::app::{App, ClientToken};
 use stele_core::audit_log::{AuditLogFilter, AuditLogOrder};
 use stele_core::identifier::Phone;
 use stele_core::ports::{
-    AttemptOutcome, LoginAttempt, OriginTrust, ProofResult, StateStore, SuccessEffects, UsedProof,
+    AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, StateStore, SuccessEffects, UsedProof,
 };
 use stele_core::session::{NewSession, Ticket, TicketKind};
 use stele_core::user::NewUser;
@@ -106,7 +106,7 @@ fn ticket() -> Ticket {
 async fn fill_state(state: &SqliteStateStore, n: u8) {
     let opened = SuccessEffects {
         session: Some(new_session(n, session(NOW.saturating_add(secs(600))))),
-        origin_trust: OriginTrust::Trusted,
+        origin_trust: OriginTrustChange::Trust,
         ..success_with_mark(n)
     };
     let settled =

@@ -9,8 +9,8 @@ use stele_core::code::{CodeKey, CodePurpose};
 use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
-    CodeVerification, LoginAttempt, NewCode, OnCodeMatch, OriginTrust, ProofResult, QuotaUse, RepeatPermit, StateStore,
-    SuccessEffects, UsedProof,
+    CodeVerification, LoginAttempt, NewCode, OnCodeMatch, OriginTrustChange, ProofResult, QuotaUse, RepeatPermit,
+    StateStore, SuccessEffects, UsedProof,
 };
 use stele_core::rate_limit::{FailureLimit, Penalty, Quota};
 use stele_core::session::{NewSession, TokenKey};
@@ -23,7 +23,7 @@ use crate::support::*;
 enum Operation {
     Admit,
     Wrong,
-    Right { replay: Option<u8>, repeat: Option<bool>, code: bool, origin_trust: OriginTrust, session: Option<u8> },
+    Right { replay: Option<u8>, repeat: Option<bool>, code: bool, origin_trust: OriginTrustChange, session: Option<u8> },
     Guess { tags: Vec<u8>, epoch: i64, on_right: OnCodeMatch },
     Send { code: Option<u8>, max: u32 },
 }
@@ -63,7 +63,7 @@ fn guessing() -> impl Strategy<Value = LoginLimits> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let trust = prop_oneof![Just(OriginTrust::Unchanged), Just(OriginTrust::Trusted)];
+    let trust = prop_oneof![Just(OriginTrustChange::Keep), Just(OriginTrustChange::Trust)];
     let on_right = prop_oneof![Just(OnCodeMatch::Keep), Just(OnCodeMatch::Consume)];
     let act = prop_oneof![
         2 => Just(Operation::Admit),

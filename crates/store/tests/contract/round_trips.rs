@@ -6,7 +6,7 @@ use std::net::TcpStream;
 
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{
-    CodeVerification, OnCodeMatch, OriginTrust, ProofResult, RepeatPermit, StateStore, SuccessEffects,
+    CodeVerification, OnCodeMatch, OriginTrustChange, ProofResult, RepeatPermit, StateStore, SuccessEffects,
 };
 use stele_core::session::NewSession;
 use stele_core::user::UserRef;
@@ -147,7 +147,7 @@ async fn each_state_store_call_is_one_command() {
         ProofResult::Valid(Box::new(SuccessEffects {
             session,
             repeat_permit: repeat,
-            origin_trust: OriginTrust::Trusted,
+            origin_trust: OriginTrustChange::Trust,
             ..one_time_success(mark, NOW.saturating_add(secs(300)))
         }))
     };

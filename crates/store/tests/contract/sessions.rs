@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use stele_core::ports::{OriginTrust, ProofResult, StateStore, SuccessEffects};
+use stele_core::ports::{OriginTrustChange, ProofResult, StateStore, SuccessEffects};
 use stele_core::session::{Session, Ticket, TicketKind};
 use stele_core::time::Timestamp;
 
@@ -130,7 +130,7 @@ async fn sweeping_removes_only_expired_data() {
         state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
         let at = attempt(home_origin(), NOW);
         state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
-        let success = SuccessEffects { origin_trust: OriginTrust::Trusted, ..one_time_success(1, LATER) };
+        let success = SuccessEffects { origin_trust: OriginTrustChange::Trust, ..one_time_success(1, LATER) };
         state
             .record_login_attempt(&attempt(other_origin(), NOW), &ProofResult::Valid(Box::new(success)))
             .await

@@ -12,8 +12,8 @@ use stele_core::identifier::{Email, Phone, Username};
 use stele_core::origin::Origin;
 use stele_core::policy::LoginLimits;
 use stele_core::ports::{
-    AuditLogStore, KeyRecord, KeyStore, LoginAttempt, NewCode, OriginTrust, ProofResult, StateStore, SuccessEffects,
-    UsedProof, UserStore, VerifierStore,
+    AuditLogStore, KeyRecord, KeyStore, LoginAttempt, NewCode, OriginTrustChange, ProofResult, StateStore,
+    SuccessEffects, UsedProof, UserStore, VerifierStore,
 };
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::seal::SealedSecret;
@@ -215,7 +215,7 @@ pub(crate) fn attempt(origin: Origin, now: Timestamp) -> LoginAttempt {
 
 /// A right proof that makes the origin known.
 pub(crate) fn accepted_and_trusted() -> ProofResult {
-    ProofResult::Valid(Box::new(SuccessEffects { origin_trust: OriginTrust::Trusted, ..SuccessEffects::default() }))
+    ProofResult::Valid(Box::new(SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() }))
 }
 
 /// A right proof that may be accepted once.

@@ -3,20 +3,20 @@
 use serde_json::json;
 use stele_core::ports::KeyRecord;
 use stele_core::time::{Offset, Timestamp};
-use stele_keys::{MAC_KEY, SEALING_KEYS, files};
+use stele_keys::{MAC_KEY_NAME, SEALING_KEYS, files};
 
 use super::{KeyAdmin, active_number};
 use crate::commands::{CommandError, print_listing_line};
 
 pub(super) async fn run(desk: &KeyAdmin, json: bool) -> Result<(), CommandError> {
     let records = desk.administration.keys().await?;
-    let under = desk.administration.count_rows_by_key().await?;
+    let usages = desk.administration.count_rows_by_key().await?;
     for record in &records {
         let state = key_state(desk, &records, record);
         let here = file_state(desk, record);
         let number = record.number(SEALING_KEYS.name);
-        let sealed =
-            number.map(|id| under.iter().find(|(key, ..)| *key == id).map_or((0, 0), |found| (found.1, found.2)));
+        let sealed = number
+            .map(|id| usages.iter().find(|usage| usage.key == id).map_or((0, 0), |usage| (usage.users, usage.apps)));
         let since = (record.added_at > Timestamp::from_secs(0)).then(|| record.added_at.to_rfc3339(Offset::UTC));
         if json {
             let (users, apps) = sealed.unzip();
@@ -42,7 +42,7 @@ pub(super) async fn run(desk: &KeyAdmin, json: bool) -> Result<(), CommandError>
 fn key_state(desk: &KeyAdmin, records: &[KeyRecord], record: &KeyRecord) -> String {
     let now = desk.now();
     let Some((family, number)) = desk.kind_of(record) else {
-        return if record.name == MAC_KEY.0 { "hashes codes" } else { "of another algorithm" }.to_owned();
+        return if record.name == MAC_KEY_NAME { "hashes codes" } else { "of another algorithm" }.to_owned();
     };
     let (works, kept) = if family.name == SEALING_KEYS.name { ("seals", "opens") } else { ("signs", "verifies") };
     if record.works_from > now {
@@ -55,7 +55,9 @@ fn key_state(desk: &KeyAdmin, records: &[KeyRecord], record: &KeyRecord) -> Stri
 fn file_state(desk: &KeyAdmin, record: &KeyRecord) -> String {
     let read = match desk.kind_of(record) {
         Some((family, number)) => family.read_verified(&desk.folder, record, number).map(drop),
-        None if record.name == MAC_KEY.0 => files::load_mac_key(&desk.folder, std::slice::from_ref(record)).map(drop),
+        None if record.name == MAC_KEY_NAME => {
+            files::load_mac_key(&desk.folder, std::slice::from_ref(record)).map(drop)
+        }
         None => return "not looked for".to_owned(),
     };
     read.err().map_or_else(|| "here".to_owned(), |fault| fault.to_string())

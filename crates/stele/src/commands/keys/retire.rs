@@ -9,7 +9,7 @@ use stele_app::settings;
 use stele_core::event::Action;
 use stele_core::ports::{KeyRecord, KeyRetirement};
 use stele_core::time::Offset;
-use stele_keys::{KeyKind, MAC_KEY, SEALING_KEYS};
+use stele_keys::{KeyKind, MAC_KEY_NAME, SEALING_KEYS};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
@@ -107,7 +107,7 @@ impl SetAsideKeyFile {
         let ending = families.find(|family| name.starts_with(family.name)).map_or("key", |family| family.extension);
         let file = desk.folder.join(format!("{name}.{ending}"));
         let kept = desk.folder.join(format!("{name}.{ending}.retired"));
-        if name == MAC_KEY.0 || !file.exists() {
+        if name == MAC_KEY_NAME || !file.exists() {
             return Ok(None);
         }
         let hindered = |what: &str| {

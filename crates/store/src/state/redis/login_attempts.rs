@@ -2,7 +2,7 @@
 
 use stele_core::code::CodeKey;
 use stele_core::ports::{
-    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, OnCodeMatch, OriginTrust,
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, OnCodeMatch, OriginTrustChange,
     ProofResult, QuotaExceeded, QuotaUse, RateLimitDecision, SuccessEffects,
 };
 use stele_core::rate_limit_key::{LoginAttemptKeys, RateLimitKey, rate_limit_key};
@@ -72,7 +72,7 @@ impl RedisStateStore {
             .arg("right")
             .optional_timestamp(replay.as_ref().map(|mark| mark.expires))
             .flag(code.is_some())
-            .flag(*origin_trust == OriginTrust::Trusted)
+            .flag(*origin_trust == OriginTrustChange::Trust)
             .optional_timestamp(repeat.as_ref().map(|permit| permit.expires))
             .flag(repeat.as_ref().is_some_and(|permit| permit.required));
         if let Some(mark) = replay {

@@ -3,10 +3,10 @@
 use diesel::prelude::*;
 use stele_core::code::CodeKey;
 use stele_core::ports::{
-    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, OnCodeMatch, OriginTrust,
+    AttemptOutcome, CodeVerification, CodeVerificationResult, LoginAttempt, NewCode, OnCodeMatch, OriginTrustChange,
     ProofResult,
 };
-use stele_core::rate_limit::AttemptDecision;
+use stele_core::rate_limit::{AttemptDecision, ProofUse};
 use stele_core::rate_limit_key::{LoginAttemptKeys, RateLimitKey, rate_limit_key};
 use stele_core::time::Timestamp;
 use subtle::ConstantTimeEq;
@@ -28,7 +28,7 @@ pub(super) fn record_login_attempt(
             success.session.as_ref(),
             success.origin_trust,
         ),
-        ProofResult::Invalid => (None, None, None, OriginTrust::Unchanged),
+        ProofResult::Invalid => (None, None, None, OriginTrustChange::Keep),
     };
     let mark = replay.map_or(&[][..], |mark| mark.key.as_slice());
     let keys = LoginAttemptKeys::for_attempt(attempt);
@@ -40,7 +40,8 @@ pub(super) fn record_login_attempt(
         Some(_) | None => false,
     };
     let take_code = |code: &CodeKey| consume_code(conn, code, attempt.now);
-    match standing.state.decide_attempt(attempt, verdict, facts.birth, used && !repeated, take_code)? {
+    let proof_use = if used && !repeated { ProofUse::Replayed } else { ProofUse::First };
+    match standing.state.decide_attempt(attempt, verdict, facts.birth, proof_use, take_code)? {
         AttemptDecision::Reject(settlement) => return Ok(settlement),
         AttemptDecision::CountFailure => {
             standing.record_failure(conn)?;
@@ -57,7 +58,7 @@ pub(super) fn record_login_attempt(
             false => store_replay_key(conn, &permit.key, permit.expires)?,
         }
     }
-    if origin == OriginTrust::Trusted {
+    if origin == OriginTrustChange::Trust {
         standing.clear_own_failures(conn)?;
         if facts.trusted_until < attempt.limits.renew_trusted_origin_before(attempt.now) {
             rate_limit::trust_origin(conn, attempt, &keys)?;

@@ -5,7 +5,8 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use stele_core::ports::{LoginAttempt, QuotaExceeded, QuotaUse};
 use stele_core::rate_limit::{
-    CounterUpdate, FailureCounter, OriginFailures, QuotaWindow, RateLimitState, StoredFailures, counter_keys,
+    CounterUpdate, FailureCounter, OriginFailures, OriginTrust, QuotaWindow, RateLimitState, StoredFailures,
+    counter_keys,
 };
 use stele_core::rate_limit_key::{LoginAttemptKeys, OriginHash, RateLimitKey, rate_limit_key};
 use stele_core::session::NewSession;
@@ -31,7 +32,7 @@ pub(super) struct AttemptFacts {
     pub(super) birth: Timestamp,
     /// Until when the origin is known to the account; in the past if it is not.
     pub(super) trusted_until: Timestamp,
-    origin_trusted: bool,
+    origin_trust: OriginTrust,
     pub(super) replayed: bool,
     /// Whether another session is one too many.
     pub(super) at_session_limit: bool,
@@ -60,7 +61,7 @@ impl AttemptFacts {
         Ok(Self {
             birth,
             trusted_until: known_until,
-            origin_trusted: known_until > attempt.now,
+            origin_trust: if known_until > attempt.now { OriginTrust::Trusted } else { OriginTrust::Untrusted },
             replayed,
             at_session_limit: crowded,
         })
@@ -80,7 +81,7 @@ impl StoredRateLimits {
         attempt: &LoginAttempt,
         keys: &LoginAttemptKeys,
     ) -> QueryResult<Self> {
-        let wanted = counter_keys(keys, facts.origin_trusted);
+        let wanted = counter_keys(keys, facts.origin_trust);
         let mut rows = Vec::new();
         // Two at a time: one statement for an IPv4 address or an app, the same one twice for IPv6.
         for pair in wanted.chunks(2) {
@@ -101,7 +102,7 @@ impl StoredRateLimits {
         let stored = |key: &RateLimitKey| {
             rows.iter().find(|(of, ..)| of == key).map(|row| decode_budget(row, &keys.origin_hash)).transpose()
         };
-        let state = RateLimitState::load(attempt, keys, facts.origin_trusted, stored)?;
+        let state = RateLimitState::load(attempt, keys, facts.origin_trust, stored)?;
         Ok(Self { state, budget_rows: rows, origin_tag: keys.origin_hash })
     }
 
