@@ -74,9 +74,9 @@ async fn a_store_outage_fails_closed_and_recovers() {
             // With the users away, a session that is gone is known to be.
             let answer = app.logout(dead).await;
             if store == "users" && dead == &ended {
-                answer.assert_is(401, BAD_TOKEN)
+                answer.assert_is(401, BAD_TOKEN);
             } else {
-                app.assert_fails_with(&answer, &gone)
+                app.assert_fails_with(&answer, &gone);
             }
         }
         down(&app.lab, false);
