@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes each target's seeds into corpus/<target>/, from the services' golden transcripts and a few known oddities."""
+"""Writes the seeds of each target to corpus/<target>/, from the golden transcripts, framing cases and edge cases."""
 import hashlib
 import json
 import pathlib
@@ -18,16 +18,17 @@ def seed(target: str, data: str | bytes) -> None:
 
 
 def values(body: str) -> list[str]:
-    """The values of a body's fields, whatever its form."""
+    """The values of the fields of a body, JSON or form."""
     try:
         return [str(value) for value in json.loads(body).values()]
     except (ValueError, AttributeError):
         return [value for _, value in parse_qsl(body)]
 
 
-def transcript(text: str) -> None:
+def add_transcript(text: str) -> None:
+    """The requests of a golden transcript, whole and in parts."""
     for exchange in text.split("\n=====\n"):
-        request, _, answer = exchange.partition("\n-----\n")
+        request, _, response = exchange.partition("\n-----\n")
         head, _, body = request.partition("\n\n")
         line, *headers = head.strip().splitlines()
         path, _, query = line.split(" ")[1].partition("?")
@@ -46,12 +47,12 @@ def transcript(text: str) -> None:
         for value in values(body):
             for target in ("base64_form", "envelope", "identifier", "proof"):
                 seed(target, value)
-        for token in re.findall(r"eyJ[\w.-]+|\b[0-9a-f]{32}\b", answer):
+        for token in re.findall(r"eyJ[\w.-]+|\b[0-9a-f]{32}\b", response):
             seed("token", token)
             seed("proof", token)
 
 
-def oddities() -> None:
+def add_edge_cases() -> None:
     for path in ("/i//login", "/auth/../i/login", "/api/v1/%61uth/Login", "/i/login;x=/auth/", "/API/VI/aUTH/Login",
                  "/code/.%2e/auth/x", "/i/\\auth", "/container/api/v1/cloudbox/tms/auth"):
         seed("path", path)
@@ -90,20 +91,20 @@ def oddities() -> None:
         seed("token", text)
 
 
-def framing(text: str) -> None:
-    """The requests of the gateway's framing tests, byte for byte. The first byte says how they are cut."""
-    one = {"<LF>": "\n", "<CR>": "\r", "<NUL>": "\0", "<TAB>": "\t", "<VT>": "\v"}
-    many = {"x": "x", "line": "\r\n", "header": "A: b\r\n"}
+def add_framing_cases(text: str) -> None:
+    """The requests of the gateway's framing tests, byte for byte. The first byte gives the size of the pieces."""
+    marks = {"<LF>": "\n", "<CR>": "\r", "<NUL>": "\0", "<TAB>": "\t", "<VT>": "\v"}
+    repeated = {"x": "x", "line": "\r\n", "header": "A: b\r\n"}
     for case in tomllib.loads(text)["case"]:
-        sent = case.get("send", "").replace("\n", "\r\n")
-        for mark, byte in one.items():
-            sent = sent.replace(mark, byte)
-        sent = re.sub(r"<(\w+)\*(\d+)>", lambda m: many.get(m[1], "") * min(int(m[2]), 40), sent)
-        for cut in "\0", "?":
-            seed("http_request", cut + sent)
+        request = case.get("send", "").replace("\n", "\r\n")
+        for mark, byte in marks.items():
+            request = request.replace(mark, byte)
+        request = re.sub(r"<(\w+)\*(\d+)>", lambda m: repeated.get(m[1], "") * min(int(m[2]), 40), request)
+        for first_byte in "\0", "?":
+            seed("http_request", first_byte + request)
 
 
-# What MeFP's envelopes hold.
+# The plaintexts of MeFP's envelopes.
 PLAIN = [
     line.removeprefix("> ")
     for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.plain"))
@@ -114,10 +115,10 @@ for text in PLAIN:
     seed("json", text)
     seed("envelope", text)
 for path in sorted(ROOT.parent.glob("svc-*/tests/golden/*.http")):
-    transcript(path.read_text(encoding="utf-8"))
-oddities()
+    add_transcript(path.read_text(encoding="utf-8"))
+add_edge_cases()
 for path in sorted(ROOT.parent.glob("gateway/tests/gateway/framing/cases/*.toml")):
-    framing(path.read_text(encoding="utf-8"))
+    add_framing_cases(path.read_text(encoding="utf-8"))
 for target, seeds in sorted(SEEDS.items()):
     folder = CORPUS / target
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-//! The portal's base64 values, as forms mangle them.
+//! The portal's base64 fields, also as damaged by form encoding, where `+` is read as a space.
 #![no_main]
 
 use base64::Engine as _;
@@ -10,13 +10,13 @@ fuzz_target!(|text: &str| {
     if let Some(decoded) = decode(text) {
         assert!(!decoded.is_empty());
         assert_eq!(decode(&STANDARD.encode(&decoded)).as_ref(), Some(&decoded));
-        // What is read has that writing, and no other text does.
-        let plain = text.replace(['\r', '\n', '\t'], "");
-        let plain = plain.trim_start().replace([' ', '-'], "+").replace('_', "/");
-        assert!(text.contains('%') || plain.starts_with(&STANDARD_NO_PAD.encode(&decoded)));
+        // The input, normalized, is the encoding of the decoded text.
+        let normalized = text.replace(['\r', '\n', '\t'], "");
+        let normalized = normalized.trim_start().replace([' ', '-'], "+").replace('_', "/");
+        assert!(text.contains('%') || normalized.starts_with(&STANDARD_NO_PAD.encode(&decoded)));
     }
     if !text.is_empty() {
-        // Every writing of a text gives that text, `+` made a space by a form included.
+        // Every encoding of a text decodes to that text, also where a form has turned `+` into a space.
         let standard = STANDARD.encode(text);
         assert_eq!(decode(&standard).as_deref(), Some(text));
         assert_eq!(decode(&standard.replace('+', " ")).as_deref(), Some(text));
@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
         let lines: Vec<_> = standard.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
         assert_eq!(decode(&lines.join("\r\n")).as_deref(), Some(text));
         assert_eq!(decode(&format!("{standard}==")).as_deref(), Some(text));
-        let percent = standard.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D");
-        assert_eq!(decode(&percent).as_deref(), Some(text));
+        let percent_encoded = standard.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D");
+        assert_eq!(decode(&percent_encoded).as_deref(), Some(text));
     }
 });

@@ -1,5 +1,5 @@
-//! A body under any content type: `Fields::from_body`. The first line of the input is the content type. What is read is
-//! read as the same when it is written in each of the forms, in each charset, under each content type.
+//! A request body under any content type: `Fields::from_body`. The first line of the input is the content type. Fields
+//! that are read once are read the same when encoded in each format, in each charset, under each content type.
 #![no_main]
 
 use encoding_rs::GB18030;
@@ -7,17 +7,17 @@ use libfuzzer_sys::fuzz_target;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use stele_dialect::{FieldError, Fields};
 
-const BOUNDARY: &str = "a-line-that-no-value-has";
+const BOUNDARY: &str = "boundary-that-no-value-has";
 
 type FieldPairs = Vec<(String, String)>;
 
-fn parse_body(kind: &str, body: impl AsRef<[u8]>) -> Result<Fields, FieldError> {
-    Fields::from_body(Some(kind), body.as_ref())
+fn parse_body(content_type: &str, body: impl AsRef<[u8]>) -> Result<Fields, FieldError> {
+    Fields::from_body(Some(content_type), body.as_ref())
 }
 
-/// The fields that are texts.
+/// The text fields, in order.
 fn text_fields(fields: &Fields) -> FieldPairs {
-    fields.text_fields().map(|(name, value)| (name, value.as_str().expect("a text").to_owned())).collect()
+    fields.text_fields().map(|(name, value)| (name, value.as_str().expect("a text field").to_owned())).collect()
 }
 
 fn encode_json(pairs: &FieldPairs) -> String {
@@ -32,54 +32,58 @@ fn encode_form(pairs: &FieldPairs) -> String {
     pairs.join("&")
 }
 
-/// `None` if there is nothing to write, or a name that would have to be escaped, for which clients have many ways.
+/// `None` without fields, or if a name needs escaping, which clients do in different ways.
 fn encode_multipart(pairs: &FieldPairs) -> Option<String> {
-    let plain = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let writable = pairs.iter().all(|(name, value)| plain(name) && !value.contains(BOUNDARY));
+    let is_plain = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_encodable = pairs.iter().all(|(name, value)| is_plain(name) && !value.contains(BOUNDARY));
     let part = |(name, value): &(String, String)| {
         format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
     let parts = || pairs.iter().map(part).collect::<String>();
-    (writable && !pairs.is_empty()).then(|| format!("{}--{BOUNDARY}--\r\n", parts()))
+    (is_encodable && !pairs.is_empty()).then(|| format!("{}--{BOUNDARY}--\r\n", parts()))
 }
 
 fuzz_target!(|data: &[u8]| {
     let end = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
-    let kind = String::from_utf8_lossy(&data[..end]);
+    let content_type = String::from_utf8_lossy(&data[..end]);
     let body = data.get(end + 1..).unwrap_or_default();
-    let Ok(mut fields) = parse_body(&kind, body) else { return };
-    // Reading a field never fails in another way than by naming it.
+    let Ok(mut fields) = parse_body(&content_type, body) else { return };
+    // Each error of reading a field names that field.
     for name in ["username", "password", "timestamp", "app_name", "encrypt", "code", "token"] {
-        if let Err(fault) = fields.required(name) {
-            assert_eq!(fault.field_name(), Some(name));
+        if let Err(error) = fields.required(name) {
+            assert_eq!(error.field_name(), Some(name));
         }
     }
     let pairs = text_fields(&fields);
-    let again = |kind: &str, body: &[u8]| {
-        assert_eq!(self::text_fields(&parse_body(kind, body).expect("fields that were read before")), pairs, "{kind}");
+    let assert_same_fields = |content_type: &str, body: &[u8]| {
+        let fields = parse_body(content_type, body).expect("fields that were read before");
+        assert_eq!(text_fields(&fields), pairs, "{content_type}");
     };
-    // In the charset of the whole, and in that behind percent-encoding.
+    // `plain` is encoded in the charset of the body, `forms` is percent-encoded.
     let mut plain = vec![encode_json(&pairs), format!("\u{feff}{}\0\0", encode_json(&pairs))];
     plain.extend(encode_multipart(&pairs));
     let mut forms = vec![utf8_percent_encode(&encode_json(&pairs), NON_ALPHANUMERIC).to_string() + "="];
-    // A form whose first name begins with a brace is JSON.
+    // A form whose first name starts with a brace is read as JSON.
     if !pairs.is_empty() && !pairs[0].0.starts_with('{') {
         forms.push(encode_form(&pairs));
     }
-    for form in plain.iter().chain(&forms) {
-        for kind in ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
-            again(kind, form.as_bytes());
+    for body in plain.iter().chain(&forms) {
+        for content_type in
+            ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+        {
+            assert_same_fields(content_type, body.as_bytes());
         }
-        again(&format!("multipart/mixed; boundary=\"{BOUNDARY}\""), form.as_bytes());
+        assert_same_fields(&format!("multipart/mixed; boundary=\"{BOUNDARY}\""), body.as_bytes());
     }
-    for form in plain.iter().filter(|form| !form.starts_with('\u{feff}')) {
-        let (gb18030, ..) = GB18030.encode(form);
-        // Some characters for private use have no way back.
-        if GB18030.decode_without_bom_handling_and_without_replacement(&gb18030).is_some_and(|back| back == *form) {
-            again("text/plain; charset=GBK", &gb18030);
+    for text in plain.iter().filter(|text| !text.starts_with('\u{feff}')) {
+        let (gb18030, ..) = GB18030.encode(text);
+        // Some private-use characters are not decoded to themselves.
+        if GB18030.decode_without_bom_handling_and_without_replacement(&gb18030).is_some_and(|decoded| decoded == *text)
+        {
+            assert_same_fields("text/plain; charset=GBK", &gb18030);
         }
     }
-    // The body wins over the query, whatever the query is.
+    // The body takes precedence over any query.
     fields.add_query(&String::from_utf8_lossy(body));
-    assert_eq!(self::text_fields(&fields)[..pairs.len()], pairs);
+    assert_eq!(text_fields(&fields)[..pairs.len()], pairs);
 });

@@ -1,9 +1,9 @@
-//! A whole call of any dialect, from the request's line to the answer: what a service reads of a path, a query, headers
-//! and a body, and the dialect makes of the fields. Both stores are away, but for one MeFP app: so whatever is sent,
-//! nobody gets in, and the answer is a refusal in the dialect.
+//! A complete request to any dialect: path, query, headers and body are parsed, and the dialect's handler runs. Both
+//! stores are down, except for one MeFP app, so that no login succeeds: the response must be a rejection in the
+//! dialect.
 //!
-//! The input is a request as in the golden transcripts: a line, headers, an empty line, a body. What is sent to MeFP's
-//! service comes as it is, and once more as the content of an envelope.
+//! The input has the form of the golden transcripts: request line, headers, an empty line, body. A request to MeFP is
+//! sent as it is, and again with the body inside an envelope.
 #![no_main]
 
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ const SERVICES: [Service; 5] =
     [svc_cloudbox::SERVICE, svc_tms::SERVICE, svc_portal::SERVICE, svc_mefp::SERVICE, svc_jwt::SERVICE];
 const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
 const APP_SECRET: &[u8; 16] = b"melinkmelinkmeli";
-/// What a refusal's status may be. 503: the stores are away.
+/// The statuses of rejections. 503: the stores are down.
 const ALLOWED_STATUSES: [u16; 8] = [400, 401, 404, 405, 408, 413, 429, 503];
 
 /// Stores that are down, except for the lookup of one MeFP app.
@@ -113,55 +113,55 @@ unavailable_port! {
     ping() -> ();
 }
 
-/// The services' context, with its keys in `folder`.
+/// The context of the services, with the stores replaced and its keys in `folder`.
 async fn service_context(folder: &Path) -> Context {
     let settings = Settings::default().with_values([
-        ("STELE_DATA", folder.to_str().expect("a path of letters").to_owned()),
+        ("STELE_DATA", folder.to_str().expect("a UTF-8 path").to_owned()),
         ("STELE_HASH_COST", "64,1,1,weak".to_owned()),
         ("STELE_MEFP_SECRET", MEFP_SECRET.to_owned()),
-        // Behind a token, nobody could come to where the fields are read.
+        // A required token would reject every request before its fields are read.
         ("STELE_TMS_REQUIRE_TOKEN", "false".to_owned()),
     ]);
     stele_app::provision(&settings, &SERVICES, &OsRandom).await.expect("a folder with keys");
-    let surroundings = Environment::default();
-    let plan = context::delivery_config(&settings, &surroundings).expect("good settings");
-    let delivery = plan.open(&surroundings.metrics).expect("good settings");
-    let mut assembly = ContextBuilder::open(settings, surroundings, delivery).await.expect("good settings");
-    let secret = assembly.dependencies.seal(&app::App::seal_context("melink"), APP_SECRET);
+    let environment = Environment::default();
+    let config = context::delivery_config(&settings, &environment).expect("valid settings");
+    let delivery = config.open(&environment.metrics).expect("valid settings");
+    let mut builder = ContextBuilder::open(settings, environment, delivery).await.expect("valid settings");
+    let secret = builder.dependencies.seal(&app::App::seal_context("melink"), APP_SECRET);
     let app =
-        app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: assembly.dependencies.now() };
-    let away = Arc::new(UnavailableStore { app });
-    assembly.dependencies.users = away.clone();
-    assembly.dependencies.state = away;
-    assembly.build()
+        app::App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: builder.dependencies.now() };
+    let store = Arc::new(UnavailableStore { app });
+    builder.dependencies.users = store.clone();
+    builder.dependencies.state = store;
+    builder.build()
 }
 
-/// Answers a request: status, content type, body.
+/// Handles a request; returns status, content type and body.
 type RequestHandler = Box<dyn Fn(Request) -> (StatusCode, String, Vec<u8>)>;
 
-/// A service as the chassis sets it up, without what is around every request there.
+/// Builds a service as `stele_dialect::server` does, without the middleware.
 fn request_handler(system: &Rc<SystemRunner>, context: &Context, service: Service) -> RequestHandler {
-    let routes = (service.routes)(context).expect("good settings");
-    let refuse = service.render_refusal;
+    let routes = (service.routes)(context).expect("valid settings");
+    let render_rejection = service.render_refusal;
     let app = App::new()
         .app_data(Data::new(context.use_cases.clone()))
         .app_data(context.trusted_proxies.clone())
-        .app_data(RejectionRenderer(refuse))
+        .app_data(RejectionRenderer(render_rejection))
         .configure(|config| routes(config))
-        .default_service(web::to(move || std::future::ready(refuse(&RequestRejection::NotFound))));
+        .default_service(web::to(move || std::future::ready(render_rejection(&RequestRejection::NotFound))));
     let app = system.block_on(test::init_service(app));
     let system = system.clone();
     Box::new(move |request| {
         system.block_on(async {
-            let answer = match app.call(request).await {
-                Ok(answer) => answer.into_parts().1.map_into_boxed_body(),
+            let response = match app.call(request).await {
+                Ok(response) => response.into_parts().1.map_into_boxed_body(),
                 Err(error) => error.error_response(),
             };
-            let status = answer.status();
-            let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-            let kind = kind.to_owned();
-            let body = to_bytes(answer.into_body()).await.expect("a body that is there");
-            (status, kind, body.to_vec())
+            let status = response.status();
+            let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let content_type = content_type.unwrap_or_default().to_owned();
+            let body = to_bytes(response.into_body()).await.expect("a complete body");
+            (status, content_type, body.to_vec())
         })
     })
 }
@@ -169,18 +169,19 @@ fn request_handler(system: &Rc<SystemRunner>, context: &Context, service: Servic
 thread_local! {
     static HANDLERS: HashMap<&'static str, RequestHandler> = {
         let system = Rc::new(System::new());
-        // Gone at the end of this, for all in it was read by then.
-        let folder = tempfile::tempdir().expect("a folder");
+        // Deleted at the end of this block, after everything in it was read.
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let context = system.block_on(service_context(folder.path()));
         SERVICES.into_iter().map(|service| (service.name, request_handler(&system, &context, service))).collect()
     };
 }
 
-static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::from_settings(&Settings::default()).expect("built in"));
+static CONFIG: LazyLock<Config> =
+    LazyLock::new(|| Config::from_settings(&Settings::default()).expect("default settings"));
 static ENVELOPE: LazyLock<Envelope> =
     LazyLock::new(|| Envelope::new(EnvelopeKey::new(MEFP_SECRET).expect("32 bytes"), Zeroizing::new(*APP_SECRET)));
 
-/// The request that `data` is, as its parts.
+/// A request, parsed from the fuzz input.
 struct FuzzRequest<'a> {
     service: &'static str,
     method: Method,
@@ -193,13 +194,13 @@ impl<'a> FuzzRequest<'a> {
     fn parse(data: &'a [u8]) -> Option<Self> {
         let end = data.windows(2).position(|pair| pair == b"\n\n").unwrap_or(data.len());
         let mut lines = std::str::from_utf8(&data[..end]).ok()?.lines();
-        let mut line = lines.next()?.split(' ');
-        let method: Method = line.next()?.parse().ok()?;
-        let target = line.next()?;
-        // What a server takes for a request's target at all.
+        let mut request_line = lines.next()?.split(' ');
+        let method: Method = request_line.next()?.parse().ok()?;
+        let target = request_line.next()?;
+        // Only targets that an HTTP server accepts.
         let uri: Uri = target.parse().ok().filter(|_| target.starts_with('/'))?;
         let (service, _) = CONFIG.service_for(uri.path())?;
-        let service = SERVICES.iter().find(|known| known.name == service)?.name;
+        let service = SERVICES.iter().find(|candidate| candidate.name == service)?.name;
         let header = |line: &str| -> Option<(HeaderName, HeaderValue)> {
             let (name, value) = line.split_once(':')?;
             Some((name.parse().ok()?, value.trim().parse().ok()?))
@@ -208,45 +209,47 @@ impl<'a> FuzzRequest<'a> {
         Some(Self { service, method, target, headers, body: data.get(end + 2..).unwrap_or_default() })
     }
 
-    /// Sends it with this body, and sees that it is refused in the dialect, as any is without stores.
+    /// Sends the request with these headers and this body; fails unless the response is a rejection in the dialect.
     fn assert_rejected(&self, headers: &[(HeaderName, HeaderValue)], body: &[u8]) {
         let mut request = TestRequest::with_uri(self.target).method(self.method.clone());
         for header in headers {
             request = request.append_header(header.clone());
         }
         let request = request.set_payload(body.to_vec()).to_request();
-        let (status, kind, body) = HANDLERS.with(|served| served[self.service](request));
-        let answer: Value = serde_json::from_slice(&body).expect("JSON");
-        assert_eq!(kind, "application/json; charset=utf-8", "{status} {answer}");
-        assert!(status == StatusCode::OK || ALLOWED_STATUSES.contains(&status.as_u16()), "{status} {answer}");
-        assert!(self.is_dialect_error(&answer), "{status} {answer}");
+        let (status, content_type, body) = HANDLERS.with(|handlers| handlers[self.service](request));
+        let response: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(content_type, "application/json; charset=utf-8", "{status} {response}");
+        assert!(status == StatusCode::OK || ALLOWED_STATUSES.contains(&status.as_u16()), "{status} {response}");
+        assert!(self.is_dialect_error(&response), "{status} {response}");
     }
 
-    fn is_dialect_error(&self, answer: &Value) -> bool {
+    fn is_dialect_error(&self, response: &Value) -> bool {
         match self.service {
-            "cloudbox" | "tms" => answer["code"].is_string() && answer["code"] != "0000",
-            // Without a cookie that could be a session's, there is nothing to end, and that is done.
-            "portal" if self.target.starts_with("/i/logout") && answer["status"]["status_code"] == "200" => true,
-            "portal" => answer["status"]["status_code"].is_string() && answer["status"]["status_code"] != "200",
-            "mefp" => match answer["encrypt"].as_str() {
+            "cloudbox" | "tms" => response["code"].is_string() && response["code"] != "0000",
+            // A logout without a session succeeds.
+            "portal" if self.target.starts_with("/i/logout") && response["status"]["status_code"] == "200" => true,
+            "portal" => response["status"]["status_code"].is_string() && response["status"]["status_code"] != "200",
+            "mefp" => match response["encrypt"].as_str() {
                 Some(sealed) => {
-                    let opened = ENVELOPE.open(sealed).expect("sealed for the app that asked");
-                    let opened = opened.fields.expect("one of each");
-                    opened.len() == 2 && opened.optional("result") == Ok(Some("0"))
+                    let opened = ENVELOPE.open(sealed).expect("an envelope for the calling app");
+                    let fields = opened.fields.expect("valid fields");
+                    fields.len() == 2 && fields.optional("result") == Ok(Some("0"))
                 }
-                None => answer["result"] == 0 && answer["errors"]["code"].as_u64().is_some_and(|code| code >= 40_000),
+                None => {
+                    response["result"] == 0 && response["errors"]["code"].as_u64().is_some_and(|code| code >= 40_000)
+                }
             },
-            _ => answer["code"] == -1 && answer["message"].is_string(),
+            _ => response["code"] == -1 && response["message"].is_string(),
         }
     }
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some(asked) = FuzzRequest::parse(data) else { return };
-    asked.assert_rejected(&asked.headers, asked.body);
-    if asked.service == "mefp" {
-        let body = serde_json::json!({ "encrypt": ENVELOPE.seal(asked.body, Padding::Pkcs7), "app_from": "melink" });
-        asked.assert_rejected(
+    let Some(request) = FuzzRequest::parse(data) else { return };
+    request.assert_rejected(&request.headers, request.body);
+    if request.service == "mefp" {
+        let body = serde_json::json!({ "encrypt": ENVELOPE.seal(request.body, Padding::Pkcs7), "app_from": "melink" });
+        request.assert_rejected(
             &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body.to_string().as_bytes(),
         );

@@ -1,4 +1,4 @@
-//! MeFP's envelope: an arbitrary text is opened as one, and an arbitrary plaintext sealed and opened.
+//! MeFP's AES-256-CBC envelope: opens arbitrary texts, and seals and opens arbitrary plaintexts.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -13,7 +13,8 @@ static ENVELOPE: LazyLock<Envelope> = LazyLock::new(|| {
     Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"))
 });
 
-/// What came of opening, comparably: the texts and how many fields, or what is wrong; and the padding.
+/// The result of opening, in comparable form: the text fields and the number of all fields, or the error; and the
+/// padding.
 type OpenResult = Option<(Result<(Vec<(String, serde_json::Value)>, usize), FieldError>, Padding)>;
 
 fn open_envelope(text: &str) -> OpenResult {
@@ -21,7 +22,7 @@ fn open_envelope(text: &str) -> OpenResult {
     Some((opened.fields.map(|fields| (fields.text_fields().collect(), fields.len())), opened.padding))
 }
 
-/// As old clients write base64.
+/// Ways in which old clients write base64.
 fn legacy_base64_variants(sealed: &str) -> [String; 6] {
     let lines: Vec<_> = sealed.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
     [
@@ -36,29 +37,29 @@ fn legacy_base64_variants(sealed: &str) -> [String; 6] {
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
-        // Without the key nothing opens but by chance, and no other fault shows.
+        // A text made without the key opens only by chance, and no error but a repeated field is distinguishable.
         let outcome = open_envelope(text);
         assert!(matches!(outcome, None | Some((Ok(_) | Err(FieldError::Duplicate(_)), _))), "{outcome:?}");
     }
     for padding in [Padding::Pkcs7, Padding::Zeros, Padding::Spaces] {
         let sealed = ENVELOPE.seal(data, padding);
         let outcome = open_envelope(&sealed);
-        for again in legacy_base64_variants(&sealed) {
-            assert_eq!(open_envelope(&again), outcome);
+        for variant in legacy_base64_variants(&sealed) {
+            assert_eq!(open_envelope(&variant), outcome);
         }
-        // A text that is an object is read as such, whatever fills it.
+        // A JSON object is read as such with each padding.
         match (outcome, Fields::from_json(data)) {
-            (Some((Ok((texts, length)), _)), Ok(plain)) => {
-                assert_eq!(length, plain.len());
+            (Some((Ok((texts, count)), _)), Ok(plain)) => {
+                assert_eq!(count, plain.len());
                 assert_eq!(texts, plain.text_fields().collect::<Vec<_>>());
             }
             (Some((Err(FieldError::Duplicate(a)), _)), Err(FieldError::Duplicate(b))) => assert_eq!(a, b),
             (None, Ok(_) | Err(FieldError::Duplicate(_))) => {
-                let white = data.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-                let marks = data.starts_with("\u{feff}\u{feff}".as_bytes());
-                assert!(white > 16 || marks, "an object did not open: {data:?}");
+                let trailing_whitespace = data.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
+                let has_two_byte_order_marks = data.starts_with("\u{feff}\u{feff}".as_bytes());
+                assert!(trailing_whitespace > 16 || has_two_byte_order_marks, "an object did not open: {data:?}");
             }
-            // What is behind the object may be padding itself.
+            // Bytes after the object may be read as padding.
             (_, Err(_)) => {}
             (opened, plain) => panic!("sealed and opened differ: {opened:?} {plain:?}"),
         }

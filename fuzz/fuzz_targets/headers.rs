@@ -1,5 +1,4 @@
-//! Who is calling: `X-Forwarded-For` in many lines, behind a trusted proxy and without one; and what the request is
-//! called.
+//! The client address from `X-Forwarded-For` in several lines, with and without a trusted proxy; and request ids.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +16,7 @@ const TRUSTED_PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 static TRUSTED_PROXIES_UNDER_TEST: LazyLock<TrustedProxies> = LazyLock::new(|| {
     let settings = Settings::default().with_values([("STELE_TRUSTED_PROXIES", "10.0.0.0/8, ::1".to_owned())]);
-    settings.get(&TRUSTED_PROXIES).expect("a good setting")
+    settings.get(&TRUSTED_PROXIES).expect("a valid setting")
 });
 
 fuzz_target!(|data: &[u8]| {
@@ -30,25 +29,25 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(
         TRUSTED_PROXIES_UNDER_TEST.client_address(UNTRUSTED_PEER, &headers),
         UNTRUSTED_PEER,
-        "a stranger's word about itself counts for nothing"
+        "the header of an untrusted peer has no effect"
     );
     let client = TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &headers);
-    assert_eq!(client, client.to_canonical(), "an address has one writing");
-    // What a trusted proxy adds behind it is what counts, in a line of its own as in the same one.
+    assert_eq!(client, client.to_canonical(), "an address has one spelling");
+    // Only what the trusted proxy appends counts, whether in a new line or in the same one.
     for forwarded_for in ["192.0.2.1", "192.0.2.1, 10.9.9.9", "[::ffff:192.0.2.1]:443"] {
-        let mut behind = headers.clone();
-        behind.append(FORWARDED, HeaderValue::from_static(forwarded_for));
-        assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
+        let mut with_entry = headers.clone();
+        with_entry.append(FORWARDED, HeaderValue::from_static(forwarded_for));
+        assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &with_entry), UNTRUSTED_PEER);
         if let Ok(line) = HeaderValue::from_bytes(&[data, b",", forwarded_for.as_bytes()].concat())
             && line.to_str().is_ok()
         {
-            let mut behind = HeaderMap::new();
-            behind.append(FORWARDED, line);
-            assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &behind), UNTRUSTED_PEER);
+            let mut with_entry = HeaderMap::new();
+            with_entry.append(FORWARDED, line);
+            assert_eq!(TRUSTED_PROXIES_UNDER_TEST.client_address(TRUSTED_PROXY, &with_entry), UNTRUSTED_PEER);
         }
     }
     if let Some(id) = std::str::from_utf8(data).ok().and_then(RequestId::parse) {
-        // It goes into logs, the trail and headers as it is.
+        // It is written into logs, the audit log and headers without escaping.
         assert_eq!(id.as_str().as_bytes(), data);
         assert!((1..=64).contains(&data.len()) && data.iter().all(|b| b.is_ascii_graphic() && !b"\"\\=".contains(b)));
     }

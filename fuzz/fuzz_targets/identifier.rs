@@ -1,4 +1,4 @@
-//! Identifiers, user ids, recipients: what is taken is one canonical thing, whatever its spelling.
+//! Identifiers, user ids and recipients: all spellings have one canonical form.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,28 +10,28 @@ fn canonical_key(text: &str) -> Option<String> {
 }
 
 fuzz_target!(|text: &str| {
-    if let Some(one) = canonical_key(text) {
-        assert_eq!(canonical_key(&one).as_ref(), Some(&one), "the key is a fixed point");
-        assert_eq!(canonical_key(&format!(" {text}\t")).as_ref(), Some(&one), "white space around it does not matter");
-        assert!(!one.is_empty() && one.len() <= MAX_IDENTIFIER_LENGTH && !one.chars().any(char::is_control));
+    if let Some(key) = canonical_key(text) {
+        assert_eq!(canonical_key(&key).as_ref(), Some(&key), "normalizing the key again does not change it");
+        assert_eq!(canonical_key(&format!(" {text}\t")).as_ref(), Some(&key), "white space around it does not matter");
+        assert!(!key.is_empty() && key.len() <= MAX_IDENTIFIER_LENGTH && !key.chars().any(char::is_control));
         if text.is_ascii() {
-            assert_eq!(canonical_key(&text.to_ascii_uppercase()), Some(one), "nor does letter case");
+            assert_eq!(canonical_key(&text.to_ascii_uppercase()), Some(key), "letter case does not matter");
         }
     }
     if let Some(name) = Username::parse(text) {
-        // No name looks like an e-mail address. One may look like a phone: names and phones share one namespace.
+        // A username is never an e-mail address. It may be a phone number: both share one namespace.
         assert!(Email::parse(name.text()).is_none());
         assert_eq!(canonical_key(name.text()).as_deref(), Some(name.key()));
     }
-    // A thing of each kind is found by what login fields hold.
+    // Login finds a user by the same key as the phone, e-mail address or recipient has.
     let phone = Phone::parse(text).map(|phone| phone.key().to_owned());
     let email = Email::parse(text).map(|email| email.key().to_owned());
     assert!(phone.is_none() || email.is_none());
     let recipient = Recipient::parse(text).map(|to| to.key().to_owned());
-    for found in [&phone, &email, &recipient].into_iter().flatten() {
-        assert_eq!(canonical_key(text).as_ref(), Some(found));
+    for key in [&phone, &email, &recipient].into_iter().flatten() {
+        assert_eq!(canonical_key(text).as_ref(), Some(key));
     }
-    assert_eq!(recipient, phone.or(email), "a recipient is one of the two");
+    assert_eq!(recipient, phone.or(email), "a recipient is a phone number or an e-mail address");
     let untrusted = UserId::parse_untrusted(text);
     match UserRef::parse(text) {
         Some(UserRef::Id(id)) => {
@@ -41,8 +41,8 @@ fuzz_target!(|text: &str| {
         Some(UserRef::Number(number)) => {
             assert_eq!(UserRef::parse(&number.to_string()), Some(UserRef::Number(number)));
             assert!(number >= 0);
-            let no_user = untrusted.expect("a number is read");
-            assert_eq!((UserId::parse(text), no_user.as_bytes()[..8].iter().max()), (None, Some(&0)));
+            let id = untrusted.expect("an id made from the number");
+            assert_eq!((UserId::parse(text), id.as_bytes()[..8].iter().max()), (None, Some(&0)));
         }
         None => assert_eq!(untrusted, None),
     }

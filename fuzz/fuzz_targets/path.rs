@@ -1,5 +1,5 @@
-//! The routing path: whatever reaches a service reaches it under that service's own prefix, however it is read, and in its
-//! canonical form.
+//! The routing path: a forwarded path is canonical and has its service's prefix, even for a service that decodes or
+//! normalizes it.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,11 +8,12 @@ use gateway::Config;
 use libfuzzer_sys::fuzz_target;
 use stele_service::Settings;
 
-static CONFIG: LazyLock<Config> = LazyLock::new(|| Config::from_settings(&Settings::default()).expect("built in"));
+static CONFIG: LazyLock<Config> =
+    LazyLock::new(|| Config::from_settings(&Settings::default()).expect("default settings"));
 
-/// DESIGN's table of routes, written out anew.
+/// The routes of `gateway/routes.toml`, written independently.
 fn expected_service(path: &str) -> Option<&'static str> {
-    // A prefix needs no slash at its end.
+    // A prefix also matches without its final slash.
     let path = &format!("{path}/");
     let lower = path.to_ascii_lowercase();
     if path.starts_with("/container/api/v1/cloudbox/tms/") {
@@ -30,7 +31,7 @@ fn expected_service(path: &str) -> Option<&'static str> {
     }
 }
 
-/// The path as a server reads it that unescapes, cuts parameters off, and resolves dots and empty segments.
+/// The path as read by a server that percent-decodes it, removes parameters, and resolves dot and empty segments.
 fn resolve_path(path: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = path.bytes();
@@ -50,25 +51,28 @@ fn resolve_path(path: &str) -> String {
         match segment.split(';').next().unwrap_or_default() {
             "" | "." => {}
             ".." => drop(segments.pop()),
-            plain => segments.push(plain),
+            name => segments.push(name),
         }
     }
     format!("/{}", segments.join("/"))
 }
 
 fuzz_target!(|path: &str| {
-    // Whatever is taken has slashes in excess at most.
     let resolved = resolve_path(path);
     if let Some((service, forwarded)) = CONFIG.service_for(path) {
         assert_eq!(expected_service(&forwarded), Some(service));
-        assert_eq!(expected_service(&resolved), Some(service), "read in another way it reaches another service");
-        assert_eq!(resolved, forwarded, "what is passed on can be read in one way only");
-        assert_eq!(CONFIG.service_for(&forwarded), Some((service, forwarded.clone())), "it is canonical");
-        let bare = |path: &str| path.replace('/', "");
-        assert_eq!(bare(&forwarded), bare(path), "nothing but slashes is left out");
+        assert_eq!(expected_service(&resolved), Some(service), "every reading leads to the same service");
+        assert_eq!(resolved, forwarded, "the forwarded path is unambiguous");
+        assert_eq!(
+            CONFIG.service_for(&forwarded),
+            Some((service, forwarded.clone())),
+            "the forwarded path is canonical"
+        );
+        let without_slashes = |path: &str| path.replace('/', "");
+        assert_eq!(without_slashes(&forwarded), without_slashes(path), "only redundant slashes are removed");
     } else {
-        // No documented URL has anything but these, and all of them go through.
-        let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/') && path.starts_with('/');
-        assert!(!plain || expected_service(&resolved).is_none(), "refused without a reason");
+        // Documented URLs have only these characters, and are all forwarded.
+        let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'/') && path.starts_with('/');
+        assert!(!is_plain || expected_service(&resolved).is_none(), "documented paths are forwarded");
     }
 });

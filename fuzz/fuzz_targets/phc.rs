@@ -1,4 +1,4 @@
-//! Stored and imported password hashes. A hash that asks for much is never computed here: only whether it is taken.
+//! Stored and imported password hashes (PHC strings). Costly hashes are parsed, but not computed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +8,7 @@ use stele_core::verifier::{
     parse_unwrapped, wrap,
 };
 
-/// The cheapest that argon2 computes.
+/// The lowest cost that argon2 accepts.
 const CHEAP_COST: Argon2Cost = Argon2Cost { memory_kib: 8, passes: 1, lanes: 1 };
 const CHEAPEST_PREFIXES: [&str; 2] = ["$argon2id$v=19$m=8,t=1,p=1$", "$argon2i$v=19$m=8,t=1,p=1$"];
 
@@ -24,7 +24,7 @@ fuzz_target!(|text: &str| {
     let _ = is_current(text, Argon2Cost::default());
     if let Some(ImportedHash::Weak(weak)) = parse_unwrapped(text) {
         let stored = wrap(&weak, b"saltsaltsaltsalt", CHEAP_COST, &mut HashMemory::default()).expect("a cost in range");
-        assert!(parse_unwrapped(&stored).is_none(), "it is wrapped once");
+        assert!(parse_unwrapped(&stored).is_none(), "a hash is wrapped only once");
     }
     let imported = match parse_imported(text) {
         Ok(ImportedHash::Strong(stored)) => Some(stored),
@@ -38,19 +38,20 @@ fuzz_target!(|text: &str| {
             !verify(&stored, &PresentedSecret::Digest(RawPassword::new("x".to_owned()).digest())),
             "a digest is no password"
         );
-        let cheap = text.trim();
-        if cheap.starts_with("$md5") || CHEAPEST_PREFIXES.iter().any(|start| cheap.starts_with(start)) {
+        let trimmed = text.trim();
+        if trimmed.starts_with("$md5") || CHEAPEST_PREFIXES.iter().any(|prefix| trimmed.starts_with(prefix)) {
             let _ = verify(&stored, &raw_secret("x"));
         }
     } else if !text.contains("argon2") && !text.contains("$2") && !is_imported(text) {
-        // Nor is it the form that an import is stored in.
+        // The input is no hash, neither as imported nor as stored.
         assert!(!verify(text, &raw_secret("x")));
     }
     if text.len() <= 16 {
-        // One of ours, for whatever password. Of few, for it costs what all the rest does.
+        // Our own hash of any password. Only for short inputs, because it costs as much as the rest of the run.
         let digest = RawPassword::new(text.to_owned()).digest();
-        let ours = hash(&digest, b"saltsaltsaltsalt", CHEAP_COST, &mut HashMemory::default()).expect("a cost in range");
-        assert!(verify(&ours, &raw_secret(text)) && is_current(&ours, CHEAP_COST) && !is_imported(&ours));
-        assert!(!verify(&ours, &raw_secret(&format!("{text}x"))));
+        let stored =
+            hash(&digest, b"saltsaltsaltsalt", CHEAP_COST, &mut HashMemory::default()).expect("a cost in range");
+        assert!(verify(&stored, &raw_secret(text)) && is_current(&stored, CHEAP_COST) && !is_imported(&stored));
+        assert!(!verify(&stored, &raw_secret(&format!("{text}x"))));
     }
 });

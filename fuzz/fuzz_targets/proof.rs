@@ -1,4 +1,4 @@
-//! Proofs: digests in hex, timestamps, codes, captchas' numbers.
+//! Login proofs: digests in hex, client timestamps, one-time codes, captcha ids.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -15,13 +15,13 @@ static DIGEST: LazyLock<PasswordDigest> = LazyLock::new(|| PasswordDigest::from_
 
 fuzz_target!(|text: &str| {
     if let Some(timestamp) = ClientTimestamp::parse(text) {
-        let writings: Vec<_> = timestamp.candidate_texts().collect();
-        assert!(writings[0] == text && writings.len() <= 3);
+        let spellings: Vec<_> = timestamp.candidate_texts().collect();
+        assert!(spellings[0] == text && spellings.len() <= 3);
         assert!(i64::try_from(timestamp.seconds()).is_ok());
-        for writing in &writings {
-            let again = ClientTimestamp::parse(writing).expect("a writing of a timestamp is one");
-            assert_eq!(again.seconds(), timestamp.seconds(), "all are of one instant");
-            assert!(DIGEST.matches_proof(&SaltedProof { digest: DIGEST.salted_hash(writing), timestamp }));
+        for spelling in &spellings {
+            let parsed = ClientTimestamp::parse(spelling).expect("a spelling of a timestamp is a timestamp");
+            assert_eq!(parsed.seconds(), timestamp.seconds(), "all spellings are the same instant");
+            assert!(DIGEST.matches_proof(&SaltedProof { digest: DIGEST.salted_hash(spelling), timestamp }));
         }
         assert!(!DIGEST.matches_proof(&SaltedProof { digest: DIGEST.salted_hash("x"), timestamp }));
     } else {
@@ -30,11 +30,12 @@ fuzz_target!(|text: &str| {
     if let Some(bytes) = hex::decode::<16>(text) {
         assert!(hex::encode(&bytes).eq_ignore_ascii_case(&text.trim().replace('-', "")));
         let digest = PasswordDigest::from_hex(text).expect("32 hex digits are a digest");
-        let proves = |salted, at: u64| digest.matches_proof(&SaltedProof { digest: salted, timestamp: at.into() });
-        assert!(proves(digest.salted_hash(7), 7));
-        // One digit more on the timestamp is another proof, and the digest itself is none.
-        assert!(!proves(digest.salted_hash(7), 70));
-        assert!(!proves(bytes, 7));
+        let is_proof =
+            |salted, timestamp: u64| digest.matches_proof(&SaltedProof { digest: salted, timestamp: timestamp.into() });
+        assert!(is_proof(digest.salted_hash(7), 7));
+        // The proof of one timestamp is none for another, and the bare digest is no proof.
+        assert!(!is_proof(digest.salted_hash(7), 70));
+        assert!(!is_proof(bytes, 7));
     } else {
         assert!(PasswordDigest::from_hex(text).is_none());
     }

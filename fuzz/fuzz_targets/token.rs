@@ -1,5 +1,4 @@
-//! TokenManager: of sessions, JWTs, and the headers that carry them. Nothing that was not signed here verifies, and what was
-//! does only if it says all that a token says.
+//! Session tokens, JWTs, and the headers that carry them. A JWT verifies only if it was signed here and has all claims.
 #![no_main]
 
 use std::sync::{Arc, LazyLock};
@@ -49,37 +48,37 @@ fn verifies(token: &str) -> bool {
     SIGNED_TOKENS.tokens.verify(token, NOW).is_some()
 }
 
-/// The token with one of its three parts replaced by `data`, as text or encoded.
+/// Fails if the issued token still verifies with one of its three parts replaced by `data`, encoded.
 fn assert_altered_token_rejected(data: &[u8]) {
     let parts: Vec<_> = SIGNED_TOKENS.issued.split('.').collect();
     let encoded = URL_SAFE_NO_PAD.encode(data);
-    for at in 0..3 {
-        let mut other = parts.clone();
-        other[at] = &encoded;
-        let other = other.join(".");
-        assert!(other == SIGNED_TOKENS.issued || !verifies(&other));
+    for index in 0..3 {
+        let mut altered = parts.clone();
+        altered[index] = &encoded;
+        let altered = altered.join(".");
+        assert!(altered == SIGNED_TOKENS.issued || !verifies(&altered));
     }
 }
 
-/// Our signature under whatever claims `data` is, and under whatever header.
+/// Signs `data` as claims, then as a header; fails if a token verifies without valid claims or the right header.
 fn check_signed_claims(data: &[u8]) {
     let key = SIGNED_TOKENS.keys.current(NOW).expect("a key");
-    let parts = |header: &[u8], claims: &[u8]| {
+    let sign = |header: &[u8], claims: &[u8]| {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = crypto::sign(message.as_bytes(), &key.encoding_key, Algorithm::EdDSA).expect("a signature");
         format!("{message}.{signature}")
     };
-    if let Some(bearer) = SIGNED_TOKENS.tokens.verify(&parts(HEADER.as_bytes(), data), NOW) {
+    if let Some(verified) = SIGNED_TOKENS.tokens.verify(&sign(HEADER.as_bytes(), data), NOW) {
         let claims: Value = serde_json::from_slice(data).expect("JSON");
         assert!(
-            claims["exp"].as_i64().is_some_and(|end| end > 0) && claims["iat"].is_i64() && claims["iss"] == "stele"
+            claims["exp"].as_i64().is_some_and(|exp| exp > 0) && claims["iat"].is_i64() && claims["iss"] == "stele"
         );
-        assert_eq!(claims["sub"], bearer.user_id);
-        assert!(claims["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(bearer.session_token.expose())));
+        assert_eq!(claims["sub"], verified.user_id);
+        assert!(claims["jti"].as_str().is_some_and(|jti| jti.eq_ignore_ascii_case(verified.session_token.expose())));
     }
     let claims =
         SIGNED_TOKENS.issued.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).expect("claims");
-    if verifies(&parts(data, &claims)) {
+    if verifies(&sign(data, &claims)) {
         let header: Value = serde_json::from_slice(data).expect("JSON");
         assert!(header["alg"] == "EdDSA" && header["kid"] == "eddsa-1");
     }
@@ -96,12 +95,12 @@ fuzz_target!(|data: &[u8]| {
         let headers = header_map(AUTHORIZATION, value);
         let tokens = presented_tokens::tokens_from_headers(&headers);
         assert!(!tokens.iter().any(|token| verifies(token)));
-        // One rule for all dialects.
+        // The rule of `authorization_token`, which all dialects share.
         assert_eq!(stele_dialect::authorization_token(&headers), tokens.first().copied());
-        // What is around a token is taken off once and for all.
+        // The token alone is read as the same token.
         if let Some(token) = tokens.first() {
-            let bare = self::header_map(AUTHORIZATION, HeaderValue::from_str(token).expect("a part of a header"));
-            assert_eq!(presented_tokens::tokens_from_headers(&bare), tokens);
+            let headers = header_map(AUTHORIZATION, HeaderValue::from_str(token).expect("a part of a header value"));
+            assert_eq!(presented_tokens::tokens_from_headers(&headers), tokens);
         }
     }
     if let Ok(value) = HeaderValue::from_bytes(data) {
@@ -114,7 +113,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = is_jwt(text);
         let _ = SIGNED_TOKENS.tokens.unknown_key_name(text);
         if let Some(token) = Token::parse(text) {
-            assert_eq!(Token::parse(token.expose()).map(|again| again.key()), Some(token.key()));
+            assert_eq!(Token::parse(token.expose()).map(|parsed| parsed.key()), Some(token.key()));
             assert_eq!(token.expose().len(), 32);
             for cookie in [format!("a=b; stele_session={text}; c"), format!("a=b,stele_session=\"{text}\",c=d")] {
                 let Ok(cookie) = HeaderValue::try_from(cookie) else { continue };
