@@ -1,4 +1,4 @@
-//! Clients that log in one after the other, each over a connection that it keeps, and remember what became of it.
+//! Load generator: clients that log in repeatedly, each on its keep-alive connection, and collect the failures.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,14 +17,14 @@ pub(crate) struct FailedLogin {
     pub(crate) response: String,
 }
 
-/// Logins under way, until told to end.
+/// Clients that log in until [`LoginLoad::stop`].
 pub(crate) struct LoginLoad {
     shared: Arc<SharedLoadState>,
     clients: JoinHandle<()>,
 }
 
 struct SharedLoadState {
-    /// Where clients may go: what a load balancer would let them.
+    /// The gateways that a load balancer would use.
     gateways: Mutex<Vec<SocketAddr>>,
     is_stopping: AtomicBool,
     succeeded: AtomicUsize,
@@ -32,7 +32,7 @@ struct SharedLoadState {
 }
 
 impl LoginLoad {
-    /// `clients` at once, on a thread of their own: the test stops programs and waits for them.
+    /// Starts `clients` concurrent clients on another thread, because the test blocks while it stops programs.
     pub(crate) fn start(clients: usize, gateways: &[SocketAddr]) -> Self {
         let shared = Arc::new(SharedLoadState {
             gateways: Mutex::new(gateways.to_vec()),
@@ -40,10 +40,10 @@ impl LoginLoad {
             succeeded: AtomicUsize::new(0),
             failed: Mutex::default(),
         });
-        let ours = shared.clone();
+        let client_state = shared.clone();
         let run = move || {
-            let each = (0..clients).map(|number| log_in_repeatedly(ours.clone(), number));
-            actix_web::rt::System::new().block_on(futures_util::future::join_all(each));
+            let logins = (0..clients).map(|number| log_in_repeatedly(client_state.clone(), number));
+            actix_web::rt::System::new().block_on(futures_util::future::join_all(logins));
         };
         Self { shared, clients: std::thread::spawn(run) }
     }
@@ -53,18 +53,18 @@ impl LoginLoad {
         *self.shared.gateways.lock().unwrap() = gateways.to_vec();
     }
 
-    /// Waits for so many more logins that succeed.
+    /// Waits until `count` more logins have succeeded.
     pub(crate) fn wait_for_logins(&self, count: usize) {
-        let wanted = self.shared.succeeded.load(Ordering::SeqCst) + count;
+        let target = self.shared.succeeded.load(Ordering::SeqCst) + count;
         let deadline = Instant::now() + TEST_TIMEOUT;
-        while self.shared.succeeded.load(Ordering::SeqCst) < wanted {
+        while self.shared.succeeded.load(Ordering::SeqCst) < target {
             let failed = self.shared.failed.lock().unwrap().len();
             assert!(Instant::now() < deadline, "too few logins; {failed} failed");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// Ends, once each client has its last answer; what failed.
+    /// Stops the clients after their last responses; returns the failed logins.
     pub(crate) fn stop(self) -> Vec<FailedLogin> {
         self.shared.is_stopping.store(true, Ordering::SeqCst);
         self.clients.join().unwrap();
@@ -75,32 +75,32 @@ impl LoginLoad {
 async fn log_in_repeatedly(shared: Arc<SharedLoadState>, number: usize) {
     let client = Client::builder().timeout(TEST_TIMEOUT).finish();
     let password = base64(PASSWORD);
-    for turn in number.. {
+    for round in number.. {
         if shared.is_stopping.load(Ordering::SeqCst) {
             return;
         }
         let gateway = {
             let gateways = shared.gateways.lock().unwrap();
-            gateways[turn % gateways.len()]
+            gateways[round % gateways.len()]
         };
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let form = [("username", PHONE), ("password", &password)];
-        let told = match client.post(format!("http://{gateway}/i/login")).send_form(&form).await {
-            Ok(mut answer) => match answer.body().await {
+        let response = match client.post(format!("http://{gateway}/i/login")).send_form(&form).await {
+            Ok(mut response) => match response.body().await {
                 Ok(body) => String::from_utf8_lossy(&body).into_owned(),
                 Err(error) => error.to_string(),
             },
             Err(error) => error.to_string(),
         };
-        if told.contains(r#""status_code":"200""#) {
+        if response.contains(r#""status_code":"200""#) {
             shared.succeeded.fetch_add(1, Ordering::SeqCst);
         } else {
-            shared.failed.lock().unwrap().push(FailedLogin { started_at: begun, response: told });
+            shared.failed.lock().unwrap().push(FailedLogin { started_at, response });
         }
     }
 }
 
-/// Standard base64 of what fills its last group.
+/// Standard base64 of a text whose length is a multiple of three, so that it needs no padding.
 fn base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     assert!(text.len().is_multiple_of(3));

@@ -1,4 +1,4 @@
-//! Real services behind the real gateway, under load: killed, stopped, started again, and beside slow clients.
+//! The gateway and services as processes, under load: failover, rolling restart, slow clients, abandoned requests.
 
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The programs as they are deployed, on one data folder, each at an address of its own.
+//! The programs as they are deployed: processes that share a data folder, each with its own address.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -11,41 +11,42 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// No test waits longer, whatever goes wrong.
+/// The longest that a test waits for anything.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) const PHONE: &str = "13800138000";
 pub(crate) const PASSWORD: &str = "secret-of-the-load";
 
-/// A program of the workspace. Cargo names only the binaries of the test's own package; the others lie beside them.
+/// The path of a program of the workspace. Cargo names only the binaries of this package; the others are in the same
+/// folder.
 fn program_path(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_gateway")).with_file_name(name);
     assert!(path.exists(), "{} is not built; run `cargo build --workspace --bins` first", path.display());
     path
 }
 
-/// An address that nobody else takes: one of loopback's, by the id of this process.
+/// A loopback address that no other process uses: its bytes are this process's id.
 fn unused_address() -> SocketAddr {
     static PORT: AtomicU16 = AtomicU16::new(20_000);
     let [_, a, b, c] = std::process::id().to_be_bytes();
     (Ipv4Addr::new(127, a.saturating_add(1), b, c), PORT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-/// The whole answer to a GET; `None` if there is none.
+/// Sends a GET and reads the complete response; `None` if the connection fails.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<String> {
     send(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
-/// The whole answer to a request that asks for the connection to be closed; `None` if there is none.
+/// Sends a request with `Connection: close` and reads the complete response; `None` if the connection fails.
 pub(crate) fn send(address: SocketAddr, request: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    Some(String::from_utf8_lossy(&answer).into_owned())
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).ok()?;
+    Some(String::from_utf8_lossy(&response).into_owned())
 }
 
-/// A data folder with one user.
+/// A data folder with one user, in which the programs run.
 pub(crate) struct TestDeployment(TempDir);
 
 /// A running program, killed when dropped.
@@ -57,10 +58,10 @@ pub(crate) struct RunningProgram {
 
 impl TestDeployment {
     pub(crate) fn new() -> Self {
-        let home = Self(TempDir::new().unwrap());
-        home.run_stele(&["migrate"], "");
-        home.run_stele(&["user", "add", "--username", "load", "--phone", PHONE, "--password-stdin"], PASSWORD);
-        home
+        let deployment = Self(TempDir::new().unwrap());
+        deployment.run_stele(&["migrate"], "");
+        deployment.run_stele(&["user", "add", "--username", "load", "--phone", PHONE, "--password-stdin"], PASSWORD);
+        deployment
     }
 
     fn command(&self, name: &str) -> Command {
@@ -85,69 +86,76 @@ impl TestDeployment {
         RunningProgram { child, address, log }
     }
 
-    /// An instance of the portal, ready.
+    /// Starts an instance of the portal and waits until it is ready.
     pub(crate) fn start_portal(&self) -> RunningProgram {
         self.start_portal_at(unused_address())
     }
 
-    /// An instance of the portal at a place where one was before.
+    /// Starts an instance of the portal at the address of a stopped one, and waits until it is ready.
     pub(crate) fn start_portal_at(&self, address: SocketAddr) -> RunningProgram {
         let mut service =
             self.start_program("svc-portal", address, &[("STELE_LOG", "info,stele_app=debug,stele_dialect=debug")]);
-        service.wait_until("ready", |service| service.readiness_status() == Some(200));
+        service.wait_until("readiness", |service| service.readiness_status() == Some(200));
         service
     }
 
-    /// An instance of the JWT service with these settings, ready.
+    /// Starts an instance of the JWT service with these settings, and waits until it is ready.
     pub(crate) fn start_jwt(&self, settings: &[(&str, &str)]) -> RunningProgram {
         let mut service = self.start_program("svc-jwt", unused_address(), settings);
-        service.wait_until("ready", |service| service.readiness_status() == Some(200));
+        service.wait_until("readiness", |service| service.readiness_status() == Some(200));
         service
     }
 
-    /// A gateway in front of these instances that sees them all.
+    /// Starts a gateway in front of these instances, and waits until it is ready.
     pub(crate) fn start_gateway(&self, services: &[&RunningProgram]) -> RunningProgram {
         self.start_gateway_with(services, &[])
     }
 
-    /// The same, with these settings.
-    pub(crate) fn start_gateway_with(&self, services: &[&RunningProgram], more: &[(&str, &str)]) -> RunningProgram {
+    /// As [`Self::start_gateway`], with further settings.
+    pub(crate) fn start_gateway_with(
+        &self,
+        services: &[&RunningProgram],
+        extra_settings: &[(&str, &str)],
+    ) -> RunningProgram {
         let urls: Vec<_> = services.iter().map(|service| format!("http://{}", service.address)).collect();
         let urls = urls.join(",");
         let settings = ["CLOUDBOX", "TMS", "PORTAL", "MEFP", "JWT"].map(|name| format!("STELE_UPSTREAM_{name}"));
         let settings: Vec<_> = settings.iter().map(|name| (name.as_str(), urls.as_str())).collect();
-        let mut gateway =
-            self.start_program("gateway", unused_address(), &[&settings[..], &[("STELE_LOG", "info")], more].concat());
-        gateway.wait_until("ready", |gateway| gateway.readiness_status() == Some(200));
+        let mut gateway = self.start_program(
+            "gateway",
+            unused_address(),
+            &[&settings[..], &[("STELE_LOG", "info")], extra_settings].concat(),
+        );
+        gateway.wait_until("readiness", |gateway| gateway.readiness_status() == Some(200));
         gateway
     }
 }
 
 impl RunningProgram {
-    /// Waits until it is so.
-    pub(crate) fn wait_until(&mut self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+    /// Waits until `condition` holds; fails after [`TEST_TIMEOUT`], or when the program exits.
+    pub(crate) fn wait_until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + TEST_TIMEOUT;
-        while !so(self) {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "ended with {ended:?}, not {what}: {}", self.log());
-            assert!(Instant::now() < deadline, "in vain: {what}: {}", self.log());
+        while !condition(self) {
+            let exit_status = self.child.try_wait().unwrap();
+            assert!(exit_status.is_none(), "exited ({exit_status:?}) before {what}: {}", self.log());
+            assert!(Instant::now() < deadline, "timed out waiting for {what}: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// The status of its readiness page.
+    /// The status of `/readyz`; `None` if the connection fails.
     pub(crate) fn readiness_status(&self) -> Option<u16> {
         get(self.address, "/readyz")?.get(9..12)?.parse().ok()
     }
 
-    /// Its page of metrics, which is where its log says.
+    /// The metrics page, at the admin address that is in the log.
     pub(crate) fn metrics(&self) -> String {
         let log = self.log();
-        let place = log.split("admin_listen=").nth(1).and_then(|rest| rest.split_whitespace().next());
-        get(place.unwrap().parse().unwrap(), "/metrics").unwrap()
+        let admin_address = log.split("admin_listen=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        get(admin_address.unwrap().parse().unwrap(), "/metrics").unwrap()
     }
 
-    /// The most memory it has had, in bytes.
+    /// The peak resident memory, in bytes.
     pub(crate) fn peak_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -158,7 +166,7 @@ impl RunningProgram {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
     }
 
-    /// How many logins it has answered since there is this log.
+    /// The number of logins in the log, which starts with the program.
     pub(crate) fn answered_logins(&self) -> usize {
         self.log().lines().filter(|line| line.contains("answered") && line.contains("/i/login")).count()
     }
@@ -167,9 +175,9 @@ impl RunningProgram {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end. Its connections are closed by then.
+    /// Waits until the program exits; its connections are closed then.
     pub(crate) fn wait_for_exit(&mut self) -> ExitStatus {
-        self.try_wait_for_exit().unwrap_or_else(|| panic!("it does not end: {}", self.log()))
+        self.try_wait_for_exit().unwrap_or_else(|| panic!("timed out waiting for the exit: {}", self.log()))
     }
 
     fn try_wait_for_exit(&mut self) -> Option<ExitStatus> {
