@@ -1,6 +1,5 @@
-//! Requests made to be read as two, sent byte for byte: what is answered, and which requests reach which service.
-//!
-//! `framing/cases/` has them, for these tests and for the [`control`] on nginx.
+//! Request smuggling: ambiguous requests sent byte for byte, with the expected responses and the requests that may
+//! reach a service. The cases are in `framing/cases/`; [`nginx_comparison`] sends the same ones to nginx.
 
 // Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
 #[cfg(test)]
@@ -15,13 +14,13 @@ use futures_util::future::join_all;
 use self::corpus::{CaseOutcome, assert_outcomes, load_groups, start_recorders};
 use crate::support::start_gateway;
 
-/// What a case that never ends is ended by; long enough that nothing else is, on a machine that is busy.
+/// Ends the cases whose request never does. Long enough that on a busy machine no other case runs into it.
 const CLIENT_TIMEOUT_SECONDS: &str = "4";
 
-/// Runs all cases of a group at once, each on a gateway and services of its own.
+/// Runs all cases of a group concurrently, each with its own gateway and services.
 async fn check_group(group: &str) {
     let groups = load_groups();
-    let group = groups.iter().find(|one| one.name == group).unwrap_or_else(|| panic!("no group {group}"));
+    let group = groups.iter().find(|candidate| candidate.name == group).unwrap_or_else(|| panic!("no group {group}"));
     let outcomes =
         join_all(group.cases.iter().map(|case| async move { (case, &case.gateway, run_case(case).await) })).await;
     assert_outcomes(outcomes);
@@ -103,9 +102,9 @@ async fn ambiguous_paths_reach_no_other_service() {
 #[test]
 fn every_group_of_cases_has_a_test() {
     let groups = load_groups();
-    let here = include_str!("framing.rs");
+    let source = include_str!("framing.rs");
     for group in &groups {
-        assert!(here.contains(&format!("check_group(\"{}\").await", group.name)), "{}", group.name);
+        assert!(source.contains(&format!("check_group(\"{}\").await", group.name)), "{}", group.name);
     }
     let mut names: Vec<_> = groups.iter().flat_map(|group| &group.cases).map(|case| &case.name).collect();
     let count = names.len();
@@ -119,8 +118,8 @@ async fn a_websocket_upgrade_is_rejected_in_the_dialect() {
     let [service, ..] = start_recorders();
     let gateway = start_gateway(&[("mefp", &service.url)], &[]);
     let upgrade = "GET /auth/login HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let told = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
-    assert_eq!(gateway.send_raw(upgrade).await.body, told);
+    let expected = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
+    assert_eq!(gateway.send_raw(upgrade).await.body, expected);
 }
 
 #[actix_web::test]
@@ -128,10 +127,10 @@ async fn an_invalid_chunk_is_rejected_in_the_dialect() {
     let [service, ..] = start_recorders();
     let gateway = start_gateway(&[("mefp", &service.url)], &[]);
     let head = "POST /auth/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let told = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
+    let expected = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
     for body in ["zz\r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n"] {
         let reply = gateway.send_raw(format!("{head}{body}")).await;
-        assert_eq!((reply.status, reply.body.as_str(), reply.header("connection")), (400, told, Some("close")));
+        assert_eq!((reply.status, reply.body.as_str(), reply.header("connection")), (400, expected, Some("close")));
     }
     assert_eq!(service.requests(), [""; 0]);
 }

@@ -1,5 +1,5 @@
-//! A service that writes down exactly the requests that reach it. It reads by rules of its own, the strictest there
-//! are: what is not a request to the letter is written down as garbage.
+//! A service that records the requests that it receives. Its own parser is as strict as RFC 9112 allows: anything else
+//! is recorded as garbage.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,42 +13,58 @@ pub(crate) struct RecordingService {
     requests: Arc<Mutex<Vec<String>>>,
 }
 
-/// A request, or as much as shows that there is none.
+/// What the bytes received so far are.
 enum ParseResult {
-    Request { line: String, body: Vec<u8>, length: usize },
+    /// A request: method and target, body, and its length in bytes.
+    Request {
+        line: String,
+        body: Vec<u8>,
+        length: usize,
+    },
+    Incomplete,
+    Invalid,
+}
+
+/// What the bytes after a head are.
+enum BodyResult {
+    /// The body, decoded, and its length in bytes as sent.
+    Complete {
+        body: Vec<u8>,
+        length: usize,
+    },
     Incomplete,
     Invalid,
 }
 
 impl RecordingService {
-    /// Serves as `name`, and says so in each answer.
+    /// Starts a service whose responses have the header `X-Served-By: name`.
     pub(crate) fn start(name: &'static str) -> Self {
         let listener = local_listener();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let writes = seen.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let recorded = requests.clone();
         actix_web::rt::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                actix_web::rt::spawn(serve_connection(stream, name, writes.clone()));
+                actix_web::rt::spawn(serve_connection(stream, name, recorded.clone()));
             }
         });
-        Self { url, requests: seen }
+        Self { url, requests }
     }
 
-    /// The same, once.
+    /// Removes and returns the recorded requests.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
 
-    /// Every request that has come, in order: method, target, body.
+    /// The recorded requests in order: service, method, target, body.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-async fn serve_connection(mut stream: TcpStream, name: &'static str, seen: Arc<Mutex<Vec<String>>>) {
+async fn serve_connection(mut stream: TcpStream, name: &'static str, requests: Arc<Mutex<Vec<String>>>) {
     let mut bytes = Vec::new();
     loop {
         match parse_request(&bytes) {
@@ -60,10 +76,10 @@ async fn serve_connection(mut stream: TcpStream, name: &'static str, seen: Arc<M
                         0..100 => text,
                         long => format!("[{long} bytes]"),
                     });
-                    seen.lock().unwrap().push(format!("{name} {line} {body}").trim_end().to_owned());
+                    requests.lock().unwrap().push(format!("{name} {line} {body}").trim_end().to_owned());
                 }
-                let answer = format!("HTTP/1.1 200 OK\r\nX-Served-By: {name}\r\nContent-Length: 0\r\n\r\n");
-                if stream.write_all(answer.as_bytes()).await.is_err() {
+                let response = format!("HTTP/1.1 200 OK\r\nX-Served-By: {name}\r\nContent-Length: 0\r\n\r\n");
+                if stream.write_all(response.as_bytes()).await.is_err() {
                     return;
                 }
             }
@@ -73,7 +89,7 @@ async fn serve_connection(mut stream: TcpStream, name: &'static str, seen: Arc<M
                 }
             }
             ParseResult::Invalid => {
-                seen.lock().unwrap().push(format!("{name} garbage {}", bytes.escape_ascii()));
+                requests.lock().unwrap().push(format!("{name} garbage {}", bytes.escape_ascii()));
                 return;
             }
         }
@@ -89,8 +105,8 @@ fn parse_request(bytes: &[u8]) -> ParseResult {
     let (mut lengths, mut encodings, mut hosts) = (Vec::new(), Vec::new(), 0);
     for line in lines {
         let Some((name, value)) = line.split_once(':') else { return ParseResult::Invalid };
-        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        if name.is_empty() || !name.bytes().all(known) || value.contains(['\r', '\n', '\0']) {
+        let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if name.is_empty() || !name.bytes().all(is_name_byte) || value.contains(['\r', '\n', '\0']) {
             return ParseResult::Invalid;
         }
         match name.to_ascii_lowercase().as_str() {
@@ -100,44 +116,45 @@ fn parse_request(bytes: &[u8]) -> ParseResult {
             _ => {}
         }
     }
-    let rest = &bytes[end + 4..];
+    let after_head = &bytes[end + 4..];
     let body = match (&lengths[..], &encodings[..]) {
-        ([], []) => Some((Vec::new(), 0)),
+        ([], []) => BodyResult::Complete { body: Vec::new(), length: 0 },
         ([length], []) => match length.parse::<usize>() {
-            Ok(length) => rest.get(..length).map(|body| (body.to_vec(), length)),
-            Err(_) => return ParseResult::Invalid,
+            Ok(length) => match after_head.get(..length) {
+                Some(body) => BodyResult::Complete { body: body.to_vec(), length },
+                None => BodyResult::Incomplete,
+            },
+            Err(_) => BodyResult::Invalid,
         },
-        ([], [encoding]) if encoding == "chunked" => match decode_chunked(rest) {
-            Ok(body) => body,
-            Err(()) => return ParseResult::Invalid,
-        },
-        _ => return ParseResult::Invalid,
+        ([], [encoding]) if encoding == "chunked" => decode_chunked(after_head),
+        _ => BodyResult::Invalid,
     };
     match body {
         _ if hosts != 1 => ParseResult::Invalid,
-        Some((body, length)) => {
+        BodyResult::Complete { body, length } => {
             ParseResult::Request { line: format!("{method} {target}"), body, length: end + 4 + length }
         }
-        None => ParseResult::Incomplete,
+        BodyResult::Incomplete => ParseResult::Incomplete,
+        BodyResult::Invalid => ParseResult::Invalid,
     }
 }
 
-/// The body and its length in chunks, if all of it is there.
-fn decode_chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, ()> {
-    let (mut body, mut at) = (Vec::new(), 0);
+/// Decodes a chunked body without extensions and trailers.
+fn decode_chunked(bytes: &[u8]) -> BodyResult {
+    let (mut body, mut offset) = (Vec::new(), 0);
     loop {
-        let rest = &bytes[at..];
-        let Some(end) = rest.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
-        let size = std::str::from_utf8(&rest[..end]).map_err(drop)?;
-        let size = usize::from_str_radix(size, 16).map_err(drop)?;
-        let Some(data) = rest.get(end + 2..end + 2 + size + 2) else { return Ok(None) };
+        let rest = &bytes[offset..];
+        let Some(end) = rest.windows(2).position(|two| two == b"\r\n") else { return BodyResult::Incomplete };
+        let size = std::str::from_utf8(&rest[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let Some(size) = size else { return BodyResult::Invalid };
+        let Some(data) = rest.get(end + 2..end + 2 + size + 2) else { return BodyResult::Incomplete };
         if &data[size..] != b"\r\n" {
-            return Err(());
+            return BodyResult::Invalid;
         }
         body.extend_from_slice(&data[..size]);
-        at += end + 2 + size + 2;
+        offset += end + 2 + size + 2;
         if size == 0 {
-            return Ok(Some((body, at)));
+            return BodyResult::Complete { body, length: offset };
         }
     }
 }

@@ -1,9 +1,10 @@
-//! The requests of `cases/`, and what becomes of them.
+//! Reads the framing cases in `cases/` and runs them.
 //!
-//! A case is sent byte for byte, to the gateway and to nginx. It says what is answered, in order, and by which service;
-//! and what reaches the services: under /i/ and /code/ the portal, under /auth/ mefp. `nginx` is what nginx does where
-//! that is something else. A line's end in `send` is CR LF; `<LF>`, `<CR>`, `<NUL>`, `<TAB>` and `<VT>` stand for one
-//! byte; `<x*9>` for nine x, `<line*9>` for nine empty lines, `<header*9>` for nine headers.
+//! A case is sent byte for byte, to the gateway and to nginx. `answers` lists the statuses of the responses, each with
+//! the service that sent it; `reached` lists the requests that reach a service: the portal serves /i/ and /code/, mefp
+//! /auth/. `nginx` has the outcome there if it differs. In `send`, the end of a line is CR LF; `<LF>`, `<CR>`, `<NUL>`,
+//! `<TAB>` and `<VT>` are one byte each; `<x*9>` is nine x, `<line*9>` nine empty lines, `<header*9>` nine header
+//! fields.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ macro_rules! groups {
     ($($name:literal),*) => { &[$(($name, include_str!(concat!("cases/", $name, ".toml")))),*] };
 }
 
-/// Every file, by the name of its test's group.
+/// Name and text of each file in `cases/`.
 const GROUPS: &[(&str, &str)] = groups!(
     "host",
     "length-and-encoding",
@@ -47,18 +48,18 @@ struct CaseFile {
 
 #[derive(Deserialize)]
 pub(crate) struct FramingCase {
-    /// What it is about.
+    /// Description; or, for a case without `send`, a path.
     #[serde(alias = "path")]
     pub(crate) name: String,
-    /// The bytes; without them, the name is a path to ask for.
+    /// The request's bytes. `None`: a GET of the path in `name`.
     send: Option<String>,
     #[serde(flatten)]
     pub(crate) gateway: CaseOutcome,
-    /// What nginx does, where that is something else, and why.
+    /// The outcome with nginx, if it differs, and the reason.
     pub(crate) nginx: Option<DifferentOutcome>,
 }
 
-/// What a client is answered, and what reaches the services.
+/// The responses to the client and the requests that reach services.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub(crate) struct CaseOutcome {
     pub(crate) answers: String,
@@ -72,11 +73,11 @@ pub(crate) struct DifferentOutcome {
     pub(crate) why: String,
 }
 
-/// What follows every case on its connection: a request to another service than the case is about. Whether it is seen
-/// as one tells where the server took the case to end.
+/// Sent after every case on the same connection, to another service. It is received as a request only if the server
+/// agrees on where the case ends.
 const FOLLOWING_REQUEST: &str = "GET /auth/next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
-/// All cases there are.
+/// All cases, by file.
 pub(crate) fn load_groups() -> Vec<CaseGroup> {
     let read = |&(name, text): &(&'static str, &str)| {
         let file: CaseFile = toml::from_str(text).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -86,14 +87,14 @@ pub(crate) fn load_groups() -> Vec<CaseGroup> {
 }
 
 impl FramingCase {
-    /// Its name, on a page.
+    /// Title in the tables of `docs/FRAMING.md`.
     pub(crate) fn title(&self) -> String {
         if self.send.is_some() { self.name.clone() } else { format!("`{}`", self.name) }
     }
 
     fn bytes(&self) -> Vec<u8> {
-        let asked = || format!("GET {} HTTP/1.1\nHost: h\n\n", self.name);
-        let mut text = self.send.clone().unwrap_or_else(asked).replace('\n', "\r\n");
+        let get = || format!("GET {} HTTP/1.1\nHost: h\n\n", self.name);
+        let mut text = self.send.clone().unwrap_or_else(get).replace('\n', "\r\n");
         for (name, bytes) in [("<CR>", "\r"), ("<LF>", "\n"), ("<NUL>", "\0"), ("<TAB>", "\t"), ("<VT>", "\u{b}")] {
             text = text.replace(name, bytes);
         }
@@ -106,32 +107,32 @@ impl FramingCase {
         (text + FOLLOWING_REQUEST).into_bytes()
     }
 
-    /// Sends it to `address`, in front of `services`.
+    /// Sends the case to the proxy at `address`; returns its responses and what `services` received.
     pub(crate) async fn run(&self, address: SocketAddr, services: &[RecordingService]) -> CaseOutcome {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // It may be refused before it is sent to its end.
+        // The server may reject the request and close before all of it is sent.
         let _ = stream.write_all(&self.bytes()).await;
         let mut bytes = Vec::new();
-        // A reset after the answer is a close as well.
-        let ended = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
-        assert!(ended.is_ok(), "{}: neither answered nor closed: {}", self.name, bytes.escape_ascii());
+        // A reset after the response counts as a close.
+        let end = tokio::time::timeout(TEST_TIMEOUT, stream.read_to_end(&mut bytes)).await;
+        assert!(end.is_ok(), "{}: no response and no close: {}", self.name, bytes.escape_ascii());
         let answers = parse_responses(&bytes);
         CaseOutcome { answers, reached: services.iter().flat_map(RecordingService::requests).collect() }
     }
 }
 
-/// The services of every run: two that are told apart by case, one that is not.
+/// The services of every run. The prefixes of portal and mefp are case-sensitive, that of jwt is not.
 pub(crate) fn start_recorders() -> [RecordingService; 3] {
     ["portal", "mefp", "jwt"].map(RecordingService::start)
 }
 
-/// Each answer's status, and who gave it if it was a service.
+/// The status of each response, with the name of the service that sent it: `200 portal, 400`.
 fn parse_responses(mut bytes: &[u8]) -> String {
-    let mut told = Vec::new();
+    let mut responses = Vec::new();
     while !bytes.is_empty() {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n").filter(|_| bytes.starts_with(b"HTTP/1."))
         else {
-            told.push("no HTTP".to_owned());
+            responses.push("no HTTP".to_owned());
             break;
         };
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
@@ -140,20 +141,20 @@ fn parse_responses(mut bytes: &[u8]) -> String {
             fields.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.to_owned())
         };
         let service = header("x-served-by").map(|name| format!(" {name}")).unwrap_or_default();
-        told.push(format!("{}{service}", &head[9..12]));
+        responses.push(format!("{}{service}", &head[9..12]));
         let length: usize = header("content-length").map_or(0, |length| length.parse().unwrap());
         bytes = bytes.get(end + 4 + length..).unwrap_or_default();
     }
-    if told.is_empty() { "closed".to_owned() } else { told.join(", ") }
+    if responses.is_empty() { "closed".to_owned() } else { responses.join(", ") }
 }
 
-/// Fails with all that is not as the table has it.
+/// Fails with a list of all cases whose outcome is not the expected one.
 pub(crate) fn assert_outcomes<'a>(outcomes: impl IntoIterator<Item = (&'a FramingCase, &'a CaseOutcome, CaseOutcome)>) {
-    let mut told = String::new();
-    for (case, wanted, seen) in outcomes {
-        if *wanted != seen {
-            let _ = writeln!(told, "{}\n  wanted {wanted:?}\n  seen   {seen:?}", case.name);
+    let mut mismatches = String::new();
+    for (case, expected, actual) in outcomes {
+        if *expected != actual {
+            let _ = writeln!(mismatches, "{}\n  expected {expected:?}\n  actual   {actual:?}", case.name);
         }
     }
-    assert!(told.is_empty(), "not as the table has it:\n{told}");
+    assert!(mismatches.is_empty(), "unexpected outcomes:\n{mismatches}");
 }

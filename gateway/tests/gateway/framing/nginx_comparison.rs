@@ -1,5 +1,5 @@
-//! nginx as the control: the same bytes, the same prefixes, the same services. Where it does something else than the
-//! gateway, the table says so and why, and `docs/FRAMING.md` shows the table.
+//! Compares the gateway's framing with nginx's: the same bytes, prefixes and services. Each difference is documented in
+//! the case with its reason, and listed in `docs/FRAMING.md`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,26 +16,26 @@ use super::corpus::{CaseGroup, CaseOutcome, FramingCase, assert_outcomes, load_g
 use crate::recorder::RecordingService;
 use crate::support::TEST_TIMEOUT;
 
-/// A running nginx: one process, stopped when dropped.
+/// A running nginx, a single process; killed when dropped.
 struct NginxProcess {
     child: Child,
     folder: TempDir,
 }
 
-/// Addresses that nobody else takes: one of loopback's by the id of this process, and a port for each case.
+/// A loopback address that no other process uses: its bytes are this process's id, its port is the case's number.
 fn case_address(case: usize) -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     (Ipv4Addr::new(127, a.saturating_add(1), b, c), 20_000 + u16::try_from(case).unwrap()).into()
 }
 
-/// What the gateway does too: the prefixes, the limits of sizes and of times, connections kept to the services.
+/// An nginx configuration that matches the gateway's: prefixes, size limits, timeouts, keep-alive to the services.
 fn server_config(case: usize, services: &[RecordingService]) -> String {
     let address = case_address(case);
     let [portal, mefp, jwt] = ["portal", "mefp", "jwt"].map(|name| format!("{name}_{case}"));
     let mut text = String::new();
     for (name, service) in [&portal, &mefp, &jwt].into_iter().zip(services) {
-        let place = service.url.strip_prefix("http://").unwrap();
-        writeln!(text, "upstream {name} {{ server {place}; keepalive 4; }}").unwrap();
+        let address = service.url.strip_prefix("http://").unwrap();
+        writeln!(text, "upstream {name} {{ server {address}; keepalive 4; }}").unwrap();
     }
     writeln!(
         text,
@@ -50,7 +50,7 @@ fn server_config(case: usize, services: &[RecordingService]) -> String {
     text
 }
 
-/// nginx, as `scripts/test` names it; Debian has it where only root's PATH leads.
+/// The path of nginx: set by `scripts/test`, or Debian's, which is not in the PATH of a user.
 #[expect(clippy::disallowed_methods, reason = "the tests have no configuration")]
 pub(super) fn nginx_path() -> String {
     std::env::var("STELE_TEST_NGINX").unwrap_or_else(|_| "/usr/sbin/nginx".to_owned())
@@ -74,7 +74,10 @@ impl NginxProcess {
         );
         fs::write(folder.path().join("nginx.conf"), config).unwrap();
         let program = nginx_path();
-        assert!(Path::new(&program).exists(), "no {program}: scripts/test gets it, or STELE_TEST_NGINX names it");
+        assert!(
+            Path::new(&program).exists(),
+            "{program} does not exist: use scripts/test, which downloads nginx, or set STELE_TEST_NGINX"
+        );
         let child = Command::new(program)
             .args(["-e", "error.log", "-c", "nginx.conf", "-p"])
             .arg(folder.path())
@@ -88,13 +91,13 @@ impl NginxProcess {
         nginx
     }
 
-    /// Waits until each of so many addresses is served.
+    /// Waits until nginx listens on the addresses of all cases.
     fn wait_until_serving(&mut self, cases: usize) {
         let deadline = Instant::now() + TEST_TIMEOUT;
         while (0..cases).any(|case| TcpStream::connect(case_address(case)).is_err()) {
-            let ended = self.child.try_wait().unwrap();
+            let exit_status = self.child.try_wait().unwrap();
             let log = || fs::read_to_string(self.folder.path().join("error.log")).unwrap_or_default();
-            assert!(ended.is_none() && Instant::now() < deadline, "nginx does not serve: {}", log());
+            assert!(exit_status.is_none() && Instant::now() < deadline, "nginx does not listen: {}", log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -115,8 +118,8 @@ async fn nginx_differs_exactly_in_the_documented_cases() {
     let services: Vec<_> = cases.iter().map(|_| start_recorders()).collect();
     let _nginx = NginxProcess::start(&services);
     let outcomes = cases.iter().zip(&services).enumerate().map(|(number, (case, services))| async move {
-        let wanted = case.nginx.as_ref().map_or(&case.gateway, |other| &other.outcome);
-        (*case, wanted, case.run(case_address(number), services).await)
+        let expected = case.nginx.as_ref().map_or(&case.gateway, |other| &other.outcome);
+        (*case, expected, case.run(case_address(number), services).await)
     });
     assert_outcomes(join_all(outcomes).await);
     for case in cases {
@@ -125,7 +128,7 @@ async fn nginx_differs_exactly_in_the_documented_cases() {
 }
 
 fn describe_outcome(outcome: &CaseOutcome) -> String {
-    let quoted = |one: &String| format!("`{}`", one.replace('\r', "\\r").replace('\n', "\\n"));
+    let quoted = |request: &String| format!("`{}`", request.replace('\r', "\\r").replace('\n', "\\n"));
     let reached: Vec<_> = outcome.reached.iter().map(quoted).collect();
     let reached = if reached.is_empty() { "nothing".to_owned() } else { reached.join(", ") };
     format!("{}; {reached}", outcome.answers)
@@ -139,14 +142,15 @@ fn table_row(case: &FramingCase) -> String {
     }
 }
 
-/// The two tables of the page.
+/// The tables of `docs/FRAMING.md`: the cases in which nginx differs, and the others.
 fn table_pair(groups: &[CaseGroup]) -> [String; 2] {
     let cases = || groups.iter().flat_map(|group| &group.cases);
-    let of = |differ: bool| cases().filter(move |case| case.nginx.is_some() == differ).map(table_row);
-    let differences =
+    let different_rows: String = cases().filter(|case| case.nginx.is_some()).map(table_row).collect();
+    let equal_rows: String = cases().filter(|case| case.nginx.is_none()).map(table_row).collect();
+    let different_head =
         "| what is sent | the gateway: answers; what reaches services | nginx | why |\n| --- | --- | --- | --- |\n";
-    let alike = "| what is sent | both: answers; what reaches services |\n| --- | --- |\n";
-    [differences.to_owned() + &of(true).collect::<String>(), alike.to_owned() + &of(false).collect::<String>()]
+    let equal_head = "| what is sent | both: answers; what reaches services |\n| --- | --- |\n";
+    [different_head.to_owned() + &different_rows, equal_head.to_owned() + &equal_rows]
 }
 
 #[test]
