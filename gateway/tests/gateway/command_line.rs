@@ -1,4 +1,4 @@
-//! The gateway as a program: its command line, its log, its end.
+//! The gateway as a program: command line, settings, log, SIGHUP, SIGTERM.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -19,6 +19,7 @@ fn gateway_command() -> Command {
     command
 }
 
+/// The line that a gateway prints when it fails to start.
 fn startup_error(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let text = String::from_utf8(output.stderr.clone()).unwrap();
@@ -26,7 +27,7 @@ fn startup_error(output: &Output) -> String {
     text
 }
 
-/// Ends the program also if the test fails.
+/// A running gateway, killed when dropped.
 struct RunningGateway(Child);
 
 impl Drop for RunningGateway {
@@ -54,9 +55,12 @@ fn a_failed_start_prints_one_line_and_exits_with_code_2() {
     assert!(text.contains(&format!("{}:3: unknown field `servise`", file.path().display())), "{text}");
     let text = startup_error(&gateway_command().env("STELE_UPSTREAM_TMS", "ftp://x").output().unwrap());
     assert!(text.contains("STELE_UPSTREAM_TMS: `ftp://x`"), "{text}");
-    let taken = crate::support::local_listener();
+    let other_listener = crate::support::local_listener();
     let text = startup_error(
-        &gateway_command().env("STELE_ADMIN_LISTEN", taken.local_addr().unwrap().to_string()).output().unwrap(),
+        &gateway_command()
+            .env("STELE_ADMIN_LISTEN", other_listener.local_addr().unwrap().to_string())
+            .output()
+            .unwrap(),
     );
     assert!(text.contains("STELE_ADMIN_LISTEN") && text.contains("taken"), "{text}");
 }
@@ -69,14 +73,14 @@ fn send_request(address: &str, request: &str) -> String {
     text
 }
 
-/// The program, its log, and where it serves.
+/// Starts the program and waits until it is ready. Returns it with the rest of its log and its public address.
 fn start_program(command: &mut Command) -> (RunningGateway, impl Iterator<Item = Value> + use<>, String) {
     let mut child = RunningGateway(command.spawn().unwrap());
     let lines = BufReader::new(child.0.stderr.take().unwrap()).lines();
     let mut log = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
     let ready = log.find(|line| line["message"] == "ready" && line["listen"].is_string()).unwrap();
-    let public = ready["listen"].as_str().unwrap().to_owned();
-    (child, log, public)
+    let address = ready["listen"].as_str().unwrap().to_owned();
+    (child, log, address)
 }
 
 const REQUEST_TAIL: &str = "HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
@@ -87,42 +91,42 @@ fn sighup_reloads_the_table_and_rejects_an_invalid_one() {
     let built_in = include_str!("../../routes.toml");
     let write = |text: &str| std::fs::write(file.path(), text).unwrap();
     write(built_in);
-    let (child, mut log, public) = start_program(gateway_command().env("STELE_ROUTES", file.path()));
-    let hang_up = || kill_process(Pid::from_child(&child.0), Signal::HUP).unwrap();
-    let found = |path: &str| !send_request(&public, &format!("GET {path} {REQUEST_TAIL}")).contains("no_route");
-    assert!(found("/auth/x") && !found("/door/x"));
+    let (child, mut log, address) = start_program(gateway_command().env("STELE_ROUTES", file.path()));
+    let send_sighup = || kill_process(Pid::from_child(&child.0), Signal::HUP).unwrap();
+    let has_route = |path: &str| !send_request(&address, &format!("GET {path} {REQUEST_TAIL}")).contains("no_route");
+    assert!(has_route("/auth/x") && !has_route("/door/x"));
     write(&built_in.replace("\"/auth/\"", "\"/door/\""));
-    hang_up();
+    send_sighup();
     assert!(log.any(|line| line["message"] == "SIGHUP: the new routing table is in force"));
-    assert!(!found("/auth/x") && found("/door/x"));
+    assert!(!has_route("/auth/x") && has_route("/door/x"));
     write(&built_in.replacen("\nprefix", "\nprefox", 1));
-    hang_up();
+    send_sighup();
     let line = log.find(|line| line["message"] == "SIGHUP: the old routing table stays in force").unwrap();
     let line_number = 1 + built_in.lines().position(|line| line.starts_with("prefix")).unwrap();
     let text = line["error"].as_str().unwrap();
     assert!(text.contains(&format!("{}:{line_number}: ", file.path().display())) && text.contains("prefox"), "{text}");
-    assert!(!found("/auth/x") && found("/door/x"));
+    assert!(!has_route("/auth/x") && has_route("/door/x"));
 }
 
 #[test]
 fn sigterm_drains_and_a_second_sigterm_exits_at_once() {
-    let says = |line: Value| line["message"].as_str().unwrap().starts_with("stopping");
-    let (mut child, mut log, public) = start_program(gateway_command().env("STELE_DRAIN", "1s"));
-    let asked = Instant::now();
+    let is_stopping = |line: Value| line["message"].as_str().unwrap().starts_with("stopping");
+    let (mut child, mut log, address) = start_program(gateway_command().env("STELE_DRAIN", "1s"));
+    let signalled_at = Instant::now();
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
-    assert!(log.any(says));
-    let health = || send_request(&public, &format!("GET /healthz {REQUEST_TAIL}"));
-    let readiness = || send_request(&public, &format!("GET /readyz {REQUEST_TAIL}"));
-    // No service is there, so it was never ready; that it goes is seen by how it ends connections.
-    let kept = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
-    assert!(send_request(&public, kept).to_ascii_lowercase().contains("connection: close"));
+    assert!(log.any(is_stopping));
+    let health = || send_request(&address, &format!("GET /healthz {REQUEST_TAIL}"));
+    let readiness = || send_request(&address, &format!("GET /readyz {REQUEST_TAIL}"));
+    // Without services it was never ready; draining shows in that it closes keep-alive connections.
+    let keep_alive_request = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert!(send_request(&address, keep_alive_request).to_ascii_lowercase().contains("connection: close"));
     assert!(health().starts_with("HTTP/1.1 200") && readiness().starts_with("HTTP/1.1 503"));
     assert!(child.0.wait().unwrap().success());
-    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(signalled_at.elapsed() >= Duration::from_secs(1), "{:?}", signalled_at.elapsed());
 
     let (mut child, mut log, _) = start_program(gateway_command().env("STELE_DRAIN", "1h"));
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
-    assert!(log.any(says));
+    assert!(log.any(is_stopping));
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
     assert_eq!(child.0.wait().unwrap().code(), Some(130));
 }
@@ -145,9 +149,9 @@ fn the_log_has_no_secrets_and_is_bounded_and_sigterm_exits() {
     assert!(send_request(public, &long).starts_with("HTTP/1.1 "));
     let text = send_request(admin, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-    // One client is refused over and over.
-    let refused = "POST /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    (0..200).for_each(|_| drop(send_request(public, refused)));
+    // One client is rejected 200 times.
+    let rejected_request = "POST /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    (0..200).for_each(|_| drop(send_request(public, rejected_request)));
     let metrics = send_request(admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert!(metrics.contains("stele_gateway_unlogged_requests_total 1"), "{metrics}");
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
@@ -159,7 +163,7 @@ fn the_log_has_no_secrets_and_is_bounded_and_sigterm_exits() {
     assert_eq!((&line["method"], &line["path"], &line["status"]), (&"POST".into(), &"/i/..".into(), &404.into()));
     assert_eq!((&line["service"], line["id"].as_str().map(str::len)), (&"portal".into(), Some(32)));
     assert!(line["ms"].is_u64() && line["left_out"].is_null());
-    // What clients send is logged in part, and what they are refused not each time.
+    // Long paths are truncated in the log, and only some of a client's rejections are logged.
     let longest = log.iter().map(String::len).max().unwrap();
     assert!(longest < 1_000, "a line of {longest} bytes");
     assert!(log.iter().any(|line| line.contains("xxx…")), "{log:?}");

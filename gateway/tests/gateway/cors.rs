@@ -1,4 +1,4 @@
-//! Browsers of other origins.
+//! Cross-origin resource sharing: preflight requests, allowed origins, exposed headers.
 
 use actix_web::HttpResponse;
 

@@ -1,15 +1,15 @@
-//! The merged document, and the page that shows it.
+//! The merged OpenAPI document, the pages under `/docs/`, and the index page.
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use crate::support::{TestGateway, start_gateway, start_service, unreachable_url};
 
-/// A service that says it serves `path`, and a path of someone else's.
+/// Starts a service whose OpenAPI document has `path`, and a path of the portal, which the gateway must ignore.
 fn start_documented_service(path: &'static str) -> String {
     start_service(move |request: HttpRequest| async move {
         assert_eq!(request.path(), "/openapi.json");
-        let answer = json!({ "$ref": "#/components/responses/No" });
+        let response = json!({ "$ref": "#/components/responses/No" });
         let operation = json!({
             "operationId": "login",
             "tags": ["anything"],
@@ -17,10 +17,10 @@ fn start_documented_service(path: &'static str) -> String {
             "requestBody": {
                 "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Login" } } }
             },
-            "responses": { "200": answer, "504": answer },
+            "responses": { "200": response, "504": response },
         });
         HttpResponse::Ok().json(json!({
-            "paths": { path: { "post": operation }, "/i/somebody-elses": { "post": operation } },
+            "paths": { path: { "post": operation }, "/i/of-another-service": { "post": operation } },
             "components": {
                 "schemas": { "Login": { "properties": { "z": {}, "a": {} } } },
                 "securitySchemes": { "token": {} },
@@ -45,7 +45,7 @@ async fn documents_are_merged_without_collisions() {
     let gateway = start_gateway(&[("mefp", &mefp), ("tms", &tms)], &[]);
     let document = fetch_document(&gateway).await;
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
-    // In the order of the routes; and nobody speaks for the portal's paths.
+    // In the order of the routes. The portal's paths are only taken from the portal.
     assert_eq!(paths, ["/container/api/v1/cloudbox/tms/auth/authsalt", "/auth/login"]);
     let operation = &document["paths"]["/auth/login"]["post"];
     assert_eq!(operation["operationId"], "mefp.login");
@@ -54,9 +54,9 @@ async fn documents_are_merged_without_collisions() {
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
     assert_eq!(schema, "#/components/schemas/mefp.Login");
     assert_eq!(operation["responses"]["504"]["$ref"], "#/components/responses/mefp.No");
-    // The gateway's own answer, in the dialect.
-    let own = &operation["responses"]["431"]["content"]["application/json"]["example"];
-    assert_eq!(own["errors"]["code"], 40000);
+    // The gateway adds its own rejections, in the dialect.
+    let rejection = &operation["responses"]["431"]["content"]["application/json"]["example"];
+    assert_eq!(rejection["errors"]["code"], 40000);
     let schemas: Vec<_> = document["components"]["schemas"].as_object().unwrap().keys().collect();
     assert_eq!(schemas, ["tms.Login", "mefp.Login"]);
     let fields = document["components"]["schemas"]["tms.Login"]["properties"].as_object().unwrap();
@@ -68,9 +68,15 @@ async fn documents_are_merged_without_collisions() {
 #[actix_web::test]
 async fn services_without_a_valid_document_are_listed_as_missing() {
     let mefp = format!("{},{}", unreachable_url(), start_documented_service("/auth/login"));
-    let babble = start_service(|| async { HttpResponse::Ok().body("{") });
-    let away = unreachable_url();
-    let upstreams = [("mefp", mefp.as_str()), ("tms", &babble), ("portal", &away), ("jwt", &away), ("cloudbox", &away)];
+    let invalid = start_service(|| async { HttpResponse::Ok().body("{") });
+    let unreachable = unreachable_url();
+    let upstreams = [
+        ("mefp", mefp.as_str()),
+        ("tms", &invalid),
+        ("portal", &unreachable),
+        ("jwt", &unreachable),
+        ("cloudbox", &unreachable),
+    ];
     let document = fetch_document(&start_gateway(&upstreams, &[])).await;
     assert_eq!(document["info"]["x-stele-missing"], json!(["cloudbox", "tms", "portal", "jwt"]));
     assert!(document["info"]["description"].as_str().unwrap().contains("cloudbox, tms, portal, jwt"));
@@ -91,20 +97,20 @@ async fn a_hanging_service_does_not_delay_the_document() {
 #[actix_web::test]
 async fn the_docs_page_is_complete_and_loads_nothing_external() {
     let gateway = start_gateway(&[], &[]);
-    let moved = gateway.get("/docs").await;
-    assert_eq!((moved.status, moved.header("location").unwrap()), (308, "/docs/"));
+    let redirect = gateway.get("/docs").await;
+    assert_eq!((redirect.status, redirect.header("location").unwrap()), (308, "/docs/"));
     let initializer = gateway.get("/docs/swagger-initializer.js").await;
     assert!(initializer.body.contains("\"../openapi.json\""), "{}", initializer.body);
     for file in ["", "index.html", "index.css", "swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"] {
-        // The heads: the bodies are packed, and no text.
+        // HEAD, because the bodies are compressed and not UTF-8.
         let reply = gateway.send("HEAD", &format!("/docs/{file}"), "", "").await;
         assert_eq!((reply.status, reply.header("content-encoding")), (200, Some("gzip")), "{file}");
         assert!(reply.header("content-length").unwrap().parse::<usize>().unwrap() > 100, "{file}");
         assert!(reply.header("content-security-policy").unwrap().starts_with("default-src 'none'; script-src 'self';"));
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
-    for stray in ["/docs/nothing.js", "/docs/../healthz", "/docs/%2e%2e/x", "/docsx"] {
-        assert_eq!(gateway.get(stray).await.status, 404, "{stray}");
+    for unknown in ["/docs/nothing.js", "/docs/../healthz", "/docs/%2e%2e/x", "/docsx"] {
+        assert_eq!(gateway.get(unknown).await.status, 404, "{unknown}");
     }
     assert_eq!(gateway.send("POST", "/docs/", "", "").await.status, 404);
     assert_eq!(gateway.send("HEAD", "/openapi.json", "", "").await.status, 200);

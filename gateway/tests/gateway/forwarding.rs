@@ -1,4 +1,4 @@
-//! Which headers cross the gateway, in both directions.
+//! Header fields that the gateway forwards, removes, adds and replaces, in both directions.
 
 use actix_web::HttpResponse;
 
@@ -32,16 +32,16 @@ async fn end_to_end_headers_are_forwarded() {
     ] {
         assert_eq!(reply.forwarded_header(name), values, "{name}");
     }
-    assert_eq!(reply.forwarded_header("user-agent"), [""; 0], "the gateway adds nothing of its own");
+    assert_eq!(reply.forwarded_header("user-agent"), [""; 0], "the gateway adds no other header");
 }
 
 #[actix_web::test]
 async fn hop_by_hop_and_connection_listed_headers_are_removed() {
     let raw = "GET /i/login HTTP/1.1\r\nHost: h\r\nConnection: close, X-Secret\r\nConnection: token\r\nX-Secret: 1\r\ntoken: t\r\n\
                Keep-Alive: timeout=5\r\nProxy-Authorization: Basic eA==\r\nProxy-Connection: close\r\nTE: trailers\r\n\
-               Trailer: X-T\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nX-Kept: 1\r\n\r\n";
+               Trailer: X-T\r\nUpgrade: h2c\r\nExpect: 100-continue\r\nX-Other: 1\r\n\r\n";
     let gateway = start_without_trusted_proxies();
-    // Without a body there is nothing to wait for leave to send: RFC 9110, section 10.1.1.
+    // Without a body, `Expect: 100-continue` has no effect (RFC 9110 §10.1.1).
     let reply = gateway.send_raw(raw).await;
     assert_eq!(reply.status, 200);
     for name in [
@@ -58,7 +58,7 @@ async fn hop_by_hop_and_connection_listed_headers_are_removed() {
     ] {
         assert_eq!(reply.forwarded_header(name), [""; 0], "{name}");
     }
-    assert_eq!(reply.forwarded_header("x-kept"), ["1"]);
+    assert_eq!(reply.forwarded_header("x-other"), ["1"]);
 }
 
 #[actix_web::test]
@@ -75,11 +75,11 @@ async fn method_override_headers_are_removed() {
 #[actix_web::test]
 async fn every_401_has_a_www_authenticate_challenge() {
     let challenge = "Bearer realm=\"stele\"";
-    let silent = start_service(|| async { HttpResponse::Unauthorized().finish() });
-    let own = start_service(|| async {
+    let without_challenge = start_service(|| async { HttpResponse::Unauthorized().finish() });
+    let with_challenge = start_service(|| async {
         HttpResponse::Unauthorized().insert_header(("WWW-Authenticate", "Basic realm=\"x\"")).finish()
     });
-    for (url, expected) in [(silent, challenge), (own, "Basic realm=\"x\"")] {
+    for (url, expected) in [(without_challenge, challenge), (with_challenge, "Basic realm=\"x\"")] {
         let reply = start_gateway(&[("portal", &url)], &[]).get("/i/login").await;
         assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some(expected)));
     }
@@ -162,7 +162,7 @@ async fn every_response_has_the_request_id_sent_to_the_service() {
 async fn a_valid_request_id_of_a_trusted_proxy_is_used() {
     let gateway = start_with_trusted_proxies();
     let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
-    for (sent, believed) in [
+    for (sent, is_valid) in [
         ("Az09._-", true),
         (longest.as_str(), true),
         (too_long.as_str(), false),
@@ -171,7 +171,7 @@ async fn a_valid_request_id_of_a_trusted_proxy_is_used() {
         ("a\"b", false),
     ] {
         let reply = gateway.send("GET", "/i/login", &format!("X-Request-Id: {sent}\r\n"), "").await;
-        assert_eq!(reply.header("x-request-id") == Some(sent), believed, "{sent}");
+        assert_eq!(reply.header("x-request-id") == Some(sent), is_valid, "{sent}");
         assert_eq!(reply.forwarded_header("x-request-id"), [reply.header("x-request-id").unwrap()]);
     }
 }
@@ -210,6 +210,6 @@ async fn responses_without_a_body_are_forwarded() {
     assert_eq!((reply.status, reply.body.as_str()), (204, ""));
     let reply = gateway.send("HEAD", "/auth/login", "", "").await;
     assert_eq!((reply.status, reply.body.as_str(), reply.header("x-served-by")), (200, "", Some("mefp")));
-    // What it would be, as the service says.
+    // The length that a GET would have, as sent by the service (RFC 9110 §9.3.2).
     assert!(reply.header("content-length").unwrap().parse::<usize>().unwrap() > 100);
 }

@@ -1,4 +1,5 @@
-//! HTTP/2 that is used to harm: frames written by hand, over TLS.
+//! HTTP/2 attacks, written frame by frame, over TLS: rapid reset, unread responses, excess streams, oversized and
+//! endless header blocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,18 +24,20 @@ const END_HEADERS: u8 = 4;
 const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
 const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 11];
 
+/// A received frame (RFC 9113 §4.1).
 struct Frame {
     frame_type: u8,
     stream: u32,
     payload: Vec<u8>,
 }
 
-fn encode_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+fn encode_frame(frame_type: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    [&length[1..], &[frame_type, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header block: `GET path` at `https://localhost`. RFC 7541: four fields of the static table, two with a literal value.
+/// The header block of `GET path` at `https://localhost`: four names of the static table, two with literal values
+/// (RFC 7541 §6.1, §6.2.2).
 fn header_block(path: &str) -> Vec<u8> {
     let literal = |index: u8, text: &str| [&[index, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
     [vec![0x82, 0x87], literal(0x04, path), literal(0x01, "localhost")].concat()
@@ -49,30 +52,30 @@ struct Http2Client {
     writer: WriteHalf<TlsStream<TcpStream>>,
 }
 
-/// A gateway over TLS in front of a portal, and a certificate store that trusts it.
+/// Starts a gateway over TLS in front of a portal; returns it with a certificate store that trusts it.
 fn start_tls_gateway(url: &str, settings: &[(&'static str, &str)]) -> (TestGateway, RootCertStore) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
     let (cert, key) = (cert.pem(), signing_key.serialize_pem());
-    let secure = |config: gateway::Config| config.with_certificate(cert.as_bytes(), key.as_bytes()).unwrap();
-    (start_gateway_with(&[("portal", url)], settings, secure), roots)
+    let with_certificate = |config: gateway::Config| config.with_certificate(cert.as_bytes(), key.as_bytes()).unwrap();
+    (start_gateway_with(&[("portal", url)], settings, with_certificate), roots)
 }
 
 impl Http2Client {
-    /// Connects, and says what HTTP/2 begins with.
+    /// Connects, and sends the connection preface (RFC 9113 §3.4).
     async fn connect(gateway: &TestGateway, roots: &RootCertStore) -> Self {
         let mut config = ClientConfig::builder().with_root_certificates(roots.clone()).with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, gateway.connect().await).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-        let (reading, mut writing) = split(stream);
-        writing
+        let (reader, mut writer) = split(stream);
+        writer
             .write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &encode_frame(4, 0, 0, &[])].concat())
             .await
             .unwrap();
-        Self { reader: reading, writer: writing }
+        Self { reader, writer }
     }
 
     /// The next frame; `None` at the end of the connection.
@@ -85,20 +88,20 @@ impl Http2Client {
             let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
             Some(Frame { frame_type: head[3], stream, payload })
         };
-        tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("neither a frame nor an end")
+        tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("a frame or the end of the connection")
     }
 
-    /// The first frame that is so.
-    async fn wait_for_frame(&mut self, so: impl Fn(&Frame) -> bool) -> Frame {
+    /// Reads until the first frame for which `predicate` holds.
+    async fn wait_for_frame(&mut self, predicate: impl Fn(&Frame) -> bool) -> Frame {
         loop {
-            let frame = self.next_frame().await.expect("ended before");
-            if so(&frame) {
+            let frame = self.next_frame().await.expect("the connection ended before the frame");
+            if predicate(&frame) {
                 return frame;
             }
         }
     }
 
-    /// What the last `GOAWAY` said, if there was one, when the connection has ended.
+    /// Reads until the connection ends; returns the error code of the last `GOAWAY`, if there was one.
     async fn wait_for_goaway(&mut self) -> Option<[u8; 4]> {
         let mut error = None;
         while let Some(frame) = self.next_frame().await {
@@ -110,13 +113,13 @@ impl Http2Client {
     }
 }
 
-/// Whether an honest client is served beside.
+/// Fails if a well-behaved client on another connection gets no response.
 async fn assert_other_clients_are_served(gateway: &TestGateway, roots: &RootCertStore) {
     let mut client = Http2Client::connect(gateway, roots).await;
     client.writer.write_all(&get_request(1, "/healthz")).await.unwrap();
-    let answer = client.wait_for_frame(|frame| frame.frame_type == HEADERS).await;
-    // `:status: 200`, of the static table.
-    assert_eq!((answer.stream, answer.payload.first()), (1, Some(&0x88)));
+    let response = client.wait_for_frame(|frame| frame.frame_type == HEADERS).await;
+    // `:status: 200` is index 8 of the static table.
+    assert_eq!((response.stream, response.payload.first()), (1, Some(&0x88)));
 }
 
 fn start_hanging_service() -> String {
@@ -135,7 +138,7 @@ async fn rapid_resets_close_the_connection() {
     }
     let error = client.wait_for_goaway().await;
     assert!(error.is_none_or(|error| error == ENHANCE_YOUR_CALM), "{error:?}");
-    wait_until("let go", || gateway.inner.connections() == 0).await;
+    wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
     assert_other_clients_are_served(&gateway, &roots).await;
 }
 
@@ -144,14 +147,14 @@ async fn a_response_that_is_not_read_closes_the_connection() {
     let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 4 << 20]) });
     let (gateway, roots) = start_tls_gateway(&url, &[("STELE_BODY_TIMEOUT", "1")]);
     let mut client = Http2Client::connect(&gateway, &roots).await;
-    // It never opens its window, so that 65,535 bytes come and no more.
+    // Without a `WINDOW_UPDATE`, the initial window lets 65,535 bytes through.
     client.writer.write_all(&get_request(1, "/i/login")).await.unwrap();
     let mut received = 0;
     while let Some(frame) = client.next_frame().await {
         received += if frame.frame_type == 0 { frame.payload.len() } else { 0 };
     }
     assert_eq!(received, 65_535);
-    wait_until("let go", || gateway.inner.connections() == 0).await;
+    wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
     assert_other_clients_are_served(&gateway, &roots).await;
 }
 
@@ -159,13 +162,13 @@ async fn a_response_that_is_not_read_closes_the_connection() {
 async fn streams_beyond_the_limit_are_refused_and_others_continue() {
     let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
     let mut client = Http2Client::connect(&gateway, &roots).await;
-    let all: Vec<u8> = (0..110).flat_map(|number| get_request(2 * number + 1, "/i/login")).collect();
-    client.writer.write_all(&all).await.unwrap();
+    let requests: Vec<u8> = (0..110).flat_map(|number| get_request(2 * number + 1, "/i/login")).collect();
+    client.writer.write_all(&requests).await.unwrap();
     for _ in 0..10 {
         let refused = client.wait_for_frame(|frame| frame.frame_type == RST_STREAM).await;
         assert!(refused.stream > 200 && refused.payload == REFUSED_STREAM, "{} {:?}", refused.stream, refused.payload);
     }
-    // One is given up, and another has its place.
+    // The client resets one stream, so that it may open another.
     client.writer.write_all(&encode_frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     client.writer.write_all(&get_request(221, "/healthz")).await.unwrap();
@@ -176,7 +179,7 @@ async fn streams_beyond_the_limit_are_refused_and_others_continue() {
 async fn an_oversized_header_list_is_rejected() {
     let (gateway, roots) = start_tls_gateway(&start_hanging_service(), &[]);
     let mut client = Http2Client::connect(&gateway, &roots).await;
-    // `x: y…`, 127 bytes and some: a literal field, again and again.
+    // The literal field `x: y…` of about 100 bytes, 400 times.
     let field = [&[0, 1, b'x', 100], [b'y'; 100].as_slice()].concat();
     let list = [header_block("/i/login"), field.repeat(400)].concat();
     let mut pieces = list.chunks(16_000);
@@ -187,7 +190,7 @@ async fn an_oversized_header_list_is_rejected() {
         client.writer.write_all(&encode_frame(CONTINUATION, flags, 1, piece)).await.unwrap();
     }
     let refused = client.wait_for_frame(|frame| frame.stream == 1).await;
-    // `:status: 431`: the value in Huffman code (RFC 7541, appendix B), or plain.
+    // `:status: 431`: the value is Huffman-coded (RFC 7541, appendix B) or plain.
     let is_431 = refused.frame_type == HEADERS
         && refused.payload.windows(3).any(|three| three == [0x69, 0x90, 0xff] || three == b"431");
     assert!(is_431 || refused.frame_type == RST_STREAM, "{} {:?}", refused.frame_type, refused.payload);
@@ -201,12 +204,12 @@ async fn an_endless_header_block_closes_the_connection() {
     let mut client = Http2Client::connect(&gateway, &roots).await;
     client.writer.write_all(&encode_frame(HEADERS, END_STREAM, 1, &header_block("/i/login"))).await.unwrap();
     let piece = encode_frame(CONTINUATION, 0, 1, &[&[0, 1, b'x', 100], [b'y'; 100].as_slice()].concat().repeat(100));
-    let (mut sent, most) = (0, 20_000_000);
-    while sent < most && client.writer.write_all(&piece).await.is_ok() {
+    let (mut sent, max_sent) = (0, 20_000_000);
+    while sent < max_sent && client.writer.write_all(&piece).await.is_ok() {
         sent += piece.len();
     }
     client.wait_for_goaway().await;
-    assert!(sent < most, "{sent} bytes of one header block were taken");
-    wait_until("let go", || gateway.inner.connections() == 0).await;
+    assert!(sent < max_sent, "{sent} bytes of one header block were accepted");
+    wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
     assert_other_clients_are_served(&gateway, &roots).await;
 }

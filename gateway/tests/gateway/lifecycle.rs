@@ -1,4 +1,4 @@
-//! Health, many connections, and stopping.
+//! Health endpoints, many concurrent connections, graceful shutdown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ async fn the_gateway_answers_health_checks_itself() {
 #[actix_web::test]
 async fn readiness_names_the_unavailable_services() {
     let url = start_echo_service("any");
-    let away = unreachable_url();
+    let unreachable = unreachable_url();
     let mut upstreams = SERVICES.map(|(name, _)| (name, url.clone()));
-    let with = |upstreams: &[(&str, String)]| {
+    let start_with = |upstreams: &[(&str, String)]| {
         start_gateway(&upstreams.iter().map(|(name, url)| (*name, url.as_str())).collect::<Vec<_>>(), &[])
     };
-    let told = async |upstreams: &[(&str, String)], body: &str| {
-        let gateway = with(upstreams);
+    let status_with_body = async |upstreams: &[(&str, String)], body: &str| {
+        let gateway = start_with(upstreams);
         for _ in 0..1_000 {
             let reply = gateway.get("/readyz").await;
             if reply.body == body {
@@ -36,13 +36,13 @@ async fn readiness_names_the_unavailable_services() {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("never {body}");
+        panic!("/readyz never returned {body}");
     };
-    assert_eq!(told(&upstreams, r#"{"missing":[],"ready":true}"#).await, 200);
-    upstreams[1].1 = away.clone();
-    upstreams[3].1 = away.clone();
-    upstreams[4].1 = format!("{away},{url}");
-    assert_eq!(told(&upstreams, r#"{"missing":["tms","mefp"],"ready":false}"#).await, 503);
+    assert_eq!(status_with_body(&upstreams, r#"{"missing":[],"ready":true}"#).await, 200);
+    upstreams[1].1 = unreachable.clone();
+    upstreams[3].1 = unreachable.clone();
+    upstreams[4].1 = format!("{unreachable},{url}");
+    assert_eq!(status_with_body(&upstreams, r#"{"missing":["tms","mefp"],"ready":false}"#).await, 503);
 }
 
 #[actix_web::test]
@@ -52,7 +52,7 @@ async fn two_thousand_idle_connections_from_one_address_do_not_block_requests() 
     for _ in 0..20 {
         idle.extend(join_all((0..100).map(|_| gateway.connect())).await);
     }
-    // Each has begun a request, so that the gateway itself, not only the system, holds it.
+    // Each starts a request, so that the gateway has accepted it: it does not wait in the kernel's backlog.
     for stream in &mut idle {
         stream.write_all(b"GET /i/login HTTP/1.1\r\n").await.unwrap();
     }
@@ -69,14 +69,14 @@ async fn concurrent_responses_reach_their_own_clients() {
     let urls = format!("{},{}", start_echo_service("one"), start_echo_service("two"));
     let gateway = start_gateway(&[("portal", &urls)], &[("STELE_WORKERS", "2")]);
     let client = awc::Client::default();
-    join_all((0..40).map(|who| {
-        let (client, url) = (client.clone(), format!("http://{}/i/{who}", gateway.address));
+    join_all((0..40).map(|client_number| {
+        let (client, url) = (client.clone(), format!("http://{}/i/{client_number}", gateway.address));
         async move {
             for n in 0..25 {
-                let sent = format!("{who}:{n}:").repeat(n * 20 + 1);
-                let mut answer = client.post(&url).send_body(sent.clone()).await.unwrap();
-                let told: serde_json::Value = answer.json().await.unwrap();
-                assert_eq!((&told["body"], &told["target"]), (&sent.into(), &format!("/i/{who}").into()));
+                let sent = format!("{client_number}:{n}:").repeat(n * 20 + 1);
+                let mut response = client.post(&url).send_body(sent.clone()).await.unwrap();
+                let echo: serde_json::Value = response.json().await.unwrap();
+                assert_eq!((&echo["body"], &echo["target"]), (&sent.into(), &format!("/i/{client_number}").into()));
             }
         }
     }))
@@ -93,7 +93,7 @@ async fn graceful_shutdown_completes_requests_in_flight() {
         let released = released.clone();
         async move {
             released.notified().await;
-            HttpResponse::Ok().body("answered all the same")
+            HttpResponse::Ok().body("answered during shutdown")
         }
     });
     let gateway = start_gateway(&[("portal", &url)], &[]);
@@ -101,28 +101,28 @@ async fn graceful_shutdown_completes_requests_in_flight() {
     client.write_all(b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     entries.recv().await.unwrap();
     let stopping = actix_web::rt::spawn(gateway.handle.stop(true));
-    // The port is closed first.
+    // The listener is closed first.
     while tokio::net::TcpStream::connect(gateway.address).await.is_ok() {
         actix_web::rt::task::yield_now().await;
     }
     release.notify_one();
-    assert!(read_all(&mut client).await.ends_with(b"answered all the same"));
+    assert!(read_all(&mut client).await.ends_with(b"answered during shutdown"));
     stopping.await.unwrap();
 }
 
 #[actix_web::test]
 async fn an_invalid_hop_secret_prevents_the_start() {
     let config = || gateway::Config::from_settings(&stele_service::config::Settings::default()).unwrap();
-    let bad = config().with_hop_secret(crate::support::secret_string("line\nbreak"));
+    let config_with_bad_secret = config().with_hop_secret(crate::support::secret_string("line\nbreak"));
     assert!(
-        gateway::Gateway::new(bad)
+        gateway::Gateway::new(config_with_bad_secret)
             .start(crate::support::local_listener())
             .err()
             .unwrap()
             .to_string()
             .contains("hop secret")
     );
-    let portal = config().error_page("portal", gateway::Rejection::GatewayTimeout).unwrap().to_owned();
-    assert!(portal.contains("服务超时"));
+    let error_page = config().error_page("portal", gateway::Rejection::GatewayTimeout).unwrap().to_owned();
+    assert!(error_page.contains("服务超时"));
     assert_eq!(gateway::Rejection::ALL.len(), 8);
 }

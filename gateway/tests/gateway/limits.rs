@@ -1,4 +1,4 @@
-//! Sizes and times, each refused in the dialect of the route.
+//! Size limits, timeouts and the connection limit; rejections have the dialect of the route.
 
 use std::time::{Duration, Instant};
 
@@ -60,15 +60,15 @@ async fn an_endless_body_closes_the_connection() {
     let head = format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
-    // Sent until the gateway closes, which it does at the limit: what is taken beyond it is in the system's buffers.
-    let (mut sent, most) = (0, 20_000_000);
+    // The gateway closes at the limit; what is written beyond it fills kernel buffers.
+    let (mut sent, max_sent) = (0, 20_000_000);
     let endless = async {
-        while sent < most && stream.write_all(chunk.as_bytes()).await.is_ok() {
+        while sent < max_sent && stream.write_all(chunk.as_bytes()).await.is_ok() {
             sent += chunk.len();
         }
     };
     tokio::time::timeout(crate::support::TEST_TIMEOUT, endless).await.expect("the gateway neither reads nor closes");
-    assert!(sent < most, "{sent} bytes were taken where 65,536 are the limit");
+    assert!(sent < max_sent, "{sent} bytes were accepted; the limit is 65,536");
 }
 
 #[actix_web::test]
@@ -82,8 +82,8 @@ async fn too_many_or_too_long_headers_are_rejected() {
     }
     let reply = gateway.get(&format!("/auth/login?{}", "y".repeat(17 * 1024))).await;
     assert_eq!((reply.status, reply.body.as_str()), (431, HEADERS_TOO_LARGE));
-    let fine: String = (0..55).map(|n| format!("X-{n}: {}\r\n", "y".repeat(200))).collect();
-    assert_eq!(gateway.send("GET", "/auth/login", &fine, "").await.status, 200);
+    let within_limits: String = (0..55).map(|n| format!("X-{n}: {}\r\n", "y".repeat(200))).collect();
+    assert_eq!(gateway.send("GET", "/auth/login", &within_limits, "").await.status, 200);
 }
 
 #[actix_web::test]
@@ -103,7 +103,7 @@ async fn a_malformed_request_is_rejected_with_a_body() {
     let malformed = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
     let neutral = r#"{"error":"bad_request","message":"请求无法解析 / bad request"}"#;
     let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
-    // GBK, alone and after a request on the same connection.
+    // GBK bytes in the query; sent alone here, and below after a request on the same connection.
     let gbk = get(b"/auth/login?name=\xc1\xf5\xb5\xc2");
     for (bytes, body) in [
         (gbk.clone(), malformed),
@@ -128,7 +128,7 @@ async fn a_malformed_request_is_rejected_with_a_body() {
     client.write_all(&gbk).await.unwrap();
     let received = String::from_utf8(read_all(&mut client).await).unwrap();
     assert!(received.contains("}HTTP/1.1 400 ") && received.ends_with(malformed), "{received}");
-    // Of a head that came together with another one the route is not known.
+    // For a malformed head that is pipelined behind another one, the route is not determined.
     let reply = gateway.send_raw([get(b"/nowhere"), gbk].concat()).await;
     assert!(reply.status == 404 && reply.body.ends_with(neutral), "{reply:?}");
 }
@@ -136,14 +136,14 @@ async fn a_malformed_request_is_rejected_with_a_body() {
 #[actix_web::test]
 async fn an_unfinished_head_times_out() {
     let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
-    let late = r#"{"result":0,"errors":{"code":40000,"message":"请求超时"}}"#;
+    let in_dialect = r#"{"result":0,"errors":{"code":40000,"message":"请求超时"}}"#;
     let neutral = r#"{"error":"slow_request","message":"请求超时 / request timeout"}"#;
     for (bytes, body) in [
-        ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", late),
-        ("GET //auth/lo", late),
+        ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", in_dialect),
+        ("GET //auth/lo", in_dialect),
         ("GET /no", neutral),
         ("G", neutral),
-        // Nothing but a connection.
+        // A connection without a request.
         ("", neutral),
     ] {
         let reply = gateway.send_raw(bytes).await;
@@ -158,7 +158,7 @@ async fn an_unfinished_head_times_out() {
 #[actix_web::test]
 async fn every_head_on_a_keep_alive_connection_has_a_timeout() {
     let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
-    for (beginning, body) in
+    for (unfinished, body) in
         [("\r\n", "timeout\"}"), ("G", "timeout\"}"), ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", "\"请求超时\"}}")]
     {
         let mut client = gateway.connect().await;
@@ -168,7 +168,7 @@ async fn every_head_on_a_keep_alive_connection_has_a_timeout() {
             received.clear();
             read_until(&mut client, &mut received, r#""target":"/auth/login""#).await;
         }
-        client.write_all(beginning.as_bytes()).await.unwrap();
+        client.write_all(unfinished.as_bytes()).await.unwrap();
         let received = String::from_utf8(read_all(&mut client).await).unwrap();
         let last = received.rsplit("HTTP/1.1 ").next().unwrap();
         assert!(last.starts_with("408 Request Timeout\r\n") && last.ends_with(body), "{received}");
@@ -196,7 +196,7 @@ async fn an_unneeded_body_is_not_awaited() {
 
 #[actix_web::test]
 async fn a_client_that_reads_no_response_is_disconnected() {
-    // More than all buffers between the two hold.
+    // More than all buffers between service and client hold.
     let url = start_service(|| async { HttpResponse::Ok().body(vec![b'x'; 64 << 20]) });
     let gateway = start_gateway(&[("mefp", &url)], &[("STELE_BODY_TIMEOUT", "1")]);
     let mut client = gateway.connect().await;
@@ -204,48 +204,48 @@ async fn a_client_that_reads_no_response_is_disconnected() {
     let mut received = Vec::new();
     read_until(&mut client, &mut received, "200 OK").await;
     assert_eq!(gateway.inner.connections(), 1);
-    wait_until("let go", || gateway.inner.connections() == 0).await;
+    wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
 }
 
 #[actix_web::test]
 async fn clients_beyond_max_connections_wait_for_a_free_slot() {
-    // As a proxy's, for one client's address holds half of them.
+    // A trusted proxy's address, because a client address may hold only half of the connections.
     let proxy = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
     let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let silent = join_all((0..8).map(|_| gateway.connect())).await;
-    wait_until("all are held", || gateway.inner.connections() == 8).await;
-    // It is connected, by the system, and has asked; but it is not one of those that are held.
+    wait_until("all connections to be in use", || gateway.inner.connections() == 8).await;
+    // The kernel completes the connect and takes the request; the gateway does not accept the connection yet.
     let mut waiting = gateway.connect().await;
     waiting.write_all(b"GET /auth/login HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    let mut most = 0;
-    let answered = read_all(&mut waiting);
-    let watched = async {
+    let mut max_connections = 0;
+    let response = read_all(&mut waiting);
+    let watch_connections = async {
         loop {
-            most = most.max(gateway.inner.connections());
+            max_connections = max_connections.max(gateway.inner.connections());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    let received = tokio::select! { received = answered => received, () = watched => unreachable!() };
+    let received = tokio::select! { received = response => received, () = watch_connections => unreachable!() };
     assert!(received.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&received));
-    assert!(begun.elapsed() >= Duration::from_secs(1), "answered while all others were held");
-    assert_eq!((most, silent.len()), (8, 8));
+    assert!(started_at.elapsed() >= Duration::from_secs(1), "answered while all connections were in use");
+    assert_eq!((max_connections, silent.len()), (8, 8));
 }
 
 #[actix_web::test]
 async fn above_half_of_max_connections_keep_alive_is_disabled() {
     let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
     let get = "GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n";
-    let mut kept = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..4 {
         let mut client = gateway.connect().await;
         client.write_all(get.as_bytes()).await.unwrap();
         read_until(&mut client, &mut Vec::new(), r#""target":"/auth/login""#).await;
-        kept.push(client);
+        open.push(client);
     }
     assert_eq!(gateway.inner.connections(), 4);
     let reply = gateway.send_raw(get).await;
-    assert_eq!((reply.status, reply.header("connection"), kept.len()), (200, Some("close"), 4));
+    assert_eq!((reply.status, reply.header("connection"), open.len()), (200, Some("close"), 4));
 }
 
 #[actix_web::test]

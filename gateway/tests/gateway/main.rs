@@ -1,4 +1,4 @@
-//! The gateway over real sockets, in front of services that report what reached them.
+//! Tests of the gateway over real sockets, in front of test services.
 
 mod cors;
 mod docs;

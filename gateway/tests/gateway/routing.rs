@@ -1,4 +1,4 @@
-//! Which request reaches which service, and which none.
+//! Routing by path prefix: which service receives a request, in which form, and which paths are rejected.
 
 use crate::support::{SERVICES, TestGateway, start_echo_service, start_gateway};
 
@@ -50,7 +50,7 @@ async fn redundant_slashes_are_removed() {
         assert_eq!((reply.status, reply.json()["service"].as_str()), (200, Some(service)), "{target}");
         assert_eq!(reply.json()["target"], expected, "{target}");
     }
-    // A host is none, whatever it looks like: `//i/login` names the host `i` in a link alone.
+    // A leading `//` does not start a host name in a request target, as it would in a link.
     assert_eq!(gateway.get("//other.example/i/login").await.status, 404);
 }
 
@@ -91,7 +91,7 @@ async fn a_request_without_a_route_gets_the_default_404() {
 #[actix_web::test]
 async fn ambiguous_paths_are_rejected() {
     let gateway = start_all();
-    for rest in [
+    for suffix in [
         "./",
         ".//x",
         "..//x",
@@ -126,8 +126,8 @@ async fn ambiguous_paths_are_rejected() {
             ("/auth/", r#"{"result":0,"errors":{"code":40400,"message":"接口不存在"}}"#),
             ("/api/VI/auth/", r#"{"code":-1,"message":"接口不存在"}"#),
         ] {
-            let reply = gateway.get(&format!("{prefix}{rest}")).await;
-            assert_eq!((reply.status, reply.body.as_str()), (404, body), "{prefix}{rest}");
+            let reply = gateway.get(&format!("{prefix}{suffix}")).await;
+            assert_eq!((reply.status, reply.body.as_str()), (404, body), "{prefix}{suffix}");
             assert_eq!(reply.header("content-type"), Some("application/json; charset=utf-8"));
         }
     }

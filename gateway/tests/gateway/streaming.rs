@@ -1,4 +1,4 @@
-//! Bodies pass through; they are not collected first.
+//! Bodies are streamed in both directions, with backpressure.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,77 +15,77 @@ const CHUNK: usize = 64 * 1024;
 
 #[actix_web::test]
 async fn a_20_mb_response_is_streamed() {
-    let (send, receive) = mpsc::channel::<Bytes>(1);
-    let receive = Arc::new(Mutex::new(Some(receive)));
+    let (sender, receiver) = mpsc::channel::<Bytes>(1);
+    let receiver = Arc::new(Mutex::new(Some(receiver)));
     let url = start_service(move || {
-        let pieces = receive.lock().unwrap().take().unwrap();
-        let body = stream::unfold(pieces, |mut pieces| async { Some((Ok::<_, Error>(pieces.recv().await?), pieces)) });
+        let chunks = receiver.lock().unwrap().take().unwrap();
+        let body = stream::unfold(chunks, |mut chunks| async { Some((Ok::<_, Error>(chunks.recv().await?), chunks)) });
         async { HttpResponse::Ok().streaming(body) }
     });
     let gateway = start_gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut bytes = Vec::new();
-    // The first piece is here before the second is made.
-    send.send(Bytes::from_static(b"first piece")).await.unwrap();
-    read_until(&mut client, &mut bytes, "first piece").await;
-    let feeding = actix_web::rt::spawn(async move {
-        let piece = Bytes::from(vec![b'x'; CHUNK]);
+    // The client has the first chunk before the service makes the second.
+    sender.send(Bytes::from_static(b"first chunk")).await.unwrap();
+    read_until(&mut client, &mut bytes, "first chunk").await;
+    let sending = actix_web::rt::spawn(async move {
+        let chunk = Bytes::from(vec![b'x'; CHUNK]);
         for _ in 0..20_000_000 / CHUNK {
-            send.send(piece.clone()).await.unwrap();
+            sender.send(chunk.clone()).await.unwrap();
         }
     });
-    let rest = read_all(&mut client).await;
-    feeding.await.unwrap();
-    let payload = rest.iter().filter(|&&byte| byte == b'x').count();
+    let remainder = read_all(&mut client).await;
+    sending.await.unwrap();
+    let payload = remainder.iter().filter(|&&byte| byte == b'x').count();
     assert_eq!(payload, 20_000_000 / CHUNK * CHUNK);
-    assert!(rest.ends_with(b"0\r\n\r\n"));
+    assert!(remainder.ends_with(b"0\r\n\r\n"));
 }
 
-/// So many pieces are 200 MB: far more than the system's buffers for all sockets between service and client.
+/// Chunks of a response of 200 MB: far more than the kernel buffers of all sockets between service and client.
 const OFFERED_CHUNKS: usize = 3_200;
 
 #[actix_web::test]
 async fn a_slow_client_applies_backpressure_to_the_service() {
-    let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = made.clone();
+    let produced = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = produced.clone();
     let url = start_service(move || {
         let counter = counter.clone();
-        let piece = Bytes::from(vec![b'x'; CHUNK]);
+        let chunk = Bytes::from(vec![b'x'; CHUNK]);
         let body = stream::iter(0..OFFERED_CHUNKS).map(move |_| {
             counter.fetch_add(CHUNK, std::sync::atomic::Ordering::SeqCst);
-            Ok::<_, Error>(piece.clone())
+            Ok::<_, Error>(chunk.clone())
         });
         async { HttpResponse::Ok().streaming(body) }
     });
     let gateway = start_gateway(&[("portal", &url)], &[]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /i/big HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
-    // One MB is taken. What the service has made beyond it, when it makes no more, is what all buffers together hold.
+    // The client reads one MB. When the service produces no more, the excess is what all buffers together hold.
     client.read_exact(&mut vec![0; 1_000_000]).await.unwrap();
-    let made = || made.load(std::sync::atomic::Ordering::SeqCst);
-    let (mut before, mut still) = (0, 0);
-    while still < 10 && made() < OFFERED_CHUNKS * CHUNK {
+    let produced = || produced.load(std::sync::atomic::Ordering::SeqCst);
+    let (mut previous, mut unchanged_polls) = (0, 0);
+    while unchanged_polls < 10 && produced() < OFFERED_CHUNKS * CHUNK {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        still = if made() == before { still + 1 } else { 0 };
-        before = made();
+        unchanged_polls = if produced() == previous { unchanged_polls + 1 } else { 0 };
+        previous = produced();
     }
-    assert!(made() < 60_000_000, "{} bytes were made for a client that took one million", made());
-    // The client goes on, and so does the service.
+    assert!(produced() < 60_000_000, "{} bytes produced for a client that read one million", produced());
+    // The client reads on, and the service resumes.
     assert!(read_all(&mut client).await.len() > OFFERED_CHUNKS * CHUNK - 1_000_000);
-    assert_eq!(made(), OFFERED_CHUNKS * CHUNK);
+    assert_eq!(produced(), OFFERED_CHUNKS * CHUNK);
 }
 
 #[actix_web::test]
 async fn a_request_body_is_streamed_to_the_service() {
-    let (report, mut reported) = mpsc::unbounded_channel::<usize>();
+    let (progress_sender, mut progress) = mpsc::unbounded_channel::<usize>();
     let url = start_service(move |mut payload: Payload| {
-        let report = report.clone();
+        let progress = progress_sender.clone();
         async move {
             let mut total = 0;
             while let Some(chunk) = payload.next().await {
                 total += chunk.unwrap().len();
-                let _ = report.send(total);
+                let _ = progress.send(total);
             }
             HttpResponse::Ok().body(total.to_string())
         }
@@ -95,15 +95,15 @@ async fn a_request_body_is_streamed_to_the_service() {
     let head = "POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();
     client.write_all(&vec![b'x'; 40_000]).await.unwrap();
-    // The rest is sent only when the service has seen the beginning.
+    // The second part is sent only after the service has received some of the first.
     let first =
-        tokio::time::timeout(TEST_TIMEOUT, reported.recv()).await.expect("nothing reached the service").unwrap();
+        tokio::time::timeout(TEST_TIMEOUT, progress.recv()).await.expect("nothing reached the service").unwrap();
     assert!((1..=40_000).contains(&first));
     client.write_all(&vec![b'x'; 20_000]).await.unwrap();
     assert!(read_all(&mut client).await.ends_with(b"60000"));
 }
 
-/// A service that takes next to nothing at once, and tells in the end how long the body was.
+/// Starts a service with a tiny receive buffer that responds with the length of the request body.
 async fn start_slow_reader() -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -113,19 +113,19 @@ async fn start_slow_reader() -> String {
     actix_web::rt::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             actix_web::rt::spawn(async move {
-                let mut come = Vec::new();
-                read_until(&mut stream, &mut come, "\r\n\r\n").await;
-                let text = String::from_utf8_lossy(&come);
+                let mut received = Vec::new();
+                read_until(&mut stream, &mut received, "\r\n\r\n").await;
+                let text = String::from_utf8_lossy(&received);
                 let (head, body) = text.split_once("\r\n\r\n").unwrap();
                 let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
                 let (length, mut total) = (length.map_or(0, |length| length.parse().unwrap()), body.len());
-                let mut piece = [0; 1024];
+                let mut buffer = [0; 1024];
                 while total < length {
-                    total += stream.read(&mut piece).await.unwrap();
+                    total += stream.read(&mut buffer).await.unwrap();
                 }
-                let told = total.to_string();
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{told}", told.len());
-                stream.write_all(answer.as_bytes()).await.unwrap();
+                let total = total.to_string();
+                let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{total}", total.len());
+                stream.write_all(response.as_bytes()).await.unwrap();
             });
         }
     });
@@ -146,8 +146,9 @@ async fn a_body_sent_faster_than_it_is_read_arrives_complete() {
         if half_closed {
             client.shutdown().await.unwrap();
         }
-        let told = String::from_utf8(read_all(&mut client).await).unwrap();
-        assert!(told.starts_with("HTTP/1.1 200") && told.ends_with(&LENGTH.to_string()), "{half_closed}: {told}");
+        let response = String::from_utf8(read_all(&mut client).await).unwrap();
+        let is_complete = response.ends_with(&LENGTH.to_string());
+        assert!(response.starts_with("HTTP/1.1 200") && is_complete, "half-closed {half_closed}: {response}");
     }
 }
 
@@ -158,9 +159,9 @@ async fn a_slow_upload_does_not_consume_the_upstream_timeout() {
     let mut client = gateway.connect().await;
     let head = "POST /i/up HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 8\r\n\r\nhalf";
     client.write_all(head.as_bytes()).await.unwrap();
-    // Longer than the service may take.
+    // Longer than `STELE_UPSTREAM_TIMEOUT`.
     tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
     client.write_all(b"half").await.unwrap();
-    let told = String::from_utf8(read_all(&mut client).await).unwrap();
-    assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("halfhalf"), "{told}");
+    let response = String::from_utf8(read_all(&mut client).await).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("halfhalf"), "{response}");
 }

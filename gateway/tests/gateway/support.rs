@@ -1,4 +1,4 @@
-//! A gateway, services that echo, and a client that sends exactly the bytes it is told to.
+//! Test fixtures: a gateway, upstream services, and a client that sends raw bytes.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-/// Each service, and a path of it.
+/// The name of each service, and a path that is routed to it.
 pub(crate) const SERVICES: [(&str, &str); 5] = [
     ("cloudbox", "/api/v1/cloudbox/x"),
     ("tms", "/container/api/v1/cloudbox/tms/x"),
@@ -21,19 +21,19 @@ pub(crate) const SERVICES: [(&str, &str); 5] = [
     ("jwt", "/api/v1/Auth/Login"),
 ];
 
-/// No test waits longer, whatever goes wrong.
+/// The longest that a test waits for anything.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn local_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-/// An address where nobody listens.
+/// A URL where no process listens: connections are refused.
 pub(crate) fn unreachable_url() -> String {
     format!("http://{}", local_listener().local_addr().unwrap())
 }
 
-/// A service that answers everything with `handler`.
+/// Starts a service that is ready and answers every other request with `handler`. Returns its URL.
 pub(crate) fn start_service<F, Args>(handler: F) -> String
 where
     F: Handler<Args> + Send,
@@ -50,7 +50,7 @@ where
     url
 }
 
-/// A service that answers what reached it.
+/// Starts a service that describes each request in its response, as JSON. Returns its URL.
 pub(crate) fn start_echo_service(name: &'static str) -> String {
     start_service(move |request: HttpRequest, body: web::Bytes| async move {
         let headers: Vec<_> =
@@ -65,8 +65,9 @@ pub(crate) fn start_echo_service(name: &'static str) -> String {
     })
 }
 
-/// A service that says it is ready, and otherwise reads a request, says `answer` and closes.
-pub(crate) fn start_raw_service(answer: &'static str) -> String {
+/// Starts a service that is ready, answers every other request with the bytes `response` and closes the connection.
+/// Returns its URL.
+pub(crate) fn start_raw_service(response: &'static str) -> String {
     let listener = local_listener();
     listener.set_nonblocking(true).unwrap();
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
@@ -75,26 +76,28 @@ pub(crate) fn start_raw_service(answer: &'static str) -> String {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut bytes = [0; 4096];
             let read = stream.read(&mut bytes).await.unwrap_or(0);
-            let health = bytes[..read].starts_with(b"GET /readyz");
-            let said = if health { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" } else { answer };
-            let _ = stream.write_all(said.as_bytes()).await;
+            let is_health_check = bytes[..read].starts_with(b"GET /readyz");
+            let reply = if is_health_check { "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" } else { response };
+            let _ = stream.write_all(reply.as_bytes()).await;
         }
     });
     url
 }
 
+/// A running gateway.
 pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
     pub(crate) handle: ServerHandle,
-    /// What the program holds of it.
+    /// The handle by which the program reloads, drains and observes the gateway.
     pub(crate) inner: gateway::Gateway,
 }
 
-/// A gateway with these settings in front of these services.
+/// Starts a gateway in front of `upstreams`, given as service name and URLs.
 pub(crate) fn start_gateway(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> TestGateway {
     start_gateway_with(upstreams, settings, |config| config)
 }
 
+/// As [`start_gateway`], with the configuration changed by `adapt`.
 pub(crate) fn start_gateway_with(
     upstreams: &[(&str, &str)],
     settings: &[(&'static str, &str)],
@@ -109,7 +112,7 @@ pub(crate) fn start_gateway_with(
     TestGateway { address, handle, inner: gateway }
 }
 
-/// What a gateway is told; the services that are not named are away.
+/// A configuration with these upstreams and settings. Services that are not named are unreachable.
 pub(crate) fn test_config(upstreams: &[(&str, &str)], settings: &[(&'static str, &str)]) -> Config {
     let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
     let settings = Settings::default().with_values([("STELE_WORKERS", "1".to_owned())]).with_values(values);
@@ -123,11 +126,11 @@ pub(crate) fn test_config(upstreams: &[(&str, &str)], settings: &[(&'static str,
     config
 }
 
-/// Waits until it is so.
-pub(crate) async fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
+/// Waits until `condition` holds; fails after [`TEST_TIMEOUT`].
+pub(crate) async fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + TEST_TIMEOUT;
-    while !so() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+    while !condition() {
+        assert!(Instant::now() < deadline, "timed out waiting for: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -136,7 +139,7 @@ pub(crate) fn secret_string(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.to_owned())
 }
 
-/// An answer, its body whole.
+/// A response with its complete body; chunks are decoded.
 #[derive(Debug)]
 pub(crate) struct TestResponse {
     pub(crate) status: u16,
@@ -147,30 +150,30 @@ pub(crate) struct TestResponse {
 impl TestResponse {
     fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no response: {text:?}"));
         let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{head}"));
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
         let body = if chunked { decode_chunked(body) } else { body.to_owned() };
         Self { status, head: head.to_owned(), body }
     }
 
-    /// The only value of a header.
+    /// The value of a header field that occurs at most once.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let all = self.headers(name);
-        assert!(all.len() < 2, "{name} more than once: {}", self.head);
-        all.first().copied()
+        let values = self.headers(name);
+        assert!(values.len() < 2, "{name} more than once: {}", self.head);
+        values.first().copied()
     }
 
     pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+        lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
     }
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// What the echoing service saw of a header.
+    /// The values of a header field in the request that the echo service received.
     pub(crate) fn forwarded_header(&self, name: &str) -> Vec<String> {
         let json = self.json();
         let pairs = json["headers"].as_array().unwrap().iter();
@@ -192,31 +195,32 @@ fn decode_chunked(mut text: &str) -> String {
 }
 
 impl TestGateway {
-    /// The only instance at this URL.
+    /// The instance with this URL.
     pub(crate) fn instance(&self, url: &str) -> InstanceView {
         let address = url.strip_prefix("http://").unwrap().parse().unwrap();
-        self.inner.instances().into_iter().find(|one| one.address == address).unwrap()
+        self.inner.instances().into_iter().find(|view| view.address == address).unwrap()
     }
 
-    /// Waits until every instance of these services is known to be usable.
+    /// Waits until every instance of these services is healthy.
     pub(crate) async fn wait_until_healthy(&self, services: &[&str]) {
-        let ours = |view: &InstanceView| services.contains(&view.service.as_str());
-        let all = || self.inner.instances().into_iter().filter(ours).all(|view| view.healthy);
-        wait_until("usable instances", all).await;
+        let is_named = |view: &InstanceView| services.contains(&view.service.as_str());
+        let all_healthy = || self.inner.instances().into_iter().filter(is_named).all(|view| view.healthy);
+        wait_until("healthy instances", all_healthy).await;
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Sends these bytes, and reads until the gateway closes.
+    /// Sends these bytes on a new connection, and reads until the gateway closes it.
     pub(crate) async fn send_raw(&self, bytes: impl AsRef<[u8]>) -> TestResponse {
         let mut stream = self.connect().await;
-        // It may have answered and closed before it was sent everything.
+        // The gateway may respond and close before everything is sent.
         let _ = stream.write_all(bytes.as_ref()).await;
         TestResponse::parse(&read_all(&mut stream).await)
     }
 
+    /// Sends a request with these header lines, each with its CR LF, and this body.
     pub(crate) async fn send(&self, method: &str, target: &str, headers: &str, body: &str) -> TestResponse {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let head =
@@ -229,16 +233,16 @@ impl TestGateway {
     }
 }
 
-/// Everything until the other side closes.
+/// Reads until the other side closes or resets the connection.
 pub(crate) async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let reading = stream.read_to_end(&mut bytes);
-    // A reset after the answer is a close as well.
-    let _ = tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("the gateway neither answered nor closed");
+    // A reset after the response counts as a close.
+    let _ = tokio::time::timeout(TEST_TIMEOUT, reading).await.expect("no response and no close");
     bytes
 }
 
-/// Reads on until `bytes` hold `wanted`.
+/// Reads into `bytes` until they contain `wanted`.
 pub(crate) async fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, wanted: &str) {
     let reading = async {
         while !String::from_utf8_lossy(bytes).contains(wanted) {
@@ -246,5 +250,5 @@ pub(crate) async fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, want
             assert!(read > 0, "closed before {wanted:?}: {:?}", String::from_utf8_lossy(bytes));
         }
     };
-    tokio::time::timeout(TEST_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("{wanted:?} never came"));
+    tokio::time::timeout(TEST_TIMEOUT, reading).await.unwrap_or_else(|_| panic!("timed out waiting for {wanted:?}"));
 }

@@ -1,4 +1,4 @@
-//! TLS on the public address, as curl and openssl see it.
+//! TLS on the public address, tested with curl and openssl: HTTP versions, cipher suites, certificate reload, redirect.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::support::{
     TEST_TIMEOUT, TestGateway, local_listener, start_echo_service, start_gateway, start_gateway_with, wait_until,
 };
 
-/// A folder with a certificate of `localhost`, and its key.
+/// A folder with a certificate for `localhost` and its key.
 struct CertificateFolder {
     folder: TempDir,
 }
 
 impl CertificateFolder {
-    fn new(name: &str) -> Self {
+    fn new(common_name: &str) -> Self {
         let files = Self { folder: TempDir::new().unwrap() };
-        files.replace_certificate(name);
+        files.replace_certificate(common_name);
         files
     }
 
@@ -28,14 +28,14 @@ impl CertificateFolder {
         self.folder.path().join(name)
     }
 
-    /// Puts a new certificate, whose subject is `name`, and its key in place.
-    fn replace_certificate(&self, name: &str) {
+    /// Writes a new certificate with this common name, and its key.
+    fn replace_certificate(&self, common_name: &str) {
         let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
         let cert = params.self_signed(&key).unwrap();
         for (file, text) in [("cert.pem", cert.pem()), ("key.pem", key.serialize_pem())] {
-            // As a deployment does it: a file is replaced, not written over.
+            // As a deployment does it: the file is replaced, not overwritten.
             fs::write(self.path("new"), text).unwrap();
             fs::rename(self.path("new"), self.path(file)).unwrap();
         }
@@ -48,7 +48,7 @@ impl CertificateFolder {
     }
 }
 
-/// What a program prints. Beside the gateway, which serves on this thread.
+/// Runs a program on another thread, because the gateway serves on this one. Returns its output and errors.
 async fn run_program(program: &'static str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
@@ -56,7 +56,7 @@ async fn run_program(program: &'static str, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 
-/// What curl prints of a request: the answer, and what was negotiated in a last line.
+/// Sends a request with curl. Returns the response, with the HTTP version and the status in a last line.
 async fn curl(gateway: &TestGateway, arguments: &[&str], target: &str) -> String {
     let url = format!("https://127.0.0.1:{}{target}", gateway.address.port());
     run_program(
@@ -66,7 +66,7 @@ async fn curl(gateway: &TestGateway, arguments: &[&str], target: &str) -> String
     .await
 }
 
-/// What openssl says of a handshake.
+/// Makes a handshake with `openssl s_client`, and returns its output.
 async fn openssl(gateway: &TestGateway, arguments: &[&str]) -> String {
     let address = gateway.address.to_string();
     run_program("openssl", &[&["s_client", "-connect", &address], arguments].concat()).await
@@ -79,22 +79,22 @@ async fn http1_and_http2_requests_reach_the_service() {
     for (version, expected) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
         let body = "x".repeat(60_000);
         let data = format!("a={body}");
-        let answer = curl(&gateway, &[version, "-d", &data, "-H", "X-Forwarded-Proto: http"], "/i/login?q=1").await;
-        assert!(answer.ends_with(expected), "{answer}");
-        assert!(answer.contains(&body) && answer.contains(r#""target":"/i/login?q=1""#), "{answer}");
-        assert!(answer.contains(r#"["x-forwarded-proto","https"]"#), "{answer}");
-        assert!(answer.contains(r#"["x-forwarded-host","127.0.0.1:"#), "{answer}");
-        let lower = answer.to_ascii_lowercase();
-        assert!(lower.contains("strict-transport-security: max-age=31536000\r\n"), "{answer}");
-        assert!(lower.contains("x-request-id: ") && !lower.contains("connection: "), "{answer}");
+        let response = curl(&gateway, &[version, "-d", &data, "-H", "X-Forwarded-Proto: http"], "/i/login?q=1").await;
+        assert!(response.ends_with(expected), "{response}");
+        assert!(response.contains(&body) && response.contains(r#""target":"/i/login?q=1""#), "{response}");
+        assert!(response.contains(r#"["x-forwarded-proto","https"]"#), "{response}");
+        assert!(response.contains(r#"["x-forwarded-host","127.0.0.1:"#), "{response}");
+        let lower = response.to_ascii_lowercase();
+        assert!(lower.contains("strict-transport-security: max-age=31536000\r\n"), "{response}");
+        assert!(lower.contains("x-request-id: ") && !lower.contains("connection: "), "{response}");
     }
-    // No dialect where no route leads, and the dialect where one does.
+    // Without a route the response has no dialect; with a route it has that of the route.
     assert!(curl(&gateway, &["--http2"], "/nowhere").await.ends_with("HTTP/2 404"));
-    let refused = curl(&gateway, &["--http2", "-X", "TRACE"], "/i/login").await;
-    assert!(refused.ends_with("HTTP/2 405") && refused.contains("status_code"), "{refused}");
+    let rejected = curl(&gateway, &["--http2", "-X", "TRACE"], "/i/login").await;
+    assert!(rejected.ends_with("HTTP/2 405") && rejected.contains("status_code"), "{rejected}");
     let large = "x".repeat(70_000);
-    let refused = curl(&gateway, &["--http2", "-d", &large], "/i/login").await;
-    assert!(refused.ends_with("HTTP/2 413"), "{refused}");
+    let rejected = curl(&gateway, &["--http2", "-d", &large], "/i/login").await;
+    assert!(rejected.ends_with("HTTP/2 413"), "{rejected}");
 }
 
 #[actix_web::test]
@@ -120,14 +120,14 @@ async fn tls_1_2_offers_only_forward_secret_cipher_suites() {
         assert!(output.contains("Protocol  : TLSv1.2") && output.contains(&format!("Cipher    : {suite}")), "{output}");
     }
     assert!(openssl(&gateway, &["-tls1_3"]).await.contains("TLSv1.3"));
-    for refused in [
+    for weak in [
         ["-tls1_2", "-cipher", "AES128-SHA@SECLEVEL=0"],
         ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-SHA@SECLEVEL=0"],
         ["-tls1_1", "-cipher", "ALL@SECLEVEL=0"],
         ["-tls1", "-cipher", "ALL@SECLEVEL=0"],
     ] {
-        let output = openssl(&gateway, &refused).await;
-        assert!(output.contains("Cipher is (NONE)"), "{refused:?}: {output}");
+        let output = openssl(&gateway, &weak).await;
+        assert!(output.contains("Cipher is (NONE)"), "{weak:?}: {output}");
     }
 }
 
@@ -142,21 +142,33 @@ async fn a_new_certificate_is_loaded_without_closing_connections() {
     let files = CertificateFolder::new("one");
     let gateway = files.start_gateway(&[]);
     assert!(certificate_subject(&gateway).await.contains("one"));
-    // Two requests on one connection, and the certificate changes in between.
-    let [one, two] = ["/i/1", "/i/2"].map(|path| format!("https://127.0.0.1:{}{path}", gateway.address.port()));
-    let arguments =
-        ["-sk", "--rate", "20/m", "-w", "%{num_connects}\n", "-o", "/dev/null", "-o", "/dev/null", &one, &two];
-    let kept = run_program("curl", &arguments);
-    let changed = async {
-        wait_until("a request", || gateway.inner.connections() == 1).await;
+    // Two requests on one connection; the certificate changes between them.
+    let [first_url, second_url] =
+        ["/i/1", "/i/2"].map(|path| format!("https://127.0.0.1:{}{path}", gateway.address.port()));
+    let arguments = [
+        "-sk",
+        "--rate",
+        "20/m",
+        "-w",
+        "%{num_connects}\n",
+        "-o",
+        "/dev/null",
+        "-o",
+        "/dev/null",
+        &first_url,
+        &second_url,
+    ];
+    let requests = run_program("curl", &arguments);
+    let change_certificate = async {
+        wait_until("the first request", || gateway.inner.connections() == 1).await;
         files.replace_certificate("two");
         wait_for_certificate(&gateway, "two").await;
     };
-    assert_eq!(futures_util::future::join(kept, changed).await.0, "1\n0\n");
-    // A key that is not the certificate's, and one that is none.
-    for bad in [CertificateFolder::new("three").path("key.pem"), files.path("cert.pem")] {
-        let bad = fs::read(&bad).unwrap();
-        fs::write(files.path("key.pem"), bad).unwrap();
+    assert_eq!(futures_util::future::join(requests, change_certificate).await.0, "1\n0\n");
+    // The key of another certificate, and a file that is no key: the old certificate stays in use.
+    for bad_key_file in [CertificateFolder::new("three").path("key.pem"), files.path("cert.pem")] {
+        let bad_key = fs::read(&bad_key_file).unwrap();
+        fs::write(files.path("key.pem"), bad_key).unwrap();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert!(certificate_subject(&gateway).await.contains("two"));
     }
@@ -164,10 +176,10 @@ async fn a_new_certificate_is_loaded_without_closing_connections() {
     wait_for_certificate(&gateway, "four").await;
 }
 
-async fn wait_for_certificate(gateway: &TestGateway, name: &str) {
+async fn wait_for_certificate(gateway: &TestGateway, common_name: &str) {
     let deadline = Instant::now() + TEST_TIMEOUT;
-    while !certificate_subject(gateway).await.contains(name) {
-        assert!(Instant::now() < deadline, "never {name}");
+    while !certificate_subject(gateway).await.contains(common_name) {
+        assert!(Instant::now() < deadline, "timed out waiting for the certificate of {common_name}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -177,8 +189,8 @@ async fn an_unfinished_handshake_times_out() {
     let gateway = CertificateFolder::new("one").start_gateway(&[("STELE_CLIENT_TIMEOUT", "1")]);
     let mut silent = gateway.connect().await;
     assert!(crate::support::read_all(&mut silent).await.is_empty());
-    wait_until("let go", || gateway.inner.connections() == 0).await;
-    // Plain HTTP gets no answer.
+    wait_until("the connection to be closed", || gateway.inner.connections() == 0).await;
+    // Plain HTTP gets no response.
     let mut plain = gateway.connect().await;
     tokio::io::AsyncWriteExt::write_all(&mut plain, b"GET /i/login HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     assert!(!crate::support::read_all(&mut plain).await.starts_with(b"HTTP"));
@@ -188,15 +200,15 @@ async fn an_unfinished_handshake_times_out() {
 #[ignore = "needs curl and openssl"]
 async fn plain_http_is_redirected_to_https() {
     let files = CertificateFolder::new("one");
-    let place = local_listener().local_addr().unwrap().to_string();
-    let redirecting = [("STELE_TLS_REDIRECT_LISTEN", place.as_str()), ("STELE_TLS_REDIRECT_PORT", "443")];
-    let gateway = files.start_gateway(&redirecting);
-    for (host, sent, location) in [
+    let redirect_address = local_listener().local_addr().unwrap().to_string();
+    let settings = [("STELE_TLS_REDIRECT_LISTEN", redirect_address.as_str()), ("STELE_TLS_REDIRECT_PORT", "443")];
+    let gateway = files.start_gateway(&settings);
+    for (host, target, location) in [
         ("example.com:8080", "/i/login?a=b", "https://example.com/i/login?a=b"),
         ("[::1]:80", "/", "https://[::1]/"),
         ("[::1]", "/healthz", "https://[::1]/healthz"),
     ] {
-        let (url, host) = (format!("http://{place}{sent}"), format!("Host: {host}"));
+        let (url, host) = (format!("http://{redirect_address}{target}"), format!("Host: {host}"));
         let output = run_program(
             "curl",
             &["-s", "-d", "a=b", "-H", &host, "-o", "/dev/null", "-w", "%{http_code} %header{location}", &url],
@@ -204,7 +216,7 @@ async fn plain_http_is_redirected_to_https() {
         .await;
         assert_eq!(output, format!("308 {location}"));
     }
-    let url = format!("http://{place}/i/login");
+    let url = format!("http://{redirect_address}/i/login");
     let output = run_program("curl", &["-s", "-H", "Host: a/b", "-o", "/dev/null", "-w", "%{http_code}", &url]).await;
     assert_eq!(output, "400");
     gateway.handle.stop(false).await;
@@ -215,24 +227,25 @@ async fn plain_http_is_redirected_to_https() {
 async fn an_invalid_tls_setting_is_named_in_the_error() {
     let files = CertificateFolder::new("one");
     let [cert, key] = ["cert.pem", "key.pem"].map(|name| files.path(name).display().to_string());
-    let refused = |settings: &[(&'static str, &str)]| {
+    let startup_error = |settings: &[(&'static str, &str)]| {
         let values = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
         let settings = stele_service::config::Settings::default().with_values(values);
         gateway::Config::from_settings(&settings).and_then(gateway::Config::validate).err().unwrap().to_string()
     };
-    assert!(refused(&[("STELE_TLS_CERT", &cert)]).starts_with("STELE_TLS_KEY: missing"));
-    assert!(refused(&[("STELE_TLS_KEY", &key)]).starts_with("STELE_TLS_CERT: missing"));
+    assert!(startup_error(&[("STELE_TLS_CERT", &cert)]).starts_with("STELE_TLS_KEY: missing"));
+    assert!(startup_error(&[("STELE_TLS_KEY", &key)]).starts_with("STELE_TLS_CERT: missing"));
     assert!(
-        refused(&[("STELE_TLS_CERT", "/nowhere"), ("STELE_TLS_KEY", &key)]).contains("STELE_TLS_CERT: cannot read")
+        startup_error(&[("STELE_TLS_CERT", "/nowhere"), ("STELE_TLS_KEY", &key)])
+            .contains("STELE_TLS_CERT: cannot read")
     );
-    assert!(refused(&[("STELE_TLS_CERT", &key), ("STELE_TLS_KEY", &key)]).contains("no certificate"));
-    assert!(refused(&[("STELE_TLS_CERT", &cert), ("STELE_TLS_KEY", &cert)]).contains("key is not PEM"));
-    assert!(refused(&[("STELE_TLS_HSTS", "1d")]).starts_with("STELE_TLS_HSTS: needs STELE_TLS_CERT"));
-    let name = refused(&[("STELE_TLS_REDIRECT_LISTEN", "127.0.0.1:0")]);
-    assert!(name.starts_with("STELE_TLS_REDIRECT_LISTEN: needs"), "{name}");
-    let given = |config: gateway::Config| {
+    assert!(startup_error(&[("STELE_TLS_CERT", &key), ("STELE_TLS_KEY", &key)]).contains("no certificate"));
+    assert!(startup_error(&[("STELE_TLS_CERT", &cert), ("STELE_TLS_KEY", &cert)]).contains("key is not PEM"));
+    assert!(startup_error(&[("STELE_TLS_HSTS", "1d")]).starts_with("STELE_TLS_HSTS: needs STELE_TLS_CERT"));
+    let error = startup_error(&[("STELE_TLS_REDIRECT_LISTEN", "127.0.0.1:0")]);
+    assert!(error.starts_with("STELE_TLS_REDIRECT_LISTEN: needs"), "{error}");
+    let with_certificate = |config: gateway::Config| {
         config.with_certificate(&fs::read(Path::new(&cert)).unwrap(), &fs::read(Path::new(&key)).unwrap()).unwrap()
     };
-    let gateway = start_gateway_with(&[("portal", &start_echo_service("portal"))], &[], given);
+    let gateway = start_gateway_with(&[("portal", &start_echo_service("portal"))], &[], with_certificate);
     assert!(curl(&gateway, &[], "/i/login").await.ends_with("HTTP/2 200"));
 }

@@ -1,4 +1,4 @@
-//! Services that are away, slow or broken.
+//! Upstream failures: services that are unreachable, time out, or send invalid or truncated responses.
 
 use std::time::Instant;
 
@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::support::{
-    SERVICES, TEST_TIMEOUT, local_listener, read_all, read_until, start_echo_service, start_gateway, start_raw_service,
-    start_service, unreachable_url,
+    SERVICES, TEST_TIMEOUT, TestGateway, local_listener, read_all, read_until, start_echo_service, start_gateway,
+    start_raw_service, start_service, unreachable_url,
 };
 
 #[actix_web::test]
@@ -36,23 +36,23 @@ async fn failures_have_status_200_if_configured() {
     let settings = [("STELE_STATUS_200", "tms,mefp"), ("STELE_BODY_LIMIT", "10")];
     let gateway = start_gateway(&[], &settings);
     for (service, path) in SERVICES {
-        let covered = ["tms", "mefp"].contains(&service);
-        let expected = |status| if covered { 200 } else { status };
-        let away = gateway.send("POST", path, "", "a=b").await;
-        assert_eq!((away.status, away.header("retry-after")), (expected(503), Some("1")), "{service}");
-        let large = gateway.send("POST", path, "", "0123456789a").await;
-        assert_eq!(large.status, expected(413), "{service}");
-        let ambiguous = format!("{path}%2f");
-        assert_eq!(gateway.get(&ambiguous).await.status, expected(404), "{service}");
+        let is_configured = ["tms", "mefp"].contains(&service);
+        let expected = |status| if is_configured { 200 } else { status };
+        let unavailable = gateway.send("POST", path, "", "a=b").await;
+        assert_eq!((unavailable.status, unavailable.header("retry-after")), (expected(503), Some("1")), "{service}");
+        let too_large = gateway.send("POST", path, "", "0123456789a").await;
+        assert_eq!(too_large.status, expected(413), "{service}");
+        let ambiguous_path = format!("{path}%2f");
+        assert_eq!(gateway.get(&ambiguous_path).await.status, expected(404), "{service}");
     }
-    assert_eq!(gateway.get("/nothing").await.status, 404, "no route, no dialect");
+    assert_eq!(gateway.get("/nothing").await.status, 404, "without a route there is no dialect");
 }
 
-/// What the status would have been is for the gateway's log and metrics.
+/// `X-Stele-Status` has the status that was replaced, for the gateway's log and metrics only.
 #[actix_web::test]
 async fn a_failure_sent_with_status_200_by_a_service_stays_200() {
-    let answer = "HTTP/1.1 200 OK\r\nX-Stele-Status: 401\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\n{}";
-    let gateway = start_gateway(&[("tms", &start_raw_service(answer))], &[]);
+    let response = "HTTP/1.1 200 OK\r\nX-Stele-Status: 401\r\nWWW-Authenticate: Bearer\r\nContent-Length: 2\r\n\r\n{}";
+    let gateway = start_gateway(&[("tms", &start_raw_service(response))], &[]);
     let reply = gateway.get("/container/api/v1/cloudbox/tms/x").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "{}"));
     assert_eq!((reply.header("x-stele-status"), reply.header("www-authenticate")), (None, Some("Bearer")));
@@ -60,7 +60,7 @@ async fn a_failure_sent_with_status_200_by_a_service_stays_200() {
 
 #[actix_web::test]
 async fn a_service_that_does_not_respond_times_out() {
-    // The system accepts for it; nobody reads.
+    // The kernel accepts connections to the backlog; no process reads from them.
     let silent = local_listener();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let gateway = start_gateway(&[("portal", &url), ("jwt", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
@@ -75,36 +75,37 @@ async fn a_service_that_does_not_respond_times_out() {
 
 #[actix_web::test]
 async fn a_service_that_sends_no_valid_response_is_unavailable() {
-    for answer in ["", "nonsense\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 20"] {
-        let gateway = start_gateway(&[("tms", &start_raw_service(answer))], &[]);
+    for response in ["", "nonsense\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "HTTP/1.1 20"] {
+        let gateway = start_gateway(&[("tms", &start_raw_service(response))], &[]);
         let reply = gateway.get("/container/api/v1/cloudbox/tms/x").await;
-        let told = r#"{"message":"服务暂不可用","code":"1009"}"#;
-        assert_eq!((reply.status, reply.body.as_str()), (503, told), "{answer:?}");
+        let expected = r#"{"message":"服务暂不可用","code":"1009"}"#;
+        assert_eq!((reply.status, reply.body.as_str()), (503, expected), "{response:?}");
     }
 }
 
 #[actix_web::test]
 async fn a_truncated_response_is_truncated_for_the_client() {
-    let (url, break_off) = start_truncating_service("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await;
+    let (url, close_connection) =
+        start_truncating_service("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this").await;
     let gateway = start_gateway(&[("tms", &url)], &[("STELE_HEALTH_INTERVAL", "60")]);
     let mut client = gateway.connect().await;
     client.write_all(b"GET /container/api/v1/cloudbox/tms/x HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
-    // The service breaks off only when the client has what there is: a reset takes what was not read yet.
-    let mut came = Vec::new();
-    read_until(&mut client, &mut came, "only this").await;
-    break_off.send(()).unwrap();
-    // Closed or reset, although the client would have gone on: it has less than it was promised, and sees that.
-    let more = read_all(&mut client).await;
-    let came = String::from_utf8([came, more].concat()).unwrap();
-    assert!(came.starts_with("HTTP/1.1 200 OK\r\n") && came.contains("Content-Length: 100\r\n"), "{came}");
-    assert!(came.ends_with("\r\n\r\nonly this"), "nothing was made up: {came}");
+    // The service closes only after the client has read the beginning: a reset discards unread data.
+    let mut received = Vec::new();
+    read_until(&mut client, &mut received, "only this").await;
+    close_connection.send(()).unwrap();
+    // The gateway closes or resets the keep-alive connection, so that the client detects the truncation by the length.
+    let remainder = read_all(&mut client).await;
+    let received = String::from_utf8([received, remainder].concat()).unwrap();
+    assert!(received.starts_with("HTTP/1.1 200 OK\r\n") && received.contains("Content-Length: 100\r\n"), "{received}");
+    assert!(received.ends_with("\r\n\r\nonly this"), "bytes were added: {received}");
 }
 
-/// A service that says `beginning` of its answer, and closes the connection when it is sent word.
+/// Starts a service that sends `beginning` as its response, and closes the connection when the sender is used.
 async fn start_truncating_service(beginning: &'static str) -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (word, mut sent) = oneshot::channel();
+    let (close_connection, mut close_requested) = oneshot::channel();
     actix_web::rt::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -115,11 +116,11 @@ async fn start_truncating_service(beginning: &'static str) -> (String, oneshot::
                 continue;
             }
             stream.write_all(beginning.as_bytes()).await.unwrap();
-            let _ = (&mut sent).await;
+            let _ = (&mut close_requested).await;
             return;
         }
     });
-    (url, word)
+    (url, close_connection)
 }
 
 #[actix_web::test]
@@ -129,7 +130,7 @@ async fn a_stalled_response_is_aborted() {
         HttpResponse::Ok().streaming(stalled)
     });
     let gateway = start_gateway(&[("tms", &url)], &[("STELE_UPSTREAM_TIMEOUT", "1")]);
-    // Would wait for ever if it were not.
+    // Without the abort, this never returns.
     let reply = gateway.get("/container/api/v1/cloudbox/tms/x").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, ""));
 }
@@ -149,38 +150,46 @@ async fn instances_are_used_in_turn() {
     let gateway =
         start_gateway(&[("mefp", &format!("{},{}", start_echo_service("one"), start_echo_service("two")))], &[]);
     gateway.wait_until_healthy(&["mefp"]).await;
-    let mut seen = std::collections::BTreeMap::new();
+    let mut counts = std::collections::BTreeMap::new();
     for _ in 0..10 {
-        let by = gateway.get("/auth/login").await.header("x-served-by").unwrap().to_owned();
-        *seen.entry(by).or_insert(0) += 1;
+        let instance = gateway.get("/auth/login").await.header("x-served-by").unwrap().to_owned();
+        *counts.entry(instance).or_insert(0) += 1;
     }
-    assert_eq!(seen, [("one".to_owned(), 5), ("two".to_owned(), 5)].into());
+    assert_eq!(counts, [("one".to_owned(), 5), ("two".to_owned(), 5)].into());
 }
 
-/// What comes of a request of this version, and whether the connection was reset rather than closed.
-async fn read_until_closed(gateway: &crate::support::TestGateway, version: &str) -> (String, bool) {
+/// What a client received until its connection ended.
+struct ReceivedResponse {
+    text: String,
+    /// The connection was reset instead of closed.
+    was_reset: bool,
+}
+
+/// Sends a request of this HTTP version and reads until the connection ends.
+async fn read_until_closed(gateway: &TestGateway, version: &str) -> ReceivedResponse {
     let mut client = gateway.connect().await;
     let get = format!("GET /container/api/v1/cloudbox/tms/x HTTP/{version}\r\nHost: h\r\n\r\n");
     client.write_all(get.as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
-    let ended =
-        tokio::time::timeout(TEST_TIMEOUT, client.read_to_end(&mut bytes)).await.expect("neither closed nor reset");
-    (String::from_utf8(bytes).unwrap(), ended.is_err())
+    let end =
+        tokio::time::timeout(TEST_TIMEOUT, client.read_to_end(&mut bytes)).await.expect("the end of the connection");
+    ReceivedResponse { text: String::from_utf8(bytes).unwrap(), was_reset: end.is_err() }
 }
 
 #[actix_web::test]
 async fn a_truncated_close_delimited_response_resets_the_connection() {
-    let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
-    for broken in [chunks, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n"] {
-        let gateway = start_gateway(&[("tms", &start_raw_service(broken))], &[]);
-        // To HTTP/1.0 there are no chunks, and a close would say that this is all.
-        assert!(read_until_closed(&gateway, "1.0").await.1, "{broken:?}");
-        let (came, _) = read_until_closed(&gateway, "1.1").await;
-        assert!(!came.contains("\r\n0\r\n"), "{came:?}");
+    let truncated_chunk = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel";
+    for invalid in [truncated_chunk, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello!\r\n"] {
+        let gateway = start_gateway(&[("tms", &start_raw_service(invalid))], &[]);
+        // HTTP/1.0 has no chunks: there a close would mark the body as complete.
+        assert!(read_until_closed(&gateway, "1.0").await.was_reset, "{invalid:?}");
+        let response = read_until_closed(&gateway, "1.1").await.text;
+        assert!(!response.contains("\r\n0\r\n"), "{response:?}");
     }
-    let whole = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
-    let (came, reset) = read_until_closed(&start_gateway(&[("tms", &start_raw_service(whole))], &[]), "1.0").await;
-    assert!(came.starts_with("HTTP/1.0 200") && came.ends_with("\r\n\r\nhello") && !reset, "{came:?}");
+    let complete = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let gateway = start_gateway(&[("tms", &start_raw_service(complete))], &[]);
+    let ReceivedResponse { text, was_reset } = read_until_closed(&gateway, "1.0").await;
+    assert!(text.starts_with("HTTP/1.0 200") && text.ends_with("\r\n\r\nhello") && !was_reset, "{text:?}");
 }
 
 #[actix_web::test]
