@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::django;
 use crate::installation::PopulationSizes;
 
 /// Measures Stele beside what people use and beside the machine's own limits, all in one run.
@@ -61,16 +62,30 @@ const EXAMPLES: &str = "Lanes, by key:
   salted-gateway salted-nginx salted-haproxy salted-two        through something
   salted-baseline salted-gateway-baseline token-baseline mefp-baseline raw-baseline up-baseline   with --baseline
   token mefp plain hash hash-all raw salted-beside up up-servers
+  django            a plain Django view of the salted login (gunicorn, three workers), and the gateway with svc-cloudbox
+                    in the same rounds; not in the default run, for it needs python3 and python3-venv and, the first
+                    time, the network: Django, gunicorn and psycopg are installed from PyPI into the folder of --keep
 
 Examples:
   cargo run --release -p stele-load -- --quick
   cargo run --release -p stele-load -- --out docs-of-today
   cargo run --release -p stele-load -- --only hello,select,set,salted --rounds 9
+  cargo run --release -p stele-load -- --only django
   cargo run --release -p stele-load -- --most 10000000 --only salted,salted-few,salted-most
 
 It takes both cores for some minutes; whatever else runs is seen in the figures, and told.";
 
 impl Args {
+    /// Whether the lane is among those that are measured.
+    pub(crate) fn measures(&self, lane: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|key| key == lane || (key == django::KEY && lane == django::STELE))
+    }
+
+    /// Whether Django is to be installed and started.
+    pub(crate) fn with_django(&self) -> bool {
+        self.only.iter().any(|key| key == django::KEY)
+    }
+
     pub(crate) fn rounds(&self) -> usize {
         self.rounds.unwrap_or(if self.quick { 2 } else { 5 }).max(1)
     }
@@ -97,5 +112,20 @@ impl Args {
 
     pub(crate) fn database_folder(&self) -> PathBuf {
         self.keep.clone().unwrap_or_else(|| std::env::temp_dir().join("stele-load"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn django_is_measured_with_its_counterpart_and_only_by_name() {
+        let args = Args::try_parse_from(["stele-load", "--only", "django,token"]).unwrap();
+        assert!(args.with_django());
+        assert!([django::KEY, django::STELE, "token"].iter().all(|lane| args.measures(lane)));
+        assert!(!args.measures("salted"));
+        let args = Args::try_parse_from(["stele-load"]).unwrap();
+        assert!(!args.with_django() && args.measures("salted"));
     }
 }

@@ -80,6 +80,6 @@ pub(crate) fn bar_chart_svg(report: &Report) -> String {
 
 /// What is measured to compare with.
 fn is_reference(key: &str) -> bool {
-    let others = ["hello", "select", "set", "get", "hello-own", "plain", "hash", "hash-all"];
+    let others = ["hello", "select", "set", "get", "hello-own", "plain", "hash", "hash-all", "django"];
     others.contains(&key) || key.contains("nginx") || key.contains("haproxy")
 }

@@ -124,6 +124,26 @@ pub(crate) fn memory_usage(id: u32) -> Result<MemoryUsage> {
     Ok(MemoryUsage { resident: of("Rss:"), proportional: of("Pss:") })
 }
 
+/// The sum of the memory of the processes `roots` and all their descendants. A child that ends meanwhile counts for
+/// nothing.
+///
+/// # Errors
+/// If one of `roots` has ended.
+pub(crate) fn memory_of_trees(roots: &[u32]) -> Result<MemoryUsage> {
+    let stats = all_process_stats();
+    let children = |id: u32| stats.iter().filter(move |(_, (parent, ..))| *parent == id).map(|(child, _)| *child);
+    let mut usages: Vec<MemoryUsage> = roots.iter().map(|id| memory_usage(*id)).collect::<Result<_>>()?;
+    let mut ids: Vec<u32> = roots.iter().flat_map(|id| children(*id)).collect();
+    while let Some(id) = ids.pop() {
+        usages.extend(memory_usage(id));
+        ids.extend(children(id));
+    }
+    Ok(MemoryUsage {
+        resident: usages.iter().map(|usage| usage.resident).sum(),
+        proportional: usages.iter().map(|usage| usage.proportional).sum(),
+    })
+}
+
 /// How long a fixed piece of work takes on one processor: how much it varies is how noisy the machine is.
 pub(crate) fn calibration_loop() -> Duration {
     let begun = Instant::now();
@@ -163,5 +183,18 @@ mod tests {
     fn memory_usage_is_nonzero() {
         let memory = memory_usage(std::process::id()).unwrap();
         assert!(memory.resident > 500 && memory.proportional > 0, "{memory:?}");
+    }
+
+    #[test]
+    fn memory_of_a_tree_includes_its_children() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let id = std::process::id();
+        let tree = memory_of_trees(&[id]);
+        let alone = memory_usage(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (tree, alone) = (tree.unwrap(), alone.unwrap());
+        assert!(alone.resident > 0 && tree.resident > alone.resident, "{tree:?} {alone:?}");
+        assert!(memory_of_trees(&[]).unwrap() == MemoryUsage::default());
     }
 }

@@ -79,6 +79,20 @@ pub(crate) struct ProgramStart {
     readiness_path: &'static str,
 }
 
+impl ProgramStart {
+    /// The same with the program's file copied into `folder`. Instances of one file share its pages, which divides them
+    /// in the proportional set size; an instance with a file of its own has all of them.
+    ///
+    /// # Errors
+    /// If the file cannot be copied.
+    pub(crate) fn with_own_file(mut self, folder: &Path) -> Result<Self> {
+        let copy = folder.join(self.name);
+        std::fs::copy(&self.program, &copy)?;
+        self.program = copy;
+        Ok(self)
+    }
+}
+
 impl StoreServers {
     /// Starts the servers on what is kept in `kept`, and makes what is not there yet, for the current build and for the
     /// `baseline` if there is one.

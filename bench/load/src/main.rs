@@ -4,6 +4,7 @@ mod args;
 mod bar_chart;
 mod baseline;
 mod cpu_usage;
+mod django;
 mod embedded_store;
 mod engine;
 mod external_tools;
@@ -27,6 +28,7 @@ use clap::Parser as _;
 use stele_bench_kit::{ReleasePrograms, Result};
 
 use args::Args;
+use django::{DjangoComparison, PythonEnvironment};
 use installation::StoreServers;
 use measurement::RoundMeasurements;
 use report::{Report, format_thousands};
@@ -54,6 +56,7 @@ fn run(args: &Args) -> Result<bool> {
         Some(folder) => ReleasePrograms::from_folder(folder)?,
         None => ReleasePrograms::build()?,
     };
+    let python = args.with_django().then(|| PythonEnvironment::provide(&args.database_folder())).transpose()?;
     let sizes = args.sizes();
     eprintln!("Stores in {} (the first time, and after 20 hours, they are filled)", args.database_folder().display());
     let baseline = args.baseline.as_deref().map(ReleasePrograms::from_folder).transpose()?;
@@ -67,11 +70,15 @@ fn run(args: &Args) -> Result<bool> {
     eprintln!("Starting what is measured, and what it is measured beside");
     let running = TestBed::start(&stores, sizes)?;
     let mut lanes = running.workloads(&stores, sizes)?;
-    if !args.only.is_empty() {
-        lanes.retain(|lane| args.only.iter().any(|key| key == lane.key));
+    let mut processes = running.named_processes(&stores);
+    let beside = python.map(|python| DjangoComparison::start(&python, &stores, sizes)).transpose()?;
+    if let Some(beside) = &beside {
+        lanes.extend(beside.workloads());
+        processes.extend(beside.named_processes());
     }
+    lanes.retain(|lane| args.measures(lane.key));
     let mut turns = RoundRunner {
-        processes: running.named_processes(&stores),
+        processes,
         measurement_time: args.measurement_time(),
         warmup: args.warmup_time(),
         main_logins: SaltedLogins::new(sizes.main_users),

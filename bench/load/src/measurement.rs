@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cpu_usage::CpuUsage;
+use crate::cpu_usage::{CpuUsage, MemoryUsage};
 use crate::engine::LoadResult;
 use crate::external_tools::ToolResult;
 
@@ -18,6 +18,8 @@ pub(crate) struct Measurement {
     pub(crate) first_error: Option<String>,
     /// Microseconds of processor time a request, by who spent them.
     pub(crate) cpu_micros: BTreeMap<&'static str, f64>,
+    /// Memory of the workload's own processes right after the measurement, where the workload names them.
+    pub(crate) memory: Option<MemoryUsage>,
     /// The share of the machine that others used, and that the host took.
     pub(crate) others_share: f64,
     pub(crate) stolen_share: f64,

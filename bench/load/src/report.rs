@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::cpu_usage;
+use crate::cpu_usage::{self, MemoryUsage};
 use crate::footprint::Footprint;
 use crate::installation::PopulationSizes;
 use crate::measurement::{Measurement, MedianRange, RoundMeasurements};
@@ -57,6 +57,7 @@ impl Report {
         for lane in &self.workloads {
             text += &self.workload_row(lane);
         }
+        text += &self.memory_after_use();
         text += "\n### Memory and start\n\n| | RSS MiB | PSS MiB | start to ready s | spread |\n\
                  | --- | --- | --- | --- | --- |\n";
         for Footprint { name, startup_seconds: ready, idle_memory: idle } in &self.footprints {
@@ -72,6 +73,33 @@ impl Report {
             );
         }
         text
+    }
+
+    /// A row for each workload whose processes' memory was read.
+    fn memory_after_use(&self) -> String {
+        let mut rows = String::new();
+        for workload in &self.workloads {
+            let usages: Vec<MemoryUsage> =
+                self.rounds.iter().filter_map(|round| round.get(workload.key)?.memory).collect();
+            let mib = |field: fn(&MemoryUsage) -> u64| {
+                MedianRange::from_values(usages.iter().map(|usage| field(usage) as f64 / 1_024.0))
+            };
+            if let (Some(resident), Some(proportional)) = (mib(|usage| usage.resident), mib(|usage| usage.proportional))
+            {
+                let _ = writeln!(
+                    rows,
+                    "| {} | {:.1} | {:.1} | {:.1}–{:.1} |",
+                    workload.title, resident.median, proportional.median, proportional.min, proportional.max
+                );
+            }
+        }
+        if rows.is_empty() {
+            return rows;
+        }
+        format!(
+            "\n### Memory after use\n\nSum over all processes of the workload, right after each measurement; without \
+             PostgreSQL and Redis.\n\n| | RSS MiB | PSS MiB | spread |\n| --- | --- | --- | --- |\n{rows}"
+        )
     }
 
     fn noise_section(&self) -> String {

@@ -1,5 +1,6 @@
 //! Servers that are not the product's: Redis, nginx, haproxy, and the empty handler.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -108,7 +109,7 @@ impl TestCertificate {
 /// If it does not start.
 pub(crate) fn start_nginx(
     folder: &Path,
-    upstreams: &[SocketAddr],
+    upstreams: &[impl Display],
     TestCertificate { chain, key }: &TestCertificate,
 ) -> Result<(ServerProcess, Vec<SocketAddr>)> {
     let addresses: Vec<_> = (0..=upstreams.len()).map(|_| free_address()).collect::<Result<_>>()?;

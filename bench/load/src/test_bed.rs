@@ -324,7 +324,7 @@ fn theoretical_rate_workloads(
 }
 
 pub(crate) fn workload(key: &'static str, title: &str, work: LoadKind) -> Workload {
-    Workload { key, title: title.to_owned(), load: work, last_rate: None }
+    Workload { key, title: title.to_owned(), load: work, last_rate: None, processes: Vec::new() }
 }
 
 /// How many processors there are.

@@ -1,5 +1,6 @@
 //! What the measurements must show: each bar with how it is worked out from the lanes of one round.
 
+use crate::django;
 use crate::footprint::Footprint;
 use crate::measurement::{Measurement, MedianRange, RoundMeasurements};
 use crate::test_bed::{DEFAULT_CONNECTIONS, MANY_CONNECTIONS, core_count};
@@ -46,6 +47,11 @@ const NO_REGRESSION: Threshold = Threshold::AtLeast(0.97);
 const MIN_PLAIN_RATIO: Threshold = Threshold::AtLeast(0.9);
 const MIN_TLS_RATIO: Threshold = Threshold::AtLeast(1.0);
 const MAX_P99_RATIO: Threshold = Threshold::AtMost(1.25);
+
+/// What a login must be beside the same call in plain Django: in rate, in p99, in memory.
+const MIN_RATE_BESIDE_DJANGO: Threshold = Threshold::AtLeast(5.0);
+const MAX_P99_BESIDE_DJANGO: Threshold = Threshold::AtMost(0.5);
+const MAX_MEMORY_BESIDE_DJANGO: Threshold = Threshold::AtMost(0.33);
 
 /// The bars that come from the lanes.
 const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
@@ -127,6 +133,19 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
         Threshold::AtMost(1.0),
         "",
     ),
+    (
+        "salted login through the gateway against a plain Django view",
+        |r| rate_ratio(r, django::STELE, django::KEY),
+        MIN_RATE_BESIDE_DJANGO,
+        "",
+    ),
+    ("… its p99 against the view's", |r| p99_ratio(r, django::STELE, django::KEY), MAX_P99_BESIDE_DJANGO, ""),
+    (
+        "… memory (PSS) of gateway and service after use against gunicorn's",
+        |r| Some(proportional_memory(r, django::STELE)? / proportional_memory(r, django::KEY)?),
+        MAX_MEMORY_BESIDE_DJANGO,
+        "",
+    ),
 ];
 
 /// All bars whose lanes were measured.
@@ -186,6 +205,11 @@ fn rate_ratio(round: &RoundMeasurements, ours: &str, theirs: &str) -> Option<f64
 
 fn p99_ratio(round: &RoundMeasurements, ours: &str, theirs: &str) -> Option<f64> {
     Some(round.get(ours)?.p99? / round.get(theirs)?.p99?)
+}
+
+/// Proportional set size after use, in KiB.
+fn proportional_memory(round: &RoundMeasurements, key: &str) -> Option<f64> {
+    Some(round.get(key)?.memory?.proportional as f64)
 }
 
 #[cfg(test)]

@@ -63,6 +63,11 @@ pub(crate) fn password(user: u64) -> String {
     format!("correct horse {:02}", user % PASSWORDS as u64)
 }
 
+/// The md5 digest of each password as hex digits. User `n` has the digest at `n` modulo their number.
+pub(crate) fn digests() -> Vec<String> {
+    (0..PASSWORDS as u64).map(|user| hex::encode(&digest(user))).collect()
+}
+
 fn digest(user: u64) -> [u8; 16] {
     Md5::digest(password(user)).into()
 }

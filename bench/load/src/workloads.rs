@@ -11,7 +11,7 @@ use stele_core::hex;
 use stele_core::random::{OsRandom, Random as _};
 use stele_core::verifier::{self, Argon2Cost, HashMemory, PresentedSecret};
 
-use crate::cpu_usage::CpuSnapshot;
+use crate::cpu_usage::{self, CpuSnapshot};
 use crate::engine::{ExpectedResponse, LoadGenerator, LoadResult, LoopMode, Requests};
 use crate::external_tools;
 use crate::measurement::Measurement;
@@ -33,6 +33,8 @@ pub(crate) struct Workload {
     pub(crate) load: LoadKind,
     /// How fast it was, the last time.
     pub(crate) last_rate: Option<f64>,
+    /// The processes whose memory, with that of their children, is read after each turn; empty: it is not read.
+    pub(crate) processes: Vec<u32>,
 }
 
 /// The load of a lane.
@@ -104,7 +106,7 @@ impl RoundRunner {
     /// If it cannot be measured. What servers do wrong is told in the sample.
     pub(crate) fn measure(&mut self, lane: &mut Workload) -> Result<Measurement> {
         let (time, warm) = (self.measurement_time, self.warmup);
-        let sample = match &mut lane.load {
+        let mut sample = match &mut lane.load {
             LoadKind::Wrk { address, connections } => {
                 self.measure_tool(|| external_tools::wrk(*address, "/", *connections, time))?
             }
@@ -169,6 +171,9 @@ impl RoundRunner {
                 sample
             }
         };
+        if !lane.processes.is_empty() {
+            sample.memory = Some(cpu_usage::memory_of_trees(&lane.processes)?);
+        }
         lane.last_rate = Some(sample.rate);
         if lane.key == "salted" {
             self.fastest_salted_rate = Some(sample.rate);

@@ -1,0 +1,28 @@
+"""Settings of the stand-in: no debug, no middleware, persistent database connections."""
+
+import os
+
+DEBUG = False
+# Signs nothing here, but Django does not start without one.
+SECRET_KEY = "stand-in"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "views"
+MIDDLEWARE = []
+INSTALLED_APPS = []
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": os.environ["STAND_IN_HOST"],
+        "PORT": os.environ["STAND_IN_PORT"],
+        "NAME": os.environ["STAND_IN_DATABASE"],
+        "USER": "stele",
+        # Each worker connects once.
+        "CONN_MAX_AGE": None,
+        # The tables are in a schema of their own. A session may be lost in a crash, as in Stele, whose Redis syncs
+        # its file every second: no commit waits for the disk.
+        "OPTIONS": {"options": "-c search_path=stand_in -c synchronous_commit=off"},
+    }
+}
