@@ -1,5 +1,5 @@
-//! The five dialects' requests, and what they are answered. Written from the API documents (`docs/PROTOCOLS.md`), not
-//! from the services.
+//! Client for the five dialects: builds requests and parses responses. Written from `docs/PROTOCOLS.md`, independently
+//! of the services, so that a service's mistake is not repeated here.
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -12,27 +12,27 @@ use serde_json::{Value, json};
 
 use crate::{BenchError, Request, Response, Result};
 
-/// cloudbox's login.
+/// Path of cloudbox's login.
 pub const CLOUDBOX_LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
-/// cloudbox's change of a password.
+/// Path of cloudbox's password change.
 pub const CLOUDBOX_CHANGE_PASSWORD: &str = "/api/v1/cloudbox/auth/pwdreset";
-/// cloudbox's logout.
+/// Path of cloudbox's logout.
 pub const CLOUDBOX_LOGOUT: &str = "/api/v1/cloudbox/smarttms/logout";
-/// TMS's login.
+/// Path of TMS's login.
 pub const TMS_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
-/// TMS's login for administrators.
+/// Path of TMS's administrator login.
 pub const TMS_ADMIN_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/adminauthsalt";
-/// TMS's change of a password.
+/// Path of TMS's password change.
 pub const TMS_CHANGE_PASSWORD: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
-/// The portal's login.
+/// Path of the portal's login.
 pub const PORTAL_LOGIN: &str = "/i/login";
-/// The portal's sending of codes.
+/// Path of the portal's call that sends a code.
 pub const PORTAL_SEND_CODE: &str = "/code/send";
-/// MeFP's login.
+/// Path of MeFP's login.
 pub const MEFP_LOGIN: &str = "/auth/login";
-/// The JWT dialect's login.
+/// Path of the JWT dialect's login.
 pub const JWT_LOGIN: &str = "/api/v1/Auth/Login";
-/// The JWT dialect's sending of codes.
+/// Path of the JWT dialect's call that sends a code.
 pub const JWT_SEND_CODE: &str = "/api/v1/Auth/ForgetPassword";
 
 const JSON: &str = "application/json";
@@ -41,33 +41,33 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// The five dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DialectKind {
-    /// Salted md5, JSON.
+    /// JSON; the password as a salted md5 proof.
     Cloudbox,
-    /// The same, and the md5 itself; with a token.
+    /// JSON; a salted proof or the plain md5 digest; requires a client token.
     Tms,
-    /// base64 in forms.
+    /// Forms; the password in base64.
     Portal,
-    /// AES-256-CBC envelopes.
+    /// JSON in AES-256-CBC envelopes.
     Mefp,
-    /// Forms, answered by a JWT.
+    /// Forms; a login returns a JWT.
     Jwt,
 }
 
 impl DialectKind {
-    /// All of them.
+    /// All dialects.
     pub const ALL: [Self; 5] = [Self::Cloudbox, Self::Tms, Self::Portal, Self::Mefp, Self::Jwt];
 
-    /// Its name.
+    /// The dialect's name.
     pub fn name(self) -> &'static str {
         ["cloudbox", "tms", "portal", "mefp", "jwt"][self as usize]
     }
 
-    /// The program that serves it.
+    /// The program that serves the dialect.
     pub fn program(self) -> &'static str {
         ["svc-cloudbox", "svc-tms", "svc-portal", "svc-mefp", "svc-jwt"][self as usize]
     }
 
-    /// The gateway's setting that says where it is served.
+    /// The gateway's setting with the dialect's upstream URLs.
     pub fn upstream_setting(self) -> &'static str {
         [
             "STELE_UPSTREAM_CLOUDBOX",
@@ -78,7 +78,7 @@ impl DialectKind {
         ][self as usize]
     }
 
-    /// Whether its login proves the password by `md5(D + timestamp)`, which is good once.
+    /// Whether logins carry the salted proof `md5(D + timestamp)`, which is accepted once.
     pub fn is_salted(self) -> bool {
         matches!(self, Self::Cloudbox | Self::Tms)
     }
@@ -87,25 +87,25 @@ impl DialectKind {
 /// A MeFP app's keys.
 #[derive(Clone, Debug)]
 pub struct MefpApp {
-    /// Its name.
+    /// The app's name, sent as `app_from`.
     pub name: String,
     key: [u8; 32],
     iv: [u8; 16],
 }
 
 impl MefpApp {
-    /// An app with `mefp_secret` and its own secret.
+    /// An app with the shared `mefp_secret` (32 bytes, the AES key) and its own `app_secret` (16 bytes, the IV).
     ///
     /// # Errors
-    /// If they are not 32 and 16 bytes.
+    /// If a secret has another length.
     pub fn new(name: &str, mefp_secret: &str, app_secret: &str) -> Result<Self> {
         match (mefp_secret.as_bytes().try_into(), app_secret.as_bytes().try_into()) {
-            (Ok(key), Ok(vector)) => Ok(Self { name: name.to_owned(), key, iv: vector }),
-            _ => Err(BenchError::new("mefp_secret has 32 bytes, and an app's secret 16")),
+            (Ok(key), Ok(iv)) => Ok(Self { name: name.to_owned(), key, iv }),
+            _ => Err(BenchError::new("mefp_secret must have 32 bytes, and an app's secret 16")),
         }
     }
 
-    /// Encrypts, padded as PKCS#7 has it.
+    /// Encrypts `text` with PKCS#7 padding.
     pub fn encrypt(&self, text: &[u8]) -> Vec<u8> {
         let mut buffer = text.to_vec();
         buffer.resize(text.len() + 16, 0);
@@ -113,39 +113,39 @@ impl MefpApp {
         cipher.encrypt_padded::<Pkcs7>(&mut buffer, text.len()).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
-    /// Encrypts what has whole blocks already, without padding it.
+    /// Encrypts whole blocks without padding.
     pub fn encrypt_blocks(&self, blocks: &[u8]) -> Vec<u8> {
         let padded = self.encrypt(blocks);
-        // A padding of its own is a block of its own.
+        // The input ends at a block boundary, so PKCS#7 padding is exactly one block.
         padded[..padded.len().saturating_sub(16)].to_vec()
     }
 
-    /// Decrypts whole blocks and takes no padding off.
+    /// Decrypts whole blocks without removing padding.
     pub fn decrypt_blocks(&self, sealed: &[u8]) -> Vec<u8> {
         let mut buffer = sealed.to_vec();
         let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<NoPadding>(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
-    /// Decrypts; `None` if it is not padded as PKCS#7 has it.
+    /// Decrypts; `None` if the PKCS#7 padding is invalid.
     pub fn decrypt(&self, sealed: &[u8]) -> Option<Vec<u8>> {
         let mut buffer = sealed.to_vec();
         let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok().map(<[u8]>::to_vec)
     }
 
-    /// A request whose envelope holds these bytes of base64, or of anything.
+    /// A request with `encrypt` as the envelope's content, whether or not it is valid base64.
     pub fn envelope(&self, path: &str, encrypt: &str) -> Request {
         Request::post(path, JSON, json!({ "encrypt": encrypt, "app_from": self.name }).to_string())
     }
 
-    /// A call with this inner message.
+    /// A request with `message` encrypted in the envelope.
     pub fn call(&self, path: &str, message: &Value) -> Request {
         self.envelope(path, &STANDARD.encode(self.encrypt(message.to_string().as_bytes())))
     }
 }
 
-/// Whoever calls: with an app's keys and a TMS client token.
+/// A client with the credentials that the dialects require: a MeFP app's keys and a TMS client token.
 #[derive(Clone, Debug)]
 pub struct DialectClient {
     /// The MeFP app.
@@ -155,7 +155,7 @@ pub struct DialectClient {
 }
 
 impl DialectClient {
-    /// A login by the dialect's own call. `at` is the timestamp of a salted proof, in seconds.
+    /// A login request of `dialect`. `at` is the timestamp of a salted proof, in Unix seconds.
     pub fn login(&self, dialect: DialectKind, identifier: &str, password: &str, at: u64) -> Request {
         match dialect {
             DialectKind::Cloudbox => json_post(CLOUDBOX_LOGIN, &salted_login_body(identifier, password, at)),
@@ -169,9 +169,9 @@ impl DialectClient {
         }
     }
 
-    /// What an answer says, with its envelope opened.
-    pub fn parse_response(&self, dialect: DialectKind, answer: &Response) -> DialectResponse {
-        let mut json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    /// Parses a response body, after opening MeFP's envelope.
+    pub fn parse_response(&self, dialect: DialectKind, response: &Response) -> DialectResponse {
+        let mut json: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if dialect == DialectKind::Mefp
             && let Some(sealed) = json["encrypt"].as_str()
         {
@@ -185,33 +185,33 @@ impl DialectClient {
             DialectKind::Mefp => &json["errors"]["code"],
         };
         let code = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
-        let retry_after = answer.header("retry-after").and_then(|value| value.parse().ok());
-        DialectResponse { dialect, status: answer.status, code, retry_after, json }
+        let retry_after = response.header("retry-after").and_then(|value| value.parse().ok());
+        DialectResponse { dialect, status: response.status, code, retry_after, json }
     }
 }
 
-/// What was answered, in the dialect's terms.
+/// A parsed response of a dialect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DialectResponse {
-    /// In which dialect.
+    /// The dialect.
     pub dialect: DialectKind,
-    /// HTTP's status.
+    /// The HTTP status.
     pub status: u16,
-    /// The dialect's own code, as text; `null` if there is none.
+    /// The dialect's result code as text; `null` if there is none.
     pub code: String,
-    /// For how many seconds to wait.
+    /// `Retry-After` in seconds.
     pub retry_after: Option<u64>,
-    /// The whole of it; MeFP's is opened.
+    /// The body; for MeFP, the decrypted message.
     pub json: Value,
 }
 
 impl DialectResponse {
-    /// It says that all went well.
+    /// Whether the call succeeded.
     pub fn is_success(&self) -> bool {
         self.status == 200 && self.code == ["0000", "0000", "200", "1", "0"][self.dialect as usize]
     }
 
-    /// It says 用户名或密码错误, or what the dialect has for it: the guess was looked at.
+    /// Whether the password was checked and found wrong (用户名或密码错误, or the dialect's equivalent).
     pub fn is_wrong_password(&self) -> bool {
         let codes: &[&str] = match self.dialect {
             DialectKind::Cloudbox | DialectKind::Tms => &["1002"],
@@ -222,7 +222,7 @@ impl DialectResponse {
         self.status == 200 && codes.contains(&self.code.as_str())
     }
 
-    /// It asks for a code or a captcha first, which the login did not bring.
+    /// Whether the login requires a challenge (a code or a captcha) that the request did not include.
     pub fn is_challenged(&self) -> bool {
         match self.dialect {
             DialectKind::Portal => self.status == 200 && self.code == "3208",
@@ -231,23 +231,23 @@ impl DialectResponse {
         }
     }
 
-    /// It says to wait.
+    /// Whether a rate limit rejected the request.
     pub fn is_rate_limited(&self) -> bool {
         self.status == 429
     }
 
-    /// It says that the proof was used before (cloudbox, TMS).
+    /// Whether replay protection rejected the proof (cloudbox, TMS).
     pub fn is_replayed(&self) -> bool {
         self.dialect.is_salted() && self.code == "1004"
     }
 }
 
-/// `md5(utf8(text))`: 32 lowercase hex digits. For a password: `D`.
+/// `md5(text)` as 32 lowercase hex digits. For a password, this is its digest `D`.
 pub fn md5_hex(text: &str) -> String {
     Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `md5(D + timestamp)`.
+/// The salted proof `md5(D + timestamp)`.
 pub fn salted_proof(password: &str, at: u64) -> String {
     md5_hex(&format!("{}{at}", md5_hex(password)))
 }
@@ -257,19 +257,19 @@ pub fn salted_login_body(identifier: &str, password: &str, at: u64) -> Value {
     json!({ "username": identifier, "password": salted_proof(password, at), "timestamp": at })
 }
 
-/// A POST of JSON.
+/// A POST request with a JSON body.
 pub fn json_post(path: &str, body: &Value) -> Request {
     Request::post(path, JSON, body.to_string())
 }
 
-/// A POST of a form.
+/// A POST request with a URL-encoded form.
 pub fn form_post(path: &str, fields: &[(&str, &str)]) -> Request {
     let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let fields: Vec<_> = fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     Request::post(path, FORM, fields.join("&"))
 }
 
-/// Seconds since 1970 by the machine's clock.
+/// The system clock's Unix time in seconds.
 pub fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())

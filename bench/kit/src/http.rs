@@ -1,4 +1,4 @@
-//! HTTP/1.1 over connections that are kept, with as little as possible between the bytes and who measures them.
+//! Minimal HTTP/1.1 client on keep-alive connections, with little overhead so that measurements show the server.
 
 use std::io::{Error, ErrorKind, Read as _, Result, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -7,20 +7,20 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// How much is read at once.
+/// Bytes per read.
 const READ_SIZE: usize = 16 * 1024;
-/// No answer of the product is as long.
+/// Longer than any response of the product, in bytes.
 const MAX_RESPONSE: usize = 8 * 1024 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// An answer, where it was read.
+/// A response that borrows the connection's read buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseRef<'a> {
     /// The status.
     pub status: u16,
     /// Status line and headers, to the empty line.
     pub head: &'a [u8],
-    /// The body, without its transfer encoding.
+    /// The body, decoded if it was chunked.
     pub body: &'a [u8],
 }
 
@@ -30,7 +30,7 @@ impl ResponseRef<'_> {
         header(self.head, name)
     }
 
-    /// A copy that stays.
+    /// An owned copy.
     pub fn to_response(&self) -> Response {
         Response {
             status: self.status,
@@ -40,14 +40,14 @@ impl ResponseRef<'_> {
     }
 }
 
-/// An answer that stays.
+/// An owned response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The status.
     pub status: u16,
     /// Status line and headers.
     pub head: String,
-    /// The body, without its transfer encoding.
+    /// The body, decoded if it was chunked.
     pub body: Vec<u8>,
 }
 
@@ -69,11 +69,11 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
     fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
 }
 
-/// What is read of an answer so far.
+/// Incremental parser of one response.
 #[derive(Debug, Default)]
 struct ResponseReader {
     buffer: Vec<u8>,
-    /// A chunked body, put together.
+    /// A chunked body, decoded.
     dechunked_body: Vec<u8>,
     head: Option<ResponseHead>,
 }
@@ -93,7 +93,14 @@ enum Framing {
     UntilClose,
 }
 
-/// Where a whole answer is, and whether the connection goes on after it.
+/// Whether more bytes can arrive on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamState {
+    Open,
+    Eof,
+}
+
+/// A completely received response: its head and body length.
 #[derive(Clone, Copy, Debug)]
 struct CompleteResponse {
     head: ResponseHead,
@@ -102,15 +109,15 @@ struct CompleteResponse {
 }
 
 impl ResponseReader {
-    /// Forgets the answer before.
+    /// Discards the previous response.
     fn reset(&mut self) {
         self.buffer.clear();
         self.dechunked_body.clear();
         self.head = None;
     }
 
-    /// Whether the answer is whole; `over`: nothing more comes.
-    fn try_complete(&mut self, over: bool) -> Result<Option<CompleteResponse>> {
+    /// The response, if it is complete.
+    fn try_complete(&mut self, state: StreamState) -> Result<Option<CompleteResponse>> {
         loop {
             let head = match self.head {
                 Some(head) => head,
@@ -119,26 +126,28 @@ impl ResponseReader {
                     None => return Ok(None),
                 },
             };
-            // Provisional answers are none.
+            // Interim responses (RFC 9110 §15.2) are skipped.
             if (100..200).contains(&head.status) {
                 self.buffer.drain(..head.length);
                 continue;
             }
             self.head = Some(head);
-            return self.try_body(head, over);
+            return self.try_body(head, state);
         }
     }
 
-    fn try_body(&mut self, head: ResponseHead, over: bool) -> Result<Option<CompleteResponse>> {
-        let rest = &self.buffer[head.length..];
+    fn try_body(&mut self, head: ResponseHead, state: StreamState) -> Result<Option<CompleteResponse>> {
+        let received = &self.buffer[head.length..];
         match head.body {
-            Framing::Length(length) if rest.len() >= length => {
+            Framing::Length(length) if received.len() >= length => {
                 Ok(Some(CompleteResponse { head, chunked: false, body: length }))
             }
-            Framing::UntilClose if over => Ok(Some(CompleteResponse { head, chunked: false, body: rest.len() })),
+            Framing::UntilClose if state == StreamState::Eof => {
+                Ok(Some(CompleteResponse { head, chunked: false, body: received.len() }))
+            }
             Framing::Chunked => {
                 self.dechunked_body.clear();
-                if !decode_chunks(rest, &mut self.dechunked_body)? {
+                if !decode_chunks(received, &mut self.dechunked_body)? {
                     return Ok(None);
                 }
                 Ok(Some(CompleteResponse { head, chunked: true, body: self.dechunked_body.len() }))
@@ -147,9 +156,10 @@ impl ResponseReader {
         }
     }
 
-    fn response_ref(&self, whole: CompleteResponse) -> ResponseRef<'_> {
-        let ResponseHead { status, length, .. } = whole.head;
-        let body = if whole.chunked { &self.dechunked_body[..] } else { &self.buffer[length..length + whole.body] };
+    fn response_ref(&self, complete: CompleteResponse) -> ResponseRef<'_> {
+        let ResponseHead { status, length, .. } = complete.head;
+        let body =
+            if complete.chunked { &self.dechunked_body[..] } else { &self.buffer[length..length + complete.body] };
         ResponseRef { status, head: &self.buffer[..length], body }
     }
 }
@@ -175,28 +185,28 @@ fn parse(buffer: &[u8]) -> Result<Option<ResponseHead>> {
     Ok(Some(ResponseHead { status, length, body, closes_connection: closes || matches!(body, Framing::UntilClose) }))
 }
 
-/// Puts chunks together; gives whether the last one is there.
-fn decode_chunks(mut rest: &[u8], whole: &mut Vec<u8>) -> Result<bool> {
+/// Appends the chunks' data to `body`. Returns whether the last chunk was found.
+fn decode_chunks(mut encoded: &[u8], body: &mut Vec<u8>) -> Result<bool> {
     loop {
-        let size = httparse::parse_chunk_size(rest).map_err(|_| Error::new(ErrorKind::InvalidData, "chunks"))?;
+        let size = httparse::parse_chunk_size(encoded).map_err(|_| Error::new(ErrorKind::InvalidData, "chunks"))?;
         let httparse::Status::Complete((start, size)) = size else { return Ok(false) };
         let size = usize::try_from(size).map_err(|_| Error::new(ErrorKind::InvalidData, "chunks"))?;
-        let (Some(chunk), true) = (rest.get(start..start + size), rest.len() >= start + size + 2) else {
+        let (Some(chunk), true) = (encoded.get(start..start + size), encoded.len() >= start + size + 2) else {
             return Ok(false);
         };
         if size == 0 {
             return Ok(true);
         }
-        whole.extend_from_slice(chunk);
-        rest = &rest[start + size + 2..];
+        body.extend_from_slice(chunk);
+        encoded = &encoded[start + size + 2..];
     }
 }
 
 fn closed_error() -> Error {
-    Error::new(ErrorKind::UnexpectedEof, "the connection was closed without an answer")
+    Error::new(ErrorKind::UnexpectedEof, "the server closed the connection without a response")
 }
 
-/// A connection that is kept. One request at a time.
+/// A keep-alive connection for one request at a time.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
@@ -205,18 +215,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Connects to `address`.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         Self::from_stream(TcpStream::connect(address).await?)
     }
 
-    /// Connects from an address of this machine's own, such as any in 127.0.0.0/8.
+    /// Connects from a local source address, such as any in 127.0.0.0/8.
     ///
     /// # Errors
-    /// As the system says.
+    /// The system's error.
     pub async fn connect_from(source: IpAddr, address: SocketAddr) -> Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.bind((source, 0).into())?;
@@ -228,37 +238,37 @@ impl Connection {
         Ok(Self { stream, reader: ResponseReader::default(), is_reusable: true })
     }
 
-    /// Whether another request can be sent: nobody said `Connection: close`, and nothing went wrong.
+    /// Whether another request can be sent: no `Connection: close` and no error so far.
     pub fn is_open(&self) -> bool {
         self.is_reusable
     }
 
-    /// Sends a request as it is and reads the answer. Waits for as long as it takes.
+    /// Sends the bytes of a request and reads the response. Has no timeout.
     ///
     /// # Errors
-    /// As the system says; `UnexpectedEof` if the connection was closed without an answer.
+    /// The system's error; `UnexpectedEof` if the server closed the connection without a response.
     pub async fn request(&mut self, request: &[u8]) -> Result<ResponseRef<'_>> {
         self.is_reusable = false;
         self.reader.reset();
-        // A server that refuses early may close while this still writes; what it answered is there all the same.
+        // A server that rejects early may close during the write; its response can still be read.
         let written = self.stream.write_all(request).await;
-        let whole = loop {
+        let complete = loop {
             self.reader.buffer.reserve(READ_SIZE);
             let read = self.stream.read_buf(&mut self.reader.buffer).await;
-            let over = matches!(read, Ok(0) | Err(_));
-            if let Some(whole) = self.reader.try_complete(over)? {
-                break whole;
+            let state = if matches!(read, Ok(0) | Err(_)) { StreamState::Eof } else { StreamState::Open };
+            if let Some(complete) = self.reader.try_complete(state)? {
+                break complete;
             }
-            if over || self.reader.buffer.len() > MAX_RESPONSE {
+            if state == StreamState::Eof || self.reader.buffer.len() > MAX_RESPONSE {
                 return Err(read.err().or(written.err()).unwrap_or_else(closed_error));
             }
         };
-        self.is_reusable = !whole.head.closes_connection && written.is_ok();
-        Ok(self.reader.response_ref(whole))
+        self.is_reusable = !complete.head.closes_connection && written.is_ok();
+        Ok(self.reader.response_ref(complete))
     }
 }
 
-/// As [`Connection`], for a thread that waits: nothing is between it and the socket.
+/// Blocking variant of [`Connection`], for measurements without a runtime between the thread and the socket.
 #[derive(Debug)]
 pub struct BlockingConnection {
     stream: std::net::TcpStream,
@@ -268,14 +278,14 @@ pub struct BlockingConnection {
 }
 
 impl BlockingConnection {
-    /// Connects. No read waits longer than `patience`.
+    /// Connects to `address`. `read_timeout` bounds each read.
     ///
     /// # Errors
-    /// As the system says.
-    pub fn connect(address: SocketAddr, patience: Duration) -> Result<Self> {
+    /// The system's error.
+    pub fn connect(address: SocketAddr, read_timeout: Duration) -> Result<Self> {
         let stream = std::net::TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
+        stream.set_read_timeout(Some(read_timeout))?;
         Ok(Self { stream, reader: ResponseReader::default(), chunk: vec![0; READ_SIZE], is_reusable: true })
     }
 
@@ -284,73 +294,74 @@ impl BlockingConnection {
         self.is_reusable
     }
 
-    /// As [`Connection::exchange`].
+    /// As [`Connection::request`].
     ///
     /// # Errors
-    /// As there; and if patience ends.
+    /// As [`Connection::request`], and if the read timeout expires.
     pub fn request(&mut self, request: &[u8]) -> Result<ResponseRef<'_>> {
         self.is_reusable = false;
         self.reader.reset();
         self.stream.write_all(request)?;
-        let whole = loop {
+        let complete = loop {
             let read = self.stream.read(&mut self.chunk)?;
             self.reader.buffer.extend_from_slice(&self.chunk[..read]);
-            if let Some(whole) = self.reader.try_complete(read == 0)? {
-                break whole;
+            let state = if read == 0 { StreamState::Eof } else { StreamState::Open };
+            if let Some(complete) = self.reader.try_complete(state)? {
+                break complete;
             }
-            if read == 0 {
+            if state == StreamState::Eof {
                 return Err(closed_error());
             }
         };
-        self.is_reusable = !whole.head.closes_connection;
-        Ok(self.reader.response_ref(whole))
+        self.is_reusable = !complete.head.closes_connection;
+        Ok(self.reader.response_ref(complete))
     }
 }
 
-/// Sends a request over a connection of its own and reads the answer.
+/// Sends a request on a new connection and reads the response.
 ///
 /// # Errors
-/// As [`Connection::exchange`], and `TimedOut` after `patience`.
-pub async fn request_once(address: SocketAddr, request: &[u8], patience: Duration) -> Result<Response> {
-    let talk = async {
+/// As [`Connection::request`], and `TimedOut` after `timeout`.
+pub async fn request_once(address: SocketAddr, request: &[u8], timeout: Duration) -> Result<Response> {
+    let exchange = async {
         let mut connection = Connection::connect(address).await?;
-        let reply = connection.request(request).await?;
-        Ok(reply.to_response())
+        Ok(connection.request(request).await?.to_response())
     };
-    tokio::time::timeout(patience, talk).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &[u8], over: bool) -> Option<(u16, Vec<u8>, bool)> {
+    /// Status, body, and whether the connection closes.
+    fn read(text: &[u8], state: StreamState) -> Option<(u16, Vec<u8>, bool)> {
         let mut reader = ResponseReader { buffer: text.to_vec(), ..ResponseReader::default() };
-        let whole = reader.try_complete(over).unwrap()?;
-        let reply = reader.response_ref(whole);
-        Some((reply.status, reply.body.to_vec(), whole.head.closes_connection))
+        let complete = reader.try_complete(state).unwrap()?;
+        let response = reader.response_ref(complete);
+        Some((response.status, response.body.to_vec(), complete.head.closes_connection))
     }
 
     #[test]
     fn a_response_is_complete_when_its_framing_ends() {
         let sized = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
         for end in 0..sized.len() {
-            assert_eq!(read(&sized[..end], false), None, "{end}");
+            assert_eq!(read(&sized[..end], StreamState::Open), None, "{end}");
         }
-        assert_eq!(read(sized, false), Some((200, b"ok".to_vec(), false)));
+        assert_eq!(read(sized, StreamState::Open), Some((200, b"ok".to_vec(), false)));
         let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n1\r\n!\r\n0\r\n\r\n";
         for end in 0..chunked.len() {
-            assert_eq!(read(&chunked[..end], false), None, "{end}");
+            assert_eq!(read(&chunked[..end], StreamState::Open), None, "{end}");
         }
-        assert_eq!(read(chunked, false), Some((200, b"ok!".to_vec(), false)));
+        assert_eq!(read(chunked, StreamState::Open), Some((200, b"ok!".to_vec(), false)));
         let endless = b"HTTP/1.1 400 Bad\r\n\r\nwhy";
-        assert_eq!(read(endless, false), None);
-        assert_eq!(read(endless, true), Some((400, b"why".to_vec(), true)));
+        assert_eq!(read(endless, StreamState::Open), None);
+        assert_eq!(read(endless, StreamState::Eof), Some((400, b"why".to_vec(), true)));
         let provisional = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\nConnection: close\r\n\r\n";
-        assert_eq!(read(provisional, false), Some((204, Vec::new(), true)));
+        assert_eq!(read(provisional, StreamState::Open), Some((204, Vec::new(), true)));
         assert!(
             ResponseReader { buffer: b"nonsense\r\n\r\n".to_vec(), ..ResponseReader::default() }
-                .try_complete(false)
+                .try_complete(StreamState::Open)
                 .is_err()
         );
     }

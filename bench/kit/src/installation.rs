@@ -1,4 +1,4 @@
-//! A data folder, and the programs that run on it.
+//! A temporary installation: a data folder with settings, and the product's programs that run on it.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::product_process::{free_address, open_append};
 use crate::{BenchError, DialectKind, MefpApp, ProductProcess, ReleasePrograms, Result, StoreServers};
 
-/// A data folder with its settings. Whatever runs on it must end before it is dropped.
+/// A data folder with its settings. Processes that use it must be dropped before it.
 #[derive(Debug)]
 pub struct Installation {
     programs: ReleasePrograms,
@@ -23,10 +23,10 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// A folder whose stores are embedded, with these `STELE_…` settings on top of the defaults.
+    /// An installation on embedded stores. `settings` (`STELE_…`) override the defaults.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the folder or its stores cannot be created.
     pub fn embedded(programs: &ReleasePrograms, settings: &[(&str, &str)]) -> Result<Self> {
         Self::with_settings(
             programs,
@@ -34,14 +34,14 @@ impl Installation {
         )
     }
 
-    /// A folder whose stores are on `servers`, in a database and under a prefix of its own.
+    /// An installation on `servers`, with its own database and Redis key prefix.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the folder or its stores cannot be created.
     pub fn on_servers(programs: &ReleasePrograms, servers: &StoreServers, settings: &[(&str, &str)]) -> Result<Self> {
         let mut all: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let database = servers.postgres().new_database_url();
-        // Each schema there has a name of its own.
+        // The database's name is unique, so it serves as the prefix too.
         let prefix = database.rsplit("stele_test_").next().unwrap_or_default().to_owned();
         all.push(("STELE_REDIS_URL".to_owned(), format!("{}?prefix={prefix}", servers.redis().url())));
         all.push(("STELE_DATABASE_URL".to_owned(), database));
@@ -50,9 +50,9 @@ impl Installation {
 
     fn with_settings(programs: &ReleasePrograms, settings: Vec<(String, String)>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("stele-bench-").tempdir()?;
-        let site = Self { programs: programs.clone(), settings, started_count: AtomicUsize::new(0), folder };
-        site.run_stele(&["migrate"], "")?;
-        Ok(site)
+        let installation = Self { programs: programs.clone(), settings, started_count: AtomicUsize::new(0), folder };
+        installation.run_stele(&["migrate"], "")?;
+        Ok(installation)
     }
 
     /// The data folder.
@@ -60,12 +60,12 @@ impl Installation {
         self.folder.path().join("data")
     }
 
-    /// A path beside the data.
+    /// The path of `name` next to the data folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// The settings, as the product reads them.
+    /// The settings in the product's own type.
     pub fn product_settings(&self) -> Settings {
         let shared = stele_app::settings::shared_settings();
         let known = |name: &str| {
@@ -75,12 +75,12 @@ impl Installation {
         Settings::default().with_values([("STELE_DATA", self.data_folder().display().to_string())]).with_values(ours)
     }
 
-    /// One of the settings that this site adds to the defaults.
+    /// The value of a setting that this installation overrides.
     pub fn own_setting(&self, name: &str) -> Option<&str> {
         self.settings.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// A program on this site, with nothing of the caller's own settings.
+    /// A command for `program`, without the caller's `STELE_…` and `OTEL_…` variables.
     fn command(&self, program: &str, extra: &[(&str, &str)]) -> Command {
         let mut command = Command::new(self.programs.path(program));
         for (name, _) in std::env::vars_os() {
@@ -95,16 +95,16 @@ impl Installation {
         command
     }
 
-    /// Runs `stele` with these arguments and this on its standard input. Gives what it printed.
+    /// Runs `stele` with `args` and `input` on standard input. Returns its standard output.
     ///
     /// # Errors
-    /// What it complained of.
+    /// Its standard error, if it fails.
     pub fn run_stele(&self, args: &[&str], input: &str) -> Result<String> {
         let mut command = self.command("stele", &[]);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            // One that does not read has closed it.
+            // A command that reads no input has closed the pipe.
             let _ = stdin.write_all(input.as_bytes());
         }
         let ended = child.wait_with_output()?;
@@ -114,61 +114,61 @@ impl Installation {
         Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
     }
 
-    /// Registers a MeFP app that may hand its users over to those named.
+    /// Registers a MeFP app. `may_token` names the apps that it may issue handover tokens for.
     ///
     /// # Errors
-    /// If `stele app add` refuses.
+    /// If `stele app add` fails.
     pub fn add_mefp_app(&self, name: &str, may_token: &str) -> Result<MefpApp> {
         let printed = self.run_stele(&["app", "add", name, "--may-token", may_token], "")?;
         let last = |text: Option<&str>| text.and_then(|text| text.split_whitespace().last()).map(str::to_owned);
         match (last(printed.lines().next()), last(Some(&printed))) {
-            (Some(key), Some(vector)) => MefpApp::new(name, &key, &vector),
+            (Some(mefp_secret), Some(app_secret)) => MefpApp::new(name, &mefp_secret, &app_secret),
             _ => Err(BenchError::new(format!("stele app add printed {printed:?}"))),
         }
     }
 
-    /// Makes a TMS client token.
+    /// Creates a TMS client token.
     ///
     /// # Errors
-    /// If `stele token add` refuses.
+    /// If `stele token add` fails.
     pub fn add_client_token(&self, name: &str) -> Result<String> {
         let printed = self.run_stele(&["token", "add", name], "")?;
         let token = printed.split_whitespace().last();
         token.map(str::to_owned).ok_or_else(|| BenchError::new("stele token add printed nothing"))
     }
 
-    /// Starts `stele up` with these settings on top.
+    /// Starts `stele up` with additional settings.
     ///
     /// # Errors
-    /// If it does not come up; with its log.
+    /// If it does not become ready; the message contains its log.
     pub fn start_up(&self, extra: &[(&str, &str)]) -> Result<ProductProcess> {
         self.start_program("stele", &["up"], extra)
     }
 
-    /// Starts an instance of one dialect's service, with these settings on top.
+    /// Starts an instance of a dialect's service with additional settings.
     ///
     /// # Errors
-    /// As [`Site::up`].
+    /// As [`Installation::start_up`].
     pub fn start_service(&self, dialect: DialectKind, extra: &[(&str, &str)]) -> Result<ProductProcess> {
         self.start_program(dialect.program(), &[], extra)
     }
 
-    /// Starts a gateway that leads to these instances, with these settings on top.
+    /// Starts a gateway in front of `instances` with additional settings.
     ///
     /// # Errors
-    /// As [`Site::up`].
+    /// As [`Installation::start_up`].
     pub fn start_gateway(
         &self,
         instances: &[(DialectKind, SocketAddr)],
         extra: &[(&str, &str)],
     ) -> Result<ProductProcess> {
-        let led = |dialect: DialectKind| {
-            let of = instances.iter().filter(move |(other, _)| *other == dialect);
-            let urls: Vec<_> = of.map(|(_, address)| format!("http://{address}")).collect();
-            // What is not run is nowhere: port 9 is that of nobody.
+        let upstream = |dialect: DialectKind| {
+            let of_dialect = instances.iter().filter(move |(other, _)| *other == dialect);
+            let urls: Vec<_> = of_dialect.map(|(_, address)| format!("http://{address}")).collect();
+            // A dialect without an instance points to port 9 (discard), where no server listens.
             if urls.is_empty() { "http://127.0.0.1:9".to_owned() } else { urls.join(",") }
         };
-        let settings = DialectKind::ALL.map(|dialect| (dialect.upstream_setting(), led(dialect)));
+        let settings = DialectKind::ALL.map(|dialect| (dialect.upstream_setting(), upstream(dialect)));
         let settings: Vec<_> = settings.iter().map(|(name, urls)| (*name, urls.as_str())).collect();
         self.start_program("gateway", &[], &[&settings, extra].concat())
     }
@@ -183,21 +183,21 @@ impl Installation {
         ProductProcess::start(&format!("{program}-{number}"), &command, (address, admin), log)
     }
 
-    /// How many messages were sent to numbers and addresses that begin with `to`.
+    /// The number of messages sent to recipients that begin with `to`.
     pub fn sent_message_count(&self, to: &str) -> usize {
         self.outbox_messages(|other| other.trim_start_matches('+').starts_with(to)).len()
     }
 
-    /// Every code that was sent to `to`, oldest first.
+    /// All codes sent to `to`, oldest first.
     pub fn sent_codes(&self, to: &str) -> Vec<String> {
         self.outbox_messages(|other| other == to)
     }
 
     fn outbox_messages(&self, to: impl Fn(&str) -> bool) -> Vec<String> {
         let text = std::fs::read_to_string(self.data_folder().join("outbox.jsonl")).unwrap_or_default();
-        // A line that is being written is none yet.
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let sent = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        // The last line may be incomplete.
+        let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
+        let sent = complete.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let sent = sent.filter(|sent| sent["to"].as_str().is_some_and(&to));
         sent.filter_map(|sent| sent["code"].as_str().map(str::to_owned)).collect()
     }

@@ -1,17 +1,17 @@
-//! What the commands in `bench/` stand on: the programs as they are released and the servers they need, started on free
-//! ports of loopback and ended by their own process ids; people to log in; the five dialects' requests as bytes; HTTP
-//! over connections that are kept; and how far a long work is.
+//! Library of the commands in `bench/`: starts the release programs and their servers on free loopback ports and stops
+//! them by process id; creates test users; builds requests of the five dialects; sends them over keep-alive
+//! connections; and reports progress.
 //!
-//! | part | what it is |
+//! | part | purpose |
 //! | --- | --- |
-//! | [`Programs`] | the release binaries, built if they are not |
-//! | [`Servers`] | PostgreSQL and Redis |
-//! | [`Site`] | a data folder and what runs on it: `stele up`, or services and gateways one by one |
-//! | [`people`] | users, many at once |
-//! | [`dialect`] | requests and what is answered |
-//! | [`http`] | connections |
-//! | [`Progress`] | a bar, or lines |
-//! | [`svg`] | lines over time, as a picture |
+//! | [`ReleasePrograms`] | the release binaries, built if necessary |
+//! | [`StoreServers`] | PostgreSQL and Redis |
+//! | [`Installation`] | a data folder and the programs that run on it: `stele up`, or single services and gateways |
+//! | [`test_users`] | users, added in bulk |
+//! | [`dialect`] | requests and responses of the dialects |
+//! | [`http`] | HTTP/1.1 client |
+//! | [`Progress`] | progress bar, or log lines |
+//! | [`svg`] | line charts |
 
 pub mod dialect;
 pub mod http;
@@ -36,15 +36,15 @@ pub use servers::{Durability, StoreServers};
 pub use table::format_table;
 pub use test_users::TestUser;
 
-/// Why something cannot be measured: one line, with a remedy if there is one.
+/// Why a measurement is impossible: one line, with the remedy if there is one.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BenchError(String);
 
 impl BenchError {
-    /// A failure, told so.
-    pub fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+    /// An error with this message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }
 
@@ -66,5 +66,5 @@ impl From<stele_service::ConfigError> for BenchError {
     }
 }
 
-/// What may fail.
+/// Result with [`BenchError`].
 pub type Result<T> = std::result::Result<T, BenchError>;

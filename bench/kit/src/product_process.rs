@@ -1,4 +1,4 @@
-//! A program of the product while it runs.
+//! A running program of the product: start, readiness, resource usage, stop.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::{BenchError, Result};
 
-/// How long a program may take to be ready, or to end.
+/// The longest that a program may take until it is ready.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts the program, tells its id, and ends it when told how, or when whoever started it is gone, however it went.
+/// Starts the program, prints its process id, and sends it the signal that is read from standard input, or TERM when
+/// standard input closes because the parent process ended.
 const SUPERVISOR_SCRIPT: &str = r#"
     log=$1; shift
     "$@" </dev/null >>"$log" 2>&1 & program=$!
@@ -20,7 +21,7 @@ const SUPERVISOR_SCRIPT: &str = r#"
     read -r how || how=TERM
     kill -s "$how" "$program"; wait "$program""#;
 
-/// A program that runs until it is stopped or dropped.
+/// A running program; dropping it stops it.
 #[derive(Debug)]
 pub struct ProductProcess {
     name: String,
@@ -31,44 +32,43 @@ pub struct ProductProcess {
     log: PathBuf,
 }
 
-/// What a process has used so far.
+/// Resources that a process has used.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
-    /// Processor time, of all its threads.
+    /// Processor time of all threads.
     pub cpu: Duration,
-    /// Memory that is in RAM now, in bytes.
+    /// Resident memory, in bytes.
     pub resident_bytes: u64,
-    /// The most that ever was, in bytes.
+    /// Peak resident memory, in bytes.
     pub peak_resident_bytes: u64,
 }
 
 impl ProductProcess {
-    /// Starts `command`, which serves at `address` and, for those who run it, at `admin`, and waits until it says that
-    /// it is ready.
+    /// Starts `command`, which listens on `address` and on the `admin` address, and waits until it is ready.
     pub(crate) fn start(
         name: &str,
         command: &Command,
         (address, admin): (SocketAddr, SocketAddr),
         log: PathBuf,
     ) -> Result<Self> {
-        let mut nurse = Command::new("sh");
-        nurse.args(["-c", SUPERVISOR_SCRIPT, "sh"]).arg(&log).arg(command.get_program()).args(command.get_args());
+        let mut supervisor = Command::new("sh");
+        supervisor.args(["-c", SUPERVISOR_SCRIPT, "sh"]).arg(&log).arg(command.get_program()).args(command.get_args());
         for (variable, value) in command.get_envs() {
             match value {
-                Some(value) => nurse.env(variable, value),
-                None => nurse.env_remove(variable),
+                Some(value) => supervisor.env(variable, value),
+                None => supervisor.env_remove(variable),
             };
         }
         if let Some(folder) = command.get_current_dir() {
-            nurse.current_dir(folder);
+            supervisor.current_dir(folder);
         }
-        let mut nurse = nurse.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut supervisor = supervisor.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut id = String::new();
-        if let Some(pipe) = nurse.stdout.take() {
+        if let Some(pipe) = supervisor.stdout.take() {
             BufReader::new(pipe).read_line(&mut id)?;
         }
         let id = id.trim().parse().map_err(|_| BenchError::new(format!("{name} cannot be started")))?;
-        let process = Self { name: name.to_owned(), supervisor: Some(nurse), process_id: id, address, admin, log };
+        let process = Self { name: name.to_owned(), supervisor: Some(supervisor), process_id: id, address, admin, log };
         process.wait_until_ready()?;
         Ok(process)
     }
@@ -77,14 +77,14 @@ impl ProductProcess {
         let deadline = Instant::now() + STARTUP_TIMEOUT;
         while self.readiness_status() != Some(200) {
             if !self.is_running() || Instant::now() > deadline {
-                return Err(BenchError::new(format!("{} does not come up: {}", self.name, self.log())));
+                return Err(BenchError::new(format!("{} does not become ready: {}", self.name, self.log())));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// The status of its readiness page.
+    /// The HTTP status of `/readyz`.
     fn readiness_status(&self) -> Option<u16> {
         let mut stream = TcpStream::connect(self.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
@@ -94,59 +94,59 @@ impl ProductProcess {
         output.get(9..12)?.parse().ok()
     }
 
-    /// What it is called.
+    /// The name given at the start.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it serves.
+    /// The listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where its metrics are.
+    /// The admin address, which serves the metrics.
     pub fn admin(&self) -> SocketAddr {
         self.admin
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn process_id(&self) -> u32 {
         self.process_id
     }
 
-    /// What it printed and logged.
+    /// Its output and log so far.
     pub fn log(&self) -> String {
         std::fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
-    /// The file that it logs to.
+    /// The file that receives its output.
     pub fn log_file(&self) -> &Path {
         &self.log
     }
 
-    /// Whether it has not ended.
+    /// Whether the process has not ended.
     pub fn is_running(&self) -> bool {
-        // One that ended and was not waited for yet is a zombie.
+        // An ended process that was not waited for is a zombie.
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.process_id)).unwrap_or_default();
         let state = status.rsplit_once(')').map(|(_, rest)| rest.trim_start());
         self.supervisor.is_some() && state.is_some_and(|state| !state.starts_with('Z'))
     }
 
-    /// What it has used so far; nothing if it has ended.
+    /// Its resource usage so far; zero if it has ended.
     pub fn usage(&self) -> Usage {
         Usage::of(self.process_id)
     }
 }
 
 impl Usage {
-    /// What the process with this id has used so far; nothing if it has ended.
+    /// The resource usage of process `id` so far; zero if it has ended.
     pub fn of(id: u32) -> Self {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         let fields: Vec<u64> = stat
             .rsplit_once(')')
             .map(|(_, rest)| rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or_default()).collect())
             .unwrap_or_default();
-        // utime and stime: the 14th and 15th of proc(5)'s fields, of which three are gone here.
+        // utime and stime are fields 14 and 15 of proc_pid_stat(5); the first three were removed.
         let ticks = fields.get(10..12).map_or(0, |times| times.iter().sum());
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let kibibytes = |name: &str| {
@@ -174,12 +174,12 @@ impl ProductProcess {
     }
 
     fn stop_with(&mut self, how: &str) -> Option<i32> {
-        let mut nurse = self.supervisor.take()?;
-        if let Some(mut stdin) = nurse.stdin.take() {
+        let mut supervisor = self.supervisor.take()?;
+        if let Some(mut stdin) = supervisor.stdin.take() {
             let _ = writeln!(stdin, "{how}");
         }
-        // A shell tells of a signal by a code above 128.
-        nurse.wait().ok()?.code().filter(|code| *code < 128)
+        // A shell reports a signal by a status above 128.
+        supervisor.wait().ok()?.code().filter(|code| *code < 128)
     }
 }
 
@@ -189,12 +189,12 @@ impl Drop for ProductProcess {
     }
 }
 
-/// An address of loopback that nobody has now.
+/// A loopback address with a free port.
 pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A file to append to.
+/// Opens a file for appending.
 pub(crate) fn open_append(path: &Path) -> Result<File> {
     Ok(File::options().create(true).append(true).open(path)?)
 }

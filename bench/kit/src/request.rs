@@ -1,46 +1,46 @@
-//! Requests.
+//! HTTP requests and their bytes.
 
 use std::net::IpAddr;
 
-/// A request.
+/// An HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The method.
+    /// The HTTP method.
     pub method: String,
-    /// Path and query, as they are sent.
+    /// Path and query, sent unchanged.
     pub path: String,
-    /// Headers beside `Host` and `Content-Length`.
+    /// Headers in addition to `Host` and `Content-Length`.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// A POST of this body.
+    /// A POST request with this body.
     pub fn post(path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
         Self { method: "POST".to_owned(), path: path.to_owned(), headers, body: body.into() }
     }
 
-    /// A GET.
+    /// A GET request.
     pub fn get(path: &str) -> Self {
         Self { method: "GET".to_owned(), path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
     }
 
-    /// With one more header.
+    /// Adds a header.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// As a trusted proxy passes it on for this client.
+    /// Adds `X-Forwarded-For`, as a trusted proxy does for the client at `address`.
     #[must_use]
     pub fn with_forwarded_for(self, address: IpAddr) -> Self {
         self.with_header("x-forwarded-for", &address.to_string())
     }
 
-    /// As it is sent.
+    /// The request in HTTP/1.1 format.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\nhost: bench\r\n", self.method, self.path);
         for (name, value) in &self.headers {

@@ -1,4 +1,4 @@
-//! PostgreSQL and Redis, as an operator would run them.
+//! PostgreSQL and Redis servers, configured for production.
 
 use std::path::{Path, PathBuf};
 
@@ -6,17 +6,17 @@ use stele_testkit::servers::{Postgres, Redis};
 
 use crate::{BenchError, Result};
 
-/// What the servers do before they say that something is written.
+/// When the servers acknowledge a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// What `docker-compose.yml` has: PostgreSQL syncs each commit, Redis its append-only file every second.
+    /// As in `docker-compose.yml`: PostgreSQL syncs each commit, Redis its append-only file every second.
     #[default]
     Durable,
-    /// Nothing: to see what a disk costs.
+    /// Without syncing, to measure the cost of the disk.
     NotDurable,
 }
 
-/// A PostgreSQL and a Redis server on free ports of loopback, which end with the value.
+/// A PostgreSQL and a Redis server on free loopback ports; dropping the value stops them.
 #[derive(Debug)]
 pub struct StoreServers {
     postgres: Postgres,
@@ -24,10 +24,10 @@ pub struct StoreServers {
 }
 
 impl StoreServers {
-    /// Starts both. `settings` are more lines for PostgreSQL's configuration (`shared_buffers = 1GB`).
+    /// Starts both servers. `settings` are additional lines of `postgresql.conf` (`shared_buffers = 1GB`).
     ///
     /// # Errors
-    /// If one of them is not installed, or does not start.
+    /// If a server is not installed or does not start.
     pub fn start(durability: Durability, settings: &[&str]) -> Result<Self> {
         Self::ensure_installed()?;
         let postgres = Postgres::start();
@@ -42,21 +42,21 @@ impl StoreServers {
         }
         let redis = Redis::start();
         if durability == Durability::Durable && !redis.command("CONFIG SET appendonly yes").contains("OK") {
-            return Err(BenchError::new("redis-server does not take `appendonly yes`"));
+            return Err(BenchError::new("redis-server rejects `appendonly yes`"));
         }
         Ok(Self { postgres, redis })
     }
 
-    /// Whether both are installed.
+    /// Checks that both servers are installed.
     ///
     /// # Errors
-    /// What is missing, and how to install it.
+    /// Names the missing program and the Debian package that contains it.
     pub fn ensure_installed() -> Result<()> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").map(|entries| entries.flatten().collect::<Vec<_>>());
         let folders = versions.unwrap_or_default().into_iter().map(|version| version.path().join("bin"));
         let folders: Vec<PathBuf> = folders.collect();
-        let wanted = [("redis-server", "redis-server"), ("initdb", "postgresql"), ("postgres", "postgresql")];
-        for (program, package) in wanted {
+        let required = [("redis-server", "redis-server"), ("initdb", "postgresql"), ("postgres", "postgresql")];
+        for (program, package) in required {
             if !is_installed(program, &folders) {
                 return Err(BenchError::new(format!("{program} is missing; install Debian's package {package}")));
             }
@@ -64,12 +64,12 @@ impl StoreServers {
         Ok(())
     }
 
-    /// PostgreSQL.
+    /// The PostgreSQL server.
     pub fn postgres(&self) -> &Postgres {
         &self.postgres
     }
 
-    /// Redis.
+    /// The Redis server.
     pub fn redis(&self) -> &Redis {
         &self.redis
     }

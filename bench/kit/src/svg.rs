@@ -1,4 +1,4 @@
-//! Lines over time, as a picture (SVG).
+//! Line charts over time, as SVG.
 
 use std::fmt::Write as _;
 
@@ -13,19 +13,19 @@ const COLORS: [&str; 12] = [
     "#9a8c98", "#444444",
 ];
 
-/// A line: its name, and its points by time in seconds.
+/// A line of the chart: its name and its points (seconds, value).
 pub type Series = (String, Vec<(f64, f64)>);
 
-/// Some lines with one scale, which begins at 0.
+/// Lines that share one vertical scale from 0.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// What they show, with its unit.
+    /// The quantity and its unit.
     pub title: String,
     /// The lines.
     pub series: Vec<Series>,
 }
 
-/// Panels below each other, with one axis of time.
+/// Draws panels below each other with a common time axis.
 pub fn time_series_svg(title: &str, panels: &[Panel]) -> String {
     let end = panels.iter().flat_map(|panel| &panel.series).flat_map(|(_, points)| points.last());
     let end = end.map(|(at, _)| *at).fold(1.0, f64::max);
@@ -90,7 +90,7 @@ fn draw_panel(out: &mut String, panel: &Panel, top: f64, end: f64) {
     }
 }
 
-/// Text as XML has it.
+/// Escapes text for XML.
 pub fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,19 +1,20 @@
-//! Tables for people.
+//! Plain-text tables.
 
-/// Rows under their heads, in columns; the columns named in `right` are numbers and end alike.
-pub fn format_table(heads: &[&str], right: &[&str], rows: &[Vec<String>]) -> String {
-    let lines = || std::iter::once(heads.iter().map(|head| (*head).to_owned()).collect()).chain(rows.iter().cloned());
+/// Formats rows below `headings`. The columns named in `right_aligned` are aligned to the right.
+pub fn format_table(headings: &[&str], right_aligned: &[&str], rows: &[Vec<String>]) -> String {
+    let lines =
+        || std::iter::once(headings.iter().map(|head| (*head).to_owned()).collect()).chain(rows.iter().cloned());
     let width = |column: usize| {
         let cells = lines().map(|row: Vec<String>| row.get(column).map_or(0, |cell| cell.chars().count()));
         cells.max().unwrap_or_default()
     };
-    let widths: Vec<_> = (0..heads.len()).map(width).collect();
+    let widths: Vec<_> = (0..headings.len()).map(width).collect();
     let mut text = String::new();
     for row in lines() {
         let mut line = String::new();
-        for ((cell, width), head) in row.iter().zip(&widths).zip(heads) {
+        for ((cell, width), head) in row.iter().zip(&widths).zip(headings) {
             let blank = " ".repeat(width - cell.chars().count());
-            line += &if right.contains(head) { format!("{blank}{cell}  ") } else { format!("{cell}{blank}  ") };
+            line += &if right_aligned.contains(head) { format!("{blank}{cell}  ") } else { format!("{cell}{blank}  ") };
         }
         text += line.trim_end();
         text.push('\n');
