@@ -1,23 +1,23 @@
-//! What the rate limits allow a guesser (`docs/RATE-LIMITS.md`), in figures of this command's own.
+//! What the rate limits allow an attacker (`docs/RATE-LIMITS.md`), written independently of the product.
 
 use std::time::Duration;
 
-/// An account's free failures.
+/// Failures of an account without a wait.
 const FREE_FAILURES: u64 = 5;
-/// The longest wait, in seconds.
+/// The longest wait after a failure, in seconds.
 const MAX_WAIT_SECONDS: u64 = 60;
-/// An address's failures in 15 minutes.
+/// Failures of an address in 15 minutes.
 pub(crate) const FAILURES_PER_ADDRESS: u64 = 100;
-/// A MeFP app's failures in 15 minutes.
+/// Failures of a MeFP app in 15 minutes.
 pub(crate) const FAILURES_PER_APP: u64 = 1_000;
 /// Codes to one recipient in an hour.
 pub(crate) const CODES_PER_RECIPIENT: u64 = 5;
-/// Codes for one address in an hour.
+/// Codes requested by one address in an hour.
 pub(crate) const CODES_PER_ADDRESS: u64 = 30;
 
-/// How many guesses at one account may be looked at within `time` of the first, if that is less than the 15 minutes
-/// after which a count begins anew: five that are free, one that begins the wait, and one after each wait, of 1 s at
-/// first and double each time, to a minute.
+/// The most guesses at one account that may be verified within `time` of the first, for less than the 15 minutes after
+/// which the bucket is empty again: five without a wait, one that starts the wait, and one after each wait. The first
+/// wait is 1 s; each one is double the previous one, up to a minute.
 pub(crate) fn allowed_guesses_at_account(time: Duration) -> u64 {
     let (mut allowed, mut wait, mut at) = (FREE_FAILURES + 1, 1, 1);
     while at <= time.as_secs() {

@@ -1,4 +1,4 @@
-//! Many requests, on many connections at once.
+//! Sends many requests concurrently on keep-alive connections.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -11,19 +11,19 @@ use stele_bench_kit::{Connection, DialectKind, Progress, Response};
 
 use crate::Options;
 
-/// No answer is waited for longer.
+/// The longest wait for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A request on its way.
+/// A request of a burst.
 #[derive(Clone, Debug)]
 pub(crate) struct BurstRequest {
-    /// Where it goes.
+    /// The destination.
     pub to: SocketAddr,
-    /// The address it comes from, if not from wherever the system likes.
+    /// The source address; `None` leaves the choice to the system.
     pub from: Option<IpAddr>,
-    /// The request, as it is sent.
+    /// The request in HTTP/1.1 format.
     pub bytes: Vec<u8>,
-    /// In which dialect a success would be one, if that is not plain.
+    /// The dialect in which a success must be recognized, if the client cannot know it.
     pub dialect: Option<DialectKind>,
 }
 
@@ -33,52 +33,53 @@ impl BurstRequest {
     }
 }
 
-/// The connections of one lane: one to each front.
+/// The connections of one client: one to each entry address.
 #[derive(Default)]
 pub(crate) struct ConnectionSet(HashMap<SocketAddr, (Option<IpAddr>, Connection)>);
 
 impl ConnectionSet {
-    /// Sends and waits for the answer.
-    pub(crate) async fn send(&mut self, shot: &BurstRequest) -> Result<Response> {
-        tokio::time::timeout(RESPONSE_TIMEOUT, self.exchange(shot))
+    /// Sends a request and reads the response.
+    pub(crate) async fn send(&mut self, request: &BurstRequest) -> Result<Response> {
+        tokio::time::timeout(RESPONSE_TIMEOUT, self.send_without_timeout(request))
             .await
             .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 
-    async fn exchange(&mut self, shot: &BurstRequest) -> Result<Response> {
-        let kept = self.0.remove(&shot.to).filter(|(from, connection)| *from == shot.from && connection.is_open());
-        let mut connection = match (kept, shot.from) {
+    async fn send_without_timeout(&mut self, request: &BurstRequest) -> Result<Response> {
+        let existing =
+            self.0.remove(&request.to).filter(|(from, connection)| *from == request.from && connection.is_open());
+        let mut connection = match (existing, request.from) {
             (Some((_, connection)), _) => connection,
-            (None, Some(from)) => Connection::connect_from(from, shot.to).await?,
-            (None, None) => Connection::connect(shot.to).await?,
+            (None, Some(from)) => Connection::connect_from(from, request.to).await?,
+            (None, None) => Connection::connect(request.to).await?,
         };
-        let answer = connection.request(&shot.bytes).await?.to_response();
-        self.0.insert(shot.to, (shot.from, connection));
-        Ok(answer)
+        let response = connection.request(&request.bytes).await?.to_response();
+        self.0.insert(request.to, (request.from, connection));
+        Ok(response)
     }
 }
 
-/// Sends `count` shots, as many at once as the options say, and has each answer dealt with as it comes.
+/// Sends `count` requests, `options.connections` at a time, and passes each response to `handle_response`.
 pub(crate) async fn send_burst(
     options: &Options,
     name: &str,
     count: u64,
-    make: impl Fn(u64) -> BurstRequest,
-    deal: impl Fn(u64, &BurstRequest, Result<Response>),
+    make_request: impl Fn(u64) -> BurstRequest,
+    handle_response: impl Fn(u64, &BurstRequest, Result<Response>),
 ) {
     let progress = Progress::new(name, count);
     let next = Cell::new(0);
-    let lanes = (0..options.connections.min(count)).map(|_| async {
-        let mut lane = ConnectionSet::default();
+    let clients = (0..options.connections.min(count)).map(|_| async {
+        let mut connections = ConnectionSet::default();
         while next.get() < count {
             let number = next.get();
             next.set(number + 1);
-            let shot = make(number);
-            let answer = lane.send(&shot).await;
-            deal(number, &shot, answer);
+            let request = make_request(number);
+            let response = connections.send(&request).await;
+            handle_response(number, &request, response);
             progress.add(1);
         }
     });
-    join_all(lanes).await;
+    join_all(clients).await;
     progress.finish();
 }

@@ -1,4 +1,4 @@
-//! Guessing at codes, and using them where they do not belong (`docs/THREATS.md` 19, 20, 22, 23).
+//! Attack: guess codes, and use codes in the wrong context (`docs/THREATS.md` 19, 20, 22, 23).
 
 use std::cell::{Cell, RefCell};
 
@@ -17,16 +17,16 @@ use crate::target::{Target, client_address};
 /// The dialects that send codes.
 pub(crate) const CODE_DIALECTS: [DialectKind; 3] = [DialectKind::Portal, DialectKind::Mefp, DialectKind::Jwt];
 
-/// The password that whoever has the code may set.
+/// The password that a successful guess sets.
 pub(crate) const NEW_PASSWORD: &str = "a-new-password";
 
-/// A try at someone's code.
-pub(crate) fn guess_request(fleet: &Target, dialect: DialectKind, person: &TestUser, code: &str) -> Request {
-    let TestUser { name, phone, .. } = person;
+/// A request that redeems `code` for a user.
+pub(crate) fn guess_request(target: &Target, dialect: DialectKind, user: &TestUser, code: &str) -> Request {
+    let TestUser { name, phone, .. } = user;
     let encoded = |text: &str| STANDARD.encode(text);
     match dialect {
         DialectKind::Mefp => {
-            fleet.client.app.call("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code }))
+            target.client.app.call("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code }))
         }
         DialectKind::Jwt => form_post("/api/v1/Auth/validatePhone", &[("account", name), ("identifyCode", code)]),
         _ => form_post(
@@ -36,16 +36,16 @@ pub(crate) fn guess_request(fleet: &Target, dialect: DialectKind, person: &TestU
     }
 }
 
-/// Has a dialect send someone a code, and gives it.
-pub(crate) async fn request_code(fleet: &Target, dialect: DialectKind, person: &TestUser) -> Result<String> {
-    let seen = fleet.installation.sent_codes(&person.phone).len();
-    fleet
-        .request(0, &send_code_request(fleet, dialect, person).with_forwarded_for(fleet.fresh_client_address()))
+/// Requests a code for a user through `dialect` and returns it.
+pub(crate) async fn request_code(target: &Target, dialect: DialectKind, user: &TestUser) -> Result<String> {
+    let seen = target.installation.sent_codes(&user.phone).len();
+    target
+        .request(0, &send_code_request(target, dialect, user).with_forwarded_for(target.fresh_client_address()))
         .await?;
-    fleet.next_code(&person.phone, seen).await
+    target.next_code(&user.phone, seen).await
 }
 
-/// Whether a guess was looked at and found wrong.
+/// Whether the code was checked and found wrong.
 fn is_wrong_code(response: &DialectResponse) -> bool {
     match response.dialect {
         DialectKind::Portal => response.code == "3208",
@@ -54,110 +54,120 @@ fn is_wrong_code(response: &DialectResponse) -> bool {
     }
 }
 
-/// Another code than `code`, another one for each number below a million.
+/// A code other than `code`, a different one for each `number` below 999,999.
 fn different_code(code: &str, number: u64) -> String {
     let right: u64 = code.parse().unwrap_or_default();
     format!("{:06}", (right + 1 + number % 999_999) % 1_000_000)
 }
 
-/// Very many different guesses at one code at once, from as many addresses, with the right one somewhere in the second
-/// half of them: there five wrong ones have long burnt it.
+/// Many concurrent guesses at one code from as many addresses. The correct code is in the second half, by which time
+/// five wrong ones have invalidated it.
 pub(crate) async fn guess_codes(
     options: &Options,
     name: &str,
-    fleet: &Target,
+    target: &Target,
     dialect: DialectKind,
 ) -> Result<AttackResult> {
-    let mut row = AttackResult::new(name, fleet);
-    // First somebody who mistypes it four times and then has it right.
-    let (careful, home) = (fleet.fresh_user()?, fleet.fresh_client_address());
-    let code = request_code(fleet, dialect, &careful).await?;
+    let mut result = AttackResult::new(name, target);
+    // Control: a user who mistypes the code four times can still use it.
+    let (careful, home) = (target.fresh_user()?, target.fresh_client_address());
+    let code = request_code(target, dialect, &careful).await?;
     for number in 0..4 {
-        let request = guess_request(fleet, dialect, &careful, &different_code(&code, number)).with_forwarded_for(home);
-        let response = fleet.dialect_request(number, dialect, &request).await?;
-        row.require("a wrong code is told", is_wrong_code(&response));
+        let request = guess_request(target, dialect, &careful, &different_code(&code, number)).with_forwarded_for(home);
+        let response = target.dialect_request(number, dialect, &request).await?;
+        result.require("a wrong code is reported as wrong", is_wrong_code(&response));
     }
-    let request = guess_request(fleet, dialect, &careful, &code).with_forwarded_for(home);
-    row.require(
+    let request = guess_request(target, dialect, &careful, &code).with_forwarded_for(home);
+    result.require(
         "the right code works after four tries",
-        fleet.dialect_request(0, dialect, &request).await?.is_success(),
+        target.dialect_request(0, dialect, &request).await?.is_success(),
     );
 
-    let person = fleet.fresh_user()?;
-    let code = request_code(fleet, dialect, &person).await?;
+    let user = target.fresh_user()?;
+    let code = request_code(target, dialect, &user).await?;
     let count = options.requests;
-    let place = count / 2 + code.parse::<u64>().unwrap_or_default() % (count / 2);
-    let (right, wrong) = (Cell::new(0_u64), Cell::new(0_u64));
-    let row = {
-        let row = RefCell::new(row);
+    let correct_number = count / 2 + code.parse::<u64>().unwrap_or_default() % (count / 2);
+    let (accepted, wrong) = (Cell::new(0_u64), Cell::new(0_u64));
+    let mut result = {
+        let result = RefCell::new(result);
         let make = |number: u64| {
-            let typed = if number == place { code.clone() } else { different_code(&code, number) };
+            let guess = if number == correct_number { code.clone() } else { different_code(&code, number) };
             let request =
-                guess_request(fleet, dialect, &person, &typed).with_forwarded_for(client_address(6_200_000 + number));
-            BurstRequest::new(fleet.entry_address(number), request.to_bytes())
+                guess_request(target, dialect, &user, &guess).with_forwarded_for(client_address(6_200_000 + number));
+            BurstRequest::new(target.entry_address(number), request.to_bytes())
         };
         let title = format!("{name}, {}", dialect.name());
         send_burst(options, &title, count, make, |_, _, sent| {
-            let Some(answer) = row.borrow_mut().count(sent) else { return };
-            let response = fleet.client.parse_response(dialect, &answer);
-            right.set(right.get() + u64::from(response.is_success()));
+            let Some(response) = result.borrow_mut().count(sent) else { return };
+            let response = target.client.parse_response(dialect, &response);
+            accepted.set(accepted.get() + u64::from(response.is_success()));
             wrong.set(wrong.get() + u64::from(is_wrong_code(&response)));
         })
         .await;
-        row.into_inner()
+        result.into_inner()
     };
-    let mut row = row;
-    // Once more alone, when nobody is in its way but the limits.
-    let request = guess_request(fleet, dialect, &person, &code).with_forwarded_for(fleet.fresh_client_address());
-    let late = fleet.dialect_request(1, dialect, &request).await?;
-    row.sent += 1;
-    row.let_through = right.get() + u64::from(late.is_success());
-    row.rejected = row.sent - row.server_errors - row.let_through;
-    row.require("guesses were looked at", wrong.get() >= 5);
-    Ok(row.with_note(format!("{}: looked at: {}; right: {}", dialect.name(), wrong.get(), right.get())))
+    // Once more without concurrent requests: only the rate limits can reject it.
+    let request = guess_request(target, dialect, &user, &code).with_forwarded_for(target.fresh_client_address());
+    let late = target.dialect_request(1, dialect, &request).await?;
+    result.sent += 1;
+    result.let_through = accepted.get() + u64::from(late.is_success());
+    result.rejected = result.sent - result.server_errors - result.let_through;
+    result.require("guesses are verified", wrong.get() >= 5);
+    Ok(result.with_note(format!("{}: verified: {}; accepted: {}", dialect.name(), wrong.get(), accepted.get())))
 }
 
-/// Right codes, where they are none.
-pub(crate) async fn misuse_codes(name: &str, fleet: &Target) -> Result<AttackResult> {
-    let mut row = AttackResult::new(name, fleet);
+/// Valid codes in another dialect, for another user, app or purpose, and a second time.
+pub(crate) async fn misuse_codes(name: &str, target: &Target) -> Result<AttackResult> {
+    let mut result = AttackResult::new(name, target);
     for sent_by in CODE_DIALECTS {
         for used_at in CODE_DIALECTS.into_iter().filter(|other| *other != sent_by) {
-            let person = fleet.fresh_user()?;
-            let code = request_code(fleet, sent_by, &person).await?;
-            send_attempt(fleet, &mut row, used_at, &guess_request(fleet, used_at, &person, &code)).await?;
+            let user = target.fresh_user()?;
+            let code = request_code(target, sent_by, &user).await?;
+            send_attempt(target, &mut result, used_at, &guess_request(target, used_at, &user, &code)).await?;
             let request =
-                guess_request(fleet, sent_by, &person, &code).with_forwarded_for(fleet.fresh_client_address());
-            row.require(
-                "the code works where it belongs",
-                fleet.dialect_request(0, sent_by, &request).await?.is_success(),
+                guess_request(target, sent_by, &user, &code).with_forwarded_for(target.fresh_client_address());
+            result.require(
+                "the code works in its own context",
+                target.dialect_request(0, sent_by, &request).await?.is_success(),
             );
         }
-        let (person, victim) = (fleet.fresh_user()?, fleet.fresh_user()?);
-        let code = request_code(fleet, sent_by, &person).await?;
-        send_attempt(fleet, &mut row, sent_by, &guess_request(fleet, sent_by, &victim, &code)).await?;
+        let (user, victim) = (target.fresh_user()?, target.fresh_user()?);
+        let code = request_code(target, sent_by, &user).await?;
+        send_attempt(target, &mut result, sent_by, &guess_request(target, sent_by, &victim, &code)).await?;
     }
-    // MeFP: a code is of one app and of one purpose.
-    let person = fleet.fresh_user()?;
-    let code = request_code(fleet, DialectKind::Mefp, &person).await?;
-    let check = json!({ "login_name": person.phone, "captcha": code });
-    let theirs =
-        fleet.other_app_client.app.call("/auth/check/captcha", &check).with_forwarded_for(fleet.fresh_client_address());
-    let response = fleet.other_app_client.parse_response(DialectKind::Mefp, &fleet.request(0, &theirs).await?);
-    (row.sent, row.let_through) = (row.sent + 1, row.let_through + u64::from(response.is_success()));
-    let register = json!({ "login_name": person.phone, "password": NEW_PASSWORD, "captcha": code });
-    send_attempt(fleet, &mut row, DialectKind::Mefp, &fleet.client.app.call("/auth/register", &register)).await?;
-    let reset = json!({ "login_name": person.phone, "new_password": NEW_PASSWORD, "captcha": code });
-    let reset = fleet.client.app.call("/auth/forgot", &reset).with_forwarded_for(fleet.fresh_client_address());
-    row.require("a code for resetting resets", fleet.dialect_request(0, DialectKind::Mefp, &reset).await?.is_success());
-    send_attempt(fleet, &mut row, DialectKind::Mefp, &reset).await?;
-    row.rejected = row.sent - row.server_errors - row.let_through;
-    Ok(row)
+    // MeFP: a code is bound to one app and one purpose.
+    let user = target.fresh_user()?;
+    let code = request_code(target, DialectKind::Mefp, &user).await?;
+    let check = json!({ "login_name": user.phone, "captcha": code });
+    let theirs = target
+        .other_app_client
+        .app
+        .call("/auth/check/captcha", &check)
+        .with_forwarded_for(target.fresh_client_address());
+    let response = target.other_app_client.parse_response(DialectKind::Mefp, &target.request(0, &theirs).await?);
+    (result.sent, result.let_through) = (result.sent + 1, result.let_through + u64::from(response.is_success()));
+    let register = json!({ "login_name": user.phone, "password": NEW_PASSWORD, "captcha": code });
+    send_attempt(target, &mut result, DialectKind::Mefp, &target.client.app.call("/auth/register", &register)).await?;
+    let reset = json!({ "login_name": user.phone, "new_password": NEW_PASSWORD, "captcha": code });
+    let reset = target.client.app.call("/auth/forgot", &reset).with_forwarded_for(target.fresh_client_address());
+    result.require(
+        "a reset code resets the password",
+        target.dialect_request(0, DialectKind::Mefp, &reset).await?.is_success(),
+    );
+    send_attempt(target, &mut result, DialectKind::Mefp, &reset).await?;
+    result.rejected = result.sent - result.server_errors - result.let_through;
+    Ok(result)
 }
 
-async fn send_attempt(fleet: &Target, row: &mut AttackResult, dialect: DialectKind, request: &Request) -> Result<()> {
-    let sent = fleet.request(row.sent, &request.clone().with_forwarded_for(fleet.fresh_client_address())).await?;
-    if let Some(answer) = row.count(Ok(sent)) {
-        row.let_through += u64::from(fleet.client.parse_response(dialect, &answer).is_success());
+async fn send_attempt(
+    target: &Target,
+    result: &mut AttackResult,
+    dialect: DialectKind,
+    request: &Request,
+) -> Result<()> {
+    let sent = target.request(result.sent, &request.clone().with_forwarded_for(target.fresh_client_address())).await?;
+    if let Some(response) = result.count(Ok(sent)) {
+        result.let_through += u64::from(target.client.parse_response(dialect, &response).is_success());
     }
     Ok(())
 }

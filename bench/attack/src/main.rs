@@ -1,15 +1,17 @@
-//! A day's worth of abuse in minutes: against `stele up`, and against two instances of each service behind two gateways
-//! on PostgreSQL and Redis. Prints what was tried and what got through, which should be nothing.
+//! Attacks running servers: brute force, replay, floods of codes and sessions, malformed requests and more, against
+//! `stele up` and against two instances of each service behind two gateways on PostgreSQL and Redis. Prints what was
+//! tried and what succeeded, which should be nothing.
 //!
 //!     cargo run --release --manifest-path bench/attack/Cargo.toml
 //!
-//! - `target`: what is attacked
-//! - `volley`: many requests at once
-//! - `budget`: what the rate limits of `docs/RATE-LIMITS.md` allow a guesser
-//! - `stuffing`, `codes`, `replay`, `tokens`, `flood`, `malformed`, `pictures`, `growth`, `networks`, `memory`, `sessions`,
-//!   `crowd`, `sequences`: the attacks; each shows as well that what it tries does work where it should
-//! - `report`: what became of them
-//! - `stores`, `watch`: how large everything becomes meanwhile
+//! - `target`: the servers under attack
+//! - `burst`: concurrent requests
+//! - `allowed_guesses`: what the rate limits of `docs/RATE-LIMITS.md` allow
+//! - `password_guessing`, `codes`, `replay`, `tokens`, `code_flood`, `sms_pumping`, `malformed`, `captcha_flood`,
+//!   `disk_growth`, `hashing_memory`, `session_flood`, `connection_exhaustion`, `user_enumeration`: the attacks. Each
+//!   one also checks that legitimate requests of the same kind succeed
+//! - `report`: the results
+//! - `store_sizes`, `size_monitor`: sizes of processes, stores and logs during the attacks
 
 mod allowed_guesses;
 mod burst;
@@ -41,53 +43,53 @@ use report::{AttackResult, Report};
 use size_monitor::SizeMonitor;
 use target::{LimitProfile, Target};
 
-/// A day's worth of abuse in minutes, against real servers on loopback.
+/// Attacks running servers on loopback, and reports what succeeded.
 ///
-/// Starts `stele up`, and two instances of each service behind two gateways on a PostgreSQL and a Redis of its own, all
-/// on free ports and in folders of their own; attacks them; and stops them. Needs redis-server and PostgreSQL.
+/// Starts `stele up`, and two instances of each service behind two gateways with a new PostgreSQL and Redis server, all
+/// on free ports and in temporary folders; attacks them; and stops them. Needs redis-server and PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(name = "attack", max_term_width = 110)]
 pub(crate) struct Options {
-    /// How many requests each volley has
+    /// Requests of each attack
     #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = value_parser!(u64).range(100..=1_000_000))]
     requests: u64,
-    /// How long the whole may take; attacks that were not begun by then are told as left out, and fail the run
+    /// Time for all attacks; those that have not started by then are reported as skipped, and fail the run
     #[arg(long, default_value_t = 1_500, value_name = "SECONDS")]
     seconds: u64,
-    /// Repeat all attacks on each target for so many minutes, sample memory, stores and logs once a second, and write
+    /// Repeat all attacks on each target for this time, sample memory, stores and logs once a second, and write
     /// growth-TARGET.csv and growth-TARGET.svg
     #[arg(long, value_name = "MINUTES", value_parser = value_parser!(u64).range(1..=1_440))]
     minutes: Option<u64>,
-    /// Where --minutes writes
+    /// Folder for the files of --minutes
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: std::path::PathBuf,
-    /// How many connections are open at once
+    /// Concurrent connections
     #[arg(long, default_value_t = 256, value_name = "N", value_parser = value_parser!(u64).range(1..=4_000))]
     connections: u64,
     /// Attack only this target
     #[arg(long, value_name = "TARGET")]
     target: Option<TargetName>,
-    /// Only attacks whose name has this in it
+    /// Run only attacks whose name contains PART
     #[arg(long, value_name = "PART", default_value = "")]
     only: String,
-    /// Where chance begins; the same number makes the same malformed requests
+    /// Seed of the malformed requests; the same seed makes the same requests
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
-    /// Show that the command can fail: take the limits away, and see that the attacks on them get through
+    /// Check the command itself: disable the rate limits, and expect the attacks on them to succeed
     #[arg(long)]
     unprotected: bool,
-    /// Print JSON in place of the table
+    /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
-    /// Use programs that are built already, from this folder
+    /// Use the release programs in this folder instead of building them
     #[arg(long, value_name = "DIR")]
     programs: Option<std::path::PathBuf>,
 }
 
-/// What may be attacked.
+/// A kind of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum TargetName {
-    /// `stele up`, on its embedded stores
+    /// `stele up` on embedded stores
     Up,
     /// Two instances of each service and two gateways, on PostgreSQL and Redis
     Instances,
@@ -100,16 +102,16 @@ fn main() -> ExitCode {
     match ran {
         Ok(report) => {
             print!("{}", if options.json { report.json() } else { report.table() });
-            let good = match (options.unprotected, options.minutes) {
+            let passed = match (options.unprotected, options.minutes) {
                 (true, _) => report.all_succeeded(),
-                // What is spent in one round is not there in the next: what should work then does not.
+                // Rate limits exhausted in one round fail the preconditions of the next one, so those do not count.
                 (false, Some(_)) => report.none_succeeded(),
                 (false, None) => report.is_clean(),
             };
-            if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
+            if passed { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::from(2)
         }
     }
@@ -117,8 +119,8 @@ fn main() -> ExitCode {
 
 async fn run(options: &Options) -> Result<Report> {
     let begun = Instant::now();
-    let wanted = |target| options.target.is_none_or(|only| only == target);
-    if wanted(TargetName::Instances) {
+    let is_selected = |target| options.target.is_none_or(|only| only == target);
+    if is_selected(TargetName::Instances) {
         StoreServers::ensure_installed()?;
     }
     let programs = match &options.programs {
@@ -126,20 +128,20 @@ async fn run(options: &Options) -> Result<Report> {
         None => ReleasePrograms::build()?,
     };
     let mut report = Report::default();
-    if wanted(TargetName::Up) {
-        let fleets = TargetVariants::start(|limits| Target::embedded(&programs, limits))?;
-        attack_target(options, begun, "up", &fleets, &mut report).await?;
+    if is_selected(TargetName::Up) {
+        let targets = TargetVariants::start(|limits| Target::embedded(&programs, limits))?;
+        attack_target(options, begun, "up", &targets, &mut report).await?;
     }
-    if wanted(TargetName::Instances) {
+    if is_selected(TargetName::Instances) {
         let servers = StoreServers::start(Durability::Durable, &[])?;
-        let fleets = TargetVariants::start(|limits| Target::replicated(&programs, &servers, limits))?;
-        attack_target(options, begun, "instances", &fleets, &mut report).await?;
+        let targets = TargetVariants::start(|limits| Target::replicated(&programs, &servers, limits))?;
+        attack_target(options, begun, "instances", &targets, &mut report).await?;
     }
     Ok(report)
 }
 
-/// One kind of target: as it is installed, with its limits out of the way, so that what lies behind them is reached, and
-/// with bounds that are reached within seconds.
+/// One kind of target in three configurations: with default limits; without limits, so that attacks reach the code
+/// behind them; and with low limits, which are reached within seconds.
 struct TargetVariants {
     default_limits: Target,
     without_limits: Target,
@@ -160,153 +162,174 @@ impl TargetVariants {
     }
 
     fn check_health(&self, report: &mut Report) {
-        for fleet in self.all_variants() {
-            report.add(fleet.health());
+        for target in self.all_variants() {
+            report.add(target.health());
         }
     }
 }
 
-/// All attacks on one kind of target: once, or over and over while it is watched.
+/// Runs all attacks on one kind of target: once, or repeatedly while its size is monitored.
 async fn attack_target(
     options: &Options,
     begun: Instant,
     name: &str,
-    fleets: &TargetVariants,
+    targets: &TargetVariants,
     report: &mut Report,
 ) -> Result<()> {
     let Some(minutes) = options.minutes else {
-        for (name, fleet, kind) in planned_attacks(options, fleets) {
+        for (name, target, kind) in planned_attacks(options, targets) {
             if begun.elapsed().as_secs() >= options.seconds {
-                report.add(AttackResult::new(name, fleet).skipped());
+                report.add(AttackResult::new(name, target).skipped());
                 continue;
             }
-            report.add(run_attack(options, name, fleet, kind).await?);
+            report.add(run_attack(options, name, target, kind).await?);
         }
-        fleets.check_health(report);
+        targets.check_health(report);
         return Ok(());
     };
-    let (watch, end) =
-        (SizeMonitor::start(&fleets.all_variants())?, Instant::now() + Duration::from_secs(minutes * 60));
+    let (monitor, end) =
+        (SizeMonitor::start(&targets.all_variants())?, Instant::now() + Duration::from_secs(minutes * 60));
     while Instant::now() < end {
         let round = Instant::now();
-        for (name, fleet, kind) in planned_attacks(options, fleets) {
+        for (name, target, kind) in planned_attacks(options, targets) {
             if Instant::now() >= end {
                 break;
             }
-            let row = run_attack(options, name, fleet, kind).await;
-            report.add(row.unwrap_or_else(|failure| {
-                AttackResult::new(name, fleet).with_failed_precondition(&failure.to_string())
-            }));
+            let result = run_attack(options, name, target, kind).await;
+            report.add(
+                result.unwrap_or_else(|error| {
+                    AttackResult::new(name, target).with_failed_precondition(&error.to_string())
+                }),
+            );
         }
         if round.elapsed() < Duration::from_secs(1) {
-            return Err(BenchError::new("no attack has a name with that in it"));
+            return Err(BenchError::new("no attack's name contains the text of --only"));
         }
     }
-    eprintln!("{}", watch.stop_and_write(&options.out, &format!("growth-{name}"))?);
-    fleets.check_health(report);
+    eprintln!("{}", monitor.stop_and_write(&options.out, &format!("growth-{name}"))?);
+    targets.check_health(report);
     Ok(())
 }
 
-/// Which attacks there are, and on what.
-fn planned_attacks<'a>(options: &Options, fleets: &'a TargetVariants) -> Vec<Attack<'a>> {
-    let TargetVariants { default_limits: guarded, without_limits: open, low_limits: low } = fleets;
-    let (limits, bounds) = if options.unprotected { (open, open) } else { (guarded, low) };
+/// The attacks and the target of each.
+fn planned_attacks<'a>(options: &Options, targets: &'a TargetVariants) -> Vec<Attack<'a>> {
+    let TargetVariants { default_limits, without_limits, low_limits } = targets;
+    let (guarded, bounded) =
+        if options.unprotected { (without_limits, without_limits) } else { (default_limits, low_limits) };
     let mut plan: Vec<Attack<'_>> = vec![
         (
-            "stuffing: five dialects, one account",
-            limits,
+            "credential stuffing: one account, five dialects",
+            guarded,
             AttackKind::GuessOneAccount(password_guessing::GuessingCase::FromUnknownOrigins),
         ),
         (
-            "stuffing: origins the account knows",
-            limits,
+            "credential stuffing: from trusted origins",
+            guarded,
             AttackKind::GuessOneAccount(password_guessing::GuessingCase::FromKnownOrigins),
         ),
         (
-            "stuffing: an account that is not there",
-            limits,
+            "credential stuffing: an unknown account",
+            guarded,
             AttackKind::GuessOneAccount(password_guessing::GuessingCase::UnknownAccount),
         ),
         (
-            "a list of accounts from one address",
-            limits,
+            "password spraying: from one address",
+            guarded,
             AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneAddress),
         ),
         (
-            "a list, with forged X-Forwarded-For",
-            limits,
+            "password spraying: forged X-Forwarded-For",
+            guarded,
             AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::ForgedForwardedFor),
         ),
-        ("a list, through one app", limits, AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneApp)),
-        ("flood: one recipient, many addresses", limits, AttackKind::CodeFlood(code_flood::FloodTarget::Recipient)),
-        ("flood: one address, many recipients", limits, AttackKind::CodeFlood(code_flood::FloodTarget::Address)),
         (
-            "flood: many networks of one /48",
-            limits,
+            "password spraying: through one app",
+            guarded,
+            AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneApp),
+        ),
+        (
+            "code flood: one recipient, many addresses",
+            guarded,
+            AttackKind::CodeFlood(code_flood::FloodTarget::Recipient),
+        ),
+        ("code flood: one address, many recipients", guarded, AttackKind::CodeFlood(code_flood::FloodTarget::Address)),
+        (
+            "code flood: many networks of one /48",
+            guarded,
             AttackKind::SmsPumping(sms_pumping::PumpingSource::SubnetsOfOnePrefix),
         ),
         (
-            "flood: addresses with nothing in common",
-            bounds,
+            "code flood: unrelated addresses",
+            bounded,
             AttackKind::SmsPumping(sms_pumping::PumpingSource::UnrelatedAddresses),
         ),
-        ("sessions of one user", bounds, AttackKind::SessionFlood),
+        ("session flood: one user", bounded, AttackKind::SessionFlood),
     ];
     if !options.unprotected {
-        // First of those on this fleet: what it takes when idle is what is compared with.
-        plan.insert(0, ("memory: bursts of password logins", low, AttackKind::HashingMemory));
+        // First on this target, since it needs the idle memory as its baseline.
+        plan.insert(0, ("memory: bursts of password logins", low_limits, AttackKind::HashingMemory));
         for dialect in codes::CODE_DIALECTS {
-            plan.push(("guesses at a code", guarded, AttackKind::GuessCodes(dialect)));
-            plan.push(("guesses at a code, no other limit", open, AttackKind::GuessCodes(dialect)));
+            plan.push(("guesses at a code", default_limits, AttackKind::GuessCodes(dialect)));
+            plan.push(("guesses at a code, without rate limits", without_limits, AttackKind::GuessCodes(dialect)));
         }
         plan.extend([
             (
-                "flood: countries that are not served",
-                guarded,
+                "code flood: countries that are not served",
+                default_limits,
                 AttackKind::SmsPumping(sms_pumping::PumpingSource::UnservedCountries),
             ),
-            ("codes where they do not belong", guarded, AttackKind::MisusedCodes),
-            ("replay: here, there, elsewhere", guarded, AttackKind::Replay(replay::ReplayCase::Reused)),
-            ("replay: many at once", guarded, AttackKind::Replay(replay::ReplayCase::Concurrent)),
-            ("timestamps out of all bounds", guarded, AttackKind::Replay(replay::ReplayCase::ExtremeTimestamps)),
-            ("forged JWTs", guarded, AttackKind::Tokens(tokens::TokenCase::Forged)),
-            ("handover tokens redeemed at once", guarded, AttackKind::Tokens(tokens::TokenCase::AppHandover)),
-            ("reset tokens redeemed at once", guarded, AttackKind::Tokens(tokens::TokenCase::ResetToken)),
-            ("codes redeemed at once", guarded, AttackKind::Tokens(tokens::TokenCase::PortalCode)),
-            ("captcha pictures, not waited for", guarded, AttackKind::CaptchaFlood),
+            ("codes in the wrong context", default_limits, AttackKind::MisusedCodes),
             (
-                "growth: refused logins from one /64",
-                guarded,
+                "replay: other instance, call and dialect",
+                default_limits,
+                AttackKind::Replay(replay::ReplayCase::Reused),
+            ),
+            ("replay: concurrently", default_limits, AttackKind::Replay(replay::ReplayCase::Concurrent)),
+            ("invalid timestamps", default_limits, AttackKind::Replay(replay::ReplayCase::ExtremeTimestamps)),
+            ("forged JWTs", default_limits, AttackKind::Tokens(tokens::TokenCase::Forged)),
+            (
+                "handover tokens redeemed concurrently",
+                default_limits,
+                AttackKind::Tokens(tokens::TokenCase::AppHandover),
+            ),
+            ("reset tokens redeemed concurrently", default_limits, AttackKind::Tokens(tokens::TokenCase::ResetToken)),
+            ("codes redeemed concurrently", default_limits, AttackKind::Tokens(tokens::TokenCase::PortalCode)),
+            ("captcha flood: pictures, disconnecting", default_limits, AttackKind::CaptchaFlood),
+            (
+                "disk growth: rejected logins from one /64",
+                default_limits,
                 AttackKind::DiskGrowth(disk_growth::RejectedRequest::LoginsFromNetwork),
             ),
             (
-                "growth: logouts with random cookies",
-                guarded,
+                "disk growth: logouts with random cookies",
+                default_limits,
                 AttackKind::DiskGrowth(disk_growth::RejectedRequest::LogoutsWithFakeCookie),
             ),
             (
-                "growth: pwdreset with changing ids",
-                guarded,
+                "disk growth: pwdreset with changing ids",
+                default_limits,
                 AttackKind::DiskGrowth(disk_growth::RejectedRequest::PasswordChanges),
             ),
-            ("6,500 connections from one address", guarded, AttackKind::ConnectionExhaustion),
+            ("connection exhaustion: 6,500 from one address", default_limits, AttackKind::ConnectionExhaustion),
             (
-                "enumeration: pwdreset by number",
-                guarded,
+                "user enumeration: pwdreset by number",
+                default_limits,
                 AttackKind::UserEnumeration(user_enumeration::EnumerationCase::ByUserNumber),
             ),
             (
-                "enumeration: captchas, a new address",
-                guarded,
+                "user enumeration: captchas, unknown address",
+                default_limits,
                 AttackKind::UserEnumeration(user_enumeration::EnumerationCase::FromUnknownAddress),
             ),
             (
-                "enumeration: captchas, a known address",
-                guarded,
+                "user enumeration: captchas, trusted address",
+                default_limits,
                 AttackKind::UserEnumeration(user_enumeration::EnumerationCase::FromKnownAddress),
             ),
         ]);
-        plan.extend(malformed::MALFORMATIONS.iter().map(|kind| (kind.name(), open, AttackKind::Malformed(*kind))));
+        plan.extend(
+            malformed::MALFORMATIONS.iter().map(|kind| (kind.name(), without_limits, AttackKind::Malformed(*kind))),
+        );
     }
     plan.retain(|(name, ..)| name.contains(&options.only));
     plan
@@ -333,24 +356,24 @@ enum AttackKind {
     UserEnumeration(user_enumeration::EnumerationCase),
 }
 
-async fn run_attack(options: &Options, name: &'static str, fleet: &Target, kind: AttackKind) -> Result<AttackResult> {
+async fn run_attack(options: &Options, name: &'static str, target: &Target, kind: AttackKind) -> Result<AttackResult> {
     match kind {
-        AttackKind::GuessOneAccount(case) => password_guessing::guess_one_account(options, name, fleet, case).await,
+        AttackKind::GuessOneAccount(case) => password_guessing::guess_one_account(options, name, target, case).await,
         AttackKind::GuessManyAccounts(origin) => {
-            password_guessing::spray_many_accounts(options, name, fleet, origin).await
+            password_guessing::spray_many_accounts(options, name, target, origin).await
         }
-        AttackKind::CodeFlood(case) => code_flood::flood_codes(options, name, fleet, case).await,
-        AttackKind::GuessCodes(dialect) => codes::guess_codes(options, name, fleet, dialect).await,
-        AttackKind::MisusedCodes => codes::misuse_codes(name, fleet).await,
-        AttackKind::Replay(case) => replay::replay_proofs(options, name, fleet, case).await,
-        AttackKind::Tokens(case) => tokens::attack_tokens(options, name, fleet, case).await,
-        AttackKind::Malformed(kind) => malformed::send_malformed(options, name, fleet, kind).await,
-        AttackKind::CaptchaFlood => captcha_flood::flood_captchas(options, name, fleet).await,
-        AttackKind::DiskGrowth(case) => disk_growth::grow_disk(options, name, fleet, case).await,
-        AttackKind::SmsPumping(case) => sms_pumping::pump_messages(options, name, fleet, case).await,
-        AttackKind::HashingMemory => hashing_memory::login_bursts(name, fleet).await,
-        AttackKind::SessionFlood => session_flood::flood_sessions(options, name, fleet).await,
-        AttackKind::ConnectionExhaustion => connection_exhaustion::hold_connections(name, fleet).await,
-        AttackKind::UserEnumeration(case) => user_enumeration::enumerate_users(name, fleet, case).await,
+        AttackKind::CodeFlood(case) => code_flood::flood_codes(options, name, target, case).await,
+        AttackKind::GuessCodes(dialect) => codes::guess_codes(options, name, target, dialect).await,
+        AttackKind::MisusedCodes => codes::misuse_codes(name, target).await,
+        AttackKind::Replay(case) => replay::replay_proofs(options, name, target, case).await,
+        AttackKind::Tokens(case) => tokens::attack_tokens(options, name, target, case).await,
+        AttackKind::Malformed(kind) => malformed::send_malformed(options, name, target, kind).await,
+        AttackKind::CaptchaFlood => captcha_flood::flood_captchas(options, name, target).await,
+        AttackKind::DiskGrowth(case) => disk_growth::grow_disk(options, name, target, case).await,
+        AttackKind::SmsPumping(case) => sms_pumping::pump_messages(options, name, target, case).await,
+        AttackKind::HashingMemory => hashing_memory::login_bursts(name, target).await,
+        AttackKind::SessionFlood => session_flood::flood_sessions(options, name, target).await,
+        AttackKind::ConnectionExhaustion => connection_exhaustion::hold_connections(name, target).await,
+        AttackKind::UserEnumeration(case) => user_enumeration::enumerate_users(name, target, case).await,
     }
 }

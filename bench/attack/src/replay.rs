@@ -1,4 +1,4 @@
-//! Salted proofs used again, and with timestamps that are out of bounds (`docs/THREATS.md` 11, 12).
+//! Attack: replay of salted proofs, and proofs with invalid timestamps (`docs/THREATS.md` 11, 12).
 
 use std::cell::{Cell, RefCell};
 
@@ -13,126 +13,136 @@ use crate::burst::{BurstRequest, send_burst};
 use crate::report::AttackResult;
 use crate::target::{PASSWORD, Target};
 
-/// What is tried.
+/// The kind of replay.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReplayCase {
-    /// A proof that was accepted, at every instance, in every call and dialect that takes one.
+    /// An accepted proof, again at every instance, in every call and dialect that accepts proofs.
     Reused,
-    /// A fresh proof, very many times at once.
+    /// An unused proof, many times concurrently.
     Concurrent,
-    /// Right proofs of wrong times.
+    /// Correct proofs with invalid timestamps.
     ExtremeTimestamps,
 }
 
 pub(crate) async fn replay_proofs(
     options: &Options,
     name: &str,
-    fleet: &Target,
+    target: &Target,
     case: ReplayCase,
 ) -> Result<AttackResult> {
-    let row = AttackResult::new(name, fleet);
+    let result = AttackResult::new(name, target);
     match case {
-        ReplayCase::Reused => reuse_proofs(row, fleet).await,
-        ReplayCase::Concurrent => reuse_concurrently(options, row, name, fleet).await,
-        ReplayCase::ExtremeTimestamps => extreme_timestamps(row, fleet).await,
+        ReplayCase::Reused => reuse_proofs(result, target).await,
+        ReplayCase::Concurrent => reuse_concurrently(options, result, name, target).await,
+        ReplayCase::ExtremeTimestamps => extreme_timestamps(result, target).await,
     }
 }
 
-/// A login by this proof and timestamp, whatever they are.
-fn login_request(fleet: &Target, dialect: DialectKind, person: &TestUser, proof: &str, at: &Value) -> Request {
-    let body = json!({ "username": person.name, "password": proof, "timestamp": at });
+/// A login request with this proof and timestamp, valid or not.
+fn login_request(target: &Target, dialect: DialectKind, user: &TestUser, proof: &str, at: &Value) -> Request {
+    let body = json!({ "username": user.name, "password": proof, "timestamp": at });
     let request = match dialect {
-        DialectKind::Tms => json_post(TMS_LOGIN, &body).with_header("authorization", &fleet.client.tms_token),
+        DialectKind::Tms => json_post(TMS_LOGIN, &body).with_header("authorization", &target.client.tms_token),
         _ => json_post(CLOUDBOX_LOGIN, &body),
     };
-    request.with_forwarded_for(fleet.fresh_client_address())
+    request.with_forwarded_for(target.fresh_client_address())
 }
 
 async fn send_attempt(
-    fleet: &Target,
-    row: &mut AttackResult,
-    front: u64,
+    target: &Target,
+    result: &mut AttackResult,
+    entry: u64,
     dialect: DialectKind,
     request: &Request,
 ) -> Result<bool> {
-    let sent = fleet.request(front, request).await?;
-    let done = row.count(Ok(sent)).is_some_and(|answer| fleet.client.parse_response(dialect, &answer).is_success());
-    row.let_through += u64::from(done);
-    Ok(done)
+    let sent = target.request(entry, request).await?;
+    let succeeded =
+        result.count(Ok(sent)).is_some_and(|response| target.client.parse_response(dialect, &response).is_success());
+    result.let_through += u64::from(succeeded);
+    Ok(succeeded)
 }
 
-async fn reuse_proofs(mut row: AttackResult, fleet: &Target) -> Result<AttackResult> {
+async fn reuse_proofs(mut result: AttackResult, target: &Target) -> Result<AttackResult> {
     for (round, first) in [DialectKind::Cloudbox, DialectKind::Tms].into_iter().cycle().take(20).enumerate() {
-        let (person, at, round) = (fleet.fresh_user()?, now() + 2, round as u64);
+        let (user, at, round) = (target.fresh_user()?, now() + 2, round as u64);
         let proof = salted_proof(PASSWORD, at);
-        let request = login_request(fleet, first, &person, &proof, &json!(at));
-        let accepted = fleet.dialect_request(round, first, &request).await?;
-        row.require("a fresh proof is accepted", accepted.is_success());
+        let request = login_request(target, first, &user, &proof, &json!(at));
+        let accepted = target.dialect_request(round, first, &request).await?;
+        result.require("a fresh proof is accepted", accepted.is_success());
         let id = accepted.json["data"]["user_id"].as_str().unwrap_or_default().to_owned();
-        for front in 0..fleet.entry_count() {
-            // As it was, from where it was; by the other instance, in the other dialect, in other letters, as text.
-            send_attempt(fleet, &mut row, front, first, &request).await?;
+        for entry in 0..target.entry_count() {
+            // The identical request; then the proof at per_proof instance, in both dialects, in upper case, with the
+            // timestamp as text.
+            send_attempt(target, &mut result, entry, first, &request).await?;
             for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
                 for proof in [proof.clone(), proof.to_uppercase()] {
-                    let request = login_request(fleet, dialect, &person, &proof, &json!(at.to_string()));
-                    send_attempt(fleet, &mut row, front, dialect, &request).await?;
+                    let request = login_request(target, dialect, &user, &proof, &json!(at.to_string()));
+                    send_attempt(target, &mut result, entry, dialect, &request).await?;
                 }
             }
             let change =
                 json!({ "user_id": id, "orig_password": proof, "new_password": md5_hex("x"), "timestamp": at });
-            let change = json_post(CLOUDBOX_CHANGE_PASSWORD, &change).with_forwarded_for(fleet.fresh_client_address());
-            send_attempt(fleet, &mut row, front, DialectKind::Cloudbox, &change).await?;
+            let change = json_post(CLOUDBOX_CHANGE_PASSWORD, &change).with_forwarded_for(target.fresh_client_address());
+            send_attempt(target, &mut result, entry, DialectKind::Cloudbox, &change).await?;
         }
-        let fresh = login_request(fleet, first, &person, &proof_at(at + 1), &json!(at + 1));
-        row.require("the next proof is accepted", fleet.dialect_request(round + 1, first, &fresh).await?.is_success());
+        let fresh = login_request(target, first, &user, &proof_at(at + 1), &json!(at + 1));
+        result.require(
+            "the next proof is accepted",
+            target.dialect_request(round + 1, first, &fresh).await?.is_success(),
+        );
     }
-    row.rejected = row.sent - row.server_errors - row.let_through;
-    Ok(row)
+    result.rejected = result.sent - result.server_errors - result.let_through;
+    Ok(result)
 }
 
 fn proof_at(at: u64) -> String {
     salted_proof(PASSWORD, at)
 }
 
-async fn reuse_concurrently(options: &Options, row: AttackResult, name: &str, fleet: &Target) -> Result<AttackResult> {
-    // Ten proofs, each by a tenth of the requests, turn by turn at both dialects of each instance.
+async fn reuse_concurrently(
+    options: &Options,
+    result: AttackResult,
+    name: &str,
+    target: &Target,
+) -> Result<AttackResult> {
+    // Each proof is sent in an equal share of the requests, alternating between dialects and instances.
     const PROOFS: u64 = 10;
-    let people = (0..PROOFS).map(|_| fleet.fresh_user()).collect::<Result<Vec<_>>>()?;
+    let people = (0..PROOFS).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
     let at = now() + 5;
     let accepted: Vec<Cell<u64>> = people.iter().map(|_| Cell::new(0)).collect();
-    let row = RefCell::new(row);
-    // Neighbours in the volley are of one proof.
-    let each = options.requests / PROOFS;
-    let whose = |number: u64| usize::try_from((number / each).min(PROOFS - 1)).unwrap_or_default();
+    let result = RefCell::new(result);
+    // Consecutive requests carry the same proof.
+    let per_proof = options.requests / PROOFS;
+    let proof_index = |number: u64| usize::try_from((number / per_proof).min(PROOFS - 1)).unwrap_or_default();
     let dialect = |number: u64| if number % 4 < 2 { DialectKind::Cloudbox } else { DialectKind::Tms };
     let make = |number: u64| {
-        let request = login_request(fleet, dialect(number), &people[whose(number)], &proof_at(at), &json!(at));
-        BurstRequest::new(fleet.entry_address(number), request.to_bytes())
+        let request = login_request(target, dialect(number), &people[proof_index(number)], &proof_at(at), &json!(at));
+        BurstRequest::new(target.entry_address(number), request.to_bytes())
     };
-    send_burst(options, name, each * PROOFS, make, |number, _, sent| {
-        let Some(answer) = row.borrow_mut().count(sent) else { return };
-        let cell = &accepted[whose(number)];
-        cell.set(cell.get() + u64::from(fleet.client.parse_response(dialect(number), &answer).is_success()));
+    send_burst(options, name, per_proof * PROOFS, make, |number, _, sent| {
+        let Some(response) = result.borrow_mut().count(sent) else { return };
+        let cell = &accepted[proof_index(number)];
+        cell.set(cell.get() + u64::from(target.client.parse_response(dialect(number), &response).is_success()));
     })
     .await;
-    let mut row = row.into_inner();
-    row.let_through = accepted.iter().map(|accepted| accepted.get().saturating_sub(1)).sum();
-    row.require("each proof is accepted once", accepted.iter().all(|accepted| accepted.get() > 0));
-    row.rejected = row.sent - row.server_errors - accepted.iter().map(Cell::get).sum::<u64>();
-    Ok(row.with_note(format!("{PROOFS} proofs, {each} times each; each was accepted once, as it should be")))
+    let mut result = result.into_inner();
+    result.let_through = accepted.iter().map(|accepted| accepted.get().saturating_sub(1)).sum();
+    result.require("each proof is accepted once", accepted.iter().all(|accepted| accepted.get() > 0));
+    result.rejected = result.sent - result.server_errors - accepted.iter().map(Cell::get).sum::<u64>();
+    Ok(result.with_note(format!("{PROOFS} proofs, {per_proof} times per_proof; per_proof may be accepted once")))
 }
 
-async fn extreme_timestamps(mut row: AttackResult, fleet: &Target) -> Result<AttackResult> {
-    let (person, n) = (fleet.fresh_user()?, now());
+async fn extreme_timestamps(mut result: AttackResult, target: &Target) -> Result<AttackResult> {
+    let (user, n) = (target.fresh_user()?, now());
     let texts = [
-        // Stale, and to come.
+        // Stale, and in the future.
         format!("{}", n - 302),
         format!("{}", n - 86_400),
         format!("{}", n + 310),
         format!("{}", n + 86_400 * 365),
         "0".into(),
         "1".into(),
-        // Not written as seconds are.
+        // Not decimal seconds.
         format!("-{n}"),
         format!("+{n}"),
         format!("0{n}"),
@@ -147,7 +157,7 @@ async fn extreme_timestamps(mut row: AttackResult, fleet: &Target) -> Result<Att
         "-0".into(),
         "now".into(),
         String::new(),
-        // What wraps around to now in 32 or 64 bits.
+        // Values that wrap to the current time in 32 or 64 bits.
         format!("{}", n + (1 << 32)),
         format!("{}", u128::from(n) + (1 << 64)),
         i64::MAX.to_string(),
@@ -157,26 +167,26 @@ async fn extreme_timestamps(mut row: AttackResult, fleet: &Target) -> Result<Att
         n.to_string().chars().filter_map(|digit| char::from_u32('０' as u32 + digit.to_digit(10)?)).collect(),
     ];
     for (turn, text) in texts.iter().enumerate() {
-        let right = md5_hex(&format!("{}{text}", md5_hex(PASSWORD)));
-        // As text, and as a number where it is one.
+        let proof = md5_hex(&format!("{}{text}", md5_hex(PASSWORD)));
+        // As text, and as a JSON number if it is one.
         let number = serde_json::from_str(text).ok().filter(Value::is_number);
         for at in [Some(json!(text)), number].into_iter().flatten() {
             for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
-                let request = login_request(fleet, dialect, &person, &right, &at);
-                if send_attempt(fleet, &mut row, turn as u64, dialect, &request).await? {
-                    row.note = format!("{dialect:?} takes {at}");
+                let request = login_request(target, dialect, &user, &proof, &at);
+                if send_attempt(target, &mut result, turn as u64, dialect, &request).await? {
+                    result.note = format!("{dialect:?} accepts {at}");
                 }
             }
         }
     }
-    row.rejected = row.sent - row.server_errors - row.let_through;
+    result.rejected = result.sent - result.server_errors - result.let_through;
     for (turn, at) in [now() - 250, now() + 250, now() + 3].into_iter().enumerate() {
-        // The store is younger than the first of them: where it has just been made, that one is stale, and told so.
-        let fresh = login_request(fleet, DialectKind::Cloudbox, &person, &proof_at(at), &json!(at));
-        row.require(
+        // The first proof may be older than the state store, which then rejects it as stale.
+        let fresh = login_request(target, DialectKind::Cloudbox, &user, &proof_at(at), &json!(at));
+        result.require(
             "a fresh proof is accepted",
-            turn == 0 || fleet.dialect_request(0, DialectKind::Cloudbox, &fresh).await?.is_success(),
+            turn == 0 || target.dialect_request(0, DialectKind::Cloudbox, &fresh).await?.is_success(),
         );
     }
-    Ok(row)
+    Ok(result)
 }

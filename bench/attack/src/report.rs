@@ -1,4 +1,4 @@
-//! What was tried and what got through.
+//! The results of the attacks, as a table and as JSON.
 
 use std::io::Result as Sent;
 
@@ -7,33 +7,33 @@ use stele_bench_kit::{Response, format_table};
 
 use crate::target::Target;
 
-/// The row about the programs themselves.
-pub(crate) const HEALTH_CHECK_NAME: &str = "panics and ends of programs";
+/// The name of the check for panics and exited programs.
+pub(crate) const HEALTH_CHECK_NAME: &str = "panics and exited programs";
 
-/// What became of one attack.
+/// The result of one attack.
 #[derive(Clone, Debug)]
 pub(crate) struct AttackResult {
     attack: String,
     target: String,
     /// Requests sent.
     pub sent: u64,
-    /// Requests that were refused as they should be.
+    /// Requests that were rejected, as they should be.
     pub rejected: u64,
-    /// What should not have been let through, and was.
+    /// Requests that succeeded although they should not.
     pub let_through: u64,
-    /// Answers of 500 and above, and requests that were not answered at all.
+    /// Responses with a status of 500 or more, and requests without a response.
     pub server_errors: u64,
-    /// What did not work although it should: then the attack proves nothing.
+    /// Legitimate requests that failed: then the attack proves nothing.
     pub failed_preconditions: Vec<String>,
-    /// What else there is to say.
+    /// Details for the remark column.
     pub note: String,
 }
 
 impl AttackResult {
-    pub(crate) fn new(attack: &str, fleet: &Target) -> Self {
+    pub(crate) fn new(attack: &str, target: &Target) -> Self {
         Self {
             attack: attack.to_owned(),
-            target: fleet.name().to_owned(),
+            target: target.name().to_owned(),
             sent: 0,
             rejected: 0,
             let_through: 0,
@@ -43,54 +43,54 @@ impl AttackResult {
         }
     }
 
-    /// With a note before what else there is to say.
+    /// Prepends to the note.
     #[must_use]
     pub(crate) fn with_note(mut self, note: impl AsRef<str>) -> Self {
         self.note = format!("{} {}", note.as_ref(), self.note).trim().to_owned();
         self
     }
 
-    /// There was no time for it.
+    /// Marks the attack as skipped for lack of time.
     #[must_use]
     pub(crate) fn skipped(self) -> Self {
-        self.with_failed_precondition("left out: out of time")
+        self.with_failed_precondition("skipped: out of time")
     }
 
-    /// It proves nothing, for this reason.
+    /// Adds a precondition that failed.
     #[must_use]
-    pub(crate) fn with_failed_precondition(mut self, why: &str) -> Self {
-        self.failed_preconditions.push(why.to_owned());
+    pub(crate) fn with_failed_precondition(mut self, precondition: &str) -> Self {
+        self.failed_preconditions.push(precondition.to_owned());
         self
     }
 
-    /// Counts a request. Gives the answer, if there is one that is no fault.
+    /// Counts a request. Returns the response if its status is below 500.
     pub(crate) fn count(&mut self, sent: Sent<Response>) -> Option<Response> {
         self.sent += 1;
         match sent {
-            Ok(answer) if answer.status < 500 => Some(answer),
-            Ok(answer) => {
-                self.add_server_error(&format!("{}: {}", answer.status, answer.text()));
+            Ok(response) if response.status < 500 => Some(response),
+            Ok(response) => {
+                self.add_server_error(&format!("{}: {}", response.status, response.text()));
                 None
             }
             Err(error) => {
-                self.add_server_error(&format!("no answer: {error}"));
+                self.add_server_error(&format!("no response: {error}"));
                 None
             }
         }
     }
 
-    fn add_server_error(&mut self, what: &str) {
+    fn add_server_error(&mut self, description: &str) {
         self.server_errors += 1;
-        // The first of them will do to find out why.
+        // The first error is enough to find the cause.
         if self.server_errors == 1 {
-            self.note = format!("{what} {}", self.note).trim().to_owned();
+            self.note = format!("{description} {}", self.note).trim().to_owned();
         }
     }
 
-    /// What must work, works.
-    pub(crate) fn require(&mut self, what: &str, so: bool) {
-        if !so && !self.failed_preconditions.iter().any(|other| other == what) {
-            self.failed_preconditions.push(what.to_owned());
+    /// Records the precondition as failed unless `holds`.
+    pub(crate) fn require(&mut self, precondition: &str, holds: bool) {
+        if !holds && !self.failed_preconditions.iter().any(|other| other == precondition) {
+            self.failed_preconditions.push(precondition.to_owned());
         }
     }
 
@@ -99,7 +99,7 @@ impl AttackResult {
             (0, true) => "held",
             (0, false) => "PROVES NOTHING",
             _ if self.let_through > 0 => "GOT THROUGH",
-            _ => "FAULTS",
+            _ => "SERVER ERRORS",
         }
     }
 
@@ -112,34 +112,34 @@ impl AttackResult {
     }
 }
 
-/// What became of all attacks.
+/// The results of all attacks.
 #[derive(Debug, Default)]
 pub(crate) struct Report(Vec<AttackResult>);
 
 impl Report {
-    pub(crate) fn add(&mut self, row: AttackResult) {
-        eprintln!("{}: {}: {} ({})", row.target, row.attack, row.result_text(), row.note_text());
-        self.0.push(row);
+    pub(crate) fn add(&mut self, result: AttackResult) {
+        eprintln!("{}: {}: {} ({})", result.target, result.attack, result.result_text(), result.note_text());
+        self.0.push(result);
     }
 
-    /// Whether nothing got through, nothing broke, and all that should work did.
+    /// Whether no attack succeeded, no server error occurred, and all preconditions held.
     pub(crate) fn is_clean(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|row| row.result_text() == "held")
     }
 
-    /// Whether nothing got through and nothing broke, whatever did not work that should.
+    /// Whether no attack succeeded and no server error occurred, regardless of preconditions.
     pub(crate) fn none_succeeded(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|row| row.let_through + row.server_errors == 0)
     }
 
-    /// Whether every attack got through, as it should where nothing holds it.
+    /// Whether every attack succeeded, as expected of `--unprotected`.
     pub(crate) fn all_succeeded(&self) -> bool {
         self.0.iter().filter(|row| row.attack != HEALTH_CHECK_NAME).all(|row| row.let_through > 0)
     }
 
     pub(crate) fn table(&self) -> String {
-        let numbers = ["tried", "refused", "got through", "faults"];
-        let heads = ["attack", "target", "tried", "refused", "got through", "faults", "verdict", "remark"];
+        let numbers = ["tried", "rejected", "got through", "server errors"];
+        let headings = ["attack", "target", "tried", "rejected", "got through", "server errors", "verdict", "remark"];
         let rows = self.0.iter().map(|row| {
             let number = |number: u64| number.to_string();
             vec![
@@ -154,12 +154,12 @@ impl Report {
             ]
         });
         let rows: Vec<_> = rows.collect();
-        let sum = |of: fn(&AttackResult) -> u64| self.0.iter().map(of).sum::<u64>();
+        let sum = |field: fn(&AttackResult) -> u64| self.0.iter().map(field).sum::<u64>();
         let succeeded_text =
             if self.is_clean() { "nothing".to_owned() } else { format!("{}", sum(|row| row.let_through)) };
         format!(
-            "{}\nTried: {} requests. Faults: {}. Got through: {succeeded_text}.\n",
-            format_table(&heads, &numbers, &rows),
+            "{}\nTried: {} requests. Server errors: {}. Got through: {succeeded_text}.\n",
+            format_table(&headings, &numbers, &rows),
             sum(|row| row.sent),
             sum(|row| row.server_errors)
         )

@@ -1,4 +1,4 @@
-//! Logging in over and over, so that sessions pile up.
+//! Attack: log in repeatedly to accumulate sessions.
 
 use std::cell::RefCell;
 
@@ -10,52 +10,52 @@ use crate::burst::{BurstRequest, send_burst};
 use crate::report::AttackResult;
 use crate::target::{LOW_SESSION_LIMIT, PASSWORD, Target};
 
-/// How many logins; a proof is good once, and there is one for each second of the time that they may be off.
+/// The number of logins: fewer than the allowed clock skew in seconds, since each timestamp gives one proof.
 const LOGINS: u64 = 100;
 
-pub(crate) async fn flood_sessions(options: &Options, name: &str, fleet: &Target) -> Result<AttackResult> {
-    let mut row = AttackResult::new(name, fleet);
-    let (person, other) = (fleet.fresh_user()?, fleet.fresh_user()?);
-    let kept = login_token(fleet, 0, &other).await?;
-    row.require("another user logs in", kept.is_some());
-    let home = fleet.fresh_client_address();
-    let row = RefCell::new(row);
+pub(crate) async fn flood_sessions(options: &Options, name: &str, target: &Target) -> Result<AttackResult> {
+    let mut result = AttackResult::new(name, target);
+    let (user, other) = (target.fresh_user()?, target.fresh_user()?);
+    let other_token = login_token(target, 0, &other).await?;
+    result.require("another user logs in", other_token.is_some());
+    let home = target.fresh_client_address();
+    let result = RefCell::new(result);
     let tokens = RefCell::new(Vec::new());
     let make = |number: u64| {
-        let login = fleet.login_request(DialectKind::Cloudbox, &person.name, PASSWORD, home);
-        BurstRequest::new(fleet.entry_address(number), login.to_bytes())
+        let login = target.login_request(DialectKind::Cloudbox, &user.name, PASSWORD, home);
+        BurstRequest::new(target.entry_address(number), login.to_bytes())
     };
     send_burst(options, name, LOGINS, make, |_, _, sent| {
-        let Some(answer) = row.borrow_mut().count(sent) else { return };
-        let response = fleet.client.parse_response(DialectKind::Cloudbox, &answer);
+        let Some(response) = result.borrow_mut().count(sent) else { return };
+        let response = target.client.parse_response(DialectKind::Cloudbox, &response);
         tokens.borrow_mut().extend(response.json["data"]["user_token"].as_str().map(str::to_owned));
     })
     .await;
-    let (mut row, tokens) = (row.into_inner(), tokens.into_inner());
-    let last = login_token(fleet, 1, &person).await?;
-    row.require("logins are let in", tokens.len() as u64 > LOW_SESSION_LIMIT);
+    let (mut result, tokens) = (result.into_inner(), tokens.into_inner());
+    let last = login_token(target, 1, &user).await?;
+    result.require("logins succeed", tokens.len() as u64 > LOW_SESSION_LIMIT);
     let mut live = 0;
     for token in tokens.iter().chain(&last) {
-        live += u64::from(logout(fleet, live, token).await?);
+        live += u64::from(logout(target, live, token).await?);
     }
-    row.require("some live", live > 0);
-    row.let_through = live.saturating_sub(LOW_SESSION_LIMIT);
-    row.rejected = row.sent - row.server_errors;
-    if let Some(kept) = kept {
-        row.require("another user's session lives", logout(fleet, 0, &kept).await?);
+    result.require("some sessions are live", live > 0);
+    result.let_through = live.saturating_sub(LOW_SESSION_LIMIT);
+    result.rejected = result.sent - result.server_errors;
+    if let Some(other_token) = other_token {
+        result.require("another user's session is live", logout(target, 0, &other_token).await?);
     }
-    Ok(row.with_note(format!("logins: {}; sessions that live: {live}; allowed: {LOW_SESSION_LIMIT}", tokens.len() + 1)))
+    Ok(result.with_note(format!("logins: {}; live sessions: {live}; allowed: {LOW_SESSION_LIMIT}", tokens.len() + 1)))
 }
 
-async fn login_token(fleet: &Target, turn: u64, person: &TestUser) -> Result<Option<String>> {
-    let login = fleet.login_request(DialectKind::Cloudbox, &person.name, PASSWORD, fleet.fresh_client_address());
-    let response = fleet.dialect_request(turn, DialectKind::Cloudbox, &login).await?;
+async fn login_token(target: &Target, turn: u64, user: &TestUser) -> Result<Option<String>> {
+    let login = target.login_request(DialectKind::Cloudbox, &user.name, PASSWORD, target.fresh_client_address());
+    let response = target.dialect_request(turn, DialectKind::Cloudbox, &login).await?;
     Ok(response.json["data"]["user_token"].as_str().map(str::to_owned))
 }
 
-/// Ends a session; whether there was one.
-async fn logout(fleet: &Target, turn: u64, token: &str) -> Result<bool> {
+/// Ends a session. Returns whether it existed.
+async fn logout(target: &Target, turn: u64, token: &str) -> Result<bool> {
     let logout = Request { method: "POST".to_owned(), ..Request::get(CLOUDBOX_LOGOUT) };
-    let logout = logout.with_header("authorization", token).with_forwarded_for(fleet.fresh_client_address());
-    Ok(fleet.request(turn, &logout).await?.status == 200)
+    let logout = logout.with_header("authorization", token).with_forwarded_for(target.fresh_client_address());
+    Ok(target.request(turn, &logout).await?.status == 200)
 }

@@ -1,4 +1,4 @@
-//! How large everything becomes while it is attacked: a sample a second, as CSV and as a picture.
+//! Samples memory, store and log sizes once a second during the attacks; writes them as CSV and SVG.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,15 @@ use crate::target::Target;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
-/// What is looked at: a name, and where it is found.
+/// The processes (name, process id, log file) and stores (name, location) to sample.
 #[derive(Clone, Debug)]
 struct MonitoredResources {
     processes: Vec<(String, u32, PathBuf)>,
     stores: Vec<(String, StoreLocation)>,
 }
 
-/// One second: resident memory of each process, the sizes of users and state of each fleet, and of all logs, in bytes.
+/// One sample: resident memory of each process, sizes of the user and state store of each target, and of all logs, in
+/// bytes.
 #[derive(Clone, Debug)]
 struct Sample {
     elapsed: Duration,
@@ -31,7 +32,7 @@ struct Sample {
     log_bytes: u64,
 }
 
-/// Takes samples until it is stopped.
+/// A thread that takes samples until it is stopped.
 pub(crate) struct SizeMonitor {
     watched: MonitoredResources,
     stopped: Arc<AtomicBool>,
@@ -39,38 +40,38 @@ pub(crate) struct SizeMonitor {
 }
 
 impl SizeMonitor {
-    /// Begins.
+    /// Starts the thread.
     ///
     /// # Errors
-    /// If no thread can be started.
-    pub(crate) fn start(fleets: &[&Target]) -> Result<Self> {
-        let processes = fleets.iter().flat_map(|fleet| {
-            let named = |name: &str| format!("{}: {name}", fleet.name());
-            fleet.processes().iter().map(move |p| (named(p.name()), p.process_id(), p.log_file().to_owned()))
+    /// If the thread cannot be started.
+    pub(crate) fn start(targets: &[&Target]) -> Result<Self> {
+        let processes = targets.iter().flat_map(|target| {
+            let named = |name: &str| format!("{}: {name}", target.name());
+            target.processes().iter().map(move |p| (named(p.name()), p.process_id(), p.log_file().to_owned()))
         });
-        let stores = fleets.iter().map(|fleet| (fleet.name().to_owned(), fleet.stores.clone()));
+        let stores = targets.iter().map(|target| (target.name().to_owned(), target.stores.clone()));
         let watched = MonitoredResources { processes: processes.collect(), stores: stores.collect() };
-        let over = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (seen, stop) = (watched.clone(), Arc::clone(&over));
-        let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-            let (begun, mut samples) = (Instant::now(), Vec::new());
+        let (monitored, stop) = (watched.clone(), Arc::clone(&stopped));
+        let thread = std::thread::Builder::new().name("size-monitor".to_owned()).spawn(move || {
+            let (started_at, mut samples) = (Instant::now(), Vec::new());
             while !stop.load(Ordering::Relaxed) {
-                samples.push(runtime.block_on(take_sample(&seen, begun)));
+                samples.push(runtime.block_on(take_sample(&monitored, started_at)));
                 std::thread::sleep(Duration::from_secs(1));
             }
             samples
         })?;
-        Ok(Self { watched, stopped: over, thread })
+        Ok(Self { watched, stopped, thread })
     }
 
-    /// Ends, and writes `NAME.csv` and `NAME.svg` into `folder`. Gives what it wrote.
+    /// Stops the thread and writes `NAME.csv` and `NAME.svg` into `folder`. Returns a summary for the user.
     ///
     /// # Errors
-    /// If they cannot be written.
+    /// If the files cannot be written.
     pub(crate) fn stop_and_write(self, folder: &Path, name: &str) -> Result<String> {
         self.stopped.store(true, Ordering::Relaxed);
-        let samples = self.thread.join().map_err(|_| BenchError::new("the samples are lost"))?;
+        let samples = self.thread.join().map_err(|_| BenchError::new("the sampling thread panicked"))?;
         let [csv, svg] = ["csv", "svg"].map(|kind| folder.join(format!("{name}.{kind}")));
         std::fs::create_dir_all(folder)?;
         std::fs::write(&csv, csv_table(&self.watched, &samples))?;
@@ -79,16 +80,16 @@ impl SizeMonitor {
     }
 }
 
-async fn take_sample(watched: &MonitoredResources, begun: Instant) -> Sample {
+async fn take_sample(watched: &MonitoredResources, started_at: Instant) -> Sample {
     let memory = watched.processes.iter().map(|(_, id, _)| Usage::of(*id).resident_bytes).collect();
     let mut sizes = Vec::new();
     for (_, stores) in &watched.stores {
-        // One that is not there in this second is 0: that is seen in the picture.
+        // A store that cannot be reached has size 0, which is visible in the chart.
         let size = stores.sizes().await.unwrap_or_default();
         sizes.extend([size.user_store_bytes, size.state_store_bytes]);
     }
     let logs = watched.processes.iter().map(|(.., log)| std::fs::metadata(log).map_or(0, |log| log.len())).sum();
-    Sample { elapsed: begun.elapsed(), resident_bytes: memory, store_bytes: sizes, log_bytes: logs }
+    Sample { elapsed: started_at.elapsed(), resident_bytes: memory, store_bytes: sizes, log_bytes: logs }
 }
 
 fn column_names(watched: &MonitoredResources) -> (Vec<String>, Vec<String>) {
@@ -99,8 +100,8 @@ fn column_names(watched: &MonitoredResources) -> (Vec<String>, Vec<String>) {
 
 fn csv_table(watched: &MonitoredResources, samples: &[Sample]) -> String {
     let (memory, stores) = column_names(watched);
-    let heads: Vec<_> = memory.into_iter().chain(stores).map(|name| format!("\"{name}\"")).collect();
-    let mut out = format!("seconds,{}\n", heads.join(","));
+    let headings: Vec<_> = memory.into_iter().chain(stores).map(|name| format!("\"{name}\"")).collect();
+    let mut out = format!("seconds,{}\n", headings.join(","));
     for Sample { elapsed: at, resident_bytes: memory, store_bytes: sizes, log_bytes: logs } in samples {
         let values: Vec<_> = memory.iter().chain(sizes).chain([logs]).map(u64::to_string).collect();
         // Writing to memory does not fail.
@@ -122,5 +123,5 @@ fn svg_chart(watched: &MonitoredResources, samples: &[Sample], name: &str) -> St
         Panel { title: "resident memory, MiB".to_owned(), series: memory.collect() },
         Panel { title: "users, state and logs, MiB".to_owned(), series: stores.collect() },
     ];
-    time_series_svg(&format!("{name}: what grows while it is attacked"), &panels)
+    time_series_svg(&format!("{name}: growth during the attacks"), &panels)
 }

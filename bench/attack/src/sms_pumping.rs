@@ -1,4 +1,4 @@
-//! Having codes sent from very many networks, and to countries that are not served.
+//! Attack: SMS pumping. Requests codes from many networks, and for recipients in countries that are not served.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv6Addr};
@@ -12,18 +12,18 @@ use crate::report::AttackResult;
 use crate::target::{LOW_CODE_LIMIT, Target, client_address};
 use crate::{Options, allowed_guesses};
 
-/// Where codes are asked for from, or sent to.
+/// Where the requests come from, or where the messages go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PumpingSource {
-    /// From very many /64 of one /48.
+    /// Many /64 networks of one /48.
     SubnetsOfOnePrefix,
-    /// From very many addresses that have nothing in common.
+    /// Many addresses without a common network.
     UnrelatedAddresses,
-    /// To numbers in countries that are not listed.
+    /// Recipients in countries that are not listed in the settings.
     UnservedCountries,
 }
 
-/// What a code is sent to: no user's, so that each is another recipient.
+/// A recipient without an account, a different one for each `number`.
 fn random_recipient(number: u64, offset: usize) -> TestUser {
     TestUser::numbered(50_000_000 + offset + usize::try_from(number).unwrap_or_default())
 }
@@ -38,73 +38,74 @@ fn send_code_request(dialect: DialectKind, phone: &str) -> Request {
 pub(crate) async fn pump_messages(
     options: &Options,
     name: &str,
-    fleet: &Target,
+    target: &Target,
     case: PumpingSource,
 ) -> Result<AttackResult> {
     if case == PumpingSource::UnservedCountries {
-        return pump_to_unserved_countries(name, fleet).await;
+        return pump_to_unserved_countries(name, target).await;
     }
-    // A /48 has four times a /64's budget.
+    // A /48 has four times the quota of a /64.
     let allowed =
         if case == PumpingSource::SubnetsOfOnePrefix { 4 * allowed_guesses::CODES_PER_ADDRESS } else { LOW_CODE_LIMIT };
     let count = (options.requests / 10).max(allowed * 2);
-    let site = fleet.fresh_number();
+    let network_number = target.fresh_number();
     let from = |number: u64| -> IpAddr {
         match case {
             PumpingSource::SubnetsOfOnePrefix => {
-                let network =
-                    (0x2001_0db9_u128 << 96) | (u128::from(site & 0xffff) << 80) | (u128::from(number & 0xffff) << 64);
+                let network = (0x2001_0db9_u128 << 96)
+                    | (u128::from(network_number & 0xffff) << 80)
+                    | (u128::from(number & 0xffff) << 64);
                 Ipv6Addr::from_bits(network | 1).into()
             }
             PumpingSource::UnrelatedAddresses | PumpingSource::UnservedCountries => client_address(8_000_000 + number),
         }
     };
     let dialect = |number: u64| [DialectKind::Portal, DialectKind::Jwt][usize::from(number % 2 == 1)];
-    let offset = usize::try_from(site).unwrap_or_default() * 10_000;
-    let row = RefCell::new(AttackResult::new(name, fleet));
-    let taken = RefCell::new(0_u64);
+    let offset = usize::try_from(network_number).unwrap_or_default() * 10_000;
+    let result = RefCell::new(AttackResult::new(name, target));
+    let accepted = RefCell::new(0_u64);
     let make = |number: u64| {
         let request = send_code_request(dialect(number), &random_recipient(number, offset).phone)
             .with_forwarded_for(from(number));
-        BurstRequest::new(fleet.entry_address(number / 2), request.to_bytes())
+        BurstRequest::new(target.entry_address(number / 2), request.to_bytes())
     };
     send_burst(options, name, count, make, |number, _, sent| {
-        let Some(answer) = row.borrow_mut().count(sent) else { return };
-        *taken.borrow_mut() += u64::from(fleet.client.parse_response(dialect(number), &answer).is_success());
+        let Some(response) = result.borrow_mut().count(sent) else { return };
+        *accepted.borrow_mut() += u64::from(target.client.parse_response(dialect(number), &response).is_success());
     })
     .await;
-    let (mut row, taken) = (row.into_inner(), taken.into_inner());
-    row.let_through = taken.saturating_sub(allowed);
-    row.rejected = row.sent - row.server_errors - taken;
-    row.require("a network's own budget is spent", taken >= allowed_guesses::CODES_PER_ADDRESS);
-    Ok(row.with_note(format!("taken: {taken}; allowed: {allowed}")))
+    let (mut result, accepted) = (result.into_inner(), accepted.into_inner());
+    result.let_through = accepted.saturating_sub(allowed);
+    result.rejected = result.sent - result.server_errors - accepted;
+    result.require("the quota of one network is used up", accepted >= allowed_guesses::CODES_PER_ADDRESS);
+    Ok(result.with_note(format!("accepted: {accepted}; allowed: {allowed}")))
 }
 
-/// Satellite phones and premium numbers, which cost the payer of messages most.
-async fn pump_to_unserved_countries(name: &str, fleet: &Target) -> Result<AttackResult> {
-    let mut row = AttackResult::new(name, fleet);
+/// Requests codes for satellite phones and premium-rate numbers, the most expensive recipients.
+async fn pump_to_unserved_countries(name: &str, target: &Target) -> Result<AttackResult> {
+    let mut result = AttackResult::new(name, target);
     for number in 0..60_u64 {
         let phone = [format!("+88216{number:08}"), format!("+1900{number:07}"), format!("+8621{number:08}")];
         let phone = &phone[usize::try_from(number % 3).unwrap_or_default()];
         for dialect in [DialectKind::Portal, DialectKind::Jwt] {
-            let sent = fleet
-                .request(number, &send_code_request(dialect, phone).with_forwarded_for(fleet.fresh_client_address()))
+            let sent = target
+                .request(number, &send_code_request(dialect, phone).with_forwarded_for(target.fresh_client_address()))
                 .await?;
-            row.count(Ok(sent));
+            result.count(Ok(sent));
         }
     }
-    let person = fleet.fresh_user()?;
-    fleet
+    let user = target.fresh_user()?;
+    target
         .request(
             0,
-            &send_code_request(DialectKind::Portal, &person.phone).with_forwarded_for(fleet.fresh_client_address()),
+            &send_code_request(DialectKind::Portal, &user.phone).with_forwarded_for(target.fresh_client_address()),
         )
         .await?;
-    row.require("a mainland mobile gets one", fleet.next_code(&person.phone, 0).await.is_ok());
-    // What was sent before it is there, too, by then.
+    result.require("a mainland mobile phone gets a code", target.next_code(&user.phone, 0).await.is_ok());
+    // Until earlier messages, if any, are delivered as well.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    row.let_through =
-        ["88216", "1900", "8621"].iter().map(|area| fleet.installation.sent_message_count(area) as u64).sum();
-    row.rejected = row.sent - row.server_errors - row.let_through;
-    Ok(row)
+    result.let_through =
+        ["88216", "1900", "8621"].iter().map(|area| target.installation.sent_message_count(area) as u64).sum();
+    result.rejected = result.sent - result.server_errors - result.let_through;
+    Ok(result)
 }

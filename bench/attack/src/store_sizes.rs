@@ -1,4 +1,4 @@
-//! How large what a fleet writes has become.
+//! Sizes of a target's stores.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,12 +7,12 @@ use stele_bench_kit::{BenchError, Result};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Where a fleet keeps users and short-lived state.
+/// Where a target's stores are.
 #[derive(Clone, Debug)]
 pub(crate) enum StoreLocation {
-    /// In this folder.
+    /// SQLite files in this folder.
     Embedded(PathBuf),
-    /// On servers.
+    /// PostgreSQL and Redis.
     Servers {
         /// The URL of PostgreSQL.
         database: String,
@@ -24,19 +24,19 @@ pub(crate) enum StoreLocation {
 /// Sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StoreSizes {
-    /// The database of users and of the audit trail: SQLite's file and log, or PostgreSQL's database.
+    /// The user store with the audit log: SQLite file and WAL, or PostgreSQL database.
     pub(crate) user_store_bytes: u64,
-    /// Short-lived state: SQLite's file and log, or Redis's memory.
+    /// The state store: SQLite file and WAL, or memory of the Redis server.
     pub(crate) state_store_bytes: u64,
 }
 
 impl StoreLocation {
-    /// How large they are now.
+    /// The current sizes.
     pub(crate) async fn sizes(&self) -> Result<StoreSizes> {
         match self {
             Self::Embedded(data) => {
-                let both = |name: &str| file_size(&data.join(name)) + file_size(&data.join(format!("{name}-wal")));
-                Ok(StoreSizes { user_store_bytes: both("users.db"), state_store_bytes: both("state.db") })
+                let with_wal = |name: &str| file_size(&data.join(name)) + file_size(&data.join(format!("{name}-wal")));
+                Ok(StoreSizes { user_store_bytes: with_wal("users.db"), state_store_bytes: with_wal("state.db") })
             }
             Self::Servers { database, redis } => Ok(StoreSizes {
                 user_store_bytes: postgres_size(database).await?,
@@ -51,24 +51,27 @@ fn file_size(path: &Path) -> u64 {
 }
 
 async fn postgres_size(url: &str) -> Result<u64> {
-    let unusable = |error: tokio_postgres::Error| BenchError::new(format!("the size of PostgreSQL: {error}"));
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(unusable)?;
+    let to_bench_error = |error: tokio_postgres::Error| {
+        BenchError::new(format!("cannot read the size of the PostgreSQL database: {error}"))
+    };
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.map_err(to_bench_error)?;
     let connection = tokio::spawn(connection);
-    let row = client.query_one("SELECT pg_database_size(current_database())", &[]).await.map_err(unusable)?;
+    let result = client.query_one("SELECT pg_database_size(current_database())", &[]).await.map_err(to_bench_error)?;
     connection.abort();
-    Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+    Ok(u64::try_from(result.get::<_, i64>(0)).unwrap_or_default())
 }
 
 async fn redis_memory(port: u16) -> Result<u64> {
-    let ask = async {
+    let request = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.write_all(b"INFO memory\r\nQUIT\r\n").await?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await?;
         Ok::<_, std::io::Error>(reply)
     };
-    let reply = tokio::time::timeout(Duration::from_secs(5), ask).await;
-    let reply = reply.map_err(|_| BenchError::new("Redis does not say how large it is"))??;
+    let reply = tokio::time::timeout(Duration::from_secs(5), request).await;
+    let missing = || BenchError::new("Redis does not report used_memory");
+    let reply = reply.map_err(|_| missing())??;
     let line = reply.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    line.and_then(|line| line.trim().parse().ok()).ok_or_else(|| BenchError::new("Redis does not say how large it is"))
+    line.and_then(|line| line.trim().parse().ok()).ok_or_else(missing)
 }

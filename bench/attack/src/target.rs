@@ -1,4 +1,4 @@
-//! What is attacked.
+//! The programs under attack, with their users and addresses.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,15 +13,15 @@ use crate::burst::{BurstRequest, ConnectionSet};
 use crate::report::{AttackResult, HEALTH_CHECK_NAME};
 use crate::store_sizes::StoreLocation;
 
-/// Everybody's.
+/// The password of all test users.
 pub(crate) const PASSWORD: &str = "the-right-password";
 
-/// As a deployment has it: the gateways believe a proxy in front of them (this command, from 127.0.0.1; what comes from
-/// another address of loopback comes from a stranger), and the services believe the gateways.
+/// As in a deployment: the gateways trust a proxy in entry of them (this command, from 127.0.0.1; other_app_client
+/// loopback addresses are untrusted next_client), and the services trust the gateways.
 const SETTINGS: &[(&str, &str)] =
     &[("STELE_TRUSTED_PROXIES", "127.0.0.1"), ("STELE_LOG", "warn"), ("STELE_DRAIN", "0")];
 
-/// Limits out of the way; and hashes that cost next to nothing, for without limits there would be a hundred thousand.
+/// Disables the rate limits. Hashes are cheap, since without limits there are 100,000 of them.
 const WITHOUT_LIMITS: &[(&str, &str)] = &[
     ("STELE_LIMIT_ACCOUNT", "1000000000"),
     ("STELE_LIMIT_ADDRESS", "1000000000"),
@@ -35,22 +35,22 @@ const WITHOUT_LIMITS: &[(&str, &str)] = &[
     ("STELE_HASH_COST", "64,1,1,weak"),
 ];
 
-/// Bounds that are reached within seconds.
+/// Low limits, which are reached within seconds.
 const LOW_LIMITS: &[(&str, &str)] = &[("STELE_SESSIONS_PER_USER", "20"), ("STELE_SEND_TOTAL", "300")];
 
-/// Sessions of one user, where they are few.
+/// `STELE_SESSIONS_PER_USER` of [`LOW_LIMITS`].
 pub(crate) const LOW_SESSION_LIMIT: u64 = 20;
-/// Codes in an hour in all, where they are few.
+/// `STELE_SEND_TOTAL` of [`LOW_LIMITS`], in messages per hour.
 pub(crate) const LOW_CODE_LIMIT: u64 = 300;
 
-/// How much a fleet allows.
+/// Rate limits of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitProfile {
-    /// As it is installed.
+    /// The default limits.
     Default,
-    /// Limits that are not what is attacked are out of the way.
+    /// No limits, so that attacks reach the code behind them.
     None,
-    /// Bounds that are far away by default are near.
+    /// Low values for limits that are high by default.
     Low,
 }
 
@@ -63,26 +63,26 @@ impl LimitProfile {
         }
     }
 
-    fn name(self, what: &'static str) -> String {
+    fn target_name(self, base: &'static str) -> String {
         match self {
-            Self::Default => what.to_owned(),
-            Self::None => format!("{what}, no limits"),
-            Self::Low => format!("{what}, low limits"),
+            Self::Default => base.to_owned(),
+            Self::None => format!("{base}, no limits"),
+            Self::Low => format!("{base}, low limits"),
         }
     }
 }
 
-/// How many people there are.
+/// The number of test users of a target.
 const TEST_USERS: usize = 2_000;
 
-/// Programs that run together, and their people.
+/// Running programs that share stores, and their test users.
 pub(crate) struct Target {
     name: String,
-    /// Ended before their site is.
+    /// Dropped before `installation`, whose folder they use.
     processes: Vec<ProductProcess>,
     entry_addresses: Vec<SocketAddr>,
     pub(crate) client: DialectClient,
-    /// Another app's calls.
+    /// Credentials of another MeFP app.
     pub(crate) other_app_client: DialectClient,
     pub(crate) installation: Installation,
     pub(crate) stores: StoreLocation,
@@ -91,111 +91,114 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// `stele up`.
+    /// `stele up` on embedded stores.
     pub(crate) fn embedded(programs: &ReleasePrograms, limits: LimitProfile) -> Result<Self> {
-        let site = Installation::embedded(programs, &limits.settings())?;
-        let up = site.start_up(&[])?;
-        let fronts = vec![up.address()];
-        let stores = StoreLocation::Embedded(site.data_folder());
-        Self::from_parts(limits.name("stele up"), site, vec![up], fronts, stores)
+        let installation = Installation::embedded(programs, &limits.settings())?;
+        let up = installation.start_up(&[])?;
+        let entry_addresses = vec![up.address()];
+        let stores = StoreLocation::Embedded(installation.data_folder());
+        Self::from_parts(limits.target_name("stele up"), installation, vec![up], entry_addresses, stores)
     }
 
-    /// Two gateways, each with an instance of each service, so that who turns to the other gateway turns to the other
-    /// instance.
+    /// Two gateways, each with its own instance of each service: choosing the gateway chooses the instance.
     pub(crate) fn replicated(programs: &ReleasePrograms, servers: &StoreServers, limits: LimitProfile) -> Result<Self> {
-        let site = Installation::on_servers(programs, servers, &limits.settings())?;
-        let (mut processes, mut fronts) = (Vec::new(), Vec::new());
+        let installation = Installation::on_servers(programs, servers, &limits.settings())?;
+        let (mut processes, mut entry_addresses) = (Vec::new(), Vec::new());
         for _ in 0..2 {
-            let services =
-                DialectKind::ALL.iter().map(|dialect| site.start_service(*dialect, &[])).collect::<Result<Vec<_>>>()?;
-            let led: Vec<_> = DialectKind::ALL.into_iter().zip(services.iter().map(ProductProcess::address)).collect();
-            let gateway = site.start_gateway(&led, &[])?;
-            fronts.push(gateway.address());
+            let services = DialectKind::ALL
+                .iter()
+                .map(|dialect| installation.start_service(*dialect, &[]))
+                .collect::<Result<Vec<_>>>()?;
+            let instances: Vec<_> =
+                DialectKind::ALL.into_iter().zip(services.iter().map(ProductProcess::address)).collect();
+            let gateway = installation.start_gateway(&instances, &[])?;
+            entry_addresses.push(gateway.address());
             processes.extend(services);
             processes.push(gateway);
         }
-        let database = site.own_setting("STELE_DATABASE_URL").unwrap_or_default().to_owned();
+        let database = installation.own_setting("STELE_DATABASE_URL").unwrap_or_default().to_owned();
         let stores = StoreLocation::Servers { database, redis: servers.redis().port() };
-        Self::from_parts(limits.name("instances"), site, processes, fronts, stores)
+        Self::from_parts(limits.target_name("instances"), installation, processes, entry_addresses, stores)
     }
 
     fn from_parts(
         name: String,
-        site: Installation,
+        installation: Installation,
         processes: Vec<ProductProcess>,
-        fronts: Vec<SocketAddr>,
+        entry_addresses: Vec<SocketAddr>,
         stores: StoreLocation,
     ) -> Result<Self> {
-        let tms_token = site.add_client_token("attack")?;
-        let caller = DialectClient { app: site.add_mefp_app("melink", "wlfz,melink")?, tms_token: tms_token.clone() };
-        let other = DialectClient { app: site.add_mefp_app("wlfz", "melink")?, tms_token };
-        // The store is asked from a runtime of its own: this is called beside another one.
+        let tms_token = installation.add_client_token("attack")?;
+        let client =
+            DialectClient { app: installation.add_mefp_app("melink", "wlfz,melink")?, tms_token: tms_token.clone() };
+        let other_app_client = DialectClient { app: installation.add_mefp_app("wlfz", "melink")?, tms_token };
+        // In a thread with its own runtime, since the client is inside another runtime.
         let added = std::thread::scope(|scope| {
             let add = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(test_users::add_test_users(&site, 0, TEST_USERS, PASSWORD))
+                runtime.block_on(test_users::add_test_users(&installation, 0, TEST_USERS, PASSWORD))
             };
             scope.spawn(add).join()
         });
-        added.map_err(|_| BenchError::new("people could not be added"))??;
-        let (people, clients) = (Cell::new(0), Cell::new(0));
+        added.map_err(|_| BenchError::new("adding test users panicked"))??;
+        let (next_user, next_client) = (Cell::new(0), Cell::new(0));
         Ok(Self {
             name,
             processes,
-            entry_addresses: fronts,
-            client: caller,
-            other_app_client: other,
-            installation: site,
+            entry_addresses,
+            client,
+            other_app_client,
+            installation,
             stores,
-            next_user: people,
-            next_client: clients,
+            next_user,
+            next_client,
         })
     }
 
-    /// What it is called.
+    /// The target's name in the report.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its programs.
+    /// The target's processes.
     pub(crate) fn processes(&self) -> &[ProductProcess] {
         &self.processes
     }
 
-    /// Someone whom no attack has had yet.
+    /// A user that no attack has used yet.
     pub(crate) fn fresh_user(&self) -> Result<TestUser> {
         let number = self.next_user.get();
         self.next_user.set(number + 1);
         if number < TEST_USERS {
             Ok(TestUser::numbered(number))
         } else {
-            Err(BenchError::new("there are too few people"))
+            Err(BenchError::new("all test users are used; raise TEST_USERS"))
         }
     }
 
-    /// The address of someone out there who has not been here yet.
+    /// A client address that has not been used yet.
     pub(crate) fn fresh_client_address(&self) -> IpAddr {
         self.next_client.set(self.next_client.get() + 1);
         client_address(5_000_000 + self.next_client.get())
     }
 
-    /// A number that no other attack has for its networks, in a /48 or an IPv4 address.
+    /// A number that no other_app_client attack uses for its networks.
     pub(crate) fn fresh_number(&self) -> u64 {
         self.next_client.set(self.next_client.get() + 1);
         self.next_client.get()
     }
 
-    /// One of the ways in, in turn.
+    /// One of the entry addresses, selected by `turn`.
     pub(crate) fn entry_address(&self, turn: u64) -> SocketAddr {
         self.entry_addresses[usize::try_from(turn).unwrap_or_default() % self.entry_addresses.len()]
     }
 
-    /// How many ways in there are.
+    /// The number of entry addresses.
     pub(crate) fn entry_count(&self) -> u64 {
         self.entry_addresses.len() as u64
     }
 
-    /// A login as the proxy passes it on for a client.
+    /// A login request of `client`, as forwarded by the trusted proxy.
     pub(crate) fn login_request(
         &self,
         dialect: DialectKind,
@@ -206,12 +209,12 @@ impl Target {
         self.client.login(dialect, identifier, password, fresh_timestamp()).with_forwarded_for(client)
     }
 
-    /// Asks one of the fronts, over a connection of its own.
+    /// Sends a request to an entry address on a new connection.
     pub(crate) async fn request(&self, turn: u64, request: &Request) -> Result<Response> {
         Ok(ConnectionSet::default().send(&BurstRequest::new(self.entry_address(turn), request.to_bytes())).await?)
     }
 
-    /// Asks, and reads what a dialect says.
+    /// Sends a request and parses the response.
     pub(crate) async fn dialect_request(
         &self,
         turn: u64,
@@ -221,7 +224,7 @@ impl Target {
         Ok(self.client.parse_response(dialect, &self.request(turn, request).await?))
     }
 
-    /// Whether this password lets someone in, from a client's address.
+    /// Whether a login with the correct password succeeds from a client address.
     pub(crate) async fn can_log_in(
         &self,
         turn: u64,
@@ -235,7 +238,7 @@ impl Target {
             .is_success())
     }
 
-    /// The code that is sent to `to` after `seen` others.
+    /// Waits for the code that follows `seen` earlier ones sent to `to`.
     pub(crate) async fn next_code(&self, to: &str, seen: usize) -> Result<String> {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
@@ -247,34 +250,34 @@ impl Target {
         Err(BenchError::new(format!("no code was sent to {to}")))
     }
 
-    /// Whether all programs still run, and what their logs hold.
+    /// Checks that all programs still run and that no log contains a panic.
     pub(crate) fn health(&self) -> AttackResult {
-        let mut row = AttackResult::new(HEALTH_CHECK_NAME, self);
+        let mut result = AttackResult::new(HEALTH_CHECK_NAME, self);
         for process in &self.processes {
-            row.sent += 1;
+            result.sent += 1;
             let log = process.log();
             let panics = log.lines().filter(|line| line.contains("panicked at")).count() as u64;
-            row.server_errors += panics;
+            result.server_errors += panics;
             if !process.is_running() || panics > 0 {
-                row.let_through += 1;
-                let panic_line = log.lines().find(|line| line.contains("panicked at")).unwrap_or("ended");
-                row.note = format!("{}: {panic_line}", process.name());
+                result.let_through += 1;
+                let panic_line = log.lines().find(|line| line.contains("panicked at")).unwrap_or("exited");
+                result.note = format!("{}: {panic_line}", process.name());
             } else {
-                row.rejected += 1;
+                result.rejected += 1;
             }
         }
-        row
+        result
     }
 }
 
-/// Someone's address out there.
+/// The client address of this number, in 11.0.0.0/8.
 pub(crate) fn client_address(number: u64) -> IpAddr {
     let [.., a, b, c] = number.to_be_bytes();
     Ipv4Addr::new(11, a, b, c).into()
 }
 
-/// A timestamp that was not given before and is fresh: a proof is good once. They run ahead of the clock by as many as
-/// were asked for within one second, at most by four minutes.
+/// A timestamp for a new proof, since each proof is accepted once. Timestamps run ahead of the clock by up to four
+/// minutes, within the allowed clock skew.
 pub(crate) fn fresh_timestamp() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TURN: AtomicU64 = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! Forged tokens, and one-time tokens redeemed many times at once (`docs/THREATS.md` 27, 28, 29).
+//! Attack: forged JWTs, and single-use tokens redeemed many times concurrently (`docs/THREATS.md` 27, 28, 29).
 
 use std::cell::{Cell, RefCell};
 
@@ -16,41 +16,41 @@ use crate::codes::{guess_request, request_code};
 use crate::report::AttackResult;
 use crate::target::{PASSWORD, Target, client_address};
 
-/// What is tried.
+/// The kind of token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TokenCase {
-    /// JWTs that nobody signed, or somebody else did, or that say something else than was signed.
+    /// JWTs without a signature, with a foreign signature, or with modified claims.
     Forged,
-    /// MeFP's tokens from app to app.
+    /// MeFP's handover tokens from app to app.
     AppHandover,
-    /// JWT's reset tokens.
+    /// The JWT dialect's reset tokens.
     ResetToken,
-    /// The portal's codes, right ones, for a reset.
+    /// The portal's reset codes, correct ones.
     PortalCode,
 }
 
-/// How many tokens are redeemed at once.
+/// Tokens that are redeemed concurrently.
 const CONCURRENT_TOKENS: u64 = 10;
 
 pub(crate) async fn attack_tokens(
     options: &Options,
     name: &str,
-    fleet: &Target,
+    target: &Target,
     case: TokenCase,
 ) -> Result<AttackResult> {
-    let mut row = AttackResult::new(name, fleet);
+    let mut result = AttackResult::new(name, target);
     if case == TokenCase::Forged {
-        return forge_tokens(row, fleet).await;
+        return forge_tokens(result, target).await;
     }
-    let mut sets = Vec::new();
+    let mut token_requests = Vec::new();
     for _ in 0..CONCURRENT_TOKENS {
-        let person = fleet.fresh_user()?;
-        sets.push(match case {
-            TokenCase::AppHandover => handover_request(fleet, &mut row, &person).await?,
-            TokenCase::ResetToken => reset_request(fleet, &person).await?,
+        let user = target.fresh_user()?;
+        token_requests.push(match case {
+            TokenCase::AppHandover => handover_request(target, &mut result, &user).await?,
+            TokenCase::ResetToken => reset_request(target, &user).await?,
             TokenCase::Forged | TokenCase::PortalCode => {
-                let code = request_code(fleet, DialectKind::Portal, &person).await?;
-                guess_request(fleet, DialectKind::Portal, &person, &code)
+                let code = request_code(target, DialectKind::Portal, &user).await?;
+                guess_request(target, DialectKind::Portal, &user, &code)
             }
         });
     }
@@ -59,61 +59,66 @@ pub(crate) async fn attack_tokens(
         TokenCase::ResetToken => DialectKind::Jwt,
         TokenCase::Forged | TokenCase::PortalCode => DialectKind::Portal,
     };
-    let row = RefCell::new(row);
-    // A new password is hashed for each who is let so far, so that there are fewer of these.
-    let each = if case == TokenCase::AppHandover {
+    let result = RefCell::new(result);
+    // Each accepted reset hashes a new password, so there are fewer of these requests.
+    let per_token = if case == TokenCase::AppHandover {
         options.requests / CONCURRENT_TOKENS
     } else {
         (options.requests / 100).min(200)
     };
-    let whose = |number: u64| usize::try_from((number / each).min(CONCURRENT_TOKENS - 1)).unwrap_or_default();
-    let redeemed: Vec<Cell<u64>> = sets.iter().map(|_| Cell::new(0)).collect();
+    let token_index =
+        |number: u64| usize::try_from((number / per_token).min(CONCURRENT_TOKENS - 1)).unwrap_or_default();
+    let redeemed: Vec<Cell<u64>> = token_requests.iter().map(|_| Cell::new(0)).collect();
     let make = |number: u64| {
-        let request = sets[whose(number)].clone().with_forwarded_for(client_address(4_000_000 + number));
-        BurstRequest::new(fleet.entry_address(number), request.to_bytes())
+        let request =
+            token_requests[token_index(number)].clone().with_forwarded_for(client_address(4_000_000 + number));
+        BurstRequest::new(target.entry_address(number), request.to_bytes())
     };
-    send_burst(options, name, each * CONCURRENT_TOKENS, make, |number, _, sent| {
-        let Some(answer) = row.borrow_mut().count(sent) else { return };
-        // Who redeems is the other app.
-        let response = fleet.other_app_client.parse_response(dialect, &answer);
-        let cell = &redeemed[whose(number)];
+    send_burst(options, name, per_token * CONCURRENT_TOKENS, make, |number, _, sent| {
+        let Some(response) = result.borrow_mut().count(sent) else { return };
+        // The other app redeems the token.
+        let response = target.other_app_client.parse_response(dialect, &response);
+        let cell = &redeemed[token_index(number)];
         cell.set(cell.get() + u64::from(response.is_success()));
     })
     .await;
-    let mut row = row.into_inner();
-    row.let_through = redeemed.iter().map(|times| times.get().saturating_sub(1)).sum();
-    row.require("each is redeemed once", redeemed.iter().all(|times| times.get() > 0));
-    row.rejected = row.sent - row.server_errors - redeemed.iter().map(Cell::get).sum::<u64>();
-    Ok(row.with_note(format!("{CONCURRENT_TOKENS} of them, {each} times each; each was good once, as it should be")))
+    let mut result = result.into_inner();
+    result.let_through = redeemed.iter().map(|times| times.get().saturating_sub(1)).sum();
+    result.require("each token is redeemed once", redeemed.iter().all(|times| times.get() > 0));
+    result.rejected = result.sent - result.server_errors - redeemed.iter().map(Cell::get).sum::<u64>();
+    Ok(result
+        .with_note(format!("{CONCURRENT_TOKENS} tokens, {per_token} times per_token; per_token may be accepted once")))
 }
 
-/// A token for the other app, as it redeems it; the wrong app's try before must not use it up.
-async fn handover_request(fleet: &Target, row: &mut AttackResult, person: &TestUser) -> Result<Request> {
-    let present = fleet.can_log_in(0, DialectKind::Mefp, &person.phone, fleet.fresh_client_address()).await?;
-    row.require("the app's user logs in", present);
-    let ask = fleet.client.app.call("/auth/token", &json!({ "login_name": person.phone, "app_to": "wlfz" }));
-    let response =
-        fleet.dialect_request(1, DialectKind::Mefp, &ask.with_forwarded_for(fleet.fresh_client_address())).await?;
+/// The other app's request to redeem a handover token. An attempt by the wrong app comes first, which must not consume
+/// the token.
+async fn handover_request(target: &Target, result: &mut AttackResult, user: &TestUser) -> Result<Request> {
+    let logged_in = target.can_log_in(0, DialectKind::Mefp, &user.phone, target.fresh_client_address()).await?;
+    result.require("the app's user logs in", logged_in);
+    let request = target.client.app.call("/auth/token", &json!({ "login_name": user.phone, "app_to": "wlfz" }));
+    let response = target
+        .dialect_request(1, DialectKind::Mefp, &request.with_forwarded_for(target.fresh_client_address()))
+        .await?;
     let message = json!({ "token": response.json["token"] });
-    let wrong = fleet.client.app.call("/auth/check/token", &message).with_forwarded_for(fleet.fresh_client_address());
-    row.let_through += u64::from(fleet.dialect_request(0, DialectKind::Mefp, &wrong).await?.is_success());
-    Ok(fleet.other_app_client.app.call("/auth/check/token", &message))
+    let wrong = target.client.app.call("/auth/check/token", &message).with_forwarded_for(target.fresh_client_address());
+    result.let_through += u64::from(target.dialect_request(0, DialectKind::Mefp, &wrong).await?.is_success());
+    Ok(target.other_app_client.app.call("/auth/check/token", &message))
 }
 
-/// A change of the password by a reset token.
-async fn reset_request(fleet: &Target, person: &TestUser) -> Result<Request> {
-    let code = request_code(fleet, DialectKind::Jwt, person).await?;
+/// A password change with a reset token.
+async fn reset_request(target: &Target, user: &TestUser) -> Result<Request> {
+    let code = request_code(target, DialectKind::Jwt, user).await?;
     let granted =
-        guess_request(fleet, DialectKind::Jwt, person, &code).with_forwarded_for(fleet.fresh_client_address());
-    let response = fleet.dialect_request(0, DialectKind::Jwt, &granted).await?;
+        guess_request(target, DialectKind::Jwt, user, &code).with_forwarded_for(target.fresh_client_address());
+    let response = target.dialect_request(0, DialectKind::Jwt, &granted).await?;
     let token = response.json["token"].as_str().unwrap_or_default().to_owned();
-    let fields = [("account", person.name.as_str()), ("password", "a-new-password")];
+    let fields = [("account", user.name.as_str()), ("password", "a-new-password")];
     Ok(form_post("/api/v1/Auth/updatePassword", &fields).with_header("token", &token))
 }
 
-/// The calls that a token opens, with what it opens if it is good.
-fn protected_requests(person: &TestUser, token: &str) -> [Request; 3] {
-    let fields = [("account", person.name.as_str()), ("password", "the-thiefs-password")];
+/// Requests that succeed with a valid token.
+fn protected_requests(user: &TestUser, token: &str) -> [Request; 3] {
+    let fields = [("account", user.name.as_str()), ("password", "the-thiefs-password")];
     [
         Request::get("/api/v1/Auth/Logout").with_header("authorization", &format!("Bearer {token}")),
         Request::get("/api/v1/Auth/Logout").with_header("token", token),
@@ -121,39 +126,41 @@ fn protected_requests(person: &TestUser, token: &str) -> [Request; 3] {
     ]
 }
 
-async fn forge_tokens(mut row: AttackResult, fleet: &Target) -> Result<AttackResult> {
+async fn forge_tokens(mut result: AttackResult, target: &Target) -> Result<AttackResult> {
     for _ in 0..5 {
-        let person = fleet.fresh_user()?;
-        let login = form_post(JWT_LOGIN, &[("account", &person.name), ("password", PASSWORD)]);
-        let response =
-            fleet.dialect_request(0, DialectKind::Jwt, &login.with_forwarded_for(fleet.fresh_client_address())).await?;
+        let user = target.fresh_user()?;
+        let login = form_post(JWT_LOGIN, &[("account", &user.name), ("password", PASSWORD)]);
+        let response = target
+            .dialect_request(0, DialectKind::Jwt, &login.with_forwarded_for(target.fresh_client_address()))
+            .await?;
         let good = response.json["token"].as_str().unwrap_or_default().to_owned();
         for token in forged_variants(&good) {
-            for request in protected_requests(&person, &token) {
-                let sent = fleet.request(row.sent, &request.with_forwarded_for(fleet.fresh_client_address())).await?;
-                if row
+            for request in protected_requests(&user, &token) {
+                let sent =
+                    target.request(result.sent, &request.with_forwarded_for(target.fresh_client_address())).await?;
+                if result
                     .count(Ok(sent))
-                    .is_some_and(|answer| fleet.client.parse_response(DialectKind::Jwt, &answer).is_success())
+                    .is_some_and(|response| target.client.parse_response(DialectKind::Jwt, &response).is_success())
                 {
-                    row.let_through += 1;
-                    row.note = token.clone();
+                    result.let_through += 1;
+                    result.note = token.clone();
                 }
             }
         }
-        let [logout, again, _] = protected_requests(&person, &good);
-        row.require(
+        let [logout, again, _] = protected_requests(&user, &good);
+        result.require(
             "the token itself is good",
-            fleet.dialect_request(1, DialectKind::Jwt, &logout).await?.is_success(),
+            target.dialect_request(1, DialectKind::Jwt, &logout).await?.is_success(),
         );
-        // And dead at once, at the other instance too.
-        row.sent += 1;
-        row.let_through += u64::from(fleet.dialect_request(0, DialectKind::Jwt, &again).await?.is_success());
+        // After the logout the token is invalid at once, at the other instance as well.
+        result.sent += 1;
+        result.let_through += u64::from(target.dialect_request(0, DialectKind::Jwt, &again).await?.is_success());
     }
-    row.rejected = row.sent - row.server_errors - row.let_through;
-    Ok(row)
+    result.rejected = result.sent - result.server_errors - result.let_through;
+    Ok(result)
 }
 
-/// Tokens that resemble a good one.
+/// Invalid variants of a valid token.
 fn forged_variants(good: &str) -> Vec<String> {
     let mut parts = good.split('.').map(str::to_owned);
     let mut part = || parts.next().unwrap_or_default();
@@ -163,7 +170,7 @@ fn forged_variants(good: &str) -> Vec<String> {
     };
     let write = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let mut tokens = Vec::new();
-    // No signature, and the names of "none".
+    // Unsigned, with the spellings of "none".
     for alg in ["none", "None", "NONE", "nOnE", ""] {
         let mut header = read(&head);
         header["alg"] = json!(alg);
@@ -171,7 +178,7 @@ fn forged_variants(good: &str) -> Vec<String> {
             tokens.push(format!("{}.{claims}.{end}", write(&header)));
         }
     }
-    // Signed by what anybody knows, in other algorithms, and by keys of the token's own choice.
+    // Signed by public data as an HMAC key, and with keys named by the token itself.
     for key in [&b""[..], b"secret", b"stele", b"eddsa-1", head.as_bytes(), &[0; 32]] {
         for (name, value) in [
             ("alg", "HS256"),
@@ -186,7 +193,7 @@ fn forged_variants(good: &str) -> Vec<String> {
             tokens.push(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(sign_hs256(key, &signed))));
         }
     }
-    // Something else than was signed.
+    // Modified claims.
     for (name, value) in [
         ("sub", json!("00000000-0000-4000-8000-000000000000")),
         ("jti", json!("0".repeat(32))),
@@ -200,7 +207,7 @@ fn forged_variants(good: &str) -> Vec<String> {
         other[name] = value;
         tokens.push(format!("{head}.{}.{signature}", write(&other)));
     }
-    // Each bit of the signature's first bytes, its halves, and none of it.
+    // Flipped bits in the signature's first bytes; half, zero and empty signatures.
     let bytes = URL_SAFE_NO_PAD.decode(&signature).unwrap_or_default();
     for bit in 0..64.min(bytes.len() * 8) {
         let mut flipped = bytes.clone();

@@ -1,4 +1,4 @@
-//! What a sequence of calls shows about an account where no single one does.
+//! Attack: user enumeration by sequences of calls.
 
 use serde_json::{Value, json};
 use stele_bench_kit::dialect::{CLOUDBOX_CHANGE_PASSWORD, json_post, salted_proof};
@@ -7,52 +7,52 @@ use stele_bench_kit::{BenchError, DialectKind, DialectResponse, Request, Result,
 use crate::report::AttackResult;
 use crate::target::{Target, fresh_timestamp};
 
-/// cloudbox takes the md5 of a new password; anything else is a bad parameter, before any account is looked up.
+/// The new password's md5 digest. Another format would be rejected before the account is looked up.
 const NEW_DIGEST: &str = "5f4dcc3b5aa765d61d8327deb882cf99";
 
-/// Which sequence.
+/// The sequence of calls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EnumerationCase {
-    /// Failures under a phone, then a change of password by number: the owner's number would be asked to wait.
+    /// Failures under a phone, then a password change by user number: only the owner's number could be rate limited.
     ByUserNumber,
-    /// Failures at JWT from an address that is new to the account, until it asks for a captcha.
+    /// Failures in the JWT dialect from an address that the account does not trust, until a captcha is required.
     FromUnknownAddress,
-    /// The same from the address that the owner logs in from.
+    /// The same from an address that the owner has logged in from.
     FromKnownAddress,
 }
 
 const FAILURES: u64 = 9;
 
-fn unknown_user(fleet: &Target) -> TestUser {
-    TestUser::numbered(40_000_000 + usize::try_from(fleet.fresh_number()).unwrap_or_default())
+fn unknown_user(target: &Target) -> TestUser {
+    TestUser::numbered(40_000_000 + usize::try_from(target.fresh_number()).unwrap_or_default())
 }
 
-/// What a client sees of an answer; how long to wait may differ by the second that it is asked in.
+/// The visible parts of a response, without the wait, which depends on the current second.
 fn visible_response(response: &DialectResponse) -> (u16, String, Value) {
     (response.status, response.code.clone(), response.json["message"].clone())
 }
 
-pub(crate) async fn enumerate_users(name: &str, fleet: &Target, case: EnumerationCase) -> Result<AttackResult> {
-    let mut row = AttackResult::new(name, fleet);
+pub(crate) async fn enumerate_users(name: &str, target: &Target, case: EnumerationCase) -> Result<AttackResult> {
+    let mut result = AttackResult::new(name, target);
     match case {
-        EnumerationCase::ByUserNumber => enumerate_by_number(fleet, &mut row).await?,
+        EnumerationCase::ByUserNumber => enumerate_by_number(target, &mut result).await?,
         EnumerationCase::FromUnknownAddress | EnumerationCase::FromKnownAddress => {
-            enumerate_by_captcha(fleet, &mut row, case).await?
+            enumerate_by_captcha(target, &mut result, case).await?
         }
     }
-    row.rejected = row.sent - row.server_errors;
-    Ok(row)
+    result.rejected = result.sent - result.server_errors;
+    Ok(result)
 }
 
-async fn enumerate_by_number(fleet: &Target, row: &mut AttackResult) -> Result<()> {
-    let person = fleet.fresh_user()?;
-    let shown = fleet.installation.run_stele(&["user", "show", &person.phone], "")?;
+async fn enumerate_by_number(target: &Target, result: &mut AttackResult) -> Result<()> {
+    let user = target.fresh_user()?;
+    let shown = target.installation.run_stele(&["user", "show", &user.phone], "")?;
     let shown: Value = serde_json::from_str(&shown).unwrap_or_default();
-    let number = shown["number"].as_i64().ok_or_else(|| BenchError::new("`stele user show` shows no number"))?;
+    let number = shown["number"].as_i64().ok_or_else(|| BenchError::new("`stele user show` prints no number"))?;
     for _ in 0..FAILURES {
-        let login = fleet.client.login(DialectKind::Cloudbox, &person.phone, "guess", fresh_timestamp());
-        let sent = fleet.request(row.sent, &login.with_forwarded_for(fleet.fresh_client_address())).await?;
-        row.count(Ok(sent));
+        let login = target.client.login(DialectKind::Cloudbox, &user.phone, "guess", fresh_timestamp());
+        let sent = target.request(result.sent, &login.with_forwarded_for(target.fresh_client_address())).await?;
+        result.count(Ok(sent));
     }
     let reset = |number: i64| -> Request {
         let at = fresh_timestamp();
@@ -60,47 +60,50 @@ async fn enumerate_by_number(fleet: &Target, row: &mut AttackResult) -> Result<(
             "user_id": number.to_string(), "orig_password": salted_proof("guess", at), "new_password": NEW_DIGEST,
             "timestamp": at,
         });
-        json_post(CLOUDBOX_CHANGE_PASSWORD, &body).with_forwarded_for(fleet.fresh_client_address())
+        json_post(CLOUDBOX_CHANGE_PASSWORD, &body).with_forwarded_for(target.fresh_client_address())
     };
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for number in [number, 999_999_999] {
-        row.sent += 1;
-        answers.push(visible_response(&fleet.dialect_request(0, DialectKind::Cloudbox, &reset(number)).await?));
+        result.sent += 1;
+        responses.push(visible_response(&target.dialect_request(0, DialectKind::Cloudbox, &reset(number)).await?));
     }
-    row.let_through += u64::from(answers[0] != answers[1]);
-    row.note = format!("the owner's number: {:?}; nobody's: {:?}", answers[0], answers[1]);
-    let again = fleet.login_request(DialectKind::Cloudbox, &person.phone, "guess", fleet.fresh_client_address());
-    row.require(
-        "the account itself has to wait",
-        fleet.dialect_request(1, DialectKind::Cloudbox, &again).await?.is_rate_limited(),
+    result.let_through += u64::from(responses[0] != responses[1]);
+    result.note = format!("the owner's number: {:?}; an unused number: {:?}", responses[0], responses[1]);
+    let again = target.login_request(DialectKind::Cloudbox, &user.phone, "guess", target.fresh_client_address());
+    result.require(
+        "the account is locked out",
+        target.dialect_request(1, DialectKind::Cloudbox, &again).await?.is_rate_limited(),
     );
     Ok(())
 }
 
-async fn enumerate_by_captcha(fleet: &Target, row: &mut AttackResult, case: EnumerationCase) -> Result<()> {
-    let (owner, home) = (fleet.fresh_user()?, fleet.fresh_client_address());
+async fn enumerate_by_captcha(target: &Target, result: &mut AttackResult, case: EnumerationCase) -> Result<()> {
+    let (owner, home) = (target.fresh_user()?, target.fresh_client_address());
     if case == EnumerationCase::FromKnownAddress {
-        row.require("the owner gets in before", fleet.can_log_in(0, DialectKind::Jwt, &owner.email, home).await?);
+        result.require(
+            "the owner can log in before the attack",
+            target.can_log_in(0, DialectKind::Jwt, &owner.email, home).await?,
+        );
     }
-    let guess = |identifier: String| fleet.client.login(DialectKind::Jwt, &identifier, "guess", 0);
-    let (known, unknown) = (owner.email, unknown_user(fleet).email);
+    let guess = |identifier: String| target.client.login(DialectKind::Jwt, &identifier, "guess", 0);
+    let (known, unknown) = (owner.email, unknown_user(target).email);
     let mut challenged = 0;
     for turn in 0..FAILURES {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for identifier in [&known, &unknown] {
-            row.sent += 1;
-            let response = fleet
+            result.sent += 1;
+            let response = target
                 .dialect_request(turn, DialectKind::Jwt, &guess(identifier.clone()).with_forwarded_for(home))
                 .await?;
             challenged += u64::from(response.is_challenged());
-            answers.push(visible_response(&response));
+            responses.push(visible_response(&response));
         }
-        if answers[0] != answers[1] {
-            row.let_through += 1;
-            row.note =
-                format!("{}. failure: {:?} if there is an account, {:?} if not", turn + 1, answers[0], answers[1]);
+        if responses[0] != responses[1] {
+            result.let_through += 1;
+            result.note =
+                format!("failure {}: {:?} for an account, {:?} without one", turn + 1, responses[0], responses[1]);
         }
     }
-    row.require("a captcha is asked for", challenged > 0);
+    result.require("a captcha is required", challenged > 0);
     Ok(())
 }

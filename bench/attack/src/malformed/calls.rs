@@ -1,5 +1,5 @@
-//! Good calls, from which bad ones are made. What they ask for cannot be granted: the passwords, codes and tokens are
-//! wrong, and so is who they are of.
+//! Well-formed calls from which malformed requests are made. None can succeed: users, passwords, codes and tokens are
+//! invalid.
 
 use serde_json::{Value, json};
 use stele_bench_kit::dialect::{
@@ -10,31 +10,31 @@ use stele_bench_kit::{DialectKind, Request};
 use super::seeded_rng::SeededRng;
 use crate::target::Target;
 
-/// A call and its fields.
+/// A call of a dialect with its fields.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub dialect: DialectKind,
     pub path: &'static str,
     pub fields: Vec<(&'static str, Value)>,
-    /// Whether a success would open or change something.
+    /// Whether a success would grant or change something.
     pub has_effect_on_success: bool,
 }
 
-/// One of all calls with a body.
-pub(crate) fn random_call(chance: &mut SeededRng) -> Call {
-    let phone = format!("137{:08}", chance.next_below(100_000_000));
-    let digest: String = chance.random_bytes(16).iter().map(|byte| format!("{byte:02x}")).collect();
+/// A random call that has a body.
+pub(crate) fn random_call(rng: &mut SeededRng) -> Call {
+    let phone = format!("137{:08}", rng.next_below(100_000_000));
+    let digest: String = rng.random_bytes(16).iter().map(|byte| format!("{byte:02x}")).collect();
     let calls = all_calls(&phone, &digest);
-    chance.choose(&calls).clone()
+    rng.choose(&calls).clone()
 }
 
 fn all_calls(phone: &str, digest: &str) -> Vec<Call> {
     use DialectKind::{Cloudbox, Jwt, Mefp, Portal, Tms};
-    let call = |dialect, path, opens, fields: &[(&'static str, Value)]| Call {
+    let call = |dialect, path, has_effect_on_success, fields: &[(&'static str, Value)]| Call {
         dialect,
         path,
         fields: fields.to_vec(),
-        has_effect_on_success: opens,
+        has_effect_on_success,
     };
     let (user, at, code, password) =
         (("username", json!(phone)), ("timestamp", json!(now())), json!("MTIzNDU2"), json!("Z3Vlc3M="));
@@ -54,7 +54,7 @@ fn all_calls(phone: &str, digest: &str) -> Vec<Call> {
         call(Portal, "/i/login", true, &[user.clone(), ("password", password)]),
         call(Portal, "/i/register", true, &typed),
         call(Portal, "/i/resetpwd", true, &typed),
-        // It says that all is well whatever it is told.
+        // Always reports success.
         call(Portal, "/i/logout", false, std::slice::from_ref(&user)),
         call(Portal, "/code/send", false, &[user]),
         call(Mefp, "/auth/login", true, &[login_name.clone(), ("password", json!("guess"))]),
@@ -79,22 +79,22 @@ fn all_calls(phone: &str, digest: &str) -> Vec<Call> {
 }
 
 impl Call {
-    /// The call as the dialect has it, with this JSON for a body: inside the envelope, where there is one.
-    pub(crate) fn with_json(&self, fleet: &Target, text: &[u8]) -> Request {
+    /// A request in the dialect's format with `text` as its JSON body, for MeFP inside the envelope.
+    pub(crate) fn with_json(&self, target: &Target, text: &[u8]) -> Request {
         let request = if self.dialect == DialectKind::Mefp {
             use base64::Engine as _;
-            let sealed = base64::engine::general_purpose::STANDARD.encode(fleet.client.app.encrypt(text));
-            fleet.client.app.envelope(self.path, &sealed)
+            let sealed = base64::engine::general_purpose::STANDARD.encode(target.client.app.encrypt(text));
+            target.client.app.envelope(self.path, &sealed)
         } else {
             Request::post(self.path, "application/json", text)
         };
-        self.with_client_token(fleet, request)
+        self.with_client_token(target, request)
     }
 
-    /// With the token that TMS's calls carry, for what lies behind it is what is to be reached.
-    pub(crate) fn with_client_token(&self, fleet: &Target, request: Request) -> Request {
+    /// Adds the client token that TMS requires, so that the request reaches the code behind that check.
+    pub(crate) fn with_client_token(&self, target: &Target, request: Request) -> Request {
         if self.dialect == DialectKind::Tms {
-            request.with_header("authorization", &fleet.client.tms_token)
+            request.with_header("authorization", &target.client.tms_token)
         } else {
             request
         }
@@ -105,7 +105,7 @@ impl Call {
         Value::Object(self.fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()).to_string()
     }
 
-    /// The fields as a form, a value as its text.
+    /// The fields as a form body, without percent-encoding.
     pub(crate) fn fields_as_form(&self) -> String {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let fields: Vec<_> = self.fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();

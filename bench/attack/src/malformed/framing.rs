@@ -1,20 +1,21 @@
-//! HTTP itself, wrong; and headers and paths that are read in two ways.
+//! Malformed HTTP: invalid framing and headers, and ambiguous paths.
 
 use super::calls;
 use super::seeded_rng::SeededRng;
 use crate::target::Target;
 
-/// A good request's parts: path, headers, body.
-fn request_parts(fleet: &Target, chance: &mut SeededRng) -> (String, String, String) {
-    let call = calls::random_call(chance);
-    let request = call.with_json(fleet, call.fields_as_json().as_bytes());
+/// Path, headers and body of a well-formed request.
+fn request_parts(target: &Target, rng: &mut SeededRng) -> (String, String, String) {
+    let call = calls::random_call(rng);
+    let request = call.with_json(target, call.fields_as_json().as_bytes());
     let headers = request.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     (request.path, headers, String::from_utf8_lossy(&request.body).into_owned())
 }
 
-/// Requests whose framing is at fault. Each ends its connection: what follows it could be anything.
-pub(crate) fn malformed_framing(fleet: &Target, chance: &mut SeededRng) -> Vec<u8> {
-    let (path, headers, body) = request_parts(fleet, chance);
+/// A request with invalid or ambiguous framing (RFC 9112 §6). It must end its connection, since the end of the body is
+/// unknown.
+pub(crate) fn malformed_framing(target: &Target, rng: &mut SeededRng) -> Vec<u8> {
+    let (path, headers, body) = request_parts(target, rng);
     let length = body.len();
     let smuggled = "GET /healthz HTTP/1.1\r\nHost: inner\r\n\r\n";
     let chunked = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
@@ -50,10 +51,7 @@ pub(crate) fn malformed_framing(fleet: &Target, chance: &mut SeededRng) -> Vec<u
         format!("POST {path}\r\n\r\n"),
         format!("POST  {path}  HTTP/1.1\r\nHost: bench\r\n\r\n"),
         format!("PO ST {path} HTTP/1.1\r\nHost: bench\r\n\r\n"),
-        format!(
-            "{} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n",
-            "M".repeat(1 + chance.next_below(300))
-        ),
+        format!("{} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n", "M".repeat(1 + rng.next_below(300))),
         format!("CONNECT {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"),
         format!("TRACE {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
@@ -61,44 +59,44 @@ pub(crate) fn malformed_framing(fleet: &Target, chance: &mut SeededRng) -> Vec<u
         format!("{head}Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n"),
         format!("{head}Expect: 200-maybe\r\nContent-Length: {length}\r\n\r\n{body}"),
     ];
-    let mut bytes = chance.choose(&faults).clone().into_bytes();
-    if chance.one_in(6) {
-        let (at, byte) = (chance.next_below(bytes.len()), chance.random_bytes(1)[0]);
+    let mut bytes = rng.choose(&faults).clone().into_bytes();
+    if rng.one_in(6) {
+        let (at, byte) = (rng.next_below(bytes.len()), rng.random_bytes(1)[0]);
         bytes[at] = byte;
-        // Or it would wait for an end that does not come.
+        // Otherwise the server could wait for the end of the request.
         bytes.extend_from_slice(b"\r\n\r\n");
     }
     bytes
 }
 
-/// Headers that are too long, too many, or say what only a proxy or the gateway may say.
-pub(crate) fn malformed_headers(fleet: &Target, chance: &mut SeededRng) -> Vec<u8> {
-    let (path, headers, body) = request_parts(fleet, chance);
+/// Headers that are too long, too many, or reserved for proxies and the gateway.
+pub(crate) fn malformed_headers(target: &Target, rng: &mut SeededRng) -> Vec<u8> {
+    let (path, headers, body) = request_parts(target, rng);
     let length = body.len();
-    let long = "a".repeat(1 << (4 + chance.next_below(15)));
-    let extra = match chance.next_below(12) {
+    let long = "a".repeat(1 << (4 + rng.next_below(15)));
+    let extra = match rng.next_below(12) {
         0 => format!("X-Long: {long}\r\n"),
         1 => format!("{long}: x\r\n"),
-        2 => (0..chance.next_below(400)).map(|n| format!("X-{n}: {n}\r\n")).collect(),
+        2 => (0..rng.next_below(400)).map(|n| format!("X-{n}: {n}\r\n")).collect(),
         3 => format!("Cookie: stele_session={long}\r\n"),
         4 => format!("Authorization: Bearer {long}\r\n"),
         5 => format!("token: {long}.{long}.{long}\r\n"),
-        6 => format!("X-Forwarded-For: {}\r\n", "127.0.0.1,".repeat(chance.next_below(800))),
+        6 => format!("X-Forwarded-For: {}\r\n", "127.0.0.1,".repeat(rng.next_below(800))),
         7 => "X-Forwarded-For: \u{fe}\r\nX-Forwarded-Proto: gopher\r\nForwarded: for=_x\r\n".to_owned(),
         8 => "X-Stele-Hop: 0\r\nX_Stele_Hop: 0\r\nX-Request-Id: ../../x\r\n".to_owned(),
         9 => "Authorization: \r\nAuthorization: Bearer\r\nAuthorization: Basic YTpi\r\n".to_owned(),
         10 => "Connection: close, x-forwarded-for, host, content-length, authorization\r\n".to_owned(),
-        _ => format!("traceparent: 00-{}-1-zz\r\nAccept: {long}\r\n", "f".repeat(chance.next_below(64))),
+        _ => format!("traceparent: 00-{}-1-zz\r\nAccept: {long}\r\n", "f".repeat(rng.next_below(64))),
     };
     let head = format!("POST {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n{headers}{extra}");
     format!("{head}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// Paths that one reading takes to another place than another reading.
-pub(crate) fn ambiguous_paths(fleet: &Target, chance: &mut SeededRng) -> Vec<u8> {
-    let (path, headers, body) = request_parts(fleet, chance);
-    let at = chance.next_below(path.len());
-    let (front, back) = path.split_at(at);
+/// Paths that two parsers may normalize differently.
+pub(crate) fn ambiguous_paths(target: &Target, rng: &mut SeededRng) -> Vec<u8> {
+    let (path, headers, body) = request_parts(target, rng);
+    let at = rng.next_below(path.len());
+    let (entry, back) = path.split_at(at);
     let tricks = [
         "/../",
         "//",
@@ -125,15 +123,15 @@ pub(crate) fn ambiguous_paths(fleet: &Target, chance: &mut SeededRng) -> Vec<u8>
         "{",
         "*",
     ];
-    let trick = *chance.choose(&tricks);
-    let path = match chance.next_below(7) {
+    let trick = *rng.choose(&tricks);
+    let path = match rng.next_below(7) {
         0 => format!("{path}{trick}"),
         1 => format!("{trick}{path}"),
         2 => path.to_uppercase(),
         3 => format!("http://127.0.0.1:9{path}"),
-        4 => format!("/{}{path}", "../".repeat(chance.next_below(50))),
-        5 => format!("{path}?{}", "a=%ff&".repeat(chance.next_below(500))),
-        _ => format!("{front}{trick}{back}"),
+        4 => format!("/{}{path}", "../".repeat(rng.next_below(50))),
+        5 => format!("{path}?{}", "a=%ff&".repeat(rng.next_below(500))),
+        _ => format!("{entry}{trick}{back}"),
     };
     let head = format!("POST {path} HTTP/1.1\r\nHost: bench\r\n{headers}");
     format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()

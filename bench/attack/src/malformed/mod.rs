@@ -1,6 +1,6 @@
-//! Requests that nobody should send, ten thousand of each kind, made from good ones by chance that can be repeated
-//! (`docs/THREATS.md` 12, 18, 36, 37, 38, 40). Right is an answer below 500 that grants nothing, or for faults of HTTP
-//! itself a closed connection; in no case a panic, which the last row of each target looks for.
+//! Attack: malformed requests, derived from well-formed ones by a seeded random generator (`docs/THREATS.md` 12, 18,
+//! 36, 37, 38, 40). Correct is a status below 500 that grants nothing, or for malformed HTTP a closed connection. The
+//! health check of each target looks for panics.
 
 mod bodies;
 mod calls;
@@ -21,7 +21,7 @@ use crate::report::AttackResult;
 use crate::target::{PASSWORD, Target};
 use seeded_rng::SeededRng;
 
-/// What is wrong with them.
+/// The kind of malformation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Malformation {
     Truncated,
@@ -43,7 +43,7 @@ pub(crate) enum Malformation {
     Framing,
 }
 
-/// All of them.
+/// All kinds.
 pub(crate) const MALFORMATIONS: &[Malformation] = &[
     Malformation::Truncated,
     Malformation::BitFlipped,
@@ -67,111 +67,113 @@ pub(crate) const MALFORMATIONS: &[Malformation] = &[
 impl Malformation {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Truncated => "malformed: bodies cut short",
-            Self::BitFlipped => "malformed: bits flipped in bodies",
+            Self::Truncated => "malformed: truncated bodies",
+            Self::BitFlipped => "malformed: flipped bits in bodies",
             Self::Envelopes => "malformed: envelopes",
             Self::Base64 => "malformed: base64",
-            Self::JsonBombs => "malformed: bombs of JSON",
+            Self::JsonBombs => "malformed: JSON bombs",
             Self::WrongTypes => "malformed: wrong types",
             Self::ExtremeNumbers => "malformed: huge numbers",
             Self::ExtremeTimes => "malformed: timestamps",
-            Self::InvalidUtf8 => "malformed: not UTF-8",
+            Self::InvalidUtf8 => "malformed: invalid UTF-8",
             Self::WrongContentTypes => "malformed: content types",
             Self::Multipart => "malformed: multipart",
-            Self::WrongFields => "malformed: fields missing and doubled",
-            Self::HostileTexts => "malformed: texts that mean something elsewhere",
+            Self::WrongFields => "malformed: missing and duplicate fields",
+            Self::HostileTexts => "malformed: injection texts",
             Self::Headers => "malformed: headers",
-            Self::Oversized => "malformed: too large",
+            Self::Oversized => "malformed: oversized bodies",
             Self::Paths => "malformed: paths",
             Self::Framing => "malformed: framing",
         }
     }
 
-    /// A server may close instead of answering.
+    /// Whether the server may close the connection instead of responding.
     fn closing_is_accepted(self) -> bool {
         matches!(self, Self::Headers | Self::Oversized | Self::Paths | Self::Framing)
     }
 
-    /// Each needs a connection of its own. They come from many addresses, or the system would run out of ports.
+    /// Whether each request needs its own connection, from one of many addresses, since one has too few ports.
     fn needs_own_connection(self) -> bool {
         matches!(self, Self::Headers | Self::Oversized | Self::Framing)
     }
 }
 
-/// Sends them.
+/// Sends requests of one kind.
 pub(crate) async fn send_malformed(
     options: &Options,
     name: &str,
-    fleet: &Target,
+    target: &Target,
     kind: Malformation,
 ) -> Result<AttackResult> {
-    let mut before = AttackResult::new(name, fleet);
-    check_valid_requests(fleet, &mut before).await?;
-    let row = RefCell::new(before);
+    let mut result = AttackResult::new(name, target);
+    check_valid_requests(target, &mut result).await?;
+    let result = RefCell::new(result);
     let statuses = RefCell::new(BTreeMap::<String, u64>::new());
-    let shot = |number: u64| {
-        let (dialect, bytes) = make_request(fleet, kind, &mut SeededRng::new(options.seed, kind as u64, number));
+    let burst_request = |number: u64| {
+        let (dialect, bytes) = make_request(target, kind, &mut SeededRng::new(options.seed, kind as u64, number));
         let [.., a, b] = (number % 60_000).to_be_bytes();
         let from = kind.needs_own_connection().then(|| IpAddr::V4(Ipv4Addr::new(127, 3, a, b)));
-        BurstRequest { from, dialect, ..BurstRequest::new(fleet.entry_address(number), bytes) }
+        BurstRequest { from, dialect, ..BurstRequest::new(target.entry_address(number), bytes) }
     };
-    send_burst(options, name, options.requests, shot, |number, shot, sent| {
-        let mut row = row.borrow_mut();
+    send_burst(options, name, options.requests, burst_request, |number, request, sent| {
+        let mut result = result.borrow_mut();
         let closed = |error: &std::io::Error| {
             use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
             kind.closing_is_accepted() && matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
         };
         if sent.as_ref().err().is_some_and(closed) {
-            (row.sent, row.rejected) = (row.sent + 1, row.rejected + 1);
+            (result.sent, result.rejected) = (result.sent + 1, result.rejected + 1);
             *statuses.borrow_mut().entry("closed".to_owned()).or_default() += 1;
             return;
         }
-        let status = sent.as_ref().map_or_else(|_| "none".to_owned(), |answer| answer.status.to_string());
+        let status = sent.as_ref().map_or_else(|_| "none".to_owned(), |response| response.status.to_string());
         *statuses.borrow_mut().entry(status).or_default() += 1;
-        let Some(answer) = row.count(sent) else {
-            if row.server_errors == 1 {
-                row.note += &format!(" for number {number}: {}", escape_bytes(&shot.bytes));
+        let Some(response) = result.count(sent) else {
+            if result.server_errors == 1 {
+                result.note += &format!(" for request {number}: {}", escape_bytes(&request.bytes));
             }
             return;
         };
-        if shot.dialect.is_some_and(|dialect| fleet.client.parse_response(dialect, &answer).is_success()) {
-            row.let_through += 1;
-            row.note = format!("number {number}: {}", escape_bytes(&shot.bytes));
+        if request.dialect.is_some_and(|dialect| target.client.parse_response(dialect, &response).is_success()) {
+            result.let_through += 1;
+            result.note = format!("request {number}: {}", escape_bytes(&request.bytes));
         } else {
-            row.rejected += 1;
+            result.rejected += 1;
         }
     })
     .await;
-    let mut row = row.into_inner();
-    check_valid_requests(fleet, &mut row).await?;
+    let mut result = result.into_inner();
+    check_valid_requests(target, &mut result).await?;
     let statuses: Vec<_> = statuses.into_inner().iter().map(|(status, times)| format!("{status}: {times}")).collect();
-    Ok(row.with_note(statuses.join(", ")))
+    Ok(result.with_note(statuses.join(", ")))
 }
 
-/// A request, and in which dialect a success would be one: calls that open or change something are made so that they
-/// must not succeed; others are not looked at.
-fn make_request(fleet: &Target, kind: Malformation, chance: &mut SeededRng) -> (Option<DialectKind>, Vec<u8>) {
+/// A malformed request, and the dialect to parse its response with if a success would have an effect.
+fn make_request(target: &Target, kind: Malformation, rng: &mut SeededRng) -> (Option<DialectKind>, Vec<u8>) {
     match kind {
-        Malformation::Framing => (None, framing::malformed_framing(fleet, chance)),
-        Malformation::Headers => (None, framing::malformed_headers(fleet, chance)),
-        Malformation::Paths => (None, framing::ambiguous_paths(fleet, chance)),
+        Malformation::Framing => (None, framing::malformed_framing(target, rng)),
+        Malformation::Headers => (None, framing::malformed_headers(target, rng)),
+        Malformation::Paths => (None, framing::ambiguous_paths(target, rng)),
         _ => {
-            let call = calls::random_call(chance);
+            let call = calls::random_call(rng);
             (
                 call.has_effect_on_success.then_some(call.dialect),
-                bodies::malformed_body(fleet, kind, call, chance).to_bytes(),
+                bodies::malformed_body(target, kind, call, rng).to_bytes(),
             )
         }
     }
 }
 
-/// Good requests are served beside all this, in every dialect.
-async fn check_valid_requests(fleet: &Target, row: &mut AttackResult) -> Result<()> {
-    let person = fleet.fresh_user()?;
+/// Checks that every dialect accepts a correct login.
+async fn check_valid_requests(target: &Target, result: &mut AttackResult) -> Result<()> {
+    let user = target.fresh_user()?;
     for (turn, dialect) in DialectKind::ALL.into_iter().enumerate() {
-        let request = fleet.login_request(dialect, &person.phone, PASSWORD, fleet.fresh_client_address());
-        let answer = fleet.request(turn as u64, &request).await?;
-        row.require(&format!("{} serves", dialect.name()), fleet.client.parse_response(dialect, &answer).is_success());
+        let request = target.login_request(dialect, &user.phone, PASSWORD, target.fresh_client_address());
+        let response = target.request(turn as u64, &request).await?;
+        result.require(
+            &format!("{} serves", dialect.name()),
+            target.client.parse_response(dialect, &response).is_success(),
+        );
     }
     Ok(())
 }

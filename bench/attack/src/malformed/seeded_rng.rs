@@ -1,13 +1,13 @@
-//! Chance that is the same in every run.
+//! Reproducible random numbers.
 
-/// A generator for one request: splitmix64, whose state is the seed, the kind and the request's number.
+/// A splitmix64 generator for one request, seeded by the run's seed, the kind and the request's number.
 pub(crate) struct SeededRng(u64);
 
 impl SeededRng {
     pub(crate) fn new(seed: u64, kind: u64, number: u64) -> Self {
-        let mut chance = Self(seed ^ kind.rotate_left(48) ^ number.wrapping_mul(0x2545_F491_4F6C_DD1D));
-        chance.next_u64();
-        chance
+        let mut rng = Self(seed ^ kind.rotate_left(48) ^ number.wrapping_mul(0x2545_F491_4F6C_DD1D));
+        rng.next_u64();
+        rng
     }
 
     pub(crate) fn next_u64(&mut self) -> u64 {
@@ -18,12 +18,12 @@ impl SeededRng {
         z ^ (z >> 31)
     }
 
-    /// Below `limit`; 0 if that is 0.
+    /// A number below `limit`; 0 if `limit` is 0.
     pub(crate) fn next_below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next_u64() % limit.max(1) as u64).unwrap_or_default()
     }
 
-    /// One in `times`.
+    /// True once in `times` on average.
     pub(crate) fn one_in(&mut self, times: usize) -> bool {
         self.next_below(times) == 0
     }
