@@ -1,4 +1,4 @@
-//! Envelopes that cannot be opened, each with another fault (`docs/THREATS.md` 17). All are as long.
+//! Timing of envelopes with different errors (`docs/THREATS.md` 17), all of the same length.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,13 +9,13 @@ use crate::Options;
 use crate::login::ServiceFixture;
 use crate::report::{ComparisonPlan, Expectation, Report};
 
-/// How many bytes are encrypted.
+/// Plaintext length, in bytes.
 const PLAINTEXT_SIZE: usize = 96;
 
-/// Neither a padding's length, nor one of the fillers that are taken for a padding, nor the end of a JSON object.
+/// Invalid as PKCS#7 padding, as a filler that is accepted as padding, and as the end of a JSON object.
 const BAD_PADDING: u8 = b'!';
 
-/// Bytes that differ each time, so that nothing is found in a cache.
+/// Bytes that differ for each `number`, so that no cache helps.
 fn distinct_bytes<const N: usize>(number: u64) -> [u8; N] {
     let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x2545_F491_4F6C_DD1D;
     std::array::from_fn(|_| {
@@ -26,7 +26,7 @@ fn distinct_bytes<const N: usize>(number: u64) -> [u8; N] {
     })
 }
 
-/// A login that could be read, in whole blocks, of which the last 15 bytes are `padding`.
+/// A valid login message in whole blocks, whose last 15 bytes are `padding`.
 fn padded_login(number: u64, padding: u8) -> Vec<u8> {
     let mut text = format!(r#"{{"login_name":"13800138000","password":"guess-{number:08}","filler":""#).into_bytes();
     let end = b"\"}";
@@ -40,17 +40,17 @@ fn encrypted_envelope(app: &MefpApp, blocks: &[u8]) -> Vec<u8> {
     app.envelope(MEFP_LOGIN, &STANDARD.encode(app.encrypt_blocks(blocks))).to_bytes()
 }
 
-/// What a padding oracle's user sends: a block of their own before one that they overheard, so that what is in it comes
-/// out changed by what they wrote; with `last` for its last byte.
+/// A padding oracle probe: a chosen block before a captured one, so that the captured block decrypts to a modified
+/// plaintext that ends in the byte `last`.
 fn padding_oracle_probe(app: &MefpApp, number: u64, last: u8) -> Vec<u8> {
-    // Whoever asks does not know the key. This does, and so has the answer it wants each time.
-    let overheard = app.encrypt_blocks(&[distinct_bytes::<16>(number), distinct_bytes(!number)].concat());
-    let opened = app.decrypt_blocks(&overheard);
-    let mut own = distinct_bytes::<16>(number ^ 0x55);
-    own[15] = overheard[15] ^ opened[31] ^ last;
-    // The byte before must not make a padding of two out of it.
-    own[14] = overheard[14] ^ opened[30] ^ 0x40;
-    let blocks = [&own[..], &overheard[16..32]].concat();
+    // An attacker does not know the key. This function does, so that each probe has the intended result.
+    let captured = app.encrypt_blocks(&[distinct_bytes::<16>(number), distinct_bytes(!number)].concat());
+    let plaintext = app.decrypt_blocks(&captured);
+    let mut chosen = distinct_bytes::<16>(number ^ 0x55);
+    chosen[15] = captured[15] ^ plaintext[31] ^ last;
+    // The byte before must not form a valid padding of two bytes.
+    chosen[14] = captured[14] ^ plaintext[30] ^ 0x40;
+    let blocks = [&chosen[..], &captured[16..32]].concat();
     app.envelope(MEFP_LOGIN, &STANDARD.encode(blocks)).to_bytes()
 }
 
@@ -58,56 +58,56 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
     if !(options.only.is_empty() || options.only.contains("17") || "17 ".contains(&options.only)) {
         return Ok(());
     }
-    let scene = ServiceFixture::new(programs, DialectKind::Mefp, &[])?;
-    let app = &scene.client.app;
+    let fixture = ServiceFixture::new(programs, DialectKind::Mefp, &[])?;
+    let app = &fixture.client.app;
     let text = |envelope: Vec<u8>| STANDARD.encode(envelope);
-    // What all are compared with: a good message with a bad padding.
+    // The reference for all comparisons: a valid message with invalid padding.
     let padding = |number: u64| encrypted_envelope(app, &padded_login(number, BAD_PADDING));
     let json = |number: u64| {
-        let mut bad = padded_login(number, 15);
-        bad[PLAINTEXT_SIZE - 16] = b']';
-        encrypted_envelope(app, &bad)
+        let mut modified = padded_login(number, 15);
+        modified[PLAINTEXT_SIZE - 16] = b']';
+        encrypted_envelope(app, &modified)
     };
     let json_at_once = |number: u64| {
-        let mut bad = padded_login(number, 15);
-        bad[0] = b'!';
-        encrypted_envelope(app, &bad)
+        let mut modified = padded_login(number, 15);
+        modified[0] = b'!';
+        encrypted_envelope(app, &modified)
     };
     let utf8 = |number: u64| {
-        let mut bad = padded_login(number, 15);
-        bad[70] = 0xff;
-        encrypted_envelope(app, &bad)
+        let mut modified = padded_login(number, 15);
+        modified[70] = 0xff;
+        encrypted_envelope(app, &modified)
     };
-    let garbage =
+    let noise =
         |number: u64| app.envelope(MEFP_LOGIN, &text(distinct_bytes::<PLAINTEXT_SIZE>(number).to_vec())).to_bytes();
     let length = |number: u64| {
         let mut sealed = app.encrypt_blocks(&padded_login(number, 15));
-        // One byte less, and so that base64 is as long.
+        // One byte less, which leaves the base64 length unchanged.
         sealed.pop();
         let padded = text(sealed);
         app.envelope(MEFP_LOGIN, &padded).to_bytes()
     };
     let base64 = |number: u64| {
-        let mut bad = text(app.encrypt_blocks(&padded_login(number, 15)));
-        bad.replace_range(60..61, "*");
-        app.envelope(MEFP_LOGIN, &bad).to_bytes()
+        let mut modified = text(app.encrypt_blocks(&padded_login(number, 15)));
+        modified.replace_range(60..61, "*");
+        app.envelope(MEFP_LOGIN, &modified).to_bytes()
     };
-    let stranger = |number: u64| {
+    let unknown_app = |number: u64| {
         let mut other = app.clone();
         other.name = "melinq".to_owned();
         encrypted_envelope(&other, &padded_login(number, BAD_PADDING))
     };
-    let right = |number: u64| padding_oracle_probe(app, number, 1);
-    let wrong = |number: u64| padding_oracle_probe(app, number, 0x77);
+    let valid_probe = |number: u64| padding_oracle_probe(app, number, 1);
+    let invalid_probe = |number: u64| padding_oracle_probe(app, number, 0x77);
     let again = |number: u64| encrypted_envelope(app, &padded_login(number + 1_000_003, BAD_PADDING));
     let short = |number: u64| app.envelope(MEFP_LOGIN, &text(distinct_bytes::<4_096>(number).to_vec())).to_bytes();
-    let plan = |name: &str, first, second, must| ComparisonPlan {
+    let plan = |name: &str, first, second, expectation| ComparisonPlan {
         name: format!("17 mefp: {name}"),
-        address: scene.process.address(),
+        address: fixture.process.address(),
         hashes_password: false,
         request_kinds: [first, second],
         follow_up: None,
-        expectation: must,
+        expectation,
     };
     type Kind<'a> = &'a dyn Fn(u64) -> Vec<u8>;
     let faults: [(&str, Kind<'_>); 7] = [
@@ -116,12 +116,17 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
         ("padding, JSON at its end", &json),
         ("padding, JSON at its start", &json_at_once),
         ("padding, UTF-8", &utf8),
-        ("padding, noise", &garbage),
-        ("padding, unknown app", &stranger),
+        ("padding, noise", &noise),
+        ("padding, unknown app", &unknown_app),
     ];
     report.compare(
         options,
-        plan("an oracle's question: padding right, wrong", &right, &wrong, Expectation::Indistinguishable),
+        plan(
+            "padding oracle probe: valid, invalid padding",
+            &valid_probe,
+            &invalid_probe,
+            Expectation::Indistinguishable,
+        ),
     )?;
     for (name, second) in faults {
         report.compare(options, plan(name, &padding, second, Expectation::Indistinguishable))?;

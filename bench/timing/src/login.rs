@@ -1,4 +1,4 @@
-//! A user who is not there, and a password that is wrong (`docs/THREATS.md` 1).
+//! Timing of logins: unknown_users user against wrong password (`docs/THREATS.md` 1).
 
 use stele_bench_kit::dialect::now;
 use stele_bench_kit::{
@@ -9,8 +9,8 @@ use stele_bench_kit::{
 use crate::Options;
 use crate::report::{ComparisonPlan, Expectation, Report};
 
-/// Limits out of the way, and one thread, so that no request waits for another one's. Nothing else differs from a
-/// service as it is installed: a failure is counted as any, but a wait never begins and nobody is asked for a captcha.
+/// High rate limits, and one worker thread, so that no request waits for another's. Failures are counted as usual, but
+/// no wait begins and no captcha is required.
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STELE_LIMIT_ACCOUNT", "1000000000"),
     ("STELE_LIMIT_ADDRESS", "1000000000"),
@@ -24,42 +24,43 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STELE_DRAIN", "0"),
 ];
 
-/// How many there are of those who are there, and of those who are not.
+/// The number of known_users users, and of unknown_users users.
 pub(crate) const USERS_PER_GROUP: usize = 500;
 
-/// A service, and whom it knows.
+/// A running service, users that it knows, and users that it does not know.
 pub(crate) struct ServiceFixture {
     pub process: ProductProcess,
     pub client: DialectClient,
     pub known_users: Vec<TestUser>,
     pub unknown_users: Vec<TestUser>,
-    _site: Installation,
+    _installation: Installation,
 }
 
 impl ServiceFixture {
-    /// The service of a dialect alone, on an embedded store, with these settings on top.
+    /// Starts the service of `dialect` alone on embedded stores, with additional settings.
     pub(crate) fn new(programs: &ReleasePrograms, dialect: DialectKind, extra: &[(&str, &str)]) -> Result<Self> {
-        let site = Installation::embedded(programs, &[SETTINGS, extra].concat())?;
-        let app: MefpApp = site.add_mefp_app("melink", "melink")?;
-        let caller = DialectClient { app, tms_token: site.add_client_token("timing")? };
+        let installation = Installation::embedded(programs, &[SETTINGS, extra].concat())?;
+        let app: MefpApp = installation.add_mefp_app("melink", "melink")?;
+        let client = DialectClient { app, tms_token: installation.add_client_token("timing")? };
         let runtime = tokio::runtime::Runtime::new()?;
-        let known = runtime.block_on(test_users::add_test_users(&site, 0, USERS_PER_GROUP, "the-right-password"))?;
-        // Their names are as long.
-        let unknown = (0..USERS_PER_GROUP).map(|number| TestUser::numbered(99_000_000 + number)).collect();
-        let process = site.start_service(dialect, &[])?;
-        // Or the first salted proofs would be older than the store.
+        let known_users =
+            runtime.block_on(test_users::add_test_users(&installation, 0, USERS_PER_GROUP, "the-right-password"))?;
+        // Their identifiers have the same length.
+        let unknown_users = (0..USERS_PER_GROUP).map(|number| TestUser::numbered(99_000_000 + number)).collect();
+        let process = installation.start_service(dialect, &[])?;
+        // Salted proofs from before the state store's creation are rejected as stale.
         std::thread::sleep(std::time::Duration::from_millis(1_100));
-        Ok(Self { process, client: caller, known_users: known, unknown_users: unknown, _site: site })
+        Ok(Self { process, client, known_users, unknown_users, _installation: installation })
     }
 }
 
-/// One of a crowd, another one each time, in no order that a cache could like better for one crowd than for the other.
-pub(crate) fn pick_user(crowd: &[TestUser], number: u64) -> &TestUser {
+/// Selects a user by a hash of `number`, so that caches favour neither group.
+pub(crate) fn pick_user(users: &[TestUser], number: u64) -> &TestUser {
     let at = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-    &crowd[usize::try_from(at).unwrap_or_default() % crowd.len()]
+    &users[usize::try_from(at).unwrap_or_default() % users.len()]
 }
 
-/// A way to log in.
+/// A kind of login to compare.
 struct LoginCase {
     name: &'static str,
     dialect: DialectKind,
@@ -90,7 +91,7 @@ const LOGIN_CASES: [LoginCase; 7] = [
         hashes_password: true,
         expectation: Expectation::Indistinguishable,
     },
-    // Its document has 3201 and 3202: the bytes tell, and the work must not.
+    // Its documented results 3201 and 3202 distinguish the cases; the work must not.
     LoginCase {
         name: "portal",
         dialect: DialectKind::Portal,
@@ -99,7 +100,7 @@ const LOGIN_CASES: [LoginCase; 7] = [
         expectation: Expectation::SameTime,
     },
     LoginCase {
-        name: "portal, not telling",
+        name: "portal, without 3201",
         dialect: DialectKind::Portal,
         settings: &[("STELE_PORTAL_TELL_UNKNOWN", "false")],
         hashes_password: true,
@@ -122,47 +123,48 @@ const LOGIN_CASES: [LoginCase; 7] = [
 ];
 
 pub(crate) fn compare_logins(options: &Options, programs: &ReleasePrograms, report: &mut Report) -> Result<()> {
-    for door in LOGIN_CASES {
-        let title = |what: &str| format!("1 {}: {what}", door.name);
+    for case in LOGIN_CASES {
+        let title = |what: &str| format!("1 {}: {what}", case.name);
         let names = [title("unknown user, wrong password"), title("the same twice"), title("control: no hash")];
         if !names.iter().any(|name| name.contains(&options.only)) {
             continue;
         }
-        let scene = ServiceFixture::new(programs, door.dialect, door.settings)?;
-        let login = |person: &TestUser, number: u64| {
-            let name = if matches!(door.dialect, DialectKind::Jwt) { &person.email } else { &person.phone };
+        let fixture = ServiceFixture::new(programs, case.dialect, case.settings)?;
+        let login = |user: &TestUser, number: u64| {
+            let name = if matches!(case.dialect, DialectKind::Jwt) { &user.email } else { &user.phone };
             let guess = format!("guess-{number:08}");
-            // For an e-mail address is longer than a phone, and both crowds use the same.
-            scene.client.login(door.dialect, name, &guess, now()).to_bytes()
+            // One kind of identifier for both groups, since e-mail addresses are longer than phones.
+            fixture.client.login(case.dialect, name, &guess, now()).to_bytes()
         };
-        let wrong = |number: u64| login(pick_user(&scene.known_users, number), number);
-        let unknown = |number: u64| login(pick_user(&scene.unknown_users, number), number);
-        let plan = |name: &str, kinds, must| ComparisonPlan {
+        let wrong = |number: u64| login(pick_user(&fixture.known_users, number), number);
+        let unknown_users = |number: u64| login(pick_user(&fixture.unknown_users, number), number);
+        let plan = |name: &str, request_kinds, expectation| ComparisonPlan {
             name: name.to_owned(),
-            address: scene.process.address(),
-            hashes_password: door.hashes_password,
-            request_kinds: kinds,
+            address: fixture.process.address(),
+            hashes_password: case.hashes_password,
+            request_kinds,
             follow_up: None,
-            expectation: must,
+            expectation,
         };
-        report.compare(options, plan(&names[0], [&wrong, &unknown], door.expectation))?;
-        if matches!(door.name, "cloudbox" | "jwt") {
-            let again = |number: u64| login(pick_user(&scene.known_users, number + 1_000_003), number);
+        report.compare(options, plan(&names[0], [&wrong, &unknown_users], case.expectation))?;
+        if matches!(case.name, "cloudbox" | "jwt") {
+            let again = |number: u64| login(pick_user(&fixture.known_users, number + 1_000_003), number);
             report.compare(options, plan(&names[1], [&wrong, &again], Expectation::Indistinguishable))?;
-            // Less work, and no less to read: what is stale, or empty, is not checked.
-            let idle = |number: u64| match door.dialect {
-                DialectKind::Jwt => {
-                    scene.client.login(door.dialect, &pick_user(&scene.known_users, number).email, "", now()).to_bytes()
-                }
-                _ => scene
+            // A request of the same size with less work: a stale or empty proof is not verified.
+            let idle = |number: u64| match case.dialect {
+                DialectKind::Jwt => fixture
                     .client
-                    .login(door.dialect, &pick_user(&scene.known_users, number).phone, "x", now() - 5_000)
+                    .login(case.dialect, &pick_user(&fixture.known_users, number).email, "", now())
+                    .to_bytes(),
+                _ => fixture
+                    .client
+                    .login(case.dialect, &pick_user(&fixture.known_users, number).phone, "x", now() - 5_000)
                     .to_bytes(),
             };
             report.compare(options, plan(&names[2], [&wrong, &idle], Expectation::Distinguishable))?;
         }
-        if !scene.process.is_running() {
-            return Err(BenchError::new(format!("{} ended: {}", door.name, scene.process.log())));
+        if !fixture.process.is_running() {
+            return Err(BenchError::new(format!("{} exited: {}", case.name, fixture.process.log())));
         }
     }
     Ok(())

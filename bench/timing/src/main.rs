@@ -1,14 +1,14 @@
-//! Whether what must look alike takes the same time: a user who is not there and a password that is wrong; a code asked
-//! for by whom it is sent to and by whom it is not; an envelope with this fault and with that one.
+//! Measures timing side channels: whether responses that must be indistinguishable take the same time. Compares unknown
+//! user with wrong password; codes requested for a known, an unknown and another user; envelopes with different errors.
 //!
 //!     cargo run --release --manifest-path bench/timing/Cargo.toml
 //!
-//! Two kinds of requests are sent in turn, by chance the one or the other first, over one kept connection to the
-//! released service; see `statistics` for how the times are compared and when they count as told apart.
+//! Pairs of two kinds of requests are sent in random order over one keep-alive connection to the release program.
+//! `statistics` describes how the times are compared and when they count as distinguishable.
 //!
-//! - `sample`: measuring
-//! - `statistics`: comparing
-//! - `login`, `codes`, `envelopes`: the pairs (`docs/THREATS.md` 1, 5, 17)
+//! - `sample`: measures pairs of requests
+//! - `statistics`: compares the times
+//! - `login`, `codes`, `envelopes`: the kinds of requests (`docs/THREATS.md` 1, 5, 17)
 
 mod codes;
 mod envelopes;
@@ -24,29 +24,29 @@ use stele_bench_kit::{ReleasePrograms, Result};
 
 use report::Report;
 
-/// Whether what must look alike takes the same time.
+/// Measures whether responses that must be indistinguishable take the same time.
 ///
-/// Starts each service alone on an embedded store, with its limits out of the way, and measures on loopback. Exits with
-/// 1 if two kinds of requests that must look alike can be told apart, or if two that differ cannot.
+/// Starts each service alone on embedded stores with high rate limits, and measures on loopback. Exits with 1 if two
+/// kinds of requests that must be indistinguishable can be distinguished, or if two that differ cannot.
 #[derive(Debug, Parser)]
 #[command(name = "timing", max_term_width = 110)]
 pub(crate) struct Options {
-    /// Pairs of requests that hash no password
+    /// Pairs of requests for each comparison without password hashing
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(200..))]
     pairs: u64,
-    /// Pairs of requests that do
+    /// Pairs of requests for each comparison with password hashing
     #[arg(long, default_value_t = 2_000, value_name = "N", value_parser = clap::value_parser!(u64).range(200..))]
     costly_pairs: u64,
-    /// Only comparisons whose name has this in it
+    /// Run only comparisons whose name contains PART
     #[arg(long, default_value = "", value_name = "PART")]
     only: String,
-    /// Print JSON in place of the table
+    /// Print JSON instead of the table
     #[arg(long)]
     json: bool,
-    /// Write each time measured into a file of this folder, in nanoseconds
+    /// Write all measured times, in nanoseconds, into one file per comparison in this folder
     #[arg(long, value_name = "DIR")]
     raw: Option<std::path::PathBuf>,
-    /// Use programs that are built already, from this folder
+    /// Use the release programs in this folder instead of building them
     #[arg(long, value_name = "DIR")]
     programs: Option<std::path::PathBuf>,
 }
@@ -58,8 +58,8 @@ fn main() -> ExitCode {
             print!("{}", if options.json { report.json() } else { report.table() });
             if report.all_as_expected() { ExitCode::SUCCESS } else { ExitCode::from(1) }
         }
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::from(2)
         }
     }

@@ -1,4 +1,4 @@
-//! What was compared, and what came of it.
+//! The comparisons and their results, as a table and as JSON.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -10,19 +10,19 @@ use crate::Options;
 use crate::sample::{RequestKinds, TimingPair, measure_pairs};
 use crate::statistics::{Comparison, Distinguishability, Estimate};
 
-/// How far from 0.5 an AUC may be where no password is hashed.
+/// The largest deviation of the AUC from 0.5 without password hashing.
 const MAX_AUC_DEVIATION: f64 = 0.03;
-/// And where one is: the sample is smaller.
+/// The same with password hashing, where the sample is smaller.
 const MAX_AUC_DEVIATION_HASHING: f64 = 0.05;
 
-/// What must come of a comparison.
+/// The required result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expectation {
-    /// The kinds must look alike: the status and the length of the answers, too.
+    /// Times must be indistinguishable, and status and length of the responses equal.
     Indistinguishable,
-    /// They must take the same time, though the dialect's document has them answered differently.
+    /// Times must be indistinguishable; the dialect's document requires different responses.
     SameTime,
-    /// They must be told apart, for they do differ: or nothing would ever be found.
+    /// Control: times must be distinguishable, which shows that the method detects differences.
     Distinguishable,
 }
 
@@ -61,12 +61,12 @@ impl ComparisonResult {
             Distinguishability::Indistinguishable => "alike",
             Distinguishability::Inconclusive => "UNCLEAR",
             Distinguishability::Distinguishable if self.expectation == Expectation::Distinguishable => {
-                "apart, as they are"
+                "apart, as expected"
             }
             Distinguishability::Distinguishable => "APART",
         };
         let same = self.expectation != Expectation::Indistinguishable || self.responses[0] == self.responses[1];
-        if same { verdict.to_owned() } else { format!("{verdict}, ANSWERS DIFFER {:?}", self.responses) }
+        if same { verdict.to_owned() } else { format!("{verdict}, RESPONSES DIFFER {:?}", self.responses) }
     }
 }
 
@@ -75,43 +75,35 @@ impl ComparisonResult {
 pub(crate) struct Report(Vec<ComparisonResult>);
 
 impl Report {
-    /// Measures and compares, if the options ask for it.
+    /// Measures and compares, if the options select the comparison.
     pub(crate) fn compare(&mut self, options: &Options, plan: ComparisonPlan<'_>) -> Result<()> {
-        let ComparisonPlan {
-            name,
-            address,
-            hashes_password: costly,
-            request_kinds: kinds,
-            follow_up: after,
-            expectation: must,
-        } = plan;
+        let ComparisonPlan { name, address, hashes_password, request_kinds, follow_up, expectation } = plan;
         if !name.contains(&options.only) {
             return Ok(());
         }
-        let count = if costly { options.costly_pairs } else { options.pairs };
-        let mut answers = [None; 2];
-        let mut check = |kind: usize, answer: &Response| {
-            let seen = (answer.status, answer.body.len());
-            if answer.status == 429 {
-                return Err(BenchError::new(format!("{name}: a limit is in the way: {}", answer.text())));
+        let count = if hashes_password { options.costly_pairs } else { options.pairs };
+        let mut responses = [None; 2];
+        let mut check = |kind: usize, response: &Response| {
+            let received = (response.status, response.body.len());
+            if response.status == 429 {
+                return Err(BenchError::new(format!("{name}: rejected by a rate limit: {}", response.text())));
             }
-            // Where a kind is not answered alike each time, its answers alone tell.
-            match *answers[kind].get_or_insert(seen) {
-                first if first == seen => Ok(()),
-                first => Err(BenchError::new(format!("{name}: answers of one kind differ: {first:?}, {seen:?}"))),
+            // If responses of one kind vary, times cannot be compared.
+            match *responses[kind].get_or_insert(received) {
+                first if first == received => Ok(()),
+                first => Err(BenchError::new(format!("{name}: responses of one kind differ: {first:?}, {received:?}"))),
             }
         };
-        let pairs = measure_pairs(&name, address, count, kinds, after, &mut check)?;
+        let pairs = measure_pairs(&name, address, count, request_kinds, follow_up, &mut check)?;
         if let Some(folder) = &options.raw {
             write_samples(&folder.join(format!("{}.tsv", name.replace([' ', '/', ':', ','], "-"))), &pairs)?;
         }
         let comparison = Comparison::from_pairs(&pairs);
-        let band = if costly { MAX_AUC_DEVIATION_HASHING } else { MAX_AUC_DEVIATION };
-        let verdict = comparison.distinguishability(band);
-        let row =
-            ComparisonResult { name, expectation: must, max_deviation: band, comparison, verdict, responses: answers };
-        eprintln!("{}: AUC {:.4}: {}", row.name, row.comparison.auc.value, row.result_text());
-        self.0.push(row);
+        let max_deviation = if hashes_password { MAX_AUC_DEVIATION_HASHING } else { MAX_AUC_DEVIATION };
+        let verdict = comparison.distinguishability(max_deviation);
+        let result = ComparisonResult { name, expectation, max_deviation, comparison, verdict, responses };
+        eprintln!("{}: AUC {:.4}: {}", result.name, result.comparison.auc.value, result.result_text());
+        self.0.push(result);
         Ok(())
     }
 
@@ -120,7 +112,7 @@ impl Report {
     }
 
     pub(crate) fn table(&self) -> String {
-        let heads =
+        let headings =
             ["comparison", "pairs", "median", "AUC", "99 %", "medians differ by", "99 % ", "deciles by", "verdict"];
         let right = ["pairs", "median", "AUC", "medians differ by", "deciles by"];
         let micros = |nanos: f64| format!("{:+.1} µs", nanos / 1_000.0);
@@ -147,17 +139,18 @@ impl Report {
             });
         format!(
             "{}\nAlike: the AUC's interval lies within 0.5 ± {MAX_AUC_DEVIATION}; where passwords are hashed, 0.5 ± {MAX_AUC_DEVIATION_HASHING}.\n",
-            format_table(&heads, &right, &rows.collect::<Vec<_>>())
+            format_table(&headings, &right, &rows.collect::<Vec<_>>())
         )
     }
 
     pub(crate) fn json(&self) -> String {
-        let figure = |figure: Estimate| json!({ "value": figure.value, "low": figure.low, "high": figure.high });
+        let estimate =
+            |estimate: Estimate| json!({ "value": estimate.value, "low": estimate.low, "high": estimate.high });
         let rows = self.0.iter().map(|row| {
             let Comparison { pairs, first_median: median, auc, median_difference: medians, decile_difference: deciles } = row.comparison;
             json!({
-                "comparison": row.name, "pairs": pairs, "band": row.max_deviation, "median_ns": median, "auc": figure(auc),
-                "medians_differ_ns": figure(medians), "deciles_differ_ns": figure(deciles),
+                "comparison": row.name, "pairs": pairs, "band": row.max_deviation, "median_ns": median, "auc": estimate(auc),
+                "medians_differ_ns": estimate(medians), "deciles_differ_ns": estimate(deciles),
                 "must_be_apart": row.expectation == Expectation::Distinguishable, "verdict": format!("{:?}", row.verdict).to_lowercase(),
                 "good": row.is_expected(),
             })

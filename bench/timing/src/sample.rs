@@ -1,33 +1,34 @@
-//! Measuring.
+//! Measures the response times of pairs of requests.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use stele_bench_kit::{BenchError, BlockingConnection, Progress, Response, Result};
 
-/// No answer takes longer.
+/// The longest wait for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many pairs are sent before any is measured, one in so many of those that are.
+/// One warm-up pair is sent per this many measured pairs, before the first of them.
 const WARMUP_PAIRS: u64 = 20;
 
-/// A time of each kind, in nanoseconds.
+/// The response times of one pair, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TimingPair {
     pub first_nanos: f64,
     pub second_nanos: f64,
 }
 
-/// Two kinds of requests, by number.
+/// Two kinds of requests; each function builds the request of a number.
 pub(crate) type RequestKinds<'a> = [&'a dyn Fn(u64) -> Vec<u8>; 2];
 
-/// Sends `count` pairs to `address` and measures each request from its first byte sent to its answer's last byte
-/// received. `after`, if there is one, is sent after each, and measured in its place. `check` sees every answer's kind.
+/// Sends `count` pairs to `address` and measures each request from the first byte sent to the last byte received. If
+/// there is a `follow_up`, it is sent after each request and measured instead. `check` is called with the kind and the
+/// response of each request.
 pub(crate) fn measure_pairs(
     name: &str,
     address: SocketAddr,
     count: u64,
     kinds: RequestKinds<'_>,
-    after: Option<&dyn Fn(u64) -> Vec<u8>>,
+    follow_up: Option<&dyn Fn(u64) -> Vec<u8>>,
     check: &mut dyn FnMut(usize, &Response) -> Result<()>,
 ) -> Result<Vec<TimingPair>> {
     let progress = Progress::new(name, count);
@@ -35,7 +36,7 @@ pub(crate) fn measure_pairs(
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let (warm_up, mut pairs) = (count / WARMUP_PAIRS, Vec::new());
     for number in 0..warm_up + count {
-        // Which of the two comes first is not to be known, so that neither always follows the other.
+        // Random order, so that neither kind always follows the other.
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
@@ -43,10 +44,10 @@ pub(crate) fn measure_pairs(
         let mut times = [0.0; 2];
         for kind in if second_first { [1, 0] } else { [0, 1] } {
             let request = kinds[kind](number);
-            let (mut time, reply) = timed_exchange(&mut connection, address, &request)?;
-            check(kind, &reply)?;
-            if let Some(after) = after {
-                time = timed_exchange(&mut connection, address, &after(number * 2 + kind as u64))?.0;
+            let (mut time, response) = timed_exchange(&mut connection, address, &request)?;
+            check(kind, &response)?;
+            if let Some(follow_up) = follow_up {
+                time = timed_exchange(&mut connection, address, &follow_up(number * 2 + kind as u64))?.0;
             }
             times[kind] = time;
         }
@@ -63,12 +64,12 @@ fn timed_exchange(connection: &mut BlockingConnection, address: SocketAddr, requ
     if !connection.is_open() {
         *connection = BlockingConnection::connect(address, RESPONSE_TIMEOUT)?;
     }
-    let begun = Instant::now();
-    let answer = connection.request(request)?;
-    let time = begun.elapsed();
-    if answer.status >= 500 {
-        let response_text = String::from_utf8_lossy(answer.body).into_owned();
-        return Err(BenchError::new(format!("{}: {response_text}", answer.status)));
+    let sent_at = Instant::now();
+    let response = connection.request(request)?;
+    let time = sent_at.elapsed();
+    if response.status >= 500 {
+        let text = String::from_utf8_lossy(response.body).into_owned();
+        return Err(BenchError::new(format!("{}: {text}", response.status)));
     }
-    Ok((time.as_nanos() as f64, answer.to_response()))
+    Ok((time.as_nanos() as f64, response.to_response()))
 }

@@ -1,25 +1,26 @@
-//! Comparing two samples of times.
+//! Statistical comparison of two samples of response times.
 //!
-//! The measure is the AUC (Mann-Whitney's U divided by the number of pairs): how often, of one time of each kind, the
-//! second is the longer one, ties by half. It is what a guesser gains who sees one time of each: at 0.5 nothing. It
-//! cares for the whole distributions and not for outliers. Beside it stand the differences of the medians and of the
-//! lower deciles, where there is the least noise.
+//! The statistic is the AUC (Mann-Whitney's U divided by the number of pairs): the probability that, of one time of
+//! each kind, the second is longer; ties count half. It is the advantage of an attacker who sees one time of each kind:
+//! none at 0.5. It compares the whole distributions and is robust against outliers. In addition, the differences of the
+//! medians and of the lower deciles, which have the least noise, are computed.
 //!
-//! Each comes with a confidence interval of 99 %, by a bootstrap over blocks of neighbouring pairs: what disturbs a
-//! machine disturbs neighbours alike, and single times would pretend to be more independent than they are.
+//! Each estimate has a 99 % confidence interval from a bootstrap over blocks of neighbouring pairs, since disturbances
+//! of the machine affect neighbours alike and single times are not independent.
 //!
-//! Two kinds are *alike* if the AUC's interval lies within 0.5 ± the band, *apart* if it lies outside, else *unclear*.
+//! Two kinds are indistinguishable if the AUC's interval lies within 0.5 ± the allowed deviation, distinguishable if it
+//! lies outside, else the result is inconclusive.
 
 use crate::sample::TimingPair;
 
-/// How many pairs are neighbours.
+/// Pairs per block of the bootstrap.
 const BOOTSTRAP_BLOCK: usize = 50;
-/// How many samples are drawn.
+/// Samples drawn by the bootstrap.
 const BOOTSTRAP_SAMPLES: usize = 600;
-/// The chance that an interval misses what it is about.
+/// The probability that an interval does not contain the true value.
 const SIGNIFICANCE: f64 = 0.01;
 
-/// A figure and its confidence interval.
+/// An estimate and its confidence interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Estimate {
     pub value: f64,
@@ -27,20 +28,20 @@ pub(crate) struct Estimate {
     pub high: f64,
 }
 
-/// How the second kind's times compare to the first kind's.
+/// The second kind's times compared with the first kind's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Comparison {
     pub pairs: usize,
     /// The first kind's median, in nanoseconds.
     pub first_median: f64,
     pub auc: Estimate,
-    /// The second median less the first one, in nanoseconds.
+    /// The second median minus the first one, in nanoseconds.
     pub median_difference: Estimate,
-    /// The same of the lower deciles.
+    /// The same for the lower deciles.
     pub decile_difference: Estimate,
 }
 
-/// What a comparison says.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Distinguishability {
     Indistinguishable,
@@ -75,11 +76,11 @@ impl Comparison {
         Self { pairs: pairs.len(), first_median: median, auc, median_difference: medians, decile_difference: deciles }
     }
 
-    pub(crate) fn distinguishability(&self, band: f64) -> Distinguishability {
+    pub(crate) fn distinguishability(&self, max_deviation: f64) -> Distinguishability {
         let Estimate { low, high, .. } = self.auc;
-        if low > 0.5 - band && high < 0.5 + band {
+        if low > 0.5 - max_deviation && high < 0.5 + max_deviation {
             Distinguishability::Indistinguishable
-        } else if low > 0.5 + band || high < 0.5 - band {
+        } else if low > 0.5 + max_deviation || high < 0.5 - max_deviation {
             Distinguishability::Distinguishable
         } else {
             Distinguishability::Inconclusive
@@ -87,19 +88,19 @@ impl Comparison {
     }
 }
 
-/// AUC, difference of medians and of lower deciles; and the first median.
+/// AUC, difference of the medians and of the lower deciles; and the first median.
 fn point_estimates(pairs: &[TimingPair]) -> ([f64; 3], f64) {
-    let sorted = |of: fn(&TimingPair) -> f64| {
-        let mut times: Vec<f64> = pairs.iter().map(of).collect();
+    let sorted = |time: fn(&TimingPair) -> f64| {
+        let mut times: Vec<f64> = pairs.iter().map(time).collect();
         times.sort_by(f64::total_cmp);
         times
     };
     let (first, second) = (sorted(|pair| pair.first_nanos), sorted(|pair| pair.second_nanos));
-    let differ = |q| quantile(&second, q) - quantile(&first, q);
-    ([auc(&first, &second), differ(0.5), differ(0.1)], quantile(&first, 0.5))
+    let difference = |q| quantile(&second, q) - quantile(&first, q);
+    ([auc(&first, &second), difference(0.5), difference(0.1)], quantile(&first, 0.5))
 }
 
-/// Of two sorted samples.
+/// The AUC of two sorted samples.
 fn auc(first: &[f64], second: &[f64]) -> f64 {
     let (mut below, mut upto, mut sum) = (0, 0, 0);
     for time in second {
@@ -109,13 +110,13 @@ fn auc(first: &[f64], second: &[f64]) -> f64 {
         while upto < first.len() && first[upto] <= *time {
             upto += 1;
         }
-        // Those below count whole, equal ones half.
+        // Smaller times count twice here, equal ones once; the sum is halved below.
         sum += below + upto;
     }
     sum as f64 / 2.0 / (first.len() * second.len()) as f64
 }
 
-/// Of a sorted sample, between neighbours in proportion.
+/// The quantile `q` of a sorted sample, interpolated linearly.
 fn quantile(sorted: &[f64], q: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
     let at = q * last as f64;
@@ -128,14 +129,14 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Times as they are: a body, and a long tail.
+    /// Realistic times: a narrow body and a long tail.
     fn sample_times(count: usize, shift: f64) -> Vec<TimingPair> {
         let mut state = 7_u64;
-        let mut chance = || {
+        let mut uniform = || {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 11) as f64 / (1_u64 << 53) as f64
         };
-        let mut time = || 100_000.0 + 20_000.0 * (chance() + chance() + chance()) - 30_000.0 * chance().ln();
+        let mut time = || 100_000.0 + 20_000.0 * (uniform() + uniform() + uniform()) - 30_000.0 * uniform().ln();
         (0..count).map(|_| TimingPair { first_nanos: time(), second_nanos: time() + shift }).collect()
     }
 
