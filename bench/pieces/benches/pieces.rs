@@ -1,4 +1,4 @@
-//! See the crate's first page.
+//! Microbenchmarks of proofs, password hashing, envelopes, request bodies, JWTs and routing.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use zeroize::Zeroizing;
 const NOW: Timestamp = Timestamp::from_secs(1_767_254_400);
 const PASSWORD_DIGEST: [u8; 16] = *b"sixteen bytes 16";
 
-/// What cannot be made cannot be measured.
-fn require<T>(value: Option<T>, what: &str) -> T {
+/// Exits with an error if the benchmark's input cannot be created.
+fn require<T>(value: Option<T>, name: &str) -> T {
     value.unwrap_or_else(|| {
-        eprintln!("{what} cannot be made");
+        eprintln!("cannot create {name}");
         std::process::exit(2)
     })
 }
@@ -63,7 +63,7 @@ fn bench_password(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("argon2id m=19456 t=2 p=1");
     group.sample_size(20);
     let verify = |memory: &mut HashMemory| verifier::verify(black_box(&stored), black_box(&secret), memory);
-    group.bench_function("verified, in memory that is there", |b| {
+    group.bench_function("verified, in reused memory", |b| {
         let mut memory = HashMemory::default();
         b.iter(|| verify(&mut memory));
     });

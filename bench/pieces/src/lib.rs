@@ -1,7 +1,7 @@
-//! What the pieces of a call cost, each alone, with the product's own code: `benches/pieces.rs`.
+//! Microbenchmarks of the parts of a call, with the product's own code: `benches/pieces.rs`.
 //!
 //!     cargo bench -p stele-pieces
 //!     cargo bench -p stele-pieces -- envelope
 //!
-//! A call is more than the sum of these: system calls, the scheduler and two other servers are the rest of it. What they
-//! are for is to see what a change of one piece does, and which are worth one.
+//! A call costs more than their sum: system calls, the scheduler and two other servers add to it. The benchmarks show
+//! the effect of a change in one part, and which parts are worth one.

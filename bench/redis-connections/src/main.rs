@@ -1,10 +1,10 @@
-//! Measures three ways to share connections to Redis, with the product's own calls: a login (one script, with limits,
-//! replay mark and session) and the check of a token.
+//! Compares three ways to share Redis connections (ADR 5), with the product's own calls: a login (one script with rate
+//! limits, replay protection and session) and a token check.
 //!
 //!     cargo run --release --manifest-path bench/redis-connections/Cargo.toml
 //!
-//! It starts a `redis-server` of its own. Each round has every way do the same calls for the same time, one after the
-//! other; told are the medians of the rounds, in calls a second.
+//! Starts its own `redis-server`. In each round every strategy makes the same calls for the same time, one after the
+//! other. Prints the medians of the rounds, in calls per second.
 
 #![allow(dead_code, reason = "of the product's files, only what is measured is used")]
 
@@ -37,7 +37,7 @@ use connection::{RedisConnection, RedisConnections};
 use script_call::{ExpectedServer, ScriptCall};
 use servers::RedisClient;
 
-/// A script does not ask whether the connection leads where it did.
+/// Skips the check that the connection still leads to the same server.
 const ANY_SERVER: ExpectedServer<'_> = ExpectedServer { server_id: "", manual_clock: None };
 
 const CONCURRENT_CALLERS: usize = 64;
@@ -45,7 +45,7 @@ const ROUNDS: usize = 9;
 const MEASUREMENT_TIME: Duration = Duration::from_millis(1_500);
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// As the product has it.
+/// Required by the included modules, as in the product.
 fn malformed_reply(what: &'static str) -> Error {
     Error::internal(what)
 }
@@ -70,7 +70,7 @@ fn start_redis() -> (RedisServer, String) {
     (server, format!("redis://127.0.0.1:{port}"))
 }
 
-/// The one call of a login: the same as `settle` makes for a right, salted proof that opens a session.
+/// The call of a login: as in `record_login_attempt` for a correct salted proof that creates a session.
 fn login_call() -> ScriptCall {
     static NEXT_LOGIN: AtomicU64 = AtomicU64::new(0);
     let n = NEXT_LOGIN.fetch_add(1, Ordering::Relaxed);
@@ -108,12 +108,20 @@ fn login_call() -> ScriptCall {
     records::with_new_session(call, &NewSession { key: TokenKey(key), session, max_per_user: 10_000 })
 }
 
-/// The one command of the check of a token.
+/// The command of a token check.
 fn token_check_command() -> Cmd {
     static NEXT_TOKEN: AtomicU64 = AtomicU64::new(0);
     records::session_fields_command(&format!("b:session:{:064x}", NEXT_TOKEN.fetch_add(1, Ordering::Relaxed) % 10_000))
 }
 
+/// What a caller measures.
+#[derive(Clone, Copy)]
+enum Operation {
+    Login,
+    TokenCheck,
+}
+
+/// A way to share connections.
 #[derive(Clone)]
 enum ConnectionStrategy {
     Deadpool(deadpool_redis::Pool),
@@ -127,34 +135,33 @@ impl ConnectionStrategy {
         let answer: (String, i64, i64) = match self {
             Self::Deadpool(pool) => query(&mut pool.get().await.unwrap(), &call.evalsha_command(&ANY_SERVER)).await,
             Self::Manager(manager) => query(&mut manager.clone(), &call.evalsha_command(&ANY_SERVER)).await,
-            Self::Product(link) => link.run_script(&call).await.unwrap(),
+            Self::Product(connection) => connection.run_script(&call).await.unwrap(),
         };
         assert_eq!(answer.0, "done");
     }
 
-    async fn token(&self) {
+    async fn check_token(&self) {
         let command = token_check_command();
         let answer: Value = match self {
             Self::Deadpool(pool) => query(&mut pool.get().await.unwrap(), &command).await,
             Self::Manager(manager) => query(&mut manager.clone(), &command).await,
-            Self::Product(link) => link.run_command(&command).await.unwrap(),
+            Self::Product(connection) => connection.run_command(&command).await.unwrap(),
         };
         assert!(matches!(answer, Value::Array(fields) if fields.len() == 7));
     }
 
-    /// Calls a second of all callers together.
-    async fn measure(&self, logins: bool) -> f64 {
+    /// Calls per second of all callers together.
+    async fn measure(&self, operation: Operation) -> f64 {
         let started = Instant::now();
         let callers: Vec<_> = (0..CONCURRENT_CALLERS)
             .map(|_| {
-                let way = self.clone();
+                let strategy = self.clone();
                 tokio::spawn(async move {
                     let mut calls = 0u64;
                     while started.elapsed() < MEASUREMENT_TIME {
-                        if logins {
-                            way.login().await
-                        } else {
-                            way.token().await
+                        match operation {
+                            Operation::Login => strategy.login().await,
+                            Operation::TokenCheck => strategy.check_token().await,
                         }
                         calls += 1;
                     }
@@ -183,40 +190,40 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn main() {
     let (_server, url) = start_redis();
     let client = redis::Client::open(url.as_str()).unwrap();
-    let links =
+    let connections =
         RedisConnections::connect(RedisClient::new(client.clone()), "{b}:birth".to_owned(), Arc::new(SystemClock))
             .await
             .unwrap();
-    let link = links.for_current_runtime();
-    // Born long ago, so that no proof is stale; and the script is known from here on.
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let () = redis::cmd("DEL").arg("{b}:birth").query_async(&mut connection).await.unwrap();
+    let connection = connections.for_current_runtime();
+    // An old creation time, so that no proof is stale; and the first calls load the scripts.
+    let mut setup_connection = client.get_multiplexed_async_connection().await.unwrap();
+    let () = redis::cmd("DEL").arg("{b}:birth").query_async(&mut setup_connection).await.unwrap();
     let birth =
         ScriptCall::new(&scripts::BIRTH).key("{b}:birth".to_owned()).timestamp(Timestamp::from_secs(1_500_000_000));
-    let _: i64 = link.run_script(&birth).await.unwrap();
-    let _: Value = link.run_script(&login_call()).await.unwrap();
+    let _: i64 = connection.run_script(&birth).await.unwrap();
+    let _: Value = connection.run_script(&login_call()).await.unwrap();
 
     let pool = |size: usize| {
         let mut config = deadpool_redis::Config::from_url(url.as_str());
         config.pool = Some(deadpool_redis::PoolConfig::new(size));
         ConnectionStrategy::Deadpool(config.create_pool(Some(deadpool_redis::Runtime::Tokio1)).unwrap())
     };
-    let ways = [
+    let strategies = [
         ("deadpool-redis, 16 connections", pool(16)),
         ("deadpool-redis, 64 connections", pool(CONCURRENT_CALLERS)),
         ("redis's ConnectionManager", ConnectionStrategy::Manager(ConnectionManager::new(client).await.unwrap())),
-        ("one multiplexed link (the product's)", ConnectionStrategy::Product(link)),
+        ("one multiplexed connection (the product's)", ConnectionStrategy::Product(connection)),
     ];
-    println!("{CONCURRENT_CALLERS} callers at once, medians of {ROUNDS} rounds, calls a second");
-    for (what, logins) in [("logins", true), ("checks of a token", false)] {
-        let mut rates = vec![Vec::new(); ways.len()];
+    println!("{CONCURRENT_CALLERS} concurrent callers, medians of {ROUNDS} rounds, calls per second");
+    for (title, operation) in [("logins", Operation::Login), ("token checks", Operation::TokenCheck)] {
+        let mut rates = vec![Vec::new(); strategies.len()];
         for _ in 0..ROUNDS {
-            for (way, rates) in ways.iter().zip(&mut rates) {
-                rates.push(way.1.measure(logins).await);
+            for ((_, strategy), rates) in strategies.iter().zip(&mut rates) {
+                rates.push(strategy.measure(operation).await);
             }
         }
-        for (way, rates) in ways.iter().zip(rates) {
-            println!("{what:<18} {:<38} {:>8.0}", way.0, median(rates));
+        for ((name, _), rates) in strategies.iter().zip(rates) {
+            println!("{title:<18} {name:<44} {:>8.0}", median(rates));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The product's `servers.rs` without TLS, sentinels and clusters.
+//! Stands in for the store's `servers.rs`: one server, without TLS, sentinels and clusters.
 
 use std::fmt;
 
