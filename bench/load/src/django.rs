@@ -1,5 +1,5 @@
-//! A stand-in for the server that Stele replaces: a plain Django view of cloudbox's login, served by gunicorn behind nginx
-//! on the same PostgreSQL; and a gateway with svc-cloudbox that it is compared with.
+//! A stand-in for the server that Stele replaces: a plain Django view of cloudbox's login, served by gunicorn behind
+//! nginx on the same PostgreSQL; and a gateway with svc-cloudbox that it is compared with.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -171,8 +171,8 @@ fn answer(address: SocketAddr, request: &[u8]) -> Result<String> {
 }
 
 /// Serves the view by gunicorn's default workers, and by nginx before them, as gunicorn's documentation asks for: these
-/// workers take one request of a connection and close it, and nginx keeps the clients' connections open. Gives gunicorn,
-/// nginx, and nginx's address.
+/// workers take one request of a connection and close it, and nginx keeps the clients' connections open. Gives
+/// gunicorn, nginx, and nginx's address.
 fn serve_view(
     python: &PythonEnvironment,
     stores: &StoreServers,

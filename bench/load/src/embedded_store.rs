@@ -68,8 +68,8 @@ pub(crate) fn fill_users(file: &Path, users: u64, rows: &UserRows) -> Result<()>
     Ok(())
 }
 
-/// Empties the trail of earlier runs, for what it costs to write grows with it; and reads the file once, as a machine that
-/// has served for a while has done.
+/// Empties the trail of earlier runs, for what it costs to write grows with it; and reads the file once, as a machine
+/// that has served for a while has done.
 ///
 /// # Errors
 /// If SQLite refuses, or the file cannot be read.

@@ -113,8 +113,8 @@ pub(crate) struct H2loadRequest {
     pub(crate) body: Option<PathBuf>,
 }
 
-/// `h2load` with one thread: one request at a time on each connection, as fast as it is answered. The log of its requests
-/// goes to the file `log`, and is read for the latencies.
+/// `h2load` with one thread: one request at a time on each connection, as fast as it is answered. The log of its
+/// requests goes to the file `log`, and is read for the latencies.
 ///
 /// # Errors
 /// If it fails, or what it prints cannot be read.

@@ -48,8 +48,8 @@ pub(crate) struct StoreServers {
     sizes: PopulationSizes,
 }
 
-/// The programs of one build of the product. Each build has databases, a Redis prefix and keys of its own, since schemas
-/// and formats may differ between builds.
+/// The programs of one build of the product. Each build has databases, a Redis prefix and keys of its own, since
+/// schemas and formats may differ between builds.
 pub(crate) struct ProductBuild {
     programs: ReleasePrograms,
     /// What its databases, prefix and folders end in.

@@ -98,7 +98,7 @@ impl PostgresCluster {
             client.batch_execute("SET session_replication_role = replica; BEGIN; TRUNCATE users, identifiers").await?;
             let into = format!("COPY users ({COLUMNS}) FROM STDIN (FREEZE)");
             copy_rows(client, &into, users, &progress, |user, out| {
-                rows.with_row(user, |values| write_copy_row(values, out))
+                rows.with_row(user, |values| write_copy_row(values, out));
             })
             .await?;
             let keys: [fn(u64) -> String; 2] = [user_population::name, phone_key];

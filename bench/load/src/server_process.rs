@@ -14,8 +14,9 @@ const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts the program, tells its id, and ends it when told to, or when whoever started it is gone, however it went.
 ///
-/// The program has a session of its own, as whatever starts services gives it: Linux shares the processors out by session
-/// (autogroup), and all servers and the load in one would compete with PostgreSQL, which makes its own, as if they were one.
+/// The program has a session of its own, as whatever starts services gives it: Linux shares the processors out by
+/// session (autogroup), and all servers and the load in one would compete with PostgreSQL, which makes its own, as if
+/// they were one.
 const SUPERVISOR_SCRIPT: &str = r#"
     log=$1 end=$2; shift 2
     setsid "$@" </dev/null >>"$log" 2>&1 & program=$!

@@ -111,7 +111,7 @@ impl Connection {
             };
             match whole {
                 ParsedResponse::Partial if self.partial_response.is_empty() => {
-                    self.partial_response.extend_from_slice(&buffer[..read])
+                    self.partial_response.extend_from_slice(&buffer[..read]);
                 }
                 ParsedResponse::Partial => {}
                 ParsedResponse::Expected => {
