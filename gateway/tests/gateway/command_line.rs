@@ -62,7 +62,7 @@ fn a_failed_start_prints_one_line_and_exits_with_code_2() {
             .output()
             .unwrap(),
     );
-    assert!(text.contains("STELE_ADMIN_LISTEN") && text.contains("taken"), "{text}");
+    assert!(text.contains("STELE_ADMIN_LISTEN") && text.contains("in use"), "{text}");
 }
 
 fn send_request(address: &str, request: &str) -> String {
@@ -94,23 +94,23 @@ fn sighup_reloads_the_table_and_rejects_an_invalid_one() {
     let (child, mut log, address) = start_program(gateway_command().env("STELE_ROUTES", file.path()));
     let send_sighup = || kill_process(Pid::from_child(&child.0), Signal::HUP).unwrap();
     let has_route = |path: &str| !send_request(&address, &format!("GET {path} {REQUEST_TAIL}")).contains("no_route");
-    assert!(has_route("/auth/x") && !has_route("/door/x"));
-    write(&built_in.replace("\"/auth/\"", "\"/door/\""));
+    assert!(has_route("/auth/x") && !has_route("/sso/x"));
+    write(&built_in.replace("\"/auth/\"", "\"/sso/\""));
     send_sighup();
     assert!(log.any(|line| line["message"] == "SIGHUP: the new routing table is in force"));
-    assert!(!has_route("/auth/x") && has_route("/door/x"));
+    assert!(!has_route("/auth/x") && has_route("/sso/x"));
     write(&built_in.replacen("\nprefix", "\nprefox", 1));
     send_sighup();
     let line = log.find(|line| line["message"] == "SIGHUP: the old routing table stays in force").unwrap();
     let line_number = 1 + built_in.lines().position(|line| line.starts_with("prefix")).unwrap();
     let text = line["error"].as_str().unwrap();
     assert!(text.contains(&format!("{}:{line_number}: ", file.path().display())) && text.contains("prefox"), "{text}");
-    assert!(!has_route("/auth/x") && has_route("/door/x"));
+    assert!(!has_route("/auth/x") && has_route("/sso/x"));
 }
 
 #[test]
 fn sigterm_drains_and_a_second_sigterm_exits_at_once() {
-    let is_stopping = |line: Value| line["message"].as_str().unwrap().starts_with("stopping");
+    let is_stopping = |line: Value| line["message"].as_str().unwrap().starts_with("shutting down");
     let (mut child, mut log, address) = start_program(gateway_command().env("STELE_DRAIN", "1s"));
     let signalled_at = Instant::now();
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();

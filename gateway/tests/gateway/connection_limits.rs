@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{TEST_TIMEOUT, TestGateway, start_echo_service, start_gateway, wait_until};
 
-fn start_front(settings: &[(&'static str, &str)]) -> TestGateway {
+fn start_with_settings(settings: &[(&'static str, &str)]) -> TestGateway {
     start_gateway(&[("mefp", &start_echo_service("mefp"))], settings)
 }
 
@@ -39,7 +39,7 @@ async fn is_served(mut stream: TcpStream) -> bool {
 
 #[actix_web::test]
 async fn one_address_may_hold_half_of_all_and_others_are_served() {
-    let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "16"), ("STELE_CLIENT_TIMEOUT", "60")]);
+    let gateway = start_with_settings(&[("STELE_MAX_CONNECTIONS", "16"), ("STELE_CLIENT_TIMEOUT", "60")]);
     let mut open = Vec::new();
     for _ in 0..8 {
         open.push(connect_from(&gateway, 2).await);
@@ -64,7 +64,7 @@ async fn one_address_may_hold_half_of_all_and_others_are_served() {
 async fn a_trusted_proxy_may_hold_all_connections() {
     let settings =
         [("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.2"), ("STELE_CLIENT_TIMEOUT", "60")];
-    let gateway = start_front(&settings);
+    let gateway = start_with_settings(&settings);
     let mut open = Vec::new();
     for _ in 0..7 {
         open.push(connect_from(&gateway, 2).await);

@@ -6,7 +6,7 @@ use crate::support::{TestGateway, TestResponse, start_echo_service, start_gatewa
 
 const ALLOWED_ORIGINS: &str = "https://app.example, http://localhost:3000";
 
-fn start_front(origins: &str) -> TestGateway {
+fn start_with_origins(origins: &str) -> TestGateway {
     start_gateway(&[("jwt", &start_echo_service("jwt"))], &[("STELE_CORS_ORIGINS", origins)])
 }
 
@@ -20,7 +20,7 @@ async fn send_preflight(gateway: &TestGateway, origin: &str) -> TestResponse {
 
 #[actix_web::test]
 async fn the_gateway_answers_preflight_requests() {
-    let reply = send_preflight(&start_front(ALLOWED_ORIGINS), "https://app.example").await;
+    let reply = send_preflight(&start_with_origins(ALLOWED_ORIGINS), "https://app.example").await;
     assert_eq!((reply.status, reply.header("x-served-by")), (204, None));
     assert_eq!(reply.header("access-control-allow-origin"), Some("https://app.example"));
     assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST, OPTIONS"));
@@ -32,7 +32,7 @@ async fn the_gateway_answers_preflight_requests() {
 
 #[actix_web::test]
 async fn other_origins_get_no_cors_headers() {
-    let gateway = start_front(ALLOWED_ORIGINS);
+    let gateway = start_with_origins(ALLOWED_ORIGINS);
     for origin in
         ["https://evil.example", "http://app.example", "https://app.example.evil", "null", "HTTPS://APP.EXAMPLE"]
     {
@@ -47,7 +47,7 @@ async fn other_origins_get_no_cors_headers() {
 
 #[actix_web::test]
 async fn an_allowed_origin_may_read_the_authorization_header() {
-    let gateway = start_front(ALLOWED_ORIGINS);
+    let gateway = start_with_origins(ALLOWED_ORIGINS);
     for target in ["/api/v1/Auth/x", "/api/v1/Auth/..", "/i/login"] {
         let reply = gateway.send("GET", target, "Origin: http://localhost:3000\r\n", "").await;
         assert_eq!(reply.header("access-control-allow-origin"), Some("http://localhost:3000"), "{target}");
@@ -58,14 +58,14 @@ async fn an_allowed_origin_may_read_the_authorization_header() {
 
 #[actix_web::test]
 async fn the_null_origin_can_be_allowed() {
-    let reply = send_preflight(&start_front("null"), "null").await;
+    let reply = send_preflight(&start_with_origins("null"), "null").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("null")));
     assert_eq!(reply.header("access-control-allow-headers"), Some("content-type, TOKEN, x-evil"));
 }
 
 #[actix_web::test]
 async fn a_wildcard_origin_never_allows_credentials() {
-    let gateway = start_front("*");
+    let gateway = start_with_origins("*");
     let reply = send_preflight(&gateway, "https://anyone.example").await;
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("*")));
     assert_eq!(reply.header("access-control-allow-credentials"), None);
@@ -76,7 +76,7 @@ async fn a_wildcard_origin_never_allows_credentials() {
 
 #[actix_web::test]
 async fn by_default_preflight_requests_are_forwarded() {
-    let gateway = start_front("");
+    let gateway = start_with_origins("");
     let reply = send_preflight(&gateway, "https://app.example").await;
     assert_eq!((reply.status, reply.header("x-served-by")), (200, Some("jwt")));
     assert!(
@@ -88,10 +88,12 @@ async fn by_default_preflight_requests_are_forwarded() {
 
 #[actix_web::test]
 async fn options_requests_without_preflight_headers_are_forwarded() {
-    let reply =
-        start_front(ALLOWED_ORIGINS).send("OPTIONS", "/api/v1/Auth/x", "Origin: https://app.example\r\n", "").await;
+    let reply = start_with_origins(ALLOWED_ORIGINS)
+        .send("OPTIONS", "/api/v1/Auth/x", "Origin: https://app.example\r\n", "")
+        .await;
     assert_eq!(reply.header("x-served-by"), Some("jwt"));
-    let reply = start_front(ALLOWED_ORIGINS).send("OPTIONS", "/nowhere", "Origin: https://app.example\r\n", "").await;
+    let reply =
+        start_with_origins(ALLOWED_ORIGINS).send("OPTIONS", "/nowhere", "Origin: https://app.example\r\n", "").await;
     assert_eq!(reply.status, 404);
 }
 

@@ -1,7 +1,7 @@
 //! Request smuggling: ambiguous requests sent byte for byte, with the expected responses and the requests that may
 //! reach a service. The cases are in `framing/cases/`; [`nginx_comparison`] sends the same ones to nginx.
 
-// Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
+// `cfg(test)` makes clippy treat the helpers of a module as test code, which may unwrap.
 #[cfg(test)]
 mod corpus;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::support::{TestGateway, read_all, read_until, start_echo_service, star
 const TOO_LARGE: &str = r#"{"message":"请求内容过大","code":"1001"}"#;
 const HEADERS_TOO_LARGE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求头过大"}}"#;
 
-fn start_front(settings: &[(&'static str, &str)]) -> TestGateway {
+fn start_with_settings(settings: &[(&'static str, &str)]) -> TestGateway {
     start_gateway(&[("tms", &start_echo_service("tms")), ("mefp", &start_echo_service("mefp"))], settings)
 }
 
@@ -25,7 +25,7 @@ fn chunked_request(target: &str, chunks: impl Iterator<Item = String>) -> String
 
 #[actix_web::test]
 async fn a_body_of_64_kib_is_forwarded_and_one_byte_more_is_rejected() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     let body = "x".repeat(64 * 1024);
     let reply = gateway.send("POST", TMS, "", &body).await;
     assert_eq!((reply.status, reply.json()["body"].as_str()), (200, Some(body.as_str())));
@@ -35,7 +35,7 @@ async fn a_body_of_64_kib_is_forwarded_and_one_byte_more_is_rejected() {
 
 #[actix_web::test]
 async fn an_excessive_content_length_is_rejected_before_the_body() {
-    let gateway = start_front(&[("STELE_BODY_LIMIT", "10")]);
+    let gateway = start_with_settings(&[("STELE_BODY_LIMIT", "10")]);
     let reply = gateway.send_raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n")).await;
     assert_eq!((reply.status, reply.body.as_str()), (413, TOO_LARGE));
     assert_eq!(reply.header("connection"), Some("close"));
@@ -45,7 +45,7 @@ async fn an_excessive_content_length_is_rejected_before_the_body() {
 
 #[actix_web::test]
 async fn chunked_bodies_are_limited_as_they_arrive() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     let chunk = || "x".repeat(8 * 1024);
     let reply = gateway.send_raw(chunked_request(TMS, (0..8).map(|_| chunk()))).await;
     assert_eq!((reply.status, reply.json()["body"].as_str().map(str::len)), (200, Some(64 * 1024)));
@@ -55,7 +55,7 @@ async fn chunked_bodies_are_limited_as_they_arrive() {
 
 #[actix_web::test]
 async fn an_endless_body_closes_the_connection() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     let mut stream = gateway.connect().await;
     let head = format!("POST {TMS} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -73,7 +73,7 @@ async fn an_endless_body_closes_the_connection() {
 
 #[actix_web::test]
 async fn too_many_or_too_long_headers_are_rejected() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     let many: String = (0..70).map(|n| format!("X-{n}: y\r\n")).collect();
     let long = format!("X-Long: {}\r\n", "y".repeat(17 * 1024));
     for headers in [&many, &long] {
@@ -88,7 +88,7 @@ async fn too_many_or_too_long_headers_are_rejected() {
 
 #[actix_web::test]
 async fn headers_beyond_the_parser_limits_are_rejected_in_the_dialect() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     let reply = gateway.send("GET", "/auth/login", &many, "").await;
     assert_eq!((reply.status, reply.body.as_str()), (431, HEADERS_TOO_LARGE));
@@ -99,7 +99,7 @@ async fn headers_beyond_the_parser_limits_are_rejected_in_the_dialect() {
 
 #[actix_web::test]
 async fn a_malformed_request_is_rejected_with_a_body() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     let malformed = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
     let neutral = r#"{"error":"bad_request","message":"请求无法解析 / bad request"}"#;
     let get = |target: &[u8]| [b"GET ", target, b" HTTP/1.1\r\nHost: h\r\n\r\n"].concat();
@@ -135,7 +135,7 @@ async fn a_malformed_request_is_rejected_with_a_body() {
 
 #[actix_web::test]
 async fn an_unfinished_head_times_out() {
-    let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    let gateway = start_with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]);
     let in_dialect = r#"{"result":0,"errors":{"code":40000,"message":"请求超时"}}"#;
     let neutral = r#"{"error":"slow_request","message":"请求超时 / request timeout"}"#;
     for (bytes, body) in [
@@ -157,7 +157,7 @@ async fn an_unfinished_head_times_out() {
 
 #[actix_web::test]
 async fn every_head_on_a_keep_alive_connection_has_a_timeout() {
-    let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    let gateway = start_with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]);
     for (unfinished, body) in
         [("\r\n", "timeout\"}"), ("G", "timeout\"}"), ("GET /auth/login HTTP/1.1\r\nHost: h\r\n", "\"请求超时\"}}")]
     {
@@ -177,7 +177,7 @@ async fn every_head_on_a_keep_alive_connection_has_a_timeout() {
 
 #[actix_web::test]
 async fn a_head_timeout_does_not_affect_the_previous_request() {
-    let gateway = start_front(&[("STELE_CLIENT_TIMEOUT", "1")]);
+    let gateway = start_with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]);
     let reply = gateway.send_raw("GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\nGET /auth/login HTTP/1.1\r\n").await;
     assert_eq!(reply.status, 200);
     assert!(reply.body.contains("HTTP/1.1 408 "), "{}", reply.body);
@@ -185,7 +185,7 @@ async fn a_head_timeout_does_not_affect_the_previous_request() {
 
 #[actix_web::test]
 async fn an_unneeded_body_is_not_awaited() {
-    let gateway = start_front(&[]);
+    let gateway = start_with_settings(&[]);
     for target in ["/healthz", "/docs", "/nowhere"] {
         for framing in ["Content-Length: 9\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"] {
             let reply = gateway.send_raw(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{framing}")).await;
@@ -211,7 +211,7 @@ async fn a_client_that_reads_no_response_is_disconnected() {
 async fn clients_beyond_max_connections_wait_for_a_free_slot() {
     // A trusted proxy's address, because a client address may hold only half of the connections.
     let proxy = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
-    let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
+    let gateway = start_with_settings(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_CLIENT_TIMEOUT", "2"), proxy]);
     let started_at = Instant::now();
     let silent = join_all((0..8).map(|_| gateway.connect())).await;
     wait_until("all connections to be in use", || gateway.inner.connections() == 8).await;
@@ -234,7 +234,7 @@ async fn clients_beyond_max_connections_wait_for_a_free_slot() {
 
 #[actix_web::test]
 async fn above_half_of_max_connections_keep_alive_is_disabled() {
-    let gateway = start_front(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
+    let gateway = start_with_settings(&[("STELE_MAX_CONNECTIONS", "8"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
     let get = "GET /auth/login HTTP/1.1\r\nHost: h\r\n\r\n";
     let mut open = Vec::new();
     for _ in 0..4 {
@@ -250,7 +250,7 @@ async fn above_half_of_max_connections_keep_alive_is_disabled() {
 
 #[actix_web::test]
 async fn a_body_timeout_is_reported_in_the_dialect() {
-    let gateway = start_front(&[("STELE_BODY_TIMEOUT", "1")]);
+    let gateway = start_with_settings(&[("STELE_BODY_TIMEOUT", "1")]);
     let timeout = r#"{"message":"请求超时","code":"1009"}"#;
     for framing in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
         let reply = gateway.send_raw(format!("POST {TMS} HTTP/1.1\r\nHost: h\r\n{framing}")).await;

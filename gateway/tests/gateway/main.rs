@@ -7,9 +7,7 @@ mod framing;
 mod lifecycle;
 mod limits;
 mod routing;
-#[cfg(test)]
-mod upstream_failures;
-// Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
+// `cfg(test)` makes clippy treat the helpers of a module as test code, which may unwrap.
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
@@ -30,3 +28,5 @@ mod streaming;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod upstream_failures;

@@ -1,5 +1,5 @@
-//! A service that records the requests that it receives. Its own parser is as strict as RFC 9112 allows: anything else
-//! is recorded as garbage.
+//! A service that records the requests that it receives. It has a strict parser of its own: bytes that are not a
+//! well-formed HTTP/1.1 request are recorded as garbage.
 
 use std::sync::{Arc, Mutex};
 

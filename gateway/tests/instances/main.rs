@@ -1,6 +1,6 @@
 //! The gateway and services as processes, under load: failover, rolling restart, slow clients, abandoned requests.
 
-// Helpers may unwrap as tests may, but lints only know them for helpers of tests by these lines.
+// `cfg(test)` makes clippy treat the helpers of a module as test code, which may unwrap.
 #[cfg(test)]
 mod captcha_flood;
 #[cfg(test)]

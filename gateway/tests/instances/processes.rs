@@ -25,7 +25,7 @@ fn program_path(name: &str) -> PathBuf {
     path
 }
 
-/// A loopback address that no other process uses: its bytes are this process's id.
+/// A loopback address that no other process uses: this process's id is in its bytes.
 fn unused_address() -> SocketAddr {
     static PORT: AtomicU16 = AtomicU16::new(20_000);
     let [_, a, b, c] = std::process::id().to_be_bytes();

@@ -12,12 +12,11 @@ use tokio::sync::Semaphore;
 use crate::load::LoginLoad;
 use crate::processes::{RunningProgram, TEST_TIMEOUT, TestDeployment};
 
-/// Clients of each kind of slowness.
 const CLIENTS_PER_KIND: usize = 800;
 const LOGIN_CLIENTS: usize = 8;
 /// Timeout of heads and bodies: long enough that all clients are connected at the same time.
 const TIMEOUT_SECONDS: &str = "8";
-/// The gateway's memory per connection.
+/// The most that the gateway's memory may grow per connection.
 const MAX_BYTES_PER_CONNECTION: usize = 64 * 1024;
 
 /// A kind of slow client: it sends `initial_bytes` at once, then nothing, or one byte every 250 ms.

@@ -22,7 +22,7 @@ struct NginxProcess {
     folder: TempDir,
 }
 
-/// A loopback address that no other process uses: its bytes are this process's id, its port is the case's number.
+/// A loopback address that no other process uses: this process's id is in its bytes, the case's number in its port.
 fn case_address(case: usize) -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     (Ipv4Addr::new(127, a.saturating_add(1), b, c), 20_000 + u16::try_from(case).unwrap()).into()
