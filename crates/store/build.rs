@@ -1,4 +1,4 @@
-//! Rebuilds the crate when a migration changes: they are embedded by a macro, which Cargo does not see through.
+//! Rebuilds the crate when a migration changes: Cargo does not track the files that `embed_migrations!` reads.
 
 fn main() {
     println!("cargo::rerun-if-changed=migrations");

@@ -1,4 +1,4 @@
-//! Which database: chosen by the scheme of a URL.
+//! URL of the user store: its scheme selects PostgreSQL or SQLite.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,27 +7,29 @@ use zeroize::Zeroizing;
 
 use crate::OpenError;
 
-/// Which database users are kept in.
+/// The location of the user store.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// An SQLite file.
     Sqlite(PathBuf),
-    /// A PostgreSQL URL; it may hold a password, so it is never printed as it is, and wiped when dropped.
+    /// A PostgreSQL URL. It may contain a password: printed only in redacted form, and zeroized when dropped.
     Postgres(Zeroizing<String>),
 }
 
 impl DatabaseUrl {
-    /// Reads `postgres://…`, `postgresql://…`, `sqlite:PATH` or `sqlite://PATH`.
+    /// Parses `postgres://…`, `postgresql://…`, `sqlite:PATH` or `sqlite://PATH`. The scheme is case-insensitive.
     ///
     /// # Errors
     /// [`OpenError::InvalidDatabaseUrl`] for anything else.
     pub fn parse(url: &str) -> Result<Self, OpenError> {
-        // Only the scheme is told: what follows may hold a password.
-        let (scheme, rest) =
+        // The error names only the scheme: the rest may contain a password.
+        let (scheme, after_scheme) =
             url.split_once(':').ok_or_else(|| OpenError::InvalidDatabaseUrl("no scheme".to_owned()))?;
         match scheme.to_ascii_lowercase().as_str() {
-            "postgres" | "postgresql" if rest.starts_with("//") => Ok(Self::Postgres(Zeroizing::new(url.to_owned()))),
-            "sqlite" => match rest.strip_prefix("//").unwrap_or(rest) {
+            "postgres" | "postgresql" if after_scheme.starts_with("//") => {
+                Ok(Self::Postgres(Zeroizing::new(url.to_owned())))
+            }
+            "sqlite" => match after_scheme.strip_prefix("//").unwrap_or(after_scheme) {
                 "" => Err(OpenError::InvalidDatabaseUrl("no path after sqlite:".to_owned())),
                 path => Ok(Self::Sqlite(PathBuf::from(path))),
             },
@@ -42,7 +44,7 @@ impl DatabaseUrl {
 }
 
 impl fmt::Display for DatabaseUrl {
-    /// The path, or the URL without user, password and parameters.
+    /// Writes the path, or the URL without user, password and parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => path.display().fmt(f),
@@ -53,18 +55,19 @@ impl fmt::Display for DatabaseUrl {
 
 impl fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({self})")
+        write!(f, "DatabaseUrl({self})")
     }
 }
 
-/// Host and database of a PostgreSQL URL. Anything doubtful is left out: a password may hold `@`, `/` and `?`.
+/// Host and database of a PostgreSQL URL. Splits at the last `@`, since a password may contain `@`, `/` and `?`, and
+/// returns no part of a URL that has "password" anywhere.
 fn redact_postgres_url(url: &str) -> String {
     if url.to_ascii_lowercase().contains("password") {
         return "postgres://…".to_owned();
     }
-    let rest = url.split_once("//").map_or("", |(_, rest)| rest);
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    format!("postgres://{}", place.split('?').next().unwrap_or_default())
+    let authority_and_path = url.split_once("//").map_or("", |(_, after)| after);
+    let without_userinfo = authority_and_path.rsplit_once('@').map_or(authority_and_path, |(_, after)| after);
+    format!("postgres://{}", without_userinfo.split('?').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -90,9 +93,9 @@ mod tests {
             "postgres://u:hun?ter2@h:5432/d",
             "postgres://u:hun/ter2@h:5432/d",
         ] {
-            let target = DatabaseUrl::parse(url).unwrap();
-            assert_eq!(target.to_string(), "postgres://h:5432/d");
-            assert_eq!(format!("{target:?}"), "Target(postgres://h:5432/d)");
+            let parsed = DatabaseUrl::parse(url).unwrap();
+            assert_eq!(parsed.to_string(), "postgres://h:5432/d");
+            assert_eq!(format!("{parsed:?}"), "DatabaseUrl(postgres://h:5432/d)");
         }
         assert_eq!(DatabaseUrl::parse("postgres://h/d?user=u&password=a@b").unwrap().to_string(), "postgres://…");
         assert_eq!(DatabaseUrl::parse("postgres://h/d").unwrap().to_string(), "postgres://h/d");

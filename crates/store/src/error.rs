@@ -1,4 +1,4 @@
-//! What an administrator is told when a store cannot be opened, and how a failed query is told to the domain.
+//! Errors: messages for operators when a store cannot be opened, and the mapping of query errors to [`Error`].
 
 use std::path::PathBuf;
 
@@ -7,73 +7,75 @@ use stele_core::Error;
 
 use crate::DatabaseUrl;
 
-/// Why a store cannot be used, and what to do about it. Never holds a password.
+/// Why a store cannot be opened, with the remedy. Never contains a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The setting names no database that Stele knows.
-    #[error("not a database Stele knows ({0}): give postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
+    /// `STELE_DATABASE_URL` is not a supported database URL.
+    #[error("not a supported database URL ({0}): use postgres://USER:PASSWORD@HOST/NAME or sqlite:PATH")]
     InvalidDatabaseUrl(String),
-    /// The certificates that `sslrootcert` names cannot be used.
-    #[error("cannot use the certificates in {path}: {cause}: sslrootcert must name a readable PEM file, or be system")]
+    /// The root certificates that `sslrootcert` names cannot be used.
+    #[error(
+        "cannot use the root certificates in {path}: {cause}: set sslrootcert to a readable PEM file, or to system"
+    )]
     InvalidRootCertificates {
-        /// The file.
+        /// The PEM file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it is rejected.
         cause: String,
     },
     /// A file cannot be created or written.
-    #[error("cannot write {path}: {cause}: the folder must exist, and this user must be able to write there")]
+    #[error("cannot write {path}: {cause}: create the folder, and give this user write permission in it")]
     Unwritable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A file is a symbolic link, so that what is written goes elsewhere.
+    /// The database file, or one that SQLite writes beside it, is a symbolic link: data would be written to its target.
     #[error(
-        "{0} is a symbolic link: set the path that it leads to (STELE_DATA, or STELE_DATABASE_URL=sqlite:PATH), or remove it"
+        "{0} is a symbolic link: set the path of its target (STELE_DATA, or STELE_DATABASE_URL=sqlite:PATH), or remove it"
     )]
     SymbolicLink(PathBuf),
-    /// A file is something else.
-    #[error("{0} is not an SQLite database: move it out of the way, or set another path")]
+    /// The file is not an SQLite database.
+    #[error("{0} is not an SQLite database: move the file away, or set another path")]
     NotADatabase(PathBuf),
-    /// The schema is of a version that this program does not know.
-    #[error("{0} was written by a newer Stele: update this one, or set another database")]
+    /// A newer version of Stele has migrated the schema.
+    #[error("{0} has the schema of a newer Stele: upgrade this installation, or set another database")]
     NewerSchema(DatabaseUrl),
-    /// The database does not answer.
-    #[error("cannot use {target}: {cause}: check that it runs, the address, and who may log in")]
+    /// The database cannot be reached, or rejects the login.
+    #[error("cannot use {target}: {cause}: check that the database runs, its address, and the user and password")]
     Unreachable {
         /// The database.
         target: DatabaseUrl,
-        /// What it says.
+        /// The error of the driver.
         cause: String,
     },
-    /// The setting names no Redis that Stele knows.
+    /// `STELE_REDIS_URL` is not a supported Redis URL.
     #[error(
-        "not a Redis Stele knows ({0}): give redis://[USER:PASSWORD@]HOST[:PORT][/DB], \
+        "not a supported Redis URL ({0}): use redis://[USER:PASSWORD@]HOST[:PORT][/DB], \
          redis+sentinel://HOST:PORT,…/MASTER[/DB] or redis+cluster://HOST:PORT,…; rediss for TLS"
     )]
     InvalidRedisUrl(&'static str),
-    /// Redis does not answer, or not as it must.
-    #[error("cannot use {place}: {cause}: check that it runs, the address, and who may log in")]
+    /// Redis cannot be reached, or rejects the login or a script.
+    #[error("cannot use {url}: {cause}: check that Redis runs, its address, and the user and password")]
     RedisUnreachable {
-        /// The servers and what they are to each other, without user and password.
-        place: String,
-        /// What it says.
+        /// The URL without user, password and parameters.
+        url: String,
+        /// The error of the client.
         cause: String,
     },
-    /// The schema could not be brought up to date. It is as it was.
-    #[error("cannot bring the schema of {target} up to date: {cause}: nothing was changed; try again")]
+    /// A migration failed and was rolled back.
+    #[error("cannot migrate the schema of {target}: {cause}: nothing was changed; run the migration again")]
     MigrationFailed {
         /// The database.
         target: DatabaseUrl,
-        /// What it says.
+        /// The error of the migration.
         cause: String,
     },
 }
 
-/// What a failed query is to the domain. A database that is busy, full, read-only or gone is unavailable and may be
-/// back later; a row or statement that makes no sense will not get better by itself.
+/// Maps a query error: [`Error::Internal`] for an invalid row or statement, which a retry does not fix, and
+/// [`Error::Unavailable`] for everything else (the database is busy, full, read-only or unreachable).
 pub(crate) fn map_database_error(error: DbError) -> Error {
     match error {
         DbError::DatabaseError(
@@ -95,12 +97,12 @@ pub(crate) fn map_database_error(error: DbError) -> Error {
     }
 }
 
-/// Whether a row was not stored because one like it is there.
+/// Whether an insert failed because a row with the same unique key exists.
 pub(crate) fn is_unique_violation(error: &DbError) -> bool {
     matches!(error, DbError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
 }
 
-/// A row that makes no sense: names the column, never the value.
+/// The error for a column with an invalid value. Names the column, never the value.
 pub(crate) fn corrupt_column(column: &'static str) -> DbError {
-    DbError::DeserializationError(format!("the column {column} holds what it cannot").into())
+    DbError::DeserializationError(format!("invalid value in column {column}").into())
 }

@@ -1,10 +1,10 @@
-//! Where Stele keeps things: the only crate that names a database.
+//! Databases: the adapters that implement the storage ports of `stele_core::ports`. No other crate names a database.
 //!
-//! - [`DatabaseUrl`]: which database, read from a setting
-//! - [`Database`]: users, apps and client tokens, in PostgreSQL or SQLite, by one set of queries
-//! - [`SqliteStateStore`]: the short-lived state, embedded
-//! - [`RedisStateStore`]: the short-lived state, shared by all instances of all services
-//! - [`OpenError`]: what an administrator is told when either cannot be used
+//! - [`DatabaseUrl`]: the location of the user store, parsed from a setting
+//! - [`Database`]: user store, key store and audit log in PostgreSQL or SQLite, with one set of queries for both
+//! - [`SqliteStateStore`]: embedded state store in an SQLite file
+//! - [`RedisStateStore`]: state store that all instances of all services share
+//! - [`OpenError`]: an operator's message when a store cannot be opened, with its remedy
 
 mod database_url;
 mod error;
@@ -19,5 +19,5 @@ pub use migrate::SchemaState;
 pub use state::{RedisStateStore, SqliteStateStore};
 pub use users::Database;
 
-// Only to have it built in (`bundled`): diesel takes whatever SQLite it is linked with.
+// Named only for its feature `bundled`: diesel uses the SQLite library that it is linked with.
 use libsqlite3_sys as _;

@@ -1,4 +1,4 @@
-//! Schemas: embedded migrations, and how a database stands to them.
+//! Schema migrations: the embedded migrations, and the schema version of a database.
 
 use diesel::backend::Backend;
 use diesel::migration::{MigrationSource, MigrationVersion};
@@ -11,36 +11,37 @@ pub(crate) const USERS_SQLITE: EmbeddedMigrations = embed_migrations!("migration
 pub(crate) const USERS_POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
 pub(crate) const STATE_SQLITE: EmbeddedMigrations = embed_migrations!("migrations/state-sqlite");
 
-/// How a database's schema stands to the one this program knows.
+/// The schema of a database compared with this program's migrations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaState {
-    /// There is nothing yet: migrate.
+    /// No migration is applied: migrate.
     Empty,
-    /// Migrations are missing: migrate.
+    /// Migrations are pending: migrate.
     Older,
-    /// As it should be.
+    /// All migrations are applied, and no other.
     Current,
-    /// A newer program has been here.
+    /// A migration is applied that this program does not have: a newer version has migrated.
     Newer,
 }
 
 type MigrationError = Box<dyn std::error::Error + Send + Sync>;
 
 diesel::table! {
-    // diesel's own.
+    // The migration journal of diesel.
     __diesel_schema_migrations (version) {
         version -> Text,
     }
 }
 use __diesel_schema_migrations::dsl as journal;
 
-/// How a database with these `applied` versions stands to `known`.
+/// Compares the `applied` versions with the migrations of `known`.
 pub(crate) fn schema_state<DB: Backend>(
     known: &EmbeddedMigrations,
     applied: &[String],
 ) -> Result<SchemaState, MigrationError> {
     let migrations = MigrationSource::<DB>::migrations(known)?;
     let versions: Vec<String> = migrations.iter().map(|m| m.name().version().to_string()).collect();
+    // Compared as sets: a migration added between two applied ones is pending as well.
     Ok(if applied.is_empty() {
         SchemaState::Empty
     } else if applied.iter().any(|version| !versions.contains(version)) {
@@ -52,7 +53,7 @@ pub(crate) fn schema_state<DB: Backend>(
     })
 }
 
-/// Runs what is missing. The caller holds a transaction and a lock, so that it happens once and wholly or not at all.
+/// Runs the pending migrations. The caller holds a transaction and a lock: all of them are applied, once, or none.
 pub(crate) fn run_pending_migrations<C, DB>(conn: &mut C, known: EmbeddedMigrations) -> Result<(), MigrationError>
 where
     DB: Backend,
@@ -61,16 +62,16 @@ where
     let applied: Vec<String> = conn.applied_migrations()?.iter().map(MigrationVersion::to_string).collect();
     match schema_state::<DB>(&known, &applied)? {
         SchemaState::Current => Ok(()),
-        SchemaState::Newer => Err("a newer program has been here".into()),
+        SchemaState::Newer => Err("the schema is of a newer version".into()),
         SchemaState::Empty | SchemaState::Older => conn.run_pending_migrations(known).map(drop),
     }
 }
 
-// A database without a journal is told from one with an empty one by asking the catalogue: making it would be a write.
+// The catalogue is queried first because reading the journal of an empty database fails, and creating it is a write.
 const SQLITE_JOURNAL_EXISTS: &str = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
 const POSTGRES_JOURNAL_EXISTS: &str = "to_regclass('__diesel_schema_migrations') IS NOT NULL";
 
-/// The applied versions in an SQLite file; none if it is empty. Writes nothing.
+/// Applied migration versions of an SQLite file; empty for an empty file. Writes nothing.
 pub(crate) fn applied_versions_sqlite(conn: &mut SqliteConnection) -> QueryResult<Vec<String>> {
     use diesel::RunQueryDsl;
     if !diesel::select(dsl::sql::<Bool>(SQLITE_JOURNAL_EXISTS)).get_result::<bool>(conn)? {
@@ -79,7 +80,7 @@ pub(crate) fn applied_versions_sqlite(conn: &mut SqliteConnection) -> QueryResul
     journal::__diesel_schema_migrations.select(journal::version).load(conn)
 }
 
-/// The applied versions in a PostgreSQL database; none if it is empty. Writes nothing.
+/// Applied migration versions of a PostgreSQL database; empty for an empty database. Writes nothing.
 pub(crate) async fn applied_versions_postgres(conn: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
     use diesel_async::RunQueryDsl;
     if !diesel::select(dsl::sql::<Bool>(POSTGRES_JOURNAL_EXISTS)).get_result::<bool>(conn).await? {
