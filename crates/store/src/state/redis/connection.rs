@@ -1,8 +1,8 @@
-//! One connection for all that a runtime asks, and a keeper that looks after it.
+//! Multiplexed Redis connections, one per runtime, with a task that reconnects.
 //!
-//! Whoever calls never connects: the keeper does, looks every second whether the server still answers, and replaces a
-//! connection that somebody found broken. While it tries, callers wait, within their time; once a try has failed,
-//! they get an error at once, until one succeeds. See `docs/adr/0005-redis-connections.md`, `0018` and `0021`.
+//! Calls never connect. The reconnect task does, sends a heartbeat every second, and replaces a connection that a call
+//! found broken. During the first attempt to connect, calls wait within their timeout; after a failed attempt they fail
+//! at once until an attempt succeeds. See `docs/adr/0005-multiplex-redis-connections.md`, `0018` and `0021`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,25 +23,25 @@ use super::script_call::{ExpectedServer, ScriptCall};
 use super::scripts;
 use super::servers::RedisClient;
 
-/// How long a call may take, waiting for a connection included: a login is told within two seconds.
+/// Timeout of a call, including the wait for a connection: a login fails within two seconds.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// How long making a connection may take, all the way to the first answer.
+/// Timeout of an attempt to connect, including the first heartbeat.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the keeper rests after a failed try.
+/// Pause after a failed attempt to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 
-/// How often the keeper looks whether the server still answers.
+/// Time between two heartbeats.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often the keeper looks whether the servers evict keys.
+/// Time between two checks of the eviction policy.
 const EVICTION_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How soon it looks again if that could not be learned yet: until then the instance is not ready.
+/// The same while the policy has never been read: until then the instance is not ready.
 const EVICTION_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A connection that any number of callers use at once.
+/// A connection of the client library that concurrent calls share.
 #[derive(Clone)]
 pub(super) enum DriverConnection {
     /// To one server.
@@ -58,43 +58,47 @@ impl DriverConnection {
         }
     }
 
-    async fn run_script<T: FromRedisValue>(&mut self, call: &ScriptCall, peer: &ExpectedServer<'_>) -> RedisResult<T> {
-        match self.query(&call.evalsha_command(peer)).await {
+    async fn run_script<T: FromRedisValue>(
+        &mut self,
+        call: &ScriptCall,
+        server: &ExpectedServer<'_>,
+    ) -> RedisResult<T> {
+        match self.query(&call.evalsha_command(server)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.query(&call.eval_command(peer)).await
+                self.query(&call.eval_command(server)).await
             }
             result => result,
         }
     }
 }
 
-/// A connection, and where it leads.
+/// An established connection and the server it was made to.
 #[derive(Clone)]
 struct LiveConnection {
-    /// Distinguishes a connection that was found broken from its successor.
+    /// Distinguishes a connection reported broken from its successor.
     generation: u64,
     connection: DriverConnection,
-    /// The server that it was made to, as `server_id` in `common.lua` gives it; of a cluster, the node of the birth.
+    /// The id that `server_id` in `common.lua` returned; on a cluster, of the node with the birth.
     server_id: Arc<str>,
 }
 
 #[derive(Clone)]
 enum ConnectionState {
-    /// The first try, or the first since the connection was lost, is not over yet.
+    /// The first attempt, or the first since the connection was lost, is in progress.
     Connecting,
-    /// The last try failed.
+    /// The last attempt failed, with this error.
     Down(Arc<str>),
     /// Connected.
     Up(LiveConnection),
 }
 
-/// Whom to connect to, and what is noted there.
+/// What all connections of a store share.
 struct ConnectionContext {
     servers: RedisClient,
     birth_key: String,
     clock: Arc<dyn Clock>,
     eviction_policy: EvictionPolicy,
-    /// The server that a connection of this process was last made to: where connections made later begin.
+    /// The server that a connection of this process was last made to: the expected server of a new connection.
     last_server_id: Mutex<Arc<str>>,
 }
 
@@ -103,52 +107,50 @@ impl ConnectionContext {
         self.last_server_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expected_server<'a>(&self, server: &'a str) -> ExpectedServer<'a> {
-        ExpectedServer { server_id: server, manual_clock: (!self.clock.is_system_clock()).then(|| self.clock.now()) }
+    fn expected_server<'a>(&self, server_id: &'a str) -> ExpectedServer<'a> {
+        ExpectedServer { server_id, manual_clock: (!self.clock.is_system_clock()).then(|| self.clock.now()) }
     }
 }
 
-/// The connections to some servers: one for each runtime that calls, so that no command and no answer crosses from one
-/// thread to another.
+/// The connections of a store: one for each runtime, so that commands and replies do not cross threads.
 pub(super) struct RedisConnections {
     context: Arc<ConnectionContext>,
     by_runtime: Mutex<HashMap<Id, Arc<RedisConnection>>>,
 }
 
 impl RedisConnections {
-    /// Connects. Gives what is wrong if the first try fails.
+    /// Connects. Returns the error message if the first attempt fails.
     pub(super) async fn connect(
         servers: RedisClient,
         birth_key: String,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, String> {
-        let whom = ConnectionContext {
+        let context = ConnectionContext {
             servers,
             birth_key,
             clock,
             eviction_policy: EvictionPolicy::default(),
             last_server_id: Mutex::new("".into()),
         };
-        let links = Self { context: Arc::new(whom), by_runtime: Mutex::default() };
-        links.for_current_runtime().wait_until_connected().await?;
-        Ok(links)
+        let connections = Self { context: Arc::new(context), by_runtime: Mutex::default() };
+        connections.for_current_runtime().wait_until_connected().await?;
+        Ok(connections)
     }
 
-    /// What is wrong with how the servers evict keys, if anything is, as last seen.
+    /// The defect of the servers' eviction policy, if any, as last checked.
     pub(super) fn eviction_defect(&self) -> Option<String> {
         self.context.eviction_policy.defect()
     }
 
-    /// The connection of the runtime that this is called on.
+    /// The connection of the current runtime. Starts its reconnect task at the first call.
     pub(super) fn for_current_runtime(&self) -> Arc<RedisConnection> {
-        let mut links = self.by_runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(
-            links.entry(Handle::current().id()).or_insert_with(|| Arc::new(RedisConnection::spawn(&self.context))),
-        )
+        let mut by_runtime = self.by_runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = by_runtime.entry(Handle::current().id());
+        Arc::clone(connection.or_insert_with(|| Arc::new(RedisConnection::spawn(&self.context))))
     }
 }
 
-/// A handle to the keeper's connection. The keeper ends with it.
+/// Handle to the connection of a reconnect task, which is aborted when the handle is dropped.
 pub(super) struct RedisConnection {
     context: Arc<ConnectionContext>,
     state: watch::Receiver<ConnectionState>,
@@ -163,82 +165,79 @@ impl Drop for RedisConnection {
 }
 
 impl RedisConnection {
-    /// Starts a keeper on the runtime that this is called on.
-    fn spawn(whom: &Arc<ConnectionContext>) -> Self {
-        let (line_out, line) = watch::channel(ConnectionState::Connecting);
-        let (broken, broken_in) = mpsc::unbounded_channel();
-        let server = Arc::clone(&whom.last_server_id());
-        let keeper =
-            ReconnectTask { context: Arc::clone(whom), state: line_out, broken_rx: broken_in, server_id: server };
-        Self {
-            context: Arc::clone(whom),
-            state: line,
-            broken_tx: broken,
-            reconnect_task: tokio::spawn(keeper.run()).abort_handle(),
-        }
+    /// Spawns a reconnect task on the current runtime.
+    fn spawn(context: &Arc<ConnectionContext>) -> Self {
+        let (state_tx, state) = watch::channel(ConnectionState::Connecting);
+        let (broken_tx, broken_rx) = mpsc::unbounded_channel();
+        let server_id = Arc::clone(&context.last_server_id());
+        let task = ReconnectTask { context: Arc::clone(context), state: state_tx, broken_rx, server_id };
+        let reconnect_task = tokio::spawn(task.run()).abort_handle();
+        Self { context: Arc::clone(context), state, broken_tx, reconnect_task }
     }
 
-    /// Waits for the first try; gives what is wrong if it fails.
+    /// Waits for the first attempt. Returns the error message if it fails.
     async fn wait_until_connected(&self) -> Result<(), String> {
-        let mut line = self.state.clone();
-        let first = line.wait_for(|line| !matches!(line, ConnectionState::Connecting)).await;
-        match first.map(|line| line.clone()) {
+        let mut state = self.state.clone();
+        let first = state.wait_for(|state| !matches!(state, ConnectionState::Connecting)).await;
+        match first.map(|state| state.clone()) {
             Ok(ConnectionState::Down(cause)) => Err(cause.to_string()),
             Ok(_) => Ok(()),
-            Err(_) => Err("the runtime is ending".to_owned()),
+            Err(_) => Err("the runtime is shutting down".to_owned()),
         }
     }
 
-    /// Has a script run.
+    /// Runs a script.
     pub(super) async fn run_script<T: FromRedisValue>(&self, call: &ScriptCall) -> Result<T> {
-        self.with_connection(async |to: &mut LiveConnection| {
-            to.connection.run_script(call, &self.context.expected_server(&to.server_id)).await
+        self.with_connection(async |live: &mut LiveConnection| {
+            live.connection.run_script(call, &self.context.expected_server(&live.server_id)).await
         })
         .await
     }
 
-    /// Has a command run.
+    /// Runs a command.
     pub(super) async fn run_command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        self.with_connection(async |to: &mut LiveConnection| to.connection.query(command).await).await
+        self.with_connection(async |live: &mut LiveConnection| live.connection.query(command).await).await
     }
 
+    /// Runs `work` within [`RESPONSE_TIMEOUT`], and reports the connection as broken if it is lost or times out.
     async fn with_connection<T>(&self, work: impl AsyncFnOnce(&mut LiveConnection) -> RedisResult<T>) -> Result<T> {
-        let mut used = None;
-        let answer = timeout(RESPONSE_TIMEOUT, async {
-            let mut established = self.live_connection().await?;
-            used = Some(established.generation);
-            Ok(work(&mut established).await)
+        let mut used_generation = None;
+        let call = timeout(RESPONSE_TIMEOUT, async {
+            let mut live = self.live_connection().await?;
+            used_generation = Some(live.generation);
+            Ok(work(&mut live).await)
         });
-        let (error, lost) = match answer.await {
-            Ok(Ok(Ok(answer))) => return Ok(answer),
+        let (error, lost) = match call.await {
+            Ok(Ok(Ok(reply))) => return Ok(reply),
             Ok(Ok(Err(error))) => {
                 let lost = is_connection_lost(&error);
                 (map_redis_error(error), lost)
             }
-            Ok(Err(unconnected)) => return Err(unconnected),
-            Err(late) => (Error::unavailable(late), true),
+            Ok(Err(not_connected)) => return Err(not_connected),
+            Err(elapsed) => (Error::unavailable(elapsed), true),
         };
-        if let (true, Some(number)) = (lost, used) {
-            // A keeper that is gone has nothing to replace.
-            let _ = self.broken_tx.send(number);
+        if let (true, Some(generation)) = (lost, used_generation) {
+            // Fails if the reconnect task has ended with its runtime.
+            let _ = self.broken_tx.send(generation);
         }
         Err(error)
     }
 
+    /// The current connection. Waits while an attempt is in progress.
     async fn live_connection(&self) -> Result<LiveConnection> {
-        let mut line = self.state.clone();
-        let line =
-            line.wait_for(|line| !matches!(line, ConnectionState::Connecting)).await.map_err(Error::unavailable)?;
-        match &*line {
-            ConnectionState::Up(established) => Ok(established.clone()),
+        let mut state = self.state.clone();
+        let state =
+            state.wait_for(|state| !matches!(state, ConnectionState::Connecting)).await.map_err(Error::unavailable)?;
+        match &*state {
+            ConnectionState::Up(live) => Ok(live.clone()),
             ConnectionState::Down(cause) => Err(Error::unavailable(cause.to_string())),
             ConnectionState::Connecting => Err(Error::unavailable("not connected")),
         }
     }
 }
 
-/// Whether a connection on which this happened should be replaced: it is gone, or leads to a server that does not
-/// take writes (any more), as after a failover, or to another one than it was made to (`common.lua` says so).
+/// Whether this error requires a new connection: the connection is closed, its server no longer accepts writes (after a
+/// failover), or it leads to another server than it was made to (`new_server_error` in `common.lua`).
 fn is_connection_lost(error: &RedisError) -> bool {
     error.is_unrecoverable_error()
         || error.is_timeout()
@@ -250,7 +249,7 @@ fn is_connection_lost(error: &RedisError) -> bool {
         )
 }
 
-/// What a failed command is to the domain: what may get better by itself is unavailable.
+/// Maps a command's error: [`Error::Internal`] where a retry cannot succeed, else [`Error::Unavailable`].
 fn map_redis_error(error: RedisError) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedReturnType
@@ -259,47 +258,48 @@ fn map_redis_error(error: RedisError) -> Error {
     }
 }
 
+/// Background task that connects, monitors the connection and reconnects, until it is aborted.
 struct ReconnectTask {
     context: Arc<ConnectionContext>,
     state: watch::Sender<ConnectionState>,
     broken_rx: mpsc::UnboundedReceiver<u64>,
-    /// The server that it was last connected to; empty before the first. Another one has a new birth, whatever its
-    /// record says: that may be from before it was frozen or cut off, and replaced.
+    /// The server that it was last connected to; empty before the first connection. Another server gets a new birth:
+    /// its own record may be from before it was frozen or partitioned, and replaced.
     server_id: Arc<str>,
 }
 
 impl ReconnectTask {
     async fn run(mut self) {
-        let mut number = 0;
+        let mut generation = 0;
         loop {
             match timeout(CONNECT_TIMEOUT, self.connect()).await {
                 Ok(Ok(connection)) => {
-                    number += 1;
-                    if number > 1 {
-                        tracing::info!(servers = %self.context.servers, "state store: connected again");
+                    generation += 1;
+                    if generation > 1 {
+                        tracing::info!(servers = %self.context.servers, "state store: reconnected");
                     }
-                    let established =
-                        LiveConnection { generation: number, connection, server_id: Arc::clone(&self.server_id) };
-                    self.state.send_replace(ConnectionState::Up(established.clone()));
-                    let cause = self.monitor(established).await;
+                    let live = LiveConnection { generation, connection, server_id: Arc::clone(&self.server_id) };
+                    self.state.send_replace(ConnectionState::Up(live.clone()));
+                    let cause = self.monitor(live).await;
                     tracing::warn!(servers = %self.context.servers, cause, "state store: connection lost");
                     self.state.send_replace(ConnectionState::Connecting);
                 }
                 Ok(Err(error)) => self.back_off(&error.to_string()).await,
-                Err(_) => self.back_off("no answer").await,
+                Err(_) => self.back_off("timeout").await,
             }
         }
     }
 
+    /// Reports a failed attempt to the callers, and waits for the next one.
     async fn back_off(&self, cause: &str) {
-        let was = self.state.send_replace(ConnectionState::Down(cause.into()));
-        if !matches!(was, ConnectionState::Down(_)) {
+        let previous = self.state.send_replace(ConnectionState::Down(cause.into()));
+        if !matches!(previous, ConnectionState::Down(_)) {
             tracing::warn!(servers = %self.context.servers, cause, "state store: cannot connect");
         }
         tokio::time::sleep(RECONNECT_DELAY).await;
     }
 
-    /// Connects, and has the server note its birth if it came up empty or is another one: before any login gets there.
+    /// Connects. The first heartbeat records a new birth of an empty or different server, before any call uses it.
     async fn connect(&mut self) -> RedisResult<DriverConnection> {
         let mut connection = self.context.servers.connect().await?;
         self.heartbeat(&mut connection).await?;
@@ -307,44 +307,45 @@ impl ReconnectTask {
         Ok(connection)
     }
 
+    /// Runs the birth script, and updates the id of the server that it reached.
     async fn heartbeat(&mut self, connection: &mut DriverConnection) -> RedisResult<()> {
         let call = ScriptCall::new(&scripts::BIRTH).key(self.context.birth_key.clone());
-        let (_, server): (i64, String) =
+        let (_, server_id): (i64, String) =
             connection.run_script(&call, &self.context.expected_server(&self.server_id)).await?;
-        if *self.server_id != *server {
-            self.server_id = server.into();
+        if *self.server_id != *server_id {
+            self.server_id = server_id.into();
             *self.context.last_server_id() = Arc::clone(&self.server_id);
         }
         Ok(())
     }
 
-    /// Returns when the connection is no longer good, with the reason.
-    async fn monitor(&mut self, mut to: LiveConnection) -> String {
-        let mut looked = Instant::now();
+    /// Returns the reason when the connection must be replaced.
+    async fn monitor(&mut self, mut live: LiveConnection) -> String {
+        let mut last_check = Instant::now();
         loop {
             match timeout(HEARTBEAT_INTERVAL, self.broken_rx.recv()).await {
-                Ok(Some(broken)) if broken == to.generation => return "a call failed".to_owned(),
+                Ok(Some(broken)) if broken == live.generation => return "a call failed".to_owned(),
                 Ok(Some(_)) => continue,
-                // The link is gone, and this task is about to be ended.
+                // The handle is dropped, which aborts this task.
                 Ok(None) => return "closed".to_owned(),
                 Err(_) => {}
             }
-            match timeout(RESPONSE_TIMEOUT, self.heartbeat(&mut to.connection)).await {
-                Ok(Ok(())) if self.server_id == to.server_id => {}
+            match timeout(RESPONSE_TIMEOUT, self.heartbeat(&mut live.connection)).await {
+                Ok(Ok(())) if self.server_id == live.server_id => {}
                 Ok(Ok(())) => return "it leads to another server".to_owned(),
                 Ok(Err(error)) => return error.to_string(),
-                Err(_) => return "no answer".to_owned(),
+                Err(_) => return "timeout".to_owned(),
             }
-            let rest = if self.context.eviction_policy.has_been_read() {
+            let check_interval = if self.context.eviction_policy.has_been_read() {
                 EVICTION_CHECK_INTERVAL
             } else {
                 EVICTION_RETRY_INTERVAL
             };
-            if looked.elapsed() >= rest {
-                looked = Instant::now();
-                // On a new connection: the client of a cluster asks no master that was away when it connected.
-                if let Ok(Ok(mut fresh)) = timeout(RESPONSE_TIMEOUT, self.context.servers.connect()).await {
-                    self.context.eviction_policy.refresh(&mut fresh).await;
+            if last_check.elapsed() >= check_interval {
+                last_check = Instant::now();
+                // On a new connection: a cluster client skips masters that were unreachable when it connected.
+                if let Ok(Ok(mut new_connection)) = timeout(RESPONSE_TIMEOUT, self.context.servers.connect()).await {
+                    self.context.eviction_policy.refresh(&mut new_connection).await;
                 }
             }
         }

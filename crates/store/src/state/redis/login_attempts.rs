@@ -1,4 +1,4 @@
-//! Attempts, codes and uses: what the limits have a say in.
+//! Login attempts, verification codes and quotas in Redis: the calls that check a rate limit.
 
 use stele_core::code::CodeKey;
 use stele_core::ports::{
@@ -13,11 +13,11 @@ use super::script_call::{self, ScriptCall};
 use super::scripts::{self, Script};
 use super::{RedisStateStore, malformed_reply, records};
 
-/// What these scripts answer: what became of it, and up to two numbers.
+/// Reply of these scripts: an outcome, and two numbers that depend on it.
 type ScriptReply = (String, i64, i64);
 
 impl RedisStateStore {
-    /// A key of what the limits count, which one script must see together.
+    /// The key of a counter, code or mark. All of them share the hash tag, so that one script can access them.
     fn rate_limit_key(&self, kind: &str, key: &RateLimitKey) -> String {
         self.hash_tagged_key(kind, hex::encode(key))
     }
@@ -26,62 +26,60 @@ impl RedisStateStore {
         self.rate_limit_key("code", &rate_limit_key("code", key.as_str()))
     }
 
-    /// A call that asks the limits first: the keys and arguments that `standing.lua` names.
+    /// A call of a script that checks the rate limits first: the keys and arguments that `rate_limit.lua` names.
     fn attempt_call(&self, script: &'static Script, attempt: &LoginAttempt) -> ScriptCall {
-        let LoginAttemptKeys { account, trusted_origin: known, origins, origin_hash: tag } =
-            LoginAttemptKeys::for_attempt(attempt);
+        let LoginAttemptKeys { account, trusted_origin, origins, origin_hash } = LoginAttemptKeys::for_attempt(attempt);
         let call = ScriptCall::new(script)
-            .key(self.rate_limit_key("known", &known))
+            .key(self.rate_limit_key("known", &trusted_origin))
             .key(self.rate_limit_key("account", &account))
-            .key(self.rate_limit_key("own", &known));
+            .key(self.rate_limit_key("own", &trusted_origin));
         let call = origins.iter().fold(call, |call, (key, _)| call.key(self.rate_limit_key("origin", key)));
         let schedules: Vec<_> = origins.iter().map(|(_, schedule)| *schedule).collect();
         call.timestamp(attempt.now)
             .schedule(&[attempt.limits.account])
             .schedule(&schedules)
             .duration(attempt.limits.trusted_origin_ttl)
-            .arg([b"o".as_slice(), &tag].concat())
+            .arg([b"o".as_slice(), &origin_hash].concat())
     }
 
     pub(super) async fn run_admit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
-        let (outcome, number, known): ScriptReply =
+        let (outcome, number, is_trusted): ScriptReply =
             self.connections.for_current_runtime().run_script(&self.attempt_call(&scripts::ADMIT, attempt)).await?;
         match (outcome.as_str(), u32::try_from(number)) {
             ("blocked", _) => Ok(RateLimitDecision::RateLimited { retry_after: script_call::retry_after(number) }),
-            ("open", Ok(failures)) => Ok(RateLimitDecision::Allowed { failures, trusted_origin: known == 1 }),
-            _ => Err(malformed_reply("admission")),
+            ("open", Ok(failures)) => Ok(RateLimitDecision::Allowed { failures, trusted_origin: is_trusted == 1 }),
+            _ => Err(malformed_reply("reply to a rate limit check")),
         }
     }
 
     pub(super) async fn run_login_attempt(
         &self,
         attempt: &LoginAttempt,
-        verdict: &ProofResult,
+        proof: &ProofResult,
     ) -> Result<AttemptOutcome> {
         let mut call = self.attempt_call(&scripts::RECORD_LOGIN_ATTEMPT, attempt).key(self.birth_key());
         call = match attempt.proof_made_at {
-            Some(made) => call.arg(made.as_secs()),
-            None => call.flag(false),
+            Some(made_at) => call.arg(made_at.as_secs()),
+            None => call.absent(),
         };
-        let ProofResult::Valid(success) = verdict else {
+        let ProofResult::Valid(success) = proof else {
             return parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call.arg("wrong")).await?);
         };
-        let SuccessEffects { used_proof: replay, repeat_permit: repeat, consumed_code: code, origin_trust, session } =
-            &**success;
+        let SuccessEffects { used_proof, repeat_permit, consumed_code, origin_trust, session } = &**success;
         call = call
             .arg("right")
-            .optional_timestamp(replay.as_ref().map(|mark| mark.expires))
-            .flag(code.is_some())
+            .optional_timestamp(used_proof.as_ref().map(|proof| proof.expires))
+            .flag(consumed_code.is_some())
             .flag(*origin_trust == OriginTrustChange::Trust)
-            .optional_timestamp(repeat.as_ref().map(|permit| permit.expires))
-            .flag(repeat.as_ref().is_some_and(|permit| permit.required));
-        if let Some(mark) = replay {
-            call = call.key(self.hash_tagged_key("replay", hex::encode(&mark.key)));
+            .optional_timestamp(repeat_permit.as_ref().map(|permit| permit.expires))
+            .flag(repeat_permit.as_ref().is_some_and(|permit| permit.required));
+        if let Some(used_proof) = used_proof {
+            call = call.key(self.hash_tagged_key("replay", hex::encode(&used_proof.key)));
         }
-        if let Some(permit) = repeat {
+        if let Some(permit) = repeat_permit {
             call = call.key(self.hash_tagged_key("repeat", hex::encode(&permit.key)));
         }
-        if let Some(code) = code {
+        if let Some(code) = consumed_code {
             call = call.key(self.code_key(code));
         }
         call = match session {
@@ -89,15 +87,15 @@ impl RedisStateStore {
                 let call = call.key(self.session_key(&new.key)).key(self.session_index_key(new.session.user));
                 records::with_new_session(call, new)
             }
-            Some(_) | None => call.flag(false),
+            Some(_) | None => call.absent(),
         };
-        let settlement = parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call).await?)?;
-        // On a cluster a session is where its token is looked for, which may be another node: further trips. If one
-        // fails, so does the login; the client has no token yet.
-        if let (AttemptOutcome::Recorded, Some(new), false) = (settlement, session, self.single_node) {
+        let outcome = parse_attempt_outcome(self.connections.for_current_runtime().run_script(&call).await?)?;
+        // On a cluster, the session may be on another node, which takes further round trips. If one fails, the login
+        // fails; the client has no token yet.
+        if let (AttemptOutcome::Recorded, Some(new), false) = (outcome, session, self.single_node) {
             self.put_session(new, attempt.now).await?;
         }
-        Ok(settlement)
+        Ok(outcome)
     }
 
     pub(super) async fn run_code_guess(
@@ -105,9 +103,9 @@ impl RedisStateStore {
         attempt: &LoginAttempt,
         guess: &CodeVerification,
     ) -> Result<CodeVerificationResult> {
-        let CodeVerification { candidates, epoch, on_match: on_right, max_attempts: max_tries } = guess;
-        let consume = *on_right == OnCodeMatch::Consume;
-        let mut call = self.attempt_call(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(consume).arg(*max_tries);
+        let CodeVerification { candidates, epoch, on_match, max_attempts } = guess;
+        let consume = *on_match == OnCodeMatch::Consume;
+        let mut call = self.attempt_call(&scripts::GUESS_CODE, attempt).arg(*epoch).flag(consume).arg(*max_attempts);
         for (key, tag) in candidates {
             call = call.key(self.code_key(key)).arg(tag.as_slice());
         }
@@ -116,7 +114,7 @@ impl RedisStateStore {
             ("blocked", _) => Ok(CodeVerificationResult::RateLimited { retry_after: script_call::retry_after(number) }),
             ("right", Ok(index)) if index < candidates.len() => Ok(CodeVerificationResult::Valid(index)),
             ("wrong", _) => Ok(CodeVerificationResult::Invalid),
-            _ => Err(malformed_reply("check of a code")),
+            _ => Err(malformed_reply("reply to a code check")),
         }
     }
 
@@ -132,7 +130,7 @@ impl RedisStateStore {
         let mut call = ScriptCall::new(&scripts::SEND_CODE).timestamp(now).arg(uses.len());
         call = match code {
             Some(code) => call.arg(code.tag.as_slice()).arg(code.epoch).timestamp(code.expires),
-            None => call.flag(false).flag(false).flag(false),
+            None => call.absent().absent().absent(),
         };
         for QuotaUse { key, quota } in uses {
             call =
@@ -145,7 +143,7 @@ impl RedisStateStore {
         match (outcome.as_str(), usize::try_from(index)) {
             ("blocked", Ok(index)) => Ok(Some(QuotaExceeded { retry_after: script_call::retry_after(number), index })),
             ("done", _) => Ok(None),
-            _ => Err(malformed_reply("count")),
+            _ => Err(malformed_reply("reply to a quota check")),
         }
     }
 }
@@ -157,6 +155,6 @@ fn parse_attempt_outcome((outcome, number, _): ScriptReply) -> Result<AttemptOut
         "stale" => Ok(AttemptOutcome::ProofStale),
         "replayed" => Ok(AttemptOutcome::ProofReplayed),
         "codegone" => Ok(AttemptOutcome::CodeConsumed),
-        _ => Err(malformed_reply("settlement")),
+        _ => Err(malformed_reply("reply to a login attempt")),
     }
 }

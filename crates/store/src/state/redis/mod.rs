@@ -1,9 +1,8 @@
-//! The short-lived state in Redis: one script for each call, one trip for each script.
+//! State store in Redis: one Lua script per call, one round trip per script.
 //!
-//! Everything that the limits, replays and codes are made of has one hash tag and so is in one slot of a cluster,
-//! where one script can see it whole. Sessions, tickets and captchas are each in the slot of their own key, and so is
-//! the index of a user's sessions. Instants are the caller's, as everywhere; the server's clock dates births and clears
-//! away what is long over.
+//! All keys of rate limits, replay protection and codes have the same hash tag. They are in one slot of a cluster,
+//! where one script can access them. Sessions, tickets, captchas and the index of a user's sessions are each in the
+//! slot of their own key. Times are the caller's; the server's clock is used only for births and for key expiry.
 
 mod connection;
 mod eviction_policy;
@@ -34,38 +33,38 @@ use redis_url::RedisUrl;
 use script_call::ScriptCall;
 use servers::RedisClient;
 
-/// The short-lived state in Redis: one server, a master that sentinels know, or a cluster.
+/// State store in Redis: a single server, a master known to sentinels, or a cluster.
 pub struct RedisStateStore {
     connections: RedisConnections,
     clock: Arc<dyn Clock>,
     prefix: String,
-    /// Whether a script can see a session along with the limits, and all sessions of a user: not on a cluster.
+    /// Whether one script can access all keys: not on a cluster.
     single_node: bool,
 }
 
 impl RedisStateStore {
-    /// Connects to `redis://…`, `redis+sentinel://…` or `redis+cluster://…`, and notes the birth of a store that is
-    /// empty. From then on it reconnects by itself.
+    /// Connects to `redis://…`, `redis+sentinel://…` or `redis+cluster://…`, and records the birth of an empty store. A
+    /// lost connection is replaced in the background.
     ///
     /// # Errors
-    /// [`OpenError`] if the URL cannot be read, or the servers cannot be used now.
+    /// [`OpenError`] if the URL is invalid, or the servers cannot be used now.
     pub async fn open(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
-        let place = RedisUrl::parse(url)?;
-        let unusable = |cause: String| OpenError::RedisUnreachable { place: place.to_string(), cause };
-        let servers = RedisClient::new(&place).map_err(|e| unusable(e.to_string()))?;
-        let prefix = place.prefix.clone();
-        let links = RedisConnections::connect(servers, format!("{{{prefix}}}:birth"), Arc::clone(&clock))
+        let url = RedisUrl::parse(url)?;
+        let unusable = |cause: String| OpenError::RedisUnreachable { url: url.to_string(), cause };
+        let client = RedisClient::new(&url).map_err(|e| unusable(e.to_string()))?;
+        let prefix = url.prefix.clone();
+        let connections = RedisConnections::connect(client, format!("{{{prefix}}}:birth"), Arc::clone(&clock))
             .await
             .map_err(unusable)?;
-        Ok(Arc::new(Self { connections: links, clock, prefix, single_node: !place.is_cluster() }))
+        Ok(Arc::new(Self { connections, clock, prefix, single_node: !url.is_cluster() }))
     }
 
-    /// A key of what one script must see together: it has the deployment's tag.
+    /// A key with the deployment's hash tag: one script can access all of them, also on a cluster.
     fn hash_tagged_key(&self, kind: &str, name: impl std::fmt::Display) -> String {
         format!("{{{}}}:{kind}:{name}", self.prefix)
     }
 
-    /// A key of what is by itself, and wherever on a cluster it happens to be.
+    /// A key without a hash tag, in any slot of a cluster.
     fn untagged_key(&self, kind: &str, name: impl std::fmt::Display) -> String {
         format!("{}:{kind}:{name}", self.prefix)
     }
@@ -82,7 +81,7 @@ impl RedisStateStore {
         self.untagged_key("captcha", id)
     }
 
-    /// For what comes without a time: how long to keep it is all that depends on this.
+    /// The time for calls without one. It determines only the TTL of the key.
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -92,9 +91,9 @@ impl RedisStateStore {
     }
 }
 
-/// A record or an answer that makes no sense: names what it was, never the value.
+/// The error for an invalid record or reply. Names its kind, never the value.
 fn malformed_reply(what: &'static str) -> Error {
-    Error::internal(format!("the state store gave a {what} that makes no sense"))
+    Error::internal(format!("invalid {what} from the state store"))
 }
 
 #[async_trait]
@@ -109,8 +108,8 @@ impl StateStore for RedisStateStore {
         self.run_admit(attempt).await
     }
 
-    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
-        self.run_login_attempt(attempt, verdict).await
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, proof: &ProofResult) -> Result<AttemptOutcome> {
+        self.run_login_attempt(attempt, proof).await
     }
 
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
@@ -144,7 +143,7 @@ impl StateStore for RedisStateStore {
     }
 
     async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()> {
-        self.execute(ScriptCall::new(&scripts::RESTAMP_SESSION).key(self.session_key(key)).arg(epoch)).await
+        self.execute(ScriptCall::new(&scripts::SET_SESSION_EPOCH).key(self.session_key(key)).arg(epoch)).await
     }
 
     async fn end_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
@@ -173,9 +172,9 @@ impl StateStore for RedisStateStore {
         self.execute(call.timestamp(expires)).await
     }
 
-    async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
+    async fn count_captcha_view(&self, id: u64, max_views: u32, now: Timestamp) -> Result<bool> {
         let call = ScriptCall::new(&scripts::VIEW_CAPTCHA).key(self.captcha_key(id)).timestamp(now);
-        self.connections.for_current_runtime().run_script(&call.arg(most)).await
+        self.connections.for_current_runtime().run_script(&call.arg(max_views)).await
     }
 
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
@@ -185,12 +184,12 @@ impl StateStore for RedisStateStore {
             .await
     }
 
-    /// Nothing: Redis clears away by itself.
+    /// Does nothing: Redis expires keys.
     async fn delete_expired(&self, _: Timestamp) -> Result<()> {
         Ok(())
     }
 
-    /// Writes: a replica, and a server without memory or disk space, answer what is read.
+    /// Writes, because a replica and a server without memory or disk space still answer reads.
     async fn ping(&self) -> Result<()> {
         self.execute(ScriptCall::new(&scripts::CHECK_WRITABLE).key(self.birth_key())).await
     }

@@ -1,4 +1,4 @@
-//! Sessions and tickets as Redis has them: hashes of text.
+//! Encoding of sessions and tickets as Redis hashes.
 
 use redis::Cmd;
 use stele_core::session::{NewSession, Session, Ticket, TicketKind, TokenKey};
@@ -11,21 +11,21 @@ use super::script_call::{self, ScriptCall};
 
 const SESSION_FIELDS: [&str; 7] = ["user", "dialect", "app", "created", "expires", "last_seen", "epoch"];
 
-/// The command that asks for the fields of a session.
+/// `HMGET` of a session's fields.
 pub(super) fn session_fields_command(key: &str) -> Cmd {
     let mut command = redis::cmd("HMGET");
     command.arg(key).arg(&SESSION_FIELDS);
     command
 }
 
-/// The session of these fields; `None` if there is none.
+/// Parses the reply to [`session_fields_command`]; `None` if there is no such session.
 pub(super) fn parse_session(row: Vec<Option<String>>) -> Result<Option<Session>> {
     if row.iter().all(Option::is_none) {
         return Ok(None);
     }
     let row: Option<Vec<String>> = row.into_iter().collect();
     let row: Option<[String; 7]> = row.and_then(|row| row.try_into().ok());
-    let read = |[user, dialect, app, created, expires, last_seen, epoch]: [String; 7]| {
+    let parse = |[user, dialect, app, created, expires, last_seen, epoch]: [String; 7]| {
         Some(Session {
             user: parse_user_id(&user)?,
             dialect,
@@ -36,27 +36,27 @@ pub(super) fn parse_session(row: Vec<Option<String>>) -> Result<Option<Session>>
             epoch: epoch.parse().ok()?,
         })
     };
-    row.and_then(read).map(Some).ok_or_else(|| malformed_reply("session"))
+    row.and_then(parse).map(Some).ok_or_else(|| malformed_reply("session"))
 }
 
-/// Adds what the index of its user's sessions has of a session to a call: its end, its member, and its score.
+/// Adds a session's entry in the index of its user's sessions: expiry, member and creation time.
 pub(super) fn with_index_entry(call: ScriptCall, key: &TokenKey, session: &Session) -> ScriptCall {
     call.timestamp(session.expires).arg(key.0.as_slice()).timestamp(session.created)
 }
 
-/// Adds how many sessions its user may have to a call, and what `put_session` reads: its entry and fields.
+/// Adds the arguments of `put_session` in `sessions.lua`: session limit, index entry, and names and values of fields.
 pub(super) fn with_new_session(call: ScriptCall, new: &NewSession) -> ScriptCall {
-    let NewSession { key, session, max_per_user: per_user } = new;
+    let NewSession { key, session, max_per_user } = new;
     let Session { user, dialect, app, created, expires, last_seen, epoch } = session;
-    let [created, last_seen, end] =
-        [created, last_seen, expires].map(|instant| script_call::as_micros(*instant).to_string());
+    let [created, last_seen, expires] =
+        [created, last_seen, expires].map(|time| script_call::as_micros(*time).to_string());
     let values =
-        [hex::encode(user.as_bytes()), dialect.clone(), app.clone(), created, end, last_seen, epoch.to_string()];
-    let call = with_index_entry(call.arg(*per_user), key, session);
+        [hex::encode(user.as_bytes()), dialect.clone(), app.clone(), created, expires, last_seen, epoch.to_string()];
+    let call = with_index_entry(call.arg(*max_per_user), key, session);
     SESSION_FIELDS.iter().zip(values).fold(call, |call, (name, value)| call.arg(*name).arg(value))
 }
 
-/// Adds a ticket's end and fields to a call.
+/// Adds a ticket's expiry, and the names and values of its fields.
 pub(super) fn with_ticket(call: ScriptCall, ticket: &Ticket) -> ScriptCall {
     let Ticket { kind, user, epoch, source, audience, expires } = ticket;
     call.timestamp(*expires)
@@ -69,7 +69,7 @@ pub(super) fn with_ticket(call: ScriptCall, ticket: &Ticket) -> ScriptCall {
         .timestamp(*expires)
 }
 
-/// The ticket that was redeemed, if one was: its user, epoch, source and end.
+/// Parses the reply of `redeem_ticket.lua`: user, epoch, source and expiry of the redeemed ticket, if any.
 pub(super) fn parse_ticket(
     row: Option<(String, i64, String, i64)>,
     kind: TicketKind,

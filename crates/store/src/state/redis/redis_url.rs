@@ -1,4 +1,4 @@
-//! Which servers: read from a URL.
+//! URL of the Redis servers: single server, sentinels or cluster.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use percent_encoding::percent_decode_str;
 const DEFAULT_PORT: u16 = 6_379;
 const DEFAULT_SENTINEL_PORT: u16 = 26_379;
 
-/// What servers are to each other.
+/// How the servers of a URL are related.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Topology {
     SingleServer,
-    /// The servers are sentinels, who know where the master of this name is.
+    /// The servers are sentinels that monitor the master of this name.
     Sentinel(String),
     Cluster,
 }
 
-/// What a URL says. It may hold a password: [`fmt::Display`] leaves that out.
+/// A parsed URL. It may contain passwords, which [`fmt::Display`] omits.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RedisUrl {
     pub(super) topology: Topology,
@@ -32,21 +32,24 @@ pub(super) struct RedisUrl {
 }
 
 impl RedisUrl {
-    /// Reads `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://…HOST[:PORT],…/MASTER[/DB]` or
-    /// `redis+cluster://…HOST[:PORT],…`, each with `rediss` for TLS, and `?prefix=` and, for sentinels with a password
-    /// of their own, `sentinel_user=` and `sentinel_password=` behind it.
+    /// Parses `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://…HOST[:PORT],…/MASTER[/DB]` or
+    /// `redis+cluster://…HOST[:PORT],…`, each with `rediss` for TLS. Parameters: `prefix` for the keys, and
+    /// `sentinel_user` and `sentinel_password` for the login at the sentinels.
+    ///
+    /// # Errors
+    /// [`OpenError::InvalidRedisUrl`], which does not repeat any part of the URL.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
         parse(url).map_err(OpenError::InvalidRedisUrl)
     }
 
-    /// Whether keys are spread over servers: a script then has to do with keys of one slot alone.
+    /// Whether keys are distributed over several servers. A script may then access only keys of one slot.
     pub(super) fn is_cluster(&self) -> bool {
         self.topology == Topology::Cluster
     }
 }
 
 fn parse(url: &str) -> Result<RedisUrl, &'static str> {
-    let (scheme, rest) = url.split_once("://").ok_or("no scheme")?;
+    let (scheme, after_scheme) = url.split_once("://").ok_or("no scheme")?;
     let (tls, kind) = match scheme.to_ascii_lowercase().as_str() {
         "redis" => (false, ""),
         "rediss" => (true, ""),
@@ -58,58 +61,62 @@ fn parse(url: &str) -> Result<RedisUrl, &'static str> {
             _ => return Err("unknown scheme"),
         },
     };
-    let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (userinfo, after_userinfo) = match after_scheme.rsplit_once('@') {
+        Some((userinfo, after)) => (Some(userinfo), after),
+        None => (None, after_scheme),
+    };
+    let (hosts_and_path, query) = after_userinfo.split_once('?').unwrap_or((after_userinfo, ""));
+    let (hosts, path) = hosts_and_path.split_once('/').unwrap_or((hosts_and_path, ""));
     let default_port = if kind == "sentinel" { DEFAULT_SENTINEL_PORT } else { DEFAULT_PORT };
-    let hosts: Vec<_> =
-        hosts.split(',').map(|host| host_and_port(host, default_port)).collect::<Option<_>>().ok_or("host or port")?;
+    let hosts: Vec<_> = hosts
+        .split(',')
+        .map(|host| host_and_port(host, default_port))
+        .collect::<Option<_>>()
+        .ok_or("invalid host or port")?;
     let mut path = path.split('/').filter(|part| !part.is_empty());
-    let mode = match kind {
-        "sentinel" => {
-            Topology::Sentinel(percent_decode(path.next().ok_or("no name of a master after the sentinels")?)?)
-        }
+    let topology = match kind {
+        "sentinel" => Topology::Sentinel(percent_decode(path.next().ok_or("no master name after the sentinels")?)?),
         "cluster" => Topology::Cluster,
-        _ if hosts.len() > 1 => return Err("several servers are a redis+sentinel or a redis+cluster"),
+        _ if hosts.len() > 1 => return Err("several hosts need redis+sentinel or redis+cluster"),
         _ => Topology::SingleServer,
     };
-    let db = path.next().map_or(Some(0), |db| db.parse().ok().filter(|db| *db >= 0)).ok_or("database number")?;
-    if path.next().is_some() || (db != 0 && mode == Topology::Cluster) {
-        return Err("path");
+    let db =
+        path.next().map_or(Some(0), |db| db.parse().ok().filter(|db| *db >= 0)).ok_or("invalid database number")?;
+    if path.next().is_some() || (db != 0 && topology == Topology::Cluster) {
+        return Err("invalid path");
     }
-    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+    let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':').unwrap_or((userinfo, ""))) {
         None => (None, None),
         Some((user, password)) => (non_empty(percent_decode(user)?), non_empty(percent_decode(password)?)),
     };
     let (sentinel_user, sentinel_password) = (None, None);
     let prefix = "stele".to_owned();
-    let mut place =
-        RedisUrl { topology: mode, tls, hosts, user, password, sentinel_user, sentinel_password, db, prefix };
+    let mut parsed = RedisUrl { topology, tls, hosts, user, password, sentinel_user, sentinel_password, db, prefix };
     for (name, value) in
         query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
     {
         let value = percent_decode(value)?;
         match name {
-            "prefix" if is_valid_prefix(&value) => place.prefix = value,
-            "prefix" => return Err("a prefix is letters, digits, `.`, `-`, `_` and `:`"),
-            "sentinel_user" => place.sentinel_user = non_empty(value),
-            "sentinel_password" => place.sentinel_password = non_empty(value),
+            "prefix" if is_valid_prefix(&value) => parsed.prefix = value,
+            "prefix" => return Err("the prefix may contain letters, digits, `.`, `-`, `_` and `:`"),
+            "sentinel_user" => parsed.sentinel_user = non_empty(value),
+            "sentinel_password" => parsed.sentinel_password = non_empty(value),
             _ => return Err("unknown parameter"),
         }
     }
-    Ok(place)
+    Ok(parsed)
 }
 
 /// `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`.
-fn host_and_port(text: &str, default: u16) -> Option<(String, u16)> {
+fn host_and_port(text: &str, default_port: u16) -> Option<(String, u16)> {
     let (host, port) = match text.strip_prefix('[') {
-        Some(v6) => {
-            let (host, rest) = v6.split_once(']')?;
-            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        Some(ipv6) => {
+            let (host, after_host) = ipv6.split_once(']')?;
+            (host, if after_host.is_empty() { None } else { Some(after_host.strip_prefix(':')?) })
         }
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.map_or(Some(default), |port| port.parse().ok().filter(|port| *port != 0))?;
+    let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?;
     let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-_:".contains(&b);
     (!host.is_empty() && host.bytes().all(is_host)).then(|| (host.to_owned(), port))
 }
@@ -122,13 +129,13 @@ fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// No braces: they are for the hash tag.
+/// Rejects braces, which would change the hash tag.
 fn is_valid_prefix(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b))
 }
 
 impl fmt::Display for RedisUrl {
-    /// The URL without user, password and parameters.
+    /// Writes the URL without user, password and parameters.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, path) = match &self.topology {
             Topology::SingleServer => ("", String::new()),
@@ -158,12 +165,12 @@ mod tests {
             ("redis+sentinel://u:hunter2@a,b:5/main/2", "redis+sentinel://a:26379,b:5/main/2"),
             ("rediss+cluster://a:1,b:2/", "rediss+cluster://a:1,b:2"),
         ] {
-            let place = RedisUrl::parse(url).ok().unwrap();
-            assert_eq!(place.to_string(), shown);
-            assert!(RedisClient::new(&place).is_ok(), "{url}");
+            let parsed = RedisUrl::parse(url).ok().unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert!(RedisClient::new(&parsed).is_ok(), "{url}");
         }
-        let place = RedisUrl::parse("redis+sentinel://u%40:p%3A@h/m?sentinel_password=s&prefix=x").ok().unwrap();
-        let texts = [place.user, place.password, place.sentinel_password, Some(place.prefix)];
+        let parsed = RedisUrl::parse("redis+sentinel://u%40:p%3A@h/m?sentinel_password=s&prefix=x").ok().unwrap();
+        let texts = [parsed.user, parsed.password, parsed.sentinel_password, Some(parsed.prefix)];
         assert_eq!(texts.map(Option::unwrap), ["u@", "p:", "s", "x"]);
     }
 

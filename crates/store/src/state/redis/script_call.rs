@@ -1,4 +1,4 @@
-//! One call: a script, its keys and its arguments; and what the scripts' numbers are in Rust.
+//! A script call: the script, its keys and its arguments, and the conversion of numbers to and from Lua.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use stele_core::time::Timestamp;
 
 use super::scripts::Script;
 
-/// The last number that Lua counts to one by one: as an instant in microseconds, in the year 2255.
+/// The largest integer below which Lua's numbers (doubles) skip none. As a time in microseconds, it is in the year 2255.
 const MAX_EXACT_INTEGER: i64 = (1 << 53) - 1;
 
-/// The server that a connection is taken to lead to: the last two arguments of every script.
+/// The server that a connection should lead to: the last two arguments of every script.
 pub(super) struct ExpectedServer<'a> {
-    /// Its id, as `server_id` in `common.lua` gives it; empty before the first connection.
+    /// Its id, as `server_id` in `common.lua` returns it; empty before the first connection.
     pub(super) server_id: &'a str,
-    /// What counts as its time, where a test sets the clock.
+    /// Its time, where a test sets the clock.
     pub(super) manual_clock: Option<Timestamp>,
 }
 
-/// A script with its keys and arguments, in the order that its head names them.
+/// A script with its keys and arguments, in the order of the script's head.
 pub(super) struct ScriptCall {
     pub(super) script: &'static Script,
     keys: Vec<String>,
@@ -41,51 +41,56 @@ impl ScriptCall {
         self
     }
 
-    /// Whether something is there: the scripts read `''` as no.
+    /// An absent argument: the scripts read `''` as absent or false.
+    pub(super) fn absent(self) -> Self {
+        self.arg("")
+    }
+
+    /// A boolean: `1`, or `''` for false.
     pub(super) fn flag(self, flag: bool) -> Self {
         self.arg(if flag { "1" } else { "" })
     }
 
-    pub(super) fn timestamp(self, instant: Timestamp) -> Self {
-        self.arg(as_micros(instant))
+    pub(super) fn timestamp(self, time: Timestamp) -> Self {
+        self.arg(as_micros(time))
     }
 
-    pub(super) fn optional_timestamp(self, instant: Option<Timestamp>) -> Self {
-        match instant {
-            Some(instant) => self.timestamp(instant),
-            None => self.flag(false),
+    pub(super) fn optional_timestamp(self, time: Option<Timestamp>) -> Self {
+        match time {
+            Some(time) => self.timestamp(time),
+            None => self.absent(),
         }
     }
 
-    pub(super) fn duration(self, span: Duration) -> Self {
-        self.arg(i64::try_from(span.as_micros()).unwrap_or(MAX_EXACT_INTEGER).min(MAX_EXACT_INTEGER))
+    pub(super) fn duration(self, duration: Duration) -> Self {
+        self.arg(i64::try_from(duration.as_micros()).unwrap_or(MAX_EXACT_INTEGER).min(MAX_EXACT_INTEGER))
     }
 
-    /// Schedules that differ in their free failures only.
+    /// Rate limits that differ only in their free failures: those separated by spaces, then window, base and cap.
     pub(super) fn schedule(self, schedules: &[FailureLimit]) -> Self {
-        let Some(FailureLimit { window, penalty: cost, .. }) = schedules.first().copied() else { return self };
+        let Some(FailureLimit { window, penalty, .. }) = schedules.first().copied() else { return self };
         let free: Vec<_> = schedules.iter().map(|schedule| schedule.free_failures.to_string()).collect();
         let call = self.arg(free.join(" ")).duration(window);
-        match cost {
+        match penalty {
             Penalty::ExponentialBackoff { base, cap } => call.duration(base).duration(cap),
-            Penalty::BlockUntilWindowEnds => call.flag(false).flag(false),
+            Penalty::BlockUntilWindowEnds => call.absent().absent(),
         }
     }
 
-    /// The command, by the script's hash.
-    pub(super) fn evalsha_command(&self, peer: &ExpectedServer<'_>) -> Cmd {
-        self.command("EVALSHA", &self.script.sha1, peer)
+    /// `EVALSHA`, which fails with `NOSCRIPT` on a server that does not have the script.
+    pub(super) fn evalsha_command(&self, server: &ExpectedServer<'_>) -> Cmd {
+        self.command("EVALSHA", &self.script.sha1, server)
     }
 
-    /// The command with the whole script, for a server that has not seen it yet.
-    pub(super) fn eval_command(&self, peer: &ExpectedServer<'_>) -> Cmd {
-        self.command("EVAL", self.script.source, peer)
+    /// `EVAL` with the script's source, which the server then caches.
+    pub(super) fn eval_command(&self, server: &ExpectedServer<'_>) -> Cmd {
+        self.command("EVAL", self.script.source, server)
     }
 
-    fn command(&self, name: &str, script: &str, peer: &ExpectedServer<'_>) -> Cmd {
+    fn command(&self, name: &str, script: &str, server: &ExpectedServer<'_>) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args).arg(peer.server_id);
-        match peer.manual_clock {
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args).arg(server.server_id);
+        match server.manual_clock {
             Some(now) => command.arg(as_micros(now)),
             None => command.arg(""),
         };
@@ -93,12 +98,12 @@ impl ScriptCall {
     }
 }
 
-/// An instant as the scripts and records have it.
-pub(super) fn as_micros(instant: Timestamp) -> i64 {
-    instant.as_micros().clamp(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
+/// A time as the scripts and records store it.
+pub(super) fn as_micros(time: Timestamp) -> i64 {
+    time.as_micros().clamp(-MAX_EXACT_INTEGER, MAX_EXACT_INTEGER)
 }
 
-/// A wait that a script tells.
+/// A wait in microseconds that a script returned.
 pub(super) fn retry_after(micros: i64) -> Duration {
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }

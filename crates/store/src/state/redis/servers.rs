@@ -1,4 +1,4 @@
-//! The clients of the servers that a URL names.
+//! Redis client for a single server, sentinels or a cluster.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use tokio::sync::Mutex;
 use super::connection::DriverConnection;
 use super::redis_url::{RedisUrl, Topology};
 
-/// How long one server may take to accept a connection: another one may be there to be asked.
+/// Connect timeout per server. Short, because another server may be available.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often a command is sent on to where its slot is said to have moved.
+/// Most `MOVED` and `ASK` redirections of one command.
 const MAX_REDIRECTS: u32 = 3;
 
 enum TopologyClient {
@@ -27,47 +27,48 @@ enum TopologyClient {
     Cluster(ClusterClient),
 }
 
-/// The clients of some servers.
+/// Makes connections to the servers of a URL.
 pub(super) struct RedisClient {
     client: TopologyClient,
     display_url: String,
 }
 
 impl RedisClient {
-    /// The clients of the servers at `place`. Connects to nothing yet.
-    pub(super) fn new(place: &RedisUrl) -> RedisResult<Self> {
-        if place.tls {
-            // Named, so that it does not depend on what else is built in. Someone may have been before us.
+    /// Prepares the client without connecting.
+    pub(super) fn new(url: &RedisUrl) -> RedisResult<Self> {
+        if url.tls {
+            // Selected explicitly, in case another provider is compiled in. Fails if one is installed already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
-        let login = credentials(&place.user, &place.password).set_db(place.db);
-        let client = match &place.topology {
+        let redis_login = credentials(&url.user, &url.password).set_db(url.db);
+        let client = match &url.topology {
             Topology::SingleServer => {
-                TopologyClient::SingleServer(Client::open(connection_infos(place, &login)?.remove(0))?)
+                TopologyClient::SingleServer(Client::open(connection_infos(url, &redis_login)?.remove(0))?)
             }
             Topology::Sentinel(master) => {
-                let sentinels = connection_infos(place, &credentials(&place.sentinel_user, &place.sentinel_password))?;
+                let sentinels = connection_infos(url, &credentials(&url.sentinel_user, &url.sentinel_password))?;
                 let mut node = SentinelNodeConnectionInfo::default()
-                    .set_redis_connection_info(login)
+                    .set_redis_connection_info(redis_login)
                     .set_tcp_settings(tcp_settings());
-                if place.tls {
+                if url.tls {
                     node = node.set_tls_mode(TlsMode::Secure);
                 }
                 let client = SentinelClient::build(sentinels, master, Some(node), SentinelServerType::Master)?;
                 TopologyClient::Sentinel(Mutex::new(client))
             }
             Topology::Cluster => {
-                let nodes = ClusterClientBuilder::new(connection_infos(place, &login)?).tcp_settings(tcp_settings());
-                let nodes = nodes.connection_timeout(CONNECT_TIMEOUT).retries(MAX_REDIRECTS).max_retry_wait(100);
-                TopologyClient::Cluster(nodes.build()?)
+                let builder =
+                    ClusterClientBuilder::new(connection_infos(url, &redis_login)?).tcp_settings(tcp_settings());
+                let builder = builder.connection_timeout(CONNECT_TIMEOUT).retries(MAX_REDIRECTS).max_retry_wait(100);
+                TopologyClient::Cluster(builder.build()?)
             }
         };
-        Ok(Self { client, display_url: place.to_string() })
+        Ok(Self { client, display_url: url.to_string() })
     }
 
-    /// A new connection, to the master of today where sentinels know it.
+    /// A new connection. Sentinels are queried for the current master each time.
     pub(super) async fn connect(&self) -> RedisResult<DriverConnection> {
-        // Who calls has a limit of its own for the answers.
+        // No response timeout: `RedisConnection` has its own.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);
         Ok(match &self.client {
@@ -88,29 +89,29 @@ impl fmt::Display for RedisClient {
     }
 }
 
-fn connection_infos(place: &RedisUrl, login: &RedisConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
+fn connection_infos(url: &RedisUrl, redis_login: &RedisConnectionInfo) -> RedisResult<Vec<ConnectionInfo>> {
     let node = |(host, port): &(String, u16)| {
         let (host, port) = (host.clone(), *port);
-        let address = if place.tls {
+        let address = if url.tls {
             ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
         } else {
             ConnectionAddr::Tcp(host, port)
         };
         let node = address.into_connection_info()?;
-        Ok(node.set_redis_settings(login.clone()).set_tcp_settings(tcp_settings()))
+        Ok(node.set_redis_settings(redis_login.clone()).set_tcp_settings(tcp_settings()))
     };
-    place.hosts.iter().map(node).collect()
+    url.hosts.iter().map(node).collect()
 }
 
 fn credentials(user: &Option<String>, password: &Option<String>) -> RedisConnectionInfo {
-    let mut login = RedisConnectionInfo::default();
+    let mut redis_login = RedisConnectionInfo::default();
     if let Some(user) = user {
-        login = login.set_username(user);
+        redis_login = redis_login.set_username(user);
     }
     if let Some(password) = password {
-        login = login.set_password(password);
+        redis_login = redis_login.set_password(password);
     }
-    login
+    redis_login
 }
 
 fn tcp_settings() -> TcpSettings {

@@ -1,7 +1,7 @@
-//! Sessions, and the index of each user's: how many there are, and which are the oldest.
+//! Sessions in Redis, and the index of each user's sessions, which bounds their number.
 //!
-//! On one server a script keeps both. On a cluster they are in slots of their own, and a call makes a trip for each.
-//! See `docs/adr/0032-sessions-of-a-user.md`.
+//! On one server a script updates both. On a cluster they are in different slots, and a call makes one round trip for
+//! each. See `docs/adr/0032-index-each-users-sessions.md`.
 
 use futures_util::future::try_join_all;
 use stele_core::session::{NewSession, Session, TokenKey};
@@ -22,7 +22,7 @@ impl RedisStateStore {
         self.untagged_key("sessions", hex::encode(user.as_bytes()))
     }
 
-    /// Stores a session and ends the oldest ones of a user who has too many.
+    /// Stores a session, and ends the oldest sessions of its user that exceed the session limit.
     pub(super) async fn put_session(&self, new: &NewSession, now: Timestamp) -> Result<()> {
         let call = ScriptCall::new(&scripts::PUT_SESSION).key(self.session_key(&new.key));
         if self.single_node {
@@ -30,11 +30,11 @@ impl RedisStateStore {
             return self.execute(records::with_new_session(call, new)).await;
         }
         self.execute(records::with_new_session(call.timestamp(now), new)).await?;
-        let (over, members) = self.index_session(&new.key, &new.session, new.max_per_user, now).await?;
-        if over > 0 { self.end_excess_sessions(new, over, members, now).await } else { Ok(()) }
+        let (excess, members) = self.index_session(&new.key, &new.session, new.max_per_user, now).await?;
+        if excess > 0 { self.end_excess_sessions(new, excess, members, now).await } else { Ok(()) }
     }
 
-    /// Notes that a session was used.
+    /// Updates the last use and the expiry of a session.
     pub(super) async fn update_last_seen(&self, key: &TokenKey, session: &Session) -> Result<()> {
         let now = self.now();
         let mut call = ScriptCall::new(&scripts::TOUCH_SESSION).key(self.session_key(key));
@@ -44,13 +44,13 @@ impl RedisStateStore {
         let call = records::with_index_entry(call.timestamp(now).timestamp(session.last_seen), key, session);
         let found: bool = self.connections.for_current_runtime().run_script(&call).await?;
         if found && !self.single_node {
-            // Only to keep the index as long: it is the next login that makes room.
+            // Only extends the TTL of the index. The next login ends excess sessions.
             self.index_session(key, session, u32::MAX, now).await?;
         }
         Ok(())
     }
 
-    /// Ends a session.
+    /// Ends a session. Returns whether there was one.
     pub(super) async fn delete_session(&self, key: &TokenKey, user: UserId) -> Result<bool> {
         let (session, index) = (self.session_key(key), self.session_index_key(user));
         if self.single_node {
@@ -60,55 +60,58 @@ impl RedisStateStore {
                 .run_script(&ScriptCall::new(&scripts::END_SESSION).key(session).key(index).arg(key.0.as_slice()))
                 .await;
         }
-        let link = self.connections.for_current_runtime();
-        let ended = link.run_command(redis::cmd("DEL").arg(session)).await?;
-        // The session has ended whether or not this is done: an entry without one falls out when the index is crowded.
-        let _ = link.run_command::<i64>(redis::cmd("ZREM").arg(index).arg(key.0.as_slice())).await;
+        let connection = self.connections.for_current_runtime();
+        let ended = connection.run_command(redis::cmd("DEL").arg(session)).await?;
+        // May fail: an entry without a session is removed when the index exceeds the limit.
+        let _ = connection.run_command::<i64>(redis::cmd("ZREM").arg(index).arg(key.0.as_slice())).await;
         Ok(ended)
     }
 
-    /// Lists a session under its user. Gives how many sessions are more than `most`, and the members to look at.
+    /// Adds a session to the index of its user. Returns the number of sessions above `limit`, and the members to check
+    /// (`excess_sessions` in `sessions.lua`).
     async fn index_session(
         &self,
         key: &TokenKey,
         session: &Session,
-        most: u32,
+        limit: u32,
         now: Timestamp,
     ) -> Result<(usize, Vec<Vec<u8>>)> {
-        let call =
-            ScriptCall::new(&scripts::INDEX_SESSION).key(self.session_index_key(session.user)).timestamp(now).arg(most);
+        let call = ScriptCall::new(&scripts::INDEX_SESSION)
+            .key(self.session_index_key(session.user))
+            .timestamp(now)
+            .arg(limit);
         self.connections.for_current_runtime().run_script(&records::with_index_entry(call, key, session)).await
     }
 
-    /// What `make_room` in `sessions.lua` does, where each session may be on another node.
+    /// `end_excess_sessions` of `sessions.lua` on a cluster, where each session may be on another node.
     async fn end_excess_sessions(
         &self,
         new: &NewSession,
-        over: usize,
+        excess: usize,
         members: Vec<Vec<u8>>,
         now: Timestamp,
     ) -> Result<()> {
-        let link = self.connections.for_current_runtime();
+        let connection = self.connections.for_current_runtime();
         let keys: Option<Vec<_>> = members.into_iter().map(|member| Some(TokenKey(member.try_into().ok()?))).collect();
-        let keys = keys.ok_or_else(|| malformed_reply("list of sessions"))?;
-        let ends = keys.iter().map(async |key| {
+        let keys = keys.ok_or_else(|| malformed_reply("index of sessions"))?;
+        let expiries = keys.iter().map(async |key| {
             let mut command = redis::cmd("HGET");
             command.arg(self.session_key(key)).arg("expires");
-            link.run_command::<Option<i64>>(&command).await
+            connection.run_command::<Option<i64>>(&command).await
         });
-        let ends = try_join_all(ends).await?;
-        let (live, mut ended): (Vec<_>, Vec<_>) =
-            keys.into_iter().zip(ends).partition(|(_, end)| end.is_some_and(|end| end > script_call::as_micros(now)));
+        let expiries = try_join_all(expiries).await?;
+        let now = script_call::as_micros(now);
+        let (live, mut to_end): (Vec<_>, Vec<_>) =
+            keys.into_iter().zip(expiries).partition(|(_, expires)| expires.is_some_and(|expires| expires > now));
         let oldest = live.into_iter().filter(|(key, _)| *key != new.key);
-        ended.extend(oldest.take(over.saturating_sub(ended.len())));
-        try_join_all(
-            ended
-                .iter()
-                .map(async |(key, _)| link.run_command::<i64>(redis::cmd("DEL").arg(self.session_key(key))).await),
-        )
-        .await?;
-        let members: Vec<_> = ended.iter().map(|(key, _)| key.0.as_slice()).collect();
-        link.run_command::<i64>(redis::cmd("ZREM").arg(self.session_index_key(new.session.user)).arg(members))
+        to_end.extend(oldest.take(excess.saturating_sub(to_end.len())));
+        let deletions = to_end
+            .iter()
+            .map(async |(key, _)| connection.run_command::<i64>(redis::cmd("DEL").arg(self.session_key(key))).await);
+        try_join_all(deletions).await?;
+        let members: Vec<_> = to_end.iter().map(|(key, _)| key.0.as_slice()).collect();
+        connection
+            .run_command::<i64>(redis::cmd("ZREM").arg(self.session_index_key(new.session.user)).arg(members))
             .await
             .map(drop)
     }

@@ -1,4 +1,4 @@
-//! The short-lived state, embedded: one SQLite file, which any number of processes may share.
+//! Embedded state store: one SQLite file, which several processes may share.
 
 mod failures_by_origin;
 mod login_attempts;
@@ -29,41 +29,42 @@ use crate::sqlite::{self, Durability};
 use crate::{DatabaseUrl, OpenError};
 use schema::meta;
 
+/// Key in the table `meta` of the store's birth: when it was created empty, or may have lost data. A proof made before
+/// it may have been used already, and is rejected as stale.
 const BIRTH_KEY: &str = "birth";
 
-/// The short-lived state in an SQLite file.
+/// State store in an SQLite file.
 pub struct SqliteStateStore {
     thread: SqliteThread,
 }
 
 impl SqliteStateStore {
-    /// Opens the file, making it if it is not there and bringing its schema up to date: it holds nothing that would
-    /// have to be protected from that. Blocks for a moment.
+    /// Opens the file, creates it if it is missing, and migrates its schema: losing its data is acceptable. Blocks.
     ///
     /// # Errors
     /// [`OpenError`] if the file cannot be written, is not a database, or is newer than this program.
     pub fn open(path: impl AsRef<Path>, clock: &dyn Clock) -> Result<Arc<Self>, OpenError> {
         let path = path.as_ref().to_owned();
         sqlite::create_if_missing(&path)?;
-        let target = DatabaseUrl::sqlite(&path);
-        let unusable = |cause: String| OpenError::Unreachable { target: target.clone(), cause };
+        let url = DatabaseUrl::sqlite(&path);
+        let unusable = |cause: String| OpenError::Unreachable { target: url.clone(), cause };
         let mut conn =
             sqlite::open_connection(&path, Durability::SurvivesProcessCrash).map_err(|e| unusable(e.to_string()))?;
         let applied = migrate::applied_versions_sqlite(&mut conn).map_err(|e| unusable(e.to_string()))?;
         let schema = migrate::schema_state::<diesel::sqlite::Sqlite>(&migrate::STATE_SQLITE, &applied);
         if schema.map_err(|e| unusable(e.to_string()))? == SchemaState::Newer {
-            return Err(OpenError::NewerSchema(target));
+            return Err(OpenError::NewerSchema(url));
         }
-        // Under the write lock, so that of several who open an empty store at once, one is there at its birth.
+        // Under the write lock, so that processes that open an empty file at once agree on one birth.
         conn.immediate_transaction(|conn| {
             migrate::run_pending_migrations(conn, migrate::STATE_SQLITE)?;
-            let born = (meta::key.eq(BIRTH_KEY), meta::value.eq(clock.now().as_micros()));
-            diesel::insert_or_ignore_into(meta::table).values(born).execute(conn)?;
+            let birth = (meta::key.eq(BIRTH_KEY), meta::value.eq(clock.now().as_micros()));
+            diesel::insert_or_ignore_into(meta::table).values(birth).execute(conn)?;
             rollback_detection::invalidate_if_rolled_back(conn, rollback_detection::Uptime::now(), clock.now())?;
             Ok(())
         })
         .map_err(|e: Box<dyn std::error::Error + Send + Sync>| OpenError::MigrationFailed {
-            target: target.clone(),
+            target: url.clone(),
             cause: e.to_string(),
         })?;
         let thread = SqliteThread::start("stele-state", path, Durability::SurvivesProcessCrash, Some(conn));
@@ -87,7 +88,7 @@ impl SqliteStateStore {
     }
 }
 
-/// When the store came up empty. Without that no proof can be told from a replay: fail closed.
+/// The store's birth. Fails if it is missing: without it a replayed proof cannot be detected (fail closed).
 fn load_birth(conn: &mut SqliteConnection) -> QueryResult<Timestamp> {
     let micros = meta::table.find(BIRTH_KEY).select(meta::value).get_result(conn).optional()?;
     micros.map(Timestamp::from_micros).ok_or_else(|| corrupt_column("meta.birth"))
@@ -104,9 +105,9 @@ impl StateStore for SqliteStateStore {
         self.read(move |conn| Ok(rate_limit::StoredRateLimits::load(conn, &attempt)?.state.decide_admission())).await
     }
 
-    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
-        let (attempt, verdict) = (attempt.clone(), verdict.clone());
-        self.write(move |conn| login_attempts::record_login_attempt(conn, &attempt, &verdict)).await
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, proof: &ProofResult) -> Result<AttemptOutcome> {
+        let (attempt, proof) = (attempt.clone(), proof.clone());
+        self.write(move |conn| login_attempts::record_login_attempt(conn, &attempt, &proof)).await
     }
 
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
@@ -146,13 +147,13 @@ impl StateStore for SqliteStateStore {
     }
 
     async fn touch_session(&self, key: &TokenKey, session: &Session) -> Result<()> {
-        let (key, used) = (*key, session.clone());
-        self.write(move |conn| sessions::touch_session(conn, &key, &used)).await
+        let (key, session) = (*key, session.clone());
+        self.write(move |conn| sessions::touch_session(conn, &key, &session)).await
     }
 
     async fn set_session_epoch(&self, key: &TokenKey, epoch: i64) -> Result<()> {
         let key = *key;
-        self.write(move |conn| sessions::restamp_session(conn, &key, epoch)).await
+        self.write(move |conn| sessions::set_session_epoch(conn, &key, epoch)).await
     }
 
     async fn end_session(&self, key: &TokenKey, _: UserId) -> Result<bool> {
@@ -180,8 +181,8 @@ impl StateStore for SqliteStateStore {
         self.write(move |conn| sessions::put_captcha(conn, id, expires)).await
     }
 
-    async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
-        self.write(move |conn| sessions::view_captcha(conn, id, most, now)).await
+    async fn count_captcha_view(&self, id: u64, max_views: u32, now: Timestamp) -> Result<bool> {
+        self.write(move |conn| sessions::view_captcha(conn, id, max_views, now)).await
     }
 
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {
@@ -191,7 +192,7 @@ impl StateStore for SqliteStateStore {
     async fn delete_expired(&self, now: Timestamp) -> Result<()> {
         self.write(|conn| rollback_detection::record_in_use(conn, rollback_detection::Uptime::now())).await?;
         for (table, key) in sweep::TABLES {
-            // In jobs of their own, so that logins get in between.
+            // One job per batch, so that logins run in between.
             while self.write(move |conn| sweep::delete_expired_batch(conn, table, key, now)).await? {}
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Sessions, one-time tickets and captchas.
+//! Sessions, one-time tickets and captchas in SQLite.
 
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -10,7 +10,8 @@ use stele_core::user::UserId;
 use super::schema::{captchas, sessions, tickets};
 use crate::error::corrupt_column;
 
-/// The most sessions that one login ends, where the bound was lowered: others wait for the writer.
+/// Most sessions that one login ends after the session limit was lowered: bounds how long the login holds the write
+/// lock.
 const MAX_ENDED_PER_LOGIN: i64 = 1_000;
 
 #[derive(Queryable, Selectable, Insertable)]
@@ -62,7 +63,7 @@ pub(super) fn find_session(
     }))
 }
 
-/// Stores a session, in place of an older one: a presence has the same key each time.
+/// Stores a session. Replaces one with the same key: app-bound sessions reuse theirs.
 pub(super) fn store_session(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
     let NewSession { key, session, .. } = new;
     let row = SessionRow {
@@ -78,16 +79,16 @@ pub(super) fn store_session(conn: &mut SqliteConnection, new: &NewSession) -> Qu
     diesel::replace_into(sessions::table).values(row).execute(conn).map(drop)
 }
 
-/// Whether a user has more than `count` sessions. Reads as many entries of an index as they have, up to `count`.
+/// Whether a user has more than `count` sessions. Reads at most `count + 1` index entries.
 #[diesel::dsl::auto_type]
 pub(super) fn has_more_than<'a>(user: &'a [u8], count: i64) -> _ {
     exists(sessions::table.filter(sessions::user.eq(user)).limit(1_i64).offset(count))
 }
 
-/// Ends the oldest sessions of the user of `new`, which is stored, as far as they are too many. Never `new` itself: by the
-/// clock of another instance it may be older.
+/// Ends the oldest sessions of the user of `new` that exceed the session limit. Call it after storing `new`, which it
+/// never ends: by the clock of another instance `new` may be the oldest.
 pub(super) fn end_excess_sessions(conn: &mut SqliteConnection, new: &NewSession) -> QueryResult<()> {
-    // Written as text because diesel deletes from no table that a subquery reads.
+    // Raw SQL: diesel cannot delete from a table that the subquery reads.
     diesel::sql_query(
         "DELETE FROM sessions WHERE id IN (SELECT id FROM \
          (SELECT id, created FROM sessions WHERE user = ? AND id <> (SELECT id FROM sessions WHERE key = ?) \
@@ -101,14 +102,16 @@ pub(super) fn end_excess_sessions(conn: &mut SqliteConnection, new: &NewSession)
     .map(drop)
 }
 
-pub(super) fn touch_session(conn: &mut SqliteConnection, key: &TokenKey, used: &Session) -> QueryResult<()> {
+/// Updates the last use and the expiry of a session.
+pub(super) fn touch_session(conn: &mut SqliteConnection, key: &TokenKey, session: &Session) -> QueryResult<()> {
     diesel::update(sessions::table.find(key.0.as_slice()))
-        .set((sessions::last_seen.eq(used.last_seen.as_micros()), sessions::expires.eq(used.expires.as_micros())))
+        .set((sessions::last_seen.eq(session.last_seen.as_micros()), sessions::expires.eq(session.expires.as_micros())))
         .execute(conn)
         .map(drop)
 }
 
-pub(super) fn restamp_session(conn: &mut SqliteConnection, key: &TokenKey, epoch: i64) -> QueryResult<()> {
+/// Sets the epoch of a session.
+pub(super) fn set_session_epoch(conn: &mut SqliteConnection, key: &TokenKey, epoch: i64) -> QueryResult<()> {
     diesel::update(sessions::table.find(key.0.as_slice())).set(sessions::epoch.eq(epoch)).execute(conn).map(drop)
 }
 
@@ -136,12 +139,13 @@ pub(super) fn redeem_ticket(
     audience: &str,
     now: Timestamp,
 ) -> QueryResult<Option<Ticket>> {
-    let fitting = tickets::table
+    // A ticket of another kind or audience is left in place.
+    let redeemable = tickets::table
         .find(key.0.as_slice())
         .filter(tickets::kind.eq(kind.as_str()))
         .filter(tickets::audience.eq(audience))
         .filter(tickets::expires.gt(now.as_micros()));
-    let Some(row) = fitting.select(TicketRow::as_select()).get_result(conn).optional()? else {
+    let Some(row) = redeemable.select(TicketRow::as_select()).get_result(conn).optional()? else {
         return Ok(None);
     };
     diesel::delete(tickets::table.find(key.0.as_slice())).execute(conn)?;
@@ -160,9 +164,9 @@ pub(super) fn put_captcha(conn: &mut SqliteConnection, id: u64, expires: Timesta
     diesel::replace_into(captchas::table).values(row).execute(conn).map(drop)
 }
 
-pub(super) fn view_captcha(conn: &mut SqliteConnection, id: u64, most: u32, now: Timestamp) -> QueryResult<bool> {
+pub(super) fn view_captcha(conn: &mut SqliteConnection, id: u64, max_views: u32, now: Timestamp) -> QueryResult<bool> {
     let live = captchas::table.find(id.cast_signed()).filter(captchas::expires.gt(now.as_micros()));
-    let viewable = live.filter(captchas::views.lt(i64::from(most)));
+    let viewable = live.filter(captchas::views.lt(i64::from(max_views)));
     Ok(diesel::update(viewable).set(captchas::views.eq(captchas::views + 1)).execute(conn)? > 0)
 }
 

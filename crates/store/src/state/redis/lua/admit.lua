@@ -1,6 +1,6 @@
--- Asks the limits and counts nothing.
-local s = standing()
-if s.wait > 0 then
-    return { 'blocked', s.wait, 0 }
+-- Checks the rate limits of a login attempt. Counts nothing. KEYS and ARGV of rate_limit.lua.
+local state = rate_limit_state()
+if state.wait > 0 then
+    return { 'blocked', state.wait, 0 }
 end
-return { 'open', s.account.budget.failures, s.known and 1 or 0 }
+return { 'open', state.account.budget.failures, state.is_trusted and 1 or 0 }

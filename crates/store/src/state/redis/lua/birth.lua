@@ -1,2 +1,2 @@
--- KEYS 1 birth. Gives it, and the server.
+-- Returns the store's birth and the server's id. KEYS 1 birth
 return { birth(KEYS[1]), server_id() }

@@ -1,4 +1,4 @@
--- The arithmetic of `stele_core::rate_limit`, line for line. A schedule without a base costs the rest of the window.
+-- The arithmetic of `stele_core::rate_limit`, line for line. A schedule without `base` blocks until the window ends.
 local function schedule(free, window, base, cap)
     return { free = tonumber(free), window = tonumber(window), base = tonumber(base), cap = tonumber(cap) }
 end
@@ -8,13 +8,13 @@ local function budget_fresh(now)
 end
 
 local function budget_at(budget, now, s)
-    if now >= after(budget.started, s.window) and now >= budget.blocked then
+    if now >= saturating_add(budget.started, s.window) and now >= budget.blocked then
         return budget_fresh(now)
     end
     local started = math.min(budget.started, now)
     local blocked = started
     if budget.blocked > budget.started then
-        blocked = math.min(budget.blocked, after(now, s.base and s.cap or s.window))
+        blocked = math.min(budget.blocked, saturating_add(now, s.base and s.cap or s.window))
     end
     return { failures = budget.failures, started = started, blocked = blocked }
 end
@@ -29,24 +29,25 @@ local function budget_fail(budget, now, s)
     local blocked = current.blocked
     if s.base then
         if failures > s.free then
-            blocked = after(now, math.min(s.base * 2 ^ math.min(failures - s.free - 1, 31), s.cap))
+            blocked = saturating_add(now, math.min(s.base * 2 ^ math.min(failures - s.free - 1, 31), s.cap))
         end
     elseif failures >= s.free then
-        blocked = after(current.started, s.window)
+        blocked = saturating_add(current.started, s.window)
     end
     return { failures = failures, started = current.started, blocked = blocked }
 end
 
--- One origin's part of the failures, after a failure of its own.
+-- One origin's share of the failures, after a failure from it.
 local function budget_attribute(budget, own)
     return (own > 0 or budget.failures <= 256) and math.min(own + 1, 4294967295) or 0
 end
 
-local function budget_forgive(budget, own)
+-- The budget without the `own` failures of one origin; nil if none is left.
+local function budget_clear_own(budget, own)
     local failures = math.max(budget.failures - own, 0)
     return failures > 0 and { failures = failures, started = budget.started, blocked = budget.blocked } or nil
 end
 
 local function budget_expires(budget, s)
-    return math.max(after(budget.started, s.window), budget.blocked)
+    return math.max(saturating_add(budget.started, s.window), budget.blocked)
 end

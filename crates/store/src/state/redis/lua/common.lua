@@ -1,73 +1,75 @@
--- What the scripts share. All instants and spans are microseconds by the caller's clock, which alone decides what is
--- still good. The server's clock dates births, and clears away MARGIN milliseconds after the caller's would have.
+-- Shared by all scripts. Times and durations are microseconds of the caller's clock, which alone decides whether data
+-- has expired. The server's clock is used only for births and for key expiry, MARGIN milliseconds after the caller's
+-- expiry.
 local MARGIN = 600000
--- Lua counts in doubles. Beyond this they skip numbers; it is in the year 2255.
-local LAST = 9007199254740991
+-- Lua numbers are doubles: the largest integer below which none is skipped. As a time it is in the year 2255.
+local MAX_EXACT_INTEGER = 9007199254740991
 
-local function after(instant, span)
-    return math.min(instant + span, LAST)
+local function saturating_add(time, duration)
+    return math.min(time + duration, MAX_EXACT_INTEGER)
 end
 
--- The milliseconds that what is good until `expires` is kept for.
-local function kept_for(expires, now)
+-- Milliseconds until a key is deleted whose data expires at `expires`.
+local function ttl_millis(expires, now)
     local left = math.max(math.ceil((expires - now) / 1000), 0)
-    -- PEXPIRE takes no span that ends after the 63-bit milliseconds do.
-    return string.format('%.0f', math.min(left, LAST / 1000) + MARGIN)
+    -- PEXPIRE rejects a TTL whose end exceeds 63 bits of milliseconds.
+    return string.format('%.0f', math.min(left, MAX_EXACT_INTEGER / 1000) + MARGIN)
 end
 
-local function keep_until(key, expires, now)
-    redis.call('PEXPIRE', key, kept_for(expires, now))
+local function expire_at(key, expires, now)
+    redis.call('PEXPIRE', key, ttl_millis(expires, now))
 end
 
--- Notes an instant until when it is so, for as long.
-local function note_until(key, expires, now)
-    redis.call('SET', key, string.format('%.0f', expires), 'PX', kept_for(expires, now))
+-- Stores `expires` as the value of the key, until then.
+local function store_until(key, expires, now)
+    redis.call('SET', key, string.format('%.0f', expires), 'PX', ttl_millis(expires, now))
 end
 
--- The last two arguments of every script: the server that the connection led to when it was made (see `server_id`), ''
--- before the first; and what counts as the server's time where a test sets the clock, '' everywhere else.
-local set_clock, connected_to = table.remove(ARGV), table.remove(ARGV)
+-- The last two arguments of every script: the server that the connection was made to (see `server_id`), '' before the
+-- first connection; and the server's time where a test sets the clock, '' otherwise.
+local manual_clock, expected_server = table.remove(ARGV), table.remove(ARGV)
 
--- The server's own time: births must not depend on the clock of whichever machine notices one first.
+-- The server's own clock: a birth must not depend on the clock of the instance that records it.
 local function server_time()
     local time = redis.call('TIME')
-    return tonumber(set_clock) or time[1] * 1000000 + time[2]
+    return tonumber(manual_clock) or time[1] * 1000000 + time[2]
 end
 
-local this_server
+local cached_server_id
 
--- Which server this is, and in which history of its data. `master_replid` is another after a restart, a promotion, and
--- a resynchronization, which can bring back what was used up and leaves the `run_id`.
+-- Identifies this server and its replication history. `master_replid` changes with a restart, a promotion, and a full
+-- resynchronization, which can bring back used one-time data without changing `run_id`.
 local function server_id()
-    if not this_server then
+    if not cached_server_id then
         local info = redis.call('INFO', 'replication')
-        this_server = assert(string.match(info, 'master_replid:(%w+)'), 'INFO replication has no master_replid')
+        cached_server_id = assert(string.match(info, 'master_replid:(%w+)'), 'INFO replication has no master_replid')
     end
-    return this_server
+    return cached_server_id
 end
 
--- Whether the connection still leads to the server that it was made to. If not, `new_server()` is the answer, upon which
--- the caller reconnects, and that notes a new birth.
+-- Whether the connection still leads to the server that it was made to. If not, the script returns
+-- `new_server_error()`, and the caller reconnects, which records a new birth.
 local function is_same_server()
-    return connected_to == '' or connected_to == server_id()
+    return expected_server == '' or expected_server == server_id()
 end
 
-local function new_server()
+local function new_server_error()
     return redis.error_reply('NEWSERVER the connection leads to another server than before')
 end
 
--- When this store came up empty or may have lost something, noting it if that was not done yet: there is no record, or
--- one of another server, or the connection's last server was another one. (A master that was frozen, replaced, and
--- promoted again has a record of its own, from before.)
+-- The store's birth: when it was created empty, or may have lost data. Records a new one if there is none, if the
+-- record is another server's, or if the connection was made to another server. (A master that was frozen, replaced and
+-- promoted again has its own record, which is too old.)
 local function birth(key)
-    local noted, id = redis.call('HMGET', key, 'at', 'server'), server_id()
-    local at = tonumber(noted[1])
-    if at and noted[2] == id and (connected_to == '' or connected_to == id) then
+    local record, id = redis.call('HMGET', key, 'at', 'server'), server_id()
+    local at = tonumber(record[1])
+    if at and record[2] == id and (expected_server == '' or expected_server == id) then
         return at
     end
     local now = server_time()
     at = math.max(at or now, now)
-    -- `run` is what instances of an earlier version compare: they must not note births in turn with this one.
+    -- `run` is for instances of earlier versions, which compare it: without it, they and this version would keep
+    -- replacing each other's birth.
     local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
     redis.call('HSET', key, 'at', string.format('%.0f', at), 'run', run, 'server', id)
     return at

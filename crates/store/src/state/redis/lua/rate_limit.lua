@@ -1,15 +1,22 @@
--- What the limits say of an attempt.
--- KEYS 1 whether the origin is known  2 the account's budget  3 the origin's own budget there  from 4: the budgets of the
---      origin and of the networks around it, as many as ARGV 6 has numbers; then what the script itself names
--- ARGV 1 now  2-5 the account's schedule  6-9 the origins', the first with a number for each  10 how long an origin is
---      known  11 the field of the account's budget that has the origin's part of it
+-- The rate limit state of a login attempt.
+-- KEYS 1    the account's trust in the origin
+--      2    the account's budget
+--      3    the budget of the trusted origin at the account
+--      4..  the budgets of the origin and of its enclosing networks, one for each number in ARGV 6
+--      then the keys of the script
+-- ARGV 1    now
+--      2-5  schedule of the account: free failures, window, base, cap
+--      6-9  schedule of the origins: free failures of each, separated by spaces; window, base, cap
+--      10   for how long an origin is trusted
+--      11   field of the account's budget with this origin's share of the failures
+--      then the arguments of the script
 local now = tonumber(ARGV[1])
 
--- `part` is the field that has one origin's part of the failures, where that is kept.
-local function line(key, s, part)
+-- Loads a budget. `share_field` is the field with the origin's share of the failures; nil for a budget without shares.
+local function load_budget(key, s, share_field)
     local row
-    if part then
-        row = redis.call('HMGET', key, 'failures', 'started', 'blocked', part)
+    if share_field then
+        row = redis.call('HMGET', key, 'failures', 'started', 'blocked', share_field)
     else
         row = redis.call('HMGET', key, 'failures', 'started', 'blocked')
     end
@@ -17,74 +24,76 @@ local function line(key, s, part)
     if row[1] then
         local stored = { failures = tonumber(row[1]), started = tonumber(row[2]), blocked = tonumber(row[3]) }
         budget = budget_at(stored, now, s)
-        -- What an earlier window counted is over.
+        -- The share of a window that has ended does not count.
         own = budget.failures > 0 and tonumber(row[4] or 0) or 0
     end
-    return { key = key, schedule = s, budget = budget, noted = row[1], part = part, own = own }
+    return { key = key, schedule = s, budget = budget, is_stored = row[1], share_field = share_field, own = own }
 end
 
-local function standing()
-    local known_until = tonumber(redis.call('GET', KEYS[1])) or 0
-    local known = known_until > now
-    local of_account = schedule(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
-    local account = known and line(KEYS[3], of_account) or line(KEYS[2], of_account, ARGV[11])
+local function rate_limit_state()
+    local trusted_until = tonumber(redis.call('GET', KEYS[1])) or 0
+    local is_trusted = trusted_until > now
+    local account_schedule = schedule(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+    local account = is_trusted and load_budget(KEYS[3], account_schedule)
+        or load_budget(KEYS[2], account_schedule, ARGV[11])
     local wait, origins = budget_wait(account.budget, now), {}
     for free in string.gmatch(ARGV[6], '%d+') do
-        local origin = line(KEYS[4 + #origins], schedule(free, ARGV[7], ARGV[8], ARGV[9]))
+        local origin = load_budget(KEYS[4 + #origins], schedule(free, ARGV[7], ARGV[8], ARGV[9]))
         wait = math.max(wait, budget_wait(origin.budget, now))
         table.insert(origins, origin)
     end
-    -- `last` is the number of the last key that is named above.
+    -- `last_key` is the index of the last key that the head names.
     return {
-        known = known, known_until = known_until, account = account, origins = origins, wait = wait, last = 3 + #origins
+        is_trusted = is_trusted, trusted_until = trusted_until, account = account, origins = origins, wait = wait,
+        last_key = 3 + #origins
     }
 end
 
--- Makes the origin known to the account for `known_for` from now; not stored again if less than a thousandth of that is
--- missing.
-local function know(s)
-    local known_for = tonumber(ARGV[10])
-    if s.known_until < after(now, math.floor(known_for - known_for / 1000)) then
-        note_until(KEYS[1], after(now, known_for), now)
+-- Makes the origin trusted by the account from now on. Not written if that extends the trust by less than a thousandth.
+local function trust_origin(state)
+    local trust_duration = tonumber(ARGV[10])
+    if state.trusted_until < saturating_add(now, math.floor(trust_duration - trust_duration / 1000)) then
+        store_until(KEYS[1], saturating_add(now, trust_duration), now)
     end
 end
 
-local function write_line(l, budget)
-    redis.call('HSET', l.key, 'failures', budget.failures, 'started', budget.started, 'blocked', budget.blocked)
+local function write_budget(key, budget)
+    redis.call('HSET', key, 'failures', budget.failures, 'started', budget.started, 'blocked', budget.blocked)
 end
 
-local function fail_line(l)
-    local budget = budget_fail(l.budget, now, l.schedule)
-    if l.part and l.noted and l.budget.failures == 0 then
-        redis.call('DEL', l.key)
+local function record_failure_in(entry)
+    local budget = budget_fail(entry.budget, now, entry.schedule)
+    -- A new window starts without the shares of the last one.
+    if entry.share_field and entry.is_stored and entry.budget.failures == 0 then
+        redis.call('DEL', entry.key)
     end
-    write_line(l, budget)
-    local own = l.part and budget_attribute(budget, l.own) or 0
+    write_budget(entry.key, budget)
+    local own = entry.share_field and budget_attribute(budget, entry.own) or 0
     if own > 0 then
-        redis.call('HSET', l.key, l.part, own)
+        redis.call('HSET', entry.key, entry.share_field, own)
     end
-    keep_until(l.key, budget_expires(budget, l.schedule), now)
+    expire_at(entry.key, budget_expires(budget, entry.schedule), now)
 end
 
--- Counts a failure, against the account and the origins.
-local function fail(s)
-    fail_line(s.account)
-    for _, origin in ipairs(s.origins) do
-        fail_line(origin)
+-- Counts a failure against the account and the origins.
+local function record_failure(state)
+    record_failure_in(state.account)
+    for _, origin in ipairs(state.origins) do
+        record_failure_in(origin)
     end
 end
 
--- Forgives those of the account's failures that came from this origin; what the origin itself has failed stays.
-local function forgive(s)
-    local l = s.account
-    if not l.noted then
+-- Clears the account's failures that came from this origin. The origin's own budgets are unchanged.
+local function clear_own_failures(state)
+    local entry = state.account
+    if not entry.is_stored then
         return
     end
-    local left = l.part and budget_forgive(l.budget, l.own)
+    local left = entry.share_field and budget_clear_own(entry.budget, entry.own)
     if not left then
-        redis.call('DEL', l.key)
-    elseif l.own > 0 then
-        write_line(l, left)
-        redis.call('HDEL', l.key, l.part)
+        redis.call('DEL', entry.key)
+    elseif entry.own > 0 then
+        write_budget(entry.key, left)
+        redis.call('HDEL', entry.key, entry.share_field)
     end
 end

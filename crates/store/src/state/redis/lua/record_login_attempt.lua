@@ -1,65 +1,70 @@
--- Books an attempt to log in. Everything is asked before anything is written.
--- KEYS after standing's: birth, then those there are of: replay mark, permit to repeat it, code, session and the index of its
---      user's sessions
--- ARGV 12 the second the proof was made  13 'right' or 'wrong'  14 until when the proof is remembered  15 whether
---      there is a code  16 whether to forgive and to know  17 until when the proof may be repeated, '' for not at all
---      18 whether it is known to be used  from 19: the session, as `put_session` reads it; '' for none
+-- Records a login attempt. All reads precede all writes.
+-- KEYS after those of rate_limit.lua: birth; then those in use of: used proof, repeat permit, code, session, index of
+--      the user's sessions
+-- ARGV 12   second in which the proof was made, '' if that does not matter
+--      13   'right' or 'wrong'
+--      14   expiry of the used proof, '' for none
+--      15   whether there is a code
+--      16   whether to trust the origin and clear its failures
+--      17   expiry of the repeat permit, '' for none
+--      18   whether the proof is known to be used
+--      19.. the session, as `put_session` reads it, '' for none
 local made = tonumber(ARGV[12])
 if made or (ARGV[13] == 'right' and (ARGV[14] ~= '' or ARGV[15] ~= '')) then
     if not is_same_server() then
-        return new_server()
+        return new_server_error()
     end
 end
-local s = standing()
-if s.wait > 0 then
-    return { 'blocked', s.wait, 0 }
+local state = rate_limit_state()
+if state.wait > 0 then
+    return { 'blocked', state.wait, 0 }
 end
-if made and made <= math.floor(birth(KEYS[s.last + 1]) / 1000000) then
+if made and made <= math.floor(birth(KEYS[state.last_key + 1]) / 1000000) then
     return { 'stale', 0, 0 }
 end
 if ARGV[13] == 'wrong' then
-    fail(s)
+    record_failure(state)
     return { 'done', 0, 0 }
 end
 
-local last = s.last + 1
-local function key_if(there)
-    if there then
-        last = last + 1
-        return KEYS[last]
+local last_key = state.last_key + 1
+local function next_key_if(present)
+    if present then
+        last_key = last_key + 1
+        return KEYS[last_key]
     end
 end
-local replay = key_if(ARGV[14] ~= '')
-local permit = key_if(ARGV[17] ~= '')
-local code = key_if(ARGV[15] ~= '')
-local session = key_if(ARGV[19] ~= '')
-local index = key_if(ARGV[19] ~= '')
+local used_proof = next_key_if(ARGV[14] ~= '')
+local permit = next_key_if(ARGV[17] ~= '')
+local code = next_key_if(ARGV[15] ~= '')
+local session = next_key_if(ARGV[19] ~= '')
+local index = next_key_if(ARGV[19] ~= '')
 
-local function is_noted(key)
+local function is_live(key)
     return (tonumber(redis.call('GET', key)) or 0) > now
 end
-local used = ARGV[18] ~= '' or (replay and is_noted(replay))
-local repeated = used and permit and is_noted(permit)
-if used and not repeated then
+local used_before = ARGV[18] ~= '' or (used_proof and is_live(used_proof))
+local permitted_repeat = used_before and permit and is_live(permit)
+if used_before and not permitted_repeat then
     return { 'replayed', 0, 0 }
 end
-if code and not code_lives(code, now) then
+if code and not is_code_live(code, now) then
     return { 'codegone', 0, 0 }
 end
 if code then
     redis.call('DEL', code)
 end
-if replay then
-    note_until(replay, tonumber(ARGV[14]), now)
+if used_proof then
+    store_until(used_proof, tonumber(ARGV[14]), now)
 end
-if repeated then
+if permitted_repeat then
     redis.call('DEL', permit)
 elseif permit then
-    note_until(permit, tonumber(ARGV[17]), now)
+    store_until(permit, tonumber(ARGV[17]), now)
 end
 if ARGV[16] ~= '' then
-    forgive(s)
-    know(s)
+    clear_own_failures(state)
+    trust_origin(state)
 end
 if session then
     put_session(session, index, now, 19)

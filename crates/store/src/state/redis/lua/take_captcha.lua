@@ -1,4 +1,4 @@
--- Takes a captcha, once, if it has not expired.
+-- Consumes a captcha, once, unless it has expired.
 -- KEYS 1 captcha  ARGV 1 now
 local row = redis.call('HMGET', KEYS[1], 'expires', 'run')
 if not row[1] or tonumber(row[1]) <= tonumber(ARGV[1]) or row[2] ~= server_id() then

@@ -1,4 +1,4 @@
--- Notes that the store can be written: fails at a replica, with a full memory, and after a failed save.
+-- Checks that the server accepts writes: fails on a replica, with full memory, and after a failed save to disk.
 -- KEYS 1 birth
 birth(KEYS[1])
 redis.call('HSET', KEYS[1], 'written', string.format('%.0f', server_time()))
