@@ -1,4 +1,4 @@
-//! How SQLite files are made and opened.
+//! SQLite files: creation with private permissions, and connections with their pragmas.
 
 mod checkpoint;
 pub(crate) mod thread;
@@ -14,35 +14,35 @@ use diesel::{Connection, ConnectionError, ConnectionResult, SqliteConnection};
 
 use crate::OpenError;
 
-/// What a commit waits for.
+/// What a committed transaction survives.
 #[derive(Clone, Copy)]
 pub(crate) enum Durability {
-    /// The disk: what was answered survives a power cut.
+    /// A power loss: a commit waits for the disk (`synchronous = FULL`).
     SurvivesPowerLoss,
-    /// The system: what was answered survives the process.
+    /// A crash of the process, but not a power loss (`synchronous = NORMAL`).
     SurvivesProcessCrash,
 }
 
-/// Makes the file if it is not there, readable by its owner alone, and checks that it is (or can become) a database.
+/// Creates the file with mode 0600 if it is missing, and checks that it is empty or an SQLite database.
 pub(crate) fn create_if_missing(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true);
-    // SQLite would go by the umask; its -wal and -shm files take the mode of this one.
+    // SQLite would apply the umask. It gives its -wal and -shm files the mode of the database file.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     open_file(path, &mut options)
 }
 
-/// Checks that an existing file is a database.
+/// Checks that an existing file is writable and empty or an SQLite database.
 pub(crate) fn check_existing(path: &Path) -> Result<(), OpenError> {
     open_file(path, OpenOptions::new().read(true).write(true))
 }
 
-/// Opens the file, unless it or one that SQLite keeps beside it is a symbolic link: it could lead to a file of others, or
-/// to one that they read.
+/// Opens the file. Rejects a symbolic link, also for the files that SQLite writes beside it: it could overwrite another
+/// user's file, or write into a file that others can read.
 fn open_file(path: &Path, options: &mut OpenOptions) -> Result<(), OpenError> {
-    let beside = |ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
-    if let Some(link) = ["", "-wal", "-shm", "-journal"].map(beside).into_iter().find(|path| path.is_symlink()) {
+    let sibling = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    if let Some(link) = ["", "-wal", "-shm", "-journal"].map(sibling).into_iter().find(|path| path.is_symlink()) {
         return Err(OpenError::SymbolicLink(link));
     }
     let file = options.open(path).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
@@ -53,30 +53,30 @@ fn check_header(path: &Path, file: std::fs::File) -> Result<(), OpenError> {
     let mut header = Vec::new();
     file.take(16).read_to_end(&mut header).map_err(|cause| OpenError::Unwritable { path: path.to_owned(), cause })?;
     // An empty file is an empty database.
-    let known = header.is_empty() || header == b"SQLite format 3\0";
-    known.then_some(()).ok_or_else(|| OpenError::NotADatabase(path.to_owned()))
+    let is_database = header.is_empty() || header == b"SQLite format 3\0";
+    is_database.then_some(()).ok_or_else(|| OpenError::NotADatabase(path.to_owned()))
 }
 
-/// Connects to an existing file.
+/// Connects to an existing file and sets its pragmas. Blocks, for up to a second if the file is locked.
 pub(crate) fn open_connection(path: &Path, durability: Durability) -> ConnectionResult<SqliteConnection> {
     let mut conn = SqliteConnection::establish(&existing_file_uri(path)?)?;
     let synchronous = match durability {
         Durability::SurvivesPowerLoss => "FULL",
         Durability::SurvivesProcessCrash => "NORMAL",
     };
-    // The wait for locks comes first, so that what follows waits too. The cache is in KiB. The log, in pages of 4 KiB, is
-    // kept at its size: to write anew where something was is quicker than to make a file longer. That of the state is long, as
-    // another thread moves it meanwhile: see `log.rs`.
-    let (cache, log, kept) = match durability {
+    // Up to `journal_size_limit` bytes, SQLite overwrites the log instead of truncating it: faster than extending a file.
+    // The state store's log may grow longer, because the checkpoint thread copies it: see `checkpoint.rs`.
+    // `busy_timeout` comes first, so that the other pragmas wait for locks as well.
+    let (cache_kib, autocheckpoint_pages, wal_size_limit) = match durability {
         Durability::SurvivesPowerLoss => (8_192, 4_000, 32 << 20),
         Durability::SurvivesProcessCrash => (16_384, 24_000, 128 << 20),
     };
     let pragmas = format!(
         "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; \
-         PRAGMA foreign_keys = ON; PRAGMA cache_size = -{cache}; PRAGMA wal_autocheckpoint = {log}; \
-         PRAGMA journal_size_limit = {kept};"
+         PRAGMA foreign_keys = ON; PRAGMA cache_size = -{cache_kib}; \
+         PRAGMA wal_autocheckpoint = {autocheckpoint_pages}; PRAGMA journal_size_limit = {wal_size_limit};"
     );
-    // Turning to WAL, once in a file's life, does not wait for another who is at it.
+    // The switch to WAL mode, once per file, ignores `busy_timeout` while another connection does the same: retry.
     for _ in 0..50 {
         if conn.batch_execute(&pragmas).is_ok() {
             return Ok(conn);
@@ -87,13 +87,12 @@ pub(crate) fn open_connection(path: &Path, durability: Durability) -> Connection
     Ok(conn)
 }
 
-/// Whether a statement failed because the disk is full. diesel passes on no more than SQLite's words (`SQLITE_FULL`).
+/// Whether a statement failed because the disk is full (`SQLITE_FULL`). diesel exposes only SQLite's message.
 pub(crate) fn is_disk_full(error: &DbError) -> bool {
     matches!(error, DbError::DatabaseError(_, info) if info.message().contains("disk is full"))
 }
 
-/// The file as a URI that opens it only if it exists: SQLite never makes a file by itself, with a mode we did not
-/// choose.
+/// URI that opens the file only if it exists, so that SQLite never creates it with the mode of the umask.
 fn existing_file_uri(path: &Path) -> ConnectionResult<String> {
     let absolute = std::path::absolute(path).map_err(|e| ConnectionError::BadConnection(e.to_string()))?;
     let text = absolute.to_str().ok_or_else(|| ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;

@@ -1,7 +1,8 @@
-//! A thread with a connection of its own, which does what it is given in batches: one look at the queue, one lock of the
-//! file and one commit serve many.
+//! A dedicated thread that owns an SQLite connection and runs queued jobs in batches (group commit).
 //!
-//! Handing each call to a thread that may block costs more than the call: SQLite has its answer in microseconds.
+//! A batch takes the file lock once and commits once for all its jobs. The queue is bounded: a full queue rejects jobs
+//! at once (load shedding). `spawn_blocking` per call would cost more than the call, which SQLite answers in
+//! microseconds.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -17,27 +18,27 @@ use super::Durability;
 use super::checkpoint::WalCheckpointer;
 use crate::error::map_database_error;
 
-/// How many jobs may wait. More than that, and who asks is told that it is unavailable rather than fall behind.
+/// Most queued jobs. A further job fails with [`Error::Unavailable`].
 const QUEUE_CAPACITY: usize = 4_096;
 
-/// The most jobs of one commit: so that no answer waits for a long train of others.
+/// Most jobs in one commit: bounds how long a response waits for other jobs.
 const MAX_BATCH: usize = 128;
 
-/// How long to wait for an answer: more than SQLite waits for a lock, so that it is SQLite who says that it is busy.
+/// Timeout of a job. Longer than `busy_timeout`, so that a locked database is reported by SQLite itself.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Whether a job writes: a batch without one takes no write lock.
+/// Whether a job writes. A batch without writes takes no write lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
 }
 
-/// The thread. Dropped, it does the jobs it has, closes its connection and ends before the drop does: the last connection
-/// to a file moves the log into it.
+/// Handle to the thread. Dropping it runs the queued jobs, closes the connection and joins the thread; SQLite
+/// checkpoints the write-ahead log when the last connection to a file closes.
 pub(crate) struct SqliteThread {
     jobs: mpsc::Sender<Box<dyn Job>>,
-    /// Dropped after `jobs`, whose end ends the thread.
+    /// Declared after `jobs`, so dropped after it: closing that channel ends the thread.
     _runner: JoinOnDrop,
 }
 
@@ -45,13 +46,13 @@ struct JoinOnDrop(Option<JoinHandle<()>>);
 
 impl Drop for JoinOnDrop {
     fn drop(&mut self) {
-        // A job that panics is caught, so the thread does not.
+        // A panic of a job is caught (`catch_job_panic`), so that the thread does not panic.
         let _ = self.0.take().map(JoinHandle::join);
     }
 }
 
 impl SqliteThread {
-    /// Starts a thread for the file at `path`, on `conn`, or on a connection that it makes when it needs one.
+    /// Starts a thread for the file at `path`, with the connection `conn`. Without one it connects at its first job.
     pub(crate) fn start(
         name: &'static str,
         path: PathBuf,
@@ -59,16 +60,16 @@ impl SqliteThread {
         conn: Option<SqliteConnection>,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel(QUEUE_CAPACITY);
-        let mover = match durability {
+        let checkpointer = match durability {
             Durability::SurvivesPowerLoss => None,
             Durability::SurvivesProcessCrash => Some(WalCheckpointer::start(path.clone())?),
         };
-        let runner = BatchRunner { name, path, durability, conn, checkpointer: mover, disk_full: false };
+        let runner = BatchRunner { name, path, durability, conn, checkpointer, disk_space: DiskSpace::Available };
         let runner = std::thread::Builder::new().name(name.to_owned()).spawn(move || runner.run(queue))?;
         Ok(Self { jobs, _runner: JoinOnDrop(Some(runner)) })
     }
 
-    /// As [`Thread::run`]; what the database says is an error of the domain.
+    /// As [`SqliteThread::submit`], with database errors mapped by [`map_database_error`].
     pub(crate) async fn call<T, F>(&self, access: Access, work: F) -> Result<T>
     where
         T: Send + 'static,
@@ -77,41 +78,60 @@ impl SqliteThread {
         self.submit(access, work).await?.map_err(map_database_error)
     }
 
-    /// Has `work` done, wholly or not at all, and waits until it is committed, or gives what the database said. It may be
-    /// done more than once, each time as if it had not been before; it is done even if the caller does not wait.
+    /// Queues `work` and waits until it is committed; it is applied completely or not at all. It may run more than
+    /// once, with earlier runs rolled back, and it runs even if the caller is cancelled.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the queue is full, on a timeout, or if the batch cannot commit. The inner result has
+    /// the database error of `work`.
     pub(crate) async fn submit<T, F>(&self, access: Access, work: F) -> Result<QueryResult<T>>
     where
         T: Send + 'static,
         F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let task = Task { access, work, outcome: None, reply };
+        let (response_tx, response_rx) = oneshot::channel();
+        let task = Task { access, work, outcome: None, response_tx };
         self.jobs.try_send(Box::new(task)).map_err(|e| {
             Error::unavailable(match e {
-                mpsc::error::TrySendError::Full(_) => "too many are waiting for the store",
+                mpsc::error::TrySendError::Full(_) => "the store's queue is full",
                 mpsc::error::TrySendError::Closed(_) => "the store has stopped",
             })
         })?;
-        tokio::time::timeout(RESPONSE_TIMEOUT, answer).await.map_err(Error::unavailable)?.map_err(Error::unavailable)?
+        let response = tokio::time::timeout(RESPONSE_TIMEOUT, response_rx).await;
+        response.map_err(Error::unavailable)?.map_err(Error::unavailable)?
     }
 }
 
-/// A [`Task`], whatever its type of answer.
+/// Whether the transaction of a batch was committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BatchOutcome {
+    Committed,
+    RolledBack,
+}
+
+/// Whether the disk had space for the last write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DiskSpace {
+    Available,
+    Full,
+}
+
+/// A [`Task`] with its result type erased.
 trait Job: Send {
     fn access(&self) -> Access;
-    /// Does the work and keeps the outcome.
+    /// Runs the work and stores its outcome.
     fn execute(&mut self, conn: &mut SqliteConnection) -> QueryResult<()>;
-    /// Notes that the work failed, whatever it thought of itself.
+    /// Replaces the outcome with a failure.
     fn fail(&mut self, error: DbError);
-    /// Answers, with the outcome if the batch was committed.
-    fn respond(self: Box<Self>, committed: bool);
+    /// Sends the outcome to the caller, or [`Error::Unavailable`] for a success that was rolled back.
+    fn respond(self: Box<Self>, batch: BatchOutcome);
 }
 
 struct Task<T, F> {
     access: Access,
     work: F,
     outcome: Option<QueryResult<T>>,
-    reply: oneshot::Sender<Result<QueryResult<T>>>,
+    response_tx: oneshot::Sender<Result<QueryResult<T>>>,
 }
 
 impl<T, F> Job for Task<T, F>
@@ -132,13 +152,15 @@ where
         self.outcome = Some(Err(error));
     }
 
-    fn respond(self: Box<Self>, committed: bool) {
+    fn respond(self: Box<Self>, batch: BatchOutcome) {
         let outcome = match self.outcome {
-            Some(Ok(_)) if !committed => None,
+            Some(Ok(_)) if batch == BatchOutcome::RolledBack => None,
             outcome => outcome,
         };
-        // Who asked may have gone.
-        let _ = self.reply.send(outcome.ok_or_else(|| Error::unavailable("the store could not commit")));
+        // Fails if the caller was cancelled.
+        let _ = self
+            .response_tx
+            .send(outcome.ok_or_else(|| Error::unavailable("the store could not commit the transaction")));
     }
 }
 
@@ -146,123 +168,124 @@ struct BatchRunner {
     name: &'static str,
     path: PathBuf,
     durability: Durability,
-    /// `None` before it is needed, and after a failure that may have left it in an unknown state.
+    /// `None` before the first job, and after a failed commit, which may leave it in an unknown state.
     conn: Option<SqliteConnection>,
-    /// For a file that is written all the time.
+    /// Only for [`Durability::SurvivesProcessCrash`], where commits do not wait for the disk.
     checkpointer: Option<WalCheckpointer>,
-    /// Whether there was no space when something was last written.
-    disk_full: bool,
+    /// As last reported.
+    disk_space: DiskSpace,
 }
 
 impl BatchRunner {
     fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = queue.blocking_recv() {
-            // Whatever is there goes along; nothing is waited for.
+            // The batch has the jobs that are queued already; it does not wait for more.
             let mut batch = vec![first];
             while batch.len() < MAX_BATCH
                 && let Ok(job) = queue.try_recv()
             {
                 batch.push(job);
             }
-            let wrote = batch.iter().any(|job| job.access() == Access::Write);
-            let committed = match self.commit_batch(&mut batch) {
-                Ok(full) => {
-                    if full || wrote {
-                        self.report_disk_full(full);
+            let has_writes = batch.iter().any(|job| job.access() == Access::Write);
+            let outcome = match self.commit_batch(&mut batch) {
+                Ok(space) => {
+                    if space == DiskSpace::Full || has_writes {
+                        self.report_disk_space(space);
                     }
-                    true
+                    BatchOutcome::Committed
                 }
                 Err(error) => {
                     if super::is_disk_full(&error) {
-                        self.report_disk_full(true);
+                        self.report_disk_space(DiskSpace::Full);
                     } else {
                         let (path, thread) = (self.path.display(), self.name);
-                        tracing::error!(thread, %path, %error, jobs = batch.len(), "no commit");
+                        tracing::error!(thread, %path, %error, jobs = batch.len(), "SQLite transaction failed");
                     }
                     self.conn = None;
-                    false
+                    BatchOutcome::RolledBack
                 }
             };
-            if let Some(mover) = &mut self.checkpointer
-                && wrote
+            if let Some(checkpointer) = &mut self.checkpointer
+                && has_writes
             {
-                mover.record_committed(batch.len());
+                checkpointer.record_committed(batch.len());
             }
             for job in batch {
-                job.respond(committed);
+                job.respond(outcome);
             }
         }
     }
 
-    /// Tells once that the disk is full, and once that it is not any more.
-    fn report_disk_full(&mut self, full: bool) {
-        if full == self.disk_full {
+    /// Logs when the disk becomes full, and when it has space again.
+    fn report_disk_space(&mut self, space: DiskSpace) {
+        if space == self.disk_space {
             return;
         }
-        self.disk_full = full;
+        self.disk_space = space;
         let folder = self.path.parent().unwrap_or(&self.path).display();
-        if full {
-            tracing::error!(
+        match space {
+            DiskSpace::Full => tracing::error!(
                 %folder,
-                "the disk is full: nothing that was answered is lost, nobody can log in; free space there, and it goes on"
-            );
-        } else {
-            tracing::info!(%folder, "the disk has space again");
+                "the disk is full: logins fail, acknowledged writes are safe; free space in this folder, without a restart"
+            ),
+            DiskSpace::Available => tracing::info!(%folder, "the disk has space again"),
         }
     }
 
-    /// Gives whether some of it failed because the disk is full.
-    fn commit_batch(&mut self, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
+    /// Runs a batch and commits it. Returns [`DiskSpace::Full`] if a job failed for lack of space.
+    fn commit_batch(&mut self, batch: &mut [Box<dyn Job>]) -> QueryResult<DiskSpace> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
-            gone => gone.insert(super::open_connection(&self.path, self.durability).map_err(|e| {
+            slot => slot.insert(super::open_connection(&self.path, self.durability).map_err(|e| {
                 DbError::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(e.to_string()))
             })?),
         };
         if !batch.iter().any(|job| job.access() == Access::Write) {
-            // A statement alone is a transaction of its own.
+            // A single read is one statement, which needs no explicit transaction.
             return if batch.len() == 1 {
                 Ok(run_individually(conn, batch))
             } else {
                 run_in_read_transaction(conn, batch)
             };
         }
-        // Mostly all goes well: a savepoint for each costs more than to do it all again when one fails.
-        let mut failed = false;
-        let together = conn.immediate_transaction(|conn| {
-            let done = batch.iter_mut().try_for_each(|job| catch_job_panic(job.as_mut(), conn));
-            done.inspect_err(|_| failed = true)
+        // Without savepoints first: jobs rarely fail, and a savepoint per job costs more than running the batch again.
+        let mut job_failed = false;
+        let outcome = conn.immediate_transaction(|conn| {
+            let result = batch.iter_mut().try_for_each(|job| catch_job_panic(job.as_mut(), conn));
+            result.inspect_err(|_| job_failed = true)
         });
-        match together {
-            Err(_) if failed => conn.immediate_transaction(|conn| Ok(run_individually(conn, batch))),
-            outcome => outcome.map(|()| false),
+        match outcome {
+            Err(_) if job_failed => conn.immediate_transaction(|conn| Ok(run_individually(conn, batch))),
+            outcome => outcome.map(|()| DiskSpace::Available),
         }
     }
 }
 
-/// Does the work of jobs that read, on one look at the file.
-fn run_in_read_transaction(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<bool> {
+/// Runs jobs that only read, on one snapshot of the database.
+fn run_in_read_transaction(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> QueryResult<DiskSpace> {
     conn.transaction(|conn| Ok(run_individually(conn, batch)))
 }
 
-/// Does the work of each job, each that writes in a savepoint of its own, so that one that fails undoes itself alone.
-/// Gives whether one failed because the disk is full.
-fn run_individually(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> bool {
-    let mut full = false;
+/// Runs each writing job in its own savepoint, so that a failed job rolls back alone. Returns [`DiskSpace::Full`] if
+/// one failed for lack of space.
+fn run_individually(conn: &mut SqliteConnection, batch: &mut [Box<dyn Job>]) -> DiskSpace {
+    let mut space = DiskSpace::Available;
     for job in batch {
         let outcome = match job.access() {
             Access::Read => catch_job_panic(job.as_mut(), conn),
             Access::Write => conn.transaction(|conn| catch_job_panic(job.as_mut(), conn)),
         };
         if let Err(error) = outcome {
-            full |= super::is_disk_full(&error);
+            if super::is_disk_full(&error) {
+                space = DiskSpace::Full;
+            }
             job.fail(error);
         }
     }
-    full
+    space
 }
 
-/// A job that panics has failed; the thread goes on.
+/// Turns a panic of a job into its failure, so that the thread continues.
 fn catch_job_panic(job: &mut dyn Job, conn: &mut SqliteConnection) -> QueryResult<()> {
     catch_unwind(AssertUnwindSafe(|| job.execute(conn)))
         .unwrap_or_else(|_| Err(DbError::QueryBuilderError("a job panicked".into())))
@@ -299,15 +322,15 @@ mod tests {
     async fn failed_or_panicked_jobs_roll_back_alone() {
         let dir = tempfile::tempdir().unwrap();
         let writer = start_writer(&dir);
-        // Held up, so that the others make one batch.
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let first = writer.call(Access::Write, move |_| Ok(wait.recv().is_err()));
+        // The first job blocks the thread, so that the others form one batch.
+        let (unblock_tx, unblock_rx) = std::sync::mpsc::channel::<()>();
+        let first = writer.call(Access::Write, move |_| Ok(unblock_rx.recv().is_err()));
         let good = writer.call(Access::Write, |conn| insert(conn, 1));
         let failing = writer.call(Access::Write, |conn| insert(conn, 2).and_then(|_| insert(conn, 1)));
         let panicking = writer.call(Access::Write, |conn| insert(conn, 3).map(|_| assert_eq!(1, 2, "on purpose")));
         let last = writer.call(Access::Write, |conn| insert(conn, 4));
-        let release = async { drop(go) };
-        let (first, good, failing, panicking, last, ()) = tokio::join!(first, good, failing, panicking, last, release);
+        let unblock = async { drop(unblock_tx) };
+        let (first, good, failing, panicking, last, ()) = tokio::join!(first, good, failing, panicking, last, unblock);
         assert!(first.unwrap());
         assert_eq!((good.unwrap(), last.unwrap()), (1, 1));
         assert!(matches!(failing, Err(Error::Internal(_))));
@@ -322,22 +345,22 @@ mod tests {
         writer.call(Access::Write, |conn| insert(conn, 1)).await.unwrap();
         assert!(dir.path().join("test.db-wal").exists());
         drop(writer);
-        assert!(!dir.path().join("test.db-wal").exists(), "the log was moved into the file");
+        assert!(!dir.path().join("test.db-wal").exists(), "the last connection checkpoints and removes the log");
     }
 
     #[tokio::test]
     async fn a_full_queue_rejects_jobs_immediately() {
         let dir = tempfile::tempdir().unwrap();
         let writer = std::sync::Arc::new(start_writer(&dir));
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let held = writer.call(Access::Write, move |_| Ok(wait.recv().is_err()));
+        let (unblock_tx, unblock_rx) = std::sync::mpsc::channel::<()>();
+        let blocking = writer.call(Access::Write, move |_| Ok(unblock_rx.recv().is_err()));
         let more =
             (0..QUEUE_CAPACITY + MAX_BATCH + 1).map(|n| writer.call(Access::Write, move |conn| insert(conn, n as i64)));
-        let release = async { drop(go) };
-        let (held, more, ()) = tokio::join!(held, futures_util::future::join_all(more), release);
-        assert!(held.unwrap());
-        let refused = more.iter().filter(|result| matches!(result, Err(Error::Unavailable(_)))).count();
-        assert!((1..=MAX_BATCH + 2).contains(&refused), "{refused}");
-        assert_eq!(count(&writer).await, (more.len() - refused) as i64);
+        let unblock = async { drop(unblock_tx) };
+        let (blocking, more, ()) = tokio::join!(blocking, futures_util::future::join_all(more), unblock);
+        assert!(blocking.unwrap());
+        let rejected = more.iter().filter(|result| matches!(result, Err(Error::Unavailable(_)))).count();
+        assert!((1..=MAX_BATCH + 2).contains(&rejected), "{rejected}");
+        assert_eq!(count(&writer).await, (more.len() - rejected) as i64);
     }
 }

@@ -1,4 +1,5 @@
-//! The short-lived state: embedded in an SQLite file, or in Redis. Both do the same, and one suite of tests says what.
+//! State store: rate limits, replay protection, sessions, codes, tickets and captchas, in an SQLite file or in Redis.
+//! One contract test suite runs on both.
 
 mod redis;
 mod sqlite;

@@ -1,23 +1,23 @@
-//! Whose an account's failures are: how many came from each origin, packed into one column.
+//! An account's failures by origin, packed into one column: records of origin hash and big-endian count.
 
 use stele_core::rate_limit_key::OriginHash;
 
-/// An origin's tag and its failures.
+/// Bytes of a record: an origin's hash and its number of failures.
 const RECORD_LEN: usize = size_of::<OriginHash>() + size_of::<u32>();
 
-/// How many failures came from the origin with `tag`.
-pub(super) fn failures_of(packed: &[u8], tag: &OriginHash) -> u32 {
-    let record = packed.chunks_exact(RECORD_LEN).find(|record| record.starts_with(tag));
+/// Failures that came from the origin with this hash.
+pub(super) fn failures_of(packed: &[u8], origin_hash: &OriginHash) -> u32 {
+    let record = packed.chunks_exact(RECORD_LEN).find(|record| record.starts_with(origin_hash));
     let count = record.and_then(|record| record[size_of::<OriginHash>()..].try_into().ok());
     count.map_or(0, u32::from_be_bytes)
 }
 
-/// `packed` with `failures` from the origin with `tag`; 0 removes it.
-pub(super) fn with_failures(packed: &[u8], tag: &OriginHash, failures: u32) -> Vec<u8> {
-    let others = packed.chunks_exact(RECORD_LEN).filter(|record| !record.starts_with(tag));
+/// `packed` with the origin's count set to `failures`; 0 removes its record.
+pub(super) fn with_failures(packed: &[u8], origin_hash: &OriginHash, failures: u32) -> Vec<u8> {
+    let others = packed.chunks_exact(RECORD_LEN).filter(|record| !record.starts_with(origin_hash));
     let mut packed: Vec<u8> = others.flatten().copied().collect();
     if failures > 0 {
-        packed.extend_from_slice(tag);
+        packed.extend_from_slice(origin_hash);
         packed.extend_from_slice(&failures.to_be_bytes());
     }
     packed

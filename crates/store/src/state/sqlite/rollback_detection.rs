@@ -1,10 +1,9 @@
-//! What a power cut or an old copy of the file may have taken.
+//! Replay protection after a rollback of the state file: detects a power loss or a restored backup.
 //!
-//! The file is written without waiting for the disk (`synchronous=NORMAL`), which no kill of a process can undo, but a
-//! power cut can: the last moments before it may be gone. So may more, if the file is a copy that was put back from a
-//! backup. That must not bring back what was used up meanwhile. So the process that opens the file first after the machine
-//! started, or after it was not in use for minutes, as a copy is not, gives the store a new birth, before which every
-//! proof is stale, and forgets what can be used once.
+//! The file is written without waiting for the disk (`synchronous=NORMAL`): it survives a crash of the process, but a
+//! power loss may revert the last commits, and a restored backup reverts more. Used proofs, codes and tickets must not
+//! become usable again. So the first process that opens the file after a boot, or after [`MAX_UNSEEN`] without use,
+//! sets a new birth, before which every proof is stale, and deletes all one-time data.
 
 use std::time::Duration;
 
@@ -15,29 +14,31 @@ use stele_core::time::Timestamp;
 use super::BIRTH_KEY;
 use super::schema::{captchas, codes, meta, tickets};
 
+/// Key in the table `meta`: the boot that the file was last used in.
 const BOOT_KEY: &str = "boot";
+/// Key in the table `meta`: seconds of uptime at which the file was last used.
 const SEEN_KEY: &str = "seen";
 
-/// A file that no process has had open for so long may be an old copy. Those that have it open say so once a minute.
+/// A file unused for longer may be a restored backup. A process that has it open records its use once a minute.
 const MAX_UNSEEN: Duration = Duration::from_secs(150);
 
-/// Since when the machine runs, and for how long: by no clock that is ever set.
+/// The machine's boot and uptime. Both are independent of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Uptime {
-    /// What distinguishes this start of the machine from others.
+    /// Identifies this boot.
     pub(super) boot_id: i64,
-    /// How long it has run.
+    /// Time since this boot.
     pub(super) since_boot: Duration,
 }
 
 impl Uptime {
-    /// The machine's; `None` where the system does not say.
+    /// Reads it from `/proc`; `None` on a system without.
     pub(super) fn now() -> Option<Self> {
-        let id = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
-        let boot = sha256(id.trim_ascii()).first_chunk().map(|bytes| i64::from_le_bytes(*bytes))?;
+        let uuid = std::fs::read("/proc/sys/kernel/random/boot_id").ok()?;
+        let boot_id = sha256(uuid.trim_ascii()).first_chunk().map(|bytes| i64::from_le_bytes(*bytes))?;
         let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
         let seconds = uptime.split('.').next()?.parse().ok()?;
-        Some(Self { boot_id: boot, since_boot: Duration::from_secs(seconds) })
+        Some(Self { boot_id, since_boot: Duration::from_secs(seconds) })
     }
 
     fn seconds(self) -> i64 {
@@ -45,33 +46,33 @@ impl Uptime {
     }
 }
 
-/// Does what must be done if the file may hold what was used up since.
+/// Sets a new birth at `now` and deletes one-time data if the file may have been rolled back. Records its use.
 pub(super) fn invalidate_if_rolled_back(
     conn: &mut SqliteConnection,
     uptime: Option<Uptime>,
     now: Timestamp,
 ) -> QueryResult<()> {
     let Some(uptime) = uptime else { return Ok(()) };
-    let mut noted = |key| meta::table.find(key).select(meta::value).get_result::<i64>(conn).optional();
-    if let Some(boot) = noted(BOOT_KEY)? {
-        // A file of an earlier version does not say when it was seen.
-        let unseen = noted(SEEN_KEY)?.map(|seen| uptime.seconds().checked_sub(seen));
+    let mut recorded = |key| meta::table.find(key).select(meta::value).get_result::<i64>(conn).optional();
+    if let Some(boot_id) = recorded(BOOT_KEY)? {
+        // A file of an earlier version has no `seen`.
+        let unseen = recorded(SEEN_KEY)?.map(|seen| uptime.seconds().checked_sub(seen));
         let limit = i64::try_from(MAX_UNSEEN.as_secs()).unwrap_or(i64::MAX);
-        let current = unseen.flatten().is_some_and(|unseen| (0..=limit).contains(&unseen));
-        if boot != uptime.boot_id || !current {
-            let reborn = (meta::key.eq(BIRTH_KEY), meta::value.eq(now.as_micros()));
-            diesel::replace_into(meta::table).values(reborn).execute(conn)?;
+        let recently_used = unseen.flatten().is_some_and(|unseen| (0..=limit).contains(&unseen));
+        if boot_id != uptime.boot_id || !recently_used {
+            let birth = (meta::key.eq(BIRTH_KEY), meta::value.eq(now.as_micros()));
+            diesel::replace_into(meta::table).values(birth).execute(conn)?;
             diesel::delete(codes::table).execute(conn)?;
             diesel::delete(tickets::table).execute(conn)?;
             diesel::delete(captchas::table).execute(conn)?;
         }
     }
-    let booted = (meta::key.eq(BOOT_KEY), meta::value.eq(uptime.boot_id));
-    diesel::replace_into(meta::table).values(booted).execute(conn)?;
+    let boot = (meta::key.eq(BOOT_KEY), meta::value.eq(uptime.boot_id));
+    diesel::replace_into(meta::table).values(boot).execute(conn)?;
     record_in_use(conn, Some(uptime))
 }
 
-/// Notes that the file is in use.
+/// Records that the file is in use now.
 pub(super) fn record_in_use(conn: &mut SqliteConnection, uptime: Option<Uptime>) -> QueryResult<()> {
     let Some(uptime) = uptime else { return Ok(()) };
     let seen = (meta::key.eq(SEEN_KEY), meta::value.eq(uptime.seconds()));
@@ -100,11 +101,11 @@ mod tests {
         let mut conn = sqlite::open_connection(&path, sqlite::Durability::SurvivesProcessCrash).unwrap();
         invalidate_if_rolled_back(&mut conn, Uptime::now(), LATER).unwrap();
         let state = SqliteStateStore::open(&path, &SystemClock).unwrap();
-        assert!(state.created_at().await.unwrap() < LATER, "the same start of the machine");
+        assert!(state.created_at().await.unwrap() < LATER, "a restart within one boot keeps the birth");
         assert!(state.count_captcha_view(1, 5, SystemClock.now()).await.unwrap());
 
-        let other = Uptime::now().map(|uptime| Uptime { boot_id: uptime.boot_id ^ 1, ..uptime });
-        invalidate_if_rolled_back(&mut conn, other, LATER).unwrap();
+        let other_boot = Uptime::now().map(|uptime| Uptime { boot_id: uptime.boot_id ^ 1, ..uptime });
+        invalidate_if_rolled_back(&mut conn, other_boot, LATER).unwrap();
         assert_eq!(state.created_at().await.unwrap(), LATER);
         assert!(!state.count_captcha_view(1, 5, SystemClock.now()).await.unwrap());
     }
@@ -119,7 +120,7 @@ mod tests {
         let uptime = Uptime::now().unwrap();
         let after = |span| Some(Uptime { since_boot: uptime.since_boot + span, ..uptime });
         let mut conn = sqlite::open_connection(&path, sqlite::Durability::SurvivesProcessCrash).unwrap();
-        // In use until a moment ago, as at a restart; and by a process that has it open.
+        // Used recently, as at a restart; and by a process that has it open.
         invalidate_if_rolled_back(&mut conn, after(MAX_UNSEEN - Duration::from_secs(10)), LATER).unwrap();
         record_in_use(&mut conn, after(2 * MAX_UNSEEN)).unwrap();
         invalidate_if_rolled_back(&mut conn, after(3 * MAX_UNSEEN), LATER).unwrap();

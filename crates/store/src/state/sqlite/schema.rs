@@ -1,4 +1,4 @@
-//! The tables. Instants are microseconds.
+//! Tables of the embedded state store. Times are microseconds since the Unix epoch.
 
 diesel::table! {
     meta (key) {

@@ -1,13 +1,13 @@
-//! Forgetting what has expired, a chunk at a time.
+//! Deletion of expired rows, in batches.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 use stele_core::time::Timestamp;
 
-/// The most rows that one job deletes.
-const CHUNK: usize = 1_000;
+/// Most rows that one job deletes.
+const BATCH_SIZE: usize = 1_000;
 
-/// Every table with its key.
+/// The tables whose rows expire, each with its key column.
 pub(super) const TABLES: [(&str, &str); 8] = [
     ("budgets", "key"),
     ("known_origins", "key"),
@@ -19,15 +19,16 @@ pub(super) const TABLES: [(&str, &str); 8] = [
     ("captchas", "id"),
 ];
 
-/// Deletes some of a table's expired rows. Gives whether there may be more.
+/// Deletes up to [`BATCH_SIZE`] expired rows of a table. Returns whether more may be left.
 pub(super) fn delete_expired_batch(
     conn: &mut SqliteConnection,
     table: &str,
     key: &str,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    // Written as text because SQLite has no DELETE with a LIMIT, and diesel no tuple in a subquery.
-    let sql =
-        format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE expires <= ? LIMIT {CHUNK})");
-    Ok(diesel::sql_query(sql).bind::<BigInt, _>(now.as_micros()).execute(conn)? == CHUNK)
+    // Raw SQL: the bundled SQLite has no DELETE with LIMIT, and diesel no subquery on a table named at run time.
+    let sql = format!(
+        "DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE expires <= ? LIMIT {BATCH_SIZE})"
+    );
+    Ok(diesel::sql_query(sql).bind::<BigInt, _>(now.as_micros()).execute(conn)? == BATCH_SIZE)
 }
