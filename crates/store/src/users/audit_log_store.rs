@@ -1,4 +1,4 @@
-//! The audit trail, in the users' database.
+//! Audit log, in the users' database.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,15 +9,12 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel::{
     BoolExpressionMethods, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, SqliteConnection,
 };
-use diesel_async::pooled_connection::deadpool::Object;
 use stele_core::audit_log::{AuditLogEntry, AuditLogEntryId, AuditLogFilter, AuditLogOrder};
 use stele_core::ports::AuditLogStore;
 use stele_core::time::Timestamp;
 use stele_core::{Error, Result};
 
-use super::pool::{
-    BackendConnections, POSTGRES_CONFIG, PooledConnection, PostgresConnections, SLOW_QUERY_CONFIG, query, resolve_now,
-};
+use super::pool::{BackendConnections, POSTGRES_TIMEOUTS, SLOW_QUERY_TIMEOUTS, query};
 use super::schema::audit;
 use crate::error::map_database_error;
 use crate::sqlite::thread::Access;
@@ -32,14 +29,14 @@ impl SqlAuditLogStore {
     }
 }
 
-/// One statement for a batch of any size: an array a column.
+/// Inserts a batch of any size with one statement: each parameter is the array of one column's values.
 const APPEND_SQL: &str = "INSERT INTO audit (at, source, seq, act, proof, purpose, result, times, dialect, app, \
                       subject_kind, subject, address, request, operator, first_at, origins) \
                       SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
                       $17) \
                       ON CONFLICT DO NOTHING";
 
-/// As the table has it, column by column.
+/// A row of the table `audit`, with the columns in its order.
 #[derive(Queryable)]
 struct AuditRow {
     at: i64,
@@ -63,19 +60,19 @@ struct AuditRow {
 
 impl From<AuditRow> for AuditLogEntry {
     fn from(row: AuditRow) -> Self {
-        let word = |text: Option<String>| text.map(Cow::Owned);
+        let owned = |text: Option<String>| text.map(Cow::Owned);
         Self {
             id: AuditLogEntryId { at: Timestamp::from_micros(row.at), source: row.source, seq: row.seq },
             first_at: row.first_at.map(Timestamp::from_micros),
             action: row.act.into(),
-            proof: word(row.proof),
-            purpose: word(row.purpose),
+            proof: owned(row.proof),
+            purpose: owned(row.purpose),
             result: row.result.into(),
             count: row.times,
             origins: row.origins,
-            dialect: word(row.dialect),
+            dialect: owned(row.dialect),
             app: row.app,
-            subject_kind: word(row.subject_kind),
+            subject_kind: owned(row.subject_kind),
             subject: row.subject,
             address: row.address,
             request: row.request,
@@ -84,7 +81,7 @@ impl From<AuditRow> for AuditLogEntry {
     }
 }
 
-/// A column of a batch, for PostgreSQL.
+/// The values of one column for [`APPEND_SQL`].
 fn column_values<'a, T>(entries: &'a [AuditLogEntry], value: impl Fn(&'a AuditLogEntry) -> T) -> Vec<T> {
     entries.iter().map(value).collect()
 }
@@ -115,42 +112,42 @@ fn insert_entries(conn: &mut SqliteConnection, entries: &[AuditLogEntry]) -> Que
     Ok(())
 }
 
-/// The entries that a filter lets through, as a query for whichever backend is asked.
-macro_rules! filtered {
+/// A boxed query for the entries that match a filter. A macro, because its type depends on the backend.
+macro_rules! filter_query {
     ($filter:expr) => {{
         let filter: &AuditLogFilter = $filter;
-        let mut found = audit::table.into_boxed();
+        let mut query = audit::table.into_boxed();
         if let Some(since) = filter.since {
-            found = found.filter(audit::at.ge(since.as_micros()));
+            query = query.filter(audit::at.ge(since.as_micros()));
         }
         if let Some(until) = filter.until {
-            found = found.filter(audit::at.lt(until.as_micros()));
+            query = query.filter(audit::at.lt(until.as_micros()));
         }
         if !filter.actions.is_empty() {
-            found = found.filter(audit::act.eq_any(&filter.actions));
+            query = query.filter(audit::act.eq_any(&filter.actions));
         }
         if !filter.results.is_empty() {
-            found = found.filter(audit::result.eq_any(&filter.results));
+            query = query.filter(audit::result.eq_any(&filter.results));
         }
         if !filter.excluded_results.is_empty() {
-            found = found.filter(audit::result.ne_all(&filter.excluded_results));
+            query = query.filter(audit::result.ne_all(&filter.excluded_results));
         }
         if !filter.dialects.is_empty() {
-            found = found.filter(audit::dialect.eq_any(&filter.dialects));
+            query = query.filter(audit::dialect.eq_any(&filter.dialects));
         }
         if let Some(app) = &filter.app {
-            found = found.filter(audit::app.eq(app));
+            query = query.filter(audit::app.eq(app));
         }
         if let Some(subject) = &filter.subject {
-            found = found.filter(audit::subject.eq(subject));
+            query = query.filter(audit::subject.eq(subject));
         }
         if let Some(address) = &filter.address {
-            found = found.filter(audit::address.eq(address));
+            query = query.filter(audit::address.eq(address));
         }
         if let Some(request) = &filter.request {
-            found = found.filter(audit::request.eq(request));
+            query = query.filter(audit::request.eq(request));
         }
-        found
+        query
     }};
 }
 
@@ -158,8 +155,8 @@ macro_rules! filtered {
 impl AuditLogStore for SqlAuditLogStore {
     async fn append(&self, entries: &[AuditLogEntry]) -> Result<()> {
         let added: QueryResult<()> = match &*self.db {
-            BackendConnections::Postgres(PostgresConnections { pool, .. }) => {
-                query!(@postgres pool, POSTGRES_CONFIG, |conn| {
+            BackendConnections::Postgres(postgres) => {
+                query!(@postgres postgres, POSTGRES_TIMEOUTS, |conn| {
                     diesel::sql_query(APPEND_SQL)
                         .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.at.as_micros()))
                         .bind::<Array<BigInt>, _>(column_values(entries, |entry| entry.id.source))
@@ -201,44 +198,44 @@ impl AuditLogStore for SqlAuditLogStore {
         limit: u32,
     ) -> Result<Vec<AuditLogEntry>> {
         let filter = filter.clone();
-        let rows: QueryResult<Vec<AuditRow>> = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
-            let mut found = filtered!(&filter).limit(limit.into());
-            let from = after.map(|AuditLogEntryId { at, source, seq }| (at.as_micros(), source, seq));
-            found = match order {
-                AuditLogOrder::OldestFirst => found.order((audit::at, audit::source, audit::seq)),
-                AuditLogOrder::NewestFirst => found.order((audit::at.desc(), audit::source.desc(), audit::seq.desc())),
+        let rows: QueryResult<Vec<AuditRow>> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
+            let mut query = filter_query!(&filter).limit(limit.into());
+            let cursor = after.map(|AuditLogEntryId { at, source, seq }| (at.as_micros(), source, seq));
+            query = match order {
+                AuditLogOrder::OldestFirst => query.order((audit::at, audit::source, audit::seq)),
+                AuditLogOrder::NewestFirst => query.order((audit::at.desc(), audit::source.desc(), audit::seq.desc())),
             };
-            if let Some((at, source, seq)) = from {
-                // The first condition is what the index is searched by.
-                found = match order {
-                    AuditLogOrder::OldestFirst => found.filter(audit::at.ge(at)).filter(
+            if let Some((at, source, seq)) = cursor {
+                // Keyset pagination. The condition on `at` alone lets the database search the index.
+                query = match order {
+                    AuditLogOrder::OldestFirst => query.filter(audit::at.ge(at)).filter(
                         audit::at
                             .gt(at)
                             .or(audit::source.gt(source).or(audit::source.eq(source).and(audit::seq.gt(seq)))),
                     ),
-                    AuditLogOrder::NewestFirst => found.filter(audit::at.le(at)).filter(
+                    AuditLogOrder::NewestFirst => query.filter(audit::at.le(at)).filter(
                         audit::at
                             .lt(at)
                             .or(audit::source.lt(source).or(audit::source.eq(source).and(audit::seq.lt(seq)))),
                     ),
                 };
             }
-            found.load::<AuditRow>(conn).await
+            query.load::<AuditRow>(conn).await
         });
         Ok(rows.map_err(map_database_error)?.into_iter().map(AuditLogEntry::from).collect())
     }
 
     async fn delete_before(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        let gone: QueryResult<usize> = query!(self.db, Write, SLOW_QUERY_CONFIG, |conn| {
+        let deleted: QueryResult<usize> = query!(self.db, Write, SLOW_QUERY_TIMEOUTS, |conn| {
             async {
-                // The last of the oldest: what is not after it goes, and what has the same instant with it.
-                let old = audit::table.filter(audit::at.lt(before.as_micros()));
-                let last = old.order(audit::at).offset(i64::from(limit.max(1)) - 1).select(audit::at);
+                // The time of the last row of the batch. Rows with the same time are deleted with it, beyond `limit`.
+                let expired = audit::table.filter(audit::at.lt(before.as_micros()));
+                let last = expired.order(audit::at).offset(i64::from(limit.max(1)) - 1).select(audit::at);
                 let last = last.first::<i64>(conn).await.optional()?.unwrap_or(before.as_micros() - 1);
                 diesel::delete(audit::table.filter(audit::at.le(last))).execute(conn).await
             }
             .await
         });
-        u64::try_from(gone.map_err(map_database_error)?).map_err(Error::internal)
+        u64::try_from(deleted.map_err(map_database_error)?).map_err(Error::internal)
     }
 }

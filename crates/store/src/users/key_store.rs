@@ -1,4 +1,4 @@
-//! Which keys are in service, and what is sealed under them.
+//! Key store: the keys in service for key rotation, and the rows sealed under them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,6 @@ use diesel::{
     SelectableHelper,
 };
 use diesel_async::AsyncConnection;
-use diesel_async::pooled_connection::deadpool::Object;
 use stele_core::app::App;
 use stele_core::ports::{KeyRecord, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedUsage, SealedUser};
 use stele_core::seal::{KeyId, SealedSecret};
@@ -18,24 +17,20 @@ use stele_core::time::Timestamp;
 use stele_core::user::UserId;
 use stele_core::{Error, Result};
 
-use super::pool::{
-    BackendConnections, POSTGRES_CONFIG, PooledConnection, PostgresConnections, SLOW_QUERY_CONFIG, query, resolve_now,
-    transaction,
-};
+use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query, transaction};
 use super::rows::{AppRow, sealed_from_columns};
 use super::schema::{apps, facts, keys, users};
 use super::user_store::{SALTED_ENDED, SqlStore};
 use crate::error::{corrupt_column, map_database_error};
-use crate::sqlite::thread::Access;
 
-/// The family of sealing keys.
+/// The kind of sealing keys, the prefix of their names.
 const SEAL_KEY_KIND: &str = "seal";
 
 type KeyRow = (String, Option<Vec<u8>>, i64, i64);
 
-fn key_record((name, probe, added_at, works_from): KeyRow) -> KeyRecord {
-    let instant = Timestamp::from_micros;
-    KeyRecord { name, fingerprint: probe, added_at: instant(added_at), works_from: instant(works_from) }
+fn key_record((name, fingerprint, added_at, works_from): KeyRow) -> KeyRecord {
+    let timestamp = Timestamp::from_micros;
+    KeyRecord { name, fingerprint, added_at: timestamp(added_at), works_from: timestamp(works_from) }
 }
 
 fn to_u64(number: i64) -> Result<u64> {
@@ -48,13 +43,13 @@ fn sealed_user((number, id, key, bytes): (i64, Vec<u8>, Option<i64>, Option<Vec<
     Ok(SealedUser { number, id, sealed: sealed_from_columns(key, bytes, "users.seal_key_id")? })
 }
 
-/// What became of a key, in the transaction that counts what is sealed under it and then drops it.
+/// Maps the counts of [`KeyStore::retire_key`]'s transaction: rows sealed under the key, and keys deleted.
 fn drop_outcome(outcome: QueryResult<(i64, usize)>) -> Result<KeyRetirement> {
     match outcome {
         Ok((0, 0)) => Ok(KeyRetirement::NotFound),
         Ok((0, _)) => Ok(KeyRetirement::Retired),
         Ok((rows, _)) => Ok(KeyRetirement::InUse(to_u64(rows)?)),
-        // PostgreSQL: someone sealed under it in between.
+        // PostgreSQL: a concurrent transaction sealed a row under the key.
         Err(DbError::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _)) => Ok(KeyRetirement::InUse(1)),
         Err(error) => Err(map_database_error(error)),
     }
@@ -85,52 +80,52 @@ impl KeyStore for SqlStore {
         Ok(added.map_err(map_database_error)? > 0)
     }
 
-    async fn set_fingerprint(&self, name: &str, probe: &[u8]) -> Result<()> {
-        let (name, probe) = (name.to_owned(), probe.to_owned());
-        let set = query!(self.db, Write, |conn| {
-            let bare = keys::table.filter(keys::name.eq(&name)).filter(keys::probe.is_null());
-            diesel::update(bare).set(keys::probe.eq(Some(&probe))).execute(conn).await
+    async fn set_fingerprint(&self, name: &str, fingerprint: &[u8]) -> Result<()> {
+        let (name, fingerprint) = (name.to_owned(), fingerprint.to_owned());
+        let updated = query!(self.db, Write, |conn| {
+            let without_fingerprint = keys::table.filter(keys::name.eq(&name)).filter(keys::probe.is_null());
+            diesel::update(without_fingerprint).set(keys::probe.eq(Some(&fingerprint))).execute(conn).await
         });
-        set.map(drop).map_err(map_database_error)
+        updated.map(drop).map_err(map_database_error)
     }
 
     async fn retire_key(&self, name: &str) -> Result<KeyRetirement> {
         let name = name.to_owned();
-        drop_outcome(transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
-            let one = keys::table.filter(keys::name.eq(&name));
-            let seal = one.select(keys::seal_id).first::<Option<i64>>(conn).await.optional()?.flatten();
+        drop_outcome(transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
+            let by_name = keys::table.filter(keys::name.eq(&name));
+            let seal_id = by_name.select(keys::seal_id).first::<Option<i64>>(conn).await.optional()?.flatten();
             let mut rows = 0;
-            if let Some(seal) = seal {
-                rows += users::table.filter(users::seal_key_id.eq(seal)).count().get_result::<i64>(conn).await?;
-                rows += apps::table.filter(apps::seal_key_id.eq(seal)).count().get_result::<i64>(conn).await?;
+            if let Some(seal_id) = seal_id {
+                rows += users::table.filter(users::seal_key_id.eq(seal_id)).count().get_result::<i64>(conn).await?;
+                rows += apps::table.filter(apps::seal_key_id.eq(seal_id)).count().get_result::<i64>(conn).await?;
             }
-            let gone = if rows == 0 { diesel::delete(one).execute(conn).await? } else { 0 };
-            Ok((rows, gone))
+            let deleted = if rows == 0 { diesel::delete(by_name).execute(conn).await? } else { 0 };
+            Ok((rows, deleted))
         }))
     }
 
     async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>> {
-        let rows: QueryResult<_> = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
+        let rows: QueryResult<_> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
             async {
                 let sealed = users::table.filter(users::seal_key_id.is_not_null()).group_by(users::seal_key_id);
-                let of_users =
+                let user_counts =
                     sealed.select((users::seal_key_id, count_star())).load::<(Option<i64>, i64)>(conn).await?;
                 let sealed = apps::table.group_by(apps::seal_key_id);
-                let of_apps = sealed.select((apps::seal_key_id, count_star())).load::<(i64, i64)>(conn).await?;
-                Ok((of_users, of_apps))
+                let app_counts = sealed.select((apps::seal_key_id, count_star())).load::<(i64, i64)>(conn).await?;
+                Ok((user_counts, app_counts))
             }
             .await
         });
-        let (of_users, of_apps) = rows.map_err(map_database_error)?;
-        let mut under: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
-        for (key, rows) in of_users {
-            under.entry(key.unwrap_or_default()).or_default().0 += to_u64(rows)?;
+        let (user_counts, app_counts) = rows.map_err(map_database_error)?;
+        let mut counts: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+        for (key, rows) in user_counts {
+            counts.entry(key.unwrap_or_default()).or_default().0 += to_u64(rows)?;
         }
-        for (key, rows) in of_apps {
-            under.entry(key).or_default().1 += to_u64(rows)?;
+        for (key, rows) in app_counts {
+            counts.entry(key).or_default().1 += to_u64(rows)?;
         }
         let id = |key: i64| KeyId::try_from(key).map_err(Error::internal);
-        under.into_iter().map(|(key, (users, apps))| Ok(KeyUsage { key: id(key)?, users, apps })).collect()
+        counts.into_iter().map(|(key, (users, apps))| Ok(KeyUsage { key: id(key)?, users, apps })).collect()
     }
 
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>> {
@@ -165,15 +160,15 @@ impl KeyStore for SqlStore {
 
     async fn reseal_users(&self, changes: &[ResealedUser]) -> Result<u64> {
         let changes = changes.to_vec();
-        let changed: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
+        let changed: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
             let mut changed = 0;
             for ResealedUser { id, old, new } in &changes {
-                let same = users::table
+                let unchanged_row = users::table
                     .filter(users::id.eq(id.as_bytes().as_slice()))
                     .filter(users::seal_key_id.eq(i64::from(old.key_id)))
                     .filter(users::sealed.eq(&old.bytes));
                 let set = (users::seal_key_id.eq(i64::from(new.key_id)), users::sealed.eq(&new.bytes));
-                changed += diesel::update(same).set(set).execute(conn).await?;
+                changed += diesel::update(unchanged_row).set(set).execute(conn).await?;
             }
             Ok(changed)
         });
@@ -183,12 +178,12 @@ impl KeyStore for SqlStore {
     async fn reseal_app(&self, name: &str, old: &SealedSecret, new: &SealedSecret) -> Result<bool> {
         let (name, old, new) = (name.to_owned(), old.clone(), new.clone());
         let changed = query!(self.db, Write, |conn| {
-            let same = apps::table
+            let unchanged_row = apps::table
                 .filter(apps::name.eq(&name))
                 .filter(apps::seal_key_id.eq(i64::from(old.key_id)))
                 .filter(apps::sealed.eq(&old.bytes));
             let set = (apps::seal_key_id.eq(i64::from(new.key_id)), apps::sealed.eq(&new.bytes));
-            diesel::update(same).set(set).execute(conn).await
+            diesel::update(unchanged_row).set(set).execute(conn).await
         });
         Ok(changed.map_err(map_database_error)? > 0)
     }
@@ -203,17 +198,17 @@ impl KeyStore for SqlStore {
     async fn end_salted(&self, now: Timestamp) -> Result<bool> {
         let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
         let ended: QueryResult<usize> = match &*self.db {
-            BackendConnections::Postgres(PostgresConnections { pool, .. }) => {
-                query!(@postgres pool, SLOW_QUERY_CONFIG, |conn| {
+            BackendConnections::Postgres(postgres) => {
+                query!(@postgres postgres, SLOW_QUERY_TIMEOUTS, |conn| {
                     conn.transaction(async |conn| {
-                        // Waits for whoever is about to store a digest, and lets others wait until the fact is there.
+                        // Waits for transactions that store a digest, and blocks new ones until the fact is committed.
                         diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(conn).await?;
                         diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
                     })
                     .await
                 })
             }
-            // SQLite lets one write at a time.
+            // SQLite runs one write at a time.
             BackendConnections::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |conn| {
                 diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
             }),
@@ -228,18 +223,18 @@ impl KeyStore for SqlStore {
     }
 
     async fn count_sealed_digests(&self) -> Result<u64> {
-        let rows = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
+        let rows = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
             users::table.filter(users::seal_key_id.is_not_null()).count().get_result::<i64>(conn).await
         });
         to_u64(rows.map_err(map_database_error)?)
     }
 
     async fn erase_sealed_digests(&self, limit: u32) -> Result<u64> {
-        let erased: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_CONFIG, |conn| {
+        let erased: QueryResult<usize> = transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
             let sealed = users::table.filter(users::seal_key_id.is_not_null()).limit(limit.into());
-            let some: Vec<i64> = sealed.select(users::number).load(conn).await?;
-            let nothing = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
-            diesel::update(users::table.filter(users::number.eq_any(some))).set(nothing).execute(conn).await
+            let numbers: Vec<i64> = sealed.select(users::number).load(conn).await?;
+            let no_digest = (users::seal_key_id.eq(None::<i64>), users::sealed.eq(None::<Vec<u8>>));
+            diesel::update(users::table.filter(users::number.eq_any(numbers))).set(no_digest).execute(conn).await
         });
         u64::try_from(erased.map_err(map_database_error)?).map_err(Error::internal)
     }
@@ -247,30 +242,30 @@ impl KeyStore for SqlStore {
     async fn record_salted_logins(&self, users: &[UserId], at: Timestamp) -> Result<()> {
         let ids: Vec<_> = users.iter().map(|user| user.as_bytes().to_vec()).collect();
         let at = at.as_micros();
-        let noted = query!(self.db, Write, |conn| {
+        let updated = query!(self.db, Write, |conn| {
             let older = users::salted_at.is_null().or(users::salted_at.lt(at));
             diesel::update(users::table.filter(users::id.eq_any(&ids)).filter(older.assume_not_null()))
                 .set(users::salted_at.eq(at))
                 .execute(conn)
                 .await
         });
-        noted.map(drop).map_err(map_database_error)
+        updated.map(drop).map_err(map_database_error)
     }
 
     async fn salted_usage(&self, since: Timestamp) -> Result<SaltedUsage> {
-        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, Read, SLOW_QUERY_CONFIG, |conn| {
+        let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
             async {
                 let columns = (count(users::salted_at), max(users::salted_at));
-                let noted = users::table.filter(users::salted_at.is_not_null());
-                let ever = noted.select(columns).first(conn).await?;
-                let lately =
+                let with_login = users::table.filter(users::salted_at.is_not_null());
+                let total = with_login.select(columns).first(conn).await?;
+                let recent =
                     users::table.filter(users::salted_at.ge(since.as_micros())).count().get_result(conn).await?;
-                Ok((ever, lately))
+                Ok((total, recent))
             }
             .await
         });
-        let ((users, last), lately) = found.map_err(map_database_error)?;
-        let last = last.map(Timestamp::from_micros);
-        Ok(SaltedUsage { users: to_u64(users)?, recent_users: to_u64(lately)?, last_login: last })
+        let ((users, last_login), recent) = found.map_err(map_database_error)?;
+        let last_login = last_login.map(Timestamp::from_micros);
+        Ok(SaltedUsage { users: to_u64(users)?, recent_users: to_u64(recent)?, last_login })
     }
 }

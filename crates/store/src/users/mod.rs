@@ -1,4 +1,4 @@
-//! Users, apps, client tokens, the keys in service and the audit trail: durable, in PostgreSQL or SQLite.
+//! User store, key store and audit log: durable, in PostgreSQL or SQLite.
 
 mod audit_log_store;
 mod key_store;
@@ -26,24 +26,24 @@ use pool::{ADMIN_CONNECT_TIMEOUT, BackendConnections};
 use postgres::PostgresServer;
 use user_store::SqlStore;
 
-/// The database that users are kept in.
+/// The users' database. Its stores share one connection pool.
 pub struct Database {
     url: DatabaseUrl,
     db: Arc<BackendConnections>,
 }
 
 impl Database {
-    /// Takes up `target` without connecting to it: that happens when it is first used, and again whenever it was lost.
+    /// Configures the database without connecting. Connections are made at the first call, and again after a loss.
     ///
     /// # Errors
-    /// [`OpenError`] if what it says cannot be read.
-    pub fn open(target: &DatabaseUrl) -> Result<Self, OpenError> {
-        let db = BackendConnections::new(target)?;
-        Ok(Self { url: target.clone(), db: Arc::new(db) })
+    /// [`OpenError`] if the URL, or a certificate file that it names, is invalid.
+    pub fn open(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let db = BackendConnections::new(url)?;
+        Ok(Self { url: url.clone(), db: Arc::new(db) })
     }
 
-    /// Brings the schema up to date, making the SQLite file if it is not there. Any number of programs may do so at
-    /// once.
+    /// Runs the pending migrations in one transaction, and creates a missing SQLite file. Concurrent calls, also of
+    /// other processes, run one after another.
     ///
     /// # Errors
     /// [`OpenError`] if the database cannot be reached or changed, or is newer than this program.
@@ -70,7 +70,7 @@ impl Database {
                 tokio::task::spawn_blocking(move || {
                     let mut conn = AsyncConnectionWrapper::<AsyncPgConnection>::from(conn);
                     Connection::transaction(&mut conn, |conn| {
-                        // One at a time; the number is ours alone ("stele" in ASCII).
+                        // Serializes concurrent migrations. The key is "stele" in ASCII.
                         conn.batch_execute("SELECT pg_advisory_xact_lock(495874794597)")?;
                         migrate::run_pending_migrations(conn, migrate::USERS_POSTGRES)
                     })
@@ -81,10 +81,10 @@ impl Database {
         task.await.map_err(|e| OpenError::MigrationFailed { target: self.url.clone(), cause: e.to_string() })?
     }
 
-    /// How the schema stands to the one this program knows. Writes nothing; a missing SQLite file is empty.
+    /// Compares the schema with this program's migrations. Writes nothing. A missing SQLite file counts as empty.
     ///
     /// # Errors
-    /// [`OpenError`] if the database cannot be reached or is not one.
+    /// [`OpenError`] if the database cannot be reached, or the file is not an SQLite database.
     pub async fn schema_state(&self) -> Result<SchemaState, OpenError> {
         match &self.url {
             DatabaseUrl::Sqlite(path) => self.sqlite_schema_state(path.clone()).await,
@@ -92,22 +92,22 @@ impl Database {
         }
     }
 
-    /// The users in this database.
+    /// The user store of this database.
     pub fn users(&self) -> Arc<dyn UserStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
-    /// The keys in service on this database.
+    /// The key store of this database: the keys in service.
     pub fn keys(&self) -> Arc<dyn KeyStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
-    /// The verifiers of the users in this database.
+    /// The store of imported password hashes to be wrapped.
     pub fn verifiers(&self) -> Arc<dyn VerifierStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
-    /// The audit trail in this database.
+    /// The audit log of this database.
     pub fn audit_log(&self) -> Arc<dyn AuditLogStore> {
         Arc::new(SqlAuditLogStore::new(Arc::clone(&self.db)))
     }
@@ -136,7 +136,7 @@ impl Database {
             .map_err(|e| unreachable_error(&self.url, e))
     }
 
-    /// A connection of its own, without the pool's limits on statements: migrations may take long.
+    /// A connection outside the pool, without its statement timeout: migrations may take long.
     async fn connect_for_migration(&self, url: &str) -> Result<AsyncPgConnection, OpenError> {
         let server = PostgresServer::parse(url)?;
         tokio::time::timeout(ADMIN_CONNECT_TIMEOUT, server.connect())

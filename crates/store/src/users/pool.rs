@@ -1,4 +1,4 @@
-//! Connections of either backend, and the macros that let one query body serve both.
+//! Connection pools of the user store for PostgreSQL and SQLite, and the macros that compile one query body for both.
 
 use std::future::{Ready, ready};
 use std::ops::DerefMut;
@@ -10,7 +10,7 @@ use diesel::dsl::Limit;
 use diesel::query_dsl::methods::{ExecuteDsl, LimitDsl, LoadQuery};
 use diesel::result::Error as DbError;
 use diesel::{ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
-use diesel_async::pooled_connection::deadpool::{BuildError, Pool};
+use diesel_async::pooled_connection::deadpool::{BuildError, Object, Pool};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt as _;
@@ -22,35 +22,36 @@ use crate::sqlite::Durability;
 use crate::sqlite::thread::{Access, SqliteThread};
 use crate::{DatabaseUrl, OpenError};
 
-/// How long an administrator's command waits for a connection.
+/// Timeout of the connection for a migration or a schema check.
 pub(super) const ADMIN_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Most pooled PostgreSQL connections of a process.
 const MAX_POOL_SIZE: usize = 8;
 
-/// How long a call may take.
+/// Timeouts of a PostgreSQL query.
 #[derive(Clone, Copy)]
-pub(super) struct PoolConfig {
-    /// Waiting for a connection, a new one included.
-    pub(super) connection_timeout: Duration,
-    /// All of it.
-    pub(super) call_timeout: Duration,
+pub(super) struct QueryTimeouts {
+    /// For the connection: from the pool, or a new one.
+    pub(super) connection: Duration,
+    /// For the whole call.
+    pub(super) call: Duration,
 }
 
-/// A login is told within two seconds that the server is gone.
-pub(super) const POSTGRES_CONFIG: PoolConfig =
-    PoolConfig { connection_timeout: Duration::from_millis(1_500), call_timeout: Duration::from_millis(1_500) };
+/// A login fails within two seconds when the server is unreachable.
+pub(super) const POSTGRES_TIMEOUTS: QueryTimeouts =
+    QueryTimeouts { connection: Duration::from_millis(1_500), call: Duration::from_millis(1_500) };
 
-/// For what looks at every user: as long as the server lets a statement run, and some.
-pub(super) const SLOW_QUERY_CONFIG: PoolConfig = PoolConfig { call_timeout: Duration::from_secs(9), ..POSTGRES_CONFIG };
+/// For queries that read or change many rows: longer than the server's `statement_timeout` of 8 s.
+pub(super) const SLOW_QUERY_TIMEOUTS: QueryTimeouts =
+    QueryTimeouts { call: Duration::from_secs(9), ..POSTGRES_TIMEOUTS };
 
-/// The connections to either backend.
+/// The connections to the configured backend.
 pub(super) enum BackendConnections {
     Postgres(PostgresConnections),
     Sqlite(SqliteConnections),
 }
 
-/// The connections to SQLite: one on a thread for what reads and one on a thread for what writes, started when they are
-/// first used.
+/// SQLite connections: one thread for reads and one for writes, each started at its first job.
 pub(super) struct SqliteConnections {
     path: PathBuf,
     reader: OnceLock<Result<SqliteThread, String>>,
@@ -62,25 +63,26 @@ impl SqliteConnections {
         Self { path, reader: OnceLock::new(), writer: OnceLock::new() }
     }
 
-    /// Runs `work` on the thread for this access: [`Thread::run`].
+    /// Runs `work` on the thread for `access`: see [`SqliteThread::submit`].
     pub(super) async fn run<T, F>(&self, access: Access, work: F) -> Result<QueryResult<T>>
     where
         T: Send + 'static,
         F: Fn(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
     {
-        let (thread, name) = match access {
+        let (slot, name) = match access {
             Access::Read => (&self.reader, "stele-users"),
             Access::Write => (&self.writer, "stele-users-write"),
         };
         let start = || {
             SqliteThread::start(name, self.path.clone(), Durability::SurvivesPowerLoss, None).map_err(|e| e.to_string())
         };
-        let thread = thread.get_or_init(start).as_ref().map_err(|e| Error::unavailable(e.clone()))?;
+        let thread = slot.get_or_init(start).as_ref().map_err(|e| Error::unavailable(e.clone()))?;
         thread.submit(access, work).await
     }
 }
 
-/// A statement's answer is there at once where diesel-async would have it awaited: so a body of queries is written once.
+/// The methods of `diesel_async::RunQueryDsl` for SQLite: they run the statement and return a ready future, so that one
+/// query body with `.await` compiles for both backends.
 pub(super) trait RunOnSqlite: Sized {
     fn execute(self, conn: &mut SqliteConnection) -> Ready<QueryResult<usize>>
     where
@@ -114,30 +116,30 @@ pub(super) trait RunOnSqlite: Sized {
 
 impl<Q> RunOnSqlite for Q {}
 
-/// What a body comes to whose statements have their answers at once.
+/// The result of a query body whose futures are all ready ([`RunOnSqlite`]).
 pub(super) fn resolve_now<T>(body: impl Future<Output = QueryResult<T>>) -> QueryResult<T> {
-    body.now_or_never().unwrap_or_else(|| Err(DbError::QueryBuilderError("a statement had to be waited for".into())))
+    body.now_or_never().unwrap_or_else(|| Err(DbError::QueryBuilderError("a query body for SQLite was pending".into())))
 }
 
 /// The connections to PostgreSQL.
 pub(super) struct PostgresConnections {
-    /// For what writes, and for what may be slow.
+    /// For writes, transactions and slow queries.
     pub(super) pool: Pool<AsyncPgConnection>,
-    /// For what reads a row or none.
+    /// For reads of at most one row.
     pub(super) shared: Box<SharedConnections>,
 }
 
 impl BackendConnections {
-    /// A pool that connects when it is first used.
-    pub(super) fn new(target: &DatabaseUrl) -> Result<Self, OpenError> {
-        let unusable = |e: BuildError| OpenError::Unreachable { target: target.clone(), cause: e.to_string() };
-        match target {
+    /// Prepares the connections; each is made at its first use.
+    pub(super) fn new(url: &DatabaseUrl) -> Result<Self, OpenError> {
+        let unusable = |e: BuildError| OpenError::Unreachable { target: url.clone(), cause: e.to_string() };
+        match url {
             DatabaseUrl::Postgres(url) => {
                 let server = PostgresServer::parse(url)?;
-                let lanes = Box::new(SharedConnections::new(server.clone()));
+                let shared = Box::new(SharedConnections::new(server.clone()));
                 let manager = AsyncDieselConnectionManager::new_with_config("", manager_config(server));
                 let pool = Pool::builder(manager).max_size(MAX_POOL_SIZE).build().map_err(unusable)?;
-                Ok(Self::Postgres(PostgresConnections { pool, shared: lanes }))
+                Ok(Self::Postgres(PostgresConnections { pool, shared }))
             }
             DatabaseUrl::Sqlite(path) => Ok(Self::Sqlite(SqliteConnections::new(path.clone()))),
         }
@@ -146,7 +148,7 @@ impl BackendConnections {
 
 fn manager_config(server: PostgresServer) -> ManagerConfig<AsyncPgConnection> {
     let mut config = ManagerConfig::default();
-    // A connection that the server closed is told without asking it.
+    // A closed connection is detected without a query.
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |_| {
         let server = server.clone();
@@ -155,7 +157,7 @@ fn manager_config(server: PostgresServer) -> ManagerConfig<AsyncPgConnection> {
     config
 }
 
-/// A new connection. The server gives up too, and frees the locks of an instance that is gone.
+/// A new connection with timeouts at the server, which release the locks of an instance that has disappeared.
 pub(super) async fn connect_with_server_timeouts(server: &PostgresServer) -> ConnectionResult<AsyncPgConnection> {
     let mut conn = server.connect().await?;
     conn.batch_execute("SET statement_timeout = '8s'; SET idle_in_transaction_session_timeout = '15s'")
@@ -164,8 +166,9 @@ pub(super) async fn connect_with_server_timeouts(server: &PostgresServer) -> Con
     Ok(conn)
 }
 
-/// A connection out of the pool. If its operation is abandoned (the client hung up, the time was up), it does not go
-/// back: it may be in the middle of a statement or a transaction, and would keep its locks while idle.
+/// A connection checked out of the pool. Dropping it without [`release`](Self::release) (the call was cancelled, or
+/// timed out) closes it: it may be inside a statement or a transaction, and would hold its locks while idle in the
+/// pool.
 pub(super) struct PooledConnection<O> {
     object: Option<O>,
     discard: fn(O),
@@ -177,10 +180,10 @@ impl<O: DerefMut> PooledConnection<O> {
     }
 
     pub(super) fn get(&mut self) -> Result<&mut O::Target> {
-        self.object.as_deref_mut().ok_or_else(|| Error::internal("the connection was given back"))
+        self.object.as_deref_mut().ok_or_else(|| Error::internal("the connection was released"))
     }
 
-    /// Gives the connection back: its operation has come to an end.
+    /// Returns the connection to the pool after a completed query body.
     pub(super) fn release(mut self) {
         drop(self.object.take());
     }
@@ -194,92 +197,114 @@ impl<O> Drop for PooledConnection<O> {
     }
 }
 
-/// Runs a body of queries, an expression of type `QueryResult<_>`, on a connection of whichever backend it is; `$access` is
-/// whether it reads or writes. On SQLite it may run more than once, each time as if it had not before, and whatever it
-/// names must be its own. After a call that PostgreSQL did not answer in time its idle connections are given up, too: they
-/// lead to the same server, or to where it was.
+/// Removes a connection from the pool and closes it.
+pub(super) fn close(object: Object<AsyncPgConnection>) {
+    drop(Object::take(object));
+}
+
+/// Runs a query body, an expression of type `QueryResult<_>`, on a connection of the configured backend. `$access` is
+/// [`Access`]; `$timeouts` is [`QueryTimeouts`]. On SQLite the body may run more than once, with earlier runs rolled
+/// back, and must own the values it uses. A timeout on PostgreSQL also drops the pool's idle connections: they lead to
+/// the same unreachable server, or to its former address.
 macro_rules! query {
     ($db:expr, $access:ident, |$conn:ident| $body:expr) => {
-        query!($db, $access, POSTGRES_CONFIG, |$conn| $body)
+        $crate::users::pool::query!($db, $access, $crate::users::pool::POSTGRES_TIMEOUTS, |$conn| $body)
     };
-    ($db:expr, $access:ident, $config:expr, |$conn:ident| $body:expr) => {
+    ($db:expr, $access:ident, $timeouts:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            BackendConnections::Postgres(PostgresConnections { pool, .. }) => query!(@postgres pool, $config, |$conn| $body),
-            BackendConnections::Sqlite(sqlite) => query!(@sqlite sqlite, $access, |$conn| $body),
+            $crate::users::pool::BackendConnections::Postgres(postgres) => {
+                $crate::users::pool::query!(@postgres postgres, $timeouts, |$conn| $body)
+            }
+            $crate::users::pool::BackendConnections::Sqlite(sqlite) => {
+                $crate::users::pool::query!(@sqlite sqlite, $access, |$conn| $body)
+            }
         }
     };
-    (@postgres $pool:ident, $config:expr, |$conn:ident| $body:expr) => {{
+    (@postgres $postgres:ident, $timeouts:expr, |$conn:ident| $body:expr) => {{
         use diesel_async::RunQueryDsl as _;
-        let in_time = tokio::time::timeout($config.call_timeout, async {
-            let object = tokio::time::timeout($config.connection_timeout, $pool.get()).await;
-            let object = object.map_err(Error::unavailable)?.map_err(Error::unavailable)?;
-            let mut pooled = PooledConnection::new(object, |object| drop(Object::take(object)));
+        let pool = &$postgres.pool;
+        let call = tokio::time::timeout($timeouts.call, async {
+            let object = tokio::time::timeout($timeouts.connection, pool.get()).await;
+            let object = object.map_err(stele_core::Error::unavailable)?.map_err(stele_core::Error::unavailable)?;
+            let mut pooled =
+                $crate::users::pool::PooledConnection::new(object, $crate::users::pool::close);
             let $conn = pooled.get()?;
             let outcome = async { $body }.await;
             pooled.release();
-            Ok::<_, Error>(outcome)
+            Ok::<_, stele_core::Error>(outcome)
         });
-        match in_time.await {
+        match call.await {
             Ok(outcome) => outcome?,
-            Err(late) => {
-                $pool.retain(|_, _| false);
-                return Err(Error::unavailable(late));
+            Err(elapsed) => {
+                pool.retain(|_, _| false);
+                return Err(stele_core::Error::unavailable(elapsed));
             }
         }
     }};
     (@sqlite $sqlite:ident, $access:ident, |$conn:ident| $body:expr) => {{
-        use super::pool::RunOnSqlite as _;
-        $sqlite.run(Access::$access, move |$conn| resolve_now(async { $body })).await?
+        use $crate::users::pool::RunOnSqlite as _;
+        let work = move |$conn: &mut diesel::SqliteConnection| $crate::users::pool::resolve_now(async { $body });
+        $sqlite.run($crate::sqlite::thread::Access::$access, work).await?
     }};
 }
 
-/// Reads a row of the type `$row` or none by `$query`, whose values must be its own or borrowed from what can be moved.
-/// In PostgreSQL on a connection that others share, all of which may turn out to be lost, and are replaced.
+/// Reads at most one row of type `$row` with `$query`, which must own its values or borrow from values that can be
+/// moved. On PostgreSQL it uses the shared connections, and retries on a new one each time a connection turns out to be
+/// lost.
 macro_rules! read {
     ($db:expr, $row:ty, $query:expr) => {
         match &*$db {
-            BackendConnections::Postgres(PostgresConnections { shared, .. }) => {
-                let in_time = tokio::time::timeout(POSTGRES_CONFIG.call_timeout, async {
+            $crate::users::pool::BackendConnections::Postgres(postgres) => {
+                use $crate::users::shared_connections::{self, CONNECTIONS_PER_RUNTIME};
+                let shared = &postgres.shared;
+                let call = tokio::time::timeout($crate::users::pool::POSTGRES_TIMEOUTS.call, async {
                     let mut lost = 0;
                     loop {
                         let connection = shared.checkout().await?;
                         let mut conn = shared_connections::connection_of(&connection)?;
-                        let outcome = diesel_async::RunQueryDsl::get_result::<$row>($query, &mut conn).await.optional();
+                        let row = diesel_async::RunQueryDsl::get_result::<$row>($query, &mut conn).await;
+                        let outcome = diesel::OptionalExtension::optional(row);
                         if !shared_connections::is_connection_lost(&outcome) {
-                            break outcome.map_err(map_database_error);
+                            break outcome.map_err($crate::error::map_database_error);
                         }
                         shared.discard(&connection);
                         lost += 1;
-                        if lost > shared_connections::CONNECTIONS_PER_RUNTIME {
-                            break outcome.map_err(map_database_error);
+                        if lost > CONNECTIONS_PER_RUNTIME {
+                            break outcome.map_err($crate::error::map_database_error);
                         }
                     }
                 });
-                in_time.await.unwrap_or_else(|late| {
+                call.await.unwrap_or_else(|elapsed| {
                     shared.discard_all();
-                    Err(Error::unavailable(late))
+                    Err(stele_core::Error::unavailable(elapsed))
                 })
             }
-            BackendConnections::Sqlite(sqlite) => {
-                let work =
-                    move |conn: &mut SqliteConnection| diesel::RunQueryDsl::get_result::<$row>($query, conn).optional();
-                sqlite.run(Access::Read, work).await.and_then(|row| row.map_err(map_database_error))
+            $crate::users::pool::BackendConnections::Sqlite(sqlite) => {
+                let work = move |conn: &mut diesel::SqliteConnection| {
+                    diesel::OptionalExtension::optional(diesel::RunQueryDsl::get_result::<$row>($query, conn))
+                };
+                let row = sqlite.run($crate::sqlite::thread::Access::Read, work).await;
+                row.and_then(|row| row.map_err($crate::error::map_database_error))
             }
         }
     };
 }
 
-/// As [`query`], for what writes, in a transaction: on SQLite every body that writes has one.
+/// As [`query`], for a writing body in a transaction. On SQLite each writing body runs in one anyway.
 macro_rules! transaction {
     ($db:expr, |$conn:ident| $body:expr) => {
-        transaction!($db, POSTGRES_CONFIG, |$conn| $body)
+        $crate::users::pool::transaction!($db, $crate::users::pool::POSTGRES_TIMEOUTS, |$conn| $body)
     };
-    ($db:expr, $config:expr, |$conn:ident| $body:expr) => {
+    ($db:expr, $timeouts:expr, |$conn:ident| $body:expr) => {
         match &*$db {
-            BackendConnections::Postgres(PostgresConnections { pool, .. }) => {
-                query!(@postgres pool, $config, |conn| conn.transaction(async |$conn| $body).await)
+            $crate::users::pool::BackendConnections::Postgres(postgres) => {
+                $crate::users::pool::query!(@postgres postgres, $timeouts, |conn| {
+                    diesel_async::AsyncConnection::transaction(conn, async |$conn| $body).await
+                })
             }
-            BackendConnections::Sqlite(sqlite) => query!(@sqlite sqlite, Write, |$conn| $body),
+            $crate::users::pool::BackendConnections::Sqlite(sqlite) => {
+                $crate::users::pool::query!(@sqlite sqlite, Write, |$conn| $body)
+            }
         }
     };
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL server: read from a URL, and connected to, with TLS as the URL says.
+//! PostgreSQL connection settings from a URL, with libpq's TLS modes.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,9 +12,9 @@ use tokio_postgres::config::SslMode;
 use super::tls::{CertificateVerification, PostgresTlsConnector, Roots};
 use crate::OpenError;
 
-const SSL_MODES: &str = "sslmode is disable, prefer, require, verify-ca or verify-full";
+const SSL_MODES: &str = "unknown sslmode: use disable, prefer, require, verify-ca or verify-full";
 
-/// A server and how it is spoken to.
+/// A server's address, login and TLS settings.
 #[derive(Clone)]
 pub(super) struct PostgresServer {
     config: Config,
@@ -22,26 +22,26 @@ pub(super) struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Reads `postgres://USER:PASSWORD@HOST/NAME?sslmode=…&sslrootcert=…`, with what else tokio-postgres knows.
+    /// Parses `postgres://USER:PASSWORD@HOST/NAME?sslmode=…&sslrootcert=…` and the other parameters of tokio-postgres.
     ///
-    /// The modes are libpq's: `disable` never uses TLS; `prefer`, the default, uses it if the server has it; `require`
-    /// refuses to go without, and believes any certificate; `verify-ca` believes those of `sslrootcert` or, without
-    /// one or with `system`, of the system; `verify-full` does so, and only if they name the host. As in libpq,
-    /// `require` with an `sslrootcert` is `verify-ca`. What would ignore an `sslrootcert` is refused.
+    /// The modes are libpq's. `disable`: no TLS. `prefer` (default): TLS if the server offers it. `require`: TLS with
+    /// any certificate. `verify-ca`: a certificate issued by `sslrootcert`, or by the system's authorities without one
+    /// or with `system`. `verify-full`: the same, and the certificate names the host. As in libpq, `require` with an
+    /// `sslrootcert` is `verify-ca`. Modes that would ignore an `sslrootcert` are rejected with one.
     pub(super) fn parse(url: &str) -> Result<Self, OpenError> {
-        let (url, asked) = split_tls_parameters(url)?;
-        let trust = asked.certificate_verification()?;
-        let unread = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
-        let mut config: Config = url.parse().map_err(unread)?;
-        config.ssl_mode(match asked.ssl_mode.as_str() {
+        let (url, tls_parameters) = split_tls_parameters(url)?;
+        let verification = tls_parameters.certificate_verification()?;
+        let invalid = |e: tokio_postgres::Error| OpenError::InvalidDatabaseUrl(with_sources(&e));
+        let mut config: Config = url.parse().map_err(invalid)?;
+        config.ssl_mode(match tls_parameters.ssl_mode.as_str() {
             "disable" => SslMode::Disable,
             "prefer" => SslMode::Prefer,
             _ => SslMode::Require,
         });
-        Ok(Self { config, tls: PostgresTlsConnector::new(trust)? })
+        Ok(Self { config, tls: PostgresTlsConnector::new(verification)? })
     }
 
-    /// Connects, in as long as it takes.
+    /// Connects. The caller sets the timeout.
     pub(super) async fn connect(&self) -> ConnectionResult<AsyncPgConnection> {
         let connected = self.config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(|e| ConnectionError::BadConnection(with_sources(&e)))?;
@@ -49,7 +49,7 @@ impl PostgresServer {
     }
 }
 
-/// What a URL says about TLS.
+/// The TLS parameters of a URL.
 struct TlsParameters {
     ssl_mode: String,
     ssl_root_cert: Option<String>,
@@ -63,9 +63,10 @@ impl TlsParameters {
         };
         match (self.ssl_mode.as_str(), &self.ssl_root_cert) {
             ("disable" | "prefer" | "require", None) => Ok(CertificateVerification::AcceptAny),
-            ("disable" | "prefer", Some(_)) => {
-                Err(OpenError::InvalidDatabaseUrl(format!("sslmode={} would ignore sslrootcert", self.ssl_mode)))
-            }
+            ("disable" | "prefer", Some(_)) => Err(OpenError::InvalidDatabaseUrl(format!(
+                "sslmode={} would ignore sslrootcert: use verify-full, or remove sslrootcert",
+                self.ssl_mode
+            ))),
             ("require" | "verify-ca", _) => Ok(CertificateVerification::VerifyCa(roots()?)),
             ("verify-full", _) => Ok(CertificateVerification::VerifyFull(roots()?)),
             _ => Err(OpenError::InvalidDatabaseUrl(SSL_MODES.to_owned())),
@@ -73,12 +74,14 @@ impl TlsParameters {
     }
 }
 
-/// The URL without the parameters that tokio-postgres does not know, and these.
+/// Splits a URL into one without the TLS parameters, which tokio-postgres does not accept, and those parameters.
 fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError> {
-    let mut asked = TlsParameters { ssl_mode: "prefer".to_owned(), ssl_root_cert: None };
-    // As tokio-postgres has it: an @ ends the login, and the parameters come after that.
-    let login = url.find('@').unwrap_or(0);
-    let Some(start) = url[login..].find('?').map(|at| login + at) else { return Ok((url.to_owned(), asked)) };
+    let mut tls_parameters = TlsParameters { ssl_mode: "prefer".to_owned(), ssl_root_cert: None };
+    // As in tokio-postgres, the first @ ends the user information, and the parameters start at the first ? after it.
+    let userinfo_end = url.find('@').unwrap_or(0);
+    let Some(start) = url[userinfo_end..].find('?').map(|offset| userinfo_end + offset) else {
+        return Ok((url.to_owned(), tls_parameters));
+    };
     let mut others = Vec::new();
     for pair in url[start + 1..].split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -87,14 +90,14 @@ fn split_tls_parameters(url: &str) -> Result<(String, TlsParameters), OpenError>
             text.map(Into::into).map_err(|_| OpenError::InvalidDatabaseUrl(format!("{name} is not UTF-8")))
         };
         match name {
-            "sslmode" => asked.ssl_mode = value()?,
-            "sslrootcert" => asked.ssl_root_cert = Some(value()?),
+            "sslmode" => tls_parameters.ssl_mode = value()?,
+            "sslrootcert" => tls_parameters.ssl_root_cert = Some(value()?),
             _ => others.push(pair),
         }
     }
     let base = &url[..start];
     let url = if others.is_empty() { base.to_owned() } else { format!("{base}?{}", others.join("&")) };
-    Ok((url, asked))
+    Ok((url, tls_parameters))
 }
 
 fn load_root_certificates(path: &Path) -> Result<rustls::RootCertStore, OpenError> {
@@ -107,19 +110,19 @@ fn load_root_certificates(path: &Path) -> Result<rustls::RootCertStore, OpenErro
         let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
         roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
     }
-    if roots.is_empty() { Err(unusable("there is no certificate in it".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() { Err(unusable("it contains no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// An error with what it came from: tokio-postgres tells the kind alone.
+/// An error's message with those of its sources: tokio-postgres displays only the kind.
 fn with_sources(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
-        cause = error.source();
+        source = error.source();
     }
     text
 }
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn tls_parameters_are_split_from_the_url() {
-        for (url, rest, mode) in [
+        for (url, stripped, mode) in [
             ("postgres://h/d", "postgres://h/d", "prefer"),
             ("postgres://u:p%3F@h/d?sslmode=verify-full", "postgres://u:p%3F@h/d", "verify-full"),
             (
@@ -139,8 +142,8 @@ mod tests {
                 "require",
             ),
         ] {
-            let (url, asked) = split_tls_parameters(url).unwrap();
-            assert_eq!((url.as_str(), asked.ssl_mode.as_str()), (rest, mode));
+            let (url, tls_parameters) = split_tls_parameters(url).unwrap();
+            assert_eq!((url.as_str(), tls_parameters.ssl_mode.as_str()), (stripped, mode));
         }
     }
 

@@ -1,4 +1,5 @@
-//! Rows, and their translation to the domain and back. What a row cannot mean is an error, never a default.
+//! Rows of the users' database and their conversion to and from domain types. An invalid value is an error, not a
+//! default.
 
 use diesel::prelude::*;
 use stele_core::app::{App, ClientToken};
@@ -10,7 +11,7 @@ use stele_core::user::{Account, Credential, Gender, NewUser, Profile, Role, User
 use super::schema::{apps, client_tokens, users};
 use crate::error::corrupt_column;
 
-/// A user without number and credential.
+/// The columns of `users` without number and credential.
 #[derive(Clone, Queryable, Selectable, Insertable)]
 #[diesel(table_name = users)]
 pub(super) struct UserRow {
@@ -37,7 +38,7 @@ pub(super) struct UserRow {
     memo: String,
 }
 
-/// A credential, its epoch, and when it last served a salted proof.
+/// The columns of `users` with the credential, its epoch, and its last login by a salted proof.
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub(super) struct CredentialRow {
@@ -101,7 +102,7 @@ impl UserRow {
         }
     }
 
-    /// Whether PostgreSQL could not store a text of this: it takes no NUL. SQLite would, but both shall do the same.
+    /// Whether a text contains NUL. PostgreSQL rejects it; SQLite would accept it, but both backends behave the same.
     pub(super) fn has_nul(&self) -> bool {
         let optional = [&self.name, &self.phone, &self.email, &self.registered_with];
         let required = [
@@ -171,7 +172,7 @@ impl CredentialRow {
     }
 }
 
-/// The columns `seal_key_id` and `sealed` of a credential.
+/// The values of the columns `seal_key_id` and `sealed`.
 pub(super) fn sealed_columns(credential: &Credential) -> (Option<i64>, Option<Vec<u8>>) {
     credential.sealed.as_ref().map(|sealed| (i64::from(sealed.key_id), sealed.bytes.clone())).unzip()
 }
@@ -186,7 +187,7 @@ impl AppRow {
             name: app.name.clone(),
             seal_key_id: app.secret.key_id.into(),
             sealed: app.secret.bytes.clone(),
-            // No app's name has a comma in it.
+            // `App::is_valid_name` rejects commas.
             may_token: app.may_token.join(","),
             created_at: app.created_at.as_micros(),
         }

@@ -1,4 +1,4 @@
-//! The tables, as both backends have them. Instants are microseconds.
+//! Tables of the users' database, equal in both backends. Times are microseconds since the Unix epoch.
 
 diesel::table! {
     users (number) {

@@ -1,8 +1,8 @@
-//! Connections to PostgreSQL that reads share: each is sent without waiting for the answers to those before it.
+//! Shared PostgreSQL connections for reads, with pipelining: queries are sent without waiting for earlier responses.
 //!
-//! A pool hands a connection to one query at a time, and whoever finds none waits; sharing costs neither a wait nor a
-//! lock of it, and the server takes up the next query without being asked by a second process. A transaction cannot be
-//! shared, nor should anything slow be: what writes and what looks at every user goes through the pool.
+//! A pool gives a connection to one query at a time and lets further queries wait. A shared connection needs no wait
+//! and no pool lock, and one server process answers the queries of many callers. Transactions cannot share a
+//! connection, and slow queries would delay the others: they use the pool.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,13 +18,13 @@ use tokio::sync::OnceCell;
 use super::pool::connect_with_server_timeouts;
 use super::postgres::PostgresServer;
 
-/// How many connections the threads of one runtime share: one is on its way while the other's answers are read.
+/// Connections that the threads of one runtime share: two, so that one sends while the other's responses are read.
 pub(super) const CONNECTIONS_PER_RUNTIME: usize = 2;
 
-/// Connects when it is first used; who comes meanwhile waits for that.
+/// A connection that is made at its first use. Concurrent callers wait for the same connection attempt.
 pub(super) type SharedConnection = Arc<OnceCell<AsyncPgConnection>>;
 
-/// The shared connections to a server: some for each runtime, for a connection lives on the one that made it.
+/// The shared connections of each runtime: a connection is driven by a task on the runtime that made it.
 pub(super) struct SharedConnections {
     server: PostgresServer,
     by_runtime: Mutex<HashMap<Id, [SharedConnection; CONNECTIONS_PER_RUNTIME]>>,
@@ -36,26 +36,29 @@ impl SharedConnections {
         Self { server, by_runtime: Mutex::default(), next_index: AtomicUsize::new(0) }
     }
 
-    /// The lane whose turn it is, connected.
+    /// The next connection of this runtime in rotation, connected.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it cannot connect.
     pub(super) async fn checkout(&self) -> Result<SharedConnection> {
-        let turn = self.next_index.fetch_add(1, Ordering::Relaxed) % CONNECTIONS_PER_RUNTIME;
-        let lane = self.lock().entry(Handle::current().id()).or_default()[turn].clone();
-        if !lane.initialized() {
+        let index = self.next_index.fetch_add(1, Ordering::Relaxed) % CONNECTIONS_PER_RUNTIME;
+        let connection = self.lock().entry(Handle::current().id()).or_default()[index].clone();
+        if !connection.initialized() {
             let connected: ConnectionResult<_> =
-                lane.get_or_try_init(|| connect_with_server_timeouts(&self.server)).await;
+                connection.get_or_try_init(|| connect_with_server_timeouts(&self.server)).await;
             connected.map_err(Error::unavailable)?;
         }
-        Ok(lane)
+        Ok(connection)
     }
 
-    /// Gives a lane up: whoever comes next connects anew.
-    pub(super) fn discard(&self, lane: &SharedConnection) {
-        for ours in self.lock().values_mut().flatten().filter(|ours| Arc::ptr_eq(ours, lane)) {
-            *ours = SharedConnection::default();
+    /// Replaces a lost connection; the next checkout of its slot connects again.
+    pub(super) fn discard(&self, lost: &SharedConnection) {
+        for slot in self.lock().values_mut().flatten().filter(|slot| Arc::ptr_eq(slot, lost)) {
+            *slot = SharedConnection::default();
         }
     }
 
-    /// Gives all of them up: they lead to the same server, or to where it was.
+    /// Drops all connections: they lead to the same unreachable server, or to its former address.
     pub(super) fn discard_all(&self) {
         self.lock().clear();
     }
@@ -65,12 +68,13 @@ impl SharedConnections {
     }
 }
 
-/// The connection of a lane that [`Lanes::lane`] gave.
-pub(super) fn connection_of(lane: &SharedConnection) -> Result<&AsyncPgConnection> {
-    lane.get().ok_or_else(|| Error::internal("a lane that is not connected"))
+/// The driver's connection in a slot that [`SharedConnections::checkout`] returned.
+pub(super) fn connection_of(connection: &SharedConnection) -> Result<&AsyncPgConnection> {
+    connection.get().ok_or_else(|| Error::internal("a shared connection is not connected"))
 }
 
-/// Whether a read failed for what a new connection may not have: it breaks no rule of the schema.
+/// Whether a failed read should be retried on a new connection. Any database error counts: a read violates no
+/// constraint.
 pub(super) fn is_connection_lost<T>(outcome: &QueryResult<T>) -> bool {
     matches!(outcome, Err(DbError::DatabaseError(..) | DbError::BrokenTransactionManager))
 }

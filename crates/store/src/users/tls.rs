@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: rustls on aws-lc-rs, with channel binding.
+//! TLS connections to PostgreSQL: rustls with aws-lc-rs, certificate verification by `sslmode`, and channel binding.
 
 use std::future::Future;
 use std::io;
@@ -18,19 +18,19 @@ use tokio_rustls::TlsConnector;
 
 use crate::OpenError;
 
-/// Whose certificates are believed.
+/// Which server certificates are accepted.
 pub(super) enum CertificateVerification {
-    /// Anybody's: it keeps listeners out, and nobody who sits in between.
+    /// Any. Protects against eavesdropping, not against a man in the middle.
     AcceptAny,
-    /// Those of these authorities, whatever host they name.
+    /// Those issued by these authorities, for any host name.
     VerifyCa(Roots),
-    /// Those of these authorities that name the host.
+    /// Those issued by these authorities that name the host.
     VerifyFull(Roots),
 }
 
 /// Certificate authorities.
 pub(super) enum Roots {
-    /// Whom the system believes; `SSL_CERT_FILE` names others.
+    /// The system's, or those in the file that `SSL_CERT_FILE` names.
     System,
     Custom(RootCertStore),
 }
@@ -41,7 +41,7 @@ impl Roots {
             Self::Custom(roots) => roots,
             Self::System => {
                 let mut roots = RootCertStore::empty();
-                // None at all is told by the verifier.
+                // Building the verifier fails if there is none.
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
                 roots
             }
@@ -49,21 +49,28 @@ impl Roots {
     }
 }
 
-/// Makes TLS links.
+/// Whether the certificate must name the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostnameCheck {
+    Verify,
+    Ignore,
+}
+
+/// TLS connector for tokio-postgres.
 #[derive(Clone)]
 pub(super) struct PostgresTlsConnector(Arc<ClientConfig>);
 
 impl PostgresTlsConnector {
-    pub(super) fn new(trust: CertificateVerification) -> Result<Self, OpenError> {
+    pub(super) fn new(verification: CertificateVerification) -> Result<Self, OpenError> {
         let unusable =
-            |e: &dyn std::fmt::Display| OpenError::InvalidDatabaseUrl(format!("no TLS with these certificates: {e}"));
+            |e: &dyn std::fmt::Display| OpenError::InvalidDatabaseUrl(format!("unusable root certificates: {e}"));
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let (roots, name_counts) = match trust {
-            CertificateVerification::AcceptAny => (None, false),
-            CertificateVerification::VerifyCa(roots) => (Some(roots), false),
-            CertificateVerification::VerifyFull(roots) => (Some(roots), true),
+        let (roots, hostname_check) = match verification {
+            CertificateVerification::AcceptAny => (None, HostnameCheck::Ignore),
+            CertificateVerification::VerifyCa(roots) => (Some(roots), HostnameCheck::Ignore),
+            CertificateVerification::VerifyFull(roots) => (Some(roots), HostnameCheck::Verify),
         };
-        let chain = match roots {
+        let webpki = match roots {
             None => None,
             Some(roots) => {
                 let roots = Arc::new(roots.load());
@@ -71,8 +78,7 @@ impl PostgresTlsConnector {
                 Some(verifier.build().map_err(|e| unusable(&e))?)
             }
         };
-        let verifier =
-            ServerCertificateVerifier { webpki: chain, verify_hostname: name_counts, provider: Arc::clone(&provider) };
+        let verifier = ServerCertificateVerifier { webpki, hostname_check, provider: Arc::clone(&provider) };
         let config = ClientConfig::builder_with_provider(provider);
         let config = config.with_safe_default_protocol_versions().map_err(|e| unusable(&e))?;
         let config = config.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
@@ -82,11 +88,12 @@ impl PostgresTlsConnector {
     }
 }
 
-/// Checks as much of a certificate as the mode asks for, and always that whoever shows it has its key.
+/// Verifies a certificate as far as the mode requires, and always the signature that proves possession of its key.
 #[derive(Debug)]
 struct ServerCertificateVerifier {
+    /// `None` accepts any certificate.
     webpki: Option<Arc<WebPkiServerVerifier>>,
-    verify_hostname: bool,
+    hostname_check: HostnameCheck,
     provider: Arc<CryptoProvider>,
 }
 
@@ -99,12 +106,12 @@ impl ServerCertVerifier for ServerCertificateVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
-        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // The name is looked at last: everything else is as it should be.
+        let Some(webpki) = &self.webpki else { return Ok(ServerCertVerified::assertion()) };
+        match webpki.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // webpki checks the name last: the chain and the validity period are verified.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.verify_hostname => Ok(ServerCertVerified::assertion()),
+            )) if self.hostname_check == HostnameCheck::Ignore => Ok(ServerCertVerified::assertion()),
             verified => verified,
         }
     }
@@ -140,12 +147,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for P
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<PendingHandshake> {
-        // Asked for in every mode, and for sockets that have no name: a fault only once TLS is spoken.
+        // Called in every mode, also for Unix sockets, which have no name: an error only when TLS is used.
         Ok(PendingHandshake { config: Arc::clone(&self.0), server_name: ServerName::try_from(host.to_owned()).ok() })
     }
 }
 
-/// A handshake to come.
+/// The parameters of a handshake.
 pub(super) struct PendingHandshake {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
@@ -158,13 +165,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Pendi
 
     fn connect(self, stream: S) -> Self::Future {
         Box::pin(async move {
-            let name = self.server_name.ok_or_else(|| io::Error::other("the host is not a name that TLS can check"))?;
+            let name = self.server_name.ok_or_else(|| io::Error::other("the host is not a valid TLS server name"))?;
             TlsConnector::from(self.config).connect(name, stream).await.map(PostgresTlsStream)
         })
     }
 }
 
-/// A link under TLS.
+/// A TLS stream that provides `tls-server-end-point` channel binding (RFC 5929).
 pub(super) struct PostgresTlsStream<S>(tokio_rustls::client::TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for PostgresTlsStream<S> {
@@ -195,8 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for PostgresTlsStream<S> {
     }
 }
 
-/// `tls-server-end-point` (RFC 5929, section 4.1): the certificate's hash, by the hash of its signature, or by SHA-256
-/// where that is MD5 or SHA-1; nothing where it has none or another.
+/// `tls-server-end-point` (RFC 5929 §4.1): the certificate hashed with the hash function of its signature algorithm, or
+/// with SHA-256 if that is MD5 or SHA-1. `None` for a signature algorithm without a hash function, or an unknown one.
 fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     const RSA: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
     const ECDSA: [u8; 6] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04];
@@ -214,17 +221,17 @@ fn tls_server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The content of the first element of some DER, and what follows it.
+/// Splits the first element off DER data: its content, and the bytes after it.
 fn der_element(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&[_, first], rest) = der.split_first_chunk::<2>()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        // More than four bytes of length are no certificate.
+    let (&[_, length_byte], after_header) = der.split_first_chunk::<2>()?;
+    let (length, body) = match length_byte {
+        0..=0x7f => (usize::from(length_byte), after_header),
+        // Long form. No certificate needs more than four length bytes.
         0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+            let (length, body) = after_header.split_at_checked(usize::from(length_byte & 0x7f))?;
+            (length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), body)
         }
         _ => return None,
     };
-    rest.split_at_checked(length)
+    body.split_at_checked(length)
 }

@@ -1,31 +1,25 @@
-//! The queries. Each is written once, and compiled for either backend by the macros of [`super::pool`].
+//! User store: accounts, apps, client tokens and used proofs. The macros of [`super::pool`] compile each query for both
+
+//! backends.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use diesel::dsl::{case_when, exists, not};
 use diesel::sql_types::{BigInt, Binary, Nullable};
-use diesel::{
-    ExpressionMethods, IntoSql, OptionalExtension, QueryDsl, QueryResult, SelectableHelper, SqliteConnection,
-};
-use diesel_async::AsyncConnection;
-use diesel_async::pooled_connection::deadpool::Object;
+use diesel::{ExpressionMethods, IntoSql, QueryDsl, QueryResult, SelectableHelper};
 use stele_core::app::{App, ClientToken};
 use stele_core::ports::{UsedProof, UserStore};
 use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
-use super::pool::{
-    BackendConnections, POSTGRES_CONFIG, PooledConnection, PostgresConnections, SLOW_QUERY_CONFIG, query, read,
-    resolve_now, transaction,
-};
+use super::pool::{BackendConnections, SLOW_QUERY_TIMEOUTS, query, read, transaction};
 use super::rows::{AppRow, ClientTokenRow, CredentialRow, UserRow, sealed_columns};
 use super::schema::{apps, client_tokens, facts, identifiers, used_proofs, users};
-use super::shared_connections;
 use crate::error::{is_unique_violation, map_database_error};
-use crate::sqlite::thread::Access;
 
+/// User store, key store and verifier store on one database.
 pub(super) struct SqlStore {
     pub(super) db: Arc<BackendConnections>,
 }
@@ -36,11 +30,12 @@ impl SqlStore {
     }
 }
 
-/// The fact that salted dialects are ended, by its name.
+/// Row of the table `facts` that says that salted dialects have ended.
 pub(super) const SALTED_ENDED: &str = "salted_ended";
 
-/// A column of a sealed digest: empty once salted dialects are ended, whatever the process that writes has heard.
-macro_rules! allowed {
+/// The value for a column of a sealed digest: NULL once salted dialects have ended, even if this process still allows
+/// them.
+macro_rules! unless_salted_ended {
     ($value:expr) => {
         case_when(not(exists(facts::table.filter(facts::name.eq(SALTED_ENDED)))), $value)
     };
@@ -48,8 +43,8 @@ macro_rules! allowed {
 
 type AccountRow = (i64, UserRow, CredentialRow);
 
-/// The number of the decoy: the row that is read for an identifier that no user has, so that it costs as much as a
-/// user's. It is never given out as an account.
+/// Number of the decoy row, which is read for an unknown identifier, so that the lookup costs the same as for a known
+/// one (user enumeration by time). It is never returned as an account.
 const DECOY_NUMBER: i64 = 0;
 
 diesel::define_sql_function! {
@@ -57,12 +52,12 @@ diesel::define_sql_function! {
 }
 
 fn account_from_row(row: Option<AccountRow>) -> Result<Option<Account>> {
-    let account = row.map(|(number, person, secret)| secret.into_account(person.into_user(number)?));
+    let account = row.map(|(number, user, credential)| credential.into_account(user.into_user(number)?));
     let account = account.transpose().map_err(map_database_error)?;
     Ok(account.filter(|account| account.user.number != DECOY_NUMBER))
 }
 
-/// Whether a row was stored; `false` if one like it is there.
+/// Whether a row was inserted; `false` if its unique key exists.
 fn was_inserted(outcome: QueryResult<usize>) -> Result<bool> {
     match outcome {
         Ok(_) => Ok(true),
@@ -74,7 +69,7 @@ fn was_inserted(outcome: QueryResult<usize>) -> Result<bool> {
 #[async_trait]
 impl UserStore for SqlStore {
     async fn find_by_identifier(&self, key: &str) -> Result<Option<Account>> {
-        // PostgreSQL has no such text and would complain.
+        // PostgreSQL rejects a text with NUL.
         if key.contains('\0') {
             return Ok(None);
         }
@@ -117,28 +112,28 @@ impl UserStore for SqlStore {
     }
 
     async fn add(&self, new: &NewUser) -> Result<Option<User>> {
-        let person = UserRow::new(new);
-        if person.has_nul() {
+        let user = UserRow::new(new);
+        if user.has_nul() {
             return Err(Error::Invalid("profile"));
         }
-        let (row, verifier) = (person.clone(), new.credential.verifier.clone());
+        let (row, verifier) = (user.clone(), new.credential.verifier.clone());
         let (seal_key_id, sealed) = sealed_columns(&new.credential);
         let keys: Vec<_> = new.identifier_keys().into_iter().map(str::to_owned).collect();
         let added: QueryResult<Option<i64>> = transaction!(self.db, |conn| {
-            // Asked first, because in PostgreSQL a failed insert uses up a number.
+            // Checked before the insert: in PostgreSQL a failed insert consumes a user number.
             let taken =
                 identifiers::table.filter(identifiers::key.eq_any(&keys)).count().get_result::<i64>(conn).await?;
             if taken > 0 {
                 return Ok(None);
             }
             let sealing = (
-                users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                users::seal_key_id.eq(unless_salted_ended!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                users::sealed.eq(unless_salted_ended!(sealed.clone().into_sql::<Nullable<Binary>>())),
             );
-            let secret = (users::verifier.eq(&verifier), users::epoch.eq(0), sealing);
-            let insert = diesel::insert_into(users::table).values((&row, secret));
+            let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealing);
+            let insert = diesel::insert_into(users::table).values((&row, credential));
             let number = insert.returning(users::number).get_result::<i64>(conn).await?;
-            // One by one and in order, so that two who want the same keys wait for each other rather than both.
+            // One by one in a fixed order, so that two registrations of the same keys do not deadlock.
             for key in &keys {
                 let row = (identifiers::key.eq(key), identifiers::number.eq(number));
                 diesel::insert_into(identifiers::table).values(row).execute(conn).await?;
@@ -146,7 +141,7 @@ impl UserStore for SqlStore {
             Ok(Some(number))
         });
         match added {
-            Ok(Some(number)) => person.into_user(number).map(Some).map_err(map_database_error),
+            Ok(Some(number)) => user.into_user(number).map(Some).map_err(map_database_error),
             Ok(None) => Ok(None),
             Err(error) if is_unique_violation(&error) => Ok(None),
             Err(error) => Err(map_database_error(error)),
@@ -159,8 +154,8 @@ impl UserStore for SqlStore {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
                 .set((
                     users::verifier.eq(&verifier),
-                    users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                    users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                    users::seal_key_id.eq(unless_salted_ended!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(unless_salted_ended!(sealed.clone().into_sql::<Nullable<Binary>>())),
                     users::epoch.eq(next),
                 ))
                 .execute(conn)
@@ -173,12 +168,12 @@ impl UserStore for SqlStore {
         let old = old.to_owned();
         let (verifier, (seal_key_id, sealed)) = (new.verifier.clone(), sealed_columns(new));
         let changed = query!(self.db, Write, |conn| {
-            let one = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
-            diesel::update(one.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old)))
+            let by_id = users::table.filter(users::id.eq(user.as_bytes().as_slice()));
+            diesel::update(by_id.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old)))
                 .set((
                     users::verifier.eq(&verifier),
-                    users::seal_key_id.eq(allowed!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                    users::sealed.eq(allowed!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                    users::seal_key_id.eq(unless_salted_ended!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(unless_salted_ended!(sealed.clone().into_sql::<Nullable<Binary>>())),
                 ))
                 .execute(conn)
                 .await
@@ -207,12 +202,12 @@ impl UserStore for SqlStore {
                 .load::<(i64, UserRow)>(conn)
                 .await
         });
-        let users = rows.map_err(map_database_error)?.into_iter().map(|(number, person)| person.into_user(number));
+        let users = rows.map_err(map_database_error)?.into_iter().map(|(number, row)| row.into_user(number));
         users.collect::<QueryResult<_>>().map_err(map_database_error)
     }
 
     async fn find_app(&self, name: &str) -> Result<Option<App>> {
-        // Nor could it be stored; and PostgreSQL has no text with a NUL in it.
+        // No app has an invalid name, and PostgreSQL rejects a text with NUL.
         if !App::is_valid_name(name) {
             return Ok(None);
         }
@@ -261,26 +256,26 @@ impl UserStore for SqlStore {
 
     async fn unmark_proof_used(&self, proof: &UsedProof) -> Result<()> {
         let key = proof.key;
-        let gone = query!(self.db, Write, |conn| {
+        let deleted = query!(self.db, Write, |conn| {
             diesel::delete(used_proofs::table.find(key.as_slice())).execute(conn).await
         });
-        gone.map(drop).map_err(map_database_error)
+        deleted.map(drop).map_err(map_database_error)
     }
 
     async fn delete_expired_proofs(&self, now: Timestamp, limit: u32) -> Result<u64> {
-        let gone: QueryResult<usize> = query!(self.db, Write, SLOW_QUERY_CONFIG, |conn| {
+        let deleted: QueryResult<usize> = query!(self.db, Write, SLOW_QUERY_TIMEOUTS, |conn| {
             async {
-                let old = used_proofs::table.filter(used_proofs::expires.le(now.as_micros()));
-                let old = old.order(used_proofs::expires).limit(limit.into()).select(used_proofs::key);
-                let old = old.load::<Vec<u8>>(conn).await?;
-                if old.is_empty() {
+                let expired = used_proofs::table.filter(used_proofs::expires.le(now.as_micros()));
+                let expired = expired.order(used_proofs::expires).limit(limit.into()).select(used_proofs::key);
+                let keys = expired.load::<Vec<u8>>(conn).await?;
+                if keys.is_empty() {
                     return Ok(0);
                 }
-                diesel::delete(used_proofs::table.filter(used_proofs::key.eq_any(old))).execute(conn).await
+                diesel::delete(used_proofs::table.filter(used_proofs::key.eq_any(keys))).execute(conn).await
             }
             .await
         });
-        u64::try_from(gone.map_err(map_database_error)?).map_err(Error::internal)
+        u64::try_from(deleted.map_err(map_database_error)?).map_err(Error::internal)
     }
 
     async fn ping(&self) -> Result<()> {
