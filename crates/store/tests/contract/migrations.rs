@@ -28,9 +28,9 @@ type MigrationSet = fn() -> EmbeddedMigrations;
 type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
 /// Runs all migrations one by one; then reverts the last one, the last two, … all of them, and runs them again. Each
-/// revert must leave the schema that was there before the migration. In each round, `fill` adds rows of its number before,
-/// and `check` looks for them behind. It gets the oldest version that was reverted; not the first one, which drops all
-/// tables.
+/// revert must leave the schema that was there before the migration. In each round, `fill` adds rows of its number
+/// before, and `check` looks for them behind. It gets the oldest version that was reverted; not the first one, which
+/// drops all tables.
 fn revert_and_rerun_all<DB: Backend, C: MigrationHarness<DB>>(
     conn: &mut C,
     source: MigrationSet,
@@ -71,8 +71,8 @@ fn connect_sqlite(path: &Path) -> SqliteConnection {
     conn
 }
 
-/// Tables, indexes and triggers as they were written, but for what SQLite changes itself: white space where a column came or
-/// went, and quotes where a table was renamed.
+/// Tables, indexes and triggers as they were written, but for what SQLite changes itself: white space where a column
+/// came or went, and quotes where a table was renamed.
 fn sqlite_schema(conn: &mut SqliteConnection) -> String {
     let lines = "(SELECT group_concat(line, char(10)) FROM (SELECT type || ' ' || name || ' ' || \
                  replace(replace(replace(coalesce(sql, ''), char(10), ''), ' ', ''), char(34), '') AS line \

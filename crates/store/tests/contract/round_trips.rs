@@ -1,5 +1,5 @@
-//! What a store's call costs on real servers: one statement for a login's look at the users, one command for each of its
-//! calls of the short-lived store. Who adds a trip to a login adds it here.
+//! What a store's call costs on real servers: one statement for a login's look at the users, one command for each of
+//! its calls of the short-lived store. Who adds a trip to a login adds it here.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -106,8 +106,8 @@ impl<'a> Monitor<'a> {
         line.trim_end().to_owned()
     }
 
-    /// The commands that came over the wire since the last time. What a script does there is no trip, and the link's own
-    /// look at the server, every second, is nobody's.
+    /// The commands that came over the wire since the last time. What a script does there is no trip, and the link's
+    /// own look at the server, every second, is nobody's.
     fn commands_since_last_call(&mut self) -> Vec<String> {
         self.next_mark += 1;
         let mark = format!("mark-{}", self.next_mark);

@@ -1,5 +1,5 @@
-//! What anonymous calls leave in the short-lived store: bytes for each (docs/CAPACITY.md prints them), and a bound on what
-//! one origin leaves within an hour.
+//! What anonymous calls leave in the short-lived store: bytes for each (docs/CAPACITY.md prints them), and a bound on
+//! what one origin leaves within an hour.
 
 use std::sync::Arc;
 
@@ -156,8 +156,8 @@ async fn storage_of_an_anonymous_call_is_bounded() {
     println!("{}", rows.join("\n"));
 }
 
-/// Floods from `next` until every call of every kind is refused, four windows of an hour in a row; returns the bytes left and
-/// how many calls were taken.
+/// Floods from `next` until every call of every kind is refused, four windows of an hour in a row; returns the bytes
+/// left and how many calls were taken.
 async fn flood(state: &dyn StateStore, backend: &MeasuredBackend, next: impl Fn(u32) -> Origin) -> (u64, u32) {
     let (before, mut subject, mut taken) = (backend.used_bytes(), 0, 0);
     for window in 0..4 {
