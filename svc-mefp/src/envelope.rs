@@ -1,7 +1,7 @@
 //! The envelope: AES-256-CBC under `mefp_secret` with the app's secret as initialisation vector, in base64.
 //!
-//! CBC proves nothing about who wrote a message or whether it is whole. All that can be done here is to be no oracle:
-//! whatever is wrong with an envelope, [`Envelope::open`] goes through all its steps and ends in the same error.
+//! CBC authenticates neither the sender nor the content of a message. To avoid a padding oracle, [`Envelope::open`] performs
+//! all its steps for every invalid envelope and returns the same error.
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -18,56 +18,60 @@ use crate::padding::BLOCK_BYTES;
 pub use crate::padding::Padding;
 use crate::secret::MEFP_SECRET_LENGTH;
 
-/// `mefp_secret` as a key. Never printed, wiped when dropped.
+/// `mefp_secret` as an AES-256 key. Not printable, wiped when dropped.
 #[derive(Clone)]
 pub struct EnvelopeKey(Zeroizing<[u8; MEFP_SECRET_LENGTH]>);
 
 impl EnvelopeKey {
-    /// The key whose bytes are the text's.
+    /// The key with the bytes of `secret`.
     ///
     /// # Errors
-    /// If it is not 32 bytes long.
+    /// If `secret` is not 32 bytes long.
     pub fn new(secret: &str) -> Result<Self, ConfigError> {
         let bytes = secret.as_bytes().try_into();
-        bytes.map(|bytes| Self(Zeroizing::new(bytes))).map_err(|_| ConfigError::new("mefp_secret: must be 32 bytes"))
+        bytes
+            .map(|bytes| Self(Zeroizing::new(bytes)))
+            .map_err(|_| ConfigError::new("mefp_secret: must be 32 bytes long"))
     }
 }
 
-/// What seals and opens the messages of one app.
+/// Seals and opens the messages of one app.
 pub struct Envelope {
     key: EnvelopeKey,
     iv: Zeroizing<[u8; SECRET_LENGTH]>,
 }
 
 impl Envelope {
-    /// The envelope of the app with this secret.
+    /// `iv` is the secret of the app.
     pub fn new(key: EnvelopeKey, iv: Zeroizing<[u8; SECRET_LENGTH]>) -> Self {
         Self { key, iv }
     }
 
-    /// Encrypts `text`, filled up as `padding` has it, and writes it as base64.
+    /// Pads `text`, encrypts it, and encodes it as base64.
     pub fn seal(&self, text: &[u8], padding: Padding) -> String {
         let mut buffer = Zeroizing::new(Vec::with_capacity(text.len() + BLOCK_BYTES));
         buffer.extend_from_slice(text);
         padding.pad(&mut buffer);
-        let whole = buffer.len();
+        let length = buffer.len();
         let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
-        // `NoPadding` takes whole blocks, which `fill` has made.
-        let sealed = encryptor.encrypt_padded::<NoPadding>(&mut buffer, whole).unwrap_or_default();
+        // `pad` has filled the last block.
+        let sealed = encryptor.encrypt_padded::<NoPadding>(&mut buffer, length).unwrap_or_default();
         STANDARD.encode(sealed)
     }
 
-    /// Decrypts what an app sent: a JSON object, and at most 32 bytes of padding. The padding is judged even if no object was
-    /// read, so that all failures cost the same. `None` if base64, length, object or padding is wrong, without saying which.
+    /// Decrypts a request: a JSON object with at most 32 bytes of padding. The padding is checked even if there is no object,
+    /// so that all failures cost the same. `None` if base64, length, object or padding is invalid, without saying which.
     pub fn open(&self, encrypt: &str) -> Option<OpenedEnvelope> {
-        let (mut buffer, whole) = decode_blocks(encrypt);
+        let cipher_text = decode_blocks(encrypt);
+        let is_decoded = matches!(cipher_text, CipherText::Decoded(_));
+        let (CipherText::Decoded(mut buffer) | CipherText::Placeholder(mut buffer)) = cipher_text;
         let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         let plain = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
         let object = Fields::from_json_prefix(plain);
-        // Without an object the last block is judged: it costs as much.
-        let behind = object.as_ref().map_or(&plain[plain.len().saturating_sub(BLOCK_BYTES)..], |(_, behind)| behind);
-        let padding = Padding::detect(behind);
-        match (whole, object, padding) {
+        // Without an object the last block is checked, at the same cost.
+        let tail = object.as_ref().map_or(&plain[plain.len().saturating_sub(BLOCK_BYTES)..], |(_, tail)| tail);
+        let padding = Padding::detect(tail);
+        match (is_decoded, object, padding) {
             (_, Some((Err(FieldError::MalformedBody), _)), _) => None,
             (true, Some((fields, _)), Some(padding)) => Some(OpenedEnvelope { fields, padding }),
             _ => None,
@@ -75,21 +79,30 @@ impl Envelope {
     }
 }
 
-/// What was in an envelope.
+/// The content of an envelope.
 #[derive(Debug)]
 pub struct OpenedEnvelope {
     /// The fields, or [`FieldError::Duplicate`].
     pub fields: Result<Fields, FieldError>,
-    /// How it was padded, and its answer is.
+    /// The padding of the request, which its response uses as well.
     pub padding: Padding,
 }
 
-/// The cipher text in `encrypt`, and whether that is what it holds: if it is not base64 or not whole blocks, as many
-/// blocks of zeros come instead, at least one.
-fn decode_blocks(encrypt: &str) -> (Zeroizing<Vec<u8>>, bool) {
-    let fit = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES);
-    match lenient_base64::decode(encrypt, fit) {
-        Some(bytes) => (bytes, true),
-        None => (Zeroizing::new(vec![0; (encrypt.len() * 3 / 4 / BLOCK_BYTES).max(1) * BLOCK_BYTES]), false),
+/// Whole blocks to decrypt, at least one.
+enum CipherText {
+    /// The decoded cipher text.
+    Decoded(Zeroizing<Vec<u8>>),
+    /// Zeros of about the same length, in place of text that is not base64 or not whole blocks.
+    Placeholder(Zeroizing<Vec<u8>>),
+}
+
+fn decode_blocks(encrypt: &str) -> CipherText {
+    let is_whole_blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES);
+    match lenient_base64::decode(encrypt, is_whole_blocks) {
+        Some(bytes) => CipherText::Decoded(bytes),
+        None => {
+            let blocks = (encrypt.len() * 3 / 4 / BLOCK_BYTES).max(1);
+            CipherText::Placeholder(Zeroizing::new(vec![0; blocks * BLOCK_BYTES]))
+        }
     }
 }

@@ -1,94 +1,96 @@
-//! What fills a plaintext up to whole blocks, behind the object in it.
+//! Block padding after the JSON object in a plaintext, checked in constant time.
 //!
-//! The API document does not pad at all (`docs/PROTOCOLS.md`, MeFP), so each app found a way of its own. All of these
-//! are taken: nothing; zeros; spaces; PKCS#7 (to blocks of 16 or 32, as WeChat's encoder pads), with NULs before it or
-//! not; ISO/IEC 7816-4; ANSI X9.23; ISO 10126 of less than a block. White space of the JSON text may stand before any
-//! of them.
+//! The API document does not specify a padding (`docs/PROTOCOLS.md`, MeFP), so apps chose different ones. Accepted are:
+//! none; zeros; spaces; PKCS#7 (to blocks of 16, or of 32 like WeChat's encoder), optionally after NULs; ISO/IEC 7816-4;
+//! ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of them.
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 
-/// AES's block, in bytes.
+/// The AES block size, in bytes.
 pub(crate) const BLOCK_BYTES: usize = 16;
-/// The most that may follow the object, in bytes.
+/// The longest padding with white space, in bytes.
 const MAX_PADDING_BYTES: usize = 32;
 
-/// How an app pads, as far as answers are padded the same.
+/// The padding of a response, which follows the padding of its request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// PKCS#7; also where a request needed no padding, or has one that an app takes off by its last byte.
+    /// PKCS#7; also for requests without padding, or with one whose last byte is its length.
     #[default]
     Pkcs7,
-    /// Zeros to the end of the block, none if it is full.
+    /// Zeros up to the end of the block; none if it is full.
     Zeros,
-    /// Spaces likewise.
+    /// Spaces up to the end of the block; none if it is full.
     Spaces,
 }
 
 impl Padding {
-    /// Judges what follows the object. `None` if it is no padding. Each way is tried at each place it can begin, and nothing
-    /// ends early: the time shows no more than the answer does.
-    pub(crate) fn detect(rest: &[u8]) -> Option<Self> {
-        if rest.len() > MAX_PADDING_BYTES {
+    /// Detects the padding in `tail`, the bytes after the object; `None` if it is invalid. Every scheme is tried at every
+    /// offset without early exit, so that timing reveals no more than the response (timing side channel).
+    pub(crate) fn detect(tail: &[u8]) -> Option<Self> {
+        if tail.len() > MAX_PADDING_BYTES {
             return None;
         }
-        let mut fits = Choice::from(0);
-        let mut fills = Choice::from(0);
-        // A whole block behind an object that ends with a block may be another message's, appended to learn its last byte.
-        let is_part = Choice::from(u8::from(rest.len() < BLOCK_BYTES));
-        // Whether all before a place is white space of JSON.
-        let mut white = Choice::from(1);
-        for start in 0..=rest.len() {
-            let tail = &rest[start..];
-            let filler = tail.iter().fold(Choice::from(1), |all, byte| all & (byte.ct_eq(&0) | byte.ct_eq(&b' ')));
-            fills |= white & filler;
-            fits |= white & (filler | is_length_padding(tail, is_part) | is_iso7816_padding(tail));
-            if let Some(byte) = tail.first() {
-                white &= byte.ct_eq(&b' ') | byte.ct_eq(&b'\t') | byte.ct_eq(&b'\r') | byte.ct_eq(&b'\n');
+        let mut is_padding = Choice::from(0);
+        let mut is_filler = Choice::from(0);
+        // A whole block after an object that ends at a block boundary may be from another message, appended as a padding
+        // oracle for its last byte. So ISO 10126 is accepted in less than a block only.
+        let is_partial_block = Choice::from(u8::from(tail.len() < BLOCK_BYTES));
+        // Whether all bytes before `start` are JSON white space.
+        let mut is_whitespace = Choice::from(1);
+        for start in 0..=tail.len() {
+            let suffix = &tail[start..];
+            let filler = suffix.iter().fold(Choice::from(1), |all, byte| all & (byte.ct_eq(&0) | byte.ct_eq(&b' ')));
+            is_filler |= is_whitespace & filler;
+            is_padding |=
+                is_whitespace & (filler | is_length_padding(suffix, is_partial_block) | is_iso7816_padding(suffix));
+            if let Some(byte) = suffix.first() {
+                is_whitespace &= byte.ct_eq(&b' ') | byte.ct_eq(&b'\t') | byte.ct_eq(&b'\r') | byte.ct_eq(&b'\n');
             }
         }
-        let last = rest.last().copied().unwrap_or_default();
-        // 32 spaces are PKCS#7 of a whole block of 32, for 32 is a space; padding with spaces takes less than a block of it.
-        let spaces = last.ct_eq(&b' ') & !Choice::from(u8::from(rest.len() == MAX_PADDING_BYTES));
-        let way = u8::conditional_select(&0, &1, fills & last.ct_eq(&0) & !Choice::from(u8::from(rest.is_empty())));
-        let way = u8::conditional_select(&way, &2, fills & spaces);
-        bool::from(fits).then_some(match way {
+        let last = tail.last().copied().unwrap_or_default();
+        // A space is byte 32, so 32 spaces are PKCS#7 of a whole block of 32 bytes; space padding is shorter.
+        let is_spaces = last.ct_eq(&b' ') & !Choice::from(u8::from(tail.len() == MAX_PADDING_BYTES));
+        let is_zeros = last.ct_eq(&0) & !Choice::from(u8::from(tail.is_empty()));
+        let scheme = u8::conditional_select(&0, &1, is_filler & is_zeros);
+        let scheme = u8::conditional_select(&scheme, &2, is_filler & is_spaces);
+        bool::from(is_padding).then_some(match scheme {
             1 => Self::Zeros,
             2 => Self::Spaces,
             _ => Self::Pkcs7,
         })
     }
 
-    /// Fills `text` up to whole blocks.
+    /// Pads `text` to whole blocks.
     pub(crate) fn pad(self, text: &mut Vec<u8>) {
-        let to_fill = BLOCK_BYTES - text.len() % BLOCK_BYTES;
+        let missing = BLOCK_BYTES - text.len() % BLOCK_BYTES;
         let (count, byte) = match self {
-            Self::Pkcs7 => (to_fill, u8::try_from(to_fill).unwrap_or_default()),
-            Self::Zeros => (to_fill % BLOCK_BYTES, 0),
-            Self::Spaces => (to_fill % BLOCK_BYTES, b' '),
+            Self::Pkcs7 => (missing, u8::try_from(missing).unwrap_or_default()),
+            Self::Zeros => (missing % BLOCK_BYTES, 0),
+            Self::Spaces => (missing % BLOCK_BYTES, b' '),
         };
         text.resize(text.len() + count, byte);
     }
 }
 
-/// What ends in its own length: PKCS#7 behind NULs or nothing; X9.23, zeros and the length of all; ISO 10126, anything
-/// and its length, where all behind the object `is_part` of a block.
-fn is_length_padding(tail: &[u8], is_part: Choice) -> Choice {
-    let Some((last, before)) = tail.split_last() else { return Choice::from(0) };
-    let length = u8::try_from(tail.len()).unwrap_or_default();
-    let whole = last.ct_eq(&length);
+/// Padding whose last byte is a length: PKCS#7, optionally after NULs; ANSI X9.23 (zeros, then the length); ISO 10126 (any
+/// bytes, then the length), accepted if the padding `is_partial_block`.
+fn is_length_padding(suffix: &[u8], is_partial_block: Choice) -> Choice {
+    let Some((last, before)) = suffix.split_last() else { return Choice::from(0) };
+    let length = u8::try_from(suffix.len()).unwrap_or_default();
+    let is_length = last.ct_eq(&length);
     let (mut pkcs7, mut zeros) = (!last.ct_eq(&0) & !last.ct_gt(&length), Choice::from(1));
-    for (back, byte) in (1_u8..).zip(before.iter().rev()) {
-        // Those at the end are its length, those before them NULs.
-        pkcs7 &= u8::conditional_select(&0, last, last.ct_gt(&back)).ct_eq(byte);
+    for (distance, byte) in (1_u8..).zip(before.iter().rev()) {
+        // The last `last` bytes must equal `last`, those before them must be NUL.
+        pkcs7 &= u8::conditional_select(&0, last, last.ct_gt(&distance)).ct_eq(byte);
         zeros &= byte.ct_eq(&0);
     }
-    pkcs7 | (whole & (zeros | is_part))
+    pkcs7 | (is_length & (zeros | is_partial_block))
 }
 
-/// ISO/IEC 7816-4: 0x80 and zeros.
-fn is_iso7816_padding(tail: &[u8]) -> Choice {
-    let Some((first, behind)) = tail.split_first() else { return Choice::from(0) };
-    behind.iter().fold(first.ct_eq(&0x80), |all, byte| all & byte.ct_eq(&0))
+/// ISO/IEC 7816-4: 0x80, then zeros.
+fn is_iso7816_padding(suffix: &[u8]) -> Choice {
+    let Some((first, zeros)) = suffix.split_first() else { return Choice::from(0) };
+    zeros.iter().fold(first.ct_eq(&0x80), |all, byte| all & byte.ct_eq(&0))
 }
 
 #[cfg(test)]
@@ -97,39 +99,39 @@ mod tests {
 
     use super::*;
 
-    /// The same rule, written for reading.
-    fn reference_rule(rest: &[u8]) -> bool {
-        let is_white = |byte: &u8| b" \t\r\n".contains(byte);
-        let fits = |tail: &[u8]| {
-            let length = tail.len();
-            let last = tail.last().map_or(0, |last| usize::from(*last));
+    /// The same rule, written for clarity instead of constant time.
+    fn reference_rule(tail: &[u8]) -> bool {
+        let is_whitespace = |byte: &u8| b" \t\r\n".contains(byte);
+        let is_padding = |suffix: &[u8]| {
+            let length = suffix.len();
+            let last = suffix.last().map_or(0, |last| usize::from(*last));
             let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
             let pkcs7 = (1..=length).contains(&last)
-                && tail[length - last..].iter().all(|byte| usize::from(*byte) == last)
-                && zeros(&tail[..length - last]);
-            let x923 = last > 0 && last == length && zeros(&tail[..length - 1]);
-            let iso10126 = last > 0 && last == length && rest.len() < 16;
-            let iso7816 = tail.first() == Some(&0x80) && zeros(&tail[1..]);
-            tail.iter().all(|byte| matches!(byte, 0 | b' ')) || pkcs7 || x923 || iso10126 || iso7816
+                && suffix[length - last..].iter().all(|byte| usize::from(*byte) == last)
+                && zeros(&suffix[..length - last]);
+            let x923 = last > 0 && last == length && zeros(&suffix[..length - 1]);
+            let iso10126 = last > 0 && last == length && tail.len() < 16;
+            let iso7816 = suffix.first() == Some(&0x80) && zeros(&suffix[1..]);
+            suffix.iter().all(|byte| matches!(byte, 0 | b' ')) || pkcs7 || x923 || iso10126 || iso7816
         };
-        let white = rest.iter().take_while(|byte| is_white(byte)).count();
-        rest.len() <= 32 && (0..=white).any(|start| fits(&rest[start..]))
+        let whitespace = tail.iter().take_while(|byte| is_whitespace(byte)).count();
+        tail.len() <= 32 && (0..=whitespace).any(|start| is_padding(&tail[start..]))
     }
 
     #[test]
     fn a_response_uses_the_padding_of_its_request() {
-        for (rest, padding) in [
+        for (tail, padding) in [
             (vec![], Some(Padding::Pkcs7)),
             (vec![0; 5], Some(Padding::Zeros)),
             (vec![0; 32], Some(Padding::Zeros)),
             (vec![b' '; 5], Some(Padding::Spaces)),
             (vec![b' '; 16], Some(Padding::Spaces)),
-            // WeChat's of a whole block of 32.
+            // WeChat's padding of a whole block of 32 bytes.
             (vec![32; 32], Some(Padding::Pkcs7)),
             (vec![1], Some(Padding::Pkcs7)),
             (vec![16; 16], Some(Padding::Pkcs7)),
             (vec![31; 31], Some(Padding::Pkcs7)),
-            // Lengths that are white space as well: tabs, line feeds, carriage returns.
+            // Lengths that are white space as bytes: tab, line feed, carriage return.
             (vec![9; 9], Some(Padding::Pkcs7)),
             (vec![10; 10], Some(Padding::Pkcs7)),
             (vec![13; 13], Some(Padding::Pkcs7)),
@@ -140,7 +142,7 @@ mod tests {
             (b"\x80\0\0\0".to_vec(), Some(Padding::Pkcs7)),
             (b"\0\0\0\x04".to_vec(), Some(Padding::Pkcs7)),
             (b"\xa7\x13}\x04".to_vec(), Some(Padding::Pkcs7)),
-            // A whole block of ISO 10126 is refused, and one with white space before it.
+            // A whole block of ISO 10126 is rejected, also after white space.
             ([vec![7; 15], vec![16]].concat(), None),
             ([vec![b' '], vec![7; 15], vec![16]].concat(), None),
             (b"x".to_vec(), None),
@@ -151,7 +153,7 @@ mod tests {
             ([vec![7; 16], vec![17]].concat(), None),
             (vec![33; 33], None),
         ] {
-            assert_eq!(Padding::detect(&rest), padding, "{rest:?}");
+            assert_eq!(Padding::detect(&tail), padding, "{tail:?}");
         }
     }
 
@@ -162,9 +164,9 @@ mod tests {
                 let mut text = vec![b'}'; length];
                 padding.pad(&mut text);
                 assert_eq!(text.len() % BLOCK_BYTES, 0);
-                let judged = Padding::detect(&text[length..]);
+                let detected = Padding::detect(&text[length..]);
                 let expected = if text.len() == length { Padding::Pkcs7 } else { padding };
-                assert_eq!(judged, Some(expected), "{length}");
+                assert_eq!(detected, Some(expected), "{length}");
             }
         }
     }
