@@ -1,4 +1,4 @@
-//! What clients send and are answered.
+//! The request and response types of the API document.
 
 use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::hex;
@@ -8,7 +8,7 @@ use stele_core::time::Offset;
 use stele_core::usecase::login::AuthenticatedSession;
 use stele_core::user::UserId;
 use stele_dialect::message_code::{USER_CONTACT, USER_PERSON, UserContact, UserPerson, user_parts};
-use stele_dialect::{FieldError, Fields, reply};
+use stele_dialect::{FieldError, Fields, response_body};
 
 /// The body of `authsalt`.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct PwdResetRequest {
     pub(crate) user_id: UserId,
     /// `orig_password` and `timestamp`.
     pub(crate) proof: SaltedProof,
-    /// `new_password`, which is not salted.
+    /// `new_password`: an unsalted digest.
     pub(crate) new_password: PasswordDigest,
 }
 
@@ -43,16 +43,16 @@ impl TryFrom<&Fields> for PwdResetRequest {
     type Error = FieldError;
 
     fn try_from(fields: &Fields) -> Result<Self, FieldError> {
-        let user = fields.parse_required("user_id", UserId::parse_untrusted)?;
+        let user_id = fields.parse_required("user_id", UserId::parse_untrusted)?;
         let digest = fields.parse_or_blank("orig_password", unmatchable_digest, hex::decode)?;
-        let password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
+        let new_password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
         let timestamp = fields.parse_required_as_written("timestamp", ClientTimestamp::parse)?;
-        Ok(Self { user_id: user, proof: SaltedProof { digest, timestamp }, new_password: password })
+        Ok(Self { user_id, proof: SaltedProof { digest, timestamp }, new_password })
     }
 }
 
-reply! {
-    /// A user. Absent texts are empty, never null.
+response_body! {
+    /// A user. Missing values are empty strings, never null.
     pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串，从不为 null；时间为 UTC" {
         #[serde(flatten)]
         head: UserContact<'a> => flattened(&USER_CONTACT),
@@ -65,9 +65,9 @@ reply! {
 }
 
 impl<'a> From<&'a AuthenticatedSession> for UserView<'a> {
-    fn from(done: &'a AuthenticatedSession) -> Self {
-        let (head, person) = user_parts(done, Offset::UTC);
-        let AuthenticatedSession { user, .. } = done;
+    fn from(login: &'a AuthenticatedSession) -> Self {
+        let (head, person) = user_parts(login, Offset::UTC);
+        let AuthenticatedSession { user, .. } = login;
         Self {
             head,
             role: user.role.as_str(),
@@ -78,15 +78,15 @@ impl<'a> From<&'a AuthenticatedSession> for UserView<'a> {
     }
 }
 
-reply! {
-    /// The answer to `logout`, unlike all others.
+response_body! {
+    /// The response to `logout`, which has a format of its own.
     #[derive(Debug)]
     pub(crate) struct LogoutBody = LOGOUT_BODY "Bye" "已登出" {
         msg: &'static str => one_of("固定为 退出成功", &["退出成功"]),
     }
 }
 
-/// Logged out.
+/// The response to a successful logout.
 pub(crate) const LOGGED_OUT: LogoutBody = LogoutBody { msg: "退出成功" };
 
 #[cfg(test)]

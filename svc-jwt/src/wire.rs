@@ -1,4 +1,4 @@
-//! What clients send and what they are answered, field by field as the document has it. No logic.
+//! The request and response types, with the fields of the API document.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,9 @@ use stele_core::password::RawPassword;
 use stele_core::usecase::captcha::CaptchaSolution;
 use stele_core::user::{Gender, User};
 use stele_core::{Error, Result as CoreResult};
-use stele_dialect::{FieldError, Fields, json_response, reply};
+use stele_dialect::{FieldError, Fields, json_response, response_body};
 
-/// Captcha ids are below 2^53, so that clients written in JavaScript keep them whole.
+/// Captcha ids are below 2^53, so that they are exact in JavaScript.
 const CAPTCHA_ID_LIMIT: u64 = 1 << 53;
 
 /// 登录.
@@ -23,7 +23,7 @@ pub struct LoginRequest {
     pub account: String,
     /// 密码.
     pub password: RawPassword,
-    /// `captchaId` and `captcha`: ours, for the document issues captchas but never says where they go.
+    /// `captchaId` and `captcha`. An addition: the API document issues captchas but has no parameter for the solution.
     pub captcha: Option<CaptchaSolution>,
 }
 
@@ -48,7 +48,7 @@ impl TryFrom<&Fields> for LoginRequest {
 pub struct ForgetPasswordRequest {
     /// 用户名.
     pub account: String,
-    /// `phone`, as the table has it, or `email`, as the sample has it; `phone` if both are there.
+    /// `phone` (in the API document's table) or `email` (in its sample); `phone` takes precedence.
     pub recipient: Recipient,
 }
 
@@ -57,12 +57,12 @@ impl TryFrom<&Fields> for ForgetPasswordRequest {
 
     fn try_from(fields: &Fields) -> Result<Self, FieldError> {
         let account = fields.required_maybe_empty("account")?.to_owned();
-        let to = match (fields.optional("phone")?, fields.optional("email")?) {
+        let recipient = match (fields.optional("phone")?, fields.optional("email")?) {
             (Some(phone), _) => Phone::parse(phone).map(Recipient::Phone).ok_or(invalid_parameter("phone"))?,
             (None, Some(email)) => Email::parse(email).map(Recipient::Email).ok_or(invalid_parameter("email"))?,
             (None, None) => return Err(FieldError::Missing(Cow::Borrowed("phone"))),
         };
-        Ok(Self { account, recipient: to })
+        Ok(Self { account, recipient })
     }
 }
 
@@ -102,20 +102,20 @@ impl TryFrom<&Fields> for UpdatePasswordRequest {
     }
 }
 
-/// Reads a captcha's id: decimal digits, below 2^53.
+/// Parses a captcha id: decimal digits, below 2^53.
 pub fn parse_captcha_id(text: &str) -> Option<u64> {
-    let digits = text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok())?.filter(|&id| id < CAPTCHA_ID_LIMIT)
+    let is_digits = text.bytes().all(|b| b.is_ascii_digit());
+    is_digits.then(|| text.parse().ok())?.filter(|&id| id < CAPTCHA_ID_LIMIT)
 }
 
-/// What is wrong with a parameter that is there but cannot be used.
+/// The error for the invalid parameter `name`.
 pub fn invalid_parameter(name: &'static str) -> FieldError {
     FieldError::Invalid(Cow::Borrowed(name))
 }
 
-reply! {
-    /// A user, as the login answers one. Absent texts are empty.
-    #[expect(non_snake_case, reason = "as the document writes them")]
+response_body! {
+    /// A user in the login response. Missing values are empty strings.
+    #[expect(non_snake_case, reason = "the names of the API document")]
     pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串" {
         userId: String => pattern(
             "用户 UUID",
@@ -129,7 +129,7 @@ reply! {
         roleName: &'static str => one_of("角色", &["user", "admin"]),
         description: &'a str => text("说明", ""),
         avatar: &'a str => text("头像", ""),
-        // The document knows no third value.
+        // A boolean in the API document, so it has no third value.
         gender: bool => boolean("true 为男，false 为女或未知"),
     }
 }
@@ -150,30 +150,30 @@ impl<'a> From<&'a User> for UserView<'a> {
     }
 }
 
-reply! {
-    /// A captcha, as it is announced.
-    #[expect(non_snake_case, reason = "as the document writes it")]
+response_body! {
+    /// An issued captcha.
+    #[expect(non_snake_case, reason = "the names of the API document")]
     pub(crate) struct CaptchaView<'a> = CAPTCHA_VIEW "Issued" "验证码" {
         id: u64 => non_negative_integer("编号，小于 2^53", "633809514562957"),
         URL: &'a str => text("图片的地址", "/api/v1/Auth/CAPTCHA/633809514562957"),
     }
 }
 
-reply! {
+response_body! {
     pub(crate) struct ErrorBody<'a> = ERROR_BODY "No" "失败" {
         code: i8 => one_of_numbers("固定为 -1", &[-1]),
         message: &'a str => text("说明", "用户名或密码错误"),
     }
 }
 
-reply! {
+response_body! {
     pub(crate) struct SuccessBody<'a> = SUCCESS_BODY "Done" "成功" {
         code: i8 => one_of_numbers("固定为 0", &[0]),
         message: &'a str => one_of("说明", &["注销成功", "发送短信成功", "更新密码成功"]),
     }
 }
 
-reply! {
+response_body! {
     pub(crate) struct CaptchaBody<'a> = CAPTCHA_BODY "Captcha" "获取验证码成功" {
         code: i8 => one_of_numbers("固定为 0", &[0]),
         message: &'static str => one_of("说明", &[CAPTCHA_ISSUED_TEXT]),
@@ -181,17 +181,17 @@ reply! {
     }
 }
 
-reply! {
+response_body! {
     pub(crate) struct LoginBody<'a> = LOGIN_BODY "Welcome" "登录成功" {
         code: i8 => one_of_numbers("固定为 0", &[0]),
         message: &'static str => one_of("说明", &[LOGGED_IN_TEXT]),
         user: UserView<'a> => object("用户", &USER_VIEW),
-        // Ours, and last.
+        // An addition to the API document, so it comes last.
         token: &'a str => pattern("JWT", r"^[\w-]+\.[\w-]+\.[\w-]+$", "eyJ0eXAiOiJKV1QifQ.e30.c2ln"),
     }
 }
 
-reply! {
+response_body! {
     pub(crate) struct ResetTokenBody<'a> = RESET_TOKEN_BODY "Granted" "验证码正确" {
         code: i8 => one_of_numbers("固定为 0", &[0]),
         message: &'static str => one_of("说明", &[CODE_VERIFIED_TEXT]),
@@ -213,7 +213,7 @@ pub fn success_response(message: &str) -> HttpResponse {
     json_response(StatusCode::OK, &SuccessBody { code: 0, message })
 }
 
-/// A captcha's id, and where its picture is.
+/// The response with a captcha's id and the URL of its image.
 pub fn captcha_response(id: u64, url: &str) -> HttpResponse {
     json_response(
         StatusCode::OK,
@@ -221,26 +221,26 @@ pub fn captcha_response(id: u64, url: &str) -> HttpResponse {
     )
 }
 
-/// A login token and its user.
+/// The login response: user and token, the latter also in `Authorization`.
 ///
 /// # Errors
-/// A fault of ours, if the token cannot be in a header.
+/// [`Error::Internal`] if the token is no valid header value.
 pub fn login_response(user: &User, token: &str) -> CoreResult<HttpResponse> {
     response_with_token(token, &LoginBody { code: 0, message: LOGGED_IN_TEXT, user: user.into(), token })
 }
 
-/// A reset token.
+/// The response with a reset token, also in `Authorization`.
 ///
 /// # Errors
-/// A fault of ours, if the token cannot be in a header.
+/// [`Error::Internal`] if the token is no valid header value.
 pub fn reset_token_response(token: &str) -> CoreResult<HttpResponse> {
     response_with_token(token, &ResetTokenBody { code: 0, message: CODE_VERIFIED_TEXT, token })
 }
 
-/// An answer with a token, which is where JWT clients look for it as well: in `Authorization`.
-fn response_with_token(token: &str, answer: &impl serde::Serialize) -> CoreResult<HttpResponse> {
+/// Adds the token in `Authorization`, where JWT clients also look for it.
+fn response_with_token(token: &str, body: &impl serde::Serialize) -> CoreResult<HttpResponse> {
     let header = HeaderValue::try_from(format!("Bearer {token}")).map_err(Error::internal)?;
-    let mut response = json_response(StatusCode::OK, answer);
+    let mut response = json_response(StatusCode::OK, body);
     response.headers_mut().insert(AUTHORIZATION, header);
     Ok(response)
 }
@@ -269,13 +269,13 @@ mod tests {
 
     #[test]
     fn an_incomplete_captcha_solution_is_ignored() {
-        let captcha = |rest: &str| {
-            let fields = Fields::from_urlencoded(&format!("account=a&password=1{rest}")).unwrap();
+        let captcha = |parameters: &str| {
+            let fields = Fields::from_urlencoded(&format!("account=a&password=1{parameters}")).unwrap();
             LoginRequest::try_from(&fields).map(|login| login.captcha.map(|solution| (solution.id, solution.text)))
         };
         assert_eq!(captcha("&captchaId=7&captcha=AbC34"), Ok(Some((7, "AbC34".to_owned()))));
-        for none in ["", "&captchaId=7", "&captcha=x", "&captchaId=&captcha=x", "&captchaId=7&captcha="] {
-            assert_eq!(captcha(none), Ok(None), "{none}");
+        for incomplete in ["", "&captchaId=7", "&captcha=x", "&captchaId=&captcha=x", "&captchaId=7&captcha="] {
+            assert_eq!(captcha(incomplete), Ok(None), "{incomplete}");
         }
         assert_eq!(captcha("&captchaId=x"), Err(invalid_parameter("captchaId")));
     }

@@ -1,5 +1,5 @@
-//! What goes over the wire: the outer request, and the inner requests and answers with the quirks of the API document
-//! (`docs/PROTOCOLS.md`, MeFP).
+//! The request and response types: the outer request, and the sealed requests and responses, with the quirks of the API
+//! document (`docs/PROTOCOLS.md`, MeFP).
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ use stele_core::session::Token;
 use stele_core::time::Offset;
 use stele_core::usecase::send_code::RecipientFilter;
 use stele_core::user::User;
-use stele_dialect::{CallError, FieldError, Fields, reply};
+use stele_dialect::{CallError, FieldError, Fields, response_body};
 
 use crate::dialect::Mefp;
 
-/// The outer request: the only part that is not encrypted.
+/// The outer request, which is not encrypted.
 pub(crate) struct OuterRequest<'a> {
     pub(crate) encrypt: &'a str,
     pub(crate) app_from: &'a str,
@@ -30,8 +30,8 @@ impl<'a> TryFrom<&'a Fields> for OuterRequest<'a> {
     }
 }
 
-reply! {
-    /// The outer answer.
+response_body! {
+    /// The outer response.
     pub(crate) struct SealedResponse = SEALED_RESPONSE "Sealed" "信封里的答复" {
         encrypt: String => pattern(
             "加密后的答复，base64",
@@ -92,27 +92,28 @@ pub(crate) struct CheckCaptchaRequest {
     pub(crate) code: Code,
 }
 
-/// Redeeming a token: ours, for the API document does not say what a token is for (`docs/PROTOCOLS.md`, MeFP).
+/// Redeeming a token. An addition to the API document, which does not say how a token is used (`docs/PROTOCOLS.md`, MeFP).
 #[derive(Debug)]
 pub(crate) struct CheckTokenRequest {
-    /// `None` if the text cannot be a token.
+    /// `None` if the text is not a token.
     pub(crate) token: Option<Token>,
 }
 
-/// Reads an inner request: first whether every field is there, then whether `login_name` is a phone, then the rest.
-macro_rules! read {
-    ($name:ident, |$fields:ident| $read:expr) => {
+/// Implements parsing of a sealed request: first check that every field is present, then that `login_name` is a phone, then
+/// the other fields.
+macro_rules! impl_parse_request {
+    ($name:ident, |$fields:ident| $parse:expr) => {
         impl TryFrom<&Fields> for $name {
             type Error = CallError<Mefp>;
 
             fn try_from($fields: &Fields) -> Result<Self, Self::Error> {
-                $read
+                $parse
             }
         }
     };
 }
 
-read!(RegisterRequest, |fields| {
+impl_parse_request!(RegisterRequest, |fields| {
     let [name, password, captcha] = present_fields(fields, ["login_name", "password", "captcha"])?;
     Ok(Self {
         recipient: parse_recipient(name)?,
@@ -121,24 +122,22 @@ read!(RegisterRequest, |fields| {
     })
 });
 
-read!(LoginRequest, |fields| {
+impl_parse_request!(LoginRequest, |fields| {
     let [name, password] = present_fields(fields, ["login_name", "password"])?;
     Ok(Self { phone: parse_phone(name)?, password: RawPassword::new(password.to_owned()) })
 });
 
-read!(CaptchaRequest, |fields| {
+impl_parse_request!(CaptchaRequest, |fields| {
     let [name, usage] = present_fields(fields, ["login_name", "usage"])?;
-    let to = parse_recipient(name)?;
+    let recipient = parse_recipient(name)?;
     match usage {
-        "1" => {
-            Ok(Self { recipient: to, purpose: CodePurpose::Register, recipient_filter: RecipientFilter::Unregistered })
-        }
-        "2" => Ok(Self { recipient: to, purpose: CodePurpose::Reset, recipient_filter: RecipientFilter::Registered }),
+        "1" => Ok(Self { recipient, purpose: CodePurpose::Register, recipient_filter: RecipientFilter::Unregistered }),
+        "2" => Ok(Self { recipient, purpose: CodePurpose::Reset, recipient_filter: RecipientFilter::Registered }),
         _ => Err(FieldError::Invalid(Cow::Borrowed("usage")).into()),
     }
 });
 
-read!(ForgotRequest, |fields| {
+impl_parse_request!(ForgotRequest, |fields| {
     let [name, password, captcha] = present_fields(fields, ["login_name", "new_password", "captcha"])?;
     Ok(Self {
         recipient: parse_recipient(name)?,
@@ -147,22 +146,22 @@ read!(ForgotRequest, |fields| {
     })
 });
 
-read!(GetTokenRequest, |fields| {
+impl_parse_request!(GetTokenRequest, |fields| {
     let [name, app_to] = present_fields(fields, ["login_name", "app_to"])?;
     Ok(Self { phone: parse_phone(name)?, app_to: app_to.to_owned() })
 });
 
-read!(CheckLoginnameRequest, |fields| {
+impl_parse_request!(CheckLoginnameRequest, |fields| {
     let [name] = present_fields(fields, ["login_name"])?;
     Ok(Self { phone: parse_phone(name)? })
 });
 
-read!(CheckCaptchaRequest, |fields| {
+impl_parse_request!(CheckCaptchaRequest, |fields| {
     let [name, captcha] = present_fields(fields, ["login_name", "captcha"])?;
     Ok(Self { recipient: parse_recipient(name)?, code: Code::from_user_input(captcha) })
 });
 
-read!(CheckTokenRequest, |fields| {
+impl_parse_request!(CheckTokenRequest, |fields| {
     let [token] = present_fields(fields, ["token"])?;
     Ok(Self { token: Token::parse(token) })
 });
@@ -186,30 +185,30 @@ fn parse_recipient(login_name: &str) -> Result<Recipient, Error> {
     parse_phone(login_name).map(Recipient::Phone)
 }
 
-/// An inner answer.
+/// A response, to be sealed; an error may also be sent unsealed.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum InnerResponse {
-    /// Nothing more to say.
+    /// Success without data.
     Success(SuccessBody),
     /// 获取Token
     TokenIssued(TokenBody),
-    /// 验证用户名: the name exists.
+    /// 验证用户名: the user exists.
     UserExists(UserExistsBody),
-    /// Whose token it was, and which app handed it out.
+    /// The user of a redeemed token, and the app that issued it.
     TokenRedeemed(TokenHolderBody),
-    /// No.
+    /// An error.
     Error(ErrorBody),
 }
 
-reply! {
-    /// `result` is 1 for what was done.
+response_body! {
+    /// A success; `result` is 1.
     pub(crate) struct SuccessBody = SUCCESS_BODY "Done" "信封里：成功" {
         result: u8 => one_of_numbers("固定为 1", &[1]),
     }
 }
 
-reply! {
+response_body! {
     /// A token for another app.
     pub(crate) struct TokenBody = TOKEN_BODY "Issued" "信封里：token" {
         result: u8 => one_of_numbers("固定为 1", &[1]),
@@ -217,8 +216,8 @@ reply! {
     }
 }
 
-reply! {
-    /// `reg_app` is empty for a user who registered elsewhere.
+response_body! {
+    /// `reg_app` is empty if the user did not register through an app.
     pub(crate) struct UserExistsBody = USER_EXISTS_BODY "Known" "信封里：用户名存在" {
         result: u8 => one_of_numbers("固定为 1", &[1]),
         reg_app: String => text("注册时的应用；不是通过应用注册的则为空", "melink"),
@@ -226,8 +225,8 @@ reply! {
     }
 }
 
-reply! {
-    /// Whose token it was.
+response_body! {
+    /// The user of a redeemed token.
     pub(crate) struct TokenHolderBody = TOKEN_HOLDER_BODY "Bearer" "信封里：token 是谁的" {
         result: u8 => one_of_numbers("固定为 1", &[1]),
         login_name: String => text("手机号；没有则为用户名", "13612345678"),
@@ -235,16 +234,16 @@ reply! {
     }
 }
 
-reply! {
-    /// `result` is 0 for what was not.
+response_body! {
+    /// An error; `result` is 0.
     pub(crate) struct ErrorBody = ERROR_BODY "No" "明文的失败；信封里的失败也是这个样子" {
         result: u8 => one_of_numbers("固定为 0", &[0]),
         errors: ErrorDetails => object("错误", &ERROR_DETAILS),
     }
 }
 
-reply! {
-    /// Why not.
+response_body! {
+    /// Code and text of an error.
     pub(crate) struct ErrorDetails = ERROR_DETAILS "Errors" "错误" {
         code: u32 => one_of_numbers(
             "请求错误代码",
@@ -254,7 +253,7 @@ reply! {
     }
 }
 
-/// How a one-time token is written.
+/// The format of a one-time token.
 pub(crate) const TOKEN_PATTERN: &str = "^[0-9a-f]{32}$";
 
 impl InnerResponse {
@@ -276,7 +275,7 @@ impl InnerResponse {
         Self::TokenRedeemed(TokenHolderBody { result: 1, login_name, app_from })
     }
 
-    /// Number and text of a refusal; empty for what is none.
+    /// Code and text of an error, for the OpenAPI document; empty for a success.
     pub(crate) fn describe_error(&self) -> String {
         match self {
             Self::Error(ErrorBody { errors, .. }) => format!("`{}` {}", errors.code, errors.message),

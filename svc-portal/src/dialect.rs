@@ -1,4 +1,4 @@
-//! How the portal says yes and no: `{"status":{"status_code":"…",…},"content":{…}}`.
+//! Responses of the portal dialect: `{"status":{"status_code":"…",…},"content":{…}}`.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use stele_core::Error;
-use stele_dialect::{Dialect, FieldError, RequestRejection, json_response, reply, status_for_error};
+use stele_dialect::{Dialect, FieldError, RequestRejection, json_response, response_body, status_for_error};
 
 const UNKNOWN_USER: &str = "3201";
 const WRONG_PASSWORD: &str = "3202";
@@ -25,8 +25,8 @@ struct ResponseEnvelope<'a, C> {
     content: C,
 }
 
-reply! {
-    /// The document names the text `message` in its prose and `status_message` in its sample: both are sent.
+response_body! {
+    /// The API document calls the text `message` in its prose and `status_message` in its sample; both are sent.
     pub(crate) struct StatusBlock<'a> = ERROR_STATUS "Wrong" "失败的状态" {
         status_code: &'a str => one_of(
             "状态码",
@@ -40,7 +40,7 @@ reply! {
     }
 }
 
-reply! {
+response_body! {
     /// `{}`.
     pub(crate) struct EmptyContent = EMPTY_CONTENT "Nothing" "空" {}
 }
@@ -48,10 +48,10 @@ reply! {
 impl Dialect for Portal {
     const NAME: &'static str = "portal";
 
-    /// The codes beyond the document's are HTTP's own numbers.
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-        let status = refusal.status();
-        envelope_response(status, status.as_str(), &refusal.chinese_text(), EmptyContent {})
+    /// Errors without a documented code use the number of the HTTP status.
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        let status = rejection.status();
+        envelope_response(status, status.as_str(), &rejection.chinese_text(), EmptyContent {})
     }
 
     fn render_error(error: &Error) -> HttpResponse {
@@ -64,9 +64,9 @@ fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, text) = match error {
         Error::Invalid(field) => return ("400", Cow::Owned(FieldError::Invalid(Cow::Borrowed(field)).to_string())),
         Error::UnknownUser => (UNKNOWN_USER, "没有此用户"),
-        // The document has no word for a locked user, and its clients know what to do with this one.
+        // The document has no code for a disabled user; its clients handle this one.
         Error::WrongPassword | Error::Disabled => (WRONG_PASSWORD, "密码错误"),
-        // The portal's proofs are raw, so they cannot be stale or replayed.
+        // Not reachable: raw passwords cannot be stale or replayed.
         Error::Stale | Error::Replayed => (WRONG_PASSWORD, "密码错误"),
         Error::IdentifierTaken => (IDENTIFIER_TAKEN, "用户已注册"),
         Error::WrongCode | Error::ChallengeRequired | Error::ChallengeFailed => (WRONG_CODE, "验证码错误"),
@@ -78,12 +78,12 @@ fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     (code, Cow::Borrowed(text))
 }
 
-/// What was asked for.
+/// A success response with `content`.
 pub(crate) fn success_response(content: impl Serialize) -> HttpResponse {
     envelope_response(StatusCode::OK, "200", "OK", content)
 }
 
-/// A name to which no code can be sent: told as what it seems to be meant for.
+/// The error for a recipient to which no code can be sent: an invalid e-mail if it contains `@`, else an invalid phone.
 pub(crate) fn invalid_recipient_response(username: &str) -> HttpResponse {
     let (code, text) =
         if username.contains('@') { (INVALID_EMAIL, "无效的邮箱") } else { (INVALID_PHONE, "无效的手机号") };
@@ -91,6 +91,6 @@ pub(crate) fn invalid_recipient_response(username: &str) -> HttpResponse {
 }
 
 fn envelope_response(status: StatusCode, code: &str, text: &str, content: impl Serialize) -> HttpResponse {
-    let status_part = StatusBlock { status_code: code, status_message: text, message: text };
-    json_response(status, &ResponseEnvelope { status: status_part, content })
+    let status_block = StatusBlock { status_code: code, status_message: text, message: text };
+    json_response(status, &ResponseEnvelope { status: status_block, content })
 }

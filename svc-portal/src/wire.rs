@@ -1,4 +1,4 @@
-//! What clients send and are answered (portal document).
+//! The request and response types of the API document.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use stele_core::code::Code;
 use stele_core::identifier::{Email, Phone, Recipient};
 use stele_core::password::RawPassword;
 use stele_core::user::{FIRST_USER_NUMBER, User};
-use stele_dialect::{FieldError, Fields, reply};
+use stele_dialect::{FieldError, Fields, response_body};
 use zeroize::Zeroizing;
 
 use crate::base64_text;
@@ -18,14 +18,14 @@ const CODE_PARAM: &str = "code";
 /// 登录接口
 #[derive(Debug)]
 pub(crate) struct LoginRequest<'a> {
-    /// What to look the user up by.
+    /// The identifier to look up; see [`login_identifier`].
     pub identifier: Cow<'a, str>,
     pub password: RawPassword,
-    /// Not in the document's list of parameters, but in its answers: 3208.
+    /// Not a documented parameter, but error 3208 of the document requires it.
     pub code: Option<Code>,
 }
 
-/// 注册接口, both of that name: /i/register and /i/resetpwd.
+/// /i/register and /i/resetpwd, both headed 注册接口.
 #[derive(Debug)]
 pub(crate) struct NewPasswordRequest {
     pub recipient: Recipient,
@@ -60,7 +60,7 @@ impl TryFrom<&Fields> for NewPasswordRequest {
     type Error = FieldError;
 
     fn try_from(fields: &Fields) -> Result<Self, FieldError> {
-        let username = Recipient::parse(fields.required_maybe_empty(USERNAME_PARAM)?)
+        let recipient = Recipient::parse(fields.required_maybe_empty(USERNAME_PARAM)?)
             .ok_or(FieldError::Invalid(Cow::Borrowed(USERNAME_PARAM)))?;
         let password = parse_password(fields)?;
         let code = Code::from_user_input(&Zeroizing::new(fields.parse_or_blank(
@@ -68,7 +68,7 @@ impl TryFrom<&Fields> for NewPasswordRequest {
             String::new,
             base64_text::decode,
         )?));
-        Ok(Self { recipient: username, password, code })
+        Ok(Self { recipient, password, code })
     }
 }
 
@@ -84,17 +84,17 @@ fn parse_password(fields: &Fields) -> Result<RawPassword, FieldError> {
     fields.parse_or_blank(PASSWORD_PARAM, String::new, base64_text::decode).map(RawPassword::new)
 }
 
-/// The portal knows users by phone and e-mail. Any other login field becomes one that no user can have (it holds a
-/// control character), so that a name costs the same work and counts against the same limits as an unknown phone.
+/// Portal users log in by phone or e-mail. Any other username is mapped to an identifier that no user can have (it contains
+/// a control character), so that it costs the same work and counts against the same rate limits as an unknown phone.
 fn login_identifier(username: &str) -> Cow<'_, str> {
-    let known = Phone::parse(username).is_some() || Email::parse_provisioned(username).is_some();
-    if known { Cow::Borrowed(username) } else { Cow::Owned(format!("\0{username}")) }
+    let is_identifier = Phone::parse(username).is_some() || Email::parse_provisioned(username).is_some();
+    if is_identifier { Cow::Borrowed(username) } else { Cow::Owned(format!("\0{username}")) }
 }
 
-reply! {
-    /// The content of a login's answer.
+response_body! {
+    /// The content of a login response.
     #[derive(Debug)]
-    #[expect(non_snake_case, reason = "as the document writes it")]
+    #[expect(non_snake_case, reason = "the names of the API document")]
     pub(crate) struct ProfileView<'a> = PROFILE_VIEW "Profile" "登录的内容" {
         id: String => pattern("用户 id，从 1 起", "^[0-9]+$", "1"),
         user_name: &'a str => text("用户名", "13800138000"),
@@ -110,18 +110,18 @@ reply! {
 
 impl<'a> From<&'a User> for ProfileView<'a> {
     fn from(user: &'a User) -> Self {
-        let about = &user.profile;
+        let profile = &user.profile;
         Self {
-            // The document's sample has "1" beside "100001".
+            // The API document's sample has id "1" with gid "100001".
             id: (user.number - FIRST_USER_NUMBER + 1).to_string(),
             user_name: user.display_name(),
             mobile: user.phone.as_deref().unwrap_or_default(),
             email: user.email.as_deref().unwrap_or_default(),
-            user_type: u8::from(!about.org_id.is_empty()),
+            user_type: u8::from(!profile.org_id.is_empty()),
             gid: user.number.to_string(),
-            orgId: &about.org_id,
+            orgId: &profile.org_id,
             passport: passport(user),
-            memo: &about.memo,
+            memo: &profile.memo,
         }
     }
 }
@@ -131,8 +131,8 @@ fn passport(user: &User) -> &str {
     fields.into_iter().find_map(|field| field.as_deref()).unwrap_or_default()
 }
 
-reply! {
-    /// The content of the answers of register and resetpwd.
+response_body! {
+    /// The content of register and resetpwd responses.
     #[derive(Debug)]
     pub(crate) struct MemoView<'a> = MEMO_VIEW "Memo" "注册、重置密码的内容" {
         memo: &'a str => text("其他", ""),

@@ -1,4 +1,4 @@
-//! What clients send and are answered.
+//! The request and response types of the API document.
 
 use stele_core::client_timestamp::ClientTimestamp;
 use stele_core::hex;
@@ -8,7 +8,7 @@ use stele_core::time::Offset;
 use stele_core::usecase::login::AuthenticatedSession;
 use stele_core::user::{Role, UserRef};
 use stele_dialect::message_code::{USER_CONTACT, USER_PERSON, UserContact, UserPerson, user_parts};
-use stele_dialect::{FieldError, Fields, reply};
+use stele_dialect::{FieldError, Fields, response_body};
 
 use crate::config::ProofFormat;
 
@@ -21,9 +21,9 @@ pub(crate) struct LoginRequest<'a> {
 }
 
 impl<'a> LoginRequest<'a> {
-    pub(crate) fn parse(fields: &'a Fields, reading: ProofFormat) -> Result<Self, FieldError> {
+    pub(crate) fn parse(fields: &'a Fields, format: ProofFormat) -> Result<Self, FieldError> {
         let username = fields.required_maybe_empty("username")?;
-        Ok(Self { username, proof: parse_proof(fields, "password", reading)? })
+        Ok(Self { username, proof: parse_proof(fields, "password", format)? })
     }
 }
 
@@ -33,24 +33,24 @@ pub(crate) struct PwdResetRequest {
     pub(crate) user_ref: UserRef,
     /// `orig_password` and `timestamp`.
     pub(crate) proof: Proof,
-    /// `new_password`, which is not salted.
+    /// `new_password`: an unsalted digest.
     pub(crate) new_password: PasswordDigest,
 }
 
 impl PwdResetRequest {
-    pub(crate) fn parse(fields: &Fields, reading: ProofFormat) -> Result<Self, FieldError> {
-        let user = fields.parse_required("user_id", UserRef::parse)?;
-        let proof = parse_proof(fields, "orig_password", reading)?;
-        let password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
-        Ok(Self { user_ref: user, proof, new_password: password })
+    pub(crate) fn parse(fields: &Fields, format: ProofFormat) -> Result<Self, FieldError> {
+        let user_ref = fields.parse_required("user_id", UserRef::parse)?;
+        let proof = parse_proof(fields, "orig_password", format)?;
+        let new_password = fields.parse_required("new_password", PasswordDigest::from_hex)?;
+        Ok(Self { user_ref, proof, new_password })
     }
 }
 
-/// The field `name` and `timestamp`, which a bare digest does not need.
-fn parse_proof(fields: &Fields, name: &'static str, reading: ProofFormat) -> Result<Proof, FieldError> {
+/// Parses the field `name` and `timestamp`, which is optional with an unsalted digest.
+fn parse_proof(fields: &Fields, name: &'static str, format: ProofFormat) -> Result<Proof, FieldError> {
     let digest = fields.parse_or_blank(name, unmatchable_digest, hex::decode)?;
     let timestamp = || fields.parse_required_as_written("timestamp", ClientTimestamp::parse);
-    match reading {
+    match format {
         ProofFormat::Digest => {
             if fields.optional("timestamp")?.is_some() {
                 timestamp()?;
@@ -62,28 +62,28 @@ fn parse_proof(fields: &Fields, name: &'static str, reading: ProofFormat) -> Res
     }
 }
 
-reply! {
-    /// A user. Absent texts are empty, never null.
+response_body! {
+    /// A user. Missing values are empty strings, never null.
     pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串，从不为 null；时间的时区见 `STELE_TMS_TZ`" {
         #[serde(flatten)]
         head: UserContact<'a> => flattened(&USER_CONTACT),
         #[serde(flatten)]
         person: UserPerson<'a> => flattened(&USER_PERSON),
         role: &'static str => one_of("角色：1 管理员，2 用户", &["2", "1"]),
-        // Not the profile's group, which is cloudbox's.
+        // Not the group of the profile, which only cloudbox uses.
         group: &'static str => one_of("角色，用文字", &["user", "admin"]),
     }
 }
 
 impl<'a> UserView<'a> {
-    /// A user with times at `offset`.
-    pub(crate) fn new(done: &'a AuthenticatedSession, offset: Offset) -> Self {
-        let (head, person) = user_parts(done, offset);
-        let role = match done.user.role {
+    /// A user, with times at `offset` from UTC.
+    pub(crate) fn new(login: &'a AuthenticatedSession, offset: Offset) -> Self {
+        let (head, person) = user_parts(login, offset);
+        let role = match login.user.role {
             Role::Admin => "1",
             Role::User => "2",
         };
-        Self { head, person, role, group: done.user.role.as_str() }
+        Self { head, person, role, group: login.user.role.as_str() }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a dialect tells the chassis: how it says no.
+//! The [`Dialect`] trait: how a dialect renders rejected requests and domain errors, and the headers that all error
+//! responses share.
 
 use std::marker::PhantomData;
 
@@ -13,25 +14,25 @@ use tokio::time::Instant;
 
 use crate::fields::FieldError;
 
-/// Why the chassis itself turns a request away, before any use case sees it.
+/// Why the server rejects a request before a use case runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestRejection {
-    /// Nothing is served at this path.
+    /// No endpoint has this path.
     NotFound,
-    /// The path is served, by another method.
+    /// The path has an endpoint, but not for this method.
     MethodNotAllowed,
-    /// The body is larger than the limit.
+    /// The body, compressed or decompressed, exceeds `STELE_BODY_LIMIT`.
     BodyTooLarge,
-    /// The body took too long.
+    /// The body was not received in time.
     BodyTimeout,
-    /// The body cannot be used.
+    /// The body cannot be parsed, or a field is missing or invalid.
     InvalidInput(FieldError),
     /// A handler panicked.
     Internal,
 }
 
 impl RequestRejection {
-    /// The status that every dialect answers this with (DESIGN, "Common").
+    /// The HTTP status, the same in every dialect (docs/PROTOCOLS.md).
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -43,20 +44,20 @@ impl RequestRejection {
         }
     }
 
-    /// What it is called in Chinese, for dialects that have no words of their own for it.
+    /// The Chinese message, for dialects whose document has no message for it.
     pub fn chinese_text(&self) -> String {
         match self {
             Self::NotFound => "接口不存在".to_owned(),
             Self::MethodNotAllowed => "请求方法不支持".to_owned(),
             Self::BodyTooLarge => "请求内容过大".to_owned(),
             Self::BodyTimeout => "请求超时".to_owned(),
-            Self::InvalidInput(fault) => fault.to_string(),
+            Self::InvalidInput(error) => error.to_string(),
             Self::Internal => "服务内部错误".to_owned(),
         }
     }
 }
 
-/// The status that every dialect answers a domain error with: 200 for all that the dialect can say in its body.
+/// The HTTP status of a domain error, the same in every dialect: 200 for errors that the body's code expresses.
 pub fn status_for_error(error: &Error) -> StatusCode {
     match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
@@ -77,43 +78,43 @@ pub fn status_for_error(error: &Error) -> StatusCode {
     }
 }
 
-/// A dialect: how it renders what the chassis and the domain refuse. Bodies and statuses only; the chassis adds the
-/// headers that all share.
+/// A dialect: how it renders rejected requests and domain errors. Implementations set status and body; the server adds
+/// the headers that all dialects share.
 pub trait Dialect: std::fmt::Debug + 'static {
-    /// Its name, as its service, its sessions and its codes are called.
+    /// The name under which its service, sessions and verification codes are stored.
     const NAME: &'static str;
 
-    /// What its clients may prove a password by.
+    /// The password proofs that its clients may send.
     const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Raw];
 
-    /// Renders a refusal of the chassis.
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse;
+    /// Renders a request that the server rejects.
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse;
 
-    /// Renders a domain error: one exhaustive match.
+    /// Renders a domain error. Implement it as one exhaustive match, so that the compiler names missing errors.
     fn render_error(error: &Error) -> HttpResponse;
 }
 
-/// Why a handler of dialect `D` did not do what it was asked.
+/// The error type of dialect `D`'s handlers; it renders itself in the dialect's format.
 #[derive(Debug)]
 pub enum CallError<D> {
-    /// The chassis refuses.
+    /// The request was rejected before a use case ran.
     Rejected(RequestRejection),
-    /// The domain refuses.
+    /// A use case failed.
     Domain(Error),
-    /// Never made: it holds the dialect's type.
+    /// Never constructed: it carries the type parameter.
     #[doc(hidden)]
     Never(std::convert::Infallible, PhantomData<D>),
 }
 
 impl<D> From<FieldError> for CallError<D> {
-    fn from(fault: FieldError) -> Self {
-        Self::Rejected(RequestRejection::InvalidInput(fault))
+    fn from(error: FieldError) -> Self {
+        Self::Rejected(RequestRejection::InvalidInput(error))
     }
 }
 
 impl<D> From<RequestRejection> for CallError<D> {
-    fn from(refusal: RequestRejection) -> Self {
-        Self::Rejected(refusal)
+    fn from(rejection: RequestRejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -126,7 +127,7 @@ impl<D> From<Error> for CallError<D> {
 impl<D> std::fmt::Display for CallError<D> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Rejected(refusal) => write!(f, "refused: {refusal:?}"),
+            Self::Rejected(rejection) => write!(f, "rejected: {rejection:?}"),
             Self::Domain(error) => error.fmt(f),
             Self::Never(never, _) => match *never {},
         }
@@ -136,25 +137,25 @@ impl<D> std::fmt::Display for CallError<D> {
 impl<D: Dialect> ResponseError for CallError<D> {
     fn error_response(&self) -> HttpResponse {
         match self {
-            Self::Rejected(refusal) => add_common_headers(D::render_rejection(refusal), None),
+            Self::Rejected(rejection) => add_common_headers(D::render_rejection(rejection), None),
             Self::Domain(error) => finish_error_response(error, D::render_error(error)),
             Self::Never(never, _) => match *never {},
         }
     }
 }
 
-/// While a store is away every request fails, and clients send as many as they like.
+/// Limits the log lines of server errors to 300 a minute: while a store is down, every request fails.
 static SERVER_ERROR_LOG: LogRateLimiter = LogRateLimiter::new(300);
 
-/// Adds what every dialect's answer to a domain error has, and logs the cause if the fault is ours.
+/// Adds `Retry-After` and the other common headers to the response for a domain error. Logs the cause of a server error.
 pub fn finish_error_response(error: &Error, response: HttpResponse) -> HttpResponse {
     if let Error::Unavailable(cause) | Error::Internal(cause) = error
         && let Some(left_out) = SERVER_ERROR_LOG.allow(Instant::now())
     {
-        tracing::error!(%cause, left_out = left_out.as_log_field(), "the request failed by our fault");
+        tracing::error!(%cause, left_out = left_out.as_log_field(), "the request failed with a server error");
     }
-    let ours = matches!(error, Error::Unavailable(_));
-    add_common_headers(response, error.retry_after().or(ours.then_some(1)))
+    let is_unavailable = matches!(error, Error::Unavailable(_));
+    add_common_headers(response, error.retry_after().or(is_unavailable.then_some(1)))
 }
 
 fn add_common_headers(mut response: HttpResponse, retry_after: Option<u64>) -> HttpResponse {
@@ -168,7 +169,7 @@ fn add_common_headers(mut response: HttpResponse, retry_after: Option<u64>) -> H
     response
 }
 
-/// A JSON answer with its fields in the order they are declared in, never cached.
+/// A JSON response with `Cache-Control: no-store` and its fields in declaration order.
 pub fn json_response(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
     match serde_json::to_vec(body) {
         Ok(bytes) => add_common_headers(
@@ -176,7 +177,7 @@ pub fn json_response(status: StatusCode, body: &impl serde::Serialize) -> HttpRe
             None,
         ),
         Err(cause) => {
-            tracing::error!(%cause, "an answer could not be written");
+            tracing::error!(%cause, "a response could not be serialized");
             add_common_headers(HttpResponse::InternalServerError().finish(), None)
         }
     }

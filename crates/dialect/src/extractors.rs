@@ -1,4 +1,4 @@
-//! What handlers take: the fields of a body, the caller's address.
+//! Actix extractors of the handlers: request fields, an ignored body, and the client address.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,23 +20,23 @@ use crate::body::inflate::inflate;
 use crate::dialect::RequestRejection;
 use crate::fields::{FieldError, Fields};
 
-/// The memory taken for a body before any of it has come, at most, in bytes; and the largest body where no [`BodyLimit`]
-/// is set.
+/// The largest body where no [`BodyLimit`] is set, in bytes; also the most memory that is allocated from a
+/// `Content-Length` before the body arrives.
 const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
-/// How long a body may take to arrive.
+/// Timeout for receiving a whole body.
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the dialect of this service renders refusals: set by the chassis.
+/// [`crate::Dialect::render_rejection`] of this service's dialect, as application data for the extractors.
 #[derive(Clone, Copy)]
 pub struct RejectionRenderer(pub fn(&RequestRejection) -> HttpResponse);
 
 impl RejectionRenderer {
-    fn render(request: &HttpRequest, refusal: &RequestRejection) -> actix_web::Error {
+    fn render(request: &HttpRequest, rejection: &RequestRejection) -> actix_web::Error {
         let response = match request.app_data::<Self>() {
-            Some(Self(render)) => render(refusal),
-            None => HttpResponse::build(refusal.status()).finish(),
+            Some(Self(render)) => render(rejection),
+            None => HttpResponse::build(rejection.status()).finish(),
         };
-        InternalError::from_response(refusal.chinese_text(), response).into()
+        InternalError::from_response(rejection.chinese_text(), response).into()
     }
 }
 
@@ -45,12 +45,12 @@ impl FromRequest for Fields {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        with_body(request, payload, read_fields)
+        with_body(request, payload, parse_fields)
     }
 }
 
-/// The fields of a body and of the query.
-fn read_fields(request: &HttpRequest, body: &[u8]) -> Result<Fields, RequestRejection> {
+/// Parses the fields of the body and of the query string.
+fn parse_fields(request: &HttpRequest, body: &[u8]) -> Result<Fields, RequestRejection> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let inflated = match header(CONTENT_ENCODING) {
         Some(encoding) => inflate(encoding, body, body_limit(request))?,
@@ -62,7 +62,7 @@ fn read_fields(request: &HttpRequest, body: &[u8]) -> Result<Fields, RequestReje
     Ok(fields)
 }
 
-/// The body of a call without parameters, whatever it is: only that it is small and comes in time matters.
+/// The body of a call without parameters: read and discarded. Only its size and the timeout are enforced.
 #[derive(Clone, Copy, Debug)]
 pub struct IgnoredBody;
 
@@ -78,34 +78,34 @@ impl FromRequest for IgnoredBody {
 fn with_body<T: 'static>(
     request: &HttpRequest,
     payload: &mut Payload,
-    read: fn(&HttpRequest, &[u8]) -> Result<T, RequestRejection>,
+    parse: fn(&HttpRequest, &[u8]) -> Result<T, RequestRejection>,
 ) -> Pin<Box<dyn Future<Output = Result<T, actix_web::Error>>>> {
     let (request, payload) = (request.clone(), payload.take());
     Box::pin(async move {
         let body = read_body(&request, payload).await;
         let outcome = body.and_then(|mut body| {
-            let outcome = read(&request, &body);
-            // Passwords are in it. What the HTTP library read it into is the library's.
+            let parsed = parse(&request, &body);
+            // The body may hold passwords. The HTTP library's own buffers cannot be wiped from here.
             body.as_mut().zeroize();
-            outcome
+            parsed
         });
-        outcome.map_err(|refusal| RejectionRenderer::render(&request, &refusal))
+        outcome.map_err(|rejection| RejectionRenderer::render(&request, &rejection))
     })
 }
 
-/// The largest body, compressed or not.
+/// The largest body in bytes, before and after decompression.
 fn body_limit(request: &HttpRequest) -> usize {
     request.app_data::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0)
 }
 
 async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, RequestRejection> {
     let limit = body_limit(request);
-    let announced = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
+    let content_length = request.headers().get("content-length").and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if content_length.is_some_and(|length| length > limit) {
         return Err(RequestRejection::BodyTooLarge);
     }
     let collect = async {
-        let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(DEFAULT_BODY_LIMIT));
+        let mut body = BytesMut::with_capacity(content_length.unwrap_or(0).min(DEFAULT_BODY_LIMIT));
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
             if body.len() + chunk.len() > limit {
@@ -118,7 +118,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesM
     tokio::time::timeout(BODY_READ_TIMEOUT, collect).await.unwrap_or(Err(RequestRejection::BodyTimeout))
 }
 
-/// The client's address: the peer's, or what a trusted proxy says.
+/// The client address: the peer's, or the one that a trusted proxy reports.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -127,9 +127,9 @@ impl FromRequest for ClientAddress {
     type Future = Ready<Result<Self, Self::Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // Without a peer (a Unix socket, a test) there is one address for all, which fails towards being limited.
+        // Without a peer address (a Unix socket, a test) all clients share one address, and thus one rate limit.
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let trust = request.app_data::<TrustedProxies>();
-        ready(Ok(Self(trust.map_or(peer, |trust| trust.client_address(peer, request.headers())))))
+        let trusted_proxies = request.app_data::<TrustedProxies>();
+        ready(Ok(Self(trusted_proxies.map_or(peer, |proxies| proxies.client_address(peer, request.headers())))))
     }
 }

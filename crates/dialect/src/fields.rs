@@ -1,30 +1,30 @@
-//! The fields of a request, whatever it was written in, and what can be wrong with them.
+//! The fields of a request, independent of the body's format, and the errors of reading them.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// The most fields a body may have: the widest documented one has four.
+/// The most fields in a body. The largest documented request has four.
 const MAX_FIELDS: usize = 64;
-/// The longest field name that is kept, in characters; errors repeat names.
+/// The longest field name in an error, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
-/// What is wrong with an input.
+/// An error in the request's fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldError {
-    /// The body is in no form or charset that is known, too deep, or not a list of fields.
+    /// The body's format or charset is unknown, it nests too deeply, or it is not a set of fields.
     MalformedBody,
-    /// This field is missing, or empty where it may not be.
+    /// This field is missing, or empty although a value is required.
     Missing(Cow<'static, str>),
-    /// This field is there twice, with two values.
+    /// This field occurs more than once, with different values.
     Duplicate(String),
-    /// This field's value cannot be what it should be.
+    /// This field's value has the wrong type or format.
     Invalid(Cow<'static, str>),
 }
 
 impl FieldError {
-    /// The field it is about, if it is about one.
+    /// The name of the field, if the error concerns one.
     pub fn field_name(&self) -> Option<&str> {
         match self {
             Self::MalformedBody => None,
@@ -48,15 +48,15 @@ impl fmt::Display for FieldError {
 /// A field's value.
 #[derive(Clone, PartialEq)]
 pub(crate) enum FieldValue {
-    /// A text, or a number as it was written.
+    /// A string, or a number as it was written.
     Text(Zeroizing<String>),
-    /// The digits of a whole number that was written as a double.
+    /// The digits of an integer that was serialized as a double (`12.0`).
     WholeDouble(Zeroizing<String>),
-    /// `null`: the same as an absent field.
+    /// `null`: treated as an absent field.
     Null,
-    /// A truth value, a list, an object or undecodable bytes: nothing that a documented field holds.
+    /// A boolean, an array, an object or undecodable bytes: no documented field has such a value.
     Unsupported,
-    /// Two values in the query. An error only if the field is read, for queries hold more than our fields.
+    /// Two values in the query string: an error only if the field is read, since queries also hold unrelated fields.
     Duplicate,
 }
 
@@ -66,21 +66,21 @@ impl FieldValue {
     }
 }
 
-/// The fields of a request, in the order they came. Never printed; wiped when dropped.
+/// The fields of a request, in order of arrival. `Debug` prints names only; values are wiped when dropped.
 ///
-/// Names match without letter case: an exact match wins, and names that differ in case alone are one field, which is
-/// doubled if their values differ.
+/// Names are case-insensitive; an exact match wins. Names that differ only in case are one field, which is a duplicate
+/// if their values differ.
 #[derive(Clone, Default)]
 pub struct Fields(pub(crate) Vec<(String, FieldValue)>);
 
 impl Fields {
-    /// Adds a field. The same value once more changes nothing.
+    /// Adds a field. A repetition with the same value is ignored.
     ///
     /// # Errors
-    /// [`Fault::Doubled`] with the name if another value is there; [`Fault::Unreadable`] if there are too many fields.
+    /// [`FieldError::Duplicate`] with the name if the field has another value; [`FieldError::MalformedBody`] beyond 64 fields.
     pub(crate) fn insert(&mut self, name: String, value: FieldValue) -> Result<(), FieldError> {
-        match self.0.iter().find(|(known, _)| *known == name) {
-            Some((_, known)) if *known == value => return Ok(()),
+        match self.0.iter().find(|(existing, _)| *existing == name) {
+            Some((_, existing)) if *existing == value => return Ok(()),
             Some(_) => return Err(FieldError::Duplicate(name.chars().take(MAX_NAME_CHARS).collect())),
             None => {}
         }
@@ -93,15 +93,15 @@ impl Fields {
 
     /// See [`Fields::add_query`].
     pub(crate) fn merge_query(&mut self, query: impl Iterator<Item = (String, FieldValue)>) {
-        let in_body = self.0.len();
+        let body_fields = self.0.len();
         for (name, value) in query {
-            let (body, added) = self.0.split_at_mut(in_body);
-            if body.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            let (body, added) = self.0.split_at_mut(body_fields);
+            if body.iter().any(|(existing, _)| existing.eq_ignore_ascii_case(&name)) {
                 continue;
             }
-            if let Some((_, known)) = added.iter_mut().find(|(known, _)| *known == name) {
-                if *known != value {
-                    *known = FieldValue::Duplicate;
+            if let Some((_, existing)) = added.iter_mut().find(|(existing, _)| *existing == name) {
+                if *existing != value {
+                    *existing = FieldValue::Duplicate;
                 }
             } else if self.0.len() < MAX_FIELDS {
                 self.0.push((name, value));
@@ -110,21 +110,22 @@ impl Fields {
     }
 
     fn find(&self, name: &'static str) -> Result<Option<&FieldValue>, FieldError> {
-        if let Some((_, exact)) = self.0.iter().find(|(known, _)| known == name) {
+        if let Some((_, exact)) = self.0.iter().find(|(existing, _)| existing == name) {
             return Ok(Some(exact));
         }
-        let mut alike = self.0.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        let first = alike.next();
-        match first.is_some_and(|first| alike.any(|other| other != first)) {
+        let mut matches =
+            self.0.iter().filter(|(existing, _)| existing.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let first = matches.next();
+        match first.is_some_and(|first| matches.any(|other| other != first)) {
             true => Err(FieldError::Duplicate(name.to_owned())),
             false => Ok(first),
         }
     }
 
-    /// A field that must be there and may be empty: a password, a code or a name, which people leave empty.
+    /// A required field that may be empty, such as a password, a code or a name that a user left blank.
     ///
     /// # Errors
-    /// [`FieldError::Missing`], [`FieldError::Duplicate`] or [`FieldError::Invalid`], with its name.
+    /// [`FieldError::Missing`], [`FieldError::Duplicate`] or [`FieldError::Invalid`], with the field's name.
     pub fn required_maybe_empty(&self, name: &'static str) -> Result<&str, FieldError> {
         match self.find(name)? {
             None | Some(FieldValue::Null) => Err(FieldError::Missing(Cow::Borrowed(name))),
@@ -134,7 +135,7 @@ impl Fields {
         }
     }
 
-    /// A field that must be there and not be empty.
+    /// A required, non-empty field.
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
@@ -146,7 +147,7 @@ impl Fields {
     /// A field that may be absent, empty or null.
     ///
     /// # Errors
-    /// [`FieldError::Duplicate`] or [`FieldError::Invalid`], with its name.
+    /// [`FieldError::Duplicate`] or [`FieldError::Invalid`], with the field's name.
     pub fn optional(&self, name: &'static str) -> Result<Option<&str>, FieldError> {
         match self.required(name) {
             Err(FieldError::Missing(_)) => Ok(None),
@@ -154,7 +155,7 @@ impl Fields {
         }
     }
 
-    /// A field that must be there and not be empty, as `parse` reads it.
+    /// A required, non-empty field, parsed by `parse`; `None` from it is [`FieldError::Invalid`].
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
@@ -166,8 +167,8 @@ impl Fields {
         parse(self.required(name)?).ok_or(FieldError::Invalid(Cow::Borrowed(name)))
     }
 
-    /// As [`Fields::parse_required`], but a whole number that was written as a double keeps a fraction of `.0`, as most
-    /// libraries write it: where the text counts and not the number alone.
+    /// As [`Fields::parse_required`], but an integer that was serialized as a double keeps its `.0`: for values that are
+    /// hashed as text, such as the timestamp of a salted proof.
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
@@ -184,7 +185,7 @@ impl Fields {
         }
     }
 
-    /// A field that must be there, as `parse` reads it; `blank` if there is nothing in it but white space.
+    /// A required field, parsed by `parse`; `blank` if it is empty or white space.
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
@@ -198,7 +199,7 @@ impl Fields {
         if text.trim().is_empty() { Ok(blank()) } else { parse(text).ok_or(FieldError::Invalid(Cow::Borrowed(name))) }
     }
 
-    /// The fields that are texts, as the members of a JSON object.
+    /// The fields with text or number values, as members of a JSON object.
     pub fn text_fields(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
         self.0.iter().filter_map(|(name, value)| match value {
             FieldValue::Text(text) | FieldValue::WholeDouble(text) => Some((name.clone(), text.as_str().into())),
@@ -206,12 +207,12 @@ impl Fields {
         })
     }
 
-    /// How many fields there are.
+    /// The number of fields.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,17 +1,16 @@
-//! Tokens in request headers, as old clients write them.
+//! Bearer tokens in request headers, in the formats of old clients: with or without scheme, colon and quotes.
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
-/// What may stand before a token, in any letter case.
+/// The accepted authentication schemes, case-insensitive.
 const AUTH_SCHEMES: [&str; 3] = ["bearer", "token", "jwt"];
 
-/// The token in `Authorization`; `None` if there is none.
+/// The token in `Authorization`, without scheme and quotes.
 pub fn authorization_token(headers: &HeaderMap) -> Option<&str> {
     presented_tokens(headers, &[AUTHORIZATION.as_str()]).pop()
 }
 
-/// The tokens in these headers, in order: with or without a scheme, a colon behind it, and double quotes. A header that is
-/// there twice says two things: then nothing is presented at all.
+/// The tokens in the headers `names`, in that order. A repeated header is ambiguous: then the request presents no token.
 pub fn presented_tokens<'a>(headers: &'a HeaderMap, names: &[&str]) -> Vec<&'a str> {
     let mut tokens = Vec::new();
     for name in names {
@@ -26,7 +25,7 @@ pub fn presented_tokens<'a>(headers: &'a HeaderMap, names: &[&str]) -> Vec<&'a s
     tokens
 }
 
-/// A token without what is around it: `Bearer: "abc"` is `abc`. `None` if nothing is left.
+/// Strips schemes, colons and quotes: `Bearer: "abc"` becomes `abc`. `None` if nothing is left.
 fn strip_scheme_and_quotes(value: &str) -> Option<&str> {
     let mut text = value.trim();
     loop {
@@ -39,7 +38,7 @@ fn strip_scheme_and_quotes(value: &str) -> Option<&str> {
     }
 }
 
-/// What is behind `scheme`, if `text` starts with it: white space, a colon, or nothing at all separates them.
+/// Strips a leading `scheme`, which must be followed by white space, a colon, a quote or the end of `text`.
 fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(scheme.len())?;
     let separated = rest.is_empty() || rest.starts_with([' ', '\t', ':', '"']);
@@ -62,7 +61,7 @@ mod tests {
         headers
     }
 
-    /// The sources of these are in docs/FIELD.md.
+    /// docs/FIELD.md names the clients that send these formats.
     #[test]
     fn a_token_is_read_from_every_header_format() {
         for value in [
@@ -124,7 +123,7 @@ mod tests {
             for value in [token.clone(), format!("{scheme} {token}"), format!("{scheme}:\"{token}\"")] {
                 prop_assert_eq!(strip_scheme_and_quotes(&value), Some(token.as_str()));
             }
-            // And terminates whatever comes.
+            // It also terminates for any input.
             let _ = strip_scheme_and_quotes(&around.repeat(9));
         }
     }

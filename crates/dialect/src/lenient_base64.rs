@@ -1,8 +1,8 @@
-//! Base64 as old clients write it: with line breaks, without `=` or with too many, in the URL-safe alphabet,
-//! percent-encoded once, and with each `+` a space where a form was not percent-encoded.
+//! Lenient base64 decoding, as old clients encode: with line breaks, missing or surplus `=`, the URL-safe alphabet,
+//! percent-encoded once, and with spaces in place of `+` (a form that was not percent-encoded).
 //!
-//! A space within is a `+`. White space around the value is ignored; around a value whose first or last character can be `+`
-//! that is ambiguous, and the reading that fits what is expected counts.
+//! A space inside the value is a `+`. White space around it is ignored. Where the first or last character may be a `+`
+//! this is ambiguous: candidates are decoded in turn, and the first that the caller accepts is used.
 
 use std::borrow::Cow;
 
@@ -12,40 +12,40 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-/// Bits that are left over must be 0: another text would have the same bytes.
+/// Trailing bits must be zero, so that no two texts decode to the same bytes.
 const ENGINE: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// The bytes that `text` stands for. Of its readings, the first whose bytes `fit`; `None` if there is none.
-pub fn decode(text: &str, fit: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
+/// Decodes `text` to the first candidate that `accept` returns true for; `None` if there is none.
+pub fn decode(text: &str, accept: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
     let symbols = normalize_symbols(text)?;
     let trimmed = symbols.trim_end_matches([' ', '=']);
-    // Behind a `=` a space is white space.
+    // After a `=`, a space is white space.
     let whole = if symbols[trimmed.len()..].contains('=') { trimmed } else { symbols.as_str() };
     let start = whole.trim_start_matches(' ');
     let bare = start.trim_end();
     let completed = start.get(..bare.len().next_multiple_of(4)).unwrap_or(bare);
-    [whole, completed, bare].into_iter().find_map(|reading| {
-        let plain = Zeroizing::new(reading.replace(' ', "+"));
-        ENGINE.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| fit(bytes))
+    [whole, completed, bare].into_iter().find_map(|candidate| {
+        let plain = Zeroizing::new(candidate.replace(' ', "+"));
+        ENGINE.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| accept(bytes))
     })
 }
 
-/// The standard alphabet, `=` and spaces; whatever else is there makes every reading fail.
+/// Percent-decodes, removes line breaks and tabs, and maps the URL-safe alphabet to the standard one.
 fn normalize_symbols(text: &str) -> Option<Zeroizing<String>> {
     let text = match text.contains('%') {
         true => Zeroizing::new(percent_decode_str(text).decode_utf8().map(Cow::into_owned).ok()?),
         false => Zeroizing::new(text.to_owned()),
     };
-    let kept = text.chars().filter(|symbol| !matches!(symbol, '\r' | '\n' | '\t')).map(|symbol| match symbol {
+    let normalized = text.chars().filter(|symbol| !matches!(symbol, '\r' | '\n' | '\t')).map(|symbol| match symbol {
         '-' => '+',
         '_' => '/',
         other => other,
     });
     let mut symbols = Zeroizing::new(String::with_capacity(text.len()));
-    symbols.extend(kept);
+    symbols.extend(normalized);
     Some(symbols)
 }
 
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// Writings of these bytes.
+    /// Encodings of `bytes` that clients send.
     fn encoding_variants(bytes: &[u8]) -> Vec<String> {
         let standard = STANDARD.encode(bytes);
         let lines: Vec<_> = standard.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
@@ -79,23 +79,23 @@ mod tests {
 
     #[test]
     fn invalid_characters_and_nonzero_trailing_bits_are_rejected() {
-        for bad in [
+        for invalid in [
             "", " ", "=", "====", "M", "M===", "MR", "MR==", "MQ==MQ==", "=MQ", "M=Q", "MQ!", "M.Q", "ＭＱ", "MQ%",
             "%zz", "%ff", "MQ\u{0}",
         ] {
-            let decoded = decode(bad, |bytes| !bytes.is_empty());
-            assert_eq!(decoded, None, "{bad:?}");
+            let decoded = decode(invalid, |bytes| !bytes.is_empty());
+            assert_eq!(decoded, None, "{invalid:?}");
         }
     }
 
     #[test]
     fn the_first_accepted_interpretation_is_used() {
-        let blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(16);
+        let is_whole_blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(16);
         let bytes: Vec<u8> = [[0xfb; 3], [0xef; 3], [0xbe; 3]].concat().into_iter().cycle().take(48).collect();
         let sent = STANDARD.encode(&bytes);
         assert!(sent.starts_with('+'));
         for sent in [sent.replace('+', " "), format!("  {sent}"), format!("{sent}  "), format!("\n {sent} \r\n")] {
-            assert_eq!(decode(&sent, blocks).as_deref(), Some(&bytes), "{sent:?}");
+            assert_eq!(decode(&sent, is_whole_blocks).as_deref(), Some(&bytes), "{sent:?}");
         }
     }
 
@@ -103,16 +103,16 @@ mod tests {
         #[test]
         fn every_encoding_variant_is_decoded(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
             for sent in encoding_variants(&bytes) {
-                let read = decode(&sent, |read| read.len() == bytes.len());
-                prop_assert_eq!(read.as_deref(), Some(&bytes), "{:?}", sent);
+                let decoded = decode(&sent, |candidate| candidate.len() == bytes.len());
+                prop_assert_eq!(decoded.as_deref(), Some(&bytes), "{:?}", sent);
             }
         }
 
         #[test]
         fn arbitrary_input_decodes_only_to_bytes_it_encodes(sent in "(?s).{0,60}") {
-            if let Some(read) = decode(&sent, |bytes| !bytes.is_empty()) {
-                let alike = |text: &str| text.replace([' ', '+', '-', '\r', '\n', '\t', '='], "").replace('_', "/");
-                prop_assert!(sent.contains('%') || alike(&sent) == alike(&STANDARD_NO_PAD.encode(&*read)), "{:?}", sent);
+            if let Some(decoded) = decode(&sent, |bytes| !bytes.is_empty()) {
+                let normalized = |text: &str| text.replace([' ', '+', '-', '\r', '\n', '\t', '='], "").replace('_', "/");
+                prop_assert!(sent.contains('%') || normalized(&sent) == normalized(&STANDARD_NO_PAD.encode(&*decoded)), "{:?}", sent);
             }
         }
     }

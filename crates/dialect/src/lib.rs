@@ -1,13 +1,13 @@
-//! What every dialect needs: body decoding, the [`Dialect`] trait, routes and OpenAPI from one list, and the server
-//! around them.
+//! Shared code of the dialects: request body parsing, error responses, endpoints with their OpenAPI document, and the
+//! HTTP server that runs them.
 //!
-//! - [`mod@dialect`]: how a dialect renders what is refused
-//! - [`fields`], `body`: the fields of a request, whatever it is written in; [`lenient_base64`]: base64 as old clients
+//! - [`mod@dialect`]: the [`Dialect`] trait: error responses in the dialect's format
+//! - [`fields`], `body`: request fields from JSON, forms and multipart; [`lenient_base64`]: base64 as old clients
 //!   write it
-//! - [`extractors`], [`header_tokens`]: what handlers take: fields, the client's address, the header_tokens it shows
-//! - [`message_code`]: what cloudbox and TMS have alike
-//! - [`openapi`]: what a dialect serves, as one list of which routes and document are made
-//! - [`server`], `request`: what is around every request
+//! - [`extractors`], [`header_tokens`]: actix extractors for fields and the client address; tokens in headers
+//! - [`message_code`]: the response format that cloudbox and TMS share
+//! - [`openapi`]: the list of a dialect's endpoints, which yields both its routes and its OpenAPI document
+//! - [`server`], `request_scope`: the HTTP server and its middleware; request id, log span and trace span
 
 mod body;
 pub mod dialect;

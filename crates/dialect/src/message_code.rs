@@ -1,4 +1,4 @@
-//! What the documents of cloudbox and TMS have alike: `{"message":"…","code":"…"}`, its codes, and most of a user.
+//! The response format that cloudbox and TMS share: `{"message":"…","code":"…"}`, its error codes, and most user fields.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use stele_core::user::Gender;
 
 use crate::dialect::{RequestRejection, json_response, status_for_error};
 use crate::openapi::{FieldSchema, ObjectSchema};
-use crate::reply;
+use crate::response_body;
 
 const BAD_PARAMETER: &str = "1001";
 const WRONG_CREDENTIALS: &str = "1002";
@@ -23,7 +23,7 @@ const USER_DISABLED: &str = "1006";
 const RATE_LIMITED: &str = "1007";
 const SERVER_ERROR: &str = "1009";
 
-/// The codes, for the document.
+/// The error codes as a Markdown table, for the OpenAPI description.
 pub const ERROR_TABLE: &str = "\
 | code | HTTP | 含义 |
 | --- | --- | --- |
@@ -37,11 +37,11 @@ pub const ERROR_TABLE: &str = "\
 | `1007` | 429 | 操作过于频繁，见 `Retry-After` |
 | `1009` | 408, 500, 503 | 超时，或服务端故障 |";
 
-/// 32 hex digits, in either case.
+/// 32 hexadecimal digits in either case.
 pub const HEX32_PATTERN: &str = "^[0-9A-Fa-f]{32}$";
-/// How both documents' user ids are written.
+/// A user id: a decimal number, or a UUID with or without hyphens.
 pub const USER_ID_PATTERN: &str = "^([0-9]{1,18}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
-/// The time at which a digest was salted.
+/// The timestamp that salts a password digest, in Unix seconds or milliseconds.
 pub const TIMESTAMP_FIELD: FieldSchema = FieldSchema::digits(
     "timestamp",
     "加密时的 UTC 时间戳，秒，或 13 位毫秒；数字或字符串",
@@ -49,8 +49,8 @@ pub const TIMESTAMP_FIELD: FieldSchema = FieldSchema::digits(
     "1767254400",
 );
 
-reply! {
-    /// Every refusal.
+response_body! {
+    /// The body of every error response.
     pub struct ErrorBody<'a> = ERROR_BODY "No" "失败" {
         message: &'a str => text("说明", "用户名或密码错误"),
         code: &'static str => one_of(
@@ -60,8 +60,8 @@ reply! {
     }
 }
 
-reply! {
-    /// The first fields of a user. Absent texts are empty, never null.
+response_body! {
+    /// The first fields of a user. Missing values are empty strings, never null.
     pub struct UserContact<'a> = USER_CONTACT "Head" "用户：编号与联系方式" {
         user_id: String => pattern(
             "用户 UUID",
@@ -74,7 +74,7 @@ reply! {
             r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(Z|[+-]\d\d:\d\d)$",
             "2017-11-23T04:59:11.544126Z"
         ),
-        // Others never get as far as here.
+        // A disabled user never logs in, so the status is always the active one.
         status: &'static str => one_of("正常用户为空", &[""]),
         avatar_url: &'a str => text("头像", ""),
         user_phone: &'a str => text("手机号", "13800138000"),
@@ -83,8 +83,8 @@ reply! {
     }
 }
 
-reply! {
-    /// The next ones, with the person's name.
+response_body! {
+    /// The fields of a user that follow, with the person's name.
     pub struct UserPerson<'a> = USER_PERSON "Person" "用户：姓名与别名" {
         user_real_name: &'a str => text("真实姓名", "马克"),
         user_gender: &'static str => one_of("性别", &["男", "女", ""]),
@@ -93,7 +93,7 @@ reply! {
     }
 }
 
-/// Both parts of a user, with times at `offset`.
+/// Both parts of a user's fields, with times at `offset` from UTC.
 pub fn user_parts(
     AuthenticatedSession { user, token, .. }: &AuthenticatedSession,
     offset: Offset,
@@ -126,12 +126,12 @@ struct SuccessBody<U> {
     data: U,
 }
 
-/// Answers a success.
+/// A success response with `user` as its `data`.
 pub fn success_response(user: impl Serialize) -> HttpResponse {
     json_response(StatusCode::OK, &SuccessBody { message: "Succ", code: "0000", data: user })
 }
 
-/// The fields of a success whose `data` is `user`.
+/// The schema of a success response whose `data` is `user`.
 pub const fn success_fields(user: &'static ObjectSchema) -> [FieldSchema; 3] {
     [
         FieldSchema::one_of("message", "固定为 Succ", &["Succ"]),
@@ -140,19 +140,19 @@ pub const fn success_fields(user: &'static ObjectSchema) -> [FieldSchema; 3] {
     ]
 }
 
-/// Renders what the server turns away.
-pub fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-    let code = match refusal {
+/// [`crate::Dialect::render_rejection`] of both dialects.
+pub fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+    let code = match rejection {
         RequestRejection::NotFound
         | RequestRejection::MethodNotAllowed
         | RequestRejection::BodyTooLarge
         | RequestRejection::InvalidInput(_) => BAD_PARAMETER,
         RequestRejection::BodyTimeout | RequestRejection::Internal => SERVER_ERROR,
     };
-    json_response(refusal.status(), &ErrorBody { message: &refusal.chinese_text(), code })
+    json_response(rejection.status(), &ErrorBody { message: &rejection.chinese_text(), code })
 }
 
-/// Renders a domain error.
+/// [`crate::Dialect::render_error`] of both dialects.
 pub fn render_error(error: &Error) -> HttpResponse {
     let (code, message) = code_and_message(error);
     json_response(status_for_error(error), &ErrorBody { message: &message, code })
@@ -161,7 +161,7 @@ pub fn render_error(error: &Error) -> HttpResponse {
 fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, message) = match error {
         Error::Invalid(field) => return (BAD_PARAMETER, Cow::Owned(format!("参数错误: {field}"))),
-        // The documents have no word for an unknown user, and saying so would give the user base away.
+        // The documents have no code for an unknown user; a distinct one would permit user enumeration.
         Error::UnknownUser | Error::WrongPassword => (WRONG_CREDENTIALS, "用户名或密码错误"),
         Error::Stale => (PROOF_STALE, "时间戳已过期"),
         Error::Replayed => (PROOF_REPLAYED, "请求已被使用"),
@@ -170,7 +170,7 @@ fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
         Error::RateLimited { .. } => (RATE_LIMITED, "操作过于频繁，请稍后再试"),
         Error::Busy { .. } | Error::Unavailable(_) => (SERVER_ERROR, "服务暂不可用"),
         Error::Internal(_) => (SERVER_ERROR, "服务内部错误"),
-        // No call of these dialects sends codes, registers users or hands out one-time tokens.
+        // Not reachable: these dialects neither send codes, register users nor issue one-time tokens.
         Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => (WRONG_CREDENTIALS, "验证码错误"),
         Error::IdentifierTaken => (BAD_PARAMETER, "用户已存在"),
         Error::TicketRefused => (BAD_TOKEN, "登录凭证缺失或已失效"),

@@ -1,4 +1,4 @@
-//! A request on its way through a service: its id, the client's address, and the spans around it.
+//! Request scope: request id, client address, log span and trace span of the request in progress.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -10,51 +10,51 @@ use stele_service::trace;
 use stele_service::trusted_proxies::TrustedProxies;
 use tracing::{Instrument as _, Span, field};
 
-/// The pattern of an endpoint's path, as metrics and traces name it.
+/// The path pattern of an endpoint, as the route label of metrics and traces.
 pub(crate) struct RoutePattern(pub(crate) Arc<String>);
 
-/// A request that has come in.
+/// A request in progress.
 pub(crate) struct RequestScope {
     client_info: ClientInfo,
     log_span: Span,
-    /// Its span in the trace.
+    /// The OpenTelemetry server span.
     pub(crate) trace_span: Span,
 }
 
 impl RequestScope {
-    pub(crate) fn new(service: &'static str, request: &ServiceRequest, trust: &TrustedProxies) -> Self {
+    pub(crate) fn new(service: &'static str, request: &ServiceRequest, trusted_proxies: &TrustedProxies) -> Self {
         let headers = request.headers();
         let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let client =
-            ClientInfo { address: trust.client_address(peer, headers), request_id: incoming_request_id(request) };
-        let trace = trace::server_span(request.method().as_str(), request.path(), headers);
-        let log = new_log_span(service, &client.request_id, &trace);
-        Self { client_info: client, log_span: log, trace_span: trace }
+        let address = trusted_proxies.client_address(peer, headers);
+        let client_info = ClientInfo { address, request_id: incoming_request_id(request) };
+        let trace_span = trace::server_span(request.method().as_str(), request.path(), headers);
+        let log_span = new_log_span(service, &client_info.request_id, &trace_span);
+        Self { client_info, log_span, trace_span }
     }
 
-    /// Does `work` as part of this request.
+    /// Runs `work` in the scope of this request: with its client info, log span and trace span.
     pub(crate) fn run<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
         request_context::with_client(self.client_info.clone(), work.instrument(self.log_span.clone()))
             .instrument(self.trace_span.clone())
     }
 
-    /// What logs have around each line of this request.
+    /// The span whose fields appear in each log line of this request.
     pub(crate) fn log_span(&self) -> &Span {
         &self.log_span
     }
 }
 
-/// What the gateway calls the request; a name of our own for one that came another way.
+/// The request id from the gateway's `X-Request-Id`, or a new one.
 fn incoming_request_id(request: &ServiceRequest) -> RequestId {
-    let given = request.headers().get(REQUEST_ID_HEADER).and_then(|id| RequestId::parse(id.to_str().ok()?));
-    given.unwrap_or_else(RequestId::generate)
+    let header = request.headers().get(REQUEST_ID_HEADER).and_then(|id| RequestId::parse(id.to_str().ok()?));
+    header.unwrap_or_else(RequestId::generate)
 }
 
-/// What logs have around each line of a request. At the level of errors, so that it is there at every level.
-fn new_log_span(service: &str, id: &RequestId, trace: &Span) -> Span {
+/// The log span of a request. It has level ERROR so that it is enabled at every log level.
+fn new_log_span(service: &str, id: &RequestId, trace_span: &Span) -> Span {
     let span = tracing::error_span!("request", service, id = id.as_str(), trace_id = field::Empty);
-    if let Some(trace) = trace::trace_id(trace) {
-        span.record("trace_id", field::display(trace));
+    if let Some(trace_id) = trace::trace_id(trace_span) {
+        span.record("trace_id", field::display(trace_id));
     }
     span
 }

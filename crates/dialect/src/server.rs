@@ -1,4 +1,5 @@
-//! The server of a dialect: its routes, health pages and document, and what is around every request.
+//! The HTTP server of a dialect: endpoints, health checks, OpenAPI document, and the middleware of every request (panic
+//! handling, CORS, metrics, traces, graceful shutdown).
 
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
@@ -34,142 +35,156 @@ use crate::fields::FieldError;
 use crate::openapi::OpenApi;
 use crate::request_scope::{RequestScope, RoutePattern};
 
-/// An idle connection is kept for longer than by the gateway, so that it never sends into one that is being closed.
+/// Idle timeout of keep-alive connections. Longer than the gateway's, so that the gateway never sends a request on a
+/// connection that is being closed.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// A dialect's routes, set up once and shared by all workers.
+/// Registers a dialect's routes; called once by each worker.
 pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 
-/// What the server needs of a dialect.
+/// What the server needs from a dialect.
 pub struct DialectService {
     /// The dialect's name.
     pub name: &'static str,
-    /// Its routes.
+    /// Registers its routes.
     pub routes: Routes,
-    /// How it renders refusals.
+    /// [`Dialect::render_rejection`].
     pub render_rejection: fn(&RequestRejection) -> HttpResponse,
-    /// How it renders domain errors.
+    /// [`Dialect::render_error`].
     pub render_error: fn(&Error) -> HttpResponse,
-    /// What it serves, for people and programs: at [`OPENAPI_PATH`].
+    /// The OpenAPI document, served at [`OPENAPI_PATH`].
     pub openapi_document: fn() -> OpenApi,
 }
 
-/// What the server needs of the process that it runs in.
+/// What the server needs from the process in which it runs.
 pub struct ServerContext {
-    /// The domain.
+    /// The use cases of the domain.
     pub use_cases: UseCases,
-    /// Whose word about the client's address is taken.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
-    /// Whether the program is going to stop.
+    /// The state of the graceful shutdown.
     pub drain: Drain,
-    /// What is counted.
+    /// The metrics of the process.
     pub metrics: Metrics,
-    /// Whether it can do its work.
+    /// The readiness check behind `/readyz`.
     pub readiness_check: ReadinessProbe,
-    /// Whether so much of the audit trail is unwritten that nothing more should be begun.
+    /// Whether the queue of unwritten audit events is full, so that requests must be rejected.
     pub is_audit_log_full: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// Starts serving a dialect on `listener`. The server stops when its handle says so; it does not listen to signals.
+/// Starts serving a dialect on `listener`. The server ignores signals; stop it by its handle.
 ///
 /// # Errors
-/// If a setting cannot be used.
+/// An invalid setting, or a socket option that cannot be set.
 pub fn start(
-    served: DialectService,
-    host: ServerContext,
+    service: DialectService,
+    context: ServerContext,
     settings: &Settings,
     listener: TcpListener,
 ) -> Result<Server, ConfigError> {
-    let DialectService { name, routes, render_rejection: refuse, render_error: fail, openapi_document: document } =
-        served;
-    let ServerContext {
-        use_cases,
-        trusted_proxies: trust,
-        drain,
-        metrics,
-        readiness_check: ready,
-        is_audit_log_full: audit_is_full,
-    } = host;
-    let (use_cases, workers, limit) =
-        (Data::new(use_cases), settings.get(&WORKERS)?, BodyLimit(settings.get(&BODY_LIMIT)?));
-    let (origins, head) = (settings.get(&CORS_ORIGINS)?, settings.get(&CLIENT_TIMEOUT)?);
-    let always_ok = settings.get(&STATUS_200)?.applies_to(name);
+    let DialectService { name, routes, render_rejection, render_error, openapi_document } = service;
+    let ServerContext { use_cases, trusted_proxies, drain, metrics, readiness_check, is_audit_log_full } = context;
+    let use_cases = Data::new(use_cases);
+    let body_limit = BodyLimit(settings.get(&BODY_LIMIT)?);
+    let error_status = match settings.get(&STATUS_200)?.applies_to(name) {
+        true => ErrorStatus::Always200,
+        false => ErrorStatus::AsIs,
+    };
     listener::set_backlog(&listener)?;
     listener::raise_open_file_limit();
-    let guard = Arc::new(RequestMiddleware {
+    let middleware = Arc::new(RequestMiddleware {
         service: name,
-        render_rejection: refuse,
-        render_error: fail,
+        render_rejection,
+        render_error,
         drain,
-        trusted_proxies: trust,
+        trusted_proxies,
         metrics,
-        is_audit_log_full: audit_is_full,
-        origins,
-        errors_as_200: always_ok,
+        is_audit_log_full,
+        allowed_origins: settings.get(&CORS_ORIGINS)?,
+        error_status,
     });
     let app = move || {
-        let guard = guard.clone();
+        let middleware = middleware.clone();
         App::new()
             .app_data(use_cases.clone())
-            .app_data(guard.trusted_proxies.clone())
-            .app_data(RejectionRenderer(refuse))
-            .app_data(limit)
-            .wrap(from_fn(move |request, next| guard.clone().handle(request, next)))
-            .configure(|config| configure_health_checks(config, &ready, refuse))
+            .app_data(middleware.trusted_proxies.clone())
+            .app_data(RejectionRenderer(render_rejection))
+            .app_data(body_limit)
+            .wrap(from_fn(move |request, next| middleware.clone().handle(request, next)))
+            .configure(|config| configure_health_checks(config, &readiness_check, render_rejection))
             .configure(|config| routes(config))
-            .route(OPENAPI_PATH, web::get().to(move || std::future::ready(web::Json(document()))))
-            .default_service(web::to(move || std::future::ready(refuse(&RequestRejection::NotFound))))
+            .route(OPENAPI_PATH, web::get().to(move || std::future::ready(web::Json(openapi_document()))))
+            .default_service(web::to(move || std::future::ready(render_rejection(&RequestRejection::NotFound))))
     };
-    let unreadable = RequestRejection::InvalidInput(FieldError::MalformedBody);
-    let refusals = [
-        (StatusCode::BAD_REQUEST, &unreadable),
-        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &unreadable),
+    let malformed = RequestRejection::InvalidInput(FieldError::MalformedBody);
+    let rejections = [
+        (StatusCode::BAD_REQUEST, &malformed),
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &malformed),
         (StatusCode::REQUEST_TIMEOUT, &RequestRejection::BodyTimeout),
     ];
-    let refusals = refusals.map(|(status, refusal)| raw_error_response(status, refuse(refusal), always_ok));
-    let builder = Server::build().workers(workers).shutdown_timeout(10).disable_signals();
+    let raw_responses = rejections
+        .map(|(status, rejection)| raw_error_response(error_status.apply(status), status, render_rejection(rejection)));
+    let builder = Server::build().workers(settings.get(&WORKERS)?).shutdown_timeout(10).disable_signals();
     Ok(http_server::listen(
         builder,
         name,
         listener,
-        ClientTimeouts { request_head: head, keep_alive: KEEP_ALIVE_TIMEOUT },
-        refusals.into(),
+        ClientTimeouts { request_head: settings.get(&CLIENT_TIMEOUT)?, keep_alive: KEEP_ALIVE_TIMEOUT },
+        raw_responses.into(),
         app,
     )?
     .run())
 }
 
-/// The bytes of a refusal in place of the HTTP library's own, by the status that it replaces.
-fn raw_error_response(status: StatusCode, response: HttpResponse, always_ok: bool) -> (u16, Bytes) {
-    let shown = if always_ok { StatusCode::OK } else { status };
+/// The status of error responses on the wire (`STELE_STATUS_200`).
+#[derive(Clone, Copy)]
+enum ErrorStatus {
+    /// The error's own status.
+    AsIs,
+    /// 200, with the error's status in [`ORIGINAL_STATUS_HEADER`].
+    Always200,
+}
+
+impl ErrorStatus {
+    fn apply(self, status: StatusCode) -> StatusCode {
+        match self {
+            Self::AsIs => status,
+            Self::Always200 => StatusCode::OK,
+        }
+    }
+}
+
+/// The bytes of an error response that replaces the HTTP library's own response with `status`.
+fn raw_error_response(wire_status: StatusCode, status: StatusCode, response: HttpResponse) -> (u16, Bytes) {
     let body = response.into_body().try_into_bytes().unwrap_or_default();
     let head = format!(
-        "HTTP/1.1 {shown}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n\
+        "HTTP/1.1 {wire_status}\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
     (status.as_u16(), [head.as_bytes(), &body].concat().into())
 }
 
-/// The gateway asks at the service's own address, for that is what it passes requests on to.
+/// Serves `/healthz` and `/readyz` on the service port, because the gateway checks the port that it proxies to.
 fn configure_health_checks(
     config: &mut ServiceConfig,
-    ready: &ReadinessProbe,
-    refuse: fn(&RequestRejection) -> HttpResponse,
+    readiness_check: &ReadinessProbe,
+    render_rejection: fn(&RequestRejection) -> HttpResponse,
 ) {
-    let ready = Arc::clone(ready);
+    let readiness_check = Arc::clone(readiness_check);
     let readiness = move || {
-        let ready = ready();
-        async move { drain::readiness_response(ready.await) }
+        let readiness = readiness_check();
+        async move { drain::readiness_response(readiness.await) }
     };
-    let other = move || std::future::ready(refuse(&RequestRejection::MethodNotAllowed));
+    let wrong_method = move || std::future::ready(render_rejection(&RequestRejection::MethodNotAllowed));
     let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::liveness_response() }));
     let readyz = web::resource("/readyz").route(web::get().to(readiness));
-    config.service(healthz.default_service(web::to(other))).service(readyz.default_service(web::to(other)));
+    config
+        .service(healthz.default_service(web::to(wrong_method)))
+        .service(readyz.default_service(web::to(wrong_method)));
 }
 
-/// Serves `path` by `handler`, and answers other methods than `methods` in the dialect, with the `Allow` that RFC 9110
-/// (section 15.5.6) asks for.
+/// Routes `methods` of `path` to `handler`. Other methods get 405 in the dialect's format, with `Allow` (RFC 9110 §15.5.6).
 pub(crate) fn endpoint_resource<D: Dialect, F, Args>(methods: Vec<Method>, path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
@@ -178,7 +193,7 @@ where
 {
     let names: Vec<_> = methods.iter().map(Method::as_str).collect();
     let allow = HeaderValue::from_str(&names.join(", ")).ok();
-    let refuse = move || {
+    let reject_method = move || {
         let mut response = D::render_rejection(&RequestRejection::MethodNotAllowed);
         if let Some(allow) = &allow {
             response.headers_mut().insert(ALLOW, allow.clone());
@@ -187,10 +202,10 @@ where
     };
     let route = RoutePattern(Arc::new(route_label(path)));
     let is_served = web::route().guard(fn_guard(move |request| methods.contains(&request.head().method)));
-    web::resource(path).app_data(route).route(is_served.to(handler)).default_service(web::to(refuse))
+    web::resource(path).app_data(route).route(is_served.to(handler)).default_service(web::to(reject_method))
 }
 
-/// A path's pattern as metrics and traces name it: what matches in any letter case is told as it is written.
+/// The route label of metrics and traces: the path pattern with `(?i:…)` groups replaced by their text.
 fn route_label(pattern: &str) -> String {
     let plain = |segment: &str| match segment.split_once(":(?i:") {
         Some((_, text)) => text.trim_end_matches(")}").to_owned(),
@@ -199,8 +214,8 @@ fn route_label(pattern: &str) -> String {
     pattern.split('/').map(plain).collect::<Vec<_>>().join("/")
 }
 
-/// What is around every request: its name and its spans, an answer in dialect if a handler panics, the end of the
-/// connection if the program is going to stop, and what it is counted by.
+/// The middleware of every request: request id and spans, CORS, load shedding while the audit log is behind, an error
+/// response if a handler panics, `Connection: close` while draining, and metrics.
 struct RequestMiddleware {
     service: &'static str,
     render_rejection: fn(&RequestRejection) -> HttpResponse,
@@ -209,46 +224,65 @@ struct RequestMiddleware {
     trusted_proxies: TrustedProxies,
     metrics: Metrics,
     is_audit_log_full: Arc<dyn Fn() -> bool + Send + Sync>,
-    origins: AllowedOrigins,
-    /// Whether failures are answered with 200.
-    errors_as_200: bool,
+    allowed_origins: AllowedOrigins,
+    error_status: ErrorStatus,
+}
+
+/// Whether a request's path was canonical, so that every party routes it alike.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PathForm {
+    /// The path is, or has been rewritten to, the canonical one.
+    Canonical,
+    /// The path has no canonical form ([`canonical_path`]).
+    Ambiguous,
+}
+
+/// What happens to the connection after a response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ConnectionAction {
+    KeepAlive,
+    Close,
 }
 
 impl RequestMiddleware {
-    /// What is answered without a handler; not `is_unambiguous`: the path can be read in more than one way.
-    fn early_response(&self, request: &ServiceRequest, is_unambiguous: bool) -> Option<HttpResponse> {
-        if !is_unambiguous {
+    /// The response to a request that no handler sees: an ambiguous path, a CORS preflight, or a full audit log queue.
+    fn early_response(&self, request: &ServiceRequest, path_form: PathForm) -> Option<HttpResponse> {
+        if path_form == PathForm::Ambiguous {
             return Some((self.render_rejection)(&RequestRejection::NotFound));
         }
         if *request.method() == Method::OPTIONS
-            && let Some(fields) = self.origins.preflight_headers(request.headers())
+            && let Some(fields) = self.allowed_origins.preflight_headers(request.headers())
         {
             let mut response = HttpResponse::NoContent().finish();
             append_headers(response.headers_mut(), fields);
             return Some(response);
         }
-        // What cannot be written into the audit trail is not done.
+        // An action that cannot be recorded in the audit log must not happen.
         (self.is_audit_log_full)().then(|| {
-            let error = Error::unavailable("the audit trail has been waiting for its database too long");
+            let error = Error::unavailable("the audit log queue is full: its database has not accepted writes");
             finish_error_response(&error, (self.render_error)(&error))
         })
     }
 
-    /// Adds what is said with every answer.
+    /// Adds the CORS and connection headers, and applies [`ErrorStatus`].
     fn add_response_headers(
         &self,
         response: &mut HttpResponse<impl Sized>,
         origin: Option<&HeaderValue>,
-        closing: bool,
+        connection_action: ConnectionAction,
     ) {
-        append_headers(response.headers_mut(), self.origins.response_headers(origin.map(HeaderValue::as_bytes)));
-        if closing {
+        append_headers(
+            response.headers_mut(),
+            self.allowed_origins.response_headers(origin.map(HeaderValue::as_bytes)),
+        );
+        if connection_action == ConnectionAction::Close {
             drain::set_connection_close(response);
         }
         let status = response.status();
-        if self.errors_as_200 && (status.is_client_error() || status.is_server_error()) {
+        let wire_status = self.error_status.apply(status);
+        if wire_status != status && (status.is_client_error() || status.is_server_error()) {
             response.headers_mut().insert(HeaderName::from_static(ORIGINAL_STATUS_HEADER), status.as_u16().into());
-            *response.status_mut() = StatusCode::OK;
+            *response.status_mut() = wire_status;
         }
     }
 
@@ -258,66 +292,69 @@ impl RequestMiddleware {
         next: Next<B>,
     ) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
         if drain::is_health_check_path(request.path()) {
-            // Asked every second, by those who look after the program: nothing to see.
+            // Probed every second: neither logged, counted nor traced.
             let mut response = next.call(request).await?;
             if self.drain.is_draining() {
                 drain::set_connection_close(response.response_mut());
             }
             return Ok(response.map_into_left_body());
         }
-        let begun = Instant::now();
-        let is_unambiguous = canonicalize_path(&mut request);
-        let arrival = RequestScope::new(self.service, &request, &self.trusted_proxies);
-        // Not the request itself: the router takes it only while nobody else holds it.
+        let started = Instant::now();
+        let path_form = canonicalize_path(&mut request);
+        let scope = RequestScope::new(self.service, &request, &self.trusted_proxies);
+        // Copies, because the router needs the only reference to the request.
         let (method, path) = (request.method().clone(), request.path().to_owned());
         let origin = request.headers().get(ORIGIN).cloned();
-        let counted = self.drain.record_request();
+        let was_draining = self.drain.record_request();
         let work = async {
-            match self.early_response(&request, is_unambiguous) {
+            match self.early_response(&request, path_form) {
                 Some(response) => Ok(request.into_response(response).map_into_right_body()),
                 None => next.call(request).await.map(ServiceResponse::map_into_left_body),
             }
         };
-        let outcome = arrival.run(AssertUnwindSafe(work).catch_unwind()).await;
-        // Asked anew: what began before the end was announced may be answered after it.
-        let closing = counted || self.drain.is_draining();
+        let outcome = scope.run(AssertUnwindSafe(work).catch_unwind()).await;
+        // Checked again, because draining may have started while the request was handled.
+        let connection_action = match was_draining || self.drain.is_draining() {
+            true => ConnectionAction::Close,
+            false => ConnectionAction::KeepAlive,
+        };
         let (route, status) = match &outcome {
             Ok(Ok(response)) => (response.request().app_data::<RoutePattern>(), response.status().as_u16()),
             Ok(Err(error)) => (None, error.as_response_error().status_code().as_u16()),
             Err(_) => (None, 500),
         };
-        tracing::debug!(parent: arrival.log_span(), path = &*sanitize(&path), status, "answered");
-        trace::record_response_status(&arrival.trace_span, status);
+        tracing::debug!(parent: scope.log_span(), path = &*sanitize(&path), status, "answered");
+        trace::record_response_status(&scope.trace_span, status);
         if let Some(RoutePattern(route)) = route {
-            trace::record_route(&arrival.trace_span, method.as_str(), route);
+            trace::record_route(&scope.trace_span, method.as_str(), route);
         }
         let route = route.map_or_else(|| Arc::new("none".to_owned()), |RoutePattern(route)| route.clone());
-        self.metrics.record_response(self.service, route, &method, status, begun.elapsed());
+        self.metrics.record_response(self.service, route, &method, status, started.elapsed());
         match outcome {
             Ok(Ok(mut response)) => {
-                self.add_response_headers(response.response_mut(), origin.as_ref(), closing);
+                self.add_response_headers(response.response_mut(), origin.as_ref(), connection_action);
                 Ok(response)
             }
             Ok(Err(error)) => {
                 let mut response = error.error_response();
-                self.add_response_headers(&mut response, origin.as_ref(), closing);
+                self.add_response_headers(&mut response, origin.as_ref(), connection_action);
                 Err(InternalError::from_response(error, response).into())
             }
             Err(_) => {
-                tracing::error!(parent: arrival.log_span(), path = &*sanitize(&path), "a handler panicked");
+                tracing::error!(parent: scope.log_span(), path = &*sanitize(&path), "a handler panicked");
                 let mut response = (self.render_rejection)(&RequestRejection::Internal);
-                self.add_response_headers(&mut response, origin.as_ref(), closing);
+                self.add_response_headers(&mut response, origin.as_ref(), connection_action);
                 Err(InternalError::from_response("a handler panicked", response).into())
             }
         }
     }
 }
 
-/// Makes the path of a request the canonical one, as the gateway does. False if it has none ([`canonical`]).
-fn canonicalize_path(request: &mut ServiceRequest) -> bool {
-    let Some(path) = canonical_path(request.path()) else { return false };
+/// Rewrites the path of a request to its canonical form, as the gateway does ([`canonical_path`]).
+fn canonicalize_path(request: &mut ServiceRequest) -> PathForm {
+    let Some(path) = canonical_path(request.path()) else { return PathForm::Ambiguous };
     if path == request.path() {
-        return true;
+        return PathForm::Canonical;
     }
     let target = match request.uri().query() {
         Some(query) => format!("{path}?{query}"),
@@ -325,10 +362,10 @@ fn canonicalize_path(request: &mut ServiceRequest) -> bool {
     };
     let mut parts = request.uri().clone().into_parts();
     parts.path_and_query = PathAndQuery::try_from(target).ok();
-    let Ok(uri) = Uri::from_parts(parts) else { return false };
+    let Ok(uri) = Uri::from_parts(parts) else { return PathForm::Ambiguous };
     request.match_info_mut().get_mut().update(&uri);
     request.head_mut().uri = uri;
-    true
+    PathForm::Canonical
 }
 
 fn append_headers(headers: &mut HeaderMap, fields: CorsHeaders<'_>) {

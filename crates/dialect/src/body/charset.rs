@@ -1,4 +1,4 @@
-//! From bytes to text: a byte order mark, else the declared charset, else UTF-8, else GB18030.
+//! Charset detection: a byte order mark, else the declared charset, else UTF-8, else GB18030.
 
 use std::borrow::Cow;
 use std::string::FromUtf8Error;
@@ -10,30 +10,28 @@ use DecodeError::{Field, Undecodable};
 
 use super::{FieldError, FieldValue, Fields, header_parameter};
 
-/// A body without its byte order mark, in UTF-8 if it was in UTF-16: from here on all that has a meaning is ASCII.
+/// A body without byte order mark, with UTF-16 converted to UTF-8, so that all delimiters are ASCII bytes.
 pub(super) struct BodyText<'a> {
     raw: &'a [u8],
     decoded: Option<Zeroizing<String>>,
-    /// Its charset, if that is known.
+    /// Its charset, if declared or detected.
     pub(super) charset: Option<&'static Encoding>,
 }
 
 impl<'a> BodyText<'a> {
-    /// `kind` is the content type.
-    ///
     /// # Errors
-    /// [`Fault::Unreadable`] if it is UTF-16 with half characters.
-    pub(super) fn new(body: &'a [u8], kind: &str) -> Result<Self, FieldError> {
+    /// [`FieldError::MalformedBody`] for invalid UTF-16.
+    pub(super) fn new(body: &'a [u8], content_type: &str) -> Result<Self, FieldError> {
         let (mut raw, mut charset) = match Encoding::for_bom(body) {
             Some((charset, length)) => (&body[length..], Some(charset)),
-            None => (body, detect_utf16(body).or_else(|| declared_charset(kind.as_bytes()))),
+            None => (body, detect_utf16(body).or_else(|| declared_charset(content_type.as_bytes()))),
         };
-        while let Some(rest) = raw.strip_prefix("\u{feff}".as_bytes()) {
-            raw = rest;
+        while let Some(after_mark) = raw.strip_prefix("\u{feff}".as_bytes()) {
+            raw = after_mark;
         }
         let mut decoded = None;
-        if let Some(wide) = charset.filter(|charset| is_utf16(charset)) {
-            decoded = Some(decode(raw, wide).ok_or(FieldError::MalformedBody)?);
+        if let Some(utf16) = charset.filter(|charset| is_utf16(charset)) {
+            decoded = Some(decode(raw, utf16).ok_or(FieldError::MalformedBody)?);
             charset = Some(UTF_8);
         }
         Ok(Self { raw, decoded, charset })
@@ -48,7 +46,7 @@ fn is_utf16(charset: &'static Encoding) -> bool {
     charset == UTF_16LE || charset == UTF_16BE
 }
 
-/// UTF-16 by its NULs, as RFC 4627 (section 3) has it: a body begins with ASCII.
+/// Detects UTF-16 by its NULs (RFC 4627 §3): every body begins with two ASCII characters.
 fn detect_utf16(body: &[u8]) -> Option<&'static Encoding> {
     match body {
         [0, a, 0, b, ..] if *a != 0 && *b != 0 => Some(UTF_16BE),
@@ -57,13 +55,13 @@ fn detect_utf16(body: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// The charset that a content type names. One in which ASCII is not ASCII is none: UTF-16 is known by its bytes.
+/// The charset of a content type, if it is a superset of ASCII. UTF-16 is detected from the bytes instead.
 pub(super) fn declared_charset(content_type: &[u8]) -> Option<&'static Encoding> {
     let label = header_parameter(content_type, "charset")?;
     Encoding::for_label(&label).filter(|charset| charset.is_ascii_compatible())
 }
 
-/// Reads a text in `charset`, or in the first that it can be in.
+/// Decodes `bytes` from `charset`, or else from UTF-8 or GB18030, and calls `read` with the text.
 pub(super) fn decode_then<T>(
     bytes: &[u8],
     charset: Option<&'static Encoding>,
@@ -77,7 +75,7 @@ pub(super) fn decode_then<T>(
     read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(FieldError::MalformedBody)?)
 }
 
-/// A field as it was sent. Its charset is its own, or that of the body.
+/// An undecoded field. Without a charset of its own it has the body's.
 #[derive(Clone)]
 pub(super) struct RawField<'a> {
     pub(super) name: Cow<'a, [u8]>,
@@ -85,25 +83,25 @@ pub(super) struct RawField<'a> {
     pub(super) charset: Option<&'static Encoding>,
 }
 
-/// Reads fields whose charset is `charset`, or the first that all of them can be in.
+/// Decodes fields from `charset`, or from the first of UTF-8 and GB18030 in which all of them are valid.
 pub(super) fn decode_fields<'a>(
     fields: &(impl Iterator<Item = RawField<'a>> + Clone),
     charset: Option<&'static Encoding>,
 ) -> Result<Fields, FieldError> {
-    let read = |charset| {
-        let mut read = Fields::default();
-        for RawField { name, value, charset: own } in fields.clone() {
-            let charset = own.unwrap_or(charset);
+    let decode_all = |charset| {
+        let mut decoded = Fields::default();
+        for RawField { name, value, charset: part_charset } in fields.clone() {
+            let charset = part_charset.unwrap_or(charset);
             let text = |bytes| decode_owned(bytes, charset).ok_or(Undecodable);
-            read.insert(text(name)?, FieldValue::text(text(value)?)).map_err(Field)?;
+            decoded.insert(text(name)?, FieldValue::text(text(value)?)).map_err(Field)?;
         }
-        Ok(read)
+        Ok(decoded)
     };
-    let first = read(charset.unwrap_or(UTF_8));
-    let read = if charset.is_none() && matches!(first, Err(Undecodable)) { read(GB18030) } else { first };
-    read.map_err(|error| match error {
+    let first = decode_all(charset.unwrap_or(UTF_8));
+    let decoded = if charset.is_none() && matches!(first, Err(Undecodable)) { decode_all(GB18030) } else { first };
+    decoded.map_err(|error| match error {
         Undecodable => FieldError::MalformedBody,
-        Field(fault) => fault,
+        Field(error) => error,
     })
 }
 
@@ -112,7 +110,7 @@ enum DecodeError {
     Field(FieldError),
 }
 
-/// A text that may be in any charset; `None` if it is in none that is known.
+/// Decodes text of unknown charset as UTF-8 or GB18030; `None` if it is neither.
 pub(super) fn decode_guessing(bytes: Vec<u8>) -> Option<String> {
     match String::from_utf8(bytes) {
         Ok(text) => Some(text),
@@ -120,7 +118,7 @@ pub(super) fn decode_guessing(bytes: Vec<u8>) -> Option<String> {
     }
 }
 
-/// What is not moved into the text is wiped: it may be a password.
+/// Decodes a field. Bytes that are not moved into the text are wiped, since they may be a password.
 fn decode_owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
     if charset == UTF_8 {
         let undecodable = |error: FromUtf8Error| error.into_bytes().zeroize();
@@ -133,7 +131,7 @@ fn decode_owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<Stri
     text
 }
 
-/// `None` if a byte is none of `charset`.
+/// Decodes strictly: `None` if the bytes are invalid in `charset`.
 pub(super) fn decode(bytes: &[u8], charset: &'static Encoding) -> Option<Zeroizing<String>> {
     let text = charset.decode_without_bom_handling_and_without_replacement(bytes)?;
     Some(Zeroizing::new(text.into_owned()))

@@ -1,4 +1,4 @@
-//! urlencoded bodies and queries.
+//! `application/x-www-form-urlencoded` bodies and query strings.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use percent_encoding::percent_decode;
 use super::charset::{RawField, decode_fields, decode_guessing};
 use super::{FieldError, FieldValue, Fields};
 
-/// Reads `a=1&b=2`. The charset is that of the bytes behind the percent-encoding.
+/// Parses `a=1&b=2`. `charset` is the charset of the percent-decoded bytes.
 pub(super) fn parse(text: &[u8], charset: Option<&'static Encoding>) -> Result<Fields, FieldError> {
     let raw = |(name, value): (Vec<u8>, Vec<u8>)| RawField {
         name: Cow::Owned(name),
@@ -18,7 +18,7 @@ pub(super) fn parse(text: &[u8], charset: Option<&'static Encoding>) -> Result<F
     decode_fields(&split_pairs(text).map(raw), charset)
 }
 
-/// The fields of a query, whose charset nothing declares.
+/// The fields of a query string, with the charset of each guessed.
 pub(super) fn parse_query(text: &[u8]) -> impl Iterator<Item = (String, FieldValue)> {
     let field = |(name, value)| {
         Some((decode_guessing(name)?, decode_guessing(value).map_or(FieldValue::Unsupported, FieldValue::text)))
@@ -33,11 +33,12 @@ fn split_pairs(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + Clone 
     })
 }
 
-/// Decodes a name or a value. All at once: nothing that is moved while it grows leaves a part of a password behind.
+/// Decodes a name or a value. The buffer is allocated at full size, since growing it would leave parts of a password in
+/// freed memory.
 pub(super) fn decode_component(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
-    for (at, piece) in text.split(|byte| *byte == b'+').enumerate() {
-        if at > 0 {
+    for (index, piece) in text.split(|byte| *byte == b'+').enumerate() {
+        if index > 0 {
             decoded.push(b' ');
         }
         decoded.extend(percent_decode(piece));

@@ -1,4 +1,4 @@
-//! Compressed bodies: `Content-Encoding: gzip` and `deflate`.
+//! Decompression of request bodies: `Content-Encoding: gzip` and `deflate`, bounded against decompression bombs.
 
 use std::io::{self, Read};
 
@@ -10,46 +10,48 @@ use crate::fields::FieldError;
 
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
-/// Inflates a body to `most` bytes. `None` if it is not compressed: clients name encodings that they do not apply, and
-/// charsets in place of encodings (`UTF-8`).
+/// Inflates a body to at most `max_bytes`. `None` if it is not compressed: some clients declare an encoding that they do
+/// not apply, or a charset (`UTF-8`) in its place.
 ///
 /// # Errors
-/// [`Refusal::TooLarge`] beyond `most`; [`Fault::Unreadable`] if it breaks off.
+/// [`RequestRejection::BodyTooLarge`] beyond `max_bytes`; [`FieldError::MalformedBody`] for truncated gzip data.
 pub(crate) fn inflate(
     encoding: &str,
     body: &[u8],
-    most: usize,
+    max_bytes: usize,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, RequestRejection> {
     let is = |names: &[&str]| names.iter().any(|name| encoding.trim().eq_ignore_ascii_case(name));
     if is(&["gzip", "x-gzip"]) && body.starts_with(GZIP_MAGIC) {
-        let inflated = read_bounded(MultiGzDecoder::new(body), most)
+        let inflated = read_bounded(MultiGzDecoder::new(body), max_bytes)
             .map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
-        return check_size(inflated, most).map(Some);
+        return check_size(inflated, max_bytes).map(Some);
     }
     if !is(&["deflate"]) {
         return Ok(None);
     }
-    if let Ok(inflated) = read_bounded(ZlibDecoder::new(body), most) {
-        return check_size(inflated, most).map(Some);
+    if let Ok(inflated) = read_bounded(ZlibDecoder::new(body), max_bytes) {
+        return check_size(inflated, max_bytes).map(Some);
     }
-    // Without zlib's frame, as browsers and .NET take the name.
+    // Raw DEFLATE without the zlib wrapper of RFC 1950, as browsers and .NET send it.
     let mut raw = DeflateDecoder::new(body);
-    match read_bounded(&mut raw, most) {
-        Ok(inflated) if inflated.len() > most || raw.into_inner().is_empty() => check_size(inflated, most).map(Some),
+    match read_bounded(&mut raw, max_bytes) {
+        Ok(inflated) if inflated.len() > max_bytes || raw.into_inner().is_empty() => {
+            check_size(inflated, max_bytes).map(Some)
+        }
         _ => Ok(None),
     }
 }
 
-/// What is inflated, up to one byte more than `most`.
-fn read_bounded(reader: impl Read, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // All at once: what is moved while it grows would leave parts of passwords behind.
-    let mut inflated = Zeroizing::new(Vec::with_capacity(most + 1));
-    reader.take(most as u64 + 1).read_to_end(&mut inflated)?;
+/// Reads up to one byte more than `max_bytes`, so that the caller can detect an overlong body.
+fn read_bounded(reader: impl Read, max_bytes: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Allocated at full size, since growing the buffer would leave parts of passwords in freed memory.
+    let mut inflated = Zeroizing::new(Vec::with_capacity(max_bytes + 1));
+    reader.take(max_bytes as u64 + 1).read_to_end(&mut inflated)?;
     Ok(inflated)
 }
 
-fn check_size(inflated: Zeroizing<Vec<u8>>, most: usize) -> Result<Zeroizing<Vec<u8>>, RequestRejection> {
-    if inflated.len() > most { Err(RequestRejection::BodyTooLarge) } else { Ok(inflated) }
+fn check_size(inflated: Zeroizing<Vec<u8>>, max_bytes: usize) -> Result<Zeroizing<Vec<u8>>, RequestRejection> {
+    if inflated.len() > max_bytes { Err(RequestRejection::BodyTooLarge) } else { Ok(inflated) }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! JSON objects: read strictly by serde_json and, if that fails, as JSON5.
+//! JSON bodies: parsed strictly by serde_json and, if that fails, as JSON5.
 
 use std::fmt;
 
@@ -7,14 +7,13 @@ use zeroize::Zeroizing;
 
 use super::{FieldError, FieldValue, Fields};
 
-/// The most brackets that open in a body which is not strict JSON, wherever they stand. The documented ones have one, and
-/// JSON5 is read by recursion.
+/// The most opening brackets in a JSON5 body. Documented bodies have one; the limit bounds the parser's recursion.
 const MAX_BRACKETS: usize = 32;
-/// Whole numbers below it are exact in a double.
+/// 2^53: integers below it are exact in a double.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
 impl Fields {
-    /// Reads a JSON object, strictly.
+    /// Parses strict JSON; the body must be an object.
     ///
     /// # Errors
     /// [`FieldError::MalformedBody`], or [`FieldError::Duplicate`] with the field's name.
@@ -24,28 +23,28 @@ impl Fields {
     }
 }
 
-/// Reads an object that people or old libraries wrote. `=` behind it: a form has it for a name without a value.
+/// Parses an object leniently. A trailing `=` is dropped: a form sends the object as a name without value.
 pub(super) fn parse(text: &str) -> Result<Fields, FieldError> {
     let text = text.trim();
     let text = text.strip_suffix('=').filter(|object| object.ends_with('}')).unwrap_or(text);
     parse_strict(text).or_else(|| parse_json5(text)).unwrap_or(Err(FieldError::MalformedBody))
 }
 
-/// `None` if it is not JSON.
+/// `None` if `text` is not strict JSON.
 fn parse_strict(text: &str) -> Option<Result<Fields, FieldError>> {
     serde_json::from_str(text).ok().map(|ObjectFields(fields)| fields)
 }
 
-/// `None` if it is not JSON5, raw line breaks in texts aside.
+/// `None` if `text` is not JSON5; raw line breaks in strings are accepted.
 fn parse_json5(text: &str) -> Option<Result<Fields, FieldError>> {
     if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_BRACKETS {
         return None;
     }
-    let read = json5::from_str(text).or_else(|_| json5::from_str(&with_escaped_line_breaks(text)));
-    read.ok().map(|ObjectFields(fields)| fields)
+    let object = json5::from_str(text).or_else(|_| json5::from_str(&with_escaped_line_breaks(text)));
+    object.ok().map(|ObjectFields(fields)| fields)
 }
 
-/// Escapes the line breaks in texts, which JSON5 does not take: hand-made JSON has them from `Base64.DEFAULT`.
+/// Escapes raw line breaks in strings, which JSON5 rejects. Hand-built JSON has them from Android's `Base64.DEFAULT`.
 fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
     let breaks = text.bytes().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut escaped = Zeroizing::new(String::with_capacity(text.len() + breaks));
@@ -68,7 +67,7 @@ fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
     escaped
 }
 
-/// The members of an object, one by one: `serde_json`'s own map would keep the last of two with the same name.
+/// The members of an object. Read one by one, since `serde_json`'s map would silently keep the last of two duplicates.
 pub(super) struct ObjectFields(pub(super) Result<Fields, FieldError>);
 
 impl<'de> serde::Deserialize<'de> for ObjectFields {
@@ -89,10 +88,10 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<String>()? {
-            if let Err(fault) = fields.insert(name, map.next_value::<FieldValue>()?) {
-                // What follows must be readable all the same.
+            if let Err(error) = fields.insert(name, map.next_value::<FieldValue>()?) {
+                // The remaining members must still be well-formed.
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                return Ok(Err(fault));
+                return Ok(Err(error));
             }
         }
         Ok(Ok(fields))
@@ -131,8 +130,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<FieldValue, E> {
-        // A whole number that went through a double (Gson, Lua, Unity). Others stay recognisable as none: `1e20` must not
-        // turn into digits.
+        // An integer that passed through a double (Gson, Lua, Unity). Other numbers are written in scientific notation, so
+        // that `1e20` is not taken for digits.
         let is_whole = number.fract() == 0.0 && number.abs() < MAX_EXACT_INTEGER;
         Ok(match is_whole {
             true => FieldValue::WholeDouble(Zeroizing::new(format!("{:.0}", number + 0.0))),
@@ -168,7 +167,7 @@ mod tests {
         let sent = "{\n\"a\":\"x\r\ny\\\"\n\",\r\n'b':'\"\n'\n}";
         let escaped = "{\n\"a\":\"x\\r\\ny\\\"\\n\",\r\n'b':'\"\\n'\n}";
         assert_eq!(*with_escaped_line_breaks(sent), escaped);
-        // JSON5 continues a line behind a backslash.
+        // In JSON5 a backslash before a line break continues the line.
         assert_eq!(*with_escaped_line_breaks("\"a\\\nb\""), "\"a\\\nb\"");
     }
 }

@@ -1,12 +1,12 @@
-//! Reading a body: JSON, urlencoded or multipart, in the charset it came in. Clients name the wrong content type, so what
-//! a body is, its bytes say; the content type adds charset and boundary (`docs/FIELD.md`).
+//! Request body parsing: JSON, urlencoded or multipart, in any charset. Clients send wrong content types, so the format is
+//! detected from the bytes; the content type only adds charset and boundary (`docs/FIELD.md`).
 //!
-//! - `inflate`: `Content-Encoding`
-//! - `charset`: from bytes to text
-//! - `json`: strict first, then as JSON5
-//! - `form`: urlencoded bodies and queries
-//! - `multipart`: parts between boundaries
-//! - `prefix`: a JSON object with something behind it
+//! - `inflate`: decompression (`Content-Encoding`)
+//! - `charset`: charset detection and decoding
+//! - `json`: strict JSON, then JSON5
+//! - `form`: urlencoded bodies and query strings
+//! - `multipart`: multipart bodies
+//! - `json_prefix`: a JSON object followed by padding
 
 mod charset;
 mod form;
@@ -22,16 +22,16 @@ use zeroize::Zeroizing;
 use crate::fields::{FieldError, FieldValue, Fields};
 
 impl Fields {
-    /// Reads a body that is not compressed.
+    /// Parses a body that is not compressed, in the format that its bytes indicate.
     ///
     /// # Errors
     /// [`FieldError::MalformedBody`], or [`FieldError::Duplicate`] with the field's name.
     pub fn from_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, FieldError> {
-        let kind = content_type.unwrap_or_default().trim();
-        let whole = charset::BodyText::new(body, kind)?;
-        let (body, charset) = (whole.bytes(), whole.charset);
+        let content_type = content_type.unwrap_or_default().trim();
+        let decoded = charset::BodyText::new(body, content_type)?;
+        let (body, charset) = (decoded.bytes(), decoded.charset);
         let body = body.trim_ascii_start();
-        if let Some(boundary) = multipart::find_boundary(kind, body) {
+        if let Some(boundary) = multipart::find_boundary(content_type, body) {
             return multipart::parse(body, &boundary?, charset);
         }
         let body = trim_end_whitespace_and_nul(body);
@@ -39,18 +39,18 @@ impl Fields {
             return charset::decode_then(body, charset, json::parse);
         }
         if body.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"%7b")) {
-            // JSON that a form has for its only name: no field of ours begins with a brace.
+            // JSON sent as the only name of a form. No documented field name begins with a brace.
             return charset::decode_then(&Zeroizing::new(form::decode_component(body)), charset, json::parse);
         }
         match body {
-            // What HTTP clients send for nothing.
+            // HTTP clients send these for an empty body.
             b"" | b"null" | b"[]" | b"\"\"" => Ok(Self::default()),
-            _ if is_json_type(kind) && !body.contains(&b'=') => Err(FieldError::MalformedBody),
+            _ if is_json_type(content_type) && !body.contains(&b'=') => Err(FieldError::MalformedBody),
             _ => form::parse(body, charset),
         }
     }
 
-    /// Reads `a=1&b=2`, percent-encoded.
+    /// Parses `a=1&b=2`, percent-encoded.
     ///
     /// # Errors
     /// As [`Fields::from_body`].
@@ -58,26 +58,26 @@ impl Fields {
         form::parse(trim_end_whitespace_and_nul(text.as_bytes()).trim_ascii_start(), None)
     }
 
-    /// Adds the fields of a query string that the body does not have. One that is repeated with another value, or cannot be
-    /// decoded, is an error only when it is read.
+    /// Adds the fields of a query string that the body does not have. A duplicate or undecodable field is an error only when
+    /// it is read.
     pub fn add_query(&mut self, query: &str) {
         self.merge_query(form::parse_query(query.as_bytes()));
     }
 }
 
-/// Without the white space and the NULs at the end: firmware written in C counts the terminator.
+/// Trims trailing white space and NULs: firmware written in C sends its string terminator.
 fn trim_end_whitespace_and_nul(body: &[u8]) -> &[u8] {
     let end = body.iter().rposition(|byte| !byte.is_ascii_whitespace() && *byte != 0).map_or(0, |last| last + 1);
     &body[..end]
 }
 
-fn is_json_type(kind: &str) -> bool {
-    let (essence, _) = kind.split_once(';').unwrap_or((kind, ""));
+fn is_json_type(content_type: &str) -> bool {
+    let (essence, _) = content_type.split_once(';').unwrap_or((content_type, ""));
     let essence = essence.trim();
     essence.get(essence.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case("json"))
 }
 
-/// A parameter of a header, unquoted: `boundary` of `multipart/form-data; boundary = "a;b"`.
+/// The parameter `wanted` of a header, unquoted: `a;b` for `boundary` of `multipart/form-data; boundary = "a;b"`.
 fn header_parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
     let mut rest = header;
     loop {
@@ -86,15 +86,15 @@ fn header_parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>>
         let end = rest.iter().position(|byte| matches!(byte, b';' | b'=')).unwrap_or(rest.len());
         let (name, value) = rest.split_at(end);
         let Some(value) = value.strip_prefix(b"=") else { continue };
-        let (value, behind) = header_parameter_value(value.trim_ascii_start());
+        let (value, after_value) = header_parameter_value(value.trim_ascii_start());
         if name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()) {
             return Some(value);
         }
-        rest = behind;
+        rest = after_value;
     }
 }
 
-/// A value, quoted or not, and what is behind it.
+/// A parameter's value, unquoted, and the text after it.
 fn header_parameter_value(text: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     let Some(quoted) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| *byte == b';').unwrap_or(text.len());
@@ -109,7 +109,7 @@ fn header_parameter_value(text: &[u8]) -> (Cow<'_, [u8]>, &[u8]) {
     while let Some((at, &byte)) = bytes.next() {
         match (byte, quoted.get(at + 1)) {
             (b'"', _) => return (value.into(), &quoted[at + 1..]),
-            // A backslash alone is one: browsers sent whole Windows paths.
+            // A backslash before any other character is literal: browsers sent whole Windows paths.
             (b'\\', Some(&escaped @ (b'"' | b'\\'))) => {
                 value.push(escaped);
                 bytes.next();
@@ -137,8 +137,8 @@ mod tests {
             ("boundary=b", None),
             ("", None),
         ] {
-            let read = header_parameter(header.as_bytes(), "boundary");
-            assert_eq!(read.as_deref(), boundary.map(str::as_bytes), "{header}");
+            let value = header_parameter(header.as_bytes(), "boundary");
+            assert_eq!(value.as_deref(), boundary.map(str::as_bytes), "{header}");
         }
     }
 

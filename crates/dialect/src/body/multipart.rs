@@ -1,6 +1,7 @@
-//! Multipart bodies: any `multipart/…` whose parts are named, with whichever line ends, with or without a last boundary.
+//! Multipart bodies (RFC 2046, RFC 7578), parsed leniently: any `multipart/…` with named parts, CR LF or LF line ends, with
+//! or without a closing boundary.
 //!
-//! The boundary of the content type counts if a line of the body is it, else the body's first line.
+//! The boundary of the content type is used if it occurs in the body, else the body's first line.
 
 use std::borrow::Cow;
 
@@ -9,17 +10,18 @@ use encoding_rs::Encoding;
 use super::charset::{RawField, declared_charset, decode_fields};
 use super::{FieldError, Fields, header_parameter};
 
-/// The longest boundary, in bytes (RFC 2046, section 5.1.1).
+/// The longest boundary, in bytes (RFC 2046 §5.1.1).
 const MAX_BOUNDARY_BYTES: usize = 70;
 
-/// The boundary of a body that is multipart; `None` if it is something else.
-pub(super) fn find_boundary(kind: &str, body: &[u8]) -> Option<Result<Vec<u8>, FieldError>> {
-    let is_declared = kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+/// The boundary of a multipart body; `None` if the body has another format.
+pub(super) fn find_boundary(content_type: &str, body: &[u8]) -> Option<Result<Vec<u8>, FieldError>> {
+    let is_declared = content_type.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
     if !is_declared && !body.starts_with(b"--") {
         return None;
     }
     if is_declared
-        && let Some(boundary) = header_parameter(kind.as_bytes(), "boundary").filter(|boundary| !boundary.is_empty())
+        && let Some(boundary) =
+            header_parameter(content_type.as_bytes(), "boundary").filter(|boundary| !boundary.is_empty())
         && lines(body).any(|line| parse_delimiter(line.text, &boundary).is_some())
     {
         return Some(Ok(boundary.into_owned()));
@@ -37,18 +39,18 @@ pub(super) fn find_boundary(kind: &str, body: &[u8]) -> Option<Result<Vec<u8>, F
     })
 }
 
-/// Reads the parts of a body as fields. A part that is a file is one, too.
+/// Parses the parts of a body as fields. A file is a field like any other part.
 pub(super) fn parse(body: &[u8], boundary: &[u8], charset: Option<&'static Encoding>) -> Result<Fields, FieldError> {
     let parts: Option<Vec<_>> = split_parts(body, boundary).into_iter().map(parse_part).collect();
     decode_fields(&parts.ok_or(FieldError::MalformedBody)?.iter().cloned(), charset)
 }
 
-/// A line without its end.
+/// A line, without its line end.
 #[derive(Clone, Copy)]
 struct Line<'a> {
     text: &'a [u8],
     start: usize,
-    /// Where the next line starts.
+    /// The offset of the next line.
     next_start: usize,
     end: LineEnd,
 }
@@ -91,7 +93,7 @@ enum Delimiter {
     Close,
 }
 
-/// Whether a line is the boundary, padded or not (RFC 2046, section 5.1.1).
+/// Parses a line as boundary delimiter; trailing white space is padding (RFC 2046 §5.1.1).
 fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
     match line.strip_prefix(b"--")?.strip_prefix(boundary)?.trim_ascii_end() {
         b"" => Some(Delimiter::Part),
@@ -100,29 +102,29 @@ fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
     }
 }
 
-/// What is between the boundaries, without the line ends before them. In a body whose first boundary ends in CR LF, a
-/// boundary counts only behind CR LF.
+/// The parts between boundaries; the line end before a boundary belongs to it. If the first boundary ends in CR LF, later
+/// ones must follow CR LF.
 fn split_parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
-    let mut style = None;
+    let mut line_end = None;
     let mut start = None;
-    let mut before = LineEnd::Lf;
+    let mut previous_end = LineEnd::Lf;
     for line in lines(body) {
-        let found =
-            parse_delimiter(line.text, boundary).filter(|_| style != Some(LineEnd::CrLf) || before == LineEnd::CrLf);
-        if let Some(found) = found {
-            style.get_or_insert(line.end);
-            let end = line.start - before.len().min(line.start);
+        let delimiter = parse_delimiter(line.text, boundary)
+            .filter(|_| line_end != Some(LineEnd::CrLf) || previous_end == LineEnd::CrLf);
+        if let Some(delimiter) = delimiter {
+            line_end.get_or_insert(line.end);
+            let end = line.start - previous_end.len().min(line.start);
             parts.extend(start.and_then(|start| body.get(start..end)));
-            if found == Delimiter::Close {
+            if delimiter == Delimiter::Close {
                 return parts;
             }
             start = Some(line.next_start);
         }
-        before = line.end;
+        previous_end = line.end;
     }
     if let Some(rest) = start.and_then(|start| body.get(start..)) {
-        // Without a last boundary, NULs at the end are the terminator that firmware counts.
+        // Without a closing boundary, trailing NULs are the string terminator of firmware written in C.
         let end = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let part = &rest[..end];
         if !part.is_empty() {
@@ -132,7 +134,7 @@ fn split_parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
     parts
 }
 
-/// A part as a field; `None` if it has no name.
+/// Parses a part as a field; `None` if it has no name.
 fn parse_part(part: &[u8]) -> Option<RawField<'_>> {
     let (mut name, mut charset) = (None, None);
     let mut current: &[u8] = b"";
@@ -140,7 +142,7 @@ fn parse_part(part: &[u8]) -> Option<RawField<'_>> {
         if line.text.is_empty() {
             return Some(RawField { name: Cow::Owned(name?), value: Cow::Borrowed(&part[line.next_start..]), charset });
         }
-        // A folded line belongs to the header before it.
+        // A folded line continues the previous header.
         let text = match line.text.first() {
             Some(b' ' | b'\t') => &[b";", line.text].concat(),
             _ => {
@@ -157,7 +159,7 @@ fn parse_part(part: &[u8]) -> Option<RawField<'_>> {
     None
 }
 
-/// Whether a line is this header.
+/// Whether the line is the header `name`.
 fn has_header_name(line: &[u8], name: &str) -> bool {
     let end = line.iter().position(|byte| *byte == b':');
     end.is_some_and(|end| line[..end].trim_ascii().eq_ignore_ascii_case(name.as_bytes()))

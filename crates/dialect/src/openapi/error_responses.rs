@@ -1,4 +1,4 @@
-//! The answers that many calls of a dialect share: what the chassis refuses, limits, trouble on our side.
+//! The error responses that many operations share: rejected requests, rate limits, server errors.
 
 use std::time::Duration;
 
@@ -20,37 +20,40 @@ use crate::fields::FieldError;
 
 pub(super) const JSON_MEDIA_TYPE: &str = "application/json";
 
-/// What a status means, whatever the dialect: the name of the component, and a description.
+/// The shared error statuses: component name and description.
 const SHARED_ERRORS: [(u16, &str, &str); 7] = [
-    (400, "BadRequest", "请求无法使用：参数缺失、重复或不合要求，或正文无法解析。The input cannot be used."),
-    (401, "Unauthorized", "登录凭证缺失或已失效。The token is missing or dead."),
+    (400, "BadRequest", "请求无法使用：参数缺失、重复或不合要求，或正文无法解析。The request is invalid."),
+    (401, "Unauthorized", "登录凭证缺失或已失效。The token is missing, expired or revoked."),
     (408, "RequestTimeout", "请求正文到达过慢。The body took too long."),
     (413, "ContentTooLarge", "请求正文超过上限（默认 64 KiB）。The body is too large."),
-    (429, "TooManyRequests", "操作过于频繁。Too many failures or sends: wait."),
-    (500, "InternalServerError", "服务内部错误。A fault of ours."),
-    (503, "ServiceUnavailable", "服务暂不可用。A store is gone, or all hashing is taken."),
+    (429, "TooManyRequests", "操作过于频繁。Rate limit exceeded: wait."),
+    (500, "InternalServerError", "服务内部错误。Internal error."),
+    (503, "ServiceUnavailable", "服务暂不可用。A store is unavailable, or the hashing queue is full."),
 ];
 
-/// What status means: for a component, its name; and a description.
+/// Component name and description of a shared error status.
 pub(super) fn shared_error(status: StatusCode) -> Option<(&'static str, &'static str)> {
-    SHARED_ERRORS.iter().find(|(number, ..)| *number == status.as_u16()).map(|(_, name, about)| (*name, *about))
+    SHARED_ERRORS
+        .iter()
+        .find(|(number, ..)| *number == status.as_u16())
+        .map(|(_, name, description)| (*name, *description))
 }
 
-/// All of them, by name.
-pub(super) fn shared_responses<D: Dialect>(about: &ApiInfo) -> Vec<(&'static str, Response)> {
+/// All shared error responses, by component name.
+pub(super) fn shared_responses<D: Dialect>(api_info: &ApiInfo) -> Vec<(&'static str, Response)> {
     let rendered = SHARED_ERRORS.iter().filter_map(|(number, name, _)| {
         let status = StatusCode::from_u16(*number).ok()?;
-        Some((*name, error_response(about, status, error_examples::<D>(status))))
+        Some((*name, error_response(api_info, status, error_examples::<D>(status))))
     });
     rendered.collect()
 }
 
-/// An answer of the dialect that is not 200.
-pub(super) fn error_response(about: &ApiInfo, status: StatusCode, examples: Vec<(String, Value)>) -> Response {
+/// An error response of the dialect: description, body schema, examples, and `Retry-After` or `WWW-Authenticate`.
+pub(super) fn error_response(api_info: &ApiInfo, status: StatusCode, examples: Vec<(String, Value)>) -> Response {
     let text = shared_error(status).map_or_else(|| status.canonical_reason().unwrap_or_default(), |(_, text)| text);
     let response = ResponseBuilder::new()
         .description(text)
-        .content(JSON_MEDIA_TYPE, json_content(one_of_schema(about.error_bodies), examples));
+        .content(JSON_MEDIA_TYPE, json_content(one_of_schema(api_info.error_bodies), examples));
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
@@ -68,7 +71,7 @@ pub(super) fn error_response(about: &ApiInfo, status: StatusCode, examples: Vec<
 fn error_examples<D: Dialect>(status: StatusCode) -> Vec<(String, Value)> {
     let retry_after = Duration::from_secs(1);
     let missing = RequestRejection::InvalidInput(FieldError::Missing("…".into()));
-    let answers = match status.as_u16() {
+    let responses = match status.as_u16() {
         400 => vec![
             ("Missing", D::render_rejection(&missing)),
             ("Unreadable", D::render_rejection(&RequestRejection::InvalidInput(FieldError::MalformedBody))),
@@ -80,16 +83,16 @@ fn error_examples<D: Dialect>(status: StatusCode) -> Vec<(String, Value)> {
         503 => vec![("Busy", D::render_error(&Error::Busy { retry_after }))],
         _ => vec![("Internal", D::render_rejection(&RequestRejection::Internal))],
     };
-    answers.into_iter().map(|(name, response)| (name.to_owned(), parse_json_body(response))).collect()
+    responses.into_iter().map(|(name, response)| (name.to_owned(), parse_json_body(response))).collect()
 }
 
-/// A JSON body with examples, by name.
+/// A JSON body with named examples.
 pub(super) fn json_content(schema: RefOr<Schema>, examples: Vec<(String, Value)>) -> Content {
     let examples = examples.into_iter().map(|(name, value)| (name, ExampleBuilder::new().value(Some(value)).build()));
     ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples).build()
 }
 
-/// What an answer says.
+/// The JSON value of a response's body.
 pub(super) fn parse_json_body(response: HttpResponse) -> Value {
     let bytes = response.into_body().try_into_bytes().unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()

@@ -1,7 +1,7 @@
-//! What a dialect serves, as one list: each call with its path, its handler and its description. The routes and the
-//! OpenAPI document are both made of it, so that neither has what the other lacks.
+//! The endpoints of a dialect as one list: path, handler and description. Both the routes and the OpenAPI document are
+//! generated from it, so they cannot differ.
 //!
-//! Answers that refuse are rendered by the dialect itself; the examples of the others are those of their fields.
+//! Examples of error responses are rendered by the dialect; those of success responses are built from their fields.
 
 mod error_responses;
 mod operation;
@@ -24,22 +24,22 @@ pub use schema::{FieldSchema, ObjectSchema};
 pub use utoipa::openapi::OpenApi;
 pub use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-/// What is said of a dialect as a whole.
+/// The description of a dialect as a whole.
 #[derive(Debug)]
 pub struct ApiInfo {
-    /// Its name, for people.
+    /// The display name.
     pub title: &'static str,
-    /// What it is and what its errors mean: paragraphs of Markdown.
+    /// Paragraphs of Markdown: what the API does and what its error codes mean.
     pub description: &'static [&'static str],
-    /// What an answer is whose status is not 200.
+    /// The possible bodies of a response whose status is not 200.
     pub error_bodies: &'static [&'static ObjectSchema],
-    /// Schemas that no request or answer names, but the descriptions do.
+    /// Schemas that only descriptions refer to.
     pub extra_schemas: &'static [&'static ObjectSchema],
-    /// How callers may show who they are, by name.
+    /// The authentication schemes, by name.
     pub security_schemes: fn() -> Vec<(&'static str, SecurityScheme)>,
 }
 
-/// The calls of dialect `D`, in the order of its document.
+/// The endpoints of dialect `D`, in the order of its API document.
 pub struct Endpoints<D>(Vec<Endpoint<D>>);
 
 struct Endpoint<D> {
@@ -50,13 +50,21 @@ struct Endpoint<D> {
     dialect: PhantomData<D>,
 }
 
-/// The methods that serve a call. One that takes parameters has one method: a password belongs in no query.
-fn allowed_methods(method: &Method, takes_nothing: bool) -> Vec<Method> {
+/// Whether an operation has parameters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parameters {
+    None,
+    Some,
+}
+
+/// The methods of an operation documented with `method`. An operation with parameters accepts no GET in place of POST, so
+/// that no password gets into a query string.
+fn allowed_methods(method: &Method, parameters: Parameters) -> Vec<Method> {
     let get = [Method::GET, Method::HEAD];
-    match (takes_nothing, method) {
-        (true, _) => [get.as_slice(), &[Method::POST]].concat(),
-        (false, &Method::GET) => get.into(),
-        (false, other) => vec![other.clone()],
+    match (parameters, method) {
+        (Parameters::None, _) => [get.as_slice(), &[Method::POST]].concat(),
+        (Parameters::Some, &Method::GET) => get.into(),
+        (Parameters::Some, other) => vec![other.clone()],
     }
 }
 
@@ -67,7 +75,7 @@ impl<D: Dialect> Default for Endpoints<D> {
 }
 
 impl<D: Dialect> Endpoints<D> {
-    /// Adds a `POST` at `path`.
+    /// Adds an endpoint for `POST path`.
     #[must_use]
     pub fn post<F, Args>(self, path: &str, handler: F, describe: fn() -> OperationDescription<D>) -> Self
     where
@@ -78,8 +86,8 @@ impl<D: Dialect> Endpoints<D> {
         self.route(Method::POST, path, path, handler, describe)
     }
 
-    /// Adds a call that is documented at `path` with `method` and served wherever actix's `pattern` matches, by HEAD where
-    /// it is by GET, and by GET and POST alike where it takes no parameters.
+    /// Adds an endpoint that is documented as `method path` and served where actix's `pattern` matches. GET implies HEAD; an
+    /// operation without parameters accepts GET and POST.
     #[must_use]
     pub fn route<F, Args>(
         mut self,
@@ -95,41 +103,47 @@ impl<D: Dialect> Endpoints<D> {
         Args: FromRequest + 'static,
     {
         let resource =
-            endpoint_resource::<D, _, _>(allowed_methods(&method, describe().has_no_parameters()), pattern, handler);
+            endpoint_resource::<D, _, _>(allowed_methods(&method, describe().parameters()), pattern, handler);
         self.0.push(Endpoint { method, path: path.to_owned(), resource, description: describe, dialect: PhantomData });
         self
     }
 
-    /// Serves them.
+    /// Registers the endpoints.
     pub fn configure(self, config: &mut ServiceConfig) {
-        for call in self.0 {
-            config.service(call.resource);
+        for endpoint in self.0 {
+            config.service(endpoint.resource);
         }
     }
 
-    /// Describes them.
-    pub fn openapi_document(self, about: &ApiInfo) -> OpenApi {
+    /// Generates the OpenAPI document.
+    pub fn openapi_document(self, api_info: &ApiInfo) -> OpenApi {
         let mut schemas = Vec::new();
-        about.error_bodies.iter().chain(about.extra_schemas).for_each(|object| object.collect_schemas(&mut schemas));
+        api_info
+            .error_bodies
+            .iter()
+            .chain(api_info.extra_schemas)
+            .for_each(|object| object.collect_schemas(&mut schemas));
         let mut paths = PathsBuilder::new();
-        for call in self.0 {
-            let description = (call.description)();
+        for endpoint in self.0 {
+            let description = (endpoint.description)();
             description.referenced_objects().for_each(|object| object.collect_schemas(&mut schemas));
-            let method = if call.method == Method::GET { HttpMethod::Get } else { HttpMethod::Post };
-            let others = allowed_methods(&call.method, description.has_no_parameters());
-            let others: Vec<_> = others.iter().filter(|other| **other != call.method).map(Method::as_str).collect();
-            paths = paths.path(call.path, PathItem::new(method, description.into_operation(about, &others)));
+            let method = if endpoint.method == Method::GET { HttpMethod::Get } else { HttpMethod::Post };
+            let methods = allowed_methods(&endpoint.method, description.parameters());
+            let other_methods: Vec<_> =
+                methods.iter().filter(|other| **other != endpoint.method).map(Method::as_str).collect();
+            paths =
+                paths.path(endpoint.path, PathItem::new(method, description.into_operation(api_info, &other_methods)));
         }
         let start = ComponentsBuilder::new();
         let components = schemas.into_iter().fold(start, |all, (name, schema)| all.schema(name, schema));
-        let refusals = error_responses::shared_responses::<D>(about);
-        let components = refusals.into_iter().fold(components, |all, (name, answer)| all.response(name, answer));
-        let schemes = (about.security_schemes)().into_iter();
+        let responses = error_responses::shared_responses::<D>(api_info);
+        let components = responses.into_iter().fold(components, |all, (name, response)| all.response(name, response));
+        let schemes = (api_info.security_schemes)().into_iter();
         let components = schemes.fold(components, |all, (name, scheme)| all.security_scheme(name, scheme));
-        let text = about.description.join("\n\n");
-        let info = InfoBuilder::new().title(about.title).version(env!("CARGO_PKG_VERSION"));
-        // Without a summary: OpenAPI 3.1 knows none.
-        let tag = TagBuilder::new().name(D::NAME).description(Some(format!("{}：{text}", about.title)));
+        let text = api_info.description.join("\n\n");
+        let info = InfoBuilder::new().title(api_info.title).version(env!("CARGO_PKG_VERSION"));
+        // Without a summary, which OpenAPI 3.1 does not have.
+        let tag = TagBuilder::new().name(D::NAME).description(Some(format!("{}：{text}", api_info.title)));
         OpenApiBuilder::new()
             .info(info.description(Some(text)).build())
             .paths(paths)

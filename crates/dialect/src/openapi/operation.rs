@@ -1,4 +1,4 @@
-//! What is said of one call.
+//! The OpenAPI description of one operation.
 
 use std::marker::PhantomData;
 
@@ -14,22 +14,21 @@ use utoipa::openapi::{Responses, ResponsesBuilder, SchemaFormat, SecurityRequire
 
 use super::error_responses::{self, JSON_MEDIA_TYPE};
 use super::schema::one_of_schema;
-use super::{ApiInfo, FieldSchema, ObjectSchema};
+use super::{ApiInfo, FieldSchema, ObjectSchema, Parameters};
 use crate::dialect::{Dialect, status_for_error};
 
-/// The forms in which every body is read alike.
+/// The media types that every request body may have.
 const BODY_MEDIA_TYPES: [&str; 3] = [JSON_MEDIA_TYPE, "application/x-www-form-urlencoded", "multipart/form-data"];
 
-/// Examples are sorted by name, and this one is to be shown first.
+/// The name of the success example. Examples are sorted by name; the digit puts it first.
 const SUCCESS_EXAMPLE_NAME: &str = "0 Success";
 
-/// What is said of one call of dialect `D`.
+/// The description of one operation of dialect `D`, as a builder.
 pub struct OperationDescription<D> {
     id: &'static str,
     summary: &'static str,
     description: String,
-    /// The body, and whether it must be there.
-    body: Option<(&'static ObjectSchema, bool)>,
+    body: Option<RequestBodyDescription>,
     parameters: Vec<(FieldSchema, ParameterIn)>,
     success_bodies: Vec<&'static ObjectSchema>,
     returns_png: bool,
@@ -40,14 +39,27 @@ pub struct OperationDescription<D> {
     dialect: PhantomData<D>,
 }
 
+/// The request body of an operation.
+#[derive(Clone, Copy)]
+struct RequestBodyDescription {
+    schema: &'static ObjectSchema,
+    requirement: BodyRequirement,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BodyRequirement {
+    Required,
+    Optional,
+}
+
 impl<D: Dialect> OperationDescription<D> {
-    /// A call named `id`: `summary` says what it does in the document's words, `text` in English, and what else there
-    /// is to know.
-    pub fn new(id: &'static str, summary: &'static str, text: impl Into<String>) -> Self {
+    /// An operation named `id`. `summary` is the API document's title; `description` explains the operation in English and
+    /// Chinese.
+    pub fn new(id: &'static str, summary: &'static str, description: impl Into<String>) -> Self {
         Self {
             id,
             summary,
-            description: text.into(),
+            description: description.into(),
             body: None,
             parameters: Vec::new(),
             success_bodies: Vec::new(),
@@ -60,140 +72,137 @@ impl<D: Dialect> OperationDescription<D> {
         }
     }
 
-    /// It takes this body, in any of the forms.
+    /// Requires a body with this schema, in any of the media types.
     #[must_use]
     pub fn required_body(mut self, object: &'static ObjectSchema) -> Self {
-        self.body = Some((object, true));
+        self.body = Some(RequestBodyDescription { schema: object, requirement: BodyRequirement::Required });
         self
     }
 
-    /// It takes this body, or none.
+    /// Accepts a body with this schema, or none.
     #[must_use]
     pub fn optional_body(mut self, object: &'static ObjectSchema) -> Self {
-        self.body = Some((object, false));
+        self.body = Some(RequestBodyDescription { schema: object, requirement: BodyRequirement::Optional });
         self
     }
 
-    /// It takes this in the query string.
+    /// Accepts these fields in the query string.
     #[must_use]
     pub fn query_parameters(mut self, fields: &[FieldSchema]) -> Self {
         self.parameters.extend(fields.iter().map(|field| (*field, ParameterIn::Query)));
         self
     }
 
-    /// It takes this in its path.
+    /// Has this field in its path.
     #[must_use]
     pub fn path_parameter(mut self, field: FieldSchema) -> Self {
         self.parameters.push((field, ParameterIn::Path));
         self
     }
 
-    /// With 200 it answers one of these.
+    /// Responds with 200 and one of these bodies.
     #[must_use]
     pub fn success_bodies<const N: usize>(mut self, objects: [&'static ObjectSchema; N]) -> Self {
         self.success_bodies = objects.into();
         self
     }
 
-    /// With 200 it answers a picture.
+    /// Responds with 200 and a PNG image.
     #[must_use]
     pub fn png_body(mut self) -> Self {
         self.returns_png = true;
         self
     }
 
-    /// Its 200 has these headers: names, and what they hold.
+    /// Adds these headers to its 200 response: names and descriptions.
     #[must_use]
     pub fn success_headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
         self.success_headers = headers;
         self
     }
 
-    /// It may be refused for these reasons.
+    /// Adds the responses for these errors, rendered by the dialect, as examples.
     #[must_use]
     pub fn error_examples(mut self, errors: impl IntoIterator<Item = Error>) -> Self {
         for error in errors {
             self.error_examples.push((
                 status_for_error(&error),
-                example_name(&error),
+                example_name(&error).to_owned(),
                 error_responses::parse_json_body(D::render_error(&error)),
             ));
         }
         self
     }
 
-    /// It may be refused with this answer.
+    /// Adds `response` as an error example.
     #[must_use]
     pub fn error_example(mut self, name: &str, response: HttpResponse) -> Self {
         self.error_examples.push((response.status(), name.to_owned(), error_responses::parse_json_body(response)));
         self
     }
 
-    /// Callers of it may have to wait.
+    /// May respond with 429 and `Retry-After`.
     #[must_use]
     pub fn rate_limited(mut self) -> Self {
         self.is_rate_limited = true;
         self
     }
 
-    /// Callers show one of these schemes.
+    /// Requires one of these authentication schemes.
     #[must_use]
     pub fn security_schemes(mut self, schemes: &[&'static str]) -> Self {
         self.security.extend(schemes.iter().map(|name| SecurityRequirement::new(*name, [""; 0])));
         self
     }
 
-    /// Or none.
+    /// Permits calls without authentication as well.
     #[must_use]
     pub fn security_optional(mut self) -> Self {
         self.security.push(SecurityRequirement::default());
         self
     }
 
-    /// The objects that it names.
+    /// The schemas that the operation refers to.
     pub(super) fn referenced_objects(&self) -> impl Iterator<Item = &'static ObjectSchema> {
-        self.body.map(|(object, _)| object).into_iter().chain(self.success_bodies.iter().copied())
+        self.body.map(|body| body.schema).into_iter().chain(self.success_bodies.iter().copied())
     }
 
-    /// Whether it takes no parameters: whatever is sent with it is not looked at.
-    pub(super) fn has_no_parameters(&self) -> bool {
-        self.body.is_none_or(|(_, required)| !required) && self.parameters.is_empty()
+    /// Whether the operation has parameters. An optional body does not count, since it is ignored.
+    pub(super) fn parameters(&self) -> Parameters {
+        let requires_body = self.body.is_some_and(|body| body.requirement == BodyRequirement::Required);
+        if requires_body || !self.parameters.is_empty() { Parameters::Some } else { Parameters::None }
     }
 
-    /// The operation; `others`: the methods that serve it beside the documented one.
-    pub(super) fn into_operation(mut self, about: &ApiInfo, others: &[&str]) -> Operation {
-        if !others.is_empty() {
-            let others = others.join("、");
-            self.description.push_str(&format!("\n\n也可用 {others} 调用。Served by {others} as well."));
+    /// Builds the operation. `other_methods` are the accepted methods besides the documented one.
+    pub(super) fn into_operation(mut self, api_info: &ApiInfo, other_methods: &[&str]) -> Operation {
+        if !other_methods.is_empty() {
+            let methods = other_methods.join("、");
+            self.description.push_str(&format!("\n\n也可用 {methods} 调用。Also accepts {methods}."));
         }
-        let responses = self.responses(about);
+        let responses = self.responses(api_info);
         OperationBuilder::new()
             .tag(D::NAME)
             .operation_id(Some(self.id))
             .summary(Some(self.summary))
             .description(Some(self.description.as_str()))
-            .parameters(Some(self.parameters.iter().map(|(field, place)| parameter(field, place))))
-            .request_body(self.body.map(|(object, required)| self.request_body(object, required)))
+            .parameters(Some(self.parameters.iter().map(|(field, location)| parameter(field, location))))
+            .request_body(self.body.map(request_body))
             .responses(responses)
             .securities(Some(self.security))
             .build()
     }
 
-    fn request_body(&self, object: &'static ObjectSchema, required: bool) -> RequestBody {
-        let example = object.example();
-        let content = |_| ContentBuilder::new().schema(Some(object.reference())).example(Some(example.clone())).build();
-        let start = RequestBodyBuilder::new().required(Some(if required { Required::True } else { Required::False }));
-        BODY_MEDIA_TYPES.iter().fold(start, |body, form| body.content(*form, content(form))).build()
-    }
-
-    fn responses(&self, about: &ApiInfo) -> Responses {
+    fn responses(&self, api_info: &ApiInfo) -> Responses {
         let shared =
             |status: StatusCode| error_responses::shared_error(status).map(|(name, _)| Ref::from_response_name(name));
-        let mut all = ResponsesBuilder::new().response("200", self.success_response());
+        let mut responses = ResponsesBuilder::new().response("200", self.success_response());
         let mut statuses = Vec::new();
-        if let Some((_, required)) = self.body {
-            // What need not be there is not looked at either, unless the call tells that it is.
-            statuses.extend(if required { [400, 408, 413].as_slice() } else { &[408, 413] });
+        if let Some(body) = self.body {
+            // An optional body is read but ignored, so it cannot be invalid. An operation that parses it adds the example.
+            statuses.extend(match body.requirement {
+                BodyRequirement::Required => [400, 408, 413].as_slice(),
+                BodyRequirement::Optional => &[408, 413],
+            });
         }
         if self.is_rate_limited {
             statuses.push(429);
@@ -201,7 +210,7 @@ impl<D: Dialect> OperationDescription<D> {
         statuses.extend([500, 503]);
         for status in statuses.into_iter().filter_map(|number| StatusCode::from_u16(number).ok()) {
             if let Some(reference) = shared(status) {
-                all = all.response(status.as_str(), RefOr::<Response>::Ref(reference));
+                responses = responses.response(status.as_str(), RefOr::<Response>::Ref(reference));
             }
         }
         let error_statuses =
@@ -209,51 +218,79 @@ impl<D: Dialect> OperationDescription<D> {
         for status in error_statuses.collect::<std::collections::BTreeSet<_>>() {
             let examples = self.error_examples.iter().filter(|(other, ..)| *other == status);
             let examples = examples.map(|(_, name, value)| (name.clone(), value.clone())).collect();
-            all = all.response(status.as_str(), error_responses::error_response(about, status, examples));
+            responses =
+                responses.response(status.as_str(), error_responses::error_response(api_info, status, examples));
         }
-        all.build()
+        responses.build()
     }
 
-    /// What is answered with 200, which in these dialects is not always a success.
+    /// The 200 response, which in these dialects may also hold an error.
     fn success_response(&self) -> Response {
         let response = ResponseBuilder::new();
         if self.returns_png {
             let bytes =
                 ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("binary".into())));
             let content = ContentBuilder::new().schema(Some(Schema::Object(bytes.build()))).build();
-            return response.description("图片。A picture.").content("image/png", content).build();
+            return response.description("图片。An image.").content("image/png", content).build();
         }
         let success = self.success_bodies.first().map(|object| object.example());
         let mut examples: Vec<_> = success.map(|value| (SUCCESS_EXAMPLE_NAME.to_owned(), value)).into_iter().collect();
-        let refused = self.error_examples.iter().filter(|(status, ..)| *status == StatusCode::OK);
-        examples.extend(refused.map(|(_, name, value)| (name.clone(), value.clone())));
+        let errors = self.error_examples.iter().filter(|(status, ..)| *status == StatusCode::OK);
+        examples.extend(errors.map(|(_, name, value)| (name.clone(), value.clone())));
         let text = match examples.len() {
             0 | 1 => "成功。Success.",
-            _ => "成功，或文档所列的业务错误。Success, or an error that the dialect tells in its body.",
+            _ => "成功，或文档所列的业务错误。Success, or an error given by the code in the body.",
         };
         let content = error_responses::json_content(one_of_schema(&self.success_bodies), examples);
         let response = response.description(text).content(JSON_MEDIA_TYPE, content);
-        let named =
-            self.success_headers.iter().map(|(name, about)| (*name, HeaderBuilder::new().description(Some(*about))));
-        named.fold(response, |all, (name, header)| all.header(name, header.build())).build()
+        let headers =
+            self.success_headers.iter().map(|(name, text)| (*name, HeaderBuilder::new().description(Some(*text))));
+        headers.fold(response, |all, (name, header)| all.header(name, header.build())).build()
     }
 }
 
-fn parameter(field: &FieldSchema, place: &ParameterIn) -> Parameter {
-    let required = if *place == ParameterIn::Path { Required::True } else { Required::False };
+fn request_body(body: RequestBodyDescription) -> RequestBody {
+    let example = body.schema.example();
+    let content = || ContentBuilder::new().schema(Some(body.schema.reference())).example(Some(example.clone())).build();
+    let required = match body.requirement {
+        BodyRequirement::Required => Required::True,
+        BodyRequirement::Optional => Required::False,
+    };
+    let start = RequestBodyBuilder::new().required(Some(required));
+    BODY_MEDIA_TYPES.iter().fold(start, |all, media_type| all.content(*media_type, content())).build()
+}
+
+fn parameter(field: &FieldSchema, location: &ParameterIn) -> Parameter {
+    let required = if *location == ParameterIn::Path { Required::True } else { Required::False };
     ParameterBuilder::new()
         .name(field.name())
-        .parameter_in(place.clone())
+        .parameter_in(location.clone())
         .required(required)
         .description(Some(field.description()))
         .schema(Some(field.schema()))
         .build()
 }
 
-/// The key of an error's example in the OpenAPI document: the variant's name, but one that is older than the variant.
-fn example_name(error: &Error) -> String {
-    if let Error::RateLimited { .. } = error {
-        return "TooMany".to_owned();
+/// The name of an error's example in the OpenAPI document. The names are part of the document, so they do not follow
+/// renamed variants.
+fn example_name(error: &Error) -> &'static str {
+    match error {
+        Error::Invalid(_) => "Invalid",
+        Error::UnknownUser => "UnknownUser",
+        Error::WrongPassword => "WrongPassword",
+        Error::Stale => "Stale",
+        Error::Replayed => "Replayed",
+        Error::Disabled => "Disabled",
+        Error::ChallengeRequired => "ChallengeRequired",
+        Error::ChallengeFailed => "ChallengeFailed",
+        Error::WrongCode => "WrongCode",
+        Error::IdentifierTaken => "IdentifierTaken",
+        Error::TicketRefused => "TicketRefused",
+        Error::NotAuthenticated => "NotAuthenticated",
+        Error::NotAllowed => "NotAllowed",
+        Error::RateLimited { .. } => "TooMany",
+        Error::Busy { .. } => "Busy",
+        Error::Unavailable(_) => "Unavailable",
+        Error::Internal(_) => "Internal",
     }
-    format!("{error:?}").chars().take_while(char::is_ascii_alphanumeric).collect()
 }

@@ -1,20 +1,28 @@
-//! Requests and answers as tables of fields, and the schemas made of them.
+//! Request and response bodies as tables of fields, and the JSON schemas generated from them.
 
 use serde_json::{Map, Value, json};
 use utoipa::openapi::schema::{AdditionalProperties, SchemaType};
 use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, Type};
 
-/// A JSON object of a dialect.
+/// The schema of a request or response body.
 #[derive(Debug)]
 pub struct ObjectSchema {
     name: &'static str,
     description: &'static str,
     fields: &'static [FieldSchema],
-    /// Whether other fields may be there too: clients may send what they like, answers are exact.
-    allows_other_fields: bool,
+    other_fields: OtherFields,
 }
 
-/// A field of an object.
+/// Whether an object may have fields besides the listed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OtherFields {
+    /// Requests: unknown fields are ignored.
+    Allowed,
+    /// Responses: they have exactly the listed fields.
+    Forbidden,
+}
+
+/// The schema of one field.
 #[derive(Clone, Copy, Debug)]
 pub struct FieldSchema {
     name: &'static str,
@@ -26,45 +34,45 @@ pub struct FieldSchema {
 
 #[derive(Clone, Copy, Debug)]
 enum FieldType {
-    /// A text, of this pattern if there is one.
+    /// A string, optionally with a pattern.
     Text(Option<&'static str>),
-    /// A text of this pattern, or the whole number that it spells.
+    /// A string of digits with this pattern, or the same number.
     Digits(&'static str),
-    /// One of these texts.
+    /// One of these strings.
     OneOfTexts(&'static [&'static str]),
     /// One of these numbers.
     OneOfNumbers(&'static [i64]),
-    /// A whole number, not below 0.
+    /// An integer >= 0.
     NonNegativeInteger,
     Bool,
     Object(&'static ObjectSchema),
-    /// The fields of an object, in place of a field.
+    /// The fields of an object in place of this field (`serde(flatten)`).
     Flattened(&'static ObjectSchema),
 }
 
 impl ObjectSchema {
-    /// What clients send. What else they send is ignored.
-    pub const fn request_body(name: &'static str, about: &'static str, fields: &'static [FieldSchema]) -> Self {
-        Self { name, description: about, fields, allows_other_fields: true }
+    /// A request body; other fields are ignored.
+    pub const fn request_body(name: &'static str, description: &'static str, fields: &'static [FieldSchema]) -> Self {
+        Self { name, description, fields, other_fields: OtherFields::Allowed }
     }
 
-    /// What they are answered: these fields and no others.
-    pub const fn response_body(name: &'static str, about: &'static str, fields: &'static [FieldSchema]) -> Self {
-        Self { name, description: about, fields, allows_other_fields: false }
+    /// A response body, with exactly these fields.
+    pub const fn response_body(name: &'static str, description: &'static str, fields: &'static [FieldSchema]) -> Self {
+        Self { name, description, fields, other_fields: OtherFields::Forbidden }
     }
 
-    /// An object with the example of each of its fields.
+    /// The example: an object with the example of each field.
     pub fn example(&self) -> Value {
         let fields = self.flattened().into_iter().map(|field| (field.name.to_owned(), field.example()));
         Value::Object(fields.collect::<Map<_, _>>())
     }
 
-    /// The reference to it among the components.
+    /// A `$ref` to the schema among the document's components.
     pub(super) fn reference(&self) -> RefOr<Schema> {
         RefOr::Ref(Ref::from_schema_name(self.name))
     }
 
-    /// Adds it, and all objects within it, to `all`.
+    /// Adds this schema and the schemas of nested objects to `all`, each once.
     pub(super) fn collect_schemas(&'static self, all: &mut Vec<(&'static str, Schema)>) {
         if all.iter().any(|(name, _)| *name == self.name) {
             return;
@@ -77,13 +85,13 @@ impl ObjectSchema {
         }
     }
 
-    /// Its fields, and in place of those that are flat their objects' own.
+    /// The fields, with flattened objects replaced by their own fields.
     fn flattened(&self) -> Vec<&'static FieldSchema> {
-        let own = |field: &'static FieldSchema| match field.field_type {
+        let expand = |field: &'static FieldSchema| match field.field_type {
             FieldType::Flattened(object) => object.flattened(),
             _ => vec![field],
         };
-        self.fields.iter().flat_map(own).collect()
+        self.fields.iter().flat_map(expand).collect()
     }
 
     fn schema(&self) -> Schema {
@@ -94,17 +102,17 @@ impl ObjectSchema {
                 object = object.required(field.name);
             }
         }
-        if !self.allows_other_fields {
+        if self.other_fields == OtherFields::Forbidden {
             object = object.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
         }
         Schema::Object(object.build())
     }
 }
 
-/// One of `objects`, by reference.
+/// A reference to the only object, or a `oneOf` of references.
 pub(super) fn one_of_schema(objects: &[&'static ObjectSchema]) -> RefOr<Schema> {
     match objects {
-        [one] => one.reference(),
+        [object] => object.reference(),
         many => {
             let start = OneOfBuilder::new().schema_type(SchemaType::AnyValue);
             RefOr::T(Schema::OneOf(many.iter().fold(start, |all, object| all.item(object.reference())).build()))
@@ -113,61 +121,66 @@ pub(super) fn one_of_schema(objects: &[&'static ObjectSchema]) -> RefOr<Schema> 
 }
 
 impl FieldSchema {
-    const fn new(name: &'static str, about: &'static str, kind: FieldType, example: &'static str) -> Self {
-        Self { name, description: about, field_type: kind, example, is_required: true }
+    const fn new(name: &'static str, description: &'static str, field_type: FieldType, example: &'static str) -> Self {
+        Self { name, description, field_type, example, is_required: true }
     }
 
-    /// A text.
-    pub const fn text(name: &'static str, about: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, FieldType::Text(None), example)
+    /// A string.
+    pub const fn text(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self::new(name, description, FieldType::Text(None), example)
     }
 
-    /// A text of a pattern (a regular expression of ECMA-262).
+    /// A string with a pattern (an ECMA-262 regular expression).
     pub const fn pattern(
         name: &'static str,
-        about: &'static str,
+        description: &'static str,
         pattern: &'static str,
         example: &'static str,
     ) -> Self {
-        Self::new(name, about, FieldType::Text(Some(pattern)), example)
+        Self::new(name, description, FieldType::Text(Some(pattern)), example)
     }
 
-    /// Digits of a pattern, which may as well come as a number.
-    pub const fn digits(name: &'static str, about: &'static str, pattern: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, FieldType::Digits(pattern), example)
+    /// A string of digits with a pattern, or the same number.
+    pub const fn digits(
+        name: &'static str,
+        description: &'static str,
+        pattern: &'static str,
+        example: &'static str,
+    ) -> Self {
+        Self::new(name, description, FieldType::Digits(pattern), example)
     }
 
-    /// One of some texts; the first is the example.
-    pub const fn one_of(name: &'static str, about: &'static str, texts: &'static [&'static str]) -> Self {
-        Self::new(name, about, FieldType::OneOfTexts(texts), texts[0])
+    /// One of the strings `texts`; the first is the example.
+    pub const fn one_of(name: &'static str, description: &'static str, texts: &'static [&'static str]) -> Self {
+        Self::new(name, description, FieldType::OneOfTexts(texts), texts[0])
     }
 
-    /// One of some numbers; the first is the example.
-    pub const fn one_of_numbers(name: &'static str, about: &'static str, numbers: &'static [i64]) -> Self {
-        Self::new(name, about, FieldType::OneOfNumbers(numbers), "")
+    /// One of `numbers`; the first is the example.
+    pub const fn one_of_numbers(name: &'static str, description: &'static str, numbers: &'static [i64]) -> Self {
+        Self::new(name, description, FieldType::OneOfNumbers(numbers), "")
     }
 
-    /// A whole number, not below 0.
-    pub const fn non_negative_integer(name: &'static str, about: &'static str, example: &'static str) -> Self {
-        Self::new(name, about, FieldType::NonNegativeInteger, example)
+    /// An integer >= 0.
+    pub const fn non_negative_integer(name: &'static str, description: &'static str, example: &'static str) -> Self {
+        Self::new(name, description, FieldType::NonNegativeInteger, example)
     }
 
-    /// A truth value.
-    pub const fn boolean(name: &'static str, about: &'static str) -> Self {
-        Self::new(name, about, FieldType::Bool, "")
+    /// A boolean.
+    pub const fn boolean(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, description, FieldType::Bool, "")
     }
 
-    /// An object.
-    pub const fn object(name: &'static str, about: &'static str, object: &'static ObjectSchema) -> Self {
-        Self::new(name, about, FieldType::Object(object), "")
+    /// A nested object.
+    pub const fn object(name: &'static str, description: &'static str, object: &'static ObjectSchema) -> Self {
+        Self::new(name, description, FieldType::Object(object), "")
     }
 
-    /// The fields of an object in place of this one, as `serde(flatten)` writes them.
+    /// The fields of an object in place of this field, as `serde(flatten)` serializes them.
     pub const fn flattened(name: &'static str, object: &'static ObjectSchema) -> Self {
         Self::new(name, "", FieldType::Flattened(object), "")
     }
 
-    /// This field, which may be absent.
+    /// Makes the field optional.
     #[must_use]
     pub const fn optional(mut self) -> Self {
         self.is_required = false;
@@ -186,7 +199,7 @@ impl FieldSchema {
         match self.field_type {
             FieldType::Text(_) | FieldType::OneOfTexts(_) => self.example.into(),
             FieldType::Digits(_) | FieldType::NonNegativeInteger => match self.example.parse::<u64>() {
-                // A zero in front is lost in a number.
+                // A number cannot keep leading zeros.
                 Ok(number) if number.to_string() == self.example => number.into(),
                 _ => self.example.into(),
             },
@@ -197,7 +210,8 @@ impl FieldSchema {
     }
 
     pub(super) fn schema(&self) -> RefOr<Schema> {
-        let described = |kind: SchemaType| ObjectBuilder::new().schema_type(kind).description(Some(self.description));
+        let described =
+            |schema_type: SchemaType| ObjectBuilder::new().schema_type(schema_type).description(Some(self.description));
         let plain = |kind| described(SchemaType::Type(kind));
         let object = match self.field_type {
             FieldType::Text(pattern) => plain(Type::String).pattern(pattern),
@@ -216,22 +230,21 @@ impl FieldSchema {
     }
 }
 
-/// Declares an answer once: the struct that is serialized, and the table that the document's schema is made of, so that
-/// neither has a field that the other lacks. After a field's type stands what the document says of it: a constructor of
-/// [`FieldSchema`] with its arguments.
+/// Declares a response body: the struct that is serialized, and the [`ObjectSchema`] of the OpenAPI document, so that both
+/// have the same fields. After `=>` each field has a constructor of [`FieldSchema`] with its arguments.
 #[macro_export]
-macro_rules! reply {
-    ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? = $table:ident $title:literal $about:literal {
+macro_rules! response_body {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident $(<$life:lifetime>)? = $table:ident $title:literal $description:literal {
         $($(#[$attribute:meta])* $field:ident: $type:ty => $kind:ident($($argument:expr),+),)*
     }) => {
         $(#[$meta])*
         #[derive(serde::Serialize)]
         $vis struct $name $(<$life>)? { $($(#[$attribute])* pub(crate) $field: $type),* }
 
-        #[doc = $about]
+        #[doc = $description]
         $vis static $table: $crate::openapi::ObjectSchema = $crate::openapi::ObjectSchema::response_body(
             $title,
-            $about,
+            $description,
             &[$($crate::openapi::FieldSchema::$kind(stringify!($field), $($argument),+)),*],
         );
     };

@@ -1,4 +1,4 @@
-//! Charsets, declared and not.
+//! Declared and detected charsets.
 
 use encoding_rs::{GBK, UTF_8, WINDOWS_1252};
 use proptest::prelude::*;
@@ -27,12 +27,12 @@ fn a_charset_is_declared_or_detected() {
         );
     }
     for kind in ["", "application/json", FORM, "multipart/form-data"] {
-        // The second byte of 誠 is a backslash, and that of 珄 a brace.
+        // The second GBK byte of 誠 is a backslash, that of 珄 a brace.
         assert_fields(kind, encode(GBK, r#"{"a":"誠珄"}"#), &[("a", "誠珄")]);
         assert_fields(kind, encode(GBK, "a=誠珄"), &[("a", "誠珄")]);
         assert_fields(kind, "a=%D5%C5%C8%FD", &[("a", "张三")]);
     }
-    // What one field is in, all are: 模 alone would be UTF-8's ģ.
+    // One charset for all fields: 模 in GBK is also valid UTF-8 (ģ), 张 is not.
     assert_fields(FORM, "a=%C4%A3&b=%D5%C5", &[("a", "模"), ("b", "张")]);
     assert_fields(FORM, "a=%C4%A3", &[("a", "ģ")]);
     assert_fields("application/json;charset=ISO-8859-1", encode(WINDOWS_1252, r#"{"a":"é"}"#), &[("a", "é")]);
@@ -59,7 +59,7 @@ fn utf_16_is_detected_from_its_bytes() {
             }
         }
     }
-    // .NET declares what a string is in memory.
+    // .NET declares its in-memory encoding although the body is UTF-8.
     assert_fields("application/json; charset=utf-16", r#"{"a":"张三"}"#, &[("a", "张三")]);
     assert_malformed("", b"\xff\xfea\0=\0\x00\xd8");
 }

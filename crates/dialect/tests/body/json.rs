@@ -1,4 +1,4 @@
-//! JSON, strict and not.
+//! JSON bodies: strict JSON and JSON5.
 
 use proptest::prelude::*;
 use stele_dialect::{FieldError, Fields};
@@ -64,7 +64,7 @@ fn numbers_and_strings_are_equivalent() {
 
 #[test]
 fn whole_numbers_serialized_as_doubles_stay_whole() {
-    for (sent, read) in [
+    for (sent, parsed) in [
         ("1795691504.0", "1795691504"),
         ("1.795691504E9", "1795691504"),
         ("1.795691504e+09", "1795691504"),
@@ -76,13 +76,13 @@ fn whole_numbers_serialized_as_doubles_stay_whole() {
         ("18446744073709551615", "18446744073709551615"),
     ] {
         for body in [format!("{{\"a\":{sent}}}"), format!("{{a:{sent}}}")] {
-            assert_fields(JSON, body, &[("a", read)]);
+            assert_fields(JSON, body, &[("a", parsed)]);
         }
     }
     for sent in ["1.5", "1795691504.25", "9007199254740992.0", "1e20", "99999999999999999999", "1e-3"] {
         for body in [format!("{{\"a\":{sent}}}"), format!("{{a:{sent}}}")] {
             let [(_, value)] = &text_fields(JSON, &body)[..] else { panic!("{body}") };
-            assert!(value.contains(['e', '.']), "{sent} is read as {value}");
+            assert!(value.contains(['e', '.']), "{sent} is parsed as {value}");
         }
     }
     assert_fields(JSON, "{\"a\":1e999}", &[("a", "inf")]);

@@ -1,4 +1,4 @@
-//! Bodies in all their forms, good and bad.
+//! Request body parsing: valid and malformed bodies in every format.
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers may panic")]
 
@@ -18,25 +18,25 @@ fn parse_body(kind: &str, body: impl AsRef<[u8]>) -> Result<Fields, FieldError> 
     Fields::from_body(Some(kind).filter(|kind| !kind.is_empty()), body.as_ref())
 }
 
-/// The fields that are texts.
+/// The fields with text or number values.
 fn text_fields(kind: &str, body: impl AsRef<[u8]>) -> Vec<(String, String)> {
-    let shown = String::from_utf8_lossy(body.as_ref()).into_owned();
-    let fields = parse_body(kind, body).unwrap_or_else(|fault| panic!("{kind} {shown}: {fault:?}"));
+    let body_text = String::from_utf8_lossy(body.as_ref()).into_owned();
+    let fields = parse_body(kind, body).unwrap_or_else(|error| panic!("{kind} {body_text}: {error:?}"));
     fields.text_fields().map(|(name, value)| (name, value.as_str().unwrap().to_owned())).collect()
 }
 
 #[track_caller]
 fn assert_fields(kind: &str, body: impl AsRef<[u8]>, expected: &[(&str, &str)]) {
-    let shown = String::from_utf8_lossy(body.as_ref()).into_owned();
+    let body_text = String::from_utf8_lossy(body.as_ref()).into_owned();
     let found = text_fields(kind, body);
     let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    assert_eq!(found, expected, "{kind} {shown}");
+    assert_eq!(found, expected, "{kind} {body_text}");
 }
 
 #[track_caller]
 fn assert_malformed(kind: &str, body: impl AsRef<[u8]>) {
-    let shown = String::from_utf8_lossy(&body.as_ref()[..body.as_ref().len().min(60)]).into_owned();
-    assert_eq!(parse_body(kind, body).unwrap_err(), FieldError::MalformedBody, "{kind} {shown}");
+    let body_text = String::from_utf8_lossy(&body.as_ref()[..body.as_ref().len().min(60)]).into_owned();
+    assert_eq!(parse_body(kind, body).unwrap_err(), FieldError::MalformedBody, "{kind} {body_text}");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn one_login_is_read_from_every_body_format() {
                  Content-Disposition: form-data; name=\"password\"\r\n\r\n密码 +&\r\n--b--\r\n";
     let encoded = "account=a&password=%E5%AF%86%E7%A0%81+%2B%26";
     let json = r#"{"account":"a","password":"密码 +&"}"#;
-    // By what the bytes are: jQuery 1.x has multipart's content type over a form, others have whatever was there.
+    // The bytes decide the format: jQuery 1.x declares multipart for a form, and other clients send other wrong types.
     for kind in
         ["", JSON, "APPLICATION/JSON", "text/plain", FORM, "multipart/form-data", MULTIPART, "multipart/mixed", "é"]
     {

@@ -48,14 +48,14 @@ fn multipart_variants_are_read() {
         assert_fields(&format!("multipart/form-data; boundary={boundary}"), &body, &expected);
         assert_fields(&format!("multipart/form-data; boundary=\"{boundary}\"; charset=utf-8"), &body, &expected);
     }
-    // In a body with CR LF, a boundary behind a bare LF is text.
+    // In a body with CR LF line ends, a boundary after a bare LF is content.
     assert_fields(
         MULTIPART,
         "--b\r\ncontent-disposition: form-data; name=a\r\n\r\nx\n--b--\r\ny\r\n--b--",
         &[("a", "x\n--b--\r\ny")],
     );
-    for nothing in ["--b\r\n", "--b--", "--b\r\n--b--\r\n"] {
-        assert_fields(MULTIPART, nothing, &[]);
+    for empty_body in ["--b\r\n", "--b--", "--b\r\n--b--\r\n"] {
+        assert_fields(MULTIPART, empty_body, &[]);
     }
 }
 
@@ -110,9 +110,9 @@ proptest! {
     ) {
         let fields: Vec<_> = values.iter().enumerate().map(|(n, value)| (format!("f{n}"), value.clone())).collect();
         prop_assume!(!values.iter().any(|value| value.contains(&format!("--{boundary}"))));
-        // Behind the last part there is nothing that says how it ends.
+        // Without a closing boundary, a line end at the end of the last part is not part of its value.
         prop_assume!(is_closed || !values.last().is_some_and(|last| last.ends_with(['\r', '\n'])));
-        // Before a bare LF, a CR belongs to the line's end.
+        // A CR before LF belongs to the line end.
         prop_assume!(breaks == "\r\n" || !values.iter().any(|value| value.ends_with('\r')));
         let part = |(name, value): &(String, String)| {
             format!("--{boundary}{breaks}content-disposition: form-data; name={name}{breaks}{breaks}{value}{breaks}")
