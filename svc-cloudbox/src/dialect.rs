@@ -1,4 +1,4 @@
-//! How cloudbox says no: `{"message":"…","code":"1002"}`.
+//! Error responses of the cloudbox dialect: `{"message":"…","code":"1002"}`.
 
 use actix_web::HttpResponse;
 use stele_core::Error;
@@ -13,8 +13,8 @@ impl Dialect for Cloudbox {
     const NAME: &'static str = "cloudbox";
     const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Salted];
 
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-        message_code::render_rejection(refusal)
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        message_code::render_rejection(rejection)
     }
 
     fn render_error(error: &Error) -> HttpResponse {

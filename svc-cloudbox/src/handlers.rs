@@ -1,4 +1,4 @@
-//! The three calls.
+//! The handlers of the three endpoints: parse the request, call the use case, render the response.
 
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
@@ -24,10 +24,10 @@ pub(crate) async fn login(
     ClientAddress(address): ClientAddress,
     fields: Fields,
 ) -> HandlerResult {
-    let form = wire::LoginRequest::try_from(&fields)?;
+    let body = wire::LoginRequest::try_from(&fields)?;
     let request = login::LoginRequest {
-        identifier: form.username,
-        proof: Proof::Salted(form.proof),
+        identifier: body.username,
+        proof: Proof::Salted(body.proof),
         caller: &RequestInfo::from_client(Cloudbox::NAME, address),
         allowed_users: AllowedUsers::Everyone,
         challenge: Challenge::Never,
@@ -42,11 +42,11 @@ pub(crate) async fn pwdreset(
     ClientAddress(address): ClientAddress,
     fields: Fields,
 ) -> HandlerResult {
-    let form = wire::PwdResetRequest::try_from(&fields)?;
+    let body = wire::PwdResetRequest::try_from(&fields)?;
     let request = ChangePasswordRequest {
-        target: PasswordChangeTarget::Unauthenticated(form.user_id),
-        proof: Proof::Salted(form.proof),
-        password: NewPassword::from_digest(form.new_password),
+        target: PasswordChangeTarget::Unauthenticated(body.user_id),
+        proof: Proof::Salted(body.proof),
+        password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Cloudbox::NAME, address),
     };
     Ok(login_response(&use_cases.change_password(request).await?))

@@ -1,11 +1,11 @@
-//! The cloudbox dialect: log in with a salted md5, change the password, log out.
+//! The cloudbox dialect: login with a salted md5 digest, password change, logout.
 //!
-//! `WIRE.md` beside this crate has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API
-//! document is read. Here:
-//! - `wire`: what clients send and are answered, and nothing else
-//! - `dialect`: how cloudbox says no
-//! - `handlers`: parse, call, render
-//! - `openapi`: what is told of all this to people and programs
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//!
+//! - `wire`: request and response types
+//! - `dialect`: error responses
+//! - `handlers`: the endpoints: parse the request, call the use case, render the response
+//! - `openapi`: the OpenAPI document
 
 mod dialect;
 mod handlers;
@@ -21,7 +21,7 @@ use stele_service::ConfigError;
 
 pub use dialect::Cloudbox;
 
-/// The service.
+/// The cloudbox service, by default on port 8101.
 pub const SERVICE: Service = Service::new::<Cloudbox>(8101, &[], routes, openapi::document);
 
 fn routes(_: &Context) -> Result<Routes, ConfigError> {

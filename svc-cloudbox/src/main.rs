@@ -1,4 +1,4 @@
-//! The cloudbox service as a program of its own.
+//! Runs the cloudbox service in a process of its own.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What cloudbox serves, described.
+//! The OpenAPI descriptions of the cloudbox dialect.
 
 use stele_core::Error;
 use stele_dialect::message_code::{

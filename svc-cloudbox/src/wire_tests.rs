@@ -1,4 +1,4 @@
-//! The translation, without a server: the API document's samples and everything near them.
+//! Parsing and rendering of the API document's samples and their variations.
 
 use std::borrow::Cow;
 
@@ -30,8 +30,8 @@ fn the_documented_requests_are_parsed() {
     let sample = format!(
         r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW_DIGEST}", "timestamp":1511839692 }}"#
     );
-    let read = PwdResetRequest::try_from(&fields(&sample)).unwrap();
-    assert_eq!((read.user_id, read.proof), (UserId::parse(ID).unwrap(), salted));
+    let request = PwdResetRequest::try_from(&fields(&sample)).unwrap();
+    assert_eq!((request.user_id, request.proof), (UserId::parse(ID).unwrap(), salted));
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn the_documented_response_is_reproduced() {
         r#""user_alias_id":"0b9314d8d00b11e7aafd525400bbac8e","enterprise":"e8d3bc38-beb0-11e7-888f-525400d25920","#,
         r#""group":"rentuser"}"#
     );
-    let done = AuthenticatedSession { user, token, session };
-    assert_eq!(serde_json::to_string(&UserView::from(&done)).unwrap(), expected);
+    let login = AuthenticatedSession { user, token, session };
+    assert_eq!(serde_json::to_string(&UserView::from(&login)).unwrap(), expected);
 }
 
 fn user(id: UserId) -> user::User {
@@ -82,30 +82,31 @@ fn session(user: &user::User) -> Session {
 
 #[test]
 fn each_invalid_field_is_named() {
-    let good = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW_DIGEST), ("timestamp", "1511839692")];
-    let bad = [
+    let valid = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW_DIGEST), ("timestamp", "1511839692")];
+    let invalid = [
         ("user_id", "me"),
         ("orig_password", &DIGEST[1..]),
         ("new_password", "199db40c253bdc3875400e8ac67b9e2g"),
         ("timestamp", "-1"),
     ];
-    for (at, (name, value)) in bad.into_iter().enumerate() {
+    for (at, (name, value)) in invalid.into_iter().enumerate() {
         let body = |value: Option<&str>| {
-            let mut pairs: Vec<_> = good.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let mut pairs: Vec<_> = valid.iter().map(|(name, value)| format!("{name}={value}")).collect();
             pairs[at] = value.map_or_else(String::new, |value| format!("{name}={value}"));
             Fields::from_urlencoded(&pairs.join("&")).unwrap()
         };
-        let fault = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();
-        assert_eq!(fault(body(None)), FieldError::Missing(Cow::Borrowed(name)));
+        let error = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();
+        assert_eq!(error(body(None)), FieldError::Missing(Cow::Borrowed(name)));
         match name {
-            // A wrong password, and no other one twice.
+            // An empty proof is a wrong password; each gets another random digest, so that it is no replay.
             "orig_password" => {
-                let [one, other] = [(), ()].map(|()| PwdResetRequest::try_from(&body(Some(""))).unwrap().proof.digest);
-                assert_ne!(one, other);
+                let [first, second] =
+                    [(), ()].map(|()| PwdResetRequest::try_from(&body(Some(""))).unwrap().proof.digest);
+                assert_ne!(first, second);
             }
-            _ => assert_eq!(fault(body(Some(""))), FieldError::Missing(Cow::Borrowed(name))),
+            _ => assert_eq!(error(body(Some(""))), FieldError::Missing(Cow::Borrowed(name))),
         }
-        assert_eq!(fault(body(Some(value))), FieldError::Invalid(Cow::Borrowed(name)));
+        assert_eq!(error(body(Some(value))), FieldError::Invalid(Cow::Borrowed(name)));
     }
 }
 
@@ -139,7 +140,7 @@ proptest! {
                 prop_assert_eq!(Some(proof.digest), hex::decode(&password));
                 prop_assert_eq!(Some(proof.timestamp), ClientTimestamp::parse(&timestamp));
             }
-            Err(fault) => prop_assert!(matches!(fault.field_name(), Some("password" | "timestamp"))),
+            Err(error) => prop_assert!(matches!(error.field_name(), Some("password" | "timestamp"))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every documented call, in every form a client may send it.
+//! The documented calls, in every format that clients send.
 
 use serde_json::json;
 use stele_core::user::{Gender, Profile};
@@ -27,7 +27,7 @@ const SAMPLE_TIME: i64 = 1_511_839_692;
 
 #[tokio::test]
 async fn login_returns_all_user_fields_in_the_documented_order() {
-    let app = TestService::new().await;
+    let service = TestService::new().await;
     let profile = Profile {
         real_name: "马克".into(),
         gender: Some(Gender::Male),
@@ -37,9 +37,9 @@ async fn login_returns_all_user_fields_in_the_documented_order() {
         group: "rentuser".into(),
         ..Profile::default()
     };
-    let user = app.lab.user("Mark").phone("13800138000").email("a@b.cn").profile(profile).admin().add().await;
-    let answer = app.login("mark", "123456").await;
-    let (id, alias, token) = (user.id, &user.alias_id, answer.token());
+    let user = service.lab.user("Mark").phone("13800138000").email("a@b.cn").profile(profile).admin().add().await;
+    let response = service.login("mark", "123456").await;
+    let (id, alias, token) = (user.id, &user.alias_id, response.token());
     let expected = format!(
         concat!(
             r#"{{"message":"Succ","code":"0000","data":{{"user_id":"{id}","user_name":"Mark","#,
@@ -52,7 +52,7 @@ async fn login_returns_all_user_fields_in_the_documented_order() {
         token = token,
         alias = alias
     );
-    answer.assert_is(200, &expected);
+    response.assert_is(200, &expected);
     for hex in [token.as_str(), alias] {
         assert!(hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{hex}");
     }
@@ -60,9 +60,9 @@ async fn login_returns_all_user_fields_in_the_documented_order() {
 
 #[tokio::test]
 async fn missing_user_fields_are_empty_strings() {
-    let app = TestService::new().await;
-    app.lab.user("mark").add().await;
-    let data = app.login("mark", "123456").await.json()["data"].clone();
+    let service = TestService::new().await;
+    service.lab.user("mark").add().await;
+    let data = service.login("mark", "123456").await.json()["data"].clone();
     for name in ["status", "avatar_url", "user_phone", "user_email", "user_real_name", "user_gender", "user_nickname"] {
         assert_eq!(data[name], "", "{name}");
     }
@@ -71,54 +71,54 @@ async fn missing_user_fields_are_empty_strings() {
 
 #[tokio::test]
 async fn pwdreset_accepts_every_user_id_format() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
     let id = user.id.to_string();
-    for (turn, writing) in [id.clone(), id.to_uppercase(), id.replace('-', "")].into_iter().enumerate() {
-        app.advance_clock(1);
+    for (turn, user_id) in [id.clone(), id.to_uppercase(), id.replace('-', "")].into_iter().enumerate() {
+        service.advance_clock(1);
         let (old, new) = if turn % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
-        let answer = app.pwdreset(writing, old, new).await;
-        assert_eq!(answer.json()["data"]["user_id"], id, "{answer:?}");
-        app.login("mark", new).await.token();
-        app.advance_clock(1);
-        app.login("mark", old).await.assert_is(200, WRONG_CREDENTIALS);
+        let response = service.pwdreset(user_id, old, new).await;
+        assert_eq!(response.json()["data"]["user_id"], id, "{response:?}");
+        service.login("mark", new).await.token();
+        service.advance_clock(1);
+        service.login("mark", old).await.assert_is(200, WRONG_CREDENTIALS);
     }
 }
 
 #[tokio::test]
 async fn pwdreset_ignores_the_authorization_header() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
-    let now = app.now();
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
+    let now = service.now();
     let body = json!({
         "user_id": user.id.to_string(),
         "orig_password": salted_digest("123456", now).to_uppercase(),
         "new_password": md5_hex("654321").to_uppercase(),
         "timestamp": now.to_string(),
     });
-    let request = app.request("POST", PWDRESET).header("authorization", "nonsense").json(&body);
-    let token = app.send(request).await.token();
-    app.logout(&token).await.assert_is(200, LOGGED_OUT);
-    app.login("mark", "654321").await.token();
+    let request = service.request("POST", PWDRESET).header("authorization", "nonsense").json(&body);
+    let token = service.send(request).await.token();
+    service.logout(&token).await.assert_is(200, LOGGED_OUT);
+    service.login("mark", "654321").await.token();
 }
 
 #[tokio::test]
 async fn logout_accepts_a_token_with_or_without_a_scheme() {
-    let app = TestService::new().await;
-    app.lab.user("mark").add().await;
+    let service = TestService::new().await;
+    service.lab.user("mark").add().await;
     for (head, upper) in [("", false), ("Bearer ", false), ("bearer  ", false), ("", true)] {
-        app.advance_clock(1);
-        let token = app.login("mark", "123456").await.token();
+        service.advance_clock(1);
+        let token = service.login("mark", "123456").await.token();
         let sent = if upper { token.to_uppercase() } else { token.clone() };
-        app.logout(&format!("{head}{sent}")).await.assert_is(200, LOGGED_OUT);
-        app.logout(&token).await.assert_is(401, BAD_TOKEN);
+        service.logout(&format!("{head}{sent}")).await.assert_is(200, LOGGED_OUT);
+        service.logout(&token).await.assert_is(401, BAD_TOKEN);
     }
 }
 
 #[tokio::test]
 async fn logout_ignores_its_body() {
-    let app = TestService::new().await;
-    app.lab.user("mark").add().await;
+    let service = TestService::new().await;
+    service.lab.user("mark").add().await;
     for (kind, body) in [
         ("application/json", &b""[..]),
         ("application/json", b"{}"),
@@ -128,44 +128,44 @@ async fn logout_ignores_its_body() {
         ("multipart/form-data; boundary=b", b"--b"),
         ("text/plain", b"\xff\xfe"),
     ] {
-        app.advance_clock(1);
-        let token = app.login("mark", "123456").await.token();
-        let request = app.request("POST", LOGOUT).header("authorization", token).header("content-type", kind);
-        app.send(request.body(body)).await.assert_is(200, LOGGED_OUT);
+        service.advance_clock(1);
+        let token = service.login("mark", "123456").await.token();
+        let request = service.request("POST", LOGOUT).header("authorization", token).header("content-type", kind);
+        service.send(request.body(body)).await.assert_is(200, LOGGED_OUT);
     }
 }
 
 #[tokio::test]
 async fn the_documented_samples_have_stale_timestamps() {
-    let app = TestService::new().await;
-    app.lab.user("test").add().await;
-    app.post_with_type(LOGIN, "application/json", LOGIN_SAMPLE).await.assert_is(200, PROOF_STALE);
-    app.post_with_type(PWDRESET, "application/json", PWDRESET_SAMPLE).await.assert_is(200, PROOF_STALE);
+    let service = TestService::new().await;
+    service.lab.user("test").add().await;
+    service.post_with_type(LOGIN, "application/json", LOGIN_SAMPLE).await.assert_is(200, PROOF_STALE);
+    service.post_with_type(PWDRESET, "application/json", PWDRESET_SAMPLE).await.assert_is(200, PROOF_STALE);
 }
 
 #[tokio::test]
 async fn the_documented_samples_work_without_a_timestamp_limit() {
-    let app = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
-    let user = app.lab.user("test").add().await;
-    app.post_with_type(LOGIN, "application/json", LOGIN_SAMPLE).await.assert_is(200, WRONG_CREDENTIALS);
-    app.post_with_type(PWDRESET, "application/json", PWDRESET_SAMPLE).await.assert_is(200, WRONG_CREDENTIALS);
+    let service = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    let user = service.lab.user("test").add().await;
+    service.post_with_type(LOGIN, "application/json", LOGIN_SAMPLE).await.assert_is(200, WRONG_CREDENTIALS);
+    service.post_with_type(PWDRESET, "application/json", PWDRESET_SAMPLE).await.assert_is(200, WRONG_CREDENTIALS);
 
-    // The sample's digest is of a password that nobody knows; with a known one, the same body works.
+    // The password behind the sample's digest is unknown; with the digest of a known password the same body works.
     let with_digest =
         |sample: &str| sample.replace("00b945c1fd92aa2623b704d8d37d8ffc", &salted_digest("123456", SAMPLE_TIME));
-    app.post_with_type(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.token();
-    app.post_with_type(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.assert_is(200, PROOF_REPLAYED);
+    service.post_with_type(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.token();
+    service.post_with_type(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.assert_is(200, PROOF_REPLAYED);
     let reset = with_digest(PWDRESET_SAMPLE).replace("0b922f14-d00b-11e7-aafd-525400bbac8e", &user.id.to_string());
-    app.post_with_type(PWDRESET, "application/json", reset.clone()).await.assert_is(200, PROOF_REPLAYED);
+    service.post_with_type(PWDRESET, "application/json", reset.clone()).await.assert_is(200, PROOF_REPLAYED);
     let other_second = reset.replace(&salted_digest("123456", SAMPLE_TIME), &salted_digest("123456", SAMPLE_TIME + 1));
     let other_second = other_second.replace(&SAMPLE_TIME.to_string(), &(SAMPLE_TIME + 1).to_string());
-    app.post_with_type(PWDRESET, "application/json", other_second).await.token();
+    service.post_with_type(PWDRESET, "application/json", other_second).await.token();
 
-    // D is now the sample's new password, as it stands.
+    // The sample's `new_password` is now the digest D.
     let body = json!({
         "username": "test",
         "password": md5_hex(&format!("199db40c253bdc3875400e8ac67b9e21{SAMPLE_TIME}")),
         "timestamp": SAMPLE_TIME,
     });
-    app.post(LOGIN, &body).await.token();
+    service.post(LOGIN, &body).await.token();
 }

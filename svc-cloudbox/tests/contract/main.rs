@@ -1,4 +1,4 @@
-//! The cloudbox service alone, over HTTP.
+//! Contract tests of the cloudbox service over HTTP.
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 

@@ -1,4 +1,4 @@
-//! How long a session lives and what ends it.
+//! Session lifetime: what ends a session and what does not.
 
 use stele_core::session::{NewSession, Session, Token};
 use stele_testkit::MessageCode as _;
@@ -10,73 +10,74 @@ const HOUR: u64 = 3_600;
 
 #[tokio::test]
 async fn pwdreset_ends_all_older_sessions_and_opens_a_new_one() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
-    app.lab.user("anna").add().await;
-    let old = app.login("mark", "123456").await.token();
-    let other_user = app.login("anna", "123456").await.token();
-    app.advance_clock(1);
-    let fresh = app.pwdreset(user.id.to_string(), "123456", "654321").await.token();
-    app.logout(&old).await.assert_is(401, BAD_TOKEN);
-    app.logout(&fresh).await.assert_is(200, LOGGED_OUT);
-    app.logout(&other_user).await.assert_is(200, LOGGED_OUT);
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
+    service.lab.user("anna").add().await;
+    let old = service.login("mark", "123456").await.token();
+    let other_user = service.login("anna", "123456").await.token();
+    service.advance_clock(1);
+    let fresh = service.pwdreset(user.id.to_string(), "123456", "654321").await.token();
+    service.logout(&old).await.assert_is(401, BAD_TOKEN);
+    service.logout(&fresh).await.assert_is(200, LOGGED_OUT);
+    service.logout(&other_user).await.assert_is(200, LOGGED_OUT);
 }
 
 #[tokio::test]
 async fn a_failed_pwdreset_ends_no_session() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
-    let token = app.login("mark", "123456").await.token();
-    app.pwdreset(user.id.to_string(), "wrong", "654321").await.assert_is(200, WRONG_CREDENTIALS);
-    app.logout(&token).await.assert_is(200, LOGGED_OUT);
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
+    let token = service.login("mark", "123456").await.token();
+    service.pwdreset(user.id.to_string(), "wrong", "654321").await.assert_is(200, WRONG_CREDENTIALS);
+    service.logout(&token).await.assert_is(200, LOGGED_OUT);
 }
 
 #[tokio::test]
 async fn setting_the_same_password_ends_sessions() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
-    let old = app.login("mark", "123456").await.token();
-    app.advance_clock(1);
-    app.pwdreset(user.id.to_string(), "123456", "123456").await.token();
-    app.logout(&old).await.assert_is(401, BAD_TOKEN);
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
+    let old = service.login("mark", "123456").await.token();
+    service.advance_clock(1);
+    service.pwdreset(user.id.to_string(), "123456", "123456").await.token();
+    service.logout(&old).await.assert_is(401, BAD_TOKEN);
 }
 
 #[tokio::test]
 async fn a_login_beyond_the_session_limit_ends_the_oldest_session() {
-    let app = TestService::with_settings(&[("STELE_SESSIONS_PER_USER", "3")]).await;
-    let user = app.lab.user("mark").add().await;
-    app.lab.user("anna").add().await;
-    let other_user = app.login("anna", "123456").await.token();
+    let service = TestService::with_settings(&[("STELE_SESSIONS_PER_USER", "3")]).await;
+    let user = service.lab.user("mark").add().await;
+    service.lab.user("anna").add().await;
+    let other_user = service.login("anna", "123456").await.token();
     let mut tokens = Vec::new();
     for _ in 0..4 {
-        app.advance_clock(1);
-        tokens.push(app.login("mark", "123456").await.token());
+        service.advance_clock(1);
+        tokens.push(service.login("mark", "123456").await.token());
     }
-    // A new password leaves two that are dead; they fall out before those that live.
-    app.advance_clock(1);
-    tokens.push(app.pwdreset(user.id.to_string(), "123456", "654321").await.token());
+    // The new password leaves two dead sessions; they are evicted before live ones.
+    service.advance_clock(1);
+    tokens.push(service.pwdreset(user.id.to_string(), "123456", "654321").await.token());
     for _ in 0..2 {
-        app.advance_clock(1);
-        tokens.push(app.login("mark", "654321").await.token());
+        service.advance_clock(1);
+        tokens.push(service.login("mark", "654321").await.token());
     }
-    let mut alive = Vec::new();
+    let mut sessions_alive = Vec::new();
     for token in &tokens {
-        alive.push(app.lab.use_cases().authenticate("cloudbox", &Token::parse(token).unwrap()).await.is_ok());
+        sessions_alive
+            .push(service.lab.use_cases().authenticate("cloudbox", &Token::parse(token).unwrap()).await.is_ok());
     }
-    assert_eq!(alive, [false, false, false, false, true, true, true]);
-    app.advance_clock(1);
-    app.login("mark", "654321").await.token();
-    app.logout(&tokens[4]).await.assert_is(401, BAD_TOKEN);
-    app.logout(&tokens[5]).await.assert_is(200, LOGGED_OUT);
-    app.logout(&other_user).await.assert_is(200, LOGGED_OUT);
+    assert_eq!(sessions_alive, [false, false, false, false, true, true, true]);
+    service.advance_clock(1);
+    service.login("mark", "654321").await.token();
+    service.logout(&tokens[4]).await.assert_is(401, BAD_TOKEN);
+    service.logout(&tokens[5]).await.assert_is(200, LOGGED_OUT);
+    service.logout(&other_user).await.assert_is(200, LOGGED_OUT);
 }
 
 #[tokio::test]
 async fn a_token_of_another_dialect_is_rejected() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
     let token = Token::parse("139a2d1c6f0a44909670f4e749a1397d").unwrap();
-    let at = app.lab.clock().now();
+    let at = service.lab.clock().now();
     let session = Session {
         user: user.id,
         dialect: "tms".to_owned(),
@@ -87,37 +88,38 @@ async fn a_token_of_another_dialect_is_rejected() {
         epoch: 0,
     };
     let new = NewSession { key: token.key(), session, max_per_user: 10_000 };
-    app.lab.dependencies().state.open_session(&new).await.unwrap();
-    app.logout(token.expose()).await.assert_is(401, BAD_TOKEN);
-    app.lab.use_cases().authenticate("tms", &token).await.unwrap();
+    service.lab.dependencies().state.open_session(&new).await.unwrap();
+    service.logout(token.expose()).await.assert_is(401, BAD_TOKEN);
+    service.lab.use_cases().authenticate("tms", &token).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_token_is_accepted_in_every_header_format() {
-    let app = TestService::new().await;
-    app.lab.user("mark").add().await;
+    let service = TestService::new().await;
+    service.lab.user("mark").add().await;
     for n in 0..token_header_variants("").len() {
-        app.advance_clock(1);
-        let token = app.login("mark", "123456").await.token();
-        let written = &token_header_variants(&token)[n];
-        app.logout(written).await.assert_is(200, LOGGED_OUT);
-        app.logout(written).await.assert_is(401, BAD_TOKEN);
+        service.advance_clock(1);
+        let token = service.login("mark", "123456").await.token();
+        let header = &token_header_variants(&token)[n];
+        service.logout(header).await.assert_is(200, LOGGED_OUT);
+        service.logout(header).await.assert_is(401, BAD_TOKEN);
     }
 }
 
 #[tokio::test]
 async fn a_malformed_token_is_rejected() {
-    let app = TestService::new().await;
-    app.send(app.request("POST", LOGOUT)).await.assert_is(401, BAD_TOKEN);
-    for bad in ["", "Bearer", "Bearer ", "Basic bWFyazoxMjM0NTY=", "139a2d1c6f0a44909670f4e749a1397", "null", "é"] {
-        let request = app.request("POST", LOGOUT).header("authorization", bad.as_bytes());
-        app.send(request).await.assert_is(401, BAD_TOKEN);
+    let service = TestService::new().await;
+    service.send(service.request("POST", LOGOUT)).await.assert_is(401, BAD_TOKEN);
+    for invalid in ["", "Bearer", "Bearer ", "Basic bWFyazoxMjM0NTY=", "139a2d1c6f0a44909670f4e749a1397", "null", "é"]
+    {
+        let request = service.request("POST", LOGOUT).header("authorization", invalid.as_bytes());
+        service.send(request).await.assert_is(401, BAD_TOKEN);
     }
     let unknown = "139a2d1c6f0a44909670f4e749a1397d";
-    app.logout(unknown).await.assert_is(401, BAD_TOKEN);
-    // Two tokens are none: which of them counts must not hang on who reads first.
-    app.lab.user("mark").add().await;
-    let token = app.login("mark", "123456").await.token();
-    let two = app.request("POST", LOGOUT).header("authorization", &token).header("authorization", &token);
-    app.send(two).await.assert_is(401, BAD_TOKEN);
+    service.logout(unknown).await.assert_is(401, BAD_TOKEN);
+    // Two headers are ambiguous, so the request is not authenticated.
+    service.lab.user("mark").add().await;
+    let token = service.login("mark", "123456").await.token();
+    let two = service.request("POST", LOGOUT).header("authorization", &token).header("authorization", &token);
+    service.send(two).await.assert_is(401, BAD_TOKEN);
 }

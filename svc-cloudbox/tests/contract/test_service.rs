@@ -1,4 +1,4 @@
-//! The service, and how clients of this dialect call it.
+//! The service under test and its client.
 
 use serde_json::{Value, json};
 use stele_app::Service;
@@ -44,16 +44,16 @@ impl DialectUnderTest for TestService {
         Self::proof_fields(identifier, &salted_digest(password, self.now()), self.now())
     }
 
-    fn is_accepted(answer: &TestResponse) -> bool {
-        answer.is_success()
+    fn is_accepted(response: &TestResponse) -> bool {
+        response.is_success()
     }
 }
 
 impl SaltedDialect for TestService {}
 
 impl SessionDialect for TestService {
-    fn session_token(&self, answer: &TestResponse) -> Token {
-        Token::parse(&answer.token()).unwrap()
+    fn session_token(&self, response: &TestResponse) -> Token {
+        Token::parse(&response.token()).unwrap()
     }
 }
 
@@ -62,17 +62,17 @@ impl TestService {
         self.send(self.request("POST", path).json(body)).await
     }
 
-    /// Logs in with a proof made at `at`.
+    /// Logs in with a proof for time `at`.
     pub(crate) async fn login_at(&self, username: &str, password: &str, at: i64) -> TestResponse {
         login_at(self, username, password, at).await
     }
 
-    /// Logs in with a proof made now. Once a second at most: each proof is good once.
+    /// Logs in with a proof for the current time. Works once per second of the test clock, as each proof is accepted once.
     pub(crate) async fn login(&self, username: &str, password: &str) -> TestResponse {
         self.login_at(username, password, self.now()).await
     }
 
-    /// Changes a password, with a proof made now.
+    /// Changes a password with a proof for the current time.
     pub(crate) async fn pwdreset(&self, user: impl Into<Value>, old: &str, new: &str) -> TestResponse {
         let body = json!({
             "user_id": user.into(),

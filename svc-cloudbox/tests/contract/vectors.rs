@@ -1,4 +1,4 @@
-//! Digests that an independent implementation made (`tests/vectors/README.md`).
+//! Digests computed by an independent implementation (`tests/vectors/README.md`).
 
 use serde_json::{Value, json};
 use stele_core::hex;
@@ -35,13 +35,13 @@ fn digests_match_the_test_vectors() {
 
 #[tokio::test]
 async fn digests_from_another_implementation_log_in() {
-    let app = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    let service = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
     for (n, vector) in vectors().into_iter().enumerate() {
         let name = format!("user{n}");
-        app.lab.user(&name).password(text(&vector, "password")).add().await;
+        service.lab.user(&name).password(text(&vector, "password")).add().await;
         for salted in vector["salted"].as_array().unwrap() {
             let body = json!({ "username": name, "password": salted["digest"], "timestamp": salted["timestamp"] });
-            assert_eq!(app.post(LOGIN, &body).await.code(), "0000", "{vector}");
+            assert_eq!(service.post(LOGIN, &body).await.code(), "0000", "{vector}");
         }
     }
 }

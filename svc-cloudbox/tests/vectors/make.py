@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes salted.json: what other programs than ours make of passwords and timestamps.
+"""Writes salted.json: salted password digests computed without code of Stele.
 
-Standard library only; nothing of Stele is called. Run it in this folder: python3 make.py > salted.json
+Needs only the standard library. Run it in this folder: python3 make.py > salted.json
 """
 
 import hashlib
