@@ -1,4 +1,4 @@
-//! The settings that choose between the readings of the API document (`docs/PROTOCOLS.md`, TMS).
+//! The settings that choose between interpretations of the API document (`docs/PROTOCOLS.md`, TMS).
 
 use stele_core::time::Offset;
 use stele_service::setting::{parsed, with_default};
@@ -7,26 +7,26 @@ use stele_service::{ConfigError, Settings};
 stele_service::settings! {
     /// The settings of this dialect.
     pub(crate) const SETTINGS = "STELE_";
-    /// what a TMS password is: salted, `md5(D+timestamp)`; digest, `D` itself; either
+    /// the format of TMS passwords: salted, `md5(D+timestamp)`; digest, `D` itself; or either
     TMS_PROOF: ProofFormat = parsed(ProofFormat::parse, "salted, digest or either", "either");
-    /// the offset of TMS times
+    /// the UTC offset of times in TMS responses
     TMS_TZ: Offset = parsed(parse_offset, "Z or ±HH:MM", "+08:00");
-    /// whether TMS logins need a token in `Authorization`
+    /// whether TMS logins require a token in `Authorization`
     TMS_REQUIRE_TOKEN: bool = with_default("true");
 }
 
-/// What a password on the wire is ("password是已经md5加密过的密码" does not say).
+/// The format of passwords on the wire. The API document leaves it open ("password是已经md5加密过的密码").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProofFormat {
     /// `md5(D + timestamp)`
     Salted,
     /// `D`
     Digest,
-    /// One of the two.
+    /// Either of the two.
     Either,
 }
 
-/// The readings in force.
+/// The configured interpretation of the API document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DialectConfig {
     pub(crate) proof_format: ProofFormat,
@@ -36,8 +36,11 @@ pub(crate) struct DialectConfig {
 
 impl DialectConfig {
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
-        let (proof, offset) = (settings.get(&TMS_PROOF)?, settings.get(&TMS_TZ)?);
-        Ok(Self { proof_format: proof, offset, requires_token: settings.get(&TMS_REQUIRE_TOKEN)? })
+        Ok(Self {
+            proof_format: settings.get(&TMS_PROOF)?,
+            offset: settings.get(&TMS_TZ)?,
+            requires_token: settings.get(&TMS_REQUIRE_TOKEN)?,
+        })
     }
 }
 
@@ -47,13 +50,13 @@ impl ProofFormat {
             "salted" => Ok(Self::Salted),
             "digest" => Ok(Self::Digest),
             "either" => Ok(Self::Either),
-            _ => Err(format!("`{text}` is none of salted, digest, either")),
+            _ => Err(format!("`{text}` is not a proof format; set salted, digest or either")),
         }
     }
 }
 
 fn parse_offset(text: &str) -> Result<Offset, String> {
-    Offset::parse(text).ok_or_else(|| format!("`{text}` is not an offset; write Z, or for example +08:00"))
+    Offset::parse(text).ok_or_else(|| format!("`{text}` is not a UTC offset; set Z or ±HH:MM, for example +08:00"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How TMS says no: `{"message":"…","code":"1002"}`.
+//! Error responses of the TMS dialect: `{"message":"…","code":"1002"}`.
 
 use actix_web::HttpResponse;
 use stele_core::Error;
@@ -13,8 +13,8 @@ impl Dialect for Tms {
     const NAME: &'static str = "tms";
     const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Salted, ProofKind::Digest, ProofKind::SaltedOrDigest];
 
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-        message_code::render_rejection(refusal)
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        message_code::render_rejection(rejection)
     }
 
     fn render_error(error: &Error) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! The three calls.
+//! The handlers of the three endpoints: parse the request, call the use case, render the response.
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
@@ -17,63 +17,63 @@ use crate::wire;
 
 type HandlerResult = Result<HttpResponse, CallError<Tms>>;
 
-/// What every call is made with.
+/// What the handlers extract from a request besides its fields.
 type CallContext = (Data<UseCases>, Data<DialectConfig>, ClientAddress, HttpRequest);
 
 /// 管理员加密登录接口
-pub(crate) async fn login_admin(door: CallContext, fields: Fields) -> HandlerResult {
-    login(door, fields, AllowedUsers::Admins).await
+pub(crate) async fn login_admin(context: CallContext, fields: Fields) -> HandlerResult {
+    login(context, fields, AllowedUsers::Admins).await
 }
 
-/// 用户加密登录接口, and 修改用户密码, which repeats it to the letter
-pub(crate) async fn login_user(door: CallContext, fields: Fields) -> HandlerResult {
-    login(door, fields, AllowedUsers::Everyone).await
+/// 用户加密登录接口; also 修改用户密码, whose section in the API document repeats it verbatim
+pub(crate) async fn login_user(context: CallContext, fields: Fields) -> HandlerResult {
+    login(context, fields, AllowedUsers::Everyone).await
 }
 
 async fn login(
-    (use_cases, rules, address, http): CallContext,
+    (use_cases, config, address, http): CallContext,
     fields: Fields,
-    audience: AllowedUsers,
+    allowed_users: AllowedUsers,
 ) -> HandlerResult {
-    let form = wire::LoginRequest::parse(&fields, rules.proof_format)?;
-    if rules.requires_token {
+    let body = wire::LoginRequest::parse(&fields, config.proof_format)?;
+    if config.requires_token {
         authorize_login_attempt(&use_cases, &bearer_token(&http)?).await?;
     }
     let request = login::LoginRequest {
-        identifier: form.username,
-        proof: form.proof,
+        identifier: body.username,
+        proof: body.proof,
         caller: &RequestInfo::from_client(Tms::NAME, address.0),
-        allowed_users: audience,
+        allowed_users,
         challenge: Challenge::Never,
         transport: SessionTransport::Token,
     };
-    Ok(login_response(&use_cases.login(request).await?, &rules))
+    Ok(login_response(&use_cases.login(request).await?, &config))
 }
 
 /// 修改密码
-pub(crate) async fn pwdreset((use_cases, rules, address, http): CallContext, fields: Fields) -> HandlerResult {
-    let form = wire::PwdResetRequest::parse(&fields, rules.proof_format)?;
+pub(crate) async fn pwdreset((use_cases, config, address, http): CallContext, fields: Fields) -> HandlerResult {
+    let body = wire::PwdResetRequest::parse(&fields, config.proof_format)?;
     let request = ChangePasswordRequest {
-        target: PasswordChangeTarget::Authenticated(form.user_ref, &bearer_token(&http)?),
-        proof: form.proof,
-        password: NewPassword::from_digest(form.new_password),
+        target: PasswordChangeTarget::Authenticated(body.user_ref, &bearer_token(&http)?),
+        proof: body.proof,
+        password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Tms::NAME, address.0),
     };
-    Ok(login_response(&use_cases.change_password(request).await?, &rules))
+    Ok(login_response(&use_cases.change_password(request).await?, &config))
 }
 
-fn login_response(user: &AuthenticatedSession, rules: &DialectConfig) -> HttpResponse {
-    success_response(wire::UserView::new(user, rules.offset))
+fn login_response(user: &AuthenticatedSession, config: &DialectConfig) -> HttpResponse {
+    success_response(wire::UserView::new(user, config.offset))
 }
 
 fn bearer_token(http: &HttpRequest) -> Result<Token, Error> {
     authorization_token(http.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)
 }
 
-/// Whether `token` lets its bearer try to log in: a client application's, or a user's who is logged in already.
+/// Accepts a client token, or the session token of a user who is already logged in.
 async fn authorize_login_attempt(use_cases: &UseCases, token: &Token) -> Result<(), Error> {
     match use_cases.authenticate_client(token).await {
         Err(Error::NotAuthenticated) => use_cases.authenticate(Tms::NAME, token).await.map(drop),
-        known => known.map(drop),
+        result => result.map(drop),
     }
 }

@@ -1,12 +1,12 @@
-//! The TMS dialect: log in as administrator or user, change the password.
+//! The TMS dialect: login of administrators and users, password change.
 //!
-//! `WIRE.md` beside this crate has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API
-//! document is read. Here:
-//! - `rules`: which of the readings in `docs/PROTOCOLS.md` (TMS) this installation uses
-//! - `wire`: what clients send and are answered, and nothing else
-//! - `dialect`: how TMS says no
-//! - `handlers`: parse, call, render
-//! - `openapi`: what is told of all this to people and programs
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//!
+//! - `config`: the settings that choose between interpretations
+//! - `wire`: request and response types
+//! - `dialect`: error responses
+//! - `handlers`: the endpoints: parse the request, call the use case, render the response
+//! - `openapi`: the OpenAPI document
 
 mod config;
 mod dialect;
@@ -24,18 +24,18 @@ use stele_service::ConfigError;
 use config::DialectConfig;
 pub use dialect::Tms;
 
-/// The service.
+/// The TMS service, by default on port 8102.
 pub const SERVICE: Service = Service::new::<Tms>(8102, config::SETTINGS, routes, openapi::document);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let rules = Data::new(DialectConfig::from_settings(&context.settings)?);
-    Ok(Arc::new(move |config: &mut ServiceConfig| endpoints().configure(config.app_data(rules.clone()))))
+    let config = Data::new(DialectConfig::from_settings(&context.settings)?);
+    Ok(Arc::new(move |service: &mut ServiceConfig| endpoints().configure(service.app_data(config.clone()))))
 }
 
 fn endpoints() -> Endpoints<Tms> {
-    let at = |name: &str| format!("/container/api/v1/cloudbox/tms/auth/{name}");
+    let path = |name: &str| format!("/container/api/v1/cloudbox/tms/auth/{name}");
     Endpoints::default()
-        .post(&at("adminauthsalt"), handlers::login_admin, openapi::login_admin)
-        .post(&at("authsalt"), handlers::login_user, openapi::login_user)
-        .post(&at("pwdreset"), handlers::pwdreset, openapi::pwdreset)
+        .post(&path("adminauthsalt"), handlers::login_admin, openapi::login_admin)
+        .post(&path("authsalt"), handlers::login_user, openapi::login_user)
+        .post(&path("pwdreset"), handlers::pwdreset, openapi::pwdreset)
 }

@@ -1,4 +1,4 @@
-//! The TMS service as a program of its own.
+//! Runs the TMS service in a process of its own.
 
 use std::process::ExitCode;
 

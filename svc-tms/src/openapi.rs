@@ -1,4 +1,4 @@
-//! What TMS serves, described.
+//! The OpenAPI descriptions of the TMS dialect.
 
 use stele_core::Error;
 use stele_dialect::message_code::{
@@ -81,7 +81,7 @@ fn with_proof_errors(description: OperationDescription<Tms>) -> OperationDescrip
 }
 
 pub(crate) fn login_admin() -> OperationDescription<Tms> {
-    let text = "Log in as an administrator; others are told what a wrong password is. 该方法需携带 token。";
+    let text = "Log in as an administrator; any other user gets the error of a wrong password. 该方法需携带 token。";
     with_proof_errors(OperationDescription::new("adminauthsalt", "管理员加密登录接口", text))
         .required_body(&LOGIN_REQUEST)
 }
@@ -92,7 +92,7 @@ pub(crate) fn login_user() -> OperationDescription<Tms> {
 }
 
 pub(crate) fn pwdreset() -> OperationDescription<Tms> {
-    let text = "Change the password by proving the old one, with the user's own live token or an administrator's. \
+    let text = "Change the password by proving the old one, with a valid token of the user or of an administrator. \
                 该方法需携带用户本人或管理员的 token；成功后该用户在所有方言中的其他会话都结束。";
     with_proof_errors(OperationDescription::new("pwdreset", "修改密码", text)).required_body(&PWDRESET_REQUEST)
 }

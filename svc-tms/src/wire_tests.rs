@@ -1,4 +1,4 @@
-//! The translation, without a server: the API document's samples and everything near them.
+//! Parsing and rendering of the API document's samples and their variations.
 
 use std::borrow::Cow;
 
@@ -18,27 +18,27 @@ fn fields(json: &str) -> Fields {
     Fields::from_json(json.as_bytes()).unwrap()
 }
 
-fn parse_login(json: &str, reading: ProofFormat) -> Result<Proof, FieldError> {
-    LoginRequest::parse(&fields(json), reading).map(|login| login.proof)
+fn parse_login(json: &str, format: ProofFormat) -> Result<Proof, FieldError> {
+    LoginRequest::parse(&fields(json), format).map(|login| login.proof)
 }
 
 #[test]
 fn the_documented_samples_contain_placeholders_instead_of_digests() {
     let sample = r#"{ "username":"mark", "password":"hna123", "timestamp":1521515662 }"#;
-    for reading in PROOF_FORMATS {
-        assert_eq!(parse_login(sample, reading).unwrap_err(), FieldError::Invalid(Cow::Borrowed("password")));
+    for format in PROOF_FORMATS {
+        assert_eq!(parse_login(sample, format).unwrap_err(), FieldError::Invalid(Cow::Borrowed("password")));
     }
-    let read = parse_login(&sample.replace("hna123", DIGEST), ProofFormat::Either).unwrap();
-    let salted = read.as_salted().unwrap();
+    let proof = parse_login(&sample.replace("hna123", DIGEST), ProofFormat::Either).unwrap();
+    let salted = proof.as_salted().unwrap();
     assert_eq!((hex::encode(&salted.digest).as_str(), salted.timestamp.seconds()), (DIGEST, 1_521_515_662));
 
     let sample =
         r#"{ "user_id":"4", "orig_password":"orig_password", "new_password":"new_password", "timestamp":1522395456 }"#;
-    let fault = |sample: &str| PwdResetRequest::parse(&fields(sample), ProofFormat::Either).unwrap_err();
-    assert_eq!(fault(sample), FieldError::Invalid(Cow::Borrowed("orig_password")));
+    let error = |sample: &str| PwdResetRequest::parse(&fields(sample), ProofFormat::Either).unwrap_err();
+    assert_eq!(error(sample), FieldError::Invalid(Cow::Borrowed("orig_password")));
     let sample =
         sample.replace(r#""orig_password" "#, "").replacen(r#":"orig_password""#, &format!(r#":"{DIGEST}""#), 1);
-    assert_eq!(fault(&sample), FieldError::Invalid(Cow::Borrowed("new_password")));
+    assert_eq!(error(&sample), FieldError::Invalid(Cow::Borrowed("new_password")));
     let sample = sample.replace(r#":"new_password""#, &format!(r#":"{NEW_DIGEST}""#));
     assert_eq!(PwdResetRequest::parse(&fields(&sample), ProofFormat::Either).unwrap().user_ref, UserRef::Number(4));
 }
@@ -46,10 +46,10 @@ fn the_documented_samples_contain_placeholders_instead_of_digests() {
 #[test]
 fn a_timestamp_is_required_for_salted_proofs_and_always_validated() {
     let body = |timestamp: &str| format!(r#"{{"username":"mark","password":"{DIGEST}"{timestamp}}}"#);
-    for reading in [ProofFormat::Salted, ProofFormat::Either] {
+    for format in [ProofFormat::Salted, ProofFormat::Either] {
         for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#] {
             assert_eq!(
-                parse_login(&body(absent), reading).unwrap_err(),
+                parse_login(&body(absent), format).unwrap_err(),
                 FieldError::Missing(Cow::Borrowed("timestamp"))
             );
         }
@@ -57,9 +57,12 @@ fn a_timestamp_is_required_for_salted_proofs_and_always_validated() {
     for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#, r#","timestamp":1"#] {
         assert!(matches!(parse_login(&body(absent), ProofFormat::Digest), Ok(Proof::Digest(_))), "{absent}");
     }
-    for reading in PROOF_FORMATS {
-        for bad in [r#","timestamp":"now""#, r#","timestamp":-1"#, r#","timestamp":1.5"#, r#","timestamp":true"#] {
-            assert_eq!(parse_login(&body(bad), reading).unwrap_err(), FieldError::Invalid(Cow::Borrowed("timestamp")));
+    for format in PROOF_FORMATS {
+        for invalid in [r#","timestamp":"now""#, r#","timestamp":-1"#, r#","timestamp":1.5"#, r#","timestamp":true"#] {
+            assert_eq!(
+                parse_login(&body(invalid), format).unwrap_err(),
+                FieldError::Invalid(Cow::Borrowed("timestamp"))
+            );
         }
     }
 }
@@ -83,7 +86,7 @@ fn the_documented_response_is_reproduced() {
         profile: Profile {
             real_name: "bbbbb".to_owned(),
             gender: Some(Gender::Male),
-            // Cloudbox's, which TMS does not answer.
+            // Only in cloudbox responses.
             enterprise: "e8d3bc38-beb0-11e7-888f-525400d25920".to_owned(),
             group: "rentuser".to_owned(),
             ..Profile::default()
@@ -92,7 +95,7 @@ fn the_documented_response_is_reproduced() {
     let (dialect, app) = ("tms".to_owned(), String::new());
     let session = Session { user: id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 };
     let token = Token::parse("11f58f61a2b44eff8ab01686fc0c309b").unwrap();
-    let done = AuthenticatedSession { user, token, session };
+    let login = AuthenticatedSession { user, token, session };
     let expected = concat!(
         r#"{"user_id":"01a56814-2da2-11e8-aafd-525400bbac8e","#,
         r#""user_name":"ddffccc","register_time":"2018-03-22T15:24:07.037042+08:00","status":"","avatar_url":"","#,
@@ -100,7 +103,7 @@ fn the_documented_response_is_reproduced() {
         r#""user_real_name":"bbbbb","user_gender":"男","user_nickname":"","#,
         r#""user_alias_id":"01a572502da211e8aafd525400bbac8e","role":"2","group":"user"}"#
     );
-    assert_eq!(serde_json::to_string(&UserView::new(&done, Offset::CHINA)).unwrap(), expected);
+    assert_eq!(serde_json::to_string(&UserView::new(&login, Offset::CHINA)).unwrap(), expected);
 }
 
 proptest! {
@@ -111,10 +114,10 @@ proptest! {
             for timestamp_text in [timestamp.to_string(), format!(r#""{timestamp}""#)] {
                 let json = format!(r#"{{"timestamp":{timestamp_text},"username":"u","password":"{password}"}}"#);
                 let expected = SaltedProof { digest, timestamp: timestamp.into() };
-                prop_assert!(matches!(parse_login(&json, ProofFormat::Salted), Ok(Proof::Salted(read)) if read == expected));
-                prop_assert!(matches!(parse_login(&json, ProofFormat::Either), Ok(Proof::SaltedOrDigest(read)) if read == expected));
-                let Ok(Proof::Digest(read)) = parse_login(&json, ProofFormat::Digest) else { panic!("{json}") };
-                prop_assert_eq!(read.salted_hash(7), PasswordDigest::from_bytes(digest).salted_hash(7));
+                prop_assert!(matches!(parse_login(&json, ProofFormat::Salted), Ok(Proof::Salted(proof)) if proof == expected));
+                prop_assert!(matches!(parse_login(&json, ProofFormat::Either), Ok(Proof::SaltedOrDigest(proof)) if proof == expected));
+                let Ok(Proof::Digest(proof)) = parse_login(&json, ProofFormat::Digest) else { panic!("{json}") };
+                prop_assert_eq!(proof.salted_hash(7), PasswordDigest::from_bytes(digest).salted_hash(7));
             }
         }
     }
@@ -122,7 +125,7 @@ proptest! {
     #[test]
     fn only_hex_digests_and_decimal_timestamps_are_parsed(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", turn in 0usize..3) {
         let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
-        let readable = hex::decode::<16>(&password).is_some() && ClientTimestamp::parse(&timestamp).is_some();
-        prop_assert_eq!(parse_login(&json, PROOF_FORMATS[turn]).is_ok(), readable);
+        let is_valid = hex::decode::<16>(&password).is_some() && ClientTimestamp::parse(&timestamp).is_some();
+        prop_assert_eq!(parse_login(&json, PROOF_FORMATS[turn]).is_ok(), is_valid);
     }
 }

@@ -1,4 +1,4 @@
-//! Every documented call, in every form a client may send it.
+//! The documented calls, in every format that clients send.
 
 use serde_json::json;
 use stele_core::user::{Gender, Profile};
@@ -23,7 +23,7 @@ const PWDRESET_SAMPLE: &str = r#"{
 
 #[tokio::test]
 async fn login_returns_all_user_fields_in_the_documented_order() {
-    let app = TestService::new().await;
+    let service = TestService::new().await;
     let profile = Profile {
         real_name: "马克".into(),
         gender: Some(Gender::Female),
@@ -33,11 +33,12 @@ async fn login_returns_all_user_fields_in_the_documented_order() {
         group: "rentuser".into(),
         ..Profile::default()
     };
-    let user = app.lab.user("Mark").phone("13800138000").email("1@hna").profile(profile).admin().add().await;
+    let user = service.lab.user("Mark").phone("13800138000").email("1@hna").profile(profile).admin().add().await;
     for path in [ADMIN_LOGIN, LOGIN] {
-        app.advance_clock(1);
-        let answer = app.login_with_proof(path, "mark", &salted_digest("123456", app.now()), app.now()).await;
-        let (id, alias, token) = (user.id, &user.alias_id, answer.token());
+        service.advance_clock(1);
+        let response =
+            service.login_with_proof(path, "mark", &salted_digest("123456", service.now()), service.now()).await;
+        let (id, alias, token) = (user.id, &user.alias_id, response.token());
         let expected = format!(
             concat!(
                 r#"{{"message":"Succ","code":"0000","data":{{"user_id":"{id}","user_name":"Mark","#,
@@ -50,7 +51,7 @@ async fn login_returns_all_user_fields_in_the_documented_order() {
             token = token,
             alias = alias
         );
-        answer.assert_is(200, &expected);
+        response.assert_is(200, &expected);
         for hex in [token.as_str(), alias] {
             assert!(hex.len() == 32 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{hex}");
         }
@@ -59,9 +60,9 @@ async fn login_returns_all_user_fields_in_the_documented_order() {
 
 #[tokio::test]
 async fn login_returns_the_role_of_the_user() {
-    let app = TestService::new().await;
-    app.lab.user("mark").add().await;
-    let data = app.login("mark", "123456").await.json()["data"].clone();
+    let service = TestService::new().await;
+    service.lab.user("mark").add().await;
+    let data = service.login("mark", "123456").await.json()["data"].clone();
     assert_eq!((&data["role"], &data["group"], &data["status"]), (&json!("2"), &json!("user"), &json!("")));
     assert!(data.get("enterprise").is_none());
     for name in ["avatar_url", "user_phone", "user_email", "user_real_name", "user_gender", "user_nickname"] {
@@ -72,69 +73,72 @@ async fn login_returns_the_role_of_the_user() {
 #[tokio::test]
 async fn times_use_the_configured_offset() {
     for (offset, expected) in [("Z", "2026-01-01T08:00:00.000000Z"), ("-03:30", "2026-01-01T04:30:00.000000-03:30")] {
-        let app = TestService::with_settings(&[("STELE_TMS_TZ", offset)]).await;
-        app.lab.user("mark").add().await;
-        assert_eq!(app.login("mark", "123456").await.json()["data"]["register_time"], expected);
+        let service = TestService::with_settings(&[("STELE_TMS_TZ", offset)]).await;
+        service.lab.user("mark").add().await;
+        assert_eq!(service.login("mark", "123456").await.json()["data"]["register_time"], expected);
     }
 }
 
 #[tokio::test]
 async fn pwdreset_accepts_every_user_id_format() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
-    let mut token = app.login("mark", "123456").await.token();
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
+    let mut token = service.login("mark", "123456").await.token();
     let id = user.id.to_string();
-    let writings = [
+    let user_ids = [
         json!(id),
         json!(id.to_uppercase()),
         json!(id.replace('-', "")),
         json!(user.number.to_string()),
         json!(user.number),
     ];
-    for (turn, writing) in writings.into_iter().enumerate() {
-        app.advance_clock(1);
+    for (turn, user_id) in user_ids.into_iter().enumerate() {
+        service.advance_clock(1);
         let (old, new) = if turn % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
-        let answer = app.pwdreset(&token, writing, old, new).await;
-        assert_eq!(answer.json()["data"]["user_id"], id, "{answer:?}");
-        token = answer.token();
-        app.login("mark", old).await.assert_is(200, WRONG_CREDENTIALS);
-        app.login("mark", new).await.token();
+        let response = service.pwdreset(&token, user_id, old, new).await;
+        assert_eq!(response.json()["data"]["user_id"], id, "{response:?}");
+        token = response.token();
+        service.login("mark", old).await.assert_is(200, WRONG_CREDENTIALS);
+        service.login("mark", new).await.token();
     }
 }
 
 #[tokio::test]
 async fn pwdreset_returns_the_login_response() {
-    let app = TestService::new().await;
-    let user = app.lab.user("mark").add().await;
-    let login = app.login("mark", "123456").await;
-    app.advance_clock(1);
-    let reset = app.pwdreset(&login.token(), user.number, "123456", "654321").await;
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").add().await;
+    let login = service.login("mark", "123456").await;
+    service.advance_clock(1);
+    let reset = service.pwdreset(&login.token(), user.number, "123456", "654321").await;
     assert_eq!(reset.text.replace(&reset.token(), ""), login.text.replace(&login.token(), ""));
 }
 
 #[tokio::test]
 async fn the_documented_samples_are_rejected_without_digests() {
-    let app = TestService::new().await;
-    app.lab.user("mark").password("hna123").admin().add().await;
-    let named = |name: &str| format!(r#"{{"message":"参数错误: {name}","code":"1001"}}"#);
+    let service = TestService::new().await;
+    service.lab.user("mark").password("hna123").admin().add().await;
+    let invalid_field = |name: &str| format!(r#"{{"message":"参数错误: {name}","code":"1001"}}"#);
     for path in [ADMIN_LOGIN, LOGIN] {
-        app.post_as(path, "application/json", LOGIN_SAMPLE).await.assert_is(400, &named("password"));
+        service.post_as(path, "application/json", LOGIN_SAMPLE).await.assert_is(400, &invalid_field("password"));
     }
-    app.post_as(PWDRESET, "application/json", PWDRESET_SAMPLE).await.assert_is(400, &named("orig_password"));
+    service
+        .post_as(PWDRESET, "application/json", PWDRESET_SAMPLE)
+        .await
+        .assert_is(400, &invalid_field("orig_password"));
 }
 
 #[tokio::test]
 async fn the_documented_samples_work_with_digests_and_without_a_timestamp_limit() {
     let sample = LOGIN_SAMPLE.replace("hna123", &salted_digest("hna123", 1_521_515_662));
-    let app = TestService::new().await;
-    app.lab.user("mark").password("hna123").admin().add().await;
-    app.post_as(LOGIN, "application/json", sample.clone()).await.assert_is(200, PROOF_STALE);
+    let service = TestService::new().await;
+    service.lab.user("mark").password("hna123").admin().add().await;
+    service.post_as(LOGIN, "application/json", sample.clone()).await.assert_is(200, PROOF_STALE);
 
-    let app = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
-    let user = app.lab.user("mark").password("hna123").admin().add().await;
-    let token = app.post_as(ADMIN_LOGIN, "application/json", sample.clone()).await.token();
-    app.post_as(LOGIN, "application/json", sample).await.assert_is(200, PROOF_REPLAYED);
-    // The sample's user 4 is nobody here.
+    let service = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
+    let user = service.lab.user("mark").password("hna123").admin().add().await;
+    let token = service.post_as(ADMIN_LOGIN, "application/json", sample.clone()).await.token();
+    service.post_as(LOGIN, "application/json", sample).await.assert_is(200, PROOF_REPLAYED);
+    // The sample's user 4 does not exist here.
     let reset = PWDRESET_SAMPLE.replacen(
         r#":"orig_password""#,
         &format!(r#":"{}""#, salted_digest("hna123", 1_522_395_456)),
@@ -142,11 +146,13 @@ async fn the_documented_samples_work_with_digests_and_without_a_timestamp_limit(
     );
     let reset = reset.replace(r#":"new_password""#, r#":"e10adc3949ba59abbe56e057f20f883e""#);
     let send = async |body: String| {
-        let request =
-            app.request("POST", PWDRESET).header("authorization", &token).header("content-type", "application/json");
-        app.send(request.body(body)).await
+        let request = service
+            .request("POST", PWDRESET)
+            .header("authorization", &token)
+            .header("content-type", "application/json");
+        service.send(request.body(body)).await
     };
     send(reset.clone()).await.assert_is(200, WRONG_CREDENTIALS);
     send(reset.replace(r#":"4""#, &format!(r#":"{}""#, user.number))).await.token();
-    app.login("mark", "123456").await.token();
+    service.login("mark", "123456").await.token();
 }

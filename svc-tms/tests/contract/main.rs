@@ -1,4 +1,4 @@
-//! The TMS service alone, over HTTP.
+//! Contract tests of the TMS service over HTTP.
 
 #![expect(clippy::unwrap_used, reason = "a test's set-up may panic")]
 
@@ -13,7 +13,7 @@ mod unavailability;
 
 stele_testkit::conformance!(test_service::TestService, sessions, salted);
 
-/// The first client token that a laboratory gives, which the transcripts carry.
+/// The first client token of a [`stele_testkit::TestLab`], which the golden transcripts contain.
 const CLIENT_TOKEN: &str = "8005f02d43fa06e7d0585fb64c961d57";
 
 #[tokio::test]

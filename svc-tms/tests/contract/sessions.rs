@@ -1,4 +1,4 @@
-//! How long a session lives and what ends it. A session shows itself alive by being good for a login or a change.
+//! Session lifetime: what ends a session and what does not.
 
 use stele_core::Error;
 use stele_core::session::{NewSession, Session, Token};
@@ -8,7 +8,7 @@ use stele_testkit::conformance::DialectUnderTest as _;
 use crate::test_service::TestService;
 
 impl TestService {
-    /// The token of a session of `name` that no login opened.
+    /// Opens a session of `name` without a login; returns its token.
     pub(crate) async fn open_session_token(&self, name: &str) -> String {
         let deps = self.lab.dependencies();
         let account = deps.users.find_by_identifier(name).await.unwrap().unwrap();
@@ -35,33 +35,37 @@ impl TestService {
 
 #[tokio::test]
 async fn pwdreset_ends_all_older_sessions_in_all_dialects_and_opens_a_new_one() {
-    let app = TestService::new().await;
-    let mark = app.lab.user("mark").add().await;
-    let old = app.login("mark", "123456").await.token();
-    app.advance_clock(1);
-    let used = app.login("mark", "123456").await.token();
-    app.advance_clock(1);
-    let of_cloudbox = Token::parse(&app.login_cloudbox("mark", "123456").await.unwrap()).unwrap();
-    app.advance_clock(1);
-    let fresh = app.pwdreset(&used, mark.number, "123456", "654321").await.token();
-    assert!(!app.is_token_live(&old).await && !app.is_token_live(&used).await && app.is_token_live(&fresh).await);
-    let of_cloudbox = app.lab.use_cases().authenticate("cloudbox", &of_cloudbox).await;
-    assert!(matches!(of_cloudbox, Err(Error::NotAuthenticated)), "{of_cloudbox:?}");
+    let service = TestService::new().await;
+    let mark = service.lab.user("mark").add().await;
+    let old = service.login("mark", "123456").await.token();
+    service.advance_clock(1);
+    let used = service.login("mark", "123456").await.token();
+    service.advance_clock(1);
+    let cloudbox_token = Token::parse(&service.login_cloudbox("mark", "123456").await.unwrap()).unwrap();
+    service.advance_clock(1);
+    let fresh = service.pwdreset(&used, mark.number, "123456", "654321").await.token();
+    assert!(
+        !service.is_token_live(&old).await
+            && !service.is_token_live(&used).await
+            && service.is_token_live(&fresh).await
+    );
+    let cloudbox_token = service.lab.use_cases().authenticate("cloudbox", &cloudbox_token).await;
+    assert!(matches!(cloudbox_token, Err(Error::NotAuthenticated)), "{cloudbox_token:?}");
 }
 
 #[tokio::test]
 async fn a_failed_pwdreset_ends_no_session() {
-    let app = TestService::new().await;
-    let mark = app.lab.user("mark").add().await;
-    let token = app.login("mark", "123456").await.token();
-    assert_eq!(app.pwdreset(&token, mark.number, "wrong", "654321").await.code(), "1002");
-    assert!(app.is_token_live(&token).await);
+    let service = TestService::new().await;
+    let mark = service.lab.user("mark").add().await;
+    let token = service.login("mark", "123456").await.token();
+    assert_eq!(service.pwdreset(&token, mark.number, "wrong", "654321").await.code(), "1002");
+    assert!(service.is_token_live(&token).await);
 }
 
 #[tokio::test]
 async fn a_client_token_does_not_expire() {
-    let app = TestService::new().await;
-    app.lab.user("mark").add().await;
-    app.advance_clock(365 * 24 * 3_600);
-    app.login("mark", "123456").await.token();
+    let service = TestService::new().await;
+    service.lab.user("mark").add().await;
+    service.advance_clock(365 * 24 * 3_600);
+    service.login("mark", "123456").await.token();
 }

@@ -1,4 +1,4 @@
-//! The service, and how clients of this dialect call it.
+//! The service under test and its client.
 
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
@@ -36,23 +36,23 @@ impl DialectUnderTest for TestService {
         &["/container/api/v1/cloudbox/tms/", "/container/api/v1/cloudbox/tms/auth/login"];
 
     async fn start(lab: TestLab) -> Self {
-        // Another instance adds one of its own.
-        let kiosk = lab.add_client_token(&lab.dependencies().random.hex128()).await;
-        Self { app: TestApp::start(lab, Self::SERVICE).await, client_token: kiosk }
+        // A random name, because instances that share a store each add a client.
+        let client_token = lab.add_client_token(&lab.dependencies().random.hex128()).await;
+        Self { app: TestApp::start(lab, Self::SERVICE).await, client_token }
     }
 
-    fn login_cost(right: bool) -> RequestCost {
-        // The token first, that every call carries. Whether a proof is salted is known only afterwards, and a hash must
-        // not be computed before the limits are asked.
-        RequestCost::new(u64::from(!right), &["client_token", "find"], &["admit", "settle"])
+    fn login_cost(is_correct: bool) -> RequestCost {
+        // Every call checks its token first. The format is known only after the check, and the rate limit must be checked
+        // before a hash is computed.
+        RequestCost::new(u64::from(!is_correct), &["client_token", "find"], &["admit", "settle"])
     }
 
     fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
         Self::proof_fields(identifier, &salted_digest(password, self.now()), self.now())
     }
 
-    fn is_accepted(answer: &TestResponse) -> bool {
-        answer.is_success()
+    fn is_accepted(response: &TestResponse) -> bool {
+        response.is_success()
     }
 
     fn add_credentials(&self, request: RequestBuilder) -> RequestBuilder {
@@ -65,13 +65,13 @@ impl SaltedDialect for TestService {
 }
 
 impl SessionDialect for TestService {
-    fn session_token(&self, answer: &TestResponse) -> Token {
-        Token::parse(&answer.token()).unwrap()
+    fn session_token(&self, response: &TestResponse) -> Token {
+        Token::parse(&response.token()).unwrap()
     }
 }
 
 impl TestService {
-    /// Posts with a token; with an empty one, without.
+    /// Posts with `token` in `Authorization`, or without the header if `token` is empty.
     pub(crate) async fn post_with_token(&self, path: &str, token: &str, body: &Value) -> TestResponse {
         let request = self.request("POST", path).json(body);
         self.send(if token.is_empty() { request } else { request.header("authorization", token) }).await
@@ -83,23 +83,24 @@ impl TestService {
         self.send(request.body(body)).await
     }
 
-    /// Logs in with this proof, sent at `at`.
+    /// Logs in with `proof` and timestamp `at`.
     pub(crate) async fn login_with_proof(&self, path: &str, username: &str, proof: &str, at: i64) -> TestResponse {
         let body = json!({ "username": username, "password": proof, "timestamp": at });
         self.post_with_token(path, &self.client_token, &body).await
     }
 
-    /// Logs in with a salted proof made now. Once a second at most: each proof is good once.
+    /// Logs in with a salted proof for the current time. Works once per second of the test clock, as each proof is accepted
+    /// once.
     pub(crate) async fn login(&self, username: &str, password: &str) -> TestResponse {
         self.login_with_proof(LOGIN, username, &salted_digest(password, self.now()), self.now()).await
     }
 
-    /// Logs in as an administrator with a salted proof made now.
+    /// Logs in as an administrator with a salted proof for the current time.
     pub(crate) async fn login_admin(&self, username: &str, password: &str) -> TestResponse {
         self.login_with_proof(ADMIN_LOGIN, username, &salted_digest(password, self.now()), self.now()).await
     }
 
-    /// Changes a password, with a salted proof made now.
+    /// Changes a password with a salted proof for the current time.
     pub(crate) async fn pwdreset(&self, token: &str, user: impl Into<Value>, old: &str, new: &str) -> TestResponse {
         let body = json!({
             "user_id": user.into(),
@@ -110,7 +111,7 @@ impl TestService {
         self.post_with_token(PWDRESET, token, &body).await
     }
 
-    /// Logs in through the cloudbox dialect's door, as its service would; gives the token.
+    /// Logs in as the cloudbox service does; returns the token.
     pub(crate) async fn login_cloudbox(&self, username: &str, password: &str) -> stele_core::Result<String> {
         let timestamp = self.now();
         let digest = stele_core::hex::decode(&salted_digest(password, timestamp)).unwrap();
@@ -122,6 +123,6 @@ impl TestService {
             challenge: Challenge::Never,
             transport: SessionTransport::Token,
         };
-        self.lab.use_cases().login(request).await.map(|done| done.token.expose().to_owned())
+        self.lab.use_cases().login(request).await.map(|session| session.token.expose().to_owned())
     }
 }

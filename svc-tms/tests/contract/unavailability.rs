@@ -1,4 +1,4 @@
-//! Trouble on our side: opaque, in dialect, and never taken for a wrong password.
+//! Server errors: reported without their cause, in the dialect's format, and never as a wrong password.
 
 use std::net::TcpListener;
 
@@ -22,51 +22,58 @@ async fn an_invalid_setting_prevents_startup_and_is_named() {
 
 #[tokio::test]
 async fn a_store_outage_fails_closed_and_recovers() {
-    let gone = Error::unavailable("");
+    let unavailable = Error::unavailable("");
     for ((_, down), required) in STORES.into_iter().flat_map(|store| [(store, "true"), (store, "false")]) {
-        let app = TestService::with_settings(&[("STELE_TMS_REQUIRE_TOKEN", required)]).await;
-        let root = app.lab.user("root").admin().add().await;
-        let dead = app.login_admin("root", "123456").await.token();
-        app.advance_clock(1);
-        let live = app.pwdreset(&dead, root.number, "123456", "hna123").await.token();
-        app.advance_clock(1);
-        let used = app.now();
-        app.login_admin("root", "hna123").await.token();
-        // A login for which a user vouches, by a token of theirs.
-        let login_by = async |token: &str| {
-            let proof = salted_digest("hna123", app.now());
-            app.post_with_token(LOGIN, token, &json!({ "username": "root", "password": proof, "timestamp": app.now() }))
+        let service = TestService::with_settings(&[("STELE_TMS_REQUIRE_TOKEN", required)]).await;
+        let root = service.lab.user("root").admin().add().await;
+        let ended_token = service.login_admin("root", "123456").await.token();
+        service.advance_clock(1);
+        let live = service.pwdreset(&ended_token, root.number, "123456", "hna123").await.token();
+        service.advance_clock(1);
+        let used = service.now();
+        service.login_admin("root", "hna123").await.token();
+        // A login that is authorized by a user's session token.
+        let login_with_user_token = async |token: &str| {
+            let proof = salted_digest("hna123", service.now());
+            service
+                .post_with_token(
+                    LOGIN,
+                    token,
+                    &json!({ "username": "root", "password": proof, "timestamp": service.now() }),
+                )
                 .await
         };
 
-        down(&app.lab, true);
-        for _ in ["a used proof", "a fresh one"] {
-            app.assert_fails_with(&app.login_admin("root", "hna123").await, &gone);
-            app.assert_fails_with(&app.login("root", "hna123").await, &gone);
-            for token in [&live, &dead] {
-                app.assert_fails_with(&login_by(token).await, &gone);
-                app.assert_fails_with(&app.pwdreset(token, root.number, "hna123", "654321").await, &gone);
+        down(&service.lab, true);
+        for _ in ["a used proof", "a fresh proof"] {
+            service.assert_fails_with(&service.login_admin("root", "hna123").await, &unavailable);
+            service.assert_fails_with(&service.login("root", "hna123").await, &unavailable);
+            for token in [&live, &ended_token] {
+                service.assert_fails_with(&login_with_user_token(token).await, &unavailable);
+                service
+                    .assert_fails_with(&service.pwdreset(token, root.number, "hna123", "654321").await, &unavailable);
             }
-            app.advance_clock(1);
+            service.advance_clock(1);
         }
-        down(&app.lab, false);
+        down(&service.lab, false);
 
         for path in [ADMIN_LOGIN, LOGIN] {
-            app.login_with_proof(path, "root", &salted_digest("hna123", used), used)
+            service
+                .login_with_proof(path, "root", &salted_digest("hna123", used), used)
                 .await
                 .assert_is(200, PROOF_REPLAYED);
         }
-        app.pwdreset(&dead, root.number, "hna123", "654321").await.assert_is(401, BAD_TOKEN);
+        service.pwdreset(&ended_token, root.number, "hna123", "654321").await.assert_is(401, BAD_TOKEN);
         if required == "true" {
-            login_by(&dead).await.assert_is(401, BAD_TOKEN);
+            login_with_user_token(&ended_token).await.assert_is(401, BAD_TOKEN);
         }
-        // What was told 503 was neither counted nor done: the proof, the session and the password are still good.
+        // Requests answered 503 had no effect and were not counted: proof, session and password are still valid.
         let timestamp = used + 1;
-        app.login_with_proof(ADMIN_LOGIN, "root", &salted_digest("hna123", timestamp), timestamp).await.token();
-        login_by(&live).await.token();
-        app.advance_clock(1);
-        app.pwdreset(&live, root.number, "hna123", "654321").await.token();
-        app.advance_clock(1);
-        app.login("root", "654321").await.token();
+        service.login_with_proof(ADMIN_LOGIN, "root", &salted_digest("hna123", timestamp), timestamp).await.token();
+        login_with_user_token(&live).await.token();
+        service.advance_clock(1);
+        service.pwdreset(&live, root.number, "hna123", "654321").await.token();
+        service.advance_clock(1);
+        service.login("root", "654321").await.token();
     }
 }
