@@ -1,8 +1,8 @@
-//! Base64 as portal clients send it (portal document: `base64_encode 加密`), passwords and codes alike.
+//! Base64 of passwords and codes, as portal clients encode it (API document: `base64_encode 加密`).
 
 use stele_dialect::lenient_base64;
 
-/// Decodes base64 in any writing that [`lenient_base64`] reads to a text. `None` for anything else, and for an empty text.
+/// Decodes base64 to text, in any variant that [`lenient_base64`] accepts. `None` if it is invalid, not UTF-8, or empty.
 pub fn decode(value: &str) -> Option<String> {
     let is_text = |bytes: &[u8]| !bytes.is_empty() && std::str::from_utf8(bytes).is_ok();
     let mut bytes = lenient_base64::decode(value, is_text)?;
@@ -25,8 +25,8 @@ mod tests {
         UrlSafeUnpadded,
     }
 
-    fn encode(writing: Base64Variant, text: &str) -> String {
-        match writing {
+    fn encode(variant: Base64Variant, text: &str) -> String {
+        match variant {
             Base64Variant::Padded => STANDARD.encode(text),
             Base64Variant::Unpadded => STANDARD_NO_PAD.encode(text),
             Base64Variant::UrlSafe => URL_SAFE.encode(text),
@@ -43,7 +43,7 @@ mod tests {
         ])
     }
 
-    /// Made by Python: see tests/vectors/README.md.
+    /// The vectors are computed by Python: see tests/vectors/README.md.
     #[test]
     fn base64_vectors_from_python_are_decoded() {
         let vectors = include_str!("../tests/vectors/base64.json");
@@ -56,8 +56,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_base64_variant_is_decoded(text in "(?s).{1,60}", how in base64_variant()) {
-            prop_assert_eq!(decode(&encode(how, &text)), Some(text));
+        fn every_base64_variant_is_decoded(text in "(?s).{1,60}", variant in base64_variant()) {
+            prop_assert_eq!(decode(&encode(variant, &text)), Some(text));
         }
 
         #[test]
@@ -78,8 +78,8 @@ mod tests {
                 prop_assert!(!text.is_empty());
                 let plain = sent.replace(['\r', '\n', '\t'], "");
                 let plain = plain.trim_start().replace([' ', '-'], "+").replace('_', "/");
-                let shown = STANDARD_NO_PAD.encode(&text);
-                prop_assert!(sent.contains('%') || plain.starts_with(&shown), "{sent:?} is not {text:?}");
+                let encoded = STANDARD_NO_PAD.encode(&text);
+                prop_assert!(sent.contains('%') || plain.starts_with(&encoded), "{sent:?} is not {text:?}");
             }
         }
 

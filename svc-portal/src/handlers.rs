@@ -1,4 +1,4 @@
-//! The five calls.
+//! The handlers of the five endpoints: parse the request, call the use case, render the response.
 
 use std::borrow::Cow;
 
@@ -22,23 +22,23 @@ use crate::{session_cookie, wire};
 
 type HandlerResult = Result<HttpResponse, CallError<Portal>>;
 
-/// What the settings say of this dialect.
+/// The configuration of this dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct DialectConfig {
-    /// Whether a login may tell an unknown user from a wrong password, as the document does.
+    /// Whether a login reports unknown users with a code of their own, as the document does (user enumeration).
     pub reveals_unknown_user: bool,
-    /// The other origins whose pages may log their visitors in and out.
+    /// The cross-site origins whose pages may set and clear the session cookie.
     pub allowed_origins: AllowedOrigins,
 }
 
 /// 注册接口
 pub(crate) async fn register(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
-    let form = wire::NewPasswordRequest::try_from(&fields)?;
+    let body = wire::NewPasswordRequest::try_from(&fields)?;
     let request = RegisterRequest {
-        to: &form.recipient,
+        to: &body.recipient,
         purpose: CodePurpose::Any,
-        code: &form.code,
-        password: &validate_new_password(&use_cases, &form.password)?,
+        code: &body.code,
+        password: &validate_new_password(&use_cases, &body.password)?,
         caller: &request_info(address),
     };
     let user = use_cases.register(request).await?;
@@ -49,28 +49,28 @@ pub(crate) async fn register(use_cases: Data<UseCases>, address: ClientAddress, 
 pub(crate) async fn login(
     request: HttpRequest,
     use_cases: Data<UseCases>,
-    options: Data<DialectConfig>,
+    config: Data<DialectConfig>,
     address: ClientAddress,
     fields: Fields,
 ) -> HandlerResult {
-    let form = wire::LoginRequest::try_from(&fields)?;
+    let body = wire::LoginRequest::try_from(&fields)?;
     let attempt = LoginRequest {
-        identifier: &form.identifier,
-        proof: Proof::Raw(form.password),
+        identifier: &body.identifier,
+        proof: Proof::Raw(body.password),
         caller: &request_info(address),
         allowed_users: AllowedUsers::Everyone,
-        challenge: Challenge::Code(form.code),
+        challenge: Challenge::Code(body.code),
         transport: SessionTransport::Token,
     };
-    let found = use_cases.login(attempt).await.map_err(|error| match error {
-        Error::UnknownUser if !options.reveals_unknown_user => Error::WrongPassword,
+    let session = use_cases.login(attempt).await.map_err(|error| match error {
+        Error::UnknownUser if !config.reveals_unknown_user => Error::WrongPassword,
         other => other,
     })?;
-    let mut response = success_response(wire::ProfileView::from(&found.user));
-    if options.allowed_origins.is_cross_site(request.headers()) {
-        tracing::info!("login by a page of another site: no cookie is set; list its origin in STELE_CORS_ORIGINS");
+    let mut response = success_response(wire::ProfileView::from(&session.user));
+    if config.allowed_origins.is_cross_site(request.headers()) {
+        tracing::info!("cross-site login: no session cookie set; to allow it, add the origin to STELE_CORS_ORIGINS");
     } else {
-        session_cookie::set(&mut response, &request, &found.token)?;
+        session_cookie::set(&mut response, &request, &session.token)?;
     }
     Ok(response)
 }
@@ -79,11 +79,11 @@ pub(crate) async fn login(
 pub(crate) async fn logout(
     request: HttpRequest,
     use_cases: Data<UseCases>,
-    options: Data<DialectConfig>,
+    config: Data<DialectConfig>,
     _: IgnoredBody,
 ) -> HandlerResult {
-    // A page of another site must not log its visitor out.
-    if options.allowed_origins.is_cross_site(request.headers()) {
+    // CSRF: a cross-site page must not log its visitor out.
+    if config.allowed_origins.is_cross_site(request.headers()) {
         return Ok(success_response(EmptyContent {}));
     }
     if let Some(token) = session_cookie::session_token(request.headers()) {
@@ -97,14 +97,14 @@ pub(crate) async fn logout(
     Ok(response)
 }
 
-/// 注册接口 (so the document heads it), at /i/resetpwd
+/// 重置密码, which the API document heads 注册接口
 pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
-    let form = wire::NewPasswordRequest::try_from(&fields)?;
+    let body = wire::NewPasswordRequest::try_from(&fields)?;
     let request = ResetPasswordRequest {
-        to: &form.recipient,
+        to: &body.recipient,
         purpose: CodePurpose::Any,
-        code: &form.code,
-        password: &validate_new_password(&use_cases, &form.password)?,
+        code: &body.code,
+        password: &validate_new_password(&use_cases, &body.password)?,
         caller: &request_info(address),
     };
     let user = use_cases.reset_password(request).await?;
@@ -113,12 +113,12 @@ pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, 
 
 /// 发送验证码接口
 pub(crate) async fn send_code(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
-    let form = wire::SendCodeRequest::try_from(&fields)?;
-    let Some(to) = Recipient::parse(form.username) else { return Ok(invalid_recipient_response(form.username)) };
+    let body = wire::SendCodeRequest::try_from(&fields)?;
+    let Some(to) = Recipient::parse(body.username) else { return Ok(invalid_recipient_response(body.username)) };
     match use_cases.send_code(&request_info(address), &to, CodePurpose::Any, RecipientFilter::Anyone).await {
         Ok(()) => Ok(success_response(EmptyContent {})),
-        // A phone in a country that is not served.
-        Err(Error::Invalid(_)) => Ok(invalid_recipient_response(form.username)),
+        // A phone of a country that is not in STELE_SMS_COUNTRIES.
+        Err(Error::Invalid(_)) => Ok(invalid_recipient_response(body.username)),
         Err(error) => Err(error.into()),
     }
 }

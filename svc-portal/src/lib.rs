@@ -1,11 +1,12 @@
-//! The portal dialect: accounts that people open themselves, with a code sent to their phone or mail.
+//! The portal dialect: registration, login and password reset with codes sent by short message or e-mail.
 //!
-//! `WIRE.md` beside this crate has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API
-//! document is read. Here:
-//! - `wire`: what clients send and are answered, and nothing else; `encoded`: its base64
-//! - `dialect`: how the portal says yes and no
-//! - `handlers`: parse, call, render; [`session_cookie`]: how its sessions are carried
-//! - `openapi`: what is told of all this to people and programs
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//!
+//! - `wire`: request and response types; [`base64_text`]: base64 of passwords and codes
+//! - `dialect`: the response envelope and error responses
+//! - `handlers`: the endpoints: parse the request, call the use case, render the response
+//! - [`session_cookie`]: the session cookie
+//! - `openapi`: the OpenAPI document
 
 pub mod base64_text;
 mod dialect;
@@ -27,22 +28,21 @@ pub use dialect::Portal;
 use handlers::DialectConfig;
 
 stele_service::settings! {
-    /// What this dialect reads beside the settings that all share.
+    /// The settings of this dialect.
     pub const SETTINGS = "STELE_";
-    /// answer an unknown user at login with 3201; false: as a wrong password, 3202
+    /// whether logins of unknown users get error 3201; false: 3202, as for a wrong password
     PORTAL_TELL_UNKNOWN: bool = with_default("true");
 }
 
-/// The service.
+/// The portal service, by default on port 8103.
 pub const SERVICE: Service = Service::new::<Portal>(8103, SETTINGS, routes, openapi::document);
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
-    let tell_unknown = context.settings.get(&PORTAL_TELL_UNKNOWN)?;
-    let options = Data::new(DialectConfig {
-        reveals_unknown_user: tell_unknown,
+    let dialect_config = Data::new(DialectConfig {
+        reveals_unknown_user: context.settings.get(&PORTAL_TELL_UNKNOWN)?,
         allowed_origins: context.settings.get(&CORS_ORIGINS)?,
     });
-    Ok(Arc::new(move |config: &mut ServiceConfig| endpoints().configure(config.app_data(options.clone()))))
+    Ok(Arc::new(move |config: &mut ServiceConfig| endpoints().configure(config.app_data(dialect_config.clone()))))
 }
 
 fn endpoints() -> Endpoints<Portal> {

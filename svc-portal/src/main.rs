@@ -1,4 +1,4 @@
-//! The portal dialect as a program of its own.
+//! Runs the portal service in a process of its own.
 
 fn main() -> std::process::ExitCode {
     stele_app::serve(svc_portal::SERVICE)

@@ -1,4 +1,4 @@
-//! What the portal serves, described.
+//! The OpenAPI descriptions of the portal dialect.
 
 use stele_core::Error;
 use stele_dialect::openapi::{
@@ -14,7 +14,7 @@ const RECIPIENT_PATTERN: &str = r"^(\+?[0-9]{7,15}|[^@\s]+@[^@\s]+\.[^@\s]+)$";
 
 const API_INFO: ApiInfo = ApiInfo {
     title: "门户 Portal",
-    description: &["用户相关 API：用发到手机或邮箱的验证码注册、登录、重置密码。Accounts that people open themselves with a code.
+    description: &["用户相关 API：用发到手机或邮箱的验证码注册、登录、重置密码。Register, log in and reset the password with a code.
 
 `username` 为手机号（`1` 加十位数字，写法不限，如 `+86 138-0013-8000`；或 `+` 与国家代码）或邮箱。`password` 与 `code` 是 UTF-8 文本的 base64（标准或 URL 安全，
 可省略 `=`）：base64 不是加密。参数在请求正文里（JSON、urlencoded 或 multipart，默认最大 64 KiB），也可以在查询串里，两处都有则以正文为准；表单里的 `+` 须写成 `%2B`。
@@ -76,20 +76,20 @@ static OK_STATUS: ObjectSchema = ObjectSchema::response_body(
     ],
 );
 
-macro_rules! envelope {
-    ($name:ident, $told:literal, $about:literal, $status:ident, $content:ident) => {
+macro_rules! envelope_schema {
+    ($name:ident, $title:literal, $description:literal, $status:ident, $content:ident) => {
         static $name: ObjectSchema = ObjectSchema::response_body(
-            $told,
-            $about,
+            $title,
+            $description,
             &[FieldSchema::object("status", "状态", &$status), FieldSchema::object("content", "内容", &$content)],
         );
     };
 }
 
-envelope!(ERROR_BODY, "No", "失败", ERROR_STATUS, EMPTY_CONTENT);
-envelope!(SUCCESS_BODY, "Done", "成功，没有内容", OK_STATUS, EMPTY_CONTENT);
-envelope!(ACCOUNT_BODY, "Opened", "注册或重置密码成功", OK_STATUS, MEMO_VIEW);
-envelope!(LOGIN_BODY, "Welcome", "登录成功", OK_STATUS, PROFILE_VIEW);
+envelope_schema!(ERROR_BODY, "No", "失败", ERROR_STATUS, EMPTY_CONTENT);
+envelope_schema!(SUCCESS_BODY, "Done", "成功，没有内容", OK_STATUS, EMPTY_CONTENT);
+envelope_schema!(ACCOUNT_BODY, "Opened", "注册或重置密码成功", OK_STATUS, MEMO_VIEW);
+envelope_schema!(LOGIN_BODY, "Welcome", "登录成功", OK_STATUS, PROFILE_VIEW);
 
 /// The OpenAPI document.
 pub(crate) fn document() -> OpenApi {
@@ -115,7 +115,7 @@ pub(crate) fn login() -> OperationDescription<Portal> {
         .success_bodies([&LOGIN_BODY, &ERROR_BODY])
         .success_headers(&[(
             "Set-Cookie",
-            "`stele_session=…; Path=/; HttpOnly; SameSite=Lax`，仅在成功时；由其他站点的网页发起的登录不设。Only on success, and not for a page of another site.",
+            "`stele_session=…; Path=/; HttpOnly; SameSite=Lax`，仅在成功时；由其他站点的网页发起的登录不设。Only on success, and not for a cross-site page.",
         )])
         .error_examples([Error::UnknownUser, Error::WrongPassword, Error::ChallengeRequired])
         .rate_limited()
@@ -126,7 +126,7 @@ pub(crate) fn logout() -> OperationDescription<Portal> {
     OperationDescription::new("logout", "退出接口", text)
         .optional_body(&LOGOUT_REQUEST)
         .success_bodies([&SUCCESS_BODY])
-        .success_headers(&[("Set-Cookie", "收回 cookie。Takes the cookie back.")])
+        .success_headers(&[("Set-Cookie", "收回 cookie。Deletes the cookie.")])
         .security_schemes(&[SESSION_SCHEME])
         .security_optional()
 }
@@ -141,7 +141,7 @@ pub(crate) fn resetpwd() -> OperationDescription<Portal> {
 }
 
 pub(crate) fn send() -> OperationDescription<Portal> {
-    let text = "Send a code: good for register, login and resetpwd, for an hour. 同一号码每小时 5 次，同一地址 30 次。";
+    let text = "Send a code, valid for register, login and resetpwd for an hour. 同一号码每小时 5 次，同一地址 30 次。";
     OperationDescription::new("send", "发送验证码接口", text)
         .required_body(&SEND_CODE_REQUEST)
         .success_bodies([&SUCCESS_BODY, &ERROR_BODY])

@@ -1,4 +1,4 @@
-//! The cookie that carries a portal session.
+//! The session cookie of the portal.
 
 use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,9 +8,9 @@ use stele_service::trusted_proxies::TrustedProxies;
 
 const COOKIE_NAME: &str = "stele_session";
 
-/// The token in the request's cookie, in quotes or not. What else is in the header does not matter, malformed or not: a
-/// cookie of another site's page must keep no user from logging out. Mini programs send back what they were given,
-/// several cookies joined by commas, with their attributes.
+/// The session token in the request's cookies, quoted or not. Other cookies are ignored even if malformed, so that they
+/// cannot prevent a logout. Commas separate cookies as well: mini programs send back joined `Set-Cookie` headers,
+/// attributes included.
 pub fn session_token(headers: &HeaderMap) -> Option<Token> {
     let texts = headers.get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = texts.flat_map(|text| text.split([';', ','])).filter_map(|pair| pair.split_once('='));
@@ -18,31 +18,32 @@ pub fn session_token(headers: &HeaderMap) -> Option<Token> {
     ours.filter_map(|value| Token::parse(value.trim_matches('"'))).next()
 }
 
-/// Hands `token` to the browser, until it is closed; the session itself ends on our side.
+/// Sets the session cookie to `token`, without `Max-Age`: the browser keeps it until it is closed, the server ends the
+/// session.
 pub(crate) fn set(response: &mut HttpResponse, request: &HttpRequest, token: &Token) -> Result<()> {
     append_set_cookie(response, request, token.expose(), "")
 }
 
-/// Takes the cookie back.
+/// Deletes the session cookie.
 pub(crate) fn clear(response: &mut HttpResponse, request: &HttpRequest) -> Result<()> {
     append_set_cookie(response, request, "", "; Max-Age=0")
 }
 
-fn append_set_cookie(response: &mut HttpResponse, request: &HttpRequest, value: &str, end: &str) -> Result<()> {
+fn append_set_cookie(response: &mut HttpResponse, request: &HttpRequest, value: &str, attributes: &str) -> Result<()> {
     let secure = if is_https(request) { "; Secure" } else { "" };
-    let text = format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{end}");
+    let text = format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{attributes}");
     let header = HeaderValue::from_str(&text).map_err(Error::internal)?;
     response.headers_mut().append(SET_COOKIE, header);
     Ok(())
 }
 
-/// Whether the client came by HTTPS, as far as a trusted proxy says so; services themselves speak plain HTTP.
+/// Whether a trusted proxy reports HTTPS in `X-Forwarded-Proto`. The service itself speaks plain HTTP.
 fn is_https(request: &HttpRequest) -> bool {
     let headers = request.headers();
-    let (trust, peer) = (request.app_data::<TrustedProxies>(), request.peer_addr());
-    let believed = trust.zip(peer).is_some_and(|(trust, peer)| trust.trusts(peer.ip(), headers));
-    let said = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
-    believed && said.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+    let (trusted_proxies, peer) = (request.app_data::<TrustedProxies>(), request.peer_addr());
+    let is_trusted = trusted_proxies.zip(peer).is_some_and(|(proxies, peer)| proxies.trusts(peer.ip(), headers));
+    let forwarded_proto = headers.get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    is_trusted && forwarded_proto.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
 #[cfg(test)]
@@ -82,7 +83,7 @@ mod tests {
             format!("a=\"b\"; {COOKIE_NAME}=\"{TOKEN}\"; c=d"),
             format!("a=b,{COOKIE_NAME}={TOKEN}"),
             format!("a=b, {COOKIE_NAME}={TOKEN}, c=d"),
-            // As `Set-Cookie` had it, beside another one with a date.
+            // Two joined `Set-Cookie` headers, the other with a date.
             format!(
                 "a=b; expires=Fri, 12-Jul-2030 01:37:01 GMT; path=/,{COOKIE_NAME}={TOKEN}; Path=/; HttpOnly; SameSite=Lax"
             ),

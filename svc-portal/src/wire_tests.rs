@@ -1,7 +1,9 @@
+//! Parsing and rendering of the API document's samples and their variations.
+
 use proptest::prelude::*;
 use stele_core::identifier::Identifier;
 use stele_core::time::Timestamp;
-use stele_core::user::{Profile as About, Role, UserId};
+use stele_core::user::{Profile, Role, UserId};
 
 use super::*;
 
@@ -30,7 +32,7 @@ fn user() -> User {
         alias_id: String::new(),
         role: Role::User,
         disabled: false,
-        profile: About::default(),
+        profile: Profile::default(),
     }
 }
 
@@ -73,24 +75,24 @@ fn names_and_passports_use_the_documented_fallback_order() {
 
 #[test]
 fn missing_and_invalid_fields_are_named() {
-    let fault = |form: &str| NewPasswordRequest::try_from(&fields(form)).err();
-    assert_eq!(fault(""), missing("username"));
-    assert_eq!(fault("username=a@b.cn"), missing("password"));
-    assert_eq!(fault("username=a@b.cn&password=MTIzNDU2"), missing("code"));
-    assert_eq!(fault("username=a@b.cn&password=MTIzNDU2&code=MTIzNDU2"), None);
-    assert_eq!(fault("username=a@b.cn&password=&code="), None, "no good password, and a wrong code");
-    assert_eq!(fault("username=&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
-    assert_eq!(fault("username=mark&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
-    assert_eq!(fault("username=a@b.cn&password=123456&code=MTIzNDU2"), invalid("password"));
-    assert_eq!(fault("username=a@b.cn&password=MTIzNDU2&code=123456"), invalid("code"));
+    let error = |form: &str| NewPasswordRequest::try_from(&fields(form)).err();
+    assert_eq!(error(""), missing("username"));
+    assert_eq!(error("username=a@b.cn"), missing("password"));
+    assert_eq!(error("username=a@b.cn&password=MTIzNDU2"), missing("code"));
+    assert_eq!(error("username=a@b.cn&password=MTIzNDU2&code=MTIzNDU2"), None);
+    assert_eq!(error("username=a@b.cn&password=&code="), None, "an invalid password and a wrong code");
+    assert_eq!(error("username=&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
+    assert_eq!(error("username=mark&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
+    assert_eq!(error("username=a@b.cn&password=123456&code=MTIzNDU2"), invalid("password"));
+    assert_eq!(error("username=a@b.cn&password=MTIzNDU2&code=123456"), invalid("code"));
 
-    let fault = |form: &str| LoginRequest::try_from(&fields(form)).err();
-    assert_eq!(fault("username=mark&password=MTIzNDU2"), None);
-    assert_eq!(fault("username=mark&password=MTIzNDU2&code="), None);
-    assert_eq!(fault("username=mark&password=MTIzNDU2&code=!"), invalid("code"));
-    assert_eq!(fault("username=mark"), missing("password"));
-    assert_eq!(fault("password=MTIzNDU2"), missing("username"));
-    assert_eq!(fault("username=&password=%20"), None, "a wrong name and a wrong password");
+    let error = |form: &str| LoginRequest::try_from(&fields(form)).err();
+    assert_eq!(error("username=mark&password=MTIzNDU2"), None);
+    assert_eq!(error("username=mark&password=MTIzNDU2&code="), None);
+    assert_eq!(error("username=mark&password=MTIzNDU2&code=!"), invalid("code"));
+    assert_eq!(error("username=mark"), missing("password"));
+    assert_eq!(error("password=MTIzNDU2"), missing("username"));
+    assert_eq!(error("username=&password=%20"), None, "an unknown user and a wrong password");
     assert_eq!(SendCodeRequest::try_from(&fields("")).err(), missing("username"));
 }
 
@@ -104,7 +106,7 @@ fn a_login_keeps_phones_and_emails_unchanged() {
 proptest! {
     #[test]
     fn any_other_login_maps_to_an_unassignable_identifier(username in "\\PC{1,40}") {
-        // What folds to an address with an @ may be one that an administrator stored.
+        // An administrator may have stored anything that folds to an address with an @.
         if Recipient::parse(&username).is_none() && Email::parse_provisioned(&username).is_none() {
             prop_assert!(Identifier::parse(&login_identifier(&username)).is_none(), "{username:?}");
         }
@@ -115,9 +117,9 @@ proptest! {
         use base64::Engine as _;
         let encode = |text: &str| base64::engine::general_purpose::URL_SAFE.encode(text);
         let form = format!("username=13800138000&password={}&code={}", encode(&password), encode(&code));
-        let read = NewPasswordRequest::try_from(&fields(&form)).unwrap();
-        prop_assert_eq!(read.code.expose(), &code);
+        let request = NewPasswordRequest::try_from(&fields(&form)).unwrap();
+        prop_assert_eq!(request.code.expose(), &code);
         let digest = RawPassword::new(password).digest();
-        prop_assert_eq!(read.password.digest().salted_hash(1), digest.salted_hash(1));
+        prop_assert_eq!(request.password.digest().salted_hash(1), digest.salted_hash(1));
     }
 }

@@ -1,4 +1,4 @@
-//! Golden transcripts: exact bytes.
+//! Golden transcripts: requests and responses, byte for byte.
 
 use stele_testkit::{TestLab, assert_golden};
 use svc_portal::SERVICE;

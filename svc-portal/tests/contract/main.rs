@@ -1,4 +1,4 @@
-//! The portal's contract, spoken over HTTP to the service alone.
+//! Contract tests of the portal service over HTTP.
 
 mod cross_site;
 mod golden;

@@ -1,4 +1,4 @@
-//! A portal of a test's own, and how to speak to it.
+//! The portal service under test and its client.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may panic")]
 
@@ -11,17 +11,17 @@ use stele_testkit::conformance::input::urlencoded;
 use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect, Settings};
 use stele_testkit::{RequestCost, TestApp, TestLab, stands_for_its_app};
 
-/// The phone most tests use.
+/// The phone of most tests.
 pub(crate) const PHONE: &str = "13800138000";
-/// Where requests come from unless a test says otherwise.
+/// The client address of requests, unless a test sets another one.
 pub(crate) const DEFAULT_ADDRESS: &str = "192.0.2.1";
 
-/// The portal's base64.
+/// Encodes as portal clients do.
 pub(crate) fn to_base64(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-/// A running portal.
+/// A running service.
 pub(crate) struct TestService {
     app: TestApp,
 }
@@ -30,7 +30,7 @@ stands_for_its_app!(TestService);
 
 impl DialectUnderTest for TestService {
     const SERVICE: Service = svc_portal::SERVICE;
-    /// A test can call from any address.
+    /// Trusts the test's `X-Forwarded-For`, so that requests can come from any address.
     const SETTINGS: Settings = &[("STELE_TRUSTED_PROXIES", "127.0.0.1")];
     const UNIFORM_ERROR_SETTINGS: Settings = &[("STELE_PORTAL_TELL_UNKNOWN", "false")];
     const LOGIN_PATH: &'static str = "/i/login";
@@ -47,7 +47,7 @@ impl DialectUnderTest for TestService {
     }
 
     fn login_cost(_: bool) -> RequestCost {
-        // The limits are asked before a hash is computed.
+        // The rate limit is checked before a hash is computed.
         RequestCost::new(1, &["find"], &["admit", "settle"])
     }
 
@@ -97,7 +97,7 @@ impl CodeDialect for TestService {
     }
 }
 
-/// What it answered.
+/// A parsed response.
 #[derive(Debug)]
 pub(crate) struct PortalResponse {
     pub(crate) http_status: u16,
@@ -110,7 +110,7 @@ pub(crate) struct PortalResponse {
 }
 
 impl PortalResponse {
-    /// The envelope is as documented; `status_code` is this.
+    /// Asserts `status_code`, and the HTTP status that belongs to it.
     #[track_caller]
     pub(crate) fn assert_code(&self, code: &str) -> &Self {
         assert_eq!(self.status_code, code, "{self:?}");
@@ -119,14 +119,14 @@ impl PortalResponse {
         self
     }
 
-    /// Input was refused, and this named.
+    /// Asserts code 400 with a message that contains `text`.
     #[track_caller]
-    pub(crate) fn assert_field_error(&self, what: &str) -> &Self {
-        assert!(self.assert_code("400").status_message.contains(what), "{what} is not named in {self:?}");
+    pub(crate) fn assert_field_error(&self, text: &str) -> &Self {
+        assert!(self.assert_code("400").status_message.contains(text), "{text} is not named in {self:?}");
         self
     }
 
-    /// The session's token.
+    /// The session token in `Set-Cookie`.
     #[track_caller]
     pub(crate) fn session_token(&self) -> String {
         let cookie = self.set_cookie.as_deref().expect("a cookie");
@@ -135,7 +135,7 @@ impl PortalResponse {
 }
 
 impl TestService {
-    /// A request to `path` from `address`, to be sent by [`Portal::send`].
+    /// A POST to `path` from `address`, to be sent by [`TestService::send`].
     pub(crate) fn request(&self, address: &str, path: &str) -> reqwest::RequestBuilder {
         self.app.request("POST", path).header("x-forwarded-for", address)
     }
@@ -165,7 +165,7 @@ impl TestService {
         self.login_from(DEFAULT_ADDRESS, username, password).await
     }
 
-    /// Register, reset, or a login with a code.
+    /// Posts username, password and code: a registration, a password reset, or a login with a code.
     pub(crate) async fn post_with_code(
         &self,
         path: &str,
@@ -177,50 +177,44 @@ impl TestService {
         self.post(path, &form).await
     }
 
-    /// Has a code sent; gives it.
+    /// Requests a code for `to` and returns it.
     pub(crate) async fn request_code_for(&self, to: &str) -> String {
         self.post("/code/send", &[("username", to)]).await.assert_code("200");
         self.lab.last_code_for(to)
     }
 
-    /// A code that is not `code`.
+    /// A code different from `code`.
     pub(crate) fn different_code(code: &str) -> String {
         if code == "000000" { "000001".to_owned() } else { "000000".to_owned() }
     }
 
-    /// Opens an account the way people do.
+    /// Registers a user by a code.
     pub(crate) async fn register_user(&self, username: &str, password: &str) {
         let code = self.request_code_for(username).await;
         self.post_with_code("/i/register", username, password, &code).await.assert_code("200");
     }
 
-    /// Whether the session of `token` lives.
+    /// Whether the session of `token` is valid.
     pub(crate) async fn is_session_valid(&self, token: &str) -> bool {
         self.app.is_session_valid(&Token::parse(token).unwrap()).await
     }
 }
 
 fn parse_response(response: &stele_testkit::TestResponse) -> PortalResponse {
-    let (http, body, retry_after) = (response.status, response.text.clone(), response.retry_after());
+    let (http_status, body, retry_after) = (response.status, response.text.clone(), response.retry_after());
     let set_cookie = response.headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
     let answer = response.json();
-    let of = |name: &str| answer["status"][name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned();
-    let (code, text) = (of("status_code"), of("status_message"));
+    let status_field =
+        |name: &str| answer["status"][name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned();
+    let (status_code, status_message) = (status_field("status_code"), status_field("status_message"));
     let content = answer["content"].clone();
-    // The API document's order, and nothing else.
-    let start =
-        format!(r#"{{"status":{{"status_code":"{code}","status_message":"{text}","message":"{text}"}},"content":{{"#);
+    // Exactly the fields of the API document, in its order.
+    let start = format!(
+        r#"{{"status":{{"status_code":"{status_code}","status_message":"{status_message}","message":"{status_message}"}},"content":{{"#
+    );
     assert!(body.starts_with(&start), "{body}");
     assert_eq!((answer.as_object().unwrap().len(), answer["status"].as_object().unwrap().len()), (2, 3), "{body}");
-    assert!(content.is_object() && (code == "200" || content.as_object().unwrap().is_empty()), "{body}");
-    assert_eq!(code == "429" || code == "503", retry_after.is_some(), "{body}");
-    PortalResponse {
-        http_status: http,
-        status_code: code,
-        status_message: text,
-        content,
-        body,
-        set_cookie,
-        retry_after,
-    }
+    assert!(content.is_object() && (status_code == "200" || content.as_object().unwrap().is_empty()), "{body}");
+    assert_eq!(status_code == "429" || status_code == "503", retry_after.is_some(), "{body}");
+    PortalResponse { http_status, status_code, status_message, content, body, set_cookie, retry_after }
 }

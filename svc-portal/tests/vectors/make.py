@@ -1,6 +1,6 @@
-"""Makes base64.json: what portal clients may send, and the text it stands for (null: refused).
+"""Writes base64.json: values that portal clients may send, and the text that each encodes (null: rejected).
 
-Everything in it comes from Python's own base64 module, which shares no code with this project.
+All values are computed by Python's base64 module, without code of this project.
 """
 
 import base64
@@ -16,8 +16,8 @@ TEXTS = [
     "密码密码密码",
     "пароль",
     "🔑🔑",
-    "叾",  # its base64 ends in two pluses
-    "ab>",  # ends in one
+    "叾",  # base64 ends in two pluses
+    "ab>",  # base64 ends in one plus
     "ab~",
     "???>>>~~~",
     "a b\tc\n",
@@ -35,10 +35,10 @@ def writings(text):
     yield from (standard, standard.rstrip("="), safe, safe.rstrip("="))
     yield from (standard.replace("+", " "), standard.rstrip("=").replace("+", " "))
     yield from (f" {standard}", f"\t\r\n{standard}\n", f"{standard}\r\n", f"{standard}=", f"{standard.rstrip('=')}===")
-    # As MIME and Android break lines, at whatever width.
+    # Line breaks, as MIME and Android insert them, at any width.
     yield base64.encodebytes(raw).decode("ascii")
     yield "\r\n".join(standard[at : at + 5] for at in range(0, len(standard), 5))
-    # Percent-encoded once more than the form was decoded.
+    # Percent-encoded twice; the form decoding undoes one of them.
     for written in (standard, standard.rstrip("="), base64.encodebytes(raw).decode("ascii")):
         yield urllib.parse.quote(written, safe="")
 
@@ -46,7 +46,7 @@ def writings(text):
 def refused():
     """What is no base64, or stands for no text."""
     yield from ("", " ", "=", "====", "!", "MTIzNDU2!", "MTIz.NDU2", "ＭＴＩｚ", "%4D", "MQ%", "MQ%3", "%FF")
-    # Too short, badly padded, or with bits left over.
+    # Truncated, wrongly padded, or with nonzero trailing bits.
     yield from ("M", "MTIzN", "M===", "MQ==MQ==", "=MQ", "M=Q", "MR==", "MTJ=", "MR")
     for raw in (b"\xff", b"\xc3", b"\xed\xa0\x80", "密码".encode("gbk"), b"\xfb\xef\xbe"):
         assert not decodes(raw)
