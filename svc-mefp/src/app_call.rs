@@ -1,4 +1,4 @@
-//! From an envelope to a handler and back into an envelope.
+//! Wraps the handlers: opens the envelope of a request, calls the handler, and seals its response.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -14,21 +14,21 @@ use crate::dialect::{self, Mefp};
 use crate::envelope::{Envelope, EnvelopeKey, OpenedEnvelope, Padding};
 use crate::wire::{InnerResponse, OuterRequest, SealedResponse};
 
-/// What a handler says: to be encrypted, whichever it is.
+/// The result of a handler. Success and error are both sealed.
 pub(crate) type HandlerResult = Result<InnerResponse, CallError<Mefp>>;
 
-/// A call that came in an envelope which could be opened.
+/// A request whose envelope has been opened, and the app that sent it.
 pub(crate) struct AppCall {
     pub(crate) use_cases: Data<UseCases>,
-    /// The app that calls.
+    /// The calling app.
     pub(crate) app: App,
-    /// The app, as use cases and limits take it.
+    /// The calling app, for use cases and rate limits.
     pub(crate) caller: RequestInfo,
 }
 
-/// Adds a call at `path`, served by `handler`, which is given the request that the envelope held.
+/// Adds an endpoint at `path` whose `handler` receives the request inside the envelope.
 pub(crate) fn add_endpoint<R, H>(
-    calls: Endpoints<Mefp>,
+    endpoints: Endpoints<Mefp>,
     path: &str,
     handler: H,
     describe: fn() -> OperationDescription<Mefp>,
@@ -37,23 +37,24 @@ where
     R: for<'a> TryFrom<&'a Fields, Error = CallError<Mefp>> + 'static,
     H: AsyncFn(&AppCall, R) -> HandlerResult + Copy + 'static,
 {
-    let serve = move |use_cases: Data<UseCases>, key: Data<EnvelopeKey>, outer: Fields| async move {
+    let sealed_handler = move |use_cases: Data<UseCases>, key: Data<EnvelopeKey>, outer: Fields| async move {
         let (call, envelope, OpenedEnvelope { fields, padding }) = open_envelope(use_cases, &key, &outer).await?;
         let request = fields.map_err(CallError::from).and_then(|fields| R::try_from(&fields));
-        let said = match request {
+        let result = match request {
             Ok(request) => handler(&call, request).await,
-            Err(failure) => Err(failure),
+            Err(error) => Err(error),
         };
-        Ok::<_, CallError<Mefp>>(seal_result(&envelope, padding, said))
+        Ok::<_, CallError<Mefp>>(seal_result(&envelope, padding, result))
     };
-    calls.post(path, serve, describe)
+    endpoints.post(path, sealed_handler, describe)
 }
 
-/// Opens the envelope in `outer`. Gives the call, what its answer is sealed with, and what was in it. An unknown app costs
-/// what a known one does.
+/// Opens the envelope in `outer`. Returns the call, the envelope that seals its response, and the opened content. An unknown
+/// app costs the same work as a known one.
 ///
 /// # Errors
-/// Told in plain: the one error of an envelope that cannot be opened, a missing outer field, a fault of ours.
+/// Rendered unsealed: [`FieldError::MalformedBody`] if the envelope cannot be opened, a missing outer field, or a server
+/// error.
 async fn open_envelope(
     use_cases: Data<UseCases>,
     key: &EnvelopeKey,
@@ -71,25 +72,30 @@ async fn open_envelope(
     }
 }
 
-/// Puts what a handler said into an envelope; status and headers stay outside.
-fn seal_result(envelope: &Envelope, padding: Padding, said: HandlerResult) -> HttpResponse {
-    let sealed = |status, reply: &InnerResponse| sealed_response(envelope, padding, status, reply);
-    match said {
-        Ok(reply) => sealed(StatusCode::OK, &reply),
-        Err(CallError::Rejected(refusal)) => {
-            let (status, reply) = dialect::rejection_response(&refusal);
-            sealed(status, &reply)
+/// Seals a handler's result; HTTP status and headers are not sealed.
+fn seal_result(envelope: &Envelope, padding: Padding, result: HandlerResult) -> HttpResponse {
+    let sealed = |status, response: &InnerResponse| sealed_response(envelope, padding, status, response);
+    match result {
+        Ok(response) => sealed(StatusCode::OK, &response),
+        Err(CallError::Rejected(rejection)) => {
+            let (status, response) = dialect::rejection_response(&rejection);
+            sealed(status, &response)
         }
         Err(CallError::Domain(error)) => {
-            let (status, reply) = dialect::error_response(&error);
-            stele_dialect::finish_error_response(&error, sealed(status, &reply))
+            let (status, response) = dialect::error_response(&error);
+            stele_dialect::finish_error_response(&error, sealed(status, &response))
         }
         Err(CallError::Never(never, _)) => match never {},
     }
 }
 
-fn sealed_response(envelope: &Envelope, padding: Padding, status: StatusCode, reply: &InnerResponse) -> HttpResponse {
-    match serde_json::to_vec(reply) {
+fn sealed_response(
+    envelope: &Envelope,
+    padding: Padding,
+    status: StatusCode,
+    response: &InnerResponse,
+) -> HttpResponse {
+    match serde_json::to_vec(response) {
         Ok(text) => json_response(status, &SealedResponse { encrypt: envelope.seal(&Zeroizing::new(text), padding) }),
         Err(cause) => {
             let error = Error::internal(cause);

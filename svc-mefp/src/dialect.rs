@@ -1,4 +1,4 @@
-//! How MeFP says no: one number and one text for each reason, plain or, once an envelope is open, encrypted.
+//! Error responses of the MeFP dialect: a code and a text for each error, sealed if the request's envelope was opened.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -14,23 +14,23 @@ pub struct Mefp;
 impl Dialect for Mefp {
     const NAME: &'static str = "mefp";
 
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-        let (status, reply) = rejection_response(refusal);
-        json_response(status, &reply)
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        let (status, response) = rejection_response(rejection);
+        json_response(status, &response)
     }
 
     fn render_error(error: &Error) -> HttpResponse {
-        let (status, reply) = error_response(error);
-        json_response(status, &reply)
+        let (status, response) = error_response(error);
+        json_response(status, &response)
     }
 }
 
-/// What a refusal of the chassis is called.
-pub(crate) fn rejection_response(refusal: &RequestRejection) -> (StatusCode, InnerResponse) {
-    let code = match refusal {
-        // Whatever cannot be read, in the envelope or around it, is told the same.
+/// HTTP status and body for a request that the server rejects.
+pub(crate) fn rejection_response(rejection: &RequestRejection) -> (StatusCode, InnerResponse) {
+    let code = match rejection {
+        // One error for everything unreadable, inside or outside the envelope: distinct ones would be a padding oracle.
         RequestRejection::InvalidInput(FieldError::MalformedBody) => {
-            return (refusal.status(), InnerResponse::error(40000, "请求无法解密"));
+            return (rejection.status(), InnerResponse::error(40000, "请求无法解密"));
         }
         RequestRejection::InvalidInput(_) | RequestRejection::BodyTimeout => 40000,
         RequestRejection::NotFound => 40400,
@@ -38,22 +38,22 @@ pub(crate) fn rejection_response(refusal: &RequestRejection) -> (StatusCode, Inn
         RequestRejection::BodyTooLarge => 41300,
         RequestRejection::Internal => 50000,
     };
-    (refusal.status(), InnerResponse::error(code, refusal.chinese_text()))
+    (rejection.status(), InnerResponse::error(code, rejection.chinese_text()))
 }
 
-/// What a domain error is called.
+/// HTTP status and body for a domain error.
 pub(crate) fn error_response(error: &Error) -> (StatusCode, InnerResponse) {
-    let reply = match error {
+    let response = match error {
         Error::Invalid("phone") => return (StatusCode::OK, InnerResponse::error(40004, "电话号码错误")),
         Error::Invalid(field) => InnerResponse::error(40000, format!("参数错误: {field}")),
         Error::IdentifierTaken => InnerResponse::error(40001, "用户名已存在"),
         Error::WrongCode => InnerResponse::error(40002, "验证码错误"),
         Error::WrongPassword | Error::Disabled => InnerResponse::error(40003, "用户名或密码错误"),
-        // Nothing here asks for a salted proof or a challenge.
+        // Not reachable: this dialect has no salted proofs and no challenges.
         Error::Stale | Error::Replayed | Error::ChallengeRequired | Error::ChallengeFailed => {
             InnerResponse::error(40003, "用户名或密码错误")
         }
-        // Nor for a session's token.
+        // Of these only `TicketRefused` is reachable: there are no session tokens.
         Error::TicketRefused | Error::NotAuthenticated | Error::NotAllowed => {
             InnerResponse::error(40006, "获取token失败")
         }
@@ -62,5 +62,5 @@ pub(crate) fn error_response(error: &Error) -> (StatusCode, InnerResponse) {
         Error::Busy { .. } | Error::Unavailable(_) => InnerResponse::error(50300, "服务暂时不可用，请稍后再试"),
         Error::Internal(_) => InnerResponse::error(50000, "服务内部错误"),
     };
-    (status_for_error(error), reply)
+    (status_for_error(error), response)
 }

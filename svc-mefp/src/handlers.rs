@@ -1,4 +1,4 @@
-//! What the routes do: each calls one use case in the calling app's name.
+//! The handlers of the eight endpoints: each calls one use case on behalf of the calling app.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use stele_core::code::CodePurpose;
 use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::usecase::reset_password::ResetPasswordRequest;
-use stele_core::usecase::{login as entry, register as registration};
+use stele_core::usecase::{login as login_usecase, register as register_usecase};
 use stele_core::{Error, UseCases};
 use stele_dialect::FieldError;
 
@@ -16,30 +16,30 @@ use crate::wire::{self, InnerResponse};
 /// POST /auth/register
 pub(crate) async fn register(call: &AppCall, request: wire::RegisterRequest) -> HandlerResult {
     let password = validate_new_password(&call.use_cases, &request.password, "password")?;
-    let wanted = registration::RegisterRequest {
+    let register_request = register_usecase::RegisterRequest {
         to: &request.recipient,
         purpose: CodePurpose::Register,
         code: &request.code,
         password: &password,
         caller: &call.caller,
     };
-    call.use_cases.register(wanted).await?;
+    call.use_cases.register(register_request).await?;
     Ok(InnerResponse::success())
 }
 
 /// POST /auth/login
 pub(crate) async fn login(call: &AppCall, request: wire::LoginRequest) -> HandlerResult {
-    let attempt = entry::LoginRequest {
+    let attempt = login_usecase::LoginRequest {
         identifier: request.phone.text(),
         proof: Proof::Raw(request.password),
         caller: &call.caller,
-        allowed_users: entry::AllowedUsers::Everyone,
-        challenge: entry::Challenge::Never,
-        transport: entry::SessionTransport::AppBound,
+        allowed_users: login_usecase::AllowedUsers::Everyone,
+        challenge: login_usecase::Challenge::Never,
+        transport: login_usecase::SessionTransport::AppBound,
     };
     match call.use_cases.login(attempt).await {
         Ok(_) => Ok(InnerResponse::success()),
-        // Elsewhere 40007 says so; a login must not.
+        // Other endpoints return 40007; at a login it would permit user enumeration.
         Err(Error::UnknownUser) => Err(Error::WrongPassword.into()),
         Err(error) => Err(error.into()),
     }
@@ -54,14 +54,14 @@ pub(crate) async fn captcha(call: &AppCall, request: wire::CaptchaRequest) -> Ha
 /// POST /auth/forgot
 pub(crate) async fn forgot(call: &AppCall, request: wire::ForgotRequest) -> HandlerResult {
     let password = validate_new_password(&call.use_cases, &request.password, "new_password")?;
-    let wanted = ResetPasswordRequest {
+    let reset_request = ResetPasswordRequest {
         to: &request.recipient,
         purpose: CodePurpose::Reset,
         code: &request.code,
         password: &password,
         caller: &call.caller,
     };
-    call.use_cases.reset_password(wanted).await?;
+    call.use_cases.reset_password(reset_request).await?;
     Ok(InnerResponse::success())
 }
 

@@ -1,16 +1,15 @@
-//! The MeFP dialect (用户统一认证): app servers call for their users, in AES-256-CBC envelopes.
+//! The MeFP dialect (用户统一认证): servers of apps call it on behalf of their users, in AES-256-CBC envelopes.
 //!
-//! What is where:
-//! - [`envelope`]: the encryption, without HTTP; one error for everything that cannot be opened
-//! - `padding`: how a plaintext is filled up to whole blocks
-//! - [`secret`]: where `mefp_secret` comes from
-//! - `wire`: what the inner requests and answers look like
-//! - `dialect`: how it says no
-//! - `call`: from an envelope to a handler and back into an envelope
-//! - `handlers`: one a route
-//! - `openapi`: what is told of all this to people and programs
+//! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
 //!
-//! `WIRE.md` has the routes, the quirks and the error table; `docs/PROTOCOLS.md` says how the API document is read.
+//! - [`envelope`]: encryption and decryption, with one error for every envelope that cannot be opened
+//! - `padding`: block padding of plaintexts
+//! - [`secret`]: loads `mefp_secret` from a setting or a file
+//! - `wire`: request and response types, outside and inside the envelope
+//! - `dialect`: error responses
+//! - `app_call`: opens the envelope of a request and seals its response
+//! - `handlers`: the endpoints
+//! - `openapi`: the OpenAPI document
 
 mod app_call;
 mod dialect;
@@ -30,10 +29,10 @@ use stele_service::ConfigError;
 
 pub use dialect::Mefp;
 
-/// The port it listens on by default.
+/// The default port.
 const DEFAULT_PORT: u16 = 8104;
 
-/// The service.
+/// The MeFP service.
 pub const SERVICE: Service = Service::new::<Mefp>(DEFAULT_PORT, secret::SETTINGS, routes, openapi::document)
     .with_provisioning(secret::provision);
 
@@ -43,14 +42,15 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
 }
 
 fn endpoints() -> Endpoints<Mefp> {
-    let calls = Endpoints::default();
-    let calls = app_call::add_endpoint(calls, "/auth/register", handlers::register, openapi::register);
-    let calls = app_call::add_endpoint(calls, "/auth/login", handlers::login, openapi::login);
-    let calls = app_call::add_endpoint(calls, "/auth/captcha", handlers::captcha, openapi::captcha);
-    let calls = app_call::add_endpoint(calls, "/auth/forgot", handlers::forgot, openapi::forgot);
-    let calls = app_call::add_endpoint(calls, "/auth/token", handlers::token, openapi::token);
-    let calls =
-        app_call::add_endpoint(calls, "/auth/check/loginname", handlers::check_loginname, openapi::check_loginname);
-    let calls = app_call::add_endpoint(calls, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
-    app_call::add_endpoint(calls, "/auth/check/token", handlers::check_token, openapi::check_token)
+    let endpoints = Endpoints::default();
+    let endpoints = app_call::add_endpoint(endpoints, "/auth/register", handlers::register, openapi::register);
+    let endpoints = app_call::add_endpoint(endpoints, "/auth/login", handlers::login, openapi::login);
+    let endpoints = app_call::add_endpoint(endpoints, "/auth/captcha", handlers::captcha, openapi::captcha);
+    let endpoints = app_call::add_endpoint(endpoints, "/auth/forgot", handlers::forgot, openapi::forgot);
+    let endpoints = app_call::add_endpoint(endpoints, "/auth/token", handlers::token, openapi::token);
+    let endpoints =
+        app_call::add_endpoint(endpoints, "/auth/check/loginname", handlers::check_loginname, openapi::check_loginname);
+    let endpoints =
+        app_call::add_endpoint(endpoints, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
+    app_call::add_endpoint(endpoints, "/auth/check/token", handlers::check_token, openapi::check_token)
 }

@@ -1,4 +1,4 @@
-//! The MeFP dialect as a service of its own.
+//! Runs the MeFP service in a process of its own.
 
 fn main() -> std::process::ExitCode {
     stele_app::serve(svc_mefp::SERVICE)

@@ -1,4 +1,4 @@
-//! What MeFP serves, described: the envelopes as HTTP sees them, and what is within in words and schemas of its own.
+//! The OpenAPI descriptions of the MeFP dialect: schemas of the envelopes, and of their content as extra schemas.
 
 use serde_json::Value;
 use stele_core::Error;
@@ -10,12 +10,12 @@ use crate::wire::{self, ERROR_BODY, SEALED_RESPONSE, SUCCESS_BODY, TOKEN_BODY, T
 
 const API_INFO: ApiInfo = ApiInfo {
     title: "MeFP",
-    description: &["用户统一认证：应用服务器替用户注册、登录、找回密码、换取 token。App servers call for their users.
+    description: &["用户统一认证：应用服务器替用户注册、登录、找回密码、换取 token。Servers of apps call on behalf of their users.
 
 请求与答复都在信封里：AES-256-CBC，密钥为 `mefp_secret`（32 个 ASCII 字符），初始化向量为应用的 `app_secret`（16 个字符），
 PKCS#7 填充（也接受补零或空格），再做 base64。请求可以是 JSON，也可以是同名的表单字段。
 The envelope is AES-256-CBC under `mefp_secret` with the app's secret as IV, PKCS#7, base64. HTTP status and
-headers are outside it. An envelope that cannot be opened is told in plain; every other answer is sealed, errors included.
+headers are not sealed. The error for an envelope that cannot be opened is plain text; all other responses are sealed.
 
 信封里的失败：`{\"result\":0,\"errors\":{\"code\":40003,\"message\":\"用户名或密码错误\"}}`
 
@@ -92,19 +92,19 @@ pub(crate) fn document() -> OpenApi {
     crate::endpoints().openapi_document(&API_INFO)
 }
 
-/// A call with what its envelopes hold, and the errors that they may hold.
+/// An operation with examples of the sealed request and response, and the errors that may be sealed.
 fn sealed_operation(
     id: &'static str,
     summary: &'static str,
     text: &str,
-    (inner, reply): (&ObjectSchema, &ObjectSchema),
+    (request, response): (&ObjectSchema, &ObjectSchema),
     errors: impl IntoIterator<Item = Error>,
 ) -> OperationDescription<Mefp> {
     let error_texts: Vec<_> = errors.into_iter().map(|error| error_response(&error).1.describe_error()).collect();
-    let (inner, reply): (Value, Value) = (inner.example(), reply.example());
+    let (request, response): (Value, Value) = (request.example(), response.example());
     let text = format!(
-        "{text}\n\n信封里的请求 (within the request):\n```json\n{inner}\n```\n\
-         信封里的答复 (within the answer):\n```json\n{reply}\n```\n信封里的错误 (errors within): {}",
+        "{text}\n\n信封里的请求 (inside the request):\n```json\n{request}\n```\n\
+         信封里的答复 (inside the response):\n```json\n{response}\n```\n信封里的错误 (errors inside): {}",
         error_texts.join("；")
     );
     OperationDescription::new(id, summary, text)
@@ -131,7 +131,7 @@ pub(crate) fn login() -> OperationDescription<Mefp> {
 }
 
 pub(crate) fn captcha() -> OperationDescription<Mefp> {
-    let text = "Send a code of six digits, good for an hour; a newer one replaces it. 重复获取即覆盖前一次获取值。";
+    let text = "Send a code of six digits, valid for an hour; a newer one replaces it. 重复获取即覆盖前一次获取值。";
     let errors = [INVALID_PHONE, Error::IdentifierTaken, Error::UnknownUser];
     sealed_operation("captcha", "获取手机验证码", text, (&CAPTCHA_REQUEST, &SUCCESS_BODY), errors)
 }
@@ -148,7 +148,7 @@ pub(crate) fn forgot() -> OperationDescription<Mefp> {
 }
 
 pub(crate) fn token() -> OperationDescription<Mefp> {
-    let text = "A one-time token for another app: both must be registered, and the user present at this one.";
+    let text = "A one-time token for another app. Both apps must be registered, and the user must be present at the calling app.";
     sealed_operation(
         "token",
         "获取 Token",
@@ -159,7 +159,7 @@ pub(crate) fn token() -> OperationDescription<Mefp> {
 }
 
 pub(crate) fn check_loginname() -> OperationDescription<Mefp> {
-    let text = "Whether there is such a user. 不存在时为 40005 用户名不存在。";
+    let text = "Whether the user exists. 不存在时为 40005 用户名不存在。";
     sealed_operation(
         "checkLoginname",
         "验证用户名",
@@ -170,7 +170,7 @@ pub(crate) fn check_loginname() -> OperationDescription<Mefp> {
 }
 
 pub(crate) fn check_captcha() -> OperationDescription<Mefp> {
-    let text = "Whether a code is good, without using it up. 不会消耗验证码；错误的算一次尝试。";
+    let text = "Whether a code is valid, without consuming it. 不会消耗验证码；错误的算一次尝试。";
     sealed_operation(
         "checkCaptcha",
         "验证验证码",
@@ -181,7 +181,7 @@ pub(crate) fn check_captcha() -> OperationDescription<Mefp> {
 }
 
 pub(crate) fn check_token() -> OperationDescription<Mefp> {
-    let text = "Whose token it is: not in the document, which says how a token is got and not what for.";
+    let text = "Redeem a token: returns its user. Not in the API document, which does not say how tokens are redeemed.";
     sealed_operation(
         "checkToken",
         "兑换 Token",

@@ -1,4 +1,4 @@
-//! `mefp_secret`, the 32 bytes that all apps share: from a setting, or from a file in the key folder.
+//! `mefp_secret`, the 32 bytes that all apps share: loaded from a setting, or from a file in the key folder.
 
 use std::path::Path;
 
@@ -8,44 +8,45 @@ use stele_service::setting::parsed_optional;
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
-/// How long it is: an AES-256 key.
+/// The length of the secret in bytes: an AES-256 key.
 pub const MEFP_SECRET_LENGTH: usize = 32;
 /// The file in the key folder.
 const SECRET_FILE: &str = "mefp.secret";
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 stele_service::settings! {
-    /// What this service reads beside the settings that all share.
+    /// The settings of this dialect.
     pub const SETTINGS = "STELE_";
-    /// `mefp_secret`, which all MeFP apps share
+    /// `mefp_secret`, the AES-256 key that all MeFP apps share
     pub MEFP_SECRET: Option<Zeroizing<String>> =
         parsed_optional(parse_setting, "32 printable ASCII characters", "mefp.secret in the folder of the keys").secret();
 }
 
-/// `mefp_secret`: the setting, else the file.
+/// Loads `mefp_secret` from the setting, else from the file.
 ///
 /// # Errors
-/// One line: it is in neither place (with both remedies), or it is not 32 printable ASCII characters.
+/// One line: neither exists (with both remedies), the file cannot be read, or the secret is not 32 printable ASCII
+/// characters.
 pub fn load_secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
     if let Some(secret) = settings.get(&MEFP_SECRET)? {
         return Ok(secret);
     }
     let path = settings.keys_dir().join(SECRET_FILE);
-    let shown = path.display();
+    let path_text = path.display();
     if !path.exists() {
         return Err(ConfigError::new(format!(
-            "STELE_MEFP_SECRET is not set and there is no {shown}; set the one to the secret that the apps have, or let \
-             `stele migrate` make the other"
+            "STELE_MEFP_SECRET is not set and {path_text} does not exist; set it to the secret of the apps, or run \
+             `stele migrate` to create the file"
         )));
     }
     validate_secret(files::read_secret_file(&path)?.trim_end_matches(['\r', '\n']))
-        .map_err(|why| ConfigError::new(format!("{shown}: {why}")))
+        .map_err(|why| ConfigError::new(format!("{path_text}: {why}")))
 }
 
-/// Makes the file if neither it nor the setting is there.
+/// Creates the file with a random secret, unless it exists or the setting is set.
 ///
 /// # Errors
-/// One line, if the file cannot be made.
+/// One line, if the file cannot be created.
 pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> {
     if settings.raw_value(&MEFP_SECRET).is_some() {
         return Ok(());
@@ -58,12 +59,12 @@ fn parse_setting(text: &str) -> Result<Option<Zeroizing<String>>, String> {
 }
 
 fn validate_secret(text: &str) -> Result<Zeroizing<String>, String> {
-    // The text itself is never repeated: it may be a secret with a slip.
+    // The error does not repeat the text: it may be a secret with a typo.
     if text.len() == MEFP_SECRET_LENGTH && text.bytes().all(|b| b.is_ascii_graphic()) {
         return Ok(Zeroizing::new(text.to_owned()));
     }
     Err(format!(
-        "must be {MEFP_SECRET_LENGTH} printable ASCII characters without spaces; this has {} bytes",
+        "must be {MEFP_SECRET_LENGTH} printable ASCII characters without spaces; the value has {} bytes",
         text.len()
     ))
 }
@@ -71,8 +72,8 @@ fn validate_secret(text: &str) -> Result<Zeroizing<String>, String> {
 fn generate_secret(random: &dyn Random) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(MEFP_SECRET_LENGTH));
     for _ in 0..MEFP_SECRET_LENGTH {
-        let pick = usize::try_from(random.uniform_below(ALPHABET.len() as u64)).unwrap_or_default();
-        text.push(char::from(ALPHABET[pick]));
+        let index = usize::try_from(random.uniform_below(ALPHABET.len() as u64)).unwrap_or_default();
+        text.push(char::from(ALPHABET[index]));
     }
     text
 }
@@ -103,10 +104,10 @@ mod tests {
 
     #[test]
     fn an_invalid_secret_is_rejected_without_echoing_it() {
-        for bad in ["short", &VALID_SECRET[1..], "0123456789abcdef 123456789abcdef", "密密密密密密密密密密12"]
+        for invalid in ["short", &VALID_SECRET[1..], "0123456789abcdef 123456789abcdef", "密密密密密密密密密密12"]
         {
-            let error = load_secret(&settings_with(&[(NAME, bad)])).unwrap_err().to_string();
-            assert!(error.starts_with(NAME) && error.contains("32") && !error.contains(bad), "{error}");
+            let error = load_secret(&settings_with(&[(NAME, invalid)])).unwrap_err().to_string();
+            assert!(error.starts_with(NAME) && error.contains("32") && !error.contains(invalid), "{error}");
         }
     }
 

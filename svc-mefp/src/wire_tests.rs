@@ -1,10 +1,12 @@
+//! Parsing and rendering of the API document's samples and their variations.
+
 use proptest::prelude::*;
 
 use super::*;
 
 fn parse_request<T: for<'a> TryFrom<&'a Fields, Error = CallError<Mefp>>>(json: &str) -> Result<T, String> {
     let fields = Fields::from_json(json.as_bytes()).unwrap();
-    T::try_from(&fields).map_err(|failure| failure.to_string())
+    T::try_from(&fields).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -35,9 +37,9 @@ fn numbers_and_strings_are_equivalent() {
 
 #[test]
 fn a_code_sent_as_a_number_is_zero_padded() {
-    for (sent, meant) in [("12345", "012345"), ("7", "000007"), ("0", "000000"), ("\"012345\"", "012345")] {
+    for (sent, expected) in [("12345", "012345"), ("7", "000007"), ("0", "000000"), ("\"012345\"", "012345")] {
         let json = format!(r#"{{"login_name": "15068880258", "captcha": {sent}}}"#);
-        assert_eq!(parse_request::<CheckCaptchaRequest>(&json).unwrap().code.expose(), meant);
+        assert_eq!(parse_request::<CheckCaptchaRequest>(&json).unwrap().code.expose(), expected);
     }
     for sent in ["1234567", "1.5", "\"\""] {
         let json = format!(r#"{{"login_name": "15068880258", "captcha": {sent}}}"#);
@@ -58,22 +60,22 @@ fn missing_fields_are_reported_before_invalid_ones() {
 
 #[test]
 fn responses_have_the_documented_fields_in_order() {
-    let text = |reply: InnerResponse| serde_json::to_string(&reply).unwrap();
+    let text = |response: InnerResponse| serde_json::to_string(&response).unwrap();
     assert_eq!(text(InnerResponse::success()), r#"{"result":1}"#);
-    let no = InnerResponse::error(40003, "用户名或密码错误");
-    assert_eq!(text(no), r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
-    let known = InnerResponse::UserExists(UserExistsBody {
+    let error = InnerResponse::error(40003, "用户名或密码错误");
+    assert_eq!(text(error), r#"{"result":0,"errors":{"code":40003,"message":"用户名或密码错误"}}"#);
+    let user_exists = InnerResponse::UserExists(UserExistsBody {
         result: 1,
         reg_app: "melink".into(),
         reg_time: "2011-07-23 20:27:00".into(),
     });
-    assert_eq!(text(known), r#"{"result":1,"reg_app":"melink","reg_time":"2011-07-23 20:27:00"}"#);
+    assert_eq!(text(user_exists), r#"{"result":1,"reg_app":"melink","reg_time":"2011-07-23 20:27:00"}"#);
 }
 
 proptest! {
     #[test]
     fn every_code_can_be_sent_as_a_number(number in 0_u32..1_000_000) {
-        let typed = Code::from_user_input(&number.to_string());
-        prop_assert_eq!(typed.expose(), format!("{number:06}"));
+        let code = Code::from_user_input(&number.to_string());
+        prop_assert_eq!(code.expose(), format!("{number:06}"));
     }
 }

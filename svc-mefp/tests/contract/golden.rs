@@ -1,4 +1,4 @@
-//! Golden transcripts. Each `NAME.http` has a `NAME.plain` beside it: what its envelopes hold, one a line.
+//! Golden transcripts. Each `NAME.http` has a `NAME.plain` with the content of its envelopes, one per line.
 
 use std::path::Path;
 
@@ -8,35 +8,35 @@ use stele_testkit::{assert_golden, matches_schema};
 use crate::test_service::{TestService, unseal};
 
 async fn assert_transcript(name: &str) {
-    let bench = TestService::new().await;
-    bench.lab.user("mark").phone("13612345678").password("hna123").add().await;
+    let service = TestService::new().await;
+    service.lab.user("mark").phone("13612345678").password("hna123").add().await;
     let path = format!("tests/golden/{name}.http");
-    assert_golden(&bench.service, &path).await;
+    assert_golden(&service.service, &path).await;
     let plain: String = std::fs::read_to_string(&path).unwrap().lines().filter_map(decrypted_line).collect();
-    let beside = Path::new("tests/golden").join(name).with_extension("plain");
+    let plain_path = Path::new("tests/golden").join(name).with_extension("plain");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&beside, &plain).unwrap();
+        std::fs::write(&plain_path, &plain).unwrap();
     }
-    assert_eq!(plain, std::fs::read_to_string(&beside).unwrap());
+    assert_eq!(plain, std::fs::read_to_string(&plain_path).unwrap());
     let document = serde_json::to_value((svc_mefp::SERVICE.openapi_document)()).unwrap();
     for response_text in plain.lines().filter_map(|line| line.strip_prefix("< ")) {
         let response = serde_json::from_str(response_text).unwrap();
-        let fits = |name: &&str| matches_schema(&document, name, &response);
+        let matches = |name: &&str| matches_schema(&document, name, &response);
         assert_eq!(
-            ["Done", "Issued", "Known", "Bearer", "No"].iter().filter(|name| fits(name)).count(),
+            ["Done", "Issued", "Known", "Bearer", "No"].iter().filter(|name| matches(name)).count(),
             1,
             "{response}"
         );
     }
 }
 
-/// What the envelope in this line holds: `>` from the app, `<` to it.
+/// The content of the envelope in this line, after `>` for a request or `<` for a response.
 fn decrypted_line(line: &str) -> Option<String> {
     let outer: serde_json::Value = serde_json::from_str(line).ok()?;
     let sealed = outer["encrypt"].as_str()?;
-    let mark = if outer["app_from"].is_string() { '>' } else { '<' };
+    let direction = if outer["app_from"].is_string() { '>' } else { '<' };
     let app = outer["app_from"].as_str().unwrap_or("melink");
-    Some(format!("{mark} {}\n", unseal(app, sealed).unwrap_or_else(|| "cannot be opened".to_owned())))
+    Some(format!("{direction} {}\n", unseal(app, sealed).unwrap_or_else(|| "cannot be opened".to_owned())))
 }
 
 #[actix_web::test]

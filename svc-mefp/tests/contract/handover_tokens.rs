@@ -1,4 +1,4 @@
-//! Handing a user over: who may, how often, and what ends it (ATTACKS 26, 29).
+//! Tokens that hand a user over to another app: authorization, single use and revocation (docs/THREATS.md 26, 29).
 
 use std::time::Duration;
 
@@ -13,150 +13,154 @@ use crate::test_service::{PHONE, ResponseExt as _, TestService, app_secret};
 
 const TOKEN_REJECTED: &str = r#"{"result":0,"errors":{"code":40006,"message":"获取token失败"}}"#;
 
-async fn request_token_for(bench: &TestService, app: &str, to: &str) -> TestResponse {
-    bench.call_as(app, "/auth/token", &json!({ "login_name": PHONE, "app_to": to }).to_string()).await
+async fn request_token_for(service: &TestService, app: &str, to: &str) -> TestResponse {
+    service.call_as(app, "/auth/token", &json!({ "login_name": PHONE, "app_to": to }).to_string()).await
 }
 
-async fn issued_token(bench: &TestService) -> Value {
-    let reply = request_token_for(bench, "melink", "wlfz").await;
-    assert_eq!(reply.error_code(), 0);
-    json!({ "token": reply.json()["token"] })
+async fn issued_token(service: &TestService) -> Value {
+    let response = request_token_for(service, "melink", "wlfz").await;
+    assert_eq!(response.error_code(), 0);
+    json!({ "token": response.json()["token"] })
 }
 
 /// The service, and a user who has logged in through both apps.
 async fn service_with_present_user() -> (TestService, UserRef) {
-    let bench = TestService::new().await;
-    let user = bench.lab.user("mark").phone(PHONE).add().await;
+    let service = TestService::new().await;
+    let user = service.lab.user("mark").phone(PHONE).add().await;
     for app in ["melink", "wlfz"] {
-        assert_eq!(bench.login(app, PHONE, "123456").await.error_code(), 0);
+        assert_eq!(service.login(app, PHONE, "123456").await.error_code(), 0);
     }
-    (bench, UserRef::Id(user.id))
+    (service, UserRef::Id(user.id))
 }
 
 #[actix_web::test]
 async fn a_token_is_single_use_and_bound_to_its_target_app() {
-    let (bench, _) = service_with_present_user().await;
-    let token = issued_token(&bench).await;
+    let (service, _) = service_with_present_user().await;
+    let token = issued_token(&service).await;
     for app in ["melink", "melink"] {
-        let reply = bench.call_as(app, "/auth/check/token", &token.to_string()).await;
-        assert_eq!((reply.status, reply.text.as_str()), (200, TOKEN_REJECTED));
+        let response = service.call_as(app, "/auth/check/token", &token.to_string()).await;
+        assert_eq!((response.status, response.text.as_str()), (200, TOKEN_REJECTED));
     }
-    let redeemed = bench.call_as_wlfz("/auth/check/token", &token).await;
+    let redeemed = service.call_as_wlfz("/auth/check/token", &token).await;
     assert_eq!(redeemed.json(), json!({ "result": 1, "login_name": PHONE, "app_from": "melink" }));
-    assert_eq!(bench.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
+    assert_eq!(service.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
 }
 
 #[actix_web::test]
 async fn a_token_redeemed_concurrently_works_once() {
-    let (bench, _) = service_with_present_user().await;
+    let (service, _) = service_with_present_user().await;
     for _ in 0..5 {
-        let token = issued_token(&bench).await;
-        let replies = join_all((0..12).map(|_| bench.call_as_wlfz("/auth/check/token", &token))).await;
-        assert_eq!(replies.iter().filter(|reply| reply.error_code() == 0).count(), 1);
-        assert_eq!(replies.iter().filter(|reply| reply.text == TOKEN_REJECTED).count(), 11);
+        let token = issued_token(&service).await;
+        let replies = join_all((0..12).map(|_| service.call_as_wlfz("/auth/check/token", &token))).await;
+        assert_eq!(replies.iter().filter(|response| response.error_code() == 0).count(), 1);
+        assert_eq!(replies.iter().filter(|response| response.text == TOKEN_REJECTED).count(), 11);
     }
 }
 
 #[actix_web::test]
 async fn a_token_expires_after_five_minutes() {
-    let (bench, _) = service_with_present_user().await;
-    let (early, late) = (issued_token(&bench).await, issued_token(&bench).await);
-    bench.lab.clock().advance(Duration::from_secs(299));
-    assert_eq!(bench.call_as_wlfz("/auth/check/token", &early).await.error_code(), 0);
-    bench.lab.clock().advance(Duration::from_secs(1));
-    assert_eq!(bench.call_as_wlfz("/auth/check/token", &late).await.text, TOKEN_REJECTED);
+    let (service, _) = service_with_present_user().await;
+    let (early, late) = (issued_token(&service).await, issued_token(&service).await);
+    service.lab.clock().advance(Duration::from_secs(299));
+    assert_eq!(service.call_as_wlfz("/auth/check/token", &early).await.error_code(), 0);
+    service.lab.clock().advance(Duration::from_secs(1));
+    assert_eq!(service.call_as_wlfz("/auth/check/token", &late).await.text, TOKEN_REJECTED);
 }
 
 #[actix_web::test]
 async fn a_malformed_token_is_rejected_like_an_unknown_one() {
-    let (bench, _) = service_with_present_user().await;
+    let (service, _) = service_with_present_user().await;
     for text in ["x", "00000000000000000000000000000000", "密", "0", &"0".repeat(4_000)] {
         assert_eq!(
-            bench.call_as_wlfz("/auth/check/token", &json!({ "token": text })).await.text,
+            service.call_as_wlfz("/auth/check/token", &json!({ "token": text })).await.text,
             TOKEN_REJECTED,
             "{text}"
         );
     }
-    let upper = issued_token(&bench).await["token"].as_str().unwrap().to_uppercase();
-    assert_eq!(bench.call_as_wlfz("/auth/check/token", &json!({ "token": upper })).await.error_code(), 0);
+    let upper = issued_token(&service).await["token"].as_str().unwrap().to_uppercase();
+    assert_eq!(service.call_as_wlfz("/auth/check/token", &json!({ "token": upper })).await.error_code(), 0);
 }
 
 #[actix_web::test]
 async fn a_token_requires_a_registered_and_allowed_target_app() {
-    let (bench, _) = service_with_present_user().await;
-    for to in ["melink", "nobody", "later", "WLFZ", " ", "\u{0}", "密", &"w".repeat(500)] {
-        assert_eq!(request_token_for(&bench, "melink", to).await.text, TOKEN_REJECTED, "{to:?}");
+    let (service, _) = service_with_present_user().await;
+    for to in ["melink", "unknown", "later", "WLFZ", " ", "\u{0}", "密", &"w".repeat(500)] {
+        assert_eq!(request_token_for(&service, "melink", to).await.text, TOKEN_REJECTED, "{to:?}");
     }
-    assert_eq!(request_token_for(&bench, "wlfz", "melink").await.text, TOKEN_REJECTED);
-    // It was named in --may-token before it was there.
-    bench.lab.add_app("later", &app_secret("later"), &[]).await;
-    assert_eq!(request_token_for(&bench, "melink", "later").await.error_code(), 0);
+    assert_eq!(request_token_for(&service, "wlfz", "melink").await.text, TOKEN_REJECTED);
+    // `--may-token` of melink named the app before it was registered.
+    service.lab.add_app("later", &app_secret("later"), &[]).await;
+    assert_eq!(request_token_for(&service, "melink", "later").await.error_code(), 0);
 }
 
 #[actix_web::test]
 async fn a_token_requires_a_user_present_at_the_calling_app() {
-    let bench = TestService::new().await;
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED, "an unknown user");
-    bench.lab.user("mark").phone(PHONE).add().await;
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED, "a known one who is not there");
-    bench.login("wlfz", PHONE, "123456").await;
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED, "one who is elsewhere");
-    bench.login("melink", PHONE, "wrong!").await;
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED, "one who failed to log in");
-    bench.login("melink", PHONE, "123456").await;
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.error_code(), 0);
+    let service = TestService::new().await;
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED, "an unknown user");
+    service.lab.user("mark").phone(PHONE).add().await;
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED, "a user who is not logged in");
+    service.login("wlfz", PHONE, "123456").await;
+    assert_eq!(
+        request_token_for(&service, "melink", "wlfz").await.text,
+        TOKEN_REJECTED,
+        "a user logged in at another app"
+    );
+    service.login("melink", PHONE, "wrong!").await;
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED, "a user whose login failed");
+    service.login("melink", PHONE, "123456").await;
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.error_code(), 0);
 }
 
 #[actix_web::test]
 async fn registration_makes_the_user_present() {
-    let bench = TestService::new().await;
-    let code = bench.request_code_for("melink", PHONE, 1).await;
+    let service = TestService::new().await;
+    let code = service.request_code_for("melink", PHONE, 1).await;
     let register = json!({ "login_name": PHONE, "password": "123456", "captcha": code });
-    assert_eq!(bench.call_as_melink("/auth/register", &register).await.error_code(), 0);
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.error_code(), 0);
+    assert_eq!(service.call_as_melink("/auth/register", &register).await.error_code(), 0);
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.error_code(), 0);
 }
 
 #[actix_web::test]
 async fn presence_expires_twelve_hours_after_last_use() {
-    let (bench, _) = service_with_present_user().await;
+    let (service, _) = service_with_present_user().await;
     for _ in 0..3 {
-        bench.lab.clock().advance(Duration::from_secs(11 * 3_600));
-        assert_eq!(request_token_for(&bench, "melink", "wlfz").await.error_code(), 0);
+        service.lab.clock().advance(Duration::from_secs(11 * 3_600));
+        assert_eq!(request_token_for(&service, "melink", "wlfz").await.error_code(), 0);
     }
-    bench.lab.clock().advance(Duration::from_secs(12 * 3_600));
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED);
+    service.lab.clock().advance(Duration::from_secs(12 * 3_600));
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED);
 }
 
 #[actix_web::test]
 async fn a_password_reset_ends_presence_and_tokens() {
-    let (bench, _) = service_with_present_user().await;
-    let token = issued_token(&bench).await;
-    let code = bench.request_code_for("wlfz", PHONE, 2).await;
+    let (service, _) = service_with_present_user().await;
+    let token = issued_token(&service).await;
+    let code = service.request_code_for("wlfz", PHONE, 2).await;
     let forgot = json!({ "login_name": PHONE, "new_password": "654321", "captcha": code });
-    assert_eq!(bench.call_as_wlfz("/auth/forgot", &forgot).await.error_code(), 0);
-    assert_eq!(bench.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED);
-    assert_eq!(bench.login("melink", PHONE, "654321").await.error_code(), 0);
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.error_code(), 0);
+    assert_eq!(service.call_as_wlfz("/auth/forgot", &forgot).await.error_code(), 0);
+    assert_eq!(service.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED);
+    assert_eq!(service.login("melink", PHONE, "654321").await.error_code(), 0);
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.error_code(), 0);
 }
 
 #[actix_web::test]
 async fn a_password_change_elsewhere_ends_presence_and_tokens() {
-    let (bench, user) = service_with_present_user().await;
-    let token = issued_token(&bench).await;
+    let (service, user) = service_with_present_user().await;
+    let token = issued_token(&service).await;
     let new = NewPassword::from_administrator(&RawPassword::new("another".to_owned())).unwrap();
-    bench.lab.use_cases().provision_password(user, &new).await.unwrap();
-    assert_eq!(bench.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
-    assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED);
+    service.lab.use_cases().provision_password(user, &new).await.unwrap();
+    assert_eq!(service.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
+    assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED);
 }
 
 #[actix_web::test]
 async fn disabling_a_user_ends_presence_and_tokens_permanently() {
-    let (bench, user) = service_with_present_user().await;
-    let token = issued_token(&bench).await;
+    let (service, user) = service_with_present_user().await;
+    let token = issued_token(&service).await;
     for status in [UserStatus::Disabled, UserStatus::Active] {
-        bench.lab.use_cases().set_status(user, status).await.unwrap();
-        assert_eq!(bench.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
-        assert_eq!(request_token_for(&bench, "melink", "wlfz").await.text, TOKEN_REJECTED);
+        service.lab.use_cases().set_status(user, status).await.unwrap();
+        assert_eq!(service.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
+        assert_eq!(request_token_for(&service, "melink", "wlfz").await.text, TOKEN_REJECTED);
     }
 }

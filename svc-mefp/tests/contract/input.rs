@@ -1,31 +1,35 @@
-//! Input around the envelope. What is within, and what all dialects refuse alike, is in the conformance suite.
+//! Input rules of the outer request. The conformance suite tests those of the sealed request and of all dialects.
 
 use serde_json::json;
 use stele_testkit::conformance::DialectUnderTest as _;
 
 use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, seal_text};
 
-/// One of the two outer fields may be there while the other is not.
+/// One of the two outer fields is missing.
 #[actix_web::test]
 async fn a_missing_outer_field_is_named_in_plain_text() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     for (path, inner) in ROUTES {
         let sealed = seal_text("melink", inner);
-        for (here, gone) in [("encrypt", "app_from"), ("app_from", "encrypt")] {
-            let body = json!({ here: if here == "encrypt" { sealed.as_str() } else { "melink" } }).to_string();
-            let reply = bench.post(path, "application/json", body).await;
-            let expected = format!(r#"{{"result":0,"errors":{{"code":40000,"message":"缺少参数: {gone}"}}}}"#);
-            assert_eq!((reply.status, reply.text, reply.encrypted), (400, expected, false), "{path}");
+        for (present, missing) in [("encrypt", "app_from"), ("app_from", "encrypt")] {
+            let body = json!({ present: if present == "encrypt" { sealed.as_str() } else { "melink" } }).to_string();
+            let response = service.post(path, "application/json", body).await;
+            let expected = format!(r#"{{"result":0,"errors":{{"code":40000,"message":"缺少参数: {missing}"}}}}"#);
+            assert_eq!((response.status, response.text, response.encrypted), (400, expected, false), "{path}");
         }
-        let reply = bench.post(path, "application/json", r#"{"encrypt":"AAAA","app_from":"melink"}"#).await;
-        assert_eq!((reply.status, reply.text.as_str(), reply.encrypted), (400, UNREADABLE_ENVELOPE, false), "{path}");
+        let response = service.post(path, "application/json", r#"{"encrypt":"AAAA","app_from":"melink"}"#).await;
+        assert_eq!(
+            (response.status, response.text.as_str(), response.encrypted),
+            (400, UNREADABLE_ENVELOPE, false),
+            "{path}"
+        );
     }
 }
 
-/// What all dialects read in a body is read within the envelope as far as the JSON is strict.
+/// The field rules of all dialects apply inside the envelope, but its JSON must be strict.
 #[actix_web::test]
 async fn envelope_contents_follow_the_common_field_rules() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     for inner in [
         r#"{"Login_Name":"15068880258"}"#,
         r#"{"login_name":15068880258.0}"#,
@@ -33,22 +37,23 @@ async fn envelope_contents_follow_the_common_field_rules() {
         r#"{"login_name":"15068880258","login_name":15068880258}"#,
         r#"{"LOGIN_NAME":"1","login_name":"15068880258"}"#,
     ] {
-        let reply = bench.call_as("melink", "/auth/check/loginname", inner).await;
-        assert_eq!((reply.error_code(), reply.encrypted), (40005, true), "{inner}");
+        let response = service.call_as("melink", "/auth/check/loginname", inner).await;
+        assert_eq!((response.error_code(), response.encrypted), (40005, true), "{inner}");
     }
     for inner in [r#"{"login_name":"1","LOGIN_NAME":"2","login_name":"3"}"#, r#"{"Login_name":"1","LOGIN_NAME":"2"}"#] {
-        let reply = bench.call_as("melink", "/auth/check/loginname", inner).await;
-        assert_eq!((reply.status_and_code(), reply.encrypted), ((400, 40000), true), "{inner}");
+        let response = service.call_as("melink", "/auth/check/loginname", inner).await;
+        assert_eq!((response.status_and_code(), response.encrypted), ((400, 40000), true), "{inner}");
     }
     for inner in ["{login_name:'15068880258'}", "{\"login_name\":\"15068880258\n\"}"] {
-        bench.call_as("melink", "/auth/check/loginname", inner).await.assert_is(400, UNREADABLE_ENVELOPE);
+        service.call_as("melink", "/auth/check/loginname", inner).await.assert_is(400, UNREADABLE_ENVELOPE);
     }
 }
 
 #[actix_web::test]
 async fn an_envelope_is_accepted_in_every_body_format() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     let (path, inner) = ("/auth/check/loginname", r#"{"login_name":"15068880258"}"#);
+    // An envelope with a plus in its base64, which a form must escape.
     let sealed = (0..100).map(|n| seal_text("melink", format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
     let sealed = sealed.unwrap();
     let escaped = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
@@ -69,7 +74,7 @@ async fn an_envelope_is_accepted_in_every_body_format() {
         ("multipart/form-data; boundary=x", parts),
         ("multipart/form-data", format!("encrypt={sealed}&app_from=melink")),
     ] {
-        let reply = bench.post(path, kind, body.clone()).await;
-        assert_eq!((reply.error_code(), reply.encrypted), (40005, true), "{kind} {body}");
+        let response = service.post(path, kind, body.clone()).await;
+        assert_eq!((response.error_code(), response.encrypted), (40005, true), "{kind} {body}");
     }
 }

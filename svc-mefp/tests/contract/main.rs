@@ -1,4 +1,4 @@
-//! The MeFP service alone, over HTTP: every documented call, every refusal, and what must not be possible.
+//! Contract tests of the MeFP service over HTTP: documented calls, error responses, attacks.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,4 +1,4 @@
-//! An envelope that cannot be opened is told one thing, whatever is wrong with it (`docs/THREATS.md` 17, 18).
+//! Padding oracle: every envelope that cannot be opened gets the same response at the same cost (`docs/THREATS.md` 17, 18).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,19 +10,19 @@ use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVE
 
 const INNER: &str = r#"{"login_name":"13612345678","password":"123456"}"#;
 
-/// Everything that comes back, but for the date.
-async fn response_without_date(bench: &TestService, path: &str, body: &str) -> String {
+/// The raw response without its `Date`.
+async fn response_without_date(service: &TestService, path: &str, body: &str) -> String {
     let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json");
     let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-    let answer = send_raw(bench.service.address(), request.as_bytes()).await;
-    answer.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect::<Vec<_>>().join("\n")
+    let response = send_raw(service.service.address(), request.as_bytes()).await;
+    response.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect::<Vec<_>>().join("\n")
 }
 
 fn outer_request(encrypt: &str, app_from: &str) -> String {
     json!({ "encrypt": encrypt, "app_from": app_from }).to_string()
 }
 
-/// Envelopes that are whole, and unreadable inside.
+/// Envelopes of whole blocks with invalid content.
 fn envelopes_with_unreadable_content() -> Vec<String> {
     let many: String = (0..65).map(|n| format!("\"f{n}\":1,")).collect();
     let texts = [
@@ -50,14 +50,14 @@ fn envelopes_with_unreadable_content() -> Vec<String> {
     all.extend([seal_text("melink", &deep), seal_text("melink", format!("{{{many}\"x\":1}}"))]);
     for blocks in [
         b"{\"login_name\":\"\xff\xfe13612345678\"}".as_slice(), // not UTF-8
-        b"{\"a\":\"b\"}\x05\x05\x05\x05\x04\x05\x05",           // PKCS#7, but for one byte
-        b"{\"a\":\"bcdefg\"}\x03\x03",                          // PKCS#7, one too short
+        b"{\"a\":\"b\"}\x05\x05\x05\x05\x04\x05\x05",           // PKCS#7 with one wrong byte
+        b"{\"a\":\"bcdefg\"}\x03\x03",                          // PKCS#7, one byte short
         b"{\"a\":\"bcd\"}\x11\x11\x11\x11\x11",                 // longer than a block
-        b"\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10", // nothing but padding
+        b"\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10\x10", // only padding
         b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
         b"                ",
-        b"{\"a\":\"b\"}\0\0\0\0\0\0\x06",   // X9.23, one too few
-        b"{\"a\":\"b\"}\x80\0\0\0\x01\0\0", // ISO/IEC 7816-4, and then something
+        b"{\"a\":\"b\"}\0\0\0\0\0\0\x06",   // ANSI X9.23, one byte short
+        b"{\"a\":\"b\"}\x80\0\0\0\x01\0\0", // ISO/IEC 7816-4 with a nonzero byte
         // ISO 10126 of more than a block.
         &[b"{\"a\":\"bcdefgh\"}".as_slice(), &[0xff; 16], &[17]].concat(),
         // 33 bytes of filler.
@@ -70,7 +70,7 @@ fn envelopes_with_unreadable_content() -> Vec<String> {
     all
 }
 
-/// Envelopes that are damaged on the way.
+/// Damaged envelopes.
 fn damaged_envelopes() -> Vec<String> {
     let good = seal_text("melink", INNER);
     let bytes = STANDARD.decode(&good).unwrap();
@@ -104,8 +104,8 @@ fn damaged_envelopes() -> Vec<String> {
 
 #[actix_web::test]
 async fn every_envelope_error_is_byte_identical() {
-    let bench = TestService::new().await;
-    let reference = response_without_date(&bench, "/auth/login", &outer_request("AAAA", "nobody")).await;
+    let service = TestService::new().await;
+    let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "unknown")).await;
     assert!(reference.starts_with("HTTP/1.1 400") && reference.ends_with(UNREADABLE_ENVELOPE), "{reference}");
     let good = seal_text("melink", INNER);
     let mut bodies: Vec<String> = envelopes_with_unreadable_content()
@@ -113,96 +113,96 @@ async fn every_envelope_error_is_byte_identical() {
         .chain(&damaged_envelopes())
         .map(|e| outer_request(e, "melink"))
         .collect();
-    // Good for melink; for all others as unknown as can be. The last is known, and has another secret.
-    for app in ["nobody", "Melink", "melink ", "melink\u{0}", "密", "\u{0}", &"m".repeat(5_000), "' or 1=1 --", "wlfz"]
+    // A valid envelope of melink, sent under other names: unknown apps, and last a known app with another secret.
+    for app in ["unknown", "Melink", "melink ", "melink\u{0}", "密", "\u{0}", &"m".repeat(5_000), "' or 1=1 --", "wlfz"]
     {
         bodies.push(outer_request(&good, app));
         bodies.push(outer_request("AAAA", app));
     }
-    // And all after the same work: one look at the app, whether it is known or not.
+    // All cost the same: one lookup of the app, known or not.
     let cost = RequestCost::new(0, &["app"], &[]);
     for body in &bodies {
-        let (reply, work) = bench.lab.measure_cost(response_without_date(&bench, "/auth/login", body)).await;
+        let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", body)).await;
         assert_eq!((&reply, &work), (&reference, &cost), "{body:.200}");
     }
     for (path, _) in ROUTES {
         let (reply, work) =
-            bench.lab.measure_cost(response_without_date(&bench, path, &outer_request("AAAA", "melink"))).await;
+            service.lab.measure_cost(response_without_date(&service, path, &outer_request("AAAA", "melink"))).await;
         assert_eq!((&reply, &work), (&reference, &cost), "{path}");
     }
-    // What is no envelope at all is told the same, and looked up nowhere.
-    let (reply, work) = bench.lab.measure_cost(response_without_date(&bench, "/auth/login", "{\"encrypt\":")).await;
+    // A body that is not an envelope gets the same response, without a lookup.
+    let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", "{\"encrypt\":")).await;
     assert_eq!((reply, work), (reference, RequestCost::default()));
 }
 
-/// What an attacker with one recorded message can ask: each value of the byte that decides the padding.
+/// The classic padding oracle attack on one recorded message: every value of the byte that determines the padding.
 #[actix_web::test]
 async fn a_recorded_message_cannot_be_decrypted_by_probing() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     let recorded = STANDARD.decode(seal_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
     let (before, block) = (recorded.len() - 32, &recorded[recorded.len() - 16..]);
-    let reference = response_without_date(&bench, "/auth/login", &outer_request("AAAA", "nobody")).await;
+    let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "unknown")).await;
     for byte in 0..=255_u8 {
-        let mut asked = recorded[before..before + 16].to_vec();
-        asked[15] ^= byte;
-        asked.extend_from_slice(block);
-        let asked = outer_request(&STANDARD.encode(&asked), "melink");
-        let (reply, work) = bench.lab.measure_cost(response_without_date(&bench, "/auth/login", &asked)).await;
+        let mut probe = recorded[before..before + 16].to_vec();
+        probe[15] ^= byte;
+        probe.extend_from_slice(block);
+        let probe = outer_request(&STANDARD.encode(&probe), "melink");
+        let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", &probe)).await;
         assert_eq!((reply, work), (reference.clone(), RequestCost::new(0, &["app"], &[])), "{byte}");
     }
 }
 
-/// The same behind a message that opens, whose object ends with a block: whatever two blocks are put behind it, they are no
-/// padding, for the first of them is garbage. Of the blocks of another message nothing is learned.
+/// The same attack after a valid message whose object ends at a block boundary. Two appended blocks are never valid padding,
+/// since the first decrypts to garbage, so they reveal nothing about the message that they come from.
 #[actix_web::test]
 async fn appended_blocks_are_no_padding_oracle() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     let inner = r#"{"login_name":"13612345678","password":"1234567890123456789012"}"#;
     assert_eq!(inner.len() % 16, 0);
-    let mut opens = STANDARD.decode(seal_text("melink", inner)).unwrap();
-    opens.truncate(inner.len());
+    let mut valid = STANDARD.decode(seal_text("melink", inner)).unwrap();
+    valid.truncate(inner.len());
     let target = STANDARD.decode(seal_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
-    let reference = response_without_date(&bench, "/auth/login", &outer_request("AAAA", "melink")).await;
-    let answered =
-        response_without_date(&bench, "/auth/login", &outer_request(&STANDARD.encode(&opens), "melink")).await;
-    assert_ne!(answered, reference, "it opens without padding");
+    let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "melink")).await;
+    let accepted =
+        response_without_date(&service, "/auth/login", &outer_request(&STANDARD.encode(&valid), "melink")).await;
+    assert_ne!(accepted, reference, "it opens without padding");
     let last = &target[target.len() - 32..];
     for byte in 0..=255_u8 {
-        let mut asked = [&opens, last].concat();
-        asked[opens.len() + 15] ^= byte;
-        let asked = outer_request(&STANDARD.encode(&asked), "melink");
-        let (reply, work) = bench.lab.measure_cost(response_without_date(&bench, "/auth/login", &asked)).await;
+        let mut probe = [&valid, last].concat();
+        probe[valid.len() + 15] ^= byte;
+        let probe = outer_request(&STANDARD.encode(&probe), "melink");
+        let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", &probe)).await;
         assert_eq!((reply, work), (reference.clone(), RequestCost::new(0, &["app"], &[])), "{byte}");
     }
 }
 
-/// One block behind a message that ends with a block is read without garbage before it. Its last byte, over many messages
-/// with other last blocks, takes every value.
+/// One block appended to such a message decrypts without garbage before it. Over many messages with different last blocks its
+/// last byte takes every value.
 #[actix_web::test]
 async fn a_block_appended_to_many_messages_is_no_padding_oracle() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     let target = STANDARD.decode(seal_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
-    let reference = response_without_date(&bench, "/auth/login", &outer_request("AAAA", "melink")).await;
+    let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "melink")).await;
     for number in 0..1_500 {
         let inner = format!(r#"{{"login_name":"13612345678","password":"123456789012345678{number:04}"}}"#);
         assert_eq!(inner.len() % 16, 0);
-        let mut opens = STANDARD.decode(seal_text("melink", &inner)).unwrap();
-        opens.truncate(inner.len());
-        let asked = outer_request(&STANDARD.encode([&opens, &target[16..32]].concat()), "melink");
-        assert_eq!(response_without_date(&bench, "/auth/login", &asked).await, reference, "{number}");
+        let mut valid = STANDARD.decode(seal_text("melink", &inner)).unwrap();
+        valid.truncate(inner.len());
+        let probe = outer_request(&STANDARD.encode([&valid, &target[16..32]].concat()), "melink");
+        assert_eq!(response_without_date(&service, "/auth/login", &probe).await, reference, "{number}");
     }
 }
 
 #[actix_web::test]
 async fn only_the_first_block_is_bound_to_an_app() {
-    let bench = TestService::new().await;
-    // The protocol's fault (WIRE.md): only the first block tells one app's envelope from another's.
+    let service = TestService::new().await;
+    // A weakness of the protocol (WIRE.md): the app's secret affects only the first block.
     let mut first = [b' '; 16].to_vec();
     for (byte, (own, other)) in first.iter_mut().zip("wlfzwlfzwlfzwlfz".bytes().zip("melinkmelinkmeli".bytes())) {
         *byte ^= own ^ other;
     }
     first.extend_from_slice(br#"{"login_name":"15068880258"}    "#);
     let forged = seal_blocks("wlfz", &first);
-    let reply = bench.post("/auth/check/loginname", "application/json", outer_request(&forged, "melink")).await;
+    let reply = service.post("/auth/check/loginname", "application/json", outer_request(&forged, "melink")).await;
     assert_eq!((reply.error_code(), reply.encrypted), (40005, true));
 }

@@ -1,4 +1,4 @@
-//! The service with two apps, and what an app server does: seal, post, open.
+//! The service under test with two apps, and a client that seals requests and opens responses.
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -14,12 +14,12 @@ use svc_mefp::SERVICE;
 
 /// `mefp_secret`.
 pub(crate) const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
-/// The one plain answer to an envelope that cannot be opened.
+/// The plain response to every envelope that cannot be opened.
 pub(crate) const UNREADABLE_ENVELOPE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
-/// The one phone that most tests are about.
+/// The phone of most tests.
 pub(crate) const PHONE: &str = "15068880258";
 
-/// Every route, with an inner request whose fields are all there and well formed.
+/// Every route, with a complete and well-formed inner request.
 pub(crate) const ROUTES: [(&str, &str); 8] = [
     ("/auth/register", r#"{"login_name":"15068880258","password":"123456","captcha":"629457"}"#),
     ("/auth/login", r#"{"login_name":"13612345678","password":"123456"}"#),
@@ -31,14 +31,14 @@ pub(crate) const ROUTES: [(&str, &str); 8] = [
     ("/auth/check/token", r#"{"token":"00000000000000000000000000000000"}"#),
 ];
 
-/// The service, and two apps. `melink` may hand users over to `wlfz`, and `wlfz` to no app.
+/// The service with two apps: `melink` may hand users over to `wlfz` and `later`, `wlfz` to none.
 pub(crate) struct TestService {
     app: TestApp,
 }
 
 stands_for_its_app!(TestService);
 
-/// The app that calls from an origin.
+/// The app that sends the requests of `origin`.
 fn app_for_origin(origin: u8) -> &'static str {
     if origin == 0 { "melink" } else { "wlfz" }
 }
@@ -61,7 +61,7 @@ impl DialectUnderTest for TestService {
     }
 
     fn login_cost(_: bool) -> RequestCost {
-        // The app first: its secret is what opens the envelope.
+        // The app is looked up first, since its secret opens the envelope.
         RequestCost::new(1, &["app", "find"], &["admit", "settle"])
     }
 
@@ -70,17 +70,17 @@ impl DialectUnderTest for TestService {
         vec![("encrypt", seal_text(app, inner.to_string())), ("app_from", app.to_owned())]
     }
 
-    fn is_accepted(answer: &TestResponse) -> bool {
-        answer.error_code() == 0
+    fn is_accepted(response: &TestResponse) -> bool {
+        response.error_code() == 0
     }
 
-    /// As whichever app can read it.
-    fn decode_response(&self, answer: TestResponse) -> TestResponse {
-        let Some(sealed) = answer.json()["encrypt"].as_str().map(str::to_owned) else { return answer };
-        assert_eq!(answer.json().as_object().unwrap().len(), 1);
+    /// Opens the envelope with the secret of the app that can read it.
+    fn decode_response(&self, response: TestResponse) -> TestResponse {
+        let Some(sealed) = response.json()["encrypt"].as_str().map(str::to_owned) else { return response };
+        assert_eq!(response.json().as_object().unwrap().len(), 1);
         let read = ["melink", "wlfz", "later"].into_iter().filter_map(|app| unseal(app, &sealed));
         let text = read.into_iter().find(|text| serde_json::from_str::<Value>(text).is_ok()).unwrap();
-        TestResponse { text, encrypted: true, ..answer }
+        TestResponse { text, encrypted: true, ..response }
     }
 
     fn calls_with_body(&self) -> Vec<Call> {
@@ -117,17 +117,17 @@ impl CodeDialect for TestService {
             .await
     }
 
-    fn is_success(answer: &TestResponse) -> bool {
-        Self::is_accepted(answer)
+    fn is_success(response: &TestResponse) -> bool {
+        Self::is_accepted(response)
     }
 }
 
-/// What answers of this dialect hold.
+/// Accessors for responses of this dialect.
 pub(crate) trait ResponseExt {
-    /// The error's number; 0 if there was none.
+    /// The error code; 0 for a success.
     fn error_code(&self) -> u64;
 
-    /// Status and error's number.
+    /// HTTP status and error code.
     fn status_and_code(&self) -> (u16, u64);
 }
 
@@ -143,28 +143,28 @@ impl ResponseExt for TestResponse {
 }
 
 impl TestService {
-    /// Calls as `app`, with `inner` sealed, and opens the answer.
+    /// Sends `inner` sealed by `app`, and opens the response.
     pub(crate) async fn call_as(&self, app: &str, path: &str, inner: impl AsRef<[u8]>) -> TestResponse {
         let body = json!({ "encrypt": seal_text(app, inner), "app_from": app }).to_string();
         self.post(path, "application/json", body).await
     }
 
-    /// Calls as `melink`.
+    /// Calls `path` as `melink`.
     pub(crate) async fn call_as_melink(&self, path: &str, inner: &Value) -> TestResponse {
         self.call_as("melink", path, inner.to_string()).await
     }
 
-    /// Calls as `wlfz`.
+    /// Calls `path` as `wlfz`.
     pub(crate) async fn call_as_wlfz(&self, path: &str, inner: &Value) -> TestResponse {
         self.call_as("wlfz", path, inner.to_string()).await
     }
 
-    /// Posts `body` as it is, and opens the answer if it is encrypted.
+    /// Posts `body` unsealed, and opens the response if it is sealed.
     pub(crate) async fn post(&self, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> TestResponse {
         self.decode_response(self.post_with_type(path, kind, body).await)
     }
 
-    /// Sends a code for `usage` through `app`, and gives it.
+    /// Requests a code for `usage` (1 register, 2 reset) through `app` and returns it.
     pub(crate) async fn request_code_for(&self, app: &str, phone: &str, usage: u8) -> String {
         let reply =
             self.call_as(app, "/auth/captcha", json!({ "login_name": phone, "usage": usage }).to_string()).await;
@@ -183,7 +183,7 @@ pub(crate) fn app_secret(app: &str) -> String {
     app.chars().cycle().take(16).collect()
 }
 
-/// `text` with PKCS#7, encrypted as `app` does.
+/// Pads `text` with PKCS#7 and seals it as `app`.
 pub(crate) fn seal_text(app: &str, text: impl AsRef<[u8]>) -> String {
     let text = text.as_ref();
     let pad = 16 - text.len() % 16;
@@ -192,18 +192,18 @@ pub(crate) fn seal_text(app: &str, text: impl AsRef<[u8]>) -> String {
     seal_blocks(app, &bytes)
 }
 
-/// Whole blocks, encrypted as `app` does.
+/// Seals whole blocks as `app`.
 pub(crate) fn seal_blocks(app: &str, blocks: &[u8]) -> String {
     let mut bytes = blocks.to_vec();
     let cipher = cbc::Encryptor::<Aes256>::new_from_slices(MEFP_SECRET.as_bytes(), app_secret(app).as_bytes()).unwrap();
     STANDARD.encode(cipher.encrypt_padded::<NoPadding>(&mut bytes, blocks.len()).unwrap())
 }
 
-/// What `app` reads of an answer, if it can.
+/// Opens a response as `app`; `None` if it is not addressed to `app`.
 pub(crate) fn unseal(app: &str, sealed: &str) -> Option<String> {
     let mut bytes = STANDARD.decode(sealed).ok()?;
     let cipher = cbc::Decryptor::<Aes256>::new_from_slices(MEFP_SECRET.as_bytes(), app_secret(app).as_bytes()).unwrap();
-    // However it is padded: it is one object.
+    // Any padding follows the closing brace of the object.
     let plain = cipher.decrypt_padded::<NoPadding>(&mut bytes).ok()?;
     let end = plain.iter().rposition(|byte| *byte == b'}')? + 1;
     String::from_utf8(plain[..end].to_vec()).ok()

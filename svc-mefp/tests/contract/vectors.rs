@@ -1,4 +1,4 @@
-//! Envelopes made by another implementation (`tests/vectors`), and what must hold of all envelopes.
+//! Envelopes from another implementation (`tests/vectors/README.md`), and properties of all envelopes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -22,7 +22,7 @@ fn test_envelope() -> Envelope {
     envelope("0123456789abcdefghijklmnopqrstuv", "melinkmelinkmeli")
 }
 
-/// What opening gives: the fields, or what is wrong with them.
+/// The fields of an envelope, or their error; `None` if it cannot be opened.
 fn open_fields(encrypt: &str) -> Option<Result<Fields, FieldError>> {
     test_envelope().open(encrypt).map(|opened| opened.fields)
 }
@@ -36,24 +36,24 @@ fn has_members(fields: &Fields, text: &str) -> bool {
         && names.iter().all(|name| fields.optional(name).unwrap().map(str::to_owned) == object.get(*name).map(as_text))
 }
 
-/// How a request that is padded like this is answered; `None` if it does not open: a whole block of ISO 10126.
+/// The padding of the response to a request with this padding; `None` for a whole block of ISO 10126, which is rejected.
 fn expected_response_padding(padding: &Value, text: &str) -> Option<Padding> {
-    let whole = text.len().is_multiple_of(16);
+    let is_whole_blocks = text.len().is_multiple_of(16);
     match padding.as_str().unwrap() {
-        "zeros" if !whole => Some(Padding::Zeros),
-        "spaces" if !whole => Some(Padding::Spaces),
+        "zeros" if !is_whole_blocks => Some(Padding::Zeros),
+        "spaces" if !is_whole_blocks => Some(Padding::Spaces),
         "a block of zeros" | "a line break, zeros" => Some(Padding::Zeros),
         "a block of spaces" => Some(Padding::Spaces),
-        "iso10126" if whole => None,
+        "iso10126" if is_whole_blocks => None,
         _ => Some(Padding::Pkcs7),
     }
 }
 
 #[test]
 fn reference_envelopes_are_opened_and_reproduced() {
-    let all = reference_vectors();
-    let envelope = envelope(all["key"].as_str().unwrap(), all["iv"].as_str().unwrap());
-    for vector in all["vectors"].as_array().unwrap() {
+    let file = reference_vectors();
+    let envelope = envelope(file["key"].as_str().unwrap(), file["iv"].as_str().unwrap());
+    for vector in file["vectors"].as_array().unwrap() {
         let [text, sealed] = ["text", "encrypt"].map(|name| vector[name].as_str().unwrap());
         let opened = envelope.open(sealed);
         let expected = expected_response_padding(&vector["padding"], text);
@@ -72,27 +72,27 @@ fn reference_envelopes_are_opened_and_reproduced() {
 
 #[actix_web::test]
 async fn reference_envelopes_get_a_response() {
-    let all = reference_vectors();
-    let [key, iv] = ["key", "iv"].map(|name| all[name].as_str().unwrap());
+    let file = reference_vectors();
+    let [key, iv] = ["key", "iv"].map(|name| file[name].as_str().unwrap());
     let lab = TestLab::with_settings(&[("STELE_MEFP_SECRET", key)]).await;
     lab.add_app("melink", iv, &[]).await;
     let service = lab.start_service(SERVICE).await;
     let envelope = envelope(key, iv);
-    for vector in all["vectors"].as_array().unwrap() {
+    for vector in file["vectors"].as_array().unwrap() {
         let body = json!({ "encrypt": vector["encrypt"], "app_from": "melink" });
-        let answer = http_client().post(service.url("/auth/check/loginname")).json(&body).send().await.unwrap();
+        let response = http_client().post(service.url("/auth/check/loginname")).json(&body).send().await.unwrap();
         let unknown = r#"{"result":0,"errors":{"code":40005,"message":"用户名不存在"}}"#;
         let missing = r#"{"result":0,"errors":{"code":40000,"message":"缺少参数: login_name"}}"#;
-        let named = vector["text"].as_str().unwrap().contains("login_name");
+        let has_login_name = vector["text"].as_str().unwrap().contains("login_name");
         let padding = expected_response_padding(&vector["padding"], vector["text"].as_str().unwrap());
-        assert_eq!(answer.status(), if named && padding.is_some() { 200 } else { 400 }, "{vector}");
-        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(response.status(), if has_login_name && padding.is_some() { 200 } else { 400 }, "{vector}");
+        let response: Value = response.json().await.unwrap();
         let Some(padding) = padding else {
-            assert_eq!(answer["errors"]["code"], 40000, "{vector}");
+            assert_eq!(response["errors"]["code"], 40000, "{vector}");
             continue;
         };
-        let expected = envelope.seal(if named { unknown } else { missing }.as_bytes(), padding);
-        assert_eq!(answer, json!({ "encrypt": expected }), "{vector}");
+        let expected = envelope.seal(if has_login_name { unknown } else { missing }.as_bytes(), padding);
+        assert_eq!(response, json!({ "encrypt": expected }), "{vector}");
     }
 }
 
@@ -107,7 +107,7 @@ fn envelope_base64_may_be_wrapped_unpadded_or_form_encoded() {
         wrapped += "\n";
     }
     let percent_encoded = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3d");
-    for written in [
+    for encoded in [
         sealed.replace('=', ""),
         sealed.replace('+', " "),
         sealed.replace('+', "-").replace('/', "_"),
@@ -117,27 +117,27 @@ fn envelope_base64_may_be_wrapped_unpadded_or_form_encoded() {
         wrapped.replace('\n', "\r\n"),
         wrapped,
     ] {
-        assert!(has_members(&open_fields(&written).unwrap().unwrap(), text), "{written}");
+        assert!(has_members(&open_fields(&encoded).unwrap().unwrap(), text), "{encoded}");
     }
-    for wrong in [format!("{sealed}AAAA"), sealed.replace('=', "*"), sealed.replace('+', "."), format!("={sealed}")] {
-        assert!(open_fields(&wrong).is_none(), "{wrong}");
+    for invalid in [format!("{sealed}AAAA"), sealed.replace('=', "*"), sealed.replace('+', "."), format!("={sealed}")] {
+        assert!(open_fields(&invalid).is_none(), "{invalid}");
     }
 }
 
 #[test]
 fn a_flipped_bit_yields_the_uniform_error_or_another_object() {
     let sealed = test_envelope().seal(br#"{"login_name":"13612345678","password":"123456"}"#, Padding::Pkcs7);
-    let whole = STANDARD.decode(&sealed).unwrap();
-    let mut shut = 0;
-    for bit in 0..whole.len() * 8 {
-        let mut flipped = whole.clone();
+    let cipher_text = STANDARD.decode(&sealed).unwrap();
+    let mut rejected = 0;
+    for bit in 0..cipher_text.len() * 8 {
+        let mut flipped = cipher_text.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         match open_fields(&STANDARD.encode(flipped)) {
-            None => shut += 1,
+            None => rejected += 1,
             Some(fields) => assert!(fields.is_ok_and(|fields| fields.len() <= 2)),
         }
     }
-    assert!(shut > whole.len() * 4, "{shut}");
+    assert!(rejected > cipher_text.len() * 4, "{rejected}");
 }
 
 proptest! {

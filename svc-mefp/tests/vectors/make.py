@@ -1,4 +1,4 @@
-"""Makes envelope.json with PyCryptodome: see README.md."""
+"""Writes envelope.json with PyCryptodome: see README.md."""
 
 import base64
 import hashlib
