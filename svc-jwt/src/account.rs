@@ -1,4 +1,4 @@
-//! Logging in and out, and setting a new password.
+//! The handlers for login, logout, password reset and password change.
 
 use actix_web::HttpRequest;
 use actix_web::web::Data;
@@ -20,7 +20,7 @@ pub(crate) async fn login(
     fields: Fields,
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
-    setup: Data<DialectState>,
+    state: Data<DialectState>,
 ) -> HandlerResult {
     let wire::LoginRequest { account, password, captcha } = (&fields).try_into()?;
     let login = LoginRequest {
@@ -31,23 +31,23 @@ pub(crate) async fn login(
         challenge: Challenge::Captcha(captcha),
         transport: SessionTransport::Token,
     };
-    let opened = use_cases.login(login).await?;
-    let token = setup.tokens.issue(&opened.session, &opened.token)?;
-    Ok(wire::login_response(&opened.user, &token)?)
+    let login = use_cases.login(login).await?;
+    let token = state.tokens.issue(&login.session, &login.token)?;
+    Ok(wire::login_response(&login.user, &token)?)
 }
 
 /// 登出.
 pub(crate) async fn logout(
     request: HttpRequest,
     use_cases: Data<UseCases>,
-    setup: Data<DialectState>,
+    state: Data<DialectState>,
 ) -> HandlerResult {
-    let ended = async {
-        let live = async |jwt: &str| live_session_token(&use_cases, &setup.tokens, jwt).await;
-        let session = first_accepted(&tokens_from_headers(request.headers()), live).await?;
+    let logout = async {
+        let find_session = async |jwt: &str| live_session_token(&use_cases, &state.tokens, jwt).await;
+        let session = first_accepted(&tokens_from_headers(request.headers()), find_session).await?;
         use_cases.logout(Jwt::NAME, &session).await
     };
-    match ended.await {
+    match logout.await {
         Ok(()) => Ok(wire::success_response("注销成功")),
         Err(error) => token_error_response(error, "注销失败"),
     }
@@ -59,8 +59,8 @@ pub(crate) async fn forget_password(
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
 ) -> HandlerResult {
-    let wire::ForgetPasswordRequest { account, recipient: to } = (&fields).try_into()?;
-    match use_cases.send_reset(&RequestInfo::from_client(Jwt::NAME, address), &account, &to).await {
+    let wire::ForgetPasswordRequest { account, recipient } = (&fields).try_into()?;
+    match use_cases.send_reset(&RequestInfo::from_client(Jwt::NAME, address), &account, &recipient).await {
         Ok(()) => Ok(wire::success_response("发送短信成功")),
         Err(error) => server_error_response(error, "发送短信失败"),
     }
@@ -83,25 +83,25 @@ pub(crate) async fn update_password(
     fields: Fields,
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
-    setup: Data<DialectState>,
+    state: Data<DialectState>,
 ) -> HandlerResult {
     let wire::UpdatePasswordRequest { account, password } = (&fields).try_into()?;
-    // Before the token is looked at: a password that is refused must not use a reset token up.
+    // Checked before the token, so that an invalid password does not consume a reset token.
     let password = use_cases.validate_new_password(&password).map_err(|_| wire::invalid_parameter("password"))?;
     let caller = RequestInfo::from_client(Jwt::NAME, address);
-    let presented = tokens_from_headers(request.headers());
-    let updated = first_accepted(&presented, async |token: &str| {
-        let authority = password_change_authority(&use_cases, &setup.tokens, token).await?;
-        use_cases.set_password(&caller, &account, &password, &authority).await
+    let tokens = tokens_from_headers(request.headers());
+    let update = first_accepted(&tokens, async |token: &str| {
+        let authorization = password_change_authorization(&use_cases, &state.tokens, token).await?;
+        use_cases.set_password(&caller, &account, &password, &authorization).await
     });
-    match updated.await {
+    match update.await {
         Ok(()) => Ok(wire::success_response("更新密码成功")),
         Err(error) => token_error_response(error, "更新密码失败"),
     }
 }
 
-/// What a token allows to set a password: a login token or a reset token, told apart by their form.
-async fn password_change_authority(
+/// The authorization to set a password that a token gives: a login token is a JWT, any other token is a reset token.
+async fn password_change_authorization(
     use_cases: &UseCases,
     tokens: &TokenManager,
     text: &str,
@@ -112,23 +112,23 @@ async fn password_change_authority(
     Token::parse(text).map(SetPasswordAuthorization::ResetToken).ok_or(Error::NotAuthenticated)
 }
 
-/// The first outcome of `attempt` over `presented` that is not [`Error::NotAuthenticated`].
-async fn first_accepted<T>(presented: &[&str], attempt: impl AsyncFn(&str) -> Result<T>) -> Result<T> {
-    for token in presented {
+/// Calls `attempt` with each token until the result is not [`Error::NotAuthenticated`].
+async fn first_accepted<T>(tokens: &[&str], attempt: impl AsyncFn(&str) -> Result<T>) -> Result<T> {
+    for token in tokens {
         match attempt(token).await {
             Err(Error::NotAuthenticated) => {}
-            outcome => return outcome,
+            result => return result,
         }
     }
     Err(Error::NotAuthenticated)
 }
 
-/// The live session that a login token is of.
+/// Verifies a login token and returns the token of its session, which must be valid.
 async fn live_session_token(use_cases: &UseCases, tokens: &TokenManager, jwt: &str) -> Result<Token> {
-    if let Some(key) = tokens.unknown_key_name(jwt) {
-        use_cases.load_key(&key).await?;
+    if let Some(key_name) = tokens.unknown_key_name(jwt) {
+        use_cases.load_key(&key_name).await?;
     }
-    let bearer = tokens.verify(jwt, use_cases.now()).ok_or(Error::NotAuthenticated)?;
-    let (session, _) = use_cases.authenticate(Jwt::NAME, &bearer.session_token).await?;
-    if session.user.to_string() == bearer.user_id { Ok(bearer.session_token) } else { Err(Error::NotAuthenticated) }
+    let verified = tokens.verify(jwt, use_cases.now()).ok_or(Error::NotAuthenticated)?;
+    let (session, _) = use_cases.authenticate(Jwt::NAME, &verified.session_token).await?;
+    if session.user.to_string() == verified.user_id { Ok(verified.session_token) } else { Err(Error::NotAuthenticated) }
 }

@@ -1,4 +1,4 @@
-//! Captchas: issuing one, and showing its picture.
+//! The handlers for captchas: issue one, and serve its image.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
@@ -13,42 +13,42 @@ use crate::{DialectState, wire};
 
 const CAPTCHA_FAILED_TEXT: &str = "获取验证码失败";
 
-/// 生成验证码, as the document's text has it.
+/// 生成验证码 by GET, as in the API document's text.
 pub(crate) async fn issue(
     ClientAddress(address): ClientAddress,
     use_cases: Data<UseCases>,
-    setup: Data<DialectState>,
+    state: Data<DialectState>,
 ) -> HandlerResult {
     match use_cases.issue_captcha(&RequestInfo::from_client(Jwt::NAME, address)).await {
-        // Never made of the request's Host, which anyone may write (ATTACKS 39).
-        Ok(id) => Ok(wire::captcha_response(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", setup.public_url))),
+        // The URL never contains the Host header, which the client controls (docs/THREATS.md 39).
+        Ok(id) => Ok(wire::captcha_response(id, &format!("{}/api/v1/Auth/CAPTCHA/{id}", state.public_url))),
         Err(error) => server_error_response(error, CAPTCHA_FAILED_TEXT),
     }
 }
 
-/// 生成验证码, as the document's sample has it. It takes no parameters.
+/// 生成验证码 by POST, as in the API document's sample. It has no parameters.
 pub(crate) async fn issue_by_post(
     _: IgnoredBody,
     address: ClientAddress,
     use_cases: Data<UseCases>,
-    setup: Data<DialectState>,
+    state: Data<DialectState>,
 ) -> HandlerResult {
-    issue(address, use_cases, setup).await
+    issue(address, use_cases, state).await
 }
 
-/// The picture, a few times. Looking at it does not use the captcha up.
-pub(crate) async fn image(request: HttpRequest, use_cases: Data<UseCases>, setup: Data<DialectState>) -> HandlerResult {
+/// Serves the image of a captcha up to five times. Viewing it does not consume the captcha.
+pub(crate) async fn image(request: HttpRequest, use_cases: Data<UseCases>, state: Data<DialectState>) -> HandlerResult {
     let id = request.match_info().get("id").and_then(wire::parse_captcha_id);
-    let drawn = async {
+    let rendering = async {
         let Some(id) = id else { return Ok(None) };
-        // Before the view is counted: one that is refused as busy has shown nothing.
-        let place = setup.captcha_renderer.reserve()?;
+        // Reserved before the view is counted, so that a rejected request counts no view.
+        let slot = state.captcha_renderer.reserve()?;
         match use_cases.view_captcha(id).await? {
-            Some(picture) => place.render_png(picture).await.map(Some),
+            Some(image) => slot.render_png(image).await.map(Some),
             None => Ok(None),
         }
     };
-    match drawn.await {
+    match rendering.await {
         Ok(Some(png)) => Ok(png_response(png)),
         Ok(None) => Ok(wire::error_response(StatusCode::NOT_FOUND, CAPTCHA_FAILED_TEXT)),
         Err(error) => server_error_response(error, CAPTCHA_FAILED_TEXT),
@@ -82,25 +82,25 @@ mod tests {
         let caller = RequestInfo::from_client(Jwt::NAME, [192, 0, 2, 1].into());
         let id = lab.use_cases().issue_captcha(&caller).await.unwrap();
         let tokens = TokenManager::new(Arc::new(SigningKeys::empty(Algorithm::EdDsa)), "stele");
-        let setup = Data::new(DialectState {
+        let state = Data::new(DialectState {
             tokens,
             public_url: String::new(),
             captcha_renderer: CaptchaRenderer::start().unwrap(),
         });
         let use_cases = Data::new(lab.use_cases().clone());
-        let ask = async || {
+        let request_image = async || {
             let request = TestRequest::default().param("id", id.to_string()).to_http_request();
-            let reply = image(request, use_cases.clone(), setup.clone()).await;
-            reply.unwrap_or_else(|failure| failure.error_response()).status().as_u16()
+            let response = image(request, use_cases.clone(), state.clone()).await;
+            response.unwrap_or_else(|error| error.error_response()).status().as_u16()
         };
-        let all_places: Vec<_> = std::iter::from_fn(|| setup.captcha_renderer.reserve().ok()).collect();
+        let all_slots: Vec<_> = std::iter::from_fn(|| state.captcha_renderer.reserve().ok()).collect();
         for _ in 0..10 {
-            assert_eq!(ask().await, 503);
+            assert_eq!(request_image().await, 503);
         }
-        drop(all_places);
-        for shown in 0..5 {
-            assert_eq!(ask().await, 200, "{shown}");
+        drop(all_slots);
+        for view in 0..5 {
+            assert_eq!(request_image().await, 200, "{view}");
         }
-        assert_eq!(ask().await, 404);
+        assert_eq!(request_image().await, 404);
     }
 }

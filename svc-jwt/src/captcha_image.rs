@@ -1,4 +1,4 @@
-//! Drawing a captcha's picture: the same bytes for the same captcha, on threads with a bounded queue before them.
+//! Renders captcha images deterministically, on worker threads behind a bounded queue (load shedding).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,101 +14,101 @@ use stele_core::{Error, Result};
 use stele_service::ConfigError;
 use tokio::sync::{mpsc, oneshot};
 
-/// The picture's size, in pixels.
+/// The size of an image, in pixels.
 const WIDTH: usize = 260;
 const HEIGHT: usize = 120;
-/// How far the letters swing, in pixels.
+/// The amplitude of the wave filter, in pixels.
 const WAVE_AMPLITUDE: u32 = 10;
-/// Of 256 pixels, so many are blackened.
+/// Noise: the number of black pixels per 256.
 const NOISE_DENSITY: u8 = 51;
-/// How many dots there are.
+/// The number of dots.
 const DOT_COUNT: usize = 8;
 
-/// How many pictures may wait, for each thread that draws: some 0.1 s of work.
+/// The queue length per worker thread: about 0.1 s of work.
 const QUEUE_SLOTS_PER_THREAD: usize = 32;
 /// `Retry-After` when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Draws pictures on few threads of its own: anonymous clients may ask for any number, and logins need the cores too.
-/// The threads end when it is dropped.
+/// Renders images on a few worker threads, so that anonymous clients cannot take the CPU from logins. The threads end when
+/// it is dropped.
 pub struct CaptchaRenderer {
     jobs: mpsc::Sender<RenderJob>,
 }
 
 struct RenderJob {
-    picture: CaptchaImage,
+    image: CaptchaImage,
     reply: oneshot::Sender<Option<Vec<u8>>>,
 }
 
-/// What waits to be drawn, shared by the threads.
+/// The bounded queue of jobs, shared by the worker threads.
 #[derive(Clone)]
 struct RenderQueue(Arc<Mutex<mpsc::Receiver<RenderJob>>>);
 
 impl CaptchaRenderer {
-    /// A painter with a thread for every two cores.
+    /// Starts a worker thread for every two cores.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If a thread cannot be started.
     pub fn start() -> Result<Self, ConfigError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = cores.div_ceil(2);
-        let (painter, queue) = Self::with_capacity(threads * QUEUE_SLOTS_PER_THREAD);
+        let (renderer, queue) = Self::with_capacity(threads * QUEUE_SLOTS_PER_THREAD);
         for _ in 0..threads {
             let queue = queue.clone();
-            let thread = std::thread::Builder::new().name("stele-picture".to_owned()).spawn(move || queue.run());
-            thread.map_err(|e| ConfigError::new(format!("no thread to draw captchas on: {e}")))?;
+            let thread = std::thread::Builder::new().name("stele-image".to_owned()).spawn(move || queue.run());
+            thread.map_err(|e| ConfigError::new(format!("cannot start a thread for captcha images: {e}")))?;
         }
-        Ok(painter)
+        Ok(renderer)
     }
 
-    fn with_capacity(places: usize) -> (Self, RenderQueue) {
-        let (jobs, queue) = mpsc::channel(places);
+    fn with_capacity(queue_slots: usize) -> (Self, RenderQueue) {
+        let (jobs, queue) = mpsc::channel(queue_slots);
         (Self { jobs }, RenderQueue(Arc::new(Mutex::new(queue))))
     }
 
-    /// The picture as PNG. If the future is dropped before the drawing has begun, nothing is drawn.
+    /// Renders `image` as PNG. If the future is dropped before a worker starts on it, the job is skipped.
     ///
     /// # Errors
-    /// [`Error::Busy`] at once if the queue is full; faults of ours.
-    pub async fn render_png(&self, picture: CaptchaImage) -> Result<Vec<u8>> {
-        self.reserve()?.render_png(picture).await
+    /// [`Error::Busy`] at once if the queue is full; [`Error::Internal`] if rendering fails.
+    pub async fn render_png(&self, image: CaptchaImage) -> Result<Vec<u8>> {
+        self.reserve()?.render_png(image).await
     }
 
-    /// A place in the queue, to be taken before a view is counted.
+    /// Reserves a queue slot. Call it before a view is counted.
     ///
     /// # Errors
-    /// `Busy` if the queue is full.
+    /// [`Error::Busy`] if the queue is full.
     pub fn reserve(&self) -> Result<QueueSlot<'_>> {
         self.jobs.try_reserve().map(QueueSlot).map_err(|_| Error::Busy { retry_after: RETRY_AFTER })
     }
 }
 
-/// A place in the queue, given back when it is dropped.
+/// A reserved queue slot, released when dropped.
 pub struct QueueSlot<'a>(mpsc::Permit<'a, RenderJob>);
 
 impl QueueSlot<'_> {
-    /// The picture as a PNG.
+    /// Renders `image` as PNG.
     ///
     /// # Errors
-    /// Faults of ours.
-    pub async fn render_png(self, picture: CaptchaImage) -> Result<Vec<u8>> {
-        let (reply, drawn) = oneshot::channel();
-        self.0.send(RenderJob { picture, reply });
-        drawn.await.map_err(Error::internal)?.ok_or_else(|| Error::internal("a captcha could not be drawn"))
+    /// [`Error::Internal`] if rendering fails.
+    pub async fn render_png(self, image: CaptchaImage) -> Result<Vec<u8>> {
+        let (reply, rendered) = oneshot::channel();
+        self.0.send(RenderJob { image, reply });
+        rendered.await.map_err(Error::internal)?.ok_or_else(|| Error::internal("a captcha image could not be rendered"))
     }
 }
 
 impl RenderQueue {
     fn run(&self) {
-        while let Some(RenderJob { picture, reply }) = self.next_job() {
-            // What panics has failed; the thread goes on.
-            let png = catch_unwind(AssertUnwindSafe(|| render(&picture))).ok().flatten();
-            // The client may have gone meanwhile.
+        while let Some(RenderJob { image, reply }) = self.next_job() {
+            // A panic fails this job only; the worker continues.
+            let png = catch_unwind(AssertUnwindSafe(|| render(&image))).ok().flatten();
+            // Fails if the client has disconnected.
             let _ = reply.send(png);
         }
     }
 
-    /// Waits for a job whose client is still there; `None` once the painter is dropped.
+    /// Waits for a job whose client is still connected; `None` once the renderer is dropped.
     fn next_job(&self) -> Option<RenderJob> {
         let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -120,11 +120,11 @@ impl RenderQueue {
     }
 }
 
-/// A picture in which a person can read the text. It follows from `picture` alone: if the noise were new each time, the
-/// median of several pictures would be without it.
-fn render(picture: &CaptchaImage) -> Option<Vec<u8>> {
-    let mut pixels = render_text(&picture.text)?;
-    let mut random = ChaCha8Rng::from_seed(picture.seed);
+/// Renders text, noise and dots as PNG. The result depends on `image` alone: with fresh noise in each view, the median of
+/// several views would remove it.
+fn render(image: &CaptchaImage) -> Option<Vec<u8>> {
+    let mut pixels = render_text(&image.text)?;
+    let mut random = ChaCha8Rng::from_seed(image.seed);
     let mut noise = vec![0; pixels.len()];
     random.fill_bytes(&mut noise);
     for (pixel, noise) in pixels.iter_mut().zip(noise) {
@@ -141,11 +141,11 @@ fn render(picture: &CaptchaImage) -> Option<Vec<u8>> {
     lodepng::encode_memory(&pixels, WIDTH, HEIGHT, ColorType::GREY, 8).ok()
 }
 
-/// The grey values of the text without noise, row by row. The library has noise of its own, but takes no seed for it.
+/// The grey values of the text without noise, row by row. The library's own noise cannot be seeded.
 fn render_text(text: &str) -> Option<Vec<u8>> {
     let mut captcha = Captcha::new();
     for letter in text.chars() {
-        // The library draws a random one of the letters it is given: give it one.
+        // The library picks a random letter of the set, so the set has one.
         captcha.set_chars(&[letter]).add_char();
     }
     captcha
@@ -158,7 +158,7 @@ fn render_text(text: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// Blackens what is within `radius` of a pixel.
+/// Blackens the pixels within `radius` of a pixel.
 fn draw_dot(pixels: &mut [u8], (x, y): (usize, usize), radius: usize) {
     for row in y.saturating_sub(radius)..=(y + radius).min(HEIGHT - 1) {
         for column in x.saturating_sub(radius)..=(x + radius).min(WIDTH - 1) {
@@ -175,15 +175,15 @@ fn draw_dot(pixels: &mut [u8], (x, y): (usize, usize), radius: usize) {
 mod tests {
     use super::*;
 
-    fn captcha_picture(text: &str, seed: u8) -> CaptchaImage {
+    fn captcha_image(text: &str, seed: u8) -> CaptchaImage {
         CaptchaImage { text: text.to_owned(), seed: [seed; 32] }
     }
 
     #[test]
     fn every_captcha_letter_is_supported() {
-        let drawn = Captcha::new().supported_chars();
+        let supported = Captcha::new().supported_chars();
         for letter in "abcdefghjkmnpqrstuvwxy3456789".chars() {
-            assert!(drawn.contains(&letter), "{letter}");
+            assert!(supported.contains(&letter), "{letter}");
         }
     }
 
@@ -200,16 +200,16 @@ mod tests {
 
     #[test]
     fn rendering_is_deterministic() {
-        let png = render(&captcha_picture("abc34", 1)).unwrap();
+        let png = render(&captcha_image("abc34", 1)).unwrap();
         assert!(png.starts_with(b"\x89PNG\r\n\x1a\n"));
         for _ in 0..3 {
-            assert_eq!(render(&captcha_picture("abc34", 1)).unwrap(), png);
+            assert_eq!(render(&captcha_image("abc34", 1)).unwrap(), png);
         }
-        assert_ne!(render(&captcha_picture("abc34", 2)).unwrap(), png);
-        assert_ne!(render(&captcha_picture("abc35", 1)).unwrap(), png);
+        assert_ne!(render(&captcha_image("abc34", 2)).unwrap(), png);
+        assert_ne!(render(&captcha_image("abc35", 1)).unwrap(), png);
     }
 
-    /// How many of a thousand pixels are dark.
+    /// The number of dark pixels per thousand.
     fn dark_pixels_per_thousand(pixels: &[u8]) -> usize {
         pixels.iter().filter(|&&pixel| pixel < 128).count() * 1_000 / pixels.len()
     }
@@ -218,9 +218,9 @@ mod tests {
     fn an_image_has_letters_and_one_fifth_noise() {
         let plain = render_text("abc34").unwrap();
         let Ok(Image::Grey(bitmap)) =
-            lodepng::decode_memory(render(&captcha_picture("abc34", 1)).unwrap(), ColorType::GREY, 8)
+            lodepng::decode_memory(render(&captcha_image("abc34", 1)).unwrap(), ColorType::GREY, 8)
         else {
-            panic!("no picture")
+            panic!("not a grey image")
         };
         assert_eq!((bitmap.width, bitmap.height), (WIDTH, HEIGHT));
         let noisy: Vec<u8> = bitmap.buffer.iter().map(|pixel| pixel.value()).collect();
@@ -236,28 +236,28 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_rejects_at_once_and_a_disconnected_client_is_skipped() {
-        let (painter, queue) = CaptchaRenderer::with_capacity(2);
+        let (renderer, queue) = CaptchaRenderer::with_capacity(2);
         let mut waiting: Vec<_> =
-            (0..2).map(|seed| Box::pin(painter.render_png(captcha_picture("abc34", seed)))).collect();
-        for one in &mut waiting {
-            assert!(futures_util::poll!(one.as_mut()).is_pending());
+            (0..2).map(|seed| Box::pin(renderer.render_png(captcha_image("abc34", seed)))).collect();
+        for future in &mut waiting {
+            assert!(futures_util::poll!(future.as_mut()).is_pending());
         }
-        let refused = painter.render_png(captcha_picture("abc34", 3)).await;
-        assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+        let rejected = renderer.render_png(captcha_image("abc34", 3)).await;
+        assert!(matches!(rejected, Err(Error::Busy { .. })), "{rejected:?}");
         drop(waiting.remove(0));
         let next = queue.clone();
         let job = std::thread::spawn(move || next.next_job().unwrap()).join().unwrap();
-        assert_eq!(job.picture.seed, [1; 32], "the first has gone");
-        job.reply.send(render(&job.picture)).unwrap();
-        assert_eq!(waiting.remove(0).await.unwrap(), render(&captcha_picture("abc34", 1)).unwrap());
-        // Both places are free again, and the threads end with the painter.
-        let served = std::thread::spawn(move || queue.run());
+        assert_eq!(job.image.seed, [1; 32], "the job of the disconnected client is skipped");
+        job.reply.send(render(&job.image)).unwrap();
+        assert_eq!(waiting.remove(0).await.unwrap(), render(&captcha_image("abc34", 1)).unwrap());
+        // Both slots are free again, and the worker ends when the renderer is dropped.
+        let worker = std::thread::spawn(move || queue.run());
         assert_eq!(
-            painter.render_png(captcha_picture("abc34", 4)).await.unwrap(),
-            render(&captcha_picture("abc34", 4)).unwrap()
+            renderer.render_png(captcha_image("abc34", 4)).await.unwrap(),
+            render(&captcha_image("abc34", 4)).unwrap()
         );
         drop(waiting);
-        drop(painter);
-        served.join().unwrap();
+        drop(renderer);
+        worker.join().unwrap();
     }
 }

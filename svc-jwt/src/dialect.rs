@@ -1,4 +1,4 @@
-//! How this dialect says no.
+//! Error responses of the JWT dialect.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use stele_dialect::{CallError, Dialect, FieldError, RequestRejection, finish_err
 
 use crate::wire;
 
-/// The dialect.
+/// The JWT dialect.
 #[derive(Debug)]
 pub struct Jwt;
 
-/// What a handler gives.
+/// The result of a handler.
 pub type HandlerResult = Result<HttpResponse, CallError<Jwt>>;
 
 impl Dialect for Jwt {
     const NAME: &'static str = "jwt";
 
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-        wire::error_response(refusal.status(), &refusal.chinese_text())
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        wire::error_response(rejection.status(), &rejection.chinese_text())
     }
 
     fn render_error(error: &Error) -> HttpResponse {
@@ -33,9 +33,9 @@ impl Dialect for Jwt {
             Error::Disabled => "用户已被禁用",
             Error::ChallengeRequired | Error::ChallengeFailed => "请输入验证码",
             Error::WrongCode => "验证码错误",
-            // Each route that takes a token has words of its own for these: see `refused`.
+            // Endpoints that take a token have their own texts for these: see `token_error_response`.
             Error::NotAuthenticated | Error::NotAllowed | Error::TicketRefused => "登录已失效",
-            // No route of this dialect meets these three.
+            // Not reachable: this dialect has no salted proofs and no registration.
             Error::Stale | Error::Replayed => "请求已失效",
             Error::IdentifierTaken => "用户已存在",
             Error::RateLimited { .. } => "操作过于频繁，请稍后再试",
@@ -46,24 +46,41 @@ impl Dialect for Jwt {
     }
 }
 
-/// Renders a failure of a route that takes a token; the document's `text` is for a token that does not do.
+/// The error response of an endpoint that takes a token: the documented `text` if the token is rejected, else the default
+/// text of the error.
 pub(crate) fn token_error_response(error: Error, text: &'static str) -> HandlerResult {
-    let documented = matches!(error, Error::NotAuthenticated | Error::NotAllowed);
-    documented_error_response(error, text, documented)
+    let error_text = match error {
+        Error::NotAuthenticated | Error::NotAllowed => ErrorText::Documented(text),
+        _ => ErrorText::Default,
+    };
+    error_response(error, error_text)
 }
 
-/// Renders a failure of a route that takes no token and can fail by a fault of ours only, which the document's `text`
-/// is then for.
+/// The error response of an endpoint without a token: the documented `text` for a server error, else the default text of
+/// the error.
 pub(crate) fn server_error_response(error: Error, text: &'static str) -> HandlerResult {
-    let documented = matches!(error, Error::Unavailable(_) | Error::Internal(_));
-    documented_error_response(error, text, documented)
+    let error_text = match error {
+        Error::Unavailable(_) | Error::Internal(_) => ErrorText::Documented(text),
+        _ => ErrorText::Default,
+    };
+    error_response(error, error_text)
 }
 
-fn documented_error_response(error: Error, text: &'static str, documented: bool) -> HandlerResult {
-    if documented {
-        Ok(finish_error_response(&error, wire::error_response(status_for_error(&error), text)))
-    } else {
-        Err(error.into())
+/// The text of an error response.
+#[derive(Clone, Copy)]
+enum ErrorText {
+    /// The endpoint's text in the API document.
+    Documented(&'static str),
+    /// The text of [`Dialect::render_error`].
+    Default,
+}
+
+fn error_response(error: Error, text: ErrorText) -> HandlerResult {
+    match text {
+        ErrorText::Documented(text) => {
+            Ok(finish_error_response(&error, wire::error_response(status_for_error(&error), text)))
+        }
+        ErrorText::Default => Err(error.into()),
     }
 }
 
@@ -88,25 +105,25 @@ mod tests {
 
     #[test]
     fn routes_return_their_documented_error_text() {
-        let shown = |reply: HandlerResult| match reply {
+        let rendered = |result: HandlerResult| match result {
             Ok(response) => status_and_body(response),
-            Err(failure) => status_and_body(failure.error_response()),
+            Err(error) => status_and_body(error.error_response()),
         };
         let retry_after = Duration::from_secs(1);
-        assert_eq!(shown(token_error_response(Error::NotAuthenticated, "注销失败")), (401, error_body("注销失败")));
+        assert_eq!(rendered(token_error_response(Error::NotAuthenticated, "注销失败")), (401, error_body("注销失败")));
         assert_eq!(
-            shown(token_error_response(Error::unavailable("secret"), "注销失败")),
+            rendered(token_error_response(Error::unavailable("secret"), "注销失败")),
             (503, error_body("服务暂不可用"))
         );
         assert_eq!(
-            shown(server_error_response(Error::unavailable("secret"), "发送短信失败")),
+            rendered(server_error_response(Error::unavailable("secret"), "发送短信失败")),
             (503, error_body("发送短信失败"))
         );
         assert_eq!(
-            shown(server_error_response(Error::internal("secret"), "发送短信失败")),
+            rendered(server_error_response(Error::internal("secret"), "发送短信失败")),
             (500, error_body("发送短信失败"))
         );
-        let many = server_error_response(Error::RateLimited { retry_after }, "发送短信失败");
-        assert_eq!(shown(many), (429, error_body("操作过于频繁，请稍后再试")));
+        let rate_limited = server_error_response(Error::RateLimited { retry_after }, "发送短信失败");
+        assert_eq!(rendered(rate_limited), (429, error_body("操作过于频繁，请稍后再试")));
     }
 }

@@ -1,6 +1,6 @@
-//! Signing keys in the key folder: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem`, PKCS#8 in PEM. Of those in service, the
-//! highest number whose time has come signs, and all verify: so a key is replaced by putting the next one in service
-//! and taking the old one out of it a session's lifetime later.
+//! JWT signing keys and key rotation: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem` in the key folder, PKCS#8 in PEM. All active
+//! keys verify; the one with the highest number whose start time has passed signs. To rotate, add a key, and retire the old
+//! one a session lifetime later.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::JWT_ALG;
 
-/// How tokens are signed.
+/// The signature algorithm of tokens (`STELE_JWT_ALG`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// Ed25519.
@@ -28,7 +28,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Its name in key ids and file names.
+    /// The name in key ids and file names.
     fn key_id_prefix(self) -> &'static str {
         match self {
             Self::EdDsa => "eddsa",
@@ -36,7 +36,7 @@ impl Algorithm {
         }
     }
 
-    /// Its name in tokens.
+    /// The name in token headers (RFC 7518).
     pub fn jose_algorithm(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
@@ -48,20 +48,20 @@ impl Algorithm {
         match text {
             "EdDSA" => Ok(Self::EdDsa),
             "RS256" => Ok(Self::Rs256),
-            _ => Err(format!("`{text}` is not known; write EdDSA or RS256")),
+            _ => Err(format!("`{text}` is not a known algorithm; set EdDSA or RS256")),
         }
     }
 }
 
-/// `STELE_JWT_ALG`.
+/// The algorithm of `STELE_JWT_ALG`.
 ///
 /// # Errors
-/// If it is neither of the two.
+/// If the setting is neither EdDSA nor RS256.
 pub fn configured_algorithm(settings: &Settings) -> Result<Algorithm, ConfigError> {
     settings.get(&JWT_ALG)
 }
 
-/// The family of an algorithm's keys.
+/// The key kind of an algorithm: name, generation and fingerprint.
 pub fn key_kind(algorithm: Algorithm) -> KeyKind {
     let extension = "pem";
     match algorithm {
@@ -80,52 +80,52 @@ pub fn key_kind(algorithm: Algorithm) -> KeyKind {
     }
 }
 
-/// The keys that the settings ask for.
+/// The key kind of the configured algorithm.
 ///
 /// # Errors
-/// If the algorithm is not known.
+/// As [`configured_algorithm`].
 pub fn signing_key_kind(settings: &Settings) -> Result<Option<KeyKind>, ConfigError> {
     Ok(Some(key_kind(configured_algorithm(settings)?)))
 }
 
 /// A key pair.
 pub struct SigningKey {
-    /// What tokens name it by: `eddsa-1`.
+    /// The `kid` in token headers, for example `eddsa-1`.
     pub key_id: String,
-    /// The private half.
+    /// The private key.
     pub encoding_key: EncodingKey,
-    /// The public half.
+    /// The public key.
     pub decoding_key: DecodingKey,
     number: u32,
     signs_from: Timestamp,
 }
 
-/// The key pairs in service of one algorithm.
+/// The active key pairs of one algorithm.
 pub struct SigningKeys {
-    /// The algorithm: the keys' own, whatever a token says.
+    /// The algorithm. It belongs to the keys and is never taken from a token.
     pub algorithm: Algorithm,
     /// Newest first.
     keys: RwLock<Vec<Arc<SigningKey>>>,
 }
 
 impl SigningKeys {
-    /// Of this algorithm; none yet.
+    /// No keys yet, for `algorithm`.
     pub fn empty(algorithm: Algorithm) -> Self {
         Self { algorithm, keys: RwLock::default() }
     }
 
-    /// The key with this id. The id is compared with those in service, and with nothing else.
+    /// The active key with this id. The id comes from a token: it is only compared, and never used as a file name.
     pub fn find(&self, id: &str) -> Option<Arc<SigningKey>> {
         self.snapshot().into_iter().find(|key| key.key_id == id)
     }
 
-    /// The key that signs at `now`: the newest whose time has come; if none's has, the oldest.
+    /// The key that signs at `now`: the newest whose start time has passed, else the oldest.
     pub fn current(&self, now: Timestamp) -> Option<Arc<SigningKey>> {
-        let held = self.snapshot();
-        held.iter().find(|key| key.signs_from <= now).or(held.last()).cloned()
+        let keys = self.snapshot();
+        keys.iter().find(|key| key.signs_from <= now).or(keys.last()).cloned()
     }
 
-    /// The name that the key of this id has where keys are put in service: `jwt-eddsa-1`.
+    /// The name of the key with id `id` in the key registry, for example `jwt-eddsa-1`.
     pub fn registered_name(id: &str) -> String {
         format!("jwt-{id}")
     }
@@ -169,7 +169,7 @@ impl KeyConsumer for SigningKeys {
     }
 }
 
-/// What a key is told from another by: its public half, hashed.
+/// The fingerprint of a key: the SHA-256 hash of its public key.
 fn fingerprint(pem: &str, algorithm: Algorithm) -> Option<KeyFingerprint> {
     Some(sha256(parse_pem(pem, algorithm)?.1.try_get_as_bytes().ok()?))
 }
@@ -189,7 +189,7 @@ fn parse_pem(pem: &str, algorithm: Algorithm) -> Option<(EncodingKey, DecodingKe
     }
 }
 
-/// A new key pair in PEM.
+/// Generates a key pair; PKCS#8 in PEM.
 fn generate_pem(algorithm: Algorithm) -> Option<Zeroizing<String>> {
     let der: Pkcs8V1Der<'_> = match algorithm {
         Algorithm::EdDsa => Ed25519KeyPair::generate().ok()?.as_der().ok()?,
@@ -198,7 +198,7 @@ fn generate_pem(algorithm: Algorithm) -> Option<Zeroizing<String>> {
     let text = Zeroizing::new(STANDARD.encode(der.as_ref()));
     let mut pem = Zeroizing::new(String::with_capacity(text.len() + text.len() / 64 + 64));
     *pem += "-----BEGIN PRIVATE KEY-----\n";
-    // Base64 is ASCII, so any index is between characters.
+    // Base64 is ASCII, so every index is a character boundary.
     for start in (0..text.len()).step_by(64) {
         *pem += &text[start..text.len().min(start + 64)];
         *pem += "\n";
@@ -244,23 +244,26 @@ mod tests {
 
     #[test]
     fn a_key_of_another_algorithm_has_no_fingerprint() {
-        let good = generate_pem(Algorithm::EdDsa).unwrap();
+        let eddsa = generate_pem(Algorithm::EdDsa).unwrap();
         let rsa = generate_pem(Algorithm::Rs256).unwrap();
-        let cut = good.replacen("MC", "", 1);
-        let of = |algorithm, pem: &str| (key_kind(algorithm).fingerprint)(pem);
-        for bad in ["", "garbage", &good[..60], &cut, &rsa] {
-            assert_eq!(of(Algorithm::EdDsa, bad), None);
+        let damaged = eddsa.replacen("MC", "", 1);
+        let fingerprint = |algorithm, pem: &str| (key_kind(algorithm).fingerprint)(pem);
+        for invalid in ["", "garbage", &eddsa[..60], &damaged, &rsa] {
+            assert_eq!(fingerprint(Algorithm::EdDsa, invalid), None);
         }
-        assert!(of(Algorithm::EdDsa, &good).is_some() && of(Algorithm::Rs256, &rsa).is_some());
-        assert_eq!(of(Algorithm::Rs256, &good), None);
-        assert_ne!(of(Algorithm::EdDsa, &good), of(Algorithm::EdDsa, &generate_pem(Algorithm::EdDsa).unwrap()));
+        assert!(fingerprint(Algorithm::EdDsa, &eddsa).is_some() && fingerprint(Algorithm::Rs256, &rsa).is_some());
+        assert_eq!(fingerprint(Algorithm::Rs256, &eddsa), None);
+        assert_ne!(
+            fingerprint(Algorithm::EdDsa, &eddsa),
+            fingerprint(Algorithm::EdDsa, &generate_pem(Algorithm::EdDsa).unwrap())
+        );
     }
 
     #[test]
     fn an_unknown_algorithm_is_rejected() {
-        for bad in ["none", "HS256", "eddsa"] {
-            let error = configured_algorithm(&settings(bad)).unwrap_err().to_string();
-            assert!(error.contains("STELE_JWT_ALG") && error.contains(bad), "{error}");
+        for invalid in ["none", "HS256", "eddsa"] {
+            let error = configured_algorithm(&settings(invalid)).unwrap_err().to_string();
+            assert!(error.contains("STELE_JWT_ALG") && error.contains(invalid), "{error}");
         }
     }
 }

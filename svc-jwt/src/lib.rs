@@ -1,11 +1,13 @@
-//! The JWT dialect (`dialects/jwt.md`): logging in for a signed token, and getting a forgotten password back by a
-//! code. `WIRE.md` beside this crate has its routes, its quirks and its errors.
+//! The JWT dialect: login for a signed token, and password reset with a verification code.
 //!
-//! - [`wire`]: what clients send and are answered, and nothing else
-//! - [`dialect`]: how this dialect says no
-//! - `account`, `captcha`: the handlers; [`captcha_image`]: how a captcha is drawn
-//! - `openapi`: what is told of all this to people and programs
-//! - [`keys`], [`tokens`], [`presented_tokens`]: signing keys, the tokens they sign, and where clients carry them
+//! `WIRE.md` lists the routes, quirks and error texts; `docs/PROTOCOLS.md` explains how the API document is interpreted.
+//!
+//! - [`wire`]: request and response types
+//! - [`dialect`]: error responses
+//! - `account`, `captcha`: the handlers; [`captcha_image`]: rendering of captcha images
+//! - `openapi`: the OpenAPI document
+//! - [`keys`], [`tokens`]: signing keys and the JWTs that they sign
+//! - [`presented_tokens`]: the headers in which clients send tokens
 
 mod account;
 mod captcha;
@@ -33,62 +35,65 @@ pub use dialect::Jwt;
 use keys::Algorithm;
 use tokens::TokenManager;
 
-/// The service.
+/// The JWT service, by default on port 8105.
 pub const SERVICE: Service =
     Service::new::<Jwt>(8105, SETTINGS, routes, openapi::document).with_signing_keys(keys::signing_key_kind);
 
 stele_service::settings! {
-    /// What this dialect reads beside the settings that all share.
+    /// The settings of this dialect.
     pub const SETTINGS = "STELE_";
-    /// how tokens are signed
+    /// the signature algorithm of tokens
     pub JWT_ALG: Algorithm = parsed(Algorithm::parse, "EdDSA or RS256", "EdDSA");
-    /// the issuer that tokens name
+    /// the issuer (`iss`) of tokens
     JWT_ISSUER: String = parsed(parse_issuer, "a text", "stele");
-    /// where clients reach us: the start of a captcha's URL
+    /// the public base URL of this service, with which captcha URLs begin
     PUBLIC_URL: String = parsed(parse_public_url, "such as https://auth.example.com", "");
 }
 
-/// What the settings make of this service.
+/// The state of the service that its handlers share.
 pub struct DialectState {
     /// Signs and verifies tokens.
     pub tokens: TokenManager,
-    /// What a captcha's URL begins with; empty if clients are to complete it.
+    /// The base of captcha URLs; empty for relative URLs.
     pub public_url: String,
-    /// Draws captchas.
+    /// Renders captcha images.
     pub captcha_renderer: CaptchaRenderer,
 }
 
-/// The longest `STELE_JWT_ISSUER`: it is in every token.
+/// The longest `STELE_JWT_ISSUER`, in bytes: every token contains it.
 const MAX_ISSUER_BYTES: usize = 256;
 
 fn routes(context: &Context) -> Result<Routes, ConfigError> {
     let settings = &context.settings;
-    let signing = Arc::new(keys::SigningKeys::empty(keys::configured_algorithm(settings)?));
-    context.keys.register_consumer(signing.clone())?;
-    let tokens = TokenManager::new(signing, &settings.get(&JWT_ISSUER)?);
-    let setup = Data::new(DialectState {
+    let signing_keys = Arc::new(keys::SigningKeys::empty(keys::configured_algorithm(settings)?));
+    context.keys.register_consumer(signing_keys.clone())?;
+    let tokens = TokenManager::new(signing_keys, &settings.get(&JWT_ISSUER)?);
+    let state = Data::new(DialectState {
         tokens,
         public_url: settings.get(&PUBLIC_URL)?,
         captcha_renderer: CaptchaRenderer::start()?,
     });
-    Ok(Arc::new(move |config| endpoints().configure(config.app_data(setup.clone()))))
+    Ok(Arc::new(move |config| endpoints().configure(config.app_data(state.clone()))))
 }
 
 fn endpoints() -> Endpoints<Jwt> {
-    let calls = Endpoints::default();
-    let calls = add_endpoint(calls, Method::POST, "Login", account::login, openapi::login);
-    let calls = add_endpoint(calls, Method::GET, "Logout", account::logout, openapi::logout);
-    let calls = add_endpoint(calls, Method::POST, "ForgetPassword", account::forget_password, openapi::forget_password);
-    let calls = add_endpoint(calls, Method::POST, "validatePhone", account::validate_phone, openapi::validate_phone);
-    let calls = add_endpoint(calls, Method::POST, "updatePassword", account::update_password, openapi::update_password);
-    let calls = add_endpoint(calls, Method::GET, "getCAPTCHA", captcha::issue, openapi::get_captcha);
-    let calls = add_endpoint(calls, Method::POST, "CAPTCHA", captcha::issue_by_post, openapi::captcha);
-    let picture = case_insensitive_path("CAPTCHA") + "/{id}";
-    calls.route(Method::GET, "/api/v1/Auth/CAPTCHA/{id}", &picture, captcha::image, openapi::captcha_image)
+    let endpoints = Endpoints::default();
+    let endpoints = add_endpoint(endpoints, Method::POST, "Login", account::login, openapi::login);
+    let endpoints = add_endpoint(endpoints, Method::GET, "Logout", account::logout, openapi::logout);
+    let endpoints =
+        add_endpoint(endpoints, Method::POST, "ForgetPassword", account::forget_password, openapi::forget_password);
+    let endpoints =
+        add_endpoint(endpoints, Method::POST, "validatePhone", account::validate_phone, openapi::validate_phone);
+    let endpoints =
+        add_endpoint(endpoints, Method::POST, "updatePassword", account::update_password, openapi::update_password);
+    let endpoints = add_endpoint(endpoints, Method::GET, "getCAPTCHA", captcha::issue, openapi::get_captcha);
+    let endpoints = add_endpoint(endpoints, Method::POST, "CAPTCHA", captcha::issue_by_post, openapi::captcha);
+    let image_pattern = case_insensitive_path("CAPTCHA") + "/{id}";
+    endpoints.route(Method::GET, "/api/v1/Auth/CAPTCHA/{id}", &image_pattern, captcha::image, openapi::captcha_image)
 }
 
 fn add_endpoint<F, Args>(
-    calls: Endpoints<Jwt>,
+    endpoints: Endpoints<Jwt>,
     method: Method,
     operation: &str,
     handler: F,
@@ -99,17 +104,19 @@ where
     F::Output: Responder + 'static,
     Args: FromRequest + 'static,
 {
-    calls.route(method, &format!("/api/v1/Auth/{operation}"), &case_insensitive_path(operation), handler, describe)
+    endpoints.route(method, &format!("/api/v1/Auth/{operation}"), &case_insensitive_path(operation), handler, describe)
 }
 
-/// The path of an operation: in any letter case, and under `v1` or `vi`, for the document writes both.
+/// The path pattern of an operation: case-insensitive, under `v1` or `vi`, since the API document has both.
 fn case_insensitive_path(operation: &str) -> String {
     format!("/{{api:(?i:api)}}/{{version:(?i:v[1i])}}/{{auth:(?i:auth)}}/{{operation:(?i:{operation})}}")
 }
 
 fn parse_issuer(text: &str) -> Result<String, String> {
-    let short = text.len() <= MAX_ISSUER_BYTES;
-    short.then(|| text.to_owned()).ok_or_else(|| format!("longer than {MAX_ISSUER_BYTES} bytes"))
+    let is_short = text.len() <= MAX_ISSUER_BYTES;
+    is_short
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("is longer than {MAX_ISSUER_BYTES} bytes; set a shorter issuer"))
 }
 
 fn parse_public_url(text: &str) -> Result<String, String> {
@@ -118,10 +125,12 @@ fn parse_public_url(text: &str) -> Result<String, String> {
     }
     let url = text.trim_end_matches('/');
     let uri: Option<Uri> = url.parse().ok();
-    let web = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-    let plain = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
-    let good = uri.is_some_and(|uri| web(&uri) && plain(&uri));
-    good.then(|| url.to_owned()).ok_or_else(|| format!("`{text}` is no address such as https://auth.example.com"))
+    let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    let has_host_only = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
+    let is_valid = uri.is_some_and(|uri| is_http(&uri) && has_host_only(&uri));
+    is_valid
+        .then(|| url.to_owned())
+        .ok_or_else(|| format!("`{text}` is not an HTTP URL; set one such as https://auth.example.com"))
 }
 
 #[cfg(test)]
@@ -136,11 +145,11 @@ mod tests {
 
     #[test]
     fn an_overlong_issuer_is_rejected() {
-        let set =
+        let parsed_issuer =
             |text: &str| Settings::default().with_values([("STELE_JWT_ISSUER", text.to_owned())]).get(&JWT_ISSUER);
-        assert_eq!(set(""), Ok("stele".to_owned()));
-        assert_eq!(set("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
-        assert!(set(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));
+        assert_eq!(parsed_issuer(""), Ok("stele".to_owned()));
+        assert_eq!(parsed_issuer("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
+        assert!(parsed_issuer(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));
     }
 
     #[test]
@@ -148,11 +157,11 @@ mod tests {
         assert_eq!(parsed_public_url(""), Ok(String::new()));
         assert_eq!(parsed_public_url("https://auth.example.com/"), Ok("https://auth.example.com".to_owned()));
         assert_eq!(parsed_public_url("http://10.0.0.1:8080/base"), Ok("http://10.0.0.1:8080/base".to_owned()));
-        for bad in
+        for invalid in
             ["auth.example.com", "ftp://a", "https://", "https://a?b", "https://a#b", "https://a@b", "//a", "a b"]
         {
-            let error = parsed_public_url(bad).err().map(|e| e.to_string()).unwrap_or_default();
-            assert!(error.contains("STELE_PUBLIC_URL"), "{bad}: {error}");
+            let error = parsed_public_url(invalid).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(error.contains("STELE_PUBLIC_URL"), "{invalid}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The JWT dialect as a program of its own.
+//! Runs the JWT service in a process of its own.
 
 use std::process::ExitCode;
 

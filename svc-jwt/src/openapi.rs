@@ -1,4 +1,4 @@
-//! What this dialect serves, described.
+//! The OpenAPI descriptions of the JWT dialect.
 
 use actix_web::http::StatusCode;
 use stele_core::Error;
@@ -16,11 +16,11 @@ const TOKEN_SCHEME: &str = "token";
 
 const API_INFO: ApiInfo = ApiInfo {
     title: "JWT",
-    description: &["Auth 认证接口：登录得到签名的 JWT，用验证码找回密码。Log in for a signed token; get a forgotten password back.
+    description: &["Auth 认证接口：登录得到签名的 JWT，用验证码找回密码。Log in for a signed token; reset a forgotten password.
 
 路径不分大小写，`/api/v1/Auth/` 与 `/api/vi/Auth/` 等同。POST 的参数可以在正文里（JSON、urlencoded、multipart，或 multipart
 的类型配 urlencoded 的正文），也可以在查询串里；两处都有则以正文为准。
-Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may be in the body or in the query string.
+Paths are case-insensitive, under `v1` or `vi`. Parameters of a POST may be in the body or in the query string.
 
 凭证放在 `Authorization`（可以有 `Bearer`、`Token` 或 `JWT`，可加双引号）或 `token` 头里；前者没有有效凭证时看后者。登录与验证手机的答复在正文的 `token` 与 `Authorization` 头里给出凭证。
 
@@ -38,7 +38,7 @@ Paths are read in any letter case, under `v1` or `vi`. Parameters of a POST may 
     extra_schemas: &[],
     security_schemes: || {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
-        let token = ApiKeyValue::with_description("token", "与 Authorization 等同。The same, as the document's samples.");
+        let token = ApiKeyValue::with_description("token", "与 Authorization 等同。The same, as in the API document's samples.");
         vec![
             (BEARER_SCHEME, SecurityScheme::Http(bearer.build())),
             (TOKEN_SCHEME, SecurityScheme::ApiKey(ApiKey::Header(token))),
@@ -109,7 +109,7 @@ pub(crate) fn logout() -> OperationDescription<Jwt> {
 }
 
 pub(crate) fn forget_password() -> OperationDescription<Jwt> {
-    let text = "Send a code to the phone or address, if it is the account's; the answer is the same if not. \
+    let text = "Send a code to the phone or address if it belongs to the account; the response is the same if it does not. \
                 账号与手机号或邮箱是否相符，答复都一样。";
     OperationDescription::new("ForgetPassword", "忘记密码", text)
         .required_body(&FORGET_PASSWORD_REQUEST)
@@ -144,24 +144,28 @@ pub(crate) fn get_captcha() -> OperationDescription<Jwt> {
     OperationDescription::new(
         "getCAPTCHA",
         "生成验证码",
-        "A captcha's id, and where its picture is. 同一地址每小时 300 个。",
+        "Issue a captcha: its id and the URL of its image. 同一地址每小时 300 个。",
     )
     .success_bodies([&CAPTCHA_BODY])
     .rate_limited()
 }
 
 pub(crate) fn captcha() -> OperationDescription<Jwt> {
-    OperationDescription::new("CAPTCHA", "生成验证码（示例的写法）", "The same, as the document's sample calls it.")
-        .optional_body(&EMPTY_REQUEST)
-        .success_bodies([&CAPTCHA_BODY])
-        .rate_limited()
+    OperationDescription::new(
+        "CAPTCHA",
+        "生成验证码（示例的写法）",
+        "The same, as called in the API document's sample.",
+    )
+    .optional_body(&EMPTY_REQUEST)
+    .success_bodies([&CAPTCHA_BODY])
+    .rate_limited()
 }
 
 pub(crate) fn captcha_image() -> OperationDescription<Jwt> {
     OperationDescription::new(
         "picture",
         "验证码图片",
-        "The picture, five times. Looking at it does not use the captcha up. 看图不消耗验证码，每个最多看五次。",
+        "The image, served up to five times. Viewing it does not consume the captcha. 看图不消耗验证码，每个最多看五次。",
     )
     .path_parameter(FieldSchema::non_negative_integer("id", "编号", "633809514562957"))
     .png_body()

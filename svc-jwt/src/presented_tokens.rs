@@ -1,9 +1,9 @@
-//! Where a client sends its token: the `Authorization` or the `token` header (`docs/PROTOCOLS.md`, JWT).
+//! The headers in which clients send their token: `Authorization` or `token` (`docs/PROTOCOLS.md`, JWT).
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use stele_dialect::header_tokens;
 
-/// The tokens a client presents, `Authorization`'s first: `token` counts where that one is none of ours, or dead.
+/// The presented tokens, that of `Authorization` first. Try them in turn: `token` is used if the first is not valid.
 pub fn tokens_from_headers(headers: &HeaderMap) -> Vec<&str> {
     header_tokens::presented_tokens(headers, &[AUTHORIZATION.as_str(), "token"])
 }

@@ -1,4 +1,5 @@
-//! The tokens: signed proof that a session was opened, which dies with the session.
+//! JWTs (RFC 7519) for sessions: issued at login, verified by signature, issuer and expiry. The session store decides
+//! whether the session is still valid.
 
 use std::sync::Arc;
 
@@ -11,17 +12,17 @@ use stele_keys::KeyConsumer as _;
 
 use crate::keys::SigningKeys;
 
-/// The longest token that is looked at, in bytes. Ours have a few hundred.
+/// The longest token that is parsed, in bytes. Issued tokens have a few hundred.
 const MAX_TOKEN_BYTES: usize = 4_096;
 
-/// Signs and verifies tokens.
+/// Issues and verifies JWTs.
 pub struct TokenManager {
     keys: Arc<SigningKeys>,
     issuer: String,
     validation: Validation,
 }
 
-/// What a token says. Reading it demands all five, as these types: an `exp` that is a text or a fraction is none.
+/// The claims of a token. All five are required, with these types: an `exp` that is a string or a fraction is rejected.
 #[derive(Serialize, Deserialize)]
 struct Claims {
     sub: String,
@@ -31,22 +32,22 @@ struct Claims {
     iss: String,
 }
 
-/// What a token that we signed and that has not expired names. Whether the session lives, the store knows.
+/// The content of a token whose signature is valid and that has not expired.
 #[derive(Debug)]
 pub struct VerifiedToken {
-    /// The session's token.
+    /// The session token (`jti`).
     pub session_token: Token,
-    /// The user's id, as text.
+    /// The user's id (`sub`).
     pub user_id: String,
 }
 
 impl TokenManager {
-    /// Signs with `keys`, as `issuer`.
+    /// Signs with `keys`; issues and accepts tokens of `issuer` only.
     pub fn new(keys: Arc<SigningKeys>, issuer: &str) -> Self {
-        // The algorithm is the keys'; what a token's header says must only agree with it (ATTACKS 27).
+        // Algorithm confusion: the algorithm comes from the keys, and the token's header must match it (docs/THREATS.md 27).
         let mut validation = Validation::new(keys.algorithm.jose_algorithm());
         validation.leeway = 0;
-        // The library would ask the machine's clock; `verify` asks ours.
+        // The library would use the system clock; `verify` checks `exp` against the injected one.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
@@ -54,12 +55,13 @@ impl TokenManager {
         Self { keys, issuer: issuer.to_owned(), validation }
     }
 
-    /// A token for a session that has just been opened under `token`.
+    /// Issues a token for a new session with the session token `token`.
     ///
     /// # Errors
-    /// A fault of ours, if the key does not sign.
+    /// [`Error::Internal`] if there is no signing key or signing fails.
     pub fn issue(&self, session: &Session, token: &Token) -> Result<String> {
-        let key = self.keys.current(session.created).ok_or_else(|| Error::internal("no signing key is in service"))?;
+        let key =
+            self.keys.current(session.created).ok_or_else(|| Error::internal("there is no active signing key"))?;
         let header = Header { kid: Some(key.key_id.clone()), ..Header::new(self.keys.algorithm.jose_algorithm()) };
         let claims = Claims {
             sub: session.user.to_string(),
@@ -71,16 +73,17 @@ impl TokenManager {
         jsonwebtoken::encode(&header, &claims, &key.encoding_key).map_err(Error::internal)
     }
 
-    /// The name of the key that a token says it is signed with, if that could be one of ours and is not known here.
+    /// The registry name of the token's key if its `kid` is well-formed but not loaded, so that the caller can load it (key
+    /// rotation on another instance).
     pub fn unknown_key_name(&self, token: &str) -> Option<String> {
         let id = (token.len() <= MAX_TOKEN_BYTES).then(|| jsonwebtoken::decode_header(token).ok()?.kid)??;
-        let family = self.keys.kind().name;
+        let kind = self.keys.kind().name;
         let name = SigningKeys::registered_name(&id);
-        let number: u32 = name.strip_prefix(family)?.strip_prefix('-')?.parse().ok()?;
-        (self.keys.find(&id).is_none() && name == format!("{family}-{number}")).then_some(name)
+        let number: u32 = name.strip_prefix(kind)?.strip_prefix('-')?.parse().ok()?;
+        (self.keys.find(&id).is_none() && name == format!("{kind}-{number}")).then_some(name)
     }
 
-    /// Reads a token; `None` unless we signed it and it has not expired at `now`.
+    /// Verifies a token; `None` if signature, header or claims are invalid, or if it has expired at `now`.
     pub fn verify(&self, token: &str, now: Timestamp) -> Option<VerifiedToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
@@ -91,12 +94,12 @@ impl TokenManager {
             return None;
         }
         let claims = jsonwebtoken::decode::<Claims>(token, &key.decoding_key, &self.validation).ok()?.claims;
-        let session = Token::parse(&claims.jti)?;
-        (now.as_secs() < claims.exp).then_some(VerifiedToken { session_token: session, user_id: claims.sub })
+        let session_token = Token::parse(&claims.jti)?;
+        (now.as_secs() < claims.exp).then_some(VerifiedToken { session_token, user_id: claims.sub })
     }
 }
 
-/// Whether this is a JWT rather than a reset token: three parts with dots between them.
+/// Whether `text` has the form of a JWT (three parts separated by dots) rather than of a reset token.
 pub fn is_jwt(text: &str) -> bool {
     text.matches('.').count() == 2
 }
@@ -144,20 +147,20 @@ mod tests {
         assert_eq!(TOKENS.verify(&token, NOW).unwrap().user_id, session.user.to_string());
         assert!(TOKENS.verify(&token, Timestamp::from_micros(session.expires.as_micros() - 1)).is_some());
         assert!(TOKENS.verify(&token, session.expires).is_none());
-        assert!(tokens("stele").verify(&token, NOW).is_none(), "another key of the same name");
+        assert!(tokens("stele").verify(&token, NOW).is_none(), "signed by another key with the same id");
     }
 
     #[test]
     fn an_unknown_key_id_is_reported_if_well_formed() {
         let (token, _) = issue(&TOKENS);
         assert_eq!(TOKENS.unknown_key_name(&token), None);
-        let other = |id: &str| {
+        let token_with_kid = |id: &str| {
             let header = Header { kid: Some(id.to_owned()), ..Header::new(jsonwebtoken::Algorithm::EdDSA) };
             jsonwebtoken::encode(&header, &(), &TOKENS.keys.current(NOW).unwrap().encoding_key).unwrap()
         };
-        assert_eq!(TOKENS.unknown_key_name(&other("eddsa-2")).as_deref(), Some("jwt-eddsa-2"));
+        assert_eq!(TOKENS.unknown_key_name(&token_with_kid("eddsa-2")).as_deref(), Some("jwt-eddsa-2"));
         for hostile in ["", "eddsa-02", "rs256-2", "eddsa-x", "../eddsa-2", "eddsa-99999999999"] {
-            assert_eq!(TOKENS.unknown_key_name(&other(hostile)), None, "{hostile}");
+            assert_eq!(TOKENS.unknown_key_name(&token_with_kid(hostile)), None, "{hostile}");
         }
         assert_eq!(TOKENS.unknown_key_name("no.token.this"), None);
     }

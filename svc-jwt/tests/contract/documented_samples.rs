@@ -1,5 +1,5 @@
-//! The API document's sample calls (`docs/PROTOCOLS.md`, JWT), as jQuery 1.x puts them on the wire: `contentType` says
-//! multipart, the body is urlencoded, and there is no boundary.
+//! The API document's sample calls (`docs/PROTOCOLS.md`, JWT) as jQuery 1.x sends them: multipart's content type without a
+//! boundary, and an urlencoded body.
 
 use stele_testkit::send_raw;
 
@@ -18,64 +18,64 @@ fn jquery_request(method: &str, path: &str, headers: &str, body: &str) -> Vec<u8
     .into_bytes()
 }
 
-async fn send_sample(bench: &TestService, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-    let answer = send_raw(bench.service.address(), &jquery_request(method, path, headers, body)).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+async fn send_sample(service: &TestService, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    let response = send_raw(service.service.address(), &jquery_request(method, path, headers, body)).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
 #[tokio::test]
 async fn the_documented_login_and_logout_work() {
-    let bench = TestService::new().await;
-    bench.lab.user("a").password("123").add().await;
-    let (status, body) = send_sample(&bench, "POST", "/api/v1/Auth/Login", "", "account=a&password=123").await;
+    let service = TestService::new().await;
+    service.lab.user("a").password("123").add().await;
+    let (status, body) = send_sample(&service, "POST", "/api/v1/Auth/Login", "", "account=a&password=123").await;
     assert_eq!(status, 200);
     assert!(body.starts_with(r#"{"code":0,"message":"登录成功","user":{"userId":""#), "{body}");
     let token = body.rsplit('"').nth(1).unwrap();
 
     let header = format!("token: {token}\r\n");
-    let logout = send_sample(&bench, "GET", "/api/v1/Auth/Logout", &header, "").await;
+    let logout = send_sample(&service, "GET", "/api/v1/Auth/Logout", &header, "").await;
     assert_eq!(logout, (200, r#"{"code":0,"message":"注销成功"}"#.to_owned()));
-    let again = send_sample(&bench, "GET", "/api/v1/Auth/Logout", &header, "").await;
+    let again = send_sample(&service, "GET", "/api/v1/Auth/Logout", &header, "").await;
     assert_eq!(again, (401, r#"{"code":-1,"message":"注销失败"}"#.to_owned()));
-    let literally = send_sample(&bench, "GET", "/api/v1/Auth/Logout", "token: [string]\r\n", "").await;
-    assert_eq!(literally, again);
+    let placeholder = send_sample(&service, "GET", "/api/v1/Auth/Logout", "token: [string]\r\n", "").await;
+    assert_eq!(placeholder, again);
 }
 
 #[tokio::test]
 async fn the_documented_password_reset_works() {
-    let bench = TestService::new().await;
-    bench.lab.user("a").email("123@qq.com").add().await;
+    let service = TestService::new().await;
+    service.lab.user("a").email("123@qq.com").add().await;
     let sample = "account=a&email=123%40qq.com";
-    let sent = send_sample(&bench, "POST", "/api/v1/Auth/ForgetPassword", "", sample).await;
+    let sent = send_sample(&service, "POST", "/api/v1/Auth/ForgetPassword", "", sample).await;
     assert_eq!(sent, (200, r#"{"code":0,"message":"发送短信成功"}"#.to_owned()));
 
-    // The sample's code has four digits; ours have six.
-    let wrong = send_sample(&bench, "POST", "/api/vi/Auth/validatePhone", "", "account=a&identifyCode=1230").await;
+    // The sample's code has four digits, Stele's codes have six.
+    let wrong = send_sample(&service, "POST", "/api/vi/Auth/validatePhone", "", "account=a&identifyCode=1230").await;
     assert_eq!(wrong, (200, r#"{"code":-1,"message":"验证码错误"}"#.to_owned()));
-    let code = bench.lab.last_code_for("123@qq.com");
+    let code = service.lab.last_code_for("123@qq.com");
     let body = format!("account=a&identifyCode={code}");
-    let (status, body) = send_sample(&bench, "POST", "/api/vi/Auth/validatePhone", "", &body).await;
+    let (status, body) = send_sample(&service, "POST", "/api/vi/Auth/validatePhone", "", &body).await;
     assert_eq!(status, 200);
     assert!(body.starts_with(r#"{"code":0,"message":"验证码正确","token":""#), "{body}");
     let token = body.rsplit('"').nth(1).unwrap();
 
     let sample = "account=a&password=123456";
-    let bare = send_sample(&bench, "POST", "/api/vi/Auth/updatePassword", "", sample).await;
-    assert_eq!(bare, (401, r#"{"code":-1,"message":"更新密码失败"}"#.to_owned()));
+    let without_token = send_sample(&service, "POST", "/api/vi/Auth/updatePassword", "", sample).await;
+    assert_eq!(without_token, (401, r#"{"code":-1,"message":"更新密码失败"}"#.to_owned()));
     let header = format!("Authorization: {token}\r\n");
-    let updated = send_sample(&bench, "POST", "/api/vi/Auth/updatePassword", &header, sample).await;
+    let updated = send_sample(&service, "POST", "/api/vi/Auth/updatePassword", &header, sample).await;
     assert_eq!(updated, (200, r#"{"code":0,"message":"更新密码成功"}"#.to_owned()));
 }
 
 #[tokio::test]
 async fn the_documented_captcha_calls_work() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     for (method, path) in [("POST", "/api/vi/Auth/CAPTCHA"), ("GET", "/api/vi/Auth/getCAPTCHA")] {
-        let (status, body) = send_sample(&bench, method, path, "", "").await;
+        let (status, body) = send_sample(&service, method, path, "", "").await;
         assert_eq!(status, 200);
-        let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
-        let id = answer["data"]["id"].as_u64().unwrap();
+        let response: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let id = response["data"]["id"].as_u64().unwrap();
         let expected = format!(
             r#"{{"code":0,"message":"获取验证码成功","data":{{"id":{id},"URL":"/api/v1/Auth/CAPTCHA/{id}"}}}}"#
         );

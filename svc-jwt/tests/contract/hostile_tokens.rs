@@ -1,4 +1,4 @@
-//! Hostile tokens (ATTACKS 27 and 28). Each is held against both routes that take login tokens.
+//! Forged and malformed JWTs (docs/THREATS.md 27, 28), sent to both endpoints that take login tokens.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn encode_part(value: &Value) -> String {
     URL_SAFE_NO_PAD.encode(value.to_string())
 }
 
-/// A token of any header and claims, signed by any key.
+/// Signs a token with any header, claims and key.
 fn forge(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm) -> String {
     let message = format!("{}.{}", encode_part(header), encode_part(claims));
     let signature = crypto::sign(message.as_bytes(), key, algorithm).unwrap();
@@ -46,17 +46,17 @@ fn without_claim(value: &Value, name: &str) -> Value {
     value
 }
 
-/// The service, a live token, and the service's own key: what an attacker could not have.
+/// The service, a valid token, and the service's own signing key, which no attacker has.
 async fn service_with_token_and_key(algorithm: &str) -> (TestService, String, EncodingKey) {
-    let bench = TestService::with_settings(&[("STELE_JWT_ALG", algorithm)]).await;
-    bench.lab.user("a").add().await;
-    let token = bench.login("a", "123456").await;
-    let settings = &bench.lab.context().settings;
+    let service = TestService::with_settings(&[("STELE_JWT_ALG", algorithm)]).await;
+    service.lab.user("a").add().await;
+    let token = service.login("a", "123456").await;
+    let settings = &service.lab.context().settings;
     let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
-    (bench, token, key.encoding_key.clone())
+    (service, token, key.encoding_key.clone())
 }
 
-/// The key number 1 in a folder.
+/// Loads signing key 1 from a key folder.
 fn load_key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::SigningKey> {
     let keys = keys::SigningKeys::empty(algorithm);
     let pem = keys::key_kind(algorithm).read(folder, 1).unwrap().0;
@@ -64,18 +64,18 @@ fn load_key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::SigningKey> 
     keys.current(Timestamp::from_secs(0)).unwrap()
 }
 
-async fn assert_rejected(bench: &TestService, token: &str) {
-    bench.logout(token).await.assert_error(401, "注销失败");
-    bench.update_password(token, "a", "new123").await.assert_error(401, "更新密码失败");
+async fn assert_rejected(service: &TestService, token: &str) {
+    service.logout(token).await.assert_error(401, "注销失败");
+    service.update_password(token, "a", "new123").await.assert_error(401, "更新密码失败");
 }
 
 #[tokio::test]
 async fn a_token_has_the_specified_header_and_claims() {
     for (setting, alg, kid) in [("EdDSA", "EdDSA", "eddsa-1"), ("RS256", "RS256", "rs256-1")] {
-        let (bench, token, _) = service_with_token_and_key(setting).await;
+        let (service, token, _) = service_with_token_and_key(setting).await;
         let (header, claims) = decode_parts(&token);
         assert_eq!(header, json!({"typ": "JWT", "alg": alg, "kid": kid}));
-        let now = bench.lab.clock().now().as_secs();
+        let now = service.lab.clock().now().as_secs();
         assert_eq!(
             (&claims["iat"], &claims["exp"], &claims["iss"]),
             (&now.into(), &(now + 43_200).into(), &"stele".into())
@@ -83,19 +83,19 @@ async fn a_token_has_the_specified_header_and_claims() {
         assert_eq!(claims["jti"].as_str().unwrap().len(), 32);
         assert_eq!(claims["sub"].as_str().unwrap().len(), 36);
         assert_eq!(claims.as_object().unwrap().len(), 5);
-        assert_eq!(bench.logout(&token).await.message(), "注销成功");
+        assert_eq!(service.logout(&token).await.message(), "注销成功");
     }
 }
 
 #[tokio::test]
 async fn unsigned_and_tampered_tokens_are_rejected() {
-    let (bench, token, _) = service_with_token_and_key("EdDSA").await;
+    let (service, token, _) = service_with_token_and_key("EdDSA").await;
     let (header, claims) = decode_parts(&token);
     let signature = token.rsplit('.').next().unwrap();
     for alg in ["none", "None", "NONE", "nOnE", ""] {
         let unsigned = format!("{}.{}", encode_part(&with_claim(&header, "alg", alg.into())), encode_part(&claims));
         for end in ["", signature] {
-            assert_rejected(&bench, &format!("{unsigned}.{end}")).await;
+            assert_rejected(&service, &format!("{unsigned}.{end}")).await;
         }
     }
     let tampered = format!(
@@ -103,7 +103,7 @@ async fn unsigned_and_tampered_tokens_are_rejected() {
         encode_part(&header),
         encode_part(&with_claim(&claims, "exp", 9_999_999_999_i64.into()))
     );
-    assert_rejected(&bench, &tampered).await;
+    assert_rejected(&service, &tampered).await;
     for cut in [
         &token[..token.len() - 1],
         &token[1..],
@@ -111,42 +111,42 @@ async fn unsigned_and_tampered_tokens_are_rejected() {
         &format!("{token}."),
         &format!("{token}A"),
     ] {
-        assert_rejected(&bench, cut).await;
+        assert_rejected(&service, cut).await;
     }
-    assert!(bench.is_session_valid(&token).await);
+    assert!(service.is_session_valid(&token).await);
 }
 
 #[tokio::test]
 async fn the_public_key_is_not_accepted_as_an_hmac_secret() {
     for setting in ["RS256", "EdDSA"] {
-        let (bench, token, _) = service_with_token_and_key(setting).await;
+        let (service, token, _) = service_with_token_and_key(setting).await;
         let (header, claims) = decode_parts(&token);
-        let settings = &bench.lab.context().settings;
+        let settings = &service.lab.context().settings;
         let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
         let public = key.decoding_key.try_get_as_bytes().unwrap();
         let secret = EncodingKey::from_secret(public);
         assert_rejected(
-            &bench,
+            &service,
             &forge(&with_claim(&header, "alg", "HS256".into()), &claims, &secret, Algorithm::HS256),
         )
         .await;
-        assert_rejected(&bench, &forge(&header, &claims, &secret, Algorithm::HS256)).await;
+        assert_rejected(&service, &forge(&header, &claims, &secret, Algorithm::HS256)).await;
     }
 }
 
 #[tokio::test]
 async fn other_rsa_algorithms_are_rejected() {
-    let (bench, token, key) = service_with_token_and_key("RS256").await;
+    let (service, token, key) = service_with_token_and_key("RS256").await;
     let (header, claims) = decode_parts(&token);
     for (name, algorithm) in [("RS384", Algorithm::RS384), ("PS256", Algorithm::PS256)] {
-        assert_rejected(&bench, &forge(&with_claim(&header, "alg", name.into()), &claims, &key, algorithm)).await;
+        assert_rejected(&service, &forge(&with_claim(&header, "alg", name.into()), &claims, &key, algorithm)).await;
     }
-    assert!(bench.is_session_valid(&token).await);
+    assert!(service.is_session_valid(&token).await);
 }
 
 #[tokio::test]
 async fn hostile_kid_and_header_values_are_rejected() {
-    let (bench, token, key) = service_with_token_and_key("EdDSA").await;
+    let (service, token, key) = service_with_token_and_key("EdDSA").await;
     let (header, claims) = decode_parts(&token);
     let kids = [
         "".into(),
@@ -160,30 +160,33 @@ async fn hostile_kid_and_header_values_are_rejected() {
         "x".repeat(7_000),
     ];
     for kid in kids.map(|kid: String| Value::from(kid)).into_iter().chain([Value::Null, 1.into(), json!(["eddsa-1"])]) {
-        assert_rejected(&bench, &forge(&with_claim(&header, "kid", kid), &claims, &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&with_claim(&header, "kid", kid), &claims, &key, Algorithm::EdDSA)).await;
     }
-    for bad in [
+    for invalid in [
         without_claim(&header, "kid"),
         without_claim(&header, "typ"),
         with_claim(&header, "typ", "at+jwt".into()),
         with_claim(&header, "crit", json!(["b64"])),
     ] {
-        assert_rejected(&bench, &forge(&bad, &claims, &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&invalid, &claims, &key, Algorithm::EdDSA)).await;
     }
-    // A key of the attacker's own, which the header brings along.
-    let own = self::load_key(&TestService::new().await.lab.data_folder().join("keys"), keys::Algorithm::EdDsa);
-    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(own.decoding_key.try_get_as_bytes().unwrap())});
-    assert_rejected(&bench, &forge(&with_claim(&header, "jwk", jwk), &claims, &own.encoding_key, Algorithm::EdDSA))
-        .await;
-    assert!(bench.is_session_valid(&token).await);
+    // The attacker's own key, embedded in the header.
+    let attacker_key = load_key(&TestService::new().await.lab.data_folder().join("keys"), keys::Algorithm::EdDsa);
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(attacker_key.decoding_key.try_get_as_bytes().unwrap())});
+    assert_rejected(
+        &service,
+        &forge(&with_claim(&header, "jwk", jwk), &claims, &attacker_key.encoding_key, Algorithm::EdDSA),
+    )
+    .await;
+    assert!(service.is_session_valid(&token).await);
 }
 
 #[tokio::test]
 async fn missing_and_mistyped_claims_are_rejected() {
-    let (bench, token, key) = service_with_token_and_key("EdDSA").await;
+    let (service, token, key) = service_with_token_and_key("EdDSA").await;
     let (header, claims) = decode_parts(&token);
     let exp = claims["exp"].as_i64().unwrap();
-    let far = [
+    let invalid_expiries = [
         json!(exp.to_string()),
         json!("9999999999"),
         json!(9_999_999_999.5),
@@ -194,20 +197,20 @@ async fn missing_and_mistyped_claims_are_rejected() {
         json!(u64::MAX),
         json!(-1),
         json!(0),
-        json!(bench.lab.clock().now().as_secs()),
+        json!(service.lab.clock().now().as_secs()),
     ];
-    for exp in far {
-        assert_rejected(&bench, &forge(&header, &with_claim(&claims, "exp", exp), &key, Algorithm::EdDSA)).await;
+    for exp in invalid_expiries {
+        assert_rejected(&service, &forge(&header, &with_claim(&claims, "exp", exp), &key, Algorithm::EdDSA)).await;
     }
     for name in ["exp", "iat", "sub", "jti", "iss"] {
-        assert_rejected(&bench, &forge(&header, &without_claim(&claims, name), &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&header, &without_claim(&claims, name), &key, Algorithm::EdDSA)).await;
     }
-    let another = "00000000-0000-4000-8000-000000000000";
+    let other_user = "00000000-0000-4000-8000-000000000000";
     for (name, value) in [
         ("iat", json!("0")),
         ("iat", json!(0.5)),
         ("sub", json!(1)),
-        ("sub", json!(another)),
+        ("sub", json!(other_user)),
         ("sub", json!("")),
         ("jti", json!(1)),
         ("jti", json!("")),
@@ -219,23 +222,23 @@ async fn missing_and_mistyped_claims_are_rejected() {
         ("iss", json!(["stele"])),
         ("iss", json!(1)),
     ] {
-        assert_rejected(&bench, &forge(&header, &with_claim(&claims, name, value), &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&header, &with_claim(&claims, name, value), &key, Algorithm::EdDSA)).await;
     }
-    let twice = claims.to_string().replacen('{', &format!(r#"{{"exp":{exp},"#), 1);
-    let message = format!("{}.{}", encode_part(&header), URL_SAFE_NO_PAD.encode(twice));
+    let duplicate_exp = claims.to_string().replacen('{', &format!(r#"{{"exp":{exp},"#), 1);
+    let message = format!("{}.{}", encode_part(&header), URL_SAFE_NO_PAD.encode(duplicate_exp));
     let signature = crypto::sign(message.as_bytes(), &key, Algorithm::EdDSA).unwrap();
-    assert_rejected(&bench, &format!("{message}.{signature}")).await;
-    let same = forge(&header, &claims, &key, Algorithm::EdDSA);
-    assert_eq!(bench.logout(&same).await.message(), "注销成功", "the forge itself works");
+    assert_rejected(&service, &format!("{message}.{signature}")).await;
+    let genuine = forge(&header, &claims, &key, Algorithm::EdDSA);
+    assert_eq!(service.logout(&genuine).await.message(), "注销成功", "an unchanged token is accepted");
 }
 
 #[tokio::test]
 async fn a_session_of_another_dialect_is_rejected() {
-    let (bench, token, key) = service_with_token_and_key("EdDSA").await;
+    let (service, token, key) = service_with_token_and_key("EdDSA").await;
     let (header, claims) = decode_parts(&token);
-    let user = bench.lab.dependencies().users.find_by_identifier("a").await.unwrap().unwrap().user;
-    let foreign = stele_core::session::Token::generate(bench.lab.dependencies().random.as_ref());
-    let now = bench.lab.clock().now();
+    let user = service.lab.dependencies().users.find_by_identifier("a").await.unwrap().unwrap().user;
+    let foreign = stele_core::session::Token::generate(service.lab.dependencies().random.as_ref());
+    let now = service.lab.clock().now();
     let session = stele_core::session::Session {
         user: user.id,
         dialect: "cloudbox".into(),
@@ -246,58 +249,61 @@ async fn a_session_of_another_dialect_is_rejected() {
         epoch: 0,
     };
     let new = stele_core::session::NewSession { key: foreign.key(), session, max_per_user: 10_000 };
-    bench.lab.dependencies().state.open_session(&new).await.unwrap();
+    service.lab.dependencies().state.open_session(&new).await.unwrap();
     let stolen = with_claim(&claims, "jti", foreign.expose().into());
-    assert_rejected(&bench, &forge(&header, &stolen, &key, Algorithm::EdDSA)).await;
+    assert_rejected(&service, &forge(&header, &stolen, &key, Algorithm::EdDSA)).await;
 }
 
 #[tokio::test]
 async fn a_new_key_signs_from_its_start_time_and_the_old_one_still_verifies() {
-    let (bench, old, _) = service_with_token_and_key("EdDSA").await;
-    let context = bench.lab.context();
-    let (folder, family) = (context.settings.keys_dir(), keys::key_kind(keys::Algorithm::EdDsa));
-    stele_keys::keyring::create_key_file(&folder, &family, 2, bench.lab.dependencies().random.as_ref()).unwrap();
+    let (service, old, _) = service_with_token_and_key("EdDSA").await;
+    let context = service.lab.context();
+    let (folder, kind) = (context.settings.keys_dir(), keys::key_kind(keys::Algorithm::EdDsa));
+    stele_keys::keyring::create_key_file(&folder, &kind, 2, service.lab.dependencies().random.as_ref()).unwrap();
     let store = stele_app::stores::open_database(&context.settings).unwrap().keys();
-    let now = bench.lab.clock().now();
-    let (probe, hour) = (family.read(&folder, 2).unwrap().1.to_vec(), Duration::from_secs(3_600));
+    let now = service.lab.clock().now();
+    let (fingerprint, hour) = (kind.read(&folder, 2).unwrap().1.to_vec(), Duration::from_secs(3_600));
     let record = KeyRecord {
-        name: family.key_name(2),
-        fingerprint: Some(probe),
+        name: kind.key_name(2),
+        fingerprint: Some(fingerprint),
         added_at: now,
         works_from: now.saturating_add(hour),
     };
     assert!(store.add_key(&record).await.unwrap());
     context.keys.refresh().await.unwrap();
-    assert_eq!(decode_parts(&bench.login("a", "123456").await).0["kid"], "eddsa-1");
-    bench.lab.clock().advance(hour);
-    let new = bench.login("a", "123456").await;
+    assert_eq!(decode_parts(&service.login("a", "123456").await).0["kid"], "eddsa-1");
+    service.lab.clock().advance(hour);
+    let new = service.login("a", "123456").await;
     assert_eq!(decode_parts(&new).0["kid"], "eddsa-2");
     for token in [old, new] {
-        assert_eq!(bench.logout(&token).await.message(), "注销成功");
+        assert_eq!(service.logout(&token).await.message(), "注销成功");
     }
-    // Out of service, it verifies no more.
-    let third = bench.login("a", "123456").await;
+    // A retired key no longer verifies.
+    let retired = service.login("a", "123456").await;
     assert_eq!(store.retire_key("jwt-eddsa-2").await.unwrap(), KeyRetirement::Retired);
     context.keys.refresh().await.unwrap();
-    assert_rejected(&bench, &third).await;
-    assert_eq!(decode_parts(&bench.login("a", "123456").await).0["kid"], "eddsa-1");
+    assert_rejected(&service, &retired).await;
+    assert_eq!(decode_parts(&service.login("a", "123456").await).0["kid"], "eddsa-1");
 }
 
 #[tokio::test]
 async fn a_missing_active_key_is_a_server_error() {
-    let (bench, token, signing) = service_with_token_and_key("EdDSA").await;
-    let context = bench.lab.context();
+    let (service, token, signing) = service_with_token_and_key("EdDSA").await;
+    let context = service.lab.context();
     let store = stele_app::stores::open_database(&context.settings).unwrap().keys();
-    let now = bench.lab.clock().now();
+    let now = service.lab.clock().now();
     let record =
         KeyRecord { name: "jwt-eddsa-2".into(), fingerprint: Some(vec![7; 32]), added_at: now, works_from: now };
     assert!(store.add_key(&record).await.unwrap());
     let (header, claims) = decode_parts(&token);
-    let strange = forge(&with_claim(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);
-    assert_eq!(bench.logout(&strange).await.status, 500);
-    assert_rejected(&bench, &forge(&with_claim(&header, "kid", "eddsa-3".into()), &claims, &signing, Algorithm::EdDSA))
-        .await;
-    assert!(bench.is_session_valid(&token).await);
+    let unavailable_key = forge(&with_claim(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);
+    assert_eq!(service.logout(&unavailable_key).await.status, 500);
+    assert_rejected(
+        &service,
+        &forge(&with_claim(&header, "kid", "eddsa-3".into()), &claims, &signing, Algorithm::EdDSA),
+    )
+    .await;
+    assert!(service.is_session_valid(&token).await);
 }
 
 #[tokio::test]

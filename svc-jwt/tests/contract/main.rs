@@ -1,10 +1,11 @@
-//! The JWT service alone, over HTTP: what its API document promises, and what `WIRE.md` adds.
+//! Contract tests of the JWT service over HTTP: the API document, and the additions in `WIRE.md`.
 //!
-//! - [`samples`]: the API document's sample calls, to the byte
-//! - [`login`], [`challenge`], [`password`], [`captcha`]: route by route
-//! - [`tokens`]: hostile tokens
-//! - [`faults`]: without a store, and without a place to hash; [`hashing`]: with another cost of hashes
-//! - [`input`]: what is read in a way of its own; what all dialects do alike is in the conformance suite
+//! - [`documented_samples`]: the API document's sample calls, byte for byte
+//! - [`login`], [`login_challenge`], [`password`], [`captcha`]: endpoint by endpoint
+//! - [`hostile_tokens`]: forged and malformed tokens
+//! - [`unavailability`]: store outages and a full hashing queue; [`password_hashing`]: rehash on login
+//! - [`request_cost`]: hashes and store round trips (user enumeration)
+//! - [`input`]: input rules of this dialect; the conformance suite tests those of all dialects
 //! - [`golden`]: transcripts in `tests/golden/`
 
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -29,7 +30,7 @@ use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect};
 use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, conformance, stands_for_its_app};
 use svc_jwt::SERVICE;
 
-/// The service on a user base of its own.
+/// The service under test and its client.
 struct TestService {
     app: TestApp,
 }
@@ -60,7 +61,7 @@ impl DialectUnderTest for TestService {
     }
 
     fn login_cost(_: bool) -> RequestCost {
-        // The limits are asked before a hash is computed.
+        // The rate limit is checked before a hash is computed.
         RequestCost::new(1, &["find"], &["admit", "settle"])
     }
 
@@ -68,8 +69,8 @@ impl DialectUnderTest for TestService {
         vec![("account", identifier.to_owned()), ("password", password.to_owned())]
     }
 
-    fn is_accepted(answer: &TestResponse) -> bool {
-        answer.message() == "登录成功"
+    fn is_accepted(response: &TestResponse) -> bool {
+        response.message() == "登录成功"
     }
 
     async fn login_after_challenge(&self, origin: u8, identifier: &str, password: &str) -> TestResponse {
@@ -89,15 +90,15 @@ impl DialectUnderTest for TestService {
 }
 
 impl SessionDialect for TestService {
-    fn session_token(&self, answer: &TestResponse) -> Token {
-        session_token_of(&answer.token())
+    fn session_token(&self, response: &TestResponse) -> Token {
+        session_token_of(&response.token())
     }
 }
 
-/// The session that a login token is of.
+/// The session token in a login token.
 fn session_token_of(token: &str) -> Token {
-    let bearer = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
-    Token::parse(bearer["jti"].as_str().unwrap()).unwrap()
+    let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
+    Token::parse(claims["jti"].as_str().unwrap()).unwrap()
 }
 
 impl CodeDialect for TestService {
@@ -112,18 +113,18 @@ impl CodeDialect for TestService {
         self.send(self.request("POST", "/api/vi/Auth/validatePhone").json(&body)).await
     }
 
-    fn is_success(answer: &TestResponse) -> bool {
-        answer.status == 200 && answer.json()["code"] == 0
+    fn is_success(response: &TestResponse) -> bool {
+        response.status == 200 && response.json()["code"] == 0
     }
 }
 
 impl TestService {
-    /// A service that believes `X-Forwarded-For`, so that a test can come from anywhere.
+    /// Trusts the test's `X-Forwarded-For`, so that requests can come from any address.
     async fn behind_trusted_proxy() -> Self {
         Self::with_settings(&[conformance::BEHIND_PROXY]).await
     }
 
-    /// A POST as jQuery sends it: multipart's content type over an urlencoded body.
+    /// A POST as jQuery sends it: an urlencoded body with multipart's content type.
     fn urlencoded_post(&self, path: &str, body: &str) -> RequestBuilder {
         self.request("POST", path).header("content-type", "multipart/form-data").body(body.to_owned())
     }
@@ -140,11 +141,11 @@ impl TestService {
         self.send(self.urlencoded_post("/api/v1/Auth/Login", body).header("x-forwarded-for", address)).await
     }
 
-    /// Logs in and gives the token.
+    /// Logs in and returns the token.
     async fn login(&self, account: &str, password: &str) -> String {
-        let answer = self.post("/api/v1/Auth/Login", &format!("account={account}&password={password}")).await;
-        assert_eq!(answer.message(), "登录成功");
-        answer.token()
+        let response = self.post("/api/v1/Auth/Login", &format!("account={account}&password={password}")).await;
+        assert_eq!(response.message(), "登录成功");
+        response.token()
     }
 
     async fn logout(&self, token: &str) -> TestResponse {
@@ -157,35 +158,35 @@ impl TestService {
         self.send(form.header("authorization", token)).await
     }
 
-    /// Whether a login token is of a live session.
+    /// Whether the session of a login token is valid.
     async fn is_session_valid(&self, token: &str) -> bool {
         self.app.is_session_valid(&session_token_of(token)).await
     }
 
-    /// A reset token for `account`, by way of `phone`.
+    /// Obtains a reset token for `account` with a code sent to `phone`.
     async fn reset_token(&self, account: &str, phone: &str) -> String {
         let sent = self.post("/api/vi/Auth/ForgetPassword", &format!("account={account}&phone={phone}")).await;
         assert_eq!(sent.message(), "发送短信成功");
         let code = self.lab.last_code_for(phone);
-        let answer = self.post("/api/vi/Auth/validatePhone", &format!("account={account}&identifyCode={code}")).await;
-        assert_eq!(answer.message(), "验证码正确");
-        answer.token()
+        let response = self.post("/api/vi/Auth/validatePhone", &format!("account={account}&identifyCode={code}")).await;
+        assert_eq!(response.message(), "验证码正确");
+        response.token()
     }
 
-    /// Issues a captcha; gives its id and what its picture shows.
+    /// Issues a captcha; returns its id and text.
     async fn captcha(&self) -> (u64, String) {
         let id = self.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
         (id, self.lab.use_cases().view_captcha(id).await.unwrap().unwrap().text)
     }
 }
 
-/// What answers of this dialect hold.
+/// Accessors for responses of this dialect.
 trait ResponseExt {
     fn message(&self) -> String;
 
     fn token(&self) -> String;
 
-    /// Asserts a failure in dialect.
+    /// Asserts an error response with this HTTP status and message.
     fn assert_error(&self, status: u16, message: &str);
 }
 

@@ -1,4 +1,4 @@
-//! The cost of a password's hash rises at the next login that shows the password, and never falls.
+//! Rehash on login: a successful login raises the cost of a password hash to the configured one, and never lowers it.
 
 use stele_core::hasher::Hasher;
 use stele_core::identifier::Username;
@@ -13,7 +13,7 @@ use stele_testkit::conformance::DialectUnderTest as _;
 use crate::{ResponseExt as _, TestService};
 
 impl TestService {
-    /// An instance whose hashes cost so much takes the place of the one before.
+    /// Restarts the service with this argon2id cost: memory in KiB and passes.
     async fn restart_with_hash_cost(&mut self, memory: u32, passes: u32) {
         let hasher = Hasher::new(Argon2Cost { memory_kib: memory, passes, lanes: 1 }, 2, 64, &OsRandom).unwrap();
         self.service = self.lab.start_service_with(SERVICE, |deps| deps.hasher = hasher).await;
@@ -26,10 +26,10 @@ impl TestService {
 
 #[tokio::test]
 async fn a_login_rehashes_to_a_higher_cost_and_never_to_a_lower_one() {
-    let mut bench = TestService::new().await;
-    bench.lab.user("a").add().await;
-    let epoch = bench.account("a").await.epoch;
-    let session = bench.login("a", "123456").await;
+    let mut service = TestService::new().await;
+    service.lab.user("a").add().await;
+    let epoch = service.account("a").await.epoch;
+    let session = service.login("a", "123456").await;
     for (memory, passes, expected) in [
         (64, 1, "m=64,t=1,p=1"),
         (128, 1, "m=128,t=1,p=1"),
@@ -38,30 +38,30 @@ async fn a_login_rehashes_to_a_higher_cost_and_never_to_a_lower_one() {
         (64, 3, "m=128,t=2,p=1"),
         (256, 1, "m=256,t=1,p=1"),
     ] {
-        bench.restart_with_hash_cost(memory, passes).await;
-        let before = bench.account("a").await.credential;
-        assert_eq!(bench.post("/api/v1/Auth/Login", "account=a&password=wrong").await.message(), "用户名或密码错误");
-        assert_eq!(bench.account("a").await.credential, before, "who shows no password changes nothing");
-        // At once, as old clients do that try again.
-        let login = || bench.login("a", "123456");
+        service.restart_with_hash_cost(memory, passes).await;
+        let before = service.account("a").await.credential;
+        assert_eq!(service.post("/api/v1/Auth/Login", "account=a&password=wrong").await.message(), "用户名或密码错误");
+        assert_eq!(service.account("a").await.credential, before, "a failed login rehashes nothing");
+        // Concurrent logins, as from clients that retry.
+        let login = || service.login("a", "123456");
         tokio::join!(login(), login(), login(), login());
-        let after = bench.account("a").await;
+        let after = service.account("a").await;
         let start = format!("$argon2id$v=19${expected}$");
         assert!(after.credential.verifier.starts_with(&start), "{memory},{passes}: {}", after.credential.verifier);
         if before.verifier.starts_with(&start) {
-            assert_eq!(after.credential, before, "{memory},{passes}: made anew for nothing");
+            assert_eq!(after.credential, before, "{memory},{passes}: rehashed without need");
         }
         assert!(after.credential.sealed.is_some(), "salted logins still work");
         assert_eq!(after.epoch, epoch);
-        assert!(bench.is_session_valid(&session).await, "a better hash ends no session");
+        assert!(service.is_session_valid(&session).await, "a rehash ends no session");
     }
-    assert!(!bench.post("/api/v1/Auth/Login", "account=a&password=1234567").await.text.contains("token"));
+    assert!(!service.post("/api/v1/Auth/Login", "account=a&password=1234567").await.text.contains("token"));
 }
 
-/// Tables have the md5 of nothing for accounts without a password.
+/// Imported tables contain the md5 of the empty string for accounts without a password.
 #[tokio::test]
 async fn an_empty_password_is_rejected_for_imported_hashes() {
-    let bench = TestService::new().await;
+    let service = TestService::new().await;
     let request = AddUserRequest {
         name: Username::parse("a").unwrap(),
         phone: None,
@@ -70,18 +70,18 @@ async fn an_empty_password_is_rejected_for_imported_hashes() {
         profile: Profile::default(),
         secret: ProvidedSecret::Hash(verifier::parse_imported("d41d8cd98f00b204e9800998ecf8427e").unwrap()),
     };
-    bench.lab.use_cases().add_user(request).await.unwrap();
+    service.lab.use_cases().add_user(request).await.unwrap();
     for password in ["", "%20"] {
-        let refused = bench.post("/api/v1/Auth/Login", &format!("account=a&password={password}")).await;
-        assert_eq!(refused.message(), "用户名或密码错误");
+        let rejected = service.post("/api/v1/Auth/Login", &format!("account=a&password={password}")).await;
+        assert_eq!(rejected.message(), "用户名或密码错误");
     }
 }
 
 #[tokio::test]
 async fn an_imported_hash_is_rehashed_on_login() {
-    let mut bench = TestService::new().await;
-    bench.restart_with_hash_cost(128, 2).await;
-    // By another implementation: see the vectors of `crates/core`.
+    let mut service = TestService::new().await;
+    service.restart_with_hash_cost(128, 2).await;
+    // Hashes of other implementations: see the vectors of `crates/core`.
     let vectors = include_str!("../../../crates/core/tests/vectors/foreign.txt");
     for (turn, line) in vectors.lines().filter(|line| !line.starts_with('#')).enumerate() {
         let name = format!("user{turn}");
@@ -93,13 +93,13 @@ async fn an_imported_hash_is_rehashed_on_login() {
             profile: Profile::default(),
             secret: ProvidedSecret::Hash(verifier::parse_imported(line).unwrap()),
         };
-        bench.lab.use_cases().add_user(request).await.unwrap();
-        let refused = bench.post("/api/v1/Auth/Login", &format!("account={name}&password=wrong")).await;
-        assert_eq!(refused.message(), "用户名或密码错误", "{line}");
-        bench.login(&name, "correct horse").await;
-        let after = bench.account(&name).await.credential;
+        service.lab.use_cases().add_user(request).await.unwrap();
+        let rejected = service.post("/api/v1/Auth/Login", &format!("account={name}&password=wrong")).await;
+        assert_eq!(rejected.message(), "用户名或密码错误", "{line}");
+        service.login(&name, "correct horse").await;
+        let after = service.account(&name).await.credential;
         assert!(after.verifier.starts_with("$argon2id$v=19$m=128,t=2,p=1$") && after.sealed.is_some(), "{line}");
-        bench.login(&name, "correct horse").await;
-        assert_eq!(bench.account(&name).await.credential, after, "{line}");
+        service.login(&name, "correct horse").await;
+        assert_eq!(service.account(&name).await.credential, after, "{line}");
     }
 }
