@@ -142,7 +142,7 @@ type RequestHandler = Box<dyn Fn(Request) -> (StatusCode, String, Vec<u8>)>;
 /// Builds a service as `stele_dialect::server` does, without the middleware.
 fn request_handler(system: &Rc<SystemRunner>, context: &Context, service: Service) -> RequestHandler {
     let routes = (service.routes)(context).expect("valid settings");
-    let render_rejection = service.render_refusal;
+    let render_rejection = service.render_rejection;
     let app = App::new()
         .app_data(Data::new(context.use_cases.clone()))
         .app_data(context.trusted_proxies.clone())

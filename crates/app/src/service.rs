@@ -1,4 +1,4 @@
-//! A dialect's service: what it is made of, and how it is started.
+//! Definition of a dialect's service: routes, settings, keys and error rendering; and its start.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
@@ -18,38 +18,38 @@ use stele_service::{ConfigError, Settings};
 use crate::context::Context;
 use crate::readiness::readiness_probe;
 
-/// A dialect's service. `main` hands it to [`crate::serve()`]; `stele up` runs all of them.
+/// A dialect's service. Its `main` passes it to [`crate::serve()`]; `stele up` runs all services.
 #[derive(Clone, Copy)]
 pub struct Service {
     /// The dialect's name.
     pub name: &'static str,
-    /// The port it listens on by default.
+    /// The default port.
     pub port: u16,
-    /// What it reads beside the settings that all share.
+    /// The settings that only this service reads.
     pub settings: SettingList,
-    /// Reads its settings and sets its routes up.
+    /// Reads its settings and builds its routes.
     pub routes: fn(&Context) -> Result<Routes, ConfigError>,
-    /// Makes what it needs in the key folder, if it is not there: only `stele up` and `stele migrate` do.
+    /// Creates missing files in the key folder; called by `stele up` and `stele migrate`.
     pub provision: fn(&Path, &Settings) -> Result<(), ConfigError>,
-    /// The keys it signs with, if it does.
+    /// The kind of its signing keys, if it signs.
     pub signing_key_kind: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>,
-    /// How its dialect renders refusals.
-    pub render_refusal: fn(&RequestRejection) -> HttpResponse,
-    /// How it renders domain errors.
+    /// Renders the rejection of a malformed request in its dialect.
+    pub render_rejection: fn(&RequestRejection) -> HttpResponse,
+    /// Renders a domain error in its dialect.
     pub render_error: fn(&Error) -> HttpResponse,
-    /// What it serves, for people and programs: at [`stele_service::OPENAPI_PATH`].
+    /// Its OpenAPI document, served at [`stele_service::OPENAPI_PATH`].
     pub openapi_document: fn() -> OpenApi,
-    /// What its clients may prove a password by.
+    /// The kinds of proofs that its clients may send.
     pub supported_proofs: &'static [ProofKind],
 }
 
 impl Service {
-    /// A service of dialect `D` that needs no keys of its own.
+    /// A service of dialect `D` without its own keys.
     pub const fn new<D: Dialect>(
         port: u16,
         settings: SettingList,
         routes: fn(&Context) -> Result<Routes, ConfigError>,
-        document: fn() -> OpenApi,
+        openapi_document: fn() -> OpenApi,
     ) -> Self {
         Self {
             name: D::NAME,
@@ -58,24 +58,24 @@ impl Service {
             routes,
             provision: |_, _| Ok(()),
             signing_key_kind: |_| Ok(None),
-            render_refusal: D::render_rejection,
+            render_rejection: D::render_rejection,
             render_error: D::render_error,
-            openapi_document: document,
+            openapi_document,
             supported_proofs: D::ACCEPTED_PROOFS,
         }
     }
 
-    /// This service, with something to make in the key folder.
+    /// Adds a function that creates files in the key folder.
     #[must_use]
     pub const fn with_provisioning(mut self, provision: fn(&Path, &Settings) -> Result<(), ConfigError>) -> Self {
         self.provision = provision;
         self
     }
 
-    /// This service, signing with keys of a family.
+    /// Adds signing keys; `kind` returns `None` if the settings disable them.
     #[must_use]
-    pub const fn with_signing_keys(mut self, signing: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>) -> Self {
-        self.signing_key_kind = signing;
+    pub const fn with_signing_keys(mut self, kind: fn(&Settings) -> Result<Option<KeyKind>, ConfigError>) -> Self {
+        self.signing_key_kind = kind;
         self
     }
 
@@ -84,31 +84,25 @@ impl Service {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// Starts serving on `listener`. The server stops when its handle says so; it does not listen to signals.
+    /// Starts serving on `listener`. The server is stopped by its handle; it does not handle signals.
     ///
     /// # Errors
-    /// If a setting cannot be used.
+    /// If a setting is invalid.
     pub fn start(&self, context: &Context, listener: TcpListener) -> Result<Server, ConfigError> {
-        let &Self { name, render_refusal: refuse, render_error: fail, openapi_document: document, .. } = self;
-        let served = DialectService {
-            name,
-            routes: (self.routes)(context)?,
-            render_rejection: refuse,
-            render_error: fail,
-            openapi_document: document,
-        };
+        let &Self { name, render_rejection, render_error, openapi_document, .. } = self;
+        let routes = (self.routes)(context)?;
+        let service = DialectService { name, routes, render_rejection, render_error, openapi_document };
         context.domain_metrics.preregister(name, self.supported_proofs);
-        let ready = readiness_probe(context);
-        let Context { use_cases, settings, trusted_proxies: trust, audit_log: trail, drain, metrics, .. } =
-            context.clone();
-        let host = ServerContext {
+        let readiness_check = readiness_probe(context);
+        let Context { use_cases, settings, trusted_proxies, audit_log, drain, metrics, .. } = context.clone();
+        let server_context = ServerContext {
             use_cases,
-            trusted_proxies: trust,
+            trusted_proxies,
             drain,
             metrics,
-            readiness_check: ready,
-            is_audit_log_full: Arc::new(move || trail.is_full()),
+            readiness_check,
+            is_audit_log_full: Arc::new(move || audit_log.is_full()),
         };
-        server::start(served, host, &settings, listener)
+        server::start(service, server_context, &settings, listener)
     }
 }

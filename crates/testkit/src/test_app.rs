@@ -143,7 +143,7 @@ impl TestApp {
     /// Asserts that the dialect refused a request for this reason.
     #[track_caller]
     pub fn assert_refused(&self, answer: &TestResponse, refusal: &RequestRejection) {
-        let (status, _, text) = response_parts((self.service.service().render_refusal)(refusal));
+        let (status, _, text) = response_parts((self.service.service().render_rejection)(refusal));
         answer.assert_is(status, &text);
     }
 

@@ -49,7 +49,7 @@ async fn gateway_error_differences(faults: &[(&str, Rejection, RequestRejection)
     for route in documented_routes() {
         let service = ALL.into_iter().find(|service| route["service"].as_str() == Some(service.name)).unwrap();
         for (name, cause, refusal) in faults {
-            let response = (service.render_refusal)(refusal);
+            let response = (service.render_rejection)(refusal);
             assert_eq!(response.status().as_u16(), cause.status().as_u16(), "{}: {name}", service.name);
             let body = to_bytes(response.into_body()).await.unwrap();
             let (says, table) = (str::from_utf8(&body).unwrap(), route["refusals"][name].as_str().unwrap());

@@ -311,7 +311,7 @@ pub async fn fields_are_accepted_in_the_query<D: DialectUnderTest>() {
 pub async fn non_ascii_query_bytes_are_rejected_in_the_dialect<D: DialectUnderTest>() {
     let app = D::new().await;
     let (status, _, text) =
-        response_parts((D::SERVICE.render_refusal)(&RequestRejection::InvalidInput(FieldError::MalformedBody)));
+        response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(FieldError::MalformedBody)));
     for name in ["张三".as_bytes(), &encode(GBK, "张三"), b"\xff"] {
         let head = b"Host: h\r\nContent-Length: 0\r\n\r\n";
         let request = [b"POST ", D::LOGIN_PATH.as_bytes(), b"?username=", name, b" HTTP/1.1\r\n", head].concat();

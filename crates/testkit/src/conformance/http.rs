@@ -96,7 +96,7 @@ pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>
         let answer = raw_http::send_raw(app.service.address(), &request).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        assert_eq!(body, response_parts((D::SERVICE.render_refusal)(refusal)).2, "{answer}");
+        assert_eq!(body, response_parts((D::SERVICE.render_rejection)(refusal)).2, "{answer}");
         assert_eq!(header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{answer}");
         assert_eq!(header(head, "Connection"), Some("close"), "{answer}");
     }
@@ -105,7 +105,7 @@ pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>
 pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
     let app = D::new().await;
     let document = fetch_document(&app).await;
-    let nowhere = response_parts((D::SERVICE.render_refusal)(&RequestRejection::NotFound)).2;
+    let nowhere = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "1");
         let status = |answer: &str| answer.lines().next().unwrap_or_default().to_owned();
@@ -136,6 +136,6 @@ pub async fn ambiguous_paths_are_rejected<D: DialectUnderTest>() {
     ] {
         let (head, body) = response(&app, "POST", &spelled, "").await;
         assert!(head.starts_with("HTTP/1.1 404 "), "{spelled}: {head}");
-        assert_eq!(body, response_parts((D::SERVICE.render_refusal)(&RequestRejection::NotFound)).2, "{spelled}");
+        assert_eq!(body, response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2, "{spelled}");
     }
 }

@@ -132,7 +132,7 @@ async fn assert_field_error<D: DialectUnderTest>(
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
     // Faults within an envelope are answered within one, unless it cannot be read at all.
     let sealed = call.encrypted && fault != FieldError::MalformedBody;
-    let (status, _, text) = response_parts((D::SERVICE.render_refusal)(&RequestRejection::InvalidInput(fault)));
+    let (status, _, text) = response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(fault)));
     let answer = app.submit(call, kind, body).await;
     assert_eq!((answer.status, answer.text, answer.encrypted), (status, text, sealed), "{} {kind} {sent}", call.path);
 }

@@ -31,7 +31,7 @@ pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
     let document = fetch_document(&app).await;
     let paths = document["paths"].as_object().unwrap();
     assert!(!paths.is_empty(), "no path is documented");
-    let nowhere = response_parts((D::SERVICE.render_refusal)(&RequestRejection::NotFound)).2;
+    let nowhere = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
     for (path, item) in paths {
         let served = served_methods(item);
         let url = app.service.url(&path.replace("{id}", "1"));
@@ -48,7 +48,7 @@ pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
             let mut answer = app.send(request).await;
             assert_eq!(answer.header("allow"), served.join(", "), "{method} {path} is served");
             if method == "HEAD" {
-                answer.text = response_parts((D::SERVICE.render_refusal)(&RequestRejection::MethodNotAllowed)).2;
+                answer.text = response_parts((D::SERVICE.render_rejection)(&RequestRejection::MethodNotAllowed)).2;
             }
             app.assert_refused(&answer, &RequestRejection::MethodNotAllowed);
         }
@@ -70,7 +70,7 @@ pub(crate) fn served_methods(item: &Value) -> Vec<&'static str> {
 pub async fn oversized_bodies_are_rejected_on_every_route<D: DialectUnderTest>() {
     let app = D::new().await;
     let large = format!(r#"{{"username":"{}"}}"#, "x".repeat(200_000));
-    let refused = response_parts((D::SERVICE.render_refusal)(&RequestRejection::BodyTooLarge)).2;
+    let refused = response_parts((D::SERVICE.render_rejection)(&RequestRejection::BodyTooLarge)).2;
     for (path, item) in fetch_document(&app).await["paths"].as_object().unwrap() {
         if !item["post"].is_object() {
             continue;
@@ -138,7 +138,7 @@ fn render_all_errors(service: Service) -> String {
         FieldError::Invalid("timestamp".into()),
     ];
     for refusal in refusals.into_iter().chain(faults.map(RequestRejection::InvalidInput)) {
-        let (status, _, body) = response_parts((service.render_refusal)(&refusal));
+        let (status, _, body) = response_parts((service.render_rejection)(&refusal));
         writeln!(lines, "{refusal:?}: {status}: {body}").unwrap();
     }
     lines

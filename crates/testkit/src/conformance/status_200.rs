@@ -21,7 +21,7 @@ fn assert_hidden_status(answer: &TestResponse, (status, retry_after, text): (u16
 pub async fn errors_have_status_200_when_configured<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_STATUS_200", D::SERVICE.name)]).await;
     app.add_test_user().await;
-    let refused = |refusal: &RequestRejection| response_parts((D::SERVICE.render_refusal)(refusal));
+    let refused = |refusal: &RequestRejection| response_parts((D::SERVICE.render_rejection)(refusal));
     let failed =
         |error: &Error| response_parts(stele_dialect::finish_error_response(error, (D::SERVICE.render_error)(error)));
     assert_hidden_status(&app.send(app.request("POST", "/nothing")).await, refused(&RequestRejection::NotFound));
