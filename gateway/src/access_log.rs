@@ -69,7 +69,7 @@ impl Drop for AccessLogEntry<'_> {
         let left_out = match self.status {
             ..400 => None,
             // It costs a client nothing to be refused.
-            400.. => match self.shared.rejection_log_limit.take(self.client, Instant::now()) {
+            400.. => match self.shared.rejection_log_limit.allow(self.client, Instant::now()) {
                 Some(left_out) => left_out.as_log_field(),
                 None => return self.shared.counters.count_unlogged(),
             },
