@@ -1,4 +1,4 @@
-//! The admin port: health, readiness and metrics, for those who run the service.
+//! Admin port for operators: liveness (`/healthz`), readiness (`/readyz`), Prometheus metrics (`/metrics`).
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -23,28 +23,28 @@ use crate::setting::{optional, parsed};
 const TIMEOUTS: ClientTimeouts =
     ClientTimeouts { request_head: Duration::from_secs(5), keep_alive: Duration::from_secs(5) };
 
-/// Says whether the service can do its work right now.
+/// Checks whether the service is ready.
 pub type ReadinessProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
 
-/// Serves `/healthz`, `/readyz` and `/metrics` on `listener` with one thread. On loopback, `Host` must be an address,
-/// `localhost` or one of `STELE_ADMIN_HOSTS`.
+/// Serves `/healthz`, `/readyz` and `/metrics` on `listener` with one thread. On loopback, the `Host` of a request must
+/// be an IP address, `localhost` or a name in `STELE_ADMIN_HOSTS`, which prevents DNS rebinding.
 ///
 /// # Errors
-/// If the listener or the setting cannot be used.
+/// If the listener cannot be used or the setting is invalid.
 pub fn serve(
     listener: TcpListener,
     settings: &Settings,
-    ready: ReadinessProbe,
+    readiness_probe: ReadinessProbe,
     metrics: Metrics,
 ) -> Result<Server, ConfigError> {
     let unusable = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
-    let loopback = listener.local_addr().map_err(unusable)?.ip().to_canonical().is_loopback();
-    let hosts = loopback.then(|| settings.get(&ADMIN_HOSTS)).transpose()?.map(Arc::new);
+    let is_loopback = listener.local_addr().map_err(unusable)?.ip().to_canonical().is_loopback();
+    let hosts = is_loopback.then(|| settings.get(&ADMIN_HOSTS)).transpose()?.map(Arc::new);
     let app = move || {
-        let (ready, metrics, hosts) = (ready.clone(), metrics.clone(), hosts.clone());
+        let (readiness_probe, metrics, hosts) = (readiness_probe.clone(), metrics.clone(), hosts.clone());
         let readiness = move || {
-            let ready = ready.clone();
-            async move { drain::readiness_response(ready().await) }
+            let readiness_probe = readiness_probe.clone();
+            async move { drain::readiness_response(readiness_probe().await) }
         };
         App::new()
             .wrap(from_fn(move |request, next| check_host(hosts.clone(), request, next)))
@@ -59,27 +59,27 @@ pub fn serve(
 crate::settings! {
     /// The admin port.
     pub const SETTINGS = "STELE_";
-    /// address and port of health, readiness and metrics
-    pub ADMIN_LISTEN: Option<SocketAddr> = optional("loopback, the port plus 1000");
-    /// names by which an admin port on loopback may be called beside localhost and addresses
-    ADMIN_HOSTS: AllowedHosts = parsed(AllowedHosts::parse, "names by commas", "");
+    /// address and port of health checks, readiness and metrics
+    pub ADMIN_LISTEN: Option<SocketAddr> = optional("loopback, STELE_LISTEN's port plus 1000");
+    /// host names that an admin port on loopback accepts in `Host`, in addition to localhost and IP addresses
+    ADMIN_HOSTS: AllowedHosts = parsed(AllowedHosts::parse, "host names, separated by commas", "");
 }
 
-/// Where the admin port of a program is that serves at `listen`.
+/// The address of the admin port: `STELE_ADMIN_LISTEN`, or the default for a program that serves on `listen`.
 ///
 /// # Errors
-/// If `STELE_ADMIN_LISTEN` is not an address and a port.
+/// If `STELE_ADMIN_LISTEN` is not an IP address and a port.
 pub fn listen_address(settings: &Settings, listen: SocketAddr) -> Result<SocketAddr, ConfigError> {
     Ok(settings.get(&ADMIN_LISTEN)?.unwrap_or_else(|| default_listen_address(listen)))
 }
 
-/// Loopback, 1000 ports up.
+/// Loopback, at the port of `listen` plus 1000.
 pub fn default_listen_address(listen: SocketAddr) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, listen.port().checked_add(1_000).unwrap_or(0)).into()
 }
 
-/// The names by which an admin port on loopback may be called, beside `localhost`. A page of a stranger reaches loopback
-/// by a name of its own (DNS rebinding), and would read the metrics: the browser's `Host` gives it away.
+/// Host names that an admin port on loopback accepts, in addition to `localhost` and IP addresses. By DNS rebinding, a
+/// web page of any site can reach loopback under its own name and read the metrics; the browser's `Host` reveals it.
 #[derive(Debug)]
 struct AllowedHosts(Vec<String>);
 
@@ -89,21 +89,21 @@ impl AllowedHosts {
         names.map(parse_host_name).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether this is an address, `localhost`, or one of the names; with or without a port.
+    /// Whether `authority`, with or without a port, is an IP address, `localhost` or one of the names.
     fn allows(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<Authority>() else { return false };
         let host = authority.host();
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let without_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = host.strip_suffix('.').unwrap_or(host);
-        bare.parse::<IpAddr>().is_ok()
+        without_brackets.parse::<IpAddr>().is_ok()
             || name.eq_ignore_ascii_case("localhost")
-            || self.0.iter().any(|known| name.eq_ignore_ascii_case(known))
+            || self.0.iter().any(|allowed| name.eq_ignore_ascii_case(allowed))
     }
 }
 
 fn parse_host_name(text: &str) -> Result<String, String> {
-    let known = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    known.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is not a host name, without a port"))
+    let is_host_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    is_host_name.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is not a host name; write it without a port"))
 }
 
 async fn check_host<B: MessageBody + 'static>(
@@ -111,24 +111,24 @@ async fn check_host<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
-    let named = request.headers().get_all(HOST).map(|host| host.to_str().unwrap_or_default());
-    // Without a name (HTTP/1.0) it is no browser's.
-    let fine = |hosts: &AllowedHosts| {
-        named.chain(request.uri().authority().map(Authority::as_str)).all(|authority| hosts.allows(authority))
+    let host_fields = request.headers().get_all(HOST).map(|host| host.to_str().unwrap_or_default());
+    // A request without `Host` (HTTP/1.0) does not come from a browser, and is accepted.
+    let is_allowed = |hosts: &AllowedHosts| {
+        host_fields.chain(request.uri().authority().map(Authority::as_str)).all(|authority| hosts.allows(authority))
     };
-    if hosts.as_deref().is_none_or(fine) {
+    if hosts.as_deref().is_none_or(is_allowed) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let text = "this name is not served here: use the address or localhost, or list the name in STELE_ADMIN_HOSTS\n";
-    let refusal = HttpResponse::MisdirectedRequest().content_type("text/plain; charset=utf-8").body(text);
-    Ok(request.into_response(refusal).map_into_right_body())
+    let text = "this host name is not allowed: use the IP address or localhost, or add the name to STELE_ADMIN_HOSTS\n";
+    let rejection = HttpResponse::MisdirectedRequest().content_type("text/plain; charset=utf-8").body(text);
+    Ok(request.into_response(rejection).map_into_right_body())
 }
 
 fn metrics_response(metrics: &Metrics) -> HttpResponse {
     match metrics.render() {
         Ok(text) => HttpResponse::Ok().content_type(CONTENT_TYPE).body(text),
         Err(cause) => {
-            tracing::error!(%cause, "the metrics cannot be written");
+            tracing::error!(%cause, "the metrics cannot be rendered");
             HttpResponse::InternalServerError().finish()
         }
     }
@@ -142,7 +142,7 @@ mod tests {
     fn addresses_localhost_and_listed_names_are_served() {
         let settings = Settings::default().with_values([("STELE_ADMIN_HOSTS", " stele.internal, metrics".to_owned())]);
         let hosts = settings.get(&ADMIN_HOSTS).unwrap();
-        for fine in [
+        for allowed in [
             "127.0.0.1",
             "127.0.0.1:9080",
             "[::1]:9080",
@@ -153,10 +153,12 @@ mod tests {
             "stele.internal:9080",
             "Metrics",
         ] {
-            assert!(hosts.allows(fine), "{fine}");
+            assert!(hosts.allows(allowed), "{allowed}");
         }
-        for evil in ["", "evil.example", "127.0.0.1.evil.example:9080", "localhost.evil.example", "xlocalhost", "a b"] {
-            assert!(!hosts.allows(evil), "{evil}");
+        for foreign in
+            ["", "evil.example", "127.0.0.1.evil.example:9080", "localhost.evil.example", "xlocalhost", "a b"]
+        {
+            assert!(!hosts.allows(foreign), "{foreign}");
         }
     }
 

@@ -1,9 +1,8 @@
-//! The last seconds of a program: no longer ready, still serving, then quiet.
+//! Drain during a graceful shutdown: report not ready, keep serving, stop when requests cease.
 //!
-//! Whoever passes requests on must learn that this instance goes before it is gone. So a program that is told to stop
-//! first says that it is not ready, and asks every client to close its connection; it stops once its clients have
-//! turned elsewhere. A connection that is idle when the server stops is closed without a word, and a request that was
-//! on its way into it is lost: that is what the wait is for.
+//! A load balancer must learn that this instance stops before it has stopped. So on a signal the program first reports
+//! not ready and answers with `Connection: close`; it stops when clients have moved to other instances. The wait
+//! matters because stopping closes idle connections, and a request that arrives on one at that moment is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,14 +12,14 @@ use actix_web::HttpResponse;
 use actix_web::http::ConnectionType;
 use tokio::time::{Instant, sleep};
 
-/// Clients have turned elsewhere when no request has come for so long.
+/// Clients count as moved to other instances when no request has arrived for this long.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
-/// How much longer than the time set requests may go on coming: with no other instance, clients never turn elsewhere.
+/// The longest that arriving requests extend the drain delay: without another instance, clients never move.
 const MAX_EXTRA_WAIT: Duration = Duration::from_secs(8);
-/// How often it is looked whether requests still come.
+/// Interval of checking for arriving requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Whether a program is going to stop. Clones share it: all workers, the health pages and the one who hears signals.
+/// Whether the program is draining. Clones share the state: workers, readiness endpoints and the signal handler.
 #[derive(Clone, Debug, Default)]
 pub struct Drain(Arc<DrainState>);
 
@@ -31,17 +30,17 @@ struct DrainState {
 }
 
 impl Drain {
-    /// Turns not ready, for good.
+    /// Starts draining. There is no way back.
     pub fn start(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
 
-    /// Whether this program is going to stop.
+    /// Whether the program is draining.
     pub fn is_draining(&self) -> bool {
         self.0.draining.load(Ordering::Acquire)
     }
 
-    /// Notes that a request has come; whether its connection is to be closed with the answer.
+    /// Counts a request. Returns whether the program is draining, so that the response needs `Connection: close`.
     pub fn record_request(&self) -> bool {
         let draining = self.is_draining();
         if draining {
@@ -50,47 +49,47 @@ impl Drain {
         draining
     }
 
-    /// Waits for `time`, and then until no request has come for a moment: 8 seconds more at most.
-    pub async fn wait_until_idle(&self, time: Duration) {
-        let begun = Instant::now();
-        let (mut seen, mut since) = (self.0.requests_while_draining.load(Ordering::Relaxed), begun);
+    /// Waits for `delay`, then until no request has arrived for 300 ms; at most 8 s longer.
+    pub async fn wait_until_idle(&self, delay: Duration) {
+        let started_at = Instant::now();
+        let (mut seen, mut idle_since) = (self.0.requests_while_draining.load(Ordering::Relaxed), started_at);
         loop {
             sleep(POLL_INTERVAL).await;
             let now = Instant::now();
             let requests = self.0.requests_while_draining.load(Ordering::Relaxed);
             if requests != seen {
-                (seen, since) = (requests, now);
+                (seen, idle_since) = (requests, now);
             }
-            let waited = now - begun;
-            if waited >= time && (now - since >= QUIET_PERIOD || waited >= time + MAX_EXTRA_WAIT) {
+            let waited = now - started_at;
+            if waited >= delay && (now - idle_since >= QUIET_PERIOD || waited >= delay + MAX_EXTRA_WAIT) {
                 return;
             }
         }
     }
 }
 
-/// Asks the client to close its connection after this answer.
+/// Adds `Connection: close` to a response.
 pub fn set_connection_close(response: &mut HttpResponse<impl Sized>) {
     response.head_mut().set_connection_type(ConnectionType::Close);
 }
 
-/// The paths that those who look after a program ask at, and not its clients.
+/// Whether `path` is a health check (`/healthz`, `/readyz`), which operators and load balancers request, not clients.
 pub fn is_health_check_path(path: &str) -> bool {
     matches!(path, "/healthz" | "/readyz")
 }
 
-/// Answers `/healthz`: the program runs.
+/// The response of `/healthz`: the process runs.
 pub fn liveness_response() -> HttpResponse {
     HttpResponse::Ok().body("ok\n")
 }
 
-/// Whether a program can do its work right now; if not, why, in words for operators.
+/// Whether a program is ready for requests; if not, the reason, for operators.
 pub type Readiness = Result<(), String>;
 
-/// That a program which is going to stop is not ready.
-pub const DRAINING_REASON: &str = "it is going to stop";
+/// The reason why a draining program is not ready.
+pub const DRAINING_REASON: &str = "it is shutting down";
 
-/// Answers `/readyz`.
+/// The response of `/readyz`: 200, or 503 with the reason.
 pub fn readiness_response(readiness: Readiness) -> HttpResponse {
     match readiness {
         Ok(()) => HttpResponse::Ok().body("ready\n"),
@@ -109,9 +108,10 @@ mod tests {
         let drain = Drain::default();
         assert!(!drain.record_request());
         drain.start();
-        let begun = Instant::now();
+        let started_at = Instant::now();
         drain.wait_until_idle(2 * SECOND).await;
-        assert!((2 * SECOND..2 * SECOND + 2 * POLL_INTERVAL).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        let elapsed = started_at.elapsed();
+        assert!((2 * SECOND..2 * SECOND + 2 * POLL_INTERVAL).contains(&elapsed), "{elapsed:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -119,16 +119,17 @@ mod tests {
         for (requests, least, most) in [(30, 3 * SECOND, 4 * SECOND), (1_000, 9 * SECOND, 10 * SECOND)] {
             let drain = Drain::default();
             drain.start();
-            let begun = Instant::now();
-            let asked = async {
+            let started_at = Instant::now();
+            let clients = async {
                 for _ in 0..requests {
                     assert!(drain.record_request());
                     sleep(SECOND / 10).await;
                 }
                 std::future::pending::<()>().await;
             };
-            tokio::select! { () = drain.wait_until_idle(SECOND) => {}, () = asked => {} }
-            assert!((least..most).contains(&begun.elapsed()), "{requests}: {:?}", begun.elapsed());
+            tokio::select! { () = drain.wait_until_idle(SECOND) => {}, () = clients => {} }
+            let elapsed = started_at.elapsed();
+            assert!((least..most).contains(&elapsed), "{requests}: {elapsed:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `--healthcheck`: a program asks its running self whether it is ready, so that a container needs no other program.
+//! Health check by command line (`--healthcheck`): requests `/readyz` of the running program, so that a container image
+//! needs no other program for it.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -12,25 +13,25 @@ use crate::config::Settings;
 use crate::setting::SettingList;
 use crate::{admin, cli};
 
-/// Within this, an answer has come or the program is not ready.
+/// Without a response in this time, the program counts as not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// If the command line has `--healthcheck`: one line, and 0 if the program that runs with these settings is ready, 1 if
-/// not. `default` is where it serves if nothing says otherwise.
-pub fn run_if_requested(matches: &ArgMatches, known: &[SettingList], default: SocketAddr) -> Option<ExitCode> {
+/// With `--healthcheck` on the command line: prints one line and returns exit code 0 if the program that runs with
+/// these settings is ready, 1 if not. `default_listen` is the program's default listen address.
+pub fn run_if_requested(matches: &ArgMatches, known: &[SettingList], default_listen: SocketAddr) -> Option<ExitCode> {
     if !matches.get_flag("healthcheck") {
         return None;
     }
-    let ready = || {
+    let check = || {
         let settings = cli::load_settings(matches, known).map_err(|e| e.to_string())?;
-        let admin = local_admin_address(&settings, default)?;
+        let admin = local_admin_address(&settings, default_listen)?;
         let status = probe_readiness(admin, Instant::now() + PROBE_TIMEOUT)
             .map_err(|e| format!("{admin} does not answer: {e}"))?;
         if status == "200" { Ok(()) } else { Err(format!("{admin}/readyz answers {status}: not ready")) }
     };
-    Some(match ready() {
+    Some(match check() {
         Ok(()) => {
-            // Whoever asks wants the code; if nobody reads the line, nothing is amiss.
+            // The exit code is the result; a closed pipe is not an error.
             let _ = writeln!(io::stdout(), "ready");
             ExitCode::SUCCESS
         }
@@ -41,9 +42,9 @@ pub fn run_if_requested(matches: &ArgMatches, known: &[SettingList], default: So
     })
 }
 
-/// The admin port as this machine reaches it.
-fn local_admin_address(settings: &Settings, default: SocketAddr) -> Result<SocketAddr, String> {
-    let listen = settings.get(&LISTEN).map_err(|e| e.to_string())?.unwrap_or(default);
+/// The address of the admin port for a connection from this machine.
+fn local_admin_address(settings: &Settings, default_listen: SocketAddr) -> Result<SocketAddr, String> {
+    let listen = settings.get(&LISTEN).map_err(|e| e.to_string())?.unwrap_or(default_listen);
     let mut admin = admin::listen_address(settings, listen).map_err(|e| e.to_string())?;
     match admin.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => admin.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -53,19 +54,19 @@ fn local_admin_address(settings: &Settings, default: SocketAddr) -> Result<Socke
     Ok(admin)
 }
 
-/// The status of `GET /readyz`.
+/// Sends `GET /readyz` and returns the status code of the response.
 fn probe_readiness(admin: SocketAddr, deadline: Instant) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&admin, remaining(deadline)?)?;
     stream.set_write_timeout(Some(remaining(deadline)?))?;
     stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    // "HTTP/1.1 200": the rest is for people.
+    // "HTTP/1.1 200": only the status code is needed.
     let mut head = [0; 12];
-    let mut got = 0;
-    while got < head.len() {
+    let mut filled = 0;
+    while filled < head.len() {
         stream.set_read_timeout(Some(remaining(deadline)?))?;
-        match stream.read(&mut head[got..])? {
+        match stream.read(&mut head[filled..])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => got += more,
+            read => filled += read,
         }
     }
     Ok(String::from_utf8_lossy(&head[9..]).into_owned())
@@ -82,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    fn serve_response(answer: &'static [u8]) -> SocketAddr {
+    fn serve_response(response: &'static [u8]) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -90,7 +91,7 @@ mod tests {
             let mut request = [0; 256];
             let read = stream.read(&mut request).unwrap();
             assert!(request[..read].starts_with(b"GET /readyz HTTP/1.1\r\n"));
-            for byte in answer {
+            for byte in response {
                 stream.write_all(&[*byte]).unwrap();
             }
         });
@@ -116,11 +117,11 @@ mod tests {
     #[test]
     fn an_incomplete_or_missing_response_is_not_ready() {
         assert!(probe_readiness(serve_response(b"HTTP/1.1"), probe_deadline()).is_err());
-        let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let deadline = Instant::now() + Duration::from_millis(50);
-        assert!(probe_readiness(mute.local_addr().unwrap(), deadline).is_err());
-        let closed = mute.local_addr().unwrap();
-        drop(mute);
+        assert!(probe_readiness(silent.local_addr().unwrap(), deadline).is_err());
+        let closed = silent.local_addr().unwrap();
+        drop(silent);
         assert!(probe_readiness(closed, probe_deadline()).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! Opening a port, with an error that says what is wrong with it.
+//! Listening sockets: bind with errors that name the remedy, accept backlog, limit of open files.
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
@@ -7,20 +7,20 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::ConfigError;
 
-/// Connections that wait to be accepted.
+/// Capacity of the queue of connections that wait to be accepted.
 const LISTEN_BACKLOG: i32 = 4096;
 
-/// Listens on `address`, which the setting called `setting` gave.
+/// Listens on `address`, the value of the setting named `setting`.
 ///
 /// # Errors
-/// One line: the port is taken, not allowed, or the address is not this machine's.
+/// If the port is in use or not permitted, or the address is not this machine's.
 pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigError> {
     let listener = TcpListener::bind(address).map_err(|error| {
         let remedy = match error.kind() {
-            ErrorKind::AddrInUse => "the port is taken; stop what listens there or choose another",
-            ErrorKind::PermissionDenied => "the port may not be opened; choose one above 1023",
-            ErrorKind::AddrNotAvailable => "this machine has no such address",
-            _ => "it cannot be opened",
+            ErrorKind::AddrInUse => "the port is in use; stop the program that listens there or choose another port",
+            ErrorKind::PermissionDenied => "no permission for this port; choose one above 1023",
+            ErrorKind::AddrNotAvailable => "this machine does not have this address",
+            _ => "the port cannot be opened",
         };
         ConfigError::new(format!("cannot listen on {address} ({setting}): {remedy} ({error})"))
     })?;
@@ -28,23 +28,23 @@ pub fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, ConfigErr
     Ok(listener)
 }
 
-/// Lets more connections wait to be accepted than the standard library's 128, so that a burst is not turned away.
+/// Raises the accept backlog above the standard library's 128, so that a burst of connections is not rejected.
 ///
 /// # Errors
-/// If the system refuses.
+/// If the operating system refuses.
 pub fn set_backlog(listener: &TcpListener) -> Result<(), ConfigError> {
-    let fault = |e| ConfigError::new(format!("a longer queue of connections is refused: {e}"));
-    socket2::SockRef::from(listener).listen(LISTEN_BACKLOG).map_err(fault)
+    let error = |e| ConfigError::new(format!("cannot set the listen backlog to {LISTEN_BACKLOG}: {e}"));
+    socket2::SockRef::from(listener).listen(LISTEN_BACKLOG).map_err(error)
 }
 
-/// Asks for as many open files as the system allows: each connection is one, each thread that serves has some, and many
-/// systems allow a process 1024 until it asks for more. How many it may have now; `None`: any number.
+/// Raises the limit of open files to the hard limit: each connection is one, each worker thread has some, and the soft
+/// limit is often 1024. Returns the limit in force; `None` if unlimited.
 pub fn raise_open_file_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current < limit.maximum || limit.maximum.is_none() {
         limit.current = limit.maximum.or(limit.current.max(Some(1 << 20)));
         if let Err(cause) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%cause, "the limit of open files stays as it is");
+            tracing::warn!(%cause, "the limit of open files (ulimit -n) cannot be raised");
         }
     }
     getrlimit(Resource::Nofile).current

@@ -1,4 +1,4 @@
-//! Signals: SIGTERM and SIGINT stop a program gracefully, SIGHUP has it read its configuration again.
+//! Signal handling: graceful shutdown on SIGTERM and SIGINT, reload on SIGHUP.
 
 use std::time::Duration;
 
@@ -7,27 +7,27 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::drain::Drain;
 
-/// The exit code of a program that was signalled twice to stop.
+/// Exit code after a second SIGTERM or SIGINT.
 const EXIT_ABORTED: i32 = 130;
 
-/// Stops `servers`, one after the other, each once it has answered what it was asked: on SIGTERM when it has been seen
-/// for `time` that this program goes (not waited for if it is 0), on SIGINT now. A second signal ends the program.
+/// Graceful shutdown: stops `servers` one after the other, each after its requests in flight. On SIGTERM, first drains
+/// for `drain_delay` (not at all if 0); on SIGINT, stops at once. A second signal exits the process.
 ///
-/// Signals count from the call on, not only from when its future is first polled.
+/// Signals count from this call, not from the first poll of the future.
 pub fn graceful_shutdown_on_signal(
     servers: Vec<ServerHandle>,
     drain: Drain,
-    time: Duration,
+    drain_delay: Duration,
 ) -> impl Future<Output = ()> {
     let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     async move {
         let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-            tracing::error!("signals cannot be listened to; only a kill will stop this process");
+            tracing::error!("signal handlers cannot be installed; stop this process with SIGKILL");
             return std::future::pending().await;
         };
-        let wait = tokio::select! { _ = interrupt.recv() => Duration::ZERO, _ = terminate.recv() => time };
+        let wait = tokio::select! { _ = interrupt.recv() => Duration::ZERO, _ = terminate.recv() => drain_delay };
         drain.start();
-        tracing::info!("stopping: answering what was asked already");
+        tracing::info!("shutting down: draining, then finishing requests in flight");
         let stop = async {
             if !wait.is_zero() {
                 drain.wait_until_idle(wait).await;
@@ -41,12 +41,12 @@ pub fn graceful_shutdown_on_signal(
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::warn!("a second signal to stop: requests in flight are broken off");
+        tracing::warn!("second signal: exiting without finishing requests in flight");
         std::process::exit(EXIT_ABORTED);
     }
 }
 
-/// Calls `reload` on each SIGHUP since this call, for as long as it is polled.
+/// Calls `reload` on each SIGHUP received since this call. Runs until dropped.
 pub fn reload_on_sighup(mut reload: impl FnMut()) -> impl Future<Output = ()> {
     let hangup = signal(SignalKind::hangup());
     async move {
@@ -56,7 +56,9 @@ pub fn reload_on_sighup(mut reload: impl FnMut()) -> impl Future<Output = ()> {
                     reload();
                 }
             }
-            Err(cause) => tracing::error!(%cause, "SIGHUP cannot be listened to; it will end this process"),
+            Err(cause) => {
+                tracing::error!(%cause, "the SIGHUP handler cannot be installed; SIGHUP will end this process");
+            }
         }
     }
 }
