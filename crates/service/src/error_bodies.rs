@@ -1,5 +1,6 @@
-//! Answers that actix-http gives itself, before an application is asked: to a request line or a head that it cannot
-//! read, and to one that does not come. They have no body; here they get the application's own.
+//! Bodies for the error responses that actix-http sends itself, without calling the application: to a malformed request
+//! line or head, and when the head does not arrive in time. They have no body; the dialect's own response replaces
+//! them.
 
 use std::io;
 use std::pin::Pin;
@@ -9,29 +10,29 @@ use std::task::{Context, Poll, ready};
 use actix_web::web::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Whole responses, by status, in place of those without a body.
+/// Complete responses (head and body) by status, which replace error responses without a body.
 pub type ErrorBodies = Arc<[(u16, Bytes)]>;
 
-/// A connection on which a refusal without a body is replaced.
+/// A connection that replaces error responses without a body.
 pub(crate) struct ErrorBodyInjector<T> {
     io: T,
     error_bodies: ErrorBodies,
-    /// What is left to write of a replacement.
+    /// The part of a replacement that is still to be written.
     unwritten: Bytes,
 }
 
 impl<T> ErrorBodyInjector<T> {
-    pub(crate) fn new(io: T, refusals: ErrorBodies) -> Self {
-        Self { io, error_bodies: refusals, unwritten: Bytes::new() }
+    pub(crate) fn new(io: T, error_bodies: ErrorBodies) -> Self {
+        Self { io, error_bodies, unwritten: Bytes::new() }
     }
 }
 
-/// The response for a status, if there is one.
-pub(crate) fn response_for_status(refusals: &ErrorBodies, status: u16) -> Option<&Bytes> {
-    refusals.iter().find(|(known, _)| *known == status).map(|(_, whole)| whole)
+/// The replacement for a status, if there is one.
+pub(crate) fn response_for_status(error_bodies: &ErrorBodies, status: u16) -> Option<&Bytes> {
+    error_bodies.iter().find(|(of_status, _)| *of_status == status).map(|(_, response)| response)
 }
 
-/// Where the last of these responses starts, and its status, if it is a failure without a body. Applications answer none.
+/// Offset and status of the last response in `responses` if it is a 4xx without a body; applications never send one.
 fn find_bodyless_error(responses: &[u8]) -> Option<(usize, u16)> {
     const START: &[u8] = b"HTTP/1.1 4";
     let head = responses.strip_suffix(b"\r\n\r\n")?;
@@ -49,14 +50,14 @@ impl<T: AsyncRead + Unpin> AsyncRead for ErrorBodyInjector<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for ErrorBodyInjector<T> {
-    /// Takes a refusal as written once its replacement is.
+    /// Reports an error response as written when its replacement has been written.
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.unwritten.is_empty() {
-            let found = find_bodyless_error(bytes)
+            let replacement = find_bodyless_error(bytes)
                 .and_then(|(start, status)| Some((start, response_for_status(&self.error_bodies, status)?.clone())));
-            match found {
+            match replacement {
                 None => return Pin::new(&mut self.io).poll_write(cx, bytes),
-                Some((0, whole)) => self.unwritten = whole,
+                Some((0, response)) => self.unwritten = response,
                 Some((start, _)) => return Pin::new(&mut self.io).poll_write(cx, &bytes[..start]),
             }
         }
@@ -89,35 +90,40 @@ mod tests {
     const BODYLESS_ERROR: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     const ERROR_WITH_BODY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
 
-    /// What a client gets of these writes, over a connection that takes so many bytes at once.
-    async fn received_by_client(writes: &[&str], at_once: usize) -> String {
-        let (mut client, server) = tokio::io::duplex(at_once);
+    /// What a client receives of these writes, over a connection that buffers `capacity` bytes.
+    async fn received_by_client(writes: &[&str], capacity: usize) -> String {
+        let (mut client, server) = tokio::io::duplex(capacity);
         let mut server =
             ErrorBodyInjector::new(server, vec![(400, Bytes::from_static(ERROR_WITH_BODY.as_bytes()))].into());
-        let mut passed = String::new();
+        let mut received = String::new();
         let write = async move {
             for bytes in writes {
                 server.write_all(bytes.as_bytes()).await.unwrap();
             }
         };
-        let (_, read) = tokio::join!(write, client.read_to_string(&mut passed));
+        let (_, read) = tokio::join!(write, client.read_to_string(&mut received));
         read.unwrap();
-        passed
+        received
     }
 
     #[tokio::test]
     async fn only_a_bodyless_error_response_is_replaced() {
-        let fine = "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nHTTP/1.1 4\r\n\r\n";
+        let success = "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nHTTP/1.1 4\r\n\r\n";
         let other = "HTTP/1.1 431 Too Large\r\ncontent-length: 0\r\n\r\n";
-        for at_once in [1, 7, 4096] {
-            assert_eq!(received_by_client(&[BODYLESS_ERROR], at_once).await, ERROR_WITH_BODY);
-            assert_eq!(received_by_client(&[fine, BODYLESS_ERROR], at_once).await, format!("{fine}{ERROR_WITH_BODY}"));
+        for capacity in [1, 7, 4096] {
+            assert_eq!(received_by_client(&[BODYLESS_ERROR], capacity).await, ERROR_WITH_BODY);
             assert_eq!(
-                received_by_client(&[&format!("{fine}{BODYLESS_ERROR}")], at_once).await,
-                format!("{fine}{ERROR_WITH_BODY}")
+                received_by_client(&[success, BODYLESS_ERROR], capacity).await,
+                format!("{success}{ERROR_WITH_BODY}")
             );
-            for kept in [fine, ERROR_WITH_BODY, other, "HTTP/1.1 400 B\r\nContent-Length: 9\r\n\r\n", "\r\n\r\n"] {
-                assert_eq!(received_by_client(&[kept], at_once).await, *kept);
+            assert_eq!(
+                received_by_client(&[&format!("{success}{BODYLESS_ERROR}")], capacity).await,
+                format!("{success}{ERROR_WITH_BODY}")
+            );
+            for unchanged in
+                [success, ERROR_WITH_BODY, other, "HTTP/1.1 400 B\r\nContent-Length: 9\r\n\r\n", "\r\n\r\n"]
+            {
+                assert_eq!(received_by_client(&[unchanged], capacity).await, *unchanged);
             }
         }
     }

@@ -1,13 +1,13 @@
-//! The header fields of a message, whoever has read it: the services by actix, the gateway by itself.
+//! Lookup of header fields in parsed messages: actix's in the services, the gateway's own parser's in the gateway.
 
 use actix_web::http::header::{HeaderMap, HeaderValue};
 
-/// Fields that can be asked for by name.
+/// Header fields that can be looked up by name.
 pub trait HeaderLookup {
-    /// Every value of `name`, which is in lower case, in the order in which they came.
+    /// All values of the field `name` (in lower case), in the order of the message.
     fn all_values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]>;
 
-    /// The first of them.
+    /// The first value of the field `name` (in lower case).
     fn first_value<'a>(&'a self, name: &'a str) -> Option<&'a [u8]> {
         self.all_values(name).next()
     }

@@ -1,7 +1,7 @@
-//! The HTTP/1.1 server of services and admin ports: actix's, behind a guard on each connection.
+//! HTTP/1.1 server of services and admin ports: actix-http with a filter in front of each connection.
 //!
-//! actix-http 3.20 panics on a header name of 64 KiB or more, which httparse reads and `http::HeaderName` refuses. It has
-//! no setting that bounds a head below that, so `NameGuard` looks at what is read before actix-http does.
+//! actix-http 3.20 panics on a header name of 64 KiB or more, which httparse accepts and `http::HeaderName` rejects. No
+//! setting bounds a head below that, so `HeaderNameLimiter` scans what is read before actix-http parses it.
 
 use std::fmt;
 use std::io;
@@ -22,22 +22,23 @@ use tokio::net::TcpStream;
 use crate::config::ConfigError;
 use crate::error_bodies::{self, ErrorBodies, ErrorBodyInjector};
 
-/// The longest header name that `http` takes, in bytes.
+/// The longest header name that the `http` crate accepts, in bytes.
 const MAX_HEADER_NAME_BYTES: usize = 65_535;
 const HEADER_TOO_LARGE_RESPONSE: &[u8] =
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
-/// How long a client may take.
+/// Timeouts of a client connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientTimeouts {
-    /// To send the head of a request.
+    /// For receiving the head of a request.
     pub request_head: Duration,
-    /// Between two requests.
+    /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
 }
 
-/// Adds a server of `factory`'s application on `listener`, with `refusals` where no application is asked; `name` is what
-/// errors call it. The names of its answers' headers are in Title-Case, for some clients look them up by letter case.
+/// Adds a server of `factory`'s application on `listener` to `builder`. `error_bodies` replaces the responses that
+/// actix-http sends without calling the application; `name` identifies the server in errors. Header names of responses
+/// are in Title-Case, since some clients compare them case-sensitively.
 ///
 /// # Errors
 /// If the listener cannot be used.
@@ -45,8 +46,8 @@ pub fn listen<F, I, S, B>(
     builder: ServerBuilder,
     name: &'static str,
     listener: TcpListener,
-    times: ClientTimeouts,
-    refusals: ErrorBodies,
+    timeouts: ClientTimeouts,
+    error_bodies: ErrorBodies,
     factory: F,
 ) -> Result<ServerBuilder, ConfigError>
 where
@@ -60,11 +61,11 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
-    let fault = |e: io::Error| ConfigError::new(format!("{name}: cannot listen: {e}"));
-    let address = listener.local_addr().map_err(fault)?;
-    let stopping = builder.graceful_shutdown_signal();
+    let listen_error = |e: io::Error| ConfigError::new(format!("{name}: cannot listen: {e}"));
+    let address = listener.local_addr().map_err(listen_error)?;
+    let shutdown = builder.graceful_shutdown_signal();
     let service = move || {
-        let stopping = stopping.clone();
+        let shutdown = shutdown.clone();
         let app = factory().into_factory().map(|response| {
             let mut response: Response<B> = response.into();
             response.head_mut().set_camel_case_headers(true);
@@ -77,23 +78,24 @@ where
         });
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
+                let shutdown = shutdown.clone();
+                async move { shutdown.notified().await }
             })
-            .keep_alive(times.keep_alive)
-            .client_request_timeout(times.request_head)
-            // As `HttpServer`'s: closed at once, a refusal of a body that still comes could be lost in a reset.
+            .keep_alive(timeouts.keep_alive)
+            .client_request_timeout(timeouts.request_head)
+            // Lingering close, as in actix-web's `HttpServer`: if the connection were closed while the client still
+            // sends a body, a TCP reset could discard the error response.
             .client_disconnect_timeout(Duration::from_secs(1))
             .local_addr(address)
-            // Where the application is: asked by nothing here, and not for others to set.
+            // Host and address of the application for generated URLs; not used here, and not settable by clients.
             .finish(map_config(app, |()| AppConfig::default()));
-        let refusals = refusals.clone();
+        let error_bodies = error_bodies.clone();
         fn_service(move |socket: TcpStream| {
-            let refusals = refusals.clone();
+            let error_bodies = error_bodies.clone();
             async move {
                 let peer = socket.peer_addr().ok();
                 Ok((
-                    ErrorBodyInjector::new(HeaderNameLimiter::new(socket, refusals.clone()), refusals),
+                    ErrorBodyInjector::new(HeaderNameLimiter::new(socket, error_bodies.clone()), error_bodies),
                     Protocol::Http1,
                     peer,
                 ))
@@ -101,30 +103,30 @@ where
         })
         .and_then(http)
     };
-    builder.listen(name, listener, service).map_err(fault)
+    builder.listen(name, listener, service).map_err(listen_error)
 }
 
-/// A connection of which no header name is read that is longer than [`LONGEST_NAME`]: it is answered with 431 and
-/// broken off. Names are measured in heads alone: from behind a line that ends in an HTTP version, where httparse demands
-/// that a request line ends, up to an empty line.
+/// A connection that answers a header name longer than [`MAX_HEADER_NAME_BYTES`] with 431 and closes. Names are
+/// measured only in heads: from a line that ends in an HTTP version, as httparse requires of a request line, to an
+/// empty line.
 struct HeaderNameLimiter {
     socket: TcpStream,
     state: HeadScanState,
     error_bodies: ErrorBodies,
 }
 
-/// Where in a line what was read ends.
+/// Position in the message after the bytes read so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeadScanState {
-    /// Not in a head: in a request line or in a body, of which these are the last bytes.
+    /// In a request line or a body; with the last bytes of the current line.
     OutsideHead(LineTail),
-    /// In the beginning of a head's line, of so many characters that a name may have.
+    /// In a header name, after this many bytes of it.
     HeaderName(usize),
-    /// Behind that.
+    /// After the header name, until the end of the line.
     AfterName,
 }
 
-/// The last bytes of a line: enough for an HTTP version and a carriage return.
+/// The last bytes of a line: enough for `HTTP/1.1` and a carriage return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct LineTail([u8; 9]);
 
@@ -144,7 +146,7 @@ impl LineTail {
 }
 
 impl HeadScanState {
-    /// Where it ends with `bytes` more; `None` if there is too long a name in them.
+    /// The position after `bytes`; `None` if they contain a header name that is too long.
     fn advance(mut self, mut bytes: &[u8]) -> Option<Self> {
         while let Some(first) = bytes.first() {
             let end = || bytes.iter().position(|byte| *byte == b'\n');
@@ -156,7 +158,7 @@ impl HeadScanState {
                     }
                     Some(end) => (Self::OutsideHead(LineTail::default()), &bytes[end + 1..]),
                 },
-                // An empty line: the head's end.
+                // An empty line ends the head.
                 Self::HeaderName(0) if matches!(first, b'\r' | b'\n') => {
                     (Self::OutsideHead(LineTail::default()), &bytes[1..])
                 }
@@ -179,19 +181,20 @@ impl HeadScanState {
     }
 }
 
-/// Whether a token may have it, as a header's name is: RFC 9110, section 5.6.2.
+/// Whether `byte` is allowed in a token, such as a header name (RFC 9110, section 5.6.2).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl HeaderNameLimiter {
-    fn new(socket: TcpStream, refusals: ErrorBodies) -> Self {
-        Self { socket, state: HeadScanState::OutsideHead(LineTail::default()), error_bodies: refusals }
+    fn new(socket: TcpStream, error_bodies: ErrorBodies) -> Self {
+        Self { socket, state: HeadScanState::OutsideHead(LineTail::default()), error_bodies }
     }
 
-    /// What a name that is too long is answered.
+    /// The response to a header name that is too long.
     fn error_response(&self) -> &[u8] {
-        error_bodies::response_for_status(&self.error_bodies, 431).map_or(HEADER_TOO_LARGE_RESPONSE, |whole| whole)
+        error_bodies::response_for_status(&self.error_bodies, 431)
+            .map_or(HEADER_TOO_LARGE_RESPONSE, |response| response)
     }
 }
 
@@ -203,10 +206,10 @@ impl AsyncRead for HeaderNameLimiter {
             other => return other,
         }
         match self.state.advance(buf.filled().get(before..).unwrap_or_default()) {
-            Some(line) => self.state = line,
+            Some(state) => self.state = state,
             None => {
                 buf.set_filled(before);
-                // The client need not read it.
+                // Best effort: the client may not be reading.
                 let _ = self.socket.try_write(self.error_response());
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "a header name is too long")));
             }
@@ -247,24 +250,24 @@ mod tests {
 
     const OUTSIDE_HEAD: HeadScanState = HeadScanState::OutsideHead(LineTail([0; 9]));
 
-    /// What is read of `bytes`, in pieces of this size.
-    fn read(bytes: &[u8], piece: usize) -> Option<HeadScanState> {
-        bytes.chunks(piece).try_fold(OUTSIDE_HEAD, HeadScanState::advance)
+    /// The state after `bytes`, read in fragments of `fragment` bytes; `None` if they are rejected.
+    fn scan(bytes: &[u8], fragment: usize) -> Option<HeadScanState> {
+        bytes.chunks(fragment).try_fold(OUTSIDE_HEAD, HeadScanState::advance)
     }
 
     #[test]
     fn overlong_header_names_are_rejected_across_any_fragmentation() {
         let name = "x".repeat(MAX_HEADER_NAME_BYTES);
-        for piece in [1, 7, 4096, 1 << 20] {
-            let fine = format!("GET / HTTP/1.1\r\nhost: h\r\n{name}: y\r\n\r\n");
-            assert!(matches!(read(fine.as_bytes(), piece), Some(HeadScanState::OutsideHead(_))), "{piece}");
+        for fragment in [1, 7, 4096, 1 << 20] {
+            let accepted = format!("GET / HTTP/1.1\r\nhost: h\r\n{name}: y\r\n\r\n");
+            assert!(matches!(scan(accepted.as_bytes(), fragment), Some(HeadScanState::OutsideHead(_))), "{fragment}");
             for long in [
                 format!("GET / HTTP/1.1\r\n{name}x: y\r\n"),
                 format!("GET / HTTP/1.0\n{name}x:"),
                 format!("\r\n\r\nGET / HTTP/1.1\r\na: b\n{name}x:"),
                 format!("POST / HTTP/1.1\r\n\r\nbodyGET / HTTP/1.1\r\n{name}x: y"),
             ] {
-                assert_eq!(read(long.as_bytes(), piece), None, "{piece}");
+                assert_eq!(scan(long.as_bytes(), fragment), None, "{fragment}");
             }
         }
     }
@@ -272,15 +275,15 @@ mod tests {
     #[test]
     fn long_values_targets_and_bodies_are_accepted() {
         let long = "x".repeat(2 * MAX_HEADER_NAME_BYTES);
-        for fine in [
+        for accepted in [
             format!("GET /{long} HTTP/1.1\r\n"),
             format!("GET / HTTP/1.1\r\na: {long}\r\n"),
             format!("POST / HTTP/1.1\r\nhost: h\r\n\r\n{{\"password\":\"{long}\"}}"),
             format!("POST / HTTP/1.1\r\nhost: h\r\n\r\nusername={long}&password={long}"),
             format!("POST / HTTP/1.1\r\nhost: h\r\n\r\n{long}:y\r\n{long}: y\r\n"),
         ] {
-            for piece in [1, 4096] {
-                assert!(read(fine.as_bytes(), piece).is_some(), "{}", &fine[..20]);
+            for fragment in [1, 4096] {
+                assert!(scan(accepted.as_bytes(), fragment).is_some(), "{}", &accepted[..20]);
             }
         }
     }

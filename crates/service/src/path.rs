@@ -1,13 +1,13 @@
-//! The canonical form of a request's path: what is routed, limited, logged and forwarded.
+//! Canonical form of a request path, which is routed, rate-limited, logged and forwarded.
 
 use std::borrow::Cow;
 
-/// The path with one slash for several and none at its end (but the root's); `None` if `path` is spelled so that one
-/// program could take it for another path than the next one does.
+/// The path with repeated slashes merged and the trailing slash removed (except the root's). `None` if two programs
+/// could normalize `path` differently.
 ///
-/// Refused are dot segments, escapes of any kind, `;` and `\`, and all that is not printable ASCII: no documented URL
-/// has any of these, and each is a known way to smuggle a request past a prefix. Slashes are merged after that, which
-/// makes none of them.
+/// Rejected are dot segments, percent-encoding, `;`, `\` and everything but printable ASCII: no documented URL contains
+/// them, and each is a known way around prefix-based access rules. Slashes are merged afterwards, which creates none of
+/// them.
 pub fn canonical_path(path: &str) -> Option<Cow<'_, str>> {
     let is_plain = path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
@@ -26,7 +26,7 @@ pub fn canonical_path(path: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(segments.flat_map(|segment| ["/", segment]).collect()))
 }
 
-/// Whether a path is its own canonical form.
+/// Whether `path` is in canonical form.
 pub fn is_canonical(path: &str) -> bool {
     canonical_path(path).as_deref() == Some(path)
 }
@@ -95,7 +95,7 @@ mod tests {
         }
     }
 
-    /// What other programs make of a path before they look for whom it is for.
+    /// Normalizations that other programs apply to a path before routing.
     const OTHER_NORMALIZERS: [fn(&str) -> String; 6] = [
         percent_decoded,
         without_path_parameters,
@@ -107,21 +107,21 @@ mod tests {
 
     fn percent_decoded(path: &str) -> String {
         let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
-        let (mut rest, mut bytes) = (path.as_bytes(), Vec::new());
-        while let Some((&byte, after)) = rest.split_first() {
+        let (mut remaining, mut bytes) = (path.as_bytes(), Vec::new());
+        while let Some((&byte, after)) = remaining.split_first() {
             let escaped = (byte == b'%').then(|| digit(after.first()).zip(digit(after.get(1)))).flatten();
             bytes.push(escaped.map_or(byte, |(high, low)| u8::try_from(high * 16 + low).unwrap()));
-            rest = if escaped.is_some() { &after[2..] } else { after };
+            remaining = if escaped.is_some() { &after[2..] } else { after };
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// RFC 2396, section 3.3: each segment may have parameters, and Java's servlets cut them off.
+    /// RFC 2396, section 3.3: each segment may have parameters, which Java servlets remove.
     fn without_path_parameters(path: &str) -> String {
         path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
     }
 
-    /// WHATWG's URL standard, for http: a backslash is a slash.
+    /// WHATWG URL standard: in http URLs, a backslash is a slash.
     fn with_backslashes_as_slashes(path: &str) -> String {
         path.replace('\\', "/")
     }
@@ -129,7 +129,7 @@ mod tests {
     /// nginx's `merge_slashes`.
     fn with_merged_slashes(path: &str) -> String {
         let mut characters: Vec<char> = path.chars().collect();
-        characters.dedup_by(|one, other| (*one, *other) == ('/', '/'));
+        characters.dedup_by(|next, previous| (*next, *previous) == ('/', '/'));
         characters.into_iter().collect()
     }
 
@@ -147,13 +147,12 @@ mod tests {
         format!("/{}{end}", segments.join("/"))
     }
 
-    /// Strings that end at NUL; white space and controls that are trimmed or dropped; bytes that are read in one
-    /// encoding or another.
+    /// Removal of NUL, white space, control characters and non-ASCII bytes.
     fn printable_ascii_only(path: &str) -> String {
         path.chars().filter(char::is_ascii_graphic).collect()
     }
 
-    /// Segments of which many mean something to some reader, and paths of any characters.
+    /// Paths with segments that some normalization changes, and paths of arbitrary characters.
     fn paths() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::collection::vec(r"|a|b1|\.|\.\.|\.\.\.|%2e|%2[fF]|%|;x|a;b|\\|a\\b| |\x00|\x7f|é|", 1..6)
@@ -165,34 +164,34 @@ mod tests {
     proptest! {
         #[test]
         fn other_normalizers_leave_a_canonical_path_unchanged(path in paths()) {
-            if let Some(one) = canonical_path(&path) {
-                for read in OTHER_NORMALIZERS {
-                    prop_assert_eq!(read(&one), one.as_ref());
+            if let Some(canonical) = canonical_path(&path) {
+                for normalize in OTHER_NORMALIZERS {
+                    prop_assert_eq!(normalize(&canonical), canonical.as_ref());
                 }
-                // And it is what the path was, but for slashes.
-                let without = |path: &str| path.replace('/', "");
-                prop_assert_eq!(without(&one), without(&path));
+                // It differs from the path only in slashes.
+                let without_slashes = |path: &str| path.replace('/', "");
+                prop_assert_eq!(without_slashes(&canonical), without_slashes(&path));
             } else {
-                // And no more than that is refused.
-                prop_assert!(!path.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'/'), "refused without a reason");
+                // A plain path is never rejected.
+                prop_assert!(!path.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'/'), "a plain path is rejected");
             }
         }
 
         #[test]
         fn canonicalization_is_idempotent(path in paths()) {
-            if let Some(one) = canonical_path(&path) {
-                prop_assert!(is_canonical(&one));
+            if let Some(canonical) = canonical_path(&path) {
+                prop_assert!(is_canonical(&canonical));
             }
         }
 
         #[test]
         fn extra_slashes_do_not_change_the_result(path in paths(), at in any::<prop::sample::Index>()) {
             let slashes: Vec<_> = path.match_indices('/').map(|(at, _)| at).collect();
-            let mut more = path.clone();
-            more.insert(slashes[at.index(slashes.len())], '/');
-            prop_assert_eq!(canonical_path(&more), canonical_path(&path));
-            let ended = format!("{path}/");
-            prop_assert_eq!(canonical_path(&ended), canonical_path(&path));
+            let mut longer = path.clone();
+            longer.insert(slashes[at.index(slashes.len())], '/');
+            prop_assert_eq!(canonical_path(&longer), canonical_path(&path));
+            let with_trailing_slash = format!("{path}/");
+            prop_assert_eq!(canonical_path(&with_trailing_slash), canonical_path(&path));
         }
 
         #[test]
