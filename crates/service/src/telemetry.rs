@@ -1,5 +1,5 @@
-//! Logs and traces. Logs: one line an event, for people or as JSON, on standard error. Traces: over OTLP, if there is a
-//! collector.
+//! Telemetry setup: logs on standard error, one line per event, for people or as JSON; traces over OTLP if a collector
+//! is configured.
 
 use std::io::IsTerminal as _;
 
@@ -17,82 +17,90 @@ use crate::setting::parsed;
 use crate::trace::{self, TRACE_TARGET};
 
 crate::settings! {
-    /// Logs.
+    /// Logging.
     pub const SETTINGS = "STELE_";
-    /// how much is logged; of the server library only by name: `actix_http=debug`
+    /// log level; the server library logs more only if a directive names it: `actix_http=debug`
     LOG: Targets = parsed(parse_log_filter, "a level, or directives such as info,stele_store=debug", "info");
-    /// how it is logged
-    LOG_FORMAT: bool = parsed(parse_log_format, "human or json", "human");
+    /// format of log lines
+    LOG_FORMAT: LogFormat = parsed(parse_log_format, "human or json", "human");
 }
 
-/// What is told of the server library unless it is asked for by name: it tells of every thread it starts and of every
-/// malformed request, which is a stranger's to make as many of as they like.
+/// Log format of `STELE_LOG_FORMAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The highest levels of the server library, unless a directive names it. It logs every thread that it starts and every
+/// malformed request, of which any client can send as many as it likes.
 const LIBRARY_LOG_LEVELS: [(&str, LevelFilter); 2] =
     [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
 
-/// Logs and traces of a program that runs. What is left of its traces is sent when this is dropped.
+/// Logs and traces of a running program. Exports the remaining spans on drop.
 #[must_use = "traces end when this is dropped"]
 pub struct TelemetryGuard {
     _tracer_provider: Option<TracerProviderGuard>,
 }
 
-/// Starts logging as `STELE_LOG` (a level, or directives as `info,stele_store=debug`; the server library is as quiet as
-/// ever unless a directive names it) and `STELE_LOG_FORMAT`
-/// (`human` or `json`) say, and sending traces of `program` as `OTEL_…` say. A second call changes nothing.
+/// Starts logging by `STELE_LOG` and `STELE_LOG_FORMAT`, and exporting traces of `program` by `OTEL_…`. A second call
+/// in the same process changes nothing.
 ///
 /// # Errors
-/// If a setting cannot be read or used.
+/// If a setting is invalid.
 pub fn start(settings: &Settings, program: &str) -> Result<TelemetryGuard, ConfigError> {
     init(settings, otlp::start_exporter(settings, program)?)
 }
 
-/// Starts logging alone, for a command that does its work and ends.
+/// Starts logging without traces, for a command that does its work and exits.
 ///
 /// # Errors
-/// If a setting cannot be read or used.
+/// If a setting is invalid.
 pub fn start_logging_only(settings: &Settings) -> Result<TelemetryGuard, ConfigError> {
     init(settings, None)
 }
 
-fn init(settings: &Settings, export: Option<TracerProviderGuard>) -> Result<TelemetryGuard, ConfigError> {
-    let (filter, json) = (settings.get(&LOG)?, settings.get(&LOG_FORMAT)?);
-    // Of an event that cannot be written, `fmt` writes to standard error by `eprintln!`, which panics on a closed pipe.
-    let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
-    let lines = match json {
-        true => lines.json().flatten_event(true).boxed(),
-        false => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+fn init(settings: &Settings, tracer_provider: Option<TracerProviderGuard>) -> Result<TelemetryGuard, ConfigError> {
+    let (filter, format) = (settings.get(&LOG)?, settings.get(&LOG_FORMAT)?);
+    // `fmt` reports an event that it cannot write by `eprintln!`, which panics on a closed pipe.
+    let log = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let log = match format {
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
+        LogFormat::Human => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
     };
-    let lines = lines.with_filter(filter.and(filter_fn(|metadata| metadata.target() != TRACE_TARGET)));
-    if export.is_some() {
+    let log = log.with_filter(filter.and(filter_fn(|metadata| metadata.target() != TRACE_TARGET)));
+    if tracer_provider.is_some() {
         trace::enable();
     }
-    let spans = export.as_ref().map(|export| {
-        let layer = OpenTelemetryLayer::new(export.provider().tracer("stele"));
+    let spans = tracer_provider.as_ref().map(|guard| {
+        let layer = OpenTelemetryLayer::new(guard.provider().tracer("stele"));
         let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
-        let ours = filter_fn(|metadata| metadata.target() == TRACE_TARGET).with_max_level_hint(LevelFilter::INFO);
-        layer.with_level(false).with_target(false).with_filter(ours)
+        let only_spans = filter_fn(|metadata| metadata.target() == TRACE_TARGET).with_max_level_hint(LevelFilter::INFO);
+        layer.with_level(false).with_target(false).with_filter(only_spans)
     });
-    // A process has one log; when tests start several services the first call has set it up.
-    let _ = tracing_subscriber::registry().with(spans).with(lines).try_init();
-    Ok(TelemetryGuard { _tracer_provider: export })
+    // A process has one subscriber; when tests start several services, the first call has installed it.
+    let _ = tracing_subscriber::registry().with(spans).with(log).try_init();
+    Ok(TelemetryGuard { _tracer_provider: tracer_provider })
 }
 
-fn parse_log_format(text: &str) -> Result<bool, String> {
+fn parse_log_format(text: &str) -> Result<LogFormat, String> {
     match text {
-        "human" => Ok(false),
-        "json" => Ok(true),
-        _ => Err(format!("`{text}` is neither human nor json")),
+        "human" => Ok(LogFormat::Human),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("`{text}` is not a log format; write human or json")),
     }
 }
 
-/// What `directives` ask for, with [`QUIET`] for what they do not name.
+/// The filter of `directives`, with [`LIBRARY_LOG_LEVELS`] for the targets that they do not name.
 fn parse_log_filter(directives: &str) -> Result<Targets, String> {
     let parts = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
     let level = parts.clone().rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);
-    let quiet = LIBRARY_LOG_LEVELS.map(|(target, most)| format!("{target}={}", most.min(level)));
-    // Of two directives for one target the later counts.
-    let all: Vec<_> = [level.to_string()].into_iter().chain(quiet).chain(parts.map(str::to_owned)).collect();
-    all.join(",").parse().map_err(|e| format!("`{directives}` is not a level or a list of directives: {e}"))
+    let library_levels = LIBRARY_LOG_LEVELS.map(|(target, max)| format!("{target}={}", max.min(level)));
+    // Of two directives for the same target, the last one applies.
+    let all: Vec<_> = [level.to_string()].into_iter().chain(library_levels).chain(parts.map(str::to_owned)).collect();
+    all.join(",").parse().map_err(|e| format!("`{directives}` is neither a level nor a list of directives: {e}"))
 }
 
 #[cfg(test)]
@@ -115,7 +123,7 @@ mod tests {
         }
     }
 
-    /// What is told of under `directives`: by whom, at which level.
+    /// The events that are logged under `directives`.
     fn logged_lines(directives: &str) -> Vec<&'static str> {
         let captured = CapturedLog::default();
         let writer = captured.clone();
@@ -163,6 +171,6 @@ mod tests {
 
     #[test]
     fn an_invalid_log_directive_is_reported() {
-        assert!(parse_log_filter("stele=loud").unwrap_err().starts_with("`stele=loud` is not"));
+        assert!(parse_log_filter("stele=loud").unwrap_err().starts_with("`stele=loud` is neither"));
     }
 }

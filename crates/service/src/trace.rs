@@ -1,5 +1,5 @@
-//! Spans for OpenTelemetry, by its semantic conventions. They have a target of their own ([`TRACE_TARGET`]), which nobody asks
-//! for unless there is a collector: then no span is made, and no field of one is computed.
+//! Spans for distributed tracing, by OpenTelemetry's semantic conventions, and W3C trace context propagation. Spans
+//! have the target [`TRACE_TARGET`]. Without a collector no span is created and no field is computed.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,31 +14,32 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use crate::headers::HeaderLookup;
 use crate::metrics::method_label;
 
-/// The headers that name a trace, by W3C's Trace Context.
+/// The header names of W3C Trace Context.
 pub const TRACE_CONTEXT_HEADERS: [&str; 2] = ["traceparent", "tracestate"];
 
-/// The target of spans. Logs leave it out, so that without an exporter spans cost a look at a flag.
+/// The tracing target of spans, which the log excludes.
 pub const TRACE_TARGET: &str = "stele::trace";
 
-/// As much of a path as is told: a stranger chooses it.
+/// Longest path in a span, since clients choose it.
 const MAX_PATH_BYTES: usize = 256;
 
-/// Whether anybody collects spans.
+/// Whether a collector is configured.
 pub fn is_enabled() -> bool {
     ENABLED.load(Ordering::Relaxed)
 }
 
-/// Makes spans from now on: there is a collector.
+/// Enables spans, since a collector is configured.
 pub(crate) fn enable() {
     ENABLED.store(true, Ordering::Relaxed);
 }
 
-// Asking the subscriber is dearer, and it says yes wherever the log is as talkative as a span.
+// Cheaper than asking the subscriber, which also answers yes if only the log level includes spans.
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// A span of what is done within a request; none outside of one (health checks, sweeping), or if nobody collects.
+/// Creates a span within the current request. No span without a collector or outside of requests (health checks,
+/// background tasks).
 #[macro_export]
-macro_rules! step {
+macro_rules! child_span {
     ($name:literal, $($fields:tt)*) => {
         if $crate::trace::is_enabled() && $crate::request_context::is_in_request() {
             tracing::info_span!(target: $crate::trace::TRACE_TARGET, $name, $($fields)*)
@@ -47,10 +48,10 @@ macro_rules! step {
         }
     };
 }
-pub use step;
+pub use child_span;
 
-/// The span of a request that came in: a child of the caller's, if the request says so in the W3C's words and these are
-/// well formed, else the root of a new trace.
+/// The span of a received request: a child of the caller's span if the request has a valid trace context, else the root
+/// of a new trace.
 pub fn server_span(method: &str, path: &str, headers: &impl HeaderLookup) -> Span {
     if !is_enabled() {
         return Span::none();
@@ -69,13 +70,13 @@ pub fn server_span(method: &str, path: &str, headers: &impl HeaderLookup) -> Spa
         url.path = truncate_path(path),
         url.scheme = "http",
     );
-    // Only a span that has begun already refuses a parent.
+    // Fails only if the span has started.
     let _ =
         span.set_parent(TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers)));
     span
 }
 
-/// The span of a request that is sent on to `instance`, within the current one.
+/// The span of a request to the upstream instance at `instance`, a child of the current span.
 pub fn client_span(method: &str, instance: SocketAddr) -> Span {
     if !is_enabled() {
         return Span::none();
@@ -94,7 +95,7 @@ pub fn client_span(method: &str, instance: SocketAddr) -> Span {
     )
 }
 
-/// The span of a code on its way by `channel`: in the trace of the request that asked for it, but not holding it up.
+/// The span of the delivery of a code by `channel`, in the trace of the current request, which does not wait for it.
 pub fn delivery_span(channel: &'static str) -> Span {
     if !is_enabled() {
         return Span::none();
@@ -109,17 +110,17 @@ pub fn delivery_span(channel: &'static str) -> Span {
         stele.delivery.channel = channel,
         stele.delivery.attempts = field::Empty,
     );
-    // A child in tracing's own sense would keep its parent open until it ends.
+    // A child in the sense of the `tracing` crate would keep its parent open until it ends.
     let _ = span.set_parent(Span::current().context());
     span
 }
 
-/// Notes that what `span` is of has failed.
+/// Marks `span` as failed; `kind` is its `error.type`.
 pub fn record_error(span: &Span, kind: &str) {
     span.record("otel.status_code", "ERROR").record("error.type", kind);
 }
 
-/// Notes what a request was answered with. By the conventions a 4xx is no failure of the server.
+/// Records the status of a response. By the conventions, a 4xx is not an error of a server span.
 pub fn record_response_status(span: &Span, status: u16) {
     if span.is_none() {
         return;
@@ -130,7 +131,7 @@ pub fn record_response_status(span: &Span, status: u16) {
     }
 }
 
-/// Names the span of a request by the pattern that its path matched.
+/// Records the route of a request, the pattern that its path matched, and names the span by it.
 pub fn record_route(span: &Span, method: &str, route: &str) {
     if !span.is_none() {
         span.record("http.route", route);
@@ -138,15 +139,15 @@ pub fn record_route(span: &Span, method: &str, route: &str) {
     }
 }
 
-/// Names the span of a request by what it is for.
+/// Names the span of a request by method and target.
 pub fn set_span_name(span: &Span, method: &str, target: &str) {
     if !span.is_none() {
-        // A span that has begun no longer takes a name as a field.
+        // The field `otel.name` has no effect once the span has started.
         span.context().span().update_name(format!("{} {target}", method_label(method)));
     }
 }
 
-/// The trace that `span` is in, as logs name it.
+/// The trace id of `span`, for logs.
 pub fn trace_id(span: &Span) -> Option<TraceId> {
     if span.is_none() {
         return None;
@@ -156,8 +157,8 @@ pub fn trace_id(span: &Span) -> Option<TraceId> {
     context.is_valid().then(|| context.trace_id())
 }
 
-/// Hands the headers that make `span` the parent of the next hop's to `set`, by name and value; none without a span.
-/// They take the place of the caller's.
+/// Calls `set` with name and value of each header that makes `span` the parent of the next hop's span; they replace the
+/// caller's. Does nothing without a span.
 pub fn inject_context(span: &Span, set: impl FnMut(&str, String)) {
     if !span.is_none() {
         TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(set));
@@ -172,9 +173,9 @@ fn truncate_path(path: &str) -> &str {
 struct HeaderExtractor<'a, F>(&'a F);
 
 impl<F: HeaderLookup> Extractor for HeaderExtractor<'_, F> {
-    /// A header that is there twice says nothing.
+    /// Ignores a header that occurs twice.
     fn get(&self, key: &str) -> Option<&str> {
-        // The names that are asked for are those below.
+        // The propagator asks only for these names.
         let key = TRACE_CONTEXT_HEADERS.into_iter().find(|name| *name == key)?;
         let mut values = self.0.all_values(key);
         std::str::from_utf8(values.next().filter(|_| values.next().is_none())?).ok()
@@ -189,7 +190,7 @@ struct HeaderInjector<F>(F);
 
 impl<F: FnMut(&str, String)> Injector for HeaderInjector<F> {
     fn set(&mut self, key: &str, value: String) {
-        // An empty `tracestate` says nothing.
+        // An empty `tracestate` has no meaning.
         if !value.is_empty() {
             (self.0)(key, value);
         }

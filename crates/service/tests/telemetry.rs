@@ -1,4 +1,4 @@
-//! Without a collector no span is made for one, however talkative the log is; with neither, the caller's words go on.
+//! Without a collector no span is created at any log level, and the caller's trace context is left unchanged.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use stele_service::{Settings, telemetry, trace};
@@ -9,9 +9,9 @@ fn without_a_collector_no_span_is_created() {
     let _telemetry = telemetry::start(&settings, "stele-test").unwrap();
     assert!(tracing::enabled!(tracing::Level::TRACE), "the log is on");
     assert!(!trace::is_enabled());
-    let words = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    let traceparent = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let mut headers = HeaderMap::new();
-    headers.insert(HeaderName::from_static("traceparent"), words);
+    headers.insert(HeaderName::from_static("traceparent"), traceparent);
     let span = trace::server_span("POST", "/", &headers);
     assert!(span.is_none() && trace::trace_id(&span).is_none());
     trace::inject_context(&span, |name, _| panic!("{name} is set although there is no span"));

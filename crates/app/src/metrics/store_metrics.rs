@@ -1,7 +1,7 @@
-//! Around both stores: each operation is timed, its failures are counted, and within a request it is a span.
+//! Decorators of both stores: metrics of each operation's duration and errors, and a span within a request.
 //!
-//! The ports are where every round trip can be seen, whatever the backend: one operation is one statement, one
-//! transaction, or one script in Redis, and has its name.
+//! They wrap the ports because every round trip passes there, whatever the backend: an operation is one statement, one
+//! transaction or one Redis script.
 
 use std::fmt;
 use std::future::Future;
@@ -27,10 +27,10 @@ use stele_service::metrics::{HistogramFamily, Labels, Metrics, encode_gauge};
 use stele_service::trace;
 use tracing::{Instrument as _, Span};
 
-/// Upper bounds of store operations' times, in seconds.
+/// Upper bounds of the store duration histograms' buckets, in seconds.
 const DURATION_BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 2.0];
 
-/// What the operations of both stores are measured by.
+/// Metrics of the operations of both stores.
 pub(crate) struct StoreMetrics {
     metrics: Metrics,
     durations: HistogramFamily<Labels<3>>,
@@ -39,22 +39,22 @@ pub(crate) struct StoreMetrics {
 
 impl StoreMetrics {
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let (times, errors) = (
+        let (durations, errors) = (
             HistogramFamily::new_with_constructor((|| Histogram::new(DURATION_BUCKETS)) as fn() -> _),
             Family::default(),
         );
-        let help = "How long an operation of a store took, waiting for a connection included";
-        metrics.register("stele_store_operation_duration_seconds", help, times.clone());
-        metrics.register("stele_store_errors", "Operations of a store that failed", errors.clone());
-        Self { metrics: metrics.clone(), durations: times, errors }
+        let help = "Duration of a store operation, including the wait for a connection";
+        metrics.register("stele_store_operation_duration_seconds", help, durations.clone());
+        metrics.register("stele_store_errors", "Store operations that failed", errors.clone());
+        Self { metrics: metrics.clone(), durations, errors }
     }
 
-    /// `users`, timed and traced. `system` is what OpenTelemetry calls the database.
+    /// Decorates `users` with metrics and spans. `system` is OpenTelemetry's name of the database.
     pub(crate) fn instrument_users(&self, users: Arc<dyn UserStore>, system: &'static str) -> Arc<dyn UserStore> {
         Arc::new(InstrumentedStore { store: users, operations: UserOperations::new(self, system), system })
     }
 
-    /// `state`, timed and traced.
+    /// Decorates `state` with metrics and spans, and exposes its misconfiguration.
     pub(crate) fn instrument_state(&self, state: Arc<dyn StateStore>, system: &'static str) -> Arc<dyn StateStore> {
         self.metrics.register_collector(Box::new(DefectCollector(state.clone())));
         Arc::new(InstrumentedStore { store: state, operations: StateOperations::new(self, system), system })
@@ -68,7 +68,7 @@ impl StoreMetrics {
         span_name: &'static str,
     ) -> OperationMetrics {
         let labels = [("store", store), ("system", system), ("operation", label)];
-        let error = |error| {
+        let error_counter = |error| {
             let [store, system, operation] = labels;
             self.errors.get_or_create_owned(&[store, system, operation, ("error", error)])
         };
@@ -76,24 +76,24 @@ impl StoreMetrics {
             label,
             span_name,
             durations: self.durations.get_or_create_owned(&labels),
-            unavailable: error("unavailable"),
-            internal: error("internal"),
+            unavailable: error_counter("unavailable"),
+            internal: error_counter("internal"),
         }
     }
 }
 
-/// Exposes whether the short-lived store is set up as it must be.
+/// Gauge of the state store's misconfiguration.
 struct DefectCollector(Arc<dyn StateStore>);
 
 impl fmt::Debug for DefectCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Defect")
+        f.write_str("DefectCollector")
     }
 }
 
 impl Collector for DefectCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "1 while the store of short-lived state answers, but may forget what it must keep (see /readyz)";
+        let help = "1 while the state store responds but is misconfigured and may lose state early (see /readyz)";
         encode_gauge(&mut encoder, "stele_state_store_defective", help, self.0.misconfiguration().is_some().into())
     }
 }
@@ -104,9 +104,9 @@ struct InstrumentedStore<S: ?Sized, O> {
     system: &'static str,
 }
 
-/// The handles of one operation.
+/// The metrics of one operation.
 struct OperationMetrics {
-    /// The value of the label `operation`, and of `db.operation.name`.
+    /// Value of the label `operation` and of `db.operation.name`.
     label: &'static str,
     span_name: &'static str,
     durations: Histogram,
@@ -115,11 +115,11 @@ struct OperationMetrics {
 }
 
 impl OperationMetrics {
-    async fn observe<T>(&self, span: Span, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let begun = Instant::now();
-        let outcome = work.instrument(span.clone()).await;
-        self.durations.observe(begun.elapsed().as_secs_f64());
-        match &outcome {
+    async fn observe<T>(&self, span: Span, operation: impl Future<Output = Result<T>>) -> Result<T> {
+        let started_at = Instant::now();
+        let result = operation.instrument(span.clone()).await;
+        self.durations.observe(started_at.elapsed().as_secs_f64());
+        match &result {
             Err(Error::Unavailable(_)) => {
                 self.unavailable.inc();
                 trace::record_error(&span, "unavailable");
@@ -130,12 +130,12 @@ impl OperationMetrics {
             }
             _ => {}
         }
-        outcome
+        result
     }
 }
 
-/// The handles of a store's operations, resolved once: each method of the port with its value of the label `operation`,
-/// which dashboards depend on and which therefore does not follow renames.
+/// The metrics of a store's operations: each method of the port with its value of the label `operation`. Dashboards
+/// depend on the labels, so they do not follow renames of the methods.
 macro_rules! operations {
     ($name:ident, $store:literal: $($method:ident = $label:literal,)*) => {
         struct $name { $($method: OperationMetrics),* }
@@ -185,11 +185,11 @@ operations!(StateOperations, "state":
     ping = "ping",
 );
 
-/// Calls a method of the instrumented store within its span.
+/// Calls a method of the decorated store within its span.
 macro_rules! call {
     ($self:ident, $method:ident($($arg:expr),*)) => {{
         let operation = &$self.operations.$method;
-        let span = trace::step!(
+        let span = trace::child_span!(
             "store",
             otel.name = operation.span_name,
             otel.kind = "client",
@@ -275,8 +275,8 @@ impl StateStore for InstrumentedStore<dyn StateStore, StateOperations> {
         call!(self, check_rate_limit(attempt))
     }
 
-    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
-        call!(self, record_login_attempt(attempt, verdict))
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, proof: &ProofResult) -> Result<AttemptOutcome> {
+        call!(self, record_login_attempt(attempt, proof))
     }
 
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
@@ -330,8 +330,8 @@ impl StateStore for InstrumentedStore<dyn StateStore, StateOperations> {
         call!(self, store_captcha(id, expires))
     }
 
-    async fn count_captcha_view(&self, id: u64, most: u32, now: Timestamp) -> Result<bool> {
-        call!(self, count_captcha_view(id, most, now))
+    async fn count_captcha_view(&self, id: u64, max: u32, now: Timestamp) -> Result<bool> {
+        call!(self, count_captcha_view(id, max, now))
     }
 
     async fn consume_captcha(&self, id: u64, now: Timestamp) -> Result<bool> {

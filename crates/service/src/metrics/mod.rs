@@ -1,7 +1,7 @@
-//! What is counted, for Prometheus: a registry for each process, and the handles that count.
+//! Prometheus metrics: the registry of a process, and the HTTP request metrics.
 //!
-//! A label's value is one of a closed list (a `&'static str`), or names something configured: an endpoint's pattern, an
-//! instance's address. Nothing that a client sends can become one.
+//! A label value is one of a fixed set (`&'static str`) or a configured name, such as a route pattern or an instance's
+//! address. Text from clients never becomes a label value, so clients cannot raise the number of time series.
 
 mod process;
 
@@ -20,22 +20,22 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
-/// What [`Metrics::render`] writes.
+/// Media type of the text that [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Upper bounds of requests' times, in seconds.
+/// Upper bounds of the request duration histograms' buckets, in seconds.
 pub const REQUEST_DURATION_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// Labels of closed lists.
+/// Label names and values, all from fixed sets.
 pub type Labels<const N: usize> = [(&'static str, &'static str); N];
-/// A family of histograms, all with the same bounds.
+/// A family of histograms with the same buckets.
 pub type HistogramFamily<L> = Family<L, Histogram, fn() -> Histogram>;
 
 type RouteLabel = [(&'static str, Arc<String>); 1];
 type StatusLabel = [(&'static str, u16); 1];
 
-/// The metrics of a process. Clones are the same.
+/// The metrics of a process. Clones share one registry.
 #[derive(Clone)]
 pub struct Metrics(Arc<Inner>);
 
@@ -67,17 +67,17 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         self.register_collector(Box::new(process::ProcessCollector));
-        self.register("stele_http_requests", "Requests answered by a service", inner.requests.clone());
-        let help = "How long a service took to answer";
+        self.register("stele_http_requests", "Requests that a service has answered", inner.requests.clone());
+        let help = "Time from the head of a request to the response of a service";
         self.register("stele_http_request_duration_seconds", help, inner.request_durations.clone());
     }
 
-    /// Has `metric` exposed under `name`.
+    /// Registers `metric` under `name`.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) {
         self.lock_registry().register(name, help, metric);
     }
 
-    /// Has what `collector` gathers at each look exposed.
+    /// Registers `collector`, whose metrics are computed on each scrape.
     pub fn register_collector(&self, collector: Box<dyn Collector>) {
         self.lock_registry().register_collector(collector);
     }
@@ -86,27 +86,27 @@ impl Metrics {
         self.0.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything, as [`CONTENT_TYPE`].
+    /// All metrics in OpenMetrics text format ([`CONTENT_TYPE`]).
     ///
     /// # Errors
-    /// If a collector cannot write.
+    /// If a collector fails.
     pub fn render(&self) -> Result<String, fmt::Error> {
         let mut out = String::with_capacity(32 * 1024);
         text::encode(&mut out, &self.lock_registry())?;
         Ok(out)
     }
 
-    /// Counts a request that a service answered.
+    /// Records a response of `service`, sent `duration` after the request.
     pub fn record_response(
         &self,
         service: &'static str,
         route: Arc<String>,
         method: &Method,
         status: u16,
-        time: Duration,
+        duration: Duration,
     ) {
-        let times = ([("service", service)], [("route", route.clone())]);
-        self.0.request_durations.get_or_create(&times).observe(time.as_secs_f64());
+        let duration_labels = ([("service", service)], [("route", route.clone())]);
+        self.0.request_durations.get_or_create(&duration_labels).observe(duration.as_secs_f64());
         let labels = (
             [("service", service), ("method", method_label(method.as_str()))],
             ([("route", route)], [("status", status)]),
@@ -115,7 +115,7 @@ impl Metrics {
     }
 }
 
-/// A method as a label or in a span's name: a client may send any word.
+/// A request method as a label value or in a span name; `other` for uncommon ones, since a client may send any word.
 pub fn method_label(method: &str) -> &'static str {
     match method {
         "GET" => "GET",
@@ -126,10 +126,10 @@ pub fn method_label(method: &str) -> &'static str {
     }
 }
 
-/// Writes a gauge that is looked up at each look.
+/// Encodes a gauge whose `value` was computed for this scrape.
 ///
 /// # Errors
-/// If the encoder cannot write.
+/// If the encoder fails.
 pub fn encode_gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }

@@ -1,5 +1,5 @@
-//! What the system knows of this process, under the names that all programs use. Where the system does not tell
-//! (outside Linux), there is nothing.
+//! Process metrics (CPU time, memory, threads, open files) under Prometheus' standard names. Only on Linux, from
+//! `/proc`.
 
 use std::fmt;
 use std::fs;
@@ -20,16 +20,16 @@ impl Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(stat) = ProcessStat::read() else { return Ok(()) };
         let help = "User and system CPU time spent";
-        let spent = ConstCounter::new(stat.cpu_seconds);
-        spent.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?)?;
-        let files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let cpu_time = ConstCounter::new(stat.cpu_seconds);
+        cpu_time.encode(encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?)?;
+        let open_files = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+        let open_file_limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         for (name, help, value) in [
-            ("process_resident_memory_bytes", "Memory in use", stat.memory_bytes),
-            ("process_threads", "Threads", stat.threads),
-            ("process_open_fds", "Open files", files as f64),
-            ("process_max_fds", "Open files, at most", most as f64),
-            ("process_start_time_seconds", "When it was started, since the Unix epoch", stat.start_time),
+            ("process_resident_memory_bytes", "Resident memory in bytes", stat.memory_bytes),
+            ("process_threads", "Number of threads", stat.threads),
+            ("process_open_fds", "Number of open file descriptors", open_files as f64),
+            ("process_max_fds", "Limit of open file descriptors", open_file_limit as f64),
+            ("process_start_time_seconds", "Start time in seconds since the Unix epoch", stat.start_time),
         ] {
             encode_gauge(&mut encoder, name, help, value)?;
         }
@@ -45,13 +45,13 @@ struct ProcessStat {
 }
 
 impl ProcessStat {
-    /// See proc_pid_stat(5). The name, which is in parentheses, may hold anything.
+    /// Reads `/proc/self/stat`, see proc_pid_stat(5). The command name in parentheses may contain any character.
     fn read() -> Option<Self> {
         let text = fs::read_to_string("/proc/self/stat").ok()?;
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let boot = fs::read_to_string("/proc/stat").ok()?;
         let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-        // The first field here is the third there.
+        // `fields` begins after the command name, with field 3 of the manual page.
         let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
         let ticks = clock_ticks_per_second() as f64;
         Some(Self {
