@@ -1,4 +1,4 @@
-//! The command line that the gateway and every service share.
+//! Command-line parsing shared by the gateway and every service, and output on standard error.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -11,41 +11,47 @@ use crate::config::{self, ConfigError, DATA, Settings};
 use crate::log_sanitizer::escape_invisible;
 use crate::setting::{AnySetting as _, SettingList};
 
-/// What went wrong with a command line, a setting or a start: nothing that a retry would mend.
+/// Exit code after an invalid command line or setting, or a failed start. A supervisor need not retry.
 pub const EXIT_USAGE_ERROR: u8 = 2;
 
-/// The command line of program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and a help that lists `settings`.
+/// The command line of the program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and `--help` with the
+/// list of `settings`.
 pub fn command(name: &'static str, about: &'static str, settings: &[SettingList]) -> Command {
     Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)
         .after_help(config::settings_help(settings))
-        .arg(Arg::new("listen").long("listen").value_name("ADDRESS:PORT").help("Where to serve (STELE_LISTEN)"))
-        .arg(Arg::new("data").long("data").value_name("DIR").help("The data folder (STELE_DATA)"))
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDRESS:PORT")
+                .help("Address and port to listen on (STELE_LISTEN)"),
+        )
+        .arg(Arg::new("data").long("data").value_name("DIR").help("Data folder (STELE_DATA)"))
         .arg(
             Arg::new("config")
                 .long("config")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("A TOML file with settings"),
+                .help("TOML file with settings"),
         )
         .arg(
             Arg::new("healthcheck")
                 .long("healthcheck")
                 .action(ArgAction::SetTrue)
-                .help("Ask the running program whether it is ready; exits with 0 or 1"),
+                .help("Check whether the running program is ready, and exit with 0 (ready) or 1"),
         )
 }
 
-/// What the command line says. Help and version are printed, a wrong option is told in one line; either ends here.
+/// Parses the command line. Prints help and version; prints one line for an invalid option.
 ///
 /// # Errors
-/// The code to exit with.
+/// The exit code, if help, the version or an error was printed.
 pub fn parse_command_line(command: Command) -> Result<ArgMatches, ExitCode> {
     let name = command.get_name().to_owned();
     command.try_get_matches().map_err(|error| {
         if !error.use_stderr() {
-            // To a closed pipe (`--help | head`) there is nobody to complain to.
+            // A closed pipe (`--help | head`) is not an error.
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
@@ -57,19 +63,19 @@ pub fn parse_command_line(command: Command) -> Result<ArgMatches, ExitCode> {
     })
 }
 
-/// The settings as the command line, the environment and the TOML file give them.
+/// Loads the settings from the command line, the environment and the TOML file, in that order of precedence.
 ///
 /// # Errors
-/// What [`Settings::load`] says.
+/// As [`Settings::load`].
 pub fn load_settings(matches: &ArgMatches, known: &[SettingList]) -> Result<Settings, ConfigError> {
     let config = matches.get_one::<PathBuf>("config");
-    let given = [("listen", LISTEN.name()), ("data", DATA.name())];
+    let options = [("listen", LISTEN.name()), ("data", DATA.name())];
     let overrides: Vec<_> =
-        given.iter().filter_map(|(arg, name)| Some((*name, matches.get_one::<String>(arg)?.clone()))).collect();
+        options.iter().filter_map(|(arg, name)| Some((*name, matches.get_one::<String>(arg)?.clone()))).collect();
     Ok(Settings::load(config.map(PathBuf::as_path), known)?.with_values(overrides))
 }
 
-/// Ends a program: nothing on success, one line on standard error and code 2 on a fault.
+/// The exit code of a program: success, or [`EXIT_USAGE_ERROR`] after one line on standard error.
 pub fn exit_code(result: Result<(), ConfigError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,18 +86,18 @@ pub fn exit_code(result: Result<(), ConfigError>) -> ExitCode {
     }
 }
 
-/// Prints one line on standard error, whatever the message has in it.
+/// Prints an error as one line on standard error; invisible characters are escaped.
 pub fn print_error(message: &str) {
     write_stderr_line("error", message);
 }
 
-/// Prints a warning, one line on standard error.
+/// Prints a warning as one line on standard error; invisible characters are escaped.
 pub fn print_warning(message: &str) {
     write_stderr_line("warning", message);
 }
 
 fn write_stderr_line(kind: &str, message: &str) {
-    let line: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<_> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // `eprintln!` would panic on a closed pipe.
-    let _ = writeln!(std::io::stderr(), "{kind}: {}", escape_invisible(&line.join(" "), &[]));
+    let _ = writeln!(std::io::stderr(), "{kind}: {}", escape_invisible(&lines.join(" "), &[]));
 }

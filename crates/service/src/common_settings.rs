@@ -1,4 +1,4 @@
-//! The settings that the gateway and every service read, as far as they are not declared beside what they are of.
+//! Settings that the gateway and every service read: listen address, body limit, worker threads, graceful shutdown.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,27 +9,27 @@ use crate::{admin, otlp, status_200, telemetry, trusted_proxies};
 crate::settings! {
     /// Listening and serving.
     pub const SETTINGS = "STELE_";
-    /// address and port to serve on
-    pub LISTEN: Option<SocketAddr> = optional("the program's own port on loopback");
-    /// bytes of the largest request body
+    /// address and port to listen on
+    pub LISTEN: Option<SocketAddr> = optional("the program's default port on loopback");
+    /// largest request body in bytes; a larger one is answered with 413
     pub BODY_LIMIT: usize = with_default("65536").range(1, 16_777_216);
-    /// how long a client may take to send the head of a request
+    /// timeout for receiving the head of a request
     pub CLIENT_TIMEOUT: Duration = with_default("15s").positive();
     /// threads that serve requests
-    pub WORKERS: usize = with_computed_default(default_workers, "one a core").range(1, MAX_WORKERS as u64);
-    /// on SIGTERM, how long a program reports that it is not ready and goes on serving before it stops; `stele up`, which no
-    /// other instance takes over from, stops at once if this is not set
+    pub WORKERS: usize = with_computed_default(default_workers, "one per core").range(1, MAX_WORKERS as u64);
+    /// graceful shutdown on SIGTERM: how long a program reports not ready and still serves requests before it stops;
+    /// `stele up`, which has no other instance to take over, stops at once if this is not set
     pub DRAIN: Duration = with_default("2s");
 }
 
-/// The most threads that actix-server runs; it panics beyond.
+/// actix-server panics with more worker threads.
 const MAX_WORKERS: usize = 512;
 
 fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS)
 }
 
-/// What every program reads.
+/// The settings that every program reads.
 pub fn all_common() -> Vec<SettingList> {
     vec![
         SETTINGS,
@@ -41,6 +41,6 @@ pub fn all_common() -> Vec<SettingList> {
     ]
 }
 
-/// The largest body, in bytes.
+/// The largest request body, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimit(pub usize);

@@ -1,7 +1,8 @@
-//! The settings in force: from the command line, the environment, a secret file or a TOML file, in that order.
+//! Values of settings: from the command line, the environment, a secret file or a TOML file, in this order of
+//! precedence.
 //!
-//! `STELE_X` may come as `STELE_X_FILE`, the name of a file that holds the value (as container secrets do), or as the
-//! key `x` of the TOML file named by `--config`. Every error names the setting and where its value came from.
+//! The value of `STELE_X` may also be read from the file that `STELE_X_FILE` names (container secrets), or from the key
+//! `x` of the TOML file that `--config` names. Every error names the setting and the source of its value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,20 +13,20 @@ use zeroize::Zeroizing;
 use crate::setting::{AnySetting, Setting, SettingList, optional, with_default};
 
 crate::settings! {
-    /// The folders of programs that have some.
+    /// Folders of programs with local files.
     pub const DIRECTORY_SETTINGS = "STELE_";
-    /// folder of the embedded store, the keys and the outbox (also `--data`)
+    /// folder of the embedded stores, the keys and the outbox (also `--data`)
     pub DATA: PathBuf = with_default("./var");
-    /// folder of the sealing and signing keys; all instances share one set
+    /// folder of the sealing and signing keys; all instances need the same keys
     pub KEYS: Option<PathBuf> = optional("`keys` in the data folder");
 }
 
-/// A setting that cannot be used: one line that names the fault and the remedy.
+/// A configuration error: one line that names the fault and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
 impl ConfigError {
-    /// An error about anything but one setting's value.
+    /// An error with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -39,24 +40,24 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// A value is wiped when it is dropped: it may hold a password.
+/// The text is erased from memory on drop, since it may hold a password.
 #[derive(Clone)]
 struct SettingValue {
     text: Zeroizing<String>,
     source: String,
 }
 
-/// The settings in force.
+/// The values of all settings.
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<String, SettingValue>,
 }
 
 impl Settings {
-    /// Reads the environment, and `config` if one is named.
+    /// Reads the environment and, if given, the TOML file `config`.
     ///
     /// # Errors
-    /// If a file cannot be read, or the TOML file is malformed or has a key that no setting in `known` has.
+    /// If a file cannot be read, the TOML file is malformed, or one of its keys is not a setting in `known`.
     pub fn load(config: Option<&Path>, known: &[SettingList]) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
         if let Some(path) = config {
@@ -67,14 +68,14 @@ impl Settings {
             if name.starts_with("STELE_") {
                 settings.insert_variable(name, value)?;
             } else if name.starts_with("OTEL_") {
-                // Read by OpenTelemetry's SDK itself, which knows no files.
+                // OpenTelemetry's SDK reads these variables itself, without `_FILE`.
                 settings = settings.with_values([(name, value.to_owned())]);
             }
         }
         Ok(settings)
     }
 
-    /// The settings with these values: for tests and for what a command line says.
+    /// Sets these values, which take precedence. For the command line and tests.
     #[must_use]
     pub fn with_values<'a>(mut self, values: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         for (name, text) in values {
@@ -89,7 +90,7 @@ impl Settings {
                 let text = std::fs::read_to_string(value)
                     .map_err(|e| ConfigError(format!("{name}: cannot read {value}: {e}")))?;
                 let text = Zeroizing::new(text);
-                // The variable itself, if it is there too, has the last word whatever the order they come in.
+                // `STELE_X` takes precedence over `STELE_X_FILE`, in whatever order the environment lists them.
                 if self.values.get(base).is_none_or(|v| v.source != base) {
                     let text = text.trim_end_matches(['\r', '\n']).to_owned().into();
                     self.values.insert(base.to_owned(), SettingValue { text, source: format!("{name}={value}") });
@@ -120,7 +121,7 @@ impl Settings {
                 toml::Value::Boolean(flag) => flag.to_string(),
                 _ => {
                     return Err(ConfigError(format!(
-                        "--config {shown}: `{key}` must be a text, a number or true/false"
+                        "--config {shown}: `{key}` must be a string, a whole number or true/false"
                     )));
                 }
             };
@@ -129,26 +130,26 @@ impl Settings {
         Ok(())
     }
 
-    /// The names of all settings that have a value.
+    /// The names of all settings with a value.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
 
-    /// The text of a setting; `None` if it is not set or empty.
+    /// The unparsed value of a setting; `None` if it is not set or empty.
     pub fn raw_value(&self, setting: &dyn AnySetting) -> Option<&str> {
         self.values.get(setting.name()).map(|value| value.text.as_str()).filter(|text| !text.is_empty())
     }
 
-    /// The value of a setting.
+    /// The value of a setting, or its default.
     ///
     /// # Errors
-    /// What is wrong with it, behind where it came from.
+    /// If the value is invalid; the message begins with its source.
     pub fn get<T>(&self, setting: &Setting<T>) -> Result<T, ConfigError> {
         let source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
         setting.parse_value(self.raw_value(setting)).map_err(|why| ConfigError(format!("{}: {why}", source())))
     }
 
-    /// The value of a setting whose name is made while the program runs; `None` if it is not set.
+    /// The value of a setting whose name is computed at run time, parsed by `read`; `None` if it is not set or empty.
     ///
     /// # Errors
     /// As [`Settings::get`].
@@ -163,7 +164,7 @@ impl Settings {
 
     /// `STELE_DATA`.
     pub fn data_dir(&self) -> PathBuf {
-        // A path takes any text.
+        // Every text is a valid path, so this cannot fail.
         self.get(&DATA).unwrap_or_default()
     }
 
@@ -173,11 +174,11 @@ impl Settings {
     }
 }
 
-/// The settings as `--help` prints them.
+/// The list of settings for `--help`.
 pub fn settings_help(known: &[SettingList]) -> String {
     let mut out = String::from(
-        "Settings (each from the environment, from the file named by NAME_FILE, or from --config as the key without\n\
-         STELE_ in lower case; OTEL_… from the environment alone):\n",
+        "Settings (set in the environment, in a file that NAME_FILE names, or in the --config file as the key without\n\
+         STELE_ in lower case; OTEL_… only in the environment):\n",
     );
     for setting in known.iter().flat_map(|list| list.iter()) {
         let (name, help, default) = (setting.name(), setting.help().replace('`', ""), setting.default_text());

@@ -1,4 +1,4 @@
-//! Which web pages are ours: for CORS, and against login CSRF where cookies are set or believed.
+//! CORS: which origins may call from a browser; and protection against login CSRF where cookies are set or accepted.
 
 use std::borrow::Cow;
 
@@ -11,41 +11,42 @@ use crate::http_server::is_token_byte;
 use crate::setting::parsed;
 
 crate::settings! {
-    /// Pages of other origins.
+    /// Web pages of other origins.
     pub const SETTINGS = "STELE_";
-    /// origins whose pages may call, with any header and with cookies; `null`, of pages without an origin (files, sandboxed
-    /// frames), is never trusted with the portal's cookie; `*`: all, without cookies
-    pub CORS_ORIGINS: AllowedOrigins = parsed(AllowedOrigins::parse, "`https://…` and `null` by commas, or `*`", "");
+    /// CORS: origins whose pages may send requests, with any header and with cookies; `null` (pages without an origin:
+    /// files, sandboxed frames) never gets the portal's cookie; `*`: every origin, without cookies
+    pub CORS_ORIGINS: AllowedOrigins =
+        parsed(AllowedOrigins::parse, "`https://…` or `null`, separated by commas; or `*`", "");
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The origin of pages that have none: files, sandboxed frames, redirects. Any page can make a frame of that origin.
+/// The opaque origin (files, sandboxed frames, redirects). Any page can create a frame with it.
 const OPAQUE_ORIGIN: &str = "null";
-/// The names of headers that a preflight is answered, in bytes: more than any page asks for.
+/// The longest `Access-Control-Allow-Headers`, in bytes.
 const MAX_ALLOW_HEADERS_BYTES: usize = 4 * 1024;
 
-/// Header fields of an answer.
+/// Header fields of a response.
 pub type CorsHeaders<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
-/// `STELE_CORS_ORIGINS`.
+/// The value of `STELE_CORS_ORIGINS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// No page of another origin.
+    /// No other origin.
     #[default]
     None,
-    /// Any page, without its user's cookies.
+    /// Every origin, without cookies.
     Any,
-    /// The pages of these origins, with cookies.
+    /// These origins, with cookies.
     Listed(Vec<String>),
 }
 
 impl AllowedOrigins {
-    /// Reads origins, separated by commas, or `*`.
+    /// Parses origins separated by commas, or `*`.
     ///
     /// # Errors
-    /// What is wrong with the first that is none, in words.
+    /// Names the first invalid origin and the correct form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let origins: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
         match origins.as_slice() {
@@ -55,20 +56,20 @@ impl AllowedOrigins {
         }
     }
 
-    /// Whether this origin is listed by name, so that its pages may use cookies.
+    /// Whether this origin is listed by name, which permits cookies.
     pub fn is_listed(&self, origin: &[u8]) -> bool {
         matches!(self, Self::Listed(origins) if origins.iter().any(|known| known.as_bytes() == origin))
     }
 
-    /// What the head of every answer says to the page of `origin` (Fetch, section 3.3.3): whether it may read the
-    /// answer, with its user's cookies, and the token that the JWT dialect answers in `Authorization`.
+    /// CORS header fields of a response to a page of `origin` (Fetch, section 3.3.3). They permit reading the response,
+    /// with cookies for listed origins, and the token that the JWT dialect returns in `Authorization`.
     pub fn response_headers<'a>(&self, origin: Option<&'a [u8]>) -> CorsHeaders<'a> {
         let mut fields = CorsHeaders::new();
         let allowed = match self {
             Self::None => return fields,
             Self::Any => origin.map(|_| "*"),
             Self::Listed(_) => {
-                // Also where the origin is not allowed: the answer would have been another for one that is.
+                // Also for origins that are not allowed: a cache must not give them the response to an allowed one.
                 fields.push(("vary", Cow::Borrowed("Origin")));
                 origin.filter(|origin| self.is_listed(origin)).and_then(|origin| std::str::from_utf8(origin).ok())
             }
@@ -82,8 +83,8 @@ impl AllowedOrigins {
         fields
     }
 
-    /// What the answer to a preflight says beside that: any header that is asked for may be sent. `None` if an `OPTIONS`
-    /// with these headers is no preflight, or no page of another origin may call.
+    /// Additional header fields of the response to a preflight request: every requested header is allowed. `None` if
+    /// the `OPTIONS` request with these headers is not a preflight, or no other origin is allowed.
     pub fn preflight_headers(&self, headers: &impl HeaderLookup) -> Option<CorsHeaders<'static>> {
         headers.first_value("access-control-request-method").filter(|_| *self != Self::None)?;
         let origin = headers.first_value("origin")?;
@@ -101,18 +102,18 @@ impl AllowedOrigins {
         Some(fields)
     }
 
-    /// Whether a request was made by a page of another site that is not listed. Such a page must neither log its visitor
-    /// in (as somebody else) nor out, so no cookie is set or believed.
+    /// Whether a page of another site, which is not listed, sent the request. Such a page must not log its visitor in
+    /// (as another user: login CSRF) or out, so no cookie is set or accepted.
     ///
-    /// `Sec-Fetch-Site` decides where a browser sends it (all since 2023, over HTTPS); else `Origin`, whose host must be
-    /// the one that the client asked for. A client that sends neither is no browser, or an old one: it is believed.
+    /// Decided by `Sec-Fetch-Site` if present (all browsers since 2023, over HTTPS), else by `Origin`, whose host must
+    /// be the request's. A client that sends neither is not a browser, or an old one, and is trusted.
     pub fn is_cross_site(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(ORIGIN);
         if origin.is_some_and(|origin| origin != OPAQUE_ORIGIN && self.is_listed(origin.as_bytes())) {
             return false;
         }
         match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
-            // `none`: typed in by the user, or opened from a bookmark.
+            // `none`: the user typed the URL or opened a bookmark.
             Some(b"same-origin" | b"same-site" | b"none") => false,
             Some(b"cross-site") => true,
             _ => origin.is_some_and(|origin| !is_same_host(origin, headers)),
@@ -120,7 +121,7 @@ impl AllowedOrigins {
     }
 }
 
-/// The names of headers that a page wants to send, as it wrote them; what is no name is left out.
+/// The header names in `Access-Control-Request-Headers`, as the page wrote them, without invalid ones.
 fn requested_header_names(headers: &impl HeaderLookup) -> String {
     let values =
         headers.all_values("access-control-request-headers").filter_map(|value| std::str::from_utf8(value).ok());
@@ -134,32 +135,34 @@ fn requested_header_names(headers: &impl HeaderLookup) -> String {
     names
 }
 
-/// Whether an origin's host is that of the request, as it was sent or, behind a gateway, as that was sent. No page of
-/// another site can send `X-Forwarded-Host`, so it needs no trust here. Cookies know no ports, nor does this.
+/// Whether the host of `origin` equals `Host` or `X-Forwarded-Host`. A page of another site cannot set
+/// `X-Forwarded-Host`, so no trusted proxy is required. Ports are ignored, as cookies ignore them.
 fn is_same_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
-    let Some(origin) = origin.to_str().ok().and_then(|text| text.split_once("://")).and_then(|(_, rest)| host_of(rest))
+    let Some(origin) =
+        origin.to_str().ok().and_then(|text| text.split_once("://")).and_then(|(_, authority)| host_of(authority))
     else {
         return false;
     };
-    let asked = headers.get_all(HOST).chain(headers.get_all(X_FORWARDED_HOST));
-    let mut asked = asked.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    asked.any(|asked| host_of(asked.trim()).is_some_and(|asked| asked == origin))
+    let hosts = headers.get_all(HOST).chain(headers.get_all(X_FORWARDED_HOST));
+    let mut hosts = hosts.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    hosts.any(|host| host_of(host.trim()).is_some_and(|host| host == origin))
 }
 
 fn host_of(authority: &str) -> Option<String> {
     Some(authority.parse::<Authority>().ok()?.host().to_ascii_lowercase())
 }
 
-/// An origin as browsers write it; anything else would never match.
+/// Parses an origin as browsers serialize it (RFC 6454, section 6.2). Anything else would never match.
 fn parse_origin(text: &str) -> Result<String, String> {
     if text == OPAQUE_ORIGIN {
         return Ok(text.to_owned());
     }
     let uri = text.parse::<Uri>().ok().filter(|uri| uri.path() == "/" && uri.query().is_none() && !text.ends_with('/'));
-    let whole = uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
-    if !whole || text.contains(['@', '*', '#']) || text.bytes().any(|b| b.is_ascii_uppercase()) {
+    let has_scheme_and_host =
+        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some());
+    if !has_scheme_and_host || text.contains(['@', '*', '#']) || text.bytes().any(|b| b.is_ascii_uppercase()) {
         return Err(format!(
-            "`{text}` is not an origin; write for example https://app.example.com, null, or * alone for all"
+            "`{text}` is not an origin; write for example https://app.example.com, null, or only * for all origins"
         ));
     }
     Ok(text.to_owned())
@@ -195,12 +198,12 @@ mod tests {
     #[test]
     fn preflight_echoes_valid_header_names_only() {
         let origins = AllowedOrigins::parse("null, https://a.example").unwrap();
-        let preflight = |origin: &'static str, asked: &str| {
+        let preflight = |origin: &'static str, requested: &str| {
             let mut headers = HeaderMap::new();
             headers.append(ORIGIN, HeaderValue::from_static(origin));
             headers.append(HeaderName::from_static("access-control-request-method"), HeaderValue::from_static("POST"));
             let name = HeaderName::from_static("access-control-request-headers");
-            headers.append(name, HeaderValue::from_str(asked).unwrap());
+            headers.append(name, HeaderValue::from_str(requested).unwrap());
             let fields = origins.preflight_headers(&headers).unwrap();
             fields.into_iter().find(|(name, _)| *name == "access-control-allow-headers").map(|(_, names)| names)
         };
@@ -237,8 +240,11 @@ mod tests {
 
     #[test]
     fn sec_fetch_site_decides_whether_a_request_is_cross_site() {
-        for fine in ["same-origin", "same-site", "none"] {
-            assert!(!is_cross_site("", &[("sec-fetch-site", fine), ("origin", "https://else.example")]), "{fine}");
+        for trusted in ["same-origin", "same-site", "none"] {
+            assert!(
+                !is_cross_site("", &[("sec-fetch-site", trusted), ("origin", "https://else.example")]),
+                "{trusted}"
+            );
         }
         let evil = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")];
         assert!(is_cross_site("", &evil) && is_cross_site("*", &evil));
@@ -249,14 +255,14 @@ mod tests {
 
     #[test]
     fn origin_decides_where_sec_fetch_site_is_missing() {
-        for fine in ["http://portal.example", "https://PORTAL.example:9", "http://portal.example:8080"] {
-            assert!(!is_cross_site("", &[("origin", fine)]), "{fine}");
+        for same_host in ["http://portal.example", "https://PORTAL.example:9", "http://portal.example:8080"] {
+            assert!(!is_cross_site("", &[("origin", same_host)]), "{same_host}");
         }
         for evil in ["https://evil.example", "https://portal.example.evil.example", "null", "", "\u{e9}", "file://"] {
             assert!(is_cross_site("", &[("origin", evil)]), "{evil}");
         }
-        let behind = [("origin", "https://public.example"), ("x-forwarded-host", "public.example")];
-        assert!(!is_cross_site("", &behind));
-        assert!(!is_cross_site("", &[]), "no browser");
+        let behind_proxy = [("origin", "https://public.example"), ("x-forwarded-host", "public.example")];
+        assert!(!is_cross_site("", &behind_proxy));
+        assert!(!is_cross_site("", &[]), "not a browser");
     }
 }

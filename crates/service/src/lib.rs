@@ -1,14 +1,16 @@
-//! What every process needs, whatever it serves: configuration, telemetry, metrics, health, graceful shutdown.
+//! Server runtime that the gateway and every service share: configuration, telemetry, metrics, health checks, graceful
+//! shutdown.
 //!
-//! - [`setting`], [`common_settings`], [`config`], [`cli`]: how a setting is declared, those that all read, what they are
-//!   set to, the command line
+//! - [`setting`], [`common_settings`], [`config`], [`cli`]: declaration of settings, the common settings, their values,
+//!   the command line
 //! - [`telemetry`], [`otlp`], [`trace`], [`log_sanitizer`], [`metrics`]: logs, traces, metrics
-//! - [`admin`], [`health_check`], [`drain`], [`signals`]: health, readiness, graceful shutdown
-//! - [`listener`], [`mod@http_server`], [`error_bodies`]: listeners, the HTTP/1.1 server on them, and what it answers itself
-//! - [`headers`], [`trusted_proxies`], [`cors`], [`path`], [`request_context`]: the client's address, web pages' origins, paths,
-//!   request ids
-//! - [`mod@status_200`]: dialects whose failures have HTTP 200
-//! - [`private_file`]: files that hold secrets; [`random`]: random bits that are no secret
+//! - [`admin`], [`health_check`], [`drain`], [`signals`]: admin port, health check, readiness, graceful shutdown
+//! - [`listener`], [`mod@http_server`], [`error_bodies`]: listening sockets, the HTTP/1.1 server, bodies of its own
+//!   error responses
+//! - [`headers`], [`trusted_proxies`], [`cors`], [`path`], [`request_context`]: header lookup, client address, CORS and
+//!   CSRF, canonical paths, request ids
+//! - [`mod@status_200`]: dialects that answer failures with HTTP 200
+//! - [`private_file`]: permissions of files with secrets; [`random`]: random values that are not secret
 
 pub mod admin;
 pub mod cli;
@@ -39,9 +41,9 @@ pub use config::{ConfigError, Settings};
 pub use drain::Drain;
 pub use setting::{AnySetting, Setting};
 
-/// The path at which a service serves its OpenAPI document.
+/// Path of a service's OpenAPI document.
 pub const OPENAPI_PATH: &str = "/openapi.json";
 
-/// The `WWW-Authenticate` of every 401 (RFC 9110, section 15.5.2; RFC 6750, section 3): without one, Java's and Android's
-/// clients throw.
+/// `WWW-Authenticate` of every 401 response (RFC 9110, section 15.5.2; RFC 6750, section 3). Java's and Android's HTTP
+/// clients throw if it is missing.
 pub const BEARER_CHALLENGE: &str = "Bearer realm=\"stele\"";

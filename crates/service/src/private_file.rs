@@ -1,4 +1,4 @@
-//! Files and folders that hold secrets: whether others can read, replace or redirect them.
+//! Permission checks of files and folders with secrets: other users must not be able to read or replace them.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -10,20 +10,20 @@ use rustix::process::geteuid;
 
 use crate::config::ConfigError;
 
-/// What is wrong with a file or a folder, and the remedy.
+/// A problem with the permissions of a file or folder, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermissionFinding {
-    /// It must not be used so.
+    /// The file must not be used.
     Error(String),
-    /// It may be meant.
+    /// May be intended.
     Warning(String),
 }
 
-/// Opens a file to append to, made with mode 0600 if it is not there. One that is a symbolic link, or that others may
-/// read or write, is refused: what is appended would go to them.
+/// Opens a file for appending and creates it with mode 0600 if missing. Rejects a symbolic link and a file that others
+/// may read or write, since they would get the appended secrets.
 ///
 /// # Errors
-/// One line that names it, and the remedy.
+/// One line that names the file and the remedy.
 pub fn open_for_append(path: &Path) -> Result<File, ConfigError> {
     let shown = path.display();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
@@ -33,9 +33,9 @@ pub fn open_for_append(path: &Path) -> Result<File, ConfigError> {
         Some(Errno::LOOP) => ConfigError::new(describe_symlink(path)),
         _ => ConfigError::new(format!("{shown}: cannot be written: {error}")),
     })?;
-    let meta = file.metadata().map_err(|e| ConfigError::new(format!("{shown}: cannot be looked at: {e}")))?;
+    let meta = file.metadata().map_err(|e| ConfigError::new(format!("{shown}: cannot be examined: {e}")))?;
     if !meta.is_file() {
-        return Err(ConfigError::new(format!("{shown}: is no regular file; move it out of the way")));
+        return Err(ConfigError::new(format!("{shown}: is not a regular file; move it away")));
     }
     if meta.mode() & 0o077 != 0 {
         return Err(ConfigError::new(describe_open_permissions(path, &meta)));
@@ -43,24 +43,25 @@ pub fn open_for_append(path: &Path) -> Result<File, ConfigError> {
     Ok(file)
 }
 
-/// Judges a secret file that is read, its target if it is a symbolic link: orchestrators mount secrets as links. Its
-/// group may read it only if it belongs to another user: that is how an orchestrator hands a file over.
+/// Checks the permissions of a secret file, or of the target of a symbolic link, as orchestrators mount secrets. The
+/// group may read the file only if another user owns it or it is a link, as orchestrators provide them.
 ///
 /// # Errors
-/// One line that names it, and the remedy.
+/// One line that names the file and the remedy.
 pub fn check_secret_file(path: &Path, meta: &Metadata) -> Result<(), ConfigError> {
-    let handed_over = meta.uid() != geteuid().as_raw() || path.is_symlink();
-    let allowed = if handed_over { 0o740 } else { 0o700 };
+    let is_provided = meta.uid() != geteuid().as_raw() || path.is_symlink();
+    let allowed = if is_provided { 0o740 } else { 0o700 };
     if meta.mode() & 0o777 & !allowed == 0 {
         return Ok(());
     }
     Err(ConfigError::new(format!(
-        "{}, or in Kubernetes: for a secret defaultMode: 0440 with fsGroup, for a claim fsGroupChangePolicy: OnRootMismatch",
+        "{}; in Kubernetes: for a secret, defaultMode: 0440 with fsGroup; for a volume claim, \
+         fsGroupChangePolicy: OnRootMismatch",
         describe_open_permissions(path, meta)
     )))
 }
 
-/// What is wrong with a folder of secrets. One that belongs to another user is the orchestrator's matter.
+/// Checks the permissions of a folder with secrets. A folder of another user is the orchestrator's responsibility.
 pub fn check_secret_directory(path: &Path) -> Option<PermissionFinding> {
     let meta = fs::metadata(path).ok()?;
     let mode = meta.mode() & 0o777;
@@ -76,13 +77,13 @@ pub fn check_secret_directory(path: &Path) -> Option<PermissionFinding> {
     path.is_symlink().then(|| PermissionFinding::Warning(describe_symlink(path)))
 }
 
-/// What is wrong with each file that SQLite keeps for the database at `path`.
+/// Checks the permissions of the SQLite database at `path`, with its WAL and shared-memory files.
 pub fn check_database_files(path: &Path) -> Vec<PermissionFinding> {
-    let beside = |ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
-    ["", "-wal", "-shm"].into_iter().filter_map(|ending| check_private_file(&beside(ending))).collect()
+    let sibling = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    ["", "-wal", "-shm"].into_iter().filter_map(|suffix| check_private_file(&sibling(suffix))).collect()
 }
 
-/// What is wrong with a file of secrets that may be there.
+/// Checks the permissions of a file with secrets, if it exists.
 pub fn check_private_file(path: &Path) -> Option<PermissionFinding> {
     let meta = fs::symlink_metadata(path).ok()?;
     if meta.is_symlink() {
@@ -97,8 +98,8 @@ pub fn check_private_file(path: &Path) -> Option<PermissionFinding> {
 
 fn describe_open_permissions(path: &Path, meta: &Metadata) -> String {
     let (shown, mode) = (path.display(), meta.mode() & 0o777);
-    let least = if meta.is_dir() { "700" } else { "600" };
-    format!("{shown}: others may use it (mode {mode:03o}): chmod {least} {shown}")
+    let private_mode = if meta.is_dir() { "700" } else { "600" };
+    format!("{shown}: other users have access (mode {mode:03o}): chmod {private_mode} {shown}")
 }
 
 fn describe_symlink(path: &Path) -> String {

@@ -1,4 +1,4 @@
-//! The request that is being served: its id and the client's address, as a task-local.
+//! Context of the current request as a task-local: request id and client address.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -6,27 +6,27 @@ use std::sync::Arc;
 
 use crate::random;
 
-/// The header that carries a request's id from the gateway to a service.
+/// Header with the request id, from the gateway to a service.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 
-/// A request's id in logs, traces and the audit trail, at the gateway and in every service: 1 to 64 letters, digits,
+/// A request id in logs, traces and the audit log, at the gateway and in every service: 1 to 64 ASCII letters, digits,
 /// `.`, `_` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// Reads an id; `None` if it cannot be one.
+    /// Parses a request id; `None` if it is invalid.
     pub fn parse(text: &str) -> Option<Self> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then(|| Self(text.into()))
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        ((1..=64).contains(&text.len()) && text.bytes().all(is_allowed)).then(|| Self(text.into()))
     }
 
-    /// A new one: 32 hex digits.
+    /// A new random request id: 32 hex digits.
     pub fn generate() -> Self {
         Self(format!("{:032x}", random::random_u128()).into())
     }
 
-    /// Its text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -41,9 +41,9 @@ impl From<RequestId> for Arc<str> {
 /// The client of a request.
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
-    /// Its address, as far as it is believed.
+    /// The client address: the peer's, or as reported by a trusted proxy.
     pub address: IpAddr,
-    /// Its request.
+    /// The id of the request.
     pub request_id: RequestId,
 }
 
@@ -51,17 +51,17 @@ tokio::task_local! {
     static CURRENT_CLIENT: ClientInfo;
 }
 
-/// Does `work` as part of the request of `client`.
+/// Runs `work` with `client` as the current client.
 pub fn with_client<F: Future>(client: ClientInfo, work: F) -> impl Future<Output = F::Output> {
     CURRENT_CLIENT.scope(client, work)
 }
 
-/// The client whose request is being served; `None` outside of requests.
+/// The client of the current request; `None` outside of requests.
 pub fn current_client() -> Option<ClientInfo> {
     CURRENT_CLIENT.try_with(Clone::clone).ok()
 }
 
-/// Whether a request is being served.
+/// Whether the current task serves a request.
 pub fn is_in_request() -> bool {
     CURRENT_CLIENT.try_with(|_| ()).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Who is calling: the peer, or whom a trusted proxy says it calls for.
+//! Client address: the peer's, or what a trusted proxy reports in `X-Forwarded-For`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,22 +10,23 @@ use zeroize::Zeroizing;
 use crate::headers::HeaderLookup;
 use crate::setting::parsed;
 
-/// The header by which the gateway of the same process proves itself to its services.
+/// Header with the secret that authenticates the gateway to the services in the same process (`stele up`).
 pub const HOP_SECRET_HEADER: &str = "x-stele-hop";
 
 crate::settings! {
-    /// Proxies.
+    /// Trusted proxies.
     pub const SETTINGS = "STELE_";
-    /// whose `X-Forwarded-*` are believed
-    pub TRUSTED_PROXIES: TrustedProxies = parsed(TrustedProxies::parse, "addresses and CIDRs by commas", "");
+    /// proxies whose `X-Forwarded-*` header fields are trusted
+    pub TRUSTED_PROXIES: TrustedProxies =
+        parsed(TrustedProxies::parse, "IP addresses and CIDR blocks, separated by commas", "");
 }
 
-/// Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+/// The peers whose `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Request-Id` are trusted.
 #[derive(Clone, Default)]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
-    /// In `stele up` the services listen on loopback, where anyone on the machine could pose as the gateway; so
-    /// there the gateway shows a secret made at start instead.
+    /// In `stele up` the services listen on loopback, where any local user could pose as the gateway. So the gateway
+    /// authenticates by a secret generated at start.
     hop_secret: Option<Arc<Zeroizing<String>>>,
 }
 
@@ -35,22 +36,25 @@ impl TrustedProxies {
         Ok(Self { networks: proxies.collect::<Result<_, _>>()?, hop_secret: None })
     }
 
-    /// Trusts whoever shows `secret` in [`HOP_SECRET_HEADER`], whatever its address, and nobody else.
+    /// Trusts exactly the requests with `secret` in [`HOP_SECRET_HEADER`], from any address.
     pub fn with_hop_secret(secret: Zeroizing<String>) -> Self {
         Self { networks: Arc::new([]), hop_secret: Some(Arc::new(secret)) }
     }
 
-    /// Whether a request from `peer` with these headers comes from a trusted proxy.
+    /// Whether a request from `peer` with these headers comes from a trusted proxy. Compares the secret in constant
+    /// time.
     pub fn trusts(&self, peer: IpAddr, headers: &impl HeaderLookup) -> bool {
         let peer = peer.to_canonical();
-        let shown = || headers.first_value(HOP_SECRET_HEADER);
-        let by_hop =
-            self.hop_secret.as_ref().is_some_and(|secret| shown().is_some_and(|v| v.ct_eq(secret.as_bytes()).into()));
-        by_hop || self.is_trusted_proxy(peer)
+        let received = || headers.first_value(HOP_SECRET_HEADER);
+        let has_hop_secret = self
+            .hop_secret
+            .as_ref()
+            .is_some_and(|secret| received().is_some_and(|value| value.ct_eq(secret.as_bytes()).into()));
+        has_hop_secret || self.is_trusted_proxy(peer)
     }
 
-    /// The client's address: the peer's, or if that is a trusted proxy the last address in `X-Forwarded-For` that is
-    /// not itself a trusted proxy's. What lies further left was written by strangers.
+    /// The client address: the peer's, or behind a trusted proxy the last address in `X-Forwarded-For` that is not a
+    /// trusted proxy's. Entries further left are ignored, since the client can write them.
     pub fn client_address(&self, peer: IpAddr, headers: &impl HeaderLookup) -> IpAddr {
         if !self.trusts(peer, headers) {
             return peer.to_canonical();
@@ -68,7 +72,7 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether this is the address of a trusted proxy.
+    /// Whether `address` is a trusted proxy's.
     pub fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|net| net.contains(&address))
@@ -77,15 +81,16 @@ impl TrustedProxies {
 
 fn parse_network(text: &str) -> Result<IpNet, String> {
     let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    parsed.map_err(|_| format!("`{text}` is neither an address nor a CIDR such as 10.0.0.0/8"))
+    parsed.map_err(|_| format!("`{text}` is neither an IP address nor a CIDR block such as 10.0.0.0/8"))
 }
 
-/// An entry of `X-Forwarded-For`: an address, an IPv4 address with a port, or an IPv6 one in brackets.
+/// Parses an entry of `X-Forwarded-For`: an IP address, an IPv4 address with a port, or an IPv6 address in brackets,
+/// with or without a port.
 fn parse_forwarded_for_entry(entry: &str) -> Option<IpAddr> {
-    let plain = entry.parse::<IpAddr>().ok();
+    let without_port = entry.parse::<IpAddr>().ok();
     let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    plain.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+    without_port.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -128,13 +133,13 @@ mod tests {
 
     #[test]
     fn only_the_exact_hop_secret_is_trusted() {
-        let trust = TrustedProxies::with_hop_secret(Zeroizing::new("secret".into()));
+        let proxies = TrustedProxies::with_hop_secret(Zeroizing::new("secret".into()));
         let peer = "127.0.0.1".parse().unwrap();
         let good = headers(&[("x-stele-hop", "secret"), ("x-forwarded-for", "203.0.113.9")]);
-        assert_eq!(trust.client_address(peer, &good).to_string(), "203.0.113.9");
+        assert_eq!(proxies.client_address(peer, &good).to_string(), "203.0.113.9");
         for wrong in ["", "secre", "Secret"] {
             let bad = headers(&[("x-stele-hop", wrong), ("x-forwarded-for", "203.0.113.9")]);
-            assert_eq!(trust.client_address(peer, &bad), peer);
+            assert_eq!(proxies.client_address(peer, &bad), peer);
         }
     }
 
