@@ -1,9 +1,10 @@
-//! Delivery of codes: to the development outbox, or by a provider for each channel.
+//! Delivery of verification codes: to the development outbox, or by a provider for each channel (mail, short messages).
 //!
 //! - `outbox`: JSON lines in the data folder
-//! - `queue`, `attempt`: what keeps a provider that hangs or fails away from everybody else
-//! - `metrics`: what is counted of them
-//! - `smtp`, `webhook`: the providers; `text`, `template`: what they send
+//! - `queue`, `retry`: a bounded queue per channel, with timeouts, retries with backoff, and load shedding while the
+//!   provider fails
+//! - `smtp`, `webhook`: the providers; `text`, `template`: the message texts
+//! - `metrics`: counters of deliveries
 
 mod metrics;
 mod outbox;
@@ -40,21 +41,25 @@ use text::MessageTexts;
 use webhook::{JsonTemplate, WebhookProvider};
 
 stele_service::settings! {
-    /// How codes are delivered.
+    /// Delivery of codes.
     pub const SETTINGS = "STELE_";
-    /// where codes go: `outbox` is JSON lines in the data folder, for development;
-    /// `smtps://USER:PASSWORD@HOST?from=SENDER` or `smtp://…` (STARTTLS; `tls=none`: unencrypted) is for mail,
-    /// `webhook+https://…` for short messages
-    pub DELIVERY: Secret = with_default("outbox").value_format("outbox, or one URL a channel, by commas").secret();
-    /// dialects whose codes are sent in English; others: Chinese
-    DELIVERY_ENGLISH: Vec<String> = parsed(parse_names, "names by commas", "");
-    /// TOML file with texts of your own: `[zh]` and `[en]`, each with any of text, subject, mail and purpose
-    DELIVERY_TEXTS: Option<PathBuf> = optional("built in");
-    /// JSON for the webhook; in its strings `{to}`, `{code}`, `{purpose}` (register, reset, any) and `{text}` are filled in
-    WEBHOOK_TEMPLATE: JsonTemplate = parsed(JsonTemplate::parse, "JSON", r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#);
-    /// signs the webhook's requests: `X-Stele-Signature` is `t=TIME,v1=HEX`, where HEX is the HMAC-SHA-256 of TIME, a
-    /// dot and the body
-    WEBHOOK_SECRET: Option<Secret> = optional("none").value_format("16 characters or more").secret();
+    /// delivery of codes: `outbox` writes JSON lines to the data folder, for development;
+    /// `smtps://USER:PASSWORD@HOST?from=SENDER` or `smtp://…` (STARTTLS; `tls=none`: unencrypted) sends mail,
+    /// `webhook+https://…` sends short messages
+    pub DELIVERY: Secret =
+        with_default("outbox").value_format("outbox, or one URL per channel, separated by commas").secret();
+    /// dialects whose messages are in English instead of Chinese
+    DELIVERY_ENGLISH: Vec<String> = parsed(parse_names, "names of dialects, separated by commas", "");
+    /// TOML file with your own message texts: `[zh]` and `[en]`, each with any of text, subject, mail and purpose
+    DELIVERY_TEXTS: Option<PathBuf> = optional("built-in texts");
+    /// JSON body of the webhook's requests; `{to}`, `{code}`, `{purpose}` (register, reset, any) and `{text}` in its
+    /// strings are replaced
+    WEBHOOK_TEMPLATE: JsonTemplate = parsed(
+        JsonTemplate::parse, "JSON", r#"{"to":"{to}","code":"{code}","purpose":"{purpose}","text":"{text}"}"#,
+    );
+    /// key that signs the webhook's requests: `X-Stele-Signature` is `t=TIME,v1=HEX`, where HEX is the HMAC-SHA-256 of
+    /// TIME, a dot and the body
+    WEBHOOK_SECRET: Option<Secret> = optional("none").value_format("at least 16 characters").secret();
 }
 
 type Secret = Zeroizing<String>;
@@ -63,10 +68,10 @@ fn parse_names(text: &str) -> std::result::Result<Vec<String>, String> {
     Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
 }
 
-/// What `STELE_DELIVERY` asks for.
+/// Delivery configuration by `STELE_DELIVERY` and related settings.
 pub struct DeliveryConfig {
     settings: Settings,
-    /// `None`: the outbox.
+    /// `None` for the outbox.
     providers: Option<Providers>,
     code_ttl: Duration,
 }
@@ -78,21 +83,21 @@ struct Providers {
 }
 
 impl DeliveryConfig {
-    /// Reads `STELE_DELIVERY` and what belongs to it; codes are `valid` for so long.
+    /// Reads the delivery settings. `code_ttl` is the lifetime of codes.
     ///
     /// # Errors
-    /// One line: what cannot be used, without the URL, which may hold a password.
+    /// One line: the invalid setting, without the URL, which may hold a password.
     pub fn from_settings(
         settings: &Settings,
-        valid: Duration,
+        code_ttl: Duration,
         clock: &Arc<dyn Clock>,
         random: &Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
         let providers = match settings.get(&DELIVERY)?.as_str() {
             "outbox" => None,
-            urls => Some(Providers::parse(urls, settings, valid, clock, random)?),
+            urls => Some(Providers::parse(urls, settings, code_ttl, clock, random)?),
         };
-        Ok(Self { settings: settings.clone(), providers, code_ttl: valid })
+        Ok(Self { settings: settings.clone(), providers, code_ttl })
     }
 
     /// Whether codes go to the outbox.
@@ -100,31 +105,31 @@ impl DeliveryConfig {
         self.providers.is_none()
     }
 
-    /// Opens what was asked for. Providers are served by tasks of the runtime that this is called in.
+    /// Opens the outbox, or starts a queue for each provider on the current runtime.
     ///
     /// # Errors
-    /// If the outbox cannot be written.
+    /// If the outbox cannot be opened.
     pub fn open(self, metrics: &Metrics) -> Result<Arc<dyn Delivery>, ConfigError> {
         self.open_with_config(QueueConfig::default(), metrics)
     }
 
-    /// As [`DeliveryConfig::open`], with other bounds than the default's.
+    /// As [`DeliveryConfig::open`], with this queue configuration.
     ///
     /// # Errors
     /// As [`DeliveryConfig::open`].
     pub fn open_with_config(
         self,
-        mut bounds: QueueConfig,
+        mut queue_config: QueueConfig,
         metrics: &Metrics,
     ) -> Result<Arc<dyn Delivery>, ConfigError> {
-        bounds.max_message_age = bounds.max_message_age.min(self.code_ttl);
+        queue_config.max_message_age = queue_config.max_message_age.min(self.code_ttl);
         match self.providers {
             None => Ok(Arc::new(Outbox::open(&self.settings.data_dir())?)),
             Some(Providers { email, sms }) => {
                 let metrics = DeliveryMetrics::register(metrics);
                 Ok(Arc::new(ChannelQueues {
-                    email: email.map(|provider| DeliveryQueue::start(provider, bounds, &metrics)),
-                    sms: sms.map(|provider| DeliveryQueue::start(provider, bounds, &metrics)),
+                    email: email.map(|provider| DeliveryQueue::start(provider, queue_config, &metrics)),
+                    sms: sms.map(|provider| DeliveryQueue::start(provider, queue_config, &metrics)),
                 }))
             }
         }
@@ -135,46 +140,56 @@ impl Providers {
     fn parse(
         urls: &str,
         settings: &Settings,
-        valid: Duration,
+        code_ttl: Duration,
         clock: &Arc<dyn Clock>,
         random: &Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
-        let fault = |why: &str| ConfigError::new(format!("STELE_DELIVERY: {why}"));
-        let texts = MessageTexts::from_settings(settings, valid)?;
+        let error = |reason: &str| ConfigError::new(format!("STELE_DELIVERY: {reason}"));
+        let texts = MessageTexts::from_settings(settings, code_ttl)?;
         let mut providers = Self::default();
         for text in urls.split(',').map(str::trim) {
-            let (webhook, text) = text.strip_prefix("webhook+").map_or((false, text), |rest| (true, rest));
-            let url = Url::parse(text).map_err(|e| fault(&format!("{e}; write `outbox`, or URLs by commas")))?;
-            let taken = match (webhook, url.scheme()) {
+            let (is_webhook, text) = text.strip_prefix("webhook+").map_or((false, text), |url| (true, url));
+            let url =
+                Url::parse(text).map_err(|e| error(&format!("{e}; write `outbox`, or URLs separated by commas")))?;
+            let has_duplicate = match (is_webhook, url.scheme()) {
                 (false, "smtp" | "smtps") => {
-                    let smtp = SmtpProvider::parse(&url, texts.clone()).map_err(|why| fault(&why))?;
-                    warn_if_unencrypted(smtp.is_unencrypted(), "mail");
+                    let smtp = SmtpProvider::parse(&url, texts.clone()).map_err(|reason| error(&reason))?;
+                    warn_if_plaintext(smtp.encryption(), "mail");
                     providers.email.replace(smtp).is_some()
                 }
                 (true, "http" | "https") => {
                     let webhook = WebhookProvider::new(url, settings, texts.clone(), clock.clone(), random.clone())?;
-                    warn_if_unencrypted(webhook.is_unencrypted(), "short messages");
+                    warn_if_plaintext(webhook.encryption(), "short messages");
                     providers.sms.replace(webhook).is_some()
                 }
                 _ => {
-                    return Err(fault("known are outbox, smtp://, smtps://, webhook+http:// and webhook+https://"));
+                    return Err(error(
+                        "unsupported URL; use outbox, smtp://, smtps://, webhook+http:// or webhook+https://",
+                    ));
                 }
             };
-            if taken {
-                return Err(fault("there is more than one provider of the same channel"));
+            if has_duplicate {
+                return Err(error("more than one provider for the same channel; remove one"));
             }
         }
         Ok(providers)
     }
 }
 
-fn warn_if_unencrypted(open: bool, what: &str) {
-    if open {
-        tracing::warn!("codes by {what} leave this machine unencrypted (STELE_DELIVERY)");
+/// Encryption of the connection to a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encryption {
+    Tls,
+    Plaintext,
+}
+
+fn warn_if_plaintext(encryption: Encryption, channel: &str) {
+    if encryption == Encryption::Plaintext {
+        tracing::warn!("codes by {channel} are sent unencrypted; use smtps:// or webhook+https:// (STELE_DELIVERY)");
     }
 }
 
-/// A queue and a provider for each channel that has one.
+/// The queues of the configured channels.
 struct ChannelQueues {
     email: Option<DeliveryQueue>,
     sms: Option<DeliveryQueue>,
@@ -203,7 +218,7 @@ impl Delivery for ChannelQueues {
     async fn drain(&self) {
         let (email, sms) = tokio::join!(drain(self.email.as_ref()), drain(self.sms.as_ref()));
         if email + sms > 0 {
-            tracing::error!(email, sms, "codes were not delivered before the process ended");
+            tracing::error!(email, sms, "codes were not delivered before the process stopped");
         }
     }
 }
@@ -215,8 +230,8 @@ async fn drain(queue: Option<&DeliveryQueue>) -> usize {
     }
 }
 
-/// An error with what caused it, outermost first.
+/// The message of an error with its sources, outermost first.
 fn with_sources(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    std::iter::successors(error.source(), |source| source.source())
+        .fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

@@ -22,14 +22,15 @@ pub(crate) struct ChannelMetrics {
 }
 
 impl DeliveryMetrics {
-    /// The counters, exposed by `metrics`.
+    /// Registers the counters.
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let all = Self::default();
-        metrics.register("stele_deliveries", "Messages that were delivered or given up", all.deliveries.clone());
-        metrics.register("stele_delivery_retries", "Attempts after the first", all.retries.clone());
-        let help = "Messages that wait or are on their way";
-        metrics.register("stele_delivery_pending", help, all.pending.clone());
-        all
+        let counters = Self::default();
+        let help = "Messages that were delivered or finally failed";
+        metrics.register("stele_deliveries", help, counters.deliveries.clone());
+        metrics.register("stele_delivery_retries", "Retries of deliveries", counters.retries.clone());
+        let help = "Messages in the queue or in flight";
+        metrics.register("stele_delivery_pending", help, counters.pending.clone());
+        counters
     }
 
     pub(crate) fn channel(&self, channel: &'static str) -> ChannelMetrics {

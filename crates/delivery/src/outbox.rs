@@ -1,4 +1,4 @@
-//! The development outbox: codes as JSON lines in `<data>/outbox.jsonl`, appended by every process.
+//! Development outbox: codes as JSON lines in `<data>/outbox.jsonl`, to which all processes append.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -12,10 +12,10 @@ use stele_core::time::Offset;
 use stele_core::{Error, Result};
 use stele_service::{ConfigError, private_file};
 
-/// How many messages may wait to be written.
+/// The most messages that wait to be written.
 const QUEUE_CAPACITY: usize = 1024;
 
-/// Appends codes to a file, on a thread of its own.
+/// Appends codes to a file, on a dedicated thread.
 pub struct Outbox {
     queue: SyncSender<CodeMessage>,
 }
@@ -30,34 +30,43 @@ struct OutboxRecord<'a> {
 }
 
 impl Outbox {
-    /// Opens (or makes, with mode 0600) the outbox in `data`. It is refused as a symbolic link, and where others may read it.
+    /// Opens the outbox in the folder `data`, or creates it with mode 0600. Rejects a symbolic link and a file that
+    /// others may read.
     ///
     /// # Errors
-    /// One line that names the file.
+    /// One line that names the file and the remedy.
     pub fn open(data: &Path) -> std::result::Result<Self, ConfigError> {
         let path = data.join("outbox.jsonl");
-        let failed = |e| ConfigError::new(format!("{}: the outbox cannot be written: {e}", path.display()));
+        let error = |e| ConfigError::new(format!("{}: the outbox cannot be written: {e}", path.display()));
         let file = private_file::open_for_append(&path)?;
         let (queue, messages) = sync_channel(QUEUE_CAPACITY);
-        std::thread::Builder::new().name("outbox".into()).spawn(move || run_writer(file, &messages)).map_err(failed)?;
+        std::thread::Builder::new().name("outbox".into()).spawn(move || run_writer(file, &messages)).map_err(error)?;
         Ok(Self { queue })
     }
 }
 
 fn run_writer(mut file: File, messages: &Receiver<CodeMessage>) {
-    let mut torn = false;
+    let mut previous_write = PreviousWrite::Complete;
     while let Ok(message) = messages.recv() {
-        let written = append_record(&mut file, &message, torn);
-        // A full disk may have taken half a line: the next one must not be its other half.
-        torn = written.is_err();
-        if let Err(cause) = written {
-            tracing::error!(%cause, "a code could not be written to the outbox");
-        }
+        previous_write = match append_record(&mut file, &message, previous_write) {
+            Ok(()) => PreviousWrite::Complete,
+            Err(cause) => {
+                tracing::error!(%cause, "a code could not be written to the outbox");
+                PreviousWrite::Partial
+            }
+        };
     }
 }
 
-fn append_record(file: &mut File, message: &CodeMessage, torn: bool) -> std::io::Result<()> {
-    let line = OutboxRecord {
+/// State of the file after the last write. A full disk may leave a partial line, which the next write must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PreviousWrite {
+    Complete,
+    Partial,
+}
+
+fn append_record(file: &mut File, message: &CodeMessage, previous_write: PreviousWrite) -> std::io::Result<()> {
+    let record = OutboxRecord {
         at: message.at.to_rfc3339(Offset::UTC),
         channel: match message.to {
             Recipient::Phone(_) => "sms",
@@ -67,9 +76,12 @@ fn append_record(file: &mut File, message: &CodeMessage, torn: bool) -> std::io:
         purpose: message.purpose.as_str(),
         code: message.code.expose(),
     };
-    // One write a line: appends of several processes do not mix.
-    let line = serde_json::to_string(&line)?;
-    let text = if torn { format!("\n{line}\n") } else { format!("{line}\n") };
+    // One write per line, so that appends of several processes do not interleave.
+    let line = serde_json::to_string(&record)?;
+    let text = match previous_write {
+        PreviousWrite::Complete => format!("{line}\n"),
+        PreviousWrite::Partial => format!("\n{line}\n"),
+    };
     file.write_all(text.as_bytes())
 }
 
@@ -77,7 +89,7 @@ impl Delivery for Outbox {
     fn dispatch(&self, message: CodeMessage) -> Result<()> {
         self.queue.try_send(message).map_err(|error| match error {
             TrySendError::Full(_) => Error::unavailable("the outbox's queue is full"),
-            TrySendError::Disconnected(_) => Error::unavailable("the outbox's writer has ended"),
+            TrySendError::Disconnected(_) => Error::unavailable("the outbox's writer has stopped"),
         })
     }
 }

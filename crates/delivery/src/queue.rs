@@ -1,5 +1,6 @@
-//! One channel's queue: bounded, with so many messages on their way at once, so long for each attempt and so many
-//! attempts; and a memory of how the provider does, so that a client learns at once that no code will come.
+//! Bounded delivery queue of a channel: limits messages in flight, attempts and their duration. While the provider
+//! fails or is slow, it rejects new messages at once (load shedding), so that clients learn immediately that no code
+//! will come.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -16,26 +17,26 @@ use tokio::time::timeout;
 use tracing::{Instrument as _, Span};
 
 use crate::metrics::{ChannelMetrics, DeliveryMetrics};
-use crate::retry::{DeliveryReport, Provider, deliver_with_retries};
+use crate::retry::{DeliveryReport, Provider, ProviderHealth, deliver_with_retries};
 
-/// What a channel's queue holds to.
+/// Limits and timeouts of a channel's queue.
 #[derive(Clone, Copy, Debug)]
 pub struct QueueConfig {
-    /// Messages that wait or are on their way; more are refused.
+    /// The most messages in the queue or in flight; further ones are rejected.
     pub max_pending: usize,
-    /// Messages on their way at once.
+    /// The most messages in flight.
     pub max_in_flight: usize,
-    /// How long one attempt may take.
+    /// Timeout of one attempt.
     pub attempt_timeout: Duration,
-    /// Attempts for one message.
+    /// The most attempts for one message.
     pub max_attempts: u32,
-    /// The pause before the second attempt; it doubles before each further one.
+    /// Backoff before the second attempt; it doubles with each further one.
     pub initial_backoff: Duration,
-    /// How old a message may be when an attempt starts: later its code is of no use to anyone.
+    /// The highest age of a message at the start of an attempt; its code would arrive too late.
     pub max_message_age: Duration,
-    /// How old the oldest message may be, or for how long the provider may have failed, before more are refused.
+    /// How long the oldest message may be pending, or the provider may fail, before further messages are rejected.
     pub failure_tolerance: Duration,
-    /// How long a process that stops waits for what it has promised.
+    /// How long a stopping process waits for pending messages.
     pub drain_timeout: Duration,
 }
 
@@ -54,10 +55,10 @@ impl Default for QueueConfig {
     }
 }
 
-/// The way into a channel.
+/// The sending end of a channel's queue.
 pub(super) struct DeliveryQueue {
     shared: Arc<Shared>,
-    jobs: mpsc::UnboundedSender<QueuedMessage>,
+    messages: mpsc::UnboundedSender<QueuedMessage>,
 }
 
 struct Shared {
@@ -71,81 +72,76 @@ struct Shared {
 #[derive(Default)]
 struct QueueState {
     next_number: u64,
-    /// When what waits or is on its way was taken on, oldest first.
+    /// When each pending message was enqueued, by number; the first is the oldest.
     pending: BTreeMap<u64, Instant>,
     failure_streak: Option<FailureStreak>,
 }
 
-/// The provider has failed since its last success.
+/// Failures of the provider since its last success.
 struct FailureStreak {
     first_failure: Instant,
     last_failure: Instant,
 }
 
-/// A message that waits or is on its way, until it is dropped.
+/// A message in the queue or in flight. Counts as pending until dropped.
 struct QueuedMessage {
     message: CodeMessage,
     number: u64,
     enqueued_at: Instant,
-    /// Around the lines of the log: by the id of the request that asked for it.
+    /// Adds the id of the request to log lines.
     log_span: Span,
-    /// Its span in the trace of that request.
+    /// Span in the trace of the request.
     trace_span: Span,
     shared: Arc<Shared>,
 }
 
 impl DeliveryQueue {
-    /// A queue to `provider`, served by tasks of the runtime that this is called in.
-    pub(super) fn start<P: Provider>(provider: P, bounds: QueueConfig, metrics: &DeliveryMetrics) -> Self {
+    /// Starts a queue whose tasks run on the current runtime.
+    pub(super) fn start<P: Provider>(provider: P, config: QueueConfig, metrics: &DeliveryMetrics) -> Self {
         let shared = Arc::new(Shared {
             channel: P::CHANNEL,
-            config: bounds,
+            config,
             state: Mutex::default(),
             pending_count: watch::Sender::new(0),
             metrics: metrics.channel(P::CHANNEL),
         });
-        let (jobs, queue) = mpsc::unbounded_channel();
-        tokio::spawn(run_workers(Arc::new(provider), bounds, queue));
-        Self { shared, jobs }
+        let (messages, queue) = mpsc::unbounded_channel();
+        tokio::spawn(run_workers(Arc::new(provider), config, queue));
+        Self { shared, messages }
     }
 
-    /// Whether a message would be taken on.
+    /// Whether a message would be accepted now.
     pub(super) fn check_available(&self) -> Result<()> {
         self.shared.check_available(&self.shared.state())
     }
 
-    /// Takes a message on.
+    /// Accepts a message for delivery.
     pub(super) fn enqueue(&self, message: CodeMessage) -> Result<()> {
-        let (number, since) = {
+        let (number, enqueued_at) = {
             let mut state = self.shared.state();
             self.shared.check_available(&state)?;
-            let (number, since) = (state.next_number, Instant::now());
+            let (number, enqueued_at) = (state.next_number, Instant::now());
             state.next_number += 1;
-            state.pending.insert(number, since);
+            state.pending.insert(number, enqueued_at);
             self.shared.publish_pending_count(&state);
-            (number, since)
+            (number, enqueued_at)
         };
         let id = request_context::current_client().map(|client| client.request_id);
         let channel = self.shared.channel;
-        let log = tracing::error_span!(parent: None, "delivery", channel, id = id.as_ref().map(RequestId::as_str));
-        let trace = trace::delivery_span(channel);
-        let job = QueuedMessage {
-            message,
-            number,
-            enqueued_at: since,
-            log_span: log,
-            trace_span: trace,
-            shared: self.shared.clone(),
-        };
-        self.jobs.send(job).map_err(|_| Error::unavailable(format!("{}: its tasks have ended", self.shared.channel)))
+        let log_span = tracing::error_span!(parent: None, "delivery", channel, id = id.as_ref().map(RequestId::as_str));
+        let trace_span = trace::delivery_span(channel);
+        let queued = QueuedMessage { message, number, enqueued_at, log_span, trace_span, shared: self.shared.clone() };
+        self.messages
+            .send(queued)
+            .map_err(|_| Error::unavailable(format!("{channel}: the delivery tasks have stopped")))
     }
 
-    /// Waits, as long as the bounds allow, until nothing waits or is on its way. Gives how many messages are left.
+    /// Waits, up to `drain_timeout`, until no message is pending. Returns the number of messages still pending.
     pub(super) async fn drain(&self) -> usize {
-        let mut left = self.shared.pending_count.subscribe();
-        // The sender lives as long as this queue.
-        let _ = timeout(self.shared.config.drain_timeout, left.wait_for(|&left| left == 0)).await;
-        *left.borrow()
+        let mut pending = self.shared.pending_count.subscribe();
+        // `wait_for` cannot fail: the sender lives as long as this queue.
+        let _ = timeout(self.shared.config.drain_timeout, pending.wait_for(|&pending| pending == 0)).await;
+        *pending.borrow()
     }
 }
 
@@ -154,18 +150,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses more. While the provider fails, one message at a time still goes through, to find out whether it is
-    /// well again.
+    /// Load shedding: fails if the queue is full, or the provider has been failing or slow. While it fails, one message
+    /// at a time is accepted, as a circuit breaker's trial request.
     fn check_available(&self, state: &QueueState) -> Result<()> {
         let channel = self.channel;
         let Some((_, oldest)) = state.pending.first_key_value() else { return Ok(()) };
         if state.pending.len() >= self.config.max_pending {
             return Err(Error::unavailable(format!("{channel}: the queue is full")));
         }
-        let stale = self.config.failure_tolerance;
-        // A failure of yesterday says nothing of today.
-        let ill = |t: &FailureStreak| t.first_failure.elapsed() > stale && t.last_failure.elapsed() <= stale;
-        if oldest.elapsed() > stale || state.failure_streak.as_ref().is_some_and(ill) {
+        let tolerance = self.config.failure_tolerance;
+        // Old failures say nothing about the provider's present state.
+        let is_failing = |streak: &FailureStreak| {
+            streak.first_failure.elapsed() > tolerance && streak.last_failure.elapsed() <= tolerance
+        };
+        if oldest.elapsed() > tolerance || state.failure_streak.as_ref().is_some_and(is_failing) {
             return Err(Error::unavailable(format!("{channel}: the provider has been failing or too slow")));
         }
         Ok(())
@@ -180,26 +178,26 @@ impl Shared {
         self.state().failure_streak = None;
     }
 
-    fn record_report(&self, report: &DeliveryReport, trace: &Span) {
+    fn record_report(&self, report: &DeliveryReport, trace_span: &Span) {
         self.metrics.retries.inc_by(u64::from(report.attempts.saturating_sub(1)));
-        trace.record("stele.delivery.attempts", report.attempts);
+        trace_span.record("stele.delivery.attempts", report.attempts);
         if report.delivered {
             self.metrics.delivered.inc();
         } else {
             self.metrics.failed.inc();
-            trace::record_error(trace, "undelivered");
+            trace::record_error(trace_span, "undelivered");
         }
     }
 
     fn record_failure(&self) {
-        let last = Instant::now();
+        let now = Instant::now();
         let mut state = self.state();
-        let since = state
+        let first_failure = state
             .failure_streak
             .take()
-            .filter(|t| t.last_failure.elapsed() <= self.config.failure_tolerance)
-            .map_or(last, |t| t.first_failure);
-        state.failure_streak = Some(FailureStreak { first_failure: since, last_failure: last });
+            .filter(|streak| streak.last_failure.elapsed() <= self.config.failure_tolerance)
+            .map_or(now, |streak| streak.first_failure);
+        state.failure_streak = Some(FailureStreak { first_failure, last_failure: now });
     }
 }
 
@@ -213,27 +211,31 @@ impl Drop for QueuedMessage {
 
 async fn run_workers<P: Provider>(
     provider: Arc<P>,
-    bounds: QueueConfig,
+    config: QueueConfig,
     mut queue: mpsc::UnboundedReceiver<QueuedMessage>,
 ) {
-    let slots = Arc::new(Semaphore::new(bounds.max_in_flight));
-    while let Some(job) = queue.recv().await {
+    let slots = Arc::new(Semaphore::new(config.max_in_flight));
+    while let Some(queued) = queue.recv().await {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         let provider = provider.clone();
         tokio::spawn(async move {
-            let shared = &job.shared;
-            let note = |well| if well { shared.record_success() } else { shared.record_failure() };
-            let work = deliver_with_retries(provider.as_ref(), &job.message, job.enqueued_at, &bounds, note);
-            let work = AssertUnwindSafe(work)
+            let shared = &queued.shared;
+            let record_health = |health| match health {
+                ProviderHealth::Working => shared.record_success(),
+                ProviderHealth::Failing => shared.record_failure(),
+            };
+            let delivery =
+                deliver_with_retries(provider.as_ref(), &queued.message, queued.enqueued_at, &config, record_health);
+            let delivery = AssertUnwindSafe(delivery)
                 .catch_unwind()
-                .instrument(job.log_span.clone())
-                .instrument(job.trace_span.clone());
-            let report = work.await.unwrap_or_else(|_| {
-                tracing::error!(parent: &job.log_span, "delivery panicked");
+                .instrument(queued.log_span.clone())
+                .instrument(queued.trace_span.clone());
+            let report = delivery.await.unwrap_or_else(|_| {
+                tracing::error!(parent: &queued.log_span, "delivery panicked");
                 DeliveryReport { delivered: false, attempts: 1 }
             });
-            shared.record_report(&report, &job.trace_span);
-            drop((job, slot));
+            shared.record_report(&report, &queued.trace_span);
+            drop((queued, slot));
         });
     }
 }
@@ -243,14 +245,12 @@ mod tests {
     use super::*;
 
     fn shared_state() -> Shared {
-        let bounds = QueueConfig { failure_tolerance: Duration::from_secs(20), ..QueueConfig::default() };
-        let count = DeliveryMetrics::default().channel("sms");
         Shared {
             channel: "sms",
-            config: bounds,
+            config: QueueConfig { failure_tolerance: Duration::from_secs(20), ..QueueConfig::default() },
             state: Mutex::default(),
             pending_count: watch::Sender::new(0),
-            metrics: count,
+            metrics: DeliveryMetrics::default().channel("sms"),
         }
     }
 
@@ -258,15 +258,13 @@ mod tests {
         Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap()
     }
 
-    fn accepts(pending: Option<Instant>, trouble: Option<(Instant, Instant)>) -> bool {
-        let trouble = trouble.map(|(since, last)| FailureStreak { first_failure: since, last_failure: last });
-        shared_state()
-            .check_available(&QueueState {
-                next_number: 1,
-                pending: pending.map(|since| (0, since)).into_iter().collect(),
-                failure_streak: trouble,
-            })
-            .is_ok()
+    /// Whether a message is accepted while another one is pending since `pending`, after failures from the first to the
+    /// second time of `failures`.
+    fn accepts(pending: Option<Instant>, failures: Option<(Instant, Instant)>) -> bool {
+        let failure_streak =
+            failures.map(|(first_failure, last_failure)| FailureStreak { first_failure, last_failure });
+        let pending = pending.map(|enqueued_at| (0, enqueued_at)).into_iter().collect();
+        shared_state().check_available(&QueueState { next_number: 1, pending, failure_streak }).is_ok()
     }
 
     #[test]
@@ -274,24 +272,24 @@ mod tests {
         assert!(accepts(None, None));
         assert!(accepts(Some(ago(19)), None));
         assert!(!accepts(Some(ago(21)), None), "too slow");
-        assert!(accepts(Some(ago(1)), Some((ago(19), ago(0)))), "not for long yet");
+        assert!(accepts(Some(ago(1)), Some((ago(19), ago(0)))), "failing for less than the tolerance");
         assert!(!accepts(Some(ago(1)), Some((ago(21), ago(0)))), "failing for too long");
-        assert!(accepts(None, Some((ago(21), ago(0)))), "one, to find out");
-        assert!(accepts(Some(ago(1)), Some((ago(86_400), ago(86_000)))), "failures of yesterday");
+        assert!(accepts(None, Some((ago(21), ago(0)))), "one trial message");
+        assert!(accepts(Some(ago(1)), Some((ago(86_400), ago(86_000)))), "old failures");
     }
 
     #[test]
     fn a_failure_streak_lasts_from_first_failure_to_next_success() {
         let shared = shared_state();
-        let since = || shared.state().failure_streak.as_ref().map(|t| t.first_failure);
+        let first_failure = || shared.state().failure_streak.as_ref().map(|streak| streak.first_failure);
         shared.record_failure();
-        let first = since().unwrap();
+        let first = first_failure().unwrap();
         shared.record_failure();
-        assert_eq!(since(), Some(first));
+        assert_eq!(first_failure(), Some(first));
         shared.record_success();
-        assert_eq!(since(), None);
+        assert_eq!(first_failure(), None);
         shared.state().failure_streak = Some(FailureStreak { first_failure: ago(100), last_failure: ago(50) });
         shared.record_failure();
-        assert!(since().unwrap() > first, "what failed long ago is another story");
+        assert!(first_failure().unwrap() > first, "a failure long after the last one starts a new streak");
     }
 }

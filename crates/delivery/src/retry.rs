@@ -1,4 +1,4 @@
-//! One message's way to its recipient: attempts, pauses, and what the log is told.
+//! Delivery of one message with retries: attempts, exponential backoff, and logging of the failure.
 
 use std::time::{Duration, Instant};
 
@@ -9,81 +9,107 @@ use tokio::time::{sleep, timeout};
 
 use crate::queue::QueueConfig;
 
-/// Why an attempt failed. The cause is for the log: neither the code nor the recipient is in it.
+/// Why an attempt failed. The cause is for the log and contains neither the code nor the recipient.
 #[derive(Debug)]
 pub(super) struct DeliveryError {
     cause: String,
-    is_retryable: bool,
-    is_provider_failure: bool,
+    retry: Retry,
+    scope: ErrorScope,
     retry_after: Option<Duration>,
 }
 
+/// Whether a failed attempt is worth a retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    Yes,
+    No,
+}
+
+/// What a failure says about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ErrorScope {
+    /// The provider: other messages would fail too.
+    Provider,
+    /// Only this message. A client that requests codes to invalid numbers must not make the channel unavailable.
+    Message,
+}
+
+/// The state of a provider as one attempt shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProviderHealth {
+    Working,
+    Failing,
+}
+
 impl DeliveryError {
-    /// The provider cannot be reached or is in trouble; that may pass.
+    /// The provider cannot be reached or reports a temporary error.
     pub(super) fn provider_unavailable(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), is_retryable: true, is_provider_failure: true, retry_after: None }
+        Self::new(cause, Retry::Yes, ErrorScope::Provider)
     }
 
-    /// This failure, of a provider that wants to be left alone for so long.
-    pub(super) fn with_retry_after(mut self, span: Option<Duration>) -> Self {
-        self.retry_after = span;
+    /// The provider rejects our credentials.
+    pub(super) fn provider_denied_access(cause: impl Into<String>) -> Self {
+        Self::new(cause, Retry::No, ErrorScope::Provider)
+    }
+
+    /// The provider rejects this message temporarily.
+    pub(super) fn message_deferred(cause: impl Into<String>) -> Self {
+        Self::new(cause, Retry::Yes, ErrorScope::Message)
+    }
+
+    /// The provider rejects this message permanently.
+    pub(super) fn message_rejected(cause: impl Into<String>) -> Self {
+        Self::new(cause, Retry::No, ErrorScope::Message)
+    }
+
+    fn new(cause: impl Into<String>, retry: Retry, scope: ErrorScope) -> Self {
+        Self { cause: cause.into(), retry, scope, retry_after: None }
+    }
+
+    /// Adds the delay that the provider requests before the next attempt (`Retry-After`).
+    pub(super) fn with_retry_after(mut self, delay: Option<Duration>) -> Self {
+        self.retry_after = delay;
         self
     }
-
-    /// The provider does not let us in.
-    pub(super) fn provider_denied_access(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), is_retryable: false, is_provider_failure: true, retry_after: None }
-    }
-
-    /// The provider does not take this message now. That says nothing of others.
-    pub(super) fn message_deferred(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), is_retryable: true, is_provider_failure: false, retry_after: None }
-    }
-
-    /// The provider does not take this message. That says nothing of others: a stranger who asks for codes to numbers
-    /// that do not exist must not close the channel.
-    pub(super) fn message_rejected(cause: impl Into<String>) -> Self {
-        Self { cause: cause.into(), is_retryable: false, is_provider_failure: false, retry_after: None }
-    }
 }
 
-/// Takes messages to their recipients.
+/// A provider of a delivery channel.
 #[async_trait]
 pub(super) trait Provider: Send + Sync + 'static {
-    /// A message as it is sent, the same in every attempt.
+    /// A rendered message, the same in every attempt.
     type OutboundMessage: Send + Sync;
 
-    /// What the channel is called in logs.
+    /// The name of the channel in logs and metrics.
     const CHANNEL: &'static str;
 
-    /// Makes a message ready.
+    /// Renders a message.
     fn prepare(&self, message: &CodeMessage) -> Result<Self::OutboundMessage, DeliveryError>;
 
-    /// Makes one attempt. It may be given up at any point.
-    async fn send(&self, parcel: &Self::OutboundMessage) -> Result<(), DeliveryError>;
+    /// Makes one attempt. The caller may drop the future at any point.
+    async fn send(&self, message: &Self::OutboundMessage) -> Result<(), DeliveryError>;
 }
 
-/// What became of a message.
+/// The result of a delivery.
 pub(super) struct DeliveryReport {
     pub(super) delivered: bool,
     pub(super) attempts: u32,
 }
 
-/// Attempts to deliver a message taken on at `since` until it succeeds, is refused, or `bounds` end it; tells `note` of
-/// each sign that the provider does well or does not.
+/// Attempts to deliver a message enqueued at `enqueued_at` until it succeeds, is rejected, or the limits of `config`
+/// are reached. Calls `record_health` after each attempt that shows the provider's state.
 pub(super) async fn deliver_with_retries<P: Provider>(
     provider: &P,
     message: &CodeMessage,
-    since: Instant,
-    bounds: &QueueConfig,
-    note: impl Fn(bool),
+    enqueued_at: Instant,
+    config: &QueueConfig,
+    record_health: impl Fn(ProviderHealth),
 ) -> DeliveryReport {
     let mut attempts = 0;
-    let outcome = attempt_until_done(provider, message, since, bounds, note, &mut attempts).await;
+    let outcome = attempt_until_done(provider, message, enqueued_at, config, record_health, &mut attempts).await;
     let delivered = outcome.is_ok();
-    if let Err(failure) = outcome {
+    if let Err(error) = outcome {
         let (to, purpose, dialect) = (mask_recipient(&message.to), message.purpose.as_str(), message.dialect);
-        let cause = failure.cause;
+        let cause = error.cause;
         tracing::error!(channel = P::CHANNEL, to, purpose, dialect, attempts, cause, "a code was not delivered");
     }
     DeliveryReport { delivered, attempts }
@@ -92,47 +118,47 @@ pub(super) async fn deliver_with_retries<P: Provider>(
 async fn attempt_until_done<P: Provider>(
     provider: &P,
     message: &CodeMessage,
-    since: Instant,
-    bounds: &QueueConfig,
-    note: impl Fn(bool),
+    enqueued_at: Instant,
+    config: &QueueConfig,
+    record_health: impl Fn(ProviderHealth),
     attempts: &mut u32,
 ) -> Result<(), DeliveryError> {
-    let parcel = provider.prepare(message)?;
-    let mut pause = bounds.initial_backoff;
+    let outbound = provider.prepare(message)?;
+    let mut backoff = config.initial_backoff;
     loop {
-        if since.elapsed() >= bounds.max_message_age {
-            return Err(DeliveryError::message_rejected("it waited for so long that its code is of no use"));
+        if enqueued_at.elapsed() >= config.max_message_age {
+            return Err(DeliveryError::message_rejected("the message is too old for its code to be useful"));
         }
         *attempts += 1;
-        let outcome = timeout(bounds.attempt_timeout, provider.send(&parcel)).await;
-        let Err(failure) = outcome.unwrap_or_else(|_| Err(DeliveryError::provider_unavailable("no answer in time")))
+        let outcome = timeout(config.attempt_timeout, provider.send(&outbound)).await;
+        let Err(error) = outcome.unwrap_or_else(|_| Err(DeliveryError::provider_unavailable("no response in time")))
         else {
-            note(true);
+            record_health(ProviderHealth::Working);
             return Ok(());
         };
-        if failure.is_provider_failure {
-            note(false);
+        if error.scope == ErrorScope::Provider {
+            record_health(ProviderHealth::Failing);
         }
-        if !failure.is_retryable || *attempts >= bounds.max_attempts {
-            return Err(failure);
+        if error.retry == Retry::No || *attempts >= config.max_attempts {
+            return Err(error);
         }
-        let wait = failure.retry_after.map_or(pause, |span| span.max(pause));
-        // A message that waits for longer holds the channel up for everybody.
-        if wait > pause && since.elapsed().saturating_add(wait) > bounds.failure_tolerance {
-            return Err(failure);
+        let delay = error.retry_after.map_or(backoff, |retry_after| retry_after.max(backoff));
+        // A message pending for longer than the tolerance makes the channel reject all others.
+        if delay > backoff && enqueued_at.elapsed().saturating_add(delay) > config.failure_tolerance {
+            return Err(error);
         }
-        tracing::warn!(channel = P::CHANNEL, attempts, cause = failure.cause, "a code will be sent again");
-        sleep(wait).await;
-        pause *= 2;
+        tracing::warn!(channel = P::CHANNEL, attempts, cause = error.cause, "the delivery of a code will be retried");
+        sleep(delay).await;
+        backoff *= 2;
     }
 }
 
-/// Enough of a recipient for an administrator to recognise, and too little to call or write to.
+/// A recipient for the log: enough for an administrator to recognise, too little to contact.
 fn mask_recipient(to: &Recipient) -> String {
     match to {
         Recipient::Phone(phone) => {
-            let last: String = phone.key().chars().rev().take(2).collect();
-            format!("*{}", last.chars().rev().collect::<String>())
+            let reversed: String = phone.key().chars().rev().take(2).collect();
+            format!("*{}", reversed.chars().rev().collect::<String>())
         }
         Recipient::Email(email) => {
             let (local, host) = email.key().split_once('@').unwrap_or_default();
@@ -150,8 +176,11 @@ mod tests {
 
     use super::*;
 
-    /// Wants to be left alone for so many seconds.
-    struct BusyProvider(u64, AtomicU32);
+    /// Fails with `Retry-After`, and counts the attempts.
+    struct BusyProvider {
+        retry_after: Duration,
+        attempts: AtomicU32,
+    }
 
     #[async_trait]
     impl Provider for BusyProvider {
@@ -164,8 +193,8 @@ mod tests {
         }
 
         async fn send(&self, (): &()) -> Result<(), DeliveryError> {
-            self.1.fetch_add(1, Ordering::SeqCst);
-            Err(DeliveryError::provider_unavailable("busy").with_retry_after(Some(Duration::from_secs(self.0))))
+            self.attempts.fetch_add(1, Ordering::SeqCst);
+            Err(DeliveryError::provider_unavailable("busy").with_retry_after(Some(self.retry_after)))
         }
     }
 
@@ -174,11 +203,12 @@ mod tests {
         let to = Recipient::parse("13800138000").unwrap();
         let code = Code::from_user_input("012345");
         let message = CodeMessage { at: Timestamp::from_secs(0), to, purpose: CodePurpose::Any, dialect: "jwt", code };
-        let bounds = QueueConfig { initial_backoff: Duration::from_millis(1), ..QueueConfig::default() };
-        for (asks, attempts) in [(0, 3), (600, 1), (u64::MAX, 1)] {
-            let provider = BusyProvider(asks, AtomicU32::new(0));
-            deliver_with_retries(&provider, &message, Instant::now(), &bounds, |_| {}).await;
-            assert_eq!(provider.1.into_inner(), attempts, "{asks}");
+        let config = QueueConfig { initial_backoff: Duration::from_millis(1), ..QueueConfig::default() };
+        for (seconds, attempts) in [(0, 3), (600, 1), (u64::MAX, 1)] {
+            let retry_after = Duration::from_secs(seconds);
+            let provider = BusyProvider { retry_after, attempts: AtomicU32::new(0) };
+            deliver_with_retries(&provider, &message, Instant::now(), &config, |_| {}).await;
+            assert_eq!(provider.attempts.into_inner(), attempts, "{seconds}");
         }
     }
 

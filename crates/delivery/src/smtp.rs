@@ -1,4 +1,4 @@
-//! Mail by SMTP, one connection a message.
+//! Mail provider: SMTP with TLS or STARTTLS (RFC 5321, RFC 3207), one connection per message.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,10 +15,11 @@ use reqwest::Url;
 use stele_core::ports::CodeMessage;
 use tokio::time::timeout;
 
+use crate::Encryption;
 use crate::retry::{DeliveryError, Provider};
 use crate::text::MessageTexts;
 
-/// How long a server may take to say goodbye.
+/// Timeout of `QUIT`.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A mail server.
@@ -33,51 +34,58 @@ pub(super) struct SmtpProvider {
 }
 
 enum TlsMode {
-    /// From the first byte on (`smtps`).
+    /// TLS from the first byte (`smtps`).
     Implicit(TlsParameters),
-    /// By STARTTLS; without it nothing is sent.
+    /// STARTTLS; without it nothing is sent.
     StartTls(TlsParameters),
     Plaintext,
 }
 
-/// A mail as it goes over the wire.
+/// A mail in its form on the wire.
 pub(super) struct OutboundMail {
     envelope: Envelope,
     bytes: Vec<u8>,
 }
 
 impl SmtpProvider {
-    /// Reads `smtp://…` or `smtps://…`. Errors do not repeat the URL, which may hold a password.
+    /// Parses `smtp://…` or `smtps://…`. Errors do not contain the URL, which may hold a password.
     pub(super) fn parse(url: &Url, texts: MessageTexts) -> Result<Self, String> {
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the mail server's URL names no host")?;
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the mail server's URL has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let (mut from, mut tls) = (None, None);
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
-                "from" => from = Some(value.parse().map_err(|e| format!("`{value}` is not a sender (from=): {e}"))?),
+                "from" => {
+                    let error = |e| format!("`{value}` is not a valid sender (from=): {e}");
+                    from = Some(value.parse().map_err(error)?);
+                }
                 "tls" => tls = Some(value.into_owned()),
-                other => return Err(format!("the mail server's URL has `{other}`; known are from= and tls=")),
+                other => {
+                    return Err(format!(
+                        "the mail server's URL has the unknown parameter `{other}`; use from= or tls="
+                    ));
+                }
             }
         }
         let from = from.ok_or("the mail server's URL needs a sender: add ?from=codes@example.com")?;
         let parameters = || {
-            // Without this, every mail would fail, and only the log would tell.
+            // Checked at start: otherwise every mail would fail at delivery.
             if rustls_native_certs::load_native_certs().certs.is_empty() {
-                return Err("this machine has no CA certificates; install ca-certificates".to_owned());
+                return Err("this machine has no CA certificates; install the package ca-certificates".to_owned());
             }
-            TlsParameters::new(host.clone()).map_err(|e| format!("TLS to the mail server: {e}"))
+            TlsParameters::new(host.clone()).map_err(|e| format!("TLS to the mail server cannot be set up: {e}"))
         };
         let (tls, port) = match (url.scheme(), tls.as_deref()) {
             ("smtps", None) => (TlsMode::Implicit(parameters()?), 465),
-            ("smtps", Some(_)) => return Err("smtps:// is always encrypted; leave tls= out".into()),
+            ("smtps", Some(_)) => return Err("smtps:// is always encrypted; remove tls=".into()),
             (_, None | Some("required")) => (TlsMode::StartTls(parameters()?), 587),
             (_, Some("none")) => (TlsMode::Plaintext, 587),
             (_, Some(other)) => return Err(format!("tls={other} is neither `required` (STARTTLS) nor `none`")),
         };
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
+        let decode = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
         let credentials = match (url.username(), url.password()) {
             ("", None) => None,
-            (user, Some(password)) if !user.is_empty() => match (decoded(user), decoded(password)) {
+            (user, Some(password)) if !user.is_empty() => match (decode(user), decode(password)) {
                 (Ok(user), Ok(password)) => Some(Credentials::new(user, password)),
                 _ => return Err("the mail server's user or password is not percent-encoded UTF-8".into()),
             },
@@ -87,27 +95,30 @@ impl SmtpProvider {
         Ok(Self { host, port, tls, credentials, from, client_id: ClientId::default(), texts })
     }
 
-    /// Whether codes and the password, if there is one, go over the network in the clear.
-    pub(super) fn is_unencrypted(&self) -> bool {
-        matches!(self.tls, TlsMode::Plaintext)
+    /// Encryption of codes and of the password, if any, on the network.
+    pub(super) fn encryption(&self) -> Encryption {
+        match self.tls {
+            TlsMode::Implicit(_) | TlsMode::StartTls(_) => Encryption::Tls,
+            TlsMode::Plaintext => Encryption::Plaintext,
+        }
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, DeliveryError> {
-        let wrapped = match &self.tls {
+        let implicit_tls = match &self.tls {
             TlsMode::Implicit(parameters) => Some(parameters.clone()),
             _ => None,
         };
         let server = (self.host.as_str(), self.port);
-        // The time limit is around the whole attempt.
-        let connection = AsyncSmtpConnection::connect_tokio1(server, None, &self.client_id, wrapped, None).await;
+        // No timeout here: the caller limits the whole attempt.
+        let connection = AsyncSmtpConnection::connect_tokio1(server, None, &self.client_id, implicit_tls, None).await;
         let mut connection = connection.map_err(|e| DeliveryError::provider_unavailable(describe_error(&e)))?;
         if let TlsMode::StartTls(parameters) = &self.tls {
-            let started = connection.starttls(parameters.clone(), &self.client_id).await;
-            started.map_err(|e| DeliveryError::provider_unavailable(describe_error(&e)))?;
+            let upgraded = connection.starttls(parameters.clone(), &self.client_id).await;
+            upgraded.map_err(|e| DeliveryError::provider_unavailable(describe_error(&e)))?;
         }
         if let Some(credentials) = &self.credentials {
-            let entered = connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await;
-            entered.map_err(|e| match reply_code(&e) {
+            let authenticated = connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials).await;
+            authenticated.map_err(|e| match reply_code(&e) {
                 Some(400..500) | None => DeliveryError::provider_unavailable(describe_error(&e)),
                 Some(_) => DeliveryError::provider_denied_access(describe_error(&e)),
             })?;
@@ -123,38 +134,38 @@ impl Provider for SmtpProvider {
     const CHANNEL: &'static str = "email";
 
     fn prepare(&self, message: &CodeMessage) -> Result<OutboundMail, DeliveryError> {
-        let unfit = |_| DeliveryError::message_rejected("it is not an address that mail can be sent to");
-        // The form that the account was found by, not the one that was typed: letters that merely fold to the
-        // account's may name somebody else's mailbox (CVE-2019-19844).
-        let to = message.to.key().parse().map_err(unfit)?;
+        let invalid = |_| DeliveryError::message_rejected("the recipient is not a valid mail address");
+        // The canonical form that the account was found by, not the user's spelling: letters that merely fold to the
+        // account's may name another person's mailbox (CVE-2019-19844).
+        let to = message.to.key().parse().map_err(invalid)?;
         let text = self.texts.render_mail(message);
-        let at = UNIX_EPOCH + Duration::from_micros(message.at.as_micros().try_into().unwrap_or_default());
-        let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
+        let date = UNIX_EPOCH + Duration::from_micros(message.at.as_micros().try_into().unwrap_or_default());
+        let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
         let mail = Mail::builder()
             .from(self.from.clone())
             .to(Mailbox::new(None, to))
-            .date(at)
+            .date(date)
             .message_id(None)
             .subject(text.subject)
-            .raw_header(HeaderValue::new(automatic, "auto-generated".into()))
+            .raw_header(HeaderValue::new(auto_submitted, "auto-generated".into()))
             .header(ContentType::TEXT_PLAIN)
             .body(text.body.to_string())
-            .map_err(|_| DeliveryError::message_rejected("the mail cannot be written"))?;
+            .map_err(|_| DeliveryError::message_rejected("the mail cannot be encoded"))?;
         Ok(OutboundMail { envelope: mail.envelope().clone(), bytes: mail.formatted() })
     }
 
-    async fn send(&self, parcel: &OutboundMail) -> Result<(), DeliveryError> {
+    async fn send(&self, mail: &OutboundMail) -> Result<(), DeliveryError> {
         let mut connection = self.connect().await?;
-        connection.send(&parcel.envelope, &parcel.bytes).await.map_err(|e| match reply_code(&e) {
+        connection.send(&mail.envelope, &mail.bytes).await.map_err(|e| match reply_code(&e) {
             None if e.is_client() => {
-                DeliveryError::message_rejected("the server does not take addresses like this one")
+                DeliveryError::message_rejected("the mail server does not support internationalized addresses")
             }
             None | Some(421) => DeliveryError::provider_unavailable(describe_error(&e)),
             Some(400..500) => DeliveryError::message_deferred(describe_error(&e)),
             Some(530..=538) => DeliveryError::provider_denied_access(describe_error(&e)),
             Some(_) => DeliveryError::message_rejected(describe_error(&e)),
         })?;
-        // The mail is accepted: whatever comes now must not send it a second time.
+        // The mail is accepted: an error in `QUIT` must not cause a retry.
         tokio::spawn(async move { timeout(QUIT_TIMEOUT, connection.abort()).await });
         Ok(())
     }
@@ -164,11 +175,11 @@ fn reply_code(error: &SmtpError) -> Option<u16> {
     error.status().map(u16::from)
 }
 
-/// What the log may know. Servers repeat addresses in their answers: of those, only the number.
+/// An error for the log. Of a server's reply only the code, since its text may contain addresses.
 fn describe_error(error: &SmtpError) -> String {
     match error.status() {
-        Some(code) => format!("the mail server answered {code}"),
-        None if error.is_response() => "the mail server's answer is not SMTP".into(),
+        Some(code) => format!("the mail server replied {code}"),
+        None if error.is_response() => "the mail server's reply is not valid SMTP".into(),
         None => crate::with_sources(error),
     }
 }

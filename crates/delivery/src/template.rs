@@ -1,34 +1,34 @@
-//! Texts with places such as `{code}`.
+//! Templates: texts with placeholders such as `{code}`.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// What a place's name stands for; `None` leaves the place as it is.
+/// The value of a placeholder by name; `None` leaves the placeholder unchanged.
 pub(super) type PlaceholderValues<'a> = dyn Fn(&str) -> Option<&'a str> + 'a;
 
-/// `text` with each `{name}`, of lowercase letters, filled in, in one pass.
-pub(super) fn fill_placeholders(text: &str, fill: &PlaceholderValues<'_>) -> String {
+/// Replaces each `{name}` (lowercase letters) in `text` by its value, in one pass: values are not expanded again.
+pub(super) fn fill_placeholders(text: &str, value_of: &PlaceholderValues<'_>) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
+    let mut remaining = text;
+    while let Some((before, after)) = remaining.split_once('{') {
         out += before;
         let name =
             after.split_once('}').filter(|(name, _)| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase()));
-        match name.and_then(|(name, behind)| Some((fill(name)?, behind))) {
-            Some((value, behind)) => {
+        match name.and_then(|(name, tail)| Some((value_of(name)?, tail))) {
+            Some((value, tail)) => {
                 out += value;
-                rest = behind;
+                remaining = tail;
             }
             None => {
                 out.push('{');
-                rest = after;
+                remaining = after;
             }
         }
     }
-    out + rest
+    out + remaining
 }
 
-/// The names of the places in `text`.
+/// The names of the placeholders in `text`.
 pub(super) fn placeholders(text: &str) -> BTreeSet<String> {
     let names = RefCell::new(BTreeSet::new());
     fill_placeholders(text, &|name| {

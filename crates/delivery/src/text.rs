@@ -1,4 +1,4 @@
-//! What a recipient reads, in Chinese or in English: the templates of `texts.toml`, or an operator's own.
+//! Texts of messages with codes, in Chinese or English: the templates of `texts.toml`, or an operator's own.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::{DELIVERY_ENGLISH, DELIVERY_TEXTS};
 
 const DEFAULT_TEXTS: &str = include_str!("texts.toml");
 
-/// The texts around codes.
+/// The texts of messages.
 #[derive(Clone, Debug)]
 pub(super) struct MessageTexts {
     code_ttl: Duration,
@@ -54,19 +54,19 @@ struct PurposeTexts {
 }
 
 impl MessageTexts {
-    /// Texts that say codes live for `valid`; in English for the dialects in `STELE_DELIVERY_ENGLISH`, in Chinese for
-    /// all others; as the file that `STELE_DELIVERY_TEXTS` names has them, as far as it does.
+    /// Reads the texts: English for the dialects in `STELE_DELIVERY_ENGLISH`, Chinese for all others; those of the file
+    /// `STELE_DELIVERY_TEXTS` replace the built-in ones. `code_ttl` is the lifetime that they state.
     ///
     /// # Errors
-    /// If a setting or the file cannot be used.
-    pub(super) fn from_settings(settings: &Settings, valid: Duration) -> Result<Self, ConfigError> {
-        let english = settings.get(&DELIVERY_ENGLISH)?;
-        let fault = |why: String| ConfigError::new(format!("{}: {why}", DELIVERY_TEXTS.name()));
+    /// If a setting or the file is invalid.
+    pub(super) fn from_settings(settings: &Settings, code_ttl: Duration) -> Result<Self, ConfigError> {
+        let english_dialects = settings.get(&DELIVERY_ENGLISH)?;
+        let error = |reason: String| ConfigError::new(format!("{}: {reason}", DELIVERY_TEXTS.name()));
         let read = |path: PathBuf| {
-            std::fs::read_to_string(&path).map_err(|e| fault(format!("cannot read {}: {e}", path.display())))
+            std::fs::read_to_string(&path).map_err(|e| error(format!("cannot read {}: {e}", path.display())))
         };
-        let own = settings.get(&DELIVERY_TEXTS)?.map(read).transpose()?.unwrap_or_default();
-        Ok(Self { code_ttl: valid, english_dialects: english, templates: Templates::parse(&own).map_err(fault)? })
+        let custom_texts = settings.get(&DELIVERY_TEXTS)?.map(read).transpose()?.unwrap_or_default();
+        Ok(Self { code_ttl, english_dialects, templates: Templates::parse(&custom_texts).map_err(error)? })
     }
 
     fn language_for(&self, message: &CodeMessage) -> (&LanguageTexts, String) {
@@ -77,64 +77,65 @@ impl MessageTexts {
         }
     }
 
-    /// A short message.
+    /// Renders a short message.
     pub(super) fn render_sms(&self, message: &CodeMessage) -> Zeroizing<String> {
-        let (language, valid) = self.language_for(message);
-        language.render(&language.text, message, &valid, "")
+        let (language, validity) = self.language_for(message);
+        language.render(&language.text, message, &validity, "")
     }
 
-    /// A mail.
+    /// Renders a mail.
     pub(super) fn render_mail(&self, message: &CodeMessage) -> MailText {
-        let (language, valid) = self.language_for(message);
-        let text = language.render(&language.text, message, &valid, "");
-        let body = language.render(&language.mail, message, &valid, &text);
+        let (language, validity) = self.language_for(message);
+        let text = language.render(&language.text, message, &validity, "");
+        let body = language.render(&language.mail, message, &validity, &text);
         let subject =
             fill_placeholders(&language.subject, &|name| (name == "purpose").then(|| language.purpose_text(message)));
-        // As lines end in mail (RFC 5322, section 2.1), however they end in the template.
+        // Lines of mail end in CRLF (RFC 5322, section 2.1), whatever the template has.
         MailText { subject, body: Zeroizing::new(body.replace("\r\n", "\n").replace('\n', "\r\n")) }
     }
 }
 
 impl Templates {
-    /// The defaults, with what `own` has in place of theirs.
-    fn parse(own: &str) -> Result<Self, String> {
+    /// The default texts, overridden by those in the TOML text `custom_texts`.
+    fn parse(custom_texts: &str) -> Result<Self, String> {
         let table = |text: &str| text.parse::<Table>().map_err(|e| e.to_string().trim_end().to_owned());
         let mut merged = table(DEFAULT_TEXTS)?;
-        merge_tables(&mut merged, table(own)?);
+        merge_tables(&mut merged, table(custom_texts)?);
         let templates: Self = merged.try_into().map_err(|e: toml::de::Error| e.message().to_owned())?;
         for (name, language) in [("zh", &templates.zh), ("en", &templates.en)] {
-            language.validate().map_err(|why| format!("[{name}]: {why}"))?;
+            language.validate().map_err(|reason| format!("[{name}]: {reason}"))?;
         }
         Ok(templates)
     }
 }
 
-fn merge_tables(into: &mut Table, own: Table) {
-    for (key, value) in own {
-        match (into.get_mut(&key), value) {
-            (Some(toml::Value::Table(into)), toml::Value::Table(own)) => merge_tables(into, own),
-            (_, value) => drop(into.insert(key, value)),
+fn merge_tables(base: &mut Table, overrides: Table) {
+    for (key, value) in overrides {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(overrides)) => merge_tables(base, overrides),
+            (_, value) => drop(base.insert(key, value)),
         }
     }
 }
 
 impl LanguageTexts {
     fn validate(&self) -> Result<(), String> {
-        for (name, template, known, needed) in [
+        // `required`: at least one of them.
+        for (name, template, allowed, required) in [
             ("text", &self.text, &["code", "purpose", "valid"][..], &["code"][..]),
             ("subject", &self.subject, &["purpose"], &[]),
             ("mail", &self.mail, &["code", "purpose", "valid", "text"], &["code", "text"]),
         ] {
-            let places = placeholders(template);
-            if let Some(stranger) = places.iter().find(|place| !known.contains(&place.as_str())) {
-                return Err(format!("`{name}` has {{{stranger}}}; known there are {known:?}"));
+            let found = placeholders(template);
+            if let Some(unknown) = found.iter().find(|placeholder| !allowed.contains(&placeholder.as_str())) {
+                return Err(format!("`{name}` has the unknown placeholder {{{unknown}}}; allowed are {allowed:?}"));
             }
-            if !needed.is_empty() && !needed.iter().any(|place| places.contains(*place)) {
-                return Err(format!("`{name}` has no place for the code; it needs {{{}}}", needed[0]));
+            if !required.is_empty() && !required.iter().any(|placeholder| found.contains(*placeholder)) {
+                return Err(format!("`{name}` has no placeholder for the code; add {{{}}}", required[0]));
             }
         }
-        let one_line = !self.subject.contains(['\r', '\n']) && !self.subject.is_empty();
-        if one_line { Ok(()) } else { Err("`subject` must be one line".to_owned()) }
+        let is_one_line = !self.subject.contains(['\r', '\n']) && !self.subject.is_empty();
+        if is_one_line { Ok(()) } else { Err("`subject` must be one line".to_owned()) }
     }
 
     fn purpose_text(&self, message: &CodeMessage) -> &str {
@@ -145,20 +146,20 @@ impl LanguageTexts {
         }
     }
 
-    fn render(&self, template: &str, message: &CodeMessage, valid: &str, text: &str) -> Zeroizing<String> {
+    fn render(&self, template: &str, message: &CodeMessage, validity: &str, text: &str) -> Zeroizing<String> {
         Zeroizing::new(fill_placeholders(template, &|name| match name {
             "code" => Some(message.code.expose()),
             "purpose" => Some(self.purpose_text(message)),
-            "valid" => Some(valid),
+            "valid" => Some(validity),
             "text" => Some(text),
             _ => None,
         }))
     }
 }
 
-/// The span in the largest unit that it is whole in, and that unit's place.
-fn largest_whole_unit(valid: Duration) -> (u64, usize) {
-    let seconds = valid.as_secs();
+/// A duration as a whole number of its largest possible unit, and the index of the unit: seconds, minutes, hours.
+fn largest_whole_unit(duration: Duration) -> (u64, usize) {
+    let seconds = duration.as_secs();
     match seconds {
         0 => (seconds, 0),
         s if s % 3_600 == 0 => (s / 3_600, 2),
@@ -167,13 +168,13 @@ fn largest_whole_unit(valid: Duration) -> (u64, usize) {
     }
 }
 
-fn format_duration_chinese(valid: Duration) -> String {
-    let (number, unit) = largest_whole_unit(valid);
+fn format_duration_chinese(duration: Duration) -> String {
+    let (number, unit) = largest_whole_unit(duration);
     format!("{number} {}", ["秒", "分钟", "小时"][unit])
 }
 
-fn format_duration_english(valid: Duration) -> String {
-    let (number, unit) = largest_whole_unit(valid);
+fn format_duration_english(duration: Duration) -> String {
+    let (number, unit) = largest_whole_unit(duration);
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {}{plural}", ["second", "minute", "hour"][unit])
 }
@@ -191,9 +192,9 @@ mod tests {
         CodeMessage { at: Timestamp::from_secs(0), to, purpose, dialect, code: Code::from_user_input("012345") }
     }
 
-    fn texts(valid: u64) -> MessageTexts {
+    fn texts(code_ttl: u64) -> MessageTexts {
         let settings = Settings::default().with_values([("STELE_DELIVERY_ENGLISH", "mefp, sixth".to_owned())]);
-        MessageTexts::from_settings(&settings, Duration::from_secs(valid)).unwrap()
+        MessageTexts::from_settings(&settings, Duration::from_secs(code_ttl)).unwrap()
     }
 
     #[test]
@@ -220,40 +221,40 @@ mod tests {
 
     #[test]
     fn code_validity_is_given_in_whole_units() {
-        let said = |valid| texts(valid).render_sms(&message("jwt", CodePurpose::Any)).to_string();
-        assert!(said(300).contains("5 分钟内"));
-        assert!(said(90).contains("90 秒内"));
+        let sms = |code_ttl| texts(code_ttl).render_sms(&message("jwt", CodePurpose::Any)).to_string();
+        assert!(sms(300).contains("5 分钟内"));
+        assert!(sms(90).contains("90 秒内"));
         assert_eq!(format_duration_english(Duration::from_secs(7_200)), "2 hours");
     }
 
     #[test]
     fn custom_texts_override_the_defaults_and_mistakes_are_reported() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let read = |own: &str| {
-            std::fs::write(file.path(), own).unwrap();
+        let read = |custom_texts: &str| {
+            std::fs::write(file.path(), custom_texts).unwrap();
             let path = file.path().to_str().unwrap().to_owned();
             let settings = Settings::default().with_values([("STELE_DELIVERY_TEXTS", path)]);
             MessageTexts::from_settings(&settings, Duration::from_secs(600)).map_err(|e| e.to_string())
         };
-        let own =
+        let custom_texts =
             "[zh]\ntext = \"【碑】{code}（{purpose}）{{valid}\"\npurpose.reset = \"改密\"\nmail = \"{text}\\n再见\"";
-        let texts = read(own).unwrap();
+        let texts = read(custom_texts).unwrap();
         let message = message("jwt", CodePurpose::Reset);
         assert_eq!(*texts.render_sms(&message), "【碑】012345（改密）{10 分钟");
         let mail = texts.render_mail(&message);
         assert_eq!((mail.subject.as_str(), mail.body.as_str()), ("改密验证码", "【碑】012345（改密）{10 分钟\r\n再见"));
-        for (slip, expected) in [
+        for (mistake, expected) in [
             ("[zh", "TOML"),
             ("[fr]\ntext = ''", "`fr`"),
             ("[en]\nsms = ''", "`sms`"),
-            ("[en]\ntext = 'Your code'", "no place for the code"),
-            ("[en]\nmail = 'Your mail'", "no place for the code"),
+            ("[en]\ntext = 'Your code'", "no placeholder for the code"),
+            ("[en]\nmail = 'Your mail'", "no placeholder for the code"),
             ("[en]\nsubject = '{code}'", "{code}"),
             ("[en]\ntext = '{code} {name}'", "{name}"),
             ("[zh]\nsubject = \"a\\nBcc: b\"", "one line"),
         ] {
-            let error = read(slip).err().unwrap();
-            assert!(error.starts_with("STELE_DELIVERY_TEXTS: ") && error.contains(expected), "{slip}: {error}");
+            let error = read(mistake).err().unwrap();
+            assert!(error.starts_with("STELE_DELIVERY_TEXTS: ") && error.contains(expected), "{mistake}: {error}");
         }
     }
 }

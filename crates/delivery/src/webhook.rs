@@ -1,4 +1,4 @@
-//! Short messages by a gateway's webhook: a signed POST of JSON.
+//! Provider of short messages: a signed JSON POST request to an SMS gateway (webhook).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -22,15 +22,15 @@ use zeroize::Zeroizing;
 use crate::retry::{DeliveryError, Provider};
 use crate::template::{PlaceholderValues, fill_placeholders};
 use crate::text::MessageTexts;
-use crate::{WEBHOOK_SECRET, WEBHOOK_TEMPLATE};
+use crate::{Encryption, WEBHOOK_SECRET, WEBHOOK_TEMPLATE};
 
-/// What a template may hold.
+/// The placeholders of a template.
 const PLACEHOLDERS: [&str; 4] = ["to", "code", "purpose", "text"];
 
-/// Fewer characters of a secret are guessed.
+/// Shorter signing keys could be found by brute force.
 const MIN_SECRET_LENGTH: usize = 16;
 
-/// A gateway for short messages.
+/// An SMS gateway.
 pub(super) struct WebhookProvider {
     client: Client,
     url: Url,
@@ -41,7 +41,7 @@ pub(super) struct WebhookProvider {
     random: Arc<dyn Random>,
 }
 
-/// A request without its signature, whose time is each attempt's own.
+/// A request without its signature, which includes the time of the attempt.
 pub(super) struct OutboundRequest {
     idempotency_key: String,
     body: Zeroizing<String>,
@@ -49,6 +49,9 @@ pub(super) struct OutboundRequest {
 
 impl WebhookProvider {
     /// Reads `STELE_WEBHOOK_TEMPLATE` and `STELE_WEBHOOK_SECRET` for the gateway at `url`.
+    ///
+    /// # Errors
+    /// If a setting is missing or invalid.
     pub(super) fn new(
         url: Url,
         settings: &Settings,
@@ -61,13 +64,13 @@ impl WebhookProvider {
         let secret = secret.and_then(|secret| Hmac::new_from_slice(secret.as_bytes()).ok()).ok_or_else(|| {
             let name = WEBHOOK_SECRET.name();
             ConfigError::new(format!(
-                "{name}: the gateway knows our requests by it; set at least {MIN_SECRET_LENGTH} characters"
+                "{name}: the webhook's requests need a signing key; set at least {MIN_SECRET_LENGTH} characters"
             ))
         })?;
-        // No proxy and no redirect: a code goes to the address that is configured and to no other.
+        // No proxy and no redirects: codes go only to the configured address.
         let mut client = Client::builder().redirect(Policy::none()).no_proxy().user_agent("stele");
         if url.scheme() == "http" {
-            // Nothing to verify: works on machines that have no certificates.
+            // No certificate to verify: start also on machines without CA certificates.
             client = client.tls_certs_only([]);
         }
         let client =
@@ -75,11 +78,12 @@ impl WebhookProvider {
         Ok(Self { client, url, template, secret, texts, clock, random })
     }
 
-    /// Whether codes go over the network in the clear.
-    pub(super) fn is_unencrypted(&self) -> bool {
-        self.url.scheme() == "http"
+    /// Encryption of codes on the network.
+    pub(super) fn encryption(&self) -> Encryption {
+        if self.url.scheme() == "http" { Encryption::Plaintext } else { Encryption::Tls }
     }
 
+    /// The `X-Stele-Signature` of a request at the current time.
     fn sign(&self, body: &str) -> String {
         let time = self.clock.now().as_secs();
         let mut mac = self.secret.clone();
@@ -97,56 +101,60 @@ impl Provider for WebhookProvider {
 
     fn prepare(&self, message: &CodeMessage) -> Result<OutboundRequest, DeliveryError> {
         let text = self.texts.render_sms(message);
-        let fill = |name: &str| match name {
+        let value_of = |name: &str| match name {
             "to" => Some(message.to.key()),
             "code" => Some(message.code.expose()),
             "purpose" => Some(message.purpose.as_str()),
             "text" => Some(text.as_str()),
             _ => None,
         };
-        let body = Zeroizing::new(self.template.render(&fill).to_string());
+        let body = Zeroizing::new(self.template.render(&value_of).to_string());
         Ok(OutboundRequest { idempotency_key: self.random.hex128(), body })
     }
 
-    async fn send(&self, parcel: &OutboundRequest) -> Result<(), DeliveryError> {
+    async fn send(&self, outbound: &OutboundRequest) -> Result<(), DeliveryError> {
         let request = self
             .client
             .post(self.url.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header("Idempotency-Key", &parcel.idempotency_key)
-            .header("X-Stele-Signature", self.sign(&parcel.body))
-            .body(parcel.body.to_string());
-        // The URL may hold a secret.
+            .header("Idempotency-Key", &outbound.idempotency_key)
+            .header("X-Stele-Signature", self.sign(&outbound.body))
+            .body(outbound.body.to_string());
+        // Errors must not contain the URL, which may hold a secret.
         let response = request
             .send()
             .await
             .map_err(|e| DeliveryError::provider_unavailable(crate::with_sources(&e.without_url())))?;
         let status = response.status();
-        let cause = format!("the gateway answered {}", status.as_u16());
-        let later =
+        let cause = format!("the gateway responded {}", status.as_u16());
+        let unavailable =
             || DeliveryError::provider_unavailable(cause.clone()).with_retry_after(retry_after(response.headers()));
         match status {
             _ if status.is_success() => Ok(()),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(later()),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(DeliveryError::provider_denied_access(cause)),
             _ if status.is_client_error() => Err(DeliveryError::message_rejected(cause)),
-            _ if status.is_server_error() => Err(later()),
+            _ if status.is_server_error() => Err(unavailable()),
             _ => Err(DeliveryError::provider_denied_access(cause)),
         }
     }
 }
 
-/// What `Retry-After` asks for, in seconds; the form with a date is rare, and our own pauses do.
+/// The delay in `Retry-After`, in seconds. The date form is rare; our backoff applies instead.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// JSON whose strings have places to be filled in. What is filled in stays text, whatever is in it.
+/// JSON with placeholders in its strings. Values are inserted as plain text and cannot change the JSON structure.
 pub(super) struct JsonTemplate(Value);
 
 impl JsonTemplate {
+    /// Parses the value of `STELE_WEBHOOK_TEMPLATE`.
+    ///
+    /// # Errors
+    /// If the text is not JSON, has an unknown placeholder, or lacks a required one.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let template = Self(serde_json::from_str(text).map_err(|e| format!("it is not JSON: {e}"))?);
+        let template = Self(serde_json::from_str(text).map_err(|e| format!("the template is not JSON: {e}"))?);
         let names = RefCell::new(BTreeSet::new());
         template.render(&|name| {
             names.borrow_mut().insert(name.to_owned());
@@ -154,27 +162,29 @@ impl JsonTemplate {
         });
         let names = names.into_inner();
         let has = |name: &str| names.contains(name);
-        if let Some(stranger) = names.iter().find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
-            return Err(format!("`{{{stranger}}}` is not known; there are {{to}}, {{code}}, {{purpose}} and {{text}}"));
+        if let Some(unknown) = names.iter().find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
+            return Err(format!("unknown placeholder `{{{unknown}}}`; use {{to}}, {{code}}, {{purpose}} or {{text}}"));
         }
         if !has("to") || !(has("code") || has("text")) {
-            return Err("it needs {to}, and {code} or {text}, inside its strings".into());
+            return Err("the template needs {to}, and {code} or {text}, in its strings".into());
         }
         Ok(template)
     }
 
-    fn render(&self, fill: &PlaceholderValues<'_>) -> Value {
-        render_value(&self.0, fill)
+    fn render(&self, value_of: &PlaceholderValues<'_>) -> Value {
+        render_value(&self.0, value_of)
     }
 }
 
-fn render_value(value: &Value, fill: &PlaceholderValues<'_>) -> Value {
+fn render_value(value: &Value, value_of: &PlaceholderValues<'_>) -> Value {
     match value {
-        Value::String(text) => Value::String(fill_placeholders(text, fill)),
-        Value::Array(items) => items.iter().map(|item| render_value(item, fill)).collect(),
-        Value::Object(fields) => {
-            fields.iter().map(|(name, field)| (name.clone(), render_value(field, fill))).collect::<Map<_, _>>().into()
-        }
+        Value::String(text) => Value::String(fill_placeholders(text, value_of)),
+        Value::Array(items) => items.iter().map(|item| render_value(item, value_of)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, field)| (name.clone(), render_value(field, value_of)))
+            .collect::<Map<_, _>>()
+            .into(),
         other => other.clone(),
     }
 }
@@ -185,7 +195,7 @@ mod tests {
 
     #[test]
     fn placeholder_values_stay_plain_text() {
-        // As a gateway asks for it that takes the parameters of a text as JSON inside JSON.
+        // Some gateways take the parameters of a text as JSON in a JSON string.
         let template = r#"{"PhoneNumbers":["{to}"],"n":1,"TemplateParam":"{\"code\":\"{code}\"}","{to}":"{"}"#;
         let template = JsonTemplate::parse(template).unwrap();
         let filled = template.render(&|name| match name {
@@ -201,14 +211,14 @@ mod tests {
 
     #[test]
     fn invalid_templates_are_rejected() {
-        for (bad, why) in [
+        for (bad, reason) in [
             ("{to} {code}", "not JSON"),
-            (r#"{"to":"{phone}","text":"{text}"}"#, "`{phone}` is not known"),
+            (r#"{"to":"{phone}","text":"{text}"}"#, "unknown placeholder `{phone}`"),
             (r#"{"to":"{to}"}"#, "needs"),
             (r#"{"code":"{code}"}"#, "needs"),
         ] {
             let error = JsonTemplate::parse(bad).err().unwrap();
-            assert!(error.contains(why), "{bad}: {error}");
+            assert!(error.contains(reason), "{bad}: {error}");
         }
         assert_eq!(WEBHOOK_TEMPLATE.validate(None), Ok(()));
     }

@@ -1,4 +1,4 @@
-//! Mail by SMTP.
+//! Delivery by mail over SMTP.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ fn decode_base64(text: &str) -> String {
 async fn a_code_is_delivered_by_mail() {
     let mut server = MailServer::start(ServerBehavior::AcceptAll).await;
     let delivery = open_delivery(&server.url, test_config());
-    // Sent to the address that accounts are found by, not to one that merely folds to it.
+    // Sent to the canonical address of the account, not to one that merely folds to it (CVE-2019-19844).
     delivery.dispatch(message("ｍark@Example.com")).unwrap();
     let mail = server.next_mail().await;
     assert!(mail.from.starts_with("MAIL FROM:<codes@example.com>"), "{}", mail.from);
@@ -55,7 +55,7 @@ async fn nothing_is_sent_without_starttls() {
 
 #[actix_web::test]
 async fn transient_smtp_errors_are_retried_and_permanent_ones_are_not() {
-    for (mood, tries, arrives) in [
+    for (behavior, attempts, is_delivered) in [
         (ServerBehavior::ReplyOnceWith("RCPT", "451 greylisted"), 2, true),
         (ServerBehavior::ReplyOnceWith("AUTH", "454 later"), 2, true),
         (ServerBehavior::ReplyOnceWith("EHLO", "421 busy"), 2, true),
@@ -63,12 +63,12 @@ async fn transient_smtp_errors_are_retried_and_permanent_ones_are_not() {
         (ServerBehavior::ReplyWith("AUTH", "535 wrong"), 1, false),
         (ServerBehavior::ReplyWith("DATA", "452 full"), 3, false),
     ] {
-        let mut server = MailServer::start(mood).await;
+        let mut server = MailServer::start(behavior).await;
         let delivery = open_delivery(&server.url, test_config());
         delivery.dispatch(message("mark@example.com")).unwrap();
         within_timeout(delivery.drain()).await;
-        assert_eq!(server.count_commands("EHLO"), tries, "{:?}", server.commands());
-        assert_eq!(server.has_unread_mail(), arrives, "{:?}", server.commands());
+        assert_eq!(server.count_commands("EHLO"), attempts, "{:?}", server.commands());
+        assert_eq!(server.has_unread_mail(), is_delivered, "{:?}", server.commands());
     }
 }
 

@@ -1,4 +1,4 @@
-//! A mail server that receives, in the mood that it is told to be in.
+//! A mail server for tests with configurable behavior.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,15 +13,15 @@ use crate::within_timeout;
 #[derive(Clone, Copy)]
 pub(crate) enum ServerBehavior {
     AcceptAll,
-    /// Answers this command with this.
+    /// Replies to this command with this reply.
     ReplyWith(&'static str, &'static str),
-    /// Answers this command with this the first time.
+    /// Replies to this command with this reply the first time.
     ReplyOnceWith(&'static str, &'static str),
-    /// Does not answer this command. `""` is the greeting.
+    /// Does not reply to this command; `""`: sends no greeting.
     NoReply(&'static str),
 }
 
-/// A mail, as it arrived.
+/// A received mail.
 #[derive(Debug)]
 pub(crate) struct Mail {
     pub(crate) from: String,
@@ -30,20 +30,20 @@ pub(crate) struct Mail {
 }
 
 pub(crate) struct MailServer {
-    /// Without encryption.
+    /// The server's URL for `STELE_DELIVERY`, without encryption.
     pub(crate) url: String,
     pub(crate) port: u16,
     mails: mpsc::UnboundedReceiver<Mail>,
     commands: Arc<Mutex<Vec<String>>>,
 }
 
-/// Where a server encrypts.
+/// When a server starts TLS.
 #[derive(Clone)]
 pub(crate) enum TlsMode {
     Plaintext,
-    /// From the first byte on.
+    /// From the first byte.
     Implicit(TlsAcceptor),
-    /// When it is asked to.
+    /// On the command STARTTLS.
     StartTls(TlsAcceptor),
 }
 
@@ -53,11 +53,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 type Connection = BufReader<Box<dyn Stream>>;
 
 impl MailServer {
-    pub(crate) async fn start(mood: ServerBehavior) -> Self {
-        Self::start_with(mood, TlsMode::Plaintext).await
+    pub(crate) async fn start(behavior: ServerBehavior) -> Self {
+        Self::start_with(behavior, TlsMode::Plaintext).await
     }
 
-    pub(crate) async fn start_with(mood: ServerBehavior, tls: TlsMode) -> Self {
+    pub(crate) async fn start_with(behavior: ServerBehavior, tls: TlsMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let url = format!("smtp://codes:pass%2Cword@127.0.0.1:{port}?from=Stele%20%3Ccodes@example.com%3E&tls=none");
@@ -66,28 +66,34 @@ impl MailServer {
         let recorded = commands.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve_connection(Box::new(stream), mood, tls.clone(), recorded.clone(), sender.clone()));
+                tokio::spawn(serve_connection(
+                    Box::new(stream),
+                    behavior,
+                    tls.clone(),
+                    recorded.clone(),
+                    sender.clone(),
+                ));
             }
         });
         Self { url, port, mails, commands }
     }
 
-    /// The next mail.
+    /// Waits for the next mail.
     pub(crate) async fn next_mail(&mut self) -> Mail {
         within_timeout(self.mails.recv()).await.unwrap()
     }
 
-    /// Whether a mail has come that nobody has asked for yet.
+    /// Whether a mail was received that [`Self::next_mail`] has not returned; consumes it.
     pub(crate) fn has_unread_mail(&mut self) -> bool {
         self.mails.try_recv().is_ok()
     }
 
-    /// What clients have said so far.
+    /// All commands received so far.
     pub(crate) fn commands(&self) -> Vec<String> {
         self.commands.lock().unwrap().clone()
     }
 
-    /// How often clients have said this.
+    /// The number of commands received that begin with `verb`.
     pub(crate) fn count_commands(&self, verb: &str) -> usize {
         self.commands().iter().filter(|command| command.starts_with(verb)).count()
     }
@@ -95,7 +101,7 @@ impl MailServer {
 
 async fn serve_connection(
     mut stream: Box<dyn Stream>,
-    mood: ServerBehavior,
+    behavior: ServerBehavior,
     tls: TlsMode,
     commands: Arc<Mutex<Vec<String>>>,
     mails: mpsc::UnboundedSender<Mail>,
@@ -105,25 +111,25 @@ async fn serve_connection(
     }
     let mut stream = BufReader::new(stream);
     let mut mail = Mail { from: String::new(), to: String::new(), data: String::new() };
-    if matches!(mood, ServerBehavior::NoReply("")) {
+    if matches!(behavior, ServerBehavior::NoReply("")) {
         std::future::pending::<()>().await;
     }
     write_line(&mut stream, "220 mail.example.com").await?;
     loop {
         let command = read_line(&mut stream).await?;
         let verb = command.split([' ', ':']).next().unwrap_or_default().to_owned();
-        let before = commands.lock().unwrap().iter().filter(|c| c.starts_with(&verb)).count();
+        let count_before = commands.lock().unwrap().iter().filter(|c| c.starts_with(&verb)).count();
         commands.lock().unwrap().push(command.clone());
-        match mood {
-            ServerBehavior::ReplyWith(what, answer) if what == verb => {
-                write_line(&mut stream, answer).await?;
+        match behavior {
+            ServerBehavior::ReplyWith(of_verb, reply) if of_verb == verb => {
+                write_line(&mut stream, reply).await?;
                 continue;
             }
-            ServerBehavior::ReplyOnceWith(what, answer) if what == verb && before == 0 => {
-                write_line(&mut stream, answer).await?;
+            ServerBehavior::ReplyOnceWith(of_verb, reply) if of_verb == verb && count_before == 0 => {
+                write_line(&mut stream, reply).await?;
                 continue;
             }
-            ServerBehavior::NoReply(what) if what == verb => std::future::pending().await,
+            ServerBehavior::NoReply(of_verb) if of_verb == verb => std::future::pending().await,
             _ => {}
         }
         match verb.as_str() {

@@ -1,4 +1,4 @@
-//! Delivery of codes through real sockets: a mail server and a gateway for short messages, well and unwell.
+//! Delivery of codes over real sockets, by a mail server and an SMS gateway that work, fail or hang.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers may panic")]
 
@@ -29,10 +29,10 @@ const PHONE: &str = "13800138042";
 const CODE: &str = "012345";
 const SECRET: &str = "a secret of the gateway's";
 
-/// How long codes are good by default.
+/// Lifetime of codes.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Whatever has not come by then will not come.
+/// Timeout of every wait in these tests.
 const TEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct FixedClock;
@@ -43,10 +43,10 @@ impl Clock for FixedClock {
     }
 }
 
-/// What these settings ask for, with codes that are good for so long.
-fn delivery_config(settings: &Settings, valid: Duration) -> Result<DeliveryConfig, ConfigError> {
+/// The delivery configuration of these settings, with codes of this lifetime.
+fn delivery_config(settings: &Settings, code_ttl: Duration) -> Result<DeliveryConfig, ConfigError> {
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(FixedClock), Arc::new(OsRandom));
-    DeliveryConfig::from_settings(settings, valid, &clock, &random)
+    DeliveryConfig::from_settings(settings, code_ttl, &clock, &random)
 }
 
 fn settings(delivery: &str) -> Settings {
@@ -54,14 +54,14 @@ fn settings(delivery: &str) -> Settings {
         .with_values([("STELE_DELIVERY", delivery.to_owned()), ("STELE_WEBHOOK_SECRET", SECRET.to_owned())])
 }
 
-/// Tries again at once, and ends nothing before the test does.
+/// Retries almost at once, with timeouts longer than the tests.
 fn test_config() -> QueueConfig {
-    let (pause, never) = (Duration::from_millis(1), TEST_TIMEOUT * 2);
-    QueueConfig { initial_backoff: pause, attempt_timeout: never, drain_timeout: never, ..QueueConfig::default() }
+    let (backoff, never) = (Duration::from_millis(1), TEST_TIMEOUT * 2);
+    QueueConfig { initial_backoff: backoff, attempt_timeout: never, drain_timeout: never, ..QueueConfig::default() }
 }
 
-fn open_delivery(delivery: &str, bounds: QueueConfig) -> Arc<dyn Delivery> {
-    delivery_config(&settings(delivery), HOUR).unwrap().open_with_config(bounds, &Metrics::default()).unwrap()
+fn open_delivery(delivery: &str, config: QueueConfig) -> Arc<dyn Delivery> {
+    delivery_config(&settings(delivery), HOUR).unwrap().open_with_config(config, &Metrics::default()).unwrap()
 }
 
 fn message(to: &str) -> CodeMessage {
@@ -69,15 +69,17 @@ fn message(to: &str) -> CodeMessage {
     CodeMessage { at: NOW, to, purpose: CodePurpose::Reset, dialect: "jwt", code: Code::from_user_input(CODE) }
 }
 
-/// Whether this process was started by [`alone`].
-const SUBPROCESS_MARKER: &str = "DELIVERY_TEST_ALONE";
+/// Environment variable of processes started by [`run_in_subprocess`].
+const SUBPROCESS_MARKER: &str = "DELIVERY_TEST_SUBPROCESS";
 
-/// Runs a test of this program in a process of its own, with this variable of the environment.
+/// Runs one test of this program in a separate process, with this environment variable.
 async fn run_in_subprocess(test: &str, name: &str, value: &OsStr) {
     let mut child = tokio::process::Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", test]).env(SUBPROCESS_MARKER, "1").env(name, value).kill_on_drop(true);
     let output = within_timeout(child.output()).await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}");
+    assert!(stdout.contains("1 passed"), "no test is named {test}: {stdout}");
 }
 
 async fn within_timeout<F: Future>(work: F) -> F::Output {

@@ -1,4 +1,4 @@
-//! Providers that hang, fail or are not there, and what everybody else notices of it.
+//! Providers that hang, fail or are unreachable, and the effect on other messages.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -33,7 +33,7 @@ async fn mail_is_delivered_while_the_sms_gateway_hangs() {
     gateway.next_request().await;
     delivery.dispatch(message("mark@example.com")).unwrap();
     server.next_mail().await;
-    assert!(!gateway.has_unread_request(), "one at a time");
+    assert!(!gateway.has_unread_request(), "one message at a time");
 }
 
 #[actix_web::test]
@@ -51,7 +51,7 @@ async fn a_full_queue_or_slow_provider_rejects_immediately() {
     delivery.dispatch(message(PHONE)).unwrap();
     gateway.next_request().await;
     assert_eq!(unavailable_reason(delivery.dispatch(message(PHONE))), "sms: the provider has been failing or too slow");
-    // It is well again: so is the channel.
+    // The channel is available again when the provider has recovered.
     for _ in 0..3 {
         gateway.release();
     }
@@ -63,8 +63,8 @@ async fn a_full_queue_or_slow_provider_rejects_immediately() {
 async fn attempts_to_a_hanging_provider_time_out() {
     let gateway = SmsGateway::start(&[], GatewayBehavior::Hang);
     let server = MailServer::start(ServerBehavior::NoReply("")).await;
-    let brief = QueueConfig { attempt_timeout: Duration::from_millis(50), max_pending: 1, ..test_config() };
-    let delivery = open_delivery(&format!("{},{}", gateway.url, server.url), brief);
+    let short_timeout = QueueConfig { attempt_timeout: Duration::from_millis(50), max_pending: 1, ..test_config() };
+    let delivery = open_delivery(&format!("{},{}", gateway.url, server.url), short_timeout);
     for _ in 0..2 {
         delivery.dispatch(message(PHONE)).unwrap();
         delivery.dispatch(message("mark@example.com")).unwrap();
@@ -83,9 +83,9 @@ async fn an_expired_message_is_not_sent() {
 
 #[actix_web::test]
 async fn delivery_failures_are_logged_without_code_recipient_or_url() {
-    // What is logged is decided for the whole process, so it must not have other tests in it.
+    // The log level is global to the process, so no other test may run in it.
     if std::env::var_os(SUBPROCESS_MARKER).is_none() {
-        let this = "trouble::delivery_failures_are_logged_without_code_recipient_or_url";
+        let this = "provider_failures::delivery_failures_are_logged_without_code_recipient_or_url";
         return run_in_subprocess(this, "RUST_BACKTRACE", OsStr::new("0")).await;
     }
     let log = LogBuffer::default();
@@ -96,7 +96,7 @@ async fn delivery_failures_are_logged_without_code_recipient_or_url() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
-    // Nobody listens there any more.
+    // A port that was just closed.
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = format!("webhook+http://user:pass@{closed}/?token=t0ken,smtp://u:p4ss@{closed}?from=a@b.c&tls=none");
     let delivery = open_delivery(&url, test_config());
@@ -117,8 +117,8 @@ async fn delivery_failures_are_logged_without_code_recipient_or_url() {
     for expected in [
         "Connection refused",
         "attempts=3",
-        "the gateway answered 400",
-        "the mail server answered 550",
+        "the gateway responded 400",
+        "the mail server replied 550",
         "to=\"*42\"",
         "to=\"m*@example.com\"",
         "purpose=\"reset\"",

@@ -1,4 +1,4 @@
-//! Short messages by webhook.
+//! Delivery of short messages by webhook.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ fn assert_signed(request: &Request) {
 async fn a_code_is_delivered_by_a_signed_webhook_request() {
     let mut gateway = SmsGateway::start(&[], GatewayBehavior::Respond(204));
     let delivery = open_delivery(&gateway.url, test_config());
-    // Typed in another way, it is the same phone.
+    // Another spelling of the same phone number.
     delivery.dispatch(message("+8613800138042")).unwrap();
     let request = gateway.next_request().await;
     assert_signed(&request);
@@ -38,7 +38,7 @@ async fn a_code_is_delivered_by_a_signed_webhook_request() {
     assert_eq!(request_json(&request), json!({ "to": PHONE, "code": CODE, "purpose": "reset", "text": text }));
 
     delivery.dispatch(message(PHONE)).unwrap();
-    assert_ne!(gateway.next_request().await.idempotency_key, request.idempotency_key, "another message");
+    assert_ne!(gateway.next_request().await.idempotency_key, request.idempotency_key, "each message has its own key");
     within_timeout(delivery.drain()).await;
     assert!(!gateway.has_unread_request());
 }
@@ -69,9 +69,9 @@ async fn provider_errors_are_retried_with_the_same_idempotency_key() {
     delivery.dispatch(message(PHONE)).unwrap();
     let first = gateway.next_request().await;
     for _ in 0..2 {
-        let again = gateway.next_request().await;
-        assert_signed(&again);
-        assert_eq!(again, first);
+        let retried = gateway.next_request().await;
+        assert_signed(&retried);
+        assert_eq!(retried, first);
     }
     within_timeout(delivery.drain()).await;
     assert!(!gateway.has_unread_request());

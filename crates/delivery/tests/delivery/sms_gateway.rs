@@ -1,4 +1,4 @@
-//! A gateway for short messages, which answers as it is told.
+//! An SMS gateway for tests with configurable behavior.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,15 +10,15 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::within_timeout;
 
-/// What a gateway does with a request.
+/// How the gateway handles a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GatewayBehavior {
     Respond(u16),
-    /// Does not answer until [`Gateway::release`].
+    /// Does not respond until [`SmsGateway::release`].
     Hang,
 }
 
-/// A request, as it arrived.
+/// A received request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) signature: String,
@@ -43,16 +43,11 @@ struct GatewayState {
 }
 
 impl SmsGateway {
-    /// Does `acts`, one a request, and then `otherwise`.
-    pub(crate) fn start(acts: &[GatewayBehavior], otherwise: GatewayBehavior) -> Self {
+    /// Starts a gateway that handles the first requests by `behaviors`, in order, and all others by `default_behavior`.
+    pub(crate) fn start(behaviors: &[GatewayBehavior], default_behavior: GatewayBehavior) -> Self {
         let (sender, requests) = mpsc::unbounded_channel();
-        let acts = Mutex::new(acts.iter().rev().copied().collect());
-        let state = Data::new(GatewayState {
-            behaviors: acts,
-            default_behavior: otherwise,
-            requests: sender,
-            released: Arc::default(),
-        });
+        let behaviors = Mutex::new(behaviors.iter().rev().copied().collect());
+        let state = Data::new(GatewayState { behaviors, default_behavior, requests: sender, released: Arc::default() });
         let shared = state.clone();
         let server =
             HttpServer::new(move || App::new().app_data(shared.clone()).default_service(web::to(handle_request)))
@@ -67,17 +62,17 @@ impl SmsGateway {
         Self { url, requests, state, handle }
     }
 
-    /// The next request.
+    /// Waits for the next request.
     pub(crate) async fn next_request(&mut self) -> Request {
         within_timeout(self.requests.recv()).await.unwrap()
     }
 
-    /// Whether a request has come that nobody has asked for yet.
+    /// Whether a request was received that [`Self::next_request`] has not returned; consumes it.
     pub(crate) fn has_unread_request(&mut self) -> bool {
         self.requests.try_recv().is_ok()
     }
 
-    /// Answers the request that hangs.
+    /// Responds to the request that hangs.
     pub(crate) fn release(&self) {
         self.state.released.notify_one();
     }
@@ -105,7 +100,7 @@ async fn handle_request(request: HttpRequest, body: Bytes, state: Data<GatewaySt
     match behavior {
         GatewayBehavior::Respond(status) => HttpResponse::build(StatusCode::from_u16(status).unwrap())
             .insert_header(("location", "/elsewhere"))
-            .body("an answer"),
+            .body("a response"),
         GatewayBehavior::Hang => {
             state.released.notified().await;
             HttpResponse::Ok().finish()

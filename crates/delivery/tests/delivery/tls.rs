@@ -1,4 +1,4 @@
-//! Delivery over TLS, to servers that the machine trusts and to servers that it does not.
+//! Delivery over TLS, to servers with trusted and with untrusted certificates.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use crate::mail_server::{MailServer, ServerBehavior, TlsMode};
 use crate::{PHONE, SUBPROCESS_MARKER, message, open_delivery, run_in_subprocess, test_config, within_timeout};
 
-/// The file with the URLs that [`as_another_process`] is to deliver by.
+/// The file with the value of `STELE_DELIVERY` for [`deliver_in_subprocess`].
 const URLS_FILE: &str = "urls";
 
 struct ServerIdentity {
@@ -31,7 +31,7 @@ impl ServerIdentity {
     }
 }
 
-/// A certificate for `localhost`, and a server's side of it.
+/// A self-signed certificate for `localhost`, and a TLS acceptor with it.
 fn new_identity() -> ServerIdentity {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -47,7 +47,7 @@ fn new_identity() -> ServerIdentity {
     identity
 }
 
-/// A gateway that takes everything. Gives its port, and the first line of each request.
+/// An SMS gateway that accepts everything. Returns its port, and a channel of the request lines.
 async fn start_gateway(acceptor: TlsAcceptor) -> (u16, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -56,7 +56,7 @@ async fn start_gateway(acceptor: TlsAcceptor) -> (u16, mpsc::UnboundedReceiver<S
         while let Ok((stream, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut request = Vec::new();
-            // The body is JSON on one line and ends so.
+            // The body is a JSON object, which ends in a brace.
             while !request.ends_with(b"}") && stream.read_buf(&mut request).await.unwrap() > 0 {}
             stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await.unwrap();
             stream.shutdown().await.unwrap();
@@ -67,7 +67,7 @@ async fn start_gateway(acceptor: TlsAcceptor) -> (u16, mpsc::UnboundedReceiver<S
     (port, requests)
 }
 
-/// Delivers a message by each of the URLs in the file beside the certificate. Does nothing unless [`deliver`] runs it.
+/// Delivers a message on each channel. Does nothing unless [`deliver_trusting`] runs it in a subprocess.
 #[actix_web::test]
 async fn deliver_in_subprocess() {
     if std::env::var_os(SUBPROCESS_MARKER).is_none() {
@@ -81,24 +81,27 @@ async fn deliver_in_subprocess() {
     within_timeout(delivery.drain()).await;
 }
 
-/// Delivers as a process that trusts `identity` alone: trust is read from the environment.
+/// Delivers in a process that trusts only `identity`, since trusted certificates are read from the environment.
 async fn deliver_trusting(urls: &str, identity: &ServerIdentity) {
     std::fs::write(identity.urls(), urls).unwrap();
-    run_in_subprocess("tls::as_another_process", "SSL_CERT_FILE", identity.certificate().as_os_str()).await;
+    run_in_subprocess("tls::deliver_in_subprocess", "SSL_CERT_FILE", identity.certificate().as_os_str()).await;
 }
 
 #[actix_web::test]
 async fn codes_are_delivered_over_tls_only_to_trusted_servers() {
-    let (known, stranger) = (new_identity(), new_identity());
-    for (scheme, start) in [("smtps", false), ("smtp", true)] {
-        let tls = |acceptor| if start { TlsMode::StartTls(acceptor) } else { TlsMode::Implicit(acceptor) };
-        let mut server = MailServer::start_with(ServerBehavior::AcceptAll, tls(known.acceptor.clone())).await;
-        let (port, mut requests) = start_gateway(known.acceptor.clone()).await;
+    let (trusted, untrusted) = (new_identity(), new_identity());
+    for scheme in ["smtps", "smtp"] {
+        let tls = match scheme {
+            "smtps" => TlsMode::Implicit,
+            _ => TlsMode::StartTls,
+        };
+        let mut server = MailServer::start_with(ServerBehavior::AcceptAll, tls(trusted.acceptor.clone())).await;
+        let (port, mut requests) = start_gateway(trusted.acceptor.clone()).await;
         let urls = format!(
             "{scheme}://codes:word@localhost:{}?from=codes@example.com,webhook+https://localhost:{port}/send",
             server.port
         );
-        deliver_trusting(&urls, &stranger).await;
+        deliver_trusting(&urls, &untrusted).await;
         assert!(!server.has_unread_mail(), "{scheme}");
         assert_eq!(
             server.count_commands("AUTH") + server.count_commands("MAIL"),
@@ -108,7 +111,7 @@ async fn codes_are_delivered_over_tls_only_to_trusted_servers() {
         );
         assert!(requests.try_recv().is_err());
 
-        deliver_trusting(&urls, &known).await;
+        deliver_trusting(&urls, &trusted).await;
         assert_eq!(server.next_mail().await.to, "RCPT TO:<mark@example.com>", "{scheme}");
         assert_eq!(server.count_commands("AUTH"), 1, "{scheme}");
         assert_eq!(within_timeout(requests.recv()).await.as_deref(), Some("POST /send HTTP/1.1"));

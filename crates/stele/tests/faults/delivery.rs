@@ -175,7 +175,7 @@ async fn short_messages_are_signed_and_retried() {
     let log = scene.server.stop();
     assert_eq!(gateway.remaining_messages().len(), 1, "what is refused is refused");
     assert!(
-        log.contains("the gateway answered 400") && !log.contains("13840000001") && !log.contains(GATEWAY_SECRET),
+        log.contains("the gateway responded 400") && !log.contains("13840000001") && !log.contains(GATEWAY_SECRET),
         "{log}"
     );
 }
