@@ -1,9 +1,9 @@
-//! Keeps the audit trail: a queue in memory, and a writer that empties it into the database in batches.
+//! Audit log writer: a bounded queue in memory, written to the database in batches (ADR 13).
 //!
-//! No request waits for it. What happened is in the database within a second, if that answers; repetitions of a failure
-//! are counted, and the count is there within a minute more (`merge`). A process that is killed takes with it what it
-//! had not written by then, and nothing else is ever lost: while the database cannot be written, the queue grows up to a
-//! bound, and beyond that the services refuse every request ([`AuditLogWriter::is_full`]).
+//! No request waits for the writer. An event is in the database within a second, if the database responds; repeated
+//! failures are counted, and their count is written within a further minute (`failure_merging`). A killed process loses
+//! only what it has not yet written. While the database cannot be written, the queue grows up to a bound; beyond it,
+//! the services apply backpressure and reject every request ([`AuditLogWriter::is_full`]).
 
 mod failure_merging;
 
@@ -28,67 +28,88 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 pub use self::failure_merging::AuditRateLimits;
-use self::failure_merging::{FailureMerger, MergeOutcome};
+use self::failure_merging::{FailureMerger, MergeOutcome, Suppression};
 
 stele_service::settings! {
-    /// The audit trail.
+    /// The audit log.
     pub const SETTINGS = "STELE_";
-    /// how long the audit trail goes back (`stele audit` reads it), a day or more; 0: what is old is never forgotten
-    AUDIT_KEEP: Option<Duration> = parsed(parse_retention, "a span: 30d, 8760h", "184d");
-    /// audit entries an hour for failures from one address or IPv6 /64 (a MeFP app: ten times as many), for guesses and for
-    /// refusals each; further failures are only counted
+    /// retention of the audit log (`stele audit`), at least a day; 0: entries are never deleted
+    AUDIT_KEEP: Option<Duration> = parsed(parse_retention, "a duration such as 30d or 8760h", "184d");
+    /// audit log entries an hour for failures from one address or IPv6 /64 (a MeFP app: ten times as many), for guesses
+    /// and for other rejections each; further failures are only counted
     AUDIT_ORIGIN: u32 = with_derived_default(|| AuditRateLimits::default().per_origin).range(10, 100_000);
-    /// audit entries an hour and process for wrong passwords and codes of existing accounts
+    /// audit log entries an hour and process for guesses: wrong passwords and codes of existing accounts
     AUDIT_GUESSES: u32 = with_derived_default(|| AuditRateLimits::default().guesses).range(10, 1_000_000);
-    /// audit entries an hour and process for all other failures
+    /// audit log entries an hour and process for all other failures
     AUDIT_REFUSALS: u32 = with_derived_default(|| AuditRateLimits::default().refusals).range(10, 1_000_000);
 }
 
 fn parse_retention(text: &str) -> std::result::Result<Option<Duration>, String> {
     match Duration::from_text(text, ValueRange::ANY)? {
         Duration::ZERO => Ok(None),
-        short if short < Duration::from_secs(86_400) => Err("must be a day or more, or 0: for good".to_owned()),
-        keep => Ok(Some(keep)),
+        period if period < Duration::from_secs(86_400) => {
+            Err("must be at least a day, or 0 to keep all entries".to_owned())
+        }
+        retention => Ok(Some(retention)),
     }
 }
 
-/// How long the settings keep the trail (`None`: for good), and its budgets for failures.
-pub(crate) fn audit_settings(
-    settings: &Settings,
-) -> std::result::Result<(Option<Duration>, AuditRateLimits), ConfigError> {
-    let (origin, guesses) = (settings.get(&AUDIT_ORIGIN)?, settings.get(&AUDIT_GUESSES)?);
-    let budgets = AuditRateLimits { per_origin: origin, guesses, refusals: settings.get(&AUDIT_REFUSALS)? };
-    Ok((settings.get(&AUDIT_KEEP)?, budgets))
+/// Configuration of the audit log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditLogConfig {
+    /// The age at which entries are deleted; `None`: never.
+    pub retention: Option<Duration>,
+    /// The most entries an hour for failures.
+    pub rate_limits: AuditRateLimits,
 }
 
-/// How long an event waits for others to be written with.
-const BATCH_DELAY: Duration = Duration::from_millis(200);
-/// How many are written at once; with so many none waits for more.
-const MAX_BATCH: usize = 2_048;
-/// With so many unwritten, services let nobody in.
-const BACKPRESSURE_THRESHOLD: usize = 32_768;
-/// What is kept at most: requests that were under way when it was full end too.
-const QUEUE_CAPACITY: usize = 2 * BACKPRESSURE_THRESHOLD;
-/// How long it is waited after a write that failed.
-const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How long a program that stops waits for what it has not written.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often what is too old is forgotten, and how much at once.
-const PURGE: (Duration, u32) = (Duration::from_secs(60), 10_000);
+impl AuditLogConfig {
+    /// Reads `STELE_AUDIT_KEEP`, `STELE_AUDIT_ORIGIN`, `STELE_AUDIT_GUESSES` and `STELE_AUDIT_REFUSALS`.
+    ///
+    /// # Errors
+    /// The first invalid setting.
+    pub(crate) fn from_settings(settings: &Settings) -> std::result::Result<Self, ConfigError> {
+        let rate_limits = AuditRateLimits {
+            per_origin: settings.get(&AUDIT_ORIGIN)?,
+            guesses: settings.get(&AUDIT_GUESSES)?,
+            refusals: settings.get(&AUDIT_REFUSALS)?,
+        };
+        Ok(Self { retention: settings.get(&AUDIT_KEEP)?, rate_limits })
+    }
+}
 
-/// The audit trail of a process.
+/// How long an event waits for others of the same batch.
+const BATCH_DELAY: Duration = Duration::from_millis(200);
+/// The most entries in one write. A full batch is written without waiting.
+const MAX_BATCH: usize = 2_048;
+/// With this many unwritten events, the services reject requests (backpressure).
+const BACKPRESSURE_THRESHOLD: usize = 32_768;
+/// Capacity of the queue: beyond the threshold, requests in flight can still record their events.
+const QUEUE_CAPACITY: usize = 2 * BACKPRESSURE_THRESHOLD;
+/// Delay before a failed write is retried.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// How long a stopping program waits for unwritten entries.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval of deleting expired entries.
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+/// The most entries deleted by one statement.
+const PURGE_BATCH: u32 = 10_000;
+
+/// Writes the audit log of a process.
 pub struct AuditLogWriter {
     store: Arc<dyn AuditLogStore>,
     clock: Arc<dyn Clock>,
-    retention_period: Option<Duration>,
+    retention: Option<Duration>,
+    /// Random id of this process, part of each entry's id.
     source: i64,
+    /// Operating system user and host, recorded as the author of administrative actions.
     operator: String,
     queue: Mutex<Queue>,
-    /// In the queue and in `unwritten`.
+    /// Number of events in `queue` and `unwritten`.
     pending: AtomicUsize,
-    /// Something is in the queue that was empty.
+    /// Notified when the queue is no longer empty.
     non_empty: Notify,
-    /// A whole batch is.
+    /// Notified when the queue holds a full batch.
     batch_ready: Notify,
     unwritten: tokio::sync::Mutex<UnwrittenEntries>,
     /// Whether the last write failed.
@@ -104,33 +125,33 @@ struct Queue {
     merger: FailureMerger,
 }
 
-/// What is out of the queue; a write that failed is tried again with it.
+/// Entries taken from the queue and not yet written; a failed write is retried with them.
 #[derive(Default)]
 struct UnwrittenEntries {
     entries: Vec<AuditLogEntry>,
-    /// How many have been out of the queue ever.
+    /// The sequence number of the last entry taken from the queue.
     last_seq: i64,
 }
 
 impl AuditLogWriter {
-    /// A trail into `store` that forgets what is older than `keep`, and in which failures have `budgets`. Nothing is written before [`AuditLogWriter::run`] is
-    /// polled or [`AuditLogWriter::flush`] is called.
+    /// A writer to `store`. It writes nothing until [`AuditLogWriter::run`] is polled or [`AuditLogWriter::flush`] is
+    /// called.
     pub fn new(
         store: Arc<dyn AuditLogStore>,
         clock: Arc<dyn Clock>,
-        keep: Option<Duration>,
-        budgets: AuditRateLimits,
+        config: AuditLogConfig,
         metrics: &Metrics,
     ) -> Arc<Self> {
         let mut source = [0; 8];
         OsRandom.fill(&mut source);
-        let trail = Arc::new(Self {
+        let now = Instant::now();
+        let writer = Arc::new(Self {
             store,
             clock,
-            retention_period: keep,
+            retention: config.retention,
             source: i64::from_le_bytes(source) & i64::MAX,
             operator: operator_identity(),
-            queue: Mutex::new(Queue { events: Vec::new(), merger: FailureMerger::new(budgets, Instant::now()) }),
+            queue: Mutex::new(Queue { events: Vec::new(), merger: FailureMerger::new(config.rate_limits, now) }),
             pending: AtomicUsize::new(0),
             non_empty: Notify::new(),
             batch_ready: Notify::new(),
@@ -141,25 +162,25 @@ impl AuditLogWriter {
             merged: Counter::default(),
             suppressed: Family::default(),
         });
-        metrics.register("stele_audit_written", "Entries added to the audit trail", trail.written.clone());
-        metrics.register("stele_audit_lost", "Events that found no place in the queue", trail.lost.clone());
-        let help = "Repeated failures that the audit trail counts in one entry";
-        metrics.register("stele_audit_merged", help, trail.merged.clone());
-        let help = "Failures beyond the audit trail's budgets: only counted";
-        metrics.register("stele_audit_not_kept", help, trail.suppressed.clone());
+        metrics.register("stele_audit_written", "Entries written to the audit log", writer.written.clone());
+        metrics.register("stele_audit_lost", "Events lost because the audit log's queue was full", writer.lost.clone());
+        let help = "Repeated failures that are counted in one entry of the audit log";
+        metrics.register("stele_audit_merged", help, writer.merged.clone());
+        let help = "Failures beyond the rate limits of the audit log, which are only counted";
+        metrics.register("stele_audit_not_kept", help, writer.suppressed.clone());
         for class in [FailureClass::Guess, FailureClass::Refusal] {
-            drop(trail.suppressed.get_or_create(&[("class", class.as_str())]));
+            drop(writer.suppressed.get_or_create(&[("class", class.as_str())]));
         }
-        metrics.register_collector(Box::new(PendingCollector(trail.clone())));
-        trail
+        metrics.register_collector(Box::new(PendingCollector(writer.clone())));
+        writer
     }
 
-    /// Whether so much is unwritten that nothing more should be begun.
+    /// Backpressure: whether so many events are unwritten that new requests must be rejected.
     pub fn is_full(&self) -> bool {
         self.pending.load(Ordering::Relaxed) >= BACKPRESSURE_THRESHOLD
     }
 
-    /// Whether the database did not take what was last written. It is tried again until it does.
+    /// Whether the last write failed. It is retried until it succeeds.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
@@ -167,21 +188,21 @@ impl AuditLogWriter {
 
 impl EventSink for AuditLogWriter {
     fn record(&self, event: Event) {
-        let retention = AuditLogPolicy::for_event(&event);
-        if retention == AuditLogPolicy::Discard {
+        let policy = AuditLogPolicy::for_event(&event);
+        if policy == AuditLogPolicy::Discard {
             return;
         }
         let mut queue = lock_queue(&self.queue);
-        let event = match retention {
+        let event = match policy {
             AuditLogPolicy::Aggregate(class) => match queue.merger.record(class, event, Instant::now()) {
                 MergeOutcome::Recorded(event) => event,
                 MergeOutcome::Counted => {
                     self.merged.inc();
                     return;
                 }
-                MergeOutcome::Suppressed { first } => {
+                MergeOutcome::Suppressed(suppression) => {
                     self.suppressed.get_or_create(&[("class", class.as_str())]).inc();
-                    if first {
+                    if suppression == Suppression::WindowOpened {
                         self.non_empty.notify_one();
                     }
                     return;
@@ -204,45 +225,45 @@ impl EventSink for AuditLogWriter {
 }
 
 impl AuditLogWriter {
-    /// Writes what has been taken down by now.
+    /// Writes all recorded events.
     ///
     /// # Errors
-    /// The database cannot be written; what is not in it is tried again with the next write.
+    /// If the database cannot be written; the next write retries the unwritten entries.
     pub async fn flush(&self) -> Result<()> {
         self.write_pending(|merger| merger.close_ended_windows(Instant::now())).await
     }
 
-    /// Writes what has been taken down by now, and what `ended` gives of the failures that are being counted.
-    async fn write_pending(&self, ended: impl FnOnce(&mut FailureMerger) -> Vec<AuditLogEntry>) -> Result<()> {
+    /// Writes all recorded events, and the entries that `close_windows` makes of counted failures.
+    async fn write_pending(&self, close_windows: impl FnOnce(&mut FailureMerger) -> Vec<AuditLogEntry>) -> Result<()> {
         let mut unwritten = self.unwritten.lock().await;
         let UnwrittenEntries { entries, last_seq: seq } = &mut *unwritten;
-        let (events, ended) = {
+        let (events, closed_windows) = {
             let mut queue = lock_queue(&self.queue);
-            // While nothing can be written, they are counted on.
-            let ended = if entries.is_empty() { ended(&mut queue.merger) } else { Vec::new() };
-            (std::mem::take(&mut queue.events), ended)
+            // While the database cannot be written, counting continues.
+            let closed_windows = if entries.is_empty() { close_windows(&mut queue.merger) } else { Vec::new() };
+            (std::mem::take(&mut queue.events), closed_windows)
         };
-        self.pending.fetch_add(ended.len(), Ordering::Relaxed);
+        self.pending.fetch_add(closed_windows.len(), Ordering::Relaxed);
         let events = events.into_iter().map(|event| AuditLogEntry::new(event, self.source, 0, &self.operator));
-        for mut entry in events.chain(ended) {
+        for mut entry in events.chain(closed_windows) {
             warn_if_suppressed(&entry);
             *seq += 1;
             (entry.id.source, entry.id.seq) = (self.source, *seq);
             entries.push(entry);
         }
         while !entries.is_empty() {
-            let some = entries.len().min(MAX_BATCH);
-            let appended = self.store.append(&entries[..some]).await;
-            self.failing.store(appended.is_err(), Ordering::Relaxed);
-            appended?;
-            entries.drain(..some);
-            self.pending.fetch_sub(some, Ordering::Relaxed);
-            self.written.inc_by(some as u64);
+            let batch_len = entries.len().min(MAX_BATCH);
+            let result = self.store.append(&entries[..batch_len]).await;
+            self.failing.store(result.is_err(), Ordering::Relaxed);
+            result?;
+            entries.drain(..batch_len);
+            self.pending.fetch_sub(batch_len, Ordering::Relaxed);
+            self.written.inc_by(batch_len as u64);
         }
         Ok(())
     }
 
-    /// Writes what happens, and forgets what is too old, for as long as it is polled.
+    /// Writes recorded events and deletes expired entries. Runs until dropped.
     pub async fn run(&self) {
         tokio::join!(self.run_writer(), self.run_purge());
     }
@@ -256,12 +277,12 @@ impl AuditLogWriter {
             match self.flush().await {
                 Ok(()) if failed => {
                     failed = false;
-                    tracing::info!("the audit trail is written again; nothing of it is missing");
+                    tracing::info!("the audit log is written again; no entry is missing");
                 }
                 Ok(()) => {}
                 Err(cause) => {
                     if !failed {
-                        tracing::error!(%cause, "the audit trail cannot be written; it waits in memory");
+                        tracing::error!(%cause, "the audit log cannot be written; entries wait in memory");
                     }
                     failed = true;
                     sleep(RETRY_DELAY).await;
@@ -270,12 +291,12 @@ impl AuditLogWriter {
         }
     }
 
-    /// Waits until there is something to write, and for what may come with it.
+    /// Waits until there is something to write, then for the rest of the batch.
     async fn wait_for_work(&self) {
-        let due = lock_queue(&self.queue).merger.next_deadline();
-        let ended = async {
-            match due {
-                Some(due) => sleep_until(due).await,
+        let deadline = lock_queue(&self.queue).merger.next_deadline();
+        let window_end = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
@@ -283,22 +304,21 @@ impl AuditLogWriter {
             () = self.non_empty.notified() => {
                 tokio::select! { () = sleep(BATCH_DELAY) => {}, () = self.batch_ready.notified() => {} }
             }
-            () = ended => {}
+            () = window_end => {}
         }
     }
 
     async fn run_purge(&self) {
-        let Some(keep) = self.retention_period else { return };
-        let (every, some) = PURGE;
-        let mut ticks = tokio::time::interval(every);
+        let Some(retention) = self.retention else { return };
+        let mut ticks = tokio::time::interval(PURGE_INTERVAL);
         loop {
             ticks.tick().await;
             loop {
-                match self.store.delete_before(self.clock.now().saturating_sub(keep), some).await {
-                    Ok(gone) if gone >= some.into() => sleep(RETRY_DELAY).await,
+                match self.store.delete_before(self.clock.now().saturating_sub(retention), PURGE_BATCH).await {
+                    Ok(deleted) if deleted >= PURGE_BATCH.into() => sleep(RETRY_DELAY).await,
                     Ok(_) => break,
                     Err(cause) => {
-                        tracing::warn!(%cause, "old entries of the audit trail could not be forgotten");
+                        tracing::warn!(%cause, "expired audit log entries cannot be deleted; retrying in a minute");
                         break;
                     }
                 }
@@ -306,25 +326,25 @@ impl AuditLogWriter {
         }
     }
 
-    /// Writes what is left, and what was counted, for seconds at most: for a process that stops.
+    /// Graceful shutdown: writes the remaining events and the counted failures, within 5 s.
     pub async fn drain(&self) {
         let cause = match tokio::time::timeout(DRAIN_TIMEOUT, self.write_remaining()).await {
             Ok(Ok(())) => return,
             Ok(Err(cause)) => cause.to_string(),
-            Err(late) => late.to_string(),
+            Err(elapsed) => elapsed.to_string(),
         };
         let lost = self.pending.load(Ordering::Relaxed);
-        tracing::error!(lost, cause, "the audit trail could not be written to its end");
+        tracing::error!(lost, cause, "the last entries of the audit log could not be written");
     }
 
     async fn write_remaining(&self) -> Result<()> {
-        // What could not be written before is first; what was counted meanwhile is next.
+        // First the unwritten events, then the failures counted meanwhile.
         self.write_pending(|_| Vec::new()).await?;
         self.write_pending(FailureMerger::close_all_windows).await
     }
 }
 
-/// Failures beyond the budgets are many: an operator may want to know without looking into the trail.
+/// Logs suppressed failures: there are many of them, which an operator should learn without reading the audit log.
 fn warn_if_suppressed(entry: &AuditLogEntry) {
     if entry.action == SUPPRESSED_FAILURES {
         let (class, failures, origins) = (&*entry.result, entry.count, entry.origins);
@@ -332,12 +352,12 @@ fn warn_if_suppressed(entry: &AuditLogEntry) {
             class,
             failures,
             origins,
-            "more failures than the audit trail keeps (STELE_AUDIT_ORIGIN, …_GUESSES, …_REFUSALS): counted in one entry"
+            "more failures than the audit log records (STELE_AUDIT_ORIGIN, …_GUESSES, …_REFUSALS); counted in one entry"
         );
     }
 }
 
-/// Who runs this process: what an administrator's acts are signed with.
+/// The operating system user and host of this process, recorded as the author of administrative actions.
 fn operator_identity() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("uid:{}@{host}", rustix::process::getuid().as_raw())
@@ -351,7 +371,7 @@ struct PendingCollector(Arc<AuditLogWriter>);
 
 impl std::fmt::Debug for PendingCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Pending")
+        f.write_str("PendingCollector")
     }
 }
 
@@ -361,12 +381,12 @@ impl Collector for PendingCollector {
         metrics::encode_gauge(
             &mut encoder,
             "stele_audit_pending",
-            "Events that are not in the audit trail yet",
+            "Events that are not yet written to the audit log",
             pending,
         )
     }
 }
 
 #[cfg(test)]
-#[path = "trail_tests.rs"]
+#[path = "audit_log_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Background tasks of a process: the audit trail, keys, expiry, hashes that earlier builds imported.
+//! Background tasks of a process: audit log, key rotation, deletion of expired rows, wrapping of imported hashes.
 
 use std::sync::Arc;
 
@@ -9,15 +9,14 @@ use crate::audit_log::AuditLogWriter;
 use crate::context::Context;
 use crate::stores;
 
-/// Background tasks: writes the audit trail, forgets what has expired, and keeps up with the keys in service. Runs until
-/// dropped.
-pub async fn run_background_tasks(use_cases: UseCases, trail: Arc<AuditLogWriter>) {
-    tokio::join!(use_cases.run_background_tasks(), trail.run());
+/// Writes the audit log, deletes expired state, and follows key rotation. Runs until dropped.
+pub async fn run_background_tasks(use_cases: UseCases, audit_log: Arc<AuditLogWriter>) {
+    tokio::join!(use_cases.run_background_tasks(), audit_log.run());
 }
 
-/// Wraps imported hashes that earlier builds stored as they came, one at a time: logins come first.
+/// Wraps imported hashes that earlier versions stored unwrapped (ADR 25), one at a time so that logins have priority.
 pub async fn wrap_earlier_hashes(context: Context) {
-    let work = async {
+    let wrap_all = async {
         let verifiers = stores::open_database(&context.settings).map_err(stele_core::Error::internal)?.verifiers();
         let pending = verifiers.count_unwrapped().await?;
         if pending == 0 {
@@ -26,12 +25,12 @@ pub async fn wrap_earlier_hashes(context: Context) {
         tracing::info!(pending, "wrapping imported hashes in argon2id");
         context.use_cases.wrap_hashes(verifiers.as_ref()).await.map(Some)
     };
-    match work.await {
+    match wrap_all.await {
         Ok(None) => {}
         Ok(Some(WrapReport { rows, unreadable: 0 })) => tracing::info!(rows, "imported hashes are wrapped in argon2id"),
         Ok(Some(WrapReport { rows, unreadable })) => {
-            tracing::warn!(rows, unreadable, "some imported hashes cannot be read; set these users' passwords");
+            tracing::warn!(rows, unreadable, "some imported hashes are malformed; set new passwords for these users");
         }
-        Err(cause) => tracing::warn!(%cause, "imported hashes are not wrapped yet; run `stele migrate`"),
+        Err(cause) => tracing::warn!(%cause, "imported hashes could not be wrapped; run `stele migrate`"),
     }
 }

@@ -1,4 +1,4 @@
-//! From settings to a running domain: keys, stores, delivery.
+//! Composition root: opens keys, stores and delivery by the settings, and builds the use cases on them.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use stele_service::metrics::Metrics;
 use stele_service::trusted_proxies::{TRUSTED_PROXIES, TrustedProxies};
 use stele_service::{ConfigError, Drain, Settings};
 
-use crate::audit_log::{AuditLogWriter, AuditRateLimits};
+use crate::audit_log::{AuditLogConfig, AuditLogWriter};
 use crate::event_recorder::EventRecorder;
 use crate::metrics::{DomainMetrics, StoreMetrics};
 use crate::password_hashing::HashingConfig;
-use crate::{audit_log, settings, stores};
+use crate::{settings, stores};
 
-/// Time and chance, the machine's or a test's; and what is counted.
+/// Clock, randomness and metrics: the system's, or a test's.
 #[derive(Clone)]
 pub struct Environment {
-    /// The time.
+    /// Source of the time.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// Source of random bytes.
     pub random: Arc<dyn Random>,
     /// The metrics of this process.
     pub metrics: Metrics,
@@ -36,46 +36,46 @@ impl Default for Environment {
     }
 }
 
-/// What a service is started with.
+/// Everything that a service needs to start.
 #[derive(Clone)]
 pub struct Context {
-    /// The domain.
+    /// The use cases, the only way to the stores.
     pub use_cases: UseCases,
     /// The settings.
     pub settings: Settings,
-    /// Whose word about the client's address is taken.
+    /// The proxies whose `X-Forwarded-*` header fields are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// The keys in service.
+    /// The active keys.
     pub keys: Arc<KeyRing>,
-    /// The audit trail.
+    /// Writes the audit log.
     pub audit_log: Arc<AuditLogWriter>,
-    /// Whether the program is going to stop.
+    /// Whether the program is draining (graceful shutdown).
     pub drain: Drain,
     /// The metrics of this process.
     pub metrics: Metrics,
-    /// What is counted of the domain.
+    /// Counters of logins, events, sessions and rate limits.
     pub domain_metrics: DomainMetrics,
 }
 
-/// Opens everything that a service works with.
+/// Opens stores, keys and delivery, and builds the use cases.
 ///
 /// # Errors
-/// One line: the setting, key, file or server that is at fault, and the remedy.
+/// One line: the setting, key, file or server at fault, and the remedy.
 pub async fn open(settings: Settings, environment: Environment) -> Result<Context, ConfigError> {
-    let plan = delivery_config(&settings, &environment)?;
-    let (outbox, delivery) = (plan.is_outbox(), plan.open(&environment.metrics)?);
+    let config = delivery_config(&settings, &environment)?;
+    let (is_outbox, delivery) = (config.is_outbox(), config.open(&environment.metrics)?);
     let context = open_with_delivery(settings, environment, delivery).await?;
-    if outbox {
-        // Only now: an error at the start is one line, with nothing before it.
+    if is_outbox {
+        // Logged last: a failed start prints nothing but its error.
         tracing::warn!("codes go to outbox.jsonl in the data folder: for development only (STELE_DELIVERY)");
     }
     Ok(context)
 }
 
-/// What `STELE_DELIVERY` asks for.
+/// The delivery configuration by `STELE_DELIVERY` and related settings.
 ///
 /// # Errors
-/// One line: what cannot be used, without the URL, which may hold a password.
+/// One line: the invalid setting, without the URL, which may hold a password.
 pub fn delivery_config(settings: &Settings, environment: &Environment) -> Result<DeliveryConfig, ConfigError> {
     DeliveryConfig::from_settings(
         settings,
@@ -85,7 +85,7 @@ pub fn delivery_config(settings: &Settings, environment: &Environment) -> Result
     )
 }
 
-/// Opens everything but a delivery channel, which is given.
+/// As [`open`], with this delivery.
 ///
 /// # Errors
 /// As [`open`].
@@ -97,9 +97,9 @@ pub async fn open_with_delivery(
     Ok(ContextBuilder::open(settings, environment, delivery).await?.build())
 }
 
-/// Everything that a process works with, before it is closed over: where a test may still put something else in.
+/// A [`Context`] before it is built, so that tests can replace dependencies.
 pub struct ContextBuilder {
-    /// What the use cases are made of.
+    /// The dependencies of the use cases.
     pub dependencies: Dependencies,
     settings: Settings,
     trusted_proxies: TrustedProxies,
@@ -110,7 +110,7 @@ pub struct ContextBuilder {
 }
 
 impl ContextBuilder {
-    /// Opens everything but a delivery channel, which is given.
+    /// Opens stores and keys by the settings.
     ///
     /// # Errors
     /// As [`open`].
@@ -120,9 +120,9 @@ impl ContextBuilder {
         delivery: Arc<dyn Delivery>,
     ) -> Result<Self, ConfigError> {
         let policy = settings::policy(&settings)?;
-        let trust = settings.get(&TRUSTED_PROXIES)?;
+        let trusted_proxies = settings.get(&TRUSTED_PROXIES)?;
         let database = stores::open_current_database(&settings).await?;
-        let ring = KeyRing::open(settings.keys_dir(), database.keys(), Arc::clone(&environment.clock)).await?;
+        let keys = KeyRing::open(settings.keys_dir(), database.keys(), Arc::clone(&environment.clock)).await?;
         let metrics = environment.metrics;
         let store_metrics = StoreMetrics::register(&metrics);
         let users = store_metrics.instrument_users(database.users(), stores::users_db_system(&settings)?);
@@ -130,80 +130,60 @@ impl ContextBuilder {
         let state = store_metrics.instrument_state(state, stores::state_db_system(&settings));
         let hasher = HashingConfig::from_settings(&settings)?.build_hasher(environment.random.as_ref())?;
         let domain_metrics = DomainMetrics::register(&metrics, hasher.clone());
-        let (keep, budgets) = audit_log::audit_settings(&settings)?;
-        // Connections of its own: those of the users end with the threads that made them, and the trail is written when the
-        // threads that serve requests have stopped. Nor does a login wait for a connection that it writes by.
-        let own = stores::open_database(&settings)?;
-        let trail = AuditLogWriter::new(own.audit_log(), Arc::clone(&environment.clock), keep, budgets, &metrics);
-        let deps = Dependencies {
+        let audit_log_config = AuditLogConfig::from_settings(&settings)?;
+        // The audit log has its own connections: those of the user store end with the worker threads, after which the
+        // audit log is still written. And no login waits for a connection that writes the audit log.
+        let audit_database = stores::open_database(&settings)?;
+        let audit_store = audit_database.audit_log();
+        let audit_log = AuditLogWriter::new(audit_store, Arc::clone(&environment.clock), audit_log_config, &metrics);
+        let dependencies = Dependencies {
             users,
             state,
             delivery,
-            events: Arc::new(EventRecorder::new(domain_metrics.clone(), trail.clone())),
+            events: Arc::new(EventRecorder::new(domain_metrics.clone(), audit_log.clone())),
             clock: environment.clock,
             random: environment.random,
             hasher,
-            sealer: ring.sealer(),
-            keys: ring.clone(),
-            salted_logins: ring.salted_logins(),
-            mac: ring.mac(),
+            sealer: keys.sealer(),
+            keys: keys.clone(),
+            salted_logins: keys.salted_logins(),
+            mac: keys.mac(),
             policy: Arc::new(policy),
         };
-        Ok(Self {
-            dependencies: deps,
-            settings,
-            trusted_proxies: trust,
-            keys: ring,
-            audit_log: trail,
-            metrics,
-            domain_metrics,
-        })
+        Ok(Self { dependencies, settings, trusted_proxies, keys, audit_log, metrics, domain_metrics })
     }
 
-    /// What services and commands work with.
+    /// Builds the use cases.
     pub fn build(self) -> Context {
-        let Self {
-            dependencies: deps,
-            settings,
-            trusted_proxies: trust,
-            keys,
-            audit_log: trail,
-            metrics,
-            domain_metrics,
-        } = self;
-        let (use_cases, drain) = (UseCases::new(deps), Drain::default());
-        Context { use_cases, settings, trusted_proxies: trust, keys, audit_log: trail, drain, metrics, domain_metrics }
+        let Self { dependencies, settings, trusted_proxies, keys, audit_log, metrics, domain_metrics } = self;
+        let (use_cases, drain) = (UseCases::new(dependencies), Drain::default());
+        Context { use_cases, settings, trusted_proxies, keys, audit_log, drain, metrics, domain_metrics }
     }
 }
 
-/// What an administrator works with, on the database of the settings: it needs no key. The trail is to be flushed by
-/// the caller.
+/// The administrative operations, on the user store of the settings. They need no key. The caller must flush the audit
+/// log.
 ///
 /// # Errors
 /// As [`crate::stores::open_current_database`].
 pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<AuditLogWriter>), ConfigError> {
     let database = stores::open_current_database(settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let trail = AuditLogWriter::new(
-        database.audit_log(),
-        Arc::clone(&clock),
-        None,
-        AuditRateLimits::default(),
-        &Metrics::default(),
-    );
-    let deps = AdministrationDependencies {
+    let config = AuditLogConfig::default();
+    let audit_log = AuditLogWriter::new(database.audit_log(), Arc::clone(&clock), config, &Metrics::default());
+    let dependencies = AdministrationDependencies {
         users: database.users(),
         keys: database.keys(),
         verifiers: database.verifiers(),
         audit_log: database.audit_log(),
-        events: trail.clone(),
+        events: audit_log.clone(),
         clock,
         random: Arc::new(OsRandom),
     };
-    Ok((Administration::new(deps), trail))
+    Ok((Administration::new(dependencies), audit_log))
 }
 
-/// The keys in service, as a service of these settings has them.
+/// The active keys of a service with these settings.
 ///
 /// # Errors
 /// One line that names the key and its file; or as [`crate::stores::open_database`].

@@ -1,8 +1,8 @@
-//! Merges repeated failures in the audit trail, and bounds how many entries failures take.
+//! Merging of repeated failures in the audit log, and rate limits for entries about failures.
 //!
-//! The first failure of its kind from an origin (an address, an IPv6 /64, an app) has an entry of its own; those that
-//! follow are counted in one entry a minute. Entries are budgeted by origin and in all, separately for guesses at
-//! accounts and for other refusals; failures beyond a budget are counted, class by class, in one entry a minute.
+//! The first failure of its kind from an origin (an address, an IPv6 /64, an app) gets its own entry; repetitions are
+//! counted in one entry a minute. Entries are rate-limited per origin and in total, separately for guesses and for
+//! other rejections; failures beyond a rate limit are counted, per class, in one entry a minute.
 
 use std::collections::hash_map::{Entry as Slot, RandomState};
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -17,25 +17,25 @@ use stele_core::session::DialectName;
 use stele_core::time::Timestamp;
 use tokio::time::Instant;
 
-/// How long repeated failures are counted before an entry says how many they were.
+/// How long repeated failures are counted before their number is written.
 pub(super) const MERGE_WINDOW: Duration = Duration::from_secs(60);
-/// A budget is for this long; it may be spent at once, and comes back evenly.
+/// Time in which an empty bucket refills.
 const REFILL_PERIOD: Duration = Duration::from_secs(3_600);
-/// How many origins are distinguished in an entry about failures beyond the budgets.
+/// The most origins that an entry about suppressed failures distinguishes.
 pub(super) const MAX_COUNTED_ORIGINS: usize = 4_096;
-/// An app calls for all of its users: it has this many times the budget of an address.
+/// An app calls for all its users, so its rate limit is this many times an address's.
 const APP_MULTIPLIER: u32 = 10;
-/// With fewer origins than this, those that have their whole budget again are not looked for.
+/// Full buckets are removed only if there are at least this many origins.
 const MIN_SWEEP_SIZE: usize = 1_024;
 
-/// How many entries failures may take, in an hour.
+/// Rate limits of the audit log: entries about failures an hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuditRateLimits {
-    /// From one address or IPv6 /64, of each class; from one MeFP app ten times as many.
+    /// Per address or IPv6 /64 and class; per MeFP app ten times as many.
     pub per_origin: u32,
-    /// Guesses, in all.
+    /// Guesses in total: wrong passwords and codes of existing accounts.
     pub guesses: u32,
-    /// Refusals, in all.
+    /// All other failures in total.
     pub refusals: u32,
 }
 
@@ -54,29 +54,35 @@ impl AuditRateLimits {
     }
 }
 
-/// What becomes of a failure.
+/// What becomes of a recorded failure.
 pub(super) enum MergeOutcome {
-    /// It has an entry of its own.
+    /// The failure gets its own entry.
     Recorded(Event),
-    /// It is counted in an entry that will be made.
+    /// A repetition, counted in the entry at the end of its window.
     Counted,
-    /// It is beyond a budget.
-    Suppressed {
-        /// The first for a while: from now on there is something to write later.
-        first: bool,
-    },
+    /// Beyond a rate limit, only counted.
+    Suppressed(Suppression),
 }
 
-/// What makes failures the same.
+/// Effect of a suppressed failure on the window that counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suppression {
+    /// A new window was opened, so [`FailureMerger::next_deadline`] has changed.
+    WindowOpened,
+    /// An open window counts it too.
+    WindowExtended,
+}
+
+/// Failures with equal keys are repetitions of each other.
 #[derive(PartialEq, Eq, Hash)]
 struct FailureKey {
     origin: Option<Origin>,
     outcome: Outcome,
-    /// `None` for what a rate limit refused, whatever it was about.
+    /// Action, dialect, app and subject; `None` if a rate limit rejected the request.
     details: Option<(Action, Option<DialectName>, String, Option<Subject>)>,
 }
 
-/// Failures of one kind since the last entry about them.
+/// Failures with the same key since the last entry about them.
 struct MergeWindow {
     class: FailureClass,
     repeated: Option<RepeatedFailures>,
@@ -96,40 +102,43 @@ struct FailureCount {
     last: Timestamp,
 }
 
-/// Failures beyond the budgets since the last entry about them.
+/// Suppressed failures since the last entry about them.
 struct SuppressedFailures {
     ends_at: Instant,
     origins: HashSet<u64>,
     count: FailureCount,
 }
 
-/// A token bucket: full at first, and an hour after it was emptied.
+/// Token bucket: starts full, and refills evenly in an hour.
 struct TokenBucket {
     tokens: f64,
     refilled_at: Instant,
 }
 
-/// The failures that have been counted and are not in the trail yet.
+/// Counts failures that are not yet written to the audit log.
 pub(super) struct FailureMerger {
     rate_limits: AuditRateLimits,
     windows: HashMap<Arc<FailureKey>, MergeWindow>,
-    /// When each window ends, in that order.
+    /// The ends of the windows, in order.
     window_ends: VecDeque<(Instant, Arc<FailureKey>)>,
+    /// By class as in [`CLASSES`].
     total_buckets: [TokenBucket; 2],
-    /// Origins that have not their whole budget.
+    /// The buckets of origins, removed when full; by class as in [`CLASSES`].
     origin_buckets: HashMap<Option<Origin>, [TokenBucket; 2]>,
+    /// The number of origins at which full buckets are removed.
     sweep_at: usize,
+    /// By class as in [`CLASSES`].
     suppressed: [Option<SuppressedFailures>; 2],
     hasher: RandomState,
 }
 
 impl FailureMerger {
-    pub(super) fn new(budgets: AuditRateLimits, now: Instant) -> Self {
+    pub(super) fn new(rate_limits: AuditRateLimits, now: Instant) -> Self {
         Self {
-            rate_limits: budgets,
+            rate_limits,
             windows: HashMap::new(),
             window_ends: VecDeque::new(),
-            total_buckets: [TokenBucket::full(budgets.guesses, now), TokenBucket::full(budgets.refusals, now)],
+            total_buckets: [TokenBucket::full(rate_limits.guesses, now), TokenBucket::full(rate_limits.refusals, now)],
             origin_buckets: HashMap::new(),
             sweep_at: MIN_SWEEP_SIZE,
             suppressed: [None, None],
@@ -137,162 +146,166 @@ impl FailureMerger {
         }
     }
 
-    /// Takes a failure down.
+    /// Records a failure.
     pub(super) fn record(&mut self, class: FailureClass, event: Event, now: Instant) -> MergeOutcome {
-        let kind = FailureKey::of(&event);
-        if let Some(window) = self.windows.get_mut(&kind) {
+        let key = FailureKey::of(&event);
+        if let Some(window) = self.windows.get_mut(&key) {
             window.add_repetition(event);
             return MergeOutcome::Counted;
         }
-        if !self.take_tokens(class, &kind.origin, now) {
+        if !self.take_tokens(class, &key.origin, now) {
             let count = FailureCount { times: 1, first: event.at, last: event.at };
-            return MergeOutcome::Suppressed { first: self.suppress(class, kind.origin.as_ref(), &count, now) };
+            return MergeOutcome::Suppressed(self.suppress(class, key.origin.as_ref(), &count, now));
         }
-        let kind = Arc::new(kind);
-        self.window_ends.push_back((now + MERGE_WINDOW, kind.clone()));
-        self.windows.insert(kind, MergeWindow { class, repeated: None });
+        let key = Arc::new(key);
+        self.window_ends.push_back((now + MERGE_WINDOW, key.clone()));
+        self.windows.insert(key, MergeWindow { class, repeated: None });
         MergeOutcome::Recorded(event)
     }
 
-    /// When there will be something to write.
+    /// The end of the next window, when there will be an entry to write.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let windows = self.window_ends.front().map(|(end, _)| *end);
-        let not_kept = self.suppressed.iter().flatten().map(|not_kept| not_kept.ends_at);
-        windows.into_iter().chain(not_kept).min()
+        let suppressed = self.suppressed.iter().flatten().map(|suppressed| suppressed.ends_at);
+        windows.into_iter().chain(suppressed).min()
     }
 
-    /// The entries, without names, about what was counted in the windows that have ended.
+    /// Closes the windows that have ended, and returns the entries about the failures counted in them, without ids.
     pub(super) fn close_ended_windows(&mut self, now: Instant) -> Vec<AuditLogEntry> {
         let mut entries = Vec::new();
         while self.window_ends.front().is_some_and(|(end, _)| *end <= now) {
-            let Some((_, kind)) = self.window_ends.pop_front() else { break };
-            let Slot::Occupied(mut slot) = self.windows.entry(kind.clone()) else { continue };
-            let class = slot.get().class;
-            let Some(repeated) = slot.get_mut().repeated.take() else {
-                // It has ceased.
-                slot.remove();
+            let Some((_, key)) = self.window_ends.pop_front() else { break };
+            let Slot::Occupied(mut window) = self.windows.entry(key.clone()) else { continue };
+            let class = window.get().class;
+            let Some(repeated) = window.get_mut().repeated.take() else {
+                // No repetition in this window: the next failure gets its own entry again.
+                window.remove();
                 continue;
             };
-            if self.take_tokens(class, &kind.origin, now) {
+            if self.take_tokens(class, &key.origin, now) {
                 entries.push(repeated.into_entry());
-                self.window_ends.push_back((now + MERGE_WINDOW, kind));
+                self.window_ends.push_back((now + MERGE_WINDOW, key));
             } else {
-                self.windows.remove(&kind);
-                self.suppress(class, kind.origin.as_ref(), &repeated.count, now);
+                self.windows.remove(&key);
+                self.suppress(class, key.origin.as_ref(), &repeated.count, now);
             }
         }
-        for (class, not_kept) in CLASSES.into_iter().zip(&mut self.suppressed) {
-            entries.extend(
-                not_kept.take_if(|not_kept| not_kept.ends_at <= now).map(|not_kept| not_kept.into_entry(class)),
-            );
+        for (class, suppressed) in CLASSES.into_iter().zip(&mut self.suppressed) {
+            let ended = suppressed.take_if(|suppressed| suppressed.ends_at <= now);
+            entries.extend(ended.map(|suppressed| suppressed.into_entry(class)));
         }
         entries
     }
 
-    /// The entries about everything that was counted, for a process that stops.
+    /// Closes all windows, and returns the entries about all counted failures. For a graceful shutdown.
     pub(super) fn close_all_windows(&mut self) -> Vec<AuditLogEntry> {
         self.window_ends.clear();
         let repeated = self.windows.drain().filter_map(|(_, window)| window.repeated).map(RepeatedFailures::into_entry);
-        let not_kept = CLASSES.into_iter().zip(&mut self.suppressed);
-        let not_kept = not_kept.filter_map(|(class, not_kept)| Some(not_kept.take()?.into_entry(class)));
-        repeated.chain(not_kept).collect()
+        let suppressed = CLASSES.into_iter().zip(&mut self.suppressed);
+        let suppressed = suppressed.filter_map(|(class, suppressed)| Some(suppressed.take()?.into_entry(class)));
+        repeated.chain(suppressed).collect()
     }
 
-    /// Takes an entry from both budgets, if they have one left.
+    /// Takes a token from the origin's bucket and the total bucket of `class`; `false` if one of them is empty.
     fn take_tokens(&mut self, class: FailureClass, origin: &Option<Origin>, now: Instant) -> bool {
-        let each = self.rate_limits.per_origin_limit(origin);
-        let (at, all) = match class {
+        let origin_limit = self.rate_limits.per_origin_limit(origin);
+        let (index, total_limit) = match class {
             FailureClass::Guess => (0, self.rate_limits.guesses),
             FailureClass::Refusal => (1, self.rate_limits.refusals),
         };
-        if self.total_buckets[at].refill(all, now) < 1.0 {
+        if self.total_buckets[index].refill(total_limit, now) < 1.0 {
             return false;
         }
-        if let Some(own) = self.origin_buckets.get_mut(origin) {
-            if own[at].refill(each, now) < 1.0 {
+        if let Some(buckets) = self.origin_buckets.get_mut(origin) {
+            if buckets[index].refill(origin_limit, now) < 1.0 {
                 return false;
             }
-            own[at].tokens -= 1.0;
+            buckets[index].tokens -= 1.0;
         } else {
-            self.forget_full_buckets(now);
-            let mut own = [TokenBucket::full(each, now), TokenBucket::full(each, now)];
-            own[at].tokens -= 1.0;
-            self.origin_buckets.insert(origin.clone(), own);
+            self.remove_full_buckets(now);
+            let mut buckets = [TokenBucket::full(origin_limit, now), TokenBucket::full(origin_limit, now)];
+            buckets[index].tokens -= 1.0;
+            self.origin_buckets.insert(origin.clone(), buckets);
         }
-        self.total_buckets[at].tokens -= 1.0;
+        self.total_buckets[index].tokens -= 1.0;
         true
     }
 
-    /// Forgets origins that have their whole budget again, if there are many. No more remain than there were entries in
-    /// the last hour.
-    fn forget_full_buckets(&mut self, now: Instant) {
+    /// Removes origins with full buckets, if there are many origins. No more remain than entries were made in the last
+    /// hour.
+    fn remove_full_buckets(&mut self, now: Instant) {
         if self.origin_buckets.len() >= self.sweep_at {
-            let budgets = self.rate_limits;
-            self.origin_buckets.retain(|origin, own| {
-                let each = budgets.per_origin_limit(origin);
-                own.iter_mut().any(|bucket| bucket.refill(each, now) < f64::from(each))
+            let rate_limits = self.rate_limits;
+            self.origin_buckets.retain(|origin, buckets| {
+                let limit = rate_limits.per_origin_limit(origin);
+                buckets.iter_mut().any(|bucket| bucket.refill(limit, now) < f64::from(limit))
             });
             self.sweep_at = MIN_SWEEP_SIZE.max(2 * self.origin_buckets.len());
         }
     }
 
-    /// Counts failures beyond a budget; whether they are the first for a while.
-    fn suppress(&mut self, class: FailureClass, origin: Option<&Origin>, count: &FailureCount, now: Instant) -> bool {
+    /// Counts failures beyond a rate limit.
+    fn suppress(
+        &mut self,
+        class: FailureClass,
+        origin: Option<&Origin>,
+        count: &FailureCount,
+        now: Instant,
+    ) -> Suppression {
         let origin = self.hasher.hash_one(origin);
-        let not_kept = &mut self.suppressed[usize::from(class == FailureClass::Refusal)];
-        match not_kept {
-            Some(not_kept) => {
-                not_kept.count.add(count);
-                if not_kept.origins.len() < MAX_COUNTED_ORIGINS {
-                    not_kept.origins.insert(origin);
+        let window = &mut self.suppressed[usize::from(class == FailureClass::Refusal)];
+        match window {
+            Some(suppressed) => {
+                suppressed.count.add(count);
+                if suppressed.origins.len() < MAX_COUNTED_ORIGINS {
+                    suppressed.origins.insert(origin);
                 }
-                false
+                Suppression::WindowExtended
             }
             None => {
                 let count = FailureCount { ..*count };
-                *not_kept =
-                    Some(SuppressedFailures { ends_at: now + MERGE_WINDOW, origins: HashSet::from([origin]), count });
-                true
+                let origins = HashSet::from([origin]);
+                *window = Some(SuppressedFailures { ends_at: now + MERGE_WINDOW, origins, count });
+                Suppression::WindowOpened
             }
         }
     }
 }
 
-/// As the arrays of a [`Merger`] have them.
+/// The classes in the order of the arrays of [`FailureMerger`].
 const CLASSES: [FailureClass; 2] = [FailureClass::Guess, FailureClass::Refusal];
 
 impl FailureKey {
     fn of(event: &Event) -> Self {
-        let door = event.entry_point.as_ref();
+        let entry_point = event.entry_point.as_ref();
         let by_address = || event.client.as_ref().map(|client| Origin::from_address(client.address));
-        let origin = door.and_then(|door| door.origin.clone()).or_else(by_address);
-        let about = || {
-            let app = door.map(|door| door.app.clone()).unwrap_or_default();
-            (event.action, door.map(|door| door.dialect), app, event.subject.clone())
+        let origin = entry_point.and_then(|entry_point| entry_point.origin.clone()).or_else(by_address);
+        let details = || {
+            let app = entry_point.map(|entry_point| entry_point.app.clone()).unwrap_or_default();
+            (event.action, entry_point.map(|entry_point| entry_point.dialect), app, event.subject.clone())
         };
-        Self { origin, outcome: event.outcome, details: (event.outcome != Outcome::RateLimited).then(about) }
+        Self { origin, outcome: event.outcome, details: (event.outcome != Outcome::RateLimited).then(details) }
     }
 }
 
 impl MergeWindow {
     fn add_repetition(&mut self, event: Event) {
-        let one = FailureCount { times: 1, first: event.at, last: event.at };
+        let single = FailureCount { times: 1, first: event.at, last: event.at };
         match &mut self.repeated {
             Some(repeated) => {
-                let dialect = |event: &Event| event.entry_point.as_ref().map(|door| door.dialect);
+                let dialect = |event: &Event| event.entry_point.as_ref().map(|entry_point| entry_point.dialect);
                 repeated.same_action &= repeated.sample.action == event.action;
                 repeated.same_subject &= repeated.sample.subject == event.subject;
                 repeated.same_dialect &= dialect(&repeated.sample) == dialect(&event);
-                repeated.count.add(&one);
+                repeated.count.add(&single);
             }
             None => {
-                let (one_act, one_subject, one_dialect) = (true, true, true);
                 self.repeated = Some(RepeatedFailures {
                     sample: event,
-                    same_action: one_act,
-                    same_subject: one_subject,
-                    same_dialect: one_dialect,
-                    count: one,
+                    same_action: true,
+                    same_subject: true,
+                    same_dialect: true,
+                    count: single,
                 });
             }
         }
@@ -300,17 +313,17 @@ impl MergeWindow {
 }
 
 impl RepeatedFailures {
-    /// What the failures have in common, how many they were, and the address of one.
+    /// The entry: what the failures have in common, their number, and the address of one of them.
     fn into_entry(self) -> AuditLogEntry {
-        let Self { sample, same_action: one_act, same_subject: one_subject, same_dialect: one_dialect, count } = self;
+        let Self { sample, same_action, same_subject, same_dialect, count } = self;
         let mut entry = AuditLogEntry::new(sample, 0, 0, "").aggregating(count.times, count.first, count.last);
-        if !one_act {
+        if !same_action {
             (entry.action, entry.proof, entry.purpose) = (VARIOUS_ACTIONS.into(), None, None);
         }
-        if !one_subject {
+        if !same_subject {
             (entry.subject_kind, entry.subject) = (None, None);
         }
-        if !one_dialect {
+        if !same_dialect {
             entry.dialect = None;
         }
         entry
@@ -333,15 +346,15 @@ impl FailureCount {
 }
 
 impl TokenBucket {
-    fn full(budget: u32, now: Instant) -> Self {
-        Self { tokens: f64::from(budget), refilled_at: now }
+    fn full(capacity: u32, now: Instant) -> Self {
+        Self { tokens: f64::from(capacity), refilled_at: now }
     }
 
-    /// What is left of `budget` now.
-    fn refill(&mut self, budget: u32, now: Instant) -> f64 {
-        let budget = f64::from(budget);
-        let back = now.duration_since(self.refilled_at).as_secs_f64() / REFILL_PERIOD.as_secs_f64() * budget;
-        (self.tokens, self.refilled_at) = ((self.tokens + back).min(budget), now);
+    /// Refills the bucket up to `capacity` and returns its tokens.
+    fn refill(&mut self, capacity: u32, now: Instant) -> f64 {
+        let capacity = f64::from(capacity);
+        let refilled = now.duration_since(self.refilled_at).as_secs_f64() / REFILL_PERIOD.as_secs_f64() * capacity;
+        (self.tokens, self.refilled_at) = ((self.tokens + refilled).min(capacity), now);
         self.tokens
     }
 }

@@ -12,11 +12,11 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn event(act: Action, outcome: Outcome, user: Option<u16>, address: IpAddr, at: i64) -> Event {
+fn event(action: Action, outcome: Outcome, user: Option<u16>, address: IpAddr, at: i64) -> Event {
     let user = user.map(|user| UserId::from_bytes([user.to_be_bytes(); 8].concat().try_into().unwrap()));
     Event {
         at: Timestamp::from_secs(at),
-        action: act,
+        action,
         outcome,
         subject: user.map(Subject::User),
         entry_point: Some(EntryPoint {
@@ -45,7 +45,7 @@ fn v6(network: u16, host: u16) -> IpAddr {
     IpAddr::from([0x2001, 0xdb8, 0, network, 0, 0, 0, host])
 }
 
-/// Takes a failure down; whether it has an entry of its own.
+/// Records a failure; whether it gets its own entry.
 fn is_recorded_alone(merger: &mut FailureMerger, event: Event, now: Instant) -> bool {
     let class = match stele_core::audit_log::AuditLogPolicy::for_event(&event) {
         stele_core::audit_log::AuditLogPolicy::Aggregate(class) => class,
@@ -71,7 +71,7 @@ fn repeated_failures_are_merged_into_one_entry_a_minute() {
     assert_eq!((address.as_deref(), dialect.as_deref()), (Some("2001:db8:0:1::1"), Some("portal")));
     assert!(subject.is_some() && request.is_some() && operator.is_none());
 
-    // It goes on: nothing but the count, a minute later. It ceases: nothing. Then it is new again.
+    // A repetition in the next window is counted. After a window without one, the failure counts as new.
     assert!(!is_recorded_alone(&mut merger, guess(1, v6(1, 7), 2_000), now + MERGE_WINDOW + secs(5)));
     let entries = merger.close_ended_windows(now + 2 * MERGE_WINDOW);
     assert_eq!((entries.len(), entries[0].count, entries[0].first_at), (1, 1, None));
@@ -83,17 +83,18 @@ fn repeated_failures_are_merged_into_one_entry_a_minute() {
 fn rate_limited_requests_of_an_origin_share_one_entry() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
-    let acts = [Action::Login(ProofKind::Raw), Action::CheckCode, Action::ChangePassword(ProofKind::Salted)];
-    let mut own = 0;
+    let actions = [Action::Login(ProofKind::Raw), Action::CheckCode, Action::ChangePassword(ProofKind::Salted)];
+    let mut recorded = 0;
     for n in 0..9_000_u16 {
-        let act = acts[usize::from(n) % acts.len()];
+        let action = actions[usize::from(n) % actions.len()];
         let user = (n % 2 == 0).then_some(n);
-        own += usize::from(is_recorded_alone(&mut merger, event(act, Outcome::RateLimited, user, v6(1, n), 1), now));
+        recorded +=
+            usize::from(is_recorded_alone(&mut merger, event(action, Outcome::RateLimited, user, v6(1, n), 1), now));
     }
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
-    assert_eq!((own, entries.len()), (1, 1));
-    let AuditLogEntry { action: act, result, count: times, subject, proof, dialect, .. } = &entries[0];
-    assert_eq!((&**act, &**result, *times), (VARIOUS_ACTIONS, "too_many", 8_999));
+    assert_eq!((recorded, entries.len()), (1, 1));
+    let AuditLogEntry { action, result, count, subject, proof, dialect, .. } = &entries[0];
+    assert_eq!((&**action, &**result, *count), (VARIOUS_ACTIONS, "too_many", 8_999));
     assert_eq!((subject, proof, dialect.as_deref()), (&None, &None, Some("portal")));
 }
 
@@ -101,17 +102,17 @@ fn rate_limited_requests_of_an_origin_share_one_entry() {
 fn failures_over_the_origin_rate_limit_are_only_counted() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
-    // One address, as many accounts as there are, a new one each time.
-    let own =
+    // One address, another account each time.
+    let recorded =
         (0..5_000).filter(|&user| is_recorded_alone(&mut merger, guess(user, v4(1), i64::from(user)), now)).count();
-    assert_eq!(own, 10);
-    assert!(is_recorded_alone(&mut merger, guess(1, v4(2), 1), now), "another has its own");
-    assert!(is_recorded_alone(&mut merger, refusal(v4(1), 1), now), "and so has what is no guess");
+    assert_eq!(recorded, 10);
+    assert!(is_recorded_alone(&mut merger, guess(1, v4(2), 1), now), "another address has its own bucket");
+    assert!(is_recorded_alone(&mut merger, refusal(v4(1), 1), now), "and so have other rejections");
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
     let found: Vec<_> = entries.iter().map(|e| (&*e.action, &*e.result, e.count, e.origins)).collect();
     assert_eq!(found, [("not_kept", "guesses", 4_990, Some(1))]);
     assert_eq!(entries[0].first_at, Some(Timestamp::from_secs(10)));
-    // It comes back evenly, ten in an hour.
+    // The bucket refills evenly, ten an hour.
     assert_eq!(
         (0..100).filter(|&user| is_recorded_alone(&mut merger, guess(user, v4(1), 1), now + secs(1_801))).count(),
         5
@@ -122,17 +123,19 @@ fn failures_over_the_origin_rate_limit_are_only_counted() {
 fn refusals_from_many_origins_neither_exceed_the_rate_limit_nor_hide_guesses() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
-    let own = (0..60_000).filter(|&network| is_recorded_alone(&mut merger, refusal(v6(network, 1), 1), now)).count();
-    assert_eq!(own, 50);
+    let recorded =
+        (0..60_000).filter(|&network| is_recorded_alone(&mut merger, refusal(v6(network, 1), 1), now)).count();
+    assert_eq!(recorded, 50);
     assert!(is_recorded_alone(&mut merger, guess(1, v6(1, 1), 1), now), "the guess among the noise");
-    let own = (0..60_000).filter(|&network| is_recorded_alone(&mut merger, guess(2, v6(network, 1), 1), now)).count();
-    assert_eq!(own, 99);
-    assert!(merger.windows.len() <= 150 && merger.origin_buckets.len() <= 150, "memory is bounded by the budgets");
+    let recorded =
+        (0..60_000).filter(|&network| is_recorded_alone(&mut merger, guess(2, v6(network, 1), 1), now)).count();
+    assert_eq!(recorded, 99);
+    assert!(merger.windows.len() <= 150 && merger.origin_buckets.len() <= 150, "memory is bounded by the rate limits");
     let entries = merger.close_ended_windows(now + MERGE_WINDOW);
     let mut found: Vec<_> = entries.iter().map(|e| (&*e.result, e.count, e.origins)).collect();
     found.sort_unstable();
-    let most = i64::try_from(MAX_COUNTED_ORIGINS).unwrap();
-    assert_eq!(found, [("guesses", 59_901, Some(most)), ("refusals", 59_950, Some(most))]);
+    let max_origins = i64::try_from(MAX_COUNTED_ORIGINS).unwrap();
+    assert_eq!(found, [("guesses", 59_901, Some(max_origins)), ("refusals", 59_950, Some(max_origins))]);
 }
 
 #[test]
@@ -148,14 +151,14 @@ fn entries_of_a_day_long_flood_stay_within_the_rate_limits() {
         for network in 0..100_u16 {
             for event in [refusal(v6(network, 1), 1), refusal(v6(network, 2), 1), guess(network, v6(network, 1), 1)] {
                 failures += 1;
-                let own = is_recorded_alone(&mut merger, event, now);
-                (entries, counted) = (entries + usize::from(own), counted + i64::from(own));
+                let recorded = is_recorded_alone(&mut merger, event, now);
+                (entries, counted) = (entries + usize::from(recorded), counted + i64::from(recorded));
             }
         }
     }
     counted += merger.close_all_windows().iter().map(|entry| entry.count).sum::<i64>();
-    assert_eq!(counted, failures, "each is counted once");
-    // A full budget and 24 hours of it, and two entries a minute that say what exceeded it.
+    assert_eq!(counted, failures, "each failure is counted once");
+    // Full buckets and 24 hours of refill, and two entries a minute about suppressed failures.
     assert!(entries <= 25 * (100 + 50) + 2 * 1_440, "{entries}");
     assert!(merger.origin_buckets.len() <= 2 * MIN_SWEEP_SIZE, "{}", merger.origin_buckets.len());
 }
@@ -163,8 +166,8 @@ fn entries_of_a_day_long_flood_stay_within_the_rate_limits() {
 #[test]
 fn origins_with_full_buckets_are_forgotten() {
     let now = Instant::now();
-    let many = AuditRateLimits { per_origin: 10, guesses: 1_000_000, refusals: 1_000_000 };
-    let mut merger = FailureMerger::new(many, now);
+    let high_limits = AuditRateLimits { per_origin: 10, guesses: 1_000_000, refusals: 1_000_000 };
+    let mut merger = FailureMerger::new(high_limits, now);
     for hour in 0..20_u16 {
         for network in 0..1_000 {
             is_recorded_alone(
@@ -184,8 +187,8 @@ fn an_app_is_one_origin_with_ten_times_the_rate_limit() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(AuditRateLimits { guesses: 10_000, ..RATE_LIMITS }, now);
     let through = |app: &str, user: u16| {
-        let door = EntryPoint { dialect: "mefp", app: app.to_owned(), origin: Some(Origin::from_app(app)) };
-        Event { entry_point: Some(door), ..guess(user, v6(user, 1), 1) }
+        let entry_point = EntryPoint { dialect: "mefp", app: app.to_owned(), origin: Some(Origin::from_app(app)) };
+        Event { entry_point: Some(entry_point), ..guess(user, v6(user, 1), 1) }
     };
     assert_eq!((0..1_000).filter(|&user| is_recorded_alone(&mut merger, through("melink", user), now)).count(), 100);
     assert!(is_recorded_alone(&mut merger, through("other", 1), now));

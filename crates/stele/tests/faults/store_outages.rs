@@ -141,11 +141,11 @@ async fn a_read_only_postgresql_fails_the_readiness_check() {
     read_only("on");
     // This login writes nothing there but the trail.
     scene.client.login(cloudbox, &mark, PASSWORD).await;
-    scene.wait_for_readiness_reason("not ready: the audit trail cannot be written").await;
+    scene.wait_for_readiness_reason("not ready: the audit log cannot be written").await;
     read_only("off");
     scene.wait_for_readiness_reason("ready").await;
     scene.client.login(cloudbox, &mark, PASSWORD).await.assert_success();
-    scene.log_line_containing("the audit trail is written again; nothing of it is missing");
+    scene.log_line_containing("the audit log is written again; no entry is missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
