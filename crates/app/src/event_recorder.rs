@@ -1,4 +1,4 @@
-//! Where the use cases' events go: to the counters, the log and the audit trail.
+//! Event sink of the use cases: passes each event to the metrics, the debug log and the audit log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,30 +13,30 @@ use tracing::field;
 use crate::audit_log::AuditLogWriter;
 use crate::metrics::DomainMetrics;
 
-/// Adds to each event who asked, counts it, logs it at the level `debug`, and has the trail take it down.
+/// Adds the client and request id to each event, counts it, logs it at level `debug`, and records it in the audit log.
 pub(crate) struct EventRecorder {
     metrics: DomainMetrics,
     audit_log: Arc<AuditLogWriter>,
-    /// The second in which it was last logged that the deployment may send no more.
+    /// When the quota of the deployment (`STELE_SEND_TOTAL`) was last logged, in Unix seconds.
     last_warned_at: AtomicI64,
 }
 
 impl EventRecorder {
-    pub(crate) fn new(metrics: DomainMetrics, trail: Arc<AuditLogWriter>) -> Self {
-        Self { metrics, audit_log: trail, last_warned_at: AtomicI64::new(0) }
+    pub(crate) fn new(metrics: DomainMetrics, audit_log: Arc<AuditLogWriter>) -> Self {
+        Self { metrics, audit_log, last_warned_at: AtomicI64::new(0) }
     }
 }
 
 impl EventSink for EventRecorder {
     fn global_send_quota_reached(&self, at: Timestamp, dialect: DialectName, max: u32) {
         self.metrics.send_total_reached(dialect);
-        let (now, before) = (at.as_secs(), self.last_warned_at.load(Ordering::Relaxed));
-        let due = now.abs_diff(before) >= 60;
-        if due && self.last_warned_at.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        let (now, last) = (at.as_secs(), self.last_warned_at.load(Ordering::Relaxed));
+        let is_due = now.abs_diff(last) >= 60;
+        if is_due && self.last_warned_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
             tracing::warn!(
                 dialect,
-                "codes are no longer sent: {max} were asked for within an hour. If that is no attack (`stele audit`), raise \
-                 STELE_SEND_TOTAL"
+                "codes are no longer sent: {max} were requested within an hour. If this is not an attack \
+                 (see `stele audit`), raise STELE_SEND_TOTAL"
             );
         }
     }
@@ -47,8 +47,8 @@ impl EventSink for EventRecorder {
         });
         self.metrics.record(&event);
         tracing::debug!(
-            dialect = event.entry_point.as_ref().map(|door| door.dialect),
-            app = event.entry_point.as_ref().map(|door| door.app.as_str()).filter(|app| !app.is_empty()),
+            dialect = event.entry_point.as_ref().map(|entry_point| entry_point.dialect),
+            app = event.entry_point.as_ref().map(|entry_point| entry_point.app.as_str()).filter(|app| !app.is_empty()),
             act = event.action.as_str(),
             outcome = event.outcome.as_str(),
             subject = event.subject.as_ref().map(field::debug),

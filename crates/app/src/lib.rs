@@ -1,10 +1,10 @@
-//! The composition root: from settings to stores, keys, delivery and use cases, and the services on them.
+//! Composition root: builds stores, keys, delivery and use cases from the settings, and runs services on them.
 //!
-//! - a dialect's crate hands a [`Service`] to [`serve()`]; `stele up` starts all of them on one [`Context`]
-//! - [`settings`], [`password_hashing`]: what every service reads, and the domain's rules made of it
-//! - [`stores`], [`context`], [`provision()`]: stores, keys and delivery, opened or made
-//! - [`audit_log`], `recorder`, `metrics`: what is kept and counted of what happens
-//! - [`readiness`], [`background`], [`mod@serve`]: a process's life
+//! - a dialect's crate passes its [`Service`] to [`serve()`]; `stele up` starts all services on one [`Context`]
+//! - [`settings`], [`password_hashing`]: the settings of every service, and the policy and hasher made of them
+//! - [`stores`], [`context`], [`provision()`]: opening and creating stores, keys and delivery
+//! - [`audit_log`], `event_recorder`, `metrics`: audit log, events and metrics
+//! - [`readiness`], [`background`], [`mod@serve`]: readiness, background tasks, start and graceful shutdown
 
 pub mod audit_log;
 pub mod background;

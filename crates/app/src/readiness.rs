@@ -1,4 +1,4 @@
-//! Readiness: whether a process can do its work right now, and if not, why.
+//! Readiness check (`/readyz`): whether a process can serve requests now, and if not, the reason.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,47 +12,49 @@ use crate::audit_log::AuditLogWriter;
 use crate::context::Context;
 use crate::stores;
 
-/// A store that has not answered by then does not. Below the second that the gateway gives a service to say so.
+/// Timeout of a store's ping, below the gateway's health check timeout of one second.
 const PING_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// With less free space on its disk, an embedded store cannot be relied on to take a login.
+/// With less free disk space, an embedded store may be unable to record a login.
 const MIN_FREE_BYTES: u64 = 256 * 1024;
 
-/// What `/readyz` asks. Clones ask the same.
+/// The readiness check of a process. Clones share its state.
 #[derive(Clone)]
 pub struct ReadinessCheck {
     use_cases: UseCases,
     drain: Drain,
     audit_log: Arc<AuditLogWriter>,
-    /// Where embedded stores are.
+    /// The folders of embedded stores, for the check of free disk space.
     embedded_store_folders: Vec<PathBuf>,
 }
 
 impl ReadinessCheck {
-    /// Of a process that works with `context`.
+    /// The readiness check of a process with this `context`.
     pub fn for_context(context: &Context) -> Self {
-        let Context { use_cases, drain, audit_log: trail, settings, .. } = context.clone();
-        Self { use_cases, drain, audit_log: trail, embedded_store_folders: stores::embedded_folders(&settings) }
+        let Context { use_cases, drain, audit_log, settings, .. } = context.clone();
+        Self { use_cases, drain, audit_log, embedded_store_folders: stores::embedded_folders(&settings) }
     }
 
-    /// Whether both stores answer in time and can be written, as far as can be seen without writing, and the process is
-    /// not going to stop.
+    /// Ready if the process is not draining, the disk has free space, the audit log can be written, and both stores
+    /// respond in time and are writable, as far as can be checked without writing.
     pub async fn check(&self) -> Readiness {
         if self.drain.is_draining() {
             return Err(DRAINING_REASON.to_owned());
         }
-        // First, for then the trail cannot be written either.
+        // Before the audit log, which cannot be written to a full disk: this reason names the cause.
         if self.embedded_store_folders.iter().any(|folder| is_disk_full(folder)) {
             return Err("the disk under the data folder is full; free space there".to_owned());
         }
         if self.audit_log.is_failing() {
-            return Err("the audit trail cannot be written (the log says why); it is tried twice a second".to_owned());
+            return Err(
+                "the audit log cannot be written (see the log for the cause); retried twice a second".to_owned()
+            );
         }
         check_stores(&self.use_cases).await
     }
 }
 
-/// What the admin port says: both stores answer, the audit trail is written, and the program is not going to stop.
+/// The readiness check for the admin port.
 pub fn readiness_probe(context: &Context) -> ReadinessProbe {
     let readiness = ReadinessCheck::for_context(context);
     Arc::new(move || {
@@ -61,12 +63,12 @@ pub fn readiness_probe(context: &Context) -> ReadinessProbe {
     })
 }
 
-/// Whether both stores answer, and in time, and nothing is wrong with their setup. A stalled store must not be taken for
-/// a dead service.
+/// Whether both stores respond in time and the state store is configured correctly. The timeout lets a service with a
+/// stalled store report the reason before the gateway considers the service dead.
 async fn check_stores(use_cases: &UseCases) -> Readiness {
     let (users, state) = tokio::join!(
-        ping_store("the users' database", use_cases.ping_users()),
-        ping_store("the store of short-lived state", use_cases.ping_state())
+        ping_store("the user store", use_cases.ping_users()),
+        ping_store("the state store", use_cases.ping_state())
     );
     users.and(state)?;
     use_cases.state_store_misconfiguration().map_or(Ok(()), Err)
@@ -75,14 +77,14 @@ async fn check_stores(use_cases: &UseCases) -> Readiness {
 async fn ping_store(store: &str, ping: impl Future<Output = stele_core::Result<()>>) -> Readiness {
     match tokio::time::timeout(PING_TIMEOUT, ping).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(format!("{store} does not answer, or cannot be written")),
+        Ok(Err(_)) | Err(_) => Err(format!("{store} does not respond or cannot be written")),
     }
 }
 
-/// Whether there is no space left at `folder`; `false` if it cannot be asked, for then the stores say what is wrong.
+/// Whether the disk of `folder` is full; `false` if that cannot be determined, since the stores then report the error.
 fn is_disk_full(folder: &Path) -> bool {
     rustix::fs::statvfs(folder).is_ok_and(|disk| {
-        // Some space of some file systems is the superuser's alone.
+        // Some file systems reserve space for the superuser.
         let blocks = if rustix::process::geteuid().is_root() { disk.f_bfree } else { disk.f_bavail };
         blocks.saturating_mul(disk.f_frsize) < MIN_FREE_BYTES
     })

@@ -1,4 +1,4 @@
-//! A service as a program of its own.
+//! Runs one service as its own process: command line, start, graceful shutdown.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::readiness::readiness_probe;
 use crate::service::Service;
 use crate::settings::shared_settings;
 
-/// Runs `service` until a signal ends it. The whole of a service's `main`.
+/// Runs `service` until a signal stops it. The complete `main` of a service.
 pub fn serve(service: Service) -> ExitCode {
     let mut known = shared_settings();
     known.push(service.settings);
@@ -38,31 +38,32 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let admin_listen = admin::listen_address(&settings, listen)?;
     let listener = listener::bind(listen, LISTEN.name())?;
     let admin_listener = listener::bind(admin_listen, ADMIN_LISTEN.name())?;
-    // Port 0 asks the system for one; the log says which.
+    // With port 0 the system chooses a port, which is logged.
     let listen = listener.local_addr().unwrap_or(listen);
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
     let context = context::open(settings, Environment::default()).await?;
     wait_past_store_birth(&context).await?;
-    let time = context.settings.get(&DRAIN)?;
+    let drain_delay = context.settings.get(&DRAIN)?;
     let hashing = HashingConfig::from_settings(&context.settings)?;
     let server = service.start(&context, listener)?;
-    let (use_cases, trail) = (context.use_cases.clone(), context.audit_log.clone());
+    let (use_cases, audit_log) = (context.use_cases.clone(), context.audit_log.clone());
     let admin = admin::serve(admin_listener, &context.settings, readiness_probe(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(background::run_background_tasks(context.use_cases, context.audit_log));
-    actix_web::rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], context.drain, time));
+    actix_web::rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], context.drain, drain_delay));
     hashing.log_summary();
     tracing::info!(service = service.name, %listen, %admin_listen, "ready");
-    let ended = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
+    let result = server.await.map_err(|e| ConfigError::new(format!("{}: {e}", service.name)));
     use_cases.drain_deliveries().await;
-    trail.drain().await;
-    ended
+    audit_log.drain().await;
+    result
 }
 
-/// Waits until a proof that is made now is not from before the short-lived store was born: a second at most.
+/// Waits, at most a second, until a proof made now is newer than the state store. Replay protection rejects older
+/// proofs, since a new store does not know which ones were used.
 ///
 /// # Errors
-/// The store cannot say when it was born.
+/// If the state store cannot return its creation time.
 pub async fn wait_past_store_birth(context: &Context) -> Result<(), ConfigError> {
     context.use_cases.wait_until_store_accepts_proofs().await.map_err(|e| ConfigError::new(e.to_string()))
 }

@@ -1,4 +1,4 @@
-//! The stores that the settings name.
+//! Opens the user store and the state store that the settings name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,27 +13,29 @@ use stele_store::{RedisStateStore, SchemaState, SqliteStateStore};
 use zeroize::Zeroizing;
 
 stele_service::settings! {
-    /// Where users and short-lived state are.
+    /// The stores.
     pub const SETTINGS = "STELE_";
-    /// users: `postgres://USER:PASSWORD@HOST/NAME`, `sslmode` and `sslrootcert` as in libpq
-    pub DATABASE_URL: Option<Zeroizing<String>> = optional("SQLite: users.db in the data folder").value_format("a URL").secret();
-    /// short-lived state: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://HOST:PORT,…/MASTER[/DB]` or
-    /// `redis+cluster://HOST:PORT,…`, with `rediss` for TLS; it must have `maxmemory-policy noeviction`
-    pub REDIS_URL: Option<Zeroizing<String>> = optional("SQLite: state.db in the data folder").value_format("a URL").secret();
+    /// user store: `postgres://USER:PASSWORD@HOST/NAME`, `sslmode` and `sslrootcert` as in libpq
+    pub DATABASE_URL: Option<Zeroizing<String>> =
+        optional("SQLite: users.db in the data folder").value_format("a URL").secret();
+    /// state store: `redis://[USER:PASSWORD@]HOST[:PORT][/DB]`, `redis+sentinel://HOST:PORT,…/MASTER[/DB]` or
+    /// `redis+cluster://HOST:PORT,…`, with `rediss` for TLS; the server needs `maxmemory-policy noeviction`
+    pub REDIS_URL: Option<Zeroizing<String>> =
+        optional("SQLite: state.db in the data folder").value_format("a URL").secret();
 }
 
-/// The database that the settings name.
+/// Opens the user store's database, whatever its schema.
 ///
 /// # Errors
-/// One line: it cannot be opened or reached.
+/// One line: the database cannot be opened or reached.
 pub fn open_database(settings: &Settings) -> Result<Database, ConfigError> {
     Database::open(&database_url(settings)?).map_err(|e| ConfigError::new(e.to_string()))
 }
 
-/// Where the settings keep the users.
+/// The URL of the user store's database: `STELE_DATABASE_URL`, or SQLite in the data folder.
 ///
 /// # Errors
-/// One line: what is no database's URL.
+/// One line: the URL is invalid.
 pub fn database_url(settings: &Settings) -> Result<DatabaseUrl, ConfigError> {
     match settings.raw_value(&DATABASE_URL) {
         Some(url) => DatabaseUrl::parse(url).map_err(|e| ConfigError::new(format!("STELE_DATABASE_URL: {e}"))),
@@ -41,7 +43,7 @@ pub fn database_url(settings: &Settings) -> Result<DatabaseUrl, ConfigError> {
     }
 }
 
-/// The folders of the stores that are embedded.
+/// The folders of embedded stores.
 pub(crate) fn embedded_folders(settings: &Settings) -> Vec<PathBuf> {
     let users = match database_url(settings) {
         Ok(DatabaseUrl::Sqlite(path)) => path.parent().map(Path::to_owned),
@@ -51,7 +53,7 @@ pub(crate) fn embedded_folders(settings: &Settings) -> Vec<PathBuf> {
     users.into_iter().chain(state).collect()
 }
 
-/// What OpenTelemetry calls the database of the users.
+/// OpenTelemetry's name of the user store's database.
 pub(crate) fn users_db_system(settings: &Settings) -> Result<&'static str, ConfigError> {
     Ok(match database_url(settings)? {
         DatabaseUrl::Postgres(_) => "postgresql",
@@ -59,38 +61,38 @@ pub(crate) fn users_db_system(settings: &Settings) -> Result<&'static str, Confi
     })
 }
 
-/// What it calls the database of the short-lived state.
+/// OpenTelemetry's name of the state store's database.
 pub(crate) fn state_db_system(settings: &Settings) -> &'static str {
     if settings.raw_value(&REDIS_URL).is_some() { "redis" } else { "sqlite" }
 }
 
-/// Whether an earlier build made the schema of the database that the settings name. Makes the data folder if it is missing.
+/// Whether the user store's database has an older schema. Creates the data folder if missing.
 ///
 /// # Errors
-/// One line: the folder cannot be made, or the database cannot be reached.
+/// One line: the folder cannot be created, or the database cannot be reached.
 pub async fn has_older_schema(settings: &Settings) -> Result<bool, ConfigError> {
     files::create_private_folder(&settings.data_dir())?;
     let schema = open_database(settings)?.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))?;
     Ok(schema == SchemaState::Older)
 }
 
-/// The database that the settings name, if it has the schema that this program knows.
+/// Opens the user store's database if its schema is current.
 ///
 /// # Errors
-/// One line: it cannot be reached, or what to do about its schema.
+/// One line: the database cannot be reached, or its schema is not current, with the remedy.
 pub async fn open_current_database(settings: &Settings) -> Result<Database, ConfigError> {
-    let target = database_url(settings)?;
+    let url = database_url(settings)?;
     let database = open_database(settings)?;
     let remedy = match database.schema_state().await.map_err(|e| ConfigError::new(e.to_string()))? {
         SchemaState::Current => return Ok(database),
         SchemaState::Empty => "is empty; run `stele migrate` first",
         SchemaState::Older => "has an older schema; run `stele migrate` first",
-        SchemaState::Newer => "has a newer schema than this program knows; run a newer one",
+        SchemaState::Newer => "has a newer schema than this program supports; run a newer version of Stele",
     };
-    Err(ConfigError::new(format!("the database {target} {remedy}")))
+    Err(ConfigError::new(format!("the database {url} {remedy}")))
 }
 
-/// The store of short-lived state.
+/// Opens the state store: Redis, or SQLite in the data folder.
 pub(crate) async fn open_state_store(
     settings: &Settings,
     clock: &Arc<dyn Clock>,

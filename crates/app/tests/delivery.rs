@@ -1,4 +1,4 @@
-//! What a send is answered when `STELE_DELIVERY` names no provider for a channel.
+//! Requests for codes on a channel for which `STELE_DELIVERY` names no provider.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use stele_core::usecase::send_code::RecipientFilter;
 use stele_core::user::{Profile, Role};
 use stele_service::Settings;
 
-/// A gateway for short messages: its URL, and how many it was sent.
+/// Starts an SMS gateway; returns its URL and the number of messages sent to it.
 #[cfg(test)]
 fn sms_gateway() -> (String, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
@@ -59,21 +59,22 @@ async fn a_missing_delivery_channel_reveals_no_account_and_uses_no_quota() {
     };
     use_cases.add_user(mark).await.unwrap();
 
-    let caller = RequestInfo::from_client("jwt", "192.0.2.1".parse().unwrap());
-    // There is no provider for mail: a user who has an account gets the same answer as one who has none.
+    let request = RequestInfo::from_client("jwt", "192.0.2.1".parse().unwrap());
+    // Without a provider for mail, existing and unknown accounts get the same response (user enumeration).
     let to = |text: &str| Recipient::parse(text).unwrap();
-    for address in ["mark@example.com", "nobody@example.com"] {
-        for account in ["mark", "nobody"] {
-            let outcome = use_cases.send_reset(&caller, account, &to(address)).await;
+    for address in ["mark@example.com", "unknown@example.com"] {
+        for account in ["mark", "unknown"] {
+            let outcome = use_cases.send_reset(&request, account, &to(address)).await;
             assert!(matches!(outcome, Err(Error::Unavailable(_))), "{account} {address}: {outcome:?}");
         }
-        let outcome = use_cases.send_code(&caller, &to(address), CodePurpose::Any, RecipientFilter::Unregistered).await;
+        let outcome =
+            use_cases.send_code(&request, &to(address), CodePurpose::Any, RecipientFilter::Unregistered).await;
         assert!(matches!(outcome, Err(Error::Unavailable(_))), "{address}: {outcome:?}");
     }
-    // Nothing of that was counted.
-    use_cases.send_code(&caller, &to("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await.unwrap();
+    // None of these requests used the quota.
+    use_cases.send_code(&request, &to("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await.unwrap();
     use_cases.drain_deliveries().await;
     assert_eq!(sent.load(Ordering::SeqCst), 1);
-    let over = use_cases.send_code(&caller, &to("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await;
-    assert!(matches!(over, Err(Error::RateLimited { .. })), "{over:?}");
+    let over_quota = use_cases.send_code(&request, &to("13800138042"), CodePurpose::Any, RecipientFilter::Anyone).await;
+    assert!(matches!(over_quota, Err(Error::RateLimited { .. })), "{over_quota:?}");
 }

@@ -1,4 +1,4 @@
-//! What a service answers by itself, in whatever dialect the service speaks.
+//! Responses that every service has in common: draining, panics, errors, unknown paths, lingering close.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -20,8 +20,8 @@ struct TestDialect;
 impl Dialect for TestDialect {
     const NAME: &'static str = "grumble";
 
-    fn render_rejection(refusal: &RequestRejection) -> HttpResponse {
-        HttpResponse::build(refusal.status()).body(format!("{refusal:?}"))
+    fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
+        HttpResponse::build(rejection.status()).body(format!("{rejection:?}"))
     }
 
     fn render_error(error: &Error) -> HttpResponse {
@@ -31,24 +31,24 @@ impl Dialect for TestDialect {
 
 #[expect(clippy::unnecessary_wraps, reason = "the type that services have")]
 fn routes(_: &Context) -> Result<Routes, ConfigError> {
-    Ok(Arc::new(|config| routed_calls().configure(config)))
+    Ok(Arc::new(|config| endpoints().configure(config)))
 }
 
-fn routed_calls() -> Endpoints<TestDialect> {
+fn endpoints() -> Endpoints<TestDialect> {
     Endpoints::default()
         .route(Method::GET, "/panic", "/panic", panics, || OperationDescription::new("panic", "Panic", "Always."))
         .route(Method::GET, "/fault", "/fault", fails, || OperationDescription::new("fault", "Fail", "Always."))
 }
 
 fn document() -> OpenApi {
-    let about = ApiInfo {
+    let api_info = ApiInfo {
         title: "Grumble",
         description: &["No."],
         error_bodies: &[],
         extra_schemas: &[],
         security_schemes: Vec::new,
     };
-    routed_calls().openapi_document(&about)
+    endpoints().openapi_document(&api_info)
 }
 
 async fn panics() -> HttpResponse {
@@ -65,7 +65,7 @@ async fn context(folder: &Path) -> Result<Context, ConfigError> {
     stele_app::open(settings, Environment::default()).await
 }
 
-/// Starts the service on a free port.
+/// Starts a service of the test dialect on a free port.
 fn start(context: &Context) -> Result<(SocketAddr, ServerHandle), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
@@ -80,20 +80,20 @@ async fn a_draining_service_is_not_ready_but_still_serves_requests() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
     let (address, handle) = start(&context).unwrap();
-    // One client, which keeps its connections where it may.
+    // One client, which reuses connections where possible.
     let client = reqwest::Client::new();
-    let ask = async |path: &str| {
-        let answer = client.get(format!("http://{address}{path}")).send().await.unwrap();
-        let closes = answer.headers().get("connection").is_some_and(|value| value == "close");
-        (answer.status().as_u16(), closes)
+    let get = async |path: &str| {
+        let response = client.get(format!("http://{address}{path}")).send().await.unwrap();
+        let closes = response.headers().get("connection").is_some_and(|value| value == "close");
+        (response.status().as_u16(), closes)
     };
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/fault", 503), ("/panic", 500)] {
-        assert_eq!(ask(path).await, (status, false), "{path}");
+        assert_eq!(get(path).await, (status, false), "{path}");
     }
     assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "Method");
     context.drain.start();
     for (path, status) in [("/healthz", 200), ("/readyz", 503), ("/fault", 503), ("/panic", 500), ("/stray", 404)] {
-        assert_eq!(ask(path).await, (status, true), "{path}");
+        assert_eq!(get(path).await, (status, true), "{path}");
     }
     handle.stop(true).await;
 }
@@ -108,25 +108,25 @@ async fn panics_errors_and_unknown_paths_are_rendered_in_dialect() {
         ("/panic", StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
         ("/fault", StatusCode::SERVICE_UNAVAILABLE, "opaque"),
         ("/stray", StatusCode::NOT_FOUND, "NotFound"),
-        // The worker that panicked still answers.
+        // The worker still serves requests after a panic.
         ("/panic", StatusCode::INTERNAL_SERVER_ERROR, "Internal"),
     ] {
-        let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
-        assert_eq!(answer.status().as_u16(), status.as_u16(), "{path}");
+        let response = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+        assert_eq!(response.status().as_u16(), status.as_u16(), "{path}");
         if path == "/fault" {
-            assert_eq!(answer.headers()["retry-after"], "1");
-            assert_eq!(answer.headers()["cache-control"], "no-store");
+            assert_eq!(response.headers()["retry-after"], "1");
+            assert_eq!(response.headers()["cache-control"], "no-store");
         }
-        assert_eq!(answer.text().await.unwrap(), body, "{path}");
+        assert_eq!(response.text().await.unwrap(), body, "{path}");
     }
-    // What takes no parameters is served by GET and POST alike.
+    // An endpoint without parameters accepts GET and POST.
     let put = reqwest::Client::new().put(format!("http://{address}/panic")).send().await.unwrap();
     assert_eq!(put.status().as_u16(), 405);
     assert_eq!(put.headers()["allow"], "GET, HEAD, POST");
     handle.stop(true).await;
 }
 
-/// Closed at once, the refusal could be lost in a reset; and nothing is read without end.
+/// If the connection were closed at once, a TCP reset could discard the response. The linger is bounded in time.
 #[actix_web::test]
 async fn a_refused_request_with_a_body_gets_a_lingering_close() {
     use std::time::{Duration, Instant};
@@ -134,27 +134,27 @@ async fn a_refused_request_with_a_body_gets_a_lingering_close() {
     let folder = tempfile::tempdir().unwrap();
     let context = context(folder.path()).await.unwrap();
     let (address, handle) = start(&context).unwrap();
-    let refused = async || {
+    let rejected_connection = async || {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let head = "POST /stray HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n";
         stream.write_all(head.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(b"NotFound") {
-            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0);
+        let mut response = Vec::new();
+        while !response.ends_with(b"NotFound") {
+            assert_ne!(stream.read_buf(&mut response).await.unwrap(), 0);
         }
         stream
     };
-    // A client that sends the rest of it and then reads.
-    let mut stream = refused().await;
+    // A client that sends the remaining body and then reads.
+    let mut stream = rejected_connection().await;
     stream.write_all(&[b'x'; 200_000]).await.unwrap();
-    assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0, "the end, and no reset");
-    // A client that does not stop. What is due is checked twice a second.
-    let begun = Instant::now();
-    let mut stream = refused().await;
+    assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0, "end of stream, not a reset");
+    // A client that never stops sending. The server checks its timeouts twice a second.
+    let started_at = Instant::now();
+    let mut stream = rejected_connection().await;
     while stream.write_all(&[b'x'; 100]).await.is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it is still read");
+        assert!(started_at.elapsed() < Duration::from_secs(20), "the server still reads");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(begun.elapsed() > Duration::from_millis(400), "{:?}", begun.elapsed());
+    assert!(started_at.elapsed() > Duration::from_millis(400), "{:?}", started_at.elapsed());
     handle.stop(true).await;
 }

@@ -1,4 +1,4 @@
-//! What is counted of the domain: logins, events, sessions, limits, password hashing; and around the stores.
+//! Domain metrics: logins, events, sessions, rate limits, password hashing; and metrics of the stores.
 
 mod store_metrics;
 
@@ -16,10 +16,10 @@ use stele_service::metrics::{Labels, Metrics, encode_gauge};
 
 pub(crate) use store_metrics::StoreMetrics;
 
-/// The deployment's ceiling, among the limits.
+/// Value of the label `limit` for the deployment's send quota (`STELE_SEND_TOTAL`).
 const SEND_TOTAL: &str = "send_total";
 
-/// The domain's counters. Clones are the same.
+/// Counters of the domain. Clones share them.
 #[derive(Clone, Default)]
 pub struct DomainMetrics {
     logins: Family<Labels<3>, Counter>,
@@ -29,19 +29,19 @@ pub struct DomainMetrics {
 }
 
 impl DomainMetrics {
-    /// The domain's counters, exposed by `metrics`; and how busy `hasher` is.
+    /// Registers the counters, and gauges of the hashing slots and queue of `hasher`.
     pub fn register(metrics: &Metrics, hasher: Hasher) -> Self {
         let domain = Self::default();
-        metrics.register("stele_logins", "Logins, by what proved them and how they ended", domain.logins.clone());
-        let help = "What clients and administrators asked, and how it ended";
+        metrics.register("stele_logins", "Logins by proof and result", domain.logins.clone());
+        let help = "Operations of clients and administrators by result";
         metrics.register("stele_events", help, domain.events.clone());
         metrics.register("stele_sessions_opened", "Sessions opened", domain.sessions.clone());
-        metrics.register("stele_limits_hit", "What a limit refused", domain.limits.clone());
+        metrics.register("stele_limits_hit", "Requests rejected by a rate limit", domain.limits.clone());
         metrics.register_collector(Box::new(HasherCollector(hasher)));
         domain
     }
 
-    /// Starts what is worth seeing before it happens at zero, for a service of `dialect` with these proofs.
+    /// Pre-registers label sets for a service of `dialect` with these proofs, so that counters start at zero.
     pub fn preregister(&self, dialect: &'static str, proofs: &[ProofKind]) {
         for proof in proofs {
             for outcome in [Outcome::Done, Outcome::WrongPassword, Outcome::UnknownUser, Outcome::RateLimited] {
@@ -55,23 +55,25 @@ impl DomainMetrics {
         drop(self.sessions.get_or_create(&[("dialect", dialect)]));
     }
 
-    /// Counts what happened.
+    /// Counts an event.
     pub fn record(&self, event: &Event) {
-        let dialect = event.entry_point.as_ref().map_or("none", |door| door.dialect);
-        let (act, outcome) = (event.action, event.outcome);
-        self.events.get_or_create(&[("dialect", dialect), ("event", act.as_str()), ("result", outcome.as_str())]).inc();
-        if let Action::Login(proof) = act {
+        let dialect = event.entry_point.as_ref().map_or("none", |entry_point| entry_point.dialect);
+        let (action, outcome) = (event.action, event.outcome);
+        self.events
+            .get_or_create(&[("dialect", dialect), ("event", action.as_str()), ("result", outcome.as_str())])
+            .inc();
+        if let Action::Login(proof) = action {
             self.logins.get_or_create(&login_labels(dialect, proof, outcome)).inc();
         }
-        let through_app = event.entry_point.as_ref().is_some_and(|door| !door.app.is_empty());
-        match (act, outcome) {
+        let through_app = event.entry_point.as_ref().is_some_and(|entry_point| !entry_point.app.is_empty());
+        match (action, outcome) {
             (_, Outcome::RateLimited) => {
-                self.limits.get_or_create(&[("dialect", dialect), ("limit", act.rate_limit_kind().as_str())]).inc();
+                self.limits.get_or_create(&[("dialect", dialect), ("limit", action.rate_limit_kind().as_str())]).inc();
             }
             (Action::Login(_) | Action::ChangePassword(_), Outcome::Done) => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
-            // Registering through an app counts as being present there.
+            // Registration through an app also opens an app-bound session.
             (Action::Register, Outcome::Done) if through_app => {
                 self.sessions.get_or_create(&[("dialect", dialect)]).inc();
             }
@@ -79,7 +81,7 @@ impl DomainMetrics {
         }
     }
 
-    /// Counts a send that the deployment's ceiling refused.
+    /// Counts a code that was not sent because of the deployment's quota (`STELE_SEND_TOTAL`).
     pub fn send_total_reached(&self, dialect: &'static str) {
         self.limits.get_or_create(&[("dialect", dialect), ("limit", SEND_TOTAL)]).inc();
     }
@@ -93,7 +95,7 @@ struct HasherCollector(Hasher);
 
 impl fmt::Debug for HasherCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hashing")
+        f.write_str("HasherCollector")
     }
 }
 
@@ -101,9 +103,9 @@ impl Collector for HasherCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (slots, queue) = (self.0.slot_usage(), self.0.queue_usage());
         for (name, help, value) in [
-            ("stele_hash_slots", "Password hashes computed at once, at most", slots.capacity),
-            ("stele_hash_slots_busy", "Password hashes being computed", slots.used),
-            ("stele_hash_queue_limit", "Password hashes computed or waiting, at most", queue.capacity),
+            ("stele_hash_slots", "Hashing slots: the most password hashes computed at once", slots.capacity),
+            ("stele_hash_slots_busy", "Hashing slots in use", slots.used),
+            ("stele_hash_queue_limit", "The most password hashes computed or waiting", queue.capacity),
             ("stele_hash_queue_length", "Password hashes computed or waiting", queue.used),
         ] {
             encode_gauge(&mut encoder, name, help, value as f64)?;
