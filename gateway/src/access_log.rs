@@ -1,5 +1,5 @@
-//! The access log and the counts: each request is counted once, whatever becomes of it, and logged, but for a flood of
-//! refused ones.
+//! Access log and request metrics. Every request is counted and logged once; lines for status 400 or above are rate
+//! limited.
 
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
@@ -15,13 +15,13 @@ use crate::request_head::RequestLine;
 use crate::routing_table::Route;
 use crate::shared_state::SharedState;
 
-/// What a request is logged with if its client goes away before it is answered.
+/// nginx's status for a request that its client aborted before the response.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// What the service of a request without a route is called.
+/// The service label of a request without a route.
 static NO_SERVICE: LazyLock<Arc<String>> = LazyLock::new(|| Arc::new("none".to_owned()));
 
-/// A request on its way, logged when dropped: answered, or left alone by its client.
+/// The log line of a request, written when dropped.
 pub(crate) struct AccessLogEntry<'a> {
     started_at: Instant,
     request_line: &'a RequestLine,
@@ -30,45 +30,45 @@ pub(crate) struct AccessLogEntry<'a> {
     span: &'a Span,
     service: &'a Arc<String>,
     shared: &'a SharedState,
-    /// What it was answered with.
+    /// The response status; 499 until there is one.
     pub(crate) status: u16,
 }
 
 impl<'a> AccessLogEntry<'a> {
     pub(crate) fn new(
-        line: &'a RequestLine,
-        caller: &'a ClientIdentity,
+        request_line: &'a RequestLine,
+        client: &'a ClientIdentity,
         route: Option<&'a Route>,
-        trace: &'a Span,
-        live: &'a SharedState,
+        span: &'a Span,
+        shared: &'a SharedState,
     ) -> Self {
         Self {
             started_at: Instant::now(),
-            request_line: line,
-            id: &caller.request_id,
-            client: caller.address,
-            span: trace,
+            request_line,
+            id: &client.request_id,
+            client: client.address,
+            span,
             service: route.map_or(&NO_SERVICE, |route| &route.metric_label),
-            shared: live,
+            shared,
             status: CLIENT_CLOSED_REQUEST,
         }
     }
 
-    /// When the request was there.
+    /// When the request head was received.
     pub(crate) fn started_at(&self) -> Instant {
         self.started_at
     }
 }
 
 impl Drop for AccessLogEntry<'_> {
-    /// Never the query, a header or a body: they may hold secrets. Of refused requests not every one: `left_out` says how
-    /// many were not logged before this one.
+    /// Never logs query, headers or body, which may contain secrets. `left_out` is the number of lines that the rate
+    /// limit suppressed before this one.
     fn drop(&mut self) {
         let time = self.started_at.elapsed();
         self.shared.counters.count_response(self.service, &self.request_line.method, self.status, time);
         let left_out = match self.status {
             ..400 => None,
-            // It costs a client nothing to be refused.
+            // Rejected requests cost a client nothing, so a flood of them must not fill the log.
             400.. => match self.shared.rejection_log_limit.allow(self.client, Instant::now()) {
                 Some(left_out) => left_out.as_log_field(),
                 None => return self.shared.counters.count_unlogged(),

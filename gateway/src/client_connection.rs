@@ -1,4 +1,4 @@
-//! A client's connection: the state that its timers, its requests and its end go by.
+//! State of a client connection: phase, timeouts, requests in flight, draining, rapid-reset detection.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -10,25 +10,25 @@ use tokio::time::Instant;
 
 use crate::timer::LazyTimer;
 
-/// How long a connection may be idle between two requests.
+/// How long a connection may be idle between two requests (keep-alive timeout).
 pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// How much of a head is kept until it is whole: enough for a method and a route's prefix, in bytes.
+/// How many bytes of an incomplete head are buffered to find its route: enough for a method and a route's prefix.
 const MAX_PARTIAL_HEAD: usize = 128;
 
-/// Requests that a client may leave alone, on one connection, before it is looked at how many it does not.
+/// Requests that a client may abort on one connection before the share of aborted requests is checked.
 const MAX_ABORTED_REQUESTS: u64 = 100;
 
-/// How long a client may take.
+/// Timeouts of a client connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClientTimeouts {
-    /// To send a head.
+    /// For the client to send a request head.
     pub(crate) head: Duration,
-    /// To take any of an answer that it is sent.
+    /// For the client to read any part of a response.
     pub(crate) send: Duration,
 }
 
-/// How a client's connection is secured.
+/// Whether a client connection uses TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Http,
@@ -44,48 +44,54 @@ impl Scheme {
     }
 }
 
-/// What a client's connection speaks.
+/// The HTTP version of a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// HTTP/1.1, or 1.0: one request at a time.
+    /// HTTP/1.1 or HTTP/1.0.
     Http1,
-    /// HTTP/2.
     Http2,
 }
 
-/// What the requests of a connection are answered with.
+/// What a listener does with the requests of its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerRole {
-    /// What the routes lead to.
+    /// Forwards them by route.
     Proxy,
-    /// `https://` at this port.
+    /// Redirects them to `https://` at this port.
     HttpsRedirect(u16),
 }
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The next request, since then.
+    /// Waiting for a request since this time.
     Idle(Instant),
-    /// The rest of a head, which began then.
+    /// Reading a head that started at this time.
     ReadingHead(Instant),
-    /// The answer to a request.
+    /// A request is in flight.
     HandlingRequest,
+}
+
+/// Whether a write to the client completed or waits for the client to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteState {
+    Blocked,
+    Ready,
 }
 
 /// A timer that the tasks of one connection, or of one HTTP/2 stream, share.
 pub(crate) type SharedTimer = Rc<RefCell<LazyTimer>>;
 
-/// The beginning of the head that is being read.
+/// The start of the head that is being read.
 #[derive(Debug, Default)]
 struct PartialHead {
-    /// Its first bytes, [`MAX_BEGINNING`] at most.
+    /// At most [`MAX_PARTIAL_HEAD`] bytes.
     bytes: Vec<u8>,
-    /// How many requests had come before it.
+    /// Requests that the connection had received before this head.
     requests_before_head: u64,
 }
 
-/// The state of one connection.
+/// The state of one client connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     pub(crate) peer: IpAddr,
@@ -94,30 +100,31 @@ pub(crate) struct ConnectionState {
     pub(crate) timer: SharedTimer,
     phase: Cell<Phase>,
     partial_head: RefCell<PartialHead>,
-    /// Requests that came, that are not answered to their end, and that the client left alone.
     request_count: Cell<u64>,
+    /// Requests whose response is not complete.
     in_flight: Cell<usize>,
+    /// Requests that the client aborted before their response started.
     aborted_requests: Cell<u64>,
-    /// Streams whose next piece is the client's to take, and when one was taken last.
+    /// Responses whose next piece waits for the client to read.
     streams_awaiting_client: Cell<usize>,
+    /// When the client last read a piece of a response.
     last_client_progress: Cell<Instant>,
-    /// It takes no more requests.
+    /// No further requests are accepted.
     draining: Cell<bool>,
-    /// Since when the client takes nothing of what it is sent.
     write_blocked_since: Cell<Option<Instant>>,
-    /// The client may be sending more than was read.
+    /// The client may still be sending a request that was not read to its end.
     has_unread_input: Cell<bool>,
-    /// The last answer is not whole, and only a reset shows it.
+    /// The last response was truncated, which the client can detect only by a reset.
     needs_reset: Cell<bool>,
 }
 
 impl ConnectionState {
-    pub(crate) fn new(peer: IpAddr, scheme: Scheme, entry_point: ListenerRole) -> Rc<Self> {
+    pub(crate) fn new(peer: IpAddr, scheme: Scheme, listener_role: ListenerRole) -> Rc<Self> {
         let now = Instant::now();
         Rc::new(Self {
             peer,
             scheme,
-            listener_role: entry_point,
+            listener_role,
             timer: SharedTimer::default(),
             phase: Cell::new(Phase::Idle(now)),
             partial_head: RefCell::default(),
@@ -141,44 +148,45 @@ impl ConnectionState {
         matches!(self.phase(), Phase::Idle(_))
     }
 
-    /// Whether any request has come.
     pub(crate) fn has_received_request(&self) -> bool {
         self.request_count.get() > 0
     }
 
-    /// Notes that bytes came. The first head is timed from the connection's beginning, others from their first byte.
+    /// Records received bytes. The timeout of the first head starts with the connection, that of later ones with their
+    /// first byte.
     pub(crate) fn record_read(&self, bytes: &[u8]) {
         let mut head = self.partial_head.borrow_mut();
         match self.phase() {
             Phase::Idle(since) => {
-                let began = if self.has_received_request() { Instant::now() } else { since };
-                self.phase.set(Phase::ReadingHead(began));
+                let started_at = if self.has_received_request() { Instant::now() } else { since };
+                self.phase.set(Phase::ReadingHead(started_at));
                 head.bytes.clear();
                 head.requests_before_head = self.request_count.get();
             }
             Phase::ReadingHead(_) if head.bytes.len() < MAX_PARTIAL_HEAD => {}
             Phase::ReadingHead(_) | Phase::HandlingRequest => return,
         }
-        let room = MAX_PARTIAL_HEAD - head.bytes.len();
-        head.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let remaining = MAX_PARTIAL_HEAD - head.bytes.len();
+        head.bytes.extend_from_slice(&bytes[..bytes.len().min(remaining)]);
     }
 
-    /// How the head begins that is being read; empty if that is not known, for it came together with another one.
+    /// The start of the head that is being read; empty if it is unknown because the head was received together with
+    /// another one (pipelining).
     pub(crate) fn partial_head(&self) -> Vec<u8> {
         let head = self.partial_head.borrow();
         if head.requests_before_head == self.request_count.get() { head.bytes.clone() } else { Vec::new() }
     }
 
-    /// Notes whether a write has to wait for the client.
-    pub(crate) fn record_write(&self, is_blocked: bool) {
-        match (is_blocked, self.write_blocked_since.get()) {
-            (true, None) => self.write_blocked_since.set(Some(Instant::now())),
-            (false, Some(_)) => self.write_blocked_since.set(None),
+    /// Records the result of a write: the send timeout runs while writes are blocked.
+    pub(crate) fn record_write(&self, state: WriteState) {
+        match (state, self.write_blocked_since.get()) {
+            (WriteState::Blocked, None) => self.write_blocked_since.set(Some(Instant::now())),
+            (WriteState::Ready, Some(_)) => self.write_blocked_since.set(None),
             _ => {}
         }
     }
 
-    /// Notes that not all of a request was read.
+    /// Records that a request was not read to its end.
     pub(crate) fn mark_unread_input(&self) {
         self.has_unread_input.set(true);
     }
@@ -187,7 +195,7 @@ impl ConnectionState {
         self.has_unread_input.get()
     }
 
-    /// Notes that an answer broke off whose end is the connection's.
+    /// Records that a response delimited by the end of the connection was truncated.
     pub(crate) fn require_reset(&self) {
         self.needs_reset.set(true);
     }
@@ -196,29 +204,29 @@ impl ConnectionState {
         self.needs_reset.get()
     }
 
-    /// Whether a write has waited for longer than a client may take.
-    pub(crate) fn is_write_timed_out(&self, times: &ClientTimeouts) -> bool {
-        self.write_blocked_since.get().is_some_and(|since| since.elapsed() >= times.send)
+    /// Whether a write has been blocked for longer than the send timeout.
+    pub(crate) fn is_write_timed_out(&self, timeouts: &ClientTimeouts) -> bool {
+        self.write_blocked_since.get().is_some_and(|since| since.elapsed() >= timeouts.send)
     }
 
-    /// Ready when the client has taken longer than it may. An idle connection is looked after as often as a head may
-    /// take: see [`crate::http1`].
-    pub(crate) fn poll_timeout(&self, cx: &mut Context<'_>, times: &ClientTimeouts) -> Poll<()> {
-        let due = match (self.write_blocked_since.get(), self.phase()) {
-            (Some(since), _) => since + times.send,
-            (None, Phase::Idle(since) | Phase::ReadingHead(since)) => since + times.head,
+    /// Ready when the send timeout or the head timeout has expired. An idle connection expires after the head timeout
+    /// too, so that [`crate::http1`] can release its buffers.
+    pub(crate) fn poll_timeout(&self, cx: &mut Context<'_>, timeouts: &ClientTimeouts) -> Poll<()> {
+        let deadline = match (self.write_blocked_since.get(), self.phase()) {
+            (Some(since), _) => since + timeouts.send,
+            (None, Phase::Idle(since) | Phase::ReadingHead(since)) => since + timeouts.head,
             (None, Phase::HandlingRequest) => return Poll::Pending,
         };
-        self.timer.borrow_mut().poll(cx, due)
+        self.timer.borrow_mut().poll(cx, deadline)
     }
 
-    /// Since when the client takes nothing of what it is sent, or could be sent.
+    /// When the client stopped reading what the gateway writes or has ready to write; `None` if it reads.
     pub(crate) fn stalled_since(&self) -> Option<Instant> {
-        let untaken = (self.streams_awaiting_client.get() > 0).then(|| self.last_client_progress.get());
-        [self.write_blocked_since.get(), untaken].into_iter().flatten().min()
+        let unread_since = (self.streams_awaiting_client.get() > 0).then(|| self.last_client_progress.get());
+        [self.write_blocked_since.get(), unread_since].into_iter().flatten().min()
     }
 
-    /// Since when there is no request.
+    /// When the last request ended; `None` while one is in flight.
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         match self.phase() {
             Phase::Idle(since) => Some(since),
@@ -228,7 +236,7 @@ impl ConnectionState {
         }
     }
 
-    /// Makes this connection's request its last; those in flight are answered.
+    /// Stops accepting requests on this connection; those in flight are completed.
     pub(crate) fn start_draining(&self) {
         self.draining.set(true);
     }
@@ -237,13 +245,13 @@ impl ConnectionState {
         self.draining.get()
     }
 
-    /// Whether the client makes requests only to leave them alone: CVE-2023-44487.
+    /// Whether the client aborts most of its requests: HTTP/2 rapid reset, CVE-2023-44487.
     pub(crate) fn is_rapid_reset_attack(&self) -> bool {
-        let abandoned = self.aborted_requests.get();
-        abandoned > MAX_ABORTED_REQUESTS && abandoned > self.request_count.get() / 2
+        let aborted = self.aborted_requests.get();
+        aborted > MAX_ABORTED_REQUESTS && aborted > self.request_count.get() / 2
     }
 
-    /// Begins a request, which lasts until the guard is dropped.
+    /// Starts a request, which is in flight until the guard is dropped.
     pub(crate) fn begin_request(self: &Rc<Self>) -> RequestGuard {
         self.phase.set(Phase::HandlingRequest);
         self.request_count.set(self.request_count.get() + 1);
@@ -252,12 +260,12 @@ impl ConnectionState {
     }
 }
 
-/// A request that is not answered to the end yet.
+/// A request in flight, until dropped.
 #[derive(Debug)]
 pub(crate) struct RequestGuard {
     connection: Rc<ConnectionState>,
     is_response_started: bool,
-    /// The next piece of the answer is the client's to take.
+    /// The next piece of the response waits for the client to read.
     is_awaiting_client: bool,
 }
 
@@ -266,27 +274,27 @@ impl RequestGuard {
         &self.connection
     }
 
-    /// Notes that the client is answered.
+    /// Records that the response head was handed to hyper.
     pub(crate) fn mark_response_started(&mut self) {
         self.is_response_started = true;
-        self.set_awaiting_client(true);
+        self.mark_awaiting_client();
     }
 
-    /// Notes that the client takes a piece of the answer, and whether there is one.
-    pub(crate) fn set_awaiting_client(&mut self, is_offered: bool) {
-        let offered = self.connection.streams_awaiting_client.get();
-        match (self.is_awaiting_client, is_offered) {
-            (false, true) => self.connection.streams_awaiting_client.set(offered + 1),
-            (true, false) => self.connection.streams_awaiting_client.set(offered - 1),
-            _ => {}
+    /// Records that a piece of the response is ready and waits for the client to read.
+    pub(crate) fn mark_awaiting_client(&mut self) {
+        if !std::mem::replace(&mut self.is_awaiting_client, true) {
+            let streams = &self.connection.streams_awaiting_client;
+            streams.set(streams.get() + 1);
         }
-        self.is_awaiting_client = is_offered;
     }
 
-    /// Notes that the client took a piece.
+    /// Records that the client has read what was ready.
     pub(crate) fn record_client_progress(&mut self) {
         self.connection.last_client_progress.set(Instant::now());
-        self.set_awaiting_client(false);
+        if std::mem::take(&mut self.is_awaiting_client) {
+            let streams = &self.connection.streams_awaiting_client;
+            streams.set(streams.get() - 1);
+        }
     }
 }
 
@@ -322,6 +330,6 @@ mod tests {
         for _ in 0..=MAX_ABORTED_REQUESTS {
             state.begin_request().mark_response_started();
         }
-        assert!(!state.is_rapid_reset_attack(), "half is not most");
+        assert!(!state.is_rapid_reset_attack(), "exactly half is tolerated");
     }
 }

@@ -1,4 +1,4 @@
-//! A client's socket as hyper reads and writes it, which notes what the connection's timers go by.
+//! Client socket for hyper: reports reads and blocked writes to the connection's timers.
 
 use std::io;
 use std::pin::Pin;
@@ -9,22 +9,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use crate::client_connection::{ConnectionState, Protocol, Scheme};
+use crate::client_connection::{ConnectionState, Protocol, Scheme, WriteState};
 use crate::hyper_error_response;
 
-/// A client's socket, and TLS over it.
+/// A client's socket, plain or with TLS.
 #[derive(Debug)]
 pub(crate) enum ClientStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A client's stream.
+/// The client's stream that hyper reads and writes.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
     stream: ClientStream,
     state: Rc<ConnectionState>,
-    /// What hyper answers by itself to a head that it cannot read: not sent, for the gateway has more to say.
+    /// The bare error response of hyper to a head that it cannot parse. Withheld: the gateway sends it with a body.
     suppressed_response: Option<Vec<u8>>,
 }
 
@@ -36,7 +36,7 @@ impl ClientStream {
         }
     }
 
-    /// What the client negotiated.
+    /// The protocol negotiated by ALPN; HTTP/1.1 without TLS.
     pub(crate) fn protocol(&self) -> Protocol {
         match self {
             Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2".as_slice()) => Protocol::Http2,
@@ -50,7 +50,7 @@ impl ClientIo {
         Self { stream, state, suppressed_response: None }
     }
 
-    /// The socket below.
+    /// The TCP socket, below TLS if there is any.
     pub(crate) fn tcp(&self) -> &TcpStream {
         match &self.stream {
             ClientStream::Plain(tcp) => tcp,
@@ -58,12 +58,12 @@ impl ClientIo {
         }
     }
 
-    /// What hyper answered by itself, and was not sent.
+    /// The error response of hyper that was withheld.
     pub(crate) fn take_suppressed_response(&mut self) -> Option<Vec<u8>> {
         self.suppressed_response.take()
     }
 
-    /// Sends the end of the stream, which hyper is not given to send.
+    /// Shuts down the write side. hyper's own shutdown does nothing: see `poll_shutdown`.
     pub(crate) fn poll_close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             ClientStream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
@@ -72,7 +72,7 @@ impl ClientIo {
     }
 
     fn record_write_result<T>(&self, written: Poll<T>) -> Poll<T> {
-        self.state.record_write(written.is_pending());
+        self.state.record_write(if written.is_pending() { WriteState::Blocked } else { WriteState::Ready });
         written
     }
 }
@@ -112,7 +112,7 @@ impl AsyncWrite for ClientIo {
         self.record_write_result(flushed)
     }
 
-    /// Does nothing: the connection is closed once hyper has let go of it, see [`crate::close`].
+    /// Does nothing: the connection is closed after hyper has released it, by [`crate::lingering_close`].
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! What the gateway is told: routes, limits, whom it believes.
+//! Configuration of the gateway: settings, routes, limits, timeouts, TLS.
 
 use std::borrow::Cow;
 use std::net::{SocketAddr, TcpListener};
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::cors::CorsPolicy;
 use crate::docs::OpenApiCache;
 use crate::error_pages::Rejection;
-use crate::index::IndexPage;
+use crate::index::{ApiDocs, IndexPage};
 use crate::routing_table::{RoutingTable, upstream_setting};
 use crate::tls::TlsCertificate;
 use crate::upstreams::Upstreams;
@@ -42,16 +42,16 @@ stele_service::settings! {
     /// instances of the service of jwt
     UPSTREAM_JWT: Option<String> = upstream_shape(|| default_upstream("jwt"));
     // dialects: end
-    /// how often the names of services are looked up again
+    /// interval of DNS lookups for the names of upstreams
     RESOLVE: Duration = with_default("5s").positive();
-    /// how often each instance is asked whether it is ready
+    /// interval of health checks of each instance
     HEALTH_INTERVAL: Duration = with_default("1s").positive();
-    /// how long a service may take to answer
+    /// timeout for a service to respond
     UPSTREAM_TIMEOUT: Duration = with_default("30s").positive();
-    /// how long a client may take to send a body, or to take any of its answer
+    /// timeout for a client to send a request body, or to read any part of a response
     BODY_TIMEOUT: Duration = with_default("15s").positive();
-    /// connections of clients held at once; further ones wait. An address (IPv6: its /64) that is no trusted proxy's holds
-    /// half of them at most
+    /// maximum of client connections; further ones wait. A client address (IPv6: its /64) that is no trusted proxy may
+    /// have at most half of them
     MAX_CONNECTIONS: usize = with_default("10000").range(1, 1_000_000);
     /// PEM file with the certificate chain; read again when it changes
     pub(crate) TLS_CERT: Option<PathBuf> = optional("none: plain HTTP");
@@ -59,15 +59,15 @@ stele_service::settings! {
     pub(crate) TLS_KEY: Option<PathBuf> = optional("none");
     /// address and port at which plain HTTP is answered with a redirect to HTTPS; needs `STELE_TLS_CERT`
     TLS_REDIRECT_LISTEN: Option<SocketAddr> = optional("none");
-    /// the port of `https://` that `STELE_TLS_REDIRECT_LISTEN` leads to; 0: that of `STELE_LISTEN`
+    /// port of the `https://` URL that `STELE_TLS_REDIRECT_LISTEN` redirects to; 0: that of `STELE_LISTEN`
     TLS_REDIRECT_PORT: Option<u16> = optional("that of STELE_LISTEN").range(0, 65_535);
-    /// for how long browsers are to use HTTPS alone (`Strict-Transport-Security`); needs `STELE_TLS_CERT`
+    /// how long browsers must use HTTPS only (`Strict-Transport-Security`); needs `STELE_TLS_CERT`
     TLS_HSTS: Option<Duration> = optional("0: not sent");
     /// whether `/openapi.json` and the page at `/docs/` are served
     DOCS: bool = with_default("true");
 }
 
-/// Every setting that the gateway reads.
+/// All settings that the gateway reads.
 pub fn settings() -> Vec<SettingList> {
     let mut lists = all_common();
     lists.extend([cors::SETTINGS, SETTINGS]);
@@ -78,19 +78,19 @@ const fn upstream_shape(default: fn() -> Option<String>) -> SettingSpec<Option<S
     with_derived_default(default).value_format("http://host:port, several by commas")
 }
 
-/// Where the built-in table leads to for a service.
+/// The upstream of a service in the built-in routing table.
 fn default_upstream(service: &str) -> Option<String> {
     let table = RoutingTable::built_in().ok()?;
     Some(format!("http://{}", table.route_of_service(service)?.upstreams.configured_names().first()?))
 }
 
-/// Everything the gateway is started with.
+/// The configuration of a gateway, validated.
 #[derive(Clone)]
 pub struct Config {
     pub(crate) table: RoutingTable,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) cors: CorsPolicy,
-    /// Dialects whose failures are answered with 200.
+    /// Dialects whose error responses are sent with status 200.
     pub(crate) status_200: Status200,
     pub(crate) docs: Option<OpenApiCache>,
     pub(crate) index: IndexPage,
@@ -106,11 +106,11 @@ pub struct Config {
     pub(crate) hsts: Option<HeaderValue>,
 }
 
-/// Where plain HTTP is sent to HTTPS.
+/// The listener that redirects plain HTTP to HTTPS.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HttpsRedirect {
     listen: SocketAddr,
-    /// The port of `https://`; the public listener's if it is `None`.
+    /// Port of the `https://` URLs; `None`: that of the public listener.
     https_port: Option<u16>,
 }
 
@@ -120,34 +120,36 @@ impl HttpsRedirect {
         Ok(settings.get(&TLS_REDIRECT_LISTEN)?.map(|listen| Self { listen, https_port: port }))
     }
 
-    /// The port that is led to, and the listener.
+    /// Binds the listener. Returns it with the port of the `https://` URLs.
     pub(crate) fn bind(self, public: &TcpListener) -> Result<(u16, TcpListener), ConfigError> {
         let port = self.https_port.or_else(|| Some(public.local_addr().ok()?.port())).unwrap_or_default();
         Ok((port, listener::bind(self.listen, TLS_REDIRECT_LISTEN.name())?))
     }
 }
 
+/// Limits and timeouts of client connections and requests.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GatewayLimits {
     pub(crate) max_body_bytes: u64,
     pub(crate) body_timeout: Duration,
     pub(crate) head_timeout: Duration,
     pub(crate) upstream_timeout: Duration,
-    /// Connections that clients hold at once.
+    /// Client connections.
     pub(crate) max_connections: usize,
 }
 
 impl Config {
-    /// The service that a request for `path`, as it was sent, reaches, and the path that it gets; `None` if it reaches none.
+    /// The service that a request for `path` is routed to, and the canonical path that it receives; `None` without a
+    /// route.
     pub fn service_for<'a>(&self, path: &'a str) -> Option<(&str, Cow<'a, str>)> {
         let path = canonical_path(path)?;
         Some((self.table.match_path(&path)?.service.as_str(), path))
     }
 
-    /// Reads and checks all there is to know.
+    /// Reads and validates the settings and the routing table.
     ///
     /// # Errors
-    /// The first setting or line of the routing table that cannot be used.
+    /// The first invalid setting or line of the routing table.
     pub fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let table = RoutingTable::from_settings(settings)?;
         reject_unknown_upstreams(settings, &table)?;
@@ -162,7 +164,7 @@ impl Config {
         let docs = settings.get(&DOCS)?.then(OpenApiCache::default);
         let hsts = settings.get(&TLS_HSTS)?.filter(|span| !span.is_zero());
         Ok(Self {
-            index: IndexPage::new(&table, docs.is_some()),
+            index: IndexPage::new(&table, if docs.is_some() { ApiDocs::Served } else { ApiDocs::Disabled }),
             table,
             trusted_proxies: settings.get(&TRUSTED_PROXIES)?,
             cors: CorsPolicy(settings.get(&CORS_ORIGINS)?),
@@ -180,65 +182,67 @@ impl Config {
         })
     }
 
-    /// Checks that nothing asks for TLS where there is no certificate.
+    /// Checks that no setting needs TLS while there is no certificate.
     ///
     /// # Errors
-    /// The setting that does.
+    /// The first setting that does.
     pub fn validate(self) -> Result<Self, ConfigError> {
-        let wanted = [self.redirect.map(|_| TLS_REDIRECT_LISTEN.name()), self.hsts.as_ref().map(|_| TLS_HSTS.name())];
-        match wanted.into_iter().flatten().next().filter(|_| self.tls.is_none()) {
+        let need_tls = [self.redirect.map(|_| TLS_REDIRECT_LISTEN.name()), self.hsts.as_ref().map(|_| TLS_HSTS.name())];
+        match need_tls.into_iter().flatten().next().filter(|_| self.tls.is_none()) {
             Some(name) => Err(ConfigError::new(format!("{name}: needs {}", TLS_CERT.name()))),
             None => Ok(self),
         }
     }
 
-    /// Serves TLS with this certificate chain and key, as PEM, whatever the settings say.
+    /// Serves TLS with this certificate chain and private key (PEM), instead of those of the settings.
     ///
     /// # Errors
-    /// If they cannot be used.
+    /// If they are not valid PEM, or do not belong together.
     pub fn with_certificate(mut self, cert: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
         self.tls = Some(TlsCertificate::from_pem(cert, key)?);
         Ok(self)
     }
 
-    /// Whether the public address speaks TLS.
+    /// Whether the public listener serves TLS.
     pub fn is_tls_enabled(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Sends the requests for `service` to `urls` (one, or several separated by commas), whatever the settings say.
+    /// Sends the requests for `service` to `urls` (one, or several separated by commas), instead of those of the
+    /// settings.
     ///
     /// # Errors
-    /// If no route leads to the service, or a URL is more than `http://host:port`.
+    /// If no route has this service, or a URL is not `http://host:port`.
     pub fn with_upstream(mut self, service: &str, urls: &str) -> Result<Self, ConfigError> {
         let route = self.table.route_of_service_mut(service);
-        let route = route.ok_or_else(|| ConfigError::new(format!("no route leads to service `{service}`")))?;
-        route.upstreams = Upstreams::parse(urls).map_err(|why| ConfigError::new(format!("{service}: {why}")))?;
+        let route = route.ok_or_else(|| ConfigError::new(format!("no route has the service `{service}`")))?;
+        route.upstreams = Upstreams::parse(urls).map_err(|reason| ConfigError::new(format!("{service}: {reason}")))?;
         Ok(self)
     }
 
-    /// Shows `secret` to the services with every request, as [`stele_service::trusted_proxies::TrustedProxies::with_hop_secret`] expects it.
+    /// Sends `secret` with every upstream request, for
+    /// [`TrustedProxies::with_hop_secret`](stele_service::trusted_proxies::TrustedProxies::with_hop_secret).
     #[must_use]
     pub fn with_hop_secret(mut self, secret: Zeroizing<String>) -> Self {
         self.hop_secret = Some(secret);
         self
     }
 
-    /// Looks names up by `resolver`, and not by the system's.
+    /// Looks names up with `resolver` instead of the system's.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolver>) -> Self {
         self.resolver = resolver;
         self
     }
 
-    /// The services that the routes lead to, in the table's order.
+    /// The services of the routing table, in its order.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.table.routes().iter().map(|route| route.service.as_str())
     }
 
-    /// The body with which the gateway itself answers for `service`.
-    pub fn error_page(&self, service: &str, cause: Rejection) -> Option<&str> {
-        self.table.route_of_service(service).map(|route| route.error_pages.body(cause))
+    /// The body of the gateway's error page for `service`.
+    pub fn error_page(&self, service: &str, rejection: Rejection) -> Option<&str> {
+        self.table.route_of_service(service).map(|route| route.error_pages.body(rejection))
     }
 }
 
@@ -246,14 +250,14 @@ fn hsts_header(span: Duration) -> HeaderValue {
     HeaderValue::try_from(format!("max-age={}", span.as_secs())).unwrap_or(HeaderValue::from_static("max-age=0"))
 }
 
-/// A slip in `STELE_UPSTREAM_…` would go unnoticed, and its service be sought at the default address.
+/// Rejects `STELE_UPSTREAM_<SERVICE>` for an unknown service: a typo would silently leave the default address in use.
 fn reject_unknown_upstreams(settings: &Settings, table: &RoutingTable) -> Result<(), ConfigError> {
-    let known = |name: &str| {
-        let routed = table.routes().iter().any(|route| upstream_setting(&route.service) == name);
-        routed || SETTINGS.iter().any(|setting| setting.name() == name)
+    let is_known = |name: &str| {
+        let has_route = table.routes().iter().any(|route| upstream_setting(&route.service) == name);
+        has_route || SETTINGS.iter().any(|setting| setting.name() == name)
     };
-    match settings.names().find(|name| name.starts_with("STELE_UPSTREAM_") && !known(name)) {
-        Some(name) => Err(ConfigError::new(format!("{name}: no route leads to such a service"))),
+    match settings.names().find(|name| name.starts_with("STELE_UPSTREAM_") && !is_known(name)) {
+        Some(name) => Err(ConfigError::new(format!("{name}: no route has this service; check the name"))),
         None => Ok(()),
     }
 }
@@ -275,8 +279,8 @@ mod tests {
     fn every_built_in_route_has_an_upstream_setting() {
         let config = config(&[]).unwrap();
         let lines = include_str!("../routes.toml").lines();
-        let named = lines.filter_map(|line| line.strip_prefix("service = \"")?.strip_suffix('"'));
-        assert_eq!(config.services().collect::<Vec<_>>(), named.collect::<Vec<_>>());
+        let services = lines.filter_map(|line| line.strip_prefix("service = \"")?.strip_suffix('"'));
+        assert_eq!(config.services().collect::<Vec<_>>(), services.collect::<Vec<_>>());
         for route in config.table.routes() {
             let name = upstream_setting(&route.service);
             let setting = SETTINGS.iter().find(|setting| setting.name() == name).unwrap();

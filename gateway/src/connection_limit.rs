@@ -1,4 +1,5 @@
-//! How many connections clients hold, of how many, and how many of them each client address holds.
+//! Connection limit: counts client connections in total and per client address, and rejects those over the per-client
+//! limit.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Refused connections are logged this often at most, with how many there were.
+/// Interval of log lines about rejected connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts the connections of all workers.
@@ -16,12 +17,12 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) struct ConnectionCounter {
     count: AtomicUsize,
     limit: AtomicUsize,
-    /// By address, or by /64.
+    /// By [`client_network`].
     by_network: Mutex<HashMap<IpAddr, usize>>,
     rejected: Mutex<RejectedConnections>,
 }
 
-/// Connections that were refused since they were logged.
+/// Connections rejected since the last log line.
 #[derive(Debug, Default)]
 struct RejectedConnections {
     count: u64,
@@ -30,28 +31,32 @@ struct RejectedConnections {
 
 impl Default for ConnectionCounter {
     fn default() -> Self {
-        let most = AtomicUsize::new(usize::MAX);
-        Self { count: AtomicUsize::new(0), limit: most, by_network: Mutex::default(), rejected: Mutex::default() }
+        Self {
+            count: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+            by_network: Mutex::default(),
+            rejected: Mutex::default(),
+        }
     }
 }
 
 impl ConnectionCounter {
-    /// Sets how many there may be.
-    pub(crate) fn set_limit(&self, most: usize) {
-        self.limit.store(most, Ordering::Relaxed);
+    /// Sets the limit of all connections, of which the per-client limit is half.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// How many there are.
+    /// The number of open connections.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Whether more than half of all there may be are held: none is kept for a request to come then.
+    /// Whether more than half of the limit is in use, so that keep-alive is suspended.
     pub(crate) fn above_half(&self) -> bool {
         self.count() > self.half()
     }
 
-    /// How many one address may hold, unless it is a trusted proxy's: half of all there may be, and one at least.
+    /// The limit of connections per client address that is no trusted proxy: half of the limit, at least one.
     pub(crate) fn per_client_limit(&self) -> usize {
         self.half().max(1)
     }
@@ -60,54 +65,53 @@ impl ConnectionCounter {
         self.limit.load(Ordering::Relaxed) / 2
     }
 
-    /// Counts one more connection of a trusted proxy, for as long as the guard is kept. Proxies carry many clients, so
-    /// there may be any number.
+    /// Counts a connection of a trusted proxy until the guard is dropped. It has no per-client limit, because a proxy
+    /// carries many clients.
     pub(crate) fn acquire_for_proxy(self: &Arc<Self>) -> ConnectionGuard {
         self.count.fetch_add(1, Ordering::Relaxed);
         ConnectionGuard { counter: Arc::clone(self), network: None }
     }
 
-    /// Counts one more connection from this address, for as long as the guard is kept; `None` if the address has its
-    /// share.
+    /// Counts a connection from `peer` until the guard is dropped; `None` if its address is at the per-client limit.
     pub(crate) fn acquire(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionGuard> {
-        let (origin, share) = (client_network(peer), self.per_client_limit());
+        let (network, limit) = (client_network(peer), self.per_client_limit());
         {
-            let mut addresses = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = addresses.entry(origin).or_default();
-            if *count >= share {
+            let mut by_network = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = by_network.entry(network).or_default();
+            if *count >= limit {
                 return None;
             }
             *count += 1;
         }
         self.count.fetch_add(1, Ordering::Relaxed);
-        Some(ConnectionGuard { counter: Arc::clone(self), network: Some(origin) })
+        Some(ConnectionGuard { counter: Arc::clone(self), network: Some(network) })
     }
 
-    /// Notes a refused connection. How many there were since the last time, if it is time to log that.
+    /// Records a rejected connection. Returns the number of rejections since the last log line if another one is due.
     pub(crate) fn record_rejection(&self) -> Option<u64> {
-        let mut refused = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.count += 1;
-        if refused.last_logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected.count += 1;
+        if rejected.last_logged.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
             return None;
         }
-        refused.last_logged = Some(Instant::now());
-        Some(std::mem::take(&mut refused.count))
+        rejected.last_logged = Some(Instant::now());
+        Some(std::mem::take(&mut rejected.count))
     }
 
-    fn release(&self, origin: Option<IpAddr>) {
+    fn release(&self, network: Option<IpAddr>) {
         self.count.fetch_sub(1, Ordering::Relaxed);
-        let Some(origin) = origin else { return };
-        let mut addresses = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = addresses.get_mut(&origin) {
+        let Some(network) = network else { return };
+        let mut by_network = self.by_network.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_network.get_mut(&network) {
             *count -= 1;
             if *count == 0 {
-                addresses.remove(&origin);
+                by_network.remove(&network);
             }
         }
     }
 }
 
-/// What a client cannot choose freely: its IPv4 address, or the /64 of its IPv6 address.
+/// The part of an address that a client cannot vary: an IPv4 address, or the /64 prefix of an IPv6 address.
 pub(crate) fn client_network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -118,7 +122,7 @@ pub(crate) fn client_network(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// One connection.
+/// A counted connection, until dropped.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     counter: Arc<ConnectionCounter>,
@@ -135,10 +139,10 @@ impl Drop for ConnectionGuard {
 mod tests {
     use super::*;
 
-    fn counter_with_limit(most: usize) -> Arc<ConnectionCounter> {
-        let held = Arc::<ConnectionCounter>::default();
-        held.set_limit(most);
-        held
+    fn counter_with_limit(limit: usize) -> Arc<ConnectionCounter> {
+        let counter = Arc::<ConnectionCounter>::default();
+        counter.set_limit(limit);
+        counter
     }
 
     fn address(text: &str) -> IpAddr {
@@ -147,16 +151,16 @@ mod tests {
 
     #[test]
     fn a_client_address_may_hold_at_most_half_of_all_connections() {
-        let held = counter_with_limit(5);
-        let one = address("192.0.2.1");
-        let holds: Vec<_> = (0..4).filter_map(|_| held.acquire(one)).collect();
-        assert_eq!((holds.len(), held.count()), (2, 2));
-        let other = held.acquire(address("192.0.2.2"));
+        let counter = counter_with_limit(5);
+        let client = address("192.0.2.1");
+        let guards: Vec<_> = (0..4).filter_map(|_| counter.acquire(client)).collect();
+        assert_eq!((guards.len(), counter.count()), (2, 2));
+        let other = counter.acquire(address("192.0.2.2"));
         assert!(other.is_some());
-        drop(holds);
-        assert!(held.acquire(one).is_some());
+        drop(guards);
+        assert!(counter.acquire(client).is_some());
         drop(other);
-        assert!(held.by_network.lock().unwrap().is_empty(), "nothing is kept of those who went");
+        assert!(counter.by_network.lock().unwrap().is_empty(), "addresses without connections are removed");
     }
 
     #[test]
@@ -168,28 +172,31 @@ mod tests {
 
     #[test]
     fn ipv6_clients_are_counted_by_their_64_bit_prefix() {
-        let held = counter_with_limit(4);
-        let network = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"];
-        let holds: Vec<_> = network.iter().filter_map(|text| held.acquire(address(text))).collect();
-        assert_eq!(holds.len(), 2);
-        assert!(held.acquire(address("2001:db8:0:1::1")).is_some());
+        let counter = counter_with_limit(4);
+        let clients = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"];
+        let guards: Vec<_> = clients.iter().filter_map(|text| counter.acquire(address(text))).collect();
+        assert_eq!(guards.len(), 2);
+        assert!(counter.acquire(address("2001:db8:0:1::1")).is_some());
         assert_eq!(client_network(address("::ffff:192.0.2.1")), address("192.0.2.1"));
     }
 
     #[test]
     fn a_trusted_proxy_may_hold_all_connections() {
-        let held = counter_with_limit(4);
-        let holds: Vec<_> = (0..4).map(|_| held.acquire_for_proxy()).collect();
-        assert_eq!((holds.len(), held.count()), (4, 4));
-        drop(holds);
-        assert_eq!(held.count(), 0);
+        let counter = counter_with_limit(4);
+        let guards: Vec<_> = (0..4).map(|_| counter.acquire_for_proxy()).collect();
+        assert_eq!((guards.len(), counter.count()), (4, 4));
+        drop(guards);
+        assert_eq!(counter.count(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn rejected_connections_are_logged_once_a_minute() {
-        let held = counter_with_limit(2);
-        assert_eq!([held.record_rejection(), held.record_rejection(), held.record_rejection()], [Some(1), None, None]);
+        let counter = counter_with_limit(2);
+        assert_eq!(
+            [counter.record_rejection(), counter.record_rejection(), counter.record_rejection()],
+            [Some(1), None, None]
+        );
         tokio::time::advance(LOG_INTERVAL).await;
-        assert_eq!([held.record_rejection(), held.record_rejection()], [Some(3), None]);
+        assert_eq!([counter.record_rejection(), counter.record_rejection()], [Some(3), None]);
     }
 }

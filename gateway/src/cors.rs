@@ -1,4 +1,4 @@
-//! Which web pages may call the services from a browser.
+//! CORS: which web origins may call the services from a browser.
 
 use hyper::header::{HeaderName, HeaderValue, VARY};
 use hyper::{HeaderMap, Method, StatusCode};
@@ -7,20 +7,20 @@ use stele_service::cors::{AllowedOrigins, CorsHeaders};
 use crate::headers::{HyperHeaders, has_token};
 use crate::local_response::LocalResponse;
 
-/// Says to browsers what `STELE_CORS_ORIGINS` allows.
+/// The allowed origins: `STELE_CORS_ORIGINS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CorsPolicy(pub(crate) AllowedOrigins);
 
 impl CorsPolicy {
-    /// The answer to a preflight, if that is what the request is.
+    /// The response to a CORS preflight; `None` for any other request.
     pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<LocalResponse> {
         let fields = self.0.preflight_headers(&HyperHeaders(headers)).filter(|_| method == Method::OPTIONS)?;
-        let mut answer = LocalResponse::new(StatusCode::NO_CONTENT);
-        append_fields(&mut answer.headers, fields);
-        Some(answer)
+        let mut response = LocalResponse::new(StatusCode::NO_CONTENT);
+        append_fields(&mut response.headers, fields);
+        Some(response)
     }
 
-    /// Says in the head of an answer whether the page of `origin`, which asked, may read it.
+    /// Adds the fields that allow or deny `origin`, the request's, to read the response.
     pub(crate) fn add_response_headers(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         append_fields(headers, self.0.response_headers(origin.map(HeaderValue::as_bytes)));
     }
@@ -29,7 +29,7 @@ impl CorsPolicy {
 fn append_fields(headers: &mut HeaderMap, fields: CorsHeaders<'_>) {
     for (name, value) in fields {
         let name = HeaderName::from_static(name);
-        // A service says the same of itself.
+        // The service may already have sent the same `Vary`.
         if name == VARY && has_token(headers, &name, &value) {
             continue;
         }

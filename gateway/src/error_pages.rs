@@ -1,4 +1,4 @@
-//! The gateway's own answers, in the dialect of the route they are given on.
+//! Error pages: the responses to rejected requests, in the format of the route's dialect.
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
@@ -8,29 +8,29 @@ use serde_json::json;
 
 use crate::local_response::LocalResponse;
 
-/// Why the gateway answers in place of a service.
+/// Why the gateway rejects a request, or has no response from the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// The path is spelled in a way that never reaches a service.
+    /// The path is not canonical, e.g. it has a `..` segment.
     NotFound,
-    /// A method that is never passed on.
+    /// CONNECT and TRACE are never forwarded.
     MethodNotAllowed,
     /// The body exceeds `STELE_BODY_LIMIT`.
     ContentTooLarge,
-    /// Too many headers, or too long ones.
+    /// Too many header fields, or too many bytes of them.
     HeadersTooLarge,
-    /// The body is not framed as its headers say.
+    /// The head or the body framing is invalid or ambiguous.
     BadRequest,
-    /// The client took too long to send its body.
+    /// The client took too long to send its request.
     RequestTimeout,
-    /// The service took too long to answer.
+    /// The service took too long to respond.
     GatewayTimeout,
-    /// No instance of the service can be reached, or it broke off.
+    /// No instance of the service is available, or its response was invalid or truncated.
     ServiceUnavailable,
 }
 
 impl Rejection {
-    /// Every cause.
+    /// All variants.
     pub const ALL: [Self; 8] = [
         Self::NotFound,
         Self::MethodNotAllowed,
@@ -42,7 +42,7 @@ impl Rejection {
         Self::ServiceUnavailable,
     ];
 
-    /// A stable name, for metrics and for the routing table.
+    /// A stable name: the metric label `cause`, and the key in the routing table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -56,7 +56,7 @@ impl Rejection {
         }
     }
 
-    /// The HTTP status it is answered with, in every dialect.
+    /// The HTTP status, the same in every dialect.
     pub fn status(self) -> StatusCode {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -71,7 +71,7 @@ impl Rejection {
     }
 }
 
-/// The bodies of a dialect, by cause, as the routing table has them.
+/// The response bodies of a dialect by rejection: `[route.refusals]` in the routing table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorPages {
@@ -86,8 +86,8 @@ pub(crate) struct ErrorPages {
 }
 
 impl ErrorPages {
-    pub(crate) fn body(&self, cause: Rejection) -> &str {
-        match cause {
+    pub(crate) fn body(&self, rejection: Rejection) -> &str {
+        match rejection {
             Rejection::NotFound => &self.not_found,
             Rejection::MethodNotAllowed => &self.method,
             Rejection::ContentTooLarge => &self.too_large,
@@ -99,22 +99,26 @@ impl ErrorPages {
         }
     }
 
-    /// The first body that is not JSON: clients would choke on it when it is needed most.
+    /// The first body that is not JSON, which clients could not parse.
     pub(crate) fn first_invalid_json(&self) -> Option<&str> {
-        let bodies = Rejection::ALL.into_iter().map(|cause| self.body(cause));
-        bodies.into_iter().find(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_err())
+        let mut bodies = Rejection::ALL.into_iter().map(|rejection| self.body(rejection));
+        bodies.find(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_err())
     }
 
-    pub(crate) fn response(&self, cause: Rejection) -> LocalResponse {
-        let answer = LocalResponse::json(cause.status(), self.body(cause).to_owned());
-        // RFC 9110, section 15.5.6, asks for it; all that any service takes, for only the service knows better.
-        if cause == Rejection::MethodNotAllowed { answer.with_static_header(ALLOW, "GET, POST") } else { answer }
+    pub(crate) fn response(&self, rejection: Rejection) -> LocalResponse {
+        let response = LocalResponse::json(rejection.status(), self.body(rejection).to_owned());
+        // RFC 9110 §15.5.6 requires `Allow`. The gateway does not know the methods of a path, so it lists those that
+        // any service has.
+        match rejection {
+            Rejection::MethodNotAllowed => response.with_static_header(ALLOW, "GET, POST"),
+            _ => response,
+        }
     }
 }
 
-/// The answer to a request that has no route, for this cause: in no dialect.
-pub(crate) fn default_error_page(cause: Rejection) -> LocalResponse {
-    let text = match cause {
+/// The error page for a request without a route, which has no dialect.
+pub(crate) fn default_error_page(rejection: Rejection) -> LocalResponse {
+    let text = match rejection {
         Rejection::NotFound => return route_not_found(),
         Rejection::MethodNotAllowed => "请求方法不支持 / method not allowed",
         Rejection::ContentTooLarge => "请求内容过大 / content too large",
@@ -124,10 +128,10 @@ pub(crate) fn default_error_page(cause: Rejection) -> LocalResponse {
         Rejection::GatewayTimeout => "服务超时 / gateway timeout",
         Rejection::ServiceUnavailable => "服务暂不可用 / service unavailable",
     };
-    LocalResponse::json(cause.status(), json!({"error": cause.as_str(), "message": text}).to_string())
+    LocalResponse::json(rejection.status(), json!({"error": rejection.as_str(), "message": text}).to_string())
 }
 
-/// The 404 where no route leads.
+/// The 404 for a path without a route.
 pub(crate) fn route_not_found() -> LocalResponse {
     LocalResponse::json(StatusCode::NOT_FOUND, Bytes::from_static(ROUTE_NOT_FOUND_BODY.as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! Which headers cross the gateway, and what it says about the client.
+//! Header fields across the proxy: hop-by-hop fields are removed, forwarded fields (`X-Forwarded-For`, …) are set.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, EXPECT, HOST, HeaderName,
     HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
 };
-use hyper::{HeaderMap, Version};
+use hyper::{HeaderMap, Method, Version};
 use stele_service::headers::HeaderLookup;
 use stele_service::request_context::RequestId;
 use stele_service::trace;
@@ -21,12 +21,13 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// More than any browser sends, and below the 100 that are read at all, with no dialect to refuse more in.
+/// More than browsers send, and below the 100 that hyper parses: between the two, a request is rejected with the error
+/// page of its dialect.
 const MAX_HEADERS: usize = 64;
-/// Names, values, separators and the request target.
+/// Field names, values, separators and the request target, in bytes.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
-/// The headers of a message, as [`stele_service`] looks at them.
+/// Adapts hyper's header map to the lookup trait of [`stele_service`].
 pub(crate) struct HyperHeaders<'a>(pub(crate) &'a HeaderMap);
 
 impl HeaderLookup for HyperHeaders<'_> {
@@ -35,20 +36,21 @@ impl HeaderLookup for HyperHeaders<'_> {
     }
 }
 
-/// What a header is to a proxy.
+/// How a proxy treats a header field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeaderClass {
     /// End-to-end: forwarded.
     EndToEnd,
-    /// Hop-by-hop, RFC 9110, section 7.6.1, or a part of the framing: each connection has its own.
+    /// Hop-by-hop (RFC 9110 §7.6.1) or part of the message framing: each connection has its own.
     HopByHop,
-    /// What the gateway says itself of a request, so that no client can: who calls, for which host, by which name.
+    /// Set by the gateway alone, so that a client cannot spoof it: client address, host, scheme, request id, hop
+    /// secret.
     Forwarded,
-    /// A trace's parent, by W3C's Trace Context.
+    /// The parent of the trace: W3C Trace Context.
     TraceContext,
-    /// What pages of other origins may do: a matter of the gateway's settings.
+    /// CORS response fields, which follow from the gateway's settings.
     Cors,
-    /// Asks for another method than the request line has, which is the one that is judged: some frameworks obey.
+    /// Names another method than the validated one in the request line. Some frameworks obey it, so it is removed.
     MethodOverride,
 }
 
@@ -75,7 +77,7 @@ impl HeaderClass {
     }
 }
 
-/// Who is calling, as far as the gateway believes it.
+/// The client of a request: its address and request id, from the peer or from a trusted proxy.
 #[derive(Debug)]
 pub(crate) struct ClientIdentity {
     pub(crate) address: IpAddr,
@@ -84,31 +86,32 @@ pub(crate) struct ClientIdentity {
 }
 
 impl ClientIdentity {
-    pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trust: &TrustedProxies) -> Self {
+    /// Believes `X-Forwarded-For` and `X-Request-Id` only if `peer` is a trusted proxy.
+    pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted_proxies: &TrustedProxies) -> Self {
         let fields = HyperHeaders(headers);
-        let trusted = trust.trusts(peer, &fields);
-        let shown = headers.get(REQUEST_ID).filter(|_| trusted);
-        let shown = shown.and_then(|id| RequestId::parse(id.to_str().ok()?));
-        let request_id = shown.unwrap_or_else(RequestId::generate);
-        Self { address: trust.client_address(peer, &fields), is_trusted_proxy: trusted, request_id }
+        let is_trusted_proxy = trusted_proxies.trusts(peer, &fields);
+        let received_id = headers.get(REQUEST_ID).filter(|_| is_trusted_proxy);
+        let received_id = received_id.and_then(|id| RequestId::parse(id.to_str().ok()?));
+        let request_id = received_id.unwrap_or_else(RequestId::generate);
+        Self { address: trusted_proxies.client_address(peer, &fields), is_trusted_proxy, request_id }
     }
 
-    /// The request's id, as a header has it.
+    /// The request id as a header value.
     pub(crate) fn request_id_value(&self) -> HeaderValue {
-        // It is of letters, digits and `.`, `_`, `-`.
+        // Cannot fail: an id has only letters, digits, `.`, `_` and `-`.
         HeaderValue::from_str(self.request_id.as_str()).unwrap_or(HeaderValue::from_static(""))
     }
 }
 
-/// Whether the head of a request is larger than any client's of ours.
+/// Whether the head exceeds [`MAX_HEADERS`] or [`MAX_HEADER_BYTES`].
 pub(crate) fn is_head_too_large(line: &RequestLine, headers: &HeaderMap) -> bool {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     headers.len() > MAX_HEADERS || bytes + line.target().len() > MAX_HEADER_BYTES
 }
 
-/// Whether a header lists `token`, in any letter case.
+/// Whether a comma-separated header field lists `token`, ignoring case.
 pub(crate) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token.as_bytes()))
+    tokens(headers, name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
 fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
@@ -116,32 +119,32 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
     values.flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
 }
 
-/// What the gateway adds to what the client says.
+/// What the gateway adds to the header fields of a request.
 pub(crate) struct AddedHeaders<'a> {
     pub(crate) client: &'a ClientIdentity,
-    /// How the client's connection is.
+    /// Scheme of the client's connection.
     pub(crate) scheme: Scheme,
-    /// The name of the service: the connection leads to one of its instances.
+    /// `Host` for the upstream: `host:port` as configured.
     pub(crate) host: &'a HeaderValue,
-    /// What proves the gateway to the services of the same process.
+    /// Authenticates the gateway to services in the same process.
     pub(crate) hop_secret: Option<&'a HeaderValue>,
 }
 
-/// Makes the headers of a client's request those that the service gets.
+/// Turns the header fields of the client's request into those of the upstream request.
 pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMap, added: &AddedHeaders<'_>) {
     let proto = forwarded_proto(headers, added);
     let host = forwarded_host(line, headers, added.client);
     join_cookies(line, headers);
     remove_unforwarded(headers, |name| match HeaderClass::of(name) {
-        // `X_Forwarded_For` and `X-Forwarded-For` are one to many a framework.
+        // CGI and WSGI frameworks do not distinguish `X_Forwarded_For` from `X-Forwarded-For`.
         HeaderClass::EndToEnd => name.as_str().contains('_'),
         HeaderClass::Cors => false,
-        // Where spans are collected, the one here is the parent: see `set_parent`.
+        // With tracing enabled, the gateway's span becomes the parent: `set_trace_parent`.
         HeaderClass::TraceContext => trace::is_enabled(),
         HeaderClass::HopByHop | HeaderClass::Forwarded | HeaderClass::MethodOverride => true,
     });
     headers.insert(HOST, added.host.clone());
-    // One address: the chain before it is resolved here, where the proxies are known.
+    // One address: the gateway knows the trusted proxies, so it resolves the chain.
     if let Ok(client) = HeaderValue::try_from(added.client.address.to_string()) {
         headers.insert(FORWARDED_FOR, client);
     }
@@ -155,7 +158,7 @@ pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMa
     }
 }
 
-/// Makes `span` the parent of the service's span.
+/// Sets the trace context fields so that `span` is the parent of the service's span.
 pub(crate) fn set_trace_parent(span: &Span, headers: &mut HeaderMap) {
     trace::inject_context(span, |name, value| {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
@@ -164,10 +167,10 @@ pub(crate) fn set_trace_parent(span: &Span, headers: &mut HeaderMap) {
     });
 }
 
-/// Makes the headers of a service's answer those that the client gets. Those that frame it are hyper's to write; to HEAD
-/// the length is that of the answer to GET.
-pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, is_head: bool) {
-    let length = headers.get(CONTENT_LENGTH).filter(|_| is_head).cloned();
+/// Turns the header fields of an upstream response into those of the client's. hyper writes the framing fields, except
+/// for HEAD, whose `Content-Length` is that of the response to GET (RFC 9110 §8.6).
+pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, request_method: &Method) {
+    let length = headers.get(CONTENT_LENGTH).filter(|_| *request_method == Method::HEAD).cloned();
     let mut dates = headers.get_all(DATE).into_iter();
     if let (Some(date), Some(_)) = (dates.next().cloned(), dates.next()) {
         headers.insert(DATE, date);
@@ -183,19 +186,19 @@ pub(crate) fn rewrite_response_headers(headers: &mut HeaderMap, is_head: bool) {
     }
 }
 
-/// Removes the headers that do not cross, and those that `Connection` names.
-fn remove_unforwarded(headers: &mut HeaderMap, stays_here: impl Fn(&HeaderName) -> bool) {
-    let ordinary: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
-    let is_ordinary = |option: &&[u8]| ordinary.iter().any(|known| option.eq_ignore_ascii_case(known));
-    let named = tokens(headers, &CONNECTION).filter(|option| !is_ordinary(option));
-    let named = named.filter_map(|option| HeaderName::from_bytes(option).ok());
-    let removed: Vec<HeaderName> = headers.keys().filter(|name| stays_here(name)).cloned().chain(named).collect();
+/// Removes the fields that `is_removed` selects, and those that `Connection` lists (RFC 9110 §7.6.1).
+fn remove_unforwarded(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    let standard_options: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
+    let is_standard = |option: &&[u8]| standard_options.iter().any(|known| option.eq_ignore_ascii_case(known));
+    let listed = tokens(headers, &CONNECTION).filter(|option| !is_standard(option));
+    let listed = listed.filter_map(|option| HeaderName::from_bytes(option).ok());
+    let removed: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().chain(listed).collect();
     for name in removed {
         headers.remove(name);
     }
 }
 
-/// RFC 9113, section 8.2.3: HTTP/2 may send cookies in several fields, and HTTP/1.1 has one.
+/// Joins the `Cookie` fields that HTTP/2 may split (RFC 9113 §8.2.3) into the one that HTTP/1.1 allows.
 fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
     if line.version == Version::HTTP_2 && headers.get_all(COOKIE).iter().count() > 1 {
         let all: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -206,14 +209,15 @@ fn join_cookies(line: &RequestLine, headers: &mut HeaderMap) {
 }
 
 fn forwarded_proto(headers: &HeaderMap, added: &AddedHeaders<'_>) -> Scheme {
-    let shown = headers.get(FORWARDED_PROTO).filter(|_| added.client.is_trusted_proxy);
-    if shown.is_some_and(|proto| proto == "https") { Scheme::Https } else { added.scheme }
+    let received = headers.get(FORWARDED_PROTO).filter(|_| added.client.is_trusted_proxy);
+    if received.is_some_and(|proto| proto == "https") { Scheme::Https } else { added.scheme }
 }
 
-fn forwarded_host(line: &RequestLine, headers: &HeaderMap, caller: &ClientIdentity) -> Option<HeaderValue> {
-    let shown = headers.get(FORWARDED_HOST).filter(|_| caller.is_trusted_proxy).or_else(|| headers.get(HOST)).cloned();
+fn forwarded_host(line: &RequestLine, headers: &HeaderMap, client: &ClientIdentity) -> Option<HeaderValue> {
+    let received = headers.get(FORWARDED_HOST).filter(|_| client.is_trusted_proxy);
+    let received = received.or_else(|| headers.get(HOST)).cloned();
     let authority = || HeaderValue::from_str(line.uri.authority()?.as_str()).ok();
-    shown.or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
+    received.or_else(|| authority().filter(|_| line.version == Version::HTTP_2))
 }
 
 #[cfg(test)]
@@ -222,7 +226,7 @@ mod tests {
 
     #[test]
     fn headers_are_classified_by_how_a_proxy_treats_them() {
-        for (name, kind) in [
+        for (name, class) in [
             ("host", HeaderClass::HopByHop),
             ("content-length", HeaderClass::HopByHop),
             ("transfer-encoding", HeaderClass::HopByHop),
@@ -243,7 +247,7 @@ mod tests {
             ("authorization", HeaderClass::EndToEnd),
             ("a", HeaderClass::EndToEnd),
         ] {
-            assert_eq!(HeaderClass::of(&HeaderName::from_static(name)), kind, "{name}");
+            assert_eq!(HeaderClass::of(&HeaderName::from_static(name)), class, "{name}");
         }
     }
 
@@ -261,9 +265,9 @@ mod tests {
             headers.append(name, HeaderValue::from_static(value));
         }
         remove_unforwarded(&mut headers, |name| *name == CONNECTION);
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["x-other", "y"]);
+        let mut remaining: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        remaining.sort_unstable();
+        assert_eq!(remaining, ["x-other", "y"]);
     }
 
     #[test]

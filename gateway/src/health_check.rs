@@ -1,4 +1,4 @@
-//! Beside the requests: looks how every instance does, and where the names lead now.
+//! Active health checks of every instance, and periodic name lookups, in background tasks.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -9,58 +9,61 @@ use tokio::time::{sleep, timeout};
 use crate::shared_state::SharedState;
 use crate::upstreams::Upstreams;
 use crate::upstreams::instance::{HealthCheckResult, Instance};
-use crate::upstreams::probe::{ProbeError, probe};
+use crate::upstreams::probe::{BodyRead, ProbeError, probe};
 
-/// How long an instance may take to say how it does, and half of that to accept the connection.
+/// Timeout of a probe. Half of it is the connect timeout.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// However many requests find something amiss, it is looked at so often at most.
+/// Minimum interval of health checks, however many failed requests trigger one.
 const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Looks every `STELE_HEALTH_INTERVAL`, and when something is amiss, for as long as the gateway lives.
-pub(crate) async fn run(live: Weak<SharedState>) {
-    while let Some(live) = live.upgrade() {
-        let config = live.config();
+/// Checks all instances every `STELE_HEALTH_INTERVAL` and whenever a failed request triggers it, until the gateway is
+/// dropped.
+pub(crate) async fn run(shared: Weak<SharedState>) {
+    while let Some(shared) = shared.upgrade() {
+        let config = shared.config();
         for route in config.table.routes() {
-            check_service(&live, &route.service, &route.upstreams);
+            check_service(&shared, &route.service, &route.upstreams);
         }
         let interval = config.health_interval;
         drop(config);
-        let alarm = Arc::clone(&live.health_check_trigger);
-        // Not while it sleeps: a gateway that has ended must not be kept by the one who looks after it.
-        drop(live);
+        let trigger = Arc::clone(&shared.health_check_trigger);
+        // Hold no reference while sleeping, or this task would keep a stopped gateway alive.
+        drop(shared);
         sleep(MIN_CHECK_INTERVAL.min(interval)).await;
-        let _ = timeout(interval.saturating_sub(MIN_CHECK_INTERVAL), alarm.notified()).await;
+        let _ = timeout(interval.saturating_sub(MIN_CHECK_INTERVAL), trigger.notified()).await;
     }
 }
 
-fn check_service(live: &Arc<SharedState>, service: &str, upstreams: &Upstreams) {
+fn check_service(shared: &Arc<SharedState>, service: &str, upstreams: &Upstreams) {
     check_instances(service, upstreams);
-    let (live, upstreams, service) = (Arc::clone(live), upstreams.clone(), service.to_owned());
+    let (shared, upstreams, service) = (Arc::clone(shared), upstreams.clone(), service.to_owned());
     spawn(async move {
-        let config = live.config();
+        let config = shared.config();
         if upstreams.resolve(config.resolver.as_ref(), config.resolve_interval).await {
-            let instances: Vec<_> = upstreams.instances().iter().map(|one| one.address()).collect();
-            tracing::info!(service, ?instances, "instances");
-            live.health_check_trigger.notify_one();
+            let instances: Vec<_> = upstreams.instances().iter().map(|instance| instance.address()).collect();
+            tracing::info!(service, ?instances, "instances changed");
+            shared.health_check_trigger.notify_one();
         }
     });
 }
 
 fn check_instances(service: &str, upstreams: &Upstreams) {
-    for instance in upstreams.instances().iter().filter(|one| one.try_begin_check()) {
+    for instance in upstreams.instances().iter().filter(|instance| instance.try_begin_check()) {
         let (instance, service) = (Arc::clone(instance), service.to_owned());
         spawn(async move {
-            let outcome = check_instance(&instance).await;
-            if instance.record_health_check(outcome) {
+            let result = check_instance(&instance).await;
+            if instance.record_health_check(result) {
                 let address = instance.address();
-                match outcome {
-                    HealthCheckResult::Ready => tracing::info!(service, instance = %address, "ready"),
+                match result {
+                    HealthCheckResult::Ready => tracing::info!(service, instance = %address, "health check: ready"),
                     HealthCheckResult::NotReady => {
-                        tracing::warn!(service, instance = %address, "says that it is not ready");
+                        tracing::warn!(service, instance = %address, "health check: not ready");
                     }
-                    HealthCheckResult::NoResponse => tracing::warn!(service, instance = %address, "does not answer"),
+                    HealthCheckResult::NoResponse => {
+                        tracing::warn!(service, instance = %address, "health check: no response");
+                    }
                     HealthCheckResult::ConnectFailed => {
-                        tracing::warn!(service, instance = %address, "cannot be connected to");
+                        tracing::warn!(service, instance = %address, "health check: cannot connect");
                     }
                 }
             }
@@ -68,11 +71,11 @@ fn check_instances(service: &str, upstreams: &Upstreams) {
     }
 }
 
-/// Asks the instance itself, at the address that requests go to, over a connection of its own.
+/// Probes the address that requests are sent to, over a new connection.
 async fn check_instance(instance: &Instance) -> HealthCheckResult {
-    match timeout(PROBE_TIMEOUT, probe(instance, "/readyz", PROBE_TIMEOUT / 2, 0)).await {
-        // What is not Stele's may have no such page; that it answers is what it can say.
-        Ok(Ok(told)) if !told.status.is_server_error() => HealthCheckResult::Ready,
+    match timeout(PROBE_TIMEOUT, probe(instance, "/readyz", PROBE_TIMEOUT / 2, BodyRead::Skip)).await {
+        // An upstream other than Stele's services may have no `/readyz`: any response below 500 counts as ready.
+        Ok(Ok(response)) if !response.status.is_server_error() => HealthCheckResult::Ready,
         Ok(Ok(_)) => HealthCheckResult::NotReady,
         Ok(Err(ProbeError::Connect(_))) => HealthCheckResult::ConnectFailed,
         Ok(Err(ProbeError::NoResponse(_))) | Err(_) => HealthCheckResult::NoResponse,

@@ -1,4 +1,4 @@
-//! Health and readiness, on the public address.
+//! Liveness and readiness endpoints on the public address: `/healthz`, `/readyz`.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::local_response::LocalResponse;
 use crate::request_head::RequestLine;
 use crate::shared_state::{Gateway, SharedState};
 
-/// Answers `/healthz` and `/readyz`; `None` if it is something else that is asked.
-pub(crate) fn respond(line: &RequestLine, live: &Arc<SharedState>) -> Option<LocalResponse> {
+/// The response to `/healthz` or `/readyz`; `None` for any other request.
+pub(crate) fn respond(line: &RequestLine, shared: &Arc<SharedState>) -> Option<LocalResponse> {
     if !matches!(line.method, Method::GET | Method::HEAD) {
         return None;
     }
     match line.path() {
         "/healthz" => Some(LocalResponse::new(StatusCode::OK).with_body("ok")),
         "/readyz" => {
-            let gateway = Gateway(Arc::clone(live));
+            let gateway = Gateway(Arc::clone(shared));
             let (ready, missing) = (gateway.is_ready(), gateway.unavailable_services());
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             Some(LocalResponse::json(status, json!({"missing": missing, "ready": ready}).to_string()))

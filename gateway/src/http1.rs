@@ -1,7 +1,8 @@
-//! HTTP/1.1 and 1.0 from clients, by hyper. Timers, closing and idle connections are the gateway's.
+//! HTTP/1.1 and HTTP/1.0 client connections, served by hyper. The gateway handles timeouts, keep-alive, graceful
+//! shutdown and the close of a connection.
 //!
-//! hyper holds a connection while requests come. One that is idle for as long as a head may take is taken from it, with
-//! its buffers, and waits for its next byte alone.
+//! hyper holds a connection while requests arrive. After an idle time of the head timeout the gateway takes it back,
+//! frees hyper's buffers, and waits for readability, so that idle connections hold no memory.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,28 +25,29 @@ use crate::proxy::{ClientAborted, WorkerState, handle};
 use crate::request_head;
 use crate::response_body::ResponseBody;
 
-/// The largest head that is read. Up to here, one too large is refused in the dialect of its route.
+/// Largest head that hyper parses, in bytes. A smaller head that exceeds the gateway's own limit is rejected with the
+/// error page of its route.
 const MAX_READ_BUFFER: usize = 32 * 1024;
 
-/// Why hyper holds a connection no longer.
+/// Why hyper's part of a connection ended.
 enum ConnectionEnd {
-    /// Its last request is answered, or the client has closed it.
+    /// The last response was sent, or the client closed the connection.
     Finished,
     Failed(hyper::Error),
-    /// The client took longer than it may, or has nothing to ask.
+    /// The client timed out, or the connection is idle.
     TimedOut,
 }
 
-/// Answers a client until its connection is over, or `stop` is ready.
+/// Serves a client connection until it ends. When `shutdown` is ready, it ends after the request in flight.
 pub(crate) async fn serve(
     worker: &Rc<WorkerState>,
     mut io: ClientIo,
     state: &Rc<ConnectionState>,
-    times: ClientTimeouts,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    timeouts: ClientTimeouts,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) {
     loop {
-        match wait_for_request(&io, state, times, stop.as_mut()).await {
+        match wait_for_request(&io, state, timeouts, shutdown.as_mut()).await {
             NextRequest::Started => {}
             NextRequest::TimedOut if !state.has_received_request() => {
                 return reject(worker, io, state, Rejection::RequestTimeout, b"").await;
@@ -55,17 +57,17 @@ pub(crate) async fn serve(
         let service =
             service_fn(|request| handle(Rc::clone(worker), state.begin_request(), Rc::clone(&state.timer), request));
         let mut connection = builder().serve_connection(TokioIo::new(io), service);
-        let ended = drive_connection(&mut connection, state, times, stop.as_mut()).await;
+        let end = drive_connection(&mut connection, state, timeouts, shutdown.as_mut()).await;
         let parts = connection.into_parts();
         io = parts.io.into_inner();
-        let has_begun = || matches!(state.phase(), Phase::ReadingHead(_)) || !parts.read_buf.is_empty();
-        match ended {
+        let has_partial_head = || matches!(state.phase(), Phase::ReadingHead(_)) || !parts.read_buf.is_empty();
+        match end {
             _ if state.needs_reset() => return reset(&io),
-            ConnectionEnd::TimedOut if state.is_write_timed_out(&times) => return,
-            ConnectionEnd::TimedOut if has_begun() => {
+            ConnectionEnd::TimedOut if state.is_write_timed_out(&timeouts) => return,
+            ConnectionEnd::TimedOut if has_partial_head() => {
                 return reject(worker, io, state, Rejection::RequestTimeout, b"").await;
             }
-            // Idle.
+            // Idle: free the buffers and wait for the next request.
             ConnectionEnd::TimedOut => {}
             ConnectionEnd::Finished if state.has_unread_input() || !parts.read_buf.is_empty() => {
                 return close(io, RequestInput::Unread).await;
@@ -75,100 +77,106 @@ pub(crate) async fn serve(
                 return reject(worker, io, state, Rejection::BadRequest, b"").await;
             }
             ConnectionEnd::Failed(_) => match io.take_suppressed_response() {
-                Some(answer) => return reject(worker, io, state, rejection_for(&answer), &answer).await,
+                Some(response) => return reject(worker, io, state, rejection_for(&response), &response).await,
                 None => return close(io, RequestInput::Unread).await,
             },
         }
     }
 }
 
-/// Why hyper refused a head, by its own answer.
-fn rejection_for(answer: &[u8]) -> Rejection {
-    match hyper_error_response::status_of_bare_error(answer) {
+/// Maps the error response of hyper to a rejection.
+fn rejection_for(hyper_response: &[u8]) -> Rejection {
+    match hyper_error_response::status_of_bare_error(hyper_response) {
         Some(408) => Rejection::RequestTimeout,
         Some(414 | 431) => Rejection::HeadersTooLarge,
         _ => Rejection::BadRequest,
     }
 }
 
-/// Answers a head that cannot be read, or does not come to its end, and ends the connection: with a body in the dialect of
-/// the route that the head is for, as far as it was read. `answer` is hyper's own, whose date is kept, or empty.
-async fn reject(worker: &WorkerState, io: ClientIo, state: &ConnectionState, cause: Rejection, answer: &[u8]) {
+/// Sends an error page for a head that is invalid or incomplete, and closes the connection. The route is that of the
+/// path as far as it was received. `hyper_response` is hyper's error response, whose `Date` is reused, or empty.
+async fn reject(
+    worker: &WorkerState,
+    io: ClientIo,
+    state: &ConnectionState,
+    rejection: Rejection,
+    hyper_response: &[u8],
+) {
     let config = worker.shared.config();
     let route = request_head::partial_head_path(&state.partial_head()).and_then(|path| config.table.match_path(&path));
     let (status, body) = match route.filter(|_| state.listener_role == ListenerRole::Proxy) {
         Some(route) => {
-            worker.shared.counters.count_rejection(&route.service, cause);
-            let is_ok = config.status_200.applies_to(&route.service);
-            (if is_ok { StatusCode::OK } else { cause.status() }, route.error_pages.response(cause).body)
+            worker.shared.counters.count_rejection(&route.service, rejection);
+            let is_sent_as_200 = config.status_200.applies_to(&route.service);
+            let status = if is_sent_as_200 { StatusCode::OK } else { rejection.status() };
+            (status, route.error_pages.response(rejection).body)
         }
-        None => (cause.status(), error_pages::default_error_page(cause).body),
+        None => (rejection.status(), error_pages::default_error_page(rejection).body),
     };
-    send_and_close(io, &hyper_error_response::with_body(answer, status, &body)).await;
+    send_and_close(io, &hyper_error_response::with_body(hyper_response, status, &body)).await;
 }
 
-/// How HTTP/1.1 is read and written.
+/// The HTTP/1.1 options of hyper.
 pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
-    // Some clients look the names of an answer's headers up by letter case.
+    // Title case, because some clients compare header names case-sensitively.
     builder.half_close(true).title_case_headers(true).max_buf_size(MAX_READ_BUFFER).writev(false);
     builder
 }
 
-/// Whether a request has begun.
+/// The result of waiting for the next request.
 enum NextRequest {
     Started,
-    /// The time is over.
     TimedOut,
-    /// The server stops.
     ShuttingDown,
 }
 
-/// Waits for the first byte of a request, with no buffer for it, until the time is over or `stop` is ready.
+/// Waits until the socket is readable, the keep-alive or head timeout expires, or `shutdown` is ready. Holds no buffer.
 async fn wait_for_request(
     io: &ClientIo,
     state: &ConnectionState,
-    times: ClientTimeouts,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    timeouts: ClientTimeouts,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> NextRequest {
     let Phase::Idle(since) = state.phase() else { return NextRequest::Started };
-    let due = since + if state.has_received_request() { KEEP_ALIVE_TIMEOUT } else { times.head };
+    let deadline = since + if state.has_received_request() { KEEP_ALIVE_TIMEOUT } else { timeouts.head };
     if !state.has_received_request() && state.scheme == Scheme::Https {
-        // The first request may have come with the handshake.
-        return if Instant::now() < due { NextRequest::Started } else { NextRequest::TimedOut };
+        // The TLS layer may already hold the first request, so the socket need not become readable.
+        return if Instant::now() < deadline { NextRequest::Started } else { NextRequest::TimedOut };
     }
     poll_fn(|cx| {
         if io.tcp().poll_read_ready(cx).is_ready() {
             return Poll::Ready(NextRequest::Started);
         }
-        if stop.as_mut().poll(cx).is_ready() {
+        if shutdown.as_mut().poll(cx).is_ready() {
             return Poll::Ready(NextRequest::ShuttingDown);
         }
-        state.timer.borrow_mut().poll(cx, due).map(|()| NextRequest::TimedOut)
+        state.timer.borrow_mut().poll(cx, deadline).map(|()| NextRequest::TimedOut)
     })
     .await
 }
 
+/// Polls hyper's connection until it ends or the client timeouts out. On shutdown it stops after the request in flight.
 async fn drive_connection<S>(
     connection: &mut Connection<TokioIo<ClientIo>, S>,
     state: &ConnectionState,
-    times: ClientTimeouts,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    timeouts: ClientTimeouts,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> ConnectionEnd
 where
     S: HttpService<Incoming, ResBody = ResponseBody, Error = ClientAborted>,
 {
-    let mut is_stopping = false;
+    let mut is_shutting_down = false;
     poll_fn(|cx| {
         loop {
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(cx) {
                 return Poll::Ready(result.map_or_else(ConnectionEnd::Failed, |()| ConnectionEnd::Finished));
             }
-            // A head that has begun is waited for, and answered.
-            if is_stopping || !state.is_idle() || stop.as_mut().poll(cx).is_pending() {
-                return state.poll_timeout(cx, &times).map(|()| ConnectionEnd::TimedOut);
+            // A request whose head has started is read and answered before the shutdown.
+            if is_shutting_down || !state.is_idle() || shutdown.as_mut().poll(cx).is_pending() {
+                return state.poll_timeout(cx, &timeouts).map(|()| ConnectionEnd::TimedOut);
             }
-            is_stopping = true;
+            is_shutting_down = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
     })

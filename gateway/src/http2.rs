@@ -1,6 +1,6 @@
-//! HTTP/2 from clients, by hyper. A client negotiates it under TLS (ALPN).
+//! HTTP/2 client connections, served by hyper after ALPN negotiation under TLS.
 //!
-//! Each stream is a task of the connection's worker. Timers, and the end of a connection, are the gateway's.
+//! Each stream is a task on the connection's worker. The gateway handles timeouts, draining and rapid-reset detection.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -18,19 +18,21 @@ use crate::client_connection::{ClientTimeouts, ConnectionState, KEEP_ALIVE_TIMEO
 use crate::client_io::ClientIo;
 use crate::proxy::{WorkerState, handle};
 
-/// Requests that one connection may have in flight.
+/// Requests in flight per connection.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
-/// How much of a body a client may send ahead, in a stream and in all of them.
+/// Flow-control window of a stream, in bytes: how much of a request body a client may send ahead (backpressure).
 const STREAM_WINDOW: u32 = 64 * 1024;
+/// Flow-control window of all streams of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// The largest header list that is read. Up to here, one too large is refused in the dialect of its route.
+/// Largest header list that hyper accepts, in bytes. A smaller one that exceeds the gateway's own limit is rejected
+/// with the error page of its route.
 const MAX_HEADER_LIST: u32 = 32 * 1024;
-/// How much of an answer is held for a client that does not take it, in a stream.
+/// Bytes of a response that are buffered per stream while the client does not read.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
-/// Streams that a client resets before they are looked at, and that are reset for a client's faults, before its
-/// connection is closed: CVE-2023-44487 and CVE-2025-8671.
+/// Streams reset by the client before they are accepted (CVE-2023-44487), and streams reset by the server for protocol
+/// errors (CVE-2025-8671). Beyond either number the connection is closed.
 const MAX_PENDING_RESETS: usize = 20;
-/// How long the streams of a connection that takes no more of them may last.
+/// How long the streams of a draining connection may take to complete.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs streams on the worker of their connection.
@@ -43,39 +45,41 @@ impl<F: Future + 'static> Executor<F> for LocalExecutor {
     }
 }
 
-/// Answers a client until its connection is over; once `stop` is ready, only the requests that have begun.
+/// Serves a client connection until it ends. When `shutdown` is ready, it drains: no new streams are accepted.
 pub(crate) async fn serve(
     worker: &Rc<WorkerState>,
     io: ClientIo,
     state: &Rc<ConnectionState>,
-    times: ClientTimeouts,
-    mut stop: Pin<&mut impl Future<Output = ()>>,
+    timeouts: ClientTimeouts,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) {
     let (worker, streams) = (Rc::clone(worker), Rc::clone(state));
     let service =
         service_fn(move |request| handle(Rc::clone(&worker), streams.begin_request(), SharedTimer::default(), request));
     let mut connection = pin!(builder().serve_connection(TokioIo::new(io), service));
-    let mut ending: Option<Instant> = None;
+    let mut draining_since: Option<Instant> = None;
     poll_fn(|cx| {
         loop {
             if connection.as_mut().poll(cx).is_ready() || state.is_rapid_reset_attack() {
                 return Poll::Ready(());
             }
-            if ending.is_none() && (state.is_draining() || stop.as_mut().poll(cx).is_ready()) {
-                ending = Some(Instant::now());
+            if draining_since.is_none() && (state.is_draining() || shutdown.as_mut().poll(cx).is_ready()) {
+                draining_since = Some(Instant::now());
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
-            let stalled = state.stalled_since().map(|since| since + times.send);
-            let ended = ending.map(|since| since + DRAIN_TIMEOUT);
-            let idle = state.idle_since().filter(|_| ending.is_none()).map(|since| since + KEEP_ALIVE_TIMEOUT);
-            // A stream that waits for window wakes its own task alone: look again in time.
-            let again = Instant::now() + times.send;
-            let due = [stalled, ended, idle].into_iter().flatten().min().unwrap_or(again);
-            match state.timer.borrow_mut().poll(cx, due) {
+            let send_deadline = state.stalled_since().map(|since| since + timeouts.send);
+            let drain_deadline = draining_since.map(|since| since + DRAIN_TIMEOUT);
+            let idle_since = state.idle_since().filter(|_| draining_since.is_none());
+            let idle_deadline = idle_since.map(|since| since + KEEP_ALIVE_TIMEOUT);
+            // A stream that waits for its window wakes only its own task, so check again after the send timeout.
+            let recheck_at = Instant::now() + timeouts.send;
+            let deadlines = [send_deadline, drain_deadline, idle_deadline];
+            let deadline = deadlines.into_iter().flatten().min().unwrap_or(recheck_at);
+            match state.timer.borrow_mut().poll(cx, deadline) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if idle == Some(due) => state.start_draining(),
-                Poll::Ready(()) if due == again => {}
+                Poll::Ready(()) if idle_deadline == Some(deadline) => state.start_draining(),
+                Poll::Ready(()) if deadline == recheck_at => {}
                 Poll::Ready(()) => return Poll::Ready(()),
             }
         }

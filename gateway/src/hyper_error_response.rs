@@ -1,13 +1,13 @@
-//! Answers that an HTTP library gives by itself, before any application is asked: to a head that it cannot read, or has
-//! waited for in vain. They have no body, and some clients take that for a broken connection.
+//! Error responses that hyper generates for a head that it cannot parse. They have no body, which some clients take for
+//! a broken connection, so the gateway recognizes them and adds one.
 
 use hyper::StatusCode;
 
-/// More than any of them has, in bytes: whatever is longer is not looked at.
+/// Longer than any of them, in bytes. Longer writes are not parsed.
 const MAX_LENGTH: usize = 256;
 
-/// The status of an answer of a library's own, if `bytes` are one and nothing else: an error without a body, whose head has
-/// nothing but its framing and a date. Whatever an application answers has more.
+/// The status of an error response of hyper, if `bytes` are exactly one: status 400 or above, no body, and no header
+/// but `Content-Length`, `Connection` and `Date`. Responses of the gateway and of services have more.
 pub(crate) fn status_of_bare_error(bytes: &[u8]) -> Option<u16> {
     if bytes.len() > MAX_LENGTH {
         return None;
@@ -23,9 +23,9 @@ pub(crate) fn status_of_bare_error(bytes: &[u8]) -> Option<u16> {
     (is_bare && status >= 400).then_some(status)
 }
 
-/// Such an answer with this status and a body, which is JSON; closes the connection.
-pub(crate) fn with_body(answer: &[u8], status: StatusCode, body: &[u8]) -> Vec<u8> {
-    let head = String::from_utf8_lossy(answer);
+/// A response with `status`, a JSON `body` and the `Date` of `hyper_response`, that closes the connection.
+pub(crate) fn with_body(hyper_response: &[u8], status: StatusCode, body: &[u8]) -> Vec<u8> {
+    let head = String::from_utf8_lossy(hyper_response);
     let lines = head.split("\r\n").skip(1);
     let mut message = format!("HTTP/1.1 {status}");
     for date in lines.filter_map(|line| line.split_once(": ")).filter(|(name, _)| name.eq_ignore_ascii_case("date")) {

@@ -1,21 +1,22 @@
-//! The only public address: every request comes in here and is passed on to the service whose prefix it has.
+//! HTTP reverse proxy at the only public address: routes each request by its URL prefix to an instance of a service.
 //!
-//! - [`Config`]: settings, and the routing table (`routes.toml`), checked before the first request
-//! - [`Gateway`]: the server, and what can be seen of it; [`run`]: the server as a program
-//! - `server` has the workers; `http1` and `http2` serve a client's connection, whose state is `connection`, whose socket
-//!   is `client_io`, whose certificate is `tls` and whose end is `close`; `redirect` sends plain clients to `https`
-//! - `proxy` is the way of a request: `table` finds the route, `request` refuses what could be read in two ways,
-//!   `upstreams` picks the instance and has the connection to it, `headers` decides what crosses, `request_body`
-//!   and `response_body` are the bodies
-//! - `answer`, `refusal`, `health` and `cors` answer without an instance; `access` logs, `index` is the page at `/`,
-//!   `docs` shows what is served, `metrics` counts
-//! - `supervise` checks, beside the requests, how the instances do and where the names of services lead
-//! - `library_answer`: what hyper answers by itself, which gets a body
-//! - `alarm`: a timer that is hardly ever set again
+//! - [`Config`]: the settings and the routing table (`routes.toml`), validated at start
+//! - [`Gateway`]: the server and its observable state (`shared_state`); [`run`]: the `gateway` program
+//! - `server`: listeners, workers, graceful shutdown; `connection_limit`: client connections, in total and per address
+//! - `http1`, `http2`: serve one client connection; `client_connection` is its state, `client_io` its socket, `tls` its
+//!   certificate, `lingering_close` its end; `redirect` redirects plain HTTP to HTTPS
+//! - `proxy`: handles one request; `routing_table` finds its route, `request_head` rejects ambiguous heads (request
+//!   smuggling), `headers` filters header fields, `request_body` and `response_body` stream with backpressure
+//! - `upstreams`: load balancing, circuit breaker, connection pool, name resolution; `health_check` probes the
+//!   instances
+//! - `local_response`, `error_pages`, `health_endpoint`, `cors`, `index`, `docs`: responses that need no instance
+//! - `hyper_error_response`: adds a body to the error responses that hyper generates
+//! - `access_log`, `metrics`: observability; `timer`: the timer of connections and requests
 //!
-//! HTTP is read and written by hyper, on both sides. Each request is framed afresh for its service.
+//! hyper reads and writes HTTP on both sides. The body framing of each request is generated again for its service,
+//! never copied: docs/FRAMING.md.
 //!
-//! The gateway knows no dialect: how each says no is written in the table.
+//! The gateway has no code for any dialect: the error pages of each are data in the routing table.
 
 mod access_log;
 mod client_connection;

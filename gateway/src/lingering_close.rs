@@ -1,4 +1,5 @@
-//! The end of a client's connection.
+//! Lingering close of client connections: reads on for a moment, so that no reset overtakes the response (RFC 9112
+//! §9.6).
 
 use std::future::poll_fn;
 use std::io;
@@ -9,40 +10,42 @@ use tokio::time::timeout;
 
 use crate::client_io::ClientIo;
 
-/// How much of what a client sends in vain is read, and for how long, before its connection is closed: closed with
-/// bytes unread it would be reset, and a reset may overtake the answer.
+/// How many bytes are read and discarded before a connection is closed: closing a socket with unread input resets the
+/// connection.
 pub(crate) const MAX_LINGERING_BYTES: usize = 256 * 1024;
+/// How long a lingering close may take.
 pub(crate) const LINGERING_TIME: Duration = Duration::from_secs(1);
 
-/// Whether the client may be sending more than was read.
+/// Whether the request was read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestInput {
     Consumed,
+    /// The client may still be sending.
     Unread,
 }
 
-/// Ends the connection without losing the answer that was sent last.
+/// Closes the connection without losing the last response.
 pub(crate) async fn close(mut io: ClientIo, input: RequestInput) {
     if !matches!(timeout(LINGERING_TIME, poll_fn(|cx| io.poll_close_write(cx))).await, Ok(Ok(()))) {
         return;
     }
     match input {
-        // Not worth waiting for.
+        // Nothing more is expected, so only discard what has already arrived.
         RequestInput::Consumed => discard_buffered(&io),
         RequestInput::Unread => drop(timeout(LINGERING_TIME, discard_until_closed(&mut io)).await),
     }
 }
 
-/// Sends `last`, and ends the connection of a client that may be sending more.
-pub(crate) async fn send_and_close(mut io: ClientIo, last: &[u8]) {
-    if matches!(timeout(LINGERING_TIME, io.write_all(last)).await, Ok(Ok(()))) {
+/// Sends `response`, and closes the connection of a client that may still be sending.
+pub(crate) async fn send_and_close(mut io: ClientIo, response: &[u8]) {
+    if matches!(timeout(LINGERING_TIME, io.write_all(response)).await, Ok(Ok(()))) {
         close(io, RequestInput::Unread).await;
     }
 }
 
-/// Makes the client see that what it was sent is not whole: a connection reset, not closed.
+/// Makes dropping `io` reset the connection, so that the client detects a truncated response.
 pub(crate) fn reset(io: &ClientIo) {
-    // Without it the client sees a close.
+    // On an error the client sees a close.
     let _ = io.tcp().set_zero_linger();
 }
 
@@ -58,7 +61,7 @@ async fn discard_until_closed(io: &mut ClientIo) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes what is there to be read at once.
+/// Reads and discards what is available without waiting.
 fn discard_buffered(io: &ClientIo) {
     let mut scratch = [0; 1024];
     for _ in 0..MAX_LINGERING_BYTES / scratch.len() {

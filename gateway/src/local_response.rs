@@ -1,13 +1,13 @@
-//! The gateway's own answers to clients.
+//! Responses that the gateway generates itself.
 
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{HeaderMap, StatusCode};
 
-/// What a client should wait before it tries again when a service is away, in seconds.
+/// `Retry-After` of every 503, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
-/// An answer of the gateway's own.
+/// A response that the gateway generates itself.
 #[derive(Debug)]
 pub(crate) struct LocalResponse {
     pub(crate) status: StatusCode,
@@ -21,14 +21,14 @@ impl LocalResponse {
     }
 
     pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        let answer = Self::new(status)
+        let response = Self::new(status)
             .with_header(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))
             .with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
             .with_body(body);
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            answer.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+            response.with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
         } else {
-            answer
+            response
         }
     }
 

@@ -1,4 +1,4 @@
-//! The gateway as a program.
+//! The `gateway` program.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! What the gateway counts. Services are those of the routing table, `none` where no route leads; instances are those
-//! that the settings name, or that the names lead to.
+//! Metrics of the gateway. The label `service` is a service of the routing table, or `none` without a route; `instance`
+//! is an instance's address.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -22,7 +22,7 @@ type ServiceLabel = [(&'static str, Arc<String>); 1];
 type CauseLabel = [(&'static str, &'static str); 1];
 type RequestLabels = (ServiceLabel, ([(&'static str, &'static str); 1], [(&'static str, u16); 1]));
 
-/// The handles that count.
+/// The counters and histograms.
 pub(crate) struct Counters {
     requests: Family<RequestLabels, Counter>,
     durations: HistogramFamily<ServiceLabel>,
@@ -33,7 +33,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Handles that `metrics` exposes.
+    /// Creates the metrics and registers them in `metrics`.
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let counters = Self {
             requests: Family::default(),
@@ -43,17 +43,17 @@ impl Counters {
             unlogged: Counter::default(),
             rejected_connections: Counter::default(),
         };
-        let help = "Requests that came to the gateway; 499: left alone by their client";
+        let help = "Requests received by the gateway; status 499: closed by the client";
         metrics.register("stele_gateway_requests", help, counters.requests.clone());
-        let help = "How long a client waited for the head of its answer";
+        let help = "Time from the request head to the response head";
         metrics.register("stele_gateway_request_duration_seconds", help, counters.durations.clone());
-        let help = "Requests that the gateway answered in place of a service";
+        let help = "Requests rejected by the gateway";
         metrics.register("stele_gateway_refusals", help, counters.rejections.clone());
-        let help = "Requests given to a further instance, for one could not be connected to";
+        let help = "Requests retried on another instance after a failed connect";
         metrics.register("stele_gateway_retries", help, counters.retries.clone());
-        let help = "Refused requests that the access log leaves out: too many of one client, or in all";
+        let help = "Rejected requests that the rate limit of the access log left out";
         metrics.register("stele_gateway_unlogged_requests", help, counters.unlogged.clone());
-        let help = "Connections closed at once, for their address holds its share";
+        let help = "Connections rejected by the per-client limit";
         metrics.register("stele_gateway_connections_refused", help, counters.rejected_connections.clone());
         counters
     }
@@ -62,13 +62,13 @@ impl Counters {
         self.rejected_connections.inc();
     }
 
-    /// Starts what is worth seeing before it happens at zero.
+    /// Pre-registers the label sets of a service, so that its counters start at zero.
     pub(crate) fn preregister(&self, service: &str) {
         let service = service_label(service);
         drop(self.durations.get_or_create(&service));
         drop(self.retries.get_or_create(&service));
-        for cause in Rejection::ALL {
-            drop(self.rejections.get_or_create(&(service.clone(), [("cause", cause.as_str())])));
+        for rejection in Rejection::ALL {
+            drop(self.rejections.get_or_create(&(service.clone(), [("cause", rejection.as_str())])));
         }
     }
 
@@ -79,8 +79,8 @@ impl Counters {
         self.requests.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn count_rejection(&self, service: &str, cause: Rejection) {
-        self.rejections.get_or_create(&(service_label(service), [("cause", cause.as_str())])).inc();
+    pub(crate) fn count_rejection(&self, service: &str, rejection: Rejection) {
+        self.rejections.get_or_create(&(service_label(service), [("cause", rejection.as_str())])).inc();
     }
 
     pub(crate) fn count_unlogged(&self) {
@@ -96,38 +96,38 @@ fn service_label(service: &str) -> ServiceLabel {
     [("service", Arc::new(service.to_owned()))]
 }
 
-/// How many clients there are and how the instances do, looked at when somebody asks.
+/// Gauges of connections and instances, read when the metrics are scraped.
 pub(crate) struct GatewayCollector(pub(crate) Weak<SharedState>);
 
 impl fmt::Debug for GatewayCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Instances")
+        f.write_str("GatewayCollector")
     }
 }
 
 impl Collector for GatewayCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(live) = self.0.upgrade() else { return Ok(()) };
-        let gateway = Gateway(live);
-        let held = i64::try_from(gateway.connections()).unwrap_or(i64::MAX);
-        let help = "Connections that clients hold";
+        let Some(shared) = self.0.upgrade() else { return Ok(()) };
+        let gateway = Gateway(shared);
+        let connections = i64::try_from(gateway.connections()).unwrap_or(i64::MAX);
+        let help = "Open client connections";
         let family = encoder.encode_descriptor("stele_gateway_connections", help, None, MetricType::Gauge)?;
-        ConstGauge::new(held).encode(family)?;
+        ConstGauge::new(connections).encode(family)?;
         let instances = gateway.instances();
-        let up = |one: &InstanceView| i64::from(one.healthy);
-        let busy = |one: &InstanceView| i64::try_from(one.in_flight).unwrap_or(i64::MAX);
+        let up = |instance: &InstanceView| i64::from(instance.healthy);
+        let in_flight = |instance: &InstanceView| i64::try_from(instance.in_flight).unwrap_or(i64::MAX);
         for (name, help, value) in [
             (
                 "stele_gateway_upstream_up",
-                "Whether the instance is given requests",
+                "Whether the instance is healthy: ready, and its circuit closed",
                 &up as &dyn Fn(&InstanceView) -> i64,
             ),
-            ("stele_gateway_upstream_in_flight", "Requests that the instance has not answered yet", &busy),
+            ("stele_gateway_upstream_in_flight", "Requests in flight to the instance", &in_flight),
         ] {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for one in &instances {
-                let labels = [("service", one.service.clone()), ("instance", one.address.to_string())];
-                ConstGauge::new(value(one)).encode(family.encode_family(&labels)?)?;
+            for instance in &instances {
+                let labels = [("service", instance.service.clone()), ("instance", instance.address.to_string())];
+                ConstGauge::new(value(instance)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

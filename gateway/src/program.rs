@@ -1,4 +1,4 @@
-//! The gateway as a program: started, told to read its table again, stopped.
+//! The `gateway` program: start, reload on SIGHUP, graceful shutdown on SIGTERM.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
@@ -13,12 +13,13 @@ use stele_service::{AnySetting as _, ConfigError, Settings, cli, health_check, l
 use crate::config::{self, Config};
 use crate::shared_state::Gateway;
 
-/// Where the gateway listens unless it is told otherwise.
+/// The default of `STELE_LISTEN`.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// The gateway as a program: the whole of its `main`.
+/// Runs the program; returns its exit code.
 pub fn run() -> ExitCode {
-    let command = cli::command("gateway", "The public address of Stele: routes by URL prefix", &config::settings());
+    let command =
+        cli::command("gateway", "HTTP reverse proxy of Stele: routes requests by URL prefix", &config::settings());
     let matches = match cli::parse_command_line(command) {
         Ok(matches) => matches,
         Err(code) => return code,
@@ -38,27 +39,31 @@ async fn serve_until_shutdown(settings: Settings, matches: ArgMatches) -> Result
     let config = Config::from_settings(&settings)?.validate()?;
     let listen = settings.get(&LISTEN)?.unwrap_or(DEFAULT_LISTEN);
     let admin_listen = admin::listen_address(&settings, listen)?;
-    let time = settings.get(&DRAIN)?;
+    let drain_time = settings.get(&DRAIN)?;
     let listener = listener::bind(listen, LISTEN.name())?;
     let admin_listener = listener::bind(admin_listen, ADMIN_LISTEN.name())?;
-    // Port 0 asks the system for one; the log says which.
+    // For port 0 the system chooses one, which is logged.
     let (listen, admin_listen) = (bound_address(&listener, listen), bound_address(&admin_listener, admin_listen));
     let metrics = Metrics::default();
     let gateway = Gateway::with_metrics(config, &metrics);
     let server = gateway.start(listener)?;
-    let watched = gateway.clone();
-    let ready = move || Box::pin(std::future::ready(watched.readiness())) as _;
-    actix_rt::spawn(admin::serve(admin_listener, &settings, Arc::new(ready), metrics)?);
-    actix_rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], gateway.drain(), time));
-    let read = move || Config::from_settings(&cli::load_settings(&matches, &config::settings())?)?.validate();
-    actix_rt::spawn(reload_on_sighup(gateway, read));
+    let observed = gateway.clone();
+    let readiness = move || Box::pin(std::future::ready(observed.readiness())) as _;
+    actix_rt::spawn(admin::serve(admin_listener, &settings, Arc::new(readiness), metrics)?);
+    actix_rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], gateway.drain(), drain_time));
+    let read_config = move || Config::from_settings(&cli::load_settings(&matches, &config::settings())?)?.validate();
+    actix_rt::spawn(reload_on_sighup(gateway, read_config));
     tracing::info!(%listen, %admin_listen, "ready");
     server.await.map_err(|e| ConfigError::new(format!("gateway: {e}")))
 }
 
-/// Puts in force what `read` reads, on each SIGHUP since this call; what cannot be used is told, and the old goes on.
-pub fn reload_on_sighup(gateway: Gateway, read: impl Fn() -> Result<Config, ConfigError>) -> impl Future<Output = ()> {
-    signals::reload_on_sighup(move || match read() {
+/// Reloads the configuration from `read_config` on each SIGHUP. On an error it is logged, and the old one stays in
+/// force.
+pub fn reload_on_sighup(
+    gateway: Gateway,
+    read_config: impl Fn() -> Result<Config, ConfigError>,
+) -> impl Future<Output = ()> {
+    signals::reload_on_sighup(move || match read_config() {
         Ok(config) => {
             gateway.reload(config);
             tracing::info!("SIGHUP: the new routing table is in force");
@@ -67,6 +72,6 @@ pub fn reload_on_sighup(gateway: Gateway, read: impl Fn() -> Result<Config, Conf
     })
 }
 
-fn bound_address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(asked)
+fn bound_address(listener: &TcpListener, requested: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(requested)
 }

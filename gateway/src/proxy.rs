@@ -1,4 +1,4 @@
-//! One request: found its route, checked, passed on, answered, logged.
+//! Handles one request: routing, validation, forwarding or a local response, response headers, logging.
 
 mod forward;
 
@@ -30,21 +30,21 @@ use crate::upstreams::pool::ConnectionPool;
 use crate::{docs, health_endpoint, index, redirect};
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use forward::{build_upstream_request, has_framing_header};
+pub(crate) use forward::{ClientFraming, build_upstream_request};
 
-/// What a worker needs to answer requests.
+/// State of one worker.
 pub(crate) struct WorkerState {
     pub(crate) shared: Arc<SharedState>,
     pub(crate) hop_secret: Option<HeaderValue>,
     pub(crate) pool: ConnectionPool,
 }
 
-/// The client went before it was answered.
+/// The client aborted the request before its response started.
 #[derive(Debug, thiserror::Error)]
-#[error("the client went")]
+#[error("the client aborted the request")]
 pub(crate) struct ClientAborted;
 
-/// A request, and all that is known of it but its headers and its body.
+/// Everything about a request except its headers and body.
 struct RequestContext<'a> {
     worker: &'a Rc<WorkerState>,
     config: &'a Config,
@@ -58,18 +58,20 @@ struct RequestContext<'a> {
     started_at: Instant,
     /// Received while draining: answered with `Connection: close`.
     is_draining: bool,
-    /// What follows the request on its connection may be no request.
+    /// The bytes after this request may belong to another protocol.
     may_switch_protocol: bool,
 }
 
-/// What becomes of a request.
+/// The result of handling a request.
 enum Outcome {
+    /// The response of a service.
     Proxied(Response<ResponseSource>, RequestInput),
+    /// A response of the gateway itself.
     Local(LocalResponse, RequestInput),
     ClientAborted,
 }
 
-/// Who answers a request.
+/// Where the response to a request comes from.
 enum Destination<'a> {
     Service(&'a Route),
     Local(LocalResponse, RequestInput),
@@ -80,16 +82,16 @@ impl RequestInput {
         if incoming.is_end_stream() { Self::Consumed } else { Self::Unread }
     }
 
-    fn of_request_body(upload: Option<&Rc<RequestBodyState>>) -> Self {
-        if upload.is_none_or(|upload| upload.is_complete()) { Self::Consumed } else { Self::Unread }
+    fn of_request_body(body_state: Option<&Rc<RequestBodyState>>) -> Self {
+        if body_state.is_none_or(|body| body.is_complete()) { Self::Consumed } else { Self::Unread }
     }
 }
 
-/// Answers every request there is.
+/// Handles one request; hyper calls it for each request of HTTP/1.1 and HTTP/2.
 pub(crate) async fn handle(
     worker: Rc<WorkerState>,
     mut guard: RequestGuard,
-    alarm: SharedTimer,
+    timer: SharedTimer,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientAborted> {
     let (parts, body) = request.into_parts();
@@ -97,48 +99,48 @@ pub(crate) async fn handle(
     let config = worker.shared.config();
     let mut line = RequestLine::new(method, uri, version);
     let route = line.match_route(&config.table);
-    let caller = ClientIdentity::resolve(guard.connection().peer, &headers, &config.trusted_proxies);
-    // Health checks are asked every second: nothing to see.
-    let trace = match drain::is_health_check_path(line.path()) {
+    let client = ClientIdentity::resolve(guard.connection().peer, &headers, &config.trusted_proxies);
+    // Health checks arrive every second and are not traced.
+    let span = match drain::is_health_check_path(line.path()) {
         true => Span::none(),
         false => trace::server_span(line.method.as_str(), line.path(), &HyperHeaders(&headers)),
     };
-    let entry = AccessLogEntry::new(&line, &caller, route, &trace, &worker.shared);
+    let log_entry = AccessLogEntry::new(&line, &client, route, &span, &worker.shared);
     let context = RequestContext {
         worker: &worker,
         config: &config,
         request_line: &line,
         guard: &guard,
-        timer: &alarm,
-        client: &caller,
+        timer: &timer,
+        client: &client,
         route,
-        span: &trace,
+        span: &span,
         origin: headers.get(ORIGIN).cloned(),
-        started_at: entry.started_at(),
+        started_at: log_entry.started_at(),
         is_draining: !drain::is_health_check_path(line.path()) && worker.shared.drain.record_request(),
         may_switch_protocol: line.may_switch_protocol(&headers),
     };
-    // No span for the log: the two lines that a request may have name it themselves, and a span costs as much as all of
-    // them together.
-    let answering = context.process(entry, headers, body);
-    let response = if trace.is_none() { answering.await? } else { answering.instrument(trace.clone()).await? };
+    // Without tracing there is no span: the one or two log lines of a request carry its id, and a span would cost as
+    // much as all of them.
+    let processing = context.process(log_entry, headers, body);
+    let response = if span.is_none() { processing.await? } else { processing.instrument(span.clone()).await? };
     guard.mark_response_started();
-    Ok(response.map(|content| ResponseBody { source: content, guard }))
+    Ok(response.map(|source| ResponseBody { source, guard }))
 }
 
 impl RequestContext<'_> {
     async fn process(
         &self,
-        entry: AccessLogEntry<'_>,
+        log_entry: AccessLogEntry<'_>,
         headers: HeaderMap,
         body: Incoming,
     ) -> Result<Response<ResponseSource>, ClientAborted> {
         let (mut response, input) = match self.respond(headers, body).await {
             Outcome::Proxied(response, input) => (response, input),
-            Outcome::Local(answer, input) => (build_local_response(answer, &self.request_line.method), input),
+            Outcome::Local(response, input) => (build_local_response(response, &self.request_line.method), input),
             Outcome::ClientAborted => return Err(ClientAborted),
         };
-        self.log_request(entry, response.status());
+        self.log_request(log_entry, response.status());
         self.finish_response(&mut response, input);
         Ok(response)
     }
@@ -147,11 +149,11 @@ impl RequestContext<'_> {
         let input = RequestInput::of_body(&body);
         let route = match self.select_destination(&headers, &body, input).await {
             Destination::Service(route) => route,
-            Destination::Local(answer, input) => {
+            Destination::Local(response, input) => {
                 if self.request_line.version == Version::HTTP_2 && input == RequestInput::Unread {
                     actix_rt::spawn(discard_body(body));
                 }
-                return Outcome::Local(answer, input);
+                return Outcome::Local(response, input);
             }
         };
         match self.forward(route, headers, body).await {
@@ -161,56 +163,63 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Which service a request is for, or what it is answered here.
+    /// The service for this request, or the response of the gateway itself.
     async fn select_destination(&self, headers: &HeaderMap, body: &Incoming, input: RequestInput) -> Destination<'_> {
         if request_head::is_malformed(self.request_line, headers) {
-            let refuse = |route| self.reject(route, Rejection::BadRequest);
-            let answer = self.route.map_or_else(|| error_pages::default_error_page(Rejection::BadRequest), refuse);
-            return Destination::Local(answer, RequestInput::Unread);
+            let response = match self.route {
+                Some(route) => self.reject(route, Rejection::BadRequest),
+                None => error_pages::default_error_page(Rejection::BadRequest),
+            };
+            return Destination::Local(response, RequestInput::Unread);
         }
         if let ListenerRole::HttpsRedirect(port) = self.guard.connection().listener_role {
             return Destination::Local(redirect::respond(self.request_line, headers, port), input);
         }
-        if let Some(answer) = health_endpoint::respond(self.request_line, &self.worker.shared) {
-            return Destination::Local(answer, input);
+        if let Some(response) = health_endpoint::respond(self.request_line, &self.worker.shared) {
+            return Destination::Local(response, input);
         }
         let Some(route) = self.route else {
-            let answer = match index::respond(self.request_line, headers, self.config) {
-                Some(answer) => Some(answer),
+            let response = match index::respond(self.request_line, headers, self.config) {
+                Some(response) => Some(response),
                 None => docs::respond(self.request_line, self.config).await,
             };
-            return Destination::Local(answer.unwrap_or_else(error_pages::route_not_found), input);
+            return Destination::Local(response.unwrap_or_else(error_pages::route_not_found), input);
         };
-        if let Err(cause) = request_head::validate(
+        if let Err(rejection) = request_head::validate(
             self.request_line,
             headers,
             body.size_hint().exact(),
             self.config.limits.max_body_bytes,
         ) {
-            let is_framed = !matches!(cause, Rejection::BadRequest | Rejection::HeadersTooLarge);
-            return Destination::Local(self.reject(route, cause), if is_framed { input } else { RequestInput::Unread });
+            // After an invalid head the connection is closed, because the start of the next request is uncertain.
+            let input = match rejection {
+                Rejection::BadRequest | Rejection::HeadersTooLarge => RequestInput::Unread,
+                _ => input,
+            };
+            return Destination::Local(self.reject(route, rejection), input);
         }
-        if let Some(answer) = self.config.cors.preflight(&self.request_line.method, headers) {
-            return Destination::Local(answer, input);
+        if let Some(response) = self.config.cors.preflight(&self.request_line.method, headers) {
+            return Destination::Local(response, input);
         }
         Destination::Service(route)
     }
 
-    fn reject(&self, route: &Route, cause: Rejection) -> LocalResponse {
-        self.worker.shared.counters.count_rejection(&route.service, cause);
-        route.error_pages.response(cause)
+    /// Counts the rejection and returns its error page.
+    fn reject(&self, route: &Route, rejection: Rejection) -> LocalResponse {
+        self.worker.shared.counters.count_rejection(&route.service, rejection);
+        route.error_pages.response(rejection)
     }
 
-    /// Logs the request, now that it is known how it is answered.
-    fn log_request(&self, mut entry: AccessLogEntry<'_>, status: StatusCode) {
-        entry.status = status.as_u16();
-        trace::record_response_status(self.span, entry.status);
+    /// Records the status in trace and access log. Dropping the entry writes the log line.
+    fn log_request(&self, mut log_entry: AccessLogEntry<'_>, status: StatusCode) {
+        log_entry.status = status.as_u16();
+        trace::record_response_status(self.span, log_entry.status);
         if let Some(route) = self.route {
             trace::set_span_name(self.span, self.request_line.method.as_str(), &route.service);
         }
     }
 
-    /// Adds what the gateway says with every answer, and closes the connection if it must end with this one.
+    /// Adds the header fields of every response, and decides whether the connection is closed after it.
     fn finish_response(&self, response: &mut Response<ResponseSource>, input: RequestInput) {
         if self.is_failure_sent_as_200(response) {
             *response.status_mut() = StatusCode::OK;
@@ -228,57 +237,60 @@ impl RequestContext<'_> {
             headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }
         if self.request_line.version == Version::HTTP_2 {
-            // A stream ends alone.
+            // The end of a stream does not end the connection.
             if !self.may_keep_connection() {
                 self.guard.connection().start_draining();
             }
             return;
         }
-        let ends_with_connection = self.is_close_delimited(response.body());
-        if ends_with_connection || !self.allows_keep_alive(input) {
+        let is_close_delimited = self.is_close_delimited(response.body());
+        if is_close_delimited || !self.allows_keep_alive(input) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            // By which hyper knows that an HTTP/1.0 client's wish to keep the connection is not met.
+            // hyper ignores an HTTP/1.0 client's `Connection: keep-alive` only if the response has the same version.
             *response.version_mut() = self.request_line.version;
         }
-        if let ResponseSource::Streaming(download) = response.body_mut() {
-            download.is_close_delimited = ends_with_connection;
+        if let ResponseSource::Streaming(upstream_body) = response.body_mut() {
+            upstream_body.is_close_delimited = is_close_delimited;
         }
         if input == RequestInput::Unread {
             self.guard.connection().mark_unread_input();
         }
     }
 
-    /// Whether this is a failure of a dialect whose failures have status 200, as the service or the gateway is set.
+    /// Whether this is an error response of a dialect whose errors have status 200, by the setting of the service or of
+    /// the gateway.
     fn is_failure_sent_as_200(&self, response: &Response<ResponseSource>) -> bool {
         let status = response.status();
-        let is_covered = self.route.is_some_and(|route| self.config.status_200.applies_to(&route.service));
+        let is_set_here = self.route.is_some_and(|route| self.config.status_200.applies_to(&route.service));
         let is_failure = status.is_client_error() || status.is_server_error();
-        is_failure && (is_covered || response.extensions().get::<forward::SentAs200>().is_some())
+        is_failure && (is_set_here || response.extensions().get::<forward::SentAs200>().is_some())
     }
 
-    /// Whether the client learns by the end of its connection alone that the answer ends.
-    fn is_close_delimited(&self, content: &ResponseSource) -> bool {
-        let is_open = matches!(content, ResponseSource::Streaming(download) if download.size_hint().exact().is_none());
-        is_open && self.request_line.version == Version::HTTP_10
+    /// Whether only the end of the connection ends the body: unknown length to an HTTP/1.0 client, which has no
+    /// chunked.
+    fn is_close_delimited(&self, source: &ResponseSource) -> bool {
+        let has_unknown_length =
+            matches!(source, ResponseSource::Streaming(upstream_body) if upstream_body.size_hint().exact().is_none());
+        has_unknown_length && self.request_line.version == Version::HTTP_10
     }
 
-    /// Whether the client may send further requests after this answer, as far as the gateway decides it.
+    /// Whether the client may send further requests on this connection.
     fn allows_keep_alive(&self, input: RequestInput) -> bool {
-        // The rest of a body that is not read is not worth waiting for.
+        // The connection of a partly read body is closed rather than reading the rest.
         self.may_keep_connection() && !self.may_switch_protocol && input == RequestInput::Consumed
     }
 
-    /// Whether the connection may stay open, for all that is known of the gateway.
+    /// Whether the state of the gateway allows keep-alive: not draining, and at most half of all connections open.
     fn may_keep_connection(&self) -> bool {
-        let live = &self.worker.shared;
-        // Drained again: what came before the end was announced may be answered after it.
-        !self.is_draining && !live.drain.is_draining() && !live.connections.above_half()
+        let shared = &self.worker.shared;
+        // Check the drain again: it may have started after the request was received.
+        !self.is_draining && !shared.drain.is_draining() && !shared.connections.above_half()
     }
 }
 
-/// An answer of the gateway's own; to HEAD, without its body.
-fn build_local_response(answer: LocalResponse, method: &Method) -> Response<ResponseSource> {
-    let LocalResponse { status, headers, body } = answer;
+/// Converts a response of the gateway itself; for HEAD without the body.
+fn build_local_response(response: LocalResponse, method: &Method) -> Response<ResponseSource> {
+    let LocalResponse { status, headers, body } = response;
     let is_head = *method == Method::HEAD;
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(ResponseSource::Full((!is_head).then_some(body)));

@@ -1,4 +1,4 @@
-//! Plain HTTP clients sent to HTTPS.
+//! Redirect from plain HTTP to HTTPS.
 
 use hyper::header::{HOST, HeaderValue, LOCATION};
 use hyper::{HeaderMap, StatusCode};
@@ -7,10 +7,11 @@ use crate::error_pages::{self, Rejection};
 use crate::local_response::LocalResponse;
 use crate::request_head::{RequestLine, has_valid_host};
 
-/// The port of `https://` without which a URL is written.
+/// The default port of `https://`, which a URL omits.
 const HTTPS_PORT: u16 = 443;
 
-/// The same target at `https://` and this port of the host that is asked for. 308: the method and the body stay.
+/// Redirects to the same host and target at `https://` and `port`; 400 without a valid `Host`. Status 308 keeps the
+/// method and the body (RFC 9110 §15.4.9).
 pub(crate) fn respond(line: &RequestLine, headers: &HeaderMap, port: u16) -> LocalResponse {
     let location = https_location(line, headers, port).filter(|_| has_valid_host(line, headers));
     location.map_or_else(
@@ -21,7 +22,7 @@ pub(crate) fn respond(line: &RequestLine, headers: &HeaderMap, port: u16) -> Loc
 
 fn https_location(line: &RequestLine, headers: &HeaderMap, port: u16) -> Option<HeaderValue> {
     let host = headers.get(HOST)?.to_str().ok()?;
-    // An IPv6 address has its colons in brackets.
+    // Remove the port. The colons of an IPv6 address are inside brackets.
     let host = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(host, |(host, _)| host);
     let port = if port == HTTPS_PORT { String::new() } else { format!(":{port}") };
     HeaderValue::try_from(format!("https://{host}{port}{}", line.target())).ok()

@@ -1,4 +1,5 @@
-//! A request's body on its way to a service: counted, timed, never held as a whole unless it has come as a whole.
+//! Request body from client to service: streamed with backpressure, limited in size and time. Only a body received in
+//! one piece is held in full.
 
 use std::cell::Cell;
 use std::error::Error as _;
@@ -18,51 +19,50 @@ use crate::lingering_close::{LINGERING_TIME, MAX_LINGERING_BYTES};
 use crate::timer::LazyTimer;
 use crate::upstreams::connection::ProxyError;
 
-/// The body of a request to a service.
+/// The body of an upstream request.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
-    /// None, or all of it.
+    /// The complete body; `None` if the request has none.
     Full(Option<Bytes>),
-    /// More of it is to come from the client.
+    /// The client is still sending the body.
     Streaming { buffered: Option<Bytes>, incoming: Incoming, state: Rc<RequestBodyState> },
 }
 
-/// A body that comes while it is sent on.
+/// Progress of a streaming body, shared with the code that waits for the response.
 #[derive(Debug)]
 pub(crate) struct RequestBodyState {
-    /// How many bytes more it may have.
+    /// What is left of the size limit.
     remaining_bytes: Cell<u64>,
-    /// When all of it must have come.
+    /// By when the client must have sent the whole body.
     deadline: Instant,
-    /// The client has sent all of it.
+    /// The client has sent the whole body.
     is_complete: Cell<bool>,
-    /// It is the client who is waited for.
     is_waiting_for_client: Cell<bool>,
-    /// When the service was handed the last piece.
+    /// When the last piece was forwarded to the service.
     last_forwarded: Cell<Instant>,
-    /// Why it is given up.
+    /// Why forwarding stopped.
     error: Cell<Option<RequestBodyError>>,
 }
 
-/// Why a body is not sent on to its end.
+/// Why a body is not forwarded to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestBodyError {
-    #[error("the client's body was refused")]
+    #[error("the request body was rejected")]
     Rejected(Rejection),
-    #[error("the client went")]
+    #[error("the client aborted the request")]
     ClientAborted,
 }
 
 impl From<RequestBodyError> for ProxyError {
-    fn from(fault: RequestBodyError) -> Self {
-        match fault {
-            RequestBodyError::Rejected(cause) => Self::Rejected(cause),
+    fn from(error: RequestBodyError) -> Self {
+        match error {
+            RequestBodyError::Rejected(rejection) => Self::Rejected(rejection),
             RequestBodyError::ClientAborted => Self::ClientAborted,
         }
     }
 }
 
-/// How long a body may be, and until when it must have come.
+/// Limits of a request body: size in bytes, and the time by which it must be complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyLimits {
     pub(crate) max_bytes: u64,
@@ -70,28 +70,28 @@ pub(crate) struct BodyLimits {
 }
 
 impl RequestBody {
-    /// Waits for the first piece, which is nearly always the whole.
+    /// Waits for the first piece of the body, which is usually all of it.
     pub(crate) async fn receive(
         mut incoming: Incoming,
         limits: BodyLimits,
-        alarm: &SharedTimer,
+        timer: &SharedTimer,
     ) -> Result<Self, RequestBodyError> {
         if incoming.is_end_stream() {
             return Ok(Self::Full(None));
         }
         let first = poll_fn(|cx| match Pin::new(&mut incoming).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => alarm
+            Poll::Pending => timer
                 .borrow_mut()
                 .poll(cx, limits.deadline)
                 .map(|()| Err(RequestBodyError::Rejected(Rejection::RequestTimeout))),
         });
-        // Trailers end a body, and are not sent on.
+        // Trailers end the body and are not forwarded.
         let first = first.await?.transpose().map_err(|error| classify_error(&error))?;
         let Some(piece) = first.and_then(|frame| frame.into_data().ok()) else {
             return Ok(Self::Full(Some(Bytes::new())));
         };
-        let upload = Rc::new(RequestBodyState {
+        let state = Rc::new(RequestBodyState {
             remaining_bytes: Cell::new(limits.max_bytes),
             deadline: limits.deadline,
             is_complete: Cell::default(),
@@ -99,24 +99,24 @@ impl RequestBody {
             last_forwarded: Cell::new(Instant::now()),
             error: Cell::default(),
         });
-        upload.count_bytes(&piece)?;
+        state.count_bytes(&piece)?;
         match incoming.is_end_stream() {
             true => Ok(Self::Full(Some(piece))),
-            false => Ok(Self::Streaming { buffered: Some(piece), incoming, state: upload }),
+            false => Ok(Self::Streaming { buffered: Some(piece), incoming, state }),
         }
     }
 
-    /// The rest of it that is still to come.
+    /// The progress of a streaming body; `None` if the body is complete.
     pub(crate) fn state(&self) -> Option<Rc<RequestBodyState>> {
         match self {
             Self::Full(_) => None,
-            Self::Streaming { state: upload, .. } => Some(Rc::clone(upload)),
+            Self::Streaming { state, .. } => Some(Rc::clone(state)),
         }
     }
 }
 
 impl RequestBodyState {
-    /// Whether the client has sent all of it, and nothing is wrong with it.
+    /// Whether the client has sent the whole body without an error.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_complete.get() && self.error.get().is_none()
     }
@@ -125,23 +125,23 @@ impl RequestBodyState {
         self.error.get()
     }
 
-    /// Ready with an error when the client or the service takes too long. However long the client takes, the service
-    /// has `patience` from then on.
+    /// Ready with an error when the client or the service has timed out. `upstream_timeout` starts again with each
+    /// forwarded piece, so that a slow client does not use up the service's time.
     pub(crate) fn poll_timeout(
         &self,
         cx: &mut Context<'_>,
-        alarm: &mut LazyTimer,
-        patience: Duration,
+        timer: &mut LazyTimer,
+        upstream_timeout: Duration,
     ) -> Poll<ProxyError> {
         match self.is_waiting_for_client.get() {
-            true => alarm.poll(cx, self.deadline).map(|()| ProxyError::Rejected(Rejection::RequestTimeout)),
-            false => alarm.poll(cx, self.last_forwarded.get() + patience).map(|()| ProxyError::Timeout),
+            true => timer.poll(cx, self.deadline).map(|()| ProxyError::Rejected(Rejection::RequestTimeout)),
+            false => timer.poll(cx, self.last_forwarded.get() + upstream_timeout).map(|()| ProxyError::Timeout),
         }
     }
 
     fn count_bytes(&self, piece: &Bytes) -> Result<(), RequestBodyError> {
-        let left = self.remaining_bytes.get().checked_sub(piece.len() as u64);
-        self.remaining_bytes.set(left.ok_or(RequestBodyError::Rejected(Rejection::ContentTooLarge))?);
+        let remaining = self.remaining_bytes.get().checked_sub(piece.len() as u64);
+        self.remaining_bytes.set(remaining.ok_or(RequestBodyError::Rejected(Rejection::ContentTooLarge))?);
         Ok(())
     }
 
@@ -153,23 +153,24 @@ impl RequestBodyState {
     }
 }
 
-/// Reads on for a moment, and forgets it: a stream of HTTP/2 that is reset while its client sends may lose the answer.
+/// Reads and discards a body for at most [`LINGERING_TIME`]: an HTTP/2 stream that is reset while its client is sending
+/// may lose the response.
 pub(crate) async fn discard_body(mut body: Incoming) {
-    let mut left = MAX_LINGERING_BYTES;
+    let mut remaining = MAX_LINGERING_BYTES;
     let reading = poll_fn(|cx| {
         loop {
             let Some(Ok(frame)) = ready!(Pin::new(&mut body).poll_frame(cx)) else { return Poll::Ready(()) };
-            left = left.saturating_sub(frame.data_ref().map_or(1, Bytes::len));
-            if left == 0 {
+            remaining = remaining.saturating_sub(frame.data_ref().map_or(1, Bytes::len));
+            if remaining == 0 {
                 return Poll::Ready(());
             }
         }
     });
-    // In vain or not, it is over.
+    // A timeout only ends the reading.
     let _ = timeout(LINGERING_TIME, reading).await;
 }
 
-/// A body that is not framed as its head says, or was broken off.
+/// Distinguishes a client that disconnected from invalid body framing.
 fn classify_error(error: &hyper::Error) -> RequestBodyError {
     let kind = error.source().and_then(|source| source.downcast_ref::<io::Error>()).map(io::Error::kind);
     match kind {
@@ -185,35 +186,36 @@ impl Body for RequestBody {
     type Error = RequestBodyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let (next, incoming, upload) = match self.get_mut() {
+        let (buffered, incoming, state) = match self.get_mut() {
             Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Streaming { buffered: next, incoming, state: upload } => (next, incoming, upload),
+            Self::Streaming { buffered, incoming, state } => (buffered, incoming, state),
         };
-        if let Some(next) = next.take() {
-            return Poll::Ready(Some(Ok(Frame::data(next))));
+        if let Some(piece) = buffered.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         let polled = Pin::new(&mut *incoming).poll_frame(cx);
-        upload.is_waiting_for_client.set(polled.is_pending());
-        let taken = upload.accept_frame(ready!(polled));
-        upload.last_forwarded.set(Instant::now());
-        upload.is_complete.set(matches!(taken, Ok(None)) || incoming.is_end_stream());
-        upload.error.set(taken.as_ref().err().copied());
-        Poll::Ready(taken.transpose().map(|piece| piece.map(Frame::data)))
+        state.is_waiting_for_client.set(polled.is_pending());
+        let piece = state.accept_frame(ready!(polled));
+        state.last_forwarded.set(Instant::now());
+        state.is_complete.set(matches!(piece, Ok(None)) || incoming.is_end_stream());
+        state.error.set(piece.as_ref().err().copied());
+        Poll::Ready(piece.transpose().map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Self::Streaming { buffered: next, incoming, .. } => next.is_none() && incoming.is_end_stream(),
+            Self::Streaming { buffered, incoming, .. } => buffered.is_none() && incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Streaming { buffered: next, incoming, .. } => {
-                let ahead = next.as_ref().map_or(0, |next| next.len() as u64);
-                incoming.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(ahead + rest))
+            Self::Streaming { buffered, incoming, .. } => {
+                let buffered = buffered.as_ref().map_or(0, |piece| piece.len() as u64);
+                let remaining = incoming.size_hint().exact();
+                remaining.map_or_else(SizeHint::default, |remaining| SizeHint::with_exact(buffered + remaining))
             }
         }
     }

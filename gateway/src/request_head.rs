@@ -1,4 +1,4 @@
-//! What is judged of a request's head beyond what hyper judges, before a service is asked.
+//! Validation of request heads beyond hyper's, against request smuggling and ambiguous paths: docs/FRAMING.md.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::error_pages::Rejection;
 use crate::headers::{has_token, is_head_too_large};
 use crate::routing_table::{Route, RoutingTable};
 
-/// The first line of a request, or what HTTP/2 has in its place.
+/// The request line (RFC 9112 §3), or the pseudo-header fields of HTTP/2.
 #[derive(Debug)]
 pub(crate) struct RequestLine {
     pub(crate) method: Method,
@@ -20,8 +20,7 @@ pub(crate) struct RequestLine {
 }
 
 impl RequestLine {
-    /// The line as it was sent, but that bytes beyond ASCII in the query, which are UTF-8, are percent-encoded: a service
-    /// that takes none reads the same.
+    /// The line as received, with non-ASCII bytes of the query percent-encoded, because services reject raw ones.
     pub(crate) fn new(method: Method, uri: Uri, version: Version) -> Self {
         let mut line = Self { method, uri, version };
         if line.uri.query().is_some_and(|query| !query.is_ascii()) {
@@ -30,7 +29,7 @@ impl RequestLine {
         line
     }
 
-    /// The route that it has, and makes its path the canonical one if there is a route.
+    /// Finds the route, and replaces the path by its canonical form if there is one.
     pub(crate) fn match_route<'a>(&mut self, table: &'a RoutingTable) -> Option<&'a Route> {
         let path = canonical_path(self.path()).filter(|path| path != self.path()).map(Cow::into_owned);
         let route = table.match_path(path.as_deref().unwrap_or_else(|| self.path()))?;
@@ -40,43 +39,44 @@ impl RequestLine {
         Some(route)
     }
 
-    /// Path and query; empty if the target is a host alone.
+    /// Path and query; empty for the authority form (`host:port`).
     pub(crate) fn target(&self) -> &str {
         self.uri.path_and_query().map(PathAndQuery::as_str).unwrap_or_default()
     }
 
-    /// The path before anything decodes it.
+    /// The path, not percent-decoded.
     pub(crate) fn path(&self) -> &str {
         self.uri.path()
     }
 
-    /// The target that a service gets.
+    /// The request target for the service, in origin form (RFC 9112 §3.2.1).
     pub(crate) fn origin_form(&self) -> Uri {
         self.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default()
     }
 
-    /// Whether what follows the request on its connection may be no request. After an offer of h2c it is one: HTTP/2 begins
-    /// only behind a 101 (RFC 9110, section 7.8), and Java's `HttpClient` offers it on each new connection.
+    /// Whether the bytes after this request may belong to another protocol, so that the connection must be closed. An
+    /// offer of h2c alone is harmless: HTTP/2 would start only after a 101 response (RFC 9110 §7.8), and Java's
+    /// `HttpClient` sends the offer on each new connection.
     pub(crate) fn may_switch_protocol(&self, headers: &HeaderMap) -> bool {
         let mut offers = headers.get_all(UPGRADE).iter();
-        let is_h2c_alone = matches!((offers.next(), offers.next()), (Some(one), None) if one.as_bytes() == b"h2c");
+        let is_h2c_alone = matches!((offers.next(), offers.next()), (Some(offer), None) if offer.as_bytes() == b"h2c");
         self.method == Method::CONNECT || (has_token(headers, &CONNECTION, "upgrade") && !is_h2c_alone)
     }
 }
 
-/// The path of a head that need not be whole, as far as it is there, in its canonical form if it has one.
+/// The path in a head that may be incomplete, as far as it was received. Canonical if possible.
 pub(crate) fn partial_head_path(head: &[u8]) -> Option<String> {
     let mut words = head.trim_ascii_start().splitn(3, |byte| *byte == b' ');
     let target = String::from_utf8_lossy(words.by_ref().nth(1)?);
     let target = match target.split_once("://") {
-        Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map(|at| &rest[at..])?,
+        Some((scheme, after)) if !scheme.contains('/') => after.find('/').map(|at| &after[at..])?,
         _ => &target,
     };
     let path = target.split(['?', '#', '\r', '\n']).next()?;
     Some(canonical_path(path).map_or_else(|| path.to_owned(), Cow::into_owned))
 }
 
-/// `uri` with this path, and with what its query has beyond ASCII percent-encoded.
+/// `uri` with another path, and with non-ASCII bytes of its query percent-encoded.
 fn with_path(uri: &Uri, path: &str) -> Uri {
     let mut target = path.to_owned();
     if let Some(query) = uri.query() {
@@ -88,19 +88,19 @@ fn with_path(uri: &Uri, path: &str) -> Uri {
             }
         }
     }
-    // What is too long so is left as it is, and is refused in its route's dialect.
+    // A target that the encoding makes too long stays as it is; `is_malformed` rejects it.
     let Ok(target) = PathAndQuery::try_from(target) else { return uri.clone() };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(target);
     Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
 }
 
-/// Whether the head is one that hyper takes and RFC 9112 does not: no route is asked then.
+/// Whether the head violates a rule that hyper does not check. Such a request is rejected before routing.
 ///
-/// - Section 3.2: one `Host`, and one in HTTP/1.1 in any case
-/// - Section 6.1: no encoding but `chunked`, and that once
-/// - Section 3.2 of RFC 9112 and 3 of RFC 3986: a target is ASCII
-/// - Section 7.2.2 of RFC 1945: a POST of HTTP/1.0 has a length
+/// - RFC 9112 §3.2: at most one `Host`, and exactly one in HTTP/1.1
+/// - RFC 9112 §6.1: no transfer coding but a single `chunked`
+/// - RFC 9112 §3.2, RFC 3986 §3: the target is ASCII
+/// - RFC 1945 §7.2.2: an HTTP/1.0 POST has a `Content-Length`
 pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_encoded = match encodings.next() {
@@ -121,13 +121,13 @@ pub(crate) fn is_malformed(line: &RequestLine, headers: &HeaderMap) -> bool {
     encodings.next().is_some() || hosts > 1 || is_host_missing || is_length_missing || !is_ascii
 }
 
-/// What can be judged before a service is asked, whose bodies may have `most` bytes; `length` is what the body has by
-/// its head.
+/// Validates the head of a request that has a route. `body_length` is the length by the head, `None` if chunked; it may
+/// be at most `max_body_bytes`.
 pub(crate) fn validate(
     line: &RequestLine,
     headers: &HeaderMap,
-    length: Option<u64>,
-    most: u64,
+    body_length: Option<u64>,
+    max_body_bytes: u64,
 ) -> Result<(), Rejection> {
     if !is_canonical(line.path()) {
         return Err(Rejection::NotFound);
@@ -141,24 +141,27 @@ pub(crate) fn validate(
     if !has_valid_host(line, headers) {
         return Err(Rejection::BadRequest);
     }
-    // What follows such a head is no request, for who sends it.
+    // A WebSocket client sends frames after this head, not requests.
     if has_token(headers, &UPGRADE, "websocket") {
         return Err(Rejection::BadRequest);
     }
-    if length.is_some_and(|length| length > most) { Err(Rejection::ContentTooLarge) } else { Ok(()) }
+    match body_length {
+        Some(length) if length > max_body_bytes => Err(Rejection::ContentTooLarge),
+        _ => Ok(()),
+    }
 }
 
-/// Whether `Host` is what RFC 9110, section 7.2, wants it to be, a name or an address, and perhaps a port; and in HTTP/2
-/// the same as `:authority`.
+/// Whether `Host` is a name or an address with an optional port (RFC 9110 §7.2), and in HTTP/2 the same as
+/// `:authority`.
 pub(crate) fn has_valid_host(line: &RequestLine, headers: &HeaderMap) -> bool {
-    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
+    let is_host_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(byte);
     let authority =
         line.uri.authority().filter(|_| line.version == Version::HTTP_2).map(|authority| authority.as_str());
-    let is_one = |host: &[u8]| authority.is_none_or(|authority| host.eq_ignore_ascii_case(authority.as_bytes()));
-    let is_host = |host: &[u8]| !host.is_empty() && host.iter().all(known);
-    let hosts = headers.get_all(HOST).iter().map(|host| host.as_bytes());
+    let is_authority = |host: &[u8]| authority.is_none_or(|authority| host.eq_ignore_ascii_case(authority.as_bytes()));
+    let is_host = |host: &[u8]| !host.is_empty() && host.iter().all(is_host_byte);
+    let mut hosts = headers.get_all(HOST).iter().map(|host| host.as_bytes());
     authority.is_none_or(|authority| is_host(authority.as_bytes()))
-        && hosts.into_iter().all(|host| is_host(host) && is_one(host))
+        && hosts.all(|host| is_host(host) && is_authority(host))
 }
 
 #[cfg(test)]
@@ -167,7 +170,7 @@ mod tests {
 
     use super::*;
 
-    /// The head of a request whose fields are `name: value` a line.
+    /// A request head. `fields` has one `name: value` per line.
     fn head(method: &str, target: &str, version: Version, fields: &str) -> (RequestLine, HeaderMap) {
         let mut request = Request::builder().method(method).uri(target).version(version);
         for line in fields.lines() {
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn heads_that_hyper_accepts_against_rfc_9112_are_malformed() {
         const CHUNKED: &str = "host: h\ntransfer-encoding: chunked";
-        for (method, version, fields, is_refused) in [
+        for (method, version, fields, expected) in [
             ("GET", Version::HTTP_11, "host: h", false),
             ("GET", Version::HTTP_11, "", true),
             ("GET", Version::HTTP_11, "host: h\nhost: h", true),
@@ -250,7 +253,7 @@ mod tests {
             ("POST", Version::HTTP_11, "host: h\ntransfer-encoding: chunked\ntransfer-encoding: chunked", true),
         ] {
             let (line, headers) = head(method, "/i/a", version, fields);
-            assert_eq!(is_malformed(&line, &headers), is_refused, "{method} {version:?} {fields:?}");
+            assert_eq!(is_malformed(&line, &headers), expected, "{method} {version:?} {fields:?}");
         }
     }
 
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn only_an_h2c_upgrade_alone_cannot_switch_the_protocol() {
-        for (method, fields, is_last) in [
+        for (method, fields, expected) in [
             ("GET", "connection: close", false),
             ("GET", "connection: Upgrade, HTTP2-Settings\nupgrade: h2c", false),
             ("GET", "connection: upgrade\nupgrade: h2c, websocket", true),
@@ -274,13 +277,13 @@ mod tests {
             ("CONNECT", "connection: upgrade\nupgrade: h2c", true),
         ] {
             let (line, headers) = head(method, "/i/a", Version::HTTP_11, fields);
-            assert_eq!(line.may_switch_protocol(&headers), is_last, "{method} {fields:?}");
+            assert_eq!(line.may_switch_protocol(&headers), expected, "{method} {fields:?}");
         }
     }
 
     #[test]
     fn the_http2_authority_and_host_must_match() {
-        for (target, fields, is_malformed_, is_named) in [
+        for (target, fields, expect_malformed, expect_valid_host) in [
             ("https://h:1/i/a", "", false, true),
             ("https://h:1/i/a", "host: H:1", false, true),
             ("https://h:1/i/a", "host: other", false, false),
@@ -289,8 +292,8 @@ mod tests {
             ("/i/a", "", true, true),
         ] {
             let (line, headers) = head("GET", target, Version::HTTP_2, fields);
-            let seen = (is_malformed(&line, &headers), has_valid_host(&line, &headers));
-            assert_eq!(seen, (is_malformed_, is_named), "{target} {fields}");
+            let actual = (is_malformed(&line, &headers), has_valid_host(&line, &headers));
+            assert_eq!(actual, (expect_malformed, expect_valid_host), "{target} {fields}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An answer's body on its way to a client.
+//! Response body from service to client: streamed with backpressure, timed out, and counted as in flight until its end.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,79 +16,74 @@ use crate::upstreams::connection::{ProxyError, UpstreamConnection};
 use crate::upstreams::instance::InstanceGuard;
 use crate::upstreams::pool::Permit;
 
-/// How much of a body is handed to hyper at once.
+/// Largest piece of a body handed to hyper, in bytes.
 const MAX_CHUNK: usize = 64 * 1024;
 
-/// The body of an answer; the request lasts as long as it does.
+/// The body of a response to a client. Its request is in flight until the body is dropped.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     pub(crate) source: ResponseSource,
     pub(crate) guard: RequestGuard,
 }
 
-/// Where a body comes from.
+/// Where the bytes of a response body come from.
 #[derive(Debug)]
 pub(crate) enum ResponseSource {
-    /// None, or all of it.
+    /// The complete body; `None` if the response has none.
     Full(Option<Bytes>),
-    /// More of it is to come from a service.
+    /// The service is still sending the body.
     Streaming(Box<UpstreamBody>),
 }
 
-/// A body that comes while it is sent on.
+/// A body that is forwarded while the service sends it.
 pub(crate) struct UpstreamBody {
     pub(crate) incoming: Incoming,
-    /// What came with the head.
+    /// A piece that was received together with the head.
     pub(crate) buffered: Option<Bytes>,
-    /// Until the service has sent all of it.
+    /// Until the service has sent the whole body.
     pub(crate) upstream_request: Option<UpstreamRequest>,
     pub(crate) worker: Rc<WorkerState>,
     pub(crate) timer: SharedTimer,
-    /// It is given up when the service sends nothing for so long.
+    /// Longest time between two pieces from the service.
     pub(crate) read_timeout: Duration,
-    /// Since when the service sends nothing.
-    pub(crate) silent_since: Option<Instant>,
-    /// The client learns by the end of its connection alone that the answer ends.
+    /// When the gateway started to wait for the next piece.
+    pub(crate) waiting_since: Option<Instant>,
+    /// The body ends with the client's connection (RFC 9112 §6.3), because its length is unknown and the client cannot
+    /// read chunked.
     pub(crate) is_close_delimited: bool,
 }
 
-/// A request that a service has not answered to the end.
+/// A request whose response is not complete.
 pub(crate) struct UpstreamRequest {
     pub(crate) connection: UpstreamConnection,
     pub(crate) permit: Permit,
     pub(crate) instance_guard: InstanceGuard,
-    /// What the service has not been sent of the request.
+    /// The request body, if it was still being sent when the response started.
     pub(crate) request_body: Option<Rc<RequestBodyState>>,
-    /// The answer leaves the connection to the service fit for another request.
+    /// The response leaves the upstream connection in a state for another request.
     pub(crate) is_connection_reusable: bool,
 }
 
 impl UpstreamRequest {
-    /// The service has sent all of its answer: its connection is kept for another request, if it can be.
+    /// Records the complete response, and returns the connection to the pool if it can be reused.
     fn complete(self, worker: &WorkerState) {
-        let Self {
-            connection,
-            permit,
-            instance_guard: mut lease,
-            request_body: upload,
-            is_connection_reusable: is_reusable,
-        } = self;
-        lease.record_success();
+        let Self { connection, permit, mut instance_guard, request_body, is_connection_reusable } = self;
+        instance_guard.record_success();
         drop(permit);
-        if is_reusable && upload.is_none_or(|upload| upload.is_complete()) {
-            worker.pool.checkin(lease.instance().address(), connection, Instant::now());
+        if is_connection_reusable && request_body.is_none_or(|body| body.is_complete()) {
+            worker.pool.checkin(instance_guard.instance().address(), connection, Instant::now());
         }
     }
 }
 
 impl UpstreamBody {
-    /// What has come of the body with its head: all of it, or the beginning.
+    /// Reads what is available without waiting: a complete body becomes [`ResponseSource::Full`].
     pub(crate) async fn start(mut self) -> Result<ResponseSource, (ProxyError, InstanceGuard)> {
         match poll_fn(|cx| Poll::Ready(self.poll_data(cx))).await {
             Poll::Ready(None) => Ok(ResponseSource::Full(None)),
             Poll::Ready(Some(Ok(piece))) if self.upstream_request.is_none() => Ok(ResponseSource::Full(Some(piece))),
             Poll::Ready(Some(Err(error))) => match self.upstream_request {
-                Some(exchange) => Err((error, exchange.instance_guard)),
+                Some(upstream_request) => Err((error, upstream_request.instance_guard)),
                 None => Ok(ResponseSource::Full(None)),
             },
             Poll::Ready(Some(Ok(piece))) => {
@@ -100,20 +95,16 @@ impl UpstreamBody {
     }
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ProxyError>>> {
-        if let Some(next) = self.buffered.take() {
-            return Poll::Ready(Some(Ok(next)));
+        if let Some(piece) = self.buffered.take() {
+            return Poll::Ready(Some(Ok(piece)));
         }
-        let Some(exchange) = &mut self.upstream_request else { return Poll::Ready(None) };
-        let polled = exchange.connection.poll_data(cx, &mut self.incoming);
+        let Some(upstream_request) = &mut self.upstream_request else { return Poll::Ready(None) };
+        let polled = upstream_request.connection.poll_data(cx, &mut self.incoming);
         if polled.is_pending() {
-            let silent = *self.silent_since.get_or_insert_with(Instant::now);
-            return self
-                .timer
-                .borrow_mut()
-                .poll(cx, silent + self.read_timeout)
-                .map(|()| Some(Err(ProxyError::Timeout)));
+            let deadline = *self.waiting_since.get_or_insert_with(Instant::now) + self.read_timeout;
+            return self.timer.borrow_mut().poll(cx, deadline).map(|()| Some(Err(ProxyError::Timeout)));
         }
-        self.silent_since = None;
+        self.waiting_since = None;
         let piece = ready!(polled).transpose().map_err(ProxyError::Http);
         if matches!(piece, Ok(None)) || piece.is_ok() && self.incoming.is_end_stream() {
             self.finish();
@@ -122,8 +113,8 @@ impl UpstreamBody {
     }
 
     fn finish(&mut self) {
-        if let Some(exchange) = self.upstream_request.take() {
-            exchange.complete(&self.worker);
+        if let Some(upstream_request) = self.upstream_request.take() {
+            upstream_request.complete(&self.worker);
         }
     }
 
@@ -137,23 +128,23 @@ impl Body for ResponseBody {
     type Error = ProxyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ProxyError>>> {
-        let Self { source: content, guard } = self.get_mut();
+        let Self { source, guard } = self.get_mut();
         guard.record_client_progress();
-        let download = match content {
+        let upstream_body = match source {
             ResponseSource::Full(bytes) => {
-                guard.set_awaiting_client(true);
+                guard.mark_awaiting_client();
                 return Poll::Ready(next_chunk(bytes).map(|piece| Ok(Frame::data(piece))));
             }
-            ResponseSource::Streaming(download) => download,
+            ResponseSource::Streaming(upstream_body) => upstream_body,
         };
-        let piece = ready!(download.poll_data(cx));
-        guard.set_awaiting_client(true);
+        let piece = ready!(upstream_body.poll_data(cx));
+        guard.mark_awaiting_client();
         if let Some(Err(cause)) = &piece {
-            let instance =
-                download.upstream_request.as_ref().map(|exchange| exchange.instance_guard.instance().address());
-            tracing::debug!(?instance, %cause, "an answer was not handed on whole");
-            // Where only the end of the connection marks the end of an answer, a plain one would.
-            if download.is_close_delimited {
+            let upstream_request = upstream_body.upstream_request.as_ref();
+            let instance = upstream_request.map(|request| request.instance_guard.instance().address());
+            tracing::debug!(?instance, %cause, "response truncated");
+            // A regular close would look like the end of the response.
+            if upstream_body.is_close_delimited {
                 guard.connection().require_reset();
             }
         }
@@ -163,34 +154,34 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             ResponseSource::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            ResponseSource::Streaming(download) => download.is_complete(),
+            ResponseSource::Streaming(upstream_body) => upstream_body.is_complete(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             ResponseSource::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            ResponseSource::Streaming(download) => download.size_hint(),
+            ResponseSource::Streaming(upstream_body) => upstream_body.size_hint(),
         }
     }
 }
 
-/// At most as much at once as hyper is to copy.
+/// Splits off at most [`MAX_CHUNK`] bytes, because hyper copies a piece as a whole.
 fn next_chunk(bytes: &mut Option<Bytes>) -> Option<Bytes> {
-    let rest = bytes.as_mut().filter(|rest| !rest.is_empty())?;
-    Some(rest.split_to(rest.len().min(MAX_CHUNK)))
+    let remaining = bytes.as_mut().filter(|remaining| !remaining.is_empty())?;
+    Some(remaining.split_to(remaining.len().min(MAX_CHUNK)))
 }
 
 impl UpstreamBody {
     pub(crate) fn size_hint(&self) -> SizeHint {
-        let ahead = self.buffered.as_ref().map_or(0, |next| next.len() as u64);
-        let rest = self.incoming.size_hint().exact();
-        rest.map_or_else(SizeHint::default, |rest| SizeHint::with_exact(ahead + rest))
+        let buffered = self.buffered.as_ref().map_or(0, |piece| piece.len() as u64);
+        let remaining = self.incoming.size_hint().exact();
+        remaining.map_or_else(SizeHint::default, |remaining| SizeHint::with_exact(buffered + remaining))
     }
 }
 
 impl std::fmt::Debug for UpstreamBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Download").finish_non_exhaustive()
+        f.debug_struct("UpstreamBody").finish_non_exhaustive()
     }
 }

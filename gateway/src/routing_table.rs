@@ -1,4 +1,4 @@
-//! The routing table: TOML in, checked routes out, every fault with its line.
+//! Routing table: parses and validates the TOML file, and finds the route of a path by its longest prefix.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,28 +14,44 @@ use crate::upstreams::Upstreams;
 
 const BUILT_IN: &str = include_str!("../routes.toml");
 
-/// Where one service is found, and how its dialect says no.
+/// A service, its instances and its error pages.
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) service: String,
-    /// The same, as metrics and logs have it.
+    /// The service's name, shared with metrics and the access log.
     pub(crate) metric_label: Arc<String>,
     pub(crate) upstreams: Upstreams,
     pub(crate) error_pages: ErrorPages,
 }
 
+/// Whether a prefix matches only in its own letter case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CaseSensitivity {
+    Sensitive,
+    Insensitive,
+}
+
 #[derive(Clone, Debug)]
 struct PathPrefix {
     text: String,
-    ignore_case: bool,
+    case: CaseSensitivity,
+    /// Index into [`RoutingTable::routes`].
     route: usize,
 }
 
-/// All routes, findable by path.
+/// A prefix of the table, for display.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PrefixView<'a> {
+    pub(crate) service: &'a str,
+    pub(crate) prefix: &'a str,
+    pub(crate) case: CaseSensitivity,
+}
+
+/// The routes and their prefixes.
 #[derive(Clone, Debug)]
 pub(crate) struct RoutingTable {
     routes: Vec<Route>,
-    /// The longest first, so that the first that matches is the one meant.
+    /// The longest first: the first match is the longest.
     prefixes: Vec<PathPrefix>,
 }
 
@@ -65,7 +81,7 @@ enum RawPrefix {
 }
 
 impl RoutingTable {
-    /// The table in force: `STELE_ROUTES` or the built-in one, its upstreams as `STELE_UPSTREAM_…` say.
+    /// The table of `STELE_ROUTES`, or the built-in one, with upstreams overridden by `STELE_UPSTREAM_<SERVICE>`.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         let mut table = match settings.raw_value(&ROUTES) {
             Some(path) => {
@@ -90,7 +106,7 @@ impl RoutingTable {
         Self::parse("the built-in routes.toml", BUILT_IN)
     }
 
-    /// Reads and checks a table; a fault is told as `file:line: reason`.
+    /// Parses and validates a table. An error reads `file:line: reason`.
     pub(crate) fn parse(file: &str, text: &str) -> Result<Self, String> {
         let at = |span: Option<Range<usize>>, reason: &str| {
             let before = span.and_then(|span| text.get(..span.start)).unwrap_or_default();
@@ -100,10 +116,10 @@ impl RoutingTable {
         let raw: RawTable = toml::from_str(text).map_err(|e| at(e.span(), e.message()))?;
         let mut table = Self { routes: Vec::new(), prefixes: Vec::new() };
         for route in raw.route {
-            table.add_route(route).map_err(|fault| at(Some(fault.span), &fault.reason))?;
+            table.add_route(route).map_err(|error| at(Some(error.span), &error.reason))?;
         }
         if table.routes.is_empty() {
-            return Err(at(None, "no [[route]] at all"));
+            return Err(at(None, "no [[route]] in the table; add at least one"));
         }
         table.prefixes.sort_by_key(|prefix| std::cmp::Reverse(prefix.text.len()));
         Ok(table)
@@ -112,15 +128,16 @@ impl RoutingTable {
     fn add_route(&mut self, raw: RawRoute) -> Result<(), RouteError> {
         let span = raw.prefix.span();
         let prefixes = match raw.prefix.into_inner() {
-            RawPrefix::One(one) => vec![one],
-            RawPrefix::Many(many) => many,
+            RawPrefix::One(prefix) => vec![prefix],
+            RawPrefix::Many(prefixes) => prefixes,
         };
         if prefixes.is_empty() {
             return Err(RouteError::new(span, "a route needs a prefix"));
         }
+        let case = if raw.ignore_case { CaseSensitivity::Insensitive } else { CaseSensitivity::Sensitive };
         for text in prefixes {
             self.check_prefix(&text).map_err(|reason| RouteError::new(span.clone(), reason))?;
-            self.prefixes.push(PathPrefix { text, ignore_case: raw.ignore_case, route: self.routes.len() });
+            self.prefixes.push(PathPrefix { text, case, route: self.routes.len() });
         }
         let span = raw.service.span();
         let service = raw.service.into_inner();
@@ -130,17 +147,17 @@ impl RoutingTable {
         if let Some(body) = raw.refusals.get_ref().first_invalid_json() {
             return Err(RouteError::new(raw.refusals.span(), format!("`{body}` is not JSON")));
         }
-        let label = Arc::new(service.clone());
-        self.routes.push(Route { service, metric_label: label, upstreams, error_pages: raw.refusals.into_inner() });
+        let metric_label = Arc::new(service.clone());
+        self.routes.push(Route { service, metric_label, upstreams, error_pages: raw.refusals.into_inner() });
         Ok(())
     }
 
     fn check_prefix(&self, text: &str) -> Result<(), String> {
-        let is_plain = text.strip_suffix('/').is_some_and(|rest| rest.is_empty() || is_canonical(rest));
+        let is_plain = text.strip_suffix('/').is_some_and(|path| path.is_empty() || is_canonical(path));
         if !is_plain {
             return Err(format!("`{text}` is not a prefix; write a plain path from / to /, such as /api/v1/x/"));
         }
-        // Prefixes apart only by letter case would make the route hang on the client's spelling.
+        // With prefixes that differ only in letter case, the client's spelling would select the service.
         match self.prefixes.iter().find(|other| other.text.eq_ignore_ascii_case(text)) {
             Some(other) if other.text == text => Err(format!("duplicate prefix `{text}`")),
             Some(other) => Err(format!("duplicate prefix: `{text}` and `{}` differ only by letter case", other.text)),
@@ -149,18 +166,19 @@ impl RoutingTable {
     }
 
     fn check_service(&self, service: &str) -> Result<(), String> {
-        let named = !service.is_empty() && service.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-        // STELE_UPSTREAM_TIMEOUT is not a service's address.
-        if !named || service == "timeout" {
-            return Err(format!("`{service}` is not a service's name; write lowercase letters, digits and -"));
+        let is_name = !service.is_empty() && service.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        // The setting STELE_UPSTREAM_TIMEOUT would be mistaken for the address of a service `timeout`.
+        if !is_name || service == "timeout" {
+            return Err(format!("`{service}` is not a service name; write lowercase letters, digits and -"));
         }
         if self.route_of_service(service).is_some() {
-            return Err(format!("service `{service}` has a route already; list all its prefixes there"));
+            return Err(format!("service `{service}` already has a route; list all its prefixes there"));
         }
         Ok(())
     }
 
-    /// The route of the longest prefix of `path`; a prefix needs no slash at its end, for no canonical path has one.
+    /// The route of the longest prefix of `path`. The prefix's trailing slash is optional at the end of the path,
+    /// because canonical paths have none.
     pub(crate) fn match_path(&self, path: &str) -> Option<&Route> {
         let prefix = self.prefixes.iter().find(|prefix| prefix.matches(path))?;
         self.routes.get(prefix.route)
@@ -174,20 +192,20 @@ impl RoutingTable {
         self.routes.iter_mut().find(|route| route.service == service)
     }
 
-    /// Goes on with what `old` knows of the instances of services that both lead to.
+    /// Takes over the instances of the services that `old` also has, when the settings are reloaded.
     pub(crate) fn inherit_state(&self, old: &Self) {
         for route in &self.routes {
-            if let Some(before) = old.route_of_service(&route.service) {
-                route.upstreams.inherit_state(&before.upstreams);
+            if let Some(old) = old.route_of_service(&route.service) {
+                route.upstreams.inherit_state(&old.upstreams);
             }
         }
     }
 
-    /// Every prefix: the service that it leads to, the prefix, and whether letter case does not matter.
-    pub(crate) fn prefixes(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+    /// All prefixes, the longest first.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = PrefixView<'_>> {
         self.prefixes.iter().filter_map(|prefix| {
             let route = self.routes.get(prefix.route)?;
-            Some((route.service.as_str(), prefix.text.as_str(), prefix.ignore_case))
+            Some(PrefixView { service: &route.service, prefix: &prefix.text, case: prefix.case })
         })
     }
 
@@ -198,14 +216,18 @@ impl RoutingTable {
 
 impl PathPrefix {
     fn matches(&self, path: &str) -> bool {
-        // Bytes, for a path is any text and may not be cut within a character.
+        // Compare bytes: slicing a `str` inside a character would panic.
         let (path, prefix) = (path.as_bytes(), self.text.as_bytes());
         let head = path.get(..prefix.len()).unwrap_or(path);
         let prefix = prefix.strip_suffix(b"/").filter(|prefix| prefix.len() == head.len()).unwrap_or(prefix);
-        if self.ignore_case { head.eq_ignore_ascii_case(prefix) } else { head == prefix }
+        match self.case {
+            CaseSensitivity::Sensitive => head == prefix,
+            CaseSensitivity::Insensitive => head.eq_ignore_ascii_case(prefix),
+        }
     }
 }
 
+/// An invalid route, with the byte range of the faulty value.
 struct RouteError {
     span: Range<usize>,
     reason: String,
@@ -217,11 +239,11 @@ impl RouteError {
     }
 }
 
-/// `STELE_UPSTREAM_<SERVICE>`.
+/// The name of the setting that overrides a service's upstreams: `STELE_UPSTREAM_<SERVICE>`.
 pub(crate) fn upstream_setting(service: &str) -> String {
     format!("STELE_UPSTREAM_{}", service.to_ascii_uppercase().replace('-', "_"))
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
+#[path = "routing_table_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! A gateway as it runs: what it is told now, and what can be seen of it.
+//! State that all workers share, and [`Gateway`], the handle to start, reload, drain and observe it.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,90 +19,87 @@ use crate::server;
 use crate::tls::TlsCertificate;
 use crate::upstreams::CircuitState;
 
-/// What all workers share.
+/// The state of a gateway that all workers share.
 pub(crate) struct SharedState {
     config: ArcSwap<Config>,
     pub(crate) drain: Drain,
-    /// Calls the one who looks after the instances.
+    /// Starts a health check before its interval has passed.
     pub(crate) health_check_trigger: Arc<Notify>,
     pub(crate) counters: Counters,
     pub(crate) connections: Arc<ConnectionCounter>,
-    /// With a certificate, the public address speaks TLS alone.
+    /// With a certificate, the public listener serves TLS only.
     pub(crate) tls: Option<Arc<TlsCertificate>>,
-    /// The access log's lines about refused requests.
+    /// Rate limit of access log lines for requests with status 400 or above.
     pub(crate) rejection_log_limit: ClientLogRateLimiter,
 }
 
-/// Lines a minute about refused requests: of one client, and of all.
-const REJECTION_LOG_LINES_PER_MINUTE: (u32, u32) = (60, 3_000);
+/// Access log lines per minute for requests with status 400 or above: per client and in total.
+const REJECTION_LOG_LINES_PER_CLIENT: u32 = 60;
+const REJECTION_LOG_LINES_TOTAL: u32 = 3_000;
 
 impl SharedState {
-    /// What is in force now. A request keeps what was in force when it came.
+    /// The current configuration. A request uses the one that was current when it was received.
     pub(crate) fn config(&self) -> Arc<Config> {
         self.config.load_full()
     }
 }
 
-/// A gateway, before and while it serves. Clones are the same gateway.
+/// Handle to a gateway. Clones share its state.
 #[derive(Clone)]
 pub struct Gateway(pub(crate) Arc<SharedState>);
 
-/// One instance of a service, as it is at this moment.
+/// A snapshot of one instance of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceView {
-    /// The service, as the routing table calls it.
+    /// The service's name in the routing table.
     pub service: String,
-    /// Where the instance is.
+    /// The instance's address.
     pub address: SocketAddr,
-    /// Whether it is given requests: it says that it can work, and they reach it.
+    /// Whether the last health check succeeded and the circuit is closed.
     pub healthy: bool,
-    /// Requests that it has not answered to the end.
+    /// Requests whose response is not complete.
     pub in_flight: usize,
-    /// What is let through to it.
+    /// The state of its circuit breaker.
     pub circuit: CircuitState,
-    /// How often it could not be connected to, broke off or did not answer in time, since it is known.
+    /// Failed connects, timeouts, broken connections and malformed responses since the instance was added.
     pub failures: u64,
 }
 
 impl Gateway {
-    /// A gateway that does not serve yet, and counts for nobody.
+    /// A gateway that is not started, without exposed metrics.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self::with_metrics(config, &Metrics::default())
     }
 
-    /// A gateway that does not serve yet, and counts in `metrics`.
+    /// A gateway that is not started, with its metrics registered in `metrics`.
     #[must_use]
     pub fn with_metrics(config: Config, metrics: &Metrics) -> Self {
-        let count = Counters::register(metrics);
-        config.services().for_each(|service| count.preregister(service));
-        let tls = config.tls.clone();
-        let (config, drain, alarm) = (ArcSwap::from_pointee(config), Drain::default(), Arc::default());
-        let refused_lines =
-            ClientLogRateLimiter::new(REJECTION_LOG_LINES_PER_MINUTE.0, REJECTION_LOG_LINES_PER_MINUTE.1);
-        let live = Arc::new(SharedState {
-            config,
-            drain,
-            health_check_trigger: alarm,
-            counters: count,
+        let counters = Counters::register(metrics);
+        config.services().for_each(|service| counters.preregister(service));
+        let shared = Arc::new(SharedState {
+            tls: config.tls.clone(),
+            config: ArcSwap::from_pointee(config),
+            drain: Drain::default(),
+            health_check_trigger: Arc::default(),
+            counters,
             connections: Arc::default(),
-            tls,
-            rejection_log_limit: refused_lines,
+            rejection_log_limit: ClientLogRateLimiter::new(REJECTION_LOG_LINES_PER_CLIENT, REJECTION_LOG_LINES_TOTAL),
         });
-        metrics.register_collector(Box::new(GatewayCollector(Arc::downgrade(&live))));
-        Self(live)
+        metrics.register_collector(Box::new(GatewayCollector(Arc::downgrade(&shared))));
+        Self(shared)
     }
 
-    /// Serves on `listener`. The server stops when its handle says so; it does not listen to signals.
+    /// Starts the server on `listener`. It ignores signals; stop it by its handle.
     ///
     /// # Errors
-    /// If the hop secret is not fit for a header, or the listener cannot be used.
+    /// If the hop secret is no valid header value, or the listener cannot be used.
     pub fn start(&self, listener: TcpListener) -> Result<Server, ConfigError> {
         server::start(&self.0, listener)
     }
 
-    /// Puts `config` in force for requests that come from now on; what is known of instances that stay is kept.
-    /// Threads, listeners and the limits of connections stay as they are.
+    /// Uses `config` for new requests. Instances that both configurations have keep their state. Workers, listeners and
+    /// connection limits do not change.
     pub fn reload(&self, config: Config) {
         config.table.inherit_state(&self.0.config().table);
         if let (Some(tls), Some(new)) = (&self.0.tls, &config.tls) {
@@ -112,57 +109,58 @@ impl Gateway {
         self.0.health_check_trigger.notify_one();
     }
 
-    /// How the gateway is told that it is going to stop: it turns not ready, and closes connections with each answer.
+    /// The drain switch of a graceful shutdown: once set, the gateway reports not ready and closes each connection with
+    /// its next response.
     #[must_use]
     pub fn drain(&self) -> Drain {
         self.0.drain.clone()
     }
 
-    /// Whether it is not going to stop, and every route leads to an instance that can work.
+    /// Whether the gateway is not draining, and every route has a healthy instance.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.0.drain.is_draining() && self.unavailable_services().is_empty()
     }
 
-    /// Whether [it is ready](Self::is_ready), and if not, why.
+    /// As [`Self::is_ready`], with the reason if the gateway is not ready.
     pub fn readiness(&self) -> Readiness {
-        let missing = self.unavailable_services();
+        let unavailable = self.unavailable_services();
         if self.0.drain.is_draining() {
             Err(DRAINING_REASON.to_owned())
-        } else if missing.is_empty() {
+        } else if unavailable.is_empty() {
             Ok(())
         } else {
-            Err(format!("no instance can work of {}", missing.join(", ")))
+            Err(format!("no healthy instance of {}", unavailable.join(", ")))
         }
     }
 
-    /// The services without an instance that can work, in the table's order.
+    /// The services without a healthy instance, in the table's order.
     #[must_use]
     pub fn unavailable_services(&self) -> Vec<String> {
         let config = self.0.config();
-        let away = config.table.routes().iter().filter(|route| !route.upstreams.has_healthy_instance());
-        away.map(|route| route.service.clone()).collect()
+        let unavailable = config.table.routes().iter().filter(|route| !route.upstreams.has_healthy_instance());
+        unavailable.map(|route| route.service.clone()).collect()
     }
 
-    /// How many connections clients hold now.
+    /// The number of open client connections.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.0.connections.count()
     }
 
-    /// Every instance of every service.
+    /// All instances of all services.
     #[must_use]
     pub fn instances(&self) -> Vec<InstanceView> {
         let config = self.0.config();
         let mut views = Vec::new();
         for route in config.table.routes() {
-            views.extend(route.upstreams.instances().iter().map(|one| InstanceView {
+            views.extend(route.upstreams.instances().iter().map(|instance| InstanceView {
                 service: route.service.clone(),
-                address: one.address(),
-                healthy: one.is_healthy(),
-                in_flight: one.in_flight(),
-                circuit: one.circuit_state(),
-                failures: one.failures(),
+                address: instance.address(),
+                healthy: instance.is_healthy(),
+                in_flight: instance.in_flight(),
+                circuit: instance.circuit_state(),
+                failures: instance.failures(),
             }));
         }
         views

@@ -1,29 +1,29 @@
-//! A timer for what hardly ever comes too late.
+//! Timer for deadlines that move often and rarely expire, such as timeouts.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Wakes its task when something is due.
+/// Wakes its task at a deadline.
 ///
-/// What is waited for changes several times with every request, and is next to never late. So the timer is not set anew
-/// as long as it rings early enough: then it is looked at what is due now.
+/// The deadline moves several times per request and almost never expires. Moving it later therefore does not reset the
+/// underlying timer: when that fires too early, it is set again to the current deadline.
 #[derive(Debug, Default)]
 pub(crate) struct LazyTimer(Option<Pin<Box<Sleep>>>);
 
 impl LazyTimer {
-    /// Ready from `due` on.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, due: Instant) -> Poll<()> {
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
-        if sleep.deadline() > due {
-            sleep.as_mut().reset(due);
+    /// Ready once `deadline` has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
         }
         while sleep.as_mut().poll(cx).is_ready() {
-            if sleep.deadline() >= due {
+            if sleep.deadline() >= deadline {
                 return Poll::Ready(());
             }
-            sleep.as_mut().reset(due);
+            sleep.as_mut().reset(deadline);
         }
         Poll::Pending
     }
@@ -40,17 +40,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_timer_fires_at_the_deadline_polled_last() {
-        let (mut alarm, begun) = (LazyTimer::default(), Instant::now());
-        // Each is waited for a second, and given up if that is too short; the last one is waited for to the end.
-        for due in [5, 3, 9, 4] {
-            let waiting = poll_fn(|cx| alarm.poll(cx, begun + due * SECOND));
-            let rang = tokio::time::timeout(SECOND, waiting).await.is_ok();
-            assert_eq!(rang, due == 4, "{due}");
+        let (mut timer, start) = (LazyTimer::default(), Instant::now());
+        // Each deadline is awaited for one second; only the last is reached.
+        for seconds in [5, 3, 9, 4] {
+            let wait = poll_fn(|cx| timer.poll(cx, start + seconds * SECOND));
+            let has_fired = tokio::time::timeout(SECOND, wait).await.is_ok();
+            assert_eq!(has_fired, seconds == 4, "{seconds}");
         }
-        poll_fn(|cx| alarm.poll(cx, begun + 12 * SECOND)).await;
-        assert_eq!(begun.elapsed().as_secs(), 12);
-        // What was due in the past is due at once.
-        poll_fn(|cx| alarm.poll(cx, begun)).await;
-        assert_eq!(begun.elapsed().as_secs(), 12);
+        poll_fn(|cx| timer.poll(cx, start + 12 * SECOND)).await;
+        assert_eq!(start.elapsed().as_secs(), 12);
+        // A deadline in the past fires at once.
+        poll_fn(|cx| timer.poll(cx, start)).await;
+        assert_eq!(start.elapsed().as_secs(), 12);
     }
 }

@@ -1,4 +1,4 @@
-//! TLS on the public address: the certificate, which is read again when its files change.
+//! TLS on the public listener: handshake, ALPN, and reload of the certificate when its files change.
 
 use std::fmt;
 use std::fs;
@@ -20,34 +20,44 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::{TLS_CERT, TLS_KEY};
 
-/// What a client may negotiate, the most wanted first.
+/// Protocols for ALPN, in order of preference.
 const ALPN_PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
-/// How often it is looked whether the files have changed.
+/// How often the files are checked for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The certificate in use, and where it comes from.
+/// The current certificate, and the files it was read from.
 pub(crate) struct TlsCertificate {
     server_config: ArcSwap<ServerConfig>,
     files: Mutex<Option<CertificateFiles>>,
 }
 
-/// Two PEM files, as they were when they were last read.
+/// The PEM files of certificate chain and private key, with their versions when last read.
 #[derive(Clone, PartialEq, Eq)]
 struct CertificateFiles {
     paths: [PathBuf; 2],
+    /// `None` for a file that does not exist.
     versions: [Option<FileVersion>; 2],
 }
 
-/// What changes when a file does: device, inode, size, and time of the last change.
-type FileVersion = (u64, u64, u64, i64, i64);
+/// Metadata that changes with a file's content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileVersion {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified_seconds: i64,
+    modified_nanoseconds: i64,
+}
 
 impl TlsCertificate {
     /// Reads `STELE_TLS_CERT` and `STELE_TLS_KEY`; `None` if neither is set.
     ///
     /// # Errors
-    /// If one of them is missing or cannot be used, or they do not belong together.
+    /// If only one of them is set, or one is unreadable or invalid, or they do not belong together.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Option<Arc<Self>>, ConfigError> {
-        let missing = |name: &str, other: &str| Err(ConfigError::new(format!("{name}: missing beside {other}")));
+        let missing = |name: &str, other: &str| {
+            Err(ConfigError::new(format!("{name}: missing, though {other} is set; set both or neither")))
+        };
         let paths = match (settings.get(&TLS_CERT)?, settings.get(&TLS_KEY)?) {
             (Some(cert), Some(key)) => [cert, key],
             (None, None) => return Ok(None),
@@ -59,27 +69,27 @@ impl TlsCertificate {
         Ok(Some(Arc::new(Self { server_config: ArcSwap::new(current), files: Mutex::new(Some(files)) })))
     }
 
-    /// A certificate chain and its key, as PEM.
+    /// Parses a certificate chain and its private key, both PEM.
     ///
     /// # Errors
-    /// If they cannot be used, or do not belong together.
+    /// If one is invalid, or they do not belong together.
     pub(crate) fn from_pem(cert: &[u8], key: &[u8]) -> Result<Arc<Self>, ConfigError> {
-        let current = server_config(cert, key).map_err(|why| ConfigError::new(format!("certificate: {why}")))?;
+        let current = server_config(cert, key).map_err(|reason| ConfigError::new(format!("certificate: {reason}")))?;
         Ok(Arc::new(Self { server_config: ArcSwap::new(current), files: Mutex::default() }))
     }
 
-    /// Uses what `new` has from the next connection on.
+    /// Uses the certificate of `new` for new connections.
     pub(crate) fn replace(&self, new: &Self) {
         self.server_config.store(new.server_config.load_full());
         self.lock_files().clone_from(&*new.lock_files());
     }
 
-    /// Answers a client's handshake.
+    /// Performs the server side of the TLS handshake.
     pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
         TlsAcceptor::from(self.server_config.load_full()).accept(socket).await
     }
 
-    /// Reads the files again if they have changed. Files that cannot be used change nothing but the log.
+    /// Reads the files again if they have changed. Invalid files are logged, and the old certificate stays in use.
     fn reload_if_changed(&self) {
         let Some(old) = self.lock_files().clone() else { return };
         let new = CertificateFiles::new(old.paths.clone());
@@ -101,7 +111,7 @@ impl TlsCertificate {
     }
 }
 
-/// Looks after the files for as long as the gateway lives.
+/// Reloads the certificate when its files change, until `tls` is dropped.
 pub(crate) async fn watch_files(tls: Weak<TlsCertificate>) {
     while let Some(tls) = tls.upgrade() {
         tls.reload_if_changed();
@@ -112,12 +122,18 @@ pub(crate) async fn watch_files(tls: Weak<TlsCertificate>) {
 
 impl CertificateFiles {
     fn new(paths: [PathBuf; 2]) -> Self {
-        let stamp = |path: &PathBuf| {
-            let data = fs::metadata(path).ok()?;
-            Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+        let version = |path: &PathBuf| {
+            let metadata = fs::metadata(path).ok()?;
+            Some(FileVersion {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+                size: metadata.size(),
+                modified_seconds: metadata.mtime(),
+                modified_nanoseconds: metadata.mtime_nsec(),
+            })
         };
-        let stamps = [stamp(&paths[0]), stamp(&paths[1])];
-        Self { paths, versions: stamps }
+        let versions = [version(&paths[0]), version(&paths[1])];
+        Self { paths, versions }
     }
 
     fn load(&self) -> Result<Arc<ServerConfig>, String> {
@@ -126,17 +142,17 @@ impl CertificateFiles {
             fs::read(path).map_err(|error| format!("{name}: cannot read {}: {error}", path.display()))
         };
         server_config(&read(TLS_CERT.name(), cert)?, &read(TLS_KEY.name(), key)?)
-            .map_err(|why| format!("{}: {} with {}: {why}", TLS_CERT.name(), cert.display(), key.display()))
+            .map_err(|reason| format!("{}: {} with {}: {reason}", TLS_CERT.name(), cert.display(), key.display()))
     }
 }
 
-/// TLS 1.2 and 1.3 with the provider's suites, all of them with forward secrecy.
+/// TLS 1.2 and 1.3 with the default cipher suites of the provider, all with forward secrecy.
 fn server_config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(cert)
         .collect::<Result<_, _>>()
         .map_err(|error| format!("the certificate is not PEM: {error}"))?;
     if chain.is_empty() {
-        return Err("no certificate in it".to_owned());
+        return Err("the file contains no certificate".to_owned());
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| format!("the key is not PEM: {error}"))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -146,13 +162,13 @@ fn server_config(cert: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, String> {
         .with_single_cert(chain, key)
         .map_err(|error| error.to_string())?;
     config.alpn_protocols = ALPN_PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-    // Sessions are resumed by tickets, on whatever worker; their keys change every six hours.
+    // Session tickets, so that any worker can resume a session. Ticket keys rotate every six hours.
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
     Ok(Arc::new(config))
 }
 
 impl fmt::Debug for TlsCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tls")
+        f.write_str("TlsCertificate")
     }
 }

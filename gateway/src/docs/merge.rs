@@ -1,44 +1,44 @@
-//! Several documents made one: nothing of one service may collide with, or stand for, another's.
+//! Merges the OpenAPI documents of the services. Names are prefixed with the service, so that they cannot collide.
 
 use serde_json::{Map, Value, json};
 
 use crate::error_pages::Rejection;
 use crate::routing_table::{Route, RoutingTable};
 
-/// The answers that only the gateway gives, whichever service is asked.
+/// Responses of the gateway itself that any operation may get.
 const GATEWAY_RESPONSES: [(Rejection, &str); 2] = [
-    (Rejection::HeadersTooLarge, "请求头过大，由网关回答。The headers are too large; told by the gateway."),
-    (Rejection::GatewayTimeout, "服务超时，由网关回答。No answer in time; told by the gateway."),
+    (Rejection::HeadersTooLarge, "请求头过大，由网关回答。The headers are too large; sent by the gateway."),
+    (Rejection::GatewayTimeout, "服务超时，由网关回答。No answer in time; sent by the gateway."),
 ];
 
 const DESCRIPTION: &str = "一套用户，五种登录方言。One user base behind five login dialects: each is documented below in its own \
                      words, and all of them are served at this address.";
 
-/// The documents of the services in the order of the table's routes; `None` where one could not be had.
+/// Merges `documents`, which are in the order of the table's routes; `None` where a service had no document.
 pub(super) fn merge(table: &RoutingTable, documents: Vec<Option<Value>>) -> Value {
-    let mut whole = MergedDocument::default();
+    let mut merged = MergedDocument::default();
     for (route, document) in table.routes().iter().zip(documents) {
         match document {
-            Some(document) => whole.add_document(table, route, document),
-            None => whole.missing_services.push(route.service.clone()),
+            Some(document) => merged.add_document(table, route, document),
+            None => merged.missing_services.push(route.service.clone()),
         }
     }
-    let mut about = DESCRIPTION.to_owned();
-    if !whole.missing_services.is_empty() {
-        about += &format!("\n\n**暂缺 (missing at the moment): {}**", whole.missing_services.join(", "));
+    let mut description = DESCRIPTION.to_owned();
+    if !merged.missing_services.is_empty() {
+        description += &format!("\n\n**暂缺 (missing at the moment): {}**", merged.missing_services.join(", "));
     }
     json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Stele",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": about,
-            "x-stele-missing": whole.missing_services,
+            "description": description,
+            "x-stele-missing": merged.missing_services,
         },
         "servers": [{ "url": "/", "description": "本网关 (this gateway)" }],
-        "tags": whole.tags,
-        "paths": whole.paths,
-        "components": whole.components,
+        "tags": merged.tags,
+        "paths": merged.paths,
+        "components": merged.components,
     })
 }
 
@@ -55,8 +55,8 @@ impl MergedDocument {
         let service = route.service.as_str();
         namespace_references(service, &mut document);
         for (path, mut item) in into_object(document["paths"].take()) {
-            // A service speaks for the paths that lead to it.
-            if table.match_path(&path).is_none_or(|found| found.service != service) {
+            // A service may document only paths that are routed to it.
+            if table.match_path(&path).is_none_or(|route| route.service != service) {
                 continue;
             }
             for (_, operation) in item.as_object_mut().into_iter().flatten() {
@@ -65,10 +65,11 @@ impl MergedDocument {
             self.paths.insert(path, item);
         }
         for (kind, components) in into_object(document["components"].take()) {
-            let place = self.components.entry(kind).or_insert_with(|| json!({}));
-            let named = into_object(components).into_iter().map(|(name, one)| (format!("{service}.{name}"), one));
-            if let Some(place) = place.as_object_mut() {
-                place.extend(named);
+            let merged = self.components.entry(kind).or_insert_with(|| json!({}));
+            let prefixed = into_object(components).into_iter();
+            let prefixed = prefixed.map(|(name, component)| (format!("{service}.{name}"), component));
+            if let Some(merged) = merged.as_object_mut() {
+                merged.extend(prefixed);
             }
         }
         if let Value::Array(tags) = document["tags"].take() {
@@ -80,7 +81,7 @@ impl MergedDocument {
     }
 }
 
-/// Makes an operation the service's own, and adds what the gateway may answer in its place.
+/// Prefixes the names in an operation with the service, and adds the gateway's responses.
 fn namespace_operation(route: &Route, operation: &mut Value) {
     let service = route.service.as_str();
     let Some(fields) = operation.as_object_mut() else { return };
@@ -90,39 +91,40 @@ fn namespace_operation(route: &Route, operation: &mut Value) {
     }
     if let Some(Value::Array(alternatives)) = fields.get_mut("security") {
         for schemes in alternatives {
-            let named =
+            let prefixed =
                 into_object(schemes.take()).into_iter().map(|(name, scopes)| (format!("{service}.{name}"), scopes));
-            *schemes = Value::Object(named.collect());
+            *schemes = Value::Object(prefixed.collect());
         }
     }
     if let Some(Value::Object(responses)) = fields.get_mut("responses") {
-        for (cause, text) in GATEWAY_RESPONSES {
-            let example: Value = serde_json::from_str(route.error_pages.body(cause)).unwrap_or_default();
-            let told = json!({ "description": text, "content": { "application/json": { "example": example } } });
-            responses.entry(cause.status().as_str()).or_insert(told);
+        for (rejection, description) in GATEWAY_RESPONSES {
+            let example: Value = serde_json::from_str(route.error_pages.body(rejection)).unwrap_or_default();
+            let response =
+                json!({ "description": description, "content": { "application/json": { "example": example } } });
+            responses.entry(rejection.status().as_str()).or_insert(response);
         }
     }
 }
 
-/// Leads every reference within the document to the component under its new name.
+/// Updates every `$ref` to the prefixed name of its component.
 fn namespace_references(service: &str, value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                let found =
-                    field.as_str().filter(|_| name == "$ref").and_then(|text| text.strip_prefix("#/components/"));
-                match found.and_then(|rest| rest.split_once('/')) {
+                let reference = field.as_str().filter(|_| name == "$ref");
+                let target = reference.and_then(|text| text.strip_prefix("#/components/"));
+                match target.and_then(|path| path.split_once('/')) {
                     Some((kind, component)) => *field = format!("#/components/{kind}/{service}.{component}").into(),
                     None => namespace_references(service, field),
                 }
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(|one| namespace_references(service, one)),
+        Value::Array(items) => items.iter_mut().for_each(|item| namespace_references(service, item)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-/// The fields of an object; none of anything else.
+/// The fields of an object; empty for any other value.
 fn into_object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(fields) => fields,

@@ -1,6 +1,6 @@
-//! The documents of all services as one, at `/openapi.json`, and a page to browse it, at `/docs/`.
+//! API documents: the merged OpenAPI document of all services at `/openapi.json`, and Swagger UI at `/docs/`.
 //!
-//! The gateway knows no dialect here either: it asks the services what they serve, and the page is the same for any.
+//! The gateway fetches the documents from the services, so it needs no knowledge of their dialects.
 
 mod merge;
 
@@ -25,23 +25,22 @@ use crate::local_response::LocalResponse;
 use crate::request_head::RequestLine;
 use crate::routing_table::RoutingTable;
 use crate::upstreams::Upstreams;
-use crate::upstreams::probe::probe;
+use crate::upstreams::probe::{BodyRead, probe};
 
-/// A service that is well has its document ready in milliseconds.
+/// A healthy service responds within milliseconds.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(1);
-/// The public may ask as often as it likes; the services are asked this often at most.
+/// How long the merged document is cached, so that public requests do not load the services.
 const CACHE_TTL: Duration = Duration::from_secs(30);
-/// As long as a service is missing.
+/// The same while the document of a service is missing.
 const PARTIAL_CACHE_TTL: Duration = Duration::from_secs(2);
-/// Many times what a service has to say.
+/// Largest document of a service; far above actual sizes.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 
-/// Nothing from elsewhere, no script but the page's own, in nobody's frame. Styles are written by the script, into the
-/// elements it makes.
-const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// No external resources, only the page's own script, no framing. Swagger UI sets inline styles.
+const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The documents, as they were last found.
+/// Cache of the merged document.
 #[derive(Clone, Default)]
 pub(crate) struct OpenApiCache(Arc<Mutex<Option<CachedDocument>>>);
 
@@ -50,7 +49,7 @@ struct CachedDocument {
     body: Bytes,
 }
 
-/// Answers what is asked of the documents and their page; `None` if it is something else.
+/// The response for the document or a file of Swagger UI; `None` for any other request.
 pub(crate) async fn respond(request: &RequestLine, config: &Config) -> Option<LocalResponse> {
     let docs = config.docs.as_ref()?;
     if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -63,58 +62,60 @@ pub(crate) async fn respond(request: &RequestLine, config: &Config) -> Option<Lo
     }
 }
 
-/// A file of the page.
-fn static_file(file: &str) -> Option<LocalResponse> {
+/// A file of Swagger UI.
+fn static_file(name: &str) -> Option<LocalResponse> {
     let config = utoipa_swagger_ui::Config::new([format!("..{PATH}")])
         .use_base_layout()
         .validator_url("none")
         .doc_expansion("list")
         .default_models_expand_depth(-1)
         .display_request_duration(true);
-    let found = serve(file, Arc::new(config)).ok().flatten()?;
-    let charset = if found.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
-    let answer = LocalResponse::new(StatusCode::OK)
-        .with_header(CONTENT_TYPE, HeaderValue::try_from(found.content_type + charset).ok()?)
+    let file = serve(name, Arc::new(config)).ok().flatten()?;
+    let charset = if file.content_type.starts_with("text/") { "; charset=utf-8" } else { "" };
+    let response = LocalResponse::new(StatusCode::OK)
+        .with_header(CONTENT_TYPE, HeaderValue::try_from(file.content_type + charset).ok()?)
         .with_static_header(CONTENT_SECURITY_POLICY, PAGE_CONTENT_SECURITY_POLICY)
         .with_static_header(X_CONTENT_TYPE_OPTIONS, "nosniff")
         .with_static_header(REFERRER_POLICY, "no-referrer")
         .with_static_header(CACHE_CONTROL, "max-age=600");
-    let answer = if found.gzpipped { answer.with_static_header(CONTENT_ENCODING, "gzip") } else { answer };
-    Some(match found.bytes {
-        Cow::Borrowed(bytes) => answer.with_body(Bytes::from_static(bytes)),
-        Cow::Owned(bytes) => answer.with_body(bytes),
+    let response = if file.gzpipped { response.with_static_header(CONTENT_ENCODING, "gzip") } else { response };
+    Some(match file.bytes {
+        Cow::Borrowed(bytes) => response.with_body(Bytes::from_static(bytes)),
+        Cow::Owned(bytes) => response.with_body(bytes),
     })
 }
 
 impl OpenApiCache {
+    /// The cached document, or a new one. The lock is held while fetching, so that concurrent requests fetch once.
     async fn merged_document(&self, table: &RoutingTable) -> Bytes {
-        let mut last = self.0.lock().await;
-        if let Some(found) = last.as_ref().filter(|found| Instant::now() < found.expires_at) {
-            return found.body.clone();
+        let mut cache = self.0.lock().await;
+        if let Some(cached) = cache.as_ref().filter(|cached| Instant::now() < cached.expires_at) {
+            return cached.body.clone();
         }
         let documents = join_all(table.routes().iter().map(|route| fetch_document(&route.upstreams))).await;
-        let whole = documents.iter().all(Option::is_some);
-        let text = Bytes::from(merge::merge(table, documents).to_string());
-        let good_until = Instant::now() + if whole { CACHE_TTL } else { PARTIAL_CACHE_TTL };
-        *last = Some(CachedDocument { expires_at: good_until, body: text.clone() });
-        text
+        let is_complete = documents.iter().all(Option::is_some);
+        let body = Bytes::from(merge::merge(table, documents).to_string());
+        let expires_at = Instant::now() + if is_complete { CACHE_TTL } else { PARTIAL_CACHE_TTL };
+        *cache = Some(CachedDocument { expires_at, body: body.clone() });
+        body
     }
 }
 
-/// What the first instance that has an answer in time says that it serves.
+/// The document of the first instance that responds in time, healthy instances first.
 async fn fetch_document(upstreams: &Upstreams) -> Option<Value> {
-    let asked = async {
+    let fetching = async {
         let mut instances = upstreams.instances().to_vec();
         instances.sort_by_key(|instance| !instance.is_healthy());
         for instance in instances {
-            let Ok(told) = probe(&instance, PATH, FETCH_TIMEOUT, MAX_DOCUMENT_BYTES).await else { continue };
-            if told.status == StatusCode::OK
-                && let Ok(document) = serde_json::from_slice(&told.body)
+            let body_read = BodyRead::UpTo(MAX_DOCUMENT_BYTES);
+            let Ok(response) = probe(&instance, PATH, FETCH_TIMEOUT, body_read).await else { continue };
+            if response.status == StatusCode::OK
+                && let Ok(document) = serde_json::from_slice(&response.body)
             {
                 return Some(document);
             }
         }
         None
     };
-    tokio::time::timeout(FETCH_TIMEOUT, asked).await.ok().flatten()
+    tokio::time::timeout(FETCH_TIMEOUT, fetching).await.ok().flatten()
 }

@@ -1,5 +1,5 @@
-//! The page at `/`: what this is, which dialect is served at which paths, and where documents and health are. In English and
-//! Chinese for people, as JSON for programs. Made from the routing table when that is read.
+//! Index page at `/`: lists the dialects with their paths, and links to API documents and health endpoints. HTML in
+//! English and Chinese, or JSON. Rendered when the routing table is loaded.
 
 mod negotiate;
 
@@ -16,14 +16,14 @@ use crate::config::Config;
 use crate::headers::HyperHeaders;
 use crate::local_response::LocalResponse;
 use crate::request_head::RequestLine;
-use crate::routing_table::RoutingTable;
+use crate::routing_table::{CaseSensitivity, RoutingTable};
 
-/// Nothing from elsewhere and no script; the style is the page's own.
-const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
+/// No scripts and no external resources; the style is inline.
+const PAGE_CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const PAGE_TEMPLATE: &str = include_str!("page.html");
 
-/// What the page says in one language.
+/// The texts of the page in one language.
 struct PageText {
     language: &'static str,
     title: &'static str,
@@ -63,7 +63,14 @@ const CHINESE: PageText = PageText {
     readiness: "就绪检查",
 };
 
-/// The page in each form.
+/// Whether the API documents are served, and so linked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ApiDocs {
+    Served,
+    Disabled,
+}
+
+/// The rendered page in each language and format.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexPage {
     english: Bytes,
@@ -92,12 +99,13 @@ struct DialectEntry<'a> {
 }
 
 impl IndexPage {
-    /// The page of a table; `has_docs`: the documents are served too.
-    pub(crate) fn new(table: &RoutingTable, has_docs: bool) -> Self {
+    /// Renders the page of a routing table.
+    pub(crate) fn new(table: &RoutingTable, api_docs: ApiDocs) -> Self {
+        let has_docs = api_docs == ApiDocs::Served;
         let dialects = table.routes().iter().map(|route| {
-            let prefixes = || table.prefixes().filter(|(service, ..)| *service == route.service);
-            let ignore_case = prefixes().any(|(.., ignore_case)| ignore_case);
-            DialectEntry { name: &route.service, paths: prefixes().map(|(_, path, _)| path).collect(), ignore_case }
+            let prefixes = || table.prefixes().filter(|view| view.service == route.service);
+            let ignore_case = prefixes().any(|view| view.case == CaseSensitivity::Insensitive);
+            DialectEntry { name: &route.service, paths: prefixes().map(|view| view.prefix).collect(), ignore_case }
         });
         let summary = PageSummary {
             name: "stele",
@@ -108,73 +116,73 @@ impl IndexPage {
             health: "/healthz",
             readiness: "/readyz",
         };
-        let page = |words| Bytes::from(render_page(&summary, words));
+        let page = |text| Bytes::from(render_page(&summary, text));
         let json = serde_json::to_vec(&summary).unwrap_or_default();
         Self { english: page(&ENGLISH), chinese: page(&CHINESE), json: json.into() }
     }
 }
 
-/// Answers what is asked of the page; `None` if it is something else.
+/// The response to `GET /`, by content negotiation; `None` for any other request.
 pub(crate) fn respond(line: &RequestLine, headers: &HeaderMap, config: &Config) -> Option<LocalResponse> {
     if line.path() != "/" || !matches!(line.method, Method::GET | Method::HEAD) {
         return None;
     }
     let (index, fields) = (&config.index, HyperHeaders(headers));
-    let answer = if !is_html_preferred(&fields) {
+    let response = if !is_html_preferred(&fields) {
         LocalResponse::json(StatusCode::OK, index.json.clone())
     } else {
         let is_chinese = is_chinese_preferred(&fields);
-        let (body, words) = if is_chinese { (&index.chinese, &CHINESE) } else { (&index.english, &ENGLISH) };
+        let (body, text) = if is_chinese { (&index.chinese, &CHINESE) } else { (&index.english, &ENGLISH) };
         LocalResponse::new(StatusCode::OK)
             .with_static_header(CONTENT_TYPE, "text/html; charset=utf-8")
-            .with_static_header(CONTENT_LANGUAGE, words.language)
+            .with_static_header(CONTENT_LANGUAGE, text.language)
             .with_static_header(CONTENT_SECURITY_POLICY, PAGE_CONTENT_SECURITY_POLICY)
             .with_static_header(REFERRER_POLICY, "no-referrer")
             .with_body(body.clone())
     };
     Some(
-        answer
+        response
             .with_static_header(VARY, "Accept, Accept-Language")
             .with_static_header(X_CONTENT_TYPE_OPTIONS, "nosniff")
             .with_static_header(CACHE_CONTROL, "max-age=600"),
     )
 }
 
-fn render_page(summary: &PageSummary<'_>, words: &PageText) -> String {
+fn render_page(summary: &PageSummary<'_>, text: &PageText) -> String {
     let rows = summary.dialects.iter().map(|dialect| {
         let paths = dialect.paths.iter().map(|path| format!("<code>{}</code>", with_line_breaks(path)));
-        let note = if dialect.ignore_case { format!("<br><small>{}</small>", words.any_case) } else { String::new() };
+        let note = if dialect.ignore_case { format!("<br><small>{}</small>", text.any_case) } else { String::new() };
         let paths = paths.collect::<Vec<_>>().join("<br>");
         format!("<tr><th scope=\"row\">{}</th><td>{paths}{note}</td></tr>\n", escape_html(dialect.name))
     });
     let links = [
-        (summary.docs, words.documents),
-        (summary.openapi, words.openapi),
-        (Some(summary.health), words.health),
-        (Some(summary.readiness), words.readiness),
+        (summary.docs, text.documents),
+        (summary.openapi, text.openapi),
+        (Some(summary.health), text.health),
+        (Some(summary.readiness), text.readiness),
     ];
-    let links = links.into_iter().filter_map(|(path, text)| {
+    let links = links.into_iter().filter_map(|(path, label)| {
         let path = path?;
-        Some(format!("<li><a href=\"{path}\">{text}</a> <code>{path}</code></li>\n"))
+        Some(format!("<li><a href=\"{path}\">{label}</a> <code>{path}</code></li>\n"))
     });
     PAGE_TEMPLATE
-        .replace("{language}", words.language)
-        .replace("{title}", words.title)
-        .replace("{lead}", words.lead)
-        .replace("{dialect}", words.dialect)
-        .replace("{paths}", words.paths)
+        .replace("{language}", text.language)
+        .replace("{title}", text.title)
+        .replace("{lead}", text.lead)
+        .replace("{dialect}", text.dialect)
+        .replace("{paths}", text.paths)
         .replace("{links}", &links.collect::<String>())
         .replace("{rows}", &rows.collect::<String>())
 }
 
-/// A path that may be broken behind its slashes.
+/// Escapes a path, and allows a line break after each slash.
 fn with_line_breaks(path: &str) -> String {
     let inner = path.strip_suffix('/').unwrap_or(path);
     let end = &path[inner.len()..];
     escape_html(inner).replace('/', "/<wbr>") + end
 }
 
-/// A text between tags. A prefix may have any printable ASCII.
+/// Escapes text for an HTML element. A prefix may contain any printable ASCII.
 fn escape_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -182,23 +190,23 @@ fn escape_html(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error_pages::Rejection;
 
     #[test]
     fn the_page_lists_the_routes_of_the_table() {
         let route =
             "[[route]]\nprefix = ['/a<b&c/', '/d/']\nservice = 'one'\nupstream = 'http://h:1'\nignore_case = true\n";
-        let refusals = ["not_found", "method", "too_large", "headers_too_large", "bad_request", "slow_request"];
-        let refusals = refusals.iter().chain(&["slow_service", "unavailable"]).map(|name| format!("{name} = '{{}}'\n"));
-        let text = format!("{route}[route.refusals]\n{}", refusals.collect::<String>());
-        let table = RoutingTable::parse("t", &text).unwrap();
-        let index = IndexPage::new(&table, false);
-        for (page, words) in [(&index.english, &ENGLISH), (&index.chinese, &CHINESE)] {
+        let error_pages: String = Rejection::ALL.iter().map(|one| format!("{} = '{{}}'\n", one.as_str())).collect();
+        let toml = format!("{route}[route.refusals]\n{error_pages}");
+        let table = RoutingTable::parse("t", &toml).unwrap();
+        let index = IndexPage::new(&table, ApiDocs::Disabled);
+        for (page, text) in [(&index.english, &ENGLISH), (&index.chinese, &CHINESE)] {
             let page = std::str::from_utf8(page).unwrap().replace("<wbr>", "");
             assert!(page.contains("<code>/a&lt;b&amp;c/</code><br><code>/d/</code>"), "{page}");
-            assert!(page.contains(words.any_case) && page.contains(&format!("<html lang=\"{}\">", words.language)));
+            assert!(page.contains(text.any_case) && page.contains(&format!("<html lang=\"{}\">", text.language)));
             assert!(!page.contains("/docs/") && page.contains("/healthz") && !page.contains("<script"), "{page}");
             let body = page.split_once("</style>").unwrap().1;
-            assert!(!body.contains(['{', '}']), "nothing is left to fill in: {body}");
+            assert!(!body.contains(['{', '}']), "every placeholder is filled in: {body}");
         }
         let json: serde_json::Value = serde_json::from_slice(&index.json).unwrap();
         assert_eq!(json["dialects"][0]["paths"][0], "/a<b&c/");

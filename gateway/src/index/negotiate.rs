@@ -1,19 +1,20 @@
-//! What a client wants to read: RFC 9110, sections 12.5.1 and 12.5.4.
+//! Content negotiation by `Accept` and `Accept-Language`: RFC 9110 §12.5.1 and §12.5.4.
 
 use stele_service::headers::HeaderLookup;
 
-/// Whether a client asks for HTML by name, and not rather for JSON. Browsers do; libraries and tools send `*/*` or nothing.
+/// Whether `Accept` names HTML and does not prefer JSON. Browsers name it; HTTP libraries and tools send `*/*` or
+/// nothing.
 pub(super) fn is_html_preferred(headers: &impl HeaderLookup) -> bool {
-    let quality = |wanted: &[&str]| {
-        let named =
-            parse_quality_list(headers, "accept").into_iter().filter(|(name, _)| wanted.contains(&name.as_str()));
-        named.map(|(_, quality)| quality).fold(0.0, f32::max)
+    let quality = |media_types: &[&str]| {
+        let accepted = parse_quality_list(headers, "accept");
+        let matching = accepted.into_iter().filter(|(name, _)| media_types.contains(&name.as_str()));
+        matching.map(|(_, quality)| quality).fold(0.0, f32::max)
     };
     let html = quality(&["text/html", "application/xhtml+xml"]);
     html > 0.0 && html >= quality(&["application/json"])
 }
 
-/// Whether Chinese comes before English. Of two that are wanted alike the first counts.
+/// Whether `Accept-Language` prefers Chinese to English. With equal weights the first one wins.
 pub(super) fn is_chinese_preferred(headers: &impl HeaderLookup) -> bool {
     let mut best = ("en".to_owned(), 0.0);
     for (tag, quality) in parse_quality_list(headers, "accept-language") {
@@ -25,7 +26,7 @@ pub(super) fn is_chinese_preferred(headers: &impl HeaderLookup) -> bool {
     best.0 == "zh"
 }
 
-/// The members of a list and their weights, in lower case. What cannot be read has no weight.
+/// The lowercase members of a list with their weights. An invalid weight counts as 0.
 fn parse_quality_list(headers: &impl HeaderLookup, name: &str) -> Vec<(String, f32)> {
     let values = headers.all_values(name).filter_map(|value| std::str::from_utf8(value).ok());
     let members = values.flat_map(|value| value.split(',')).map(|member| {
@@ -52,7 +53,7 @@ mod tests {
 
     #[test]
     fn html_is_preferred_only_when_named() {
-        for (accept, is_html) in [
+        for (accept, expected) in [
             ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true),
             ("TEXT/HTML", true),
             ("*/*", false),
@@ -63,14 +64,14 @@ mod tests {
             ("application/json;q=0.5, text/html", true),
             ("text/html; q=x", false),
         ] {
-            assert_eq!(is_html_preferred(&HyperHeaders(&headers(ACCEPT, accept))), is_html, "{accept}");
+            assert_eq!(is_html_preferred(&HyperHeaders(&headers(ACCEPT, accept))), expected, "{accept}");
         }
         assert!(!is_html_preferred(&HyperHeaders(&HeaderMap::new())));
     }
 
     #[test]
     fn the_language_with_the_highest_quality_is_chosen() {
-        for (languages, is_chinese) in [
+        for (languages, expected) in [
             ("zh-CN,zh;q=0.9,en;q=0.8", true),
             ("en-US,en;q=0.9,zh-CN;q=0.8", false),
             ("zh", true),
@@ -83,7 +84,7 @@ mod tests {
             ("", false),
         ] {
             let headers = headers(ACCEPT_LANGUAGE, languages);
-            assert_eq!(is_chinese_preferred(&HyperHeaders(&headers)), is_chinese, "{languages}");
+            assert_eq!(is_chinese_preferred(&HyperHeaders(&headers)), expected, "{languages}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The way of a request to an instance of its service, and of the instance's answer back.
+//! Forwards a request to an instance of its service and returns the response; retries on another instance.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::task::Context;
 
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use stele_service::log_sanitizer::LogRateLimiter;
 use stele_service::status_200::ORIGINAL_STATUS_HEADER;
 use stele_service::trace;
@@ -24,24 +24,24 @@ use crate::response_body::{ResponseSource, UpstreamBody, UpstreamRequest};
 use crate::routing_table::Route;
 use crate::upstreams::connection::{ProxyError, UpstreamConnection, connect};
 use crate::upstreams::instance::{Instance, InstanceGuard};
-use crate::upstreams::pool::Permit;
+use crate::upstreams::pool::{Checkout, Permit};
 
-/// While an instance is away every request may log a line.
+/// Limits the log lines per minute about requests without a response, which an outage would multiply.
 static NO_RESPONSE_LOG_LIMIT: LogRateLimiter = LogRateLimiter::new(300);
 
-/// An instance that a request may be sent to.
-struct Checkout {
+/// A connection to an instance, ready to send a request.
+struct ReadyConnection {
     connection: UpstreamConnection,
     permit: Permit,
     instance_guard: InstanceGuard,
 }
 
 impl RequestContext<'_> {
-    /// Asks an instance.
+    /// Sends the request to an instance and returns its response.
     ///
-    /// Another instance is asked only if this one cannot have seen the request: it could not even be connected to. A
-    /// connection that was kept and turns out to be closed proves nothing, for the instance may have acted before it
-    /// died, and no request is known here to be harmless when it is done twice.
+    /// A retry on another instance happens only after a failed connect, when the first cannot have processed the
+    /// request. A reused connection that turns out to be closed is no such proof: the instance may have acted before it
+    /// died, and no request is known to be idempotent here (RFC 9110 §9.2.2).
     pub(super) async fn forward(
         &self,
         route: &Route,
@@ -49,204 +49,220 @@ impl RequestContext<'_> {
         body: Incoming,
     ) -> Result<(Response<ResponseSource>, RequestInput), (ProxyError, RequestInput)> {
         let limits = &self.config.limits;
-        let bounds = BodyLimits { max_bytes: limits.max_body_bytes, deadline: self.started_at + limits.body_timeout };
-        let is_framed = has_framing_header(&headers);
-        let body = RequestBody::receive(body, bounds, self.timer).await;
-        let body = body.map_err(|fault| (fault.into(), RequestInput::Unread))?;
-        let upload = body.state();
-        let input = || RequestInput::of_request_body(upload.as_ref());
-        let checkout = self.checkout(route).await.map_err(|error| (error, input()))?;
-        let request = self.upstream_request(headers, body, is_framed, checkout.instance_guard.instance());
-        let response = self.send_to_upstream(route, request, checkout, upload.clone()).await;
+        let body_limits =
+            BodyLimits { max_bytes: limits.max_body_bytes, deadline: self.started_at + limits.body_timeout };
+        let client_framing = ClientFraming::of(&headers);
+        let body = RequestBody::receive(body, body_limits, self.timer).await;
+        let body = body.map_err(|error| (error.into(), RequestInput::Unread))?;
+        let body_state = body.state();
+        let input = || RequestInput::of_request_body(body_state.as_ref());
+        let ready = self.connect_to_instance(route).await.map_err(|error| (error, input()))?;
+        let request = self.upstream_request(headers, body, client_framing, ready.instance_guard.instance());
+        let response = self.send_to_upstream(route, request, ready, body_state.clone()).await;
         response.map(|response| (response, input())).map_err(|error| (error, input()))
     }
 
-    /// A connection to an instance.
-    async fn checkout(&self, route: &Route) -> Result<Checkout, ProxyError> {
-        let due = Instant::now() + self.config.limits.upstream_timeout;
+    /// Selects an instance and takes a connection to it from the pool, or connects. Tries further instances until one
+    /// accepts or the upstream timeout has passed.
+    async fn connect_to_instance(&self, route: &Route) -> Result<ReadyConnection, ProxyError> {
+        let deadline = Instant::now() + self.config.limits.upstream_timeout;
         let mut tried: Vec<Arc<Instance>> = Vec::new();
-        while let Some(mut lease) = route.upstreams.acquire_instance(&tried) {
-            let address = lease.instance().address();
+        while let Some(mut instance_guard) = route.upstreams.acquire_instance(&tried) {
+            let address = instance_guard.instance().address();
             if !tried.is_empty() {
                 self.worker.shared.counters.count_retry(&route.service);
             }
-            let Some((kept, permit)) = self.worker.pool.checkout(address) else { break };
-            let connected = match kept {
+            let Some(Checkout { idle, permit }) = self.worker.pool.checkout(address) else { break };
+            let connected = match idle {
                 Some(connection) => Ok(connection),
-                None => connect(address, due, self.timer).await,
+                None => connect(address, deadline, self.timer).await,
             };
             let error = match connected {
-                Ok(connection) => return Ok(Checkout { connection, permit, instance_guard: lease }),
+                Ok(connection) => return Ok(ReadyConnection { connection, permit, instance_guard }),
                 Err(error) => error,
             };
             self.warn_no_response(route, address, &error);
-            let is_over = Instant::now() >= due;
-            // A time that others have used up says nothing of this one.
-            if !is_over || tried.is_empty() {
-                lease.record_connect_failure();
+            let is_timed_out = Instant::now() >= deadline;
+            // If earlier instances used up the time, the timeout proves nothing about this one.
+            if !is_timed_out || tried.is_empty() {
+                instance_guard.record_connect_failure();
                 self.worker.shared.health_check_trigger.notify_one();
             }
-            if is_over {
+            if is_timed_out {
                 return Err(ProxyError::Timeout);
             }
-            tried.push(Arc::clone(lease.instance()));
+            tried.push(Arc::clone(instance_guard.instance()));
         }
         Err(ProxyError::Unavailable)
     }
 
-    /// The request that the service gets, framed afresh.
+    /// Builds the upstream request, with rewritten headers and its own framing.
     fn upstream_request(
         &self,
         mut headers: HeaderMap,
         body: RequestBody,
-        is_framed: bool,
+        client_framing: ClientFraming,
         instance: &Instance,
     ) -> Request<RequestBody> {
-        let (caller, host, hop) = (self.client, instance.host_header(), self.worker.hop_secret.as_ref());
-        let scheme = self.guard.connection().scheme;
-        headers::rewrite_request_headers(
-            self.request_line,
-            &mut headers,
-            &AddedHeaders { client: caller, scheme, host, hop_secret: hop },
-        );
-        build_upstream_request(self.request_line, headers, body, is_framed)
+        let added = AddedHeaders {
+            client: self.client,
+            scheme: self.guard.connection().scheme,
+            host: instance.host_header(),
+            hop_secret: self.worker.hop_secret.as_ref(),
+        };
+        headers::rewrite_request_headers(self.request_line, &mut headers, &added);
+        build_upstream_request(self.request_line, headers, body, client_framing)
     }
 
-    /// Sends the request, and begins the client's answer.
+    /// Sends the request, and returns the response for the client once its head has arrived.
     async fn send_to_upstream(
         &self,
         route: &Route,
         mut request: Request<RequestBody>,
-        mut checkout: Checkout,
-        upload: Option<Rc<RequestBodyState>>,
+        mut ready: ReadyConnection,
+        body_state: Option<Rc<RequestBodyState>>,
     ) -> Result<Response<ResponseSource>, ProxyError> {
-        let span = trace::client_span(self.request_line.method.as_str(), checkout.instance_guard.instance().address());
+        let span = trace::client_span(self.request_line.method.as_str(), ready.instance_guard.instance().address());
         headers::set_trace_parent(&span, request.headers_mut());
-        let asking = self.await_response_head(request, &mut checkout.connection, upload.as_deref());
-        let answered = if span.is_none() { asking.await } else { asking.instrument(span.clone()).await };
-        let answered = match answered {
-            Ok(response) => self.start_response(response, checkout, upload).await,
-            Err(error) => Err((error, checkout.instance_guard)),
+        let sending = self.await_response_head(request, &mut ready.connection, body_state.as_deref());
+        let head = if span.is_none() { sending.await } else { sending.instrument(span.clone()).await };
+        let result = match head {
+            Ok(response) => self.start_response(response, ready, body_state).await,
+            Err(error) => Err((error, ready.instance_guard)),
         };
-        match answered {
+        match result {
             Ok(response) => {
                 trace::record_response_status(&span, response.status().as_u16());
                 Ok(response)
             }
-            Err((error, mut lease)) => {
+            Err((error, mut instance_guard)) => {
                 trace::record_error(&span, "no_answer");
-                self.record_failure(route, &mut lease, &error);
+                self.record_failure(route, &mut instance_guard, &error);
                 Err(error)
             }
         }
     }
 
-    /// The service's answer, whose body is yet to be read.
+    /// Sends the request and waits for the response head, within the upstream timeout.
     async fn await_response_head(
         &self,
         request: Request<RequestBody>,
         connection: &mut UpstreamConnection,
-        upload: Option<&RequestBodyState>,
+        body_state: Option<&RequestBodyState>,
     ) -> Result<Response<Incoming>, ProxyError> {
-        let patience = self.config.limits.upstream_timeout;
-        let due = Instant::now() + patience;
-        let late = |cx: &mut Context<'_>| {
-            let mut alarm = self.timer.borrow_mut();
-            match upload {
-                Some(upload) => upload.poll_timeout(cx, &mut alarm, patience),
-                None => alarm.poll(cx, due).map(|()| ProxyError::Timeout),
+        let timeout = self.config.limits.upstream_timeout;
+        let deadline = Instant::now() + timeout;
+        let poll_timeout = |cx: &mut Context<'_>| {
+            let mut timer = self.timer.borrow_mut();
+            match body_state {
+                Some(body_state) => body_state.poll_timeout(cx, &mut timer, timeout),
+                None => timer.poll(cx, deadline).map(|()| ProxyError::Timeout),
             }
         };
-        let response = connection.send(request, late).await;
-        let fault = upload.and_then(RequestBodyState::error);
-        let response = response.map_err(|error| fault.map_or(error, ProxyError::from))?;
+        let response = connection.send(request, poll_timeout).await;
+        // hyper reports a body error only as its own; the stored one says what happened.
+        let body_error = body_state.and_then(RequestBodyState::error);
+        let response = response.map_err(|error| body_error.map_or(error, ProxyError::from))?;
         if has_ambiguous_framing(&response) { Err(ProxyError::Malformed) } else { Ok(response) }
     }
 
-    /// The client's answer, with as much of its body as has come. Nearly always that is the whole, and the instance is
-    /// done with the request.
+    /// The response for the client, with as much of its body as has arrived. That is usually all of it, so that the
+    /// upstream connection returns to the pool at once.
     async fn start_response(
         &self,
         response: Response<Incoming>,
-        checkout: Checkout,
-        upload: Option<Rc<RequestBodyState>>,
+        ready: ReadyConnection,
+        request_body: Option<Rc<RequestBodyState>>,
     ) -> Result<Response<ResponseSource>, (ProxyError, InstanceGuard)> {
-        let is_reusable = !has_unexpected_body(&response);
+        let is_connection_reusable = !has_unexpected_body(&response);
         let (parts, incoming) = response.into_parts();
-        let Checkout { connection, permit, instance_guard: lease } = checkout;
-        let download = UpstreamBody {
+        let ReadyConnection { connection, permit, instance_guard } = ready;
+        let upstream_body = UpstreamBody {
             incoming,
             buffered: None,
             upstream_request: Some(UpstreamRequest {
                 connection,
                 permit,
-                instance_guard: lease,
-                request_body: upload,
-                is_connection_reusable: is_reusable,
+                instance_guard,
+                request_body,
+                is_connection_reusable,
             }),
             worker: Rc::clone(self.worker),
             timer: Rc::clone(self.timer),
             read_timeout: self.config.limits.upstream_timeout,
-            silent_since: None,
+            waiting_since: None,
             is_close_delimited: false,
         };
-        let mut response = Response::new(download.start().await?);
+        let mut response = Response::new(upstream_body.start().await?);
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
         restore_original_status(&mut response);
-        headers::rewrite_response_headers(response.headers_mut(), self.request_line.method == Method::HEAD);
+        headers::rewrite_response_headers(response.headers_mut(), &self.request_line.method);
         Ok(response)
     }
 
-    /// Notes what a request that was not answered means for the instance.
-    fn record_failure(&self, route: &Route, lease: &mut InstanceGuard, error: &ProxyError) {
+    /// Records a request without a response as a failure of the instance, unless it is the client's.
+    fn record_failure(&self, route: &Route, instance_guard: &mut InstanceGuard, error: &ProxyError) {
         match error {
-            // The client's doing, not the instance's.
             ProxyError::Rejected(_) | ProxyError::ClientAborted => return,
-            ProxyError::Timeout => lease.record_timeout(),
+            ProxyError::Timeout => instance_guard.record_timeout(),
             ProxyError::Io(_) | ProxyError::Http(_) | ProxyError::Malformed | ProxyError::Unavailable => {
-                lease.record_failure();
+                instance_guard.record_failure();
             }
         }
-        self.warn_no_response(route, lease.instance().address(), error);
+        self.warn_no_response(route, instance_guard.instance().address(), error);
     }
 
     fn warn_no_response(&self, route: &Route, instance: SocketAddr, cause: &ProxyError) {
         let Some(left_out) = NO_RESPONSE_LOG_LIMIT.allow(Instant::now()) else { return };
         let (id, left_out) = (self.client.request_id.as_str(), left_out.as_log_field());
-        tracing::warn!(service = route.service, %instance, id, %cause, left_out, "no answer");
+        tracing::warn!(service = route.service, %instance, id, %cause, left_out, "no upstream response");
     }
 }
 
-/// A response whose status is what the service says that it would have been: for logs and metrics. Its client gets 200.
+/// Marks a response whose original status was restored for logs and metrics. The client gets 200.
 #[derive(Clone, Copy)]
 pub(super) struct SentAs200;
 
+/// Restores the status that a service with `STELE_STATUS_200` sends in [`ORIGINAL_STATUS_HEADER`].
 fn restore_original_status<B>(response: &mut Response<B>) {
-    let shown = response.headers_mut().remove(ORIGINAL_STATUS_HEADER);
-    if let Some(status) = shown.and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok()) {
+    let original = response.headers_mut().remove(ORIGINAL_STATUS_HEADER);
+    if let Some(status) = original.and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok()) {
         *response.status_mut() = status;
         response.extensions_mut().insert(SentAs200);
     }
 }
 
-/// Whether a head says how its body is framed.
-pub(crate) fn has_framing_header(headers: &HeaderMap) -> bool {
-    headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING)
+/// Whether the client's request has a framing header, `Content-Length` or `Transfer-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientFraming {
+    Explicit,
+    Absent,
 }
 
-/// A request with these headers; `is_framed`: the client's said how its body is framed.
+impl ClientFraming {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        match headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
+            true => Self::Explicit,
+            false => Self::Absent,
+        }
+    }
+}
+
+/// Builds the upstream request with these headers. Its framing follows from the body, not from the client's headers.
 pub(crate) fn build_upstream_request(
     line: &RequestLine,
     mut headers: HeaderMap,
     body: RequestBody,
-    is_framed: bool,
+    client_framing: ClientFraming,
 ) -> Request<RequestBody> {
-    match body.size_hint().exact() {
-        None => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
-        // hyper writes no length where there is no body.
-        Some(0) if is_framed => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"))),
-        Some(_) => {}
+    match (body.size_hint().exact(), client_framing) {
+        (None, _) => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+        // hyper writes no `Content-Length` for an empty body; a client that sent one expects it to arrive.
+        (Some(0), ClientFraming::Explicit) => {
+            drop(headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0")));
+        }
+        (Some(_), _) => {}
     }
     let mut request = Request::new(body);
     *request.method_mut() = line.method.clone();
@@ -255,10 +271,10 @@ pub(crate) fn build_upstream_request(
     request
 }
 
-/// What a client is answered when no service answered it.
+/// The rejection that the client gets instead of a response of the service.
 pub(super) fn map_upstream_error(error: &ProxyError) -> Rejection {
     match error {
-        ProxyError::Rejected(cause) => *cause,
+        ProxyError::Rejected(rejection) => *rejection,
         ProxyError::Timeout => Rejection::GatewayTimeout,
         ProxyError::ClientAborted
         | ProxyError::Io(_)
@@ -268,17 +284,19 @@ pub(super) fn map_upstream_error(error: &ProxyError) -> Rejection {
     }
 }
 
-/// Whether an answer is none that the gateway can hand on, or its framing can be read in two ways.
+/// Whether a response is interim, or its framing is ambiguous: repeated or conflicting framing headers, or a transfer
+/// coding other than chunked. Rejected to prevent response splitting and smuggling (RFC 9112 §6.3).
 fn has_ambiguous_framing(response: &Response<Incoming>) -> bool {
     let headers = response.headers();
     let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_unknown = encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
-    let framings = [TRANSFER_ENCODING, CONTENT_LENGTH].map(|name| headers.get_all(name).iter().count());
-    // No upgrade was asked for.
-    response.status().is_informational() || is_unknown || framings.iter().sum::<usize>() > 1
+    let has_unknown_coding = encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let framing_headers: usize =
+        [TRANSFER_ENCODING, CONTENT_LENGTH].iter().map(|name| headers.get_all(name).iter().count()).sum();
+    // hyper skips 100; the gateway requests no upgrade, so 101 is invalid.
+    response.status().is_informational() || has_unknown_coding || framing_headers > 1
 }
 
-/// Whether the service may be sending a body where there can be none.
+/// Whether a 204 response announces a body, so that the connection cannot be reused.
 fn has_unexpected_body(response: &Response<Incoming>) -> bool {
     let headers = response.headers();
     let has_length = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");

@@ -1,4 +1,4 @@
-//! When an instance is left alone, and when it is tried again.
+//! Circuit breaker of an instance: closed, open after consecutive failures, half-open for one trial request.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -6,42 +6,49 @@ use std::time::{Duration, Instant};
 
 use stele_service::random;
 
-/// Failures in a row that open a circuit.
+/// Consecutive failures that open a circuit.
 const FAILURE_THRESHOLD: u32 = 3;
-/// How long the first opening lasts, in milliseconds; each one after a failed trial lasts twice as long.
+/// How long a circuit stays open the first time, in milliseconds; the time doubles after each failed trial.
 const INITIAL_BACKOFF_MS: u64 = 1_000;
 const MAX_BACKOFF_MS: u64 = 30_000;
 
 const CLOSED: u64 = 0;
 const HALF_OPEN: u64 = u64::MAX;
 
-/// Milliseconds of this process. Never 0.
+/// Milliseconds since the first call in this process. Never 0.
 pub(crate) fn monotonic_millis() -> u64 {
     static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(EPOCH.elapsed().as_millis()).unwrap_or(u64::MAX - 1).saturating_add(1)
 }
 
-/// Closed: requests pass. Open: none does, for a while. Half-open: one does, and its fate decides.
+/// Closed: requests pass. Open: none passes until the backoff is over. Half-open: one trial request passes, whose
+/// result closes or opens the circuit.
 ///
-/// All of it is atomic, for every worker asks before every request. Where two of them race, one failure more or less is
-/// counted.
+/// Lock-free, because every worker checks it before every request. A race between workers may miscount one failure.
 #[derive(Debug, Default)]
 pub(super) struct CircuitBreaker {
-    /// [`CLOSED`], [`TRIAL`], or when it may be tried again.
+    /// [`CLOSED`], [`HALF_OPEN`], or the end of the backoff in [`monotonic_millis`].
     open_until: AtomicU64,
     failures: AtomicU32,
     consecutive_opens: AtomicU32,
 }
 
-/// What a circuit lets through.
+/// The state of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CircuitState {
-    /// Everything.
+    /// All requests pass.
     Closed,
-    /// One request, which is on its way.
+    /// One trial request is in flight; no other passes.
     HalfOpen,
-    /// Nothing.
+    /// No request passes.
     Open,
+}
+
+/// Whether a request was the trial of a half-open circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RequestKind {
+    Regular,
+    Trial,
 }
 
 impl CircuitBreaker {
@@ -62,23 +69,24 @@ impl CircuitBreaker {
         until != CLOSED && until <= now
     }
 
-    /// Takes the one request that an open circuit lets through once its time is over.
+    /// Half-opens an open circuit whose backoff is over, for one trial request. False if it is not due, or another
+    /// worker was first.
     pub(super) fn try_start_trial(&self, now: u64) -> bool {
         let until = self.open_until.load(Ordering::Acquire);
         self.is_trial_due(now)
             && self.open_until.compare_exchange(until, HALF_OPEN, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// A request got its answer. What was sent before the circuit opened does not close it.
-    pub(super) fn record_success(&self, trial: bool) {
-        if trial {
+    /// Records a request that got its response. A regular request, sent before the circuit opened, does not close it.
+    pub(super) fn record_success(&self, kind: RequestKind) {
+        if kind == RequestKind::Trial {
             self.close();
         } else if self.failures.load(Ordering::Relaxed) != 0 && self.is_closed() {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The instance is well.
+    /// Closes the circuit and resets its failures and backoff.
     pub(super) fn close(&self) {
         if self.open_until.load(Ordering::Acquire) != CLOSED || self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
@@ -87,9 +95,9 @@ impl CircuitBreaker {
         }
     }
 
-    /// A request failed; whether that opened the circuit.
-    pub(super) fn record_failure(&self, now: u64, trial: bool) -> bool {
-        if trial {
+    /// Records a failed request. Returns whether that opened the circuit.
+    pub(super) fn record_failure(&self, now: u64, kind: RequestKind) -> bool {
+        if kind == RequestKind::Trial {
             return self.open(HALF_OPEN, now);
         }
         self.is_closed()
@@ -97,15 +105,15 @@ impl CircuitBreaker {
             && self.open(CLOSED, now)
     }
 
-    /// A look from outside found nobody there.
+    /// Records a health check that could not connect: it counts as a failed trial if one is due, else as a failure.
     pub(super) fn record_failed_probe(&self, now: u64) -> bool {
         if self.is_trial_due(now) {
             return self.open(self.open_until.load(Ordering::Acquire), now);
         }
-        self.record_failure(now, false)
+        self.record_failure(now, RequestKind::Regular)
     }
 
-    /// A trial ended without telling anything: its client went away.
+    /// Ends a trial without a result, because its client aborted. The next trial is due at once.
     pub(super) fn abandon_trial(&self, now: u64) {
         let _ = self.open_until.compare_exchange(HALF_OPEN, now, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -113,14 +121,14 @@ impl CircuitBreaker {
     fn open(&self, from: u64, now: u64) -> bool {
         let before = self.consecutive_opens.load(Ordering::Relaxed);
         let until = now + backoff(before, random::random_u128() as u64);
-        let opened = self.open_until.compare_exchange(from, until, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if opened {
+        let is_opened = self.open_until.compare_exchange(from, until, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_opened {
             self.consecutive_opens.store(before.saturating_add(1), Ordering::Relaxed);
         }
-        opened
+        is_opened
     }
 
-    /// For how long it is still open.
+    /// How long the circuit stays open; zero unless it is open.
     pub(super) fn remaining_backoff(&self, now: u64) -> Duration {
         match self.open_until.load(Ordering::Acquire) {
             CLOSED | HALF_OPEN => Duration::ZERO,
@@ -129,10 +137,11 @@ impl CircuitBreaker {
     }
 }
 
-/// 1 s, doubled after each opening, 30 s at most, and shorter by up to half, so that gateways do not try in step.
-fn backoff(openings: u32, chance: u64) -> u64 {
-    let whole = INITIAL_BACKOFF_MS.saturating_mul(1 << openings.min(16)).min(MAX_BACKOFF_MS);
-    whole - chance % (whole / 2)
+/// Exponential backoff in milliseconds: 1 s, doubled after each opening, at most 30 s. Jitter shortens it by up to
+/// half, so that several gateways do not send their trials at the same time.
+fn backoff(openings: u32, random: u64) -> u64 {
+    let full = INITIAL_BACKOFF_MS.saturating_mul(1 << openings.min(16)).min(MAX_BACKOFF_MS);
+    full - random % (full / 2)
 }
 
 #[cfg(test)]
@@ -141,7 +150,7 @@ mod tests {
 
     fn opened_at(at: u64) -> CircuitBreaker {
         let circuit = CircuitBreaker::default();
-        assert_eq!([1, 2, 3].map(|_| circuit.record_failure(at, false)), [false, false, true]);
+        assert_eq!([1, 2, 3].map(|_| circuit.record_failure(at, RequestKind::Regular)), [false, false, true]);
         circuit
     }
 
@@ -149,17 +158,19 @@ mod tests {
     fn the_circuit_opens_after_three_consecutive_failures() {
         let circuit = CircuitBreaker::default();
         for _ in 0..10 {
-            assert!(!circuit.record_failure(1, false) && !circuit.record_failure(1, false));
-            circuit.record_success(false);
+            assert!(
+                !circuit.record_failure(1, RequestKind::Regular) && !circuit.record_failure(1, RequestKind::Regular)
+            );
+            circuit.record_success(RequestKind::Regular);
         }
         assert_eq!(circuit.state(), CircuitState::Closed);
         assert_eq!(opened_at(1).state(), CircuitState::Open);
-        // What was in flight when it opened tells nothing new.
+        // Requests that were in flight when the circuit opened change nothing.
         let circuit = opened_at(1);
-        let left = circuit.remaining_backoff(1);
-        assert!(!circuit.record_failure(1, false));
-        circuit.record_success(false);
-        assert_eq!((circuit.state(), circuit.remaining_backoff(1)), (CircuitState::Open, left));
+        let remaining = circuit.remaining_backoff(1);
+        assert!(!circuit.record_failure(1, RequestKind::Regular));
+        circuit.record_success(RequestKind::Regular);
+        assert_eq!((circuit.state(), circuit.remaining_backoff(1)), (CircuitState::Open, remaining));
     }
 
     #[test]
@@ -170,32 +181,35 @@ mod tests {
         assert_eq!(circuit.state(), CircuitState::HalfOpen);
         circuit.abandon_trial(1 + INITIAL_BACKOFF_MS);
         assert!(circuit.try_start_trial(1 + INITIAL_BACKOFF_MS));
-        circuit.record_success(true);
+        circuit.record_success(RequestKind::Trial);
         assert_eq!(circuit.state(), CircuitState::Closed);
-        assert!(!circuit.record_failure(1, false), "its failures are forgotten");
+        assert!(!circuit.record_failure(1, RequestKind::Regular), "the failure count was reset");
     }
 
     #[test]
     fn each_failed_trial_doubles_the_backoff_up_to_30_seconds() {
         let circuit = opened_at(1);
         let mut now = 1;
-        for whole in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
-            let left = u64::try_from(circuit.remaining_backoff(now).as_millis()).unwrap();
-            assert!((whole / 2..=whole).contains(&left), "{left} of {whole}");
-            now += left;
-            assert!(circuit.try_start_trial(now) && circuit.record_failure(now, true));
+        for full in [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000] {
+            let remaining = u64::try_from(circuit.remaining_backoff(now).as_millis()).unwrap();
+            assert!((full / 2..=full).contains(&remaining), "{remaining} of {full}");
+            now += remaining;
+            assert!(circuit.try_start_trial(now) && circuit.record_failure(now, RequestKind::Trial));
         }
         circuit.close();
         assert_eq!(circuit.state(), CircuitState::Closed);
-        assert!(!circuit.record_failure(now, true), "a trial that comes to its end later than that changes nothing");
+        assert!(
+            !circuit.record_failure(now, RequestKind::Trial),
+            "a trial that fails after the circuit closed changes nothing"
+        );
     }
 
     #[test]
     fn a_failed_probe_keeps_the_circuit_open() {
         let circuit = opened_at(1);
-        let left = circuit.remaining_backoff(1);
+        let remaining = circuit.remaining_backoff(1);
         assert!(!circuit.record_failed_probe(2));
-        assert_eq!(circuit.remaining_backoff(1), left);
+        assert_eq!(circuit.remaining_backoff(1), remaining);
         assert!(circuit.record_failed_probe(1 + INITIAL_BACKOFF_MS));
         assert!(circuit.remaining_backoff(1 + INITIAL_BACKOFF_MS) >= Duration::from_millis(INITIAL_BACKOFF_MS));
         circuit.close();
@@ -204,8 +218,8 @@ mod tests {
 
     #[test]
     fn the_backoff_stays_within_bounds() {
-        for (openings, chance) in [(0, 0), (0, u64::MAX), (40, 7), (u32::MAX, u64::MAX)] {
-            assert!((INITIAL_BACKOFF_MS / 2..=MAX_BACKOFF_MS).contains(&backoff(openings, chance)));
+        for (openings, random) in [(0, 0), (0, u64::MAX), (40, 7), (u32::MAX, u64::MAX)] {
+            assert!((INITIAL_BACKOFF_MS / 2..=MAX_BACKOFF_MS).contains(&backoff(openings, random)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! An upstream as the settings name it.
+//! An upstream URL from the settings, and the addresses that its name resolves to.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use hyper::http::uri::Authority;
 
 use super::resolver::Resolver;
 
-/// A resolver that takes longer has no answer.
+/// Timeout of one name lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `http://host:port`, and the addresses that this had when it was last looked up.
+/// `http://host:port`, and the addresses of the last successful lookup.
 #[derive(Debug)]
 pub(super) struct ConfiguredUpstream {
     authority: Authority,
@@ -23,25 +23,20 @@ pub(super) struct ConfiguredUpstream {
 }
 
 impl ConfiguredUpstream {
-    /// Only `http://host:port`: a path would be joined to the client's in ways nobody expects.
+    /// Parses `http://host:port`. A path is rejected, because it would be unclear how it combines with the request's.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
-        let fault = || format!("`{url}` is not an upstream; write http://host:port, without a path");
-        let rest = url.strip_prefix("http://").ok_or_else(fault)?;
-        let authority: Authority = rest.strip_suffix('/').unwrap_or(rest).parse().map_err(|_| fault())?;
-        let port = authority.port_u16().filter(|&port| port > 0).ok_or_else(fault)?;
+        let invalid = || format!("`{url}` is not an upstream; write http://host:port, without a path");
+        let authority = url.strip_prefix("http://").ok_or_else(invalid)?;
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let authority: Authority = authority.parse().map_err(|_| invalid())?;
+        let port = authority.port_u16().filter(|&port| port > 0).ok_or_else(invalid)?;
         if without_brackets(authority.host()).is_empty() || authority.as_str().contains('@') {
-            return Err(fault());
+            return Err(invalid());
         }
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| fault())?;
-        let literal = without_brackets(authority.host()).parse::<IpAddr>().ok();
-        let addresses = literal.map(|ip| SocketAddr::new(ip, port)).into_iter().collect();
-        Ok(Self {
-            authority,
-            port,
-            host_header: host,
-            addresses: Mutex::new(addresses),
-            is_ip_literal: literal.is_some(),
-        })
+        let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_| invalid())?;
+        let ip_literal = without_brackets(authority.host()).parse::<IpAddr>().ok();
+        let addresses = ip_literal.map(|ip| SocketAddr::new(ip, port)).into_iter().collect();
+        Ok(Self { authority, port, host_header, addresses: Mutex::new(addresses), is_ip_literal: ip_literal.is_some() })
     }
 
     /// `host:port`.
@@ -53,7 +48,7 @@ impl ConfiguredUpstream {
         &self.host_header
     }
 
-    /// Whether it is an address, and not a name.
+    /// Whether the host is an IP address, which needs no lookup.
     pub(super) fn is_ip_literal(&self) -> bool {
         self.is_ip_literal
     }
@@ -62,28 +57,28 @@ impl ConfiguredUpstream {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for the addresses again. No answer, or none with an address in it, changes nothing: a resolver that is
-    /// away must not take the service with it.
+    /// Looks the name up again. A lookup that fails or returns no address keeps the previous addresses, so that an
+    /// outage of the resolver is no outage of the service.
     pub(super) async fn resolve(&self, resolver: &dyn Resolver) {
         if self.is_ip_literal {
             return;
         }
-        let found = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(self.authority.host(), self.port)).await;
-        match found {
-            // In order, for resolvers turn their answers to spread the load.
+        let result = tokio::time::timeout(LOOKUP_TIMEOUT, resolver.lookup(self.authority.host(), self.port)).await;
+        match result {
+            // Sorted, because resolvers rotate their answers and an order alone is no change.
             Ok(Ok(mut addresses)) if !addresses.is_empty() => {
                 addresses.sort();
                 addresses.dedup();
                 self.set_addresses(addresses);
             }
-            Ok(Ok(_)) => tracing::debug!(name = self.name(), "no address"),
-            Ok(Err(cause)) => tracing::debug!(name = self.name(), %cause, "cannot be looked up"),
-            Err(_) => tracing::debug!(name = self.name(), "cannot be looked up: no answer in time"),
+            Ok(Ok(_)) => tracing::debug!(name = self.name(), "name lookup returned no address"),
+            Ok(Err(cause)) => tracing::debug!(name = self.name(), %cause, "name lookup failed"),
+            Err(_) => tracing::debug!(name = self.name(), "name lookup timed out"),
         }
     }
 
-    pub(super) fn inherit_addresses(&self, same: &Self) {
-        self.set_addresses(same.addresses());
+    pub(super) fn inherit_addresses(&self, old: &Self) {
+        self.set_addresses(old.addresses());
     }
 
     fn set_addresses(&self, addresses: Vec<SocketAddr>) {
@@ -91,7 +86,7 @@ impl ConfiguredUpstream {
     }
 }
 
-/// An IPv6 address without its brackets.
+/// Removes the brackets of an IPv6 address.
 fn without_brackets(host: &str) -> &str {
-    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }

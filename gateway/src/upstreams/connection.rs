@@ -1,4 +1,4 @@
-//! A connection to an instance, by hyper. It is driven by the request that it is used for: no task of its own.
+//! HTTP/1.1 connection to an instance, by hyper. The request that uses it drives it; it has no task.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -22,28 +22,28 @@ use crate::client_connection::SharedTimer;
 use crate::error_pages::Rejection;
 use crate::request_body::RequestBody;
 
-/// An instance on this network accepts at once, or another one is asked.
+/// Connect timeout. After it the request is retried on another instance.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest head of an answer, and the most that is read ahead of a body.
+/// Largest response head, and most bytes of a body that are read ahead (backpressure).
 const MAX_READ_BUFFER: usize = 64 * 1024;
 
-/// Why there is no answer.
+/// Why a request got no upstream response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
     /// The client's fault, not the instance's.
-    #[error("the client's body was refused")]
+    #[error("the request body was rejected")]
     Rejected(Rejection),
-    #[error("the client went")]
+    #[error("the client aborted the request")]
     ClientAborted,
-    #[error("no answer in time")]
+    #[error("upstream timeout")]
     Timeout,
     #[error("{0}")]
     Io(io::Error),
     #[error("{}", with_sources(.0))]
     Http(hyper::Error),
-    #[error("its answer is not HTTP/1.1")]
+    #[error("the upstream response is not valid HTTP/1.1")]
     Malformed,
-    #[error("no instance can be asked")]
+    #[error("no upstream instance is available")]
     Unavailable,
 }
 
@@ -53,32 +53,32 @@ pub(crate) struct UpstreamConnection {
     sender: SendRequest<RequestBody>,
     driver: Connection<TokioIo<SharedSocket>, RequestBody>,
     socket: SharedSocket,
-    /// hyper has closed it.
+    /// hyper has ended the connection.
     is_closed: bool,
 }
 
-/// The socket, which hyper holds and the pool looks at.
+/// The socket, shared by hyper and [`UpstreamConnection::is_idle`].
 #[derive(Clone, Debug)]
 struct SharedSocket(Rc<RefCell<TcpStream>>);
 
-/// Connects to `address` before `due`.
+/// Connects to `address`, until `deadline` or [`CONNECT_TIMEOUT`], whichever is earlier.
 pub(crate) async fn connect(
     address: SocketAddr,
-    due: Instant,
-    alarm: &SharedTimer,
+    deadline: Instant,
+    timer: &SharedTimer,
 ) -> Result<UpstreamConnection, ProxyError> {
-    let due = due.min(Instant::now() + CONNECT_TIMEOUT);
+    let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
     let mut connecting = pin!(TcpStream::connect(address));
-    let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
-        Poll::Ready(connected) => Poll::Ready(connected.map_err(ProxyError::Io)),
-        Poll::Pending => alarm.borrow_mut().poll(cx, due).map(|()| Err(ProxyError::Timeout)),
+    let socket = poll_fn(|cx| match connecting.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result.map_err(ProxyError::Io)),
+        Poll::Pending => timer.borrow_mut().poll(cx, deadline).map(|()| Err(ProxyError::Timeout)),
     });
-    UpstreamConnection::new(connected.await?).await.map_err(ProxyError::Http)
+    UpstreamConnection::new(socket.await?).await.map_err(ProxyError::Http)
 }
 
 impl UpstreamConnection {
     pub(crate) async fn new(socket: TcpStream) -> hyper::Result<Self> {
-        // Without it messages are late, not wrong.
+        // An error is ignored: it costs latency only.
         let _ = socket.set_nodelay(true);
         let socket = SharedSocket(Rc::new(RefCell::new(socket)));
         let mut builder = Builder::new();
@@ -87,26 +87,27 @@ impl UpstreamConnection {
         Ok(Self { sender, driver, socket, is_closed: false })
     }
 
-    /// Sends a request; the head of its answer, unless `late` is ready before.
+    /// Sends a request and returns the response head. `poll_timeout` is polled while there is none; its error ends the
+    /// wait.
     pub(crate) async fn send(
         &mut self,
         request: Request<RequestBody>,
-        mut late: impl FnMut(&mut Context<'_>) -> Poll<ProxyError>,
+        mut poll_timeout: impl FnMut(&mut Context<'_>) -> Poll<ProxyError>,
     ) -> Result<Response<Incoming>, ProxyError> {
-        let mut answering = pin!(self.sender.send_request(request));
+        let mut sending = pin!(self.sender.send_request(request));
         poll_fn(|cx| {
             if !self.is_closed {
                 self.is_closed = Pin::new(&mut self.driver).poll(cx).is_ready();
             }
-            match answering.as_mut().poll(cx) {
-                Poll::Ready(answer) => Poll::Ready(answer.map_err(ProxyError::Http)),
-                Poll::Pending => late(cx).map(Err),
+            match sending.as_mut().poll(cx) {
+                Poll::Ready(response) => Poll::Ready(response.map_err(ProxyError::Http)),
+                Poll::Pending => poll_timeout(cx).map(Err),
             }
         })
         .await
     }
 
-    /// The next piece of an answer's body; trailers end it.
+    /// The next piece of a response body. Trailers end it and are dropped.
     pub(crate) fn poll_data(
         &mut self,
         cx: &mut Context<'_>,
@@ -120,16 +121,16 @@ impl UpstreamConnection {
         polled.map(|frame| frame?.map(|frame| frame.into_data().ok()).transpose())
     }
 
-    /// Whether another request may be sent, and nothing that was not asked for has come: neither bytes nor the end, as
-    /// far as the reactor knows.
+    /// Whether the connection can be reused and has received nothing since its last response: no bytes, no end of
+    /// stream.
     pub(crate) fn is_idle(&self) -> bool {
         let mut byte = [0];
         let read = self.socket.0.borrow().try_read(&mut byte);
-        let is_silent = matches!(read, Err(cause) if cause.kind() == io::ErrorKind::WouldBlock);
-        is_silent && self.is_reusable()
+        let has_no_input = matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        has_no_input && self.is_reusable()
     }
 
-    /// Whether hyper takes another request.
+    /// Whether hyper accepts another request on this connection.
     pub(crate) fn is_reusable(&self) -> bool {
         !self.is_closed && self.sender.is_ready()
     }
@@ -155,7 +156,7 @@ impl AsyncWrite for SharedSocket {
     }
 }
 
-/// An error and what it came of, which hyper's own words leave out.
+/// An error's message with those of its sources, which hyper's `Display` leaves out.
 pub(crate) fn with_sources(error: &dyn Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", with_sources(source)),

@@ -1,4 +1,4 @@
-//! One instance of a service: where it is, and how it does.
+//! One instance of a service: its address, readiness, circuit breaker and requests in flight.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,46 +6,43 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use hyper::header::HeaderValue;
 
-use super::circuit_breaker::{CircuitBreaker, CircuitState, monotonic_millis};
+use super::circuit_breaker::{CircuitBreaker, CircuitState, RequestKind, monotonic_millis};
 
 const UNCHECKED: u8 = 0;
 const READY: u8 = 1;
 const NOT_READY: u8 = 2;
-/// The last probe got no answer, or a request could not connect since.
+/// The last probe got no response, or a request could not connect since.
 const NO_RESPONSE: u8 = 3;
 
-/// An instance, at one address. All workers share it.
+/// An instance at one address, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Instance {
     address: SocketAddr,
-    /// What the service is called in the settings, and so in `Host`.
+    /// `host:port` as configured, sent as `Host`.
     host_header: HeaderValue,
     readiness: AtomicU8,
     circuit_breaker: CircuitBreaker,
     in_flight: AtomicUsize,
     failures: AtomicU64,
-    /// Somebody is looking how it does.
+    /// A health check is in progress.
     is_checking: AtomicBool,
 }
 
-/// What came of looking how an instance does.
+/// The result of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HealthCheckResult {
-    /// It says that it can work.
     Ready,
-    /// It says that it cannot.
     NotReady,
-    /// It accepts connections and does not answer.
+    /// The instance accepts connections but does not respond.
     NoResponse,
-    /// It cannot be connected to.
     ConnectFailed,
 }
 
 impl Instance {
-    pub(super) fn new(address: SocketAddr, host: HeaderValue) -> Arc<Self> {
+    pub(super) fn new(address: SocketAddr, host_header: HeaderValue) -> Arc<Self> {
         Arc::new(Self {
             address,
-            host_header: host,
+            host_header,
             readiness: AtomicU8::new(UNCHECKED),
             circuit_breaker: CircuitBreaker::default(),
             in_flight: AtomicUsize::new(0),
@@ -74,53 +71,54 @@ impl Instance {
         self.circuit_breaker.state()
     }
 
-    /// Whether it said, last time it was asked, that it can work, and nothing has been amiss since.
+    /// Whether the last health check found the instance ready, and its circuit is closed.
     pub(crate) fn is_healthy(&self) -> bool {
         self.readiness.load(Ordering::Relaxed) == READY && self.circuit_breaker.is_closed()
     }
 
-    /// Whether the last probe was answered, whatever it said.
+    /// Whether the last probe got a response, ready or not.
     fn answers_probes(&self) -> bool {
         matches!(self.readiness.load(Ordering::Relaxed), READY | NOT_READY)
     }
 
-    /// Whether a request may reach it, whatever it says of itself.
+    /// Whether requests may reach the instance, ready or not.
     pub(super) fn is_circuit_closed(&self) -> bool {
         self.circuit_breaker.is_closed()
     }
 
-    /// Takes it for a request.
+    /// Counts a request in flight until the guard is dropped.
     pub(super) fn acquire(self: &Arc<Self>) -> InstanceGuard {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InstanceGuard { instance: Arc::clone(self), is_trial: false }
+        InstanceGuard { instance: Arc::clone(self), request_kind: RequestKind::Regular }
     }
 
-    /// Takes it for the one request that finds out whether it is back, if it is time for that.
+    /// Acquires the instance for a trial request, if the backoff of its open circuit is over.
     pub(super) fn try_acquire_trial(self: &Arc<Self>) -> Option<InstanceGuard> {
         if !self.circuit_breaker.try_start_trial(monotonic_millis()) {
             return None;
         }
-        let mut lease = self.acquire();
-        lease.is_trial = true;
-        Some(lease)
+        let mut guard = self.acquire();
+        guard.request_kind = RequestKind::Trial;
+        Some(guard)
     }
 
-    /// Whether nobody else is looking how it does; then the caller must, and say so by [`Self::checked`].
+    /// Whether no health check is in progress. If so the caller must run one, and end it by
+    /// [`Self::record_health_check`].
     pub(crate) fn try_begin_check(&self) -> bool {
         !self.is_checking.swap(true, Ordering::AcqRel)
     }
 
-    /// Notes how it does; whether that is news.
-    pub(crate) fn record_health_check(&self, outcome: HealthCheckResult) -> bool {
-        let was_usable = self.is_healthy();
-        let readiness = match outcome {
+    /// Records the result of a health check. Returns whether it changed the instance's state.
+    pub(crate) fn record_health_check(&self, result: HealthCheckResult) -> bool {
+        let was_healthy = self.is_healthy();
+        let readiness = match result {
             HealthCheckResult::Ready => READY,
             HealthCheckResult::NotReady => NOT_READY,
             HealthCheckResult::NoResponse | HealthCheckResult::ConnectFailed => NO_RESPONSE,
         };
         let before = self.readiness.swap(readiness, Ordering::Relaxed);
-        match outcome {
-            // It answers, so that requests reach it; what it answers them is its own.
+        match result {
+            // A response proves that requests reach the instance.
             HealthCheckResult::Ready | HealthCheckResult::NotReady => self.circuit_breaker.close(),
             HealthCheckResult::NoResponse => {}
             HealthCheckResult::ConnectFailed => {
@@ -129,16 +127,15 @@ impl Instance {
             }
         }
         self.is_checking.store(false, Ordering::Release);
-        before != readiness || was_usable != self.is_healthy()
+        before != readiness || was_healthy != self.is_healthy()
     }
 }
 
-/// An instance in use by a request, until dropped.
+/// A request in flight to an instance, until dropped.
 #[derive(Debug)]
 pub(crate) struct InstanceGuard {
     instance: Arc<Instance>,
-    /// The fate of this request decides whether the circuit closes.
-    is_trial: bool,
+    request_kind: RequestKind,
 }
 
 impl InstanceGuard {
@@ -146,19 +143,25 @@ impl InstanceGuard {
         &self.instance
     }
 
-    /// It answered.
+    /// Records a complete response.
     pub(crate) fn record_success(&mut self) {
-        self.instance.circuit_breaker.record_success(std::mem::take(&mut self.is_trial));
+        let kind = self.take_request_kind();
+        self.instance.circuit_breaker.record_success(kind);
     }
 
-    /// It could not be connected to: it gets nothing more until somebody has looked how it does.
+    /// Ends the trial if this request is one: its result counts once, and dropping the guard does not abandon it.
+    fn take_request_kind(&mut self) -> RequestKind {
+        std::mem::replace(&mut self.request_kind, RequestKind::Regular)
+    }
+
+    /// Records a failed connect: the instance is unhealthy until its next health check.
     pub(crate) fn record_connect_failure(&mut self) {
         self.instance.readiness.store(NO_RESPONSE, Ordering::Relaxed);
         self.record_failure();
     }
 
-    /// It did not answer in time. While it answers probes, this says that the request takes long, not that the instance
-    /// is unwell: it is counted, and the circuit stays as it is.
+    /// Records a timeout. While the instance responds to probes, the request is slow rather than the instance
+    /// unhealthy: the failure is counted but does not affect the circuit.
     pub(crate) fn record_timeout(&mut self) {
         if self.instance.answers_probes() {
             self.instance.failures.fetch_add(1, Ordering::Relaxed);
@@ -167,12 +170,13 @@ impl InstanceGuard {
         }
     }
 
-    /// It broke the connection, or answered nothing sensible.
+    /// Records a broken connection or a malformed response.
     pub(crate) fn record_failure(&mut self) {
         self.instance.failures.fetch_add(1, Ordering::Relaxed);
-        if self.instance.circuit_breaker.record_failure(monotonic_millis(), std::mem::take(&mut self.is_trial)) {
-            let left = self.instance.circuit_breaker.remaining_backoff(monotonic_millis());
-            tracing::warn!(instance = %self.instance.address, pause = ?left, "no more requests for a while");
+        let kind = self.take_request_kind();
+        if self.instance.circuit_breaker.record_failure(monotonic_millis(), kind) {
+            let backoff = self.instance.circuit_breaker.remaining_backoff(monotonic_millis());
+            tracing::warn!(instance = %self.instance.address, pause = ?backoff, "circuit opened");
         }
     }
 }
@@ -180,7 +184,7 @@ impl InstanceGuard {
 impl Drop for InstanceGuard {
     fn drop(&mut self) {
         self.instance.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if self.is_trial {
+        if self.request_kind == RequestKind::Trial {
             self.instance.circuit_breaker.abandon_trial(monotonic_millis());
         }
     }

@@ -1,9 +1,10 @@
-//! The instances of a service, and which of them gets the next request.
+//! Upstreams: the instances of a service, and load balancing between them.
 //!
-//! - `configured`: what the settings name, `http://host:port`; each name has any number of addresses
-//! - [`instance`]: one address, and how it does; `circuit`: when it is left alone
-//! - [`resolve`]: from names to addresses
-//! - [`connection`]: a connection to an instance; [`pool`]: those that are kept; [`ask`]: the gateway's own questions to them
+//! - `configured_upstream`: a `http://host:port` of the settings; each name has any number of addresses
+//! - [`instance`]: one address and its state; `circuit_breaker`: stops requests to a failing instance
+//! - [`resolver`]: looks names up
+//! - [`connection`]: a connection to an instance; [`pool`]: the connection pool; [`probe`]: requests of the gateway
+//!   itself
 
 mod circuit_breaker;
 mod configured_upstream;
@@ -25,7 +26,7 @@ use self::configured_upstream::ConfiguredUpstream;
 use self::instance::{Instance, InstanceGuard};
 use self::resolver::Resolver;
 
-/// A name that leads nowhere good is looked up so soon again.
+/// Interval of name lookups while an instance is unhealthy.
 const UNHEALTHY_RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The instances of one service. Clones share them.
@@ -43,7 +44,7 @@ struct Inner {
 }
 
 impl Upstreams {
-    /// Reads addresses separated by commas.
+    /// Parses one or several `http://host:port`, separated by commas.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
         let configured = urls.map(ConfiguredUpstream::parse).collect::<Result<Vec<_>, _>>()?;
@@ -61,107 +62,111 @@ impl Upstreams {
         Ok(upstreams)
     }
 
-    /// What the settings name, `host:port` each.
+    /// The configured `host:port` of each upstream.
     pub(crate) fn configured_names(&self) -> Vec<&str> {
         self.0.configured.iter().map(ConfiguredUpstream::name).collect()
     }
 
-    /// Every instance known now.
+    /// All instances at this moment.
     pub(crate) fn instances(&self) -> Arc<Vec<Arc<Instance>>> {
         self.0.instances.load_full()
     }
 
-    /// Whether any instance says that it can work.
     pub(crate) fn has_healthy_instance(&self) -> bool {
         self.0.instances.load().iter().any(|instance| instance.is_healthy())
     }
 
-    /// Takes an instance, none of those `tried`, for a request: a usable one. If there is none, one that can be
-    /// reached, for it can say itself what is wrong, in its dialect; else one that it is time to try again.
+    /// Selects an instance for a request, none of those in `tried`. In order of preference: a healthy one; one whose
+    /// circuit is closed, because its own error response is in its dialect; one whose circuit is due for a trial.
     pub(crate) fn acquire_instance(&self, tried: &[Arc<Instance>]) -> Option<InstanceGuard> {
         let all = self.0.instances.load();
-        let fresh = |one: &Arc<Instance>| !tried.iter().any(|tried| Arc::ptr_eq(tried, one));
-        let usable = self.pick_less_busy(&all, |one| one.is_healthy() && fresh(one));
-        let reachable = || self.pick_less_busy(&all, |one| one.is_circuit_closed() && fresh(one));
-        if let Some(instance) = usable.or_else(reachable) {
+        let is_untried = |instance: &Arc<Instance>| !tried.iter().any(|tried| Arc::ptr_eq(tried, instance));
+        let healthy = self.pick_less_busy(&all, |instance| instance.is_healthy() && is_untried(instance));
+        let reachable = || self.pick_less_busy(&all, |instance| instance.is_circuit_closed() && is_untried(instance));
+        if let Some(instance) = healthy.or_else(reachable) {
             return Some(instance.acquire());
         }
-        all.iter().filter(|one| fresh(one)).find_map(Instance::try_acquire_trial)
+        all.iter().filter(|instance| is_untried(instance)).find_map(Instance::try_acquire_trial)
     }
 
-    /// The next in turn, unless another one, any, is less busy: to look at two tells nearly as much as to look at all.
+    /// Power of two choices: the next eligible instance by round robin, or a pseudorandom other one if that has fewer
+    /// requests in flight.
     fn pick_less_busy<'a>(
         &self,
         all: &'a [Arc<Instance>],
-        fit: impl Fn(&Arc<Instance>) -> bool,
+        is_eligible: impl Fn(&Arc<Instance>) -> bool,
     ) -> Option<&'a Arc<Instance>> {
-        let nth = |n| all.iter().filter(|one| fit(one)).nth(n);
-        let count = all.iter().filter(|one| fit(one)).count();
+        let nth = |n| all.iter().filter(|instance| is_eligible(instance)).nth(n);
+        let count = all.iter().filter(|instance| is_eligible(instance)).count();
         if count < 2 {
             return nth(0);
         }
-        let turn = self.0.round_robin.fetch_add(1, Ordering::Relaxed);
-        let next = turn % count;
-        // A multiplicative hash of the turn: as good as chance here, and cheaper.
-        let spread = ((turn as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
-        let other = (next + 1 + spread % (count - 1)) % count;
-        // Instances may have become unfit since they were counted.
+        let sequence = self.0.round_robin.fetch_add(1, Ordering::Relaxed);
+        let next = sequence % count;
+        // A multiplicative hash of the sequence number: random enough, and cheaper than a random number.
+        let hash = ((sequence as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize;
+        let other = (next + 1 + hash % (count - 1)) % count;
+        // Instances may have become ineligible since they were counted.
         match (nth(next), nth(other)) {
             (Some(next), Some(other)) if other.in_flight() < next.in_flight() => Some(other),
             (next, other) => next.or(other),
         }
     }
 
-    /// Looks the names up again, if `every` has passed since, or something is amiss; whether the instances changed.
-    /// The names that cannot be looked up keep the addresses they had.
-    pub(crate) async fn resolve(&self, resolver: &dyn Resolver, every: Duration) -> bool {
+    /// Looks the names up again if `interval` has passed, or [`UNHEALTHY_RESOLVE_INTERVAL`] while an instance is
+    /// unhealthy. Returns whether the instances changed. A name whose lookup fails keeps its addresses.
+    pub(crate) async fn resolve(&self, resolver: &dyn Resolver, interval: Duration) -> bool {
         let inner = &self.0;
-        let amiss = inner.instances.load().iter().any(|one| !one.is_healthy()) || inner.instances.load().is_empty();
-        let every = if amiss { every.min(UNHEALTHY_RESOLVE_INTERVAL) } else { every };
+        let is_unhealthy = {
+            let instances = inner.instances.load();
+            instances.is_empty() || instances.iter().any(|instance| !instance.is_healthy())
+        };
+        let interval = if is_unhealthy { interval.min(UNHEALTHY_RESOLVE_INTERVAL) } else { interval };
         let last = inner.last_resolved.load(Ordering::Relaxed);
-        let due = last == 0 || Duration::from_millis(monotonic_millis().saturating_sub(last)) >= every;
-        if !due
+        let is_due = last == 0 || Duration::from_millis(monotonic_millis().saturating_sub(last)) >= interval;
+        if !is_due
             || inner.configured.iter().all(ConfiguredUpstream::is_ip_literal)
             || inner.is_resolving.swap(true, Ordering::AcqRel)
         {
             return false;
         }
-        for one in &inner.configured {
-            one.resolve(resolver).await;
+        for upstream in &inner.configured {
+            upstream.resolve(resolver).await;
         }
         inner.last_resolved.store(monotonic_millis(), Ordering::Relaxed);
         inner.is_resolving.store(false, Ordering::Release);
         self.update_instances(&self.instances())
     }
 
-    /// Goes on with what `old` knows: addresses of names that both have, and how their instances do.
+    /// Takes over the addresses and instances of `old` for the names that both have, when the settings are reloaded.
     pub(crate) fn inherit_state(&self, old: &Self) {
-        for one in &self.0.configured {
-            if let Some(same) = old.0.configured.iter().find(|other| other.name() == one.name()) {
-                one.inherit_addresses(same);
+        for upstream in &self.0.configured {
+            if let Some(old) = old.0.configured.iter().find(|old| old.name() == upstream.name()) {
+                upstream.inherit_addresses(old);
             }
         }
         self.update_instances(&old.instances());
     }
 
-    /// Makes the instances anew from the addresses; those that are among `known` stay the ones they are.
-    fn update_instances(&self, known: &[Arc<Instance>]) -> bool {
-        let mut gathered: Vec<Arc<Instance>> = Vec::new();
-        for one in &self.0.configured {
-            for address in one.addresses() {
-                if gathered.iter().any(|instance| instance.address() == address) {
+    /// Rebuilds the instances from the addresses. An instance of `previous` with the same address and host is reused,
+    /// and so keeps its state. Returns whether the instances changed.
+    fn update_instances(&self, previous: &[Arc<Instance>]) -> bool {
+        let mut updated: Vec<Arc<Instance>> = Vec::new();
+        for upstream in &self.0.configured {
+            for address in upstream.addresses() {
+                if updated.iter().any(|instance| instance.address() == address) {
                     continue;
                 }
-                let same = |instance: &&Arc<Instance>| {
-                    instance.address() == address && instance.host_header() == one.host_header()
+                let is_same = |instance: &&Arc<Instance>| {
+                    instance.address() == address && instance.host_header() == upstream.host_header()
                 };
-                let kept = known.iter().find(same).cloned();
-                gathered.push(kept.unwrap_or_else(|| Instance::new(address, one.host_header().clone())));
+                let reused = previous.iter().find(is_same).cloned();
+                updated.push(reused.unwrap_or_else(|| Instance::new(address, upstream.host_header().clone())));
             }
         }
-        let before = self.0.instances.swap(Arc::new(gathered.clone()));
-        let same = before.len() == gathered.len() && before.iter().zip(&gathered).all(|(a, b)| Arc::ptr_eq(a, b));
-        !same
+        let before = self.0.instances.swap(Arc::new(updated.clone()));
+        let is_unchanged = before.len() == updated.len() && before.iter().zip(&updated).all(|(a, b)| Arc::ptr_eq(a, b));
+        !is_unchanged
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connection pool to upstream instances. Each worker has its own.
+//! Connection pool to upstream instances, one per worker: keep-alive, a limit, and load shedding at the limit.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,15 +10,17 @@ use tokio::time::Instant;
 
 use super::connection::UpstreamConnection;
 
-/// The services keep idle connections for longer (75 s): one closed just as it is taken up would be a request lost.
+/// Shorter than the keep-alive timeout of the services (75 s), so that no service closes a connection while a request
+/// is being sent on it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Connections without a request, those that were used last at the end.
+/// The connections of one worker to all instances.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
+    /// By instance, the most recently used last.
     idle: RefCell<HashMap<SocketAddr, Vec<IdleConnection>>>,
     in_use: Rc<Cell<usize>>,
-    /// How many there may be, in use or not, to whatever instance.
+    /// Limit of idle connections and those in use, over all instances.
     max_connections: usize,
 }
 
@@ -28,9 +30,16 @@ struct IdleConnection {
     since: Instant,
 }
 
-/// Leave to use one connection.
+/// Counts one connection in use, until dropped.
 #[derive(Debug)]
 pub(crate) struct Permit(Rc<Cell<usize>>);
+
+/// A permit, with an idle connection if there was one. Otherwise the caller connects.
+#[derive(Debug)]
+pub(crate) struct Checkout {
+    pub(crate) idle: Option<UpstreamConnection>,
+    pub(crate) permit: Permit,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -39,27 +48,27 @@ impl Drop for Permit {
 }
 
 impl ConnectionPool {
-    pub(crate) fn new(most: usize) -> Self {
-        Self { idle: RefCell::default(), in_use: Rc::default(), max_connections: most }
+    pub(crate) fn new(max_connections: usize) -> Self {
+        Self { idle: RefCell::default(), in_use: Rc::default(), max_connections }
     }
 
-    /// A connection to this address that is as good as new, if there is one; else there is room for another one now.
-    /// `None` if as many as there may be are in use.
-    pub(crate) fn checkout(&self, address: SocketAddr) -> Option<(Option<UpstreamConnection>, Permit)> {
+    /// Takes an idle connection to `address`, or makes room for a new one by closing the oldest idle connection.
+    /// `None` if all connections are in use: the request is rejected with 503 (load shedding).
+    pub(crate) fn checkout(&self, address: SocketAddr) -> Option<Checkout> {
         if self.in_use.get() >= self.max_connections {
             return None;
         }
-        let connection = self.take_idle(address);
+        let idle = self.take_idle(address);
         self.in_use.set(self.in_use.get() + 1);
         self.close_oldest_idle();
-        Some((connection, Permit(Rc::clone(&self.in_use))))
+        Some(Checkout { idle, permit: Permit(Rc::clone(&self.in_use)) })
     }
 
     fn take_idle(&self, address: SocketAddr) -> Option<UpstreamConnection> {
         let mut idle = self.idle.borrow_mut();
         let idle = idle.get_mut(&address)?;
         while let Some(IdleConnection { connection, since }) = idle.pop() {
-            // The one used last: if it is too old, so are all.
+            // The most recently used one: if it has expired, so have all others.
             if since.elapsed() > IDLE_TIMEOUT {
                 idle.clear();
             } else if connection.is_idle() {
@@ -69,7 +78,7 @@ impl ConnectionPool {
         None
     }
 
-    /// Keeps a connection on which everything was answered, and whose permit is dropped.
+    /// Returns a connection to the pool. Its response must be complete and its permit dropped.
     pub(crate) fn checkin(&self, address: SocketAddr, connection: UpstreamConnection, now: Instant) {
         if connection.is_reusable() {
             self.idle.borrow_mut().entry(address).or_default().push(IdleConnection { connection, since: now });
@@ -77,20 +86,20 @@ impl ConnectionPool {
         }
     }
 
-    /// Closes those that have waited longest while there are too many.
+    /// Closes the connections that have been idle longest until the limit holds.
     fn close_oldest_idle(&self) {
         let mut idle = self.idle.borrow_mut();
         let mut count = self.in_use.get() + idle.values().map(Vec::len).sum::<usize>();
         while count > self.max_connections {
-            let waiting = idle.values_mut().filter(|idle| !idle.is_empty());
-            // The first of its address.
-            let Some(idle) = waiting.min_by_key(|idle| idle.first().map(|first| first.since)) else { return };
+            let non_empty = idle.values_mut().filter(|idle| !idle.is_empty());
+            // The first connection of each instance is its oldest.
+            let Some(idle) = non_empty.min_by_key(|idle| idle.first().map(|first| first.since)) else { return };
             idle.remove(0);
             count -= 1;
         }
     }
 
-    /// Closes those that were not used for a while.
+    /// Closes the connections that have been idle longer than [`IDLE_TIMEOUT`].
     pub(crate) fn close_expired(&self) {
         let now = Instant::now();
         self.idle.borrow_mut().retain(|_, connections| {
@@ -111,7 +120,7 @@ mod tests {
     use super::*;
     use crate::request_body::RequestBody;
 
-    /// An instance that answers everything.
+    /// An instance that answers every request with 204.
     async fn start_instance() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -143,17 +152,17 @@ mod tests {
         for at in [0, 0, 1, 1] {
             pool.checkin(addresses[at], used_connection(addresses[at]).await, Instant::now());
         }
-        assert_eq!((idle(&pool, 0), idle(&pool, 1)), (1, 2), "the oldest was let go");
-        let (taken, permit) = pool.checkout(addresses[1]).unwrap();
-        assert!(taken.is_some());
+        assert_eq!((idle(&pool, 0), idle(&pool, 1)), (1, 2), "the oldest was closed");
+        let Checkout { idle: reused, permit } = pool.checkout(addresses[1]).unwrap();
+        assert!(reused.is_some());
         assert_eq!((idle(&pool, 0), idle(&pool, 1)), (1, 1));
-        // Another one is to be made now, and one that waits makes room.
+        // The second checkout needs a new connection, for which the idle one of the other instance is closed.
         let others = [pool.checkout(addresses[0]).unwrap(), pool.checkout(addresses[0]).unwrap()];
-        assert_eq!(others.each_ref().map(|(connection, _)| connection.is_some()), [true, false]);
+        assert_eq!(others.each_ref().map(|checkout| checkout.idle.is_some()), [true, false]);
         assert_eq!((idle(&pool, 0), idle(&pool, 1)), (0, 0));
         assert!(pool.checkout(addresses[0]).is_none(), "all are in use");
         drop((others, permit));
-        pool.checkin(addresses[1], taken.unwrap(), Instant::now());
+        pool.checkin(addresses[1], reused.unwrap(), Instant::now());
         assert_eq!(idle(&pool, 1), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! A question of the gateway's own to an instance: how it does, what it serves.
+//! Probe: a request of the gateway itself to an instance, for health checks and API documents.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,54 +14,59 @@ use super::connection::{ProxyError, UpstreamConnection};
 use super::instance::Instance;
 use crate::request_body::RequestBody;
 
-/// Why there is no answer.
+/// Why a probe got no response.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProbeError {
-    #[error("it cannot be connected to: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(io::Error),
-    #[error("it does not answer: {0}")]
+    #[error("no response: {0}")]
     NoResponse(ProxyError),
 }
 
-/// An answer.
+/// How much of a response body a probe reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyRead {
+    Skip,
+    /// This many bytes; a longer body is an error.
+    UpTo(usize),
+}
+
 #[derive(Debug)]
 pub(crate) struct ProbeResponse {
     pub(crate) status: StatusCode,
     pub(crate) body: Vec<u8>,
 }
 
-/// Asks for `path` over a connection of its own that is made within `patience`; reads at most `most` bytes of a body.
+/// Sends `GET path` over a new connection. `connect_timeout` covers the connect alone; the caller limits the rest.
 pub(crate) async fn probe(
     instance: &Instance,
     path: &'static str,
-    patience: Duration,
-    most: usize,
+    connect_timeout: Duration,
+    body_read: BodyRead,
 ) -> Result<ProbeResponse, ProbeError> {
-    let connecting = timeout(patience, TcpStream::connect(instance.address())).await;
-    let socket = connecting.map_err(io::Error::from).flatten().map_err(ProbeError::Connect)?;
-    send_probe(socket, instance, path, most).await.map_err(ProbeError::NoResponse)
+    let connected = timeout(connect_timeout, TcpStream::connect(instance.address())).await;
+    let socket = connected.map_err(io::Error::from).flatten().map_err(ProbeError::Connect)?;
+    send_probe(socket, instance, path, body_read).await.map_err(ProbeError::NoResponse)
 }
 
 async fn send_probe(
     socket: TcpStream,
     instance: &Instance,
     path: &'static str,
-    most: usize,
+    body_read: BodyRead,
 ) -> Result<ProbeResponse, ProxyError> {
     let mut connection = UpstreamConnection::new(socket).await.map_err(ProxyError::Http)?;
     let mut request = Request::new(RequestBody::Full(None));
     *request.uri_mut() = Uri::from_static(path);
     request.headers_mut().insert(HOST, instance.host_header().clone());
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let answer = connection.send(request, |_| Poll::Pending).await?;
-    let (status, mut incoming) = (answer.status(), answer.into_body());
+    let response = connection.send(request, |_| Poll::Pending).await?;
+    let (status, mut incoming) = (response.status(), response.into_body());
     let mut body = Vec::new();
-    if most == 0 {
-        return Ok(ProbeResponse { status, body });
-    }
+    let BodyRead::UpTo(max_body_bytes) = body_read else { return Ok(ProbeResponse { status, body }) };
     while let Some(piece) = poll_fn(|cx| connection.poll_data(cx, &mut incoming)).await {
         body.extend_from_slice(&piece.map_err(ProxyError::Http)?);
-        if body.len() > most {
+        if body.len() > max_body_bytes {
             return Err(ProxyError::Malformed);
         }
     }

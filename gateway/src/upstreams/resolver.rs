@@ -1,20 +1,21 @@
-//! From the name of a service to the addresses of its instances.
+//! DNS resolver: looks up the addresses of a service's instances by name.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
-/// What a lookup comes to.
+/// The pending result of a lookup.
 pub type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Finds the addresses of a name.
+/// Looks up the addresses of a name.
 pub trait Resolver: Send + Sync {
-    /// Every address that `host` has now, with `port`.
+    /// All addresses of `host`, each with `port`.
     fn lookup(&self, host: &str, port: u16) -> LookupFuture;
 }
 
-/// The system's resolver: the hosts file, then DNS, which a container engine answers with every container of a service.
+/// The system's resolver: the hosts file, then DNS. Container engines return the address of every container of a
+/// service.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SystemResolver;
 

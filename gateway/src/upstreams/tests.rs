@@ -1,4 +1,4 @@
-//! Which instance is taken, and what becomes of the instances when names change their addresses.
+//! Load balancing between instances, and updates of the instances after name lookups and reloads.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,14 +8,14 @@ use super::instance::HealthCheckResult;
 use super::resolver::LookupFuture;
 use super::*;
 
-/// A resolver that answers what it was told last.
+/// A resolver that returns the addresses, or the error, set last.
 struct FakeResolver(Mutex<io::Result<Vec<SocketAddr>>>);
 
 impl FakeResolver {
     fn new(addresses: &[&str]) -> Self {
-        let told = Self(Mutex::new(Ok(Vec::new())));
-        told.set_addresses(addresses);
-        told
+        let resolver = Self(Mutex::new(Ok(Vec::new())));
+        resolver.set_addresses(addresses);
+        resolver
     }
 
     fn set_addresses(&self, addresses: &[&str]) {
@@ -29,30 +29,32 @@ impl FakeResolver {
 
 impl Resolver for FakeResolver {
     fn lookup(&self, _: &str, _: u16) -> LookupFuture {
-        let answer = match &*self.0.lock().unwrap() {
+        let result = match &*self.0.lock().unwrap() {
             Ok(addresses) => Ok(addresses.clone()),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
-        Box::pin(std::future::ready(answer))
+        Box::pin(std::future::ready(result))
     }
 }
 
-fn upstreams_with_health(text: &str, outcome: HealthCheckResult) -> Upstreams {
-    let upstreams = Upstreams::parse(text).unwrap();
-    record_all(&upstreams, outcome);
+fn upstreams_with_health(urls: &str, result: HealthCheckResult) -> Upstreams {
+    let upstreams = Upstreams::parse(urls).unwrap();
+    record_all(&upstreams, result);
     upstreams
 }
 
-fn record_all(upstreams: &Upstreams, outcome: HealthCheckResult) {
-    for one in upstreams.instances().iter() {
-        one.record_health_check(outcome);
+/// Records the same health check result for every instance.
+fn record_all(upstreams: &Upstreams, result: HealthCheckResult) {
+    for instance in upstreams.instances().iter() {
+        instance.record_health_check(result);
     }
 }
 
 fn addresses(upstreams: &Upstreams) -> Vec<String> {
-    upstreams.instances().iter().map(|one| one.address().to_string()).collect()
+    upstreams.instances().iter().map(|instance| instance.address().to_string()).collect()
 }
 
+/// The ports of the instances that the next `times` requests are sent to, each request ending before the next.
 fn acquired_ports(upstreams: &Upstreams, times: usize) -> Vec<u16> {
     (0..times).map(|_| upstreams.acquire_instance(&[]).unwrap().instance().address().port()).collect()
 }
@@ -86,8 +88,8 @@ fn only_plain_http_addresses_are_upstreams() {
 
 #[test]
 fn equally_busy_instances_are_used_in_turn() {
-    let taken = acquired_ports(&upstreams_with_health(THREE, HealthCheckResult::Ready), 9);
-    assert_eq!(taken, [1, 2, 3, 1, 2, 3, 1, 2, 3]);
+    let ports = acquired_ports(&upstreams_with_health(THREE, HealthCheckResult::Ready), 9);
+    assert_eq!(ports, [1, 2, 3, 1, 2, 3, 1, 2, 3]);
 }
 
 #[test]
@@ -103,13 +105,13 @@ fn the_less_busy_of_two_instances_is_chosen() {
 fn load_is_spread_over_many_instances() {
     let urls: Vec<_> = (1..=8).map(|port| format!("http://127.0.0.1:{port}")).collect();
     let many = upstreams_with_health(&urls.join(","), HealthCheckResult::Ready);
-    let leases: Vec<_> = (0..800).map(|_| many.acquire_instance(&[]).unwrap()).collect();
-    for one in many.instances().iter() {
-        assert!((98..=102).contains(&one.in_flight()), "{}", one.in_flight());
+    let guards: Vec<_> = (0..800).map(|_| many.acquire_instance(&[]).unwrap()).collect();
+    for instance in many.instances().iter() {
+        assert!((98..=102).contains(&instance.in_flight()), "{}", instance.in_flight());
     }
-    drop(leases);
-    assert!(many.instances().iter().all(|one| one.in_flight() == 0));
-    // One that answers nothing for a long time is given next to nothing more.
+    drop(guards);
+    assert!(many.instances().iter().all(|instance| instance.in_flight() == 0));
+    // A slow instance, whose requests pile up, gets no further ones.
     let slow: Vec<_> = (0..20).map(|_| many.instances()[4].acquire()).collect();
     assert_eq!(acquired_ports(&many, 100).into_iter().filter(|&port| port == 5).count(), 0);
     drop(slow);
@@ -118,7 +120,7 @@ fn load_is_spread_over_many_instances() {
 #[test]
 fn healthy_instances_are_preferred_to_reachable_ones() {
     let three = upstreams_with_health(THREE, HealthCheckResult::NotReady);
-    assert_eq!(acquired_ports(&three, 3), [1, 2, 3], "somebody must tell the client, in its dialect");
+    assert_eq!(acquired_ports(&three, 3), [1, 2, 3], "the instance reports its own error, in its dialect");
     three.instances()[1].record_health_check(HealthCheckResult::Ready);
     assert_eq!(acquired_ports(&three, 3), [2; 3]);
     let tried = [three.instances()[1].clone()];
@@ -134,7 +136,7 @@ fn no_instance_is_chosen_while_all_circuits_are_open() {
     }
     assert!(three.acquire_instance(&[]).is_none() && !three.has_healthy_instance());
     record_all(&three, HealthCheckResult::NoResponse);
-    assert!(three.acquire_instance(&[]).is_none(), "to accept a connection is not to answer");
+    assert!(three.acquire_instance(&[]).is_none(), "an accepted connection is not a response");
     record_all(&three, HealthCheckResult::NotReady);
     assert!(three.acquire_instance(&[]).is_some() && !three.has_healthy_instance());
     record_all(&three, HealthCheckResult::Ready);
@@ -144,36 +146,36 @@ fn no_instance_is_chosen_while_all_circuits_are_open() {
 #[test]
 fn an_instance_that_refuses_a_connection_is_not_used_until_its_next_health_check() {
     let two = upstreams_with_health("http://127.0.0.1:1,http://127.0.0.1:2", HealthCheckResult::Ready);
-    let mut lease = two.acquire_instance(&[]).unwrap();
-    assert_eq!(lease.instance().address().port(), 1);
-    lease.record_connect_failure();
+    let mut guard = two.acquire_instance(&[]).unwrap();
+    assert_eq!(guard.instance().address().port(), 1);
+    guard.record_connect_failure();
     assert_eq!((acquired_ports(&two, 4), two.instances()[0].failures()), (vec![2; 4], 1));
-    assert!(two.instances()[0].record_health_check(HealthCheckResult::Ready), "it is back: that is news");
-    drop(lease);
+    assert!(two.instances()[0].record_health_check(HealthCheckResult::Ready), "the state changed");
+    drop(guard);
     assert!(acquired_ports(&two, 2).contains(&1));
 }
 
 #[test]
 fn timeouts_open_the_circuit_only_while_probes_get_no_response() {
-    let one = upstreams_with_health("http://127.0.0.1:1", HealthCheckResult::Ready);
-    let late = |times: usize| (0..times).for_each(|_| one.acquire_instance(&[]).unwrap().record_timeout());
-    let circuit = || one.instances()[0].circuit_state();
-    late(20);
+    let single = upstreams_with_health("http://127.0.0.1:1", HealthCheckResult::Ready);
+    let time_out = |times: usize| (0..times).for_each(|_| single.acquire_instance(&[]).unwrap().record_timeout());
+    let circuit = || single.instances()[0].circuit_state();
+    time_out(20);
     assert_eq!(
-        (circuit(), one.has_healthy_instance(), one.instances()[0].failures()),
+        (circuit(), single.has_healthy_instance(), single.instances()[0].failures()),
         (CircuitState::Closed, true, 20)
     );
-    record_all(&one, HealthCheckResult::NotReady);
-    late(20);
-    assert_eq!(circuit(), CircuitState::Closed, "it says what is wrong");
-    record_all(&one, HealthCheckResult::NoResponse);
-    late(2);
+    record_all(&single, HealthCheckResult::NotReady);
+    time_out(20);
+    assert_eq!(circuit(), CircuitState::Closed, "it responds to probes, though not ready");
+    record_all(&single, HealthCheckResult::NoResponse);
+    time_out(2);
     assert_eq!(circuit(), CircuitState::Closed);
-    late(1);
+    time_out(1);
     assert_eq!(circuit(), CircuitState::Open);
-    // Broken connections count whatever a probe says.
-    record_all(&one, HealthCheckResult::Ready);
-    (0..3).for_each(|_| one.acquire_instance(&[]).unwrap().record_failure());
+    // Broken connections count regardless of probes.
+    record_all(&single, HealthCheckResult::Ready);
+    (0..3).for_each(|_| single.acquire_instance(&[]).unwrap().record_failure());
     assert_eq!(circuit(), CircuitState::Open);
 }
 
@@ -186,20 +188,20 @@ async fn a_changed_dns_answer_adds_and_removes_instances() {
     assert_eq!(addresses(&named), ["10.0.0.1:80", "127.0.0.1:9"]);
     let busy = named.acquire_instance(&[]).unwrap();
     assert_eq!((busy.instance().host_header().to_str().unwrap(), busy.instance().in_flight()), ("svc:80", 1));
-    let stays = named.instances()[0].clone();
-    // One more, in another order, and told twice.
+    let first = named.instances()[0].clone();
+    // A new address, in another order, and listed twice.
     resolver.set_addresses(&["10.0.0.2:80", "10.0.0.1:80", "10.0.0.2:80"]);
     assert!(named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named), ["10.0.0.1:80", "10.0.0.2:80", "127.0.0.1:9"]);
-    assert!(Arc::ptr_eq(&stays, &named.instances()[0]) && stays.is_healthy());
-    assert!(!named.resolve(&resolver, Duration::ZERO).await, "the same again is no change");
-    // The first goes: nothing new for it, and it is forgotten once it has answered.
+    assert!(Arc::ptr_eq(&first, &named.instances()[0]) && first.is_healthy());
+    assert!(!named.resolve(&resolver, Duration::ZERO).await, "the same addresses are no change");
+    // The first address is removed: its instance gets no new requests, and is dropped after the one in flight.
     resolver.set_addresses(&["10.0.0.2:80"]);
     assert!(named.resolve(&resolver, Duration::ZERO).await);
     assert_eq!(addresses(&named), ["10.0.0.2:80", "127.0.0.1:9"]);
-    assert_eq!(Arc::strong_count(&stays), 2, "this test and the request");
+    assert_eq!(Arc::strong_count(&first), 2, "this test and the request");
     drop(busy);
-    assert_eq!((Arc::strong_count(&stays), stays.in_flight()), (1, 0));
+    assert_eq!((Arc::strong_count(&first), first.in_flight()), (1, 0));
 }
 
 #[tokio::test]
@@ -220,14 +222,14 @@ async fn names_are_resolved_at_the_interval_or_when_an_instance_is_unhealthy() {
     let resolver = FakeResolver::new(&["10.0.0.1:80"]);
     let hour = Duration::from_secs(3_600);
     let named = Upstreams::parse("http://svc:80").unwrap();
-    assert!(named.resolve(&resolver, hour).await, "at once, the first time");
+    assert!(named.resolve(&resolver, hour).await, "the first lookup is due at once");
     record_all(&named, HealthCheckResult::Ready);
     resolver.set_addresses(&["10.0.0.2:80"]);
     assert!(!named.resolve(&resolver, hour).await);
     record_all(&named, HealthCheckResult::ConnectFailed);
     let deadline = std::time::Instant::now() + 5 * UNHEALTHY_RESOLVE_INTERVAL;
     while !named.resolve(&resolver, hour).await {
-        assert!(std::time::Instant::now() < deadline, "something is amiss, and nobody looked");
+        assert!(std::time::Instant::now() < deadline, "no lookup while an instance is unhealthy");
         tokio::task::yield_now().await;
     }
     assert_eq!(addresses(&named), ["10.0.0.2:80"]);

@@ -1,4 +1,4 @@
-//! Matching, and the faults a table can have.
+//! Tests of path matching and of error reports for invalid tables.
 
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn each_prefix_routes_to_its_service() {
     for (path, expected) in [
         ("/api/v1/cloudbox/auth/pwdreset", "cloudbox"),
         ("/api/v1/cloudbox/", "cloudbox"),
-        // Of canonical paths none ends in a slash.
+        // Canonical paths have no trailing slash.
         ("/api/v1/cloudbox", "cloudbox"),
         ("/API/v1/Auth", "jwt"),
         ("/container/api/v1/cloudbox/tms/auth/authsalt", "tms"),
@@ -56,9 +56,9 @@ fn a_path_that_only_resembles_a_prefix_has_no_route() {
 #[test]
 fn the_longest_prefix_wins_whatever_the_order() {
     for (first, second) in [("/a/", "/a/b/"), ("/a/b/", "/a/")] {
-        let one = route(&format!("prefix = '{first}'\nservice = 's{}'\nupstream = 'http://h:1'", first.len()));
-        let two = route(&format!("prefix = '{second}'\nservice = 's{}'\nupstream = 'http://h:1'", second.len()));
-        let table = RoutingTable::parse("t", &(one + &two)).unwrap();
+        let first = route(&format!("prefix = '{first}'\nservice = 's{}'\nupstream = 'http://h:1'", first.len()));
+        let second = route(&format!("prefix = '{second}'\nservice = 's{}'\nupstream = 'http://h:1'", second.len()));
+        let table = RoutingTable::parse("t", &(first + &second)).unwrap();
         assert_eq!(table.match_path("/a/b/c").unwrap().service, "s5");
         assert_eq!(table.match_path("/a/c").unwrap().service, "s3");
     }
@@ -89,10 +89,10 @@ fn an_invalid_table_is_reported_with_file_line_and_reason() {
         (route("prefix = '/c/'\nservice = 'x'\nupstream = 'http://h:1'").replacen("method", "metod", 1), 7, "metod"),
     ];
     for (bad, line, reason) in cases {
-        let told = parse_error(&format!("{good}{bad}"));
-        let place = format!("t.toml:{}: ", lines + line);
-        assert!(told.starts_with(&place) && told.contains(reason), "{told}\nexpected {place}{reason}");
-        assert!(!told.contains('\n'), "{told}");
+        let error = parse_error(&format!("{good}{bad}"));
+        let location = format!("t.toml:{}: ", lines + line);
+        assert!(error.starts_with(&location) && error.contains(reason), "{error}\nexpected {location}{reason}");
+        assert!(!error.contains('\n'), "{error}");
     }
     assert!(parse_error("").contains("no [[route]]"));
 }
@@ -135,8 +135,11 @@ proptest! {
     #[test]
     fn letter_case_matters_only_where_the_table_says_so(flips in any::<u64>()) {
         let flip = |text: &str| -> String {
-            let flipped = |(at, c): (usize, char)| if flips >> (at % 64) & 1 == 1 { c.to_ascii_uppercase() } else { c };
-            text.char_indices().map(flipped).collect()
+            let flip_char = |(at, c): (usize, char)| match flips >> (at % 64) & 1 {
+                1 => c.to_ascii_uppercase(),
+                _ => c,
+            };
+            text.char_indices().map(flip_char).collect()
         };
         prop_assert_eq!(service(&flip("/api/v1/auth/login")), Some("jwt".to_owned()));
         for strict in ["/api/v1/cloudbox/x", "/container/api/v1/cloudbox/tms/x", "/i/x", "/code/x", "/auth/x"] {
