@@ -1,14 +1,14 @@
-//! The key folder: sealing keys, the key of keyed hashes, and what single dialects keep there.
+//! Key files: sealing keys, the key of keyed hashes, and the keys of single dialects.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `seal-N.key` | sealing key number N |
 //! | `mac.key` | the key of keyed hashes |
 //!
-//! Which keys are in service, and from when each seals or signs, is in the database: a file that is not is not read.
-//! A key file is one line: 64 hex digits, a space, and the first 8 hex digits of the key's SHA-256, by which a damaged
-//! file is told from a key. Files are made with mode 0600 in a folder of mode 0700, once: two processes that start
-//! together end up with the same keys.
+//! The database says which keys are in service and from when each seals or signs; other files are not read. A key file
+//! has one line: 64 hex digits, a space, and the first 8 hex digits of the key's SHA-256, which reveal damage. Files
+//! have mode 0600, in a folder of mode 0700. A file is created at most once: two processes that start together end up
+//! with the same keys.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -26,19 +26,19 @@ use zeroize::Zeroizing;
 
 type KeyBytes = Zeroizing<[u8; 32]>;
 
-/// What a key is told from another by, and nothing of it.
+/// Identifies a key without revealing it.
 pub type KeyFingerprint = [u8; 32];
 
 /// A kind of numbered keys.
 #[derive(Clone, Copy)]
 pub struct KeyKind {
-    /// What its keys are called, before the number: `seal`.
+    /// The name of its keys without the number: `seal`.
     pub name: &'static str,
-    /// The ending of its files.
+    /// The extension of its files.
     pub extension: &'static str,
-    /// Makes a key, as the text of its file.
+    /// Generates a key, as the text of its file.
     pub generate: fn(&dyn Random) -> Option<Zeroizing<String>>,
-    /// The probe of a key; `None` if the text is not one of this family.
+    /// The fingerprint of a key; `None` if the text is not a key of this kind.
     pub fingerprint: fn(&str) -> Option<KeyFingerprint>,
 }
 
@@ -55,10 +55,10 @@ pub const MAC_KEY_NAME: &str = "mac";
 /// Its file in the key folder.
 const MAC_KEY_FILE: &str = "mac.key";
 
-/// What a key that makes keyed hashes is probed with. Codes are never tagged with one part.
+/// The message whose keyed hash is the fingerprint of a key. Codes and captchas are hashed in more than one part.
 const FINGERPRINT_MESSAGE: &[&[u8]] = &[b"stele key probe"];
 
-const MISSING_KEYS_REMEDY: &str = "`stele migrate` makes missing keys, and all instances must share one set";
+const MISSING_KEYS_REMEDY: &str = "`stele migrate` creates missing keys, and all instances must share one set";
 
 impl KeyKind {
     /// The name of a key: `seal-1`.
@@ -71,7 +71,7 @@ impl KeyKind {
         folder.join(format!("{}.{}", self.key_name(number), self.extension))
     }
 
-    /// The numbers of the keys that lie in `folder`, in service or not, in order.
+    /// The numbers of the key files in `folder`, in service or not, in order.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -90,21 +90,21 @@ impl KeyKind {
         Ok(numbers)
     }
 
-    /// Reads a key: its file's text, and its probe.
+    /// Reads a key: the text of its file, and its fingerprint.
     ///
     /// # Errors
-    /// One line that names the file, if it is missing, damaged or unreadable.
+    /// One line that names the file and the remedy, if it is missing, damaged or unreadable.
     pub fn read(&self, folder: &Path, number: KeyId) -> Result<(Zeroizing<String>, KeyFingerprint), ConfigError> {
         let path = self.key_path(folder, number);
         let text = read_secret_file(&path)?;
-        let probe = (self.fingerprint)(&text).ok_or_else(|| damaged_key(&path))?;
-        Ok((text, probe))
+        let fingerprint = (self.fingerprint)(&text).ok_or_else(|| damaged_key(&path))?;
+        Ok((text, fingerprint))
     }
 
-    /// Reads a key that is in service.
+    /// Reads a key in service and verifies its fingerprint.
     ///
     /// # Errors
-    /// As [`KeyKind::read`]; and if the file holds another key than the one that was put in service.
+    /// As [`KeyKind::read`]; also if the file holds another key than the one in service.
     pub fn read_verified(
         &self,
         folder: &Path,
@@ -115,55 +115,55 @@ impl KeyKind {
         if !path.exists() {
             return Err(missing_key(&path, &record.name));
         }
-        let (text, probe) = self.read(folder, number)?;
-        if record.fingerprint.as_ref().is_some_and(|known| *known != probe) {
+        let (text, fingerprint) = self.read(folder, number)?;
+        if record.fingerprint.as_ref().is_some_and(|stored| *stored != fingerprint) {
             return Err(wrong_key(&path, &record.name));
         }
         Ok(text)
     }
 }
 
-/// Reads the key of keyed hashes and checks that it is the one in service.
+/// Reads the key of keyed hashes and verifies that it is the one in service.
 ///
 /// # Errors
-/// One line that names the file.
+/// One line that names the file and the remedy.
 pub fn load_mac_key(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
     let path = folder.join(MAC_KEY_FILE);
-    let known =
+    let stored_fingerprint =
         records.iter().find(|record| record.name == MAC_KEY_NAME).and_then(|record| record.fingerprint.as_ref());
-    if known.is_some() && !path.exists() {
+    if stored_fingerprint.is_some() && !path.exists() {
         return Err(missing_key(&path, MAC_KEY_NAME));
     }
-    let (key, probe) = read_mac_key(folder)?;
-    match known {
+    let (key, fingerprint) = read_mac_key(folder)?;
+    match stored_fingerprint {
         None => {
             Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
         }
-        Some(known) if *known != probe => Err(wrong_key(&path, MAC_KEY_NAME)),
+        Some(stored) if *stored != fingerprint => Err(wrong_key(&path, MAC_KEY_NAME)),
         Some(_) => Ok(key),
     }
 }
 
-/// Reads the key of keyed hashes, whichever it is.
+/// Reads the key of keyed hashes without verifying it.
 ///
 /// # Errors
 /// One line that names the file.
 pub fn read_mac_key(folder: &Path) -> Result<(MacKey, KeyFingerprint), ConfigError> {
     let path = folder.join(MAC_KEY_FILE);
     let key = MacKey::new(parse_key_file(&read_secret_file(&path)?).ok_or_else(|| damaged_key(&path))?);
-    let probe = key.tag(FINGERPRINT_MESSAGE);
-    Ok((key, probe))
+    let fingerprint = key.tag(FINGERPRINT_MESSAGE);
+    Ok((key, fingerprint))
 }
 
-/// Makes the key of keyed hashes, if it is not there.
+/// Creates the key of keyed hashes, if it does not exist.
 ///
 /// # Errors
-/// One line, if the file cannot be made.
+/// One line, if the file cannot be created.
 pub fn create_mac_key(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
     create_once(&folder.join(MAC_KEY_FILE), || generate_key_file(random))
 }
 
-/// The bytes of a sealing key's file.
+/// Parses the text of a sealing key's file.
 pub(crate) fn parse_key_file(text: &str) -> Option<KeyBytes> {
     let (key, sum) = text.trim_end().split_once(' ')?;
     let key = Zeroizing::new(hex::decode::<32>(key)?);
@@ -176,14 +176,14 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> ConfigError {
 
 fn missing_key(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
-        "{}: the key {key} is in service, but missing here; put it back from a backup or copy it from another instance",
+        "{}: the key {key} is in service, but missing here; restore it from a backup or copy it from another instance",
         path.display()
     ))
 }
 
 fn wrong_key(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
-        "{}: this is not the key {key} that this database works with; put that one back from a backup or copy it from \
+        "{}: this is not the key {key} that this database works with; restore that one from a backup or copy it from \
          another instance",
         path.display()
     ))
@@ -191,59 +191,59 @@ fn wrong_key(path: &Path, key: &str) -> ConfigError {
 
 fn damaged_key(path: &Path) -> ConfigError {
     ConfigError::new(format!(
-        "{}: the key is damaged; put it back from a backup (a new one opens nothing)",
+        "{}: the key is damaged; restore it from a backup (a new key cannot open anything)",
         path.display()
     ))
 }
 
-/// Makes a folder for this user alone, if it is not there.
+/// Creates a folder of mode 0700, if it does not exist.
 ///
 /// # Errors
-/// One line that names it.
+/// One line that names the folder.
 pub fn create_private_folder(folder: &Path) -> Result<(), ConfigError> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .map_err(|e| ConfigError::new(format!("{}: the folder cannot be made: {e}", folder.display())))
+        .map_err(|e| ConfigError::new(format!("{}: the folder cannot be created: {e}", folder.display())))
 }
 
-/// Makes a file of mode 0600 with what `content` gives, unless it is there already: whole or not at all, and never
-/// over another process's.
+/// Creates a file of mode 0600 with `content`, unless it exists. The file appears as a whole, and never replaces that
+/// of another process.
 ///
 /// # Errors
-/// One line that names it.
+/// One line that names the file.
 pub fn create_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Result<(), ConfigError> {
     if path.exists() {
         return Ok(());
     }
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
+    let temporary = path.with_extension(format!("draft-{}", std::process::id()));
     let write = || {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(content().as_bytes())?;
         file.sync_all()?;
-        // Unlike a rename, a link never replaces.
-        match fs::hard_link(&draft, path) {
+        // Unlike a rename, a hard link never replaces an existing file.
+        match fs::hard_link(&temporary, path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         }
     };
-    let written = write();
-    let _ = fs::remove_file(&draft);
-    written.map_err(|e| ConfigError::new(format!("{}: the file cannot be made: {e}", path.display())))
+    let result = write();
+    let _ = fs::remove_file(&temporary);
+    result.map_err(|e| ConfigError::new(format!("{}: the file cannot be created: {e}", path.display())))
 }
 
-/// Reads a small secret file. One that others may read or change is refused; its group may read it where an orchestrator
-/// hands it to a user who does not own it.
+/// Reads a small secret file. A file that others may read or change is rejected. Its group may read it if this process
+/// does not own it, as when an orchestrator mounts it.
 ///
 /// # Errors
-/// One line that names it.
+/// One line that names the file and the remedy.
 pub fn read_secret_file(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
-    let unread = |e| cannot_read(path, &e);
-    let mut file = fs::File::open(path).map_err(unread)?;
-    check_secret_file(path, &file.metadata().map_err(unread)?)?;
+    let read_error = |e| cannot_read(path, &e);
+    let mut file = fs::File::open(path).map_err(read_error)?;
+    check_secret_file(path, &file.metadata().map_err(read_error)?)?;
     let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(unread)?;
+    file.read_to_string(&mut text).map_err(read_error)?;
     Ok(text)
 }
 
@@ -271,11 +271,11 @@ mod tests {
     }
 
     fn key_record(folder: &Path, number: KeyId) -> KeyRecord {
-        let probe = SEALING_KEYS.read(folder, number).unwrap().1;
+        let fingerprint = SEALING_KEYS.read(folder, number).unwrap().1;
         let at = Timestamp::from_secs(0);
         KeyRecord {
             name: SEALING_KEYS.key_name(number),
-            fingerprint: Some(probe.to_vec()),
+            fingerprint: Some(fingerprint.to_vec()),
             added_at: at,
             works_from: at,
         }
@@ -290,8 +290,8 @@ mod tests {
         for number in [10, 2] {
             create_key(&keys, number);
         }
-        for strange in ["seal-01.key", "seal-x.key", "seal-3.key.retired", "seal-4key", "unseal-5.key"] {
-            fs::write(keys.join(strange), "not read").unwrap();
+        for unrelated in ["seal-01.key", "seal-x.key", "seal-3.key.retired", "seal-4key", "unseal-5.key"] {
+            fs::write(keys.join(unrelated), "not read").unwrap();
         }
         assert_eq!(SEALING_KEYS.list_numbers(&keys).unwrap(), [2, 10]);
         let first = fs::read_to_string(keys.join("seal-2.key")).unwrap();
@@ -305,12 +305,12 @@ mod tests {
     fn a_damaged_missing_or_wrong_key_is_reported_with_its_file() {
         let folder = tempfile::tempdir().unwrap();
         create_key(folder.path(), 1);
-        let one = key_record(folder.path(), 1);
+        let record = key_record(folder.path(), 1);
         let path = folder.path().join("seal-1.key");
         let good = fs::read_to_string(&path).unwrap();
         let flipped = if good.starts_with('0') { good.replacen('0', "1", 1) } else { format!("0{}", &good[1..]) };
         let error_text =
-            || SEALING_KEYS.read_verified(folder.path(), &one, 1).err().map(|e| e.to_string()).unwrap_or_default();
+            || SEALING_KEYS.read_verified(folder.path(), &record, 1).err().map(|e| e.to_string()).unwrap_or_default();
         for bad in ["", "garbage", &good[..40], &flipped] {
             fs::write(&path, bad).unwrap();
             assert!(error_text().contains("seal-1.key") && error_text().contains("damaged"), "{}", error_text());
@@ -341,16 +341,17 @@ mod tests {
         assert_eq!(read_with(0o600), Ok(()));
     }
 
-    /// Kubernetes mounts each file of a Secret as a link into a folder that it swaps, readable by the pod's group.
+    /// Kubernetes mounts each file of a Secret as a symlink into a directory that it swaps, readable by the pod's
+    /// group.
     #[test]
     fn a_symlinked_key_is_checked_by_its_targets_mode() {
         let (folder, mounted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         create_key(folder.path(), 1);
         let (target, link) = (folder.path().join("seal-1.key"), mounted.path().join("seal-1.key"));
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        for (mode, fine) in [(0o600, true), (0o440, true), (0o640, true), (0o660, false), (0o444, false)] {
+        for (mode, is_accepted) in [(0o600, true), (0o440, true), (0o640, true), (0o660, false), (0o444, false)] {
             fs::set_permissions(&target, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(SEALING_KEYS.read(mounted.path(), 1).is_ok(), fine, "{mode:o}");
+            assert_eq!(SEALING_KEYS.read(mounted.path(), 1).is_ok(), is_accepted, "{mode:o}");
         }
     }
 
@@ -359,8 +360,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         create_mac_key(folder.path(), &OsRandom).unwrap();
         let at = Timestamp::from_secs(0);
-        let probe = Some(read_mac_key(folder.path()).unwrap().1.to_vec());
-        let records = [KeyRecord { name: "mac".into(), fingerprint: probe, added_at: at, works_from: at }];
+        let fingerprint = Some(read_mac_key(folder.path()).unwrap().1.to_vec());
+        let records = [KeyRecord { name: "mac".into(), fingerprint, added_at: at, works_from: at }];
         assert!(load_mac_key(folder.path(), &records).is_ok());
         assert!(load_mac_key(folder.path(), &[]).err().unwrap().to_string().contains("stele migrate"));
         fs::write(folder.path().join("mac.key"), &*generate_key_file(&OsRandom)).unwrap();

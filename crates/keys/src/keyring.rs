@@ -1,8 +1,8 @@
-//! The keys in service in a running process.
+//! Key ring: the keys in service of a running process, and their refresh (key rotation).
 //!
-//! Which keys there are and from when each seals or signs is in the database; the keys themselves are in the folder.
-//! A process looks for keys that were put in service every few seconds, on SIGHUP, and when it meets one that it does
-//! not know; so each knows a new key before any works with it.
+//! The database says which keys there are and from when each seals or signs; the keys are files in the key folder. A
+//! process looks for new keys every few seconds, on SIGHUP, and when it meets an unknown one. So every process has
+//! loaded a new key before any seals or signs with it.
 
 mod bootstrap;
 
@@ -27,7 +27,7 @@ pub use bootstrap::{bootstrap_keys, bootstrap_kind, create_key_file};
 
 /// How often a process looks for new keys.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// How often it looks at most, whoever asks.
+/// Refreshes are at least this far apart, whatever triggers them.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A key in service.
@@ -36,23 +36,23 @@ pub struct ActiveKey {
     pub number: KeyId,
     /// From when on it seals or signs.
     pub works_from: Timestamp,
-    /// The text of its file; `None` for a key that the consumer has already.
+    /// The text of its file; `None` for a key that the consumer has loaded already.
     pub text: Option<Zeroizing<String>>,
 }
 
-/// What works with the keys of a family, other than the sealing keys.
+/// A component that uses the keys of a kind, such as the signing keys of JWTs.
 pub trait KeyConsumer: Send + Sync {
-    /// The family.
+    /// The kind of its keys.
     fn kind(&self) -> KeyKind;
 
-    /// Whether the key is held.
+    /// Whether the key is loaded.
     fn has_key(&self, number: KeyId) -> bool;
 
-    /// Holds these keys and no others.
+    /// Replaces all keys by these. A key without text keeps what is loaded.
     fn set_keys(&self, keys: Vec<ActiveKey>);
 }
 
-/// The keys in service.
+/// The keys in service, loaded from the key folder and refreshed from the database.
 pub struct KeyRing {
     folder: PathBuf,
     store: Arc<dyn KeyStore>,
@@ -62,36 +62,44 @@ pub struct KeyRing {
     salted_logins: Arc<SaltedLoginRecorder>,
     consumers: Mutex<Vec<Arc<dyn KeyConsumer>>>,
     records: Mutex<Vec<KeyRecord>>,
-    /// The keys that cannot be read here, and whether it was their time when that was complained about.
-    unreadable: Mutex<BTreeMap<String, bool>>,
+    /// Keys that could not be read, with how each was logged, so that it is logged once.
+    unreadable: Mutex<BTreeMap<String, LoggedAs>>,
     last_refresh: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// The keys of a family, and what is wrong with those that cannot be read.
+/// How an unreadable key was logged: as an error once it is active, because requests fail then.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LoggedAs {
+    Warning,
+    Error,
+}
+
+/// The keys of a kind, and the errors of those that could not be read.
 struct LoadedKeys {
     keys: Vec<ActiveKey>,
     errors: Vec<(KeyRecord, ConfigError)>,
 }
 
 impl KeyRing {
-    /// Reads the keys in service and checks that each is the one.
+    /// Loads the keys in service and verifies their fingerprints.
     ///
     /// # Errors
-    /// One line that names the key and its file.
+    /// One line that names the key's file and the remedy.
     pub async fn open(
         folder: PathBuf,
         store: Arc<dyn KeyStore>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, ConfigError> {
         let records = store.keys().await.map_err(config_error)?;
-        let gathered = load_keys(&folder, &SEALING_KEYS, &records, &[], |_| false);
-        let none = ConfigError::new(format!("{}: no sealing key is in service; run `stele migrate`", folder.display()));
-        if gathered.keys.is_empty() && gathered.errors.is_empty() {
-            return Err(none);
+        let loaded = load_keys(&folder, &SEALING_KEYS, &records, &[], |_| false);
+        let no_key =
+            ConfigError::new(format!("{}: no sealing key is in service; run `stele migrate`", folder.display()));
+        if loaded.keys.is_empty() && loaded.errors.is_empty() {
+            return Err(no_key);
         }
-        let keys = require_readable_active_keys(gathered, clock.now())?;
+        let keys = require_readable_active_keys(loaded, clock.now())?;
         let digests = digest_sealing(store.salted_ended_at().await.map_err(config_error)?);
-        let sealer = Arc::new(Sealer::with_key_schedule(keys.into_iter().map(to_sealing_key), digests).ok_or(none)?);
+        let sealer = Arc::new(Sealer::with_key_schedule(keys.into_iter().map(to_sealing_key), digests).ok_or(no_key)?);
         let mac = Arc::new(files::load_mac_key(&folder, &records)?);
         Ok(Arc::new(Self {
             folder,
@@ -117,30 +125,30 @@ impl KeyRing {
         Arc::clone(&self.mac)
     }
 
-    /// Who logged in by salted proofs, until it is stored.
+    /// Users whose salted logins are not stored yet.
     pub fn salted_logins(&self) -> Arc<SaltedLoginRecorder> {
         Arc::clone(&self.salted_logins)
     }
 
-    /// Gives `holder` the keys in service of its family, now and whenever they change.
+    /// Passes the keys in service to `consumer`, now and whenever they change.
     ///
     /// # Errors
-    /// One line that names the key and its file; or that there is none.
-    pub fn register_consumer(&self, holder: Arc<dyn KeyConsumer>) -> Result<(), ConfigError> {
-        let family = holder.kind();
-        let gathered = load_keys(&self.folder, &family, &lock(&self.records), &[], |_| false);
-        let keys = require_readable_active_keys(gathered, self.clock.now())?;
+    /// One line that names the key's file and the remedy, if a key cannot be read or there is none.
+    pub fn register_consumer(&self, consumer: Arc<dyn KeyConsumer>) -> Result<(), ConfigError> {
+        let kind = consumer.kind();
+        let loaded = load_keys(&self.folder, &kind, &lock(&self.records), &[], |_| false);
+        let keys = require_readable_active_keys(loaded, self.clock.now())?;
         if keys.is_empty() {
-            let file = family.key_path(&self.folder, 1);
-            let text = "no such key is in service; `stele migrate` makes it, and all instances must share one set";
+            let file = kind.key_path(&self.folder, 1);
+            let text = "no such key is in service; `stele migrate` creates it, and all instances must share one set";
             return Err(ConfigError::new(format!("{}: {text}", file.display())));
         }
-        holder.set_keys(keys);
-        lock(&self.consumers).push(holder);
+        consumer.set_keys(keys);
+        lock(&self.consumers).push(consumer);
         Ok(())
     }
 
-    /// Takes up what has changed. A key that cannot be read is complained about, once.
+    /// Loads what has changed. A key that cannot be read is logged once.
     ///
     /// # Errors
     /// The database does not answer.
@@ -148,34 +156,40 @@ impl KeyRing {
         let records = self.store.keys().await?;
         let digests = digest_sealing(self.store.salted_ended_at().await?);
         let before = lock(&self.records).clone();
-        let LoadedKeys { keys, errors: mut faults } =
+        let LoadedKeys { keys, mut errors } =
             load_keys(&self.folder, &SEALING_KEYS, &records, &before, |key| self.sealer.has_key(key));
         self.sealer.replace_keys(keys.into_iter().map(to_sealing_key), digests);
-        let holders = lock(&self.consumers).clone();
-        for holder in holders {
-            let gathered = load_keys(&self.folder, &holder.kind(), &records, &before, |key| holder.has_key(key));
-            if !gathered.keys.is_empty() {
-                holder.set_keys(gathered.keys);
+        let consumers = lock(&self.consumers).clone();
+        for consumer in consumers {
+            let loaded = load_keys(&self.folder, &consumer.kind(), &records, &before, |key| consumer.has_key(key));
+            if !loaded.keys.is_empty() {
+                consumer.set_keys(loaded.keys);
             }
-            faults.extend(gathered.errors);
+            errors.extend(loaded.errors);
         }
-        self.log_unreadable_keys(&faults);
+        self.log_unreadable_keys(&errors);
         *lock(&self.records) = records;
         Ok(())
     }
 
-    fn log_unreadable_keys(&self, faults: &[(KeyRecord, ConfigError)]) {
+    fn log_unreadable_keys(&self, errors: &[(KeyRecord, ConfigError)]) {
         let now = self.clock.now();
-        let mut lacking = lock(&self.unreadable);
-        let before = std::mem::take(&mut *lacking);
-        for (KeyRecord { name, works_from, .. }, cause) in faults {
-            let due = *works_from <= now;
-            match before.get(name) {
-                Some(was_due) if *was_due == due => {}
-                _ if due => tracing::error!(key = name, %cause, "a key cannot be taken up: what needs it fails here"),
-                _ => tracing::warn!(key = name, %cause, "a new key is to work soon and cannot be taken up here"),
+        let mut unreadable = lock(&self.unreadable);
+        let before = std::mem::take(&mut *unreadable);
+        for (KeyRecord { name, works_from, .. }, error) in errors {
+            let logged_as = if *works_from <= now { LoggedAs::Error } else { LoggedAs::Warning };
+            match logged_as {
+                _ if before.get(name) == Some(&logged_as) => {}
+                LoggedAs::Error => tracing::error!(
+                    key = name, cause = %error,
+                    "cannot read a key in service: requests that need it fail on this instance"
+                ),
+                LoggedAs::Warning => tracing::warn!(
+                    key = name, cause = %error,
+                    "cannot read a key that will be active soon: requests that need it will fail on this instance"
+                ),
             }
-            lacking.insert(name.clone(), due);
+            unreadable.insert(name.clone(), logged_as);
         }
     }
 }
@@ -183,14 +197,14 @@ impl KeyRing {
 #[async_trait]
 impl KeyRefresher for KeyRing {
     async fn refresh_if_due(&self) {
-        let mut looked = self.last_refresh.lock().await;
-        if looked.is_some_and(|at| at.elapsed() < MIN_REFRESH_INTERVAL) {
+        let mut last_refresh = self.last_refresh.lock().await;
+        if last_refresh.is_some_and(|at| at.elapsed() < MIN_REFRESH_INTERVAL) {
             return;
         }
-        if let Err(cause) = self.refresh().await {
-            tracing::warn!(%cause, "it could not be looked for new keys");
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(cause = %error, "cannot look for new keys; trying again in a few seconds");
         }
-        *looked = Some(Instant::now());
+        *last_refresh = Some(Instant::now());
     }
 
     fn is_key_missing(&self, key: &str) -> bool {
@@ -200,58 +214,58 @@ impl KeyRefresher for KeyRing {
     async fn run_refresh_loop(&self) {
         let mut ticks = tokio::time::interval(REFRESH_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut hangup = signal(SignalKind::hangup()).ok();
+        let mut sighup = signal(SignalKind::hangup()).ok();
         loop {
-            let hung_up = async {
-                match &mut hangup {
-                    Some(hangup) => hangup.recv().await,
+            let sighup_received = async {
+                match &mut sighup {
+                    Some(sighup) => sighup.recv().await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! { _ = ticks.tick() => {}, _ = hung_up => {} }
+            tokio::select! { _ = ticks.tick() => {}, _ = sighup_received => {} }
             self.refresh_if_due().await;
-            if let Err(cause) = self.salted_logins.flush(self.store.as_ref(), self.clock.now()).await {
-                tracing::warn!(%cause, "who logged in by salted proofs could not be noted");
+            if let Err(error) = self.salted_logins.flush(self.store.as_ref(), self.clock.now()).await {
+                tracing::warn!(cause = %error, "cannot store the users of salted logins; trying again in a few seconds");
             }
         }
     }
 }
 
-/// The keys of a family in service. Those that are `held` are not read again, unless another key has their name now.
+/// The keys of a kind in service. Loaded keys are not read again, unless their name belongs to another key now.
 fn load_keys(
     folder: &Path,
-    family: &KeyKind,
+    kind: &KeyKind,
     records: &[KeyRecord],
     before: &[KeyRecord],
-    held: impl Fn(KeyId) -> bool,
+    is_loaded: impl Fn(KeyId) -> bool,
 ) -> LoadedKeys {
-    let mut gathered = LoadedKeys { keys: Vec::new(), errors: Vec::new() };
+    let mut loaded = LoadedKeys { keys: Vec::new(), errors: Vec::new() };
     for record in records {
-        let Some(number) = record.number(family.name) else { continue };
-        let same = |old: &KeyRecord| old.name == record.name && old.fingerprint == record.fingerprint;
-        if held(number) && before.iter().any(same) {
-            gathered.keys.push(ActiveKey { number, works_from: record.works_from, text: None });
+        let Some(number) = record.number(kind.name) else { continue };
+        let is_unchanged = |old: &KeyRecord| old.name == record.name && old.fingerprint == record.fingerprint;
+        if is_loaded(number) && before.iter().any(is_unchanged) {
+            loaded.keys.push(ActiveKey { number, works_from: record.works_from, text: None });
             continue;
         }
-        match family.read_verified(folder, record, number) {
-            Ok(text) => gathered.keys.push(ActiveKey { number, works_from: record.works_from, text: Some(text) }),
-            Err(error) => gathered.errors.push((record.clone(), error)),
+        match kind.read_verified(folder, record, number) {
+            Ok(text) => loaded.keys.push(ActiveKey { number, works_from: record.works_from, text: Some(text) }),
+            Err(error) => loaded.errors.push((record.clone(), error)),
         }
     }
-    gathered
+    loaded
 }
 
-/// The keys, if all that work already can be read.
-fn require_readable_active_keys(gathered: LoadedKeys, now: Timestamp) -> Result<Vec<ActiveKey>, ConfigError> {
-    let fatal = gathered.errors.into_iter().find(|(record, _)| record.works_from <= now);
-    fatal.map_or(Ok(gathered.keys), |(_, error)| Err(error))
+/// The keys, if all that are active at `now` could be read.
+fn require_readable_active_keys(loaded: LoadedKeys, now: Timestamp) -> Result<Vec<ActiveKey>, ConfigError> {
+    let active_error = loaded.errors.into_iter().find(|(record, _)| record.works_from <= now);
+    active_error.map_or(Ok(loaded.keys), |(_, error)| Err(error))
 }
 
 fn to_sealing_key(ActiveKey { number, works_from, text }: ActiveKey) -> SealingKey {
     SealingKey { id: number, seals_from: works_from, key: text.as_deref().and_then(|text| files::parse_key_file(text)) }
 }
 
-/// Whether digests are sealed, given when salted logins were ended.
+/// Whether digests may be sealed, given when salted logins ended.
 fn digest_sealing(ended: Option<Timestamp>) -> DigestSealing {
     if ended.is_some() { DigestSealing::Ended } else { DigestSealing::Allowed }
 }

@@ -1,4 +1,4 @@
-//! Sealing and signing keys: their files ([`files`]), and which are in service in a running process ([`keyring`]).
+//! Keys: their files ([`files`]), and the keys in service of a running process with key rotation ([`keyring`]).
 
 pub mod files;
 pub mod keyring;

@@ -1,4 +1,4 @@
-//! The first keys: made and put in service by `stele up` and `stele migrate`, never by a service.
+//! Creation of the first keys by `stele up` and `stele migrate`, never by a service.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use stele_service::ConfigError;
 use super::{ActiveKey, config_error, to_sealing_key};
 use crate::files::{self, KeyKind, MAC_KEY_NAME, SEALING_KEYS};
 
-/// Puts the first keys that every service needs in service, making those that are not there, and sees that those from
-/// before keys were put in service open what is sealed under them.
+/// Creates the first keys that every service needs, where they are missing, and puts them in service. Keys that an
+/// earlier version registered without a fingerprint get one, if they open what is sealed under them.
 ///
 /// # Errors
-/// One line that names the key and its file.
+/// One line that names the key's file and the remedy.
 pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
     bootstrap_kind(store, folder, &SEALING_KEYS, random).await?;
     let records = store.keys().await.map_err(config_error)?;
@@ -33,7 +33,7 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
         };
         if !opens {
             let file = SEALING_KEYS.key_path(folder, number);
-            let text = "does not open what is sealed under it; put the right one back from a backup";
+            let text = "does not open what is sealed under it; restore the right one from a backup";
             return Err(ConfigError::new(format!("{}: the key {} {text}", file.display(), record.name)));
         }
         store.set_fingerprint(&record.name, &SEALING_KEYS.read(folder, number)?.1).await.map_err(config_error)?;
@@ -45,42 +45,46 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
     Ok(())
 }
 
-/// Puts the first keys of a family in service: those in the folder, or a new one.
+/// Puts the first keys of a kind in service: those in the folder, or a new one.
 ///
 /// # Errors
 /// One line that names the key's file.
 pub async fn bootstrap_kind(
     store: &dyn KeyStore,
     folder: &Path,
-    family: &KeyKind,
+    kind: &KeyKind,
     random: &dyn Random,
 ) -> Result<(), ConfigError> {
     let records = store.keys().await.map_err(config_error)?;
-    if records.iter().any(|record| record.number(family.name).is_some()) {
+    if records.iter().any(|record| record.number(kind.name).is_some()) {
         return Ok(());
     }
-    if family.list_numbers(folder)?.is_empty() {
-        create_key_file(folder, family, 1, random)?;
+    if kind.list_numbers(folder)?.is_empty() {
+        create_key_file(folder, kind, 1, random)?;
     }
-    for number in family.list_numbers(folder)? {
-        add_active_key(store, family.key_name(number), family.read(folder, number)?.1).await?;
+    for number in kind.list_numbers(folder)? {
+        add_active_key(store, kind.key_name(number), kind.read(folder, number)?.1).await?;
     }
     Ok(())
 }
 
-/// Makes a key's file, if it is not there.
+/// Creates a key's file, if it does not exist.
 ///
 /// # Errors
-/// One line that names it.
-pub fn create_key_file(folder: &Path, family: &KeyKind, number: KeyId, random: &dyn Random) -> Result<(), ConfigError> {
-    let text = (family.generate)(random);
+/// One line that names the file.
+pub fn create_key_file(folder: &Path, kind: &KeyKind, number: KeyId, random: &dyn Random) -> Result<(), ConfigError> {
+    let text = (kind.generate)(random);
     let text =
-        text.ok_or_else(|| ConfigError::new(format!("the key {} could not be made", family.key_name(number))))?;
-    files::create_once(&family.key_path(folder, number), || text)
+        text.ok_or_else(|| ConfigError::new(format!("the key {} could not be generated", kind.key_name(number))))?;
+    files::create_once(&kind.key_path(folder, number), || text)
 }
 
-/// A key that works from the first.
-async fn add_active_key(store: &dyn KeyStore, name: String, probe: files::KeyFingerprint) -> Result<(), ConfigError> {
-    let (probe, added_at, works_from) = (Some(probe.to_vec()), SystemClock.now(), Timestamp::from_secs(0));
-    store.add_key(&KeyRecord { name, fingerprint: probe, added_at, works_from }).await.map(drop).map_err(config_error)
+/// Puts a key in service that is active from the beginning.
+async fn add_active_key(
+    store: &dyn KeyStore,
+    name: String,
+    fingerprint: files::KeyFingerprint,
+) -> Result<(), ConfigError> {
+    let (fingerprint, added_at, works_from) = (Some(fingerprint.to_vec()), SystemClock.now(), Timestamp::from_secs(0));
+    store.add_key(&KeyRecord { name, fingerprint, added_at, works_from }).await.map(drop).map_err(config_error)
 }

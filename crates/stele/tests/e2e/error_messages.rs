@@ -164,8 +164,8 @@ fn a_lost_key_is_not_regenerated_while_it_is_needed() {
     home.run(&["user", "list"]).assert_failed(2, "seal");
     home.run(&["check"]).code.filter(|code| *code == 2).expect("the check fails");
     // Neither does what makes missing keys make this one: it would open nothing.
-    home.run(&["migrate"]).assert_failed(2, "put it back");
-    home.run(&["up", "--listen", "127.0.0.1:0"]).assert_failed(2, "put it back");
+    home.run(&["migrate"]).assert_failed(2, "restore it");
+    home.run(&["up", "--listen", "127.0.0.1:0"]).assert_failed(2, "restore it");
     assert!(!home.data().join("keys/seal-1.key").exists());
 }
 
