@@ -1,4 +1,4 @@
-//! Keys in service: what the database knows of them, and who keeps a process up with it.
+//! The key store: which keys are in service, what is sealed under them, and whether salted logins have ended.
 
 use async_trait::async_trait;
 
@@ -8,31 +8,31 @@ use crate::seal::{KeyId, SealedSecret};
 use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// A key in service, as the database knows it: never the key itself.
+/// The database's record of a key in service. It never holds the key itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// `seal-1`, `jwt-eddsa-1`, `mac`: its file's name without the ending.
+    /// `seal-1`, `jwt-eddsa-1` or `mac`: the key file's name without its extension.
     pub name: String,
-    /// By what the key is told from another of this name; absent until the key was seen to open a row.
+    /// Distinguishes the key from another of the same name; `None` until the key was seen to open a row.
     pub fingerprint: Option<Vec<u8>>,
     /// When it was put in service.
     pub added_at: Timestamp,
-    /// From when on it seals or signs.
+    /// From when on it seals or signs; before, it only opens or verifies.
     pub works_from: Timestamp,
 }
 
 impl KeyRecord {
-    /// Its number, if it is a key of this family: `seal`, `jwt-eddsa`.
+    /// Its number, if it is a key of this kind: `seal`, `jwt-eddsa`.
     pub fn number(&self, kind: &str) -> Option<KeyId> {
         let text = self.name.strip_prefix(kind)?.strip_prefix('-')?;
         text.parse().ok().filter(|number: &KeyId| number.to_string() == text)
     }
 }
 
-/// A sealed digest and whose it is.
+/// A user's sealed digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedUser {
-    /// The user's number, by which they are in order.
+    /// The user's number; pages are in this order.
     pub number: i64,
     /// The user.
     pub id: UserId,
@@ -62,92 +62,93 @@ pub struct KeyUsage {
     pub apps: u64,
 }
 
-/// What became of a key that was to be taken out of service.
+/// The result of taking a key out of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRetirement {
-    /// It is out of service: nothing can be sealed under it any more.
+    /// The key is out of service: nothing can be sealed under it any more.
     Retired,
-    /// This many rows are sealed under it; nothing was changed.
+    /// This many rows are sealed under the key; nothing was changed.
     InUse(u64),
     /// There is no such key.
     NotFound,
 }
 
-/// Who logged in by salted proofs.
+/// How many users log in with salted proofs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SaltedUsage {
-    /// How many users ever did, as far as is known.
+    /// How many users ever did, as far as the database has recorded it.
     pub users: u64,
-    /// How many did since the instant that was asked about.
+    /// How many did since the given time.
     pub recent_users: u64,
-    /// When the last one did.
+    /// When the last of them did.
     pub last_login: Option<Timestamp>,
 }
 
-/// Which keys are in service, what is sealed under them, and whether salted dialects are: durable, and the same for
-/// every process on this database.
+/// The registry of keys, of what is sealed under them, and of whether salted logins have ended. Durable, and the same
+/// for every process on this database.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Every key in service.
     async fn keys(&self) -> Result<Vec<KeyRecord>>;
 
-    /// Puts a key in service; `false` if one of this name is.
+    /// Puts a key in service; `false` if a key of this name is in service already.
     async fn add_key(&self, key: &KeyRecord) -> Result<bool>;
 
-    /// Stores the probe of a key that has none.
-    async fn set_fingerprint(&self, name: &str, probe: &[u8]) -> Result<()>;
+    /// Stores the fingerprint of a key that has none.
+    async fn set_fingerprint(&self, name: &str, fingerprint: &[u8]) -> Result<()>;
 
-    /// Takes a key out of service unless something is sealed under it: in one step, so that nobody can seal meanwhile.
+    /// Takes a key out of service unless something is sealed under it. One atomic step, so that nothing can be sealed
+    /// under it meanwhile.
     async fn retire_key(&self, name: &str) -> Result<KeyRetirement>;
 
-    /// How many users' digests and how many apps' secrets are sealed under each key.
+    /// How many rows are sealed under each key.
     async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>>;
 
-    /// Up to `limit` digests sealed under `key` of users with numbers above `after`, in order.
+    /// Up to `limit` digests that are sealed under `key`, of users with numbers above `after`, in order.
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>>;
 
     /// The apps whose secrets are sealed under `key`.
     async fn sealed_apps(&self, key: KeyId) -> Result<Vec<App>>;
 
-    /// Replaces sealed digests, each if it still is what it was, all in one step. Gives how many were replaced.
+    /// Replaces those sealed digests that are still [`ResealedUser::old`], in one transaction. Returns how many.
     async fn reseal_users(&self, changes: &[ResealedUser]) -> Result<u64>;
 
-    /// Replaces an app's sealed secret if it still is `old`. Gives whether it did.
+    /// Replaces an app's sealed secret if it is still `old`. Returns whether it was.
     async fn reseal_app(&self, name: &str, old: &SealedSecret, new: &SealedSecret) -> Result<bool>;
 
-    /// Since when salted dialects are ended, if they are.
+    /// When salted logins were ended, if they were.
     async fn salted_ended_at(&self) -> Result<Option<Timestamp>>;
 
-    /// Ends salted dialects: once this returns, no process on this database can store a sealed digest, whatever it has
-    /// heard. Gives whether they were not ended before.
+    /// Ends salted logins: once this returns, no process on this database can store a sealed digest, even one that has
+    /// not learned of it yet. Returns `false` if they had ended before.
     async fn end_salted(&self, now: Timestamp) -> Result<bool>;
 
-    /// Takes [`KeyStore::end_salted`] back. Gives whether they were ended.
+    /// Undoes [`KeyStore::end_salted`]. Returns whether salted logins had been ended.
     async fn allow_salted(&self) -> Result<bool>;
 
-    /// How many digests are sealed.
+    /// How many users have a sealed digest.
     async fn count_sealed_digests(&self) -> Result<u64>;
 
-    /// Erases up to `limit` sealed digests. Gives how many.
+    /// Erases up to `limit` sealed digests. Returns how many.
     async fn erase_sealed_digests(&self, limit: u32) -> Result<u64>;
 
-    /// Notes that these users logged in by salted proofs, at `at`.
+    /// Records that these users logged in with salted proofs at `at`.
     async fn record_salted_logins(&self, users: &[UserId], at: Timestamp) -> Result<()>;
 
-    /// Who logged in by salted proofs, ever and since `since`.
+    /// How many users logged in with salted proofs, ever and since `since`.
     async fn salted_usage(&self, since: Timestamp) -> Result<SaltedUsage>;
 }
 
-/// Keeps a running process's keys those that are in service.
+/// Keeps a process's keys equal to those in service (key rotation).
 #[async_trait]
 pub trait KeyRefresher: Send + Sync {
-    /// Looks whether keys were put in service that this process does not know. Cheap to ask often: it looks once a
-    /// second at most.
+    /// Loads keys that were put in service since the last refresh. Refreshes at most once a second, so it may be called
+    /// often.
     async fn refresh_if_due(&self);
 
-    /// Whether the key of this name is in service and missing in this process.
+    /// Whether the key of this name is in service but could not be loaded by this process.
     fn is_key_missing(&self, key: &str) -> bool;
 
-    /// Does what has to be done now and then, for as long as it is polled.
+    /// Refreshes periodically. Runs until dropped.
     async fn run_refresh_loop(&self);
 }
