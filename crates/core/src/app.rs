@@ -6,9 +6,9 @@ use crate::time::Timestamp;
 /// A registered app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
-    /// Its name, as it sends it in `app_from`.
+    /// The name that the app sends in `app_from`.
     pub name: String,
-    /// Its 16-byte secret, sealed with its name as context.
+    /// Its 16-byte secret, sealed with the app's name as context.
     pub secret: SealedSecret,
     /// The apps it may hand its users over to.
     pub may_token: Vec<String>,
@@ -17,27 +17,27 @@ pub struct App {
 }
 
 impl App {
-    /// What an app's secret is bound to when sealed.
+    /// The context that an app's secret is sealed for.
     pub fn seal_context(name: &str) -> Vec<u8> {
         [b"app\0", name.as_bytes()].concat()
     }
 
-    /// Whether `name` can be an app's: 1 to 64 letters, digits, `.`, `-` and `_`.
+    /// Whether `name` is a valid app name: 1 to 64 letters, digits, `.`, `-` and `_`.
     pub fn is_valid_name(name: &str) -> bool {
         (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
     }
 
-    /// What to look an app up by: `name`, or the empty name, which no app has, for what cannot be one: a database may
-    /// refuse that.
+    /// The name to look up: `name` if it is valid, else the empty name, which no app has. A database may reject other
+    /// text.
     pub(crate) fn lookup_name(name: &str) -> &str {
         if Self::is_valid_name(name) { name } else { "" }
     }
 }
 
-/// A token that a client application presents, rather than a user.
+/// A token that identifies a client application, not a user (TMS).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientToken {
-    /// What it was given to.
+    /// The name of the client application.
     pub name: String,
     /// SHA-256 of the token.
     pub hash: [u8; 32],

@@ -1,7 +1,7 @@
-//! The audit trail: what happened, as it is kept and found again.
+//! The audit log: entries as they are stored and searched, and the policy which events get one.
 //!
-//! An [`AuditLogEntry`] is an [`Event`] with a name of its own, or a count of events. Words stay words, for a newer program may
-//! have written some that this one does not know.
+//! An [`AuditLogEntry`] is an [`Event`] with an id, or a count of merged events. Words are stored as text, because a
+//! newer version may have written some that this one does not know.
 
 use std::borrow::Cow;
 
@@ -10,50 +10,50 @@ use strum::IntoStaticStr;
 use crate::event::{Action, Event, Outcome, Subject};
 use crate::time::Timestamp;
 
-/// The act of an entry that counts failures of different acts.
+/// The action of an entry that counts failures of different actions.
 pub const VARIOUS_ACTIONS: &str = "various";
-/// The act of an entry that counts failures which exceeded the budgets and have no entry of their own.
+/// The action of an entry that counts failures which exceeded the quota of entries and have no entry of their own.
 pub const SUPPRESSED_FAILURES: &str = "not_kept";
 
-/// How an event is kept.
+/// How an event is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditLogPolicy {
-    /// Not at all: it changed nothing and concerns no account.
+    /// Not stored: it changed nothing and concerns no account.
     Discard,
-    /// By an entry of its own at first; repetitions are counted in one entry a minute. It changed nothing, so a client
-    /// can repeat it without end.
+    /// First by an entry of its own; repetitions are merged into one entry a minute. It changed nothing, so a client
+    /// could repeat it without end.
     Aggregate(FailureClass),
     /// By an entry of its own.
     Record,
 }
 
-/// The kinds of failures, each with a budget of entries of its own, so that none can hide the other.
+/// The classes of failures. Each has its own quota of entries, so that a flood of one cannot hide the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 pub enum FailureClass {
-    /// A secret of an existing account was guessed at or used again: what the rate limits count.
+    /// A wrong guess at, or a reuse of, a secret of an existing account: what the rate limits count.
     #[strum(serialize = "guesses")]
     Guess,
-    /// Everything else: it costs a client nothing to cause.
+    /// Any other failure: a client can cause it at no cost.
     #[strum(serialize = "refusals")]
     Refusal,
 }
 
 impl FailureClass {
-    /// A stable name, for metrics and the trail.
+    /// The name in metrics and the audit log.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
 impl AuditLogPolicy {
-    /// How `event` is kept:
+    /// How `event` is stored:
     ///
-    /// | act | outcome | kept |
+    /// | action | outcome | stored |
     /// | --- | --- | --- |
     /// | an administrator's | any | an entry each |
     /// | `issue_captcha` | ok | discarded |
     /// | `logout` | `not_authenticated` (no live session) | discarded |
-    /// | `check_code` | ok (uses nothing up) | merged, as a refusal |
+    /// | `check_code` | ok (consumes nothing) | merged, as a refusal |
     /// | any other | ok | an entry each |
     /// | about an existing account | `wrong_password`, `wrong_code`, `challenge_failed`, `replayed`, `disabled` | merged, as a guess |
     /// | any | any other | merged, as a refusal |
@@ -72,64 +72,64 @@ impl AuditLogPolicy {
     }
 }
 
-/// What an entry is called, and the order of the trail: by time, then by who wrote it.
+/// An entry's id. Ids order the audit log: by time, then by the process that wrote the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AuditLogEntryId {
-    /// When it ended; of several events, when the last did.
+    /// When the event ended; of merged events, when the last ended.
     pub at: Timestamp,
-    /// The process that wrote it: a random number of its own.
+    /// The process that wrote the entry: a random number.
     pub source: i64,
-    /// That process's count.
+    /// The entry's sequence number in that process.
     pub seq: i64,
 }
 
-/// A line of the trail. Never holds a secret, nor what a client typed.
+/// An entry of the audit log. Never holds a secret, nor what a client typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditLogEntry {
-    /// What it is called.
+    /// The entry's id.
     pub id: AuditLogEntryId,
-    /// Of several events, when the first ended.
+    /// Of merged events, when the first ended.
     pub first_at: Option<Timestamp>,
-    /// What was asked: a word of [`Action::as_str`], [`VARIOUS_ACTIONS`] or [`SUPPRESSED_FAILURES`].
+    /// The action: a word of [`Action::as_str`], [`VARIOUS_ACTIONS`] or [`SUPPRESSED_FAILURES`].
     pub action: Cow<'static, str>,
-    /// By what a password was proved, where one was: a word of [`crate::proof::ProofKind::as_str`].
+    /// The kind of password proof, if the action has one: a word of [`crate::proof::ProofKind::as_str`].
     pub proof: Option<Cow<'static, str>>,
-    /// What a code was sent for, where one was: a word of [`crate::code::CodePurpose::as_str`].
+    /// The purpose of a code, if the action has one: a word of [`crate::code::CodePurpose::as_str`].
     pub purpose: Option<Cow<'static, str>>,
-    /// How it ended: a word of [`Outcome::as_str`], or with [`SUPPRESSED_FAILURES`] one of [`FailureClass::as_str`].
+    /// The outcome: a word of [`Outcome::as_str`]; with [`SUPPRESSED_FAILURES`], one of [`FailureClass::as_str`].
     pub result: Cow<'static, str>,
-    /// How many events it counts.
+    /// How many events the entry counts.
     pub count: i64,
-    /// With [`SUPPRESSED_FAILURES`], from how many origins.
+    /// With [`SUPPRESSED_FAILURES`], from how many origins they came.
     pub origins: Option<i64>,
-    /// By which door; `None` for what an administrator did.
+    /// The dialect; `None` for an administrator's action.
     pub dialect: Option<Cow<'static, str>>,
-    /// The app that called on the user's behalf, if one did.
+    /// The app that called on the user's behalf, if any.
     pub app: Option<String>,
-    /// What it concerned: `user`, `app`, `client_token` or `key`, as far as that is known.
+    /// The kind of the subject, if known: `user`, `app`, `client_token` or `key`.
     pub subject_kind: Option<Cow<'static, str>>,
-    /// Whom or what: a user's id, or a name.
+    /// The subject: a user's id, or a record's name.
     pub subject: Option<String>,
-    /// The whole address of the client; of several events, of one of them.
+    /// The client's full address; of merged events, of one of them.
     pub address: Option<String>,
-    /// What logs call the request; of several events, the request of one of them.
+    /// The request id; of merged events, of one of them.
     pub request: Option<String>,
-    /// Who did what an administrator does: `uid:0@host`.
+    /// The operating-system account that ran an administrator's command: `uid:0@host`.
     pub operator: Option<String>,
 }
 
 impl AuditLogEntry {
     /// The entry of `event`, written by a process that `operator` runs.
     pub fn new(event: Event, source: i64, seq: i64, operator: &str) -> Self {
-        let word = Cow::Borrowed;
+        let static_text = Cow::Borrowed;
         let (proof, purpose) = match event.action {
-            Action::Login(proof) | Action::ChangePassword(proof) => (Some(word(proof.as_str())), None),
-            Action::SendCode(purpose) => (None, Some(word(purpose.as_str()))),
+            Action::Login(proof) | Action::ChangePassword(proof) => (Some(static_text(proof.as_str())), None),
+            Action::SendCode(purpose) => (None, Some(static_text(purpose.as_str()))),
             _ => (None, None),
         };
         let (subject_kind, subject) = match event.subject {
             Some(subject) => {
-                let kind = word(subject.kind());
+                let kind = static_text(subject.kind());
                 (Some(kind), Some(subject.into_text()))
             }
             None => (None, None),
@@ -140,16 +140,18 @@ impl AuditLogEntry {
         };
         let operator = event.entry_point.is_none().then(|| operator.to_owned());
         let (dialect, app) = match event.entry_point {
-            Some(door) => (Some(word(door.dialect)), Some(door.app).filter(|app| !app.is_empty())),
+            Some(entry_point) => {
+                (Some(static_text(entry_point.dialect)), Some(entry_point.app).filter(|app| !app.is_empty()))
+            }
             None => (None, None),
         };
         Self {
             id: AuditLogEntryId { at: event.at, source, seq },
             first_at: None,
-            action: word(event.action.as_str()),
+            action: static_text(event.action.as_str()),
             proof,
             purpose,
-            result: word(event.outcome.as_str()),
+            result: static_text(event.outcome.as_str()),
             count: 1,
             origins: None,
             dialect,
@@ -162,7 +164,7 @@ impl AuditLogEntry {
         }
     }
 
-    /// An entry that says that failures of `class` from `origins` origins exceeded the budgets; it needs a name.
+    /// An entry which says that failures of `class` from `origins` origins exceeded the quota. Its id is set later.
     pub fn suppressed(class: FailureClass, origins: i64) -> Self {
         Self {
             id: AuditLogEntryId { at: Timestamp::from_micros(0), source: 0, seq: 0 },
@@ -183,7 +185,7 @@ impl AuditLogEntry {
         }
     }
 
-    /// This entry, counting `times` events, of which the first ended at `first` and the last at `last`.
+    /// This entry, counting `times` events, the first of which ended at `first` and the last at `last`.
     #[must_use]
     pub fn aggregating(mut self, times: i64, first: Timestamp, last: Timestamp) -> Self {
         self.count = times;
@@ -194,7 +196,7 @@ impl AuditLogEntry {
 }
 
 impl Subject {
-    /// A stable name of what it is, for the trail.
+    /// The subject's kind in the audit log.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
@@ -212,37 +214,37 @@ impl Subject {
     }
 }
 
-/// What to find. Every field narrows; an empty list does not.
+/// A search in the audit log. All conditions must hold; an empty list is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditLogFilter {
-    /// At or after this instant.
+    /// At or after this time.
     pub since: Option<Timestamp>,
-    /// Before this instant.
+    /// Before this time.
     pub until: Option<Timestamp>,
-    /// Of one of these acts.
+    /// One of these actions.
     pub actions: Vec<String>,
-    /// That ended in one of these ways.
+    /// One of these outcomes.
     pub results: Vec<String>,
-    /// That ended in any way but these.
+    /// None of these outcomes.
     pub excluded_results: Vec<String>,
-    /// Through one of these doors.
+    /// In one of these dialects.
     pub dialects: Vec<String>,
     /// Through this app.
     pub app: Option<String>,
-    /// Concerning this user (an id) or record (a name).
+    /// With this subject: a user's id, or a record's name.
     pub subject: Option<String>,
-    /// From this address.
+    /// From this client address.
     pub address: Option<String>,
-    /// Within this request.
+    /// With this request id.
     pub request: Option<String>,
 }
 
-/// In which order.
+/// The order of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditLogOrder {
-    /// As it happened.
+    /// Oldest entry first.
     OldestFirst,
-    /// Backwards.
+    /// Newest entry first.
     NewestFirst,
 }
 
@@ -276,9 +278,9 @@ mod tests {
         assert_eq!((entry.subject_kind.as_deref(), entry.operator.as_deref()), (Some("user"), None));
         assert_eq!((entry.address.as_deref(), entry.request.as_deref()), (Some("192.0.2.1"), Some("r-1")));
 
-        let counted = entry.aggregating(3, Timestamp::from_secs(1), Timestamp::from_secs(9));
-        assert_eq!((counted.count, counted.first_at), (3, Some(Timestamp::from_secs(1))));
-        assert_eq!(counted.id.at, Timestamp::from_secs(9));
+        let merged = entry.aggregating(3, Timestamp::from_secs(1), Timestamp::from_secs(9));
+        assert_eq!((merged.count, merged.first_at), (3, Some(Timestamp::from_secs(1))));
+        assert_eq!(merged.id.at, Timestamp::from_secs(9));
 
         let event = Event { action: Action::AddUser, entry_point: None, client: None, ..event };
         let entry = AuditLogEntry::new(event, 8, 10, "uid:0@host");
@@ -287,24 +289,25 @@ mod tests {
 
     #[test]
     fn only_events_without_effect_are_aggregated_or_discarded() {
-        let door = Some(EntryPoint { dialect: "jwt", app: String::new(), origin: None });
+        let entry_point = Some(EntryPoint { dialect: "jwt", app: String::new(), origin: None });
         let user = Subject::User(UserId::from_bytes([7; 16]));
-        let kept = |act, outcome, subject: Option<&Subject>| {
+        let policy = |action, outcome, subject: Option<&Subject>| {
             let (at, subject) = (Timestamp::from_secs(5), subject.cloned());
             AuditLogPolicy::for_event(&Event {
                 at,
-                action: act,
+                action,
                 outcome,
                 subject,
-                entry_point: door.clone(),
+                entry_point: entry_point.clone(),
                 client: None,
             })
         };
         let guesses = ["wrong_password", "wrong_code", "challenge_failed", "replayed", "disabled"];
-        for act in Action::all() {
+        for action in Action::all() {
             for outcome in Outcome::all() {
-                let (of_user, of_none) = (kept(act, outcome, Some(&user)), kept(act, outcome, None));
-                let expected = match (act.as_str(), outcome.as_str()) {
+                let (with_subject, without_subject) =
+                    (policy(action, outcome, Some(&user)), policy(action, outcome, None));
+                let expected = match (action.as_str(), outcome.as_str()) {
                     ("logout", "not_authenticated") | ("issue_captcha", "ok") => [AuditLogPolicy::Discard; 2],
                     ("check_code", "ok") => [AuditLogPolicy::Aggregate(FailureClass::Refusal); 2],
                     (_, "ok") => [AuditLogPolicy::Record; 2],
@@ -314,9 +317,13 @@ mod tests {
                     ],
                     _ => [AuditLogPolicy::Aggregate(FailureClass::Refusal); 2],
                 };
-                assert_eq!([of_user, of_none], expected, "{act:?} {outcome:?}");
-                let administrative = Event::by_administrator(Timestamp::from_secs(5), act, outcome, None);
-                assert_eq!(AuditLogPolicy::for_event(&administrative), AuditLogPolicy::Record, "{act:?} {outcome:?}");
+                assert_eq!([with_subject, without_subject], expected, "{action:?} {outcome:?}");
+                let administrative = Event::by_administrator(Timestamp::from_secs(5), action, outcome, None);
+                assert_eq!(
+                    AuditLogPolicy::for_event(&administrative),
+                    AuditLogPolicy::Record,
+                    "{action:?} {outcome:?}"
+                );
             }
         }
     }

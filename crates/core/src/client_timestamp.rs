@@ -1,19 +1,19 @@
-//! The timestamp of a salted proof, with the text it was sent as: a digest is made over a text, not over a number.
+//! The timestamp of a salted proof, with the text that was sent: the client's digest is over a text, not a number.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The longest text that is read, in bytes: more than a whole number of seconds or milliseconds needs.
+/// The longest accepted text, in bytes.
 const MAX_LENGTH: usize = 32;
-/// Whole numbers below it are exact in a double, which is what a fraction or an exponent was written from.
+/// Integers below this are exact in a double, which fractions and exponents were written from.
 const MAX_EXACT_DOUBLE: u64 = 1 << 53;
-/// From here on Java's `Double.toString` writes an exponent.
+/// From this value on, Java's `Double.toString` writes an exponent.
 const JAVA_EXPONENT_MIN: u64 = 10_000_000;
 /// Numbers of 13 digits are milliseconds: as seconds they would be 30,000 years away.
 const MILLISECOND_RANGE: std::ops::Range<u64> = 1_000_000_000_000..10_000_000_000_000;
 
-/// When a client says that it salted a digest. Seconds or milliseconds since the Unix epoch, as a whole number, which may be
-/// written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
+/// When a client says that it salted a digest: seconds or milliseconds since the Unix epoch, as an integer. The integer
+/// may be written as a double (`1795691504.0`, `1.795691504E9`), in quotes, and with white space around it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ClientTimestamp {
     text: [u8; MAX_LENGTH],
@@ -22,8 +22,8 @@ pub struct ClientTimestamp {
 }
 
 impl ClientTimestamp {
-    /// Reads what was sent. `None` for anything but a whole number below 2^63 (2^53 if written as a double) without sign or
-    /// zeros in front, and for more than 32 bytes.
+    /// Parses the sent text. `None` for more than 32 bytes, and for anything but an integer below 2^63 (2^53 if written
+    /// as a double) without sign or leading zeros.
     pub fn parse(sent: &str) -> Option<Self> {
         let mut text = [0; MAX_LENGTH];
         text.get_mut(..sent.len())?.copy_from_slice(sent.as_bytes());
@@ -35,32 +35,33 @@ impl ClientTimestamp {
         if MILLISECOND_RANGE.contains(&self.integer) { self.integer / 1_000 } else { self.integer }
     }
 
-    /// The whole number, in the unit that it was sent in: it is the same for all that one digest can be made over.
+    /// The integer in the unit it was sent in. It is the same for all candidate texts of one digest.
     pub(crate) fn integer(&self) -> u64 {
         self.integer
     }
 
-    /// The texts that a proof may be made over, each once, four at most: as it came; without quotes and white space; the
-    /// whole number in decimal digits; of a double, as Java writes it, for a JSON number comes here as `1795691504.0`
-    /// however it was written. All are of one whole number, and how many there are depends on nothing but what was sent.
+    /// The texts that the digest may be over, each once, at most four: as sent; without quotes and white space; the
+    /// integer in decimal digits; and for a double, as Java writes it, because a JSON number arrives here as
+    /// `1795691504.0` however it was written. All denote the same integer, and their number depends only on the sent
+    /// text.
     pub fn candidate_texts(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let sent = std::str::from_utf8(&self.text[..usize::from(self.text_length)]).unwrap_or_default();
-        let bare = strip_quotes(sent);
-        let digits = bare.bytes().all(|byte| byte.is_ascii_digit());
-        let other = (bare != sent).then_some(Cow::Borrowed(bare));
-        let whole = (!digits).then(|| Cow::Owned(self.integer.to_string()));
-        let java = (!digits && self.integer >= JAVA_EXPONENT_MIN).then(|| java_double_string(self.integer));
-        let java = java.filter(|text| text != bare && text != sent).map(Cow::Owned);
-        std::iter::once(Cow::Borrowed(sent)).chain(other).chain(whole).chain(java)
+        let unquoted = strip_quotes(sent);
+        let is_decimal = unquoted.bytes().all(|byte| byte.is_ascii_digit());
+        let without_quotes = (unquoted != sent).then_some(Cow::Borrowed(unquoted));
+        let decimal = (!is_decimal).then(|| Cow::Owned(self.integer.to_string()));
+        let java = (!is_decimal && self.integer >= JAVA_EXPONENT_MIN).then(|| java_double_string(self.integer));
+        let java = java.filter(|text| text != unquoted && text != sent).map(Cow::Owned);
+        std::iter::once(Cow::Borrowed(sent)).chain(without_quotes).chain(decimal).chain(java)
     }
 }
 
 impl From<u64> for ClientTimestamp {
     /// The timestamp that is sent as these decimal digits.
-    fn from(whole: u64) -> Self {
-        let (mut text, digits) = ([0; MAX_LENGTH], whole.to_string());
+    fn from(integer: u64) -> Self {
+        let (mut text, digits) = ([0; MAX_LENGTH], integer.to_string());
         text[..digits.len()].copy_from_slice(digits.as_bytes());
-        Self { text, text_length: u8::try_from(digits.len()).unwrap_or_default(), integer: whole }
+        Self { text, text_length: u8::try_from(digits.len()).unwrap_or_default(), integer }
     }
 }
 
@@ -70,36 +71,39 @@ impl fmt::Debug for ClientTimestamp {
     }
 }
 
-/// Without white space and one pair of quotes around it.
+/// Strips white space and one pair of quotes.
 fn strip_quotes(sent: &str) -> &str {
     let text = sent.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote));
     unquoted.unwrap_or(text).trim()
 }
 
-/// As Java's `Double.toString` writes a whole number from [`SCIENTIFIC`] on.
-fn java_double_string(whole: u64) -> String {
-    let text = format!("{:E}", whole as f64);
+/// An integer of at least [`JAVA_EXPONENT_MIN`] as Java's `Double.toString` writes it.
+fn java_double_string(integer: u64) -> String {
+    let text = format!("{:E}", integer as f64);
     if text.contains('.') { text } else { text.replace('E', ".0E") }
 }
 
 fn parse_integer(text: &str) -> Option<u64> {
-    let plain = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain(text) {
-        let leads = text.len() > 1 && text.starts_with('0');
-        return text.parse().ok().filter(|whole: &u64| !leads && i64::try_from(*whole).is_ok());
+    let is_decimal = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_decimal(text) {
+        let has_leading_zero = text.len() > 1 && text.starts_with('0');
+        return text.parse().ok().filter(|integer: &u64| !has_leading_zero && i64::try_from(*integer).is_ok());
     }
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
-    let shaped = plain(integer) && (fraction.is_empty() || plain(fraction)) && plain(exponent) && exponent.len() <= 2;
+    let is_number = is_decimal(integer)
+        && (fraction.is_empty() || is_decimal(fraction))
+        && is_decimal(exponent)
+        && exponent.len() <= 2;
     let fraction = fraction.trim_end_matches('0');
-    let zeros = exponent.parse::<usize>().ok().filter(|_| shaped)?.checked_sub(fraction.len())?;
+    let zeros = exponent.parse::<usize>().ok().filter(|_| is_number)?.checked_sub(fraction.len())?;
     if integer.len() > 1 && integer.starts_with('0') {
         return None;
     }
     let digits: u64 = format!("{integer}{fraction}").parse().ok()?;
-    digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?).filter(|whole| *whole < MAX_EXACT_DOUBLE)
+    digits.checked_mul(10_u64.checked_pow(u32::try_from(zeros).ok()?)?).filter(|integer| *integer < MAX_EXACT_DOUBLE)
 }
 
 #[cfg(test)]
@@ -120,7 +124,7 @@ mod tests {
             ("0", 0),
             ("1795691504123", 1_795_691_504),
             ("1795691504000", 1_795_691_504),
-            // Seconds, however far away.
+            // Seconds, even if far in the future.
             ("179569150412", 179_569_150_412),
             ("17956915041234", 17_956_915_041_234),
             ("9223372036854775807", i64::MAX.unsigned_abs()),
@@ -132,7 +136,7 @@ mod tests {
 
     #[test]
     fn quoted_and_double_forms_also_yield_the_plain_integer() {
-        for (sent, others) in [
+        for (sent, other_texts) in [
             (" 1795691504", ["1795691504"].as_slice()),
             ("1795691504\n", &["1795691504"]),
             ("\"1795691504\"", &["1795691504"]),
@@ -145,8 +149,8 @@ mod tests {
             ("17956915.04e2", &["1795691504", "1.795691504E9"]),
             ("\" 1795691504.0 \"", &["1795691504.0", "1795691504", "1.795691504E9"]),
         ] {
-            let writings = std::iter::once(sent).chain(others.iter().copied()).map(str::to_owned).collect();
-            assert_eq!(parse(sent), Some((1_795_691_504, writings)), "{sent:?}");
+            let texts = std::iter::once(sent).chain(other_texts.iter().copied()).map(str::to_owned).collect();
+            assert_eq!(parse(sent), Some((1_795_691_504, texts)), "{sent:?}");
         }
         assert_eq!(parse("1.795691504123E12").unwrap().0, 1_795_691_504);
         assert_eq!(parse("0.0").unwrap().1, ["0.0", "0"]);
@@ -196,18 +200,18 @@ mod tests {
     proptest! {
         #[test]
         fn every_candidate_text_denotes_the_same_instant(sent in "[ \"'0-9.eE+]{0,33}") {
-            let Some((seconds, writings)) = parse(&sent) else { return Ok(()) };
-            prop_assert!(writings.len() <= 4);
-            prop_assert_eq!(&writings[0], &sent);
-            for writing in &writings {
-                prop_assert_eq!(parse(writing).unwrap().0, seconds, "{}", writing);
-                let whole = |text: &str| ClientTimestamp::parse(text).unwrap().integer();
-                prop_assert_eq!(whole(writing), whole(&sent), "{}", writing);
+            let Some((seconds, texts)) = parse(&sent) else { return Ok(()) };
+            prop_assert!(texts.len() <= 4);
+            prop_assert_eq!(&texts[0], &sent);
+            for text in &texts {
+                prop_assert_eq!(parse(text).unwrap().0, seconds, "{}", text);
+                let integer = |text: &str| ClientTimestamp::parse(text).unwrap().integer();
+                prop_assert_eq!(integer(text), integer(&sent), "{}", text);
             }
-            let mut once = writings.clone();
-            once.sort();
-            once.dedup();
-            prop_assert_eq!(once.len(), writings.len());
+            let mut distinct = texts.clone();
+            distinct.sort();
+            distinct.dedup();
+            prop_assert_eq!(distinct.len(), texts.len());
         }
 
         #[test]

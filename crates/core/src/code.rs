@@ -1,4 +1,4 @@
-//! Verification codes: six digits, kept as keyed hashes, bound to dialect, purpose and subject.
+//! Verification codes: six digits, stored as keyed hashes, bound to dialect, purpose and subject.
 
 use std::fmt;
 
@@ -12,56 +12,56 @@ use crate::text;
 /// How many digits a code has.
 const CODE_DIGITS: usize = 6;
 
-/// What a code is good for. The default is only what [`Act::all`](crate::event::Action::all) lists.
+/// What a code may be used for. The default is what [`Action::all`](crate::event::Action::all) lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum CodePurpose {
-    /// Opening an account (MeFP usage 1).
+    /// Registration (MeFP usage 1).
     Register,
-    /// Setting a new password (MeFP usage 2, JWT).
+    /// Reset of a password (MeFP usage 2, JWT).
     Reset,
-    /// Anything in the dialect (the portal names no purpose).
+    /// Any use in the dialect (the portal names no purpose).
     #[default]
     Any,
 }
 
 impl CodePurpose {
-    /// A stable name, for stores and delivery.
+    /// The name in stores, metrics and the audit log.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// What a code is found by.
+/// The key that a code is stored under.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CodeKey(String);
 
 impl CodeKey {
-    /// The key of the code that `dialect` sent for `purpose` to `subject`: a recipient's canonical key, or an
+    /// The key of a code that `dialect` sent for `purpose`. The subject is the recipient's canonical key, or the
     /// account's key where the client does not repeat the recipient (JWT).
     pub fn new(dialect: DialectName, purpose: CodePurpose, subject: &str) -> Self {
         Self(format!("{dialect}:{}:{subject}", purpose.as_str()))
     }
 
-    /// As stores key it.
+    /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A code in the clear, on its way to its recipient. Never printed.
+/// A code as it is delivered. Never printed.
 #[derive(Clone, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
 pub struct Code(String);
 
 impl Code {
-    /// A new code: six digits, uniform.
+    /// Generates a code: six digits, uniformly distributed.
     pub fn generate(random: &dyn Random) -> Self {
         Self(format!("{:06}", random.uniform_below(1_000_000)))
     }
 
-    /// Takes what a client typed, without white space, hyphens and invisible characters, and with full-width digits as
-    /// ASCII. Fewer than six digits are a number whose zeros in front were dropped. Anything may be tried; only six digits
-    /// can be right.
+    /// Parses what a client typed: separators and invisible characters are removed, full-width digits become ASCII.
+    /// Fewer than six digits are a number that lost its leading zeros. Any text is accepted, but only six digits can
+    /// match.
     pub fn from_user_input(text: &str) -> Self {
         let mut digits = text::normalize_typed(text);
         if (1..CODE_DIGITS).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -70,12 +70,13 @@ impl Code {
         Self(digits)
     }
 
-    /// The code's text, for its recipient alone.
+    /// The text, for the recipient only.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The keyed hash it is stored as. `app` is the app it was sent through (empty if none), which alone may use it.
+    /// The keyed hash that is stored. `app` is the app that the code was sent through (empty if none), and which alone
+    /// may use it.
     pub fn tag(&self, key: &MacKey, at: &CodeKey, app: &str) -> MacTag {
         key.tag(&[b"code", at.as_str().as_bytes(), app.as_bytes(), self.0.as_bytes()])
     }
@@ -105,7 +106,7 @@ mod tests {
             assert_eq!(Code::from_user_input(&format!(" {}\n", code.expose())).expose(), code.expose());
             seen.insert(code.expose().to_owned());
         }
-        assert!(seen.len() > 190, "they are drawn from a million: {}", seen.len());
+        assert!(seen.len() > 190, "codes repeat too often: {}", seen.len());
     }
 
     #[test]
@@ -134,12 +135,13 @@ mod tests {
     proptest! {
         #[test]
         fn normalizing_a_typed_code_is_idempotent(text in "[0-9a-zA-Z０-９ \\-\u{a0}\u{200b}]{0,40}") {
-            let (once, again) = (Code::from_user_input(&text), Code::from_user_input(Code::from_user_input(&text).expose()));
-            prop_assert_eq!(again.expose(), once.expose());
+            let once = Code::from_user_input(&text);
+            let twice = Code::from_user_input(once.expose());
+            prop_assert_eq!(twice.expose(), once.expose());
         }
     }
 
-    /// Computed by Python's `hmac`, each part behind its length in eight bytes.
+    /// Computed by Python's `hmac`; the length of each part precedes it in eight bytes.
     #[test]
     fn the_code_hash_matches_a_reference_hmac() {
         let key = MacKey::new(Zeroizing::new([0xab; 32]));

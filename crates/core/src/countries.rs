@@ -1,14 +1,14 @@
-//! Calling codes (ITU-T E.164): the countries that short messages are sent to.
+//! Calling codes (ITU-T E.164) of the countries that short messages are sent to, against SMS pumping.
 
 use std::fmt;
 
 use crate::identifier::Phone;
 
-/// The calling codes of two digits. Those that begin with 1 and 7 have one digit, all others three.
+/// The calling codes of two digits. Those that start with 1 and 7 have one digit, all others three.
 const TWO_DIGIT_CODES: &str = "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 \
                              65 66 81 82 84 86 90 91 92 93 94 95 98";
 
-/// The longest prefix that makes sense: a country and an area within it.
+/// The longest accepted prefix: a country and an area in it.
 const MAX_PREFIX_DIGITS: usize = 7;
 
 /// The countries, or areas of countries, that short messages may be sent to.
@@ -16,11 +16,11 @@ const MAX_PREFIX_DIGITS: usize = 7;
 pub struct Countries(Vec<String>);
 
 impl Countries {
-    /// Reads calling codes separated by commas, without `+` or zeros in front: `86,852,853`. A code may be followed by
-    /// the digits of an area, which narrows it: `1` is all of North America and the Caribbean, `1604` Vancouver.
+    /// Parses calling codes separated by commas, without leading zeros: `86,852,853`. A code may be followed by the
+    /// digits of an area: `1` is North America and the Caribbean, `1604` is Vancouver.
     ///
     /// # Errors
-    /// The code that is none, and why.
+    /// A text that names the invalid code.
     pub fn parse(text: &str) -> Result<Self, String> {
         let codes = text.split(',').map(str::trim).filter(|code| !code.is_empty());
         let codes = codes.map(|code| match code.strip_prefix('+').unwrap_or(code) {
@@ -30,16 +30,16 @@ impl Countries {
         Ok(Self(codes.collect::<Result<_, _>>()?))
     }
 
-    /// Whether `phone` is in one of them.
+    /// Whether `phone` is in one of these countries.
     pub fn contains(&self, phone: &Phone) -> bool {
-        // Calling codes are prefix-free, and each entry has a whole one: +88216… is none of 86 and none of 8.
+        // Calling codes are prefix-free, and each entry has a whole one: neither 86 nor 8 matches +88216….
         let number = phone.e164_digits();
         self.0.iter().any(|code| number.starts_with(code.as_str()))
     }
 }
 
 impl fmt::Display for Countries {
-    /// As they are read.
+    /// In the form that [`Countries::parse`] accepts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(","))
     }
@@ -52,7 +52,7 @@ impl Default for Countries {
     }
 }
 
-/// Whether `digits` are a whole calling code, perhaps with an area after it.
+/// Whether `digits` start with a complete calling code, which an area may follow.
 fn is_calling_code(digits: &str) -> bool {
     let two = digits.get(..2).unwrap_or_default();
     let length = match digits.as_bytes().first() {
@@ -86,16 +86,16 @@ mod tests {
 
     #[test]
     fn calling_codes_must_be_complete_and_may_include_an_area() {
-        let some = Countries::parse(" 852, +7 ,1604,886").unwrap();
+        let served = Countries::parse(" 852, +7 ,1604,886").unwrap();
         for inside in ["+85251234567", "+79161234567", "+16045550123", "+886912345678"] {
-            assert!(some.contains(&phone(inside)), "{inside}");
+            assert!(served.contains(&phone(inside)), "{inside}");
         }
         for outside in ["13800138000", "+14155550123", "+88216123456", "+85366123456"] {
-            assert!(!some.contains(&phone(outside)), "{outside}");
+            assert!(!served.contains(&phone(outside)), "{outside}");
         }
         for bad in ["8", "88", "85", "0", "086", "CN", "86x", "12345678", "8 6"] {
             assert!(Countries::parse(bad).unwrap_err().contains("calling code"), "{bad}");
         }
-        assert!(!Countries::parse("").unwrap().contains(&phone("13800138000")), "to none");
+        assert!(!Countries::parse("").unwrap().contains(&phone("13800138000")), "an empty list serves no country");
     }
 }

@@ -1,4 +1,4 @@
-//! What every use case works with, as the composition root hands it to [`UseCases::new`].
+//! The dependencies of every use case, which the composition root passes to [`UseCases::new`].
 //!
 //! [`UseCases::new`]: crate::UseCases::new
 
@@ -16,42 +16,43 @@ use crate::seal::{SealedSecret, Sealer};
 use crate::time::{Clock, Timestamp};
 use crate::{Error, Result};
 
-/// Stores, keys, rules, time and chance, bundled. Cheap to clone.
+/// Stores, keys, policy, clock and randomness. Cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// Users, apps, client tokens.
+    /// The user store.
     pub users: Arc<dyn UserStore>,
-    /// Short-lived state.
+    /// The state store.
     pub state: Arc<dyn StateStore>,
-    /// Code delivery.
+    /// Delivery of codes.
     pub delivery: Arc<dyn Delivery>,
-    /// Who is told what happened.
+    /// The sink of audit events.
     pub events: Arc<dyn EventSink>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// The source of randomness.
     pub random: Arc<dyn Random>,
     /// Password hashing.
     pub hasher: Hasher,
-    /// Seals digests and app secrets.
+    /// Seals and opens digests and app secrets.
     pub sealer: Arc<Sealer>,
-    /// Keeps the keys those that are in service.
+    /// Loads keys that were put in service since.
     pub keys: Arc<dyn KeyRefresher>,
-    /// Who logged in by salted proofs, until it is stored.
+    /// Users whose salted logins are not stored yet.
     pub salted_logins: Arc<SaltedLoginRecorder>,
-    /// Hashes codes and captcha answers.
+    /// The key of keyed hashes: of codes and captchas.
     pub mac: Arc<MacKey>,
-    /// The rules.
+    /// Limits, lifetimes and other rules.
     pub policy: Arc<Policy>,
 }
 
 impl Dependencies {
-    /// The present instant.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Whether digests are sealed and salted proofs can be checked: the configuration says so, and nobody ended it.
+    /// Whether salted proofs can be checked and digests are sealed: the configuration enables it, and `stele` has not
+    /// ended salted logins.
     pub fn salted_logins_enabled(&self) -> bool {
         self.policy.salted_logins_enabled && self.sealer.seals_digests()
     }
@@ -61,13 +62,14 @@ impl Dependencies {
         self.sealer.seal(self.now(), context, secret, self.random.as_ref())
     }
 
-    /// Opens what was sealed for `context`, perhaps by another process under a key that this one has not heard of.
+    /// Opens a secret that was sealed for `context`, perhaps by another process under a key that this one has not
+    /// loaded yet.
     ///
     /// # Errors
-    /// A fault of ours: the key is missing or wrong.
+    /// [`Error::Internal`] if the key is missing or wrong.
     pub async fn open(&self, context: &[u8], sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>> {
         let mut opened = self.sealer.open(context, sealed);
-        // A key of a number that was taken back is another key.
+        // Also on a wrong key: a number that was taken out of service may have been given to a new key.
         if opened.is_err() {
             self.keys.refresh_if_due().await;
             opened = self.sealer.open(context, sealed);

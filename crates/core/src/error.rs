@@ -1,72 +1,72 @@
-//! The one domain error, which each dialect renders by an exhaustive match.
+//! The domain's error type. Each dialect renders it by an exhaustive match.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A result of the domain.
+/// The result of a use case or a port.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a use case did not do what it was asked.
+/// Why a use case failed.
 #[derive(Debug)]
 pub enum Error {
-    /// A value breaks a rule; the text names the domain's field: `password`, `username`, `phone`, `email`.
+    /// A value is not acceptable. The text is the domain's name of the field: `password`, `username`, `phone`, `email`.
     Invalid(&'static str),
-    /// No user has this identifier or id. Dialects that must not tell render it as [`Error::WrongPassword`].
+    /// No user has this identifier or id. Dialects that must prevent user enumeration render it as
+    /// [`Error::WrongPassword`].
     UnknownUser,
-    /// The proof is not of this user's password (or the user may not use this door).
+    /// The proof is not of this user's password, or the user may not log in here.
     WrongPassword,
-    /// A salted proof's timestamp is too far from now, or from before the replay memory was born.
+    /// A salted proof's timestamp is too far from now, or is not after the creation of the replay memory.
     Stale,
-    /// This very proof was accepted before.
+    /// The proof was accepted before (replay protection).
     Replayed,
-    /// The password is right, but an administrator has locked the user out.
+    /// The password is right, but an administrator has disabled the user.
     Disabled,
-    /// The account asks for a challenge (a code or a captcha) first, and none was given.
+    /// The login needs a challenge (a code or a captcha) after too many failures, and the request has none.
     ChallengeRequired,
-    /// A challenge was given and is wrong.
+    /// The challenge was answered wrongly.
     ChallengeFailed,
-    /// The verification code is wrong, expired, burnt, or was never sent.
+    /// The verification code is wrong, expired, invalidated by wrong guesses, or was never sent.
     WrongCode,
     /// A user with this identifier exists.
     IdentifierTaken,
     /// The token is missing, unknown, expired or revoked.
     NotAuthenticated,
-    /// The token is live, but not for this.
+    /// The token is valid, but does not permit this.
     NotAllowed,
     /// A one-time token cannot be issued or redeemed.
     TicketRefused,
-    /// Too many failures or sends: wait.
+    /// A rate limit or quota is exceeded.
     RateLimited {
-        /// How long.
+        /// How long to wait.
         retry_after: Duration,
     },
-    /// All hashing slots are taken and the queue is full.
+    /// Load shedding: all hashing slots are taken and the queue is full.
     Busy {
-        /// When to try again.
+        /// How long to wait.
         retry_after: Duration,
     },
-    /// A store or a delivery channel cannot be reached.
+    /// A store or the delivery cannot be reached.
     Unavailable(ErrorSource),
-    /// A fault of ours.
+    /// An internal error: a bug, damaged data, or a missing key.
     Internal(ErrorSource),
 }
 
-/// What lies behind a fault of ours: for the log, never for a client.
+/// The source of an error: for logs, never for clients.
 pub struct ErrorSource(Box<dyn std::error::Error + Send + Sync>);
 
 impl Error {
-    /// A fault of ours with its cause.
-    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Internal(ErrorSource(cause.into()))
+    /// An internal error with its source.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(ErrorSource(source.into()))
     }
 
-    /// Something unreachable, with its cause.
-    pub fn unavailable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Unavailable(ErrorSource(cause.into()))
+    /// An unreachable store or delivery, with the source.
+    pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Unavailable(ErrorSource(source.into()))
     }
 
-    /// How long to wait before trying again, where that is known, in whole seconds and at least one: what a
-    /// `Retry-After` header says.
+    /// How long to wait before retrying, where that is known, for a `Retry-After` header: whole seconds, at least one.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after } | Self::Busy { retry_after } => {
@@ -84,13 +84,13 @@ impl fmt::Debug for ErrorSource {
 }
 
 impl fmt::Display for ErrorSource {
-    /// The cause and what caused it, outermost first.
+    /// The source and its own sources, outermost first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
         let mut next = self.0.source();
-        while let Some(cause) = next {
-            write!(f, ": {cause}")?;
-            next = cause.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
         }
         Ok(())
     }
@@ -107,16 +107,16 @@ impl fmt::Display for Error {
             Self::Replayed => f.write_str("the proof was used before"),
             Self::Disabled => f.write_str("the user is disabled"),
             Self::ChallengeRequired => f.write_str("a challenge is required"),
-            Self::ChallengeFailed => f.write_str("the challenge was not met"),
+            Self::ChallengeFailed => f.write_str("the challenge was answered wrongly"),
             Self::WrongCode => f.write_str("wrong verification code"),
             Self::IdentifierTaken => f.write_str("this name, phone or e-mail address is taken"),
-            Self::NotAuthenticated => f.write_str("the token is missing or dead"),
-            Self::NotAllowed => f.write_str("the token is not for this"),
-            Self::TicketRefused => f.write_str("the one-time token is refused"),
-            Self::RateLimited { retry_after } => write!(f, "too many: wait {} s", retry_after.as_secs()),
-            Self::Busy { .. } => f.write_str("busy"),
-            Self::Unavailable(cause) => write!(f, "unavailable: {cause}"),
-            Self::Internal(cause) => write!(f, "internal: {cause}"),
+            Self::NotAuthenticated => f.write_str("the token is missing, expired or revoked"),
+            Self::NotAllowed => f.write_str("the token does not permit this"),
+            Self::TicketRefused => f.write_str("the one-time token cannot be issued or redeemed"),
+            Self::RateLimited { retry_after } => write!(f, "rate limit exceeded: retry in {} s", retry_after.as_secs()),
+            Self::Busy { .. } => f.write_str("busy: too many password hashes at once; retry later"),
+            Self::Unavailable(source) => write!(f, "unavailable: {source}"),
+            Self::Internal(source) => write!(f, "internal: {source}"),
         }
     }
 }

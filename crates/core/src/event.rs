@@ -1,8 +1,7 @@
-//! What happened: for whoever counts it, and for whoever keeps the trail.
+//! Audit events: what each use case did, for metrics and the audit log.
 //!
-//! Every use case that a client or an administrator can call tells of itself once, whatever becomes of it. An event
-//! holds no secret, for none of its types can: what was done and how it ended are words of a closed list, and names
-//! are those of records that exist.
+//! Every use case that a client or an administrator can call records one event, however it ends. An event cannot hold a
+//! secret: action and outcome are words of a closed list, and names are those of existing records.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,70 +18,70 @@ use crate::time::Timestamp;
 use crate::user::UserId;
 use crate::{Error, Result};
 
-/// Something that happened.
+/// An audit event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When it ended.
+    /// When the use case ended.
     pub at: Timestamp,
-    /// What was asked.
+    /// What was requested.
     pub action: Action,
     /// How it ended.
     pub outcome: Outcome,
-    /// Whom or what it concerned, as far as that is known.
+    /// The user, app or key that it concerned, as far as that is known.
     pub subject: Option<Subject>,
-    /// By which door; `None` for what an administrator did.
+    /// Where the request came in; `None` for an administrator's action.
     pub entry_point: Option<EntryPoint>,
-    /// Who asked; `None` for what an administrator did, and until the chassis has filled it in.
+    /// The client's address and request id; `None` for an administrator's action, and until the service adds them.
     pub client: Option<RequestSource>,
 }
 
 impl Event {
-    /// What an administrator did, at `at`.
-    pub fn by_administrator(at: Timestamp, act: Action, outcome: Outcome, subject: Option<Subject>) -> Self {
-        Self { at, action: act, outcome, subject, entry_point: None, client: None }
+    /// An administrator's action that ended at `at`.
+    pub fn by_administrator(at: Timestamp, action: Action, outcome: Outcome, subject: Option<Subject>) -> Self {
+        Self { at, action, outcome, subject, entry_point: None, client: None }
     }
 }
 
-/// By which door a request came in.
+/// Where a request came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryPoint {
     /// The dialect.
     pub dialect: DialectName,
     /// The app that called on the user's behalf; empty if none did.
     pub app: String,
-    /// Whom the limits count it against, where the act has limits.
+    /// The origin that rate limits count the request under, if the action has rate limits.
     pub origin: Option<Origin>,
 }
 
-/// Who asked, as the chassis knows it.
+/// The client address and request id of the HTTP request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestSource {
-    /// The whole address.
+    /// The full address.
     pub address: IpAddr,
     /// What logs call the request.
     pub request_id: RequestId,
 }
 
-/// What a request is called in logs, traces and the trail, by the gateway and by every service: 1 to 64 letters, digits,
+/// Identifies a request in logs, traces and the audit log of the gateway and every service: 1 to 64 letters, digits,
 /// `.`, `_` and `-`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// Reads an id; `None` if it cannot be one.
+    /// Parses an id; `None` if the text is not a valid one.
     pub fn parse(text: impl Into<Arc<str>>) -> Option<Self> {
         let text = text.into();
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        ((1..=64).contains(&text.len()) && text.bytes().all(plain)).then_some(Self(text))
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        ((1..=64).contains(&text.len()) && text.bytes().all(is_allowed)).then_some(Self(text))
     }
 
-    /// Its text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Whom or what an event concerns.
+/// What an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A user.
@@ -95,12 +94,12 @@ pub enum Subject {
     Key(RecordName),
 }
 
-/// The name of a record: never what a client typed.
+/// The name of an existing record: never what a client typed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RecordName(String);
 
 impl RecordName {
-    /// Its text.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -134,70 +133,70 @@ impl From<&KeyRecord> for Subject {
     }
 }
 
-/// What was asked.
+/// What was requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Action {
-    /// Logging in, by this proof.
+    /// Log in with this proof.
     Login(ProofKind),
-    /// Changing a password by this proof of the old one.
+    /// Change a password with this proof of the old one.
     ChangePassword(ProofKind),
-    /// Opening an account with a code.
+    /// Register an account with a code.
     Register,
-    /// Setting a password with a code.
+    /// Set a password with a code.
     ResetPassword,
-    /// Trading a code for a reset token.
+    /// Exchange a code for a reset token.
     GrantReset,
-    /// Setting a password with a reset token or a recent login.
+    /// Set a password with a reset token or a recent login.
     SetPassword,
-    /// Sending a code.
+    /// Send a code.
     SendCode(CodePurpose),
-    /// Checking a code without using it up.
+    /// Check a code without consuming it.
     CheckCode,
-    /// Issuing a captcha.
+    /// Issue a captcha.
     IssueCaptcha,
-    /// Handing a user over to another app.
+    /// Issue a ticket that hands a user over to another app.
     IssueTicket,
-    /// Taking a user over from another app.
+    /// Redeem such a ticket.
     RedeemTicket,
-    /// Ending a session.
+    /// End a session.
     Logout,
-    /// Adding a user, as an administrator.
+    /// Add a user (administrator).
     AddUser,
-    /// Setting a user's password, as an administrator.
+    /// Set a user's password (administrator).
     ProvisionPassword,
-    /// Locking a user out.
+    /// Disable a user (administrator).
     Disable,
-    /// Letting a user in again.
+    /// Enable a user (administrator).
     Enable,
-    /// Registering an app.
+    /// Register an app (administrator).
     AddApp,
-    /// Adding a client token.
+    /// Add a client token (administrator).
     AddClientToken,
-    /// Putting a key in service.
+    /// Put a key in service (administrator).
     AddKey,
-    /// Sealing anew under the newest key.
+    /// Reseal rows under the newest key (administrator).
     Reseal,
-    /// Taking a key out of service.
+    /// Take a key out of service (administrator).
     RetireKey,
-    /// Ending salted logins.
+    /// End salted logins (administrator).
     EndSalted,
-    /// Allowing salted logins again.
+    /// Allow salted logins again (administrator).
     AllowSalted,
 }
 
 impl Action {
-    /// Every kind of act, each once.
+    /// Every action, each once.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::iter()
     }
 
-    /// A stable name, for metrics and the trail.
+    /// The name in metrics and the audit log.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
-    /// Which limit it meets when it is [`Outcome::RateLimited`].
+    /// The kind of rate limit that [`Outcome::RateLimited`] means for this action.
     pub fn rate_limit_kind(self) -> RateLimitKind {
         match self {
             Self::SendCode(_) => RateLimitKind::Send,
@@ -208,7 +207,7 @@ impl Action {
     }
 }
 
-/// The kinds of limits.
+/// The kinds of rate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum RateLimitKind {
@@ -218,7 +217,7 @@ pub enum RateLimitKind {
     Code,
     /// On sending codes.
     Send,
-    /// On drawing captchas.
+    /// On issuing captchas.
     Captcha,
 }
 
@@ -228,16 +227,16 @@ impl RateLimitKind {
         Self::iter()
     }
 
-    /// A stable name, for metrics and the trail.
+    /// The name in metrics and the audit log.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// How it ended: done, or one word for each of the domain's errors.
+/// How a use case ended: done, or one word for each [`Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-#[expect(missing_docs, reason = "the words are the domain's errors, which are explained there")]
+#[expect(missing_docs, reason = "each outcome is explained at the error of the same name")]
 pub enum Outcome {
     #[strum(serialize = "ok")]
     Done,
@@ -266,12 +265,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Every one.
+    /// Every outcome.
     pub fn all() -> impl Iterator<Item = Self> {
         Self::iter()
     }
 
-    /// How a use case ended.
+    /// The outcome of a use case with this result.
     pub fn from_result<T>(result: &Result<T>) -> Self {
         let Err(error) = result else { return Self::Done };
         match error {
@@ -295,7 +294,7 @@ impl Outcome {
         }
     }
 
-    /// A stable name, for metrics and the trail.
+    /// The name in metrics and the audit log.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

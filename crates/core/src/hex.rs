@@ -1,7 +1,7 @@
-//! Hexadecimal, as the API documents write digests and tokens: lowercase out; in, either case, `-` between bytes as
-//! .NET's `BitConverter` writes them, and white space around it.
+//! Hexadecimal as the API documents write digests and tokens. Output is in lower case; input may be in either case,
+//! with `-` between bytes (as .NET's `BitConverter` writes them) and white space around it.
 
-/// Lowercase hex digits of `bytes`.
+/// Encodes `bytes` as lowercase hex digits.
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(2 * bytes.len());
     for byte in bytes {
@@ -11,7 +11,7 @@ pub fn encode(bytes: &[u8]) -> String {
     out
 }
 
-/// Lowercase hex digits of a 16-byte digest, without an allocation.
+/// Encodes a 16-byte digest as lowercase hex digits, without allocation.
 pub fn encode16(bytes: &[u8; 16]) -> [u8; 32] {
     let mut out = [0; 32];
     for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
@@ -20,8 +20,8 @@ pub fn encode16(bytes: &[u8; 16]) -> [u8; 32] {
     out
 }
 
-/// The `N` bytes that exactly `2 N` hex digits stand for, in either letter case, with a `-` between all bytes or none, and
-/// white space around them; `None` for anything else.
+/// Decodes exactly `2 N` hex digits in either case, with `-` between all bytes or none, and optional white space around
+/// them; `None` for anything else.
 pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.trim().as_bytes();
     let width = if N > 1 && digits.len() == 3 * N - 1 { 3 } else { 2 };
@@ -30,7 +30,7 @@ pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     }
     let mut out = [0; N];
     for (byte, group) in out.iter_mut().zip(digits.chunks(width)) {
-        if group.get(2).is_some_and(|between| *between != b'-') {
+        if group.get(2).is_some_and(|separator| *separator != b'-') {
             return None;
         }
         *byte = digit_value(group[0])? << 4 | digit_value(group[1])?;

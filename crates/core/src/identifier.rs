@@ -1,8 +1,8 @@
-//! What a user is found by: a name, a phone or an e-mail address.
+//! Identifiers that find a user: user name, phone number or e-mail address.
 //!
-//! All three live in one namespace, compared by their canonical key: NFKC and lowercase, and a mobile number of mainland
-//! China as its 11 digits, however it is written. So a key belongs to at most one user, whatever it is to them: a name that
-//! reads as a phone is that phone.
+//! All three share one namespace and are compared by a canonical key: NFKC in lower case, and for a mobile number of
+//! mainland China its 11 digits, however it is written. A key belongs to at most one user: a user name that reads as a
+//! phone number has that phone's key.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -10,15 +10,15 @@ use crate::text::{find_invisible, is_separator};
 
 /// China's calling code.
 const CHINA_CALLING_CODE: &str = "86";
-/// How it stands before a mobile number, if at all. An unescaped `+` of a form is a space, and so the second of these.
+/// What may precede a mobile number. The `+` of an unescaped form value arrives as a space, so `86` is one of them.
 const CHINA_PREFIXES: [&str; 4] = ["+86", "86", "0086", ""];
-/// The most digits, and `+`, of a mobile number.
+/// The longest mobile number, in digits and `+`.
 const MAX_MOBILE_LENGTH: usize = 15;
 
-/// The longest identifier, in bytes of its canonical form (RFC 5321's longest address).
+/// The longest identifier, in bytes of its canonical key (the longest address of RFC 5321).
 pub const MAX_IDENTIFIER_LENGTH: usize = 254;
 
-/// What a login field holds: any text that could name a user.
+/// The content of a login field: any text that could identify a user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identifier {
     key: String,
@@ -26,20 +26,20 @@ pub struct Identifier {
 }
 
 impl Identifier {
-    /// Reads a login field. `None` if no user can have such an identifier: empty, over [`MAX_IDENTIFIER_LENGTH`] bytes, or with
-    /// control characters.
+    /// Parses a login field. `None` if no user can have such an identifier: it is empty, has over
+    /// [`MAX_IDENTIFIER_LENGTH`] bytes, or has control characters.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let key = canonicalize(text)?;
         Some(Self { key, text: text.to_owned() })
     }
 
-    /// The canonical form, by which users are compared and found.
+    /// The canonical key, by which users are compared and found.
     pub fn key(&self) -> &str {
         &self.key
     }
 
-    /// As it was given, without the white space around it.
+    /// The text as given, without white space around it.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -56,13 +56,13 @@ fn canonicalize(text: &str) -> Option<String> {
     Some(canonical_mobile(&folded).unwrap_or(folded))
 }
 
-/// The 11 digits of a mobile number of mainland China, with the calling code before it or not, and [`is_separator`] between,
-/// before and behind its digits. `None` if `text` is anything else.
+/// The 11 digits of a mobile number of mainland China. The calling code may precede them, and separators
+/// ([`is_separator`]) may be anywhere. `None` if `text` is anything else.
 fn canonical_mobile(text: &str) -> Option<String> {
     let mut digits = String::with_capacity(MAX_MOBILE_LENGTH);
     for character in text.chars().filter(|character| !is_separator(*character)) {
-        let fits = character.is_ascii_digit() || (character == '+' && digits.is_empty());
-        if !fits || digits.len() == MAX_MOBILE_LENGTH {
+        let is_allowed = character.is_ascii_digit() || (character == '+' && digits.is_empty());
+        if !is_allowed || digits.len() == MAX_MOBILE_LENGTH {
             return None;
         }
         digits.push(character);
@@ -71,7 +71,7 @@ fn canonical_mobile(text: &str) -> Option<String> {
     national.map(str::to_owned).find(|national| is_mainland_mobile(national))
 }
 
-/// `1` and ten digits: a mobile number of mainland China, as the documents have it.
+/// `1` and ten digits: a mobile number of mainland China, as the API documents define it.
 fn is_mainland_mobile(key: &str) -> bool {
     key.len() == 11 && key.starts_with('1') && is_all_digits(key)
 }
@@ -87,17 +87,17 @@ macro_rules! identifier_type {
         pub struct $name(Identifier);
 
         impl $name {
-            /// The canonical form, by which users are compared and found.
+            /// The canonical key, by which users are compared and found.
             pub fn key(&self) -> &str {
                 self.0.key()
             }
 
-            /// As it was given.
+            /// The text as given.
             pub fn text(&self) -> &str {
                 self.0.text()
             }
 
-            /// As any identifier.
+            /// The value as an identifier.
             pub fn identifier(&self) -> &Identifier {
                 &self.0
             }
@@ -111,30 +111,32 @@ identifier_type! {
 }
 
 impl Phone {
-    /// Reads what a client may give: a mobile number of mainland China in any writing, or E.164 (`+`, 7 to 15 digits, no
-    /// leading 0). China's `+86` is taken before a mobile number only: nothing else there receives short messages.
+    /// Parses what a client may give: a mobile number of mainland China in any spelling, or E.164 (`+`, 7 to 15 digits,
+    /// no leading 0). After China's `+86` only mobile numbers are accepted: no other number there receives short
+    /// messages.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
-        let e164 = |digits: &str| (7..=15).contains(&digits.len()) && is_all_digits(digits) && !digits.starts_with('0');
-        // A mobile number has lost its +86 in the key.
-        let abroad = |digits: &str| e164(digits) && !digits.starts_with(CHINA_CALLING_CODE);
-        let known = is_mainland_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(abroad);
-        known.then(|| Self::with_display_text(id))
+        let is_e164 =
+            |digits: &str| (7..=15).contains(&digits.len()) && is_all_digits(digits) && !digits.starts_with('0');
+        // The key of a mobile number has no +86 any more.
+        let is_foreign = |digits: &str| is_e164(digits) && !digits.starts_with(CHINA_CALLING_CODE);
+        let is_accepted = is_mainland_mobile(id.key()) || id.key().strip_prefix('+').is_some_and(is_foreign);
+        is_accepted.then(|| Self::with_display_text(id))
     }
 
-    /// A phone is shown, and stored, as it was given, if that is plain digits with the calling code behind a `+` or
-    /// without one; in any other writing as its key.
+    /// Chooses the text that is stored and shown: as given if that is digits, with or without a `+` and the calling
+    /// code; else the key.
     fn with_display_text(id: Identifier) -> Self {
-        let plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_all_digits);
-        Self(if plain { id } else { Identifier { text: id.key.clone(), key: id.key } })
+        let is_plain = id.text == id.key || id.text.strip_prefix('+').is_some_and(is_all_digits);
+        Self(if is_plain { id } else { Identifier { text: id.key.clone(), key: id.key } })
     }
 
-    /// Its digits from the calling code on; what has no calling code is China's.
+    /// The digits with the calling code; a number without one is China's.
     pub fn e164_digits(&self) -> String {
         self.key().strip_prefix('+').map_or_else(|| format!("{CHINA_CALLING_CODE}{}", self.key()), str::to_owned)
     }
 
-    /// Reads what an administrator may store: what a client may give, or any 5 to 15 digits.
+    /// Parses what an administrator may store: what a client may give, or any 5 to 15 digits.
     pub fn parse_provisioned(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| {
             let id = Identifier::parse(text)?;
@@ -149,7 +151,7 @@ identifier_type! {
 }
 
 impl Email {
-    /// Reads what a client may give: one `@`, a local part of up to 64 bytes, and a host name with a dot in it.
+    /// Parses what a client may give: one `@`, a local part of up to 64 bytes, and a host name with a dot in it.
     pub fn parse(text: &str) -> Option<Self> {
         Self::parse_provisioned(text).filter(|email| {
             email.key().rsplit_once('@').is_some_and(|(_, host)| {
@@ -158,31 +160,31 @@ impl Email {
         })
     }
 
-    /// Reads what an administrator may store: as [`Email::parse`], and hosts without a dot (the TMS document's
-    /// sample has `1@hna`).
+    /// Parses what an administrator may store: as [`Email::parse`], but the host may have no dot (the TMS document's
+    /// sample is `1@hna`).
     pub fn parse_provisioned(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
         let (local, host) = id.key().split_once('@')?;
         if find_invisible(id.text()).is_some() {
             return None;
         }
-        let local_ok = (1..=64).contains(&local.len()) && !local.chars().any(|c| c.is_whitespace() || c == '"');
-        let host_ok = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'));
-        (local_ok && host_ok).then_some(Self(id))
+        let is_local_valid = (1..=64).contains(&local.len()) && !local.chars().any(|c| c.is_whitespace() || c == '"');
+        let is_host_valid = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'));
+        (is_local_valid && is_host_valid).then_some(Self(id))
     }
 }
 
 identifier_type! {
-    /// A user name: any identifier of up to 64 visible characters without an `@` in it.
+    /// A user name: an identifier of up to 64 visible characters without `@`.
     Username
 }
 
 impl Username {
-    /// Reads a name.
+    /// Parses a user name.
     pub fn parse(text: &str) -> Option<Self> {
         let id = Identifier::parse(text)?;
-        let visible = find_invisible(id.text()).is_none();
-        (visible && id.key().chars().count() <= 64 && !id.key().contains('@')).then_some(Self(id))
+        let is_visible = find_invisible(id.text()).is_none();
+        (is_visible && id.key().chars().count() <= 64 && !id.key().contains('@')).then_some(Self(id))
     }
 }
 
@@ -196,12 +198,12 @@ pub enum Recipient {
 }
 
 impl Recipient {
-    /// Reads a phone or an e-mail address, as a client may give them.
+    /// Parses a phone number or an e-mail address, as a client may give them.
     pub fn parse(text: &str) -> Option<Self> {
         Phone::parse(text).map(Self::Phone).or_else(|| Email::parse(text).map(Self::Email))
     }
 
-    /// As any identifier.
+    /// The recipient as an identifier.
     pub fn identifier(&self) -> &Identifier {
         match self {
             Self::Phone(phone) => phone.identifier(),
@@ -209,7 +211,7 @@ impl Recipient {
         }
     }
 
-    /// The canonical form.
+    /// The canonical key.
     pub fn key(&self) -> &str {
         self.identifier().key()
     }
@@ -224,7 +226,7 @@ mod tests {
     #[test]
     fn identifiers_have_1_to_254_bytes_and_no_control_characters() {
         assert!(Identifier::parse(&"x".repeat(MAX_IDENTIFIER_LENGTH)).is_some());
-        // As it was given, or in its canonical form only (each is three bytes, and four in lower case or more).
+        // Too long as given, or only in canonical form: each character has three bytes, and in lower case four or more.
         for bad in [
             "x".repeat(MAX_IDENTIFIER_LENGTH + 1),
             "\u{fb03}".repeat(MAX_IDENTIFIER_LENGTH / 3 + 1),
@@ -234,7 +236,7 @@ mod tests {
         ] {
             assert_eq!(Identifier::parse(&bad), None, "{bad:?}");
         }
-        // Only before a mobile number does +86 say nothing.
+        // Only before a mobile number is +86 redundant.
         assert_eq!(Identifier::parse("+862112345678").unwrap().key(), "+862112345678");
     }
 
@@ -246,7 +248,7 @@ mod tests {
         assert_eq!(keys(&["A@QQ.com", "a@qq.COM"]), ["a@qq.com"; 2]);
     }
 
-    /// The sources of these are in docs/FIELD.md.
+    /// Sources of these spellings: docs/FIELD.md.
     #[test]
     fn every_spelling_of_a_mainland_mobile_has_its_11_digit_key() {
         for text in [
@@ -305,7 +307,7 @@ mod tests {
         ] {
             assert_eq!(Identifier::parse(text).unwrap().key(), text, "{text:?}");
         }
-        // A control character is in no identifier.
+        // No identifier has a control character.
         assert!(Identifier::parse("138\n00138000").is_none());
     }
 
@@ -315,7 +317,7 @@ mod tests {
         for name in ["8613800138000", "0086-13800138000", "+8613800138000", "138 0013 8000"] {
             let name = Username::parse(name).unwrap();
             assert_eq!(name.key(), phone.key());
-            assert_ne!(name.text(), name.key(), "it is shown as it was given");
+            assert_ne!(name.text(), name.key(), "the text is shown as given");
         }
     }
 
@@ -360,7 +362,7 @@ mod tests {
             assert!(Username::parse(&format!("ma{hidden}rk")).is_none(), "{hidden:?}");
             assert!(Email::parse_provisioned(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
             assert!(Recipient::parse(&format!("ma{hidden}rk@qq.com")).is_none(), "{hidden:?}");
-            // A user of an earlier version who has such a name logs in.
+            // Users of earlier versions may have such names, and can log in.
             assert!(Identifier::parse(&format!("ma{hidden}rk")).is_some(), "{hidden:?}");
         }
         assert!(Username::parse("欧阳娜娜 Mark-é").is_some());
@@ -370,8 +372,8 @@ mod tests {
         #[test]
         fn canonicalizing_a_key_is_idempotent(text in "\\PC{0,80}") {
             if let Some(id) = Identifier::parse(&text) {
-                let again = Identifier::parse(id.key()).unwrap();
-                prop_assert_eq!(again.key(), id.key());
+                let reparsed = Identifier::parse(id.key()).unwrap();
+                prop_assert_eq!(reparsed.key(), id.key());
                 prop_assert!(id.key().len() <= MAX_IDENTIFIER_LENGTH);
             }
         }
@@ -389,8 +391,8 @@ mod tests {
                 prop_assert_eq!(id.key(), folded.trim(), "nothing else changes");
             }
             let spaced: String = mobile.chars().flat_map(|digit| [digit, ' ']).collect();
-            for writing in [format!("+86{mobile}"), format!("86-{mobile}"), format!("0086 {mobile}"), spaced] {
-                let read = Identifier::parse(&writing).unwrap();
+            for spelling in [format!("+86{mobile}"), format!("86-{mobile}"), format!("0086 {mobile}"), spaced] {
+                let read = Identifier::parse(&spelling).unwrap();
                 prop_assert_eq!(read.key(), &mobile);
             }
         }

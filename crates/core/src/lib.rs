@@ -1,14 +1,15 @@
 //! The domain of Stele: one user base behind several login dialects.
 //!
-//! What is where:
+//! Modules:
 //! - values: [`identifier`], [`password`], [`proof`], [`client_timestamp`], [`user`], [`session`], [`code`], [`app`],
 //!   [`origin`], [`text`]
-//! - keeping secrets at rest: [`seal`] (sealed digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (codes)
-//! - who still logs in by salted proofs: [`salted_logins`]
-//! - rules: [`policy`] (every number that can be configured), [`rate_limit`] (how failures turn into waits)
-//! - what is told of it: [`event`]; and kept: [`audit_log`]
-//! - the doors to the outside, as traits: [`ports`]; bundled with keys and rules in [`Dependencies`]
-//! - what the system does: [`usecase`], one file each, all methods of [`UseCases`]
+//! - stored secrets: [`seal`] (envelope encryption of digests), [`verifier`] and [`hasher`] (argon2id), [`mac`] (keyed
+//!   hashes)
+//! - use of salted logins: [`salted_logins`]
+//! - rules: [`policy`] (every number that can be configured), [`rate_limit`] (rate limits, account lockout and backoff)
+//! - auditing: [`event`] (audit events), [`audit_log`] (their stored form)
+//! - [`ports`]: the traits that stores and delivery implement; [`Dependencies`] bundles them with keys and rules
+//! - [`usecase`]: what a client or an administrator can do, one file each, as methods of [`UseCases`]
 //!
 //! Nothing here knows HTTP, a database or a dialect's wire format.
 
@@ -41,8 +42,8 @@ pub mod usecase;
 pub mod user;
 pub mod verifier;
 
-/// The target of the spans that only traces are made of. Logs leave them out, so that without an exporter nobody asks for
-/// them, and they cost a look at a flag.
+/// The target of spans that only traces need. Logs filter it out, so that such a span costs one check of a flag when no
+/// exporter is configured.
 pub const TRACE_TARGET: &str = "stele::trace";
 
 pub use dependencies::Dependencies;

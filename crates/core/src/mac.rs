@@ -1,4 +1,4 @@
-//! Keyed hashes (HMAC-SHA-256) of what is too short to be hashed bare: codes and captcha answers.
+//! Keyed hashes (HMAC-SHA-256), for values that are too short to be hashed without a key (pepper): codes and captchas.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
@@ -7,20 +7,20 @@ use zeroize::{ZeroizeOnDrop, Zeroizing};
 /// A keyed hash.
 pub type MacTag = [u8; 32];
 
-/// The key of the keyed hashes. Never printed, wiped when dropped.
+/// The key of the keyed hashes. Never printed, zeroized on drop.
 pub struct MacKey(Zeroizing<[u8; 32]>);
 
 impl ZeroizeOnDrop for MacKey {}
 
 impl MacKey {
-    /// Takes a key over.
+    /// Wraps a key.
     pub fn new(key: Zeroizing<[u8; 32]>) -> Self {
         Self(key)
     }
 
     /// The keyed hash of `parts`, each preceded by its length so that no two lists collide.
     pub fn tag(&self, parts: &[&[u8]]) -> MacTag {
-        // A key shorter than the hash's block is filled up with zeros (RFC 2104, section 2).
+        // A key shorter than the block is padded with zeros (RFC 2104 §2).
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&*self.0);
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&(*block).into());

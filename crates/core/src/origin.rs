@@ -1,16 +1,17 @@
-//! Whom a request comes from, as the limits count it.
+//! The origin of a request, as rate limits count it: a client address or an app.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The networks around an IPv6 /64 that count as well, by their prefix, and how many times a /64's budget each has: a
-/// subscriber may have a /56, a site a /48, and 65,536 origins are no more than a site's.
+/// The networks around an IPv6 /64 that are counted as well: their prefix length, and by how much their limit exceeds
+/// that of a /64. A subscriber may have a /56 and a site a /48, whose 65,536 /64s must not each have a limit of their
+/// own.
 const ENCLOSING_PREFIXES: [(u32, u32); 2] = [(56, 2), (48, 4)];
 
-/// A client's address (IPv6 by its /64), or the app that calls on a client's behalf (MeFP).
+/// A client's address (IPv6 by its /64), or the app that calls on behalf of its users (MeFP).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// An address; IPv6 ones with all but the first 64 bits cleared, IPv4-mapped ones as IPv4.
+    /// An address. Only the first 64 bits of IPv6 addresses are kept; IPv4-mapped ones are IPv4.
     Address(IpAddr),
     /// A registered app, by name.
     App(String),
@@ -25,16 +26,17 @@ impl Origin {
         })
     }
 
-    /// The networks around this one that count as well, and how many times its budget each has; none for IPv4 and apps.
+    /// The enclosing networks that are counted as well, each with the factor on its limit; none for IPv4 addresses and
+    /// apps.
     pub fn enclosing_networks(&self) -> impl Iterator<Item = (String, u32)> {
-        let v6 = match self {
+        let ipv6_bits = match self {
             Self::Address(IpAddr::V6(v6)) => Some(v6.to_bits()),
             Self::Address(IpAddr::V4(_)) | Self::App(_) => None,
         };
-        v6.into_iter().flat_map(|bits| {
-            ENCLOSING_PREFIXES.map(|(prefix, times)| {
+        ipv6_bits.into_iter().flat_map(|bits| {
+            ENCLOSING_PREFIXES.map(|(prefix, factor)| {
                 let network = Ipv6Addr::from_bits(bits & (u128::MAX << (128 - prefix)));
-                (format!("ip:{network}/{prefix}"), times)
+                (format!("ip:{network}/{prefix}"), factor)
             })
         })
     }
@@ -46,7 +48,7 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// The form that stores key by: `ip:192.0.2.1`, `ip:2001:db8::/64`, `app:melink`.
+    /// The form that stores use in keys: `ip:192.0.2.1`, `ip:2001:db8::/64`, `app:melink`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(v4 @ IpAddr::V4(_)) => write!(f, "ip:{v4}"),
@@ -71,11 +73,12 @@ mod tests {
 
     #[test]
     fn ipv6_origins_also_count_against_their_56_and_48() {
-        let around = |text: &str| Origin::from_address(text.parse().unwrap()).enclosing_networks().collect::<Vec<_>>();
+        let enclosing =
+            |text: &str| Origin::from_address(text.parse().unwrap()).enclosing_networks().collect::<Vec<_>>();
         let nested = [("ip:2001:db8:1:200::/56".to_owned(), 2), ("ip:2001:db8:1::/48".to_owned(), 4)];
-        assert_eq!(around("2001:db8:1:2ff:3:4:5:6"), nested);
+        assert_eq!(enclosing("2001:db8:1:2ff:3:4:5:6"), nested);
         for single in ["192.0.2.1", "::ffff:192.0.2.1"] {
-            assert_eq!(around(single), [], "{single}");
+            assert_eq!(enclosing(single), [], "{single}");
         }
         assert_eq!(Origin::from_app("melink").enclosing_networks().count(), 0);
     }

@@ -1,4 +1,4 @@
-//! The secret that every dialect proves: `D = lowercase hex md5(utf8(password))`.
+//! Passwords and their digest `D = lowercase hex md5(utf8(password))`, the secret that every dialect proves.
 
 use std::fmt;
 
@@ -12,22 +12,22 @@ use crate::proof::SaltedProof;
 /// The longest new password, in characters.
 pub const MAX_PASSWORD_LENGTH: usize = 128;
 
-/// A password as a person types it. Never printed, wiped when dropped.
+/// A password as a person types it. Never printed, zeroized on drop.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RawPassword(String);
 
 impl RawPassword {
-    /// Takes a password over.
+    /// Wraps a password.
     pub fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The password's text, for a verifier.
+    /// The text, for a verifier.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing was typed.
+    /// Whether the password is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -44,47 +44,46 @@ impl fmt::Debug for RawPassword {
     }
 }
 
-/// `D`, the canonical secret: the md5 of a password. As good as the password, so never printed or stored bare.
+/// `D`, the md5 of a password. Equivalent to the password, so never printed or stored as it is.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PasswordDigest([u8; 16]);
 
 impl PasswordDigest {
-    /// Reads 32 hex digits in either case.
+    /// Parses 32 hex digits in either case.
     pub fn from_hex(text: &str) -> Option<Self> {
         hex::decode(text).map(Self)
     }
 
-    /// Takes the 16 bytes that the hex digits stand for.
+    /// The digest with these 16 bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// `D` as it is hashed and concatenated: 32 lowercase hex digits.
+    /// The form that is hashed and concatenated: 32 lowercase hex digits.
     pub(crate) fn hex(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(hex::encode16(&self.0))
     }
 
-    /// The bytes behind the hex digits, for sealing.
+    /// The 16 bytes, for sealing.
     pub(crate) fn expose(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// `md5(D + timestamp)` (cloudbox document, "authsalt"): the timestamp's text after the 32 hex digits of `D`.
+    /// `md5(D + timestamp)` (cloudbox document, "authsalt"), over the 32 hex digits of `D` and the timestamp's text.
     pub fn salted_hash(&self, timestamp: impl fmt::Display) -> [u8; 16] {
         salted_md5(&self.hex(), &timestamp.to_string())
     }
 
-    /// Whether `proof` is this digest, its digits in lower or in upper case, salted with a writing of its timestamp. All are
-    /// computed, in constant time, whichever is right: two md5, or up to eight where the timestamp has more than one
-    /// writing.
+    /// Whether `proof` is this digest, with hex digits in lower or upper case, salted with a candidate text of its
+    /// timestamp. Computes every combination and compares in constant time: two md5 for a plain integer, at most eight.
     pub fn matches_proof(&self, proof: &SaltedProof) -> bool {
         let lower = self.hex();
         let upper = Zeroizing::new(lower.map(|digit| digit.to_ascii_uppercase()));
-        let right = proof.timestamp.candidate_texts().fold(Choice::from(0), |right, timestamp| {
-            let one = |digits| salted_md5(digits, &timestamp).ct_eq(&proof.digest);
-            right | one(&lower) | one(&upper)
+        let is_match = proof.timestamp.candidate_texts().fold(Choice::from(0), |is_match, timestamp| {
+            let matches = |digits| salted_md5(digits, &timestamp).ct_eq(&proof.digest);
+            is_match | matches(&lower) | matches(&upper)
         });
-        right.into()
+        is_match.into()
     }
 }
 
@@ -98,7 +97,7 @@ impl fmt::Debug for PasswordDigest {
     }
 }
 
-/// Why a new password is refused.
+/// Why a new password is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordLengthError {
     /// Fewer characters than the policy's minimum.
@@ -107,15 +106,15 @@ pub enum PasswordLengthError {
     TooLong,
 }
 
-/// A new password that passed the rules for its form.
+/// A new password that satisfies the rules.
 #[derive(Clone, Debug)]
 pub struct NewPassword(PasswordDigest);
 
 impl NewPassword {
-    /// A password a user chose: `min` to [`MAX_PASSWORD_LENGTH`] characters.
+    /// A password that a user chose: `min` to [`MAX_PASSWORD_LENGTH`] characters.
     ///
     /// # Errors
-    /// [`PasswordLengthError`], which says at which end it fails.
+    /// [`PasswordLengthError`] if it is too short or too long.
     pub fn from_user_choice(raw: &RawPassword, min: usize) -> Result<Self, PasswordLengthError> {
         match raw.0.chars().count() {
             n if n < min => Err(PasswordLengthError::TooShort),
@@ -124,12 +123,12 @@ impl NewPassword {
         }
     }
 
-    /// A password that arrives as `D` and so cannot be judged.
+    /// A password that arrives as `D`, whose length is unknown.
     pub fn from_digest(digest: PasswordDigest) -> Self {
         Self(digest)
     }
 
-    /// A password an administrator sets: anything that is not empty.
+    /// A password that an administrator sets; `None` if it is empty.
     pub fn from_administrator(raw: &RawPassword) -> Option<Self> {
         (!raw.0.is_empty()).then(|| Self(raw.digest()))
     }
@@ -147,7 +146,7 @@ mod tests {
     use super::*;
     use crate::client_timestamp::ClientTimestamp;
 
-    /// What was sent, the text that was hashed, and both digests.
+    /// The timestamp as sent, the text that was hashed, and the salted digests over `D` in lower and in upper case.
     const VECTORS: [(&str, &str, &str, &str); 9] = [
         ("1795691504", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
         (" 1795691504\n", "1795691504", "b9634818d4899447e0818218cdf16c1d", "92ea30a87e51e77c846294e581bcc74f"),
@@ -203,7 +202,7 @@ mod tests {
             };
             assert!(proves(sent, lower) && proves(sent, upper), "{sent:?} over {text:?}");
             assert_eq!(crate::hex::encode(&digest.salted_hash(text)), lower, "{text:?}");
-            // Another text is another proof, be it of the same instant.
+            // A proof over another text does not match, even if it denotes the same instant.
             assert!(
                 !proves("1795691505", lower) && !proves("1795691504000", lower) || text == "1795691504000",
                 "{text:?}"

@@ -1,4 +1,5 @@
-//! Every number of the domain that can be configured, with its default (`docs/RATE-LIMITS.md`, `docs/PROTOCOLS.md`).
+//! Policy: every limit and lifetime of the domain that can be configured, with its default (`docs/RATE-LIMITS.md`,
+//! `docs/PROTOCOLS.md`).
 
 use std::time::Duration;
 
@@ -10,81 +11,81 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 const QUARTER_HOUR: Duration = Duration::from_secs(900);
 
-/// The rules that the use cases go by.
+/// The rules that the use cases apply.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How far a salted proof's timestamp may be from now; `None`: any (clients with broken clocks).
+    /// How far a salted proof's timestamp may be from now; `None` to accept any (clients with broken clocks).
     pub max_clock_skew: Option<Duration>,
-    /// How long a digest is remembered where `skew` is `None`.
+    /// How long a proof is remembered where `max_clock_skew` is `None` (replay protection).
     pub replay_retention: Duration,
-    /// How long a login may be sent once more, from the same address with the same proof; zero: not at all.
+    /// How long a login may be repeated with the same proof from the same address; zero for not at all.
     pub repeat_window: Duration,
-    /// How long a session lives after it was last used.
+    /// How long a session lives after its last use.
     pub session_ttl: Duration,
-    /// How many sessions a user may have, in all dialects together; a login beyond it ends the oldest.
+    /// How many sessions a user may have in all dialects together. A login beyond it ends the oldest.
     pub sessions_per_user: u32,
-    /// The fewest characters of a password that a user chooses.
+    /// The minimum length of a password that a user chooses, in characters.
     pub min_password_length: usize,
-    /// Whether sealed digests are kept, without which no salted proof can be checked.
+    /// Whether digests are sealed, which salted logins need.
     pub salted_logins_enabled: bool,
-    /// How long a code lives.
+    /// How long a code is valid.
     pub code_ttl: Duration,
-    /// How many wrong tries burn a code.
+    /// How many wrong guesses invalidate a code.
     pub max_code_attempts: u32,
-    /// How long a reset token lives (JWT document, 验证手机).
+    /// How long a reset token is valid (JWT document, 验证手机).
     pub reset_ttl: Duration,
-    /// How long a one-time token between apps lives (MeFP document, 获取Token).
+    /// How long a handover ticket between apps is valid (MeFP document, 获取Token).
     pub ticket_ttl: Duration,
-    /// How long a captcha lives.
+    /// How long a captcha is valid.
     pub captcha_ttl: Duration,
-    /// How many times a captcha's picture is shown.
+    /// How many times a captcha's image may be requested.
     pub captcha_views: u32,
-    /// How old a login may be to change the password without the old one (JWT document, 更新密码).
+    /// How long after a login the password may be changed without the old one (JWT document, 更新密码).
     pub recent_login_max_age: Duration,
-    /// Limits on guessing.
+    /// Rate limits on guessing passwords and codes.
     pub login_limits: LoginLimits,
-    /// Limits on sending codes.
+    /// Quotas of messages and captchas.
     pub send_quotas: SendQuotas,
-    /// Where short messages may be sent.
+    /// The countries that short messages may be sent to.
     pub sms_countries: Countries,
 }
 
-/// Limits on guessing passwords and codes, summed over the dialects.
+/// Rate limits on guessing passwords and codes, over all dialects together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoginLimits {
-    /// An account's budget, and each known origin's own budget there.
+    /// Failures of an account, and separately of each origin that it trusts (account lockout).
     pub account: FailureLimit,
-    /// An address's budget.
+    /// Failures from an address.
     pub address: FailureLimit,
-    /// An app's budget.
+    /// Failures through an app.
     pub app: FailureLimit,
-    /// How long after a login an origin is known to an account.
+    /// How long after a login the account trusts its origin.
     pub trusted_origin_ttl: Duration,
-    /// After how many failures, in the budget that applies to the origin, a login asks for a challenge.
+    /// After how many failures, on the counter that applies to the origin, a login requires a challenge.
     pub challenge_after: u32,
 }
 
 impl LoginLimits {
-    /// A known origin is stored again at a login at `now` only if it would be forgotten before this instant. To store it at
-    /// each login would cost more than the login's session; a thousandth less, 43 minutes of 30 days, is not missed.
+    /// A login at `now` renews the trust in its origin only if that would expire before the returned time. Renewing at
+    /// each login would cost more than the session; a thousandth of the lifetime (43 minutes of 30 days) is not missed.
     #[must_use]
     pub fn renew_trusted_origin_before(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.trusted_origin_ttl - self.trusted_origin_ttl / 1_000)
     }
 }
 
-/// Limits on sending codes.
+/// Quotas of messages that are sent, and of captchas that are issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendQuotas {
-    /// To one recipient: over all dialects together, but for JWT, which has as much of its own.
+    /// To one recipient: all dialects together, except for JWT, which has a separate quota of this size.
     pub recipient: Quota,
     /// From one address.
     pub address: Quota,
     /// From one app.
     pub app: Quota,
-    /// Captchas drawn for one address.
+    /// Captchas issued to one address.
     pub captcha: Quota,
-    /// All together, from everywhere to all; `None`: as many as there are. It bounds what a flood costs.
+    /// All messages together; `None` for no limit. Bounds what a flood can cost.
     pub total: Option<Quota>,
 }
 
@@ -114,9 +115,9 @@ impl Default for Policy {
 
 impl Default for LoginLimits {
     fn default() -> Self {
-        let doubling = Penalty::ExponentialBackoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
+        let backoff = Penalty::ExponentialBackoff { base: Duration::from_secs(1), cap: Duration::from_secs(60) };
         Self {
-            account: FailureLimit { free_failures: 5, window: QUARTER_HOUR, penalty: doubling },
+            account: FailureLimit { free_failures: 5, window: QUARTER_HOUR, penalty: backoff },
             address: FailureLimit { free_failures: 100, window: QUARTER_HOUR, penalty: Penalty::BlockUntilWindowEnds },
             app: FailureLimit { free_failures: 1_000, window: QUARTER_HOUR, penalty: Penalty::BlockUntilWindowEnds },
             trusted_origin_ttl: 30 * DAY,

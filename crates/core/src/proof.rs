@@ -1,4 +1,4 @@
-//! What a client sends to prove the password.
+//! Password proofs: what a client sends to prove that it knows the password.
 
 use std::fmt;
 
@@ -9,18 +9,17 @@ use crate::password::{PasswordDigest, RawPassword};
 use crate::random::{OsRandom, Random as _};
 use crate::time::Timestamp;
 
-/// `md5(D + timestamp)` and the timestamp it was made with. Who reads it can guess the password, so the digest is never
-/// printed.
+/// `md5(D + timestamp)` and its timestamp. The digest allows guessing the password offline, so it is never printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaltedProof {
-    /// The 16 bytes of the md5.
+    /// The md5.
     pub digest: [u8; 16],
-    /// What it was salted with.
+    /// The timestamp it was salted with.
     pub timestamp: ClientTimestamp,
 }
 
 impl SaltedProof {
-    /// When the client says it made the proof; saturates far in the future.
+    /// When the client says that it made the proof; saturates far in the future.
     pub fn made_at(&self) -> Timestamp {
         Timestamp::from_secs(i64::try_from(self.timestamp.seconds()).unwrap_or(i64::MAX))
     }
@@ -35,18 +34,18 @@ impl fmt::Debug for SaltedProof {
 /// A proof of the password, in the form that the dialect sends.
 #[derive(Clone, Debug)]
 pub enum Proof {
-    /// The password itself (portal, MeFP, JWT).
+    /// The password (portal, MeFP, JWT).
     Raw(RawPassword),
-    /// `D` itself (TMS, one reading of its document).
+    /// `D`, the md5 of the password (TMS, one reading of its document).
     Digest(PasswordDigest),
     /// `md5(D + timestamp)` (cloudbox; TMS, the other reading).
     Salted(SaltedProof),
-    /// Either of the last two (TMS's default): tried as salted first, which is cheap.
+    /// Either a salted proof or `D` (TMS's default). The salted reading is checked first, as that is cheap.
     SaltedOrDigest(SaltedProof),
 }
 
-/// What a proof is made of, without it: for metrics and the trail. The default is only what
-/// [`Act::all`](crate::event::Action::all) lists.
+/// The kind of a proof, for metrics and the audit log. The default is what [`Action::all`](crate::event::Action::all)
+/// lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum ProofKind {
@@ -63,14 +62,14 @@ pub enum ProofKind {
 }
 
 impl ProofKind {
-    /// A stable name, for metrics and the trail.
+    /// The name in metrics and the audit log.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
 impl Proof {
-    /// What it is made of.
+    /// The kind of this proof.
     pub fn kind(&self) -> ProofKind {
         match self {
             Self::Raw(_) => ProofKind::Raw,
@@ -80,7 +79,7 @@ impl Proof {
         }
     }
 
-    /// The salted reading of this proof, if it has one: what must be fresh and may be accepted only once.
+    /// The salted reading of this proof, if it has one. Salted proofs must be fresh and may be accepted only once.
     pub fn as_salted(&self) -> Option<SaltedProof> {
         match self {
             Self::Salted(salted) | Self::SaltedOrDigest(salted) => Some(*salted),
@@ -88,14 +87,14 @@ impl Proof {
         }
     }
 
-    /// Whether checking it may cost a password hash, so that the limits must be asked first.
+    /// Whether verifying it may cost a password hash, so that the rate limits must be checked first.
     pub fn may_need_password_hash(&self) -> bool {
         !matches!(self, Self::Salted(_))
     }
 }
 
-/// A digest that proves nothing, for an empty field: random, so that no stored or imported one is ever it. Checking it
-/// costs what checking a wrong one does.
+/// A digest that matches no password, for an empty field. Random, so that no stored or imported digest equals it;
+/// checking it costs as much as checking a wrong one.
 pub fn unmatchable_digest() -> [u8; 16] {
     OsRandom.bits128()
 }
@@ -108,15 +107,15 @@ mod tests {
     fn salted_forms_and_hash_costs_are_reported_per_proof_kind() {
         let raw = RawPassword::new("123456".to_owned());
         let salted = SaltedProof { digest: [7; 16], timestamp: 9.into() };
-        for (proof, name, reading, costly) in [
+        for (proof, name, salted_seconds, needs_hash) in [
             (Proof::Raw(raw.clone()), "raw", None, true),
             (Proof::Digest(raw.digest()), "digest", None, true),
             (Proof::Salted(salted), "salted", Some(9), false),
             (Proof::SaltedOrDigest(salted), "either", Some(9), true),
         ] {
             assert_eq!(proof.kind().as_str(), name);
-            assert_eq!(proof.as_salted().map(|salted| salted.timestamp.seconds()), reading, "{name}");
-            assert_eq!(proof.may_need_password_hash(), costly, "{name}");
+            assert_eq!(proof.as_salted().map(|salted| salted.timestamp.seconds()), salted_seconds, "{name}");
+            assert_eq!(proof.may_need_password_hash(), needs_hash, "{name}");
         }
     }
 }

@@ -1,26 +1,26 @@
-//! The injected source of randomness.
+//! The source of randomness, which tests can replace.
 
 use crate::hex;
 
-/// Gives random bytes. Injected, so that tests can pin what a service answers.
+/// A source of random bytes. Tests inject one with known output.
 pub trait Random: Send + Sync {
     /// Fills `bytes` with cryptographically secure random bytes.
     fn fill(&self, bytes: &mut [u8]);
 
-    /// 16 random bytes: 128 bits, as tokens and ids need.
+    /// 128 random bits, as tokens and ids need.
     fn bits128(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         bytes
     }
 
-    /// 32 lowercase hex digits holding 128 random bits.
+    /// 128 random bits as 32 lowercase hex digits.
     fn hex128(&self) -> String {
         hex::encode(&self.bits128())
     }
 
-    /// A new epoch for a credential: 63 random bits, never 0. Random and not counted, so that an epoch whose row was
-    /// lost in a failover or a restore is never reached again. See `docs/adr/0002-epochs-end-sessions.md`.
+    /// A new epoch for a credential: 63 random bits, never 0. Random and not counted up, so that an epoch whose row was
+    /// lost in a failover or a restore never occurs again. See ADR 2.
     fn new_epoch(&self) -> i64 {
         loop {
             let mut bytes = [0; 8];
@@ -32,7 +32,8 @@ pub trait Random: Send + Sync {
         }
     }
 
-    /// A uniform number below `bound`, which must not be 0. Rejects rather than folds, so no value is likelier.
+    /// A uniformly distributed number below `bound`, which must not be 0. Draws again instead of reducing modulo
+    /// `bound`, which would favor small numbers.
     fn uniform_below(&self, bound: u64) -> u64 {
         let zone = u64::MAX - u64::MAX % bound;
         loop {
@@ -52,10 +53,10 @@ pub struct OsRandom;
 
 impl Random for OsRandom {
     /// # Panics
-    /// If the operating system cannot give random bytes: nothing here is safe without them.
+    /// If the operating system cannot provide random bytes: nothing here is safe without them.
     fn fill(&self, bytes: &mut [u8]) {
-        if let Err(cause) = getrandom::fill(bytes) {
-            panic!("the operating system gives no random bytes: {cause}");
+        if let Err(error) = getrandom::fill(bytes) {
+            panic!("the operating system cannot provide random bytes: {error}");
         }
     }
 }

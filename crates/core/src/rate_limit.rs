@@ -1,7 +1,8 @@
-//! Rate limits on guessing: the order of checks and what an attempt changes, as pure functions over the stored state.
+//! Rate limits against brute force, and account lockout: the order of checks, and what an attempt changes.
 //!
-//! The embedded store calls this module; Redis's scripts do the same in Lua and are tested against it. A store reads the
-//! budgets that [`counter_keys`] names, asks [`RateLimitState`], and writes the [`CounterUpdate`]s it gives, all in one step.
+//! Pure functions over the stored state. The embedded store calls this module; the Lua scripts of the Redis store do
+//! the same and are tested against it. A store reads the counters that [`counter_keys`] names, asks [`RateLimitState`]
+//! for a decision, and writes the [`CounterUpdate`]s it returns, all in one step. Limits: `docs/RATE-LIMITS.md`.
 
 mod fixed_window;
 
@@ -14,48 +15,49 @@ use crate::time::Timestamp;
 
 pub use fixed_window::{FailureCounter, FailureLimit, Penalty, Quota, QuotaWindow};
 
-/// A budget as it is stored.
+/// A failure counter as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredFailures {
-    /// All its failures.
+    /// All failures.
     pub counter: FailureCounter,
-    /// Those of them that came from the attempt's origin, where that is kept.
+    /// Those that came from the attempt's origin, where that is tracked.
     pub from_origin: u32,
 }
 
-/// A change that a store is to make.
+/// A change that the store has to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CounterUpdate {
-    /// Write a budget.
+    /// Write a counter.
     Store {
-        /// Where.
+        /// Its key.
         key: RateLimitKey,
-        /// The budget.
+        /// Its new value.
         counter: FailureCounter,
-        /// When it can be forgotten.
+        /// When it can be deleted.
         expires_at: Timestamp,
-        /// What is kept of the origins of its failures.
+        /// What to store about the origins of its failures.
         origin_failures: OriginFailures,
     },
-    /// Forget a budget.
+    /// Delete a counter.
     Delete(RateLimitKey),
 }
 
-/// What is kept of the origins of a budget's failures.
+/// What a store keeps about the origins of a counter's failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginFailures {
-    /// Nothing: all its failures are of one origin, or it is an origin's.
+    /// Nothing: the counter belongs to a single origin.
     NotTracked,
-    /// The failures of the attempt's origin; those of others stay.
+    /// This many failures of the attempt's origin; those of other origins stay.
     Set(u32),
-    /// The same, in a new window: those of others are void.
+    /// This many failures of the attempt's origin in a new window; those of other origins are deleted.
     Reset(u32),
 }
 
 /// Whether an account trusts the origin of an attempt: a login to the account from there succeeded lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OriginTrust {
-    /// Failures count against the origin's own counter at this account, so an attacker elsewhere cannot lock its user out.
+    /// Failures count against the origin's own counter at this account, so an attacker elsewhere cannot lock its user
+    /// out.
     Trusted,
     /// Failures count against the counter that all untrusted origins of the account share.
     Untrusted,
@@ -70,19 +72,19 @@ pub enum ProofUse {
     Replayed,
 }
 
-/// What an attempt to log in comes to.
+/// What to do with a login attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptDecision {
-    /// It is refused, and nothing changes.
+    /// Reject it; nothing changes.
     Reject(AttemptOutcome),
-    /// The proof is wrong: [`RateLimitState::record_failure`].
+    /// The proof is wrong: call [`RateLimitState::record_failure`].
     CountFailure,
-    /// It is accepted, with all that its verdict brings about.
+    /// Accept it, and apply all of its [`crate::ports::SuccessEffects`].
     Accept,
 }
 
-/// The budgets that an attempt counts against: the account's, or the origin's own budget there where the origin is known
-/// to the account; then those of the origin and of the networks around it.
+/// The counters that an attempt counts against: the account's, or the origin's own at this account if the origin is
+/// trusted; then those of the origin and of its enclosing networks.
 pub fn counter_keys(keys: &LoginAttemptKeys, origin_trust: OriginTrust) -> Vec<RateLimitKey> {
     std::iter::once(account_counter_key(keys, origin_trust)).chain(keys.origins.iter().map(|(key, _)| *key)).collect()
 }
@@ -94,7 +96,7 @@ fn account_counter_key(keys: &LoginAttemptKeys, origin_trust: OriginTrust) -> Ra
     }
 }
 
-/// The budgets that an attempt counts against, as they stand.
+/// The counters that an attempt counts against, with their current values.
 #[derive(Clone, Debug)]
 pub struct RateLimitState {
     now: Timestamp,
@@ -103,7 +105,7 @@ pub struct RateLimitState {
     origins: Vec<CounterState>,
 }
 
-/// One budget as it stands.
+/// One counter with its current value.
 #[derive(Clone, Copy, Debug)]
 struct CounterState {
     key: RateLimitKey,
@@ -114,10 +116,10 @@ struct CounterState {
 }
 
 impl RateLimitState {
-    /// The state of `attempt`, whose origin is `known` to the account or not; `stored` looks a budget up.
+    /// The state of `attempt`. `stored` looks a counter up.
     ///
     /// # Errors
-    /// What `stored` fails with.
+    /// Those of `stored`.
     pub fn load<E>(
         attempt: &LoginAttempt,
         keys: &LoginAttemptKeys,
@@ -125,26 +127,26 @@ impl RateLimitState {
         mut stored: impl FnMut(&RateLimitKey) -> Result<Option<StoredFailures>, E>,
     ) -> Result<Self, E> {
         let now = attempt.now;
-        let mut counter = |key: RateLimitKey, schedule: FailureLimit| {
+        let mut counter_state = |key: RateLimitKey, limit: FailureLimit| {
             let found = stored(&key)?;
-            let budget =
-                found.map_or_else(|| FailureCounter::new(now), |found| found.counter.advance_to(now, &schedule));
-            // What an earlier window counted is over.
-            let own = found.filter(|_| budget.failures > 0).map_or(0, |found| found.from_origin);
-            Ok(CounterState { key, limit: schedule, counter: budget, from_origin: own, is_stored: found.is_some() })
+            let counter = found.map_or_else(|| FailureCounter::new(now), |found| found.counter.advance_to(now, &limit));
+            // Failures of an earlier window do not count.
+            let from_origin = found.filter(|_| counter.failures > 0).map_or(0, |found| found.from_origin);
+            Ok(CounterState { key, limit, counter, from_origin, is_stored: found.is_some() })
         };
-        let account = counter(account_counter_key(keys, origin_trust), attempt.limits.account)?;
-        let origins = keys.origins.iter().map(|&(key, schedule)| counter(key, schedule)).collect::<Result<_, E>>()?;
+        let account = counter_state(account_counter_key(keys, origin_trust), attempt.limits.account)?;
+        let origins = keys.origins.iter().map(|&(key, limit)| counter_state(key, limit)).collect::<Result<_, E>>()?;
         Ok(Self { now, origin_trust, account, origins })
     }
 
-    /// How long everything is refused: the longest wait of all its budgets; `None` if nothing is.
+    /// How long every attempt is rejected: the longest wait of all counters; `None` if it is allowed.
     pub fn retry_after(&self) -> Option<Duration> {
-        let origins = self.origins.iter().map(|counter| counter.counter.retry_after(self.now));
+        let origins = self.origins.iter().map(|state| state.counter.retry_after(self.now));
         origins.fold(self.account.counter.retry_after(self.now), Option::max)
     }
 
-    /// What the limits say before anything is verified. A challenge is asked for by the failures of the first budget.
+    /// What the limits decide before anything is verified. Whether a challenge is required depends on the failures of
+    /// the account's counter.
     pub fn decide_admission(&self) -> RateLimitDecision {
         match self.retry_after() {
             Some(retry_after) => RateLimitDecision::RateLimited { retry_after },
@@ -155,40 +157,40 @@ impl RateLimitState {
         }
     }
 
-    /// Decides an attempt to log in: within the limits, made after the store's `birth`, right, not `replayed` (without a
-    /// permit to), and its code, if it uses one up, still there. `take_code` is asked last and takes the code.
+    /// Decides a login attempt. The checks, in order: within the limits; the proof is dated after `created_at` of the
+    /// store; it is right; it is not a replay; the code that it consumes still exists. `consume_code` is called last.
     ///
     /// # Errors
-    /// What `take_code` fails with.
+    /// Those of `consume_code`.
     pub fn decide_attempt<E>(
         &self,
         attempt: &LoginAttempt,
-        verdict: &ProofResult,
-        birth: Timestamp,
+        proof_result: &ProofResult,
+        created_at: Timestamp,
         proof_use: ProofUse,
-        take_code: impl FnOnce(&CodeKey) -> Result<bool, E>,
+        consume_code: impl FnOnce(&CodeKey) -> Result<bool, E>,
     ) -> Result<AttemptDecision, E> {
         if let Some(retry_after) = self.retry_after() {
             return Ok(AttemptDecision::Reject(AttemptOutcome::RateLimited { retry_after }));
         }
-        // A proof from before the birth, or the very second of it, may have been accepted by a store that is gone.
-        if attempt.proof_made_at.is_some_and(|made| made.as_secs() <= birth.as_secs()) {
+        // A proof from the second of creation or before may have been accepted by a store that is lost.
+        if attempt.proof_made_at.is_some_and(|made| made.as_secs() <= created_at.as_secs()) {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofStale));
         }
-        let ProofResult::Valid(success) = verdict else { return Ok(AttemptDecision::CountFailure) };
+        let ProofResult::Valid(success) = proof_result else { return Ok(AttemptDecision::CountFailure) };
         if proof_use == ProofUse::Replayed {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofReplayed));
         }
         match &success.consumed_code {
-            Some(code) if !take_code(code)? => Ok(AttemptDecision::Reject(AttemptOutcome::CodeConsumed)),
+            Some(code) if !consume_code(code)? => Ok(AttemptDecision::Reject(AttemptOutcome::CodeConsumed)),
             Some(_) | None => Ok(AttemptDecision::Accept),
         }
     }
 
-    /// Counts a failure against every budget.
+    /// Counts a failure against every counter.
     pub fn record_failure(&self) -> Vec<CounterUpdate> {
         let account = self.account.with_failure(self.now);
-        let shares = match (self.origin_trust, self.account.counter.failures) {
+        let origin_failures = match (self.origin_trust, self.account.counter.failures) {
             (OriginTrust::Trusted, _) => OriginFailures::NotTracked,
             (OriginTrust::Untrusted, 0) => {
                 OriginFailures::Reset(account.origin_failures_after_failure(self.account.from_origin))
@@ -197,24 +199,22 @@ impl RateLimitState {
                 OriginFailures::Set(account.origin_failures_after_failure(self.account.from_origin))
             }
         };
-        let origins = self
-            .origins
-            .iter()
-            .map(|counter| counter.update(counter.with_failure(self.now), OriginFailures::NotTracked));
-        std::iter::once(self.account.update(account, shares)).chain(origins).collect()
+        let origins =
+            self.origins.iter().map(|state| state.update(state.with_failure(self.now), OriginFailures::NotTracked));
+        std::iter::once(self.account.update(account, origin_failures)).chain(origins).collect()
     }
 
-    /// Forgives those of the account's failures that came from this origin; what the origin itself has failed stays.
+    /// Clears the account's failures that came from this origin. The origin's own counter stays.
     pub fn clear_origin_failures(&self) -> Option<CounterUpdate> {
-        let counter = &self.account;
-        if !counter.is_stored {
+        let account = &self.account;
+        if !account.is_stored {
             return None;
         }
-        match counter.counter.without_origin_failures(counter.from_origin) {
-            Some(left) if self.origin_trust == OriginTrust::Untrusted => {
-                (counter.from_origin > 0).then(|| counter.update(left, OriginFailures::Set(0)))
+        match account.counter.without_origin_failures(account.from_origin) {
+            Some(remaining) if self.origin_trust == OriginTrust::Untrusted => {
+                (account.from_origin > 0).then(|| account.update(remaining, OriginFailures::Set(0)))
             }
-            Some(_) | None => Some(CounterUpdate::Delete(counter.key)),
+            Some(_) | None => Some(CounterUpdate::Delete(account.key)),
         }
     }
 }
@@ -224,12 +224,7 @@ impl CounterState {
         self.counter.with_failure(now, &self.limit)
     }
 
-    fn update(&self, budget: FailureCounter, origins: OriginFailures) -> CounterUpdate {
-        CounterUpdate::Store {
-            key: self.key,
-            counter: budget,
-            expires_at: budget.expires_at(&self.limit),
-            origin_failures: origins,
-        }
+    fn update(&self, counter: FailureCounter, origin_failures: OriginFailures) -> CounterUpdate {
+        CounterUpdate::Store { key: self.key, counter, expires_at: counter.expires_at(&self.limit), origin_failures }
     }
 }

@@ -1,4 +1,5 @@
-//! Who logs in by salted proofs: noted beside the login and stored later, in batches, at most once a user and day.
+//! Records which users log in with salted proofs: collected in memory and stored in batches, at most once a user and
+//! day.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,33 +10,33 @@ use crate::ports::KeyStore;
 use crate::time::Timestamp;
 use crate::user::{Account, UserId};
 
-/// For how long a stored note is good enough.
+/// How old a stored record may get before it is renewed.
 const RECORD_INTERVAL: Duration = Duration::from_secs(86_400);
-/// How many wait at most; more are not noted, and are at their next login.
+/// How many users may be pending. Others are not recorded before their next login.
 const MAX_PENDING: usize = 100_000;
-/// How many are stored at once.
+/// How many users one statement stores.
 const BATCH_SIZE: usize = 500;
 
-/// The users whose rows do not say yet that they logged in by a salted proof today.
+/// Users who have logged in with a salted proof and whose rows do not show it yet.
 #[derive(Debug, Default)]
 pub struct SaltedLoginRecorder(Mutex<BTreeSet<UserId>>);
 
 impl SaltedLoginRecorder {
-    /// Notes that `account` was logged in to, unless its row says so already.
+    /// Records a login to `account`, unless its row shows one of today.
     pub fn record(&self, account: &Account, now: Timestamp) {
         if account.salted_at.is_some_and(|at| now.saturating_duration_since(at) < RECORD_INTERVAL) {
             return;
         }
-        let mut waiting = self.pending();
-        if waiting.len() < MAX_PENDING {
-            waiting.insert(account.user.id);
+        let mut pending = self.pending();
+        if pending.len() < MAX_PENDING {
+            pending.insert(account.user.id);
         }
     }
 
-    /// Stores what was noted. What could not be stored waits for the next time.
+    /// Stores the pending users. Those that could not be stored stay pending.
     ///
     /// # Errors
-    /// Faults of ours.
+    /// `Unavailable`, `Internal`.
     pub async fn flush(&self, keys: &dyn KeyStore, now: Timestamp) -> Result<()> {
         loop {
             let batch: Vec<UserId> = self.pending().iter().take(BATCH_SIZE).copied().collect();

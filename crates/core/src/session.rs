@@ -12,7 +12,8 @@ use crate::random::Random;
 use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// A dialect's name, as sessions and codes are bound to it: `cloudbox`, `tms`, `portal`, `mefp`, `jwt`, or a sixth.
+/// A dialect's name, to which sessions and codes are bound: `cloudbox`, `tms`, `portal`, `mefp`, `jwt`, or one that is
+/// added.
 pub type DialectName = &'static str;
 
 /// A bearer token: 32 lowercase hex digits, 128 random bits. Never stored, never printed.
@@ -20,22 +21,22 @@ pub type DialectName = &'static str;
 pub struct Token(String);
 
 impl Token {
-    /// A new token.
+    /// Generates a token.
     pub fn generate(random: &dyn Random) -> Self {
         Self(random.hex128())
     }
 
-    /// Reads what a client presents: 32 hex digits in either case; `None` for what cannot be a token.
+    /// Parses what a client presents: 32 hex digits in either case; `None` if it cannot be a token.
     pub fn parse(text: &str) -> Option<Self> {
         hex::decode::<16>(text).map(|bytes| Self(hex::encode(&bytes)))
     }
 
-    /// The token's text, to be handed to its bearer and to nobody else.
+    /// The text, for the client that the token is issued to.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What its record is found by.
+    /// The key that the token's session or ticket is stored under.
     pub fn key(&self) -> TokenKey {
         TokenKey(sha256(self.0.as_bytes()))
     }
@@ -47,85 +48,85 @@ impl fmt::Debug for Token {
     }
 }
 
-/// SHA-256 of a token: what a session or ticket is found by.
+/// The key of a session or ticket: the SHA-256 of its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenKey(pub [u8; 32]);
 
 impl TokenKey {
-    /// The key of a session that has no token: a user's presence at an app (MeFP).
+    /// The key of a session without a token, which is bound to a user and an app (MeFP).
     pub fn app_bound(dialect: DialectName, app: &str, user: UserId) -> Self {
         let parts = [dialect.as_bytes(), b"\0presence\0", app.as_bytes(), b"\0", user.as_bytes()];
         Self(sha256(&parts.concat()))
     }
 }
 
-/// A session's record.
+/// A session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// Where it was opened; it is good there only.
+    /// The dialect that opened it; it is valid only there.
     pub dialect: String,
-    /// Through which app; empty if through none.
+    /// The app that it was opened through; empty if none.
     pub app: String,
     /// When it was opened.
     pub created: Timestamp,
-    /// When it ends unless used before.
+    /// When it expires unless it is used before.
     pub expires: Timestamp,
     /// When it was last used, to within [`touch_interval`].
     pub last_seen: Timestamp,
-    /// The credential's epoch it was opened under; it is dead under any other.
+    /// The credential's epoch when it was opened; it is valid under that epoch only.
     pub epoch: i64,
 }
 
 /// A session to be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSession {
-    /// What it is found by.
+    /// The key to store it under.
     pub key: TokenKey,
-    /// Its record.
+    /// The session.
     pub session: Session,
-    /// How many sessions its user may have, this one included, 1 or more: beyond that the oldest ones end.
+    /// The limit on the user's sessions, this one included, at least 1. Beyond it the oldest end.
     pub max_per_user: u32,
 }
 
-/// How stale `last_seen` may get before it is written again, so that reading a session is not always a write: a minute,
-/// or a tenth of the session's life if that is shorter.
+/// How old `last_seen` may get before it is stored again, so that not every use of a session is a write: a minute, or a
+/// tenth of the session's lifetime if that is shorter.
 pub fn touch_interval(ttl: Duration) -> Duration {
     (ttl / 10).min(Duration::from_secs(60))
 }
 
-/// What a one-time ticket is good for.
+/// What a one-time ticket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum TicketKind {
-    /// Setting a new password (JWT document, 验证手机).
+    /// Reset of a password (JWT document, 验证手机).
     Reset,
-    /// Handing a user over to another app (MeFP document, 获取Token).
+    /// Handover of a user to another app (MeFP document, 获取Token).
     Handover,
 }
 
 impl TicketKind {
-    /// A stable name, for stores.
+    /// The name in stores.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 }
 
-/// A one-time ticket's record.
+/// A one-time ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// What it is good for.
+    /// What it is for.
     pub kind: TicketKind,
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// The credential's epoch it was issued under.
+    /// The credential's epoch when it was issued; it is valid under that epoch only.
     pub epoch: i64,
-    /// Who issued it: an app's name, or empty.
+    /// The app that issued it; empty for a reset.
     pub source: String,
-    /// Who alone may redeem it: an app's name, or the user's id.
+    /// Who may redeem it: an app's name, or the user's id.
     pub audience: String,
-    /// When it ends.
+    /// When it expires.
     pub expires: Timestamp,
 }
 
@@ -143,9 +144,9 @@ mod tests {
         for text in ["", "8d7e1c5ab2f94036a1b2c3d4e5f6071", "8d7e1c5ab2f94036a1b2c3d4e5f607189", &"g".repeat(32)] {
             assert!(Token::parse(text).is_none(), "{text:?}");
         }
-        let (one, two) = (Token::generate(&OsRandom), Token::generate(&OsRandom));
-        assert_ne!(one.expose(), two.expose());
-        assert_eq!(Token::parse(one.expose()).unwrap().key(), one.key());
+        let (first, second) = (Token::generate(&OsRandom), Token::generate(&OsRandom));
+        assert_ne!(first.expose(), second.expose());
+        assert_eq!(Token::parse(first.expose()).unwrap().key(), first.key());
     }
 
     #[test]
@@ -164,8 +165,8 @@ mod tests {
 
     #[test]
     fn the_touch_interval_is_a_minute_or_a_tenth_of_the_ttl() {
-        for (life, after) in [(3_600, 60), (600, 60), (300, 30), (10, 1)] {
-            assert_eq!(touch_interval(Duration::from_secs(life)), Duration::from_secs(after));
+        for (ttl, interval) in [(3_600, 60), (600, 60), (300, 30), (10, 1)] {
+            assert_eq!(touch_interval(Duration::from_secs(ttl)), Duration::from_secs(interval));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Text that people see: which characters it may have.
+//! Text normalization: visible characters, separators in numbers, typed codes.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
@@ -6,9 +6,9 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 const ZERO_WIDTH_NON_JOINER: char = '\u{200c}';
 const ZERO_WIDTH_JOINER: char = '\u{200d}';
 
-/// Whether a character shows where it stands and changes nothing around it. Controls, formats (bidirectional overrides,
-/// zero-width characters) and separators of lines and paragraphs do not: Unicode's Cc, Cf, Zl and Zp. Private use (Co)
-/// does: rare Chinese characters of older encodings are there.
+/// Whether a character is visible and does not affect the text around it. Unicode's Cc, Cf, Zl and Zp are not:
+/// controls, formats (bidirectional overrides, zero-width characters), line and paragraph separators. Private use (Co)
+/// is visible: rare Chinese characters of older encodings are there.
 pub fn is_visible(character: char) -> bool {
     use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
     character == ' '
@@ -16,31 +16,30 @@ pub fn is_visible(character: char) -> bool {
         || !matches!(character.general_category(), Control | Format | LineSeparator | ParagraphSeparator)
 }
 
-/// Whether a character may stand between the digits of a number without meaning anything: white space, hyphens and dashes,
-/// and characters that are not visible (the U+202D and U+202C that iOS copies with a phone number, zero-width spaces).
+/// Whether a character is meaningless between the digits of a number: white space, hyphens, dashes and invisible
+/// characters (iOS copies U+202D and U+202C with a phone number).
 pub fn is_separator(character: char) -> bool {
-    let dash = matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
-    dash || character.is_whitespace() || !(character.is_control() || is_visible(character))
+    let is_dash = matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    is_dash || character.is_whitespace() || !(character.is_control() || is_visible(character))
 }
 
-/// The most characters that [`typed`] keeps: more than any code has.
+/// How many characters [`normalize_typed`] keeps: more than any code has.
 const MAX_TYPED_LENGTH: usize = 64;
 
-/// What a person copied from a message or a picture: without separators ([`is_separator`]), and full-width forms as ASCII.
-/// In one allocation, for it may be a secret.
+/// Text that a person typed or copied from a message or an image: without separators ([`is_separator`]), full-width
+/// forms as ASCII. Allocates once, because it may be a secret that must be zeroized.
 pub(crate) fn normalize_typed(text: &str) -> String {
-    let mut typed = String::with_capacity(4 * MAX_TYPED_LENGTH);
-    typed.extend(text.nfkc().filter(|character| !is_separator(*character)).take(MAX_TYPED_LENGTH));
-    typed
+    let mut normalized = String::with_capacity(4 * MAX_TYPED_LENGTH);
+    normalized.extend(text.nfkc().filter(|character| !is_separator(*character)).take(MAX_TYPED_LENGTH));
+    normalized
 }
 
-/// The first character that an identifier must not have.
+/// The first character that is not allowed in an identifier.
 pub fn find_invisible(text: &str) -> Option<char> {
     text.chars().find(|character| !is_visible(*character))
 }
 
-/// The first character that a text about a person must not have. The joiners that emoji and several scripts are
-/// written with may be in it.
+/// The first character that is not allowed in personal data. The joiners of emoji and several scripts are allowed.
 pub fn find_invisible_in_text(text: &str) -> Option<char> {
     let joiners = [ZERO_WIDTH_NON_JOINER, ZERO_WIDTH_JOINER];
     text.chars().find(|character| !is_visible(*character) && !joiners.contains(character))
@@ -95,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(normalize_typed(text), "629457", "{text:?}");
         }
-        // No other digits, nor anything else, become one.
+        // No other character becomes an ASCII digit.
         for text in ["٦٢٩٤٥٧", "629.457", "629457\0", "x629457"] {
             assert_ne!(normalize_typed(text), "629457", "{text:?}");
         }

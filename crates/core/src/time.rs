@@ -1,4 +1,4 @@
-//! Instants as microseconds since the Unix epoch, and the injected [`Clock`].
+//! Timestamps in microseconds, offsets from UTC, and the [`Clock`].
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ const OFFSET_FORMAT: StaticFormatDescription = format_description!("[offset_hour
 const DATE_FORMAT: StaticFormatDescription = format_description!("[year]-[month]-[day]");
 const DATE_TIME_FORMAT: StaticFormatDescription = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 
-/// An instant: microseconds since 1970-01-01T00:00:00Z.
+/// A point in time: microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant `micros` microseconds after the Unix epoch.
+    /// The time `micros` microseconds after the Unix epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// The instant `secs` whole seconds after the Unix epoch, saturating at the ends of the range.
+    /// The time `secs` seconds after the Unix epoch, saturating at the ends of the range.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs.saturating_mul(1_000_000))
     }
 
-    /// Reads an instant (RFC 3339) or a day (`YYYY-MM-DD`: its beginning in UTC); `None` for anything else.
+    /// Parses RFC 3339, or a date (`YYYY-MM-DD`: its start in UTC); `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let day = || Date::parse(text, DATE_FORMAT).ok().map(|day| day.midnight().assume_utc());
         let at = OffsetDateTime::parse(text, &Rfc3339).ok().or_else(day)?;
@@ -45,19 +45,19 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This instant, `span` later; saturates.
+    /// This time plus `span`, saturating.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(saturating_micros(span)))
     }
 
-    /// This instant, `span` earlier; saturates.
+    /// This time minus `span`, saturating.
     #[must_use]
     pub fn saturating_sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(saturating_micros(span)))
     }
 
-    /// How long after `earlier` this instant is; zero if it is not after it.
+    /// The time since `earlier`; zero if this is not after it.
     pub fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -88,7 +88,7 @@ fn saturating_micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A fixed offset from UTC, as the API documents print their times in.
+/// A fixed offset from UTC, in which a dialect prints times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offset(UtcOffset);
 
@@ -98,17 +98,17 @@ impl Offset {
     /// China Standard Time, `+08:00`.
     pub const CHINA: Self = Self(::time::macros::offset!(+8));
 
-    /// Reads `Z` or `±HH:MM`; `None` for anything else.
+    /// Parses `Z` or `±HH:MM`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if text == "Z" {
             return Some(Self::UTC);
         }
-        let (sign, rest) = match text.split_at_checked(1)? {
-            ("+", rest) => (1, rest),
-            ("-", rest) => (-1, rest),
+        let (sign, magnitude) = match text.split_at_checked(1)? {
+            ("+", magnitude) => (1, magnitude),
+            ("-", magnitude) => (-1, magnitude),
             _ => return None,
         };
-        let (hours, minutes) = rest.split_once(':')?;
+        let (hours, minutes) = magnitude.split_once(':')?;
         if hours.len() != 2 || minutes.len() != 2 {
             return None;
         }
@@ -117,12 +117,12 @@ impl Offset {
     }
 }
 
-/// Tells the time. Injected, so that tests can stop and step it.
+/// A clock. Tests inject one that they can stop and advance.
 pub trait Clock: Send + Sync {
-    /// The present instant.
+    /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// Whether this is the machine's clock. Where a test sets the time, it counts on other machines as well.
+    /// Whether this is the machine's clock. A test's clock also stands for those of other machines, such as Redis.
     fn is_system_clock(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! The user schema: everything that any of the five dialects answers.
+//! The user schema: users, profiles, credentials. Its fields are those that the dialects answer.
 
 mod id;
 
@@ -13,13 +13,13 @@ use crate::time::Timestamp;
 
 pub use id::{FIRST_USER_NUMBER, UserId, UserRef};
 
-/// What a user may do.
+/// A user's role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Role {
-    /// Administers.
+    /// An administrator: TMS has a login for this role alone.
     Admin,
-    /// Uses.
+    /// An ordinary user.
     #[default]
     User,
 }
@@ -30,7 +30,7 @@ impl Role {
         self.into()
     }
 
-    /// Reads `admin` or `user`.
+    /// Parses `admin` or `user`.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
     }
@@ -39,13 +39,13 @@ impl Role {
 /// Whether a user may log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserStatus {
-    /// They may.
+    /// The user may log in.
     Active,
-    /// They are locked out.
+    /// An administrator has disabled the user.
     Disabled,
 }
 
-/// 男 or 女, where it is known.
+/// A gender, as the API documents write it: 男 or 女.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
 pub enum Gender {
     /// 男
@@ -62,13 +62,13 @@ impl Gender {
         self.into()
     }
 
-    /// Reads `男` or `女`.
+    /// Parses `男` or `女`.
     pub fn parse(text: &str) -> Option<Self> {
         text.parse().ok()
     }
 }
 
-/// What a user says or an administrator sets about a person. Absent texts are empty.
+/// Personal data. Absent texts are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// cloudbox `user_real_name`, JWT `realName`.
@@ -96,7 +96,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The first field, as administrators call it, that holds a character which is not seen: [`find_invisible_in_text`].
+    /// The first field, by its name on the command line, with an invisible character: see [`find_invisible_in_text`].
     pub fn field_with_invisible_character(&self) -> Option<&'static str> {
         let fields = [
             ("real-name", &self.real_name),
@@ -121,31 +121,31 @@ pub struct User {
     pub id: UserId,
     /// The number, from [`FIRST_USER_NUMBER`] up.
     pub number: i64,
-    /// The name, as given.
+    /// The user name, as given.
     pub name: Option<String>,
-    /// The phone, as given.
+    /// The phone number, as given.
     pub phone: Option<String>,
     /// The e-mail address, as given.
     pub email: Option<String>,
-    /// What the user registered with, as given, if they registered themselves.
+    /// The identifier that the user registered with, as given; `None` for a user that an administrator added.
     pub registered_with: Option<String>,
-    /// The app they registered through (MeFP `reg_app`); empty if through none.
+    /// The app that the user registered through (MeFP `reg_app`); empty if none.
     pub registered_through: String,
-    /// When they were registered.
+    /// When the user was added.
     pub registered_at: Timestamp,
     /// cloudbox `user_alias_id`: 32 hex digits.
     pub alias_id: String,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// Whether an administrator has locked them out.
+    /// Whether an administrator has disabled the user.
     pub disabled: bool,
-    /// About the person.
+    /// Personal data.
     pub profile: Profile,
 }
 
 impl User {
-    /// What to call the user where a document has one name only: the name, else what they registered with, else
-    /// phone or e-mail.
+    /// The name to show where a document has a single one: the user name, else the identifier registered with, else
+    /// phone or e-mail address.
     pub fn display_name(&self) -> &str {
         [&self.name, &self.registered_with, &self.phone, &self.email]
             .into_iter()
@@ -153,8 +153,8 @@ impl User {
             .unwrap_or_default()
     }
 
-    /// Whether `to` is this user's own phone or e-mail address. That it finds the user is not enough: it may be what
-    /// someone named them.
+    /// Whether `to` is the user's own phone or e-mail address. It is not enough that `to` finds the user: it may be
+    /// their user name.
     pub fn owns_recipient(&self, to: &Recipient) -> bool {
         let own = match to {
             Recipient::Phone(_) => &self.phone,
@@ -164,12 +164,12 @@ impl User {
     }
 }
 
-/// What is kept of a password. Never printed.
+/// What is stored to verify a password. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// A verifier for raw and digest proofs (see [`crate::verifier`]).
+    /// The verifier of raw and digest proofs (see [`crate::verifier`]).
     pub verifier: String,
-    /// The sealed `D`, for salted proofs; absent where salted dialects are off, and for imported hashes.
+    /// The sealed `D`, for salted proofs; `None` if salted logins are disabled, and for imported hashes.
     pub sealed: Option<SealedSecret>,
 }
 
@@ -179,17 +179,17 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// A user with what proves them.
+/// A user with the credential.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// The user.
     pub user: User,
     /// The credential.
     pub credential: Credential,
-    /// The credential's epoch: 0 at first, then a new random one with every change, reset, disabling and enabling.
-    /// Sessions, tokens and codes of any other epoch are dead. Epochs are equal or not; they have no order.
+    /// The credential's epoch: 0 at first, then a new random value with every change, reset, disabling and enabling,
+    /// which revokes all sessions, tickets and codes of the old one. Epochs have no order.
     pub epoch: i64,
-    /// When they last logged in by a salted proof, to within a day; `None` if they never did.
+    /// When the user last logged in with a salted proof, to within a day; `None` if never.
     pub salted_at: Option<Timestamp>,
 }
 
@@ -198,30 +198,30 @@ pub struct Account {
 pub struct NewUser {
     /// The id.
     pub id: UserId,
-    /// The name.
+    /// The user name.
     pub name: Option<Username>,
-    /// The phone.
+    /// The phone number.
     pub phone: Option<Phone>,
     /// The e-mail address.
     pub email: Option<Email>,
-    /// What they register with, as given.
+    /// The identifier that the user registers with, as given.
     pub registered_with: Option<String>,
-    /// The app they register through; empty if through none.
+    /// The app that the user registers through; empty if none.
     pub registered_through: String,
-    /// When.
+    /// When the user is added.
     pub registered_at: Timestamp,
-    /// 32 hex digits.
+    /// cloudbox `user_alias_id`: 32 hex digits.
     pub alias_id: String,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// About the person.
+    /// Personal data.
     pub profile: Profile,
-    /// What proves them.
+    /// The credential.
     pub credential: Credential,
 }
 
 impl NewUser {
-    /// The canonical keys this user is found by, each once.
+    /// The canonical keys that find this user, each once.
     pub fn identifier_keys(&self) -> Vec<&str> {
         let mut keys: Vec<&str> = [
             self.name.as_ref().map(Username::key),
@@ -279,7 +279,7 @@ pub(crate) mod tests {
         {
             assert_eq!(nameless.owns_recipient(&Recipient::parse(to).unwrap()), own, "{to}");
         }
-        // What someone named them is not theirs.
+        // A user name that looks like a phone number is not the user's phone.
         let named = User { phone: None, email: None, name: Some("13800000000".to_owned()), ..nameless };
         assert!(!named.owns_recipient(&Recipient::parse("13800000000").unwrap()));
     }

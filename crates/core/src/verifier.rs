@@ -1,13 +1,14 @@
-//! What is kept to check raw and digest proofs: argon2id of `D`, or of a hash made elsewhere until its first use.
+//! Password verifiers: argon2id of `D`, or of an imported hash until its first use.
 //!
 //! Stored forms:
-//! - `$argon2id$…`: ours, a PHC string over the 32 hex digits of `D`;
-//! - `{phc}$argon2id$…`: an imported PHC string over the password itself, as hard as [`Argon2Cost::OWASP_MINIMUMS`];
-//! - `{wrapped}HOW|$argon2id$…`: argon2id over a cheaper hash of the password, and how to compute that one (see
-//!   `foreign`);
-//! - `{raw}…`: an imported hash as earlier builds stored it, whatever it cost; see [`parse_unwrapped`].
+//! - `$argon2id$…`: our own, a PHC string over the 32 hex digits of `D`;
+//! - `{phc}$argon2id$…`: an imported PHC string over the password, at least as strong as
+//!   [`Argon2Cost::OWASP_MINIMUMS`];
+//! - `{wrapped}SPEC|$argon2id$…`: argon2id over a cheaper hash of the password, and how to compute that one (see
+//!   `imported`);
+//! - `{raw}…`: an imported hash of any cost, stored unwrapped by an earlier version (see [`parse_unwrapped`]).
 //!
-//! An imported hash verifies once and is then replaced by our own pair.
+//! After an imported hash has verified a password once, our own credential replaces it (rehash on login).
 
 mod cost;
 mod imported;
@@ -20,12 +21,12 @@ use crate::password::{PasswordDigest, RawPassword};
 pub use cost::Argon2Cost;
 pub use imported::{ImportedHash, WeakHash, parse_imported, parse_unwrapped};
 
-/// What a verifier is asked about.
+/// What a client presents to be verified.
 #[derive(Clone, Debug)]
 pub enum PresentedSecret {
     /// A password.
     Raw(RawPassword),
-    /// A `D`; no foreign hash can be checked with it.
+    /// A `D`. It cannot be verified against an imported hash.
     Digest(PasswordDigest),
 }
 
@@ -39,27 +40,27 @@ impl PresentedSecret {
     }
 }
 
-/// KiB of address space that a [`Memory`] reserves at least. glibc's malloc maps an allocation of more than 32 MiB by
-/// itself and unmaps it when it is freed (mallopt(3), `M_MMAP_THRESHOLD`). A smaller one, of 19 MiB, comes from the
-/// arena of its thread once the first was freed, and an arena keeps what is freed. What is reserved and not used takes
-/// no memory.
+/// The address space that [`HashMemory`] reserves at least, in KiB. glibc's malloc maps allocations of more than 32 MiB
+/// separately and unmaps them when they are freed (mallopt(3), `M_MMAP_THRESHOLD`). A smaller one, of 19 MiB, comes
+/// from its thread's arena once the first was freed, and an arena keeps what is freed. Reserved memory that is not used
+/// costs nothing.
 const MIN_RESERVED_KIB: usize = 33 * 1024;
 
-/// The memory that argon2 works in, which may serve one hash after another: a hash of 19 MiB in memory that the system
-/// has yet to give takes a tenth longer. Empty until it is first used; given back to the system when dropped.
+/// Memory for argon2, reused from hash to hash: a hash of 19 MiB takes a tenth longer in memory that the system has yet
+/// to map. Empty until it is first used; given back to the system on drop.
 #[derive(Default)]
 pub struct HashMemory(Vec<Block>);
 
 impl HashMemory {
-    /// How many KiB it has.
+    /// Its size in KiB.
     pub fn size_kib(&self) -> usize {
         self.0.len()
     }
 
-    /// So many KiB of it, with whatever they held: argon2 writes each before it reads it.
+    /// The first `count` KiB, with whatever they hold: argon2 writes each block before it reads it.
     fn blocks(&mut self, count: usize) -> &mut [Block] {
         if self.0.capacity() < count {
-            // Nothing that is there need be copied.
+            // A new allocation, because growing would copy the old contents.
             self.0 = Vec::new();
             self.0.reserve_exact(count.max(MIN_RESERVED_KIB));
         }
@@ -70,42 +71,44 @@ impl HashMemory {
     }
 }
 
-/// An imported hash as earlier builds stored it.
+/// An imported hash, stored unwrapped by an earlier version.
 const UNWRAPPED_PREFIX: &str = "{raw}";
-/// An imported argon2id hash that is strong.
+/// An imported argon2id hash that is strong enough.
 const PHC_PREFIX: &str = "{phc}";
-/// argon2id over an imported hash; then how that one is computed.
+/// argon2id over an imported hash, and how to compute that one.
 const WRAPPED_PREFIX: &str = "{wrapped}";
 
-/// A stored verifier, taken apart.
+/// A stored verifier, parsed.
 enum StoredVerifier<'a> {
     /// argon2id over `D`.
     Argon2OfDigest(&'a str),
-    /// A hash made elsewhere, over the password.
+    /// An imported hash over the password.
     Imported(&'a str),
-    /// argon2id over a hash made elsewhere, and how that one is computed.
-    Wrapped(&'a str, &'a str),
+    /// argon2id over an imported hash.
+    Wrapped { inner_spec: &'a str, argon2id: &'a str },
 }
 
 impl<'a> StoredVerifier<'a> {
     fn parse(stored: &'a str) -> Self {
-        if let Some(foreign) = stored.strip_prefix(UNWRAPPED_PREFIX).or_else(|| stored.strip_prefix(PHC_PREFIX)) {
-            return Self::Imported(foreign);
+        if let Some(imported) = stored.strip_prefix(UNWRAPPED_PREFIX).or_else(|| stored.strip_prefix(PHC_PREFIX)) {
+            return Self::Imported(imported);
         }
         match stored.strip_prefix(WRAPPED_PREFIX) {
-            Some(wrapped) => wrapped.split_once('|').map_or(Self::Imported(""), |(how, phc)| Self::Wrapped(how, phc)),
+            Some(wrapped) => match wrapped.split_once('|') {
+                Some((inner_spec, argon2id)) => Self::Wrapped { inner_spec, argon2id },
+                None => Self::Imported(""),
+            },
             None => Self::Argon2OfDigest(stored),
         }
     }
 }
 
-/// argon2id of `D` as a PHC string; `None` if `cost` is out of argon2's range.
+/// argon2id of `D` as a PHC string; `None` if argon2 rejects `cost`.
 pub fn hash(digest: &PasswordDigest, salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashMemory) -> Option<String> {
     argon2id(digest.hex().as_slice(), salt, cost, memory)
 }
 
-/// A cheap hash made elsewhere in the form it is stored in: wrapped in argon2id of `cost`. `None` if `cost` is out of
-/// argon2's range.
+/// An imported, cheap hash in its stored form: wrapped in argon2id of `cost`. `None` if argon2 rejects `cost`.
 pub fn wrap(weak: &WeakHash, salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashMemory) -> Option<String> {
     Some(format!("{WRAPPED_PREFIX}{}|{}", weak.inner_spec(), argon2id(weak.output(), salt, cost, memory)?))
 }
@@ -113,8 +116,8 @@ pub fn wrap(weak: &WeakHash, salt: &[u8; 16], cost: Argon2Cost, memory: &mut Has
 fn argon2id(secret: &[u8], salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashMemory) -> Option<String> {
     let params = cost.params()?;
     let mut output = [0; 32];
-    let shape = (Algorithm::Argon2id, Version::V0x13, &params);
-    compute_argon2(shape, secret, salt, &mut output, memory)?;
+    let algorithm = (Algorithm::Argon2id, Version::V0x13, &params);
+    compute_argon2(algorithm, secret, salt, &mut output, memory)?;
     let phc = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
@@ -125,7 +128,7 @@ fn argon2id(secret: &[u8], salt: &[u8; 16], cost: Argon2Cost, memory: &mut HashM
     Some(phc.to_string())
 }
 
-/// Computes a hash of the length of `output`; `None` if argon2 refuses what it is given.
+/// Fills `output` with a hash; `None` if argon2 rejects the parameters.
 fn compute_argon2(
     (algorithm, version, params): (Algorithm, Version, &Params),
     secret: &[u8],
@@ -138,25 +141,25 @@ fn compute_argon2(
     argon2.hash_password_into_with_memory(secret, salt, output, blocks).ok()
 }
 
-/// Whether `stored` is one of ours and as hard as `cost` asks, or should be replaced at the next chance.
+/// Whether `stored` is our own and at least as strong as `cost`. If not, it should be replaced.
 pub fn is_current(stored: &str, cost: Argon2Cost) -> bool {
     cost_of_own_hash(stored).is_some_and(|actual| actual.is_at_least(cost))
 }
 
-/// What a hash that takes the place of `stored` is to cost where `cost` is asked for: no less than what was there.
+/// The cost of a hash that replaces `stored` when `cost` is configured: at least that of `stored`.
 pub fn replacement_cost(stored: &str, cost: Argon2Cost) -> Argon2Cost {
     cost_of_own_hash(stored).filter(|actual| actual.is_within_limits()).map_or(cost, |actual| cost.raise_to(actual))
 }
 
-/// The KiB of memory that [`verify`] needs for `stored`: nothing worth counting for what is no argon2.
+/// The memory that [`verify`] needs for `stored`, in KiB; 0 for other algorithms than argon2.
 pub fn memory_needed_kib(stored: &str) -> u32 {
     argon2_costs(stored).map(|cost| cost.memory_kib).max().unwrap_or(0)
 }
 
-/// The KiB that [`verify`] writes: see [`Argon2Cost::total_kib_written`]. bcrypt is not measured by it.
+/// The work of [`verify`], as in [`Argon2Cost::total_kib_written`]; 0 for other algorithms than argon2.
 pub fn verification_work(stored: &str, secret: &PresentedSecret) -> u64 {
     match secret {
-        // Not even tried.
+        // A digest cannot match an imported hash, so nothing is computed.
         PresentedSecret::Digest(_) if is_imported(stored) => 0,
         _ => argon2_costs(stored).map(Argon2Cost::total_kib_written).sum(),
     }
@@ -165,55 +168,59 @@ pub fn verification_work(stored: &str, secret: &PresentedSecret) -> u64 {
 fn cost_of_own_hash(stored: &str) -> Option<Argon2Cost> {
     match StoredVerifier::parse(stored) {
         StoredVerifier::Argon2OfDigest(phc) => phc_cost(phc),
-        StoredVerifier::Imported(_) | StoredVerifier::Wrapped(..) => None,
+        StoredVerifier::Imported(_) | StoredVerifier::Wrapped { .. } => None,
     }
 }
 
-/// The costs of the argon2 hashes that would be computed, ours or imported.
+/// The costs of the argon2 hashes that [`verify`] computes.
 fn argon2_costs(stored: &str) -> impl Iterator<Item = Argon2Cost> {
     let costs = match StoredVerifier::parse(stored) {
         StoredVerifier::Argon2OfDigest(phc) | StoredVerifier::Imported(phc) => [phc_cost(phc), None],
-        StoredVerifier::Wrapped(how, phc) => [phc_cost(phc), imported::argon2_cost(how)],
+        StoredVerifier::Wrapped { inner_spec, argon2id } => [phc_cost(argon2id), imported::argon2_cost(inner_spec)],
     };
     costs.into_iter().flatten().filter(|cost| cost.is_within_limits())
 }
 
-/// Whether `stored` is, or is over, a hash made elsewhere.
+/// Whether `stored` is, or wraps, an imported hash.
 pub fn is_imported(stored: &str) -> bool {
     !matches!(StoredVerifier::parse(stored), StoredVerifier::Argon2OfDigest(_))
 }
 
-/// Whether `secret` is what `stored` was made from. Anything unreadable or too costly matches nothing.
+/// Whether `secret` matches `stored`. An unreadable or too costly verifier matches nothing.
 pub fn verify(stored: &str, secret: &PresentedSecret, memory: &mut HashMemory) -> bool {
     match (StoredVerifier::parse(stored), secret) {
         (StoredVerifier::Argon2OfDigest(phc), _) => verify_phc(phc, secret.digest().hex().as_slice(), memory),
         (_, PresentedSecret::Digest(_)) => false,
-        (StoredVerifier::Imported(foreign), PresentedSecret::Raw(raw)) if foreign.starts_with("$argon2") => {
-            verify_phc(foreign, raw.expose().as_bytes(), memory)
+        (StoredVerifier::Imported(imported_hash), PresentedSecret::Raw(raw))
+            if imported_hash.starts_with("$argon2") =>
+        {
+            verify_phc(imported_hash, raw.expose().as_bytes(), memory)
         }
-        (StoredVerifier::Imported(foreign), PresentedSecret::Raw(raw)) => imported::verify(foreign, raw.expose()),
-        (StoredVerifier::Wrapped(how, phc), PresentedSecret::Raw(raw)) => {
-            let inner = imported::compute_inner_hash(how, raw.expose(), memory);
-            // Computed all the same, so that a password that the inner hash does not take costs as much.
-            let right = verify_phc(phc, inner.as_ref().map_or(&[][..], |inner| inner), memory);
-            right && inner.is_some()
+        (StoredVerifier::Imported(imported_hash), PresentedSecret::Raw(raw)) => {
+            imported::verify(imported_hash, raw.expose())
+        }
+        (StoredVerifier::Wrapped { inner_spec, argon2id }, PresentedSecret::Raw(raw)) => {
+            let inner = imported::compute_inner_hash(inner_spec, raw.expose(), memory);
+            // Computed even if the inner hash failed, so that a password that it rejects costs as much.
+            let is_match = verify_phc(argon2id, inner.as_ref().map_or(&[][..], |inner| inner), memory);
+            is_match && inner.is_some()
         }
     }
 }
 
 fn verify_phc(stored: &str, secret: &[u8], memory: &mut HashMemory) -> bool {
-    let bounded = phc_cost(stored).is_some_and(Argon2Cost::is_within_limits);
-    bounded && PasswordHash::new(stored).is_ok_and(|phc| matches_phc(&phc, secret, memory).unwrap_or(false))
+    let is_within_limits = phc_cost(stored).is_some_and(Argon2Cost::is_within_limits);
+    is_within_limits && PasswordHash::new(stored).is_ok_and(|phc| matches_phc(&phc, secret, memory).unwrap_or(false))
 }
 
-/// `None` if `phc` is not whole, or no argon2.
+/// `None` if `phc` has no hash or is not argon2.
 fn matches_phc(phc: &PasswordHash, secret: &[u8], memory: &mut HashMemory) -> Option<bool> {
     let expected = phc.hash.as_ref()?;
     let output = phc_output(phc, expected.len(), secret, memory)?;
     Some(output.ct_eq(expected.as_ref()).into())
 }
 
-/// The hash of `length` bytes that the salt and the parameters of `phc` give for `secret`.
+/// The hash of `length` bytes of `secret`, with salt and parameters of `phc`.
 fn phc_output(phc: &PasswordHash, length: usize, secret: &[u8], memory: &mut HashMemory) -> Option<Vec<u8>> {
     let algorithm = Algorithm::try_from(phc.algorithm.as_str()).ok()?;
     let version = phc.version.map_or(Some(Version::default()), |version| Version::try_from(version).ok())?;
@@ -223,7 +230,7 @@ fn phc_output(phc: &PasswordHash, length: usize, secret: &[u8], memory: &mut Has
     Some(output)
 }
 
-/// The cost of a PHC string that holds a hash.
+/// The cost of a PHC string; `None` if it has no hash.
 fn phc_cost(stored: &str) -> Option<Argon2Cost> {
     let phc = PasswordHash::new(stored).ok()?;
     phc.hash?;

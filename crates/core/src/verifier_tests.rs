@@ -1,4 +1,4 @@
-//! Verifiers of our own and from elsewhere, against vectors of other implementations.
+//! Verifiers against hashes that other implementations made.
 
 use super::*;
 
@@ -41,15 +41,15 @@ fn reused_memory_does_not_affect_the_hash() {
         assert!(super::verify(&used, &raw("123456"), &mut memory));
         assert!(!super::verify(&used, &raw("wrong"), &mut memory));
     }
-    assert_eq!(memory.size_kib(), 256, "as much as the largest took");
+    assert_eq!(memory.size_kib(), 256, "the memory of the largest hash");
 }
 
 #[test]
 fn a_replacement_hash_is_never_cheaper() {
     let of = |memory, passes| Argon2Cost { memory_kib: memory, passes, lanes: 1 };
     let stored = |cost| hash(&raw("123456").digest(), &[7; 16], cost).unwrap();
-    // What is stored, what is asked for, and what it is replaced by, if it is.
-    for (before, asked, after) in [
+    // The stored cost, the configured cost, and the cost of the replacement if there is one.
+    for (before, configured, after) in [
         (of(64, 2), of(64, 2), None),
         (of(64, 2), of(64, 1), None),
         (of(128, 1), of(64, 2), None),
@@ -59,18 +59,18 @@ fn a_replacement_hash_is_never_cheaper() {
         (of(128, 1), of(64, 5), Some(of(128, 3))),
     ] {
         let stored = stored(before);
-        assert_eq!(is_current(&stored, asked), after.is_none(), "{before:?} {asked:?}");
-        let replacement = replacement_cost(&stored, asked);
-        assert!(replacement.is_at_least(before) && replacement.is_at_least(asked));
+        assert_eq!(is_current(&stored, configured), after.is_none(), "{before:?} {configured:?}");
+        let replacement = replacement_cost(&stored, configured);
+        assert!(replacement.is_at_least(before) && replacement.is_at_least(configured));
         if let Some(after) = after {
-            assert_eq!(replacement, after, "{before:?} {asked:?}");
+            assert_eq!(replacement, after, "{before:?} {configured:?}");
         }
     }
     let lanes = Argon2Cost { lanes: 4, ..LOW_COST };
     assert!(is_current(&stored(LOW_COST), lanes) && is_current(&stored(lanes), LOW_COST));
-    // A hash from elsewhere says nothing about what ours should cost.
-    let foreign = format!("{UNWRAPPED_PREFIX}{}", stored(of(256, 2)));
-    assert_eq!(replacement_cost(&foreign, LOW_COST), LOW_COST);
+    // The cost of an imported hash does not raise ours.
+    let imported = format!("{UNWRAPPED_PREFIX}{}", stored(of(256, 2)));
+    assert_eq!(replacement_cost(&imported, LOW_COST), LOW_COST);
 }
 
 #[test]
@@ -83,24 +83,30 @@ fn minimum_costs_follow_the_owasp_cheat_sheet() {
     for weak in [of(47_103, 1, 1), of(19_455, 2, 1), of(7_167, 16, 1), of(7_168, 4, 1), of(0, 0, 0)] {
         assert!(!weak.is_strong(), "{weak:?}");
     }
-    for unbearable in [of(262_145, 1, 1), of(19_456, 17, 1), of(19_456, 2, 17)] {
-        assert!(!unbearable.is_within_limits(), "{unbearable:?}");
+    for excessive in [of(262_145, 1, 1), of(19_456, 17, 1), of(19_456, 2, 17)] {
+        assert!(!excessive.is_within_limits(), "{excessive:?}");
     }
 }
 
 #[test]
 fn the_remaining_cost_completes_the_total_work() {
     let cost = Argon2Cost { memory_kib: 47_104, passes: 3, lanes: 1 };
-    for done in [0, 64, 38_912, 100_000] {
-        let rest = cost.remaining_after(done).unwrap();
-        assert!(rest.memory_kib <= cost.memory_kib && rest.total_kib_written() + done <= cost.total_kib_written());
-        assert!(rest.total_kib_written() + done > cost.total_kib_written() - u64::from(cost.passes), "{done}");
+    for done_kib in [0, 64, 38_912, 100_000] {
+        let remaining = cost.remaining_after(done_kib).unwrap();
+        assert!(
+            remaining.memory_kib <= cost.memory_kib
+                && remaining.total_kib_written() + done_kib <= cost.total_kib_written()
+        );
+        assert!(
+            remaining.total_kib_written() + done_kib > cost.total_kib_written() - u64::from(cost.passes),
+            "{done_kib}"
+        );
     }
     assert_eq!(cost.remaining_after(0), Some(cost));
     assert_eq!((cost.remaining_after(cost.total_kib_written()), cost.remaining_after(u64::MAX)), (None, None));
 }
 
-/// Imports as `stele user add --hash-stdin` does.
+/// Imports a hash as `stele user add --hash-stdin` does.
 fn stored(text: &str) -> String {
     match parse_imported(text).unwrap() {
         ImportedHash::Digest(digest) => hash(&digest, &[7; 16], LOW_COST).unwrap(),
@@ -109,7 +115,7 @@ fn stored(text: &str) -> String {
     }
 }
 
-/// Hashes of `correct horse`, each made by another implementation: see tests/vectors/README.md.
+/// Hashes of `correct horse` by other implementations: see tests/vectors/README.md.
 fn vectors() -> impl Iterator<Item = &'static str> {
     include_str!("../tests/vectors/foreign.txt").lines().filter(|line| !line.starts_with('#'))
 }
@@ -119,18 +125,22 @@ fn verification_work_counts_only_computed_hashes() {
     let ours = hash(&raw("123456").digest(), &[7; 16], LOW_COST).unwrap();
     let digest = PresentedSecret::Digest(raw("123456").digest());
     assert_eq!((verification_work(&ours, &digest), verification_work(&ours, &raw("x"))), (64, 64));
-    for foreign in [
+    for imported in [
         format!("{UNWRAPPED_PREFIX}{ours}"),
         format!("{PHC_PREFIX}{ours}"),
         format!("{WRAPPED_PREFIX}$md5ps$00|{ours}"),
     ] {
-        assert_eq!((verification_work(&foreign, &digest), verification_work(&foreign, &raw("x"))), (0, 64));
-        assert_eq!(memory_needed_kib(&foreign), 64);
+        assert_eq!((verification_work(&imported, &digest), verification_work(&imported, &raw("x"))), (0, 64));
+        assert_eq!(memory_needed_kib(&imported), 64);
     }
-    let twice =
+    let wrapped_argon2i =
         stored("$argon2i$v=19$m=256,t=2,p=2$MDEyMzQ1Njc4OWFiY2RlZg$Syv3W+wu0WQmcIO0T/vyAKG2GIggWAj9la1x01ew7wE");
     assert_eq!(
-        (verification_work(&twice, &digest), verification_work(&twice, &raw("x")), memory_needed_kib(&twice)),
+        (
+            verification_work(&wrapped_argon2i, &digest),
+            verification_work(&wrapped_argon2i, &raw("x")),
+            memory_needed_kib(&wrapped_argon2i)
+        ),
         (0, 64 + 512, 256)
     );
     let costly = ours.replace("m=64", "m=4194304");
@@ -146,8 +156,8 @@ fn verification_work_counts_only_computed_hashes() {
 fn imported_hashes_verify_only_the_raw_password() {
     let mut seen = 0;
     for line in vectors() {
-        let (wrapped, as_before) = (stored(line), format!("{UNWRAPPED_PREFIX}{line}"));
-        for stored in [&wrapped, &as_before] {
+        let (wrapped, unwrapped) = (stored(line), format!("{UNWRAPPED_PREFIX}{line}"));
+        for stored in [&wrapped, &unwrapped] {
             assert!(verify(stored, &raw("correct horse")), "{stored}");
             assert!(!verify(stored, &raw("wrong")) && !verify(stored, &raw("")), "{stored}");
             assert!(!verify(stored, &PresentedSecret::Digest(raw("correct horse").digest())), "{stored}");
@@ -161,11 +171,11 @@ fn imported_hashes_verify_only_the_raw_password() {
 #[test]
 fn no_hash_cheaper_than_argon2id_is_stored() {
     for line in vectors() {
-        let (stored, (how, secret)) = (stored(line), line.rsplit_once('$').unwrap());
+        let (stored, (spec, secret)) = (stored(line), line.rsplit_once('$').unwrap());
         let secret = if line.starts_with("$2") { &secret[22..] } else { secret };
         let strong = line.starts_with("$argon2id$v=19$m=19456,t=2,p=1$");
         assert_eq!(stored.contains(secret), strong, "{stored}");
-        let start = if strong { format!("{PHC_PREFIX}{how}$") } else { WRAPPED_PREFIX.to_owned() };
+        let start = if strong { format!("{PHC_PREFIX}{spec}$") } else { WRAPPED_PREFIX.to_owned() };
         assert!(stored.starts_with(&start), "{stored}");
         assert!(strong || stored.contains("|$argon2id$v=19$m=64,t=1,p=1$"), "{stored}");
     }
@@ -179,11 +189,11 @@ fn a_plain_md5_is_the_digest_and_an_empty_salt_is_rejected() {
     for kind in ["md5ps", "md5sp"] {
         let unsalted = format!("${kind}$${digest}");
         assert!(parse_imported(&unsalted).unwrap_err().contains("its 32 hex digits alone"), "{unsalted}");
-        // What earlier builds took and kept as it came.
-        let Some(ImportedHash::Digest(kept)) = parse_unwrapped(&format!("{UNWRAPPED_PREFIX}{unsalted}")) else {
-            panic!("it is D")
+        // Earlier versions accepted these and stored them unwrapped.
+        let Some(ImportedHash::Digest(unwrapped)) = parse_unwrapped(&format!("{UNWRAPPED_PREFIX}{unsalted}")) else {
+            panic!("an md5 without salt is D")
         };
-        assert_eq!(kept.expose(), read.expose());
+        assert_eq!(unwrapped.expose(), read.expose());
     }
 }
 
@@ -199,10 +209,10 @@ fn unwrapped_hashes_of_earlier_builds_are_parsed() {
         assert!(parse_unwrapped(&replaced).is_none(), "{replaced}");
     }
     let ours = hash(&raw("123456").digest(), &[7; 16], LOW_COST).unwrap();
-    for kept in
+    for other in
         [ours.as_str(), "", UNWRAPPED_PREFIX, "{raw}$md5ps$zz$5f4dcc3b5aa765d61d8327deb882cf99", "{raw}$2b$05$short"]
     {
-        assert!(parse_unwrapped(kept).is_none(), "{kept}");
+        assert!(parse_unwrapped(other).is_none(), "{other}");
     }
 }
 
@@ -220,24 +230,26 @@ fn too_costly_and_malformed_hashes_are_rejected() {
     ] {
         assert!(parse_imported(bad).is_err(), "{bad}");
     }
-    // Nor is it computed where a row says so.
+    // A stored verifier that asks for too much is not computed either.
     let ours = hash(&raw("x").digest(), &[7; 16], LOW_COST).unwrap();
-    for how in ["$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$32", "$2b$31$LV2jmQQqha4qtlfpEuiSBO", "$md5ps$z", ""] {
-        assert!(!verify(&format!("{WRAPPED_PREFIX}{how}|{ours}"), &raw("x")), "{how}");
+    for inner_spec in
+        ["$argon2id$v=19$m=4194304,t=2,p=1$c29tZXNhbHQ$32", "$2b$31$LV2jmQQqha4qtlfpEuiSBO", "$md5ps$z", ""]
+    {
+        assert!(!verify(&format!("{WRAPPED_PREFIX}{inner_spec}|{ours}"), &raw("x")), "{inner_spec}");
     }
 }
 
 #[test]
 fn bcrypt_passwords_are_neither_truncated_nor_cut_at_nul() {
     let long = "x".repeat(73);
-    for kept in [|text: &str| format!("{UNWRAPPED_PREFIX}{text}"), |text: &str| stored(text)] {
-        let hash = kept(&bcrypt::hash(&long[..72], 4).unwrap());
+    for to_stored in [|text: &str| format!("{UNWRAPPED_PREFIX}{text}"), |text: &str| stored(text)] {
+        let hash = to_stored(&bcrypt::hash(&long[..72], 4).unwrap());
         assert!(verify(&hash, &raw(&long[..72])));
         assert!(!verify(&hash, &raw(&long)));
-        let hash = kept(&bcrypt::hash("ab", 4).unwrap());
+        let hash = to_stored(&bcrypt::hash("ab", 4).unwrap());
         assert!(!verify(&hash, &raw("ab\0c")));
-        // What bcrypt does not take is no empty hash either.
-        let nothing = kept(&bcrypt::hash("", 4).unwrap());
-        assert!(!verify(&nothing, &raw(&long)));
+        // A password that bcrypt rejects does not match the hash of the empty password.
+        let empty = to_stored(&bcrypt::hash("", 4).unwrap());
+        assert!(!verify(&empty, &raw(&long)));
     }
 }

@@ -1,4 +1,4 @@
-//! No secret is printed by the types that hold it, and each is wiped when it is dropped.
+//! Types that hold secrets redact them in debug output and zeroize them on drop.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -36,18 +36,18 @@ const CODE: &str = "629457";
 const TOKEN: &str = "8d7e1c5ab2f94036a1b2c3d4e5f60718";
 const AT: Timestamp = Timestamp::from_secs(1_767_254_400);
 
-/// What must not be told of: each text as it is, and bytes in any form that a formatter gives them.
+/// What debug output must not contain: each secret text, and secret bytes in every form that a formatter produces.
 fn secret_texts() -> Vec<String> {
     let digest = md5(PASSWORD.as_bytes());
     let salted = password_digest(PASSWORD).salted_hash(1_767_254_400);
-    let mut all: Vec<String> = [PASSWORD, CODE, TOKEN].map(str::to_owned).to_vec();
+    let mut texts: Vec<String> = [PASSWORD, CODE, TOKEN].map(str::to_owned).to_vec();
     for bytes in [&digest, &salted, &[0xab; 16], &[0xcd; 16]] {
-        // The beginning will do: of a text in hex, and of a list of numbers.
-        all.push(hex::encode(&bytes[..4]));
-        all.push(hex::encode(&bytes[..4]).to_uppercase());
-        all.push(format!("{}, {}, {}", bytes[0], bytes[1], bytes[2]));
+        // The first bytes are enough, in hex and as a list of numbers.
+        texts.push(hex::encode(&bytes[..4]));
+        texts.push(hex::encode(&bytes[..4]).to_uppercase());
+        texts.push(format!("{}, {}, {}", bytes[0], bytes[1], bytes[2]));
     }
-    all
+    texts
 }
 
 fn md5(bytes: &[u8]) -> [u8; 16] {
@@ -63,9 +63,9 @@ fn password_digest(password: &str) -> PasswordDigest {
 fn assert_redacted(what: &str, value: &dyn Debug) {
     for text in [format!("{value:?}"), format!("{value:#?}").replace(",\n", ", ").replace("  ", "")] {
         for secret in secret_texts() {
-            assert!(!text.contains(&secret), "{what} tells {secret}: {text}");
+            assert!(!text.contains(&secret), "{what} prints {secret}: {text}");
         }
-        assert!(!text.contains("argon2") && !text.contains("md5ps"), "{what} tells a hash: {text}");
+        assert!(!text.contains("argon2") && !text.contains("md5ps"), "{what} prints a hash: {text}");
     }
 }
 
@@ -135,11 +135,11 @@ fn debug_output_of_password_types_is_redacted() {
     let caller = &RequestInfo::from_client("cloudbox", IpAddr::V4(Ipv4Addr::LOCALHOST));
     for (proof, again) in proofs().into_iter().zip(proofs()) {
         assert_redacted("a proof", &proof);
-        let (audience, carrier) = (AllowedUsers::Everyone, SessionTransport::Token);
+        let (allowed_users, transport) = (AllowedUsers::Everyone, SessionTransport::Token);
         let challenge = Challenge::Code(Some(Code::from_user_input(CODE)));
         assert_redacted(
             "a login",
-            &LoginRequest { identifier: "mark", proof, caller, allowed_users: audience, challenge, transport: carrier },
+            &LoginRequest { identifier: "mark", proof, caller, allowed_users, challenge, transport },
         );
         let (user, token) = (UserRef::Number(100_001), token());
         let change = ChangePasswordRequest {
@@ -165,7 +165,7 @@ fn debug_output_of_password_types_is_redacted() {
 
 #[test]
 fn debug_output_of_stored_secrets_is_redacted() {
-    assert_redacted("something sealed", &sealed());
+    assert_redacted("a sealed secret", &sealed());
     assert_redacted("a credential", &credential());
     assert_redacted("an account", &Account { user: user(), credential: credential(), epoch: 0, salted_at: None });
     let new = NewUser {
@@ -190,8 +190,9 @@ fn debug_output_of_stored_secrets_is_redacted() {
 #[test]
 fn debug_output_of_keys_tokens_and_codes_is_redacted() {
     assert_redacted("a token", &token());
-    for authority in [SetPasswordAuthorization::ResetToken(token()), SetPasswordAuthorization::RecentLogin(token())] {
-        assert_redacted("an authority", &authority);
+    for authorization in [SetPasswordAuthorization::ResetToken(token()), SetPasswordAuthorization::RecentLogin(token())]
+    {
+        assert_redacted("an authorization", &authorization);
     }
     assert_redacted("a code", &Code::from_user_input(CODE));
     assert_redacted("a captcha", &CaptchaSolution { id: 7, text: CODE.to_owned() });
@@ -206,73 +207,77 @@ fn debug_output_of_keys_tokens_and_codes_is_redacted() {
 }
 
 #[test]
-#[should_panic(expected = "a leak tells")]
+#[should_panic(expected = "a leak prints")]
 fn the_redaction_check_detects_a_leak() {
     assert_redacted("a leak", &password_digest(PASSWORD).salted_hash(1_767_254_400));
 }
 
-/// A value in a place that stays allocated after the value is dropped, so that what lies there then can be read.
+/// Holds a value in memory that stays allocated after the value is dropped, so that it can be inspected.
 struct MemoryProbe<T> {
-    /// Dropped by `clear`, which leaves its bytes alone.
+    /// `clear` drops the value and leaves its bytes in probe.
     value: Vec<T>,
     memory: File,
 }
 
 impl<T> MemoryProbe<T> {
     fn new(value: T) -> Self {
-        let mut place = Self { value: Vec::with_capacity(1), memory: File::open("/proc/self/mem").unwrap() };
-        place.value.push(value);
-        place
+        let mut probe = Self { value: Vec::with_capacity(1), memory: File::open("/proc/self/mem").unwrap() };
+        probe.value.push(value);
+        probe
     }
 
     fn address(&self) -> usize {
         self.value.as_ptr().addr()
     }
 
-    /// The bytes of this process at an address, if any are mapped there. Allocates nothing.
+    /// Reads this process's memory at an address, if it is mapped. Allocates nothing.
     fn read(&self, address: usize, bytes: &mut [u8]) -> bool {
         self.memory.read_exact_at(bytes, address as u64).is_ok()
     }
 
-    /// Where `secret` lies: in the value, or where one of its words points.
+    /// The address of `secret`, and whether it is inside the value or behind one of its pointers.
     fn find(&self, secret: &[u8]) -> (usize, bool) {
-        let (mut own, mut there) = (vec![0; size_of::<T>()], vec![0; secret.len()]);
-        assert!(self.read(self.address(), &mut own));
-        if let Some(offset) = own.windows(secret.len()).position(|window| window == secret) {
+        let (mut inside, mut pointee) = (vec![0; size_of::<T>()], vec![0; secret.len()]);
+        assert!(self.read(self.address(), &mut inside));
+        if let Some(offset) = inside.windows(secret.len()).position(|window| window == secret) {
             return (self.address() + offset, true);
         }
-        let mut words = own.chunks_exact(size_of::<usize>()).map(|word| usize::from_ne_bytes(word.try_into().unwrap()));
-        let pointer = words.find(|&word| self.read(word, &mut there) && there == secret);
+        let mut words =
+            inside.chunks_exact(size_of::<usize>()).map(|word| usize::from_ne_bytes(word.try_into().unwrap()));
+        let pointer = words.find(|&word| self.read(word, &mut pointee) && pointee == secret);
         (pointer.unwrap_or_else(|| panic!("the secret is not in the value")), false)
     }
 }
 
-/// Whether nothing of `secret` is left in memory where `value` held it, after the value is dropped.
+/// Whether nothing of `secret` is left in memory after `value` is dropped.
 fn is_zeroized<T>(value: T, secret: &[u8]) -> bool {
-    let mut place = MemoryProbe::new(value);
-    let (address, inside) = place.find(secret);
-    let mut left = vec![0; secret.len()];
-    place.value.clear();
-    assert!(place.read(address, &mut left));
-    // The allocator writes two words of its own into what it got back.
-    let own = if inside { 0 } else { 2 * size_of::<usize>() };
-    left[own..].iter().zip(&secret[own..]).all(|(left, was)| left != was || *left == 0)
+    let mut probe = MemoryProbe::new(value);
+    let (address, is_inline) = probe.find(secret);
+    let mut remaining = vec![0; secret.len()];
+    probe.value.clear();
+    assert!(probe.read(address, &mut remaining));
+    // The allocator writes two words into freed memory.
+    let overwritten = if is_inline { 0 } else { 2 * size_of::<usize>() };
+    remaining[overwritten..]
+        .iter()
+        .zip(&secret[overwritten..])
+        .all(|(byte, secret_byte)| byte != secret_byte || *byte == 0)
 }
 
-/// As [`is_wiped`], of a value that is secret as a whole, in whatever form: pointers and tables may stay, keys may not.
+/// As [`is_zeroized`], for a value that is secret as a whole: pointers and tables may stay, keys may not.
 fn is_zeroized_entirely<T>(value: T) -> bool {
-    let mut place = MemoryProbe::new(value);
+    let mut probe = MemoryProbe::new(value);
     let (mut before, mut after) = (vec![0; size_of::<T>()], vec![0; size_of::<T>()]);
-    assert!(place.read(place.address(), &mut before));
-    place.value.clear();
-    assert!(place.read(place.address(), &mut after));
-    let was = before.iter().filter(|&&byte| byte != 0).count();
-    let left = before.iter().zip(&after).filter(|(before, after)| **before != 0 && before == after).count();
-    assert!(was >= 16, "there is something to wipe: {before:?}");
-    left * 8 < was
+    assert!(probe.read(probe.address(), &mut before));
+    probe.value.clear();
+    assert!(probe.read(probe.address(), &mut after));
+    let nonzero = before.iter().filter(|&&byte| byte != 0).count();
+    let unchanged = before.iter().zip(&after).filter(|(before, after)| **before != 0 && before == after).count();
+    assert!(nonzero >= 16, "the value has bytes to zeroize: {before:?}");
+    unchanged * 8 < nonzero
 }
 
-/// That a type is wiped when it is dropped is a promise of its trait: without it this does not compile.
+/// Does not compile if the type lacks the trait.
 fn requires_zeroize_on_drop<T: ZeroizeOnDrop>(value: T) -> T {
     value
 }
@@ -285,13 +290,13 @@ fn secrets_are_zeroized_on_drop() {
     assert!(is_zeroized(requires_zeroize_on_drop(Code::from_user_input(text)), typed.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(token()), TOKEN.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(password_digest(PASSWORD)), &md5(PASSWORD.as_bytes())));
-    // What is made of them holds them.
+    // Types that contain these.
     assert!(is_zeroized(new_password(), &md5(PASSWORD.as_bytes())));
     assert!(is_zeroized(PresentedSecret::Digest(password_digest(PASSWORD)), &md5(PASSWORD.as_bytes())));
     assert!(is_zeroized(Proof::Raw(RawPassword::new(text.to_owned())), text.as_bytes()));
     assert!(is_zeroized(requires_zeroize_on_drop(MacKey::new(Zeroizing::new([0xab; 32]))), &[0xab; 32]));
     assert!(is_zeroized(requires_zeroize_on_drop(Zeroizing::new([0xab_u8; 32])), &[0xab; 32]));
-    // What a sealing key becomes; what the key of keyed hashes is hashed by, and a password.
+    // The states that AES, SHA-256 and md5 derive from a key or a password.
     assert!(is_zeroized_entirely(requires_zeroize_on_drop(<aes_gcm::Aes256Gcm as aes_gcm::KeyInit>::new(
         &[0xab; 32].into()
     ))));

@@ -1,13 +1,13 @@
-//! How failures turn into waits: pure arithmetic, the same for every store.
+//! Fixed-window counters: failures with exponential backoff or a block (account lockout), and quotas of uses.
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// How many failures of a budget are kept with the origin that they came from.
+/// For how many failures of a counter the origin is recorded.
 const MAX_ATTRIBUTED_FAILURES: u32 = 256;
 
-/// How a budget is spent.
+/// How many failures are free, and what further ones cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureLimit {
     /// How many failures within a window cost no wait.
@@ -21,59 +21,59 @@ pub struct FailureLimit {
 /// What a failure past the free ones costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Penalty {
-    /// A wait that starts at `base` and doubles with each further failure, up to `cap`.
+    /// Wait `base` after the first such failure; the wait doubles with each further one, up to `cap`.
     ExponentialBackoff {
         /// The first wait.
         base: Duration,
         /// The longest wait.
         cap: Duration,
     },
-    /// Nothing more until the window ends: the last free failure closes it.
+    /// Block until the window ends. The last free failure already blocks.
     BlockUntilWindowEnds,
 }
 
-/// Failures counted together.
+/// Failures counted together in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailureCounter {
-    /// How many since the window began.
+    /// Failures since the window began.
     pub failures: u32,
     /// When the window began: at its first failure.
     pub window_start: Timestamp,
-    /// Until when everything is refused.
+    /// Until when every attempt is rejected.
     pub blocked_until: Timestamp,
 }
 
 impl FailureCounter {
-    /// A budget of which nothing is spent.
+    /// A counter without failures.
     pub fn new(now: Timestamp) -> Self {
         Self { failures: 0, window_start: now, blocked_until: now }
     }
 
-    /// This budget as it stands at `now`: a new window if the old one is over and no wait is left. If the clock was
-    /// set back, the count stays and no wait is longer than the schedule's longest.
+    /// This counter at `now`: a new window if the old one has ended and no wait is left. If the clock was set back, the
+    /// count stays and no wait exceeds the limit's longest.
     #[must_use]
     pub fn advance_to(self, now: Timestamp, limit: &FailureLimit) -> Self {
-        let longest = now.saturating_add(limit.max_wait());
-        let over = now >= self.window_start.saturating_add(limit.window) && now >= self.blocked_until;
-        if over {
+        let latest = now.saturating_add(limit.max_wait());
+        let has_ended = now >= self.window_start.saturating_add(limit.window) && now >= self.blocked_until;
+        if has_ended {
             return Self::new(now);
         }
-        let started = self.window_start.min(now);
-        // A budget that never waited says so by ending its wait where it started.
-        let waited = self.blocked_until > self.window_start;
+        let window_start = self.window_start.min(now);
+        // A counter that never blocked has `blocked_until` equal to `window_start`; keep it so.
+        let has_blocked = self.blocked_until > self.window_start;
         Self {
-            window_start: started,
-            blocked_until: if waited { self.blocked_until.min(longest) } else { started },
+            window_start,
+            blocked_until: if has_blocked { self.blocked_until.min(latest) } else { window_start },
             ..self
         }
     }
 
-    /// How long everything is still refused; `None` if nothing is.
+    /// How long every attempt is still rejected; `None` if none is.
     pub fn retry_after(&self, now: Timestamp) -> Option<Duration> {
         (self.blocked_until > now).then(|| self.blocked_until.saturating_duration_since(now))
     }
 
-    /// This budget with one more failure.
+    /// This counter after one more failure.
     #[must_use]
     pub fn with_failure(self, now: Timestamp, limit: &FailureLimit) -> Self {
         let current = self.advance_to(now, limit);
@@ -91,27 +91,27 @@ impl FailureCounter {
         Self { failures, window_start: current.window_start, blocked_until }
     }
 
-    /// One origin's part of this budget's failures, after a failure of its own: `own` before it. Of the first failures
-    /// it is kept whose they are; a budget so large that many origins could fill it does not grow with their number.
-    pub fn origin_failures_after_failure(&self, own: u32) -> u32 {
-        if own > 0 || self.failures <= MAX_ATTRIBUTED_FAILURES { own.saturating_add(1) } else { 0 }
+    /// The failures to record for an origin after it failed, given those recorded before. New origins are recorded only
+    /// for the first failures of the counter, so that an attack from many origins cannot grow the row without bound.
+    pub fn origin_failures_after_failure(&self, recorded: u32) -> u32 {
+        if recorded > 0 || self.failures <= MAX_ATTRIBUTED_FAILURES { recorded.saturating_add(1) } else { 0 }
     }
 
-    /// This budget without the failures of one origin, its `own`; `None` if none are left.
+    /// This counter without the failures of one origin; `None` if none are left.
     #[must_use]
-    pub fn without_origin_failures(self, own: u32) -> Option<Self> {
-        let failures = self.failures.saturating_sub(own);
+    pub fn without_origin_failures(self, from_origin: u32) -> Option<Self> {
+        let failures = self.failures.saturating_sub(from_origin);
         (failures > 0).then_some(Self { failures, ..self })
     }
 
-    /// When this budget can be forgotten.
+    /// When this counter can be deleted.
     pub fn expires_at(&self, limit: &FailureLimit) -> Timestamp {
         self.window_start.saturating_add(limit.window).max(self.blocked_until)
     }
 }
 
 impl FailureLimit {
-    /// This schedule with so many times the free failures.
+    /// This limit with `factor` times as many free failures.
     #[must_use]
     pub fn scaled_by(self, factor: u32) -> Self {
         Self { free_failures: self.free_failures.saturating_mul(factor), ..self }
@@ -125,44 +125,43 @@ impl FailureLimit {
     }
 }
 
-/// At most `max` of something within a window that starts with the first.
+/// At most `max` uses within a window that starts with the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many.
+    /// How many uses.
     pub max: u32,
-    /// Within how long.
+    /// How long the window is.
     pub window: Duration,
 }
 
 /// Uses counted together in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaWindow {
-    /// How many.
+    /// How many uses.
     pub used: u32,
-    /// When the first of them was.
+    /// When the first use was.
     pub start: Timestamp,
 }
 
 impl Quota {
-    /// So many times this quota.
+    /// This quota with `factor` times as many uses.
     #[must_use]
     pub fn scaled_by(self, factor: u32) -> Self {
         Self { max: self.max.saturating_mul(factor), ..self }
     }
 
-    /// The window that is open at `now`, given the one that was stored. If the clock was set back, it is not drawn out by
-    /// it.
+    /// The window that is open at `now`, given the stored one. If the clock was set back, the window is not prolonged.
     pub fn current_window(&self, stored: Option<QuotaWindow>, now: Timestamp) -> QuotaWindow {
         let current = stored.map(|window| QuotaWindow { start: window.start.min(now), ..window });
         current.filter(|window| now < self.window_end(window)).unwrap_or(QuotaWindow { used: 0, start: now })
     }
 
-    /// How long a further use is refused; `None` if it is not.
+    /// How long a further use is rejected; `None` if it is allowed.
     pub fn retry_after(&self, window: &QuotaWindow, now: Timestamp) -> Option<Duration> {
         (window.used >= self.max).then(|| self.window_end(window).saturating_duration_since(now))
     }
 
-    /// When a window can be forgotten.
+    /// When a window can be deleted.
     pub fn window_end(&self, window: &QuotaWindow) -> Timestamp {
         window.start.saturating_add(self.window)
     }
@@ -186,10 +185,10 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_minute_after_five_free_failures() {
-        let (mut now, mut budget, mut waits) = (START, FailureCounter::new(START), Vec::new());
+        let (mut now, mut counter, mut waits) = (START, FailureCounter::new(START), Vec::new());
         for _ in 0..13 {
-            budget = budget.with_failure(now, &ACCOUNT_LIMIT);
-            let wait = budget.retry_after(now).unwrap_or_default();
+            counter = counter.with_failure(now, &ACCOUNT_LIMIT);
+            let wait = counter.retry_after(now).unwrap_or_default();
             waits.push(wait.as_secs());
             now = now.saturating_add(wait);
         }
@@ -219,19 +218,19 @@ mod tests {
 
     #[test]
     fn an_address_is_blocked_after_100_failures_until_the_window_ends() {
-        let mut budget = FailureCounter::new(START);
+        let mut counter = FailureCounter::new(START);
         for n in 0..100 {
-            assert_eq!(budget.retry_after(START), None, "{n}");
-            budget = budget.with_failure(START, &ADDRESS_LIMIT);
+            assert_eq!(counter.retry_after(START), None, "{n}");
+            counter = counter.with_failure(START, &ADDRESS_LIMIT);
         }
-        assert_eq!(budget.retry_after(START), Some(ADDRESS_LIMIT.window));
+        assert_eq!(counter.retry_after(START), Some(ADDRESS_LIMIT.window));
         let later = START.saturating_add(ADDRESS_LIMIT.window);
-        assert_eq!(budget.advance_to(later, &ADDRESS_LIMIT), FailureCounter::new(later));
+        assert_eq!(counter.advance_to(later, &ADDRESS_LIMIT), FailureCounter::new(later));
     }
 
     #[test]
     fn the_window_ends_15_minutes_after_the_first_failure() {
-        let spent = (0..5).fold(FailureCounter::new(START), |b, _| b.with_failure(START, &ACCOUNT_LIMIT));
+        let spent = (0..5).fold(FailureCounter::new(START), |counter, _| counter.with_failure(START, &ACCOUNT_LIMIT));
         let almost = START.saturating_add(ACCOUNT_LIMIT.window).saturating_sub(Duration::from_micros(1));
         assert_eq!(spent.with_failure(almost, &ACCOUNT_LIMIT).failures, 6);
         assert_eq!(spent.with_failure(START.saturating_add(ACCOUNT_LIMIT.window), &ACCOUNT_LIMIT).failures, 1);
@@ -239,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_success_clears_only_the_failures_of_its_origin() {
-        let three = (0..3).fold(FailureCounter::new(START), |b, _| b.with_failure(START, &ACCOUNT_LIMIT));
+        let three = (0..3).fold(FailureCounter::new(START), |counter, _| counter.with_failure(START, &ACCOUNT_LIMIT));
         assert_eq!(three.origin_failures_after_failure(1), 2);
         assert_eq!(three.without_origin_failures(2).map(|left| left.failures), Some(1));
         assert_eq!(three.without_origin_failures(3), None);
@@ -258,12 +257,12 @@ mod tests {
     proptest! {
         #[test]
         fn clock_steps_never_exceed_the_maximum_wait(steps in proptest::collection::vec(-7200i64..7200, 1..60)) {
-            let (mut now, mut budget) = (START, FailureCounter::new(START));
+            let (mut now, mut counter) = (START, FailureCounter::new(START));
             for step in steps {
                 now = Timestamp::from_micros(now.as_micros() + step * 1_000_000);
-                budget = budget.advance_to(now, &ACCOUNT_LIMIT);
-                prop_assert!(budget.retry_after(now).unwrap_or_default() <= MINUTE);
-                budget = budget.with_failure(now, &ACCOUNT_LIMIT);
+                counter = counter.advance_to(now, &ACCOUNT_LIMIT);
+                prop_assert!(counter.retry_after(now).unwrap_or_default() <= MINUTE);
+                counter = counter.with_failure(now, &ACCOUNT_LIMIT);
             }
         }
     }

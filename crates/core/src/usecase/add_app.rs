@@ -1,4 +1,4 @@
-//! Registering an app (MeFP), and reading its secret back.
+//! Registering an app (MeFP) with its secret.
 
 use zeroize::Zeroizing;
 
@@ -7,14 +7,14 @@ use crate::app::App;
 use crate::event::Action;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// How long an app's secret is: it serves as the initialisation vector of AES-CBC.
+/// The length of an app's secret, which serves as the initialization vector of AES-CBC.
 pub const SECRET_LENGTH: usize = 16;
 
 impl UseCases {
-    /// Registers an app with `secret` (16 bytes of printable ASCII) or a random one; gives the secret.
+    /// Registers an app with `secret` (16 bytes of printable ASCII) or a random one. Returns the secret.
     ///
     /// # Errors
-    /// `Invalid` name, secret or `may_token`, `IdentifierTaken`; faults of ours.
+    /// `Invalid` name, secret or `may_token`, `IdentifierTaken`; `Unavailable`, `Internal`.
     pub async fn add_app(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Adding a user as an administrator.
+//! Adding a user, with a password or an imported hash (administrator).
 
 use super::audit_scope::AuditScope;
 use super::credential;
@@ -12,25 +12,25 @@ use crate::{Dependencies, Error, Result, UseCases};
 /// A user to add.
 #[derive(Debug)]
 pub struct AddUserRequest {
-    /// The name.
+    /// The user name.
     pub name: Username,
-    /// The phone.
+    /// The phone number.
     pub phone: Option<Phone>,
     /// The e-mail address.
     pub email: Option<Email>,
-    /// What they may do.
+    /// The role.
     pub role: Role,
-    /// About the person.
+    /// Personal data.
     pub profile: Profile,
-    /// What proves them.
+    /// The password or its hash.
     pub secret: ProvidedSecret,
 }
 
-/// What an administrator has of a user's password. Never printed.
+/// What the administrator knows of the user's password. Never printed.
 pub enum ProvidedSecret {
     /// The password.
     Password(NewPassword),
-    /// A hash made elsewhere.
+    /// A hash from another system.
     Hash(ImportedHash),
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for ProvidedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Password(_) => "Password(…)",
-            Self::Hash(_) => "Foreign(…)",
+            Self::Hash(_) => "Hash(…)",
         })
     }
 }
@@ -47,7 +47,7 @@ impl UseCases {
     /// Adds a user.
     ///
     /// # Errors
-    /// `IdentifierTaken`; `Busy` and faults of ours.
+    /// `IdentifierTaken`; `Busy`, `Unavailable`, `Internal`.
     pub async fn add_user(&self, request: AddUserRequest) -> Result<User> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddUser);
         let outcome = create_user(&self.deps, request).await;

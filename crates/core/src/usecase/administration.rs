@@ -1,6 +1,6 @@
-//! What an administrator does beside the services: keys, salted logins, imported hashes, the audit trail.
+//! Administration of a whole database: keys, salted logins, imported hashes, the audit log.
 //!
-//! Opening it needs no sealing or signing key, so these commands work where one is lost.
+//! It needs no sealing or signing key, so its commands work where a key is lost.
 
 use std::sync::Arc;
 
@@ -20,48 +20,51 @@ use crate::seal::Sealer;
 use crate::time::{Clock, Timestamp};
 use crate::user::User;
 
-/// What [`Administration`] is made of.
+/// The dependencies of [`Administration`].
 pub struct AdministrationDependencies {
-    /// Users.
+    /// The user store.
     pub users: Arc<dyn UserStore>,
-    /// Keys in service.
+    /// The key store.
     pub keys: Arc<dyn KeyStore>,
-    /// Imported hashes.
+    /// The store of verifiers.
     pub verifiers: Arc<dyn VerifierStore>,
-    /// The audit trail, to be read.
+    /// The store of the audit log.
     pub audit_log: Arc<dyn AuditLogStore>,
-    /// Takes note of what was done.
+    /// The sink of audit events.
     pub events: Arc<dyn EventSink>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// The source of randomness.
     pub random: Arc<dyn Random>,
 }
 
-/// The use cases of the `stele` command that work on a database as a whole. Every error is a fault of ours unless its
-/// method says otherwise.
+/// The use cases of the `stele` command that work on a database as a whole. Their errors are [`Error::Unavailable`] and
+/// [`Error::Internal`] unless a method names others.
+///
+/// [`Error::Unavailable`]: crate::Error::Unavailable
+/// [`Error::Internal`]: crate::Error::Internal
 pub struct Administration {
     deps: AdministrationDependencies,
 }
 
-#[expect(clippy::missing_errors_doc, reason = "the type says it of all")]
+#[expect(clippy::missing_errors_doc, reason = "the type's documentation names them for all methods")]
 impl Administration {
-    /// Use cases on these stores.
+    /// Use cases on these dependencies.
     pub fn new(deps: AdministrationDependencies) -> Self {
         Self { deps }
     }
 
-    /// The present instant.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.deps.clock.now()
     }
 
-    /// A user by name, phone or e-mail address, else by id or number; or `UnknownUser`.
+    /// A user by name, phone or e-mail address, else by id or number. Fails with `UnknownUser` if there is none.
     pub async fn find_user(&self, text: &str) -> Result<User> {
         find_user(self.deps.users.as_ref(), text).await
     }
 
-    /// Up to `limit` entries of the audit trail that `filter` lets through, after the one named `after`.
+    /// Up to `limit` entries of the audit log that match `filter`, starting after the entry `after`.
     pub async fn audit_log(
         &self,
         filter: &AuditLogFilter,
@@ -72,9 +75,9 @@ impl Administration {
         self.deps.audit_log.list(filter, order, after, limit).await
     }
 
-    /// Takes down in the audit trail what was done, and how it ended.
-    pub fn record(&self, act: Action, subject: Option<Subject>, outcome: Outcome) {
-        self.deps.events.record(Event::by_administrator(self.now(), act, outcome, subject));
+    /// Records an administrator's action and its outcome in the audit log.
+    pub fn record(&self, action: Action, subject: Option<Subject>, outcome: Outcome) {
+        self.deps.events.record(Event::by_administrator(self.now(), action, outcome, subject));
     }
 
     /// Every key in service.
@@ -82,12 +85,12 @@ impl Administration {
         self.deps.keys.keys().await
     }
 
-    /// How many users' digests and how many apps' secrets are sealed under each key.
+    /// How many rows are sealed under each key.
     pub async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>> {
         self.deps.keys.count_rows_by_key().await
     }
 
-    /// Puts a key in service; `false` if one of this name is.
+    /// Puts a key in service; `false` if a key of this name is in service already.
     pub async fn add_key(&self, key: &KeyRecord) -> Result<bool> {
         self.deps.keys.add_key(key).await
     }
@@ -97,40 +100,40 @@ impl Administration {
         self.deps.keys.retire_key(name).await
     }
 
-    /// How many rows are sealed under older keys than the one that seals.
+    /// How many rows are sealed under keys older than the one that seals now.
     pub async fn count_pending_reseals(&self, sealer: &Sealer) -> Result<u64> {
         reseal::count_pending(&self.reseal_job(sealer)).await
     }
 
-    /// Seals again, under the newest key, what is sealed under older ones; `progress` learns of each step how many rows
-    /// it saw. What was done before an error is kept.
+    /// Key rotation: reseals rows of older keys under the newest one. `progress` receives the number of rows of each
+    /// batch. What was done before an error stays done.
     pub async fn reseal(&self, sealer: &Sealer, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
         reseal::reseal(&self.reseal_job(sealer), progress).await
     }
 
-    /// Who logged in by salted proofs, ever and since `since`; and how many digests are sealed.
+    /// How many users logged in with salted proofs, ever and since `since`; and how many digests are sealed.
     pub async fn salted_usage(&self, since: Timestamp) -> Result<(SaltedUsage, u64)> {
         Ok((self.deps.keys.salted_usage(since).await?, self.deps.keys.count_sealed_digests().await?))
     }
 
-    /// Ends salted dialects and erases every sealed digest; `progress` learns how many at a time. It may be stopped
-    /// anywhere and run again.
+    /// Ends salted logins and erases every sealed digest. `progress` receives the number of rows of each batch. It may
+    /// be interrupted and run again.
     pub async fn end_salted(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<u64> {
         end_salted(self.deps.keys.as_ref(), self.deps.clock.as_ref(), progress).await
     }
 
-    /// Allows salted dialects again. Gives whether they were ended.
+    /// Allows salted logins again. Returns whether they had been ended.
     pub async fn allow_salted(&self) -> Result<bool> {
         self.deps.keys.allow_salted().await
     }
 
-    /// How many users have an imported hash as earlier builds stored it.
+    /// How many users have an imported hash that an earlier version stored unwrapped.
     pub async fn count_pending_wraps(&self) -> Result<u64> {
         self.deps.verifiers.count_unwrapped().await
     }
 
-    /// Wraps those hashes in argon2id, `at_once` (1 to 256) at a time; `progress` learns of each step how many rows it
-    /// saw. What was done before an error is kept.
+    /// Wraps those hashes in argon2id, `concurrency` (1 to 256) at a time. `progress` receives the number of rows of
+    /// each batch. What was done before an error stays done.
     pub async fn wrap_hashes(
         &self,
         hasher: &Hasher,
@@ -138,8 +141,8 @@ impl Administration {
         progress: &mut (dyn FnMut(u64) + Send),
     ) -> Result<WrapReport> {
         let (verifiers, random) = (self.deps.verifiers.as_ref(), self.deps.random.as_ref());
-        let work = WrapJob { verifiers, hasher, random, clock: self.deps.clock.as_ref(), concurrency };
-        wrap_hashes(&work, progress).await
+        let job = WrapJob { verifiers, hasher, random, clock: self.deps.clock.as_ref(), concurrency };
+        wrap_hashes(&job, progress).await
     }
 
     fn reseal_job<'a>(&'a self, sealer: &'a Sealer) -> ResealJob<'a> {

@@ -1,11 +1,11 @@
-//! Tells of a use case once, however it ends.
+//! Audit scope: records exactly one audit event for a use case, however it ends.
 
 use super::RequestInfo;
 use crate::event::{Action, EntryPoint, Event, Outcome, Subject};
 use crate::session::DialectName;
 use crate::{Dependencies, Result};
 
-/// A use case on its way. If it is dropped before its end, whoever asked has gone away, and that is what is told.
+/// A use case in progress. If it is dropped before it finished, the client has disconnected, and that is recorded.
 pub(super) struct AuditScope<'a> {
     deps: &'a Dependencies,
     action: Action,
@@ -15,49 +15,50 @@ pub(super) struct AuditScope<'a> {
 }
 
 impl<'a> AuditScope<'a> {
-    /// Over what `caller` asks.
-    pub(super) fn start(deps: &'a Dependencies, act: Action, caller: &RequestInfo) -> Self {
-        let door = EntryPoint { dialect: caller.dialect, app: caller.app.clone(), origin: Some(caller.origin.clone()) };
-        Self { deps, action: act, entry_point: Some(door), subject: None, is_finished: false }
+    /// A use case that `caller` requests.
+    pub(super) fn start(deps: &'a Dependencies, action: Action, caller: &RequestInfo) -> Self {
+        let entry_point =
+            EntryPoint { dialect: caller.dialect, app: caller.app.clone(), origin: Some(caller.origin.clone()) };
+        Self { deps, action, entry_point: Some(entry_point), subject: None, is_finished: false }
     }
 
-    /// Over what is asked in `dialect`, and limited by nothing.
-    pub(super) fn start_without_rate_limit(deps: &'a Dependencies, act: Action, dialect: DialectName) -> Self {
-        let door = EntryPoint { dialect, app: String::new(), origin: None };
-        Self { deps, action: act, entry_point: Some(door), subject: None, is_finished: false }
+    /// A use case in `dialect` that has no rate limit.
+    pub(super) fn start_without_rate_limit(deps: &'a Dependencies, action: Action, dialect: DialectName) -> Self {
+        let entry_point = EntryPoint { dialect, app: String::new(), origin: None };
+        Self { deps, action, entry_point: Some(entry_point), subject: None, is_finished: false }
     }
 
-    /// Over what an administrator does.
-    pub(super) fn start_for_administrator(deps: &'a Dependencies, act: Action) -> Self {
-        Self { deps, action: act, entry_point: None, subject: None, is_finished: false }
+    /// A use case of an administrator.
+    pub(super) fn start_for_administrator(deps: &'a Dependencies, action: Action) -> Self {
+        Self { deps, action, entry_point: None, subject: None, is_finished: false }
     }
 
-    /// It turned out to concern `subject`.
+    /// Sets the subject, once it is known.
     pub(super) fn set_subject(&mut self, subject: impl Into<Subject>) {
         self.subject = Some(subject.into());
     }
 
-    /// It turned out to be `act`.
-    pub(super) fn set_action(&mut self, act: Action) {
-        self.action = act;
+    /// Replaces the action by a more precise one.
+    pub(super) fn set_action(&mut self, action: Action) {
+        self.action = action;
     }
 
-    /// It has ended; gives the result back.
+    /// Records the outcome of `result`, and returns it.
     pub(super) fn finish<T>(mut self, result: Result<T>) -> Result<T> {
         self.record(Outcome::from_result(&result));
         result
     }
 
-    /// It has ended in a way that its result does not tell.
+    /// Records an outcome that the result does not show.
     pub(super) fn finish_with_outcome(mut self, outcome: Outcome) {
         self.record(outcome);
     }
 
     fn record(&mut self, outcome: Outcome) {
         self.is_finished = true;
-        let (at, act) = (self.deps.now(), self.action);
-        let (subject, door) = (self.subject.take(), self.entry_point.take());
-        self.deps.events.record(Event { at, action: act, outcome, subject, entry_point: door, client: None });
+        let (at, action) = (self.deps.now(), self.action);
+        let (subject, entry_point) = (self.subject.take(), self.entry_point.take());
+        self.deps.events.record(Event { at, action, outcome, subject, entry_point, client: None });
     }
 }
 

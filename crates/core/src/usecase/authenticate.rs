@@ -1,15 +1,15 @@
-//! From a session token to its user.
+//! Session authentication: from a session token to its user.
 
 use crate::session::{DialectName, Session, Token, TokenKey, touch_interval};
 use crate::user::{Account, UserRef};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// The session of `token` in `dialect` and its user. Using a session prolongs it.
+    /// The session of `token` in `dialect` and its user. Use of a session extends its lifetime.
     ///
     /// # Errors
-    /// `NotAuthenticated` if it is unknown, expired, of another dialect, of an older credential or of a disabled user;
-    /// faults of ours: a store that cannot say is never taken for a live session.
+    /// `NotAuthenticated` if the session is unknown, expired, of another dialect, of an older credential or of a
+    /// disabled user; `Unavailable`, `Internal`: without the stores' answer no session is valid.
     pub async fn authenticate(&self, dialect: DialectName, token: &Token) -> Result<(Session, Account)> {
         authenticate(&self.deps, dialect, token).await
     }
@@ -23,7 +23,7 @@ pub(super) async fn authenticate(
     find_live_session(deps, dialect, &token.key()).await?.ok_or(Error::NotAuthenticated)
 }
 
-/// The session under `key`, if it is alive.
+/// The session under `key`, if it is valid.
 pub(super) async fn find_live_session(
     deps: &Dependencies,
     dialect: DialectName,

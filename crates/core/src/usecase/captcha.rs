@@ -1,4 +1,5 @@
-//! Captchas (JWT document, 生成验证码): the text follows from the id and a key, so only ids in use are kept.
+//! Captchas (JWT document, 生成验证码), a challenge against brute force. The text is derived from the id with a key, so only
+//! the ids in use are stored.
 
 use subtle::ConstantTimeEq as _;
 
@@ -9,46 +10,46 @@ use crate::event::Action;
 use crate::text;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// Ids stay below 2^53, so that every JSON reader takes them as integers.
+/// Ids are below 2^53, which every JSON parser reads as exact integers.
 const ID_LIMIT: u64 = 1 << 53;
 const TEXT_LENGTH: usize = 5;
-/// Letters and digits that are not mistaken for one another.
+/// Letters and digits that are not easily confused.
 const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxy3456789";
 
-/// A solved captcha. Its text is never printed.
+/// A client's solution of a captcha. Its text is never printed.
 #[derive(Clone)]
 pub struct CaptchaSolution {
-    /// The id it was issued under.
+    /// The captcha's id.
     pub id: u64,
-    /// What the client read in the picture; letter case, white space and hyphens do not matter.
+    /// What the client read in the image; letter case, white space and hyphens are ignored.
     pub text: String,
 }
 
 impl std::fmt::Debug for CaptchaSolution {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Solution({}, …)", self.id)
+        write!(f, "CaptchaSolution({}, …)", self.id)
     }
 }
 
-/// What a captcha's picture is drawn from: the same for an id each time and on every instance. Never printed.
+/// What a captcha's image is drawn from: the same for an id each time and on every instance. Never printed.
 pub struct CaptchaImage {
-    /// What it shows.
+    /// The text it shows.
     pub text: String,
-    /// What its noise follows from.
+    /// The seed of its noise.
     pub seed: [u8; 32],
 }
 
 impl std::fmt::Debug for CaptchaImage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Picture(…)")
+        f.write_str("CaptchaImage(…)")
     }
 }
 
 impl UseCases {
-    /// Issues a captcha to `caller`; gives its id.
+    /// Issues a captcha. Returns its id.
     ///
     /// # Errors
-    /// `TooMany`; faults of ours.
+    /// `RateLimited`; `Unavailable`, `Internal`.
     pub async fn issue_captcha(&self, caller: &RequestInfo) -> Result<u64> {
         let audit = AuditScope::start(&self.deps, Action::IssueCaptcha, caller);
         let outcome = issue(&self.deps, caller).await;
@@ -57,8 +58,8 @@ impl UseCases {
 }
 
 async fn issue(deps: &Dependencies, caller: &RequestInfo) -> Result<u64> {
-    let drawn = origin_quota_uses("captcha", &caller.origin, deps.policy.send_quotas.captcha);
-    if let Some(exceeded) = deps.state.consume_quotas(&drawn, None, deps.now()).await? {
+    let uses = origin_quota_uses("captcha", &caller.origin, deps.policy.send_quotas.captcha);
+    if let Some(exceeded) = deps.state.consume_quotas(&uses, None, deps.now()).await? {
         return Err(Error::RateLimited { retry_after: exceeded.retry_after });
     }
     let id = deps.random.uniform_below(ID_LIMIT);
@@ -67,29 +68,29 @@ async fn issue(deps: &Dependencies, caller: &RequestInfo) -> Result<u64> {
 }
 
 impl UseCases {
-    /// What to draw for `id`, [`Policy::captcha_views`] times; `None` if it was not issued, has expired, was tried, or was
-    /// viewed so often.
+    /// What to draw for `id`, at most [`Policy::captcha_views`] times; `None` if it was not issued, has expired, was
+    /// tried, or was viewed that often.
     ///
     /// # Errors
-    /// Faults of ours.
+    /// `Unavailable`, `Internal`.
     ///
     /// [`Policy::captcha_views`]: crate::policy::Policy::captcha_views
     pub async fn view_captcha(&self, id: u64) -> Result<Option<CaptchaImage>> {
-        let seen = self.deps.state.count_captcha_view(id, self.deps.policy.captcha_views, self.deps.now()).await?;
+        let may_view = self.deps.state.count_captcha_view(id, self.deps.policy.captcha_views, self.deps.now()).await?;
         let seed = || self.deps.mac.tag(&[b"captcha-noise", &id.to_be_bytes()]);
-        Ok(seen.then(|| CaptchaImage { text: expected_text(&self.deps, id), seed: seed() }))
+        Ok(may_view.then(|| CaptchaImage { text: expected_text(&self.deps, id), seed: seed() }))
     }
 }
 
 /// Whether `solution` is right. Each captcha can be tried once, right or wrong.
 ///
 /// # Errors
-/// Faults of ours.
+/// `Unavailable`, `Internal`.
 pub(super) async fn verify_solution(deps: &Dependencies, solution: &CaptchaSolution) -> Result<bool> {
-    let issued = deps.state.consume_captcha(solution.id, deps.now()).await?;
+    let was_issued = deps.state.consume_captcha(solution.id, deps.now()).await?;
     let typed = text::normalize_typed(&solution.text).to_ascii_lowercase();
-    let right: bool = typed.as_bytes().ct_eq(expected_text(deps, solution.id).as_bytes()).into();
-    Ok(issued && right)
+    let is_match: bool = typed.as_bytes().ct_eq(expected_text(deps, solution.id).as_bytes()).into();
+    Ok(was_issued && is_match)
 }
 
 fn expected_text(deps: &Dependencies, id: u64) -> String {

@@ -13,34 +13,34 @@ use crate::session::{NewSession, Token};
 use crate::user::{Role, UserId, UserRef};
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// A wish to change a password.
+/// A request to change a password.
 #[derive(Debug)]
 pub struct ChangePasswordRequest<'a> {
-    /// Whose.
+    /// The user whose password changes.
     pub target: PasswordChangeTarget<'a>,
     /// The proof of the old password.
     pub proof: Proof,
     /// The new password.
     pub password: NewPassword,
-    /// By which door.
+    /// The calling client or app.
     pub caller: &'a RequestInfo,
 }
 
-/// Whose password is changed, and by what right beside the proof of the old one.
+/// Whose password is changed, and whether the client is authenticated.
 #[derive(Clone, Copy, Debug)]
 pub enum PasswordChangeTarget<'a> {
-    /// By the proof alone: only by the UUID, for user numbers are sequential and could be tried one after another.
+    /// Authorized by the proof alone. Only by UUID: user numbers are sequential and could be enumerated.
     Unauthenticated(UserId),
-    /// With a live token of the same user or of an administrator.
+    /// With a valid token of the same user or of an administrator.
     Authenticated(UserRef, &'a Token),
 }
 
 impl UseCases {
-    /// Changes a password, ends every session, ticket and code of the user, and opens a fresh session.
+    /// Changes a password, ends every session, ticket and code of the user, and opens a new session.
     ///
     /// # Errors
-    /// `NotAuthenticated` or `NotAllowed` if a token was given that is dead or another user's; what logging in may say of the old
-    /// proof; `Busy` and faults of ours.
+    /// `NotAuthenticated` if the token is invalid; `NotAllowed` if it is another user's; the errors of
+    /// [`UseCases::login`] for the proof of the old password; `Busy`, `Unavailable`, `Internal`.
     pub async fn change_password(&self, request: ChangePasswordRequest<'_>) -> Result<AuthenticatedSession> {
         let mut audit = AuditScope::start(&self.deps, Action::ChangePassword(request.proof.kind()), request.caller);
         let outcome = verify_and_change(&self.deps, request, &mut audit).await;
@@ -53,8 +53,8 @@ async fn verify_and_change(
     request: ChangePasswordRequest<'_>,
     audit: &mut AuditScope<'_>,
 ) -> Result<AuthenticatedSession> {
-    let ChangePasswordRequest { target: whose, proof, password, caller } = request;
-    let (user, token) = match whose {
+    let ChangePasswordRequest { target, proof, password, caller } = request;
+    let (user, token) = match target {
         PasswordChangeTarget::Unauthenticated(id) => (UserRef::Id(id), None),
         PasswordChangeTarget::Authenticated(user, token) => (user, Some(token)),
     };
@@ -64,8 +64,8 @@ async fn verify_and_change(
     }
     if let Some(token) = token {
         let (_, bearer) = authenticate(deps, caller.dialect, token).await?;
-        let own = account.as_ref().is_some_and(|account| account.user.id == bearer.user.id);
-        if !own && bearer.user.role != Role::Admin {
+        let is_own = account.as_ref().is_some_and(|account| account.user.id == bearer.user.id);
+        if !is_own && bearer.user.role != Role::Admin {
             return Err(Error::NotAllowed);
         }
     }
@@ -74,7 +74,7 @@ async fn verify_and_change(
         UserRef::Number(number) => number.to_string(),
     };
     let attempt = caller.login_attempt(deps, account.as_ref(), &key);
-    let claim = ProofRequest {
+    let proof_request = ProofRequest {
         account,
         attempt,
         proof: &proof,
@@ -82,14 +82,14 @@ async fn verify_and_change(
         limit_check: LimitCheck::Pending,
         repeat_policy: RepeatPolicy::NotAllowed,
     };
-    let proven = verify_proof(deps, claim, |_| {
+    let verified = verify_proof(deps, proof_request, |_| {
         (SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() }, ())
     })
     .await?;
-    audit.set_action(Action::ChangePassword(proven.kind));
-    let account = proven.account;
+    audit.set_action(Action::ChangePassword(verified.kind));
+    let account = verified.account;
 
-    // A foreign hash may just have been upgraded; the epoch tells whether it still is the same password.
+    // An imported hash may just have been rehashed; the epoch shows whether the password is still the same.
     let new = credential::create(deps, account.user.id, password.as_digest()).await?;
     let (token, epoch) = (Token::generate(deps.random.as_ref()), deps.random.new_epoch());
     if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {

@@ -1,4 +1,4 @@
-//! Checking a code without using it up (MeFP document, 验证验证码).
+//! Checking a code without consuming it (MeFP document, 验证验证码), and the verification that other use cases share.
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -9,10 +9,11 @@ use crate::ports::{CodeVerification, CodeVerificationResult, LoginAttempt, OnCod
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Checks `code`, sent to `to` in this dialect and through this app for any of `purposes`. A wrong one is counted.
+    /// Checks `code`, which was sent to `to` in this dialect through this app for any of `purposes`. A wrong guess is
+    /// counted.
     ///
     /// # Errors
-    /// `WrongCode`, `TooMany`; faults of ours.
+    /// `WrongCode`, `RateLimited`; `Unavailable`, `Internal`.
     pub async fn check_code(
         &self,
         caller: &RequestInfo,
@@ -43,22 +44,18 @@ async fn verify_without_consuming(
     verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Keep).await
 }
 
-/// Books a guess at the codes under `keys`, which must have been sent under the attempt's epoch.
+/// Verifies a guess at the codes under `keys`, which must have been sent under the attempt's epoch, and counts it.
 pub(super) async fn verify_code(
     deps: &Dependencies,
     caller: &RequestInfo,
     attempt: &LoginAttempt,
     keys: &[CodeKey],
     code: &Code,
-    on_right: OnCodeMatch,
+    on_match: OnCodeMatch,
 ) -> Result<()> {
     let candidates = keys.iter().map(|key| (key.clone(), code.tag(&deps.mac, key, &caller.app))).collect();
-    let guess = CodeVerification {
-        candidates,
-        epoch: attempt.epoch,
-        on_match: on_right,
-        max_attempts: deps.policy.max_code_attempts,
-    };
+    let guess =
+        CodeVerification { candidates, epoch: attempt.epoch, on_match, max_attempts: deps.policy.max_code_attempts };
     match deps.state.verify_code(attempt, &guess).await? {
         CodeVerificationResult::Valid(_) => Ok(()),
         CodeVerificationResult::Invalid => Err(Error::WrongCode),

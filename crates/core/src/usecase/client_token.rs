@@ -1,4 +1,4 @@
-//! Tokens of client applications (TMS document: the logins carry one too).
+//! Tokens of client applications (TMS document: its logins also carry one).
 
 use super::audit_scope::AuditScope;
 use crate::app::ClientToken;
@@ -7,10 +7,10 @@ use crate::session::Token;
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Adds a client token; this is the only time that it is seen.
+    /// Adds a client token. It is stored hashed, so this is the only time that it can be shown.
     ///
     /// # Errors
-    /// `Invalid` name, `IdentifierTaken`; faults of ours.
+    /// `Invalid` name, `IdentifierTaken`; `Unavailable`, `Internal`.
     pub async fn add_client_token(&self, name: &str) -> Result<Token> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::AddClientToken);
         let outcome = create_token(&self.deps, name, &mut audit).await;
@@ -29,10 +29,10 @@ async fn create_token(deps: &Dependencies, name: &str, audit: &mut AuditScope<'_
 }
 
 impl UseCases {
-    /// Whose client token this is.
+    /// The client application that has this token.
     ///
     /// # Errors
-    /// `NotAuthenticated` if no client has it; faults of ours.
+    /// `NotAuthenticated` if no application has it; `Unavailable`, `Internal`.
     pub async fn authenticate_client(&self, token: &Token) -> Result<ClientToken> {
         self.deps.users.find_client_token(&token.key().0).await?.ok_or(Error::NotAuthenticated)
     }

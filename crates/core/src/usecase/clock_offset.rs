@@ -1,4 +1,4 @@
-//! What a client's clock shows, in the log: a right proof that is stale comes from a user, and from a clock that is off.
+//! Logs wrong clocks of clients: a right but stale proof shows a user whose clock is off.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use crate::proof::SaltedProof;
 use crate::time::Timestamp;
 use crate::user::Account;
 
-/// The log has one line in so many seconds.
+/// At most one line is logged in this interval.
 const LOG_INTERVAL_SECONDS: u64 = 60;
-/// How near to whole hours an offset is a time zone, in seconds: client clocks are off by minutes as well.
+/// How near to whole hours an offset must be to look like a time zone; clocks are also off by minutes.
 const TIME_ZONE_TOLERANCE_SECONDS: u64 = 300;
 const HOUR_SECONDS: u64 = 3_600;
 
 static LAST_LOGGED: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// Logs by how much the clock is off that made `salted`, if it is right. Costs the same if it is wrong or there is no such
-/// account, and the client learns nothing of it.
+/// Logs the clock offset of a client whose stale proof `salted` is right. The work is the same for a wrong proof or an
+/// unknown account, and the response does not depend on it.
 pub(super) async fn log_clock_offset(
     deps: &Dependencies,
     account: Option<&Account>,
@@ -35,24 +35,28 @@ pub(super) async fn log_clock_offset(
         return;
     }
     let ahead = salted.made_at().as_secs().saturating_sub(now.as_secs());
-    tracing::warn!(offset_seconds = ahead, "a right proof is stale: {}", describe(ahead, skew));
+    tracing::warn!(
+        offset_seconds = ahead,
+        "a client's clock is off, so its right proof is stale: {}",
+        describe(ahead, skew)
+    );
 }
 
-/// `ahead`: by how many seconds the client's clock is ahead of this one.
+/// The log text. `ahead`: by how many seconds the client's clock is ahead of this server's.
 fn describe(ahead: i64, skew: Duration) -> String {
-    let off = ahead.unsigned_abs();
+    let offset = ahead.unsigned_abs();
     let side = if ahead < 0 { "behind" } else { "ahead of" };
-    let (hours, minutes, seconds) = (off / HOUR_SECONDS, off / 60 % 60, off % 60);
-    let zone = match off.saturating_add(TIME_ZONE_TOLERANCE_SECONDS) / HOUR_SECONDS {
-        hours @ 1..=14 if off.abs_diff(hours * HOUR_SECONDS) <= TIME_ZONE_TOLERANCE_SECONDS => {
+    let (hours, minutes, seconds) = (offset / HOUR_SECONDS, offset / 60 % 60, offset % 60);
+    let zone = match offset.saturating_add(TIME_ZONE_TOLERANCE_SECONDS) / HOUR_SECONDS {
+        hours @ 1..=14 if offset.abs_diff(hours * HOUR_SECONDS) <= TIME_ZONE_TOLERANCE_SECONDS => {
             format!(", as if local time were sent for UTC ({hours} h)")
         }
         _ => String::new(),
     };
-    let enough = off.saturating_add(skew.as_secs()).div_ceil(60);
+    let sufficient_minutes = offset.saturating_add(skew.as_secs()).div_ceil(60);
     format!(
-        "its timestamp is {hours} h {minutes} min {seconds} s {side} this server's clock{zone}; STELE_TIMESTAMP_SKEW={enough}m accepts \
-         such clients, and remembers their proofs as long"
+        "its timestamp is {hours} h {minutes} min {seconds} s {side} this server's clock{zone}; \
+         STELE_TIMESTAMP_SKEW={sufficient_minutes}m accepts such clients, and extends the replay protection of proofs by as much"
     )
 }
 

@@ -1,4 +1,4 @@
-//! Trading a reset code for a one-use reset token (JWT document, 验证手机).
+//! Exchanging a reset code for a one-time reset token (JWT document, 验证手机).
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -11,10 +11,10 @@ use crate::session::{Ticket, TicketKind, Token};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Uses `code` up and gives a token that sets the password of `account` once.
+    /// Consumes `code` and returns a token that can set the password of `account` once.
     ///
     /// # Errors
-    /// `WrongCode` (also for an unknown account), `TooMany`; faults of ours.
+    /// `WrongCode` (also for an unknown account), `RateLimited`; `Unavailable`, `Internal`.
     pub async fn grant_reset(&self, caller: &RequestInfo, account: &str, code: &Code) -> Result<Token> {
         let mut audit = AuditScope::start(&self.deps, Action::GrantReset, caller);
         let outcome = issue_reset_token(&self.deps, caller, account, code, &mut audit).await;

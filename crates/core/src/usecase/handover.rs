@@ -1,4 +1,4 @@
-//! Handing a user over from one app to another by a one-time token (MeFP document, 获取Token).
+//! Handover of a user from one app to another by a one-time ticket (MeFP document, 获取Token).
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -11,11 +11,11 @@ use crate::user::{User, UserRef};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// A token by which `to` may learn, once, that the user of `phone` is present at `from`.
+    /// Issues a ticket from which app `to` can learn, once, that the user of `phone` is logged in at app `from`.
     ///
     /// # Errors
     /// `TicketRefused` unless both apps are registered, `from` may hand over to `to`, and the user has logged in or
-    /// registered through `from` within the session's lifetime; faults of ours.
+    /// registered through `from` within the session's lifetime; `Unavailable`, `Internal`.
     pub async fn issue_ticket(&self, caller: &RequestInfo, from: &App, to: &str, phone: &Phone) -> Result<Token> {
         let mut audit = AuditScope::start(&self.deps, Action::IssueTicket, caller);
         let outcome = issue(&self.deps, caller, from, to, phone, &mut audit).await;
@@ -35,8 +35,8 @@ async fn issue(
     let target = deps.users.find_app(App::lookup_name(to)).await?.filter(|_| allowed).ok_or(Error::TicketRefused)?;
     let account = deps.users.find_by_identifier(phone.key()).await?.ok_or(Error::TicketRefused)?;
     audit.set_subject(account.user.id);
-    let presence = TokenKey::app_bound(caller.dialect, &from.name, account.user.id);
-    find_live_session(deps, caller.dialect, &presence).await?.ok_or(Error::TicketRefused)?;
+    let session_key = TokenKey::app_bound(caller.dialect, &from.name, account.user.id);
+    find_live_session(deps, caller.dialect, &session_key).await?.ok_or(Error::TicketRefused)?;
     let token = Token::generate(deps.random.as_ref());
     let ticket = Ticket {
         kind: TicketKind::Handover,
@@ -51,11 +51,12 @@ async fn issue(
 }
 
 impl UseCases {
-    /// Redeems a token as `app`, which is also the caller: gives its user and the app that issued it. Another app's try does not use it up.
+    /// Redeems a ticket as `app`, which is also the caller. Returns its user and the app that issued it. An attempt by
+    /// another app does not consume the ticket.
     ///
     /// # Errors
-    /// `TicketRefused` if it is unknown, expired, used, for another app, or its user changed the password or was locked
-    /// out; faults of ours.
+    /// `TicketRefused` if it is unknown, expired, used, or for another app, or if its user has changed the password or
+    /// was disabled; `Unavailable`, `Internal`.
     pub async fn redeem_ticket(&self, caller: &RequestInfo, app: &App, token: &Token) -> Result<(User, String)> {
         let mut audit = AuditScope::start(&self.deps, Action::RedeemTicket, caller);
         let outcome = redeem(&self.deps, app, token, &mut audit).await;

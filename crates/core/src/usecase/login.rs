@@ -1,4 +1,4 @@
-//! Logging in.
+//! Login: identifier and password proof, challenge, session.
 
 use super::audit_scope::AuditScope;
 use super::check_code;
@@ -13,34 +13,34 @@ use crate::session::{NewSession, Session, Token, TokenKey};
 use crate::user::{Role, User, UserId};
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// An attempt to log in.
+/// A login request.
 #[derive(Debug)]
 pub struct LoginRequest<'a> {
-    /// What the login field holds: a name, phone or e-mail address, or nonsense.
+    /// What the login field holds: a user name, phone or e-mail address, or anything else.
     pub identifier: &'a str,
     /// The proof of the password.
     pub proof: Proof,
-    /// By which door.
+    /// The calling client or app.
     pub caller: &'a RequestInfo,
-    /// Who may use this door.
+    /// Who may log in here.
     pub allowed_users: AllowedUsers,
-    /// What is asked after too many failures.
+    /// The challenge required after too many failures, with the client's answer.
     pub challenge: Challenge,
-    /// How the session is carried.
+    /// How the client refers to the session later.
     pub transport: SessionTransport,
 }
 
-/// Who may log in by a door. Others are told what a wrong password is told.
+/// Which users a login accepts. Others get the answer of a wrong password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AllowedUsers {
     /// Every user.
     Everyone,
-    /// Administrators.
+    /// Administrators only.
     Admins,
 }
 
 impl AllowedUsers {
-    /// Whether `user` belongs to it.
+    /// Whether `user` is accepted.
     pub(super) fn permits(self, user: &User) -> bool {
         match self {
             Self::Everyone => true,
@@ -49,43 +49,46 @@ impl AllowedUsers {
     }
 }
 
-/// What is asked, beside the password, once the budget that applies to the origin has had its free failures.
+/// What a login requires beside the password after [`LoginLimits::challenge_after`] failures.
+///
+/// [`LoginLimits::challenge_after`]: crate::policy::LoginLimits::challenge_after
 #[derive(Debug)]
 pub enum Challenge {
-    /// Nothing.
+    /// No challenge.
     Never,
-    /// A code sent to the identifier for [`CodePurpose::Any`] in this dialect, if it was typed.
+    /// A code sent to the identifier for [`CodePurpose::Any`] in this dialect; `None` if the request has none.
     Code(Option<Code>),
-    /// A captcha, if it was solved.
+    /// A captcha; `None` if the request has no solution.
     Captcha(Option<captcha::CaptchaSolution>),
 }
 
-/// How a session is carried.
+/// How a client refers to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionTransport {
-    /// By a token that the client keeps.
+    /// By a token.
     Token,
-    /// By nothing: the user counts as present at the calling app (MeFP).
+    /// Without a token: the session is bound to the user and the calling app (MeFP).
     AppBound,
 }
 
-/// Someone who has logged in.
+/// A successful login.
 #[derive(Debug)]
 pub struct AuthenticatedSession {
-    /// Who.
+    /// The user.
     pub user: User,
-    /// The session's token; with [`SessionTransport::AppBound`] it opens nothing.
+    /// The session's token. With [`SessionTransport::AppBound`] it is not valid.
     pub token: Token,
     /// The session.
     pub session: Session,
 }
 
 impl UseCases {
-    /// Logs in: one indexed read, one trip to the short-lived store (two where the proof costs a hash).
+    /// Logs in: one indexed read, and one round trip to the state store (two where the proof costs a password hash).
     ///
     /// # Errors
-    /// `TooMany`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `UnknownUser` and `WrongPassword` (which cost the same
-    /// work; a dialect that must not distinguish them answers the same), `Replayed`, `Disabled`; `Busy` and faults of ours.
+    /// `RateLimited`, `ChallengeRequired`, `ChallengeFailed`, `Stale`, `Replayed`, `Disabled`. `UnknownUser` and
+    /// `WrongPassword` cost the same work, and dialects answer them alike where user enumeration must be prevented.
+    /// `Busy`, `Unavailable`, `Internal`.
     pub async fn login(&self, request: LoginRequest<'_>) -> Result<AuthenticatedSession> {
         let mut audit = AuditScope::start(&self.deps, Action::Login(request.proof.kind()), request.caller);
         let outcome = log_in(&self.deps, request, &mut audit).await;
@@ -98,9 +101,9 @@ async fn log_in(
     request: LoginRequest<'_>,
     audit: &mut AuditScope<'_>,
 ) -> Result<AuthenticatedSession> {
-    let LoginRequest { identifier, proof, caller, allowed_users: audience, challenge, transport: carrier } = request;
+    let LoginRequest { identifier, proof, caller, allowed_users, challenge, transport } = request;
     let parsed = Identifier::parse(identifier);
-    // Nobody has an empty key: what cannot be an identifier is looked up all the same, so that it costs as much.
+    // What cannot be an identifier is looked up by the empty key, which no user has, so that it costs the same.
     let key = parsed.as_ref().map_or("", Identifier::key);
     let account = deps.users.find_by_identifier(key).await?;
     if let Some(account) = &account {
@@ -108,24 +111,23 @@ async fn log_in(
     }
     let attempt = caller.login_attempt(deps, account.as_ref(), parsed.as_ref().map_or(identifier, |p| p.key()));
 
-    let (limit_check, used_code) = match challenge {
+    let (limit_check, consumed_code) = match challenge {
         Challenge::Never => (LimitCheck::Pending, None),
-        asked => (LimitCheck::Passed, require_challenge(deps, caller, &attempt, key, asked).await?),
+        challenge => (LimitCheck::Passed, require_challenge(deps, caller, &attempt, key, challenge).await?),
     };
     let token = Token::generate(deps.random.as_ref());
-    let repeats = RepeatPolicy::WithinDialect(caller.dialect);
-    let claim =
-        ProofRequest { account, attempt, proof: &proof, allowed_users: audience, limit_check, repeat_policy: repeats };
-    let proven = verify_proof(deps, claim, |account| {
+    let repeat_policy = RepeatPolicy::WithinDialect(caller.dialect);
+    let proof_request = ProofRequest { account, attempt, proof: &proof, allowed_users, limit_check, repeat_policy };
+    let verified = verify_proof(deps, proof_request, |account| {
         let session = new_session(deps, caller, account.user.id, account.epoch);
-        let key = match carrier {
+        let key = match transport {
             SessionTransport::Token => token.key(),
             SessionTransport::AppBound => TokenKey::app_bound(caller.dialect, &caller.app, account.user.id),
         };
         let new = NewSession { key, session: session.clone(), max_per_user: deps.policy.sessions_per_user };
         (
             SuccessEffects {
-                consumed_code: used_code,
+                consumed_code,
                 origin_trust: OriginTrustChange::Trust,
                 session: Some(new),
                 ..SuccessEffects::default()
@@ -134,11 +136,11 @@ async fn log_in(
         )
     })
     .await?;
-    audit.set_action(Action::Login(proven.kind));
-    Ok(AuthenticatedSession { user: proven.account.user, token, session: proven.granted })
+    audit.set_action(Action::Login(verified.kind));
+    Ok(AuthenticatedSession { user: verified.account.user, token, session: verified.granted })
 }
 
-/// A session that begins now under `epoch`.
+/// A session that is opened now under `epoch`.
 pub(super) fn new_session(deps: &Dependencies, caller: &RequestInfo, user: UserId, epoch: i64) -> Session {
     let now = deps.now();
     Session {
@@ -152,7 +154,8 @@ pub(super) fn new_session(deps: &Dependencies, caller: &RequestInfo, user: UserI
     }
 }
 
-/// Asks the limits and, if they ask for a challenge, sees that it is met. Gives the code that a success uses up.
+/// Checks the rate limits and, if they require a challenge, verifies the answer. Returns the code that a success
+/// consumes.
 async fn require_challenge(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -160,8 +163,8 @@ async fn require_challenge(
     identifier_key: &str,
     challenge: Challenge,
 ) -> Result<Option<CodeKey>> {
-    // Known origins are asked as well, by the budget of their own: otherwise the question would show that the account
-    // exists.
+    // Trusted origins need a challenge too, by the failures of their own counter. Otherwise the challenge would show
+    // that the account exists.
     if proof_verification::check_rate_limit(deps, attempt).await? < deps.policy.login_limits.challenge_after {
         return Ok(None);
     }
@@ -179,8 +182,8 @@ async fn require_challenge(
             }
         }
         Challenge::Captcha(Some(solution)) => {
-            let met = captcha::verify_solution(deps, &solution).await?;
-            if met { Ok(None) } else { Err(Error::ChallengeFailed) }
+            let is_solved = captcha::verify_solution(deps, &solution).await?;
+            if is_solved { Ok(None) } else { Err(Error::ChallengeFailed) }
         }
     }
 }

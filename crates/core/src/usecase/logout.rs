@@ -1,4 +1,4 @@
-//! Logging out.
+//! Logout: ends the session of a token.
 
 use super::audit_scope::AuditScope;
 use super::authenticate::authenticate;
@@ -10,7 +10,7 @@ impl UseCases {
     /// Ends the session of `token`.
     ///
     /// # Errors
-    /// `NotAuthenticated` if there is none that lives; faults of ours.
+    /// `NotAuthenticated` if the token has no valid session; `Unavailable`, `Internal`.
     pub async fn logout(&self, dialect: DialectName, token: &Token) -> Result<()> {
         let mut audit = AuditScope::start_without_rate_limit(&self.deps, Action::Logout, dialect);
         let outcome = end_session(&self.deps, dialect, token, &mut audit).await;

@@ -1,4 +1,4 @@
-//! Reading users and apps, and what a dialect needs of rules and keys.
+//! Lookups of users, apps and keys for dialects and commands.
 
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ impl UseCases {
     /// The user with this phone (MeFP document, 验证用户名).
     ///
     /// # Errors
-    /// Faults of ours.
+    /// `Unavailable`, `Internal`.
     pub async fn find_user_by_phone(&self, phone: &Phone) -> Result<Option<User>> {
         Ok(self.deps.users.find_by_identifier(phone.key()).await?.map(|account| account.user))
     }
@@ -22,7 +22,7 @@ impl UseCases {
     /// A user by name, phone or e-mail address, else by id or number.
     ///
     /// # Errors
-    /// `UnknownUser`; faults of ours.
+    /// `UnknownUser`; `Unavailable`, `Internal`.
     pub async fn find_user(&self, text: &str) -> Result<User> {
         find_user(self.deps.users.as_ref(), text).await
     }
@@ -30,15 +30,15 @@ impl UseCases {
     /// Up to `limit` users with numbers above `after`, in order.
     ///
     /// # Errors
-    /// Faults of ours.
+    /// `Unavailable`, `Internal`.
     pub async fn list_users(&self, after: i64, limit: u32) -> Result<Vec<User>> {
         self.deps.users.list(after, limit).await
     }
 
-    /// The app of this name and its secret. A name that no app has costs the same, and the secret is of no app.
+    /// The app of this name and its secret. For an unknown name the work is the same, and the secret is a dummy.
     ///
     /// # Errors
-    /// Faults of ours: a sealing key that is missing or wrong.
+    /// `Unavailable`; `Internal` if the sealing key is missing or wrong.
     pub async fn find_app_with_secret(&self, name: &str) -> Result<(Option<App>, Zeroizing<[u8; SECRET_LENGTH]>)> {
         let app = self.deps.users.find_app(App::lookup_name(name)).await?;
         let opened = match &app {
@@ -49,22 +49,24 @@ impl UseCases {
         Ok((app, secret))
     }
 
-    /// A password that a user chose, if the policy allows it.
+    /// Checks a password that a user chose against the policy.
     ///
     /// # Errors
-    /// [`PasswordLengthError`], which says at which end it fails.
+    /// [`PasswordLengthError`] if it is too short or too long.
     pub fn validate_new_password(&self, password: &RawPassword) -> Result<NewPassword, PasswordLengthError> {
         NewPassword::from_user_choice(password, self.deps.policy.min_password_length)
     }
 
-    /// Takes up the key of this name if another process put it in service since this one looked.
+    /// Loads the key of this name if another process has put it in service since the last refresh.
     ///
     /// # Errors
-    /// The key is in service and missing here.
+    /// `Internal` if the key is in service but cannot be read here.
     pub async fn load_key(&self, key: &str) -> Result<()> {
         self.deps.keys.refresh_if_due().await;
         match self.deps.keys.is_key_missing(key) {
-            true => Err(Error::internal(format!("the signing key {key} is missing here"))),
+            true => Err(Error::internal(format!(
+                "the signing key {key} is in service but missing here; copy its file from another instance"
+            ))),
             false => Ok(()),
         }
     }
@@ -72,13 +74,13 @@ impl UseCases {
 
 /// A user by name, phone or e-mail address, else by id or number.
 pub(super) async fn find_user(users: &dyn UserStore, text: &str) -> Result<User> {
-    let named = match Identifier::parse(text) {
+    let by_identifier = match Identifier::parse(text) {
         Some(identifier) => users.find_by_identifier(identifier.key()).await?,
         None => None,
     };
-    let found = match (named, UserRef::parse(text)) {
+    let found = match (by_identifier, UserRef::parse(text)) {
         (None, Some(user)) => users.find_by_ref(user).await?,
-        (named, _) => named,
+        (by_identifier, _) => by_identifier,
     };
     found.map(|account| account.user).ok_or(Error::UnknownUser)
 }

@@ -1,4 +1,4 @@
-//! Background work and health of the stores: for the process that serves, not for its clients.
+//! Background tasks of a service and health checks of its stores.
 
 use std::time::Duration;
 
@@ -7,56 +7,56 @@ use crate::ports::VerifierStore;
 use crate::time::Timestamp;
 use crate::{Result, UseCases};
 
-/// How many used proofs are forgotten in one statement, so that logins get in between.
+/// How many used proofs one statement deletes, so that logins need not wait long for the write lock.
 const BATCH_SIZE: u32 = 1_000;
 
 impl UseCases {
-    /// Whether the users' database answers.
+    /// Health check of the user store.
     ///
     /// # Errors
-    /// Faults of ours.
+    /// `Unavailable`, `Internal`.
     pub async fn ping_users(&self) -> Result<()> {
         self.deps.users.ping().await
     }
 
-    /// Whether the store of short-lived state answers.
+    /// Health check of the state store.
     ///
     /// # Errors
-    /// Faults of ours.
+    /// `Unavailable`, `Internal`.
     pub async fn ping_state(&self) -> Result<()> {
         self.deps.state.ping().await
     }
 
-    /// What is wrong with the setup of the store of short-lived state: the fault and its remedy.
+    /// A misconfiguration of the state store: the fault and its remedy.
     pub fn state_store_misconfiguration(&self) -> Option<String> {
         self.deps.state.misconfiguration()
     }
 
-    /// Waits until the second in which the short-lived store was born is over. Proofs dated in that second are stale,
-    /// and the first client must not be refused for it. Takes a second at most, on the very first start.
+    /// Waits for the end of the second in which the state store was created. Proofs dated in that second are stale, and
+    /// the first client must not be rejected for that. Takes a second at most, on the very first start only.
     ///
     /// # Errors
-    /// The store cannot say when it was born.
+    /// The state store does not answer.
     pub async fn wait_until_store_accepts_proofs(&self) -> Result<()> {
-        let over = Timestamp::from_secs(self.deps.state.created_at().await?.as_secs() + 1);
-        tokio::time::sleep(over.saturating_duration_since(self.deps.now()).min(Duration::from_secs(1))).await;
+        let next_second = Timestamp::from_secs(self.deps.state.created_at().await?.as_secs() + 1);
+        tokio::time::sleep(next_second.saturating_duration_since(self.deps.now()).min(Duration::from_secs(1))).await;
         Ok(())
     }
 
-    /// Background tasks: forgets what has expired, and keeps up with the keys in service. Runs until dropped.
+    /// Background tasks: deletes what has expired, and loads keys that were put in service. Runs until dropped.
     pub async fn run_background_tasks(&self) {
         tokio::join!(self.delete_expired_periodically(), self.deps.keys.run_refresh_loop());
     }
 
-    /// Waits, for seconds at most, until the codes that were dispatched are delivered or given up.
+    /// Graceful shutdown: waits, for seconds at most, until queued codes are delivered or given up.
     pub async fn drain_deliveries(&self) {
         self.deps.delivery.drain().await;
     }
 
-    /// Wraps imported hashes that earlier builds stored as they came, one at a time: logins come first.
+    /// Wraps imported hashes that an earlier version stored unwrapped, one at a time: logins come first.
     ///
     /// # Errors
-    /// Faults of ours. What was done so far is kept.
+    /// `Unavailable`, `Internal`. What was done before the error stays done.
     pub async fn wrap_hashes(&self, verifiers: &dyn VerifierStore) -> Result<WrapReport> {
         let (hasher, random, clock) = (&self.deps.hasher, self.deps.random.as_ref(), self.deps.clock.as_ref());
         wrap_hashes(&WrapJob { verifiers, hasher, random, clock, concurrency: 1 }, &mut |_| ()).await
@@ -64,18 +64,19 @@ impl UseCases {
 
     async fn delete_expired_periodically(&self) {
         let mut minutes = tokio::time::interval(Duration::from_secs(60));
-        // Where a skew is set there are none but those from before: looked for until none is found.
+        // Where timestamps are checked, only proofs from before that was configured are stored: stop once all are
+        // deleted.
         let mut delete_proofs = true;
         loop {
             minutes.tick().await;
-            if let Err(cause) = self.deps.state.delete_expired(self.deps.now()).await {
-                tracing::warn!(%cause, "what has expired could not be swept");
+            if let Err(error) = self.deps.state.delete_expired(self.deps.now()).await {
+                tracing::warn!(cause = %error, "cannot delete expired state; trying again in a minute");
             }
             if delete_proofs {
-                let forgotten = self.delete_expired_proofs().await;
-                delete_proofs = self.deps.policy.max_clock_skew.is_none() || forgotten.is_err();
-                if let Err(cause) = forgotten {
-                    tracing::warn!(%cause, "used proofs that have expired could not be forgotten");
+                let deletion = self.delete_expired_proofs().await;
+                delete_proofs = self.deps.policy.max_clock_skew.is_none() || deletion.is_err();
+                if let Err(error) = deletion {
+                    tracing::warn!(cause = %error, "cannot delete expired proofs; trying again in a minute");
                 }
             }
         }

@@ -1,18 +1,23 @@
-//! What the system does, one file each: methods of [`UseCases`], which holds the stores, the limits and the audit trail
-//! so that nothing reaches them by another way.
+//! Use cases: what clients and administrators can do, one file each, as methods of [`UseCases`].
 //!
-//! | use case | who asks |
+//! [`UseCases`] owns the stores, the rate limits and the audit log; nothing else reaches them.
+//!
+//! | use case | used by |
 //! | --- | --- |
-//! | [`login`], [`logout`], [`change_password`] | every dialect; cloudbox, TMS, portal and JWT; cloudbox and TMS |
-//! | [`register`], [`reset_password`], [`send_code`], [`check_code`] | portal and MeFP |
+//! | [`login`] | every dialect |
+//! | [`logout`] | cloudbox, TMS, portal, JWT |
+//! | [`change_password`] | cloudbox, TMS |
+//! | [`register`], [`reset_password`], [`send_code`], [`check_code`] | portal, MeFP |
 //! | [`send_reset`], [`grant_reset`], [`set_password`], [`captcha`] | JWT |
 //! | [`handover`] | MeFP |
 //! | [`client_token`] | TMS |
-//! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`]; and [`administration`] | the `stele` command |
-//! | [`lookup`] and [`maintenance`] | dialects and commands; every process that serves |
+//! | [`add_user`], [`provision_password`], [`set_status`], [`add_app`], [`administration`] | the `stele` command |
+//! | [`lookup`] | dialects and the `stele` command |
+//! | [`maintenance`] | every service |
 //!
-//! [`authenticate`], `prove` and `credential` are what several of them share; `watch` reports what became of each, and
-//! `clock_offset` what the clocks of clients show.
+//! Shared parts: [`authenticate`] (from a session token to its user), `proof_verification` (passwords, rate limits,
+//! replay protection), `credential` (verifiers, rehash on login), `audit_scope` (one audit event per use case),
+//! `clock_offset` (logs clients' wrong clocks).
 
 pub mod add_app;
 pub mod add_user;
@@ -50,43 +55,43 @@ use crate::session::DialectName;
 use crate::time::Timestamp;
 use crate::user::Account;
 
-/// Everything a dialect or a command may do. What it works with is private: a holder of this type goes through its use
-/// cases, and so through limits and audit trail. Cheap to clone.
+/// Everything that a dialect or a command can do. The dependencies are private, so rate limits and audit log cannot be
+/// bypassed. Cheap to clone.
 #[derive(Clone)]
 pub struct UseCases {
     deps: Dependencies,
 }
 
 impl UseCases {
-    /// Use cases on these stores, keys and rules.
+    /// Use cases on these dependencies.
     pub fn new(deps: Dependencies) -> Self {
         Self { deps }
     }
 
-    /// The present instant.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         self.deps.now()
     }
 }
 
-/// By which door a request comes in.
+/// Where a request comes in, and how rate limits count it.
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
-    /// The dialect: sessions and codes are good in the one that made them only.
+    /// The dialect. Sessions and codes are valid only in the dialect that made them.
     dialect: DialectName,
     /// The app that calls on the user's behalf; empty if none does.
     app: String,
-    /// Whom the limits count it against.
+    /// The origin that rate limits count the request under.
     origin: Origin,
 }
 
 impl RequestInfo {
-    /// A client that calls for itself, from `address`.
+    /// A request from a client at `address`.
     pub fn from_client(dialect: DialectName, address: std::net::IpAddr) -> Self {
         Self { dialect, app: String::new(), origin: Origin::from_address(address) }
     }
 
-    /// An app that calls for its users.
+    /// A request from an app on behalf of its user.
     pub fn from_app(dialect: DialectName, app: &str) -> Self {
         Self { dialect, app: app.to_owned(), origin: Origin::from_app(app) }
     }

@@ -1,8 +1,9 @@
-//! The heart of every login: limits, freshness, the proof itself, replay, and the booking of it all.
+//! Proof verification, shared by login and change of password: rate limits, freshness, the proof, replay protection,
+//! and the recording of the attempt.
 //!
-//! The order of checks is DESIGN's: readable, within the limits, fresh, right, not replayed, enabled. A salted proof
-//! is cheap to check, so it is checked first and the limits are asked in the one trip that books the outcome; what
-//! was found is then thrown away if they refuse. A proof that costs a hash asks the limits before it pays.
+//! The order of checks: readable, within the rate limits, fresh, right, not replayed, enabled. A salted proof is cheap,
+//! so it is verified first and the rate limits are checked in the one round trip that records the attempt; if they
+//! reject it, the result is discarded. For a proof that costs a password hash, the rate limits are checked before.
 
 use super::login::AllowedUsers;
 use super::{clock_offset, credential};
@@ -18,79 +19,78 @@ use crate::user::Account;
 use crate::verifier::PresentedSecret;
 use crate::{Dependencies, Error, Result};
 
-/// For how long a proof is remembered beyond the time that it is fresh: a clock that is set back by an hour, to where
-/// the proof is fresh once more, does not make it good once more. See `docs/adr/0011-a-clock-that-is-set.md`.
+/// How much longer than it is fresh a proof is remembered. A clock that is set back by an hour would make an old proof
+/// fresh again; replay protection must outlast that (ADR 11).
 const MAX_CLOCK_SETBACK: std::time::Duration = std::time::Duration::from_secs(70 * 60);
 
-/// A proof to be checked against an account.
+/// A proof to be verified against an account.
 pub(super) struct ProofRequest<'a> {
-    /// The account; `None` costs as much and is always wrong.
+    /// The account. `None` costs as much and is always wrong.
     pub account: Option<Account>,
-    /// What it is counted by.
+    /// What the rate limits count the attempt by.
     pub attempt: LoginAttempt,
     /// The proof.
     pub proof: &'a Proof,
-    /// Who may use this door; for others the proof is wrong.
+    /// Who may log in here; for others the proof is wrong.
     pub allowed_users: AllowedUsers,
     /// Whether the rate limits were checked already.
     pub limit_check: LimitCheck,
-    /// Whether the same proof is good once more within [`Policy::repeat_window`].
+    /// Whether the same proof is accepted once more within [`Policy::repeat_window`].
     ///
     /// [`Policy::repeat_window`]: crate::policy::Policy::repeat_window
     pub repeat_policy: RepeatPolicy,
 }
 
-/// Whether a proof may be repeated.
+/// Whether a proof may be repeated, by a client that has lost the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RepeatPolicy {
-    /// It may not: what it does is not done twice.
+    /// No: the use case must not run twice.
     NotAllowed,
-    /// It may, in this dialect: a login.
+    /// Yes, in this dialect: a login.
     WithinDialect(DialectName),
 }
 
 /// Whether the rate limits of an attempt were checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitCheck {
-    /// Not made yet.
+    /// Not checked yet.
     Pending,
-    /// Made: they admit the attempt.
+    /// Checked: the attempt is allowed.
     Passed,
 }
 
-/// A proof that is right, was not used before, and is booked.
+/// A proof that is right and has been recorded.
 pub(super) struct VerifiedProof<T> {
-    /// Whose password it proves.
+    /// The account whose password it proves.
     pub account: Account,
-    /// What it was made of.
+    /// The kind of the proof.
     pub kind: ProofKind,
-    /// What was made for it.
+    /// What `grant` returned.
     pub granted: T,
 }
 
-/// What the stored credential says of a proof.
+/// How a proof matches the stored credential.
 #[derive(Clone, Copy)]
 enum ProofMatch {
     /// It does not match.
     NoMatch,
     /// The password hash matches.
     PasswordHash,
-    /// It is the digest salted; as such it must not be accepted again.
+    /// The salted digest matches; replay protection applies.
     SaltedDigest(SaltedProof),
 }
 
-/// Checks and books a proof, together with the success that `grant` makes for its account.
+/// Verifies a proof and records the attempt, with the effects of success that `grant` returns for the account.
 ///
 /// # Errors
-/// `TooMany`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code that the
-/// success uses up is gone), `Disabled`; `Busy` and faults of ours.
+/// `RateLimited`, `Stale`, `UnknownUser` (no account), `WrongPassword`, `Replayed`, `ChallengeFailed` (the code to be
+/// consumed is gone), `Disabled`; `Busy`, `Unavailable`, `Internal`.
 pub(super) async fn verify_proof<T>(
     deps: &Dependencies,
-    claim: ProofRequest<'_>,
+    proof_request: ProofRequest<'_>,
     grant: impl FnOnce(&Account) -> (SuccessEffects, T),
 ) -> Result<VerifiedProof<T>> {
-    let ProofRequest { account, mut attempt, proof, allowed_users: audience, mut limit_check, repeat_policy: repeats } =
-        claim;
+    let ProofRequest { account, mut attempt, proof, allowed_users, mut limit_check, repeat_policy } = proof_request;
     let salted = proof.as_salted();
     let fresh = salted.is_none_or(|salted| is_fresh(deps, salted, attempt.now.as_secs()));
     if limit_check == LimitCheck::Pending && (proof.may_need_password_hash() || !fresh) {
@@ -104,13 +104,14 @@ pub(super) async fn verify_proof<T>(
     attempt.proof_made_at = salted.filter(|_| deps.policy.max_clock_skew.is_some()).map(|salted| salted.made_at());
 
     let matched = match_credential(deps, account.as_ref(), proof).await?;
-    let (mut proof_result, grant_result) = evaluate_match(deps, account, matched, audience, attempt.now, grant);
-    let used = match &mut proof_result {
+    let (mut proof_result, grant_result) = evaluate_match(deps, account, matched, allowed_users, attempt.now, grant);
+    let recorded_proof = match &mut proof_result {
         ProofResult::Valid(success) => {
-            // Without a session (a disabled user) there is no permit: the proof is used up all the same.
-            let mark = success.used_proof.as_ref().filter(|_| success.session.is_some());
-            success.repeat_permit = mark.and_then(|mark| repeat_permit(deps, mark, repeats, audience, &attempt));
-            // The short-lived store's mark is made and looked at as well: it holds what earlier versions accepted.
+            // A disabled user gets no session and so no permit; the proof is used all the same.
+            let used_proof = success.used_proof.as_ref().filter(|_| success.session.is_some());
+            success.repeat_permit = used_proof
+                .and_then(|used_proof| repeat_permit(deps, used_proof, repeat_policy, allowed_users, &attempt));
+            // The state store is checked as well: it holds the proofs that earlier versions accepted.
             match deps.policy.max_clock_skew {
                 Some(_) => None,
                 None => mark_proof_used(deps, &attempt, limit_check, success).await?,
@@ -119,8 +120,10 @@ pub(super) async fn verify_proof<T>(
         ProofResult::Invalid => None,
     };
     let outcome = deps.state.record_login_attempt(&attempt, &proof_result).await?;
-    if let (AttemptOutcome::RateLimited { .. } | AttemptOutcome::CodeConsumed, Some(mark)) = (outcome, used) {
-        unmark_proof_used(deps, &mark).await;
+    if let (AttemptOutcome::RateLimited { .. } | AttemptOutcome::CodeConsumed, Some(used_proof)) =
+        (outcome, recorded_proof)
+    {
+        unmark_proof_used(deps, &used_proof).await;
     }
     match outcome {
         AttemptOutcome::RateLimited { retry_after } => return Err(Error::RateLimited { retry_after }),
@@ -142,74 +145,74 @@ pub(super) async fn verify_proof<T>(
     Ok(VerifiedProof { account, kind, granted })
 }
 
-/// What the stores are to book, and what the caller gets if they do.
+/// What to record, and what to return if it is recorded.
 fn evaluate_match<T>(
     deps: &Dependencies,
     account: Option<Account>,
     matched: ProofMatch,
-    audience: AllowedUsers,
+    allowed_users: AllowedUsers,
     now: Timestamp,
     grant: impl FnOnce(&Account) -> (SuccessEffects, T),
 ) -> (ProofResult, Result<(Account, T)>) {
     let Some(account) = account else { return (ProofResult::Invalid, Err(Error::UnknownUser)) };
-    let replay = match matched {
-        _ if !audience.permits(&account.user) => return (ProofResult::Invalid, Err(Error::WrongPassword)),
+    let used_proof = match matched {
+        _ if !allowed_users.permits(&account.user) => return (ProofResult::Invalid, Err(Error::WrongPassword)),
         ProofMatch::NoMatch => return (ProofResult::Invalid, Err(Error::WrongPassword)),
         ProofMatch::PasswordHash => None,
-        ProofMatch::SaltedDigest(salted) => Some(used_proof(deps, &account, salted, now)),
+        ProofMatch::SaltedDigest(salted) => Some(to_used_proof(deps, &account, salted, now)),
     };
-    let right = |success| ProofResult::Valid(Box::new(SuccessEffects { used_proof: replay, ..success }));
+    let valid = |success| ProofResult::Valid(Box::new(SuccessEffects { used_proof, ..success }));
     if account.user.disabled {
-        return (right(SuccessEffects::default()), Err(Error::Disabled));
+        return (valid(SuccessEffects::default()), Err(Error::Disabled));
     }
     let (success, granted) = grant(&account);
-    (right(success), Ok((account, granted)))
+    (valid(success), Ok((account, granted)))
 }
 
-/// Remembers a right proof that need not be fresh in the users' database: the short-lived store may be emptied, and then
-/// nothing else distinguishes the proof from a replay. What the limits refuse is not used up. Gives the mark, if it was made
-/// now; if the proof was used before, `success` needs a permit.
+/// Replay protection where timestamps are not checked: records a right proof in the user store, because the state store
+/// may be emptied. Nothing is recorded if the rate limits reject the attempt. Returns the proof if it was recorded now;
+/// if it was used before, `success` needs a permit.
 async fn mark_proof_used(
     deps: &Dependencies,
     attempt: &LoginAttempt,
     limit_check: LimitCheck,
     success: &mut SuccessEffects,
 ) -> Result<Option<UsedProof>> {
-    let Some(mark) = &success.used_proof else { return Ok(None) };
+    let Some(used_proof) = &success.used_proof else { return Ok(None) };
     if limit_check == LimitCheck::Pending {
         check_rate_limit(deps, attempt).await?;
     }
-    if deps.users.mark_proof_used(mark).await? {
-        return Ok(Some(mark.clone()));
+    if deps.users.mark_proof_used(used_proof).await? {
+        return Ok(Some(used_proof.clone()));
     }
     let permit = success.repeat_permit.as_mut().ok_or(Error::Replayed)?;
     permit.required = true;
     Ok(None)
 }
 
-/// The permit to repeat a proof at the same door, if there are any.
+/// The permit to repeat a proof in the same login, if repetition is allowed.
 fn repeat_permit(
     deps: &Dependencies,
-    mark: &UsedProof,
-    repeats: RepeatPolicy,
-    door: AllowedUsers,
+    used_proof: &UsedProof,
+    repeat_policy: RepeatPolicy,
+    allowed_users: AllowedUsers,
     attempt: &LoginAttempt,
 ) -> Option<RepeatPermit> {
     let window = deps.policy.repeat_window;
-    let RepeatPolicy::WithinDialect(dialect) = repeats else { return None };
-    let name = format!("\0repeat\0{dialect}\0{door:?}\0{}", attempt.origin);
-    let key = sha256(&[mark.key.as_slice(), name.as_bytes()].concat());
+    let RepeatPolicy::WithinDialect(dialect) = repeat_policy else { return None };
+    let name = format!("\0repeat\0{dialect}\0{allowed_users:?}\0{}", attempt.origin);
+    let key = sha256(&[used_proof.key.as_slice(), name.as_bytes()].concat());
     (!window.is_zero()).then(|| RepeatPermit { key, expires: attempt.now.saturating_add(window), required: false })
 }
 
-/// Gives a proof back that was used up and then refused for another reason. If that fails, the client needs another one.
-async fn unmark_proof_used(deps: &Dependencies, mark: &UsedProof) {
-    if let Err(cause) = deps.users.unmark_proof_used(mark).await {
-        tracing::warn!(%cause, "a proof that was refused stays used up");
+/// Undoes the recording of a proof that was then rejected. If this fails, the client has to make a new proof.
+async fn unmark_proof_used(deps: &Dependencies, used_proof: &UsedProof) {
+    if let Err(error) = deps.users.unmark_proof_used(used_proof).await {
+        tracing::warn!(cause = %error, "cannot undo the recording of a rejected proof; its client must make a new one");
     }
 }
 
-/// Checks the limits; returns the failures so far in the budget that applies.
+/// Checks the rate limits. Returns the failures so far on the counter that applies.
 pub(super) async fn check_rate_limit(deps: &Dependencies, attempt: &LoginAttempt) -> Result<u32> {
     match deps.state.check_rate_limit(attempt).await? {
         RateLimitDecision::Allowed { failures, .. } => Ok(failures),
@@ -221,7 +224,7 @@ fn is_fresh(deps: &Dependencies, salted: SaltedProof, now_secs: i64) -> bool {
     deps.policy.max_clock_skew.is_none_or(|skew| salted.made_at().as_secs().abs_diff(now_secs) <= skew.as_secs())
 }
 
-/// Compares the proof with the account's credential.
+/// Compares a proof with the account's credential.
 async fn match_credential(deps: &Dependencies, account: Option<&Account>, proof: &Proof) -> Result<ProofMatch> {
     let secret = match proof {
         Proof::Raw(raw) => PresentedSecret::Raw(raw.clone()),
@@ -234,7 +237,7 @@ async fn match_credential(deps: &Dependencies, account: Option<&Account>, proof:
     };
     let stored = account.map(|account| account.credential.verifier.clone());
     let verified = deps.hasher.verify(stored, secret).await?;
-    // An empty password costs a hash and is never right, whatever hash was imported.
+    // An empty password costs a hash and never matches, even an imported hash of the empty password.
     let is_empty = matches!(proof, Proof::Raw(raw) if raw.is_empty());
     Ok(if verified && !is_empty { ProofMatch::PasswordHash } else { ProofMatch::NoMatch })
 }
@@ -243,33 +246,32 @@ pub(super) async fn verify_salted(deps: &Dependencies, account: Option<&Account>
     let sealed =
         account.filter(|_| deps.salted_logins_enabled()).and_then(|a| Some((a, a.credential.sealed.as_ref()?)));
     let opened = match sealed {
-        // A key that is missing or wrong is our fault; the user's password may well be right.
+        // A missing or wrong key is an internal error: the password may be right.
         Some((account, sealed)) => deps.open(&credential::seal_context(account.user.id), sealed).await?,
         None => deps.sealer.open_dummy(),
     };
     let bytes: [u8; 16] = opened.as_slice().try_into().map_err(Error::internal)?;
-    let proves = PasswordDigest::from_bytes(bytes).matches_proof(&salted);
-    Ok(proves && sealed.is_some())
+    let is_match = PasswordDigest::from_bytes(bytes).matches_proof(&salted);
+    Ok(is_match && sealed.is_some())
 }
 
-fn used_proof(deps: &Dependencies, account: &Account, salted: SaltedProof, now: Timestamp) -> UsedProof {
-    // The proof's time is in front of it, so that those of one time are stored side by side: a store that keeps its rows
-    // in order has them in a page or two, and not one in each. It is no part of what distinguishes proofs: a digest that is
-    // right belongs to one text, and all writings of a timestamp that can lead to it are of one whole number, by which
-    // earlier versions kept them too.
+fn to_used_proof(deps: &Dependencies, account: &Account, salted: SaltedProof, now: Timestamp) -> UsedProof {
+    // The timestamp comes first, so that an ordered store keeps the proofs of one time on a few pages. It does not
+    // distinguish proofs: a right digest belongs to one timestamp text, and all candidate texts of a timestamp have the
+    // same integer, by which earlier versions stored proofs too.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let mut key = [0; 32];
     key[..8].copy_from_slice(&salted.timestamp.integer().to_be_bytes());
     key[8..].copy_from_slice(&hash[..24]);
     let expires = match deps.policy.max_clock_skew {
-        // One second more, for the timestamp is in whole seconds.
+        // One second more, because timestamps are whole seconds.
         Some(skew) => salted.made_at().saturating_add(skew + std::time::Duration::from_secs(1) + MAX_CLOCK_SETBACK),
         None => now.saturating_add(deps.policy.replay_retention),
     };
     UsedProof { key, expires }
 }
 
-/// A login must not fail because its upgrade does: the next one tries again.
+/// Rehash on login. A failure is only logged: the next login tries again.
 async fn rehash_on_login(deps: &Dependencies, account: &Account, proof: &Proof, matched: ProofMatch) {
     let secret = match (proof, matched) {
         (Proof::Raw(raw), _) => PresentedSecret::Raw(raw.clone()),
@@ -277,10 +279,10 @@ async fn rehash_on_login(deps: &Dependencies, account: &Account, proof: &Proof, 
         (Proof::SaltedOrDigest(either), ProofMatch::PasswordHash) => {
             PresentedSecret::Digest(PasswordDigest::from_bytes(either.digest))
         }
-        // D is sealed already, or this proof could not have been right.
+        // The digest is sealed already; without it, the salted proof could not have matched.
         (Proof::Salted(_) | Proof::SaltedOrDigest(_), _) => return,
     };
-    if let Err(cause) = credential::rehash_on_login(deps, account, &secret).await {
-        tracing::warn!(%cause, "a credential could not be upgraded");
+    if let Err(error) = credential::rehash_on_login(deps, account, &secret).await {
+        tracing::warn!(cause = %error, "cannot upgrade a credential; the user's next login tries again");
     }
 }

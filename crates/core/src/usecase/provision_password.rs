@@ -1,4 +1,4 @@
-//! Setting a user's password as an administrator.
+//! Setting a user's password (administrator).
 
 use super::audit_scope::AuditScope;
 use super::credential;
@@ -7,14 +7,14 @@ use crate::password::NewPassword;
 use crate::user::UserRef;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// How often a change that loses a race against another is tried again.
+/// How often to retry when another change of the same user comes first.
 const MAX_ATTEMPTS: usize = 5;
 
 impl UseCases {
     /// Sets a password and ends every session, ticket and code of the user.
     ///
     /// # Errors
-    /// `UnknownUser`; `Busy` and faults of ours.
+    /// `UnknownUser`; `Busy`, `Unavailable`, `Internal`.
     pub async fn provision_password(&self, user: UserRef, password: &NewPassword) -> Result<()> {
         let mut audit = AuditScope::start_for_administrator(&self.deps, Action::ProvisionPassword);
         let outcome = set_with_retry(&self.deps, user, password, &mut audit).await;
@@ -36,5 +36,5 @@ async fn set_with_retry(
             return Ok(());
         }
     }
-    Err(Error::unavailable("the password kept changing meanwhile"))
+    Err(Error::unavailable("other changes of this user kept coming first; try again"))
 }

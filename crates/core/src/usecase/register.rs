@@ -1,4 +1,4 @@
-//! Opening an account with a code (portal document, 注册接口; MeFP document, 注册).
+//! Registering an account with a code (portal document, 注册接口; MeFP document, 注册).
 
 use super::audit_scope::AuditScope;
 use super::check_code;
@@ -12,26 +12,27 @@ use crate::session::{NewSession, TokenKey};
 use crate::user::{NewUser, Profile, Role, User, UserId};
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// Someone who wants an account.
+/// A request to register.
 #[derive(Debug)]
 pub struct RegisterRequest<'a> {
-    /// What they register with, and where their code went.
+    /// The phone or e-mail address to register with, where the code was sent.
     pub to: &'a Recipient,
     /// The purpose the code was sent for.
     pub purpose: CodePurpose,
     /// The code.
     pub code: &'a Code,
-    /// Their password.
+    /// The new password.
     pub password: &'a NewPassword,
-    /// By which door; through an app, they count as present there from now on.
+    /// The calling client or app. A user who registers through an app is logged in there.
     pub caller: &'a RequestInfo,
 }
 
 impl UseCases {
-    /// Opens an account. A wrong code is answered before a known user.
+    /// Registers an account. The code is verified before the identifier is looked at, so that a client without a code
+    /// cannot enumerate users.
     ///
     /// # Errors
-    /// `WrongCode`, `IdentifierTaken`, `TooMany`; `Busy` and faults of ours.
+    /// `WrongCode`, `IdentifierTaken`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
     pub async fn register(&self, request: RegisterRequest<'_>) -> Result<User> {
         let mut audit = AuditScope::start(&self.deps, Action::Register, request.caller);
         let outcome = create_account(&self.deps, request, &mut audit).await;
@@ -51,7 +52,8 @@ async fn create_account(deps: &Dependencies, request: RegisterRequest<'_>, audit
     if existing.is_some() {
         return Err(Error::IdentifierTaken);
     }
-    // The code is used up only once nothing but the database can fail, so that a busy moment costs nobody a code.
+    // Consume the code only when nothing but the database can fail, so that a request that is answered `Busy` costs no
+    // code.
     let new = new_user(deps, to, password, caller).await?;
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
     let user = deps.users.add(&new).await?.ok_or(Error::IdentifierTaken)?;

@@ -1,5 +1,5 @@
-//! Sealing anew, under the newest key, what is sealed under older ones: beside the services, in small steps, each of
-//! which counts by itself, so that it may be stopped anywhere and gone on with.
+//! Key rotation: resealing, under the newest key, of what is sealed under older ones. It runs beside the services, in
+//! small transactions, and may be interrupted and run again.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,99 +12,99 @@ use crate::seal::{KeyId, OpenError, SealedSecret, Sealer};
 use crate::time::{Clock, Timestamp};
 use crate::{Error, Result};
 
-/// How many rows are changed in one step, during which others may have to wait to write.
+/// How many rows one transaction changes, during which other writers may have to wait.
 const BATCH_SIZE: u32 = 50;
-/// How often it is looked for rows that were sealed under an older key meanwhile.
+/// How often to look again for rows that were meanwhile sealed under an older key.
 const MAX_PASSES: usize = 3;
 
-/// What sealing anew works with.
+/// The dependencies of resealing.
 pub struct ResealJob<'a> {
-    /// The keys, the old ones too.
+    /// The sealing keys, the older ones included.
     pub sealer: &'a Sealer,
-    /// Where the rows are.
+    /// The store of the rows.
     pub keys: &'a dyn KeyStore,
-    /// Chance.
+    /// The source of randomness.
     pub random: &'a dyn Random,
-    /// The time.
+    /// The clock.
     pub clock: &'a dyn Clock,
 }
 
-/// What was done.
+/// What resealing did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ResealReport {
-    /// Rows that are sealed under the newest key now.
+    /// Rows that were resealed.
     pub rows: u64,
-    /// Users and apps whose rows their key does not open: damaged, or moved from elsewhere. They are as they were.
+    /// Users and apps whose rows their key does not open: damaged, or moved from elsewhere. They are unchanged.
     pub unreadable: BTreeSet<String>,
 }
 
-/// How many rows are sealed under older keys than the one that seals.
+/// How many rows are sealed under keys older than the one that seals now.
 ///
 /// # Errors
-/// Faults of ours.
-pub async fn count_pending(work: &ResealJob<'_>) -> Result<u64> {
-    let current = work.sealer.current_key_id(work.clock.now());
-    let usages = work.keys.count_rows_by_key().await?;
+/// `Unavailable`, `Internal`.
+pub async fn count_pending(job: &ResealJob<'_>) -> Result<u64> {
+    let current = job.sealer.current_key_id(job.clock.now());
+    let usages = job.keys.count_rows_by_key().await?;
     Ok(usages.iter().filter(|usage| usage.key < current).map(|usage| usage.users + usage.apps).sum())
 }
 
-/// Seals anew what is sealed under older keys, telling `progress` of each step how many rows it saw. A row that
-/// someone else changes meanwhile is left as they made it.
+/// Reseals rows of older keys, in batches whose sizes are passed to `progress`. A row that changes meanwhile is left
+/// unchanged.
 ///
 /// # Errors
-/// An old key is missing; faults of ours. What was done so far is kept.
-pub async fn reseal(work: &ResealJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
-    let mut done = ResealReport::default();
+/// `Internal` if an older key is missing; `Unavailable`. What was done before the error stays report.
+pub async fn reseal(job: &ResealJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
+    let mut report = ResealReport::default();
     for _ in 0..MAX_PASSES {
-        let before = done.rows;
-        let current = work.sealer.current_key_id(work.clock.now());
-        for KeyUsage { key, .. } in work.keys.count_rows_by_key().await?.into_iter().filter(|usage| usage.key < current)
+        let before = report.rows;
+        let current = job.sealer.current_key_id(job.clock.now());
+        for KeyUsage { key, .. } in job.keys.count_rows_by_key().await?.into_iter().filter(|usage| usage.key < current)
         {
-            reseal_users(work, key, &mut done, progress).await?;
-            reseal_apps(work, key, &mut done, progress).await?;
+            reseal_users(job, key, &mut report, progress).await?;
+            reseal_apps(job, key, &mut report, progress).await?;
         }
-        if done.rows == before {
+        if report.rows == before {
             break;
         }
     }
-    Ok(done)
+    Ok(report)
 }
 
 async fn reseal_users(
-    work: &ResealJob<'_>,
+    job: &ResealJob<'_>,
     key: KeyId,
-    done: &mut ResealReport,
+    report: &mut ResealReport,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
     let mut after = 0;
     loop {
-        let begun = work.clock.now();
-        let page = work.keys.sealed_users(key, after, BATCH_SIZE).await?;
+        let batch_start = job.clock.now();
+        let page = job.keys.sealed_users(key, after, BATCH_SIZE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.number;
         let mut changes = Vec::with_capacity(page.len());
         for SealedUser { id, sealed, .. } in &page {
-            match reseal_secret(work, &seal_context(*id), sealed)? {
+            match reseal_secret(job, &seal_context(*id), sealed)? {
                 Some(new) => changes.push(ResealedUser { id: *id, old: sealed.clone(), new }),
-                None => drop(done.unreadable.insert(format!("user {id}"))),
+                None => drop(report.unreadable.insert(format!("user {id}"))),
             }
         }
-        done.rows += work.keys.reseal_users(&changes).await?;
+        report.rows += job.keys.reseal_users(&changes).await?;
         progress(page.len() as u64);
-        throttle(work.clock, begun).await;
+        throttle(job.clock, batch_start).await;
     }
 }
 
 async fn reseal_apps(
-    work: &ResealJob<'_>,
+    job: &ResealJob<'_>,
     key: KeyId,
-    done: &mut ResealReport,
+    report: &mut ResealReport,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<()> {
-    for App { name, secret, .. } in work.keys.sealed_apps(key).await? {
-        match reseal_secret(work, &App::seal_context(&name), &secret)? {
-            Some(new) => done.rows += u64::from(work.keys.reseal_app(&name, &secret, &new).await?),
-            None => drop(done.unreadable.insert(format!("app {name}"))),
+    for App { name, secret, .. } in job.keys.sealed_apps(key).await? {
+        match reseal_secret(job, &App::seal_context(&name), &secret)? {
+            Some(new) => report.rows += u64::from(job.keys.reseal_app(&name, &secret, &new).await?),
+            None => drop(report.unreadable.insert(format!("app {name}"))),
         }
         progress(1);
     }
@@ -112,28 +112,28 @@ async fn reseal_apps(
 }
 
 /// The same secret under the key that seals now; `None` if it cannot be opened.
-fn reseal_secret(work: &ResealJob<'_>, context: &[u8], sealed: &SealedSecret) -> Result<Option<SealedSecret>> {
-    match work.sealer.open(context, sealed) {
-        Ok(secret) => Ok(Some(work.sealer.seal(work.clock.now(), context, &secret, work.random))),
+fn reseal_secret(job: &ResealJob<'_>, context: &[u8], sealed: &SealedSecret) -> Result<Option<SealedSecret>> {
+    match job.sealer.open(context, sealed) {
+        Ok(secret) => Ok(Some(job.sealer.seal(job.clock.now(), context, &secret, job.random))),
         Err(OpenError::WrongKey(_)) => Ok(None),
         Err(missing @ OpenError::MissingKey(_)) => Err(Error::internal(missing)),
     }
 }
 
-/// Leaves the database to others for as long as a step took.
-pub(super) async fn throttle(clock: &dyn Clock, begun: Timestamp) {
-    tokio::time::sleep(clock.now().saturating_duration_since(begun).min(Duration::from_millis(250))).await;
+/// Pauses for as long as the batch took (250 ms at most), to leave the database to others.
+pub(super) async fn throttle(clock: &dyn Clock, batch_start: Timestamp) {
+    tokio::time::sleep(clock.now().saturating_duration_since(batch_start).min(Duration::from_millis(250))).await;
 }
 
-/// Whether the key opens what is sealed under it, as far as some rows tell; `true` if there are none.
+/// Whether the key opens what is sealed under it, judged by some rows; `true` if there are none.
 ///
 /// # Errors
-/// Faults of ours.
+/// `Unavailable`, `Internal`.
 pub async fn opens_sealed_rows(keys: &dyn KeyStore, sealer: &Sealer, key: KeyId) -> Result<bool> {
     let users = keys.sealed_users(key, 0, BATCH_SIZE).await?;
     let apps = keys.sealed_apps(key).await?;
     let user = |row: &SealedUser| sealer.open(&seal_context(row.id), &row.sealed).is_ok();
     let app = |row: &App| sealer.open(&App::seal_context(&row.name), &row.secret).is_ok();
-    // One that opens is enough: another may be damaged.
+    // One row that opens is enough: others may be damaged.
     Ok((users.is_empty() && apps.is_empty()) || users.iter().any(user) || apps.iter().any(app))
 }

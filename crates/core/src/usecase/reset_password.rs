@@ -1,4 +1,4 @@
-//! Setting a new password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
+//! Resetting a password with a code (portal document, /i/resetpwd; MeFP document, 找回密码).
 
 use super::audit_scope::AuditScope;
 use super::check_code;
@@ -11,10 +11,10 @@ use crate::ports::OnCodeMatch;
 use crate::user::User;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// Someone who has forgotten their password.
+/// A request to reset a forgotten password.
 #[derive(Debug)]
 pub struct ResetPasswordRequest<'a> {
-    /// Where their code went.
+    /// The phone or e-mail address that the code was sent to.
     pub to: &'a Recipient,
     /// The purpose the code was sent for.
     pub purpose: CodePurpose,
@@ -22,16 +22,16 @@ pub struct ResetPasswordRequest<'a> {
     pub code: &'a Code,
     /// The new password.
     pub password: &'a NewPassword,
-    /// By which door.
+    /// The calling client or app.
     pub caller: &'a RequestInfo,
 }
 
 impl UseCases {
-    /// Sets a new password and ends every session, ticket and code of the user. A wrong code is answered before an unknown
-    /// user. Gives the user.
+    /// Sets a new password and ends every session, ticket and code of the user. Returns the user. The code is verified
+    /// before the account is looked at, so that a client without a code cannot enumerate users.
     ///
     /// # Errors
-    /// `WrongCode`, `UnknownUser`, `Disabled`, `TooMany`; `Busy` and faults of ours.
+    /// `WrongCode`, `UnknownUser`, `Disabled`, `RateLimited`; `Busy`, `Unavailable`, `Internal`.
     pub async fn reset_password(&self, request: ResetPasswordRequest<'_>) -> Result<User> {
         let mut audit = AuditScope::start(&self.deps, Action::ResetPassword, request.caller);
         let outcome = verify_and_reset(&self.deps, request, &mut audit).await;
@@ -58,7 +58,8 @@ async fn verify_and_reset(
     }
     let new = credential::create(deps, account.user.id, password.as_digest()).await?;
     check_code::verify_code(deps, caller, &attempt, &keys, code, OnCodeMatch::Consume).await?;
-    // If the epoch has moved, someone changed the password meanwhile, and the code died with the old one.
-    let changed = deps.users.change_credential(account.user.id, account.epoch, deps.random.new_epoch(), &new).await?;
-    if changed { Ok(account.user) } else { Err(Error::WrongCode) }
+    // If the epoch has changed, the password was changed meanwhile, which revoked the code.
+    let is_changed =
+        deps.users.change_credential(account.user.id, account.epoch, deps.random.new_epoch(), &new).await?;
+    if is_changed { Ok(account.user) } else { Err(Error::WrongCode) }
 }

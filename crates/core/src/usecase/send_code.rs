@@ -1,4 +1,4 @@
-//! Sending a code (portal document, /code/send; MeFP document, 获取手机验证码).
+//! Sending a code (portal document, /code/send; MeFP document, 获取手机验证码), with its quotas against SMS pumping.
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -15,27 +15,27 @@ use crate::{Dependencies, Error, Result, UseCases};
 pub enum RecipientFilter {
     /// Anyone.
     Anyone,
-    /// People without an account: others are [`Error::IdentifierTaken`].
+    /// Recipients without an account; others fail with [`Error::IdentifierTaken`].
     Unregistered,
-    /// People with an account: others are [`Error::UnknownUser`].
+    /// Recipients with an account; others fail with [`Error::UnknownUser`].
     Registered,
 }
 
 impl UseCases {
-    /// Sends a code for `purpose` to `to`, replacing an earlier one.
+    /// Sends a code for `purpose` to `to`. It replaces an earlier one.
     ///
     /// # Errors
-    /// `Invalid("phone")` for a phone in a country that is not served, `IdentifierTaken` or `UnknownUser` as `sendable` has it
-    /// (such refusals are not counted), `TooMany`; faults of ours.
+    /// `Invalid("phone")` for a phone in a country that is not served; `IdentifierTaken` or `UnknownUser` by `filter`.
+    /// Neither is counted. `RateLimited`; `Unavailable`, `Internal`.
     pub async fn send_code(
         &self,
         caller: &RequestInfo,
         to: &Recipient,
         purpose: CodePurpose,
-        sendable: RecipientFilter,
+        filter: RecipientFilter,
     ) -> Result<()> {
         let mut audit = AuditScope::start(&self.deps, Action::SendCode(purpose), caller);
-        let outcome = check_and_send(&self.deps, caller, to, purpose, sendable, &mut audit).await;
+        let outcome = check_and_send(&self.deps, caller, to, purpose, filter, &mut audit).await;
         audit.finish(outcome)
     }
 }
@@ -45,7 +45,7 @@ async fn check_and_send(
     caller: &RequestInfo,
     to: &Recipient,
     purpose: CodePurpose,
-    sendable: RecipientFilter,
+    filter: RecipientFilter,
     audit: &mut AuditScope<'_>,
 ) -> Result<()> {
     if !is_in_served_country(deps, to) {
@@ -56,7 +56,7 @@ async fn check_and_send(
     if let Some(account) = &account {
         audit.set_subject(account.user.id);
     }
-    match (sendable, &account) {
+    match (filter, &account) {
         (RecipientFilter::Unregistered, Some(_)) => return Err(Error::IdentifierTaken),
         (RecipientFilter::Registered, None) => return Err(Error::UnknownUser),
         _ => {}
@@ -67,7 +67,7 @@ async fn check_and_send(
     dispatch_code(deps, caller, to, purpose, code)
 }
 
-/// Whether messages are sent to where `to` is.
+/// Whether messages are sent to the recipient's country.
 pub(super) fn is_in_served_country(deps: &Dependencies, to: &Recipient) -> bool {
     match to {
         Recipient::Phone(phone) => deps.policy.sms_countries.contains(phone),
@@ -75,15 +75,15 @@ pub(super) fn is_in_served_country(deps: &Dependencies, to: &Recipient) -> bool 
     }
 }
 
-/// Uses by an origin, and by the networks around it.
+/// One use by an origin and by each of its enclosing networks.
 pub(super) fn origin_quota_uses(kind: &str, origin: &Origin, quota: Quota) -> Vec<QuotaUse> {
-    let around = origin
+    let enclosing = origin
         .enclosing_networks()
-        .map(|(network, times)| QuotaUse { key: format!("{kind}:{network}"), quota: quota.scaled_by(times) });
-    std::iter::once(QuotaUse { key: format!("{kind}:{origin}"), quota }).chain(around).collect()
+        .map(|(network, factor)| QuotaUse { key: format!("{kind}:{network}"), quota: quota.scaled_by(factor) });
+    std::iter::once(QuotaUse { key: format!("{kind}:{origin}"), quota }).chain(enclosing).collect()
 }
 
-/// A new code under `key`, in the clear and as it is kept.
+/// A new code under `key`: the code itself, and what is stored of it.
 pub(super) fn generate_code(deps: &Dependencies, caller: &RequestInfo, key: CodeKey, epoch: i64) -> (Code, NewCode) {
     let code = Code::generate(deps.random.as_ref());
     let tag = code.tag(&deps.mac, &key, &caller.app);
@@ -91,18 +91,18 @@ pub(super) fn generate_code(deps: &Dependencies, caller: &RequestInfo, key: Code
     (code, NewCode { key, tag, epoch, expires })
 }
 
-/// Which quota of the recipient a send counts in.
+/// Which quota of the recipient a send counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RecipientQuota {
-    /// The one that every dialect shares: each count is a message that was sent.
+    /// The quota that all dialects share: each use is a message that was sent.
     Shared,
-    /// The calling dialect's own, which also counts requests that send nothing. If those counted in the shared quota,
-    /// they would lock the recipient out of the other dialects without a message; if only those that send did, the
-    /// shared quota would show which they are.
+    /// A quota of the calling dialect, which also counts requests that send nothing. In the shared quota, such requests
+    /// would block the recipient in the other dialects; and if they were not counted, the quota would show which
+    /// requests send a message (user enumeration).
     PerDialect,
 }
 
-/// Counts a send by recipient, by origin and in all, and keeps its code, or refuses both.
+/// Counts a send by recipient, by origin and in total, and stores its code; or rejects it.
 pub(super) async fn consume_send_quota(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -110,26 +110,26 @@ pub(super) async fn consume_send_quota(
     to: &Recipient,
     code: &NewCode,
 ) -> Result<()> {
-    let sending = &deps.policy.send_quotas;
-    let from = match caller.origin {
-        Origin::Address(_) => sending.address,
-        Origin::App(_) => sending.app,
+    let quotas = &deps.policy.send_quotas;
+    let origin_quota = match caller.origin {
+        Origin::Address(_) => quotas.address,
+        Origin::App(_) => quotas.app,
     };
-    let (recipient, total) = match quota {
+    let (recipient_key, total_key) = match quota {
         RecipientQuota::Shared => (format!("to:{}", to.key()), "total".to_owned()),
         RecipientQuota::PerDialect => {
             (format!("to@{}:{}", caller.dialect, to.key()), format!("total@{}", caller.dialect))
         }
     };
-    let mut uses = vec![QuotaUse { key: recipient, quota: sending.recipient }];
-    uses.extend(origin_quota_uses("from", &caller.origin, from));
-    // Last, so that a refusal shows whether the ceiling is the cause. The dialect's own counts what is asked for, sent or
-    // not: otherwise what is left would show which resets are sent. It is apart, so that requests that send nothing
-    // cannot use up what the other dialects may send.
-    let ceiling = sending.total.map(|quota| (uses.len(), quota));
-    uses.extend(sending.total.map(|quota| QuotaUse { key: total, quota }));
+    let mut uses = vec![QuotaUse { key: recipient_key, quota: quotas.recipient }];
+    uses.extend(origin_quota_uses("from", &caller.origin, origin_quota));
+    // The total quota comes last, so that `exceeded.index` shows whether it is the cause. A dialect's own total also
+    // counts requests that send nothing; otherwise it would show which resets are sent. It is separate, so that such
+    // requests cannot exhaust the total of the other dialects.
+    let total_quota = quotas.total.map(|quota| (uses.len(), quota));
+    uses.extend(quotas.total.map(|quota| QuotaUse { key: total_key, quota }));
     let Some(exceeded) = deps.state.consume_quotas(&uses, Some(code), deps.now()).await? else { return Ok(()) };
-    if let Some((_, quota)) = ceiling.filter(|(index, _)| *index == exceeded.index) {
+    if let Some((_, quota)) = total_quota.filter(|(index, _)| *index == exceeded.index) {
         deps.events.global_send_quota_reached(deps.now(), caller.dialect, quota.max);
     }
     Err(Error::RateLimited { retry_after: exceeded.retry_after })

@@ -1,4 +1,4 @@
-//! Sending a reset code to a user who names their account and their phone or e-mail address (JWT document, 忘记密码).
+//! Sending a reset code, by account and recipient (JWT document, 忘记密码), without user enumeration.
 
 use super::RequestInfo;
 use super::audit_scope::AuditScope;
@@ -10,15 +10,16 @@ use crate::ports::{LoginAttempt, NewCode};
 use crate::{Dependencies, Result, UseCases};
 
 impl UseCases {
-    /// Sends a reset code to `to` if it is the phone or the e-mail address of `account`, and in a country that is served. Does and answers the same if it
-    /// is not, but for the sending; either way it is counted against what was submitted, in a quota of this dialect alone.
+    /// Sends a reset code to `to` if it is the phone or e-mail address of `account` and in a country that is served.
+    /// Otherwise the work, the response and the quotas are the same, but nothing is sent. The quotas are this dialect's
+    /// own.
     ///
     /// # Errors
-    /// `TooMany`; faults of ours.
+    /// `RateLimited`; `Unavailable`, `Internal`.
     pub async fn send_reset(&self, caller: &RequestInfo, account: &str, to: &Recipient) -> Result<()> {
         let mut audit = AuditScope::start(&self.deps, Action::SendCode(CodePurpose::Reset), caller);
         match check_and_send(&self.deps, caller, account, to, &mut audit).await {
-            // The client must not learn it; the trail must.
+            // The audit log records what the client must not learn.
             Ok(outcome) => {
                 audit.finish_with_outcome(outcome);
                 Ok(())
@@ -28,7 +29,7 @@ impl UseCases {
     }
 }
 
-/// Returns whether it was sent, and if not, why.
+/// Returns whether the code was sent, and if not, why.
 async fn check_and_send(
     deps: &Dependencies,
     caller: &RequestInfo,
@@ -47,7 +48,8 @@ async fn check_and_send(
     let epoch = found.as_ref().map_or(0, |account| account.epoch);
     let (code, new) = generate_code(deps, caller, CodeKey::new(caller.dialect, CodePurpose::Reset, &subject), epoch);
     let is_owner = found.as_ref().is_some_and(|account| account.user.owns_recipient(to));
-    // What is not sent is kept all the same, where nobody looks for it: keeping takes time, and that would be seen.
+    // A code that is not sent is stored all the same, under a key that is never looked up: the response time must not
+    // differ.
     let decoy = || CodeKey::new(caller.dialect, CodePurpose::Reset, &format!("decoy:{subject}"));
     let stored_code = if is_owner { new } else { NewCode { key: decoy(), ..new } };
     consume_send_quota(deps, caller, RecipientQuota::PerDialect, to, &stored_code).await?;

@@ -9,30 +9,31 @@ use crate::session::{TicketKind, Token};
 use crate::user::Account;
 use crate::{Dependencies, Error, Result, UseCases};
 
-/// What allows it.
+/// What authorizes a new password.
 #[derive(Debug)]
 pub enum SetPasswordAuthorization {
-    /// A one-use reset token, from [`super::grant_reset`].
+    /// A one-time reset token, from [`super::grant_reset`].
     ResetToken(Token),
-    /// A login of the same account, at most [`crate::policy::Policy::recent_login_max_age`] old.
+    /// A session of the same account that was opened within [`crate::policy::Policy::recent_login_max_age`].
     RecentLogin(Token),
 }
 
 impl UseCases {
-    /// Sets the password of `account` and ends every other session, ticket and code of the user. A try for another
-    /// account than the token's does not use the token up.
+    /// Sets the password of `account` and ends every other session, ticket and code of the user. An attempt for an
+    /// account other than the token's does not consume the token.
     ///
     /// # Errors
-    /// `NotAuthenticated` whatever is wrong with account or token; `Busy` and faults of ours.
+    /// `NotAuthenticated` whatever is wrong with account or token (user enumeration); `Busy`, `Unavailable`,
+    /// `Internal`.
     pub async fn set_password(
         &self,
         caller: &RequestInfo,
         account: &str,
         password: &NewPassword,
-        authority: &SetPasswordAuthorization,
+        authorization: &SetPasswordAuthorization,
     ) -> Result<()> {
         let mut audit = AuditScope::start(&self.deps, Action::SetPassword, caller);
-        let outcome = authorize_and_set(&self.deps, caller, account, password, authority, &mut audit).await;
+        let outcome = authorize_and_set(&self.deps, caller, account, password, authorization, &mut audit).await;
         audit.finish(outcome)
     }
 }
@@ -42,7 +43,7 @@ async fn authorize_and_set(
     caller: &RequestInfo,
     account: &str,
     password: &NewPassword,
-    authority: &SetPasswordAuthorization,
+    authorization: &SetPasswordAuthorization,
     audit: &mut AuditScope<'_>,
 ) -> Result<()> {
     let parsed = Identifier::parse(account);
@@ -50,38 +51,38 @@ async fn authorize_and_set(
     if let Some(found) = &found {
         audit.set_subject(found.user.id);
     }
-    authorize(deps, caller, found.as_ref(), authority).await?;
+    authorize(deps, caller, found.as_ref(), authorization).await?;
     let account = found.ok_or(Error::NotAuthenticated)?;
     let new = credential::create(deps, account.user.id, password.as_digest()).await?;
     let epoch = deps.random.new_epoch();
     if !deps.users.change_credential(account.user.id, account.epoch, epoch, &new).await? {
         return Err(Error::NotAuthenticated);
     }
-    if let SetPasswordAuthorization::RecentLogin(token) = authority {
+    if let SetPasswordAuthorization::RecentLogin(token) = authorization {
         deps.state.set_session_epoch(&token.key(), epoch).await?;
     }
     Ok(())
 }
 
-/// An account that does not exist costs what one does that the token is not for.
+/// For an unknown account the work is the same as for one that the token does not belong to.
 async fn authorize(
     deps: &Dependencies,
     caller: &RequestInfo,
     account: Option<&Account>,
-    authority: &SetPasswordAuthorization,
+    authorization: &SetPasswordAuthorization,
 ) -> Result<()> {
     let now = deps.now();
-    let allowed = match authority {
+    let allowed = match authorization {
         SetPasswordAuthorization::ResetToken(token) => {
-            let audience = account.map_or_else(|| "nobody".to_owned(), |account| account.user.id.to_string());
+            let audience = account.map_or_else(|| "none".to_owned(), |account| account.user.id.to_string());
             let ticket = deps.state.redeem_ticket(&token.key(), TicketKind::Reset, &audience, now).await?;
-            let theirs = |account: &Account| ticket.is_some_and(|ticket| ticket.epoch == account.epoch);
-            account.is_some_and(|account| theirs(account) && !account.user.disabled)
+            let has_same_epoch = |account: &Account| ticket.is_some_and(|ticket| ticket.epoch == account.epoch);
+            account.is_some_and(|account| has_same_epoch(account) && !account.user.disabled)
         }
         SetPasswordAuthorization::RecentLogin(token) => {
             let (session, owner) = authenticate(deps, caller.dialect, token).await?;
-            let recent = now.saturating_duration_since(session.created) <= deps.policy.recent_login_max_age;
-            account.is_some_and(|account| account.user.id == owner.user.id) && recent
+            let is_recent = now.saturating_duration_since(session.created) <= deps.policy.recent_login_max_age;
+            account.is_some_and(|account| account.user.id == owner.user.id) && is_recent
         }
     };
     if allowed { Ok(()) } else { Err(Error::NotAuthenticated) }

@@ -1,4 +1,4 @@
-//! Locking a user out, or letting them in again.
+//! Disabling or enabling a user (administrator).
 
 use super::audit_scope::AuditScope;
 use crate::event::Action;
@@ -6,16 +6,16 @@ use crate::user::{UserRef, UserStatus};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Locks a user out and ends every session, ticket and code of theirs, or lets them log in again.
+    /// Disables a user, which ends every session, ticket and code of theirs, or enables them.
     ///
     /// # Errors
-    /// `UnknownUser`; faults of ours.
+    /// `UnknownUser`; `Unavailable`, `Internal`.
     pub async fn set_status(&self, user: UserRef, status: UserStatus) -> Result<()> {
-        let act = match status {
+        let action = match status {
             UserStatus::Active => Action::Enable,
             UserStatus::Disabled => Action::Disable,
         };
-        let mut audit = AuditScope::start_for_administrator(&self.deps, act);
+        let mut audit = AuditScope::start_for_administrator(&self.deps, action);
         let outcome = change_status(&self.deps, user, status, &mut audit).await;
         audit.finish(outcome)
     }

@@ -1,5 +1,5 @@
-//! Wrapping, in argon2id, the imported hashes that earlier builds stored as they came: beside the services, in small
-//! steps, each of which counts by itself, so that it may be stopped anywhere and gone on with.
+//! Migration: wraps, in argon2id, imported hashes that an earlier version stored unwrapped. It runs beside the
+//! services, in small transactions, and may be interrupted and run again.
 
 use super::reseal::throttle;
 use crate::hasher::Hasher;
@@ -9,59 +9,59 @@ use crate::time::Clock;
 use crate::verifier::{self, ImportedHash};
 use crate::{Error, Result};
 
-/// What wrapping works with.
+/// The dependencies of wrapping.
 pub struct WrapJob<'a> {
-    /// Where the rows are.
+    /// The store of the rows.
     pub verifiers: &'a dyn VerifierStore,
-    /// Computes the hashes.
+    /// The hasher.
     pub hasher: &'a Hasher,
-    /// Chance.
+    /// The source of randomness.
     pub random: &'a dyn Random,
-    /// The time.
+    /// The clock.
     pub clock: &'a dyn Clock,
-    /// How many hashes are computed at once, and rows changed in one step: 1 to 256.
+    /// How many hashes to compute at once, and rows to change in one transaction: 1 to 256.
     pub concurrency: u32,
 }
 
-/// What was done.
+/// What wrapping did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct WrapReport {
     /// Rows that hold argon2id now.
     pub rows: u64,
-    /// Rows that cannot be read, and so match no password. They are as they were.
+    /// Rows that cannot be read and so match no password. They are unchanged.
     pub unreadable: u64,
 }
 
-/// Wraps every imported hash that earlier builds stored as it came, reporting to `progress` of each step how many rows it
-/// saw. A row that someone else changes meanwhile is left as they made it.
+/// Wraps every unwrapped imported hash, in batches whose sizes are passed to `progress`. A row that changes meanwhile
+/// is left unchanged.
 ///
 /// # Errors
-/// Faults of ours. What was done so far is kept.
-pub async fn wrap_hashes(work: &WrapJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<WrapReport> {
-    let (mut done, mut after) = (WrapReport::default(), 0);
+/// `Unavailable`, `Internal`. What was done before the error stays report.
+pub async fn wrap_hashes(job: &WrapJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<WrapReport> {
+    let (mut report, mut after) = (WrapReport::default(), 0);
     loop {
-        let page = work.verifiers.list_unwrapped(after, work.concurrency).await?;
-        let Some(last) = page.last() else { return Ok(done) };
+        let page = job.verifiers.list_unwrapped(after, job.concurrency).await?;
+        let Some(last) = page.last() else { return Ok(report) };
         after = last.number;
-        let seen = page.len() as u64;
-        let changes = compute_replacements(work, page).await?;
-        done.unreadable += seen - changes.len() as u64;
-        let begun = work.clock.now();
-        done.rows += work.verifiers.replace_verifiers(&changes).await?;
-        progress(seen);
-        throttle(work.clock, begun).await;
+        let page_rows = page.len() as u64;
+        let changes = compute_replacements(job, page).await?;
+        report.unreadable += page_rows - changes.len() as u64;
+        let batch_start = job.clock.now();
+        report.rows += job.verifiers.replace_verifiers(&changes).await?;
+        progress(page_rows);
+        throttle(job.clock, batch_start).await;
     }
 }
 
-/// What each of `page` that can be read is to be replaced by.
-async fn compute_replacements(work: &WrapJob<'_>, page: Vec<UnwrappedHash>) -> Result<Vec<(UnwrappedHash, String)>> {
-    let mut hashing = tokio::task::JoinSet::new();
+/// The new verifier for each row of `page` that can be read.
+async fn compute_replacements(job: &WrapJob<'_>, page: Vec<UnwrappedHash>) -> Result<Vec<(UnwrappedHash, String)>> {
+    let mut tasks = tokio::task::JoinSet::new();
     for row in page {
-        let (hasher, salt) = (work.hasher.clone(), work.random.bits128());
-        hashing.spawn(async move { Ok((compute_replacement(&hasher, salt, &row.verifier).await?, row)) });
+        let (hasher, salt) = (job.hasher.clone(), job.random.bits128());
+        tasks.spawn(async move { Ok((compute_replacement(&hasher, salt, &row.verifier).await?, row)) });
     }
     let mut changes = Vec::new();
-    while let Some(hashed) = hashing.join_next().await {
+    while let Some(hashed) = tasks.join_next().await {
         if let (Some(new), row) = hashed.map_err(Error::internal)?? {
             changes.push((row, new));
         }

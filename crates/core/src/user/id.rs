@@ -1,4 +1,4 @@
-//! How users are named: by UUID, and by number behind a token.
+//! User ids: UUIDs, and sequential numbers for authenticated callers.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::hex;
 pub struct UserId(pub Uuid);
 
 impl UserId {
-    /// The 16 bytes of the UUID.
+    /// The UUID's 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -21,8 +21,8 @@ impl UserId {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// Reads a UUID, with white space around it or not, or its 16 bytes as [`hex::decode`] does; nothing else that UUID
-    /// libraries take.
+    /// Parses a hyphenated UUID with optional white space around it, or its 16 bytes as [`hex::decode`] reads them.
+    /// Other forms that UUID libraries accept are rejected.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         match text.len() {
@@ -31,19 +31,20 @@ impl UserId {
         }
     }
 
-    /// Reads what a client without a token may send: [`UserId::parse`], or a decimal number, which gives an id that no
-    /// user has (`UserId::unassigned`). Numbers are sequential, so they must not find anyone here; looking one up
-    /// costs as much as looking up an unknown UUID.
+    /// Parses what an unauthenticated client may send: as [`UserId::parse`], or a decimal number, which becomes an id
+    /// that no user has. Numbers are sequential, so they must not find a user here (user enumeration); such a lookup
+    /// costs as much as one of an unknown UUID.
     pub fn parse_untrusted(text: &str) -> Option<Self> {
         Self::parse(text).or_else(|| parse_number(text).map(Self::unassigned_from_number))
     }
 
-    /// An id that no user has: a UUID of version 0 (RFC 9562 §4.2: unused), with `number` in its last 8 bytes.
+    /// An id that no user has: a UUID of version 0, which RFC 9562 §4.2 leaves unused, with `number` in its last 8
+    /// bytes.
     fn unassigned_from_number(number: i64) -> Self {
         Self(Uuid::from_u64_pair(0, number.unsigned_abs()))
     }
 
-    /// A random (version 4) id made of these 16 random bytes.
+    /// A random id (UUID version 4) made of these 16 random bytes.
     pub fn from_random(bytes: [u8; 16]) -> Self {
         Self(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
@@ -58,9 +59,8 @@ impl fmt::Display for UserId {
 /// The first user number; numbers count up from here (portal document, 金桐号).
 pub const FIRST_USER_NUMBER: i64 = 100_001;
 
-/// How an administrator, or a client that has proved itself by a token, refers to a user: the UUID, its 32 hex digits,
-/// or the user's number. Numbers are sequential, so no call that takes anyone's request may accept this; such calls
-/// take a [`UserId`].
+/// How an administrator or an authenticated client refers to a user: by UUID, its 32 hex digits, or the user's number.
+/// Numbers are sequential, so calls without authentication take a [`UserId`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserRef {
     /// By UUID.
@@ -70,13 +70,13 @@ pub enum UserRef {
 }
 
 impl UserRef {
-    /// Reads a UUID as [`UserId::parse`] does, or a decimal number.
+    /// Parses a UUID as [`UserId::parse`] does, or a decimal number.
     pub fn parse(text: &str) -> Option<Self> {
         UserId::parse(text).map(Self::Id).or_else(|| parse_number(text).map(Self::Number))
     }
 }
 
-/// Up to 18 decimal digits, with white space around them or not.
+/// Parses up to 18 decimal digits with optional white space around them.
 fn parse_number(text: &str) -> Option<i64> {
     let text = text.trim();
     let number = text.len() <= 18 && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

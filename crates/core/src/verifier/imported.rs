@@ -1,9 +1,9 @@
-//! Password hashes made elsewhere: read, classified and computed.
+//! Imported password hashes from other systems: argon2, bcrypt and salted md5, parsed, classified and computed.
 //!
-//! A hash that is cheaper than argon2id at [`Cost::LEAST`] never rests in the database: it is wrapped in argon2id
-//! ([`super::wrap`]), and only how to compute it is kept beside. `HOW` is one of
-//! - `$md5ps$SALT` and `$md5sp$SALT`: `md5(password + salt)` and `md5(salt + password)`, salt in hex; argon2id is
-//!   computed over the 32 hex digits of the md5;
+//! A hash cheaper than [`Argon2Cost::OWASP_MINIMUMS`] is never stored as it is: it is wrapped in argon2id
+//! ([`super::wrap`]), next to the spec of how to compute it, which is one of
+//! - `$md5ps$SALT` and `$md5sp$SALT`: `md5(password + salt)` and `md5(salt + password)`, salt in hex; argon2id is over
+//!   the 32 hex digits of the md5;
 //! - `$2b$COST$SALT` (`2a`, `2y`): bcrypt; over its 31 characters;
 //! - `$argon2i$v=19$m=…,t=…,p=…$SALT$LENGTH` (any argon2): over its `LENGTH` bytes.
 
@@ -16,26 +16,26 @@ use super::{Argon2Cost, HashMemory, PHC_PREFIX, UNWRAPPED_PREFIX};
 use crate::hex;
 use crate::password::PasswordDigest;
 
-/// The most rounds an imported bcrypt hash may ask for, as the base-2 logarithm.
+/// The highest cost of an imported bcrypt hash (base-2 logarithm of its rounds).
 const MAX_BCRYPT_COST: u32 = 14;
-/// How many characters of a bcrypt hash come before those of the hash itself.
+/// How many characters of a bcrypt string precede those of the hash.
 const BCRYPT_PREFIX_LENGTH: usize = 29;
 /// The longest salt of an imported md5, in bytes.
 const MAX_SALT_BYTES: usize = 256;
 
 const TOO_COSTLY: &str = "this hash asks for more memory or time than is allowed";
 
-/// A hash made elsewhere, as it may be stored. Never printed.
+/// A hash from another system, classified by how it may be stored. Never printed.
 pub enum ImportedHash {
-    /// `D` itself, the plain md5 of a password: as good as the password.
+    /// `D` itself, the md5 of a password without salt: equivalent to the password.
     Digest(PasswordDigest),
-    /// argon2id as hard as [`Argon2Cost::OWASP_MINIMUMS`], in the form it is stored in.
+    /// argon2id at least as strong as [`Argon2Cost::OWASP_MINIMUMS`], in its stored form.
     Strong(String),
-    /// Anything cheaper: to be wrapped.
+    /// Anything cheaper: must be wrapped.
     Weak(WeakHash),
 }
 
-/// A hash that is cheap to guess from. Never printed.
+/// A hash that passwords can be guessed from cheaply. Never printed.
 pub struct WeakHash {
     inner_spec: String,
     output: Zeroizing<Vec<u8>>,
@@ -43,36 +43,36 @@ pub struct WeakHash {
 
 impl std::fmt::Debug for ImportedHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Imported(…)")
+        f.write_str("ImportedHash(…)")
     }
 }
 
 impl std::fmt::Debug for WeakHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Weak(…)")
+        f.write_str("WeakHash(…)")
     }
 }
 
 impl WeakHash {
-    fn new(how: String, output: impl Into<Vec<u8>>) -> Self {
-        Self { inner_spec: how, output: Zeroizing::new(output.into()) }
+    fn new(inner_spec: String, output: impl Into<Vec<u8>>) -> Self {
+        Self { inner_spec, output: Zeroizing::new(output.into()) }
     }
 
-    /// How it is computed from a password.
+    /// How to compute the hash from a password.
     pub(super) fn inner_spec(&self) -> &str {
         &self.inner_spec
     }
 
-    /// The hash, as it is wrapped.
+    /// The hash, which argon2id is computed over.
     pub(super) fn output(&self) -> &[u8] {
         &self.output
     }
 }
 
-/// Reads a hash made elsewhere, or says why it cannot be taken.
+/// Parses an imported hash.
 ///
 /// # Errors
-/// A sentence for the administrator: an unknown form, an empty salt, or one that is too costly to verify.
+/// A sentence for the administrator: the form is unknown, the salt is empty, or the hash is too costly to verify.
 pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
     let text = text.trim();
     if let Some(digest) = PasswordDigest::from_hex(text) {
@@ -93,12 +93,12 @@ pub fn parse_imported(text: &str) -> Result<ImportedHash, &'static str> {
     }
 }
 
-/// What a verifier that an earlier build imported is to be replaced by; `None` for all others, and for what is not
-/// readable, which matches no password.
+/// What is to replace a verifier that an earlier version stored unwrapped; `None` for all other verifiers, and for
+/// unreadable ones, which match no password.
 pub fn parse_unwrapped(stored: &str) -> Option<ImportedHash> {
     let text = stored.strip_prefix(UNWRAPPED_PREFIX)?;
     match SaltedMd5::parse(text) {
-        // Earlier builds took an empty salt: what they stored is `D`.
+        // Earlier versions accepted an empty salt: the hash is `D`.
         Some(md5) if md5.salt.is_empty() => Some(ImportedHash::Digest(PasswordDigest::from_bytes(md5.hash))),
         Some(md5) => Some(ImportedHash::Weak(md5.to_weak_hash())),
         None => parse_imported(text).ok(),
@@ -111,14 +111,14 @@ fn import_argon2(text: &str) -> Result<ImportedHash, &'static str> {
     if !cost.is_within_limits() {
         return Err(TOO_COSTLY);
     }
-    // argon2i and argon2d, and older versions, are cheaper to guess from at the same cost.
+    // argon2i, argon2d and older versions are easier to guess from at the same cost.
     if cost.is_strong() && text.starts_with("$argon2id$v=19$") {
         return Ok(ImportedHash::Strong(format!("{PHC_PREFIX}{text}")));
     }
     let phc = PasswordHash::new(text).map_err(|_| unreadable)?;
     let output = phc.hash.as_ref().ok_or(unreadable)?;
-    let (how, _) = text.rsplit_once('$').ok_or(unreadable)?;
-    Ok(ImportedHash::Weak(WeakHash::new(format!("{how}${}", output.len()), output.as_ref())))
+    let (spec, _) = text.rsplit_once('$').ok_or(unreadable)?;
+    Ok(ImportedHash::Weak(WeakHash::new(format!("{spec}${}", output.len()), output.as_ref())))
 }
 
 fn import_bcrypt(text: &str) -> Result<ImportedHash, &'static str> {
@@ -129,95 +129,111 @@ fn import_bcrypt(text: &str) -> Result<ImportedHash, &'static str> {
     if parts.get_cost() > MAX_BCRYPT_COST {
         return Err(TOO_COSTLY);
     }
-    let (how, output) = text.split_at(BCRYPT_PREFIX_LENGTH);
-    Ok(ImportedHash::Weak(WeakHash::new(how.to_owned(), output)))
+    let (spec, output) = text.split_at(BCRYPT_PREFIX_LENGTH);
+    Ok(ImportedHash::Weak(WeakHash::new(spec.to_owned(), output)))
 }
 
-/// The hash of `password` that was wrapped, computed `how` it says; `None` if that says nothing, asks for too much, or
-/// does not take this password.
-pub(super) fn compute_inner_hash(how: &str, password: &str, memory: &mut HashMemory) -> Option<Zeroizing<Vec<u8>>> {
-    let output = if how.starts_with("$argon2") {
-        let (phc, length) = split_argon2_spec(how)?;
+/// The inner hash of `password`, computed as `inner_spec` says; `None` if the spec is unreadable or too costly, or does
+/// not accept this password.
+pub(super) fn compute_inner_hash(
+    inner_spec: &str,
+    password: &str,
+    memory: &mut HashMemory,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let output = if inner_spec.starts_with("$argon2") {
+        let (phc, length) = split_argon2_spec(inner_spec)?;
         let length = length.parse().ok().filter(|length| (4..=64).contains(length))?;
         let phc = PasswordHash::new(phc).ok()?;
         super::params_cost(&phc).filter(|cost| cost.is_within_limits())?;
         super::phc_output(&phc, length, password.as_bytes(), memory)?
-    } else if how.starts_with("$2") {
-        bcrypt_output(how, password)?.into_bytes()
+    } else if inner_spec.starts_with("$2") {
+        bcrypt_output(inner_spec, password)?.into_bytes()
     } else {
-        let (prefix, salt) = how.split_at_checked(7)?;
+        let (prefix, salt) = inner_spec.split_at_checked(7)?;
         let md5 = SaltedMd5::from_parts(prefix, salt, [0; 16])?;
         hex::encode16(&md5.digest(password)).to_vec()
     };
     Some(Zeroizing::new(output))
 }
 
-/// The cost of the argon2 hash that [`compute`] computes, if it is one.
-pub(super) fn argon2_cost(how: &str) -> Option<Argon2Cost> {
-    super::params_cost(&PasswordHash::new(split_argon2_spec(how)?.0).ok()?)
+/// The cost of the argon2 hash that `inner_spec` describes, if it describes one.
+pub(super) fn argon2_cost(inner_spec: &str) -> Option<Argon2Cost> {
+    super::params_cost(&PasswordHash::new(split_argon2_spec(inner_spec)?.0).ok()?)
 }
 
-/// A PHC string without a hash, and the hash's length.
-fn split_argon2_spec(how: &str) -> Option<(&str, &str)> {
-    how.starts_with("$argon2").then(|| how.rsplit_once('$'))?
+/// Splits a spec into a PHC string without hash, and the length of the hash.
+fn split_argon2_spec(inner_spec: &str) -> Option<(&str, &str)> {
+    inner_spec.starts_with("$argon2").then(|| inner_spec.rsplit_once('$'))?
 }
 
-/// Whether `stored`, a hash other than argon2 as earlier builds stored it, is `password`'s.
+/// Whether an unwrapped hash other than argon2 matches `password`.
 pub(super) fn verify(stored: &str, password: &str) -> bool {
-    let is = |actual: &[u8], expected: &[u8]| actual.ct_eq(expected).into();
+    let is_equal = |actual: &[u8], expected: &[u8]| actual.ct_eq(expected).into();
     if stored.starts_with("$2") {
         let parts = stored.split_at_checked(BCRYPT_PREFIX_LENGTH);
-        return parts.is_some_and(|(how, expected)| {
-            bcrypt_output(how, password).is_some_and(|actual| is(actual.as_bytes(), expected.as_bytes()))
+        return parts.is_some_and(|(spec, expected)| {
+            bcrypt_output(spec, password).is_some_and(|actual| is_equal(actual.as_bytes(), expected.as_bytes()))
         });
     }
-    SaltedMd5::parse(stored).is_some_and(|md5| is(&md5.digest(password), &md5.hash))
+    SaltedMd5::parse(stored).is_some_and(|md5| is_equal(&md5.digest(password), &md5.hash))
 }
 
-/// The last 31 characters of a bcrypt hash of which `how` is what comes before.
-fn bcrypt_output(how: &str, password: &str) -> Option<String> {
-    let parts: bcrypt::HashParts = format!("{how}{}", ".".repeat(31)).parse().ok()?;
-    // bcrypt reads 72 bytes and stops at a NUL; a longer password would match its own beginning.
-    let fits_bcrypt = !password.contains('\0') && password.len() <= 72;
-    let cost = Some(parts.get_cost()).filter(|cost| fits_bcrypt && *cost <= MAX_BCRYPT_COST)?;
+/// The last 31 characters of a bcrypt string, given the first 29 as `inner_spec`.
+fn bcrypt_output(inner_spec: &str, password: &str) -> Option<String> {
+    let parts: bcrypt::HashParts = format!("{inner_spec}{}", ".".repeat(31)).parse().ok()?;
+    // bcrypt reads 72 bytes and stops at a NUL: a longer password would match its own prefix.
+    let is_accepted_by_bcrypt = !password.contains('\0') && password.len() <= 72;
+    let cost = Some(parts.get_cost()).filter(|cost| is_accepted_by_bcrypt && *cost <= MAX_BCRYPT_COST)?;
     let mut text = bcrypt::hash_with_salt(password, cost, parts.get_salt_raw()).ok()?.to_string();
     Some(text.split_off(BCRYPT_PREFIX_LENGTH))
 }
 
 /// `md5(password + salt)` or `md5(salt + password)`.
 struct SaltedMd5 {
-    salt_first: bool,
+    salt_position: SaltPosition,
     salt: Vec<u8>,
     hash: [u8; 16],
 }
 
+/// Where the salt stands in what is hashed.
+#[derive(Clone, Copy)]
+enum SaltPosition {
+    BeforePassword,
+    AfterPassword,
+}
+
 impl SaltedMd5 {
-    /// Reads `$md5ps$SALT$HASH` or `$md5sp$SALT$HASH`: hex, in either letter case.
+    /// Parses `$md5ps$SALT$HASH` or `$md5sp$SALT$HASH`: hex, in either letter case.
     fn parse(text: &str) -> Option<Self> {
-        let (prefix, rest) = text.split_at_checked(7)?;
-        let (salt, hash) = rest.split_once('$')?;
+        let (prefix, salt_and_hash) = text.split_at_checked(7)?;
+        let (salt, hash) = salt_and_hash.split_once('$')?;
         Self::from_parts(prefix, salt, hex::decode(hash)?)
     }
 
     fn from_parts(prefix: &str, salt: &str, hash: [u8; 16]) -> Option<Self> {
-        let salt_first = match prefix {
-            "$md5ps$" => false,
-            "$md5sp$" => true,
+        let salt_position = match prefix {
+            "$md5ps$" => SaltPosition::AfterPassword,
+            "$md5sp$" => SaltPosition::BeforePassword,
             _ => return None,
         };
         let pairs = salt.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(hex::decode::<1>));
         let salt = pairs.map(|byte| byte.map(|[b]| b)).collect::<Option<Vec<u8>>>()?;
-        (salt.len() <= MAX_SALT_BYTES).then_some(Self { salt_first, salt, hash })
+        (salt.len() <= MAX_SALT_BYTES).then_some(Self { salt_position, salt, hash })
     }
 
     fn digest(&self, password: &str) -> [u8; 16] {
-        let (first, second) =
-            if self.salt_first { (&self.salt[..], password.as_bytes()) } else { (password.as_bytes(), &self.salt[..]) };
+        let (first, second) = match self.salt_position {
+            SaltPosition::BeforePassword => (&self.salt[..], password.as_bytes()),
+            SaltPosition::AfterPassword => (password.as_bytes(), &self.salt[..]),
+        };
         Md5::new().chain_update(first).chain_update(second).finalize().into()
     }
 
     fn to_weak_hash(&self) -> WeakHash {
-        let kind = if self.salt_first { "md5sp" } else { "md5ps" };
+        let kind = match self.salt_position {
+            SaltPosition::BeforePassword => "md5sp",
+            SaltPosition::AfterPassword => "md5ps",
+        };
         WeakHash::new(format!("${kind}${}", hex::encode(&self.salt)), hex::encode16(&self.hash))
     }
 }
