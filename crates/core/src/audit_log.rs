@@ -1,4 +1,4 @@
-//! The audit log: entries as they are stored and searched, and the policy which events get one.
+//! The audit log: entries as they are stored and searched, and the policy that decides which events get one.
 //!
 //! An [`AuditLogEntry`] is an [`Event`] with an id, or a count of merged events. Words are stored as text, because a
 //! newer version may have written some that this one does not know.

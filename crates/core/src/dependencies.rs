@@ -35,7 +35,7 @@ pub struct Dependencies {
     pub hasher: Hasher,
     /// Seals and opens digests and app secrets.
     pub sealer: Arc<Sealer>,
-    /// Loads keys that were put in service since.
+    /// Loads keys that were put in service after the process started.
     pub keys: Arc<dyn KeyRefresher>,
     /// Users whose salted logins are not stored yet.
     pub salted_logins: Arc<SaltedLoginRecorder>,

@@ -16,11 +16,11 @@ pub enum Error {
     UnknownUser,
     /// The proof is not of this user's password, or the user may not log in here.
     WrongPassword,
-    /// A salted proof's timestamp is too far from now, or is not after the creation of the replay memory.
+    /// A salted proof's timestamp is too far from now, or is not after the creation of the state store.
     Stale,
     /// The proof was accepted before (replay protection).
     Replayed,
-    /// The password is right, but an administrator has disabled the user.
+    /// The password is correct, but an administrator has disabled the user.
     Disabled,
     /// The login needs a challenge (a code or a captcha) after too many failures, and the request has none.
     ChallengeRequired,

@@ -58,7 +58,7 @@ pub struct EntryPoint {
 pub struct RequestSource {
     /// The full address.
     pub address: IpAddr,
-    /// What logs call the request.
+    /// The request id.
     pub request_id: RequestId,
 }
 

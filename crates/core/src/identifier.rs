@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn identifiers_have_1_to_254_bytes_and_no_control_characters() {
         assert!(Identifier::parse(&"x".repeat(MAX_IDENTIFIER_LENGTH)).is_some());
-        // Too long as given, or only in canonical form: each character has three bytes, and in lower case four or more.
+        // Too long as given, or (ﷺ, which NFKC expands to 18 characters) only in canonical form.
         for bad in [
             "x".repeat(MAX_IDENTIFIER_LENGTH + 1),
             "\u{fb03}".repeat(MAX_IDENTIFIER_LENGTH / 3 + 1),

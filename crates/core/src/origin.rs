@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The networks around an IPv6 /64 that are counted as well: their prefix length, and by how much their limit exceeds
-/// that of a /64. A subscriber may have a /56 and a site a /48, whose 65,536 /64s must not each have a limit of their
+/// The networks around an IPv6 /64 that are counted as well: their prefix length, and the factor on the limit of a
+/// /64. A subscriber may have a /56 and a site a /48, whose 65,536 /64s must not each have a limit of their
 /// own.
 const ENCLOSING_PREFIXES: [(u32, u32); 2] = [(56, 2), (48, 4)];
 

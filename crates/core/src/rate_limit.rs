@@ -158,7 +158,7 @@ impl RateLimitState {
     }
 
     /// Decides a login attempt. The checks, in order: within the limits; the proof is dated after `created_at` of the
-    /// store; it is right; it is not a replay; the code that it consumes still exists. `consume_code` is called last.
+    /// store; it is correct; it is not a replay; the code that it consumes still exists. `consume_code` is called last.
     ///
     /// # Errors
     /// Those of `consume_code`.
@@ -173,7 +173,7 @@ impl RateLimitState {
         if let Some(retry_after) = self.retry_after() {
             return Ok(AttemptDecision::Reject(AttemptOutcome::RateLimited { retry_after }));
         }
-        // A proof from the second of creation or before may have been accepted by a store that is lost.
+        // A proof from that second or before may have been accepted by the store that this one replaces.
         if attempt.proof_made_at.is_some_and(|made| made.as_secs() <= created_at.as_secs()) {
             return Ok(AttemptDecision::Reject(AttemptOutcome::ProofStale));
         }

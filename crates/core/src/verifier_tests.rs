@@ -117,7 +117,7 @@ fn stored(text: &str) -> String {
 
 /// Hashes of `correct horse` by other implementations: see tests/vectors/README.md.
 fn vectors() -> impl Iterator<Item = &'static str> {
-    include_str!("../tests/vectors/foreign.txt").lines().filter(|line| !line.starts_with('#'))
+    include_str!("../tests/vectors/imported.txt").lines().filter(|line| !line.starts_with('#'))
 }
 
 #[test]

@@ -14,13 +14,13 @@ pub struct CodeVerification {
     pub candidates: Vec<(CodeKey, MacTag)>,
     /// The epoch that the code must have been sent under.
     pub epoch: i64,
-    /// What a right guess does to the code.
+    /// What a correct guess does to the code.
     pub on_match: OnCodeMatch,
     /// How many wrong guesses invalidate a code.
     pub max_attempts: u32,
 }
 
-/// What a right guess does to the code.
+/// What a correct guess does to the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnCodeMatch {
     /// The code stays valid.

@@ -77,16 +77,16 @@ pub struct RepeatPermit {
     pub required: bool,
 }
 
-/// Whether the proof of a login attempt is right.
+/// Whether the proof of a login attempt is correct.
 #[derive(Clone, Debug)]
 pub enum ProofResult {
     /// The proof is wrong: count a failure.
     Invalid,
-    /// The proof is right.
+    /// The proof is correct.
     Valid(Box<SuccessEffects>),
 }
 
-/// What a right proof changes in the state store: all of it or nothing.
+/// What a correct proof changes in the state store: all of it or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct SuccessEffects {
     /// The proof to record, if it may be accepted only once.
@@ -101,7 +101,7 @@ pub struct SuccessEffects {
     pub session: Option<NewSession>,
 }
 
-/// What a right proof does to the account's trust in its origin.
+/// What a correct proof does to the account's trust in its origin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OriginTrustChange {
     /// The trust stays as it was.

@@ -82,7 +82,7 @@ impl UseCases {
     }
 }
 
-/// Whether `solution` is right. Each captcha can be tried once, right or wrong.
+/// Whether `solution` is correct. Each captcha can be tried once only, whatever the result.
 ///
 /// # Errors
 /// `Unavailable`, `Internal`.

@@ -1,4 +1,4 @@
-//! Logs wrong clocks of clients: a right but stale proof shows a user whose clock is off.
+//! Logs wrong clocks of clients: a correct but stale proof shows a user whose clock is off.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -17,7 +17,7 @@ const HOUR_SECONDS: u64 = 3_600;
 
 static LAST_LOGGED: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// Logs the clock offset of a client whose stale proof `salted` is right. The work is the same for a wrong proof or an
+/// Logs the clock offset of a client whose stale proof `salted` is correct. The work is the same for a wrong proof or an
 /// unknown account, and the response does not depend on it.
 pub(super) async fn log_clock_offset(
     deps: &Dependencies,
@@ -37,7 +37,7 @@ pub(super) async fn log_clock_offset(
     let ahead = salted.made_at().as_secs().saturating_sub(now.as_secs());
     tracing::warn!(
         offset_seconds = ahead,
-        "a client's clock is off, so its right proof is stale: {}",
+        "a client's clock is off, so its correct proof is stale: {}",
         describe(ahead, skew)
     );
 }

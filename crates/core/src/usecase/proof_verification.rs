@@ -1,7 +1,7 @@
 //! Proof verification, shared by login and change of password: rate limits, freshness, the proof, replay protection,
 //! and the recording of the attempt.
 //!
-//! The order of checks: readable, within the rate limits, fresh, right, not replayed, enabled. A salted proof is cheap,
+//! The order of checks: readable, within the rate limits, fresh, correct, not replayed, enabled. A salted proof is cheap,
 //! so it is verified first and the rate limits are checked in the one round trip that records the attempt; if they
 //! reject it, the result is discarded. For a proof that costs a password hash, the rate limits are checked before.
 
@@ -19,8 +19,8 @@ use crate::user::Account;
 use crate::verifier::PresentedSecret;
 use crate::{Dependencies, Error, Result};
 
-/// How much longer than it is fresh a proof is remembered. A clock that is set back by an hour would make an old proof
-/// fresh again; replay protection must outlast that (ADR 11).
+/// How long a proof is remembered after it has become stale. A clock that is set back by up to this much makes an old
+/// proof fresh again, and replay protection must still know it (ADR 11).
 const MAX_CLOCK_SETBACK: std::time::Duration = std::time::Duration::from_secs(70 * 60);
 
 /// A proof to be verified against an account.
@@ -59,7 +59,7 @@ pub(super) enum LimitCheck {
     Passed,
 }
 
-/// A proof that is right and has been recorded.
+/// A correct proof that has been recorded.
 pub(super) struct VerifiedProof<T> {
     /// The account whose password it proves.
     pub account: Account,
@@ -140,7 +140,7 @@ pub(super) async fn verify_proof<T>(
     let kind = match (proof.kind(), matched) {
         (ProofKind::SaltedOrDigest, ProofMatch::SaltedDigest(_)) => ProofKind::Salted,
         (ProofKind::SaltedOrDigest, _) => ProofKind::Digest,
-        (plain, _) => plain,
+        (kind, _) => kind,
     };
     Ok(VerifiedProof { account, kind, granted })
 }
@@ -169,7 +169,7 @@ fn evaluate_match<T>(
     (valid(success), Ok((account, granted)))
 }
 
-/// Replay protection where timestamps are not checked: records a right proof in the user store, because the state store
+/// Replay protection where timestamps are not checked: records a correct proof in the user store, because the state store
 /// may be emptied. Nothing is recorded if the rate limits reject the attempt. Returns the proof if it was recorded now;
 /// if it was used before, `success` needs a permit.
 async fn mark_proof_used(
@@ -246,7 +246,7 @@ pub(super) async fn verify_salted(deps: &Dependencies, account: Option<&Account>
     let sealed =
         account.filter(|_| deps.salted_logins_enabled()).and_then(|a| Some((a, a.credential.sealed.as_ref()?)));
     let opened = match sealed {
-        // A missing or wrong key is an internal error: the password may be right.
+        // A missing or wrong key is an internal error: the password may be correct.
         Some((account, sealed)) => deps.open(&credential::seal_context(account.user.id), sealed).await?,
         None => deps.sealer.open_dummy(),
     };
@@ -257,7 +257,7 @@ pub(super) async fn verify_salted(deps: &Dependencies, account: Option<&Account>
 
 fn to_used_proof(deps: &Dependencies, account: &Account, salted: SaltedProof, now: Timestamp) -> UsedProof {
     // The timestamp comes first, so that an ordered store keeps the proofs of one time on a few pages. It does not
-    // distinguish proofs: a right digest belongs to one timestamp text, and all candidate texts of a timestamp have the
+    // distinguish proofs: a correct digest belongs to one timestamp text, and all candidate texts of a timestamp have the
     // same integer, by which earlier versions stored proofs too.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let mut key = [0; 32];

@@ -52,7 +52,7 @@ pub async fn count_pending(job: &ResealJob<'_>) -> Result<u64> {
 /// unchanged.
 ///
 /// # Errors
-/// `Internal` if an older key is missing; `Unavailable`. What was done before the error stays report.
+/// `Internal` if an older key is missing; `Unavailable`. What was done before the error stays done.
 pub async fn reseal(job: &ResealJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
     let mut report = ResealReport::default();
     for _ in 0..MAX_PASSES {

@@ -36,7 +36,7 @@ pub struct WrapReport {
 /// is left unchanged.
 ///
 /// # Errors
-/// `Unavailable`, `Internal`. What was done before the error stays report.
+/// `Unavailable`, `Internal`. What was done before the error stays done.
 pub async fn wrap_hashes(job: &WrapJob<'_>, progress: &mut (dyn FnMut(u64) + Send)) -> Result<WrapReport> {
     let (mut report, mut after) = (WrapReport::default(), 0);
     loop {

@@ -1,6 +1,6 @@
-"""Makes foreign.txt: hashes of one password by other implementations than ours.
+"""Generates imported.txt: hashes of one password by other implementations.
 
-    python3 -m venv env && env/bin/pip install argon2-cffi bcrypt && env/bin/python make.py > foreign.txt
+    python3 -m venv env && env/bin/pip install argon2-cffi bcrypt && env/bin/python make.py > imported.txt
 """
 import hashlib
 

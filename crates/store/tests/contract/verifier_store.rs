@@ -13,7 +13,7 @@ const CHEAP_COST: Argon2Cost = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 
 
 /// Hashes of `correct horse` by other implementations, as earlier builds stored them.
 fn earlier_hashes() -> Vec<String> {
-    let vectors = include_str!("../../../core/tests/vectors/foreign.txt");
+    let vectors = include_str!("../../../core/tests/vectors/imported.txt");
     let salted = vectors.lines().filter(|line| !line.starts_with('#'));
     let mut stored: Vec<_> = salted.map(|line| format!("{{raw}}{line}")).collect();
     // `md5(password)` beside an empty salt: `D` itself.
