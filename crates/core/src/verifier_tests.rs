@@ -198,7 +198,7 @@ fn a_plain_md5_is_the_digest_and_an_empty_salt_is_rejected() {
 }
 
 #[test]
-fn unwrapped_hashes_of_earlier_builds_are_parsed() {
+fn unwrapped_hashes_of_earlier_versions_are_parsed() {
     for line in vectors() {
         let replaced = match parse_unwrapped(&format!("{UNWRAPPED_PREFIX}{line}")).unwrap() {
             ImportedHash::Digest(_) => panic!("{line} is salted"),

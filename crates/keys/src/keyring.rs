@@ -225,7 +225,7 @@ impl KeyRefresher for KeyRing {
             tokio::select! { _ = ticks.tick() => {}, _ = sighup_received => {} }
             self.refresh_if_due().await;
             if let Err(error) = self.salted_logins.flush(self.store.as_ref(), self.clock.now()).await {
-                tracing::warn!(cause = %error, "cannot store the users of salted logins; trying again in a few seconds");
+                tracing::warn!(cause = %error, "cannot store which users have used salted logins; trying again");
             }
         }
     }

@@ -29,7 +29,8 @@ pub struct LoginAttempt {
 }
 
 impl LoginAttempt {
-    /// The key that an account's failures are counted under: the user's id, or a hash of an identifier that no user has.
+    /// The key that an account's failures are counted under: the user's id, or a hash of an identifier that no user
+    /// has.
     pub fn account_key(user: Option<UserId>, identifier_key: &str) -> String {
         match user {
             Some(id) => format!("user:{id}"),

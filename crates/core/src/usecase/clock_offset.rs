@@ -17,8 +17,8 @@ const HOUR_SECONDS: u64 = 3_600;
 
 static LAST_LOGGED: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// Logs the clock offset of a client whose stale proof `salted` is correct. The work is the same for a wrong proof or an
-/// unknown account, and the response does not depend on it.
+/// Logs the clock offset of a client whose stale proof `salted` is correct. The work is the same for a wrong proof or
+/// an unknown account, and the response does not depend on it.
 pub(super) async fn log_clock_offset(
     deps: &Dependencies,
     account: Option<&Account>,
@@ -56,7 +56,8 @@ fn describe(ahead: i64, skew: Duration) -> String {
     let sufficient_minutes = offset.saturating_add(skew.as_secs()).div_ceil(60);
     format!(
         "its timestamp is {hours} h {minutes} min {seconds} s {side} this server's clock{zone}; \
-         STELE_TIMESTAMP_SKEW={sufficient_minutes}m accepts such clients, and extends the replay protection of proofs by as much"
+         STELE_TIMESTAMP_SKEW={sufficient_minutes}m accepts such clients, and extends the replay \
+         protection of proofs by as much"
     )
 }
 

@@ -1,9 +1,9 @@
 //! Proof verification, shared by login and change of password: rate limits, freshness, the proof, replay protection,
 //! and the recording of the attempt.
 //!
-//! The order of checks: readable, within the rate limits, fresh, correct, not replayed, enabled. A salted proof is cheap,
-//! so it is verified first and the rate limits are checked in the one round trip that records the attempt; if they
-//! reject it, the result is discarded. For a proof that costs a password hash, the rate limits are checked before.
+//! The order of checks: readable, within the rate limits, fresh, correct, not replayed, enabled. A salted proof is
+//! cheap, so it is verified first and the rate limits are checked in the one round trip that records the attempt; if
+//! they reject it, the result is discarded. For a proof that costs a password hash, the rate limits are checked before.
 
 use super::login::AllowedUsers;
 use super::{clock_offset, credential};
@@ -169,9 +169,9 @@ fn evaluate_match<T>(
     (valid(success), Ok((account, granted)))
 }
 
-/// Replay protection where timestamps are not checked: records a correct proof in the user store, because the state store
-/// may be emptied. Nothing is recorded if the rate limits reject the attempt. Returns the proof if it was recorded now;
-/// if it was used before, `success` needs a permit.
+/// Replay protection where timestamps are not checked: records a correct proof in the user store, because the state
+/// store may be emptied. Nothing is recorded if the rate limits reject the attempt. Returns the proof if it was
+/// recorded now; if it was used before, `success` needs a permit.
 async fn mark_proof_used(
     deps: &Dependencies,
     attempt: &LoginAttempt,
@@ -257,8 +257,8 @@ pub(super) async fn verify_salted(deps: &Dependencies, account: Option<&Account>
 
 fn to_used_proof(deps: &Dependencies, account: &Account, salted: SaltedProof, now: Timestamp) -> UsedProof {
     // The timestamp comes first, so that an ordered store keeps the proofs of one time on a few pages. It does not
-    // distinguish proofs: a correct digest belongs to one timestamp text, and all candidate texts of a timestamp have the
-    // same integer, by which earlier versions stored proofs too.
+    // distinguish proofs: a correct digest belongs to one timestamp text, and all candidate texts of a timestamp have
+    // the same integer, by which earlier versions stored proofs too.
     let hash = sha256(&[account.user.id.as_bytes().as_slice(), &salted.digest].concat());
     let mut key = [0; 32];
     key[..8].copy_from_slice(&salted.timestamp.integer().to_be_bytes());
