@@ -82,7 +82,7 @@ async fn an_imported_hash_is_rehashed_on_login() {
     let mut service = TestService::new().await;
     service.restart_with_hash_cost(128, 2).await;
     // Hashes of other implementations: see the vectors of `crates/core`.
-    let vectors = include_str!("../../../crates/core/tests/vectors/foreign.txt");
+    let vectors = include_str!("../../../crates/core/tests/vectors/imported.txt");
     for (turn, line) in vectors.lines().filter(|line| !line.starts_with('#')).enumerate() {
         let name = format!("user{turn}");
         let request = AddUserRequest {
