@@ -56,8 +56,8 @@ fn is_wrong_code(response: &DialectResponse) -> bool {
 
 /// A code other than `code`, a different one for each `number` below 999,999.
 fn different_code(code: &str, number: u64) -> String {
-    let right: u64 = code.parse().unwrap_or_default();
-    format!("{:06}", (right + 1 + number % 999_999) % 1_000_000)
+    let correct: u64 = code.parse().unwrap_or_default();
+    format!("{:06}", (correct + 1 + number % 999_999) % 1_000_000)
 }
 
 /// Many concurrent guesses at one code from as many addresses. The correct code is in the second half, by which time
@@ -79,7 +79,7 @@ pub(crate) async fn guess_codes(
     }
     let request = guess_request(target, dialect, &careful, &code).with_forwarded_for(home);
     result.require(
-        "the right code works after four tries",
+        "the correct code works after four wrong ones",
         target.dialect_request(0, dialect, &request).await?.is_success(),
     );
 

@@ -39,9 +39,16 @@ use std::time::{Duration, Instant};
 use clap::{Parser, value_parser};
 use stele_bench_kit::{BenchError, Durability, ReleasePrograms, Result, StoreServers};
 
+use code_flood::FloodTarget;
+use disk_growth::RejectedRequest;
+use password_guessing::{GuessingCase, SprayOrigin};
+use replay::ReplayCase;
 use report::{AttackResult, Report};
 use size_monitor::SizeMonitor;
+use sms_pumping::PumpingSource;
 use target::{LimitProfile, Target};
+use tokens::TokenCase;
+use user_enumeration::EnumerationCase;
 
 /// Attacks running servers on loopback, and reports what succeeded.
 ///
@@ -118,7 +125,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> Result<Report> {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let is_selected = |target| options.target.is_none_or(|only| only == target);
     if is_selected(TargetName::Instances) {
         StoreServers::ensure_installed()?;
@@ -130,12 +137,12 @@ async fn run(options: &Options) -> Result<Report> {
     let mut report = Report::default();
     if is_selected(TargetName::Up) {
         let targets = TargetVariants::start(|limits| Target::embedded(&programs, limits))?;
-        attack_target(options, begun, "up", &targets, &mut report).await?;
+        attack_target(options, started_at, "up", &targets, &mut report).await?;
     }
     if is_selected(TargetName::Instances) {
         let servers = StoreServers::start(Durability::Durable, &[])?;
         let targets = TargetVariants::start(|limits| Target::replicated(&programs, &servers, limits))?;
-        attack_target(options, begun, "instances", &targets, &mut report).await?;
+        attack_target(options, started_at, "instances", &targets, &mut report).await?;
     }
     Ok(report)
 }
@@ -171,14 +178,14 @@ impl TargetVariants {
 /// Runs all attacks on one kind of target: once, or repeatedly while its size is monitored.
 async fn attack_target(
     options: &Options,
-    begun: Instant,
+    started_at: Instant,
     name: &str,
     targets: &TargetVariants,
     report: &mut Report,
 ) -> Result<()> {
     let Some(minutes) = options.minutes else {
         for (name, target, kind) in planned_attacks(options, targets) {
-            if begun.elapsed().as_secs() >= options.seconds {
+            if started_at.elapsed().as_secs() >= options.seconds {
                 report.add(AttackResult::new(name, target).skipped());
                 continue;
             }
@@ -216,122 +223,102 @@ fn planned_attacks<'a>(options: &Options, targets: &'a TargetVariants) -> Vec<At
     let TargetVariants { default_limits, without_limits, low_limits } = targets;
     let (guarded, bounded) =
         if options.unprotected { (without_limits, without_limits) } else { (default_limits, low_limits) };
-    let mut plan: Vec<Attack<'_>> = vec![
+    let mut plan = rate_limit_attacks(guarded, bounded);
+    if !options.unprotected {
+        // First on this target, since it needs the idle memory as its baseline.
+        plan.insert(0, ("memory: bursts of password logins", low_limits, AttackKind::HashingMemory));
+        plan.extend(other_attacks(default_limits, without_limits));
+    }
+    plan.retain(|(name, ..)| name.contains(&options.only));
+    plan
+}
+
+/// Attacks on rate limits, which must succeed without them: `guarded` has the default limits, `bounded` low ones.
+fn rate_limit_attacks<'a>(guarded: &'a Target, bounded: &'a Target) -> Vec<Attack<'a>> {
+    vec![
         (
             "credential stuffing: one account, five dialects",
             guarded,
-            AttackKind::GuessOneAccount(password_guessing::GuessingCase::FromUnknownOrigins),
+            AttackKind::GuessOneAccount(GuessingCase::FromUnknownOrigins),
         ),
         (
             "credential stuffing: from trusted origins",
             guarded,
-            AttackKind::GuessOneAccount(password_guessing::GuessingCase::FromKnownOrigins),
+            AttackKind::GuessOneAccount(GuessingCase::FromKnownOrigins),
         ),
-        (
-            "credential stuffing: an unknown account",
-            guarded,
-            AttackKind::GuessOneAccount(password_guessing::GuessingCase::UnknownAccount),
-        ),
-        (
-            "password spraying: from one address",
-            guarded,
-            AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneAddress),
-        ),
+        ("credential stuffing: an unknown account", guarded, AttackKind::GuessOneAccount(GuessingCase::UnknownAccount)),
+        ("password spraying: from one address", guarded, AttackKind::GuessManyAccounts(SprayOrigin::OneAddress)),
         (
             "password spraying: forged X-Forwarded-For",
             guarded,
-            AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::ForgedForwardedFor),
+            AttackKind::GuessManyAccounts(SprayOrigin::ForgedForwardedFor),
         ),
-        (
-            "password spraying: through one app",
-            guarded,
-            AttackKind::GuessManyAccounts(password_guessing::SprayOrigin::OneApp),
-        ),
-        (
-            "code flood: one recipient, many addresses",
-            guarded,
-            AttackKind::CodeFlood(code_flood::FloodTarget::Recipient),
-        ),
-        ("code flood: one address, many recipients", guarded, AttackKind::CodeFlood(code_flood::FloodTarget::Address)),
-        (
-            "code flood: many networks of one /48",
-            guarded,
-            AttackKind::SmsPumping(sms_pumping::PumpingSource::SubnetsOfOnePrefix),
-        ),
-        (
-            "code flood: unrelated addresses",
-            bounded,
-            AttackKind::SmsPumping(sms_pumping::PumpingSource::UnrelatedAddresses),
-        ),
+        ("password spraying: through one app", guarded, AttackKind::GuessManyAccounts(SprayOrigin::OneApp)),
+        ("code flood: one recipient, many addresses", guarded, AttackKind::CodeFlood(FloodTarget::Recipient)),
+        ("code flood: one address, many recipients", guarded, AttackKind::CodeFlood(FloodTarget::Address)),
+        ("code flood: many networks of one /48", guarded, AttackKind::SmsPumping(PumpingSource::SubnetsOfOnePrefix)),
+        ("code flood: unrelated addresses", bounded, AttackKind::SmsPumping(PumpingSource::UnrelatedAddresses)),
         ("session flood: one user", bounded, AttackKind::SessionFlood),
-    ];
-    if !options.unprotected {
-        // First on this target, since it needs the idle memory as its baseline.
-        plan.insert(0, ("memory: bursts of password logins", low_limits, AttackKind::HashingMemory));
-        for dialect in codes::CODE_DIALECTS {
-            plan.push(("guesses at a code", default_limits, AttackKind::GuessCodes(dialect)));
-            plan.push(("guesses at a code, without rate limits", without_limits, AttackKind::GuessCodes(dialect)));
-        }
-        plan.extend([
-            (
-                "code flood: countries that are not served",
-                default_limits,
-                AttackKind::SmsPumping(sms_pumping::PumpingSource::UnservedCountries),
-            ),
-            ("codes in the wrong context", default_limits, AttackKind::MisusedCodes),
-            (
-                "replay: other instance, call and dialect",
-                default_limits,
-                AttackKind::Replay(replay::ReplayCase::Reused),
-            ),
-            ("replay: concurrently", default_limits, AttackKind::Replay(replay::ReplayCase::Concurrent)),
-            ("invalid timestamps", default_limits, AttackKind::Replay(replay::ReplayCase::ExtremeTimestamps)),
-            ("forged JWTs", default_limits, AttackKind::Tokens(tokens::TokenCase::Forged)),
-            (
-                "handover tokens redeemed concurrently",
-                default_limits,
-                AttackKind::Tokens(tokens::TokenCase::AppHandover),
-            ),
-            ("reset tokens redeemed concurrently", default_limits, AttackKind::Tokens(tokens::TokenCase::ResetToken)),
-            ("codes redeemed concurrently", default_limits, AttackKind::Tokens(tokens::TokenCase::PortalCode)),
-            ("captcha flood: pictures, disconnecting", default_limits, AttackKind::CaptchaFlood),
-            (
-                "disk growth: rejected logins from one /64",
-                default_limits,
-                AttackKind::DiskGrowth(disk_growth::RejectedRequest::LoginsFromNetwork),
-            ),
-            (
-                "disk growth: logouts with random cookies",
-                default_limits,
-                AttackKind::DiskGrowth(disk_growth::RejectedRequest::LogoutsWithFakeCookie),
-            ),
-            (
-                "disk growth: pwdreset with changing ids",
-                default_limits,
-                AttackKind::DiskGrowth(disk_growth::RejectedRequest::PasswordChanges),
-            ),
-            ("connection exhaustion: 6,500 from one address", default_limits, AttackKind::ConnectionExhaustion),
-            (
-                "user enumeration: pwdreset by number",
-                default_limits,
-                AttackKind::UserEnumeration(user_enumeration::EnumerationCase::ByUserNumber),
-            ),
-            (
-                "user enumeration: captchas, unknown address",
-                default_limits,
-                AttackKind::UserEnumeration(user_enumeration::EnumerationCase::FromUnknownAddress),
-            ),
-            (
-                "user enumeration: captchas, trusted address",
-                default_limits,
-                AttackKind::UserEnumeration(user_enumeration::EnumerationCase::FromKnownAddress),
-            ),
-        ]);
-        plan.extend(
-            malformed::MALFORMATIONS.iter().map(|kind| (kind.name(), without_limits, AttackKind::Malformed(*kind))),
-        );
+    ]
+}
+
+/// The other attacks.
+fn other_attacks<'a>(default_limits: &'a Target, without_limits: &'a Target) -> Vec<Attack<'a>> {
+    let mut plan: Vec<Attack<'_>> = Vec::new();
+    for dialect in codes::CODE_DIALECTS {
+        plan.push(("guesses at a code", default_limits, AttackKind::GuessCodes(dialect)));
+        plan.push(("guesses at a code, without rate limits", without_limits, AttackKind::GuessCodes(dialect)));
     }
-    plan.retain(|(name, ..)| name.contains(&options.only));
+    plan.extend([
+        (
+            "code flood: countries that are not served",
+            default_limits,
+            AttackKind::SmsPumping(PumpingSource::UnservedCountries),
+        ),
+        ("codes in the wrong context", default_limits, AttackKind::MisusedCodes),
+        ("replay: other instance, call and dialect", default_limits, AttackKind::Replay(ReplayCase::Reused)),
+        ("replay: concurrently", default_limits, AttackKind::Replay(ReplayCase::Concurrent)),
+        ("invalid timestamps", default_limits, AttackKind::Replay(ReplayCase::ExtremeTimestamps)),
+        ("forged JWTs", default_limits, AttackKind::Tokens(TokenCase::Forged)),
+        ("handover tokens redeemed concurrently", default_limits, AttackKind::Tokens(TokenCase::AppHandover)),
+        ("reset tokens redeemed concurrently", default_limits, AttackKind::Tokens(TokenCase::ResetToken)),
+        ("codes redeemed concurrently", default_limits, AttackKind::Tokens(TokenCase::PortalCode)),
+        ("captcha flood: pictures, disconnecting", default_limits, AttackKind::CaptchaFlood),
+        (
+            "disk growth: rejected logins from one /64",
+            default_limits,
+            AttackKind::DiskGrowth(RejectedRequest::LoginsFromNetwork),
+        ),
+        (
+            "disk growth: logouts with random cookies",
+            default_limits,
+            AttackKind::DiskGrowth(RejectedRequest::LogoutsWithFakeCookie),
+        ),
+        (
+            "disk growth: pwdreset with changing ids",
+            default_limits,
+            AttackKind::DiskGrowth(RejectedRequest::PasswordChanges),
+        ),
+        ("connection exhaustion: 6,500 from one address", default_limits, AttackKind::ConnectionExhaustion),
+        (
+            "user enumeration: pwdreset by number",
+            default_limits,
+            AttackKind::UserEnumeration(EnumerationCase::ByUserNumber),
+        ),
+        (
+            "user enumeration: captchas, unknown address",
+            default_limits,
+            AttackKind::UserEnumeration(EnumerationCase::FromUnknownAddress),
+        ),
+        (
+            "user enumeration: captchas, trusted address",
+            default_limits,
+            AttackKind::UserEnumeration(EnumerationCase::FromKnownAddress),
+        ),
+    ]);
+    plan.extend(
+        malformed::MALFORMATIONS.iter().map(|kind| (kind.name(), without_limits, AttackKind::Malformed(*kind))),
+    );
     plan
 }
 
@@ -339,21 +326,21 @@ type Attack<'a> = (&'static str, &'a Target, AttackKind);
 
 #[derive(Clone, Copy)]
 enum AttackKind {
-    GuessOneAccount(password_guessing::GuessingCase),
-    GuessManyAccounts(password_guessing::SprayOrigin),
-    CodeFlood(code_flood::FloodTarget),
+    GuessOneAccount(GuessingCase),
+    GuessManyAccounts(SprayOrigin),
+    CodeFlood(FloodTarget),
     GuessCodes(stele_bench_kit::DialectKind),
     MisusedCodes,
-    Replay(replay::ReplayCase),
-    Tokens(tokens::TokenCase),
+    Replay(ReplayCase),
+    Tokens(TokenCase),
     Malformed(malformed::Malformation),
     CaptchaFlood,
-    DiskGrowth(disk_growth::RejectedRequest),
-    SmsPumping(sms_pumping::PumpingSource),
+    DiskGrowth(RejectedRequest),
+    SmsPumping(PumpingSource),
     HashingMemory,
     SessionFlood,
     ConnectionExhaustion,
-    UserEnumeration(user_enumeration::EnumerationCase),
+    UserEnumeration(EnumerationCase),
 }
 
 async fn run_attack(options: &Options, name: &'static str, target: &Target, kind: AttackKind) -> Result<AttackResult> {

@@ -71,7 +71,7 @@ async fn reuse_proofs(mut result: AttackResult, target: &Target) -> Result<Attac
         result.require("a fresh proof is accepted", accepted.is_success());
         let id = accepted.json["data"]["user_id"].as_str().unwrap_or_default().to_owned();
         for entry in 0..target.entry_count() {
-            // The identical request; then the proof at per_proof instance, in both dialects, in upper case, with the
+            // The identical request; then the proof at each instance, in both dialects, in upper case, with the
             // timestamp as text.
             send_attempt(target, &mut result, entry, first, &request).await?;
             for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
@@ -129,7 +129,7 @@ async fn reuse_concurrently(
     result.let_through = accepted.iter().map(|accepted| accepted.get().saturating_sub(1)).sum();
     result.require("each proof is accepted once", accepted.iter().all(|accepted| accepted.get() > 0));
     result.rejected = result.sent - result.server_errors - accepted.iter().map(Cell::get).sum::<u64>();
-    Ok(result.with_note(format!("{PROOFS} proofs, {per_proof} times per_proof; per_proof may be accepted once")))
+    Ok(result.with_note(format!("{PROOFS} proofs, {per_proof} times each; each may be accepted once")))
 }
 
 async fn extreme_timestamps(mut result: AttackResult, target: &Target) -> Result<AttackResult> {

@@ -16,8 +16,8 @@ use crate::store_sizes::StoreLocation;
 /// The password of all test users.
 pub(crate) const PASSWORD: &str = "the-right-password";
 
-/// As in a deployment: the gateways trust a proxy in entry of them (this command, from 127.0.0.1; other_app_client
-/// loopback addresses are untrusted next_client), and the services trust the gateways.
+/// As in a deployment: the gateways trust a proxy in front of them (this command, from 127.0.0.1; other
+/// loopback addresses are untrusted clients), and the services trust the gateways.
 const SETTINGS: &[(&str, &str)] =
     &[("STELE_TRUSTED_PROXIES", "127.0.0.1"), ("STELE_LOG", "warn"), ("STELE_DRAIN", "0")];
 
@@ -132,7 +132,7 @@ impl Target {
         let client =
             DialectClient { app: installation.add_mefp_app("melink", "wlfz,melink")?, tms_token: tms_token.clone() };
         let other_app_client = DialectClient { app: installation.add_mefp_app("wlfz", "melink")?, tms_token };
-        // In a thread with its own runtime, since the client is inside another runtime.
+        // In a thread with its own runtime, since the caller is inside another runtime.
         let added = std::thread::scope(|scope| {
             let add = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -182,7 +182,7 @@ impl Target {
         client_address(5_000_000 + self.next_client.get())
     }
 
-    /// A number that no other_app_client attack uses for its networks.
+    /// A number that no other attack uses for its networks.
     pub(crate) fn fresh_number(&self) -> u64 {
         self.next_client.set(self.next_client.get() + 1);
         self.next_client.get()

@@ -86,8 +86,7 @@ pub(crate) async fn attack_tokens(
     result.let_through = redeemed.iter().map(|times| times.get().saturating_sub(1)).sum();
     result.require("each token is redeemed once", redeemed.iter().all(|times| times.get() > 0));
     result.rejected = result.sent - result.server_errors - redeemed.iter().map(Cell::get).sum::<u64>();
-    Ok(result
-        .with_note(format!("{CONCURRENT_TOKENS} tokens, {per_token} times per_token; per_token may be accepted once")))
+    Ok(result.with_note(format!("{CONCURRENT_TOKENS} tokens, {per_token} times each; each may be accepted once")))
 }
 
 /// The other app's request to redeem a handover token. An attempt by the wrong app comes first, which must not consume
@@ -100,8 +99,9 @@ async fn handover_request(target: &Target, result: &mut AttackResult, user: &Tes
         .dialect_request(1, DialectKind::Mefp, &request.with_forwarded_for(target.fresh_client_address()))
         .await?;
     let message = json!({ "token": response.json["token"] });
-    let wrong = target.client.app.call("/auth/check/token", &message).with_forwarded_for(target.fresh_client_address());
-    result.let_through += u64::from(target.dialect_request(0, DialectKind::Mefp, &wrong).await?.is_success());
+    let wrong_app =
+        target.client.app.call("/auth/check/token", &message).with_forwarded_for(target.fresh_client_address());
+    result.let_through += u64::from(target.dialect_request(0, DialectKind::Mefp, &wrong_app).await?.is_success());
     Ok(target.other_app_client.app.call("/auth/check/token", &message))
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn enumerate_users(name: &str, target: &Target, case: Enumerati
     match case {
         EnumerationCase::ByUserNumber => enumerate_by_number(target, &mut result).await?,
         EnumerationCase::FromUnknownAddress | EnumerationCase::FromKnownAddress => {
-            enumerate_by_captcha(target, &mut result, case).await?
+            enumerate_by_captcha(target, &mut result, case).await?;
         }
     }
     result.rejected = result.sent - result.server_errors;

@@ -163,12 +163,13 @@ impl Usage {
 }
 
 impl ProductProcess {
-    /// Ends it as a service manager does, and waits for it. Gives its code; `None` if a signal ended it.
+    /// Stops the process with SIGTERM, as a service manager does, and waits for it. Returns the exit code; `None` if a
+    /// signal ended it.
     pub fn stop(&mut self) -> Option<i32> {
         self.stop_with("TERM")
     }
 
-    /// Kills it.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         self.stop_with("KILL");
     }

@@ -1,4 +1,4 @@
-//! Test users, user_id in bulk through the product's own stores.
+//! Test users, added in bulk through the product's own stores.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use stele_app::Environment;
@@ -13,7 +13,7 @@ use crate::{BenchError, Installation, Progress, Result};
 /// Users that are stored concurrently.
 const CONCURRENCY: usize = 16;
 
-/// A user's identifiers, one for additions kind that dialects accept.
+/// A user's identifiers, one for each kind that dialects accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestUser {
     /// The user name.
@@ -78,7 +78,7 @@ pub async fn add_test_users(
     let deps = &open_dependencies(installation).await?;
     let verifier = deps.hasher.hash(PasswordDigest::from_bytes(digest), deps.random.bits128()).await?;
     let users: Vec<_> = (first..first + count).map(TestUser::numbered).collect();
-    // Fewer users are user_id before a bar is drawn.
+    // Fewer users are added before a bar is drawn.
     let progress = (count >= 1_000).then(|| Progress::new("users added", count as u64));
     let (verifier, progress_ref) = (verifier.as_str(), progress.as_ref());
     let additions = users.iter().map(|user| async move {

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command-line arguments.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,63 +8,62 @@ use clap::Parser;
 use crate::django;
 use crate::installation::PopulationSizes;
 
-/// Measures Stele beside what people use and beside the machine's own limits, all in one run.
+/// Measures Stele, comparable servers, and the machine's own limits in one run.
 ///
-/// Starts PostgreSQL with a million users, Redis, the product's programs in release, nginx and haproxy, all on free
-/// ports of loopback; has each lane do its load in turn, several rounds; and prints Markdown: the bars, each with the
-/// ratio that this run gave, the lanes with rates, latencies, errors and processor time by process, memory and starts,
-/// and how noisy the machine was. How far it is goes to standard error. Exits with 1 if any request was not answered
-/// as it should be.
+/// Starts PostgreSQL with a million users, Redis, the product's release programs, nginx and haproxy on free loopback
+/// ports; measures each workload in turn, in several rounds; and prints Markdown: the thresholds with the measured
+/// values; the workloads with rates, latencies, errors and processor time by process; memory and start-up times; and
+/// the machine's noise. Progress goes to standard error. Exits with 1 if any request had an unexpected response.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 120, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A first look, in about two minutes: short turns, two rounds, 10,000 users
+    /// A quick run of about two minutes: short measurements, two rounds, 10,000 users
     #[arg(long)]
     quick: bool,
-    /// How often each lane has its turn [default: 5; quick: 2]
+    /// Rounds, in each of which every workload is measured once [default: 5; quick: 2]
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// How long a turn is, in seconds [default: 3; quick: 1]
+    /// Time of one measurement, in seconds [default: 3; quick: 1]
     #[arg(long, value_name = "S")]
     seconds: Option<u32>,
-    /// How many users there are [default: 1000000; quick: 10000]
+    /// Users in the main database [default: 1000000; quick: 10000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     users: Option<u64>,
-    /// How many there are in the database that it is compared with for growth [default: 10000; quick: 1000]
+    /// Users in the small database, which shows the effect of growth [default: 10000; quick: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     few: Option<u64>,
-    /// One more database with so many users (10000000 takes some minutes and 12 GB the first time)
+    /// Users in a third, larger database (10000000 take some minutes and 12 GB the first time)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=100_000_000))]
     most: Option<u64>,
-    /// Measure only these lanes, by key, and the bars that they suffice for
+    /// Measure only the workloads with these keys, and the thresholds that depend on no others
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
     pub(crate) only: Vec<String>,
-    /// The folder where databases are kept from run to run [default: stele-load in the folder for temporary files]
+    /// Folder for the databases, which later runs reuse [default: stele-load in the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// Also write performance.md and performance.svg there
+    /// Also write performance.md and performance.svg to this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// The folder of the product's release programs [default: they are built]
+    /// Folder of the product's release programs [default: build them]
     #[arg(long, value_name = "DIR")]
     pub(crate) programs: Option<PathBuf>,
-    /// The folder of an earlier build's release programs, to measure beside these in the same rounds
+    /// Folder of an earlier build's release programs, to measure in the same rounds
     #[arg(long, value_name = "DIR")]
     pub(crate) baseline: Option<PathBuf>,
 }
 
-const EXAMPLES: &str = "Lanes, by key:
-  hello select set get            what the limits are made of: an empty handler, pgbench, redis-benchmark
-  hello-own                       the empty handler with this generator in place of wrk
+const EXAMPLES: &str = "Workloads, by key:
+  hello select set get            parts of the theoretical rates: an empty handler, pgbench, redis-benchmark
+  hello-own                       the empty handler with this load generator instead of wrk
   gateway-get nginx-get haproxy-get gateway-log gateway-post nginx-post haproxy-post
   tls1-get tls1-post tls2-get tls2-post, each also as nginx-…  over TLS, HTTP/1.1 and HTTP/2 (h2load)
   salted salted-open salted-many salted-few salted-most        at the service
-  salted-gateway salted-nginx salted-haproxy salted-two        through something
+  salted-gateway salted-nginx salted-haproxy salted-two        through a proxy
   salted-baseline salted-gateway-baseline token-baseline mefp-baseline raw-baseline up-baseline   with --baseline
   token mefp plain hash hash-all raw salted-beside up up-servers
   django            a plain Django view of the salted login (gunicorn, three workers), and the gateway with svc-cloudbox
-                    in the same rounds; not in the default run, for it needs python3 and python3-venv and, the first
-                    time, the network: Django, gunicorn and psycopg are installed from PyPI into the folder of --keep
+                    in the same rounds. Not in the default run: needs python3 and python3-venv and, the first time,
+                    the network to install Django, gunicorn and psycopg from PyPI into the folder of --keep
 
 Examples:
   cargo run --release -p stele-load -- --quick
@@ -73,15 +72,16 @@ Examples:
   cargo run --release -p stele-load -- --only django
   cargo run --release -p stele-load -- --most 10000000 --only salted,salted-few,salted-most
 
-It takes both cores for some minutes; whatever else runs is seen in the figures, and told.";
+It uses all cores for some minutes. Other processes distort the results; the report shows their share.";
 
 impl Args {
-    /// Whether the lane is among those that are measured.
-    pub(crate) fn measures(&self, lane: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|key| key == lane || (key == django::KEY && lane == django::STELE))
+    /// Whether the workload `key` is selected.
+    pub(crate) fn measures(&self, key: &str) -> bool {
+        self.only.is_empty()
+            || self.only.iter().any(|only| only == key || (only == django::KEY && key == django::STELE))
     }
 
-    /// Whether Django is to be installed and started.
+    /// Whether the comparison with Django is selected.
     pub(crate) fn with_django(&self) -> bool {
         self.only.iter().any(|key| key == django::KEY)
     }
@@ -94,12 +94,12 @@ impl Args {
         Duration::from_secs(self.seconds.unwrap_or(if self.quick { 1 } else { 3 }).max(1).into())
     }
 
-    /// How long a lane runs before its clock starts.
+    /// Time that a workload runs before it is measured.
     pub(crate) fn warmup_time(&self) -> Duration {
         Duration::from_millis(if self.quick { 200 } else { 500 })
     }
 
-    /// How long programs are left alone before their memory is looked at.
+    /// Time without requests before the idle memory is read.
     pub(crate) fn idle_time(&self) -> Duration {
         Duration::from_secs(if self.quick { 2 } else { 10 })
     }
@@ -123,7 +123,7 @@ mod tests {
     fn django_is_measured_with_its_counterpart_and_only_by_name() {
         let args = Args::try_parse_from(["stele-load", "--only", "django,token"]).unwrap();
         assert!(args.with_django());
-        assert!([django::KEY, django::STELE, "token"].iter().all(|lane| args.measures(lane)));
+        assert!([django::KEY, django::STELE, "token"].iter().all(|key| args.measures(key)));
         assert!(!args.measures("salted"));
         let args = Args::try_parse_from(["stele-load"]).unwrap();
         assert!(!args.with_django() && args.measures("salted"));

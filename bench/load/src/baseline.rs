@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use stele_bench_kit::Result;
 use stele_bench_kit::dialect::MefpApp;
 
-use crate::installation::{PopulationSizes, ProductBuild, ProgramStart, StoreServers};
+use crate::installation::{PopulationSizes, ProductBuild, ProgramStart, StoreKind, StoreServers};
 use crate::test_bed::{DEFAULT_CONNECTIONS, RAW_LOGIN_CONNECTIONS, workload};
 use crate::workloads::{self, LoadKind, Population, Workload};
 
-/// The addresses of the earlier build's programs.
+/// Addresses of the earlier build's programs.
 pub(crate) struct Baseline {
     cloudbox: SocketAddr,
     portal: SocketAddr,
@@ -19,10 +19,10 @@ pub(crate) struct Baseline {
 }
 
 impl Baseline {
-    /// Starts the programs of `build` by `run`.
+    /// Starts the programs of `build` through `run`.
     ///
     /// # Errors
-    /// If one does not start.
+    /// If a program does not start.
     pub(crate) fn start(
         stores: &StoreServers,
         build: &ProductBuild,
@@ -35,18 +35,18 @@ impl Baseline {
             portal: run(stores.service(build, "portal-baseline", "svc-portal", sizes.main_users))?,
             mefp: run(stores.service(build, "mefp-baseline", "svc-mefp", sizes.main_users))?,
             gateway: run(stores.gateway(build, "gateway-baseline", &[cloudbox], "warn"))?,
-            up: run(stores.up(build, "stele-up-baseline", false))?,
+            up: run(stores.up(build, "stele-up-baseline", StoreKind::Embedded))?,
         })
     }
 
-    /// The lanes that lead to it; each has a twin of the current build.
+    /// The baseline's workloads, each the counterpart of one of the current build.
     ///
     /// # Errors
-    /// If what they need cannot be made.
+    /// If the requests of a workload cannot be prepared.
     pub(crate) fn workloads(&self, app: &MefpApp, sizes: PopulationSizes) -> Result<Vec<Workload>> {
         let connections = DEFAULT_CONNECTIONS;
         let salted = |address| LoadKind::SaltedLogins { address, connections, of: Population::Main, share: None };
-        let again = |address, (requests, expected)| LoadKind::RepeatedRequests {
+        let repeated = |address, (requests, expected)| LoadKind::RepeatedRequests {
             address,
             connections,
             requests,
@@ -57,8 +57,8 @@ impl Baseline {
             connections: RAW_LOGIN_CONNECTIONS,
             requests: workloads::raw_login_requests(sizes.main_users, app),
         };
-        let token = again(self.cloudbox, (workloads::unknown_token_logouts(), workloads::unknown_token_response()));
-        let mefp = again(self.mefp, workloads::mefp_requests(sizes.main_users, app, self.mefp)?);
+        let token = repeated(self.cloudbox, (workloads::unknown_token_logouts(), workloads::unknown_token_response()));
+        let mefp = repeated(self.mefp, workloads::mefp_requests(sizes.main_users, app, self.mefp)?);
         Ok(vec![
             workload("salted-baseline", "baseline: salted login at the service", salted(self.cloudbox)),
             workload("salted-gateway-baseline", "baseline: salted login through the gateway", salted(self.gateway)),

@@ -1,4 +1,4 @@
-//! What the machine has spent on what: processor time and memory of processes, and how noisy it was.
+//! Processor time and memory of processes, and the noise of the machine, read from `/proc`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use md5::{Digest as _, Md5};
 use stele_bench_kit::{BenchError, Result};
 
-/// Processor time by what processes are called, in microseconds.
+/// Processor time so far, by process name, in microseconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CpuSnapshot {
     by_name: BTreeMap<&'static str, u64>,
     processors: ProcessorTimes,
 }
 
-/// Times of all processors together, in microseconds.
+/// Times of all processors together so far, in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct ProcessorTimes {
     busy: u64,
@@ -22,20 +22,20 @@ struct ProcessorTimes {
     stolen_time: u64,
 }
 
-/// What a stretch of time has cost.
+/// Processor time between two snapshots.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CpuUsage {
-    /// By what processes are called, in microseconds.
+    /// Processor time by process name, in microseconds.
     pub(crate) by_name: BTreeMap<&'static str, u64>,
-    /// By processes that are none of ours, as a share of what the machine has.
+    /// Share of the machine that other processes used, from 0 to 1.
     pub(crate) others_share: f64,
-    /// By other guests of the host, likewise.
+    /// Share that other guests of the host took (steal time), from 0 to 1.
     pub(crate) stolen_share: f64,
 }
 
 impl CpuSnapshot {
-    /// What was spent so far by these processes with all their children, by this one, which is called "client", and by
-    /// what it ran to the end, called "tool".
+    /// Reads the processor time of `processes` with all their descendants, of this process ("client"), and of its ended
+    /// children ("tool").
     pub(crate) fn take(processes: &[(&'static str, u32)]) -> Self {
         let stats = all_process_stats();
         let (own, ended) = own_and_children(&stats, std::process::id());
@@ -46,7 +46,7 @@ impl CpuSnapshot {
         Self { by_name, processors: processor_times() }
     }
 
-    /// What was spent since `before`.
+    /// The processor time since the snapshot `before`.
     pub(crate) fn since_snapshot(&self, before: &Self) -> CpuUsage {
         let spent = |name| self.by_name.get(name).zip(before.by_name.get(name)).map(|(n, b)| n.saturating_sub(*b));
         let by_name: BTreeMap<_, _> =
@@ -59,7 +59,7 @@ impl CpuSnapshot {
     }
 }
 
-/// A process's parent, and its processor time in microseconds: its own, and of children that have ended.
+/// By process id: the parent, and processor time in microseconds, own and of ended children.
 type ProcessStats = BTreeMap<u32, (u32, u64, u64)>;
 
 fn all_process_stats() -> ProcessStats {
@@ -70,7 +70,7 @@ fn all_process_stats() -> ProcessStats {
 
 fn process_stats(id: u32) -> Option<(u32, u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // From the third of proc(5)'s fields on: the second may hold anything.
+    // Fields from the third on (proc_pid_stat(5)); the second, the program's name, may contain any character.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let parent = u32::try_from(field(4)?).ok()?;
@@ -97,16 +97,16 @@ fn processor_times() -> ProcessorTimes {
     let fields: Vec<u64> =
         line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).map(ticks_to_micros).collect();
     let of = |index: usize| fields.get(index).copied().unwrap_or_default();
-    // user, nice, system, idle, iowait, irq, softirq, steal; guests are counted as users.
+    // user, nice, system, idle, iowait, irq, softirq, steal; guest time is included in user time.
     ProcessorTimes { busy: of(0) + of(1) + of(2) + of(5) + of(6), idle: of(3) + of(4), stolen_time: of(7) }
 }
 
 /// Memory of a process and its children, in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MemoryUsage {
-    /// What is in RAM, shared pages counted in each process.
+    /// RSS: resident pages; shared ones count fully in each process.
     pub(crate) resident: u64,
-    /// What is in RAM, shared pages divided among those who share them.
+    /// PSS: resident pages; shared ones are divided among the processes.
     pub(crate) proportional: u64,
 }
 
@@ -144,24 +144,24 @@ pub(crate) fn memory_of_trees(roots: &[u32]) -> Result<MemoryUsage> {
     })
 }
 
-/// How long a fixed piece of work takes on one processor: how much it varies is how noisy the machine is.
+/// Times a fixed computation on one processor. Its variation shows the noise of the machine.
 pub(crate) fn calibration_loop() -> Duration {
-    let begun = Instant::now();
+    let started_at = Instant::now();
     let mut block = [7_u8; 64];
     for _ in 0..200_000 {
         let digest = Md5::digest(block);
         block[..16].copy_from_slice(&digest);
     }
     std::hint::black_box(block);
-    begun.elapsed()
+    started_at.elapsed()
 }
 
-/// What the processor calls itself, and how many there are.
+/// The number of processors and their model name.
 pub(crate) fn processor_model() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cores} × {}", model.unwrap_or("a processor without a name"))
+    format!("{cores} × {}", model.unwrap_or("unknown processor"))
 }
 
 #[cfg(test)]
@@ -171,8 +171,8 @@ mod tests {
     #[test]
     fn cpu_time_is_attributed_to_the_process() {
         let before = CpuSnapshot::take(&[("me", std::process::id())]);
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(120) {
+        let started_at = Instant::now();
+        while started_at.elapsed() < Duration::from_millis(120) {
             calibration_loop();
         }
         let spent = CpuSnapshot::take(&[("me", std::process::id())]).since_snapshot(&before);

@@ -1,5 +1,5 @@
-//! A stand-in for the server that Stele replaces: a plain Django view of cloudbox's login, served by gunicorn behind
-//! nginx on the same PostgreSQL; and a gateway with svc-cloudbox that it is compared with.
+//! Comparison with Django: a plain Django view of cloudbox's login, served by gunicorn behind nginx on the same
+//! PostgreSQL, as a stand-in for the server that Stele replaces; and a gateway with svc-cloudbox.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,9 +18,9 @@ use crate::test_bed::{DEFAULT_CONNECTIONS, workload};
 use crate::user_population::{self, SaltedLogins};
 use crate::workloads::{LoadKind, Population, Workload};
 
-/// The lane of the Django view; by `--only` it stands for both lanes.
+/// The workload of the Django view. `--only` with this key selects both workloads.
 pub(crate) const KEY: &str = "django";
-/// The lane of the gateway and the service that it is compared with.
+/// The workload of the gateway and the service.
 pub(crate) const STELE: &str = "django-stele";
 
 const WORKERS: &str = "3";
@@ -37,66 +37,67 @@ pub(crate) struct PythonEnvironment {
 }
 
 impl PythonEnvironment {
-    /// The environment in the folder `kept`, made there if it is not, or if it has other versions.
+    /// Returns the environment in `parent`, and creates it if it is missing or has other versions.
     ///
     /// # Errors
     /// If Python or its module venv is missing, or PyPI cannot be reached.
-    pub(crate) fn provide(kept: &Path) -> Result<Self> {
-        let folder = kept.join("django");
+    pub(crate) fn ensure(parent: &Path) -> Result<Self> {
+        let folder = parent.join("django");
         let (gunicorn, installed) = (folder.join("bin/gunicorn"), folder.join("installed.txt"));
         let environment = Self { gunicorn };
-        if environment.gunicorn.exists() && std::fs::read_to_string(&installed).is_ok_and(|all| all == REQUIREMENTS) {
+        if environment.gunicorn.exists() && std::fs::read_to_string(&installed).is_ok_and(|text| text == REQUIREMENTS) {
             return Ok(environment);
         }
         if folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
-        std::fs::create_dir_all(kept)?;
+        std::fs::create_dir_all(parent)?;
         eprintln!("Installing Django from PyPI in {} (once)", folder.display());
-        let no_python = || BenchError::new("there is no python3; apt-get install python3 python3-venv");
+        let no_python = || BenchError::new("python3 is missing; apt-get install python3 python3-venv");
         let mut venv = Command::new(external_tools::find_tool("python3").ok_or_else(no_python)?);
-        succeed(venv.args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
-        let wanted = folder.join("requirements.txt");
-        std::fs::write(&wanted, REQUIREMENTS)?;
+        run_command(venv.args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
+        let requirements = folder.join("requirements.txt");
+        std::fs::write(&requirements, REQUIREMENTS)?;
         let mut pip = Command::new(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"]).arg(&wanted);
-        succeed(&mut pip, "this needs the network once; PIP_INDEX_URL names a mirror of PyPI")?;
-        std::fs::rename(wanted, installed)?;
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r"])
+            .arg(&requirements);
+        run_command(&mut pip, "it needs the network once; PIP_INDEX_URL names a mirror of PyPI")?;
+        std::fs::rename(requirements, installed)?;
         Ok(environment)
     }
 }
 
-/// Runs a command to its end.
-fn succeed(command: &mut Command, remedy: &str) -> Result<()> {
+/// Runs a command; if it fails, the error contains `remedy` and the command's output.
+fn run_command(command: &mut Command, remedy: &str) -> Result<()> {
     let ended = command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").stdin(Stdio::null()).output()?;
     if ended.status.success() {
         return Ok(());
     }
     // venv prints its errors to standard output.
-    let printed = [ended.stdout, ended.stderr].concat();
-    let printed = String::from_utf8_lossy(&printed).trim().to_owned();
+    let output = [ended.stdout, ended.stderr].concat();
+    let output = String::from_utf8_lossy(&output).trim().to_owned();
     let line: Vec<_> = command.get_args().map(std::ffi::OsStr::to_string_lossy).collect();
     let program = command.get_program().to_string_lossy();
-    Err(BenchError::new(format!("{program} {} fails ({remedy}): {printed}", line.join(" "))))
+    Err(BenchError::new(format!("{program} {} failed ({remedy}): {output}", line.join(" "))))
 }
 
-/// Both sides while they run.
+/// The running programs of both sides.
 pub(crate) struct DjangoComparison {
     gunicorn: ServerProcess,
     nginx: ServerProcess,
-    /// Where nginx passes requests on to gunicorn.
+    /// nginx's address, in front of gunicorn.
     view: SocketAddr,
     service: RunningServer,
     gateway: RunningServer,
 }
 
 impl DjangoComparison {
-    /// Fills the view's tables with the same users, starts both sides, and compares what they answer.
+    /// Fills the view's tables with the same users, starts both sides, and compares their responses.
     ///
     /// # Errors
-    /// If one does not start, or their answers differ.
+    /// If a program does not start, or the responses differ.
     pub(crate) fn start(python: &PythonEnvironment, stores: &StoreServers, sizes: PopulationSizes) -> Result<Self> {
-        fill(stores, sizes.main_users)?;
+        create_tables(stores, sizes.main_users)?;
         let build = stores.current_build();
         let files = stores.run_folder_path().join("own");
         std::fs::create_dir_all(&files)?;
@@ -105,18 +106,18 @@ impl DjangoComparison {
         let gateway = stores.gateway(build, "gateway", &[service.address], "warn").with_own_file(&files)?;
         let gateway = stores.start(&gateway)?;
         let (gunicorn, nginx, view) = serve_view(python, stores, sizes.main_users)?;
-        let both = Self { gunicorn, nginx, view, service, gateway };
-        both.compare_answers(sizes.main_users)?;
-        Ok(both)
+        let comparison = Self { gunicorn, nginx, view, service, gateway };
+        comparison.compare_responses(sizes.main_users)?;
+        Ok(comparison)
     }
 
-    /// What the processes are called, with their ids.
+    /// Names and ids of the processes.
     pub(crate) fn named_processes(&self) -> Vec<(&'static str, u32)> {
         let all = [&self.gunicorn, &self.nginx, &self.service.process, &self.gateway.process];
         all.map(|process| (process.name, process.process_id)).to_vec()
     }
 
-    /// The two lanes, one after the other in each round.
+    /// The two workloads, one after the other in each round.
     pub(crate) fn workloads(&self) -> Vec<Workload> {
         let salted = |address| LoadKind::SaltedLogins {
             address,
@@ -128,51 +129,52 @@ impl DjangoComparison {
         stele.processes = vec![self.gateway.process.process_id, self.service.process.process_id];
         let title = format!("the same call as a plain Django view, gunicorn with {WORKERS} workers");
         let mut django = workload(KEY, &title, salted(self.view));
-        // Without nginx, which many sites run for more than this one server.
+        // Without nginx, which many sites share among several servers.
         django.processes = vec![self.gunicorn.process_id];
         vec![stele, django]
     }
 
-    /// Whether a right login gets the same user from both sides, and a wrong one the same error.
-    fn compare_answers(&self, users: u64) -> Result<()> {
+    /// Checks that a correct login returns the same user from both sides, and an incorrect one the same error.
+    fn compare_responses(&self, users: u64) -> Result<()> {
         let mut logins = SaltedLogins::new(users).next_requests(2)?;
-        // The first may have been used within this second, for the SELECT of `pgbench`; a proof is good once.
+        // The first proof may have been used in this second, to capture the SELECT for pgbench; each is accepted once.
         logins.take();
-        let right = logins.take().ok_or_else(|| BenchError::new("there are too few users"))?;
+        let correct = logins.take().ok_or_else(|| BenchError::new("there are too few users"))?;
         let phone = user_population::phone(0).to_string();
-        let wrong =
+        let incorrect =
             json!({ "username": phone, "password": "0".repeat(32), "timestamp": user_population::unix_seconds() });
-        let wrong = dialect::json_post(CLOUDBOX_LOGIN, &wrong).to_bytes();
-        for (request, code) in [(right, "0000"), (wrong, "1002")] {
-            let ours = answer(self.gateway.address, &request)?;
-            let theirs = answer(self.view, &request)?;
+        let incorrect = dialect::json_post(CLOUDBOX_LOGIN, &incorrect).to_bytes();
+        for (request, code) in [(correct, "0000"), (incorrect, "1002")] {
+            let ours = normalized_response(self.gateway.address, &request)?;
+            let theirs = normalized_response(self.view, &request)?;
             if ours != theirs || !ours.contains(&format!(r#""code":"{code}""#)) {
-                return Err(BenchError::new(format!("code {code} is due; Stele answers {ours}, Django {theirs}")));
+                return Err(BenchError::new(format!("expected code {code}; Stele returned {ours}, Django {theirs}")));
             }
         }
         Ok(())
     }
 }
 
-/// The status and the body of an answer, without the session's token, which must look like one.
-fn answer(address: SocketAddr, request: &[u8]) -> Result<String> {
+/// The status and the JSON body of a response. The session token, which differs each time, is checked for its format
+/// and replaced by null.
+fn normalized_response(address: SocketAddr, request: &[u8]) -> Result<String> {
     let response = BlockingConnection::connect(address, Duration::from_secs(10))?.request(request)?.to_response();
     let text = response.text();
     let mut json: Value = serde_json::from_str(&text)
-        .map_err(|e| BenchError::new(format!("a login is answered {}, without JSON ({e}): {text}", response.status)))?;
+        .map_err(|e| BenchError::new(format!("a login returned {} without JSON ({e}): {text}", response.status)))?;
     if let Some(token) = json.pointer_mut("/data/user_token") {
         let is_token = token.as_str().is_some_and(|t| t.len() == 32 && t.bytes().all(|b| b.is_ascii_hexdigit()));
         if !is_token {
-            return Err(BenchError::new(format!("{token} is no session token")));
+            return Err(BenchError::new(format!("{token} is not a session token")));
         }
         *token = Value::Null;
     }
     Ok(format!("{} {json}", response.status))
 }
 
-/// Serves the view by gunicorn's default workers, and by nginx before them, as gunicorn's documentation asks for: these
-/// workers take one request of a connection and close it, and nginx keeps the clients' connections open. Gives
-/// gunicorn, nginx, and nginx's address.
+/// Serves the view with gunicorn's default workers behind nginx, as gunicorn's documentation recommends: these workers
+/// close each connection after one request, and nginx keeps the clients' connections open. Returns gunicorn, nginx, and
+/// nginx's address.
 fn serve_view(
     python: &PythonEnvironment,
     stores: &StoreServers,
@@ -194,23 +196,23 @@ fn serve_view(
     }
     let gunicorn = ServerProcess::start(KEY, &command, "TERM", folder.join("gunicorn.log"))?;
     let (nginx, addresses) = servers::start_nginx(&folder, &[socket], &TestCertificate::generate(&folder)?)?;
-    let view = addresses.first().copied().ok_or_else(|| BenchError::new("nginx serves nothing"))?;
+    let view = addresses.first().copied().ok_or_else(|| BenchError::new("nginx has no address"))?;
     gunicorn.wait_until(|| returns_200(view, "/healthz"))?;
     Ok((gunicorn, nginx, view))
 }
 
-/// Makes the view's tables in a schema of their own in the database of the same users, and no session.
-fn fill(stores: &StoreServers, users: u64) -> Result<()> {
+/// Creates the view's tables in a separate schema of the users' database, without sessions.
+fn create_tables(stores: &StoreServers, users: u64) -> Result<()> {
     let database = database(users);
-    // One by one: together they would be a transaction, in which nothing is vacuumed.
-    for sql in [tables().as_str(), "VACUUM (FREEZE, ANALYZE) stand_in.users", "CHECKPOINT"] {
+    // Separately: several statements form a transaction, in which VACUUM is not allowed.
+    for sql in [tables_sql().as_str(), "VACUUM (FREEZE, ANALYZE) stand_in.users", "CHECKPOINT"] {
         stores.cluster.execute(&database, sql)?;
     }
     Ok(())
 }
 
-/// The tables: users by key and by phone, with their passwords' digests in clear, and sessions by token.
-fn tables() -> String {
+/// SQL for the tables: users by id and phone, with unprotected password digests; sessions by token.
+fn tables_sql() -> String {
     let digests = user_population::digests();
     let (first, count) = (user_population::FIRST_NUMBER, digests.len());
     let digests = digests.join("','");
@@ -240,14 +242,14 @@ mod tests {
     #[test]
     fn each_password_has_its_digest_in_the_table() {
         let digests = user_population::digests();
-        let tables = tables();
+        let tables = tables_sql();
         assert!(digests.iter().all(|digest| digest.len() == 32 && tables.contains(digest)));
     }
 
     #[test]
     fn a_command_that_fails_is_reported_with_its_remedy() {
-        let failure = succeed(Command::new("sh").args(["-c", "echo no ensurepip; exit 1"]), "apt-get install it");
-        let text = failure.unwrap_err().to_string();
+        let error = run_command(Command::new("sh").args(["-c", "echo no ensurepip; exit 1"]), "apt-get install it");
+        let text = error.unwrap_err().to_string();
         assert!(text.contains("apt-get install it") && text.contains("no ensurepip"), "{text}");
     }
 }

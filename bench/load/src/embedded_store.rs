@@ -1,4 +1,4 @@
-//! The users of the embedded store: a SQLite file in a folder that is kept from run to run.
+//! Fills the embedded user store: a SQLite file that later runs reuse.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,9 +9,9 @@ use stele_bench_kit::{BenchError, Progress, Result};
 
 use crate::user_population::{self, COLUMNS, UserRows, Value};
 
-/// How many rows a statement has.
+/// Rows per INSERT statement.
 const ROWS_PER_STATEMENT: u64 = 250;
-/// For how long a population is good: its users have all logged in "today".
+/// How long a population is used, in seconds: its rows say that each user has logged in today.
 const MAX_AGE: i64 = 20 * 3_600;
 
 #[derive(QueryableByName)]
@@ -22,22 +22,23 @@ struct PopulationInfo {
     loaded: i64,
 }
 
-/// Whether the file holds this many users, and they are good for this run.
+/// Whether the file contains this many users, and they are recent enough.
 pub(crate) fn has_users(file: &Path, users: u64) -> bool {
-    let ask = || {
+    let read_info = || {
         let info: PopulationInfo = diesel::sql_query("SELECT users, loaded FROM bench_population")
             .get_result(&mut open_database(file).ok()?)
             .ok()?;
         Some(info)
     };
     let now = i64::try_from(user_population::unix_seconds()).unwrap_or(i64::MAX);
-    file.exists() && ask().is_some_and(|info| u64::try_from(info.users) == Ok(users) && now - info.loaded < MAX_AGE)
+    file.exists()
+        && read_info().is_some_and(|info| u64::try_from(info.users) == Ok(users) && now - info.loaded < MAX_AGE)
 }
 
-/// Fills a file that has the product's schema with `users` users.
+/// Adds `users` users to a file with the product's schema, in place of existing ones.
 ///
 /// # Errors
-/// If SQLite refuses.
+/// If SQLite fails.
 pub(crate) fn fill_users(file: &Path, users: u64, rows: &UserRows) -> Result<()> {
     let mut connection = open_database(file)?;
     let mut execute = |sql: &str| connection.batch_execute(sql).map_err(bench_error);
@@ -47,17 +48,17 @@ pub(crate) fn fill_users(file: &Path, users: u64, rows: &UserRows) -> Result<()>
     let mut user = 0;
     while user < users {
         let end = users.min(user + ROWS_PER_STATEMENT);
-        let (mut people, mut keys) = (format!("INSERT INTO users ({COLUMNS}) VALUES "), String::new());
-        keys.push_str("INSERT INTO identifiers (key, number) VALUES ");
-        for one in user..end {
-            let comma = if one == user { "" } else { "," };
-            people.push_str(comma);
-            rows.with_row(one, |values| write_insert_row(values, &mut people));
-            let (number, phone) = (user_population::FIRST_NUMBER + one, user_population::phone(one));
-            let _ = write!(keys, "{comma}('{}',{number}),('{phone}',{number})", user_population::name(one));
+        let (mut user_rows, mut identifiers) = (format!("INSERT INTO users ({COLUMNS}) VALUES "), String::new());
+        identifiers.push_str("INSERT INTO identifiers (key, number) VALUES ");
+        for index in user..end {
+            let comma = if index == user { "" } else { "," };
+            user_rows.push_str(comma);
+            rows.with_row(index, |values| write_insert_row(values, &mut user_rows));
+            let (number, phone) = (user_population::FIRST_NUMBER + index, user_population::phone(index));
+            let _ = write!(identifiers, "{comma}('{}',{number}),('{phone}',{number})", user_population::name(index));
         }
-        execute(&people)?;
-        execute(&keys)?;
+        execute(&user_rows)?;
+        execute(&identifiers)?;
         progress.add(end - user);
         user = end;
     }
@@ -68,11 +69,11 @@ pub(crate) fn fill_users(file: &Path, users: u64, rows: &UserRows) -> Result<()>
     Ok(())
 }
 
-/// Empties the trail of earlier runs, for what it costs to write grows with it; and reads the file once, as a machine
-/// that has served for a while has done.
+/// Deletes earlier runs' audit log, since its size affects the cost of writes; and reads the file once into the page
+/// cache, as on a server in operation.
 ///
 /// # Errors
-/// If SQLite refuses, or the file cannot be read.
+/// If SQLite fails, or the file cannot be read.
 pub(crate) fn clear_audit_log(file: &Path) -> Result<()> {
     open_database(file)?.batch_execute("DELETE FROM audit; PRAGMA wal_checkpoint(TRUNCATE)").map_err(bench_error)?;
     std::io::copy(&mut std::fs::File::open(file)?, &mut std::io::sink())?;
@@ -82,7 +83,7 @@ pub(crate) fn clear_audit_log(file: &Path) -> Result<()> {
 fn write_insert_row(values: &[Value<'_>], out: &mut String) {
     for (column, value) in values.iter().enumerate() {
         out.push(if column == 0 { '(' } else { ',' });
-        // Writing to memory does not fail. None of the texts has a quote in it.
+        // Writing to a string does not fail. No text contains a quote.
         let _ = match value {
             Value::Number(number) => write!(out, "{number}"),
             Value::Text(text) => write!(out, "'{text}'"),
@@ -94,7 +95,9 @@ fn write_insert_row(values: &[Value<'_>], out: &mut String) {
 }
 
 fn open_database(file: &Path) -> Result<SqliteConnection> {
-    let path = file.to_str().ok_or_else(|| BenchError::new("the path of the folder is not UTF-8"))?;
+    let path = file
+        .to_str()
+        .ok_or_else(|| BenchError::new("the folder's path is not UTF-8; choose another one with --keep"))?;
     SqliteConnection::establish(path).map_err(bench_error)
 }
 

@@ -1,4 +1,5 @@
-//! Programs that are not the product's: where they are, which are missing, and what they measure.
+//! External benchmark tools and servers: finds them, runs wrk, h2load, pgbench and redis-benchmark, and parses their
+//! output.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use stele_bench_kit::{BenchError, Result};
 
-/// A program, and Debian's package that has it.
+/// Required programs, and the Debian packages that contain them.
 const REQUIRED_TOOLS: [(&str, &str); 11] = [
     ("nginx", "nginx-light"),
     ("haproxy", "haproxy"),
@@ -22,32 +23,32 @@ const REQUIRED_TOOLS: [(&str, &str); 11] = [
     ("pgbench", "postgresql"),
 ];
 
-/// Where the program `name` is, if it is installed.
+/// The path of the program `name`, if it is installed.
 pub(crate) fn find_tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    // Debian keeps PostgreSQL's own programs apart, by version.
+    // Debian installs PostgreSQL's own programs in a folder for each version.
     let versions = std::fs::read_dir("/usr/lib/postgresql").map(|entries| entries.flatten().collect::<Vec<_>>());
     let mut versions: Vec<PathBuf> = versions.unwrap_or_default().into_iter().map(|version| version.path()).collect();
     versions.sort();
-    // A server and its tools must be of one version, so these come first.
+    // First in the list, since the server and its tools must have the same version.
     folders.splice(0..0, versions.iter().rev().map(|version| version.join("bin")));
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// The program `name`.
+/// The path of the program `name`.
 ///
 /// # Errors
 /// If it is not installed.
 pub(crate) fn require_tool(name: &str) -> Result<PathBuf> {
-    find_tool(name).ok_or_else(|| BenchError::new(format!("there is no {name}")))
+    find_tool(name).ok_or_else(|| BenchError::new(format!("{name} is not installed")))
 }
 
-/// Whether all are installed.
+/// Checks that all required programs are installed.
 ///
 /// # Errors
-/// Which are not, and the command that installs them.
+/// Names the missing ones and the command that installs them.
 pub(crate) fn ensure_installed() -> Result<()> {
     let missing: Vec<_> = REQUIRED_TOOLS.iter().filter(|(program, _)| find_tool(program).is_none()).collect();
     if missing.is_empty() {
@@ -59,7 +60,7 @@ pub(crate) fn ensure_installed() -> Result<()> {
     Err(BenchError::new(format!("missing: {}; apt-get install {}", programs.join(", "), packages.join(" "))))
 }
 
-/// A rate, and latencies in milliseconds where the tool reports them.
+/// A tool's result: requests per second, and latencies in milliseconds if the tool reports them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ToolResult {
     pub(crate) rate: f64,
@@ -69,28 +70,29 @@ pub(crate) struct ToolResult {
     pub(crate) p99: Option<f64>,
 }
 
-/// `wrk` with one thread: GET `path` as fast as it is answered.
+/// Runs `wrk` with one thread: GET `path` in a closed loop.
 ///
 /// # Errors
-/// If it fails, or what it prints cannot be read.
+/// If it fails, or its output cannot be parsed.
 pub(crate) fn wrk(address: SocketAddr, path: &str, connections: usize, time: Duration) -> Result<ToolResult> {
-    // Whole seconds is all it takes.
+    // wrk accepts only whole seconds.
     let seconds = time.as_secs_f64().round().max(1.0);
     let mut command = Command::new(require_tool("wrk")?);
     command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency"]);
     let text = run_and_capture(command.arg(format!("http://{address}{path}")))?;
     let after = |label: &str| {
         let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label));
-        line.map(|rest| rest.trim_start_matches(':').trim().to_owned())
+        line.map(|value| value.trim_start_matches(':').trim().to_owned())
     };
     let rate =
         after("Requests/sec").and_then(|rate| rate.parse().ok()).ok_or_else(|| unreadable_output("wrk", &text))?;
     let percentile = |label| after(label).and_then(|time| parse_milliseconds(&time));
     // "Non-2xx or 3xx responses: 5", "Socket errors: connect 0, read 5, write 0, timeout 0".
     let sockets = after("Socket errors").unwrap_or_default();
-    let of_sockets = sockets.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>();
-    let statuses = after("Non-2xx or 3xx responses").and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
-    let errors = of_sockets + statuses;
+    let socket_errors = sockets.split([' ', ',']).filter_map(|word| word.parse::<u64>().ok()).sum::<u64>();
+    let status_errors =
+        after("Non-2xx or 3xx responses").and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+    let errors = socket_errors + status_errors;
     let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
     let count = count.ok_or_else(|| unreadable_output("wrk", &text))?;
     Ok(ToolResult { rate, requests: count, errors, p50: percentile("50%"), p99: percentile("99%") })
@@ -103,35 +105,35 @@ pub(crate) enum HttpVersion {
     Http2,
 }
 
-/// What `h2load` asks for.
+/// The request that `h2load` repeats.
 #[derive(Clone, Debug)]
 pub(crate) struct H2loadRequest {
     pub(crate) address: SocketAddr,
     pub(crate) version: HttpVersion,
     pub(crate) path: &'static str,
-    /// The file that is posted; `None`: GET.
+    /// The file with the body of a POST; `None` for a GET.
     pub(crate) body: Option<PathBuf>,
 }
 
-/// `h2load` with one thread: one request at a time on each connection, as fast as it is answered. The log of its
-/// requests goes to the file `log`, and is read for the latencies.
+/// Runs `h2load` with one thread: a closed loop with one request at a time on each connection. `log` is the path of its
+/// request log, from which the latencies are read.
 ///
 /// # Errors
-/// If it fails, or what it prints cannot be read.
+/// If it fails, or its output cannot be parsed.
 pub(crate) fn h2load(
-    wanted: &H2loadRequest,
+    request: &H2loadRequest,
     connections: usize,
-    warm: Duration,
+    warmup: Duration,
     time: Duration,
     log: &Path,
 ) -> Result<ToolResult> {
-    let H2loadRequest { address, version, path, body } = wanted;
+    let H2loadRequest { address, version, path, body } = request;
     let seconds = time.as_secs_f64().round().max(1.0);
-    // It appends.
+    // h2load appends to an existing log.
     let _ = std::fs::remove_file(log);
     let mut command = Command::new(require_tool("h2load")?);
     command.args(["-t1", "-m1", &format!("-c{connections}"), &format!("-D{seconds}")]);
-    command.arg(format!("--warm-up-time={}ms", warm.as_millis())).arg("--log-file").arg(log);
+    command.arg(format!("--warm-up-time={}ms", warmup.as_millis())).arg("--log-file").arg(log);
     if *version == HttpVersion::Http1 {
         command.arg("--h1");
     }
@@ -141,16 +143,17 @@ pub(crate) fn h2load(
     let text = run_and_capture(command.arg(format!("https://{address}{path}")))?;
     // "finished in 3.00s, 12345.67 req/s, 1.23MB/s"; "requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, …"
     let line = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
-    let of = |line: &str, label: &str| -> Option<f64> {
+    let value = |line: &str, label: &str| -> Option<f64> {
         line.split(", ").find_map(|part| part.trim().strip_suffix(label)?.trim().parse().ok())
     };
-    let read = || {
+    let parse = || {
         let (requests, protocol) = (line("requests:")?, line("Application protocol:")?);
-        let is_meant = protocol.trim() == if *version == HttpVersion::Http1 { "http/1.1" } else { "h2" };
-        let (done, right) = (of(requests, "done")?, of(line("status codes:")?, "2xx")?);
-        Some((of(line("finished in")?, "req/s")?, done, if is_meant { done - right } else { done }))
+        let is_requested_version = protocol.trim() == if *version == HttpVersion::Http1 { "http/1.1" } else { "h2" };
+        let (done, succeeded) = (value(requests, "done")?, value(line("status codes:")?, "2xx")?);
+        let errors = if is_requested_version { done - succeeded } else { done };
+        Some((value(line("finished in")?, "req/s")?, done, errors))
     };
-    let (rate, count, errors) = read().ok_or_else(|| unreadable_output("h2load", &text))?;
+    let (rate, count, errors) = parse().ok_or_else(|| unreadable_output("h2load", &text))?;
     let mut latencies = latencies_from_log(log)?;
     latencies.sort_unstable();
     let percentile = |share: f64| {
@@ -161,16 +164,16 @@ pub(crate) fn h2load(
     Ok(ToolResult { rate, requests: count as u64, errors: errors as u64, p50, p99 })
 }
 
-/// The latencies in h2load's log, in microseconds: the third column.
+/// The latencies in h2load's log (third column), in microseconds.
 fn latencies_from_log(log: &Path) -> Result<Vec<u64>> {
     let text = std::fs::read_to_string(log)?;
     Ok(text.lines().filter_map(|line| line.split('\t').nth(2)?.parse().ok()).collect())
 }
 
-/// `pgbench -M prepared`: this script, as fast as it is answered, without vacuuming first.
+/// Runs `pgbench -M prepared` with `script` in a closed loop, without the initial vacuum.
 ///
 /// # Errors
-/// If it fails, or what it prints cannot be read.
+/// If it fails, or its output cannot be parsed.
 pub(crate) fn pgbench(
     address: SocketAddr,
     database: &str,
@@ -195,10 +198,10 @@ pub(crate) fn pgbench(
     Ok(ToolResult { rate, requests: count as u64, errors: errors as u64, p50: None, p99: None })
 }
 
-/// `redis-benchmark` with one command: `count` times, as fast as it is answered.
+/// Runs `redis-benchmark` with one command, `count` times in a closed loop.
 ///
 /// # Errors
-/// If it fails, or what it prints cannot be read.
+/// If it fails, or its output cannot be parsed.
 pub(crate) fn redis_benchmark(address: SocketAddr, test: &str, clients: usize, count: u64) -> Result<ToolResult> {
     let (host, port) = (address.ip().to_string(), address.port().to_string());
     let mut command = Command::new(require_tool("redis-benchmark")?);
@@ -230,10 +233,10 @@ fn run_and_capture(command: &mut Command) -> Result<String> {
 }
 
 fn unreadable_output(tool: &str, text: &str) -> BenchError {
-    BenchError::new(format!("{tool} printed something else than expected: {text}"))
+    BenchError::new(format!("cannot parse the output of {tool}: {text}"))
 }
 
-/// A time as wrk writes it: `812.00us`, `1.04ms`, `2.1s`.
+/// Parses a time in wrk's format: `812.00us`, `1.04ms`, `2.1s`.
 fn parse_milliseconds(text: &str) -> Option<f64> {
     let units = [("us", 0.001), ("ms", 1.0), ("s", 1_000.0), ("m", 60_000.0)];
     let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));

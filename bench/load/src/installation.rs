@@ -1,5 +1,4 @@
-//! Everything that is measured, on free ports: PostgreSQL with its users, Redis, the product's programs, what they are
-//! compared with.
+//! The installation under test: databases with users, settings, and how the product's programs are started.
 
 use std::cell::OnceCell;
 use std::net::SocketAddr;
@@ -18,26 +17,35 @@ use crate::servers::{self, RunningServer, TestCertificate};
 use crate::user_population::UserRows;
 use crate::{embedded_store, external_tools};
 
-/// What all MeFP apps share.
+/// The secret that all MeFP apps share (`STELE_MEFP_SECRET`).
 const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
-/// The one app, and its own secret.
+/// Name and secret of the registered app.
 const MEFP_APP: (&str, &str) = ("bench", "fedcba9876543210");
 
-/// The page that says whether a program is ready.
+/// The readiness endpoint.
 const READINESS_PATH: &str = "/readyz";
 
-/// How many users each database has.
+/// Number of users in each database.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PopulationSizes {
-    /// What all but the growth is measured with.
+    /// The main database, which all workloads but those of growth use.
     pub(crate) main_users: u64,
-    /// What it grows from.
+    /// The small database of the growth comparison.
     pub(crate) few_users: u64,
-    /// What it grows to, if it is asked for.
+    /// The large database of the growth comparison, if requested.
     pub(crate) most_users: Option<u64>,
 }
 
-/// The stores with their users, and a folder for the run.
+/// Where a program has its stores.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StoreKind {
+    /// SQLite files.
+    Embedded,
+    /// PostgreSQL and Redis.
+    Servers,
+}
+
+/// The database servers with their users, and a temporary folder for the run.
 pub(crate) struct StoreServers {
     current_build: ProductBuild,
     baseline_build: Option<ProductBuild>,
@@ -48,11 +56,11 @@ pub(crate) struct StoreServers {
     sizes: PopulationSizes,
 }
 
-/// The programs of one build of the product. Each build has databases, a Redis prefix and keys of its own, since
-/// schemas and formats may differ between builds.
+/// The programs of one build of the product. Each build has its own databases, Redis key prefix and keys, since schemas
+/// and formats may differ.
 pub(crate) struct ProductBuild {
     programs: ReleasePrograms,
-    /// What its databases, prefix and folders end in.
+    /// Suffix of the build's databases, prefix and folders.
     tag: &'static str,
     rows: OnceCell<UserRows>,
 }
@@ -67,21 +75,21 @@ impl ProductBuild {
     }
 }
 
-/// A program of the product and how it is started.
+/// A program of the product, with its arguments and settings.
 #[derive(Clone)]
 pub(crate) struct ProgramStart {
-    /// What it is called in tables.
+    /// The name in reports.
     pub(crate) name: &'static str,
     program: PathBuf,
     arguments: &'static [&'static str],
     settings: Vec<(&'static str, String)>,
-    /// The page that says whether it is ready; empty if it is as soon as it takes connections.
+    /// The readiness endpoint; if empty, the program is ready as soon as it accepts connections.
     readiness_path: &'static str,
 }
 
 impl ProgramStart {
-    /// The same with the program's file copied into `folder`. Instances of one file share its pages, which divides them
-    /// in the proportional set size; an instance with a file of its own has all of them.
+    /// The same program from a copy of its file in `folder`. Processes of one file share its pages, which lowers each
+    /// one's proportional set size; with its own file, a process is charged for all of them.
     ///
     /// # Errors
     /// If the file cannot be copied.
@@ -94,28 +102,28 @@ impl ProgramStart {
 }
 
 impl StoreServers {
-    /// Starts the servers on what is kept in `kept`, and makes what is not there yet, for the current build and for the
-    /// `baseline` if there is one.
+    /// Starts the servers on the data in `database_folder`, and creates missing databases for the current build and the
+    /// `baseline`.
     ///
     /// # Errors
-    /// If something cannot be started, made or filled.
+    /// If a server does not start, or a database cannot be created or filled.
     pub(crate) fn open(
         programs: ReleasePrograms,
         baseline: Option<ReleasePrograms>,
-        kept: &Path,
+        database_folder: &Path,
         sizes: PopulationSizes,
     ) -> Result<Self> {
         external_tools::ensure_installed()?;
-        std::fs::create_dir_all(kept)?;
+        std::fs::create_dir_all(database_folder)?;
         let run = tempfile::Builder::new().prefix("stele-load-").tempdir()?;
-        let cluster = PostgresCluster::start(kept, run.path().join("postgres.log"))?;
+        let cluster = PostgresCluster::start(database_folder, run.path().join("postgres.log"))?;
         let redis = servers::start_redis(run.path())?;
         let baseline = baseline.map(|programs| ProductBuild::new(programs, "_baseline"));
         let current = ProductBuild::new(programs, "");
         let stores = Self {
             current_build: current,
             baseline_build: baseline,
-            database_folder: kept.to_owned(),
+            database_folder: database_folder.to_owned(),
             run_folder: run,
             cluster,
             redis,
@@ -132,37 +140,37 @@ impl StoreServers {
         Ok(stores)
     }
 
-    /// The build that is being measured.
+    /// The build under test.
     pub(crate) fn current_build(&self) -> &ProductBuild {
         &self.current_build
     }
 
-    /// The build that it is compared with.
+    /// The earlier build to compare with.
     pub(crate) fn baseline_build(&self) -> Option<&ProductBuild> {
         self.baseline_build.as_ref()
     }
 
     fn ensure_database(&self, build: &ProductBuild, users: u64) -> Result<()> {
         let database = build.database(users);
-        let there = self.cluster.has_users(&database, users);
-        if !there {
+        let exists = self.cluster.has_users(&database, users);
+        if !exists {
             self.cluster.create_database(&database)?;
         }
         let settings = self.server_settings(build, users);
         self.run_stele(build, &["migrate"], &settings)?;
-        if !there {
+        if !exists {
             self.cluster.fill_users(&database, users, self.rows_of(build)?)?;
             self.run_stele(build, &["app", "add", MEFP_APP.0, "--secret", MEFP_APP.1], &settings)?;
         }
-        // The trail of earlier runs, for what it costs to write grows with it.
+        // Delete earlier runs' audit log, since its size affects the cost of writes.
         self.cluster.execute(&database, "TRUNCATE audit")
     }
 
     fn ensure_embedded(&self, build: &ProductBuild) -> Result<()> {
         let folder = self.embedded_folder(build);
         let file = folder.join("users.db");
-        let there = embedded_store::has_users(&file, self.sizes.main_users);
-        if !there && folder.exists() {
+        let exists = embedded_store::has_users(&file, self.sizes.main_users);
+        if !exists && folder.exists() {
             std::fs::remove_dir_all(&folder)?;
         }
         for state in ["state.db", "state.db-wal", "state.db-shm"] {
@@ -171,13 +179,13 @@ impl StoreServers {
             }
         }
         self.run_stele(build, &["migrate"], &self.embedded_settings(build))?;
-        if !there {
+        if !exists {
             embedded_store::fill_users(&file, self.sizes.main_users, self.rows_of(build)?)?;
         }
         embedded_store::clear_audit_log(&file)
     }
 
-    /// Made once for each build: its hashes take a second or two.
+    /// The rows of `build`, computed once: the hashes take a second or two.
     fn rows_of<'a>(&self, build: &'a ProductBuild) -> Result<&'a UserRows> {
         if let Some(rows) = build.rows.get() {
             return Ok(rows);
@@ -185,8 +193,8 @@ impl StoreServers {
         let file = self.key_folder(build).join("seal-1.key");
         let text = std::fs::read_to_string(&file)?;
         let key = text.get(..64).and_then(hex::decode::<32>);
-        let key = key.ok_or_else(|| BenchError::new(format!("{} is no key", file.display())))?;
-        // The product's own cost, or each login by password would raise it.
+        let key = key.ok_or_else(|| BenchError::new(format!("{} does not contain a key", file.display())))?;
+        // The product's default cost; with another one, each password login would rehash.
         let rows = UserRows::new(1, key, Argon2Cost::default())?;
         Ok(build.rows.get_or_init(|| rows))
     }
@@ -203,7 +211,7 @@ impl StoreServers {
         self.database_folder.join(format!("embedded-{}{}", self.sizes.main_users, build.tag))
     }
 
-    /// The settings of a program on PostgreSQL with this many users, and on Redis.
+    /// Settings for the PostgreSQL database with this many users, and Redis.
     fn server_settings(&self, build: &ProductBuild, users: u64) -> Vec<(&'static str, String)> {
         let mut settings = self.common_settings(build, &self.data_folder(build));
         let (redis, tag) = (self.redis.address, build.tag);
@@ -212,18 +220,18 @@ impl StoreServers {
         settings
     }
 
-    /// The settings of a program on the embedded store.
+    /// Settings for the embedded stores.
     fn embedded_settings(&self, build: &ProductBuild) -> Vec<(&'static str, String)> {
         self.common_settings(build, &self.embedded_folder(build))
     }
 
-    /// The protections are as they come: nothing of them is set.
+    /// Settings of all programs. Rate limits and other protections have their defaults.
     fn common_settings(&self, build: &ProductBuild, data: &Path) -> Vec<(&'static str, String)> {
         vec![
             ("STELE_DATA", data.display().to_string()),
             ("STELE_KEYS", self.key_folder(build).display().to_string()),
             ("STELE_MEFP_SECRET", MEFP_SECRET.to_owned()),
-            // The gateway and the proxies are on this machine.
+            // The gateway and the reference proxies.
             ("STELE_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
             ("STELE_DRAIN", "0".to_owned()),
         ]
@@ -237,28 +245,28 @@ impl StoreServers {
             return Ok(());
         }
         let why = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
-        let remedy = format!("remove {} to begin afresh", self.database_folder.display());
+        let remedy = format!("remove {} to create the databases again", self.database_folder.display());
         Err(BenchError::new(format!("stele {}: {why} ({remedy})", arguments.join(" "))))
     }
 
-    /// The MeFP app that is registered.
+    /// The registered MeFP app.
     ///
     /// # Errors
-    /// Never: its keys are of the right length.
+    /// Never, since its secrets have the correct lengths.
     pub(crate) fn mefp_app(&self) -> Result<MefpApp> {
         MefpApp::new(MEFP_APP.0, MEFP_SECRET, MEFP_APP.1)
     }
 
-    /// A service on PostgreSQL with this many users.
+    /// A service on the PostgreSQL database with this many users.
     pub(crate) fn service(&self, build: &ProductBuild, name: &'static str, program: &str, users: u64) -> ProgramStart {
         let (program, settings) = (build.programs.path(program), self.server_settings(build, users));
         ProgramStart { name, program, arguments: &[], settings, readiness_path: READINESS_PATH }
     }
 
-    /// MeFP's call without its envelope.
+    /// The reference program `plain`: MeFP's call without envelopes.
     ///
     /// # Errors
-    /// If this program cannot tell where it is.
+    /// If the path of the current executable is unknown.
     pub(crate) fn plain_json(&self, users: u64) -> Result<ProgramStart> {
         let program = std::env::current_exe()?.with_file_name("plain");
         Ok(ProgramStart {
@@ -270,8 +278,8 @@ impl StoreServers {
         })
     }
 
-    /// A gateway whose cloudbox routes lead to `instances`, at this level of its log: at `info`, the default, each
-    /// request is a line. That the other services are not there is as it should be, so it is not asked for them.
+    /// A gateway in front of `instances` of cloudbox. `log` is its log level; `info`, the default, includes the access
+    /// log. `/healthz` shows that it is ready, since `/readyz` requires all services.
     pub(crate) fn gateway(
         &self,
         build: &ProductBuild,
@@ -294,7 +302,7 @@ impl StoreServers {
         }
     }
 
-    /// The same over TLS.
+    /// A gateway with TLS in front of one cloudbox instance.
     pub(crate) fn tls_gateway(
         &self,
         build: &ProductBuild,
@@ -309,11 +317,11 @@ impl StoreServers {
         start
     }
 
-    /// A gateway before one instance of each service, in the order of [`Dialect::ALL`].
+    /// A gateway in front of one instance of each service, in the order of [`DialectKind::ALL`].
     pub(crate) fn gateway_to_all_services(&self, name: &'static str, instances: &[SocketAddr]) -> ProgramStart {
-        let led = DialectKind::ALL.iter().zip(instances);
+        let upstreams = DialectKind::ALL.iter().zip(instances);
         let settings =
-            led.map(|(dialect, address)| (dialect.upstream_setting(), format!("http://{address}"))).collect();
+            upstreams.map(|(dialect, address)| (dialect.upstream_setting(), format!("http://{address}"))).collect();
         ProgramStart {
             name,
             program: self.current_build.programs.path("gateway"),
@@ -323,10 +331,12 @@ impl StoreServers {
         }
     }
 
-    /// `stele up`, on the embedded store or on PostgreSQL and Redis.
-    pub(crate) fn up(&self, build: &ProductBuild, name: &'static str, on_servers: bool) -> ProgramStart {
-        let settings =
-            if on_servers { self.server_settings(build, self.sizes.main_users) } else { self.embedded_settings(build) };
+    /// `stele up` on stores of this kind.
+    pub(crate) fn up(&self, build: &ProductBuild, name: &'static str, stores: StoreKind) -> ProgramStart {
+        let settings = match stores {
+            StoreKind::Embedded => self.embedded_settings(build),
+            StoreKind::Servers => self.server_settings(build, self.sizes.main_users),
+        };
         ProgramStart {
             name,
             program: build.programs.path("stele"),
@@ -336,15 +346,15 @@ impl StoreServers {
         }
     }
 
-    /// A folder that is removed after the run.
+    /// The temporary folder of the run.
     pub(crate) fn run_folder_path(&self) -> &Path {
         self.run_folder.path()
     }
 
-    /// Starts a program of the product and waits until it is ready.
+    /// Starts a program and waits until it is ready.
     ///
     /// # Errors
-    /// If it does not become so.
+    /// If it does not become ready in time.
     pub(crate) fn start(&self, start: &ProgramStart) -> Result<RunningServer> {
         let (address, admin) = (free_address()?, free_address()?);
         let mut command = command_without_settings(&start.program);
@@ -363,12 +373,12 @@ impl StoreServers {
     }
 }
 
-/// The database of this many users.
+/// The name of the database with this many users.
 pub(crate) fn database(users: u64) -> String {
     format!("bench_{users}")
 }
 
-/// A program with nothing of the caller's own settings.
+/// A command for `program`, without the caller's `STELE_…` and `OTEL_…` variables.
 fn command_without_settings(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {

@@ -1,4 +1,4 @@
-//! Measures Stele beside what people use and beside the machine's own limits, in one run: see `README.md`.
+//! Load benchmark: measures Stele, comparable servers and the machine's limits in one run (`README.md`).
 
 mod args;
 mod bar_chart;
@@ -41,14 +41,14 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("error: {failure}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::from(2)
         }
     }
 }
 
-/// Gives whether every request was answered as it should be.
+/// Returns whether every request had the expected response.
 fn run(args: &Args) -> Result<bool> {
     external_tools::ensure_installed()?;
     raise_file_descriptor_limit();
@@ -56,28 +56,28 @@ fn run(args: &Args) -> Result<bool> {
         Some(folder) => ReleasePrograms::from_folder(folder)?,
         None => ReleasePrograms::build()?,
     };
-    let python = args.with_django().then(|| PythonEnvironment::provide(&args.database_folder())).transpose()?;
+    let python = args.with_django().then(|| PythonEnvironment::ensure(&args.database_folder())).transpose()?;
     let sizes = args.sizes();
-    eprintln!("Stores in {} (the first time, and after 20 hours, they are filled)", args.database_folder().display());
+    eprintln!("Databases in {} (filled the first time, and again after 20 hours)", args.database_folder().display());
     let baseline = args.baseline.as_deref().map(ReleasePrograms::from_folder).transpose()?;
     let stores = StoreServers::open(programs, baseline, &args.database_folder(), sizes)?;
     let footprints = if args.only.is_empty() {
-        eprintln!("Start and memory of each program");
+        eprintln!("Measuring start-up time and memory of each program");
         footprint::measure_footprints(&stores, sizes, args.idle_time())?
     } else {
         Vec::new()
     };
-    eprintln!("Starting what is measured, and what it is measured beside");
-    let running = TestBed::start(&stores, sizes)?;
-    let mut lanes = running.workloads(&stores, sizes)?;
-    let mut processes = running.named_processes(&stores);
-    let beside = python.map(|python| DjangoComparison::start(&python, &stores, sizes)).transpose()?;
-    if let Some(beside) = &beside {
-        lanes.extend(beside.workloads());
-        processes.extend(beside.named_processes());
+    eprintln!("Starting the programs under test and the reference servers");
+    let test_bed = TestBed::start(&stores, sizes)?;
+    let mut workloads = test_bed.workloads(&stores, sizes)?;
+    let mut processes = test_bed.named_processes(&stores);
+    let comparison = python.map(|python| DjangoComparison::start(&python, &stores, sizes)).transpose()?;
+    if let Some(comparison) = &comparison {
+        workloads.extend(comparison.workloads());
+        processes.extend(comparison.named_processes());
     }
-    lanes.retain(|lane| args.measures(lane.key));
-    let mut turns = RoundRunner {
+    workloads.retain(|workload| args.measures(workload.key));
+    let mut runner = RoundRunner {
         processes,
         measurement_time: args.measurement_time(),
         warmup: args.warmup_time(),
@@ -87,13 +87,13 @@ fn run(args: &Args) -> Result<bool> {
         fastest_salted_rate: None,
         raw_rates_in_mixed_load: Vec::new(),
     };
-    let (rounds, spins) = run_rounds(args.rounds(), stores.redis.address, &mut lanes, &mut turns)?;
+    let (rounds, calibration_times) = run_rounds(args.rounds(), stores.redis.address, &mut workloads, &mut runner)?;
     let report = Report {
-        workloads: lanes,
+        workloads,
         rounds,
         footprints,
-        calibration_times: spins,
-        raw_rates_in_mixed_load: turns.raw_rates_in_mixed_load,
+        calibration_times,
+        raw_rates_in_mixed_load: runner.raw_rates_in_mixed_load,
         sizes,
         measurement_time: args.measurement_time(),
     };
@@ -107,45 +107,49 @@ fn run(args: &Args) -> Result<bool> {
     }
     let errors = report.errors();
     if errors > 0 {
-        eprintln!("{errors} requests were not answered as they should be");
+        eprintln!("{errors} requests failed or had an unexpected response; see the errors above");
     }
     Ok(errors == 0)
 }
 
-/// Each lane in turn, `count` times over, each time with nothing in Redis.
+/// Measures each workload in `count` rounds. Redis is empty at the start of each round.
 fn run_rounds(
     count: usize,
     redis: SocketAddr,
-    lanes: &mut [Workload],
-    turns: &mut RoundRunner,
+    workloads: &mut [Workload],
+    runner: &mut RoundRunner,
 ) -> Result<(Vec<RoundMeasurements>, Vec<Duration>)> {
-    let (mut rounds, mut spins) = (Vec::new(), Vec::new());
+    let (mut rounds, mut calibration_times) = (Vec::new(), Vec::new());
     for number in 1..=count {
         let mut round = RoundMeasurements::new();
         servers::flush_redis(redis)?;
-        turns.refresh_logins();
-        for lane in lanes.iter_mut() {
-            spins.push(cpu_usage::calibration_loop());
-            let sample = turns.measure(lane)?;
-            let p99 = sample.p99.map_or_else(String::new, |p99| format!(", p99 {p99:.2} ms"));
-            eprintln!("round {number} of {count}: {:<58} {:>9}/s{p99}", lane.title, format_thousands(sample.rate));
-            if sample.errors > 0 {
-                let why = sample.first_error.as_deref().unwrap_or("not told why");
-                eprintln!("  {} errors; the first: {why}", sample.errors);
+        runner.refresh_logins();
+        for workload in workloads.iter_mut() {
+            calibration_times.push(cpu_usage::calibration_loop());
+            let measurement = runner.measure(workload)?;
+            let p99 = measurement.p99.map_or_else(String::new, |p99| format!(", p99 {p99:.2} ms"));
+            eprintln!(
+                "round {number} of {count}: {:<58} {:>9}/s{p99}",
+                workload.title,
+                format_thousands(measurement.rate)
+            );
+            if measurement.errors > 0 {
+                let first = measurement.first_error.as_deref().unwrap_or("no details");
+                eprintln!("  {} errors; the first: {first}", measurement.errors);
             }
-            round.insert(lane.key, sample);
+            round.insert(workload.key, measurement);
         }
         rounds.push(round);
     }
-    Ok((rounds, spins))
+    Ok((rounds, calibration_times))
 }
 
-/// Each connection is an open file, here and in every server that is started from here.
+/// Raises the limit of open files, which servers started from here inherit: each connection is an open file.
 fn raise_file_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum.or(limit.current.max(Some(1 << 16)));
-    if let Err(cause) = setrlimit(Resource::Nofile, limit) {
-        eprintln!("the limit of open files stays as it is: {cause}");
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        eprintln!("cannot raise the limit of open files ({error}); raise `ulimit -n`");
     }
 }

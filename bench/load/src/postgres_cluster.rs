@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster in a folder that is kept from run to run, with one database for each size of population.
+//! PostgreSQL cluster that later runs reuse, with one database per population size.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -14,26 +14,26 @@ use crate::external_tools;
 use crate::server_process::{ServerProcess, accepts_connections, free_address};
 use crate::user_population::{self, COLUMNS, UserRows, Value};
 
-/// How much is sent to the server at once, in bytes.
+/// Bytes of COPY data per message.
 const COPY_CHUNK: usize = 1 << 20;
-/// For how long a population is good: its users have all logged in "today".
+/// How long a population is used, in seconds: its rows say that each user has logged in today.
 const MAX_AGE: u64 = 20 * 3_600;
-/// The configuration, on top of the defaults: durable, as an operator would run it on this machine.
+/// Settings in addition to the defaults: durable, as in production on this machine.
 const SETTINGS: &str = "max_connections = 300\nshared_buffers = 1GB\nmax_wal_size = 8GB\n\
-     # So that COPY into a fresh table writes no log.\nwal_level = minimal\nmax_wal_senders = 0\n\
+     # COPY into a new table skips the write-ahead log.\nwal_level = minimal\nmax_wal_senders = 0\n\
      unix_socket_directories = ''\nlisten_addresses = '127.0.0.1'\n";
 
-/// The cluster while its server runs.
+/// A running cluster.
 pub(crate) struct PostgresCluster {
     pub(crate) process: ServerProcess,
     pub(crate) address: SocketAddr,
 }
 
 impl PostgresCluster {
-    /// Starts the server on the cluster in `folder`, which is made if it is not there.
+    /// Starts the server on the cluster in `folder`, which is created if it is missing.
     ///
     /// # Errors
-    /// If it does not start.
+    /// If the server does not start.
     pub(crate) fn start(folder: &Path, log: PathBuf) -> Result<Self> {
         let data = folder.join("postgres");
         if !data.join("PG_VERSION").exists() {
@@ -43,7 +43,7 @@ impl PostgresCluster {
         let address = free_address()?;
         let mut postgres = Command::new(external_tools::require_tool("postgres")?);
         postgres.arg("-D").arg(&data).args(["-p", &address.port().to_string()]);
-        // INT: at once, without waiting for clients, and in good order.
+        // INT is a fast shutdown: a clean one that disconnects clients.
         let process = ServerProcess::start("postgres", &as_postgres(&postgres)?, "INT", log)?;
         process.wait_until(|| accepts_connections(address))?;
         let cluster = Self { process, address };
@@ -56,15 +56,15 @@ impl PostgresCluster {
         format!("postgres://stele@{}/{database}", self.address)
     }
 
-    /// Has statements executed in a database.
+    /// Executes SQL statements in a database.
     ///
     /// # Errors
-    /// If the server does not take them.
+    /// If a statement fails.
     pub(crate) fn execute(&self, database: &str, sql: &str) -> Result<()> {
         self.with_client(database, async |client| Ok(client.batch_execute(sql).await?))
     }
 
-    /// Whether `database` holds this many users, and they are good for this run.
+    /// Whether `database` contains this many users, and they are recent enough.
     pub(crate) fn has_users(&self, database: &str, users: u64) -> bool {
         let sql = "SELECT users, loaded FROM bench_population";
         let found = self.with_client(database, async |client| {
@@ -72,29 +72,29 @@ impl PostgresCluster {
             Ok((row.try_get::<_, i64>(0)?, row.try_get::<_, i64>(1)?))
         });
         let (users, now) = (i64::try_from(users).ok(), user_population::unix_seconds());
-        found.is_ok_and(|(there, loaded)| {
-            Some(there) == users && u64::try_from(loaded).is_ok_and(|loaded| now.saturating_sub(loaded) < MAX_AGE)
+        found.is_ok_and(|(found, loaded)| {
+            Some(found) == users && u64::try_from(loaded).is_ok_and(|loaded| now.saturating_sub(loaded) < MAX_AGE)
         })
     }
 
-    /// Makes an empty database, in place of one that may be there.
+    /// Creates an empty database, in place of an existing one.
     ///
     /// # Errors
-    /// If the server refuses.
+    /// If the server rejects it.
     pub(crate) fn create_database(&self, database: &str) -> Result<()> {
         self.execute("postgres", &format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"))?;
         self.execute("postgres", &format!("CREATE DATABASE {database}"))
     }
 
-    /// Fills a database that has the product's schema with `users` users.
+    /// Adds `users` users to a database with the product's schema, in place of existing ones.
     ///
     /// # Errors
-    /// If the server refuses.
+    /// If the server rejects it.
     pub(crate) fn fill_users(&self, database: &str, users: u64, rows: &UserRows) -> Result<()> {
         let progress = Progress::new(&format!("{database}: rows"), users * 3);
         self.with_client(database, async |client| {
-            // In one transaction with the truncation, rows are frozen and need no log; the superuser spares two million
-            // looks for users that were just written.
+            // COPY in the transaction of TRUNCATE freezes the rows and skips the write-ahead log. The replica role
+            // skips two million foreign-key checks.
             client.batch_execute("SET session_replication_role = replica; BEGIN; TRUNCATE users, identifiers").await?;
             let into = format!("COPY users ({COLUMNS}) FROM STDIN (FREEZE)");
             copy_rows(client, &into, users, &progress, |user, out| {
@@ -110,7 +110,7 @@ impl PostgresCluster {
                 copy_rows(client, into, users, &progress, line).await?;
             }
             let number = "SELECT setval(pg_get_serial_sequence('users', 'number'), max(number)) FROM users";
-            // One by one: together they would be a transaction, in which nothing is vacuumed.
+            // Separately: several statements form a transaction, in which VACUUM is not allowed.
             for sql in ["COMMIT", number, "VACUUM (FREEZE, ANALYZE) users", "VACUUM (FREEZE, ANALYZE) identifiers"] {
                 client.batch_execute(sql).await?;
             }
@@ -124,27 +124,27 @@ impl PostgresCluster {
         Ok(())
     }
 
-    /// What the server is asked while `work` is done, as it came: for a benchmark of the very statement.
+    /// The statements that the server receives while `work` runs, so that a benchmark can repeat one exactly.
     ///
     /// # Errors
-    /// If it does not say, or `work` fails.
+    /// If statement logging cannot be changed, or `work` fails.
     pub(crate) fn capture_statements(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<String>> {
         let before = self.process.log().len();
         self.set_statement_logging("all")?;
-        let done = work();
-        // What was executed before the setting changes is in the log before this statement is.
-        self.execute("postgres", "SELECT 'overheard'")?;
+        let result = work();
+        // Earlier statements are in the log once this one has been executed.
+        self.execute("postgres", "SELECT 'captured'")?;
         self.set_statement_logging("none")?;
-        done?;
+        result?;
         let log = self.process.log();
         let lines = log.get(before..).unwrap_or_default().lines();
         Ok(lines.filter_map(|line| Some(line.split_once(": ")?.1.to_owned())).collect())
     }
 
-    fn set_statement_logging(&self, which: &str) -> Result<()> {
-        self.execute("postgres", &format!("ALTER SYSTEM SET log_statement = '{which}'"))?;
+    fn set_statement_logging(&self, level: &str) -> Result<()> {
+        self.execute("postgres", &format!("ALTER SYSTEM SET log_statement = '{level}'"))?;
         self.execute("postgres", "SELECT pg_reload_conf()")?;
-        // Each backend heeds it before its next statement; it is read by the signal, which may be a moment late.
+        // Backends apply the setting before their next statement, but may receive the signal a moment later.
         std::thread::sleep(Duration::from_millis(200));
         Ok(())
     }
@@ -155,21 +155,21 @@ impl PostgresCluster {
         work: impl AsyncFnOnce(&Client) -> std::result::Result<T, PostgresError>,
     ) -> Result<T> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let done = runtime.block_on(async {
+        let result = runtime.block_on(async {
             let (client, connection) = tokio_postgres::connect(&self.url(database), NoTls).await?;
             let work = async {
-                let done = work(&client).await;
+                let result = work(&client).await;
                 drop(client);
-                done
+                result
             };
-            let (done, ended) = tokio::join!(work, connection);
-            done.and_then(|done| Ok(ended.map(|()| done)?))
+            let (result, closed) = tokio::join!(work, connection);
+            result.and_then(|value| Ok(closed.map(|()| value)?))
         });
-        done.map_err(|error| error.0)
+        result.map_err(|error| error.0)
     }
 }
 
-/// An error of the server's, in its words.
+/// An error with the server's own message.
 struct PostgresError(BenchError);
 
 impl From<tokio_postgres::Error> for PostgresError {
@@ -180,8 +180,8 @@ impl From<tokio_postgres::Error> for PostgresError {
 }
 
 impl From<BenchError> for PostgresError {
-    fn from(failure: BenchError) -> Self {
-        Self(failure)
+    fn from(error: BenchError) -> Self {
+        Self(error)
     }
 }
 
@@ -207,13 +207,13 @@ async fn copy_rows(
     Ok(())
 }
 
-/// A row in COPY's text format. None of the values has a character that would have to be escaped.
+/// Appends a row in COPY's text format. No value contains a character that needs escaping.
 fn write_copy_row(values: &[Value<'_>], out: &mut String) {
     for (column, value) in values.iter().enumerate() {
         if column > 0 {
             out.push('\t');
         }
-        // Writing to memory does not fail.
+        // Writing to a string does not fail.
         let _ = match value {
             Value::Number(number) => write!(out, "{number}"),
             Value::Text(text) => write!(out, "{text}"),
@@ -243,7 +243,7 @@ fn init_cluster(data: &Path) -> Result<()> {
     Err(BenchError::new(format!("initdb: {}", String::from_utf8_lossy(&made.stderr).trim())))
 }
 
-/// The command, as Debian's user `postgres` if this is root, as whom PostgreSQL does not run.
+/// The command as the user `postgres` if this process is root, since PostgreSQL refuses to run as root.
 fn as_postgres(command: &Command) -> Result<Command> {
     let mut other = match postgres_user()? {
         None => Command::new(command.get_program()),
@@ -269,7 +269,9 @@ fn postgres_user() -> Result<Option<(u32, u32)>> {
     let number = |at: usize| fields.as_ref().and_then(|fields| fields.get(at)?.parse().ok());
     match (number(2), number(3)) {
         (Some(uid), Some(gid)) => Ok(Some((uid, gid))),
-        _ => Err(BenchError::new("PostgreSQL does not run as root, and there is no user postgres")),
+        _ => Err(BenchError::new(
+            "PostgreSQL does not run as root, and the user postgres is missing; install the package postgresql",
+        )),
     }
 }
 

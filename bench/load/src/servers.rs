@@ -1,4 +1,4 @@
-//! Servers that are not the product's: Redis, nginx, haproxy, and the empty handler.
+//! Starts the other servers: Redis, nginx, haproxy, and the empty handler; creates the TLS certificate.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -10,14 +10,14 @@ use stele_bench_kit::{BenchError, Result};
 use crate::external_tools;
 use crate::server_process::{ServerProcess, accepts_connections, free_address};
 
-/// A server and where it serves.
+/// A running server and its address.
 #[derive(Debug)]
 pub(crate) struct RunningServer {
     pub(crate) process: ServerProcess,
     pub(crate) address: SocketAddr,
 }
 
-/// Redis as `docker-compose.yml` has it: each write appended to a file that is synced every second.
+/// Starts Redis as in `docker-compose.yml`, with an append-only file that is synced every second.
 ///
 /// # Errors
 /// If it does not start.
@@ -26,37 +26,37 @@ pub(crate) fn start_redis(folder: &Path) -> Result<RunningServer> {
     let mut command = Command::new(external_tools::require_tool("redis-server")?);
     command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"]).arg(folder);
     command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]);
-    // It is rewritten between rounds instead, and not in whichever lane it happens to grow too long.
+    // Rewritten between rounds instead of during a measurement.
     command.args(["--auto-aof-rewrite-percentage", "0"]);
     start_server("redis", &command, "TERM", folder, address)
 }
 
-/// Empties Redis and its file: each round begins alike.
+/// Empties Redis and rewrites its append-only file, so that rounds start alike.
 ///
 /// # Errors
-/// If it does not do so.
+/// If a command fails, or the rewrite takes more than 30 seconds.
 pub(crate) fn flush_redis(redis: SocketAddr) -> Result<()> {
     use std::io::{Read as _, Write as _};
-    let ask = |command: &str| -> Result<String> {
+    let run = |command: &str| -> Result<String> {
         let mut stream = std::net::TcpStream::connect(redis)?;
         stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply)?;
         Ok(reply)
     };
-    ask("FLUSHALL")?;
-    ask("BGREWRITEAOF")?;
+    run("FLUSHALL")?;
+    run("BGREWRITEAOF")?;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !ask("INFO persistence")?.contains("aof_rewrite_in_progress:0") {
+    while !run("INFO persistence")?.contains("aof_rewrite_in_progress:0") {
         if std::time::Instant::now() > deadline {
-            return Err(BenchError::new("Redis does not come to an end with rewriting its file"));
+            return Err(BenchError::new("Redis did not finish rewriting its append-only file in 30 s"));
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     Ok(())
 }
 
-/// The empty actix handler.
+/// Starts the empty actix handler.
 ///
 /// # Errors
 /// If it does not start.
@@ -67,7 +67,7 @@ pub(crate) fn start_upstream(folder: &Path) -> Result<RunningServer> {
     start_server("upstream", &command, "TERM", folder, address)
 }
 
-/// A certificate for loopback and its key, as files: what TLS is measured with on both sides.
+/// A certificate for 127.0.0.1 and its key, as files, used by the gateway and nginx.
 #[derive(Clone, Debug)]
 pub(crate) struct TestCertificate {
     pub(crate) chain: PathBuf,
@@ -75,10 +75,10 @@ pub(crate) struct TestCertificate {
 }
 
 impl TestCertificate {
-    /// A new one, on P-256, by itself.
+    /// Generates a self-signed certificate with a P-256 key.
     ///
     /// # Errors
-    /// If `openssl` does not make it.
+    /// If `openssl` fails.
     pub(crate) fn generate(folder: &Path) -> Result<Self> {
         let (chain, key) = (folder.join("tls.pem"), folder.join("tls.key"));
         let mut command = Command::new(external_tools::require_tool("openssl")?);
@@ -102,8 +102,8 @@ impl TestCertificate {
     }
 }
 
-/// nginx with one worker, which serves at as many addresses as there are upstreams: each before one of them; and at one
-/// more, over TLS with HTTP/1.1 and 2, before the first.
+/// Starts nginx with one worker. It listens on one address for each upstream, and on a last one with TLS (HTTP/1.1 and
+/// HTTP/2) for the first upstream.
 ///
 /// # Errors
 /// If it does not start.
@@ -150,7 +150,7 @@ pub(crate) fn start_nginx(
     Ok((process, addresses))
 }
 
-/// haproxy with one thread, likewise.
+/// Starts haproxy with one thread. It listens on one address for each upstream.
 ///
 /// # Errors
 /// If it does not start.
@@ -178,11 +178,11 @@ pub(crate) fn start_haproxy(folder: &Path, upstreams: &[SocketAddr]) -> Result<(
 fn start_server(
     name: &'static str,
     command: &Command,
-    end: &str,
+    stop_signal: &str,
     folder: &Path,
     address: SocketAddr,
 ) -> Result<RunningServer> {
-    let process = ServerProcess::start(name, command, end, folder.join(format!("{name}.log")))?;
+    let process = ServerProcess::start(name, command, stop_signal, folder.join(format!("{name}.log")))?;
     process.wait_until(|| accepts_connections(address))?;
     Ok(RunningServer { process, address })
 }

@@ -1,4 +1,4 @@
-//! What runs while lanes have their turns, and the lanes that lead to it.
+//! The programs that run during the measurement, and the workloads on them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use stele_bench_kit::{BenchError, BlockingConnection, Result};
 
 use crate::baseline::Baseline;
 use crate::external_tools::{H2loadRequest, HttpVersion};
-use crate::installation::{PopulationSizes, ProgramStart, StoreServers, database};
+use crate::installation::{PopulationSizes, ProgramStart, StoreKind, StoreServers, database};
 use crate::server_process::ServerProcess;
 use crate::servers::{self, RunningServer, TestCertificate};
 use crate::user_population::{self, SaltedLogins};
 use crate::workloads::{self, LoadKind, Population, Workload};
 
-/// How many connections there are where nothing else is said.
+/// The default number of connections.
 pub(crate) const DEFAULT_CONNECTIONS: usize = 64;
-/// How many there are where it is about many.
+/// The number of connections in the workload of many connections.
 pub(crate) const MANY_CONNECTIONS: usize = 2_000;
-/// How many connections bring raw passwords: more than there are slots, fewer than wait.
+/// Connections that send raw passwords: more than hashing slots, fewer than the queue in front of them holds.
 pub(crate) const RAW_LOGIN_CONNECTIONS: usize = 16;
 
-/// All that runs, beside the stores.
+/// All running programs but the database servers.
 pub(crate) struct TestBed {
     servers: Vec<RunningServer>,
     proxies: Vec<ServerProcess>,
@@ -32,9 +32,10 @@ pub(crate) struct TestBed {
     portal: SocketAddr,
     mefp: SocketAddr,
     plain_json: SocketAddr,
-    /// Before the empty handler, before cloudbox, before two of it; and one that logs each request.
+    /// In front of the empty handler, of cloudbox, of two cloudbox instances, and of the empty handler with the access
+    /// log.
     gateways: [SocketAddr; 4],
-    /// Before the empty handler, over TLS.
+    /// In front of the empty handler, with TLS.
     tls_gateway: SocketAddr,
     nginx: Vec<SocketAddr>,
     haproxy: Vec<SocketAddr>,
@@ -44,10 +45,10 @@ pub(crate) struct TestBed {
 }
 
 impl TestBed {
-    /// Starts it all.
+    /// Starts all programs.
     ///
     /// # Errors
-    /// If something does not start.
+    /// If a program does not start.
     pub(crate) fn start(stores: &StoreServers, sizes: PopulationSizes) -> Result<Self> {
         let (folder, build) = (stores.run_folder_path(), stores.current_build());
         let upstream = servers::start_upstream(folder)?;
@@ -76,8 +77,8 @@ impl TestBed {
         ];
         let certificate = TestCertificate::generate(folder)?;
         let tls_gateway = run(stores.tls_gateway(build, upstream.address, &certificate))?;
-        let up = run(stores.up(build, "stele up", false))?;
-        let up_on_servers = run(stores.up(build, "stele up", true))?;
+        let up = run(stores.up(build, "stele up", StoreKind::Embedded))?;
+        let up_on_servers = run(stores.up(build, "stele up", StoreKind::Servers))?;
         let baseline = match stores.baseline_build() {
             Some(build) => Some(Baseline::start(stores, build, sizes, &mut run)?),
             None => None,
@@ -106,38 +107,38 @@ impl TestBed {
         })
     }
 
-    /// What all processes are called, with their ids.
+    /// Names and ids of all processes, with those of the database servers.
     pub(crate) fn named_processes(&self, stores: &StoreServers) -> Vec<(&'static str, u32)> {
         let ours = self.servers.iter().map(|server| &server.process);
         let stores = [&stores.cluster.process, &stores.redis.process];
         ours.chain(&self.proxies).chain(stores).map(|process| (process.name, process.process_id)).collect()
     }
 
-    /// The lanes, in the order of their turns.
+    /// The workloads, in the order of measurement.
     ///
     /// # Errors
-    /// If what they need cannot be made.
+    /// If the requests of a workload cannot be prepared.
     pub(crate) fn workloads(&self, stores: &StoreServers, sizes: PopulationSizes) -> Result<Vec<Workload>> {
         let app = stores.mefp_app()?;
         let script = self.pgbench_script(stores, sizes)?;
-        let mut lanes = theoretical_rate_workloads(self, stores, script, sizes);
-        lanes.extend(self.proxy_workloads());
-        lanes.extend(self.tls_workloads(stores.run_folder_path())?);
+        let mut workloads = theoretical_rate_workloads(self, stores, script, sizes);
+        workloads.extend(self.proxy_workloads());
+        workloads.extend(self.tls_workloads(stores.run_folder_path())?);
         let salted = |address, connections, of, share| LoadKind::SaltedLogins { address, connections, of, share };
         let main = |address| salted(address, DEFAULT_CONNECTIONS, Population::Main, None);
-        let again = |address, (requests, expected)| LoadKind::RepeatedRequests {
+        let repeated = |address, (requests, expected)| LoadKind::RepeatedRequests {
             address,
             connections: DEFAULT_CONNECTIONS,
             requests,
             expected: Box::new(expected),
         };
-        let dead = || (workloads::unknown_token_logouts(), workloads::unknown_token_response());
+        let token_check = || (workloads::unknown_token_logouts(), workloads::unknown_token_response());
         let raw = || workloads::raw_login_requests(sizes.main_users, &app);
-        lanes.extend([
+        workloads.extend([
             workload("salted", "salted login at the service", main(self.cloudbox)),
             workload(
                 "salted-open",
-                "the same, at half that rate in an open loop",
+                "the same at half that rate, open loop",
                 salted(self.cloudbox, DEFAULT_CONNECTIONS, Population::Main, Some(0.5)),
             ),
             workload(
@@ -154,16 +155,16 @@ impl TestBed {
                 &format!("salted login at the service, {} users", sizes.few_users),
                 salted(self.cloudbox_few, DEFAULT_CONNECTIONS, Population::Few, None),
             ),
-            workload("token", "token check: logout with a dead token", again(self.cloudbox, dead())),
+            workload("token", "token check: logout with an unknown token", repeated(self.cloudbox, token_check())),
             workload(
                 "mefp",
                 "MeFP 验证用户名, envelope in and out",
-                again(self.mefp, workloads::mefp_requests(sizes.main_users, &app, self.mefp)?),
+                repeated(self.mefp, workloads::mefp_requests(sizes.main_users, &app, self.mefp)?),
             ),
             workload(
                 "plain",
                 "the same call in plain JSON",
-                again(self.plain_json, workloads::plain_json_requests(sizes.main_users, &app)),
+                repeated(self.plain_json, workloads::plain_json_requests(sizes.main_users, &app)),
             ),
             workload("hash", "argon2id, one core", LoadKind::Hash { threads: 1 }),
             workload("hash-all", "argon2id, all cores", LoadKind::Hash { threads: core_count() }),
@@ -174,7 +175,7 @@ impl TestBed {
             ),
             workload(
                 "salted-beside",
-                "salted login at a tenth of the most, beside these",
+                "salted login at a tenth of its maximum rate, concurrently with these",
                 LoadKind::MixedLogins {
                     raw: self.portal,
                     connections: RAW_LOGIN_CONNECTIONS,
@@ -188,20 +189,19 @@ impl TestBed {
         ]);
         if let (Some(address), Some(most)) = (self.cloudbox_most, sizes.most_users) {
             let title = format!("salted login at the service, {most} users");
-            lanes.push(workload("salted-most", &title, salted(address, DEFAULT_CONNECTIONS, Population::Most, None)));
+            workloads.push(workload(
+                "salted-most",
+                &title,
+                salted(address, DEFAULT_CONNECTIONS, Population::Most, None),
+            ));
         }
         if let Some(baseline) = &self.baseline {
-            for lane in baseline.workloads(&app, sizes)? {
-                // Right after its twin, so that both have the machine in the same state.
-                let twin = lane.key.strip_suffix("-baseline");
-                let at = lanes.iter().position(|current| Some(current.key) == twin).map_or(lanes.len(), |at| at + 1);
-                lanes.insert(at, lane);
-            }
+            insert_after_counterparts(&mut workloads, baseline.workloads(&app, sizes)?);
         }
-        Ok(lanes)
+        Ok(workloads)
     }
 
-    /// The empty handler behind each of those that pass requests on.
+    /// Requests to the empty handler, directly and through each proxy.
     fn proxy_workloads(&self) -> Vec<Workload> {
         let through = |address, requests| LoadKind::RepeatedRequests {
             address,
@@ -212,7 +212,7 @@ impl TestBed {
         vec![
             workload(
                 "hello-own",
-                "GET of the empty handler, own client",
+                "GET of the empty handler, own load generator",
                 through(self.upstream, workloads::get_requests()),
             ),
             workload("gateway-get", "GET through the gateway", through(self.gateways[0], workloads::get_requests())),
@@ -241,13 +241,13 @@ impl TestBed {
         ]
     }
 
-    /// The same over TLS, with one certificate.
+    /// Requests to the empty handler over TLS, through the gateway and nginx with the same certificate.
     fn tls_workloads(&self, folder: &Path) -> Result<Vec<Workload>> {
         let body = folder.join("body.json");
         std::fs::write(&body, workloads::post_body())?;
-        let nginx = self.nginx.last().copied().ok_or_else(|| BenchError::new("nginx serves nothing over TLS"))?;
+        let nginx = self.nginx.last().copied().ok_or_else(|| BenchError::new("nginx has no TLS address"))?;
         let load = |address, version, body: Option<&PathBuf>| LoadKind::H2load {
-            wanted: H2loadRequest { address, version, path: workloads::BENCH_PATH, body: body.cloned() },
+            request: H2loadRequest { address, version, path: workloads::BENCH_PATH, body: body.cloned() },
             connections: DEFAULT_CONNECTIONS,
             log: folder.join("h2load.log"),
         };
@@ -266,24 +266,25 @@ impl TestBed {
         ])
     }
 
-    /// A script for pgbench with the statement that a login at the service makes, of users by chance.
+    /// Writes a pgbench script with the SELECT of a login, captured from the service, for random users.
     fn pgbench_script(&self, stores: &StoreServers, sizes: PopulationSizes) -> Result<PathBuf> {
         let mut logins = SaltedLogins::new(sizes.main_users);
         let address = self.cloudbox;
-        let heard = stores.cluster.capture_statements(|| {
+        let statements = stores.cluster.capture_statements(|| {
             let mut requests = logins.next_requests(1)?;
             let request = requests.take().ok_or_else(|| BenchError::new("there are no users"))?;
             let mut connection = BlockingConnection::connect(address, std::time::Duration::from_secs(10))?;
-            let answer = connection.request(&request)?.to_response();
-            if answer.status == 200 && answer.text().contains(r#""code":"0000""#) {
+            let response = connection.request(&request)?.to_response();
+            if response.status == 200 && response.text().contains(r#""code":"0000""#) {
                 return Ok(());
             }
-            Err(BenchError::new(format!("{CLOUDBOX_LOGIN} answers {}: {}", answer.status, answer.text())))
+            Err(BenchError::new(format!("{CLOUDBOX_LOGIN} returns {}: {}", response.status, response.text())))
         })?;
-        let select = heard.iter().find(|sql| sql.contains("SELECT") && sql.contains("identifiers"));
-        let select = select.ok_or_else(|| BenchError::new(format!("no SELECT was overheard, but {heard:?}")))?;
+        let select = statements.iter().find(|sql| sql.contains("SELECT") && sql.contains("identifiers"));
+        let select = select
+            .ok_or_else(|| BenchError::new(format!("the login made no SELECT on identifiers: {statements:?}")))?;
         let (_, select) = select.split_once("SELECT").unwrap_or_default();
-        // The identifier and, if it is one, the limit.
+        // $1 is the identifier; $2, if present, the row limit.
         let select = select.replace("$1", "(:phone)::text").replace("$2", ":one");
         let (first, last) = (user_population::phone(0), user_population::phone(sizes.main_users - 1));
         let text = format!("\\set phone random({first}, {last})\n\\set one 1\nSELECT{select};\n");
@@ -293,9 +294,18 @@ impl TestBed {
     }
 }
 
-/// What the limit of a login, and that of a token check, are made of.
+/// Inserts each workload of the baseline after its counterpart, so that both find the machine in the same state.
+fn insert_after_counterparts(workloads: &mut Vec<Workload>, baseline_workloads: Vec<Workload>) {
+    for baseline_workload in baseline_workloads {
+        let counterpart = baseline_workload.key.strip_suffix("-baseline");
+        let at = workloads.iter().position(|workload| Some(workload.key) == counterpart);
+        workloads.insert(at.map_or(workloads.len(), |at| at + 1), baseline_workload);
+    }
+}
+
+/// The parts of the theoretical rates of a login and of a token check.
 fn theoretical_rate_workloads(
-    running: &TestBed,
+    test_bed: &TestBed,
     stores: &StoreServers,
     script: PathBuf,
     sizes: PopulationSizes,
@@ -306,7 +316,7 @@ fn theoretical_rate_workloads(
         workload(
             "hello",
             "empty actix handler (wrk)",
-            LoadKind::Wrk { address: running.upstream, connections: DEFAULT_CONNECTIONS },
+            LoadKind::Wrk { address: test_bed.upstream, connections: DEFAULT_CONNECTIONS },
         ),
         workload(
             "select",
@@ -323,11 +333,12 @@ fn theoretical_rate_workloads(
     ]
 }
 
-pub(crate) fn workload(key: &'static str, title: &str, work: LoadKind) -> Workload {
-    Workload { key, title: title.to_owned(), load: work, last_rate: None, processes: Vec::new() }
+/// A workload whose processes' memory is not read.
+pub(crate) fn workload(key: &'static str, title: &str, load: LoadKind) -> Workload {
+    Workload { key, title: title.to_owned(), load, last_rate: None, processes: Vec::new() }
 }
 
-/// How many processors there are.
+/// The number of processors.
 pub(crate) fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,20 +1,20 @@
-//! What the measurements must show: each bar with how it is worked out from the lanes of one round.
+//! Thresholds of the results, and how each value is computed from the workloads of one round.
 
 use crate::django;
 use crate::footprint::Footprint;
 use crate::measurement::{Measurement, MedianRange, RoundMeasurements};
 use crate::test_bed::{DEFAULT_CONNECTIONS, MANY_CONNECTIONS, core_count};
 
-/// A figure beside its bar.
+/// A measured value and its threshold.
 pub(crate) struct EvaluatedThreshold {
     pub(crate) title: String,
-    /// Over the rounds; what is judged is the median.
+    /// The value over the rounds; its median is compared.
     pub(crate) measured: MedianRange,
     pub(crate) threshold: Threshold,
     pub(crate) unit: &'static str,
 }
 
-/// What is asked of a figure.
+/// A required minimum or maximum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Threshold {
     AtLeast(f64),
@@ -24,36 +24,36 @@ pub(crate) enum Threshold {
 impl EvaluatedThreshold {
     pub(crate) fn is_met(&self) -> bool {
         match self.threshold {
-            Threshold::AtLeast(bar) => self.measured.median >= bar,
-            Threshold::AtMost(bar) => self.measured.median <= bar,
+            Threshold::AtLeast(limit) => self.measured.median >= limit,
+            Threshold::AtMost(limit) => self.measured.median <= limit,
         }
     }
 
-    /// "met", or by what part of the bar it is missed.
+    /// "met", or by how many percent of the threshold it is missed.
     pub(crate) fn result_text(&self) -> String {
-        let (Threshold::AtLeast(bar) | Threshold::AtMost(bar)) = self.threshold;
-        let off = (self.measured.median - bar).abs() / bar * 100.0;
+        let (Threshold::AtLeast(limit) | Threshold::AtMost(limit)) = self.threshold;
+        let off = (self.measured.median - limit).abs() / limit * 100.0;
         if self.is_met() { "met".to_owned() } else { format!("**missed by {off:.0} %**") }
     }
 }
 
-/// How a figure comes out of a round; `None` if what it needs was not measured.
+/// Computes a value from a round; `None` if a required workload was not measured.
 type Metric = fn(&RoundMeasurements) -> Option<f64>;
 
-/// What a build may lose against an earlier one in the same rounds: 3 %.
+/// Against an earlier build in the same rounds: at most 3 % slower.
 const NO_REGRESSION: Threshold = Threshold::AtLeast(0.97);
 
-/// What the gateway must be beside nginx (ADR 33): in plain HTTP, over TLS, and in its slowest hundredth.
+/// The gateway against nginx (ADR 33): rate over plain HTTP and over TLS, and p99.
 const MIN_PLAIN_RATIO: Threshold = Threshold::AtLeast(0.9);
 const MIN_TLS_RATIO: Threshold = Threshold::AtLeast(1.0);
 const MAX_P99_RATIO: Threshold = Threshold::AtMost(1.25);
 
-/// What a login must be beside the same call in plain Django: in rate, in p99, in memory.
+/// A login against the same call in plain Django: rate, p99 and memory.
 const MIN_RATE_BESIDE_DJANGO: Threshold = Threshold::AtLeast(5.0);
 const MAX_P99_BESIDE_DJANGO: Threshold = Threshold::AtMost(0.5);
 const MAX_MEMORY_BESIDE_DJANGO: Threshold = Threshold::AtMost(0.33);
 
-/// The bars that come from the lanes.
+/// The thresholds of workloads: title, value, threshold, unit.
 const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
     ("gateway against nginx, GET", |r| rate_ratio(r, "gateway-get", "nginx-get"), MIN_PLAIN_RATIO, ""),
     ("… its p99 against nginx's", |r| p99_ratio(r, "gateway-get", "nginx-get"), MAX_P99_RATIO, ""),
@@ -86,26 +86,26 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
         "",
     ),
     (
-        "token check against its limit",
+        "token check against its theoretical rate",
         |r| Some(workload_rate(r, "token")? / theoretical_token_rate(r)?),
         Threshold::AtLeast(0.8),
         "",
     ),
     ("MeFP call against the same in plain JSON", |r| rate_ratio(r, "mefp", "plain"), Threshold::AtLeast(0.9), ""),
     (
-        "login by password against the hashing ceiling (cores by the time of one verification)",
+        "password login against the hashing limit (cores divided by the time of one verification)",
         |r| Some(workload_rate(r, "raw")? / (workload_rate(r, "hash")? * core_count() as f64)),
         Threshold::AtLeast(0.95),
         "",
     ),
-    ("… against all cores hashing at once", |r| rate_ratio(r, "raw", "hash-all"), Threshold::AtLeast(0.95), ""),
+    ("… against hashing on all cores", |r| rate_ratio(r, "raw", "hash-all"), Threshold::AtLeast(0.95), ""),
     (
-        "… p99 of salted logins beside, at a tenth of the most",
+        "… p99 of concurrent salted logins, at a tenth of their maximum rate",
         |r| r.get("salted-beside")?.p99,
         Threshold::AtMost(10.0),
         "ms",
     ),
-    ("`stele up`, embedded: salted logins a second", |r| workload_rate(r, "up"), Threshold::AtLeast(10_000.0), "/s"),
+    ("`stele up`, embedded: salted logins per second", |r| workload_rate(r, "up"), Threshold::AtLeast(10_000.0), "/s"),
     ("… against the same on PostgreSQL and Redis", |r| rate_ratio(r, "up", "up-servers"), Threshold::AtLeast(0.6), ""),
     ("all users against few of them", |r| rate_ratio(r, "salted", "salted-few"), Threshold::AtLeast(0.9), ""),
     ("most users against few of them", |r| rate_ratio(r, "salted-most", "salted-few"), Threshold::AtLeast(0.9), ""),
@@ -118,7 +118,7 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
     ("… through the gateway", |r| rate_ratio(r, "salted-gateway", "salted-gateway-baseline"), NO_REGRESSION, ""),
     ("token check against the baseline", |r| rate_ratio(r, "token", "token-baseline"), NO_REGRESSION, ""),
     ("MeFP call against the baseline", |r| rate_ratio(r, "mefp", "mefp-baseline"), NO_REGRESSION, ""),
-    ("login by password against the baseline", |r| rate_ratio(r, "raw", "raw-baseline"), NO_REGRESSION, ""),
+    ("password login against the baseline", |r| rate_ratio(r, "raw", "raw-baseline"), NO_REGRESSION, ""),
     ("`stele up`, embedded, against the baseline", |r| rate_ratio(r, "up", "up-baseline"), NO_REGRESSION, ""),
     (
         "two instances against one, through the gateway",
@@ -148,14 +148,14 @@ const THRESHOLDS: &[(&str, Metric, Threshold, &str)] = &[
     ),
 ];
 
-/// All bars whose lanes were measured.
+/// All thresholds whose workloads were measured.
 pub(crate) fn evaluate_thresholds(rounds: &[RoundMeasurements], footprints: &[Footprint]) -> Vec<EvaluatedThreshold> {
-    let of_lanes = THRESHOLDS.iter().filter_map(|(title, figure, bar, unit)| {
-        let figure = MedianRange::from_values(rounds.iter().filter_map(figure))?;
-        Some(EvaluatedThreshold { title: (*title).to_owned(), measured: figure, threshold: *bar, unit })
+    let of_workloads = THRESHOLDS.iter().filter_map(|(title, metric, threshold, unit)| {
+        let measured = MedianRange::from_values(rounds.iter().filter_map(metric))?;
+        Some(EvaluatedThreshold { title: (*title).to_owned(), measured, threshold: *threshold, unit })
     });
     let of_programs = footprints.iter().flat_map(|footprint| {
-        let most = match footprint.name {
+        let max_mib = match footprint.name {
             "gateway" => 12.0,
             "stele up" => 40.0,
             _ => 15.0,
@@ -167,21 +167,21 @@ pub(crate) fn evaluate_thresholds(rounds: &[RoundMeasurements], footprints: &[Fo
             EvaluatedThreshold {
                 title: title("idle memory"),
                 measured: memory,
-                threshold: Threshold::AtMost(most),
+                threshold: Threshold::AtMost(max_mib),
                 unit: "MiB",
             },
             EvaluatedThreshold {
-                title: title("start to ready"),
+                title: title("start-up time"),
                 measured: footprint.startup_seconds,
                 threshold: Threshold::AtMost(0.3),
                 unit: "s",
             },
         ]
     });
-    of_lanes.chain(of_programs).collect()
+    of_workloads.chain(of_programs).collect()
 }
 
-/// L: what a login would take that did nothing but be received, selected and set, one after the other.
+/// L: the rate of a login that only receives a request, selects a user and sets a key, one after the other.
 pub(crate) fn theoretical_login_rate(round: &RoundMeasurements) -> Option<f64> {
     Some(
         1.0 / (1.0 / workload_rate(round, "hello")?
@@ -190,7 +190,7 @@ pub(crate) fn theoretical_login_rate(round: &RoundMeasurements) -> Option<f64> {
     )
 }
 
-/// The same of a token check: received, got.
+/// The same for a token check: receives a request and gets a key.
 pub(crate) fn theoretical_token_rate(round: &RoundMeasurements) -> Option<f64> {
     Some(1.0 / (1.0 / workload_rate(round, "hello")? + 1.0 / workload_rate(round, "get")?))
 }
@@ -225,18 +225,19 @@ mod tests {
         let round = round(&[("hello", 120.0), ("select", 60.0), ("set", 120.0), ("get", 40.0), ("salted", 24.0)]);
         assert!((theoretical_login_rate(&round).unwrap() - 30.0).abs() < 1e-9);
         assert!((theoretical_token_rate(&round).unwrap() - 30.0).abs() < 1e-9);
-        let judged = evaluate_thresholds(&[round], &[]);
-        let of = |title: &str| judged.iter().find(|one| one.title.starts_with(title)).unwrap();
-        assert!(of("salted login at the service").is_met());
-        assert!(of("… its p99").is_met());
-        assert!(!judged.iter().any(|one| one.title.starts_with("MeFP")), "what was not measured is not judged");
+        let evaluated = evaluate_thresholds(&[round], &[]);
+        let find = |title: &str| evaluated.iter().find(|threshold| threshold.title.starts_with(title)).unwrap();
+        assert!(find("salted login at the service").is_met());
+        assert!(find("… its p99").is_met());
+        let is_mefp = |threshold: &EvaluatedThreshold| threshold.title.starts_with("MeFP");
+        assert!(!evaluated.iter().any(is_mefp), "a workload that was not measured has no threshold");
     }
 
     #[test]
     fn a_missed_threshold_reports_the_gap() {
-        let figure = MedianRange { median: 0.6, min: 0.5, max: 0.7 };
-        let judged =
-            EvaluatedThreshold { title: String::new(), measured: figure, threshold: Threshold::AtLeast(0.8), unit: "" };
-        assert_eq!(judged.result_text(), "**missed by 25 %**");
+        let measured = MedianRange { median: 0.6, min: 0.5, max: 0.7 };
+        let evaluated =
+            EvaluatedThreshold { title: String::new(), measured, threshold: Threshold::AtLeast(0.8), unit: "" };
+        assert_eq!(evaluated.result_text(), "**missed by 25 %**");
     }
 }

@@ -1,8 +1,8 @@
-//! The users, each by a number from 0: what they are called, what their rows hold, and how they log in.
+//! The users of the databases, numbered from 0: identifiers, rows, and login requests.
 //!
-//! Every row is right in every column: its digest is sealed under the site's own key for that row, and its verifier is
-//! argon2id of that digest. There are as many passwords as [`PASSWORDS`], and as many hashes are computed: a million
-//! would take hours, and a hash costs the same whoever shares it.
+//! Every column is valid: the digest is sealed for its row under the installation's key, and the verifier is argon2id
+//! of that digest. Users share [`PASSWORDS`] passwords and hashes, since a million hashes would take hours and a shared
+//! one costs the same to verify.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,29 +18,29 @@ use stele_core::verifier::{self, Argon2Cost, HashMemory};
 
 use crate::engine::Requests;
 
-/// How many different passwords there are.
+/// The number of different passwords.
 const PASSWORDS: usize = 64;
-/// The number of the first user, as the product gives it.
+/// The first user's number in the product.
 pub(crate) const FIRST_NUMBER: u64 = 100_001;
-/// The phone of the first user; every dialect takes it.
+/// The first user's phone, which every dialect accepts.
 pub(crate) const FIRST_PHONE: u64 = 13_000_000_000;
-/// What users are taken in steps of, modulo how many there are: neighbours are not neighbours on the disk.
+/// Step between users of consecutive logins, modulo their number, so that consecutive logins read different pages.
 const STRIDE: u64 = 7_368_787;
-/// How far ahead of the clock proofs are dated, in seconds: a store that has just been emptied takes none from before
-/// the end of the second in which it first hears of a login.
+/// How far timestamps are ahead of the clock, in seconds. An emptied state store rejects proofs from before the end of
+/// the second of its first login.
 const LEAD_SECONDS: u64 = 5;
-/// How far ahead of the clock a proof may be dated (the service takes 300 s).
+/// How far a timestamp may be ahead of the clock, in seconds (the service accepts 300).
 const MAX_AHEAD_SECONDS: u64 = 240;
 
-/// All users registered then: 2024-01-01, in microseconds.
+/// Registration time of all users, 2024-01-01, in microseconds.
 const REGISTERED_AT_MICROS: u64 = 1_704_067_200_000_000;
 
-/// The columns of `users` that a row fills, in order.
+/// The columns of `users` in a row, in order.
 pub(crate) const COLUMNS: &str = "number, id, name, phone, registered_with, registered_through, registered_at, alias_id, \
      role, disabled, real_name, gender, nickname, avatar_url, enterprise, group_name, organization, department, \
      description, org_id, memo, verifier, seal_key_id, sealed, epoch, salted_at";
 
-/// A value of a row.
+/// A column's value.
 pub(crate) enum Value<'a> {
     Number(u64),
     Text(&'a str),
@@ -72,7 +72,7 @@ fn digest(user: u64) -> [u8; 16] {
     Md5::digest(password(user)).into()
 }
 
-/// Makes rows.
+/// Generates rows of users.
 pub(crate) struct UserRows {
     sealer: Sealer,
     key: u32,
@@ -81,12 +81,13 @@ pub(crate) struct UserRows {
 }
 
 impl UserRows {
-    /// Rows sealed under key number `key`, which is `secret`, with hashes of this cost.
+    /// Rows sealed under `secret`, the key of number `key`, with hashes of this cost.
     ///
     /// # Errors
-    /// If argon2 does not take its parameters.
+    /// If argon2 rejects the cost.
     pub(crate) fn new(key: u32, secret: [u8; 32], cost: Argon2Cost) -> Result<Self> {
-        let sealer = Sealer::new([(key, secret.into())]).ok_or_else(|| BenchError::new("there is no sealing key"))?;
+        let sealer =
+            Sealer::new([(key, secret.into())]).ok_or_else(|| BenchError::new("the sealing key is invalid"))?;
         let hash = |user: usize| {
             let digest = PasswordDigest::from_bytes(digest(user as u64));
             verifier::hash(&digest, &OsRandom.bits128(), cost, &mut HashMemory::default())
@@ -101,17 +102,17 @@ impl UserRows {
         })
     }
 
-    /// Gives the row of a user to `take`: the values of [`COLUMNS`].
+    /// Calls `take` with the user's values of [`COLUMNS`].
     pub(crate) fn with_row<T>(&self, user: u64, take: impl FnOnce(&[Value<'_>]) -> T) -> T {
         let bits: [u8; 16] = Md5::digest(format!("id of {user}")).into();
         let id = UserId::from_random(bits);
-        // What a user's sealed digest is bound to: `stele_core::usecase::credential`.
+        // Associated data of a sealed digest, as in `stele_core::usecase::credential`.
         let context = [b"user\0", id.as_bytes().as_slice()].concat();
         let sealed = self.sealer.seal(self.now, &context, &digest(user), &OsRandom);
         let (name, phone) = (name(user), phone(user).to_string());
         let alias = hex::encode(&bits);
-        // As after any day on which the user has logged in by a salted proof: the first one of a day is noted, in a
-        // batch beside the logins, and at the rates measured here nearly all are not the first.
+        // As if the user had logged in by a salted proof today. The first such login of a day updates the row; in a
+        // measurement nearly all logins are later ones.
         let salted_at = u64::try_from(self.now.as_micros()).unwrap_or_default();
         take(&[
             Value::Number(FIRST_NUMBER + user),
@@ -144,7 +145,7 @@ impl UserRows {
     }
 }
 
-/// Salted logins at cloudbox, each good once: users in turn, and for each round of them a timestamp of its own.
+/// Generates salted cloudbox logins, each with a new proof: all users in turn, with a new timestamp for each cycle.
 #[derive(Debug)]
 pub(crate) struct SaltedLogins {
     users: u64,
@@ -159,15 +160,15 @@ impl SaltedLogins {
         Self { users, next_index: 0, timestamp: 0, proofs: Vec::new() }
     }
 
-    /// Begins a round of the users with a timestamp of its own: what is younger than a store that was emptied.
+    /// Starts a cycle with a new timestamp, later than the state store's emptying.
     pub(crate) fn start_fresh_round(&mut self) {
         self.next_index = self.users;
     }
 
-    /// The next `count`, computed now and to be sent soon.
+    /// Prepares the next `count` requests, to be sent soon.
     ///
     /// # Errors
-    /// If there are too few users for so many: a user has one login a second.
+    /// If there are too few users, since a user has one proof per second.
     pub(crate) fn next_requests(&mut self, count: u64) -> Result<Requests> {
         let mut requests = Requests::sent_once();
         let now = unix_seconds();
@@ -178,7 +179,10 @@ impl SaltedLogins {
             if self.next_index == self.users {
                 self.start_round(now);
                 if self.timestamp > now + MAX_AHEAD_SECONDS {
-                    return Err(BenchError::new(format!("{} users are too few for so many logins", self.users)));
+                    return Err(BenchError::new(format!(
+                        "{} users are too few for this login rate; raise --users or --few",
+                        self.users
+                    )));
                 }
             }
             let user = self.next_index * (STRIDE % self.users) % self.users;
@@ -203,18 +207,18 @@ impl SaltedLogins {
 
 fn write_login_request(bytes: &mut Vec<u8>, user: u64, proof: &[u8; 32], timestamp: u64) {
     use std::io::Write as _;
-    // A body's length is that of these, a phone of 11 digits, a proof of 32 and a timestamp of 10.
+    // Phones have 11 digits, proofs 32, timestamps 10.
     let (start, middle, end) = (r#"{"username":""#, r#"","password":""#, r#"","timestamp":""#);
     let length = start.len() + 11 + middle.len() + 32 + end.len() + 10 + 2;
     let path = stele_bench_kit::dialect::CLOUDBOX_LOGIN;
     let head = "Host: bench\r\nContent-Type: application/json\r\nContent-Length: ";
-    // Writing to memory does not fail.
+    // Writing to a string does not fail.
     let _ = write!(bytes, "POST {path} HTTP/1.1\r\n{head}{length}\r\n\r\n{start}{}{middle}", phone(user));
     bytes.extend_from_slice(proof);
     let _ = write!(bytes, "{end}{timestamp}\"}}");
 }
 
-/// Seconds since 1970.
+/// The system clock's Unix time in seconds.
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }

@@ -132,22 +132,22 @@ enum ConnectionStrategy {
 impl ConnectionStrategy {
     async fn login(&self) {
         let call = login_call();
-        let answer: (String, i64, i64) = match self {
+        let reply: (String, i64, i64) = match self {
             Self::Deadpool(pool) => query(&mut pool.get().await.unwrap(), &call.evalsha_command(&ANY_SERVER)).await,
             Self::Manager(manager) => query(&mut manager.clone(), &call.evalsha_command(&ANY_SERVER)).await,
             Self::Product(connection) => connection.run_script(&call).await.unwrap(),
         };
-        assert_eq!(answer.0, "done");
+        assert_eq!(reply.0, "done");
     }
 
     async fn check_token(&self) {
         let command = token_check_command();
-        let answer: Value = match self {
+        let reply: Value = match self {
             Self::Deadpool(pool) => query(&mut pool.get().await.unwrap(), &command).await,
             Self::Manager(manager) => query(&mut manager.clone(), &command).await,
             Self::Product(connection) => connection.run_command(&command).await.unwrap(),
         };
-        assert!(matches!(answer, Value::Array(fields) if fields.len() == 7));
+        assert!(matches!(reply, Value::Array(fields) if fields.len() == 7));
     }
 
     /// Calls per second of all callers together.

@@ -61,7 +61,7 @@ fn compare_jwt(options: &Options, programs: &ReleasePrograms, report: &mut Repor
     report.compare(
         options,
         plan(
-            "reset requested: own_phone phone, no account",
+            "reset requested: own phone, no account",
             [&own_phone, &unknown_user],
             None,
             Expectation::Indistinguishable,
@@ -70,7 +70,7 @@ fn compare_jwt(options: &Options, programs: &ReleasePrograms, report: &mut Repor
     report.compare(
         options,
         plan(
-            "reset requested: own_phone phone, another's",
+            "reset requested: own phone, another's",
             [&own_phone, &other_users_phone],
             None,
             Expectation::Indistinguishable,

@@ -1,4 +1,4 @@
-//! Timing of logins: unknown_users user against wrong password (`docs/THREATS.md` 1).
+//! Timing of logins: unknown user against wrong password (`docs/THREATS.md` 1).
 
 use stele_bench_kit::dialect::now;
 use stele_bench_kit::{
@@ -24,7 +24,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("STELE_DRAIN", "0"),
 ];
 
-/// The number of known_users users, and of unknown_users users.
+/// The number of known users, and of unknown users.
 pub(crate) const USERS_PER_GROUP: usize = 500;
 
 /// A running service, users that it knows, and users that it does not know.

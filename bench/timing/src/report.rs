@@ -138,7 +138,8 @@ impl Report {
                 ]
             });
         format!(
-            "{}\nAlike: the AUC's interval lies within 0.5 ± {MAX_AUC_DEVIATION}; where passwords are hashed, 0.5 ± {MAX_AUC_DEVIATION_HASHING}.\n",
+            "{}\nAlike: the AUC's interval lies within 0.5 ± {MAX_AUC_DEVIATION}; where passwords are hashed, \
+             0.5 ± {MAX_AUC_DEVIATION_HASHING}.\n",
             format_table(&headings, &right, &rows.collect::<Vec<_>>())
         )
     }

@@ -1,8 +1,7 @@
-//! MeFP's 验证用户名 in plain JSON, on the product's own chassis and stores: the same call without its envelope.
+//! MeFP's call 验证用户名 in plain JSON instead of encrypted envelopes, on the product's own service framework and stores.
 //!
-//! `{"app_from":…,"login_name":…}` is answered `{"result":1,"reg_app":…,"reg_time":…}`. It looks the calling app up, as
-//! the dialect does, for an API without envelopes has to know its callers, too; and it does all the rest that the
-//! service does around a call.
+//! The response to `{"app_from":…,"login_name":…}` is `{"result":1,"reg_app":…,"reg_time":…}`. Like the dialect, it
+//! looks up the calling app, since an API without envelopes must identify its clients as well.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +34,7 @@ struct ErrorResponse {
 }
 
 impl Dialect for PlainJson {
-    // One of those that metrics know.
+    // Metrics accept only the names of dialects.
     const NAME: &'static str = "mefp";
 
     fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
@@ -65,7 +64,7 @@ fn routes(_: &Context) -> Result<Routes, stele_service::ConfigError> {
 fn openapi_document() -> OpenApi {
     let about = ApiInfo {
         title: "Plain",
-        description: &["For measuring."],
+        description: &["For benchmarks."],
         error_bodies: &[],
         extra_schemas: &[],
         security_schemes: Vec::new,

@@ -1,4 +1,4 @@
-//! An empty actix handler: what the limit of a request is measured on, and what the proxies are measured before.
+//! An empty actix handler: the theoretical limit of a request, and the upstream behind the measured proxies.
 //!
 //!     upstream ADDRESS:PORT
 
@@ -9,9 +9,9 @@ async fn main() -> std::io::Result<()> {
     let Some(address) = std::env::args().nth(1) else {
         return Err(std::io::Error::other("usage: upstream ADDRESS:PORT"));
     };
-    // As the product's services: one worker a core, and a body is read.
-    let answer = |_: web::Bytes| std::future::ready(HttpResponse::Ok().finish());
-    HttpServer::new(move || App::new().default_service(web::to(answer)))
+    // As in the product's services: one worker per core, and the body is read.
+    let handler = |_: web::Bytes| std::future::ready(HttpResponse::Ok().finish());
+    HttpServer::new(move || App::new().default_service(web::to(handler)))
         .keep_alive(std::time::Duration::from_secs(75))
         .bind(address)?
         .run()

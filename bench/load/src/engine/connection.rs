@@ -1,4 +1,4 @@
-//! One connection: a request on its way out, an answer on its way in.
+//! A non-blocking connection of the load generator, with one request in flight at a time.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
@@ -10,13 +10,13 @@ use mio::net::TcpStream;
 use super::requests::Requests;
 use super::response::{self, ExpectedResponse, ParsedResponse};
 
-/// How long a server may take to accept.
+/// The longest wait for the server to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that does not block.
+/// Opens a non-blocking connection.
 ///
 /// # Errors
-/// If the server does not accept it.
+/// If the server does not accept it in time.
 pub(super) fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = std::net::TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
     stream.set_nodelay(true)?;
@@ -24,25 +24,25 @@ pub(super) fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(TcpStream::from_std(stream))
 }
 
-/// What came of reading.
+/// Result of a read.
 pub(super) enum ReadOutcome {
-    /// There is more to come.
+    /// The response is not complete yet.
     Waiting,
-    /// The answer is whole and right; the request was sent, or due, then.
+    /// The expected response is complete. The instant is when its request was sent, or due.
     Completed(Instant),
-    /// It is whole and not what was expected.
+    /// A complete response that was not expected.
     UnexpectedResponse(String),
-    /// The connection is of no more use.
+    /// The connection failed.
     Disconnected(String),
 }
 
 pub(super) struct Connection {
     stream: TcpStream,
-    /// What of the requests is not written yet.
+    /// The range of the request bytes that is not written yet.
     unsent: Range<usize>,
-    /// Since when an answer is waited for.
+    /// When the request in flight was sent, or due.
     sent_at: Option<Instant>,
-    /// What came of an answer that is not whole yet.
+    /// The received part of an incomplete response.
     partial_response: Vec<u8>,
     is_unusable: bool,
 }
@@ -64,20 +64,20 @@ impl Connection {
         !self.unsent.is_empty()
     }
 
-    /// Takes a request up.
+    /// Starts to send a request; call [`Connection::write`] next.
     pub(super) fn start_request(&mut self, request: Range<usize>, since: Instant) {
         self.unsent = request;
         self.sent_at = Some(since);
     }
 
-    /// Waits no more.
+    /// Gives up the request in flight; the connection is unusable afterwards.
     pub(super) fn abort(&mut self) {
         self.sent_at = None;
         self.unsent = 0..0;
         self.is_unusable = true;
     }
 
-    /// Writes what the system takes. Gives whether the connection is there.
+    /// Writes as much as the socket accepts. Returns false if the connection failed.
     pub(super) fn write(&mut self, requests: &Requests) -> bool {
         while !self.unsent.is_empty() {
             match self.stream.write(requests.bytes(self.unsent.clone())) {
@@ -93,7 +93,7 @@ impl Connection {
         true
     }
 
-    /// Reads what has come.
+    /// Reads what has arrived.
     pub(super) fn read(&mut self, buffer: &mut [u8], expected: &ExpectedResponse) -> ReadOutcome {
         loop {
             let read = match self.stream.read(buffer) {
@@ -103,13 +103,13 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return self.disconnect(&error.to_string()),
             };
-            let whole = if self.partial_response.is_empty() {
+            let parsed = if self.partial_response.is_empty() {
                 response::parse_response(&buffer[..read], expected)
             } else {
                 self.partial_response.extend_from_slice(&buffer[..read]);
                 response::parse_response(&self.partial_response, expected)
             };
-            match whole {
+            match parsed {
                 ParsedResponse::Partial if self.partial_response.is_empty() => {
                     self.partial_response.extend_from_slice(&buffer[..read]);
                 }
@@ -117,13 +117,13 @@ impl Connection {
                 ParsedResponse::Expected => {
                     return self.finish_request().map_or(ReadOutcome::Waiting, ReadOutcome::Completed);
                 }
-                ParsedResponse::Unexpected(why) => {
+                ParsedResponse::Unexpected(description) => {
                     self.finish_request();
-                    return ReadOutcome::UnexpectedResponse(why);
+                    return ReadOutcome::UnexpectedResponse(description);
                 }
-                ParsedResponse::Unreadable(why) => return self.disconnect(&why),
+                ParsedResponse::Unreadable(description) => return self.disconnect(&description),
             }
-            // The event tells of what comes after; a full buffer may have left something behind.
+            // Edge-triggered: later data causes another event, but a full buffer may have left data behind.
             if read < buffer.len() {
                 return ReadOutcome::Waiting;
             }
@@ -135,8 +135,8 @@ impl Connection {
         self.sent_at.take()
     }
 
-    fn disconnect(&mut self, why: &str) -> ReadOutcome {
+    fn disconnect(&mut self, description: &str) -> ReadOutcome {
         self.abort();
-        ReadOutcome::Disconnected(why.to_owned())
+        ReadOutcome::Disconnected(description.to_owned())
     }
 }

@@ -1,13 +1,13 @@
-//! The load generator: one thread, connections that are kept, requests that were written before the clock starts.
+//! Load generator: one thread, keep-alive connections, requests prepared before the measurement.
 //!
-//! - closed loop: each connection sends its next request when it has its answer; a connection is a client that never
-//!   thinks. Latency is from sending to the last byte of the answer.
-//! - open loop: requests are due at a steady rate, whether or not the earlier ones are answered. One for which no
-//!   connection is free waits, and its latency is from when it was due: a server that stands still for a second is not
-//!   forgiven the requests that would have come in it ("corrected" latency).
+//! - closed loop: each connection sends its next request as soon as it has the response. Latency is from sending to the
+//!   last byte of the response.
+//! - open loop: requests are due at a constant rate, regardless of responses. A request waits while no connection is
+//!   idle, and its latency counts from when it was due. A server that stalls is thus charged for the requests that
+//!   arrive meanwhile (no coordinated omission).
 //!
-//! It shares the machine with what it measures, so it does little: one `write` and one `read` a request, no header is
-//! looked at but the status and the length, and one search for what a right answer has in it.
+//! It shares the machine with the servers, so it does little work: one `write` and one `read` per request, of the head
+//! only the status and `Content-Length`, and one search of the body for a marker.
 
 mod connection;
 mod open_loop;
@@ -27,44 +27,51 @@ pub(crate) use response::ExpectedResponse;
 use connection::{Connection, ReadOutcome};
 use open_loop::RateTimer;
 
-/// How long answers are waited for after the clock has stopped.
+/// The longest wait for responses after the end of the measurement.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many events are taken at once.
+/// Events per poll.
 const EVENT_CAPACITY: usize = 1_024;
-/// The token of the timer, beyond those of connections.
+/// The timer's token, above those of connections.
 const TIMER_TOKEN: Token = Token(usize::MAX - 1);
 
-/// How requests are spread over time.
+/// When requests are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LoopMode {
-    /// Each connection as fast as it is answered.
+    /// Closed loop: each connection sends as soon as it has the response.
     Closed,
-    /// This many a second.
+    /// Open loop: this many requests per second.
     Open(f64),
 }
 
-/// What came of a run.
+/// Result of a run.
 #[derive(Debug)]
 pub(crate) struct LoadResult {
-    /// Requests answered as expected while the clock ran.
+    /// Expected responses within the measured time.
     pub(crate) completed: u64,
-    /// Requests that were not, and why the first was not.
+    /// Failed requests and unexpected responses; the description of the first.
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
-    /// How long the clock ran, in seconds.
+    /// The measured time, in seconds.
     pub(crate) elapsed_seconds: f64,
-    /// Latencies in microseconds, of every request that was answered.
+    /// Latencies of all expected responses, in microseconds.
     pub(crate) latency: Histogram<u64>,
 }
 
 impl LoadResult {
-    /// Requests a second.
+    /// Requests per second.
     pub(crate) fn rate(&self) -> f64 {
         self.completed as f64 / self.elapsed_seconds.max(f64::EPSILON)
     }
 }
 
-/// Connections to one server.
+/// What a connection is ready for. A readable one may be writable as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    Readable,
+    Writable,
+}
+
+/// The load generator: connections to one server.
 pub(crate) struct LoadGenerator {
     poll: Poll,
     connections: Vec<Connection>,
@@ -72,100 +79,100 @@ pub(crate) struct LoadGenerator {
     buffer: Vec<u8>,
 }
 
-/// One run of a load.
+/// State of one run.
 struct Run<'a> {
     requests: &'a mut Requests,
     stop: Instant,
-    outcome: LoadResult,
-    /// Connections that wait for an answer.
+    result: LoadResult,
+    /// The number of connections that wait for a response.
     in_flight: usize,
-    /// When requests that nobody could send yet were due.
+    /// Due times of the requests that wait for an idle connection.
     overdue: std::collections::VecDeque<Instant>,
-    /// Connections that wait for a request, in an open loop.
+    /// Indices of idle connections, in an open loop.
     idle_connections: Vec<usize>,
-    is_open_loop: bool,
+    mode: LoopMode,
 }
 
 impl LoadGenerator {
-    /// Opens `connections` to `address`, whose right answers are `expected`.
+    /// Opens `connections` to `address`, and expects responses that match `expected`.
     ///
     /// # Errors
-    /// If the server does not take them.
+    /// If the server does not accept them.
     pub(crate) fn connect(address: SocketAddr, connections: usize, expected: ExpectedResponse) -> Result<Self> {
         let poll = Poll::new()?;
-        let mut all = Vec::with_capacity(connections);
+        let mut opened = Vec::with_capacity(connections);
         for index in 0..connections {
             let mut stream = connection::connect(address)
-                .map_err(|e| BenchError::new(format!("{address} does not take connection {index}: {e}")))?;
+                .map_err(|e| BenchError::new(format!("{address} does not accept connection {index}: {e}")))?;
             poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-            all.push(Connection::new(stream));
+            opened.push(Connection::new(stream));
         }
-        Ok(Self { poll, connections: all, expected, buffer: vec![0; 64 * 1024] })
+        Ok(Self { poll, connections: opened, expected, buffer: vec![0; 64 * 1024] })
     }
 
-    /// Sends `requests` for `time`, or until there are no more, and waits for what is not answered yet.
+    /// Sends `requests` for `time`, or until there are no more, and waits for outstanding responses.
     ///
     /// # Errors
-    /// If the system fails. What the server does wrong is counted in the outcome.
-    pub(crate) fn run(&mut self, requests: &mut Requests, pace: LoopMode, time: Duration) -> Result<LoadResult> {
-        let begun = Instant::now();
+    /// If a system call fails. Errors of the server are counted in the result.
+    pub(crate) fn run(&mut self, requests: &mut Requests, mode: LoopMode, time: Duration) -> Result<LoadResult> {
+        let started_at = Instant::now();
         let latency = Histogram::new_with_bounds(1, 120_000_000, 3).map_err(|e| BenchError::new(e.to_string()))?;
-        let outcome = LoadResult { completed: 0, errors: 0, first_error: None, elapsed_seconds: 0.0, latency };
-        let open = matches!(pace, LoopMode::Open(_));
+        let result = LoadResult { completed: 0, errors: 0, first_error: None, elapsed_seconds: 0.0, latency };
         let mut run = Run {
             requests,
-            stop: begun + time,
-            outcome,
+            stop: started_at + time,
+            result,
             in_flight: 0,
             overdue: <_>::default(),
             idle_connections: Vec::new(),
-            is_open_loop: open,
+            mode,
         };
-        let mut beat = match pace {
+        let mut timer = match mode {
             LoopMode::Closed => None,
-            LoopMode::Open(rate) => Some(RateTimer::start(rate, begun, self.poll.registry(), TIMER_TOKEN)?),
+            LoopMode::Open(rate) => Some(RateTimer::start(rate, started_at, self.poll.registry(), TIMER_TOKEN)?),
         };
         for index in 0..self.connections.len() {
             if self.connections[index].is_broken() {
-                run.record_error("a connection was lost before");
-            } else if open {
+                run.record_error("a connection failed earlier");
+            } else if matches!(mode, LoopMode::Open(_)) {
                 run.idle_connections.push(index);
             } else {
                 self.send(index, Instant::now(), &mut run);
             }
         }
-        self.poll_once(&mut run, &mut beat)?;
-        if let Some(beat) = beat {
-            beat.stop(self.poll.registry())?;
+        self.poll_until_done(&mut run, &mut timer)?;
+        if let Some(timer) = timer {
+            timer.stop(self.poll.registry())?;
         }
-        let over = run.requests.exhausted_at().filter(|ended| *ended < run.stop).unwrap_or(run.stop);
-        run.outcome.elapsed_seconds = over.duration_since(begun).as_secs_f64();
-        Ok(run.outcome)
+        let ended_at = run.requests.exhausted_at().filter(|at| *at < run.stop).unwrap_or(run.stop);
+        run.result.elapsed_seconds = ended_at.duration_since(started_at).as_secs_f64();
+        Ok(run.result)
     }
 
-    fn poll_once(&mut self, run: &mut Run<'_>, beat: &mut Option<RateTimer>) -> Result<()> {
+    /// Handles events until the run is over and no response is outstanding.
+    fn poll_until_done(&mut self, run: &mut Run<'_>, timer: &mut Option<RateTimer>) -> Result<()> {
         let mut events = Events::with_capacity(EVENT_CAPACITY);
         let deadline = run.stop + DRAIN_TIMEOUT;
         loop {
             let now = Instant::now();
-            let over = now >= run.stop || run.requests.is_empty();
-            if over && run.in_flight == 0 {
-                // Those that were due and could never be sent.
-                let left = run.overdue.len() as u64;
-                run.outcome.errors += left;
-                if left > 0 {
-                    run.outcome.first_error.get_or_insert_with(|| "no connection became free in time".to_owned());
+            let stopped = now >= run.stop || run.requests.is_empty();
+            if stopped && run.in_flight == 0 {
+                // Requests that were due and never sent.
+                let unsent = run.overdue.len() as u64;
+                run.result.errors += unsent;
+                if unsent > 0 {
+                    run.result.first_error.get_or_insert_with(|| "no connection became idle in time".to_owned());
                 }
                 return Ok(());
             }
             if now >= deadline {
-                let busy = run.in_flight;
-                (0..busy).for_each(|_| run.record_error("no answer in time"));
+                let unanswered = run.in_flight;
+                (0..unanswered).for_each(|_| run.record_error("no response in time"));
                 self.connections.iter_mut().filter(|c| c.is_awaiting_response()).for_each(Connection::abort);
                 run.in_flight = 0;
                 return Ok(());
             }
-            let until = if over { deadline } else { run.stop };
+            let until = if stopped { deadline } else { run.stop };
             match self.poll.poll(&mut events, Some(until.saturating_duration_since(now))) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 other => other?,
@@ -173,24 +180,28 @@ impl LoadGenerator {
             for event in &events {
                 match event.token() {
                     TIMER_TOKEN => {
-                        if let Some(beat) = beat {
-                            beat.take_due(run.stop, &mut run.overdue)?;
+                        if let Some(timer) = timer {
+                            timer.take_due(run.stop, &mut run.overdue)?;
                         }
                     }
-                    Token(index) => self.handle_event(index, event.is_readable() || event.is_read_closed(), run),
+                    Token(index) => {
+                        let readable = event.is_readable() || event.is_read_closed();
+                        let readiness = if readable { Readiness::Readable } else { Readiness::Writable };
+                        self.handle_event(index, readiness, run);
+                    }
                 }
             }
             self.send_overdue(run);
         }
     }
 
-    /// Goes on with a connection on which something has happened.
-    fn handle_event(&mut self, index: usize, readable: bool, run: &mut Run<'_>) {
+    /// Writes to or reads from a connection that is ready.
+    fn handle_event(&mut self, index: usize, readiness: Readiness, run: &mut Run<'_>) {
         let connection = &mut self.connections[index];
         if connection.has_unsent_data() && !connection.write(run.requests) {
-            return run.record_lost("the connection was lost while sending");
+            return run.record_lost("the connection failed during the write");
         }
-        if !readable || !connection.is_awaiting_response() {
+        if readiness == Readiness::Writable || !connection.is_awaiting_response() {
             return;
         }
         match connection.read(&mut self.buffer, &self.expected) {
@@ -200,25 +211,25 @@ impl LoadGenerator {
                 run.record_response(since, now);
                 self.send_next(index, now, run);
             }
-            ReadOutcome::UnexpectedResponse(why) => {
+            ReadOutcome::UnexpectedResponse(description) => {
                 run.in_flight -= 1;
-                run.record_error(&why);
+                run.record_error(&description);
                 self.send_next(index, Instant::now(), run);
             }
-            ReadOutcome::Disconnected(why) => run.record_lost(&why),
+            ReadOutcome::Disconnected(description) => run.record_lost(&description),
         }
     }
 
-    /// Sends the next request on a connection that has its answer.
+    /// Continues with a connection that has its response.
     fn send_next(&mut self, index: usize, now: Instant, run: &mut Run<'_>) {
-        if run.is_open_loop {
+        if matches!(run.mode, LoopMode::Open(_)) {
             run.idle_connections.push(index);
         } else if now < run.stop {
             self.send(index, now, run);
         }
     }
 
-    /// Sends what is due, as far as there are connections.
+    /// Sends overdue requests while there are idle connections.
     fn send_overdue(&mut self, run: &mut Run<'_>) {
         while let (Some(&due), Some(&index)) = (run.overdue.front(), run.idle_connections.last()) {
             run.idle_connections.pop();
@@ -229,14 +240,14 @@ impl LoadGenerator {
         }
     }
 
-    /// Gives whether there was one.
+    /// Sends the next request. Returns false if there is none.
     fn send(&mut self, index: usize, since: Instant, run: &mut Run<'_>) -> bool {
         let Some(range) = run.requests.next() else { return false };
         run.in_flight += 1;
         let connection = &mut self.connections[index];
         connection.start_request(range, since);
         if !connection.write(run.requests) {
-            run.record_lost("the connection was lost while sending");
+            run.record_lost("the connection failed during the write");
         }
         true
     }
@@ -246,19 +257,19 @@ impl Run<'_> {
     fn record_response(&mut self, since: Instant, now: Instant) {
         self.in_flight -= 1;
         let micros = u64::try_from(now.duration_since(since).as_micros()).unwrap_or(u64::MAX);
-        self.outcome.latency.saturating_record(micros.max(1));
+        self.result.latency.saturating_record(micros.max(1));
         if now < self.stop {
-            self.outcome.completed += 1;
+            self.result.completed += 1;
         }
     }
 
-    fn record_lost(&mut self, why: &str) {
+    fn record_lost(&mut self, description: &str) {
         self.in_flight -= 1;
-        self.record_error(why);
+        self.record_error(description);
     }
 
-    fn record_error(&mut self, why: &str) {
-        self.outcome.errors += 1;
-        self.outcome.first_error.get_or_insert_with(|| why.to_owned());
+    fn record_error(&mut self, description: &str) {
+        self.result.errors += 1;
+        self.result.first_error.get_or_insert_with(|| description.to_owned());
     }
 }

@@ -1,43 +1,54 @@
-//! Requests as bytes, written before the clock starts.
+//! Prepared requests, as bytes.
 
 use std::ops::Range;
 use std::time::Instant;
 
-/// Requests, each to be sent once, or one that is sent again and again.
+/// Whether requests are sent again after the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reuse {
+    #[default]
+    Once,
+    Repeat,
+}
+
+/// A list of prepared requests.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     bytes: Vec<u8>,
-    /// Where each ends.
+    /// The end of each request in `bytes`.
     ends: Vec<usize>,
     next: usize,
-    repeats: bool,
-    /// When the last was taken.
+    reuse: Reuse,
+    /// When the list ran out.
     exhausted_at: Option<Instant>,
 }
 
 impl Requests {
-    /// Requests that are sent once each.
+    /// An empty list whose requests are sent once.
     pub(crate) fn sent_once() -> Self {
         Self::default()
     }
 
-    /// Requests that may be sent any number of times, one after the other and then from the first on.
+    /// An empty list whose requests are repeated from the first one after the last.
     pub(crate) fn repeating() -> Self {
-        Self { repeats: true, ..Self::default() }
+        Self { reuse: Reuse::Repeat, ..Self::default() }
     }
 
-    /// Adds one, which is what `write` appends.
+    /// Adds the request that `write` appends.
     pub(crate) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
         self.ends.push(self.bytes.len());
     }
 
-    /// How many are left.
+    /// The number of remaining requests.
     pub(crate) fn remaining(&self) -> usize {
-        if self.repeats { usize::MAX } else { self.ends.len() - self.next }
+        match self.reuse {
+            Reuse::Repeat => usize::MAX,
+            Reuse::Once => self.ends.len() - self.next,
+        }
     }
 
-    /// The next one, by itself.
+    /// A copy of the next request.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         let range = self.next()?;
         Some(self.bytes(range).to_vec())
@@ -47,14 +58,14 @@ impl Requests {
         self.ends.is_empty() || self.remaining() == 0
     }
 
-    /// When the last was taken, if it was.
+    /// When the list ran out, if it did.
     pub(super) fn exhausted_at(&self) -> Option<Instant> {
         self.exhausted_at
     }
 
-    /// Where the next one is; `None` if there are no more.
+    /// The range of the next request; `None` if there are no more.
     pub(super) fn next(&mut self) -> Option<Range<usize>> {
-        if self.repeats && self.next == self.ends.len() {
+        if self.reuse == Reuse::Repeat && self.next == self.ends.len() {
             self.next = 0;
         }
         let Some(&end) = self.ends.get(self.next) else {
@@ -86,12 +97,12 @@ mod tests {
 
     #[test]
     fn requests_are_sent_once_or_repeatedly() {
-        for (mut requests, wanted) in
+        for (mut requests, expected) in
             [(Requests::sent_once(), vec!["a", "bc"]), (Requests::repeating(), vec!["a", "bc", "a", "bc", "a"])]
         {
             requests.add(|bytes| bytes.extend_from_slice(b"a"));
             requests.add(|bytes| bytes.extend_from_slice(b"bc"));
-            assert_eq!(take_texts(&mut requests, 5), wanted);
+            assert_eq!(take_texts(&mut requests, 5), expected);
         }
     }
 }
