@@ -3,7 +3,7 @@
 import os
 
 DEBUG = False
-# Signs nothing here, but Django does not start without one.
+# Unused, but Django does not start without it.
 SECRET_KEY = "stand-in"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "views"
@@ -21,8 +21,8 @@ DATABASES = {
         "USER": "stele",
         # Each worker connects once.
         "CONN_MAX_AGE": None,
-        # The tables are in a schema of their own. A session may be lost in a crash, as in Stele, whose Redis syncs
-        # its file every second: no commit waits for the disk.
+        # The tables have a separate schema. Commits do not wait for the disk: sessions may be lost in a crash, as in
+        # Stele, whose Redis syncs its file every second.
         "OPTIONS": {"options": "-c search_path=stand_in -c synchronous_commit=off"},
     }
 }

@@ -1,7 +1,7 @@
 """The stand-in for the server that Stele replaces: cloudbox's salted login as a plain Django view.
 
 One indexed read of the user, one comparison, one row for the session. No rate limits, no replay protection, no audit
-log, and the password's digest in clear in the database, as such servers have it.
+log, and an unprotected password digest in the database, as in such servers.
 """
 
 import json
@@ -16,12 +16,12 @@ from django.urls import path
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_POST
 
-# How far a timestamp may be from the clock, in seconds.
+# The allowed clock skew, in seconds.
 SKEW = 300
 
 
 class User(models.Model):
-    """A user, filled in by the benchmark from Stele's own table."""
+    """A user. The benchmark fills the table from Stele's own."""
 
     id = models.UUIDField(primary_key=True)
     name = models.TextField()
@@ -59,18 +59,18 @@ class Session(models.Model):
         managed = False
 
 
-def answer(status, body):
-    """JSON as Stele writes it, with its length, for there is no middleware that would add it."""
+def json_response(status, body):
+    """JSON formatted as by Stele. Sets Content-Length, since there is no middleware that would."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     return HttpResponse(text, status=status, content_type="application/json", headers={"Content-Length": len(text)})
 
 
-def refused(status, code, message):
-    return answer(status, {"message": message, "code": code})
+def error_response(status, code, message):
+    return json_response(status, {"message": message, "code": code})
 
 
 def healthz(_request):
-    return answer(200, {})
+    return json_response(200, {})
 
 
 @require_POST
@@ -81,22 +81,22 @@ def login(request):
         username, proof, timestamp = (str(fields[name]) for name in ("username", "password", "timestamp"))
         age = abs(time.time() - int(timestamp))
     except (ValueError, KeyError, TypeError):
-        return refused(400, "1001", "参数错误")
+        return error_response(400, "1001", "参数错误")
     if age > SKEW:
-        return refused(200, "1003", "时间戳已过期")
+        return error_response(200, "1003", "时间戳已过期")
     try:
         user = User.objects.get(phone=username)
     except User.DoesNotExist:
-        return refused(200, "1002", "用户名或密码错误")
+        return error_response(200, "1002", "用户名或密码错误")
     if not constant_time_compare(md5((user.digest + timestamp).encode()).hexdigest(), proof):
-        return refused(200, "1002", "用户名或密码错误")
+        return error_response(200, "1002", "用户名或密码错误")
     if user.disabled:
-        return refused(200, "1006", "用户已被禁用")
+        return error_response(200, "1006", "用户已被禁用")
     session = Session.objects.create(token=secrets.token_hex(16), user=user)
-    return answer(200, {"message": "Succ", "code": "0000", "data": described(user, session)})
+    return json_response(200, {"message": "Succ", "code": "0000", "data": describe_user(user, session)})
 
 
-def described(user, session):
+def describe_user(user, session):
     registered = user.registered_at.astimezone(timezone.utc)
     return {
         "user_id": str(user.id),
