@@ -1,6 +1,6 @@
-"""Checks what the schemas do not: that names lead somewhere, and that every container is as locked up as it is meant to
-be. Called by scripts/check-deploy: python check.py FOLDER MANIFEST…; writes the dashboard's queries to FOLDER as
-Prometheus rules, so that promtool can read them."""
+"""Checks what schemas cannot: that references between manifests resolve, and that every container is restricted. Called
+by scripts/check-deploy: python check.py FOLDER MANIFEST…. Also writes the dashboard's queries to FOLDER as Prometheus
+rules, which promtool then checks."""
 
 import json
 import pathlib
@@ -17,41 +17,41 @@ def fault(where, text):
 
 
 def manifests(path):
-    things = [thing for thing in yaml.safe_load_all(path.read_text()) if thing]
-    named = {(thing["kind"], thing["metadata"]["name"]) for thing in things}
-    workloads = [thing for thing in things if thing["kind"] in ("Deployment", "Job")]
-    labels = [thing["spec"]["template"]["metadata"]["labels"] for thing in workloads]
+    resources = [resource for resource in yaml.safe_load_all(path.read_text()) if resource]
+    named = {(resource["kind"], resource["metadata"]["name"]) for resource in resources}
+    workloads = [resource for resource in resources if resource["kind"] in ("Deployment", "Job")]
+    labels = [resource["spec"]["template"]["metadata"]["labels"] for resource in workloads]
 
-    def chosen(selector, where):
-        wanted = selector.get("matchLabels", selector)
-        if not any(wanted.items() <= have.items() for have in labels):
-            fault(where, f"selects no pod: {wanted}")
+    def check_selector(selector, where):
+        selected = selector.get("matchLabels", selector)
+        if not any(selected.items() <= pod_labels.items() for pod_labels in labels):
+            fault(where, f"selects no pod: {selected}")
 
-    for thing in things:
-        kind, name, spec = thing["kind"], thing["metadata"]["name"], thing.get("spec", {})
+    for resource in resources:
+        kind, name, spec = resource["kind"], resource["metadata"]["name"], resource.get("spec", {})
         where = f"{path.name}: {kind} {name}"
         if kind in ("Deployment", "Job"):
             pod(where, kind, spec["template"]["spec"], named)
         if kind == "Deployment":
             if not spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items():
                 fault(where, "does not select its own pods")
-            for need in ("PodDisruptionBudget", "HorizontalPodAutoscaler", "Service"):
-                if (need, name) not in named:
-                    fault(where, f"has no {need}")
+            for required in ("PodDisruptionBudget", "HorizontalPodAutoscaler", "Service"):
+                if (required, name) not in named:
+                    fault(where, f"has no {required}")
             if "replicas" in spec:
-                fault(where, "sets replicas, which the autoscaler does")
+                fault(where, "sets replicas, which the autoscaler controls")
         elif kind in ("Service", "PodDisruptionBudget"):
-            chosen(spec["selector"], where)
+            check_selector(spec["selector"], where)
         elif kind == "HorizontalPodAutoscaler":
             if ("Deployment", spec["scaleTargetRef"]["name"]) not in named:
-                fault(where, "scales nothing")
+                fault(where, "scales a deployment that does not exist")
         elif kind == "Ingress":
             for rule in spec["rules"]:
                 for route in rule["http"]["paths"]:
                     if ("Service", route["backend"]["service"]["name"]) not in named:
-                        fault(where, "leads nowhere")
+                        fault(where, "routes to a service that does not exist")
         elif kind == "Secret":
-            fault(where, "secrets are not kept in manifests")
+            fault(where, "secrets do not belong in manifests")
 
 
 def pod(where, kind, spec, named):
@@ -59,7 +59,7 @@ def pod(where, kind, spec, named):
     if not outer.get("runAsNonRoot") or outer.get("seccompProfile", {}).get("type") != "RuntimeDefault":
         fault(where, "may run as root, or without a seccomp profile")
     if spec.get("automountServiceAccountToken") is not False:
-        fault(where, "is given a token of the cluster")
+        fault(where, "mounts a service account token")
     volumes = {volume["name"] for volume in spec.get("volumes", [])}
     for container in spec["containers"]:
         inner = container["securityContext"]
@@ -74,10 +74,10 @@ def pod(where, kind, spec, named):
                 fault(where, f"has no port for its {probe}")
         for source in container.get("envFrom", []):
             if ("ConfigMap", source["configMapRef"]["name"]) not in named:
-                fault(where, f"takes settings from a map that is not there: {source}")
+                fault(where, f"takes settings from a ConfigMap that does not exist: {source}")
         for mount in container.get("volumeMounts", []):
             if mount["name"] not in volumes or not mount.get("readOnly"):
-                fault(where, f"mounts what is not there, or to write: {mount}")
+                fault(where, f"mounts a volume that does not exist, or mounts it writable: {mount}")
 
 
 def collector(path):
@@ -98,16 +98,16 @@ def collector(path):
 def dashboard(path, sources, rules):
     board = json.loads(path.read_text())
     known = {source["uid"] for source in yaml.safe_load(sources.read_text())["datasources"]}
-    taken, seen, queries = set(), set(), []
+    occupied, ids, queries = set(), set(), []
     for panel in board["panels"]:
         place = panel["gridPos"]
         cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
-        if cells & taken or place["x"] + place["w"] > 24 or panel["id"] in seen:
-            fault(path.name, f"panel {panel['title']} lies over another, off the board, or has another's id")
-        taken |= cells
-        seen.add(panel["id"])
+        if cells & occupied or place["x"] + place["w"] > 24 or panel["id"] in ids:
+            fault(path.name, f"panel {panel['title']} overlaps another, is outside the grid, or has a duplicate id")
+        occupied |= cells
+        ids.add(panel["id"])
         if panel["type"] != "row" and panel["datasource"]["uid"] not in known:
-            fault(path.name, f"panel {panel['title']} asks a source that is not provisioned")
+            fault(path.name, f"panel {panel['title']} uses a data source that is not provisioned")
         queries += [target["expr"].replace("$__rate_interval", "5m") for target in panel.get("targets", [])]
     rule = [{"record": f"dashboard:{number}", "expr": query} for number, query in enumerate(queries)]
     rules.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rule}]}))

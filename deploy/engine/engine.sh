@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The engine of test-on-engine and its images. Uses $repository, $work, $programs, $services.
+# Functions of test-on-engine: the container engine and its images. Uses $repository, $work, $programs, $services.
 
 engine_pid='' network=()
 export DOCKER_HOST=''
@@ -17,8 +17,8 @@ install_packages() {
     fi
 }
 
-# start_engine --network=host: for builds. It makes no bridge and no firewall rule; containers use the machine's network.
-# start_engine --network=own: for deployments. Bridges, rules and published ports are in a network that nobody else sees.
+# start_engine --network=host: for builds; without bridge and firewall rules, containers use the machine's network.
+# start_engine --network=own: for deployments; bridges, rules and published ports are in a separate network namespace.
 start_engine() {
     local before=() options=()
     case $1 in
@@ -40,13 +40,13 @@ start_engine() {
 stop_engine() {
     if [[ -n $engine_pid ]]; then
         kill "$engine_pid" 2>/dev/null || true
-        eventually 60 gone "$engine_pid"
+        eventually 60 has_exited "$engine_pid"
         engine_pid=''
     fi
-    # It leaves its network's handle mounted; one that died leaves more.
+    # The engine leaves its network namespace mounted; after a crash, further mounts.
     awk -v at="$work/" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs -r umount
 }
-gone() { ! kill -0 "$1"; }
+has_exited() { ! kill -0 "$1"; }
 
 restart_engine_apart() {
     stop_engine && start_engine --network=own
@@ -63,14 +63,15 @@ make_base_images() {
     done
     if [[ -z $programs ]]; then
         sysroot=$(rustc --print sysroot)
-        # The certificates that this machine trusts: what it reaches the registry by.
+        # The certificates that this machine trusts, needed to reach the registry.
         ca=$(readlink -f /etc/ssl/certs/ca-certificates.crt)
         tar -c -C "$folder" rust.Dockerfile -C "$(dirname "$ca")" "$(basename "$ca")" -C "$sysroot" bin lib |
             docker build --network=host -f rust.Dockerfile -t rust:1-bookworm -
     fi
 }
 
-# The real Dockerfile on a copy of the tree. With --programs its stages that compile give way to one that copies.
+# Builds the images from deploy/Dockerfile on a copy of the tree. With --programs, a stage that copies the programs
+# replaces those that compile.
 build_images() {
     local target image
     mkdir "$work/stele"
@@ -102,12 +103,12 @@ build_images() {
 take_down() {
     local status=$?
     trap - EXIT
-    failed
+    report_failure
     if [[ -n ${load:-} ]]; then
         kill "$load" 2>/dev/null || true
     fi
     if $keep && [[ -n $engine_pid ]]; then
-        echo "kept: DOCKER_HOST=$DOCKER_HOST, requests by: ${network[*]} curl http://127.0.0.1:8080/readyz; tree: $work/stele"
+        echo "still running: DOCKER_HOST=$DOCKER_HOST; requests: ${network[*]} curl http://127.0.0.1:8080/readyz; tree: $work/stele"
         exit "$status"
     fi
     if [[ -n $engine_pid && -e $work/stele/docker-compose.yml ]]; then

@@ -1,4 +1,4 @@
-# Stands in for postgres:15-bookworm: Debian's server, with the official image's user, folders and variables.
+# Replaces postgres:15-bookworm: Debian's server, with the official image's user, folders and variables.
 FROM debian:bookworm-slim
 RUN groupadd -r -g 999 postgres && useradd -r -g postgres -u 999 -d /var/lib/postgresql -s /bin/bash postgres \
  && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15 && rm -rf /var/lib/apt/lists/* \

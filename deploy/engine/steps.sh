@@ -1,31 +1,31 @@
 # shellcheck shell=bash
-# The steps of test-on-engine after the engine is there. Each stops the test when a command in it fails.
+# The steps of test-on-engine once the engine runs. A failing command in a step stops the test.
 
 current='' began=0 passed=0
 
-step() { # step NAME COMMAND…: one line, PASS or FAIL; what the command says is shown only if it fails
+step() { # step NAME COMMAND…: prints PASS or FAIL; the command's output is shown only if it fails
     current=$1 began=$SECONDS
     shift
     exec 3>&1
-    "$@" >"$work/said" 2>&1
+    "$@" >"$work/output" 2>&1
     printf 'PASS  %-58s %4d s\n' "$current" $((SECONDS - began))
     current='' passed=$((passed + 1))
 }
 note() { sed 's/^/          /' >&3; }
-failed() { # what the EXIT trap says when a step did not come to its end
+report_failure() { # for the EXIT trap: reports the step that did not finish
     if [[ -n $current ]]; then
         printf 'FAIL  %-58s %4d s\n' "$current" $((SECONDS - began)) >&3
-        tail -n 40 "$work/said" | note
+        tail -n 40 "$work/output" | note
     fi
 }
 fail() { echo "$*"; return 1; }
 summary() { echo "$passed passed, 0 failed"; }
 
-eventually() { # eventually SECONDS COMMAND…: tries until it succeeds
+eventually() { # eventually SECONDS COMMAND…: retries until the command succeeds
     local end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        ((SECONDS < end)) || { echo "not within the time: $*"; return 1; }
+        ((SECONDS < end)) || { echo "did not succeed in time: $*"; return 1; }
         sleep 0.25
     done
 }
@@ -34,15 +34,15 @@ compose() {
     docker-compose -f docker-compose.yml -f deploy/engine/compose.yml "$@"
 }
 containers() { docker ps --quiet --no-trunc --filter "label=com.docker.compose.service=$1"; }
-healthy() { # healthy SERVICE COUNT: so many containers of it are healthy
+healthy() { # healthy SERVICE COUNT: whether exactly COUNT containers of the service are healthy
     [[ $(docker ps --quiet --filter "label=com.docker.compose.service=$1" --filter health=healthy | wc -l) == "$2" ]]
 }
 curl_gateway() { "${network[@]}" curl --silent --show-error --fail "$@"; }
 
-come_up() {
+start_deployment() {
     cd "$work/stele"
     deploy/make-secrets
-    # Nothing is changed in the tree for this: the same command as in the file's head, with one override for the limits.
+    # The command from the file's head on an unchanged tree, with one override for rate limits and logs.
     compose up --detach
     local service
     for service in gateway postgres redis "${services[@]}"; do
@@ -50,10 +50,10 @@ come_up() {
     done
     echo "all healthy $((SECONDS - began)) s after the command" | note
     curl_gateway http://127.0.0.1:8080/readyz
-    people
+    add_users
 }
 
-people() { # the clients' surroundings, in $work/around.json
+add_users() { # writes the clients' environment to $work/environment.json
     compose run --rm -T --volume "$work/stele/deploy/engine/people.sh:/people.sh:ro" --entrypoint sh migrate \
         /people.sh 45 >"$work/people.json"
     local outbox
@@ -61,36 +61,36 @@ people() { # the clients' surroundings, in $work/around.json
     python3 - "$work" "$outbox" <<'PYTHON'
 import json, pathlib, sys
 work = pathlib.Path(sys.argv[1])
-around = json.loads((work / "people.json").read_text())
-around |= {"url": "http://127.0.0.1:8080", "outbox": sys.argv[2],
+environment = json.loads((work / "people.json").read_text())
+environment |= {"url": "http://127.0.0.1:8080", "outbox": sys.argv[2],
            "mefp_secret": (work / "stele/deploy/secrets/mefp_secret").read_text()}
-(work / "around.json").write_text(json.dumps(around))
+(work / "environment.json").write_text(json.dumps(environment))
 PYTHON
 }
 
-look_at_rights() {
+check_privileges() {
     local id published
     for id in $(docker ps --quiet); do
         docker inspect "$id" >"$work/container.json"
         python3 - "$work" <<'PYTHON'
 import json, pathlib, sys
 work = pathlib.Path(sys.argv[1])
-(it,) = json.loads((work / "container.json").read_text())
-name, host = it["Name"], it["HostConfig"]
-assert it["Config"]["User"] not in ("", "0", "root"), name
+(container,) = json.loads((work / "container.json").read_text())
+name, host = container["Name"], container["HostConfig"]
+assert container["Config"]["User"] not in ("", "0", "root"), name
 assert host["ReadonlyRootfs"] and host["CapDrop"] == ["ALL"] and not host["Privileged"], name
 assert "no-new-privileges:true" in host["SecurityOpt"] and host["Memory"] > 0 and host["PidsLimit"] > 0, name
-said = json.dumps(it)
+text_of_container = json.dumps(container)
 for secret in (work / "stele/deploy/secrets").iterdir():
     text = secret.read_text().strip()
-    assert len(text) < 16 or text not in said, f"{name} shows {secret.name}"
-keys = [mount for mount in it["Mounts"] if mount["Destination"] == "/var/lib/stele-keys"]
+    assert len(text) < 16 or text not in text_of_container, f"{name} contains {secret.name}"
+keys = [mount for mount in container["Mounts"] if mount["Destination"] == "/var/lib/stele-keys"]
 assert all(not mount["RW"] for mount in keys), name
 PYTHON
     done
     published=$(docker ps --format '{{.Ports}}' | grep -o '[^ ]*->[^ ,]*' | sort -u)
     [[ $published == "127.0.0.1:8080->8080/tcp" ]] || fail "published: $published"
-    # The gateway cannot even name the stores.
+    # The gateway cannot resolve the stores' names.
     local gateway
     gateway=$(containers gateway)
     docker exec "$gateway" getent hosts jwt
@@ -99,18 +99,18 @@ PYTHON
 }
 
 every_dialect() {
-    "${network[@]}" python3 -B crates/stele/tests/e2e/independent/client.py "$work/around.json" | tee "$work/answers"
-    [[ $(grep -c 'as documented' "$work/answers") == "${#services[@]}" ]]
-    note <"$work/answers"
+    "${network[@]}" python3 -B crates/stele/tests/e2e/independent/client.py "$work/environment.json" | tee "$work/client-output"
+    [[ $(grep -c 'as documented' "$work/client-output") == "${#services[@]}" ]]
+    note <"$work/client-output"
 }
 
 load='' since=''
-start_load() { # start_load FIRST: up to 90 seconds of logins by the people from that number on
+start_load() { # start_load FIRST: up to 90 seconds of logins by the users from that number on
     since=$(date +%s)
-    "${network[@]}" python3 -B deploy/engine/load.py "$work/around.json" 90 "$1" >"$work/load" 2>&1 &
+    "${network[@]}" python3 -B deploy/engine/load.py "$work/environment.json" 90 "$1" >"$work/load" 2>&1 &
     load=$!
 }
-end_load() { # end_load MOST: told to stop; at most so many cloudbox logins have failed, and no other
+end_load() { # end_load MAX: stops the load; at most MAX cloudbox logins may have failed, and no others
     kill "$load" 2>/dev/null || true
     wait "$load" || true
     load=''
@@ -118,14 +118,14 @@ end_load() { # end_load MOST: told to stop; at most so many cloudbox logins have
     tail -n 1 "$work/load" | note
     python3 - "$work/load" "$1" <<'PYTHON'
 import json, pathlib, sys
-told = json.loads(pathlib.Path(sys.argv[1]).read_text().splitlines()[-1])
-dialects = [counts for counts in told.values() if isinstance(counts, dict)]
-assert len(dialects) == 5 and all(counts["logins"] >= 5 for counts in dialects), told
-failures = {name: counts["failures"] for name, counts in told.items() if isinstance(counts, dict)}
-assert failures.pop("cloudbox") <= int(sys.argv[2]) and not any(failures.values()), told
+results = json.loads(pathlib.Path(sys.argv[1]).read_text().splitlines()[-1])
+dialects = [counts for counts in results.values() if isinstance(counts, dict)]
+assert len(dialects) == 5 and all(counts["logins"] >= 5 for counts in dialects), results
+failures = {name: counts["failures"] for name, counts in results.items() if isinstance(counts, dict)}
+assert failures.pop("cloudbox") <= int(sys.argv[2]) and not any(failures.values()), results
 PYTHON
 }
-answered() { # answered CONTAINER: how many requests of this load it has answered, the gateway's own questions left out
+answered() { # answered CONTAINER: the number of this load's requests that it has answered, without health checks
     docker logs --since "$since" "$1" 2>&1 | awk '/"answered"/ && !/"\/readyz"/ { count++ } END { print count + 0 }'
 }
 has_answered() { (($(answered "$1") >= $2)); }
@@ -145,14 +145,14 @@ deploy_roll() {
     COMPOSE_FILE=docker-compose.yml:deploy/engine/compose.yml deploy/roll "$@"
 }
 
-refuse_a_bad_one() {
+reject_failing_service() {
     local old
     old=$(containers tms)
     docker tag stele/svc-tms stele/good
     printf 'FROM stele/svc-tms\nENV STELE_LISTEN_FILE=/nowhere\n' | DOCKER_BUILDKIT=0 docker build --tag stele/svc-tms -
-    ! deploy_roll --no-build tms || fail "a service that does not start was put in place"
+    ! deploy_roll --no-build tms || fail "a service that does not start replaced the old one"
     docker tag stele/good stele/svc-tms
-    [[ $(containers tms) == "$old" ]] || fail "the old container is gone"
+    [[ $(containers tms) == "$old" ]] || fail "the old container was removed"
 }
 
 two_instances() {
@@ -178,15 +178,15 @@ kill_one() {
     eventually 60 has_answered "$other" 5
     pid=$(docker inspect --format '{{.State.Pid}}' "$victim")
     kill -9 "$pid"
-    # The engine starts it again by itself.
-    eventually 30 died "$victim"
+    # The engine restarts it.
+    eventually 30 was_restarted "$victim"
     eventually 60 healthy cloudbox 2
-    # Only what was in flight on it: at most one login of each of the eight who log in there.
+    # Only logins in flight may fail: at most one of each of the eight cloudbox users.
     end_load 8
 }
-died() { [[ $(docker inspect --format '{{.RestartCount}}' "$1") != 0 ]]; }
+was_restarted() { [[ $(docker inspect --format '{{.RestartCount}}' "$1") != 0 ]]; }
 
-come_down() {
+remove_deployment() {
     compose -f deploy/compose.two.yml down --volumes --timeout 30
     [[ -z $(docker ps --all --quiet) ]] || fail "containers are left"
     [[ -z $(docker volume ls --quiet) ]] || fail "volumes are left"
