@@ -1,4 +1,4 @@
-"""Has each client make the calls of the plan, judges the answers, and prints the table."""
+"""Makes each client call the gateway by the plan, checks the responses, and prints the table."""
 
 import base64
 import itertools
@@ -18,7 +18,7 @@ COLUMNS = ("client", "version", "calls", "wrong", "dropped", "connections", "res
 
 
 class Tally:
-    """What became of a client's calls."""
+    """Counts of a client's calls and their first fault."""
 
     def __init__(self, verbose):
         self.version, self.fault, self.verbose = "", "", verbose
@@ -35,10 +35,10 @@ class Tally:
         return (client.name, self.version, *map(str, counts), self.fault or "ok")
 
 
-def judge(client, call, answer):
-    """What is wrong with an answer; nothing if it is right."""
+def find_fault(client, call, answer):
+    """Describes the fault of a response; None if it is as documented."""
     if answer.status != call.status:
-        return f"{answer.status} in place of {call.status}: {answer.text[:200]}"
+        return f"{answer.status} instead of {call.status}: {answer.text[:200]}"
     if call.expect not in answer.text and not (answer.status == 401 and client.hides_401):
         return f"no {call.expect} in {answer.text[:200]}"
     names = {name for name, _ in answer.headers}
@@ -49,8 +49,8 @@ def judge(client, call, answer):
     return None
 
 
-def ask(client, port, program, calls):
-    """Sends calls that differ in their URLs alone; gives a line for each."""
+def send_calls(client, port, program, calls):
+    """Sends calls that differ only in their URLs; returns the client's line for each."""
     call = calls[0]
     kind = "form" if call.kind == "multipart" and not client.has_multipart else call.kind
     headers = dict(call.headers)
@@ -65,7 +65,7 @@ def ask(client, port, program, calls):
 
 
 def read(client, call, line, tally):
-    """The answer that a client's line says; one of status 0 where there is none."""
+    """Parses a client's line into an answer; its status is 0 if the call was dropped."""
     status, body, *headers = line.split("\t")
     if status == "dropped":
         tally.dropped += 1
@@ -74,21 +74,21 @@ def read(client, call, line, tally):
     headers = [tuple(header.split(": ", 1)) for header in headers if ": " in header]
     answer = Answer(int(status), headers, call.read(base64.b64decode(body)))
     tally.answered += 1
-    if fault := judge(client, call, answer):
+    if fault := find_fault(client, call, answer):
         tally.wrong += 1
         tally.note(call, fault)
     return answer
 
 
 def make_calls(client, port, program, world, tally):
-    """Makes the calls of the plan: all, unless the client ends or hangs."""
+    """Makes the calls of the plan until the end, or until the client exits or hangs."""
     steps = plan(world)
     calls = next(steps)
     while calls:
         answers = []
         for group in [calls] if client.takes_several else [[call] for call in calls]:
             tally.runs += 1
-            lines = ask(client, port, program, group)
+            lines = send_calls(client, port, program, group)
             answers += [read(client, call, line, tally) for call, line in zip(group, lines)]
             if program.process.poll() is not None or program.hangs:
                 return
@@ -96,7 +96,7 @@ def make_calls(client, port, program, world, tally):
 
 
 def start(client, page, work):
-    """Installs a client and starts its program; gives it with its version."""
+    """Installs a client and starts its program; returns it and its version."""
     command, folder = install(client, work)
     with (work / "log").open("w") as log:
         if client.program.endswith(".html"):
@@ -111,7 +111,7 @@ def start(client, page, work):
 
 
 def check(client, stele, page, world, work, verbose):
-    """Installs a client and has it make its calls; judges what it needed for them."""
+    """Installs a client, makes its calls, and checks the number of connections."""
     tally = Tally(verbose)
     program, tally.version = start(client, page, work)
     relay, before = Relay(stele.port), stele.portal_logouts()
@@ -122,16 +122,16 @@ def check(client, stele, page, world, work, verbose):
         relay.close()
     tally.connections, allowed = relay.connections, client.connections or tally.runs
     if not tally.fault and tally.connections > allowed:
-        tally.fault = f"{tally.connections} connections in place of {allowed}"
+        tally.fault = f"{tally.connections} connections instead of {allowed}"
     elif not tally.fault and tally.answered != CALLS:
-        tally.fault = f"{tally.answered} answers in place of {CALLS}"
+        tally.fault = f"{tally.answered} answers instead of {CALLS}"
     elif not tally.fault and not stele.eventually(lambda: stele.portal_logouts() - before == ROUNDS, 5):
-        tally.fault = f"{stele.portal_logouts() - before} sessions of the portal ended in place of {ROUNDS}"
+        tally.fault = f"{stele.portal_logouts() - before} portal sessions ended instead of {ROUNDS}"
     return tally
 
 
 def check_all(clients, verbose):
-    """Checks clients one after another and prints the table; gives the exit code."""
+    """Checks the clients one after another and prints the table; returns the exit code."""
     rows, results = [COLUMNS], set()
     page = Page()
     with tempfile.TemporaryDirectory() as folder, Stele(pathlib.Path(folder), page.origin) as stele:
@@ -152,7 +152,7 @@ def check_all(clients, verbose):
             print(f"{client.name}: {rows[-1][-1]} ({time.monotonic() - started:.0f} s)", file=sys.stderr)
     print_table(rows)
     for complaint in stele.complaints[:5]:
-        print(f"stele complained: {complaint}")
+        print(f"stele logged: {complaint}")
         results.add(1)
     return 1 if 1 in results else max(results)
 

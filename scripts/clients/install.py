@@ -1,4 +1,4 @@
-"""The clients: what each is made of, what it shows, and how it is installed, from Debian, PyPI and npm alone."""
+"""The clients: their properties, and how they are installed from Debian, PyPI and npm."""
 
 import glob
 import os
@@ -18,12 +18,12 @@ JAVA = {"javac": "default-jdk-headless"}
 
 
 class SetupError(Exception):
-    """Something cannot be installed or started."""
+    """A client cannot be installed or started."""
 
 
 @dataclass
 class Client:
-    """A library or program. `debian` names for each file or program the package that has it."""
+    """A library or program. `debian` maps each required file or program to the package that contains it."""
 
     name: str
     program: str
@@ -31,12 +31,12 @@ class Client:
     pypi: str = ""
     npm: tuple = ()
     keeps_cookies: bool = False
-    lowers_names: bool = False  # shows the names of headers in lower case, whatever came
-    is_page: bool = False  # of another origin: sees few headers, asks before it calls
-    connections: int = 1  # that it may use for all of its calls; 0: one a run
-    takes_several: bool = False  # URLs in one run
+    lowers_names: bool = False  # reports header names in lower case
+    is_page: bool = False  # a page of another origin: sees few headers, sends preflights
+    connections: int = 1  # allowed connections for all calls; 0: one per run
+    takes_several: bool = False  # accepts several URLs in one run
     has_multipart: bool = True
-    hides_401: bool = False  # shows no body with this status
+    hides_401: bool = False  # hides the body of a 401
 
 
 def jar(*packages):
@@ -61,10 +61,10 @@ CLIENTS = [
     Client("node-fetch", "node/node-fetch.mjs", NODE, npm=("node-fetch@3.3.2",), lowers_names=True),
     Client("superagent", "node/superagent.mjs", NODE, npm=("superagent@10.4.2",), lowers_names=True),
     Client("got", "node/got.mjs", NODE, npm=("got@13.0.0",)),
-    # A browser has connections without cookies for its preflights, and may open some before it needs them.
+    # A browser uses separate connections without cookies for preflights, and may open some in advance.
     Client("jquery-chromium", "browser/index.html", {**NODE, "chromium": "chromium"}, npm=("jquery@3.8.0",),
            keeps_cookies=True, lowers_names=True, is_page=True, connections=6),
-    # jsdom opens a connection for each request, preflights too.
+    # jsdom opens a connection for each request, including preflights.
     Client("jquery-jsdom", "node/jsdom.mjs", NODE, npm=("jquery@3.8.0", "jsdom@26.1.0"),
            keeps_cookies=True, lowers_names=True, is_page=True, connections=400),
     Client("java-httpclient", "java/JavaHttpClient.java", JAVA, lowers_names=True),
@@ -82,7 +82,7 @@ CLIENTS = [
 
 
 def run(*command, cwd=None):
-    """Runs a command, and says how it ended if it fails."""
+    """Runs a command; raises SetupError with its output if it fails."""
     try:
         done = subprocess.run(command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except OSError as fault:
@@ -97,7 +97,7 @@ def is_there(what):
 
 
 def install_debian(needs):
-    """Installs the packages of files and programs that are not there; waits while another has dpkg's lock."""
+    """Installs the packages of missing files and programs; waits for dpkg's lock."""
     missing = sorted({package for what, package in needs.items() if not is_there(what)})
     if missing:
         as_root = [] if os.getuid() == 0 else ["sudo"]
@@ -111,7 +111,7 @@ def install_debian(needs):
 
 
 def install_venv():
-    """Makes the Python environment that this program and the Python clients run in."""
+    """Creates the Python environment of this program and the Python clients."""
     if not (VENV / "ready").exists():
         try:
             import ensurepip  # noqa: F401
@@ -124,7 +124,7 @@ def install_venv():
 
 
 def once(package, install):
-    """Installs a package of this version unless an earlier run did."""
+    """Installs a package in this version unless it is installed already."""
     mark = CACHE / "installed" / package
     if not mark.exists():
         install()
@@ -144,7 +144,7 @@ def install_npm(package):
 
 
 def install(client, work):
-    """Installs a client and builds its program in the folder `work`: gives the command and the folder to run it in."""
+    """Installs a client and builds its program in the folder `work`. Returns the command and its working folder."""
     install_debian(client.debian)
     for package in client.npm:
         install_npm(package)
@@ -166,7 +166,7 @@ def install(client, work):
             run("go", "build", "-o", work / "client", source)
             return [work / "client"], work
         case ".html":
-            # Root's browser has no sandbox to run in, and a container's little shared memory.
+            # Root cannot use the browser's sandbox, and containers have little shared memory.
             options = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run"]
             return ["chromium", *options, "--disable-background-networking", f"--user-data-dir={work}/profile"], work
         case suffix:

@@ -1,4 +1,4 @@
-"""The ends of a client: the relay that its connections go through, and its program's standard input and output."""
+"""Connections of a client program: the TCP relay in front of the gateway, and its standard input and output."""
 
 import http.server
 import queue
@@ -9,11 +9,11 @@ import threading
 
 from install import CACHE, HERE
 
-WAIT = 60  # seconds for an answer, a browser's start included
+WAIT = 60  # seconds for an answer, including a browser's start
 
 
 class Relay:
-    """Passes connections on to the gateway, and counts them."""
+    """Relays connections to the gateway, and counts them."""
 
     def __init__(self, gateway):
         self.gateway, self.connections = gateway, 0
@@ -26,7 +26,7 @@ class Relay:
             try:
                 client, _ = self.listener.accept()
             except OSError:
-                return  # It was closed.
+                return  # The listener was closed.
             self.connections += 1
             threading.Thread(target=self.relay, args=(client,), daemon=True).start()
 
@@ -41,7 +41,7 @@ class Relay:
 
     @staticmethod
     def copy(source, sink):
-        """Copies to the end, and ends the other side in the same way: by FIN, or by RST."""
+        """Copies until the end, and closes the other side in the same way: by FIN or by RST."""
         try:
             while data := source.recv(65536):
                 sink.sendall(data)
@@ -69,16 +69,16 @@ class Program:
     def read(self):
         for line in self.process.stdout:
             self.lines.put(line.rstrip("\n"))
-        self.lines.put("dropped\tthe client has ended")
+        self.lines.put("dropped\tthe client has exited")
 
     def write(self, line):
         try:
             print(line, file=self.process.stdin, flush=True)
         except BrokenPipeError:
-            pass  # Then `read` says that it has ended.
+            pass  # `read` reports that the client has exited.
 
     def next(self):
-        """The next line of the client."""
+        """The client's next line."""
         try:
             return self.lines.get(timeout=WAIT)
         except queue.Empty:
@@ -111,12 +111,12 @@ class Browser(Program):
         self.calls.put(line)
 
     def end(self):
-        self.calls.put("")  # The last: the page stops asking.
+        self.calls.put("")  # An empty call makes the page stop polling.
         self.process.terminate()
 
 
 class Page(http.server.ThreadingHTTPServer):
-    """Serves the page of another origin. Its script sends each answer to /next, and is given the next call there."""
+    """Serves the page of another origin. Its script posts each answer to /next and receives the next call."""
 
     daemon_threads = True
 

@@ -1,7 +1,7 @@
-"""The plan: 200 calls in five rounds, eight of each dialect a round, as the dialects' WIRE.md documents them.
+"""The plan: 200 calls in five rounds with eight calls of each dialect, as the dialects' WIRE.md documents them.
 
-Each dialect's part of a round is a generator: it yields a call, or several that may go to their URLs in one go, and is
-sent the answer, or the answers. A round takes a step of each dialect in turn.
+Each dialect is a generator: it yields a call, or a list of calls that a client may send in one run, and receives the
+answer or the answers. A round takes one step of each dialect in turn.
 """
 
 import base64
@@ -22,7 +22,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 @dataclass
 class Call:
-    """A request, and what its answer must have."""
+    """A request, and the requirements for its answer."""
 
     path: str
     kind: str = "none"
@@ -37,7 +37,7 @@ class Call:
     read: object = bytes.decode
 
     def body(self, kind):
-        """The body as clients are given it: a form's fields percent-encoded."""
+        """The body in the form that clients receive; form fields are percent-encoded."""
         return self.text or (json.dumps(self.fields) if kind == "json" else urlencode(self.fields))
 
 
@@ -51,7 +51,7 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
     def find(self, *keys):
-        """What is at these keys of the JSON answer; an empty text where nothing is."""
+        """The value at these keys of the JSON answer; an empty string if there is none."""
         try:
             found = json.loads(self.text)
             for key in keys:
@@ -63,19 +63,19 @@ class Answer:
 
 @dataclass
 class World:
-    """What the calls of one client need: names of its own, tokens, keys, and the codes that were sent."""
+    """Everything that the calls of one client need: unique names, tokens, keys, and the sent codes."""
 
     name: str
     phones: object  # an iterator of phone numbers
     add_user: object  # (name, phone or None) adds a user with PASSWORD
-    code: object  # (phone) waits for the code that was sent there
+    code: object  # (phone) waits for the code sent to the phone
     client_token: str
     admin: str
     apps: dict  # of MeFP: name and Envelope
     stamps: int = 0
 
     def stamp(self):
-        """A timestamp of its own for a proof. One from before the store was made would be stale."""
+        """A new timestamp for a proof. One from before the state store's creation would be stale."""
         self.stamps += 1
         return int(time.time()) + self.stamps
 
@@ -110,11 +110,11 @@ class Envelope:
             opened, unpad = self.cipher.decryptor(), padding.PKCS7(128).unpadder()
             return (unpad.update(opened.update(sealed) + opened.finalize()) + unpad.finalize()).decode()
         except (ValueError, KeyError) as fault:
-            return f"cannot be opened: {fault!r}: {body!r}"
+            return f"cannot open the envelope: {fault!r}: {body!r}"
 
 
 def plan(world):
-    """Yields lists of calls, and is sent the lists of their answers: five rounds of all dialects, then nothing."""
+    """Yields lists of calls and receives the lists of their answers: five rounds of all dialects, then an empty list."""
     parts = [cloudbox(world), tms(world), portal(world), mefp(world), jwt(world)]
     steps = {part: next(part) for part in parts}
     while steps:
@@ -198,7 +198,7 @@ def portal(world):
 
         yield call("/code/send")
         yield call("/i/register", password=PASSWORD, code=world.code(phone))
-        # As the portal's clients do: base64 in a form, and nothing percent-encoded.
+        # Like the portal's clients: base64 in a form, without percent-encoding.
         raw = {"text": f"username={phone}&password={encoded(PASSWORD)}", "headers": FORM}
         answer = yield call("/i/login", "text", expect=f'"mobile":"{phone}"', names=("Set-Cookie",), **raw)
         cookie = answer.header("Set-Cookie").split(";")[0]
@@ -253,7 +253,7 @@ def jwt(world):
     for turn in range(ROUNDS):
         kind = KINDS[turn % 3]
         if turn % 2 == 0:
-            # As the samples in JWT's API document: multipart's content type over a form, and no boundary.
+            # As in the samples of JWT's API document: a form with the content type of multipart, without a boundary.
             sample = {"text": f"account={user}&password={quote(password, safe='')}"}
             headers = {"Content-Type": "multipart/form-data"}
             answer = yield login("text", password, headers=headers, names=("Authorization",), **sample)

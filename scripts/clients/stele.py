@@ -1,4 +1,4 @@
-"""The Stele that is called: `stele up` on a free port, and the `stele` command beside it."""
+"""The server under test: `stele up` on a free port, and the `stele` command."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from plan import PASSWORD
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HIGH = "1000000"
-# Limits so high that none is reached, and cheap hashes: what is tried is the wire.
+# Unreachable rate limits and cheap hashes, since the test covers only wire formats.
 SETTINGS = {
     "STELE_ADMIN_LISTEN": "127.0.0.1:0",
     "STELE_LOG": "warn",
@@ -25,7 +25,7 @@ SETTINGS = {
 
 
 def built():
-    """The program to try: the one that STELE names, or a fresh debug build."""
+    """The program under test: the one that STELE names, or a debug build."""
     if program := os.environ.get("STELE"):
         return str(pathlib.Path(program).resolve())
     print("building stele", file=sys.stderr)
@@ -35,7 +35,7 @@ def built():
 
 
 class Stele:
-    """`stele up` over a temporary folder, for pages of one other origin; ends with its context."""
+    """`stele up` with a temporary folder and one allowed CORS origin; a context manager that stops it."""
 
     def __init__(self, folder, origin):
         self.program, self.folder = built(), folder
@@ -50,7 +50,7 @@ class Stele:
         try:
             self.port = self.eventually(self.listening, 30)
             if not self.port:
-                raise SetupError("stele up is not up after 30 s")
+                raise SetupError("stele up is not ready after 30 s")
         except BaseException:
             self.__exit__()
             raise
@@ -69,7 +69,7 @@ class Stele:
 
     @staticmethod
     def eventually(look, seconds):
-        """What `look` finds, as soon as it finds anything; else what it gives in the end."""
+        """Polls `look` until its result is true or the time is over; returns the last result."""
         end = time.monotonic() + seconds
         while not (found := look()) and time.monotonic() < end:
             time.sleep(0.02)
@@ -86,12 +86,12 @@ class Stele:
         return self.command("user", "add", "--username", name, "--password-stdin", *more, given=f"{PASSWORD}\n")
 
     def add_app(self, name, *may_token):
-        """Registers a MeFP app; gives the shared secret and its own."""
+        """Registers a MeFP app; returns the shared secret and the app's own."""
         lines = self.command("app", "add", name, *(word for app in may_token for word in ("--may-token", app)))
         return [line.split()[1] for line in lines.splitlines()]
 
     def code(self, phone):
-        """The next code that was sent to a phone."""
+        """Waits for the next code sent to a phone."""
 
         def look():
             lines = (self.folder / "data/outbox.jsonl").read_text().splitlines(keepends=True)
@@ -105,6 +105,6 @@ class Stele:
         return self.eventually(look, 5) or "000000"
 
     def portal_logouts(self):
-        """How many sessions of the portal ended by a logout, as the trail has it."""
+        """The number of portal sessions that ended by a logout, from the audit log."""
         lines = self.command("audit", "--json", "--act", "logout", "--dialect", "portal", "--result", "ok").splitlines()
         return sum(bool(json.loads(line)["subject"]) for line in lines)

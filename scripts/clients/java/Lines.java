@@ -9,7 +9,7 @@ import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.Map;
 
-/** What the Java clients share: calls come as lines on standard input, answers go as lines to standard output. */
+/** Shared by the Java clients: reads calls as lines from standard input, writes answers as lines to standard output. */
 class Lines {
     static final String BOUNDARY = "----check-clients";
 
@@ -37,7 +37,7 @@ class Lines {
             return fields;
         }
 
-        /** The Content-Type that a library without forms of its own has to be given; null: none. */
+        /** The Content-Type for libraries without form support; null if there is none. */
         String type() {
             switch (kind) {
                 case "form": return "application/x-www-form-urlencoded";
@@ -47,7 +47,7 @@ class Lines {
             }
         }
 
-        /** The body as such a library has to be given it. */
+        /** The body for libraries without form support. */
         String body() {
             if (!kind.equals("multipart")) return text;
             StringBuilder body = new StringBuilder();
@@ -87,7 +87,7 @@ class Lines {
         System.exit(0);
     }
 
-    /** The version of a library, after which Debian names a link to its file. */
+    /** The version of a library, from the name of Debian's link to its file. */
     static String version(Class<?> library) throws Exception {
         Path file = Path.of(library.getProtectionDomain().getCodeSource().getLocation().toURI());
         String name = file.getFileName().toString().replace(".jar", "");

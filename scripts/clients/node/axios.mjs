@@ -1,4 +1,4 @@
-// axios. A status of 300 and above is an error of its kind, which has the answer.
+// axios. A status of 300 and above is thrown as an error that contains the response.
 import axios from 'axios'
 import { serve } from './lines.mjs'
 

@@ -1,4 +1,4 @@
-// got. A status of 400 and above is an error of its kind, which has the answer.
+// got. A status of 400 and above is thrown as an error that contains the response.
 import got from 'got'
 import { serve } from './lines.mjs'
 

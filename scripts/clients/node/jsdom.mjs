@@ -1,4 +1,4 @@
-// jQuery in jsdom: what the page in Chromium runs, at the page's address.
+// jQuery in jsdom: the same script as in Chromium, at the page's address.
 import readline from 'node:readline'
 import { readFileSync } from 'node:fs'
 import { JSDOM } from 'jsdom'

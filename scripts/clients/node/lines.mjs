@@ -1,12 +1,12 @@
-// What the Node clients share: calls come as lines on standard input, answers go as lines to standard output.
+// Shared by the Node clients: reads calls as lines from standard input, writes answers as lines to standard output.
 import http from 'node:http'
 import readline from 'node:readline'
 import { readFileSync } from 'node:fs'
 
-// Node 19 and later keep connections by default.
+// Node 19 and later use keep-alive by default.
 http.globalAgent = new http.Agent({ keepAlive: true })
 
-/** Answers each line by what `send` returns for its call: { status, headers: [name, value, …], body: Buffer or string }. */
+/** Writes for each line the result of `send`: { status, headers: [name, value, …], body: Buffer or string }. */
 export async function serve (name, send) {
   console.log('ready\t' + version(name))
   for await (const line of readline.createInterface({ input: process.stdin })) {
@@ -21,7 +21,7 @@ export async function serve (name, send) {
       console.log('dropped\t' + String(fault.cause ?? fault.stack ?? fault).replace(/\s+/g, ' '))
     }
   }
-  process.exit() // Kept connections are no reason to stay.
+  process.exit() // Idle connections would keep the process alive.
 
   function multipart (Data = FormData) {
     const data = new Data()
@@ -35,7 +35,7 @@ export function version (name) {
   return JSON.parse(readFileSync(`node_modules/${name}/package.json`)).version
 }
 
-/** The headers that a library gives as an object, as Node gives them raw. */
+/** Converts a headers object to Node's raw form. */
 export function listed (headers) {
   return Object.entries(headers).flatMap(([name, values]) => [values].flat().flatMap(value => [name, value]))
 }

@@ -1,4 +1,4 @@
-// node-fetch, with Node's own agent: without one it asks for each connection to be closed.
+// node-fetch with Node's agent: without one it sends `Connection: close`.
 import http from 'node:http'
 import fetch, { FormData } from 'node-fetch'
 import { listed, serve } from './lines.mjs'

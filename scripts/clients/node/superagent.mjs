@@ -1,4 +1,4 @@
-// superagent, with Node's own agent: without one each request has a connection of its own.
+// superagent with Node's agent: without one it opens a connection for each request.
 import http from 'node:http'
 import superagent from 'superagent'
 import { listed, serve } from './lines.mjs'

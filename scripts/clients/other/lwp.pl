@@ -1,4 +1,4 @@
-# Perl's LWP::UserAgent, keeping its connection.
+# Perl's LWP::UserAgent with keep-alive.
 use strict;
 use warnings;
 use HTTP::Request::Common;

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// body gives the body of a call and its Content-Type.
+// body returns the body of a call and its Content-Type.
 func body(kind, text string) (io.Reader, string) {
 	switch kind {
 	case "none":

@@ -1,4 +1,4 @@
-"""What the Python clients share: calls come as lines on standard input, answers go as lines to standard output."""
+"""Shared by the Python clients: reads calls as lines from standard input, writes answers as lines to standard output."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ class Call:
     method: str
     urls: list
     kind: str  # none, form, multipart, json or text
-    text: str  # the body; of a form and of a multipart body its fields, as a form writes them
+    text: str  # the body; for form and multipart, the fields in URL encoding
     headers: dict
 
     @property
@@ -29,7 +29,7 @@ class Call:
 
 
 def keywords(call, text):
-    """A body as requests and httpx take it; `text` is the keyword of one that is sent as it is."""
+    """The body as keyword arguments of requests and httpx; `text` is the keyword for a raw body."""
     match call.kind:
         case "form":
             return {"data": call.fields}
@@ -43,7 +43,7 @@ def keywords(call, text):
 
 
 def serve(version, send):
-    """Answers each line by what `send` returns for its call: (status, headers as pairs, body), or a list of these."""
+    """Writes for each line the result of `send`: (status, headers as pairs, body), or a list of these."""
     print("ready", version, sep="\t", flush=True)
     for line in sys.stdin:
         method, urls, kind, text, *headers = line.rstrip("\n").split("\t")
@@ -53,5 +53,5 @@ def serve(version, send):
             for status, names, body in answers if isinstance(answers, list) else [answers]:
                 lines = (f"{name}: {value}" for name, value in names)
                 print(status, base64.b64encode(body).decode(), *lines, sep="\t", flush=True)
-        except Exception as fault:  # Whatever it is, it is what the library makes of the answer.
+        except Exception as fault:  # Any exception is the library's reaction to the response.
             print("dropped", " ".join(repr(fault).split()), sep="\t", flush=True)

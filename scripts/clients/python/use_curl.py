@@ -1,4 +1,4 @@
-"""curl with HTTP/1.0: a run for each call, and so a connection."""
+"""curl with HTTP/1.0: one run, and so one connection, for each call."""
 
 import pathlib
 import subprocess
@@ -17,7 +17,7 @@ def body(call):
             return [word for name, value in call.fields.items() for word in ("--form-string", f"{name}={value}")]
         case "json":
             return ["-H", "Content-Type: application/json", "-d", call.text]
-    # Without "-d" a POST has no length, and RFC 1945, section 7.2.2, asks one of HTTP/1.0.
+    # Without "-d" a POST has no Content-Length, which HTTP/1.0 requires (RFC 1945 §7.2.2).
     return ["-d", call.text] if call.method == "POST" else []
 
 

@@ -1,4 +1,4 @@
-"""wget: a run for each call, or for several URLs that are sent the same; it keeps its connection during a run."""
+"""wget: one run for each call, or for several URLs with the same request; keep-alive within a run."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ def send(call):
         names = [line.strip().split(": ", 1) for line in lines if line]
         status, length = int(status.split()[1]), int(dict(names)["Content-Length"])
         if status == 401:
-            length = 0  # wget looks for a password, and shows no body.
+            length = 0  # wget expects credentials and hides the body of a 401.
         answers.append((status, names, rest[:length]))
         rest = rest[length:]
     if len(answers) != len(call.urls):
