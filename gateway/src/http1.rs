@@ -1,8 +1,8 @@
 //! HTTP/1.1 and HTTP/1.0 client connections, served by hyper. The gateway handles timeouts, keep-alive, graceful
 //! shutdown and the close of a connection.
 //!
-//! hyper holds a connection while requests arrive. After an idle time of the head timeout the gateway takes it back,
-//! frees hyper's buffers, and waits for readability, so that idle connections hold no memory.
+//! hyper drives a connection while requests arrive. When it has been idle for the head timeout, the gateway drops
+//! hyper's buffers and waits for readability, so that idle connections hold no memory.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -156,7 +156,7 @@ async fn wait_for_request(
     .await
 }
 
-/// Polls hyper's connection until it ends or the client timeouts out. On shutdown it stops after the request in flight.
+/// Polls hyper's connection until it ends or the client times out. On shutdown it stops after the request in flight.
 async fn drive_connection<S>(
     connection: &mut Connection<TokioIo<ClientIo>, S>,
     state: &ConnectionState,

@@ -87,6 +87,7 @@ pub(crate) async fn serve(
     .await;
 }
 
+/// The HTTP/2 options of hyper.
 fn builder() -> Builder<LocalExecutor> {
     let mut builder = Builder::new(LocalExecutor);
     builder

@@ -78,11 +78,13 @@ enum Destination<'a> {
 }
 
 impl RequestInput {
-    fn of_body(incoming: &Incoming) -> Self {
+    /// Before anything of the body was read.
+    fn before_body(incoming: &Incoming) -> Self {
         if incoming.is_end_stream() { Self::Consumed } else { Self::Unread }
     }
 
-    fn of_request_body(body_state: Option<&Rc<RequestBodyState>>) -> Self {
+    /// After the body was forwarded, completely or in part. `None`: it was received completely before.
+    fn after_forwarding(body_state: Option<&Rc<RequestBodyState>>) -> Self {
         if body_state.is_none_or(|body| body.is_complete()) { Self::Consumed } else { Self::Unread }
     }
 }
@@ -129,6 +131,7 @@ pub(crate) async fn handle(
 }
 
 impl RequestContext<'_> {
+    /// Produces the complete response, and logs the request.
     async fn process(
         &self,
         log_entry: AccessLogEntry<'_>,
@@ -145,8 +148,9 @@ impl RequestContext<'_> {
         Ok(response)
     }
 
+    /// Gets the response from the service or from the gateway itself.
     async fn respond(&self, headers: HeaderMap, body: Incoming) -> Outcome {
-        let input = RequestInput::of_body(&body);
+        let input = RequestInput::before_body(&body);
         let route = match self.select_destination(&headers, &body, input).await {
             Destination::Service(route) => route,
             Destination::Local(response, input) => {
@@ -266,7 +270,7 @@ impl RequestContext<'_> {
         is_failure && (is_set_here || response.extensions().get::<forward::SentAs200>().is_some())
     }
 
-    /// Whether only the end of the connection ends the body: unknown length to an HTTP/1.0 client, which has no
+    /// Whether only the end of the connection ends the body: its length is unknown, and an HTTP/1.0 client cannot read
     /// chunked.
     fn is_close_delimited(&self, source: &ResponseSource) -> bool {
         let has_unknown_length =

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_that_hyper_accepts_against_rfc_9112_are_malformed() {
+    fn invalid_heads_that_hyper_accepts_are_malformed() {
         const CHUNKED: &str = "host: h\ntransfer-encoding: chunked";
         for (method, version, fields, expected) in [
             ("GET", Version::HTTP_11, "host: h", false),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_h2c_upgrade_alone_cannot_switch_the_protocol() {
+    fn every_upgrade_but_h2c_alone_may_switch_the_protocol() {
         for (method, fields, expected) in [
             ("GET", "connection: close", false),
             ("GET", "connection: Upgrade, HTTP2-Settings\nupgrade: h2c", false),

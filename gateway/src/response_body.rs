@@ -60,7 +60,7 @@ pub(crate) struct UpstreamRequest {
     pub(crate) instance_guard: InstanceGuard,
     /// The request body, if it was still being sent when the response started.
     pub(crate) request_body: Option<Rc<RequestBodyState>>,
-    /// The response leaves the upstream connection in a state for another request.
+    /// The upstream connection can be reused after the response.
     pub(crate) is_connection_reusable: bool,
 }
 

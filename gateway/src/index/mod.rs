@@ -196,7 +196,8 @@ mod tests {
     fn the_page_lists_the_routes_of_the_table() {
         let route =
             "[[route]]\nprefix = ['/a<b&c/', '/d/']\nservice = 'one'\nupstream = 'http://h:1'\nignore_case = true\n";
-        let error_pages: String = Rejection::ALL.iter().map(|one| format!("{} = '{{}}'\n", one.as_str())).collect();
+        let error_pages: String =
+            Rejection::ALL.iter().map(|rejection| format!("{} = '{{}}'\n", rejection.as_str())).collect();
         let toml = format!("{route}[route.refusals]\n{error_pages}");
         let table = RoutingTable::parse("t", &toml).unwrap();
         let index = IndexPage::new(&table, ApiDocs::Disabled);

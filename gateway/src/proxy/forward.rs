@@ -26,7 +26,7 @@ use crate::upstreams::connection::{ProxyError, UpstreamConnection, connect};
 use crate::upstreams::instance::{Instance, InstanceGuard};
 use crate::upstreams::pool::{Checkout, Permit};
 
-/// Limits the log lines per minute about requests without a response, which an outage would multiply.
+/// Rate limit of log lines about requests without a response: during an outage every request would log one.
 static NO_RESPONSE_LOG_LIMIT: LogRateLimiter = LogRateLimiter::new(300);
 
 /// A connection to an instance, ready to send a request.
@@ -55,7 +55,7 @@ impl RequestContext<'_> {
         let body = RequestBody::receive(body, body_limits, self.timer).await;
         let body = body.map_err(|error| (error.into(), RequestInput::Unread))?;
         let body_state = body.state();
-        let input = || RequestInput::of_request_body(body_state.as_ref());
+        let input = || RequestInput::after_forwarding(body_state.as_ref());
         let ready = self.connect_to_instance(route).await.map_err(|error| (error, input()))?;
         let request = self.upstream_request(headers, body, client_framing, ready.instance_guard.instance());
         let response = self.send_to_upstream(route, request, ready, body_state.clone()).await;
@@ -160,7 +160,7 @@ impl RequestContext<'_> {
             }
         };
         let response = connection.send(request, poll_timeout).await;
-        // hyper reports a body error only as its own; the stored one says what happened.
+        // A request body error surfaces as a generic hyper error; the stored one is the exact reason.
         let body_error = body_state.and_then(RequestBodyState::error);
         let response = response.map_err(|error| body_error.map_or(error, ProxyError::from))?;
         if has_ambiguous_framing(&response) { Err(ProxyError::Malformed) } else { Ok(response) }
@@ -292,7 +292,7 @@ fn has_ambiguous_framing(response: &Response<Incoming>) -> bool {
     let has_unknown_coding = encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let framing_headers: usize =
         [TRANSFER_ENCODING, CONTENT_LENGTH].iter().map(|name| headers.get_all(name).iter().count()).sum();
-    // hyper skips 100; the gateway requests no upgrade, so 101 is invalid.
+    // hyper skips interim responses except 101, which is invalid because the gateway requests no upgrade.
     response.status().is_informational() || has_unknown_coding || framing_headers > 1
 }
 

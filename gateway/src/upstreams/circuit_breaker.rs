@@ -69,8 +69,8 @@ impl CircuitBreaker {
         until != CLOSED && until <= now
     }
 
-    /// Half-opens an open circuit whose backoff is over, for one trial request. False if it is not due, or another
-    /// worker was first.
+    /// Changes an open circuit whose backoff is over to half-open, for one trial request. False if it is not due, or
+    /// another worker was first.
     pub(super) fn try_start_trial(&self, now: u64) -> bool {
         let until = self.open_until.load(Ordering::Acquire);
         self.is_trial_due(now)
