@@ -55,7 +55,7 @@ response_body! {
     /// A user. Missing values are empty strings, never null.
     pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串，从不为 null；时间为 UTC" {
         #[serde(flatten)]
-        head: UserContact<'a> => flattened(&USER_CONTACT),
+        contact: UserContact<'a> => flattened(&USER_CONTACT),
         role: &'static str => one_of("角色", &["user", "admin"]),
         #[serde(flatten)]
         person: UserPerson<'a> => flattened(&USER_PERSON),
@@ -66,10 +66,10 @@ response_body! {
 
 impl<'a> From<&'a AuthenticatedSession> for UserView<'a> {
     fn from(login: &'a AuthenticatedSession) -> Self {
-        let (head, person) = user_parts(login, Offset::UTC);
+        let (contact, person) = user_parts(login, Offset::UTC);
         let AuthenticatedSession { user, .. } = login;
         Self {
-            head,
+            contact,
             role: user.role.as_str(),
             person,
             enterprise: &user.profile.enterprise,

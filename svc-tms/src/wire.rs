@@ -66,7 +66,7 @@ response_body! {
     /// A user. Missing values are empty strings, never null.
     pub(crate) struct UserView<'a> = USER_VIEW "User" "用户；没有的文本为空字符串，从不为 null；时间的时区见 `STELE_TMS_TZ`" {
         #[serde(flatten)]
-        head: UserContact<'a> => flattened(&USER_CONTACT),
+        contact: UserContact<'a> => flattened(&USER_CONTACT),
         #[serde(flatten)]
         person: UserPerson<'a> => flattened(&USER_PERSON),
         role: &'static str => one_of("角色：1 管理员，2 用户", &["2", "1"]),
@@ -78,12 +78,12 @@ response_body! {
 impl<'a> UserView<'a> {
     /// A user, with times at `offset` from UTC.
     pub(crate) fn new(login: &'a AuthenticatedSession, offset: Offset) -> Self {
-        let (head, person) = user_parts(login, offset);
+        let (contact, person) = user_parts(login, offset);
         let role = match login.user.role {
             Role::Admin => "1",
             Role::User => "2",
         };
-        Self { head, person, role, group: login.user.role.as_str() }
+        Self { contact, person, role, group: login.user.role.as_str() }
     }
 }
 

@@ -29,21 +29,22 @@ pub fn presented_tokens<'a>(headers: &'a HeaderMap, names: &[&str]) -> Vec<&'a s
 fn strip_scheme_and_quotes(value: &str) -> Option<&str> {
     let mut text = value.trim();
     loop {
-        let unquoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text).trim();
-        let rest = AUTH_SCHEMES.iter().find_map(|scheme| strip_scheme(unquoted, scheme)).unwrap_or(unquoted);
-        if rest.len() == text.len() {
+        let unquoted = text.strip_prefix('"').and_then(|remaining| remaining.strip_suffix('"')).unwrap_or(text).trim();
+        let remaining = AUTH_SCHEMES.iter().find_map(|scheme| strip_scheme(unquoted, scheme)).unwrap_or(unquoted);
+        if remaining.len() == text.len() {
             return (!text.is_empty()).then_some(text);
         }
-        text = rest;
+        text = remaining;
     }
 }
 
 /// Strips a leading `scheme`, which must be followed by white space, a colon, a quote or the end of `text`.
 fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
-    let (start, rest) = text.split_at_checked(scheme.len())?;
-    let separated = rest.is_empty() || rest.starts_with([' ', '\t', ':', '"']);
-    let rest = rest.trim_start();
-    (start.eq_ignore_ascii_case(scheme) && separated).then(|| rest.strip_prefix(':').unwrap_or(rest).trim_start())
+    let (prefix, remaining) = text.split_at_checked(scheme.len())?;
+    let separated = remaining.is_empty() || remaining.starts_with([' ', '\t', ':', '"']);
+    let remaining = remaining.trim_start();
+    (prefix.eq_ignore_ascii_case(scheme) && separated)
+        .then(|| remaining.strip_prefix(':').unwrap_or(remaining).trim_start())
 }
 
 #[cfg(test)]

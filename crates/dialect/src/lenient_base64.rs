@@ -21,13 +21,14 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
 /// Decodes `text` to the first candidate that `accept` returns true for; `None` if there is none.
 pub fn decode(text: &str, accept: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
     let symbols = normalize_symbols(text)?;
-    let trimmed = symbols.trim_end_matches([' ', '=']);
+    let unpadded = symbols.trim_end_matches([' ', '=']);
     // After a `=`, a space is white space.
-    let whole = if symbols[trimmed.len()..].contains('=') { trimmed } else { symbols.as_str() };
-    let start = whole.trim_start_matches(' ');
-    let bare = start.trim_end();
-    let completed = start.get(..bare.len().next_multiple_of(4)).unwrap_or(bare);
-    [whole, completed, bare].into_iter().find_map(|candidate| {
+    let whole = if symbols[unpadded.len()..].contains('=') { unpadded } else { symbols.as_str() };
+    let without_leading = whole.trim_start_matches(' ');
+    let trimmed = without_leading.trim_end();
+    // Keeps as many trailing spaces as complete the last group of four symbols.
+    let completed = without_leading.get(..trimmed.len().next_multiple_of(4)).unwrap_or(trimmed);
+    [whole, completed, trimmed].into_iter().find_map(|candidate| {
         let plain = Zeroizing::new(candidate.replace(' ', "+"));
         ENGINE.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| accept(bytes))
     })

@@ -99,7 +99,7 @@ pub fn user_parts(
     offset: Offset,
 ) -> (UserContact<'_>, UserPerson<'_>) {
     let profile = &user.profile;
-    let head = UserContact {
+    let contact = UserContact {
         user_id: user.id.to_string(),
         user_name: user.display_name(),
         register_time: user.registered_at.to_rfc3339(offset),
@@ -115,7 +115,7 @@ pub fn user_parts(
         user_nickname: &profile.nickname,
         user_alias_id: &user.alias_id,
     };
-    (head, person)
+    (contact, person)
 }
 
 /// `{"message":"Succ","code":"0000","data":…}`.

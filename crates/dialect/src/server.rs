@@ -191,8 +191,8 @@ where
     F::Output: Responder + 'static,
     Args: FromRequest + 'static,
 {
-    let names: Vec<_> = methods.iter().map(Method::as_str).collect();
-    let allow = HeaderValue::from_str(&names.join(", ")).ok();
+    let method_names: Vec<_> = methods.iter().map(Method::as_str).collect();
+    let allow = HeaderValue::from_str(&method_names.join(", ")).ok();
     let reject_method = move || {
         let mut response = D::render_rejection(&RequestRejection::MethodNotAllowed);
         if let Some(allow) = &allow {
@@ -201,17 +201,17 @@ where
         std::future::ready(response)
     };
     let route = RoutePattern(Arc::new(route_label(path)));
-    let is_served = web::route().guard(fn_guard(move |request| methods.contains(&request.head().method)));
-    web::resource(path).app_data(route).route(is_served.to(handler)).default_service(web::to(reject_method))
+    let endpoint = web::route().guard(fn_guard(move |request| methods.contains(&request.head().method)));
+    web::resource(path).app_data(route).route(endpoint.to(handler)).default_service(web::to(reject_method))
 }
 
 /// The route label of metrics and traces: the path pattern with `(?i:…)` groups replaced by their text.
 fn route_label(pattern: &str) -> String {
-    let plain = |segment: &str| match segment.split_once(":(?i:") {
+    let label_segment = |segment: &str| match segment.split_once(":(?i:") {
         Some((_, text)) => text.trim_end_matches(")}").to_owned(),
         None => segment.to_owned(),
     };
-    pattern.split('/').map(plain).collect::<Vec<_>>().join("/")
+    pattern.split('/').map(label_segment).collect::<Vec<_>>().join("/")
 }
 
 /// The middleware of every request: request id and spans, CORS, load shedding while the audit log is behind, an error

@@ -19,6 +19,8 @@ pub(super) struct BodyText<'a> {
 }
 
 impl<'a> BodyText<'a> {
+    /// Strips the byte order mark and detects the charset.
+    ///
     /// # Errors
     /// [`FieldError::MalformedBody`] for invalid UTF-16.
     pub(super) fn new(body: &'a [u8], content_type: &str) -> Result<Self, FieldError> {

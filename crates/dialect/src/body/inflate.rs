@@ -20,13 +20,13 @@ pub(crate) fn inflate(
     body: &[u8],
     max_bytes: usize,
 ) -> Result<Option<Zeroizing<Vec<u8>>>, RequestRejection> {
-    let is = |names: &[&str]| names.iter().any(|name| encoding.trim().eq_ignore_ascii_case(name));
-    if is(&["gzip", "x-gzip"]) && body.starts_with(GZIP_MAGIC) {
+    let is_encoding = |names: &[&str]| names.iter().any(|name| encoding.trim().eq_ignore_ascii_case(name));
+    if is_encoding(&["gzip", "x-gzip"]) && body.starts_with(GZIP_MAGIC) {
         let inflated = read_bounded(MultiGzDecoder::new(body), max_bytes)
             .map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
         return check_size(inflated, max_bytes).map(Some);
     }
-    if !is(&["deflate"]) {
+    if !is_encoding(&["deflate"]) {
         return Ok(None);
     }
     if let Ok(inflated) = read_bounded(ZlibDecoder::new(body), max_bytes) {

@@ -79,18 +79,18 @@ fn is_json_type(content_type: &str) -> bool {
 
 /// The parameter `wanted` of a header, unquoted: `a;b` for `boundary` of `multipart/form-data; boundary = "a;b"`.
 fn header_parameter<'a>(header: &'a [u8], wanted: &str) -> Option<Cow<'a, [u8]>> {
-    let mut rest = header;
+    let mut remaining = header;
     loop {
-        let start = rest.iter().position(|byte| *byte == b';')?;
-        rest = &rest[start + 1..];
-        let end = rest.iter().position(|byte| matches!(byte, b';' | b'=')).unwrap_or(rest.len());
-        let (name, value) = rest.split_at(end);
+        let start = remaining.iter().position(|byte| *byte == b';')?;
+        remaining = &remaining[start + 1..];
+        let end = remaining.iter().position(|byte| matches!(byte, b';' | b'=')).unwrap_or(remaining.len());
+        let (name, value) = remaining.split_at(end);
         let Some(value) = value.strip_prefix(b"=") else { continue };
         let (value, after_value) = header_parameter_value(value.trim_ascii_start());
         if name.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()) {
             return Some(value);
         }
-        rest = after_value;
+        remaining = after_value;
     }
 }
 
