@@ -89,10 +89,10 @@ fn each_invalid_field_is_named() {
         ("new_password", "199db40c253bdc3875400e8ac67b9e2g"),
         ("timestamp", "-1"),
     ];
-    for (at, (name, value)) in invalid.into_iter().enumerate() {
+    for (index, (name, value)) in invalid.into_iter().enumerate() {
         let body = |value: Option<&str>| {
             let mut pairs: Vec<_> = valid.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            pairs[at] = value.map_or_else(String::new, |value| format!("{name}={value}"));
+            pairs[index] = value.map_or_else(String::new, |value| format!("{name}={value}"));
             Fields::from_urlencoded(&pairs.join("&")).unwrap()
         };
         let error = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();

@@ -120,6 +120,6 @@ async fn a_malformed_token_is_rejected() {
     // Two headers are ambiguous, so the request is not authenticated.
     service.lab.user("mark").add().await;
     let token = service.login("mark", "123456").await.token();
-    let two = service.request("POST", LOGOUT).header("authorization", &token).header("authorization", &token);
-    service.send(two).await.assert_is(401, BAD_TOKEN);
+    let two_headers = service.request("POST", LOGOUT).header("authorization", &token).header("authorization", &token);
+    service.send(two_headers).await.assert_is(401, BAD_TOKEN);
 }
