@@ -19,17 +19,17 @@ async fn logout(service: &TestService, cookie: Option<&str>, body: impl Into<req
 async fn logout_ends_only_the_callers_session() {
     let service = TestService::new().await;
     service.register_user(PHONE, "hna123").await;
-    let (mine, other) =
+    let (own_token, other_token) =
         (service.login(PHONE, "hna123").await.session_token(), service.login(PHONE, "hna123").await.session_token());
-    let cookie = format!("lang=zh; stele_session={mine}");
+    let cookie = format!("lang=zh; stele_session={own_token}");
     let response = logout(&service, Some(&cookie), format!("username={PHONE}")).await;
     assert_eq!(response.assert_code("200").body, OK);
     assert_eq!(response.set_cookie.as_deref(), Some(EXPIRED_COOKIE));
-    assert!(!service.is_session_valid(&mine).await);
-    assert!(service.is_session_valid(&other).await);
+    assert!(!service.is_session_valid(&own_token).await);
+    assert!(service.is_session_valid(&other_token).await);
     // Repeating the logout is not an error.
     assert_eq!(logout(&service, Some(&cookie), format!("username={PHONE}")).await.body, OK);
-    assert!(service.is_session_valid(&other).await);
+    assert!(service.is_session_valid(&other_token).await);
 }
 
 #[tokio::test]

@@ -54,8 +54,8 @@ async fn a_code_of_another_user_is_rejected() {
     service.register_user("13900139000", "hna123").await;
     let code = service.request_code_for("13900139000").await;
     // Fails once in a million runs, when both codes are equal.
-    let own = service.request_code_for(PHONE).await;
-    assert_ne!(code, own);
+    let own_code = service.request_code_for(PHONE).await;
+    assert_ne!(code, own_code);
     service.post_with_code("/i/resetpwd", PHONE, "new123", &code).await.assert_code("3208");
     service.post_with_code("/i/resetpwd", "13900139000", "new123", &code).await.assert_code("200");
     service.login(PHONE, "hna123").await.assert_code("200");

@@ -56,15 +56,15 @@ async fn a_login_that_requires_no_code_leaves_it_valid() {
 async fn five_wrong_attempts_across_calls_invalidate_a_code() {
     // A high rate limit, so that no wait follows the failures.
     let service = TestService::with_settings(&[("STELE_LIMIT_ACCOUNT", "50")]).await;
-    for wrong in [4, 5] {
-        let to = format!("1380013800{wrong}");
+    for wrong_attempts in [4, 5] {
+        let to = format!("1380013800{wrong_attempts}");
         let code = service.request_code_for(&to).await;
-        for n in 0..wrong {
+        for n in 0..wrong_attempts {
             let path = if n % 2 == 0 { "/i/register" } else { "/i/resetpwd" };
             service.post_with_code(path, &to, "hna123", &TestService::different_code(&code)).await.assert_code("3208");
         }
         let response = service.post_with_code("/i/register", &to, "hna123", &code).await;
-        response.assert_code(if wrong < 5 { "200" } else { "3208" });
+        response.assert_code(if wrong_attempts < 5 { "200" } else { "3208" });
     }
 }
 
