@@ -66,10 +66,10 @@ impl Envelope {
         let is_decoded = matches!(cipher_text, CipherText::Decoded(_));
         let (CipherText::Decoded(mut buffer) | CipherText::Placeholder(mut buffer)) = cipher_text;
         let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
-        let plain = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
-        let object = Fields::from_json_prefix(plain);
+        let plaintext = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
+        let object = Fields::from_json_prefix(plaintext);
         // Without an object the last block is checked, at the same cost.
-        let tail = object.as_ref().map_or(&plain[plain.len().saturating_sub(BLOCK_BYTES)..], |(_, tail)| tail);
+        let tail = object.as_ref().map_or(&plaintext[plaintext.len().saturating_sub(BLOCK_BYTES)..], |(_, tail)| tail);
         let padding = Padding::detect(tail);
         match (is_decoded, object, padding) {
             (_, Some((Err(FieldError::MalformedBody), _)), _) => None,

@@ -78,8 +78,8 @@ impl DialectUnderTest for TestService {
     fn decode_response(&self, response: TestResponse) -> TestResponse {
         let Some(sealed) = response.json()["encrypt"].as_str().map(str::to_owned) else { return response };
         assert_eq!(response.json().as_object().unwrap().len(), 1);
-        let read = ["melink", "wlfz", "later"].into_iter().filter_map(|app| unseal(app, &sealed));
-        let text = read.into_iter().find(|text| serde_json::from_str::<Value>(text).is_ok()).unwrap();
+        let plaintexts = ["melink", "wlfz", "later"].into_iter().filter_map(|app| unseal(app, &sealed));
+        let text = plaintexts.into_iter().find(|text| serde_json::from_str::<Value>(text).is_ok()).unwrap();
         TestResponse { text, encrypted: true, ..response }
     }
 
@@ -204,7 +204,7 @@ pub(crate) fn unseal(app: &str, sealed: &str) -> Option<String> {
     let mut bytes = STANDARD.decode(sealed).ok()?;
     let cipher = cbc::Decryptor::<Aes256>::new_from_slices(MEFP_SECRET.as_bytes(), app_secret(app).as_bytes()).unwrap();
     // Any padding follows the closing brace of the object.
-    let plain = cipher.decrypt_padded::<NoPadding>(&mut bytes).ok()?;
-    let end = plain.iter().rposition(|byte| *byte == b'}')? + 1;
-    String::from_utf8(plain[..end].to_vec()).ok()
+    let plaintext = cipher.decrypt_padded::<NoPadding>(&mut bytes).ok()?;
+    let end = plaintext.iter().rposition(|byte| *byte == b'}')? + 1;
+    String::from_utf8(plaintext[..end].to_vec()).ok()
 }

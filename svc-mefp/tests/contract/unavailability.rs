@@ -76,13 +76,13 @@ async fn a_database_outage_is_reported_as_unavailable_in_plain() {
 #[actix_web::test]
 async fn an_accounts_outage_is_reported_in_a_sealed_response() {
     let (service, used, unused) = service_with_present_user().await;
-    let lost = request_token(&service).await;
+    let unredeemed = request_token(&service).await;
     service.lab.set_accounts_down(true);
     // Except the last route, which rejects an unknown token before it looks up a user.
     for (path, inner) in ROUTES.iter().take(ROUTES.len() - 1) {
         assert_unavailable(&service, &call_route(&service, path, inner).await, ResponseForm::Sealed);
     }
-    assert_unavailable(&service, &redeem_token(&service, &lost).await, ResponseForm::Sealed);
+    assert_unavailable(&service, &redeem_token(&service, &unredeemed).await, ResponseForm::Sealed);
     assert_eq!(redeem_token(&service, &used).await.text, TOKEN_REJECTED);
     service.lab.set_accounts_down(false);
     assert_recovered(&service, &used, &unused).await;
