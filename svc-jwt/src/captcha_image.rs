@@ -55,7 +55,7 @@ impl CaptchaRenderer {
         let (renderer, queue) = Self::with_capacity(threads * QUEUE_SLOTS_PER_THREAD);
         for _ in 0..threads {
             let queue = queue.clone();
-            let thread = std::thread::Builder::new().name("stele-image".to_owned()).spawn(move || queue.run());
+            let thread = std::thread::Builder::new().name("stele-captcha".to_owned()).spawn(move || queue.run());
             thread.map_err(|e| ConfigError::new(format!("cannot start a thread for captcha images: {e}")))?;
         }
         Ok(renderer)
@@ -135,8 +135,9 @@ fn render(image: &CaptchaImage) -> Option<Vec<u8>> {
     let mut dots = [[0; 5]; DOT_COUNT];
     random.fill_bytes(dots.as_flattened_mut());
     for [a, b, c, d, e] in dots {
-        let at = (usize::from(u16::from_le_bytes([a, b])) % WIDTH, usize::from(u16::from_le_bytes([c, d])) % HEIGHT);
-        draw_dot(&mut pixels, at, usize::from(2 + e % 3));
+        let center =
+            (usize::from(u16::from_le_bytes([a, b])) % WIDTH, usize::from(u16::from_le_bytes([c, d])) % HEIGHT);
+        draw_dot(&mut pixels, center, usize::from(2 + e % 3));
     }
     lodepng::encode_memory(&pixels, WIDTH, HEIGHT, ColorType::GREY, 8).ok()
 }
@@ -216,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_image_has_letters_and_one_fifth_noise() {
-        let plain = render_text("abc34").unwrap();
+        let without_noise = render_text("abc34").unwrap();
         let Ok(Image::Grey(bitmap)) =
             lodepng::decode_memory(render(&captcha_image("abc34", 1)).unwrap(), ColorType::GREY, 8)
         else {
@@ -224,9 +225,14 @@ mod tests {
         };
         assert_eq!((bitmap.width, bitmap.height), (WIDTH, HEIGHT));
         let noisy: Vec<u8> = bitmap.buffer.iter().map(|pixel| pixel.value()).collect();
-        assert!(plain.iter().zip(&noisy).all(|(plain, noisy)| noisy <= plain));
-        let expected = dark_pixels_per_thousand(&plain) + (1_000 - dark_pixels_per_thousand(&plain)) / 5;
-        assert!((30..300).contains(&dark_pixels_per_thousand(&plain)), "{}", dark_pixels_per_thousand(&plain));
+        assert!(without_noise.iter().zip(&noisy).all(|(without_noise, noisy)| noisy <= without_noise));
+        let expected =
+            dark_pixels_per_thousand(&without_noise) + (1_000 - dark_pixels_per_thousand(&without_noise)) / 5;
+        assert!(
+            (30..300).contains(&dark_pixels_per_thousand(&without_noise)),
+            "{}",
+            dark_pixels_per_thousand(&without_noise)
+        );
         assert!(
             dark_pixels_per_thousand(&noisy).abs_diff(expected) < 30,
             "{} of {expected}",

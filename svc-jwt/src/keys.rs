@@ -145,25 +145,19 @@ impl KeyConsumer for SigningKeys {
     }
 
     fn set_keys(&self, keys: Vec<ActiveKey>) {
-        let held = self.snapshot();
-        let key = |ActiveKey { number, works_from: signs_from, text }: ActiveKey| {
-            let (signing, verifying) = match text {
+        let loaded_keys = self.snapshot();
+        let load = |ActiveKey { number, works_from, text }: ActiveKey| {
+            let (encoding_key, decoding_key) = match text {
                 Some(pem) => parse_pem(&pem, self.algorithm)?,
                 None => {
-                    let known = held.iter().find(|key| key.number == number)?;
-                    (known.encoding_key.clone(), known.decoding_key.clone())
+                    let loaded = loaded_keys.iter().find(|key| key.number == number)?;
+                    (loaded.encoding_key.clone(), loaded.decoding_key.clone())
                 }
             };
-            let id = format!("{}-{number}", self.algorithm.key_id_prefix());
-            Some(Arc::new(SigningKey {
-                key_id: id,
-                encoding_key: signing,
-                decoding_key: verifying,
-                number,
-                signs_from,
-            }))
+            let key_id = format!("{}-{number}", self.algorithm.key_id_prefix());
+            Some(Arc::new(SigningKey { key_id, encoding_key, decoding_key, number, signs_from: works_from }))
         };
-        let mut keys: Vec<_> = keys.into_iter().filter_map(key).collect();
+        let mut keys: Vec<_> = keys.into_iter().filter_map(load).collect();
         keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.number));
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }

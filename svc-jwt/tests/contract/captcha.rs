@@ -25,12 +25,12 @@ async fn the_returned_url_serves_the_image() {
 #[tokio::test]
 async fn an_image_is_identical_on_every_instance_and_served_five_times() {
     let service = TestService::new().await;
-    let other = service.lab.start_service(svc_jwt::SERVICE).await;
+    let other_instance = service.lab.start_service(svc_jwt::SERVICE).await;
     let mut images = Vec::new();
     for _ in 0..2 {
         let id = service.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
         let path = format!("/api/v1/Auth/CAPTCHA/{id}");
-        let urls = [service.service.url(&path), other.url(&path)];
+        let urls = [service.service.url(&path), other_instance.url(&path)];
         let request_image = async |turn: usize| stele_testkit::http_client().get(&urls[turn % 2]).send().await.unwrap();
         let first = request_image(0).await.bytes().await.unwrap();
         for turn in 1..5 {
@@ -38,8 +38,8 @@ async fn an_image_is_identical_on_every_instance_and_served_five_times() {
             assert_eq!((response.status().as_u16(), response.bytes().await.unwrap() == first), (200, true), "{turn}");
         }
         for url in &urls {
-            let gone = service.send(stele_testkit::http_client().get(url)).await;
-            gone.assert_error(404, "获取验证码失败");
+            let exhausted = service.send(stele_testkit::http_client().get(url)).await;
+            exhausted.assert_error(404, "获取验证码失败");
         }
         images.push(first);
     }

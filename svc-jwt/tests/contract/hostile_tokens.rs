@@ -29,9 +29,9 @@ fn forge(header: &Value, claims: &Value, key: &EncodingKey, algorithm: Algorithm
 }
 
 fn decode_parts(token: &str) -> (Value, Value) {
-    let read = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+    let decode = |part: &str| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
     let mut parts = token.split('.');
-    (read(parts.next().unwrap()), read(parts.next().unwrap()))
+    (decode(parts.next().unwrap()), decode(parts.next().unwrap()))
 }
 
 fn with_claim(value: &Value, name: &str, new: Value) -> Value {
@@ -104,14 +104,14 @@ async fn unsigned_and_tampered_tokens_are_rejected() {
         encode_part(&with_claim(&claims, "exp", 9_999_999_999_i64.into()))
     );
     assert_rejected(&service, &tampered).await;
-    for cut in [
+    for damaged in [
         &token[..token.len() - 1],
         &token[1..],
         token.rsplit_once('.').unwrap().0,
         &format!("{token}."),
         &format!("{token}A"),
     ] {
-        assert_rejected(&service, cut).await;
+        assert_rejected(&service, damaged).await;
     }
     assert!(service.is_session_valid(&token).await);
 }

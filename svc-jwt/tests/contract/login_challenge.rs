@@ -42,11 +42,12 @@ async fn untrusted_addresses_must_solve_a_captcha_after_failures() {
 
 #[tokio::test]
 async fn a_captcha_is_accepted_in_common_spellings() {
-    let spaced = |text: &str| text.chars().map(|c| format!("{c} ")).collect::<String>();
-    let wide = |text: &str| text.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
-    let hyphened = |text: &str| format!("%E2%80%8B{}-{}", &text[..2], &text[2..]);
+    let with_spaces = |text: &str| text.chars().map(|c| format!("{c} ")).collect::<String>();
+    let full_width =
+        |text: &str| text.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
+    let with_hyphen = |text: &str| format!("%E2%80%8B{}-{}", &text[..2], &text[2..]);
     let spellings: [&dyn Fn(&str) -> String; 4] =
-        [&spaced, &wide, &hyphened, &|text| format!(" {}%0A", text.to_uppercase())];
+        [&with_spaces, &full_width, &with_hyphen, &|text| format!(" {}%0A", text.to_uppercase())];
     for spell in spellings {
         let service = after_five_failures().await;
         let (id, text) = service.captcha().await;
@@ -110,10 +111,10 @@ async fn a_captcha_is_accepted_once_under_concurrency() {
     let service = after_five_failures().await;
     let (id, text) = service.captcha().await;
     let body = with_captcha(WRONG_LOGIN, id, &text);
-    let (one, two) =
+    let (first, second) =
         tokio::join!(service.login_from(UNTRUSTED_ADDRESS, &body), service.login_from(UNTRUSTED_ADDRESS, &body));
-    let tried = [one, two].iter().filter(|response| response.message() == "用户名或密码错误").count();
-    assert_eq!(tried, 1);
+    let checked = [first, second].iter().filter(|response| response.message() == "用户名或密码错误").count();
+    assert_eq!(checked, 1);
 }
 
 #[tokio::test]

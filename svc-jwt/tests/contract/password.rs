@@ -139,7 +139,7 @@ async fn a_code_is_bound_to_one_account_and_single_use() {
 async fn a_reset_token_is_single_use_and_ends_all_sessions() {
     let service = service_with_two_users().await;
     let session = service.login("a", "123456").await;
-    let (token, other) = (service.reset_token("a", PHONE).await, service.reset_token("a", PHONE).await);
+    let (token, other_token) = (service.reset_token("a", PHONE).await, service.reset_token("a", PHONE).await);
     service.update_password(&token, "b", "new123").await.assert_error(401, "更新密码失败");
     service.update_password(&token, "unknown", "new123").await.assert_error(401, "更新密码失败");
     service.update_password(&token, "a", "12345").await.assert_error(400, "参数错误: password");
@@ -147,7 +147,7 @@ async fn a_reset_token_is_single_use_and_ends_all_sessions() {
     let updated = service.update_password(&format!("Bearer {token}"), "a", "new123").await;
     assert_eq!(updated.text, r#"{"code":0,"message":"更新密码成功"}"#);
     service.update_password(&token, "a", "other1").await.assert_error(401, "更新密码失败");
-    service.update_password(&other, "a", "other1").await.assert_error(401, "更新密码失败");
+    service.update_password(&other_token, "a", "other1").await.assert_error(401, "更新密码失败");
     assert!(!service.is_session_valid(&session).await);
     service.post("/api/v1/Auth/Login", "account=a&password=123456").await.assert_error(200, "用户名或密码错误");
     service.login("a", "new123").await;
@@ -180,19 +180,19 @@ async fn a_reset_token_redeemed_concurrently_works_once() {
 #[tokio::test]
 async fn a_password_change_by_login_token_keeps_only_its_session() {
     let service = service_with_two_users().await;
-    let (mine, other, b) =
+    let (own_token, other_token, token_of_b) =
         (service.login("a", "123456").await, service.login("a", "123456").await, service.login("b", "123456").await);
     let reset = service.reset_token("a", PHONE).await;
-    service.update_password(&b, "a", "new123").await.assert_error(401, "更新密码失败");
-    assert_eq!(service.update_password(&mine, "a", "new123").await.message(), "更新密码成功");
+    service.update_password(&token_of_b, "a", "new123").await.assert_error(401, "更新密码失败");
+    assert_eq!(service.update_password(&own_token, "a", "new123").await.message(), "更新密码成功");
     assert!(
-        service.is_session_valid(&mine).await
-            && !service.is_session_valid(&other).await
-            && service.is_session_valid(&b).await
+        service.is_session_valid(&own_token).await
+            && !service.is_session_valid(&other_token).await
+            && service.is_session_valid(&token_of_b).await
     );
-    service.update_password(&other, "a", "other1").await.assert_error(401, "更新密码失败");
+    service.update_password(&other_token, "a", "other1").await.assert_error(401, "更新密码失败");
     service.update_password(&reset, "a", "other1").await.assert_error(401, "更新密码失败");
-    assert_eq!(service.update_password(&mine, "A@b.cn", "newer1").await.message(), "更新密码成功");
+    assert_eq!(service.update_password(&own_token, "A@b.cn", "newer1").await.message(), "更新密码成功");
     service.login("a", "newer1").await;
 }
 
