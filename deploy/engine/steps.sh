@@ -54,14 +54,14 @@ start_deployment() {
 }
 
 add_users() { # writes the clients' environment to $work/environment.json
-    compose run --rm -T --volume "$work/stele/deploy/engine/people.sh:/people.sh:ro" --entrypoint sh migrate \
-        /people.sh 45 >"$work/people.json"
+    compose run --rm -T --volume "$work/stele/deploy/engine/users.sh:/users.sh:ro" --entrypoint sh migrate \
+        /users.sh 45 >"$work/users.json"
     local outbox
     outbox=$(docker volume inspect --format '{{.Mountpoint}}' stele_outbox)/outbox.jsonl
     python3 - "$work" "$outbox" <<'PYTHON'
 import json, pathlib, sys
 work = pathlib.Path(sys.argv[1])
-environment = json.loads((work / "people.json").read_text())
+environment = json.loads((work / "users.json").read_text())
 environment |= {"url": "http://127.0.0.1:8080", "outbox": sys.argv[2],
            "mefp_secret": (work / "stele/deploy/secrets/mefp_secret").read_text()}
 (work / "environment.json").write_text(json.dumps(environment))

@@ -23,9 +23,9 @@ pub(crate) async fn login_bursts(name: &str, target: &Target) -> Result<AttackRe
     let slots = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let mut peak = idle.clone();
     for _ in 0..BURSTS {
-        let people =
+        let users =
             (0..LOGINS_PER_BURST * target.entry_count()).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
-        let logins = people.iter().enumerate().map(|(turn, user)| async move {
+        let logins = users.iter().enumerate().map(|(turn, user)| async move {
             target.can_log_in(turn as u64, DialectKind::Jwt, &user.email, target.fresh_client_address()).await
         });
         for logged_in in join_all(logins).await {

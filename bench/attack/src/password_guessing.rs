@@ -161,7 +161,7 @@ async fn check_after_guessing(
     }
     result.rejected += u64::from(response.is_rate_limited());
     if case == GuessingCase::FromUnknownOrigins {
-        // A successful login clears the failures of its origin.
+        // Unknown origins share one bucket, so the lockout ends for all of them after the wait.
         let wait = response.retry_after.unwrap_or_default().min(64);
         tokio::time::sleep(Duration::from_secs(wait)).await;
         let response = target.dialect_request(1, DialectKind::Cloudbox, &request(unknown_address)).await?;

@@ -107,16 +107,16 @@ async fn reuse_concurrently(
 ) -> Result<AttackResult> {
     // Each proof is sent in an equal share of the requests, alternating between dialects and instances.
     const PROOFS: u64 = 10;
-    let people = (0..PROOFS).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
+    let users = (0..PROOFS).map(|_| target.fresh_user()).collect::<Result<Vec<_>>>()?;
     let at = now() + 5;
-    let accepted: Vec<Cell<u64>> = people.iter().map(|_| Cell::new(0)).collect();
+    let accepted: Vec<Cell<u64>> = users.iter().map(|_| Cell::new(0)).collect();
     let result = RefCell::new(result);
     // Consecutive requests carry the same proof.
     let per_proof = options.requests / PROOFS;
     let proof_index = |number: u64| usize::try_from((number / per_proof).min(PROOFS - 1)).unwrap_or_default();
     let dialect = |number: u64| if number % 4 < 2 { DialectKind::Cloudbox } else { DialectKind::Tms };
     let make = |number: u64| {
-        let request = login_request(target, dialect(number), &people[proof_index(number)], &proof_at(at), &json!(at));
+        let request = login_request(target, dialect(number), &users[proof_index(number)], &proof_at(at), &json!(at));
         BurstRequest::new(target.entry_address(number), request.to_bytes())
     };
     send_burst(options, name, per_proof * PROOFS, make, |number, _, sent| {

@@ -82,8 +82,8 @@ pub async fn add_test_users(
     let progress = (count >= 1_000).then(|| Progress::new("users added", count as u64));
     let (verifier, progress_ref) = (verifier.as_str(), progress.as_ref());
     let additions = users.iter().map(|user| async move {
-        let new = user.new_user(deps, &digest, verifier)?;
-        let user_id = deps.users.add(&new).await?;
+        let new_user = user.new_user(deps, &digest, verifier)?;
+        let user_id = deps.users.add(&new_user).await?;
         user_id.ok_or_else(|| BenchError::new(format!("the user {} exists already", user.name)))?;
         if let Some(progress) = progress_ref {
             progress.add(1);

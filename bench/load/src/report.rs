@@ -128,17 +128,19 @@ impl Report {
 
     fn theoretical_rates_section(&self) -> String {
         let mut text = String::new();
-        let of = |limit: fn(&RoundMeasurements) -> Option<f64>| {
-            MedianRange::from_values(self.rounds.iter().filter_map(limit))
-        };
-        for (title, limit) in [
+        let over_rounds =
+            |rate: fn(&RoundMeasurements) -> Option<f64>| MedianRange::from_values(self.rounds.iter().filter_map(rate));
+        for (title, range) in [
             (
                 "L, the theoretical rate of a login = 1/(1/hello + 1/select + 1/set)",
-                of(thresholds::theoretical_login_rate),
+                over_rounds(thresholds::theoretical_login_rate),
             ),
-            ("Theoretical rate of a token check = 1/(1/hello + 1/get)", of(thresholds::theoretical_token_rate)),
+            (
+                "Theoretical rate of a token check = 1/(1/hello + 1/get)",
+                over_rounds(thresholds::theoretical_token_rate),
+            ),
         ] {
-            if let Some(MedianRange { median, min, max }) = limit {
+            if let Some(MedianRange { median, min, max }) = range {
                 let (median, min, max) = (format_thousands(median), format_thousands(min), format_thousands(max));
                 let _ = writeln!(text, "\n{title}: {median} per second ({min}–{max}).");
             }
@@ -171,11 +173,11 @@ impl Report {
                 measurements.iter().map(|measurement| measurement.cpu_micros.get(name).copied().unwrap_or_default()),
             )
         };
-        let all: f64 = names.iter().filter_map(|name| Some(spent(name)?.median)).sum();
+        let total: f64 = names.iter().filter_map(|name| Some(spent(name)?.median)).sum();
         // Smaller shares are background work of idle processes.
         let cpu = names.into_iter().filter_map(|name| {
             let median = spent(name)?.median;
-            (median >= all * 0.02).then(|| format!("{name} {}", format_thousands(median)))
+            (median >= total * 0.02).then(|| format!("{name} {}", format_thousands(median)))
         });
         format!(
             "| {} | {} | {}–{} | {} | {} | {} | {errors} | {} |\n",

@@ -194,9 +194,9 @@ impl RoundRunner {
 
     fn measure_load(&self, run: impl FnOnce() -> Result<LoadResult>) -> Result<Measurement> {
         let before = CpuSnapshot::take(&self.processes);
-        let salted_result = run()?;
+        let result = run()?;
         let usage = CpuSnapshot::take(&self.processes).since_snapshot(&before);
-        Ok(Measurement::from_load_result(&salted_result, &usage))
+        Ok(Measurement::from_load_result(&result, &usage))
     }
 
     fn measure_tool(&self, run: impl FnOnce() -> Result<external_tools::ToolResult>) -> Result<Measurement> {
