@@ -50,7 +50,7 @@ def auth(wire):
     tokens += [login(password, name=name) for name in (person["phone"], person["email"], account.upper())]
     assert len({claims(token, person["id"])["jti"] for token in tokens}) == len(tokens)
     wrong = wire.expect(wire.post("jquery", V1 + "Login", {"account": account, "password": "wrong-1"}), failed())
-    wire.expect(wire.post("jquery", V1 + "Login", {"account": "nobody", "password": "wrong-1"}), failed(wrong["message"]))
+    wire.expect(wire.post("jquery", V1 + "Login", {"account": "unknown", "password": "wrong-1"}), failed(wrong["message"]))
     wire.expect(wire.post("jquery", V1 + "Login", {"account": account}), failed(), status=400)
 
     sample = {"Content-Type": "multipart/form-data"}
@@ -76,7 +76,7 @@ def auth(wire):
 
     asked = {"account": account, "phone": person["phone"]}
     forget({"account": account, "phone": "13700000000"})
-    forget({"account": "nobody", "phone": "13700000001"})
+    forget({"account": "unknown", "phone": "13700000001"})
     sends = [(person["phone"], asked, VI, "query"), (person["email"], {"account": account, "email": person["email"]}, V1, "jquery")]
     for turn, (to, fields, path, form) in enumerate(sends):
         code = wire.code(to, lambda: forget(fields, path))

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes every documented call of the five dialects, and compares every answer with its API document. See README.md."""
+"""Makes every documented call of the five dialects, and compares each response with its API document: README.md."""
 
 import json
 import sys

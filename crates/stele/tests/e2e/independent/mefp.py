@@ -32,7 +32,7 @@ def spaces(data):
 
 
 def unpadded(data, padding):
-    """An answer is padded as its request was."""
+    """A response has the padding of its request."""
     text = data[: -data[-1]] if padding is pkcs7 else data.rstrip(b"\0 ")
     assert padding(text) == data, f"not padded by {padding.__name__}: {data!r}"
     return text
@@ -45,14 +45,14 @@ class App:
         assert (len(self.shared), len(self.own)) == (32, 16), "mefp_secret has 32 characters, app_secret 16"
 
     def ask(self, path, message, want, padding=pkcs7):
-        """Sends an encrypted message and compares what is encrypted in the answer."""
+        """Sends an encrypted message and compares the decrypted response."""
         plain = json.dumps(message).encode()
         sealed = aes("-e", padding(plain), self.shared, self.own)
         envelope = {"encrypt": base64.b64encode(sealed).decode(), "app_from": self.name}
         answer = self.wire.post("json", path, envelope)
         outer = self.wire.expect(answer, {"encrypt": ANY})
         text = aes("-d", base64.b64decode(outer["encrypt"], validate=True), self.shared, self.own)
-        # PKCS#7 where the request needed no padding.
+        # PKCS#7 if the request needed no padding.
         text = unpadded(text, pkcs7 if padding(plain) == plain else padding)
         got = json.loads(text.decode(), object_pairs_hook=once)
         same(got, want, f"{path} {message}")
@@ -75,15 +75,15 @@ def mefp(wire):
     code = captcha("1")
     if first != code:
         melink.ask("/auth/check/captcha", {**who, "captcha": first}, failed(40002))
-    # Checking does not use it up; the number may come as one.
+    # Checking does not consume the code, which may also be sent as a number.
     melink.ask("/auth/check/captcha", {**who, "captcha": code}, DONE, zeros)
     melink.ask("/auth/check/captcha", {**who, "captcha": code}, DONE, spaces)
     melink.ask("/auth/register", {**who, "password": password, "captcha": code}, DONE)
     melink.ask("/auth/check/captcha", {**who, "captcha": code}, failed(40002))
     melink.ask("/auth/captcha", {"login_name": phone, "usage": 1}, failed(40001))
     registered = {"result": 1, "reg_app": "melink", "reg_time": TIME}
-    told = melink.ask("/auth/check/loginname", who, registered)
-    assert wlfz.ask("/auth/check/loginname", who, registered) == told
+    response = melink.ask("/auth/check/loginname", who, registered)
+    assert wlfz.ask("/auth/check/loginname", who, registered) == response
 
     for padding in (pkcs7, zeros, spaces):
         melink.ask("/auth/login", {**who, "password": password}, DONE, padding)
@@ -98,7 +98,7 @@ def mefp(wire):
     wlfz.ask("/auth/check/token", {"token": token}, {"result": 1, "login_name": phone, "app_from": "melink"})
     wlfz.ask("/auth/check/token", {"token": token}, failed(40006))
     wlfz.ask("/auth/token", {**who, "app_to": "melink"}, failed(40006))
-    melink.ask("/auth/token", {**who, "app_to": "nobody"}, failed(40006))
+    melink.ask("/auth/token", {**who, "app_to": "unknown"}, failed(40006))
     melink.ask("/auth/token", {"login_name": "15068880259", "app_to": "wlfz"}, failed(40006))
 
     melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": "12"}, failed(40002))
@@ -108,18 +108,18 @@ def mefp(wire):
     melink.ask("/auth/login", {**who, "password": password}, failed(40003))
     melink.ask("/auth/login", {**who, "password": "654321"}, DONE)
 
-    # Whatever keeps an envelope shut is told by one answer, to the byte.
+    # All envelopes that cannot be opened get the same response, to the byte.
     plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}
     sealed = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
     unpadded = base64.b64encode(aes("-e", b"\x11" * 16, melink.shared, melink.own)).decode()
     no_json = base64.b64encode(aes("-e", pkcs7(b"{"), melink.shared, melink.own)).decode()
-    shut = [("nobody", sealed), ("melink", "***"), ("melink", sealed[:-4]), ("melink", unpadded), ("melink", no_json)]
+    shut = [("unknown", sealed), ("melink", "***"), ("melink", sealed[:-4]), ("melink", unpadded), ("melink", no_json)]
     shut += [("melink", base64.b64encode(b"\0" * size).decode()) for size in (1, 15, 16, 17, 32)]
     answers = [wire.post("json", "/auth/login", {"encrypt": text, "app_from": name}) for name, text in shut]
     for answer in answers:
         wire.expect(answer, plain, status=answers[0].status)
     assert len({answer.body for answer in answers}) == 1
-    told = {"result": 0, "errors": {"code": 40000, "message": ANY}}
-    wire.expect(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}), told, status=400)
+    invalid = {"result": 0, "errors": {"code": 40000, "message": ANY}}
+    wire.expect(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}), invalid, status=400)
     for envelope in ({"app_from": "melink"}, {"encrypt": sealed}, {"encrypt": "", "app_from": "melink"}, {}):
-        wire.expect(wire.post("json", "/auth/login", envelope), told, status=400)
+        wire.expect(wire.post("json", "/auth/login", envelope), invalid, status=400)

@@ -28,7 +28,7 @@ def portal(wire):
             wire.expect(wire.post(form, REGISTER, user), said("3208", {}))
         user["code"] = b64(code)
         wire.expect(wire.post(form, REGISTER, user), memo)
-        # The code is used up; a good one tells that the user is known.
+        # The code is consumed; a valid one reveals that the user exists.
         wire.expect(wire.post(form, REGISTER, user), said("3208", {}))
         user["code"] = b64(send(to, "json"))
         wire.expect(wire.post("multipart", REGISTER, user), said("3207", {}))
@@ -51,7 +51,7 @@ def portal(wire):
                 said("200", person(email, "", email), "OK"))  # fmt: skip
     wire.expect(wire.post("form", LOGIN, {"username": phone, "password": b64("wrong-1")}), said("3202", {}))
     wire.expect(wire.post("form", LOGIN, {"username": "13900000000", "password": b64("wrong-1")}), said("3201", {}))
-    # A code may come along with a login; then it has to be right.
+    # A code in a login is optional, but must be correct.
     login = {"username": phone, "password": b64("secret-1"), "code": b64(send(phone))}
     wire.expect(wire.post("form", LOGIN, login), said("200", first, "OK"))
     wire.expect(wire.post("form", LOGIN, {"username": phone, "password": "%%%"}), said("400", {}), status=400)
@@ -59,7 +59,7 @@ def portal(wire):
     pair = cookie.split(";")[0]
     wire.expect(wire.post("form", LOGOUT, {"username": phone}, {"Cookie": pair}), done)
     wire.expect(wire.post("form", LOGOUT, {"username": phone}, {"Cookie": pair}), done)
-    wire.expect(wire.post("form", LOGOUT, {"username": "nobody"}), done)
+    wire.expect(wire.post("form", LOGOUT, {"username": "unknown"}), done)
 
     reset = {"username": email, "password": b64("secret-2"), "code": b64("12")}
     wire.expect(wire.post("form", RESET, reset), said("3208", {}))

@@ -47,7 +47,7 @@ def cloudbox(wire):
     alias = answer["data"]["user_alias_id"]
 
     wrong = wire.expect(wire.post("json", LOGIN, proof("nonsense")), failed("1002"))
-    unknown = wire.post("json", LOGIN, proof("nonsense", "nobody"))
+    unknown = wire.post("json", LOGIN, proof("nonsense", "unknown"))
     wire.expect(unknown, failed("1002", wrong["message"]))
     sent = proof()
     wire.expect(wire.post("json", LOGIN, sent), succeeded(user))
@@ -75,7 +75,7 @@ def cloudbox(wire):
         assert answer["data"]["user_alias_id"] == alias, "user_alias_id changed"
         wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), failed("1005"), status=401)
         secret, latest = new, answer["data"]["user_token"]
-    # The user's number is no id here: the right proof is answered as for an unknown user.
+    # The user's number is not an id here: the correct proof gets the response for an unknown user.
     for number in (person["number"], int(person["number"])):
         at = wire.timestamp()
         body = {"user_id": number, "orig_password": salted(secret, at), "new_password": md5("x"), "timestamp": at}
@@ -109,15 +109,15 @@ def tms(wire):
             answer = wire.expect(wire.post(form, TMS + "adminauthsalt", sent, carried), succeeded(the_admin))
             sent = proof(person, number=number, digest=digest)
             wire.expect(wire.post(form, TMS + "authsalt", sent, carried), succeeded(the_user))
-    # A live user token is as good as a client's.
+    # A live user token is accepted like a client token.
     live = {"Authorization": answer["data"]["user_token"]}
     wire.expect(wire.post("json", TMS + "authsalt", proof(person), live), succeeded(the_user))
     wire.expect(wire.post("json", TMS + "authsalt", proof(admin), live), succeeded(the_admin))
-    # Only admins are let in, and others learn nothing by asking.
+    # Only administrators are accepted; others get the same error as for a wrong password.
     wrong = wire.expect(wire.post("json", TMS + "adminauthsalt", proof(admin, "wrong"), carried), failed("1002"))
-    told = failed("1002", wrong["message"])
-    wire.expect(wire.post("json", TMS + "adminauthsalt", proof(person), carried), told)
-    wire.expect(wire.post("json", TMS + "authsalt", proof(person, "wrong"), carried), told)
+    rejected = failed("1002", wrong["message"])
+    wire.expect(wire.post("json", TMS + "adminauthsalt", proof(person), carried), rejected)
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person, "wrong"), carried), rejected)
     for headers in ({}, {"Authorization": "0" * 32}):
         wire.expect(wire.post("json", TMS + "authsalt", proof(person), headers), failed("1005"), status=401)
 
@@ -133,5 +133,5 @@ def tms(wire):
         answer = wire.expect(wire.post(BODIES[turn], TMS + "pwdreset", body, {"Authorization": token}), succeeded(the_user))
         wire.expect(wire.post("json", TMS + "pwdreset", body, {"Authorization": token}), failed("1005"), status=401)
         token, secret = answer["data"]["user_token"], new
-    wire.expect(wire.post("json", TMS + "authsalt", proof(person), carried), told)
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person), carried), rejected)
     wire.expect(wire.post("json", TMS + "authsalt", proof(person, secret), carried), succeeded(the_user))

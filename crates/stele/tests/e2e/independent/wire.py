@@ -1,4 +1,4 @@
-"""Requests in every form the API documents use, and comparison of answers with what those say."""
+"""Sends requests in every form that the API documents use, and compares responses with the documents."""
 
 import base64
 import binascii
@@ -29,15 +29,15 @@ class Answer:
 
 
 def once(pairs):
-    """An object in the order it was sent, each name once."""
+    """An object in received order; rejects duplicate names."""
     names = [name for name, _ in pairs]
     assert len(names) == len(set(names)), f"a name twice: {names}"
     return dict(pairs)
 
 
 def same(got, want, where):
-    """Compares a value with what the document says: the same names in the same order, the same types, the same texts;
-    a pattern stands for any text that it matches, a type for any value of it."""
+    """Compares a value with the documented one: the same names in the same order, the same types and texts. A pattern
+    matches any text that it describes, a type any value of it."""
     if isinstance(want, dict):
         assert type(got) is dict, f"{where}: not an object: {got!r}"
         assert list(got) == list(want), f"{where}: fields {list(got)}, documented {list(want)}"
@@ -81,7 +81,7 @@ class Wire:
         return got
 
     def timestamp(self):
-        """UTC seconds, never the same twice: a proof is accepted once."""
+        """UTC seconds, different on each call, since a proof is accepted once."""
         self.used += 1
         return int(time.time()) + self.used
 
@@ -95,7 +95,7 @@ class Wire:
         return [line["code"] for line in sent if line["to"] == to]
 
     def code(self, to, send):
-        """The code that `send()` sends to `to`. Delivery is asynchronous: it is waited for."""
+        """Waits for the code that `send()` sends to `to`; delivery is asynchronous."""
         before = len(self.codes(to))
         send()
         deadline = time.monotonic() + 30
@@ -122,7 +122,7 @@ def as_multipart(fields):
 
 
 def as_jquery(fields):
-    """What jQuery sends when it is told `contentType: "multipart/form-data"`: urlencoded, and no boundary."""
+    """The body that jQuery sends with `contentType: "multipart/form-data"`: URL-encoded, without a boundary."""
     return "multipart/form-data", urllib.parse.urlencode(fields).encode(), ""
 
 
@@ -147,7 +147,7 @@ def b64(text):
 
 
 def aes(direction, data, key, iv):
-    """AES-256-CBC without padding, which is the caller's affair."""
+    """AES-256-CBC without padding; the caller pads."""
     hexed = [binascii.hexlify(part.encode("ascii")).decode() for part in (key, iv)]
     command = ["openssl", "enc", "-aes-256-cbc", direction, "-K", hexed[0], "-iv", hexed[1], "-nopad", "-nosalt"]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout

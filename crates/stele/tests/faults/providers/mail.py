@@ -1,10 +1,10 @@
-"""A mail server that tells what it is sent, a line of JSON each, as Python's own parser of mail reads it.
+"""A mail server that prints each received mail as a line of JSON, parsed by Python's email package.
 
     mail.py plain|starttls|tls [CERTIFICATE KEY]
 
-The first line is its port. It asks for AUTH, and for encryption first unless it is `plain`. A recipient such as
-`451.mark@example.com` is answered 451 the first time, and `always452.mark@…` 452 every time; each answer that is not 250
-is told too. It ends when its standard input does.
+The first line is the port. The server requires AUTH, and encryption first unless the mode is `plain`. The first attempt
+to send to a recipient such as `451.mark@example.com` gets the reply 451, every attempt to `always452.mark@…` gets 452;
+replies other than 250 are printed as well. The server stops when its standard input closes.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 USER, PASSWORD = b"codes", "p@ss,wörd".encode()
 
 
-def tell(**line):
+def print_json(**line):
     print(json.dumps(line), flush=True)
 
 
@@ -32,17 +32,17 @@ class Handler:
         self.seen = set()
 
     async def handle_RCPT(self, server, session, envelope, address, options):
-        mood = re.match(r"(always)?(\d{3})\.", address)
-        if mood and (mood[1] or address not in self.seen):
+        scripted = re.match(r"(always)?(\d{3})\.", address)
+        if scripted and (scripted[1] or address not in self.seen):
             self.seen.add(address)
-            tell(to=address, answered=int(mood[2]))
-            return f"{mood[2]} {address} is not taken"
+            print_json(to=address, answered=int(scripted[2]))
+            return f"{scripted[2]} {address} is rejected"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        tell(
+        print_json(
             sender=envelope.mail_from,
             to=envelope.rcpt_tos,
             user=session.auth_data.decode() if session.authenticated else None,
@@ -54,12 +54,12 @@ class Handler:
             ascii=envelope.content.isascii(),
             defects=[str(defect) for part in [mail, *(mail[name] for name in mail.keys())] for defect in part.defects],
         )
-        return "250 taken"
+        return "250 accepted"
 
 
 def authenticate(server, session, envelope, mechanism, data):
-    right = (data.login, data.password) == (USER, PASSWORD)
-    return AuthResult(success=right, auth_data=data.login)
+    is_valid = (data.login, data.password) == (USER, PASSWORD)
+    return AuthResult(success=is_valid, auth_data=data.login)
 
 
 async def main(mode, *identity):
@@ -80,7 +80,7 @@ async def main(mode, *identity):
     )
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocol, "127.0.0.1", 0, ssl=context if mode == "tls" else None)
-    tell(port=server.sockets[0].getsockname()[1])
+    print_json(port=server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 

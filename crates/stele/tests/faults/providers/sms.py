@@ -1,9 +1,9 @@
-"""A gateway for short messages that tells what it is sent, a line of JSON each, and checks each signature by itself.
+"""An SMS gateway that prints each received message as a line of JSON, and verifies its signature independently.
 
     sms.py SECRET
 
-The first line is its port. The middle of a phone's number says what is answered the first time: 138 503 12345 is told
-503, with a `Retry-After` of two seconds, and then 200. It ends when its standard input does.
+The first line is the port. The middle digits of a phone number select the first response: 138 503 12345 gets 503 with a
+`Retry-After` of two seconds, later 200. The gateway stops when its standard input closes.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ SEEN = set()
 LOCK = threading.Lock()
 
 
-def tell(**line):
+def print_json(**line):
     with LOCK:
         print(json.dumps(line), flush=True)
 
@@ -30,18 +30,18 @@ class Gateway(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         at, tag = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", self.headers["X-Stele-Signature"]).groups()
-        right = hmac.new(SECRET, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        expected = hmac.new(SECRET, at.encode() + b"." + body, hashlib.sha256).hexdigest()
         message = json.loads(body)
-        mood = re.fullmatch(r"1\d\d([45]\d\d)\d{5}", message["to"])
-        status = int(mood[1]) if mood and message["to"] not in SEEN else 200
+        scripted = re.fullmatch(r"1\d\d([45]\d\d)\d{5}", message["to"])
+        status = int(scripted[1]) if scripted and message["to"] not in SEEN else 200
         SEEN.add(message["to"])
         self.send_response(status)
         if status >= 500:
             self.send_header("Retry-After", "2")
         self.send_header("Content-Length", "0")
         self.end_headers()
-        tell(
-            signed=hmac.compare_digest(tag, right) and abs(time.time() - int(at)) < 60,
+        print_json(
+            signed=hmac.compare_digest(tag, expected) and abs(time.time() - int(at)) < 60,
             key=self.headers["Idempotency-Key"],
             type=self.headers["Content-Type"],
             path=self.path,
@@ -60,5 +60,5 @@ class Server(ThreadingHTTPServer):
 
 server = Server(("127.0.0.1", 0), Gateway)
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-tell(port=server.server_port)
+print_json(port=server.server_port)
 server.serve_forever()
