@@ -14,7 +14,8 @@ use futures_util::future::join_all;
 use self::corpus::{CaseOutcome, assert_outcomes, load_groups, start_recorders};
 use crate::support::start_gateway;
 
-/// Ends the cases whose request never does. Long enough that on a busy machine no other case runs into it.
+/// Client and body timeouts, in seconds: they end the cases with an unfinished request, and are long enough for all
+/// others on a busy machine.
 const CLIENT_TIMEOUT_SECONDS: &str = "4";
 
 /// Runs all cases of a group concurrently, each with its own gateway and services.
