@@ -1,4 +1,4 @@
-//! The audit audit_log: added to in batches, found again by what it says, forgotten by age.
+//! Audit log: appending in batches, filters, pagination and purging by age.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,7 @@ fn seqs(entries: &[AuditLogEntry]) -> Vec<i64> {
 #[tokio::test]
 async fn entries_are_read_in_order_without_duplicates() {
     for UserBackend { name, audit_log, .. } in user_backends().await {
-        let bare = AuditLogEntry {
+        let sparse = AuditLogEntry {
             proof: None,
             dialect: None,
             subject_kind: None,
@@ -50,7 +50,7 @@ async fn entries_are_read_in_order_without_duplicates() {
             ..audit_entry(2, 3)
         };
         // Out of order, and with one instant twice.
-        let all = [audit_entry(1, 2), bare, audit_entry(0, 1), audit_entry(2, 4)];
+        let all = [audit_entry(1, 2), sparse, audit_entry(0, 1), audit_entry(2, 4)];
         audit_log.append(&all).await.unwrap();
         let changed = AuditLogEntry { action: "logout".into(), ..audit_entry(0, 1) };
         audit_log.append(&[changed, audit_entry(3, 5)]).await.unwrap();
@@ -58,7 +58,7 @@ async fn entries_are_read_in_order_without_duplicates() {
 
         let found = audit_log.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 10).await.unwrap();
         assert_eq!(seqs(&found), [1, 2, 3, 4, 5], "{name}");
-        assert_eq!((&found[0], &found[2]), (&all[2], &all[1]), "{name}: as it was added first");
+        assert_eq!((&found[0], &found[2]), (&all[2], &all[1]), "{name}: the first entry with an id is stored");
         for order in [AuditLogOrder::OldestFirst, AuditLogOrder::NewestFirst] {
             let (mut paged, mut after) = (Vec::new(), None);
             loop {
@@ -100,27 +100,27 @@ async fn every_filter_restricts_the_result() {
             ..audit_entry(3, 30)
         };
         audit_log.append(std::slice::from_ref(&odd)).await.unwrap();
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let none = AuditLogFilter::default;
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let any = AuditLogFilter::default;
         let at = |second: u64| Some(NOW.saturating_add(secs(second)));
         for (filter, expected) in [
-            (AuditLogFilter { since: at(4), ..none() }, vec![4, 5]),
-            (AuditLogFilter { until: at(2), ..none() }, vec![0, 1]),
-            (AuditLogFilter { since: at(1), until: at(3), ..none() }, vec![1, 2]),
-            (AuditLogFilter { actions: words(&["send_code"]), ..none() }, vec![30]),
+            (AuditLogFilter { since: at(4), ..any() }, vec![4, 5]),
+            (AuditLogFilter { until: at(2), ..any() }, vec![0, 1]),
+            (AuditLogFilter { since: at(1), until: at(3), ..any() }, vec![1, 2]),
+            (AuditLogFilter { actions: owned(&["send_code"]), ..any() }, vec![30]),
             (
-                AuditLogFilter { actions: words(&["send_code", "login"]), since: at(3), until: at(4), ..none() },
+                AuditLogFilter { actions: owned(&["send_code", "login"]), since: at(3), until: at(4), ..any() },
                 vec![3, 30],
             ),
-            (AuditLogFilter { results: words(&["too_many", "stale"]), ..none() }, vec![30]),
-            (AuditLogFilter { excluded_results: words(&["ok"]), ..none() }, vec![30]),
-            (AuditLogFilter { dialects: words(&["mefp", "jwt"]), ..none() }, vec![30]),
-            (AuditLogFilter { app: Some("melink".to_owned()), ..none() }, vec![30]),
-            (AuditLogFilter { subject: Some("someone".to_owned()), ..none() }, vec![30]),
-            (AuditLogFilter { subject: Some("user-2".to_owned()), ..none() }, vec![2]),
-            (AuditLogFilter { address: Some("2001:db8::1".to_owned()), ..none() }, vec![30]),
-            (AuditLogFilter { request: Some("odd".to_owned()), ..none() }, vec![30]),
-            (AuditLogFilter { request: Some("odd".to_owned()), subject: Some("user-2".to_owned()), ..none() }, vec![]),
+            (AuditLogFilter { results: owned(&["too_many", "stale"]), ..any() }, vec![30]),
+            (AuditLogFilter { excluded_results: owned(&["ok"]), ..any() }, vec![30]),
+            (AuditLogFilter { dialects: owned(&["mefp", "jwt"]), ..any() }, vec![30]),
+            (AuditLogFilter { app: Some("melink".to_owned()), ..any() }, vec![30]),
+            (AuditLogFilter { subject: Some("someone".to_owned()), ..any() }, vec![30]),
+            (AuditLogFilter { subject: Some("user-2".to_owned()), ..any() }, vec![2]),
+            (AuditLogFilter { address: Some("2001:db8::1".to_owned()), ..any() }, vec![30]),
+            (AuditLogFilter { request: Some("odd".to_owned()), ..any() }, vec![30]),
+            (AuditLogFilter { request: Some("odd".to_owned()), subject: Some("user-2".to_owned()), ..any() }, vec![]),
         ] {
             let found = audit_log.list(&filter, AuditLogOrder::OldestFirst, None, 10).await.unwrap();
             assert_eq!(seqs(&found), expected, "{name}: {filter:?}");
@@ -136,16 +136,16 @@ async fn old_entries_are_purged_in_batches() {
             .await
             .unwrap();
         assert_eq!(audit_log.delete_before(Timestamp::from_secs(0), 3).await.unwrap(), 0, "{name}");
-        let old = NOW.saturating_add(secs(5));
-        let mut gone = Vec::new();
+        let cutoff = NOW.saturating_add(secs(5));
+        let mut deleted = Vec::new();
         loop {
-            match audit_log.delete_before(old, 3).await.unwrap() {
+            match audit_log.delete_before(cutoff, 3).await.unwrap() {
                 0 => break,
-                some => gone.push(some),
+                count => deleted.push(count),
             }
         }
-        assert_eq!(gone, [3, 2], "{name}");
-        let left = audit_log.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 20).await.unwrap();
-        assert_eq!(seqs(&left), [5, 6, 7, 8, 9], "{name}");
+        assert_eq!(deleted, [3, 2], "{name}");
+        let remaining = audit_log.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 20).await.unwrap();
+        assert_eq!(seqs(&remaining), [5, 6, 7, 8, 9], "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! Calls on the embedded store that nobody waits for any more: the client has hung up, a worker stops. Each runs in a
-//! runtime of one thread, as actix's workers do.
+//! Cancelled calls of the embedded store: the client has disconnected, or a worker stops. Each runs on a
+//! single-threaded runtime, as in actix's workers.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -23,24 +23,24 @@ async fn sqlite_user_store() -> (Arc<dyn UserStore>, TempDir) {
     (user_backend("sqlite", &database, None).await.users, dir)
 }
 
-/// Polls `future` so many times, each when it has something to do, and drops it at once if it is not done by then.
+/// Polls `future` up to `polls` times, each after a wake-up, and then drops it. Returns its output if it is complete.
 async fn poll_then_drop<F: Future>(future: F, polls: usize) -> Option<F::Output> {
-    let (mut future, mut left) = (pin!(future), polls);
+    let (mut future, mut polls_left) = (pin!(future), polls);
     poll_fn(|context| {
-        left -= 1;
+        polls_left -= 1;
         match future.as_mut().poll(context) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending if polls_left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
     .await
 }
 
-async fn wait_for_disabled(what: &str, users: &dyn UserStore, name: &str, good: impl Fn(Option<bool>) -> bool) {
+async fn wait_until_disabled(users: &dyn UserStore, name: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !good(users.find_by_identifier(name).await.unwrap().map(|account| account.user.disabled)) {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+    while !users.find_by_identifier(name).await.unwrap().unwrap().user.disabled {
+        assert!(Instant::now() < deadline, "the cancelled write was not completed");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -49,17 +49,17 @@ async fn wait_for_disabled(what: &str, users: &dyn UserStore, name: &str, good: 
 async fn a_started_write_completes_after_its_caller_is_dropped() {
     let (users, dir) = sqlite_user_store().await;
     let alice = users.add(&user_named("alice")).await.unwrap().unwrap().id;
-    let mut other = SqliteConnection::establish(dir.path().join("users.db").to_str().unwrap()).unwrap();
-    // Held up, so that what is begun is not at its end when it is left.
-    other.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
+    let mut lock_holder = SqliteConnection::establish(dir.path().join("users.db").to_str().unwrap()).unwrap();
+    // Holds the write lock, so that the write is still in progress when its caller is dropped.
+    lock_holder.batch_execute("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE").unwrap();
     assert!(poll_then_drop(users.set_status(alice, UserStatus::Disabled, 1), 1).await.is_none());
-    other.batch_execute("COMMIT").unwrap();
-    wait_for_disabled("a write that nobody waits for", users.as_ref(), "alice", |now| now == Some(true)).await;
-    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    lock_holder.batch_execute("COMMIT").unwrap();
+    wait_until_disabled(users.as_ref(), "alice").await;
+    lock_holder.batch_execute("BEGIN IMMEDIATE").unwrap();
     for _ in 0..20 {
         assert!(poll_then_drop(users.set_status(alice, UserStatus::Disabled, 1), 1).await.is_none());
     }
-    other.batch_execute("COMMIT").unwrap();
+    lock_holder.batch_execute("COMMIT").unwrap();
     let many = (0..16).map(|_| users.set_status(alice, UserStatus::Disabled, 1));
     assert!(futures_util::future::join_all(many).await.into_iter().all(|done| done.unwrap()));
 }
@@ -70,31 +70,31 @@ async fn a_cancelled_multi_statement_write_is_atomic() {
     for polls in 1..100 {
         let (name, phone) = (format!("user{polls}"), format!("1380013{polls:04}"));
         let new = NewUser { phone: user_with_phone(&phone).phone, ..user_named(&name) };
-        let answer = poll_then_drop(users.add(&new), polls).await;
-        // The next writer finds no lock that was left behind.
+        let output = poll_then_drop(users.add(&new), polls).await;
+        // The cancelled call left no lock behind.
         users.add(&user_named(&format!("next{polls}"))).await.unwrap().unwrap();
         let found = [users.find_by_identifier(&name).await.unwrap(), users.find_by_identifier(&phone).await.unwrap()];
         let [by_name, by_phone] = found.map(|account| account.map(|account| account.user.id));
-        assert!(by_name.is_some() && by_name == by_phone, "left after {polls}");
-        if let Some(answer) = answer {
-            assert_eq!(by_name, Some(answer.unwrap().unwrap().id));
+        assert!(by_name.is_some() && by_name == by_phone, "cancelled after {polls} polls");
+        if let Some(output) = output {
+            assert_eq!(by_name, Some(output.unwrap().unwrap().id));
             return;
         }
     }
-    panic!("it is never answered");
+    panic!("the call never completes");
 }
 
 #[test]
 fn a_stopped_runtime_does_not_affect_other_runtimes() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (one, other) = (runtime(), runtime());
-    let (users, _dir) = one.block_on(sqlite_user_store());
-    let alice = one.block_on(users.add(&user_named("alice"))).unwrap().unwrap().id;
-    let left = users.clone();
-    one.spawn(async move { left.set_status(alice, UserStatus::Disabled, 1).await });
-    one.block_on(tokio::task::yield_now());
-    drop(one);
-    other.block_on(async {
+    let (stopped, remaining) = (runtime(), runtime());
+    let (users, _dir) = stopped.block_on(sqlite_user_store());
+    let alice = stopped.block_on(users.add(&user_named("alice"))).unwrap().unwrap().id;
+    let pending = users.clone();
+    stopped.spawn(async move { pending.set_status(alice, UserStatus::Disabled, 1).await });
+    stopped.block_on(tokio::task::yield_now());
+    drop(stopped);
+    remaining.block_on(async {
         let epoch = async || users.find_by_identifier("alice").await.unwrap().unwrap().epoch;
         let before = epoch().await;
         assert!(users.set_status(alice, UserStatus::Active, 2).await.unwrap());

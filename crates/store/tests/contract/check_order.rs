@@ -1,4 +1,4 @@
-//! The order of checks is `stele_core::rate_limit`'s in every store.
+//! Order of checks of a login attempt: every store follows `stele_core::rate_limit`.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use stele_core::session::NewSession;
 
 use crate::support::*;
 
-/// Reasons to refuse an attempt, and what it is counted by; each combination is one of 64 numbers.
+/// A combination of reasons to reject an attempt, and whether its origin is trusted. `number` encodes it in six bits.
 #[derive(Clone, Copy, Debug)]
 struct RefusalCase {
     number: u8,
@@ -24,14 +24,22 @@ struct RefusalCase {
     stale: bool,
     wrong: bool,
     replayed: bool,
-    code_gone: bool,
-    known: bool,
+    code_missing: bool,
+    trusted: bool,
 }
 
 impl RefusalCase {
     fn from_bits(number: u8) -> Self {
-        let is = |bit: u8| number & (1 << bit) != 0;
-        Self { number, blocked: is(0), stale: is(1), wrong: is(2), replayed: is(3), code_gone: is(4), known: is(5) }
+        let bit = |bit: u8| number & (1 << bit) != 0;
+        Self {
+            number,
+            blocked: bit(0),
+            stale: bit(1),
+            wrong: bit(2),
+            replayed: bit(3),
+            code_missing: bit(4),
+            trusted: bit(5),
+        }
     }
 
     fn attempt(self) -> LoginAttempt {
@@ -39,7 +47,7 @@ impl RefusalCase {
         LoginAttempt { account: format!("user:case-{}", self.number), ..attempt(origin, NOW) }
     }
 
-    fn mark(self) -> UsedProof {
+    fn used_proof(self) -> UsedProof {
         UsedProof { key: [self.number; 32], expires: NOW.saturating_add(secs(600)) }
     }
 
@@ -47,18 +55,18 @@ impl RefusalCase {
         CodeKey::new("portal", CodePurpose::Any, &self.number.to_string())
     }
 
-    /// Brings about what the case says.
+    /// Puts the store into the state of the case.
     async fn arrange(self, state: &dyn StateStore) {
-        let right = |success| ProofResult::Valid(Box::new(success));
-        if self.known {
+        let valid = |success| ProofResult::Valid(Box::new(success));
+        if self.trusted {
             let success = SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() };
-            state.record_login_attempt(&self.attempt(), &right(success)).await.unwrap();
+            state.record_login_attempt(&self.attempt(), &valid(success)).await.unwrap();
         }
         if self.replayed {
-            let success = SuccessEffects { used_proof: Some(self.mark()), ..SuccessEffects::default() };
-            state.record_login_attempt(&self.attempt(), &right(success)).await.unwrap();
+            let success = SuccessEffects { used_proof: Some(self.used_proof()), ..SuccessEffects::default() };
+            state.record_login_attempt(&self.attempt(), &valid(success)).await.unwrap();
         }
-        if !self.code_gone {
+        if !self.code_missing {
             let code = NewCode { key: self.code(), tag: [1; 32], epoch: 0, expires: NOW.saturating_add(secs(600)) };
             assert_eq!(state.consume_quotas(&[] as &[QuotaUse], Some(&code), NOW).await.unwrap(), None);
         }
@@ -70,12 +78,12 @@ impl RefusalCase {
         }
     }
 
-    /// The attempt, and what became of the proof.
+    /// The attempt of the case, and the result of its proof.
     fn attempt_and_proof(self) -> (LoginAttempt, ProofResult) {
         let attempt = LoginAttempt { proof_made_at: Some(if self.stale { BIRTH } else { NOW }), ..self.attempt() };
         let session = None::<NewSession>;
         let success = SuccessEffects {
-            used_proof: Some(self.mark()),
+            used_proof: Some(self.used_proof()),
             repeat_permit: None,
             consumed_code: Some(self.code()),
             origin_trust: OriginTrustChange::Trust,
@@ -85,31 +93,31 @@ impl RefusalCase {
     }
 }
 
-/// What `core::rate_limit` says of the case, and what the limits say afterwards.
+/// The decision of `stele_core::rate_limit` for the case, and the rate limit decision afterwards.
 fn expected(case: RefusalCase) -> (AttemptOutcome, RateLimitDecision) {
-    let (attempt, verdict) = case.attempt_and_proof();
+    let (attempt, proof) = case.attempt_and_proof();
     let keys = LoginAttemptKeys::for_attempt(&attempt);
-    let failed = (0..6).fold(FailureCounter::new(NOW), |budget, _| budget.with_failure(NOW, &attempt.limits.account));
-    let account = if case.known { keys.trusted_origin } else { keys.account };
+    let failed = (0..6).fold(FailureCounter::new(NOW), |counter, _| counter.with_failure(NOW, &attempt.limits.account));
+    let account = if case.trusted { keys.trusted_origin } else { keys.account };
     let stored = |key: &_| {
-        let found = case.blocked && *key == account;
+        let is_stored = case.blocked && *key == account;
         Ok::<_, Infallible>(
-            found.then_some(StoredFailures { counter: failed, from_origin: if case.known { 0 } else { 6 } }),
+            is_stored.then_some(StoredFailures { counter: failed, from_origin: if case.trusted { 0 } else { 6 } }),
         )
     };
-    let origin_trust = if case.known { OriginTrust::Trusted } else { OriginTrust::Untrusted };
+    let origin_trust = if case.trusted { OriginTrust::Trusted } else { OriginTrust::Untrusted };
     let state = RateLimitState::load(&attempt, &keys, origin_trust, stored).unwrap();
-    let take_code = |_: &CodeKey| Ok::<_, Infallible>(!case.code_gone);
-    let counted = |state: &RateLimitState| match state.record_failure().first() {
-        Some(CounterUpdate::Store { counter: budget, .. }) => budget.failures,
+    let take_code = |_: &CodeKey| Ok::<_, Infallible>(!case.code_missing);
+    let failures_after = |state: &RateLimitState| match state.record_failure().first() {
+        Some(CounterUpdate::Store { counter, .. }) => counter.failures,
         other => panic!("{other:?}"),
     };
     let proof_use = if case.replayed { ProofUse::Replayed } else { ProofUse::First };
-    match state.decide_attempt(&attempt, &verdict, BIRTH, proof_use, take_code).unwrap() {
-        AttemptDecision::Reject(settlement) => (settlement, state.decide_admission()),
+    match state.decide_attempt(&attempt, &proof, BIRTH, proof_use, take_code).unwrap() {
+        AttemptDecision::Reject(outcome) => (outcome, state.decide_admission()),
         AttemptDecision::CountFailure => (
             AttemptOutcome::Recorded,
-            RateLimitDecision::Allowed { failures: counted(&state), trusted_origin: case.known },
+            RateLimitDecision::Allowed { failures: failures_after(&state), trusted_origin: case.trusted },
         ),
         AttemptDecision::Accept => {
             (AttemptOutcome::Recorded, RateLimitDecision::Allowed { failures: 0, trusted_origin: true })
@@ -122,10 +130,10 @@ async fn every_combination_of_refusals_is_decided_as_in_core() {
     for StateBackend { name, state, .. } in state_backends().await {
         for case in (0..64).map(RefusalCase::from_bits) {
             case.arrange(&*state).await;
-            let (attempt, verdict) = case.attempt_and_proof();
-            let settlement = state.record_login_attempt(&attempt, &verdict).await.unwrap();
-            let admission = state.check_rate_limit(&case.attempt()).await.unwrap();
-            assert_eq!((settlement, admission), expected(case), "{name} {case:?}");
+            let (attempt, proof) = case.attempt_and_proof();
+            let outcome = state.record_login_attempt(&attempt, &proof).await.unwrap();
+            let decision = state.check_rate_limit(&case.attempt()).await.unwrap();
+            assert_eq!((outcome, decision), expected(case), "{name} {case:?}");
         }
     }
 }

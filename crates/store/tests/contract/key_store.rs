@@ -1,4 +1,4 @@
-//! Which keys are in service, and what is sealed under them.
+//! Key store: keys in service, key rotation, and the end of salted dialects.
 
 use std::sync::Arc;
 
@@ -40,15 +40,15 @@ async fn a_key_is_added_once_and_read_back_unchanged() {
         assert!(keys.add_key(&jwt).await.unwrap());
         let other = stele_core::ports::KeyRecord { fingerprint: None, ..jwt.clone() };
         assert!(!keys.add_key(&other).await.unwrap());
-        let bare = stele_core::ports::KeyRecord { fingerprint: None, ..key_record("seal-2") };
-        assert!(keys.add_key(&bare).await.unwrap());
-        for probe in [[1; 32], [2; 32]] {
-            keys.set_fingerprint("seal-2", &probe).await.unwrap();
+        let without_fingerprint = stele_core::ports::KeyRecord { fingerprint: None, ..key_record("seal-2") };
+        assert!(keys.add_key(&without_fingerprint).await.unwrap());
+        for fingerprint in [[1; 32], [2; 32]] {
+            keys.set_fingerprint("seal-2", &fingerprint).await.unwrap();
         }
         keys.set_fingerprint("jwt-eddsa-2", &[3; 32]).await.unwrap();
         let all = keys.keys().await.unwrap();
         assert_eq!(all.len(), 5);
-        assert!(all.contains(&jwt), "a probe is set once: {all:?}");
+        assert!(all.contains(&jwt), "a fingerprint is set once: {all:?}");
         assert_eq!(all.iter().find(|key| key.name == "seal-2").unwrap().fingerprint, Some(vec![1; 32]));
         assert_eq!(keys.retire_key("jwt-eddsa-2").await.unwrap(), KeyRetirement::Retired);
         assert_eq!(keys.retire_key("jwt-eddsa-2").await.unwrap(), KeyRetirement::NotFound);
@@ -56,21 +56,21 @@ async fn a_key_is_added_once_and_read_back_unchanged() {
 }
 
 #[tokio::test]
-async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_dropped() {
+async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_retired() {
     for UserBackend { name, users, keys, .. } in user_backends().await {
         let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
         assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(7, 1, 1)], "{name}");
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::InUse(2));
-        for stranger in [2, 8] {
-            assert!(users.change_credential(id, 0, 1, &credential_sealed_under(stranger, 1)).await.is_err());
-            assert!(users.upgrade_credential(id, 0, "first", &credential_sealed_under(stranger, 1)).await.is_err());
-            assert!(users.add_app(&app("other", stranger)).await.is_err());
+        for unknown_key in [2, 8] {
+            assert!(users.change_credential(id, 0, 1, &credential_sealed_under(unknown_key, 1)).await.is_err());
+            assert!(users.upgrade_credential(id, 0, "first", &credential_sealed_under(unknown_key, 1)).await.is_err());
+            assert!(users.add_app(&app("other", unknown_key)).await.is_err());
             assert!(
                 keys.reseal_users(&[ResealedUser {
                     id,
                     old: credential("first").sealed.unwrap(),
-                    new: sealed(stranger, 1)
+                    new: sealed(unknown_key, 1)
                 }])
                 .await
                 .is_err()
@@ -81,13 +81,13 @@ async fn only_keys_in_service_seal_rows_and_keys_in_use_cannot_be_dropped() {
         assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 8)).await.unwrap());
         assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 1, 1)]);
         assert_eq!(keys.retire_key("seal-7").await.unwrap(), KeyRetirement::Retired);
-        assert!(users.add(&user_named("bob")).await.is_err(), "the tests' users are sealed under 7");
+        assert!(users.add(&user_named("bob")).await.is_err(), "the credentials of the tests are sealed under key 7");
         assert!(users.find_by_identifier("bob").await.unwrap().is_none());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_key_is_never_dropped_while_a_row_is_sealed_under_it() {
+async fn a_key_is_never_retired_while_a_row_is_sealed_under_it() {
     for UserBackend { name, users, keys, .. } in user_backends().await {
         for round in 0..20 {
             let key = format!("seal-{}", 100 + round);
@@ -96,13 +96,13 @@ async fn a_key_is_never_dropped_while_a_row_is_sealed_under_it() {
                 credential: credential_sealed_under(100 + round, 1),
                 ..user_named(&format!("u{round}"))
             };
-            let (adding, taking) = (Arc::clone(&users), Arc::clone(&keys));
-            let adding = tokio::spawn(async move { adding.add(&new).await.is_ok_and(|added| added.is_some()) });
-            let taken = tokio::spawn(async move { taking.retire_key(&key).await }).await.unwrap();
+            let (users, keys) = (Arc::clone(&users), Arc::clone(&keys));
+            let adding = tokio::spawn(async move { users.add(&new).await.is_ok_and(|added| added.is_some()) });
+            let retirement = tokio::spawn(async move { keys.retire_key(&key).await }).await.unwrap();
             let added = adding.await.unwrap();
-            // PostgreSQL may break a deadlock by refusing either; never are both done.
-            let dropped = taken.is_ok_and(|dropped| dropped == KeyRetirement::Retired);
-            assert!(!(added && dropped), "{name} {round}");
+            // PostgreSQL may abort either one to break a deadlock, but never do both succeed.
+            let retired = retirement.is_ok_and(|retirement| retirement == KeyRetirement::Retired);
+            assert!(!(added && retired), "{name} {round}");
         }
         let in_service = keys.keys().await.unwrap();
         for KeyUsage { key, .. } in keys.count_rows_by_key().await.unwrap() {
@@ -127,7 +127,7 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
         );
         assert_eq!(keys.sealed_users(7, page[2].number, 3).await.unwrap().len(), 2);
         assert_eq!(keys.sealed_users(1, 0, 3).await.unwrap(), []);
-        // One changes their password in between, another's is sealed anew already.
+        // Since the read, one user has changed the password, and another row has been resealed.
         assert!(users.change_credential(ids[1], 0, 1, &credential_sealed_under(7, 100)).await.unwrap());
         assert_eq!(
             keys.reseal_users(&[ResealedUser { id: ids[2], old: sealed(7, 2), new: sealed(1, 50) }]).await.unwrap(),
@@ -154,7 +154,7 @@ async fn rows_changed_since_they_were_read_are_not_resealed() {
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
         assert_eq!(keys.sealed_apps(7).await.unwrap(), [app("melink", 7)]);
         assert!(!keys.reseal_app("melink", &sealed(7, 1), &sealed(1, 1)).await.unwrap());
-        assert!(!keys.reseal_app("nobody", &sealed(7, 9), &sealed(1, 1)).await.unwrap());
+        assert!(!keys.reseal_app("unknown", &sealed(7, 9), &sealed(1, 1)).await.unwrap());
         assert!(keys.reseal_app("melink", &sealed(7, 9), &sealed(1, 1)).await.unwrap());
         assert_eq!(users.find_app("melink").await.unwrap().unwrap().secret, sealed(1, 1));
     }
@@ -175,7 +175,7 @@ async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
         assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 3);
         assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 2);
         assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 0);
-        // Whatever a process believes that has not heard of it.
+        // Also from a process that does not know that salted dialects have ended.
         users.add(&user_named("late")).await.unwrap().unwrap();
         assert!(users.change_credential(ids[0], 0, 1, &credential_sealed_under(7, 1)).await.unwrap());
         assert!(users.upgrade_credential(ids[1], 0, "first", &credential_sealed_under(7, 1)).await.unwrap());
@@ -240,28 +240,28 @@ async fn salted_logins_are_recorded_and_counted() {
 async fn the_key_migration_puts_every_used_sealing_key_in_service() {
     let dir = tempfile::tempdir().unwrap();
     let (path, url) = (dir.path().join("users.db"), servers::database_url());
-    let back: [(_, _, ExecuteSql<'_>); 2] = [
+    let databases: [(_, _, ExecuteSql<'_>); 2] = [
         (DatabaseUrl::sqlite(&path), REVERT_KEYS_SQLITE, &|sql| execute_sql(&path, sql)),
         (DatabaseUrl::parse(&url).unwrap(), REVERT_KEYS_POSTGRES, &|sql| servers::execute(&url, sql)),
     ];
-    for (target, no_keys, execute) in back {
-        let database = Database::open(&target).unwrap();
+    for (database_url, revert_keys, execute) in databases {
+        let database = Database::open(&database_url).unwrap();
         database.migrate().await.unwrap();
         let UserBackend { users, keys, .. } = user_backend("any", &database, None).await;
         let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
         assert!(users.add_app(&app("melink", 1)).await.unwrap());
-        // As the first version left it.
-        execute(&format!("{no_keys}; DELETE FROM __diesel_schema_migrations WHERE version = '0002'"));
+        // The database as the first version left it.
+        execute(&format!("{revert_keys}; DELETE FROM __diesel_schema_migrations WHERE version = '0002'"));
         assert_eq!(database.schema_state().await.unwrap(), SchemaState::Older);
         database.migrate().await.unwrap();
         let records = keys.keys().await.unwrap();
-        let seen: Vec<_> =
+        let summary: Vec<_> =
             records.iter().map(|key| (key.name.as_str(), &key.fingerprint, key.works_from.as_secs())).collect();
-        assert_eq!(seen, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{target}");
+        assert_eq!(summary, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{database_url}");
         assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 0, 1), usage(7, 1, 0)]);
         assert_eq!(users.find_by_identifier("alice").await.unwrap().unwrap().credential, credential("first"));
         assert_eq!(users.find_app("melink").await.unwrap(), Some(app("melink", 1)));
-        // And nothing else is: the number that was in service before is not.
+        // No other key is in service, also not one that was before.
         assert!(users.change_credential(id, 0, 1, &credential_sealed_under(u32::MAX, 1)).await.is_err());
     }
 }

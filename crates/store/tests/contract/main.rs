@@ -1,8 +1,8 @@
-//! What every store does, whatever it keeps things in: one suite, run on each backend.
+//! Contract tests: one suite for all backends of the user store and the state store.
 //!
-//! That is SQLite, and PostgreSQL and Redis: on the servers that `STELE_TEST_DATABASE_URL` and `STELE_TEST_REDIS_URL`
-//! name, else on private ones.
-// `cfg(test)` says nothing new to the compiler: it tells clippy that helpers are tests too.
+//! The backends are SQLite, PostgreSQL and Redis. The servers are those that `STELE_TEST_DATABASE_URL` and
+//! `STELE_TEST_REDIS_URL` name, or private ones that the tests start.
+// `cfg(test)` on each module makes clippy treat its helpers as test code.
 
 #[cfg(test)]
 mod audit_log;

@@ -1,4 +1,4 @@
-//! Every migration can be reverted and run again on a database with rows, however many there are.
+//! Migrations: each can be reverted and run again on a database with rows.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ use crate::support::*;
 type MigrationSet = fn() -> EmbeddedMigrations;
 type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
-/// Runs all migrations one by one; then reverts the last one, the last two, … all of them, and runs them again. Each
+/// Runs all migrations one by one. Then reverts the last one, the last two, … all of them, and runs them again. Each
 /// revert must leave the schema that was there before the migration. In each round, `fill` adds rows of its number
 /// before, and `check` looks for them behind. It gets the oldest version that was reverted; not the first one, which
 /// drops all tables.
@@ -38,7 +38,7 @@ fn revert_and_rerun_all<DB: Backend, C: MigrationHarness<DB>>(
     fill: impl Fn(u8),
     check: impl Fn(u8, &str),
 ) {
-    // Makes diesel's own table.
+    // Creates diesel's journal.
     assert_eq!(conn.applied_migrations().unwrap(), []);
     let mut schemas = vec![schema(conn)];
     while conn.has_pending_migration(source()).unwrap() {
@@ -63,7 +63,7 @@ fn revert_and_rerun_all<DB: Backend, C: MigrationHarness<DB>>(
     fill(0);
 }
 
-/// A connection as the product has it.
+/// A connection with the pragmas of the product.
 fn connect_sqlite(path: &Path) -> SqliteConnection {
     std::fs::File::create(path).unwrap();
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
@@ -94,7 +94,7 @@ fn attempt_at_account(n: u8) -> LoginAttempt {
     LoginAttempt { account: format!("user:{n}"), ..attempt(home_origin(), NOW) }
 }
 
-fn success_with_mark(n: u8) -> SuccessEffects {
+fn one_time_success_of(n: u8) -> SuccessEffects {
     one_time_success(n, NOW.saturating_add(secs(300)))
 }
 
@@ -104,14 +104,14 @@ fn ticket() -> Ticket {
 }
 
 async fn fill_state(state: &SqliteStateStore, n: u8) {
-    let opened = SuccessEffects {
+    let success = SuccessEffects {
         session: Some(new_session(n, session(NOW.saturating_add(secs(600))))),
         origin_trust: OriginTrustChange::Trust,
-        ..success_with_mark(n)
+        ..one_time_success_of(n)
     };
-    let settled =
-        state.record_login_attempt(&attempt_at_account(n), &ProofResult::Valid(Box::new(opened))).await.unwrap();
-    assert_eq!(settled, AttemptOutcome::Recorded, "{n}");
+    let outcome =
+        state.record_login_attempt(&attempt_at_account(n), &ProofResult::Valid(Box::new(success))).await.unwrap();
+    assert_eq!(outcome, AttemptOutcome::Recorded, "{n}");
     let elsewhere = LoginAttempt { origin: other_origin(), ..attempt_at_account(n) };
     state.record_login_attempt(&elsewhere, &ProofResult::Invalid).await.unwrap();
     let quota = stele_core::rate_limit::Quota { max: 5, window: secs(3_600) };
@@ -122,11 +122,11 @@ async fn fill_state(state: &SqliteStateStore, n: u8) {
     assert!(state.count_captcha_view(n.into(), 5, NOW).await.unwrap());
 }
 
-/// What was counted may be forgotten; what a client holds, and what it has used up, may not.
+/// Counters may be lost. Sessions, tickets, captchas and used proofs must be retained.
 async fn check_state(state: &SqliteStateStore, n: u8) {
     assert_eq!(state.created_at().await.unwrap(), BIRTH);
     let again = state
-        .record_login_attempt(&attempt_at_account(n), &ProofResult::Valid(Box::new(success_with_mark(n))))
+        .record_login_attempt(&attempt_at_account(n), &ProofResult::Valid(Box::new(one_time_success_of(n))))
         .await
         .unwrap();
     assert_eq!(again, AttemptOutcome::ProofReplayed, "{n}");
@@ -141,9 +141,9 @@ async fn check_state(state: &SqliteStateStore, n: u8) {
         state.count_captcha_view(n.into(), 5, NOW).await.unwrap()
             && state.consume_captcha(n.into(), NOW).await.unwrap()
     );
-    // The user's sessions are found as before.
-    let last = NewSession { max_per_user: 1, ..new_session(100 + n, session(NOW.saturating_add(secs(600)))) };
-    state.open_session(&last).await.unwrap();
+    // The session limit still finds the user's sessions.
+    let excess = NewSession { max_per_user: 1, ..new_session(100 + n, session(NOW.saturating_add(secs(600)))) };
+    state.open_session(&excess).await.unwrap();
     assert_eq!(state.find_session(&token_key(n), NOW).await.unwrap(), None, "{n}");
 }
 
@@ -164,45 +164,45 @@ fn new_user(n: u8) -> NewUser {
     NewUser { id: user_id(n + 1), phone, ..user_named(&format!("user{n}")) }
 }
 
-fn replay_mark(n: u8) -> UsedProof {
+fn used_proof(n: u8) -> UsedProof {
     UsedProof { key: [n; 32], expires: NOW.saturating_add(secs(300)) }
 }
 
 async fn fill_users(database: &Database, n: u8) {
-    let (users, keys, trail) = (database.users(), database.keys(), database.audit_log());
-    // After the first round it is there, or was found in use.
+    let (users, keys, audit_log) = (database.users(), database.keys(), database.audit_log());
+    // From the second round on, the migration has added it, because rows are sealed under it.
     keys.add_key(&key_record("seal-7")).await.unwrap();
     assert!(keys.add_key(&key_record(&format!("jwt-eddsa-{n}"))).await.unwrap());
     let added = users.add(&new_user(n)).await.unwrap().unwrap();
-    assert!(n > 0 || added.number == 100_001, "numbers count from the first again: {}", added.number);
-    let secret = credential("first").sealed.unwrap();
-    let app = App { name: format!("app{n}"), secret, may_token: Vec::new(), created_at: NOW };
+    assert!(n > 0 || added.number == 100_001, "numbers start again at the first: {}", added.number);
+    let sealed_secret = credential("first").sealed.unwrap();
+    let app = App { name: format!("app{n}"), secret: sealed_secret, may_token: Vec::new(), created_at: NOW };
     assert!(users.add_app(&app).await.unwrap());
     let token = ClientToken { name: format!("token{n}"), hash: [n; 32], created_at: NOW };
     assert!(users.add_client_token(&token).await.unwrap());
-    assert!(users.mark_proof_used(&replay_mark(n)).await.unwrap());
-    trail.append(&[audit_entry(n.into(), n.into())]).await.unwrap();
+    assert!(users.mark_proof_used(&used_proof(n)).await.unwrap());
+    audit_log.append(&[audit_entry(n.into(), n.into())]).await.unwrap();
 }
 
 async fn check_users(database: &Database, n: u8, oldest: &str) {
-    let (users, keys, trail) = (database.users(), database.keys(), database.audit_log());
+    let (users, keys, audit_log) = (database.users(), database.keys(), database.audit_log());
     let account = users.find_by_identifier(&format!("user{n}")).await.unwrap().unwrap();
     assert_eq!((account.user.id, account.credential), (user_id(n + 1), credential("first")));
     assert_eq!(users.find_by_identifier(&format!("1380000000{n}")).await.unwrap().unwrap().user.id, user_id(n + 1));
     assert!(users.find_by_identifier("no-such").await.unwrap().is_none());
     assert!(users.find_app(&format!("app{n}")).await.unwrap().is_some());
     assert_eq!(users.find_client_token(&[n; 32]).await.unwrap().unwrap().name, format!("token{n}"));
-    // A key that seals rows is found in them.
+    // The migration puts a key in service that rows are sealed under.
     let keys = keys.keys().await.unwrap();
     assert!(keys.iter().any(|key| key.name == "seal-7"), "{n}");
     assert_eq!(keys.contains(&key_record(&format!("jwt-eddsa-{n}"))), oldest > "0002", "{n}");
-    // What a migration made is dropped with it.
-    assert_eq!(users.mark_proof_used(&replay_mark(n)).await.unwrap(), oldest <= "0010", "{n}");
-    let found = trail.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 100).await.unwrap();
+    // Reverting a migration drops the tables that it created.
+    assert_eq!(users.mark_proof_used(&used_proof(n)).await.unwrap(), oldest <= "0010", "{n}");
+    let found = audit_log.list(&AuditLogFilter::default(), AuditLogOrder::OldestFirst, None, 100).await.unwrap();
     assert_eq!(found.contains(&audit_entry(n.into(), n.into())), oldest > "0003", "{n}");
 }
 
-/// Keys as earlier versions stored them, by number of the user (from 100001).
+/// Identifier keys as earlier versions stored them, by user number (from 100001).
 const EARLIER_KEYS: &str = "
     UPDATE identifiers SET key = '8613800138001' WHERE key = '13800138001';
     UPDATE identifiers SET key = '008613800138002' WHERE key = '13800138002';
@@ -212,7 +212,8 @@ const EARLIER_KEYS: &str = "
         ('0086 13800138006', 100001), ('8613800138006', 100002), ('86138001380077', 100003), ('862112345678', 100003)
 ";
 
-/// What finds whom after [`EARLIER_KEYS`] were migrated; of two users with one mobile, it is the first one's.
+/// Identifiers and the user they find after the migration of [`EARLIER_KEYS`]. A mobile number that two users have
+/// finds the first one.
 const MIGRATED_KEYS: [(&str, Option<i64>); 17] = [
     ("13800138001", Some(100_001)),
     ("8613800138001", None),
@@ -233,7 +234,7 @@ const MIGRATED_KEYS: [(&str, Option<i64>); 17] = [
     ("862112345678", Some(100_003)),
 ];
 
-/// Mobiles that earlier versions stored under another key than their 11 digits are found again.
+/// Checks that mobile numbers are found which earlier versions stored under other keys than their 11 digits.
 fn check_migrated_mobile_keys<DB: Backend, C: MigrationHarness<DB> + SimpleConnection>(
     conn: &mut C,
     source: MigrationSet,
@@ -279,9 +280,9 @@ fn mobile_numbers_under_legacy_keys_are_found_after_migration_in_postgres() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
     let (runtime, url) = (Runtime::new().unwrap(), servers::database_url());
     let mut conn = PgConnection::establish(&url).unwrap();
-    let target = DatabaseUrl::parse(&url).unwrap();
-    // Opened within the runtime that its connections belong to.
-    check_migrated_mobile_keys(&mut conn, || ALL, || Database::open(&target).unwrap(), &runtime);
+    let database_url = DatabaseUrl::parse(&url).unwrap();
+    // Opened on the runtime that drives its connections.
+    check_migrated_mobile_keys(&mut conn, || ALL, || Database::open(&database_url).unwrap(), &runtime);
 }
 
 #[test]
@@ -302,8 +303,8 @@ fn postgres_user_migrations_are_reversible_with_data() {
     const ALL: EmbeddedMigrations = embed_migrations!("migrations/users-postgres");
     let (runtime, url) = (Runtime::new().unwrap(), servers::database_url());
     let mut conn = PgConnection::establish(&url).unwrap();
-    let target = DatabaseUrl::parse(&url).unwrap();
-    let open = || Database::open(&target).unwrap();
+    let database_url = DatabaseUrl::parse(&url).unwrap();
+    let open = || Database::open(&database_url).unwrap();
     let fill = |n| runtime.block_on(async { fill_users(&open(), n).await });
     let check = |n, oldest: &str| runtime.block_on(async { check_users(&open(), n, oldest).await });
     revert_and_rerun_all(&mut conn, || ALL, postgres_schema, fill, check);

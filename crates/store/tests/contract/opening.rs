@@ -1,4 +1,4 @@
-//! How databases are opened: what only files have, and what both have.
+//! Opening and migrating databases: file permissions, concurrent migrations, schema versions, and shared files.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -31,11 +31,11 @@ const INSERT_NEWER_VERSION: &str = "INSERT INTO __diesel_schema_migrations (vers
 #[tokio::test]
 async fn the_schema_state_is_empty_current_or_newer() {
     let dir = tempfile::tempdir().unwrap();
-    // Odd characters are characters.
+    // With characters that are special in URIs.
     let path = dir.path().join("用户 %41?#.db");
     let database = open_users(&path);
     assert_eq!(database.schema_state().await.unwrap(), SchemaState::Empty);
-    assert!(!path.exists(), "asking makes no file");
+    assert!(!path.exists(), "reading the schema state creates no file");
     database.migrate().await.unwrap();
     database.migrate().await.unwrap();
     assert_eq!(database.schema_state().await.unwrap(), SchemaState::Current);
@@ -52,11 +52,11 @@ async fn the_schema_state_is_empty_current_or_newer() {
 async fn concurrent_postgres_migrations_yield_one_current_schema() {
     for _ in 0..3 {
         let url = servers::database_url();
-        let target = DatabaseUrl::parse(&url).unwrap();
-        let database = Database::open(&target).unwrap();
+        let parsed_url = DatabaseUrl::parse(&url).unwrap();
+        let database = Database::open(&parsed_url).unwrap();
         assert_eq!(database.schema_state().await.unwrap(), SchemaState::Empty);
         let migrating = (0..8).map(|_| {
-            let database = Database::open(&target).unwrap();
+            let database = Database::open(&parsed_url).unwrap();
             async move { database.migrate().await }
         });
         for migrated in all_at_once(migrating).await {
@@ -73,19 +73,19 @@ async fn concurrent_postgres_migrations_yield_one_current_schema() {
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_migration_waits_for_the_advisory_lock_until_its_holder_disconnects() {
     let server = servers::Postgres::start();
-    let (first, connection) =
+    let (lock_holder, connection) =
         tokio_postgres::connect(&server.default_database_url(), tokio_postgres::NoTls).await.unwrap();
     tokio::spawn(connection);
-    first.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(495874794597)").await.unwrap();
+    lock_holder.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(495874794597)").await.unwrap();
     let url = server.new_database_url();
     let database = Database::open(&DatabaseUrl::parse(&url).unwrap()).unwrap();
     let migrating = tokio::spawn(async move { database.migrate().await.map(|()| database) });
     let started = std::time::Instant::now();
     let waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
-    while first.query(waiting, &[]).await.unwrap().is_empty() {
+    while lock_holder.query(waiting, &[]).await.unwrap().is_empty() {
         assert!(started.elapsed() < secs(10) && !migrating.is_finished());
     }
-    drop(first);
+    drop(lock_holder);
     let database = migrating.await.unwrap().unwrap();
     assert_eq!(database.schema_state().await.unwrap(), SchemaState::Current);
 }
@@ -99,7 +99,7 @@ async fn unknown_or_missing_migration_versions_are_detected() {
     assert_eq!(open_users(&path).schema_state().await.unwrap(), SchemaState::Newer);
     execute_sql(&path, "DELETE FROM __diesel_schema_migrations");
     assert_eq!(open_users(&path).schema_state().await.unwrap(), SchemaState::Empty);
-    // What cannot be migrated stays as it was.
+    // A failed migration changes nothing.
     assert!(matches!(open_users(&path).migrate().await, Err(OpenError::MigrationFailed { .. })));
 }
 
@@ -183,15 +183,15 @@ async fn a_missing_database_is_unavailable_until_it_is_migrated() {
     let database = open_users(&path);
     let users = database.users();
     assert!(matches!(users.ping().await, Err(Error::Unavailable(_))));
-    assert!(!path.exists(), "nothing but a migration makes the file");
+    assert!(!path.exists(), "only a migration creates the file");
     database.migrate().await.unwrap();
     users.ping().await.unwrap();
 }
 
 #[tokio::test]
 async fn an_unreachable_server_error_omits_the_password() {
-    let target = DatabaseUrl::parse("postgres://stele:hunter2@127.0.0.1:1/stele").unwrap();
-    let database = Database::open(&target).unwrap();
+    let parsed_url = DatabaseUrl::parse("postgres://stele:hunter2@127.0.0.1:1/stele").unwrap();
+    let database = Database::open(&parsed_url).unwrap();
     for error in [database.schema_state().await.unwrap_err(), database.migrate().await.unwrap_err()] {
         let text = error.to_string();
         assert!(text.contains("127.0.0.1:1/stele") && !text.contains("hunter2"), "{text}");
@@ -207,14 +207,14 @@ async fn two_handles_on_one_file_share_state() {
     let path = dir.path().join("state.db");
     let one = open_state(&path).unwrap();
     let two = SqliteStateStore::open(&path, &ManualClock::at(NOW)).unwrap();
-    assert_eq!(two.created_at().await.unwrap(), BIRTH, "born once");
+    assert_eq!(two.created_at().await.unwrap(), BIRTH, "the first handle sets the birth");
     one.open_session(&new_session(1, session(NOW.saturating_add(secs(60))))).await.unwrap();
     assert!(two.find_session(&token_key(1), NOW).await.unwrap().is_some());
     let mut blocked = 0;
     for n in 0..8 {
         let store: &dyn StateStore = if n % 2 == 0 { &*one } else { &*two };
-        let booked = store.record_login_attempt(&attempt(home_origin(), NOW), &ProofResult::Invalid).await.unwrap();
-        blocked += usize::from(booked != stele_core::ports::AttemptOutcome::Recorded);
+        let outcome = store.record_login_attempt(&attempt(home_origin(), NOW), &ProofResult::Invalid).await.unwrap();
+        blocked += usize::from(outcome != stele_core::ports::AttemptOutcome::Recorded);
     }
     assert_eq!(blocked, 2);
 }
@@ -227,12 +227,12 @@ async fn two_handles_on_one_file_accept_a_proof_once() {
     for round in 0..20 {
         let logins = (0..16).map(|n| {
             let state = Arc::clone(&stores[n % 2]);
-            let verdict = ProofResult::Valid(Box::new(one_time_success(round, NOW.saturating_add(secs(300)))));
-            async move { state.record_login_attempt(&attempt(home_origin(), NOW), &verdict).await.unwrap() }
+            let proof = ProofResult::Valid(Box::new(one_time_success(round, NOW.saturating_add(secs(300)))));
+            async move { state.record_login_attempt(&attempt(home_origin(), NOW), &proof).await.unwrap() }
         });
-        let booked = all_at_once(logins).await;
-        let done = booked.iter().filter(|booked| **booked == stele_core::ports::AttemptOutcome::Recorded).count();
-        assert_eq!(done, 1);
+        let outcomes = all_at_once(logins).await;
+        let accepted = outcomes.iter().filter(|outcome| **outcome == stele_core::ports::AttemptOutcome::Recorded);
+        assert_eq!(accepted.count(), 1);
     }
 }
 
@@ -240,11 +240,11 @@ async fn two_handles_on_one_file_accept_a_proof_once() {
 async fn state_survives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
-    let verdict = ProofResult::Valid(Box::new(one_time_success(1, NOW.saturating_add(secs(300)))));
+    let proof = ProofResult::Valid(Box::new(one_time_success(1, NOW.saturating_add(secs(300)))));
     let first = open_state(&path).unwrap();
-    first.record_login_attempt(&attempt(home_origin(), NOW), &verdict).await.unwrap();
+    first.record_login_attempt(&attempt(home_origin(), NOW), &proof).await.unwrap();
     drop(first);
-    let again = open_state(&path).unwrap().record_login_attempt(&attempt(home_origin(), NOW), &verdict).await.unwrap();
+    let again = open_state(&path).unwrap().record_login_attempt(&attempt(home_origin(), NOW), &proof).await.unwrap();
     assert_eq!(again, stele_core::ports::AttemptOutcome::ProofReplayed);
 }
 
@@ -254,14 +254,14 @@ async fn reads_do_not_wait_for_a_writer_in_another_process() {
     let path = dir.path().join("state.db");
     let state = open_state(&path).unwrap();
     state.open_session(&new_session(1, session(NOW.saturating_add(secs(60))))).await.unwrap();
-    let mut other = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    other.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let mut writer = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    writer.batch_execute("BEGIN IMMEDIATE").unwrap();
     let started = std::time::Instant::now();
     assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some());
     assert!(started.elapsed() < secs(2));
-    // Who writes waits, is told that the store is unavailable, and nothing has happened.
+    // A write waits, fails as unavailable, and changes nothing.
     assert!(matches!(state.end_session(&token_key(1), user_id(1)).await, Err(Error::Unavailable(_))));
-    other.batch_execute("COMMIT").unwrap();
+    writer.batch_execute("COMMIT").unwrap();
     assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some());
     assert!(state.end_session(&token_key(1), user_id(1)).await.unwrap());
 }

@@ -1,4 +1,4 @@
-//! What becomes of whoever needs a user when PostgreSQL is slow, gone or restarted.
+//! PostgreSQL faults: stopped, killed, paused and restarted servers, and stalled or cut connections.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use stele_testservers::{Postgres, Proxy};
 
 use crate::support::*;
 
-/// The users of a new database on this server, over this port, with `alice` among them.
+/// The user store of a new database on this server, reached through this port, with the user `alice`.
 async fn users_through_port(server: &Postgres, port: u16) -> Arc<dyn UserStore> {
     let url = server.new_database_url().replace(&format!(":{}/", server.port()), &format!(":{port}/"));
     let database = Database::open(&DatabaseUrl::parse(&url).unwrap()).unwrap();
@@ -20,12 +20,12 @@ async fn users_through_port(server: &Postgres, port: u16) -> Arc<dyn UserStore> 
     users
 }
 
-/// Whoever comes is told in time that the store is not there, however many they are.
+/// Checks that concurrent calls all fail as unavailable within two seconds.
 async fn assert_unavailable_in_time(users: &Arc<dyn UserStore>) {
-    // Twice: with connections that were good, and without.
+    // Twice: with connections made before the fault, and without.
     for _ in 0..2 {
         let started = Instant::now();
-        let asking = (0..64).map(|n| {
+        let calls = (0..64).map(|n| {
             let users = Arc::clone(users);
             async move {
                 let error = match n % 2 {
@@ -35,12 +35,12 @@ async fn assert_unavailable_in_time(users: &Arc<dyn UserStore>) {
                 matches!(error, Some(Error::Unavailable(_)))
             }
         });
-        assert!(all_at_once(asking).await.into_iter().all(|is_unavailable| is_unavailable));
+        assert!(all_at_once(calls).await.into_iter().all(|is_unavailable| is_unavailable));
         assert!(started.elapsed() < secs(2), "{:?}", started.elapsed());
     }
 }
 
-/// All is well again in time, with nothing lost.
+/// Checks that calls succeed within two seconds, and that no data is lost.
 async fn assert_recovered_in_time(users: &Arc<dyn UserStore>, name: &str) {
     let started = Instant::now();
     while let Err(error) = users.find_by_identifier("alice").await {
@@ -48,12 +48,12 @@ async fn assert_recovered_in_time(users: &Arc<dyn UserStore>, name: &str) {
         assert!(started.elapsed() < secs(2), "{error}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    // Not for one connection alone.
-    let asking = (0..32).map(|_| {
+    // On all connections of the pool.
+    let calls = (0..32).map(|_| {
         let users = Arc::clone(users);
         async move { users.find_by_identifier("alice").await.unwrap().is_some() }
     });
-    assert!(all_at_once(asking).await.into_iter().all(|found| found));
+    assert!(all_at_once(calls).await.into_iter().all(|found| found));
     assert!(users.add(&user_named(name)).await.unwrap().is_some());
     assert!(started.elapsed() < secs(2), "{:?}", started.elapsed());
 }
@@ -102,11 +102,11 @@ async fn reads_succeed_across_a_server_restart() {
     let server = Postgres::start();
     let users = users_through_port(&server, server.port()).await;
     for _ in 0..3 {
-        let asking = (0..16).map(|_| {
+        let calls = (0..16).map(|_| {
             let users = Arc::clone(&users);
             async move { users.find_by_identifier("alice").await.unwrap().is_some() }
         });
-        assert!(all_at_once(asking).await.into_iter().all(|found| found));
+        assert!(all_at_once(calls).await.into_iter().all(|found| found));
         server.stop();
         server.restart();
     }
@@ -121,7 +121,7 @@ fn calls_succeed_after_the_runtime_of_their_connections_ends() {
     for _ in 0..5 {
         assert!(runtime().block_on(users.find_by_identifier("alice")).unwrap().is_some());
     }
-    // Beside each other, each on its own.
+    // Concurrently, each on its own runtime.
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let users = Arc::clone(&users);

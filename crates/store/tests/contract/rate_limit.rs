@@ -1,3 +1,5 @@
+//! Rate limits of login attempts (account lockout, brute force) and quotas.
+
 use std::sync::Arc;
 
 use stele_core::origin::Origin;
@@ -17,32 +19,38 @@ async fn record_failures(state: &dyn StateStore, attempt: &LoginAttempt, times: 
     }
 }
 
-fn open_admission(failures: u32, known: bool) -> RateLimitDecision {
-    RateLimitDecision::Allowed { failures, trusted_origin: known }
+/// Attempts are allowed, and the origin is not trusted.
+fn allowed_untrusted(failures: u32) -> RateLimitDecision {
+    RateLimitDecision::Allowed { failures, trusted_origin: false }
+}
+
+/// Attempts are allowed, and the origin is trusted.
+fn allowed_trusted(failures: u32) -> RateLimitDecision {
+    RateLimitDecision::Allowed { failures, trusted_origin: true }
 }
 
 #[tokio::test]
 async fn each_failure_after_five_doubles_the_wait() {
     for StateBackend { name, state, .. } in state_backends().await {
         let mut at = attempt(home_origin(), NOW);
-        assert_eq!(state.check_rate_limit(&at).await.unwrap(), open_admission(0, false), "{name}");
+        assert_eq!(state.check_rate_limit(&at).await.unwrap(), allowed_untrusted(0), "{name}");
         record_failures(&*state, &at, 5).await;
-        assert_eq!(state.check_rate_limit(&at).await.unwrap(), open_admission(5, false));
+        assert_eq!(state.check_rate_limit(&at).await.unwrap(), allowed_untrusted(5));
         for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
             record_failures(&*state, &at, 1).await;
             let retry_after = secs(wait);
             assert_eq!(state.check_rate_limit(&at).await.unwrap(), RateLimitDecision::RateLimited { retry_after });
-            // Nothing is counted during a wait, and the right password does not help.
-            for verdict in [ProofResult::Invalid, accepted_and_trusted()] {
+            // During a wait no attempt is counted, and a correct password is rejected as well.
+            for proof in [ProofResult::Invalid, accepted_and_trusted()] {
                 assert_eq!(
-                    state.record_login_attempt(&at, &verdict).await.unwrap(),
+                    state.record_login_attempt(&at, &proof).await.unwrap(),
                     AttemptOutcome::RateLimited { retry_after }
                 );
             }
             at.now = at.now.saturating_add(retry_after);
         }
         at.now = NOW.saturating_add(secs(900));
-        assert_eq!(state.check_rate_limit(&at).await.unwrap(), open_admission(0, false));
+        assert_eq!(state.check_rate_limit(&at).await.unwrap(), allowed_untrusted(0));
     }
 }
 
@@ -54,7 +62,7 @@ async fn untrusted_origins_share_one_account_budget() {
         let blocked = RateLimitDecision::RateLimited { retry_after: secs(1) };
         assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), blocked);
         let other = LoginAttempt { account: "user:bob".to_owned(), ..attempt(home_origin(), NOW) };
-        assert_eq!(state.check_rate_limit(&other).await.unwrap(), open_admission(0, false));
+        assert_eq!(state.check_rate_limit(&other).await.unwrap(), allowed_untrusted(0));
     }
 }
 
@@ -65,34 +73,34 @@ async fn a_trusted_origin_has_its_own_budget() {
             state.record_login_attempt(&attempt(home_origin(), NOW), &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        // Strangers cannot keep the owner out.
+        // Failures from untrusted origins do not lock out the trusted one.
         record_failures(&*state, &attempt(other_origin(), NOW), 6).await;
         assert!(matches!(
             state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(),
             RateLimitDecision::RateLimited { .. }
         ));
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), open_admission(0, true));
-        // Nor does the owner's success forgive the strangers.
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), allowed_trusted(0));
+        // A success from the trusted origin does not clear the failures from untrusted origins.
         record_failures(&*state, &attempt(home_origin(), NOW), 2).await;
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), open_admission(2, true));
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), allowed_trusted(2));
         assert_eq!(
             state.record_login_attempt(&attempt(home_origin(), NOW), &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), open_admission(0, true));
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), allowed_trusted(0));
         assert!(matches!(
             state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(),
             RateLimitDecision::RateLimited { .. }
         ));
-        // Nor is the origin known to others, nor for ever.
+        // The trust is limited to this account, and expires.
         let other = LoginAttempt { account: "user:bob".to_owned(), ..attempt(home_origin(), NOW) };
-        assert_eq!(state.check_rate_limit(&other).await.unwrap(), open_admission(0, false));
-        let known_for = attempt(home_origin(), NOW).limits.trusted_origin_ttl;
-        let last = NOW.saturating_add(known_for).saturating_sub(std::time::Duration::from_micros(1));
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), last)).await.unwrap(), open_admission(0, true));
+        assert_eq!(state.check_rate_limit(&other).await.unwrap(), allowed_untrusted(0));
+        let trust_ttl = attempt(home_origin(), NOW).limits.trusted_origin_ttl;
+        let last = NOW.saturating_add(trust_ttl).saturating_sub(std::time::Duration::from_micros(1));
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), last)).await.unwrap(), allowed_trusted(0));
         assert_eq!(
-            state.check_rate_limit(&attempt(home_origin(), NOW.saturating_add(known_for))).await.unwrap(),
-            open_admission(0, false)
+            state.check_rate_limit(&attempt(home_origin(), NOW.saturating_add(trust_ttl))).await.unwrap(),
+            allowed_untrusted(0)
         );
     }
 }
@@ -100,9 +108,9 @@ async fn a_trusted_origin_has_its_own_budget() {
 #[tokio::test]
 async fn each_login_renews_the_trust_in_its_origin() {
     for StateBackend { name, state, .. } in state_backends().await {
-        let known_for = attempt(home_origin(), NOW).limits.trusted_origin_ttl;
-        // The second finds it known for long enough, but for less than a thousandth; the third does not.
-        let (soon, later) = (NOW.saturating_add(known_for / 1_000), NOW.saturating_add(known_for / 2));
+        let trust_ttl = attempt(home_origin(), NOW).limits.trusted_origin_ttl;
+        // The second login is too early to extend the trust, by a thousandth of its duration; the third extends it.
+        let (soon, later) = (NOW.saturating_add(trust_ttl / 1_000), NOW.saturating_add(trust_ttl / 2));
         for at in [NOW, soon, later] {
             assert_eq!(
                 state.record_login_attempt(&attempt(home_origin(), at), &accepted_and_trusted()).await.unwrap(),
@@ -110,16 +118,16 @@ async fn each_login_renews_the_trust_in_its_origin() {
                 "{name}"
             );
             let last =
-                at.saturating_add(known_for - known_for / 1_000).saturating_sub(std::time::Duration::from_micros(1));
+                at.saturating_add(trust_ttl - trust_ttl / 1_000).saturating_sub(std::time::Duration::from_micros(1));
             assert_eq!(
                 state.check_rate_limit(&attempt(home_origin(), last)).await.unwrap(),
-                open_admission(0, true),
+                allowed_trusted(0),
                 "{name}"
             );
         }
         assert_eq!(
-            state.check_rate_limit(&attempt(home_origin(), later.saturating_add(known_for))).await.unwrap(),
-            open_admission(0, false),
+            state.check_rate_limit(&attempt(home_origin(), later.saturating_add(trust_ttl))).await.unwrap(),
+            allowed_untrusted(0),
             "{name}"
         );
     }
@@ -134,9 +142,9 @@ async fn a_trusted_origin_loses_trust_when_the_epoch_changes() {
             AttemptOutcome::Recorded
         );
         record_failures(&*state, &under(7), 2).await;
-        assert_eq!(state.check_rate_limit(&under(7)).await.unwrap(), open_admission(2, true), "{name}");
-        // A thief's address: the owner has set a new password meanwhile.
-        assert_eq!(state.check_rate_limit(&under(8)).await.unwrap(), open_admission(0, false), "{name}");
+        assert_eq!(state.check_rate_limit(&under(7)).await.unwrap(), allowed_trusted(2), "{name}");
+        // After a password change the origin, perhaps an attacker's, is no longer trusted.
+        assert_eq!(state.check_rate_limit(&under(8)).await.unwrap(), allowed_untrusted(0), "{name}");
         record_failures(&*state, &LoginAttempt { epoch: 8, ..attempt(other_origin(), NOW) }, 6).await;
         assert!(
             matches!(state.check_rate_limit(&under(8)).await.unwrap(), RateLimitDecision::RateLimited { .. }),
@@ -176,12 +184,12 @@ async fn a_success_resets_the_account_budget_but_not_the_address_budget() {
 async fn a_correct_password_of_a_disabled_user_resets_no_budget() {
     for StateBackend { state, .. } in state_backends().await {
         record_failures(&*state, &attempt(home_origin(), NOW), 4).await;
-        let right = ProofResult::Valid(Box::default());
+        let valid = ProofResult::Valid(Box::default());
         assert_eq!(
-            state.record_login_attempt(&attempt(home_origin(), NOW), &right).await.unwrap(),
+            state.record_login_attempt(&attempt(home_origin(), NOW), &valid).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), open_admission(4, false));
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), allowed_untrusted(4));
     }
 }
 
@@ -197,7 +205,7 @@ async fn an_app_is_rate_limited_after_a_thousand_failures() {
         assert_eq!(state.check_rate_limit(&attempt(app, NOW)).await.unwrap(), blocked);
         assert_eq!(
             state.check_rate_limit(&attempt(Origin::from_app("other"), NOW)).await.unwrap(),
-            open_admission(0, false)
+            allowed_untrusted(0)
         );
     }
 }
@@ -210,8 +218,8 @@ async fn ipv6_origins_are_rate_limited_by_network() {
             state.record_login_attempt(&from("2001:db8:1:2::1"), &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        assert_eq!(state.check_rate_limit(&from("2001:db8:1:2:ffff::9")).await.unwrap(), open_admission(0, true));
-        assert_eq!(state.check_rate_limit(&from("2001:db8:1:3::1")).await.unwrap(), open_admission(0, false));
+        assert_eq!(state.check_rate_limit(&from("2001:db8:1:2:ffff::9")).await.unwrap(), allowed_trusted(0));
+        assert_eq!(state.check_rate_limit(&from("2001:db8:1:3::1")).await.unwrap(), allowed_untrusted(0));
         for n in 0..100 {
             let at = LoginAttempt { account: format!("user:{n}"), ..from(&format!("2001:db8:1:2::{n:x}")) };
             record_failures(&*state, &at, 1).await;
@@ -220,7 +228,7 @@ async fn ipv6_origins_are_rate_limited_by_network() {
             state.check_rate_limit(&from("2001:db8:1:2::abcd")).await.unwrap(),
             RateLimitDecision::RateLimited { .. }
         ));
-        assert_eq!(state.check_rate_limit(&from("2001:db8:1:3::1")).await.unwrap(), open_admission(0, false));
+        assert_eq!(state.check_rate_limit(&from("2001:db8:1:3::1")).await.unwrap(), allowed_untrusted(0));
     }
 }
 
@@ -231,8 +239,9 @@ async fn parallel_failures_are_all_counted_until_the_account_is_blocked() {
             let (state, origin) = (Arc::clone(&state), Origin::from_address([10, 0, 0, n as u8].into()));
             async move { state.record_login_attempt(&attempt(origin, NOW), &ProofResult::Invalid).await.unwrap() }
         });
-        let done = all_at_once(failing).await.into_iter().filter(|booked| *booked == AttemptOutcome::Recorded).count();
-        assert_eq!(done, 6);
+        let recorded =
+            all_at_once(failing).await.into_iter().filter(|outcome| *outcome == AttemptOutcome::Recorded).count();
+        assert_eq!(recorded, 6);
     }
 }
 
@@ -243,7 +252,7 @@ async fn a_clock_set_back_does_not_extend_a_wait_beyond_the_maximum() {
         let RateLimitDecision::RateLimited { retry_after } =
             state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap()
         else {
-            panic!("the wait was forgotten")
+            panic!("the wait has ended")
         };
         assert!(retry_after <= secs(900));
     }
@@ -257,20 +266,20 @@ fn uses_of(keys: &[(&str, u32)]) -> Vec<QuotaUse> {
 #[tokio::test]
 async fn quota_windows_start_at_the_first_use() {
     for StateBackend { state, .. } in state_backends().await {
-        let wanted = uses_of(&[("to:alice", 2), ("from:home", 3)]);
+        let uses = uses_of(&[("to:alice", 2), ("from:home", 3)]);
         let send = async |keys: &[QuotaUse], now: Timestamp| {
             state.consume_quotas(keys, None, now).await.unwrap().map(|exceeded| exceeded.retry_after)
         };
-        assert_eq!(send(&wanted, NOW).await, None);
-        assert_eq!(send(&wanted, NOW.saturating_add(secs(600))).await, None);
-        let refused = NOW.saturating_add(secs(1_200));
-        assert_eq!(send(&wanted, refused).await, Some(secs(2_400)));
-        // What was refused is not counted anywhere.
-        assert_eq!(send(&uses_of(&[("to:bob", 2), ("from:home", 3)]), refused).await, None);
-        assert_eq!(send(&uses_of(&[("to:bob", 2), ("from:home", 3)]), refused).await, Some(secs(2_400)));
-        assert_eq!(send(&uses_of(&[("to:bob", 2)]), refused).await, None);
-        assert_eq!(send(&wanted, NOW.saturating_add(secs(3_600))).await, None);
-        // The longest wait is told.
+        assert_eq!(send(&uses, NOW).await, None);
+        assert_eq!(send(&uses, NOW.saturating_add(secs(600))).await, None);
+        let limited_at = NOW.saturating_add(secs(1_200));
+        assert_eq!(send(&uses, limited_at).await, Some(secs(2_400)));
+        // A rejected send is counted in no quota.
+        assert_eq!(send(&uses_of(&[("to:bob", 2), ("from:home", 3)]), limited_at).await, None);
+        assert_eq!(send(&uses_of(&[("to:bob", 2), ("from:home", 3)]), limited_at).await, Some(secs(2_400)));
+        assert_eq!(send(&uses_of(&[("to:bob", 2)]), limited_at).await, None);
+        assert_eq!(send(&uses, NOW.saturating_add(secs(3_600))).await, None);
+        // Returns the longest wait.
         let both = uses_of(&[("to:alice", 0), ("to:bob", 2)]);
         assert_eq!(send(&both, NOW.saturating_add(secs(3_600))).await, Some(secs(3_600)));
     }
@@ -291,20 +300,20 @@ async fn parallel_uses_do_not_exceed_the_quota() {
 async fn a_success_clears_only_the_failures_of_its_own_origin() {
     for StateBackend { name, state, .. } in state_backends().await {
         let home = attempt(home_origin(), NOW);
-        let stranger = attempt(other_origin(), NOW);
-        record_failures(&*state, &stranger, 3).await;
+        let other = attempt(other_origin(), NOW);
+        record_failures(&*state, &other, 3).await;
         record_failures(&*state, &home, 1).await;
-        assert_eq!(state.check_rate_limit(&stranger).await.unwrap(), open_admission(4, false), "{name}");
+        assert_eq!(state.check_rate_limit(&other).await.unwrap(), allowed_untrusted(4), "{name}");
         assert_eq!(state.record_login_attempt(&home, &accepted_and_trusted()).await.unwrap(), AttemptOutcome::Recorded);
-        // The owner's slip is forgotten, and the stranger's failures are not: they would be at no other account.
-        assert_eq!(state.check_rate_limit(&stranger).await.unwrap(), open_admission(3, false), "{name}");
+        // Clears the failures from this origin, and retains those from the other one.
+        assert_eq!(state.check_rate_limit(&other).await.unwrap(), allowed_untrusted(3), "{name}");
         assert_eq!(
-            state.record_login_attempt(&stranger, &accepted_and_trusted()).await.unwrap(),
+            state.record_login_attempt(&other, &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
         let third = attempt(Origin::from_app("melink"), NOW);
-        assert_eq!(state.check_rate_limit(&third).await.unwrap(), open_admission(0, false), "{name}");
-        // In a window that follows, an earlier one's failures have no origin.
+        assert_eq!(state.check_rate_limit(&third).await.unwrap(), allowed_untrusted(0), "{name}");
+        // In a later window, the failures of an earlier one do not count as the origin's.
         record_failures(&*state, &third, 2).await;
         let later = |at: &LoginAttempt| LoginAttempt { now: NOW.saturating_add(secs(900)), ..at.clone() };
         let fourth = later(&attempt(Origin::from_app("fourth"), NOW));
@@ -313,7 +322,7 @@ async fn a_success_clears_only_the_failures_of_its_own_origin() {
             state.record_login_attempt(&later(&third), &accepted_and_trusted()).await.unwrap(),
             AttemptOutcome::Recorded
         );
-        assert_eq!(state.check_rate_limit(&fourth).await.unwrap(), open_admission(2, false), "{name}");
+        assert_eq!(state.check_rate_limit(&fourth).await.unwrap(), allowed_untrusted(2), "{name}");
     }
 }
 
@@ -326,17 +335,17 @@ async fn wider_ipv6_networks_have_larger_budgets() {
         };
         let mut n = 0;
         let mut failures = async |networks: &[&str]| {
-            let mut done = 0;
+            let mut recorded = 0;
             for network in networks {
                 for _ in 0..150 {
                     n += 1;
-                    let settled = state.record_login_attempt(&from(network, n), &ProofResult::Invalid).await.unwrap();
-                    done += u32::from(settled == AttemptOutcome::Recorded);
+                    let outcome = state.record_login_attempt(&from(network, n), &ProofResult::Invalid).await.unwrap();
+                    recorded += u32::from(outcome == AttemptOutcome::Recorded);
                 }
             }
-            done
+            recorded
         };
-        // What is refused counts nowhere: neither do the 50 of the first /64 use up the /56, nor so on.
+        // Rejected attempts count in no budget: the 50 of the first /64 do not count against its /56 and /48.
         assert_eq!(failures(&["2001:db8:1:100::"]).await, 100, "{name}");
         assert_eq!(failures(&["2001:db8:1:101::", "2001:db8:1:1ff::"]).await, 100, "{name}");
         assert_eq!(failures(&["2001:db8:1:200::", "2001:db8:1:300::", "2001:db8:1:ffff::"]).await, 200, "{name}");

@@ -1,4 +1,4 @@
-//! What becomes of logins when Redis is slow, gone, emptied or another one.
+//! Redis faults: stalled, killed, flushed, restored and replaced servers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn accepted(success: SuccessEffects) -> ProofResult {
     ProofResult::Valid(Box::new(success))
 }
 
-/// An attempt with a proof made at `made`, which is also when it comes.
+/// An attempt with a proof made at `made`, which is also the time of the attempt.
 fn attempt_made_at(made: Timestamp) -> LoginAttempt {
     LoginAttempt { proof_made_at: Some(made), ..attempt(home_origin(), made) }
 }
@@ -32,7 +32,7 @@ async fn login(state: &RedisStateStore, at: Timestamp, mark: u8) -> stele_core::
     state.record_login_attempt(&attempt_made_at(at), &accepted(success)).await
 }
 
-/// Calls until it is answered. What was cut off takes its time to come back, and not more than that.
+/// Pings until the store is available, for at most eight seconds.
 async fn wait_until_recovered(state: &RedisStateStore) {
     let started = Instant::now();
     while let Err(error) = state.ping().await {
@@ -55,7 +55,7 @@ async fn a_stalled_server_is_unavailable_within_two_seconds_until_it_resumes() {
         let started = Instant::now();
         assert!(matches!(login(&state, NOW, 2).await, Err(Error::Unavailable(_))));
         assert!(matches!(state.find_session(&token_key(1), NOW).await, Err(Error::Unavailable(_))));
-        // Two calls.
+        // The time of two calls.
         assert!(started.elapsed() < secs(4));
         let started = Instant::now();
         assert!(matches!(state.consume_captcha(1, NOW).await, Err(Error::Unavailable(_))));
@@ -79,15 +79,15 @@ async fn concurrent_calls_to_a_stalled_server_all_fail_within_two_seconds() {
         let state = Arc::clone(&state);
         async move { login(&state, NOW, n as u8).await.is_err() }
     });
-    assert!(all_at_once(logins).await.into_iter().all(|refused| refused));
+    assert!(all_at_once(logins).await.into_iter().all(|failed| failed));
     assert!(started.elapsed() < secs(2));
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_flushed_store_has_no_sessions_and_rejects_old_proofs() {
-    for kind in [RedisMode::Standalone, RedisMode::Cluster] {
-        let server = Redis::start_mode(kind);
+    for mode in [RedisMode::Standalone, RedisMode::Cluster] {
+        let server = Redis::start_mode(mode);
         let clock = Arc::new(ManualClock::at(BIRTH));
         let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
         assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
@@ -97,7 +97,7 @@ async fn a_flushed_store_has_no_sessions_and_rejects_old_proofs() {
         clock.set(flushed);
         assert!(server.command("FLUSHALL").contains("OK"));
         assert_eq!(state.find_session(&token_key(1), flushed).await.unwrap(), None);
-        // The same proof again, whoever comes first: this one, or somebody else.
+        // The same proof again is stale, before any other call has noticed the flush.
         let again = LoginAttempt { now: flushed, ..attempt_made_at(NOW) };
         let replayed = state
             .record_login_attempt(&again, &accepted(one_time_success(1, NOW.saturating_add(secs(300)))))
@@ -106,11 +106,11 @@ async fn a_flushed_store_has_no_sessions_and_rejects_old_proofs() {
         assert_eq!(replayed, AttemptOutcome::ProofStale);
         assert_eq!(state.created_at().await.unwrap(), flushed);
         assert_eq!(login(&state, flushed.saturating_add(secs(1)), 2).await.unwrap(), AttemptOutcome::Recorded);
-        // By itself, too, before anybody comes.
+        // The heartbeat also records a new birth, before any call.
         clock.set(flushed.saturating_add(secs(20)));
         assert!(server.command("FLUSHALL").contains("OK"));
         let started = Instant::now();
-        while !server.key_ttls("birth").iter().any(|(_, life)| *life == -1) {
+        while !server.key_ttls("birth").iter().any(|(_, ttl)| *ttl == -1) {
             assert!(started.elapsed() < secs(4));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -131,7 +131,7 @@ async fn a_restored_store_retains_sessions_but_no_one_time_data() {
     state.store_captcha(1, expires).await.unwrap();
     assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
     assert!(server.command("SAVE").contains("OK"));
-    // Used up, and then the server falls back to what was saved.
+    // One-time data is consumed. Then the server restarts with the saved snapshot.
     assert!(state.redeem_ticket(&token_key(1), kind, "to", NOW).await.unwrap().is_some());
     assert!(state.consume_captcha(1, NOW).await.unwrap());
     let guess = CodeVerification {
@@ -152,25 +152,22 @@ async fn a_restored_store_retains_sessions_but_no_one_time_data() {
     clock.set(NOW.saturating_add(secs(20)));
     server.restart();
     wait_until_recovered(&state).await;
-    assert!(
-        state.find_session(&token_key(1), NOW).await.unwrap().is_some(),
-        "sessions are kept as well as the server keeps them"
-    );
+    assert!(state.find_session(&token_key(1), NOW).await.unwrap().is_some(), "sessions are restored");
     assert!(state.find_session(&token_key(2), NOW).await.unwrap().is_none());
-    let back = NOW.saturating_add(secs(21));
-    let again = LoginAttempt { now: back, ..attempt_made_at(NOW.saturating_add(secs(5))) };
+    let restored_at = NOW.saturating_add(secs(21));
+    let again = LoginAttempt { now: restored_at, ..attempt_made_at(NOW.saturating_add(secs(5))) };
     let replayed = state
         .record_login_attempt(&again, &accepted(one_time_success(2, NOW.saturating_add(secs(300)))))
         .await
         .unwrap();
     assert_eq!(replayed, AttemptOutcome::ProofStale);
-    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", back).await.unwrap(), None);
-    assert!(!state.consume_captcha(1, back).await.unwrap());
+    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", restored_at).await.unwrap(), None);
+    assert!(!state.consume_captcha(1, restored_at).await.unwrap());
     assert_eq!(
-        state.verify_code(&attempt(home_origin(), back), &guess).await.unwrap(),
+        state.verify_code(&attempt(home_origin(), restored_at), &guess).await.unwrap(),
         CodeVerificationResult::Invalid
     );
-    assert_eq!(login(&state, back, 4).await.unwrap(), AttemptOutcome::Recorded);
+    assert_eq!(login(&state, restored_at, 4).await.unwrap(), AttemptOutcome::Recorded);
 }
 
 #[tokio::test]
@@ -180,7 +177,7 @@ async fn a_failover_is_followed_and_rejects_old_proofs() {
     let replica = Redis::start_mode(RedisMode::Replica(master.port()));
     let sentinel = Redis::start_mode(RedisMode::Sentinel(master.port()));
     let clock = Arc::new(ManualClock::at(BIRTH));
-    // A sentinel that is gone does not matter.
+    // An unreachable sentinel does not matter.
     let url = format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main", sentinel.port());
     let state = RedisStateStore::open(&url, Arc::clone(&clock) as _).await.unwrap();
     assert_eq!(login(&state, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
@@ -197,15 +194,15 @@ async fn a_failover_is_followed_and_rejects_old_proofs() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(replica.command("ROLE").contains("master"));
-    let back = NOW.saturating_add(secs(21));
-    assert!(state.find_session(&token_key(1), back).await.unwrap().is_some());
-    let again = LoginAttempt { now: back, ..attempt_made_at(NOW.saturating_add(secs(20))) };
+    let promoted_at = NOW.saturating_add(secs(21));
+    assert!(state.find_session(&token_key(1), promoted_at).await.unwrap().is_some());
+    let again = LoginAttempt { now: promoted_at, ..attempt_made_at(NOW.saturating_add(secs(20))) };
     let replayed = state
         .record_login_attempt(&again, &accepted(one_time_success(9, NOW.saturating_add(secs(300)))))
         .await
         .unwrap();
     assert_eq!(replayed, AttemptOutcome::ProofStale);
-    assert_eq!(login(&state, back, 2).await.unwrap(), AttemptOutcome::Recorded);
+    assert_eq!(login(&state, promoted_at, 2).await.unwrap(), AttemptOutcome::Recorded);
 }
 
 #[tokio::test]
@@ -222,8 +219,8 @@ async fn flushed_scripts_are_loaded_again() {
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn every_key_but_the_birth_expires() {
-    for kind in [RedisMode::Standalone, RedisMode::Cluster] {
-        let server = Redis::start_mode(kind);
+    for mode in [RedisMode::Standalone, RedisMode::Cluster] {
+        let server = Redis::start_mode(mode);
         let url = format!("{}?prefix=times", server.url());
         let state = redis_state(&url, NOW).await;
         let hour = NOW.saturating_add(secs(3_600));
@@ -249,17 +246,18 @@ async fn every_key_but_the_birth_expires() {
             expires: hour,
         };
         state.store_ticket(&token_key(3), &ticket).await.unwrap();
-        let lives = server.key_ttls("times");
-        // birth, use, code, replay, known, 2 accounts, 2 origins, 2 sessions and their index, captcha, ticket
-        assert_eq!(lives.len(), 14, "{lives:?}");
-        for (key, life) in lives {
+        let ttls = server.key_ttls("times");
+        // Birth, quota, code, used proof, trusted origin, 2 accounts, 2 origins, 2 sessions and their index, captcha,
+        // ticket.
+        assert_eq!(ttls.len(), 14, "{ttls:?}");
+        for (key, ttl) in ttls {
             let month = 31 * 86_400_000;
-            assert_eq!(life == -1, key == "{times}:birth", "{key}");
-            // No sooner than its end by the server's clock, and ten minutes later at the most.
-            let end = if key.contains("known") { 30 * 86_400_000 } else { 240_000 };
-            assert!(life == -1 || (end..month).contains(&life), "{key}: {life}");
-            // The index of a user's sessions lives as long as the one that was used last.
-            assert!(!key.contains(":sessions:") || life > 3_600_000, "{key}: {life}");
+            assert_eq!(ttl == -1, key == "{times}:birth", "{key}");
+            // Not before its expiry by the server's clock, and at most ten minutes later.
+            let shortest = if key.contains("known") { 30 * 86_400_000 } else { 240_000 };
+            assert!(ttl == -1 || (shortest..month).contains(&ttl), "{key}: {ttl}");
+            // The index of a user's sessions lives as long as the most recently used session.
+            assert!(!key.contains(":sessions:") || ttl > 3_600_000, "{key}: {ttl}");
         }
     }
 }

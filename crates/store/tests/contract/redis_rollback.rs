@@ -1,5 +1,5 @@
-//! A Redis that goes back in time, and clocks that are wrong: nothing that was used up is good again, and no client is
-//! locked out for another machine's clock.
+//! Rollback of Redis, and wrong clocks: consumed one-time data stays consumed, and a wrong clock on one instance locks
+//! out no client. Also: readiness with evicting, unreachable and read-only servers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::support::*;
 
 const PROOF_MADE: Timestamp = NOW;
 
-/// A proof made at `made`, sent at `now`.
+/// Records a login at `now` with a proof made at `made`.
 async fn login(
     state: &RedisStateStore,
     made: Timestamp,
@@ -33,73 +33,73 @@ async fn login(
         .await
 }
 
-/// The first answer that is one: a store may be unavailable first, for `limit` seconds.
+/// The first result other than unavailable, which the store may be for up to `limit` seconds.
 async fn first_available_result(
     limit: u64,
-    mut ask: impl AsyncFnMut() -> stele_core::Result<AttemptOutcome>,
+    mut call: impl AsyncFnMut() -> stele_core::Result<AttemptOutcome>,
 ) -> Result<AttemptOutcome, Error> {
     let started = Instant::now();
     loop {
-        match ask().await {
+        match call().await {
             Err(Error::Unavailable(_)) if started.elapsed() < secs(limit) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            answer => return answer,
+            result => return result,
         }
     }
 }
 
-/// Waits until the first server holds what the second one does.
+/// Waits until the replica has the same replication offset as the master.
 fn wait_until_replicated(replica: &Redis, master: &Redis) {
     let offset = |server: &Redis, field: &str| {
         let info = server.command("INFO replication");
         info.lines().find_map(|line| line.strip_prefix(field)?.trim().parse::<u64>().ok())
     };
     assert!(eventually(|| {
-        let there = offset(replica, "slave_repl_offset:");
-        there.is_some() && there == offset(master, "master_repl_offset:")
+        let replica_offset = offset(replica, "slave_repl_offset:");
+        replica_offset.is_some() && replica_offset == offset(master, "master_repl_offset:")
     }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_frozen_master_promoted_again_rejects_used_proofs() {
-    let old = Redis::start();
-    let new = Redis::start_mode(RedisMode::Replica(old.port()));
-    let sentinel = Redis::start_mode(RedisMode::Sentinel(old.port()));
+    let old_master = Redis::start();
+    let new_master = Redis::start_mode(RedisMode::Replica(old_master.port()));
+    let sentinel = Redis::start_mode(RedisMode::Sentinel(old_master.port()));
     let clock = Arc::new(ManualClock::at(BIRTH));
     let open = async || RedisStateStore::open(&sentinel.url(), Arc::clone(&clock) as _).await.unwrap();
     // Two instances.
     let states = [open().await, open().await];
     assert!(eventually(|| sentinel.command("SENTINEL replicas main").contains("name")));
-    wait_until_replicated(&new, &old);
+    wait_until_replicated(&new_master, &old_master);
     assert_eq!(login(&states[0], PROOF_MADE, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
 
     let failover = NOW.saturating_add(secs(20));
     clock.set(failover);
-    old.pause();
-    assert!(eventually(|| new.command("ROLE").contains("master")));
-    // Used at the new master, by either instance.
+    old_master.pause();
+    assert!(eventually(|| new_master.command("ROLE").contains("master")));
+    // Each instance uses a proof at the new master.
     let made = failover.saturating_add(secs(10));
     for (n, state) in states.iter().enumerate() {
-        let answer = first_available_result(20, async || login(state, made, made, 10 + n as u8).await).await;
-        assert_eq!(answer.unwrap(), AttemptOutcome::Recorded);
+        let result = first_available_result(20, async || login(state, made, made, 10 + n as u8).await).await;
+        assert_eq!(result.unwrap(), AttemptOutcome::Recorded);
     }
 
-    // The old one thaws and is promoted again before it was made a replica: it has none of this.
-    let back = made.saturating_add(secs(20));
-    clock.set(back);
-    new.pause();
-    old.resume();
+    // The old master resumes and is promoted again before it became a replica: it does not know these proofs.
+    let promoted_at = made.saturating_add(secs(20));
+    clock.set(promoted_at);
+    new_master.pause();
+    old_master.resume();
     for (n, state) in states.iter().enumerate() {
-        let answer = first_available_result(40, async || login(state, made, back, 10 + n as u8).await).await;
-        assert_eq!(answer.unwrap(), AttemptOutcome::ProofStale, "a used proof is not accepted again");
-        let later = back.saturating_add(secs(5));
-        let answer = first_available_result(5, async || login(state, later, later, 20 + n as u8).await).await;
-        assert_eq!(answer.unwrap(), AttemptOutcome::Recorded, "a new one is");
+        let result = first_available_result(40, async || login(state, made, promoted_at, 10 + n as u8).await).await;
+        assert_eq!(result.unwrap(), AttemptOutcome::ProofStale, "a used proof is not accepted again");
+        let later = promoted_at.saturating_add(secs(5));
+        let result = first_available_result(5, async || login(state, later, later, 20 + n as u8).await).await;
+        assert_eq!(result.unwrap(), AttemptOutcome::Recorded, "a new proof is accepted");
     }
-    assert!(old.command("ROLE").contains("master"));
-    new.resume();
+    assert!(old_master.command("ROLE").contains("master"));
+    new_master.resume();
 }
 
 #[tokio::test]
@@ -131,19 +131,19 @@ async fn a_resynchronized_master_rejects_used_one_time_data() {
     );
     assert_eq!(login(&state, PROOF_MADE, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
 
-    // The same process (and `run_id`), with the other's data.
-    let back = NOW.saturating_add(secs(20));
-    clock.set(back);
+    // The same process and `run_id`, with the data of the other server.
+    let resynchronized_at = NOW.saturating_add(secs(20));
+    clock.set(resynchronized_at);
     assert!(server.command(&format!("REPLICAOF 127.0.0.1 {}", other.port())).contains("OK"));
     assert!(eventually(|| server.command("INFO replication").contains("master_link_status:up")));
     assert!(server.command("REPLICAOF NO ONE").contains("OK"));
-    assert_eq!(server.key_ttls("captcha").len(), 1, "it holds again what was used up");
-    let answer = first_available_result(10, async || login(&state, PROOF_MADE, back, 1).await).await;
-    assert_eq!(answer.unwrap(), AttemptOutcome::ProofStale);
-    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", back).await.unwrap(), None);
-    assert!(!state.consume_captcha(1, back).await.unwrap());
+    assert_eq!(server.key_ttls("captcha").len(), 1, "it has the consumed captcha again");
+    let result = first_available_result(10, async || login(&state, PROOF_MADE, resynchronized_at, 1).await).await;
+    assert_eq!(result.unwrap(), AttemptOutcome::ProofStale);
+    assert_eq!(state.redeem_ticket(&token_key(1), kind, "to", resynchronized_at).await.unwrap(), None);
+    assert!(!state.consume_captcha(1, resynchronized_at).await.unwrap());
     assert_eq!(
-        state.verify_code(&attempt(home_origin(), back), &guess).await.unwrap(),
+        state.verify_code(&attempt(home_origin(), resynchronized_at), &guess).await.unwrap(),
         CodeVerificationResult::Invalid
     );
 }
@@ -156,20 +156,20 @@ async fn a_connection_whose_server_changed_rejects_proofs() {
     let state = RedisStateStore::open(&server.url(), Arc::clone(&clock) as _).await.unwrap();
     assert_eq!(login(&state, PROOF_MADE, NOW, 1).await.unwrap(), AttemptOutcome::Recorded);
     for round in 0..5 {
-        let moved = NOW.saturating_add(secs(20 + round));
-        clock.set(moved);
-        // Its history ends while the connection goes on, and with it what it knew of the proof.
+        let new_history_at = NOW.saturating_add(secs(20 + round));
+        clock.set(new_history_at);
+        // A new replication history on the same connection, without the used proof.
         assert!(server.command("REPLICAOF 127.0.0.1 1").contains("OK"));
         assert!(server.command("REPLICAOF NO ONE").contains("OK"));
         for (mark, _) in server.key_ttls("replay") {
             assert!(server.command(&format!("DEL {mark}")).starts_with(":1"));
         }
-        let answer = first_available_result(10, async || login(&state, PROOF_MADE, moved, 1).await).await;
-        assert_eq!(answer.unwrap(), AttemptOutcome::ProofStale);
+        let result = first_available_result(10, async || login(&state, PROOF_MADE, new_history_at, 1).await).await;
+        assert_eq!(result.unwrap(), AttemptOutcome::ProofStale);
     }
 }
 
-/// The machine's clock, half a minute fast.
+/// The system clock, 30 seconds fast.
 struct FastClock;
 
 impl Clock for FastClock {
@@ -181,21 +181,23 @@ impl Clock for FastClock {
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn a_fast_clock_on_one_instance_locks_out_no_client() {
-    for kind in [RedisMode::Standalone, RedisMode::Cluster] {
-        let server = Redis::start_mode(kind);
+    for mode in [RedisMode::Standalone, RedisMode::Cluster] {
+        let server = Redis::start_mode(mode);
         let fast = RedisStateStore::open(&server.url(), Arc::new(FastClock)).await.unwrap();
-        let right = RedisStateStore::open(&server.url(), Arc::new(SystemClock)).await.unwrap();
+        let correct = RedisStateStore::open(&server.url(), Arc::new(SystemClock)).await.unwrap();
         assert!(server.command("FLUSHALL").contains("OK"));
-        // The fast one is the first to come.
+        // The instance with the fast clock makes the first call.
         fast.ping().await.unwrap();
         let started = Instant::now();
         let mut mark = 0;
         loop {
             let now = SystemClock.now();
             mark += 1;
-            match login(&right, now, now, mark).await.unwrap() {
+            match login(&correct, now, now, mark).await.unwrap() {
                 AttemptOutcome::Recorded => break,
-                AttemptOutcome::ProofStale => assert!(started.elapsed() < secs(5), "{kind:?}: everybody is locked out"),
+                AttemptOutcome::ProofStale => {
+                    assert!(started.elapsed() < secs(5), "{mode:?}: all clients are locked out");
+                }
                 other => panic!("{other:?}"),
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -206,59 +208,60 @@ async fn a_fast_clock_on_one_instance_locks_out_no_client() {
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn an_evicting_maxmemory_policy_is_reported_until_corrected() {
-    for kind in [RedisMode::Standalone, RedisMode::Cluster] {
-        let server = Redis::start_mode(kind);
+    for mode in [RedisMode::Standalone, RedisMode::Cluster] {
+        let server = Redis::start_mode(mode);
         assert!(server.command("CONFIG SET maxmemory-policy allkeys-lru").contains("OK"));
         let state = redis_state(&server.url(), BIRTH).await;
-        let defect = state.misconfiguration().expect("it is named at the start");
+        let defect = state.misconfiguration().expect("reported at startup");
         assert!(defect.contains("allkeys-lru") && defect.contains("noeviction"), "{defect}");
-        assert_eq!(defect.contains(&server.port().to_string()), kind == RedisMode::Cluster, "{defect}");
-        // It answers all the same.
+        assert_eq!(defect.contains(&server.port().to_string()), mode == RedisMode::Cluster, "{defect}");
+        // The store is available nevertheless.
         state.ping().await.unwrap();
-        let until = async |named: bool| {
+        let wait_until = async |is_expected: fn(Option<String>) -> bool| {
             let started = Instant::now();
-            while state.misconfiguration().is_some() != named {
+            while !is_expected(state.misconfiguration()) {
                 let _ = state.ping().await;
-                assert!(started.elapsed() < secs(10), "{kind:?}: {:?}", state.misconfiguration());
+                assert!(started.elapsed() < secs(10), "{mode:?}: {:?}", state.misconfiguration());
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        // Each new connection is looked at; a cluster's nodes are once a minute, for it reconnects by itself.
+        // Each new connection is checked. Nodes of a cluster, whose client reconnects on its own, are checked once a
+        // minute.
         server.stop();
         while state.ping().await.is_ok() {}
         server.restart();
-        until(false).await;
-        if kind == RedisMode::Standalone {
+        wait_until(|defect| defect.is_none()).await;
+        if mode == RedisMode::Standalone {
             assert!(server.command("CONFIG SET maxmemory-policy volatile-ttl").contains("OK"));
             server.command("CLIENT KILL TYPE normal");
-            until(true).await;
+            wait_until(|defect| defect.is_some()).await;
         }
     }
 }
 
-/// A cluster of two masters; the second has slot 0 alone.
+/// A cluster of two masters. The second has only slot 0.
 fn cluster_of_two() -> [Redis; 2] {
     let nodes = [Redis::start_mode(RedisMode::Cluster), Redis::start_mode(RedisMode::Cluster)];
     let [first, second] = &nodes;
     let port = second.command("CONFIG GET cluster-port");
     let meet = format!("CLUSTER MEET 127.0.0.1 {} {}", second.port(), port.lines().last().unwrap());
-    // With a dead master, the cluster goes on for a minute.
-    let patience = "CONFIG SET cluster-node-timeout 60000";
+    // The cluster stays available for a minute without one master.
+    let set_node_timeout = "CONFIG SET cluster-node-timeout 60000";
     for (node, command) in [
         (first, "CLUSTER DELSLOTS 0"),
         (second, "CLUSTER DELSLOTSRANGE 1 16383"),
-        (first, patience),
-        (second, patience),
+        (first, set_node_timeout),
+        (second, set_node_timeout),
         (first, &meet),
     ] {
-        let answer = node.command(command);
-        assert!(answer.contains("OK"), "{command}: {answer}");
+        let result = node.command(command);
+        assert!(result.contains("OK"), "{command}: {result}");
     }
-    let is_whole = |node: &Redis| {
+    let is_complete = |node: &Redis| {
         let info = node.command("CLUSTER INFO");
         info.contains("cluster_size:2") && info.contains("cluster_state:ok")
     };
-    assert!(eventually(|| nodes.iter().all(is_whole)), "{}", first.command("CLUSTER NODES"));
+    assert!(eventually(|| nodes.iter().all(is_complete)), "{}", first.command("CLUSTER NODES"));
     nodes
 }
 
@@ -275,12 +278,12 @@ async fn a_cluster_with_an_unreachable_master_is_not_ready() {
     assert!(second.command("CONFIG SET maxmemory-policy allkeys-lru").contains("OK"));
     let defect = open().await.misconfiguration().unwrap();
     assert!(defect.contains("allkeys-lru") && defect.contains(&second.port().to_string()), "{defect}");
-    for gone in [Redis::pause, Redis::kill] {
-        gone(&second);
+    for make_unreachable in [Redis::pause, Redis::kill] {
+        make_unreachable(&second);
         let defect = open().await.misconfiguration().unwrap();
         assert!(defect.contains("could not be read"), "{defect}");
     }
-    // It is found out soon after the master is back.
+    // The policy is read soon after the master is available again.
     let state = open().await;
     second.restart();
     let started = Instant::now();
@@ -309,7 +312,7 @@ async fn a_replica_is_not_ready() {
     redis_state(&master.url(), BIRTH).await.ping().await.unwrap();
     let replica = Redis::start_mode(RedisMode::Replica(master.port()));
     wait_until_replicated(&replica, &master);
-    // With the replicated record of the master's birth, only a write shows what it is.
+    // The master's birth is replicated, so that only a write reveals a replica.
     if let Ok(state) = RedisStateStore::open(&replica.url(), Arc::new(ManualClock::at(BIRTH))).await {
         assert!(state.ping().await.is_err());
     }

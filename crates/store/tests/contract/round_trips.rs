@@ -1,5 +1,5 @@
-//! What a store's call costs on real servers: one statement for a login's look at the users, one command for each of
-//! its calls of the short-lived store. Who adds a trip to a login adds it here.
+//! Round trips of store calls: one SQL statement per call of the user store, one Redis command per call of the state
+//! store.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ fn postgres_with_statement_log() -> Postgres {
     postgres
 }
 
-/// The statements that it was sent so far, those that set a new connection up aside.
+/// The statements in the server's log so far.
 fn logged_statements(postgres: &Postgres) -> Vec<String> {
     let log = postgres.log();
     let sent =
@@ -39,51 +39,51 @@ async fn each_user_store_call_is_one_statement() {
     database.migrate().await.unwrap();
     let users = user_backend("postgres", &database, None).await.users;
     let user = users.add(&user_named("alice")).await.unwrap().unwrap();
-    let secret = credential("app").sealed.unwrap();
-    let app = App { name: "melink".to_owned(), secret, may_token: Vec::new(), created_at: NOW };
+    let sealed_secret = credential("app").sealed.unwrap();
+    let app = App { name: "melink".to_owned(), secret: sealed_secret, may_token: Vec::new(), created_at: NOW };
     assert!(users.add_app(&app).await.unwrap());
     let kiosk = ClientToken { name: "kiosk".to_owned(), hash: [7; 32], created_at: NOW };
     assert!(users.add_client_token(&kiosk).await.unwrap());
-    // The first calls make the connections: for what writes, and those that reads share in turn.
+    // The first calls make the connections: the pool's, and those that reads share.
     users.ping().await.unwrap();
     for _ in 0..8 {
-        assert!(users.find_by_identifier("nobody").await.unwrap().is_none());
+        assert!(users.find_by_identifier("unknown").await.unwrap().is_none());
     }
 
     let mut before = logged_statements(&postgres);
-    let mut one_more = |call: &str| {
+    let mut assert_one_more = |call: &str| {
         let after = logged_statements(&postgres);
         assert_eq!(after.len() - before.len(), 1, "{call}: {:#?}", &after[before.len()..]);
         before = after;
     };
-    for name in ["alice", "nobody", "alice"] {
+    for name in ["alice", "unknown", "alice"] {
         assert_eq!(users.find_by_identifier(name).await.unwrap().is_some(), name == "alice");
-        one_more("find");
+        assert_one_more("find_by_identifier");
     }
     for by in [UserRef::Id(user.id), UserRef::Number(user.number), UserRef::Number(4)] {
         assert_eq!(users.find_by_ref(by).await.unwrap().is_some(), by != UserRef::Number(4));
-        one_more("find_ref");
+        assert_one_more("find_by_ref");
     }
-    for name in ["melink", "nobody"] {
+    for name in ["melink", "unknown"] {
         assert_eq!(users.find_app(name).await.unwrap().is_some(), name == "melink");
-        one_more("app");
+        assert_one_more("find_app");
     }
     for hash in [[7; 32], [8; 32]] {
         assert_eq!(users.find_client_token(&hash).await.unwrap().is_some(), hash == [7; 32]);
-        one_more("client_token");
+        assert_one_more("find_client_token");
     }
     let mark = one_time_success(1, NOW).used_proof.unwrap();
     for new in [true, false] {
         assert_eq!(users.mark_proof_used(&mark).await.unwrap(), new);
-        one_more("use_proof");
+        assert_one_more("mark_proof_used");
     }
     assert!(users.upgrade_credential(user.id, 0, "first", &credential("second")).await.unwrap());
-    one_more("upgrade_credential");
+    assert_one_more("upgrade_credential");
     assert!(users.change_credential(user.id, 0, 1, &credential("third")).await.unwrap());
-    one_more("change_credential");
+    assert_one_more("change_credential");
 }
 
-/// Everything that a Redis is asked, as it says itself.
+/// The commands that a Redis server receives, from its `MONITOR` command.
 struct Monitor<'a> {
     redis: &'a Redis,
     reader: BufReader<TcpStream>,
@@ -106,8 +106,8 @@ impl<'a> Monitor<'a> {
         line.trim_end().to_owned()
     }
 
-    /// The commands that came over the wire since the last time. What a script does there is no trip, and the link's
-    /// own look at the server, every second, is nobody's.
+    /// Commands of clients since the last call, without those of scripts, which take no round trip, and without
+    /// heartbeats and eviction checks.
     fn commands_since_last_call(&mut self) -> Vec<String> {
         self.next_mark += 1;
         let mark = format!("mark-{}", self.next_mark);
@@ -118,11 +118,11 @@ impl<'a> Monitor<'a> {
             if line.contains(&mark) {
                 return commands;
             }
-            // A script, its hash, one key and which.
+            // A heartbeat: EVALSHA, hash, one key, which is the birth.
             let words: Vec<_> = line.split(' ').skip(3).collect();
-            let beat = words.len() > 3 && words[2] == "\"1\"" && words[3].ends_with(":birth\"")
+            let is_background = words.len() > 3 && words[2] == "\"1\"" && words[3].ends_with(":birth\"")
                 || words.starts_with(&["\"INFO\""]);
-            if !line.contains(" lua] ") && !beat {
+            if !line.contains(" lua] ") && !is_background {
                 commands.push(line);
             }
         }
@@ -135,18 +135,18 @@ async fn each_state_store_call_is_one_command() {
     let redis = Redis::start();
     let state = redis_state(&redis.url(), BIRTH).await;
     let mut monitor = Monitor::attach(&redis);
-    let right = |mark: u8| {
-        // The second one is one too many: that takes no further trip.
+    let valid = |mark: u8| {
+        // The second session exceeds the limit: ending the first takes no further round trip.
         let session =
             Some(NewSession { max_per_user: 1, ..new_session(mark, session(NOW.saturating_add(secs(3_600)))) });
-        let repeat = Some(RepeatPermit {
+        let repeat_permit = Some(RepeatPermit {
             key: [mark; 32].map(|byte| !byte),
             expires: NOW.saturating_add(secs(9)),
             required: false,
         });
         ProofResult::Valid(Box::new(SuccessEffects {
             session,
-            repeat_permit: repeat,
+            repeat_permit,
             origin_trust: OriginTrustChange::Trust,
             ..one_time_success(mark, NOW.saturating_add(secs(300)))
         }))
@@ -158,34 +158,34 @@ async fn each_state_store_call_is_one_command() {
         on_match: OnCodeMatch::Consume,
         max_attempts: 5,
     };
-    // The first round has the scripts sent; from the second on, each call is one command.
+    // The first round loads the scripts. In the second, each call is one command.
     for round in 0..2 {
-        let mut one_more = |call: &str| {
+        let mut assert_one_more = |call: &str| {
             let commands = monitor.commands_since_last_call();
             assert!(round == 0 || commands.len() == 1, "{call}: {commands:#?}");
             assert!(!commands.is_empty(), "{call}");
         };
         state.check_rate_limit(&at).await.unwrap();
-        one_more("admit");
-        state.record_login_attempt(&at, &right(round)).await.unwrap();
-        one_more("settle, right");
-        state.record_login_attempt(&at, &right(round)).await.unwrap();
-        one_more("settle, repeated");
-        state.record_login_attempt(&at, &right(round)).await.unwrap();
-        one_more("settle, replayed");
+        assert_one_more("check_rate_limit");
+        state.record_login_attempt(&at, &valid(round)).await.unwrap();
+        assert_one_more("record_login_attempt, valid");
+        state.record_login_attempt(&at, &valid(round)).await.unwrap();
+        assert_one_more("record_login_attempt, repeated");
+        state.record_login_attempt(&at, &valid(round)).await.unwrap();
+        assert_one_more("record_login_attempt, replayed");
         state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
-        one_more("settle, wrong");
+        assert_one_more("record_login_attempt, invalid");
         state.consume_quotas(&[], Some(&code("alice", 1)), NOW).await.unwrap();
-        one_more("send_code");
+        assert_one_more("consume_quotas");
         state.verify_code(&at, &guess(2)).await.unwrap();
-        one_more("guess_code, wrong");
+        assert_one_more("verify_code, invalid");
         state.verify_code(&at, &guess(1)).await.unwrap();
-        one_more("guess_code, right");
+        assert_one_more("verify_code, valid");
         assert!(state.find_session(&token_key(round), NOW).await.unwrap().is_some());
-        one_more("session");
+        assert_one_more("find_session");
         state.touch_session(&token_key(round), &session(NOW.saturating_add(secs(60)))).await.unwrap();
-        one_more("touch_session");
+        assert_one_more("touch_session");
         assert!(state.end_session(&token_key(round), user_id(1)).await.unwrap());
-        one_more("end_session");
+        assert_one_more("end_session");
     }
 }

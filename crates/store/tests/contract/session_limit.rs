@@ -1,4 +1,4 @@
-//! How many sessions a user may have.
+//! Session limit: the most sessions of a user.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::support::*;
 
 const LATER: Timestamp = Timestamp::from_secs(1_500_100_000);
 
-/// Two handles on each store there is, a cluster too.
+/// Two handles on each state store, also on a cluster.
 async fn paired_handles() -> Vec<(&'static str, [Arc<dyn StateStore>; 2], Option<tempfile::TempDir>)> {
     let dir = tempfile::tempdir().unwrap();
     let open = || SqliteStateStore::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap();
@@ -26,22 +26,22 @@ async fn paired_handles() -> Vec<(&'static str, [Arc<dyn StateStore>; 2], Option
     pairs
 }
 
-/// A session of user `user`, opened `n` seconds after [`NOW`], one of `per_user`.
-fn numbered_session(user: u8, n: u8, per_user: u32) -> NewSession {
+/// Session `n` of a user, created `n` seconds after [`NOW`], with this session limit.
+fn numbered_session(user: u8, n: u8, limit: u32) -> NewSession {
     let mut key = [n; 32];
     key[31] = user;
     let session = Session { user: user_id(user), created: NOW.saturating_add(secs(n.into())), ..session(LATER) };
-    NewSession { key: TokenKey(key), session, max_per_user: per_user }
+    NewSession { key: TokenKey(key), session, max_per_user: limit }
 }
 
 async fn log_in(state: &dyn StateStore, new: &NewSession) {
     let success = SuccessEffects { session: Some(new.clone()), ..SuccessEffects::default() };
-    let booked =
+    let outcome =
         state.record_login_attempt(&attempt(home_origin(), NOW), &ProofResult::Valid(Box::new(success))).await.unwrap();
-    assert_eq!(booked, AttemptOutcome::Recorded);
+    assert_eq!(outcome, AttemptOutcome::Recorded);
 }
 
-/// Which of a user's numbered sessions are alive.
+/// The live ones among a user's numbered sessions.
 async fn live_sessions(state: &dyn StateStore, user: u8, numbers: impl IntoIterator<Item = u8>) -> Vec<u8> {
     let mut alive = Vec::new();
     for n in numbers {
@@ -56,7 +56,7 @@ async fn live_sessions(state: &dyn StateStore, user: u8, numbers: impl IntoItera
 #[tokio::test]
 async fn a_login_over_the_session_limit_ends_only_the_oldest_session() {
     for (name, [state, _], _home) in paired_handles().await {
-        // Opened in another order than they are old, by a login and by a change of password.
+        // Opened out of order of their age, by logins and by password changes.
         for n in [3, 1, 4, 5, 2] {
             if n % 2 == 0 {
                 state.open_session(&numbered_session(1, n, 5)).await.unwrap();
@@ -66,7 +66,7 @@ async fn a_login_over_the_session_limit_ends_only_the_oldest_session() {
         }
         log_in(&*state, &numbered_session(2, 1, 5)).await;
         assert_eq!(live_sessions(&*state, 1, 1..=5).await, [1, 2, 3, 4, 5], "{name}");
-        // A presence that is opened again is no session more, and the newest from then on.
+        // An app-bound session that is opened again does not count twice, and becomes the newest.
         let again = NewSession { session: numbered_session(1, 6, 5).session, ..numbered_session(1, 1, 5) };
         log_in(&*state, &again).await;
         assert_eq!(live_sessions(&*state, 1, 1..=5).await, [1, 2, 3, 4, 5], "{name}");
@@ -74,32 +74,32 @@ async fn a_login_over_the_session_limit_ends_only_the_oldest_session() {
         assert_eq!(live_sessions(&*state, 1, 1..=7).await, [1, 3, 4, 5, 7], "{name}");
         state.open_session(&numbered_session(1, 8, 5)).await.unwrap();
         assert_eq!(live_sessions(&*state, 1, 1..=8).await, [1, 4, 5, 7, 8], "{name}");
-        // One that was ended makes room.
+        // An ended session does not count.
         let ended = numbered_session(1, 5, 5);
         assert!(state.end_session(&ended.key, ended.session.user).await.unwrap());
         log_in(&*state, &numbered_session(1, 9, 5)).await;
         assert_eq!(live_sessions(&*state, 1, 1..=9).await, [1, 4, 7, 8, 9], "{name}");
-        // The new one is never the one that ends, though it is the oldest by its instance's clock.
+        // The new session never ends, also if it is the oldest by its instance's clock.
         log_in(&*state, &numbered_session(1, 0, 5)).await;
         assert_eq!(live_sessions(&*state, 1, 0..=9).await, [0, 1, 7, 8, 9], "{name}");
-        // A bound that was lowered holds from the next login on.
+        // A lowered limit applies from the next login on.
         log_in(&*state, &numbered_session(1, 10, 2)).await;
         assert_eq!(live_sessions(&*state, 1, 0..=10).await, [9, 10], "{name}");
         log_in(&*state, &numbered_session(1, 11, 1)).await;
         assert_eq!(live_sessions(&*state, 1, 0..=11).await, [11], "{name}");
-        assert_eq!(live_sessions(&*state, 2, [1]).await, [1], "{name}: another user's");
+        assert_eq!(live_sessions(&*state, 2, [1]).await, [1], "{name}: of another user");
     }
 }
 
-/// A login ends a thousand at most, so that it holds up no other.
+/// One login ends at most a thousand sessions, so that other logins do not wait long.
 #[tokio::test]
 async fn a_much_lower_session_limit_ends_the_oldest_sessions_first() {
     for StateBackend { name, state, .. } in state_backends().await {
-        let many = |n: u16, per_user| {
+        let many = |n: u16, limit| {
             let mut key = [0; 32];
             key[..2].copy_from_slice(&n.to_be_bytes());
             let session = Session { user: user_id(1), created: NOW.saturating_add(secs(n.into())), ..session(LATER) };
-            NewSession { key: TokenKey(key), session, max_per_user: per_user }
+            NewSession { key: TokenKey(key), session, max_per_user: limit }
         };
         for n in 0..1_100 {
             state.open_session(&many(n, 10_000)).await.unwrap();
@@ -129,7 +129,7 @@ async fn concurrent_logins_leave_exactly_the_session_limit() {
 #[tokio::test]
 async fn expired_sessions_do_not_count_towards_the_session_limit() {
     for (name, [state, _], _home) in paired_handles().await {
-        // One that is used on and on, and many that were not, as of a kiosk.
+        // One session in use, and many that expire unused, as from a kiosk.
         log_in(&*state, &numbered_session(1, 0, 40)).await;
         for n in 1..40 {
             let mut new = numbered_session(1, n, 40);
@@ -148,6 +148,6 @@ async fn expired_sessions_do_not_count_towards_the_session_limit() {
         assert_eq!(live_sessions(&*state, 1, 0..40).await, [0], "{name}");
         assert_eq!(live_sessions(&*state, 1, 100..139).await.len(), 39, "{name}");
         log_in(&*state, &numbered_session(1, 139, 40)).await;
-        assert_eq!(live_sessions(&*state, 1, [0, 100, 139]).await, [100, 139], "{name}: now it is one too many");
+        assert_eq!(live_sessions(&*state, 1, [0, 100, 139]).await, [100, 139], "{name}: the oldest exceeds the limit");
     }
 }

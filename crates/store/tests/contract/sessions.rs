@@ -1,6 +1,8 @@
+//! Sessions, tickets and captchas, and the deletion of expired data.
+
 use std::sync::Arc;
 
-use stele_core::ports::{OriginTrustChange, ProofResult, StateStore, SuccessEffects};
+use stele_core::ports::{OriginTrustChange, ProofResult, RateLimitDecision, StateStore, SuccessEffects};
 use stele_core::session::{Session, Ticket, TicketKind};
 use stele_core::time::Timestamp;
 
@@ -11,22 +13,25 @@ const LATER: Timestamp = Timestamp::from_secs(1_500_010_000);
 #[tokio::test]
 async fn a_session_is_valid_until_it_expires_or_is_ended() {
     for StateBackend { name, state, .. } in state_backends().await {
-        let one = session(LATER);
-        state.open_session(&new_session(1, one.clone())).await.unwrap();
-        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), Some(one.clone()), "{name}");
+        let opened = session(LATER);
+        state.open_session(&new_session(1, opened.clone())).await.unwrap();
+        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), Some(opened.clone()), "{name}");
         assert_eq!(state.find_session(&token_key(2), NOW).await.unwrap(), None);
         assert_eq!(state.find_session(&token_key(1), LATER).await.unwrap(), None);
 
-        let used =
-            Session { last_seen: NOW.saturating_add(secs(60)), expires: LATER.saturating_add(secs(60)), ..one.clone() };
+        let used = Session {
+            last_seen: NOW.saturating_add(secs(60)),
+            expires: LATER.saturating_add(secs(60)),
+            ..opened.clone()
+        };
         state.touch_session(&token_key(1), &used).await.unwrap();
         state.set_session_epoch(&token_key(1), 4).await.unwrap();
         let touched = Session { epoch: 4, ..used.clone() };
         assert_eq!(state.find_session(&token_key(1), LATER).await.unwrap(), Some(touched));
 
-        // A presence is opened again under its key.
-        state.open_session(&new_session(1, one.clone())).await.unwrap();
-        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), Some(one));
+        // An app-bound session is opened again under its key.
+        state.open_session(&new_session(1, opened.clone())).await.unwrap();
+        assert_eq!(state.find_session(&token_key(1), NOW).await.unwrap(), Some(opened));
 
         assert!(state.end_session(&token_key(1), user_id(1)).await.unwrap());
         assert!(!state.end_session(&token_key(1), user_id(1)).await.unwrap());
@@ -78,7 +83,7 @@ async fn concurrent_redemptions_of_a_ticket_succeed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_captcha_is_taken_once() {
+async fn a_captcha_is_consumed_once() {
     for StateBackend { state, .. } in state_backends().await {
         for id in [0, (1 << 53) - 1, u64::MAX] {
             assert!(!state.count_captcha_view(id, 100, NOW).await.unwrap());
@@ -109,9 +114,9 @@ async fn a_captcha_has_a_view_limit() {
             all_at_once(viewing).await.into_iter().filter(|&seen| seen).count()
         };
         assert_eq!((views(1).await, views(1).await, views(2).await, views(3).await), (5, 0, 5, 0));
-        // To be tried it need not be visible any more.
+        // A captcha can be solved after its last view.
         assert!(state.consume_captcha(1, NOW).await.unwrap());
-        // An id that comes again is another captcha.
+        // A captcha stored under a used id is a new one.
         state.store_captcha(1, LATER).await.unwrap();
         assert_eq!(views(1).await, 5);
     }
@@ -138,7 +143,7 @@ async fn sweeping_removes_only_expired_data() {
         state.record_login_attempt(&at, &ProofResult::Invalid).await.unwrap();
 
         state.delete_expired(NOW).await.unwrap();
-        // What is asked with a time before its end shows whether it is still there.
+        // Calls with a time before the expiry show whether the data is still stored.
         let before = NOW.saturating_sub(secs(1));
         if needs_sweep {
             for n in [0, 1_000, 2_099] {
@@ -148,17 +153,18 @@ async fn sweeping_removes_only_expired_data() {
         }
         assert!(state.count_captcha_view(9_999, 100, before).await.unwrap());
         assert!(state.find_session(&token_key(2), before).await.unwrap().is_some());
-        let open = |failures, known| stele_core::ports::RateLimitDecision::Allowed { failures, trusted_origin: known };
-        // The success from elsewhere cleared nothing of what came from here.
-        assert_eq!(state.check_rate_limit(&at).await.unwrap(), open(2, false));
-        assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), open(0, true));
+        let untrusted = |failures| RateLimitDecision::Allowed { failures, trusted_origin: false };
+        let trusted = RateLimitDecision::Allowed { failures: 0, trusted_origin: true };
+        // The success from the other origin did not clear the failures from this one.
+        assert_eq!(state.check_rate_limit(&at).await.unwrap(), untrusted(2));
+        assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), trusted);
 
         state.delete_expired(NOW.saturating_add(secs(31 * 86_400))).await.unwrap();
         if needs_sweep {
             assert!(state.find_session(&token_key(2), before).await.unwrap().is_none());
             assert_eq!(redeem(&*state, TicketKind::Handover, "to", NOW).await, None);
-            assert_eq!(state.check_rate_limit(&at).await.unwrap(), open(0, false));
-            assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), open(0, false));
+            assert_eq!(state.check_rate_limit(&at).await.unwrap(), untrusted(0));
+            assert_eq!(state.check_rate_limit(&attempt(other_origin(), NOW)).await.unwrap(), untrusted(0));
         }
         // The birth does not expire.
         assert_eq!(state.created_at().await.unwrap(), BIRTH);

@@ -1,5 +1,5 @@
-//! What anonymous calls leave in the short-lived store: bytes for each (docs/CAPACITY.md prints them), and a bound on
-//! what one origin leaves within an hour.
+//! Storage of anonymous calls in the state store: bytes per call (docs/CAPACITY.md has the figures), and a bound per
+//! origin and hour.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use tempfile::TempDir;
 
 use crate::support::*;
 
-/// The longest identifier there is.
-const LONG: usize = 254;
-/// How often each call is made, with another subject and from another origin each time.
+/// Length of the longest identifier.
+const LONGEST_IDENTIFIER: usize = 254;
+/// Number of calls of each kind, each with another subject and from another origin.
 const CALLS: u32 = 1_000;
-/// More bytes than any of them leaves.
+/// Upper bound of the bytes that one call stores.
 const MAX_BYTES_PER_CALL: u64 = 800;
 
 enum MeasuredBackend {
@@ -37,7 +37,7 @@ struct Pages {
 }
 
 impl MeasuredBackend {
-    /// How many bytes it holds.
+    /// Bytes of stored data.
     fn used_bytes(&self) -> u64 {
         match self {
             Self::Redis(redis) => {
@@ -59,14 +59,14 @@ impl MeasuredBackend {
 
 async fn backends() -> Vec<(&'static str, Arc<dyn StateStore>, MeasuredBackend)> {
     let redis = Redis::start();
-    let shared: Arc<dyn StateStore> = redis_state(&redis.url(), BIRTH).await;
+    let redis_store: Arc<dyn StateStore> = redis_state(&redis.url(), BIRTH).await;
     let (embedded, dir) = sqlite_state();
     let embedded: Arc<dyn StateStore> = embedded;
-    vec![("Redis", shared, MeasuredBackend::Redis(redis)), ("SQLite", embedded, MeasuredBackend::Sqlite(dir))]
+    vec![("Redis", redis_store, MeasuredBackend::Redis(redis)), ("SQLite", embedded, MeasuredBackend::Sqlite(dir))]
 }
 
 fn attempt_at_account(n: u32, origin: Origin, now: Timestamp) -> LoginAttempt {
-    LoginAttempt { account: format!("{n:0LONG$}"), ..attempt(origin, now) }
+    LoginAttempt { account: format!("{n:0LONGEST_IDENTIFIER$}"), ..attempt(origin, now) }
 }
 
 fn ipv4(n: u32) -> Origin {
@@ -78,20 +78,20 @@ fn ipv6(n: u32) -> Origin {
 }
 
 fn code_for(subject: u32, now: Timestamp) -> NewCode {
-    NewCode { expires: now.saturating_add(secs(3_600)), ..code(&format!("{subject:0LONG$}"), 1) }
+    NewCode { expires: now.saturating_add(secs(3_600)), ..code(&format!("{subject:0LONGEST_IDENTIFIER$}"), 1) }
 }
 
-/// What a send counts in, as the use case has it.
+/// The quotas of a send, as in the use case.
 fn send_quotas(kind: &str, recipient: Option<u32>, origin: &Origin, quota: Quota) -> Vec<QuotaUse> {
-    let sending = SendQuotas::default();
-    let to = recipient.map(|n| QuotaUse { key: format!("to:{n:0LONG$}"), quota: sending.recipient });
+    let quotas = SendQuotas::default();
+    let to = recipient.map(|n| QuotaUse { key: format!("to:{n:0LONGEST_IDENTIFIER$}"), quota: quotas.recipient });
     let from = QuotaUse { key: format!("{kind}:{origin}"), quota };
-    let around = origin
+    let networks = origin
         .enclosing_networks()
         .map(|(network, times)| QuotaUse { key: format!("{kind}:{network}"), quota: quota.scaled_by(times) });
     let total =
-        recipient.and(sending.total).map(|quota| QuotaUse { key: "total".to_owned(), quota: quota.scaled_by(1_000) });
-    to.into_iter().chain([from]).chain(around).chain(total).collect()
+        recipient.and(quotas.total).map(|quota| QuotaUse { key: "total".to_owned(), quota: quota.scaled_by(1_000) });
+    to.into_iter().chain([from]).chain(networks).chain(total).collect()
 }
 
 async fn wrong_password(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
@@ -100,7 +100,7 @@ async fn wrong_password(state: &dyn StateStore, n: u32, origin: Origin, now: Tim
 }
 
 async fn wrong_code(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
-    let candidates = vec![(code_key(&format!("{n:0LONG$}")), [9; 32])];
+    let candidates = vec![(code_key(&format!("{n:0LONGEST_IDENTIFIER$}")), [9; 32])];
     let guess = CodeVerification { candidates, epoch: 0, on_match: OnCodeMatch::Consume, max_attempts: 5 };
     state.verify_code(&attempt_at_account(n, origin, now), &guess).await.unwrap() == CodeVerificationResult::Invalid
 }
@@ -111,17 +111,17 @@ async fn send(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) ->
 }
 
 async fn captcha(state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
-    let drawn = state
+    let exceeded = state
         .consume_quotas(&send_quotas("captcha", None, &origin, SendQuotas::default().captcha), None, now)
         .await
         .unwrap();
-    if drawn.is_none() {
+    if exceeded.is_none() {
         state.store_captcha((1 << 52) + u64::from(n), now.saturating_add(secs(300))).await.unwrap();
     }
-    drawn.is_none()
+    exceeded.is_none()
 }
 
-/// One of the calls above, by name.
+/// Makes one of the calls above. Returns whether it was counted, and not rejected by a rate limit or quota.
 async fn anonymous_call(name: &str, state: &dyn StateStore, n: u32, origin: Origin, now: Timestamp) -> bool {
     match name {
         "wrong password" => wrong_password(state, n, origin, now).await,
@@ -141,14 +141,14 @@ async fn storage_of_an_anonymous_call_is_bounded() {
     for (name, state, backend) in backends().await {
         let mut subject = 0;
         for kind in CALL_KINDS {
-            for (family, of) in [("IPv4", ipv4 as fn(u32) -> Origin), ("IPv6", ipv6)] {
+            for (family, origin) in [("IPv4", ipv4 as fn(u32) -> Origin), ("IPv6", ipv6)] {
                 let before = backend.used_bytes();
                 for _ in 0..CALLS {
                     subject += 1;
-                    assert!(anonymous_call(kind, &*state, subject, of(subject), NOW).await, "{name}: {kind}");
+                    assert!(anonymous_call(kind, &*state, subject, origin(subject), NOW).await, "{name}: {kind}");
                 }
                 let bytes = (backend.used_bytes() - before) / u64::from(CALLS);
-                assert!(bytes <= MAX_BYTES_PER_CALL, "{name}: a {kind} from {family} leaves {bytes} bytes");
+                assert!(bytes <= MAX_BYTES_PER_CALL, "{name}: a {kind} from {family} stores {bytes} bytes");
                 rows.push(format!("{name}: {kind}, {family}: {bytes} B"));
             }
         }
@@ -156,26 +156,26 @@ async fn storage_of_an_anonymous_call_is_bounded() {
     println!("{}", rows.join("\n"));
 }
 
-/// Floods from `next` until every call of every kind is refused, four windows of an hour in a row; returns the bytes
-/// left and how many calls were taken.
+/// Repeats each kind of call, from the origins that `next` yields, until it is rejected: in four windows of 15 minutes.
+/// Returns the stored bytes and the number of accepted calls.
 async fn flood(state: &dyn StateStore, backend: &MeasuredBackend, next: impl Fn(u32) -> Origin) -> (u64, u32) {
-    let (before, mut subject, mut taken) = (backend.used_bytes(), 0, 0);
+    let (before, mut subject, mut accepted) = (backend.used_bytes(), 0, 0);
     for window in 0..4 {
         let now = NOW.saturating_add(secs(900 * window));
         for kind in CALL_KINDS {
-            let mut refused = 0;
-            // From the whole network: one of its origins may be spent before the others.
-            while refused < 200 {
+            let mut rejected = 0;
+            // From the whole network: 200 rejections in a row, since some origins reach their limit before others.
+            while rejected < 200 {
                 subject += 1;
                 if anonymous_call(kind, state, subject, next(subject), now).await {
-                    (taken, refused) = (taken + 1, 0);
+                    (accepted, rejected) = (accepted + 1, 0);
                 } else {
-                    refused += 1;
+                    rejected += 1;
                 }
             }
         }
     }
-    (backend.used_bytes() - before, taken)
+    (backend.used_bytes() - before, accepted)
 }
 
 #[tokio::test]
@@ -184,16 +184,16 @@ async fn storage_of_one_origin_within_an_hour_is_bounded() {
     let at = |bits: u128| Origin::from_address(std::net::Ipv6Addr::from_bits(bits).into());
     let network: u128 = 0x2001_0db8_0007 << 80;
     for (name, state, backend) in backends().await {
-        // 100 failures in each of four windows, 30 sends, 300 captchas; and so much of what is refused.
-        let (bytes, taken) = flood(&*state, &backend, |n| at(network | u128::from(n))).await;
-        println!("{name}: a /64 leaves {bytes} B within an hour, by {taken} calls");
-        assert_eq!(taken, 4 * 100 + 30 + 300, "{name}");
-        assert!(bytes <= 250_000, "{name}: a /64 leaves {bytes} bytes");
+        // 100 failures in each of four windows, 30 sends and 300 captchas.
+        let (bytes, accepted) = flood(&*state, &backend, |n| at(network | u128::from(n))).await;
+        println!("{name}: a /64 stores {bytes} B within an hour, by {accepted} calls");
+        assert_eq!(accepted, 4 * 100 + 30 + 300, "{name}");
+        assert!(bytes <= 250_000, "{name}: a /64 stores {bytes} bytes");
     }
     for (name, state, backend) in backends().await {
-        let (bytes, taken) = flood(&*state, &backend, |n| at(network | u128::from(n) << 64)).await;
-        println!("{name}: a /48 leaves {bytes} B within an hour, by {taken} calls");
-        assert_eq!(taken, 4 * (4 * 100) + 4 * 30 + 4 * 300, "{name}");
-        assert!(bytes <= 1_250_000, "{name}: a /48 leaves {bytes} bytes");
+        let (bytes, accepted) = flood(&*state, &backend, |n| at(network | u128::from(n) << 64)).await;
+        println!("{name}: a /48 stores {bytes} B within an hour, by {accepted} calls");
+        assert_eq!(accepted, 4 * (4 * 100) + 4 * 30 + 4 * 300, "{name}");
+        assert!(bytes <= 1_250_000, "{name}: a /48 stores {bytes} bytes");
     }
 }

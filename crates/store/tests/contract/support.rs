@@ -1,4 +1,4 @@
-//! Backends to test, and samples to test with.
+//! Fixtures: the backends under test, a manual clock, and sample data.
 
 use std::future::Future;
 use std::pin::pin;
@@ -24,13 +24,13 @@ use stele_store::{Database, DatabaseUrl, RedisStateStore, SqliteStateStore};
 use stele_testservers as servers;
 use tempfile::TempDir;
 
-/// When the state stores of the tests are born.
+/// Birth of the state stores in tests.
 pub(crate) const BIRTH: Timestamp = Timestamp::from_secs(1_500_000_000);
 
-/// An hour later: when most tests play.
+/// An hour later: the current time of most tests.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_500_003_600);
 
-/// A clock that stands still until it is set.
+/// A clock that advances only when it is set.
 pub(crate) struct ManualClock(AtomicI64);
 
 impl ManualClock {
@@ -57,7 +57,7 @@ pub(crate) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// A store of users, and what has to live as long.
+/// The stores on one users' database, with its temporary folder.
 pub(crate) struct UserBackend {
     pub(crate) name: &'static str,
     pub(crate) users: Arc<dyn UserStore>,
@@ -67,7 +67,7 @@ pub(crate) struct UserBackend {
     _home: Option<TempDir>,
 }
 
-/// Every store of users there is, empty.
+/// An empty database on each backend.
 pub(crate) async fn user_backends() -> Vec<UserBackend> {
     let dir = tempfile::tempdir().unwrap();
     let sqlite = Database::open(&DatabaseUrl::sqlite(dir.path().join("users.db"))).unwrap();
@@ -81,14 +81,14 @@ pub(crate) async fn user_backends() -> Vec<UserBackend> {
     backends
 }
 
-/// A database with the sealing keys that the tests seal under in service.
+/// The stores of a database, with the sealing keys of the tests in service.
 pub(crate) async fn user_backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
     let keys = database.keys();
     for key in [1, 7, u32::MAX] {
         assert!(keys.add_key(&key_record(&format!("seal-{key}"))).await.unwrap());
     }
-    let (users, trail, verifiers) = (database.users(), database.audit_log(), database.verifiers());
-    UserBackend { name, users, keys, audit_log: trail, verifiers, _home: home }
+    let (users, audit_log, verifiers) = (database.users(), database.audit_log(), database.verifiers());
+    UserBackend { name, users, keys, audit_log, verifiers, _home: home }
 }
 
 /// A key in service.
@@ -101,39 +101,39 @@ pub(crate) fn key_record(name: &str) -> KeyRecord {
     }
 }
 
-/// A store of short-lived state, and what has to live as long.
+/// A state store, with its temporary folder.
 pub(crate) struct StateBackend {
     pub(crate) name: &'static str,
     pub(crate) state: Arc<dyn StateStore>,
-    /// Whether sweeping is what clears away; else the store does so by itself, some time.
+    /// Whether `delete_expired` deletes expired data. Otherwise the server expires it.
     pub(crate) needs_sweep: bool,
     _home: Option<TempDir>,
 }
 
-/// Every store of short-lived state there is, empty, born at [`BIRTH`].
+/// An empty state store on each backend, with the birth [`BIRTH`].
 pub(crate) async fn state_backends() -> Vec<StateBackend> {
     let (state, dir) = sqlite_state();
     let mut backends = vec![StateBackend { name: "sqlite", state, needs_sweep: true, _home: Some(dir) }];
     if servers::servers_available() {
-        // A cluster takes two seconds to start: where keys are is in `redis_arithmetic` and `redis_faults`.
+        // Not on a cluster, which takes two seconds to start: `redis_lua_equivalence` and `redis_faults` cover it.
         let state = redis_state(&servers::redis_url(), BIRTH).await;
         backends.push(StateBackend { name: "redis", state, needs_sweep: false, _home: None });
     }
     backends
 }
 
-/// An embedded store, born at [`BIRTH`].
+/// An embedded state store with the birth [`BIRTH`].
 pub(crate) fn sqlite_state() -> (Arc<SqliteStateStore>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     (SqliteStateStore::open(dir.path().join("state.db"), &ManualClock::at(BIRTH)).unwrap(), dir)
 }
 
-/// A store at `url` whose clock stands at `now`.
+/// A Redis state store at `url` whose clock is set to `now`.
 pub(crate) async fn redis_state(url: &str, now: Timestamp) -> Arc<RedisStateStore> {
     RedisStateStore::open(url, Arc::new(ManualClock::at(now))).await.unwrap()
 }
 
-/// Runs `tasks` at once, on as many threads as there are.
+/// Runs `tasks` concurrently, on all threads of the runtime.
 pub(crate) async fn all_at_once<T, F>(tasks: impl IntoIterator<Item = F>) -> Vec<T>
 where
     T: Send + 'static,
@@ -147,7 +147,7 @@ where
     results
 }
 
-/// Polls `future` once and drops it, as a server does when the client hangs up.
+/// Polls `future` once and drops it, as a server does when the client disconnects.
 pub(crate) fn poll_once_and_drop<F: Future>(future: F) {
     let mut future = pin!(future);
     let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -168,7 +168,7 @@ pub(crate) fn credential(verifier: &str) -> Credential {
     Credential { verifier: verifier.to_owned(), sealed }
 }
 
-/// A user with a name and nothing else.
+/// A user with only a name.
 pub(crate) fn user_named(name: &str) -> NewUser {
     NewUser {
         id: random_id(),
@@ -213,12 +213,12 @@ pub(crate) fn attempt(origin: Origin, now: Timestamp) -> LoginAttempt {
     }
 }
 
-/// A right proof that makes the origin known.
+/// A valid proof that makes the origin trusted.
 pub(crate) fn accepted_and_trusted() -> ProofResult {
     ProofResult::Valid(Box::new(SuccessEffects { origin_trust: OriginTrustChange::Trust, ..SuccessEffects::default() }))
 }
 
-/// A right proof that may be accepted once.
+/// The effects of a valid proof that is accepted once.
 pub(crate) fn one_time_success(key: u8, expires: Timestamp) -> SuccessEffects {
     SuccessEffects { used_proof: Some(UsedProof { key: [key; 32], expires }), ..SuccessEffects::default() }
 }
@@ -239,7 +239,7 @@ pub(crate) fn session(expires: Timestamp) -> Session {
     }
 }
 
-/// The session to be opened under [`token`] `n`, of a user who may have very many.
+/// A session with the key [`token_key`]`(n)`, of a user with a high session limit.
 pub(crate) fn new_session(n: u8, session: Session) -> NewSession {
     NewSession { key: token_key(n), session, max_per_user: 10_000 }
 }
@@ -248,7 +248,7 @@ pub(crate) fn code_key(subject: &str) -> CodeKey {
     CodeKey::new("portal", CodePurpose::Any, subject)
 }
 
-/// A code for `subject` whose tag is all `tag`, good for an hour.
+/// A code for `subject` whose keyed hash is `tag` repeated, valid for an hour.
 pub(crate) fn code(subject: &str, tag: u8) -> NewCode {
     NewCode { key: code_key(subject), tag: [tag; 32], epoch: 0, expires: NOW.saturating_add(secs(3_600)) }
 }

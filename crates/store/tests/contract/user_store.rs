@@ -1,3 +1,5 @@
+//! User store: accounts, identifiers, epochs, the decoy row, apps, client tokens and used proofs.
+
 use std::sync::Arc;
 
 use diesel::connection::SimpleConnection as _;
@@ -51,11 +53,11 @@ async fn a_user_is_read_back_unchanged() {
             let found = users.find_by_identifier(key).await.unwrap().unwrap();
             assert_eq!((found.user, found.credential, found.epoch), (user.clone(), credential("first"), 0));
         }
-        for key in ["Mark", "nobody", "", "mark\0", "mark%", "'"] {
+        for key in ["Mark", "unknown", "", "mark\0", "mark%", "'"] {
             assert!(users.find_by_identifier(key).await.unwrap().is_none(), "{key:?}");
         }
-        for one in [UserRef::Id(user.id), UserRef::Number(user.number)] {
-            assert_eq!(users.find_by_ref(one).await.unwrap().unwrap().user, user);
+        for by in [UserRef::Id(user.id), UserRef::Number(user.number)] {
+            assert_eq!(users.find_by_ref(by).await.unwrap().unwrap().user, user);
         }
         for unknown_ref in [UserRef::Id(random_id()), UserRef::Number(1), UserRef::Number(i64::MAX)] {
             assert!(users.find_by_ref(unknown_ref).await.unwrap().is_none());
@@ -67,29 +69,29 @@ async fn a_user_is_read_back_unchanged() {
 #[tokio::test]
 async fn absent_fields_and_unsealed_credentials_are_read_back_absent() {
     for UserBackend { users, .. } in user_backends().await {
-        let bare = Credential { verifier: "phc".to_owned(), sealed: None };
-        let new = NewUser { credential: bare.clone(), ..user_with_phone("10086") };
+        let unsealed = Credential { verifier: "phc".to_owned(), sealed: None };
+        let new = NewUser { credential: unsealed.clone(), ..user_with_phone("10086") };
         users.add(&new).await.unwrap().unwrap();
         let found = users.find_by_identifier("10086").await.unwrap().unwrap();
         assert_eq!((found.user.name, found.user.email, found.user.registered_with), (None, None, None));
-        assert_eq!((found.credential, found.user.profile), (bare, Profile::default()));
+        assert_eq!((found.credential, found.user.profile), (unsealed, Profile::default()));
     }
 }
 
 #[tokio::test]
 async fn identifiers_share_one_namespace() {
     for UserBackend { users, .. } in user_backends().await {
-        // One user may have the same key twice: named after their phone.
+        // One user may have the same key twice: a name equal to the phone number.
         let both = NewUser { phone: user_with_phone("13800138000").phone, ..user_named("13800138000") };
         assert!(users.add(&both).await.unwrap().is_some());
         assert!(users.add(&user_named("13800138000")).await.unwrap().is_none());
         assert!(users.add(&user_with_phone("+8613800138000")).await.unwrap().is_none());
-        // Nothing is left of a user who was refused for one key of two.
-        let half = NewUser { phone: user_with_phone("13800138000").phone, ..user_named("half") };
-        assert!(users.add(&half).await.unwrap().is_none());
+        // A user rejected for one of two keys leaves no row.
+        let half_taken = NewUser { phone: user_with_phone("13800138000").phone, ..user_named("half") };
+        assert!(users.add(&half_taken).await.unwrap().is_none());
         assert!(users.find_by_identifier("half").await.unwrap().is_none());
         assert!(users.add(&user_named("half")).await.unwrap().is_some());
-        // Nor may an id be given twice.
+        // An id is unique as well.
         assert!(users.add(&NewUser { id: both.id, ..user_named("third") }).await.unwrap().is_none());
     }
 }
@@ -97,13 +99,13 @@ async fn identifiers_share_one_namespace() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_registrations_of_one_identifier_succeed_once() {
     for UserBackend { name, users, .. } in user_backends().await {
-        let wanting = (0..32).map(|n| {
+        let registrations = (0..32).map(|n| {
             let users = Arc::clone(&users);
             let new = if n % 2 == 0 { user_named("13800138000") } else { user_with_phone("13800138000") };
             async move { users.add(&new).await.unwrap().is_some() }
         });
-        let got = all_at_once(wanting).await;
-        assert_eq!(got.into_iter().filter(|&got| got).count(), 1, "{name}");
+        let registered = all_at_once(registrations).await;
+        assert_eq!(registered.into_iter().filter(|&registered| registered).count(), 1, "{name}");
         assert_eq!(users.list(0, 100).await.unwrap().len(), 1);
     }
 }
@@ -186,7 +188,7 @@ async fn an_epoch_is_set_and_never_incremented() {
     for UserBackend { users, .. } in user_backends().await {
         let id = users.add(&user_named("alice")).await.unwrap().unwrap().id;
         let mut before = 0;
-        // Also from and to the ends of the range, where a count would overflow.
+        // Includes the ends of the range, where an increment would overflow.
         for next in [i64::MAX, 1, i64::MAX - 1, 7] {
             assert!(users.change_credential(id, before, next, &credential("x")).await.unwrap());
             assert!(!users.change_credential(id, before, 3, &credential("stale")).await.unwrap());
@@ -216,21 +218,21 @@ async fn the_decoy_row_is_never_returned() {
 #[ignore = "needs PostgreSQL and Redis"]
 async fn an_unknown_identifier_decodes_the_decoy_row() {
     let (dir, url) = (tempfile::tempdir().unwrap(), servers::database_url());
-    for target in [DatabaseUrl::sqlite(dir.path().join("users.db")), DatabaseUrl::parse(&url).unwrap()] {
-        let database = Database::open(&target).unwrap();
+    for parsed_url in [DatabaseUrl::sqlite(dir.path().join("users.db")), DatabaseUrl::parse(&url).unwrap()] {
+        let database = Database::open(&parsed_url).unwrap();
         database.migrate().await.unwrap();
         let users = database.users();
         assert!(users.find_by_identifier("no-such-user").await.unwrap().is_none());
-        // A role that there is not: who decodes the row notices.
+        // An invalid role, so that decoding the row fails.
         let damage = "UPDATE users SET role = 9 WHERE number = 0";
-        match &target {
+        match &parsed_url {
             DatabaseUrl::Sqlite(path) => {
                 let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
                 conn.batch_execute(damage).unwrap();
             }
             DatabaseUrl::Postgres(url) => servers::execute(url, damage),
         }
-        assert!(matches!(users.find_by_identifier("no-such-user").await, Err(Error::Internal(_))), "{target}");
+        assert!(matches!(users.find_by_identifier("no-such-user").await, Err(Error::Internal(_))), "{parsed_url}");
     }
 }
 
@@ -254,13 +256,13 @@ async fn apps_are_stored_once_and_found_by_name() {
             may_token: may.iter().map(|&name| name.to_owned()).collect(),
             created_at: NOW,
         };
-        for one in [app("melink", &["portal", "not-yet"]), app("alone", &[])] {
-            assert!(users.add_app(&one).await.unwrap());
-            assert_eq!(users.find_app(&one.name).await.unwrap(), Some(one));
+        for new in [app("melink", &["portal", "not-yet"]), app("alone", &[])] {
+            assert!(users.add_app(&new).await.unwrap());
+            assert_eq!(users.find_app(&new.name).await.unwrap(), Some(new));
         }
         assert!(!users.add_app(&app("melink", &[])).await.unwrap());
         assert_eq!(users.find_app("melink").await.unwrap().unwrap().may_token, ["portal", "not-yet"]);
-        for unknown in ["Melink", "nobody", "", "mel\0ink"] {
+        for unknown in ["Melink", "unknown", "", "mel\0ink"] {
             assert_eq!(users.find_app(unknown).await.unwrap(), None);
         }
         assert!(matches!(users.add_app(&app("a,b", &[])).await, Err(Error::Invalid(_))));
@@ -271,10 +273,10 @@ async fn apps_are_stored_once_and_found_by_name() {
 #[tokio::test]
 async fn client_tokens_are_stored_once_and_found_by_hash() {
     for UserBackend { users, .. } in user_backends().await {
-        let one = ClientToken { name: "kiosk 一".to_owned(), hash: [1; 32], created_at: NOW };
-        assert!(users.add_client_token(&one).await.unwrap());
-        assert!(!users.add_client_token(&ClientToken { hash: [2; 32], ..one.clone() }).await.unwrap());
-        assert_eq!(users.find_client_token(&[1; 32]).await.unwrap(), Some(one));
+        let kiosk = ClientToken { name: "kiosk 一".to_owned(), hash: [1; 32], created_at: NOW };
+        assert!(users.add_client_token(&kiosk).await.unwrap());
+        assert!(!users.add_client_token(&ClientToken { hash: [2; 32], ..kiosk.clone() }).await.unwrap());
+        assert_eq!(users.find_client_token(&[1; 32]).await.unwrap(), Some(kiosk));
         assert_eq!(users.find_client_token(&[2; 32]).await.unwrap(), None);
     }
 }
@@ -282,12 +284,12 @@ async fn client_tokens_are_stored_once_and_found_by_hash() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn cancelled_calls_neither_block_nor_corrupt_the_store() {
     for UserBackend { name, users, .. } in user_backends().await {
-        // Each pool is used up several times over, in the middle of whatever it was doing.
+        // Cancels more calls than the pool has connections, at varying points.
         for n in 0..40 {
-            let new = user_named(&format!("gone{n}"));
+            let new = user_named(&format!("cancelled{n}"));
             let limit = std::time::Duration::from_micros(50 * n);
             let _ = tokio::time::timeout(limit, users.add(&new)).await;
-            poll_once_and_drop(users.find_by_identifier("gone0"));
+            poll_once_and_drop(users.find_by_identifier("cancelled0"));
         }
         let after = join_all((0..8).map(|n| user_named(&format!("after{n}"))).map(|new| {
             let users = Arc::clone(&users);
@@ -304,9 +306,9 @@ async fn a_used_proof_is_rejected_until_released_or_expired() {
     for UserBackend { name, users, .. } in user_backends().await {
         let mark = |n: u8, expires| one_time_success(n, expires).used_proof.unwrap();
         let proof = mark(1, NOW);
-        let tries = join_all((0..8).map(|_| users.mark_proof_used(&proof))).await;
-        assert_eq!(tries.into_iter().filter(|used| *used.as_ref().unwrap()).count(), 1, "{name}");
-        // Whatever comes with it is the same proof.
+        let attempts = join_all((0..8).map(|_| users.mark_proof_used(&proof))).await;
+        assert_eq!(attempts.into_iter().filter(|used| *used.as_ref().unwrap()).count(), 1, "{name}");
+        // The same key with another expiry is the same proof.
         assert!(!users.mark_proof_used(&mark(1, NOW.saturating_add(secs(9)))).await.unwrap());
         assert!(users.mark_proof_used(&mark(2, NOW)).await.unwrap());
         users.unmark_proof_used(&proof).await.unwrap();
@@ -318,7 +320,7 @@ async fn a_used_proof_is_rejected_until_released_or_expired() {
             assert!(users.mark_proof_used(&mark(n, NOW.saturating_add(secs(n.into())))).await.unwrap());
         }
         assert_eq!(users.delete_expired_proofs(NOW.saturating_sub(secs(1)), 100).await.unwrap(), 0);
-        assert_eq!(users.delete_expired_proofs(NOW.saturating_add(secs(5)), 4).await.unwrap(), 4, "{name}: of five");
+        assert_eq!(users.delete_expired_proofs(NOW.saturating_add(secs(5)), 4).await.unwrap(), 4, "{name}: the limit");
         assert_eq!(users.delete_expired_proofs(NOW.saturating_add(secs(5)), 4).await.unwrap(), 1);
         assert!(users.mark_proof_used(&proof).await.unwrap());
         assert!(!users.mark_proof_used(&mark(6, NOW)).await.unwrap(), "{name}: it has not expired");

@@ -1,3 +1,5 @@
+//! Verification codes: one-time use, expiry, and limits on wrong guesses.
+
 use std::sync::Arc;
 
 use stele_core::origin::Origin;
@@ -8,8 +10,8 @@ use stele_core::ports::{
 
 use crate::support::*;
 
-fn guess(tag: u8, on_right: OnCodeMatch) -> CodeVerification {
-    CodeVerification { candidates: vec![(code_key("alice"), [tag; 32])], epoch: 0, on_match: on_right, max_attempts: 5 }
+fn guess(tag: u8, on_match: OnCodeMatch) -> CodeVerification {
+    CodeVerification { candidates: vec![(code_key("alice"), [tag; 32])], epoch: 0, on_match, max_attempts: 5 }
 }
 
 async fn store_code(state: &dyn StateStore, code: &NewCode) {
@@ -32,11 +34,11 @@ async fn a_correct_guess_consumes_or_only_checks_the_code() {
         for _ in 0..3 {
             assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Keep)).await, CodeVerificationResult::Valid(0));
         }
-        // A check forgives nothing; its use does, and makes nobody known.
-        let admission = |failures| RateLimitDecision::Allowed { failures, trusted_origin: false };
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), admission(1));
+        // Only consuming a code clears failures, and it makes no origin trusted.
+        let allowed = |failures| RateLimitDecision::Allowed { failures, trusted_origin: false };
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), allowed(1));
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Valid(0));
-        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), admission(0));
+        assert_eq!(state.check_rate_limit(&attempt(home_origin(), NOW)).await.unwrap(), allowed(0));
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Invalid);
     }
 }
@@ -68,8 +70,8 @@ async fn a_send_over_quota_leaves_the_previous_code_valid() {
     for StateBackend { state, .. } in state_backends().await {
         let uses = [QuotaUse { key: "to:alice".to_owned(), quota: Quota { max: 1, window: secs(60) } }];
         assert_eq!(state.consume_quotas(&uses, Some(&code("alice", 1)), NOW).await.unwrap(), None);
-        let refused = state.consume_quotas(&uses, Some(&code("alice", 2)), NOW).await.unwrap();
-        assert_eq!(refused, Some(QuotaExceeded { retry_after: secs(60), index: 0 }));
+        let exceeded = state.consume_quotas(&uses, Some(&code("alice", 2)), NOW).await.unwrap();
+        assert_eq!(exceeded, Some(QuotaExceeded { retry_after: secs(60), index: 0 }));
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Valid(0));
     }
 }
@@ -86,10 +88,10 @@ async fn five_wrong_guesses_invalidate_a_code() {
             );
         }
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Invalid);
-        // That was the sixth failure: the limits apply to codes as to passwords.
+        // The sixth failure: the account's rate limit applies to codes as to passwords.
         let blocked = CodeVerificationResult::RateLimited { retry_after: secs(1) };
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, blocked);
-        // A new code starts anew.
+        // A new code has all its attempts.
         store_code(&*state, &code("alice", 1)).await;
         let later = attempt(home_origin(), NOW.saturating_add(secs(1)));
         assert_eq!(
@@ -111,7 +113,7 @@ async fn a_guess_counts_against_every_candidate() {
         for _ in 0..4 {
             assert_eq!(check_guess(&*state, &both(9)).await, CodeVerificationResult::Invalid);
         }
-        // Only the code that was guessed is used up.
+        // Only the guessed code is consumed.
         assert_eq!(check_guess(&*state, &both(2)).await, CodeVerificationResult::Valid(1));
         assert_eq!(check_guess(&*state, &guess(9, OnCodeMatch::Consume)).await, CodeVerificationResult::Invalid);
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Invalid);
@@ -124,7 +126,7 @@ async fn parallel_guesses_do_not_exceed_the_rate_limit() {
         store_code(&*state, &code("alice", 1)).await;
         let guesses = (0..200u32).map(|n| {
             let state = Arc::clone(&state);
-            // From many addresses, the right one last of all.
+            // From many addresses.
             let at = attempt(Origin::from_address([10, 0, 0, n as u8].into()), NOW);
             async move { state.verify_code(&at, &guess(9, OnCodeMatch::Consume)).await.unwrap() }
         });
@@ -142,7 +144,7 @@ async fn parallel_guesses_do_not_exceed_the_rate_limit() {
 async fn parallel_guesses_for_many_accounts_do_not_exceed_the_try_limit() {
     for StateBackend { state, .. } in state_backends().await {
         store_code(&*state, &code("alice", 1)).await;
-        // However they get around the account's limit: five tries are all there is.
+        // Guesses that evade the account's rate limit still share the code's five attempts.
         let guesses = (0..200u8).map(|n| {
             let state = Arc::clone(&state);
             let origin = Origin::from_address([10, 0, 0, n].into());
@@ -151,7 +153,7 @@ async fn parallel_guesses_for_many_accounts_do_not_exceed_the_try_limit() {
             async move { state.verify_code(&at, &guess).await.unwrap() }
         });
         let mut results = all_at_once(guesses).await;
-        // The right guess may have been among the first five; whatever came first, nobody gets in afterwards.
+        // The correct guess may be among the first five. Afterwards no guess is accepted.
         results.retain(|result| matches!(result, CodeVerificationResult::Valid(_)));
         assert!(results.len() <= 1);
         assert_eq!(check_guess(&*state, &guess(1, OnCodeMatch::Consume)).await, CodeVerificationResult::Invalid);

@@ -1,4 +1,4 @@
-//! Imported hashes that earlier builds stored as they came, and how they are wrapped.
+//! Imported hashes of earlier versions, and their wrapping in argon2id.
 
 use stele_core::hasher::Hasher;
 use stele_core::password::RawPassword;
@@ -11,12 +11,12 @@ use crate::support::*;
 
 const CHEAP_COST: Argon2Cost = Argon2Cost { memory_kib: 64, passes: 1, lanes: 1 };
 
-/// Hashes of `correct horse` by other implementations, as earlier builds stored them.
-fn earlier_hashes() -> Vec<String> {
+/// Hashes of `correct horse` by other implementations, as earlier versions stored them.
+fn unwrapped_hashes() -> Vec<String> {
     let vectors = include_str!("../../../core/tests/vectors/imported.txt");
     let salted = vectors.lines().filter(|line| !line.starts_with('#'));
     let mut stored: Vec<_> = salted.map(|line| format!("{{raw}}{line}")).collect();
-    // `md5(password)` beside an empty salt: `D` itself.
+    // `md5ps` with an empty salt: the plain md5 digest of the password.
     stored.push("{raw}$md5ps$$3cb4e732631f47e6eb961f34554b7cde".to_owned());
     stored
 }
@@ -29,22 +29,22 @@ fn verifies(stored: &str, password: &str) -> bool {
     verifier::verify(stored, &PresentedSecret::Raw(RawPassword::new(password.to_owned())), &mut HashMemory::default())
 }
 
-async fn wrap_all(backend: &UserBackend, at_once: u32) -> (WrapReport, u64) {
+async fn wrap_all(backend: &UserBackend, concurrency: u32) -> (WrapReport, u64) {
     let (hasher, clock) = (Hasher::new(CHEAP_COST, 2, 64, &OsRandom).unwrap(), ManualClock::at(NOW));
     let verifiers = backend.verifiers.as_ref();
-    let work = WrapJob { verifiers, hasher: &hasher, random: &OsRandom, clock: &clock, concurrency: at_once };
+    let work = WrapJob { verifiers, hasher: &hasher, random: &OsRandom, clock: &clock, concurrency };
     let mut seen = 0;
-    let done = wrap_hashes(&work, &mut |rows| seen += rows).await.unwrap();
-    (done, seen)
+    let report = wrap_hashes(&work, &mut |rows| seen += rows).await.unwrap();
+    (report, seen)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn imported_hashes_are_wrapped_and_still_verify() {
-    for at_once in [1, 4] {
+    for concurrency in [1, 4] {
         for backend in user_backends().await {
             let (users, verifiers) = (&backend.users, &backend.verifiers);
             let mut rows = 0;
-            for (n, verifier) in earlier_hashes().iter().enumerate() {
+            for (n, verifier) in unwrapped_hashes().iter().enumerate() {
                 assert!(verifies(verifier, "correct horse"), "{verifier}");
                 users.add(&user_with_verifier(&format!("user{n}"), verifier)).await.unwrap().unwrap();
                 users.add(&user_named(&format!("own{n}"))).await.unwrap().unwrap();
@@ -53,21 +53,21 @@ async fn imported_hashes_are_wrapped_and_still_verify() {
             users.add(&user_with_verifier("damaged", "{raw}$md5ps$zz$00")).await.unwrap().unwrap();
             assert_eq!(verifiers.count_unwrapped().await.unwrap(), rows + 1, "{}", backend.name);
 
-            assert_eq!(wrap_all(&backend, at_once).await, (WrapReport { rows, unreadable: 1 }, rows + 1));
-            for (n, before) in earlier_hashes().iter().enumerate() {
+            assert_eq!(wrap_all(&backend, concurrency).await, (WrapReport { rows, unreadable: 1 }, rows + 1));
+            for (n, before) in unwrapped_hashes().iter().enumerate() {
                 let account = users.find_by_identifier(&format!("user{n}")).await.unwrap().unwrap();
                 let now = &account.credential.verifier;
                 assert!(now != before && now.contains("$argon2id$v=19$"), "{now}");
                 assert!(verifies(now, "correct horse") && !verifies(now, "wrong"), "{now}");
-                assert_eq!(account.epoch, 0, "a better hash ends no session");
+                assert_eq!(account.epoch, 0, "a wrapped hash ends no session");
                 assert_eq!(
                     users.find_by_identifier(&format!("own{n}")).await.unwrap().unwrap().credential,
                     credential("first")
                 );
             }
-            // Nothing is left, nor is anything done twice.
+            // Only the unreadable hash is left, and no hash is wrapped twice.
             assert_eq!(verifiers.count_unwrapped().await.unwrap(), 1);
-            assert_eq!(wrap_all(&backend, at_once).await, (WrapReport { rows: 0, unreadable: 1 }, 1));
+            assert_eq!(wrap_all(&backend, concurrency).await, (WrapReport { rows: 0, unreadable: 1 }, 1));
         }
     }
 }
@@ -75,7 +75,7 @@ async fn imported_hashes_are_wrapped_and_still_verify() {
 #[tokio::test]
 async fn a_verifier_changed_during_wrapping_is_not_overwritten() {
     for UserBackend { users, verifiers, .. } in user_backends().await {
-        for (n, verifier) in earlier_hashes().iter().take(3).enumerate() {
+        for (n, verifier) in unwrapped_hashes().iter().take(3).enumerate() {
             users.add(&user_with_verifier(&format!("user{n}"), verifier)).await.unwrap().unwrap();
         }
         let read = verifiers.list_unwrapped(0, 10).await.unwrap();
