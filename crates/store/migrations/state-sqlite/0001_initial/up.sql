@@ -1,4 +1,4 @@
--- Instants are microseconds since the Unix epoch. What can expire is indexed by when.
+-- Times are microseconds since the Unix epoch. Tables whose rows expire are indexed by their expiry.
 
 CREATE TABLE meta (
     key TEXT NOT NULL PRIMARY KEY,

@@ -1,2 +1,2 @@
--- How often a captcha's picture was shown.
+-- Number of times that a captcha's image was shown.
 ALTER TABLE captchas ADD COLUMN views BIGINT NOT NULL DEFAULT 0;

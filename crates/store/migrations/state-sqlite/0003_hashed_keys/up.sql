@@ -1,5 +1,5 @@
--- What the limits count is keyed by hashes of a fixed size, and an account's failures are kept by origin. What was counted
--- under the old keys is forgotten; sessions, tickets and replay marks stay.
+-- Rate limit counters get hashed keys of a fixed size, and an account's failures are stored by origin. Counters under the
+-- old keys are deleted; sessions, tickets and used proofs are retained.
 
 DROP TABLE budgets;
 CREATE TABLE budgets (

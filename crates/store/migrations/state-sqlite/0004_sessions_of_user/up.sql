@@ -1,4 +1,4 @@
--- A user's sessions, the oldest first, and how many there are: counting them at each login would read them all.
+-- A user's sessions by age, and their number: counting them at each login would read all of them.
 CREATE INDEX sessions_by_user ON sessions (user, created);
 
 CREATE TABLE session_counts (
@@ -7,8 +7,8 @@ CREATE TABLE session_counts (
 ) WITHOUT ROWID;
 INSERT INTO session_counts (user, open) SELECT user, count(*) FROM sessions GROUP BY user;
 
--- By triggers, so that no statement that ends sessions can forget to count; connections have recursive_triggers on, for
--- REPLACE to be seen as well.
+-- Triggers maintain the number, so that each statement that ends sessions updates it. Connections enable
+-- recursive_triggers, so that REPLACE fires them as well.
 CREATE TRIGGER sessions_opened AFTER INSERT ON sessions BEGIN
     INSERT INTO session_counts (user, open) VALUES (NEW.user, 1) ON CONFLICT (user) DO UPDATE SET open = open + 1;
 END;

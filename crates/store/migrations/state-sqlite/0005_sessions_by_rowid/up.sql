@@ -1,5 +1,5 @@
--- Rows in the order they come, found by indexes of a few bytes an entry: a row of its own page for each login, and a count
--- for each user, made the log and the cache as large again.
+-- Stores rows in insertion order, with indexes of a few bytes per entry. Rows in key order dirtied a page per login, and
+-- together with a counter per user doubled the size of the log and the cache.
 DROP TRIGGER sessions_opened;
 DROP TRIGGER sessions_ended;
 DROP TABLE session_counts;

@@ -1,4 +1,4 @@
--- The keys in service: never the keys themselves, but by what each is told from another of its name.
+-- The keys in service: names and fingerprints, never the keys themselves.
 CREATE TABLE keys (
     name TEXT NOT NULL PRIMARY KEY,
     -- The number of a sealing key.
@@ -16,16 +16,16 @@ FROM (
     SELECT seal_key_id FROM apps
 ) AS used;
 
--- Nothing can be sealed under a key that is out of service, nor a key taken out under which something is sealed.
+-- No row can be sealed under a key that is not in service, and no key can be retired while a row is sealed under it.
 ALTER TABLE users ADD CONSTRAINT users_seal_key FOREIGN KEY (seal_key_id) REFERENCES keys (seal_id);
 ALTER TABLE apps ADD CONSTRAINT apps_seal_key FOREIGN KEY (seal_key_id) REFERENCES keys (seal_id);
 CREATE INDEX users_by_seal_key ON users (seal_key_id, number);
 
--- When the user last logged in by a salted proof, to within a day.
+-- The user's last login by a salted proof, to within a day.
 ALTER TABLE users ADD COLUMN salted_at BIGINT;
 CREATE INDEX users_by_salted_at ON users (salted_at) WHERE salted_at IS NOT NULL;
 
--- What holds for every process: salted_ended, since when there are no salted dialects.
+-- Facts that all processes share. salted_ended: when salted dialects ended.
 CREATE TABLE facts (
     name TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL

@@ -1,4 +1,4 @@
--- The audit trail. Instants are microseconds; source is a random number of the process that wrote the row, seq its count.
+-- Audit log. Times are microseconds; source is a random number of the process that wrote the row, seq its counter.
 CREATE TABLE audit (
     at BIGINT NOT NULL,
     source BIGINT NOT NULL,

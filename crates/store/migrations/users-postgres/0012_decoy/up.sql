@@ -1,4 +1,4 @@
--- The row that is read for an identifier that no user has: as large as a user's, and no user's. No identifier leads to it.
+-- The decoy row, which is read for an unknown identifier: as large as a user's row. No identifier refers to it.
 INSERT INTO users (
     number, id, name, registered_through, registered_at, alias_id, role, disabled, real_name, nickname, avatar_url, enterprise,
     group_name, organization, department, description, org_id, memo, verifier, epoch

@@ -1,2 +1,2 @@
--- Which writing a key had is forgotten; the canonical one is found by earlier versions as well.
+-- The former spelling of a key is not restored; earlier versions find the canonical one as well.
 SELECT 1;

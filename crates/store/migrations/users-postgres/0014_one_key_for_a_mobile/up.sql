@@ -1,5 +1,6 @@
--- A mobile number of mainland China is found by its 11 digits. Earlier versions stored 8613800138000 or 138-0013-8000, a phone
--- or a name, as it stood. Where the 11 digits are another user's, the row stays, and nothing finds it: see docs/FIELD.md.
+-- A mobile number of mainland China is found by its 11 digits. Earlier versions stored a phone number or a name such as
+-- 8613800138000 or 138-0013-8000 unchanged. If another user has the 11 digits, the row stays and is not found: see
+-- docs/FIELD.md.
 INSERT INTO identifiers (key, number)
 SELECT right(plain, 11), number
 FROM (

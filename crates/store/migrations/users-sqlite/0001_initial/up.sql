@@ -1,6 +1,6 @@
--- Instants are microseconds since the Unix epoch.
+-- Times are microseconds since the Unix epoch.
 
--- AUTOINCREMENT: a number is never given twice, even if its user is deleted.
+-- AUTOINCREMENT: a number is never reused, even if its user is deleted.
 CREATE TABLE users (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id BLOB NOT NULL UNIQUE,
@@ -29,10 +29,10 @@ CREATE TABLE users (
     sealed BLOB,
     epoch BIGINT NOT NULL
 );
--- Numbers count up from 100001.
+-- User numbers start at 100001.
 INSERT INTO sqlite_sequence (name, seq) VALUES ('users', 100000);
 
--- Names, phones and e-mail addresses share one namespace: a key belongs to at most one user.
+-- Names, phone numbers and e-mail addresses share one namespace: a key belongs to at most one user.
 CREATE TABLE identifiers (
     key TEXT NOT NULL PRIMARY KEY,
     number BIGINT NOT NULL REFERENCES users (number)

@@ -1,4 +1,4 @@
--- The keys in service: never the keys themselves, but by what each is told from another of its name.
+-- The keys in service: names and fingerprints, never the keys themselves.
 CREATE TABLE keys (
     name TEXT NOT NULL PRIMARY KEY,
     -- The number of a sealing key.
@@ -16,7 +16,7 @@ FROM (
     SELECT seal_key_id FROM apps
 );
 
--- Nothing can be sealed under a key that is out of service. SQLite adds no foreign keys to a table that is there.
+-- No row can be sealed under a key that is not in service. Triggers, because SQLite cannot add a foreign key to a table.
 CREATE TRIGGER users_insert_seal_key BEFORE INSERT ON users
 WHEN NEW.seal_key_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM keys WHERE seal_id = NEW.seal_key_id)
 BEGIN SELECT RAISE(ABORT, 'the sealing key is not in service'); END;
@@ -31,11 +31,11 @@ WHEN NOT EXISTS (SELECT 1 FROM keys WHERE seal_id = NEW.seal_key_id)
 BEGIN SELECT RAISE(ABORT, 'the sealing key is not in service'); END;
 CREATE INDEX users_by_seal_key ON users (seal_key_id);
 
--- When the user last logged in by a salted proof, to within a day.
+-- The user's last login by a salted proof, to within a day.
 ALTER TABLE users ADD COLUMN salted_at BIGINT;
 CREATE INDEX users_by_salted_at ON users (salted_at) WHERE salted_at IS NOT NULL;
 
--- What holds for every process: salted_ended, since when there are no salted dialects.
+-- Facts that all processes share. salted_ended: when salted dialects ended.
 CREATE TABLE facts (
     name TEXT NOT NULL PRIMARY KEY,
     value BIGINT NOT NULL

@@ -1,5 +1,5 @@
--- Salted proofs that were accepted, where their timestamps need not be fresh (STELE_TIMESTAMP_SKEW=0): a store that may
--- be emptied must not be what remembers them. Instants are microseconds.
+-- Used salted proofs, where timestamps need not be fresh (STELE_TIMESTAMP_SKEW=0): the state store, which may lose data,
+-- cannot protect against their replay. Times are microseconds.
 CREATE TABLE used_proofs (
     key BLOB PRIMARY KEY NOT NULL,
     expires BIGINT NOT NULL
