@@ -44,7 +44,7 @@ fn sealed_user((number, id, key, bytes): (i64, Vec<u8>, Option<i64>, Option<Vec<
 }
 
 /// Maps the counts of [`KeyStore::retire_key`]'s transaction: rows sealed under the key, and keys deleted.
-fn drop_outcome(outcome: QueryResult<(i64, usize)>) -> Result<KeyRetirement> {
+fn retirement_outcome(outcome: QueryResult<(i64, usize)>) -> Result<KeyRetirement> {
     match outcome {
         Ok((0, 0)) => Ok(KeyRetirement::NotFound),
         Ok((0, _)) => Ok(KeyRetirement::Retired),
@@ -91,7 +91,7 @@ impl KeyStore for SqlStore {
 
     async fn retire_key(&self, name: &str) -> Result<KeyRetirement> {
         let name = name.to_owned();
-        drop_outcome(transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
+        retirement_outcome(transaction!(self.db, SLOW_QUERY_TIMEOUTS, |conn| {
             let by_name = keys::table.filter(keys::name.eq(&name));
             let seal_id = by_name.select(keys::seal_id).first::<Option<i64>>(conn).await.optional()?.flatten();
             let mut rows = 0;
