@@ -27,10 +27,9 @@ use crate::support::*;
 type MigrationSet = fn() -> EmbeddedMigrations;
 type PgConnection = AsyncConnectionWrapper<AsyncPgConnection>;
 
-/// Runs all migrations one by one. Then reverts the last one, the last two, … all of them, and runs them again. Each
-/// revert must leave the schema that was there before the migration. In each round, `fill` adds rows of its number
-/// before, and `check` looks for them behind. It gets the oldest version that was reverted; not the first one, which
-/// drops all tables.
+/// Runs all migrations one by one. Then reverts the last one, the last two, … all of them, and runs them again each
+/// time. A revert must restore the schema before the migration. `fill` adds rows before each round; `check` verifies
+/// them after it and gets the oldest reverted version. No check follows the last round, which drops all tables.
 fn revert_and_rerun_all<DB: Backend, C: MigrationHarness<DB>>(
     conn: &mut C,
     source: MigrationSet,
@@ -50,9 +49,9 @@ fn revert_and_rerun_all<DB: Backend, C: MigrationHarness<DB>>(
         let number = u8::try_from(round).unwrap();
         fill(number);
         let mut oldest = String::new();
-        for left in (all - round..all).rev() {
+        for remaining in (all - round..all).rev() {
             oldest = conn.revert_last_migration(source()).unwrap().to_string();
-            assert_eq!(schema(conn), schemas[left], "{oldest} reverted");
+            assert_eq!(schema(conn), schemas[remaining], "{oldest} reverted");
         }
         conn.run_pending_migrations(source()).unwrap();
         assert_eq!(schema(conn), schemas[all], "{oldest} run again");
@@ -71,8 +70,8 @@ fn connect_sqlite(path: &Path) -> SqliteConnection {
     conn
 }
 
-/// Tables, indexes and triggers as they were written, but for what SQLite changes itself: white space where a column
-/// came or went, and quotes where a table was renamed.
+/// The SQL of tables, indexes and triggers, without white space and quotes, which SQLite changes when a column is added
+/// or dropped, or a table is renamed.
 fn sqlite_schema(conn: &mut SqliteConnection) -> String {
     let lines = "(SELECT group_concat(line, char(10)) FROM (SELECT type || ' ' || name || ' ' || \
                  replace(replace(replace(coalesce(sql, ''), char(10), ''), ' ', ''), char(34), '') AS line \

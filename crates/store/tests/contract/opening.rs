@@ -205,14 +205,14 @@ async fn an_unreachable_server_error_omits_the_password() {
 async fn two_handles_on_one_file_share_state() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
-    let one = open_state(&path).unwrap();
-    let two = SqliteStateStore::open(&path, &ManualClock::at(NOW)).unwrap();
-    assert_eq!(two.created_at().await.unwrap(), BIRTH, "the first handle sets the birth");
-    one.open_session(&new_session(1, session(NOW.saturating_add(secs(60))))).await.unwrap();
-    assert!(two.find_session(&token_key(1), NOW).await.unwrap().is_some());
+    let first = open_state(&path).unwrap();
+    let second = SqliteStateStore::open(&path, &ManualClock::at(NOW)).unwrap();
+    assert_eq!(second.created_at().await.unwrap(), BIRTH, "the first handle sets the birth");
+    first.open_session(&new_session(1, session(NOW.saturating_add(secs(60))))).await.unwrap();
+    assert!(second.find_session(&token_key(1), NOW).await.unwrap().is_some());
     let mut blocked = 0;
     for n in 0..8 {
-        let store: &dyn StateStore = if n % 2 == 0 { &*one } else { &*two };
+        let store: &dyn StateStore = if n % 2 == 0 { &*first } else { &*second };
         let outcome = store.record_login_attempt(&attempt(home_origin(), NOW), &ProofResult::Invalid).await.unwrap();
         blocked += usize::from(outcome != stele_core::ports::AttemptOutcome::Recorded);
     }
