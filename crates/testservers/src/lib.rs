@@ -1,5 +1,6 @@
-//! Real servers for tests: private ones, on free ports of loopback, in folders of their own, which end with the value
-//! or, at the latest, with the test's process; and places of a test's own on servers that many tests share.
+//! Real PostgreSQL and Redis servers for tests. Private servers run on free ports of loopback in temporary folders, and
+//! stop when the value is dropped or, at the latest, when the test process ends. On a shared server, each test gets a
+//! schema or key prefix that no other test uses.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "a test's set-up may panic")]
 
@@ -17,8 +18,8 @@ pub use postgres::{Postgres, execute};
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisMode};
 
-/// The URL of a database that is a test's alone and empty: on the server that `STELE_TEST_DATABASE_URL` names, if it
-/// does, else on a private one of this process.
+/// The URL of an empty database for one test: on the server that `STELE_TEST_DATABASE_URL` names, otherwise on a
+/// private server of this process.
 pub fn database_url() -> String {
     static PRIVATE: OnceLock<Postgres> = OnceLock::new();
     match env_setting("STELE_TEST_DATABASE_URL") {
@@ -27,8 +28,9 @@ pub fn database_url() -> String {
     }
 }
 
-/// Whether tests that run on every kind of store have servers for it: those that the settings name, or programs to start
-/// private ones with. `STELE_TEST_SERVERS=required` (`scripts/test`) takes no for a failure, `none` for the answer.
+/// Whether PostgreSQL and Redis are available to tests: servers that the settings name, or programs to start private
+/// ones. `STELE_TEST_SERVERS=required` (`scripts/test`) makes missing servers a failure, `none` pretends there are
+/// none.
 pub fn servers_available() -> bool {
     match env_setting("STELE_TEST_SERVERS").as_deref() {
         Some("required") => true,
@@ -44,7 +46,7 @@ pub fn servers_available() -> bool {
     }
 }
 
-/// Whether services are to be tested on PostgreSQL and Redis: `STELE_TEST_STORES` is `servers`.
+/// Whether services are tested on PostgreSQL and Redis instead of embedded stores: `STELE_TEST_STORES=servers`.
 pub fn server_stores_requested() -> bool {
     match env_setting("STELE_TEST_STORES").as_deref() {
         None | Some("embedded") => false,
@@ -53,20 +55,20 @@ pub fn server_stores_requested() -> bool {
     }
 }
 
-/// The settings of a service whose stores are a test's own on PostgreSQL and Redis.
+/// Settings for stores on PostgreSQL and Redis that only one test uses.
 pub fn store_settings() -> [(&'static str, String); 2] {
     [("STELE_DATABASE_URL", database_url()), ("STELE_REDIS_URL", redis_url())]
 }
 
-/// The URL of a Redis with a prefix of a test's own: on the server that `STELE_TEST_REDIS_URL` names, if it does, else
-/// on a private one of this process.
+/// The URL of a Redis with a key prefix for one test: on the server that `STELE_TEST_REDIS_URL` names, otherwise on a
+/// private server of this process.
 pub fn redis_url() -> String {
     static PRIVATE: OnceLock<Redis> = OnceLock::new();
     let base = env_setting("STELE_TEST_REDIS_URL").unwrap_or_else(|| PRIVATE.get_or_init(Redis::start).url());
     with_fresh_prefix(&base)
 }
 
-/// As [`redis_url`], on a cluster, which is a private one.
+/// As [`redis_url`], on a private Redis Cluster.
 pub fn redis_cluster_url() -> String {
     static PRIVATE: OnceLock<Redis> = OnceLock::new();
     with_fresh_prefix(&PRIVATE.get_or_init(|| Redis::start_mode(RedisMode::Cluster)).url())
@@ -76,7 +78,7 @@ fn with_fresh_prefix(url: &str) -> String {
     format!("{url}{}prefix={}", query_separator(url), OsRandom.hex128())
 }
 
-/// What comes before one more parameter of a URL.
+/// The separator before one more query parameter of `url`.
 fn query_separator(url: &str) -> char {
     if url.contains('?') { '&' } else { '?' }
 }
@@ -86,7 +88,7 @@ fn env_setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Asks until it is so, ten seconds at most. Gives whether it is.
+/// Polls `done` every 3 ms for up to 10 s; returns whether it became true.
 pub fn eventually(mut done: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     while !done() {

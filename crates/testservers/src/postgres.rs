@@ -1,4 +1,4 @@
-//! A PostgreSQL server of a test's own.
+//! A private PostgreSQL server for a test: start, stop, kill, pause, restart.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use stele_core::random::{OsRandom, Random as _};
 
-use super::process::{ManagedServer, ServerUser, free_port, set_paused};
+use super::process::{ManagedServer, ServerUser, free_port, pause_all, resume_all};
 use super::{eventually, query_separator};
 
-/// A PostgreSQL server on a free port of loopback, which ends with the value. It believes everybody, and forgets what
-/// it was told when the power goes, unless its files say otherwise (see [`Postgres::write_file`]).
+/// A PostgreSQL server on a free port of loopback that stops when dropped. By default it authenticates no client
+/// (`trust`) and does not sync to disk; [`Postgres::write_file`] can change both.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
@@ -18,25 +18,25 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster and starts a server on it.
+    /// Creates a database cluster and starts a server on it.
     pub fn start() -> Self {
-        // Somebody may take the port before the server does.
+        // Another process may take the port before the server binds it.
         (0..10).find_map(|_| Self::try_start(free_port())).expect("postgres starts")
     }
 
     fn try_start(port: u16) -> Option<Self> {
-        // QUIT ends it at once, and so that nothing is left of it in the system.
-        let home = ManagedServer::new(ServerUser::unless_root("postgres"), "QUIT");
-        let data = home.path("data");
-        let mut initdb = home.command(require_program("initdb"));
+        // QUIT stops it immediately and still releases its shared memory.
+        let process = ManagedServer::new(ServerUser::unless_root("postgres"), "QUIT");
+        let data = process.path("data");
+        let mut initdb = process.command(require_program("initdb"));
         initdb.arg("--pgdata").arg(&data).args(["--username", "stele", "--auth", "trust", "--encoding", "UTF8"]);
-        let made = initdb.args(["--no-locale", "--no-sync"]).output().unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        home.write_file(
+        let output = initdb.args(["--no-locale", "--no-sync"]).output().unwrap();
+        assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        process.write_file(
             "data/postgresql.auto.conf",
             "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n",
         );
-        let server = Self { port, server: Mutex::new(home) };
+        let server = Self { port, server: Mutex::new(process) };
         server.launch().then_some(server)
     }
 
@@ -44,102 +44,101 @@ impl Postgres {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives whether it is up.
+    /// Starts the process; returns whether the server accepts connections.
     fn launch(&self) -> bool {
-        let mut home = self.server_guard();
-        let data = home.path("data");
+        let mut server = self.server_guard();
+        let data = server.path("data");
         let port = self.port.to_string();
         let args = ["-D", data.to_str().unwrap(), "-p", &port, "-c", "listen_addresses=127.0.0.1"];
         let args: Vec<_> = args.into_iter().chain(["-c", "unix_socket_directories="]).map(str::to_owned).collect();
-        home.start(&require_program("postgres"), &args);
-        let id = home.process_id();
-        // Which it tells itself, in the last line of this file.
-        let up = || postmaster_status(&data).is_some_and(|(of, ready)| Some(of) == id && ready);
-        eventually(|| up() || home.port_was_taken()) && up()
+        server.start(&require_program("postgres"), &args);
+        let id = server.process_id();
+        let is_ready = || postmaster_status(&data).is_some_and(|status| Some(status.id) == id && status.is_ready);
+        eventually(|| is_ready() || server.port_was_taken()) && is_ready()
     }
 
-    /// Starts it again, stopped or not, on its port and with its data.
+    /// Stops the server if it runs, and starts it again on the same port with the same data.
     pub fn restart(&self) {
         self.stop();
-        assert!(self.launch(), "postgres starts again: {}", self.server_guard().log());
+        assert!(self.launch(), "postgres does not restart: {}", self.server_guard().log());
     }
 
-    /// Ends it in good order, without waiting for its clients.
+    /// Stops the server (fast shutdown): it disconnects its clients.
     pub fn stop(&self) {
         self.server_guard().stop_with("INT");
     }
 
-    /// Kills it, with all its processes.
+    /// Kills the server with all its processes (SIGKILL).
     pub fn kill(&self) {
-        let mut home = self.server_guard();
-        let children = home.process_id().map(child_processes).unwrap_or_default();
-        home.stop_with("KILL");
+        let mut server = self.server_guard();
+        let children = server.process_id().map(child_processes).unwrap_or_default();
+        server.stop_with("KILL");
         for child in &children {
-            // They end by themselves, too, when they notice.
+            // Without a parent, they also end on their own, but later.
             let _ = kill_process(*child, Signal::KILL);
         }
         assert!(eventually(|| children.iter().all(|child| test_kill_process(*child).is_err())));
     }
 
-    /// Has it stand still: whoever is connected is not answered, nor is who connects.
+    /// Pauses the server (SIGSTOP): neither connected nor new clients get a response.
     pub fn pause(&self) {
-        let home = self.server_guard();
-        let Some(id) = home.process_id() else { return };
-        // The one who would start more comes first.
-        set_paused(&[id], true);
-        set_paused(&child_processes(id), true);
+        let server = self.server_guard();
+        let Some(id) = server.process_id() else { return };
+        // The parent first, because it could start further children.
+        pause_all(&[id]);
+        pause_all(&child_processes(id));
     }
 
-    /// Has it go on.
+    /// Resumes the paused server (SIGCONT).
     pub fn resume(&self) {
-        let home = self.server_guard();
-        let Some(id) = home.process_id() else { return };
-        set_paused(&child_processes(id), false);
-        set_paused(&[id], false);
+        let server = self.server_guard();
+        let Some(id) = server.process_id() else { return };
+        resume_all(&child_processes(id));
+        resume_all(&[id]);
     }
 
-    /// Its port.
+    /// The server's port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The URL of a new, empty database on it.
+    /// The URL of a new, empty database on this server.
     pub fn new_database_url(&self) -> String {
         with_fresh_schema(&self.default_database_url())
     }
 
-    /// The URL of the database that is always there.
+    /// The URL of the database `postgres`, which every server has.
     pub fn default_database_url(&self) -> String {
         format!("postgres://stele@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Has a statement executed.
+    /// Executes SQL statements in the database `postgres`.
     pub fn execute(&self, sql: &str) {
         execute(&self.default_database_url(), sql);
     }
 
-    /// Writes a file of its cluster (`postgresql.auto.conf`, `pg_hba.conf`, `server.crt`, …), for the next start.
+    /// Writes a file of the cluster (`postgresql.auto.conf`, `pg_hba.conf`, `server.crt`, …), read at the next start.
     pub fn write_file(&self, name: &str, content: &str) {
         self.server_guard().write_file(&format!("data/{name}"), content);
     }
 
-    /// What it logged.
+    /// The server's log so far.
     pub fn log(&self) -> String {
         self.server_guard().log()
     }
 }
 
-/// The URL of what is a database of a test's own to whoever uses it: a schema, which is made a hundred times as fast.
-/// It is left there: the server is for tests.
+/// The URL of a fresh schema in the database at `url`. To its user it is an empty database, and it is created a hundred
+/// times faster than one. It is not removed: the server is for tests only.
 pub(super) fn with_fresh_schema(url: &str) -> String {
     let schema = format!("stele_test_{}", OsRandom.hex128());
     execute(url, &format!("CREATE SCHEMA {schema}"));
     format!("{url}{}options=-c%20search_path%3D{schema}", query_separator(url))
 }
 
-/// Has a statement executed in the database at `url`, whether or not the caller is on a runtime.
+/// Executes SQL statements in the database at `url`. Works inside and outside of an async runtime.
 pub fn execute(url: &str, sql: &str) {
-    let work = async || {
+    let run = async || {
         let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
         let executed = async {
             let result = client.batch_execute(sql).await;
@@ -148,17 +147,17 @@ pub fn execute(url: &str, sql: &str) {
         };
         tokio::join!(executed, connection).0
     };
-    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work());
+    let thread = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run());
     let executed: Result<(), tokio_postgres::Error> = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
-    executed.unwrap_or_else(|error| panic!("the PostgreSQL of the tests: {sql}: {error:?}"));
+    executed.unwrap_or_else(|error| panic!("the test's PostgreSQL: {sql}: {error:?}"));
 }
 
-/// A program of PostgreSQL.
+/// The path of a PostgreSQL program; panics if it is not installed.
 fn require_program(name: &str) -> PathBuf {
     find_program(name).unwrap_or_else(|| panic!("{name}: install Debian's package postgresql"))
 }
 
-/// A program of PostgreSQL: in `PATH`, or the newest where Debian puts them.
+/// The path of a PostgreSQL program: in `PATH`, or the newest version in Debian's folder.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {
     let root = Path::new("/usr/lib/postgresql");
     let mut versions: Vec<u32> = std::fs::read_dir(root)
@@ -169,15 +168,22 @@ pub(super) fn find_program(name: &str) -> Option<PathBuf> {
     super::process::find_program(name, &folders)
 }
 
-/// The process that serves a cluster, and whether it takes connections.
-fn postmaster_status(data: &Path) -> Option<(Pid, bool)> {
+/// The state of a server as its `postmaster.pid` reports it.
+struct PostmasterStatus {
+    id: Pid,
+    /// Whether it accepts connections.
+    is_ready: bool,
+}
+
+/// Reads `postmaster.pid`: the first line is the process id, the last one the status.
+fn postmaster_status(data: &Path) -> Option<PostmasterStatus> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let mut lines = text.lines();
     let id = Pid::from_raw(lines.next()?.trim().parse().ok()?)?;
-    Some((id, lines.next_back().is_some_and(|line| line.trim() == "ready")))
+    Some(PostmasterStatus { id, is_ready: lines.next_back().is_some_and(|line| line.trim() == "ready") })
 }
 
-/// The processes that this one started.
+/// The direct children of a process.
 fn child_processes(id: Pid) -> Vec<Pid> {
     let id = id.as_raw_nonzero();
     let text = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A server's process, and a nurse who sees it off.
+//! A server process under a supervising shell, which stops the server even if the test process is killed.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -10,17 +10,18 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Starts the server, tells its id, and ends it when told how, or when whoever started it is gone, however it went:
-/// then its folder, too, is nobody's.
+/// Starts the server, prints its process id, and waits for the name of a signal on standard input to stop it. If
+/// standard input is closed first, the test process has ended: then it sends the default signal and removes the folder,
+/// too.
 const SUPERVISOR_SCRIPT: &str = r#"
-    end=$1 folder=$2; shift 2
+    default_signal=$1 folder=$2; shift 2
     "$@" </dev/null >>"$folder/log" 2>&1 & server=$!
     echo "$server"
-    read -r how || { how=$end; orphan=1; }
-    kill -s "$how" "$server"; kill -s CONT "$server"; wait "$server"
+    read -r signal || { signal=$default_signal; orphan=1; }
+    kill -s "$signal" "$server"; kill -s CONT "$server"; wait "$server"
     [ -z "$orphan" ] || rm -rf "$folder""#;
 
-/// Whom a server runs as, if not as the test.
+/// The user that a server runs as, if not as the test's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServerUser {
     uid: u32,
@@ -28,7 +29,7 @@ pub(super) struct ServerUser {
 }
 
 impl ServerUser {
-    /// The user of this name if the test runs as root, which some servers refuse.
+    /// The user `name` if the test runs as root, which some servers refuse; otherwise `None`.
     pub(super) fn unless_root(name: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             return None;
@@ -39,94 +40,95 @@ impl ServerUser {
         Some(Self { uid: fields[2].parse().unwrap(), gid: fields[3].parse().unwrap() })
     }
 
-    /// Gives a file or folder to this user.
+    /// Makes this user the owner of a file or folder.
     pub(super) fn chown(self, path: &Path) {
         std::os::unix::fs::chown(path, Some(self.uid), Some(self.gid)).unwrap();
     }
 
-    /// Has a command run as this user.
+    /// Makes `command` run as this user.
     pub(super) fn apply_to(self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);
     }
 }
 
-/// A folder for a server, and the server while it runs.
+/// A server's temporary folder, and its process while it runs.
 #[derive(Debug)]
 pub(super) struct ManagedServer {
     folder: TempDir,
     user: Option<ServerUser>,
-    /// The signal that ends the server in the quickest good order.
+    /// The signal that stops the server fastest without leaving anything behind.
     stop_signal: &'static str,
     child: Option<(Child, Pid)>,
 }
 
 impl ManagedServer {
-    pub(super) fn new(owner: Option<ServerUser>, end: &'static str) -> Self {
+    pub(super) fn new(user: Option<ServerUser>, stop_signal: &'static str) -> Self {
         let folder = tempfile::Builder::new().prefix("stele-server-").tempdir().unwrap();
-        if let Some(owner) = owner {
-            owner.chown(folder.path());
+        if let Some(user) = user {
+            user.chown(folder.path());
         }
-        Self { folder, user: owner, stop_signal: end, child: None }
+        Self { folder, user, stop_signal, child: None }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Writes a file that only the server may read.
+    /// Writes a file into the folder that only the server's user can read.
     pub(super) fn write_file(&self, name: &str, content: &str) {
         use std::os::unix::fs::OpenOptionsExt as _;
         let path = self.path(name);
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&path).unwrap();
         file.write_all(content.as_bytes()).unwrap();
-        if let Some(owner) = self.user {
-            owner.chown(&path);
+        if let Some(user) = self.user {
+            user.chown(&path);
         }
     }
 
-    /// A command in this folder, as the server's user.
+    /// A command that runs in this folder as the server's user.
     pub(super) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        if let Some(owner) = self.user {
-            owner.apply_to(&mut command);
+        if let Some(user) = self.user {
+            user.apply_to(&mut command);
         }
         command.current_dir(self.folder.path());
         command
     }
 
-    /// Starts the server.
+    /// Starts the server, after stopping the running one.
     pub(super) fn start(&mut self, program: &Path, args: &[String]) {
         self.stop_with("TERM");
         let mut command = self.command("sh");
         command.args(["-c", SUPERVISOR_SCRIPT, "sh", self.stop_signal]).args([self.folder.path(), program]).args(args);
-        let mut nurse = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut supervisor =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut id = String::new();
-        BufReader::new(nurse.stdout.take().unwrap()).read_line(&mut id).unwrap();
-        let id = id.trim().parse().ok().and_then(Pid::from_raw).expect("the id of a process");
-        self.child = Some((nurse, id));
+        BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut id).unwrap();
+        let id = id.trim().parse().ok().and_then(Pid::from_raw).expect("the supervisor prints a process id");
+        self.child = Some((supervisor, id));
     }
 
-    /// The server's process, while it runs.
+    /// The server's process id, while it runs.
     pub(super) fn process_id(&self) -> Option<Pid> {
         self.child.as_ref().map(|(_, id)| *id)
     }
 
-    /// Ends the server with a signal and waits for its end.
-    pub(super) fn stop_with(&mut self, how: &str) {
-        if let Some((mut nurse, _)) = self.child.take() {
-            if let Some(mut stdin) = nurse.stdin.take() {
-                let _ = writeln!(stdin, "{how}");
+    /// Sends the server a signal (`TERM`, `KILL`, …) and waits until it has ended.
+    pub(super) fn stop_with(&mut self, signal: &str) {
+        if let Some((mut supervisor, _)) = self.child.take() {
+            if let Some(mut stdin) = supervisor.stdin.take() {
+                let _ = writeln!(stdin, "{signal}");
             }
-            let _ = nurse.wait();
+            let _ = supervisor.wait();
         }
     }
 
-    /// What the server printed.
+    /// The server's output so far.
     pub(super) fn log(&self) -> String {
         std::fs::read(self.path("log")).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
 
-    /// Whether somebody took the port before the server did.
+    /// Whether another process took the port before the server could bind it.
     pub(super) fn port_was_taken(&self) -> bool {
         self.log().contains("Address already in use")
     }
@@ -138,20 +140,30 @@ impl Drop for ManagedServer {
     }
 }
 
-/// Stops these processes (`true`), or has them go on.
-pub(super) fn set_paused(ids: &[Pid], halt: bool) {
+/// Pauses processes (SIGSTOP); those that have ended are skipped.
+pub(super) fn pause_all(ids: &[Pid]) {
     for id in ids {
-        // One that has ended in the meantime needs neither.
-        let _ = kill_process(*id, if halt { Signal::STOP } else { Signal::CONT });
+        let _ = kill_process(*id, Signal::STOP);
     }
 }
 
+/// Resumes paused processes (SIGCONT); those that have ended are skipped.
+pub(super) fn resume_all(ids: &[Pid]) {
+    for id in ids {
+        let _ = kill_process(*id, Signal::CONT);
+    }
+}
+
+/// A port of loopback that is free now; another process may take it at any time.
 pub(super) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Where a program is: in `PATH`, or in one of `folders`.
+/// The path of a program: in `PATH`, otherwise in one of `folders`.
 pub(super) fn find_program(name: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(folders.iter().cloned()).map(|folder| folder.join(name)).find(|at| at.exists())
+    std::env::split_paths(&path)
+        .chain(folders.iter().cloned())
+        .map(|folder| folder.join(name))
+        .find(|file| file.exists())
 }

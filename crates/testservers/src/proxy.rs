@@ -1,4 +1,4 @@
-//! A link to a server that can be stalled and cut.
+//! A TCP proxy for fault injection: it can pause forwarding and drop connections.
 
 use std::net::TcpListener;
 
@@ -13,7 +13,7 @@ enum LinkState {
     Disconnected,
 }
 
-/// A TCP proxy to a port of loopback. It passes on what it is sent until it is stalled or cut.
+/// A TCP proxy to a port of loopback. It forwards in both directions until it is paused or disconnected.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -21,41 +21,41 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to `port`, on a thread of its own.
+    /// Starts a proxy to `port` on a new thread.
     pub fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let own = listener.local_addr().unwrap().port();
+        let proxy_port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
         let (sender, state) = watch::channel(LinkState::Open);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(accept_loop(listener, port, state));
         });
-        Self { port: own, state: sender }
+        Self { port: proxy_port, state: sender }
     }
 
-    /// Its port.
+    /// The proxy's own port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// From now on it takes everything and passes on nothing.
+    /// Pauses forwarding: connections are accepted and read, nothing is passed on.
     pub fn pause(&self) {
         self.state.send_replace(LinkState::Paused);
     }
 
-    /// Closes every link, and every new one at once.
+    /// Closes every connection; new ones are closed right after they are accepted.
     pub fn disconnect(&self) {
         self.state.send_replace(LinkState::Disconnected);
     }
 
-    /// Passes on again what was stalled, and what comes.
+    /// Resumes forwarding, beginning with what was held back.
     pub fn resume(&self) {
         self.state.send_replace(LinkState::Open);
     }
 }
 
-/// Until the proxy is dropped.
+/// Accepts connections until the proxy is dropped.
 async fn accept_loop(listener: TcpListener, port: u16, state: watch::Receiver<LinkState>) {
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     let mut dropped = state.clone();
@@ -66,8 +66,8 @@ async fn accept_loop(listener: TcpListener, port: u16, state: watch::Receiver<Li
             }
         }
     };
-    let gone = async { while dropped.changed().await.is_ok() {} };
-    tokio::select! { () = accept => {}, () = gone => {} }
+    let proxy_dropped = async { while dropped.changed().await.is_ok() {} };
+    tokio::select! { () = accept => {}, () = proxy_dropped => {} }
 }
 
 async fn relay_connection(client: TcpStream, port: u16, mut state: watch::Receiver<LinkState>) {
