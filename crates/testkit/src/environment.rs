@@ -1,4 +1,4 @@
-//! Time, chance and delivery under a test's control.
+//! Clock, random source and code delivery under the control of a test.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use stele_core::ports::{CodeMessage, Delivery};
 use stele_core::random::Random;
 use stele_core::time::{Clock, Timestamp};
 
-/// A clock that stands still until it is moved.
+/// A clock that only moves when a test moves it.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -19,17 +19,17 @@ impl ManualClock {
         Self(AtomicI64::new(now.as_micros()))
     }
 
-    /// Moves it on.
+    /// Moves the clock forward by `span`.
     pub fn advance(&self, span: Duration) {
         self.0.fetch_add(i64::try_from(span.as_micros()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Sets it.
+    /// Sets the clock.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.as_micros(), Ordering::SeqCst);
     }
 
-    /// What it shows.
+    /// The time of this clock.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.0.load(Ordering::SeqCst))
     }
@@ -45,12 +45,12 @@ impl Clock for ManualClock {
     }
 }
 
-/// Chance that is the same in every run: SHA-256 of a counter.
+/// A deterministic random source, the same in every run: SHA-256 of a counter. For tests only.
 #[derive(Debug, Default)]
 pub struct SeededRandom(AtomicU64);
 
 impl SeededRandom {
-    /// The `n`-th sequence; none has a block of another one, nor of the default, which is the zeroth.
+    /// The `n`-th sequence. Sequences do not overlap; the default is number 0.
     pub fn stream(n: u64) -> Self {
         Self(AtomicU64::new(n << 32))
     }
@@ -65,20 +65,20 @@ impl Random for SeededRandom {
     }
 }
 
-/// A code that was sent.
+/// A verification code that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentCode {
-    /// To whom, as given.
+    /// The recipient's phone or e-mail address, as given.
     pub to: String,
-    /// What for.
+    /// The purpose of the code.
     pub purpose: &'static str,
-    /// From which dialect.
+    /// The dialect that sent it.
     pub dialect: &'static str,
     /// The code.
     pub code: String,
 }
 
-/// Keeps the codes that would be sent.
+/// Records codes instead of sending them.
 #[derive(Debug, Default)]
 pub struct RecordingDelivery(Mutex<Vec<SentCode>>);
 

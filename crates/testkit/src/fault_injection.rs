@@ -1,4 +1,4 @@
-//! Stores that can be taken away and given back, as an outage does it, and watched while they are at work.
+//! Fault injection: decorators of the stores that simulate an outage, and report every call to an observer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,10 +14,10 @@ use stele_core::time::Timestamp;
 use stele_core::user::{Account, Credential, NewUser, User, UserId, UserRef, UserStatus};
 use stele_core::{Error, Result};
 
-/// What a store that is off says: nothing of it may reach a client.
-const OUTAGE_ERROR: &str = "switched off: postgres://user:secret@db";
+/// The error of a store that is down. No part of it may reach a client.
+const OUTAGE_ERROR: &str = "simulated outage: postgres://user:secret@db";
 
-/// Takes the stores that it wraps away. All clones are one switch; everything is up at first.
+/// Simulates outages of the stores that it wraps. Clones share their state; at first every store is up.
 #[derive(Clone, Default)]
 pub(crate) struct FaultInjector {
     accounts_down_flag: DownFlag,
@@ -28,69 +28,89 @@ pub(crate) struct FaultInjector {
     state_store_calls: StoreCalls,
 }
 
-/// The calls that a store was asked for so far, by the names of their methods.
+/// The calls of a store so far, by operation name.
 type StoreCalls = Arc<Mutex<Vec<&'static str>>>;
 
-/// When a watcher is told of a store's call.
+/// Whether a store is available in a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreState {
+    /// Calls reach the store.
+    Up,
+    /// Every call fails as unavailable.
+    Down,
+}
+
+/// When an observer is notified of a store's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallPhase {
-    /// It is about to be made.
+    /// Before the store executes it.
     Before,
-    /// It has been answered; nobody has heard it yet.
+    /// After the store executed it, before the caller receives the response.
     After,
 }
 
-/// Is told of each call of a store by the name of its method, and says whether the answer is lost on its way.
-pub type StoreCallObserver = Arc<dyn Fn(&'static str, CallPhase) -> bool + Send + Sync>;
+/// Whether the caller of a store receives the response to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseDelivery {
+    /// The caller receives the response.
+    Delivered,
+    /// The call is executed, and the caller gets an error as if the connection had been lost.
+    Lost,
+}
 
-/// Whoever watches a store, and what it was asked for.
+/// Called before and after each call of a store with the operation's name. Its result counts only after the call.
+pub type StoreCallObserver = Arc<dyn Fn(&'static str, CallPhase) -> ResponseDelivery + Send + Sync>;
+
+/// Records the calls of one store and notifies the observer.
 struct CallRecorder {
     observer: Arc<Mutex<Option<StoreCallObserver>>>,
     calls: StoreCalls,
 }
 
 impl CallRecorder {
-    fn notify(&self, call: &'static str, moment: CallPhase) -> bool {
-        let watcher = self.observer.lock().unwrap().clone();
-        watcher.is_some_and(|watcher| watcher(call, moment))
+    fn notify(&self, operation: &'static str, phase: CallPhase) -> ResponseDelivery {
+        let observer = self.observer.lock().unwrap().clone();
+        observer.map_or(ResponseDelivery::Delivered, |observer| observer(operation, phase))
     }
 
-    async fn record_call<T>(&self, call: &'static str, work: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        self.calls.lock().unwrap().push(call);
-        self.notify(call, CallPhase::Before);
-        let outcome = work.await;
-        if self.notify(call, CallPhase::After) { Err(Error::unavailable(OUTAGE_ERROR)) } else { outcome }
+    async fn record_call<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        self.calls.lock().unwrap().push(operation);
+        self.notify(operation, CallPhase::Before);
+        let result = call.await;
+        match self.notify(operation, CallPhase::After) {
+            ResponseDelivery::Delivered => result,
+            ResponseDelivery::Lost => Err(Error::unavailable(OUTAGE_ERROR)),
+        }
     }
 }
 
-/// Whether something is away.
+/// Whether a store, or a part of it, is down.
 #[derive(Clone, Debug, Default)]
 struct DownFlag(Arc<AtomicBool>);
 
 impl DownFlag {
-    fn set(&self, down: bool) {
-        self.0.store(down, Ordering::SeqCst);
+    fn set(&self, state: StoreState) {
+        self.0.store(state == StoreState::Down, Ordering::SeqCst);
     }
 
-    /// The store, while it is up.
+    /// The store, or the outage's error while it is down.
     fn get<'a, S: ?Sized>(&self, store: &'a Arc<S>) -> Result<&'a S> {
         if self.0.load(Ordering::SeqCst) { Err(Error::unavailable(OUTAGE_ERROR)) } else { Ok(store) }
     }
 }
 
 impl FaultInjector {
-    /// `store`, under this switch.
+    /// Decorates the user store.
     pub(crate) fn wrap_user_store(&self, store: Arc<dyn UserStore>) -> Arc<dyn UserStore> {
-        let watch = self.recorder(&self.user_store_calls);
         Arc::new(FaultInjectingUserStore {
             store,
             accounts: self.accounts_down_flag.clone(),
             apps: self.apps_down_flag.clone(),
-            recorder: watch,
+            recorder: self.recorder(&self.user_store_calls),
         })
     }
 
-    /// `store`, under this switch.
+    /// Decorates the state store.
     pub(crate) fn wrap_state_store(&self, store: Arc<dyn StateStore>) -> Arc<dyn StateStore> {
         Arc::new(FaultInjectingStateStore {
             store,
@@ -99,34 +119,34 @@ impl FaultInjector {
         })
     }
 
-    fn recorder(&self, made: &StoreCalls) -> CallRecorder {
-        CallRecorder { observer: self.observer.clone(), calls: made.clone() }
+    fn recorder(&self, calls: &StoreCalls) -> CallRecorder {
+        CallRecorder { observer: self.observer.clone(), calls: calls.clone() }
     }
 
-    /// The calls of the user store and of the short-lived store since they were taken last, in their order.
+    /// Returns and clears the recorded calls of the user store and of the state store, in their order.
     pub(crate) fn take_calls(&self) -> [Vec<&'static str>; 2] {
-        [&self.user_store_calls, &self.state_store_calls].map(|made| std::mem::take(&mut *made.lock().unwrap()))
+        [&self.user_store_calls, &self.state_store_calls].map(|calls| std::mem::take(&mut *calls.lock().unwrap()))
     }
 
-    /// Has `watcher` told of every call, in place of who was before.
-    pub(crate) fn set_observer(&self, watcher: Option<StoreCallObserver>) {
-        *self.observer.lock().unwrap() = watcher;
+    /// Replaces the observer of store calls.
+    pub(crate) fn set_observer(&self, observer: Option<StoreCallObserver>) {
+        *self.observer.lock().unwrap() = observer;
     }
 
-    /// Whether the user store is away.
-    pub(crate) fn set_user_store_down(&self, down: bool) {
-        self.accounts_down_flag.set(down);
-        self.apps_down_flag.set(down);
+    /// Takes the whole user store down, or up again.
+    pub(crate) fn set_user_store(&self, state: StoreState) {
+        self.accounts_down_flag.set(state);
+        self.apps_down_flag.set(state);
     }
 
-    /// Whether the user store is away but for what an app is.
-    pub(crate) fn set_accounts_down(&self, down: bool) {
-        self.accounts_down_flag.set(down);
+    /// Takes the user store down, except for lookups of apps, or up again.
+    pub(crate) fn set_accounts(&self, state: StoreState) {
+        self.accounts_down_flag.set(state);
     }
 
-    /// Whether the short-lived store is away.
-    pub(crate) fn set_state_store_down(&self, down: bool) {
-        self.state_down_flag.set(down);
+    /// Takes the state store down, or up again.
+    pub(crate) fn set_state_store(&self, state: StoreState) {
+        self.state_down_flag.set(state);
     }
 }
 
@@ -216,8 +236,8 @@ impl StateStore for FaultInjectingStateStore {
     async fn check_rate_limit(&self, attempt: &LoginAttempt) -> Result<RateLimitDecision> {
         self.recorder.record_call("admit", self.available()?.check_rate_limit(attempt)).await
     }
-    async fn record_login_attempt(&self, attempt: &LoginAttempt, verdict: &ProofResult) -> Result<AttemptOutcome> {
-        self.recorder.record_call("settle", self.available()?.record_login_attempt(attempt, verdict)).await
+    async fn record_login_attempt(&self, attempt: &LoginAttempt, result: &ProofResult) -> Result<AttemptOutcome> {
+        self.recorder.record_call("settle", self.available()?.record_login_attempt(attempt, result)).await
     }
     async fn verify_code(&self, attempt: &LoginAttempt, guess: &CodeVerification) -> Result<CodeVerificationResult> {
         self.recorder.record_call("guess_code", self.available()?.verify_code(attempt, guess)).await

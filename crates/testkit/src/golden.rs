@@ -1,8 +1,9 @@
-//! Golden transcripts: what a client sends and what it is answered, to the byte.
+//! Golden transcripts: requests and the expected responses, compared byte by byte.
 //!
-//! A file holds exchanges, separated by lines of `=====`: a raw request (head, empty line, body), a line of `-----`,
-//! and the expected answer: its status line, its headers but `date` (lowercase, sorted), an empty line, its body.
-//! Each exchange must also be as the service's OpenAPI document has it. `content-length` and `connection: close` are added to requests. `UPDATE_GOLDEN=1` writes the answers anew.
+//! A file contains exchanges, separated by lines of `=====`: a raw request (head, empty line, body), a line of `-----`,
+//! and the expected response: status line, headers without `date` (lowercase, sorted), empty line, body. Each exchange
+//! must also conform to the service's OpenAPI document. `content-length` and `connection: close` are added to requests.
+//! `UPDATE_GOLDEN=1` rewrites the responses.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,29 +13,29 @@ use crate::{RunningService, openapi, raw_http};
 const EXCHANGE_SEPARATOR: &str = "\n=====\n";
 const RESPONSE_SEPARATOR: &str = "\n-----\n";
 
-/// Plays the transcript in `path` (from the crate's folder) against `service` and compares every byte.
+/// Sends the requests of the transcript at `path` (relative to the crate) to `service` and compares the responses.
 pub async fn assert_golden(service: &RunningService, path: &str) {
     let file = Path::new(path);
     let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let described = serde_json::to_value((service.service().openapi_document)()).unwrap();
-    let mut played = Vec::new();
+    let document = serde_json::to_value((service.service().openapi_document)()).unwrap();
+    let mut actual = Vec::new();
     for exchange in text.trim_end().split(EXCHANGE_SEPARATOR) {
         let request = exchange.split(RESPONSE_SEPARATOR).next().unwrap_or_default().trim_end_matches('\n');
-        let answer = normalize_response(&raw_http::send_raw(service.address(), &request_bytes(request)).await);
-        openapi::assert_conforms(&described, request, &answer);
-        played.push(format!("{request}{RESPONSE_SEPARATOR}{}", answer.trim_end()));
+        let response = normalize_response(&raw_http::send_raw(service.address(), &request_bytes(request)).await);
+        openapi::assert_conforms(&document, request, &response);
+        actual.push(format!("{request}{RESPONSE_SEPARATOR}{}", response.trim_end()));
     }
     let expected = text.trim_end().split(EXCHANGE_SEPARATOR);
-    let differing = expected.zip(&played).find(|(expected, played)| expected != played);
-    let played = played.join(EXCHANGE_SEPARATOR) + "\n";
+    let differing = expected.zip(&actual).find(|(expected, actual)| expected != actual);
+    let actual = actual.join(EXCHANGE_SEPARATOR) + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(file, played).unwrap();
+        std::fs::write(file, actual).unwrap();
         return;
     }
-    if let Some((expected, played)) = differing {
-        panic!("{path} differs (UPDATE_GOLDEN=1 writes it anew).\nExpected:\n{expected}\n\nPlayed:\n{played}");
+    if let Some((expected, actual)) = differing {
+        panic!("{path} differs (UPDATE_GOLDEN=1 rewrites it).\nExpected:\n{expected}\n\nActual:\n{actual}");
     }
-    assert_eq!(played, text, "{path} differs in form; UPDATE_GOLDEN=1 writes it anew");
+    assert_eq!(actual, text, "{path} differs in whitespace; UPDATE_GOLDEN=1 rewrites it");
 }
 
 fn request_bytes(request: &str) -> Vec<u8> {
@@ -49,8 +50,8 @@ fn request_bytes(request: &str) -> Vec<u8> {
     out.into_bytes()
 }
 
-fn normalize_response(answer: &str) -> String {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+fn normalize_response(response: &str) -> String {
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((response, ""));
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap_or_default();
     let mut headers: Vec<String> = lines

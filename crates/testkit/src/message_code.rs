@@ -1,16 +1,16 @@
-//! Answers of the dialects that say `{"message", "code", "data"}`: cloudbox and TMS.
+//! Responses of the form `{"message", "code", "data"}`, which cloudbox and TMS use.
 
 use crate::TestResponse;
 
-/// What such an answer says.
+/// The fields of such a response.
 pub trait MessageCode {
-    /// Its code.
+    /// The response's code.
     fn code(&self) -> String;
 
-    /// Whether it is a success.
+    /// Whether the response reports success: HTTP 200 and code `0000`.
     fn is_success(&self) -> bool;
 
-    /// The `user_token` of a success.
+    /// The `user_token` of a successful response; panics on a failure.
     fn token(&self) -> String;
 }
 

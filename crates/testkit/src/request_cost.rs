@@ -1,19 +1,19 @@
-//! What a request costs, counted: the same in every run, on every machine.
+//! The cost of a request in password hashes and store calls, which is the same in every run on every machine.
 
-/// What was done between two points, see [`Lab::work`](crate::TestLab::measure_cost).
+/// Work done during one operation; see [`TestLab::measure_cost`](crate::TestLab::measure_cost).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestCost {
     /// Password hashes computed.
     pub hashes: u64,
-    /// Calls of the user store, by the names of their methods, in their order. Each is a trip to the database.
+    /// Calls of the user store in their order, by operation name. Each is a round trip to the database.
     pub user_store_calls: Vec<&'static str>,
-    /// As `users`, of the short-lived store.
+    /// Calls of the state store in their order, by operation name.
     pub state_store_calls: Vec<&'static str>,
 }
 
 impl RequestCost {
-    /// This much.
-    pub fn new(hashes: u64, users: &[&'static str], state: &[&'static str]) -> Self {
-        Self { hashes, user_store_calls: users.into(), state_store_calls: state.into() }
+    /// This number of hashes, and these calls of the user store and of the state store.
+    pub fn new(hashes: u64, user_store_calls: &[&'static str], state_store_calls: &[&'static str]) -> Self {
+        Self { hashes, user_store_calls: user_store_calls.into(), state_store_calls: state_store_calls.into() }
     }
 }

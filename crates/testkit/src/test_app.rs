@@ -1,4 +1,4 @@
-//! A service under test, a client of it, and what the client is answered.
+//! A running service under test with its HTTP client, and assertions on responses.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use stele_dialect::RequestRejection;
 
 use crate::{RunningService, TestLab, http_client};
 
-/// A service on a user base of its own, and a client.
+/// A service on a new user base, and a client of it.
 pub struct TestApp {
     /// The user base.
     pub lab: TestLab,
@@ -24,24 +24,24 @@ pub struct TestApp {
     http: reqwest::Client,
 }
 
-/// What a request was answered.
+/// A response to a request.
 #[derive(Debug)]
 pub struct TestResponse {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body; of a sealed answer, what was within.
+    /// The body; decrypted if it was encrypted.
     pub text: String,
     /// Whether the body was encrypted.
     pub encrypted: bool,
 }
 
 impl PartialEq for TestResponse {
-    /// Whether they are the same to a client, whatever the time.
+    /// Whether a client cannot distinguish the two responses; the `Date` header is ignored.
     fn eq(&self, other: &Self) -> bool {
-        let headers = |answer: &Self| {
-            let mut headers = answer.headers.clone();
+        let headers = |response: &Self| {
+            let mut headers = response.headers.clone();
             headers.remove("date");
             headers
         };
@@ -51,22 +51,22 @@ impl PartialEq for TestResponse {
 }
 
 impl TestResponse {
-    /// The body.
+    /// The body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
 
-    /// A header; empty if it is missing.
+    /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// How many seconds to wait.
+    /// The value of `Retry-After` in seconds.
     pub fn retry_after(&self) -> Option<u64> {
         self.headers.get("retry-after").map(|seconds| seconds.to_str().unwrap().parse().unwrap())
     }
 
-    /// Asserts status and body.
+    /// Asserts the status and the body.
     #[track_caller]
     pub fn assert_is(&self, status: u16, text: &str) {
         assert_eq!((self.status, self.text.as_str()), (status, text));
@@ -80,22 +80,22 @@ impl TestApp {
         Self { lab, service, http: http_client() }
     }
 
-    /// The time, in seconds.
+    /// The time of the lab's clock, in seconds since 1970.
     pub fn now(&self) -> i64 {
         self.lab.clock().now().as_secs()
     }
 
-    /// Lets seconds pass.
+    /// Moves the lab's clock forward.
     pub fn advance_clock(&self, seconds: u64) {
         self.lab.clock().advance(Duration::from_secs(seconds));
     }
 
-    /// A request.
+    /// A request to the service, to be completed and sent.
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
         self.http.request(method.parse().unwrap(), self.service.url(path))
     }
 
-    /// Sends a request; whatever is answered is JSON and may not be stored.
+    /// Sends a request. Asserts that the response is JSON and must not be cached.
     pub async fn send(&self, request: RequestBuilder) -> TestResponse {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -104,29 +104,28 @@ impl TestApp {
         TestResponse { status, headers, text: response.text().await.unwrap(), encrypted: false }
     }
 
-    /// Posts a body.
+    /// Posts a body with this content type.
     pub async fn post_with_type(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> TestResponse {
         self.send(self.request("POST", path).header("content-type", content_type).body(body)).await
     }
 
     /// Disables a user, or enables them again.
-    pub async fn set_disabled(&self, user: &User, disabled: bool) {
-        let status = if disabled { UserStatus::Disabled } else { UserStatus::Active };
+    pub async fn set_status(&self, user: &User, status: UserStatus) {
         self.lab.use_cases().set_status(UserRef::Id(user.id), status).await.unwrap();
     }
 
-    /// Sets a password, as an administrator does.
+    /// Sets a user's password, as an administrator does.
     pub async fn set_password(&self, user: &User, password: &str) {
         let password = NewPassword::from_administrator(&RawPassword::new(password.to_owned())).unwrap();
         self.lab.use_cases().provision_password(UserRef::Id(user.id), &password).await.unwrap();
     }
 
-    /// How many password hashes were computed so far.
+    /// Number of password hashes computed so far.
     pub fn hash_count(&self) -> u64 {
         self.lab.dependencies().hasher.computed_hashes()
     }
 
-    /// Whether a session of this service's dialect lives; if so, it is prolonged.
+    /// Whether a session of this service's dialect is valid. The check extends a valid session.
     pub async fn is_session_valid(&self, token: &Token) -> bool {
         match self.lab.use_cases().authenticate(self.service.service().name, token).await {
             Ok(_) => true,
@@ -135,25 +134,25 @@ impl TestApp {
         }
     }
 
-    /// The body that the dialect renders an error as.
+    /// The body with which the dialect reports an error.
     pub fn render_error(&self, error: &Error) -> String {
         response_parts((self.service.service().render_error)(error)).2
     }
 
-    /// Asserts that the dialect refused a request for this reason.
+    /// Asserts that the dialect rejected a request with this reason.
     #[track_caller]
-    pub fn assert_refused(&self, answer: &TestResponse, refusal: &RequestRejection) {
-        let (status, _, text) = response_parts((self.service.service().render_rejection)(refusal));
-        answer.assert_is(status, &text);
+    pub fn assert_refused(&self, response: &TestResponse, rejection: &RequestRejection) {
+        let (status, _, text) = response_parts((self.service.service().render_rejection)(rejection));
+        response.assert_is(status, &text);
     }
 
-    /// Asserts that a request failed by this error, as the dialect renders it, to the byte: so nothing of a cause.
+    /// Asserts that a request failed with this error, exactly as the dialect renders it; so no error source leaks.
     #[track_caller]
-    pub fn assert_fails_with(&self, answer: &TestResponse, error: &Error) {
+    pub fn assert_fails_with(&self, response: &TestResponse, error: &Error) {
         let (status, retry_after, text) =
             response_parts(stele_dialect::finish_error_response(error, (self.service.service().render_error)(error)));
-        answer.assert_is(status, &text);
-        assert_eq!(answer.retry_after(), retry_after, "{answer:?}");
+        response.assert_is(status, &text);
+        assert_eq!(response.retry_after(), retry_after, "{response:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A user base of a test's own, and services on it.
+//! A user base for one test with a manual clock and fault injection, and services on it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ use stele_testservers as servers;
 use zeroize::Zeroizing;
 
 use crate::environment::{ManualClock, RecordingDelivery, SeededRandom, SentCode};
-use crate::fault_injection::{FaultInjector, StoreCallObserver};
+use crate::fault_injection::{FaultInjector, StoreCallObserver, StoreState};
 use crate::request_cost::RequestCost;
 
-/// When every laboratory's clock stands at first: 2026-01-01T08:00:00Z.
+/// The initial time of every lab: 2026-01-01T08:00:00Z.
 const INITIAL_TIME: Timestamp = Timestamp::from_secs(1_767_254_400);
 
-/// A user base in a folder of its own, with keys, a clock that stands still and repeatable chance.
+/// A user base in a temporary folder, with keys, a manual clock and a deterministic random source.
 pub struct TestLab {
     folder: Arc<tempfile::TempDir>,
     clock: Arc<ManualClock>,
@@ -39,26 +39,26 @@ pub struct TestLab {
     context: Context,
 }
 
-/// Takes a store away (`true`) or gives it back.
-pub type SetStoreDown = fn(&TestLab, bool);
+/// Takes a store down, or up again.
+pub type SetStoreState = fn(&TestLab, StoreState);
 
-/// Both stores, by name.
-pub const STORES: [(&str, SetStoreDown); 2] =
-    [("users", TestLab::set_user_store_down), ("state", TestLab::set_state_store_down)];
+/// The name of each store, and the function that takes it down.
+pub const STORES: [(&str, SetStoreState); 2] =
+    [("users", TestLab::set_user_store), ("state", TestLab::set_state_store)];
 
 impl TestLab {
-    /// A laboratory with default settings, but for cheap password hashes; on embedded stores or, where
-    /// `STELE_TEST_STORES` is `servers`, on PostgreSQL and Redis.
+    /// A lab with default settings and cheap password hashes; on embedded stores or, if `STELE_TEST_STORES` is
+    /// `servers`, on PostgreSQL and Redis.
     pub async fn new() -> Self {
         Self::with_settings(&[]).await
     }
 
-    /// A laboratory with these settings on top.
+    /// As [`TestLab::new`], with these settings in addition.
     pub async fn with_settings(extra: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // The short-lived store is born a day before the test begins, so that no proof in it is from before.
+        // The state store is a day old when the test begins: proofs older than the store would be rejected as stale.
         let clock = Arc::new(ManualClock::at(INITIAL_TIME.saturating_sub(Duration::from_secs(86_400))));
-        let surroundings =
+        let environment =
             Environment { clock: clock.clone(), random: Arc::new(SeededRandom::default()), ..Environment::default() };
         let settings = Settings::default()
             .with_values([
@@ -72,9 +72,9 @@ impl TestLab {
                 Vec::new()
             })
             .with_values(extra.iter().map(|(name, value)| (*name, (*value).to_owned())));
-        stele_app::provision(&settings, &[], surroundings.random.as_ref()).await.unwrap();
+        stele_app::provision(&settings, &[], environment.random.as_ref()).await.unwrap();
         let folder = Arc::new(folder);
-        let lab = Self::open(folder, settings, clock, surroundings).await;
+        let lab = Self::open(folder, settings, clock, environment).await;
         lab.clock.set(INITIAL_TIME);
         lab
     }
@@ -83,86 +83,86 @@ impl TestLab {
         folder: Arc<tempfile::TempDir>,
         settings: Settings,
         clock: Arc<ManualClock>,
-        surroundings: Environment,
+        environment: Environment,
     ) -> Self {
-        let sink = Arc::new(RecordingDelivery::default());
-        let mut assembly = ContextBuilder::open(settings, surroundings, sink.clone()).await.unwrap();
-        let switch = FaultInjector::default();
-        assembly.dependencies.users = switch.wrap_user_store(assembly.dependencies.users);
-        assembly.dependencies.state = switch.wrap_state_store(assembly.dependencies.state);
-        let deps = assembly.dependencies.clone();
-        Self { folder, clock, delivery: sink, fault_injector: switch, dependencies: deps, context: assembly.build() }
+        let delivery = Arc::new(RecordingDelivery::default());
+        let mut builder = ContextBuilder::open(settings, environment, delivery.clone()).await.unwrap();
+        let fault_injector = FaultInjector::default();
+        builder.dependencies.users = fault_injector.wrap_user_store(builder.dependencies.users);
+        builder.dependencies.state = fault_injector.wrap_state_store(builder.dependencies.state);
+        let dependencies = builder.dependencies.clone();
+        Self { folder, clock, delivery, fault_injector, dependencies, context: builder.build() }
     }
 
-    /// Another instance: it reads the same settings, keys and clock and opens the stores itself, and shares nothing with
-    /// this one in memory.
+    /// A second instance with the same settings, keys and clock. It opens the stores itself and shares nothing else
+    /// with this one in memory.
     pub async fn second_instance(&self) -> Self {
         let (clock, settings) = (self.clock.clone(), self.context.settings.clone());
         let random = Arc::new(SeededRandom::stream(1));
-        let surroundings = Environment { clock: clock.clone(), random, ..Environment::default() };
-        Self::open(self.folder.clone(), settings, clock, surroundings).await
+        let environment = Environment { clock: clock.clone(), random, ..Environment::default() };
+        Self::open(self.folder.clone(), settings, clock, environment).await
     }
 
-    /// The same user base after a restart: everything that was open is closed, and opened again. Services that were
-    /// started must have been stopped ([`RunningService::stop`]).
+    /// The same user base after a restart: the stores are closed and opened again. Running services must be stopped
+    /// before ([`RunningService::stop`]).
     pub async fn restart(self) -> Self {
-        let Self { folder, clock, dependencies: deps, context, .. } = self;
+        let Self { folder, clock, dependencies, context, .. } = self;
         let settings = context.settings.clone();
-        drop((deps, context));
+        drop((dependencies, context));
         let random = Arc::new(SeededRandom::stream(2));
-        let surroundings = Environment { clock: clock.clone(), random, ..Environment::default() };
-        Self::open(folder, settings, clock, surroundings).await
+        let environment = Environment { clock: clock.clone(), random, ..Environment::default() };
+        Self::open(folder, settings, clock, environment).await
     }
 
-    /// Takes the user store away (`true`) or gives it back, from the services as from [`TestLab::dependencies`]. While it is away
-    /// it answers `Unavailable`, with a cause that no client may see.
-    pub fn set_user_store_down(&self, down: bool) {
-        self.fault_injector.set_user_store_down(down);
+    /// Takes the user store down, or up again, for services and [`TestLab::dependencies`] alike. While it is down,
+    /// every call fails as unavailable, with an error source that no client may see.
+    pub fn set_user_store(&self, state: StoreState) {
+        self.fault_injector.set_user_store(state);
     }
 
-    /// As [`TestLab::set_user_store_down`], but that what an app is can still be read.
-    pub fn set_accounts_down(&self, down: bool) {
-        self.fault_injector.set_accounts_down(down);
+    /// As [`TestLab::set_user_store`], except that apps can still be looked up.
+    pub fn set_accounts(&self, state: StoreState) {
+        self.fault_injector.set_accounts(state);
     }
 
-    /// As [`TestLab::set_user_store_down`], for the short-lived store.
-    pub fn set_state_store_down(&self, down: bool) {
-        self.fault_injector.set_state_store_down(down);
+    /// As [`TestLab::set_user_store`], for the state store.
+    pub fn set_state_store(&self, state: StoreState) {
+        self.fault_injector.set_state_store(state);
     }
 
-    /// Has `watcher` told of every call of a store, in place of who was before.
-    pub fn set_store_observer(&self, watcher: Option<StoreCallObserver>) {
-        self.fault_injector.set_observer(watcher);
+    /// Replaces the observer of store calls.
+    pub fn set_store_observer(&self, observer: Option<StoreCallObserver>) {
+        self.fault_injector.set_observer(observer);
     }
 
-    /// Does something, and gives what the services and the domain did for it. Nothing else may ask them meanwhile.
-    pub async fn measure_cost<T>(&self, asked: impl Future<Output = T>) -> (T, RequestCost) {
-        let hashed = || self.dependencies().hasher.computed_hashes();
-        let before = hashed();
+    /// Runs an operation and returns its result with the work it caused. No other requests may run at the same time.
+    pub async fn measure_cost<T>(&self, operation: impl Future<Output = T>) -> (T, RequestCost) {
+        let computed_hashes = || self.dependencies().hasher.computed_hashes();
+        let hashes_before = computed_hashes();
         self.fault_injector.take_calls();
-        let answer = asked.await;
-        let [users, state] = self.fault_injector.take_calls();
-        (answer, RequestCost { hashes: hashed() - before, user_store_calls: users, state_store_calls: state })
+        let result = operation.await;
+        let [user_store_calls, state_store_calls] = self.fault_injector.take_calls();
+        (result, RequestCost { hashes: computed_hashes() - hashes_before, user_store_calls, state_store_calls })
     }
 
-    /// The use cases, as services have them.
+    /// The use cases, as services call them.
     pub fn use_cases(&self) -> &UseCases {
         &self.context.use_cases
     }
 
-    /// The stores and rules behind the use cases, which services do not see.
+    /// The stores and policies behind the use cases, which services cannot access.
     pub fn dependencies(&self) -> &Dependencies {
         &self.dependencies
     }
 
-    /// What services are started with, over stores or rules that `change` has changed.
+    /// The context for starting services, with dependencies that `change` modifies.
     pub fn context_with(&self, change: impl FnOnce(&mut Dependencies)) -> Context {
-        let mut deps = self.dependencies.clone();
-        change(&mut deps);
-        Context { use_cases: UseCases::new(deps), ..self.context.clone() }
+        let mut dependencies = self.dependencies.clone();
+        change(&mut dependencies);
+        Context { use_cases: UseCases::new(dependencies), ..self.context.clone() }
     }
 
-    /// What services are started with.
+    /// The context for starting services.
     pub fn context(&self) -> &Context {
         &self.context
     }
@@ -182,13 +182,13 @@ impl TestLab {
         self.delivery.sent_codes()
     }
 
-    /// The newest code sent to `to`.
+    /// The last code sent to `to`; panics if there is none.
     pub fn last_code_for(&self, to: &str) -> String {
         let sent = self.sent_codes().into_iter().rev().find(|sent| sent.to == to);
         sent.unwrap_or_else(|| panic!("no code was sent to {to}")).code
     }
 
-    /// A user to add.
+    /// Begins to add a user; see [`UserBuilder`].
     pub fn user(&self, name: &str) -> UserBuilder<'_> {
         UserBuilder {
             lab: self,
@@ -212,7 +212,7 @@ impl TestLab {
         self.use_cases().add_client_token(name).await.unwrap().expose().to_owned()
     }
 
-    /// Has an account's owner log in by TMS, from an address that no test calls from.
+    /// Logs in as the owner of an account through TMS, from an address that no test uses.
     pub async fn log_in_owner(&self, identifier: &str, password: &str) {
         let caller = RequestInfo::from_client("tms", [198, 51, 100, 200].into());
         let request = LoginRequest {
@@ -231,15 +231,16 @@ impl TestLab {
         self.start_service_on(&self.context, service).await
     }
 
-    /// As [`TestLab::start_service`], with a domain that `change` was made to: as an instance with other settings or keys has it.
+    /// As [`TestLab::start_service`], with dependencies that `change` modifies, like an instance with other settings or
+    /// keys.
     pub async fn start_service_with(&self, service: Service, change: impl FnOnce(&mut Dependencies)) -> RunningService {
         self.start_service_on(&self.context_with(change), service).await
     }
 
-    /// As [`TestLab::start_service`], as when every hashing slot is taken and the queue behind is full.
+    /// As [`TestLab::start_service`], with all hashing slots taken and the hash queue full.
     pub async fn start_with_full_hash_queue(&self, service: Service) -> RunningService {
         let full = Hasher::new(self.dependencies().hasher.cost(), 1, 0, &OsRandom);
-        self.start_service_with(service, |deps| deps.hasher = full.unwrap()).await
+        self.start_service_with(service, |dependencies| dependencies.hasher = full.unwrap()).await
     }
 
     async fn start_service_on(&self, context: &Context, service: Service) -> RunningService {
@@ -264,22 +265,22 @@ pub struct RunningService {
 }
 
 impl RunningService {
-    /// What runs.
+    /// The dialect's service.
     pub fn service(&self) -> Service {
         self.service
     }
 
-    /// Stops it; everything that it was asked is answered.
+    /// Graceful shutdown: requests in flight are answered.
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of `path` there.
+    /// The URL of `path` on this service.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -291,7 +292,7 @@ impl Drop for RunningService {
     }
 }
 
-/// A user to add; everything but the name may be left out. The password is `123456`.
+/// Adds a user. Everything but the name is optional; the default password is `123456`.
 pub struct UserBuilder<'a> {
     lab: &'a TestLab,
     name: String,
@@ -303,35 +304,35 @@ pub struct UserBuilder<'a> {
 }
 
 impl UserBuilder<'_> {
-    /// Another password.
+    /// Sets the password.
     #[must_use]
     pub fn password(mut self, password: &str) -> Self {
         password.clone_into(&mut self.password);
         self
     }
 
-    /// A phone.
+    /// Sets the phone.
     #[must_use]
     pub fn phone(mut self, phone: &str) -> Self {
         self.phone = Some(phone.to_owned());
         self
     }
 
-    /// An e-mail address.
+    /// Sets the e-mail address.
     #[must_use]
     pub fn email(mut self, email: &str) -> Self {
         self.email = Some(email.to_owned());
         self
     }
 
-    /// An administrator.
+    /// Makes the user an administrator.
     #[must_use]
     pub fn admin(mut self) -> Self {
         self.role = Role::Admin;
         self
     }
 
-    /// More about the person.
+    /// Sets the profile.
     #[must_use]
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;

@@ -1,6 +1,6 @@
-//! Existence over several calls: whatever a stranger calls in whatever order, an account that exists answers and costs
-//! what one does that does not, at addresses that the account does not know. (By one identifier: that two of them share a
-//! count shows that they are one account's, ADR 24.)
+//! User enumeration over sequences of calls: from addresses that the account does not know, no sequence of calls gets
+//! other responses or costs for an account that exists than for one that does not. (With one identifier: that two
+//! identifiers share a failure count reveals that they belong to one account, ADR 24.)
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -24,19 +24,27 @@ use stele_core::{Error, Result};
 use stele_testkit::TestLab;
 use tokio::sync::Mutex;
 
-/// What happens next, in both laboratories.
+/// One step, executed in both labs.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A stranger calls, from one of four addresses.
+    /// A stranger makes a call from one of four addresses.
     StrangerCall(u8, Call),
-    /// Time passes, in seconds.
+    /// The clock advances by this number of seconds.
     Wait(u64),
-    /// The owner logs in, where there is one: from an address of their own, perhaps after a wrong password.
-    OwnerLogin { mistyped: bool, address: u8 },
-    /// The owner changes the password, where there is one.
+    /// If the account exists, its owner logs in from an address of their own, possibly after a mistyped password.
+    OwnerLogin { first_try: TypedPassword, address: u8 },
+    /// If the account exists, its owner changes the password.
     OwnerPasswordChange,
 }
 
+/// What the owner types first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TypedPassword {
+    Right,
+    Mistyped,
+}
+
+/// A call of a stranger.
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Login,
@@ -79,38 +87,46 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => (0u8..4, any_call()).prop_map(|(from, call)| Step::StrangerCall(from, call)),
         2 => prop_oneof![0u64..3, 1u64..70, 1u64..2_000].prop_map(Step::Wait),
-        2 => (any::<bool>(), 0u8..2).prop_map(|(mistyped, address)| Step::OwnerLogin { mistyped, address }),
+        2 => (prop_oneof![Just(TypedPassword::Right), Just(TypedPassword::Mistyped)], 0u8..2)
+            .prop_map(|(first_try, address)| Step::OwnerLogin { first_try, address }),
         1 => Just(Step::OwnerPasswordChange),
     ]
 }
 
-/// A laboratory in which the account exists, or one in which it does not.
+/// Whether the account that the calls are about exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AccountExistence {
+    Exists,
+    Missing,
+}
+
+/// A lab in which the account exists, or one in which it does not.
 struct Scenario {
     lab: TestLab,
-    exists: bool,
+    account: AccountExistence,
     password: String,
     phone: String,
     round: u32,
 }
 
 impl Scenario {
-    async fn new(exists: bool) -> Self {
+    async fn new(account: AccountExistence) -> Self {
         let (password, phone) = Default::default();
-        Self { lab: TestLab::new().await, exists, password, phone, round: 0 }
+        Self { lab: TestLab::new().await, account, password, phone, round: 0 }
     }
 
-    /// Another account, and addresses that nothing was counted for.
+    /// Begins with another account, and with addresses for which nothing has been counted.
     async fn start_round(&mut self, round: u32) {
         self.round = round;
         self.phone = format!("138{round:08}");
         self.password = "first-password".to_owned();
         self.lab.clock().advance(Duration::from_secs(7_200));
-        if self.exists {
+        if self.account == AccountExistence::Exists {
             self.lab.user(&format!("person{round}")).phone(&self.phone).password(&self.password).add().await;
         }
     }
 
-    /// Strangers: two of IPv4, and two /64 of one /56.
+    /// The strangers' addresses: two of IPv4, and two /64 networks of one /56.
     fn stranger_info(&self, dialect: &'static str, from: u8) -> RequestInfo {
         let round = self.round;
         let address = match from {
@@ -137,22 +153,23 @@ impl Scenario {
         self.lab.use_cases().login(request).await.map(drop)
     }
 
-    /// What the owner does is not answered to strangers.
-    async fn owner_login(&self, address: u8, mistyped: bool) {
+    /// Strangers do not see the response to the owner.
+    async fn owner_login(&self, address: u8, first_try: TypedPassword) {
         let caller = self.owner_info(address);
-        if mistyped && self.exists {
+        let exists = self.account == AccountExistence::Exists;
+        if first_try == TypedPassword::Mistyped && exists {
             drop(self.log_in(&caller, "mistyped", Challenge::Never).await);
         }
-        // Past the longest wait: otherwise the slip alone is counted, as a stranger's could be at either account.
+        // Past the longest lockout, so that the owner's login succeeds and resets the count of the mistyped password.
         self.lab.clock().advance(Duration::from_secs(60));
-        if self.exists {
+        if exists {
             self.log_in(&caller, &self.password, Challenge::Never).await.unwrap();
         }
     }
 
     async fn owner_password_change(&mut self) {
         self.lab.clock().advance(Duration::from_secs(60));
-        if !self.exists {
+        if self.account == AccountExistence::Missing {
             return;
         }
         let use_cases = self.lab.use_cases();
@@ -178,8 +195,8 @@ impl Scenario {
             Call::Login => {
                 visible_response(&self.log_in(&self.stranger_info("tms", from), "wrong", Challenge::Never).await)
             }
-            Call::LoginWithCaptcha(solved) => {
-                let solution = self.captcha_solution(&jwt, solved).await;
+            Call::LoginWithCaptcha(captcha_answer) => {
+                let solution = self.captcha_solution(&jwt, captcha_answer).await;
                 visible_response(&self.log_in(&jwt, "wrong", Challenge::Captcha(solution)).await)
             }
             Call::LoginWithCode { typed } => {
@@ -214,13 +231,13 @@ impl Scenario {
         }
     }
 
-    async fn captcha_solution(&self, caller: &RequestInfo, solved: CaptchaAnswer) -> Option<CaptchaSolution> {
+    async fn captcha_solution(&self, caller: &RequestInfo, captcha_answer: CaptchaAnswer) -> Option<CaptchaSolution> {
         let use_cases = self.lab.use_cases();
-        let id = match solved {
+        let id = match captcha_answer {
             CaptchaAnswer::Missing => return None,
             CaptchaAnswer::Wrong | CaptchaAnswer::Right => use_cases.issue_captcha(caller).await.ok()?,
         };
-        let text = match solved {
+        let text = match captcha_answer {
             CaptchaAnswer::Right => use_cases.view_captcha(id).await.unwrap().unwrap().text,
             CaptchaAnswer::Missing | CaptchaAnswer::Wrong => "wrong".to_owned(),
         };
@@ -230,18 +247,18 @@ impl Scenario {
     async fn run_step(&mut self, step: &Step) -> String {
         match *step {
             Step::StrangerCall(from, call) => {
-                let (answer, work) = self.lab.measure_cost(self.run_call(from, call)).await;
-                return format!("{step:?}: {answer}, {work:?}");
+                let (response, cost) = self.lab.measure_cost(self.run_call(from, call)).await;
+                return format!("{step:?}: {response}, {cost:?}");
             }
             Step::Wait(seconds) => self.lab.clock().advance(Duration::from_secs(seconds)),
-            Step::OwnerLogin { mistyped, address } => self.owner_login(address, mistyped).await,
+            Step::OwnerLogin { first_try, address } => self.owner_login(address, first_try).await,
             Step::OwnerPasswordChange => self.owner_password_change().await,
         }
         String::new()
     }
 }
 
-/// What a dialect lets a stranger know that promises to answer an unknown user like a wrong password.
+/// What a stranger sees of a result in a dialect that reports an unknown user as a wrong password.
 fn visible_response<T: Debug>(result: &Result<T>) -> String {
     match result {
         Ok(_) => "done".to_owned(),
@@ -253,23 +270,25 @@ fn visible_response<T: Debug>(result: &Result<T>) -> String {
 #[test]
 fn no_call_sequence_reveals_whether_an_account_exists() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let sides = runtime.block_on(async { (Scenario::new(true).await, Scenario::new(false).await) });
-    let (sides, rounds) = (Mutex::new(sides), AtomicU32::new(1));
+    let scenarios = runtime.block_on(async {
+        (Scenario::new(AccountExistence::Exists).await, Scenario::new(AccountExistence::Missing).await)
+    });
+    let (scenarios, rounds) = (Mutex::new(scenarios), AtomicU32::new(1));
     let config = ProptestConfig { failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::with_cases(60) };
     proptest!(config, |(steps in proptest::collection::vec(any_step(), 1..60))| {
         let round = rounds.fetch_add(1, Ordering::Relaxed);
-        let differs = runtime.block_on(async {
-            let (known, unknown) = &mut *sides.lock().await;
+        let difference = runtime.block_on(async {
+            let (known, unknown) = &mut *scenarios.lock().await;
             known.start_round(round).await;
             unknown.start_round(round).await;
             for (n, step) in steps.iter().enumerate() {
-                let (one, other) = (known.run_step(step).await, unknown.run_step(step).await);
-                if one != other {
-                    return Some(format!("step {n}: known {one}; unknown {other}"));
+                let (for_known, for_unknown) = (known.run_step(step).await, unknown.run_step(step).await);
+                if for_known != for_unknown {
+                    return Some(format!("step {n}: known {for_known}; unknown {for_unknown}"));
                 }
             }
             None
         });
-        prop_assert_eq!(differs, None);
+        prop_assert_eq!(difference, None);
     });
 }

@@ -1,4 +1,4 @@
-//! What use cases tell of themselves: one event each, however they end, with nothing secret in it.
+//! Audit events: each use case emits exactly one, whatever its outcome, and no event contains a secret.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -16,7 +16,7 @@ use stele_core::proof::{Proof, ProofKind, SaltedProof};
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionTransport};
 use stele_core::{Dependencies, UseCases};
-use stele_testkit::{TestLab, md5_hex};
+use stele_testkit::{StoreState, TestLab, md5_hex};
 use tokio::task::consume_budget;
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl EventSink for RecordedEvents {
 }
 
 impl RecordedEvents {
-    /// What was told since the last time.
+    /// Returns and clears the recorded events.
     fn take(&self) -> Vec<(Action, Outcome, Option<Subject>)> {
         let events = std::mem::take(&mut *self.0.lock().unwrap());
         events.into_iter().map(|event| (event.action, event.outcome, event.subject)).collect()
@@ -46,8 +46,8 @@ fn request_info() -> RequestInfo {
 }
 
 fn request<'a>(identifier: &'a str, proof: Proof, caller: &'a RequestInfo) -> LoginRequest<'a> {
-    let (audience, challenge, carrier) = (AllowedUsers::Everyone, Challenge::Never, SessionTransport::Token);
-    LoginRequest { identifier, proof, caller, allowed_users: audience, challenge, transport: carrier }
+    let (allowed_users, challenge, transport) = (AllowedUsers::Everyone, Challenge::Never, SessionTransport::Token);
+    LoginRequest { identifier, proof, caller, allowed_users, challenge, transport }
 }
 
 fn raw_password(password: &str) -> Proof {
@@ -65,39 +65,43 @@ async fn a_login_emits_one_event_with_outcome_and_proof() {
     let salted = || Proof::SaltedOrDigest(SaltedProof { digest, timestamp: timestamp.into() });
     let (kind, raw_kind) = (Action::Login(ProofKind::Salted), Action::Login(ProofKind::Raw));
 
-    let welcome = use_cases.login(request("mark", salted(), &caller)).await.unwrap();
-    assert_eq!(log.take(), [(kind, Outcome::Done, mark.clone())], "which of the two it was is known");
+    let session = use_cases.login(request("mark", salted(), &caller)).await.unwrap();
+    assert_eq!(
+        log.take(),
+        [(kind, Outcome::Done, mark.clone())],
+        "a successful login reveals which of the two proofs it was"
+    );
     use_cases.login(request("mark", salted(), &caller)).await.unwrap_err();
     assert_eq!(log.take(), [(Action::Login(ProofKind::SaltedOrDigest), Outcome::Replayed, mark.clone())]);
     use_cases.login(request("mark", raw_password("654321"), &caller)).await.unwrap_err();
-    use_cases.login(request("nobody", raw_password("654321"), &caller)).await.unwrap_err();
+    use_cases.login(request("unknown", raw_password("654321"), &caller)).await.unwrap_err();
     let expected = [(raw_kind, Outcome::WrongPassword, mark.clone()), (raw_kind, Outcome::UnknownUser, None)];
     assert_eq!(log.take(), expected);
 
-    lab.set_state_store_down(true);
+    lab.set_state_store(StoreState::Down);
     use_cases.login(request("mark", raw_password("123456"), &caller)).await.unwrap_err();
-    lab.set_state_store_down(false);
+    lab.set_state_store(StoreState::Up);
     assert_eq!(log.take(), [(raw_kind, Outcome::Unavailable, mark.clone())]);
 
-    use_cases.logout("tms", &welcome.token).await.unwrap();
-    use_cases.logout("tms", &welcome.token).await.unwrap_err();
+    use_cases.logout("tms", &session.token).await.unwrap();
+    use_cases.logout("tms", &session.token).await.unwrap_err();
     assert_eq!(log.take(), [(Action::Logout, Outcome::Done, mark), (Action::Logout, Outcome::NotAuthenticated, None)]);
 }
 
-// With threads of its own: the store's own call goes on, and may end as the test does.
+// Multi-threaded: the store's call continues after the request is dropped, and may outlive it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disconnected_client_is_still_audited() {
     let lab = TestLab::new().await;
     lab.user("mark").add().await;
     let (use_cases, log) = with_recorded_events(&lab);
     let caller = request_info();
-    let mut asked = Box::pin(use_cases.login(request("mark", raw_password("123456"), &caller)));
+    let mut login = Box::pin(use_cases.login(request("mark", raw_password("123456"), &caller)));
     let mut cx = Context::from_waker(Waker::noop());
-    // With its budget used up, the task waits for whatever it awaits, however soon that is there.
+    // Once its cooperative budget is used up, the task is pending at its next await, even if that is ready.
     while pin!(consume_budget()).poll(&mut cx).is_ready() {}
-    assert!(asked.as_mut().poll(&mut cx).is_pending());
-    drop(asked);
-    // How far it came before is the store's matter: whose login it was may be known or not.
+    assert!(login.as_mut().poll(&mut cx).is_pending());
+    drop(login);
+    // Depending on how far the store got, the event names the user or not.
     let recorded = log.take();
     assert!(matches!(recorded[..], [(Action::Login(ProofKind::Raw), Outcome::ClientDisconnected, _)]), "{recorded:?}");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use stele_core::Error;
+use stele_core::user::UserStatus;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted_digest;
 use stele_testkit::{MessageCode as _, RequestCost, TestResponse, md5_hex};
@@ -81,7 +82,7 @@ async fn a_proof_must_be_fresh_and_is_accepted_once_across_calls() {
     service.login("mark", "123456").await.token();
     service.pwdreset(user.id.to_string(), "123456", "654321").await.assert_is(200, PROOF_REPLAYED);
     service.advance_clock(1);
-    service.set_disabled(&user, true).await;
+    service.set_status(&user, UserStatus::Disabled).await;
     service.pwdreset(user.id.to_string(), "123456", "654321").await.assert_is(200, USER_DISABLED);
 }
 

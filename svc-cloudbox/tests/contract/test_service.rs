@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use stele_app::Service;
 use stele_core::session::Token;
 use stele_testkit::conformance::salted::{INVALID_VALUES, login_at, salted_digest};
-use stele_testkit::conformance::{DialectUnderTest, SaltedDialect, SessionDialect};
-use stele_testkit::{MessageCode as _, RequestCost, TestApp, TestLab, TestResponse, md5_hex, stands_for_its_app};
+use stele_testkit::conformance::{DialectUnderTest, PasswordGuess, SaltedDialect, SessionDialect};
+use stele_testkit::{MessageCode as _, RequestCost, TestApp, TestLab, TestResponse, impl_deref_to_test_app, md5_hex};
 
 pub(crate) const LOGIN: &str = "/api/v1/cloudbox/smarttms/auth/authsalt";
 pub(crate) const PWDRESET: &str = "/api/v1/cloudbox/auth/pwdreset";
@@ -22,7 +22,7 @@ pub(crate) struct TestService {
     app: TestApp,
 }
 
-stands_for_its_app!(TestService);
+impl_deref_to_test_app!(TestService);
 
 impl DialectUnderTest for TestService {
     const SERVICE: Service = svc_cloudbox::SERVICE;
@@ -35,7 +35,7 @@ impl DialectUnderTest for TestService {
         Self { app: TestApp::start(lab, Self::SERVICE).await }
     }
 
-    fn login_cost(_: bool) -> RequestCost {
+    fn login_cost(_: PasswordGuess) -> RequestCost {
         // A salted proof costs no password hash.
         RequestCost::new(0, &["find"], &["settle"])
     }

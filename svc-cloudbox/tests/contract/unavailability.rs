@@ -7,7 +7,7 @@ use stele_core::hasher::Usage;
 use stele_core::password::RawPassword;
 use stele_core::verifier::PresentedSecret;
 use stele_testkit::conformance::DialectUnderTest as _;
-use stele_testkit::{MessageCode as _, STORES};
+use stele_testkit::{MessageCode as _, STORES, StoreState};
 
 use crate::test_service::{BAD_TOKEN, LOGGED_OUT, PROOF_REPLAYED, TestService};
 
@@ -51,7 +51,7 @@ async fn salted_logins_succeed_while_all_hashing_slots_are_busy() {
 #[tokio::test]
 async fn a_store_outage_fails_closed_and_recovers() {
     let unavailable = Error::unavailable("");
-    for (store, down) in STORES {
+    for (store, set_store) in STORES {
         let service = TestService::new().await;
         let mark = service.lab.user("mark").add().await;
         let ended = service.login("mark", "123456").await.token();
@@ -64,7 +64,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
         let used = service.now();
         service.login("mark", "hna123").await.token();
 
-        down(&service.lab, true);
+        set_store(&service.lab, StoreState::Down);
         for _ in ["a used proof", "a fresh proof"] {
             service.assert_fails_with(&service.pwdreset(mark.id.to_string(), "hna123", "654321").await, &unavailable);
             service.advance_clock(1);
@@ -79,7 +79,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
                 service.assert_fails_with(&response, &unavailable);
             }
         }
-        down(&service.lab, false);
+        set_store(&service.lab, StoreState::Up);
 
         service.login_at("mark", "hna123", used).await.assert_is(200, PROOF_REPLAYED);
         for ended_token in [&ended, &outdated] {

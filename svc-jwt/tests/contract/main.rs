@@ -26,8 +26,8 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 use stele_app::Service;
 use stele_core::session::Token;
-use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect};
-use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, conformance, stands_for_its_app};
+use stele_testkit::conformance::{CodeDialect, DialectUnderTest, PasswordGuess, SessionDialect};
+use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, conformance, impl_deref_to_test_app};
 use svc_jwt::SERVICE;
 
 /// The service under test and its client.
@@ -35,7 +35,7 @@ struct TestService {
     app: TestApp,
 }
 
-stands_for_its_app!(TestService);
+impl_deref_to_test_app!(TestService);
 
 conformance!(TestService, sessions, codes);
 
@@ -60,7 +60,7 @@ impl DialectUnderTest for TestService {
         Self { app: TestApp::start(lab, SERVICE).await }
     }
 
-    fn login_cost(_: bool) -> RequestCost {
+    fn login_cost(_: PasswordGuess) -> RequestCost {
         // The rate limit is checked before a hash is computed.
         RequestCost::new(1, &["find"], &["admit", "settle"])
     }

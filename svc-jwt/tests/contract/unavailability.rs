@@ -1,6 +1,6 @@
 //! Store outages and a full hashing queue: 503 in the dialect's format, no token is accepted, and the service recovers.
 
-use stele_testkit::STORES;
+use stele_testkit::{STORES, StoreState};
 
 use stele_testkit::conformance::DialectUnderTest as _;
 
@@ -23,7 +23,7 @@ impl TestService {
 #[tokio::test]
 async fn a_store_outage_fails_closed_and_recovers() {
     const UPDATE: &str = "account=a&password=new123";
-    for (store, down) in STORES {
+    for (store, set_store) in STORES {
         let service = TestService::new().await;
         service.lab.user("a").phone("13800138000").add().await;
         let ended_token = service.login("a", "123456").await;
@@ -31,7 +31,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
         let token = service.login("a", "123456").await;
         let reset = service.reset_token("a", "13800138000").await;
 
-        down(&service.lab, true);
+        set_store(&service.lab, StoreState::Down);
         for (method, path, token, body, message) in [
             ("POST", "Login", "", "account=a&password=123456", "服务暂不可用"),
             ("GET", "Logout", token.as_str(), "", "服务暂不可用"),
@@ -58,7 +58,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
                 service.assert_unavailable(method, path, "", "", "获取验证码失败").await;
             }
         }
-        down(&service.lab, false);
+        set_store(&service.lab, StoreState::Up);
 
         assert!(service.is_session_valid(&token).await, "{store}");
         assert_eq!(service.lab.sent_codes().len(), 1, "{store}");

@@ -8,8 +8,8 @@ use cbc::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use serde_json::{Value, json};
 use stele_app::Service;
 use stele_testkit::conformance::input::documented_calls;
-use stele_testkit::conformance::{Call, CodeDialect, DialectUnderTest, Settings, WRONG_PASSWORD};
-use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, stands_for_its_app};
+use stele_testkit::conformance::{Call, CodeDialect, DialectUnderTest, PasswordGuess, Settings, WRONG_PASSWORD};
+use stele_testkit::{RequestCost, TestApp, TestLab, TestResponse, impl_deref_to_test_app};
 use svc_mefp::SERVICE;
 
 /// `mefp_secret`.
@@ -36,7 +36,7 @@ pub(crate) struct TestService {
     app: TestApp,
 }
 
-stands_for_its_app!(TestService);
+impl_deref_to_test_app!(TestService);
 
 /// The app that sends the requests of `origin`.
 fn app_for_origin(origin: u8) -> &'static str {
@@ -60,7 +60,7 @@ impl DialectUnderTest for TestService {
         Self { app: TestApp::start(lab, SERVICE).await }
     }
 
-    fn login_cost(_: bool) -> RequestCost {
+    fn login_cost(_: PasswordGuess) -> RequestCost {
         // The app is looked up first, since its secret opens the envelope.
         RequestCost::new(1, &["app", "find"], &["admit", "settle"])
     }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use stele_core::Error;
-use stele_testkit::TestResponse;
 use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::{StoreState, TestResponse};
 
 use crate::test_service::{PHONE, ROUTES, ResponseExt as _, TestService};
 
@@ -62,14 +62,14 @@ async fn assert_recovered(service: &TestService, used: &TestResponse, unused: &T
 #[actix_web::test]
 async fn a_database_outage_is_reported_as_unavailable_in_plain() {
     let (service, used, unused) = service_with_present_user().await;
-    service.lab.set_user_store_down(true);
+    service.lab.set_user_store(StoreState::Down);
     for (path, inner) in ROUTES {
         assert_unavailable(&service, &call_route(&service, path, inner).await, ResponseForm::Plain);
     }
     for token in [&used, &unused] {
         assert_unavailable(&service, &redeem_token(&service, token).await, ResponseForm::Plain);
     }
-    service.lab.set_user_store_down(false);
+    service.lab.set_user_store(StoreState::Up);
     assert_recovered(&service, &used, &unused).await;
 }
 
@@ -77,14 +77,14 @@ async fn a_database_outage_is_reported_as_unavailable_in_plain() {
 async fn an_accounts_outage_is_reported_in_a_sealed_response() {
     let (service, used, unused) = service_with_present_user().await;
     let unredeemed = request_token(&service).await;
-    service.lab.set_accounts_down(true);
+    service.lab.set_accounts(StoreState::Down);
     // Except the last route, which rejects an unknown token before it looks up a user.
     for (path, inner) in ROUTES.iter().take(ROUTES.len() - 1) {
         assert_unavailable(&service, &call_route(&service, path, inner).await, ResponseForm::Sealed);
     }
     assert_unavailable(&service, &redeem_token(&service, &unredeemed).await, ResponseForm::Sealed);
     assert_eq!(redeem_token(&service, &used).await.text, TOKEN_REJECTED);
-    service.lab.set_accounts_down(false);
+    service.lab.set_accounts(StoreState::Up);
     assert_recovered(&service, &used, &unused).await;
 }
 
@@ -92,7 +92,7 @@ async fn an_accounts_outage_is_reported_in_a_sealed_response() {
 async fn a_state_store_outage_fails_closed() {
     let (service, used, unused) = service_with_present_user().await;
     let unknown_phone = "13612345678";
-    service.lab.set_state_store_down(true);
+    service.lab.set_state_store(StoreState::Down);
     let calls: [(&str, Value); 9] = [
         ("/auth/register", json!({ "login_name": unknown_phone, "password": "123456", "captcha": "629457" })),
         ("/auth/login", json!({ "login_name": PHONE, "password": "123456" })),
@@ -113,7 +113,7 @@ async fn a_state_store_outage_fails_closed() {
     // The only call that needs no state store.
     assert_eq!(service.call_as_melink("/auth/check/loginname", &json!({ "login_name": PHONE })).await.error_code(), 0);
     assert_eq!(service.lab.sent_codes(), []);
-    service.lab.set_state_store_down(false);
+    service.lab.set_state_store(StoreState::Up);
     assert_recovered(&service, &used, &unused).await;
 }
 

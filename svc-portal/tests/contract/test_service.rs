@@ -8,8 +8,8 @@ use serde_json::Value;
 use stele_app::Service;
 use stele_core::session::Token;
 use stele_testkit::conformance::input::urlencoded;
-use stele_testkit::conformance::{CodeDialect, DialectUnderTest, SessionDialect, Settings};
-use stele_testkit::{RequestCost, TestApp, TestLab, stands_for_its_app};
+use stele_testkit::conformance::{CodeDialect, DialectUnderTest, PasswordGuess, SessionDialect, Settings};
+use stele_testkit::{RequestCost, TestApp, TestLab, impl_deref_to_test_app};
 
 /// The phone of most tests.
 pub(crate) const PHONE: &str = "13800138000";
@@ -26,7 +26,7 @@ pub(crate) struct TestService {
     app: TestApp,
 }
 
-stands_for_its_app!(TestService);
+impl_deref_to_test_app!(TestService);
 
 impl DialectUnderTest for TestService {
     const SERVICE: Service = svc_portal::SERVICE;
@@ -46,7 +46,7 @@ impl DialectUnderTest for TestService {
         Self { app: TestApp::start(lab, Self::SERVICE).await }
     }
 
-    fn login_cost(_: bool) -> RequestCost {
+    fn login_cost(_: PasswordGuess) -> RequestCost {
         // The rate limit is checked before a hash is computed.
         RequestCost::new(1, &["find"], &["admit", "settle"])
     }

@@ -1,13 +1,13 @@
 //! Store outages: 503 in the dialect's format, nothing fails open, and the service recovers.
 
-use stele_testkit::STORES;
 use stele_testkit::conformance::DialectUnderTest as _;
+use stele_testkit::{STORES, StoreState};
 
 use crate::test_service::{DEFAULT_ADDRESS, PHONE, TestService, to_base64};
 
 #[tokio::test]
 async fn a_store_outage_fails_closed_and_recovers() {
-    for (store, down) in STORES {
+    for (store, set_store) in STORES {
         let service = TestService::new().await;
         service.register_user(PHONE, "hna123").await;
         let (password, code) = (to_base64("new123"), to_base64(&service.request_code_for(PHONE).await));
@@ -20,7 +20,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
         post("/i/logout", &ended_token).await.assert_code("200");
         let token = service.login(PHONE, "hna123").await.session_token();
 
-        down(&service.lab, true);
+        set_store(&service.lab, StoreState::Down);
         for path in ["/i/login", "/i/logout", "/i/register", "/i/resetpwd", "/code/send"] {
             let response = post(path, &token).await;
             assert_eq!(response.assert_code("503").status_message, "服务暂不可用", "{store} {path}");
@@ -32,7 +32,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
         }
         // The state store alone knows that a session has ended.
         post("/i/logout", &ended_token).await.assert_code(if store == "users" { "200" } else { "503" });
-        down(&service.lab, false);
+        set_store(&service.lab, StoreState::Up);
 
         service.login(PHONE, "hna123").await.assert_code("200");
         assert!(service.is_session_valid(&token).await && !service.is_session_valid(&ended_token).await, "{store}");

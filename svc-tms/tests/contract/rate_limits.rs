@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use stele_core::Error;
+use stele_core::user::UserStatus;
 use stele_testkit::conformance::salted::salted_digest;
 use stele_testkit::conformance::{DialectUnderTest as _, PASSWORD, PHONE};
 use stele_testkit::{MessageCode as _, TestResponse, md5_hex};
@@ -75,7 +76,7 @@ async fn a_login_without_a_token_counts_no_attempt() {
 async fn a_disabled_user_gets_the_disabled_error_with_an_unsalted_digest() {
     let service = TestService::new().await;
     let user = service.add_test_user().await;
-    service.set_disabled(&user, true).await;
+    service.set_status(&user, UserStatus::Disabled).await;
     service.assert_fails_with(
         &service.login_with_proof(LOGIN, PHONE, &md5_hex(PASSWORD), service.now()).await,
         &Error::Disabled,

@@ -8,8 +8,8 @@ use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::login::{self, AllowedUsers, Challenge, SessionTransport};
 use stele_testkit::conformance::salted::{INVALID_VALUES, salted_digest};
-use stele_testkit::conformance::{DialectUnderTest, SaltedDialect, SessionDialect, Settings};
-use stele_testkit::{MessageCode as _, RequestCost, TestApp, TestLab, TestResponse, md5_hex, stands_for_its_app};
+use stele_testkit::conformance::{DialectUnderTest, PasswordGuess, SaltedDialect, SessionDialect, Settings};
+use stele_testkit::{MessageCode as _, RequestCost, TestApp, TestLab, TestResponse, impl_deref_to_test_app, md5_hex};
 
 pub(crate) const ADMIN_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/adminauthsalt";
 pub(crate) const LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
@@ -26,7 +26,7 @@ pub(crate) struct TestService {
     pub(crate) client_token: String,
 }
 
-stands_for_its_app!(TestService);
+impl_deref_to_test_app!(TestService);
 
 impl DialectUnderTest for TestService {
     const SERVICE: Service = svc_tms::SERVICE;
@@ -41,10 +41,10 @@ impl DialectUnderTest for TestService {
         Self { app: TestApp::start(lab, Self::SERVICE).await, client_token }
     }
 
-    fn login_cost(is_correct: bool) -> RequestCost {
+    fn login_cost(guess: PasswordGuess) -> RequestCost {
         // Every call checks its token first. The format is known only after the check, and the rate limit must be checked
         // before a hash is computed.
-        RequestCost::new(u64::from(!is_correct), &["client_token", "find"], &["admit", "settle"])
+        RequestCost::new(u64::from(guess == PasswordGuess::Wrong), &["client_token", "find"], &["admit", "settle"])
     }
 
     fn login_fields(&self, _: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {

@@ -6,7 +6,7 @@ use serde_json::json;
 use stele_core::Error;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::conformance::salted::salted_digest;
-use stele_testkit::{MessageCode as _, STORES, TestLab};
+use stele_testkit::{MessageCode as _, STORES, StoreState, TestLab};
 
 use crate::test_service::{ADMIN_LOGIN, BAD_TOKEN, LOGIN, PROOF_REPLAYED, TestService};
 
@@ -23,7 +23,7 @@ async fn an_invalid_setting_prevents_startup_and_is_named() {
 #[tokio::test]
 async fn a_store_outage_fails_closed_and_recovers() {
     let unavailable = Error::unavailable("");
-    for ((_, down), required) in STORES.into_iter().flat_map(|store| [(store, "true"), (store, "false")]) {
+    for ((_, set_store), required) in STORES.into_iter().flat_map(|store| [(store, "true"), (store, "false")]) {
         let service = TestService::with_settings(&[("STELE_TMS_REQUIRE_TOKEN", required)]).await;
         let root = service.lab.user("root").admin().add().await;
         let ended_token = service.login_admin("root", "123456").await.token();
@@ -44,7 +44,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
                 .await
         };
 
-        down(&service.lab, true);
+        set_store(&service.lab, StoreState::Down);
         for _ in ["a used proof", "a fresh proof"] {
             service.assert_fails_with(&service.login_admin("root", "hna123").await, &unavailable);
             service.assert_fails_with(&service.login("root", "hna123").await, &unavailable);
@@ -55,7 +55,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
             }
             service.advance_clock(1);
         }
-        down(&service.lab, false);
+        set_store(&service.lab, StoreState::Up);
 
         for path in [ADMIN_LOGIN, LOGIN] {
             service

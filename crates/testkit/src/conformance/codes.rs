@@ -1,4 +1,4 @@
-//! Codes to set a new password by: how they end, and how many are sent.
+//! Verification codes: single use, expiry, wrong guesses, and the quotas for sending them.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use stele_core::usecase::send_code::RecipientFilter;
 
 use super::{BEHIND_PROXY, CodeDialect, PASSWORD, PHONE, PHONE_VARIANTS, UNKNOWN_PHONE};
 
-/// So many failures that limits on guessing are out of the way.
+/// Rate limits on guessing so high that no test reaches them.
 const NO_RATE_LIMITS: [(&str, &str); 3] =
     [("STELE_LIMIT_ACCOUNT", "500"), ("STELE_LIMIT_ADDRESS", "500"), ("STELE_LIMIT_APP", "500")];
 
@@ -39,16 +39,17 @@ pub async fn a_code_is_used_once<D: CodeDialect>() {
 pub async fn a_code_is_accepted_in_every_typed_form<D: CodeDialect>() {
     let app = D::with_settings(&[NO_RATE_LIMITS.as_slice(), &[("STELE_SEND_RECIPIENT", "100")]].concat()).await;
     app.add_test_user().await;
-    let wide = |code: &str| code.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
-    let hidden = |code: &str| format!("\u{feff}{}\u{200b}{}\u{a0}", &code[..2], &code[2..]);
-    let writings: [&dyn Fn(&str) -> String; 5] = [
+    let full_width =
+        |code: &str| code.chars().map(|c| char::from_u32(u32::from(c) + 0xfee0).unwrap()).collect::<String>();
+    let with_invisible_characters = |code: &str| format!("\u{feff}{}\u{200b}{}\u{a0}", &code[..2], &code[2..]);
+    let formats: [&dyn Fn(&str) -> String; 5] = [
         &|code| format!(" {} {}\r\n", &code[..3], &code[3..]),
         &|code| format!("{}-{}", &code[..3], &code[3..]),
         &|code| code.parse::<u32>().unwrap().to_string(),
-        &wide,
-        &hidden,
+        &full_width,
+        &with_invisible_characters,
     ];
-    for write in writings {
+    for write in formats {
         let code = request_valid_code(&app).await;
         assert_wrong_code(&app, &write(different_code(&code))).await;
         assert!(D::is_success(&app.redeem_code(PHONE, &write(&code)).await), "{:?}", write(&code));
@@ -59,8 +60,8 @@ pub async fn only_one_of_many_concurrent_redemptions_succeeds<D: CodeDialect>() 
     let app = D::with_settings(&NO_RATE_LIMITS).await;
     app.add_test_user().await;
     let code = request_valid_code(&app).await;
-    let answers = join_all((0..8).map(|_| app.redeem_code(PHONE, &code))).await;
-    assert_eq!(answers.iter().filter(|answer| D::is_success(answer)).count(), 1, "{answers:?}");
+    let responses = join_all((0..8).map(|_| app.redeem_code(PHONE, &code))).await;
+    assert_eq!(responses.iter().filter(|response| D::is_success(response)).count(), 1, "{responses:?}");
 }
 
 pub async fn a_code_expires_after_an_hour_or_when_replaced<D: CodeDialect>() {
@@ -96,8 +97,8 @@ pub async fn concurrent_guesses_do_not_exceed_the_cap<D: CodeDialect>() {
     let app = D::with_settings(&NO_RATE_LIMITS).await;
     app.add_test_user().await;
     let code = request_valid_code(&app).await;
-    for answer in join_all((0..20).map(|_| app.redeem_code(PHONE, different_code(&code)))).await {
-        app.assert_fails_with(&answer, &Error::WrongCode);
+    for response in join_all((0..20).map(|_| app.redeem_code(PHONE, different_code(&code)))).await {
+        app.assert_fails_with(&response, &Error::WrongCode);
     }
     assert_wrong_code(&app, &code).await;
 }
@@ -117,8 +118,8 @@ pub async fn an_empty_code_counts_as_wrong<D: CodeDialect>() {
     let app = D::new().await;
     app.add_test_user().await;
     let code = request_valid_code(&app).await;
-    let (answer, cost) = app.lab.measure_cost(app.redeem_code(PHONE, different_code(&code))).await;
-    assert_eq!(app.lab.measure_cost(app.redeem_code(PHONE, "")).await, (answer, cost));
+    let (response, cost) = app.lab.measure_cost(app.redeem_code(PHONE, different_code(&code))).await;
+    assert_eq!(app.lab.measure_cost(app.redeem_code(PHONE, "")).await, (response, cost));
     for _ in 0..4 {
         assert_wrong_code(&app, "").await;
     }
@@ -162,14 +163,14 @@ pub async fn a_recipient_is_limited_to_five_codes_an_hour<D: CodeDialect>() {
     app.add_test_user().await;
     app.lab.user("anna").phone(UNKNOWN_PHONE).add().await;
     for origin in 0..5 {
-        // In any writing, from any address, with no pause between them.
+        // In any format, from any address, without a pause between them.
         let phone = [PHONE, PHONE_VARIANTS[0], PHONE_VARIANTS[3], PHONE_VARIANTS[5]][usize::from(origin % 4)];
         assert!(D::is_success(&app.request_code(origin, phone).await));
     }
     let wait = |seconds| Error::RateLimited { retry_after: Duration::from_secs(seconds) };
     app.assert_fails_with(&app.request_code(9, PHONE).await, &wait(3_600));
     assert_eq!(app.lab.sent_codes().len(), 5);
-    assert!(D::is_success(&app.request_code(9, UNKNOWN_PHONE).await), "others get theirs");
+    assert!(D::is_success(&app.request_code(9, UNKNOWN_PHONE).await), "other recipients are not affected");
     app.advance_clock(3_599);
     app.assert_fails_with(&app.request_code(9, PHONE).await, &wait(1));
     app.advance_clock(1);

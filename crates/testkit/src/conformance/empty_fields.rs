@@ -1,12 +1,12 @@
-//! Fields that are there and empty: wrong ones.
+//! Empty fields count as wrong values, not as missing fields.
 
 use std::time::Duration;
 
 use stele_core::Error;
 
-use super::{DialectUnderTest, PASSWORD, PHONE, UNKNOWN_PHONE, WRONG_PASSWORD};
+use super::{DialectUnderTest, PASSWORD, PHONE, PasswordGuess, UNKNOWN_PHONE, WRONG_PASSWORD};
 
-/// The fields of a login in which the password is there and empty.
+/// The fields of a login with an empty password.
 fn fields_with_empty_password<D: DialectUnderTest>(
     app: &D,
     origin: u8,
@@ -23,12 +23,12 @@ pub async fn an_empty_password_counts_as_wrong<D: DialectUnderTest>() {
     let wrong = app.login(0, PHONE, WRONG_PASSWORD).await;
     app.assert_fails_with(&wrong, &Error::WrongPassword);
     for identifier in [PHONE, UNKNOWN_PHONE] {
-        let (answer, work) =
+        let (response, cost) =
             app.lab.measure_cost(app.login_with_fields(0, fields_with_empty_password(&app, 0, identifier))).await;
-        assert_eq!(answer, wrong, "{identifier}");
-        assert_eq!(work, D::login_cost(false), "{identifier}");
+        assert_eq!(response, wrong, "{identifier}");
+        assert_eq!(cost, D::login_cost(PasswordGuess::Wrong), "{identifier}");
     }
-    // It is counted as one, too.
+    // The failure is counted, too.
     let app = D::new().await;
     app.add_test_user().await;
     for origin in 1..=5 {
@@ -49,6 +49,6 @@ pub async fn an_empty_identifier_counts_as_unknown<D: DialectUnderTest>() {
     let app = D::with_settings(D::UNIFORM_ERROR_SETTINGS).await;
     app.add_test_user().await;
     let wrong = app.login(0, PHONE, WRONG_PASSWORD).await;
-    let (answer, work) = app.lab.measure_cost(app.login(0, "", WRONG_PASSWORD)).await;
-    assert_eq!((answer, work), (wrong, D::login_cost(false)));
+    let (response, cost) = app.lab.measure_cost(app.login(0, "", WRONG_PASSWORD)).await;
+    assert_eq!((response, cost), (wrong, D::login_cost(PasswordGuess::Wrong)));
 }

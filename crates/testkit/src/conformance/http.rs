@@ -1,4 +1,4 @@
-//! What HTTP clients rely on beside the body, of a service that is reached directly as of the gateway.
+//! HTTP behaviour of a service that is reached without the gateway: header case, status codes, CORS, path matching.
 
 use stele_core::Error;
 use stele_dialect::{FieldError, RequestRejection};
@@ -8,21 +8,21 @@ use super::openapi::{fetch_document, served_methods};
 use crate::raw_http;
 use crate::test_app::response_parts;
 
-/// The head and the body of the answer to a request without a body.
-async fn response(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
+/// Sends a request without a body; returns head and body of the response.
+async fn send_without_body(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> (String, String) {
     let request = format!("{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{headers}\r\n");
-    let answer = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer}"));
+    let response = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {response}"));
     (head.to_owned(), body.to_owned())
 }
 
 async fn response_head(app: &impl DialectUnderTest, method: &str, path: &str, headers: &str) -> String {
-    response(app, method, path, headers).await.0
+    send_without_body(app, method, path, headers).await.0
 }
 
-/// A header of an answer, by its name as it is written.
+/// The value of a header; the name is compared with its letter case.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines().filter_map(|line| line.split_once(": ")).find(|(written, _)| *written == name).map(|(_, value)| value)
+    head.lines().filter_map(|line| line.split_once(": ")).find(|(field, _)| *field == name).map(|(_, value)| value)
 }
 
 pub async fn header_names_are_title_case<D: DialectUnderTest>() {
@@ -35,7 +35,7 @@ pub async fn header_names_are_title_case<D: DialectUnderTest>() {
             let names: Vec<_> = head.lines().skip(1).map(|line| line.split_once(": ").unwrap().0).collect();
             assert!(names.contains(&"Date"), "{head}");
             for word in names.iter().flat_map(|name| name.split('-')) {
-                let is_title = word.chars().enumerate().all(|(at, c)| c.is_ascii_uppercase() == (at == 0));
+                let is_title = word.chars().enumerate().all(|(index, c)| c.is_ascii_uppercase() == (index == 0));
                 assert!(is_title, "{method} {path}: {head}");
             }
         }
@@ -64,57 +64,62 @@ pub async fn every_401_has_www_authenticate<D: DialectUnderTest>() {
 
 pub async fn an_allowed_cors_origin_may_send_any_header<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_CORS_ORIGINS", "https://app.example, null")]).await;
-    let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: traceparent, X-CSRF-Token\r\n";
+    let preflight =
+        "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: traceparent, X-CSRF-Token\r\n";
     for (origin, is_allowed) in [("https://app.example", true), ("null", true), ("https://evil.example", false)] {
-        let answer = response_head(&app, "OPTIONS", D::LOGIN_PATH, &format!("Origin: {origin}\r\n{asked}")).await;
-        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
-        let names = header(&answer, "Access-Control-Allow-Headers");
-        assert_eq!(names, is_allowed.then_some("traceparent, X-CSRF-Token"), "{answer}");
-        for answer in [answer, response_head(&app, "POST", D::LOGIN_PATH, &format!("Origin: {origin}\r\n")).await] {
-            assert_eq!(header(&answer, "Access-Control-Allow-Origin"), is_allowed.then_some(origin), "{answer}");
-            assert_eq!(header(&answer, "Vary"), Some("Origin"), "{answer}");
+        let response = response_head(&app, "OPTIONS", D::LOGIN_PATH, &format!("Origin: {origin}\r\n{preflight}")).await;
+        assert!(response.starts_with("HTTP/1.1 204 "), "{response}");
+        let names = header(&response, "Access-Control-Allow-Headers");
+        assert_eq!(names, is_allowed.then_some("traceparent, X-CSRF-Token"), "{response}");
+        for response in [response, response_head(&app, "POST", D::LOGIN_PATH, &format!("Origin: {origin}\r\n")).await] {
+            assert_eq!(header(&response, "Access-Control-Allow-Origin"), is_allowed.then_some(origin), "{response}");
+            assert_eq!(header(&response, "Vary"), Some("Origin"), "{response}");
         }
     }
-    // Without a list there is no preflight.
-    let answer =
-        response_head(&D::new().await, "OPTIONS", D::LOGIN_PATH, &format!("Origin: https://app.example\r\n{asked}"))
-            .await;
-    assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("Access-Control"), "{answer}");
+    // Without the setting, preflight requests are not answered.
+    let response = response_head(
+        &D::new().await,
+        "OPTIONS",
+        D::LOGIN_PATH,
+        &format!("Origin: https://app.example\r\n{preflight}"),
+    )
+    .await;
+    assert!(response.starts_with("HTTP/1.1 405 ") && !response.contains("Access-Control"), "{response}");
 }
 
 pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
     let login = D::LOGIN_PATH;
     let unreadable = RequestRejection::InvalidInput(FieldError::MalformedBody);
-    for (status, refusal, request) in [
+    for (status, rejection, request) in [
         (400, &unreadable, b"nonsense\r\n\r\n".to_vec()),
-        // More than is read of a head; a name that is too long.
+        // A head that is too long; a header name that is too long.
         (431, &unreadable, [format!("POST {login} HTTP/1.1\r\nX: ").as_bytes(), &[b'x'; 300_000]].concat()),
         (431, &unreadable, [b"GET / HTTP/1.1\r\n".as_slice(), &[b'x'; 66_000], b": y\r\n\r\n"].concat()),
         (408, &RequestRejection::BodyTimeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
     ] {
-        let answer = raw_http::send_raw(app.service.address(), &request).await;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        assert_eq!(body, response_parts((D::SERVICE.render_rejection)(refusal)).2, "{answer}");
-        assert_eq!(header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{answer}");
-        assert_eq!(header(head, "Connection"), Some("close"), "{answer}");
+        let response = raw_http::send_raw(app.service.address(), &request).await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert_eq!(body, response_parts((D::SERVICE.render_rejection)(rejection)).2, "{response}");
+        assert_eq!(header(head, "Content-Length"), Some(body.len().to_string().as_str()), "{response}");
+        assert_eq!(header(head, "Connection"), Some("close"), "{response}");
     }
 }
 
 pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
     let app = D::new().await;
     let document = fetch_document(&app).await;
-    let nowhere = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
+    let not_found = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path.replace("{id}", "1");
-        let status = |answer: &str| answer.lines().next().unwrap_or_default().to_owned();
+        let status_line = |head: &str| head.lines().next().unwrap_or_default().to_owned();
         for method in served_methods(item) {
-            let plain = status(&response_head(&app, method, &path, "").await);
-            for spelled in [format!("{path}/"), format!("{path}//?a=b/"), format!("/{path}"), path.replace('/', "//")] {
-                let (head, body) = response(&app, method, &spelled, "").await;
-                assert_eq!(status(&head), plain, "{method} {spelled}");
-                assert_ne!(body, nowhere, "{method} {spelled}");
+            let expected = status_line(&response_head(&app, method, &path, "").await);
+            for variant in [format!("{path}/"), format!("{path}//?a=b/"), format!("/{path}"), path.replace('/', "//")] {
+                let (head, body) = send_without_body(&app, method, &variant, "").await;
+                assert_eq!(status_line(&head), expected, "{method} {variant}");
+                assert_ne!(body, not_found, "{method} {variant}");
             }
         }
     }
@@ -123,19 +128,19 @@ pub async fn duplicate_slashes_reach_the_same_route<D: DialectUnderTest>() {
 pub async fn ambiguous_paths_are_rejected<D: DialectUnderTest>() {
     let app = D::new().await;
     let (folder, name) = D::LOGIN_PATH.rsplit_once('/').unwrap();
-    let (first, rest) = name.split_at(1);
+    let (first, tail) = name.split_at(1);
     let escaped = format!("%{:02x}", first.as_bytes()[0]);
-    for spelled in [
+    for variant in [
         format!("{folder}/./{name}"),
         format!("{folder}/x/../{name}"),
         format!("{folder}/x/..//{name}/"),
         format!("{folder}%2f{name}"),
         format!("{folder}/{name}%2f"),
-        format!("{folder}/{escaped}{rest}"),
+        format!("{folder}/{escaped}{tail}"),
         format!("{folder}/{name};a=b"),
     ] {
-        let (head, body) = response(&app, "POST", &spelled, "").await;
-        assert!(head.starts_with("HTTP/1.1 404 "), "{spelled}: {head}");
-        assert_eq!(body, response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2, "{spelled}");
+        let (head, body) = send_without_body(&app, "POST", &variant, "").await;
+        assert!(head.starts_with("HTTP/1.1 404 "), "{variant}: {head}");
+        assert_eq!(body, response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2, "{variant}");
     }
 }

@@ -1,4 +1,4 @@
-//! Input that cannot be used, in every call: refused in dialect, naming the field.
+//! Invalid input in every documented call: rejected in the dialect's format, with the name of the field.
 
 use serde_json::Value;
 use stele_app::Service;
@@ -10,49 +10,50 @@ use crate::test_app::response_parts;
 pub(super) const JSON: &str = "application/json";
 pub(super) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A call that reads its body.
+/// A documented call that reads its body.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Where it is posted to.
+    /// The path that it is posted to.
     pub path: String,
-    /// What it reads, in its order.
+    /// The fields that it reads, in the order in which it checks them.
     pub fields: Vec<Field>,
-    /// Whether the fields are within an envelope.
+    /// Whether the fields are sent in an encrypted envelope.
     pub encrypted: bool,
 }
 
 /// A field of a call.
 #[derive(Clone, Debug)]
 pub struct Field {
-    /// Its name.
+    /// The field's name.
     pub name: String,
-    /// A value that can be read.
+    /// A valid value.
     pub valid_value: String,
-    /// Whether the call needs it.
+    /// Whether a request without it is rejected.
     pub required: bool,
 }
 
-/// The calls that the OpenAPI document of `service` says read their body, with its examples for good values.
+/// The calls that read their body according to the OpenAPI document of `service`, with its examples as valid values.
 pub fn documented_calls(service: Service) -> Vec<Call> {
     let document = serde_json::to_value((service.openapi_document)()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
-    let reading = paths.filter(|(_, item)| item["post"]["responses"]["400"].is_object());
+    let with_body = paths.filter(|(_, item)| item["post"]["responses"]["400"].is_object());
     let call = |(path, item): (&String, &Value)| Call {
         path: path.clone(),
         fields: fields(&document, item),
         encrypted: false,
     };
-    let calls: Vec<_> = reading.map(call).collect();
+    let calls: Vec<_> = with_body.map(call).collect();
     assert!(!calls.is_empty(), "{}: no call reads its body", service.name);
     calls
 }
 
-/// The paths of the POSTs that the OpenAPI document of `service` says read no body.
+/// The paths that are posted to without a body according to the OpenAPI document of `service`.
 pub(super) fn documented_paths_without_body(service: Service) -> Vec<String> {
     let document = serde_json::to_value((service.openapi_document)()).unwrap();
     let paths = document["paths"].as_object().unwrap().iter();
-    let ignoring = paths.filter(|(_, item)| item["post"].is_object() && !item["post"]["responses"]["400"].is_object());
-    ignoring.map(|(path, _)| path.clone()).collect()
+    let without_body =
+        paths.filter(|(_, item)| item["post"].is_object() && !item["post"]["responses"]["400"].is_object());
+    without_body.map(|(path, _)| path.clone()).collect()
 }
 
 fn fields(document: &Value, item: &Value) -> Vec<Field> {
@@ -60,9 +61,9 @@ fn fields(document: &Value, item: &Value) -> Vec<Field> {
     let schema = document.pointer(reference.as_str().unwrap().trim_start_matches('#')).unwrap();
     let required: Vec<_> = schema["required"].as_array().into_iter().flatten().collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
-    let field = |(name, about): (&String, &Value)| Field {
+    let field = |(name, schema): (&String, &Value)| Field {
         name: name.clone(),
-        valid_value: value_text(&about["examples"][0]),
+        valid_value: value_text(&schema["examples"][0]),
         required: required.contains(&&Value::from(name.as_str())),
     };
     properties.map(field).collect()
@@ -73,7 +74,7 @@ fn value_text(value: &Value) -> String {
 }
 
 impl Call {
-    /// A call whose fields are those of the JSON object `inner`, which is sent in an envelope.
+    /// A call whose fields are those of the JSON object `inner`, sent in an encrypted envelope.
     pub fn encrypted(path: &str, inner: &str) -> Self {
         let object: serde_json::Map<String, Value> = serde_json::from_str(inner).unwrap();
         let field = |(name, value): (&String, &Value)| Field {
@@ -84,7 +85,7 @@ impl Call {
         Self { path: path.to_owned(), fields: object.iter().map(field).collect(), encrypted: true }
     }
 
-    /// The body as JSON, with `value` written in place of a field's.
+    /// The body as JSON, with the JSON text `value` as the value of the field `name`.
     fn json_with_value(&self, name: &str, value: &str) -> String {
         let pairs = self.fields.iter().map(|field| {
             let value = if field.name == name { value.to_owned() } else { format!("{:?}", field.valid_value) };
@@ -115,7 +116,7 @@ impl Call {
     }
 }
 
-/// `name=value&…`, with every byte of the values escaped.
+/// `name=value&…`, with every byte of the values percent-encoded.
 pub fn urlencoded(pairs: &[(&str, &str)]) -> String {
     let escape = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
     pairs.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect::<Vec<_>>().join("&")
@@ -126,15 +127,20 @@ async fn assert_field_error<D: DialectUnderTest>(
     call: &Call,
     kind: &str,
     body: impl Into<Vec<u8>>,
-    fault: FieldError,
+    error: FieldError,
 ) {
     let body = body.into();
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-    // Faults within an envelope are answered within one, unless it cannot be read at all.
-    let sealed = call.encrypted && fault != FieldError::MalformedBody;
-    let (status, _, text) = response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(fault)));
-    let answer = app.submit(call, kind, body).await;
-    assert_eq!((answer.status, answer.text, answer.encrypted), (status, text, sealed), "{} {kind} {sent}", call.path);
+    // An error within an envelope is returned in one, unless the envelope cannot be decrypted.
+    let encrypted = call.encrypted && error != FieldError::MalformedBody;
+    let (status, _, text) = response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(error)));
+    let response = app.submit(call, kind, body).await;
+    assert_eq!(
+        (response.status, response.text, response.encrypted),
+        (status, text, encrypted),
+        "{} {kind} {sent}",
+        call.path
+    );
 }
 
 fn missing_field(name: &str) -> FieldError {
@@ -156,7 +162,7 @@ pub async fn unreadable_bodies_are_rejected<D: DialectUnderTest>() {
         }
         assert_field_error(&app, &call, JSON, b"{\"username\":\"\xff\"}".to_vec(), FieldError::MalformedBody).await;
         if let Some(first) = call.fields.first() {
-            // Skipped without recursion, then found to be no text.
+            // Deeply nested values are skipped without recursion, then rejected because the field must be a text.
             assert_field_error(&app, &call, JSON, call.json_with_value(&first.name, &deep), invalid_field(&first.name))
                 .await;
         }
@@ -225,10 +231,10 @@ pub async fn the_error_names_a_field_with_an_invalid_value<D: DialectUnderTest>(
     let app = D::new().await;
     let calls = app.calls_with_body();
     for (name, values) in D::INVALID_VALUES {
-        let with = calls.iter().filter(|call| call.fields.iter().any(|field| field.name == *name));
-        let with: Vec<_> = with.collect();
-        assert!(!with.is_empty(), "no call has a field {name}");
-        for (call, value) in with.iter().flat_map(|call| values.iter().map(move |value| (call, value))) {
+        let calls_with_field = calls.iter().filter(|call| call.fields.iter().any(|field| field.name == *name));
+        let calls_with_field: Vec<_> = calls_with_field.collect();
+        assert!(!calls_with_field.is_empty(), "no call has a field {name}");
+        for (call, value) in calls_with_field.iter().flat_map(|call| values.iter().map(move |value| (call, value))) {
             assert_field_error(&app, call, JSON, call.json_with_value(name, value), invalid_field(name)).await;
         }
     }
@@ -247,7 +253,7 @@ pub async fn a_login_is_accepted_in_every_body_format<D: DialectUnderTest>() {
         }),
         ("text/plain", |fields| json_object(fields, "", json_string)),
         (FORM, urlencoded),
-        // jQuery's: the content type alone.
+        // As jQuery sends it: multipart by the content type only.
         ("multipart/form-data", urlencoded),
         ("multipart/form-data; boundary=b", |fields| {
             let part = |(name, value): &(&str, &str)| {
@@ -266,16 +272,16 @@ pub async fn a_login_is_accepted_in_every_body_format<D: DialectUnderTest>() {
     }
 }
 
-fn json_object(fields: &[(&str, &str)], more: &str, write: fn(&str) -> String) -> String {
+fn json_object(fields: &[(&str, &str)], extra: &str, write: fn(&str) -> String) -> String {
     let pairs = fields.iter().map(|(name, value)| format!("{name:?}:{}", write(value)));
-    format!("{{{}{more}}}", pairs.collect::<Vec<_>>().join(","))
+    format!("{{{}{extra}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
 fn json_string(value: &str) -> String {
     format!("{value:?}")
 }
 
-/// Numbers as numbers.
+/// JSON in which integers are not quoted.
 fn unquoted(value: &str) -> String {
     if value.parse::<u64>().is_ok_and(|number| number.to_string() == value) {
         value.to_owned()

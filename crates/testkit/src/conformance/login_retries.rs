@@ -1,4 +1,4 @@
-//! Logins that a client sends once more because it lost the answer (`STELE_REPEAT_WINDOW`).
+//! Retried logins: the same salted proof sent again because the response was lost (`STELE_REPEAT_WINDOW`).
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use stele_core::Error;
 
 use super::salted::{login_at, salted_digest};
-use super::{BEHIND_PROXY, DialectUnderTest, PASSWORD, PHONE, SaltedDialect, SessionDialect, WRONG_PASSWORD};
+use super::{
+    BEHIND_PROXY, DialectUnderTest, PASSWORD, PHONE, PasswordGuess, SaltedDialect, SessionDialect, WRONG_PASSWORD,
+};
 use crate::TestResponse;
 
 const RETRY_WINDOW: [(&str, &str); 2] = [("STELE_REPEAT_WINDOW", "10s"), BEHIND_PROXY];
@@ -17,7 +19,7 @@ async fn start_with_user<D: SaltedDialect>(settings: &[(&str, &str)]) -> D {
     app
 }
 
-/// Logs in from the `origin`-th address with the proof of `at`.
+/// Logs in from address number `origin` with the proof for the timestamp `at`.
 async fn login_from<D: SaltedDialect>(app: &D, origin: u8, at: i64) -> TestResponse {
     app.login_with_fields(origin, D::proof_fields(PHONE, &salted_digest(PASSWORD, at), at)).await
 }
@@ -26,14 +28,14 @@ pub async fn a_login_may_be_retried_once_from_its_address<D: SaltedDialect + Ses
     let app: D = start_with_user(&[]).await;
     let at = app.now();
     let first = app.assert_accepted(login_from(&app, 1, at).await);
-    // Others neither get in by it nor use it up.
+    // A client at another address is rejected, and does not consume the retry.
     app.assert_fails_with(&login_from(&app, 2, at).await, &Error::Replayed);
     app.advance_clock(9);
     let second = app.assert_accepted(login_from(&app, 1, at).await);
     assert_ne!(
         app.session_token(&first).expose(),
         app.session_token(&second).expose(),
-        "each has a session of its own"
+        "each login opens a new session"
     );
     assert!(
         app.is_session_valid(&app.session_token(&first)).await
@@ -42,7 +44,7 @@ pub async fn a_login_may_be_retried_once_from_its_address<D: SaltedDialect + Ses
     for origin in [1, 2] {
         app.assert_fails_with(&login_from(&app, origin, at).await, &Error::Replayed);
     }
-    // The window is the first one's.
+    // The window begins with the first login.
     app.assert_accepted(login_from(&app, 1, at + 1).await);
     app.advance_clock(10);
     app.assert_fails_with(&login_from(&app, 1, at + 1).await, &Error::Replayed);
@@ -58,9 +60,9 @@ pub async fn a_retried_login_costs_as_much_as_the_first<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     let at = app.now();
     for _ in 0..2 {
-        let (answer, work) = app.lab.measure_cost(login_from(&app, 1, at)).await;
-        app.assert_accepted(answer);
-        assert_eq!(work, D::login_cost(true));
+        let (response, cost) = app.lab.measure_cost(login_from(&app, 1, at)).await;
+        app.assert_accepted(response);
+        assert_eq!(cost, D::login_cost(PasswordGuess::Right));
     }
 }
 
@@ -68,10 +70,10 @@ pub async fn two_of_many_concurrent_logins_succeed<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     let other = D::start(app.lab.second_instance().await).await;
     let at = app.now();
-    let answers = join_all((0..12).map(|n| login_from(if n % 2 == 0 { &app } else { &other }, 1, at))).await;
-    assert_eq!(answers.iter().filter(|answer| D::is_accepted(answer)).count(), 2, "{answers:?}");
-    let refused = answers.iter().filter(|answer| !D::is_accepted(answer));
-    refused.for_each(|answer| app.assert_fails_with(answer, &Error::Replayed));
+    let responses = join_all((0..12).map(|n| login_from(if n % 2 == 0 { &app } else { &other }, 1, at))).await;
+    assert_eq!(responses.iter().filter(|response| D::is_accepted(response)).count(), 2, "{responses:?}");
+    let rejected = responses.iter().filter(|response| !D::is_accepted(response));
+    rejected.for_each(|response| app.assert_fails_with(response, &Error::Replayed));
 }
 
 pub async fn a_retried_login_is_rate_limited<D: SaltedDialect>() {
@@ -93,7 +95,7 @@ pub async fn without_a_skew_a_login_may_be_retried_once<D: SaltedDialect>() {
     app.assert_fails_with(&login_from(&app, 2, 1).await, &Error::Replayed);
     app.assert_accepted(login_from(&app, 1, 1).await);
     app.assert_fails_with(&login_from(&app, 1, 1).await, &Error::Replayed);
-    // The proof is remembered for longer than it may be repeated.
+    // The proof is remembered for longer than the retry window.
     app.assert_accepted(login_at(&app, PHONE, PASSWORD, 2).await);
     app.advance_clock(10);
     app.assert_fails_with(&login_at(&app, PHONE, PASSWORD, 2).await, &Error::Replayed);

@@ -1,14 +1,14 @@
-//! The conformance suite: what every dialect does alike, whatever its document calls it.
+//! The conformance suite: tests of the behaviour that all dialects share.
 //!
-//! A dialect's contract tests implement [`DialectUnderTest`] and name it in [`conformance!`](macro@crate::conformance);
-//! that gives them each test of [`bodies`], [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`],
-//! [`mod@status_200`] and [`openapi`] under its name. [`sessions`] is for dialects whose clients are given a token
-//! ([`SessionDialect`]); [`salted`], [`salted_text`] and [`login_retries`] for those whose clients salt ([`SaltedDialect`]);
-//! [`codes`] for those that send codes ([`CodeDialect`]). `suite` lists them all. What is expected is what the dialect
-//! itself renders; that this is what its document has, to the byte, is pinned by `tests/golden/errors.txt` and the
-//! golden transcripts.
+//! A dialect's contract tests implement [`DialectUnderTest`] and pass the type to
+//! [`conformance!`](macro@crate::conformance), which generates a test for each function of [`bodies`],
+//! [`empty_fields`], [`login`], [`rate_limits`], [`unavailability`], [`input`], [`http`], [`mod@status_200`] and
+//! [`openapi`]. [`sessions`] is for dialects with session tokens ([`SessionDialect`]); [`salted`], [`salted_text`] and
+//! [`login_retries`] for those with salted proofs ([`SaltedDialect`]); [`codes`] for those that send codes
+//! ([`CodeDialect`]). `suite` lists all tests. The expected responses are rendered by the dialect itself;
+//! `tests/golden/errors.txt` and the golden transcripts pin that these are the documented bytes.
 
-#![expect(missing_docs, reason = "a test's name says what it shows")]
+#![expect(missing_docs, reason = "the test's name states the behaviour")]
 
 pub mod bodies;
 pub mod codes;
@@ -39,9 +39,9 @@ pub use suite::run;
 
 use crate::{RequestCost, TestApp, TestLab, TestResponse};
 
-/// The phone of the user that most tests are about, an identifier in every dialect.
+/// The phone of the test user, which is an identifier in every dialect.
 pub const PHONE: &str = "13800138000";
-/// Other writings of [`PHONE`], which every dialect takes (docs/FIELD.md).
+/// Other spellings of [`PHONE`], which every dialect accepts (docs/FIELD.md).
 pub const PHONE_VARIANTS: &[&str] = &[
     "+8613800138000",
     "8613800138000",
@@ -52,43 +52,50 @@ pub const PHONE_VARIANTS: &[&str] = &[
     "１３８００１３８０００",
     "＋８６１３８００１３８０００",
 ];
-/// The phone of no user.
+/// A phone that belongs to no user.
 pub const UNKNOWN_PHONE: &str = "13900139000";
-/// The password of the user.
+/// The password of the test user.
 pub const PASSWORD: &str = "hna123";
-/// Another one.
+/// A wrong password.
 pub const WRONG_PASSWORD: &str = "wrong!";
-/// Has the service believe `X-Forwarded-For`.
+/// Makes loopback a trusted proxy, so that `X-Forwarded-For` is used.
 pub const BEHIND_PROXY: (&str, &str) = ("STELE_TRUSTED_PROXIES", "127.0.0.1");
 
-/// Writings of a token in a header, which every dialect takes (docs/FIELD.md).
+/// Forms of a token in a header, all of which every dialect accepts (docs/FIELD.md).
 pub fn token_header_variants(token: &str) -> Vec<String> {
-    let writings =
+    let formats =
         ["{}", "Bearer {}", "bearer  {}", "Bearer: {}", "Bearer:{}", "Token {}", "JWT {}", "\"{}\"", "Bearer \"{}\""];
-    writings.iter().map(|writing| writing.replace("{}", token)).collect()
+    formats.iter().map(|format| format.replace("{}", token)).collect()
 }
 
-/// Settings, by name.
+/// Names and values of settings.
 pub type Settings = &'static [(&'static str, &'static str)];
+
+/// Whether the password of a login is right, where the cost depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordGuess {
+    Right,
+    Wrong,
+}
 
 /// A running service of a dialect, and how its clients call it.
 #[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
 pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
-    /// The service.
+    /// The dialect's service.
     const SERVICE: Service;
-    /// Settings that it needs.
+    /// Settings that the dialect needs.
     const SETTINGS: Settings = &[];
-    /// Settings under which an unknown user is answered what a wrong password is.
+    /// Settings under which an unknown user gets the response of a wrong password.
     const UNIFORM_ERROR_SETTINGS: Settings = &[];
-    /// The path of the login.
+    /// The path of the login call.
     const LOGIN_PATH: &'static str;
-    /// Writings of the identifiers `Mark`, [`PHONE`] and `Mark@Stele.cn` that this dialect takes.
+    /// Spellings of the identifiers `Mark`, [`PHONE`] and `Mark@Stele.cn` that this dialect accepts.
     const IDENTIFIERS: &'static [&'static str] = &["Mark", "MARK", " mark ", PHONE, "mark@stele.CN"];
-    /// Whether its login takes any text for an identifier, be it nonsense.
+    /// Whether the login accepts any text as an identifier, even an invalid one.
     const ACCEPTS_ANY_IDENTIFIER: bool = true;
-    /// JSON values that a field cannot have, by the field's name.
+    /// For each field name, JSON values that are invalid for the field.
     const INVALID_VALUES: &'static [(&'static str, &'static [&'static str])] = &[];
-    /// Paths below its prefix, or elsewhere, that it does not serve.
+    /// Paths, below the dialect's prefix or elsewhere, that it does not serve.
     const UNKNOWN_PATHS: &'static [&'static str];
 
     /// [`Self::IDENTIFIERS`] and [`PHONE_VARIANTS`].
@@ -96,59 +103,59 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         [Self::IDENTIFIERS, PHONE_VARIANTS].concat()
     }
 
-    /// Starts the service on `lab`, with what its clients need to call.
+    /// Starts the service on `lab`, with the apps and client tokens that its clients need.
     async fn start(lab: TestLab) -> Self;
 
-    /// What a login costs, right or wrong.
-    fn login_cost(right: bool) -> RequestCost;
+    /// The cost of a login with the right or a wrong password.
+    fn login_cost(guess: PasswordGuess) -> RequestCost;
 
-    /// The fields of a login from the `origin`-th origin.
+    /// The fields of a login from origin number `origin`.
     fn login_fields(&self, origin: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)>;
 
     /// Whether a login was accepted.
-    fn is_accepted(answer: &TestResponse) -> bool;
+    fn is_accepted(response: &TestResponse) -> bool;
 
-    /// Adds to a request what clients show beside the body, such as a token.
+    /// Adds the credentials that clients send outside of the body, such as a token.
     fn add_credentials(&self, request: RequestBuilder) -> RequestBuilder {
         request
     }
 
-    /// Reads an answer, where there is more to it than its bytes.
-    fn decode_response(&self, answer: TestResponse) -> TestResponse {
-        answer
+    /// Decodes a response, for dialects that encrypt it.
+    fn decode_response(&self, response: TestResponse) -> TestResponse {
+        response
     }
 
-    /// The calls that read their body, with a good value for each field; by default, what the document says.
+    /// The calls that read their body, with a valid value for each field; by default those of the OpenAPI document.
     fn calls_with_body(&self) -> Vec<Call> {
         input::documented_calls(Self::SERVICE)
     }
 
-    /// Posts `body` as the content of a call.
+    /// Posts `body` to a call.
     async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> TestResponse {
         self.post_with_type(&call.path, content_type, body).await
     }
 
-    /// Logs in as a client that has met the challenge first.
+    /// Logs in after solving the challenge, if the dialect has one.
     async fn login_after_challenge(&self, origin: u8, identifier: &str, password: &str) -> TestResponse {
         self.login(origin, identifier, password).await
     }
 
-    /// The `n`-th call of a stranger who wants to know whether there is such a user.
+    /// Call number `n` of an attacker who tries to find out whether the user exists.
     async fn enumeration_probe(&self, _: usize, identifier: &str) -> TestResponse {
         self.login(0, identifier, WRONG_PASSWORD).await
     }
 
-    /// The service on a new user base.
+    /// Starts the service on a new user base.
     async fn new() -> Self {
         Self::with_settings(&[]).await
     }
 
-    /// As [`DialectUnderTest::new`], with these settings on top.
+    /// As [`DialectUnderTest::new`], with these settings in addition.
     async fn with_settings(settings: &[(&str, &str)]) -> Self {
         Self::start(TestLab::with_settings(&[Self::SETTINGS, settings].concat()).await).await
     }
 
-    /// Logs in.
+    /// Logs in from origin number `origin`.
     async fn login(&self, origin: u8, identifier: &str, password: &str) -> TestResponse {
         self.login_with_fields(origin, self.login_fields(origin, identifier, password)).await
     }
@@ -161,13 +168,12 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         self.decode_response(self.send(request).await)
     }
 
-    /// Adds the user that most tests are about.
+    /// Adds the test user.
     async fn add_test_user(&self) -> User {
         self.lab.user("Mark").password(PASSWORD).phone(PHONE).email("Mark@Stele.cn").add().await
     }
 
-    /// Fails to log in so often that the next attempt has to wait: five failures are free, the sixth starts a wait of
-    /// a second.
+    /// Fails to log in until the account is locked out: five failures are free, the sixth starts a lockout of a second.
     async fn exhaust_free_attempts(&self, identifier: &str) {
         for origin in 1..=5 {
             self.assert_fails_with(&self.login(origin, identifier, WRONG_PASSWORD).await, &Error::WrongPassword);
@@ -175,56 +181,56 @@ pub trait DialectUnderTest: Sized + DerefMut<Target = TestApp> + Into<TestApp> {
         self.assert_fails_with(&self.login_after_challenge(6, identifier, WRONG_PASSWORD).await, &Error::WrongPassword);
     }
 
-    /// Asserts that a login is accepted; gives its answer.
+    /// Asserts that a login is accepted; returns the response.
     #[track_caller]
-    fn assert_accepted(&self, answer: TestResponse) -> TestResponse {
-        assert!(Self::is_accepted(&answer), "{answer:?}");
-        answer
+    fn assert_accepted(&self, response: TestResponse) -> TestResponse {
+        assert!(Self::is_accepted(&response), "{response:?}");
+        response
     }
 }
 
-/// A dialect whose clients are given a session's token.
+/// A dialect whose clients get a session token.
 #[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
 pub trait SessionDialect: DialectUnderTest {
-    /// The session that an accepted login opened.
-    fn session_token(&self, answer: &TestResponse) -> Token;
+    /// The token of the session that an accepted login opened.
+    fn session_token(&self, response: &TestResponse) -> Token;
 
-    /// Logs in; gives the session.
+    /// Logs in; returns the session's token.
     async fn open_session(&self) -> Token {
-        // A salted proof is good once a second.
+        // A salted proof is accepted once, so each login needs another timestamp.
         self.advance_clock(1);
-        let answer = self.login(0, PHONE, PASSWORD).await;
-        self.session_token(&self.assert_accepted(answer))
+        let response = self.login(0, PHONE, PASSWORD).await;
+        self.session_token(&self.assert_accepted(response))
     }
 }
 
-/// A dialect whose clients prove a password by `md5(D + timestamp)`.
+/// A dialect whose clients prove a password with `md5(D + timestamp)`, where `D` is the md5 of the password.
 pub trait SaltedDialect: DialectUnderTest {
-    /// Settings under which nothing but a salted digest proves.
+    /// Settings under which only a salted digest is accepted as a proof.
     const SALTED_ONLY_SETTINGS: Settings = &[];
 
-    /// The fields of a login with this digest, made at `at`.
+    /// The fields of a login with this digest for the timestamp `at`.
     fn proof_fields(identifier: &str, digest: &str, at: i64) -> Vec<(&'static str, String)> {
         vec![("username", identifier.to_owned()), ("password", digest.to_owned()), ("timestamp", at.to_string())]
     }
 }
 
-/// A dialect that sends codes to set a new password by.
+/// A dialect that sends verification codes for setting a new password.
 #[expect(async_fn_in_trait, reason = "called by tests alone, each on one thread")]
 pub trait CodeDialect: DialectUnderTest {
-    /// Asks for a code to be sent to the phone of a user.
+    /// Requests a code for the phone of a user.
     async fn request_code(&self, origin: u8, phone: &str) -> TestResponse;
 
-    /// Shows a code for setting a new password; a code that is accepted is used up.
+    /// Submits a code to set a new password. Success consumes the code.
     async fn redeem_code(&self, phone: &str, code: &str) -> TestResponse;
 
-    /// Whether what was asked for was done.
-    fn is_success(answer: &TestResponse) -> bool;
+    /// Whether the response reports success.
+    fn is_success(response: &TestResponse) -> bool;
 }
 
-/// Makes a type whose field `app` is a [`TestApp`](crate::TestApp) stand for it.
+/// Implements `Deref` to [`TestApp`](crate::TestApp), and conversion into it, for a type with a field `app`.
 #[macro_export]
-macro_rules! stands_for_its_app {
+macro_rules! impl_deref_to_test_app {
     ($type:ty) => {
         impl std::ops::Deref for $type {
             type Target = $crate::TestApp;

@@ -1,4 +1,4 @@
-//! What the dialect's OpenAPI document says it serves is served and nothing else; errors read as pinned.
+//! The routes of the dialect's OpenAPI document are exactly those that are served; errors match their golden texts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,22 +16,22 @@ use crate::test_app::response_parts;
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 
-/// The document, as it is served.
+/// The OpenAPI document as it is served.
 pub(crate) async fn fetch_document(app: &impl DialectUnderTest) -> Value {
-    let answer = app.request("GET", "/openapi.json").send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    answer.json().await.unwrap()
+    let response = app.request("GET", "/openapi.json").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.json().await.unwrap()
 }
 
-/// Every documented path is served by the documented method, by HEAD beside GET, and by GET and POST alike where it takes
-/// no parameters; the other methods are refused in dialect, whatever a header says. (That no other path is served needs no
-/// test: routes and document are made of one list.)
+/// Every documented path serves the documented method, HEAD along with GET, and both GET and POST if it takes no
+/// parameters. Other methods are rejected in the dialect's format, also with a method override header. (No test is
+/// needed for undocumented paths: routes and document are generated from one list.)
 pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
     let app = D::new().await;
     let document = fetch_document(&app).await;
     let paths = document["paths"].as_object().unwrap();
     assert!(!paths.is_empty(), "no path is documented");
-    let nowhere = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
+    let not_found = response_parts((D::SERVICE.render_rejection)(&RequestRejection::NotFound)).2;
     for (path, item) in paths {
         let served = served_methods(item);
         let url = app.service.url(&path.replace("{id}", "1"));
@@ -39,28 +39,28 @@ pub async fn routes_match_the_openapi_document<D: DialectUnderTest>() {
             let request = crate::http_client().request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
             let request = request.header("x-http-method-override", served[0]);
             if served.contains(&method) {
-                let answer = request.send().await.unwrap();
-                let status = answer.status();
-                let body = answer.bytes().await.unwrap();
-                assert!(status != 405 && body != nowhere, "{method} {path} is not served: {status}");
+                let response = request.send().await.unwrap();
+                let status = response.status();
+                let body = response.bytes().await.unwrap();
+                assert!(status != 405 && body != not_found, "{method} {path} is not served: {status}");
                 continue;
             }
-            let mut answer = app.send(request).await;
-            assert_eq!(answer.header("allow"), served.join(", "), "{method} {path} is served");
+            let mut response = app.send(request).await;
+            assert_eq!(response.header("allow"), served.join(", "), "{method} {path} is served");
             if method == "HEAD" {
-                answer.text = response_parts((D::SERVICE.render_rejection)(&RequestRejection::MethodNotAllowed)).2;
+                response.text = response_parts((D::SERVICE.render_rejection)(&RequestRejection::MethodNotAllowed)).2;
             }
-            app.assert_refused(&answer, &RequestRejection::MethodNotAllowed);
+            app.assert_refused(&response, &RequestRejection::MethodNotAllowed);
         }
     }
 }
 
-/// The methods that serve the call which is documented as `item`.
+/// The methods that are served for a path item of the document.
 pub(crate) fn served_methods(item: &Value) -> Vec<&'static str> {
     let (method, operation) = item.as_object().unwrap().iter().next().unwrap();
-    let takes_nothing = operation["parameters"].as_array().is_none_or(Vec::is_empty)
+    let takes_no_parameters = operation["parameters"].as_array().is_none_or(Vec::is_empty)
         && operation["requestBody"]["required"] != Value::Bool(true);
-    match (takes_nothing, method.as_str()) {
+    match (takes_no_parameters, method.as_str()) {
         (true, _) => vec!["GET", "HEAD", "POST"],
         (false, "get") => vec!["GET", "HEAD"],
         (false, _) => vec!["POST"],
@@ -70,18 +70,18 @@ pub(crate) fn served_methods(item: &Value) -> Vec<&'static str> {
 pub async fn oversized_bodies_are_rejected_on_every_route<D: DialectUnderTest>() {
     let app = D::new().await;
     let large = format!(r#"{{"username":"{}"}}"#, "x".repeat(200_000));
-    let refused = response_parts((D::SERVICE.render_rejection)(&RequestRejection::BodyTooLarge)).2;
+    let too_large = response_parts((D::SERVICE.render_rejection)(&RequestRejection::BodyTooLarge)).2;
     for (path, item) in fetch_document(&app).await["paths"].as_object().unwrap() {
         if !item["post"].is_object() {
             continue;
         }
         let head =
             format!("POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n");
-        let announced = format!("{head}content-length: {}\r\n\r\n{large}", large.len());
+        let with_length = format!("{head}content-length: {}\r\n\r\n{large}", large.len());
         let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n", large.len());
-        for request in [announced, chunked] {
-            let answer = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
-            assert!(answer.starts_with("HTTP/1.1 413 ") && answer.ends_with(&refused), "{path}: {answer}");
+        for request in [with_length, chunked] {
+            let response = raw_http::send_raw(app.service.address(), request.as_bytes()).await;
+            assert!(response.starts_with("HTTP/1.1 413 ") && response.ends_with(&too_large), "{path}: {response}");
         }
     }
 }
@@ -95,8 +95,8 @@ pub async fn unknown_paths_are_rejected<D: DialectUnderTest>() {
     }
 }
 
-/// `tests/golden/errors.txt` has every domain error and every refusal: status, `Retry-After` and body.
-/// `UPDATE_GOLDEN=1` writes it.
+/// `tests/golden/errors.txt` contains every domain error and every rejection: status, `Retry-After` and body.
+/// `UPDATE_GOLDEN=1` rewrites it.
 pub async fn every_error_matches_its_golden_text<D: DialectUnderTest>() {
     let path = Path::new("tests/golden/errors.txt");
     let rendered = render_all_errors(D::SERVICE);
@@ -115,31 +115,31 @@ fn render_all_errors(service: Service) -> String {
     for error in all_errors() {
         let response = stele_dialect::finish_error_response(&error, (service.render_error)(&error));
         assert_eq!(response.headers().get("cache-control").unwrap(), "no-store");
-        let (status, wait, body) = response_parts(response);
-        let wait = wait.map_or(String::new(), |seconds| format!(", retry after {seconds}"));
+        let (status, retry_after, body) = response_parts(response);
+        let retry_after = retry_after.map_or(String::new(), |seconds| format!(", retry after {seconds}"));
         let name = format!("{error:?}");
         let name = match error {
             Error::Unavailable(_) | Error::Internal(_) => name.split('(').next().unwrap(),
             _ => name.split(' ').next().unwrap(),
         };
-        writeln!(lines, "{name}: {status}{wait}: {body}").unwrap();
+        writeln!(lines, "{name}: {status}{retry_after}: {body}").unwrap();
     }
-    let refusals = [
+    let rejections = [
         RequestRejection::NotFound,
         RequestRejection::MethodNotAllowed,
         RequestRejection::BodyTooLarge,
         RequestRejection::BodyTimeout,
         RequestRejection::Internal,
     ];
-    let faults = [
+    let field_errors = [
         FieldError::MalformedBody,
         FieldError::Missing("username".into()),
         FieldError::Duplicate("user\"name".into()),
         FieldError::Invalid("timestamp".into()),
     ];
-    for refusal in refusals.into_iter().chain(faults.map(RequestRejection::InvalidInput)) {
-        let (status, _, body) = response_parts((service.render_rejection)(&refusal));
-        writeln!(lines, "{refusal:?}: {status}: {body}").unwrap();
+    for rejection in rejections.into_iter().chain(field_errors.map(RequestRejection::InvalidInput)) {
+        let (status, _, body) = response_parts((service.render_rejection)(&rejection));
+        writeln!(lines, "{rejection:?}: {status}: {body}").unwrap();
     }
     lines
 }
@@ -167,7 +167,7 @@ fn all_errors() -> [Error; 18] {
         Error::internal("sealing key 1 is missing"),
     ];
     for error in &all {
-        // A new one does not compile until it is here, and in the list.
+        // A new variant does not compile until it is added here; add it to the list above, too.
         match error {
             Error::Invalid(_) | Error::UnknownUser | Error::WrongPassword | Error::Stale | Error::Replayed => {}
             Error::Disabled | Error::ChallengeRequired | Error::ChallengeFailed | Error::WrongCode => {}

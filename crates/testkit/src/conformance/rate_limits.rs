@@ -1,4 +1,4 @@
-//! Rate limits on guessing: waits, who shares them, and what is not counted.
+//! Rate limits and account lockout against brute force: durations, shared counts, and what is not counted.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use stele_core::Error;
 
 use super::{BEHIND_PROXY, DialectUnderTest, PASSWORD, PHONE, UNKNOWN_PHONE, WRONG_PASSWORD};
 
-/// Clients from many addresses, who may ask for as many codes as they like.
+/// Clients from many addresses, with quotas for codes that no test reaches.
 const MANY_CLIENTS: [(&str, &str); 3] =
     [BEHIND_PROXY, ("STELE_SEND_RECIPIENT", "1000"), ("STELE_SEND_ADDRESS", "1000")];
 
@@ -28,7 +28,7 @@ pub async fn the_sixth_failure_starts_a_lockout_that_the_right_password_does_not
         for password in [WRONG_PASSWORD, PASSWORD] {
             app.assert_fails_with(&app.login_after_challenge(9, identifier, password).await, &too_many_attempts(1));
         }
-        assert_eq!(app.hash_count(), before, "nothing is verified in a wait");
+        assert_eq!(app.hash_count(), before, "no password is verified during a lockout");
     }
     app.advance_clock(1);
     app.assert_accepted(app.login_after_challenge(9, PHONE, PASSWORD).await);
@@ -57,13 +57,13 @@ pub async fn a_successful_login_resets_the_failure_count<D: DialectUnderTest>() 
 
 pub async fn the_failure_count_is_shared_by_all_identifiers<D: DialectUnderTest>() {
     let app: D = start_with_many_clients().await;
-    let all = D::identifiers();
-    let mut identifiers = all.iter().cycle();
+    let all_identifiers = D::identifiers();
+    let mut identifiers = all_identifiers.iter().cycle();
     for _ in 0..5 {
         app.assert_fails_with(&app.login(1, identifiers.next().unwrap(), WRONG_PASSWORD).await, &Error::WrongPassword);
     }
     app.assert_fails_with(&app.login_after_challenge(1, PHONE, WRONG_PASSWORD).await, &Error::WrongPassword);
-    for _ in 0..all.len() {
+    for _ in 0..all_identifiers.len() {
         app.assert_fails_with(
             &app.login_after_challenge(1, identifiers.next().unwrap(), PASSWORD).await,
             &too_many_attempts(1),
@@ -76,15 +76,15 @@ pub async fn only_wrong_passwords_are_counted<D: DialectUnderTest>() {
     app.add_test_user().await;
     for call in app.calls_with_body() {
         for body in ["{", "{}"] {
-            let answer = app.submit(&call, "application/json", body.into()).await;
-            assert!(answer.status == 400 || call.fields.is_empty(), "{answer:?}");
+            let response = app.submit(&call, "application/json", body.into()).await;
+            assert!(response.status == 400 || call.fields.is_empty(), "{response:?}");
         }
     }
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }
 
-/// Ten failures at ten accounts, from origins of their own; then no login from the last one passes, for a quarter of an
-/// hour.
+/// Fails once at each of ten accounts, from these origins. Then logins from the last origin are rejected for 15
+/// minutes.
 async fn fail_at_ten_accounts<D: DialectUnderTest>(origins: [u8; 10]) {
     let limits = [("STELE_LIMIT_ADDRESS", "10"), ("STELE_LIMIT_APP", "10"), ("STELE_TRUSTED_PROXIES", "")];
     let app = D::with_settings(&[D::UNIFORM_ERROR_SETTINGS, &limits].concat()).await;

@@ -1,4 +1,4 @@
-//! Proofs that are salted with a timestamp: how fresh they must be, and that each is accepted once.
+//! Salted proofs: freshness of the timestamp, replay protection, and the order of checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,13 @@ use stele_core::origin::Origin;
 use stele_core::ports::{LoginAttempt, ProofResult};
 use stele_core::seal::Sealer;
 use stele_core::time::Timestamp;
+use stele_core::user::UserStatus;
 use stele_core::{Dependencies, Error};
 
 use super::{PASSWORD, PHONE, SaltedDialect, UNKNOWN_PHONE, WRONG_PASSWORD};
-use crate::{CallPhase, TestApp, TestResponse, md5_hex};
+use crate::{CallPhase, ResponseDelivery, TestApp, TestResponse, md5_hex};
 
-/// JSON values that are no digest.
+/// JSON values that are not a valid digest.
 const INVALID_DIGESTS: &[&str] = &[
     "\"123456\"",
     "\"0b945c1fd92aa2623b704d8d37d8ffc\"",
@@ -24,7 +25,7 @@ const INVALID_DIGESTS: &[&str] = &[
     "12345678901234567890123456789012",
 ];
 
-/// JSON values that are no timestamp.
+/// JSON values that are not a valid timestamp.
 const INVALID_TIMESTAMPS: &[&str] = &[
     "-1",
     "1.5",
@@ -43,11 +44,11 @@ const INVALID_TIMESTAMPS: &[&str] = &[
     "\"NaN\"",
 ];
 
-/// JSON values that are no user's id.
+/// JSON values that are not a valid user id.
 const INVALID_USER_IDS: &[&str] =
     &["\"me\"", "-4", "1.5", "\"{0b922f14-d00b-11e7-aafd-525400bbac8e}\"", "\"1 OR 1=1\"", "\"0b922f14\""];
 
-/// Bad values of the fields that cloudbox and TMS have.
+/// Invalid values of the fields of cloudbox and TMS.
 pub const INVALID_VALUES: &[(&str, &[&str])] = &[
     ("password", INVALID_DIGESTS),
     ("orig_password", INVALID_DIGESTS),
@@ -61,15 +62,15 @@ pub fn salted_digest(password: &str, at: i64) -> String {
     md5_hex(&format!("{}{at}", md5_hex(password)))
 }
 
-/// Logs in with a digest that is said to be made at `at`.
+/// Logs in with a digest and the timestamp `at`.
 pub async fn login_with_digest(app: &impl SaltedDialect, identifier: &str, digest: &str, at: i64) -> TestResponse {
-    async fn of<D: SaltedDialect>(app: &D, identifier: &str, digest: &str, at: i64) -> TestResponse {
+    async fn login<D: SaltedDialect>(app: &D, identifier: &str, digest: &str, at: i64) -> TestResponse {
         app.login_with_fields(0, D::proof_fields(identifier, digest, at)).await
     }
-    of(app, identifier, digest, at).await
+    login(app, identifier, digest, at).await
 }
 
-/// Logs in with a proof made at `at`.
+/// Logs in with the proof for the timestamp `at`.
 pub async fn login_at(app: &impl SaltedDialect, identifier: &str, password: &str, at: i64) -> TestResponse {
     login_with_digest(app, identifier, &salted_digest(password, at), at).await
 }
@@ -82,7 +83,7 @@ async fn assert_refused_at<D: SaltedDialect>(app: &D, at: i64, error: Error) {
     app.assert_fails_with(&login_at(app, PHONE, PASSWORD, at).await, &error);
 }
 
-/// The service with the user of most tests.
+/// Starts the service and adds the test user.
 pub(super) async fn start_with_user<D: SaltedDialect>(settings: &[(&str, &str)]) -> D {
     let app = D::with_settings(settings).await;
     app.add_test_user().await;
@@ -121,9 +122,9 @@ pub async fn a_stale_proof_costs_the_same_for_every_user<D: SaltedDialect>() {
     let (_, cost) = app.lab.measure_cost(login_at(&app, PHONE, PASSWORD, then)).await;
     assert_eq!((cost.hashes, cost.state_store_calls.as_slice()), (0, ["admit"].as_slice()));
     for (identifier, password) in [(PHONE, WRONG_PASSWORD), (UNKNOWN_PHONE, WRONG_PASSWORD)] {
-        let (answer, work) = app.lab.measure_cost(login_at(&app, identifier, password, then)).await;
-        app.assert_fails_with(&answer, &Error::Stale);
-        assert_eq!(work, cost, "{identifier}");
+        let (response, other_cost) = app.lab.measure_cost(login_at(&app, identifier, password, then)).await;
+        app.assert_fails_with(&response, &Error::Stale);
+        assert_eq!(other_cost, cost, "{identifier}");
     }
 }
 
@@ -132,14 +133,14 @@ pub async fn a_proof_is_accepted_once_across_letter_cases_and_identifiers<D: Sal
     let (now, proof) = (app.now(), salted_digest(PASSWORD, app.now()));
     app.assert_accepted(login_with_digest(&app, PHONE, &proof.to_uppercase(), now).await);
     for identifier in D::identifiers() {
-        for digest in [&proof, &proof.to_uppercase(), &bit_converter(&proof)] {
+        for digest in [&proof, &proof.to_uppercase(), &bit_converter_format(&proof)] {
             app.assert_fails_with(&login_with_digest(&app, identifier, digest, now).await, &Error::Replayed);
         }
     }
 }
 
-/// A digest as .NET's `BitConverter.ToString` writes it, with white space around it.
-pub(super) fn bit_converter(digest: &str) -> String {
+/// A digest as .NET's `BitConverter.ToString` formats it, with white space around it.
+pub(super) fn bit_converter_format(digest: &str) -> String {
     let pairs: Vec<_> = digest.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
     format!(" {}\r\n", pairs.join("-").to_uppercase())
 }
@@ -157,10 +158,10 @@ pub async fn a_used_proof_is_remembered_while_it_is_fresh<D: SaltedDialect>() {
     assert_refused_at(&app, ahead, Error::Stale).await;
 }
 
-/// Has the short-lived store forget what will have expired in so many seconds.
+/// Deletes from the state store what will have expired in `seconds`.
 async fn sweep_state_store(app: &TestApp, seconds: u64) {
-    let deps = app.lab.dependencies();
-    deps.state.delete_expired(deps.now().saturating_add(Duration::from_secs(seconds))).await.unwrap();
+    let dependencies = app.lab.dependencies();
+    dependencies.state.delete_expired(dependencies.now().saturating_add(Duration::from_secs(seconds))).await.unwrap();
 }
 
 pub async fn a_used_proof_is_remembered_when_the_clock_is_set_back<D: SaltedDialect>() {
@@ -180,7 +181,7 @@ pub async fn a_proof_is_accepted_once_across_instances_and_restarts<D: SaltedDia
     let app: D = start_with_user(&[]).await;
     let now = app.now();
     assert_accepted_at(&app, now).await;
-    // Another instance has its own handles and connections, and this one's use is known to it; and the other way round.
+    // Another instance has its own connections; each knows the proofs that the other accepted.
     let other = D::start(app.lab.second_instance().await).await;
     assert_refused_at(&other, now, Error::Replayed).await;
     assert_accepted_at(&other, now + 1).await;
@@ -188,23 +189,23 @@ pub async fn a_proof_is_accepted_once_across_instances_and_restarts<D: SaltedDia
     let TestApp { lab, service, .. } = other.into();
     service.stop().await;
     drop(lab);
-    // Nothing of it was only in memory.
+    // After a restart, the used proofs are still known.
     let TestApp { lab, service, .. } = app.into();
     service.stop().await;
-    let again = D::start(lab.restart().await).await;
+    let restarted = D::start(lab.restart().await).await;
     for at in [now, now + 1] {
-        assert_refused_at(&again, at, Error::Replayed).await;
+        assert_refused_at(&restarted, at, Error::Replayed).await;
     }
-    assert_accepted_at(&again, now + 2).await;
+    assert_accepted_at(&restarted, now + 2).await;
 }
 
 pub async fn only_one_of_many_concurrent_logins_with_a_proof_succeeds<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     let now = app.now();
-    let answers = futures_util::future::join_all((0..16).map(|_| login_at(&app, PHONE, PASSWORD, now))).await;
-    let (accepted, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| D::is_accepted(answer));
-    assert_eq!(accepted.len(), 1, "{answers:?}");
-    refused.into_iter().for_each(|answer| app.assert_fails_with(answer, &Error::Replayed));
+    let responses = futures_util::future::join_all((0..16).map(|_| login_at(&app, PHONE, PASSWORD, now))).await;
+    let (accepted, rejected): (Vec<_>, Vec<_>) = responses.iter().partition(|response| D::is_accepted(response));
+    assert_eq!(accepted.len(), 1, "{responses:?}");
+    rejected.into_iter().for_each(|response| app.assert_fails_with(response, &Error::Replayed));
 }
 
 pub async fn proofs_older_than_the_state_store_are_stale<D: SaltedDialect>() {
@@ -228,10 +229,10 @@ pub async fn without_a_skew_a_used_proof_survives_the_loss_of_the_state_store<D:
     let app = D::with_settings(&NO_SKEW).await;
     let user = app.add_test_user().await;
     assert_accepted_at(&app, 1).await;
-    app.set_disabled(&user, true).await;
+    app.set_status(&user, UserStatus::Disabled).await;
     assert_refused_at(&app, 2, Error::Disabled).await;
-    app.set_disabled(&user, false).await;
-    // All that it holds expires; what the users' database holds does not.
+    app.set_status(&user, UserStatus::Active).await;
+    // Everything in the state store expires; without a skew, used proofs are in the user store, too.
     sweep_state_store(&app, 40 * 86_400).await;
     for at in [1, 2] {
         assert_refused_at(&app, at, Error::Replayed).await;
@@ -244,64 +245,66 @@ pub async fn without_a_skew_rate_limited_proofs_are_not_used_up<D: SaltedDialect
     for at in 0..6 {
         app.assert_fails_with(&login_at(&app, PHONE, WRONG_PASSWORD, at).await, &Error::WrongPassword);
     }
-    let limited = async || assert_eq!(login_at(&app, PHONE, PASSWORD, 7).await.status, 429);
-    limited().await;
-    // Refused at the last moment: others failed between the two looks at the limits.
+    let assert_rate_limited = async || assert_eq!(login_at(&app, PHONE, PASSWORD, 7).await.status, 429);
+    assert_rate_limited().await;
+    // Rate limited at the last moment: a stranger fails between the check of the rate limit and the end of the login.
     app.advance_clock(60);
     fail_login_when_proof_is_marked(&app).await;
-    limited().await;
+    assert_rate_limited().await;
     app.lab.set_store_observer(None);
     app.advance_clock(60);
     assert_accepted_at(&app, 7).await;
     assert_refused_at(&app, 7, Error::Replayed).await;
 }
 
-/// Has somebody elsewhere fail at the account, once, right after a proof was marked as used.
+/// Records one failure of a stranger at the account right after a proof has been marked as used.
 async fn fail_login_when_proof_is_marked(app: &TestApp) {
-    let deps = app.lab.dependencies().clone();
-    let attempt = login_attempt_elsewhere(&deps).await;
+    let dependencies = app.lab.dependencies().clone();
+    let attempt = login_attempt_elsewhere(&dependencies).await;
     let (handle, once) = (tokio::runtime::Handle::current(), std::sync::Once::new());
-    app.lab.set_store_observer(Some(Arc::new(move |call, moment| {
-        if (call, moment) == ("use_proof", CallPhase::After) {
+    app.lab.set_store_observer(Some(Arc::new(move |operation, phase| {
+        if (operation, phase) == ("use_proof", CallPhase::After) {
             once.call_once(|| {
-                let (deps, attempt) = (deps.clone(), attempt.clone());
-                let fail = async move { deps.state.record_login_attempt(&attempt, &ProofResult::Invalid).await };
+                let (dependencies, attempt) = (dependencies.clone(), attempt.clone());
+                let fail =
+                    async move { dependencies.state.record_login_attempt(&attempt, &ProofResult::Invalid).await };
                 std::thread::scope(|scope| {
                     scope.spawn(|| handle.block_on(fail)).join().unwrap().unwrap();
                 });
             });
         }
-        false
+        ResponseDelivery::Delivered
     })));
 }
 
-async fn login_attempt_elsewhere(deps: &Dependencies) -> LoginAttempt {
-    let account = deps.users.find_by_identifier(PHONE).await.unwrap().unwrap();
+/// A login attempt at the test user's account from an address that no test uses.
+async fn login_attempt_elsewhere(dependencies: &Dependencies) -> LoginAttempt {
+    let account = dependencies.users.find_by_identifier(PHONE).await.unwrap().unwrap();
     LoginAttempt {
         account: LoginAttempt::account_key(Some(account.user.id), PHONE),
         epoch: account.epoch,
         origin: Origin::from_address([198, 51, 100, 7].into()),
-        now: deps.now(),
+        now: dependencies.now(),
         proof_made_at: None,
-        limits: deps.policy.login_limits,
+        limits: dependencies.policy.login_limits,
     }
 }
 
 pub async fn only_the_salted_digest_of_the_user_is_accepted<D: SaltedDialect>() {
     let app: D = start_with_user(&[D::SALTED_ONLY_SETTINGS, &[("STELE_LIMIT_ACCOUNT", "50")]].concat()).await;
     let (now, digest) = (app.now(), md5_hex(PASSWORD));
-    for (what, proof) in [
+    for (description, proof) in [
         ("another user's", salted_digest("123456", now)),
         ("D itself", digest.clone()),
         ("of another second", salted_digest(PASSWORD, now - 1)),
         ("of D in two cases", md5_hex(&format!("{}{}{now}", digest[..16].to_uppercase(), &digest[16..]))),
-        ("of another writing of the timestamp", md5_hex(&format!("{digest}{now}.0"))),
+        ("of another spelling of the timestamp", md5_hex(&format!("{digest}{now}.0"))),
         ("of the raw password", md5_hex(&format!("{PASSWORD}{now}"))),
         ("the timestamp first", md5_hex(&format!("{now}{digest}"))),
         ("of a digit moved from the timestamp", md5_hex(&format!("{digest}{}", now / 10))),
     ] {
-        let answer = login_with_digest(&app, PHONE, &proof, now).await;
-        assert_eq!(answer.text, app.render_error(&Error::WrongPassword), "{what}");
+        let response = login_with_digest(&app, PHONE, &proof, now).await;
+        assert_eq!(response.text, app.render_error(&Error::WrongPassword), "{description}");
     }
     assert_accepted_at(&app, now).await;
 }
@@ -327,26 +330,26 @@ pub async fn checks_run_in_the_documented_order<D: SaltedDialect>() {
     let user = app.add_test_user().await;
     let wrong = async |at| login_at(&app, PHONE, WRONG_PASSWORD, at).await;
     assert_accepted_at(&app, app.now()).await;
-    app.set_disabled(&user, true).await;
-    // Disabled is answered last, and only to those who know the password.
+    app.set_status(&user, UserStatus::Disabled).await;
+    // That the account is disabled is reported last, and only after the right password.
     app.assert_fails_with(&wrong(app.now()).await, &Error::WrongPassword);
     assert_refused_at(&app, app.now(), Error::Replayed).await;
     assert_refused_at(&app, app.now() - 301, Error::Stale).await;
     app.advance_clock(1);
     assert_refused_at(&app, app.now(), Error::Disabled).await;
     assert_refused_at(&app, app.now(), Error::Replayed).await;
-    // A disabled user's success forgives nothing: one failure was counted above, these are five more.
+    // A disabled user's right password resets no count: one failure was counted above, these are five more.
     for _ in 0..5 {
         app.assert_fails_with(&wrong(app.now()).await, &Error::WrongPassword);
     }
-    // The wait comes before staleness, before a wrong, a replayed and a disabled user's proof.
-    let wait = || Error::RateLimited { retry_after: Duration::from_secs(1) };
-    app.assert_fails_with(&wrong(1).await, &wait());
-    app.assert_fails_with(&wrong(app.now()).await, &wait());
-    assert_refused_at(&app, app.now(), wait()).await;
-    // What cannot be read is refused before all.
+    // The rate limit is checked before freshness, the proof, replay and the account's status.
+    let rate_limited = || Error::RateLimited { retry_after: Duration::from_secs(1) };
+    app.assert_fails_with(&wrong(1).await, &rate_limited());
+    app.assert_fails_with(&wrong(app.now()).await, &rate_limited());
+    assert_refused_at(&app, app.now(), rate_limited()).await;
+    // Unreadable input is rejected first.
     assert_eq!(login_with_digest(&app, PHONE, "x", 1).await.status, 400);
-    app.set_disabled(&user, false).await;
+    app.set_status(&user, UserStatus::Active).await;
     app.advance_clock(1);
     assert_accepted_at(&app, app.now()).await;
 }
@@ -354,12 +357,12 @@ pub async fn checks_run_in_the_documented_order<D: SaltedDialect>() {
 pub async fn a_lost_sealing_key_is_a_server_error<D: SaltedDialect>() {
     let mut app: D = start_with_user(&[]).await;
     for key in [1, 99] {
-        let other = Arc::new(Sealer::new([(key, [7; 32].into())]).unwrap());
-        let running = app.lab.start_service_with(D::SERVICE, |deps| deps.sealer = other).await;
-        let own = std::mem::replace(&mut app.service, running);
+        let sealer = Arc::new(Sealer::new([(key, [7; 32].into())]).unwrap());
+        let running = app.lab.start_service_with(D::SERVICE, |dependencies| dependencies.sealer = sealer).await;
+        let original = std::mem::replace(&mut app.service, running);
         assert_refused_at(&app, app.now(), Error::internal("")).await;
-        app.service = own;
+        app.service = original;
     }
-    // Nothing was counted or used up.
+    // Neither was a failure counted nor the proof marked as used.
     assert_accepted_at(&app, app.now()).await;
 }

@@ -1,12 +1,12 @@
-//! Salted proofs as old clients write them: the text of the timestamp, its unit, the letter case of `D`, the digest's own form.
+//! Salted proofs as old clients format them: timestamp as text, its unit, letter case of `D`, format of the digest.
 
 use stele_core::Error;
 
-use super::salted::{assert_accepted_at, bit_converter, login_with_digest, salted_digest, start_with_user};
+use super::salted::{assert_accepted_at, bit_converter_format, login_with_digest, salted_digest, start_with_user};
 use super::{PASSWORD, PHONE, SaltedDialect};
 use crate::{TestResponse, md5_hex};
 
-/// Logs in with a digest and a timestamp that is written like this.
+/// Logs in with a digest and this text as the timestamp.
 async fn login_with_timestamp_text<D: SaltedDialect>(app: &D, digest: &str, sent: &str) -> TestResponse {
     let mut fields = D::proof_fields(PHONE, digest, 0);
     fields.iter_mut().filter(|(name, _)| *name == "timestamp").for_each(|(_, value)| sent.clone_into(value));
@@ -20,7 +20,7 @@ fn salted_digest_with_text(text: &str) -> String {
 
 pub async fn a_proof_covers_the_timestamp_as_text<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
-    let writings: [fn(i64) -> (String, String); 10] = [
+    let formats: [fn(i64) -> (String, String); 10] = [
         |at| (format!(" {at}\n"), at.to_string()),
         |at| (format!("{at}\r\n"), format!("{at}\r\n")),
         |at| (format!("\"{at}\""), at.to_string()),
@@ -32,16 +32,16 @@ pub async fn a_proof_covers_the_timestamp_as_text<D: SaltedDialect>() {
         |at| (format!("{at}987"), format!("{at}987")),
         |at| (format!(" {at}123.0 "), format!("{at}123")),
     ];
-    for write in writings {
+    for write in formats {
         app.advance_clock(1);
         let (sent, hashed) = write(app.now());
         let digest = salted_digest_with_text(&hashed);
         app.assert_accepted(login_with_timestamp_text(&app, &digest, &sent).await);
-        // It is used up, whatever is written around the same text.
+        // The proof is consumed, also for other spellings of the same text.
         for again in [sent.clone(), format!("{sent} "), hashed.trim().to_owned(), format!("'{}'", hashed.trim())] {
-            let answer = login_with_timestamp_text(&app, &digest, &again).await;
-            let outcome = [Error::Replayed, Error::WrongPassword].map(|error| app.render_error(&error));
-            assert!(outcome.contains(&answer.text), "{sent:?} over {hashed:?}, then {again:?}: {answer:?}");
+            let response = login_with_timestamp_text(&app, &digest, &again).await;
+            let expected = [Error::Replayed, Error::WrongPassword].map(|error| app.render_error(&error));
+            assert!(expected.contains(&response.text), "{sent:?} over {hashed:?}, then {again:?}: {response:?}");
         }
         app.assert_fails_with(&login_with_timestamp_text(&app, &digest, &sent).await, &Error::Replayed);
     }
@@ -50,14 +50,14 @@ pub async fn a_proof_covers_the_timestamp_as_text<D: SaltedDialect>() {
 pub async fn a_json_double_is_accepted_as_timestamp<D: SaltedDialect>() {
     type Write = fn(i64) -> String;
     let app: D = start_with_user(&[]).await;
-    let writings: [(Write, Write); 5] = [
+    let formats: [(Write, Write); 5] = [
         (|at| format!("{at}.0"), |at| format!("{at}.0")),
         (|at| format!("{at}.0"), |at| at.to_string()),
         (|at| format!("{}E9", at as f64 / 1e9), |at| at.to_string()),
         (|at| format!("{}E9", at as f64 / 1e9), |at| format!("{}E9", at as f64 / 1e9)),
         (|at| format!("{at}123.0"), |at| format!("{at}123")),
     ];
-    for (sent, hashed) in writings {
+    for (sent, hashed) in formats {
         app.advance_clock(1);
         let digest = salted_digest_with_text(&hashed(app.now()));
         let fields = D::proof_fields(PHONE, &digest, 0).into_iter().map(|(name, value)| match name {
@@ -80,11 +80,11 @@ pub async fn millisecond_timestamps_are_accepted<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
     for (offset, fresh) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] {
         let sent = format!("{}123", app.now() + offset);
-        let answer = login_with_timestamp_text(&app, &salted_digest_with_text(&sent), &sent).await;
+        let response = login_with_timestamp_text(&app, &salted_digest_with_text(&sent), &sent).await;
         if fresh {
-            app.assert_accepted(answer);
+            app.assert_accepted(response);
         } else {
-            app.assert_fails_with(&answer, &Error::Stale);
+            app.assert_fails_with(&response, &Error::Stale);
         }
     }
 }
@@ -94,13 +94,13 @@ pub async fn a_proof_over_an_uppercase_digest_is_accepted<D: SaltedDialect>() {
     let digest = md5_hex(&format!("{}{}", md5_hex(PASSWORD).to_uppercase(), app.now()));
     app.assert_accepted(login_with_digest(&app, PHONE, &digest, app.now()).await);
     app.assert_fails_with(&login_with_digest(&app, PHONE, &digest, app.now()).await, &Error::Replayed);
-    // Who can make one of the two can make the other: it is another proof, and a login of its own.
+    // The proof over the lowercase digest is another proof, so it is accepted, too: it reveals nothing more.
     assert_accepted_at(&app, app.now()).await;
 }
 
 pub async fn a_hyphenated_digest_is_accepted<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
-    let proof = bit_converter(&salted_digest(PASSWORD, app.now()));
+    let proof = bit_converter_format(&salted_digest(PASSWORD, app.now()));
     app.assert_accepted(login_with_digest(&app, PHONE, &proof, app.now()).await);
     app.assert_fails_with(
         &login_with_digest(&app, PHONE, &salted_digest(PASSWORD, app.now()), app.now()).await,

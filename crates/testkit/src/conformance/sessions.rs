@@ -1,4 +1,6 @@
-//! How long a session lives, and what ends it.
+//! Sessions: lifetime, and revocation by a disabled account or a changed password.
+
+use stele_core::user::UserStatus;
 
 use super::{PASSWORD, PHONE, SessionDialect};
 
@@ -7,10 +9,10 @@ const HOUR: u64 = 3_600;
 pub async fn each_login_opens_a_new_session<D: SessionDialect>() {
     let app = D::new().await;
     app.add_test_user().await;
-    let one = app.open_session().await;
-    let two = app.open_session().await;
-    assert_ne!(one.expose(), two.expose());
-    assert!(app.is_session_valid(&one).await && app.is_session_valid(&two).await);
+    let first = app.open_session().await;
+    let second = app.open_session().await;
+    assert_ne!(first.expose(), second.expose());
+    assert!(app.is_session_valid(&first).await && app.is_session_valid(&second).await);
 }
 
 pub async fn a_session_expires_twelve_hours_after_its_last_use<D: SessionDialect>() {
@@ -32,8 +34,8 @@ pub async fn disabling_a_user_revokes_their_sessions_permanently<D: SessionDiale
     let app = D::new().await;
     let user = app.add_test_user().await;
     let session = app.open_session().await;
-    for disabled in [true, false] {
-        app.set_disabled(&user, disabled).await;
+    for status in [UserStatus::Disabled, UserStatus::Active] {
+        app.set_status(&user, status).await;
         assert!(!app.is_session_valid(&session).await);
     }
 }
@@ -43,7 +45,7 @@ pub async fn a_password_change_in_another_dialect_revokes_sessions<D: SessionDia
     let user = app.add_test_user().await;
     let session = app.open_session().await;
     app.set_password(&user, PASSWORD).await;
-    assert!(!app.is_session_valid(&session).await, "also if it is the same password");
+    assert!(!app.is_session_valid(&session).await, "even if the new password is the same");
     app.advance_clock(1);
     app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
 }

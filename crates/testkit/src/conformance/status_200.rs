@@ -1,4 +1,4 @@
-//! `STELE_STATUS_200`: failures with HTTP 200, for clients that read no other answer.
+//! `STELE_STATUS_200`: errors with HTTP status 200, for clients that ignore every other response.
 
 use std::time::Duration;
 
@@ -7,49 +7,49 @@ use stele_dialect::{FieldError, RequestRejection};
 
 use super::input::JSON;
 use super::{DialectUnderTest, PASSWORD, PHONE};
-use crate::TestResponse;
 use crate::test_app::response_parts;
+use crate::{StoreState, TestResponse};
 
-/// Asserts that a failure reads as ever, but for its status, which a header has.
+/// Asserts that an error has its usual body and `Retry-After`, status 200, and its real status in a header.
 #[track_caller]
-fn assert_hidden_status(answer: &TestResponse, (status, retry_after, text): (u16, Option<u64>, String)) {
-    answer.assert_is(200, &text);
-    assert_eq!(answer.header("x-stele-status"), status.to_string(), "{answer:?}");
-    assert_eq!(answer.retry_after(), retry_after, "{answer:?}");
+fn assert_hidden_status(response: &TestResponse, (status, retry_after, text): (u16, Option<u64>, String)) {
+    response.assert_is(200, &text);
+    assert_eq!(response.header("x-stele-status"), status.to_string(), "{response:?}");
+    assert_eq!(response.retry_after(), retry_after, "{response:?}");
 }
 
 pub async fn errors_have_status_200_when_configured<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_STATUS_200", D::SERVICE.name)]).await;
     app.add_test_user().await;
-    let refused = |refusal: &RequestRejection| response_parts((D::SERVICE.render_rejection)(refusal));
+    let rejected = |rejection: &RequestRejection| response_parts((D::SERVICE.render_rejection)(rejection));
     let failed =
         |error: &Error| response_parts(stele_dialect::finish_error_response(error, (D::SERVICE.render_error)(error)));
-    assert_hidden_status(&app.send(app.request("POST", "/nothing")).await, refused(&RequestRejection::NotFound));
+    assert_hidden_status(&app.send(app.request("POST", "/nothing")).await, rejected(&RequestRejection::NotFound));
     assert_hidden_status(
         &app.send(app.request("PUT", D::LOGIN_PATH)).await,
-        refused(&RequestRejection::MethodNotAllowed),
+        rejected(&RequestRejection::MethodNotAllowed),
     );
     assert_hidden_status(
         &app.post_with_type(D::LOGIN_PATH, JSON, "{").await,
-        refused(&RequestRejection::InvalidInput(FieldError::MalformedBody)),
+        rejected(&RequestRejection::InvalidInput(FieldError::MalformedBody)),
     );
     assert_hidden_status(
         &app.post_with_type(D::LOGIN_PATH, JSON, " ".repeat(70_000)).await,
-        refused(&RequestRejection::BodyTooLarge),
+        rejected(&RequestRejection::BodyTooLarge),
     );
     let accepted = app.login(0, PHONE, PASSWORD).await;
     assert_eq!(app.assert_accepted(accepted).header("x-stele-status"), "");
     app.exhaust_free_attempts(PHONE).await;
     let wait = Error::RateLimited { retry_after: Duration::from_secs(1) };
     assert_hidden_status(&app.login(9, PHONE, PASSWORD).await, failed(&wait));
-    app.lab.set_user_store_down(true);
+    app.lab.set_user_store(StoreState::Down);
     assert_hidden_status(&app.login(9, PHONE, PASSWORD).await, failed(&Error::unavailable("")));
 }
 
 pub async fn errors_of_other_dialects_keep_their_status<D: DialectUnderTest>() {
     let other = if D::SERVICE.name == "jwt" { "tms" } else { "jwt" };
     let app = D::with_settings(&[("STELE_STATUS_200", other)]).await;
-    let answer = app.post_with_type(D::LOGIN_PATH, JSON, "{").await;
-    app.assert_refused(&answer, &RequestRejection::InvalidInput(FieldError::MalformedBody));
-    assert_eq!(answer.header("x-stele-status"), "");
+    let response = app.post_with_type(D::LOGIN_PATH, JSON, "{").await;
+    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedBody));
+    assert_eq!(response.header("x-stele-status"), "");
 }

@@ -1,13 +1,13 @@
-//! The list of the suite's tests, and the macro that gives them to a dialect.
+//! The list of the conformance tests, and the macro that instantiates them for a dialect.
 
-/// Runs a test of the suite. With threads of its own: stores are watched in one while another goes on.
+/// Runs a test of the suite on a multi-threaded runtime: an observer may block one thread while the other continues.
 pub fn run(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(2).enable_all().build().unwrap().block_on(test);
 }
 
-/// Gives a dialect the tests of the suite: `conformance!(App)`, and after its name `sessions`, `salted` or `codes` for those
-/// that are not for every dialect.
+/// Generates the tests of the suite for a dialect: `conformance!(App)`, followed by `sessions`, `salted` or `codes` for
+/// the groups that do not apply to every dialect.
 #[macro_export]
 macro_rules! conformance {
     ($dialect:ty $(, $more:ident)*) => {
@@ -123,7 +123,7 @@ macro_rules! conformance {
     };
 }
 
-/// A test for each function of the suite that is named.
+/// Generates a test for each named function of the suite.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {
@@ -139,7 +139,7 @@ macro_rules! conformance_tests {
 mod tests {
     use std::path::Path;
 
-    /// A test that the macro does not name would be run by no dialect.
+    /// A test that the macro does not list would never run.
     #[test]
     fn the_macro_lists_every_test_of_the_suite() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance");
@@ -150,7 +150,7 @@ mod tests {
             let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let text = std::fs::read_to_string(&path).unwrap();
             for test in text.lines().filter_map(|line| line.strip_prefix("pub async fn ")?.split_once('<')) {
-                assert!(list.contains(&format!(" {module}::{}", test.0)), "{module}::{} is not named", test.0);
+                assert!(list.contains(&format!(" {module}::{}", test.0)), "{module}::{} is not listed", test.0);
                 named += 1;
             }
         }

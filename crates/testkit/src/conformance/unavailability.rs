@@ -1,25 +1,25 @@
-//! Faults on our side: answered in dialect, never taken for a wrong password, and gone when its cause is.
+//! Server-side faults: reported in the dialect's format, never counted as a wrong password, over when the cause is.
 
 use std::time::Duration;
 
 use stele_core::Error;
 
-use super::{DialectUnderTest, PASSWORD, PHONE, UNKNOWN_PHONE, WRONG_PASSWORD};
-use crate::STORES;
+use super::{DialectUnderTest, PASSWORD, PHONE, PasswordGuess, UNKNOWN_PHONE, WRONG_PASSWORD};
+use crate::{STORES, StoreState};
 
 pub async fn logins_fail_and_count_nothing_while_a_store_is_down<D: DialectUnderTest>() {
-    for (_, down) in STORES {
+    for (_, set_state) in STORES {
         let app = D::new().await;
         app.add_test_user().await;
-        down(&app.lab, true);
-        // More than the limits let pass, had they been counted.
+        set_state(&app.lab, StoreState::Down);
+        // More failures than the rate limit allows, if they were counted.
         for _ in 0..8 {
             for (identifier, password) in [(PHONE, PASSWORD), (PHONE, WRONG_PASSWORD), (UNKNOWN_PHONE, PASSWORD)] {
                 app.assert_fails_with(&app.login(0, identifier, password).await, &Error::unavailable(""));
             }
         }
-        down(&app.lab, false);
-        // Nor was the proof used up.
+        set_state(&app.lab, StoreState::Up);
+        // The proof was not marked as used either.
         app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
     }
 }
@@ -32,11 +32,12 @@ pub async fn a_full_hash_queue_returns_retry_after_and_computes_no_hash<D: Diale
     let busy = Error::Busy { retry_after: Duration::from_secs(1) };
     for _ in 0..8 {
         for (identifier, password) in [(PHONE, WRONG_PASSWORD), (UNKNOWN_PHONE, PASSWORD), (PHONE, PASSWORD)] {
-            let right = (identifier, password) == (PHONE, PASSWORD);
-            if D::login_cost(right).hashes > 0 {
+            let is_right = (identifier, password) == (PHONE, PASSWORD);
+            let guess = if is_right { PasswordGuess::Right } else { PasswordGuess::Wrong };
+            if D::login_cost(guess).hashes > 0 {
                 app.assert_fails_with(&app.login(0, identifier, password).await, &busy);
-            } else if right {
-                // It costs no hash, so it is not held up.
+            } else if is_right {
+                // A login that computes no hash does not wait for the queue.
                 app.advance_clock(1);
                 app.assert_accepted(app.login(0, PHONE, PASSWORD).await);
             }
