@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command-line arguments of `stele`: commands, options, their help texts and value parsers.
 
 mod audit;
 mod keys;
@@ -23,114 +23,116 @@ use crate::services;
 #[derive(Debug, Parser)]
 #[command(name = "stele", version, about, max_term_width = 120)]
 pub struct Args {
-    /// The data folder: embedded store, keys, outbox (STELE_DATA)
+    /// Data folder: embedded stores, keys, outbox (STELE_DATA)
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
-    /// A TOML file with settings
+    /// TOML file with settings
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to do
+    /// The command to run
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands of `stele`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run everything in this process: the gateway and all five dialects, on an embedded store
+    /// Run the gateway and all five dialects in one process, by default on embedded stores
     Up {
-        /// Where the gateway serves (STELE_LISTEN)
+        /// Address that the gateway listens on (STELE_LISTEN)
         #[arg(long, value_name = "ADDRESS:PORT")]
         listen: Option<String>,
-        /// Make a user for each dialect and print a curl line for each
+        /// Create a demo user for each dialect and print a curl command for each (STELE_DEMO)
         #[arg(long)]
         demo: bool,
-        /// Serve HTTPS with a certificate made at this start, for trying: no client trusts it by itself
+        /// Serve HTTPS with a self-signed certificate that is generated at this start. For testing: clients do not
+        /// trust it
         #[arg(long)]
         tls_self_signed: bool,
     },
-    /// Administer users
+    /// Add, list, show, disable and enable users, set passwords
     #[command(subcommand)]
     User(UserCommand),
     /// Register MeFP apps
     #[command(subcommand)]
     App(AppCommand),
-    /// Give out TMS client tokens
+    /// Issue TMS client tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Put keys in service and take them out of it
+    /// Key rotation: list, rotate and retire sealing keys and JWT signing keys
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// End salted logins (cloudbox's and TMS's), or allow them again
+    /// Disable salted logins (cloudbox, TMS), or enable them again
     #[command(subcommand)]
     Challenge(ChallengeCommand),
-    /// Read the audit trail
+    /// Read the audit log
     Audit(Box<AuditOptions>),
-    /// Make missing keys, bring the database to the current schema, and wrap what earlier builds imported in argon2id
+    /// Create missing keys, migrate the database to the current schema, and wrap hashes that earlier versions imported
+    /// in argon2id
     Migrate,
-    /// Explain the settings in force and try whether everything can be reached
+    /// Print the settings in effect, and check keys, file permissions, routes, stores and delivery
     Check,
 }
 
-/// Administer users. USER is a name, phone, e-mail address, id or number.
+/// Add, list, show, disable and enable users, set passwords. USER is a name, phone, e-mail address, id or number.
 #[derive(Debug, Subcommand)]
 pub enum UserCommand {
-    /// Add a user; prints the id
+    /// Add a user; prints the user's id
     Add(Box<AddUserOptions>),
     /// List users, oldest first
     List {
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Show one user, as JSON
+    /// Show one user as JSON
     Show {
         /// Name, phone, e-mail address, id or number
         user: String,
     },
-    /// Lock a user out and end their sessions
+    /// Disable a user and revoke their sessions, codes and one-time tokens
     Disable {
         /// Name, phone, e-mail address, id or number
         user: String,
     },
-    /// Let a user in again
+    /// Enable a disabled user
     Enable {
         /// Name, phone, e-mail address, id or number
         user: String,
     },
-    /// Set a user's password and end their sessions
+    /// Set a user's password and revoke their sessions, codes and one-time tokens
     Passwd {
         /// Name, phone, e-mail address, id or number
         user: String,
-        /// Read the password from standard input (its first line)
+        /// Read the password from the first line of standard input
         #[arg(long, required = true)]
         password_stdin: bool,
     },
 }
 
-/// A user to add.
+/// Options of `stele user add`.
 #[derive(Debug, ClapArgs)]
 #[command(group(clap::ArgGroup::new("secret").required(true).args(["password_stdin", "hash_stdin"])))]
 pub struct AddUserOptions {
-    /// The name to log in with
+    /// User name to log in with: 1 to 64 visible characters, no @
     #[arg(long, value_parser = parse_name)]
     pub username: Username,
-    /// Phone: 5 to 15 digits, or E.164 with +
+    /// Phone number: 5 to 15 digits, or E.164 with +
     #[arg(long, value_parser = parse_phone)]
     pub phone: Option<Phone>,
     /// E-mail address
     #[arg(long, value_parser = parse_email)]
     pub email: Option<Email>,
-    /// admin or user
+    /// Role: admin or user
     #[arg(long, default_value = "user", value_parser = parse_role)]
     pub role: Role,
     /// Real name
     #[arg(long, value_parser = parse_printable_text)]
     pub real_name: Option<String>,
-    /// 男 or 女
+    /// Gender: 男 or 女
     #[arg(long, value_parser = parse_gender)]
     pub gender: Option<Gender>,
-    /// Enterprise, a UUID (cloudbox)
+    /// Enterprise: a UUID (cloudbox)
     #[arg(long, value_parser = parse_uuid)]
     pub enterprise: Option<String>,
     /// Group (cloudbox)
@@ -139,36 +141,39 @@ pub struct AddUserOptions {
     /// Nickname (cloudbox, TMS)
     #[arg(long, value_parser = parse_printable_text)]
     pub nickname: Option<String>,
-    /// URL of a picture
+    /// URL of the user's picture
     #[arg(long, value_parser = parse_printable_text)]
     pub avatar_url: Option<String>,
-    /// Organisation's name (JWT)
+    /// Name of the organisation (JWT)
     #[arg(long, value_parser = parse_printable_text)]
     pub organization: Option<String>,
-    /// Department's name (JWT)
+    /// Name of the department (JWT)
     #[arg(long, value_parser = parse_printable_text)]
     pub department: Option<String>,
     /// Description (JWT)
     #[arg(long, value_parser = parse_printable_text)]
     pub description: Option<String>,
-    /// Organisation's id (portal); makes the user an 组织用户
+    /// Id of the organisation (portal); makes the user an 组织用户
     #[arg(long, value_parser = parse_printable_text)]
     pub org_id: Option<String>,
     /// Memo (portal)
     #[arg(long, value_parser = parse_printable_text)]
     pub memo: Option<String>,
-    /// Read the password from standard input (its first line)
+    /// Read the password from the first line of standard input
     #[arg(long, action = ArgAction::SetTrue)]
     pub password_stdin: bool,
-    /// Read a foreign hash from standard input: argon2 (PHC), bcrypt, $md5ps$SALT$HASH for md5(password + salt) or
-    /// $md5sp$SALT$HASH for md5(salt + password) (in hex), or 32 hex digits for md5(password). What is cheaper to guess
-    /// from than argon2id is wrapped in argon2id; a plain md5 opens salted logins at once
+    /// Import a password hash from the first line of standard input
+    ///
+    /// Formats: argon2 (PHC string), bcrypt, $md5ps$SALT$HASH for md5(password + salt), $md5sp$SALT$HASH for md5(salt +
+    /// password), or 32 hex digits for md5(password). SALT and HASH are hexadecimal: the salt "ab" is written 6162.
+    /// Hashes that are cheaper to guess from than argon2id are wrapped in argon2id. With a plain md5, salted logins
+    /// work at once; with the others, after the user's first login with the password itself
     #[arg(long, action = ArgAction::SetTrue)]
     pub hash_stdin: bool,
 }
 
 impl AddUserOptions {
-    /// What the options say about the person.
+    /// The user's profile as given by the options; an option that was not given is empty.
     pub fn profile(&self) -> Profile {
         let text = |option: &Option<String>| option.clone().unwrap_or_default();
         Profile {
@@ -190,25 +195,25 @@ impl AddUserOptions {
 /// Register MeFP apps.
 #[derive(Debug, Subcommand)]
 pub enum AppCommand {
-    /// Register an app; prints MeFP's shared secret and the app's own, this once
+    /// Register an app; prints MeFP's shared secret and the app's own secret, which is not shown again
     Add {
-        /// The name that the app sends as app_from
+        /// Name that the app sends as app_from
         name: String,
         /// The app's secret: 16 printable ASCII characters [default: random]
         ///
-        /// Everybody on this machine can read it there; --secret-stdin is better
+        /// Every user of this machine can read it in the process list; prefer --secret-stdin
         #[arg(long, value_name = "S16")]
         secret: Option<AppSecret>,
-        /// Read the app's secret from standard input (its first line)
+        /// Read the app's secret from the first line of standard input
         #[arg(long, conflicts_with = "secret")]
         secret_stdin: bool,
-        /// The apps it may hand its users over to, separated by commas; they may be added later
+        /// Apps that this app may hand its users over to, separated by commas; they may be registered later
         #[arg(long, value_name = "APP,…", value_delimiter = ',')]
         may_token: Vec<String>,
     },
 }
 
-/// An app's secret as it was typed. Never printed.
+/// An app's secret from the command line. `Debug` hides it.
 #[derive(Clone)]
 pub struct AppSecret(pub Zeroizing<String>);
 
@@ -226,21 +231,21 @@ impl std::fmt::Debug for AppSecret {
     }
 }
 
-/// Give out TMS client tokens.
+/// Issue TMS client tokens.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Make a client token; prints it, this once
+    /// Create a client token; prints it, it is not shown again
     Add {
-        /// What it is for
+        /// Unique name of the client token, such as the client it is for
         name: String,
     },
 }
 
 impl Args {
-    /// The settings as the command line, the environment and the TOML file give them.
+    /// The settings from the command line, the environment and the TOML file, in this order of precedence.
     ///
     /// # Errors
-    /// What [`Settings::load`] says.
+    /// As [`Settings::load`].
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut settings = Settings::load(self.config.as_deref(), &services::settings())?;
         if let Some(data) = &self.data {
@@ -253,13 +258,13 @@ impl Args {
     }
 }
 
-/// Reads the command line.
+/// Parses the command line of this process.
 ///
 /// # Errors
-/// The code to exit with: help was printed, or what is wrong.
+/// The exit code, once the help or the error has been printed.
 pub fn parse_command_line() -> Result<Args, ExitCode> {
     let settings = config::settings_help(&services::settings());
-    let listen = format!("Where the gateway serves (STELE_LISTEN) [default: {}]", gateway::DEFAULT_LISTEN);
+    let listen = format!("Address that the gateway listens on (STELE_LISTEN) [default: {}]", gateway::DEFAULT_LISTEN);
     let command = Args::command()
         .mut_subcommand("up", |up| up.after_help(settings).mut_arg("listen", |argument| argument.help(listen)));
     let matches = cli::parse_command_line(command)?;
@@ -270,13 +275,15 @@ pub fn parse_command_line() -> Result<Args, ExitCode> {
 }
 
 fn parse_name(text: &str) -> Result<Username, &'static str> {
-    Username::parse(text).ok_or("a name has 1 to 64 characters, all of them visible, and no @")
+    Username::parse(text).ok_or("a name has 1 to 64 characters, all of them visible, and no @; choose another")
 }
 
 fn parse_printable_text(text: &str) -> Result<String, String> {
     match find_invisible_in_text(text) {
         None => Ok(text.to_owned()),
-        Some(hidden) => Err(format!("a control or invisible character is in it: U+{:04X}", u32::from(hidden))),
+        Some(hidden) => {
+            Err(format!("it contains a control or invisible character, U+{:04X}; remove it", u32::from(hidden)))
+        }
     }
 }
 
@@ -285,7 +292,7 @@ fn parse_phone(text: &str) -> Result<Phone, &'static str> {
 }
 
 fn parse_email(text: &str) -> Result<Email, &'static str> {
-    Email::parse_provisioned(text).ok_or("this is no e-mail address")
+    Email::parse_provisioned(text).ok_or("this is not an e-mail address; write it as name@example.com")
 }
 
 fn parse_role(text: &str) -> Result<Role, &'static str> {

@@ -1,6 +1,6 @@
-//! The `stele` command: every dialect in one process, and administration.
+//! The `stele` command: the gateway and every dialect in one process, and administration.
 //!
-//! [`args`] says what can be typed, `commands` does it, [`services`] lists the dialects.
+//! [`args`] parses the command line, `commands` runs the commands, [`services`] lists the dialects.
 
 pub mod args;
 mod commands;
@@ -11,11 +11,11 @@ use std::process::ExitCode;
 use stele_service::{cli, telemetry};
 
 use crate::args::Command;
-use crate::commands::up::CertificateSource;
+use crate::commands::up::{CertificateSource, DemoUsers};
 use crate::commands::{CommandError, admin, app, audit, challenge, check, keys, token, up, user};
 
-/// Runs the command that the command line names. Exit code 0: done; 1: it could not be done (no such user, …); 2: the
-/// command line, a setting, a key, a file or a port is at fault.
+/// Runs the command that the command line names. Exit code 0: success; 1: the operation was refused (no such user, …);
+/// 2: the command line, a setting, a key, a file or a port is invalid or unavailable.
 pub fn run() -> ExitCode {
     let args = match args::parse_command_line() {
         Ok(args) => args,
@@ -33,16 +33,17 @@ pub fn run() -> ExitCode {
                 Command::Up { demo, tls_self_signed, .. } => {
                     let certificate =
                         if tls_self_signed { CertificateSource::SelfSigned } else { CertificateSource::Settings };
+                    let demo = if demo { DemoUsers::Create } else { DemoUsers::FromSettings };
                     up::run(settings, demo, certificate).await
                 }
                 Command::User(command) => {
-                    admin::run_with_context(settings, async |at| user::run(at, command).await).await
+                    admin::run_with_context(settings, async |context| user::run(context, command).await).await
                 }
                 Command::App(command) => {
-                    admin::run_with_context(settings, async |at| app::run(at, command).await).await
+                    admin::run_with_context(settings, async |context| app::run(context, command).await).await
                 }
                 Command::Token(command) => {
-                    admin::run_with_context(settings, async |at| token::run(at, command).await).await
+                    admin::run_with_context(settings, async |context| token::run(context, command).await).await
                 }
                 Command::Keys(command) => keys::run(&settings, command).await,
                 Command::Challenge(command) => challenge::run(&settings, command).await,

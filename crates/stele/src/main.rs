@@ -1,4 +1,4 @@
-//! The `stele` command.
+//! The `stele` program: see the library's [`run`](stele::run).
 
 fn main() -> std::process::ExitCode {
     stele::run()

@@ -1,10 +1,11 @@
-//! The dialects, as `dialects.toml` lists them: `scripts/dialects` writes the list here, and wherever else they are named.
+//! The services of all dialects, and every setting. `scripts/dialects` writes the list of services from
+//! `dialects.toml`.
 
 use stele_app::Service;
 use stele_app::settings::shared_settings;
 use stele_service::setting::{SettingList, with_default};
 
-/// Every dialect's service.
+/// The service of every dialect.
 // dialects: services
 #[rustfmt::skip]
 pub const ALL: [Service; 5] = [
@@ -17,13 +18,13 @@ pub const ALL: [Service; 5] = [
 // dialects: end
 
 stele_service::settings! {
-    /// What `stele up` reads beside what others read.
+    /// Settings that only `stele up` reads.
     const OWN = "STELE_";
     /// make demonstration users, as `--demo` does
     pub(crate) DEMO: bool = with_default("false");
 }
 
-/// Every setting of every part, each once.
+/// Every setting of the gateway, the services and `stele up`, each once.
 pub fn settings() -> Vec<SettingList> {
     let mut lists = shared_settings();
     lists.extend([gateway::SETTINGS, OWN]);

@@ -1,4 +1,4 @@
-//! What can be typed about the audit trail.
+//! Options of `stele audit`, which reads the audit log.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,77 +11,79 @@ use stele_service::setting;
 
 const EXAMPLES: &str = "\
 Examples:
-  stele audit                                    what happened in the last 24 hours, oldest first
-  stele audit --failed --since 1h                what failed in the last hour
-  stele audit --user mark --since 30d            what concerned one user
+  stele audit                                    the last 24 hours, oldest first
+  stele audit --failed --since 1h                failures of the last hour
+  stele audit --user mark --since 30d            entries about one user
   stele audit --act login --result wrong_password,too_many --address 192.0.2.7
-  stele audit --all --json > trail.jsonl         everything that is kept, one JSON object a line
-  stele audit --request 4f1c…                    what became of the request that a log names
+  stele audit --all --json > audit.jsonl         the whole audit log, one JSON object per line
+  stele audit --request 4f1c…                    entries of the request with this id in another log
 
-What happens is here within a second. Of failures that repeat, the first is; the others follow within a minute, counted in
-one entry: how many since when (wrong_password×12 since …), with the time of the last and the address of one. Failures
-beyond STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and STELE_AUDIT_REFUSALS are only counted: the act not_kept says how many,
-and from how many origins (4096: or more). STELE_AUDIT_KEEP says how long entries stay.";
+An action is in the audit log within a second. Of repeated failures, the first has its own entry; the others are merged
+within a minute into one entry with their number and the time of the first (wrong_password×12 since …), the time of the
+last and the address of one of them. Failures beyond STELE_AUDIT_ORIGIN, STELE_AUDIT_GUESSES and STELE_AUDIT_REFUSALS
+are only counted: an entry with the act not_kept has their number and that of their origins (4096 means 4096 or more).
+STELE_AUDIT_KEEP sets how long entries are retained.";
 
-/// Read the audit trail: who did what, by which door, from where, and how it ended. Holds no secret.
+/// Read the audit log: who did what, through which dialect or command, from which address, and the result. It contains
+/// no secrets.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AuditOptions {
-    /// From when on: a span ago (90s, 24h, 30d), a day (2026-11-25, UTC) or an instant (RFC 3339) [default: 24h]
+    /// Earliest time: a span ago (90s, 24h, 30d), a day (2026-11-25, UTC) or a time (RFC 3339) [default: 24h]
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     pub since: Option<When>,
-    /// Up to when, not included; written as for --since
+    /// Latest time, exclusive; in the same forms as --since
     #[arg(long, value_name = "WHEN", value_parser = parse_when)]
     pub until: Option<When>,
-    /// From the first entry on that is kept
+    /// From the oldest entry that is retained
     #[arg(long, conflicts_with = "since")]
     pub all: bool,
-    /// Concerning this user: a name, phone, e-mail address, id or number
+    /// Only about this user: a name, phone, e-mail address, id or number
     #[arg(long)]
     pub user: Option<String>,
-    /// Concerning the app, client token or key of this name
+    /// Only about the app, client token or key of this name
     #[arg(long, value_name = "NAME", conflicts_with = "user")]
     pub subject: Option<String>,
-    /// Only these acts, by commas
+    /// Only these actions, separated by commas
     #[arg(long, value_name = "ACT,…", value_delimiter = ',', value_parser = parse_action)]
     pub act: Vec<String>,
-    /// Only what ended so, by commas
+    /// Only these results, separated by commas
     #[arg(long, value_name = "RESULT,…", value_delimiter = ',', value_parser = parse_result)]
     pub result: Vec<String>,
-    /// Only what did not end in ok
+    /// Only results other than ok
     #[arg(long, conflicts_with = "result")]
     pub failed: bool,
-    /// Only through these dialects, by commas
+    /// Only through these dialects, separated by commas
     #[arg(long, value_name = "DIALECT,…", value_delimiter = ',')]
     pub dialect: Vec<String>,
     /// Only through this app
     #[arg(long)]
     pub app: Option<String>,
-    /// Only from this address; of IPv6, from its /64
+    /// Only from this client address; for IPv6, from its /64
     #[arg(long)]
     pub address: Option<IpAddr>,
-    /// Only of this request
+    /// Only of the request with this id
     #[arg(long, value_name = "ID")]
     pub request: Option<String>,
-    /// Only the last N of them
+    /// Only the last N matching entries
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub last: Option<u32>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
-/// An instant as it can be typed.
+/// A time on the command line.
 #[derive(Clone, Copy, Debug)]
 pub enum When {
-    /// So long ago.
+    /// This long before now.
     Ago(Duration),
-    /// Then.
+    /// At this time.
     At(Timestamp),
 }
 
 impl When {
-    /// The instant, seen from `now`.
+    /// The time, with a span counted back from `now`.
     pub fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Ago(span) => now.saturating_sub(span),
@@ -95,12 +97,12 @@ fn parse_when(text: &str) -> Result<When, &'static str> {
     setting::parse_duration(text)
         .map(When::Ago)
         .or_else(at)
-        .ok_or("write a span ago (90s, 24h, 30d), a day (2026-11-25) or an instant (2026-11-25T08:00:00Z)")
+        .ok_or("write a span ago (90s, 24h, 30d), a day (2026-11-25) or a time (2026-11-25T08:00:00Z)")
 }
 
 fn parse_action(text: &str) -> Result<String, String> {
-    let acts: Vec<_> = Action::all().map(Action::as_str).chain([VARIOUS_ACTIONS, SUPPRESSED_FAILURES]).collect();
-    parse_known_word(text, &acts, "acts")
+    let actions: Vec<_> = Action::all().map(Action::as_str).chain([VARIOUS_ACTIONS, SUPPRESSED_FAILURES]).collect();
+    parse_known_word(text, &actions, "actions")
 }
 
 fn parse_result(text: &str) -> Result<String, String> {
@@ -109,10 +111,10 @@ fn parse_result(text: &str) -> Result<String, String> {
     parse_known_word(text, &results, "results")
 }
 
-/// A word that the trail knows: one that it does not would find nothing, without a word.
+/// Rejects a word that no entry of the audit log can have: as a filter it would silently match nothing.
 fn parse_known_word(text: &str, known: &[&str], what: &str) -> Result<String, String> {
     if known.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err(format!("the {what} are {}", known.join(", ")))
+    Err(format!("unknown; the {what} are {}", known.join(", ")))
 }

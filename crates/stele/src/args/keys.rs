@@ -1,63 +1,64 @@
-//! What can be typed about keys.
+//! Options of `stele keys` (key rotation) and `stele challenge` (salted logins).
 
 use std::time::Duration;
 
 use clap::Subcommand;
 use stele_service::setting;
 
-/// Put keys in service and take them out of it.
+/// Key rotation: list, rotate and retire sealing keys and JWT signing keys.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// List the keys in service: name, state, age, what is sealed under each, and whether it is here
+    /// List the keys in service: name, state, age, number of rows sealed under each, and whether its file is present
     List {
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Put a new key in service; then seal anew, under it, what is sealed under older ones
+    /// Put a new key in service, then re-encrypt under it the rows that are sealed under older keys
     Rotate {
-        /// A key that signs JWTs, instead of a sealing key
+        /// Rotate the key that signs JWTs instead of the sealing key
         #[arg(long)]
         jwt: bool,
-        /// How long every instance has to take the new key up before any works with it
+        /// Time until the new key becomes active, in which every instance must load its file
         #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = parse_duration)]
         lead: Duration,
-        /// Do not wait, and leave sealing anew to `stele keys reseal`
+        /// Do not wait until the key is active; run `stele keys reseal` later
         #[arg(long)]
         no_reseal: bool,
-        /// Tell the progress as JSON, one object a line
+        /// Print the progress as JSON, one object per line
         #[arg(long)]
         json: bool,
     },
-    /// Seal anew, under the newest key, what is sealed under older ones; goes on where it was broken off
+    /// Re-encrypt under the active key the rows that are sealed under older keys; resumes an interrupted run
     Reseal {
-        /// Tell the progress as JSON, one object a line
+        /// Print the progress as JSON, one object per line
         #[arg(long)]
         json: bool,
     },
-    /// Take an old key out of service: refused while anything needs it
+    /// Take an old key out of service; refused while stored rows or live tokens need it
     Retire {
-        /// A name that `stele keys list` shows, or the number of a sealing key
+        /// Name of the key as in `stele keys list`, or the number of a sealing key
         key: String,
     },
 }
 
-/// End salted logins (cloudbox's and TMS's), or allow them again.
+/// Disable salted logins (cloudbox, TMS), or enable them again.
 #[derive(Debug, Subcommand)]
 pub enum ChallengeCommand {
-    /// End salted logins and erase every sealed digest: TMS is left with D itself, cloudbox with nothing
+    /// Disable salted logins and erase every sealed digest. TMS clients can then log in only with the md5 of the
+    /// password, cloudbox clients not at all
     Off {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Tell the progress as JSON, one object a line
+        /// Print the progress as JSON, one object per line
         #[arg(long)]
         json: bool,
     },
-    /// Allow salted logins: each user's work again after their next login with the password itself
+    /// Enable salted logins again; each user can use them after one login with the password itself
     On,
 }
 
 fn parse_duration(text: &str) -> Result<Duration, &'static str> {
-    setting::parse_duration(text).ok_or("write seconds, or 90s, 15m, 12h, 30d")
+    setting::parse_duration(text).ok_or("write seconds, or a span such as 90s, 15m, 12h, 30d")
 }

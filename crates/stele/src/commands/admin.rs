@@ -1,4 +1,4 @@
-//! Working on the user base beside running services.
+//! Shared by the administrative commands: opening the stores beside running services, audit log, `stele migrate`.
 
 use std::io::BufRead as _;
 use std::sync::Arc;
@@ -14,68 +14,70 @@ use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
 use super::progress::Progress;
-use super::{CommandError, print_line};
+use super::{CommandError, OutputFormat, print_line};
 use crate::services;
 
-/// Does `work` on the user base; what it did is in the audit trail when this returns. Makes nothing that is missing.
+/// Runs `work` on the opened stores and flushes the audit log before it returns. Creates no missing keys or databases.
 pub(crate) async fn run_with_context(
     settings: Settings,
     work: impl AsyncFnOnce(&Context) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
     let context = stele_app::open_with_delivery(settings, Environment::default(), disabled_delivery()).await?;
-    let done = work(&context).await;
-    // What went wrong before matters more.
+    let result = work(&context).await;
+    // If both fail, the error of the work is reported.
     let flushed = flush_audit_log(&context.audit_log).await;
-    done.and(flushed)
+    result.and(flushed)
 }
 
-/// Takes down what an administrator did to keys, and writes it.
+/// Records an administrator's action in the audit log with the outcome that `result` stands for, and flushes it.
 pub(crate) async fn record_action<T>(
     administration: &Administration,
-    trail: &AuditLogWriter,
-    act: Action,
+    audit_log: &AuditLogWriter,
+    action: Action,
     subject: Option<Subject>,
-    done: Result<T, CommandError>,
+    result: Result<T, CommandError>,
 ) -> Result<T, CommandError> {
-    let outcome = match &done {
+    let outcome = match &result {
         Ok(_) | Err(CommandError::OutputClosed) => Outcome::Done,
         Err(CommandError::Setup(_)) => Outcome::Invalid,
         Err(CommandError::Failed(_)) => Outcome::NotAllowed,
     };
-    administration.record(act, subject, outcome);
-    let flushed = flush_audit_log(trail).await;
-    done.and_then(|done| flushed.map(|()| done))
+    administration.record(action, subject, outcome);
+    let flushed = flush_audit_log(audit_log).await;
+    result.and_then(|value| flushed.map(|()| value))
 }
 
-async fn flush_audit_log(trail: &AuditLogWriter) -> Result<(), CommandError> {
-    trail.flush().await.map_err(|cause| {
-        CommandError::Failed(format!("what was done is done, but could not be written to the audit trail: {cause}"))
+async fn flush_audit_log(audit_log: &AuditLogWriter) -> Result<(), CommandError> {
+    audit_log.flush().await.map_err(|error| {
+        CommandError::Failed(format!("the command took effect, but the audit log could not be written: {error}"))
     })
 }
 
-/// What commands deliver codes by: they send none.
+/// The delivery of commands, which send no codes: every dispatch fails.
 pub(crate) fn disabled_delivery() -> Arc<dyn Delivery> {
     Arc::new(DisabledDelivery)
 }
 
-/// Makes missing keys, brings the schema up to date, and wraps imported hashes that earlier builds stored as they came.
-/// Instances of such a build cannot read a wrapped hash; where the schema was older they may still be running, so hashes
-/// are left to the next run.
+/// `stele migrate`: creates missing keys, migrates the schema, and wraps in argon2id the imported hashes that earlier
+/// versions stored unwrapped. Instances of such a version cannot read a wrapped hash and may still be running if the
+/// schema was older, so in that case the hashes are left to the next run.
 pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     let was_older = stores::has_older_schema(&settings).await?;
     stele_app::provision(&settings, &services::ALL, &OsRandom).await?;
-    // As whatever runs will: what is wrong with a key is told now.
+    // Opens the keys as a service does, so that an invalid key is reported now.
     let (administration, _) = context::administration(&settings).await?;
     context::key_ring(&settings).await?;
     let pending = administration.count_pending_wraps().await?;
-    let left = was_older && pending > 0;
+    let is_wrapping_deferred = was_older && pending > 0;
     if pending > 0 && !was_older {
         wrap_imported_hashes(&settings, &administration, pending).await?;
     }
-    let next =
-        "\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in argon2id";
-    let next = if left { next } else { "" };
-    print_line(&format!("keys in {}: ready\nschema: current{next}", settings.keys_dir().display()))
+    let next_step = if is_wrapping_deferred {
+        "\nimported hashes: run `stele migrate` again, once every instance runs this version, to wrap them in argon2id"
+    } else {
+        ""
+    };
+    print_line(&format!("keys in {}: ready\nschema: current{next_step}", settings.keys_dir().display()))
 }
 
 async fn wrap_imported_hashes(
@@ -85,21 +87,21 @@ async fn wrap_imported_hashes(
 ) -> Result<(), CommandError> {
     let hashing = HashingConfig::from_settings(settings)?;
     let hasher = hashing.build_hasher(&OsRandom)?;
-    let mut progress = Progress::new(false, "imported hashes wrapped:", pending);
-    let done = administration
+    let mut progress = Progress::new(OutputFormat::Text, "imported hashes wrapped:", pending);
+    let result = administration
         .wrap_hashes(&hasher, hashing.max_concurrent, &mut |rows| progress.add(rows))
         .await
-        .map_err(|cause| CommandError::Failed(format!("broken off: {cause}; `stele migrate` goes on")))?;
+        .map_err(|error| CommandError::Failed(format!("interrupted: {error}; run `stele migrate` again to resume")))?;
     progress.finish()?;
-    match done.unreadable {
+    match result.unreadable {
         0 => Ok(()),
         rows => print_line(&format!(
-            "{rows} imported hashes cannot be read; set these users' passwords (`stele user passwd`)"
+            "{rows} imported hashes are malformed; set these users' passwords (`stele user passwd`)"
         )),
     }
 }
 
-/// The first line of standard input.
+/// Reads the first line of standard input; an empty one is an error.
 pub(crate) fn read_secret_from_stdin() -> Result<Zeroizing<String>, CommandError> {
     let mut line = Zeroizing::new(String::new());
     let read = std::io::stdin().lock().read_line(&mut line);
@@ -117,6 +119,6 @@ struct DisabledDelivery;
 
 impl Delivery for DisabledDelivery {
     fn dispatch(&self, _: CodeMessage) -> stele_core::Result<()> {
-        Err(stele_core::Error::unavailable("this command delivers nothing"))
+        Err(stele_core::Error::unavailable("commands deliver no codes"))
     }
 }

@@ -1,4 +1,4 @@
-//! `stele audit`.
+//! `stele audit`: prints entries of the audit log.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use stele_service::Settings;
 use super::{CommandError, escape_cell, print_listing_line};
 use crate::args::{AuditOptions, When};
 
-/// How many entries are read at once.
+/// Entries per query.
 const PAGE_SIZE: u32 = 1_000;
-/// How far back it is looked where nothing is said.
+/// The default of `--since`.
 const DEFAULT_SINCE: When = When::Ago(Duration::from_secs(86_400));
 
 pub(crate) async fn run(settings: &Settings, command: AuditOptions) -> Result<(), CommandError> {
     let (administration, _) = context::administration(settings).await?;
     let subject = match (&command.user, &command.subject) {
         (None, name) => name.clone(),
-        // Whoever is not there any more is in the trail by their id.
+        // A deleted user's entries can still be found by the id.
         (Some(text), _) => Some(match (administration.find_user(text).await, UserRef::parse(text)) {
             (Ok(user), _) => user.id.to_string(),
             (Err(Error::UnknownUser), Some(UserRef::Id(id))) => id.to_string(),
@@ -47,23 +47,24 @@ pub(crate) async fn run(settings: &Settings, command: AuditOptions) -> Result<()
         address: exact_ipv4(command.address).map(|address| address.to_string()),
         request: command.request,
     };
-    let show = if command.json { |entry: &AuditLogEntry| to_json(entry).to_string() } else { format_line };
-    let search = AuditQuery { filter, network: command.address.filter(|_| exact_ipv4(command.address).is_none()) };
+    let format_entry = if command.json { |entry: &AuditLogEntry| to_json(entry).to_string() } else { format_line };
+    let query = AuditQuery { filter, network: command.address.filter(|_| exact_ipv4(command.address).is_none()) };
     match command.last {
-        None => print_oldest_first(&administration, &search, show).await,
-        Some(last) => print_last(&administration, &search, last, show).await,
+        None => print_oldest_first(&administration, &query, format_entry).await,
+        Some(last) => print_last(&administration, &query, last, format_entry).await,
     }
 }
 
-/// An IPv4 address. Failures from an IPv6 /64 are merged, with one address of it: all of the /64 is looked at.
+/// The address if it is IPv4. For IPv6 the whole /64 is searched, because failures from it are merged under one
+/// address.
 fn exact_ipv4(address: Option<IpAddr>) -> Option<IpAddr> {
     address.map(|address| address.to_canonical()).filter(IpAddr::is_ipv4)
 }
 
-/// What to find.
+/// What `stele audit` searches for.
 struct AuditQuery {
     filter: AuditLogFilter,
-    /// Only from the /64 of this address.
+    /// If set, only entries from the /64 of this IPv6 address. The store cannot filter by it.
     network: Option<IpAddr>,
 }
 
@@ -78,51 +79,51 @@ impl AuditQuery {
 
 async fn print_oldest_first(
     administration: &Administration,
-    search: &AuditQuery,
-    show: fn(&AuditLogEntry) -> String,
+    query: &AuditQuery,
+    format_entry: fn(&AuditLogEntry) -> String,
 ) -> Result<(), CommandError> {
     let mut after = None;
     loop {
-        let page = administration.audit_log(&search.filter, AuditLogOrder::OldestFirst, after, PAGE_SIZE).await?;
+        let page = administration.audit_log(&query.filter, AuditLogOrder::OldestFirst, after, PAGE_SIZE).await?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
-        for entry in page.iter().filter(|entry| search.matches(entry)) {
-            print_listing_line(&show(entry))?;
+        for entry in page.iter().filter(|entry| query.matches(entry)) {
+            print_listing_line(&format_entry(entry))?;
         }
     }
 }
 
 async fn print_last(
     administration: &Administration,
-    search: &AuditQuery,
+    query: &AuditQuery,
     last: u32,
-    show: fn(&AuditLogEntry) -> String,
+    format_entry: fn(&AuditLogEntry) -> String,
 ) -> Result<(), CommandError> {
     let last = usize::try_from(last).map_err(Error::internal)?;
     let (mut lines, mut after) = (Vec::new(), None);
     while lines.len() < last {
-        let page = administration.audit_log(&search.filter, AuditLogOrder::NewestFirst, after, PAGE_SIZE).await?;
+        let page = administration.audit_log(&query.filter, AuditLogOrder::NewestFirst, after, PAGE_SIZE).await?;
         let Some(oldest) = page.last() else { break };
         after = Some(oldest.id);
-        lines.extend(page.iter().filter(|entry| search.matches(entry)).map(show));
+        lines.extend(page.iter().filter(|entry| query.matches(entry)).map(format_entry));
     }
     lines.truncate(last);
     lines.iter().rev().try_for_each(|line| print_listing_line(line))
 }
 
-/// For people: what is not known is a dash. Of several events, the time is the last one's.
+/// One tab-separated line for people, with a dash for an unknown value. A merged entry has the time of its last event.
 fn format_line(entry: &AuditLogEntry) -> String {
     let at = entry.id.at.to_rfc3339(Offset::UTC);
-    let act = match entry.proof.as_deref().or(entry.purpose.as_deref()) {
-        Some(how) => format!("{}({how})", entry.action),
+    let action = match entry.proof.as_deref().or(entry.purpose.as_deref()) {
+        Some(detail) => format!("{}({detail})", entry.action),
         None => entry.action.to_string(),
     };
     let result = match (entry.count, entry.first_at) {
         (1, _) => entry.result.to_string(),
-        (times, None) => format!("{}×{times}", entry.result),
-        (times, Some(first)) => format!("{}×{times} since {}", entry.result, first.to_rfc3339(Offset::UTC)),
+        (count, None) => format!("{}×{count}", entry.result),
+        (count, Some(first)) => format!("{}×{count} since {}", entry.result, first.to_rfc3339(Offset::UTC)),
     };
-    let door = match (&entry.dialect, &entry.app, &entry.operator) {
+    let entry_point = match (&entry.dialect, &entry.app, &entry.operator) {
         (Some(dialect), Some(app), _) => format!("{dialect}/{app}"),
         (Some(dialect), None, _) => dialect.to_string(),
         (None, _, Some(operator)) => operator.clone(),
@@ -135,8 +136,8 @@ fn format_line(entry: &AuditLogEntry) -> String {
         Some(origins) if entry.action == SUPPRESSED_FAILURES => format!("{origins} origins"),
         _ => or_dash(&entry.address),
     };
-    let door = escape_cell(&door);
-    format!("{at}\t{act}\t{result}\t{door}\t{subject}\t{address}\t{request}")
+    let entry_point = escape_cell(&entry_point);
+    format!("{at}\t{action}\t{result}\t{entry_point}\t{subject}\t{address}\t{request}")
 }
 
 fn to_json(entry: &AuditLogEntry) -> Value {

@@ -1,4 +1,4 @@
-//! `stele challenge`: salted logins, ended or allowed again.
+//! `stele challenge`: disables salted logins and erases their sealed digests, or enables them again.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -11,23 +11,32 @@ use stele_core::usecase::administration::Administration;
 use stele_service::{ConfigError, Settings};
 
 use super::progress::Progress;
-use super::{CommandError, admin, print_line};
+use super::{CommandError, OutputFormat, admin, print_line};
 use crate::args::ChallengeCommand;
 
-/// What counts as lately.
+/// Users whose last salted login is within this window are reported as recent.
 const RECENT_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 
+/// Whether an irreversible operation is confirmed on the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Confirmation {
+    Ask,
+    Skip,
+}
+
 pub(crate) async fn run(settings: &Settings, command: ChallengeCommand) -> Result<(), CommandError> {
-    let (administration, trail) = context::administration(settings).await?;
+    let (administration, audit_log) = context::administration(settings).await?;
     match command {
         ChallengeCommand::Off { yes, json } => {
-            let seals = warn_affected_users(&administration, json).await?;
-            let ended = disable(&administration, seals, yes, json).await;
-            admin::record_action(&administration, &trail, Action::EndSalted, None, ended).await
+            let format = OutputFormat::from_json_flag(json);
+            let confirmation = if yes { Confirmation::Skip } else { Confirmation::Ask };
+            let sealed_digests = warn_affected_users(&administration, format).await?;
+            let result = disable(&administration, sealed_digests, confirmation, format).await;
+            admin::record_action(&administration, &audit_log, Action::EndSalted, None, result).await
         }
         ChallengeCommand::On => {
-            let allowed = enable(&administration).await;
-            admin::record_action(&administration, &trail, Action::AllowSalted, None, allowed).await
+            let result = enable(&administration).await;
+            admin::record_action(&administration, &audit_log, Action::AllowSalted, None, result).await
         }
     }
 }
@@ -35,61 +44,75 @@ pub(crate) async fn run(settings: &Settings, command: ChallengeCommand) -> Resul
 async fn enable(administration: &Administration) -> Result<(), CommandError> {
     match administration.allow_salted().await? {
         true => {
-            print_line("salted logins are allowed: each user's work after their next login with the password itself")
+            print_line("salted logins are enabled; each user can use them after one login with the password itself")
         }
-        false => print_line("salted logins were not ended"),
+        false => print_line("salted logins were enabled already"),
     }
 }
 
-/// Says who will be locked out; gives how many digests are sealed.
-async fn warn_affected_users(administration: &Administration, json: bool) -> Result<u64, CommandError> {
-    let (found, seals) = administration.salted_usage(administration.now().saturating_sub(RECENT_WINDOW)).await?;
-    if json {
-        let last = found.last_login.map(|at| at.to_rfc3339(Offset::UTC));
-        let output = serde_json::json!({ "salted_users": found.users, "lately": found.recent_users, "last": last, "seals": seals });
-        print_line(&output.to_string())?;
-    } else {
-        print_line(&describe_salted_use(found))?;
-        print_line(&format!(
-            "{seals} sealed digests are erased for good; only each user's password can make a new one"
-        ))?;
+/// Prints which users will be affected; returns the number of sealed digests.
+async fn warn_affected_users(administration: &Administration, format: OutputFormat) -> Result<u64, CommandError> {
+    let (usage, sealed_digests) =
+        administration.salted_usage(administration.now().saturating_sub(RECENT_WINDOW)).await?;
+    match format {
+        OutputFormat::Json => {
+            let last = usage.last_login.map(|at| at.to_rfc3339(Offset::UTC));
+            let output = serde_json::json!({
+                "salted_users": usage.users, "lately": usage.recent_users, "last": last, "seals": sealed_digests
+            });
+            print_line(&output.to_string())?;
+        }
+        OutputFormat::Text => {
+            print_line(&describe_salted_use(usage))?;
+            print_line(&format!(
+                "{sealed_digests} sealed digests will be erased and cannot be restored; after `stele challenge on`, a \
+                 login with the password itself makes a new one"
+            ))?;
+        }
     }
-    Ok(seals)
+    Ok(sealed_digests)
 }
 
-async fn disable(administration: &Administration, seals: u64, yes: bool, json: bool) -> Result<(), CommandError> {
-    if !yes && !confirm()? {
-        return Err(CommandError::Failed("nothing was changed".to_owned()));
+async fn disable(
+    administration: &Administration,
+    sealed_digests: u64,
+    confirmation: Confirmation,
+    format: OutputFormat,
+) -> Result<(), CommandError> {
+    if confirmation == Confirmation::Ask && !confirm()? {
+        return Err(CommandError::Failed("not confirmed: nothing was changed".to_owned()));
     }
-    let mut progress = Progress::new(json, "erased", seals);
-    administration
-        .end_salted(&mut |rows| progress.add(rows))
-        .await
-        .map_err(|cause| CommandError::Failed(format!("broken off: {cause}; `stele challenge off` goes on")))?;
+    let mut progress = Progress::new(format, "erased", sealed_digests);
+    administration.end_salted(&mut |rows| progress.add(rows)).await.map_err(|error| {
+        CommandError::Failed(format!("interrupted: {error}; run `stele challenge off` again to resume"))
+    })?;
     progress.finish()
 }
 
-fn describe_salted_use(SaltedUsage { users, recent_users: lately, last_login: last }: SaltedUsage) -> String {
-    match last {
-        None => "nobody is known to have logged in by a salted proof".to_owned(),
-        Some(last) => {
-            let last = last.to_rfc3339(Offset::UTC);
+fn describe_salted_use(SaltedUsage { users, recent_users, last_login }: SaltedUsage) -> String {
+    match last_login {
+        None => "no user is known to have logged in with a salted proof".to_owned(),
+        Some(last_login) => {
+            let last_login = last_login.to_rfc3339(Offset::UTC);
             format!(
-                "{users} users have logged in by salted proofs, {lately} of them in the last 30 days, the last at {last}"
+                "{users} users have logged in with salted proofs, {recent_users} of them in the last 30 days, the last \
+                 at {last_login}"
             )
         }
     }
 }
 
-/// Asks whoever sits there.
+/// Asks for confirmation on the terminal; an error if standard input is none.
 fn confirm() -> Result<bool, CommandError> {
     if !std::io::stdin().is_terminal() {
-        return Err(ConfigError::new("nobody is there to ask; --yes does it without asking").into());
+        let text =
+            "standard input is not a terminal, so the command cannot be confirmed; pass --yes to skip the confirmation";
+        return Err(ConfigError::new(text).into());
     }
-    let unread = |e: std::io::Error| ConfigError::new(format!("standard input cannot be read: {e}"));
+    let unreadable = |e: std::io::Error| ConfigError::new(format!("standard input cannot be read: {e}"));
     let mut out = std::io::stderr();
-    write!(out, "End salted logins now? Type yes: ").and_then(|()| out.flush()).map_err(unread)?;
+    write!(out, "Disable salted logins now? Type yes: ").and_then(|()| out.flush()).map_err(unreadable)?;
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(unread)?;
+    std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
     Ok(line.trim() == "yes")
 }

@@ -1,4 +1,4 @@
-//! `stele check`: what is configured, and whether it works.
+//! `stele check`: prints the settings in effect and checks keys, file permissions, routes, stores and delivery.
 
 use stele_app::password_hashing::HashingConfig;
 use stele_app::readiness::ReadinessCheck;
@@ -12,14 +12,14 @@ use crate::services;
 
 pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     print_settings(&settings)?;
-    let database = settings.raw_value(&DATABASE_URL).is_some();
-    let outbox = context::delivery_config(&settings, &Environment::default())?.is_outbox();
+    let has_database_server = settings.raw_value(&DATABASE_URL).is_some();
+    let uses_outbox = context::delivery_config(&settings, &Environment::default())?.is_outbox();
     let context = stele_app::open_with_delivery(settings, Environment::default(), admin::disabled_delivery()).await?;
     print_line(&format!("ok: keys in {}", context.settings.keys_dir().display()))?;
     check_file_permissions(&context.settings)?;
     let hashing = HashingConfig::from_settings(&context.settings)?;
-    let good = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
-    print_line(&format!("{good}: passwords are hashed by {hashing}"))?;
+    let verdict = if hashing.is_weak() { "warning: weak, for tests only" } else { "ok" };
+    print_line(&format!("{verdict}: passwords are hashed by {hashing}"))?;
     for service in services::ALL {
         (service.routes)(&context)?;
         print_line(&format!("ok: {}'s settings", service.name))?;
@@ -27,15 +27,16 @@ pub(crate) async fn run(settings: Settings) -> Result<(), CommandError> {
     gateway::Config::from_settings(&context.settings)?.validate()?;
     print_line("ok: the routing table")?;
     ReadinessCheck::for_context(&context).check().await.map_err(ConfigError::new)?;
-    print_line("ok: the stores answer, are set up as they must be, and the schema is current")?;
-    if database && outbox {
-        let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only";
+    print_line("ok: the stores respond, their configuration is valid, and the schema is current")?;
+    if has_database_server && uses_outbox {
+        let text = "STELE_DELIVERY: codes would go to an outbox file, which is for development only; set a mail server \
+                    or a webhook";
         return Err(ConfigError::new(text).into());
     }
-    print_line(if outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" })
+    print_line(if uses_outbox { "note: codes go to outbox.jsonl: for development only" } else { "ok: delivery" })
 }
 
-/// Whether others on this machine can read or replace what is kept in files.
+/// Checks that other users of this machine can neither read nor replace the data, keys and databases.
 fn check_file_permissions(settings: &Settings) -> Result<(), CommandError> {
     let data = settings.data_dir();
     let mut findings = Vec::new();
@@ -48,15 +49,15 @@ fn check_file_permissions(settings: &Settings) -> Result<(), CommandError> {
     if settings.raw_value(&REDIS_URL).is_none() {
         findings.extend(private_file::check_database_files(&data.join("state.db")));
     }
-    let mut fault = None;
+    let mut first_error = None;
     for finding in findings {
         match finding {
             PermissionFinding::Warning(text) => print_line(&format!("warning: {text}"))?,
-            PermissionFinding::Error(text) => fault = fault.or(Some(text)),
+            PermissionFinding::Error(text) => first_error = first_error.or(Some(text)),
         }
     }
-    match fault {
-        None => print_line("ok: the files are this user's alone"),
+    match first_error {
+        None => print_line("ok: no other user can access the files"),
         Some(text) => Err(ConfigError::new(text).into()),
     }
 }
@@ -71,10 +72,10 @@ fn print_settings(settings: &Settings) -> Result<(), CommandError> {
         };
         print_line(&format!("{:<28} {value:<36} {} ({})", setting.name(), setting.help(), setting.value_format()))?;
     }
-    // What else OpenTelemetry's SDK reads is its own.
+    // Only STELE_ names: OpenTelemetry's SDK reads further OTEL_ variables itself.
     for name in settings.names().filter(|name| name.starts_with("STELE_")) {
         if !known.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
-            print_line(&format!("warning: {name} is set, but nothing reads it"))?;
+            print_line(&format!("warning: {name} is set, but no program reads it; check its spelling"))?;
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `stele up --demo`: a user for each dialect, and a `curl` line for each that works when pasted.
+//! `stele up --demo`: creates a user for each dialect and prints a working `curl` command for each.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use stele_service::ConfigError;
 
 use super::CommandError;
 
-/// The MeFP app of the demonstration.
+/// The MeFP app that the demo registers.
 const DEMO_APP: &str = "demo";
 const PORTAL_PHONE: &str = "13800138003";
 const MEFP_PHONE: &str = "13800138004";
@@ -30,7 +30,7 @@ struct DemoLogin {
     curl: String,
 }
 
-/// Makes the users (with a new password each time) and tells how to call each dialect as one of them.
+/// Creates the users, or sets their new password, and returns a table of logins with a `curl` command for each dialect.
 pub(super) async fn prepare(context: &Context, listen: SocketAddr) -> Result<String, CommandError> {
     let use_cases = &context.use_cases;
     let password = OsRandom.hex128()[..10].to_owned();
@@ -64,8 +64,8 @@ async fn ensure_user(
     role: Role,
     password: &str,
 ) -> Result<(), CommandError> {
-    let unfit = || ConfigError::new(format!("the demonstration user {name} cannot be made"));
-    let password = NewPassword::from_administrator(&RawPassword::new(password.to_owned())).ok_or_else(unfit)?;
+    let invalid = || ConfigError::new(format!("the demo user {name} cannot be created"));
+    let password = NewPassword::from_administrator(&RawPassword::new(password.to_owned())).ok_or_else(invalid)?;
     match use_cases.find_user(name).await {
         Ok(user) => return Ok(use_cases.provision_password(UserRef::Id(user.id), &password).await?),
         Err(Error::UnknownUser) => {}
@@ -73,7 +73,7 @@ async fn ensure_user(
     }
     let profile = Profile { real_name: "演示".to_owned(), gender: Some(Gender::Female), ..Profile::default() };
     let request = AddUserRequest {
-        name: Username::parse(name).ok_or_else(unfit)?,
+        name: Username::parse(name).ok_or_else(invalid)?,
         phone: phone.and_then(Phone::parse),
         email: None,
         role,
@@ -82,7 +82,7 @@ async fn ensure_user(
     };
     match use_cases.add_user(request).await {
         Err(Error::IdentifierTaken) => Err(ConfigError::new(format!(
-            "someone else has {}; run --demo on a data folder of its own",
+            "another user has {}; run --demo on a separate data folder",
             phone.unwrap_or(name)
         ))
         .into()),
@@ -90,7 +90,7 @@ async fn ensure_user(
     }
 }
 
-/// A live token of the TMS user: TMS's logins carry a client token, or one of these.
+/// A session token of the TMS user: TMS's logins need a client token or a user's token (docs/PROTOCOLS.md).
 async fn tms_token(use_cases: &UseCases, listen: SocketAddr, password: &str) -> Result<Token, CommandError> {
     let request = LoginRequest {
         identifier: "demo-tms",

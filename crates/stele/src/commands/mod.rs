@@ -1,4 +1,4 @@
-//! What the commands do, one file each.
+//! The commands of `stele`, one file each, and their output to the terminal.
 
 pub(crate) mod admin;
 pub(crate) mod app;
@@ -18,17 +18,33 @@ use stele_core::Error;
 use stele_service::ConfigError;
 use stele_service::log_sanitizer::escape_invisible;
 
-/// Why a command was not done.
+/// Why a command failed.
 pub(crate) enum CommandError {
-    /// The command line, a setting, a key, a file or a port is at fault: exit code 2.
+    /// The command line, a setting, a key, a file or a port is invalid or unavailable: exit code 2.
     Setup(ConfigError),
-    /// What was asked cannot be done: exit code 1.
+    /// The operation was refused or failed: exit code 1.
     Failed(String),
     /// Standard output is a closed pipe (`| head`), so a listing ends early: exit code 0.
     OutputClosed,
 }
 
-/// Prints a line on standard output. A closed pipe (`| head`) is no fault and does not stop the work.
+/// How a command prints its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OutputFormat {
+    /// Text for people.
+    Text,
+    /// One JSON object per line, for scripts.
+    Json,
+}
+
+impl OutputFormat {
+    /// `Json` if the flag `--json` was given.
+    pub(crate) fn from_json_flag(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// Prints a line on standard output. A closed pipe (`| head`) is not an error and does not stop the work.
 pub(crate) fn print_line(line: &str) -> Result<(), CommandError> {
     match print_listing_line(line) {
         Err(CommandError::OutputClosed) => Ok(()),
@@ -36,15 +52,15 @@ pub(crate) fn print_line(line: &str) -> Result<(), CommandError> {
     }
 }
 
-/// A text that was stored or sent, as a column of a line: one line, and nothing in it that a terminal obeys.
+/// Escapes a stored or received text for a column of a listing: no line breaks, tabs or terminal control sequences.
 pub(crate) fn escape_cell(text: &str) -> Cow<'_, str> {
     escape_invisible(text, &[])
 }
 
-/// Prints a line of a listing. On a closed pipe the listing ends: [`CommandError::Enough`].
+/// Prints a line of a listing. A closed pipe ends the listing: [`CommandError::OutputClosed`].
 pub(crate) fn print_listing_line(line: &str) -> Result<(), CommandError> {
     use std::io::Write as _;
-    // Whatever was stored, a terminal is given nothing that it obeys.
+    // Stored text must not reach the terminal as a control sequence.
     match writeln!(std::io::stdout().lock(), "{}", escape_invisible(line, &['\t', '\n'])) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(CommandError::OutputClosed),
         Err(error) => Err(CommandError::Failed(format!("standard output cannot be written: {error}"))),
@@ -61,7 +77,7 @@ impl From<ConfigError> for CommandError {
 impl From<Error> for CommandError {
     fn from(error: Error) -> Self {
         match error {
-            Error::Invalid(option) => Self::Setup(ConfigError::new(format!("{option} is not acceptable; see --help"))),
+            Error::Invalid(option) => Self::Setup(ConfigError::new(format!("{option}: invalid value; see --help"))),
             other => Self::Failed(other.to_string()),
         }
     }

@@ -1,17 +1,17 @@
-//! How far a long work is: a bar where someone watches, lines where a script reads.
+//! Progress of a long operation: a bar on a terminal, otherwise lines of text or JSON.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{CommandError, print_line};
+use super::{CommandError, OutputFormat, print_line};
 
-/// How often a bar is drawn.
+/// Interval between redraws of the bar.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a line is written.
+/// Interval between lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
-/// How many characters a bar has.
+/// Width of the bar in characters.
 const BAR_WIDTH: u64 = 30;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,10 @@ enum Style {
     Json,
 }
 
-/// A work of known size under way.
+/// Progress of an operation on a known number of rows.
 pub(crate) struct Progress {
     style: Style,
-    /// What is done, as a verb: `resealed`.
+    /// What happens to the rows: `resealed`. Also the JSON key of the number of rows done.
     verb: &'static str,
     total: u64,
     done: u64,
@@ -33,29 +33,29 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Nothing done yet of `total` rows. A bar goes to standard error, if that is a terminal; all else is answered.
-    pub(crate) fn new(json: bool, verb: &'static str, total: u64) -> Self {
-        let style = match json {
-            true => Style::Json,
-            false if std::io::stderr().is_terminal() => Style::Bar,
-            false => Style::Lines,
+    /// Starts at 0 of `total` rows. A bar goes to standard error if that is a terminal; lines go to standard output.
+    pub(crate) fn new(format: OutputFormat, verb: &'static str, total: u64) -> Self {
+        let style = match format {
+            OutputFormat::Json => Style::Json,
+            OutputFormat::Text if std::io::stderr().is_terminal() => Style::Bar,
+            OutputFormat::Text => Style::Lines,
         };
         let now = Instant::now();
         Self { style, verb, total, done: 0, started_at: now, reported_at: now }
     }
 
-    /// `some` more are done.
-    pub(crate) fn add(&mut self, some: u64) {
-        self.done += some;
-        let every = if self.style == Style::Bar { REDRAW_INTERVAL } else { LINE_INTERVAL };
-        if self.reported_at.elapsed() >= every {
+    /// Counts `rows` more rows as done.
+    pub(crate) fn add(&mut self, rows: u64) {
+        self.done += rows;
+        let interval = if self.style == Style::Bar { REDRAW_INTERVAL } else { LINE_INTERVAL };
+        if self.reported_at.elapsed() >= interval {
             self.reported_at = Instant::now();
-            // Who stops reading does not stop the work.
+            // The operation continues even if its progress cannot be printed.
             let _ = self.report();
         }
     }
 
-    /// All is done.
+    /// Reports the end: all rows are done.
     pub(crate) fn finish(mut self) -> Result<(), CommandError> {
         self.total = self.done;
         self.report()?;
@@ -66,17 +66,17 @@ impl Progress {
     }
 
     fn report(&self) -> Result<(), CommandError> {
-        let Self { style, verb, total, done, started_at: begun, .. } = self;
-        // More may have come up meanwhile than there was at first.
+        let Self { style, verb, total, done, started_at, .. } = self;
+        // Rows may have been added since the start.
         let total = (*total).max(*done);
         match style {
             Style::Json => print_line(&json!({ *verb: done, "of": total }).to_string()),
             Style::Lines => print_line(&format!("{verb} {done} of {total}")),
             Style::Bar => {
                 let filled = (BAR_WIDTH * done).checked_div(total).unwrap_or(BAR_WIDTH);
-                let bar: String = (0..BAR_WIDTH).map(|at| if at < filled { '█' } else { '░' }).collect();
-                let left = begun.elapsed().as_secs() * (total - done) / (*done).max(1);
-                let _ = write!(std::io::stderr(), "\r{bar} {verb} {done} of {total}, {left} s left \x1b[K");
+                let bar: String = (0..BAR_WIDTH).map(|column| if column < filled { '█' } else { '░' }).collect();
+                let seconds_left = started_at.elapsed().as_secs() * (total - done) / (*done).max(1);
+                let _ = write!(std::io::stderr(), "\r{bar} {verb} {done} of {total}, {seconds_left} s left \x1b[K");
                 Ok(())
             }
         }

@@ -1,4 +1,4 @@
-//! `stele up`: the gateway and every dialect in one process.
+//! `stele up`: runs the gateway and every dialect in one process, up to the graceful shutdown.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -23,73 +23,86 @@ use crate::services;
 pub(crate) enum CertificateSource {
     /// `STELE_TLS_CERT`, if it is set.
     Settings,
-    /// It is made at the start, and kept nowhere.
+    /// Generated at the start, and stored nowhere.
     SelfSigned,
 }
 
-pub(crate) async fn run(settings: Settings, demo: bool, certificate: CertificateSource) -> Result<(), CommandError> {
-    let wanted = settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
-    let demo = demo || settings.get(&services::DEMO)?;
-    let made = match certificate {
+/// Whether demo users are created at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DemoUsers {
+    Create,
+    /// If the setting `STELE_DEMO` says so.
+    FromSettings,
+}
+
+/// Runs until SIGTERM or SIGINT ends it.
+pub(crate) async fn run(
+    settings: Settings,
+    demo: DemoUsers,
+    certificate: CertificateSource,
+) -> Result<(), CommandError> {
+    let configured_listen = settings.get(&LISTEN)?.unwrap_or(gateway::DEFAULT_LISTEN);
+    let demo = if settings.get(&services::DEMO)? { DemoUsers::Create } else { demo };
+    let self_signed = match certificate {
         CertificateSource::Settings => None,
-        CertificateSource::SelfSigned => Some(self_signed_certificate(wanted.ip())?),
+        CertificateSource::SelfSigned => Some(self_signed_certificate(configured_listen.ip())?),
     };
     let configure = move |settings: &Settings| {
         let config = Config::from_settings(settings)?;
-        match &made {
+        match &self_signed {
             Some((cert, key)) => config.with_certificate(cert.as_bytes(), key.as_bytes())?.validate(),
             None => config.validate(),
         }
     };
     let config = configure(&settings)?;
-    let served = match certificate {
+    let endpoint = match certificate {
         CertificateSource::SelfSigned => PublicEndpoint { scheme: "https", curl_command: "curl -sk" },
         CertificateSource::Settings if config.is_tls_enabled() => {
             PublicEndpoint { scheme: "https", curl_command: "curl -s" }
         }
         CertificateSource::Settings => PublicEndpoint { scheme: "http", curl_command: "curl -s" },
     };
-    let listener = listener::bind(wanted, "STELE_LISTEN, or --listen")?;
-    let listen = listener.local_addr().unwrap_or(wanted);
+    let listener = listener::bind(configured_listen, "STELE_LISTEN, or --listen")?;
+    let listen = listener.local_addr().unwrap_or(configured_listen);
     let admin_listen = admin::listen_address(&settings, listen)?;
     let admin_listener = listener::bind(admin_listen, ADMIN_LISTEN.name())?;
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
 
-    let surroundings = Environment::default();
-    let hop = Zeroizing::new(surroundings.random.hex128());
-    stele_app::provision(&settings, &services::ALL, surroundings.random.as_ref()).await?;
-    let mut context = stele_app::open(settings, surroundings).await?;
-    context.trusted_proxies = TrustedProxies::with_hop_secret(hop.clone());
+    let environment = Environment::default();
+    let hop_secret = Zeroizing::new(environment.random.hex128());
+    stele_app::provision(&settings, &services::ALL, environment.random.as_ref()).await?;
+    let mut context = stele_app::open(settings, environment).await?;
+    context.trusted_proxies = TrustedProxies::with_hop_secret(hop_secret.clone());
     wait_past_store_birth(&context).await?;
 
     let services = RunningServices::start(&context)?;
-    // No other instance takes over from this process.
-    let asked = context.settings.raw_value(&DRAIN).is_some();
-    let time = if asked { context.settings.get(&DRAIN)? } else { Duration::ZERO };
-    let gateway = Gateway::with_metrics(services.gateway_config(config, &hop)?, &context.metrics);
+    // No other instance takes over from this process, so by default it stops without a drain.
+    let has_drain_setting = context.settings.raw_value(&DRAIN).is_some();
+    let drain_time = if has_drain_setting { context.settings.get(&DRAIN)? } else { Duration::ZERO };
+    let gateway = Gateway::with_metrics(services.gateway_config(config, &hop_secret)?, &context.metrics);
     context.drain = gateway.drain();
     let server = gateway.start(listener)?;
     let handles = [server.handle()].into_iter().chain(services.handles.clone()).collect();
     let settings = context.settings.clone();
-    let read = move || services.gateway_config(configure(&settings)?, &hop);
-    actix_web::rt::spawn(reload_on_sighup(gateway, read));
+    let reload_config = move || services.gateway_config(configure(&settings)?, &hop_secret);
+    actix_web::rt::spawn(reload_on_sighup(gateway, reload_config));
     let ready = readiness_probe(&context);
     actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
     actix_web::rt::spawn(background::run_background_tasks(context.use_cases.clone(), context.audit_log.clone()));
     actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
 
     let gateway = actix_web::rt::spawn(server);
-    let stopped = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), time);
+    let stopped = signals::graceful_shutdown_on_signal(handles, context.drain.clone(), drain_time);
     HashingConfig::from_settings(&context.settings)?.log_summary();
-    print_endpoints(&context, listen, admin_listen, demo, served).await?;
+    print_endpoints(&context, listen, admin_listen, demo, endpoint).await?;
     stopped.await;
     context.use_cases.drain_deliveries().await;
     context.audit_log.drain().await;
-    let ended = gateway.await.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?;
-    Ok(ended.map_err(|e| ConfigError::new(format!("the gateway ended: {e}")))?)
+    let result = gateway.await.map_err(|e| ConfigError::new(format!("the gateway stopped: {e}")))?;
+    Ok(result.map_err(|e| ConfigError::new(format!("the gateway stopped: {e}")))?)
 }
 
-/// A certificate of this machine and its key, as PEM.
+/// A new self-signed certificate for loopback and `listen`, and its key, as PEM.
 fn self_signed_certificate(listen: IpAddr) -> Result<(String, Zeroizing<String>), ConfigError> {
     let failed = |error: rcgen::Error| ConfigError::new(format!("--tls-self-signed: {error}"));
     let names =
@@ -98,14 +111,14 @@ fn self_signed_certificate(listen: IpAddr) -> Result<(String, Zeroizing<String>)
     Ok((certified.cert.pem(), Zeroizing::new(certified.signing_key.serialize_pem())))
 }
 
-/// How the gateway is called.
+/// How clients reach the gateway, for the printed examples.
 #[derive(Clone, Copy, Debug)]
 struct PublicEndpoint {
     scheme: &'static str,
     curl_command: &'static str,
 }
 
-/// Every service, each on a free port of loopback, where only the gateway's hop secret is believed.
+/// Every service, each on a free port of loopback. They trust only requests with the gateway's hop secret.
 struct RunningServices {
     addresses: Vec<(&'static str, SocketAddr)>,
     handles: Vec<ServerHandle>,
@@ -125,12 +138,12 @@ impl RunningServices {
         Ok(Self { addresses, handles })
     }
 
-    /// A gateway's configuration that leads to them, whatever it led to.
-    fn gateway_config(&self, config: Config, hop: &Zeroizing<String>) -> Result<Config, ConfigError> {
-        let lead = |config: Config, (name, address): &(&str, SocketAddr)| {
+    /// `config` with these services as the only upstreams.
+    fn gateway_config(&self, config: Config, hop_secret: &Zeroizing<String>) -> Result<Config, ConfigError> {
+        let with_upstream = |config: Config, (name, address): &(&str, SocketAddr)| {
             config.with_upstream(name, &format!("http://{address}"))
         };
-        Ok(self.addresses.iter().try_fold(config, lead)?.with_hop_secret(hop.clone()))
+        Ok(self.addresses.iter().try_fold(config, with_upstream)?.with_hop_secret(hop_secret.clone()))
     }
 }
 
@@ -138,19 +151,21 @@ async fn print_endpoints(
     context: &Context,
     listen: SocketAddr,
     admin: SocketAddr,
-    demo: bool,
+    demo: DemoUsers,
     PublicEndpoint { scheme, curl_command: curl }: PublicEndpoint,
 ) -> Result<(), CommandError> {
     let data = context.settings.data_dir();
     let up = format!("Stele is up at {scheme}://{listen}   (health: http://{admin}/readyz, data: {})", data.display());
-    let how = match demo {
-        true => {
+    let instructions = match demo {
+        DemoUsers::Create => {
             let lines = demo::prepare(context, listen).await?;
             lines.replace("curl -s", curl).replace("http://", &format!("{scheme}://"))
         }
-        false => "`stele up --demo` makes a user for each dialect and shows how to call it.\n".to_owned(),
+        DemoUsers::FromSettings => {
+            "`stele up --demo` creates a user for each dialect and shows how to call it.\n".to_owned()
+        }
     };
-    // The server runs on, whether or not these lines can be written.
-    let _ = print_line(&format!("{up}\n{how}Ctrl-C stops it."));
+    // The server keeps running if these lines cannot be written.
+    let _ = print_line(&format!("{up}\n{instructions}Ctrl-C stops it."));
     Ok(())
 }

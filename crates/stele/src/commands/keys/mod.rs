@@ -1,5 +1,5 @@
-//! `stele keys`: which keys are in service. The commands act on the database and the key folder; running instances
-//! take up by themselves what has changed.
+//! `stele keys`: key rotation of sealing keys and JWT signing keys. The commands change the database and the key
+//! folder; running instances notice the change and reload their keys.
 
 mod list;
 mod retire;
@@ -17,75 +17,77 @@ use stele_core::usecase::administration::Administration;
 use stele_keys::{KeyKind, SEALING_KEYS};
 use stele_service::{ConfigError, Settings};
 
-use super::{CommandError, admin};
+use super::{CommandError, OutputFormat, admin};
 use crate::args::KeysCommand;
 use crate::services;
 
-/// What the commands work with.
+/// The stores and the key folder that the key commands work on.
 struct KeyAdmin {
     administration: Administration,
     audit_log: Arc<AuditLogWriter>,
     folder: PathBuf,
-    /// The families of signing keys.
+    /// The kinds of signing keys of all dialects, for the configured algorithms.
     signing_kinds: Vec<KeyKind>,
 }
 
 impl KeyAdmin {
     async fn open(settings: &Settings) -> Result<Self, CommandError> {
-        let (administration, trail) = context::administration(settings).await?;
-        let families: Result<Vec<_>, _> =
+        let (administration, audit_log) = context::administration(settings).await?;
+        let kinds: Result<Vec<_>, _> =
             services::ALL.iter().map(|service| (service.signing_key_kind)(settings)).collect();
-        let signing = families?.into_iter().flatten().collect();
-        Ok(Self { administration, audit_log: trail, folder: settings.keys_dir(), signing_kinds: signing })
+        let signing_kinds = kinds?.into_iter().flatten().collect();
+        Ok(Self { administration, audit_log, folder: settings.keys_dir(), signing_kinds })
     }
 
     fn now(&self) -> Timestamp {
         self.administration.now()
     }
 
-    /// Writes into the audit trail what was done.
+    /// Records the action in the audit log with the outcome that `result` stands for.
     async fn record_action<T>(
         &self,
-        act: Action,
+        action: Action,
         subject: Option<Subject>,
-        done: Result<T, CommandError>,
+        result: Result<T, CommandError>,
     ) -> Result<T, CommandError> {
-        admin::record_action(&self.administration, &self.audit_log, act, subject, done).await
+        admin::record_action(&self.administration, &self.audit_log, action, subject, result).await
     }
 
-    /// The family that a key in service belongs to, and its number there.
+    /// The kind of a key in service, and its number; `None` for a key of no kind that is configured here.
     fn kind_of(&self, record: &KeyRecord) -> Option<(KeyKind, u32)> {
-        let mut families = std::iter::once(SEALING_KEYS).chain(self.signing_kinds.iter().copied());
-        families.find_map(|family| Some((family, record.number(family.name)?)))
+        let mut kinds = std::iter::once(SEALING_KEYS).chain(self.signing_kinds.iter().copied());
+        kinds.find_map(|kind| Some((kind, record.number(kind.name)?)))
     }
 }
 
-/// The key of a family that works at `now`: the newest whose time has come.
-fn active_number(records: &[KeyRecord], family: &KeyKind, now: Timestamp) -> Option<u32> {
-    let due = records.iter().filter(|record| record.works_from <= now);
-    due.filter_map(|record| record.number(family.name)).max()
+/// The number of the active key of a kind at `now`: the newest whose start time is past.
+fn active_number(records: &[KeyRecord], kind: &KeyKind, now: Timestamp) -> Option<u32> {
+    let started = records.iter().filter(|record| record.works_from <= now);
+    started.filter_map(|record| record.number(kind.name)).max()
 }
 
 pub(crate) async fn run(settings: &Settings, command: KeysCommand) -> Result<(), CommandError> {
-    let desk = KeyAdmin::open(settings).await?;
+    let key_admin = KeyAdmin::open(settings).await?;
     match command {
-        KeysCommand::List { json } => list::run(&desk, json).await,
+        KeysCommand::List { json } => list::run(&key_admin, OutputFormat::from_json_flag(json)).await,
         KeysCommand::Rotate { jwt, lead, no_reseal, json } => {
-            let family = if jwt { desk.signing_kinds.first().copied() } else { Some(SEALING_KEYS) };
-            let family = family.ok_or_else(|| ConfigError::new("no dialect here signs"))?;
-            let put = rotate::activate_next_key(&desk, &family, lead).await;
-            let subject = put.as_ref().ok().map(Subject::from);
-            let put = desk.record_action(Action::AddKey, subject, put).await?;
-            rotate::print_activation(&put, json)?;
+            let format = OutputFormat::from_json_flag(json);
+            let kind = if jwt { key_admin.signing_kinds.first().copied() } else { Some(SEALING_KEYS) };
+            let kind = kind.ok_or_else(|| ConfigError::new("--jwt: no dialect here signs tokens with a key file"))?;
+            let added = rotate::activate_next_key(&key_admin, &kind, lead).await;
+            let subject = added.as_ref().ok().map(Subject::from);
+            let record = key_admin.record_action(Action::AddKey, subject, added).await?;
+            rotate::print_activation(&record, format)?;
             if jwt || no_reseal {
                 return Ok(());
             }
-            rotate::wait_until_active(&desk, &put).await;
-            desk.record_action(Action::Reseal, None, rotate::reseal(&desk, settings, json).await).await
+            rotate::wait_until_active(&key_admin, &record).await;
+            key_admin.record_action(Action::Reseal, None, rotate::reseal(&key_admin, settings, format).await).await
         }
         KeysCommand::Reseal { json } => {
-            desk.record_action(Action::Reseal, None, rotate::reseal(&desk, settings, json).await).await
+            let result = rotate::reseal(&key_admin, settings, OutputFormat::from_json_flag(json)).await;
+            key_admin.record_action(Action::Reseal, None, result).await
         }
-        KeysCommand::Retire { key } => retire::run(&desk, settings, &key).await,
+        KeysCommand::Retire { key } => retire::run(&key_admin, settings, &key).await,
     }
 }

@@ -1,4 +1,4 @@
-//! Taking a key out of service.
+//! `stele keys retire`: takes an old key out of service, unless stored rows or live tokens still need it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,139 +16,147 @@ use zeroize::Zeroizing;
 use super::{KeyAdmin, active_number};
 use crate::commands::{CommandError, print_line};
 
-/// How far apart the clocks of two instances may be.
+/// Greatest difference between the clocks of two instances.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-pub(super) async fn run(desk: &KeyAdmin, settings: &Settings, key: &str) -> Result<(), CommandError> {
+pub(super) async fn run(key_admin: &KeyAdmin, settings: &Settings, key: &str) -> Result<(), CommandError> {
     let name = if key.parse::<u32>().is_ok() { format!("{}-{key}", SEALING_KEYS.name) } else { key.to_owned() };
-    let records = desk.administration.keys().await?;
-    let found = records.iter().find(|record| record.name == name);
-    let record = found.ok_or_else(|| CommandError::Failed(format!("no key {name} is in service")))?;
-    let retired = retire(desk, settings, &records, record).await;
-    desk.record_action(Action::RetireKey, Some(record.into()), retired).await
+    let records = key_admin.administration.keys().await?;
+    let record = records.iter().find(|record| record.name == name);
+    let record = record.ok_or_else(|| CommandError::Failed(not_in_service(&name)))?;
+    let result = retire(key_admin, settings, &records, record).await;
+    key_admin.record_action(Action::RetireKey, Some(record.into()), result).await
+}
+
+fn not_in_service(name: &str) -> String {
+    format!("no key {name} is in service; `stele keys list` lists those that are")
 }
 
 async fn retire(
-    desk: &KeyAdmin,
+    key_admin: &KeyAdmin,
     settings: &Settings,
     records: &[KeyRecord],
     record: &KeyRecord,
 ) -> Result<(), CommandError> {
     let name = &record.name;
-    if let Some((family, number)) = desk.kind_of(record) {
-        ensure_not_active(desk, records, record, &family, number)?;
-        if family.name != SEALING_KEYS.name {
-            ensure_tokens_expired(desk, settings, records, &family, number)?;
+    if let Some((kind, number)) = key_admin.kind_of(record) {
+        ensure_not_active(key_admin, records, record, &kind, number)?;
+        if kind.name != SEALING_KEYS.name {
+            ensure_tokens_expired(key_admin, settings, records, &kind, number)?;
         }
     }
-    let aside = SetAsideKeyFile::prepare(desk, name)?;
-    let refusal = match desk.administration.retire_key(name).await {
-        Ok(KeyRetirement::Retired) => return remove_key_file(name, aside),
-        Ok(KeyRetirement::NotFound) => format!("no key {name} is in service"),
+    let key_file = SetAsideKeyFile::prepare(key_admin, name)?;
+    let error = match key_admin.administration.retire_key(name).await {
+        Ok(KeyRetirement::Retired) => return remove_key_file(name, key_file),
+        Ok(KeyRetirement::NotFound) => not_in_service(name),
         Ok(KeyRetirement::InUse(rows)) => {
-            format!("{name} is needed: {rows} rows are sealed under it; run `stele keys reseal` first")
+            format!("{name} is still needed: {rows} rows are sealed under it; run `stele keys reseal` first")
         }
-        Err(fault) => fault.to_string(),
+        Err(error) => error.to_string(),
     };
-    if let Some(aside) = aside {
-        aside.rollback();
+    if let Some(key_file) = key_file {
+        key_file.rollback();
     }
-    Err(CommandError::Failed(refusal))
+    Err(CommandError::Failed(error))
 }
 
-/// A key that works is not taken away. One that is lost may be, if nothing was ever sealed under it.
+/// Refuses to retire the active or newest key, unless its file is lost: then nothing can have been sealed under it
+/// here.
 fn ensure_not_active(
-    desk: &KeyAdmin,
+    key_admin: &KeyAdmin,
     records: &[KeyRecord],
     record: &KeyRecord,
-    family: &KeyKind,
+    kind: &KeyKind,
     number: u32,
 ) -> Result<(), CommandError> {
-    let newest = records.iter().filter_map(|record| record.number(family.name)).max();
-    let in_use = active_number(records, family, desk.now()) == Some(number) || newest == Some(number);
-    if in_use && family.key_path(&desk.folder, number).exists() {
+    let newest = records.iter().filter_map(|record| record.number(kind.name)).max();
+    let in_use = active_number(records, kind, key_admin.now()) == Some(number) || newest == Some(number);
+    if in_use && kind.key_path(&key_admin.folder, number).exists() {
         let name = &record.name;
-        return Err(CommandError::Failed(format!("{name} is the key that works; run `stele keys rotate` first")));
+        return Err(CommandError::Failed(format!("{name} is the active key; run `stele keys rotate` first")));
     }
     Ok(())
 }
 
-/// A signing key is needed for as long as a token that it signed may live.
+/// Refuses to retire a signing key while a token that it signed can still be valid.
 fn ensure_tokens_expired(
-    desk: &KeyAdmin,
+    key_admin: &KeyAdmin,
     settings: &Settings,
     records: &[KeyRecord],
-    family: &KeyKind,
+    kind: &KeyKind,
     number: u32,
 ) -> Result<(), CommandError> {
-    let newer = records.iter().filter(|record| record.number(family.name).is_some_and(|other| other > number));
-    let Some(signed_until) = newer.map(|record| record.works_from).min() else { return Ok(()) };
-    let until = signed_until.saturating_add(settings::policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
-    if until > desk.now() {
-        let (key, until) = (family.key_name(number), until.to_rfc3339(Offset::UTC));
-        return Err(CommandError::Failed(format!("{key} is needed: tokens it signed may live until {until}")));
+    let newer = records.iter().filter(|record| record.number(kind.name).is_some_and(|other| other > number));
+    let Some(last_use) = newer.map(|record| record.works_from).min() else { return Ok(()) };
+    let until = last_use.saturating_add(settings::policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
+    if until > key_admin.now() {
+        let (key, until) = (kind.key_name(number), until.to_rfc3339(Offset::UTC));
+        return Err(CommandError::Failed(format!(
+            "{key} is still needed: tokens that it signed are valid until {until}; retry then"
+        )));
     }
     Ok(())
 }
 
-/// A key's file and the name that it is kept under, which is not read: a backup from before needs it.
+/// The file of a key to retire, and its copy under a name that no instance reads: older backups need the key.
 struct SetAsideKeyFile {
     file: PathBuf,
     backup: PathBuf,
-    /// Whether it has the second name from this command.
+    /// Whether this command created the copy.
     created_backup: bool,
 }
 
 impl SetAsideKeyFile {
-    /// Gives the file its second name, so that what hinders it is told while the key is still in service. `None` if
-    /// there is no file, or if it stays.
-    fn prepare(desk: &KeyAdmin, name: &str) -> Result<Option<Self>, CommandError> {
-        let mut families = [SEALING_KEYS].into_iter().chain(desk.signing_kinds.iter().copied());
-        let ending = families.find(|family| name.starts_with(family.name)).map_or("key", |family| family.extension);
-        let file = desk.folder.join(format!("{name}.{ending}"));
-        let kept = desk.folder.join(format!("{name}.{ending}.retired"));
+    /// Creates the copy, so that an unwritable folder is reported while the key is still in service. `None` if the key
+    /// has no file here, or if its file must stay.
+    fn prepare(key_admin: &KeyAdmin, name: &str) -> Result<Option<Self>, CommandError> {
+        let mut kinds = [SEALING_KEYS].into_iter().chain(key_admin.signing_kinds.iter().copied());
+        let extension = kinds.find(|kind| name.starts_with(kind.name)).map_or("key", |kind| kind.extension);
+        let file = key_admin.folder.join(format!("{name}.{extension}"));
+        let backup = key_admin.folder.join(format!("{name}.{extension}.retired"));
         if name == MAC_KEY_NAME || !file.exists() {
             return Ok(None);
         }
-        let hindered = |what: &str| {
+        let failed = |reason: &str| {
             let text = format!(
-                "{}: {what}, so {name} is still in service; run this where the key folder can be written: as its \
+                "{}: {reason}, so {name} is still in service; run this where the key folder is writable: as its \
                  owner, or on the machine that the other instances' folders are copied from",
-                kept.display()
+                backup.display()
             );
             Err(ConfigError::new(text).into())
         };
-        let made = match fs::hard_link(&file, &kept) {
+        let created_backup = match fs::hard_link(&file, &backup) {
             Ok(()) => true,
-            // From a command that was broken off, or from a key of this number that was taken back.
+            // Left by an interrupted command, or the copy of an earlier key with this number.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 let read = |path| fs::read(path).map(Zeroizing::new);
-                match (read(&file), read(&kept)) {
-                    (Ok(ours), Ok(there)) if ours == there => false,
-                    _ => return hindered("there is something else by this name"),
+                match (read(&file), read(&backup)) {
+                    (Ok(current), Ok(earlier)) if current == earlier => false,
+                    _ => return failed("a different file has this name"),
                 }
             }
-            Err(error) => return hindered(&format!("the key cannot be put aside ({error})")),
+            Err(error) => return failed(&format!("the key file cannot be set aside ({error})")),
         };
-        Ok(Some(Self { file, backup: kept, created_backup: made }))
+        Ok(Some(Self { file, backup, created_backup }))
     }
 
     fn rollback(self) {
         if self.created_backup {
-            // What is left over is found to be the same the next time.
+            // A copy that remains does no harm: the next run finds it identical to the key.
             let _ = fs::remove_file(&self.backup);
         }
     }
 }
 
-fn remove_key_file(name: &str, aside: Option<SetAsideKeyFile>) -> Result<(), CommandError> {
+fn remove_key_file(name: &str, key_file: Option<SetAsideKeyFile>) -> Result<(), CommandError> {
     print_line(&format!("{name} is out of service"))?;
-    let Some(SetAsideKeyFile { file, backup: kept, .. }) = aside else { return Ok(()) };
-    fs::remove_file(&file).map_err(|e| {
-        ConfigError::new(format!("{}: cannot be removed: {e}; do so by hand, it is kept beside", file.display()))
+    let Some(SetAsideKeyFile { file, backup, .. }) = key_file else { return Ok(()) };
+    fs::remove_file(&file).map_err(|error| {
+        let (file, backup) = (file.display(), backup.display());
+        ConfigError::new(format!("{file}: cannot be removed ({error}); remove it by hand, {backup} is its copy"))
     })?;
     print_line(&format!(
-        "{} is needed only for backups from before; remove it, here and elsewhere, with them",
-        kept.display()
+        "{} is needed only to restore older backups; delete it on every instance together with them",
+        backup.display()
     ))
 }

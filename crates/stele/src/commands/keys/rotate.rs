@@ -1,4 +1,4 @@
-//! Putting a new key in service, and sealing anew under it.
+//! `stele keys rotate` and `stele keys reseal`: puts a new key in service and re-encrypts stored secrets under it.
 
 use std::time::Duration;
 
@@ -12,51 +12,57 @@ use stele_service::Settings;
 
 use super::KeyAdmin;
 use crate::commands::progress::Progress;
-use crate::commands::{CommandError, print_line};
+use crate::commands::{CommandError, OutputFormat, print_line};
 
-/// Puts the next key of a family in service, to work after `lead`: one that lies in the folder already (copied there,
-/// or made by a command that was broken off), else a new one.
+/// Puts the next key of a kind in service, active after `lead`. Uses a key file with a higher number if the folder has
+/// one (copied there, or left by an interrupted command), otherwise creates it.
+///
+/// # Errors
+/// If no key of the kind is in service, or the newest is not active yet.
 pub(super) async fn activate_next_key(
-    desk: &KeyAdmin,
-    family: &KeyKind,
+    key_admin: &KeyAdmin,
+    kind: &KeyKind,
     lead: Duration,
 ) -> Result<KeyRecord, CommandError> {
-    let records = desk.administration.keys().await?;
-    let own = records.iter().filter_map(|record| Some((record.number(family.name)?, record)));
-    let Some((newest, record)) = own.max_by_key(|(number, _)| *number) else {
-        return Err(CommandError::Failed(format!("no {} key is in service; run `stele migrate`", family.name)));
+    let records = key_admin.administration.keys().await?;
+    let of_this_kind = records.iter().filter_map(|record| Some((record.number(kind.name)?, record)));
+    let Some((newest, record)) = of_this_kind.max_by_key(|(number, _)| *number) else {
+        return Err(CommandError::Failed(format!("no {} key is in service; run `stele migrate`", kind.name)));
     };
-    let now = desk.now();
+    let now = key_admin.now();
     if record.works_from > now {
         let (name, from) = (&record.name, record.works_from.to_rfc3339(Offset::UTC));
-        return Err(CommandError::Failed(format!("{name} is to work only from {from}; wait until it does")));
+        return Err(CommandError::Failed(format!("{name} becomes active at {from}; wait until then")));
     }
-    let waiting = family.list_numbers(&desk.folder)?.into_iter().find(|number| *number > newest);
-    let number = waiting.unwrap_or(newest + 1);
-    keyring::create_key_file(&desk.folder, family, number, &OsRandom)?;
-    let probe = Some(family.read(&desk.folder, number)?.1.to_vec());
-    let name = family.key_name(number);
-    let record = KeyRecord { name, fingerprint: probe, added_at: now, works_from: now.saturating_add(lead) };
-    if desk.administration.add_key(&record).await? {
+    let existing_file = kind.list_numbers(&key_admin.folder)?.into_iter().find(|number| *number > newest);
+    let number = existing_file.unwrap_or(newest + 1);
+    keyring::create_key_file(&key_admin.folder, kind, number, &OsRandom)?;
+    let fingerprint = Some(kind.read(&key_admin.folder, number)?.1.to_vec());
+    let name = kind.key_name(number);
+    let record = KeyRecord { name, fingerprint, added_at: now, works_from: now.saturating_add(lead) };
+    if key_admin.administration.add_key(&record).await? {
         return Ok(record);
     }
-    let file = family.key_path(&desk.folder, number);
-    let text = "was put in service by someone else meanwhile; if it is not this one, remove it";
-    Err(CommandError::Failed(format!("{}: a key {} {text}", file.display(), record.name)))
+    let file = kind.key_path(&key_admin.folder, number);
+    let (file, name) = (file.display(), record.name);
+    let text = "in service meanwhile; if this file is not that key, remove it";
+    Err(CommandError::Failed(format!("{file}: another command put a key {name} {text}")))
 }
 
-pub(super) fn print_activation(record: &KeyRecord, json: bool) -> Result<(), CommandError> {
+pub(super) fn print_activation(record: &KeyRecord, format: OutputFormat) -> Result<(), CommandError> {
     let (name, from) = (&record.name, record.works_from.to_rfc3339(Offset::UTC));
-    if json {
-        return print_line(&json!({ "key": name, "works_from": from }).to_string());
-    }
-    print_line(&format!("{name} is in service; every instance must have its file, and works with it from {from}"))
+    print_line(&match format {
+        OutputFormat::Json => json!({ "key": name, "works_from": from }).to_string(),
+        OutputFormat::Text => {
+            format!("{name} is in service and becomes active at {from}; until then, copy its file to every instance")
+        }
+    })
 }
 
-/// Waits until the key works.
-pub(super) async fn wait_until_active(desk: &KeyAdmin, record: &KeyRecord) {
+/// Waits until the key is active.
+pub(super) async fn wait_until_active(key_admin: &KeyAdmin, record: &KeyRecord) {
     loop {
-        let left = record.works_from.saturating_duration_since(desk.now());
+        let left = record.works_from.saturating_duration_since(key_admin.now());
         if left.is_zero() {
             return;
         }
@@ -64,24 +70,28 @@ pub(super) async fn wait_until_active(desk: &KeyAdmin, record: &KeyRecord) {
     }
 }
 
-/// Seals anew what is sealed under older keys.
-pub(super) async fn reseal(desk: &KeyAdmin, settings: &Settings, json: bool) -> Result<(), CommandError> {
-    let (administration, sealer) = (&desk.administration, context::key_ring(settings).await?.sealer());
-    let mut progress = Progress::new(json, "resealed", administration.count_pending_reseals(&sealer).await?);
-    let done = administration
+/// Re-encrypts under the active key the rows that are sealed under older keys.
+pub(super) async fn reseal(
+    key_admin: &KeyAdmin,
+    settings: &Settings,
+    format: OutputFormat,
+) -> Result<(), CommandError> {
+    let (administration, sealer) = (&key_admin.administration, context::key_ring(settings).await?.sealer());
+    let mut progress = Progress::new(format, "resealed", administration.count_pending_reseals(&sealer).await?);
+    let result = administration
         .reseal(&sealer, &mut |rows| progress.add(rows))
         .await
-        .map_err(|cause| CommandError::Failed(format!("broken off: {cause}; `stele keys reseal` goes on")))?;
+        .map_err(|error| CommandError::Failed(format!("interrupted: {error}; run `stele keys reseal` to resume")))?;
     progress.finish()?;
-    if let Some(first) = done.unreadable.first() {
-        let count = done.unreadable.len();
+    if let Some(first) = result.unreadable.first() {
+        let count = result.unreadable.len();
         return Err(CommandError::Failed(format!(
-            "{count} rows cannot be opened by their key, the first is of {first}: set these users' passwords anew"
+            "{count} rows cannot be decrypted with their key, the first is of {first}; set these users' passwords again"
         )));
     }
     let left = administration.count_pending_reseals(&sealer).await?;
     if left > 0 {
-        let text = "an instance seals with an old key: see its log, then run `stele keys reseal`";
+        let text = "an instance still uses an old key: see its log, then run `stele keys reseal`";
         return Err(CommandError::Failed(format!("{left} rows were sealed under older keys meanwhile; {text}")));
     }
     Ok(())
