@@ -1,4 +1,4 @@
-//! What carries a token, a code or a user is not to be stored by anyone in between: neither an answer nor a refusal.
+//! `Cache-Control: no-store`: no response of a dialect, successful or not, may be cached.
 
 use std::path::Path;
 
@@ -14,34 +14,34 @@ use crate::support::Installation;
 #[test]
 fn golden_responses_are_not_cacheable() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut seen = 0;
+    let mut checked = 0;
     for service in stele::services::ALL {
         let folder = root.join(format!("svc-{}/tests/golden", service.name));
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.extension().is_none_or(|ending| ending != "http") {
+            if path.extension().is_none_or(|extension| extension != "http") {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
             for exchange in text.split("\n=====\n") {
-                let (request, answer) = exchange.split_once("\n-----\n").unwrap();
-                let head = answer.split("\n\n").next().unwrap();
+                let (request, response) = exchange.split_once("\n-----\n").unwrap();
+                let head = response.split("\n\n").next().unwrap();
                 let has_no_store = head.lines().any(|line| line == "cache-control: no-store");
                 assert!(has_no_store, "{}: {}", path.display(), request.lines().next().unwrap());
-                seen += 1;
+                checked += 1;
             }
         }
     }
-    assert!(seen > 30, "only {seen} golden answers");
+    assert!(checked > 30, "only {checked} golden responses");
 }
 
 #[track_caller]
-fn assert_not_cacheable(what: &str, status: u16, answer: &Response) {
-    assert_eq!(answer.status, status, "{what}: {answer:?}");
-    assert_eq!(answer.headers.get_all("cache-control").iter().collect::<Vec<_>>(), ["no-store"], "{what}");
+fn assert_not_cacheable(what: &str, status: u16, response: &Response) {
+    assert_eq!(response.status, status, "{what}: {response:?}");
+    assert_eq!(response.headers.get_all("cache-control").iter().collect::<Vec<_>>(), ["no-store"], "{what}");
 }
 
-/// A path of each dialect that takes a POST.
+/// Paths that accept a POST, from every dialect.
 const POST_PATHS: [&str; 7] = [
     CLOUDBOX_LOGIN,
     CLOUDBOX_CHANGE_PASSWORD,
@@ -55,15 +55,15 @@ const POST_PATHS: [&str; 7] = [
 #[tokio::test]
 async fn responses_and_errors_are_not_cacheable() {
     let limits = [("STELE_LIMIT_ACCOUNT", "3"), ("STELE_LIMIT_WAIT", "60s")];
-    let home = Installation::with_settings(&[&[("STELE_HASH_COST", "64,1,1,weak")], &limits[..]].concat());
-    let server = home.start_up();
+    let installation = Installation::with_settings(&[&[("STELE_HASH_COST", "64,1,1,weak")], &limits[..]].concat());
+    let server = installation.start_up();
     let (phone, email) = ("13800138000", "mark@example.com");
-    let id = home.add_user("mark", "a-password", &["--phone", phone, "--email", email]);
-    let tms = home.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let client = DialectClient::new(&server, MefpApp::new("melink", home.add_app("melink", "melink")), &tms);
+    let id = installation.add_user("mark", "a-password", &["--phone", phone, "--email", email]);
+    let tms = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
+    let client = DialectClient::new(&server, MefpApp::new("melink", installation.add_app("melink", "melink")), &tms);
     let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: email.into() };
 
-    // With a token, a cookie, a code on its way.
+    // Successful responses: tokens, cookies, codes.
     for dialect in DialectKind::ALL {
         assert_not_cacheable("a login", 200, &client.login(dialect, &person, "a-password").await.assert_success());
     }
@@ -72,21 +72,21 @@ async fn responses_and_errors_are_not_cacheable() {
         .await
         .assert_success();
     assert_not_cacheable("a change", 200, &changed);
-    let gone = client.json(CLOUDBOX_LOGOUT, &[("authorization", &changed.token())], &json!({})).await;
-    assert_not_cacheable("a logout", 200, &gone);
+    let logged_out = client.json(CLOUDBOX_LOGOUT, &[("authorization", &changed.token())], &json!({})).await;
+    assert_not_cacheable("a logout", 200, &logged_out);
     assert_not_cacheable("a code", 200, &client.form("/code/send", &[], &[("username", phone)]).await.assert_success());
     client.login(DialectKind::Mefp, &person, "b-password").await.assert_success();
     let token = client.mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" })).await.assert_success();
     assert_not_cacheable("a handover", 200, &token);
     let jwt = client.login(DialectKind::Jwt, &person, "b-password").await.assert_success();
-    assert!(jwt.headers.contains_key("authorization"), "the token is in a header, too");
+    assert!(jwt.headers.contains_key("authorization"), "the token is in a header as well");
     assert_not_cacheable("a JWT", 200, &jwt);
     let captcha = client.send(Method::GET, "/api/vi/Auth/getCAPTCHA", &[], String::new()).await.assert_success();
     assert_not_cacheable("a captcha", 200, &captcha);
     let picture = format!("/api/vi/Auth/CAPTCHA/{}", captcha.json["data"]["id"]);
     assert_not_cacheable("a captcha's picture", 200, &client.send(Method::GET, &picture, &[], String::new()).await);
 
-    // Refusals of the services and of the gateway.
+    // Error responses of the services and of the gateway.
     for path in POST_PATHS {
         let json = [("content-type", "application/json"), ("authorization", tms.as_str())];
         assert_not_cacheable(path, 400, &client.send(Method::POST, path, &json, "{\"a\":".to_owned()).await);
@@ -103,9 +103,9 @@ async fn responses_and_errors_are_not_cacheable() {
     {
         let body =
             if method == Method::POST { password_change_body(&person.id, "x", "y").to_string() } else { String::new() };
-        let answer = client.send(method, path, &[("content-type", "application/json")], body).await;
-        assert!(matches!(answer.status, 400 | 401), "{path}: {answer:?}");
-        assert_not_cacheable(path, answer.status, &answer);
+        let response = client.send(method, path, &[("content-type", "application/json")], body).await;
+        assert!(matches!(response.status, 400 | 401), "{path}: {response:?}");
+        assert_not_cacheable(path, response.status, &response);
     }
     for dialect in DialectKind::ALL {
         let mut wrong = client.login(dialect, &person, "wrong").await;
@@ -113,7 +113,7 @@ async fn responses_and_errors_are_not_cacheable() {
             assert_not_cacheable("a wrong password", wrong.status, &wrong);
             wrong = client.login(dialect, &person, "wrong").await;
         }
-        assert_not_cacheable("too many", 429, &wrong);
+        assert_not_cacheable("a rate limit", 429, &wrong);
     }
     server.stop();
 }

@@ -1,4 +1,4 @@
-//! A client of the five dialects, written from their documents.
+//! A client of the five dialects, written from their API documents.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -35,7 +35,7 @@ pub(crate) const CLOUDBOX_CHANGE_PASSWORD: &str = "/api/v1/cloudbox/auth/pwdrese
 pub(crate) const TMS_LOGIN: &str = "/container/api/v1/cloudbox/tms/auth/authsalt";
 pub(crate) const TMS_CHANGE_PASSWORD: &str = "/container/api/v1/cloudbox/tms/auth/pwdreset";
 
-/// One person by the identifiers that a dialect takes: a name, a phone and an e-mail address.
+/// A user with every kind of identifier: name, phone and e-mail address.
 #[derive(Clone, Debug)]
 pub(crate) struct TestUser {
     pub(crate) id: String,
@@ -44,7 +44,7 @@ pub(crate) struct TestUser {
     pub(crate) email: String,
 }
 
-/// What was answered. MeFP's envelope is opened already.
+/// A response. MeFP's envelope is already decrypted.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -54,15 +54,15 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// The dialect's own code, as text.
+    /// The dialect's result code, as text.
     pub(crate) fn code(&self) -> String {
         let json = &self.json;
-        let places = [&json["code"], &json["status"]["status_code"], &json["errors"]["code"], &json["result"]];
+        let candidates = [&json["code"], &json["status"]["status_code"], &json["errors"]["code"], &json["result"]];
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        places.into_iter().find(|value| !value.is_null()).map(text).unwrap_or_default()
+        candidates.into_iter().find(|value| !value.is_null()).map(text).unwrap_or_default()
     }
 
-    /// Whether it says, in any dialect, that all went well.
+    /// Whether the response reports success, in any dialect.
     pub(crate) fn is_success(&self) -> bool {
         self.status == 200
             && matches!(self.code().as_str(), "0000" | "200" | "1" | "0")
@@ -70,7 +70,7 @@ impl Response {
             && self.json["result"] != 0
     }
 
-    /// A token in it, wherever the dialect has it.
+    /// The token in the body, at the place where the dialect has it.
     pub(crate) fn token(&self) -> String {
         [&self.json["data"]["user_token"], &self.json["token"]].into_iter().find_map(Value::as_str).unwrap().to_owned()
     }
@@ -88,7 +88,7 @@ impl Response {
     }
 }
 
-/// A MeFP app's keys.
+/// A MeFP app with its secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct MefpApp {
     pub(crate) name: String,
@@ -97,8 +97,8 @@ pub(crate) struct MefpApp {
 }
 
 impl MefpApp {
-    pub(crate) fn new(name: &str, (shared, own): (String, String)) -> Self {
-        Self { name: name.to_owned(), shared_secret: shared, app_secret: own }
+    pub(crate) fn new(name: &str, (shared_secret, app_secret): (String, String)) -> Self {
+        Self { name: name.to_owned(), shared_secret, app_secret }
     }
 
     pub(crate) fn encrypt(&self, text: &str) -> String {
@@ -119,26 +119,26 @@ impl MefpApp {
     }
 }
 
-/// Calls one server.
+/// Sends requests to one server.
 #[derive(Clone)]
 pub(crate) struct DialectClient {
     http: reqwest::Client,
     url: String,
-    /// The MeFP app that it calls as.
+    /// The MeFP app that the client belongs to.
     pub(crate) app: MefpApp,
-    /// The TMS client token that it carries.
+    /// The TMS client token that the client sends.
     pub(crate) client_token: String,
-    /// Headers of every request.
+    /// Headers sent with every request.
     pub(crate) default_headers: Vec<(&'static str, String)>,
 }
 
 impl DialectClient {
-    pub(crate) fn new(server: &Server, app: MefpApp, tms: &str) -> Self {
+    pub(crate) fn new(server: &Server, app: MefpApp, client_token: &str) -> Self {
         let http = reqwest::Client::new();
-        Self { http, url: server.url.clone(), app, client_token: tms.to_owned(), default_headers: Vec::new() }
+        Self { http, url: server.url.clone(), app, client_token: client_token.to_owned(), default_headers: Vec::new() }
     }
 
-    /// The same client as seen behind a proxy that says it is `address`.
+    /// The same client behind a proxy that reports `address` as the client's.
     pub(crate) fn with_address(&self, address: &str) -> Self {
         Self { default_headers: vec![("x-forwarded-for", address.to_owned())], ..self.clone() }
     }
@@ -162,10 +162,11 @@ impl DialectClient {
         }
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        // Of a dialect: an answer may hold a token, a code or a user, and a refusal may hint at one.
-        let dialect = ["/api/", "/container/", "/i/", "/code/", "/auth/"].iter().any(|prefix| path.starts_with(prefix));
-        let stored = headers.get("cache-control").is_none_or(|value| value != "no-store");
-        assert!(!dialect || !stored, "{path}: {status} may be stored: {headers:?}");
+        // Responses of dialects may contain tokens or user data, so none may be cached.
+        let is_dialect_call =
+            ["/api/", "/container/", "/i/", "/code/", "/auth/"].iter().any(|prefix| path.starts_with(prefix));
+        let is_cacheable = headers.get("cache-control").is_none_or(|value| value != "no-store");
+        assert!(!is_dialect_call || !is_cacheable, "{path}: {status} may be cached: {headers:?}");
         let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or_default();
         Ok(Response { status, headers, body: text, json })
@@ -197,15 +198,15 @@ impl DialectClient {
     pub(crate) async fn try_mefp(&self, path: &str, message: &Value) -> reqwest::Result<Response> {
         let envelope = json!({ "encrypt": self.app.encrypt(&message.to_string()), "app_from": self.app.name });
         let json = [("content-type", "application/json")];
-        let mut answer = self.try_send(Method::POST, path, &json, envelope.to_string()).await?;
-        if let Some(sealed) = answer.json["encrypt"].as_str() {
-            answer.body = self.app.decrypt(sealed);
-            answer.json = serde_json::from_str(&answer.body).unwrap();
+        let mut response = self.try_send(Method::POST, path, &json, envelope.to_string()).await?;
+        if let Some(sealed) = response.json["encrypt"].as_str() {
+            response.body = self.app.decrypt(sealed);
+            response.json = serde_json::from_str(&response.body).unwrap();
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Logs in with a password by a dialect's own call.
+    /// Logs in through the dialect's login call, with an identifier that the dialect accepts.
     pub(crate) async fn login(&self, dialect: DialectKind, person: &TestUser, password: &str) -> Response {
         let identifier = match dialect {
             DialectKind::Cloudbox | DialectKind::Tms => &person.name,
@@ -234,19 +235,19 @@ impl DialectClient {
         }
     }
 
-    /// Whether a session token that a dialect gave out is alive; asking may end it.
+    /// Whether a session token is valid; `None` if the dialect has no call to find out. The check may end the session.
     pub(crate) async fn is_session_alive(&self, dialect: DialectKind, token: &str) -> Option<bool> {
-        let answer = match dialect {
+        let response = match dialect {
             DialectKind::Cloudbox => self.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
-            // Refused for the token or, if that is good, for the password.
+            // Rejected because of the token or, if that is valid, because of the password.
             DialectKind::Tms => {
-                let body = salted_login_body(&format!("nobody-{}", fresh_timestamp()), "wrong");
+                let body = salted_login_body(&format!("unknown-{}", fresh_timestamp()), "wrong");
                 self.json(TMS_LOGIN, &[("authorization", token)], &body).await
             }
             DialectKind::Jwt => self.send(Method::GET, "/api/v1/Auth/Logout", &[("token", token)], String::new()).await,
             DialectKind::Portal | DialectKind::Mefp => return None,
         };
-        Some(answer.status != 401)
+        Some(response.status != 401)
     }
 }
 
@@ -259,12 +260,12 @@ pub(crate) fn base64(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-/// 32 lowercase hex digits.
+/// The md5 of `text` as 32 lowercase hex digits.
 pub(crate) fn md5_hex(text: &str) -> String {
     Md5::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A timestamp that was not used before: within the window, and not older than a store that is new.
+/// A timestamp that was not used before: within the allowed skew, and not older than a new state store.
 pub(crate) fn fresh_timestamp() -> u64 {
     static USED: AtomicU64 = AtomicU64::new(0);
     #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
@@ -286,5 +287,6 @@ pub(crate) fn salted_login_body(username: &str, password: &str) -> Value {
 /// The body of cloudbox's and TMS's `pwdreset`.
 pub(crate) fn password_change_body(id: &str, old: &str, new: &str) -> Value {
     let timestamp = fresh_timestamp();
-    json!({ "user_id": id, "orig_password": salted_proof(old, timestamp), "new_password": md5_hex(new), "timestamp": timestamp })
+    let (orig_password, new_password) = (salted_proof(old, timestamp), md5_hex(new));
+    json!({ "user_id": id, "orig_password": orig_password, "new_password": new_password, "timestamp": timestamp })
 }

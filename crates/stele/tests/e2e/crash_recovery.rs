@@ -1,4 +1,4 @@
-//! Killed in the middle, again and again: what was answered is kept.
+//! Crash recovery: `stele up` is killed repeatedly under load; no acknowledged change may be lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,19 +12,19 @@ use crate::support::{Installation, Server, TEST_TIMEOUT};
 const ROUNDS: usize = 50;
 const CONCURRENCY: usize = 4;
 
-/// What a user's password may be: one, once the change was answered; two, where the server died before it answered.
+/// A user and the passwords that may be valid: one after an acknowledged change, two if the server died before.
 #[derive(Debug)]
 struct RegisteredUser {
     phone: String,
     passwords: Vec<String>,
 }
 
-/// What the registering tasks of one round share.
+/// State that the tasks of one round share.
 struct Round {
     number: usize,
     client: DialectClient,
     server: Server,
-    /// Requests sent so far: the server is killed when there are enough.
+    /// Number of requests sent so far; the server is killed at a certain number.
     sent: AtomicUsize,
     stopped: AtomicBool,
 }
@@ -34,10 +34,10 @@ impl Round {
         self.sent.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// The next code for `to`, or nothing once the server is dead.
-    async fn next_code(&self, to: &str, seen: usize) -> Option<String> {
+    /// The code for `to` after the first `already_sent`; `None` once the server is killed.
+    async fn next_code(&self, to: &str, already_sent: usize) -> Option<String> {
         while !self.stopped.load(Ordering::SeqCst) {
-            if let Some(code) = self.server.codes(to).into_iter().nth(seen) {
+            if let Some(code) = self.server.codes(to).into_iter().nth(already_sent) {
                 return Some(code);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -45,13 +45,13 @@ impl Round {
         None
     }
 
-    /// The portal's answer to a form: its status code, or nothing where the server died.
+    /// Posts a form to the portal; returns its status code, or `None` if the server died.
     async fn portal_code(&self, path: &str, fields: &[(&str, &str)]) -> Option<String> {
         self.count_request();
         Some(self.client.try_form(path, &[], fields).await.ok()?.code())
     }
 
-    /// Registers one user at the portal and changes the password; what was answered is in `users`.
+    /// Registers one user at the portal and changes the password; records what was acknowledged in `users`.
     async fn register(&self, phone: &str, users: &mut Vec<RegisteredUser>) -> Option<()> {
         let passwords = [format!("first-{phone}"), format!("second-{phone}")];
         for (turn, (path, password)) in ["/i/register", "/i/resetpwd"].into_iter().zip(&passwords).enumerate() {
@@ -74,8 +74,8 @@ impl Round {
     async fn register_mefp(&self, phone: &str, users: &mut Vec<RegisteredUser>) -> Option<()> {
         let password = format!("first-{phone}");
         self.count_request();
-        let asked = json!({ "login_name": phone, "usage": 1 });
-        assert_eq!(self.client.try_mefp("/auth/captcha", &asked).await.ok()?.code(), "1");
+        let request = json!({ "login_name": phone, "usage": 1 });
+        assert_eq!(self.client.try_mefp("/auth/captcha", &request).await.ok()?.code(), "1");
         let message = json!({ "login_name": phone, "password": password, "captcha": self.next_code(phone, 0).await? });
         self.count_request();
         assert_eq!(self.client.try_mefp("/auth/register", &message).await.ok()?.code(), "1");
@@ -83,16 +83,16 @@ impl Round {
         Some(())
     }
 
-    /// Registers users until the server dies.
+    /// Registers users until the server is killed.
     async fn register_until_killed(&self, task: usize) -> Vec<RegisteredUser> {
         let mut users = Vec::new();
         for turn in 0.. {
             let phone = format!("13{:02}{task:02}{turn:05}", self.number);
-            let went_on = match task {
+            let result = match task {
                 0 => self.register_mefp(&phone, &mut users).await,
                 _ => self.register(&phone, &mut users).await,
             };
-            if went_on.is_none() {
+            if result.is_none() {
                 break;
             }
         }
@@ -100,47 +100,47 @@ impl Round {
     }
 }
 
-/// Each user is let in by one of the passwords that may be theirs, and by another dialect too.
+/// Asserts that each user can log in with exactly one of the possible passwords, also through another dialect.
 async fn assert_all_can_log_in(client: &DialectClient, users: &mut [RegisteredUser]) {
     for user in users {
-        let mut right = Vec::new();
+        let mut accepted = Vec::new();
         for password in &user.passwords {
-            let answer = client.login_as(DialectKind::Portal, &user.phone, password).await;
-            if answer.is_success() {
-                right.push(password.clone());
+            let response = client.login_as(DialectKind::Portal, &user.phone, password).await;
+            if response.is_success() {
+                accepted.push(password.clone());
                 client.login_as(DialectKind::Cloudbox, &user.phone, password).await.assert_success();
             }
         }
-        assert_eq!(right.len(), 1, "answered, and lost: {user:?}");
-        user.passwords = right;
+        assert_eq!(accepted.len(), 1, "an acknowledged change is lost: {user:?}");
+        user.passwords = accepted;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_changes_survive_sigkill() {
-    let mut home = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "warn")]);
+    let mut installation = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "warn")]);
     for name in ["STELE_SEND_ADDRESS", "STELE_LIMIT_ADDRESS", "STELE_SEND_APP"] {
-        home.set(name, "1000000");
+        installation.set(name, "1000000");
     }
-    let mut server = home.start_up();
-    let app = MefpApp::new("melink", home.add_app("melink", "melink"));
-    let mut all = Vec::new();
+    let mut server = installation.start_up();
+    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+    let mut all_users = Vec::new();
     for number in 0..ROUNDS {
         let client = DialectClient::new(&server, app.clone(), "");
-        let (sent, over) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let round = Arc::new(Round { number, client, server, sent, stopped: over });
+        let (sent, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let round = Arc::new(Round { number, client, server, sent, stopped });
         let tasks: Vec<_> = (0..CONCURRENCY)
             .map(|task| {
                 let round = round.clone();
                 tokio::spawn(async move { round.register_until_killed(task).await })
             })
             .collect();
-        let enough = 8 + number * 17 % 71;
+        let kill_after = 8 + number * 17 % 71;
         let deadline = Instant::now() + TEST_TIMEOUT;
-        while round.sent.load(Ordering::SeqCst) < enough {
+        while round.sent.load(Ordering::SeqCst) < kill_after {
             assert!(
                 Instant::now() < deadline && !tasks.iter().any(|task| task.is_finished()),
-                "round {number} stands still"
+                "round {number} makes no progress"
             );
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
@@ -150,15 +150,15 @@ async fn acknowledged_changes_survive_sigkill() {
         for task in tasks {
             users.extend(task.await.unwrap());
         }
-        server = home.start_up();
+        server = installation.start_up();
         let client = DialectClient::new(&server, app.clone(), "");
         assert_all_can_log_in(&client, &mut users).await;
-        all.extend(users);
+        all_users.extend(users);
     }
-    assert!(all.len() > ROUNDS, "too few were registered to tell anything: {}", all.len());
+    assert!(all_users.len() > ROUNDS, "too few registrations for a result: {}", all_users.len());
     let client = DialectClient::new(&server, app, "");
-    assert_all_can_log_in(&client, &mut all).await;
-    let listed = home.run(&["user", "list"]).assert_success().stdout.lines().count();
-    assert!(listed >= all.len(), "{listed} users, {} were told that they are", all.len());
+    assert_all_can_log_in(&client, &mut all_users).await;
+    let listed = installation.run(&["user", "list"]).assert_success().stdout.lines().count();
+    assert!(listed >= all_users.len(), "{listed} users, but {} registrations were acknowledged", all_users.len());
     server.stop();
 }

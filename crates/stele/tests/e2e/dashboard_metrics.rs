@@ -1,4 +1,4 @@
-//! What the dashboard and the alerts ask for is what the programs tell.
+//! Every metric that the Grafana dashboard and the Prometheus alerts query is exposed by a program.
 
 use std::collections::BTreeSet;
 use std::fs::{read_dir, read_to_string};
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// What is appended to a metric's name, by its kind.
+/// Suffixes that the exposition format appends to a metric's name.
 const METRIC_SUFFIXES: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
 
 fn repository_path(path: &str) -> std::path::PathBuf {
@@ -18,7 +18,7 @@ fn identifiers(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| word.starts_with("stele_") || word.starts_with("process_"))
 }
 
-/// Every name of a metric that is written in a program's sources, between quotation marks.
+/// Collects the metric names in the string literals of a program's source files.
 fn registered_metrics(folder: &Path, names: &mut BTreeSet<String>) {
     for entry in read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -31,7 +31,7 @@ fn registered_metrics(folder: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-// An idle program leaves out what it has not counted yet, so its page cannot be asked.
+// The sources are searched because an idle program does not expose metrics that it has not counted yet.
 #[test]
 fn every_metric_of_the_dashboard_and_alerts_exists() {
     let mut exposed = BTreeSet::new();
@@ -44,12 +44,12 @@ fn every_metric_of_the_dashboard_and_alerts_exists() {
     let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
     let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
     let rules = observability("prometheus/rules.yml");
-    let asked: BTreeSet<_> = queries.iter().flat_map(|query| identifiers(query)).chain(identifiers(&rules)).collect();
-    assert!(asked.len() > 20, "{asked:?}");
-    let known = |name: &str| {
+    let queried: BTreeSet<_> = queries.iter().flat_map(|query| identifiers(query)).chain(identifiers(&rules)).collect();
+    assert!(queried.len() > 20, "{queried:?}");
+    let is_exposed = |name: &str| {
         exposed.contains(name)
-            || METRIC_SUFFIXES.iter().any(|end| name.strip_suffix(end).is_some_and(|base| exposed.contains(base)))
+            || METRIC_SUFFIXES.iter().any(|suffix| name.strip_suffix(suffix).is_some_and(|base| exposed.contains(base)))
     };
-    let unknown: Vec<_> = asked.into_iter().filter(|name| !known(name)).collect();
-    assert!(unknown.is_empty(), "nobody tells {unknown:?}");
+    let unknown: Vec<_> = queried.into_iter().filter(|name| !is_exposed(name)).collect();
+    assert!(unknown.is_empty(), "no program exposes {unknown:?}");
 }

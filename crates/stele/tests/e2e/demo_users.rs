@@ -1,4 +1,4 @@
-//! `stele up --demo`: what it prints can be pasted.
+//! `stele up --demo`: the printed `curl` commands work.
 
 use std::process::Command;
 
@@ -23,39 +23,39 @@ fn run_every_curl_line(server: &Server) {
         let line = after.nth(1).expect("a line to paste below the dialect's name");
         assert!(line.contains("curl "), "{line}");
         let output = Command::new("bash").args(["-c", line]).output().unwrap();
-        let answer = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && answer.contains(success), "{line}\n{output:?}");
+        let response = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && response.contains(success), "{line}\n{output:?}");
     }
 }
 
 #[test]
 fn every_curl_line_of_the_demo_works() {
-    let home = Installation::new();
-    let server = home.start_up_with(&["--demo"]);
+    let installation = Installation::new();
+    let server = installation.start_up_with(&["--demo"]);
     run_every_curl_line(&server);
     server.stop();
-    // A second time on the same folder: the users are there already.
-    let again = home.start_up_with(&["--demo"]);
-    run_every_curl_line(&again);
-    again.kill();
-    let users = home.run(&["user", "list"]);
+    // A second start on the same folder, where the users exist already.
+    let restarted = installation.start_up_with(&["--demo"]);
+    run_every_curl_line(&restarted);
+    restarted.kill();
+    let users = installation.run(&["user", "list"]);
     assert_eq!(users.assert_success().stdout.lines().count(), 5, "{users:?}");
 }
 
 #[test]
 fn the_demo_does_not_take_over_an_existing_phone() {
-    let home = Installation::new();
-    home.run(&["migrate"]).assert_success();
-    home.add_user("someone", "secret-1", &["--phone", "13800138003"]);
-    let outcome = home.run(&["up", "--listen", "127.0.0.1:0", "--demo"]);
+    let installation = Installation::new();
+    installation.run(&["migrate"]).assert_success();
+    installation.add_user("someone", "secret-1", &["--phone", "13800138003"]);
+    let outcome = installation.run(&["up", "--listen", "127.0.0.1:0", "--demo"]);
     assert_eq!(outcome.code, Some(2), "{outcome:?}");
-    assert!(outcome.stderr.lines().last().unwrap().starts_with("error: someone else has 13800138003"), "{outcome:?}");
+    assert!(outcome.stderr.lines().last().unwrap().starts_with("error: another user has 13800138003"), "{outcome:?}");
 }
 
 #[test]
 fn the_demo_works_over_https_with_a_self_signed_certificate() {
-    let home = Installation::new();
-    let server = home.start_up_with(&["--demo", "--tls-self-signed"]);
+    let installation = Installation::new();
+    let server = installation.start_up_with(&["--demo", "--tls-self-signed"]);
     assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
     run_every_curl_line(&server);
     server.stop();

@@ -1,4 +1,4 @@
-//! The dependencies of `docs/ARCHITECTURE.md` are those of the workspace, and the gateway has none of the services'.
+//! The dependency graph in docs/ARCHITECTURE.md matches the workspace, and the gateway does not depend on login crates.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::read_to_string;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 type DependencyGraph = BTreeMap<String, BTreeSet<String>>;
 
-/// What serves logins and nothing that routes them needs.
+/// Crates that only services need.
 const FORBIDDEN_IN_GATEWAY: [&str; 9] =
     ["stele-core", "stele-store", "diesel", "libsqlite3-sys", "redis", "tokio-postgres", "argon2", "bcrypt", "lettre"];
 
@@ -19,19 +19,19 @@ fn repository_root() -> std::path::PathBuf {
 
 fn cargo(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO"));
-    // With the features of the whole workspace, a member's tree has what other members turn on.
+    // With features unified over the workspace, a member's tree would contain dependencies that other members enable.
     command.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
     let output = command.args(arguments).arg("--offline").current_dir(repository_root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A crate as the page names it: without `stele-`, and the dialects' services as one.
+/// A crate's name as in the document: without `stele-`, and `svc-*` for every dialect's service.
 fn short_name(name: &str) -> String {
     if name.starts_with("svc-") { "svc-*".to_owned() } else { name.strip_prefix("stele-").unwrap_or(name).to_owned() }
 }
 
-/// The lines `crate → what it depends on` of the page.
+/// The lines `crate → dependencies` of the document.
 fn documented_dependencies() -> DependencyGraph {
     let page = read_to_string(repository_root().join("docs/ARCHITECTURE.md")).unwrap();
     let block = page.split("```").find(|block| block.starts_with("dependencies")).expect("a block ```dependencies");
@@ -41,32 +41,32 @@ fn documented_dependencies() -> DependencyGraph {
     lines.map(|(name, others)| (name.trim().to_owned(), names(others))).collect()
 }
 
-/// The same of the manifests; a crate's tests as `NAME (tests)`, with what only they need.
+/// The dependencies in the manifests; dev-dependencies are those of `NAME (tests)`.
 fn actual_dependencies() -> DependencyGraph {
     let metadata: Value = serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1"])).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let members: BTreeSet<_> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
-    let mut arrows = DependencyGraph::new();
+    let mut graph = DependencyGraph::new();
     for package in packages {
         let from = short_name(package["name"].as_str().unwrap());
-        arrows.entry(from.clone()).or_default();
+        graph.entry(from.clone()).or_default();
         for dependency in package["dependencies"].as_array().unwrap() {
             let name = dependency["name"].as_str().unwrap();
             if members.contains(name) {
                 let from = if dependency["kind"] == "dev" { format!("{from} (tests)") } else { from.clone() };
-                arrows.entry(from).or_default().insert(short_name(name));
+                graph.entry(from).or_default().insert(short_name(name));
             }
         }
     }
-    arrows
+    graph
 }
 
 #[test]
 fn crate_dependencies_match_the_architecture_document() {
-    let (drawn, built) = (documented_dependencies(), actual_dependencies());
-    let names: BTreeSet<_> = drawn.keys().chain(built.keys()).collect();
+    let (documented, actual) = (documented_dependencies(), actual_dependencies());
+    let names: BTreeSet<_> = documented.keys().chain(actual.keys()).collect();
     for name in names {
-        assert_eq!(drawn.get(name), built.get(name), "{name}: on the left what docs/ARCHITECTURE.md draws");
+        assert_eq!(documented.get(name), actual.get(name), "{name}: left is docs/ARCHITECTURE.md");
     }
 }
 

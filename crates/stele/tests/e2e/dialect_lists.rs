@@ -1,4 +1,4 @@
-//! The places that name the dialects name the same ones, and the gateway's own refusals are those of the service behind.
+//! Lists of the dialects agree with `dialects.toml`, and the gateway's error pages equal those of the service behind.
 
 use std::fs::read_to_string;
 use std::path::Path;
@@ -43,18 +43,19 @@ fn every_dialect_runs_the_conformance_suite() {
     }
 }
 
-/// Where the gateway's text for a fault is not what the service behind says.
-async fn gateway_error_differences(faults: &[(&str, Rejection, RequestRejection)]) -> String {
+/// The differences between the gateway's error pages and the service's bodies for the same errors.
+async fn gateway_error_differences(errors: &[(&str, Rejection, RequestRejection)]) -> String {
     let mut differences = Vec::new();
     for route in documented_routes() {
         let service = ALL.into_iter().find(|service| route["service"].as_str() == Some(service.name)).unwrap();
-        for (name, cause, refusal) in faults {
-            let response = (service.render_rejection)(refusal);
-            assert_eq!(response.status().as_u16(), cause.status().as_u16(), "{}: {name}", service.name);
+        for (name, by_gateway, by_service) in errors {
+            let response = (service.render_rejection)(by_service);
+            assert_eq!(response.status().as_u16(), by_gateway.status().as_u16(), "{}: {name}", service.name);
             let body = to_bytes(response.into_body()).await.unwrap();
-            let (says, table) = (str::from_utf8(&body).unwrap(), route["refusals"][name].as_str().unwrap());
-            if says != table {
-                differences.push(format!("{}: {name}: {says}, in routes.toml {table}", service.name));
+            let (service_text, gateway_text) =
+                (str::from_utf8(&body).unwrap(), route["refusals"][name].as_str().unwrap());
+            if service_text != gateway_text {
+                differences.push(format!("{}: {name}: {service_text}, in routes.toml {gateway_text}", service.name));
             }
         }
     }
@@ -63,13 +64,13 @@ async fn gateway_error_differences(faults: &[(&str, Rejection, RequestRejection)
 
 #[actix_web::test]
 async fn gateway_errors_match_service_errors() {
-    let faults = [
+    let errors = [
         ("not_found", Rejection::NotFound, RequestRejection::NotFound),
         ("method", Rejection::MethodNotAllowed, RequestRejection::MethodNotAllowed),
         ("too_large", Rejection::ContentTooLarge, RequestRejection::BodyTooLarge),
         ("bad_request", Rejection::BadRequest, RequestRejection::InvalidInput(FieldError::MalformedBody)),
     ];
-    assert_eq!(gateway_error_differences(&faults).await, "");
+    assert_eq!(gateway_error_differences(&errors).await, "");
 }
 
 #[actix_web::test]
@@ -82,34 +83,34 @@ async fn gateway_timeouts_match_service_timeouts() {
 
 #[tokio::test]
 async fn gateway_and_service_errors_are_indistinguishable() {
-    let home = Installation::new();
-    let server = home.start_up();
+    let installation = Installation::new();
+    let server = installation.start_up();
     let keys = (String::new(), String::new());
     let client = DialectClient::new(&server, MefpApp::new("none", keys), "");
     for route in documented_routes() {
         let prefixes = match &route["prefix"] {
             Value::Array(list) => list.iter().map(|prefix| prefix.as_str().unwrap().to_owned()).collect(),
-            one => vec![one.as_str().unwrap().to_owned()],
+            single => vec![single.as_str().unwrap().to_owned()],
         };
         for prefix in prefixes {
-            // Nothing is there, says the service; a path that could be read in two ways never reaches it.
-            let behind = client.send(Method::POST, &format!("{prefix}nothing/here"), &[], String::new()).await;
-            let before = client.send(Method::POST, &format!("{prefix}nothing%2fhere"), &[], String::new()).await;
-            assert_eq!((behind.status, &behind.body), (404, &before.body), "{prefix}");
-            assert_eq!(before.status, 404, "{prefix}");
-            let mut bodies = [&behind, &before].map(|answer| {
+            // The service rejects the unknown path; the gateway rejects the ambiguous path itself.
+            let from_service = client.send(Method::POST, &format!("{prefix}nothing/here"), &[], String::new()).await;
+            let from_gateway = client.send(Method::POST, &format!("{prefix}nothing%2fhere"), &[], String::new()).await;
+            assert_eq!((from_service.status, &from_service.body), (404, &from_gateway.body), "{prefix}");
+            assert_eq!(from_gateway.status, 404, "{prefix}");
+            let mut headers = [&from_service, &from_gateway].map(|response| {
                 let mut headers: Vec<_> =
-                    answer.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+                    response.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
                 headers.retain(|line| !line.starts_with("date:") && !line.starts_with("x-request-id:"));
                 headers.sort();
                 headers
             });
-            let last = std::mem::take(&mut bodies[1]);
-            assert_eq!(bodies[0], last, "{prefix}");
+            let gateway_headers = std::mem::take(&mut headers[1]);
+            assert_eq!(headers[0], gateway_headers, "{prefix}");
             let large = "x".repeat(65_537);
-            let refused = client.send(Method::POST, &format!("{prefix}login"), &[], large).await;
+            let rejected = client.send(Method::POST, &format!("{prefix}login"), &[], large).await;
             assert_eq!(
-                (refused.status, refused.body.as_str()),
+                (rejected.status, rejected.body.as_str()),
                 (413, route["refusals"]["too_large"].as_str().unwrap())
             );
         }

@@ -1,9 +1,9 @@
-//! `docs/THREATS.md` and `docs/FIELD.md` name the tests that show each line of them; this holds the pages to the code.
+//! Every test that docs/THREATS.md, docs/FIELD.md and docs/PROTOCOLS.md name exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files below `folder` whose name without `.rs` is `stem`.
+/// Collects the files `{stem}.rs` below `folder`.
 fn files_named(folder: &Path, stem: &str, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -15,16 +15,16 @@ fn files_named(folder: &Path, stem: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether `text` has a function of this name with a test's attribute right above it.
+/// Whether `text` contains a function of this name directly below a test attribute.
 fn has_test(text: &str, name: &str) -> bool {
     let mut lines = text.lines().map(str::trim);
     let mut attribute = String::new();
     lines.any(|line| {
-        let here = line.split_once("fn ").is_some_and(|(_, rest)| rest.split('(').next() == Some(name));
-        // One that is not run shows nothing; those that need servers are, by `scripts/test`.
-        let run = !attribute.contains("ignore") || attribute.contains("ignore = \"needs ");
-        let found = here && attribute.contains("test") && run;
-        // Attributes may stand above each other; anything else comes between.
+        let is_named = line.split_once("fn ").is_some_and(|(_, signature)| signature.split('(').next() == Some(name));
+        // An ignored test proves nothing, except those that need servers: `scripts/test` runs them.
+        let is_run = !attribute.contains("ignore") || attribute.contains("ignore = \"needs ");
+        let found = is_named && attribute.contains("test") && is_run;
+        // A function can have several attributes, one per line.
         attribute = if line.starts_with("#[") { format!("{attribute}{line}") } else { String::new() };
         found
     })
@@ -33,8 +33,9 @@ fn has_test(text: &str, name: &str) -> bool {
 #[test]
 fn every_test_named_in_the_documents_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let pages = ["docs/THREATS.md", "docs/FIELD.md"].map(|page| fs::read_to_string(root.join(page)).unwrap());
-    // That each dialect runs the suite is `lists::every_dialect_runs_the_conformance_suite`.
+    let pages = ["docs/THREATS.md", "docs/FIELD.md", "docs/PROTOCOLS.md"];
+    let pages = pages.map(|page| fs::read_to_string(root.join(page)).unwrap());
+    // `dialect_lists::every_dialect_runs_the_conformance_suite` checks that each dialect runs the suite.
     let suite = fs::read_to_string(root.join("crates/testkit/src/conformance/suite.rs")).unwrap();
     let mut named = 0;
     for quoted in pages.iter().flat_map(|page| page.split('`').skip(1).step_by(2)) {
@@ -56,7 +57,7 @@ fn every_test_named_in_the_documents_exists() {
         named += 1;
     }
     assert!(named > 100, "only {named} tests are named");
-    // Every case has its line.
+    // THREATS.md has a line for every case.
     for case in 1..=48 {
         assert!(pages[0].contains(&format!("\n| {case} | ")), "case {case} is not on the page");
     }

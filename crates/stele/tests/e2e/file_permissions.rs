@@ -1,4 +1,4 @@
-//! Files that others on the machine could read or redirect, and texts that a terminal would obey.
+//! File permissions and symbolic links of the data folder, and control characters in stored texts.
 
 use std::fs::{self, Permissions, create_dir, rename, set_permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -9,12 +9,12 @@ use crate::support::Installation;
 const UP_ARGS: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 
 fn initialized_installation() -> Installation {
-    let home = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")]);
-    home.run(&["migrate"]).assert_success();
-    home.add_user("mark", "a-password", &[]);
-    // `stele up` makes the rest.
-    home.start_up().stop();
-    home
+    let installation = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")]);
+    installation.run(&["migrate"]).assert_success();
+    installation.add_user("mark", "a-password", &[]);
+    // `stele up` creates the state store and the outbox.
+    installation.start_up().stop();
+    installation
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -23,11 +23,11 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn a_symlinked_store_is_rejected() {
-    let home = initialized_installation();
-    let elsewhere = home.path("elsewhere");
+    let installation = initialized_installation();
+    let elsewhere = installation.path("elsewhere");
     create_dir(&elsewhere).unwrap();
     for name in ["users.db", "state.db", "users.db-wal", "outbox.jsonl"] {
-        let (file, target) = (home.data().join(name), elsewhere.join(name));
+        let (file, target) = (installation.data().join(name), elsewhere.join(name));
         if file.exists() {
             rename(&file, &target).unwrap();
         } else {
@@ -35,7 +35,7 @@ fn a_symlinked_store_is_rejected() {
         }
         symlink(&target, &file).unwrap();
         for command in [&UP_ARGS[..], &["check"]] {
-            let outcome = home.run(command);
+            let outcome = installation.run(command);
             assert_eq!(outcome.code, Some(2), "{name}: {outcome:?}");
             assert!(outcome.stderr.contains(name) && outcome.stderr.contains("symbolic link"), "{outcome:?}");
         }
@@ -45,15 +45,15 @@ fn a_symlinked_store_is_rejected() {
             fs::remove_file(&file).unwrap();
         }
     }
-    home.run(&["check"]).assert_success();
+    installation.run(&["check"]).assert_success();
 }
 
 #[test]
 fn files_accessible_to_others_are_reported_with_the_remedy() {
-    let home = initialized_installation();
-    let checked = home.run(&["check"]);
-    assert!(checked.assert_success().stdout.contains("ok: the files are this user's alone"), "{checked:?}");
-    for (name, own, mode, refused) in [
+    let installation = initialized_installation();
+    let checked = installation.run(&["check"]);
+    assert!(checked.assert_success().stdout.contains("ok: no other user can access the files"), "{checked:?}");
+    for (name, private_mode, mode, is_error) in [
         ("users.db", 0o600, 0o640, false),
         ("users.db", 0o600, 0o604, true),
         ("state.db", 0o600, 0o640, false),
@@ -66,26 +66,26 @@ fn files_accessible_to_others_are_reported_with_the_remedy() {
         (".", 0o700, 0o750, false),
         (".", 0o700, 0o777, true),
     ] {
-        let path = home.data().join(name);
+        let path = installation.data().join(name);
         set_mode(&path, mode);
-        let outcome = home.run(&["check"]);
-        let text = if refused { &outcome.stderr } else { &outcome.stdout };
-        assert_eq!(outcome.code, Some(if refused { 2 } else { 0 }), "{name} {mode:o}: {outcome:?}");
-        assert!(text.contains(&format!("chmod {own:o}")), "{name} {mode:o}: {outcome:?}");
-        set_mode(&path, own);
+        let outcome = installation.run(&["check"]);
+        let text = if is_error { &outcome.stderr } else { &outcome.stdout };
+        assert_eq!(outcome.code, Some(if is_error { 2 } else { 0 }), "{name} {mode:o}: {outcome:?}");
+        assert!(text.contains(&format!("chmod {private_mode:o}")), "{name} {mode:o}: {outcome:?}");
+        set_mode(&path, private_mode);
     }
     for name in ["outbox.jsonl", "keys/seal-1.key", "keys/mac.key"] {
-        set_mode(&home.data().join(name), 0o644);
-        home.run(&UP_ARGS).assert_failed(2, "chmod 600");
-        set_mode(&home.data().join(name), 0o600);
+        set_mode(&installation.data().join(name), 0o644);
+        installation.run(&UP_ARGS).assert_failed(2, "chmod 600");
+        set_mode(&installation.data().join(name), 0o600);
     }
 }
 
 #[test]
 fn invisible_characters_are_rejected_in_identifiers_and_profiles() {
-    let home = initialized_installation();
+    let installation = initialized_installation();
     let add = |options: &[&str]| {
-        home.run_with(&[&["user", "add", "--password-stdin", "--username"], options].concat(), "a-password")
+        installation.run_with(&[&["user", "add", "--password-stdin", "--username"], options].concat(), "a-password")
     };
     for hidden in ["\u{202e}", "\u{200b}", "\u{2066}", "\u{1b}", "\u{9b}", "\u{2028}", "\u{e0041}"] {
         let name = format!("ma{hidden}rk");
@@ -94,34 +94,34 @@ fn invisible_characters_are_rejected_in_identifiers_and_profiles() {
         add(&["other", "--email", &mail]).assert_failed(2, "e-mail");
         add(&["other", "--real-name", &name]).assert_failed(2, "invisible character");
         for command in [["app", "add"], ["token", "add"]] {
-            home.run(&[command[0], command[1], &name]).assert_failed(2, "name");
+            installation.run(&[command[0], command[1], &name]).assert_failed(2, "name");
         }
-        // What was typed is repeated in the error, without what a terminal obeys.
-        let line = home.run(&["user", "show", &name]).stderr;
+        // The error repeats the argument with control characters escaped.
+        let line = installation.run(&["user", "show", &name]).stderr;
         assert!(!line.contains(hidden), "{line:?}");
-        let line = home.run(&["user", &name]).stderr;
+        let line = installation.run(&["user", &name]).stderr;
         assert!(!line.contains(hidden), "{line:?}");
     }
     add(&["欧阳", "--real-name", "👨\u{200d}👩\u{200d}👧"]).assert_success();
 }
 
-/// What an earlier version stored is shown, and obeyed by no terminal.
+/// Control characters that an earlier version stored are shown escaped.
 #[test]
 fn stored_control_characters_are_escaped_in_output() {
-    let home = initialized_installation();
-    home.add_user("evil", "a-password", &["--real-name", "MARKER", "--phone", "13800138000"]);
+    let installation = initialized_installation();
+    installation.add_user("evil", "a-password", &["--real-name", "MARKER", "--phone", "13800138000"]);
     let text = "\u{202e}\u{1b}\u{9b}";
-    let bytes = fs::read(home.data().join("users.db")).unwrap();
-    // Six bytes for six: U+202E is three, ESC one, U+009B two.
+    let bytes = fs::read(installation.data().join("users.db")).unwrap();
+    // Replaces six bytes by six: U+202E has three, ESC one, U+009B two.
     let places: Vec<_> = bytes.windows(6).enumerate().filter(|(_, w)| *w == b"MARKER").map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "the log was moved into the file when the command ended");
+    assert!(!places.is_empty(), "the WAL was checkpointed into the file when the command ended");
     let mut changed = bytes;
     for at in places {
         changed[at..at + 6].copy_from_slice(text.as_bytes());
     }
-    fs::write(home.data().join("users.db"), changed).unwrap();
+    fs::write(installation.data().join("users.db"), changed).unwrap();
     for command in [&["user", "show", "evil"][..], &["user", "list", "--json"]] {
-        let shown = home.run(command).assert_success().stdout.clone();
+        let shown = installation.run(command).assert_success().stdout.clone();
         assert!(shown.contains(r"\u202e\u001b\u009b"), "{shown:?}");
         assert!(!shown.contains(['\u{202e}', '\u{1b}', '\u{9b}']), "{shown:?}");
         let value: serde_json::Value = match command {
@@ -134,13 +134,15 @@ fn stored_control_characters_are_escaped_in_output() {
 
 #[test]
 fn a_secret_is_read_from_standard_input() {
-    let home = initialized_installation();
-    let added = home.run_with(&["app", "add", "melink", "--secret-stdin"], "0123456789abcdef\n");
+    let installation = initialized_installation();
+    let added = installation.run_with(&["app", "add", "melink", "--secret-stdin"], "0123456789abcdef\n");
     assert_eq!(added.last_stdout_word(), "0123456789abcdef");
-    home.run_with(&["app", "add", "other", "--secret-stdin"], "").assert_failed(2, "standard input is empty");
-    home.run_with(&["app", "add", "other", "--secret-stdin"], "short").assert_failed(2, "secret");
-    let seen = home.run(&["app", "add", "other", "--secret", "fedcba9876543210"]);
-    assert_eq!(seen.code, Some(0), "{seen:?}");
-    assert!(seen.stderr.starts_with("warning: ") && seen.stderr.contains("--secret-stdin"), "{seen:?}");
-    home.run(&["app", "add", "third", "--secret-stdin", "--secret", "fedcba9876543210"]).assert_failed(2, "--secret");
+    installation.run_with(&["app", "add", "other", "--secret-stdin"], "").assert_failed(2, "standard input is empty");
+    installation.run_with(&["app", "add", "other", "--secret-stdin"], "short").assert_failed(2, "secret");
+    let warned = installation.run(&["app", "add", "other", "--secret", "fedcba9876543210"]);
+    assert_eq!(warned.code, Some(0), "{warned:?}");
+    assert!(warned.stderr.starts_with("warning: ") && warned.stderr.contains("--secret-stdin"), "{warned:?}");
+    installation
+        .run(&["app", "add", "third", "--secret-stdin", "--secret", "fedcba9876543210"])
+        .assert_failed(2, "--secret");
 }

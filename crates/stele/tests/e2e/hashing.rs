@@ -1,5 +1,5 @@
-//! Password hashing: its cost is what the settings say, for whoever makes a hash; it rises and does not fall; and while
-//! it is full each dialect says so and salted logins go on.
+//! Password hashing: the configured cost applies to commands and servers, rehash on login raises it and never lowers
+//! it, and a full hash queue is reported in each dialect while salted logins continue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +16,16 @@ use crate::support::{Installation, TEST_TIMEOUT};
 const CHEAP_COST: &str = "64,1,1,weak";
 const PHONE: &str = "13800138000";
 
-/// Another home on the same data, with another cost.
-fn on_same_data(home: &Installation, cost: &str) -> Installation {
-    Installation::with_settings(&[("STELE_HASH_COST", cost), ("STELE_DATA", home.data().to_str().unwrap())])
+/// A second installation on the same data with another hash cost.
+fn on_same_data(installation: &Installation, cost: &str) -> Installation {
+    Installation::with_settings(&[("STELE_HASH_COST", cost), ("STELE_DATA", installation.data().to_str().unwrap())])
 }
 
-/// Whether a hash of this cost is, or was, in the database: its file and what was not written back yet.
-fn has_stored_hash(home: &Installation, cost: &str) -> bool {
+/// Whether a hash of this cost is or was in the database: its file or its WAL.
+fn has_stored_hash(installation: &Installation, cost: &str) -> bool {
     let start = format!("$argon2id$v=19${cost}$");
-    let files = ["users.db", "users.db-wal"].map(|file| std::fs::read(home.data().join(file)).unwrap_or_default());
+    let files =
+        ["users.db", "users.db-wal"].map(|file| std::fs::read(installation.data().join(file)).unwrap_or_default());
     files.iter().any(|bytes| bytes.windows(start.len()).any(|window| window == start.as_bytes()))
 }
 
@@ -34,13 +35,13 @@ fn client_of(server: &crate::support::Server) -> DialectClient {
 
 #[tokio::test]
 async fn commands_and_servers_use_the_configured_hash_cost() {
-    let home = Installation::with_settings(&[("STELE_HASH_COST", "7168,5,1")]);
-    home.run(&["migrate"]).assert_success();
-    home.add_user("mark", "a-password", &[]);
-    assert!(has_stored_hash(&home, "m=7168,t=5,p=1"));
-    let dearer = on_same_data(&home, "9216,4,1");
+    let installation = Installation::with_settings(&[("STELE_HASH_COST", "7168,5,1")]);
+    installation.run(&["migrate"]).assert_success();
+    installation.add_user("mark", "a-password", &[]);
+    assert!(has_stored_hash(&installation, "m=7168,t=5,p=1"));
+    let dearer = on_same_data(&installation, "9216,4,1");
     dearer.run_with(&["user", "passwd", "mark", "--password-stdin"], "b-password").assert_success();
-    assert!(has_stored_hash(&home, "m=9216,t=4,p=1"));
+    assert!(has_stored_hash(&installation, "m=9216,t=4,p=1"));
     let output = dearer.run(&["check"]).assert_success().stdout.clone();
     assert!(output.contains("ok: passwords are hashed by argon2id with 9216 KiB, 4 passes"), "{output}");
     let server = dearer.start_up();
@@ -49,56 +50,56 @@ async fn commands_and_servers_use_the_configured_hash_cost() {
     assert!(log.contains("passwords are hashed by argon2id with 9216 KiB, 4 passes and 1 lanes"), "{log}");
     assert!(!log.contains("cheap to guess"), "{log}");
 
-    let weak = on_same_data(&home, CHEAP_COST);
+    let weak = on_same_data(&installation, CHEAP_COST);
     let output = weak.run(&["check"]).assert_success().stdout.clone();
     assert!(output.contains("warning: weak, for tests only: passwords are hashed"), "{output}");
     let log = weak.start_up().stop();
     assert!(log.contains("STELE_HASH_COST: passwords are cheap to guess"), "{log}");
-    on_same_data(&home, "64,1,1")
+    on_same_data(&installation, "64,1,1")
         .run(&["up", "--listen", "127.0.0.1:0"])
         .assert_failed(2, "at least 47104,1,1 or 19456,2,1");
 }
 
 #[tokio::test]
 async fn a_raised_hash_cost_is_applied_on_the_next_login() {
-    let home = Installation::with_settings(&[("STELE_HASH_COST", CHEAP_COST)]);
-    home.run(&["migrate"]).assert_success();
+    let installation = Installation::with_settings(&[("STELE_HASH_COST", CHEAP_COST)]);
+    installation.run(&["migrate"]).assert_success();
     for name in ["mark", "other"] {
-        home.add_user(name, "a-password", &[]);
+        installation.add_user(name, "a-password", &[]);
     }
-    assert!(has_stored_hash(&home, "m=64,t=1,p=1") && !has_stored_hash(&home, "m=128,t=2,p=1"));
-    let raised = on_same_data(&home, "128,2,1,weak");
+    assert!(has_stored_hash(&installation, "m=64,t=1,p=1") && !has_stored_hash(&installation, "m=128,t=2,p=1"));
+    let raised = on_same_data(&installation, "128,2,1,weak");
     let server = raised.start_up();
-    let asked = client_of(&server);
-    // A salted proof shows no password, and a wrong one nothing.
-    asked.login_as(DialectKind::Cloudbox, "mark", "a-password").await.assert_success();
-    assert!(!asked.login_as(DialectKind::Jwt, "mark", "wrong").await.is_success());
-    assert!(!has_stored_hash(&home, "m=128,t=2,p=1"));
-    let logins = (0..8).map(|_| asked.login_as(DialectKind::Jwt, "mark", "a-password"));
-    for answer in futures_util::future::join_all(logins).await {
-        answer.assert_success();
+    let client = client_of(&server);
+    // Neither a salted proof nor a wrong password reveals the password, so there is no rehash.
+    client.login_as(DialectKind::Cloudbox, "mark", "a-password").await.assert_success();
+    assert!(!client.login_as(DialectKind::Jwt, "mark", "wrong").await.is_success());
+    assert!(!has_stored_hash(&installation, "m=128,t=2,p=1"));
+    let logins = (0..8).map(|_| client.login_as(DialectKind::Jwt, "mark", "a-password"));
+    for response in futures_util::future::join_all(logins).await {
+        response.assert_success();
     }
     server.stop();
-    assert!(has_stored_hash(&home, "m=128,t=2,p=1"));
+    assert!(has_stored_hash(&installation, "m=128,t=2,p=1"));
 
-    // Back to what it was: the password still works, and the other user is still as before.
-    let lowered = on_same_data(&home, CHEAP_COST);
+    // With the lower cost again, both passwords still work.
+    let lowered = on_same_data(&installation, CHEAP_COST);
     let server = lowered.start_up();
-    let asked = client_of(&server);
+    let client = client_of(&server);
     for (dialect, name) in [(DialectKind::Jwt, "mark"), (DialectKind::Cloudbox, "mark"), (DialectKind::Jwt, "other")] {
-        asked.login_as(dialect, name, "a-password").await.assert_success();
+        client.login_as(dialect, name, "a-password").await.assert_success();
     }
     server.stop();
 }
 
-/// Keeps every slot taken and the queue full, as far as it can, until it is over.
-async fn saturate_hashing(client: DialectClient, over: Arc<AtomicBool>) {
-    while !over.load(Ordering::SeqCst) {
+/// Keeps the hashing slots and the queue full until `stopped`.
+async fn saturate_hashing(client: DialectClient, stopped: Arc<AtomicBool>) {
+    while !stopped.load(Ordering::SeqCst) {
         client.login_as(DialectKind::Jwt, PHONE, "a-password").await;
     }
 }
 
-/// A call that costs a hash, in each dialect.
+/// Makes a call that computes a hash, in each dialect.
 async fn call_that_hashes(client: &DialectClient, dialect: DialectKind, person: &TestUser) -> crate::client::Response {
     match dialect {
         DialectKind::Cloudbox => {
@@ -121,42 +122,42 @@ async fn call_that_hashes(client: &DialectClient, dialect: DialectKind, person: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_hash_queue_is_reported_in_each_dialect_and_salted_logins_continue() {
     let settings = [("STELE_HASH_COST", "65536,4,1"), ("STELE_HASH_SLOTS", "1"), ("STELE_HASH_QUEUE", "2")];
-    let home = Installation::with_settings(&settings);
-    let server = home.start_up();
+    let installation = Installation::with_settings(&settings);
+    let server = installation.start_up();
     let email = "mark@example.com".to_owned();
-    let id = home.add_user("mark", "a-password", &["--phone", PHONE, "--email", &email]);
-    home.add_user("salted", "a-password", &[]);
-    let tms = home.run(&["token", "add", "kiosk"]).last_stdout_word();
-    let client = DialectClient::new(&server, MefpApp::new("melink", home.add_app("melink", "melink")), &tms);
+    let id = installation.add_user("mark", "a-password", &["--phone", PHONE, "--email", &email]);
+    installation.add_user("salted", "a-password", &[]);
+    let tms = installation.run(&["token", "add", "kiosk"]).last_stdout_word();
+    let client = DialectClient::new(&server, MefpApp::new("melink", installation.add_app("melink", "melink")), &tms);
     let person = TestUser { id, name: "mark".to_owned(), phone: PHONE.to_owned(), email };
-    let over = Arc::new(AtomicBool::new(false));
-    let busy: Vec<_> = (0..6).map(|_| tokio::spawn(saturate_hashing(client.clone(), over.clone()))).collect();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..6).map(|_| tokio::spawn(saturate_hashing(client.clone(), stopped.clone()))).collect();
 
     for dialect in DialectKind::ALL {
-        let began = Instant::now();
-        let answer = loop {
-            let answer = call_that_hashes(&client, dialect, &person).await;
-            if answer.status == 503 {
-                break answer;
+        let started_at = Instant::now();
+        let response = loop {
+            let response = call_that_hashes(&client, dialect, &person).await;
+            if response.status == 503 {
+                break response;
             }
-            answer.assert_success();
-            assert!(began.elapsed() < TEST_TIMEOUT, "{dialect:?} never says that hashing is full");
+            response.assert_success();
+            assert!(started_at.elapsed() < TEST_TIMEOUT, "{dialect:?} never reports a full hash queue");
         };
         let code = ["1009", "1009", "503", "50300", "-1"][dialect as usize];
-        assert_eq!((answer.code().as_str(), &answer.headers["retry-after"]), (code, &"1".parse().unwrap()));
-        // Of those whose proof costs no hash, none is turned away.
+        assert_eq!((response.code().as_str(), &response.headers["retry-after"]), (code, &"1".parse().unwrap()));
+        // Logins that compute no hash are not rejected.
         client.login_as(DialectKind::Cloudbox, "salted", "a-password").await.assert_success();
         client.login_as(DialectKind::Tms, "salted", "a-password").await.assert_success();
     }
-    over.store(true, Ordering::SeqCst);
+    stopped.store(true, Ordering::SeqCst);
     for task in busy {
         task.await.unwrap();
     }
-    // Nothing of that was counted as a failure, and all is well when it is over.
+    // None of this was counted as a failure, and all logins work afterwards.
     for dialect in DialectKind::ALL {
-        let began = Instant::now();
+        let started_at = Instant::now();
         while !client.login(dialect, &person, "a-password").await.is_success() {
-            assert!(began.elapsed() < TEST_TIMEOUT, "{dialect:?}");
+            assert!(started_at.elapsed() < TEST_TIMEOUT, "{dialect:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Every documented call, made by a client that shares nothing with the services: see `independent/README.md`.
+//! Every documented call, made by an independent Python client without any code of ours (`independent/README.md`).
 
 use std::path::Path;
 use std::process::Command;
@@ -18,20 +18,21 @@ fn every_documented_call_matches_its_document() {
 #[test]
 #[ignore = "needs PostgreSQL and Redis"]
 fn every_documented_call_matches_its_document_on_postgresql_and_redis() {
-    let mut home = Installation::with_settings(&SETTINGS);
+    let mut installation = Installation::with_settings(&SETTINGS);
     for (name, value) in servers::store_settings() {
-        home.set(name, &value);
+        installation.set(name, &value);
     }
-    run_every_call(&home);
-    assert!(!home.data().join("users.db").exists() && !home.data().join("state.db").exists());
+    run_every_call(&installation);
+    assert!(!installation.data().join("users.db").exists() && !installation.data().join("state.db").exists());
 }
 
-fn run_every_call(home: &Installation) {
-    let server = home.start_up();
+fn run_every_call(installation: &Installation) {
+    let server = installation.start_up();
     let person = |name: &str, phone: &str, options: &[&str]| -> Value {
         let (email, password) = (format!("{name}@example.com"), format!("{name}-secret"));
-        let id = home.add_user(name, &password, &[&["--phone", phone, "--email", &email], options].concat());
-        let shown: Value = serde_json::from_str(&home.run(&["user", "show", name]).assert_success().stdout).unwrap();
+        let id = installation.add_user(name, &password, &[&["--phone", phone, "--email", &email], options].concat());
+        let shown: Value =
+            serde_json::from_str(&installation.run(&["user", "show", name]).assert_success().stdout).unwrap();
         let number = shown["number"].to_string();
         json!({ "id": id, "number": number, "name": name, "phone": phone, "email": email, "password": password })
     };
@@ -39,12 +40,12 @@ fn run_every_call(home: &Installation) {
     let cloudbox = [&["--real-name", "fff", "--gender", "男"], &enterprise[..]].concat();
     let jwt = ["--real-name", "钱七", "--gender", "男", "--organization", "组织", "--department", "部门"];
     let jwt = [&jwt[..], &["--description", "说明", "--avatar-url", "https://example.com/a.png"]].concat();
-    let (mefp_secret, melink) = home.add_app("melink", "wlfz,unheard-of");
-    let (_, wlfz) = home.add_app("wlfz", "wlfz");
-    let surroundings = json!({
+    let (mefp_secret, melink) = installation.add_app("melink", "wlfz,unheard-of");
+    let (_, wlfz) = installation.add_app("wlfz", "wlfz");
+    let input = json!({
         "url": server.url,
         "outbox": server.outbox(),
-        "client_token": home.run(&["token", "add", "independent"]).last_stdout_word(),
+        "client_token": installation.run(&["token", "add", "independent"]).last_stdout_word(),
         "mefp_secret": mefp_secret,
         "apps": { "melink": melink, "wlfz": wlfz },
         "cloudbox": person("dddddd", "12312312312", &cloudbox),
@@ -52,13 +53,13 @@ fn run_every_call(home: &Installation) {
         "tms": person("mark", "1548736484", &[]),
         "jwt": person("a", "13800000002", &jwt),
     });
-    let file = home.path("surroundings.json");
-    std::fs::write(&file, surroundings.to_string()).unwrap();
+    let file = installation.path("input.json");
+    std::fs::write(&file, input.to_string()).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/independent");
     let mut client = Command::new("python3");
     client.arg("-B").arg(folder.join("client.py")).arg(file).env("PYTHONIOENCODING", "utf-8");
     let output = client.output().expect("python3");
     let printed = String::from_utf8_lossy(&output.stdout);
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && printed.lines().count() == 5, "{printed}{complaints}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && printed.lines().count() == 5, "{printed}{errors}");
 }

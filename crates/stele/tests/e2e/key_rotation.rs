@@ -1,4 +1,4 @@
-//! Keys put in service and taken out of it, and salted logins ended, while servers run and people log in.
+//! Key rotation and `stele challenge` while servers run and users log in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,19 +11,22 @@ use crate::client::{
 };
 use crate::support::{CommandOutput, Installation, Server, eventually};
 
-/// A client that needs no app.
+/// A client without a MeFP app or a client token.
 pub(crate) fn client_of(server: &Server) -> DialectClient {
     DialectClient::new(server, MefpApp::new("none", Default::default()), "")
 }
 
-/// A second home on the first one's data, for another process.
-fn on_same_data(home: &Installation) -> Installation {
-    Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_DATA", home.data().to_str().unwrap())])
+/// A second installation on the same data, for another process.
+fn on_same_data(installation: &Installation) -> Installation {
+    Installation::with_settings(&[
+        ("STELE_HASH_COST", "64,1,1,weak"),
+        ("STELE_DATA", installation.data().to_str().unwrap()),
+    ])
 }
 
-/// What `stele keys list` says of a key.
-fn listed_key(home: &Installation, key: &str) -> Option<Value> {
-    let output = home.run(&["keys", "list", "--json"]).assert_success().stdout.clone();
+/// The line of `stele keys list` for a key.
+fn listed_key(installation: &Installation, key: &str) -> Option<Value> {
+    let output = installation.run(&["keys", "list", "--json"]).assert_success().stdout.clone();
     output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|line| line["key"] == key)
 }
 
@@ -36,137 +39,141 @@ fn key_id_of(token: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
-    let home = Installation::new();
-    let one = home.start_up();
-    let other = on_same_data(&home);
-    let two = other.start_up();
-    let id = home.add_user("mark", "a-password", &["--phone", "13800138000"]);
-    let app = MefpApp::new("melink", home.add_app("melink", "melink"));
-    home.run(&["keys", "retire", "1"]).assert_failed(1, "seal-1 is the key that works");
-    home.run(&["keys", "retire", "seal-9"]).assert_failed(1, "no key seal-9");
+    let installation = Installation::new();
+    let first = installation.start_up();
+    let other = on_same_data(&installation);
+    let second = other.start_up();
+    let id = installation.add_user("mark", "a-password", &["--phone", "13800138000"]);
+    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+    installation.run(&["keys", "retire", "1"]).assert_failed(1, "seal-1 is the active key");
+    installation.run(&["keys", "retire", "seal-9"]).assert_failed(1, "no key seal-9");
 
-    let (over, logins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let going_on: Vec<_> = [&one, &two]
+    let (stopped, logins) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let login_tasks: Vec<_> = [&first, &second]
         .map(|server| {
-            let (client, over, logins) = (client_of(server), over.clone(), logins.clone());
+            let (client, stopped, logins) = (client_of(server), stopped.clone(), logins.clone());
             tokio::spawn(async move {
-                while !over.load(Ordering::SeqCst) {
+                while !stopped.load(Ordering::SeqCst) {
                     client.login_as(DialectKind::Cloudbox, "mark", "a-password").await.assert_success();
-                    // The clients of a test have 280 timestamps each five minutes.
+                    // `fresh_timestamp` has 280 different timestamps in five minutes.
                     tokio::time::sleep(Duration::from_millis(60)).await;
                     logins.fetch_add(1, Ordering::SeqCst);
                 }
             })
         })
         .into();
-    let output = home.run(&["keys", "rotate", "--lead", "1s"]).assert_success().stdout.clone();
+    let output = installation.run(&["keys", "rotate", "--lead", "1s"]).assert_success().stdout.clone();
     assert!(output.starts_with("seal-2 is in service") && output.ends_with("resealed 2 of 2\n"), "{output}");
-    let seen = logins.load(Ordering::SeqCst);
-    eventually("logins go on", || (logins.load(Ordering::SeqCst) > seen + 2).then_some(()));
-    over.store(true, Ordering::SeqCst);
-    for task in going_on {
+    let logins_before = logins.load(Ordering::SeqCst);
+    eventually("logins go on", || (logins.load(Ordering::SeqCst) > logins_before + 2).then_some(()));
+    stopped.store(true, Ordering::SeqCst);
+    for task in login_tasks {
         task.await.unwrap();
     }
-    let (old, new) = (listed_key(&home, "seal-1").unwrap(), listed_key(&home, "seal-2").unwrap());
+    let (old, new) = (listed_key(&installation, "seal-1").unwrap(), listed_key(&installation, "seal-2").unwrap());
     assert_eq!((&old["state"], &old["users"], &old["apps"]), (&"opens".into(), &0.into(), &0.into()));
     assert_eq!((&new["state"], &new["users"], &new["apps"]), (&"seals".into(), &1.into(), &1.into()));
 
-    // What one seals under the new key the other opens, before and after the old one is gone.
-    client_of(&one)
+    // Each server decrypts what the other sealed under the new key, before and after the old key is retired.
+    client_of(&first)
         .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "a-password", "password-2"))
         .await
         .assert_success();
-    client_of(&two).login_as(DialectKind::Cloudbox, "mark", "password-2").await.assert_success();
-    home.run(&["keys", "retire", "1"]).assert_success();
-    assert!(!home.data().join("keys/seal-1.key").exists());
-    client_of(&two)
+    client_of(&second).login_as(DialectKind::Cloudbox, "mark", "password-2").await.assert_success();
+    installation.run(&["keys", "retire", "1"]).assert_success();
+    assert!(!installation.data().join("keys/seal-1.key").exists());
+    client_of(&second)
         .json(CLOUDBOX_CHANGE_PASSWORD, &[], &password_change_body(&id, "password-2", "password-3"))
         .await
         .assert_success();
-    client_of(&one).login_as(DialectKind::Cloudbox, "mark", "password-3").await.assert_success();
-    let mefp = DialectClient::new(&two, app, "");
+    client_of(&first).login_as(DialectKind::Cloudbox, "mark", "password-3").await.assert_success();
+    let mefp = DialectClient::new(&second, app, "");
     mefp.login_as(DialectKind::Mefp, "13800138000", "password-3").await.assert_success();
-    home.run(&["check"]).assert_success();
-    for log in [one.stop(), two.stop()] {
+    installation.run(&["check"]).assert_success();
+    for log in [first.stop(), second.stop()] {
         assert!(!log.contains("ERROR"), "{log}");
     }
-    home.start_up().stop();
+    installation.start_up().stop();
 }
 
 #[test]
 fn a_key_that_is_not_yet_active_can_be_retired() {
-    let home = Installation::new();
-    home.run(&["migrate"]).assert_success();
-    home.run(&["keys", "rotate", "--no-reseal", "--lead", "1h"]).assert_success();
-    home.run(&["keys", "rotate"]).assert_failed(1, "seal-2 is to work only from");
-    assert_eq!(listed_key(&home, "seal-1").unwrap()["state"], "seals");
-    let pending = listed_key(&home, "seal-2").unwrap();
+    let installation = Installation::new();
+    installation.run(&["migrate"]).assert_success();
+    installation.run(&["keys", "rotate", "--no-reseal", "--lead", "1h"]).assert_success();
+    installation.run(&["keys", "rotate"]).assert_failed(1, "seal-2 becomes active at");
+    assert_eq!(listed_key(&installation, "seal-1").unwrap()["state"], "seals");
+    let pending = listed_key(&installation, "seal-2").unwrap();
     assert!(pending["state"].as_str().unwrap().starts_with("seals from 20"), "{pending}");
-    home.run(&["keys", "retire", "2"]).assert_failed(1, "seal-2 is the key that works");
-    // It is not to work for an hour, and is not missed: taken back by who removes it.
-    std::fs::remove_file(home.data().join("keys/seal-2.key")).unwrap();
-    home.run(&["keys", "retire", "2"]).assert_success();
-    // One that lies there already is taken: copied there first, or made by a command that was killed.
-    let strange = Installation::new();
-    strange.run(&["migrate"]).assert_success();
-    std::fs::copy(strange.data().join("keys/seal-1.key"), home.data().join("keys/seal-5.key")).unwrap();
-    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-    assert_eq!(listed_key(&home, "seal-5").unwrap()["state"], "seals");
-    assert_eq!(listed_key(&home, "seal-1").unwrap()["state"], "opens");
-    home.run(&["keys", "retire", "1"]).assert_success();
-    home.run(&["check"]).assert_success();
+    installation.run(&["keys", "retire", "2"]).assert_failed(1, "seal-2 is the active key");
+    // A key that is not active yet can be retired once its file is removed.
+    std::fs::remove_file(installation.data().join("keys/seal-2.key")).unwrap();
+    installation.run(&["keys", "retire", "2"]).assert_success();
+    // An existing key file is used: copied there, or left by a killed command.
+    let other = Installation::new();
+    other.run(&["migrate"]).assert_success();
+    std::fs::copy(other.data().join("keys/seal-1.key"), installation.data().join("keys/seal-5.key")).unwrap();
+    installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+    assert_eq!(listed_key(&installation, "seal-5").unwrap()["state"], "seals");
+    assert_eq!(listed_key(&installation, "seal-1").unwrap()["state"], "opens");
+    installation.run(&["keys", "retire", "1"]).assert_success();
+    installation.run(&["check"]).assert_success();
 }
 
 #[test]
 fn a_key_whose_file_cannot_be_moved_stays_active() {
-    let home = Installation::new();
-    home.run(&["migrate"]).assert_success();
-    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-    let kept = home.data().join("keys/seal-1.key.retired");
-    std::fs::write(&kept, "another key of this number, that was taken back").unwrap();
-    home.run(&["keys", "retire", "1"]).assert_failed(2, "seal-1.key.retired: there is something else by this name");
-    assert_eq!(listed_key(&home, "seal-1").unwrap()["here"], "here");
-    // What was linked by a command that was killed is no hindrance.
-    std::fs::copy(home.data().join("keys/seal-1.key"), &kept).unwrap();
-    home.run(&["keys", "retire", "1"]).assert_success();
-    assert!(listed_key(&home, "seal-1").is_none() && kept.exists() && !home.data().join("keys/seal-1.key").exists());
+    let installation = Installation::new();
+    installation.run(&["migrate"]).assert_success();
+    installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+    let backup = installation.data().join("keys/seal-1.key.retired");
+    std::fs::write(&backup, "an earlier key with this number").unwrap();
+    installation.run(&["keys", "retire", "1"]).assert_failed(2, "seal-1.key.retired: a different file has this name");
+    assert_eq!(listed_key(&installation, "seal-1").unwrap()["here"], "here");
+    // An identical file, left by a killed command, does no harm.
+    std::fs::copy(installation.data().join("keys/seal-1.key"), &backup).unwrap();
+    installation.run(&["keys", "retire", "1"]).assert_success();
+    assert!(
+        listed_key(&installation, "seal-1").is_none()
+            && backup.exists()
+            && !installation.data().join("keys/seal-1.key").exists()
+    );
 
-    // Neither is a key put aside that is refused for another reason.
-    home.add_user("mark", "a-password", &[]);
-    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-    home.run(&["keys", "retire", "2"]).assert_failed(1, "1 rows are sealed under it");
-    assert!(!home.data().join("keys/seal-2.key.retired").exists());
-    home.run(&["check"]).assert_success();
+    // A key that is refused for another reason is not set aside.
+    installation.add_user("mark", "a-password", &[]);
+    installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+    installation.run(&["keys", "retire", "2"]).assert_failed(1, "1 rows are sealed under it");
+    assert!(!installation.data().join("keys/seal-2.key.retired").exists());
+    installation.run(&["check"]).assert_success();
 }
 
 #[tokio::test]
 async fn tokens_of_the_old_and_new_signing_key_are_accepted() {
-    let home = Installation::new();
-    let one = home.start_up();
-    let other = on_same_data(&home);
-    let two = other.start_up();
-    home.add_user("mark", "a-password", &[]);
-    let (one, two) = (client_of(&one), client_of(&two));
-    let old = one.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success().token();
+    let installation = Installation::new();
+    let first = installation.start_up();
+    let other = on_same_data(&installation);
+    let second = other.start_up();
+    installation.add_user("mark", "a-password", &[]);
+    let (first, second) = (client_of(&first), client_of(&second));
+    let old = first.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success().token();
     assert_eq!(key_id_of(&old), "eddsa-1");
-    home.run(&["keys", "rotate", "--jwt", "--lead", "2s"]).assert_success();
-    // One of them takes it up; the other has to take it up at once when it sees what that one signed.
+    installation.run(&["keys", "rotate", "--jwt", "--lead", "2s"]).assert_success();
+    // One server loads the new key; the other must load it when it first sees a token signed with it.
     let mut new = old.clone();
     while key_id_of(&new) == "eddsa-1" {
-        new = one.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success().token();
+        new = first.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success().token();
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(key_id_of(&new), "eddsa-2");
     for token in [old, new] {
-        assert_eq!(two.is_session_alive(DialectKind::Jwt, &token).await, Some(true), "{}", key_id_of(&token));
+        assert_eq!(second.is_session_alive(DialectKind::Jwt, &token).await, Some(true), "{}", key_id_of(&token));
     }
-    home.run(&["keys", "retire", "jwt-eddsa-1"]).assert_failed(1, "tokens it signed may live until");
-    home.run(&["keys", "retire", "jwt-eddsa-2"]).assert_failed(1, "jwt-eddsa-2 is the key that works");
-    assert_eq!(listed_key(&home, "jwt-eddsa-1").unwrap()["state"], "verifies");
-    assert_eq!(listed_key(&home, "jwt-eddsa-2").unwrap()["state"], "signs");
+    installation.run(&["keys", "retire", "jwt-eddsa-1"]).assert_failed(1, "tokens that it signed are valid until");
+    installation.run(&["keys", "retire", "jwt-eddsa-2"]).assert_failed(1, "jwt-eddsa-2 is the active key");
+    assert_eq!(listed_key(&installation, "jwt-eddsa-1").unwrap()["state"], "verifies");
+    assert_eq!(listed_key(&installation, "jwt-eddsa-2").unwrap()["state"], "signs");
 }
 
-/// Registers users at the portal, all with one password.
+/// Registers users at the portal, all with the same password; returns their phones.
 async fn register_users(server: &Server, count: usize) -> Vec<String> {
     let client = client_of(server);
     let mut phones = Vec::new();
@@ -184,91 +191,91 @@ async fn register_users(server: &Server, count: usize) -> Vec<String> {
 #[tokio::test]
 async fn an_interrupted_reseal_is_resumed() {
     let count = 230;
-    let mut home = Installation::new();
+    let mut installation = Installation::new();
     for name in ["STELE_SEND_ADDRESS", "STELE_LIMIT_ADDRESS"] {
-        home.set(name, "1000000");
+        installation.set(name, "1000000");
     }
-    let server = home.start_up();
+    let server = installation.start_up();
     let phones = register_users(&server, count).await;
-    let rows = |key: u32| listed_key(&home, &format!("seal-{key}")).unwrap()["users"].as_u64().unwrap();
+    let rows = |key: u32| listed_key(&installation, &format!("seal-{key}")).unwrap()["users"].as_u64().unwrap();
     let mut delay = Duration::from_millis(100);
     let mut key = 1;
     let mut tries = 0;
     loop {
-        assert!(tries < 30, "no kill met the middle");
+        assert!(tries < 30, "no kill interrupted the reseal");
         tries += 1;
-        home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+        installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
         key += 1;
-        let mut child = home.command(&["keys", "reseal"]).spawn().unwrap();
+        let mut child = installation.command(&["keys", "reseal"]).spawn().unwrap();
         tokio::time::sleep(delay).await;
         child.kill().unwrap();
         child.wait().unwrap();
         match rows(key) {
             0 => delay = delay * 3 / 2,
-            all if all == count as u64 => delay = delay * 2 / 3,
-            some => {
-                assert!(some % 50 == 0, "a step is whole: {some}");
+            done if done == count as u64 => delay = delay * 2 / 3,
+            resealed => {
+                assert!(resealed % 50 == 0, "batches are atomic: {resealed}");
                 break;
             }
         }
-        // What was left goes with the next round: from whichever keys it is under.
-        home.run(&["keys", "reseal"]).assert_success();
+        // The next round reseals the remaining rows, whichever key they are under.
+        installation.run(&["keys", "reseal"]).assert_success();
     }
-    home.run(&["keys", "retire", &(key - 1).to_string()]).assert_failed(1, "rows are sealed under it");
+    installation.run(&["keys", "retire", &(key - 1).to_string()]).assert_failed(1, "rows are sealed under it");
     let client = client_of(&server);
     for phone in [&phones[0], &phones[count - 1]] {
         client.login_as(DialectKind::Cloudbox, phone, "a-password").await.assert_success();
     }
-    let output = home.run(&["keys", "reseal", "--json"]).assert_success().stdout.clone();
+    let output = installation.run(&["keys", "reseal", "--json"]).assert_success().stdout.clone();
     let last: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
-    assert!(last["resealed"].as_u64().is_some_and(|rest| rest > 0 && rest < count as u64), "{output}");
+    assert!(last["resealed"].as_u64().is_some_and(|resealed| resealed > 0 && resealed < count as u64), "{output}");
     assert_eq!(rows(key), count as u64);
     for old in 1..key {
-        home.run(&["keys", "retire", &old.to_string()]).assert_success();
+        installation.run(&["keys", "retire", &old.to_string()]).assert_success();
     }
     for phone in &phones {
         client.login_as(DialectKind::Cloudbox, phone, "a-password").await.assert_success();
     }
-    home.run(&["keys", "reseal"]).assert_success();
+    installation.run(&["keys", "reseal"]).assert_success();
     server.stop();
 }
 
-fn disable_challenge(home: &Installation) -> CommandOutput {
-    home.run(&["challenge", "off", "--yes", "--json"])
+fn disable_challenge(installation: &Installation) -> CommandOutput {
+    installation.run(&["challenge", "off", "--yes", "--json"])
 }
 
 #[tokio::test]
 async fn salted_logins_are_disabled_and_enabled_in_running_servers() {
-    let home = Installation::new();
-    let server = home.start_up();
-    let id = home.add_user("mark", "a-password", &[]);
-    home.add_user("other", "a-password", &[]);
+    let installation = Installation::new();
+    let server = installation.start_up();
+    let id = installation.add_user("mark", "a-password", &[]);
+    installation.add_user("other", "a-password", &[]);
     let person = TestUser { id, name: "mark".into(), phone: String::new(), email: "mark".into() };
     let client = client_of(&server);
     client.login(DialectKind::Cloudbox, &person, "a-password").await.assert_success();
-    // Noted beside the login, and stored soon after.
-    let asked = eventually("the login is noted", || {
-        let asked = home.run(&["challenge", "off"]);
-        assert_eq!(asked.code, Some(2), "{asked:?}");
-        asked.stdout.contains("1 users have logged in by salted proofs, 1 of them").then_some(asked)
+    // The use is recorded asynchronously, soon after the login.
+    let output = eventually("the salted login is recorded", || {
+        let output = installation.run(&["challenge", "off"]);
+        assert_eq!(output.code, Some(2), "{output:?}");
+        output.stdout.contains("1 users have logged in with salted proofs, 1 of them").then_some(output)
     });
-    assert!(asked.stdout.contains("2 sealed digests") && asked.stderr.contains("--yes"), "{asked:?}");
+    assert!(output.stdout.contains("2 sealed digests") && output.stderr.contains("--yes"), "{output:?}");
     client.login(DialectKind::Cloudbox, &person, "a-password").await.assert_success();
 
-    let output = disable_challenge(&home).assert_success().stdout.clone();
+    let output = disable_challenge(&installation).assert_success().stdout.clone();
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0]["salted_users"], &lines[0]["seals"]), (&1.into(), &2.into()), "{output}");
     assert_eq!(lines.last().unwrap()["erased"], 2, "{output}");
     client.login(DialectKind::Cloudbox, &person, "a-password").await.assert_is(200, "1002");
-    // Neither a login with the password nor a new password brings a digest back.
+    // While salted logins are disabled, neither a login with the password nor a new password stores a digest.
     client.login(DialectKind::Jwt, &person, "a-password").await.assert_success();
-    home.run_with(&["user", "passwd", "other", "--password-stdin"], "another").assert_success();
-    home.add_user("third", "a-password", &[]);
+    installation.run_with(&["user", "passwd", "other", "--password-stdin"], "another").assert_success();
+    installation.add_user("third", "a-password", &[]);
     let again: Value =
-        serde_json::from_str(disable_challenge(&home).assert_success().stdout.lines().next().unwrap()).unwrap();
+        serde_json::from_str(disable_challenge(&installation).assert_success().stdout.lines().next().unwrap()).unwrap();
     assert_eq!(again["seals"], 0);
 
-    home.run(&["challenge", "on"]).assert_success();
+    installation.run(&["challenge", "on"]).assert_success();
     while !client.login(DialectKind::Cloudbox, &person, "a-password").await.is_success() {
         client.login(DialectKind::Jwt, &person, "a-password").await.assert_success();
         tokio::time::sleep(Duration::from_millis(50)).await;

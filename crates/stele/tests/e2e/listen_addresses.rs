@@ -1,4 +1,4 @@
-//! Least privilege: what listens where unless it is told otherwise, and what the code may not do.
+//! Least privilege: default listen addresses are on loopback, only one address is public, no unsafe code.
 
 use std::collections::BTreeSet;
 use std::fs::{read_dir, read_link, read_to_string};
@@ -16,7 +16,7 @@ fn every_program_listens_on_loopback_by_default() {
     for service in stele::services::ALL {
         let listen = service.default_listen_address();
         assert!(listen.ip().is_loopback(), "{}: {listen}", service.name);
-        // The admin port is another, and on loopback even where the service is not.
+        // The admin port is a different one, and on loopback even if the service is not.
         for listen in [listen, SocketAddr::from((Ipv4Addr::UNSPECIFIED, service.port))] {
             let admin = default_listen_address(listen);
             assert!(admin.ip().is_loopback() && admin.port() == listen.port() + 1_000, "{}: {admin}", service.name);
@@ -25,7 +25,7 @@ fn every_program_listens_on_loopback_by_default() {
     assert!(gateway::DEFAULT_LISTEN.ip().is_loopback());
 }
 
-/// Where a process listens, by what the kernel says.
+/// The addresses on which a process listens, from /proc.
 fn listen_addresses_of(process: u32) -> BTreeSet<SocketAddr> {
     let sockets: BTreeSet<String> = read_dir(format!("/proc/{process}/fd"))
         .unwrap()
@@ -45,11 +45,11 @@ fn listen_addresses_of(process: u32) -> BTreeSet<SocketAddr> {
     listening
 }
 
-/// `0100007F:1F90`: words in the machine's order, which is little-endian wherever these tests run.
+/// Parses an address such as `0100007F:1F90`: 32-bit words in host byte order, little-endian wherever these tests run.
 fn parse_proc_address(text: &str) -> SocketAddr {
     let (host, port) = text.split_once(':').unwrap();
     let bytes: Vec<u8> =
-        (0..host.len()).step_by(2).map(|at| u8::from_str_radix(&host[at..at + 2], 16).unwrap()).collect();
+        (0..host.len()).step_by(2).map(|start| u8::from_str_radix(&host[start..start + 2], 16).unwrap()).collect();
     let bytes: Vec<u8> = bytes.chunks(4).flat_map(|word| word.iter().rev().copied()).collect();
     let ip = match <[u8; 4]>::try_from(bytes.as_slice()) {
         Ok(four) => IpAddr::from(four),
@@ -60,18 +60,18 @@ fn parse_proc_address(text: &str) -> SocketAddr {
 
 #[tokio::test]
 async fn stele_up_exposes_only_its_public_address() {
-    let home = Installation::new();
-    let server = home.start_up();
+    let installation = Installation::new();
+    let server = installation.start_up();
     let open = listen_addresses_of(server.process_id());
     // The gateway, the admin port, and five services.
     assert!(open.len() >= 7 && open.iter().all(|address| address.ip().is_loopback()), "{open:?}");
-    // What is for those who run it is not at the public address.
+    // Metrics are not exposed at the public address.
     let client = DialectClient::new(&server, MefpApp::new("none", Default::default()), "");
     let metrics = client.send(Method::GET, "/metrics", &[], String::new()).await;
     assert!(metrics.status == 404 && !metrics.body.contains("stele_"), "{metrics:?}");
     server.stop();
 
-    let server = home.start_up_with(&["--listen", "0.0.0.0:0"]);
+    let server = installation.start_up_with(&["--listen", "0.0.0.0:0"]);
     let open: Vec<_> =
         listen_addresses_of(server.process_id()).into_iter().filter(|address| !address.ip().is_loopback()).collect();
     assert_eq!(open.len(), 1, "{open:?}");

@@ -1,5 +1,5 @@
-//! Changes of a password that the database loses, in a failover or by restoring a backup, while the short-lived store
-//! keeps the sessions that were opened under them.
+//! Password changes that the user store loses in a failover or by restoring a backup, while the state store retains the
+//! sessions that were opened after them.
 
 use std::fs;
 
@@ -26,34 +26,36 @@ async fn assert_sessions_revoked(server: &Server, tokens: &[(DialectKind, String
     }
 }
 
-/// Brings the users back to where they were at `backup`, after a change under which sessions were opened.
-async fn assert_sessions_stay_revoked(home: &Installation, backup: impl Fn(), restore: impl Fn()) {
-    home.run(&["migrate"]).assert_success();
-    home.add_user("mark", "old-password", &[]);
+/// Restores the user store to the state at `backup`, after changes and logins. No session may become valid again.
+async fn assert_sessions_stay_revoked(installation: &Installation, backup: impl Fn(), restore: impl Fn()) {
+    installation.run(&["migrate"]).assert_success();
+    installation.add_user("mark", "old-password", &[]);
     backup();
     let changes: [(&[&str], &str); 3] = [
         (&["user", "passwd", "mark", "--password-stdin"], "new-password"),
         (&["user", "disable", "mark"], ""),
         (&["user", "enable", "mark"], ""),
     ];
-    home.run_with(changes[0].0, changes[0].1).assert_success();
-    let server = home.start_up();
-    let once = log_in(&client_of(&server), "new-password").await;
-    home.run_with(changes[1].0, "").assert_success();
-    home.run_with(changes[2].0, "").assert_success();
-    let thrice = log_in(&client_of(&server), "new-password").await;
+    installation.run_with(changes[0].0, changes[0].1).assert_success();
+    let server = installation.start_up();
+    let after_one_change = log_in(&client_of(&server), "new-password").await;
+    installation.run_with(changes[1].0, "").assert_success();
+    installation.run_with(changes[2].0, "").assert_success();
+    let after_three_changes = log_in(&client_of(&server), "new-password").await;
     server.stop();
     restore();
 
-    let server = home.start_up();
-    assert_sessions_revoked(&server, &once, "after the loss").await;
-    // As many changes as were lost, so that whatever is counted comes to where it was.
+    let server = installation.start_up();
+    assert_sessions_revoked(&server, &after_one_change, "after the loss").await;
+    // As many changes as were lost, so that a counter would reach the old value again.
     for (command, input) in changes {
-        home.run_with(command, input).assert_success();
-        assert_sessions_revoked(&server, &once, command[1]).await;
-        assert_sessions_revoked(&server, &thrice, command[1]).await;
+        installation.run_with(command, input).assert_success();
+        assert_sessions_revoked(&server, &after_one_change, command[1]).await;
+        assert_sessions_revoked(&server, &after_three_changes, command[1]).await;
     }
-    for (_, token) in once.iter().chain(&thrice).filter(|(dialect, _)| *dialect == DialectKind::Jwt) {
+    for (_, token) in
+        after_one_change.iter().chain(&after_three_changes).filter(|(dialect, _)| *dialect == DialectKind::Jwt)
+    {
         let fields = [("account", "mark"), ("password", "by-a-thief")];
         client_of(&server).form("/api/vi/Auth/updatePassword", &[("token", token)], &fields).await.assert_is(401, "-1");
     }
@@ -63,33 +65,33 @@ async fn assert_sessions_stay_revoked(home: &Installation, backup: impl Fn(), re
 
 #[tokio::test]
 async fn sessions_stay_revoked_after_restoring_a_backup() {
-    let home = Installation::with_settings(&SETTINGS);
-    // The file and, where it was not written back yet, its log.
-    let files = ["users.db", "users.db-wal"].map(|file| (home.data().join(file), home.path(file)));
+    let installation = Installation::with_settings(&SETTINGS);
+    // The database file and, if it exists, its WAL.
+    let files = ["users.db", "users.db-wal"].map(|file| (installation.data().join(file), installation.path(file)));
     let backup = || {
-        for (file, kept) in files.iter().filter(|(file, _)| file.exists()) {
-            fs::copy(file, kept).unwrap();
+        for (file, copy) in files.iter().filter(|(file, _)| file.exists()) {
+            fs::copy(file, copy).unwrap();
         }
     };
     let restore = || {
-        let _ = fs::remove_file(home.data().join("users.db-shm"));
-        for (file, kept) in &files {
+        let _ = fs::remove_file(installation.data().join("users.db-shm"));
+        for (file, copy) in &files {
             let _ = fs::remove_file(file);
-            if kept.exists() {
-                fs::copy(kept, file).unwrap();
+            if copy.exists() {
+                fs::copy(copy, file).unwrap();
             }
         }
     };
-    assert_sessions_stay_revoked(&home, backup, restore).await;
+    assert_sessions_stay_revoked(&installation, backup, restore).await;
 }
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL and Redis"]
 async fn sessions_stay_revoked_after_a_failover() {
-    let mut home = Installation::with_settings(&SETTINGS);
+    let mut installation = Installation::with_settings(&SETTINGS);
     let settings = servers::store_settings();
     for (name, value) in &settings {
-        home.set(name, value);
+        installation.set(name, value);
     }
     let execute = |sql: &str| servers::execute(&settings[0].1, sql);
     let backup =
@@ -100,5 +102,5 @@ async fn sessions_stay_revoked_after_a_failover() {
              sealed = b.sealed, epoch = b.epoch FROM before b WHERE b.number = users.number",
         );
     };
-    assert_sessions_stay_revoked(&home, backup, restore).await;
+    assert_sessions_stay_revoked(&installation, backup, restore).await;
 }

@@ -1,5 +1,5 @@
-//! The `stele` command and what it runs, as a stranger meets them: over its command line and its one public address,
-//! written from the five documents and not from the services' code.
+//! End-to-end tests of `stele` through its command line and its public address. They are written from the five API
+//! documents and do not use the services' code.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

@@ -1,17 +1,17 @@
-//! The counts after logins that are known to the last one.
+//! Metrics: the exact counts after a known sequence of requests, and the exposition format.
 
 use std::collections::BTreeMap;
 
 use crate::client::{DialectClient, DialectKind, MefpApp, TestUser, base64};
 use crate::support::{Installation, Server};
 
-/// The samples of an exposition in the OpenMetrics text format, by name and labels. Checks its form on the way: each
-/// sample belongs to the family announced last, no series comes twice, a histogram's buckets add up, and it ends as it must.
+/// Parses the OpenMetrics text format into samples by name and labels. Asserts that it is well-formed: each sample
+/// belongs to the last announced family, no series occurs twice, a histogram's buckets are cumulative, `# EOF` ends it.
 fn parse_exposition(text: &str) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     let mut family = (String::new(), String::new());
     let mut bucket: Option<(String, f64)> = None;
-    assert!(text.ends_with("# EOF\n"), "no end");
+    assert!(text.ends_with("# EOF\n"), "# EOF is missing");
     for line in text.strip_suffix("# EOF\n").unwrap().lines() {
         if let Some(comment) = line.strip_prefix("# ") {
             let words: Vec<_> = comment.splitn(3, ' ').collect();
@@ -27,49 +27,49 @@ fn parse_exposition(text: &str) -> BTreeMap<String, f64> {
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         assert!(labels.ends_with('}') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'), "{line}");
         let suffix = name.strip_prefix(&family.0).unwrap_or_else(|| panic!("{line} is not of {family:?}"));
-        let fits: &[&str] = match family.1.as_str() {
+        let suffixes: &[&str] = match family.1.as_str() {
             "counter" => &["_total"],
             "gauge" => &[""],
             "info" => &["_info"],
             "histogram" => &["_bucket", "_sum", "_count"],
             other => panic!("{other}"),
         };
-        assert!(fits.contains(&suffix), "{line} is not of {family:?}");
+        assert!(suffixes.contains(&suffix), "{line} is not of {family:?}");
         if suffix == "_bucket" {
-            let of = labels.split("le=").next().unwrap().to_owned();
+            let series_labels = labels.split("le=").next().unwrap().to_owned();
             if let Some((same, before)) = &bucket
-                && *same == of
+                && *same == series_labels
             {
                 assert!(*before <= value, "{line}");
             }
-            bucket = Some((of, value));
+            bucket = Some((series_labels, value));
         } else if suffix == "_count" {
             bucket = None;
         }
-        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} is there twice");
+        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} occurs twice");
     }
     samples
 }
 
-/// What the admin port exposes.
+/// The metrics page of the admin port.
 pub(crate) async fn scrape(server: &Server) -> String {
     let printed = server.stdout();
     let admin = printed.split("(health: ").nth(1).unwrap().split("/readyz").next().unwrap();
-    let answer = stele_testkit::http_client().get(format!("{admin}/metrics")).send().await.unwrap();
-    answer.text().await.unwrap()
+    let response = stele_testkit::http_client().get(format!("{admin}/metrics")).send().await.unwrap();
+    response.text().await.unwrap()
 }
 
 async fn scrape_samples(server: &Server) -> BTreeMap<String, f64> {
     parse_exposition(&scrape(server).await)
 }
 
-/// Everything that is above 0 in a family.
+/// The labels and values of a family's samples that are not 0.
 fn nonzero_samples(samples: &BTreeMap<String, f64>, family: &str) -> Vec<(String, u64)> {
-    let ours = samples.iter().filter_map(|(series, value)| {
+    let nonzero = samples.iter().filter_map(|(series, value)| {
         let labels = series.strip_prefix(family)?.strip_prefix('{')?.strip_suffix('}')?.replace('"', "");
         (*value > 0.0).then_some((labels, *value as u64))
     });
-    ours.collect()
+    nonzero.collect()
 }
 
 fn owned_labels(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
@@ -80,16 +80,16 @@ fn owned_labels(expected: &[(&str, u64)]) -> Vec<(String, u64)> {
 
 #[tokio::test]
 async fn every_login_is_counted_once_with_its_labels() {
-    let home = Installation::with_settings(&[
+    let installation = Installation::with_settings(&[
         ("STELE_HASH_COST", "64,1,1,weak"),
         ("STELE_LIMIT_ACCOUNT", "7"),
         ("STELE_SEND_RECIPIENT", "1"),
     ]);
-    let server = home.start_up();
+    let server = installation.start_up();
     let phone = "13800138000";
-    let id = home.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
-    let app = MefpApp::new("melink", home.add_app("melink", "melink"));
-    let tms = home.run(&["token", "add", "e2e"]).last_stdout_word();
+    let id = installation.add_user("mark", "the-password", &["--phone", phone, "--email", "mark@example.com"]);
+    let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+    let tms = installation.run(&["token", "add", "e2e"]).last_stdout_word();
     let client = DialectClient::new(&server, app, &tms);
     let person = TestUser { id, name: "mark".into(), phone: phone.into(), email: "mark@example.com".into() };
 
@@ -102,7 +102,7 @@ async fn every_login_is_counted_once_with_its_labels() {
         client.login(dialect, &person, "the-password").await.assert_success();
         assert!(!client.login(dialect, &person, "wrong").await.is_success());
     }
-    assert!(!client.login_as(DialectKind::Jwt, "nobody", "wrong").await.is_success());
+    assert!(!client.login_as(DialectKind::Jwt, "unknown", "wrong").await.is_success());
     let code = [("username", phone)];
     client.form("/code/send", &[], &code).await.assert_success();
     assert_eq!(client.form("/code/send", &[], &code).await.status, 429);
@@ -115,7 +115,7 @@ async fn every_login_is_counted_once_with_its_labels() {
     let expected = [
         ("dialect=cloudbox,proof=salted,result=ok", 1),
         ("dialect=cloudbox,proof=salted,result=wrong_password", 1),
-        // Which of the two it was is known once it was right.
+        // Only a right proof reveals which of the two kinds it is.
         ("dialect=tms,proof=salted,result=ok", 1),
         ("dialect=tms,proof=either,result=wrong_password", 1),
         ("dialect=portal,proof=raw,result=ok", 1),
@@ -129,7 +129,7 @@ async fn every_login_is_counted_once_with_its_labels() {
     assert_eq!(nonzero_samples(&after, "stele_logins_total"), owned_labels(&expected));
     let sessions = ["cloudbox", "tms", "portal", "mefp", "jwt"].map(|dialect| (format!("dialect={dialect}"), 1));
     assert_eq!(nonzero_samples(&after, "stele_sessions_opened_total").len(), sessions.len());
-    assert!(sessions.iter().all(|one| nonzero_samples(&after, "stele_sessions_opened_total").contains(one)));
+    assert!(sessions.iter().all(|session| nonzero_samples(&after, "stele_sessions_opened_total").contains(session)));
     assert_eq!(nonzero_samples(&after, "stele_limits_hit_total"), owned_labels(&[("dialect=portal,limit=send", 1)]));
     for (labels, count) in [
         ("dialect=portal,event=send_code,result=ok", 1),
@@ -145,8 +145,9 @@ async fn every_login_is_counted_once_with_its_labels() {
 
     // The gateway and the services have seen the same requests.
     let http = nonzero_samples(&after, "stele_http_requests_total");
-    let total =
-        |of: &[(String, u64)], part: &str| of.iter().filter(|(l, _)| l.contains(part)).map(|(_, n)| n).sum::<u64>();
+    let total = |samples: &[(String, u64)], part: &str| {
+        samples.iter().filter(|(l, _)| l.contains(part)).map(|(_, n)| n).sum::<u64>()
+    };
     let gateway = nonzero_samples(&after, "stele_gateway_requests_total");
     for (service, requests) in [("cloudbox", 2), ("tms", 2), ("portal", 6), ("mefp", 2), ("jwt", 3)] {
         let service = format!("service={service},");
@@ -154,7 +155,7 @@ async fn every_login_is_counted_once_with_its_labels() {
     }
     assert_eq!(total(&gateway, "service=none,method=POST,status=404"), 1);
     assert_eq!(total(&http, "service=portal,method=POST,route=none,status=404"), 1, "{http:?}");
-    assert_eq!(total(&http, "route=/api/v1/Auth/Login"), 0, "letter case and v1 are the pattern's: {http:?}");
+    assert_eq!(total(&http, "route=/api/v1/Auth/Login"), 0, "the route label is the pattern, not the path: {http:?}");
     assert!(total(&http, "route=/api/v[1i]/auth/Login") == 3, "{http:?}");
     let finds = "stele_store_operation_duration_seconds_count{store=\"users\",system=\"sqlite\",operation=\"find\"}";
     assert!(after[finds] >= 14.0 && after["stele_hashes_computed_total"] >= 8.0, "{after:#?}");

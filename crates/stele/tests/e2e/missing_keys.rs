@@ -1,4 +1,4 @@
-//! Keys that are wrong or missing: named at the start, and our fault, never the user's, in a running server.
+//! Wrong or missing keys: an error at the start, and a server error, never a failed login, in a running server.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,7 +14,7 @@ fn installation_without_warnings() -> Installation {
     Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "error")])
 }
 
-/// As a backup does that keeps modes.
+/// Restores a key file with its mode, as a backup does.
 fn restore_key(file: &Path, key: &[u8]) {
     fs::write(file, key).unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -22,54 +22,54 @@ fn restore_key(file: &Path, key: &[u8]) {
 
 #[test]
 fn a_wrong_or_missing_key_is_reported_at_startup() {
-    let (home, stranger) = (installation_without_warnings(), installation_without_warnings());
-    for home in [&home, &stranger] {
-        home.run(&["migrate"]).assert_success();
-        home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-        home.run(&["keys", "rotate", "--no-reseal", "--lead", "0", "--jwt"]).assert_success();
+    let (installation, other_home) = (installation_without_warnings(), installation_without_warnings());
+    for installation in [&installation, &other_home] {
+        installation.run(&["migrate"]).assert_success();
+        installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+        installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0", "--jwt"]).assert_success();
     }
     let starts: [&[&str]; 4] = [&UP_ARGS, &["migrate"], &["user", "list"], &["app", "add", "x"]];
     for (key, file) in [("seal-1", "seal-1.key"), ("seal-2", "seal-2.key"), ("mac", "mac.key")] {
-        let (own, strange) = (home.data().join("keys").join(file), stranger.data().join("keys").join(file));
+        let (own, foreign) = (installation.data().join("keys").join(file), other_home.data().join("keys").join(file));
         let good = fs::read(&own).unwrap();
-        fs::copy(strange, &own).unwrap();
+        fs::copy(foreign, &own).unwrap();
         for start in starts {
-            home.run(start).assert_failed(2, &format!("keys/{file}: this is not the key {key}"));
+            installation.run(start).assert_failed(2, &format!("keys/{file}: this is not the key {key}"));
         }
         fs::remove_file(&own).unwrap();
         for start in starts {
-            home.run(start).assert_failed(2, file);
+            installation.run(start).assert_failed(2, file);
         }
-        assert!(!own.exists(), "no start makes a key that is lost");
+        assert!(!own.exists(), "no command recreates a lost key");
         restore_key(&own, &good);
     }
     for number in [1, 2] {
         let file = format!("jwt-eddsa-{number}.pem");
-        let own = home.data().join("keys").join(&file);
+        let own = installation.data().join("keys").join(&file);
         let good = fs::read(&own).unwrap();
-        fs::copy(stranger.data().join("keys").join(&file), &own).unwrap();
-        home.run(&UP_ARGS).assert_failed(2, &format!("this is not the key jwt-eddsa-{number}"));
+        fs::copy(other_home.data().join("keys").join(&file), &own).unwrap();
+        installation.run(&UP_ARGS).assert_failed(2, &format!("this is not the key jwt-eddsa-{number}"));
         fs::remove_file(&own).unwrap();
-        home.run(&UP_ARGS).assert_failed(2, &format!("the key jwt-eddsa-{number} is in service, but missing"));
+        installation.run(&UP_ARGS).assert_failed(2, &format!("the key jwt-eddsa-{number} is in service, but missing"));
         restore_key(&own, &good);
     }
-    home.run(&["check"]).assert_success();
+    installation.run(&["check"]).assert_success();
 }
 
 #[tokio::test]
 async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_failure() {
-    let home = Installation::new();
-    let server = home.start_up();
-    // Another machine with a key folder of its own, where the new key is made first.
-    let keys = home.path("other-keys");
+    let installation = Installation::new();
+    let server = installation.start_up();
+    // Another machine with a separate key folder, where the new key is created.
+    let keys = installation.path("other-keys");
     fs::create_dir(&keys).unwrap();
-    for entry in fs::read_dir(home.data().join("keys")).unwrap() {
+    for entry in fs::read_dir(installation.data().join("keys")).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), keys.join(entry.file_name())).unwrap();
     }
     let mut other = Installation::with_settings(&[
         ("STELE_HASH_COST", "64,1,1,weak"),
-        ("STELE_DATA", home.data().to_str().unwrap()),
+        ("STELE_DATA", installation.data().to_str().unwrap()),
     ]);
     other.set("STELE_KEYS", keys.to_str().unwrap());
     other.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
@@ -84,16 +84,16 @@ async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_fai
     {
         eventually(message, || server.log().contains(message).then_some(()));
     }
-    // The user is found and their password is right: a proof that needs no seal works.
+    // A login with the raw password needs no sealing key, so it works.
     client.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success();
     client.login_as(DialectKind::Jwt, "mark", "wrong").await.assert_is(200, "-1");
 
-    // Nothing was counted, so the owner gets in as soon as the key is there.
-    fs::copy(keys.join("seal-2.key"), home.data().join("keys/seal-2.key")).unwrap();
+    // No failure was counted, so the owner can log in as soon as the key is present.
+    fs::copy(keys.join("seal-2.key"), installation.data().join("keys/seal-2.key")).unwrap();
     loop {
-        let answer = client.json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", "a-password")).await;
-        if answer.status != 500 {
-            answer.assert_success();
+        let response = client.json(CLOUDBOX_LOGIN, &[], &salted_login_body("mark", "a-password")).await;
+        if response.status != 500 {
+            response.assert_success();
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -1,5 +1,5 @@
-//! One account behind five dialects: a password changed through one is changed in all, and what the old one had opened
-//! is shut in all.
+//! Password changes and disabled accounts apply to all five dialects: only the new password is accepted, and sessions,
+//! codes and tokens from before are revoked.
 
 use serde_json::json;
 
@@ -13,12 +13,12 @@ const OLD_PASSWORD: &str = "the-old-password";
 const NEW_PASSWORD: &str = "a-new-password";
 
 struct PasswordChangeTest {
-    home: Installation,
+    installation: Installation,
     server: Server,
     client: DialectClient,
 }
 
-/// What the old password had opened, in every dialect, before it changed.
+/// Sessions, codes and one-time tokens issued before the password change.
 struct IssuedCredentials {
     tokens: Vec<(DialectKind, String)>,
     mefp_token: String,
@@ -31,101 +31,102 @@ impl PasswordChangeTest {
     fn new() -> Self {
         let settings =
             [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_SEND_ADDRESS", "1000"), ("STELE_SEND_RECIPIENT", "100")];
-        let home = Installation::with_settings(&settings);
-        let server = home.start_up();
-        let app = MefpApp::new("melink", home.add_app("melink", "melink"));
-        let token = home.run(&["token", "add", "e2e"]).last_stdout_word();
+        let installation = Installation::with_settings(&settings);
+        let server = installation.start_up();
+        let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+        let token = installation.run(&["token", "add", "e2e"]).last_stdout_word();
         let client = DialectClient::new(&server, app, &token);
-        Self { home, server, client }
+        Self { installation, server, client }
     }
 
     fn add_user(&self, name: &str, phone: &str) -> TestUser {
         let email = format!("{name}@example.com");
-        let id = self.home.add_user(name, OLD_PASSWORD, &["--phone", phone, "--email", &email]);
+        let id = self.installation.add_user(name, OLD_PASSWORD, &["--phone", phone, "--email", &email]);
         TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
     }
 
     async fn portal_code(&self, to: &str) -> String {
-        let seen = self.server.codes(to).len();
+        let already_sent = self.server.codes(to).len();
         self.client.form("/code/send", &[], &[("username", to)]).await.assert_success();
-        self.server.next_code(to, seen)
+        self.server.next_code(to, already_sent)
     }
 
     async fn mefp_code(&self, phone: &str) -> String {
-        let seen = self.server.codes(phone).len();
+        let already_sent = self.server.codes(phone).len();
         self.client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": 2 })).await.assert_success();
-        self.server.next_code(phone, seen)
+        self.server.next_code(phone, already_sent)
     }
 
     async fn reset_token(&self, person: &TestUser) -> String {
-        let seen = self.server.codes(&person.email).len();
-        let asked = [("account", person.name.as_str()), ("email", &person.email)];
-        self.client.form("/api/vi/Auth/ForgetPassword", &[], &asked).await.assert_success();
-        let code = self.server.next_code(&person.email, seen);
+        let already_sent = self.server.codes(&person.email).len();
+        let request = [("account", person.name.as_str()), ("email", &person.email)];
+        self.client.form("/api/vi/Auth/ForgetPassword", &[], &request).await.assert_success();
+        let code = self.server.next_code(&person.email, already_sent);
         let fields = [("account", person.name.as_str()), ("identifyCode", &code)];
         self.client.form("/api/vi/Auth/validatePhone", &[], &fields).await.assert_success().token()
     }
 
     async fn mefp_token(&self, person: &TestUser) -> String {
-        let asked = json!({ "login_name": person.phone, "app_to": "melink" });
-        self.client.mefp("/auth/token", &asked).await.assert_success().token()
+        let request = json!({ "login_name": person.phone, "app_to": "melink" });
+        self.client.mefp("/auth/token", &request).await.assert_success().token()
     }
 
-    /// Logs in everywhere and starts everything that the password's change should end.
+    /// Logs in through every dialect and obtains every kind of code and token that a password change must revoke.
     async fn issue_credentials(&self, person: &TestUser) -> IssuedCredentials {
         let mut tokens = Vec::new();
         for dialect in DialectKind::ALL {
-            let answer = self.client.login(dialect, person, OLD_PASSWORD).await.assert_success();
+            let response = self.client.login(dialect, person, OLD_PASSWORD).await.assert_success();
             if matches!(dialect, DialectKind::Cloudbox | DialectKind::Tms | DialectKind::Jwt) {
-                tokens.push((dialect, answer.token()));
+                tokens.push((dialect, response.token()));
             }
         }
         for dialect in [DialectKind::Cloudbox, DialectKind::Jwt] {
-            // One that is asked for now, so that those that are asked for later are known to be askable.
+            // The check ends the session, so it is done on a spare one: it proves that the check detects valid
+            // sessions.
             let spare = self.client.login(dialect, person, OLD_PASSWORD).await.assert_success().token();
             assert_eq!(self.client.is_session_alive(dialect, &spare).await, Some(true), "{dialect:?}");
         }
         let tms = tokens.iter().find(|(dialect, _)| *dialect == DialectKind::Tms).unwrap();
         assert_eq!(self.client.is_session_alive(DialectKind::Tms, &tms.1).await, Some(true));
-        // The portal's codes are by recipient; the reset token's code went to the same address before.
+        // The portal's code comes last, because a newer code for the same address replaces it.
         let reset_token = self.reset_token(person).await;
         let portal_code = self.portal_code(&person.email).await;
         let mefp_code = self.mefp_code(&person.phone).await;
         IssuedCredentials { tokens, mefp_token: self.mefp_token(person).await, reset_token, portal_code, mefp_code }
     }
 
-    /// Nothing of what was open is.
-    async fn assert_all_revoked(&self, person: &TestUser, opened: &IssuedCredentials, by: &str) {
-        for (dialect, token) in &opened.tokens {
+    /// Asserts that every session, code and token is revoked.
+    async fn assert_all_revoked(&self, person: &TestUser, issued: &IssuedCredentials, by: &str) {
+        for (dialect, token) in &issued.tokens {
             assert_eq!(
                 self.client.is_session_alive(*dialect, token).await,
                 Some(false),
-                "{by}: a session of {dialect:?} lives"
+                "{by}: a session of {dialect:?} is still valid"
             );
         }
-        let redeemed = self.client.mefp("/auth/check/token", &json!({ "token": opened.mefp_token })).await;
+        let redeemed = self.client.mefp("/auth/check/token", &json!({ "token": issued.mefp_token })).await;
         assert_eq!(redeemed.code(), "40006", "{by}: {redeemed:?}");
-        let asked = json!({ "login_name": person.phone, "app_to": "melink" });
-        let handed = self.client.mefp("/auth/token", &asked).await;
-        assert_eq!(handed.code(), "40006", "{by}: {handed:?}");
+        let request = json!({ "login_name": person.phone, "app_to": "melink" });
+        let handover = self.client.mefp("/auth/token", &request).await;
+        assert_eq!(handover.code(), "40006", "{by}: {handover:?}");
         let fields = [("account", person.name.as_str()), ("password", "by-a-thief")];
-        let token = [("authorization", opened.reset_token.as_str())];
+        let token = [("authorization", issued.reset_token.as_str())];
         self.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_is(401, "-1");
-        let (code, thief) = (base64(&opened.portal_code), base64("by-a-thief"));
+        let (code, thief) = (base64(&issued.portal_code), base64("by-a-thief"));
         let fields = [("username", person.email.as_str()), ("password", &thief), ("code", &code)];
         self.client.form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
-        let message = json!({ "login_name": person.phone, "new_password": "by-a-thief", "captcha": opened.mefp_code });
+        let message = json!({ "login_name": person.phone, "new_password": "by-a-thief", "captcha": issued.mefp_code });
         self.client.mefp("/auth/forgot", &message).await.assert_is(200, "40002");
     }
 
-    /// `password` is let in by every dialect and `wrong` by none.
+    /// Asserts that every dialect accepts `password` and rejects `wrong`.
     async fn assert_only_password_accepted(&self, person: &TestUser, password: &str, wrong: &str, by: &str) {
         for dialect in DialectKind::ALL {
-            let answer = self.client.login(dialect, person, wrong).await;
+            let response = self.client.login(dialect, person, wrong).await;
             let expected = [("1002", 200), ("1002", 200), ("3202", 200), ("40003", 200), ("-1", 200)][dialect as usize];
-            assert_eq!((answer.code().as_str(), answer.status), expected, "{by}: {dialect:?}: {answer:?}");
-            let answer = self.client.login(dialect, person, password).await;
-            assert!(answer.is_success(), "{by}: {dialect:?}: {answer:?}");
+            assert_eq!((response.code().as_str(), response.status), expected, "{by}: {dialect:?}: {response:?}");
+            let response = self.client.login(dialect, person, password).await;
+            assert!(response.is_success(), "{by}: {dialect:?}: {response:?}");
         }
     }
 
@@ -164,19 +165,23 @@ impl PasswordChangeTest {
                 let fields = [("account", email), ("password", NEW_PASSWORD)];
                 self.client.form("/api/vi/Auth/updatePassword", &[("token", &token)], &fields).await.assert_success();
             }
-            _ => drop(self.home.run_with(&["user", "passwd", name, "--password-stdin"], NEW_PASSWORD).assert_success()),
+            _ => drop(
+                self.installation
+                    .run_with(&["user", "passwd", name, "--password-stdin"], NEW_PASSWORD)
+                    .assert_success(),
+            ),
         }
     }
 }
 
 async fn assert_changed_everywhere(by: &str) {
-    let scene = PasswordChangeTest::new();
-    let person = scene.add_user("mark", "13800138000");
-    let opened = scene.issue_credentials(&person).await;
-    scene.change_password_by(&person, by).await;
-    scene.assert_all_revoked(&person, &opened, by).await;
-    scene.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, by).await;
-    scene.server.stop();
+    let fixture = PasswordChangeTest::new();
+    let person = fixture.add_user("mark", "13800138000");
+    let issued = fixture.issue_credentials(&person).await;
+    fixture.change_password_by(&person, by).await;
+    fixture.assert_all_revoked(&person, &issued, by).await;
+    fixture.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, by).await;
+    fixture.server.stop();
 }
 
 #[tokio::test]
@@ -211,38 +216,38 @@ async fn a_password_set_by_the_cli_applies_to_all_dialects() {
 
 #[tokio::test]
 async fn an_unused_reset_token_and_portal_code_are_accepted() {
-    // The counterpart of what `all_shut` finds: the same steps succeed while the password stays.
-    let scene = PasswordChangeTest::new();
-    let person = scene.add_user("mark", "13800138000");
-    let opened = scene.issue_credentials(&person).await;
-    scene.client.mefp("/auth/check/token", &json!({ "token": opened.mefp_token })).await.assert_success();
+    // Control for `assert_all_revoked`: the same calls succeed while the password is unchanged.
+    let fixture = PasswordChangeTest::new();
+    let person = fixture.add_user("mark", "13800138000");
+    let issued = fixture.issue_credentials(&person).await;
+    fixture.client.mefp("/auth/check/token", &json!({ "token": issued.mefp_token })).await.assert_success();
     let fields = [("account", person.name.as_str()), ("password", NEW_PASSWORD)];
-    let token = [("authorization", opened.reset_token.as_str())];
-    scene.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_success();
-    scene.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, "a reset token").await;
+    let token = [("authorization", issued.reset_token.as_str())];
+    fixture.client.form("/api/vi/Auth/updatePassword", &token, &fields).await.assert_success();
+    fixture.assert_only_password_accepted(&person, NEW_PASSWORD, OLD_PASSWORD, "a reset token").await;
 }
 
 #[tokio::test]
 async fn a_disabled_user_is_rejected_by_all_dialects_until_enabled() {
-    let scene = PasswordChangeTest::new();
-    let person = scene.add_user("mark", "13800138000");
-    let opened = scene.issue_credentials(&person).await;
-    scene.home.run(&["user", "disable", "MARK@example.com"]).assert_success();
-    scene.assert_all_revoked(&person, &opened, "disable").await;
+    let fixture = PasswordChangeTest::new();
+    let person = fixture.add_user("mark", "13800138000");
+    let issued = fixture.issue_credentials(&person).await;
+    fixture.installation.run(&["user", "disable", "MARK@example.com"]).assert_success();
+    fixture.assert_all_revoked(&person, &issued, "disable").await;
     for dialect in DialectKind::ALL {
-        let answer = scene.client.login(dialect, &person, OLD_PASSWORD).await;
-        assert!(!answer.is_success(), "{dialect:?}: {answer:?}");
+        let response = fixture.client.login(dialect, &person, OLD_PASSWORD).await;
+        assert!(!response.is_success(), "{dialect:?}: {response:?}");
         if matches!(dialect, DialectKind::Cloudbox | DialectKind::Tms) {
-            assert_eq!(answer.code(), "1006", "{dialect:?}: {answer:?}");
+            assert_eq!(response.code(), "1006", "{dialect:?}: {response:?}");
         }
     }
-    scene.home.run(&["user", "enable", &person.id]).assert_success();
-    scene.assert_only_password_accepted(&person, OLD_PASSWORD, NEW_PASSWORD, "enable").await;
-    for (dialect, token) in &opened.tokens {
+    fixture.installation.run(&["user", "enable", &person.id]).assert_success();
+    fixture.assert_only_password_accepted(&person, OLD_PASSWORD, NEW_PASSWORD, "enable").await;
+    for (dialect, token) in &issued.tokens {
         assert_eq!(
-            scene.client.is_session_alive(*dialect, token).await,
+            fixture.client.is_session_alive(*dialect, token).await,
             Some(false),
-            "a session of {dialect:?} came back"
+            "a session of {dialect:?} is valid again"
         );
     }
 }

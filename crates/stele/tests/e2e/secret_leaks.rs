@@ -1,5 +1,5 @@
-//! At the most talkative level, with every kind of secret passing through: none is in the log, in what commands print
-//! on standard error, or in a file of the data folder other than the outbox and the keys.
+//! Secret leaks: at log level `trace`, with every kind of secret in use, none is in the log, the traces, the metrics,
+//! the commands' standard error, or a file of the data folder other than the outbox and the keys.
 
 use std::path::Path;
 
@@ -15,23 +15,23 @@ use crate::trace_collector::Collector;
 
 const PHONE: &str = "13800138000";
 
-/// What must be found nowhere.
+/// The secrets that must not be found anywhere.
 #[derive(Default)]
 struct SecretTracker {
     texts: Vec<(String, Vec<u8>)>,
-    /// Six digits occur by chance; all codes of a kind do not.
+    /// Codes by kind. Six digits can occur by chance, so only all codes of a kind together count as a leak.
     codes: Vec<(&'static str, Vec<String>)>,
     stderr_output: Vec<u8>,
 }
 
 impl SecretTracker {
     fn track(&mut self, what: &str, secret: &str) -> String {
-        assert!(secret.len() >= 8, "{what} is too short to be looked for: {secret}");
+        assert!(secret.len() >= 8, "{what} is too short to search for: {secret}");
         self.texts.push((what.to_owned(), secret.as_bytes().to_vec()));
         secret.to_owned()
     }
 
-    /// A token, and the bytes that its hex digits stand for.
+    /// Tracks a token, and the bytes that its hex digits encode.
     fn track_token(&mut self, what: &str, secret: &str) -> String {
         if secret.len() == 32 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             self.track_hex(what, secret);
@@ -45,7 +45,7 @@ impl SecretTracker {
         self.track(&format!("{what}, upper case"), &hex.to_uppercase());
     }
 
-    /// A password and all that is made of it.
+    /// Tracks a password, its base64 and its md5.
     fn track_password(&mut self, what: &str, password: &str) -> String {
         self.track(&format!("base64 of {what}"), base64(password).trim_end_matches('='));
         let digest = self.track(&format!("digest of {what}"), &md5_hex(password));
@@ -61,7 +61,7 @@ impl SecretTracker {
         code
     }
 
-    /// Notes what a command told on standard error; returns the last word it answered.
+    /// Records a command's standard error; returns the last word of its standard output.
     fn command_output(&mut self, outcome: &CommandOutput) -> String {
         assert_eq!(outcome.code, Some(0), "{outcome:?}");
         self.stderr_output.extend(outcome.stderr.as_bytes());
@@ -84,56 +84,55 @@ impl SecretTracker {
         }
     }
 
+    /// Searches every file below `folder`, except for the outbox and the keys; returns the number of files.
     fn assert_not_below(&self, folder: &Path) -> usize {
-        let mut seen = 0;
+        let mut searched = 0;
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             match path.file_name().unwrap().to_str().unwrap() {
                 "outbox.jsonl" | "keys" => {}
-                _ if path.is_dir() => seen += self.assert_not_below(&path),
+                _ if path.is_dir() => searched += self.assert_not_below(&path),
                 _ => {
                     self.assert_not_in(&path.display().to_string(), &std::fs::read(&path).unwrap());
-                    seen += 1;
+                    searched += 1;
                 }
             }
         }
-        seen
+        searched
     }
 }
 
 async fn exercise_portal(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
-    let mut seen = 0;
-    let send = async |seen: usize| {
+    let send_code = async |already_sent: usize| {
         client.form("/code/send", &[], &[("username", "13900139000")]).await.assert_success();
-        server.next_code("13900139000", seen)
+        server.next_code("13900139000", already_sent)
     };
     for (turn, path) in ["/i/register", "/i/resetpwd", "/i/resetpwd"].into_iter().enumerate() {
-        let code = secrets.track_code("the portal", send(seen).await);
-        seen += 1;
+        let code = secrets.track_code("the portal", send_code(turn).await);
         let password = base64(&secrets.track_password("a password at the portal", &format!("portal-secret-{turn}")));
         let fields = [("username", "13900139000"), ("password", &password), ("code", &base64(&code))];
         client.form(path, &[], &fields).await.assert_success();
         let login = [("username", "13900139000"), ("password", &password)];
-        let answer = client.form("/i/login", &[], &login).await.assert_success();
-        let cookie = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let response = client.form("/i/login", &[], &login).await.assert_success();
+        let cookie = response.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
         secrets.track_token("the portal's cookie", cookie.split_once('=').unwrap().1);
         client.form("/i/logout", &[("cookie", &cookie)], &[("username", "13900139000")]).await.assert_success();
     }
 }
 
 async fn exercise_mefp(client: &DialectClient, server: &Server, secrets: &mut SecretTracker) {
-    let who = "13900139001";
+    let phone = "13900139001";
     for (turn, (path, usage)) in [("register", 1), ("forgot", 2), ("forgot", 2)].into_iter().enumerate() {
-        client.mefp("/auth/captcha", &json!({ "login_name": who, "usage": usage })).await.assert_success();
-        let code = secrets.track_code("MeFP", server.next_code(who, turn));
-        client.mefp("/auth/check/captcha", &json!({ "login_name": who, "captcha": code })).await;
+        client.mefp("/auth/captcha", &json!({ "login_name": phone, "usage": usage })).await.assert_success();
+        let code = secrets.track_code("MeFP", server.next_code(phone, turn));
+        client.mefp("/auth/check/captcha", &json!({ "login_name": phone, "captcha": code })).await;
         let password = secrets.track_password("a password at MeFP", &format!("mefp-secret-{turn}"));
-        let message = json!({ "login_name": who, "password": password, "new_password": password, "captcha": code });
+        let message = json!({ "login_name": phone, "password": password, "new_password": password, "captcha": code });
         client.mefp(&format!("/auth/{path}"), &message).await.assert_success();
     }
-    client.mefp("/auth/login", &json!({ "login_name": who, "password": "mefp-secret-2" })).await.assert_success();
+    client.mefp("/auth/login", &json!({ "login_name": phone, "password": "mefp-secret-2" })).await.assert_success();
     let token =
-        client.mefp("/auth/token", &json!({ "login_name": who, "app_to": "melink" })).await.assert_success().token();
+        client.mefp("/auth/token", &json!({ "login_name": phone, "app_to": "melink" })).await.assert_success().token();
     secrets.track_token("a MeFP token", &token);
     client.mefp("/auth/check/token", &json!({ "token": token })).await.assert_success();
 }
@@ -149,8 +148,8 @@ async fn exercise_salted(
         let at = fresh_timestamp();
         let salted = secrets.track_token("a salted digest", &salted_proof(&password, at));
         let body = json!({ "username": person.name, "password": salted, "timestamp": at });
-        let answer = client.json(CLOUDBOX_LOGIN, &[], &body).await.assert_success();
-        secrets.track_token("a cloudbox token", &answer.token());
+        let response = client.json(CLOUDBOX_LOGIN, &[], &body).await.assert_success();
+        secrets.track_token("a cloudbox token", &response.token());
         let digest = json!({ "username": person.name, "password": md5_hex(&password), "timestamp": fresh_timestamp() });
         let token =
             client.json(TMS_LOGIN, &[("authorization", &client.client_token)], &digest).await.assert_success().token();
@@ -182,7 +181,7 @@ async fn exercise_jwt(
             .await
             .assert_success();
         let code = secrets.track_code("JWT", server.next_code(PHONE, turn));
-        // As the document has it, in the query.
+        // In the query, as in the API document.
         let path = format!("/api/vi/Auth/validatePhone?account={}&identifyCode={code}", person.name);
         let reset = client.send(Method::POST, &path, &[], String::new()).await.assert_success().token();
         secrets.track_token("a reset token", &reset);
@@ -193,7 +192,7 @@ async fn exercise_jwt(
     }
 }
 
-/// Secrets where they do not belong: in bodies that cannot be read, in queries, in headers, in field names.
+/// Sends secrets in wrong places: in unreadable bodies, queries, headers and field names.
 async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secrets: &mut SecretTracker) {
     let paths = [
         CLOUDBOX_LOGIN,
@@ -205,8 +204,9 @@ async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secre
         "/i/register",
         "/i/resetpwd",
     ];
-    let more = ["/code/send", "/auth/login", "/auth/check/token", "/api/v1/Auth/Login", "/api/vi/Auth/updatePassword"];
-    for (turn, path) in paths.into_iter().chain(more).enumerate() {
+    let more_paths =
+        ["/code/send", "/auth/login", "/auth/check/token", "/api/v1/Auth/Login", "/api/vi/Auth/updatePassword"];
+    for (turn, path) in paths.into_iter().chain(more_paths).enumerate() {
         let secret = &secrets.track_password("a misplaced secret", &format!("misplaced-secret-{turn}"));
         let bodies = [
             ("application/json", format!("{{\"username\":\"mark\",\"password\":\"{secret}")),
@@ -228,8 +228,8 @@ async fn send_misplaced_secrets(client: &DialectClient, person: &TestUser, secre
             let headers =
                 [("content-type", kind), ("authorization", secret.as_str()), ("token", secret), ("cookie", secret)];
             let path = format!("{path}?password={secret}&{secret}");
-            let answer = client.send(Method::POST, &path, &headers, body).await;
-            assert!(!answer.is_success() && answer.status < 500, "{path}: {answer:?}");
+            let response = client.send(Method::POST, &path, &headers, body).await;
+            assert!(!response.is_success() && response.status < 500, "{path}: {response:?}");
         }
     }
     for dialect in DialectKind::ALL {
@@ -246,32 +246,33 @@ async fn no_secret_is_logged_or_stored() {
     let mut secrets = SecretTracker::default();
     let collector = Collector::start();
     let settings = [("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "trace"), ("STELE_LIMIT_ACCOUNT", "1000")];
-    let mut home = Installation::with_settings(&settings);
-    home.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
-    home.set(
+    let mut installation = Installation::with_settings(&settings);
+    installation.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
+    installation.set(
         "OTEL_EXPORTER_OTLP_HEADERS",
         &format!("x-key={}", secrets.track("the collector's key", "collector-secret")),
     );
-    let server = home.start_up();
+    let server = installation.start_up();
     let password = secrets.track_password("a provisioned password", "provisioned-secret");
     let args =
         ["user", "add", "--username", "mark", "--phone", PHONE, "--email", "mark@example.com", "--password-stdin"];
-    let id = secrets.command_output(&home.run_with(&args, &password));
-    let app = home.run(&["app", "add", "melink", "--may-token", "melink"]);
+    let id = secrets.command_output(&installation.run_with(&args, &password));
+    let app = installation.run(&["app", "add", "melink", "--may-token", "melink"]);
     let own = secrets.command_output(&app);
     let shared = app.stdout.split_whitespace().nth(1).unwrap().to_owned();
     secrets.track("app_secret", &own);
     secrets.track("mefp_secret", &shared);
-    let tms = secrets.command_output(&home.run(&["token", "add", "e2e"]));
+    let tms = secrets.command_output(&installation.run(&["token", "add", "e2e"]));
     secrets.track_token("a client token", &tms);
     let foreign = secrets.track_password("an imported password", "imported-secret");
-    // Nor does its md5 rest, which is as cheap to guess from with its salt as without.
+    // The imported md5 is not stored either: it is as cheap to guess from with its salt as without.
     let md5 = secrets.track("an imported md5", &md5_hex(&format!("{foreign}pepper")));
     let hash = format!("$md5ps$706570706572${md5}");
-    secrets.command_output(&home.run_with(&["user", "add", "--username", "imported", "--hash-stdin"], &hash));
+    secrets.command_output(&installation.run_with(&["user", "add", "--username", "imported", "--hash-stdin"], &hash));
     let unsalted = md5_hex(&secrets.track_password("an imported password without salt", "unsalted-secret"));
-    secrets.command_output(&home.run_with(&["user", "add", "--username", "unsalted", "--hash-stdin"], &unsalted));
-    secrets.assert_not_below(&home.data());
+    secrets
+        .command_output(&installation.run_with(&["user", "add", "--username", "unsalted", "--hash-stdin"], &unsalted));
+    secrets.assert_not_below(&installation.data());
 
     let client = DialectClient::new(&server, MefpApp::new("melink", (shared, own)), &tms);
     let person = TestUser { id, name: "mark".into(), phone: PHONE.into(), email: "mark@example.com".into() };
@@ -283,27 +284,27 @@ async fn no_secret_is_logged_or_stored() {
     exercise_jwt(&client, &server, &person, password, &mut secrets).await;
     send_misplaced_secrets(&client, &person, &mut secrets).await;
     let set = secrets.track_password("a set password", "set-secret");
-    secrets.command_output(&home.run_with(&["user", "passwd", "mark", "--password-stdin"], &set));
+    secrets.command_output(&installation.run_with(&["user", "passwd", "mark", "--password-stdin"], &set));
     for command in [&["user", "list"][..], &["user", "list", "--json"], &["user", "show", "mark"], &["check"]] {
-        let outcome = home.run(command);
+        let outcome = installation.run(command);
         secrets.command_output(&outcome);
         secrets.stderr_output.extend(outcome.stdout.as_bytes());
     }
 
     assert!(
-        secrets.assert_not_below(&home.data()) >= 4,
-        "the databases and their logs are looked at while they are in use"
+        secrets.assert_not_below(&installation.data()) >= 4,
+        "the databases and their WALs are searched while they are in use"
     );
     let metrics = crate::metrics::scrape(&server).await;
     assert!(metrics.contains("stele_logins_total"));
     secrets.assert_not_in("the metrics", metrics.as_bytes());
     let log = server.stop();
-    assert!(collector.spans().iter().any(|span| span.data.name == "argon2id"), "the traces lack steps");
+    assert!(collector.spans().iter().any(|span| span.data.name == "argon2id"), "the traces have no hashing span");
     secrets.assert_not_in("the traces", &collector.body_bytes());
-    assert!(log.contains("TRACE") && log.contains("/auth/login"), "the log is not as talkative as it should be");
+    assert!(log.contains("TRACE") && log.contains("/auth/login"), "the log lacks trace lines");
     secrets.assert_not_in("the log", log.as_bytes());
-    secrets.assert_not_in("what commands told", &secrets.stderr_output);
-    secrets.assert_not_below(&home.data());
+    secrets.assert_not_in("standard error of the commands", &secrets.stderr_output);
+    secrets.assert_not_below(&installation.data());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Every setting that is a number or a span, at both ends of its range and beyond: it works, or one line says what is
-//! wrong. Nothing panics.
+//! Every setting that is a number or a duration, at both ends of its range and beyond: it is accepted, or a one-line
+//! error names it. Nothing panics.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use stele::services;
 
 use crate::support::{Installation, eventually};
 
-/// The ends of what each takes; what is beyond is refused.
+/// Name, minimum and maximum of each number.
 const NUMBER_RANGES: [(&str, &str, &str); 21] = [
     ("STELE_PASSWORD_MIN", "1", "128"),
     ("STELE_LIMIT_ACCOUNT", "0", "4294967295"),
@@ -27,7 +27,7 @@ const NUMBER_RANGES: [(&str, &str, &str); 21] = [
     ("STELE_HASH_QUEUE", "1", "1000000"),
     ("STELE_BODY_LIMIT", "1", "16777216"),
     ("STELE_MAX_CONNECTIONS", "1", "1000000"),
-    // At the upper end, each of the six servers has as many threads.
+    // At the maximum, each of the six servers has this many threads.
     ("STELE_WORKERS", "1", "512"),
     ("STELE_LIMIT_WINDOW", "1s", "3650d"),
     ("STELE_LIMIT_WAIT", "1s", "3650d"),
@@ -51,17 +51,17 @@ fn all_ranges() -> impl Iterator<Item = (&'static str, &'static str, &'static st
     NUMBER_RANGES.into_iter().chain(DURATION_RANGES)
 }
 
-/// `stele up` with each setting at this end answers a login, and its log has no panic.
+/// Asserts that `stele up` with each setting at one end of its range serves logins without a panic.
 fn assert_serves_with(value: fn((&'static str, &'static str, &'static str)) -> (&'static str, &'static str)) {
-    let mut home = Installation::new();
+    let mut installation = Installation::new();
     for (name, value) in all_ranges().map(value) {
-        // How many threads a machine allows is its own matter: below.
+        // Tested separately below, because of the number of threads.
         if name != "STELE_WORKERS" {
-            home.set(name, value);
+            installation.set(name, value);
         }
     }
-    let server = home.start_up();
-    home.add_user("mark", "a-password", &["--phone", "13800138000"]);
+    let server = installation.start_up();
+    installation.add_user("mark", "a-password", &["--phone", "13800138000"]);
     for (path, body) in [
         ("/api/v1/Auth/Login", "account=mark&password=wrong"),
         ("/api/v1/Auth/Login", "account=mark&password=a-password"),
@@ -74,18 +74,18 @@ fn assert_serves_with(value: fn((&'static str, &'static str, &'static str)) -> (
     ] {
         let head = format!("POST {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}", body.len());
         let head = format!("{head}\r\nContent-Type: application/x-www-form-urlencoded\r\n\r\n{body}");
-        // Where there may be one connection, the next one is closed until the last one is counted no more.
-        let answer = eventually(path, || {
+        // With STELE_MAX_CONNECTIONS=1, a connection is rejected until the previous one is released.
+        let response = eventually(path, || {
             let mut stream = TcpStream::connect(server.address()).ok()?;
             stream.write_all(head.as_bytes()).ok()?;
-            let mut answer = String::new();
-            let _ = stream.read_to_string(&mut answer);
-            answer.starts_with("HTTP/1.1 ").then_some(answer)
+            let mut response = String::new();
+            let _ = stream.read_to_string(&mut response);
+            response.starts_with("HTTP/1.1 ").then_some(response)
         });
-        let status = answer.get(9..12).unwrap();
-        assert!(["200", "413", "429"].contains(&status), "{path}: {answer}");
+        let status = response.get(9..12).unwrap();
+        assert!(["200", "413", "429"].contains(&status), "{path}: {response}");
     }
-    // A drain of ten years is cut short as Ctrl-C does.
+    // SIGINT ends even a drain of ten years.
     server.signal(rustix::process::Signal::INT);
     let mut server = server;
     assert_eq!(server.wait_for_exit(), Some(0), "{}", server.log());
@@ -94,32 +94,32 @@ fn assert_serves_with(value: fn((&'static str, &'static str, &'static str)) -> (
 
 #[test]
 fn minimum_values_are_accepted() {
-    assert_serves_with(|(name, least, _)| (name, least));
+    assert_serves_with(|(name, minimum, _)| (name, minimum));
 }
 
 #[test]
 fn maximum_values_are_accepted() {
-    assert_serves_with(|(name, _, most)| (name, most));
+    assert_serves_with(|(name, _, maximum)| (name, maximum));
 }
 
 #[test]
 fn the_maximum_number_of_workers_serves() {
-    let mut home = Installation::new();
-    home.set("STELE_WORKERS", "512");
-    let server = home.start_up();
+    let mut installation = Installation::new();
+    installation.set("STELE_WORKERS", "512");
+    let server = installation.start_up();
     let log = server.stop();
     assert!(!log.contains("panicked"), "{log}");
 }
 
 #[test]
 fn out_of_range_values_are_named_in_the_error() {
-    let mut home = Installation::new();
-    home.set("STELE_LOG", "error");
-    home.run(&["migrate"]).assert_success();
-    let beyond = |name: &'static str, least: &str, most: &str| {
-        let span = most == "3650d";
-        let above = if span { "3651d".to_owned() } else { (most.parse::<u64>().unwrap() + 1).to_string() };
-        let below = match least {
+    let mut installation = Installation::new();
+    installation.set("STELE_LOG", "error");
+    installation.run(&["migrate"]).assert_success();
+    let beyond = |name: &'static str, minimum: &str, maximum: &str| {
+        let is_duration = maximum == "3650d";
+        let above = if is_duration { "3651d".to_owned() } else { (maximum.parse::<u64>().unwrap() + 1).to_string() };
+        let below = match minimum {
             "1" | "1s" => "0",
             "10" => "9",
             _ => "-1",
@@ -127,27 +127,27 @@ fn out_of_range_values_are_named_in_the_error() {
         let huge = "99999999999999999999";
         [(name, above), (name, below.to_owned()), (name, huge.to_owned()), (name, "-0.5".to_owned())]
     };
-    for (name, value) in all_ranges().flat_map(|(name, least, most)| beyond(name, least, most)) {
-        home.set(name, &value);
-        let outcome = home.run(&["up", "--listen", "127.0.0.1:0"]);
+    for (name, value) in all_ranges().flat_map(|(name, minimum, maximum)| beyond(name, minimum, maximum)) {
+        installation.set(name, &value);
+        let outcome = installation.run(&["up", "--listen", "127.0.0.1:0"]);
         let line = outcome.stderr.clone();
         assert_eq!(outcome.code, Some(2), "{name}={value}: {outcome:?}");
         assert!(line.starts_with(&format!("error: {name}")) && line.lines().count() == 1, "{name}={value}: {line}");
-        home.unset();
+        installation.unset();
     }
 }
 
-/// A new setting whose default is a number or a span belongs into the list above.
+/// Every setting whose default is a number or a duration must be in a list above.
 #[test]
 fn every_numeric_setting_is_covered() {
-    let tried: Vec<_> = all_ranges().map(|(name, ..)| name).collect();
+    let covered: Vec<_> = all_ranges().map(|(name, ..)| name).collect();
     let lists = services::settings();
     for setting in lists.iter().flat_map(|list| list.iter()).filter(|setting| setting.name().starts_with("STELE_")) {
         let (name, default) = (setting.name(), setting.default_text());
         let digits = default.trim_end_matches(['s', 'm', 'h', 'd']);
-        let countries = name == "STELE_SMS_COUNTRIES";
-        if !countries && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            assert!(tried.contains(&name), "{name} = {default}");
+        let is_country_list = name == "STELE_SMS_COUNTRIES";
+        if !is_country_list && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            assert!(covered.contains(&name), "{name} = {default}");
         }
     }
 }

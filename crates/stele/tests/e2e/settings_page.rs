@@ -1,4 +1,5 @@
-//! Settings are declared once: `docs/SETTINGS.md` is made of the declarations, and no default is written elsewhere.
+//! Settings are declared once: docs/SETTINGS.md is generated from the declarations, and no default is repeated
+//! elsewhere.
 
 use std::collections::BTreeMap;
 use std::fs::{read_dir, read_to_string, write};
@@ -24,7 +25,7 @@ fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every setting, by name.
+/// Every setting by its name.
 fn all_settings() -> BTreeMap<&'static str, &'static dyn AnySetting> {
     services::settings().into_iter().flatten().map(|setting| (setting.name(), *setting)).collect()
 }
@@ -33,7 +34,7 @@ fn contains_setting(lists: &[SettingList], name: &str) -> bool {
     lists.iter().any(|list| list.iter().any(|setting| setting.name() == name))
 }
 
-/// The programs that read a setting.
+/// The programs that read a setting, for the page's second column.
 fn programs_reading(name: &str) -> String {
     let shared = contains_setting(&stele_app::settings::shared_settings(), name);
     let mut readers = Vec::new();
@@ -76,7 +77,7 @@ fn every_default_is_valid() {
     }
 }
 
-/// The files below `folder` whose names end so.
+/// Collects the files below `folder` whose path ends with `ending`.
 fn files_with_extension(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     for entry in read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -88,41 +89,41 @@ fn files_with_extension(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A setting that is read by its name could be read with another default.
+/// A setting that is read by its name could have another default there.
 #[test]
 fn settings_are_read_only_through_their_declaration() {
     let (root, mut sources) = (repository_root(), Vec::new());
     for folder in read_dir(root.join("crates")).unwrap().chain(read_dir(&root).unwrap()) {
         let folder = folder.unwrap().path();
-        let tests = folder.to_str().is_some_and(|name| name.contains("/crates/test"));
-        if !tests && folder.join("Cargo.toml").exists() && folder.join("src").exists() {
+        let is_test_crate = folder.to_str().is_some_and(|name| name.contains("/crates/test"));
+        if !is_test_crate && folder.join("Cargo.toml").exists() && folder.join("src").exists() {
             files_with_extension(&folder.join("src"), ".rs", &mut sources);
         }
     }
     assert!(sources.len() > 100, "{}", sources.len());
     for path in sources {
         let text = read_to_string(&path).unwrap();
-        let product = text.split("#[cfg(test)]").next().unwrap();
-        for literal in product.split('"') {
-            assert!(!all_settings().contains_key(literal), "{}: \"{literal}\" in quotation marks", path.display());
+        let production_code = text.split("#[cfg(test)]").next().unwrap();
+        for literal in production_code.split('"') {
+            assert!(!all_settings().contains_key(literal), "{}: \"{literal}\" as a string literal", path.display());
         }
     }
 }
 
-/// The ways in which a page may write a default.
+/// The spellings of a default in a document: 2000, 2,000, 5s, 5 s.
 fn default_spellings(default: &str) -> Vec<String> {
-    let mut ways = vec![default.to_owned()];
+    let mut spellings = vec![default.to_owned()];
     if default.len() > 3 && default.parse::<u64>().is_ok() {
-        let (thousands, rest) = default.split_at(default.len() - 3);
-        ways.push(format!("{thousands},{rest}"));
+        let (thousands, units) = default.split_at(default.len() - 3);
+        spellings.push(format!("{thousands},{units}"));
     }
     if let Some(number) = default.strip_suffix(['s', 'm', 'h', 'd']) {
-        ways.push(format!("{number} {}", &default[number.len()..]));
+        spellings.push(format!("{number} {}", &default[number.len()..]));
     }
-    ways
+    spellings
 }
 
-/// As `STELE_X`, 5 s; `STELE_X` (5 s); `STELE_X=5`.
+/// Searches for a default right behind its setting: `STELE_X`, 5 s; `STELE_X` (5 s); `STELE_X=5`.
 #[test]
 fn documents_do_not_repeat_default_values() {
     let (root, mut pages) = (repository_root(), Vec::new());
@@ -135,12 +136,13 @@ fn documents_do_not_repeat_default_values() {
         let text = read_to_string(&path).unwrap();
         for (name, setting) in all_settings() {
             for (at, _) in text.match_indices(name) {
-                let rest = text[at + name.len()..].trim_start_matches(['`', ' ', ',', '(', ':', '（', '，', '：']);
-                let twice = |way: &String| {
-                    rest.strip_prefix(way.as_str()).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+                let tail = text[at + name.len()..].trim_start_matches(['`', ' ', ',', '(', ':', '（', '，', '：']);
+                let is_repeated = |spelling: &String| {
+                    tail.strip_prefix(spelling.as_str())
+                        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
                 };
-                let ways = default_spellings(&setting.default_text());
-                assert!(!ways.iter().any(twice), "{}: the default of {name} is written again", path.display());
+                let spellings = default_spellings(&setting.default_text());
+                assert!(!spellings.iter().any(is_repeated), "{}: repeats the default of {name}", path.display());
             }
         }
     }

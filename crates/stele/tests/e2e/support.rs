@@ -1,4 +1,4 @@
-//! Runs the `stele` command: `stele up` on a free port over a folder of its own, and its other commands beside it.
+//! Runs the `stele` command in a temporary installation: `stele up` on a free port, and the administrative commands.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -10,22 +10,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up on it.
+/// Timeout of every wait in the tests.
 pub(crate) const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Tries until there is a value; panics with `what` when patience ends.
+/// Polls until `attempt` returns a value; panics with `what` after [`TEST_TIMEOUT`].
 pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + TEST_TIMEOUT;
     loop {
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timeout: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
 }
 
-/// What a command that ended left behind.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
@@ -34,20 +34,20 @@ pub(crate) struct CommandOutput {
 }
 
 impl CommandOutput {
-    /// The last word on standard output of a command that succeeded: the id, the secret, the token.
+    /// The last word on standard output of a successful command: an id, a secret or a token.
     #[track_caller]
     pub(crate) fn last_stdout_word(&self) -> String {
         self.assert_success().stdout.split_whitespace().last().expect("something on standard output").to_owned()
     }
 
-    /// The command succeeded and complained about nothing.
+    /// Asserts exit code 0 and nothing on standard error.
     #[track_caller]
     pub(crate) fn assert_success(&self) -> &Self {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
         self
     }
 
-    /// The command gave up with `code`, and with one line on standard error that has `told` in it.
+    /// Asserts the exit code and a one-line error that contains `message`.
     #[track_caller]
     pub(crate) fn assert_failed(&self, code: i32, message: &str) {
         assert_eq!((self.code, self.stdout.as_str()), (Some(code), ""), "{self:?}");
@@ -64,7 +64,7 @@ fn read_file(file: &mut File) -> String {
     text
 }
 
-/// A process that does not outlive the test.
+/// A child process that is killed when dropped.
 pub(crate) struct KillOnDrop(pub(crate) Child);
 
 impl Drop for KillOnDrop {
@@ -74,39 +74,39 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// A folder for a server's data and for what it prints.
+/// A temporary folder with a data folder, and the settings of the programs that run on it.
 pub(crate) struct Installation {
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
 impl Installation {
-    /// A home whose password hashes are cheap.
+    /// An installation with cheap password hashes.
     pub(crate) fn new() -> Self {
         Self::with_settings(&[("STELE_HASH_COST", "64,1,1,weak")])
     }
 
-    /// A home with these settings.
+    /// An installation with these settings.
     pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
-        let mut home = Self { folder: TempDir::new().unwrap(), environment: Vec::new() };
-        home.set("STELE_ADMIN_LISTEN", "127.0.0.1:0");
+        let mut installation = Self { folder: TempDir::new().unwrap(), environment: Vec::new() };
+        installation.set("STELE_ADMIN_LISTEN", "127.0.0.1:0");
         for (name, value) in settings {
-            home.set(name, value);
+            installation.set(name, value);
         }
-        home
+        installation
     }
 
-    /// Sets a setting of what is run from now on.
+    /// Sets a setting for programs that are started from now on.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Takes the last setting back.
+    /// Removes the setting that was set last.
     pub(crate) fn unset(&mut self) {
         self.environment.pop();
     }
 
-    /// A path in the folder, beside the data.
+    /// A path in the temporary folder, outside of the data folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -116,16 +116,16 @@ impl Installation {
         self.path("data")
     }
 
-    /// `stele` with `args` on this home.
+    /// The command `stele` with `args` on this installation.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.program(Path::new(env!("CARGO_BIN_EXE_stele")), args)
     }
 
-    /// The program at `path` with `args` on this home.
+    /// The program at `path` with `args` on this installation.
     pub(crate) fn program(&self, path: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(path);
-        let ours = |name: &str| name.starts_with("STELE_") || name.starts_with("OTEL_");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
+        let is_setting = |name: &str| name.starts_with("STELE_") || name.starts_with("OTEL_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
             command.env_remove(name);
         }
         command.env("STELE_DATA", self.data()).envs(self.environment.iter().cloned()).args(args);
@@ -133,17 +133,17 @@ impl Installation {
         command
     }
 
-    /// Runs `stele` with `args` to its end.
+    /// Runs `stele` with `args` until it exits.
     pub(crate) fn run(&self, args: &[&str]) -> CommandOutput {
         self.run_with(args, "")
     }
 
-    /// Runs `stele` with `args` and `input` on its standard input, to its end.
+    /// Runs `stele` with `args`, and `input` on its standard input, until it exits.
     pub(crate) fn run_with(&self, args: &[&str], input: &str) -> CommandOutput {
         let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let (out, err) = (stdout.try_clone().unwrap(), stderr.try_clone().unwrap());
         let mut child = KillOnDrop(self.command(args).stdin(Stdio::piped()).stdout(out).stderr(err).spawn().unwrap());
-        // A command that refuses its arguments does not read; the pipe may be closed already.
+        // A command that rejects its arguments does not read its input, and may have exited already.
         let _ = child.0.stdin.take().unwrap().write_all(input.as_bytes());
         let status = eventually(&format!("the end of {args:?}"), || child.0.try_wait().unwrap());
         CommandOutput { code: status.code(), stdout: read_file(&mut stdout), stderr: read_file(&mut stderr) }
@@ -156,13 +156,14 @@ impl Installation {
         self.run_with(&args, password).last_stdout_word()
     }
 
-    /// Registers a MeFP app that may hand its users over to `may_token`; returns `mefp_secret` and the app's own.
+    /// Registers a MeFP app that may hand its users over to `may_token`; returns the shared secret and the app's
+    /// secret.
     #[track_caller]
     pub(crate) fn add_app(&self, name: &str, may_token: &str) -> (String, String) {
         let outcome = self.run(&["app", "add", name, "--may-token", may_token]);
-        let shared =
+        let shared_secret =
             outcome.assert_success().stdout.lines().next().unwrap().split_whitespace().last().unwrap().to_owned();
-        (shared, outcome.last_stdout_word())
+        (shared_secret, outcome.last_stdout_word())
     }
 
     /// Starts `stele up`.
@@ -170,7 +171,7 @@ impl Installation {
         self.start_up_with(&[])
     }
 
-    /// Starts `stele up` with more arguments and waits until it says that it is up.
+    /// Starts `stele up` with further arguments and waits until it prints that it is up.
     pub(crate) fn start_up_with(&self, args: &[&str]) -> Server {
         let listen = if args.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
         let args = [&["up"], listen, args].concat();
@@ -201,26 +202,26 @@ impl Server {
         let printed = self.stdout();
         let (first, _) = printed.split_once('\n')?;
         let url = first.strip_prefix("Stele is up at ").expect("the ready line comes first").split(' ').next().unwrap();
-        // The last line of what it prints: whatever is between, a demonstration's table, is there too.
+        // The last line of the output, so everything before it (the demo's table) is complete, too.
         printed.contains("Ctrl-C stops it.\n").then(|| url.to_owned())
     }
 
-    /// Its process id.
+    /// The server's process id.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.0.id()
     }
 
-    /// What it printed on standard output.
+    /// The server's standard output so far.
     pub(crate) fn stdout(&self) -> String {
         std::fs::read_to_string(&self.stdout).unwrap()
     }
 
-    /// What it logged on standard error, former servers of this home included.
+    /// The server's log, including those of earlier servers of this installation.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.stderr).unwrap()).into_owned()
     }
 
-    /// Where codes are delivered.
+    /// The outbox file that codes are written to.
     pub(crate) fn outbox(&self) -> &Path {
         &self.outbox
     }
@@ -235,39 +236,39 @@ impl Server {
         Self::codes_in(&self.outbox, to)
     }
 
-    /// Every code for `to` in an outbox, oldest first.
+    /// Every code for `to` in an outbox file, oldest first.
     pub(crate) fn codes_in(outbox: &Path, to: &str) -> Vec<String> {
         let text = std::fs::read_to_string(outbox).unwrap_or_default();
-        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let lines = whole.lines().filter(|line| line.contains(to));
-        // A full disk may have torn a line.
+        let complete_lines = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+        let lines = complete_lines.lines().filter(|line| line.contains(to));
+        // A full disk may have truncated a line.
         let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["to"] == to).map(|line| line["code"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The code that is sent to `to` after the `seen` that were.
-    pub(crate) fn next_code(&self, to: &str, seen: usize) -> String {
-        eventually(&format!("code {seen} for {to}"), || self.codes(to).into_iter().nth(seen))
+    /// Waits for the code for `to` after the first `already_sent`.
+    pub(crate) fn next_code(&self, to: &str, already_sent: usize) -> String {
+        eventually(&format!("code {already_sent} for {to}"), || self.codes(to).into_iter().nth(already_sent))
     }
 
-    /// Sends a signal.
+    /// Sends the server a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child.0), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the server has exited; returns the exit code.
     pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         eventually("the end of stele up", || self.child.0.try_wait().unwrap()).code()
     }
 
-    /// Stops it as a service manager does, and returns its log.
+    /// Stops the server (SIGTERM, graceful shutdown); returns its log.
     pub(crate) fn stop(mut self) -> String {
         self.signal(Signal::TERM);
         assert_eq!(self.wait_for_exit(), Some(0), "{}", self.log());
         self.log()
     }
 
-    /// Kills it where it stands, whoever else is looking at it.
+    /// Kills the server (SIGKILL).
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }

@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP as the real one does, and keeps what it is sent.
+//! A fake OpenTelemetry collector: accepts OTLP over HTTP and records the requests.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::Span as Sent;
+use opentelemetry_proto::tonic::trace::v1::Span as OtlpSpan;
 use prost::Message as _;
 
-/// A span, and whose it is.
+/// A received span and the service that sent it.
 #[derive(Clone, Debug)]
 pub(crate) struct Span {
     pub(crate) service: String,
-    pub(crate) data: Sent,
+    pub(crate) data: OtlpSpan,
 }
 
 impl Span {
-    /// An attribute as text; empty if it is not there.
+    /// An attribute's value as text; empty if it is missing.
     pub(crate) fn attribute(&self, key: &str) -> String {
         attribute_text(&self.data.attributes, key)
     }
@@ -55,7 +55,7 @@ struct ReceivedRequests {
     bodies: Vec<Vec<u8>>,
 }
 
-/// Listens until the test's process ends.
+/// A collector that listens until the test process ends.
 pub(crate) struct Collector {
     received: Arc<Mutex<ReceivedRequests>>,
     address: String,
@@ -65,33 +65,33 @@ impl Collector {
     pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let kept = Arc::<Mutex<ReceivedRequests>>::default();
-        let shared = Arc::clone(&kept);
+        let received = Arc::<Mutex<ReceivedRequests>>::default();
+        let shared = Arc::clone(&received);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let kept = Arc::clone(&shared);
-                std::thread::spawn(move || handle_connection(stream, &kept));
+                let received = Arc::clone(&shared);
+                std::thread::spawn(move || handle_connection(stream, &received));
             }
         });
-        Self { received: kept, address }
+        Self { received, address }
     }
 
-    /// What `OTEL_EXPORTER_OTLP_ENDPOINT` has to be.
+    /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The heads of the requests that came.
+    /// The heads of the received requests.
     pub(crate) fn request_heads(&self) -> Vec<String> {
         self.received.lock().unwrap().request_heads.clone()
     }
 
-    /// All bytes that came, heads left out.
+    /// The bodies of the received requests, concatenated.
     pub(crate) fn body_bytes(&self) -> Vec<u8> {
         self.received.lock().unwrap().bodies.concat()
     }
 
-    /// Every span that came.
+    /// Every received span.
     pub(crate) fn spans(&self) -> Vec<Span> {
         let mut spans = Vec::new();
         for body in &self.received.lock().unwrap().bodies {
@@ -105,8 +105,8 @@ impl Collector {
     }
 }
 
-/// Takes requests on one connection, one after the other.
-fn handle_connection(stream: TcpStream, kept: &Mutex<ReceivedRequests>) {
+/// Serves the requests of one keep-alive connection.
+fn handle_connection(stream: TcpStream, received: &Mutex<ReceivedRequests>) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = String::new();
@@ -120,12 +120,12 @@ fn handle_connection(stream: TcpStream, kept: &Mutex<ReceivedRequests>) {
         let mut body = vec![0; length.unwrap()];
         reader.read_exact(&mut body).unwrap();
         {
-            let mut kept = kept.lock().unwrap();
-            kept.request_heads.push(head);
-            kept.bodies.push(body);
+            let mut received = received.lock().unwrap();
+            received.request_heads.push(head);
+            received.bodies.push(body);
         }
-        let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
-        if reader.get_mut().write_all(answer.as_bytes()).is_err() {
+        let response = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+        if reader.get_mut().write_all(response.as_bytes()).is_err() {
             return;
         }
     }

@@ -1,5 +1,5 @@
-//! A machine's clock that is set by an hour, forward and back, under a process that runs: by libfaketime, which stands
-//! between the process and its clock.
+//! Clock changes: the clock is set an hour forward and back while the server runs, with libfaketime between the process
+//! and the system's clock.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use crate::stele_fixture::{PASSWORD, SteleFixture};
 
 const HOUR: i64 = 3_600;
 
-/// A scene whose clock is off.
+/// A server with a manipulated clock, its offset from the real time in seconds, and a user.
 struct ClockTest {
     fixture: SteleFixture,
     user: TestUser,
@@ -20,51 +20,51 @@ struct ClockTest {
     last_timestamp: u64,
 }
 
-/// Where Debian's package has the library.
+/// The path of libfaketime in Debian's package.
 fn libfaketime_path() -> String {
     let folders = std::fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
     let library = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
     library.expect("faketime must be installed").display().to_string()
 }
 
-/// Sets the clock that reads this file, at once and whole.
+/// Sets the clock of the processes that read this file; atomically, so that no process reads a partial file.
 fn set_clock_offset(file: &Path, offset: i64) {
-    let new = file.with_extension("new");
-    std::fs::write(&new, format!("{offset:+}\n")).unwrap();
-    std::fs::rename(new, file).unwrap();
+    let new_file = file.with_extension("new");
+    std::fs::write(&new_file, format!("{offset:+}\n")).unwrap();
+    std::fs::rename(new_file, file).unwrap();
 }
 
 impl ClockTest {
     fn new(offset: i64) -> Self {
         let folder = tempfile::tempdir().unwrap().keep();
-        let file = folder.join("clock");
-        set_clock_offset(&file, offset);
-        let scene = SteleFixture::with_settings(&[
+        let offset_file = folder.join("clock");
+        set_clock_offset(&offset_file, offset);
+        let fixture = SteleFixture::with_settings(&[
             ("LD_PRELOAD", &libfaketime_path()),
-            ("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap()),
+            ("FAKETIME_TIMESTAMP_FILE", offset_file.to_str().unwrap()),
             ("FAKETIME_NO_CACHE", "1"),
-            // What counts seconds, and not what time it is, is left alone, as by whoever sets a clock.
+            // Setting a system's clock does not change the monotonic clock.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
             ("NO_FAKE_STAT", "1"),
         ]);
-        let mark = scene.add_user("mark", "13800138000");
-        Self { fixture: scene, user: mark, offset_file: file, offset, last_timestamp: 0 }
+        let user = fixture.add_user("mark", "13800138000");
+        Self { fixture, user, offset_file, offset, last_timestamp: 0 }
     }
 
-    fn step_clock(&mut self, by: i64) {
-        self.offset += by;
+    fn step_clock(&mut self, seconds: i64) {
+        self.offset += seconds;
         set_clock_offset(&self.offset_file, self.offset);
     }
 
     fn restart(&mut self) {
-        let SteleFixture { installation: home, server, client } = &mut self.fixture;
-        let (app, tms) = (client.app.clone(), client.client_token.clone());
-        let log = std::mem::replace(server, home.start_up()).stop();
+        let SteleFixture { installation, server, client } = &mut self.fixture;
+        let (app, client_token) = (client.app.clone(), client.client_token.clone());
+        let log = std::mem::replace(server, installation.start_up()).stop();
         assert!(!log.contains("panicked"), "{log}");
-        *client = crate::client::DialectClient::new(server, app, &tms);
+        *client = crate::client::DialectClient::new(server, app, &client_token);
     }
 
-    /// The body of a salted login with a timestamp that was not used before and is right by the server's clock.
+    /// The body of a salted login with a timestamp that is fresh by the server's clock and was not used before.
     fn salted_login_body(&mut self) -> Value {
         #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -82,7 +82,7 @@ impl ClockTest {
         }
     }
 
-    /// Logs in with what is right by the server's clock.
+    /// Logs in successfully, with a fresh timestamp by the server's clock.
     async fn login(&mut self, dialect: DialectKind) -> Response {
         match dialect {
             DialectKind::Cloudbox | DialectKind::Tms => {
@@ -109,22 +109,22 @@ impl ClockTest {
         self.fixture.server.next_code(phone, 0)
     }
 
-    /// Fails until the account must wait, and gives for how long.
+    /// Sends wrong proofs until the account is locked out; returns the lockout in seconds.
     async fn lock_account(&mut self, name: &str) -> u64 {
         for _ in 0..20 {
             let mut body = self.salted_login_body();
             body["username"] = json!(name);
-            let answer = self.send(DialectKind::Cloudbox, &body).await;
-            if answer.status == 429 {
-                return answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            let response = self.send(DialectKind::Cloudbox, &body).await;
+            if response.status == 429 {
+                return response.headers["retry-after"].to_str().unwrap().parse().unwrap();
             }
-            answer.assert_is(200, "1002");
+            response.assert_is(200, "1002");
         }
-        panic!("{name} may be guessed at without end");
+        panic!("{name} is never locked out");
     }
 }
 
-/// What was opened, ended and used up before the clock was set.
+/// Proofs, sessions and codes from before the clock was set.
 struct IssuedBefore {
     proofs: Vec<(DialectKind, Value)>,
     active_sessions: Vec<(DialectKind, Vec<String>)>,
@@ -135,7 +135,7 @@ struct IssuedBefore {
 
 impl ClockTest {
     async fn issue_credentials(&mut self) -> IssuedBefore {
-        let (mut proofs, mut alive, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut proofs, mut active_sessions, mut ended_sessions) = (Vec::new(), Vec::new(), Vec::new());
         for dialect in [DialectKind::Cloudbox, DialectKind::Tms] {
             let body = self.salted_login_body();
             self.send(dialect, &body).await.assert_success();
@@ -146,36 +146,36 @@ impl ClockTest {
             for _ in 0..4 {
                 tokens.push(self.login(dialect).await.token());
             }
-            alive.push((dialect, tokens));
+            active_sessions.push((dialect, tokens));
         }
         for dialect in [DialectKind::Cloudbox, DialectKind::Jwt] {
             let token = self.login(dialect).await.token();
             assert_eq!(self.fixture.client.is_session_alive(dialect, &token).await, Some(true));
-            ended.push((dialect, token));
+            ended_sessions.push((dialect, token));
         }
-        let (one, other) = ("13900139001", "13900139002");
-        let (used, unused) = (self.code(one).await, self.code(other).await);
-        self.register(one, &used).await.assert_success();
+        let (phone, other_phone) = ("13900139001", "13900139002");
+        let (used, unused) = (self.code(phone).await, self.code(other_phone).await);
+        self.register(phone, &used).await.assert_success();
         IssuedBefore {
             proofs,
-            active_sessions: alive,
-            ended_sessions: ended,
-            used_code: (one.to_owned(), used),
-            unused_code: (other.to_owned(), unused),
+            active_sessions,
+            ended_sessions,
+            used_code: (phone.to_owned(), used),
+            unused_code: (other_phone.to_owned(), unused),
         }
     }
 
-    /// Whatever the clock says, what was ended and used up is, a proof that was accepted is `refused`, and who is right
-    /// gets in.
-    async fn assert_holds(&mut self, before: &mut IssuedBefore, refused: &str) {
+    /// Asserts that used proofs are rejected with the cloudbox code `rejection`, ended sessions and used codes stay
+    /// invalid, active sessions stay valid, and every dialect accepts a login.
+    async fn assert_holds(&mut self, before: &mut IssuedBefore, rejection: &str) {
         for (dialect, body) in &before.proofs {
-            self.send(*dialect, body).await.assert_is(200, refused);
+            self.send(*dialect, body).await.assert_is(200, rejection);
         }
         for (dialect, token) in &before.ended_sessions {
             assert_eq!(
                 self.fixture.client.is_session_alive(*dialect, token).await,
                 Some(false),
-                "{dialect:?}: {refused}"
+                "{dialect:?}: {rejection}"
             );
         }
         for (dialect, tokens) in &mut before.active_sessions {
@@ -183,7 +183,7 @@ impl ClockTest {
             assert_eq!(
                 self.fixture.client.is_session_alive(*dialect, &token).await,
                 Some(true),
-                "{dialect:?}: {refused}"
+                "{dialect:?}: {rejection}"
             );
         }
         self.register(&before.used_code.0, &before.used_code.1).await.assert_is(200, "3208");
@@ -194,34 +194,34 @@ impl ClockTest {
 #[tokio::test]
 #[ignore = "needs faketime"]
 async fn a_one_hour_clock_step_revives_no_credential_and_locks_no_user() {
-    // The store is older than what the clock is set back by.
-    let mut warped = ClockTest::new(-4 * HOUR);
-    warped.step_clock(2 * HOUR);
-    let mut before = warped.issue_credentials().await;
-    warped.assert_holds(&mut before, "1004").await;
+    // The state store is older than the steps that the clock is set back.
+    let mut test = ClockTest::new(-4 * HOUR);
+    test.step_clock(2 * HOUR);
+    let mut before = test.issue_credentials().await;
+    test.assert_holds(&mut before, "1004").await;
 
-    warped.step_clock(HOUR);
-    warped.assert_holds(&mut before, "1003").await;
-    // Its hour is over.
-    warped.register(&before.unused_code.0, &before.unused_code.1).await.assert_is(200, "3208");
-    // A process that starts sweeps out what has expired.
-    warped.restart();
-    warped.assert_all_dialects_log_in().await;
-    warped.fixture.installation.add_user("eve", "another", &[]);
-    warped.lock_account("eve").await;
+    test.step_clock(HOUR);
+    test.assert_holds(&mut before, "1003").await;
+    // The code has expired after an hour.
+    test.register(&before.unused_code.0, &before.unused_code.1).await.assert_is(200, "3208");
+    // A starting process deletes what has expired.
+    test.restart();
+    test.assert_all_dialects_log_in().await;
+    test.fixture.installation.add_user("eve", "another", &[]);
+    test.lock_account("eve").await;
 
-    warped.step_clock(-HOUR);
-    warped.assert_holds(&mut before, "1004").await;
-    assert!(warped.lock_account("eve").await <= 60, "nobody waits for a clock that was set back");
+    test.step_clock(-HOUR);
+    test.assert_holds(&mut before, "1004").await;
+    assert!(test.lock_account("eve").await <= 60, "setting the clock back does not extend a lockout");
 
-    // An hour behind the time.
-    warped.step_clock(-HOUR);
-    warped.assert_holds(&mut before, "1003").await;
-    warped.step_clock(HOUR);
+    // An hour behind the original time.
+    test.step_clock(-HOUR);
+    test.assert_holds(&mut before, "1003").await;
+    test.step_clock(HOUR);
     for (dialect, body) in &before.proofs {
-        warped.send(*dialect, body).await.assert_is(200, "1004");
+        test.send(*dialect, body).await.assert_is(200, "1004");
     }
-    let log = warped.fixture.server.stop();
+    let log = test.fixture.server.stop();
     assert!(!log.contains("panicked") && !log.contains("ERROR"), "{log}");
-    std::fs::remove_dir_all(warped.offset_file.parent().unwrap()).unwrap();
+    std::fs::remove_dir_all(test.offset_file.parent().unwrap()).unwrap();
 }

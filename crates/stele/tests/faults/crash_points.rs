@@ -1,5 +1,6 @@
-//! PostgreSQL or Redis killed right before or after each write of each use case, or before its answer is heard: what was
-//! answered is so, what was not is one of two things and never half of both, and asking again is all that it takes.
+//! Crash points: PostgreSQL or Redis is killed before or after each write of each use use_case, or before the response
+//! arrives. An acknowledged operation is complete, an unacknowledged one has happened completely or not at all, and a
+//! retry succeeds.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -24,12 +25,12 @@ use stele_core::user::{Profile, Role, UserRef, UserStatus};
 use stele_testkit::servers::{Postgres, Redis};
 use stele_testkit::{CallPhase, TestLab};
 
-/// The dialect of all of them: any would do.
+/// The dialect of all requests; any dialect would do.
 const DIALECT: &str = "jwt";
 const OLD_PASSWORD: &str = "the-old-password";
 const NEW_PASSWORD: &str = "a-new-password";
 
-/// The calls of the stores that write.
+/// The store operations that write.
 const WRITE_CALLS: [&str; 14] = [
     "add",
     "change_credential",
@@ -78,12 +79,12 @@ const USE_CASES: [UseCase; 12] = [
     UseCase::AddClientToken,
 ];
 
-/// When the server is killed: at the write that is counted so.
+/// When, relative to a write, the server is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum KillPoint {
     BeforeWrite,
     AfterWrite,
-    /// After, and what it answered is lost.
+    /// After the write, and the response to it is lost.
     ResponseLost,
 }
 
@@ -93,7 +94,7 @@ struct CrashTest {
     redis: Arc<Redis>,
 }
 
-/// Somebody with a session, a code and a token, made before anything happens.
+/// A user with the session, code and ticket that the use use_case needs, created before the kill.
 struct TestAccount {
     name: String,
     phone: String,
@@ -118,12 +119,12 @@ fn sms_recipient(phone: &str) -> Recipient {
 impl CrashTest {
     async fn new() -> Self {
         let (postgres, redis) = (Postgres::start(), Redis::start());
-        // What it answered is on its way to the disk: a kill takes nothing of that back. (A power cut is not tested.)
+        // An acknowledged commit is in the system's page cache and survives a kill. (A power failure is not tested.)
         postgres.write_file("postgresql.auto.conf", "fsync = off\nsynchronous_commit = on\nmax_connections = 50\n");
         postgres.restart();
-        let (users, state, many) = (postgres.new_database_url(), redis.url(), "100000");
+        let (users, state, limit) = (postgres.new_database_url(), redis.url(), "100000");
         let stores = [("STELE_DATABASE_URL", users.as_str()), ("STELE_REDIS_URL", &state)];
-        let limits = [("STELE_LIMIT_ADDRESS", many), ("STELE_SEND_ADDRESS", many)];
+        let limits = [("STELE_LIMIT_ADDRESS", limit), ("STELE_SEND_ADDRESS", limit)];
         let lab = TestLab::with_settings(&[stores, limits].concat()).await;
         Self { lab, postgres: Arc::new(postgres), redis: Arc::new(redis) }
     }
@@ -140,7 +141,7 @@ impl CrashTest {
         self.lab.use_cases().login(request).await
     }
 
-    /// Whether a password is let in.
+    /// Whether a login with this password succeeds.
     async fn accepts_password(&self, name: &str, password: &str) -> bool {
         match self.log_in(name, password).await {
             Ok(_) => true,
@@ -172,37 +173,37 @@ impl CrashTest {
         self.lab.use_cases().grant_reset(&request_info(), name, &code).await.unwrap()
     }
 
-    async fn create_account(&self, case: UseCase, number: usize) -> TestAccount {
+    async fn create_account(&self, use_case: UseCase, number: usize) -> TestAccount {
         let (name, phone) = (format!("user-{number}"), format!("138{number:08}"));
-        let mut subject = TestAccount { name, phone, user: None, session: None, code: None, ticket: None };
-        if !matches!(case, UseCase::AddUser | UseCase::Register | UseCase::AddClientToken) {
-            let user = self.lab.user(&subject.name).phone(&subject.phone).password(OLD_PASSWORD).add().await;
-            subject.user = Some(UserRef::Id(user.id));
-            subject.session = Some(self.log_in(&subject.name, OLD_PASSWORD).await.unwrap().token);
+        let mut account = TestAccount { name, phone, user: None, session: None, code: None, ticket: None };
+        if !matches!(use_case, UseCase::AddUser | UseCase::Register | UseCase::AddClientToken) {
+            let user = self.lab.user(&account.name).phone(&account.phone).password(OLD_PASSWORD).add().await;
+            account.user = Some(UserRef::Id(user.id));
+            account.session = Some(self.log_in(&account.name, OLD_PASSWORD).await.unwrap().token);
         }
-        match case {
-            UseCase::Register | UseCase::ResetPassword => subject.code = Some(self.send_code(&subject.phone).await),
+        match use_case {
+            UseCase::Register | UseCase::ResetPassword => account.code = Some(self.send_code(&account.phone).await),
             UseCase::SetPasswordByTicket => {
-                subject.ticket = Some(self.issue_ticket(&subject.name, &subject.phone).await);
+                account.ticket = Some(self.issue_ticket(&account.name, &account.phone).await);
             }
             UseCase::Enable => {
-                self.lab.use_cases().set_status(subject.user.unwrap(), UserStatus::Disabled).await.unwrap();
+                self.lab.use_cases().set_status(account.user.unwrap(), UserStatus::Disabled).await.unwrap();
             }
             _ => {}
         }
-        subject
+        account
     }
 
-    /// Does what the case is about.
-    async fn run_use_case(&self, case: UseCase, subject: &TestAccount) -> stele_core::Result<Option<Token>> {
+    /// Runs the use use_case; returns the token, if it issues one.
+    async fn run_use_case(&self, use_case: UseCase, account: &TestAccount) -> stele_core::Result<Option<Token>> {
         let (use_cases, caller, new) = (self.lab.use_cases(), request_info(), new_password(NEW_PASSWORD));
-        let recipient = sms_recipient(&subject.phone);
-        let session = || subject.session.as_ref().unwrap();
-        match case {
+        let recipient = sms_recipient(&account.phone);
+        let session = || account.session.as_ref().unwrap();
+        match use_case {
             UseCase::AddUser => {
                 let request = AddUserRequest {
-                    name: Username::parse(&subject.name).unwrap(),
-                    phone: Phone::parse_provisioned(&subject.phone),
+                    name: Username::parse(&account.name).unwrap(),
+                    phone: Phone::parse_provisioned(&account.phone),
                     email: None,
                     role: Role::User,
                     profile: Profile::default(),
@@ -211,7 +212,7 @@ impl CrashTest {
                 use_cases.add_user(request).await.map(|_| None)
             }
             UseCase::Register => {
-                let code = subject.code.as_ref().unwrap();
+                let code = account.code.as_ref().unwrap();
                 let request = RegisterRequest {
                     to: &recipient,
                     purpose: CodePurpose::Any,
@@ -221,18 +222,18 @@ impl CrashTest {
                 };
                 use_cases.register(request).await.map(|_| None)
             }
-            UseCase::Login => self.log_in(&subject.name, OLD_PASSWORD).await.map(|entered| Some(entered.token)),
+            UseCase::Login => self.log_in(&account.name, OLD_PASSWORD).await.map(|session| Some(session.token)),
             UseCase::UseSession => use_cases.authenticate(DIALECT, session()).await.map(|_| None),
             UseCase::Logout => use_cases.logout(DIALECT, session()).await.map(|()| None),
             UseCase::ChangePassword => {
                 let proof = Proof::Raw(RawPassword::new(OLD_PASSWORD.to_owned()));
-                let Some(UserRef::Id(user)) = subject.user else { panic!("the case needs a user") };
-                let whose = PasswordChangeTarget::Unauthenticated(user);
-                let request = ChangePasswordRequest { target: whose, proof, password: new, caller: &caller };
-                use_cases.change_password(request).await.map(|entered| Some(entered.token))
+                let Some(UserRef::Id(user)) = account.user else { panic!("the use_case needs a user") };
+                let target = PasswordChangeTarget::Unauthenticated(user);
+                let request = ChangePasswordRequest { target, proof, password: new, caller: &caller };
+                use_cases.change_password(request).await.map(|session| Some(session.token))
             }
             UseCase::ResetPassword => {
-                let code = subject.code.as_ref().unwrap();
+                let code = account.code.as_ref().unwrap();
                 let request = ResetPasswordRequest {
                     to: &recipient,
                     purpose: CodePurpose::Any,
@@ -243,18 +244,18 @@ impl CrashTest {
                 use_cases.reset_password(request).await.map(|_| None)
             }
             UseCase::SetPasswordByTicket => {
-                let authority = SetPasswordAuthorization::ResetToken(subject.ticket.clone().unwrap());
-                use_cases.set_password(&caller, &subject.name, &new, &authority).await.map(|()| None)
+                let authorization = SetPasswordAuthorization::ResetToken(account.ticket.clone().unwrap());
+                use_cases.set_password(&caller, &account.name, &new, &authorization).await.map(|()| None)
             }
             UseCase::SetPasswordByLogin => {
-                let authority = SetPasswordAuthorization::RecentLogin(session().clone());
-                use_cases.set_password(&caller, &subject.name, &new, &authority).await.map(|()| None)
+                let authorization = SetPasswordAuthorization::RecentLogin(session().clone());
+                use_cases.set_password(&caller, &account.name, &new, &authorization).await.map(|()| None)
             }
             UseCase::Disable | UseCase::Enable => {
-                let status = if case == UseCase::Disable { UserStatus::Disabled } else { UserStatus::Active };
-                use_cases.set_status(subject.user.unwrap(), status).await.map(|()| None)
+                let status = if use_case == UseCase::Disable { UserStatus::Disabled } else { UserStatus::Active };
+                use_cases.set_status(account.user.unwrap(), status).await.map(|()| None)
             }
-            UseCase::AddClientToken => use_cases.add_client_token(&subject.name).await.map(Some),
+            UseCase::AddClientToken => use_cases.add_client_token(&account.name).await.map(Some),
         }
     }
 }

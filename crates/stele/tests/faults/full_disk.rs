@@ -1,4 +1,4 @@
-//! A disk that is full under the embedded stores: a small file system of the test's own.
+//! A full disk under the embedded stores, on a small tmpfs that the test mounts.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use crate::client::{CLOUDBOX_LOGIN, DialectClient, DialectKind, base64, md5_hex}
 use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 use crate::support::{Installation, Server, TEST_TIMEOUT};
 
-/// A file system of so many KiB at a folder, as long as the value lives.
+/// A tmpfs mounted at a folder, unmounted when dropped.
 struct SmallFileSystem {
     folder: PathBuf,
 }
@@ -29,12 +29,12 @@ fn run_as_root(program: &str, args: &[&str], folder: &Path) -> bool {
 }
 
 impl SmallFileSystem {
-    fn at(folder: PathBuf, kib: usize) -> Self {
+    fn mount(folder: PathBuf, kib: usize) -> Self {
         fs::create_dir_all(&folder).unwrap();
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let options = format!("size={kib}k,mode=0700,uid={uid},gid={gid}");
         let mounted = run_as_root("mount", &["-t", "tmpfs", "-o", &options, "stele-test"], &folder);
-        assert!(mounted, "a file system of the test's own: run the tests as root, or let sudo mount");
+        assert!(mounted, "the test needs to mount a tmpfs: run the tests as root, or allow sudo mount");
         Self { folder }
     }
 
@@ -42,13 +42,13 @@ impl SmallFileSystem {
         self.folder.join("ballast")
     }
 
-    /// Leaves no space.
+    /// Fills the file system completely.
     fn fill(&self) {
         let mut file = File::create(self.ballast_file()).unwrap();
         while file.write_all(&[0; 1_024]).is_ok() {}
     }
 
-    /// Bytes that are taken.
+    /// The used space in bytes.
     fn used_bytes(&self) -> u64 {
         let disk = rustix::fs::statvfs(&self.folder).unwrap();
         (disk.f_blocks - disk.f_bfree) * disk.f_frsize
@@ -65,79 +65,79 @@ impl Drop for SmallFileSystem {
     }
 }
 
-/// What a client was told is done.
+/// Operations that the server acknowledged.
 #[derive(Default)]
 struct Acknowledged {
-    /// Phones with the passwords that may be theirs: two where the last change was not answered.
+    /// Phones with the possible passwords: two if the last change was not acknowledged.
     users: Vec<(String, Vec<String>)>,
     sessions: Vec<String>,
     used_codes: Vec<(String, String)>,
 }
 
-/// Registers people, logs them in and changes their passwords until something is refused because the disk is full.
+/// Registers users, logs them in and changes their passwords until a call fails because the disk is full.
 async fn load_until_full(client: DialectClient, outbox: PathBuf, task: usize, full: Arc<AtomicBool>) -> Acknowledged {
     let mut acknowledged = Acknowledged::default();
     for turn in 0.. {
         let phone = format!("13{task}{turn:08}");
-        for (which, path) in ["/i/register", "/i/resetpwd"].into_iter().enumerate() {
-            let password = format!("{PASSWORD}-{which}");
-            let asked = client.form("/code/send", &[], &[("username", &phone)]).await;
-            let Some(code) = next_code(&asked, &outbox, &phone, which, &full).await else { return acknowledged };
-            if which == 1 {
+        for (index, path) in ["/i/register", "/i/resetpwd"].into_iter().enumerate() {
+            let password = format!("{PASSWORD}-{index}");
+            let sent = client.form("/code/send", &[], &[("username", &phone)]).await;
+            let Some(code) = next_code(&sent, &outbox, &phone, index, &full).await else { return acknowledged };
+            if index == 1 {
                 acknowledged.users.last_mut().unwrap().1.push(password.clone());
             }
             let fields = [("username", phone.as_str()), ("password", &base64(&password)), ("code", &base64(&code))];
-            let answer = client.form(path, &[], &fields).await;
-            if is_disk_full_response(DialectKind::Portal, &answer, &full) {
+            let response = client.form(path, &[], &fields).await;
+            if is_disk_full_response(DialectKind::Portal, &response, &full) {
                 return acknowledged;
             }
-            answer.assert_success();
+            response.assert_success();
             acknowledged.used_codes.push((phone.clone(), code));
-            match which {
+            match index {
                 0 => acknowledged.users.push((phone.clone(), vec![password.clone()])),
                 _ => acknowledged.users.last_mut().unwrap().1 = vec![password.clone()],
             }
-            let answer = client.login_as(DialectKind::Cloudbox, &phone, &password).await;
-            if is_disk_full_response(DialectKind::Cloudbox, &answer, &full) {
+            let response = client.login_as(DialectKind::Cloudbox, &phone, &password).await;
+            if is_disk_full_response(DialectKind::Cloudbox, &response, &full) {
                 return acknowledged;
             }
-            // The change to come ends what was opened before it.
-            if which == 1 {
-                acknowledged.sessions.push(answer.assert_success().token());
+            // Only sessions after the last change are recorded: the change revokes the earlier ones.
+            if index == 1 {
+                acknowledged.sessions.push(response.assert_success().token());
             }
         }
     }
     acknowledged
 }
 
-/// Whether an answer is that we are in trouble, in dialect.
-fn is_disk_full_response(dialect: DialectKind, answer: &crate::client::Response, full: &AtomicBool) -> bool {
-    let refused = answer.status == 503;
-    if refused {
-        assert_unavailable(dialect, answer);
+/// Whether a response is 503; asserts that it then has the dialect's format, and records that the disk is full.
+fn is_disk_full_response(dialect: DialectKind, response: &crate::client::Response, full: &AtomicBool) -> bool {
+    let is_unavailable = response.status == 503;
+    if is_unavailable {
+        assert_unavailable(dialect, response);
         full.store(true, Ordering::SeqCst);
     }
-    refused
+    is_unavailable
 }
 
-/// The code after the `seen` before; none if it was refused, or nobody can be told any code any more.
+/// The code for `phone` after the first `already_sent`; `None` if sending was rejected or the outbox is not writable.
 async fn next_code(
-    asked: &crate::client::Response,
+    sent: &crate::client::Response,
     outbox: &Path,
     phone: &str,
-    seen: usize,
+    already_sent: usize,
     full: &AtomicBool,
 ) -> Option<String> {
-    if is_disk_full_response(DialectKind::Portal, asked, full) {
+    if is_disk_full_response(DialectKind::Portal, sent, full) {
         return None;
     }
-    let began = Instant::now();
+    let started_at = Instant::now();
     loop {
-        if let Some(code) = Server::codes_in(outbox, phone).into_iter().nth(seen) {
+        if let Some(code) = Server::codes_in(outbox, phone).into_iter().nth(already_sent) {
             return Some(code);
         }
-        // The outbox, which is for development, is on the same disk.
-        if full.load(Ordering::SeqCst) || began.elapsed() > Duration::from_secs(2) {
+        // The outbox is on the same disk, so the code may be lost, too.
+        if full.load(Ordering::SeqCst) || started_at.elapsed() > Duration::from_secs(2) {
             full.store(true, Ordering::SeqCst);
             return None;
         }
@@ -145,45 +145,50 @@ async fn next_code(
     }
 }
 
-/// What was told is so.
-async fn assert_acknowledged_persisted(scene: &SteleFixture, acknowledged: &mut [Acknowledged]) {
+/// Asserts that every acknowledged change is still in effect.
+async fn assert_acknowledged_persisted(fixture: &SteleFixture, acknowledged: &mut [Acknowledged]) {
     for acknowledged in acknowledged {
         for (phone, passwords) in &mut acknowledged.users {
-            let mut right = Vec::new();
+            let mut accepted = Vec::new();
             for password in passwords.iter() {
-                if scene.client.login_as(DialectKind::Portal, phone, password).await.is_success() {
-                    right.push(password.clone());
+                if fixture.client.login_as(DialectKind::Portal, phone, password).await.is_success() {
+                    accepted.push(password.clone());
                 }
             }
-            assert_eq!(right.len(), 1, "answered, and lost: {phone} {passwords:?}");
-            *passwords = right;
+            assert_eq!(accepted.len(), 1, "acknowledged, but lost: {phone} {passwords:?}");
+            *passwords = accepted;
         }
         for (phone, code) in &acknowledged.used_codes {
             let fields = [("username", phone.as_str()), ("password", &base64("by-a-thief")), ("code", &base64(code))];
-            scene.client.form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
+            fixture.client.form("/i/resetpwd", &[], &fields).await.assert_is(200, "3208");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_reported_loses_no_data_and_recovers_without_restart() {
-    let mut home =
+    let mut installation =
         Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LIMIT_ADDRESS", "1000000")]);
     for name in ["STELE_SEND_ADDRESS", "STELE_SEND_RECIPIENT", "STELE_LIMIT_ACCOUNT"] {
-        home.set(name, "1000000");
+        installation.set(name, "1000000");
     }
-    let disk = SmallFileSystem::at(home.data(), 8 * 1_024);
-    let scene = SteleFixture::start_on(home);
-    let mark = scene.add_user("mark", "15800158000");
+    let disk = SmallFileSystem::mount(installation.data(), 8 * 1_024);
+    let fixture = SteleFixture::start_on(installation);
+    let mark = fixture.add_user("mark", "15800158000");
     let full = Arc::new(AtomicBool::new(false));
     let tasks: Vec<_> = (0..3)
         .map(|task| {
-            tokio::spawn(load_until_full(scene.client.clone(), scene.server.outbox().to_owned(), task, full.clone()))
+            tokio::spawn(load_until_full(
+                fixture.client.clone(),
+                fixture.server.outbox().to_owned(),
+                task,
+                full.clone(),
+            ))
         })
         .collect();
-    let began = Instant::now();
-    while scene.server.codes("13000000010").is_empty() {
-        assert!(began.elapsed() < TEST_TIMEOUT, "nobody registers");
+    let started_at = Instant::now();
+    while fixture.server.codes("13000000010").is_empty() {
+        assert!(started_at.elapsed() < TEST_TIMEOUT, "no user is registered");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     disk.fill();
@@ -193,57 +198,58 @@ async fn a_full_disk_is_reported_loses_no_data_and_recovers_without_restart() {
             .push(tokio::time::timeout(TEST_TIMEOUT * 2, task).await.expect("the disk is full in time").unwrap());
     }
 
-    // What still fits is done; the rest is refused, in dialect, and soon by all.
+    // Writes that still fit succeed; soon every dialect reports 503.
     for dialect in DialectKind::ALL {
-        let began = Instant::now();
+        let started_at = Instant::now();
         loop {
-            let answer = scene.client.login(dialect, &mark, PASSWORD).await;
-            if is_disk_full_response(dialect, &answer, &full) {
+            let response = fixture.client.login(dialect, &mark, PASSWORD).await;
+            if is_disk_full_response(dialect, &response, &full) {
                 break;
             }
-            answer.assert_success();
-            assert!(began.elapsed() < TEST_TIMEOUT, "{dialect:?}: the disk is full, and nobody is told");
+            response.assert_success();
+            assert!(started_at.elapsed() < TEST_TIMEOUT, "{dialect:?}: the full disk is not reported");
         }
     }
-    let line = scene.log_line_containing("the disk is full");
-    assert!(line.contains("ERROR") && line.contains(scene.installation.data().to_str().unwrap()), "{line}");
+    let line = fixture.log_line_containing("the disk is full");
+    assert!(line.contains("ERROR") && line.contains(fixture.installation.data().to_str().unwrap()), "{line}");
 
-    scene.wait_for_readiness_reason("not ready: the disk under the data folder is full").await;
+    fixture.wait_for_readiness_reason("not ready: the disk under the data folder is full").await;
 
     disk.free_space();
-    scene.wait_for_readiness_reason("ready").await;
-    let back = Instant::now();
+    fixture.wait_for_readiness_reason("ready").await;
+    let freed_at = Instant::now();
     for dialect in DialectKind::ALL {
-        while !scene.client.login(dialect, &mark, PASSWORD).await.is_success() {
-            assert!(back.elapsed() < TEST_TIMEOUT, "{dialect:?}");
+        while !fixture.client.login(dialect, &mark, PASSWORD).await.is_success() {
+            assert!(freed_at.elapsed() < TEST_TIMEOUT, "{dialect:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-    scene.log_line_containing("the disk has space again");
-    assert_acknowledged_persisted(&scene, &mut acknowledged).await;
-    // A line of the outbox that was torn off does not take the next one with it.
-    scene.send_code(DialectKind::Portal, "", "15900159000").await.assert_success();
-    scene.server.next_code("15900159000", 0);
-    let log = scene.server.log();
+    fixture.log_line_containing("the disk has space again");
+    assert_acknowledged_persisted(&fixture, &mut acknowledged).await;
+    // A truncated line in the outbox does not corrupt the next one.
+    fixture.send_code(DialectKind::Portal, "", "15900159000").await.assert_success();
+    fixture.server.next_code("15900159000", 0);
+    let log = fixture.server.log();
     assert!(!log.contains("panicked"), "{log}");
 
-    scene.server.kill();
-    let SteleFixture { installation, client, .. } = scene;
+    fixture.server.kill();
+    let SteleFixture { installation, client, .. } = fixture;
     let server = installation.start_up();
     let client = DialectClient::new(&server, client.app.clone(), &client.client_token);
-    let scene = SteleFixture { client, server, installation };
-    assert_acknowledged_persisted(&scene, &mut acknowledged).await;
-    let sessions: Vec<_> = acknowledged.iter().flat_map(|told| told.sessions.clone()).collect();
-    assert!(sessions.len() > 5, "too few to tell anything: {}", sessions.len());
+    let fixture = SteleFixture { client, server, installation };
+    assert_acknowledged_persisted(&fixture, &mut acknowledged).await;
+    let sessions: Vec<_> = acknowledged.iter().flat_map(|acknowledged| acknowledged.sessions.clone()).collect();
+    assert!(sessions.len() > 5, "too few sessions for a result: {}", sessions.len());
     for token in sessions {
-        let answer = scene.client.json(crate::client::CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
-        assert_eq!(answer.status, 200, "answered, and lost: {answer:?}");
+        let response =
+            fixture.client.json(crate::client::CLOUDBOX_LOGOUT, &[("authorization", &token)], &json!({})).await;
+        assert_eq!(response.status, 200, "acknowledged, but lost: {response:?}");
     }
-    scene.server.stop();
+    fixture.server.stop();
     drop(disk);
 }
 
-/// Requests that cost a client nothing to have refused: a stale proof, and a logout of nothing, as seen from `address`.
+/// Sends two requests that any client can have rejected for free: a stale proof and a logout without a session.
 async fn send_rejected_requests(client: &DialectClient, address: String) {
     let client = client.with_address(&address);
     let stale = json!({ "username": "mark", "password": md5_hex("x"), "timestamp": 1_000_000_000 });
@@ -259,25 +265,25 @@ async fn send_rejected_requests(client: &DialectClient, address: String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rejected_requests_do_not_fill_the_disk() {
-    let mut home =
+    let mut installation =
         Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]);
-    home.set("STELE_AUDIT_REFUSALS", "100");
-    let disk = SmallFileSystem::at(home.data(), 8 * 1_024);
-    let scene = SteleFixture::start_on(home);
-    let mark = scene.add_user("mark", "15800158000");
+    installation.set("STELE_AUDIT_REFUSALS", "100");
+    let disk = SmallFileSystem::mount(installation.data(), 8 * 1_024);
+    let fixture = SteleFixture::start_on(installation);
+    let mark = fixture.add_user("mark", "15800158000");
     for dialect in DialectKind::ALL {
-        scene.client.login(dialect, &mark, PASSWORD).await.assert_success();
+        fixture.client.login(dialect, &mark, PASSWORD).await.assert_success();
     }
     let before = disk.used_bytes();
-    // From one /64, and from as many.
+    // From one /64, then from a different /64 for each request.
     for flood in ["2001:db8:1:1::", "2001:db8:2:"] {
         let tasks: Vec<_> = (0..4)
             .map(|task| {
-                let client = scene.client.clone();
+                let client = fixture.client.clone();
                 tokio::spawn(async move {
                     for n in (0..1_200).filter(|n| n % 4 == task) {
-                        let rest = if flood.ends_with("::") { format!("{n:x}") } else { format!("{n:x}::1") };
-                        send_rejected_requests(&client, format!("{flood}{rest}")).await;
+                        let suffix = if flood.ends_with("::") { format!("{n:x}") } else { format!("{n:x}::1") };
+                        send_rejected_requests(&client, format!("{flood}{suffix}")).await;
                     }
                 })
             })
@@ -286,35 +292,37 @@ async fn rejected_requests_do_not_fill_the_disk() {
             task.await.unwrap();
         }
     }
-    // What is gathered is written within a second.
+    // Merged entries are written within a second.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let grown = disk.used_bytes() - before;
     println!("4,800 refused requests: {grown} bytes");
     assert!(grown < 256 * 1_024, "{grown} bytes");
     for dialect in DialectKind::ALL {
-        scene.client.login(dialect, &mark, PASSWORD).await.assert_success();
+        fixture.client.login(dialect, &mark, PASSWORD).await.assert_success();
     }
-    scene.wait_for_readiness_reason("ready").await;
-    scene.server.stop();
+    fixture.wait_for_readiness_reason("ready").await;
+    fixture.server.stop();
     drop(disk);
 }
 
 #[test]
 fn a_key_is_retired_only_if_its_file_can_be_moved_aside() {
-    let mut home = Installation::new();
-    let keys = home.path("keys");
-    home.set("STELE_KEYS", keys.to_str().unwrap());
-    let disk = SmallFileSystem::at(keys.clone(), 1_024);
-    home.run(&["migrate"]).assert_success();
-    home.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-    // As an orchestrator hands secrets out; the superuser cannot write there either.
+    let mut installation = Installation::new();
+    let keys = installation.path("keys");
+    installation.set("STELE_KEYS", keys.to_str().unwrap());
+    let disk = SmallFileSystem::mount(keys.clone(), 1_024);
+    installation.run(&["migrate"]).assert_success();
+    installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+    // Read-only, as an orchestrator mounts secrets; not even the superuser can write there.
     assert!(run_as_root("mount", &["-o", "remount,ro"], &disk.folder));
-    home.run(&["keys", "retire", "1"]).assert_failed(2, "seal-1.key.retired: the key cannot be put aside (Read-only");
-    let listed = home.run(&["keys", "list"]).assert_success().stdout.clone();
+    installation
+        .run(&["keys", "retire", "1"])
+        .assert_failed(2, "seal-1.key.retired: the key file cannot be set aside (Read-only");
+    let listed = installation.run(&["keys", "list"]).assert_success().stdout.clone();
     assert!(listed.lines().any(|line| line.starts_with("seal-1\topens") && line.ends_with("here")), "{listed}");
-    home.run(&["check"]).assert_success();
+    installation.run(&["check"]).assert_success();
     assert!(run_as_root("mount", &["-o", "remount,rw"], &disk.folder));
-    home.run(&["keys", "retire", "1"]).assert_success();
+    installation.run(&["keys", "retire", "1"]).assert_success();
     assert!(!keys.join("seal-1.key").exists() && keys.join("seal-1.key.retired").exists());
-    home.run(&["check"]).assert_success();
+    installation.run(&["check"]).assert_success();
 }

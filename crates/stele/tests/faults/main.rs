@@ -1,5 +1,5 @@
-//! What becomes of running services when what they stand on fails: real servers that hang, refuse, stop, fill up and
-//! come back, and a clock that is set.
+//! Fault injection into running services with real servers: store outages, crashes, full disks, hanging providers and
+//! clock changes.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 

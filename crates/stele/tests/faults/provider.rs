@@ -1,4 +1,4 @@
-//! Real servers that codes are delivered to: aiosmtpd for mail, Python's HTTP server for short messages.
+//! Fake providers that codes are delivered to: aiosmtpd for mail, Python's HTTP server for short messages.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::TEST_TIMEOUT;
 
-/// A server that is stopped when it is dropped, and ends by itself when this process does.
+/// A provider process. It is killed when dropped, and ends when this process does.
 pub(crate) struct FakeProvider {
     child: Child,
     pub(crate) port: u16,
@@ -19,8 +19,8 @@ pub(crate) struct FakeProvider {
 }
 
 impl FakeProvider {
-    /// Starts the script of `providers/` with these arguments, by the system's own Python, for which Debian packages
-    /// what it needs.
+    /// Starts a script of `providers/` with these arguments. Uses the system's Python, for which Debian has the
+    /// packages.
     pub(crate) fn start(script: &str, args: &[&str]) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults/providers");
         let mut command = Command::new("/usr/bin/python3");
@@ -40,20 +40,25 @@ impl FakeProvider {
         provider
     }
 
-    /// What it tells next.
+    /// The next message that the provider reports.
     #[track_caller]
     pub(crate) fn next_message(&self) -> Value {
-        self.lines.lock().unwrap().recv_timeout(TEST_TIMEOUT).expect("the provider tells something")
+        self.lines.lock().unwrap().recv_timeout(TEST_TIMEOUT).expect("the provider reports a message")
     }
 
-    /// What it has told that nobody has asked for.
+    /// The messages reported so far that have not been read.
     pub(crate) fn remaining_messages(&self) -> Vec<Value> {
         self.lines.lock().unwrap().try_iter().collect()
     }
 
-    /// Has it hang (its system goes on taking connections, as it does for a server that is stuck), or go on.
-    pub(crate) fn set_hanging(&self, hang: bool) {
-        kill_process(Pid::from_child(&self.child), if hang { Signal::STOP } else { Signal::CONT }).unwrap();
+    /// Makes the provider hang (SIGSTOP). The kernel still accepts connections for it.
+    pub(crate) fn hang(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+    }
+
+    /// Resumes the provider (SIGCONT).
+    pub(crate) fn resume(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
     }
 }
 

@@ -1,4 +1,4 @@
-//! What people had opened, ended and used up before a fault, and what has become of it.
+//! Sessions, proofs and codes of a user from before a store outage, and assertions about them during and after it.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,32 +10,33 @@ use crate::client::{
 };
 use crate::stele_fixture::{PASSWORD, SteleFixture, assert_unavailable};
 
-/// Made by [`Before::new`].
+/// A user with active and ended sessions, used proofs, codes and a reset token.
 pub(crate) struct SessionFixture {
-    /// Salted logins that were let in.
+    /// Salted logins that were accepted.
     proofs: Vec<(DialectKind, Value)>,
     active_sessions: Vec<(DialectKind, String)>,
     ended_sessions: Vec<(DialectKind, String)>,
-    /// Phones and codes to register them with at the portal.
+    /// A phone, and a code to register it at the portal.
     used_code: (String, String),
     unused_code: (String, String),
     reset_token: String,
     user: TestUser,
 }
 
-/// Whether the short-lived store is the one that it was.
+/// In which state the state store is after the outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StateStoreRecovery {
-    /// It is.
+    /// It was only unreachable.
     Intact,
-    /// It came back with its sessions: from a disk, or as a replica.
+    /// It restarted with its data from disk, or a replica took over: sessions are valid, older proofs and codes are
+    /// not.
     Restored,
-    /// It came back empty.
+    /// It lost all data.
     Empty,
 }
 
-/// The body of a salted login of so many seconds ago: not of the future, as those of a clock that is fast, which a store
-/// that came back empty cannot tell from new ones.
+/// The body of a salted login with a timestamp `ago` seconds in the past. Not in the future: an empty store could not
+/// distinguish such a proof from a new one.
 fn salted_login_body(person: &TestUser, ago: u64) -> Value {
     #[expect(clippy::disallowed_methods, reason = "a client has a clock of its own")]
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - ago;
@@ -59,7 +60,7 @@ async fn set_password(client: &DialectClient, person: &TestUser, ticket: &str) -
     client.form("/api/v1/Auth/updatePassword", &[("authorization", ticket)], &fields).await
 }
 
-/// Asks whether a session lives, without taking trouble for an answer; asking may end it.
+/// The response to a logout, which shows whether a session is valid. It ends a valid session.
 async fn check_session(client: &DialectClient, dialect: DialectKind, token: &str) -> Response {
     match dialect {
         DialectKind::Cloudbox => client.json(CLOUDBOX_LOGOUT, &[("authorization", token)], &json!({})).await,
@@ -71,111 +72,105 @@ async fn check_session(client: &DialectClient, dialect: DialectKind, token: &str
 }
 
 impl SessionFixture {
-    /// Has a new person, told by `number`, log in and out everywhere.
-    pub(crate) async fn new(scene: &SteleFixture, number: usize) -> Self {
-        let client = &scene.client;
-        let person = scene.add_user(&format!("person{number}"), &format!("137{number:08}"));
-        let (mut proofs, mut alive, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    /// Adds user number `number`, who logs in and out, and obtains codes and a reset token.
+    pub(crate) async fn new(fixture: &SteleFixture, number: usize) -> Self {
+        let client = &fixture.client;
+        let person = fixture.add_user(&format!("person{number}"), &format!("137{number:08}"));
+        let (mut proofs, mut active_sessions, mut ended_sessions) = (Vec::new(), Vec::new(), Vec::new());
         for (ago, dialect) in [DialectKind::Cloudbox, DialectKind::Tms].into_iter().enumerate() {
-            // A store takes nothing that is as old as it is, nor the same proof by another door.
-            let began = Instant::now();
+            // The store rejects proofs that are not newer than itself, and a proof that the other dialect has used.
+            let started_at = Instant::now();
             let body = loop {
                 let body = salted_login_body(&person, ago as u64);
-                let answer = send_salted_login(client, dialect, &body).await;
-                if answer.is_success() {
+                let response = send_salted_login(client, dialect, &body).await;
+                if response.is_success() {
                     break body;
                 }
-                let again = matches!(answer.code().as_str(), "1003" | "1004");
-                assert!(again && began.elapsed() < Duration::from_secs(5), "{answer:?}");
+                let is_retryable = matches!(response.code().as_str(), "1003" | "1004");
+                assert!(is_retryable && started_at.elapsed() < Duration::from_secs(5), "{response:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             };
             proofs.push((dialect, body));
         }
         for dialect in [DialectKind::Cloudbox, DialectKind::Jwt] {
-            alive.push((dialect, client.login(dialect, &person, PASSWORD).await.assert_success().token()));
+            active_sessions.push((dialect, client.login(dialect, &person, PASSWORD).await.assert_success().token()));
             let token = client.login(dialect, &person, PASSWORD).await.assert_success().token();
             assert_eq!(client.is_session_alive(dialect, &token).await, Some(true));
-            ended.push((dialect, token));
+            ended_sessions.push((dialect, token));
         }
         let mut codes = Vec::new();
         for phone in [format!("135{number:08}"), format!("136{number:08}")] {
-            scene.send_code(DialectKind::Portal, "", &phone).await.assert_success();
-            let code = scene.server.next_code(&phone, 0);
+            fixture.send_code(DialectKind::Portal, "", &phone).await.assert_success();
+            let code = fixture.server.next_code(&phone, 0);
             codes.push((phone, code));
         }
-        let (unused, used) = (codes.pop().unwrap(), codes.pop().unwrap());
-        register(client, &used).await.assert_success();
-        scene.send_code(DialectKind::Jwt, &person.name, &person.phone).await.assert_success();
-        let code = scene.server.next_code(&person.phone, 0);
+        let (unused_code, used_code) = (codes.pop().unwrap(), codes.pop().unwrap());
+        register(client, &used_code).await.assert_success();
+        fixture.send_code(DialectKind::Jwt, &person.name, &person.phone).await.assert_success();
+        let code = fixture.server.next_code(&person.phone, 0);
         let fields = [("account", person.name.as_str()), ("identifyCode", &code)];
-        let reset = client.form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success().token();
-        Self {
-            proofs,
-            active_sessions: alive,
-            ended_sessions: ended,
-            used_code: used,
-            unused_code: unused,
-            reset_token: reset,
-            user: person,
-        }
+        let reset_token = client.form("/api/v1/Auth/validatePhone", &[], &fields).await.assert_success().token();
+        Self { proofs, active_sessions, ended_sessions, used_code, unused_code, reset_token, user: person }
     }
 
-    /// While a store is away: 503 within two seconds for every login, and nothing that was ended or used up opens. (The
-    /// reset token is left alone: a store that is only stalled may yet do what nobody waits for any more, and use it up.)
-    pub(crate) async fn assert_unavailable(&self, scene: &SteleFixture) {
-        let client = &scene.client;
+    /// Asserts the behaviour during an outage: 503 within two seconds for every login, and neither ended sessions nor
+    /// used proofs and codes are accepted. (The reset token is not tried: a paused store may execute the call later and
+    /// consume it.)
+    pub(crate) async fn assert_unavailable(&self, fixture: &SteleFixture) {
+        let client = &fixture.client;
         join_all(DialectKind::ALL.map(async |dialect| {
-            let began = Instant::now();
-            let answer = client.login(dialect, &self.user, PASSWORD).await;
-            let took = began.elapsed();
-            assert_unavailable(dialect, &answer);
-            assert!(took < Duration::from_secs(2), "{dialect:?} took {took:?}");
+            let started_at = Instant::now();
+            let response = client.login(dialect, &self.user, PASSWORD).await;
+            let elapsed = started_at.elapsed();
+            assert_unavailable(dialect, &response);
+            assert!(elapsed < Duration::from_secs(2), "{dialect:?} took {elapsed:?}");
         }))
         .await;
         let proofs = self.proofs.iter().map(async |(dialect, body)| {
             assert_unavailable(*dialect, &send_salted_login(client, *dialect, body).await);
         });
-        // Neither alive nor dead: nobody knows.
-        let alive = self.active_sessions.iter().map(async |(dialect, token)| {
+        // Whether the session is valid cannot be determined, so neither success nor 401 is right.
+        let active = self.active_sessions.iter().map(async |(dialect, token)| {
             assert_unavailable(*dialect, &check_session(client, *dialect, token).await);
         });
         let ended = self.ended_sessions.iter().map(async |(dialect, token)| {
-            let answer = check_session(client, *dialect, token).await;
-            assert!(matches!(answer.status, 401 | 503), "{dialect:?}: {answer:?}");
+            let response = check_session(client, *dialect, token).await;
+            assert!(matches!(response.status, 401 | 503), "{dialect:?}: {response:?}");
         });
         let codes = [&self.used_code, &self.unused_code].map(async |pair| {
             assert_unavailable(DialectKind::Portal, &register(client, pair).await);
         });
-        tokio::join!(join_all(proofs), join_all(alive), join_all(ended), join_all(codes));
-        scene.wait_for_readiness(503).await;
+        tokio::join!(join_all(proofs), join_all(active), join_all(ended), join_all(codes));
+        fixture.wait_for_readiness(503).await;
     }
 
-    /// Until every dialect lets the person in, which it must two seconds after `back` at the latest.
-    pub(crate) async fn wait_until_login_succeeds(&self, scene: &SteleFixture, back: Instant) {
+    /// Waits until every dialect accepts a login, which must happen within two seconds after `recovered_at`.
+    pub(crate) async fn wait_until_login_succeeds(&self, fixture: &SteleFixture, recovered_at: Instant) {
         for dialect in DialectKind::ALL {
             loop {
-                let answer = scene.client.login(dialect, &self.user, PASSWORD).await;
-                if answer.is_success() {
+                let response = fixture.client.login(dialect, &self.user, PASSWORD).await;
+                if response.is_success() {
                     break;
                 }
-                // A store that came back takes no proof that is as old as it is.
-                let stale = matches!(dialect, DialectKind::Cloudbox | DialectKind::Tms) && answer.code() == "1003";
-                if !stale {
-                    assert_unavailable(dialect, &answer);
+                // A restarted store rejects proofs that are not newer than itself.
+                let is_stale = matches!(dialect, DialectKind::Cloudbox | DialectKind::Tms) && response.code() == "1003";
+                if !is_stale {
+                    assert_unavailable(dialect, &response);
                 }
-                let refused = back.elapsed();
-                assert!(refused < Duration::from_secs(2), "{dialect:?} after {refused:?}: {answer:?}");
+                let elapsed = recovered_at.elapsed();
+                assert!(elapsed < Duration::from_secs(2), "{dialect:?} after {elapsed:?}: {response:?}");
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
     }
 
-    /// When the stores are back: what was ended is, what was used up is, and the rest is what the store remembers.
-    pub(crate) async fn assert_state_preserved(&self, scene: &SteleFixture, memory: StateStoreRecovery) {
-        let client = &scene.client;
-        scene.wait_for_readiness(200).await;
+    /// Asserts that after recovery ended sessions and used proofs and codes stay invalid, and that active sessions and
+    /// unused codes are valid as far as the state store still has them.
+    pub(crate) async fn assert_state_preserved(&self, fixture: &SteleFixture, recovery: StateStoreRecovery) {
+        let client = &fixture.client;
+        fixture.wait_for_readiness(200).await;
         for (dialect, body) in &self.proofs {
-            let code = if memory == StateStoreRecovery::Intact { "1004" } else { "1003" };
+            let code = if recovery == StateStoreRecovery::Intact { "1004" } else { "1003" };
             send_salted_login(client, *dialect, body).await.assert_is(200, code);
         }
         for (dialect, token) in &self.ended_sessions {
@@ -184,18 +179,18 @@ impl SessionFixture {
         for (dialect, token) in &self.active_sessions {
             assert_eq!(
                 client.is_session_alive(*dialect, token).await,
-                Some(memory != StateStoreRecovery::Empty),
+                Some(recovery != StateStoreRecovery::Empty),
                 "{dialect:?}"
             );
         }
         register(client, &self.used_code).await.assert_is(200, "3208");
-        let answer = register(client, &self.unused_code).await;
+        let response = register(client, &self.unused_code).await;
         let reset = set_password(client, &self.user, &self.reset_token).await;
-        if memory == StateStoreRecovery::Intact {
-            answer.assert_success();
+        if recovery == StateStoreRecovery::Intact {
+            response.assert_success();
             reset.assert_success();
         } else {
-            answer.assert_is(200, "3208");
+            response.assert_is(200, "3208");
             reset.assert_is(401, "-1");
         }
     }

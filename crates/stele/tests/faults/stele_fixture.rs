@@ -1,4 +1,4 @@
-//! A running `stele up` with people, and what a dialect says when it cannot do something.
+//! A running `stele up` with a client, and the response of each dialect while it is unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::{Installation, Server, eventually};
 
 pub(crate) const PASSWORD: &str = "the-password";
 
-/// A server, a client of it, and where it lives.
+/// A running server with a client and the installation that it runs on.
 pub(crate) struct SteleFixture {
     pub(crate) client: DialectClient,
     pub(crate) server: Server,
@@ -18,34 +18,35 @@ pub(crate) struct SteleFixture {
 }
 
 impl SteleFixture {
-    /// `stele up` with these settings, cheap password hashes, and limits that a test does not reach.
+    /// Starts `stele up` with these settings, cheap password hashes, and rate limits that no test reaches.
     pub(crate) fn with_settings(settings: &[(&str, &str)]) -> Self {
-        let mut home = Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "info")]);
+        let mut installation =
+            Installation::with_settings(&[("STELE_HASH_COST", "64,1,1,weak"), ("STELE_LOG", "info")]);
         for name in ["STELE_SEND_ADDRESS", "STELE_SEND_APP", "STELE_SEND_RECIPIENT", "STELE_LIMIT_ADDRESS"] {
-            home.set(name, "1000000");
+            installation.set(name, "1000000");
         }
         for (name, value) in settings {
-            home.set(name, value);
+            installation.set(name, value);
         }
-        Self::start_on(home)
+        Self::start_on(installation)
     }
 
-    /// `stele up` on this home.
-    pub(crate) fn start_on(home: Installation) -> Self {
-        let server = home.start_up();
-        let app = MefpApp::new("melink", home.add_app("melink", "melink"));
-        let tms = home.run(&["token", "add", "faults"]).last_stdout_word();
-        Self { client: DialectClient::new(&server, app, &tms), server, installation: home }
+    /// Starts `stele up` on this installation.
+    pub(crate) fn start_on(installation: Installation) -> Self {
+        let server = installation.start_up();
+        let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
+        let client_token = installation.run(&["token", "add", "faults"]).last_stdout_word();
+        Self { client: DialectClient::new(&server, app, &client_token), server, installation }
     }
 
-    /// Someone whose password is [`PASSWORD`].
+    /// Adds a user with the password [`PASSWORD`].
     pub(crate) fn add_user(&self, name: &str, phone: &str) -> TestUser {
         let email = format!("{name}@example.com");
         let id = self.installation.add_user(name, PASSWORD, &["--phone", phone, "--email", &email]);
         TestUser { id, name: name.to_owned(), phone: phone.to_owned(), email }
     }
 
-    /// Has a dialect send a code to a phone or, where the dialect takes one, an e-mail address, for whoever has it.
+    /// Requests a code through a dialect for a phone or, if the dialect supports it, an e-mail address.
     pub(crate) async fn send_code(&self, dialect: DialectKind, account: &str, to: &str) -> Response {
         match dialect {
             DialectKind::Portal => self.client.form("/code/send", &[], &[("username", to)]).await,
@@ -59,52 +60,52 @@ impl SteleFixture {
         }
     }
 
-    /// Waits until `/readyz` at the public address is answered so.
+    /// Waits until `/readyz` at the public address has this status.
     pub(crate) async fn wait_for_readiness(&self, status: u16) {
-        let began = Instant::now();
+        let started_at = Instant::now();
         loop {
-            let answer = self.client.send(Method::GET, "/readyz", &[], String::new()).await;
-            if answer.status == status {
+            let response = self.client.send(Method::GET, "/readyz", &[], String::new()).await;
+            if response.status == status {
                 return;
             }
-            assert!(began.elapsed() < Duration::from_secs(10), "{answer:?}");
+            assert!(started_at.elapsed() < Duration::from_secs(10), "{response:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Waits until `/readyz` at the admin port says so, and at the public address answers accordingly.
-    pub(crate) async fn wait_for_readiness_reason(&self, said: &str) {
+    /// Waits until `/readyz` at the admin port begins with `reason`, and at the public address has the status for it.
+    pub(crate) async fn wait_for_readiness_reason(&self, reason: &str) {
         let printed = self.server.stdout();
         let url = printed.split("(health: ").nth(1).unwrap().split(',').next().unwrap();
-        let began = Instant::now();
+        let started_at = Instant::now();
         loop {
             let text = stele_testkit::http_client().get(url).send().await.unwrap().text().await.unwrap();
-            if text.starts_with(said) {
+            if text.starts_with(reason) {
                 break;
             }
-            assert!(began.elapsed() < Duration::from_secs(10), "{text}");
+            assert!(started_at.elapsed() < Duration::from_secs(10), "{text}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.wait_for_readiness(if said == "ready" { 200 } else { 503 }).await;
+        self.wait_for_readiness(if reason == "ready" { 200 } else { 503 }).await;
     }
 
-    /// How many codes were given up.
+    /// The number of codes that the log reports as undelivered.
     pub(crate) fn undelivered_count(&self) -> usize {
         self.server.log().matches("a code was not delivered").count()
     }
 
-    /// The first line of the log that holds `part`.
+    /// Waits for a log line that contains `part`; returns it.
     pub(crate) fn log_line_containing(&self, part: &str) -> String {
         eventually(part, || self.server.log().lines().find(|line| line.contains(part)).map(str::to_owned))
     }
 }
 
-/// That a dialect says, in its own words, that we are in trouble, and when to try again.
+/// Asserts a 503 response in the dialect's format, with `Retry-After`, that must not be cached.
 #[track_caller]
-pub(crate) fn assert_unavailable(dialect: DialectKind, answer: &Response) {
+pub(crate) fn assert_unavailable(dialect: DialectKind, response: &Response) {
     let code = ["1009", "1009", "503", "50300", "-1"][dialect as usize];
-    assert_eq!((answer.status, answer.code().as_str()), (503, code), "{dialect:?}: {answer:?}");
-    let again: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=60).contains(&again), "{dialect:?}: {answer:?}");
-    assert_eq!(answer.headers["cache-control"], "no-store", "{dialect:?}");
+    assert_eq!((response.status, response.code().as_str()), (503, code), "{dialect:?}: {response:?}");
+    let retry_after: u64 = response.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&retry_after), "{dialect:?}: {response:?}");
+    assert_eq!(response.headers["cache-control"], "no-store", "{dialect:?}");
 }

@@ -1,161 +1,193 @@
-//! What may be after a kill, and that asking again is all that it takes.
+//! The states that are allowed after a kill, and that a retry completes the operation.
 
 use super::*;
 
+/// The result of the use use_case as its caller saw it.
+#[derive(Clone, Debug)]
+pub(super) enum CallResult {
+    /// Acknowledged, with the token that it issued.
+    Succeeded { token: Option<Token> },
+    /// Failed or lost: the operation may or may not have taken effect.
+    Failed,
+}
+
+impl CallResult {
+    fn is_acknowledged(&self) -> bool {
+        matches!(self, Self::Succeeded { .. })
+    }
+}
+
 impl CrashTest {
-    /// Judges what is by what was answered: `Some` is a success. `reborn`: the short-lived store is one that came back,
-    /// which takes no code and no ticket from before.
+    /// Asserts that the state after the kill is allowed by the result that the caller saw, and that a retry succeeds.
     pub(super) async fn assert_consistent(
         &self,
-        case: UseCase,
-        subject: &TestAccount,
-        answered: Option<Option<Token>>,
-        reborn: bool,
-        what: &str,
+        use_case: UseCase,
+        account: &TestAccount,
+        result: &CallResult,
+        context: &str,
     ) {
-        match case {
+        match use_case {
             UseCase::AddUser | UseCase::Register => {
-                self.assert_new_account_consistent(case, subject, answered.is_some(), what).await;
+                self.assert_new_account_consistent(use_case, account, result, context).await;
             }
             UseCase::ChangePassword
             | UseCase::ResetPassword
             | UseCase::SetPasswordByTicket
             | UseCase::SetPasswordByLogin => {
-                self.assert_password_consistent(case, subject, answered, reborn, what).await;
+                self.assert_password_consistent(use_case, account, result, context).await;
             }
             UseCase::Disable | UseCase::Enable => {
-                self.assert_status_consistent(case, subject, answered.is_some(), what).await;
+                self.assert_status_consistent(use_case, account, result, context).await;
             }
             UseCase::Login | UseCase::UseSession | UseCase::Logout => {
-                self.assert_session_consistent(case, subject, answered, what).await;
+                self.assert_session_consistent(use_case, account, result, context).await;
             }
             UseCase::AddClientToken => {
-                if let Some(Some(token)) = answered {
-                    self.lab.use_cases().authenticate_client(&token).await.expect(what);
+                if let CallResult::Succeeded { token: Some(token) } = result {
+                    self.lab.use_cases().authenticate_client(token).await.expect(context);
                 } else {
-                    match self.lab.use_cases().add_client_token(&subject.name).await {
+                    match self.lab.use_cases().add_client_token(&account.name).await {
                         Ok(_) | Err(Error::IdentifierTaken) => {}
-                        Err(other) => panic!("{what}: {other}"),
+                        Err(other) => panic!("{context}: {other}"),
                     }
                 }
             }
         }
     }
 
-    async fn assert_new_account_consistent(&self, case: UseCase, subject: &TestAccount, answered: bool, what: &str) {
-        let there = self.accepts_password(&subject.phone, NEW_PASSWORD).await;
-        assert!(there || !answered, "answered, and lost: {what}");
-        if !answered {
-            let again = if case == UseCase::Register {
-                let again =
-                    TestAccount { code: Some(self.send_code(&subject.phone).await), ..subject.without_credentials() };
-                self.run_use_case(case, &again).await
+    async fn assert_new_account_consistent(
+        &self,
+        use_case: UseCase,
+        account: &TestAccount,
+        result: &CallResult,
+        context: &str,
+    ) {
+        let exists = self.accepts_password(&account.phone, NEW_PASSWORD).await;
+        assert!(exists || !result.is_acknowledged(), "acknowledged, but lost: {context}");
+        if !result.is_acknowledged() {
+            let retry = if use_case == UseCase::Register {
+                let code = Some(self.send_code(&account.phone).await);
+                self.run_use_case(use_case, &TestAccount { code, ..account.without_credentials() }).await
             } else {
-                self.run_use_case(case, subject).await
+                self.run_use_case(use_case, account).await
             };
-            match (there, again) {
+            match (exists, retry) {
                 (false, Ok(_)) | (true, Err(Error::IdentifierTaken)) => {}
-                (_, again) => panic!("{what}: again: {again:?}"),
+                (_, retry) => panic!("{context}: retry: {retry:?}"),
             }
         }
-        assert!(self.accepts_password(&subject.phone, NEW_PASSWORD).await, "{what}");
+        assert!(self.accepts_password(&account.phone, NEW_PASSWORD).await, "{context}");
     }
 
     async fn assert_password_consistent(
         &self,
-        case: UseCase,
-        subject: &TestAccount,
-        answered: Option<Option<Token>>,
-        reborn: bool,
-        what: &str,
+        use_case: UseCase,
+        account: &TestAccount,
+        result: &CallResult,
+        context: &str,
     ) {
-        let session = subject.session.as_ref().unwrap();
-        let (old, new) = (
-            self.accepts_password(&subject.name, OLD_PASSWORD).await,
-            self.accepts_password(&subject.name, NEW_PASSWORD).await,
+        let session = account.session.as_ref().unwrap();
+        let (accepts_old, accepts_new) = (
+            self.accepts_password(&account.name, OLD_PASSWORD).await,
+            self.accepts_password(&account.name, NEW_PASSWORD).await,
         );
-        assert!(old != new, "one password lets in, and one only: {what}");
-        assert!(new || answered.is_none(), "answered, and lost: {what}");
+        assert!(accepts_old != accepts_new, "exactly one password is accepted: {context}");
+        assert!(accepts_new || !result.is_acknowledged(), "acknowledged, but lost: {context}");
         let alive = self.is_session_alive(session).await;
-        // What made the change lives on; if that could not be written, it is as dead as the others.
-        assert!(if new { !alive || case == UseCase::SetPasswordByLogin } else { alive }, "alive: {alive}: {what}");
-        match &answered {
-            Some(Some(token)) => assert!(self.is_session_alive(token).await, "{what}"),
-            Some(None) if case == UseCase::SetPasswordByLogin => assert!(alive, "{what}"),
+        // The session that set the password survives the change, unless its new epoch could not be written.
+        let is_allowed = if accepts_new { !alive || use_case == UseCase::SetPasswordByLogin } else { alive };
+        assert!(is_allowed, "session alive: {alive}: {context}");
+        match result {
+            CallResult::Succeeded { token: Some(token) } => assert!(self.is_session_alive(token).await, "{context}"),
+            CallResult::Succeeded { token: None } if use_case == UseCase::SetPasswordByLogin => {
+                assert!(alive, "{context}");
+            }
             _ => {}
         }
-        if old {
-            let mut again =
-                TestAccount { user: subject.user, session: Some(session.clone()), ..subject.without_credentials() };
-            match case {
-                UseCase::ResetPassword => again.code = Some(self.send_code(&subject.phone).await),
+        if accepts_old {
+            let mut retry =
+                TestAccount { user: account.user, session: Some(session.clone()), ..account.without_credentials() };
+            match use_case {
+                UseCase::ResetPassword => retry.code = Some(self.send_code(&account.phone).await),
                 UseCase::SetPasswordByTicket => {
-                    again.ticket = Some(self.issue_ticket(&subject.name, &subject.phone).await);
+                    retry.ticket = Some(self.issue_ticket(&account.name, &account.phone).await);
                 }
                 _ => {}
             }
-            self.run_use_case(case, &again).await.expect(what);
+            self.run_use_case(use_case, &retry).await.expect(context);
         }
-        // What was used for it is used up, or died with the old password, or with the store that knew it.
-        if matches!(case, UseCase::ResetPassword | UseCase::SetPasswordByTicket) {
-            let thief = self.run_use_case(case, subject).await;
-            assert!(matches!(thief, Err(Error::WrongCode | Error::NotAuthenticated)), "{what}: {thief:?} {reborn}");
+        // The code or ticket was consumed, or revoked by the change, or lost with the restarted state store.
+        if matches!(use_case, UseCase::ResetPassword | UseCase::SetPasswordByTicket) {
+            let reuse = self.run_use_case(use_case, account).await;
+            assert!(matches!(reuse, Err(Error::WrongCode | Error::NotAuthenticated)), "{context}: {reuse:?}");
         }
         assert!(
-            !self.accepts_password(&subject.name, OLD_PASSWORD).await
-                && self.accepts_password(&subject.name, NEW_PASSWORD).await,
-            "{what}"
+            !self.accepts_password(&account.name, OLD_PASSWORD).await
+                && self.accepts_password(&account.name, NEW_PASSWORD).await,
+            "{context}"
         );
         let alive = self.is_session_alive(session).await;
-        assert!(!alive || case == UseCase::SetPasswordByLogin, "{what}");
+        assert!(!alive || use_case == UseCase::SetPasswordByLogin, "{context}");
     }
 
-    async fn assert_status_consistent(&self, case: UseCase, subject: &TestAccount, answered: bool, what: &str) {
-        let session = subject.session.as_ref().unwrap();
-        let locked = !self.accepts_password(&subject.name, OLD_PASSWORD).await;
-        let done = locked == (case == UseCase::Disable);
-        assert!(done || !answered, "answered, and lost: {what}");
-        if case == UseCase::Disable {
-            assert_eq!(self.is_session_alive(session).await, !locked, "{what}");
+    async fn assert_status_consistent(
+        &self,
+        use_case: UseCase,
+        account: &TestAccount,
+        result: &CallResult,
+        context: &str,
+    ) {
+        let session = account.session.as_ref().unwrap();
+        let is_disabled = !self.accepts_password(&account.name, OLD_PASSWORD).await;
+        let took_effect = is_disabled == (use_case == UseCase::Disable);
+        assert!(took_effect || !result.is_acknowledged(), "acknowledged, but lost: {context}");
+        if use_case == UseCase::Disable {
+            assert_eq!(self.is_session_alive(session).await, !is_disabled, "{context}");
         } else {
-            assert!(!self.is_session_alive(session).await, "what was ended is back: {what}");
+            assert!(!self.is_session_alive(session).await, "a revoked session is valid again: {context}");
         }
-        self.run_use_case(case, subject).await.expect(what);
-        assert_eq!(self.accepts_password(&subject.name, OLD_PASSWORD).await, case == UseCase::Enable, "{what}");
-        assert!(!self.is_session_alive(session).await, "{what}");
+        self.run_use_case(use_case, account).await.expect(context);
+        assert_eq!(self.accepts_password(&account.name, OLD_PASSWORD).await, use_case == UseCase::Enable, "{context}");
+        assert!(!self.is_session_alive(session).await, "{context}");
     }
 
     async fn assert_session_consistent(
         &self,
-        case: UseCase,
-        subject: &TestAccount,
-        answered: Option<Option<Token>>,
-        what: &str,
+        use_case: UseCase,
+        account: &TestAccount,
+        result: &CallResult,
+        context: &str,
     ) {
-        let session = subject.session.as_ref().unwrap();
+        let session = account.session.as_ref().unwrap();
         let alive = self.is_session_alive(session).await;
-        match (case, &answered) {
-            (UseCase::Logout, Some(_)) => assert!(!alive, "answered, and back: {what}"),
-            (UseCase::Logout, None) => {
-                match self.run_use_case(case, subject).await {
-                    Ok(_) => assert!(alive, "{what}"),
-                    Err(Error::NotAuthenticated) => assert!(!alive, "{what}"),
-                    Err(other) => panic!("{what}: {other}"),
-                }
-                assert!(!self.is_session_alive(session).await, "{what}");
+        match (use_case, result) {
+            (UseCase::Logout, CallResult::Succeeded { .. }) => {
+                assert!(!alive, "acknowledged, but the session is valid: {context}");
             }
-            (UseCase::Login, Some(Some(token))) => assert!(alive && self.is_session_alive(token).await, "{what}"),
-            (UseCase::Login, _) => assert!(alive && self.accepts_password(&subject.name, OLD_PASSWORD).await, "{what}"),
+            (UseCase::Logout, CallResult::Failed) => {
+                match self.run_use_case(use_case, account).await {
+                    Ok(_) => assert!(alive, "{context}"),
+                    Err(Error::NotAuthenticated) => assert!(!alive, "{context}"),
+                    Err(other) => panic!("{context}: {other}"),
+                }
+                assert!(!self.is_session_alive(session).await, "{context}");
+            }
+            (UseCase::Login, CallResult::Succeeded { token: Some(token) }) => {
+                assert!(alive && self.is_session_alive(token).await, "{context}");
+            }
+            (UseCase::Login, _) => {
+                assert!(alive && self.accepts_password(&account.name, OLD_PASSWORD).await, "{context}");
+            }
             _ => {
-                assert!(alive, "{what}");
-                self.run_use_case(case, subject).await.expect(what);
+                assert!(alive, "{context}");
+                self.run_use_case(use_case, account).await.expect(context);
             }
         }
     }
 }
 
 impl TestAccount {
-    /// The same person, without what was made for them.
+    /// The same user without session, code and ticket.
     fn without_credentials(&self) -> Self {
         let (name, phone) = (self.name.clone(), self.phone.clone());
         Self { name, phone, user: None, session: None, code: None, ticket: None }

@@ -1,5 +1,8 @@
-//! The runs: each case again and again, until it makes no more writes than were tried.
+//! Runs each use use_case with a kill at its first, second, third … write, until it makes no further write.
 
+use stele_testkit::ResponseDelivery;
+
+use super::consistency::CallResult;
 use super::*;
 
 /// Which server is killed.
@@ -15,7 +18,7 @@ impl CrashTest {
         Arc::new(move || match victim {
             KilledServer::Postgres => postgres.kill(),
             KilledServer::Redis => {
-                // What it holds is what it held, as with a disk of its own.
+                // Its data survives, as with persistence on disk.
                 redis.command("SAVE");
                 redis.kill();
             }
@@ -29,78 +32,81 @@ impl CrashTest {
         }
     }
 
-    /// Waits until both stores answer, as they must soon.
+    /// Waits until both stores respond, within 8 s.
     async fn wait_until_recovered(&self) {
         let started = Instant::now();
         let use_cases = self.lab.use_cases();
         while use_cases.ping_users().await.is_err() || use_cases.ping_state().await.is_err() {
-            assert!(started.elapsed() < Duration::from_secs(8), "the stores are there, and not found");
+            assert!(started.elapsed() < Duration::from_secs(8), "the stores run, but are not reachable");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Does the case with the server killed at its `nth` write; gives whether there was one.
+    /// Runs the use use_case with the server killed at write number `nth`; returns whether there was such a write.
     async fn run_with_kill(
         &self,
-        case: UseCase,
+        use_case: UseCase,
         victim: KilledServer,
         number: usize,
         nth: usize,
         when: KillPoint,
     ) -> bool {
-        let subject = self.create_account(case, number).await;
-        // So that using a session is a write, too.
+        let account = self.create_account(use_case, number).await;
+        // Past the interval at which the use of a session is written, so that it is a write, too.
         self.lab.clock().advance(Duration::from_secs(120));
         let (count, killed) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-        let (kill, was) = (self.kill(victim), killed.clone());
-        self.lab.set_store_observer(Some(Arc::new(move |call, moment| {
-            if !WRITE_CALLS.contains(&call) {
-                return false;
+        let (kill, already_killed) = (self.kill(victim), killed.clone());
+        self.lab.set_store_observer(Some(Arc::new(move |operation, phase| {
+            if !WRITE_CALLS.contains(&operation) {
+                return ResponseDelivery::Delivered;
             }
-            let this = match moment {
+            let write = match phase {
                 CallPhase::Before => count.fetch_add(1, Ordering::SeqCst),
                 CallPhase::After => count.load(Ordering::SeqCst) - 1,
             };
-            let now = (this, moment == CallPhase::Before) == (nth, when == KillPoint::BeforeWrite);
-            if now && !was.swap(true, Ordering::SeqCst) {
+            let is_kill_point = (write, phase == CallPhase::Before) == (nth, when == KillPoint::BeforeWrite);
+            if is_kill_point && !already_killed.swap(true, Ordering::SeqCst) {
                 kill();
-                return when == KillPoint::ResponseLost;
+                if when == KillPoint::ResponseLost {
+                    return ResponseDelivery::Lost;
+                }
             }
-            false
+            ResponseDelivery::Delivered
         })));
-        let outcome = self.run_use_case(case, &subject).await;
+        let outcome = self.run_use_case(use_case, &account).await;
         self.lab.set_store_observer(None);
         if killed.load(Ordering::SeqCst) {
             self.restart(victim);
             self.wait_until_recovered().await;
             if let Err(error) = &outcome {
-                assert!(matches!(error, Error::Unavailable(_)), "{case:?} {victim:?} {nth} {when:?}: {error}");
+                assert!(matches!(error, Error::Unavailable(_)), "{use_case:?} {victim:?} {nth} {when:?}: {error}");
             }
         }
-        let what = format!("{case:?}, {victim:?} killed {when:?} write {nth}: {outcome:?}");
-        self.assert_consistent(case, &subject, outcome.ok(), victim == KilledServer::Redis, &what).await;
+        let context = format!("{use_case:?}, {victim:?} killed {when:?} write {nth}: {outcome:?}");
+        let result = outcome.map_or(CallResult::Failed, |token| CallResult::Succeeded { token });
+        self.assert_consistent(use_case, &account, &result, &context).await;
         killed.load(Ordering::SeqCst)
     }
 }
 
-async fn run_all_kill_points(cases: &[UseCase], victim: KilledServer) {
-    let bench = CrashTest::new().await;
+async fn run_all_kill_points(use_cases: &[UseCase], victim: KilledServer) {
+    let test = CrashTest::new().await;
     let (mut number, mut kills) = (0, 0);
-    for &case in cases {
+    for &use_case in use_cases {
         for when in [KillPoint::BeforeWrite, KillPoint::AfterWrite, KillPoint::ResponseLost] {
             for nth in 0.. {
                 number += 1;
-                if !bench.run_with_kill(case, victim, number, nth, when).await {
+                if !test.run_with_kill(use_case, victim, number, nth, when).await {
                     break;
                 }
                 kills += 1;
             }
         }
     }
-    assert!(kills >= cases.len() * 3, "{kills}");
+    assert!(kills >= use_cases.len() * 3, "{kills}");
 }
 
-// Several tests, for a server that was killed takes its time to start: they take it at once.
+// Several tests instead of one, because they run in parallel while killed servers restart.
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL and Redis"]
