@@ -1,4 +1,4 @@
-"""The JWT interface."""
+"""The JWT dialect: login, logout, password reset by a code, captchas."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ V1, VI = "/api/v1/Auth/", "/api/vi/Auth/"
 JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+")
 
 
-def said(message):
+def succeeded(message):
     return {"code": 0, "message": message}
 
 
@@ -30,7 +30,7 @@ def claims(token, issued_to):
 
 
 def auth(wire):
-    person = wire.around["jwt"]
+    person = wire.settings["jwt"]
     account, password = person["name"], person["password"]
     user = {
         "userId": UUID, "account": account, "realName": "钱七", "organizationName": "组织", "departmentName": "部门",
@@ -39,9 +39,9 @@ def auth(wire):
     logged_in = {"code": 0, "message": "登录成功", "user": user, "token": JWT}
 
     def login(secret, form="jquery", path=V1 + "Login", name=account):
-        answer = wire.post(form, path, {"account": name, "password": secret})
-        got = wire.expect(answer, logged_in)
-        assert answer.headers.get("authorization") == "Bearer " + got["token"], answer.headers
+        response = wire.post(form, path, {"account": name, "password": secret})
+        got = wire.expect(response, logged_in)
+        assert response.headers.get("authorization") == "Bearer " + got["token"], response.headers
         assert got["user"]["userId"] == person["id"]
         return got["token"]
 
@@ -54,59 +54,59 @@ def auth(wire):
     wire.expect(wire.post("jquery", V1 + "Login", {"account": account}), failed(), status=400)
 
     sample = {"Content-Type": "multipart/form-data"}
-    carried = [{"token": tokens[0], **sample}, {"Authorization": "Bearer " + tokens[1]}, {"Authorization": tokens[2]},
+    token_headers = [{"token": tokens[0], **sample}, {"Authorization": "Bearer " + tokens[1]}, {"Authorization": tokens[2]},
                {"token": "Bearer " + tokens[3]}]  # fmt: skip
-    for headers in carried:
-        wire.expect(wire.call("GET", V1 + "Logout", headers=headers), said("注销成功"))
+    for headers in token_headers:
+        wire.expect(wire.call("GET", V1 + "Logout", headers=headers), succeeded("注销成功"))
         wire.expect(wire.call("GET", V1 + "Logout", headers=headers), failed("注销失败"), status=401)
     wire.expect(wire.call("GET", V1 + "Logout"), failed("注销失败"), status=401)
 
     def forget(fields, path=VI):
-        return wire.expect(wire.post("jquery", path + "ForgetPassword", fields), said("发送短信成功"))
+        return wire.expect(wire.post("jquery", path + "ForgetPassword", fields), succeeded("发送短信成功"))
 
     def validate(code, form):
-        answer = wire.post(form, VI + "validatePhone", {"account": account, "identifyCode": code})
-        got = wire.expect(answer, {**said("验证码正确"), "token": ANY})
-        assert answer.headers.get("authorization") == "Bearer " + got["token"], answer.headers
+        response = wire.post(form, VI + "validatePhone", {"account": account, "identifyCode": code})
+        got = wire.expect(response, {**succeeded("验证码正确"), "token": ANY})
+        assert response.headers.get("authorization") == "Bearer " + got["token"], response.headers
         return got["token"]
 
     def update(token, secret, form="jquery"):
         headers = {"Authorization": token} if token else {}
         return wire.post(form, VI + "updatePassword", {"account": account, "password": secret}, headers)
 
-    asked = {"account": account, "phone": person["phone"]}
+    reset_request = {"account": account, "phone": person["phone"]}
     forget({"account": account, "phone": "13700000000"})
     forget({"account": "unknown", "phone": "13700000001"})
-    sends = [(person["phone"], asked, VI, "query"), (person["email"], {"account": account, "email": person["email"]}, V1, "jquery")]
-    for turn, (to, fields, path, form) in enumerate(sends):
+    requests = [(person["phone"], reset_request, VI, "query"), (person["email"], {"account": account, "email": person["email"]}, V1, "jquery")]
+    for turn, (to, fields, path, form) in enumerate(requests):
         code = wire.code(to, lambda: forget(fields, path))
         bad = {"account": account, "identifyCode": "1230"}
         wire.expect(wire.post(form, VI + "validatePhone", bad), failed("验证码错误"))
         token, secret = validate(code, form), f"123456-{turn}"
         wire.expect(wire.post(form, VI + "validatePhone", {**bad, "identifyCode": code}), failed("验证码错误"))
-        for nothing in (None, "0" * 32):
-            wire.expect(update(nothing, secret), failed("更新密码失败"), status=401)
-        other = {"account": wire.around["cloudbox"]["name"], "password": secret}
+        for invalid in (None, "0" * 32):
+            wire.expect(update(invalid, secret), failed("更新密码失败"), status=401)
+        other = {"account": wire.settings["cloudbox"]["name"], "password": secret}
         refused = wire.post("jquery", VI + "updatePassword", other, {"Authorization": token})
         same(refused.json(), failed("更新密码失败"), "another's account")
-        wire.expect(update("Bearer " + token if turn else token, secret), said("更新密码成功"))
+        wire.expect(update("Bearer " + token if turn else token, secret), succeeded("更新密码成功"))
         wire.expect(update(token, secret), failed("更新密码失败"), status=401)
-    assert wire.codes("13700000000") == wire.codes("13700000001") == [], "a code went to a stranger"
+    assert wire.codes("13700000000") == wire.codes("13700000001") == [], "a code was sent to a stranger"
     wire.expect(wire.call("GET", V1 + "Logout", headers={"token": tokens[4]}), failed("注销失败"), status=401)
 
-    # A login token that is not old changes the password too; so does the one in the `token` header.
-    wire.expect(update(login("123456-1"), "123456-2", "json"), said("更新密码成功"))
+    # The token of a recent login may change the password, too, also in the `token` header.
+    wire.expect(update(login("123456-1"), "123456-2", "json"), succeeded("更新密码成功"))
     fields = {"account": account, "password": "123456-3"}
-    answer = wire.post("form", VI + "updatePassword", fields, {"token": login("123456-2")})
-    wire.expect(answer, said("更新密码成功"))
+    response = wire.post("form", VI + "updatePassword", fields, {"token": login("123456-2")})
+    wire.expect(response, succeeded("更新密码成功"))
     login("123456-3")
 
     picture = {"code": 0, "message": "获取验证码成功", "data": {"id": int, "URL": ANY}}
     seen = set()
-    for answer in (wire.call("GET", VI + "getCAPTCHA"), wire.post("jquery", VI + "CAPTCHA", {}), wire.call("GET", V1 + "getCAPTCHA")):
-        data = wire.expect(answer, picture)["data"]
+    for response in (wire.call("GET", VI + "getCAPTCHA"), wire.post("jquery", VI + "CAPTCHA", {}), wire.call("GET", V1 + "getCAPTCHA")):
+        data = wire.expect(response, picture)["data"]
         assert 0 <= data["id"] < 2**53
-        url = urllib.parse.urlsplit(urllib.parse.urljoin(wire.around["url"] + VI + "getCAPTCHA", data["URL"]))
+        url = urllib.parse.urlsplit(urllib.parse.urljoin(wire.settings["url"] + VI + "getCAPTCHA", data["URL"]))
         assert url.netloc == wire.host, data
         served = wire.call("GET", url.path + ("?" + url.query if url.query else ""))
         assert served.status == 200 and served.headers["content-type"] == "image/png", (served.status, served.headers)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes every documented call of the five dialects, and compares each response with its API document: README.md."""
+"""Makes every documented call of the five dialects and compares each response with its API document. See README.md."""
 
 import json
 import sys
@@ -14,17 +14,17 @@ from salted import cloudbox, tms
 
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
-        around = json.load(file)
-    broken = 0
+        settings = json.load(file)
+    failures = 0
     for dialect in (cloudbox, tms, portal, mefp, auth):
         before = wire.CHECKS
         try:
-            dialect(wire.Wire(around))
-            print(f"{dialect.__name__}: {wire.CHECKS - before} answers as documented")
+            dialect(wire.Wire(settings))
+            print(f"{dialect.__name__}: {wire.CHECKS - before} responses as documented")
         except Exception:
-            broken += 1
-            print(f"{dialect.__name__}: failed after {wire.CHECKS - before} answers\n{traceback.format_exc()}")
-    return 1 if broken else 0
+            failures += 1
+            print(f"{dialect.__name__}: failed after {wire.CHECKS - before} responses\n{traceback.format_exc()}")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

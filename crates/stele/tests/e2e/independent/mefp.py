@@ -32,7 +32,7 @@ def spaces(data):
 
 
 def unpadded(data, padding):
-    """A response has the padding of its request."""
+    """Removes the padding of a response, which must be that of its request."""
     text = data[: -data[-1]] if padding is pkcs7 else data.rstrip(b"\0 ")
     assert padding(text) == data, f"not padded by {padding.__name__}: {data!r}"
     return text
@@ -41,85 +41,85 @@ def unpadded(data, padding):
 class App:
     def __init__(self, wire, name):
         self.wire, self.name = wire, name
-        self.shared, self.own = wire.around["mefp_secret"], wire.around["apps"][name]
+        self.shared, self.own = wire.settings["mefp_secret"], wire.settings["apps"][name]
         assert (len(self.shared), len(self.own)) == (32, 16), "mefp_secret has 32 characters, app_secret 16"
 
-    def ask(self, path, message, want, padding=pkcs7):
+    def call(self, path, message, expected, padding=pkcs7):
         """Sends an encrypted message and compares the decrypted response."""
         plain = json.dumps(message).encode()
         sealed = aes("-e", padding(plain), self.shared, self.own)
         envelope = {"encrypt": base64.b64encode(sealed).decode(), "app_from": self.name}
-        answer = self.wire.post("json", path, envelope)
-        outer = self.wire.expect(answer, {"encrypt": ANY})
+        response = self.wire.post("json", path, envelope)
+        outer = self.wire.expect(response, {"encrypt": ANY})
         text = aes("-d", base64.b64decode(outer["encrypt"], validate=True), self.shared, self.own)
-        # PKCS#7 if the request needed no padding.
+        # A request that needs no padding gets a PKCS#7 response.
         text = unpadded(text, pkcs7 if padding(plain) == plain else padding)
         got = json.loads(text.decode(), object_pairs_hook=once)
-        same(got, want, f"{path} {message}")
+        same(got, expected, f"{path} {message}")
         return got
 
 
 def mefp(wire):
     melink, wlfz = App(wire, "melink"), App(wire, "wlfz")
     phone, password = "15068880258", "123456"
-    who = {"login_name": phone}
+    user = {"login_name": phone}
 
     def captcha(usage, app=melink, to=phone):
-        return wire.code(to, lambda: app.ask("/auth/captcha", {"login_name": to, "usage": usage}, DONE))
+        return wire.code(to, lambda: app.call("/auth/captcha", {"login_name": to, "usage": usage}, DONE))
 
-    melink.ask("/auth/check/loginname", who, failed(40005))
-    melink.ask("/auth/captcha", {"login_name": phone, "usage": 2}, failed(40007))
-    melink.ask("/auth/captcha", {"login_name": "1506888", "usage": 1}, failed(40004))
-    melink.ask("/auth/register", {**who, "password": password, "captcha": "000000"}, failed(40002))
+    melink.call("/auth/check/loginname", user, failed(40005))
+    melink.call("/auth/captcha", {"login_name": phone, "usage": 2}, failed(40007))
+    melink.call("/auth/captcha", {"login_name": "1506888", "usage": 1}, failed(40004))
+    melink.call("/auth/register", {**user, "password": password, "captcha": "000000"}, failed(40002))
     first = captcha(1)
     code = captcha("1")
     if first != code:
-        melink.ask("/auth/check/captcha", {**who, "captcha": first}, failed(40002))
-    # Checking does not consume the code, which may also be sent as a number.
-    melink.ask("/auth/check/captcha", {**who, "captcha": code}, DONE, zeros)
-    melink.ask("/auth/check/captcha", {**who, "captcha": code}, DONE, spaces)
-    melink.ask("/auth/register", {**who, "password": password, "captcha": code}, DONE)
-    melink.ask("/auth/check/captcha", {**who, "captcha": code}, failed(40002))
-    melink.ask("/auth/captcha", {"login_name": phone, "usage": 1}, failed(40001))
+        melink.call("/auth/check/captcha", {**user, "captcha": first}, failed(40002))
+    # Checking a code does not consume it.
+    melink.call("/auth/check/captcha", {**user, "captcha": code}, DONE, zeros)
+    melink.call("/auth/check/captcha", {**user, "captcha": code}, DONE, spaces)
+    melink.call("/auth/register", {**user, "password": password, "captcha": code}, DONE)
+    melink.call("/auth/check/captcha", {**user, "captcha": code}, failed(40002))
+    melink.call("/auth/captcha", {"login_name": phone, "usage": 1}, failed(40001))
     registered = {"result": 1, "reg_app": "melink", "reg_time": TIME}
-    response = melink.ask("/auth/check/loginname", who, registered)
-    assert wlfz.ask("/auth/check/loginname", who, registered) == response
+    response = melink.call("/auth/check/loginname", user, registered)
+    assert wlfz.call("/auth/check/loginname", user, registered) == response
 
     for padding in (pkcs7, zeros, spaces):
-        melink.ask("/auth/login", {**who, "password": password}, DONE, padding)
-    melink.ask("/auth/login", {"login_name": int(phone), "password": int(password)}, DONE)
-    melink.ask("/auth/login", {**who, "password": "wrong-1"}, failed(40003))
-    melink.ask("/auth/login", {"login_name": "15068880259", "password": password}, failed(40003))
-    melink.ask("/auth/login", {"login_name": "test", "password": password}, failed(40004))
+        melink.call("/auth/login", {**user, "password": password}, DONE, padding)
+    melink.call("/auth/login", {"login_name": int(phone), "password": int(password)}, DONE)
+    melink.call("/auth/login", {**user, "password": "wrong-1"}, failed(40003))
+    melink.call("/auth/login", {"login_name": "15068880259", "password": password}, failed(40003))
+    melink.call("/auth/login", {"login_name": "test", "password": password}, failed(40004))
 
-    # melink hands its user over to wlfz, which redeems the token once.
-    token = melink.ask("/auth/token", {**who, "app_to": "wlfz"}, {"result": 1, "token": ANY})["token"]
-    melink.ask("/auth/check/token", {"token": token}, failed(40006))
-    wlfz.ask("/auth/check/token", {"token": token}, {"result": 1, "login_name": phone, "app_from": "melink"})
-    wlfz.ask("/auth/check/token", {"token": token}, failed(40006))
-    wlfz.ask("/auth/token", {**who, "app_to": "melink"}, failed(40006))
-    melink.ask("/auth/token", {**who, "app_to": "unknown"}, failed(40006))
-    melink.ask("/auth/token", {"login_name": "15068880259", "app_to": "wlfz"}, failed(40006))
+    # melink hands its user over to wlfz, which can redeem the token once.
+    token = melink.call("/auth/token", {**user, "app_to": "wlfz"}, {"result": 1, "token": ANY})["token"]
+    melink.call("/auth/check/token", {"token": token}, failed(40006))
+    wlfz.call("/auth/check/token", {"token": token}, {"result": 1, "login_name": phone, "app_from": "melink"})
+    wlfz.call("/auth/check/token", {"token": token}, failed(40006))
+    wlfz.call("/auth/token", {**user, "app_to": "melink"}, failed(40006))
+    melink.call("/auth/token", {**user, "app_to": "unknown"}, failed(40006))
+    melink.call("/auth/token", {"login_name": "15068880259", "app_to": "wlfz"}, failed(40006))
 
-    melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": "12"}, failed(40002))
+    melink.call("/auth/forgot", {**user, "new_password": "654321", "captcha": "12"}, failed(40002))
     code = captcha(2)
-    melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": code}, DONE)
-    melink.ask("/auth/forgot", {**who, "new_password": "654321", "captcha": code}, failed(40002))
-    melink.ask("/auth/login", {**who, "password": password}, failed(40003))
-    melink.ask("/auth/login", {**who, "password": "654321"}, DONE)
+    melink.call("/auth/forgot", {**user, "new_password": "654321", "captcha": code}, DONE)
+    melink.call("/auth/forgot", {**user, "new_password": "654321", "captcha": code}, failed(40002))
+    melink.call("/auth/login", {**user, "password": password}, failed(40003))
+    melink.call("/auth/login", {**user, "password": "654321"}, DONE)
 
-    # All envelopes that cannot be opened get the same response, to the byte.
+    # Every envelope that cannot be decrypted gets the same response, byte for byte.
     plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}
     sealed = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
     unpadded = base64.b64encode(aes("-e", b"\x11" * 16, melink.shared, melink.own)).decode()
     no_json = base64.b64encode(aes("-e", pkcs7(b"{"), melink.shared, melink.own)).decode()
-    shut = [("unknown", sealed), ("melink", "***"), ("melink", sealed[:-4]), ("melink", unpadded), ("melink", no_json)]
-    shut += [("melink", base64.b64encode(b"\0" * size).decode()) for size in (1, 15, 16, 17, 32)]
-    answers = [wire.post("json", "/auth/login", {"encrypt": text, "app_from": name}) for name, text in shut]
-    for answer in answers:
-        wire.expect(answer, plain, status=answers[0].status)
-    assert len({answer.body for answer in answers}) == 1
-    invalid = {"result": 0, "errors": {"code": 40000, "message": ANY}}
-    wire.expect(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}), invalid, status=400)
+    undecryptable = [("unknown", sealed), ("melink", "***"), ("melink", sealed[:-4]), ("melink", unpadded), ("melink", no_json)]
+    undecryptable += [("melink", base64.b64encode(b"\0" * size).decode()) for size in (1, 15, 16, 17, 32)]
+    responses = [wire.post("json", "/auth/login", {"encrypt": text, "app_from": name}) for name, text in undecryptable]
+    for response in responses:
+        wire.expect(response, plain, status=responses[0].status)
+    assert len({response.body for response in responses}) == 1
+    malformed = {"result": 0, "errors": {"code": 40000, "message": ANY}}
+    wire.expect(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}), malformed, status=400)
     for envelope in ({"app_from": "melink"}, {"encrypt": sealed}, {"encrypt": "", "app_from": "melink"}, {}):
-        wire.expect(wire.post("json", "/auth/login", envelope), invalid, status=400)
+        wire.expect(wire.post("json", "/auth/login", envelope), malformed, status=400)

@@ -1,4 +1,4 @@
-"""Cloudbox and TMS: md5(md5(password) + timestamp)."""
+"""Cloudbox and TMS: salted proofs, md5(md5(password) + timestamp)."""
 
 import re
 
@@ -21,7 +21,7 @@ def failed(code, message=ANY):
 
 
 def cloudbox(wire):
-    person = wire.around["cloudbox"]
+    person = wire.settings["cloudbox"]
     password, name = person["password"], person["name"]
     user = {
         "user_id": person["id"], "user_name": name, "register_time": ZULU, "status": "", "avatar_url": "",
@@ -38,13 +38,13 @@ def cloudbox(wire):
     tokens = []
     for form in BODIES:
         for number, upper in ((True, False), (False, True)):
-            answer = wire.expect(wire.post(form, LOGIN, proof(number=number, upper=upper)), succeeded(user))
-            tokens.append(answer["data"]["user_token"])
+            response = wire.expect(wire.post(form, LOGIN, proof(number=number, upper=upper)), succeeded(user))
+            tokens.append(response["data"]["user_token"])
     for username in (person["phone"], person["email"], name.upper(), person["email"].upper()):
-        answer = wire.expect(wire.post("json", LOGIN, proof(username=username)), succeeded(user))
-        tokens.append(answer["data"]["user_token"])
+        response = wire.expect(wire.post("json", LOGIN, proof(username=username)), succeeded(user))
+        tokens.append(response["data"]["user_token"])
     assert len(set(tokens)) == len(tokens), "a session token twice"
-    alias = answer["data"]["user_alias_id"]
+    alias = response["data"]["user_alias_id"]
 
     wrong = wire.expect(wire.post("json", LOGIN, proof("nonsense")), failed("1002"))
     unknown = wire.post("json", LOGIN, proof("nonsense", "unknown"))
@@ -56,82 +56,82 @@ def cloudbox(wire):
     stale = {"username": name, "password": salted(password, old), "timestamp": old}
     wire.expect(wire.post("json", LOGIN, stale), failed("1003"))
     for field in ("username", "password", "timestamp"):
-        lacking = {key: value for key, value in proof().items() if key != field}
-        wire.expect(wire.post("json", LOGIN, lacking), failed("1001", re.compile(f".*{field}.*")), status=400)
+        incomplete = {key: value for key, value in proof().items() if key != field}
+        wire.expect(wire.post("json", LOGIN, incomplete), failed("1001", re.compile(f".*{field}.*")), status=400)
 
-    out = {"msg": "退出成功"}
-    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": tokens[0]}), out)
+    logged_out = {"msg": "退出成功"}
+    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": tokens[0]}), logged_out)
     wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": tokens[0]}), failed("1005"), status=401)
     wire.expect(wire.call("POST", LOGOUT), failed("1005"), status=401)
-    wire.expect(wire.post("json", LOGOUT, {}, {"Authorization": tokens[1].upper()}), out)
+    wire.expect(wire.post("json", LOGOUT, {}, {"Authorization": tokens[1].upper()}), logged_out)
 
     secret, latest = password, tokens[2]
-    names = (person["id"], person["id"].replace("-", ""), person["id"].upper(), person["id"].replace("-", "").upper())
-    for turn, who in enumerate(names):
+    ids = (person["id"], person["id"].replace("-", ""), person["id"].upper(), person["id"].replace("-", "").upper())
+    for turn, user_id in enumerate(ids):
         new, at = f"changed-{turn}", wire.timestamp()
         digest = md5(new).upper() if turn % 2 else md5(new)
-        body = {"user_id": who, "orig_password": salted(secret, at), "new_password": digest, "timestamp": at}
-        answer = wire.expect(wire.post(BODIES[turn % 4], RESET, body), succeeded(user))
-        assert answer["data"]["user_alias_id"] == alias, "user_alias_id changed"
+        body = {"user_id": user_id, "orig_password": salted(secret, at), "new_password": digest, "timestamp": at}
+        response = wire.expect(wire.post(BODIES[turn % 4], RESET, body), succeeded(user))
+        assert response["data"]["user_alias_id"] == alias, "user_alias_id changed"
         wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), failed("1005"), status=401)
-        secret, latest = new, answer["data"]["user_token"]
-    # The user's number is not an id here: the correct proof gets the response for an unknown user.
+        secret, latest = new, response["data"]["user_token"]
+    # Cloudbox does not accept the user's number as an id: the right proof is treated as an unknown user's.
     for number in (person["number"], int(person["number"])):
         at = wire.timestamp()
         body = {"user_id": number, "orig_password": salted(secret, at), "new_password": md5("x"), "timestamp": at}
         wire.expect(wire.post("json", RESET, body), failed("1002", wrong["message"]))
     wire.expect(wire.post("json", LOGIN, proof()), failed("1002"))
     wire.expect(wire.post("json", LOGIN, proof(secret)), succeeded(user))
-    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), out)
+    wire.expect(wire.call("POST", LOGOUT, headers={"Authorization": latest}), logged_out)
 
 
 def tms(wire):
-    admin, person, client = wire.around["admin"], wire.around["tms"], wire.around["client_token"]
+    admin, person, client = wire.settings["admin"], wire.settings["tms"], wire.settings["client_token"]
 
-    def user(who, role, group):
+    def user(account, role, group):
         return {
-            "user_id": who["id"], "user_name": who["name"], "register_time": CHINA, "status": "", "avatar_url": "",
-            "user_phone": who["phone"], "user_email": who["email"], "user_token": HEX32, "user_real_name": "",
+            "user_id": account["id"], "user_name": account["name"], "register_time": CHINA, "status": "", "avatar_url": "",
+            "user_phone": account["phone"], "user_email": account["email"], "user_token": HEX32, "user_real_name": "",
             "user_gender": "", "user_nickname": "", "user_alias_id": HEX32, "role": role, "group": group,
         }  # fmt: skip
 
     the_admin, the_user = user(admin, "1", "admin"), user(person, "2", "user")
-    carried = {"Authorization": client}
+    authorization = {"Authorization": client}
 
-    def proof(who, secret=None, number=True, digest=False):
-        at, secret = wire.timestamp(), secret or who["password"]
+    def proof(account, secret=None, number=True, digest=False):
+        at, secret = wire.timestamp(), secret or account["password"]
         hexed = md5(secret) if digest else salted(secret, at)
-        return {"username": who["name"], "password": hexed, "timestamp": at if number else str(at)}
+        return {"username": account["name"], "password": hexed, "timestamp": at if number else str(at)}
 
     for form in BODIES:
         for number, digest in ((True, False), (False, True)):
             sent = proof(admin, number=number, digest=digest)
-            answer = wire.expect(wire.post(form, TMS + "adminauthsalt", sent, carried), succeeded(the_admin))
+            response = wire.expect(wire.post(form, TMS + "adminauthsalt", sent, authorization), succeeded(the_admin))
             sent = proof(person, number=number, digest=digest)
-            wire.expect(wire.post(form, TMS + "authsalt", sent, carried), succeeded(the_user))
-    # A live user token is accepted like a client token.
-    live = {"Authorization": answer["data"]["user_token"]}
+            wire.expect(wire.post(form, TMS + "authsalt", sent, authorization), succeeded(the_user))
+    # A valid user token is accepted in place of a client token.
+    live = {"Authorization": response["data"]["user_token"]}
     wire.expect(wire.post("json", TMS + "authsalt", proof(person), live), succeeded(the_user))
     wire.expect(wire.post("json", TMS + "authsalt", proof(admin), live), succeeded(the_admin))
-    # Only administrators are accepted; others get the same error as for a wrong password.
-    wrong = wire.expect(wire.post("json", TMS + "adminauthsalt", proof(admin, "wrong"), carried), failed("1002"))
+    # Other users get the response of a wrong password from the admin login.
+    wrong = wire.expect(wire.post("json", TMS + "adminauthsalt", proof(admin, "wrong"), authorization), failed("1002"))
     rejected = failed("1002", wrong["message"])
-    wire.expect(wire.post("json", TMS + "adminauthsalt", proof(person), carried), rejected)
-    wire.expect(wire.post("json", TMS + "authsalt", proof(person, "wrong"), carried), rejected)
+    wire.expect(wire.post("json", TMS + "adminauthsalt", proof(person), authorization), rejected)
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person, "wrong"), authorization), rejected)
     for headers in ({}, {"Authorization": "0" * 32}):
         wire.expect(wire.post("json", TMS + "authsalt", proof(person), headers), failed("1005"), status=401)
 
-    own = wire.expect(wire.post("json", TMS + "authsalt", proof(person), carried), succeeded(the_user))
+    own = wire.expect(wire.post("json", TMS + "authsalt", proof(person), authorization), succeeded(the_user))
     token, secret = own["data"]["user_token"], person["password"]
     assert UUID.fullmatch(own["data"]["user_id"])
-    for turn, who in enumerate((person["number"], person["id"], int(person["number"]))):
+    for turn, user_id in enumerate((person["number"], person["id"], int(person["number"]))):
         new, at = f"tms-changed-{turn}", wire.timestamp()
         before = md5(secret) if turn == 1 else salted(secret, at)
-        body = {"user_id": who, "orig_password": before, "new_password": md5(new), "timestamp": at}
+        body = {"user_id": user_id, "orig_password": before, "new_password": md5(new), "timestamp": at}
         wire.expect(wire.post("json", TMS + "pwdreset", body), failed("1005"), status=401)
-        wire.expect(wire.post("json", TMS + "pwdreset", body, carried), failed("1005"), status=401)
-        answer = wire.expect(wire.post(BODIES[turn], TMS + "pwdreset", body, {"Authorization": token}), succeeded(the_user))
+        wire.expect(wire.post("json", TMS + "pwdreset", body, authorization), failed("1005"), status=401)
+        response = wire.expect(wire.post(BODIES[turn], TMS + "pwdreset", body, {"Authorization": token}), succeeded(the_user))
         wire.expect(wire.post("json", TMS + "pwdreset", body, {"Authorization": token}), failed("1005"), status=401)
-        token, secret = answer["data"]["user_token"], new
-    wire.expect(wire.post("json", TMS + "authsalt", proof(person), carried), rejected)
-    wire.expect(wire.post("json", TMS + "authsalt", proof(person, secret), carried), succeeded(the_user))
+        token, secret = response["data"]["user_token"], new
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person), authorization), rejected)
+    wire.expect(wire.post("json", TMS + "authsalt", proof(person, secret), authorization), succeeded(the_user))

@@ -1,4 +1,4 @@
-"""Sends requests in every form that the API documents use, and compares responses with the documents."""
+"""Requests in every form that the API documents use, and comparison of responses with the documents."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ DECIMAL = re.compile(r"[0-9]+")
 CHECKS = 0
 
 
-class Answer:
+class Response:
     def __init__(self, status, headers, body):
         self.status, self.headers, self.body = status, headers, body
 
@@ -29,32 +29,32 @@ class Answer:
 
 
 def once(pairs):
-    """An object in received order; rejects duplicate names."""
+    """Parses an object in the order in which it was sent; a name may occur once only."""
     names = [name for name, _ in pairs]
     assert len(names) == len(set(names)), f"a name twice: {names}"
     return dict(pairs)
 
 
-def same(got, want, where):
-    """Compares a value with the documented one: the same names in the same order, the same types and texts. A pattern
-    matches any text that it describes, a type any value of it."""
-    if isinstance(want, dict):
+def same(got, expected, where):
+    """Compares a value with the document: same names in the same order, same types, same texts. In `expected`, a pattern
+    stands for any text that it matches, and a type for any value of that type."""
+    if isinstance(expected, dict):
         assert type(got) is dict, f"{where}: not an object: {got!r}"
-        assert list(got) == list(want), f"{where}: fields {list(got)}, documented {list(want)}"
-        for name in want:
-            same(got[name], want[name], f"{where}.{name}")
-    elif isinstance(want, re.Pattern):
-        assert type(got) is str and want.fullmatch(got), f"{where}: {got!r} is not {want.pattern}"
-    elif isinstance(want, type):
-        assert type(got) is want, f"{where}: {got!r} is no {want.__name__}"
+        assert list(got) == list(expected), f"{where}: fields {list(got)}, documented {list(expected)}"
+        for name in expected:
+            same(got[name], expected[name], f"{where}.{name}")
+    elif isinstance(expected, re.Pattern):
+        assert type(got) is str and expected.fullmatch(got), f"{where}: {got!r} is not {expected.pattern}"
+    elif isinstance(expected, type):
+        assert type(got) is expected, f"{where}: {got!r} is not of type {expected.__name__}"
     else:
-        assert type(got) is type(want) and got == want, f"{where}: {got!r}, documented {want!r}"
+        assert type(got) is type(expected) and got == expected, f"{where}: {got!r}, documented {expected!r}"
 
 
 class Wire:
-    def __init__(self, around):
-        self.around = around
-        self.host = urllib.parse.urlsplit(around["url"]).netloc
+    def __init__(self, settings):
+        self.settings = settings
+        self.host = urllib.parse.urlsplit(settings["url"]).netloc
         self.used = 0
 
     def call(self, method, path, body=None, headers=()):
@@ -63,7 +63,7 @@ class Wire:
             connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
             names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
+            return Response(response.status, names, response.read())
         finally:
             connection.close()
 
@@ -72,30 +72,30 @@ class Wire:
         kind, body, query = FORMS[form](fields)
         return self.call("POST", path + query, body, {**({"Content-Type": kind} if kind else {}), **dict(headers)})
 
-    def expect(self, answer, want, status=200):
+    def expect(self, response, expected, status=200):
         global CHECKS
         CHECKS += 1
-        assert answer.status == status, f"status {answer.status}, not {status}: {answer.body.decode()!r}"
-        got = answer.json()
-        same(got, want, "answer")
+        assert response.status == status, f"status {response.status}, not {status}: {response.body.decode()!r}"
+        got = response.json()
+        same(got, expected, "response")
         return got
 
     def timestamp(self):
-        """UTC seconds, different on each call, since a proof is accepted once."""
+        """Seconds since 1970, never the same twice, because a proof is accepted once."""
         self.used += 1
         return int(time.time()) + self.used
 
     def codes(self, to):
-        if not os.path.exists(self.around["outbox"]):
+        if not os.path.exists(self.settings["outbox"]):
             return []
-        with open(self.around["outbox"], encoding="utf-8") as lines:
+        with open(self.settings["outbox"], encoding="utf-8") as lines:
             sent = [json.loads(line) for line in lines if line.endswith("\n")]
         for line in sent:
             same(line, {"at": ANY, "channel": ANY, "to": ANY, "purpose": ANY, "code": re.compile("[0-9]{6}")}, "outbox")
         return [line["code"] for line in sent if line["to"] == to]
 
     def code(self, to, send):
-        """Waits for the code that `send()` sends to `to`; delivery is asynchronous."""
+        """Calls `send()` and waits for the code to `to`, since delivery is asynchronous."""
         before = len(self.codes(to))
         send()
         deadline = time.monotonic() + 30
@@ -104,7 +104,7 @@ class Wire:
             if len(codes) > before:
                 return codes[-1]
             time.sleep(0.01)
-        raise AssertionError(f"no code came to {to}")
+        raise AssertionError(f"no code was sent to {to}")
 
 
 def as_json(fields):
@@ -122,7 +122,7 @@ def as_multipart(fields):
 
 
 def as_jquery(fields):
-    """The body that jQuery sends with `contentType: "multipart/form-data"`: URL-encoded, without a boundary."""
+    """As jQuery with `contentType: "multipart/form-data"`: an urlencoded body, and no boundary."""
     return "multipart/form-data", urllib.parse.urlencode(fields).encode(), ""
 
 
@@ -147,7 +147,7 @@ def b64(text):
 
 
 def aes(direction, data, key, iv):
-    """AES-256-CBC without padding; the caller pads."""
+    """Runs AES-256-CBC through openssl; the caller adds and removes the padding."""
     hexed = [binascii.hexlify(part.encode("ascii")).decode() for part in (key, iv)]
     command = ["openssl", "enc", "-aes-256-cbc", direction, "-K", hexed[0], "-iv", hexed[1], "-nopad", "-nosalt"]
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout

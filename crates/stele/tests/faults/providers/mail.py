@@ -1,10 +1,10 @@
-"""A mail server that prints each received mail as a line of JSON, parsed by Python's email package.
+"""A fake mail server that prints each mail as a line of JSON, as parsed by Python's email package.
 
     mail.py plain|starttls|tls [CERTIFICATE KEY]
 
-The first line is the port. The server requires AUTH, and encryption first unless the mode is `plain`. The first attempt
-to send to a recipient such as `451.mark@example.com` gets the reply 451, every attempt to `always452.mark@…` gets 452;
-replies other than 250 are printed as well. The server stops when its standard input closes.
+The first line is the port. It requires AUTH, and TLS before it unless the mode is `plain`. A recipient such as
+`451.mark@example.com` gets the reply 451 the first time, and `always452.mark@…` gets 452 every time; each reply other
+than 250 is printed, too. It exits at the end of its standard input.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 USER, PASSWORD = b"codes", "p@ss,wörd".encode()
 
 
-def print_json(**line):
+def report(**line):
     print(json.dumps(line), flush=True)
 
 
@@ -32,17 +32,17 @@ class Handler:
         self.seen = set()
 
     async def handle_RCPT(self, server, session, envelope, address, options):
-        scripted = re.match(r"(always)?(\d{3})\.", address)
-        if scripted and (scripted[1] or address not in self.seen):
+        failure = re.match(r"(always)?(\d{3})\.", address)
+        if failure and (failure[1] or address not in self.seen):
             self.seen.add(address)
-            print_json(to=address, answered=int(scripted[2]))
-            return f"{scripted[2]} {address} is rejected"
+            report(to=address, answered=int(failure[2]))
+            return f"{failure[2]} {address} is rejected"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        print_json(
+        report(
             sender=envelope.mail_from,
             to=envelope.rcpt_tos,
             user=session.auth_data.decode() if session.authenticated else None,
@@ -58,8 +58,8 @@ class Handler:
 
 
 def authenticate(server, session, envelope, mechanism, data):
-    is_valid = (data.login, data.password) == (USER, PASSWORD)
-    return AuthResult(success=is_valid, auth_data=data.login)
+    right = (data.login, data.password) == (USER, PASSWORD)
+    return AuthResult(success=right, auth_data=data.login)
 
 
 async def main(mode, *identity):
@@ -80,7 +80,7 @@ async def main(mode, *identity):
     )
     loop = asyncio.get_running_loop()
     server = await loop.create_server(protocol, "127.0.0.1", 0, ssl=context if mode == "tls" else None)
-    print_json(port=server.sockets[0].getsockname()[1])
+    report(port=server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 

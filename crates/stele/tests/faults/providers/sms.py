@@ -1,9 +1,9 @@
-"""An SMS gateway that prints each received message as a line of JSON, and verifies its signature independently.
+"""A fake gateway for short messages that prints each message as a line of JSON and verifies its signature.
 
     sms.py SECRET
 
-The first line is the port. The middle digits of a phone number select the first response: 138 503 12345 gets 503 with a
-`Retry-After` of two seconds, later 200. The gateway stops when its standard input closes.
+The first line is the port. The middle digits of a phone select the status of the first response: 138 503 12345 gets
+503, with a `Retry-After` of two seconds, and then 200. It exits at the end of its standard input.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ SEEN = set()
 LOCK = threading.Lock()
 
 
-def print_json(**line):
+def report(**line):
     with LOCK:
         print(json.dumps(line), flush=True)
 
@@ -30,18 +30,18 @@ class Gateway(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         at, tag = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", self.headers["X-Stele-Signature"]).groups()
-        expected = hmac.new(SECRET, at.encode() + b"." + body, hashlib.sha256).hexdigest()
+        expected_tag = hmac.new(SECRET, at.encode() + b"." + body, hashlib.sha256).hexdigest()
         message = json.loads(body)
-        scripted = re.fullmatch(r"1\d\d([45]\d\d)\d{5}", message["to"])
-        status = int(scripted[1]) if scripted and message["to"] not in SEEN else 200
+        failure = re.fullmatch(r"1\d\d([45]\d\d)\d{5}", message["to"])
+        status = int(failure[1]) if failure and message["to"] not in SEEN else 200
         SEEN.add(message["to"])
         self.send_response(status)
         if status >= 500:
             self.send_header("Retry-After", "2")
         self.send_header("Content-Length", "0")
         self.end_headers()
-        print_json(
-            signed=hmac.compare_digest(tag, expected) and abs(time.time() - int(at)) < 60,
+        report(
+            signed=hmac.compare_digest(tag, expected_tag) and abs(time.time() - int(at)) < 60,
             key=self.headers["Idempotency-Key"],
             type=self.headers["Content-Type"],
             path=self.path,
@@ -60,5 +60,5 @@ class Server(ThreadingHTTPServer):
 
 server = Server(("127.0.0.1", 0), Gateway)
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-print_json(port=server.server_port)
+report(port=server.server_port)
 server.serve_forever()
