@@ -20,7 +20,7 @@ pub const ALL: [Service; 5] = [
 stele_service::settings! {
     /// Settings that only `stele up` reads.
     const OWN = "STELE_";
-    /// make demonstration users, as `--demo` does
+    /// create demo users at the start, as `--demo` does
     pub(crate) DEMO: bool = with_default("false");
 }
 

@@ -206,8 +206,10 @@ impl Scenario {
                 visible_response(&use_cases.send_code(&portal, &to, CodePurpose::Any, RecipientFilter::Anyone).await)
             }
             Call::Reset { own_phone } => {
-                let other = Recipient::parse("13900139000").unwrap();
-                visible_response(&use_cases.send_reset(&jwt, &self.phone, if own_phone { &to } else { &other }).await)
+                let other_recipient = Recipient::parse("13900139000").unwrap();
+                visible_response(
+                    &use_cases.send_reset(&jwt, &self.phone, if own_phone { &to } else { &other_recipient }).await,
+                )
             }
             Call::GrantReset => visible_response(&use_cases.grant_reset(&jwt, &self.phone, &wrong).await),
             Call::ResetPassword => {

@@ -29,7 +29,7 @@ pub fn database_url() -> String {
 }
 
 /// Whether PostgreSQL and Redis are available to tests: servers that the settings name, or programs to start private
-/// ones. `STELE_TEST_SERVERS=required` (`scripts/test`) makes missing servers a failure, `none` pretends there are
+/// ones. `STELE_TEST_SERVERS=required` (`scripts/test`) makes missing servers a failure; `none` pretends there are
 /// none.
 pub fn servers_available() -> bool {
     match env_setting("STELE_TEST_SERVERS").as_deref() {

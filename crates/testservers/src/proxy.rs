@@ -73,10 +73,14 @@ async fn accept_loop(listener: TcpListener, port: u16, state: watch::Receiver<Li
 async fn relay_connection(client: TcpStream, port: u16, mut state: watch::Receiver<LinkState>) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let (there, back) = (state.clone(), state.clone());
-    let both =
-        async { tokio::join!(copy_until(from_client, to_server, there), copy_until(from_server, to_client, back)) };
-    tokio::select! { _ = both => {}, _ = state.wait_for(|state| *state == LinkState::Disconnected) => {} }
+    let (to_server_state, to_client_state) = (state.clone(), state.clone());
+    let relay_both_ways = async {
+        tokio::join!(
+            copy_until(from_client, to_server, to_server_state),
+            copy_until(from_server, to_client, to_client_state)
+        )
+    };
+    tokio::select! { _ = relay_both_ways => {}, _ = state.wait_for(|state| *state == LinkState::Disconnected) => {} }
 }
 
 async fn copy_until(

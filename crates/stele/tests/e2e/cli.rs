@@ -68,7 +68,7 @@ fn users_are_added_shown_and_listed() {
     let id = installation.add_user("Mark", "a-password", &["--phone", "+8613800138000", "--email", "Mark@Example.com"]);
     let profile =
         ["--role", "admin", "--real-name", "马克", "--gender", "男", "--org-id", "7", "--memo", "m", "--nickname", "n"];
-    let other = installation.add_user("other", "x", &profile);
+    let other_id = installation.add_user("other", "x", &profile);
     for user in ["mark", "MARK", &id, &id.replace('-', ""), "100001", "+8613800138000", "mark@example.COM"] {
         let shown: Value =
             serde_json::from_str(&installation.run(&["user", "show", user]).assert_success().stdout).unwrap();
@@ -90,11 +90,11 @@ fn users_are_added_shown_and_listed() {
     let listed = installation.run(&["user", "list"]).assert_success().stdout.clone();
     let lines: Vec<_> = listed.lines().map(columns).collect();
     assert_eq!(lines[0], [&id, "100001", "Mark", "+8613800138000", "Mark@Example.com", "user", "active"]);
-    assert_eq!(lines[1], [&other, "100002", "other", "-", "-", "admin", "disabled"]);
+    assert_eq!(lines[1], [&other_id, "100002", "other", "-", "-", "admin", "disabled"]);
     installation.run(&["user", "enable", "other"]).assert_success();
     let json = installation.run(&["user", "list", "--json"]).assert_success().stdout.clone();
     let users: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((users.len(), &users[1]["disabled"], &users[1]["id"]), (2, &false.into(), &other.as_str().into()));
+    assert_eq!((users.len(), &users[1]["disabled"], &users[1]["id"]), (2, &false.into(), &other_id.as_str().into()));
     // Neither the password nor a hash of it is shown.
     assert!(
         !json.contains("a-password") && !json.contains(&md5_hex("a-password")) && !json.contains("argon2"),

@@ -97,11 +97,11 @@ fn duplicate_or_unknown_users_print_a_one_line_error() {
 fn unavailable_ports_print_a_one_line_error() {
     let mut installation = Installation::new();
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = busy.local_addr().unwrap().to_string();
-    installation.run(&["up", "--listen", &taken]).assert_failed(2, &taken);
+    let busy_address = busy.local_addr().unwrap().to_string();
+    installation.run(&["up", "--listen", &busy_address]).assert_failed(2, &busy_address);
     installation.run(&["up", "--listen", "nonsense"]).assert_failed(2, "`nonsense`");
     installation.run(&["up", "--listen", "192.0.2.1:80"]).assert_failed(2, "192.0.2.1:80");
-    installation.set("STELE_ADMIN_LISTEN", &taken);
+    installation.set("STELE_ADMIN_LISTEN", &busy_address);
     installation.run(&UP_ARGS).assert_failed(2, "STELE_ADMIN_LISTEN");
     assert!(!installation.data().join("users.db").exists(), "the ports are bound before any file is created");
 }

@@ -41,8 +41,8 @@ fn key_id_of(token: &str) -> String {
 async fn a_sealing_key_is_rotated_while_two_servers_serve_logins() {
     let installation = Installation::new();
     let first = installation.start_up();
-    let other = on_same_data(&installation);
-    let second = other.start_up();
+    let second_installation = on_same_data(&installation);
+    let second = second_installation.start_up();
     let id = installation.add_user("mark", "a-password", &["--phone", "13800138000"]);
     let app = MefpApp::new("melink", installation.add_app("melink", "melink"));
     installation.run(&["keys", "retire", "1"]).assert_failed(1, "seal-1 is the active key");
@@ -110,9 +110,10 @@ fn a_key_that_is_not_yet_active_can_be_retired() {
     std::fs::remove_file(installation.data().join("keys/seal-2.key")).unwrap();
     installation.run(&["keys", "retire", "2"]).assert_success();
     // An existing key file is used: copied there, or left by a killed command.
-    let other = Installation::new();
-    other.run(&["migrate"]).assert_success();
-    std::fs::copy(other.data().join("keys/seal-1.key"), installation.data().join("keys/seal-5.key")).unwrap();
+    let foreign_installation = Installation::new();
+    foreign_installation.run(&["migrate"]).assert_success();
+    std::fs::copy(foreign_installation.data().join("keys/seal-1.key"), installation.data().join("keys/seal-5.key"))
+        .unwrap();
     installation.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
     assert_eq!(listed_key(&installation, "seal-5").unwrap()["state"], "seals");
     assert_eq!(listed_key(&installation, "seal-1").unwrap()["state"], "opens");
@@ -150,8 +151,8 @@ fn a_key_whose_file_cannot_be_moved_stays_active() {
 async fn tokens_of_the_old_and_new_signing_key_are_accepted() {
     let installation = Installation::new();
     let first = installation.start_up();
-    let other = on_same_data(&installation);
-    let second = other.start_up();
+    let second_installation = on_same_data(&installation);
+    let second = second_installation.start_up();
     installation.add_user("mark", "a-password", &[]);
     let (first, second) = (client_of(&first), client_of(&second));
     let old = first.login_as(DialectKind::Jwt, "mark", "a-password").await.assert_success().token();
@@ -271,9 +272,9 @@ async fn salted_logins_are_disabled_and_enabled_in_running_servers() {
     client.login(DialectKind::Jwt, &person, "a-password").await.assert_success();
     installation.run_with(&["user", "passwd", "other", "--password-stdin"], "another").assert_success();
     installation.add_user("third", "a-password", &[]);
-    let again: Value =
+    let second_output: Value =
         serde_json::from_str(disable_challenge(&installation).assert_success().stdout.lines().next().unwrap()).unwrap();
-    assert_eq!(again["seals"], 0);
+    assert_eq!(second_output["seals"], 0);
 
     installation.run(&["challenge", "on"]).assert_success();
     while !client.login(DialectKind::Cloudbox, &person, "a-password").await.is_success() {

@@ -67,13 +67,13 @@ async fn a_running_server_without_a_key_returns_a_server_error_and_counts_no_fai
         let entry = entry.unwrap();
         fs::copy(entry.path(), keys.join(entry.file_name())).unwrap();
     }
-    let mut other = Installation::with_settings(&[
+    let mut other_machine = Installation::with_settings(&[
         ("STELE_HASH_COST", "64,1,1,weak"),
         ("STELE_DATA", installation.data().to_str().unwrap()),
     ]);
-    other.set("STELE_KEYS", keys.to_str().unwrap());
-    other.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
-    other.add_user("mark", "a-password", &[]);
+    other_machine.set("STELE_KEYS", keys.to_str().unwrap());
+    other_machine.run(&["keys", "rotate", "--no-reseal", "--lead", "0"]).assert_success();
+    other_machine.add_user("mark", "a-password", &[]);
 
     let client = client_of(&server);
     for password in ["a-password", "wrong"].into_iter().cycle().take(20) {

@@ -1,4 +1,4 @@
-//! Crash points: PostgreSQL or Redis is killed before or after each write of each use use_case, or before the response
+//! Crash points: PostgreSQL or Redis is killed before or after each write of each use case, or before the response
 //! arrives. An acknowledged operation is complete, an unacknowledged one has happened completely or not at all, and a
 //! retry succeeds.
 
@@ -94,7 +94,7 @@ struct CrashTest {
     redis: Arc<Redis>,
 }
 
-/// A user with the session, code and ticket that the use use_case needs, created before the kill.
+/// A user with the session, code and ticket that the use case needs, created before the kill.
 struct TestAccount {
     name: String,
     phone: String,
@@ -194,7 +194,7 @@ impl CrashTest {
         account
     }
 
-    /// Runs the use use_case; returns the token, if it issues one.
+    /// Runs the use case; returns the token, if it issues one.
     async fn run_use_case(&self, use_case: UseCase, account: &TestAccount) -> stele_core::Result<Option<Token>> {
         let (use_cases, caller, new) = (self.lab.use_cases(), request_info(), new_password(NEW_PASSWORD));
         let recipient = sms_recipient(&account.phone);
@@ -227,7 +227,7 @@ impl CrashTest {
             UseCase::Logout => use_cases.logout(DIALECT, session()).await.map(|()| None),
             UseCase::ChangePassword => {
                 let proof = Proof::Raw(RawPassword::new(OLD_PASSWORD.to_owned()));
-                let Some(UserRef::Id(user)) = account.user else { panic!("the use_case needs a user") };
+                let Some(UserRef::Id(user)) = account.user else { panic!("the use case needs a user") };
                 let target = PasswordChangeTarget::Unauthenticated(user);
                 let request = ChangePasswordRequest { target, proof, password: new, caller: &caller };
                 use_cases.change_password(request).await.map(|session| Some(session.token))

@@ -140,8 +140,8 @@ pub async fn a_code_of_another_dialect_is_rejected<D: CodeDialect>() {
     let app = D::new().await;
     app.add_test_user().await;
     let (own, to) = (D::SERVICE.name, Recipient::parse(PHONE).unwrap());
-    let other = ["portal", "mefp"].into_iter().find(|name| *name != own).unwrap();
-    let caller = RequestInfo::from_client(other, [192, 0, 2, 1].into());
+    let other_dialect = ["portal", "mefp"].into_iter().find(|name| *name != own).unwrap();
+    let caller = RequestInfo::from_client(other_dialect, [192, 0, 2, 1].into());
     for purpose in [CodePurpose::Any, CodePurpose::Register, CodePurpose::Reset] {
         app.lab.use_cases().send_code(&caller, &to, purpose, RecipientFilter::Anyone).await.unwrap();
         assert_wrong_code(&app, &app.lab.last_code_for(PHONE)).await;

@@ -68,9 +68,10 @@ pub async fn a_retried_login_costs_as_much_as_the_first<D: SaltedDialect>() {
 
 pub async fn two_of_many_concurrent_logins_succeed<D: SaltedDialect>() {
     let app: D = start_with_user(&[]).await;
-    let other = D::start(app.lab.second_instance().await).await;
+    let second_instance = D::start(app.lab.second_instance().await).await;
     let at = app.now();
-    let responses = join_all((0..12).map(|n| login_from(if n % 2 == 0 { &app } else { &other }, 1, at))).await;
+    let responses =
+        join_all((0..12).map(|n| login_from(if n % 2 == 0 { &app } else { &second_instance }, 1, at))).await;
     assert_eq!(responses.iter().filter(|response| D::is_accepted(response)).count(), 2, "{responses:?}");
     let rejected = responses.iter().filter(|response| !D::is_accepted(response));
     rejected.for_each(|response| app.assert_fails_with(response, &Error::Replayed));

@@ -182,11 +182,11 @@ pub async fn a_proof_is_accepted_once_across_instances_and_restarts<D: SaltedDia
     let now = app.now();
     assert_accepted_at(&app, now).await;
     // Another instance has its own connections; each knows the proofs that the other accepted.
-    let other = D::start(app.lab.second_instance().await).await;
-    assert_refused_at(&other, now, Error::Replayed).await;
-    assert_accepted_at(&other, now + 1).await;
+    let second_instance = D::start(app.lab.second_instance().await).await;
+    assert_refused_at(&second_instance, now, Error::Replayed).await;
+    assert_accepted_at(&second_instance, now + 1).await;
     assert_refused_at(&app, now + 1, Error::Replayed).await;
-    let TestApp { lab, service, .. } = other.into();
+    let TestApp { lab, service, .. } = second_instance.into();
     service.stop().await;
     drop(lab);
     // After a restart, the used proofs are still known.

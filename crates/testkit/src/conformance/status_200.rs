@@ -47,8 +47,8 @@ pub async fn errors_have_status_200_when_configured<D: DialectUnderTest>() {
 }
 
 pub async fn errors_of_other_dialects_keep_their_status<D: DialectUnderTest>() {
-    let other = if D::SERVICE.name == "jwt" { "tms" } else { "jwt" };
-    let app = D::with_settings(&[("STELE_STATUS_200", other)]).await;
+    let other_dialect = if D::SERVICE.name == "jwt" { "tms" } else { "jwt" };
+    let app = D::with_settings(&[("STELE_STATUS_200", other_dialect)]).await;
     let response = app.post_with_type(D::LOGIN_PATH, JSON, "{").await;
     app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedBody));
     assert_eq!(response.header("x-stele-status"), "");

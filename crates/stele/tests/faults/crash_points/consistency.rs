@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The result of the use use_case as its caller saw it.
+/// The result of the use case as its caller saw it.
 #[derive(Clone, Debug)]
 pub(super) enum CallResult {
     /// Acknowledged, with the token that it issued.

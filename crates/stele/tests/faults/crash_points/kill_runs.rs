@@ -1,4 +1,4 @@
-//! Runs each use use_case with a kill at its first, second, third … write, until it makes no further write.
+//! Runs each use case with a kill at its first, second, third … write, until it makes no further write.
 
 use stele_testkit::ResponseDelivery;
 
@@ -42,7 +42,7 @@ impl CrashTest {
         }
     }
 
-    /// Runs the use use_case with the server killed at write number `nth`; returns whether there was such a write.
+    /// Runs the use case with the server killed at write number `nth`; returns whether there was such a write.
     async fn run_with_kill(
         &self,
         use_case: UseCase,
