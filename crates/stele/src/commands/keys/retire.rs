@@ -60,8 +60,8 @@ async fn retire(
     Err(CommandError::Failed(error))
 }
 
-/// Refuses to retire the active or newest key, unless its file is lost: then nothing can have been sealed under it
-/// here.
+/// Refuses to retire the active or the newest key while its file exists. A key whose file is lost may be retired if no row
+/// is sealed under it, which the store checks.
 fn ensure_not_active(
     key_admin: &KeyAdmin,
     records: &[KeyRecord],
