@@ -90,7 +90,7 @@ async fn a_draining_service_is_not_ready_but_still_serves_requests() {
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/fault", 503), ("/panic", 500)] {
         assert_eq!(get(path).await, (status, false), "{path}");
     }
-    assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "Method");
+    assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "MethodNotAllowed");
     context.drain.start();
     for (path, status) in [("/healthz", 200), ("/readyz", 503), ("/fault", 503), ("/panic", 500), ("/stray", 404)] {
         assert_eq!(get(path).await, (status, true), "{path}");
