@@ -15,18 +15,21 @@ use crate::settings::shared_settings;
 
 /// Runs `service` until a signal stops it. The complete `main` of a service.
 pub fn serve(service: Service) -> ExitCode {
-    let mut known = shared_settings();
-    known.push(service.settings);
-    let matches =
-        match cli::parse_command_line(cli::command(service.name, "One dialect of Stele, as a service", &known)) {
-            Ok(matches) => matches,
-            Err(code) => return code,
-        };
-    if let Some(code) = health_check::run_if_requested(&matches, &known, service.default_listen_address()) {
+    let mut known_settings = shared_settings();
+    known_settings.push(service.settings);
+    let matches = match cli::parse_command_line(cli::command(
+        service.name,
+        "One dialect of Stele, as a service",
+        &known_settings,
+    )) {
+        Ok(matches) => matches,
+        Err(code) => return code,
+    };
+    if let Some(code) = health_check::run_if_requested(&matches, &known_settings, service.default_listen_address()) {
         return code;
     }
     let run = || {
-        let settings = cli::load_settings(&matches, &known)?;
+        let settings = cli::load_settings(&matches, &known_settings)?;
         let _telemetry = telemetry::start(&settings, &format!("stele-{}", service.name))?;
         actix_web::rt::System::new().block_on(run(service, settings))
     };

@@ -42,14 +42,13 @@ stele_service::settings! {
     LIMIT_WAIT: Duration = with_derived_default(|| default_lockout_waits().0).positive();
     /// account lockout: the longest wait
     LIMIT_WAIT_MAX: Duration = with_derived_default(|| default_lockout_waits().1).positive();
-    /// rate limit: failures from one address in a window; IPv6 per /64, twice as many per /56, four times as many per
-    /// /48
+    /// rate limit: failures from one address in a window; IPv6 per /64, twice as many per /56, four times per /48
     LIMIT_ADDRESS: u32 = with_derived_default(|| default_login_limits().address.free_failures);
     /// rate limit: failures through one MeFP app in a window
     LIMIT_APP: u32 = with_derived_default(|| default_login_limits().app.free_failures);
     /// quota: codes to one recipient an hour, by portal and MeFP together; as many password resets by JWT, sent or not
     SEND_RECIPIENT: u32 = with_derived_default(|| default_send_quotas().recipient.max);
-    /// quota: codes requested from one address an hour; IPv6 per /64, twice as many per /56, four times as many per /48
+    /// quota: codes requested from one address an hour; IPv6 per /64, twice as many per /56, four times per /48
     SEND_ADDRESS: u32 = with_derived_default(|| default_send_quotas().address.max);
     /// quota: codes requested through one MeFP app an hour
     SEND_APP: u32 = with_derived_default(|| default_send_quotas().app.max);

@@ -67,12 +67,12 @@ pub fn parse_command_line(command: Command) -> Result<ArgMatches, ExitCode> {
 ///
 /// # Errors
 /// As [`Settings::load`].
-pub fn load_settings(matches: &ArgMatches, known: &[SettingList]) -> Result<Settings, ConfigError> {
+pub fn load_settings(matches: &ArgMatches, known_settings: &[SettingList]) -> Result<Settings, ConfigError> {
     let config = matches.get_one::<PathBuf>("config");
     let options = [("listen", LISTEN.name()), ("data", DATA.name())];
     let overrides: Vec<_> =
         options.iter().filter_map(|(arg, name)| Some((*name, matches.get_one::<String>(arg)?.clone()))).collect();
-    Ok(Settings::load(config.map(PathBuf::as_path), known)?.with_values(overrides))
+    Ok(Settings::load(config.map(PathBuf::as_path), known_settings)?.with_values(overrides))
 }
 
 /// The exit code of a program: success, or [`EXIT_USAGE_ERROR`] after one line on standard error.

@@ -11,11 +11,11 @@ crate::settings! {
     pub const SETTINGS = "STELE_";
     /// address and port to listen on
     pub LISTEN: Option<SocketAddr> = optional("the program's default port on loopback");
-    /// largest request body in bytes; a larger one is answered with 413
+    /// the largest request body in bytes; a request with a larger one is rejected
     pub BODY_LIMIT: usize = with_default("65536").range(1, 16_777_216);
     /// timeout for receiving the head of a request
     pub CLIENT_TIMEOUT: Duration = with_default("15s").positive();
-    /// threads that serve requests
+    /// number of worker threads, which serve requests
     pub WORKERS: usize = with_computed_default(default_workers, "one per core").range(1, MAX_WORKERS as u64);
     /// graceful shutdown on SIGTERM: how long a program reports not ready and still serves requests before it stops;
     /// `stele up`, which has no other instance to take over, stops at once if this is not set

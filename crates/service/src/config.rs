@@ -57,11 +57,11 @@ impl Settings {
     /// Reads the environment and, if given, the TOML file `config`.
     ///
     /// # Errors
-    /// If a file cannot be read, the TOML file is malformed, or one of its keys is not a setting in `known`.
-    pub fn load(config: Option<&Path>, known: &[SettingList]) -> Result<Self, ConfigError> {
+    /// If a file cannot be read, the TOML file is malformed, or one of its keys is not a setting in `known_settings`.
+    pub fn load(config: Option<&Path>, known_settings: &[SettingList]) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
         if let Some(path) = config {
-            settings.load_toml(path, known)?;
+            settings.load_toml(path, known_settings)?;
         }
         for (name, value) in std::env::vars_os() {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
@@ -104,16 +104,16 @@ impl Settings {
         Ok(())
     }
 
-    fn load_toml(&mut self, path: &Path, known: &[SettingList]) -> Result<(), ConfigError> {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {shown}: {e}")))?;
+    fn load_toml(&mut self, path: &Path, known_settings: &[SettingList]) -> Result<(), ConfigError> {
+        let display = path.display();
+        let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {display}: {e}")))?;
         let text = Zeroizing::new(text);
         let table: toml::Table = toml::from_str(&text)
-            .map_err(|e| ConfigError(format!("--config {shown}: {}", e.to_string().trim_end())))?;
+            .map_err(|e| ConfigError(format!("--config {display}: {}", e.to_string().trim_end())))?;
         for (key, value) in table {
             let name = format!("STELE_{}", key.to_ascii_uppercase());
-            if !known.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
-                return Err(ConfigError(format!("--config {shown}: unknown key `{key}`; --help lists the settings")));
+            if !known_settings.iter().any(|list| list.iter().any(|setting| setting.name() == name)) {
+                return Err(ConfigError(format!("--config {display}: unknown key `{key}`; --help lists the settings")));
             }
             let text = match value {
                 toml::Value::String(text) => text,
@@ -121,11 +121,11 @@ impl Settings {
                 toml::Value::Boolean(flag) => flag.to_string(),
                 _ => {
                     return Err(ConfigError(format!(
-                        "--config {shown}: `{key}` must be a string, a whole number or true/false"
+                        "--config {display}: `{key}` must be a string, a whole number or true/false"
                     )));
                 }
             };
-            self.values.insert(name, SettingValue { text: text.into(), source: format!("`{key}` in {shown}") });
+            self.values.insert(name, SettingValue { text: text.into(), source: format!("`{key}` in {display}") });
         }
         Ok(())
     }
@@ -146,20 +146,22 @@ impl Settings {
     /// If the value is invalid; the message begins with its source.
     pub fn get<T>(&self, setting: &Setting<T>) -> Result<T, ConfigError> {
         let source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
-        setting.parse_value(self.raw_value(setting)).map_err(|why| ConfigError(format!("{}: {why}", source())))
+        setting.parse_value(self.raw_value(setting)).map_err(|reason| ConfigError(format!("{}: {reason}", source())))
     }
 
-    /// The value of a setting whose name is computed at run time, parsed by `read`; `None` if it is not set or empty.
+    /// The value of a setting whose name is computed at run time, parsed by `parse`; `None` if it is not set or empty.
     ///
     /// # Errors
     /// As [`Settings::get`].
     pub fn get_by_name<T>(
         &self,
         name: &str,
-        read: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, ConfigError> {
         let value = self.values.get(name).filter(|value| !value.text.is_empty());
-        value.map(|value| read(&value.text).map_err(|why| ConfigError(format!("{}: {why}", value.source)))).transpose()
+        value
+            .map(|value| parse(&value.text).map_err(|reason| ConfigError(format!("{}: {reason}", value.source))))
+            .transpose()
     }
 
     /// `STELE_DATA`.
@@ -175,12 +177,12 @@ impl Settings {
 }
 
 /// The list of settings for `--help`.
-pub fn settings_help(known: &[SettingList]) -> String {
+pub fn settings_help(known_settings: &[SettingList]) -> String {
     let mut out = String::from(
         "Settings (set in the environment, in a file that NAME_FILE names, or in the --config file as the key without\n\
          STELE_ in lower case; OTEL_… only in the environment):\n",
     );
-    for setting in known.iter().flat_map(|list| list.iter()) {
+    for setting in known_settings.iter().flat_map(|list| list.iter()) {
         let (name, help, default) = (setting.name(), setting.help().replace('`', ""), setting.default_text());
         out += &format!("  {name:<28} {help} ({}) [default: {default}]\n", setting.value_format());
     }
@@ -195,9 +197,9 @@ mod tests {
 
     crate::settings! {
         const KNOWN = "STELE_";
-        /// x
+        /// address
         LISTEN: Option<String> = optional("none");
-        /// x
+        /// lifetime
         SESSION_TTL: Duration = with_default("12h").positive();
     }
 

@@ -211,11 +211,11 @@ mod tests {
             let names = preflight(origin, "traceparent, X-CSRF-Token,,a b, \"c\", d:e , TOKEN").unwrap();
             assert_eq!(names, "traceparent, X-CSRF-Token, TOKEN");
             assert_eq!(preflight(origin, " , ;"), None);
-            let many = preflight(origin, &"x-some-header,".repeat(1_000)).unwrap();
+            let names = preflight(origin, &"x-some-header,".repeat(1_000)).unwrap();
             assert!(
-                (MAX_ALLOW_HEADERS_BYTES / 2..=MAX_ALLOW_HEADERS_BYTES + 2).contains(&many.len()),
+                (MAX_ALLOW_HEADERS_BYTES / 2..=MAX_ALLOW_HEADERS_BYTES + 2).contains(&names.len()),
                 "{}",
-                many.len()
+                names.len()
             );
         }
         assert_eq!(preflight("https://b.example", "token"), None);
@@ -246,11 +246,11 @@ mod tests {
                 "{trusted}"
             );
         }
-        let evil = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")];
-        assert!(is_cross_site("", &evil) && is_cross_site("*", &evil));
-        assert!(is_cross_site("https://evil.example:8443,http://evil.example", &evil));
-        assert!(!is_cross_site("https://evil.example", &evil));
-        assert!(is_cross_site("", &evil[..1]));
+        let cross_site = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")];
+        assert!(is_cross_site("", &cross_site) && is_cross_site("*", &cross_site));
+        assert!(is_cross_site("https://evil.example:8443,http://evil.example", &cross_site));
+        assert!(!is_cross_site("https://evil.example", &cross_site));
+        assert!(is_cross_site("", &cross_site[..1]));
     }
 
     #[test]
@@ -258,8 +258,9 @@ mod tests {
         for same_host in ["http://portal.example", "https://PORTAL.example:9", "http://portal.example:8080"] {
             assert!(!is_cross_site("", &[("origin", same_host)]), "{same_host}");
         }
-        for evil in ["https://evil.example", "https://portal.example.evil.example", "null", "", "\u{e9}", "file://"] {
-            assert!(is_cross_site("", &[("origin", evil)]), "{evil}");
+        for foreign in ["https://evil.example", "https://portal.example.evil.example", "null", "", "\u{e9}", "file://"]
+        {
+            assert!(is_cross_site("", &[("origin", foreign)]), "{foreign}");
         }
         let behind_proxy = [("origin", "https://public.example"), ("x-forwarded-host", "public.example")];
         assert!(!is_cross_site("", &behind_proxy));

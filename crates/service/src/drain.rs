@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 /// Clients count as moved to other instances when no request has arrived for this long.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
-/// The longest that arriving requests extend the drain delay: without another instance, clients never move.
+/// Longest extension of the drain delay by arriving requests: without another instance, clients never move.
 const MAX_EXTRA_WAIT: Duration = Duration::from_secs(8);
 /// Interval of checking for arriving requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);

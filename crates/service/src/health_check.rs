@@ -18,12 +18,16 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// With `--healthcheck` on the command line: prints one line and returns exit code 0 if the program that runs with
 /// these settings is ready, 1 if not. `default_listen` is the program's default listen address.
-pub fn run_if_requested(matches: &ArgMatches, known: &[SettingList], default_listen: SocketAddr) -> Option<ExitCode> {
+pub fn run_if_requested(
+    matches: &ArgMatches,
+    known_settings: &[SettingList],
+    default_listen: SocketAddr,
+) -> Option<ExitCode> {
     if !matches.get_flag("healthcheck") {
         return None;
     }
     let check = || {
-        let settings = cli::load_settings(matches, known).map_err(|e| e.to_string())?;
+        let settings = cli::load_settings(matches, known_settings).map_err(|e| e.to_string())?;
         let admin = local_admin_address(&settings, default_listen)?;
         let status = probe_readiness(admin, Instant::now() + PROBE_TIMEOUT)
             .map_err(|e| format!("{admin} does not answer: {e}"))?;

@@ -66,7 +66,7 @@ pub fn escape_invisible<'a>(text: &'a str, allowed: &[char]) -> Cow<'a, str> {
     Cow::Owned(escaped)
 }
 
-/// Rate limit of the log lines of one kind of event: so many a minute; the others are counted.
+/// Rate limit of the log lines of one kind of event, per minute. Suppressed lines are counted.
 pub struct LogRateLimiter {
     max_per_minute: u32,
     window: Mutex<WindowState>,

@@ -25,17 +25,17 @@ pub enum PermissionFinding {
 /// # Errors
 /// One line that names the file and the remedy.
 pub fn open_for_append(path: &Path) -> Result<File, ConfigError> {
-    let shown = path.display();
+    let display = path.display();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600).custom_flags(i32::from_ne_bytes(flags.to_ne_bytes()));
     let file = options.open(path).map_err(|error| match Errno::from_io_error(&error) {
         Some(Errno::LOOP) => ConfigError::new(describe_symlink(path)),
-        _ => ConfigError::new(format!("{shown}: cannot be written: {error}")),
+        _ => ConfigError::new(format!("{display}: cannot be written: {error}")),
     })?;
-    let meta = file.metadata().map_err(|e| ConfigError::new(format!("{shown}: cannot be examined: {e}")))?;
+    let meta = file.metadata().map_err(|e| ConfigError::new(format!("{display}: cannot be examined: {e}")))?;
     if !meta.is_file() {
-        return Err(ConfigError::new(format!("{shown}: is not a regular file; move it away")));
+        return Err(ConfigError::new(format!("{display}: is not a regular file; move it away")));
     }
     if meta.mode() & 0o077 != 0 {
         return Err(ConfigError::new(describe_open_permissions(path, &meta)));
@@ -97,9 +97,9 @@ pub fn check_private_file(path: &Path) -> Option<PermissionFinding> {
 }
 
 fn describe_open_permissions(path: &Path, meta: &Metadata) -> String {
-    let (shown, mode) = (path.display(), meta.mode() & 0o777);
+    let (display, mode) = (path.display(), meta.mode() & 0o777);
     let private_mode = if meta.is_dir() { "700" } else { "600" };
-    format!("{shown}: other users have access (mode {mode:03o}): chmod {private_mode} {shown}")
+    format!("{display}: other users have access (mode {mode:03o}): chmod {private_mode} {display}")
 }
 
 fn describe_symlink(path: &Path) -> String {

@@ -99,8 +99,9 @@ fn parse_log_filter(directives: &str) -> Result<Targets, String> {
     let level = parts.clone().rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);
     let library_levels = LIBRARY_LOG_LEVELS.map(|(target, max)| format!("{target}={}", max.min(level)));
     // Of two directives for the same target, the last one applies.
-    let all: Vec<_> = [level.to_string()].into_iter().chain(library_levels).chain(parts.map(str::to_owned)).collect();
-    all.join(",").parse().map_err(|e| format!("`{directives}` is neither a level nor a list of directives: {e}"))
+    let effective: Vec<_> =
+        [level.to_string()].into_iter().chain(library_levels).chain(parts.map(str::to_owned)).collect();
+    effective.join(",").parse().map_err(|e| format!("`{directives}` is neither a level nor a list of directives: {e}"))
 }
 
 #[cfg(test)]
@@ -140,9 +141,9 @@ mod tests {
             tracing::debug!(target: "stele_store::users", "our debug");
         });
         let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
-        let all = ["library error", "library debug", "server warning", "server info"];
-        let all = all.into_iter().chain(["our error", "our warning", "our info", "our debug"]);
-        all.filter(|line| text.contains(line)).collect()
+        let messages = ["library error", "library debug", "server warning", "server info"];
+        let messages = messages.into_iter().chain(["our error", "our warning", "our info", "our debug"]);
+        messages.filter(|line| text.contains(line)).collect()
     }
 
     #[test]
