@@ -241,7 +241,7 @@ async fn an_unwritable_log_applies_backpressure_and_still_accepts_events_in_flig
 }
 
 #[tokio::test]
-async fn failed_logouts_and_issued_captchas_are_not_logged_but_refusals_are() {
+async fn failed_logouts_and_issued_captchas_are_not_logged_but_rejections_are() {
     let (writer, store, _) = audit_log_writer();
     writer.record(Event { action: Action::Logout, ..login(Outcome::NotAuthenticated, 1, 1) });
     for outcome in [Outcome::Done, Outcome::RateLimited] {

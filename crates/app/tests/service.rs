@@ -90,7 +90,10 @@ async fn a_draining_service_is_not_ready_but_still_serves_requests() {
     for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/fault", 503), ("/panic", 500)] {
         assert_eq!(get(path).await, (status, false), "{path}");
     }
-    assert_eq!(client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(), "MethodNotAllowed");
+    assert_eq!(
+        client.post(format!("http://{address}/readyz")).send().await.unwrap().text().await.unwrap(),
+        "MethodNotAllowed"
+    );
     context.drain.start();
     for (path, status) in [("/healthz", 200), ("/readyz", 503), ("/fault", 503), ("/panic", 500), ("/stray", 404)] {
         assert_eq!(get(path).await, (status, true), "{path}");
@@ -128,7 +131,7 @@ async fn panics_errors_and_unknown_paths_are_rendered_in_dialect() {
 
 /// If the connection were closed at once, a TCP reset could discard the response. The linger is bounded in time.
 #[actix_web::test]
-async fn a_refused_request_with_a_body_gets_a_lingering_close() {
+async fn a_rejected_request_with_a_body_gets_a_lingering_close() {
     use std::time::{Duration, Instant};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let folder = tempfile::tempdir().unwrap();

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_or_slow_provider_gets_one_probe_message_at_a_time() {
+    fn a_failing_or_slow_provider_gets_one_trial_message_at_a_time() {
         assert!(accepts(None, None));
         assert!(accepts(Some(ago(19)), None));
         assert!(!accepts(Some(ago(21)), None), "too slow");

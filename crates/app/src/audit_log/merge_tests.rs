@@ -120,7 +120,7 @@ fn failures_over_the_origin_rate_limit_are_only_counted() {
 }
 
 #[test]
-fn refusals_from_many_origins_neither_exceed_the_rate_limit_nor_hide_guesses() {
+fn rejections_from_many_origins_neither_exceed_the_rate_limit_nor_hide_guesses() {
     let now = Instant::now();
     let mut merger = FailureMerger::new(RATE_LIMITS, now);
     let recorded =
@@ -164,7 +164,7 @@ fn entries_of_a_day_long_flood_stay_within_the_rate_limits() {
 }
 
 #[test]
-fn origins_with_full_buckets_are_forgotten() {
+fn origins_with_full_buckets_are_removed() {
     let now = Instant::now();
     let high_limits = AuditRateLimits { per_origin: 10, guesses: 1_000_000, refusals: 1_000_000 };
     let mut merger = FailureMerger::new(high_limits, now);

@@ -33,17 +33,17 @@ impl ServerIdentity {
 
 /// A self-signed certificate for `localhost`, and a TLS acceptor with it.
 fn new_identity() -> ServerIdentity {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certified_key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let key = made.signing_key.serialize_der().try_into().unwrap();
+    let key = certified_key.signing_key.serialize_der().try_into().unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
+        .with_single_cert(vec![certified_key.cert.der().clone()], key)
         .unwrap();
     let identity = ServerIdentity { acceptor: TlsAcceptor::from(Arc::new(config)), folder };
-    std::fs::write(identity.certificate(), made.cert.pem()).unwrap();
+    std::fs::write(identity.certificate(), certified_key.cert.pem()).unwrap();
     identity
 }
 
