@@ -99,7 +99,8 @@ pub struct Config {
     pub(crate) health_interval: Duration,
     pub(crate) resolve_interval: Duration,
     pub(crate) resolver: Arc<dyn Resolver>,
-    pub(crate) hop_secret: Option<Zeroizing<String>>,
+    /// Secret header value by which the gateway authenticates itself to the services; only in `stele up`.
+    pub(crate) gateway_secret: Option<Zeroizing<String>>,
     pub(crate) tls: Option<Arc<TlsCertificate>>,
     pub(crate) redirect: Option<HttpsRedirect>,
     /// `Strict-Transport-Security`.
@@ -175,7 +176,7 @@ impl Config {
             health_interval: settings.get(&HEALTH_INTERVAL)?,
             resolve_interval: settings.get(&RESOLVE)?,
             resolver: Arc::new(SystemResolver),
-            hop_secret: None,
+            gateway_secret: None,
             tls,
             redirect,
             hsts: hsts.map(hsts_header),
@@ -220,11 +221,11 @@ impl Config {
         Ok(self)
     }
 
-    /// Sends `secret` with every upstream request, for
-    /// [`TrustedProxies::with_hop_secret`](stele_service::trusted_proxies::TrustedProxies::with_hop_secret).
+    /// Sends `secret` with every upstream request, to authenticate the gateway to services that were started with
+    /// [`TrustedProxies::with_gateway_secret`](stele_service::trusted_proxies::TrustedProxies::with_gateway_secret).
     #[must_use]
-    pub fn with_hop_secret(mut self, secret: Zeroizing<String>) -> Self {
-        self.hop_secret = Some(secret);
+    pub fn with_gateway_secret(mut self, secret: Zeroizing<String>) -> Self {
+        self.gateway_secret = Some(secret);
         self
     }
 

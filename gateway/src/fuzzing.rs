@@ -95,7 +95,7 @@ async fn forward_request(request: Request<Incoming>) -> Option<Forwarded> {
     let limits = BodyLimits { max_bytes: BODY_LIMIT, deadline: Instant::now() + Duration::from_secs(1) };
     let body = RequestBody::receive(incoming, limits, &SharedTimer::default()).await.ok()?;
     let body = collect_body(body).await?;
-    let added = AddedHeaders { client: &client, scheme: Scheme::Http, host: &host, hop_secret: None };
+    let added = AddedHeaders { client: &client, scheme: Scheme::Http, host: &host, gateway_secret: None };
     crate::headers::rewrite_request_headers(&line, &mut headers, &added);
     let request = build_upstream_request(&line, headers, RequestBody::Full(Some(body.clone())), client_framing);
     let (method, target) = (line.method.to_string(), line.target().to_owned());

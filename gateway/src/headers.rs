@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Method, Version};
 use stele_service::headers::HeaderLookup;
 use stele_service::request_context::RequestId;
 use stele_service::trace;
-use stele_service::trusted_proxies::{HOP_SECRET_HEADER, TrustedProxies};
+use stele_service::trusted_proxies::{GATEWAY_SECRET_HEADER, TrustedProxies};
 use tracing::Span;
 
 use crate::client_connection::Scheme;
@@ -43,8 +43,8 @@ enum HeaderClass {
     EndToEnd,
     /// Hop-by-hop (RFC 9110 §7.6.1) or part of the message framing: each connection has its own.
     HopByHop,
-    /// Set by the gateway alone, so that a client cannot spoof it: client address, host, scheme, request id, hop
-    /// secret.
+    /// Set by the gateway alone, so that a client cannot spoof it: client address, host, scheme, request id,
+    /// gateway secret.
     Forwarded,
     /// The parent of the trace: W3C Trace Context.
     TraceContext,
@@ -66,7 +66,7 @@ impl HeaderClass {
     fn of_name(name: &str) -> Self {
         match name {
             "keep-alive" | "close" => Self::HopByHop,
-            "forwarded" | "x-real-ip" | HOP_SECRET_HEADER | "x-request-id" => Self::Forwarded,
+            "forwarded" | "x-real-ip" | GATEWAY_SECRET_HEADER | "x-request-id" => Self::Forwarded,
             "traceparent" | "tracestate" => Self::TraceContext,
             "x-http-method-override" | "x-http-method" | "x-method-override" => Self::MethodOverride,
             _ if name.starts_with("proxy-") => Self::HopByHop,
@@ -126,8 +126,8 @@ pub(crate) struct AddedHeaders<'a> {
     pub(crate) scheme: Scheme,
     /// `Host` for the upstream: `host:port` as configured.
     pub(crate) host: &'a HeaderValue,
-    /// Authenticates the gateway to services in the same process.
-    pub(crate) hop_secret: Option<&'a HeaderValue>,
+    /// Secret header value by which the gateway authenticates itself to services in the same process.
+    pub(crate) gateway_secret: Option<&'a HeaderValue>,
 }
 
 /// Turns the header fields of the client's request into those of the upstream request.
@@ -153,8 +153,8 @@ pub(crate) fn rewrite_request_headers(line: &RequestLine, headers: &mut HeaderMa
         headers.insert(FORWARDED_HOST, host);
     }
     headers.insert(REQUEST_ID, added.client.request_id_value());
-    if let Some(secret) = added.hop_secret {
-        headers.insert(HeaderName::from_static(HOP_SECRET_HEADER), secret.clone());
+    if let Some(secret) = added.gateway_secret {
+        headers.insert(HeaderName::from_static(GATEWAY_SECRET_HEADER), secret.clone());
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) use forward::{ClientFraming, build_upstream_request};
 /// State of one worker.
 pub(crate) struct WorkerState {
     pub(crate) shared: Arc<SharedState>,
-    pub(crate) hop_secret: Option<HeaderValue>,
+    pub(crate) gateway_secret: Option<HeaderValue>,
     pub(crate) pool: ConnectionPool,
 }
 

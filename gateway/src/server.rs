@@ -36,7 +36,7 @@ pub(crate) fn start(shared: &Arc<SharedState>, listener: TcpListener) -> Result<
     let bind_error = |e: std::io::Error| ConfigError::new(format!("gateway: cannot listen: {e}"));
     listener::set_backlog(&listener)?;
     let config = shared.config();
-    let hop_secret = config.hop_secret.as_ref().map(|secret| hop_secret_header(secret)).transpose()?;
+    let gateway_secret = config.gateway_secret.as_ref().map(|secret| gateway_secret_header(secret)).transpose()?;
     let limit = effective_connection_limit(config.limits.max_connections);
     shared.connections.set_limit(limit);
     if shared.connections.per_client_limit() < MIN_PER_CLIENT_LIMIT {
@@ -57,10 +57,11 @@ pub(crate) fn start(shared: &Arc<SharedState>, listener: TcpListener) -> Result<
         actix_rt::spawn(tls::watch_files(Arc::downgrade(tls)));
     }
     let service = |listener_role| {
-        let (shared, hop_secret, shutdown) = (Arc::clone(shared), hop_secret.clone(), shutdown.clone());
+        let (shared, gateway_secret, shutdown) = (Arc::clone(shared), gateway_secret.clone(), shutdown.clone());
         move || {
             let pool = ConnectionPool::new(worker_limit);
-            let worker = Rc::new(WorkerState { shared: Arc::clone(&shared), hop_secret: hop_secret.clone(), pool });
+            let worker =
+                Rc::new(WorkerState { shared: Arc::clone(&shared), gateway_secret: gateway_secret.clone(), pool });
             actix_rt::spawn(close_idle_connections(Rc::downgrade(&worker)));
             let shutdown = shutdown.clone();
             fn_service(move |socket: TcpStream| {
@@ -177,9 +178,9 @@ fn effective_connection_limit(configured: usize) -> usize {
     limit.min(configured)
 }
 
-fn hop_secret_header(secret: &str) -> Result<HeaderValue, ConfigError> {
+fn gateway_secret_header(secret: &str) -> Result<HeaderValue, ConfigError> {
     let mut header = HeaderValue::from_str(secret)
-        .map_err(|_| ConfigError::new("the hop secret is invalid: it must be printable ASCII".to_owned()))?;
+        .map_err(|_| ConfigError::new("the gateway secret is invalid: it must be printable ASCII".to_owned()))?;
     header.set_sensitive(true);
     Ok(header)
 }

@@ -93,7 +93,7 @@ impl Gateway {
     /// Starts the server on `listener`. It ignores signals; stop it by its handle.
     ///
     /// # Errors
-    /// If the hop secret is no valid header value, or the listener cannot be used.
+    /// If the gateway secret is no valid header value, or the listener cannot be used.
     pub fn start(&self, listener: TcpListener) -> Result<Server, ConfigError> {
         server::start(&self.0, listener)
     }

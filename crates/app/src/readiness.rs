@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stele_core::UseCases;
-use stele_service::admin::ReadinessProbe;
+use stele_service::admin::ReadinessCheckFn;
 use stele_service::drain::{DRAINING_REASON, Drain, Readiness};
 
 use crate::audit_log::AuditLogWriter;
@@ -54,8 +54,8 @@ impl ReadinessCheck {
     }
 }
 
-/// The readiness check for the admin port.
-pub fn readiness_probe(context: &Context) -> ReadinessProbe {
+/// The readiness check of a process with this `context`, as the servers of `/readyz` call it.
+pub fn build_readiness_check(context: &Context) -> ReadinessCheckFn {
     let readiness = ReadinessCheck::for_context(context);
     Arc::new(move || {
         let readiness = readiness.clone();

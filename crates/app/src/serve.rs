@@ -9,7 +9,7 @@ use stele_service::{AnySetting as _, ConfigError, Settings, admin, cli, health_c
 use crate::background;
 use crate::context::{self, Context, Environment};
 use crate::password_hashing::HashingConfig;
-use crate::readiness::readiness_probe;
+use crate::readiness::build_readiness_check;
 use crate::service::Service;
 use crate::settings::shared_settings;
 
@@ -50,7 +50,8 @@ async fn run(service: Service, settings: Settings) -> Result<(), ConfigError> {
     let hashing = HashingConfig::from_settings(&context.settings)?;
     let server = service.start(&context, listener)?;
     let (use_cases, audit_log) = (context.use_cases.clone(), context.audit_log.clone());
-    let admin = admin::serve(admin_listener, &context.settings, readiness_probe(&context), context.metrics.clone())?;
+    let admin =
+        admin::serve(admin_listener, &context.settings, build_readiness_check(&context), context.metrics.clone())?;
     actix_web::rt::spawn(admin);
     actix_web::rt::spawn(background::run_background_tasks(context.use_cases, context.audit_log));
     actix_web::rt::spawn(signals::graceful_shutdown_on_signal(vec![server.handle()], context.drain, drain_delay));

@@ -16,7 +16,7 @@ use stele_service::setting::SettingList;
 use stele_service::{ConfigError, Settings};
 
 use crate::context::Context;
-use crate::readiness::readiness_probe;
+use crate::readiness::build_readiness_check;
 
 /// A dialect's service. Its `main` passes it to [`crate::serve()`]; `stele up` runs all services.
 #[derive(Clone, Copy)]
@@ -93,7 +93,7 @@ impl Service {
         let routes = (self.routes)(context)?;
         let service = DialectService { name, routes, render_rejection, render_error, openapi_document };
         context.domain_metrics.preregister(name, self.supported_proofs);
-        let readiness_check = readiness_probe(context);
+        let readiness_check = build_readiness_check(context);
         let Context { use_cases, settings, trusted_proxies, audit_log, drain, metrics, .. } = context.clone();
         let server_context = ServerContext {
             use_cases,

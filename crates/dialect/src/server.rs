@@ -18,7 +18,7 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{App, FromRequest, Handler, HttpResponse, Resource, Responder};
 use futures_util::FutureExt as _;
 use stele_core::{Error, UseCases};
-use stele_service::admin::ReadinessProbe;
+use stele_service::admin::ReadinessCheckFn;
 use stele_service::common_settings::{BODY_LIMIT, BodyLimit, CLIENT_TIMEOUT, WORKERS};
 use stele_service::cors::{AllowedOrigins, CORS_ORIGINS, CorsHeaders};
 use stele_service::http_server::{self, ClientTimeouts};
@@ -67,7 +67,7 @@ pub struct ServerContext {
     /// The metrics of the process.
     pub metrics: Metrics,
     /// The readiness check behind `/readyz`.
-    pub readiness_check: ReadinessProbe,
+    pub readiness_check: ReadinessCheckFn,
     /// Whether the queue of unwritten audit events is full, so that requests must be rejected.
     pub is_audit_log_full: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -168,7 +168,7 @@ fn raw_error_response(wire_status: StatusCode, status: StatusCode, response: Htt
 /// Serves `/healthz` and `/readyz` on the service port, because the gateway checks the port that it proxies to.
 fn configure_health_checks(
     config: &mut ServiceConfig,
-    readiness_check: &ReadinessProbe,
+    readiness_check: &ReadinessCheckFn,
     render_rejection: fn(&RequestRejection) -> HttpResponse,
 ) {
     let readiness_check = Arc::clone(readiness_check);

@@ -23,8 +23,8 @@ use crate::setting::{optional, parsed};
 const TIMEOUTS: ClientTimeouts =
     ClientTimeouts { request_head: Duration::from_secs(5), keep_alive: Duration::from_secs(5) };
 
-/// Checks whether the service is ready.
-pub type ReadinessProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
+/// Returns whether the process is ready for requests, and if not, the reason. Called for each request of `/readyz`.
+pub type ReadinessCheckFn = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness> + Send>> + Send + Sync>;
 
 /// Serves `/healthz`, `/readyz` and `/metrics` on `listener` with one thread. On loopback, the `Host` of a request must
 /// be an IP address, `localhost` or a name in `STELE_ADMIN_HOSTS`, which prevents DNS rebinding.
@@ -34,17 +34,17 @@ pub type ReadinessProbe = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readiness>
 pub fn serve(
     listener: TcpListener,
     settings: &Settings,
-    readiness_probe: ReadinessProbe,
+    readiness_check: ReadinessCheckFn,
     metrics: Metrics,
 ) -> Result<Server, ConfigError> {
     let unusable = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
     let is_loopback = listener.local_addr().map_err(unusable)?.ip().to_canonical().is_loopback();
     let hosts = is_loopback.then(|| settings.get(&ADMIN_HOSTS)).transpose()?.map(Arc::new);
     let app = move || {
-        let (readiness_probe, metrics, hosts) = (readiness_probe.clone(), metrics.clone(), hosts.clone());
+        let (readiness_check, metrics, hosts) = (readiness_check.clone(), metrics.clone(), hosts.clone());
         let readiness = move || {
-            let readiness_probe = readiness_probe.clone();
-            async move { drain::readiness_response(readiness_probe().await) }
+            let readiness_check = readiness_check.clone();
+            async move { drain::readiness_response(readiness_check().await) }
         };
         App::new()
             .wrap(from_fn(move |request, next| check_host(hosts.clone(), request, next)))

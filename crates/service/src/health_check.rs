@@ -14,7 +14,7 @@ use crate::setting::SettingList;
 use crate::{admin, cli};
 
 /// Without a response in this time, the program counts as not ready.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// With `--healthcheck` on the command line: prints one line and returns exit code 0 if the program that runs with
 /// these settings is ready, 1 if not. `default_listen` is the program's default listen address.
@@ -29,7 +29,7 @@ pub fn run_if_requested(
     let check = || {
         let settings = cli::load_settings(matches, known_settings).map_err(|e| e.to_string())?;
         let admin = local_admin_address(&settings, default_listen)?;
-        let status = probe_readiness(admin, Instant::now() + PROBE_TIMEOUT)
+        let status = request_readiness(admin, Instant::now() + HEALTH_CHECK_TIMEOUT)
             .map_err(|e| format!("{admin} does not answer: {e}"))?;
         if status == "200" { Ok(()) } else { Err(format!("{admin}/readyz answers {status}: not ready")) }
     };
@@ -59,7 +59,7 @@ fn local_admin_address(settings: &Settings, default_listen: SocketAddr) -> Resul
 }
 
 /// Sends `GET /readyz` and returns the status code of the response.
-fn probe_readiness(admin: SocketAddr, deadline: Instant) -> io::Result<String> {
+fn request_readiness(admin: SocketAddr, deadline: Instant) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&admin, remaining(deadline)?)?;
     stream.set_write_timeout(Some(remaining(deadline)?))?;
     stream.write_all(format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n").as_bytes())?;
@@ -102,35 +102,36 @@ mod tests {
         address
     }
 
-    fn probe_deadline() -> Instant {
-        Instant::now() + PROBE_TIMEOUT
+    fn health_check_deadline() -> Instant {
+        Instant::now() + HEALTH_CHECK_TIMEOUT
     }
 
     #[test]
     fn a_fragmented_status_line_is_read() {
         assert_eq!(
-            probe_readiness(serve_response(b"HTTP/1.1 200 OK\r\n\r\nready\n"), probe_deadline()).unwrap(),
+            request_readiness(serve_response(b"HTTP/1.1 200 OK\r\n\r\nready\n"), health_check_deadline()).unwrap(),
             "200"
         );
         assert_eq!(
-            probe_readiness(serve_response(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), probe_deadline()).unwrap(),
+            request_readiness(serve_response(b"HTTP/1.1 503 Service Unavailable\r\n\r\n"), health_check_deadline())
+                .unwrap(),
             "503"
         );
     }
 
     #[test]
     fn an_incomplete_or_missing_response_is_not_ready() {
-        assert!(probe_readiness(serve_response(b"HTTP/1.1"), probe_deadline()).is_err());
+        assert!(request_readiness(serve_response(b"HTTP/1.1"), health_check_deadline()).is_err());
         let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let deadline = Instant::now() + Duration::from_millis(50);
-        assert!(probe_readiness(silent.local_addr().unwrap(), deadline).is_err());
+        assert!(request_readiness(silent.local_addr().unwrap(), deadline).is_err());
         let closed = silent.local_addr().unwrap();
         drop(silent);
-        assert!(probe_readiness(closed, probe_deadline()).is_err());
+        assert!(request_readiness(closed, health_check_deadline()).is_err());
     }
 
     #[test]
-    fn the_probe_targets_the_configured_admin_address() {
+    fn the_health_check_uses_the_configured_admin_address() {
         let admin = |values: &[(&'static str, &str)]| {
             let values = values.iter().map(|(name, value)| (*name, (*value).to_owned()));
             local_admin_address(&Settings::default().with_values(values), ([127, 0, 0, 1], 8104).into())

@@ -10,8 +10,9 @@ use zeroize::Zeroizing;
 use crate::headers::HeaderLookup;
 use crate::setting::parsed;
 
-/// Header with the secret that authenticates the gateway to the services in the same process (`stele up`).
-pub const HOP_SECRET_HEADER: &str = "x-stele-hop";
+/// Secret header by which the gateway authenticates itself to the services in the same process (`stele up`). Clients
+/// cannot send it: the gateway removes it from their requests.
+pub const GATEWAY_SECRET_HEADER: &str = "x-stele-hop";
 
 crate::settings! {
     /// Trusted proxies.
@@ -25,32 +26,32 @@ crate::settings! {
 #[derive(Clone, Default)]
 pub struct TrustedProxies {
     networks: Arc<[IpNet]>,
-    /// In `stele up` the services listen on loopback, where any local user could pose as the gateway. So the gateway
-    /// authenticates by a secret generated at start.
-    hop_secret: Option<Arc<Zeroizing<String>>>,
+    /// The value of [`GATEWAY_SECRET_HEADER`], generated at start; only in `stele up`. Its services listen on loopback,
+    /// where the address does not identify the gateway, since any local process can connect.
+    gateway_secret: Option<Arc<Zeroizing<String>>>,
 }
 
 impl TrustedProxies {
     fn parse(text: &str) -> Result<Self, String> {
         let proxies = text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(parse_network);
-        Ok(Self { networks: proxies.collect::<Result<_, _>>()?, hop_secret: None })
+        Ok(Self { networks: proxies.collect::<Result<_, _>>()?, gateway_secret: None })
     }
 
-    /// Trusts exactly the requests with `secret` in [`HOP_SECRET_HEADER`], from any address.
-    pub fn with_hop_secret(secret: Zeroizing<String>) -> Self {
-        Self { networks: Arc::new([]), hop_secret: Some(Arc::new(secret)) }
+    /// Trusts exactly the requests with `secret` in [`GATEWAY_SECRET_HEADER`], from any address.
+    pub fn with_gateway_secret(secret: Zeroizing<String>) -> Self {
+        Self { networks: Arc::new([]), gateway_secret: Some(Arc::new(secret)) }
     }
 
     /// Whether a request from `peer` with these headers comes from a trusted proxy. Compares the secret in constant
     /// time.
     pub fn trusts(&self, peer: IpAddr, headers: &impl HeaderLookup) -> bool {
         let peer = peer.to_canonical();
-        let received = || headers.first_value(HOP_SECRET_HEADER);
-        let has_hop_secret = self
-            .hop_secret
+        let received = || headers.first_value(GATEWAY_SECRET_HEADER);
+        let has_gateway_secret = self
+            .gateway_secret
             .as_ref()
             .is_some_and(|secret| received().is_some_and(|value| value.ct_eq(secret.as_bytes()).into()));
-        has_hop_secret || self.is_trusted_proxy(peer)
+        has_gateway_secret || self.is_trusted_proxy(peer)
     }
 
     /// The client address: the peer's, or behind a trusted proxy the last address in `X-Forwarded-For` that is not a
@@ -132,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn only_the_exact_hop_secret_is_trusted() {
-        let proxies = TrustedProxies::with_hop_secret(Zeroizing::new("secret".into()));
+    fn only_the_exact_gateway_secret_is_trusted() {
+        let proxies = TrustedProxies::with_gateway_secret(Zeroizing::new("secret".into()));
         let peer = "127.0.0.1".parse().unwrap();
         let good = headers(&[("x-stele-hop", "secret"), ("x-forwarded-for", "203.0.113.9")]);
         assert_eq!(proxies.client_address(peer, &good).to_string(), "203.0.113.9");

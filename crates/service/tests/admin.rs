@@ -12,8 +12,8 @@ async fn admin_response(settings: &Settings, address: &str, host: &str) -> Strin
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let readiness_probe = Arc::new(|| Box::pin(std::future::ready(Ok(()))) as _);
-    let server = admin::serve(listener, settings, readiness_probe, Metrics::default()).unwrap();
+    let readiness_check = Arc::new(|| Box::pin(std::future::ready(Ok(()))) as _);
+    let server = admin::serve(listener, settings, readiness_check, Metrics::default()).unwrap();
     let handle = server.handle();
     actix_web::rt::spawn(server);
     let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();

@@ -108,7 +108,7 @@ impl RequestContext<'_> {
             client: self.client,
             scheme: self.guard.connection().scheme,
             host: instance.host_header(),
-            hop_secret: self.worker.hop_secret.as_ref(),
+            gateway_secret: self.worker.gateway_secret.as_ref(),
         };
         headers::rewrite_request_headers(self.request_line, &mut headers, &added);
         build_upstream_request(self.request_line, headers, body, client_framing)

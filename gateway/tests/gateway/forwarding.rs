@@ -137,10 +137,10 @@ async fn x_forwarded_for_of_a_trusted_proxy_is_used() {
 }
 
 #[actix_web::test]
-async fn the_service_gets_its_own_host_and_the_hop_secret() {
+async fn the_service_gets_its_own_host_and_the_gateway_secret() {
     let url = start_echo_service("portal");
     let gateway =
-        start_gateway_with(&[("portal", &url)], &[], |config| config.with_hop_secret(secret_string("s3cret")));
+        start_gateway_with(&[("portal", &url)], &[], |config| config.with_gateway_secret(secret_string("s3cret")));
     let reply = gateway.send("GET", "/i/login", "X-Stele-Hop: guess\r\n", "").await;
     assert_eq!(reply.forwarded_header("x-stele-hop"), ["s3cret"]);
     assert_eq!(reply.forwarded_header("host"), [url.strip_prefix("http://").unwrap()]);

@@ -111,16 +111,16 @@ async fn graceful_shutdown_completes_requests_in_flight() {
 }
 
 #[actix_web::test]
-async fn an_invalid_hop_secret_prevents_the_start() {
+async fn an_invalid_gateway_secret_prevents_the_start() {
     let config = || gateway::Config::from_settings(&stele_service::config::Settings::default()).unwrap();
-    let config_with_bad_secret = config().with_hop_secret(crate::support::secret_string("line\nbreak"));
+    let config_with_bad_secret = config().with_gateway_secret(crate::support::secret_string("line\nbreak"));
     assert!(
         gateway::Gateway::new(config_with_bad_secret)
             .start(crate::support::local_listener())
             .err()
             .unwrap()
             .to_string()
-            .contains("hop secret")
+            .contains("gateway secret")
     );
     let error_page = config().error_page("portal", gateway::Rejection::GatewayTimeout).unwrap().to_owned();
     assert!(error_page.contains("服务超时"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use gateway::{Config, Gateway, reload_on_sighup};
 use stele_app::password_hashing::HashingConfig;
-use stele_app::readiness::readiness_probe;
+use stele_app::readiness::build_readiness_check;
 use stele_app::serve::wait_past_store_birth;
 use stele_app::{Context, Environment, background};
 use stele_service::admin::{self, ADMIN_LISTEN};
@@ -69,25 +69,25 @@ pub(crate) async fn run(
     let admin_listen = admin_listener.local_addr().unwrap_or(admin_listen);
 
     let environment = Environment::default();
-    let hop_secret = Zeroizing::new(environment.random.hex128());
+    let gateway_secret = Zeroizing::new(environment.random.hex128());
     stele_app::provision(&settings, &services::ALL, environment.random.as_ref()).await?;
     let mut context = stele_app::open(settings, environment).await?;
-    context.trusted_proxies = TrustedProxies::with_hop_secret(hop_secret.clone());
+    context.trusted_proxies = TrustedProxies::with_gateway_secret(gateway_secret.clone());
     wait_past_store_birth(&context).await?;
 
     let services = RunningServices::start(&context)?;
     // No other instance takes over from this process, so by default it stops without a drain.
     let has_drain_setting = context.settings.raw_value(&DRAIN).is_some();
     let drain_time = if has_drain_setting { context.settings.get(&DRAIN)? } else { Duration::ZERO };
-    let gateway = Gateway::with_metrics(services.gateway_config(config, &hop_secret)?, &context.metrics);
+    let gateway = Gateway::with_metrics(services.gateway_config(config, &gateway_secret)?, &context.metrics);
     context.drain = gateway.drain();
     let server = gateway.start(listener)?;
     let handles = [server.handle()].into_iter().chain(services.handles.clone()).collect();
     let settings = context.settings.clone();
-    let reload_config = move || services.gateway_config(configure(&settings)?, &hop_secret);
+    let reload_config = move || services.gateway_config(configure(&settings)?, &gateway_secret);
     actix_web::rt::spawn(reload_on_sighup(gateway, reload_config));
-    let ready = readiness_probe(&context);
-    actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, ready, context.metrics.clone())?);
+    let readiness_check = build_readiness_check(&context);
+    actix_web::rt::spawn(admin::serve(admin_listener, &context.settings, readiness_check, context.metrics.clone())?);
     actix_web::rt::spawn(background::run_background_tasks(context.use_cases.clone(), context.audit_log.clone()));
     actix_web::rt::spawn(background::wrap_earlier_hashes(context.clone()));
 
@@ -118,7 +118,7 @@ struct PublicEndpoint {
     curl_command: &'static str,
 }
 
-/// Every service, each on a free port of loopback. They trust only requests with the gateway's hop secret.
+/// Every service, each on a free port of loopback. They trust only requests with the gateway secret.
 struct RunningServices {
     addresses: Vec<(&'static str, SocketAddr)>,
     handles: Vec<ServerHandle>,
@@ -139,11 +139,11 @@ impl RunningServices {
     }
 
     /// `config` with these services as the only upstreams.
-    fn gateway_config(&self, config: Config, hop_secret: &Zeroizing<String>) -> Result<Config, ConfigError> {
+    fn gateway_config(&self, config: Config, gateway_secret: &Zeroizing<String>) -> Result<Config, ConfigError> {
         let with_upstream = |config: Config, (name, address): &(&str, SocketAddr)| {
             config.with_upstream(name, &format!("http://{address}"))
         };
-        Ok(self.addresses.iter().try_fold(config, with_upstream)?.with_hop_secret(hop_secret.clone()))
+        Ok(self.addresses.iter().try_fold(config, with_upstream)?.with_gateway_secret(gateway_secret.clone()))
     }
 }
 
