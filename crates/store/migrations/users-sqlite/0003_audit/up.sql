@@ -7,7 +7,7 @@ CREATE TABLE audit (
     proof TEXT,
     purpose TEXT,
     result TEXT NOT NULL,
-    -- How often, where refusals of the same kind were told as one.
+    -- The number of failures that a merged entry stands for.
     times BIGINT NOT NULL,
     dialect TEXT,
     app TEXT,
