@@ -111,7 +111,7 @@ pub(crate) fn logout() -> OperationDescription<Cloudbox> {
     )
     .success_bodies([&LOGOUT_BODY])
     .error_examples([Error::NotAuthenticated])
-    .error_example("Timeout", Cloudbox::render_rejection(&RequestRejection::BodyTimeout))
+    .error_example("Timeout", Cloudbox::render_rejection(&RequestRejection::RequestTimeout))
     .error_example("TooLarge", Cloudbox::render_rejection(&RequestRejection::BodyTooLarge))
     .security_schemes(&[TOKEN_SCHEME])
 }

@@ -53,7 +53,7 @@ where
 /// app costs the same work as a known one.
 ///
 /// # Errors
-/// Rendered unsealed: [`FieldError::MalformedBody`] if the envelope cannot be opened, a missing outer field, or a server
+/// Rendered unsealed: [`FieldError::MalformedRequest`] if the envelope cannot be opened, a missing outer field, or a server
 /// error.
 async fn open_envelope(
     use_cases: Data<UseCases>,
@@ -68,7 +68,7 @@ async fn open_envelope(
             let caller = RequestInfo::from_app(Mefp::NAME, &app.name);
             Ok((AppCall { use_cases, app, caller }, envelope, opened))
         }
-        (None, _) | (_, None) => Err(FieldError::MalformedBody.into()),
+        (None, _) | (_, None) => Err(FieldError::MalformedRequest.into()),
     }
 }
 

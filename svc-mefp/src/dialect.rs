@@ -29,10 +29,10 @@ impl Dialect for Mefp {
 pub(crate) fn rejection_response(rejection: &RequestRejection) -> (StatusCode, InnerResponse) {
     let code = match rejection {
         // One error for everything unreadable, inside or outside the envelope: distinct ones would be a padding oracle.
-        RequestRejection::InvalidInput(FieldError::MalformedBody) => {
+        RequestRejection::InvalidInput(FieldError::MalformedRequest) => {
             return (rejection.status(), InnerResponse::error(40000, "请求无法解密"));
         }
-        RequestRejection::InvalidInput(_) | RequestRejection::BodyTimeout => 40000,
+        RequestRejection::InvalidInput(_) | RequestRejection::RequestTimeout => 40000,
         RequestRejection::NotFound => 40400,
         RequestRejection::MethodNotAllowed => 40500,
         RequestRejection::BodyTooLarge => 41300,

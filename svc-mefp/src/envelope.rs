@@ -72,7 +72,7 @@ impl Envelope {
         let tail = object.as_ref().map_or(&plaintext[plaintext.len().saturating_sub(BLOCK_BYTES)..], |(_, tail)| tail);
         let padding = Padding::detect(tail);
         match (is_decoded, object, padding) {
-            (_, Some((Err(FieldError::MalformedBody), _)), _) => None,
+            (_, Some((Err(FieldError::MalformedRequest), _)), _) => None,
             (true, Some((fields, _)), Some(padding)) => Some(OpenedEnvelope { fields, padding }),
             _ => None,
         }

@@ -24,7 +24,7 @@ pub enum RequestRejection {
     /// The body, compressed or decompressed, exceeds `STELE_BODY_LIMIT`.
     BodyTooLarge,
     /// The body was not received in time.
-    BodyTimeout,
+    RequestTimeout,
     /// The body cannot be parsed, or a field is missing or invalid.
     InvalidInput(FieldError),
     /// A handler panicked.
@@ -38,7 +38,7 @@ impl RequestRejection {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::InvalidInput(_) => StatusCode::BAD_REQUEST,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -50,7 +50,7 @@ impl RequestRejection {
             Self::NotFound => "接口不存在".to_owned(),
             Self::MethodNotAllowed => "请求方法不支持".to_owned(),
             Self::BodyTooLarge => "请求内容过大".to_owned(),
-            Self::BodyTimeout => "请求超时".to_owned(),
+            Self::RequestTimeout => "请求超时".to_owned(),
             Self::InvalidInput(error) => error.to_string(),
             Self::Internal => "服务内部错误".to_owned(),
         }

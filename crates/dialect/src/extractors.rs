@@ -107,7 +107,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesM
     let collect = async {
         let mut body = BytesMut::with_capacity(content_length.unwrap_or(0).min(DEFAULT_BODY_LIMIT));
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
+            let chunk = chunk.map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedRequest))?;
             if body.len() + chunk.len() > limit {
                 return Err(RequestRejection::BodyTooLarge);
             }
@@ -115,7 +115,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesM
         }
         Ok(body)
     };
-    tokio::time::timeout(BODY_READ_TIMEOUT, collect).await.unwrap_or(Err(RequestRejection::BodyTimeout))
+    tokio::time::timeout(BODY_READ_TIMEOUT, collect).await.unwrap_or(Err(RequestRejection::RequestTimeout))
 }
 
 /// The client address: the peer's, or the one that a trusted proxy reports.

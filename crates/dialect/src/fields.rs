@@ -14,7 +14,7 @@ const MAX_NAME_CHARS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldError {
     /// The body's format or charset is unknown, it nests too deeply, or it is not a set of fields.
-    MalformedBody,
+    MalformedRequest,
     /// This field is missing, or empty although a value is required.
     Missing(Cow<'static, str>),
     /// This field occurs more than once, with different values.
@@ -27,7 +27,7 @@ impl FieldError {
     /// The name of the field, if the error concerns one.
     pub fn field_name(&self) -> Option<&str> {
         match self {
-            Self::MalformedBody => None,
+            Self::MalformedRequest => None,
             Self::Missing(name) | Self::Invalid(name) => Some(name),
             Self::Duplicate(name) => Some(name),
         }
@@ -37,7 +37,7 @@ impl FieldError {
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MalformedBody => f.write_str("请求无法解析"),
+            Self::MalformedRequest => f.write_str("请求无法解析"),
             Self::Missing(name) => write!(f, "缺少参数: {name}"),
             Self::Duplicate(name) => write!(f, "参数重复: {name}"),
             Self::Invalid(name) => write!(f, "参数错误: {name}"),
@@ -77,7 +77,7 @@ impl Fields {
     /// Adds a field. A repetition with the same value is ignored.
     ///
     /// # Errors
-    /// [`FieldError::Duplicate`] with the name if the field has another value; [`FieldError::MalformedBody`] beyond 64 fields.
+    /// [`FieldError::Duplicate`] with the name if the field has another value; [`FieldError::MalformedRequest`] beyond 64 fields.
     pub(crate) fn insert(&mut self, name: String, value: FieldValue) -> Result<(), FieldError> {
         match self.0.iter().find(|(existing, _)| *existing == name) {
             Some((_, existing)) if *existing == value => return Ok(()),
@@ -85,7 +85,7 @@ impl Fields {
             None => {}
         }
         if self.0.len() == MAX_FIELDS {
-            return Err(FieldError::MalformedBody);
+            return Err(FieldError::MalformedRequest);
         }
         self.0.push((name, value));
         Ok(())

@@ -147,7 +147,7 @@ pub fn render_rejection(rejection: &RequestRejection) -> HttpResponse {
         | RequestRejection::MethodNotAllowed
         | RequestRejection::BodyTooLarge
         | RequestRejection::InvalidInput(_) => BAD_PARAMETER,
-        RequestRejection::BodyTimeout | RequestRejection::Internal => SERVER_ERROR,
+        RequestRejection::RequestTimeout | RequestRejection::Internal => SERVER_ERROR,
     };
     json_response(rejection.status(), &ErrorBody { message: &rejection.chinese_text(), code })
 }

@@ -116,11 +116,11 @@ pub fn start(
             .route(OPENAPI_PATH, web::get().to(move || std::future::ready(web::Json(openapi_document()))))
             .default_service(web::to(move || std::future::ready(render_rejection(&RequestRejection::NotFound))))
     };
-    let malformed = RequestRejection::InvalidInput(FieldError::MalformedBody);
+    let malformed = RequestRejection::InvalidInput(FieldError::MalformedRequest);
     let rejections = [
         (StatusCode::BAD_REQUEST, &malformed),
         (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &malformed),
-        (StatusCode::REQUEST_TIMEOUT, &RequestRejection::BodyTimeout),
+        (StatusCode::REQUEST_TIMEOUT, &RequestRejection::RequestTimeout),
     ];
     let raw_responses = rejections
         .map(|(status, rejection)| raw_error_response(error_status.apply(status), status, render_rejection(rejection)));

@@ -22,7 +22,7 @@ impl<'a> BodyText<'a> {
     /// Strips the byte order mark and detects the charset.
     ///
     /// # Errors
-    /// [`FieldError::MalformedBody`] for invalid UTF-16.
+    /// [`FieldError::MalformedRequest`] for invalid UTF-16.
     pub(super) fn new(body: &'a [u8], content_type: &str) -> Result<Self, FieldError> {
         let (mut raw, mut charset) = match Encoding::for_bom(body) {
             Some((charset, length)) => (&body[length..], Some(charset)),
@@ -33,7 +33,7 @@ impl<'a> BodyText<'a> {
         }
         let mut decoded = None;
         if let Some(utf16) = charset.filter(|charset| is_utf16(charset)) {
-            decoded = Some(decode(raw, utf16).ok_or(FieldError::MalformedBody)?);
+            decoded = Some(decode(raw, utf16).ok_or(FieldError::MalformedRequest)?);
             charset = Some(UTF_8);
         }
         Ok(Self { raw, decoded, charset })
@@ -74,7 +74,7 @@ pub(super) fn decode_then<T>(
     {
         return read(text);
     }
-    read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(FieldError::MalformedBody)?)
+    read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(FieldError::MalformedRequest)?)
 }
 
 /// An undecoded field. Without a charset of its own it has the body's.
@@ -102,7 +102,7 @@ pub(super) fn decode_fields<'a>(
     let first = decode_all(charset.unwrap_or(UTF_8));
     let decoded = if charset.is_none() && matches!(first, Err(Undecodable)) { decode_all(GB18030) } else { first };
     decoded.map_err(|error| match error {
-        Undecodable => FieldError::MalformedBody,
+        Undecodable => FieldError::MalformedRequest,
         Field(error) => error,
     })
 }

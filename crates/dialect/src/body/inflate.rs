@@ -14,7 +14,7 @@ const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 /// not apply, or a charset (`UTF-8`) in its place.
 ///
 /// # Errors
-/// [`RequestRejection::BodyTooLarge`] beyond `max_bytes`; [`FieldError::MalformedBody`] for truncated gzip data.
+/// [`RequestRejection::BodyTooLarge`] beyond `max_bytes`; [`FieldError::MalformedRequest`] for truncated gzip data.
 pub(crate) fn inflate(
     encoding: &str,
     body: &[u8],
@@ -23,7 +23,7 @@ pub(crate) fn inflate(
     let is_encoding = |names: &[&str]| names.iter().any(|name| encoding.trim().eq_ignore_ascii_case(name));
     if is_encoding(&["gzip", "x-gzip"]) && body.starts_with(GZIP_MAGIC) {
         let inflated = read_bounded(MultiGzDecoder::new(body), max_bytes)
-            .map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedBody))?;
+            .map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedRequest))?;
         return check_size(inflated, max_bytes).map(Some);
     }
     if !is_encoding(&["deflate"]) {
@@ -104,7 +104,7 @@ mod tests {
         let [(_, gzip), ..] = compressed(b"a");
         assert_eq!(
             inflated("gzip", &gzip[..gzip.len() - 9]),
-            Err(RequestRejection::InvalidInput(FieldError::MalformedBody))
+            Err(RequestRejection::InvalidInput(FieldError::MalformedRequest))
         );
     }
 

@@ -16,10 +16,10 @@ impl Fields {
     /// Parses strict JSON; the body must be an object.
     ///
     /// # Errors
-    /// [`FieldError::MalformedBody`], or [`FieldError::Duplicate`] with the field's name.
+    /// [`FieldError::MalformedRequest`], or [`FieldError::Duplicate`] with the field's name.
     pub fn from_json(body: &[u8]) -> Result<Self, FieldError> {
-        let text = std::str::from_utf8(body).map_err(|_| FieldError::MalformedBody)?;
-        parse_strict(text.trim_start_matches('\u{feff}')).unwrap_or(Err(FieldError::MalformedBody))
+        let text = std::str::from_utf8(body).map_err(|_| FieldError::MalformedRequest)?;
+        parse_strict(text.trim_start_matches('\u{feff}')).unwrap_or(Err(FieldError::MalformedRequest))
     }
 }
 
@@ -27,7 +27,7 @@ impl Fields {
 pub(super) fn parse(text: &str) -> Result<Fields, FieldError> {
     let text = text.trim();
     let text = text.strip_suffix('=').filter(|object| object.ends_with('}')).unwrap_or(text);
-    parse_strict(text).or_else(|| parse_json5(text)).unwrap_or(Err(FieldError::MalformedBody))
+    parse_strict(text).or_else(|| parse_json5(text)).unwrap_or(Err(FieldError::MalformedRequest))
 }
 
 /// `None` if `text` is not strict JSON.

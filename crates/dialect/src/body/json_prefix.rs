@@ -8,7 +8,7 @@ impl Fields {
     /// as well. `None` if `bytes` do not begin with an object.
     ///
     /// # Errors
-    /// [`FieldError::Duplicate`] with the field's name, or [`FieldError::MalformedBody`] beyond 64 fields.
+    /// [`FieldError::Duplicate`] with the field's name, or [`FieldError::MalformedRequest`] beyond 64 fields.
     pub fn from_json_prefix(bytes: &[u8]) -> Option<(Result<Self, FieldError>, &[u8])> {
         let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         let mut objects = serde_json::Deserializer::from_slice(bytes).into_iter::<ObjectFields>();

@@ -25,7 +25,7 @@ impl Fields {
     /// Parses a body that is not compressed, in the format that its bytes indicate.
     ///
     /// # Errors
-    /// [`FieldError::MalformedBody`], or [`FieldError::Duplicate`] with the field's name.
+    /// [`FieldError::MalformedRequest`], or [`FieldError::Duplicate`] with the field's name.
     pub fn from_body(content_type: Option<&str>, body: &[u8]) -> Result<Self, FieldError> {
         let content_type = content_type.unwrap_or_default().trim();
         let decoded = charset::BodyText::new(body, content_type)?;
@@ -45,7 +45,7 @@ impl Fields {
         match body {
             // HTTP clients send these for an empty body.
             b"" | b"null" | b"[]" | b"\"\"" => Ok(Self::default()),
-            _ if is_json_type(content_type) && !body.contains(&b'=') => Err(FieldError::MalformedBody),
+            _ if is_json_type(content_type) && !body.contains(&b'=') => Err(FieldError::MalformedRequest),
             _ => form::parse(body, charset),
         }
     }

@@ -35,14 +35,14 @@ pub(super) fn find_boundary(content_type: &str, body: &[u8]) -> Option<Result<Ve
     Some(if (1..=MAX_BOUNDARY_BYTES).contains(&first.len()) {
         Ok(first.to_vec())
     } else {
-        Err(FieldError::MalformedBody)
+        Err(FieldError::MalformedRequest)
     })
 }
 
 /// Parses the parts of a body as fields. A file is a field like any other part.
 pub(super) fn parse(body: &[u8], boundary: &[u8], charset: Option<&'static Encoding>) -> Result<Fields, FieldError> {
     let parts: Option<Vec<_>> = split_parts(body, boundary).into_iter().map(parse_part).collect();
-    decode_fields(&parts.ok_or(FieldError::MalformedBody)?.iter().cloned(), charset)
+    decode_fields(&parts.ok_or(FieldError::MalformedRequest)?.iter().cloned(), charset)
 }
 
 /// A line, without its line end.

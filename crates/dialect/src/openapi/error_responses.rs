@@ -74,10 +74,10 @@ fn error_examples<D: Dialect>(status: StatusCode) -> Vec<(String, Value)> {
     let responses = match status.as_u16() {
         400 => vec![
             ("Missing", D::render_rejection(&missing)),
-            ("Unreadable", D::render_rejection(&RequestRejection::InvalidInput(FieldError::MalformedBody))),
+            ("Unreadable", D::render_rejection(&RequestRejection::InvalidInput(FieldError::MalformedRequest))),
         ],
         401 => vec![("NotAuthenticated", D::render_error(&Error::NotAuthenticated))],
-        408 => vec![("Timeout", D::render_rejection(&RequestRejection::BodyTimeout))],
+        408 => vec![("Timeout", D::render_rejection(&RequestRejection::RequestTimeout))],
         413 => vec![("TooLarge", D::render_rejection(&RequestRejection::BodyTooLarge))],
         429 => vec![("TooMany", D::render_error(&Error::RateLimited { retry_after }))],
         503 => vec![("Busy", D::render_error(&Error::Busy { retry_after }))],

@@ -36,7 +36,7 @@ fn assert_fields(kind: &str, body: impl AsRef<[u8]>, expected: &[(&str, &str)]) 
 #[track_caller]
 fn assert_malformed(kind: &str, body: impl AsRef<[u8]>) {
     let body_text = String::from_utf8_lossy(&body.as_ref()[..body.as_ref().len().min(60)]).into_owned();
-    assert_eq!(parse_body(kind, body).unwrap_err(), FieldError::MalformedBody, "{kind} {body_text}");
+    assert_eq!(parse_body(kind, body).unwrap_err(), FieldError::MalformedRequest, "{kind} {body_text}");
 }
 
 #[test]

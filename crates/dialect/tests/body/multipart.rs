@@ -97,7 +97,7 @@ fn a_part_can_declare_its_own_charset() {
     let body = [part("a", "", &gbk), part("b", "", b"1"), b"--b--\r\n".to_vec()].concat();
     assert_fields(MULTIPART, &body, &[("a", "张三"), ("b", "1")]);
     assert_fields(&format!("{MULTIPART}; charset=gbk"), &body, &[("a", "张三"), ("b", "1")]);
-    assert_eq!(parse_body(&format!("{MULTIPART}; charset=utf-8"), &body).unwrap_err(), FieldError::MalformedBody);
+    assert_eq!(parse_body(&format!("{MULTIPART}; charset=utf-8"), &body).unwrap_err(), FieldError::MalformedRequest);
 }
 
 proptest! {

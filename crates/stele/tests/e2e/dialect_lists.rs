@@ -68,7 +68,7 @@ async fn gateway_errors_match_service_errors() {
         ("not_found", Rejection::NotFound, RequestRejection::NotFound),
         ("method", Rejection::MethodNotAllowed, RequestRejection::MethodNotAllowed),
         ("too_large", Rejection::ContentTooLarge, RequestRejection::BodyTooLarge),
-        ("bad_request", Rejection::BadRequest, RequestRejection::InvalidInput(FieldError::MalformedBody)),
+        ("bad_request", Rejection::BadRequest, RequestRejection::InvalidInput(FieldError::MalformedRequest)),
     ];
     assert_eq!(gateway_error_differences(&errors).await, "");
 }
@@ -76,7 +76,8 @@ async fn gateway_errors_match_service_errors() {
 #[actix_web::test]
 async fn gateway_timeouts_match_service_timeouts() {
     assert_eq!(
-        gateway_error_differences(&[("slow_request", Rejection::RequestTimeout, RequestRejection::BodyTimeout)]).await,
+        gateway_error_differences(&[("slow_request", Rejection::RequestTimeout, RequestRejection::RequestTimeout)])
+            .await,
         ""
     );
 }

@@ -313,7 +313,7 @@ pub async fn fields_are_accepted_in_the_query<D: DialectUnderTest>() {
 pub async fn non_ascii_query_bytes_are_rejected_in_the_dialect<D: DialectUnderTest>() {
     let app = D::new().await;
     let (status, _, text) =
-        response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(FieldError::MalformedBody)));
+        response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(FieldError::MalformedRequest)));
     for name in ["张三".as_bytes(), &encode(GBK, "张三"), b"\xff"] {
         let head = b"Host: h\r\nContent-Length: 0\r\n\r\n";
         let request = [b"POST ", D::LOGIN_PATH.as_bytes(), b"?username=", name, b" HTTP/1.1\r\n", head].concat();
@@ -382,7 +382,7 @@ pub async fn compressed_bodies_are_decompressed<D: DialectUnderTest>() {
     let truncated = compressed(&"x".repeat(1_000))[0][..20].to_vec();
     let response =
         RequestVariant::new(JSON, truncated).with_header("content-encoding", "gzip").send(&app, D::LOGIN_PATH).await;
-    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedBody));
+    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedRequest));
 }
 
 pub async fn a_call_without_parameters_ignores_its_body<D: DialectUnderTest>() {

@@ -90,13 +90,13 @@ pub async fn an_allowed_cors_origin_may_send_any_header<D: DialectUnderTest>() {
 pub async fn errors_of_the_http_library_have_a_dialect_body<D: DialectUnderTest>() {
     let app = D::with_settings(&[("STELE_CLIENT_TIMEOUT", "1")]).await;
     let login = D::LOGIN_PATH;
-    let unreadable = RequestRejection::InvalidInput(FieldError::MalformedBody);
+    let unreadable = RequestRejection::InvalidInput(FieldError::MalformedRequest);
     for (status, rejection, request) in [
         (400, &unreadable, b"nonsense\r\n\r\n".to_vec()),
         // A head that is too long; a header name that is too long.
         (431, &unreadable, [format!("POST {login} HTTP/1.1\r\nX: ").as_bytes(), &[b'x'; 300_000]].concat()),
         (431, &unreadable, [b"GET / HTTP/1.1\r\n".as_slice(), &[b'x'; 66_000], b": y\r\n\r\n"].concat()),
-        (408, &RequestRejection::BodyTimeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
+        (408, &RequestRejection::RequestTimeout, format!("POST {login} HTTP/1.1\r\nHost:").into_bytes()),
     ] {
         let response = raw_http::send_raw(app.service.address(), &request).await;
         let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();

@@ -132,7 +132,7 @@ async fn assert_field_error<D: DialectUnderTest>(
     let body = body.into();
     let sent = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
     // An error within an envelope is returned in one, unless the envelope cannot be decrypted.
-    let encrypted = call.encrypted && error != FieldError::MalformedBody;
+    let encrypted = call.encrypted && error != FieldError::MalformedRequest;
     let (status, _, text) = response_parts((D::SERVICE.render_rejection)(&RequestRejection::InvalidInput(error)));
     let response = app.submit(call, kind, body).await;
     assert_eq!(
@@ -158,9 +158,9 @@ pub async fn unreadable_bodies_are_rejected<D: DialectUnderTest>() {
     for call in app.calls_with_body() {
         let bodies = ["{", r#"{"username":"#, "[1]", "true", "\"text\"", "17", "{} {}", r#"{"a":01}"#, &deep];
         for body in bodies.into_iter().chain([r#"{"username":"\ud800"}"#]) {
-            assert_field_error(&app, &call, JSON, body, FieldError::MalformedBody).await;
+            assert_field_error(&app, &call, JSON, body, FieldError::MalformedRequest).await;
         }
-        assert_field_error(&app, &call, JSON, b"{\"username\":\"\xff\"}".to_vec(), FieldError::MalformedBody).await;
+        assert_field_error(&app, &call, JSON, b"{\"username\":\"\xff\"}".to_vec(), FieldError::MalformedRequest).await;
         if let Some(first) = call.fields.first() {
             // Deeply nested values are skipped without recursion, then rejected because the field must be a text.
             assert_field_error(&app, &call, JSON, call.json_with_value(&first.name, &deep), invalid_field(&first.name))
@@ -179,7 +179,7 @@ pub async fn unreadable_bodies_are_rejected<D: DialectUnderTest>() {
             ("multipart/form-data", b"a=\xff\xfe"),
         ];
         for (kind, body) in forms {
-            assert_field_error(&app, &call, kind, body, FieldError::MalformedBody).await;
+            assert_field_error(&app, &call, kind, body, FieldError::MalformedRequest).await;
         }
     }
 }

@@ -128,11 +128,11 @@ fn render_all_errors(service: Service) -> String {
         RequestRejection::NotFound,
         RequestRejection::MethodNotAllowed,
         RequestRejection::BodyTooLarge,
-        RequestRejection::BodyTimeout,
+        RequestRejection::RequestTimeout,
         RequestRejection::Internal,
     ];
     let field_errors = [
-        FieldError::MalformedBody,
+        FieldError::MalformedRequest,
         FieldError::Missing("username".into()),
         FieldError::Duplicate("user\"name".into()),
         FieldError::Invalid("timestamp".into()),

@@ -31,7 +31,7 @@ pub async fn errors_have_status_200_when_configured<D: DialectUnderTest>() {
     );
     assert_hidden_status(
         &app.post_with_type(D::LOGIN_PATH, JSON, "{").await,
-        rejected(&RequestRejection::InvalidInput(FieldError::MalformedBody)),
+        rejected(&RequestRejection::InvalidInput(FieldError::MalformedRequest)),
     );
     assert_hidden_status(
         &app.post_with_type(D::LOGIN_PATH, JSON, " ".repeat(70_000)).await,
@@ -50,6 +50,6 @@ pub async fn errors_of_other_dialects_keep_their_status<D: DialectUnderTest>() {
     let other_dialect = if D::SERVICE.name == "jwt" { "tms" } else { "jwt" };
     let app = D::with_settings(&[("STELE_STATUS_200", other_dialect)]).await;
     let response = app.post_with_type(D::LOGIN_PATH, JSON, "{").await;
-    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedBody));
+    app.assert_refused(&response, &RequestRejection::InvalidInput(FieldError::MalformedRequest));
     assert_eq!(response.header("x-stele-status"), "");
 }
