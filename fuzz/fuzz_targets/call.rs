@@ -230,9 +230,9 @@ impl<'a> FuzzRequest<'a> {
             "portal" if self.target.starts_with("/i/logout") && response["status"]["status_code"] == "200" => true,
             "portal" => response["status"]["status_code"].is_string() && response["status"]["status_code"] != "200",
             "mefp" => match response["encrypt"].as_str() {
-                Some(sealed) => {
-                    let opened = ENVELOPE.open(sealed).expect("an envelope for the calling app");
-                    let fields = opened.fields.expect("valid fields");
+                Some(encrypted) => {
+                    let decrypted = ENVELOPE.decrypt(encrypted).expect("an envelope for the calling app");
+                    let fields = decrypted.fields.expect("valid fields");
                     fields.len() == 2 && fields.optional("result") == Ok(Some("0"))
                 }
                 None => {
@@ -248,7 +248,8 @@ fuzz_target!(|data: &[u8]| {
     let Some(request) = FuzzRequest::parse(data) else { return };
     request.assert_rejected(&request.headers, request.body);
     if request.service == "mefp" {
-        let body = serde_json::json!({ "encrypt": ENVELOPE.seal(request.body, Padding::Pkcs7), "app_from": "melink" });
+        let body =
+            serde_json::json!({ "encrypt": ENVELOPE.encrypt(request.body, Padding::Pkcs7), "app_from": "melink" });
         request.assert_rejected(
             &[(CONTENT_TYPE, HeaderValue::from_static("application/json"))],
             body.to_string().as_bytes(),

@@ -61,7 +61,9 @@ fuzz_target!(|text: &str| {
             );
         }
         // Too many fields, or a charset that is neither UTF-8 nor GB18030.
-        Err(FieldError::MalformedRequest) => assert!(expected.len() > MAX_FIELDS || expected.iter().any(has_replacement)),
+        Err(FieldError::MalformedRequest) => {
+            assert!(expected.len() > MAX_FIELDS || expected.iter().any(has_replacement))
+        }
         Err(other) => panic!("{other}, before a field was read"),
     }
 });

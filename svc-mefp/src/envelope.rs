@@ -1,6 +1,6 @@
 //! The envelope: AES-256-CBC under `mefp_secret` with the app's secret as initialisation vector, in base64.
 //!
-//! CBC authenticates neither the sender nor the content of a message. To avoid a padding oracle, [`Envelope::open`] performs
+//! CBC authenticates neither the sender nor the content of a message. To avoid a padding oracle, [`Envelope::decrypt`] performs
 //! all its steps for every invalid envelope and returns the same error.
 
 use aes::Aes256;
@@ -35,7 +35,7 @@ impl EnvelopeKey {
     }
 }
 
-/// Seals and opens the messages of one app.
+/// Encrypts and decrypts the messages of one app.
 pub struct Envelope {
     key: EnvelopeKey,
     iv: Zeroizing<[u8; SECRET_LENGTH]>,
@@ -48,20 +48,20 @@ impl Envelope {
     }
 
     /// Pads `text`, encrypts it, and encodes it as base64.
-    pub fn seal(&self, text: &[u8], padding: Padding) -> String {
+    pub fn encrypt(&self, text: &[u8], padding: Padding) -> String {
         let mut buffer = Zeroizing::new(Vec::with_capacity(text.len() + BLOCK_BYTES));
         buffer.extend_from_slice(text);
         padding.pad(&mut buffer);
         let length = buffer.len();
         let encryptor = Encryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         // `pad` has filled the last block.
-        let sealed = encryptor.encrypt_padded::<NoPadding>(&mut buffer, length).unwrap_or_default();
-        STANDARD.encode(sealed)
+        let encrypted = encryptor.encrypt_padded::<NoPadding>(&mut buffer, length).unwrap_or_default();
+        STANDARD.encode(encrypted)
     }
 
     /// Decrypts a request: a JSON object with at most 32 bytes of padding. The padding is checked even if there is no object,
     /// so that all failures cost the same. `None` if base64, length, object or padding is invalid, without saying which.
-    pub fn open(&self, encrypt: &str) -> Option<OpenedEnvelope> {
+    pub fn decrypt(&self, encrypt: &str) -> Option<DecryptedEnvelope> {
         let cipher_text = decode_blocks(encrypt);
         let is_decoded = matches!(cipher_text, CipherText::Decoded(_));
         let (CipherText::Decoded(mut buffer) | CipherText::Placeholder(mut buffer)) = cipher_text;
@@ -73,7 +73,7 @@ impl Envelope {
         let padding = Padding::detect(tail);
         match (is_decoded, object, padding) {
             (_, Some((Err(FieldError::MalformedRequest), _)), _) => None,
-            (true, Some((fields, _)), Some(padding)) => Some(OpenedEnvelope { fields, padding }),
+            (true, Some((fields, _)), Some(padding)) => Some(DecryptedEnvelope { fields, padding }),
             _ => None,
         }
     }
@@ -81,7 +81,7 @@ impl Envelope {
 
 /// The content of an envelope.
 #[derive(Debug)]
-pub struct OpenedEnvelope {
+pub struct DecryptedEnvelope {
     /// The fields, or [`FieldError::Duplicate`].
     pub fields: Result<Fields, FieldError>,
     /// The padding of the request, which its response uses as well.

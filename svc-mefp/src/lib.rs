@@ -2,16 +2,16 @@
 //!
 //! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
 //!
-//! - [`envelope`]: encryption and decryption, with one error for every envelope that cannot be opened
+//! - [`envelope`]: encryption and decryption, with one error for every envelope that cannot be decrypted
 //! - `padding`: block padding of plaintexts
 //! - [`secret`]: loads `mefp_secret` from a setting or a file
 //! - `wire`: request and response types, outside and inside the envelope
 //! - `dialect`: error responses
-//! - `app_call`: opens the envelope of a request and seals its response
+//! - `app_request`: decrypts the envelope of a request and encrypts its response
 //! - `handlers`: the endpoints
 //! - `openapi`: the OpenAPI document
 
-mod app_call;
+mod app_request;
 mod dialect;
 pub mod envelope;
 mod handlers;
@@ -43,14 +43,18 @@ fn routes(context: &Context) -> Result<Routes, ConfigError> {
 
 fn endpoints() -> Endpoints<Mefp> {
     let endpoints = Endpoints::default();
-    let endpoints = app_call::add_endpoint(endpoints, "/auth/register", handlers::register, openapi::register);
-    let endpoints = app_call::add_endpoint(endpoints, "/auth/login", handlers::login, openapi::login);
-    let endpoints = app_call::add_endpoint(endpoints, "/auth/captcha", handlers::captcha, openapi::captcha);
-    let endpoints = app_call::add_endpoint(endpoints, "/auth/forgot", handlers::forgot, openapi::forgot);
-    let endpoints = app_call::add_endpoint(endpoints, "/auth/token", handlers::token, openapi::token);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/register", handlers::register, openapi::register);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/login", handlers::login, openapi::login);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/captcha", handlers::captcha, openapi::captcha);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/forgot", handlers::forgot, openapi::forgot);
+    let endpoints = app_request::add_endpoint(endpoints, "/auth/token", handlers::token, openapi::token);
+    let endpoints = app_request::add_endpoint(
+        endpoints,
+        "/auth/check/loginname",
+        handlers::check_loginname,
+        openapi::check_loginname,
+    );
     let endpoints =
-        app_call::add_endpoint(endpoints, "/auth/check/loginname", handlers::check_loginname, openapi::check_loginname);
-    let endpoints =
-        app_call::add_endpoint(endpoints, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
-    app_call::add_endpoint(endpoints, "/auth/check/token", handlers::check_token, openapi::check_token)
+        app_request::add_endpoint(endpoints, "/auth/check/captcha", handlers::check_captcha, openapi::check_captcha);
+    app_request::add_endpoint(endpoints, "/auth/check/token", handlers::check_token, openapi::check_token)
 }

@@ -6,7 +6,9 @@ use stele_dialect::openapi::{ApiInfo, FieldSchema, ObjectSchema, OpenApi, Operat
 
 use crate::Mefp;
 use crate::dialect::error_response;
-use crate::wire::{self, ERROR_BODY, SEALED_RESPONSE, SUCCESS_BODY, TOKEN_BODY, TOKEN_HOLDER_BODY, USER_EXISTS_BODY};
+use crate::wire::{
+    self, ENCRYPTED_RESPONSE, ERROR_BODY, SUCCESS_BODY, TOKEN_BODY, TOKEN_HOLDER_BODY, USER_EXISTS_BODY,
+};
 
 const API_INFO: ApiInfo = ApiInfo {
     title: "MeFP",
@@ -32,7 +34,7 @@ headers are not sealed. The error for an envelope that cannot be opened is plain
 | `40400` `40500` `41300` | 404, 405, 413 | 接口不存在，方法不支持，内容过大（明文） |
 | `42900` | 429 | 操作过于频繁，见 `Retry-After` |
 | `50000` `50300` | 500, 503 | 服务端故障 |"],
-    error_bodies: &[&SEALED_RESPONSE, &ERROR_BODY],
+    error_bodies: &[&ENCRYPTED_RESPONSE, &ERROR_BODY],
     extra_schemas: &[
         &REGISTER_REQUEST, &LOGIN_REQUEST, &CAPTCHA_REQUEST, &FORGOT_REQUEST, &GET_TOKEN_REQUEST, &CHECK_LOGINNAME_REQUEST, &CHECK_CAPTCHA_REQUEST, &CHECK_TOKEN_REQUEST, &SUCCESS_BODY, &TOKEN_BODY,
         &USER_EXISTS_BODY, &TOKEN_HOLDER_BODY,
@@ -92,8 +94,8 @@ pub(crate) fn document() -> OpenApi {
     crate::endpoints().openapi_document(&API_INFO)
 }
 
-/// An operation with examples of the sealed request and response, and the errors that may be sealed.
-fn sealed_operation(
+/// An operation with examples of the encrypted request and response, and the errors that may be encrypted.
+fn encrypted_operation(
     id: &'static str,
     summary: &'static str,
     text: &str,
@@ -109,7 +111,7 @@ fn sealed_operation(
     );
     OperationDescription::new(id, summary, text)
         .required_body(&OUTER_REQUEST)
-        .success_bodies([&SEALED_RESPONSE])
+        .success_bodies([&ENCRYPTED_RESPONSE])
         .rate_limited()
 }
 
@@ -117,11 +119,17 @@ const INVALID_PHONE: Error = Error::Invalid("phone");
 
 pub(crate) fn register() -> OperationDescription<Mefp> {
     let errors = [INVALID_PHONE, Error::WrongCode, Error::IdentifierTaken];
-    sealed_operation("register", "注册", "Register with a code of usage 1.", (&REGISTER_REQUEST, &SUCCESS_BODY), errors)
+    encrypted_operation(
+        "register",
+        "注册",
+        "Register with a code of usage 1.",
+        (&REGISTER_REQUEST, &SUCCESS_BODY),
+        errors,
+    )
 }
 
 pub(crate) fn login() -> OperationDescription<Mefp> {
-    sealed_operation(
+    encrypted_operation(
         "login",
         "登录",
         "Check a password.",
@@ -133,12 +141,12 @@ pub(crate) fn login() -> OperationDescription<Mefp> {
 pub(crate) fn captcha() -> OperationDescription<Mefp> {
     let text = "Send a code of six digits, valid for an hour; a newer one replaces it. 重复获取即覆盖前一次获取值。";
     let errors = [INVALID_PHONE, Error::IdentifierTaken, Error::UnknownUser];
-    sealed_operation("captcha", "获取手机验证码", text, (&CAPTCHA_REQUEST, &SUCCESS_BODY), errors)
+    encrypted_operation("captcha", "获取手机验证码", text, (&CAPTCHA_REQUEST, &SUCCESS_BODY), errors)
 }
 
 pub(crate) fn forgot() -> OperationDescription<Mefp> {
     let errors = [INVALID_PHONE, Error::WrongCode, Error::UnknownUser];
-    sealed_operation(
+    encrypted_operation(
         "forgot",
         "找回密码",
         "Set a new password with a code of usage 2.",
@@ -149,7 +157,7 @@ pub(crate) fn forgot() -> OperationDescription<Mefp> {
 
 pub(crate) fn token() -> OperationDescription<Mefp> {
     let text = "A one-time token for another app. Both apps must be registered, and the user must be present at the calling app.";
-    sealed_operation(
+    encrypted_operation(
         "token",
         "获取 Token",
         text,
@@ -160,7 +168,7 @@ pub(crate) fn token() -> OperationDescription<Mefp> {
 
 pub(crate) fn check_loginname() -> OperationDescription<Mefp> {
     let text = "Whether the user exists. 不存在时为 40005 用户名不存在。";
-    sealed_operation(
+    encrypted_operation(
         "checkLoginname",
         "验证用户名",
         text,
@@ -171,7 +179,7 @@ pub(crate) fn check_loginname() -> OperationDescription<Mefp> {
 
 pub(crate) fn check_captcha() -> OperationDescription<Mefp> {
     let text = "Whether a code is valid, without consuming it. 不会消耗验证码；错误的算一次尝试。";
-    sealed_operation(
+    encrypted_operation(
         "checkCaptcha",
         "验证验证码",
         text,
@@ -182,7 +190,7 @@ pub(crate) fn check_captcha() -> OperationDescription<Mefp> {
 
 pub(crate) fn check_token() -> OperationDescription<Mefp> {
     let text = "Redeem a token: returns its user. Not in the API document, which does not say how tokens are redeemed.";
-    sealed_operation(
+    encrypted_operation(
         "checkToken",
         "兑换 Token",
         text,

@@ -1,4 +1,4 @@
-//! The request and response types: the outer request, and the sealed requests and responses, with the quirks of the API
+//! The request and response types: the outer request, and the encrypted requests and responses, with the quirks of the API
 //! document (`docs/PROTOCOLS.md`, MeFP).
 
 use std::borrow::Cow;
@@ -32,7 +32,7 @@ impl<'a> TryFrom<&'a Fields> for OuterRequest<'a> {
 
 response_body! {
     /// The outer response.
-    pub(crate) struct SealedResponse = SEALED_RESPONSE "Sealed" "信封里的答复" {
+    pub(crate) struct EncryptedResponse = ENCRYPTED_RESPONSE "Sealed" "信封里的答复" {
         encrypt: String => pattern(
             "加密后的答复，base64",
             "^([A-Za-z0-9+/]{4})+([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
@@ -99,7 +99,7 @@ pub(crate) struct CheckTokenRequest {
     pub(crate) token: Option<Token>,
 }
 
-/// Implements parsing of a sealed request: first check that every field is present, then that `login_name` is a phone, then
+/// Implements parsing of an encrypted request: first check that every field is present, then that `login_name` is a phone, then
 /// the other fields.
 macro_rules! impl_parse_request {
     ($name:ident, |$fields:ident| $parse:expr) => {
@@ -185,7 +185,7 @@ fn parse_recipient(login_name: &str) -> Result<Recipient, Error> {
     parse_phone(login_name).map(Recipient::Phone)
 }
 
-/// A response, to be sealed; an error may also be sent unsealed.
+/// A response to be encrypted; an error may also be sent as plaintext.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(crate) enum InnerResponse {

@@ -121,15 +121,15 @@ impl MefpApp {
     }
 
     /// Decrypts whole blocks without removing padding.
-    pub fn decrypt_blocks(&self, sealed: &[u8]) -> Vec<u8> {
-        let mut buffer = sealed.to_vec();
+    pub fn decrypt_blocks(&self, encrypted: &[u8]) -> Vec<u8> {
+        let mut buffer = encrypted.to_vec();
         let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<NoPadding>(&mut buffer).map(<[u8]>::to_vec).unwrap_or_default()
     }
 
     /// Decrypts; `None` if the PKCS#7 padding is invalid.
-    pub fn decrypt(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let mut buffer = sealed.to_vec();
+    pub fn decrypt(&self, encrypted: &[u8]) -> Option<Vec<u8>> {
+        let mut buffer = encrypted.to_vec();
         let cipher = cbc::Decryptor::<Aes256>::new((&self.key).into(), (&self.iv).into());
         cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok().map(<[u8]>::to_vec)
     }
@@ -169,14 +169,14 @@ impl DialectClient {
         }
     }
 
-    /// Parses a response body, after opening MeFP's envelope.
+    /// Parses a response body, after decrypting MeFP's envelope.
     pub fn parse_response(&self, dialect: DialectKind, response: &Response) -> DialectResponse {
         let mut json: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if dialect == DialectKind::Mefp
-            && let Some(sealed) = json["encrypt"].as_str()
+            && let Some(encrypted) = json["encrypt"].as_str()
         {
-            let opened = STANDARD.decode(sealed).ok().and_then(|sealed| self.app.decrypt(&sealed));
-            json = opened.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+            let decrypted = STANDARD.decode(encrypted).ok().and_then(|encrypted| self.app.decrypt(&encrypted));
+            json = decrypted.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         }
         let code = match dialect {
             DialectKind::Cloudbox | DialectKind::Tms | DialectKind::Jwt => &json["code"],

@@ -76,12 +76,12 @@ fn bench_envelope(criterion: &mut Criterion) {
     let envelope = Envelope::new(key, Zeroizing::new(*b"fedcba9876543210"));
     let request = br#"{"login_name":"13800138000","password":"correct horse 07"}"#;
     let response = br#"{"result":1,"reg_app":"melink","reg_time":"2024-01-01 08:00:00"}"#;
-    let sealed = envelope.seal(request, Padding::Pkcs7);
+    let encrypted = envelope.encrypt(request, Padding::Pkcs7);
     let mut group = criterion.benchmark_group("envelope: AES-256-CBC and base64");
     group.throughput(Throughput::Bytes(request.len() as u64));
-    group.bench_function("opened, with its JSON", |b| b.iter(|| envelope.open(black_box(&sealed))));
+    group.bench_function("opened, with its JSON", |b| b.iter(|| envelope.decrypt(black_box(&encrypted))));
     group.throughput(Throughput::Bytes(response.len() as u64));
-    group.bench_function("sealed", |b| b.iter(|| envelope.seal(black_box(response), Padding::Pkcs7)));
+    group.bench_function("sealed", |b| b.iter(|| envelope.encrypt(black_box(response), Padding::Pkcs7)));
     group.finish();
 }
 

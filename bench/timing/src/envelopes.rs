@@ -81,10 +81,10 @@ pub(crate) fn compare_envelopes(options: &Options, programs: &ReleasePrograms, r
     let noise =
         |number: u64| app.envelope(MEFP_LOGIN, &text(distinct_bytes::<PLAINTEXT_SIZE>(number).to_vec())).to_bytes();
     let length = |number: u64| {
-        let mut sealed = app.encrypt_blocks(&padded_login(number, 15));
+        let mut encrypted = app.encrypt_blocks(&padded_login(number, 15));
         // One byte less, which leaves the base64 length unchanged.
-        sealed.pop();
-        let padded = text(sealed);
+        encrypted.pop();
+        let padded = text(encrypted);
         app.envelope(MEFP_LOGIN, &padded).to_bytes()
     };
     let base64 = |number: u64| {

@@ -5,7 +5,7 @@ use std::path::Path;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::{assert_golden, matches_schema};
 
-use crate::test_service::{TestService, unseal};
+use crate::test_service::{TestService, decrypt};
 
 async fn assert_transcript(name: &str) {
     let service = TestService::new().await;
@@ -33,10 +33,10 @@ async fn assert_transcript(name: &str) {
 /// The content of the envelope in this line, after `>` for a request or `<` for a response.
 fn decrypted_line(line: &str) -> Option<String> {
     let outer: serde_json::Value = serde_json::from_str(line).ok()?;
-    let sealed = outer["encrypt"].as_str()?;
+    let encrypted = outer["encrypt"].as_str()?;
     let direction = if outer["app_from"].is_string() { '>' } else { '<' };
     let app = outer["app_from"].as_str().unwrap_or("melink");
-    Some(format!("{direction} {}\n", unseal(app, sealed).unwrap_or_else(|| "cannot be opened".to_owned())))
+    Some(format!("{direction} {}\n", decrypt(app, encrypted).unwrap_or_else(|| "cannot be opened".to_owned())))
 }
 
 #[actix_web::test]

@@ -1,18 +1,18 @@
-//! Input rules of the outer request. The conformance suite tests those of the sealed request and of all dialects.
+//! Input rules of the outer request. The conformance suite tests those of the encrypted request and of all dialects.
 
 use serde_json::json;
 use stele_testkit::conformance::DialectUnderTest as _;
 
-use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, seal_text};
+use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, encrypt_text};
 
 /// One of the two outer fields is missing.
 #[actix_web::test]
 async fn a_missing_outer_field_is_named_in_plain_text() {
     let service = TestService::new().await;
     for (path, inner) in ROUTES {
-        let sealed = seal_text("melink", inner);
+        let encrypted = encrypt_text("melink", inner);
         for (present, missing) in [("encrypt", "app_from"), ("app_from", "encrypt")] {
-            let body = json!({ present: if present == "encrypt" { sealed.as_str() } else { "melink" } }).to_string();
+            let body = json!({ present: if present == "encrypt" { encrypted.as_str() } else { "melink" } }).to_string();
             let response = service.post(path, "application/json", body).await;
             let expected = format!(r#"{{"result":0,"errors":{{"code":40000,"message":"缺少参数: {missing}"}}}}"#);
             assert_eq!((response.status, response.text, response.encrypted), (400, expected, false), "{path}");
@@ -54,25 +54,26 @@ async fn an_envelope_is_accepted_in_every_body_format() {
     let service = TestService::new().await;
     let (path, inner) = ("/auth/check/loginname", r#"{"login_name":"15068880258"}"#);
     // An envelope with a plus in its base64, which a form must escape.
-    let sealed = (0..100).map(|n| seal_text("melink", format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
-    let sealed = sealed.unwrap();
-    let escaped = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    let wrapped = sealed.as_bytes().chunks(20).map(|line| std::str::from_utf8(line).unwrap()).collect::<Vec<_>>();
+    let encrypted =
+        (0..100).map(|n| encrypt_text("melink", format!("{inner}{}", " ".repeat(n)))).find(|s| s.contains('+'));
+    let encrypted = encrypted.unwrap();
+    let escaped = encrypted.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let wrapped = encrypted.as_bytes().chunks(20).map(|line| std::str::from_utf8(line).unwrap()).collect::<Vec<_>>();
     let parts = format!(
-        "--x\r\ncontent-disposition: form-data; name=\"encrypt\"\r\n\r\n{sealed}\r\n--x\r\n\
+        "--x\r\ncontent-disposition: form-data; name=\"encrypt\"\r\n\r\n{encrypted}\r\n--x\r\n\
          content-disposition: form-data; name=\"app_from\"\r\n\r\nmelink\r\n--x--\r\n"
     );
     for (kind, body) in [
-        ("application/json", json!({ "encrypt": sealed, "app_from": "melink" }).to_string()),
-        ("text/plain", json!({ "app_from": "melink", "encrypt": sealed, "more": [1] }).to_string()),
+        ("application/json", json!({ "encrypt": encrypted, "app_from": "melink" }).to_string()),
+        ("text/plain", json!({ "app_from": "melink", "encrypt": encrypted, "more": [1] }).to_string()),
         ("application/json", json!({ "encrypt": wrapped.join("\n"), "app_from": "melink" }).to_string()),
         ("application/json", json!({ "encrypt": wrapped.join("\r\n") + "\r\n", "app_from": "melink" }).to_string()),
-        ("application/json", json!({ "encrypt": sealed.trim_end_matches('='), "app_from": "melink" }).to_string()),
-        ("application/json", json!({ "encrypt": sealed, "app_from": "melink" }).to_string().replace('/', "\\/")),
+        ("application/json", json!({ "encrypt": encrypted.trim_end_matches('='), "app_from": "melink" }).to_string()),
+        ("application/json", json!({ "encrypt": encrypted, "app_from": "melink" }).to_string().replace('/', "\\/")),
         ("application/x-www-form-urlencoded", format!("encrypt={escaped}&app_from=melink")),
-        ("application/x-www-form-urlencoded", format!("app_from=melink&encrypt={sealed}")),
+        ("application/x-www-form-urlencoded", format!("app_from=melink&encrypt={encrypted}")),
         ("multipart/form-data; boundary=x", parts),
-        ("multipart/form-data", format!("encrypt={sealed}&app_from=melink")),
+        ("multipart/form-data", format!("encrypt={encrypted}&app_from=melink")),
     ] {
         let response = service.post(path, kind, body.clone()).await;
         assert_eq!((response.error_code(), response.encrypted), (40005, true), "{kind} {body}");

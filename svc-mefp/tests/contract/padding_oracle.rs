@@ -1,4 +1,4 @@
-//! Padding oracle: every envelope that cannot be opened gets the same response at the same cost (`docs/THREATS.md` 17, 18).
+//! Padding oracle: every envelope that cannot be decrypted gets the same response at the same cost (`docs/THREATS.md` 17, 18).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use serde_json::json;
 use stele_testkit::conformance::DialectUnderTest as _;
 use stele_testkit::{RequestCost, send_raw};
 
-use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, seal_blocks, seal_text};
+use crate::test_service::{ROUTES, ResponseExt as _, TestService, UNREADABLE_ENVELOPE, encrypt_blocks, encrypt_text};
 
 const INNER: &str = r#"{"login_name":"13612345678","password":"123456"}"#;
 
@@ -46,8 +46,8 @@ fn envelopes_with_unreadable_content() -> Vec<String> {
         "\u{0}{}",
     ];
     let deep = "[".repeat(20_000);
-    let mut all: Vec<String> = texts.iter().map(|text| seal_text("melink", text)).collect();
-    all.extend([seal_text("melink", &deep), seal_text("melink", format!("{{{many}\"x\":1}}"))]);
+    let mut all: Vec<String> = texts.iter().map(|text| encrypt_text("melink", text)).collect();
+    all.extend([encrypt_text("melink", &deep), encrypt_text("melink", format!("{{{many}\"x\":1}}"))]);
     for blocks in [
         b"{\"login_name\":\"\xff\xfe13612345678\"}".as_slice(), // not UTF-8
         b"{\"a\":\"b\"}\x05\x05\x05\x05\x04\x05\x05",           // PKCS#7 with one wrong byte
@@ -65,14 +65,14 @@ fn envelopes_with_unreadable_content() -> Vec<String> {
     ] {
         let mut padded = blocks.to_vec();
         padded.resize(blocks.len().next_multiple_of(16), b'}');
-        all.push(seal_blocks("melink", &padded));
+        all.push(encrypt_blocks("melink", &padded));
     }
     all
 }
 
 /// Damaged envelopes.
 fn damaged_envelopes() -> Vec<String> {
-    let good = seal_text("melink", INNER);
+    let good = encrypt_text("melink", INNER);
     let bytes = STANDARD.decode(&good).unwrap();
     let mut all = vec![
         "x".to_owned(),
@@ -107,7 +107,7 @@ async fn every_envelope_error_is_byte_identical() {
     let service = TestService::new().await;
     let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "unknown")).await;
     assert!(reference.starts_with("HTTP/1.1 400") && reference.ends_with(UNREADABLE_ENVELOPE), "{reference}");
-    let good = seal_text("melink", INNER);
+    let good = encrypt_text("melink", INNER);
     let mut bodies: Vec<String> = envelopes_with_unreadable_content()
         .iter()
         .chain(&damaged_envelopes())
@@ -139,7 +139,8 @@ async fn every_envelope_error_is_byte_identical() {
 #[actix_web::test]
 async fn a_recorded_message_cannot_be_decrypted_by_probing() {
     let service = TestService::new().await;
-    let recorded = STANDARD.decode(seal_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
+    let recorded =
+        STANDARD.decode(encrypt_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
     let (before, block) = (recorded.len() - 32, &recorded[recorded.len() - 16..]);
     let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "unknown")).await;
     for byte in 0..=255_u8 {
@@ -159,13 +160,14 @@ async fn appended_blocks_are_no_padding_oracle() {
     let service = TestService::new().await;
     let inner = r#"{"login_name":"13612345678","password":"1234567890123456789012"}"#;
     assert_eq!(inner.len() % 16, 0);
-    let mut valid = STANDARD.decode(seal_text("melink", inner)).unwrap();
+    let mut valid = STANDARD.decode(encrypt_text("melink", inner)).unwrap();
     valid.truncate(inner.len());
-    let target = STANDARD.decode(seal_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
+    let target =
+        STANDARD.decode(encrypt_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
     let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "melink")).await;
     let accepted =
         response_without_date(&service, "/auth/login", &outer_request(&STANDARD.encode(&valid), "melink")).await;
-    assert_ne!(accepted, reference, "it opens without padding");
+    assert_ne!(accepted, reference, "it is accepted without padding");
     let last = &target[target.len() - 32..];
     for byte in 0..=255_u8 {
         let mut probe = [&valid, last].concat();
@@ -181,12 +183,13 @@ async fn appended_blocks_are_no_padding_oracle() {
 #[actix_web::test]
 async fn a_block_appended_to_many_messages_is_no_padding_oracle() {
     let service = TestService::new().await;
-    let target = STANDARD.decode(seal_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
+    let target =
+        STANDARD.decode(encrypt_text("melink", r#"{"login_name":"13612345678","password":"secret"}"#)).unwrap();
     let reference = response_without_date(&service, "/auth/login", &outer_request("AAAA", "melink")).await;
     for number in 0..1_500 {
         let inner = format!(r#"{{"login_name":"13612345678","password":"123456789012345678{number:04}"}}"#);
         assert_eq!(inner.len() % 16, 0);
-        let mut valid = STANDARD.decode(seal_text("melink", &inner)).unwrap();
+        let mut valid = STANDARD.decode(encrypt_text("melink", &inner)).unwrap();
         valid.truncate(inner.len());
         let probe = outer_request(&STANDARD.encode([&valid, &target[16..32]].concat()), "melink");
         assert_eq!(response_without_date(&service, "/auth/login", &probe).await, reference, "{number}");
@@ -202,7 +205,7 @@ async fn only_the_first_block_is_bound_to_an_app() {
         *byte ^= own ^ other;
     }
     first.extend_from_slice(br#"{"login_name":"15068880258"}    "#);
-    let forged = seal_blocks("wlfz", &first);
+    let forged = encrypt_blocks("wlfz", &first);
     let reply = service.post("/auth/check/loginname", "application/json", outer_request(&forged, "melink")).await;
     assert_eq!((reply.error_code(), reply.encrypted), (40005, true));
 }

@@ -1,4 +1,4 @@
-//! The service under test with two apps, and a client that seals requests and opens responses.
+//! The service under test with two apps, and a client that encrypts requests and decrypts responses.
 
 use aes::Aes256;
 use base64::Engine as _;
@@ -14,7 +14,7 @@ use svc_mefp::SERVICE;
 
 /// `mefp_secret`.
 pub(crate) const MEFP_SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
-/// The plain response to every envelope that cannot be opened.
+/// The plain response to every envelope that cannot be decrypted.
 pub(crate) const UNREADABLE_ENVELOPE: &str = r#"{"result":0,"errors":{"code":40000,"message":"请求无法解密"}}"#;
 /// The phone of most tests.
 pub(crate) const PHONE: &str = "15068880258";
@@ -61,31 +61,31 @@ impl DialectUnderTest for TestService {
     }
 
     fn login_cost(_: PasswordGuess) -> RequestCost {
-        // The app is looked up first, since its secret opens the envelope.
+        // The app is looked up first, since its secret decrypts the envelope.
         RequestCost::new(1, &["app", "find"], &["admit", "settle"])
     }
 
     fn login_fields(&self, origin: u8, identifier: &str, password: &str) -> Vec<(&'static str, String)> {
         let (app, inner) = (app_for_origin(origin), json!({ "login_name": identifier, "password": password }));
-        vec![("encrypt", seal_text(app, inner.to_string())), ("app_from", app.to_owned())]
+        vec![("encrypt", encrypt_text(app, inner.to_string())), ("app_from", app.to_owned())]
     }
 
     fn is_accepted(response: &TestResponse) -> bool {
         response.error_code() == 0
     }
 
-    /// Opens the envelope with the secret of the app that can read it.
+    /// Decrypts the envelope with the secret of the app that it is addressed to.
     fn decode_response(&self, response: TestResponse) -> TestResponse {
-        let Some(sealed) = response.json()["encrypt"].as_str().map(str::to_owned) else { return response };
+        let Some(encrypted) = response.json()["encrypt"].as_str().map(str::to_owned) else { return response };
         assert_eq!(response.json().as_object().unwrap().len(), 1);
-        let plaintexts = ["melink", "wlfz", "later"].into_iter().filter_map(|app| unseal(app, &sealed));
+        let plaintexts = ["melink", "wlfz", "later"].into_iter().filter_map(|app| decrypt(app, &encrypted));
         let text = plaintexts.into_iter().find(|text| serde_json::from_str::<Value>(text).is_ok()).unwrap();
         TestResponse { text, encrypted: true, ..response }
     }
 
     fn calls_with_body(&self) -> Vec<Call> {
-        let sealed = ROUTES.iter().map(|(path, inner)| Call::encrypted(path, inner));
-        documented_calls(SERVICE).into_iter().chain(sealed).collect()
+        let encrypted = ROUTES.iter().map(|(path, inner)| Call::encrypted(path, inner));
+        documented_calls(SERVICE).into_iter().chain(encrypted).collect()
     }
 
     async fn submit(&self, call: &Call, content_type: &str, body: Vec<u8>) -> TestResponse {
@@ -143,9 +143,9 @@ impl ResponseExt for TestResponse {
 }
 
 impl TestService {
-    /// Sends `inner` sealed by `app`, and opens the response.
+    /// Sends `inner` encrypted by `app`, and decrypts the response.
     pub(crate) async fn call_as(&self, app: &str, path: &str, inner: impl AsRef<[u8]>) -> TestResponse {
-        let body = json!({ "encrypt": seal_text(app, inner), "app_from": app }).to_string();
+        let body = json!({ "encrypt": encrypt_text(app, inner), "app_from": app }).to_string();
         self.post(path, "application/json", body).await
     }
 
@@ -159,7 +159,7 @@ impl TestService {
         self.call_as("wlfz", path, inner.to_string()).await
     }
 
-    /// Posts `body` unsealed, and opens the response if it is sealed.
+    /// Posts `body` as plaintext, and decrypts the response if it is encrypted.
     pub(crate) async fn post(&self, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> TestResponse {
         self.decode_response(self.post_with_type(path, kind, body).await)
     }
@@ -183,25 +183,25 @@ pub(crate) fn app_secret(app: &str) -> String {
     app.chars().cycle().take(16).collect()
 }
 
-/// Pads `text` with PKCS#7 and seals it as `app`.
-pub(crate) fn seal_text(app: &str, text: impl AsRef<[u8]>) -> String {
+/// Pads `text` with PKCS#7 and encrypts it as `app`.
+pub(crate) fn encrypt_text(app: &str, text: impl AsRef<[u8]>) -> String {
     let text = text.as_ref();
     let pad = 16 - text.len() % 16;
     let mut bytes = text.to_vec();
     bytes.resize(text.len() + pad, u8::try_from(pad).unwrap());
-    seal_blocks(app, &bytes)
+    encrypt_blocks(app, &bytes)
 }
 
-/// Seals whole blocks as `app`.
-pub(crate) fn seal_blocks(app: &str, blocks: &[u8]) -> String {
+/// Encrypts whole blocks as `app`.
+pub(crate) fn encrypt_blocks(app: &str, blocks: &[u8]) -> String {
     let mut bytes = blocks.to_vec();
     let cipher = cbc::Encryptor::<Aes256>::new_from_slices(MEFP_SECRET.as_bytes(), app_secret(app).as_bytes()).unwrap();
     STANDARD.encode(cipher.encrypt_padded::<NoPadding>(&mut bytes, blocks.len()).unwrap())
 }
 
-/// Opens a response as `app`; `None` if it is not addressed to `app`.
-pub(crate) fn unseal(app: &str, sealed: &str) -> Option<String> {
-    let mut bytes = STANDARD.decode(sealed).ok()?;
+/// Decrypts a response as `app`; `None` if it cannot be decrypted.
+pub(crate) fn decrypt(app: &str, encrypted: &str) -> Option<String> {
+    let mut bytes = STANDARD.decode(encrypted).ok()?;
     let cipher = cbc::Decryptor::<Aes256>::new_from_slices(MEFP_SECRET.as_bytes(), app_secret(app).as_bytes()).unwrap();
     // Any padding follows the closing brace of the object.
     let plaintext = cipher.decrypt_padded::<NoPadding>(&mut bytes).ok()?;

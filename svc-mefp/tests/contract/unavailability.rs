@@ -1,4 +1,4 @@
-//! Server errors: 503, sealed once the envelope is open, and never reported as a wrong password.
+//! Server errors: 503, encrypted once the request is decrypted, and never reported as a wrong password.
 
 use serde_json::{Value, json};
 use stele_core::Error;
@@ -12,7 +12,7 @@ const TOKEN_REJECTED: &str = r#"{"result":0,"errors":{"code":40006,"message":"èŽ
 /// The form of a response.
 #[derive(Clone, Copy, PartialEq)]
 enum ResponseForm {
-    Sealed,
+    Encrypted,
     Plain,
 }
 
@@ -20,7 +20,7 @@ enum ResponseForm {
 #[track_caller]
 fn assert_unavailable(service: &TestService, response: &TestResponse, form: ResponseForm) {
     service.assert_fails_with(response, &Error::unavailable(""));
-    assert_eq!(response.encrypted, form == ResponseForm::Sealed);
+    assert_eq!(response.encrypted, form == ResponseForm::Encrypted);
 }
 
 /// Calls a route as `melink` with the request of [`ROUTES`], but with a permitted target app.
@@ -74,15 +74,15 @@ async fn a_database_outage_is_reported_as_unavailable_in_plain() {
 }
 
 #[actix_web::test]
-async fn an_accounts_outage_is_reported_in_a_sealed_response() {
+async fn an_accounts_outage_is_reported_in_an_encrypted_response() {
     let (service, used, unused) = service_with_present_user().await;
     let unredeemed = request_token(&service).await;
     service.lab.set_accounts(StoreState::Down);
     // Except the last route, which rejects an unknown token before it looks up a user.
     for (path, inner) in ROUTES.iter().take(ROUTES.len() - 1) {
-        assert_unavailable(&service, &call_route(&service, path, inner).await, ResponseForm::Sealed);
+        assert_unavailable(&service, &call_route(&service, path, inner).await, ResponseForm::Encrypted);
     }
-    assert_unavailable(&service, &redeem_token(&service, &unredeemed).await, ResponseForm::Sealed);
+    assert_unavailable(&service, &redeem_token(&service, &unredeemed).await, ResponseForm::Encrypted);
     assert_eq!(redeem_token(&service, &used).await.text, TOKEN_REJECTED);
     service.lab.set_accounts(StoreState::Up);
     assert_recovered(&service, &used, &unused).await;
@@ -105,10 +105,10 @@ async fn a_state_store_outage_fails_closed() {
         ("/auth/check/token", json!({ "token": "00000000000000000000000000000000" })),
     ];
     for (path, inner) in calls {
-        assert_unavailable(&service, &service.call_as_melink(path, &inner).await, ResponseForm::Sealed);
+        assert_unavailable(&service, &service.call_as_melink(path, &inner).await, ResponseForm::Encrypted);
     }
     for token in [&used, &unused] {
-        assert_unavailable(&service, &redeem_token(&service, token).await, ResponseForm::Sealed);
+        assert_unavailable(&service, &redeem_token(&service, token).await, ResponseForm::Encrypted);
     }
     // The only call that needs no state store.
     assert_eq!(service.call_as_melink("/auth/check/loginname", &json!({ "login_name": PHONE })).await.error_code(), 0);

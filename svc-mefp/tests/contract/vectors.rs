@@ -22,9 +22,9 @@ fn test_envelope() -> Envelope {
     envelope("0123456789abcdefghijklmnopqrstuv", "melinkmelinkmeli")
 }
 
-/// The fields of an envelope, or their error; `None` if it cannot be opened.
-fn open_fields(encrypt: &str) -> Option<Result<Fields, FieldError>> {
-    test_envelope().open(encrypt).map(|opened| opened.fields)
+/// The fields of an envelope, or their error; `None` if it cannot be decrypted.
+fn decrypt_fields(encrypt: &str) -> Option<Result<Fields, FieldError>> {
+    test_envelope().decrypt(encrypt).map(|decrypted| decrypted.fields)
 }
 
 /// Whether `fields` are the members of the JSON object in `text`.
@@ -50,23 +50,23 @@ fn expected_response_padding(padding: &Value, text: &str) -> Option<Padding> {
 }
 
 #[test]
-fn reference_envelopes_are_opened_and_reproduced() {
+fn reference_envelopes_are_decrypted_and_reproduced() {
     let file = reference_vectors();
     let envelope = envelope(file["key"].as_str().unwrap(), file["iv"].as_str().unwrap());
     for vector in file["vectors"].as_array().unwrap() {
-        let [text, sealed] = ["text", "encrypt"].map(|name| vector[name].as_str().unwrap());
-        let opened = envelope.open(sealed);
+        let [text, encrypted] = ["text", "encrypt"].map(|name| vector[name].as_str().unwrap());
+        let decrypted = envelope.decrypt(encrypted);
         let expected = expected_response_padding(&vector["padding"], text);
-        assert_eq!(opened.as_ref().map(|opened| opened.padding), expected, "{vector}");
-        let Some(opened) = opened else { continue };
-        assert!(has_members(&opened.fields.unwrap(), text), "{vector}");
+        assert_eq!(decrypted.as_ref().map(|decrypted| decrypted.padding), expected, "{vector}");
+        let Some(decrypted) = decrypted else { continue };
+        assert!(has_members(&decrypted.fields.unwrap(), text), "{vector}");
         let padding = match vector["padding"].as_str().unwrap() {
             "pkcs7" => Padding::Pkcs7,
             "zeros" => Padding::Zeros,
             "spaces" => Padding::Spaces,
             _ => continue,
         };
-        assert_eq!(envelope.seal(text.as_bytes(), padding), sealed, "{vector}");
+        assert_eq!(envelope.encrypt(text.as_bytes(), padding), encrypted, "{vector}");
     }
 }
 
@@ -91,7 +91,7 @@ async fn reference_envelopes_get_a_response() {
             assert_eq!(response["errors"]["code"], 40000, "{vector}");
             continue;
         };
-        let expected = envelope.seal(if has_login_name { unknown } else { missing }.as_bytes(), padding);
+        let expected = envelope.encrypt(if has_login_name { unknown } else { missing }.as_bytes(), padding);
         assert_eq!(response, json!({ "encrypt": expected }), "{vector}");
     }
 }
@@ -99,40 +99,42 @@ async fn reference_envelopes_get_a_response() {
 #[test]
 fn envelope_base64_may_be_wrapped_unpadded_or_form_encoded() {
     let text = r#"{"login_name":"13612345678","password":"密码密码密码密码密码密码密码密码密码密码密码密码"}"#;
-    let sealed = test_envelope().seal(text.as_bytes(), Padding::Pkcs7);
-    assert!(sealed.contains('+') && sealed.ends_with('='));
+    let encrypted = test_envelope().encrypt(text.as_bytes(), Padding::Pkcs7);
+    assert!(encrypted.contains('+') && encrypted.ends_with('='));
     let mut wrapped = String::new();
-    for line in sealed.as_bytes().chunks(76) {
+    for line in encrypted.as_bytes().chunks(76) {
         wrapped += std::str::from_utf8(line).unwrap();
         wrapped += "\n";
     }
-    let percent_encoded = sealed.replace('+', "%2B").replace('/', "%2F").replace('=', "%3d");
+    let percent_encoded = encrypted.replace('+', "%2B").replace('/', "%2F").replace('=', "%3d");
     for encoded in [
-        sealed.replace('=', ""),
-        sealed.replace('+', " "),
-        sealed.replace('+', "-").replace('/', "_"),
-        format!("{sealed}="),
-        format!(" {sealed}\r\n"),
+        encrypted.replace('=', ""),
+        encrypted.replace('+', " "),
+        encrypted.replace('+', "-").replace('/', "_"),
+        format!("{encrypted}="),
+        format!(" {encrypted}\r\n"),
         percent_encoded,
         wrapped.replace('\n', "\r\n"),
         wrapped,
     ] {
-        assert!(has_members(&open_fields(&encoded).unwrap().unwrap(), text), "{encoded}");
+        assert!(has_members(&decrypt_fields(&encoded).unwrap().unwrap(), text), "{encoded}");
     }
-    for invalid in [format!("{sealed}AAAA"), sealed.replace('=', "*"), sealed.replace('+', "."), format!("={sealed}")] {
-        assert!(open_fields(&invalid).is_none(), "{invalid}");
+    for invalid in
+        [format!("{encrypted}AAAA"), encrypted.replace('=', "*"), encrypted.replace('+', "."), format!("={encrypted}")]
+    {
+        assert!(decrypt_fields(&invalid).is_none(), "{invalid}");
     }
 }
 
 #[test]
 fn a_flipped_bit_yields_the_uniform_error_or_another_object() {
-    let sealed = test_envelope().seal(br#"{"login_name":"13612345678","password":"123456"}"#, Padding::Pkcs7);
-    let cipher_text = STANDARD.decode(&sealed).unwrap();
+    let encrypted = test_envelope().encrypt(br#"{"login_name":"13612345678","password":"123456"}"#, Padding::Pkcs7);
+    let cipher_text = STANDARD.decode(&encrypted).unwrap();
     let mut rejected = 0;
     for bit in 0..cipher_text.len() * 8 {
         let mut flipped = cipher_text.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        match open_fields(&STANDARD.encode(flipped)) {
+        match decrypt_fields(&STANDARD.encode(flipped)) {
             None => rejected += 1,
             Some(fields) => assert!(fields.is_ok_and(|fields| fields.len() <= 2)),
         }
@@ -142,11 +144,11 @@ fn a_flipped_bit_yields_the_uniform_error_or_another_object() {
 
 proptest! {
     #[test]
-    fn a_sealed_text_can_be_opened(login in "\\PC{1,60}", password in "\\PC{1,60}") {
+    fn an_encrypted_text_can_be_decrypted(login in "\\PC{1,60}", password in "\\PC{1,60}") {
         let text = json!({ "login_name": login, "password": password }).to_string();
         for padding in [Padding::Pkcs7, Padding::Zeros, Padding::Spaces] {
-            let sealed = test_envelope().seal(text.as_bytes(), padding);
-            let fields = open_fields(&sealed).unwrap().unwrap();
+            let encrypted = test_envelope().encrypt(text.as_bytes(), padding);
+            let fields = decrypt_fields(&encrypted).unwrap().unwrap();
             prop_assert!(has_members(&fields, &text));
         }
     }
@@ -156,27 +158,27 @@ proptest! {
         let text = json!({ "login_name": login }).to_string();
         let mut padded = text.clone().into_bytes();
         padded.resize(text.len().next_multiple_of(16), filler);
-        let blocks = STANDARD.decode(test_envelope().seal(&padded, Padding::Zeros)).unwrap();
+        let blocks = STANDARD.decode(test_envelope().encrypt(&padded, Padding::Zeros)).unwrap();
         for encoded in [STANDARD.encode(&blocks), STANDARD_NO_PAD.encode(&blocks)] {
-            prop_assert!(has_members(&open_fields(&encoded).unwrap().unwrap(), &text));
+            prop_assert!(has_members(&decrypt_fields(&encoded).unwrap().unwrap(), &text));
         }
     }
 
     #[test]
     fn corrupted_envelopes_do_not_panic(cut in 0_usize..200, flip in 0_usize..1_000, text in "\\PC{0,90}") {
-        let sealed = test_envelope().seal(json!({ "login_name": text }).to_string().as_bytes(), Padding::Pkcs7);
-        let mut bytes = STANDARD.decode(&sealed).unwrap();
+        let encrypted = test_envelope().encrypt(json!({ "login_name": text }).to_string().as_bytes(), Padding::Pkcs7);
+        let mut bytes = STANDARD.decode(&encrypted).unwrap();
         let length = bytes.len();
         bytes[(flip / 8) % length] ^= 1 << (flip % 8);
         bytes.truncate(length - cut % length);
-        prop_assert!(matches!(open_fields(&STANDARD.encode(&bytes)), None | Some(Ok(_) | Err(FieldError::Duplicate(_)))));
-        let at = cut % sealed.len();
-        prop_assert!(matches!(open_fields(&sealed[..at]), None | Some(Ok(_))));
+        prop_assert!(matches!(decrypt_fields(&STANDARD.encode(&bytes)), None | Some(Ok(_) | Err(FieldError::Duplicate(_)))));
+        let at = cut % encrypted.len();
+        prop_assert!(matches!(decrypt_fields(&encrypted[..at]), None | Some(Ok(_))));
     }
 
     #[test]
     fn garbage_yields_the_uniform_error(text in "\\PC{0,200}", bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert!(open_fields(&text).is_none());
-        prop_assert!(open_fields(&STANDARD.encode(bytes)).is_none());
+        prop_assert!(decrypt_fields(&text).is_none());
+        prop_assert!(decrypt_fields(&STANDARD.encode(bytes)).is_none());
     }
 }

@@ -83,8 +83,8 @@ impl Call {
     pub(crate) fn with_json(&self, target: &Target, text: &[u8]) -> Request {
         let request = if self.dialect == DialectKind::Mefp {
             use base64::Engine as _;
-            let sealed = base64::engine::general_purpose::STANDARD.encode(target.client.app.encrypt(text));
-            target.client.app.envelope(self.path, &sealed)
+            let encrypted = base64::engine::general_purpose::STANDARD.encode(target.client.app.encrypt(text));
+            target.client.app.envelope(self.path, &encrypted)
         } else {
             Request::post(self.path, "application/json", text)
         };

@@ -14,42 +14,42 @@ use crate::target::Target;
 pub(crate) fn malformed_envelope(target: &Target, call: &Call, rng: &mut SeededRng) -> Request {
     let app = &target.client.app;
     let path = if call.dialect == DialectKind::Mefp { call.path } else { "/auth/login" };
-    let mut sealed = app.encrypt(call.fields_as_json().as_bytes());
+    let mut encrypted = app.encrypt(call.fields_as_json().as_bytes());
     match rng.next_below(9) {
-        0 => sealed.truncate(rng.next_below(sealed.len())),
-        1 => sealed.truncate(rng.next_below(sealed.len() / 16) * 16),
+        0 => encrypted.truncate(rng.next_below(encrypted.len())),
+        1 => encrypted.truncate(rng.next_below(encrypted.len() / 16) * 16),
         2 => {
-            let (at, bit) = (rng.next_below(sealed.len()), rng.next_below(8));
-            sealed[at] ^= 1 << bit;
+            let (at, bit) = (rng.next_below(encrypted.len()), rng.next_below(8));
+            encrypted[at] ^= 1 << bit;
         }
         // A padding oracle probe: a chosen block before a captured one.
         3 => {
-            let from = rng.next_below(sealed.len() / 16) * 16;
-            sealed = [rng.random_bytes(16), sealed[from..from + 16].to_vec()].concat();
+            let from = rng.next_below(encrypted.len() / 16) * 16;
+            encrypted = [rng.random_bytes(16), encrypted[from..from + 16].to_vec()].concat();
         }
-        4 => sealed.rotate_left(16),
+        4 => encrypted.rotate_left(16),
         5 => {
             let blocks = rng.next_below(64) * 16;
-            sealed = rng.random_bytes(blocks);
+            encrypted = rng.random_bytes(blocks);
         }
         6 => {
             let length = rng.next_below(100);
-            sealed = rng.random_bytes(length);
+            encrypted = rng.random_bytes(length);
         }
-        7 => sealed = app.encrypt_blocks(&rng.random_bytes(64)),
+        7 => encrypted = app.encrypt_blocks(&rng.random_bytes(64)),
         _ => {
             let inner = rng.next_below(1_000);
-            sealed = app.encrypt(&rng.random_bytes(inner));
+            encrypted = app.encrypt(&rng.random_bytes(inner));
         }
     }
-    let text = STANDARD.encode(&sealed);
+    let text = STANDARD.encode(&encrypted);
     let names = ["wlfz", "MELINK", "", "melink\0", "unknown", "../melink", "' OR 1=1 --"];
     let app_from = if rng.one_in(4) { *rng.choose(&names) } else { app.name.as_str() };
     let body = match rng.next_below(8) {
         0 => json!({ "encrypt": text }),
         1 => json!({ "app_from": app_from }),
         2 => json!({ "encrypt": [text], "app_from": app_from }),
-        3 => json!({ "encrypt": sealed, "app_from": app_from }),
+        3 => json!({ "encrypt": encrypted, "app_from": app_from }),
         4 => json!({ "encrypt": text, "app_from": { "name": app_from } }),
         _ => json!({ "encrypt": text, "app_from": app_from }),
     };

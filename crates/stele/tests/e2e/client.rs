@@ -110,8 +110,8 @@ impl MefpApp {
         STANDARD.encode(cipher.encrypt_padded::<Pkcs7>(&mut buffer, text.len()).unwrap())
     }
 
-    pub(crate) fn decrypt(&self, sealed: &str) -> String {
-        let mut buffer = STANDARD.decode(sealed).unwrap();
+    pub(crate) fn decrypt(&self, encrypted: &str) -> String {
+        let mut buffer = STANDARD.decode(encrypted).unwrap();
         let cipher =
             cbc::Decryptor::<aes::Aes256>::new_from_slices(self.shared_secret.as_bytes(), self.app_secret.as_bytes())
                 .unwrap();
@@ -199,8 +199,8 @@ impl DialectClient {
         let envelope = json!({ "encrypt": self.app.encrypt(&message.to_string()), "app_from": self.app.name });
         let json = [("content-type", "application/json")];
         let mut response = self.try_send(Method::POST, path, &json, envelope.to_string()).await?;
-        if let Some(sealed) = response.json["encrypt"].as_str() {
-            response.body = self.app.decrypt(sealed);
+        if let Some(encrypted) = response.json["encrypt"].as_str() {
+            response.body = self.app.decrypt(encrypted);
             response.json = serde_json::from_str(&response.body).unwrap();
         }
         Ok(response)

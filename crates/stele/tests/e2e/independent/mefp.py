@@ -47,8 +47,8 @@ class App:
     def call(self, path, message, expected, padding=pkcs7):
         """Sends an encrypted message and compares the decrypted response."""
         plain = json.dumps(message).encode()
-        sealed = aes("-e", padding(plain), self.shared, self.own)
-        envelope = {"encrypt": base64.b64encode(sealed).decode(), "app_from": self.name}
+        encrypted = aes("-e", padding(plain), self.shared, self.own)
+        envelope = {"encrypt": base64.b64encode(encrypted).decode(), "app_from": self.name}
         response = self.wire.post("json", path, envelope)
         outer = self.wire.expect(response, {"encrypt": ANY})
         text = aes("-d", base64.b64decode(outer["encrypt"], validate=True), self.shared, self.own)
@@ -110,10 +110,10 @@ def mefp(wire):
 
     # Every envelope that cannot be decrypted gets the same response, byte for byte.
     plain = {"result": 0, "errors": {"code": 40000, "message": "请求无法解密"}}
-    sealed = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
+    encrypted = base64.b64encode(aes("-e", pkcs7(b"{}"), melink.shared, melink.own)).decode()
     unpadded = base64.b64encode(aes("-e", b"\x11" * 16, melink.shared, melink.own)).decode()
     no_json = base64.b64encode(aes("-e", pkcs7(b"{"), melink.shared, melink.own)).decode()
-    undecryptable = [("unknown", sealed), ("melink", "***"), ("melink", sealed[:-4]), ("melink", unpadded), ("melink", no_json)]
+    undecryptable = [("unknown", encrypted), ("melink", "***"), ("melink", encrypted[:-4]), ("melink", unpadded), ("melink", no_json)]
     undecryptable += [("melink", base64.b64encode(b"\0" * size).decode()) for size in (1, 15, 16, 17, 32)]
     responses = [wire.post("json", "/auth/login", {"encrypt": text, "app_from": name}) for name, text in undecryptable]
     for response in responses:
@@ -121,5 +121,5 @@ def mefp(wire):
     assert len({response.body for response in responses}) == 1
     malformed = {"result": 0, "errors": {"code": 40000, "message": ANY}}
     wire.expect(wire.call("POST", "/auth/login", b"{", {"Content-Type": "application/json"}), malformed, status=400)
-    for envelope in ({"app_from": "melink"}, {"encrypt": sealed}, {"encrypt": "", "app_from": "melink"}, {}):
+    for envelope in ({"app_from": "melink"}, {"encrypt": encrypted}, {"encrypt": "", "app_from": "melink"}, {}):
         wire.expect(wire.post("json", "/auth/login", envelope), malformed, status=400)
