@@ -7,7 +7,7 @@ use stele_core::password::NewPassword;
 use stele_core::proof::Proof;
 use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
-use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
 use stele_core::usecase::login::{self, AllowedUsers, AuthenticatedSession, Challenge, SessionTransport};
 use stele_core::{Error, UseCases};
 use stele_dialect::message_code::success_response;
@@ -44,7 +44,7 @@ pub(crate) async fn pwdreset(
 ) -> HandlerResult {
     let body = wire::PwdResetRequest::try_from(&fields)?;
     let request = ChangePasswordRequest {
-        target: PasswordChangeTarget::Unauthenticated(body.user_id),
+        authorization: PasswordChangeAuthorization::ProofOnly(body.user_id),
         proof: Proof::Salted(body.proof),
         password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Cloudbox::NAME, address),

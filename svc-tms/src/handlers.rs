@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use stele_core::password::NewPassword;
 use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
-use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
 use stele_core::usecase::login::{self, AllowedUsers, AuthenticatedSession, Challenge, SessionTransport};
 use stele_core::{Error, UseCases};
 use stele_dialect::message_code::success_response;
@@ -54,7 +54,7 @@ async fn login(
 pub(crate) async fn pwdreset((use_cases, config, address, http): CallContext, fields: Fields) -> HandlerResult {
     let body = wire::PwdResetRequest::parse(&fields, config.proof_format)?;
     let request = ChangePasswordRequest {
-        target: PasswordChangeTarget::Authenticated(body.user_ref, &bearer_token(&http)?),
+        authorization: PasswordChangeAuthorization::WithToken(body.user_ref, &bearer_token(&http)?),
         proof: body.proof,
         password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Tms::NAME, address.0),

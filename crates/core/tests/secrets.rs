@@ -22,7 +22,7 @@ use stele_core::time::Timestamp;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::add_user::{AddUserRequest, ProvidedSecret};
 use stele_core::usecase::captcha::CaptchaSolution;
-use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
 use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionTransport};
 use stele_core::usecase::register::RegisterRequest;
 use stele_core::usecase::reset_password::ResetPasswordRequest;
@@ -143,7 +143,7 @@ fn debug_output_of_password_types_is_redacted() {
         );
         let (user, token) = (UserRef::Number(100_001), token());
         let change = ChangePasswordRequest {
-            target: PasswordChangeTarget::Authenticated(user, &token),
+            authorization: PasswordChangeAuthorization::WithToken(user, &token),
             proof: again,
             password: new_password(),
             caller,

@@ -15,7 +15,7 @@ use stele_core::password::{NewPassword, RawPassword};
 use stele_core::proof::Proof;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::captcha::CaptchaSolution;
-use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
 use stele_core::usecase::login::{AllowedUsers, Challenge, LoginRequest, SessionTransport};
 use stele_core::usecase::register::RegisterRequest;
 use stele_core::usecase::reset_password::ResetPasswordRequest;
@@ -176,7 +176,7 @@ impl Scenario {
         let user = self.lab.dependencies().users.find_by_identifier(&self.phone).await.unwrap().unwrap().user.id;
         let new = format!("{}+", self.password);
         let request = ChangePasswordRequest {
-            target: PasswordChangeTarget::Unauthenticated(user),
+            authorization: PasswordChangeAuthorization::ProofOnly(user),
             proof: Proof::Raw(RawPassword::new(self.password.clone())),
             password: NewPassword::from_user_choice(&RawPassword::new(new.clone()), 6).unwrap(),
             caller: &self.owner_info(0),

@@ -16,8 +16,8 @@ use crate::{Dependencies, Error, Result, UseCases};
 /// A request to change a password.
 #[derive(Debug)]
 pub struct ChangePasswordRequest<'a> {
-    /// The user whose password changes.
-    pub target: PasswordChangeTarget<'a>,
+    /// The user whose password changes, and what authorizes the change.
+    pub authorization: PasswordChangeAuthorization<'a>,
     /// The proof of the old password.
     pub proof: Proof,
     /// The new password.
@@ -26,21 +26,22 @@ pub struct ChangePasswordRequest<'a> {
     pub caller: &'a RequestInfo,
 }
 
-/// Whose password is changed, and whether the client is authenticated.
+/// The user whose password changes, and what authorizes the change besides the proof of the old password.
 #[derive(Clone, Copy, Debug)]
-pub enum PasswordChangeTarget<'a> {
-    /// Authorized by the proof alone. Only by UUID: user numbers are sequential and could be enumerated.
-    Unauthenticated(UserId),
-    /// With a valid token of the same user or of an administrator.
-    Authenticated(UserRef, &'a Token),
+pub enum PasswordChangeAuthorization<'a> {
+    /// The proof alone. The user is named by UUID only, because user numbers are sequential and could be enumerated.
+    ProofOnly(UserId),
+    /// A valid session token, of the named user or of an administrator.
+    WithToken(UserRef, &'a Token),
 }
 
 impl UseCases {
-    /// Changes a password, ends every session, ticket and code of the user, and opens a new session.
+    /// Changes a password, revokes every session, ticket and code of the user, and opens a new session.
     ///
     /// # Errors
-    /// `NotAuthenticated` if the token is invalid; `NotAllowed` if it is another user's; the errors of
-    /// [`UseCases::login`] for the proof of the old password; `Busy`, `Unavailable`, `Internal`.
+    /// `NotAuthenticated` if the token is invalid; `NotAllowed` if it is the token of another user who is not an
+    /// administrator; the errors of [`UseCases::login`] for the proof of the old password; `WrongPassword` also if the
+    /// password was changed meanwhile; `Busy`, `Unavailable`, `Internal`.
     pub async fn change_password(&self, request: ChangePasswordRequest<'_>) -> Result<AuthenticatedSession> {
         let mut audit = AuditScope::start(&self.deps, Action::ChangePassword(request.proof.kind()), request.caller);
         let outcome = verify_and_change(&self.deps, request, &mut audit).await;
@@ -53,10 +54,10 @@ async fn verify_and_change(
     request: ChangePasswordRequest<'_>,
     audit: &mut AuditScope<'_>,
 ) -> Result<AuthenticatedSession> {
-    let ChangePasswordRequest { target, proof, password, caller } = request;
-    let (user, token) = match target {
-        PasswordChangeTarget::Unauthenticated(id) => (UserRef::Id(id), None),
-        PasswordChangeTarget::Authenticated(user, token) => (user, Some(token)),
+    let ChangePasswordRequest { authorization, proof, password, caller } = request;
+    let (user, token) = match authorization {
+        PasswordChangeAuthorization::ProofOnly(id) => (UserRef::Id(id), None),
+        PasswordChangeAuthorization::WithToken(user, token) => (user, Some(token)),
     };
     let account = deps.users.find_by_ref(user).await?;
     if let Some(account) = &account {

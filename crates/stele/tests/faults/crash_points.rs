@@ -15,7 +15,7 @@ use stele_core::proof::Proof;
 use stele_core::session::Token;
 use stele_core::usecase::RequestInfo;
 use stele_core::usecase::add_user::{AddUserRequest, ProvidedSecret};
-use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeTarget};
+use stele_core::usecase::change_password::{ChangePasswordRequest, PasswordChangeAuthorization};
 use stele_core::usecase::login::{AllowedUsers, AuthenticatedSession, Challenge, LoginRequest, SessionTransport};
 use stele_core::usecase::register::RegisterRequest;
 use stele_core::usecase::reset_password::ResetPasswordRequest;
@@ -228,8 +228,8 @@ impl CrashTest {
             UseCase::ChangePassword => {
                 let proof = Proof::Raw(RawPassword::new(OLD_PASSWORD.to_owned()));
                 let Some(UserRef::Id(user)) = account.user else { panic!("the use case needs a user") };
-                let target = PasswordChangeTarget::Unauthenticated(user);
-                let request = ChangePasswordRequest { target, proof, password: new, caller: &caller };
+                let authorization = PasswordChangeAuthorization::ProofOnly(user);
+                let request = ChangePasswordRequest { authorization, proof, password: new, caller: &caller };
                 use_cases.change_password(request).await.map(|session| Some(session.token))
             }
             UseCase::ResetPassword => {
