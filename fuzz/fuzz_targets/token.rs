@@ -13,7 +13,7 @@ use stele_core::random::OsRandom;
 use stele_core::session::{Session, Token};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
-use stele_keys::{ActiveKey, KeyConsumer as _};
+use stele_keys::{KeyConsumer as _, RegisteredKey};
 use svc_jwt::tokens::{TokenManager, is_jwt};
 use svc_jwt::{keys, presented_tokens};
 
@@ -28,7 +28,7 @@ struct SignedTokens {
 
 static SIGNED_TOKENS: LazyLock<SignedTokens> = LazyLock::new(|| {
     let keys = Arc::new(keys::SigningKeys::empty(keys::Algorithm::EdDsa));
-    keys.set_keys(vec![ActiveKey { number: 1, works_from: NOW, text: (keys.kind().generate)(&OsRandom) }]);
+    keys.set_keys(vec![RegisteredKey { number: 1, active_from: NOW, key_material: (keys.kind().generate)(&OsRandom) }]);
     let tokens = TokenManager::new(keys.clone(), "stele");
     let session = Session {
         user: UserId::from_bytes([7; 16]),

@@ -1,4 +1,4 @@
-//! JWT signing keys and key rotation: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem` in the key folder, PKCS#8 in PEM. All active
+//! JWT signing keys and key rotation: `jwt-eddsa-N.pem` or `jwt-rs256-N.pem` in the key folder, PKCS#8 in PEM. All registered
 //! keys verify; the one with the highest number whose start time has passed signs. To rotate, add a key, and retire the old
 //! one a session lifetime later.
 
@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 use stele_core::mac::sha256;
 use stele_core::time::Timestamp;
-use stele_keys::{ActiveKey, KeyConsumer, KeyFingerprint, KeyKind};
+use stele_keys::{KeyConsumer, KeyFingerprint, KeyKind, RegisteredKey};
 use stele_service::{ConfigError, Settings};
 use zeroize::Zeroizing;
 
@@ -100,7 +100,7 @@ pub struct SigningKey {
     signs_from: Timestamp,
 }
 
-/// The active key pairs of one algorithm.
+/// The registered key pairs of one algorithm.
 pub struct SigningKeys {
     /// The algorithm. It belongs to the keys and is never taken from a token.
     pub algorithm: Algorithm,
@@ -114,7 +114,7 @@ impl SigningKeys {
         Self { algorithm, keys: RwLock::default() }
     }
 
-    /// The active key with this id. The id comes from a token: it is only compared, and never used as a file name.
+    /// The registered key with this id. The id comes from a token: it is only compared, and never used as a file name.
     pub fn find(&self, id: &str) -> Option<Arc<SigningKey>> {
         self.snapshot().into_iter().find(|key| key.key_id == id)
     }
@@ -144,10 +144,10 @@ impl KeyConsumer for SigningKeys {
         self.snapshot().iter().any(|key| key.number == number)
     }
 
-    fn set_keys(&self, keys: Vec<ActiveKey>) {
+    fn set_keys(&self, keys: Vec<RegisteredKey>) {
         let loaded_keys = self.snapshot();
-        let load = |ActiveKey { number, works_from, text }: ActiveKey| {
-            let (encoding_key, decoding_key) = match text {
+        let load = |RegisteredKey { number, active_from, key_material }: RegisteredKey| {
+            let (encoding_key, decoding_key) = match key_material {
                 Some(pem) => parse_pem(&pem, self.algorithm)?,
                 None => {
                     let loaded = loaded_keys.iter().find(|key| key.number == number)?;
@@ -155,7 +155,7 @@ impl KeyConsumer for SigningKeys {
                 }
             };
             let key_id = format!("{}-{number}", self.algorithm.key_id_prefix());
-            Some(Arc::new(SigningKey { key_id, encoding_key, decoding_key, number, signs_from: works_from }))
+            Some(Arc::new(SigningKey { key_id, encoding_key, decoding_key, number, signs_from: active_from }))
         };
         let mut keys: Vec<_> = keys.into_iter().filter_map(load).collect();
         keys.sort_unstable_by_key(|key| std::cmp::Reverse(key.number));
@@ -213,8 +213,8 @@ mod tests {
         Timestamp::from_secs(seconds)
     }
 
-    fn active_key(number: u32, works_from: i64, text: Option<Zeroizing<String>>) -> ActiveKey {
-        ActiveKey { number, works_from: at(works_from), text }
+    fn registered_key(number: u32, active_from: i64, key_material: Option<Zeroizing<String>>) -> RegisteredKey {
+        RegisteredKey { number, active_from: at(active_from), key_material }
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         let pem = || generate_pem(Algorithm::EdDsa);
         let keys = SigningKeys::empty(Algorithm::EdDsa);
         assert!(keys.current(at(0)).is_none());
-        keys.set_keys(vec![active_key(2, 0, pem()), active_key(10, 100, pem()), active_key(1, 0, pem())]);
+        keys.set_keys(vec![registered_key(2, 0, pem()), registered_key(10, 100, pem()), registered_key(1, 0, pem())]);
         assert_eq!(keys.current(at(99)).unwrap().key_id, "eddsa-2");
         assert_eq!(keys.current(at(100)).unwrap().key_id, "eddsa-10");
         assert!(["eddsa-1", "eddsa-2", "eddsa-10"].iter().all(|id| keys.find(id).is_some()));
@@ -231,7 +231,7 @@ mod tests {
         }
         let public = |key: Arc<SigningKey>| key.decoding_key.try_get_as_bytes().unwrap().to_vec();
         let before = public(keys.find("eddsa-10").unwrap());
-        keys.set_keys(vec![active_key(10, 100, None), active_key(11, 0, None)]);
+        keys.set_keys(vec![registered_key(10, 100, None), registered_key(11, 0, None)]);
         assert_eq!(public(keys.find("eddsa-10").unwrap()), before);
         assert!(keys.find("eddsa-1").is_none() && keys.find("eddsa-11").is_none());
     }

@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
     use stele_core::random::OsRandom;
     use stele_core::user::UserId;
-    use stele_keys::ActiveKey;
+    use stele_keys::RegisteredKey;
 
     use super::*;
     use crate::keys::Algorithm;
@@ -123,7 +123,7 @@ mod tests {
     fn tokens(issuer: &str) -> TokenManager {
         let keys = SigningKeys::empty(Algorithm::EdDsa);
         let pem = (keys.kind().generate)(&OsRandom);
-        keys.set_keys(vec![ActiveKey { number: 1, works_from: Timestamp::from_secs(0), text: pem }]);
+        keys.set_keys(vec![RegisteredKey { number: 1, active_from: Timestamp::from_secs(0), key_material: pem }]);
         TokenManager::new(Arc::new(keys), issuer)
     }
 

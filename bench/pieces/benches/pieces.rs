@@ -15,7 +15,7 @@ use stele_core::user::UserId;
 use stele_core::verifier::{self, Argon2Cost, HashMemory, PresentedSecret};
 use stele_core::{hex, mac};
 use stele_dialect::Fields;
-use stele_keys::{ActiveKey, KeyConsumer as _};
+use stele_keys::{KeyConsumer as _, RegisteredKey};
 use stele_service::Settings;
 use svc_jwt::keys::{Algorithm, SigningKeys};
 use svc_jwt::tokens::TokenManager;
@@ -121,7 +121,7 @@ fn bench_tokens(criterion: &mut Criterion) {
     for (name, algorithm) in [("EdDSA", Algorithm::EdDsa), ("RS256", Algorithm::Rs256)] {
         let keys = SigningKeys::empty(algorithm);
         let pem = (keys.kind().generate)(&OsRandom);
-        keys.set_keys(vec![ActiveKey { number: 1, works_from: Timestamp::from_secs(0), text: pem }]);
+        keys.set_keys(vec![RegisteredKey { number: 1, active_from: Timestamp::from_secs(0), key_material: pem }]);
         let tokens = TokenManager::new(Arc::new(keys), "stele");
         let token = Token::generate(&OsRandom);
         let issued = require(tokens.issue(&session, &token).ok(), "a JWT");

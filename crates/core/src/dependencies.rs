@@ -16,7 +16,7 @@ use crate::seal::{SealedSecret, Sealer};
 use crate::time::{Clock, Timestamp};
 use crate::{Error, Result};
 
-/// Stores, keys, policy, clock and randomness. Cheap to clone.
+/// The stores, delivery, audit sink, hasher, keys, policy, clock and randomness of the use cases. Cheap to clone.
 #[derive(Clone)]
 pub struct Dependencies {
     /// The user store.
@@ -33,15 +33,15 @@ pub struct Dependencies {
     pub random: Arc<dyn Random>,
     /// Password hashing.
     pub hasher: Hasher,
-    /// Seals and opens digests and app secrets.
+    /// Seals and opens users' digests and apps' secrets.
     pub sealer: Arc<Sealer>,
-    /// Loads keys that were put in service after the process started.
+    /// Loads keys that are registered after the process started (key rotation).
     pub keys: Arc<dyn KeyRefresher>,
     /// Users whose salted logins are not stored yet.
     pub salted_logins: Arc<SaltedLoginRecorder>,
-    /// The key of keyed hashes: of codes and captchas.
+    /// The key of the keyed hashes of codes and captchas.
     pub mac: Arc<MacKey>,
-    /// Limits, lifetimes and other rules.
+    /// Rate limits, lifetimes and other rules that the configuration sets.
     pub policy: Arc<Policy>,
 }
 
@@ -51,8 +51,8 @@ impl Dependencies {
         self.clock.now()
     }
 
-    /// Whether salted proofs can be checked and digests are sealed: the configuration enables it, and `stele` has not
-    /// ended salted logins.
+    /// Whether salted proofs can be checked and digests are sealed: the configuration enables salted logins, and no
+    /// administrator has disabled them with `stele challenge off`.
     pub fn salted_logins_enabled(&self) -> bool {
         self.policy.salted_logins_enabled && self.sealer.seals_digests()
     }
@@ -69,7 +69,7 @@ impl Dependencies {
     /// [`Error::Internal`] if the key is missing or wrong.
     pub async fn open(&self, context: &[u8], sealed: &SealedSecret) -> Result<Zeroizing<Vec<u8>>> {
         let mut opened = self.sealer.open(context, sealed);
-        // Also on a wrong key: a number that was taken out of service may have been given to a new key.
+        // Also on a wrong key: the number of a retired key may have been given to a new key.
         if opened.is_err() {
             self.keys.refresh_if_due().await;
             opened = self.sealer.open(context, sealed);

@@ -173,16 +173,18 @@ pub enum Action {
     AddApp,
     /// Add a client token (administrator).
     AddClientToken,
-    /// Put a key in service (administrator).
+    /// Register a sealing or signing key (administrator).
     AddKey,
     /// Reseal rows under the newest key (administrator).
     Reseal,
-    /// Take a key out of service (administrator).
+    /// Retire a sealing or signing key (administrator).
     RetireKey,
-    /// End salted logins (administrator).
-    EndSalted,
-    /// Allow salted logins again (administrator).
-    AllowSalted,
+    /// Disable salted logins (administrator).
+    #[strum(serialize = "end_salted")]
+    DisableSaltedLogins,
+    /// Enable salted logins again (administrator).
+    #[strum(serialize = "allow_salted")]
+    EnableSaltedLogins,
 }
 
 impl Action {

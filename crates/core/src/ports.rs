@@ -19,7 +19,9 @@ mod verifiers;
 pub use audit_log::{AuditLogStore, EventSink};
 pub use codes::{CodeVerification, CodeVerificationResult, NewCode, OnCodeMatch, QuotaExceeded, QuotaUse};
 pub use delivery::{CodeMessage, Delivery};
-pub use keys::{KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedUsage, SealedUser};
+pub use keys::{
+    KeyRecord, KeyRefresher, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser,
+};
 pub use login_attempt::{
     AttemptOutcome, LoginAttempt, OriginTrustChange, ProofResult, RateLimitDecision, RepeatPermit, SuccessEffects,
     UsedProof,

@@ -12,13 +12,14 @@ use zeroize::Zeroizing;
 use crate::random::Random;
 use crate::time::Timestamp;
 
-/// A key's number. Higher numbers are newer. The highest active one seals, all of them open (key rotation).
+/// A key's number; a newer key has a higher number. The active key with the highest number seals, and every loaded key
+/// opens (key rotation).
 pub type KeyId = u32;
 
 /// A sealed secret as it is stored. Only the key's number is printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedSecret {
-    /// The key it was sealed under.
+    /// The key under which the secret was sealed.
     pub key_id: KeyId,
     /// 12 bytes of nonce, then the ciphertext and its 16-byte tag.
     pub bytes: Vec<u8>,
@@ -30,24 +31,25 @@ impl fmt::Debug for SealedSecret {
     }
 }
 
-/// Why a sealed secret could not be opened. Never the client's fault.
+/// Why a sealed secret could not be opened. Each is a fault of the installation, never of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// The key is not in the key set.
+    /// The key is not loaded in this process.
     #[error("the sealing key seal-{0} is missing here; copy its file from another instance")]
     MissingKey(KeyId),
-    /// The key is not the one it was sealed under, or the row was changed or moved.
-    #[error("the sealing key seal-{0} does not open what was sealed under it; restore the right key from a backup")]
+    /// Decryption failed: the key is not the one that sealed the secret, or the row was changed or moved.
+    #[error("the sealing key seal-{0} cannot decrypt the rows sealed under it; restore the right key from a backup")]
     WrongKey(KeyId),
 }
 
-/// A sealing key in service.
+/// A registered sealing key.
 pub struct SealingKey {
-    /// Its number.
+    /// The key's number.
     pub id: KeyId,
-    /// From when on it seals. Before, it only opens, so that every process has loaded it before one seals with it.
+    /// From when on the key seals. Before that time, the key only opens, so that every process has loaded it before any
+    /// process seals with it.
     pub seals_from: Timestamp,
-    /// The key; `None` to keep the loaded key of this number.
+    /// The key material; `None` to keep the loaded key of this number.
     pub key: Option<Zeroizing<[u8; 32]>>,
 }
 
@@ -63,41 +65,43 @@ struct KeySet {
     dummy: SealedSecret,
 }
 
-/// Whether users' digests may be sealed.
+/// Whether users' digests may be sealed, which salted logins need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigestSealing {
-    /// Yes: salted logins need them.
-    Allowed,
-    /// No: salted logins have ended.
-    Ended,
+    /// Salted logins are enabled, so digests may be sealed.
+    Enabled,
+    /// Salted logins are disabled, so no digest may be sealed.
+    Disabled,
 }
 
 const DUMMY_CONTEXT: &[u8] = b"decoy";
 const UNIX_EPOCH: Timestamp = Timestamp::from_secs(0);
 
 impl Sealer {
-    /// A sealer with `keys`, which all seal from the beginning; `None` if there is no key.
+    /// A sealer whose `keys` are all active from the beginning; `None` if there is no key. Digest sealing is enabled.
     pub fn new(keys: impl IntoIterator<Item = (KeyId, Zeroizing<[u8; 32]>)>) -> Option<Self> {
-        Self::with_key_schedule(
+        Self::from_keys(
             keys.into_iter().map(|(id, key)| SealingKey { id, seals_from: UNIX_EPOCH, key: Some(key) }),
-            DigestSealing::Allowed,
+            DigestSealing::Enabled,
         )
     }
 
-    /// A sealer with `keys`; `None` if there is no key.
-    pub fn with_key_schedule(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) -> Option<Self> {
-        Some(Self { key_set: RwLock::new(Arc::new(KeySet::new(keys, digests, None)?)) })
+    /// A sealer whose `keys` each have a start time; `None` if there is no key with key material.
+    pub fn from_keys(keys: impl IntoIterator<Item = SealingKey>, digest_sealing: DigestSealing) -> Option<Self> {
+        Some(Self { key_set: RwLock::new(Arc::new(KeySet::new(keys, digest_sealing, None)?)) })
     }
 
-    /// Replaces the keys (key rotation). Does nothing if `keys` is empty.
-    pub fn replace_keys(&self, keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing) {
-        let before = self.key_set();
-        if let Some(key_set) = KeySet::new(keys, digests, Some(&before)) {
+    /// Replaces all keys and the state of digest sealing (key rotation). Does nothing if none of `keys` has key material
+    /// or is loaded already.
+    pub fn replace_keys(&self, keys: impl IntoIterator<Item = SealingKey>, digest_sealing: DigestSealing) {
+        let previous = self.key_set();
+        if let Some(key_set) = KeySet::new(keys, digest_sealing, Some(&previous)) {
             *self.key_set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key_set);
         }
     }
 
-    /// Opens a dummy: the work of [`Sealer::open`] where there is nothing to open (user enumeration).
+    /// Opens a dummy secret: the work of [`Sealer::open`] for a user or app that does not exist (user enumeration through
+    /// a timing side channel).
     pub fn open_dummy(&self) -> Zeroizing<Vec<u8>> {
         let key_set = self.key_set();
         key_set.open(DUMMY_CONTEXT, &key_set.dummy).unwrap_or_default()
@@ -108,14 +112,14 @@ impl Sealer {
         self.key_set().current_key_id(now)
     }
 
-    /// Whether the key is loaded.
+    /// Whether the key `id` is loaded in this process.
     pub fn has_key(&self, id: KeyId) -> bool {
         self.key_set().keys.contains_key(&id)
     }
 
     /// Whether users' digests may be sealed, as far as this process knows.
     pub fn seals_digests(&self) -> bool {
-        self.key_set().digest_sealing == DigestSealing::Allowed
+        self.key_set().digest_sealing == DigestSealing::Enabled
     }
 
     /// Seals `secret`, bound to `context` (which names the row) and to the key's number.
@@ -131,7 +135,7 @@ impl Sealer {
         SealedSecret { key_id, bytes }
     }
 
-    /// Opens what [`Sealer::seal`] sealed for the same `context`.
+    /// Opens a secret that [`Sealer::seal`] sealed for the same `context`.
     ///
     /// # Errors
     /// [`OpenError`] if the key is missing or wrong, or if the bytes were changed or moved from another row.
@@ -145,13 +149,17 @@ impl Sealer {
 }
 
 impl KeySet {
-    fn new(keys: impl IntoIterator<Item = SealingKey>, digests: DigestSealing, before: Option<&Self>) -> Option<Self> {
-        let loaded = |id| before.and_then(|key_set| Some(key_set.keys.get(&id)?.1.clone()));
+    fn new(
+        keys: impl IntoIterator<Item = SealingKey>,
+        digest_sealing: DigestSealing,
+        previous: Option<&Self>,
+    ) -> Option<Self> {
+        let find_loaded = |id| previous.and_then(|key_set| Some(key_set.keys.get(&id)?.1.clone()));
         let keys: BTreeMap<_, _> = keys
             .into_iter()
             .filter_map(|SealingKey { id, seals_from, key }| {
                 // The cipher zeroizes its key on drop; `key` is the only other copy.
-                let cipher = key.and_then(|key| Aes256Gcm::new_from_slice(&*key).ok()).or_else(|| loaded(id))?;
+                let cipher = key.and_then(|key| Aes256Gcm::new_from_slice(&*key).ok()).or_else(|| find_loaded(id))?;
                 Some((id, (seals_from, cipher)))
             })
             .collect();
@@ -160,10 +168,10 @@ impl KeySet {
         let mut bytes = vec![0; 12];
         let message = Payload { msg: &[0; 16], aad: &additional_data(id, DUMMY_CONTEXT) };
         bytes.extend(cipher.encrypt(&Nonce::from([0; 12]), message).unwrap_or_default());
-        Some(Self { keys, digest_sealing: digests, dummy: SealedSecret { key_id: id, bytes } })
+        Some(Self { keys, digest_sealing, dummy: SealedSecret { key_id: id, bytes } })
     }
 
-    /// The newest key that is active; if none is, the oldest.
+    /// The newest active key; the oldest key if none is active yet.
     fn current_key_id(&self, now: Timestamp) -> KeyId {
         let mut newest_first = self.keys.iter().rev();
         let active = newest_first.find(|(_, (seals_from, _))| *seals_from <= now).or(self.keys.first_key_value());
@@ -199,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_secret_opens_only_with_its_key_and_row() {
+    fn a_sealed_secret_opens_only_unchanged_with_its_key_and_row() {
         let old = new_sealer(&[(1, 7)]);
         let sealed = old.seal(UNIX_EPOCH, b"row", b"secret", &OsRandom);
         assert_eq!(old.open(b"row", &sealed).unwrap().as_slice(), b"secret");
@@ -223,7 +231,7 @@ mod tests {
         assert_eq!(sealer.open_dummy().as_slice(), [0; 16]);
         sealer.replace_keys(
             [SealingKey { id: 3, seals_from: UNIX_EPOCH, key: Some(Zeroizing::new([1; 32])) }],
-            DigestSealing::Allowed,
+            DigestSealing::Enabled,
         );
         assert_eq!(sealer.open_dummy().as_slice(), [0; 16]);
     }
@@ -240,7 +248,7 @@ mod tests {
         let old = sealer.seal(after, b"row", b"secret", &OsRandom);
         sealer.replace_keys(
             [sealing_key(1, 0, None), sealing_key(2, 100, Some(9)), sealing_key(3, 0, None)],
-            DigestSealing::Ended,
+            DigestSealing::Disabled,
         );
         assert!(sealer.has_key(2) && !sealer.has_key(3) && !sealer.seals_digests());
         assert_eq!((sealer.current_key_id(before), sealer.current_key_id(after)), (1, 2));
@@ -248,11 +256,11 @@ mod tests {
         for sealed in [&old, &new] {
             assert_eq!(sealer.open(b"row", sealed).unwrap().as_slice(), b"secret");
         }
-        sealer.replace_keys([sealing_key(2, 100, None)], DigestSealing::Allowed);
+        sealer.replace_keys([sealing_key(2, 100, None)], DigestSealing::Enabled);
         assert_eq!(sealer.open(b"row", &old), Err(OpenError::MissingKey(1)));
         assert_eq!(sealer.current_key_id(before), 2, "it is the only key");
         assert!(sealer.seals_digests());
-        sealer.replace_keys([], DigestSealing::Allowed);
+        sealer.replace_keys([], DigestSealing::Enabled);
         assert!(sealer.open(b"row", &new).is_ok(), "a sealer never becomes empty");
     }
 }

@@ -1,14 +1,14 @@
-//! Key files: sealing keys, the key of keyed hashes, and the keys of single dialects.
+//! Key files: the sealing keys, the key of keyed hashes, and numbered keys of other kinds, such as JWT signing keys.
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `seal-N.key` | sealing key number N |
 //! | `mac.key` | the key of keyed hashes |
 //!
-//! The database says which keys are in service and from when each seals or signs; other files are not read. A key file
-//! has one line: 64 hex digits, a space, and the first 8 hex digits of the key's SHA-256, which reveal damage. Files
-//! have mode 0600, in a folder of mode 0700. A file is created at most once: two processes that start together end up
-//! with the same keys.
+//! The database records which keys are registered and from when each seals or signs; other files are not read. Each of
+//! these two files has one line: 64 hex digits, a space, and the first 8 hex digits of the key's SHA-256, which reveal
+//! damage. Files have mode 0600, in a folder of mode 0700. A file is created at most once, so two processes that start
+//! together use the same keys.
 
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -29,33 +29,34 @@ type KeyBytes = Zeroizing<[u8; 32]>;
 /// Identifies a key without revealing it.
 pub type KeyFingerprint = [u8; 32];
 
-/// A kind of numbered keys.
+/// A kind of numbered keys: how the keys and files are named, generated and identified.
 #[derive(Clone, Copy)]
 pub struct KeyKind {
-    /// The name of its keys without the number: `seal`.
+    /// The name of the keys without the number: `seal`.
     pub name: &'static str,
-    /// The extension of its files.
+    /// The extension of the key files, without the dot.
     pub extension: &'static str,
-    /// Generates a key, as the text of its file.
+    /// Generates a key and returns the content of its file; `None` if generation fails.
     pub generate: fn(&dyn Random) -> Option<Zeroizing<String>>,
-    /// The fingerprint of a key; `None` if the text is not a key of this kind.
+    /// Computes a key's fingerprint from the content of its file; `None` if the content is not a key of this kind.
     pub fingerprint: fn(&str) -> Option<KeyFingerprint>,
 }
 
-/// The sealing keys.
+/// The kind of the sealing keys.
 pub const SEALING_KEYS: KeyKind = KeyKind {
     name: "seal",
     extension: "key",
     generate: |random| Some(generate_key_file(random)),
-    fingerprint: |text| Some(MacKey::new(parse_key_file(text)?).tag(FINGERPRINT_MESSAGE)),
+    fingerprint: |content| Some(MacKey::new(parse_key_file(content)?).tag(FINGERPRINT_MESSAGE)),
 };
 
-/// The name, in the database, of the key of keyed hashes.
+/// The registered name of the key of keyed hashes.
 pub const MAC_KEY_NAME: &str = "mac";
-/// Its file in the key folder.
+/// The file of the key of keyed hashes in the key folder.
 const MAC_KEY_FILE: &str = "mac.key";
 
-/// The message whose keyed hash is the fingerprint of a key. Codes and captchas are hashed in more than one part.
+/// The message whose keyed hash is the fingerprint of a key. It has one part, and codes and captchas are hashed in more
+/// than one, so a fingerprint is never the hash of a code or captcha.
 const FINGERPRINT_MESSAGE: &[&[u8]] = &[b"stele key probe"];
 
 const MISSING_KEYS_REMEDY: &str = "`stele migrate` creates missing keys, and all instances must share one set";
@@ -71,40 +72,41 @@ impl KeyKind {
         folder.join(format!("{}.{}", self.key_name(number), self.extension))
     }
 
-    /// The numbers of the key files in `folder`, in service or not, in order.
+    /// The numbers of the key files in `folder`, whether or not the keys are registered, in ascending order.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn list_numbers(&self, folder: &Path) -> Result<Vec<KeyId>, ConfigError> {
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|e| cannot_read(folder, &e))? {
-            let name = entry.map_err(|e| cannot_read(folder, &e))?.file_name();
-            let number = || {
-                let text = name.to_str()?.strip_prefix(self.name)?.strip_prefix('-')?;
-                let text = text.strip_suffix(self.extension)?.strip_suffix('.')?;
-                text.parse().ok().filter(|number: &KeyId| number.to_string() == text)
+        for entry in fs::read_dir(folder).map_err(|e| read_error(folder, &e))? {
+            let name = entry.map_err(|e| read_error(folder, &e))?.file_name();
+            let parse_number = || {
+                let rest = name.to_str()?.strip_prefix(self.name)?.strip_prefix('-')?;
+                let digits = rest.strip_suffix(self.extension)?.strip_suffix('.')?;
+                digits.parse().ok().filter(|number: &KeyId| number.to_string() == digits)
             };
-            numbers.extend(number());
+            numbers.extend(parse_number());
         }
         numbers.sort_unstable();
         Ok(numbers)
     }
 
-    /// Reads a key: the text of its file, and its fingerprint.
+    /// Reads a key. Returns the content of its file and its fingerprint.
     ///
     /// # Errors
-    /// One line that names the file and the remedy, if it is missing, damaged or unreadable.
+    /// One line that names the file and the remedy, if the file is missing, damaged, unreadable, or accessible to other
+    /// users.
     pub fn read(&self, folder: &Path, number: KeyId) -> Result<(Zeroizing<String>, KeyFingerprint), ConfigError> {
         let path = self.key_path(folder, number);
-        let text = read_secret_file(&path)?;
-        let fingerprint = (self.fingerprint)(&text).ok_or_else(|| damaged_key(&path))?;
-        Ok((text, fingerprint))
+        let content = read_secret_file(&path)?;
+        let fingerprint = (self.fingerprint)(&content).ok_or_else(|| damaged_key_error(&path))?;
+        Ok((content, fingerprint))
     }
 
-    /// Reads a key in service and verifies its fingerprint.
+    /// Reads a registered key and verifies its fingerprint, if the record has one. Returns the content of the key's file.
     ///
     /// # Errors
-    /// As [`KeyKind::read`]; also if the file holds another key than the one in service.
+    /// As [`KeyKind::read`]; also if the file holds a key other than the registered one.
     pub fn read_verified(
         &self,
         folder: &Path,
@@ -113,83 +115,85 @@ impl KeyKind {
     ) -> Result<Zeroizing<String>, ConfigError> {
         let path = self.key_path(folder, number);
         if !path.exists() {
-            return Err(missing_key(&path, &record.name));
+            return Err(missing_key_error(&path, &record.name));
         }
-        let (text, fingerprint) = self.read(folder, number)?;
+        let (content, fingerprint) = self.read(folder, number)?;
         if record.fingerprint.as_ref().is_some_and(|stored| *stored != fingerprint) {
-            return Err(wrong_key(&path, &record.name));
+            return Err(wrong_key_error(&path, &record.name));
         }
-        Ok(text)
+        Ok(content)
     }
 }
 
-/// Reads the key of keyed hashes and verifies that it is the one in service.
+/// Reads the key of keyed hashes and verifies the registered fingerprint.
 ///
 /// # Errors
-/// One line that names the file and the remedy.
+/// One line that names the file and the remedy, if the key is not registered, or its file is missing, damaged,
+/// unreadable, accessible to other users, or holds another key.
 pub fn load_mac_key(folder: &Path, records: &[KeyRecord]) -> Result<MacKey, ConfigError> {
     let path = folder.join(MAC_KEY_FILE);
     let stored_fingerprint =
         records.iter().find(|record| record.name == MAC_KEY_NAME).and_then(|record| record.fingerprint.as_ref());
     if stored_fingerprint.is_some() && !path.exists() {
-        return Err(missing_key(&path, MAC_KEY_NAME));
+        return Err(missing_key_error(&path, MAC_KEY_NAME));
     }
     let (key, fingerprint) = read_mac_key(folder)?;
     match stored_fingerprint {
         None => {
             Err(ConfigError::new(format!("{}: the key mac is not in service; run `stele migrate`", path.display())))
         }
-        Some(stored) if *stored != fingerprint => Err(wrong_key(&path, MAC_KEY_NAME)),
+        Some(stored) if *stored != fingerprint => Err(wrong_key_error(&path, MAC_KEY_NAME)),
         Some(_) => Ok(key),
     }
 }
 
-/// Reads the key of keyed hashes without verifying it.
+/// Reads the key of keyed hashes without verifying its fingerprint.
 ///
 /// # Errors
-/// One line that names the file.
+/// One line that names the file and the remedy, if the file is missing, damaged, unreadable, or accessible to other
+/// users.
 pub fn read_mac_key(folder: &Path) -> Result<(MacKey, KeyFingerprint), ConfigError> {
     let path = folder.join(MAC_KEY_FILE);
-    let key = MacKey::new(parse_key_file(&read_secret_file(&path)?).ok_or_else(|| damaged_key(&path))?);
+    let key = MacKey::new(parse_key_file(&read_secret_file(&path)?).ok_or_else(|| damaged_key_error(&path))?);
     let fingerprint = key.tag(FINGERPRINT_MESSAGE);
     Ok((key, fingerprint))
 }
 
-/// Creates the key of keyed hashes, if it does not exist.
+/// Generates the key of keyed hashes and creates its file, if the file does not exist.
 ///
 /// # Errors
-/// One line, if the file cannot be created.
+/// One line that names the file, if it cannot be created.
 pub fn create_mac_key(folder: &Path, random: &dyn Random) -> Result<(), ConfigError> {
     create_once(&folder.join(MAC_KEY_FILE), || generate_key_file(random))
 }
 
-/// Parses the text of a sealing key's file.
-pub(crate) fn parse_key_file(text: &str) -> Option<KeyBytes> {
-    let (key, sum) = text.trim_end().split_once(' ')?;
+/// Parses the content of the file of a sealing key or of the key of keyed hashes; `None` if it is damaged.
+pub(crate) fn parse_key_file(content: &str) -> Option<KeyBytes> {
+    let (key, sum) = content.trim_end().split_once(' ')?;
     let key = Zeroizing::new(hex::decode::<32>(key)?);
     (checksum(&key) == sum).then_some(key)
 }
 
-fn cannot_read(path: &Path, error: &std::io::Error) -> ConfigError {
+fn read_error(path: &Path, error: &std::io::Error) -> ConfigError {
     ConfigError::new(format!("{}: cannot read the keys: {error}; {MISSING_KEYS_REMEDY}", path.display()))
 }
 
-fn missing_key(path: &Path, key: &str) -> ConfigError {
+fn missing_key_error(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
         "{}: the key {key} is in service, but missing here; restore it from a backup or copy it from another instance",
         path.display()
     ))
 }
 
-fn wrong_key(path: &Path, key: &str) -> ConfigError {
+fn wrong_key_error(path: &Path, key: &str) -> ConfigError {
     ConfigError::new(format!(
-        "{}: this is not the key {key} that this database works with; restore that one from a backup or copy it from \
+        "{}: this is not the key {key} that this database works with; restore that key from a backup or copy it from \
          another instance",
         path.display()
     ))
 }
 
-fn damaged_key(path: &Path) -> ConfigError {
+fn damaged_key_error(path: &Path) -> ConfigError {
     ConfigError::new(format!(
         "{}: the key is damaged; restore it from a backup (a new key cannot open anything)",
         path.display()
@@ -208,19 +212,19 @@ pub fn create_private_folder(folder: &Path) -> Result<(), ConfigError> {
         .map_err(|e| ConfigError::new(format!("{}: the folder cannot be created: {e}", folder.display())))
 }
 
-/// Creates a file of mode 0600 with `content`, unless it exists. The file appears as a whole, and never replaces that
-/// of another process.
+/// Creates a file of mode 0600 with the generated content, unless the file exists. The file appears as a whole, and never replaces a
+/// file that another process created meanwhile.
 ///
 /// # Errors
-/// One line that names the file.
-pub fn create_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> Result<(), ConfigError> {
+/// One line that names the file, if it cannot be created.
+pub fn create_once(path: &Path, generate_content: impl FnOnce() -> Zeroizing<String>) -> Result<(), ConfigError> {
     if path.exists() {
         return Ok(());
     }
     let temporary = path.with_extension(format!("draft-{}", std::process::id()));
-    let write = || {
+    let write_file = || {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(content().as_bytes())?;
+        file.write_all(generate_content().as_bytes())?;
         file.sync_all()?;
         // Unlike a rename, a hard link never replaces an existing file.
         match fs::hard_link(&temporary, path) {
@@ -228,23 +232,23 @@ pub fn create_once(path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> 
             _ => Ok(()),
         }
     };
-    let result = write();
+    let result = write_file();
     let _ = fs::remove_file(&temporary);
     result.map_err(|e| ConfigError::new(format!("{}: the file cannot be created: {e}", path.display())))
 }
 
-/// Reads a small secret file. A file that others may read or change is rejected. Its group may read it if this process
-/// does not own it, as when an orchestrator mounts it.
+/// Reads a small secret file. A file that other users may read or change is rejected. The file's group may read the file
+/// if this process does not own it, as when an orchestrator mounts a secret.
 ///
 /// # Errors
 /// One line that names the file and the remedy.
 pub fn read_secret_file(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
-    let read_error = |e| cannot_read(path, &e);
-    let mut file = fs::File::open(path).map_err(read_error)?;
-    check_secret_file(path, &file.metadata().map_err(read_error)?)?;
-    let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(read_error)?;
-    Ok(text)
+    let to_config_error = |e| read_error(path, &e);
+    let mut file = fs::File::open(path).map_err(to_config_error)?;
+    check_secret_file(path, &file.metadata().map_err(to_config_error)?)?;
+    let mut content = Zeroizing::new(String::new());
+    file.read_to_string(&mut content).map_err(to_config_error)?;
+    Ok(content)
 }
 
 fn generate_key_file(random: &dyn Random) -> Zeroizing<String> {
@@ -277,7 +281,7 @@ mod tests {
             name: SEALING_KEYS.key_name(number),
             fingerprint: Some(fingerprint.to_vec()),
             added_at: at,
-            works_from: at,
+            active_from: at,
         }
     }
 
@@ -309,19 +313,27 @@ mod tests {
         let path = folder.path().join("seal-1.key");
         let good = fs::read_to_string(&path).unwrap();
         let flipped = if good.starts_with('0') { good.replacen('0', "1", 1) } else { format!("0{}", &good[1..]) };
-        let error_text =
+        let read_error_text =
             || SEALING_KEYS.read_verified(folder.path(), &record, 1).err().map(|e| e.to_string()).unwrap_or_default();
         for bad in ["", "garbage", &good[..40], &flipped] {
             fs::write(&path, bad).unwrap();
-            assert!(error_text().contains("seal-1.key") && error_text().contains("damaged"), "{}", error_text());
+            assert!(
+                read_error_text().contains("seal-1.key") && read_error_text().contains("damaged"),
+                "{}",
+                read_error_text()
+            );
         }
         fs::write(&path, &*generate_key_file(&OsRandom)).unwrap();
-        assert!(error_text().contains("seal-1.key: this is not the key seal-1"), "{}", error_text());
+        assert!(read_error_text().contains("seal-1.key: this is not the key seal-1"), "{}", read_error_text());
         fs::remove_file(&path).unwrap();
-        assert!(error_text().contains("seal-1.key: the key seal-1 is in service, but missing"), "{}", error_text());
+        assert!(
+            read_error_text().contains("seal-1.key: the key seal-1 is in service, but missing"),
+            "{}",
+            read_error_text()
+        );
         fs::write(&path, good).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(error_text(), "");
+        assert_eq!(read_error_text(), "");
     }
 
     #[test]
@@ -361,7 +373,7 @@ mod tests {
         create_mac_key(folder.path(), &OsRandom).unwrap();
         let at = Timestamp::from_secs(0);
         let fingerprint = Some(read_mac_key(folder.path()).unwrap().1.to_vec());
-        let records = [KeyRecord { name: "mac".into(), fingerprint, added_at: at, works_from: at }];
+        let records = [KeyRecord { name: "mac".into(), fingerprint, added_at: at, active_from: at }];
         assert!(load_mac_key(folder.path(), &records).is_ok());
         assert!(load_mac_key(folder.path(), &[]).err().unwrap().to_string().contains("stele migrate"));
         fs::write(folder.path().join("mac.key"), &*generate_key_file(&OsRandom)).unwrap();

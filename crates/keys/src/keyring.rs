@@ -1,8 +1,8 @@
-//! Key ring: the keys in service of a running process, and their refresh (key rotation).
+//! Key ring: the registered keys of a running process, and their refresh (key rotation).
 //!
-//! The database says which keys there are and from when each seals or signs; the keys are files in the key folder. A
-//! process looks for new keys every few seconds, on SIGHUP, and when it meets an unknown one. So every process has
-//! loaded a new key before any seals or signs with it.
+//! The database records which keys are registered and from when each seals or signs; the key material is in files in the
+//! key folder. A process loads newly registered keys every few seconds, on SIGHUP, and when a row or token names a key
+//! that is not loaded. Every process has therefore loaded a new key before any process seals or signs with it.
 
 mod bootstrap;
 
@@ -25,34 +25,34 @@ use zeroize::Zeroizing;
 use crate::files::{self, KeyKind, SEALING_KEYS};
 pub use bootstrap::{bootstrap_keys, bootstrap_kind, create_key_file};
 
-/// How often a process looks for new keys.
+/// How often a process loads newly registered keys.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// Refreshes are at least this far apart, whatever triggers them.
 const MIN_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A key in service.
-pub struct ActiveKey {
-    /// Its number.
+/// A registered key.
+pub struct RegisteredKey {
+    /// The key's number.
     pub number: KeyId,
-    /// From when on it seals or signs.
-    pub works_from: Timestamp,
-    /// The text of its file; `None` for a key that the consumer has loaded already.
-    pub text: Option<Zeroizing<String>>,
+    /// From when on the key seals or signs.
+    pub active_from: Timestamp,
+    /// The content of the key's file; `None` for a key that the consumer has loaded already.
+    pub key_material: Option<Zeroizing<String>>,
 }
 
-/// A component that uses the keys of a kind, such as the signing keys of JWTs.
+/// A component that uses the keys of one kind, such as the signing keys of JWTs.
 pub trait KeyConsumer: Send + Sync {
-    /// The kind of its keys.
+    /// The kind of the keys that this component uses.
     fn kind(&self) -> KeyKind;
 
-    /// Whether the key is loaded.
+    /// Whether this component has loaded the key `number`.
     fn has_key(&self, number: KeyId) -> bool;
 
-    /// Replaces all keys by these. A key without text keeps what is loaded.
-    fn set_keys(&self, keys: Vec<ActiveKey>);
+    /// Replaces all keys by `keys`. For a key without key material, the loaded key of its number is retained.
+    fn set_keys(&self, keys: Vec<RegisteredKey>);
 }
 
-/// The keys in service, loaded from the key folder and refreshed from the database.
+/// The registered keys, loaded from the key folder; the database's records are read again at each refresh.
 pub struct KeyRing {
     folder: PathBuf,
     store: Arc<dyn KeyStore>,
@@ -62,29 +62,30 @@ pub struct KeyRing {
     salted_logins: Arc<SaltedLoginRecorder>,
     consumers: Mutex<Vec<Arc<dyn KeyConsumer>>>,
     records: Mutex<Vec<KeyRecord>>,
-    /// Keys that could not be read, with how each was logged, so that it is logged once.
+    /// The names of keys that could not be read, and how each was logged, so that each is logged once.
     unreadable: Mutex<BTreeMap<String, LoggedAs>>,
     last_refresh: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// How an unreadable key was logged: as an error once it is active, because requests fail then.
+/// How an unreadable key was logged: as a warning before the key is active, and as an error afterwards, because requests
+/// then fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LoggedAs {
     Warning,
     Error,
 }
 
-/// The keys of a kind, and the errors of those that could not be read.
+/// The keys of one kind that could be read, and the records and errors of those that could not.
 struct LoadedKeys {
-    keys: Vec<ActiveKey>,
+    keys: Vec<RegisteredKey>,
     errors: Vec<(KeyRecord, ConfigError)>,
 }
 
 impl KeyRing {
-    /// Loads the keys in service and verifies their fingerprints.
+    /// Loads the registered sealing keys and the key of keyed hashes, and verifies their fingerprints.
     ///
     /// # Errors
-    /// One line that names the key's file and the remedy.
+    /// One line that names the key's file and the remedy, or the database's error.
     pub async fn open(
         folder: PathBuf,
         store: Arc<dyn KeyStore>,
@@ -92,14 +93,15 @@ impl KeyRing {
     ) -> Result<Arc<Self>, ConfigError> {
         let records = store.keys().await.map_err(config_error)?;
         let loaded = load_keys(&folder, &SEALING_KEYS, &records, &[], |_| false);
-        let no_key =
+        let no_key_error =
             ConfigError::new(format!("{}: no sealing key is in service; run `stele migrate`", folder.display()));
         if loaded.keys.is_empty() && loaded.errors.is_empty() {
-            return Err(no_key);
+            return Err(no_key_error);
         }
         let keys = require_readable_active_keys(loaded, clock.now())?;
-        let digests = digest_sealing(store.salted_ended_at().await.map_err(config_error)?);
-        let sealer = Arc::new(Sealer::with_key_schedule(keys.into_iter().map(to_sealing_key), digests).ok_or(no_key)?);
+        let digest_sealing = to_digest_sealing(store.salted_logins_disabled_at().await.map_err(config_error)?);
+        let sealer =
+            Arc::new(Sealer::from_keys(keys.into_iter().map(to_sealing_key), digest_sealing).ok_or(no_key_error)?);
         let mac = Arc::new(files::load_mac_key(&folder, &records)?);
         Ok(Arc::new(Self {
             folder,
@@ -125,43 +127,45 @@ impl KeyRing {
         Arc::clone(&self.mac)
     }
 
-    /// Users whose salted logins are not stored yet.
+    /// The recorder of salted logins; [`KeyRefresher::run_refresh_loop`] stores what it collects.
     pub fn salted_logins(&self) -> Arc<SaltedLoginRecorder> {
         Arc::clone(&self.salted_logins)
     }
 
-    /// Passes the keys in service to `consumer`, now and whenever they change.
+    /// Passes the registered keys of its kind to `consumer`, now and at every refresh.
     ///
     /// # Errors
-    /// One line that names the key's file and the remedy, if a key cannot be read or there is none.
+    /// One line that names the key's file and the remedy, if an active key cannot be read or no key of the kind is
+    /// registered.
     pub fn register_consumer(&self, consumer: Arc<dyn KeyConsumer>) -> Result<(), ConfigError> {
         let kind = consumer.kind();
         let loaded = load_keys(&self.folder, &kind, &lock(&self.records), &[], |_| false);
         let keys = require_readable_active_keys(loaded, self.clock.now())?;
         if keys.is_empty() {
             let file = kind.key_path(&self.folder, 1);
-            let text = "no such key is in service; `stele migrate` creates it, and all instances must share one set";
-            return Err(ConfigError::new(format!("{}: {text}", file.display())));
+            let reason = "no such key is in service; `stele migrate` creates it, and all instances must share one set";
+            return Err(ConfigError::new(format!("{}: {reason}", file.display())));
         }
         consumer.set_keys(keys);
         lock(&self.consumers).push(consumer);
         Ok(())
     }
 
-    /// Loads what has changed. A key that cannot be read is logged once.
+    /// Loads newly registered keys, drops retired ones, and updates whether digests may be sealed. A key that cannot be
+    /// read is logged once, and again when it becomes active.
     ///
     /// # Errors
-    /// The database does not answer.
+    /// `Unavailable`, `Internal`: the database's records cannot be read.
     pub async fn refresh(&self) -> stele_core::Result<()> {
         let records = self.store.keys().await?;
-        let digests = digest_sealing(self.store.salted_ended_at().await?);
-        let before = lock(&self.records).clone();
+        let digest_sealing = to_digest_sealing(self.store.salted_logins_disabled_at().await?);
+        let previous = lock(&self.records).clone();
         let LoadedKeys { keys, mut errors } =
-            load_keys(&self.folder, &SEALING_KEYS, &records, &before, |key| self.sealer.has_key(key));
-        self.sealer.replace_keys(keys.into_iter().map(to_sealing_key), digests);
+            load_keys(&self.folder, &SEALING_KEYS, &records, &previous, |key| self.sealer.has_key(key));
+        self.sealer.replace_keys(keys.into_iter().map(to_sealing_key), digest_sealing);
         let consumers = lock(&self.consumers).clone();
         for consumer in consumers {
-            let loaded = load_keys(&self.folder, &consumer.kind(), &records, &before, |key| consumer.has_key(key));
+            let loaded = load_keys(&self.folder, &consumer.kind(), &records, &previous, |key| consumer.has_key(key));
             if !loaded.keys.is_empty() {
                 consumer.set_keys(loaded.keys);
             }
@@ -175,11 +179,11 @@ impl KeyRing {
     fn log_unreadable_keys(&self, errors: &[(KeyRecord, ConfigError)]) {
         let now = self.clock.now();
         let mut unreadable = lock(&self.unreadable);
-        let before = std::mem::take(&mut *unreadable);
-        for (KeyRecord { name, works_from, .. }, error) in errors {
-            let logged_as = if *works_from <= now { LoggedAs::Error } else { LoggedAs::Warning };
+        let previous = std::mem::take(&mut *unreadable);
+        for (KeyRecord { name, active_from, .. }, error) in errors {
+            let logged_as = if *active_from <= now { LoggedAs::Error } else { LoggedAs::Warning };
             match logged_as {
-                _ if before.get(name) == Some(&logged_as) => {}
+                _ if previous.get(name) == Some(&logged_as) => {}
                 LoggedAs::Error => tracing::error!(
                     key = name, cause = %error,
                     "cannot read a key in service: requests that need it fail on this instance"
@@ -231,43 +235,47 @@ impl KeyRefresher for KeyRing {
     }
 }
 
-/// The keys of a kind in service. Loaded keys are not read again, unless their name belongs to another key now.
+/// Reads the registered keys of one kind. A loaded key is not read again, unless its name now belongs to another key.
 fn load_keys(
     folder: &Path,
     kind: &KeyKind,
     records: &[KeyRecord],
-    before: &[KeyRecord],
+    previous: &[KeyRecord],
     is_loaded: impl Fn(KeyId) -> bool,
 ) -> LoadedKeys {
     let mut loaded = LoadedKeys { keys: Vec::new(), errors: Vec::new() };
     for record in records {
         let Some(number) = record.number(kind.name) else { continue };
         let is_unchanged = |old: &KeyRecord| old.name == record.name && old.fingerprint == record.fingerprint;
-        if is_loaded(number) && before.iter().any(is_unchanged) {
-            loaded.keys.push(ActiveKey { number, works_from: record.works_from, text: None });
+        if is_loaded(number) && previous.iter().any(is_unchanged) {
+            loaded.keys.push(RegisteredKey { number, active_from: record.active_from, key_material: None });
             continue;
         }
         match kind.read_verified(folder, record, number) {
-            Ok(text) => loaded.keys.push(ActiveKey { number, works_from: record.works_from, text: Some(text) }),
+            Ok(content) => {
+                let key_material = Some(content);
+                loaded.keys.push(RegisteredKey { number, active_from: record.active_from, key_material });
+            }
             Err(error) => loaded.errors.push((record.clone(), error)),
         }
     }
     loaded
 }
 
-/// The keys, if all that are active at `now` could be read.
-fn require_readable_active_keys(loaded: LoadedKeys, now: Timestamp) -> Result<Vec<ActiveKey>, ConfigError> {
-    let active_error = loaded.errors.into_iter().find(|(record, _)| record.works_from <= now);
+/// The keys that could be read; an error if a key that is active at `now` could not.
+fn require_readable_active_keys(loaded: LoadedKeys, now: Timestamp) -> Result<Vec<RegisteredKey>, ConfigError> {
+    let active_error = loaded.errors.into_iter().find(|(record, _)| record.active_from <= now);
     active_error.map_or(Ok(loaded.keys), |(_, error)| Err(error))
 }
 
-fn to_sealing_key(ActiveKey { number, works_from, text }: ActiveKey) -> SealingKey {
-    SealingKey { id: number, seals_from: works_from, key: text.as_deref().and_then(|text| files::parse_key_file(text)) }
+fn to_sealing_key(RegisteredKey { number, active_from, key_material }: RegisteredKey) -> SealingKey {
+    let key = key_material.as_deref().and_then(|content| files::parse_key_file(content));
+    SealingKey { id: number, seals_from: active_from, key }
 }
 
-/// Whether digests may be sealed, given when salted logins ended.
-fn digest_sealing(ended: Option<Timestamp>) -> DigestSealing {
-    if ended.is_some() { DigestSealing::Ended } else { DigestSealing::Allowed }
+/// Whether digests may be sealed, given when salted logins were disabled.
+fn to_digest_sealing(disabled_at: Option<Timestamp>) -> DigestSealing {
+    if disabled_at.is_some() { DigestSealing::Disabled } else { DigestSealing::Enabled }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

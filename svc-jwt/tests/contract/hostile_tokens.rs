@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Value, json};
 use stele_core::ports::{KeyRecord, KeyRetirement};
 use stele_core::time::Timestamp;
-use stele_keys::{ActiveKey, KeyConsumer as _};
+use stele_keys::{KeyConsumer as _, RegisteredKey};
 use svc_jwt::{SERVICE, keys};
 
 use stele_testkit::conformance::DialectUnderTest as _;
@@ -60,7 +60,7 @@ async fn service_with_token_and_key(algorithm: &str) -> (TestService, String, En
 fn load_key(folder: &Path, algorithm: keys::Algorithm) -> Arc<keys::SigningKey> {
     let keys = keys::SigningKeys::empty(algorithm);
     let pem = keys::key_kind(algorithm).read(folder, 1).unwrap().0;
-    keys.set_keys(vec![ActiveKey { number: 1, works_from: Timestamp::from_secs(0), text: Some(pem) }]);
+    keys.set_keys(vec![RegisteredKey { number: 1, active_from: Timestamp::from_secs(0), key_material: Some(pem) }]);
     keys.current(Timestamp::from_secs(0)).unwrap()
 }
 
@@ -267,7 +267,7 @@ async fn a_new_key_signs_from_its_start_time_and_the_old_one_still_verifies() {
         name: kind.key_name(2),
         fingerprint: Some(fingerprint),
         added_at: now,
-        works_from: now.saturating_add(hour),
+        active_from: now.saturating_add(hour),
     };
     assert!(store.add_key(&record).await.unwrap());
     context.keys.refresh().await.unwrap();
@@ -293,7 +293,7 @@ async fn a_missing_active_key_is_a_server_error() {
     let store = stele_app::stores::open_database(&context.settings).unwrap().keys();
     let now = service.lab.clock().now();
     let record =
-        KeyRecord { name: "jwt-eddsa-2".into(), fingerprint: Some(vec![7; 32]), added_at: now, works_from: now };
+        KeyRecord { name: "jwt-eddsa-2".into(), fingerprint: Some(vec![7; 32]), added_at: now, active_from: now };
     assert!(store.add_key(&record).await.unwrap());
     let (header, claims) = decode_parts(&token);
     let unavailable_key = forge(&with_claim(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);

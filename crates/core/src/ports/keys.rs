@@ -1,4 +1,5 @@
-//! The key store: which keys are in service, what is sealed under them, and whether salted logins have ended.
+//! The key store: which keys are registered, how many rows are sealed under each, and whether salted logins are
+//! disabled.
 
 use async_trait::async_trait;
 
@@ -8,31 +9,32 @@ use crate::seal::{KeyId, SealedSecret};
 use crate::time::Timestamp;
 use crate::user::UserId;
 
-/// The database's record of a key in service. It never holds the key itself.
+/// The database's record of a registered key. The key material is only in the key's file, never in the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
     /// `seal-1`, `jwt-eddsa-1` or `mac`: the key file's name without its extension.
     pub name: String,
-    /// Distinguishes the key from another of the same name; `None` until the key was seen to open a row.
+    /// Distinguishes the key from another of the same name; `None` for a key that an earlier version registered, until
+    /// `stele migrate` has checked that the key decrypts a row.
     pub fingerprint: Option<Vec<u8>>,
-    /// When it was put in service.
+    /// When the key was registered.
     pub added_at: Timestamp,
-    /// From when on it seals or signs; before, it only opens or verifies.
-    pub works_from: Timestamp,
+    /// From when on the key seals or signs. Before that time, the key only opens or verifies.
+    pub active_from: Timestamp,
 }
 
 impl KeyRecord {
-    /// Its number, if it is a key of this kind: `seal`, `jwt-eddsa`.
+    /// The key's number if it is of the kind `kind` (`seal`, `jwt-eddsa`); `None` otherwise.
     pub fn number(&self, kind: &str) -> Option<KeyId> {
-        let text = self.name.strip_prefix(kind)?.strip_prefix('-')?;
-        text.parse().ok().filter(|number: &KeyId| number.to_string() == text)
+        let digits = self.name.strip_prefix(kind)?.strip_prefix('-')?;
+        digits.parse().ok().filter(|number: &KeyId| number.to_string() == digits)
     }
 }
 
 /// A user's sealed digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedUser {
-    /// The user's number; pages are in this order.
+    /// The user's number, by which pages are ordered.
     pub number: i64,
     /// The user.
     pub id: UserId,
@@ -40,14 +42,14 @@ pub struct SealedUser {
     pub sealed: SealedSecret,
 }
 
-/// A user's sealed digest, and the same digest under another key.
+/// A replacement of a user's sealed digest by the same digest sealed under another key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResealedUser {
     /// The user.
     pub id: UserId,
-    /// What the row must still hold for the replacement to happen.
+    /// The sealed digest that the row must still hold for the replacement to happen.
     pub old: SealedSecret,
-    /// What replaces it.
+    /// The sealed digest that replaces the old one.
     pub new: SealedSecret,
 }
 
@@ -56,75 +58,77 @@ pub struct ResealedUser {
 pub struct KeyUsage {
     /// The key.
     pub key: KeyId,
-    /// Users whose digests are sealed under it.
+    /// The number of users whose digests are sealed under the key.
     pub users: u64,
-    /// Apps whose secrets are sealed under it.
+    /// The number of apps whose secrets are sealed under the key.
     pub apps: u64,
 }
 
-/// The result of taking a key out of service.
+/// The result of retiring a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyRetirement {
-    /// The key is out of service: nothing can be sealed under it any more.
+    /// The key is no longer registered, so no row can be sealed under it any more.
     Retired,
-    /// This many rows are sealed under the key; nothing was changed.
+    /// This many rows are sealed under the key, which stays registered.
     InUse(u64),
-    /// There is no such key.
+    /// No key of this name is registered.
     NotFound,
 }
 
 /// How many users log in with salted proofs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SaltedUsage {
-    /// How many users ever did, as far as the database has recorded it.
+pub struct SaltedLoginUsage {
+    /// Users who have ever done so, as far as the database has recorded it.
     pub users: u64,
-    /// How many did since the given time.
+    /// Users who have done so since the given time.
     pub recent_users: u64,
-    /// When the last of them did.
+    /// The time of the last recorded login with a salted proof; `None` if there was none.
     pub last_login: Option<Timestamp>,
 }
 
-/// The registry of keys, of what is sealed under them, and of whether salted logins have ended. Durable, and the same
-/// for every process on this database.
+/// The registry of keys, the rows sealed under them, and whether salted logins are disabled. Durable, and shared by every
+/// process on this database.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Every key in service.
+    /// Every registered key, of every kind.
     async fn keys(&self) -> Result<Vec<KeyRecord>>;
 
-    /// Puts a key in service; `false` if a key of this name is in service already.
+    /// Registers a key. Returns `false` and changes nothing if a key of this name is registered already.
     async fn add_key(&self, key: &KeyRecord) -> Result<bool>;
 
     /// Stores the fingerprint of a key that has none.
     async fn set_fingerprint(&self, name: &str, fingerprint: &[u8]) -> Result<()>;
 
-    /// Takes a key out of service unless something is sealed under it. One atomic step, so that nothing can be sealed
-    /// under it meanwhile.
+    /// Retires a key unless a row is sealed under it. The check and the removal are one atomic step, so no row can be
+    /// sealed under the key meanwhile.
     async fn retire_key(&self, name: &str) -> Result<KeyRetirement>;
 
     /// How many rows are sealed under each key.
     async fn count_rows_by_key(&self) -> Result<Vec<KeyUsage>>;
 
-    /// Up to `limit` digests that are sealed under `key`, of users with numbers above `after`, in order.
+    /// Up to `limit` digests that are sealed under `key`, of users with numbers above `after`, in the order of these
+    /// numbers.
     async fn sealed_users(&self, key: KeyId, after: i64, limit: u32) -> Result<Vec<SealedUser>>;
 
     /// The apps whose secrets are sealed under `key`.
     async fn sealed_apps(&self, key: KeyId) -> Result<Vec<App>>;
 
-    /// Replaces those sealed digests that are still [`ResealedUser::old`], in one transaction. Returns how many.
+    /// Replaces, in one transaction, each sealed digest that is still [`ResealedUser::old`]. Returns how many were
+    /// replaced.
     async fn reseal_users(&self, changes: &[ResealedUser]) -> Result<u64>;
 
     /// Replaces an app's sealed secret if it is still `old`. Returns whether it was.
     async fn reseal_app(&self, name: &str, old: &SealedSecret, new: &SealedSecret) -> Result<bool>;
 
-    /// When salted logins were ended, if they were.
-    async fn salted_ended_at(&self) -> Result<Option<Timestamp>>;
+    /// When salted logins were disabled; `None` if they are enabled.
+    async fn salted_logins_disabled_at(&self) -> Result<Option<Timestamp>>;
 
-    /// Ends salted logins: once this returns, no process on this database can store a sealed digest, even one that has
-    /// not learned of it yet. Returns `false` if they had ended before.
-    async fn end_salted(&self, now: Timestamp) -> Result<bool>;
+    /// Disables salted logins. Once this returns, no process on this database can store a sealed digest, even a process
+    /// that still considers salted logins enabled. Returns `false` if they were disabled already.
+    async fn disable_salted_logins(&self, now: Timestamp) -> Result<bool>;
 
-    /// Undoes [`KeyStore::end_salted`]. Returns whether salted logins had been ended.
-    async fn allow_salted(&self) -> Result<bool>;
+    /// Undoes [`KeyStore::disable_salted_logins`]. Returns whether salted logins were disabled.
+    async fn enable_salted_logins(&self) -> Result<bool>;
 
     /// How many users have a sealed digest.
     async fn count_sealed_digests(&self) -> Result<u64>;
@@ -136,19 +140,18 @@ pub trait KeyStore: Send + Sync {
     async fn record_salted_logins(&self, users: &[UserId], at: Timestamp) -> Result<()>;
 
     /// How many users logged in with salted proofs, ever and since `since`.
-    async fn salted_usage(&self, since: Timestamp) -> Result<SaltedUsage>;
+    async fn salted_login_usage(&self, since: Timestamp) -> Result<SaltedLoginUsage>;
 }
 
-/// Keeps a process's keys equal to those in service (key rotation).
+/// Key rotation in a running process: loads newly registered keys and drops retired ones.
 #[async_trait]
 pub trait KeyRefresher: Send + Sync {
-    /// Loads keys that were put in service since the last refresh. Refreshes at most once a second, so it may be called
-    /// often.
+    /// Loads keys that were registered since the last refresh. Refreshes at most once a second, so it may be called often.
     async fn refresh_if_due(&self);
 
-    /// Whether the key of this name is in service but could not be loaded by this process.
+    /// Whether the key of this name is registered but could not be loaded by this process.
     fn is_key_missing(&self, key: &str) -> bool;
 
-    /// Refreshes periodically. Runs until dropped.
+    /// Refreshes periodically, and stores the pending records of salted logins. Runs until dropped.
     async fn run_refresh_loop(&self);
 }

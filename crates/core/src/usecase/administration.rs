@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::end_salted::end_salted;
+use super::disable_salted_logins::disable_salted_logins;
 use super::lookup::find_user;
 use super::reseal::{self, ResealJob, ResealReport};
 use super::wrap_hashes::{WrapJob, WrapReport, wrap_hashes};
@@ -13,7 +13,7 @@ use crate::audit_log::{AuditLogEntry, AuditLogEntryId, AuditLogFilter, AuditLogO
 use crate::event::{Action, Event, Outcome, Subject};
 use crate::hasher::Hasher;
 use crate::ports::{
-    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, SaltedUsage, UserStore, VerifierStore,
+    AuditLogStore, EventSink, KeyRecord, KeyRetirement, KeyStore, KeyUsage, SaltedLoginUsage, UserStore, VerifierStore,
 };
 use crate::random::Random;
 use crate::seal::Sealer;
@@ -80,7 +80,7 @@ impl Administration {
         self.deps.events.record(Event::by_administrator(self.now(), action, outcome, subject));
     }
 
-    /// Every key in service.
+    /// Every registered key.
     pub async fn keys(&self) -> Result<Vec<KeyRecord>> {
         self.deps.keys.keys().await
     }
@@ -90,12 +90,12 @@ impl Administration {
         self.deps.keys.count_rows_by_key().await
     }
 
-    /// Puts a key in service; `false` if a key of this name is in service already.
+    /// Registers a key. Returns `false` and changes nothing if a key of this name is registered already.
     pub async fn add_key(&self, key: &KeyRecord) -> Result<bool> {
         self.deps.keys.add_key(key).await
     }
 
-    /// Takes a key out of service unless something is sealed under it.
+    /// Retires a key unless a row is sealed under it.
     pub async fn retire_key(&self, name: &str) -> Result<KeyRetirement> {
         self.deps.keys.retire_key(name).await
     }
@@ -106,25 +106,25 @@ impl Administration {
     }
 
     /// Key rotation: reseals rows of older keys under the newest one. `progress` receives the number of rows of each
-    /// batch. What was done before an error stays done.
+    /// batch. Batches completed before an error are kept.
     pub async fn reseal(&self, sealer: &Sealer, progress: &mut (dyn FnMut(u64) + Send)) -> Result<ResealReport> {
         reseal::reseal(&self.reseal_job(sealer), progress).await
     }
 
-    /// How many users logged in with salted proofs, ever and since `since`; and how many digests are sealed.
-    pub async fn salted_usage(&self, since: Timestamp) -> Result<(SaltedUsage, u64)> {
-        Ok((self.deps.keys.salted_usage(since).await?, self.deps.keys.count_sealed_digests().await?))
+    /// How many users logged in with salted proofs, ever and since `since`, and how many users have a sealed digest.
+    pub async fn salted_login_usage(&self, since: Timestamp) -> Result<(SaltedLoginUsage, u64)> {
+        Ok((self.deps.keys.salted_login_usage(since).await?, self.deps.keys.count_sealed_digests().await?))
     }
 
-    /// Ends salted logins and erases every sealed digest. `progress` receives the number of rows of each batch. It may
-    /// be interrupted and run again.
-    pub async fn end_salted(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<u64> {
-        end_salted(self.deps.keys.as_ref(), self.deps.clock.as_ref(), progress).await
+    /// Disables salted logins and erases every sealed digest. `progress` receives the number of rows of each batch.
+    /// Returns how many digests were erased. An interrupted run can be repeated.
+    pub async fn disable_salted_logins(&self, progress: &mut (dyn FnMut(u64) + Send)) -> Result<u64> {
+        disable_salted_logins(self.deps.keys.as_ref(), self.deps.clock.as_ref(), progress).await
     }
 
-    /// Allows salted logins again. Returns whether they had been ended.
-    pub async fn allow_salted(&self) -> Result<bool> {
-        self.deps.keys.allow_salted().await
+    /// Enables salted logins again. Returns whether they were disabled.
+    pub async fn enable_salted_logins(&self) -> Result<bool> {
+        self.deps.keys.enable_salted_logins().await
     }
 
     /// How many users have an imported hash that an earlier version stored unwrapped.
@@ -132,8 +132,8 @@ impl Administration {
         self.deps.verifiers.count_unwrapped().await
     }
 
-    /// Wraps those hashes in argon2id, `concurrency` (1 to 256) at a time. `progress` receives the number of rows of
-    /// each batch. What was done before an error stays done.
+    /// Migration: wraps in argon2id the imported hashes that an earlier version stored unwrapped, `concurrency` (1 to
+    /// 256) at a time. `progress` receives the number of rows of each batch. Batches completed before an error are kept.
     pub async fn wrap_hashes(
         &self,
         hasher: &Hasher,

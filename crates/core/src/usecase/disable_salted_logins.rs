@@ -1,25 +1,25 @@
-//! Ending salted logins: no digest is sealed any more, and sealed digests are erased.
+//! Disabling salted logins: no digest is sealed any more, and the stored sealed digests are erased.
 
 use super::reseal::throttle;
 use crate::Result;
 use crate::ports::KeyStore;
 use crate::time::Clock;
 
-/// How many rows one transaction erases.
+/// How many digests one transaction erases.
 const BATCH_SIZE: u32 = 500;
 
-/// Ends salted logins and erases every sealed digest, in batches whose sizes are passed to `progress`. May be
-/// interrupted and run again. Returns how many were erased.
+/// Disables salted logins and erases every sealed digest, in batches whose sizes are passed to `progress`. Returns how
+/// many digests were erased. An interrupted run can be repeated.
 ///
 /// # Errors
 /// `Unavailable`, `Internal`.
-pub(super) async fn end_salted(
+pub(super) async fn disable_salted_logins(
     keys: &dyn KeyStore,
     clock: &dyn Clock,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<u64> {
-    // End first, so that no digest is sealed after it was erased.
-    keys.end_salted(clock.now()).await?;
+    // Disables salted logins first, so that no process seals a digest again after it was erased.
+    keys.disable_salted_logins(clock.now()).await?;
     let mut erased = 0;
     loop {
         let batch_start = clock.now();

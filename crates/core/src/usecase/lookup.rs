@@ -57,10 +57,10 @@ impl UseCases {
         NewPassword::from_user_choice(password, self.deps.policy.min_password_length)
     }
 
-    /// Loads the key of this name if another process has put it in service since the last refresh.
+    /// Loads the signing key of this name if another process has registered it since the last refresh.
     ///
     /// # Errors
-    /// `Internal` if the key is in service but cannot be read here.
+    /// `Internal` if the key is registered but this process cannot read its file.
     pub async fn load_key(&self, key: &str) -> Result<()> {
         self.deps.keys.refresh_if_due().await;
         match self.deps.keys.is_key_missing(key) {

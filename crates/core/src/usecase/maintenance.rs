@@ -43,7 +43,7 @@ impl UseCases {
         Ok(())
     }
 
-    /// Background tasks: deletes what has expired, and loads keys that were put in service. Runs until dropped.
+    /// Background tasks: deletes expired state and expired proofs, and loads newly registered keys. Runs until dropped.
     pub async fn run_background_tasks(&self) {
         tokio::join!(self.delete_expired_periodically(), self.deps.keys.run_refresh_loop());
     }
@@ -56,7 +56,7 @@ impl UseCases {
     /// Wraps imported hashes that an earlier version stored unwrapped, one at a time: logins come first.
     ///
     /// # Errors
-    /// `Unavailable`, `Internal`. What was done before the error stays done.
+    /// `Unavailable`, `Internal`. Hashes wrapped before the error are kept.
     pub async fn wrap_hashes(&self, verifiers: &dyn VerifierStore) -> Result<WrapReport> {
         let (hasher, random, clock) = (&self.deps.hasher, self.deps.random.as_ref(), self.deps.clock.as_ref());
         wrap_hashes(&WrapJob { verifiers, hasher, random, clock, concurrency: 1 }, &mut |_| ()).await

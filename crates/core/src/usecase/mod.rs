@@ -30,7 +30,7 @@ pub mod check_code;
 pub mod client_token;
 mod clock_offset;
 mod credential;
-mod end_salted;
+mod disable_salted_logins;
 pub mod grant_reset;
 pub mod handover;
 pub mod login;

@@ -11,7 +11,7 @@ use crate::{Dependencies, Error, Result, UseCases};
 const MAX_ATTEMPTS: usize = 5;
 
 impl UseCases {
-    /// Sets a password and ends every session, ticket and code of the user.
+    /// Sets a password and revokes every session, ticket and code of the user.
     ///
     /// # Errors
     /// `UnknownUser`; `Busy`, `Unavailable`, `Internal`.

@@ -27,7 +27,7 @@ pub struct ResetPasswordRequest<'a> {
 }
 
 impl UseCases {
-    /// Sets a new password and ends every session, ticket and code of the user. Returns the user. The code is verified
+    /// Sets a new password and revokes every session, ticket and code of the user. Returns the user. The code is verified
     /// before the account is looked at, so that a client without a code cannot enumerate users.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub enum SetPasswordAuthorization {
 }
 
 impl UseCases {
-    /// Sets the password of `account` and ends every other session, ticket and code of the user. An attempt for an
+    /// Sets the password of `account` and revokes every other session, ticket and code of the user. An attempt for an
     /// account other than the token's does not consume the token.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::user::{UserRef, UserStatus};
 use crate::{Dependencies, Error, Result, UseCases};
 
 impl UseCases {
-    /// Disables a user, which ends every session, ticket and code of theirs, or enables them.
+    /// Disables a user and revokes every session, ticket and code of the user, or enables the user.
     ///
     /// # Errors
     /// `UnknownUser`; `Unavailable`, `Internal`.

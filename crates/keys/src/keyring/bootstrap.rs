@@ -1,4 +1,4 @@
-//! Creation of the first keys by `stele up` and `stele migrate`, never by a service.
+//! Key bootstrap: creates and registers the first keys. Only `stele up` and `stele migrate` do so, never a service.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use stele_core::time::{Clock as _, SystemClock, Timestamp};
 use stele_core::usecase::reseal;
 use stele_service::ConfigError;
 
-use super::{ActiveKey, config_error, to_sealing_key};
+use super::{RegisteredKey, config_error, to_sealing_key};
 use crate::files::{self, KeyKind, MAC_KEY_NAME, SEALING_KEYS};
 
-/// Creates the first keys that every service needs, where they are missing, and puts them in service. Keys that an
-/// earlier version registered without a fingerprint get one, if they open what is sealed under them.
+/// Creates and registers the first sealing key and the key of keyed hashes, unless they are registered. A sealing key
+/// that an earlier version registered without a fingerprint gets one, once it has decrypted a row sealed under it.
 ///
 /// # Errors
 /// One line that names the key's file and the remedy.
@@ -22,19 +22,19 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
     let records = store.keys().await.map_err(config_error)?;
     for record in records.iter().filter(|record| record.fingerprint.is_none()) {
         let Some(number) = record.number(SEALING_KEYS.name) else { continue };
-        let text = SEALING_KEYS.read_verified(folder, record, number)?;
-        let sealer = Sealer::with_key_schedule(
-            [to_sealing_key(ActiveKey { number, works_from: record.works_from, text: Some(text) })],
-            DigestSealing::Ended,
+        let content = SEALING_KEYS.read_verified(folder, record, number)?;
+        let sealer = Sealer::from_keys(
+            [to_sealing_key(RegisteredKey { number, active_from: record.active_from, key_material: Some(content) })],
+            DigestSealing::Disabled,
         );
-        let opens = match &sealer {
+        let can_decrypt = match &sealer {
             Some(sealer) => reseal::opens_sealed_rows(store, sealer, number).await.map_err(config_error)?,
             None => false,
         };
-        if !opens {
+        if !can_decrypt {
             let file = SEALING_KEYS.key_path(folder, number);
-            let text = "does not open what is sealed under it; restore the right one from a backup";
-            return Err(ConfigError::new(format!("{}: the key {} {text}", file.display(), record.name)));
+            let reason = "cannot decrypt the rows sealed under it; restore the right key from a backup";
+            return Err(ConfigError::new(format!("{}: the key {} {reason}", file.display(), record.name)));
         }
         store.set_fingerprint(&record.name, &SEALING_KEYS.read(folder, number)?.1).await.map_err(config_error)?;
     }
@@ -45,10 +45,11 @@ pub async fn bootstrap_keys(store: &dyn KeyStore, folder: &Path, random: &dyn Ra
     Ok(())
 }
 
-/// Puts the first keys of a kind in service: those in the folder, or a new one.
+/// Registers the first keys of a kind: every key file of the kind in the folder, or a new key if there is none. Does
+/// nothing if a key of the kind is registered.
 ///
 /// # Errors
-/// One line that names the key's file.
+/// One line that names the key's file, or the database's error.
 pub async fn bootstrap_kind(
     store: &dyn KeyStore,
     folder: &Path,
@@ -68,23 +69,23 @@ pub async fn bootstrap_kind(
     Ok(())
 }
 
-/// Creates a key's file, if it does not exist.
+/// Generates a key and creates its file, if the file does not exist.
 ///
 /// # Errors
-/// One line that names the file.
+/// One line that names the key or its file.
 pub fn create_key_file(folder: &Path, kind: &KeyKind, number: KeyId, random: &dyn Random) -> Result<(), ConfigError> {
-    let text = (kind.generate)(random);
-    let text =
-        text.ok_or_else(|| ConfigError::new(format!("the key {} could not be generated", kind.key_name(number))))?;
-    files::create_once(&kind.key_path(folder, number), || text)
+    let generated = (kind.generate)(random);
+    let content = generated
+        .ok_or_else(|| ConfigError::new(format!("the key {} could not be generated", kind.key_name(number))))?;
+    files::create_once(&kind.key_path(folder, number), || content)
 }
 
-/// Puts a key in service that is active from the beginning.
+/// Registers a key that is active from the beginning.
 async fn add_active_key(
     store: &dyn KeyStore,
     name: String,
     fingerprint: files::KeyFingerprint,
 ) -> Result<(), ConfigError> {
-    let (fingerprint, added_at, works_from) = (Some(fingerprint.to_vec()), SystemClock.now(), Timestamp::from_secs(0));
-    store.add_key(&KeyRecord { name, fingerprint, added_at, works_from }).await.map(drop).map_err(config_error)
+    let (fingerprint, added_at, active_from) = (Some(fingerprint.to_vec()), SystemClock.now(), Timestamp::from_secs(0));
+    store.add_key(&KeyRecord { name, fingerprint, added_at, active_from }).await.map(drop).map_err(config_error)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stele_app::context;
 use stele_core::event::Action;
-use stele_core::ports::SaltedUsage;
+use stele_core::ports::SaltedLoginUsage;
 use stele_core::time::Offset;
 use stele_core::usecase::administration::Administration;
 use stele_service::{ConfigError, Settings};
@@ -32,17 +32,17 @@ pub(crate) async fn run(settings: &Settings, command: ChallengeCommand) -> Resul
             let confirmation = if yes { Confirmation::Skip } else { Confirmation::Ask };
             let sealed_digests = warn_affected_users(&administration, format).await?;
             let result = disable(&administration, sealed_digests, confirmation, format).await;
-            admin::record_action(&administration, &audit_log, Action::EndSalted, None, result).await
+            admin::record_action(&administration, &audit_log, Action::DisableSaltedLogins, None, result).await
         }
         ChallengeCommand::On => {
             let result = enable(&administration).await;
-            admin::record_action(&administration, &audit_log, Action::AllowSalted, None, result).await
+            admin::record_action(&administration, &audit_log, Action::EnableSaltedLogins, None, result).await
         }
     }
 }
 
 async fn enable(administration: &Administration) -> Result<(), CommandError> {
-    match administration.allow_salted().await? {
+    match administration.enable_salted_logins().await? {
         true => {
             print_line("salted logins are enabled; each user can use them after one login with the password itself")
         }
@@ -53,7 +53,7 @@ async fn enable(administration: &Administration) -> Result<(), CommandError> {
 /// Prints which users will be affected; returns the number of sealed digests.
 async fn warn_affected_users(administration: &Administration, format: OutputFormat) -> Result<u64, CommandError> {
     let (usage, sealed_digests) =
-        administration.salted_usage(administration.now().saturating_sub(RECENT_WINDOW)).await?;
+        administration.salted_login_usage(administration.now().saturating_sub(RECENT_WINDOW)).await?;
     match format {
         OutputFormat::Json => {
             let last = usage.last_login.map(|at| at.to_rfc3339(Offset::UTC));
@@ -83,13 +83,13 @@ async fn disable(
         return Err(CommandError::Failed("not confirmed: nothing was changed".to_owned()));
     }
     let mut progress = Progress::new(format, "erased", sealed_digests);
-    administration.end_salted(&mut |rows| progress.add(rows)).await.map_err(|error| {
+    administration.disable_salted_logins(&mut |rows| progress.add(rows)).await.map_err(|error| {
         CommandError::Failed(format!("interrupted: {error}; run `stele challenge off` again to resume"))
     })?;
     progress.finish()
 }
 
-fn describe_salted_use(SaltedUsage { users, recent_users, last_login }: SaltedUsage) -> String {
+fn describe_salted_use(SaltedLoginUsage { users, recent_users, last_login }: SaltedLoginUsage) -> String {
     match last_login {
         None => "no user is known to have logged in with a salted proof".to_owned(),
         Some(last_login) => {

@@ -1,4 +1,4 @@
-//! Key store: the keys in service for key rotation, and the rows sealed under them.
+//! Key store: the registered keys for key rotation, and the rows sealed under them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use diesel::{
 };
 use diesel_async::AsyncConnection;
 use stele_core::app::App;
-use stele_core::ports::{KeyRecord, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedUsage, SealedUser};
+use stele_core::ports::{KeyRecord, KeyRetirement, KeyStore, KeyUsage, ResealedUser, SaltedLoginUsage, SealedUser};
 use stele_core::seal::{KeyId, SealedSecret};
 use stele_core::time::Timestamp;
 use stele_core::user::UserId;
@@ -28,9 +28,9 @@ const SEAL_KEY_KIND: &str = "seal";
 
 type KeyRow = (String, Option<Vec<u8>>, i64, i64);
 
-fn key_record((name, fingerprint, added_at, works_from): KeyRow) -> KeyRecord {
+fn key_record((name, fingerprint, added_at, active_from): KeyRow) -> KeyRecord {
     let timestamp = Timestamp::from_micros;
-    KeyRecord { name, fingerprint, added_at: timestamp(added_at), works_from: timestamp(works_from) }
+    KeyRecord { name, fingerprint, added_at: timestamp(added_at), active_from: timestamp(active_from) }
 }
 
 fn to_u64(number: i64) -> Result<u64> {
@@ -73,7 +73,7 @@ impl KeyStore for SqlStore {
                 keys::seal_id.eq(key.number(SEAL_KEY_KIND).map(i64::from)),
                 keys::probe.eq(&key.fingerprint),
                 keys::added_at.eq(key.added_at.as_micros()),
-                keys::works_from.eq(key.works_from.as_micros()),
+                keys::works_from.eq(key.active_from.as_micros()),
             );
             diesel::insert_into(keys::table).values(row).on_conflict_do_nothing().execute(conn).await
         });
@@ -188,16 +188,16 @@ impl KeyStore for SqlStore {
         Ok(changed.map_err(map_database_error)? > 0)
     }
 
-    async fn salted_ended_at(&self) -> Result<Option<Timestamp>> {
+    async fn salted_logins_disabled_at(&self) -> Result<Option<Timestamp>> {
         let at = query!(self.db, Read, |conn| {
             facts::table.find(SALTED_ENDED).select(facts::value).first::<i64>(conn).await.optional()
         });
         Ok(at.map_err(map_database_error)?.map(Timestamp::from_micros))
     }
 
-    async fn end_salted(&self, now: Timestamp) -> Result<bool> {
+    async fn disable_salted_logins(&self, now: Timestamp) -> Result<bool> {
         let fact = (facts::name.eq(SALTED_ENDED), facts::value.eq(now.as_micros()));
-        let ended: QueryResult<usize> = match &*self.db {
+        let inserted: QueryResult<usize> = match &*self.db {
             BackendConnections::Postgres(postgres) => {
                 query!(@postgres postgres, SLOW_QUERY_TIMEOUTS, |conn| {
                     conn.transaction(async |conn| {
@@ -213,13 +213,13 @@ impl KeyStore for SqlStore {
                 diesel::insert_into(facts::table).values(fact).on_conflict_do_nothing().execute(conn).await
             }),
         };
-        Ok(ended.map_err(map_database_error)? > 0)
+        Ok(inserted.map_err(map_database_error)? > 0)
     }
 
-    async fn allow_salted(&self) -> Result<bool> {
-        let allowed =
+    async fn enable_salted_logins(&self) -> Result<bool> {
+        let deleted =
             query!(self.db, Write, |conn| diesel::delete(facts::table.find(SALTED_ENDED)).execute(conn).await);
-        Ok(allowed.map_err(map_database_error)? > 0)
+        Ok(deleted.map_err(map_database_error)? > 0)
     }
 
     async fn count_sealed_digests(&self) -> Result<u64> {
@@ -252,7 +252,7 @@ impl KeyStore for SqlStore {
         updated.map(drop).map_err(map_database_error)
     }
 
-    async fn salted_usage(&self, since: Timestamp) -> Result<SaltedUsage> {
+    async fn salted_login_usage(&self, since: Timestamp) -> Result<SaltedLoginUsage> {
         let found: QueryResult<((i64, Option<i64>), i64)> = query!(self.db, Read, SLOW_QUERY_TIMEOUTS, |conn| {
             async {
                 let columns = (count(users::salted_at), max(users::salted_at));
@@ -266,6 +266,6 @@ impl KeyStore for SqlStore {
         });
         let ((users, last_login), recent) = found.map_err(map_database_error)?;
         let last_login = last_login.map(Timestamp::from_micros);
-        Ok(SaltedUsage { users: to_u64(users)?, recent_users: to_u64(recent)?, last_login })
+        Ok(SaltedLoginUsage { users: to_u64(users)?, recent_users: to_u64(recent)?, last_login })
     }
 }

@@ -97,7 +97,7 @@ impl Database {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }
 
-    /// The key store of this database: the keys in service.
+    /// The key store of this database: the registered keys.
     pub fn keys(&self) -> Arc<dyn KeyStore> {
         Arc::new(SqlStore::new(Arc::clone(&self.db)))
     }

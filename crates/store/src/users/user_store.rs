@@ -30,12 +30,12 @@ impl SqlStore {
     }
 }
 
-/// Row of the table `facts` that says that salted dialects have ended.
+/// Row of the table `facts` that says that salted logins are disabled.
 pub(super) const SALTED_ENDED: &str = "salted_ended";
 
-/// The value for a column of a sealed digest: NULL once salted dialects have ended, even if this process still allows
+/// The value for a column of a sealed digest: NULL once salted logins are disabled, even if this process still allows
 /// them.
-macro_rules! unless_salted_ended {
+macro_rules! unless_salted_logins_disabled {
     ($value:expr) => {
         case_when(not(exists(facts::table.filter(facts::name.eq(SALTED_ENDED)))), $value)
     };
@@ -127,8 +127,8 @@ impl UserStore for SqlStore {
                 return Ok(None);
             }
             let sealing = (
-                users::seal_key_id.eq(unless_salted_ended!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                users::sealed.eq(unless_salted_ended!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
             );
             let credential = (users::verifier.eq(&verifier), users::epoch.eq(0), sealing);
             let insert = diesel::insert_into(users::table).values((&row, credential));
@@ -154,8 +154,8 @@ impl UserStore for SqlStore {
             diesel::update(users::table.filter(users::id.eq(user.as_bytes().as_slice())).filter(users::epoch.eq(epoch)))
                 .set((
                     users::verifier.eq(&verifier),
-                    users::seal_key_id.eq(unless_salted_ended!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                    users::sealed.eq(unless_salted_ended!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                    users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
                     users::epoch.eq(next),
                 ))
                 .execute(conn)
@@ -172,8 +172,8 @@ impl UserStore for SqlStore {
             diesel::update(by_id.filter(users::epoch.eq(epoch)).filter(users::verifier.eq(&old)))
                 .set((
                     users::verifier.eq(&verifier),
-                    users::seal_key_id.eq(unless_salted_ended!(seal_key_id.into_sql::<Nullable<BigInt>>())),
-                    users::sealed.eq(unless_salted_ended!(sealed.clone().into_sql::<Nullable<Binary>>())),
+                    users::seal_key_id.eq(unless_salted_logins_disabled!(seal_key_id.into_sql::<Nullable<BigInt>>())),
+                    users::sealed.eq(unless_salted_logins_disabled!(sealed.clone().into_sql::<Nullable<Binary>>())),
                 ))
                 .execute(conn)
                 .await

@@ -1,9 +1,9 @@
-//! Key store: keys in service, key rotation, and the end of salted dialects.
+//! Key store: registered keys, key rotation, and disabling salted logins.
 
 use std::sync::Arc;
 
 use stele_core::app::App;
-use stele_core::ports::{KeyRetirement, KeyUsage, ResealedUser, SaltedUsage};
+use stele_core::ports::{KeyRetirement, KeyUsage, ResealedUser, SaltedLoginUsage};
 use stele_core::seal::{KeyId, SealedSecret};
 use stele_core::user::Credential;
 use stele_store::{Database, DatabaseUrl, SchemaState};
@@ -168,14 +168,17 @@ async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
             ids.push(users.add(&user_named(&format!("user{n}"))).await.unwrap().unwrap().id);
         }
         assert!(users.add_app(&app("melink", 7)).await.unwrap());
-        assert_eq!((keys.salted_ended_at().await.unwrap(), keys.count_sealed_digests().await.unwrap()), (None, 5));
-        assert!(keys.end_salted(NOW).await.unwrap());
-        assert!(!keys.end_salted(NOW.saturating_add(secs(1))).await.unwrap());
-        assert_eq!(keys.salted_ended_at().await.unwrap(), Some(NOW));
+        assert_eq!(
+            (keys.salted_logins_disabled_at().await.unwrap(), keys.count_sealed_digests().await.unwrap()),
+            (None, 5)
+        );
+        assert!(keys.disable_salted_logins(NOW).await.unwrap());
+        assert!(!keys.disable_salted_logins(NOW.saturating_add(secs(1))).await.unwrap());
+        assert_eq!(keys.salted_logins_disabled_at().await.unwrap(), Some(NOW));
         assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 3);
         assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 2);
         assert_eq!(keys.erase_sealed_digests(3).await.unwrap(), 0);
-        // Also from a process that does not know that salted dialects have ended.
+        // Also from a process that still considers salted logins enabled.
         users.add(&user_named("late")).await.unwrap().unwrap();
         assert!(users.change_credential(ids[0], 0, 1, &credential_sealed_under(7, 1)).await.unwrap());
         assert!(users.upgrade_credential(ids[1], 0, "first", &credential_sealed_under(7, 1)).await.unwrap());
@@ -188,8 +191,8 @@ async fn no_sealed_digest_is_stored_after_salted_dialects_end() {
             (keys.count_sealed_digests().await.unwrap(), keys.count_rows_by_key().await.unwrap()),
             (0, vec![usage(7, 0, 1)])
         );
-        assert!(keys.allow_salted().await.unwrap());
-        assert!(!keys.allow_salted().await.unwrap());
+        assert!(keys.enable_salted_logins().await.unwrap());
+        assert!(!keys.enable_salted_logins().await.unwrap());
         assert!(users.upgrade_credential(ids[1], 0, "v", &credential_sealed_under(7, 1)).await.unwrap());
         assert_eq!(users.find_by_identifier("user1").await.unwrap().unwrap().credential, credential_sealed_under(7, 1));
     }
@@ -204,7 +207,7 @@ async fn sealed_digests_in_flight_when_salted_dialects_end_are_not_stored() {
                 tokio::spawn(async move { users.add(&user_named(&format!("user{n}"))).await.unwrap() })
             })
             .collect();
-        keys.end_salted(NOW).await.unwrap();
+        keys.disable_salted_logins(NOW).await.unwrap();
         while keys.erase_sealed_digests(10).await.unwrap() > 0 {}
         for added in adding {
             added.await.unwrap().unwrap();
@@ -216,7 +219,7 @@ async fn sealed_digests_in_flight_when_salted_dialects_end_are_not_stored() {
 #[tokio::test]
 async fn salted_logins_are_recorded_and_counted() {
     for UserBackend { users, keys, .. } in user_backends().await {
-        assert_eq!(keys.salted_usage(NOW).await.unwrap(), SaltedUsage::default());
+        assert_eq!(keys.salted_login_usage(NOW).await.unwrap(), SaltedLoginUsage::default());
         let mut ids = Vec::new();
         for n in 0..3 {
             ids.push(users.add(&user_named(&format!("user{n}"))).await.unwrap().unwrap().id);
@@ -229,8 +232,8 @@ async fn salted_logins_are_recorded_and_counted() {
         let at = async |name: &str| users.find_by_identifier(name).await.unwrap().unwrap().salted_at;
         assert_eq!((at("user0").await, at("user1").await, at("user2").await), (Some(NOW), Some(later), None));
         assert_eq!(
-            keys.salted_usage(later).await.unwrap(),
-            SaltedUsage { users: 2, recent_users: 1, last_login: Some(later) }
+            keys.salted_login_usage(later).await.unwrap(),
+            SaltedLoginUsage { users: 2, recent_users: 1, last_login: Some(later) }
         );
     }
 }
@@ -256,12 +259,12 @@ async fn the_key_migration_puts_every_used_sealing_key_in_service() {
         database.migrate().await.unwrap();
         let records = keys.keys().await.unwrap();
         let summary: Vec<_> =
-            records.iter().map(|key| (key.name.as_str(), &key.fingerprint, key.works_from.as_secs())).collect();
+            records.iter().map(|key| (key.name.as_str(), &key.fingerprint, key.active_from.as_secs())).collect();
         assert_eq!(summary, [("seal-1", &None, 0), ("seal-7", &None, 0)], "{database_url}");
         assert_eq!(keys.count_rows_by_key().await.unwrap(), [usage(1, 0, 1), usage(7, 1, 0)]);
         assert_eq!(users.find_by_identifier("alice").await.unwrap().unwrap().credential, credential("first"));
         assert_eq!(users.find_app("melink").await.unwrap(), Some(app("melink", 1)));
-        // No other key is in service, also not one that was before.
+        // No other key is registered, so no row can be sealed under it.
         assert!(users.change_credential(id, 0, 1, &credential_sealed_under(u32::MAX, 1)).await.is_err());
     }
 }

@@ -191,7 +191,7 @@ async fn check_users(database: &Database, n: u8, oldest: &str) {
     assert!(users.find_by_identifier("no-such").await.unwrap().is_none());
     assert!(users.find_app(&format!("app{n}")).await.unwrap().is_some());
     assert_eq!(users.find_client_token(&[n; 32]).await.unwrap().unwrap().name, format!("token{n}"));
-    // The migration puts a key in service that rows are sealed under.
+    // The migration registers a key under which rows are sealed.
     let keys = keys.keys().await.unwrap();
     assert!(keys.iter().any(|key| key.name == "seal-7"), "{n}");
     assert_eq!(keys.contains(&key_record(&format!("jwt-eddsa-{n}"))), oldest > "0002", "{n}");

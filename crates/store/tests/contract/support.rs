@@ -81,7 +81,7 @@ pub(crate) async fn user_backends() -> Vec<UserBackend> {
     backends
 }
 
-/// The stores of a database, with the sealing keys of the tests in service.
+/// The stores of a database, with the tests' sealing keys registered.
 pub(crate) async fn user_backend(name: &'static str, database: &Database, home: Option<TempDir>) -> UserBackend {
     let keys = database.keys();
     for key in [1, 7, u32::MAX] {
@@ -91,13 +91,13 @@ pub(crate) async fn user_backend(name: &'static str, database: &Database, home: 
     UserBackend { name, users, keys, audit_log, verifiers, _home: home }
 }
 
-/// A key in service.
+/// A record of a registered key.
 pub(crate) fn key_record(name: &str) -> KeyRecord {
     KeyRecord {
         name: name.to_owned(),
         fingerprint: Some(vec![7; 32]),
         added_at: NOW,
-        works_from: NOW.saturating_add(secs(60)),
+        active_from: NOW.saturating_add(secs(60)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `stele keys list`: the keys in service, their state and what is sealed under them.
+//! `stele keys list`: the registered keys, their states, and how many rows are sealed under each.
 
 use serde_json::json;
 use stele_core::ports::KeyRecord;
@@ -21,9 +21,9 @@ pub(super) async fn run(key_admin: &KeyAdmin, format: OutputFormat) -> Result<()
         match format {
             OutputFormat::Json => {
                 let (users, apps) = sealed.unzip();
-                let works_from = record.works_from.to_rfc3339(Offset::UTC);
+                let active_from = record.active_from.to_rfc3339(Offset::UTC);
                 print_listing_line(
-                    &json!({ "key": record.name, "state": state, "in_service_since": since, "works_from": works_from,
+                    &json!({ "key": record.name, "state": state, "in_service_since": since, "works_from": active_from,
                              "users": users, "apps": apps, "here": file })
                     .to_string(),
                 )?;
@@ -46,8 +46,8 @@ fn key_state(key_admin: &KeyAdmin, records: &[KeyRecord], record: &KeyRecord) ->
         return if record.name == MAC_KEY_NAME { "hashes codes" } else { "of another algorithm" }.to_owned();
     };
     let (active, inactive) = if kind.name == SEALING_KEYS.name { ("seals", "opens") } else { ("signs", "verifies") };
-    if record.works_from > now {
-        return format!("{active} from {}", record.works_from.to_rfc3339(Offset::UTC));
+    if record.active_from > now {
+        return format!("{active} from {}", record.active_from.to_rfc3339(Offset::UTC));
     }
     if active_number(records, &kind, now) == Some(number) { active } else { inactive }.to_owned()
 }

@@ -53,7 +53,7 @@ impl KeyAdmin {
         admin::record_action(&self.administration, &self.audit_log, action, subject, result).await
     }
 
-    /// The kind of a key in service, and its number; `None` for a key of no kind that is configured here.
+    /// The kind and the number of a registered key; `None` for a key of no kind that is configured here.
     fn kind_of(&self, record: &KeyRecord) -> Option<(KeyKind, u32)> {
         let mut kinds = std::iter::once(SEALING_KEYS).chain(self.signing_kinds.iter().copied());
         kinds.find_map(|kind| Some((kind, record.number(kind.name)?)))
@@ -62,7 +62,7 @@ impl KeyAdmin {
 
 /// The number of the active key of a kind at `now`: the newest whose start time is past.
 fn active_number(records: &[KeyRecord], kind: &KeyKind, now: Timestamp) -> Option<u32> {
-    let started = records.iter().filter(|record| record.works_from <= now);
+    let started = records.iter().filter(|record| record.active_from <= now);
     started.filter_map(|record| record.number(kind.name)).max()
 }
 

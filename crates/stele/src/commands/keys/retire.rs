@@ -1,4 +1,4 @@
-//! `stele keys retire`: takes an old key out of service, unless stored rows or live tokens still need it.
+//! `stele keys retire`: retires an old key, unless stored rows or live tokens still need it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -87,7 +87,7 @@ fn ensure_tokens_expired(
     number: u32,
 ) -> Result<(), CommandError> {
     let newer = records.iter().filter(|record| record.number(kind.name).is_some_and(|other| other > number));
-    let Some(last_use) = newer.map(|record| record.works_from).min() else { return Ok(()) };
+    let Some(last_use) = newer.map(|record| record.active_from).min() else { return Ok(()) };
     let until = last_use.saturating_add(settings::policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
     if until > key_admin.now() {
         let (key, until) = (kind.key_name(number), until.to_rfc3339(Offset::UTC));
@@ -107,7 +107,7 @@ struct SetAsideKeyFile {
 }
 
 impl SetAsideKeyFile {
-    /// Creates the copy, so that an unwritable folder is reported while the key is still in service. `None` if the key
+    /// Creates the copy, so that an unwritable folder is reported while the key is still registered. `None` if the key
     /// has no file here, or if its file must stay.
     fn prepare(key_admin: &KeyAdmin, name: &str) -> Result<Option<Self>, CommandError> {
         let mut kinds = [SEALING_KEYS].into_iter().chain(key_admin.signing_kinds.iter().copied());

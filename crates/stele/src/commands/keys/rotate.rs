@@ -1,4 +1,4 @@
-//! `stele keys rotate` and `stele keys reseal`: puts a new key in service and re-encrypts stored secrets under it.
+//! `stele keys rotate` and `stele keys reseal`: registers a new key and re-encrypts stored secrets under it.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use super::KeyAdmin;
 use crate::commands::progress::Progress;
 use crate::commands::{CommandError, OutputFormat, print_line};
 
-/// Puts the next key of a kind in service, active after `lead`. Uses a key file with a higher number if the folder has
+/// Registers the next key of a kind, active after `lead`. Uses a key file with a higher number if the folder has
 /// one (copied there, or left by an interrupted command), otherwise creates it.
 ///
 /// # Errors
-/// If no key of the kind is in service, or the newest is not active yet.
+/// If no key of the kind is registered, or the newest is not active yet.
 pub(super) async fn activate_next_key(
     key_admin: &KeyAdmin,
     kind: &KeyKind,
@@ -30,8 +30,8 @@ pub(super) async fn activate_next_key(
         return Err(CommandError::Failed(format!("no {} key is in service; run `stele migrate`", kind.name)));
     };
     let now = key_admin.now();
-    if record.works_from > now {
-        let (name, from) = (&record.name, record.works_from.to_rfc3339(Offset::UTC));
+    if record.active_from > now {
+        let (name, from) = (&record.name, record.active_from.to_rfc3339(Offset::UTC));
         return Err(CommandError::Failed(format!("{name} becomes active at {from}; wait until then")));
     }
     let existing_file = kind.list_numbers(&key_admin.folder)?.into_iter().find(|number| *number > newest);
@@ -39,7 +39,7 @@ pub(super) async fn activate_next_key(
     keyring::create_key_file(&key_admin.folder, kind, number, &OsRandom)?;
     let fingerprint = Some(kind.read(&key_admin.folder, number)?.1.to_vec());
     let name = kind.key_name(number);
-    let record = KeyRecord { name, fingerprint, added_at: now, works_from: now.saturating_add(lead) };
+    let record = KeyRecord { name, fingerprint, added_at: now, active_from: now.saturating_add(lead) };
     if key_admin.administration.add_key(&record).await? {
         return Ok(record);
     }
@@ -50,7 +50,7 @@ pub(super) async fn activate_next_key(
 }
 
 pub(super) fn print_activation(record: &KeyRecord, format: OutputFormat) -> Result<(), CommandError> {
-    let (name, from) = (&record.name, record.works_from.to_rfc3339(Offset::UTC));
+    let (name, from) = (&record.name, record.active_from.to_rfc3339(Offset::UTC));
     print_line(&match format {
         OutputFormat::Json => json!({ "key": name, "works_from": from }).to_string(),
         OutputFormat::Text => {
@@ -62,7 +62,7 @@ pub(super) fn print_activation(record: &KeyRecord, format: OutputFormat) -> Resu
 /// Waits until the key is active.
 pub(super) async fn wait_until_active(key_admin: &KeyAdmin, record: &KeyRecord) {
     loop {
-        let left = record.works_from.saturating_duration_since(key_admin.now());
+        let left = record.active_from.saturating_duration_since(key_admin.now());
         if left.is_zero() {
             return;
         }
