@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
-use stele_service::common_settings::{BODY_LIMIT, CLIENT_TIMEOUT, WORKERS, all_common};
+use stele_service::common_settings::{BODY_LIMIT, CLIENT_TIMEOUT, WORKERS, common_setting_lists};
 use stele_service::cors::{self, CORS_ORIGINS};
 use stele_service::path::canonical_path;
 use stele_service::setting::{SettingList, SettingSpec, optional, with_default, with_derived_default};
@@ -69,7 +69,7 @@ stele_service::settings! {
 
 /// All settings that the gateway reads.
 pub fn settings() -> Vec<SettingList> {
-    let mut lists = all_common();
+    let mut lists = common_setting_lists();
     lists.extend([cors::SETTINGS, SETTINGS]);
     lists
 }

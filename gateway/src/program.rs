@@ -18,8 +18,11 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 
 /// Runs the program; returns its exit code.
 pub fn run() -> ExitCode {
-    let command =
-        cli::command("gateway", "HTTP reverse proxy of Stele: routes requests by URL prefix", &config::settings());
+    let command = cli::build_command(
+        "gateway",
+        "HTTP reverse proxy of Stele: routes requests by URL prefix",
+        &config::settings(),
+    );
     let matches = match cli::parse_command_line(command) {
         Ok(matches) => matches,
         Err(code) => return code,

@@ -79,7 +79,7 @@ pub async fn open(settings: Settings, environment: Environment) -> Result<Contex
 pub fn delivery_config(settings: &Settings, environment: &Environment) -> Result<DeliveryConfig, ConfigError> {
     DeliveryConfig::from_settings(
         settings,
-        settings::policy(settings)?.code_ttl,
+        settings::build_policy(settings)?.code_ttl,
         &environment.clock,
         &environment.random,
     )
@@ -119,7 +119,7 @@ impl ContextBuilder {
         environment: Environment,
         delivery: Arc<dyn Delivery>,
     ) -> Result<Self, ConfigError> {
-        let policy = settings::policy(&settings)?;
+        let policy = settings::build_policy(&settings)?;
         let trusted_proxies = settings.get(&TRUSTED_PROXIES)?;
         let database = stores::open_current_database(&settings).await?;
         let keys = KeyRing::open(settings.keys_dir(), database.keys(), Arc::clone(&environment.clock)).await?;
@@ -166,7 +166,7 @@ impl ContextBuilder {
 ///
 /// # Errors
 /// As [`crate::stores::open_current_database`].
-pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<AuditLogWriter>), ConfigError> {
+pub async fn open_administration(settings: &Settings) -> Result<(Administration, Arc<AuditLogWriter>), ConfigError> {
     let database = stores::open_current_database(settings).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let config = AuditLogConfig::default();
@@ -187,6 +187,6 @@ pub async fn administration(settings: &Settings) -> Result<(Administration, Arc<
 ///
 /// # Errors
 /// One line that names the key and its file; or as [`crate::stores::open_database`].
-pub async fn key_ring(settings: &Settings) -> Result<Arc<KeyRing>, ConfigError> {
+pub async fn open_key_ring(settings: &Settings) -> Result<Arc<KeyRing>, ConfigError> {
     KeyRing::open(settings.keys_dir(), stores::open_database(settings)?.keys(), Arc::new(SystemClock)).await
 }

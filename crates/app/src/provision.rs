@@ -23,7 +23,7 @@ pub async fn provision(settings: &Settings, services: &[Service], random: &dyn R
     for service in services {
         provision_service(key_store.as_ref(), settings, service, random).await?;
     }
-    if !settings::policy(settings)?.salted_logins_enabled {
+    if !settings::build_policy(settings)?.salted_logins_enabled {
         let mut erased = 0;
         loop {
             match key_store.erase_sealed_digests(500).await.map_err(|e| ConfigError::new(e.to_string()))? {

@@ -17,7 +17,7 @@ use crate::settings::shared_settings;
 pub fn serve(service: Service) -> ExitCode {
     let mut known_settings = shared_settings();
     known_settings.push(service.settings);
-    let matches = match cli::parse_command_line(cli::command(
+    let matches = match cli::parse_command_line(cli::build_command(
         service.name,
         "One dialect of Stele, as a service",
         &known_settings,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stele_core::countries::Countries;
 use stele_core::policy::{LoginLimits, Policy, SendQuotas};
 use stele_core::rate_limit::{Penalty, Quota};
-use stele_service::common_settings::all_common;
+use stele_service::common_settings::common_setting_lists;
 use stele_service::config::DIRECTORY_SETTINGS;
 use stele_service::cors;
 use stele_service::setting::{SettingList, parsed_with_derived_default, with_derived_default};
@@ -66,7 +66,7 @@ stele_service::settings! {
 
 /// The settings that every service reads.
 pub fn shared_settings() -> Vec<SettingList> {
-    let mut lists = all_common();
+    let mut lists = common_setting_lists();
     lists.extend([
         DIRECTORY_SETTINGS,
         cors::SETTINGS,
@@ -99,7 +99,7 @@ fn default_lockout_waits() -> (Duration, Duration) {
 ///
 /// # Errors
 /// The first invalid setting.
-pub fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
+pub fn build_policy(settings: &Settings) -> Result<Policy, ConfigError> {
     let (skew, window) = (settings.get(&TIMESTAMP_SKEW)?, settings.get(&LIMIT_WINDOW)?);
     let mut login_limits = default_login_limits();
     for limit in [&mut login_limits.account, &mut login_limits.address, &mut login_limits.app] {

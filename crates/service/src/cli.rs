@@ -16,7 +16,7 @@ pub const EXIT_USAGE_ERROR: u8 = 2;
 
 /// The command line of the program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and `--help` with the
 /// list of `settings`.
-pub fn command(name: &'static str, about: &'static str, settings: &[SettingList]) -> Command {
+pub fn build_command(name: &'static str, about: &'static str, settings: &[SettingList]) -> Command {
     Command::new(name)
         .version(env!("CARGO_PKG_VERSION"))
         .about(about)

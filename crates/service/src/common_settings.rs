@@ -30,7 +30,7 @@ fn default_workers() -> usize {
 }
 
 /// The settings that every program reads.
-pub fn all_common() -> Vec<SettingList> {
+pub fn common_setting_lists() -> Vec<SettingList> {
     vec![
         SETTINGS,
         status_200::SETTINGS,

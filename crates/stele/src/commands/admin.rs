@@ -65,8 +65,8 @@ pub(crate) async fn migrate(settings: Settings) -> Result<(), CommandError> {
     let was_older = stores::has_older_schema(&settings).await?;
     stele_app::provision(&settings, &services::ALL, &OsRandom).await?;
     // Opens the keys as a service does, so that an invalid key is reported now.
-    let (administration, _) = context::administration(&settings).await?;
-    context::key_ring(&settings).await?;
+    let (administration, _) = context::open_administration(&settings).await?;
+    context::open_key_ring(&settings).await?;
     let pending = administration.count_pending_wraps().await?;
     let is_wrapping_deferred = was_older && pending > 0;
     if pending > 0 && !was_older {

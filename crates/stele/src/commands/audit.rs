@@ -23,7 +23,7 @@ const PAGE_SIZE: u32 = 1_000;
 const DEFAULT_SINCE: When = When::Ago(Duration::from_secs(86_400));
 
 pub(crate) async fn run(settings: &Settings, command: AuditOptions) -> Result<(), CommandError> {
-    let (administration, _) = context::administration(settings).await?;
+    let (administration, _) = context::open_administration(settings).await?;
     let subject = match (&command.user, &command.subject) {
         (None, name) => name.clone(),
         // A deleted user's entries can still be found by the id.

@@ -25,7 +25,7 @@ enum Confirmation {
 }
 
 pub(crate) async fn run(settings: &Settings, command: ChallengeCommand) -> Result<(), CommandError> {
-    let (administration, audit_log) = context::administration(settings).await?;
+    let (administration, audit_log) = context::open_administration(settings).await?;
     match command {
         ChallengeCommand::Off { yes, json } => {
             let format = OutputFormat::from_json_flag(json);

@@ -32,7 +32,7 @@ struct KeyAdmin {
 
 impl KeyAdmin {
     async fn open(settings: &Settings) -> Result<Self, CommandError> {
-        let (administration, audit_log) = context::administration(settings).await?;
+        let (administration, audit_log) = context::open_administration(settings).await?;
         let kinds: Result<Vec<_>, _> =
             services::ALL.iter().map(|service| (service.signing_key_kind)(settings)).collect();
         let signing_kinds = kinds?.into_iter().flatten().collect();

@@ -88,7 +88,7 @@ fn ensure_tokens_expired(
 ) -> Result<(), CommandError> {
     let newer = records.iter().filter(|record| record.number(kind.name).is_some_and(|other| other > number));
     let Some(last_use) = newer.map(|record| record.active_from).min() else { return Ok(()) };
-    let until = last_use.saturating_add(settings::policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
+    let until = last_use.saturating_add(settings::build_policy(settings)?.session_ttl + MAX_CLOCK_SKEW);
     if until > key_admin.now() {
         let (key, until) = (kind.key_name(number), until.to_rfc3339(Offset::UTC));
         return Err(CommandError::Failed(format!(

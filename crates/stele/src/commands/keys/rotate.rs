@@ -76,7 +76,7 @@ pub(super) async fn reseal(
     settings: &Settings,
     format: OutputFormat,
 ) -> Result<(), CommandError> {
-    let (administration, sealer) = (&key_admin.administration, context::key_ring(settings).await?.sealer());
+    let (administration, sealer) = (&key_admin.administration, context::open_key_ring(settings).await?.sealer());
     let mut progress = Progress::new(format, "resealed", administration.count_pending_reseals(&sealer).await?);
     let result = administration
         .reseal(&sealer, &mut |rows| progress.add(rows))
