@@ -14,18 +14,18 @@ use tokio::time::Instant;
 
 use crate::fields::FieldError;
 
-/// Why the server rejects a request before a use case runs.
+/// Why the server, rather than a use case, rejects a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestRejection {
-    /// No endpoint has this path.
+    /// No endpoint has this path, or the path is ambiguous.
     NotFound,
     /// The path has an endpoint, but not for this method.
     MethodNotAllowed,
     /// The body, compressed or decompressed, exceeds `STELE_BODY_LIMIT`.
     BodyTooLarge,
-    /// The body was not received in time.
+    /// The head or the body was not received in time.
     RequestTimeout,
-    /// The body cannot be parsed, or a field is missing or invalid.
+    /// The request cannot be parsed, or a field is missing, duplicated or invalid.
     InvalidInput(FieldError),
     /// A handler panicked.
     Internal,
@@ -44,7 +44,7 @@ impl RequestRejection {
         }
     }
 
-    /// The Chinese message, for dialects whose document has no message for it.
+    /// The Chinese message, for dialects whose API document has none for this rejection.
     pub fn chinese_text(&self) -> String {
         match self {
             Self::NotFound => "接口不存在".to_owned(),
@@ -57,7 +57,7 @@ impl RequestRejection {
     }
 }
 
-/// The HTTP status of a domain error, the same in every dialect: 200 for errors that the body's code expresses.
+/// The HTTP status of a domain error, the same in every dialect: 200 for errors that the body reports by its code.
 pub fn status_for_error(error: &Error) -> StatusCode {
     match error {
         Error::Invalid(_) => StatusCode::BAD_REQUEST,
@@ -81,23 +81,23 @@ pub fn status_for_error(error: &Error) -> StatusCode {
 /// A dialect: how it renders rejected requests and domain errors. Implementations set status and body; the server adds
 /// the headers that all dialects share.
 pub trait Dialect: std::fmt::Debug + 'static {
-    /// The name under which its service, sessions and verification codes are stored.
+    /// The name of the dialect's service, and of the dialect in stored sessions, rate limits and verification codes.
     const NAME: &'static str;
 
-    /// The password proofs that its clients may send.
+    /// The password proofs that the dialect's clients may send.
     const ACCEPTED_PROOFS: &'static [ProofKind] = &[ProofKind::Raw];
 
     /// Renders a request that the server rejects.
     fn render_rejection(rejection: &RequestRejection) -> HttpResponse;
 
-    /// Renders a domain error. Implement it as one exhaustive match, so that the compiler names missing errors.
+    /// Renders a domain error. Implement it as one exhaustive match, so that the compiler reports errors without a case.
     fn render_error(error: &Error) -> HttpResponse;
 }
 
 /// The error type of dialect `D`'s handlers; it renders itself in the dialect's format.
 #[derive(Debug)]
 pub enum CallError<D> {
-    /// The request was rejected before a use case ran.
+    /// The request was rejected without a use case.
     Rejected(RequestRejection),
     /// A use case failed.
     Domain(Error),
@@ -169,7 +169,8 @@ fn add_common_headers(mut response: HttpResponse, retry_after: Option<u64>) -> H
     response
 }
 
-/// A JSON response with `Cache-Control: no-store` and its fields in declaration order.
+/// A JSON response with `Cache-Control: no-store` and the fields of `body` in declaration order. If `body` cannot be
+/// serialized, the response is an empty 500.
 pub fn json_response(status: StatusCode, body: &impl serde::Serialize) -> HttpResponse {
     match serde_json::to_vec(body) {
         Ok(bytes) => add_common_headers(

@@ -20,7 +20,7 @@ use crate::body::inflate::inflate;
 use crate::dialect::RequestRejection;
 use crate::fields::{FieldError, Fields};
 
-/// The largest body where no [`BodyLimit`] is set, in bytes; also the most memory that is allocated from a
+/// The largest body if no [`BodyLimit`] is set, in bytes; also the most memory that is allocated for a declared
 /// `Content-Length` before the body arrives.
 const DEFAULT_BODY_LIMIT: usize = 64 * 1024;
 /// Timeout for receiving a whole body.
@@ -45,24 +45,24 @@ impl FromRequest for Fields {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        with_body(request, payload, parse_fields)
+        read_then_parse(request, payload, parse_fields)
     }
 }
 
 /// Parses the fields of the body and of the query string.
 fn parse_fields(request: &HttpRequest, body: &[u8]) -> Result<Fields, RequestRejection> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let inflated = match header(CONTENT_ENCODING) {
+    let header_value = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let inflated = match header_value(CONTENT_ENCODING) {
         Some(encoding) => inflate(encoding, body, body_limit(request))?,
         None => None,
     };
     let body = inflated.as_ref().map_or(body, |inflated| inflated.as_slice());
-    let mut fields = Fields::from_body(header(CONTENT_TYPE), body).map_err(RequestRejection::InvalidInput)?;
+    let mut fields = Fields::from_body(header_value(CONTENT_TYPE), body).map_err(RequestRejection::InvalidInput)?;
     fields.add_query(request.query_string());
     Ok(fields)
 }
 
-/// The body of a call without parameters: read and discarded. Only its size and the timeout are enforced.
+/// The body of a call without parameters: read within the size limit and the timeout, and discarded.
 #[derive(Clone, Copy, Debug)]
 pub struct IgnoredBody;
 
@@ -71,11 +71,11 @@ impl FromRequest for IgnoredBody {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Self::Error>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        with_body(request, payload, |_, _| Ok(Self))
+        read_then_parse(request, payload, |_, _| Ok(Self))
     }
 }
 
-fn with_body<T: 'static>(
+fn read_then_parse<T: 'static>(
     request: &HttpRequest,
     payload: &mut Payload,
     parse: fn(&HttpRequest, &[u8]) -> Result<T, RequestRejection>,
@@ -93,7 +93,7 @@ fn with_body<T: 'static>(
     })
 }
 
-/// The largest body in bytes, before and after decompression.
+/// The largest body in bytes. The limit applies before and after decompression.
 fn body_limit(request: &HttpRequest) -> usize {
     request.app_data::<BodyLimit>().map_or(DEFAULT_BODY_LIMIT, |limit| limit.0)
 }
@@ -104,7 +104,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesM
     if content_length.is_some_and(|length| length > limit) {
         return Err(RequestRejection::BodyTooLarge);
     }
-    let collect = async {
+    let read_chunks = async {
         let mut body = BytesMut::with_capacity(content_length.unwrap_or(0).min(DEFAULT_BODY_LIMIT));
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| RequestRejection::InvalidInput(FieldError::MalformedRequest))?;
@@ -115,7 +115,7 @@ async fn read_body(request: &HttpRequest, mut payload: Payload) -> Result<BytesM
         }
         Ok(body)
     };
-    tokio::time::timeout(BODY_READ_TIMEOUT, collect).await.unwrap_or(Err(RequestRejection::RequestTimeout))
+    tokio::time::timeout(BODY_READ_TIMEOUT, read_chunks).await.unwrap_or(Err(RequestRejection::RequestTimeout))
 }
 
 /// The client address: the peer's, or the one that a trusted proxy reports.

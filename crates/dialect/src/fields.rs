@@ -5,15 +5,16 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// The most fields in a body. The largest documented request has four.
+/// The most fields of a request, body and query string together. The largest documented request has four.
 const MAX_FIELDS: usize = 64;
-/// The longest field name in an error, in characters.
+/// The longest name of a duplicate field in an error, in characters; a longer name is truncated.
 const MAX_NAME_CHARS: usize = 64;
 
 /// An error in the request's fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldError {
-    /// The body's format or charset is unknown, it nests too deeply, or it is not a set of fields.
+    /// The request cannot be read as fields: its framing, compression, charset, format or (MeFP) envelope is invalid, it
+    /// nests too deeply, or it has too many fields.
     MalformedRequest,
     /// This field is missing, or empty although a value is required.
     Missing(Cow<'static, str>),
@@ -48,7 +49,7 @@ impl fmt::Display for FieldError {
 /// A field's value.
 #[derive(Clone, PartialEq)]
 pub(crate) enum FieldValue {
-    /// A string, or a number as it was written.
+    /// A string, or a number: integers as digits, other numbers in scientific notation.
     Text(Zeroizing<String>),
     /// The digits of an integer that was serialized as a double (`12.0`).
     WholeDouble(Zeroizing<String>),
@@ -56,7 +57,8 @@ pub(crate) enum FieldValue {
     Null,
     /// A boolean, an array, an object or undecodable bytes: no documented field has such a value.
     Unsupported,
-    /// Two values in the query string: an error only if the field is read, since queries also hold unrelated fields.
+    /// Different values of one name in the query string: an error only if the field is read, since query strings also hold
+    /// unrelated fields.
     Duplicate,
 }
 
@@ -91,11 +93,11 @@ impl Fields {
         Ok(())
     }
 
-    /// See [`Fields::add_query`].
+    /// Adds decoded query fields; see [`Fields::add_query`].
     pub(crate) fn merge_query(&mut self, query: impl Iterator<Item = (String, FieldValue)>) {
-        let body_fields = self.0.len();
+        let body_field_count = self.0.len();
         for (name, value) in query {
-            let (body, added) = self.0.split_at_mut(body_fields);
+            let (body, added) = self.0.split_at_mut(body_field_count);
             if body.iter().any(|(existing, _)| existing.eq_ignore_ascii_case(&name)) {
                 continue;
             }
@@ -109,6 +111,7 @@ impl Fields {
         }
     }
 
+    /// The value of the field `name`: that of an exact match, else of a case-insensitive one.
     fn find(&self, name: &'static str) -> Result<Option<&FieldValue>, FieldError> {
         if let Some((_, exact)) = self.0.iter().find(|(existing, _)| existing == name) {
             return Ok(Some(exact));
@@ -155,7 +158,7 @@ impl Fields {
         }
     }
 
-    /// A required, non-empty field, parsed by `parse`; `None` from it is [`FieldError::Invalid`].
+    /// A required, non-empty field, parsed by `parse`. If `parse` returns `None`, the error is [`FieldError::Invalid`].
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
@@ -185,7 +188,7 @@ impl Fields {
         }
     }
 
-    /// A required field, parsed by `parse`; `blank` if it is empty or white space.
+    /// A required field, parsed by `parse`, or the result of `blank` if the field is empty or white space.
     ///
     /// # Errors
     /// As [`Fields::required_maybe_empty`].
@@ -199,7 +202,7 @@ impl Fields {
         if text.trim().is_empty() { Ok(blank()) } else { parse(text).ok_or(FieldError::Invalid(Cow::Borrowed(name))) }
     }
 
-    /// The fields with text or number values, as members of a JSON object.
+    /// The fields with text or number values, as members of a JSON object whose values are strings.
     pub fn text_fields(&self) -> impl Iterator<Item = (String, serde_json::Value)> {
         self.0.iter().filter_map(|(name, value)| match value {
             FieldValue::Text(text) | FieldValue::WholeDouble(text) => Some((name.clone(), text.as_str().into())),

@@ -1,8 +1,8 @@
 //! Lenient base64 decoding, as old clients encode: with line breaks, missing or surplus `=`, the URL-safe alphabet,
 //! percent-encoded once, and with spaces in place of `+` (a form that was not percent-encoded).
 //!
-//! A space inside the value is a `+`. White space around it is ignored. Where the first or last character may be a `+`
-//! this is ambiguous: candidates are decoded in turn, and the first that the caller accepts is used.
+//! A space inside the value stands for `+`; white space around the value is ignored. A space at the start or the end may be
+//! either, so the candidates are decoded in turn, and the first that the caller accepts is used.
 
 use std::borrow::Cow;
 
@@ -18,23 +18,24 @@ const ENGINE: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// Decodes `text` to the first candidate that `accept` returns true for; `None` if there is none.
-pub fn decode(text: &str, accept: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
+/// Decodes `text` and returns the first candidate for which `is_acceptable` is true; `None` if there is none.
+pub fn decode(text: &str, is_acceptable: impl Fn(&[u8]) -> bool) -> Option<Zeroizing<Vec<u8>>> {
     let symbols = normalize_symbols(text)?;
     let unpadded = symbols.trim_end_matches([' ', '=']);
     // After a `=`, a space is white space.
     let whole = if symbols[unpadded.len()..].contains('=') { unpadded } else { symbols.as_str() };
     let without_leading = whole.trim_start_matches(' ');
     let trimmed = without_leading.trim_end();
-    // Keeps as many trailing spaces as complete the last group of four symbols.
+    // With as many of the trailing spaces as complete the last group of four symbols.
     let completed = without_leading.get(..trimmed.len().next_multiple_of(4)).unwrap_or(trimmed);
     [whole, completed, trimmed].into_iter().find_map(|candidate| {
-        let plain = Zeroizing::new(candidate.replace(' ', "+"));
-        ENGINE.decode(plain.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| accept(bytes))
+        let base64 = Zeroizing::new(candidate.replace(' ', "+"));
+        ENGINE.decode(base64.as_bytes()).ok().map(Zeroizing::new).filter(|bytes| is_acceptable(bytes))
     })
 }
 
-/// Percent-decodes, removes line breaks and tabs, and maps the URL-safe alphabet to the standard one.
+/// Percent-decodes, removes line breaks and tabs, and maps the URL-safe alphabet to the standard one. `None` if the
+/// percent-decoded bytes are not UTF-8.
 fn normalize_symbols(text: &str) -> Option<Zeroizing<String>> {
     let text = match text.contains('%') {
         true => Zeroizing::new(percent_decode_str(text).decode_utf8().map(Cow::into_owned).ok()?),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_characters_and_nonzero_trailing_bits_are_rejected() {
+    fn malformed_base64_and_nonzero_trailing_bits_are_rejected() {
         for invalid in [
             "", " ", "=", "====", "M", "M===", "MR", "MR==", "MQ==MQ==", "=MQ", "M=Q", "MQ!", "M.Q", "ＭＱ", "MQ%",
             "%zz", "%ff", "MQ\u{0}",
@@ -90,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_accepted_interpretation_is_used() {
+    fn spaces_are_read_as_plus_or_ignored_by_what_the_caller_accepts() {
         let is_whole_blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(16);
         let bytes: Vec<u8> = [[0xfb; 3], [0xef; 3], [0xbe; 3]].concat().into_iter().cycle().take(48).collect();
         let sent = STANDARD.encode(&bytes);
         assert!(sent.starts_with('+'));
-        for sent in [sent.replace('+', " "), format!("  {sent}"), format!("{sent}  "), format!("\n {sent} \r\n")] {
-            assert_eq!(decode(&sent, is_whole_blocks).as_deref(), Some(&bytes), "{sent:?}");
+        for text in [sent.replace('+', " "), format!("  {sent}"), format!("{sent}  "), format!("\n {sent} \r\n")] {
+            assert_eq!(decode(&text, is_whole_blocks).as_deref(), Some(&bytes), "{text:?}");
         }
     }
 
@@ -112,8 +113,8 @@ mod tests {
         #[test]
         fn arbitrary_input_decodes_only_to_bytes_it_encodes(sent in "(?s).{0,60}") {
             if let Some(decoded) = decode(&sent, |bytes| !bytes.is_empty()) {
-                let normalized = |text: &str| text.replace([' ', '+', '-', '\r', '\n', '\t', '='], "").replace('_', "/");
-                prop_assert!(sent.contains('%') || normalized(&sent) == normalized(&STANDARD_NO_PAD.encode(&*decoded)), "{:?}", sent);
+                let normalize = |text: &str| text.replace([' ', '+', '-', '\r', '\n', '\t', '='], "").replace('_', "/");
+                prop_assert!(sent.contains('%') || normalize(&sent) == normalize(&STANDARD_NO_PAD.encode(&*decoded)), "{:?}", sent);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! - [`mod@dialect`]: the [`Dialect`] trait: error responses in the dialect's format
 //! - [`fields`], `body`: request fields from JSON, forms and multipart; [`lenient_base64`]: base64 as old clients
 //!   write it
-//! - [`extractors`], [`header_tokens`]: actix extractors for fields and the client address; tokens in headers
+//! - [`extractors`], [`header_tokens`]: actix extractors for fields and the client address; bearer tokens in headers
 //! - [`message_code`]: the response format that cloudbox and TMS share
 //! - [`openapi`]: the list of a dialect's endpoints, which yields both its routes and its OpenAPI document
 //! - [`server`], `request_scope`: the HTTP server and its middleware; request id, log span and trace span

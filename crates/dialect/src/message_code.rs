@@ -84,7 +84,7 @@ response_body! {
 }
 
 response_body! {
-    /// The fields of a user that follow, with the person's name.
+    /// The fields of a user with the person's name and alias. Both dialects have them after those of [`UserContact`].
     pub struct UserPerson<'a> = USER_PERSON "Person" "用户：姓名与别名" {
         user_real_name: &'a str => text("真实姓名", "马克"),
         user_gender: &'static str => one_of("性别", &["男", "女", ""]),
@@ -93,7 +93,7 @@ response_body! {
     }
 }
 
-/// Both parts of a user's fields, with times at `offset` from UTC.
+/// The contact and person fields of a logged-in user, with times at `offset` from UTC.
 pub fn user_parts(
     AuthenticatedSession { user, token, .. }: &AuthenticatedSession,
     offset: Offset,
@@ -131,7 +131,7 @@ pub fn success_response(user: impl Serialize) -> HttpResponse {
     json_response(StatusCode::OK, &SuccessBody { message: "Succ", code: "0000", data: user })
 }
 
-/// The schema of a success response whose `data` is `user`.
+/// The field schemas of a success response whose `data` is `user`.
 pub const fn success_fields(user: &'static ObjectSchema) -> [FieldSchema; 3] {
     [
         FieldSchema::one_of("message", "固定为 Succ", &["Succ"]),

@@ -1,5 +1,5 @@
-//! The HTTP server of a dialect: endpoints, health checks, OpenAPI document, and the middleware of every request (panic
-//! handling, CORS, metrics, traces, graceful shutdown).
+//! The HTTP server of a dialect: endpoints, health checks, OpenAPI document, and the middleware of every request (request id,
+//! CORS, load shedding, panic handling, metrics, traces, graceful shutdown).
 
 use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
@@ -46,7 +46,7 @@ pub type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
 pub struct DialectService {
     /// The dialect's name.
     pub name: &'static str,
-    /// Registers its routes.
+    /// Registers the dialect's routes.
     pub routes: Routes,
     /// [`Dialect::render_rejection`].
     pub render_rejection: fn(&RequestRejection) -> HttpResponse,
@@ -75,7 +75,7 @@ pub struct ServerContext {
 /// Starts serving a dialect on `listener`. The server ignores signals; stop it by its handle.
 ///
 /// # Errors
-/// An invalid setting, or a socket option that cannot be set.
+/// If a setting is invalid, or the listener cannot be used.
 pub fn start(
     service: DialectService,
     context: ServerContext,
@@ -165,23 +165,23 @@ fn raw_error_response(wire_status: StatusCode, status: StatusCode, response: Htt
     (status.as_u16(), [head.as_bytes(), &body].concat().into())
 }
 
-/// Serves `/healthz` and `/readyz` on the service port, because the gateway checks the port that it proxies to.
+/// Serves `/healthz` and `/readyz` on the service port, because the gateway probes the port that it forwards requests to.
 fn configure_health_checks(
     config: &mut ServiceConfig,
     readiness_check: &ReadinessCheckFn,
     render_rejection: fn(&RequestRejection) -> HttpResponse,
 ) {
     let readiness_check = Arc::clone(readiness_check);
-    let readiness = move || {
-        let readiness = readiness_check();
-        async move { drain::readiness_response(readiness.await) }
+    let check_readiness = move || {
+        let check = readiness_check();
+        async move { drain::readiness_response(check.await) }
     };
-    let wrong_method = move || std::future::ready(render_rejection(&RequestRejection::MethodNotAllowed));
+    let reject_method = move || std::future::ready(render_rejection(&RequestRejection::MethodNotAllowed));
     let healthz = web::resource("/healthz").route(web::get().to(|| async { drain::liveness_response() }));
-    let readyz = web::resource("/readyz").route(web::get().to(readiness));
+    let readyz = web::resource("/readyz").route(web::get().to(check_readiness));
     config
-        .service(healthz.default_service(web::to(wrong_method)))
-        .service(readyz.default_service(web::to(wrong_method)));
+        .service(healthz.default_service(web::to(reject_method)))
+        .service(readyz.default_service(web::to(reject_method)));
 }
 
 /// Routes `methods` of `path` to `handler`. Other methods get 405 in the dialect's format, with `Allow` (RFC 9110 §15.5.6).
@@ -228,7 +228,7 @@ struct RequestMiddleware {
     error_status: ErrorStatus,
 }
 
-/// Whether a request's path was canonical, so that every party routes it alike.
+/// Whether a request's path has a canonical form, which the gateway and the services route alike.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PathForm {
     /// The path is, or has been rewritten to, the canonical one.
@@ -254,7 +254,7 @@ impl RequestMiddleware {
             && let Some(fields) = self.allowed_origins.preflight_headers(request.headers())
         {
             let mut response = HttpResponse::NoContent().finish();
-            append_headers(response.headers_mut(), fields);
+            append_cors_headers(response.headers_mut(), fields);
             return Some(response);
         }
         // An action that cannot be recorded in the audit log must not happen.
@@ -271,7 +271,7 @@ impl RequestMiddleware {
         origin: Option<&HeaderValue>,
         connection_action: ConnectionAction,
     ) {
-        append_headers(
+        append_cors_headers(
             response.headers_mut(),
             self.allowed_origins.response_headers(origin.map(HeaderValue::as_bytes)),
         );
@@ -368,7 +368,7 @@ fn canonicalize_path(request: &mut ServiceRequest) -> PathForm {
     PathForm::Canonical
 }
 
-fn append_headers(headers: &mut HeaderMap, fields: CorsHeaders<'_>) {
+fn append_cors_headers(headers: &mut HeaderMap, fields: CorsHeaders<'_>) {
     for (name, value) in fields {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.append(HeaderName::from_static(name), value);

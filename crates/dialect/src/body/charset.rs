@@ -12,14 +12,16 @@ use super::{FieldError, FieldValue, Fields, header_parameter};
 
 /// A body without byte order mark, with UTF-16 converted to UTF-8, so that all delimiters are ASCII bytes.
 pub(super) struct BodyText<'a> {
+    /// The bytes as received, without byte order mark.
     raw: &'a [u8],
+    /// The text of a UTF-16 body.
     decoded: Option<Zeroizing<String>>,
-    /// Its charset, if declared or detected.
+    /// The charset of [`BodyText::bytes`], if declared or detected.
     pub(super) charset: Option<&'static Encoding>,
 }
 
 impl<'a> BodyText<'a> {
-    /// Strips the byte order mark and detects the charset.
+    /// Strips byte order marks and detects the charset.
     ///
     /// # Errors
     /// [`FieldError::MalformedRequest`] for invalid UTF-16.
@@ -63,7 +65,8 @@ pub(super) fn declared_charset(content_type: &[u8]) -> Option<&'static Encoding>
     Encoding::for_label(&label).filter(|charset| charset.is_ascii_compatible())
 }
 
-/// Decodes `bytes` from `charset`, or else from UTF-8 or GB18030, and calls `read` with the text.
+/// Decodes `bytes` from `charset`, or without one from the first of UTF-8 and GB18030 in which they are valid, and calls `read`
+/// with the text.
 pub(super) fn decode_then<T>(
     bytes: &[u8],
     charset: Option<&'static Encoding>,
@@ -77,7 +80,7 @@ pub(super) fn decode_then<T>(
     read(&decode(bytes, charset.unwrap_or(GB18030)).ok_or(FieldError::MalformedRequest)?)
 }
 
-/// An undecoded field. Without a charset of its own it has the body's.
+/// An undecoded field. If it declares no charset, that of the body applies.
 #[derive(Clone)]
 pub(super) struct RawField<'a> {
     pub(super) name: Cow<'a, [u8]>,
@@ -94,8 +97,8 @@ pub(super) fn decode_fields<'a>(
         let mut decoded = Fields::default();
         for RawField { name, value, charset: part_charset } in fields.clone() {
             let charset = part_charset.unwrap_or(charset);
-            let text = |bytes| decode_owned(bytes, charset).ok_or(Undecodable);
-            decoded.insert(text(name)?, FieldValue::text(text(value)?)).map_err(Field)?;
+            let decode_text = |bytes| decode_owned(bytes, charset).ok_or(Undecodable);
+            decoded.insert(decode_text(name)?, FieldValue::text(decode_text(value)?)).map_err(Field)?;
         }
         Ok(decoded)
     };
@@ -112,7 +115,7 @@ enum DecodeError {
     Field(FieldError),
 }
 
-/// Decodes text of unknown charset as UTF-8 or GB18030; `None` if it is neither.
+/// Decodes text of unknown charset as UTF-8, else as GB18030; `None` if it is neither.
 pub(super) fn decode_guessing(bytes: Vec<u8>) -> Option<String> {
     match String::from_utf8(bytes) {
         Ok(text) => Some(text),
@@ -120,11 +123,12 @@ pub(super) fn decode_guessing(bytes: Vec<u8>) -> Option<String> {
     }
 }
 
-/// Decodes a field. Bytes that are not moved into the text are wiped, since they may be a password.
+/// Decodes a field; `None` if the bytes are invalid in `charset`. Bytes that are not moved into the text are wiped, since they
+/// may be a password.
 fn decode_owned(bytes: Cow<'_, [u8]>, charset: &'static Encoding) -> Option<String> {
     if charset == UTF_8 {
-        let undecodable = |error: FromUtf8Error| error.into_bytes().zeroize();
-        return String::from_utf8(bytes.into_owned()).map_err(undecodable).ok();
+        let wipe = |error: FromUtf8Error| error.into_bytes().zeroize();
+        return String::from_utf8(bytes.into_owned()).map_err(wipe).ok();
     }
     let text = charset.decode_without_bom_handling_and_without_replacement(&bytes).map(Cow::into_owned);
     if let Cow::Owned(mut bytes) = bytes {

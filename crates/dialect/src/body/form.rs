@@ -10,20 +10,20 @@ use super::{FieldError, FieldValue, Fields};
 
 /// Parses `a=1&b=2`. `charset` is the charset of the percent-decoded bytes.
 pub(super) fn parse(text: &[u8], charset: Option<&'static Encoding>) -> Result<Fields, FieldError> {
-    let raw = |(name, value): (Vec<u8>, Vec<u8>)| RawField {
+    let to_raw_field = |(name, value): (Vec<u8>, Vec<u8>)| RawField {
         name: Cow::Owned(name),
         value: Cow::Owned(value),
         charset: None,
     };
-    decode_fields(&split_pairs(text).map(raw), charset)
+    decode_fields(&split_pairs(text).map(to_raw_field), charset)
 }
 
-/// The fields of a query string, with the charset of each guessed.
+/// The fields of a query string, with the charset of each name and value guessed. A field with an undecodable name is left out.
 pub(super) fn parse_query(text: &[u8]) -> impl Iterator<Item = (String, FieldValue)> {
-    let field = |(name, value)| {
+    let decode_pair = |(name, value)| {
         Some((decode_guessing(name)?, decode_guessing(value).map_or(FieldValue::Unsupported, FieldValue::text)))
     };
-    split_pairs(text).filter_map(field)
+    split_pairs(text).filter_map(decode_pair)
 }
 
 fn split_pairs(text: &[u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + Clone {

@@ -23,7 +23,7 @@ impl Fields {
     }
 }
 
-/// Parses an object leniently. A trailing `=` is dropped: a form sends the object as a name without value.
+/// Parses an object leniently. A trailing `=` is dropped, since a form may send the object as a name without value.
 pub(super) fn parse(text: &str) -> Result<Fields, FieldError> {
     let text = text.trim();
     let text = text.strip_suffix('=').filter(|object| object.ends_with('}')).unwrap_or(text);
@@ -40,12 +40,12 @@ fn parse_json5(text: &str) -> Option<Result<Fields, FieldError>> {
     if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_BRACKETS {
         return None;
     }
-    let object = json5::from_str(text).or_else(|_| json5::from_str(&with_escaped_line_breaks(text)));
+    let object = json5::from_str(text).or_else(|_| json5::from_str(&escape_line_breaks(text)));
     object.ok().map(|ObjectFields(fields)| fields)
 }
 
 /// Escapes raw line breaks in strings, which JSON5 rejects. Hand-built JSON has them from Android's `Base64.DEFAULT`.
-fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
+fn escape_line_breaks(text: &str) -> Zeroizing<String> {
     let breaks = text.bytes().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
     let mut escaped = Zeroizing::new(String::with_capacity(text.len() + breaks));
     let mut quote = None;
@@ -67,7 +67,7 @@ fn with_escaped_line_breaks(text: &str) -> Zeroizing<String> {
     escaped
 }
 
-/// The members of an object. Read one by one, since `serde_json`'s map would silently keep the last of two duplicates.
+/// The members of an object. They are read one by one, since `serde_json`'s map would silently keep the last of two duplicates.
 pub(super) struct ObjectFields(pub(super) Result<Fields, FieldError>);
 
 impl<'de> serde::Deserialize<'de> for ObjectFields {
@@ -166,8 +166,8 @@ mod tests {
     fn line_breaks_are_escaped_in_strings_only() {
         let sent = "{\n\"a\":\"x\r\ny\\\"\n\",\r\n'b':'\"\n'\n}";
         let escaped = "{\n\"a\":\"x\\r\\ny\\\"\\n\",\r\n'b':'\"\\n'\n}";
-        assert_eq!(*with_escaped_line_breaks(sent), escaped);
+        assert_eq!(*escape_line_breaks(sent), escaped);
         // In JSON5 a backslash before a line break continues the line.
-        assert_eq!(*with_escaped_line_breaks("\"a\\\nb\""), "\"a\\\nb\"");
+        assert_eq!(*escape_line_breaks("\"a\\\nb\""), "\"a\\\nb\"");
     }
 }

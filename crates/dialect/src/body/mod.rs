@@ -43,7 +43,7 @@ impl Fields {
             return charset::decode_then(&Zeroizing::new(form::decode_component(body)), charset, json::parse);
         }
         match body {
-            // HTTP clients send these for an empty body.
+            // How HTTP clients send an empty body.
             b"" | b"null" | b"[]" | b"\"\"" => Ok(Self::default()),
             _ if is_json_type(content_type) && !body.contains(&b'=') => Err(FieldError::MalformedRequest),
             _ => form::parse(body, charset),
@@ -58,14 +58,14 @@ impl Fields {
         form::parse(trim_end_whitespace_and_nul(text.as_bytes()).trim_ascii_start(), None)
     }
 
-    /// Adds the fields of a query string that the body does not have. A duplicate or undecodable field is an error only when
-    /// it is read.
+    /// Adds the fields of a query string that the body does not have, up to 64 fields in all. A duplicate or undecodable field
+    /// is an error only when it is read.
     pub fn add_query(&mut self, query: &str) {
         self.merge_query(form::parse_query(query.as_bytes()));
     }
 }
 
-/// Trims trailing white space and NULs: firmware written in C sends its string terminator.
+/// Trims trailing white space and NULs: firmware written in C sends the terminator of its strings.
 fn trim_end_whitespace_and_nul(body: &[u8]) -> &[u8] {
     let end = body.iter().rposition(|byte| !byte.is_ascii_whitespace() && *byte != 0).map_or(0, |last| last + 1);
     &body[..end]

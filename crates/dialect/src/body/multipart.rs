@@ -14,6 +14,9 @@ use super::{FieldError, Fields, header_parameter};
 const MAX_BOUNDARY_BYTES: usize = 70;
 
 /// The boundary of a multipart body; `None` if the body has another format.
+///
+/// # Errors
+/// [`FieldError::MalformedRequest`] if the first line has to be the boundary and is empty or too long.
 pub(super) fn find_boundary(content_type: &str, body: &[u8]) -> Option<Result<Vec<u8>, FieldError>> {
     let is_declared = content_type.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
     if !is_declared && !body.starts_with(b"--") {
@@ -22,14 +25,15 @@ pub(super) fn find_boundary(content_type: &str, body: &[u8]) -> Option<Result<Ve
     if is_declared
         && let Some(boundary) =
             header_parameter(content_type.as_bytes(), "boundary").filter(|boundary| !boundary.is_empty())
-        && lines(body).any(|line| parse_delimiter(line.text, &boundary).is_some())
+        && split_lines(body).any(|line| parse_delimiter(line.text, &boundary).is_some())
     {
         return Some(Ok(boundary.into_owned()));
     }
-    let mut lines = lines(body);
+    let mut lines = split_lines(body);
     let first = lines.next()?.text.strip_prefix(b"--")?.trim_ascii_end();
-    let mut is_part = || lines.next().is_some_and(|line| has_header_name(line.text, "content-disposition"));
-    if !is_declared && !is_part() {
+    let mut is_next_line_disposition =
+        || lines.next().is_some_and(|line| has_header_name(line.text, "content-disposition"));
+    if !is_declared && !is_next_line_disposition() {
         return None;
     }
     Some(if (1..=MAX_BOUNDARY_BYTES).contains(&first.len()) {
@@ -59,7 +63,8 @@ struct Line<'a> {
 enum LineEnd {
     CrLf,
     Lf,
-    None,
+    /// The end of the body.
+    Absent,
 }
 
 impl LineEnd {
@@ -67,19 +72,19 @@ impl LineEnd {
         match self {
             Self::CrLf => 2,
             Self::Lf => 1,
-            Self::None => 0,
+            Self::Absent => 0,
         }
     }
 }
 
-fn lines(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
+fn split_lines(body: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let rest = body.get(start..).filter(|rest| !rest.is_empty())?;
         let (text, end) = match rest.iter().position(|byte| *byte == b'\n') {
             Some(at) if rest[..at].ends_with(b"\r") => (&rest[..at - 1], LineEnd::CrLf),
             Some(at) => (&rest[..at], LineEnd::Lf),
-            None => (rest, LineEnd::None),
+            None => (rest, LineEnd::Absent),
         };
         let line = Line { text, start, next_start: start + text.len() + end.len(), end };
         start = line.next_start;
@@ -102,18 +107,18 @@ fn parse_delimiter(line: &[u8], boundary: &[u8]) -> Option<Delimiter> {
     }
 }
 
-/// The parts between boundaries; the line end before a boundary belongs to it. If the first boundary ends in CR LF, later
-/// ones must follow CR LF.
+/// The parts between boundaries. The line end before a boundary is not part of the content. If the first boundary ends in CR
+/// LF, later boundaries must follow CR LF.
 fn split_parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
-    let mut line_end = None;
+    let mut first_boundary_end = None;
     let mut start = None;
     let mut previous_end = LineEnd::Lf;
-    for line in lines(body) {
+    for line in split_lines(body) {
         let delimiter = parse_delimiter(line.text, boundary)
-            .filter(|_| line_end != Some(LineEnd::CrLf) || previous_end == LineEnd::CrLf);
+            .filter(|_| first_boundary_end != Some(LineEnd::CrLf) || previous_end == LineEnd::CrLf);
         if let Some(delimiter) = delimiter {
-            line_end.get_or_insert(line.end);
+            first_boundary_end.get_or_insert(line.end);
             let end = line.start - previous_end.len().min(line.start);
             parts.extend(start.and_then(|start| body.get(start..end)));
             if delimiter == Delimiter::Close {
@@ -134,11 +139,11 @@ fn split_parts<'a>(body: &'a [u8], boundary: &[u8]) -> Vec<&'a [u8]> {
     parts
 }
 
-/// Parses a part as a field; `None` if it has no name.
+/// Parses a part as a field; `None` if it has no name, or no blank line after the header fields.
 fn parse_part(part: &[u8]) -> Option<RawField<'_>> {
     let (mut name, mut charset) = (None, None);
-    let mut current: &[u8] = b"";
-    for line in lines(part) {
+    let mut header_start: &[u8] = b"";
+    for line in split_lines(part) {
         if line.text.is_empty() {
             return Some(RawField { name: Cow::Owned(name?), value: Cow::Borrowed(&part[line.next_start..]), charset });
         }
@@ -146,13 +151,13 @@ fn parse_part(part: &[u8]) -> Option<RawField<'_>> {
         let text = match line.text.first() {
             Some(b' ' | b'\t') => &[b";", line.text].concat(),
             _ => {
-                current = line.text;
+                header_start = line.text;
                 line.text
             }
         };
-        if has_header_name(current, "content-disposition") {
+        if has_header_name(header_start, "content-disposition") {
             name = name.or_else(|| Some(header_parameter(text, "name")?.into_owned()));
-        } else if has_header_name(current, "content-type") {
+        } else if has_header_name(header_start, "content-type") {
             charset = charset.or_else(|| declared_charset(text));
         }
     }

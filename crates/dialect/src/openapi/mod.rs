@@ -53,8 +53,8 @@ struct Endpoint<D> {
 /// Whether an operation has parameters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Parameters {
-    None,
-    Some,
+    Absent,
+    Present,
 }
 
 /// The methods of an operation documented with `method`. An operation with parameters accepts no GET in place of POST, so
@@ -62,9 +62,9 @@ pub(crate) enum Parameters {
 fn allowed_methods(method: &Method, parameters: Parameters) -> Vec<Method> {
     let get = [Method::GET, Method::HEAD];
     match (parameters, method) {
-        (Parameters::None, _) => [get.as_slice(), &[Method::POST]].concat(),
-        (Parameters::Some, &Method::GET) => get.into(),
-        (Parameters::Some, other) => vec![other.clone()],
+        (Parameters::Absent, _) => [get.as_slice(), &[Method::POST]].concat(),
+        (Parameters::Present, &Method::GET) => get.into(),
+        (Parameters::Present, other) => vec![other.clone()],
     }
 }
 
@@ -126,7 +126,7 @@ impl<D: Dialect> Endpoints<D> {
         let mut paths = PathsBuilder::new();
         for endpoint in self.0 {
             let description = (endpoint.description)();
-            description.referenced_objects().for_each(|object| object.collect_schemas(&mut schemas));
+            description.referenced_schemas().for_each(|object| object.collect_schemas(&mut schemas));
             let method = if endpoint.method == Method::GET { HttpMethod::Get } else { HttpMethod::Post };
             let methods = allowed_methods(&endpoint.method, description.parameters());
             let other_methods: Vec<_> =
@@ -134,8 +134,8 @@ impl<D: Dialect> Endpoints<D> {
             paths =
                 paths.path(endpoint.path, PathItem::new(method, description.into_operation(api_info, &other_methods)));
         }
-        let start = ComponentsBuilder::new();
-        let components = schemas.into_iter().fold(start, |all, (name, schema)| all.schema(name, schema));
+        let builder = ComponentsBuilder::new();
+        let components = schemas.into_iter().fold(builder, |all, (name, schema)| all.schema(name, schema));
         let responses = error_responses::shared_responses::<D>(api_info);
         let components = responses.into_iter().fold(components, |all, (name, response)| all.response(name, response));
         let schemes = (api_info.security_schemes)().into_iter();

@@ -93,7 +93,7 @@ impl<D: Dialect> OperationDescription<D> {
         self
     }
 
-    /// Has this field in its path.
+    /// Has this field in the path.
     #[must_use]
     pub fn path_parameter(mut self, field: FieldSchema) -> Self {
         self.parameters.push((field, ParameterIn::Path));
@@ -114,7 +114,7 @@ impl<D: Dialect> OperationDescription<D> {
         self
     }
 
-    /// Adds these headers to its 200 response: names and descriptions.
+    /// Adds these headers, by name and description, to the 200 response.
     #[must_use]
     pub fn success_headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Self {
         self.success_headers = headers;
@@ -163,14 +163,14 @@ impl<D: Dialect> OperationDescription<D> {
     }
 
     /// The schemas that the operation refers to.
-    pub(super) fn referenced_objects(&self) -> impl Iterator<Item = &'static ObjectSchema> {
+    pub(super) fn referenced_schemas(&self) -> impl Iterator<Item = &'static ObjectSchema> {
         self.body.map(|body| body.schema).into_iter().chain(self.success_bodies.iter().copied())
     }
 
     /// Whether the operation has parameters. An optional body does not count, since it is ignored.
     pub(super) fn parameters(&self) -> Parameters {
         let requires_body = self.body.is_some_and(|body| body.requirement == BodyRequirement::Required);
-        if requires_body || !self.parameters.is_empty() { Parameters::Some } else { Parameters::None }
+        if requires_body || !self.parameters.is_empty() { Parameters::Present } else { Parameters::Absent }
     }
 
     /// Builds the operation. `other_methods` are the accepted methods besides the documented one.
@@ -179,26 +179,27 @@ impl<D: Dialect> OperationDescription<D> {
             let methods = other_methods.join("、");
             self.description.push_str(&format!("\n\n也可用 {methods} 调用。Also accepts {methods}."));
         }
-        let responses = self.responses(api_info);
+        let responses = self.build_responses(api_info);
         OperationBuilder::new()
             .tag(D::NAME)
             .operation_id(Some(self.id))
             .summary(Some(self.summary))
             .description(Some(self.description.as_str()))
-            .parameters(Some(self.parameters.iter().map(|(field, location)| parameter(field, location))))
-            .request_body(self.body.map(request_body))
+            .parameters(Some(self.parameters.iter().map(|(field, location)| build_parameter(field, location))))
+            .request_body(self.body.map(build_request_body))
             .responses(responses)
             .securities(Some(self.security))
             .build()
     }
 
-    fn responses(&self, api_info: &ApiInfo) -> Responses {
-        let shared =
+    fn build_responses(&self, api_info: &ApiInfo) -> Responses {
+        let shared_reference =
             |status: StatusCode| error_responses::shared_error(status).map(|(name, _)| Ref::from_response_name(name));
-        let mut responses = ResponsesBuilder::new().response("200", self.success_response());
+        let mut responses = ResponsesBuilder::new().response("200", self.build_success_response());
         let mut statuses = Vec::new();
         if let Some(body) = self.body {
-            // An optional body is read but ignored, so it cannot be invalid. An operation that parses it adds the example.
+            // An optional body is read but ignored, so it cannot be invalid. An operation that parses its optional body adds 400
+            // by an error example.
             statuses.extend(match body.requirement {
                 BodyRequirement::Required => [400, 408, 413].as_slice(),
                 BodyRequirement::Optional => &[408, 413],
@@ -209,7 +210,7 @@ impl<D: Dialect> OperationDescription<D> {
         }
         statuses.extend([500, 503]);
         for status in statuses.into_iter().filter_map(|number| StatusCode::from_u16(number).ok()) {
-            if let Some(reference) = shared(status) {
+            if let Some(reference) = shared_reference(status) {
                 responses = responses.response(status.as_str(), RefOr::<Response>::Ref(reference));
             }
         }
@@ -225,7 +226,7 @@ impl<D: Dialect> OperationDescription<D> {
     }
 
     /// The 200 response, which in these dialects may also hold an error.
-    fn success_response(&self) -> Response {
+    fn build_success_response(&self) -> Response {
         let response = ResponseBuilder::new();
         if self.returns_png {
             let bytes =
@@ -249,7 +250,7 @@ impl<D: Dialect> OperationDescription<D> {
     }
 }
 
-fn request_body(body: RequestBodyDescription) -> RequestBody {
+fn build_request_body(body: RequestBodyDescription) -> RequestBody {
     let example = body.schema.example();
     let content = || ContentBuilder::new().schema(Some(body.schema.reference())).example(Some(example.clone())).build();
     let required = match body.requirement {
@@ -260,7 +261,7 @@ fn request_body(body: RequestBodyDescription) -> RequestBody {
     BODY_MEDIA_TYPES.iter().fold(start, |all, media_type| all.content(*media_type, content())).build()
 }
 
-fn parameter(field: &FieldSchema, location: &ParameterIn) -> Parameter {
+fn build_parameter(field: &FieldSchema, location: &ParameterIn) -> Parameter {
     let required = if *location == ParameterIn::Path { Required::True } else { Required::False };
     ParameterBuilder::new()
         .name(field.name())

@@ -63,7 +63,7 @@ impl ObjectSchema {
 
     /// The example: an object with the example of each field.
     pub fn example(&self) -> Value {
-        let fields = self.flattened().into_iter().map(|field| (field.name.to_owned(), field.example()));
+        let fields = self.flattened_fields().into_iter().map(|field| (field.name.to_owned(), field.example()));
         Value::Object(fields.collect::<Map<_, _>>())
     }
 
@@ -78,7 +78,7 @@ impl ObjectSchema {
             return;
         }
         all.push((self.name, self.schema()));
-        for field in self.flattened() {
+        for field in self.flattened_fields() {
             if let FieldType::Object(inner) = field.field_type {
                 inner.collect_schemas(all);
             }
@@ -86,9 +86,9 @@ impl ObjectSchema {
     }
 
     /// The fields, with flattened objects replaced by their own fields.
-    fn flattened(&self) -> Vec<&'static FieldSchema> {
+    fn flattened_fields(&self) -> Vec<&'static FieldSchema> {
         let expand = |field: &'static FieldSchema| match field.field_type {
-            FieldType::Flattened(object) => object.flattened(),
+            FieldType::Flattened(object) => object.flattened_fields(),
             _ => vec![field],
         };
         self.fields.iter().flat_map(expand).collect()
@@ -96,7 +96,7 @@ impl ObjectSchema {
 
     fn schema(&self) -> Schema {
         let mut object = ObjectBuilder::new().schema_type(Type::Object).description(Some(self.description));
-        for field in self.flattened() {
+        for field in self.flattened_fields() {
             object = object.property(field.name, field.schema());
             if field.is_required {
                 object = object.required(field.name);
@@ -210,20 +210,20 @@ impl FieldSchema {
     }
 
     pub(super) fn schema(&self) -> RefOr<Schema> {
-        let described =
+        let build_described =
             |schema_type: SchemaType| ObjectBuilder::new().schema_type(schema_type).description(Some(self.description));
-        let plain = |kind| described(SchemaType::Type(kind));
+        let build = |kind| build_described(SchemaType::Type(kind));
         let object = match self.field_type {
-            FieldType::Text(pattern) => plain(Type::String).pattern(pattern),
-            FieldType::Digits(pattern) => {
-                described(SchemaType::from_iter([Type::String, Type::Integer])).pattern(Some(pattern)).minimum(Some(0))
-            }
-            FieldType::OneOfTexts(texts) => plain(Type::String).enum_values(Some(texts.iter().copied())),
+            FieldType::Text(pattern) => build(Type::String).pattern(pattern),
+            FieldType::Digits(pattern) => build_described(SchemaType::from_iter([Type::String, Type::Integer]))
+                .pattern(Some(pattern))
+                .minimum(Some(0)),
+            FieldType::OneOfTexts(texts) => build(Type::String).enum_values(Some(texts.iter().copied())),
             FieldType::OneOfNumbers(numbers) => {
-                plain(Type::Integer).enum_values(Some(numbers.iter().map(|n| json!(n))))
+                build(Type::Integer).enum_values(Some(numbers.iter().map(|n| json!(n))))
             }
-            FieldType::NonNegativeInteger => plain(Type::Integer).minimum(Some(0)),
-            FieldType::Bool => plain(Type::Boolean),
+            FieldType::NonNegativeInteger => build(Type::Integer).minimum(Some(0)),
+            FieldType::Bool => build(Type::Boolean),
             FieldType::Object(object) | FieldType::Flattened(object) => return object.reference(),
         };
         RefOr::T(Schema::Object(object.examples([self.example()]).build()))

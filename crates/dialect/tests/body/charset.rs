@@ -37,6 +37,10 @@ fn a_charset_is_declared_or_detected() {
     assert_fields(FORM, "a=%C4%A3", &[("a", "ģ")]);
     assert_fields("application/json;charset=ISO-8859-1", encode(WINDOWS_1252, r#"{"a":"é"}"#), &[("a", "é")]);
     assert_fields("application/json;charset=Big5", encode(encoding_rs::BIG5, r#"{"a":"功許蓋"}"#), &[("a", "功許蓋")]);
+}
+
+#[test]
+fn undecodable_bytes_are_rejected() {
     for kind in [JSON, "application/json", ""] {
         assert_malformed(kind, b"{\"a\":\"\xff\"}");
     }

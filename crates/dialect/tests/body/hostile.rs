@@ -9,7 +9,7 @@ use super::*;
 #[test]
 fn hostile_bodies_are_parsed_in_linear_time() {
     const LIMIT: usize = 64 * 1024;
-    let filled = |start: &str, unit: &str| start.to_owned() + &unit.repeat((LIMIT - start.len()) / unit.len());
+    let fill_to_limit = |start: &str, unit: &str| start.to_owned() + &unit.repeat((LIMIT - start.len()) / unit.len());
     let started = std::time::Instant::now();
     for (start, unit) in [
         ("{a:'", "\n"),
@@ -32,8 +32,8 @@ fn hostile_bodies_are_parsed_in_linear_time() {
         ("--b\r\n", "content-disposition: x\r\n"),
         ("--b\r\ncontent-disposition: form-data;\r\n", " x=1\r\n"),
     ] {
-        let body = filled(start, unit);
-        for kind in [JSON, FORM, MULTIPART, "multipart/x; boundary=\"", &filled("multipart/x;", ";boundary")] {
+        let body = fill_to_limit(start, unit);
+        for kind in [JSON, FORM, MULTIPART, "multipart/x; boundary=\"", &fill_to_limit("multipart/x;", ";boundary")] {
             let _ = parse_body(kind, &body);
             let _ = parse_body(kind, encode(GBK, &format!("{body}张")));
         }

@@ -61,7 +61,7 @@ fn encode(charset: &'static Encoding, text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn nul_and_whitespace_around_a_body_are_ignored() {
+fn whitespace_around_and_nuls_after_a_body_are_ignored() {
     for kind in ["", JSON, FORM] {
         for body in ["{\"a\":1}", "a=1"] {
             for tail in ["\0", "\0\0\0", " \r\n", "\n\0 \0"] {
@@ -87,11 +87,11 @@ fn field_names_are_case_insensitive() {
 
 #[test]
 fn a_repeated_field_with_different_values_is_rejected() {
-    let parts = |values: [&str; 2]| {
-        let part = |value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{value}\r\n");
-        format!("{}{}--b--\r\n", part(values[0]), part(values[1]))
+    let build_parts = |values: [&str; 2]| {
+        let build_part = |value: &str| format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n{value}\r\n");
+        format!("{}{}--b--\r\n", build_part(values[0]), build_part(values[1]))
     };
-    for (kind, body) in [(JSON, r#"{"a":1,"a":"1"}"#), (FORM, "a=1&a=%31"), (MULTIPART, &parts(["1", "1"]))] {
+    for (kind, body) in [(JSON, r#"{"a":1,"a":"1"}"#), (FORM, "a=1&a=%31"), (MULTIPART, &build_parts(["1", "1"]))] {
         assert_fields(kind, body, &[("a", "1")]);
     }
     for (kind, body) in [
@@ -99,7 +99,7 @@ fn a_repeated_field_with_different_values_is_rejected() {
         (JSON, r#"{"a":1,"a":null}"#),
         (FORM, "a=1&b=2&a=3"),
         (FORM, "a=1&a="),
-        (MULTIPART, &parts(["1", "2"])),
+        (MULTIPART, &build_parts(["1", "2"])),
     ] {
         assert_eq!(parse_body(kind, body).unwrap_err(), FieldError::Duplicate("a".into()), "{kind} {body}");
     }
@@ -108,21 +108,21 @@ fn a_repeated_field_with_different_values_is_rejected() {
 
 #[test]
 fn body_fields_take_precedence_over_query_fields() {
-    let read = |body: &str, query: &str| {
+    let parse_with_query = |body: &str, query: &str| {
         let mut fields = parse_body(JSON, body).unwrap();
         fields.add_query(query);
         fields
     };
-    let fields = read(r#"{"a":"1","B":"2"}"#, "a=x&A=x&a=y&b=x&c=%E5%BC%A0+3");
+    let fields = parse_with_query(r#"{"a":"1","B":"2"}"#, "a=x&A=x&a=y&b=x&c=%E5%BC%A0+3");
     assert_eq!([fields.required("a"), fields.required("b"), fields.required("c")], [Ok("1"), Ok("2"), Ok("张 3")]);
     assert_eq!(fields.len(), 3);
-    let fields = read("", "a=%D5%C5&b=%ff&c=1&c=2&d=1&d=1&%ff=1&D=2&_=");
+    let fields = parse_with_query("", "a=%D5%C5&b=%ff&c=1&c=2&d=1&d=1&%ff=1&D=2&_=");
     assert_eq!(fields.required("a"), Ok("张"));
     assert_eq!(fields.required_maybe_empty("b"), Err(FieldError::Invalid("b".into())));
     assert_eq!(fields.required_maybe_empty("c"), Err(FieldError::Duplicate("c".into())));
     assert_eq!(fields.required_maybe_empty("d"), Ok("1"));
     let many: String = (0..1_000).map(|n| format!("f{n}=1&")).collect();
-    assert_eq!(read(r#"{"a":"1"}"#, &many).len(), 64);
+    assert_eq!(parse_with_query(r#"{"a":"1"}"#, &many).len(), 64);
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn trailing_nuls_without_a_closing_boundary_are_dropped() {
 }
 
 #[test]
-fn multipart_without_field_names_is_rejected() {
+fn malformed_multipart_bodies_are_rejected() {
     let long = format!("--{}\r\ncontent-disposition: form-data; name=a\r\n\r\n1\r\n", "x".repeat(71));
     let many: String =
         (0..65).map(|n| format!("--b\r\ncontent-disposition: form-data; name=f{n}\r\n\r\n1\r\n")).collect();
@@ -87,14 +87,14 @@ fn multipart_without_field_names_is_rejected() {
 #[test]
 fn a_part_can_declare_its_own_charset() {
     let gbk = encode(GBK, "张三");
-    let part = |name: &str, kind: &str, value: &[u8]| {
+    let build_part = |name: &str, kind: &str, value: &[u8]| {
         let head = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n{kind}\r\n");
         [head.as_bytes(), value, b"\r\n"].concat()
     };
-    let declared = part("a", "Content-Type: text/plain; charset=GBK\r\n", &gbk);
-    let body = [declared, part("b", "", "李四".as_bytes()), b"--b--\r\n".to_vec()].concat();
+    let declared = build_part("a", "Content-Type: text/plain; charset=GBK\r\n", &gbk);
+    let body = [declared, build_part("b", "", "李四".as_bytes()), b"--b--\r\n".to_vec()].concat();
     assert_fields(MULTIPART, &body, &[("a", "张三"), ("b", "李四")]);
-    let body = [part("a", "", &gbk), part("b", "", b"1"), b"--b--\r\n".to_vec()].concat();
+    let body = [build_part("a", "", &gbk), build_part("b", "", b"1"), b"--b--\r\n".to_vec()].concat();
     assert_fields(MULTIPART, &body, &[("a", "张三"), ("b", "1")]);
     assert_fields(&format!("{MULTIPART}; charset=gbk"), &body, &[("a", "张三"), ("b", "1")]);
     assert_eq!(parse_body(&format!("{MULTIPART}; charset=utf-8"), &body).unwrap_err(), FieldError::MalformedRequest);
@@ -114,11 +114,11 @@ proptest! {
         prop_assume!(is_closed || !values.last().is_some_and(|last| last.ends_with(['\r', '\n'])));
         // A CR before LF belongs to the line end.
         prop_assume!(breaks == "\r\n" || !values.iter().any(|value| value.ends_with('\r')));
-        let part = |(name, value): &(String, String)| {
+        let build_part = |(name, value): &(String, String)| {
             format!("--{boundary}{breaks}content-disposition: form-data; name={name}{breaks}{breaks}{value}{breaks}")
         };
         let end = if is_closed { format!("--{boundary}--{breaks}") } else { String::new() };
-        let body = fields.iter().map(part).collect::<String>() + &end;
+        let body = fields.iter().map(build_part).collect::<String>() + &end;
         prop_assert_eq!(text_fields(&format!("multipart/form-data; boundary={boundary}"), &body), fields);
     }
 }
