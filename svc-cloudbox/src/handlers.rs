@@ -18,7 +18,7 @@ use crate::wire;
 
 type HandlerResult = Result<HttpResponse, CallError<Cloudbox>>;
 
-/// 用户登录认证接口
+/// 用户登录认证接口: login with a salted digest.
 pub(crate) async fn login(
     use_cases: Data<UseCases>,
     ClientAddress(address): ClientAddress,
@@ -36,7 +36,7 @@ pub(crate) async fn login(
     Ok(login_response(&use_cases.login(request).await?))
 }
 
-/// 重置密码接口
+/// 重置密码接口: password change, proved by the old password.
 pub(crate) async fn pwdreset(
     use_cases: Data<UseCases>,
     ClientAddress(address): ClientAddress,
@@ -52,11 +52,11 @@ pub(crate) async fn pwdreset(
     Ok(login_response(&use_cases.change_password(request).await?))
 }
 
-fn login_response(user: &AuthenticatedSession) -> HttpResponse {
-    success_response(wire::UserView::from(user))
+fn login_response(session: &AuthenticatedSession) -> HttpResponse {
+    success_response(wire::UserView::from(session))
 }
 
-/// 登出接口
+/// 登出接口: logout.
 pub(crate) async fn logout(use_cases: Data<UseCases>, request: HttpRequest, _: IgnoredBody) -> HandlerResult {
     let token = authorization_token(request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)?;
     use_cases.logout(Cloudbox::NAME, &token).await?;

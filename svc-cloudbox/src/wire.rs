@@ -65,9 +65,9 @@ response_body! {
 }
 
 impl<'a> From<&'a AuthenticatedSession> for UserView<'a> {
-    fn from(login: &'a AuthenticatedSession) -> Self {
-        let (contact, person) = user_parts(login, Offset::UTC);
-        let AuthenticatedSession { user, .. } = login;
+    fn from(session: &'a AuthenticatedSession) -> Self {
+        let (contact, person) = user_parts(session, Offset::UTC);
+        let AuthenticatedSession { user, .. } = session;
         Self {
             contact,
             role: user.role.as_str(),

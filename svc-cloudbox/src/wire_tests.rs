@@ -13,12 +13,12 @@ const ID: &str = "0b922f14-d00b-11e7-aafd-525400bbac8e";
 const DIGEST: &str = "00b945c1fd92aa2623b704d8d37d8ffc";
 const NEW_DIGEST: &str = "199db40c253bdc3875400e8ac67b9e21";
 
-fn fields(json: &str) -> Fields {
+fn parse_fields(json: &str) -> Fields {
     Fields::from_json(json.as_bytes()).unwrap()
 }
 
 fn parse_login(json: &str) -> Result<(String, SaltedProof), FieldError> {
-    LoginRequest::try_from(&fields(json)).map(|login| (login.username.to_owned(), login.proof))
+    LoginRequest::try_from(&parse_fields(json)).map(|login| (login.username.to_owned(), login.proof))
 }
 
 #[test]
@@ -30,14 +30,14 @@ fn the_documented_requests_are_parsed() {
     let sample = format!(
         r#"{{ "user_id": "{ID}", "orig_password":"{DIGEST}", "new_password":"{NEW_DIGEST}", "timestamp":1511839692 }}"#
     );
-    let request = PwdResetRequest::try_from(&fields(&sample)).unwrap();
+    let request = PwdResetRequest::try_from(&parse_fields(&sample)).unwrap();
     assert_eq!((request.user_id, request.proof), (UserId::parse(ID).unwrap(), salted));
 }
 
 #[test]
 fn the_documented_response_is_reproduced() {
-    let user = user(UserId::parse(ID).unwrap());
-    let session = session(&user);
+    let user = test_user(UserId::parse(ID).unwrap());
+    let session = test_session(&user);
     let token = Token::parse("dbf15a70056b49feaa394288ea9299e3").unwrap();
     let expected = concat!(
         r#"{"user_id":"0b922f14-d00b-11e7-aafd-525400bbac8e","#,
@@ -51,7 +51,7 @@ fn the_documented_response_is_reproduced() {
     assert_eq!(serde_json::to_string(&UserView::from(&login)).unwrap(), expected);
 }
 
-fn user(id: UserId) -> user::User {
+fn test_user(id: UserId) -> user::User {
     user::User {
         id,
         number: 100_001,
@@ -74,14 +74,14 @@ fn user(id: UserId) -> user::User {
     }
 }
 
-fn session(user: &user::User) -> Session {
+fn test_session(user: &user::User) -> Session {
     let at = user.registered_at;
     let (dialect, app) = ("cloudbox".to_owned(), String::new());
     Session { user: user.id, dialect, app, created: at, expires: at, last_seen: at, epoch: 0 }
 }
 
 #[test]
-fn each_invalid_field_is_named() {
+fn each_missing_or_invalid_field_is_named() {
     let valid = [("user_id", ID), ("orig_password", DIGEST), ("new_password", NEW_DIGEST), ("timestamp", "1511839692")];
     let invalid = [
         ("user_id", "me"),
@@ -90,30 +90,31 @@ fn each_invalid_field_is_named() {
         ("timestamp", "-1"),
     ];
     for (index, (name, value)) in invalid.into_iter().enumerate() {
-        let body = |value: Option<&str>| {
+        let build_body = |value: Option<&str>| {
             let mut pairs: Vec<_> = valid.iter().map(|(name, value)| format!("{name}={value}")).collect();
             pairs[index] = value.map_or_else(String::new, |value| format!("{name}={value}"));
             Fields::from_urlencoded(&pairs.join("&")).unwrap()
         };
-        let error = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();
-        assert_eq!(error(body(None)), FieldError::Missing(Cow::Borrowed(name)));
+        let parse_error = |fields: Fields| PwdResetRequest::try_from(&fields).unwrap_err();
+        assert_eq!(parse_error(build_body(None)), FieldError::Missing(Cow::Borrowed(name)));
         match name {
-            // An empty proof is a wrong password; each gets another random digest, so that it is no replay.
+            // An empty proof counts as a wrong password. Each one is read as another random digest, so that it is no replay.
             "orig_password" => {
                 let [first, second] =
-                    [(), ()].map(|()| PwdResetRequest::try_from(&body(Some(""))).unwrap().proof.digest);
+                    [(), ()].map(|()| PwdResetRequest::try_from(&build_body(Some(""))).unwrap().proof.digest);
                 assert_ne!(first, second);
             }
-            _ => assert_eq!(error(body(Some(""))), FieldError::Missing(Cow::Borrowed(name))),
+            _ => assert_eq!(parse_error(build_body(Some(""))), FieldError::Missing(Cow::Borrowed(name))),
         }
-        assert_eq!(error(body(Some(value))), FieldError::Invalid(Cow::Borrowed(name)));
+        assert_eq!(parse_error(build_body(Some(value))), FieldError::Invalid(Cow::Borrowed(name)));
     }
 }
 
 #[test]
 fn debug_output_hides_submitted_secrets() {
-    let body =
-        fields(&format!(r#"{{"user_id":4,"orig_password":"{DIGEST}","new_password":"{NEW_DIGEST}","timestamp":1}}"#));
+    let body = parse_fields(&format!(
+        r#"{{"user_id":4,"orig_password":"{DIGEST}","new_password":"{NEW_DIGEST}","timestamp":1}}"#
+    ));
     let printed = format!("{:?} {body:?}", PwdResetRequest::try_from(&body).unwrap().new_password);
     assert!(!printed.contains(NEW_DIGEST) && !printed.contains(DIGEST), "{printed}");
 }

@@ -26,7 +26,8 @@ struct ResponseEnvelope<'a, C> {
 }
 
 response_body! {
-    /// The API document calls the text `message` in its prose and `status_message` in its sample; both are sent.
+    /// The status of a response. The API document calls the text `message` in its prose and `status_message` in its sample;
+    /// both are sent.
     pub(crate) struct StatusBlock<'a> = ERROR_STATUS "Wrong" "失败的状态" {
         status_code: &'a str => one_of(
             "状态码",
@@ -64,7 +65,7 @@ fn code_and_message(error: &Error) -> (&'static str, Cow<'static, str>) {
     let (code, text) = match error {
         Error::Invalid(field) => return ("400", Cow::Owned(FieldError::Invalid(Cow::Borrowed(field)).to_string())),
         Error::UnknownUser => (UNKNOWN_USER, "没有此用户"),
-        // The document has no code for a disabled user; its clients handle this one.
+        // The API document has no code for a disabled user; clients handle this one.
         Error::WrongPassword | Error::Disabled => (WRONG_PASSWORD, "密码错误"),
         // Not reachable: raw passwords cannot be stale or replayed.
         Error::Stale | Error::Replayed => (WRONG_PASSWORD, "密码错误"),

@@ -25,13 +25,13 @@ type HandlerResult = Result<HttpResponse, CallError<Portal>>;
 /// The configuration of this dialect.
 #[derive(Clone, Debug)]
 pub(crate) struct DialectConfig {
-    /// Whether a login reports unknown users with a code of their own, as the document does (user enumeration).
+    /// Whether a login reports an unknown user by an error code of its own, as the API document does (user enumeration).
     pub reveals_unknown_user: bool,
     /// The cross-site origins whose pages may set and clear the session cookie.
     pub allowed_origins: AllowedOrigins,
 }
 
-/// 注册接口
+/// 注册接口: registration with a code.
 pub(crate) async fn register(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
     let body = wire::NewPasswordRequest::try_from(&fields)?;
     let request = RegisterRequest {
@@ -45,7 +45,7 @@ pub(crate) async fn register(use_cases: Data<UseCases>, address: ClientAddress, 
     Ok(success_response(wire::MemoView { memo: &user.profile.memo }))
 }
 
-/// 登录接口
+/// 登录接口: login, which sets the session cookie.
 pub(crate) async fn login(
     request: HttpRequest,
     use_cases: Data<UseCases>,
@@ -75,7 +75,7 @@ pub(crate) async fn login(
     Ok(response)
 }
 
-/// 退出接口
+/// 退出接口: logout. Succeeds without a session as well.
 pub(crate) async fn logout(
     request: HttpRequest,
     use_cases: Data<UseCases>,
@@ -97,7 +97,7 @@ pub(crate) async fn logout(
     Ok(response)
 }
 
-/// 重置密码, which the API document heads 注册接口
+/// Password reset with a code; the API document heads it 注册接口 as well.
 pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
     let body = wire::NewPasswordRequest::try_from(&fields)?;
     let request = ResetPasswordRequest {
@@ -111,7 +111,7 @@ pub(crate) async fn resetpwd(use_cases: Data<UseCases>, address: ClientAddress, 
     Ok(success_response(wire::MemoView { memo: &user.profile.memo }))
 }
 
-/// 发送验证码接口
+/// 发送验证码接口: sends a verification code.
 pub(crate) async fn send_code(use_cases: Data<UseCases>, address: ClientAddress, fields: Fields) -> HandlerResult {
     let body = wire::SendCodeRequest::try_from(&fields)?;
     let Some(to) = Recipient::parse(body.username) else { return Ok(invalid_recipient_response(body.username)) };

@@ -15,7 +15,7 @@ const USERNAME_PARAM: &str = "username";
 pub(crate) const PASSWORD_PARAM: &str = "password";
 const CODE_PARAM: &str = "code";
 
-/// 登录接口
+/// 登录接口: login.
 #[derive(Debug)]
 pub(crate) struct LoginRequest<'a> {
     /// The identifier to look up; see [`login_identifier`].
@@ -33,7 +33,7 @@ pub(crate) struct NewPasswordRequest {
     pub code: Code,
 }
 
-/// 发送验证码接口
+/// 发送验证码接口: the recipient of a code.
 #[derive(Debug)]
 pub(crate) struct SendCodeRequest<'a> {
     pub username: &'a str,
@@ -44,8 +44,8 @@ impl<'a> TryFrom<&'a Fields> for LoginRequest<'a> {
 
     fn try_from(fields: &'a Fields) -> Result<Self, FieldError> {
         let username = fields.required_maybe_empty(USERNAME_PARAM)?;
-        let code = fields.optional(CODE_PARAM)?;
-        let code = code
+        let encoded_code = fields.optional(CODE_PARAM)?;
+        let code = encoded_code
             .map(|value| base64_text::decode(value).ok_or(FieldError::Invalid(Cow::Borrowed(CODE_PARAM))))
             .transpose()?;
         Ok(Self {
@@ -84,8 +84,8 @@ fn parse_password(fields: &Fields) -> Result<RawPassword, FieldError> {
     fields.parse_or_blank(PASSWORD_PARAM, String::new, base64_text::decode).map(RawPassword::new)
 }
 
-/// Portal users log in by phone or e-mail. Any other username is mapped to an identifier that no user can have (it contains
-/// a control character), so that it costs the same work and counts against the same rate limits as an unknown phone.
+/// Portal users log in by phone or e-mail. Any other username is mapped to an identifier that no user can have, since it
+/// contains a control character. So the username costs the same work and counts against the same rate limits as an unknown phone.
 fn login_identifier(username: &str) -> Cow<'_, str> {
     let is_identifier = Phone::parse(username).is_some() || Email::parse_provisioned(username).is_some();
     if is_identifier { Cow::Borrowed(username) } else { Cow::Owned(format!("\0{username}")) }
@@ -126,6 +126,7 @@ impl<'a> From<&'a User> for ProfileView<'a> {
     }
 }
 
+/// The phone or e-mail that the user registered with, else the user's first identifier.
 fn passport(user: &User) -> &str {
     let fields = [&user.registered_with, &user.phone, &user.email, &user.name];
     fields.into_iter().find_map(|field| field.as_deref()).unwrap_or_default()

@@ -7,19 +7,19 @@ use stele_core::user::{Profile, Role, UserId};
 
 use super::*;
 
-fn fields(form: &str) -> Fields {
+fn parse_fields(form: &str) -> Fields {
     Fields::from_urlencoded(form).unwrap()
 }
 
-fn invalid(field: &'static str) -> Option<FieldError> {
+fn invalid_field(field: &'static str) -> Option<FieldError> {
     Some(FieldError::Invalid(Cow::Borrowed(field)))
 }
 
-fn missing(field: &'static str) -> Option<FieldError> {
+fn missing_field(field: &'static str) -> Option<FieldError> {
     Some(FieldError::Missing(Cow::Borrowed(field)))
 }
 
-fn user() -> User {
+fn test_user() -> User {
     User {
         id: UserId::from_bytes([7; 16]),
         number: FIRST_USER_NUMBER,
@@ -36,15 +36,15 @@ fn user() -> User {
     }
 }
 
-fn text(text: &str) -> Option<String> {
+fn some_text(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
 #[test]
 fn the_login_response_matches_the_document_exactly() {
-    let mut user = user();
-    (user.phone, user.email) = (text("13800138000"), text("123456@qq.cpom"));
-    user.registered_with = text("13800138000");
+    let mut user = test_user();
+    (user.phone, user.email) = (some_text("13800138000"), some_text("123456@qq.cpom"));
+    user.registered_with = some_text("13800138000");
     let sample = r#"{"id":"1","user_name":"13800138000","mobile":"13800138000","email":"123456@qq.cpom","user_type":0,"gid":"100001","orgId":"","passport":"13800138000","memo":""}"#;
     assert_eq!(serde_json::to_string(&ProfileView::from(&user)).unwrap(), sample);
     user.profile.org_id = "100001".to_owned();
@@ -54,46 +54,46 @@ fn the_login_response_matches_the_document_exactly() {
 
 #[test]
 fn names_and_passports_use_the_documented_fallback_order() {
-    let mut user = user();
-    let names = |user: &User| {
+    let mut user = test_user();
+    let name_and_passport = |user: &User| {
         let content = ProfileView::from(user);
         (content.user_name.to_owned(), content.passport.to_owned())
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-    assert_eq!(names(&user), pair("", ""));
-    user.email = text("a@b.cn");
-    assert_eq!(names(&user), pair("a@b.cn", "a@b.cn"));
-    user.phone = text("13800138000");
-    assert_eq!(names(&user), pair("13800138000", "13800138000"));
-    user.name = text("Mark");
-    assert_eq!(names(&user), pair("Mark", "13800138000"));
-    user.registered_with = text("a@b.cn");
-    assert_eq!(names(&user), pair("Mark", "a@b.cn"));
+    assert_eq!(name_and_passport(&user), pair("", ""));
+    user.email = some_text("a@b.cn");
+    assert_eq!(name_and_passport(&user), pair("a@b.cn", "a@b.cn"));
+    user.phone = some_text("13800138000");
+    assert_eq!(name_and_passport(&user), pair("13800138000", "13800138000"));
+    user.name = some_text("Mark");
+    assert_eq!(name_and_passport(&user), pair("Mark", "13800138000"));
+    user.registered_with = some_text("a@b.cn");
+    assert_eq!(name_and_passport(&user), pair("Mark", "a@b.cn"));
     (user.phone, user.email, user.registered_with) = (None, None, None);
-    assert_eq!(names(&user), pair("Mark", "Mark"));
+    assert_eq!(name_and_passport(&user), pair("Mark", "Mark"));
 }
 
 #[test]
 fn missing_and_invalid_fields_are_named() {
-    let error = |form: &str| NewPasswordRequest::try_from(&fields(form)).err();
-    assert_eq!(error(""), missing("username"));
-    assert_eq!(error("username=a@b.cn"), missing("password"));
-    assert_eq!(error("username=a@b.cn&password=MTIzNDU2"), missing("code"));
-    assert_eq!(error("username=a@b.cn&password=MTIzNDU2&code=MTIzNDU2"), None);
-    assert_eq!(error("username=a@b.cn&password=&code="), None, "an invalid password and a wrong code");
-    assert_eq!(error("username=&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
-    assert_eq!(error("username=mark&password=MTIzNDU2&code=MTIzNDU2"), invalid("username"));
-    assert_eq!(error("username=a@b.cn&password=123456&code=MTIzNDU2"), invalid("password"));
-    assert_eq!(error("username=a@b.cn&password=MTIzNDU2&code=123456"), invalid("code"));
+    let new_password_error = |form: &str| NewPasswordRequest::try_from(&parse_fields(form)).err();
+    assert_eq!(new_password_error(""), missing_field("username"));
+    assert_eq!(new_password_error("username=a@b.cn"), missing_field("password"));
+    assert_eq!(new_password_error("username=a@b.cn&password=MTIzNDU2"), missing_field("code"));
+    assert_eq!(new_password_error("username=a@b.cn&password=MTIzNDU2&code=MTIzNDU2"), None);
+    assert_eq!(new_password_error("username=a@b.cn&password=&code="), None, "an invalid password and a wrong code");
+    assert_eq!(new_password_error("username=&password=MTIzNDU2&code=MTIzNDU2"), invalid_field("username"));
+    assert_eq!(new_password_error("username=mark&password=MTIzNDU2&code=MTIzNDU2"), invalid_field("username"));
+    assert_eq!(new_password_error("username=a@b.cn&password=123456&code=MTIzNDU2"), invalid_field("password"));
+    assert_eq!(new_password_error("username=a@b.cn&password=MTIzNDU2&code=123456"), invalid_field("code"));
 
-    let error = |form: &str| LoginRequest::try_from(&fields(form)).err();
-    assert_eq!(error("username=mark&password=MTIzNDU2"), None);
-    assert_eq!(error("username=mark&password=MTIzNDU2&code="), None);
-    assert_eq!(error("username=mark&password=MTIzNDU2&code=!"), invalid("code"));
-    assert_eq!(error("username=mark"), missing("password"));
-    assert_eq!(error("password=MTIzNDU2"), missing("username"));
-    assert_eq!(error("username=&password=%20"), None, "an unknown user and a wrong password");
-    assert_eq!(SendCodeRequest::try_from(&fields("")).err(), missing("username"));
+    let login_error = |form: &str| LoginRequest::try_from(&parse_fields(form)).err();
+    assert_eq!(login_error("username=mark&password=MTIzNDU2"), None);
+    assert_eq!(login_error("username=mark&password=MTIzNDU2&code="), None);
+    assert_eq!(login_error("username=mark&password=MTIzNDU2&code=!"), invalid_field("code"));
+    assert_eq!(login_error("username=mark"), missing_field("password"));
+    assert_eq!(login_error("password=MTIzNDU2"), missing_field("username"));
+    assert_eq!(login_error("username=&password=%20"), None, "an unknown user and a wrong password");
+    assert_eq!(SendCodeRequest::try_from(&parse_fields("")).err(), missing_field("username"));
 }
 
 #[test]
@@ -117,7 +117,7 @@ proptest! {
         use base64::Engine as _;
         let encode = |text: &str| base64::engine::general_purpose::URL_SAFE.encode(text);
         let form = format!("username=13800138000&password={}&code={}", encode(&password), encode(&code));
-        let request = NewPasswordRequest::try_from(&fields(&form)).unwrap();
+        let request = NewPasswordRequest::try_from(&parse_fields(&form)).unwrap();
         prop_assert_eq!(request.code.expose(), &code);
         let digest = RawPassword::new(password).digest();
         prop_assert_eq!(request.password.digest().salted_hash(1), digest.salted_hash(1));

@@ -63,7 +63,7 @@ fn parse_offset(text: &str) -> Result<Offset, String> {
 mod tests {
     use super::*;
 
-    fn config(values: &[(&'static str, &str)]) -> Result<DialectConfig, ConfigError> {
+    fn parse_config(values: &[(&'static str, &str)]) -> Result<DialectConfig, ConfigError> {
         DialectConfig::from_settings(
             &Settings::default().with_values(values.iter().map(|(name, text)| (*name, (*text).to_owned()))),
         )
@@ -72,10 +72,10 @@ mod tests {
     #[test]
     fn the_defaults_match_the_documentation() {
         let defaults = DialectConfig { proof_format: ProofFormat::Either, offset: Offset::CHINA, requires_token: true };
-        assert_eq!(config(&[]).unwrap(), defaults);
+        assert_eq!(parse_config(&[]).unwrap(), defaults);
         let set = [("STELE_TMS_PROOF", "digest"), ("STELE_TMS_TZ", "Z"), ("STELE_TMS_REQUIRE_TOKEN", "false")];
         assert_eq!(
-            config(&set).unwrap(),
+            parse_config(&set).unwrap(),
             DialectConfig { proof_format: ProofFormat::Digest, offset: Offset::UTC, requires_token: false }
         );
     }
@@ -85,7 +85,7 @@ mod tests {
         for (name, value) in
             [("STELE_TMS_PROOF", "Salted"), ("STELE_TMS_TZ", "Asia/Shanghai"), ("STELE_TMS_REQUIRE_TOKEN", "maybe")]
         {
-            let error = config(&[(name, value)]).unwrap_err().to_string();
+            let error = parse_config(&[(name, value)]).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains(value), "{error}");
         }
     }

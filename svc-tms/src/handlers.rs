@@ -17,27 +17,27 @@ use crate::wire;
 
 type HandlerResult = Result<HttpResponse, CallError<Tms>>;
 
-/// What the handlers extract from a request besides its fields.
+/// The context that the handlers extract from a request besides its fields.
 type CallContext = (Data<UseCases>, Data<DialectConfig>, ClientAddress, HttpRequest);
 
-/// 管理员加密登录接口
+/// 管理员加密登录接口: login of administrators.
 pub(crate) async fn login_admin(context: CallContext, fields: Fields) -> HandlerResult {
     login(context, fields, AllowedUsers::Admins).await
 }
 
-/// 用户加密登录接口; also 修改用户密码, whose section in the API document repeats it verbatim
+/// 用户加密登录接口: login of users and administrators. The API document's section 修改用户密码 repeats it verbatim.
 pub(crate) async fn login_user(context: CallContext, fields: Fields) -> HandlerResult {
     login(context, fields, AllowedUsers::Everyone).await
 }
 
 async fn login(
-    (use_cases, config, address, http): CallContext,
+    (use_cases, config, address, http_request): CallContext,
     fields: Fields,
     allowed_users: AllowedUsers,
 ) -> HandlerResult {
     let body = wire::LoginRequest::parse(&fields, config.proof_format)?;
     if config.requires_token {
-        authorize_login_attempt(&use_cases, &bearer_token(&http)?).await?;
+        authorize_login_attempt(&use_cases, &bearer_token(&http_request)?).await?;
     }
     let request = login::LoginRequest {
         identifier: body.username,
@@ -50,11 +50,11 @@ async fn login(
     Ok(login_response(&use_cases.login(request).await?, &config))
 }
 
-/// 修改密码
-pub(crate) async fn pwdreset((use_cases, config, address, http): CallContext, fields: Fields) -> HandlerResult {
+/// 修改密码: password change.
+pub(crate) async fn pwdreset((use_cases, config, address, http_request): CallContext, fields: Fields) -> HandlerResult {
     let body = wire::PwdResetRequest::parse(&fields, config.proof_format)?;
     let request = ChangePasswordRequest {
-        authorization: PasswordChangeAuthorization::WithToken(body.user_ref, &bearer_token(&http)?),
+        authorization: PasswordChangeAuthorization::WithToken(body.user_ref, &bearer_token(&http_request)?),
         proof: body.proof,
         password: NewPassword::from_digest(body.new_password),
         caller: &RequestInfo::from_client(Tms::NAME, address.0),
@@ -62,15 +62,15 @@ pub(crate) async fn pwdreset((use_cases, config, address, http): CallContext, fi
     Ok(login_response(&use_cases.change_password(request).await?, &config))
 }
 
-fn login_response(user: &AuthenticatedSession, config: &DialectConfig) -> HttpResponse {
-    success_response(wire::UserView::new(user, config.offset))
+fn login_response(session: &AuthenticatedSession, config: &DialectConfig) -> HttpResponse {
+    success_response(wire::UserView::new(session, config.offset))
 }
 
-fn bearer_token(http: &HttpRequest) -> Result<Token, Error> {
-    authorization_token(http.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)
+fn bearer_token(http_request: &HttpRequest) -> Result<Token, Error> {
+    authorization_token(http_request.headers()).and_then(Token::parse).ok_or(Error::NotAuthenticated)
 }
 
-/// Accepts a client token, or the session token of a user who is already logged in.
+/// Checks the token that a login requires: a client token, or the session token of a user who is already logged in.
 async fn authorize_login_attempt(use_cases: &UseCases, token: &Token) -> Result<(), Error> {
     match use_cases.authenticate_client(token).await {
         Err(Error::NotAuthenticated) => use_cases.authenticate(Tms::NAME, token).await.map(drop),

@@ -46,19 +46,19 @@ impl PwdResetRequest {
     }
 }
 
-/// Parses the field `name` and `timestamp`, which is optional with an unsalted digest.
+/// Parses the proof in the field `name` with its `timestamp`, which is optional in the digest format.
 fn parse_proof(fields: &Fields, name: &'static str, format: ProofFormat) -> Result<Proof, FieldError> {
     let digest = fields.parse_or_blank(name, unmatchable_digest, hex::decode)?;
-    let timestamp = || fields.parse_required_as_written("timestamp", ClientTimestamp::parse);
+    let parse_timestamp = || fields.parse_required_as_written("timestamp", ClientTimestamp::parse);
     match format {
         ProofFormat::Digest => {
             if fields.optional("timestamp")?.is_some() {
-                timestamp()?;
+                parse_timestamp()?;
             }
             Ok(Proof::Digest(PasswordDigest::from_bytes(digest)))
         }
-        ProofFormat::Salted => Ok(Proof::Salted(SaltedProof { digest, timestamp: timestamp()? })),
-        ProofFormat::Either => Ok(Proof::SaltedOrDigest(SaltedProof { digest, timestamp: timestamp()? })),
+        ProofFormat::Salted => Ok(Proof::Salted(SaltedProof { digest, timestamp: parse_timestamp()? })),
+        ProofFormat::Either => Ok(Proof::SaltedOrDigest(SaltedProof { digest, timestamp: parse_timestamp()? })),
     }
 }
 
@@ -77,13 +77,13 @@ response_body! {
 
 impl<'a> UserView<'a> {
     /// A user, with times at `offset` from UTC.
-    pub(crate) fn new(login: &'a AuthenticatedSession, offset: Offset) -> Self {
-        let (contact, person) = user_parts(login, offset);
-        let role = match login.user.role {
+    pub(crate) fn new(session: &'a AuthenticatedSession, offset: Offset) -> Self {
+        let (contact, person) = user_parts(session, offset);
+        let role = match session.user.role {
             Role::Admin => "1",
             Role::User => "2",
         };
-        Self { contact, person, role, group: login.user.role.as_str() }
+        Self { contact, person, role, group: session.user.role.as_str() }
     }
 }
 

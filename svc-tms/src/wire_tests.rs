@@ -14,12 +14,12 @@ const DIGEST: &str = "00b945c1fd92aa2623b704d8d37d8ffc";
 const NEW_DIGEST: &str = "199db40c253bdc3875400e8ac67b9e21";
 const PROOF_FORMATS: [ProofFormat; 3] = [ProofFormat::Salted, ProofFormat::Digest, ProofFormat::Either];
 
-fn fields(json: &str) -> Fields {
+fn parse_fields(json: &str) -> Fields {
     Fields::from_json(json.as_bytes()).unwrap()
 }
 
 fn parse_login(json: &str, format: ProofFormat) -> Result<Proof, FieldError> {
-    LoginRequest::parse(&fields(json), format).map(|login| login.proof)
+    LoginRequest::parse(&parse_fields(json), format).map(|login| login.proof)
 }
 
 #[test]
@@ -34,33 +34,36 @@ fn the_documented_samples_contain_placeholders_instead_of_digests() {
 
     let sample =
         r#"{ "user_id":"4", "orig_password":"orig_password", "new_password":"new_password", "timestamp":1522395456 }"#;
-    let error = |sample: &str| PwdResetRequest::parse(&fields(sample), ProofFormat::Either).unwrap_err();
-    assert_eq!(error(sample), FieldError::Invalid(Cow::Borrowed("orig_password")));
+    let parse_error = |sample: &str| PwdResetRequest::parse(&parse_fields(sample), ProofFormat::Either).unwrap_err();
+    assert_eq!(parse_error(sample), FieldError::Invalid(Cow::Borrowed("orig_password")));
     let sample =
         sample.replace(r#""orig_password" "#, "").replacen(r#":"orig_password""#, &format!(r#":"{DIGEST}""#), 1);
-    assert_eq!(error(&sample), FieldError::Invalid(Cow::Borrowed("new_password")));
+    assert_eq!(parse_error(&sample), FieldError::Invalid(Cow::Borrowed("new_password")));
     let sample = sample.replace(r#":"new_password""#, &format!(r#":"{NEW_DIGEST}""#));
-    assert_eq!(PwdResetRequest::parse(&fields(&sample), ProofFormat::Either).unwrap().user_ref, UserRef::Number(4));
+    assert_eq!(
+        PwdResetRequest::parse(&parse_fields(&sample), ProofFormat::Either).unwrap().user_ref,
+        UserRef::Number(4)
+    );
 }
 
 #[test]
 fn a_timestamp_is_required_for_salted_proofs_and_always_validated() {
-    let body = |timestamp: &str| format!(r#"{{"username":"mark","password":"{DIGEST}"{timestamp}}}"#);
+    let build_body = |timestamp: &str| format!(r#"{{"username":"mark","password":"{DIGEST}"{timestamp}}}"#);
     for format in [ProofFormat::Salted, ProofFormat::Either] {
         for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#] {
             assert_eq!(
-                parse_login(&body(absent), format).unwrap_err(),
+                parse_login(&build_body(absent), format).unwrap_err(),
                 FieldError::Missing(Cow::Borrowed("timestamp"))
             );
         }
     }
     for absent in ["", r#","timestamp":"""#, r#","timestamp":null"#, r#","timestamp":1"#] {
-        assert!(matches!(parse_login(&body(absent), ProofFormat::Digest), Ok(Proof::Digest(_))), "{absent}");
+        assert!(matches!(parse_login(&build_body(absent), ProofFormat::Digest), Ok(Proof::Digest(_))), "{absent}");
     }
     for format in PROOF_FORMATS {
         for invalid in [r#","timestamp":"now""#, r#","timestamp":-1"#, r#","timestamp":1.5"#, r#","timestamp":true"#] {
             assert_eq!(
-                parse_login(&body(invalid), format).unwrap_err(),
+                parse_login(&build_body(invalid), format).unwrap_err(),
                 FieldError::Invalid(Cow::Borrowed("timestamp"))
             );
         }
@@ -123,9 +126,9 @@ proptest! {
     }
 
     #[test]
-    fn only_hex_digests_and_decimal_timestamps_are_parsed(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", turn in 0usize..3) {
+    fn only_hex_digests_and_decimal_timestamps_are_parsed(password in "\\PC{0,40}", timestamp in "\\PC{1,22}", format_index in 0usize..3) {
         let json = serde_json::json!({ "username": "u", "password": password, "timestamp": timestamp }).to_string();
         let is_valid = hex::decode::<16>(&password).is_some() && ClientTimestamp::parse(&timestamp).is_some();
-        prop_assert_eq!(parse_login(&json, PROOF_FORMATS[turn]).is_ok(), is_valid);
+        prop_assert_eq!(parse_login(&json, PROOF_FORMATS[format_index]).is_ok(), is_valid);
     }
 }

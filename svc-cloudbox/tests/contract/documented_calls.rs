@@ -74,9 +74,9 @@ async fn pwdreset_accepts_every_user_id_format() {
     let service = TestService::new().await;
     let user = service.lab.user("mark").add().await;
     let id = user.id.to_string();
-    for (turn, user_id) in [id.clone(), id.to_uppercase(), id.replace('-', "")].into_iter().enumerate() {
+    for (index, user_id) in [id.clone(), id.to_uppercase(), id.replace('-', "")].into_iter().enumerate() {
         service.advance_clock(1);
-        let (old, new) = if turn % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
+        let (old, new) = if index % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
         let response = service.pwdreset(user_id, old, new).await;
         assert_eq!(response.json()["data"]["user_id"], id, "{response:?}");
         service.login("mark", new).await.token();
@@ -106,11 +106,11 @@ async fn pwdreset_ignores_the_authorization_header() {
 async fn logout_accepts_a_token_with_or_without_a_scheme() {
     let service = TestService::new().await;
     service.lab.user("mark").add().await;
-    for (head, upper) in [("", false), ("Bearer ", false), ("bearer  ", false), ("", true)] {
+    for (scheme, is_uppercase) in [("", false), ("Bearer ", false), ("bearer  ", false), ("", true)] {
         service.advance_clock(1);
         let token = service.login("mark", "123456").await.token();
-        let sent = if upper { token.to_uppercase() } else { token.clone() };
-        service.logout(&format!("{head}{sent}")).await.assert_is(200, LOGGED_OUT);
+        let sent = if is_uppercase { token.to_uppercase() } else { token.clone() };
+        service.logout(&format!("{scheme}{sent}")).await.assert_is(200, LOGGED_OUT);
         service.logout(&token).await.assert_is(401, BAD_TOKEN);
     }
 }
@@ -151,11 +151,14 @@ async fn the_documented_samples_work_without_a_timestamp_limit() {
     service.post_with_type(PWDRESET, "application/json", PWDRESET_SAMPLE).await.assert_is(200, WRONG_CREDENTIALS);
 
     // The password behind the sample's digest is unknown; with the digest of a known password the same body works.
-    let with_digest =
+    let replace_digest =
         |sample: &str| sample.replace("00b945c1fd92aa2623b704d8d37d8ffc", &salted_digest("123456", SAMPLE_TIME));
-    service.post_with_type(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.token();
-    service.post_with_type(LOGIN, "application/json", with_digest(LOGIN_SAMPLE)).await.assert_is(200, PROOF_REPLAYED);
-    let reset = with_digest(PWDRESET_SAMPLE).replace("0b922f14-d00b-11e7-aafd-525400bbac8e", &user.id.to_string());
+    service.post_with_type(LOGIN, "application/json", replace_digest(LOGIN_SAMPLE)).await.token();
+    service
+        .post_with_type(LOGIN, "application/json", replace_digest(LOGIN_SAMPLE))
+        .await
+        .assert_is(200, PROOF_REPLAYED);
+    let reset = replace_digest(PWDRESET_SAMPLE).replace("0b922f14-d00b-11e7-aafd-525400bbac8e", &user.id.to_string());
     service.post_with_type(PWDRESET, "application/json", reset.clone()).await.assert_is(200, PROOF_REPLAYED);
     let other_second = reset.replace(&salted_digest("123456", SAMPLE_TIME), &salted_digest("123456", SAMPLE_TIME + 1));
     let other_second = other_second.replace(&SAMPLE_TIME.to_string(), &(SAMPLE_TIME + 1).to_string());

@@ -39,9 +39,9 @@ async fn an_unknown_id_is_indistinguishable_from_a_wrong_password() {
 async fn a_user_number_is_not_accepted_as_an_id() {
     let service = TestService::new().await;
     let user = service.lab.user("mark").add().await;
-    // Even with the correct password: answered and counted as an unknown UUID.
-    for turn in 0..6 {
-        let id = if turn % 2 == 0 { json!(user.number) } else { json!(user.number.to_string()) };
+    // Even a correct password is rejected, and counted as an attempt on an unknown UUID.
+    for index in 0..6 {
+        let id = if index % 2 == 0 { json!(user.number) } else { json!(user.number.to_string()) };
         service.pwdreset(id, "123456", "654321").await.assert_is(200, WRONG_CREDENTIALS);
     }
     assert_rate_limited(&service, &service.pwdreset(user.number, "123456", "654321").await);
@@ -65,14 +65,14 @@ async fn failed_password_changes_and_logins_share_a_rate_limit() {
 async fn a_proof_must_be_fresh_and_is_accepted_once_across_calls() {
     let service = TestService::new().await;
     let user = service.lab.user("mark").add().await;
-    for (offset, fresh) in [(-301, false), (-300, true), (300, true), (301, false)] {
+    for (offset, is_fresh) in [(-301, false), (-300, true), (300, true), (301, false)] {
         let at = service.now() + offset;
         let proof = salted_digest("123456", at);
         let body = json!({
             "user_id": user.id.to_string(), "orig_password": proof, "new_password": md5_hex("123456"), "timestamp": at,
         });
         let response = service.post(PWDRESET, &body).await;
-        if fresh {
+        if is_fresh {
             response.token();
             service.login_at("mark", "123456", at).await.assert_is(200, PROOF_REPLAYED);
         } else {

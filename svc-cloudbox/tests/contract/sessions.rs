@@ -9,7 +9,7 @@ use crate::test_service::{BAD_TOKEN, LOGGED_OUT, LOGOUT, TestService, WRONG_CRED
 const HOUR: u64 = 3_600;
 
 #[tokio::test]
-async fn pwdreset_ends_all_older_sessions_and_opens_a_new_one() {
+async fn pwdreset_revokes_all_older_sessions_and_opens_a_new_one() {
     let service = TestService::new().await;
     let user = service.lab.user("mark").add().await;
     service.lab.user("anna").add().await;
@@ -23,7 +23,7 @@ async fn pwdreset_ends_all_older_sessions_and_opens_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_failed_pwdreset_ends_no_session() {
+async fn a_failed_pwdreset_revokes_no_session() {
     let service = TestService::new().await;
     let user = service.lab.user("mark").add().await;
     let token = service.login("mark", "123456").await.token();
@@ -32,7 +32,7 @@ async fn a_failed_pwdreset_ends_no_session() {
 }
 
 #[tokio::test]
-async fn setting_the_same_password_ends_sessions() {
+async fn setting_the_same_password_revokes_sessions() {
     let service = TestService::new().await;
     let user = service.lab.user("mark").add().await;
     let old = service.login("mark", "123456").await.token();
@@ -52,19 +52,18 @@ async fn a_login_beyond_the_session_limit_ends_the_oldest_session() {
         service.advance_clock(1);
         tokens.push(service.login("mark", "123456").await.token());
     }
-    // The new password leaves two dead sessions; they are evicted before live ones.
+    // The password change leaves two revoked sessions, which are evicted before live ones.
     service.advance_clock(1);
     tokens.push(service.pwdreset(user.id.to_string(), "123456", "654321").await.token());
     for _ in 0..2 {
         service.advance_clock(1);
         tokens.push(service.login("mark", "654321").await.token());
     }
-    let mut sessions_alive = Vec::new();
+    let mut are_live = Vec::new();
     for token in &tokens {
-        sessions_alive
-            .push(service.lab.use_cases().authenticate("cloudbox", &Token::parse(token).unwrap()).await.is_ok());
+        are_live.push(service.lab.use_cases().authenticate("cloudbox", &Token::parse(token).unwrap()).await.is_ok());
     }
-    assert_eq!(sessions_alive, [false, false, false, false, true, true, true]);
+    assert_eq!(are_live, [false, false, false, false, true, true, true]);
     service.advance_clock(1);
     service.login("mark", "654321").await.token();
     service.logout(&tokens[4]).await.assert_is(401, BAD_TOKEN);
@@ -87,8 +86,8 @@ async fn a_token_of_another_dialect_is_rejected() {
         last_seen: at,
         epoch: 0,
     };
-    let new = NewSession { key: token.key(), session, max_per_user: 10_000 };
-    service.lab.dependencies().state.open_session(&new).await.unwrap();
+    let new_session = NewSession { key: token.key(), session, max_per_user: 10_000 };
+    service.lab.dependencies().state.open_session(&new_session).await.unwrap();
     service.logout(token.expose()).await.assert_is(401, BAD_TOKEN);
     service.lab.use_cases().authenticate("tms", &token).await.unwrap();
 }

@@ -71,7 +71,7 @@ async fn a_store_outage_fails_closed_and_recovers() {
         }
         service.assert_fails_with(&service.logout(&live).await, &unavailable);
         for ended_token in [&ended, &outdated] {
-            // The state store alone knows that a session has ended.
+            // Only the state store records that a session has ended.
             let response = service.logout(ended_token).await;
             if store == "users" && ended_token == &ended {
                 response.assert_is(401, BAD_TOKEN);

@@ -12,7 +12,7 @@ fn vectors() -> Vec<Value> {
     serde_json::from_str(include_str!("../vectors/salted.json")).unwrap()
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+fn str_member<'a>(value: &'a Value, name: &str) -> &'a str {
     value[name].as_str().unwrap()
 }
 
@@ -20,12 +20,12 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 fn digests_match_the_test_vectors() {
     let mut checked = 0;
     for vector in vectors() {
-        let of_password = RawPassword::new(text(&vector, "password").to_owned()).digest();
-        let of_hex = PasswordDigest::from_hex(text(&vector, "digest")).unwrap();
+        let digest_of_password = RawPassword::new(str_member(&vector, "password").to_owned()).digest();
+        let digest_from_hex = PasswordDigest::from_hex(str_member(&vector, "digest")).unwrap();
         for salted in vector["salted"].as_array().unwrap() {
             let at = salted["timestamp"].as_u64().unwrap();
-            for digest in [&of_password, &of_hex] {
-                assert_eq!(hex::encode(&digest.salted_hash(at)), text(salted, "digest"), "{vector} at {at}");
+            for digest in [&digest_of_password, &digest_from_hex] {
+                assert_eq!(hex::encode(&digest.salted_hash(at)), str_member(salted, "digest"), "{vector} at {at}");
                 checked += 1;
             }
         }
@@ -38,7 +38,7 @@ async fn digests_from_another_implementation_log_in() {
     let service = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
     for (n, vector) in vectors().into_iter().enumerate() {
         let name = format!("user{n}");
-        service.lab.user(&name).password(text(&vector, "password")).add().await;
+        service.lab.user(&name).password(str_member(&vector, "password")).add().await;
         for salted in vector["salted"].as_array().unwrap() {
             let body = json!({ "username": name, "password": salted["digest"], "timestamp": salted["timestamp"] });
             assert_eq!(service.post(LOGIN, &body).await.code(), "0000", "{vector}");

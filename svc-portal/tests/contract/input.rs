@@ -25,7 +25,7 @@ async fn a_numeric_username_is_accepted() {
 }
 
 #[tokio::test]
-async fn an_empty_username_is_rejected() {
+async fn an_empty_username_or_password_is_rejected() {
     let service = TestService::new().await;
     post_as(&service, "/code/send", JSON, r#"{"username":""}"#).await.assert_code("3203");
     for path in ["/i/register", "/i/resetpwd"] {

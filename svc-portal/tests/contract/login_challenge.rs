@@ -60,7 +60,7 @@ async fn a_rate_limited_login_checks_neither_code_nor_password() {
 }
 
 #[tokio::test]
-async fn a_trusted_address_has_its_own_quota_and_challenge() {
+async fn a_trusted_address_has_its_own_rate_limit_and_challenge() {
     let service = service_with_user().await;
     service.login_from(OWNER_ADDRESS, PHONE, "hna123").await.assert_code("200");
     for _ in 0..5 {
@@ -75,7 +75,7 @@ async fn a_trusted_address_has_its_own_quota_and_challenge() {
     let code = service.request_code_for(PHONE).await;
     with_code("wrong!", &code).await.assert_code("3202");
     assert_eq!(with_code("hna123", &code).await.assert_code("429").retry_after, Some(1));
-    // This quota counts for the trusted address only; other addresses are unaffected.
+    // This rate limit applies to the trusted address only; other addresses are unaffected.
     service.login_from(UNTRUSTED_ADDRESS, PHONE, "hna123").await.assert_code("200");
     service.lab.clock().advance(Duration::from_secs(1));
     with_code("hna123", &code).await.assert_code("200");

@@ -33,7 +33,7 @@ async fn logout_ends_only_the_callers_session() {
 }
 
 #[tokio::test]
-async fn logout_always_returns_200() {
+async fn logout_returns_200_for_any_body_and_cookie() {
     let service = TestService::new().await;
     service.register_user(PHONE, "hna123").await;
     service.register_user("a@b.cn", "hna123").await;

@@ -6,7 +6,7 @@ use stele_testkit::conformance::DialectUnderTest as _;
 use crate::test_service::{PHONE, TestService};
 
 #[tokio::test]
-async fn a_password_reset_ends_all_sessions() {
+async fn a_password_reset_revokes_all_sessions() {
     let service = TestService::new().await;
     let profile = Profile { memo: "备注".into(), ..Profile::default() };
     service.lab.user("mark").password("hna123").phone(PHONE).profile(profile).add().await;

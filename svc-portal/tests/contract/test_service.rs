@@ -55,8 +55,8 @@ impl DialectUnderTest for TestService {
         vec![("username", identifier.to_owned()), ("password", to_base64(password))]
     }
 
-    fn is_accepted(answer: &stele_testkit::TestResponse) -> bool {
-        answer.json()["status"]["status_code"] == "200"
+    fn is_accepted(response: &stele_testkit::TestResponse) -> bool {
+        response.json()["status"]["status_code"] == "200"
     }
 
     async fn login_after_challenge(&self, origin: u8, identifier: &str, password: &str) -> stele_testkit::TestResponse {
@@ -76,8 +76,8 @@ impl DialectUnderTest for TestService {
 }
 
 impl SessionDialect for TestService {
-    fn session_token(&self, answer: &stele_testkit::TestResponse) -> Token {
-        let cookie = answer.header("set-cookie").strip_prefix("stele_session=").unwrap();
+    fn session_token(&self, response: &stele_testkit::TestResponse) -> Token {
+        let cookie = response.header("set-cookie").strip_prefix("stele_session=").unwrap();
         Token::parse(cookie.split(';').next().unwrap()).unwrap()
     }
 }
@@ -92,8 +92,8 @@ impl CodeDialect for TestService {
         self.form(DEFAULT_ADDRESS, "/i/resetpwd", &form).await
     }
 
-    fn is_success(answer: &stele_testkit::TestResponse) -> bool {
-        Self::is_accepted(answer)
+    fn is_success(response: &stele_testkit::TestResponse) -> bool {
+        Self::is_accepted(response)
     }
 }
 
@@ -203,17 +203,17 @@ impl TestService {
 fn parse_response(response: &stele_testkit::TestResponse) -> PortalResponse {
     let (http_status, body, retry_after) = (response.status, response.text.clone(), response.retry_after());
     let set_cookie = response.headers.get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
-    let answer = response.json();
+    let json = response.json();
     let status_field =
-        |name: &str| answer["status"][name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned();
+        |name: &str| json["status"][name].as_str().unwrap_or_else(|| panic!("{name}: {body}")).to_owned();
     let (status_code, status_message) = (status_field("status_code"), status_field("status_message"));
-    let content = answer["content"].clone();
+    let content = json["content"].clone();
     // Exactly the fields of the API document, in its order.
     let start = format!(
         r#"{{"status":{{"status_code":"{status_code}","status_message":"{status_message}","message":"{status_message}"}},"content":{{"#
     );
     assert!(body.starts_with(&start), "{body}");
-    assert_eq!((answer.as_object().unwrap().len(), answer["status"].as_object().unwrap().len()), (2, 3), "{body}");
+    assert_eq!((json.as_object().unwrap().len(), json["status"].as_object().unwrap().len()), (2, 3), "{body}");
     assert!(content.is_object() && (status_code == "200" || content.as_object().unwrap().is_empty()), "{body}");
     assert_eq!(status_code == "429" || status_code == "503", retry_after.is_some(), "{body}");
     PortalResponse { http_status, status_code, status_message, content, body, set_cookie, retry_after }

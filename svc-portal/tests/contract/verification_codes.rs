@@ -18,7 +18,7 @@ async fn fail_five_logins(service: &TestService) {
 }
 
 #[tokio::test]
-async fn a_code_works_for_every_call_and_success_consumes_it() {
+async fn a_code_works_for_registration_and_reset_and_success_consumes_it() {
     let service = TestService::new().await;
     let code = service.request_code_for(PHONE).await;
     service.post_with_code("/i/register", PHONE, "hna123", &code).await.assert_code("200");

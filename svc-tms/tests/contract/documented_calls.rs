@@ -92,9 +92,9 @@ async fn pwdreset_accepts_every_user_id_format() {
         json!(user.number.to_string()),
         json!(user.number),
     ];
-    for (turn, user_id) in user_ids.into_iter().enumerate() {
+    for (index, user_id) in user_ids.into_iter().enumerate() {
         service.advance_clock(1);
-        let (old, new) = if turn % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
+        let (old, new) = if index % 2 == 0 { ("123456", "新密码") } else { ("新密码", "123456") };
         let response = service.pwdreset(&token, user_id, old, new).await;
         assert_eq!(response.json()["data"]["user_id"], id, "{response:?}");
         token = response.token();
@@ -119,10 +119,13 @@ async fn the_documented_samples_are_rejected_without_digests() {
     service.lab.user("mark").password("hna123").admin().add().await;
     let invalid_field = |name: &str| format!(r#"{{"message":"参数错误: {name}","code":"1001"}}"#);
     for path in [ADMIN_LOGIN, LOGIN] {
-        service.post_as(path, "application/json", LOGIN_SAMPLE).await.assert_is(400, &invalid_field("password"));
+        service
+            .post_with_client_token(path, "application/json", LOGIN_SAMPLE)
+            .await
+            .assert_is(400, &invalid_field("password"));
     }
     service
-        .post_as(PWDRESET, "application/json", PWDRESET_SAMPLE)
+        .post_with_client_token(PWDRESET, "application/json", PWDRESET_SAMPLE)
         .await
         .assert_is(400, &invalid_field("orig_password"));
 }
@@ -132,12 +135,12 @@ async fn the_documented_samples_work_with_digests_and_without_a_timestamp_limit(
     let sample = LOGIN_SAMPLE.replace("hna123", &salted_digest("hna123", 1_521_515_662));
     let service = TestService::new().await;
     service.lab.user("mark").password("hna123").admin().add().await;
-    service.post_as(LOGIN, "application/json", sample.clone()).await.assert_is(200, PROOF_STALE);
+    service.post_with_client_token(LOGIN, "application/json", sample.clone()).await.assert_is(200, PROOF_STALE);
 
     let service = TestService::with_settings(&[("STELE_TIMESTAMP_SKEW", "0")]).await;
     let user = service.lab.user("mark").password("hna123").admin().add().await;
-    let token = service.post_as(ADMIN_LOGIN, "application/json", sample.clone()).await.token();
-    service.post_as(LOGIN, "application/json", sample).await.assert_is(200, PROOF_REPLAYED);
+    let token = service.post_with_client_token(ADMIN_LOGIN, "application/json", sample.clone()).await.token();
+    service.post_with_client_token(LOGIN, "application/json", sample).await.assert_is(200, PROOF_REPLAYED);
     // The sample's user 4 does not exist here.
     let reset = PWDRESET_SAMPLE.replacen(
         r#":"orig_password""#,

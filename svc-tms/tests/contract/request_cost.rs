@@ -74,12 +74,12 @@ async fn a_login_makes_the_minimum_number_of_store_round_trips() {
             RequestCost::new(1, &["client_token", "find"], &["admit", "settle"]),
         ),
     ];
-    for (format, proof, cost) in cases {
+    for (format, make_proof, cost) in cases {
         let service = TestService::with_settings(&[("STELE_TMS_PROOF", format)]).await;
         service.lab.user("mark").add().await;
         let (response, work) = service
             .lab
-            .measure_cost(service.login_with_proof(LOGIN, "mark", &proof("123456", service.now()), service.now()))
+            .measure_cost(service.login_with_proof(LOGIN, "mark", &make_proof("123456", service.now()), service.now()))
             .await;
         response.token();
         assert_eq!(work, cost, "{format}");

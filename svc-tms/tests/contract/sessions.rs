@@ -23,8 +23,8 @@ impl TestService {
             last_seen: now,
             epoch: account.epoch,
         };
-        let new = NewSession { key: token.key(), session, max_per_user: 10_000 };
-        deps.state.open_session(&new).await.unwrap();
+        let new_session = NewSession { key: token.key(), session, max_per_user: 10_000 };
+        deps.state.open_session(&new_session).await.unwrap();
         token.expose().to_owned()
     }
 
@@ -34,7 +34,7 @@ impl TestService {
 }
 
 #[tokio::test]
-async fn pwdreset_ends_all_older_sessions_in_all_dialects_and_opens_a_new_one() {
+async fn pwdreset_revokes_all_older_sessions_in_all_dialects_and_opens_a_new_one() {
     let service = TestService::new().await;
     let mark = service.lab.user("mark").add().await;
     let old = service.login("mark", "123456").await.token();
@@ -49,12 +49,12 @@ async fn pwdreset_ends_all_older_sessions_in_all_dialects_and_opens_a_new_one() 
             && !service.is_token_live(&used).await
             && service.is_token_live(&fresh).await
     );
-    let cloudbox_token = service.lab.use_cases().authenticate("cloudbox", &cloudbox_token).await;
-    assert!(matches!(cloudbox_token, Err(Error::NotAuthenticated)), "{cloudbox_token:?}");
+    let cloudbox_session = service.lab.use_cases().authenticate("cloudbox", &cloudbox_token).await;
+    assert!(matches!(cloudbox_session, Err(Error::NotAuthenticated)), "{cloudbox_session:?}");
 }
 
 #[tokio::test]
-async fn a_failed_pwdreset_ends_no_session() {
+async fn a_failed_pwdreset_revokes_no_session() {
     let service = TestService::new().await;
     let mark = service.lab.user("mark").add().await;
     let token = service.login("mark", "123456").await.token();

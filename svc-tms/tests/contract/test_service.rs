@@ -78,7 +78,12 @@ impl TestService {
     }
 
     /// Posts with the client token.
-    pub(crate) async fn post_as(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> TestResponse {
+    pub(crate) async fn post_with_client_token(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> TestResponse {
         let request = self.add_credentials(self.request("POST", path)).header("content-type", content_type);
         self.send(request.body(body)).await
     }
