@@ -15,7 +15,7 @@ use crate::presented_tokens::tokens_from_headers;
 use crate::tokens::{TokenManager, is_jwt};
 use crate::{DialectState, wire};
 
-/// 登录.
+/// 登录: login for a signed token.
 pub(crate) async fn login(
     fields: Fields,
     ClientAddress(address): ClientAddress,
@@ -23,7 +23,7 @@ pub(crate) async fn login(
     state: Data<DialectState>,
 ) -> HandlerResult {
     let wire::LoginRequest { account, password, captcha } = (&fields).try_into()?;
-    let login = LoginRequest {
+    let request = LoginRequest {
         identifier: &account,
         proof: Proof::Raw(password),
         caller: &RequestInfo::from_client(Jwt::NAME, address),
@@ -31,29 +31,29 @@ pub(crate) async fn login(
         challenge: Challenge::Captcha(captcha),
         transport: SessionTransport::Token,
     };
-    let login = use_cases.login(login).await?;
-    let token = state.tokens.issue(&login.session, &login.token)?;
-    Ok(wire::login_response(&login.user, &token)?)
+    let session = use_cases.login(request).await?;
+    let token = state.tokens.issue(&session.session, &session.token)?;
+    Ok(wire::login_response(&session.user, &token)?)
 }
 
-/// 登出.
+/// 登出: logout.
 pub(crate) async fn logout(
     request: HttpRequest,
     use_cases: Data<UseCases>,
     state: Data<DialectState>,
 ) -> HandlerResult {
-    let logout = async {
-        let find_session = async |jwt: &str| live_session_token(&use_cases, &state.tokens, jwt).await;
-        let session = first_accepted(&tokens_from_headers(request.headers()), find_session).await?;
-        use_cases.logout(Jwt::NAME, &session).await
+    let end_session = async {
+        let verify = async |jwt: &str| verify_login_token(&use_cases, &state.tokens, jwt).await;
+        let session_token = first_accepted(&tokens_from_headers(request.headers()), verify).await?;
+        use_cases.logout(Jwt::NAME, &session_token).await
     };
-    match logout.await {
+    match end_session.await {
         Ok(()) => Ok(wire::success_response("注销成功")),
         Err(error) => token_error_response(error, "注销失败"),
     }
 }
 
-/// 忘记密码.
+/// 忘记密码: sends a password reset code.
 pub(crate) async fn forget_password(
     fields: Fields,
     ClientAddress(address): ClientAddress,
@@ -66,7 +66,7 @@ pub(crate) async fn forget_password(
     }
 }
 
-/// 验证手机.
+/// 验证手机: exchanges a code for a reset token.
 pub(crate) async fn validate_phone(
     fields: Fields,
     ClientAddress(address): ClientAddress,
@@ -77,7 +77,7 @@ pub(crate) async fn validate_phone(
     Ok(wire::reset_token_response(token.expose())?)
 }
 
-/// 更新密码.
+/// 更新密码: sets a new password, with a reset token or a recent login token.
 pub(crate) async fn update_password(
     request: HttpRequest,
     fields: Fields,
@@ -91,7 +91,7 @@ pub(crate) async fn update_password(
     let caller = RequestInfo::from_client(Jwt::NAME, address);
     let tokens = tokens_from_headers(request.headers());
     let update = first_accepted(&tokens, async |token: &str| {
-        let authorization = password_change_authorization(&use_cases, &state.tokens, token).await?;
+        let authorization = authorize_password_change(&use_cases, &state.tokens, token).await?;
         use_cases.set_password(&caller, &account, &password, &authorization).await
     });
     match update.await {
@@ -100,19 +100,19 @@ pub(crate) async fn update_password(
     }
 }
 
-/// The authorization to set a password that a token gives: a login token is a JWT, any other token is a reset token.
-async fn password_change_authorization(
+/// The authorization that `token` gives to set a password: a JWT is a login token, any other text is a reset token.
+async fn authorize_password_change(
     use_cases: &UseCases,
     tokens: &TokenManager,
-    text: &str,
+    token: &str,
 ) -> Result<SetPasswordAuthorization> {
-    if is_jwt(text) {
-        return live_session_token(use_cases, tokens, text).await.map(SetPasswordAuthorization::RecentLogin);
+    if is_jwt(token) {
+        return verify_login_token(use_cases, tokens, token).await.map(SetPasswordAuthorization::RecentLogin);
     }
-    Token::parse(text).map(SetPasswordAuthorization::ResetToken).ok_or(Error::NotAuthenticated)
+    Token::parse(token).map(SetPasswordAuthorization::ResetToken).ok_or(Error::NotAuthenticated)
 }
 
-/// Calls `attempt` with each token until the result is not [`Error::NotAuthenticated`].
+/// The first result of `attempt` that is not [`Error::NotAuthenticated`], trying the tokens in turn.
 async fn first_accepted<T>(tokens: &[&str], attempt: impl AsyncFn(&str) -> Result<T>) -> Result<T> {
     for token in tokens {
         match attempt(token).await {
@@ -123,8 +123,8 @@ async fn first_accepted<T>(tokens: &[&str], attempt: impl AsyncFn(&str) -> Resul
     Err(Error::NotAuthenticated)
 }
 
-/// Verifies a login token and returns the token of its session, which must be valid.
-async fn live_session_token(use_cases: &UseCases, tokens: &TokenManager, jwt: &str) -> Result<Token> {
+/// Verifies a login token (JWT verification) and returns the session token in it. The session must be valid.
+async fn verify_login_token(use_cases: &UseCases, tokens: &TokenManager, jwt: &str) -> Result<Token> {
     if let Some(key_name) = tokens.unknown_key_name(jwt) {
         use_cases.load_key(&key_name).await?;
     }

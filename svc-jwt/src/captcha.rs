@@ -26,7 +26,7 @@ pub(crate) async fn issue(
     }
 }
 
-/// 生成验证码 by POST, as in the API document's sample. It has no parameters.
+/// 生成验证码 by POST, as in the API document's sample, without parameters.
 pub(crate) async fn issue_by_post(
     _: IgnoredBody,
     address: ClientAddress,
@@ -36,12 +36,12 @@ pub(crate) async fn issue_by_post(
     issue(address, use_cases, state).await
 }
 
-/// Serves the image of a captcha up to five times. Viewing it does not consume the captcha.
+/// Serves the image of a captcha up to five times. A view does not consume the captcha.
 pub(crate) async fn image(request: HttpRequest, use_cases: Data<UseCases>, state: Data<DialectState>) -> HandlerResult {
     let id = request.match_info().get("id").and_then(wire::parse_captcha_id);
     let rendering = async {
         let Some(id) = id else { return Ok(None) };
-        // Reserved before the view is counted, so that a rejected request counts no view.
+        // The slot is reserved before the view is counted, so that a rejected request counts no view.
         let slot = state.captcha_renderer.reserve()?;
         match use_cases.view_captcha(id).await? {
             Some(image) => slot.render_png(image).await.map(Some),

@@ -14,14 +14,15 @@ use stele_core::{Error, Result};
 use stele_service::ConfigError;
 use tokio::sync::{mpsc, oneshot};
 
-/// The size of an image, in pixels.
+/// The width of an image, in pixels.
 const WIDTH: usize = 260;
+/// The height of an image, in pixels.
 const HEIGHT: usize = 120;
 /// The amplitude of the wave filter, in pixels.
 const WAVE_AMPLITUDE: u32 = 10;
-/// Noise: the number of black pixels per 256.
+/// The noise: the number of pixels in 256 that are blackened.
 const NOISE_DENSITY: u8 = 51;
-/// The number of dots.
+/// The number of dots drawn over the text.
 const DOT_COUNT: usize = 8;
 
 /// The queue length per worker thread: about 0.1 s of work.
@@ -29,8 +30,8 @@ const QUEUE_SLOTS_PER_THREAD: usize = 32;
 /// `Retry-After` when the queue is full.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Renders images on a few worker threads, so that anonymous clients cannot take the CPU from logins. The threads end when
-/// it is dropped.
+/// Renders captcha images on a few worker threads, so that anonymous clients cannot take the CPU from logins. The threads end when
+/// the renderer is dropped.
 pub struct CaptchaRenderer {
     jobs: mpsc::Sender<RenderJob>,
 }

@@ -105,25 +105,25 @@ mod tests {
 
     #[test]
     fn routes_return_their_documented_error_text() {
-        let rendered = |result: HandlerResult| match result {
+        let render = |result: HandlerResult| match result {
             Ok(response) => status_and_body(response),
             Err(error) => status_and_body(error.error_response()),
         };
         let retry_after = Duration::from_secs(1);
-        assert_eq!(rendered(token_error_response(Error::NotAuthenticated, "注销失败")), (401, error_body("注销失败")));
+        assert_eq!(render(token_error_response(Error::NotAuthenticated, "注销失败")), (401, error_body("注销失败")));
         assert_eq!(
-            rendered(token_error_response(Error::unavailable("secret"), "注销失败")),
+            render(token_error_response(Error::unavailable("secret"), "注销失败")),
             (503, error_body("服务暂不可用"))
         );
         assert_eq!(
-            rendered(server_error_response(Error::unavailable("secret"), "发送短信失败")),
+            render(server_error_response(Error::unavailable("secret"), "发送短信失败")),
             (503, error_body("发送短信失败"))
         );
         assert_eq!(
-            rendered(server_error_response(Error::internal("secret"), "发送短信失败")),
+            render(server_error_response(Error::internal("secret"), "发送短信失败")),
             (500, error_body("发送短信失败"))
         );
         let rate_limited = server_error_response(Error::RateLimited { retry_after }, "发送短信失败");
-        assert_eq!(rendered(rate_limited), (429, error_body("操作过于频繁，请稍后再试")));
+        assert_eq!(render(rate_limited), (429, error_body("操作过于频繁，请稍后再试")));
     }
 }

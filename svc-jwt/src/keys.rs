@@ -171,30 +171,30 @@ fn fingerprint(pem: &str, algorithm: Algorithm) -> Option<KeyFingerprint> {
 fn parse_pem(pem: &str, algorithm: Algorithm) -> Option<(EncodingKey, DecodingKey)> {
     match algorithm {
         Algorithm::EdDsa => {
-            let signing = EncodingKey::from_ed_pem(pem.as_bytes()).ok()?;
-            let pair = Ed25519KeyPair::from_pkcs8(signing.as_bytes()).ok()?;
-            Some((signing, DecodingKey::from_ed_der(pair.public_key().as_ref())))
+            let encoding_key = EncodingKey::from_ed_pem(pem.as_bytes()).ok()?;
+            let pair = Ed25519KeyPair::from_pkcs8(encoding_key.as_bytes()).ok()?;
+            Some((encoding_key, DecodingKey::from_ed_der(pair.public_key().as_ref())))
         }
         Algorithm::Rs256 => {
-            let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).ok()?;
-            let pair = RsaKeyPair::from_der(signing.as_bytes()).ok()?;
-            Some((signing, DecodingKey::from_rsa_der(pair.public_key().as_ref())))
+            let encoding_key = EncodingKey::from_rsa_pem(pem.as_bytes()).ok()?;
+            let pair = RsaKeyPair::from_der(encoding_key.as_bytes()).ok()?;
+            Some((encoding_key, DecodingKey::from_rsa_der(pair.public_key().as_ref())))
         }
     }
 }
 
-/// Generates a key pair; PKCS#8 in PEM.
+/// Generates a key pair, as PKCS#8 in PEM.
 fn generate_pem(algorithm: Algorithm) -> Option<Zeroizing<String>> {
     let der: Pkcs8V1Der<'_> = match algorithm {
         Algorithm::EdDsa => Ed25519KeyPair::generate().ok()?.as_der().ok()?,
         Algorithm::Rs256 => RsaKeyPair::generate(KeySize::Rsa3072).ok()?.as_der().ok()?,
     };
-    let text = Zeroizing::new(STANDARD.encode(der.as_ref()));
-    let mut pem = Zeroizing::new(String::with_capacity(text.len() + text.len() / 64 + 64));
+    let base64 = Zeroizing::new(STANDARD.encode(der.as_ref()));
+    let mut pem = Zeroizing::new(String::with_capacity(base64.len() + base64.len() / 64 + 64));
     *pem += "-----BEGIN PRIVATE KEY-----\n";
     // Base64 is ASCII, so every index is a character boundary.
-    for start in (0..text.len()).step_by(64) {
-        *pem += &text[start..text.len().min(start + 64)];
+    for start in (0..base64.len()).step_by(64) {
+        *pem += &base64[start..base64.len().min(start + 64)];
         *pem += "\n";
     }
     *pem += "-----END PRIVATE KEY-----\n";
@@ -219,20 +219,24 @@ mod tests {
 
     #[test]
     fn the_newest_active_key_signs_and_all_keys_verify() {
-        let pem = || generate_pem(Algorithm::EdDsa);
+        let generate_key = || generate_pem(Algorithm::EdDsa);
         let keys = SigningKeys::empty(Algorithm::EdDsa);
         assert!(keys.current(at(0)).is_none());
-        keys.set_keys(vec![registered_key(2, 0, pem()), registered_key(10, 100, pem()), registered_key(1, 0, pem())]);
+        keys.set_keys(vec![
+            registered_key(2, 0, generate_key()),
+            registered_key(10, 100, generate_key()),
+            registered_key(1, 0, generate_key()),
+        ]);
         assert_eq!(keys.current(at(99)).unwrap().key_id, "eddsa-2");
         assert_eq!(keys.current(at(100)).unwrap().key_id, "eddsa-10");
         assert!(["eddsa-1", "eddsa-2", "eddsa-10"].iter().all(|id| keys.find(id).is_some()));
         for hostile in ["", "eddsa-3", "eddsa-01", "EDDSA-1", "../keys/jwt-eddsa-1.pem", "eddsa-1\0"] {
             assert!(keys.find(hostile).is_none(), "{hostile}");
         }
-        let public = |key: Arc<SigningKey>| key.decoding_key.try_get_as_bytes().unwrap().to_vec();
-        let before = public(keys.find("eddsa-10").unwrap());
+        let public_key = |key: Arc<SigningKey>| key.decoding_key.try_get_as_bytes().unwrap().to_vec();
+        let before = public_key(keys.find("eddsa-10").unwrap());
         keys.set_keys(vec![registered_key(10, 100, None), registered_key(11, 0, None)]);
-        assert_eq!(public(keys.find("eddsa-10").unwrap()), before);
+        assert_eq!(public_key(keys.find("eddsa-10").unwrap()), before);
         assert!(keys.find("eddsa-1").is_none() && keys.find("eddsa-11").is_none());
     }
 

@@ -6,7 +6,7 @@
 //! - [`dialect`]: error responses
 //! - `account`, `captcha`: the handlers; [`captcha_image`]: rendering of captcha images
 //! - `openapi`: the OpenAPI document
-//! - [`keys`], [`tokens`]: signing keys and the JWTs that they sign
+//! - [`keys`], [`tokens`]: signing keys with key rotation; JWT issuing and JWT verification
 //! - [`presented_tokens`]: the headers in which clients send tokens
 
 mod account;
@@ -54,7 +54,7 @@ stele_service::settings! {
 pub struct DialectState {
     /// Signs and verifies tokens.
     pub tokens: TokenManager,
-    /// The base of captcha URLs; empty for relative URLs.
+    /// The public base URL, with which captcha URLs begin; empty for relative URLs.
     pub public_url: String,
     /// Renders captcha images.
     pub captcha_renderer: CaptchaRenderer,
@@ -126,8 +126,9 @@ fn parse_public_url(text: &str) -> Result<String, String> {
     let url = text.trim_end_matches('/');
     let uri: Option<Uri> = url.parse().ok();
     let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
-    let has_host_only = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
-    let is_valid = uri.is_some_and(|uri| is_http(&uri) && has_host_only(&uri));
+    let has_no_query_or_userinfo =
+        |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty()) && !url.contains(['?', '#', '@']);
+    let is_valid = uri.is_some_and(|uri| is_http(&uri) && has_no_query_or_userinfo(&uri));
     is_valid
         .then(|| url.to_owned())
         .ok_or_else(|| format!("`{text}` is not an HTTP URL; set one such as https://auth.example.com"))
@@ -139,28 +140,28 @@ mod tests {
 
     use super::*;
 
-    fn parsed_public_url(text: &str) -> Result<String, ConfigError> {
+    fn parse_public_url_setting(text: &str) -> Result<String, ConfigError> {
         Settings::default().with_values([("STELE_PUBLIC_URL", text.to_owned())]).get(&PUBLIC_URL)
     }
 
     #[test]
     fn an_overlong_issuer_is_rejected() {
-        let parsed_issuer =
+        let parse_issuer_setting =
             |text: &str| Settings::default().with_values([("STELE_JWT_ISSUER", text.to_owned())]).get(&JWT_ISSUER);
-        assert_eq!(parsed_issuer(""), Ok("stele".to_owned()));
-        assert_eq!(parsed_issuer("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
-        assert!(parsed_issuer(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));
+        assert_eq!(parse_issuer_setting(""), Ok("stele".to_owned()));
+        assert_eq!(parse_issuer_setting("https://auth.example.com"), Ok("https://auth.example.com".to_owned()));
+        assert!(parse_issuer_setting(&"x".repeat(257)).err().unwrap().to_string().contains("STELE_JWT_ISSUER"));
     }
 
     #[test]
     fn an_invalid_public_url_is_rejected() {
-        assert_eq!(parsed_public_url(""), Ok(String::new()));
-        assert_eq!(parsed_public_url("https://auth.example.com/"), Ok("https://auth.example.com".to_owned()));
-        assert_eq!(parsed_public_url("http://10.0.0.1:8080/base"), Ok("http://10.0.0.1:8080/base".to_owned()));
+        assert_eq!(parse_public_url_setting(""), Ok(String::new()));
+        assert_eq!(parse_public_url_setting("https://auth.example.com/"), Ok("https://auth.example.com".to_owned()));
+        assert_eq!(parse_public_url_setting("http://10.0.0.1:8080/base"), Ok("http://10.0.0.1:8080/base".to_owned()));
         for invalid in
             ["auth.example.com", "ftp://a", "https://", "https://a?b", "https://a#b", "https://a@b", "//a", "a b"]
         {
-            let error = parsed_public_url(invalid).err().map(|e| e.to_string()).unwrap_or_default();
+            let error = parse_public_url_setting(invalid).err().map(|e| e.to_string()).unwrap_or_default();
             assert!(error.contains("STELE_PUBLIC_URL"), "{invalid}: {error}");
         }
     }

@@ -1,5 +1,5 @@
-//! JWTs (RFC 7519) for sessions: issued at login, verified by signature, issuer and expiry. The session store decides
-//! whether the session is still valid.
+//! JWT issuing and JWT verification (RFC 7519): a token is issued for a session at login, and verified by signature, algorithm,
+//! issuer and expiry. The state store decides whether the session is still valid.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ pub struct VerifiedToken {
 }
 
 impl TokenManager {
-    /// Signs with `keys`; issues and accepts tokens of `issuer` only.
+    /// Issues tokens of `issuer`, signed with `keys`, and accepts only those.
     pub fn new(keys: Arc<SigningKeys>, issuer: &str) -> Self {
         // Algorithm confusion: the algorithm comes from the keys, and the token's header must match it (docs/THREATS.md 27).
         let mut validation = Validation::new(keys.algorithm.jose_algorithm());

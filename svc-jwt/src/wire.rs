@@ -16,7 +16,7 @@ use stele_dialect::{FieldError, Fields, json_response, response_body};
 /// Captcha ids are below 2^53, so that they are exact in JavaScript.
 const CAPTCHA_ID_LIMIT: u64 = 1 << 53;
 
-/// 登录.
+/// 登录: login.
 #[derive(Debug)]
 pub struct LoginRequest {
     /// 用户名.
@@ -43,7 +43,7 @@ impl TryFrom<&Fields> for LoginRequest {
     }
 }
 
-/// 忘记密码.
+/// 忘记密码: requests a password reset code.
 #[derive(Debug)]
 pub struct ForgetPasswordRequest {
     /// 用户名.
@@ -66,7 +66,7 @@ impl TryFrom<&Fields> for ForgetPasswordRequest {
     }
 }
 
-/// 验证手机.
+/// 验证手机: exchanges the code for a reset token.
 #[derive(Debug)]
 pub struct ValidatePhoneRequest {
     /// 用户名.
@@ -84,12 +84,12 @@ impl TryFrom<&Fields> for ValidatePhoneRequest {
     }
 }
 
-/// 更新密码.
+/// 更新密码: sets a new password.
 #[derive(Debug)]
 pub struct UpdatePasswordRequest {
     /// 用户名.
     pub account: String,
-    /// 密码: the new one.
+    /// 密码: the new password.
     pub password: RawPassword,
 }
 
@@ -221,7 +221,7 @@ pub fn captcha_response(id: u64, url: &str) -> HttpResponse {
     )
 }
 
-/// The login response: user and token, the latter also in `Authorization`.
+/// The login response: the user, and the token, which is also in `Authorization`.
 ///
 /// # Errors
 /// [`Error::Internal`] if the token is no valid header value.
@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed_recipient(body: &str) -> Result<Recipient, FieldError> {
+    fn parse_recipient(body: &str) -> Result<Recipient, FieldError> {
         let fields = Fields::from_urlencoded(body).unwrap();
         ForgetPasswordRequest::try_from(&fields).map(|request| request.recipient)
     }
@@ -259,25 +259,25 @@ mod tests {
     #[test]
     fn a_phone_takes_precedence_over_an_email() {
         let phone = Phone::parse("13800138000").map(Recipient::Phone).unwrap();
-        assert_eq!(parsed_recipient("account=a&email=a%40b.cn&phone=13800138000"), Ok(phone));
+        assert_eq!(parse_recipient("account=a&email=a%40b.cn&phone=13800138000"), Ok(phone));
         let email = Email::parse("a@b.cn").map(Recipient::Email).unwrap();
-        assert_eq!(parsed_recipient("account=a&email=a%40b.cn&phone="), Ok(email));
-        assert_eq!(parsed_recipient("account=a"), Err(FieldError::Missing("phone".into())));
-        assert_eq!(parsed_recipient("account=a&phone=1&email=a%40b.cn"), Err(invalid_parameter("phone")));
-        assert_eq!(parsed_recipient("account=a&email=1"), Err(invalid_parameter("email")));
+        assert_eq!(parse_recipient("account=a&email=a%40b.cn&phone="), Ok(email));
+        assert_eq!(parse_recipient("account=a"), Err(FieldError::Missing("phone".into())));
+        assert_eq!(parse_recipient("account=a&phone=1&email=a%40b.cn"), Err(invalid_parameter("phone")));
+        assert_eq!(parse_recipient("account=a&email=1"), Err(invalid_parameter("email")));
     }
 
     #[test]
     fn an_incomplete_captcha_solution_is_ignored() {
-        let captcha = |parameters: &str| {
+        let parse_captcha = |parameters: &str| {
             let fields = Fields::from_urlencoded(&format!("account=a&password=1{parameters}")).unwrap();
             LoginRequest::try_from(&fields).map(|login| login.captcha.map(|solution| (solution.id, solution.text)))
         };
-        assert_eq!(captcha("&captchaId=7&captcha=AbC34"), Ok(Some((7, "AbC34".to_owned()))));
+        assert_eq!(parse_captcha("&captchaId=7&captcha=AbC34"), Ok(Some((7, "AbC34".to_owned()))));
         for incomplete in ["", "&captchaId=7", "&captcha=x", "&captchaId=&captcha=x", "&captchaId=7&captcha="] {
-            assert_eq!(captcha(incomplete), Ok(None), "{incomplete}");
+            assert_eq!(parse_captcha(incomplete), Ok(None), "{incomplete}");
         }
-        assert_eq!(captcha("&captchaId=x"), Err(invalid_parameter("captchaId")));
+        assert_eq!(parse_captcha("&captchaId=x"), Err(invalid_parameter("captchaId")));
     }
 
     proptest! {

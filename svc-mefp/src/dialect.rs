@@ -53,7 +53,7 @@ pub(crate) fn error_response(error: &Error) -> (StatusCode, InnerResponse) {
         Error::Stale | Error::Replayed | Error::ChallengeRequired | Error::ChallengeFailed => {
             InnerResponse::error(40003, "用户名或密码错误")
         }
-        // Of these only `TicketRefused` is reachable: there are no session tokens.
+        // Only `TicketRefused` is reachable: this dialect has no session tokens.
         Error::TicketRefused | Error::NotAuthenticated | Error::NotAllowed => {
             InnerResponse::error(40006, "获取token失败")
         }

@@ -1,4 +1,4 @@
-//! The envelope: AES-256-CBC under `mefp_secret` with the app's secret as initialisation vector, in base64.
+//! The transport envelope: AES-256-CBC under `mefp_secret` with the app's secret as initialisation vector, in base64.
 //!
 //! CBC authenticates neither the sender nor the content of a message. To avoid a padding oracle, [`Envelope::decrypt`] performs
 //! all its steps for every invalid envelope and returns the same error.
@@ -23,7 +23,7 @@ use crate::secret::MEFP_SECRET_LENGTH;
 pub struct EnvelopeKey(Zeroizing<[u8; MEFP_SECRET_LENGTH]>);
 
 impl EnvelopeKey {
-    /// The key with the bytes of `secret`.
+    /// Uses the bytes of `secret` as the key.
     ///
     /// # Errors
     /// If `secret` is not 32 bytes long.
@@ -47,7 +47,7 @@ impl Envelope {
         Self { key, iv }
     }
 
-    /// Pads `text`, encrypts it, and encodes it as base64.
+    /// Pads and encrypts `text`, and encodes the cipher text as base64.
     pub fn encrypt(&self, text: &[u8], padding: Padding) -> String {
         let mut buffer = Zeroizing::new(Vec::with_capacity(text.len() + BLOCK_BYTES));
         buffer.extend_from_slice(text);
@@ -59,16 +59,16 @@ impl Envelope {
         STANDARD.encode(encrypted)
     }
 
-    /// Decrypts a request: a JSON object with at most 32 bytes of padding. The padding is checked even if there is no object,
-    /// so that all failures cost the same. `None` if base64, length, object or padding is invalid, without saying which.
-    pub fn decrypt(&self, encrypt: &str) -> Option<DecryptedEnvelope> {
-        let cipher_text = decode_blocks(encrypt);
+    /// Decrypts a request: a JSON object with at most 32 bytes of padding, in base64. `None` if base64, length, object or padding
+    /// is invalid, without saying which. The padding is checked even if there is no object, so that all of these cost the same.
+    pub fn decrypt(&self, encoded: &str) -> Option<DecryptedEnvelope> {
+        let cipher_text = decode_blocks(encoded);
         let is_decoded = matches!(cipher_text, CipherText::Decoded(_));
         let (CipherText::Decoded(mut buffer) | CipherText::Placeholder(mut buffer)) = cipher_text;
         let decryptor = Decryptor::<Aes256>::new((&*self.key.0).into(), (&*self.iv).into());
         let plaintext = decryptor.decrypt_padded::<NoPadding>(&mut buffer).unwrap_or_default();
         let object = Fields::from_json_prefix(plaintext);
-        // Without an object the last block is checked, at the same cost.
+        // Without an object, the last block is checked as padding, at the same cost.
         let tail = object.as_ref().map_or(&plaintext[plaintext.len().saturating_sub(BLOCK_BYTES)..], |(_, tail)| tail);
         let padding = Padding::detect(tail);
         match (is_decoded, object, padding) {
@@ -82,9 +82,9 @@ impl Envelope {
 /// The content of an envelope.
 #[derive(Debug)]
 pub struct DecryptedEnvelope {
-    /// The fields, or [`FieldError::Duplicate`].
+    /// The fields, or [`FieldError::Duplicate`] for a field with different values.
     pub fields: Result<Fields, FieldError>,
-    /// The padding of the request, which its response uses as well.
+    /// The padding for the response, chosen by that of the request.
     pub padding: Padding,
 }
 
@@ -96,12 +96,13 @@ enum CipherText {
     Placeholder(Zeroizing<Vec<u8>>),
 }
 
-fn decode_blocks(encrypt: &str) -> CipherText {
+/// Decodes base64 to whole blocks, or returns a placeholder.
+fn decode_blocks(encoded: &str) -> CipherText {
     let is_whole_blocks = |bytes: &[u8]| !bytes.is_empty() && bytes.len().is_multiple_of(BLOCK_BYTES);
-    match lenient_base64::decode(encrypt, is_whole_blocks) {
+    match lenient_base64::decode(encoded, is_whole_blocks) {
         Some(bytes) => CipherText::Decoded(bytes),
         None => {
-            let blocks = (encrypt.len() * 3 / 4 / BLOCK_BYTES).max(1);
+            let blocks = (encoded.len() * 3 / 4 / BLOCK_BYTES).max(1);
             CipherText::Placeholder(Zeroizing::new(vec![0; blocks * BLOCK_BYTES]))
         }
     }

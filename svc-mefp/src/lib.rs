@@ -3,8 +3,8 @@
 //! `WIRE.md` lists the routes, quirks and error codes; `docs/PROTOCOLS.md` explains how the API document is interpreted.
 //!
 //! - [`envelope`]: encryption and decryption, with one error for every envelope that cannot be decrypted
-//! - `padding`: block padding of plaintexts
-//! - [`secret`]: loads `mefp_secret` from a setting or a file
+//! - `padding`: block padding of plaintexts, detected in constant time (padding oracle)
+//! - [`secret`]: loads `mefp_secret` from a setting or a file, and creates the file
 //! - `wire`: request and response types, outside and inside the envelope
 //! - `dialect`: error responses
 //! - `app_request`: decrypts the envelope of a request and encrypts its response

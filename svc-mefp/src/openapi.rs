@@ -94,7 +94,7 @@ pub(crate) fn document() -> OpenApi {
     crate::endpoints().openapi_document(&API_INFO)
 }
 
-/// An operation with examples of the encrypted request and response, and the errors that may be encrypted.
+/// An operation whose description shows the decrypted request and response, and the errors that the response may contain.
 fn encrypted_operation(
     id: &'static str,
     summary: &'static str,

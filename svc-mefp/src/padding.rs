@@ -1,8 +1,9 @@
 //! Block padding after the JSON object in a plaintext, checked in constant time.
 //!
-//! The API document does not specify a padding (`docs/PROTOCOLS.md`, MeFP), so apps chose different ones. Accepted are:
-//! none; zeros; spaces; PKCS#7 (to blocks of 16, or of 32 like WeChat's encoder), optionally after NULs; ISO/IEC 7816-4;
-//! ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of them.
+//! The API document does not specify a padding (`docs/PROTOCOLS.md`, MeFP), so apps chose different ones. Stele accepts
+//! no padding; zeros; spaces; PKCS#7 (to blocks of 16, or of 32 like WeChat's encoder), optionally after NULs; ISO/IEC 7816-4;
+//! ANSI X9.23; ISO 10126 of less than a block. JSON white space may precede any of these. A decoder whose responses distinguish valid from
+//! invalid padding is a padding oracle; `envelope` describes the defence.
 
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _, ConstantTimeGreater as _};
 
@@ -11,20 +12,20 @@ pub(crate) const BLOCK_BYTES: usize = 16;
 /// The longest padding with white space, in bytes.
 const MAX_PADDING_BYTES: usize = 32;
 
-/// The padding of a response, which follows the padding of its request.
+/// The padding of a response, chosen by the padding of the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// PKCS#7; also for requests without padding, or with one whose last byte is its length.
+    /// PKCS#7; chosen also for requests without padding, or padded in any way but zeros and spaces.
     #[default]
     Pkcs7,
-    /// Zeros up to the end of the block; none if it is full.
+    /// Zeros up to the end of the block; none if the block is full.
     Zeros,
-    /// Spaces up to the end of the block; none if it is full.
+    /// Spaces up to the end of the block; none if the block is full.
     Spaces,
 }
 
 impl Padding {
-    /// Detects the padding in `tail`, the bytes after the object; `None` if it is invalid. Every scheme is tried at every
+    /// Detects the padding in `tail`, the bytes after the object; `None` if the padding is invalid. Every scheme is tried at every
     /// offset without early exit, so that timing reveals no more than the response (timing side channel).
     pub(crate) fn detect(tail: &[u8]) -> Option<Self> {
         if tail.len() > MAX_PADDING_BYTES {
@@ -32,8 +33,8 @@ impl Padding {
         }
         let mut is_padding = Choice::from(0);
         let mut is_filler = Choice::from(0);
-        // A whole block after an object that ends at a block boundary may be from another message, appended as a padding
-        // oracle for its last byte. So ISO 10126 is accepted in less than a block only.
+        // A whole block after an object that ends at a block boundary may come from a recorded message, appended to use the
+        // service as a padding oracle for that block's last byte. So ISO 10126 is accepted only in less than a block.
         let is_partial_block = Choice::from(u8::from(tail.len() < BLOCK_BYTES));
         // Whether all bytes before `start` are JSON white space.
         let mut is_whitespace = Choice::from(1);
@@ -78,13 +79,13 @@ fn is_length_padding(suffix: &[u8], is_partial_block: Choice) -> Choice {
     let Some((last, before)) = suffix.split_last() else { return Choice::from(0) };
     let length = u8::try_from(suffix.len()).unwrap_or_default();
     let is_length = last.ct_eq(&length);
-    let (mut pkcs7, mut zeros) = (!last.ct_eq(&0) & !last.ct_gt(&length), Choice::from(1));
+    let (mut is_pkcs7, mut is_zeros) = (!last.ct_eq(&0) & !last.ct_gt(&length), Choice::from(1));
     for (distance, byte) in (1_u8..).zip(before.iter().rev()) {
-        // The last `last` bytes must equal `last`, those before them must be NUL.
-        pkcs7 &= u8::conditional_select(&0, last, last.ct_gt(&distance)).ct_eq(byte);
-        zeros &= byte.ct_eq(&0);
+        // The last `last` bytes must equal `last`, and the bytes before them must be NUL.
+        is_pkcs7 &= u8::conditional_select(&0, last, last.ct_gt(&distance)).ct_eq(byte);
+        is_zeros &= byte.ct_eq(&0);
     }
-    pkcs7 | (is_length & (zeros | is_partial_block))
+    is_pkcs7 | (is_length & (is_zeros | is_partial_block))
 }
 
 /// ISO/IEC 7816-4: 0x80, then zeros.
@@ -99,20 +100,20 @@ mod tests {
 
     use super::*;
 
-    /// The same rule, written for clarity instead of constant time.
-    fn reference_rule(tail: &[u8]) -> bool {
+    /// Whether `tail` is valid padding, written for clarity instead of constant time.
+    fn is_valid_padding(tail: &[u8]) -> bool {
         let is_whitespace = |byte: &u8| b" \t\r\n".contains(byte);
         let is_padding = |suffix: &[u8]| {
             let length = suffix.len();
             let last = suffix.last().map_or(0, |last| usize::from(*last));
-            let zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-            let pkcs7 = (1..=length).contains(&last)
+            let is_zeros = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+            let is_pkcs7 = (1..=length).contains(&last)
                 && suffix[length - last..].iter().all(|byte| usize::from(*byte) == last)
-                && zeros(&suffix[..length - last]);
-            let x923 = last > 0 && last == length && zeros(&suffix[..length - 1]);
-            let iso10126 = last > 0 && last == length && tail.len() < 16;
-            let iso7816 = suffix.first() == Some(&0x80) && zeros(&suffix[1..]);
-            suffix.iter().all(|byte| matches!(byte, 0 | b' ')) || pkcs7 || x923 || iso10126 || iso7816
+                && is_zeros(&suffix[..length - last]);
+            let is_x923 = last > 0 && last == length && is_zeros(&suffix[..length - 1]);
+            let is_iso10126 = last > 0 && last == length && tail.len() < 16;
+            let is_iso7816 = suffix.first() == Some(&0x80) && is_zeros(&suffix[1..]);
+            suffix.iter().all(|byte| matches!(byte, 0 | b' ')) || is_pkcs7 || is_x923 || is_iso10126 || is_iso7816
         };
         let whitespace = tail.iter().take_while(|byte| is_whitespace(byte)).count();
         tail.len() <= 32 && (0..=whitespace).any(|start| is_padding(&tail[start..]))
@@ -173,18 +174,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn padding_detection_matches_the_reference_rule(
+        fn padding_detection_matches_the_reference_implementation(
             head in proptest::collection::vec(prop::sample::select(vec![0, 9, 10, 13, 32, 0x80, 1, 2, 3, 16, 255]), 0..20),
             byte in prop_oneof![0_u8..=33, Just(0x80)],
             times in 0_usize..36,
         ) {
             let tail = [head, vec![byte; times]].concat();
-            prop_assert_eq!(Padding::detect(&tail).is_some(), reference_rule(&tail), "{:?}", tail);
+            prop_assert_eq!(Padding::detect(&tail).is_some(), is_valid_padding(&tail), "{:?}", tail);
         }
 
         #[test]
-        fn arbitrary_tails_match_the_reference_rule(tail: Vec<u8>) {
-            prop_assert_eq!(Padding::detect(&tail).is_some(), reference_rule(&tail));
+        fn arbitrary_tails_match_the_reference_implementation(tail: Vec<u8>) {
+            prop_assert_eq!(Padding::detect(&tail).is_some(), is_valid_padding(&tail));
         }
     }
 }

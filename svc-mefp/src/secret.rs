@@ -1,4 +1,5 @@
-//! `mefp_secret`, the 32 bytes that all apps share: loaded from a setting, or from a file in the key folder.
+//! `mefp_secret`, the AES-256 key that all apps share: loaded from a setting, or from a file in the key folder, which key
+//! bootstrap creates.
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ stele_service::settings! {
 /// Loads `mefp_secret` from the setting, else from the file.
 ///
 /// # Errors
-/// One line: neither exists (with both remedies), the file cannot be read, or the secret is not 32 printable ASCII
+/// If neither exists (the message names both remedies), the file cannot be read, or the secret is not 32 printable ASCII
 /// characters.
 pub fn load_secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError> {
     if let Some(secret) = settings.get(&MEFP_SECRET)? {
@@ -43,10 +44,10 @@ pub fn load_secret(settings: &Settings) -> Result<Zeroizing<String>, ConfigError
         .map_err(|why| ConfigError::new(format!("{path_text}: {why}")))
 }
 
-/// Creates the file with a random secret, unless it exists or the setting is set.
+/// Creates the file with a random secret (key bootstrap), unless the file exists or the setting is set.
 ///
 /// # Errors
-/// One line, if the file cannot be created.
+/// If the file cannot be created.
 pub fn provision(folder: &Path, settings: &Settings) -> Result<(), ConfigError> {
     if settings.raw_value(&MEFP_SECRET).is_some() {
         return Ok(());

@@ -41,7 +41,7 @@ response_body! {
     }
 }
 
-/// 注册
+/// 注册: registration with a code.
 #[derive(Debug)]
 pub(crate) struct RegisterRequest {
     pub(crate) recipient: Recipient,
@@ -49,14 +49,14 @@ pub(crate) struct RegisterRequest {
     pub(crate) code: Code,
 }
 
-/// 登录
+/// 登录: login.
 #[derive(Debug)]
 pub(crate) struct LoginRequest {
     pub(crate) phone: Phone,
     pub(crate) password: RawPassword,
 }
 
-/// 获取手机验证码
+/// 获取手机验证码: sends a code.
 #[derive(Debug)]
 pub(crate) struct CaptchaRequest {
     pub(crate) recipient: Recipient,
@@ -64,7 +64,7 @@ pub(crate) struct CaptchaRequest {
     pub(crate) recipient_filter: RecipientFilter,
 }
 
-/// 找回密码
+/// 找回密码: password reset with a code.
 #[derive(Debug)]
 pub(crate) struct ForgotRequest {
     pub(crate) recipient: Recipient,
@@ -72,20 +72,20 @@ pub(crate) struct ForgotRequest {
     pub(crate) code: Code,
 }
 
-/// 获取Token
+/// 获取Token: issues a token that hands a user over to another app.
 #[derive(Debug)]
 pub(crate) struct GetTokenRequest {
     pub(crate) phone: Phone,
     pub(crate) app_to: String,
 }
 
-/// 验证用户名
+/// 验证用户名: whether a user exists.
 #[derive(Debug)]
 pub(crate) struct CheckLoginnameRequest {
     pub(crate) phone: Phone,
 }
 
-/// 验证验证码
+/// 验证验证码: checks a code without consuming it.
 #[derive(Debug)]
 pub(crate) struct CheckCaptchaRequest {
     pub(crate) recipient: Recipient,
@@ -99,8 +99,8 @@ pub(crate) struct CheckTokenRequest {
     pub(crate) token: Option<Token>,
 }
 
-/// Implements parsing of an encrypted request: first check that every field is present, then that `login_name` is a phone, then
-/// the other fields.
+/// Implements parsing of a decrypted request. It checks first that every field is present, then that `login_name` is a phone,
+/// then the other fields.
 macro_rules! impl_parse_request {
     ($name:ident, |$fields:ident| $parse:expr) => {
         impl TryFrom<&Fields> for $name {
@@ -166,6 +166,10 @@ impl_parse_request!(CheckTokenRequest, |fields| {
     Ok(Self { token: Token::parse(token) })
 });
 
+/// The values of the fields `names`, which may be empty.
+///
+/// # Errors
+/// The first missing, duplicated or mistyped field.
 fn present_fields<'a, const N: usize>(
     fields: &'a Fields,
     names: [&'static str; N],
@@ -191,7 +195,7 @@ fn parse_recipient(login_name: &str) -> Result<Recipient, Error> {
 pub(crate) enum InnerResponse {
     /// Success without data.
     Success(SuccessBody),
-    /// 获取Token
+    /// 获取Token: the issued token.
     TokenIssued(TokenBody),
     /// 验证用户名: the user exists.
     UserExists(UserExistsBody),
@@ -275,7 +279,7 @@ impl InnerResponse {
         Self::TokenRedeemed(TokenHolderBody { result: 1, login_name, app_from })
     }
 
-    /// Code and text of an error, for the OpenAPI document; empty for a success.
+    /// Code and text of an error as Markdown, for the OpenAPI document; empty for a success.
     pub(crate) fn describe_error(&self) -> String {
         match self {
             Self::Error(ErrorBody { errors, .. }) => format!("`{}` {}", errors.code, errors.message),

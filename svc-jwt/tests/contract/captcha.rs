@@ -9,10 +9,10 @@ use crate::{ResponseExt as _, TestService};
 #[tokio::test]
 async fn the_returned_url_serves_the_image() {
     let service = TestService::new().await;
-    let answer = service.get("/api/vi/Auth/getCAPTCHA").await.json();
-    let id = answer["data"]["id"].as_u64().unwrap();
+    let captcha = service.get("/api/vi/Auth/getCAPTCHA").await.json();
+    let id = captcha["data"]["id"].as_u64().unwrap();
     assert!(id < 1 << 53);
-    let path = answer["data"]["URL"].as_str().unwrap();
+    let path = captcha["data"]["URL"].as_str().unwrap();
     for path in [path.to_owned(), path.to_lowercase(), path.replace("v1", "vi")] {
         let response = service.request("GET", &path).send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
@@ -31,11 +31,12 @@ async fn an_image_is_identical_on_every_instance_and_served_five_times() {
         let id = service.get("/api/vi/Auth/getCAPTCHA").await.json()["data"]["id"].as_u64().unwrap();
         let path = format!("/api/v1/Auth/CAPTCHA/{id}");
         let urls = [service.service.url(&path), other_instance.url(&path)];
-        let request_image = async |turn: usize| stele_testkit::http_client().get(&urls[turn % 2]).send().await.unwrap();
+        let request_image =
+            async |index: usize| stele_testkit::http_client().get(&urls[index % 2]).send().await.unwrap();
         let first = request_image(0).await.bytes().await.unwrap();
-        for turn in 1..5 {
-            let response = request_image(turn).await;
-            assert_eq!((response.status().as_u16(), response.bytes().await.unwrap() == first), (200, true), "{turn}");
+        for index in 1..5 {
+            let response = request_image(index).await;
+            assert_eq!((response.status().as_u16(), response.bytes().await.unwrap() == first), (200, true), "{index}");
         }
         for url in &urls {
             let exhausted = service.send(stele_testkit::http_client().get(url)).await;
@@ -65,9 +66,9 @@ async fn the_url_uses_the_public_url_setting_and_never_the_host_header() {
             TestService::with_settings(&[("STELE_PUBLIC_URL", setting), ("STELE_TRUSTED_PROXIES", "127.0.0.1")]).await;
         let request = "GET /api/vi/Auth/getCAPTCHA HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: evil.example\r\n\
                        Forwarded: host=evil.example\r\nConnection: close\r\n\r\n";
-        let answer = send_raw(service.service.address(), request.as_bytes()).await;
-        assert!(!answer.contains("evil"), "{answer}");
-        assert!(answer.contains(&format!(r#""URL":"{start}/api/v1/Auth/CAPTCHA/"#)), "{answer}");
+        let response = send_raw(service.service.address(), request.as_bytes()).await;
+        assert!(!response.contains("evil"), "{response}");
+        assert!(response.contains(&format!(r#""URL":"{start}/api/v1/Auth/CAPTCHA/"#)), "{response}");
     }
 }
 
@@ -76,8 +77,8 @@ async fn captcha_issuance_is_rate_limited_per_address() {
     let lab = TestLab::with_settings(&[("STELE_SEND_CAPTCHA", "2")]).await;
     let service = lab.start_service(svc_jwt::SERVICE).await;
     let issue = async || {
-        let answer = stele_testkit::http_client().get(service.url("/api/v1/Auth/getCAPTCHA")).send().await.unwrap();
-        (answer.status().as_u16(), answer.headers().contains_key("retry-after"), answer.text().await.unwrap())
+        let response = stele_testkit::http_client().get(service.url("/api/v1/Auth/getCAPTCHA")).send().await.unwrap();
+        (response.status().as_u16(), response.headers().contains_key("retry-after"), response.text().await.unwrap())
     };
     for _ in 0..2 {
         assert_eq!(issue().await.0, 200);

@@ -34,13 +34,13 @@ fn decode_parts(token: &str) -> (Value, Value) {
     (decode(parts.next().unwrap()), decode(parts.next().unwrap()))
 }
 
-fn with_claim(value: &Value, name: &str, new: Value) -> Value {
+fn with_member(value: &Value, name: &str, new: Value) -> Value {
     let mut value = value.clone();
     value[name] = new;
     value
 }
 
-fn without_claim(value: &Value, name: &str) -> Value {
+fn without_member(value: &Value, name: &str) -> Value {
     let mut value = value.clone();
     value.as_object_mut().unwrap().remove(name);
     value
@@ -93,7 +93,7 @@ async fn unsigned_and_tampered_tokens_are_rejected() {
     let (header, claims) = decode_parts(&token);
     let signature = token.rsplit('.').next().unwrap();
     for alg in ["none", "None", "NONE", "nOnE", ""] {
-        let unsigned = format!("{}.{}", encode_part(&with_claim(&header, "alg", alg.into())), encode_part(&claims));
+        let unsigned = format!("{}.{}", encode_part(&with_member(&header, "alg", alg.into())), encode_part(&claims));
         for end in ["", signature] {
             assert_rejected(&service, &format!("{unsigned}.{end}")).await;
         }
@@ -101,7 +101,7 @@ async fn unsigned_and_tampered_tokens_are_rejected() {
     let tampered = format!(
         "{}.{}.{signature}",
         encode_part(&header),
-        encode_part(&with_claim(&claims, "exp", 9_999_999_999_i64.into()))
+        encode_part(&with_member(&claims, "exp", 9_999_999_999_i64.into()))
     );
     assert_rejected(&service, &tampered).await;
     for damaged in [
@@ -123,11 +123,11 @@ async fn the_public_key_is_not_accepted_as_an_hmac_secret() {
         let (header, claims) = decode_parts(&token);
         let settings = &service.lab.context().settings;
         let key = load_key(&settings.keys_dir(), keys::configured_algorithm(settings).unwrap());
-        let public = key.decoding_key.try_get_as_bytes().unwrap();
-        let secret = EncodingKey::from_secret(public);
+        let public_key = key.decoding_key.try_get_as_bytes().unwrap();
+        let secret = EncodingKey::from_secret(public_key);
         assert_rejected(
             &service,
-            &forge(&with_claim(&header, "alg", "HS256".into()), &claims, &secret, Algorithm::HS256),
+            &forge(&with_member(&header, "alg", "HS256".into()), &claims, &secret, Algorithm::HS256),
         )
         .await;
         assert_rejected(&service, &forge(&header, &claims, &secret, Algorithm::HS256)).await;
@@ -139,7 +139,7 @@ async fn other_rsa_algorithms_are_rejected() {
     let (service, token, key) = service_with_token_and_key("RS256").await;
     let (header, claims) = decode_parts(&token);
     for (name, algorithm) in [("RS384", Algorithm::RS384), ("PS256", Algorithm::PS256)] {
-        assert_rejected(&service, &forge(&with_claim(&header, "alg", name.into()), &claims, &key, algorithm)).await;
+        assert_rejected(&service, &forge(&with_member(&header, "alg", name.into()), &claims, &key, algorithm)).await;
     }
     assert!(service.is_session_valid(&token).await);
 }
@@ -160,13 +160,13 @@ async fn hostile_kid_and_header_values_are_rejected() {
         "x".repeat(7_000),
     ];
     for kid in kids.map(|kid: String| Value::from(kid)).into_iter().chain([Value::Null, 1.into(), json!(["eddsa-1"])]) {
-        assert_rejected(&service, &forge(&with_claim(&header, "kid", kid), &claims, &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&with_member(&header, "kid", kid), &claims, &key, Algorithm::EdDSA)).await;
     }
     for invalid in [
-        without_claim(&header, "kid"),
-        without_claim(&header, "typ"),
-        with_claim(&header, "typ", "at+jwt".into()),
-        with_claim(&header, "crit", json!(["b64"])),
+        without_member(&header, "kid"),
+        without_member(&header, "typ"),
+        with_member(&header, "typ", "at+jwt".into()),
+        with_member(&header, "crit", json!(["b64"])),
     ] {
         assert_rejected(&service, &forge(&invalid, &claims, &key, Algorithm::EdDSA)).await;
     }
@@ -175,7 +175,7 @@ async fn hostile_kid_and_header_values_are_rejected() {
     let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(attacker_key.decoding_key.try_get_as_bytes().unwrap())});
     assert_rejected(
         &service,
-        &forge(&with_claim(&header, "jwk", jwk), &claims, &attacker_key.encoding_key, Algorithm::EdDSA),
+        &forge(&with_member(&header, "jwk", jwk), &claims, &attacker_key.encoding_key, Algorithm::EdDSA),
     )
     .await;
     assert!(service.is_session_valid(&token).await);
@@ -200,10 +200,10 @@ async fn missing_and_mistyped_claims_are_rejected() {
         json!(service.lab.clock().now().as_secs()),
     ];
     for exp in invalid_expiries {
-        assert_rejected(&service, &forge(&header, &with_claim(&claims, "exp", exp), &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&header, &with_member(&claims, "exp", exp), &key, Algorithm::EdDSA)).await;
     }
     for name in ["exp", "iat", "sub", "jti", "iss"] {
-        assert_rejected(&service, &forge(&header, &without_claim(&claims, name), &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&header, &without_member(&claims, name), &key, Algorithm::EdDSA)).await;
     }
     let other_user = "00000000-0000-4000-8000-000000000000";
     for (name, value) in [
@@ -222,7 +222,7 @@ async fn missing_and_mistyped_claims_are_rejected() {
         ("iss", json!(["stele"])),
         ("iss", json!(1)),
     ] {
-        assert_rejected(&service, &forge(&header, &with_claim(&claims, name, value), &key, Algorithm::EdDSA)).await;
+        assert_rejected(&service, &forge(&header, &with_member(&claims, name, value), &key, Algorithm::EdDSA)).await;
     }
     let duplicate_exp = claims.to_string().replacen('{', &format!(r#"{{"exp":{exp},"#), 1);
     let message = format!("{}.{}", encode_part(&header), URL_SAFE_NO_PAD.encode(duplicate_exp));
@@ -237,7 +237,7 @@ async fn a_session_of_another_dialect_is_rejected() {
     let (service, token, key) = service_with_token_and_key("EdDSA").await;
     let (header, claims) = decode_parts(&token);
     let user = service.lab.dependencies().users.find_by_identifier("a").await.unwrap().unwrap().user;
-    let foreign = stele_core::session::Token::generate(service.lab.dependencies().random.as_ref());
+    let cloudbox_token = stele_core::session::Token::generate(service.lab.dependencies().random.as_ref());
     let now = service.lab.clock().now();
     let session = stele_core::session::Session {
         user: user.id,
@@ -248,9 +248,9 @@ async fn a_session_of_another_dialect_is_rejected() {
         last_seen: now,
         epoch: 0,
     };
-    let new = stele_core::session::NewSession { key: foreign.key(), session, max_per_user: 10_000 };
-    service.lab.dependencies().state.open_session(&new).await.unwrap();
-    let stolen = with_claim(&claims, "jti", foreign.expose().into());
+    let new_session = stele_core::session::NewSession { key: cloudbox_token.key(), session, max_per_user: 10_000 };
+    service.lab.dependencies().state.open_session(&new_session).await.unwrap();
+    let stolen = with_member(&claims, "jti", cloudbox_token.expose().into());
     assert_rejected(&service, &forge(&header, &stolen, &key, Algorithm::EdDSA)).await;
 }
 
@@ -296,11 +296,11 @@ async fn a_missing_active_key_is_a_server_error() {
         KeyRecord { name: "jwt-eddsa-2".into(), fingerprint: Some(vec![7; 32]), added_at: now, active_from: now };
     assert!(store.add_key(&record).await.unwrap());
     let (header, claims) = decode_parts(&token);
-    let unavailable_key = forge(&with_claim(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);
+    let unavailable_key = forge(&with_member(&header, "kid", "eddsa-2".into()), &claims, &signing, Algorithm::EdDSA);
     assert_eq!(service.logout(&unavailable_key).await.status, 500);
     assert_rejected(
         &service,
-        &forge(&with_claim(&header, "kid", "eddsa-3".into()), &claims, &signing, Algorithm::EdDSA),
+        &forge(&with_member(&header, "kid", "eddsa-3".into()), &claims, &signing, Algorithm::EdDSA),
     )
     .await;
     assert!(service.is_session_valid(&token).await);

@@ -136,7 +136,7 @@ async fn a_code_is_bound_to_one_account_and_single_use() {
 }
 
 #[tokio::test]
-async fn a_reset_token_is_single_use_and_ends_all_sessions() {
+async fn a_reset_token_is_single_use_and_revokes_all_sessions() {
     let service = service_with_two_users().await;
     let session = service.login("a", "123456").await;
     let (token, other_token) = (service.reset_token("a", PHONE).await, service.reset_token("a", PHONE).await);
@@ -178,7 +178,7 @@ async fn a_reset_token_redeemed_concurrently_works_once() {
 }
 
 #[tokio::test]
-async fn a_password_change_by_login_token_keeps_only_its_session() {
+async fn a_password_change_by_login_token_revokes_every_other_session() {
     let service = service_with_two_users().await;
     let (own_token, other_token, token_of_b) =
         (service.login("a", "123456").await, service.login("a", "123456").await, service.login("b", "123456").await);

@@ -83,8 +83,8 @@ async fn an_imported_hash_is_rehashed_on_login() {
     service.restart_with_hash_cost(128, 2).await;
     // Hashes of other implementations: see the vectors of `crates/core`.
     let vectors = include_str!("../../../crates/core/tests/vectors/imported.txt");
-    for (turn, line) in vectors.lines().filter(|line| !line.starts_with('#')).enumerate() {
-        let name = format!("user{turn}");
+    for (index, line) in vectors.lines().filter(|line| !line.starts_with('#')).enumerate() {
+        let name = format!("user{index}");
         let request = AddUserRequest {
             name: Username::parse(&name).unwrap(),
             phone: None,

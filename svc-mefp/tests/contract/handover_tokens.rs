@@ -17,7 +17,7 @@ async fn request_token_for(service: &TestService, app: &str, to: &str) -> TestRe
     service.call_as(app, "/auth/token", &json!({ "login_name": PHONE, "app_to": to }).to_string()).await
 }
 
-async fn issued_token(service: &TestService) -> Value {
+async fn issue_token(service: &TestService) -> Value {
     let response = request_token_for(service, "melink", "wlfz").await;
     assert_eq!(response.error_code(), 0);
     json!({ "token": response.json()["token"] })
@@ -36,7 +36,7 @@ async fn service_with_present_user() -> (TestService, UserRef) {
 #[actix_web::test]
 async fn a_token_is_single_use_and_bound_to_its_target_app() {
     let (service, _) = service_with_present_user().await;
-    let token = issued_token(&service).await;
+    let token = issue_token(&service).await;
     for app in ["melink", "melink"] {
         let response = service.call_as(app, "/auth/check/token", &token.to_string()).await;
         assert_eq!((response.status, response.text.as_str()), (200, TOKEN_REJECTED));
@@ -50,7 +50,7 @@ async fn a_token_is_single_use_and_bound_to_its_target_app() {
 async fn a_token_redeemed_concurrently_works_once() {
     let (service, _) = service_with_present_user().await;
     for _ in 0..5 {
-        let token = issued_token(&service).await;
+        let token = issue_token(&service).await;
         let replies = join_all((0..12).map(|_| service.call_as_wlfz("/auth/check/token", &token))).await;
         assert_eq!(replies.iter().filter(|response| response.error_code() == 0).count(), 1);
         assert_eq!(replies.iter().filter(|response| response.text == TOKEN_REJECTED).count(), 11);
@@ -60,7 +60,7 @@ async fn a_token_redeemed_concurrently_works_once() {
 #[actix_web::test]
 async fn a_token_expires_after_five_minutes() {
     let (service, _) = service_with_present_user().await;
-    let (early, late) = (issued_token(&service).await, issued_token(&service).await);
+    let (early, late) = (issue_token(&service).await, issue_token(&service).await);
     service.lab.clock().advance(Duration::from_secs(299));
     assert_eq!(service.call_as_wlfz("/auth/check/token", &early).await.error_code(), 0);
     service.lab.clock().advance(Duration::from_secs(1));
@@ -77,7 +77,7 @@ async fn a_malformed_token_is_rejected_like_an_unknown_one() {
             "{text}"
         );
     }
-    let upper = issued_token(&service).await["token"].as_str().unwrap().to_uppercase();
+    let upper = issue_token(&service).await["token"].as_str().unwrap().to_uppercase();
     assert_eq!(service.call_as_wlfz("/auth/check/token", &json!({ "token": upper })).await.error_code(), 0);
 }
 
@@ -132,9 +132,9 @@ async fn presence_expires_twelve_hours_after_last_use() {
 }
 
 #[actix_web::test]
-async fn a_password_reset_ends_presence_and_tokens() {
+async fn a_password_reset_revokes_presence_and_tokens() {
     let (service, _) = service_with_present_user().await;
-    let token = issued_token(&service).await;
+    let token = issue_token(&service).await;
     let code = service.request_code_for("wlfz", PHONE, 2).await;
     let forgot = json!({ "login_name": PHONE, "new_password": "654321", "captcha": code });
     assert_eq!(service.call_as_wlfz("/auth/forgot", &forgot).await.error_code(), 0);
@@ -145,9 +145,9 @@ async fn a_password_reset_ends_presence_and_tokens() {
 }
 
 #[actix_web::test]
-async fn a_password_change_elsewhere_ends_presence_and_tokens() {
+async fn a_password_change_elsewhere_revokes_presence_and_tokens() {
     let (service, user) = service_with_present_user().await;
-    let token = issued_token(&service).await;
+    let token = issue_token(&service).await;
     let new = NewPassword::from_administrator(&RawPassword::new("another".to_owned())).unwrap();
     service.lab.use_cases().provision_password(user, &new).await.unwrap();
     assert_eq!(service.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);
@@ -155,9 +155,9 @@ async fn a_password_change_elsewhere_ends_presence_and_tokens() {
 }
 
 #[actix_web::test]
-async fn disabling_a_user_ends_presence_and_tokens_permanently() {
+async fn disabling_a_user_revokes_presence_and_tokens_permanently() {
     let (service, user) = service_with_present_user().await;
-    let token = issued_token(&service).await;
+    let token = issue_token(&service).await;
     for status in [UserStatus::Disabled, UserStatus::Active] {
         service.lab.use_cases().set_status(user, status).await.unwrap();
         assert_eq!(service.call_as_wlfz("/auth/check/token", &token).await.text, TOKEN_REJECTED);

@@ -1,4 +1,5 @@
-//! Contract tests of the MeFP service over HTTP: documented calls, error responses, attacks.
+//! Contract tests of the MeFP service over HTTP: documented calls, error responses, padding oracle
+//! attacks, handover tokens, rate limits, store outages.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -119,7 +119,7 @@ async fn every_envelope_error_is_byte_identical() {
         bodies.push(outer_request(&good, app));
         bodies.push(outer_request("AAAA", app));
     }
-    // All cost the same: one lookup of the app, known or not.
+    // Every body costs the same: one lookup of the app, known or not.
     let cost = RequestCost::new(0, &["app"], &[]);
     for body in &bodies {
         let (reply, work) = service.lab.measure_cost(response_without_date(&service, "/auth/login", body)).await;
@@ -153,8 +153,8 @@ async fn a_recorded_message_cannot_be_decrypted_by_probing() {
     }
 }
 
-/// The same attack after a valid message whose object ends at a block boundary. Two appended blocks are never valid padding,
-/// since the first decrypts to garbage, so they reveal nothing about the message that they come from.
+/// A padding oracle attack with two recorded blocks appended to a valid message whose object ends at a block boundary. The two
+/// blocks are never valid padding, since the first decrypts to garbage, so nothing about their message is revealed.
 #[actix_web::test]
 async fn appended_blocks_are_no_padding_oracle() {
     let service = TestService::new().await;
@@ -178,8 +178,8 @@ async fn appended_blocks_are_no_padding_oracle() {
     }
 }
 
-/// One block appended to such a message decrypts without garbage before it. Over many messages with different last blocks its
-/// last byte takes every value.
+/// A padding oracle attack with one recorded block appended to a valid message whose object ends at a block boundary. No
+/// garbage precedes the decrypted block, and its last byte takes every value over many messages with different last blocks.
 #[actix_web::test]
 async fn a_block_appended_to_many_messages_is_no_padding_oracle() {
     let service = TestService::new().await;

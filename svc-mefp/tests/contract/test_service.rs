@@ -38,7 +38,7 @@ pub(crate) struct TestService {
 
 impl_deref_to_test_app!(TestService);
 
-/// The app that sends the requests of `origin`.
+/// The app through which a test's client `origin` sends requests.
 fn app_for_origin(origin: u8) -> &'static str {
     if origin == 0 { "melink" } else { "wlfz" }
 }
@@ -143,7 +143,7 @@ impl ResponseExt for TestResponse {
 }
 
 impl TestService {
-    /// Sends `inner` encrypted by `app`, and decrypts the response.
+    /// Calls `path` as `app` with `inner` encrypted, and decrypts the response.
     pub(crate) async fn call_as(&self, app: &str, path: &str, inner: impl AsRef<[u8]>) -> TestResponse {
         let body = json!({ "encrypt": encrypt_text(app, inner), "app_from": app }).to_string();
         self.post(path, "application/json", body).await

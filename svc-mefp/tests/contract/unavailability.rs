@@ -1,4 +1,4 @@
-//! Server errors: 503, encrypted once the request is decrypted, and never reported as a wrong password.
+//! Server errors: 503, encrypted if the request's envelope was decrypted, and never reported as a wrong password.
 
 use serde_json::{Value, json};
 use stele_core::Error;
@@ -60,7 +60,7 @@ async fn assert_recovered(service: &TestService, used: &TestResponse, unused: &T
 }
 
 #[actix_web::test]
-async fn a_database_outage_is_reported_as_unavailable_in_plain() {
+async fn a_database_outage_is_reported_in_a_plaintext_response() {
     let (service, used, unused) = service_with_present_user().await;
     service.lab.set_user_store(StoreState::Down);
     for (path, inner) in ROUTES {

@@ -14,12 +14,12 @@ fn reference_vectors() -> Value {
     serde_json::from_str(include_str!("../vectors/envelope.json")).unwrap()
 }
 
-fn envelope(key: &str, iv: &str) -> Envelope {
+fn build_envelope(key: &str, iv: &str) -> Envelope {
     Envelope::new(EnvelopeKey::new(key).unwrap(), Zeroizing::new(iv.as_bytes().try_into().unwrap()))
 }
 
 fn test_envelope() -> Envelope {
-    envelope("0123456789abcdefghijklmnopqrstuv", "melinkmelinkmeli")
+    build_envelope("0123456789abcdefghijklmnopqrstuv", "melinkmelinkmeli")
 }
 
 /// The fields of an envelope, or their error; `None` if it cannot be decrypted.
@@ -52,7 +52,7 @@ fn expected_response_padding(padding: &Value, text: &str) -> Option<Padding> {
 #[test]
 fn reference_envelopes_are_decrypted_and_reproduced() {
     let file = reference_vectors();
-    let envelope = envelope(file["key"].as_str().unwrap(), file["iv"].as_str().unwrap());
+    let envelope = build_envelope(file["key"].as_str().unwrap(), file["iv"].as_str().unwrap());
     for vector in file["vectors"].as_array().unwrap() {
         let [text, encrypted] = ["text", "encrypt"].map(|name| vector[name].as_str().unwrap());
         let decrypted = envelope.decrypt(encrypted);
@@ -77,7 +77,7 @@ async fn reference_envelopes_get_a_response() {
     let lab = TestLab::with_settings(&[("STELE_MEFP_SECRET", key)]).await;
     lab.add_app("melink", iv, &[]).await;
     let service = lab.start_service(SERVICE).await;
-    let envelope = envelope(key, iv);
+    let envelope = build_envelope(key, iv);
     for vector in file["vectors"].as_array().unwrap() {
         let body = json!({ "encrypt": vector["encrypt"], "app_from": "melink" });
         let response = http_client().post(service.url("/auth/check/loginname")).json(&body).send().await.unwrap();
