@@ -4,7 +4,7 @@
 //! - `queue`, `retry`: a bounded queue per channel, with timeouts, retries with backoff, and load shedding while the
 //!   provider fails
 //! - `smtp`, `webhook`: the providers; `text`, `template`: the message texts
-//! - `metrics`: counters of deliveries
+//! - `metrics`: deliveries, retries and pending messages by channel
 
 mod metrics;
 mod outbox;
@@ -62,13 +62,14 @@ stele_service::settings! {
     WEBHOOK_SECRET: Option<Secret> = optional("none").value_format("at least 16 characters").secret();
 }
 
+/// A text that is erased from memory on drop.
 type Secret = Zeroizing<String>;
 
 fn parse_names(text: &str) -> std::result::Result<Vec<String>, String> {
     Ok(text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect())
 }
 
-/// Delivery configuration by `STELE_DELIVERY` and related settings.
+/// Delivery configuration, from `STELE_DELIVERY` and related settings.
 pub struct DeliveryConfig {
     settings: Settings,
     /// `None` for the outbox.
@@ -144,16 +145,16 @@ impl Providers {
         clock: &Arc<dyn Clock>,
         random: &Arc<dyn Random>,
     ) -> Result<Self, ConfigError> {
-        let error = |reason: &str| ConfigError::new(format!("STELE_DELIVERY: {reason}"));
+        let config_error = |reason: &str| ConfigError::new(format!("STELE_DELIVERY: {reason}"));
         let texts = MessageTexts::from_settings(settings, code_ttl)?;
         let mut providers = Self::default();
-        for text in urls.split(',').map(str::trim) {
-            let (is_webhook, text) = text.strip_prefix("webhook+").map_or((false, text), |url| (true, url));
-            let url =
-                Url::parse(text).map_err(|e| error(&format!("{e}; write `outbox`, or URLs separated by commas")))?;
-            let has_duplicate = match (is_webhook, url.scheme()) {
+        for entry in urls.split(',').map(str::trim) {
+            let (is_webhook, url_text) = entry.strip_prefix("webhook+").map_or((false, entry), |url| (true, url));
+            let url = Url::parse(url_text)
+                .map_err(|e| config_error(&format!("{e}; write `outbox`, or URLs separated by commas")))?;
+            let is_duplicate = match (is_webhook, url.scheme()) {
                 (false, "smtp" | "smtps") => {
-                    let smtp = SmtpProvider::parse(&url, texts.clone()).map_err(|reason| error(&reason))?;
+                    let smtp = SmtpProvider::parse(&url, texts.clone()).map_err(|reason| config_error(&reason))?;
                     warn_if_plaintext(smtp.encryption(), "mail");
                     providers.email.replace(smtp).is_some()
                 }
@@ -163,13 +164,13 @@ impl Providers {
                     providers.sms.replace(webhook).is_some()
                 }
                 _ => {
-                    return Err(error(
+                    return Err(config_error(
                         "unsupported URL; use outbox, smtp://, smtps://, webhook+http:// or webhook+https://",
                     ));
                 }
             };
-            if has_duplicate {
-                return Err(error("more than one provider for the same channel; remove one"));
+            if is_duplicate {
+                return Err(config_error("more than one provider for the same channel; remove one"));
             }
         }
         Ok(providers)
@@ -216,14 +217,15 @@ impl Delivery for ChannelQueues {
     }
 
     async fn drain(&self) {
-        let (email, sms) = tokio::join!(drain(self.email.as_ref()), drain(self.sms.as_ref()));
+        let (email, sms) = tokio::join!(drain_queue(self.email.as_ref()), drain_queue(self.sms.as_ref()));
         if email + sms > 0 {
             tracing::error!(email, sms, "codes were not delivered before the process stopped");
         }
     }
 }
 
-async fn drain(queue: Option<&DeliveryQueue>) -> usize {
+/// Drains the queue of a channel, if the channel is configured. Returns the number of messages still pending.
+async fn drain_queue(queue: Option<&DeliveryQueue>) -> usize {
     match queue {
         Some(queue) => queue.drain().await,
         None => 0,

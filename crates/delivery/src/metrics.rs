@@ -1,11 +1,11 @@
-//! Counters of deliveries, retries and pending messages, by channel.
+//! Delivery metrics by channel: counters of results and retries, gauge of pending messages.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use stele_service::metrics::{Labels, Metrics};
 
-/// The counters of every channel.
+/// The metrics of every channel.
 #[derive(Default)]
 pub(crate) struct DeliveryMetrics {
     deliveries: Family<Labels<2>, Counter>,
@@ -13,7 +13,7 @@ pub(crate) struct DeliveryMetrics {
     pending: Family<Labels<1>, Gauge>,
 }
 
-/// The counters of one channel.
+/// The metrics of one channel.
 pub(crate) struct ChannelMetrics {
     pub(crate) delivered: Counter,
     pub(crate) failed: Counter,
@@ -22,22 +22,24 @@ pub(crate) struct ChannelMetrics {
 }
 
 impl DeliveryMetrics {
-    /// Registers the counters.
+    /// Registers the metrics.
     pub(crate) fn register(metrics: &Metrics) -> Self {
-        let counters = Self::default();
+        let delivery_metrics = Self::default();
         let help = "Messages that were delivered or finally failed";
-        metrics.register("stele_deliveries", help, counters.deliveries.clone());
-        metrics.register("stele_delivery_retries", "Retries of deliveries", counters.retries.clone());
+        metrics.register("stele_deliveries", help, delivery_metrics.deliveries.clone());
+        metrics.register("stele_delivery_retries", "Retries of deliveries", delivery_metrics.retries.clone());
         let help = "Messages in the queue or in flight";
-        metrics.register("stele_delivery_pending", help, counters.pending.clone());
-        counters
+        metrics.register("stele_delivery_pending", help, delivery_metrics.pending.clone());
+        delivery_metrics
     }
 
+    /// The metrics of `channel`, which start at zero.
     pub(crate) fn channel(&self, channel: &'static str) -> ChannelMetrics {
-        let result = |result| self.deliveries.get_or_create_owned(&[("channel", channel), ("result", result)]);
+        let delivery_counter =
+            |result| self.deliveries.get_or_create_owned(&[("channel", channel), ("result", result)]);
         ChannelMetrics {
-            delivered: result("delivered"),
-            failed: result("failed"),
+            delivered: delivery_counter("delivered"),
+            failed: delivery_counter("failed"),
             retries: self.retries.get_or_create_owned(&[("channel", channel)]),
             pending: self.pending.get_or_create_owned(&[("channel", channel)]),
         }

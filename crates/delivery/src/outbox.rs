@@ -31,16 +31,20 @@ struct OutboxRecord<'a> {
 
 impl Outbox {
     /// Opens the outbox in the folder `data`, or creates it with mode 0600. Rejects a symbolic link and a file that
-    /// others may read.
+    /// others may access.
     ///
     /// # Errors
     /// One line that names the file and the remedy.
     pub fn open(data: &Path) -> std::result::Result<Self, ConfigError> {
         let path = data.join("outbox.jsonl");
-        let error = |e| ConfigError::new(format!("{}: the outbox cannot be written: {e}", path.display()));
+        let thread_error =
+            |e| ConfigError::new(format!("{}: the writer thread cannot be started: {e}", path.display()));
         let file = private_file::open_for_append(&path)?;
         let (queue, messages) = sync_channel(QUEUE_CAPACITY);
-        std::thread::Builder::new().name("outbox".into()).spawn(move || run_writer(file, &messages)).map_err(error)?;
+        std::thread::Builder::new()
+            .name("outbox".into())
+            .spawn(move || run_writer(file, &messages))
+            .map_err(thread_error)?;
         Ok(Self { queue })
     }
 }
@@ -51,7 +55,7 @@ fn run_writer(mut file: File, messages: &Receiver<CodeMessage>) {
         previous_write = match append_record(&mut file, &message, previous_write) {
             Ok(()) => PreviousWrite::Complete,
             Err(cause) => {
-                tracing::error!(%cause, "a code could not be written to the outbox");
+                tracing::error!(%cause, "a code could not be written to outbox.jsonl in the data folder");
                 PreviousWrite::Partial
             }
         };
@@ -101,12 +105,13 @@ mod tests {
 
     use super::*;
 
+    /// The error of opening the outbox; empty if it was opened.
     fn open_error(data: &Path) -> String {
         Outbox::open(data).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
-    fn an_outbox_readable_by_others_is_rejected() {
+    fn an_outbox_accessible_to_others_is_rejected() {
         let data = tempfile::tempdir().unwrap();
         let path = data.path().join("outbox.jsonl");
         assert_eq!(open_error(data.path()), "");

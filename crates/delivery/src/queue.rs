@@ -1,6 +1,6 @@
 //! Bounded delivery queue of a channel: limits messages in flight, attempts and their duration. While the provider
-//! fails or is slow, it rejects new messages at once (load shedding), so that clients learn immediately that no code
-//! will come.
+//! fails or is slow, the queue rejects new messages at once (load shedding), so that clients learn immediately that no
+//! code will come.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -32,7 +32,7 @@ pub struct QueueConfig {
     pub max_attempts: u32,
     /// Backoff before the second attempt; it doubles with each further one.
     pub initial_backoff: Duration,
-    /// The highest age of a message at the start of an attempt; its code would arrive too late.
+    /// The age from which a message is no longer attempted, since its code would arrive too late.
     pub max_message_age: Duration,
     /// How long the oldest message may be pending, or the provider may fail, before further messages are rejected.
     pub failure_tolerance: Duration,
@@ -112,13 +112,13 @@ impl DeliveryQueue {
 
     /// Whether a message would be accepted now.
     pub(super) fn check_available(&self) -> Result<()> {
-        self.shared.check_available(&self.shared.state())
+        self.shared.check_available(&self.shared.lock_state())
     }
 
     /// Accepts a message for delivery.
     pub(super) fn enqueue(&self, message: CodeMessage) -> Result<()> {
         let (number, enqueued_at) = {
-            let mut state = self.shared.state();
+            let mut state = self.shared.lock_state();
             self.shared.check_available(&state)?;
             let (number, enqueued_at) = (state.next_number, Instant::now());
             state.next_number += 1;
@@ -146,12 +146,12 @@ impl DeliveryQueue {
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, QueueState> {
+    fn lock_state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Load shedding: fails if the queue is full, or the provider has been failing or slow. While it fails, one message
-    /// at a time is accepted, as a circuit breaker's trial request.
+    /// Load shedding: fails if the queue is full, or the provider has been failing or slow. Meanwhile, a message is
+    /// accepted only if no other one is pending, as a circuit breaker's trial request.
     fn check_available(&self, state: &QueueState) -> Result<()> {
         let channel = self.channel;
         let Some((_, oldest)) = state.pending.first_key_value() else { return Ok(()) };
@@ -175,13 +175,13 @@ impl Shared {
     }
 
     fn record_success(&self) {
-        self.state().failure_streak = None;
+        self.lock_state().failure_streak = None;
     }
 
     fn record_report(&self, report: &DeliveryReport, trace_span: &Span) {
         self.metrics.retries.inc_by(u64::from(report.attempts.saturating_sub(1)));
         trace_span.record("stele.delivery.attempts", report.attempts);
-        if report.delivered {
+        if report.is_delivered {
             self.metrics.delivered.inc();
         } else {
             self.metrics.failed.inc();
@@ -191,7 +191,7 @@ impl Shared {
 
     fn record_failure(&self) {
         let now = Instant::now();
-        let mut state = self.state();
+        let mut state = self.lock_state();
         let first_failure = state
             .failure_streak
             .take()
@@ -203,7 +203,7 @@ impl Shared {
 
 impl Drop for QueuedMessage {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
+        let mut state = self.shared.lock_state();
         state.pending.remove(&self.number);
         self.shared.publish_pending_count(&state);
     }
@@ -232,7 +232,7 @@ async fn run_workers<P: Provider>(
                 .instrument(queued.trace_span.clone());
             let report = delivery.await.unwrap_or_else(|_| {
                 tracing::error!(parent: &queued.log_span, "delivery panicked");
-                DeliveryReport { delivered: false, attempts: 1 }
+                DeliveryReport { is_delivered: false, attempts: 1 }
             });
             shared.record_report(&report, &queued.trace_span);
             drop((queued, slot));
@@ -281,15 +281,15 @@ mod tests {
     #[test]
     fn a_failure_streak_lasts_from_first_failure_to_next_success() {
         let shared = shared_state();
-        let first_failure = || shared.state().failure_streak.as_ref().map(|streak| streak.first_failure);
+        let streak_start = || shared.lock_state().failure_streak.as_ref().map(|streak| streak.first_failure);
         shared.record_failure();
-        let first = first_failure().unwrap();
+        let first = streak_start().unwrap();
         shared.record_failure();
-        assert_eq!(first_failure(), Some(first));
+        assert_eq!(streak_start(), Some(first));
         shared.record_success();
-        assert_eq!(first_failure(), None);
-        shared.state().failure_streak = Some(FailureStreak { first_failure: ago(100), last_failure: ago(50) });
+        assert_eq!(streak_start(), None);
+        shared.lock_state().failure_streak = Some(FailureStreak { first_failure: ago(100), last_failure: ago(50) });
         shared.record_failure();
-        assert!(first_failure().unwrap() > first, "a failure long after the last one starts a new streak");
+        assert!(streak_start().unwrap() > first, "a failure long after the last one starts a new streak");
     }
 }

@@ -9,26 +9,27 @@ use tokio::time::{sleep, timeout};
 
 use crate::queue::QueueConfig;
 
-/// Why an attempt failed. The cause is for the log and contains neither the code nor the recipient.
+/// A message could not be delivered: an attempt failed, or no attempt was possible. The cause is for the log and
+/// contains neither the code nor the recipient.
 #[derive(Debug)]
 pub(super) struct DeliveryError {
     cause: String,
-    retry: Retry,
+    retryability: Retryability,
     scope: ErrorScope,
     retry_after: Option<Duration>,
 }
 
-/// Whether a failed attempt is worth a retry.
+/// Whether a retry may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Retry {
-    Yes,
-    No,
+enum Retryability {
+    Retryable,
+    Permanent,
 }
 
-/// What a failure says about.
+/// The messages that an error concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorScope {
-    /// The provider: other messages would fail too.
+    /// All messages to the provider: others would fail too.
     Provider,
     /// Only this message. A client that requests codes to invalid numbers must not make the channel unavailable.
     Message,
@@ -42,28 +43,29 @@ pub(super) enum ProviderHealth {
 }
 
 impl DeliveryError {
-    /// The provider cannot be reached or reports a temporary error.
+    /// The provider cannot be reached, does not respond in time, or reports a temporary error.
     pub(super) fn provider_unavailable(cause: impl Into<String>) -> Self {
-        Self::new(cause, Retry::Yes, ErrorScope::Provider)
+        Self::new(cause, Retryability::Retryable, ErrorScope::Provider)
     }
 
-    /// The provider rejects our credentials.
+    /// The provider rejects our credentials, or responds with a redirect or another status that no provider should
+    /// send.
     pub(super) fn provider_denied_access(cause: impl Into<String>) -> Self {
-        Self::new(cause, Retry::No, ErrorScope::Provider)
+        Self::new(cause, Retryability::Permanent, ErrorScope::Provider)
     }
 
     /// The provider rejects this message temporarily.
     pub(super) fn message_deferred(cause: impl Into<String>) -> Self {
-        Self::new(cause, Retry::Yes, ErrorScope::Message)
+        Self::new(cause, Retryability::Retryable, ErrorScope::Message)
     }
 
-    /// The provider rejects this message permanently.
+    /// This message can never be delivered: the provider rejects it permanently, or it is invalid or too old.
     pub(super) fn message_rejected(cause: impl Into<String>) -> Self {
-        Self::new(cause, Retry::No, ErrorScope::Message)
+        Self::new(cause, Retryability::Permanent, ErrorScope::Message)
     }
 
-    fn new(cause: impl Into<String>, retry: Retry, scope: ErrorScope) -> Self {
-        Self { cause: cause.into(), retry, scope, retry_after: None }
+    fn new(cause: impl Into<String>, retryability: Retryability, scope: ErrorScope) -> Self {
+        Self { cause: cause.into(), retryability, scope, retry_after: None }
     }
 
     /// Adds the delay that the provider requests before the next attempt (`Retry-After`).
@@ -91,7 +93,7 @@ pub(super) trait Provider: Send + Sync + 'static {
 
 /// The result of a delivery.
 pub(super) struct DeliveryReport {
-    pub(super) delivered: bool,
+    pub(super) is_delivered: bool,
     pub(super) attempts: u32,
 }
 
@@ -106,13 +108,13 @@ pub(super) async fn deliver_with_retries<P: Provider>(
 ) -> DeliveryReport {
     let mut attempts = 0;
     let outcome = attempt_until_done(provider, message, enqueued_at, config, record_health, &mut attempts).await;
-    let delivered = outcome.is_ok();
+    let is_delivered = outcome.is_ok();
     if let Err(error) = outcome {
         let (to, purpose, dialect) = (mask_recipient(&message.to), message.purpose.as_str(), message.dialect);
         let cause = error.cause;
         tracing::error!(channel = P::CHANNEL, to, purpose, dialect, attempts, cause, "a code was not delivered");
     }
-    DeliveryReport { delivered, attempts }
+    DeliveryReport { is_delivered, attempts }
 }
 
 async fn attempt_until_done<P: Provider>(
@@ -139,11 +141,12 @@ async fn attempt_until_done<P: Provider>(
         if error.scope == ErrorScope::Provider {
             record_health(ProviderHealth::Failing);
         }
-        if error.retry == Retry::No || *attempts >= config.max_attempts {
+        if error.retryability == Retryability::Permanent || *attempts >= config.max_attempts {
             return Err(error);
         }
         let delay = error.retry_after.map_or(backoff, |retry_after| retry_after.max(backoff));
-        // A message pending for longer than the tolerance makes the channel reject all others.
+        // A message that is pending for longer than the tolerance makes the queue reject all others, so a longer
+        // `Retry-After` is not waited for.
         if delay > backoff && enqueued_at.elapsed().saturating_add(delay) > config.failure_tolerance {
             return Err(error);
         }
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn retry_after_is_honored_unless_it_exceeds_the_failure_tolerance() {
+    async fn a_retry_after_beyond_the_failure_tolerance_prevents_retries() {
         let to = Recipient::parse("13800138000").unwrap();
         let code = Code::from_user_input("012345");
         let message = CodeMessage { at: Timestamp::from_secs(0), to, purpose: CodePurpose::Any, dialect: "jwt", code };

@@ -36,7 +36,7 @@ pub(super) struct SmtpProvider {
 enum TlsMode {
     /// TLS from the first byte (`smtps`).
     Implicit(TlsParameters),
-    /// STARTTLS; without it nothing is sent.
+    /// STARTTLS. Nothing is sent to a server that does not offer it.
     StartTls(TlsParameters),
     Plaintext,
 }
@@ -52,14 +52,14 @@ impl SmtpProvider {
     pub(super) fn parse(url: &Url, texts: MessageTexts) -> Result<Self, String> {
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or("the mail server's URL has no host")?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let (mut from, mut tls) = (None, None);
+        let (mut from, mut tls_parameter) = (None, None);
         for (key, value) in url.query_pairs() {
             match key.as_ref() {
                 "from" => {
-                    let error = |e| format!("`{value}` is not a valid sender (from=): {e}");
-                    from = Some(value.parse().map_err(error)?);
+                    let invalid_sender = |e| format!("`{value}` is not a valid sender (from=): {e}");
+                    from = Some(value.parse().map_err(invalid_sender)?);
                 }
-                "tls" => tls = Some(value.into_owned()),
+                "tls" => tls_parameter = Some(value.into_owned()),
                 other => {
                     return Err(format!(
                         "the mail server's URL has the unknown parameter `{other}`; use from= or tls="
@@ -68,17 +68,17 @@ impl SmtpProvider {
             }
         }
         let from = from.ok_or("the mail server's URL needs a sender: add ?from=codes@example.com")?;
-        let parameters = || {
+        let build_tls_parameters = || {
             // Checked at start: otherwise every mail would fail at delivery.
             if rustls_native_certs::load_native_certs().certs.is_empty() {
                 return Err("this machine has no CA certificates; install the package ca-certificates".to_owned());
             }
             TlsParameters::new(host.clone()).map_err(|e| format!("TLS to the mail server cannot be set up: {e}"))
         };
-        let (tls, port) = match (url.scheme(), tls.as_deref()) {
-            ("smtps", None) => (TlsMode::Implicit(parameters()?), 465),
+        let (tls, default_port) = match (url.scheme(), tls_parameter.as_deref()) {
+            ("smtps", None) => (TlsMode::Implicit(build_tls_parameters()?), 465),
             ("smtps", Some(_)) => return Err("smtps:// is always encrypted; remove tls=".into()),
-            (_, None | Some("required")) => (TlsMode::StartTls(parameters()?), 587),
+            (_, None | Some("required")) => (TlsMode::StartTls(build_tls_parameters()?), 587),
             (_, Some("none")) => (TlsMode::Plaintext, 587),
             (_, Some(other)) => return Err(format!("tls={other} is neither `required` (STARTTLS) nor `none`")),
         };
@@ -91,7 +91,7 @@ impl SmtpProvider {
             },
             _ => return Err("the mail server's URL needs a user and a password, or neither".into()),
         };
-        let port = url.port().unwrap_or(port);
+        let port = url.port().unwrap_or(default_port);
         Ok(Self { host, port, tls, credentials, from, client_id: ClientId::default(), texts })
     }
 
@@ -134,10 +134,10 @@ impl Provider for SmtpProvider {
     const CHANNEL: &'static str = "email";
 
     fn prepare(&self, message: &CodeMessage) -> Result<OutboundMail, DeliveryError> {
-        let invalid = |_| DeliveryError::message_rejected("the recipient is not a valid mail address");
+        let invalid_recipient = |_| DeliveryError::message_rejected("the recipient is not a valid mail address");
         // The canonical form that the account was found by, not the user's spelling: letters that merely fold to the
         // account's may name another person's mailbox (CVE-2019-19844).
-        let to = message.to.key().parse().map_err(invalid)?;
+        let to = message.to.key().parse().map_err(invalid_recipient)?;
         let text = self.texts.render_mail(message);
         let date = UNIX_EPOCH + Duration::from_micros(message.at.as_micros().try_into().unwrap_or_default());
         let auto_submitted = HeaderName::new_from_ascii_str("Auto-Submitted");
@@ -175,7 +175,7 @@ fn reply_code(error: &SmtpError) -> Option<u16> {
     error.status().map(u16::from)
 }
 
-/// An error for the log. Of a server's reply only the code, since its text may contain addresses.
+/// Describes an error for the log. Of a server's reply, shows only the code, since the text may contain addresses.
 fn describe_error(error: &SmtpError) -> String {
     match error.status() {
         Some(code) => format!("the mail server replied {code}"),

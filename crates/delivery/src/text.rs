@@ -54,22 +54,23 @@ struct PurposeTexts {
 }
 
 impl MessageTexts {
-    /// Reads the texts: English for the dialects in `STELE_DELIVERY_ENGLISH`, Chinese for all others; those of the file
-    /// `STELE_DELIVERY_TEXTS` replace the built-in ones. `code_ttl` is the lifetime that they state.
+    /// Reads the texts: English for the dialects in `STELE_DELIVERY_ENGLISH`, Chinese for all others. The texts in the
+    /// file `STELE_DELIVERY_TEXTS` replace the built-in ones. `code_ttl` is the lifetime of codes that the texts state.
     ///
     /// # Errors
     /// If a setting or the file is invalid.
     pub(super) fn from_settings(settings: &Settings, code_ttl: Duration) -> Result<Self, ConfigError> {
         let english_dialects = settings.get(&DELIVERY_ENGLISH)?;
-        let error = |reason: String| ConfigError::new(format!("{}: {reason}", DELIVERY_TEXTS.name()));
+        let file_error = |reason: String| ConfigError::new(format!("{}: {reason}", DELIVERY_TEXTS.name()));
         let read = |path: PathBuf| {
-            std::fs::read_to_string(&path).map_err(|e| error(format!("cannot read {}: {e}", path.display())))
+            std::fs::read_to_string(&path).map_err(|e| file_error(format!("cannot read {}: {e}", path.display())))
         };
         let custom_texts = settings.get(&DELIVERY_TEXTS)?.map(read).transpose()?.unwrap_or_default();
-        Ok(Self { code_ttl, english_dialects, templates: Templates::parse(&custom_texts).map_err(error)? })
+        Ok(Self { code_ttl, english_dialects, templates: Templates::parse(&custom_texts).map_err(file_error)? })
     }
 
-    fn language_for(&self, message: &CodeMessage) -> (&LanguageTexts, String) {
+    /// The texts in the language of the message's dialect, and the lifetime of codes in that language.
+    fn language_and_validity(&self, message: &CodeMessage) -> (&LanguageTexts, String) {
         if self.english_dialects.iter().any(|name| name == message.dialect) {
             (&self.templates.en, format_duration_english(self.code_ttl))
         } else {
@@ -79,13 +80,13 @@ impl MessageTexts {
 
     /// Renders a short message.
     pub(super) fn render_sms(&self, message: &CodeMessage) -> Zeroizing<String> {
-        let (language, validity) = self.language_for(message);
+        let (language, validity) = self.language_and_validity(message);
         language.render(&language.text, message, &validity, "")
     }
 
     /// Renders a mail.
     pub(super) fn render_mail(&self, message: &CodeMessage) -> MailText {
-        let (language, validity) = self.language_for(message);
+        let (language, validity) = self.language_and_validity(message);
         let text = language.render(&language.text, message, &validity, "");
         let body = language.render(&language.mail, message, &validity, &text);
         let subject =
@@ -98,9 +99,9 @@ impl MessageTexts {
 impl Templates {
     /// The default texts, overridden by those in the TOML text `custom_texts`.
     fn parse(custom_texts: &str) -> Result<Self, String> {
-        let table = |text: &str| text.parse::<Table>().map_err(|e| e.to_string().trim_end().to_owned());
-        let mut merged = table(DEFAULT_TEXTS)?;
-        merge_tables(&mut merged, table(custom_texts)?);
+        let parse_table = |text: &str| text.parse::<Table>().map_err(|e| e.to_string().trim_end().to_owned());
+        let mut merged = parse_table(DEFAULT_TEXTS)?;
+        merge_tables(&mut merged, parse_table(custom_texts)?);
         let templates: Self = merged.try_into().map_err(|e: toml::de::Error| e.message().to_owned())?;
         for (name, language) in [("zh", &templates.zh), ("en", &templates.en)] {
             language.validate().map_err(|reason| format!("[{name}]: {reason}"))?;
@@ -120,7 +121,7 @@ fn merge_tables(base: &mut Table, overrides: Table) {
 
 impl LanguageTexts {
     fn validate(&self) -> Result<(), String> {
-        // `required`: at least one of them.
+        // `required`: the template must have at least one of these placeholders.
         for (name, template, allowed, required) in [
             ("text", &self.text, &["code", "purpose", "valid"][..], &["code"][..]),
             ("subject", &self.subject, &["purpose"], &[]),
@@ -128,7 +129,7 @@ impl LanguageTexts {
         ] {
             let found = placeholders(template);
             if let Some(unknown) = found.iter().find(|placeholder| !allowed.contains(&placeholder.as_str())) {
-                return Err(format!("`{name}` has the unknown placeholder {{{unknown}}}; allowed are {allowed:?}"));
+                return Err(format!("`{name}` has the unknown placeholder {{{unknown}}}; use only {allowed:?}"));
             }
             if !required.is_empty() && !required.iter().any(|placeholder| found.contains(*placeholder)) {
                 return Err(format!("`{name}` has no placeholder for the code; add {{{}}}", required[0]));
@@ -221,16 +222,16 @@ mod tests {
 
     #[test]
     fn code_validity_is_given_in_whole_units() {
-        let sms = |code_ttl| texts(code_ttl).render_sms(&message("jwt", CodePurpose::Any)).to_string();
-        assert!(sms(300).contains("5 分钟内"));
-        assert!(sms(90).contains("90 秒内"));
+        let render_sms = |code_ttl| texts(code_ttl).render_sms(&message("jwt", CodePurpose::Any)).to_string();
+        assert!(render_sms(300).contains("5 分钟内"));
+        assert!(render_sms(90).contains("90 秒内"));
         assert_eq!(format_duration_english(Duration::from_secs(7_200)), "2 hours");
     }
 
     #[test]
     fn custom_texts_override_the_defaults_and_mistakes_are_reported() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let read = |custom_texts: &str| {
+        let parse_file = |custom_texts: &str| {
             std::fs::write(file.path(), custom_texts).unwrap();
             let path = file.path().to_str().unwrap().to_owned();
             let settings = Settings::default().with_values([("STELE_DELIVERY_TEXTS", path)]);
@@ -238,7 +239,7 @@ mod tests {
         };
         let custom_texts =
             "[zh]\ntext = \"【碑】{code}（{purpose}）{{valid}\"\npurpose.reset = \"改密\"\nmail = \"{text}\\n再见\"";
-        let texts = read(custom_texts).unwrap();
+        let texts = parse_file(custom_texts).unwrap();
         let message = message("jwt", CodePurpose::Reset);
         assert_eq!(*texts.render_sms(&message), "【碑】012345（改密）{10 分钟");
         let mail = texts.render_mail(&message);
@@ -253,7 +254,7 @@ mod tests {
             ("[en]\ntext = '{code} {name}'", "{name}"),
             ("[zh]\nsubject = \"a\\nBcc: b\"", "one line"),
         ] {
-            let error = read(mistake).err().unwrap();
+            let error = parse_file(mistake).err().unwrap();
             assert!(error.starts_with("STELE_DELIVERY_TEXTS: ") && error.contains(expected), "{mistake}: {error}");
         }
     }

@@ -27,7 +27,7 @@ use crate::{Encryption, WEBHOOK_SECRET, WEBHOOK_TEMPLATE};
 /// The placeholders of a template.
 const PLACEHOLDERS: [&str; 4] = ["to", "code", "purpose", "text"];
 
-/// Shorter signing keys could be found by brute force.
+/// Minimum length of the signing key in bytes: a shorter one could be found by brute force.
 const MIN_SECRET_LENGTH: usize = 16;
 
 /// An SMS gateway.
@@ -127,21 +127,23 @@ impl Provider for WebhookProvider {
             .map_err(|e| DeliveryError::provider_unavailable(crate::with_sources(&e.without_url())))?;
         let status = response.status();
         let cause = format!("the gateway responded {}", status.as_u16());
-        let unavailable =
-            || DeliveryError::provider_unavailable(cause.clone()).with_retry_after(retry_after(response.headers()));
+        let unavailable_error = || {
+            DeliveryError::provider_unavailable(cause.clone()).with_retry_after(parse_retry_after(response.headers()))
+        };
         match status {
             _ if status.is_success() => Ok(()),
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable()),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable_error()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(DeliveryError::provider_denied_access(cause)),
             _ if status.is_client_error() => Err(DeliveryError::message_rejected(cause)),
-            _ if status.is_server_error() => Err(unavailable()),
+            _ if status.is_server_error() => Err(unavailable_error()),
             _ => Err(DeliveryError::provider_denied_access(cause)),
         }
     }
 }
 
-/// The delay in `Retry-After`, in seconds. The date form is rare; our backoff applies instead.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// Parses the delay in `Retry-After`, in seconds. `None` if the field is missing, malformed or a date, which is rare;
+/// our backoff applies then.
+fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
@@ -161,11 +163,11 @@ impl JsonTemplate {
             None
         });
         let names = names.into_inner();
-        let has = |name: &str| names.contains(name);
+        let has_placeholder = |name: &str| names.contains(name);
         if let Some(unknown) = names.iter().find(|name| !PLACEHOLDERS.contains(&name.as_str())) {
             return Err(format!("unknown placeholder `{{{unknown}}}`; use {{to}}, {{code}}, {{purpose}} or {{text}}"));
         }
-        if !has("to") || !(has("code") || has("text")) {
+        if !has_placeholder("to") || !(has_placeholder("code") || has_placeholder("text")) {
             return Err("the template needs {to}, and {code} or {text}, in its strings".into());
         }
         Ok(template)
@@ -195,7 +197,7 @@ mod tests {
 
     #[test]
     fn placeholder_values_stay_plain_text() {
-        // Some gateways take the parameters of a text as JSON in a JSON string.
+        // Some SMS gateways take the parameters of a text as JSON in a JSON string.
         let template = r#"{"PhoneNumbers":["{to}"],"n":1,"TemplateParam":"{\"code\":\"{code}\"}","{to}":"{"}"#;
         let template = JsonTemplate::parse(template).unwrap();
         let filled = template.render(&|name| match name {
@@ -220,6 +222,6 @@ mod tests {
             let error = JsonTemplate::parse(bad).err().unwrap();
             assert!(error.contains(reason), "{bad}: {error}");
         }
-        assert_eq!(WEBHOOK_TEMPLATE.validate(None), Ok(()));
+        assert_eq!(WEBHOOK_TEMPLATE.validate(None), Ok(()), "the default is valid");
     }
 }

@@ -1,4 +1,5 @@
-//! Admin port for operators: liveness (`/healthz`), readiness (`/readyz`), Prometheus metrics (`/metrics`).
+//! Admin port for operators: liveness (`/healthz`), readiness (`/readyz`), Prometheus metrics (`/metrics`). Requests to
+//! loopback are protected against DNS rebinding.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -30,26 +31,26 @@ pub type ReadinessCheckFn = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Readines
 /// be an IP address, `localhost` or a name in `STELE_ADMIN_HOSTS`, which prevents DNS rebinding.
 ///
 /// # Errors
-/// If the listener cannot be used or the setting is invalid.
+/// If the listener cannot be used or `STELE_ADMIN_HOSTS` is invalid.
 pub fn serve(
     listener: TcpListener,
     settings: &Settings,
     readiness_check: ReadinessCheckFn,
     metrics: Metrics,
 ) -> Result<Server, ConfigError> {
-    let unusable = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
-    let is_loopback = listener.local_addr().map_err(unusable)?.ip().to_canonical().is_loopback();
+    let listener_error = |e| ConfigError::new(format!("the admin port cannot be used: {e}"));
+    let is_loopback = listener.local_addr().map_err(listener_error)?.ip().to_canonical().is_loopback();
     let hosts = is_loopback.then(|| settings.get(&ADMIN_HOSTS)).transpose()?.map(Arc::new);
     let app = move || {
         let (readiness_check, metrics, hosts) = (readiness_check.clone(), metrics.clone(), hosts.clone());
-        let readiness = move || {
+        let handle_readyz = move || {
             let readiness_check = readiness_check.clone();
             async move { drain::readiness_response(readiness_check().await) }
         };
         App::new()
             .wrap(from_fn(move |request, next| check_host(hosts.clone(), request, next)))
             .route("/healthz", web::get().to(|| async { drain::liveness_response() }))
-            .route("/readyz", web::get().to(readiness))
+            .route("/readyz", web::get().to(handle_readyz))
             .route("/metrics", web::get().to(move || std::future::ready(metrics_response(&metrics))))
     };
     let builder = Server::build().workers(1).shutdown_timeout(1).disable_signals();
@@ -79,7 +80,8 @@ pub fn default_listen_address(listen: SocketAddr) -> SocketAddr {
 }
 
 /// Host names that an admin port on loopback accepts, in addition to `localhost` and IP addresses. By DNS rebinding, a
-/// web page of any site can reach loopback under its own name and read the metrics; the browser's `Host` reveals it.
+/// page of any website could reach loopback under the website's host name and read the metrics. The browser sends that
+/// name in `Host`, so the request can be rejected.
 #[derive(Debug)]
 struct AllowedHosts(Vec<String>);
 
@@ -103,9 +105,13 @@ impl AllowedHosts {
 
 fn parse_host_name(text: &str) -> Result<String, String> {
     let is_host_name = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    is_host_name.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is not a host name; write it without a port"))
+    is_host_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("`{text}` is not a host name; write only the name, without scheme and port"))
 }
 
+/// Middleware: rejects a request with 421 if `Host` or the request target names a host that is not allowed. With
+/// `None`, every host is allowed.
 async fn check_host<B: MessageBody + 'static>(
     hosts: Option<Arc<AllowedHosts>>,
     request: ServiceRequest,
@@ -119,8 +125,9 @@ async fn check_host<B: MessageBody + 'static>(
     if hosts.as_deref().is_none_or(is_allowed) {
         return Ok(next.call(request).await?.map_into_left_body());
     }
-    let text = "this host name is not allowed: use the IP address or localhost, or add the name to STELE_ADMIN_HOSTS\n";
-    let rejection = HttpResponse::MisdirectedRequest().content_type("text/plain; charset=utf-8").body(text);
+    let message =
+        "this host name is not allowed: use the IP address or localhost, or add the name to STELE_ADMIN_HOSTS\n";
+    let rejection = HttpResponse::MisdirectedRequest().content_type("text/plain; charset=utf-8").body(message);
     Ok(request.into_response(rejection).map_into_right_body())
 }
 
@@ -139,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_localhost_and_listed_names_are_served() {
+    fn only_addresses_localhost_and_listed_names_are_allowed() {
         let settings = Settings::default().with_values([("STELE_ADMIN_HOSTS", " stele.internal, metrics".to_owned())]);
         let hosts = settings.get(&ADMIN_HOSTS).unwrap();
         for allowed in [

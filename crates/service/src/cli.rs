@@ -11,7 +11,8 @@ use crate::config::{self, ConfigError, DATA, Settings};
 use crate::log_sanitizer::escape_invisible;
 use crate::setting::{AnySetting as _, SettingList};
 
-/// Exit code after an invalid command line or setting, or a failed start. A supervisor need not retry.
+/// Exit code after an invalid command line or setting, or when a program cannot start or its server fails. One line on
+/// standard error names the cause.
 pub const EXIT_USAGE_ERROR: u8 = 2;
 
 /// The command line of the program `name`: `--listen`, `--data`, `--config`, `--healthcheck`, and `--help` with the
@@ -43,7 +44,7 @@ pub fn build_command(name: &'static str, about: &'static str, settings: &[Settin
         )
 }
 
-/// Parses the command line. Prints help and version; prints one line for an invalid option.
+/// Parses the command line. Prints help or the version if requested, and one line for an invalid option.
 ///
 /// # Errors
 /// The exit code, if help, the version or an error was printed.
@@ -55,8 +56,8 @@ pub fn parse_command_line(command: Command) -> Result<ArgMatches, ExitCode> {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
-        let text = error.to_string();
-        let reason = text.split("\n\nUsage:").next().unwrap_or(&text);
+        let message = error.to_string();
+        let reason = message.split("\n\nUsage:").next().unwrap_or(&message);
         let reason = reason.split("\n\nFor more").next().unwrap_or(reason).trim_start_matches("error: ");
         print_error(&format!("{reason} (see `{name} --help`)"));
         ExitCode::from(EXIT_USAGE_ERROR)
@@ -68,14 +69,15 @@ pub fn parse_command_line(command: Command) -> Result<ArgMatches, ExitCode> {
 /// # Errors
 /// As [`Settings::load`].
 pub fn load_settings(matches: &ArgMatches, known_settings: &[SettingList]) -> Result<Settings, ConfigError> {
-    let config = matches.get_one::<PathBuf>("config");
+    let config_path = matches.get_one::<PathBuf>("config");
     let options = [("listen", LISTEN.name()), ("data", DATA.name())];
     let overrides: Vec<_> =
         options.iter().filter_map(|(arg, name)| Some((*name, matches.get_one::<String>(arg)?.clone()))).collect();
-    Ok(Settings::load(config.map(PathBuf::as_path), known_settings)?.with_values(overrides))
+    Ok(Settings::load(config_path.map(PathBuf::as_path), known_settings)?.with_values(overrides))
 }
 
-/// The exit code of a program: success, or [`EXIT_USAGE_ERROR`] after one line on standard error.
+/// The exit code of a program with this result. For an error, prints it on standard error and returns
+/// [`EXIT_USAGE_ERROR`].
 pub fn exit_code(result: Result<(), ConfigError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,

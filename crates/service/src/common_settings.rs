@@ -22,7 +22,7 @@ crate::settings! {
     pub DRAIN: Duration = with_default("2s");
 }
 
-/// actix-server panics with more worker threads.
+/// The most worker threads: actix-server panics with more.
 const MAX_WORKERS: usize = 512;
 
 fn default_workers() -> usize {
@@ -41,6 +41,6 @@ pub fn common_setting_lists() -> Vec<SettingList> {
     ]
 }
 
-/// The largest request body, in bytes.
+/// The largest request body, in bytes. A type of its own, since actix finds `app_data` by type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyLimit(pub usize);

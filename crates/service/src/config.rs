@@ -1,8 +1,9 @@
-//! Values of settings: from the command line, the environment, a secret file or a TOML file, in this order of
-//! precedence.
+//! Values of settings, from four sources. The first in this order takes precedence: the command line, the environment,
+//! a secret file, a TOML file.
 //!
 //! The value of `STELE_X` may also be read from the file that `STELE_X_FILE` names (container secrets), or from the key
-//! `x` of the TOML file that `--config` names. Every error names the setting and the source of its value.
+//! `x` of the TOML file that `--config` names. An error about a value names
+//! the source of the value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,14 +22,14 @@ crate::settings! {
     pub KEYS: Option<PathBuf> = optional("`keys` in the data folder");
 }
 
-/// A configuration error: one line that names the fault and the remedy.
+/// An error of the configuration or of the start of a program: one line that names the fault and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
 impl ConfigError {
-    /// An error with this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    /// An error with this message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
     }
 }
 
@@ -40,7 +41,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The text is erased from memory on drop, since it may hold a password.
+/// A value and its source, for errors. The text is erased from memory on drop, since it may hold a password.
 #[derive(Clone)]
 struct SettingValue {
     text: Zeroizing<String>,
@@ -54,10 +55,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment and, if given, the TOML file `config`.
+    /// Reads the environment with the secret files that it names, and, if given, the TOML file `config`. Ignores
+    /// variables that are not UTF-8.
     ///
     /// # Errors
-    /// If a file cannot be read, the TOML file is malformed, or one of its keys is not a setting in `known_settings`.
+    /// If a file cannot be read, or the TOML file is malformed, has a key that is not a setting in `known_settings`, or
+    /// has an array, table, fraction or date as a value.
     pub fn load(config: Option<&Path>, known_settings: &[SettingList]) -> Result<Self, ConfigError> {
         let mut settings = Self::default();
         if let Some(path) = config {
@@ -75,7 +78,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Sets these values, which take precedence. For the command line and tests.
+    /// Sets these values, which replace earlier ones. For the command line, variables of OpenTelemetry, and tests.
     #[must_use]
     pub fn with_values<'a>(mut self, values: impl IntoIterator<Item = (&'a str, String)>) -> Self {
         for (name, text) in values {
@@ -87,12 +90,12 @@ impl Settings {
     fn insert_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
         match name.strip_suffix("_FILE") {
             Some(base) => {
-                let text = std::fs::read_to_string(value)
+                let content = std::fs::read_to_string(value)
                     .map_err(|e| ConfigError(format!("{name}: cannot read {value}: {e}")))?;
-                let text = Zeroizing::new(text);
+                let content = Zeroizing::new(content);
                 // `STELE_X` takes precedence over `STELE_X_FILE`, in whatever order the environment lists them.
                 if self.values.get(base).is_none_or(|v| v.source != base) {
-                    let text = text.trim_end_matches(['\r', '\n']).to_owned().into();
+                    let text = content.trim_end_matches(['\r', '\n']).to_owned().into();
                     self.values.insert(base.to_owned(), SettingValue { text, source: format!("{name}={value}") });
                 }
             }
@@ -106,9 +109,9 @@ impl Settings {
 
     fn load_toml(&mut self, path: &Path, known_settings: &[SettingList]) -> Result<(), ConfigError> {
         let display = path.display();
-        let text = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {display}: {e}")))?;
-        let text = Zeroizing::new(text);
-        let table: toml::Table = toml::from_str(&text)
+        let content = std::fs::read_to_string(path).map_err(|e| ConfigError(format!("--config {display}: {e}")))?;
+        let content = Zeroizing::new(content);
+        let table: toml::Table = toml::from_str(&content)
             .map_err(|e| ConfigError(format!("--config {display}: {}", e.to_string().trim_end())))?;
         for (key, value) in table {
             let name = format!("STELE_{}", key.to_ascii_uppercase());
@@ -130,7 +133,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The names of all settings with a value.
+    /// The names of all variables and keys that were read, also unknown ones and those with an empty value.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
@@ -143,7 +146,7 @@ impl Settings {
     /// The value of a setting, or its default.
     ///
     /// # Errors
-    /// If the value is invalid; the message begins with its source.
+    /// If the value is invalid; the message begins with the source of the value.
     pub fn get<T>(&self, setting: &Setting<T>) -> Result<T, ConfigError> {
         let source = || self.values.get(setting.name()).map_or(setting.name(), |value| value.source.as_str());
         setting.parse_value(self.raw_value(setting)).map_err(|reason| ConfigError(format!("{}: {reason}", source())))
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_toml_file_sets_values_and_its_errors_name_the_key() {
+    fn a_toml_file_sets_values_and_its_errors_name_the_key_or_line() {
         let settings = settings_from_toml("session_ttl = 60\nlisten = '127.0.0.1:1'").unwrap();
         assert_eq!(settings.get(&SESSION_TTL), Ok(Duration::from_secs(60)));
         assert!(settings_from_toml("sesion_ttl = 60").err().unwrap().to_string().contains("unknown key `sesion_ttl`"));
@@ -230,7 +233,11 @@ mod tests {
         settings.insert_variable("STELE_LISTEN", "direct").unwrap();
         settings.insert_variable("STELE_LISTEN_FILE", path).unwrap();
         assert_eq!(settings.raw_value(&LISTEN), Some("direct"));
-        let error = settings.insert_variable("STELE_X_FILE", "/does/not/exist").unwrap_err().to_string();
+    }
+
+    #[test]
+    fn an_unreadable_secret_file_is_reported_with_its_variable() {
+        let error = Settings::default().insert_variable("STELE_X_FILE", "/does/not/exist").unwrap_err().to_string();
         assert!(error.contains("STELE_X_FILE") && error.contains("/does/not/exist"), "{error}");
     }
 

@@ -1,4 +1,5 @@
-//! CORS: which origins may call from a browser; and protection against login CSRF where cookies are set or accepted.
+//! CORS (cross-origin resource sharing): the origins whose pages may read responses in a browser; and protection
+//! against login CSRF where cookies are set or accepted.
 
 use std::borrow::Cow;
 
@@ -24,20 +25,20 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// The opaque origin (files, sandboxed frames, redirects). Any page can create a frame with it.
 const OPAQUE_ORIGIN: &str = "null";
-/// The longest `Access-Control-Allow-Headers`, in bytes.
+/// The most bytes of header names in `Access-Control-Allow-Headers`, give or take a separator.
 const MAX_ALLOW_HEADERS_BYTES: usize = 4 * 1024;
 
-/// Header fields of a response.
+/// CORS header fields of a response: names in lower case, and values.
 pub type CorsHeaders<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
 /// The value of `STELE_CORS_ORIGINS`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AllowedOrigins {
-    /// No other origin.
+    /// No origin but the service's own.
     #[default]
-    None,
+    NoOrigin,
     /// Every origin, without cookies.
-    Any,
+    AnyOrigin,
     /// These origins, with cookies.
     Listed(Vec<String>),
 }
@@ -50,8 +51,8 @@ impl AllowedOrigins {
     pub fn parse(text: &str) -> Result<Self, String> {
         let origins: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
         match origins.as_slice() {
-            [] => Ok(Self::None),
-            ["*"] => Ok(Self::Any),
+            [] => Ok(Self::NoOrigin),
+            ["*"] => Ok(Self::AnyOrigin),
             origins => origins.iter().map(|origin| parse_origin(origin)).collect::<Result<_, _>>().map(Self::Listed),
         }
     }
@@ -61,13 +62,14 @@ impl AllowedOrigins {
         matches!(self, Self::Listed(origins) if origins.iter().any(|known| known.as_bytes() == origin))
     }
 
-    /// CORS header fields of a response to a page of `origin` (Fetch, section 3.3.3). They permit reading the response,
-    /// with cookies for listed origins, and the token that the JWT dialect returns in `Authorization`.
+    /// CORS header fields of a response to a page of `origin` (Fetch, section 3.3.3). The fields permit the page to
+    /// read the response and the token that the JWT dialect returns in `Authorization`; a listed origin may also send
+    /// cookies.
     pub fn response_headers<'a>(&self, origin: Option<&'a [u8]>) -> CorsHeaders<'a> {
         let mut fields = CorsHeaders::new();
         let allowed = match self {
-            Self::None => return fields,
-            Self::Any => origin.map(|_| "*"),
+            Self::NoOrigin => return fields,
+            Self::AnyOrigin => origin.map(|_| "*"),
             Self::Listed(_) => {
                 // Also for origins that are not allowed: a cache must not give them the response to an allowed one.
                 fields.push(("vary", Cow::Borrowed("Origin")));
@@ -75,7 +77,7 @@ impl AllowedOrigins {
             }
         };
         let Some(allowed) = allowed else { return fields };
-        if *self != Self::Any {
+        if *self != Self::AnyOrigin {
             fields.push(("access-control-allow-credentials", Cow::Borrowed("true")));
         }
         fields.push(("access-control-allow-origin", Cow::Borrowed(allowed)));
@@ -83,12 +85,13 @@ impl AllowedOrigins {
         fields
     }
 
-    /// Additional header fields of the response to a preflight request: every requested header is allowed. `None` if
-    /// the `OPTIONS` request with these headers is not a preflight, or no other origin is allowed.
+    /// Additional header fields of the response to a preflight request: every valid header name is allowed, up to 4
+    /// KiB. Empty if the origin of the request is not allowed. `None` if the `OPTIONS` request with these headers is
+    /// not a preflight, or no other origin is allowed.
     pub fn preflight_headers(&self, headers: &impl HeaderLookup) -> Option<CorsHeaders<'static>> {
-        headers.first_value("access-control-request-method").filter(|_| *self != Self::None)?;
+        headers.first_value("access-control-request-method").filter(|_| *self != Self::NoOrigin)?;
         let origin = headers.first_value("origin")?;
-        if !matches!(self, Self::Any) && !self.is_listed(origin) {
+        if !matches!(self, Self::AnyOrigin) && !self.is_listed(origin) {
             return Some(CorsHeaders::new());
         }
         let mut fields: CorsHeaders<'static> = vec![
@@ -102,11 +105,12 @@ impl AllowedOrigins {
         Some(fields)
     }
 
-    /// Whether a page of another site, which is not listed, sent the request. Such a page must not log its visitor in
-    /// (as another user: login CSRF) or out, so no cookie is set or accepted.
+    /// Whether a page of another site sent the request and the page's origin is not listed. Such a page must not log
+    /// the visitor in (as another user: login CSRF) or out, so no cookie is set or accepted.
     ///
-    /// Decided by `Sec-Fetch-Site` if present (all browsers since 2023, over HTTPS), else by `Origin`, whose host must
-    /// be the request's. A client that sends neither is not a browser, or an old one, and is trusted.
+    /// `Sec-Fetch-Site` decides if it has a known value (all browsers since 2023, over HTTPS); else the host of
+    /// `Origin` must be the host of the request. A client that sends neither is not a browser, or is an old one, and is
+    /// trusted.
     pub fn is_cross_site(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(ORIGIN);
         if origin.is_some_and(|origin| origin != OPAQUE_ORIGIN && self.is_listed(origin.as_bytes())) {
@@ -138,21 +142,22 @@ fn requested_header_names(headers: &impl HeaderLookup) -> String {
 /// Whether the host of `origin` equals `Host` or `X-Forwarded-Host`. A page of another site cannot set
 /// `X-Forwarded-Host`, so no trusted proxy is required. Ports are ignored, as cookies ignore them.
 fn is_same_host(origin: &HeaderValue, headers: &HeaderMap) -> bool {
-    let Some(origin) =
-        origin.to_str().ok().and_then(|text| text.split_once("://")).and_then(|(_, authority)| host_of(authority))
+    let Some(origin_host) =
+        origin.to_str().ok().and_then(|text| text.split_once("://")).and_then(|(_, authority)| parse_host(authority))
     else {
         return false;
     };
     let hosts = headers.get_all(HOST).chain(headers.get_all(X_FORWARDED_HOST));
     let mut hosts = hosts.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    hosts.any(|host| host_of(host.trim()).is_some_and(|host| host == origin))
+    hosts.any(|host| parse_host(host.trim()).is_some_and(|host| host == origin_host))
 }
 
-fn host_of(authority: &str) -> Option<String> {
+/// The host of `authority` in lower case, without the port.
+fn parse_host(authority: &str) -> Option<String> {
     Some(authority.parse::<Authority>().ok()?.host().to_ascii_lowercase())
 }
 
-/// Parses an origin as browsers serialize it (RFC 6454, section 6.2). Anything else would never match.
+/// Parses an origin in the form that browsers send (RFC 6454, section 6.2), since another form would never match.
 fn parse_origin(text: &str) -> Result<String, String> {
     if text == OPAQUE_ORIGIN {
         return Ok(text.to_owned());
@@ -174,8 +179,8 @@ mod tests {
 
     #[test]
     fn only_serialized_origins_are_accepted() {
-        assert_eq!(AllowedOrigins::parse(" , "), Ok(AllowedOrigins::None));
-        assert_eq!(AllowedOrigins::parse("*"), Ok(AllowedOrigins::Any));
+        assert_eq!(AllowedOrigins::parse(" , "), Ok(AllowedOrigins::NoOrigin));
+        assert_eq!(AllowedOrigins::parse("*"), Ok(AllowedOrigins::AnyOrigin));
         let listed = AllowedOrigins::parse("https://a.example, http://localhost:3000").unwrap();
         assert_eq!(listed, AllowedOrigins::Listed(vec!["https://a.example".into(), "http://localhost:3000".into()]));
         for bad in [
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn preflight_echoes_valid_header_names_only() {
         let origins = AllowedOrigins::parse("null, https://a.example").unwrap();
-        let preflight = |origin: &'static str, requested: &str| {
+        let allowed_header_names = |origin: &'static str, requested: &str| {
             let mut headers = HeaderMap::new();
             headers.append(ORIGIN, HeaderValue::from_static(origin));
             headers.append(HeaderName::from_static("access-control-request-method"), HeaderValue::from_static("POST"));
@@ -208,17 +213,17 @@ mod tests {
             fields.into_iter().find(|(name, _)| *name == "access-control-allow-headers").map(|(_, names)| names)
         };
         for origin in ["null", "https://a.example"] {
-            let names = preflight(origin, "traceparent, X-CSRF-Token,,a b, \"c\", d:e , TOKEN").unwrap();
+            let names = allowed_header_names(origin, "traceparent, X-CSRF-Token,,a b, \"c\", d:e , TOKEN").unwrap();
             assert_eq!(names, "traceparent, X-CSRF-Token, TOKEN");
-            assert_eq!(preflight(origin, " , ;"), None);
-            let names = preflight(origin, &"x-some-header,".repeat(1_000)).unwrap();
+            assert_eq!(allowed_header_names(origin, " , ;"), None);
+            let names = allowed_header_names(origin, &"x-some-header,".repeat(1_000)).unwrap();
             assert!(
                 (MAX_ALLOW_HEADERS_BYTES / 2..=MAX_ALLOW_HEADERS_BYTES + 2).contains(&names.len()),
                 "{}",
                 names.len()
             );
         }
-        assert_eq!(preflight("https://b.example", "token"), None);
+        assert_eq!(allowed_header_names("https://b.example", "token"), None);
         assert_eq!(origins.preflight_headers(&HeaderMap::new()), None);
     }
 

@@ -1,8 +1,9 @@
 //! Drain during a graceful shutdown: report not ready, keep serving, stop when requests cease.
 //!
 //! A load balancer must learn that this instance stops before it has stopped. So on a signal the program first reports
-//! not ready and answers with `Connection: close`; it stops when clients have moved to other instances. The wait
-//! matters because stopping closes idle connections, and a request that arrives on one at that moment is lost.
+//! not ready and answers with `Connection: close`; the program stops when clients have moved to other instances. This
+//! wait matters because stopping closes idle connections, and a request that arrives on such a connection at that
+//! moment is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,31 +26,31 @@ pub struct Drain(Arc<DrainState>);
 
 #[derive(Debug, Default)]
 struct DrainState {
-    draining: AtomicBool,
+    is_draining: AtomicBool,
     requests_while_draining: AtomicU64,
 }
 
 impl Drain {
-    /// Starts draining. There is no way back.
+    /// Starts draining, which cannot be undone.
     pub fn start(&self) {
-        self.0.draining.store(true, Ordering::Release);
+        self.0.is_draining.store(true, Ordering::Release);
     }
 
     /// Whether the program is draining.
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Acquire)
+        self.0.is_draining.load(Ordering::Acquire)
     }
 
     /// Counts a request. Returns whether the program is draining, so that the response needs `Connection: close`.
     pub fn record_request(&self) -> bool {
-        let draining = self.is_draining();
-        if draining {
+        let is_draining = self.is_draining();
+        if is_draining {
             self.0.requests_while_draining.fetch_add(1, Ordering::Relaxed);
         }
-        draining
+        is_draining
     }
 
-    /// Waits for `delay`, then until no request has arrived for 300 ms; at most 8 s longer.
+    /// Waits for `delay`, and then until no request has arrived for 300 ms, at most 8 s longer than `delay`.
     pub async fn wait_until_idle(&self, delay: Duration) {
         let started_at = Instant::now();
         let (mut seen, mut idle_since) = (self.0.requests_while_draining.load(Ordering::Relaxed), started_at);

@@ -1,6 +1,6 @@
 //! Bodies for the error responses that actix-http sends itself, without calling the application: to a malformed request
-//! line or head, and when the head does not arrive in time. They have no body; the dialect's own response replaces
-//! them.
+//! line or head, and when the head does not arrive in time. These responses have no body, so the dialect's response
+//! replaces them.
 
 use std::io;
 use std::pin::Pin;
@@ -32,15 +32,16 @@ pub(crate) fn response_for_status(error_bodies: &ErrorBodies, status: u16) -> Op
     error_bodies.iter().find(|(of_status, _)| *of_status == status).map(|(_, response)| response)
 }
 
-/// Offset and status of the last response in `responses` if it is a 4xx without a body; applications never send one.
+/// Offset and status of the last response in `responses` if it is a 4xx without a body. Applications send every 4xx
+/// with a body, so such a response comes from actix-http.
 fn find_bodyless_error(responses: &[u8]) -> Option<(usize, u16)> {
     const START: &[u8] = b"HTTP/1.1 4";
     let head = responses.strip_suffix(b"\r\n\r\n")?;
     let start = head.windows(START.len()).rposition(|window| window == START)?;
     let head = std::str::from_utf8(&head[start..]).ok().filter(|head| !head.contains("\r\n\r\n"))?;
     let status = head.get(9..12)?.parse().ok()?;
-    let is_empty = |line: &str| line.eq_ignore_ascii_case("content-length: 0");
-    head.split("\r\n").any(is_empty).then_some((start, status))
+    let is_zero_length = |line: &str| line.eq_ignore_ascii_case("content-length: 0");
+    head.split("\r\n").any(is_zero_length).then_some((start, status))
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for ErrorBodyInjector<T> {
@@ -90,7 +91,7 @@ mod tests {
     const BODYLESS_ERROR: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     const ERROR_WITH_BODY: &str = "HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
 
-    /// What a client receives of these writes, over a connection that buffers `capacity` bytes.
+    /// The bytes that a client receives after these writes, over a connection that buffers `capacity` bytes.
     async fn received_by_client(writes: &[&str], capacity: usize) -> String {
         let (mut client, server) = tokio::io::duplex(capacity);
         let mut server =

@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::setting::SettingList;
 use crate::{admin, cli};
 
-/// Without a response in this time, the program counts as not ready.
+/// Timeout of the health check. Without a response in this time, the program counts as not ready.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// With `--healthcheck` on the command line: prints one line and returns exit code 0 if the program that runs with
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_or_missing_response_is_not_ready() {
+    fn an_incomplete_or_missing_response_is_an_error() {
         assert!(request_readiness(serve_response(b"HTTP/1.1"), health_check_deadline()).is_err());
         let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let deadline = Instant::now() + Duration::from_millis(50);
@@ -132,15 +132,15 @@ mod tests {
 
     #[test]
     fn the_health_check_uses_the_configured_admin_address() {
-        let admin = |values: &[(&'static str, &str)]| {
+        let resolved_address = |values: &[(&'static str, &str)]| {
             let values = values.iter().map(|(name, value)| (*name, (*value).to_owned()));
             local_admin_address(&Settings::default().with_values(values), ([127, 0, 0, 1], 8104).into())
                 .map(|a| a.to_string())
         };
-        assert_eq!(admin(&[]).as_deref(), Ok("127.0.0.1:9104"));
-        assert_eq!(admin(&[("STELE_LISTEN", "0.0.0.0:8080")]).as_deref(), Ok("127.0.0.1:9080"));
-        assert_eq!(admin(&[("STELE_ADMIN_LISTEN", "0.0.0.0:9000")]).as_deref(), Ok("127.0.0.1:9000"));
-        assert_eq!(admin(&[("STELE_ADMIN_LISTEN", "[::]:9000")]).as_deref(), Ok("[::1]:9000"));
-        assert!(admin(&[("STELE_ADMIN_LISTEN", "admin")]).is_err());
+        assert_eq!(resolved_address(&[]).as_deref(), Ok("127.0.0.1:9104"));
+        assert_eq!(resolved_address(&[("STELE_LISTEN", "0.0.0.0:8080")]).as_deref(), Ok("127.0.0.1:9080"));
+        assert_eq!(resolved_address(&[("STELE_ADMIN_LISTEN", "0.0.0.0:9000")]).as_deref(), Ok("127.0.0.1:9000"));
+        assert_eq!(resolved_address(&[("STELE_ADMIN_LISTEN", "[::]:9000")]).as_deref(), Ok("[::1]:9000"));
+        assert!(resolved_address(&[("STELE_ADMIN_LISTEN", "admin")]).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 server of services and admin ports: actix-http with a filter in front of each connection.
 //!
 //! actix-http 3.20 panics on a header name of 64 KiB or more, which httparse accepts and `http::HeaderName` rejects. No
-//! setting bounds a head below that, so `HeaderNameLimiter` scans what is read before actix-http parses it.
+//! setting bounds a head below 64 KiB, so `HeaderNameLimiter` scans the bytes read before actix-http parses them.
 
 use std::fmt;
 use std::io;
@@ -30,7 +30,7 @@ const HEADER_TOO_LARGE_RESPONSE: &[u8] =
 /// Timeouts of a client connection.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientTimeouts {
-    /// For receiving the head of a request.
+    /// Timeout for receiving the head of a request.
     pub request_head: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
@@ -149,9 +149,9 @@ impl HeadScanState {
     /// The position after `bytes`; `None` if they contain a header name that is too long.
     fn advance(mut self, mut bytes: &[u8]) -> Option<Self> {
         while let Some(first) = bytes.first() {
-            let end = || bytes.iter().position(|byte| *byte == b'\n');
+            let find_line_end = || bytes.iter().position(|byte| *byte == b'\n');
             (self, bytes) = match self {
-                Self::OutsideHead(tail) => match end() {
+                Self::OutsideHead(tail) => match find_line_end() {
                     None => return Some(Self::OutsideHead(tail.append(bytes))),
                     Some(end) if tail.append(&bytes[..end]).ends_with_http_version() => {
                         (Self::HeaderName(0), &bytes[end + 1..])
@@ -171,7 +171,7 @@ impl HeadScanState {
                         Some(_) => (Self::AfterName, &bytes[more..]),
                     }
                 }
-                Self::AfterName => match end() {
+                Self::AfterName => match find_line_end() {
                     Some(end) => (Self::HeaderName(0), &bytes[end + 1..]),
                     None => return Some(self),
                 },
@@ -261,13 +261,13 @@ mod tests {
         for fragment in [1, 7, 4096, 1 << 20] {
             let accepted = format!("GET / HTTP/1.1\r\nhost: h\r\n{name}: y\r\n\r\n");
             assert!(matches!(scan(accepted.as_bytes(), fragment), Some(HeadScanState::OutsideHead(_))), "{fragment}");
-            for long in [
+            for overlong in [
                 format!("GET / HTTP/1.1\r\n{name}x: y\r\n"),
                 format!("GET / HTTP/1.0\n{name}x:"),
                 format!("\r\n\r\nGET / HTTP/1.1\r\na: b\n{name}x:"),
                 format!("POST / HTTP/1.1\r\n\r\nbodyGET / HTTP/1.1\r\n{name}x: y"),
             ] {
-                assert_eq!(scan(long.as_bytes(), fragment), None, "{fragment}");
+                assert_eq!(scan(overlong.as_bytes(), fragment), None, "{fragment}");
             }
         }
     }

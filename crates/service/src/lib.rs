@@ -5,8 +5,8 @@
 //!   the command line
 //! - [`telemetry`], [`otlp`], [`trace`], [`log_sanitizer`], [`metrics`]: logs, traces, metrics
 //! - [`admin`], [`health_check`], [`drain`], [`signals`]: admin port, health check, readiness, graceful shutdown
-//! - [`listener`], [`mod@http_server`], [`error_bodies`]: listening sockets, the HTTP/1.1 server, bodies of its own
-//!   error responses
+//! - [`listener`], [`mod@http_server`], [`error_bodies`]: listening sockets, the HTTP/1.1 server, bodies for the
+//!   error responses of actix-http
 //! - [`headers`], [`trusted_proxies`], [`cors`], [`path`], [`request_context`]: header lookup, client address, CORS and
 //!   CSRF, canonical paths, request ids
 //! - [`mod@status_200`]: dialects that answer failures with HTTP 200
@@ -45,5 +45,5 @@ pub use setting::{AnySetting, Setting};
 pub const OPENAPI_PATH: &str = "/openapi.json";
 
 /// `WWW-Authenticate` of every 401 response (RFC 9110, section 15.5.2; RFC 6750, section 3). Java's and Android's HTTP
-/// clients throw if it is missing.
+/// clients throw an exception for a 401 without this header.
 pub const BEARER_CHALLENGE: &str = "Bearer realm=\"stele\"";

@@ -1,5 +1,5 @@
-//! Protection of the log: text from clients is truncated and escaped (log injection), and the rate of lines that
-//! clients cause is limited.
+//! Protection of the log: text from clients is truncated and escaped (log injection, CWE-117), and the rate of log
+//! lines that clients cause is limited.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,22 +17,23 @@ pub const MAX_CLIENT_TEXT_CHARS: usize = 200;
 const RATE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Makes a client's text safe for the log: truncates it to [`MAX_CLIENT_TEXT_CHARS`] characters, marked by `…`, and
-/// escapes control characters and those that change the text direction (`\u{202e}`).
+/// escapes invisible characters: control characters, line separators, and characters that change the text direction
+/// (`\u{202e}`).
 pub fn sanitize(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_CLIENT_TEXT_CHARS && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(MAX_CLIENT_TEXT_CHARS + 16);
-    for (at, char) in text.chars().enumerate() {
-        if at == MAX_CLIENT_TEXT_CHARS {
+    for (index, character) in text.chars().enumerate() {
+        if index == MAX_CLIENT_TEXT_CHARS {
             out.push('…');
             break;
         }
-        if is_visible(char) {
-            out.push(char);
+        if is_visible(character) {
+            out.push(character);
         } else {
             // Writing to a String cannot fail.
-            let _ = write!(out, "{}", char.escape_unicode());
+            let _ = write!(out, "{}", character.escape_unicode());
         }
     }
     Cow::Owned(out)
@@ -181,9 +182,9 @@ mod tests {
     #[test]
     fn log_lines_per_minute_are_limited_and_suppressed_lines_counted() {
         let (now, limiter) = (Instant::now(), LogRateLimiter::new(3));
-        let allowed = |at| (0..100).filter_map(|_| limiter.allow(at)).collect::<Vec<_>>();
-        assert_eq!(allowed(now), [SuppressedLines(0); 3]);
-        assert_eq!(allowed(now + RATE_WINDOW), [SuppressedLines(97), SuppressedLines(0), SuppressedLines(0)]);
+        let allow_100_lines = |at| (0..100).filter_map(|_| limiter.allow(at)).collect::<Vec<_>>();
+        assert_eq!(allow_100_lines(now), [SuppressedLines(0); 3]);
+        assert_eq!(allow_100_lines(now + RATE_WINDOW), [SuppressedLines(97), SuppressedLines(0), SuppressedLines(0)]);
         assert_eq!(SuppressedLines(0).as_log_field(), None);
         assert_eq!(SuppressedLines(97).as_log_field(), Some(97));
     }

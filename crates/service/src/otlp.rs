@@ -43,7 +43,9 @@ crate::settings! {
 
 fn parse_http_endpoint(text: &str) -> Result<Option<()>, String> {
     let is_http_url = Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    is_http_url.then_some(Some(())).ok_or_else(|| "is not a URL such as http://localhost:4318".to_owned())
+    is_http_url
+        .then_some(Some(()))
+        .ok_or_else(|| "the value is not an HTTP URL; write for example http://localhost:4318".to_owned())
 }
 
 fn parse_protocol(text: &str) -> Result<(), String> {
@@ -55,7 +57,7 @@ fn parse_protocol(text: &str) -> Result<(), String> {
 
 /// How long a stopping program waits for the export of remaining spans.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// Interval of warnings while the collector is unreachable.
+/// Shortest interval between warnings while the collector is unreachable.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A tracer provider that flushes and shuts down on drop.
@@ -75,15 +77,16 @@ impl Drop for TracerProviderGuard {
     }
 }
 
-/// Starts exporting traces, if a collector is configured. Does not connect to it yet.
+/// Starts exporting traces, if a collector is configured. Does not connect to the collector yet.
 ///
 /// # Errors
-/// If a variable is invalid.
+/// If a variable is invalid or the exporter cannot be built from the variables.
 pub(crate) fn start_exporter(settings: &Settings, program: &str) -> Result<Option<TracerProviderGuard>, ConfigError> {
     let endpoint = settings.get(&OTEL_EXPORTER_OTLP_ENDPOINT)?.or(settings.get(&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT)?);
     if endpoint.is_none() {
         return Ok(None);
     }
+    // Validated here; the SDK reads these variables itself.
     settings.get(&OTEL_EXPORTER_OTLP_PROTOCOL)?;
     settings.get(&OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)?;
     let exporter = Otlp::builder().with_http().build();

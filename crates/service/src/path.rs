@@ -1,13 +1,14 @@
-//! Canonical form of a request path, which is routed, rate-limited, logged and forwarded.
+//! Path normalization: the canonical form of a request path, which is routed, rate-limited, logged and forwarded.
+//! Ambiguous paths are rejected, so that none can bypass a rule for another path (path traversal, path confusion).
 
 use std::borrow::Cow;
 
 /// The path with repeated slashes merged and the trailing slash removed (except the root's). `None` if two programs
 /// could normalize `path` differently.
 ///
-/// Rejected are dot segments, percent-encoding, `;`, `\` and everything but printable ASCII: no documented URL contains
-/// them, and each is a known way around prefix-based access rules. Slashes are merged afterwards, which creates none of
-/// them.
+/// Rejects dot segments, percent-encoding, `;`, `\` and everything but printable ASCII: no documented URL contains
+/// these, and each can bypass access rules for path prefixes. Slashes are merged after this check, because merging
+/// creates no dot segment.
 pub fn canonical_path(path: &str) -> Option<Cow<'_, str>> {
     let is_plain = path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b';' | b'\\'))
@@ -106,10 +107,10 @@ mod tests {
     ];
 
     fn percent_decoded(path: &str) -> String {
-        let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
+        let hex_digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
         let (mut remaining, mut bytes) = (path.as_bytes(), Vec::new());
         while let Some((&byte, after)) = remaining.split_first() {
-            let escaped = (byte == b'%').then(|| digit(after.first()).zip(digit(after.get(1)))).flatten();
+            let escaped = (byte == b'%').then(|| hex_digit(after.first()).zip(hex_digit(after.get(1)))).flatten();
             bytes.push(escaped.map_or(byte, |(high, low)| u8::try_from(high * 16 + low).unwrap()));
             remaining = if escaped.is_some() { &after[2..] } else { after };
         }
@@ -168,7 +169,7 @@ mod tests {
                 for normalize in OTHER_NORMALIZERS {
                     prop_assert_eq!(normalize(&canonical), canonical.as_ref());
                 }
-                // It differs from the path only in slashes.
+                // The canonical path differs from the original only in slashes.
                 let without_slashes = |path: &str| path.replace('/', "");
                 prop_assert_eq!(without_slashes(&canonical), without_slashes(&path));
             } else {
@@ -185,10 +186,10 @@ mod tests {
         }
 
         #[test]
-        fn extra_slashes_do_not_change_the_result(path in paths(), at in any::<prop::sample::Index>()) {
+        fn extra_slashes_do_not_change_the_result(path in paths(), index in any::<prop::sample::Index>()) {
             let slashes: Vec<_> = path.match_indices('/').map(|(at, _)| at).collect();
             let mut longer = path.clone();
-            longer.insert(slashes[at.index(slashes.len())], '/');
+            longer.insert(slashes[index.index(slashes.len())], '/');
             prop_assert_eq!(canonical_path(&longer), canonical_path(&path));
             let with_trailing_slash = format!("{path}/");
             prop_assert_eq!(canonical_path(&with_trailing_slash), canonical_path(&path));

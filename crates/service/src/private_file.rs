@@ -13,14 +13,14 @@ use crate::config::ConfigError;
 /// A problem with the permissions of a file or folder, with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PermissionFinding {
-    /// The file must not be used.
+    /// Others could read or replace secrets; the file or folder must not be used.
     Error(String),
-    /// May be intended.
+    /// The permissions are wider than needed, which may be intended.
     Warning(String),
 }
 
-/// Opens a file for appending and creates it with mode 0600 if missing. Rejects a symbolic link and a file that others
-/// may read or write, since they would get the appended secrets.
+/// Opens a file for appending and creates it with mode 0600 if missing. Rejects a symbolic link, anything but a regular
+/// file, and a file that the group or other users may access, since they could read the appended secrets.
 ///
 /// # Errors
 /// One line that names the file and the remedy.
@@ -43,14 +43,15 @@ pub fn open_for_append(path: &Path) -> Result<File, ConfigError> {
     Ok(file)
 }
 
-/// Checks the permissions of a secret file, or of the target of a symbolic link, as orchestrators mount secrets. The
-/// group may read the file only if another user owns it or it is a link, as orchestrators provide them.
+/// Checks the permissions of a file with a key or password; `meta` is the metadata of the file, or of the target if
+/// `path` is a symbolic link. Only the owner may have access. The group may also read a file that another user owns or
+/// that is reached by a link, since orchestrators mount secrets in this way.
 ///
 /// # Errors
 /// One line that names the file and the remedy.
 pub fn check_secret_file(path: &Path, meta: &Metadata) -> Result<(), ConfigError> {
-    let is_provided = meta.uid() != geteuid().as_raw() || path.is_symlink();
-    let allowed = if is_provided { 0o740 } else { 0o700 };
+    let is_mounted_secret = meta.uid() != geteuid().as_raw() || path.is_symlink();
+    let allowed = if is_mounted_secret { 0o740 } else { 0o700 };
     if meta.mode() & 0o777 & !allowed == 0 {
         return Ok(());
     }
@@ -61,7 +62,8 @@ pub fn check_secret_file(path: &Path, meta: &Metadata) -> Result<(), ConfigError
     )))
 }
 
-/// Checks the permissions of a folder with secrets. A folder of another user is the orchestrator's responsibility.
+/// Checks the permissions of a folder with secrets: an error if others may write, a warning if others may read or the
+/// folder is a symbolic link. A missing folder is accepted, as is a folder of another user, such as an orchestrator's.
 pub fn check_secret_directory(path: &Path) -> Option<PermissionFinding> {
     let meta = fs::metadata(path).ok()?;
     let mode = meta.mode() & 0o777;
@@ -79,11 +81,12 @@ pub fn check_secret_directory(path: &Path) -> Option<PermissionFinding> {
 
 /// Checks the permissions of the SQLite database at `path`, with its WAL and shared-memory files.
 pub fn check_database_files(path: &Path) -> Vec<PermissionFinding> {
-    let sibling = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    ["", "-wal", "-shm"].into_iter().filter_map(|suffix| check_private_file(&sibling(suffix))).collect()
+    let with_suffix = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    ["", "-wal", "-shm"].into_iter().filter_map(|suffix| check_private_file(&with_suffix(suffix))).collect()
 }
 
-/// Checks the permissions of a file with secrets, if it exists.
+/// Checks the permissions of a file that Stele creates, if the file exists: an error if other users have access or the
+/// file is a symbolic link, a warning if the group has access.
 pub fn check_private_file(path: &Path) -> Option<PermissionFinding> {
     let meta = fs::symlink_metadata(path).ok()?;
     if meta.is_symlink() {
@@ -104,5 +107,9 @@ fn describe_open_permissions(path: &Path, meta: &Metadata) -> String {
 
 fn describe_symlink(path: &Path) -> String {
     let target = fs::read_link(path).unwrap_or_default();
-    format!("{}: is a symbolic link to {}: set the path itself, or remove the link", path.display(), target.display())
+    format!(
+        "{}: is a symbolic link to {}: use the target's path instead, or remove the link",
+        path.display(),
+        target.display()
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-/// Random bytes of a thread; those from `next` on are unused.
+/// Random bytes of a thread; the bytes from `next` on are unused.
 struct RandomBuffer {
     bytes: [u8; 1024],
     next: usize,

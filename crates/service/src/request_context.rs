@@ -38,7 +38,7 @@ impl From<RequestId> for Arc<str> {
     }
 }
 
-/// The client of a request.
+/// The client address of a request, and the request id.
 #[derive(Clone, Debug)]
 pub struct ClientInfo {
     /// The client address: the peer's, or as reported by a trusted proxy.
@@ -51,7 +51,7 @@ tokio::task_local! {
     static CURRENT_CLIENT: ClientInfo;
 }
 
-/// Runs `work` with `client` as the current client.
+/// Runs `work` as part of a request of `client`, which [`current_client`] returns in it.
 pub fn with_client<F: Future>(client: ClientInfo, work: F) -> impl Future<Output = F::Output> {
     CURRENT_CLIENT.scope(client, work)
 }
@@ -71,12 +71,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_ids_are_validated() {
+    fn parsed_request_ids_are_validated_and_generated_ones_are_valid() {
         assert_eq!(RequestId::parse("a.B-9_").unwrap().as_str(), "a.B-9_");
         for bad in ["", "a b", "a/b", "ü", &"x".repeat(65)] {
             assert!(RequestId::parse(bad).is_none(), "{bad:?}");
         }
-        let random = RequestId::generate();
-        assert_eq!((random.as_str().len(), RequestId::parse(random.as_str())), (32, Some(random.clone())));
+        let generated = RequestId::generate();
+        assert_eq!((generated.as_str().len(), RequestId::parse(generated.as_str())), (32, Some(generated.clone())));
     }
 }

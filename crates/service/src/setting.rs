@@ -38,7 +38,7 @@ enum ValueParser<T> {
 }
 
 enum SettingDefault<T> {
-    /// Text in the form of a user's value.
+    /// A value as text, as a user would write it.
     Text(&'static str),
     /// A value defined elsewhere in the code, and its formatter.
     Derived(fn() -> T, fn(&T) -> String),
@@ -49,7 +49,7 @@ enum SettingDefault<T> {
 /// Settings of one `settings!` declaration.
 pub type SettingList = &'static [&'static dyn AnySetting];
 
-/// A type of settings.
+/// A type of settings, which is parsed from text.
 pub trait SettingFromText: Sized {
     /// Description of valid values, for help.
     const VALUE_FORMAT: &'static str;

@@ -13,7 +13,8 @@ const EXIT_ABORTED: i32 = 130;
 /// Graceful shutdown: stops `servers` one after the other, each after its requests in flight. On SIGTERM, first drains
 /// for `drain_delay` (not at all if 0); on SIGINT, stops at once. A second signal exits the process.
 ///
-/// Signals count from this call, not from the first poll of the future.
+/// Signals are received from this call on, not only after the first poll of the future. If the signal handlers cannot
+/// be installed, the future logs an error and never completes.
 pub fn graceful_shutdown_on_signal(
     servers: Vec<ServerHandle>,
     drain: Drain,
@@ -25,12 +26,12 @@ pub fn graceful_shutdown_on_signal(
             tracing::error!("signal handlers cannot be installed; stop this process with SIGKILL");
             return std::future::pending().await;
         };
-        let wait = tokio::select! { _ = interrupt.recv() => Duration::ZERO, _ = terminate.recv() => drain_delay };
+        let drain_time = tokio::select! { _ = interrupt.recv() => Duration::ZERO, _ = terminate.recv() => drain_delay };
         drain.start();
         tracing::info!("shutting down: draining, then finishing requests in flight");
         let stop = async {
-            if !wait.is_zero() {
-                drain.wait_until_idle(wait).await;
+            if !drain_time.is_zero() {
+                drain.wait_until_idle(drain_time).await;
             }
             for server in servers {
                 server.stop(true).await;

@@ -1,7 +1,7 @@
 //! Dialects that answer failures with HTTP 200 (`STELE_STATUS_200`), for clients that treat any other status as a
 //! network error and never read the body (Volley, AFNetworking).
 //!
-//! Service and gateway each apply it to their own responses. A service sends the original status in
+//! Service and gateway each apply the setting to their own responses. A service sends the original status in
 //! [`ORIGINAL_STATUS_HEADER`] for the gateway's access log and metrics; the gateway removes the header.
 
 use crate::setting::parsed;
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_dialect_names_are_rejected() {
+    fn only_known_dialect_names_are_accepted() {
         assert_eq!(Status200::parse(" , "), Ok(Status200::default()));
         let status_200 = Status200::parse("cloudbox, jwt").unwrap();
         assert_eq!(["cloudbox", "jwt", "tms", ""].map(|name| status_200.applies_to(name)), [true, true, false, false]);

@@ -34,8 +34,8 @@ enum LogFormat {
     Json,
 }
 
-/// The highest levels of the server library, unless a directive names it. It logs every thread that it starts and every
-/// malformed request, of which any client can send as many as it likes.
+/// Maximum log levels of actix's crates, unless a directive names them. Actix logs each started thread and each
+/// malformed request, and a client can send any number of malformed requests.
 const LIBRARY_LOG_LEVELS: [(&str, LevelFilter); 2] =
     [("actix_server", LevelFilter::WARN), ("actix_http", LevelFilter::OFF)];
 
@@ -45,13 +45,13 @@ pub struct TelemetryGuard {
     _tracer_provider: Option<TracerProviderGuard>,
 }
 
-/// Starts logging by `STELE_LOG` and `STELE_LOG_FORMAT`, and exporting traces of `program` by `OTEL_…`. A second call
-/// in the same process changes nothing.
+/// Starts logging by `STELE_LOG` and `STELE_LOG_FORMAT`, and exporting traces of `program` by `OTEL_…`. The first call
+/// in a process installs the subscriber; a further call does not replace it.
 ///
 /// # Errors
 /// If a setting is invalid.
 pub fn start(settings: &Settings, program: &str) -> Result<TelemetryGuard, ConfigError> {
-    init(settings, otlp::start_exporter(settings, program)?)
+    install_subscriber(settings, otlp::start_exporter(settings, program)?)
 }
 
 /// Starts logging without traces, for a command that does its work and exits.
@@ -59,10 +59,13 @@ pub fn start(settings: &Settings, program: &str) -> Result<TelemetryGuard, Confi
 /// # Errors
 /// If a setting is invalid.
 pub fn start_logging_only(settings: &Settings) -> Result<TelemetryGuard, ConfigError> {
-    init(settings, None)
+    install_subscriber(settings, None)
 }
 
-fn init(settings: &Settings, tracer_provider: Option<TracerProviderGuard>) -> Result<TelemetryGuard, ConfigError> {
+fn install_subscriber(
+    settings: &Settings,
+    tracer_provider: Option<TracerProviderGuard>,
+) -> Result<TelemetryGuard, ConfigError> {
     let (filter, format) = (settings.get(&LOG)?, settings.get(&LOG_FORMAT)?);
     // `fmt` reports an event that it cannot write by `eprintln!`, which panics on a closed pipe.
     let log = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
@@ -93,7 +96,7 @@ fn parse_log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
-/// The filter of `directives`, with [`LIBRARY_LOG_LEVELS`] for the targets that they do not name.
+/// The filter of `directives`, with [`LIBRARY_LOG_LEVELS`] for the targets that `directives` does not name.
 fn parse_log_filter(directives: &str) -> Result<Targets, String> {
     let parts = directives.split(',').map(str::trim).filter(|part| !part.is_empty());
     let level = parts.clone().rev().find_map(|part| part.parse::<LevelFilter>().ok()).unwrap_or(LevelFilter::INFO);

@@ -33,7 +33,7 @@ pub(crate) fn enable() {
     ENABLED.store(true, Ordering::Relaxed);
 }
 
-// Cheaper than asking the subscriber, which also answers yes if only the log level includes spans.
+// Cheaper than `tracing::enabled!`, which is also true if only the log level includes spans.
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
 /// Creates a span within the current request. No span without a collector or outside of requests (health checks,
@@ -50,7 +50,7 @@ macro_rules! child_span {
 }
 pub use child_span;
 
-/// The span of a received request: a child of the caller's span if the request has a valid trace context, else the root
+/// The span of a received request: a child of the client's span if the request has a valid trace context, else the root
 /// of a new trace.
 pub fn server_span(method: &str, path: &str, headers: &impl HeaderLookup) -> Span {
     if !is_enabled() {
@@ -95,7 +95,8 @@ pub fn client_span(method: &str, instance: SocketAddr) -> Span {
     )
 }
 
-/// The span of the delivery of a code by `channel`, in the trace of the current request, which does not wait for it.
+/// The span of the delivery of a code by `channel`, in the trace of the current request. The request does not wait for
+/// the delivery.
 pub fn delivery_span(channel: &'static str) -> Span {
     if !is_enabled() {
         return Span::none();
@@ -110,7 +111,8 @@ pub fn delivery_span(channel: &'static str) -> Span {
         stele.delivery.channel = channel,
         stele.delivery.attempts = field::Empty,
     );
-    // A child in the sense of the `tracing` crate would keep its parent open until it ends.
+    // Not a child in the sense of the `tracing` crate, which would keep the request's span open until the delivery
+    // ends.
     let _ = span.set_parent(Span::current().context());
     span
 }
@@ -153,12 +155,12 @@ pub fn trace_id(span: &Span) -> Option<TraceId> {
         return None;
     }
     let context = span.context();
-    let context = context.span().span_context().clone();
-    context.is_valid().then(|| context.trace_id())
+    let span_context = context.span().span_context().clone();
+    span_context.is_valid().then(|| span_context.trace_id())
 }
 
-/// Calls `set` with name and value of each header that makes `span` the parent of the next hop's span; they replace the
-/// caller's. Does nothing without a span.
+/// Propagates the trace context: calls `set` with name and value of each header field that makes `span` the parent of
+/// the upstream's span. The fields replace those of the client. Does nothing without a span.
 pub fn inject_context(span: &Span, set: impl FnMut(&str, String)) {
     if !span.is_none() {
         TraceContextPropagator::new().inject_context(&span.context(), &mut HeaderInjector(set));
@@ -175,7 +177,7 @@ struct HeaderExtractor<'a, F>(&'a F);
 impl<F: HeaderLookup> Extractor for HeaderExtractor<'_, F> {
     /// Ignores a header that occurs twice.
     fn get(&self, key: &str) -> Option<&str> {
-        // The propagator asks only for these names.
+        // The propagator looks up only these names.
         let key = TRACE_CONTEXT_HEADERS.into_iter().find(|name| *name == key)?;
         let mut values = self.0.all_values(key);
         std::str::from_utf8(values.next().filter(|_| values.next().is_none())?).ok()

@@ -42,15 +42,15 @@ impl TrustedProxies {
         Self { networks: Arc::new([]), gateway_secret: Some(Arc::new(secret)) }
     }
 
-    /// Whether a request from `peer` with these headers comes from a trusted proxy. Compares the secret in constant
-    /// time.
+    /// Whether a request from `peer` with these headers comes from a trusted proxy, by the address or by the gateway
+    /// secret, which is compared in constant time.
     pub fn trusts(&self, peer: IpAddr, headers: &impl HeaderLookup) -> bool {
         let peer = peer.to_canonical();
-        let received = || headers.first_value(GATEWAY_SECRET_HEADER);
+        let received_secret = || headers.first_value(GATEWAY_SECRET_HEADER);
         let has_gateway_secret = self
             .gateway_secret
             .as_ref()
-            .is_some_and(|secret| received().is_some_and(|value| value.ct_eq(secret.as_bytes()).into()));
+            .is_some_and(|secret| received_secret().is_some_and(|value| value.ct_eq(secret.as_bytes()).into()));
         has_gateway_secret || self.is_trusted_proxy(peer)
     }
 

@@ -1,4 +1,4 @@
-//! Without a collector no span is created at any log level, and the caller's trace context is left unchanged.
+//! Without a collector no span is created at any log level, and no trace context header is set.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use stele_service::{Settings, telemetry, trace};

@@ -14,7 +14,7 @@ fn decode_base64(text: &str) -> String {
 async fn a_code_is_delivered_by_mail() {
     let mut server = MailServer::start(ServerBehavior::AcceptAll).await;
     let delivery = open_delivery(&server.url, test_config());
-    // Sent to the canonical address of the account, not to one that merely folds to it (CVE-2019-19844).
+    // The mail is sent to the account's canonical address, not to an address that merely folds to it (CVE-2019-19844).
     delivery.dispatch(message("ｍark@Example.com")).unwrap();
     let mail = server.next_mail().await;
     assert!(mail.from.starts_with("MAIL FROM:<codes@example.com>"), "{}", mail.from);

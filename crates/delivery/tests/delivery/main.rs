@@ -49,12 +49,13 @@ fn delivery_config(settings: &Settings, code_ttl: Duration) -> Result<DeliveryCo
     DeliveryConfig::from_settings(settings, code_ttl, &clock, &random)
 }
 
+/// Settings with this value of `STELE_DELIVERY`.
 fn settings(delivery: &str) -> Settings {
     Settings::default()
         .with_values([("STELE_DELIVERY", delivery.to_owned()), ("STELE_WEBHOOK_SECRET", SECRET.to_owned())])
 }
 
-/// Retries almost at once, with timeouts longer than the tests.
+/// A queue configuration that retries almost at once, with timeouts longer than the tests.
 fn test_config() -> QueueConfig {
     let (backoff, never) = (Duration::from_millis(1), TEST_TIMEOUT * 2);
     QueueConfig { initial_backoff: backoff, attempt_timeout: never, drain_timeout: never, ..QueueConfig::default() }
@@ -64,6 +65,7 @@ fn open_delivery(delivery: &str, config: QueueConfig) -> Arc<dyn Delivery> {
     delivery_config(&settings(delivery), HOUR).unwrap().open_with_config(config, &Metrics::default()).unwrap()
 }
 
+/// A message with [`CODE`] to this phone number or mail address.
 fn message(to: &str) -> CodeMessage {
     let to = Recipient::parse(to).unwrap();
     CodeMessage { at: NOW, to, purpose: CodePurpose::Reset, dialect: "jwt", code: Code::from_user_input(CODE) }

@@ -85,8 +85,8 @@ async fn an_expired_message_is_not_sent() {
 async fn delivery_failures_are_logged_without_code_recipient_or_url() {
     // The log level is global to the process, so no other test may run in it.
     if std::env::var_os(SUBPROCESS_MARKER).is_none() {
-        let this = "provider_failures::delivery_failures_are_logged_without_code_recipient_or_url";
-        return run_in_subprocess(this, "RUST_BACKTRACE", OsStr::new("0")).await;
+        let test_name = "provider_failures::delivery_failures_are_logged_without_code_recipient_or_url";
+        return run_in_subprocess(test_name, "RUST_BACKTRACE", OsStr::new("0")).await;
     }
     let log = LogBuffer::default();
     let subscriber = tracing_subscriber::fmt()

@@ -27,7 +27,7 @@ fn assert_signed(request: &Request) {
 async fn a_code_is_delivered_by_a_signed_webhook_request() {
     let mut gateway = SmsGateway::start(&[], GatewayBehavior::Respond(204));
     let delivery = open_delivery(&gateway.url, test_config());
-    // Another spelling of the same phone number.
+    // The same phone number as `PHONE`, with the calling code.
     delivery.dispatch(message("+8613800138042")).unwrap();
     let request = gateway.next_request().await;
     assert_signed(&request);

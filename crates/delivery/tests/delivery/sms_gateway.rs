@@ -72,7 +72,7 @@ impl SmsGateway {
         self.requests.try_recv().is_ok()
     }
 
-    /// Responds to the request that hangs.
+    /// Responds to one request that hangs, or to the next one.
     pub(crate) fn release(&self) {
         self.state.released.notify_one();
     }

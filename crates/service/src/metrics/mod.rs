@@ -1,7 +1,8 @@
-//! Prometheus metrics: the registry of a process, and the HTTP request metrics.
+//! Prometheus metrics: the registry of a process, the metrics of HTTP requests, and those of the process.
 //!
 //! A label value is one of a fixed set (`&'static str`) or a configured name, such as a route pattern or an instance's
-//! address. Text from clients never becomes a label value, so clients cannot raise the number of time series.
+//! address. Text from clients never becomes a label value, so clients cannot raise the number of time series
+//! (cardinality).
 
 mod process;
 
@@ -37,9 +38,9 @@ type StatusLabel = [(&'static str, u16); 1];
 
 /// The metrics of a process. Clones share one registry.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricsState>);
 
-struct Inner {
+struct MetricsState {
     registry: Mutex<Registry>,
     requests: Family<(Labels<2>, (RouteLabel, StatusLabel)), Counter>,
     request_durations: HistogramFamily<(Labels<1>, RouteLabel)>,
@@ -47,12 +48,12 @@ struct Inner {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let inner = Inner {
+        let state = MetricsState {
             registry: Mutex::default(),
             requests: Family::default(),
             request_durations: Family::new_with_constructor(|| Histogram::new(REQUEST_DURATION_BUCKETS)),
         };
-        let metrics = Self(Arc::new(inner));
+        let metrics = Self(Arc::new(state));
         metrics.register_builtin();
         metrics
     }
@@ -60,16 +61,16 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register_builtin(&self) {
-        let inner = &self.0;
+        let state = &self.0;
         self.register(
             "stele_build",
             "The version of this program",
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         self.register_collector(Box::new(process::ProcessCollector));
-        self.register("stele_http_requests", "Requests that a service has answered", inner.requests.clone());
+        self.register("stele_http_requests", "Requests that a service has answered", state.requests.clone());
         let help = "Time from the head of a request to the response of a service";
-        self.register("stele_http_request_duration_seconds", help, inner.request_durations.clone());
+        self.register("stele_http_request_duration_seconds", help, state.request_durations.clone());
     }
 
     /// Registers `metric` under `name`.

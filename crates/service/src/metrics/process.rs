@@ -45,20 +45,21 @@ struct ProcessStat {
 }
 
 impl ProcessStat {
-    /// Reads `/proc/self/stat`, see proc_pid_stat(5). The command name in parentheses may contain any character.
+    /// Reads `/proc/self/stat`, see proc_pid_stat(5), and the boot time in `/proc/stat`. The command name in
+    /// parentheses may contain any character.
     fn read() -> Option<Self> {
-        let text = fs::read_to_string("/proc/self/stat").ok()?;
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let boot = fs::read_to_string("/proc/stat").ok()?;
-        let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+        let process_stat = fs::read_to_string("/proc/self/stat").ok()?;
+        let fields: Vec<&str> = process_stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let system_stat = fs::read_to_string("/proc/stat").ok()?;
+        let boot_time: f64 = system_stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
         // `fields` begins after the command name, with field 3 of the manual page.
-        let field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
+        let parse_field = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
         let ticks = clock_ticks_per_second() as f64;
         Some(Self {
-            cpu_seconds: (field(14)? + field(15)?) / ticks,
-            threads: field(20)?,
-            start_time: boot + field(22)? / ticks,
-            memory_bytes: field(24)? * page_size() as f64,
+            cpu_seconds: (parse_field(14)? + parse_field(15)?) / ticks,
+            threads: parse_field(20)?,
+            start_time: boot_time + parse_field(22)? / ticks,
+            memory_bytes: parse_field(24)? * page_size() as f64,
         })
     }
 }

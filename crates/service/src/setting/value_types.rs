@@ -77,7 +77,7 @@ impl SettingFromText for SocketAddr {
     }
 }
 
-/// Strings accept any text; errors show where the value is used.
+/// Strings accept any text; an invalid value is reported by the code that uses it.
 macro_rules! impl_setting_for_strings {
     ($($string:ty: $value_format:literal, $format:expr;)*) => {$(
         impl SettingFromText for $string {
@@ -115,7 +115,8 @@ impl<T: SettingFromText> SettingFromText for Option<T> {
 /// The units of durations, in seconds.
 const DURATION_UNITS: [(&str, u64); 3] = [("d", 86_400), ("h", 3_600), ("m", 60)];
 
-/// Parses a duration: a number of seconds, or a number with the unit `s`, `m`, `h` or `d`; ten years at most.
+/// Parses a duration: a number of seconds, or a number with the unit `s`, `m`, `h` or `d`. `None` if `text` is
+/// malformed or the duration is longer than ten years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (digits, unit) = match text.char_indices().next_back()? {
         (_, digit) if digit.is_ascii_digit() => (text, 1),
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_parsed_with_units() {
+    fn durations_are_parsed_with_and_without_units() {
         for (text, seconds) in [("0", 0), ("300", 300), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)]
         {
             assert_eq!(parse_duration(text), Some(Duration::from_secs(seconds)), "{text}");
@@ -146,11 +147,15 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_is_formatted_in_its_largest_unit() {
+    fn a_formatted_duration_parses_to_the_same_duration() {
         for text in ["0s", "90s", "15m", "12h", "184d", "60s", "24h"] {
             let duration = parse_duration(text).unwrap();
             assert_eq!(parse_duration(&duration.to_text()), Some(duration), "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_is_formatted_in_its_largest_unit() {
         assert_eq!(Duration::from_secs(43_200).to_text(), "12h");
     }
 }
